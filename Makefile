@@ -1,0 +1,101 @@
+# Every target sets up what it needs; `make` alone lists them. Runs with GNU make 3.81 (macOS) and later.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+# What `make demo` analyses, and where its report and pictures go.
+DEMO ?= captures/demo/vm.pcap
+DEMO_OUT ?= demo-out
+# More for pytest: make test PYTEST_ARGS="-k sessions -x"
+PYTEST_ARGS ?=
+
+SYSTEM_PROGRAMS := tcpdump tshark
+SOURCES := $(shell find netlens -name '*.py' 2>/dev/null)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- set-up: stamps in .venv, so that a second run costs nothing ------------------------------------------------------------------
+
+$(VENV)/installed: requirements.lock pyproject.toml tools/venv.sh
+	@tools/venv.sh $(VENV)
+	@echo "installing the locked packages into $(VENV)" >&2
+	@$(PIP) install -q --require-hashes -r requirements.lock
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Compiled code is cached beside the sources; numba itself sees what has changed.
+$(VENV)/warmed: $(VENV)/installed $(SOURCES)
+	@echo "compiling the packet kernels (only after an install or a change; about a minute)" >&2
+	@$(PY) -m netlens.warm
+	@touch $@
+
+.PHONY: system
+system: # looked at each time (a few milliseconds): programs come and go without make knowing
+	@tools/system-packages.sh $(SYSTEM_PROGRAMS)
+
+.PHONY: install
+install: system $(VENV)/warmed ## set up .venv with the locked packages and compile the kernels
+
+# --- the two commands of the README -------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: install ## analyse the bundled recording and draw its pictures
+	@$(VENV)/bin/netlens analyze $(DEMO) -o $(DEMO_OUT)
+	@echo "report and pictures: $(CURDIR)/$(DEMO_OUT)"
+	@cd $(DEMO_OUT) && find . -type f \( -name '*.png' -o -name '*.svg' -o -name 'report.*' \) | sed 's|^\./|  |' | sort
+
+.PHONY: test
+test: install ## run every test
+	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
+
+# --- for developers -----------------------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: static ## the whole loop: format, lint, types, import contracts, docs, tests
+	@$(MAKE) --no-print-directory test # after the quick checks, also under -j
+
+# One target a check: `make -k static` goes on after the first that fails.
+CHECKS := check-format check-lint check-types check-imports check-docs
+.PHONY: static $(CHECKS)
+static: $(CHECKS) ## the part of check that runs no test
+
+$(CHECKS): $(VENV)/installed
+
+check-format:
+	$(VENV)/bin/ruff format --check --quiet .
+
+check-lint:
+	$(VENV)/bin/ruff check --quiet .
+
+check-types:
+	$(VENV)/bin/mypy
+
+check-imports:
+	$(VENV)/bin/lint-imports --no-cache --no-logo
+
+check-docs:
+	@if [ -f tools/docs_current.py ]; then echo "$(PY) tools/docs_current.py"; $(PY) tools/docs_current.py; fi
+
+.PHONY: format
+format: $(VENV)/installed ## put sources into the house format and mend what lint can mend
+	$(VENV)/bin/ruff check --fix --quiet . || true
+	$(VENV)/bin/ruff format .
+
+.PHONY: bench
+bench: install ## compare speed and memory with tshark, capinfos and tcptrace
+	@tools/system-packages.sh tshark capinfos tcptrace
+	$(PY) -m tests.bench.run
+
+.PHONY: lock
+lock: ## resolve requirements.lock anew from pyproject.toml
+	tools/lock.sh
+
+.PHONY: clean
+clean: ## remove .venv, caches and what demo made
+	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find netlens tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

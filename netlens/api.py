@@ -1,0 +1,157 @@
+"""The Python API: captures as DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from netlens.errors import NetlensError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from netlens.parsers.pipeline import Part
+    from netlens.schema import Table
+
+TABLES = ("sessions", "connections", "lookups", "hellos", "exchanges", "tunnels", "quality")
+
+
+class Capture:
+    """One capture (or several files that are one stream), read when a table is first asked for.
+
+    Each table is a pandas DataFrame; its columns, dtypes and units are those of :mod:`netlens.tables` (``netlens.tables.ALL``). ``table(name)``
+    gives the same as a :class:`netlens.schema.Table` of numpy arrays without importing pandas. Everything is built in one pass.
+
+    Parameters
+    ----------
+    paths : files in order; "-" is standard input.
+    tables : the tables that will be asked for (all by default); naming fewer makes the pass cheaper.
+
+    Raises
+    ------
+    CaptureError, WireError
+        when the first table is asked for and a file cannot be read.
+    """
+
+    def __init__(
+        self, paths: Iterable[str | PathLike[str]], tables: Iterable[str] | None = None, progress: Callable[[int, int], None] | None = None
+    ):
+        self.paths = [str(p) for p in paths]
+        self._wanted = tuple(TABLES if tables is None else tables)
+        if unknown := set(self._wanted) - set(TABLES):
+            raise NetlensError(f"no table is called {sorted(unknown)[0]!r}; there are {', '.join(TABLES)}")
+        self._progress = progress
+        self._tables: dict[str, Table] = {}
+        self._frames: dict[str, Any] = {}
+
+    @cached_property
+    def part(self) -> Part:
+        """The parsers' state after the pass."""
+        from netlens.parsers import pipeline
+
+        wanted = {"sessions"}
+        for name in self._wanted:
+            wanted |= _NEEDS[name]
+        return pipeline.run(self.paths, [p for p in pipeline.PRODUCTS if p in wanted], self._progress)
+
+    def table(self, name: str) -> Table:
+        """A table by name, as numpy columns."""
+        if name not in self._tables:
+            if name not in TABLES:
+                raise NetlensError(f"no table is called {name!r}; there are {', '.join(TABLES)}")
+            if name not in self._wanted and not _NEEDS[name] <= set().union(*(_NEEDS[w] for w in self._wanted)):
+                raise NetlensError(f"this capture was read without {name}; name it: netlens.read(path, tables=[..., {name!r}])")
+            self._build(name)
+        return self._tables[name]
+
+    def _build(self, name: str) -> None:
+        from netlens.parsers import connections
+
+        part = self.part
+        if name == "sessions":
+            self._tables[name] = part.sessions()
+        elif name == "hellos":
+            self._tables[name] = part.hellos.finish()
+        elif name == "exchanges":
+            assert part.exchanges is not None
+            self._tables[name] = part.exchanges.finish(part.state())
+        elif name == "quality":
+            self._tables[name] = part.quality()
+        elif name == "lookups" and "tunnels" not in part.products:
+            assert part.lookups is not None
+            self._tables[name] = part.lookups.finish()
+        else:
+            assert part.lookups is not None
+            assert part.tunnels is not None
+            through = part.tunnels.attributed(part.fold.n)
+            made = connections.build(part.state(), self.table("sessions"), part.lookups.finish(), through)
+            self._tables["connections"], self._tables["lookups"], self._tables["tunnels"] = made
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        if name not in self._frames:
+            self._frames[name] = self.table(name).to_pandas()
+        frame: pd.DataFrame = self._frames[name]
+        return frame
+
+    @property
+    def sessions(self) -> pd.DataFrame:
+        return self._frame("sessions")
+
+    @property
+    def connections(self) -> pd.DataFrame:
+        return self._frame("connections")
+
+    @property
+    def lookups(self) -> pd.DataFrame:
+        return self._frame("lookups")
+
+    @property
+    def hellos(self) -> pd.DataFrame:
+        return self._frame("hellos")
+
+    @property
+    def exchanges(self) -> pd.DataFrame:
+        return self._frame("exchanges")
+
+    @property
+    def tunnels(self) -> pd.DataFrame:
+        return self._frame("tunnels")
+
+    @property
+    def quality(self) -> pd.DataFrame:
+        return self._frame("quality")
+
+    @property
+    def warnings(self) -> list[str]:
+        """One line for each thing that kept part of the input from being read."""
+        return [w for i in self.part.inputs for w in i.warnings]
+
+
+_NEEDS = {
+    "sessions": {"sessions"},
+    "hellos": {"hellos"},
+    "exchanges": {"exchanges"},
+    "quality": {"sessions"},
+    "connections": {"sessions", "lookups", "tunnels"},
+    "lookups": {"sessions", "lookups"},
+    "tunnels": {"sessions", "lookups", "tunnels"},
+}
+
+
+def read(
+    paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+    tables: Iterable[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Capture:
+    """A capture from one path, or from several files of one rotated capture in order.
+
+    Examples
+    --------
+    >>> import netlens
+    >>> capture = netlens.read("capture.pcap")                       # doctest: +SKIP
+    >>> capture.sessions[["orig_ip", "resp_ip", "state"]].head()     # doctest: +SKIP
+    """
+    single = isinstance(paths, (str, bytes)) or hasattr(paths, "__fspath__")
+    return Capture([paths] if single else paths, tables, progress)  # type: ignore[list-item, arg-type]

@@ -1,0 +1,94 @@
+"""The command line: parses arguments, calls, prints. Each command is a module of its own and is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from netlens.errors import NetlensError
+
+COMMANDS = {
+    "analyze": "What happened in a capture: connections, peaks, lookups, pictures.",
+    "connections": "One row per connection as the application made it.",
+    "dns": "One row per DNS lookup.",
+    "exchanges": "One row per request and response.",
+    "sessions": "One row per TCP session, as Wireshark numbers its streams.",
+}
+
+EPILOG = """\b
+Examples:
+  netlens analyze capture.pcap -o findings
+  netlens sessions capture.pcap --format csv -o sessions.csv
+  tcpdump -i any -w - | netlens connections -
+
+\b
+Exit status: 0 done, 1 the input could not be used, 2 wrong usage.
+"""
+
+
+class Commands(click.Group):
+    """Knows the names and one line of help of all commands without importing them, so that ``netlens --help`` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"netlens.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(f"no command is called {args[0]!r}" + (f"; did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"))
+        return super().resolve_command(ctx, args)
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from netlens import __version__
+
+        click.echo(f"netlens {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version and exit.")
+def cli() -> None:
+    """Rebuild what happened on the network from packet captures, and find out why requests were refused."""
+
+
+def main() -> None:
+    """Entry point; turns the project's own errors into one line and exit status 1."""
+    try:
+        cli.main(standalone_mode=False, prog_name="netlens")
+    except click.exceptions.Abort:
+        sys.stderr.write("netlens: interrupted\n")
+        sys.exit(130)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        sys.stderr.write(f"netlens: {error.format_message()}\n")
+        sys.exit(1)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except NetlensError as error:
+        from netlens.text import printable
+
+        sys.stderr.write(f"netlens: {printable(str(error))}\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        # the reader of our output went away (netlens ... | head): not an error of ours, and nobody is left to tell
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,118 @@
+"""What the table commands share: arguments, progress, warnings, output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from netlens.text import amount, printable, size
+
+SHOWN_ROWS = 1000  #: rows of a text table on a terminal unless --limit says otherwise; nobody reads more, and files get all
+
+
+class Progress:
+    """A line on standard error while a long capture is read: only on a terminal, and only after a second."""
+
+    def __init__(self, total: int | None):
+        self.total = total
+        self.started = time.monotonic()
+        self.shown = False
+        self.last = 0.0
+        self.enabled = sys.stderr.isatty()
+
+    def __call__(self, done: int, frames: int) -> None:
+        now = time.monotonic()
+        if not self.enabled or now - self.started < 1 or now - self.last < 0.1:
+            return
+        self.last = now
+        self.shown = True
+        speed = done / (now - self.started)
+        if self.total:
+            share = min(done / self.total, 1)
+            bar = "#" * int(share * 24)
+            text = f"[{bar:<24}] {share:4.0%}  {size(done)} of {size(self.total)}  {size(speed)}/s  {amount(frames)} frames"
+        else:
+            text = f"{size(done)}  {size(speed)}/s  {amount(frames)} frames"
+        sys.stderr.write(f"\r{text}\x1b[K")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        if self.shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def total_bytes(paths: tuple[str, ...]) -> int | None:
+    import os
+
+    try:
+        return sum(os.stat(p).st_size for p in paths) if "-" not in paths else None
+    except OSError:
+        return None  # reading will say why
+
+
+def tell_first_compilation() -> None:
+    """Say so when kernels must be compiled first: it takes half a minute and looks like a hang."""
+    import os
+    from pathlib import Path
+
+    import netlens
+
+    if not os.environ.get("NUMBA_CACHE_DIR") and not any((Path(netlens.__file__).parent / "parsers" / "__pycache__").glob("*fold*.nbi")):
+        sys.stderr.write("netlens: compiling its kernels, once after installation (about half a minute)\n")
+
+
+def read_capture(paths: tuple[str, ...], tables: tuple[str, ...]) -> Any:
+    """Read captures with progress; warnings go to standard error."""
+    from netlens.api import Capture
+
+    tell_first_compilation()
+    progress = Progress(total_bytes(paths))
+    capture = Capture(paths, tables, progress)
+    try:
+        _ = capture.part
+    finally:
+        progress.close()
+    for warning in capture.warnings:
+        sys.stderr.write(f"netlens: warning: {printable(warning)}\n")
+    return capture
+
+
+def output_options(formats: tuple[str, ...]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that every table command has."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--limit", type=click.IntRange(min=0), help=f"Print at most N rows (0: all; a table on a terminal: {SHOWN_ROWS:,})."
+            ),
+            click.option("--columns", metavar="A,B,...", help="Print these columns only, in this order."),
+            click.option(
+                "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write to FILE instead of standard output."
+            ),
+            click.option("--format", "form", type=click.Choice(formats), default="table", show_default=True, help="How to write the rows."),
+            click.argument("captures", nargs=-1, required=True, metavar="CAPTURE..."),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def print_table(table: Any, form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+    from netlens.report.export import write
+
+    if limit is None and form == "table" and output is None and sys.stdout.isatty():
+        limit = SHOWN_ROWS
+    rows = table.rows
+    if limit and rows > limit:
+        import numpy as np
+
+        table = table.take(np.arange(limit))
+    write(table, form, output, [c.strip() for c in columns.split(",")] if columns else None)
+    if limit and rows > limit:
+        sys.stderr.write(f"netlens: {amount(limit)} of {amount(rows)} rows shown; --limit 0 shows all\n")

@@ -1,0 +1,24 @@
+"""``netlens dns``."""
+
+from __future__ import annotations
+
+import click
+
+from netlens.cli.common import output_options, print_table, read_capture
+
+
+@click.command(
+    "dns",
+    epilog="""\b
+    Examples:
+      netlens dns capture.pcap
+      netlens dns capture.pcap --format json | jq '.[] | select(.rcode == \"NXDOMAIN\")'
+    """,
+)
+@output_options(("table", "csv", "json", "parquet"))
+def command(captures: tuple[str, ...], form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+    """DNS lookups: one row per question, with its retries and its answer.
+
+    UDP, TCP and mDNS; redirect halves are joined; answers are linked to the connections that followed."""
+    capture = read_capture(captures, ("lookups", "connections"))
+    print_table(capture.table("lookups"), form, output, columns, limit)

@@ -1,0 +1,24 @@
+"""``netlens exchanges``."""
+
+from __future__ import annotations
+
+import click
+
+from netlens.cli.common import output_options, print_table, read_capture
+
+
+@click.command(
+    "exchanges",
+    epilog="""\b
+    Examples:
+      netlens exchanges capture.pcap
+      netlens exchanges capture.pcap --format csv -o exchanges.csv
+    """,
+)
+@output_options(("table", "csv", "json", "parquet"))
+def command(captures: tuple[str, ...], form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+    """Exchanges: one row per request and response, from turn-taking of payload.
+
+    Works on encrypted connections. With HTTP/2 many requests share a connection: turns are then not requests."""
+    capture = read_capture(captures, ("exchanges",))
+    print_table(capture.table("exchanges"), form, output, columns, limit)

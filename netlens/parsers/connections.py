@@ -1,0 +1,364 @@
+"""Connections: sessions joined to what an application opened, with the path it took.
+
+Theory of operation
+-------------------
+One connection of a program can be several sessions in one capture (measured on ``-i any`` captures of VM and host):
+
+1. *Redirect halves* (near side of sshuttle or another transparent proxy): ``VM:p > 127.0.0.1:12300`` holds what the program sends,
+   ``API:443 > VM:p`` what it receives, already with the original destination. The session fold pairs them by client address, port and initial
+   sequence number. Path ``sshuttle``; the server is the one of the receiving half.
+2. *NAT copies* (a host that translates, captured on both its interfaces): the same sequence numbers with another source. Path ``nat``;
+   the originator is the one seen first.
+3. *Copies with the same 5-tuple* (routing, bridging) are one session already; the session fold counts them as copies.
+4. *Forwarded by a tunnel* (far side of sshuttle): a session of its own, told by its timing (:mod:`netlens.parsers.tunnels`). Path ``sshuttle``.
+5. Everything else is ``direct``, except that a private source (RFC 1918, RFC 6598, ULA) that talks to a public address has been translated
+   beyond this capture: ``nat``. Connections of a machine that is known to be the host stay ``direct``: its own way out is not the question.
+
+The SSH connection that carries sshuttle is no connection of an application: it stands in ``tunnels``, not here.
+
+Where a capture was made (``vantage``) is inferred from the same marks: halves mean the VM, copies and forwarded sessions the host. Without
+marks, a Linux cooked capture whose machine sends from an address that a hypervisor gives its guests by default was made on the VM.
+
+Limits: without a second capture the origin of a host's session that no mark explains is unknown while a tunnel is up; it is null, not ``host``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_right
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from netlens.parsers import sessions as s_
+from netlens.parsers.tcp_states import ESTABLISHED, SYN_SENT, conn_state
+from netlens.parsers.tunnels import SSH_PORT
+from netlens.schema import Table
+from netlens.tables import CONNECTIONS, LOOKUPS, TUNNELS
+
+COPY_WINDOW_NS = 1_000_000_000  #: two copies of one SYN are microseconds apart; a queue in between makes milliseconds
+MAX_LINK_AGE_NS = 3600 * 1_000_000_000  #: an answer older than an hour says little about why a connection was opened
+
+_PRIVATE = [
+    ipaddress.ip_network(n)
+    for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+]
+#: What hypervisors give their guests unless told otherwise: Apple vmnet (Tart, UTM), libvirt, QEMU and VirtualBox user NAT, Parallels.
+_VM_NETWORKS = [ipaddress.ip_network(n) for n in ("192.168.64.0/24", "192.168.122.0/24", "10.0.2.0/24", "10.211.55.0/24")]
+SLL_OUTGOING = 4  #: packet type of LINUX_SLL and SLL2 for what this machine sent
+Array = np.ndarray[Any, Any]
+
+
+def is_private(ip: str) -> bool:
+    """An address that no router of the internet forwards (RFC 1918, 3927, 4193, 6598)."""
+    address = ipaddress.ip_address(ip)
+    return any(address.version == network.version and address in network for network in _PRIVATE)
+
+
+def is_public(ip: str) -> bool:
+    address = ipaddress.ip_address(ip)
+    return not (is_private(ip) or address.is_loopback or address.is_multicast or address.is_unspecified)
+
+
+def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tuple[Table, Table, Table]:
+    """Connections, lookups (with their connections and path), tunnels.
+
+    Parameters
+    ----------
+    state : int64[n, S_WIDTH] session state; sessions, lookups : their tables; through : int64[n] from ``TunnelWatch.attributed``.
+    """
+    n = sessions.rows
+    group = np.arange(n)
+    sending, receiving = _halves(state)
+    group[receiving] = sending
+    nat = _nat_copies(state, sessions, group)
+    for first, copies in nat.items():
+        group[copies] = first
+    heads = np.flatnonzero(group == np.arange(n))
+    members: dict[int, list[int]] = {}
+    for k in np.flatnonzero(group != np.arange(n)).tolist():
+        members.setdefault(int(group[k]), [int(group[k])]).append(k)
+
+    vantage, host_ips = _vantage(state, sessions, sending, nat, through)
+    rows = _columns(state, sessions, heads, members, dict(zip(sending.tolist(), receiving.tolist(), strict=True)), nat, through)
+    _paths(rows, sessions, vantage, host_ips)
+    tunnels = _tunnels(sessions, rows, vantage)
+    carriers = {k for k, what in zip(tunnels["session_id"].tolist(), tunnels["carries"].tolist(), strict=True) if what is not None}
+    kept = np.array([len(ids) > 1 or ids[0] not in carriers for ids in rows["session_ids"].tolist()], dtype=bool)
+    rows = {k: v[kept] for k, v in rows.items()}
+    order = np.argsort(rows["start_ns"], kind="stable")
+    rows = {k: v[order] for k, v in rows.items()}
+    rows["connection_id"] = np.arange(len(order), dtype=np.int64)
+    connections = Table(CONNECTIONS, rows)
+    return connections, _linked(lookups, connections, vantage), tunnels
+
+
+def _halves(state: Array) -> tuple[Array, Array]:
+    """(sending half, receiving half) of each pair: the sending one holds only frames of the client."""
+    mate = state[:, s_.MATE]
+    k = np.flatnonzero((mate >= 0) & (mate > np.arange(len(state))))
+    orig = (state[k, s_.FSM] >> 8) & 1
+    from_server = state[k, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FRAMES]
+    sends = from_server == 0
+    return np.where(sends, k, mate[k]), np.where(sends, mate[k], k)
+
+
+def _nat_copies(state: Array, sessions: Table, group: Array) -> dict[int, list[int]]:
+    """First session -> its copies after translation."""
+    n = len(state)
+    at = np.arange(n)
+    orig = (state[:, s_.FSM] >> 8) & 1
+
+    def side(field: int, which: Array) -> Array:
+        return state[at, s_.SIDE + which * s_.SIDE_WIDTH + field]
+
+    resp = 1 - orig
+    key = side(s_.BASE, orig) << 32 | side(s_.BASE, resp)
+    both = (side(s_.BASE_KIND, orig) != s_.NO_BASE) & (side(s_.BASE_KIND, resp) != s_.NO_BASE)
+    unanswered = (side(s_.BASE_KIND, orig) == s_.BASE_SYN) & (side(s_.BASE_KIND, resp) == s_.NO_BASE)
+    copies: dict[int, list[int]] = {}
+    for chosen in (np.flatnonzero(both), np.flatnonzero(unanswered)):
+        keys = key[chosen]
+        order = np.lexsort((state[chosen, s_.FIRST_FRAME], keys))
+        chosen, keys = chosen[order].tolist(), keys[order]
+        repeated = np.flatnonzero(keys[1:] == keys[:-1])
+        first = at_ = -1
+        for i in repeated.tolist():
+            if i != at_:  # a new run of equal keys begins; within one, the session seen first stays the inner one
+                first = chosen[i]
+            at_ = i + 1
+            candidate = chosen[i + 1]
+            if group[first] == first and group[candidate] == candidate and _is_copy(sessions, first, candidate):
+                copies.setdefault(first, []).append(candidate)
+            else:
+                first = candidate
+    return copies
+
+
+def _is_copy(t: Table, a: int, b: int) -> bool:
+    if abs(int(t["start_ns"][a]) - int(t["start_ns"][b])) > COPY_WINDOW_NS:
+        return False
+    same_orig = t["orig_ip"][a] == t["orig_ip"][b] and t["orig_port"][a] == t["orig_port"][b]
+    same_resp = t["resp_ip"][a] == t["resp_ip"][b] and t["resp_port"][a] == t["resp_port"][b]
+    if same_orig == same_resp:  # the same 5-tuple is a reuse of it; an entirely different one is chance
+        return False
+    # A copy has the same segments; one that began or ended at the edge of the capture lacks a few.
+    return abs(int(t["orig_frames"][a]) - int(t["orig_frames"][b])) <= 2 + int(t["orig_frames"][a]) // 10
+
+
+def _vantage(state: Array, sessions: Table, sending: Array, nat: dict[int, list[int]], through: Array) -> tuple[str | None, set[str]]:
+    """Where the capture was made, and the addresses of the host's own if it is the host."""
+    redirected = [k for k in sending.tolist() if ipaddress.ip_address(sessions["resp_ip"][k]).is_loopback]
+    if redirected:
+        return "vm", set()
+    forwarded = np.flatnonzero(through >= 0)
+    if not nat and not len(forwarded):
+        orig = (state[:, s_.FSM] >> 8) & 1
+        sent_here = state[np.arange(len(state)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.IFACE] & 0xFF == SLL_OUTGOING
+        local = {ip for ip in set(sessions["orig_ip"][sent_here].tolist()) if not ipaddress.ip_address(ip).is_loopback}
+        in_vm = [any(ipaddress.ip_address(ip) in net for net in _VM_NETWORKS) for ip in local]
+        return ("vm" if in_vm and all(in_vm) else None), set()
+    ips = {sessions["orig_ip"][b] for copies in nat.values() for b in copies}
+    ips |= {sessions["orig_ip"][k] for k in forwarded.tolist()}
+    ips |= {sessions["resp_ip"][k] for k in through[forwarded].tolist()}
+    return "host", ips
+
+
+def _columns(
+    state: Array,
+    sessions: Table,
+    heads: Array,
+    members: dict[int, list[int]],
+    halves: dict[int, int],
+    nat: dict[int, list[int]],
+    through: Array,
+) -> dict[str, Array]:
+    """All columns but the path, origin and vantage; first for sessions that are a connection each, then the joined ones mended."""
+    s = sessions
+    n = len(heads)
+    closed = s["closed_ns"][heads]
+    is_open = np.array([x is None for x in closed.tolist()], dtype=bool)
+    end = np.where(is_open, s["end_ns"][heads], np.where(is_open, 0, closed)).astype(np.int64)
+    ids = np.empty(n, dtype=object)
+    ids[:] = [[k] for k in heads.tolist()]
+    none = np.full(n, None, dtype=object)
+    tunnel = none.copy()
+    via = through[heads]
+    tunnel[via >= 0] = via[via >= 0]
+    rows: dict[str, Array] = {
+        "connection_id": np.arange(n, dtype=np.int64),
+        "path": np.full(n, "direct", dtype=object),
+        **{k: s[k][heads].copy() for k in ("orig_ip", "orig_port", "resp_ip", "resp_port", "sni", "start_ns")},
+        "end_ns": end,
+        "duration_s": np.zeros(n),
+        "session_ids": ids,
+        "vantage": none.copy(),
+        "origin": none.copy(),
+        "state": s["state"][heads].copy(),
+        "orig_bytes": s["orig_bytes"][heads].copy(),
+        "resp_bytes": s["resp_bytes"][heads].copy(),
+        "started_before_capture": ~s["saw_syn"][heads],
+        "open_at_end": is_open,
+        "redirect_port": none.copy(),
+        "nat_ip": none.copy(),
+        "nat_port": none.copy(),
+        "tunnel_session_id": tunnel,
+        "first_frame": s["first_frame"][heads].copy(),
+        "last_frame": s["last_frame"][heads].copy(),
+    }
+    rows["path"][via >= 0] = "sshuttle"
+    place = {int(k): i for i, k in enumerate(heads.tolist())} if members else {}
+    for head, parts in members.items():
+        i = place[head]
+        parts.sort()
+        rows["session_ids"][i] = parts
+        rows["start_ns"][i] = min(int(s["start_ns"][k]) for k in parts)
+        rows["first_frame"][i] = min(int(s["first_frame"][k]) for k in parts)
+        rows["last_frame"][i] = max(int(s["last_frame"][k]) for k in parts)
+        rows["started_before_capture"][i] = not any(bool(s["saw_syn"][k]) for k in parts)
+        rows["sni"][i] = next((s["sni"][k] for k in parts if s["sni"][k] is not None), None)
+        if head in halves:
+            _join_halves(rows, i, state, s, head, halves[head])
+        if head in nat:
+            _join_copies(rows, i, s, head, nat[head])
+    rows["duration_s"] = (rows["end_ns"] - rows["start_ns"]) / 1e9
+    return rows
+
+
+def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Table, sends: int, receives: int) -> None:
+    rows["path"][i] = "sshuttle"
+    rows["redirect_port"][i] = int(s["resp_port"][sends])
+    rows["resp_ip"][i], rows["resp_port"][i] = s["resp_ip"][receives], s["resp_port"][receives]
+    rows["orig_bytes"][i], rows["resp_bytes"][i] = s["orig_bytes"][sends], s["resp_bytes"][receives]
+
+    def own(k: int, side: int) -> int:
+        fsm = int(state[k, s_.FSM])
+        orig = (fsm >> 8) & 1
+        return (fsm >> (4 * (orig if side == 0 else 1 - orig))) & 15
+
+    orig, resp = own(sends, 0), own(receives, 1)
+    rows["state"][i] = conn_state(
+        ESTABLISHED if orig == SYN_SENT and resp else orig, resp, int(rows["orig_bytes"][i]), int(rows["resp_bytes"][i])
+    )
+    resets = [int(t) for k in (sends, receives) if (t := s["rst_ns"][k]) is not None]
+    fins = (s["orig_fin_ns"][sends], s["resp_fin_ns"][receives])
+    ends = resets + ([max(int(f) for f in fins)] if None not in fins else [])
+    rows["open_at_end"][i] = not ends
+    rows["end_ns"][i] = min(ends) if ends else max(int(s["end_ns"][sends]), int(s["end_ns"][receives]))
+
+
+def _join_copies(rows: dict[str, Array], i: int, s: Table, head: int, copies: list[int]) -> None:
+    rows["path"][i] = "nat"
+    last = copies[-1]
+    if s["orig_ip"][last] != s["orig_ip"][head] or s["orig_port"][last] != s["orig_port"][head]:
+        rows["nat_ip"][i], rows["nat_port"][i] = s["orig_ip"][last], int(s["orig_port"][last])
+    parts = [head, *copies]
+    rows["open_at_end"][i] = all(s["closed_ns"][k] is None for k in parts)
+    closed = [int(s["closed_ns"][k]) for k in parts if s["closed_ns"][k] is not None]
+    rows["end_ns"][i] = min(closed) if closed else max(int(s["end_ns"][k]) for k in parts)
+    # what one copy lacks through capture loss the other may have
+    rows["orig_bytes"][i] = max(int(s["orig_bytes"][k]) for k in parts)
+    rows["resp_bytes"][i] = max(int(s["resp_bytes"][k]) for k in parts)
+
+
+def _paths(rows: dict[str, Array], sessions: Table, vantage: str | None, host_ips: set[str]) -> None:
+    """Path of what no mark explains, and origin."""
+    rows["vantage"][:] = vantage
+    orig = rows["orig_ip"]
+    private = {ip: is_private(ip) for ip in set(orig.tolist())}
+    public = {ip: is_public(ip) for ip in set(rows["resp_ip"].tolist())}
+    beyond = np.array([private[a] and public[b] for a, b in zip(orig.tolist(), rows["resp_ip"].tolist(), strict=True)], dtype=bool)
+    own = np.array([ip in host_ips for ip in orig.tolist()], dtype=bool)
+    plain = rows["path"] == "direct"
+    rows["path"][plain & beyond & ~own] = "nat"
+    if vantage == "vm":
+        local = set(orig[rows["path"] == "sshuttle"].tolist())
+        rows["origin"][np.array([ip in local for ip in orig.tolist()], dtype=bool)] = "vm"
+    elif vantage == "host":
+        rows["origin"][(rows["path"] != "direct") & ~(plain & own)] = "vm"
+        has_tunnel = bool((sessions["resp_port"] == SSH_PORT).any() or (sessions["protocol"] == "ssh").any())
+        if not has_tunnel:
+            rows["origin"][plain & own] = "host"
+
+
+def _tunnels(sessions: Table, rows: dict[str, Array], vantage: str | None) -> Table:
+    """SSH sessions, and what shows that they carry sshuttle. Fills ``tunnel_session_id`` of redirected connections."""
+    s = sessions
+    ssh = np.flatnonzero((s["protocol"] == "ssh") | (s["resp_port"] == SSH_PORT)).tolist()
+    redirected = [i for i, p in enumerate(rows["redirect_port"].tolist()) if p is not None]
+    counts: dict[int, int] = defaultdict(int)
+    for i in redirected:
+        # redirected connections of a machine go through the SSH connection that it holds open at that time
+        held = [k for k in ssh if s["orig_ip"][k] == rows["orig_ip"][i] and s["start_ns"][k] <= rows["start_ns"][i] <= s["end_ns"][k]]
+        if held:
+            best = max(held, key=lambda k: int(s["orig_bytes"][k]))
+            rows["tunnel_session_id"][i] = best
+            counts[best] += 1
+    near = set(counts)
+    for i, k in enumerate(rows["tunnel_session_id"].tolist()):
+        if k is not None and rows["redirect_port"][i] is None:
+            counts[int(k)] += 1
+    evidence: list[str] = []
+    carries: list[str | None] = []
+    side: list[str | None] = []
+    ports = sorted({int(rows["redirect_port"][i]) for i in redirected})
+    for k in ssh:
+        if k in near:
+            side.append("vm")
+            carries.append("sshuttle")
+            evidence.append(
+                f"{counts[k]} connections of {s['orig_ip'][k]} were redirected to local port {', '.join(map(str, ports))} while it was up"
+            )
+        elif counts.get(k):
+            side.append("host")
+            carries.append("sshuttle")
+            evidence.append(f"{counts[k]} sessions opened and sent within 50 ms after payload towards sshd of at least their size")
+        else:
+            side.append(vantage if vantage == "host" else None)
+            carries.append(None)
+            evidence.append("nothing forwarded was seen in time with it")
+    index = np.array(ssh, dtype=np.int64)
+
+    def objects(values: list[Any]) -> Array:
+        out = np.empty(len(values), dtype=object)
+        out[:] = values
+        return out
+
+    return Table(
+        TUNNELS,
+        {
+            "session_id": index,
+            **{c: s[c][index].copy() for c in ("orig_ip", "resp_ip", "start_ns", "end_ns", "duration_s", "orig_bytes", "resp_bytes")},
+            "started_before_capture": ~s["saw_syn"][index],
+            "side": objects(side),
+            "carries": objects(carries),
+            "connections": np.array([counts.get(k, 0) for k in ssh], dtype=np.int64),
+            "evidence": objects(evidence),
+        },
+    )
+
+
+def _linked(lookups: Table, connections: Table, vantage: str | None) -> Table:
+    """Each connection is linked to the latest lookup of the same machine, before it, that returned its address."""
+    answers: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    wanted = set(connections["resp_ip"].tolist())
+    times = lookups["answer_ns"].tolist()
+    for i, (client, texts) in enumerate(zip(lookups["orig_ip"].tolist(), lookups["answers"].tolist(), strict=True)):
+        if times[i] is not None and texts:
+            for text in texts:
+                if text in wanted:
+                    answers[client, text].append((times[i], i))
+    linked: dict[int, list[int]] = defaultdict(list)
+    if answers:
+        for found in answers.values():
+            found.sort()
+        starts = connections["start_ns"].tolist()
+        for j, pair in enumerate(zip(connections["orig_ip"].tolist(), connections["resp_ip"].tolist(), strict=True)):
+            found = answers.get(pair, [])
+            k = bisect_right(found, (starts[j], len(times))) - 1
+            if k >= 0 and starts[j] - found[k][0] <= MAX_LINK_AGE_NS:
+                linked[found[k][1]].append(j)
+    ids = np.empty(lookups.rows, dtype=object)
+    ids[:] = [linked.get(i, []) for i in range(lookups.rows)]
+    return Table(LOOKUPS, {**lookups.columns, "connection_ids": ids})

@@ -1,0 +1,850 @@
+"""Sessions: packet rows to one row per TCP connection as it is on the wire at one capture point.
+
+Theory of operation
+-------------------
+1. A session is a 5-tuple in both directions, split as Wireshark splits ``tcp.stream``: a SYN opens a new session if its sequence number is not the
+   one this direction began with, or if a FIN or RST was seen; a SYN+ACK opens one if its sequence number differs from the known begin.
+   The begin of a direction is its SYN, else one below its first segment, else one below the first acknowledgment of the peer.
+2. Per direction the state keeps the next sequence number as a 64-bit stream offset (0 is the first byte after the SYN), so that wraps of the
+   32-bit number do not matter (RFC 9293 3.4), and a list of holes below it. Payload counts when it is seen for the first time: it advances
+   the stream or fills a hole. What repeats is a keep-alive probe, a copy from another interface, or a retransmission.
+3. A segment that fills a hole is out of order if it comes sooner after the stream last advanced than a sender could have noticed a loss: one
+   handshake round trip, or 3 ms where that is unknown (RFC 4737; the same thought as in Wireshark); otherwise it is a retransmission.
+4. An acknowledgment above everything seen proves bytes that this capture does not hold (capture loss, or one-way visibility): a hole, which a
+   later segment may still fill, because captures on several interfaces swap neighbours.
+5. End states and their names: :mod:`netlens.parsers.tcp_states`.
+
+The state is two int64 matrices (sessions, holes) and a hash table of 64-bit slots; nothing else is held, so memory grows with sessions, not
+with packets. The hash is seeded at random: a capture made to collide does not.
+
+Parts of a capture
+------------------
+``SessionFold(deferred=True)`` reads a part that does not begin at the start: of every session whose beginning it cannot be sure of it keeps
+the packet rows. ``merge`` replays those on the state of the part before. State of part 1 + state of part 2 = state of the whole.
+
+Limits: two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespaces) are one here, as in Wireshark.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from netlens.parsers.tcp_states import CONN_STATES, TABLE
+from netlens.schema import Table
+from netlens.tables import SESSIONS
+from netlens.wire import columns as c
+from netlens.wire import hints as h
+from netlens.wire.addresses import ip_texts
+
+# ---- columns of the session state, int64[n, S_WIDTH] ----
+K0, K1, K2, K3, K4 = 0, 1, 2, 3, 4  # source and destination of the first packet (side 0 sent it), version and ports
+LAST_FRAME, LAST_TS, FSM = 5, 6, 7  # FSM: state of side 0 | state of side 1 << 4 | originator << 8 | completeness << 16 | deferred << 32
+SIDE = 8  # two blocks of SIDE_WIDTH
+FRAMES, BYTES, NEXT, BASE, ACKED, LAST_PAYLOAD, IFACE, HOLES = range(8)  # hot: every segment
+(
+    RETRANSMITS,
+    OUT_OF_ORDER,
+    COPIES,
+    KEEPALIVES,
+    ZERO_WINDOWS,
+    LOST,
+    BASE_KIND,
+    FIN_TS,
+    FIN_END,
+    FIRST_PAYLOAD,
+    AFTER_FIN,
+    HOLE_COUNT,
+    ADVANCED,
+    OPTIONS,
+    SPARE_1,
+    SPARE_2,
+) = range(8, 24)
+SIDE_WIDTH = 24
+FIRST_FRAME = SIDE + 2 * SIDE_WIDTH
+(
+    FIRST_FRAME,
+    FIRST_TS,
+    RST_TS,
+    CLOSED_TS,
+    SYN_TS,
+    SYNACK_TS,
+    SYNACK_RTT,
+    HANDSHAKE,
+    HISTORY,
+    HISTORY_1,
+    HISTORY_2,
+    HISTORY_3,
+    HISTORY_COUNT,
+    HISTORY_SEEN,
+    PROTOCOL,
+    MATE,
+) = range(FIRST_FRAME, FIRST_FRAME + 16)
+S_WIDTH = FIRST_FRAME + 16
+
+UNSET = -(1 << 62)  #: a time or number that is not known
+NO_BASE, BASE_ACKED, BASE_FIRST, BASE_SYN = 0, 1, 2, 3
+
+# completeness, as far as splitting needs it
+SAW_SYN, SAW_SYNACK, SAW_FIN, SAW_RST = 1, 2, 16, 32
+DEFERRED = 1 << 32
+FLIPPED = 1 << 40
+
+HOLE_START, HOLE_END, HOLE_NEXT = 0, 1, 2
+MAX_HOLES = 256  #: per direction; the oldest beyond that is given up and its bytes are counted as missing. A 64 kB window of 536-byte segments has 122
+MAX_JUMP = 1 << 30  #: RFC 9293 3.4: further apart than half the number space, earlier and later cannot be told; half of that is damage
+PROTOCOL_WITHIN = 65536  #: bytes in which a stream joined mid-way may show its protocol; later a match would be chance
+MATE_WINDOW = 1 << 20  #: halves joined mid-way: how far the acknowledgment of one may be from the number the other expects (a large window)
+REORDER_NS = 3_000_000  #: without a handshake to measure; Wireshark uses the same 3 ms
+
+LETTERS = "^ShADaFfRrsHdTtWwGgIiQqCc"
+(
+    L_FLIP, L_S, L_h, L_A, L_D, L_a, L_F, L_f, L_R, L_r, L_s, L_H, L_d, L_T, L_t, L_W, L_w, L_G, L_g, L_I, L_i, L_Q, L_q, L_C, L_c,
+) = range(25)  # fmt: skip
+LETTERS_PER_WORD, MAX_LETTERS = 12, 48
+
+# Ports that tell the server when no SYN was seen: registered services whose clients never use them as source port.
+_SERVER_PORTS = (
+    20, 21, 22, 23, 25, 53, 79, 80, 81, 88, 110, 111, 113, 119, 135, 139, 143, 179, 389, 443, 445, 465, 502, 514, 515, 524, 548, 554, 563, 585, 587,
+    614, 631, 636, 853, 873, 902, 989, 990, 992, 993, 994, 995, 1080, 1194, 1433, 1521, 1720, 1723, 1883, 2049, 2222, 3000, 3128, 3268, 3306, 3389,
+    3478, 4443, 5000, 5060, 5061, 5222, 5223, 5269, 5432, 5900, 5985, 6379, 6443, 6666, 6667, 6668, 6669, 6697, 8000, 8008, 8080, 8081, 8443, 8883,
+    8888, 9000, 9090, 9200, 9418, 11211, 20000, 25565, 27017,
+)  # fmt: skip
+SERVER_PORT = np.zeros(65536, np.uint8)
+SERVER_PORT[list(_SERVER_PORTS)] = 1
+
+
+@njit(cache=True, nogil=True)
+def _mix(x):
+    x = (x ^ (x >> 31)) * np.int64(0x7FB5D329728EA185)
+    x = (x ^ (x >> 27)) * np.int64(-0x7E25210B43D22BB3)
+    return x ^ (x >> 33)
+
+
+@njit(cache=True, nogil=True)
+def _hash(a0, a1, b0, b1, ports, seed):
+    return _mix(_mix(_mix(a0 ^ seed) + a1) + _mix(b0 ^ (seed >> 1)) + _mix(b1 + ports))
+
+
+@njit(cache=True, nogil=True)
+def key_hash(row, seed):
+    """Hash of a packet row's 5-tuple, the same in both directions."""
+    ports = row[c.PORTS]
+    sp, dp = (ports >> 16) & 0xFFFF, ports & 0xFFFF
+    s_hi, s_lo, d_hi, d_lo = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
+    if s_lo < d_lo or (s_lo == d_lo and (s_hi < d_hi or (s_hi == d_hi and sp <= dp))):
+        return _hash(s_hi, s_lo, d_hi, d_lo, ports, seed)
+    return _hash(d_hi, d_lo, s_hi, s_lo, (ports >> 32) << 32 | dp << 16 | sp, seed)
+
+
+@njit(cache=True, nogil=True)
+def _letter(s, code):
+    n = s[HISTORY_COUNT]
+    s[HISTORY_COUNT] = n + 1
+    if n < MAX_LETTERS:
+        s[HISTORY + n // LETTERS_PER_WORD] |= np.int64(code) << (5 * (n % LETTERS_PER_WORD))
+
+
+@njit(cache=True, nogil=True)
+def _letter_once(s, code):
+    bit = np.int64(1) << code
+    if not s[HISTORY_SEEN] & bit:
+        s[HISTORY_SEEN] |= bit
+        _letter(s, code)
+
+
+@njit(cache=True, nogil=True)
+def _power_of_ten(n):
+    return n == 1 or n == 10 or n == 100 or n == 1000 or n == 10000 or n == 100000 or n == 1000000
+
+
+@njit(cache=True, nogil=True)
+def _add_hole(side, holes, start, end):
+    """Note a hole; the newest comes first. An acknowledgment-only stream makes one that grows."""
+    head = side[HOLES]
+    if head >= 0 and holes[head, HOLE_END] == start:
+        holes[head, HOLE_END] = end
+        return
+    if side[HOLE_COUNT] >= MAX_HOLES:
+        before = np.int64(-1)
+        at = head
+        while holes[at, HOLE_NEXT] >= 0:
+            before = at
+            at = holes[at, HOLE_NEXT]
+        side[LOST] += holes[at, HOLE_END] - holes[at, HOLE_START]
+        holes[before, HOLE_NEXT] = -1
+        holes[at, HOLE_NEXT] = holes[0, HOLE_NEXT]
+        holes[0, HOLE_NEXT] = at
+        side[HOLE_COUNT] -= 1
+    new = holes[0, HOLE_NEXT]
+    if new >= 0:
+        holes[0, HOLE_NEXT] = holes[new, HOLE_NEXT]
+    else:
+        holes[0, HOLE_START] += 1
+        new = holes[0, HOLE_START]
+    holes[new, HOLE_START] = start
+    holes[new, HOLE_END] = end
+    holes[new, HOLE_NEXT] = head
+    side[HOLES] = new
+    side[HOLE_COUNT] += 1
+
+
+@njit(cache=True, nogil=True)
+def _fill(side, holes, start, end):
+    """Bytes of [start, end) that lie in holes, which are closed by it."""
+    filled = np.int64(0)
+    before = np.int64(-1)
+    at = side[HOLES]
+    while at >= 0:
+        a, b, following = holes[at, HOLE_START], holes[at, HOLE_END], holes[at, HOLE_NEXT]
+        lo, hi = max(a, start), min(b, end)
+        if lo < hi:
+            filled += hi - lo
+            if a == lo and b == hi:
+                if before < 0:
+                    side[HOLES] = following
+                else:
+                    holes[before, HOLE_NEXT] = following
+                holes[at, HOLE_NEXT] = holes[0, HOLE_NEXT]
+                holes[0, HOLE_NEXT] = at
+                side[HOLE_COUNT] -= 1
+                at = following
+                continue
+            if a == lo:
+                holes[at, HOLE_START] = hi
+            elif b == hi:
+                holes[at, HOLE_END] = lo
+            elif side[HOLE_COUNT] < MAX_HOLES:
+                holes[at, HOLE_END] = lo
+                new = holes[0, HOLE_NEXT]
+                if new >= 0:
+                    holes[0, HOLE_NEXT] = holes[new, HOLE_NEXT]
+                else:
+                    holes[0, HOLE_START] += 1
+                    new = holes[0, HOLE_START]
+                holes[new, HOLE_START] = hi
+                holes[new, HOLE_END] = b
+                # the upper piece stays in front: newest (highest) first
+                holes[new, HOLE_NEXT] = at
+                if before < 0:
+                    side[HOLES] = new
+                else:
+                    holes[before, HOLE_NEXT] = new
+                side[HOLE_COUNT] += 1
+            else:
+                side[LOST] += b - hi
+                holes[at, HOLE_END] = lo
+        before = at
+        at = following
+    return filled
+
+
+@njit(cache=True, nogil=True)
+def _new_session(s, row, deferred):
+    for i in range(S_WIDTH):
+        s[i] = 0
+    s[K0], s[K1], s[K2], s[K3], s[K4] = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS]
+    s[FIRST_FRAME] = row[c.FRAME]
+    s[FIRST_TS] = row[c.TS]
+    s[LAST_TS] = row[c.TS]
+    for i in (RST_TS, CLOSED_TS, SYN_TS, SYNACK_TS, SYNACK_RTT, HANDSHAKE):
+        s[i] = UNSET
+    s[MATE] = -1
+    for d in range(2):
+        side = s[SIDE + d * SIDE_WIDTH : SIDE + (d + 1) * SIDE_WIDTH]
+        side[HOLES] = -1
+        side[IFACE] = -1
+        side[LAST_PAYLOAD] = UNSET
+        side[FIRST_PAYLOAD] = UNSET
+        side[FIN_TS] = UNSET
+        side[FIN_END] = UNSET
+        side[ADVANCED] = row[c.TS]
+    flags = row[c.FLAGS]
+    orig = 0
+    if flags & c.SYN:
+        if flags & c.ACK_FLAG:
+            orig = 1
+    else:
+        sp, dp = (row[c.PORTS] >> 16) & 0xFFFF, row[c.PORTS] & 0xFFFF
+        known_s, known_d = SERVER_PORT[sp], SERVER_PORT[dp]
+        if known_s != known_d:
+            orig = 1 if known_s else 0
+        elif not known_s and (sp < 1024) != (dp < 1024):
+            orig = 1 if sp < 1024 else 0
+    s[FSM] = np.int64(orig) << 8
+    if deferred:
+        s[FSM] |= DEFERRED
+    if orig == 1:
+        s[FSM] |= FLIPPED
+        _letter(s, L_FLIP)
+
+
+@njit(cache=True, nogil=True)
+def _client_hash(s, seed):
+    if (s[FSM] >> 8) & 1:
+        return _mix(_mix(s[K2] ^ seed) + s[K3] * 65536 + (s[K4] & 0xFFFF))
+    return _mix(_mix(s[K0] ^ seed) + s[K1] * 65536 + ((s[K4] >> 16) & 0xFFFF))
+
+
+@njit(cache=True, nogil=True)
+def _same_client(s, o):
+    """Do both sessions have the same originating address and port?"""
+    if (s[FSM] >> 8) & 1:
+        hi, lo, port = s[K2], s[K3], s[K4] & 0xFFFF
+    else:
+        hi, lo, port = s[K0], s[K1], (s[K4] >> 16) & 0xFFFF
+    if (o[FSM] >> 8) & 1:
+        return o[K2] == hi and o[K3] == lo and o[K4] & 0xFFFF == port and o[K4] >> 32 == s[K4] >> 32
+    return o[K0] == hi and o[K1] == lo and (o[K4] >> 16) & 0xFFFF == port and o[K4] >> 32 == s[K4] >> 32
+
+
+@njit(cache=True, nogil=True)
+def _find_mate(sessions, k, row, ends, seed):
+    """Redirect halves: `client > proxy` holds only what the client sends, `server > client` only what it receives. Both have the same
+    client address and port, and the SYN+ACK of the one acknowledges the SYN of the other."""
+    s = sessions[k]
+    mask = ends.shape[0] - 1
+    slot = _client_hash(s, seed) & mask
+    while ends[slot] != 0:
+        j = ends[slot] - 1
+        if _same_client(s, sessions[j]):
+            break
+        slot = (slot + 1) & mask
+    else:
+        ends[slot] = k + 1
+        return
+    ends[slot] = k + 1
+    o = sessions[j]
+    if o[MATE] >= 0:
+        return
+    # The packet in hand comes from the client (s is the sending half, o must have only received) or from the server.
+    orig = (s[FSM] >> 8) & 1
+    mine = 0 if orig == 0 else 1  # 0: this session starts with a packet of the client
+    o_orig = (o[FSM] >> 8) & 1
+    o_client = SIDE + o_orig * SIDE_WIDTH
+    o_server = SIDE + (1 - o_orig) * SIDE_WIDTH
+    flags = row[c.FLAGS]
+    if mine == 1:
+        if o[o_server + FRAMES] != 0 or o[o_client + FRAMES] == 0 or not flags & c.ACK_FLAG:
+            return
+        expected = (o[o_client + BASE] + 1 + (o[o_client + NEXT] if not flags & c.SYN else 0)) & 0xFFFFFFFF
+        distance = np.int64(np.int32((row[c.ACK] - expected) & 0xFFFFFFFF))
+    else:
+        if o[o_client + FRAMES] != 0 or o[o_server + FRAMES] == 0:
+            return
+        expected = (o[o_client + BASE] + 1 + o[o_client + NEXT]) & 0xFFFFFFFF
+        seq = row[c.SEQ] + 1 if flags & c.SYN else row[c.SEQ]
+        distance = np.int64(np.int32((seq - expected) & 0xFFFFFFFF))
+    if flags & c.SYN:
+        if distance != 0:
+            return
+    elif abs(distance) > MATE_WINDOW:
+        return
+    s[MATE] = j
+    o[MATE] = k
+    if o[FSM] & DEFERRED:
+        s[FSM] |= DEFERRED
+
+
+@njit(cache=True, nogil=True)
+def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, deferring):
+    """Fold TCP rows ``start..n`` of ``packets`` into the state.
+
+    Parameters
+    ----------
+    packets : int64[:, WIDTH]; SESSION, DIRECTION, OFFSET and FRESH are written.
+    sessions : int64[cap, S_WIDTH]; holes : int64[cap, 3], row 0 is the free list; table : int64[power of 2], slot = tag << 32 | session + 1.
+    ends : int64[len(table)], newest session of each client end point, for redirect halves.
+    deferring : 1 for a part that is not the first
+
+    Returns
+    -------
+    (next row, number of sessions): the next row is below ``n`` if a matrix or the table must grow first.
+    """
+    mask = table.shape[0] - 1
+    limit = table.shape[0] // 2
+    for i in range(start, n):
+        row = packets[i]
+        if row[c.KIND] != c.TCP:
+            continue
+        if n_sessions >= sessions.shape[0] or n_sessions >= limit or holes[0, HOLE_START] + 2 >= holes.shape[0]:
+            return i, n_sessions
+        flags = row[c.FLAGS]
+        seq = row[c.SEQ]
+        ts = row[c.TS]
+        syn, ack, fin, rst = flags & c.SYN, flags & c.ACK_FLAG, flags & c.FIN, flags & c.RST
+
+        # -- which session --
+        ports = row[c.PORTS]
+        swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+        s_hi, s_lo, d_hi, d_lo = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
+        key = key_hash(row, seed)
+        tag = (key >> 33) & 0x3FFFFFFF
+        slot = key & mask
+        session = np.int64(-1)
+        direction = 0
+        while table[slot] != 0:
+            if table[slot] >> 32 == tag:
+                k = (table[slot] & 0xFFFFFFFF) - 1
+                s = sessions[k]
+                if s[K1] == s_lo and s[K3] == d_lo and s[K4] == ports and s[K0] == s_hi and s[K2] == d_hi:
+                    session = k
+                    break
+                if s[K3] == s_lo and s[K1] == d_lo and s[K4] == swapped and s[K2] == s_hi and s[K0] == d_hi:
+                    session = k
+                    direction = 1
+                    break
+            slot = (slot + 1) & mask
+        certain = 0
+        if session >= 0 and syn:
+            s = sessions[session]
+            side = s[SIDE + direction * SIDE_WIDTH : SIDE + (direction + 1) * SIDE_WIDTH]
+            seen = s[FSM] >> 16
+            split = side[BASE_KIND] != NO_BASE and seq != side[BASE]
+            if not ack and side[BASE_KIND] != NO_BASE and seen & (SAW_FIN | SAW_RST):
+                split = True
+            if split:
+                certain = 1 if (s[FSM] & DEFERRED) == 0 or side[BASE_KIND] == BASE_SYN else 0
+                session = -1
+                direction = 0
+        if session < 0:
+            session = n_sessions
+            _new_session(sessions[session], row, deferring and not certain)
+            table[slot] = tag << 32 | (session + 1)
+            n_sessions += 1
+            _find_mate(sessions, session, row, ends, seed)
+        s = sessions[session]
+        side = s[SIDE + direction * SIDE_WIDTH : SIDE + (direction + 1) * SIDE_WIDTH]
+        other = 1 - direction
+        peer = s[SIDE + other * SIDE_WIDTH : SIDE + (other + 1) * SIDE_WIDTH]
+        row[c.SESSION] = session
+        row[c.DIRECTION] = direction
+        fsm = s[FSM]
+        is_orig = 1 if (fsm >> 8) & 1 == direction else 0
+
+        s[LAST_FRAME] = row[c.FRAME]
+        if ts > s[LAST_TS]:
+            s[LAST_TS] = ts
+        side[FRAMES] += 1
+        iface = row[c.IFACE]
+        if side[IFACE] < 0:
+            side[IFACE] = iface
+
+        # -- begin of the two number spaces --
+        length = row[c.LENGTH]
+        if side[BASE_KIND] == NO_BASE or (side[BASE_KIND] == BASE_ACKED and syn):
+            side[BASE] = seq if syn else (seq - 1) & 0xFFFFFFFF
+            side[BASE_KIND] = BASE_SYN if syn else BASE_FIRST
+        elif syn and side[BASE_KIND] == BASE_FIRST:
+            side[BASE_KIND] = BASE_SYN  # same number: a SYN that came late
+        if ack and peer[BASE_KIND] == NO_BASE:
+            peer[BASE] = (row[c.ACK] - 1) & 0xFFFFFFFF
+            peer[BASE_KIND] = BASE_ACKED
+
+        # -- payload --
+        # stream offset: 32-bit difference to the next expected number, signed
+        first = np.int64(np.int32((seq - side[BASE] - 1 - side[NEXT]) & 0xFFFFFFFF)) + side[NEXT]
+        if syn:
+            first += 1
+        end = first + length
+        fresh = np.int64(0)
+        repeats = False
+        if rst:
+            end = first  # RFC 9293 3.5.3: what an RST carries is diagnostics, not stream
+        elif not syn and not fin and length <= 1 and first == side[NEXT] - 1 and side[FRAMES] > 1 and (length == 1 or ack):
+            side[KEEPALIVES] += 1
+            end = first
+        else:
+            finish = end + 1 if fin else end
+            if finish > side[NEXT]:
+                if first > side[NEXT]:
+                    if first - side[NEXT] < MAX_JUMP:
+                        _add_hole(side, holes, side[NEXT], first)
+                    fresh = length
+                else:
+                    fresh = max(end - side[NEXT], 0)
+                    if first < side[NEXT] and length > 0:
+                        repeats = True
+                if repeats and side[HOLES] >= 0:
+                    filled = _fill(side, holes, first, side[NEXT])
+                    if filled > 0:
+                        repeats = False
+                        fresh += filled
+                side[NEXT] = finish
+                side[ADVANCED] = ts
+            elif length > 0:
+                filled = np.int64(0)
+                if side[HOLES] >= 0:
+                    filled = _fill(side, holes, first, end)
+                if filled > 0:
+                    fresh = filled
+                    rtt = s[HANDSHAKE] if s[HANDSHAKE] != UNSET else REORDER_NS
+                    if ts - side[ADVANCED] <= max(rtt, 0):
+                        side[OUT_OF_ORDER] += 1
+                    else:
+                        side[RETRANSMITS] += 1
+                else:
+                    repeats = True
+            if fin:
+                if side[FIN_TS] == UNSET:
+                    side[FIN_TS] = ts
+                    side[FIN_END] = finish
+                elif length == 0 and finish <= side[FIN_END]:
+                    repeats = True
+            if syn and fsm & (SAW_SYNACK if ack else SAW_SYN) << 16 and side[BASE_KIND] == BASE_SYN and side[FRAMES] > 1:
+                repeats = True
+            if repeats:
+                if iface != side[IFACE]:
+                    side[COPIES] += 1
+                else:
+                    side[RETRANSMITS] += 1
+                    if length > 0 and _power_of_ten(side[RETRANSMITS]):
+                        _letter(s, L_T if is_orig else L_t)
+            if length > 0:
+                if side[FIRST_PAYLOAD] == UNSET:
+                    side[FIRST_PAYLOAD] = ts
+                if s[PROTOCOL] == 0 and side[BYTES] < PROTOCOL_WITHIN:
+                    s[PROTOCOL] = row[c.HINT] & h.CLASS_MASK
+                if fresh > 0:
+                    side[BYTES] += fresh
+                    side[LAST_PAYLOAD] = ts
+                    if peer[FIN_TS] != UNSET:
+                        side[AFTER_FIN] += fresh
+        row[c.OFFSET] = first
+        row[c.FRESH] = fresh
+
+        # -- acknowledgment --
+        if ack and not rst:
+            acked = np.int64(np.int32((row[c.ACK] - peer[BASE] - 1 - peer[NEXT]) & 0xFFFFFFFF)) + peer[NEXT]
+            if acked > peer[ACKED]:
+                if acked - peer[NEXT] < MAX_JUMP:
+                    # A FIN of the peer that was not captured is acknowledged with one number that is no payload: not told apart here
+                    if acked > peer[NEXT]:
+                        if not syn:
+                            _add_hole(peer, holes, peer[NEXT], acked)
+                            if peer[FRAMES] > 0:  # a side that is not captured at all is no gap
+                                _letter_once(s, L_g if is_orig else L_G)
+                        peer[NEXT] = acked
+                    peer[ACKED] = acked
+
+        # -- handshake times --
+        if syn:
+            if not ack:
+                if is_orig and s[SYNACK_TS] == UNSET:
+                    s[SYN_TS] = ts
+            elif s[SYNACK_TS] == UNSET:
+                s[SYNACK_TS] = ts
+                if s[SYN_TS] != UNSET:
+                    s[SYNACK_RTT] = ts - s[SYN_TS]
+        elif ack and is_orig and s[HANDSHAKE] == UNSET and s[SYNACK_TS] != UNSET and s[SYN_TS] != UNSET and not rst:
+            s[HANDSHAKE] = ts - s[SYN_TS]
+
+        if row[c.WINDOW] == 0 and not syn and not fin and not rst:
+            side[ZERO_WINDOWS] += 1
+            if _power_of_ten(side[ZERO_WINDOWS]):
+                _letter(s, L_W if is_orig else L_w)
+
+        # -- history --
+        control = (1 if syn else 0) + (1 if fin else 0) + (1 if rst else 0)
+        if control > 1:
+            if fin and rst:
+                _letter_once(s, L_I if is_orig else L_i)
+            else:
+                _letter_once(s, L_Q if is_orig else L_q)
+        elif syn:
+            if ack:
+                _letter_once(s, L_H if is_orig else L_h)
+            else:
+                _letter_once(s, L_S if is_orig else L_s)
+        elif fin:
+            _letter_once(s, L_F if is_orig else L_f)
+        elif rst:
+            _letter_once(s, L_R if is_orig else L_r)
+        elif length > 0:
+            _letter_once(s, L_D if is_orig else L_d)
+        elif ack:
+            _letter_once(s, L_A if is_orig else L_a)
+
+        # -- states --
+        fsm = s[FSM]
+        own = (fsm >> (4 * direction)) & 15
+        its = (fsm >> (4 * other)) & 15
+        segment = (1 if syn else 0) | (2 if ack else 0) | (4 if fin else 0) | (8 if rst else 0) | (16 if length > 0 else 0)
+        new = TABLE[((is_orig * 8 + own) * 8 + its) * 32 + segment]
+        fsm = (fsm & ~np.int64(255)) | (new & 15) << (4 * direction) | (new >> 4) << (4 * other)
+        if syn:
+            fsm |= np.int64(SAW_SYNACK if ack else SAW_SYN) << 16
+        if fin:
+            fsm |= np.int64(SAW_FIN) << 16
+        if rst:
+            fsm |= np.int64(SAW_RST) << 16
+            if s[RST_TS] == UNSET:
+                s[RST_TS] = ts
+                if s[CLOSED_TS] == UNSET:
+                    s[CLOSED_TS] = ts
+        elif fin and s[CLOSED_TS] == UNSET and peer[FIN_TS] != UNSET:
+            s[CLOSED_TS] = ts
+        s[FSM] = fsm
+    return n, n_sessions
+
+
+@njit(cache=True, nogil=True)
+def rehash(sessions, n_sessions, table, ends, seed):
+    """Fill an empty table; the newest session of a 5-tuple wins."""
+    mask = table.shape[0] - 1
+    row = np.zeros(c.WIDTH, np.int64)
+    for k in range(n_sessions):
+        s = sessions[k]
+        row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[K0], s[K1], s[K2], s[K3], s[K4]
+        key = key_hash(row, seed)
+        tag = (key >> 33) & 0x3FFFFFFF
+        slot = key & mask
+        ports = s[K4]
+        swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+        while table[slot] != 0:
+            if table[slot] >> 32 == tag:
+                o = sessions[(table[slot] & 0xFFFFFFFF) - 1]
+                if o[K1] == s[K1] and o[K3] == s[K3] and o[K4] == ports and o[K0] == s[K0] and o[K2] == s[K2]:
+                    break
+                if o[K3] == s[K1] and o[K1] == s[K3] and o[K4] == swapped and o[K2] == s[K0] and o[K0] == s[K2]:
+                    break
+            slot = (slot + 1) & mask
+        table[slot] = tag << 32 | (k + 1)
+        slot = _client_hash(s, seed) & mask
+        while ends[slot] != 0 and not _same_client(s, sessions[ends[slot] - 1]):
+            slot = (slot + 1) & mask
+        ends[slot] = k + 1
+
+
+@njit(cache=True, nogil=True)
+def missing_bytes(sessions, n_sessions, holes):
+    """int64[n, 2]: bytes acknowledged by the peer but never seen, per side."""
+    out = np.zeros((n_sessions, 2), np.int64)
+    for k in range(n_sessions):
+        for d in range(2):
+            side = sessions[k, SIDE + d * SIDE_WIDTH : SIDE + (d + 1) * SIDE_WIDTH]
+            total = side[LOST]
+            at = side[HOLES]
+            while at >= 0:
+                total += max(min(holes[at, HOLE_END], side[ACKED]) - holes[at, HOLE_START], 0)
+                at = holes[at, HOLE_NEXT]
+            out[k, d] = total
+    return out
+
+
+class SessionFold:
+    """The sessions of a capture while it is read.
+
+    Parameters
+    ----------
+    deferred : True for a part that does not begin at the start of the capture; see *Parts of a capture* above.
+    """
+
+    def __init__(self, deferred: bool = False, seed: int | None = None):
+        self.deferred = deferred
+        self.seed = int.from_bytes(os.urandom(7), "big") if seed is None else seed
+        self.sessions = np.zeros((1024, S_WIDTH), np.int64)
+        self.n = 0
+        self.holes = np.zeros((1024, 3), np.int64)
+        self.holes[0, HOLE_NEXT] = -1
+        self.table = np.zeros(4096, np.int64)
+        self.ends = np.zeros(4096, np.int64)
+        self.log: list[np.ndarray[Any, Any]] = []
+
+    def feed(self, packets: np.ndarray[Any, Any], n: int) -> None:
+        """Fold the first ``n`` rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
+        at = 0
+        while True:
+            at, self.n = fold(packets, n, at, self.sessions, self.n, self.holes, self.table, self.ends, self.seed, self.deferred)
+            if at >= n:
+                break
+            self._grow()
+        if self.deferred and n:
+            tcp = packets[:n][packets[:n, c.KIND] == c.TCP]
+            keep = tcp[self.sessions[tcp[:, c.SESSION], FSM] & DEFERRED != 0]
+            if len(keep):
+                self.log.append(keep.copy())
+
+    def _grow(self) -> None:
+        if self.n >= len(self.sessions):
+            self.sessions = np.concatenate([self.sessions, np.zeros_like(self.sessions)])
+        if self.holes[0, HOLE_START] + 2 >= len(self.holes):
+            self.holes = np.concatenate([self.holes, np.zeros_like(self.holes)])
+        if self.n >= len(self.table) // 2:
+            self._rehash(len(self.table) * 4)
+
+    def merge(self, later: SessionFold, frame_offset: int = 0) -> np.ndarray[Any, Any]:
+        """Append the sessions of the part that follows. ``later`` must be deferred and is used up.
+
+        Parameters
+        ----------
+        frame_offset : frames in this part, if ``later`` counted its own from 1.
+
+        Returns
+        -------
+        int64[later.n]: row here of each of its sessions (-1 for one that was replayed into several).
+        """
+        if not later.deferred:
+            raise ValueError("only a part read with deferred=True can follow another")
+        # Sessions that were certain come over as they are; those that were not are replayed from their packets, in order. A certain one
+        # follows an uncertain one of the same 5-tuple, so the newest of a 5-tuple is right whatever the order between different ones.
+        replay = np.concatenate(later.log) if later.log else np.zeros((0, c.WIDTH), np.int64)
+        replay[:, c.FRAME] += frame_offset
+        mapping = np.full(later.n, -1, np.int64)
+        old = replay[:, c.SESSION].copy()
+        self.feed(replay, len(replay))
+        if len(replay):
+            mapping[old] = replay[:, c.SESSION]
+        certain = np.flatnonzero(later.sessions[: later.n, FSM] & DEFERRED == 0)
+        if len(certain):
+            rows = later.sessions[certain].copy()
+            rows[:, [FIRST_FRAME, LAST_FRAME]] += frame_offset
+            base = len(self.holes)
+            moved = later.holes.copy()
+            moved[:, HOLE_NEXT] = np.where(moved[:, HOLE_NEXT] >= 0, moved[:, HOLE_NEXT] + base, -1)
+            for d in (0, 1):
+                column = SIDE + d * SIDE_WIDTH + HOLES
+                rows[:, column] = np.where(rows[:, column] >= 0, rows[:, column] + base, -1)
+            # everything below the two old high-water marks counts as handed out; freed holes of ``later`` are not reused
+            free, used = self.holes[0, HOLE_NEXT], base + int(later.holes[0, HOLE_START])
+            self.holes = np.concatenate([self.holes, moved])
+            self.holes[0, HOLE_NEXT], self.holes[0, HOLE_START] = free, used
+            mapping[certain] = self.n + np.arange(len(certain))
+            rows[:, MATE] = np.where(rows[:, MATE] >= 0, mapping[rows[:, MATE]], -1)  # the mate of a certain one is certain
+            self.sessions = np.concatenate([self.sessions[: self.n], rows, np.zeros((1024, S_WIDTH), np.int64)])
+            self.n += len(certain)
+            size = len(self.table)
+            while self.n >= size // 2:
+                size *= 4
+            order = np.argsort(self.sessions[: self.n, FIRST_FRAME], kind="stable")
+            if not np.array_equal(order, np.arange(self.n)):
+                self.sessions[: self.n] = self.sessions[: self.n][order]
+                back = np.empty_like(order)
+                back[order] = np.arange(self.n)
+                mates = self.sessions[: self.n, MATE]
+                mates[:] = np.where(mates >= 0, back[mates], -1)
+                mapping = np.where(mapping >= 0, back[mapping], -1)
+                if self.log:
+                    for rows_ in self.log:
+                        rows_[:, c.SESSION] = back[rows_[:, c.SESSION]]
+            self._rehash(size)
+        return mapping
+
+    def _rehash(self, size: int) -> None:
+        self.table, self.ends = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        rehash(self.sessions, self.n, self.table, self.ends, self.seed)
+
+    def table_rows(self, sni: np.ndarray[Any, Any] | None = None) -> Table:
+        """The sessions as a table, in order of their first frame."""
+        s = self.sessions[: self.n]
+        return session_rows(s, missing_bytes(self.sessions, self.n, self.holes), sni)
+
+
+def _nullable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    out = values.astype(object)
+    out[values == UNSET] = None
+    return out
+
+
+def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np.ndarray[Any, Any] | None) -> Table:
+    """Table of the session state rows ``s`` (int64[n, S_WIDTH])."""
+    n = len(s)
+    orig = (s[:, FSM] >> 8) & 1
+    rows = np.arange(n)
+
+    def of(field: int, side: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return s[rows, SIDE + side * SIDE_WIDTH + field]
+
+    resp = 1 - orig
+    version = s[:, K4] >> 32
+    flipped = orig == 1
+    ip_a, ip_b = ip_texts(s[:, K0], s[:, K1], version), ip_texts(s[:, K2], s[:, K3], version)
+    port_a, port_b = (s[:, K4] >> 16) & 0xFFFF, s[:, K4] & 0xFFFF
+    fsm = s[:, FSM]
+    state_orig, state_resp = (fsm >> (4 * orig)) & 15, (fsm >> (4 * resp)) & 15
+    payload = ((of(BYTES, orig) > 0) | (of(BYTES, resp) > 0)).astype(np.int64)
+    fins = np.stack([of(FIN_TS, orig), of(FIN_TS, resp)])
+    known = np.where(fins == UNSET, np.iinfo(np.int64).max, fins)
+    first_fin = known.min(axis=0)
+    has_fin = first_fin != np.iinfo(np.int64).max
+    closed = s[:, CLOSED_TS]
+    until = np.where(closed != UNSET, closed, s[:, LAST_TS])
+    half = np.full(n, np.nan)
+    half[has_fin] = np.maximum(until[has_fin] - first_fin[has_fin], 0) / 1e9
+    kinds = np.array([None, "tls", "ssh", "http", "http", "http"], dtype=object)
+
+    def isn(side: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        kind = of(BASE_KIND, side)
+        handshake = (fsm >> 16) & (SAW_SYN | SAW_SYNACK)
+        value = of(BASE, side).astype(object)
+        value[~((kind == BASE_SYN) | ((kind == BASE_ACKED) & (handshake != 0)))] = None
+        return value
+
+    def ms(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.where(values == UNSET, np.nan, values / 1e6)
+
+    columns: dict[str, np.ndarray[Any, Any]] = {
+        "session_id": rows.astype(np.int64),
+        "orig_ip": np.where(flipped, ip_b, ip_a),
+        "orig_port": np.where(flipped, port_b, port_a),
+        "resp_ip": np.where(flipped, ip_a, ip_b),
+        "resp_port": np.where(flipped, port_a, port_b),
+        "start_ns": s[:, FIRST_TS].copy(),
+        "end_ns": s[:, LAST_TS].copy(),
+        "duration_s": (s[:, LAST_TS] - s[:, FIRST_TS]) / 1e9,
+        "state": CONN_STATES[state_orig, state_resp, payload],
+        "history": history_texts(s),
+        "orig_frames": of(FRAMES, orig),
+        "resp_frames": of(FRAMES, resp),
+        "orig_bytes": of(BYTES, orig),
+        "resp_bytes": of(BYTES, resp),
+        "orig_retransmits": of(RETRANSMITS, orig),
+        "resp_retransmits": of(RETRANSMITS, resp),
+        "orig_isn": isn(orig),
+        "resp_isn": isn(resp),
+        "first_frame": s[:, FIRST_FRAME].copy(),
+        "last_frame": s[:, LAST_FRAME].copy(),
+        "sni": np.full(n, None, dtype=object) if sni is None else sni,
+        "orig_out_of_order": of(OUT_OF_ORDER, orig),
+        "resp_out_of_order": of(OUT_OF_ORDER, resp),
+        "orig_copies": of(COPIES, orig),
+        "resp_copies": of(COPIES, resp),
+        "orig_keepalives": of(KEEPALIVES, orig),
+        "resp_keepalives": of(KEEPALIVES, resp),
+        "orig_zero_windows": of(ZERO_WINDOWS, orig),
+        "resp_zero_windows": of(ZERO_WINDOWS, resp),
+        "orig_missing_bytes": missing[rows, orig],
+        "resp_missing_bytes": missing[rows, resp],
+        "orig_fin_ns": _nullable(of(FIN_TS, orig)),
+        "resp_fin_ns": _nullable(of(FIN_TS, resp)),
+        "rst_ns": _nullable(s[:, RST_TS]),
+        "closed_ns": _nullable(closed),
+        "half_closed_s": half,
+        "orig_bytes_after_fin": of(AFTER_FIN, orig),
+        "resp_bytes_after_fin": of(AFTER_FIN, resp),
+        "handshake_ms": ms(s[:, HANDSHAKE]),
+        "synack_ms": ms(s[:, SYNACK_RTT]),
+        "orig_first_payload_ns": _nullable(of(FIRST_PAYLOAD, orig)),
+        "orig_last_payload_ns": _nullable(of(LAST_PAYLOAD, orig)),
+        "resp_first_payload_ns": _nullable(of(FIRST_PAYLOAD, resp)),
+        "resp_last_payload_ns": _nullable(of(LAST_PAYLOAD, resp)),
+        "protocol": kinds[np.minimum(s[:, PROTOCOL], 5)],
+        "saw_syn": (fsm >> 16) & SAW_SYN != 0,
+    }
+    return Table(SESSIONS, columns)
+
+
+def history_texts(s: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """object[n] of history strings; equal ones are made once (captures have few different ones)."""
+    words, back = np.unique(s[:, HISTORY : HISTORY + 4], axis=0, return_inverse=True)
+    counts = s[:, HISTORY_COUNT]
+    longest = np.zeros(len(words), np.int64)
+    np.maximum.at(longest, back.ravel(), np.minimum(counts, MAX_LETTERS))
+    texts = np.empty(len(words), dtype=object)
+    for i, word in enumerate(words.tolist()):
+        letters = [(word[k // LETTERS_PER_WORD] >> (5 * (k % LETTERS_PER_WORD))) & 31 for k in range(longest[i])]
+        texts[i] = "".join(LETTERS[code] for code in letters)
+    return texts[back.ravel()]

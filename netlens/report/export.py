@@ -1,0 +1,260 @@
+"""Tables as files and streams: aligned text, CSV, JSON, Parquet, Zeek's conn.log.
+
+Strings of a capture are data: control and bidi characters are written as escapes in text and CSV, and JSON escapes them itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from netlens.errors import CaptureError, NetlensError
+from netlens.schema import Schema, Table
+from netlens.text import printable
+
+FORMATS = ("table", "csv", "json", "parquet", "zeek")
+
+#: Columns that the text table shows, where the full schema is too wide to read.
+NARROW: dict[str, tuple[str, ...]] = {
+    "sessions": ("session_id", "start", "duration_s", "orig", "resp", "state", "history", "orig_bytes", "resp_bytes", "sni"),
+    "connections": ("connection_id", "start", "duration_s", "path", "orig", "resp", "state", "orig_bytes", "resp_bytes", "sni"),
+    "lookups": ("lookup_id", "start", "latency_ms", "qname", "qtype", "rcode", "answers", "attempts", "orig_ip", "resolver_ip", "path"),
+    "exchanges": (
+        "exchange_id",
+        "session_id",
+        "start",
+        "wait_ms",
+        "total_ms",
+        "up_bytes",
+        "down_bytes",
+        "status",
+        "complete",
+        "start_frame",
+    ),
+}
+_NUMERIC = {"int64", "float64", "nullable_int64"}
+
+
+def write(table: Table, form: str, output: str | None, columns: Sequence[str] | None = None) -> None:
+    """Write ``table`` in ``form`` to the file ``output``, or to standard output.
+
+    A file is written beside its place and renamed, so it is complete or not there.
+
+    Raises
+    ------
+    NetlensError
+        the file cannot be written, or the form needs a file.
+    """
+    if form == "parquet":
+        if output is None:
+            raise NetlensError("Parquet is binary and goes to a file: add -o FILE.parquet")
+        with replacing(output) as path:
+            import pyarrow.parquet as pq
+
+            pq.write_table(_select(table, columns).to_arrow(), path)
+        return
+    writer = {"table": write_text, "csv": write_csv, "json": write_json, "zeek": write_zeek}[form]
+    if output is None:
+        writer(table, sys.stdout, columns)
+        sys.stdout.flush()
+        return
+    with replacing(output) as path, open(path, "w", encoding="utf-8", newline="") as file:
+        writer(table, file, columns)
+
+
+@contextlib.contextmanager
+def replacing(output: str | os.PathLike[str]) -> Iterator[str]:
+    """A temporary path beside ``output`` that takes its place when the block ends without an error."""
+    target = Path(output)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise NetlensError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+    os.close(handle)
+    try:
+        yield name
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, target)
+    except OSError as error:
+        raise NetlensError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+def _select(table: Table, columns: Sequence[str] | None) -> Table:
+    if not columns:
+        return table
+    known = {c.name: c for c in table.schema}
+    for name in columns:
+        if name not in known:
+            raise CaptureError(f"{table.schema.name} have no column {name!r}; there are {', '.join(known)}")
+    return Table(Schema(table.schema.name, tuple(known[n] for n in columns)), {n: table[n] for n in columns})
+
+
+def write_json(table: Table, file: IO[str], columns: Sequence[str] | None = None) -> None:
+    """One JSON array, a row a line."""
+    file.write("[")
+    separator = "\n"
+    for row in _select(table, columns).records():
+        file.write(separator + json.dumps(row, ensure_ascii=False, allow_nan=False))
+        separator = ",\n"
+    file.write("\n]\n" if table.rows else "]\n")
+
+
+def write_csv(table: Table, file: IO[str], columns: Sequence[str] | None = None) -> None:
+    """RFC 4180 with a header; missing is empty, lists are joined with ``;``."""
+    import csv
+
+    table = _select(table, columns)
+    out = csv.writer(file, lineterminator="\n")
+    out.writerow(list(table))
+    texts = []
+    for c in table.schema:
+        values = table[c.name].tolist()
+        if c.dtype == "string":
+            texts.append(_each(values, lambda v: "" if v is None else _cell(v)))
+        elif c.dtype.startswith("list"):
+            texts.append(["" if not v else _cell(";".join(map(str, v))) for v in values])
+        elif c.dtype == "float64":
+            texts.append(["" if v != v else repr(v) for v in values])
+        elif c.dtype in ("bool", "nullable_bool"):
+            texts.append(["" if v is None else "true" if v else "false" for v in values])
+        else:
+            texts.append(["" if v is None else v for v in values])
+    out.writerows(zip(*texts, strict=True))
+
+
+def _cell(text: str) -> str:
+    """Spreadsheets run a cell that begins with one of these as a formula; an apostrophe in front keeps it text."""
+    text = printable(text)
+    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+
+
+def _each(values: list[Any], text: Callable[[Any], str]) -> list[str]:
+    """``text`` of each value, computed once per different value."""
+    known: dict[Any, str] = {}
+    return [known[v] if v in known else known.setdefault(v, text(v)) for v in values]
+
+
+# ---- text ----
+
+
+def view(table: Table) -> tuple[list[str], list[list[str]], list[bool]]:
+    """Headers, columns of cell texts, and whether each is a number: the narrow view of a table."""
+    made: dict[str, tuple[list[str], bool]] = {}
+    types = {c.name: c.dtype for c in table.schema}
+    for name in NARROW.get(table.schema.name, tuple(table)):
+        if name == "start":
+            made[name] = (_relative(table), True)
+        elif name in ("orig", "resp"):
+            made[name] = (
+                [f"{endpoint(ip, port)}" for ip, port in zip(table[f"{name}_ip"].tolist(), table[f"{name}_port"].tolist(), strict=True)],
+                False,
+            )
+        elif name == "wait_ms":
+            made[name] = (_milliseconds(table["request_end_ns"].tolist(), table["response_ns"].tolist()), True)
+        elif name == "total_ms":
+            made[name] = (_milliseconds(table["start_ns"].tolist(), table["end_ns"].tolist()), True)
+        else:
+            made[name] = ([_text(v, types[name]) for v in table[name].tolist()], types[name] in _NUMERIC)
+    return list(made), [cells for cells, _ in made.values()], [number for _, number in made.values()]
+
+
+def endpoint(ip: str, port: int) -> str:
+    """``1.2.3.4:80`` or ``[2001:db8::1]:80`` (RFC 5952 section 6)."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def _relative(table: Table) -> list[str]:
+    name = "query_ns" if table.schema.name == "lookups" else "start_ns"
+    values = table[name].tolist()
+    if table.schema.name == "lookups":
+        values = [a if q is None else q for q, a in zip(values, table["answer_ns"].tolist(), strict=True)]
+    zero = min(values) if values else 0
+    return [f"{(v - zero) / 1e9:.6f}" for v in values]
+
+
+def _milliseconds(start: list[Any], end: list[Any]) -> list[str]:
+    return ["" if a is None or b is None else f"{(b - a) / 1e6:.3f}" for a, b in zip(start, end, strict=True)]
+
+
+def _text(value: Any, dtype: str) -> str:
+    if value is None or value != value:
+        return ""
+    if dtype == "float64":
+        return f"{value:.6f}" if abs(value) < 1000 else f"{value:.3f}"
+    if dtype in ("bool", "nullable_bool"):
+        return "yes" if value else "no"
+    if dtype.startswith("list"):
+        return printable(", ".join(map(str, value)))
+    return printable(str(value))
+
+
+def write_text(table: Table, file: IO[str], columns: Sequence[str] | None = None) -> None:
+    """Aligned columns for people; rich's table on a terminal, plain text elsewhere."""
+    if columns:
+        picked = _select(table, columns)
+        headers = list(picked)
+        cells = [[_text(v, c.dtype) for v in picked[c.name].tolist()] for c in picked.schema]
+        numbers = [c.dtype in _NUMERIC for c in picked.schema]
+    else:
+        headers, cells, numbers = view(table)
+    if file.isatty():
+        from rich.console import Console
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        shown = RichTable(box=None, pad_edge=False, header_style="bold")
+        for header, number in zip(headers, numbers, strict=True):
+            shown.add_column(header, justify="right" if number else "left", overflow="fold")
+        for row in zip(*cells, strict=True):
+            shown.add_row(*(Text(cell) for cell in row))
+        Console(file=file, highlight=False).print(shown)
+        return
+    widths = [max([len(h), *map(len, column)]) for h, column in zip(headers, cells, strict=True)]
+    for row in [tuple(headers), *zip(*cells, strict=True)]:
+        line = "  ".join(cell.rjust(w) if number else cell.ljust(w) for cell, w, number in zip(row, widths, numbers, strict=True))
+        file.write(line.rstrip() + "\n")
+
+
+# ---- Zeek ----
+
+_ZEEK = (
+    ("ts", "time"), ("uid", "string"), ("id.orig_h", "addr"), ("id.orig_p", "port"), ("id.resp_h", "addr"), ("id.resp_p", "port"),
+    ("proto", "enum"), ("service", "string"), ("duration", "interval"), ("orig_bytes", "count"), ("resp_bytes", "count"),
+    ("conn_state", "string"), ("local_orig", "bool"), ("local_resp", "bool"), ("missed_bytes", "count"), ("history", "string"),
+    ("orig_pkts", "count"), ("orig_ip_bytes", "count"), ("resp_pkts", "count"), ("resp_ip_bytes", "count"), ("tunnel_parents", "set[string]"),
+)  # fmt: skip
+
+
+def write_zeek(table: Table, file: IO[str], columns: Sequence[str] | None = None) -> None:
+    """Zeek's conn.log in its ASCII form. IP lengths are not kept by netlens and are unset (``-``); uid is C and the session number."""
+    if columns:
+        raise NetlensError("--columns does not go with --format zeek: conn.log has its own")
+    from netlens.parsers.connections import is_private
+
+    file.write("#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n")
+    file.write("#fields\t" + "\t".join(n for n, _ in _ZEEK) + "\n#types\t" + "\t".join(t for _, t in _ZEEK) + "\n")
+    local: dict[str, str] = {}
+    for r in table.records():
+        for ip in (r["orig_ip"], r["resp_ip"]):
+            if ip not in local:
+                local[ip] = "T" if is_private(ip) else "F"
+        service = {"tls": "ssl"}.get(r["protocol"], r["protocol"]) or "-"
+        cells = (
+            f"{r['start_ns'] // 10**9}.{r['start_ns'] % 10**9 // 1000:06d}", f"C{r['session_id']}", r["orig_ip"], r["orig_port"], r["resp_ip"],
+            r["resp_port"], "tcp", service, f"{r['duration_s']:.6f}", r["orig_bytes"], r["resp_bytes"], r["state"], local[r["orig_ip"]],
+            local[r["resp_ip"]], r["orig_missing_bytes"] + r["resp_missing_bytes"], r["history"] or "-", r["orig_frames"], "-", r["resp_frames"], "-",
+            "-",
+        )  # fmt: skip
+        file.write("\t".join(map(str, cells)) + "\n")
+    file.write("#close\n")

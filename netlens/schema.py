@@ -1,0 +1,148 @@
+"""What every table of netlens looks like: column, dtype, unit, basis, meaning.
+
+A :class:`Schema` is data: the reference pages, the empty tables, the Parquet metadata and the checks are all made from it. A
+:class:`Table` is the schema plus one numpy array per column; it becomes a pandas DataFrame (``to_pandas``) or an Arrow table
+(``to_arrow``) when somebody asks, so that ``netlens sessions`` need not import pandas.
+
+Basis of a column: ``read`` (stands in the packets), ``derived`` (arithmetic on what was read), ``inferred`` (a judgement that can be wrong;
+its rule stands in the module that makes it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.errors import SchemaError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+#: dtype names a column may have, and the numpy dtype that stores them. ``string`` and ``list`` hold Python objects; None is missing.
+#: ``Int64``-like nullable integers do not exist here: -1 never means missing, a nullable number is float64 with NaN or an object.
+DTYPES: dict[str, np.dtype[Any]] = {
+    "int64": np.dtype("int64"),
+    "float64": np.dtype("float64"),
+    "bool": np.dtype("bool"),
+    "string": np.dtype("O"),  # str or None
+    "list<int64>": np.dtype("O"),  # list of int
+    "list<string>": np.dtype("O"),  # list of str
+    "nullable_int64": np.dtype("O"),  # int or None; pandas Int64
+    "nullable_bool": np.dtype("O"),  # bool or None; pandas boolean
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: ``dtype`` is a key of :data:`DTYPES`; ``unit`` is "" where there is none."""
+
+    name: str
+    dtype: str
+    unit: str
+    basis: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A named, ordered list of columns."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+    def names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+    def empty(self) -> Table:
+        return Table(self, {c.name: np.empty(0, DTYPES[c.dtype]) for c in self.columns})
+
+
+class Table(Mapping[str, "np.ndarray[Any, Any]"]):
+    """Columns of equal length that obey a schema.
+
+    Raises
+    ------
+    SchemaError
+        a declared column is missing, one too many is there, dtypes differ, or lengths differ.
+    """
+
+    def __init__(self, schema: Schema, columns: Mapping[str, np.ndarray[Any, Any]]):
+        self.schema = schema
+        self.columns = {}
+        lengths = set()
+        for column in schema:
+            if column.name not in columns:
+                raise SchemaError(f"table {schema.name}: column {column.name} is missing")
+            values = columns[column.name]
+            if values.dtype != DTYPES[column.dtype]:
+                raise SchemaError(f"table {schema.name}: column {column.name} is {values.dtype}, declared {column.dtype}")
+            lengths.add(len(values))
+            self.columns[column.name] = values
+        if extra := set(columns) - set(self.columns):
+            raise SchemaError(f"table {schema.name}: undeclared columns {sorted(extra)}")
+        if len(lengths) > 1:
+            raise SchemaError(f"table {schema.name}: columns of different lengths {sorted(lengths)}")
+        self.rows = lengths.pop() if lengths else 0
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        return self.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        """Number of columns, as for a mapping; the number of rows is ``rows``."""
+        return len(self.columns)
+
+    def take(self, index: np.ndarray[Any, Any]) -> Table:
+        """Rows at ``index`` (integers or a boolean mask), in that order."""
+        return Table(self.schema, {k: v[index] for k, v in self.columns.items()})
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Rows as plain dicts of Python values (NaN becomes None), for JSON."""
+        names = list(self.columns)
+        lists = []
+        for c in self.schema:
+            values = self.columns[c.name].tolist()
+            lists.append([None if v != v else v for v in values] if c.dtype == "float64" else values)
+        for row in zip(*lists, strict=True):
+            yield dict(zip(names, row, strict=True))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table as a DataFrame with a RangeIndex; units and meanings are in ``.attrs["units"]`` and ``.attrs["schema"]``."""
+        import pandas as pd
+
+        dtypes: dict[str, Any] = {"nullable_int64": "Int64", "nullable_bool": "boolean", "string": "str"}
+        series = {c.name: pd.Series(self.columns[c.name], dtype=dtypes.get(c.dtype, DTYPES[c.dtype]), copy=True) for c in self.schema}
+        frame = pd.DataFrame(series)
+        frame.attrs["schema"] = self.schema.name
+        frame.attrs["units"] = {c.name: c.unit for c in self.schema if c.unit}
+        return frame
+
+    def to_arrow(self) -> pa.Table:
+        """The table for Arrow and Parquet; unit, basis and meaning are in each field's metadata."""
+        import pyarrow as pa
+
+        types = {
+            "int64": pa.int64(),
+            "float64": pa.float64(),
+            "bool": pa.bool_(),
+            "string": pa.string(),
+            "list<int64>": pa.list_(pa.int64()),
+            "list<string>": pa.list_(pa.string()),
+            "nullable_int64": pa.int64(),
+            "nullable_bool": pa.bool_(),
+        }
+        fields, arrays = [], []
+        for c in self.schema:
+            values = self.columns[c.name]
+            arrays.append(pa.array(values, types[c.dtype], from_pandas=c.dtype == "float64"))
+            fields.append(pa.field(c.name, types[c.dtype], metadata={"unit": c.unit, "basis": c.basis, "meaning": c.meaning}))
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"netlens.table": self.schema.name}))

@@ -1,0 +1,184 @@
+"""The declared schemas of all tables, in one place so that docs, exports and tests read the same list.
+
+Column names of the first lines of each table are the public contract; renaming one breaks users.
+"""
+
+from __future__ import annotations
+
+from netlens.schema import Column as C
+from netlens.schema import Schema
+
+SESSIONS = Schema(
+    "sessions",
+    (
+        C("session_id", "int64", "", "derived", "Number of the session in order of first frame; equals Wireshark's tcp.stream."),
+        C("orig_ip", "string", "", "read", "Address of the originator: who sent the first SYN; without one, see parsers.sessions."),
+        C("orig_port", "int64", "", "read", "TCP port of the originator."),
+        C("resp_ip", "string", "", "read", "Address of the responder."),
+        C("resp_port", "int64", "", "read", "TCP port of the responder."),
+        C("start_ns", "int64", "ns since 1970 UTC", "read", "Time of the first frame."),
+        C("end_ns", "int64", "ns since 1970 UTC", "read", "Time of the last frame."),
+        C("duration_s", "float64", "s", "derived", "end_ns - start_ns."),
+        C("state", "string", "", "derived", "Zeek's conn_state: S0 S1 SF REJ S2 S3 RSTO RSTR RSTOS0 RSTRH SH SHR OTH."),
+        C("history", "string", "", "derived", "Zeek's history letters, upper case by the originator; cut after 48 letters."),
+        C("orig_frames", "int64", "frames", "read", "Frames sent by the originator."),
+        C("resp_frames", "int64", "frames", "read", "Frames sent by the responder."),
+        C("orig_bytes", "int64", "bytes", "derived", "Payload bytes of the originator seen at least once; a retransmission counts once."),
+        C("resp_bytes", "int64", "bytes", "derived", "Payload bytes of the responder seen at least once."),
+        C("orig_retransmits", "int64", "frames", "derived", "Frames of the originator that repeat a SYN, FIN or payload already seen."),
+        C("resp_retransmits", "int64", "frames", "derived", "Frames of the responder that repeat a SYN, FIN or payload already seen."),
+        C("orig_isn", "nullable_int64", "", "read", "Initial sequence number of the originator: its SYN's, or the SYN+ACK's acknowledgment - 1; null if unknown."),
+        C("resp_isn", "nullable_int64", "", "read", "Initial sequence number of the responder; null if its SYN was not seen nor acknowledged by a handshake."),
+        C("first_frame", "int64", "", "read", "Frame number of the first frame, from 1 as in Wireshark."),
+        C("last_frame", "int64", "", "read", "Frame number of the last frame."),
+        C("sni", "string", "", "read", "Server name of the first ClientHello; null without one."),
+        C("orig_out_of_order", "int64", "frames", "derived", "Frames of the originator that fill a hole sooner than a retransmission could."),
+        C("resp_out_of_order", "int64", "frames", "derived", "Frames of the responder that fill a hole sooner than a retransmission could."),
+        C("orig_copies", "int64", "frames", "inferred", "Frames of the originator that repeat one seen on another interface (not retransmissions)."),
+        C("resp_copies", "int64", "frames", "inferred", "Frames of the responder that repeat one seen on another interface."),
+        C("orig_keepalives", "int64", "frames", "derived", "Keep-alive probes of the originator (RFC 9293 3.8.4): 0 or 1 byte just below the next sequence number."),
+        C("resp_keepalives", "int64", "frames", "derived", "Keep-alive probes of the responder."),
+        C("orig_zero_windows", "int64", "frames", "read", "Frames in which the originator advertised a zero window (not SYN, FIN or RST)."),
+        C("resp_zero_windows", "int64", "frames", "read", "Frames in which the responder advertised a zero window."),
+        C("orig_missing_bytes", "int64", "bytes", "derived", "Bytes of the originator that the responder acknowledged but the capture does not hold: capture loss."),
+        C("resp_missing_bytes", "int64", "bytes", "derived", "Bytes of the responder that the originator acknowledged but the capture does not hold."),
+        C("orig_fin_ns", "nullable_int64", "ns since 1970 UTC", "read", "Time of the originator's first FIN."),
+        C("resp_fin_ns", "nullable_int64", "ns since 1970 UTC", "read", "Time of the responder's first FIN."),
+        C("rst_ns", "nullable_int64", "ns since 1970 UTC", "read", "Time of the first RST of either side."),
+        C("closed_ns", "nullable_int64", "ns since 1970 UTC", "derived", "When it was over: the second FIN or the first RST, whichever is first; null while open."),
+        C("half_closed_s", "float64", "s", "derived", "From the first FIN to closed_ns, or to the last frame if it never closed; NaN without a FIN."),
+        C("orig_bytes_after_fin", "int64", "bytes", "derived", "Payload the originator sent after the responder's FIN."),
+        C("resp_bytes_after_fin", "int64", "bytes", "derived", "Payload the responder sent after the originator's FIN."),
+        C("handshake_ms", "float64", "ms", "derived", "From the last SYN to the originator's first ACK after the SYN+ACK (Wireshark's initial RTT); NaN if not seen."),
+        C("synack_ms", "float64", "ms", "derived", "From the last SYN to the SYN+ACK; NaN if not seen."),
+        C("orig_first_payload_ns", "nullable_int64", "ns since 1970 UTC", "read", "First frame with payload of the originator."),
+        C("orig_last_payload_ns", "nullable_int64", "ns since 1970 UTC", "read", "Last frame with new payload of the originator."),
+        C("resp_first_payload_ns", "nullable_int64", "ns since 1970 UTC", "read", "First frame with payload of the responder."),
+        C("resp_last_payload_ns", "nullable_int64", "ns since 1970 UTC", "read", "Last frame with new payload of the responder."),
+        C("protocol", "string", "", "inferred", "tls, ssh, http or null: what the first payload looked like."),
+        C("saw_syn", "bool", "", "read", "A SYN without ACK was captured, so start_ns is the true start."),
+    ),
+)
+
+CONNECTIONS = Schema(
+    "connections",
+    (
+        C("connection_id", "int64", "", "derived", "Number of the connection in order of start."),
+        C("path", "string", "", "inferred", "direct, nat or sshuttle: how the packets got from the program to the server."),
+        C("orig_ip", "string", "", "read", "Address of the program's machine (before any translation seen here)."),
+        C("orig_port", "int64", "", "read", "TCP port of the program."),
+        C("resp_ip", "string", "", "read", "Address of the server: the original destination, also behind a redirect."),
+        C("resp_port", "int64", "", "read", "TCP port of the server."),
+        C("sni", "string", "", "read", "Server name of the ClientHello; null without one."),
+        C("start_ns", "int64", "ns since 1970 UTC", "read", "First frame of any of its sessions."),
+        C("end_ns", "int64", "ns since 1970 UTC", "derived", "When it was over: both FINs or an RST; else its last frame."),
+        C("duration_s", "float64", "s", "derived", "end_ns - start_ns."),
+        C("session_ids", "list<int64>", "", "derived", "The sessions that this connection is made of."),
+        C("vantage", "string", "", "inferred", "host or vm: where this capture was made; null if nothing tells."),
+        C("origin", "string", "", "inferred", "host or vm: whose program opened it; null if unknown."),
+        C("state", "string", "", "derived", "Zeek's conn_state of the whole, both halves read as one."),
+        C("orig_bytes", "int64", "bytes", "derived", "Payload bytes of the program."),
+        C("resp_bytes", "int64", "bytes", "derived", "Payload bytes of the server."),
+        C("started_before_capture", "bool", "", "derived", "No SYN was captured: it was open when the capture began (left-censored)."),
+        C("open_at_end", "bool", "", "derived", "Neither both FINs nor an RST were captured: still open at the end (right-censored)."),
+        C("redirect_port", "nullable_int64", "", "read", "Local port of the transparent proxy; null if not redirected here."),
+        C("nat_ip", "string", "", "read", "Address after source translation, where its copy was captured."),
+        C("nat_port", "nullable_int64", "", "read", "Port after source translation."),
+        C("tunnel_session_id", "nullable_int64", "", "inferred", "Session of the SSH connection that carried it, where known."),
+        C("first_frame", "int64", "", "read", "Lowest first frame of its sessions."),
+        C("last_frame", "int64", "", "read", "Highest last frame of its sessions."),
+    ),
+)
+
+LOOKUPS = Schema(
+    "lookups",
+    (
+        C("lookup_id", "int64", "", "derived", "Number of the lookup in order of its first frame."),
+        C("qname", "string", "", "read", "Name asked for, as sent, without the final dot; bytes outside printable ASCII, dot and backslash in labels as \\DDD (RFC 1035 5.1)."),
+        C("qtype", "string", "", "read", "Type mnemonic (A, AAAA, HTTPS, ...) or TYPEnnn (RFC 3597)."),
+        C("rcode", "string", "", "read", "NOERROR, NXDOMAIN, ... of the answer; null while unanswered."),
+        C("answers", "list<string>", "", "read", "Final records as text: addresses, or the rdata's names; the CNAME chain is in cnames."),
+        C("cnames", "list<string>", "", "read", "CNAME chain from the question on, at most 16 steps."),
+        C("query_ns", "nullable_int64", "ns since 1970 UTC", "read", "First query; null if only an answer was captured."),
+        C("answer_ns", "nullable_int64", "ns since 1970 UTC", "read", "First answer; null while unanswered."),
+        C("latency_ms", "float64", "ms", "derived", "answer_ns - query_ns; NaN if either is missing."),
+        C("attempts", "int64", "datagrams", "derived", "Queries sent: the first and its retries; copies of one datagram on other interfaces count once each in copies."),
+        C("copies", "int64", "datagrams", "inferred", "Query datagrams that are a copy of one seen on another interface or after translation."),
+        C("orig_ip", "string", "", "read", "Who asked."),
+        C("orig_port", "int64", "", "read", "Port of who asked."),
+        C("resolver_ip", "string", "", "read", "Who was asked: the original destination also behind a redirect, where the answer shows it."),
+        C("transport", "string", "", "read", "udp, tcp or mdns."),
+        C("path", "string", "", "inferred", "direct, nat or sshuttle, as for connections."),
+        C("txid", "int64", "", "read", "Transaction id."),
+        C("query_frame", "nullable_int64", "", "read", "Frame of the first query."),
+        C("answer_frame", "nullable_int64", "", "read", "Frame of the first answer."),
+        C("connection_ids", "list<int64>", "", "inferred", "Later connections of the same machine to an address this lookup returned (the latest lookup before each)."),
+    ),
+)
+
+HELLOS = Schema(
+    "hellos",
+    (
+        C("session_id", "int64", "", "derived", "Session that carries it."),
+        C("frame", "int64", "", "read", "Frame that completed it."),
+        C("time_ns", "int64", "ns since 1970 UTC", "read", "Time of that frame."),
+        C("sni", "string", "", "read", "host_name of the server_name extension (RFC 6066); null without one."),
+        C("alpn", "list<string>", "", "read", "Protocols offered (RFC 7301), in order."),
+        C("random", "string", "", "read", "The 32 random bytes, in hexadecimal: equal on both sides of a tunnel."),
+        C("version", "string", "", "read", "Highest version offered: TLS1.3, TLS1.2, TLS1.1, TLS1.0, SSL3.0."),
+        C("ja4", "string", "", "derived", "JA4 fingerprint (FoxIO, 2023)."),
+        C("length_bytes", "int64", "bytes", "read", "Length of the handshake message."),
+        C("segments", "int64", "frames", "derived", "Frames with new payload it was spread over."),
+    ),
+)
+
+EXCHANGES = Schema(
+    "exchanges",
+    (
+        C("exchange_id", "int64", "", "derived", "Number of the exchange in order of start."),
+        C("session_id", "int64", "", "derived", "Session that carries it."),
+        C("start_ns", "int64", "ns since 1970 UTC", "read", "First byte of the request."),
+        C("request_end_ns", "int64", "ns since 1970 UTC", "read", "Last byte of the request before the response began."),
+        C("response_ns", "nullable_int64", "ns since 1970 UTC", "read", "First byte of the response; null without one."),
+        C("end_ns", "nullable_int64", "ns since 1970 UTC", "read", "Last byte of the response; null without one."),
+        C("up_bytes", "int64", "bytes", "derived", "Payload bytes of the request (TLS records with their headers where TLS)."),
+        C("down_bytes", "int64", "bytes", "derived", "Payload bytes of the response."),
+        C("status", "nullable_int64", "", "read", "HTTP status where the response was readable; null if unknown."),
+        C("rejected", "nullable_bool", "", "inferred", "Whether the provider refused it; null if unknown."),
+        C("complete", "bool", "", "inferred", "The response ended by turn-taking or an orderly close, not by the end of the capture or an RST."),
+        C("start_frame", "int64", "", "read", "Frame of the request's first byte."),
+        C("response_frame", "nullable_int64", "", "read", "Frame of the response's first byte."),
+        C("end_frame", "nullable_int64", "", "read", "Frame of the response's last byte."),
+    ),
+)
+
+TUNNELS = Schema(
+    "tunnels",
+    (
+        C("session_id", "int64", "", "derived", "Session of the SSH connection."),
+        C("orig_ip", "string", "", "read", "Who opened the SSH connection."),
+        C("resp_ip", "string", "", "read", "Who runs sshd."),
+        C("start_ns", "int64", "ns since 1970 UTC", "read", "First frame."),
+        C("end_ns", "int64", "ns since 1970 UTC", "read", "Last frame."),
+        C("duration_s", "float64", "s", "derived", "How long it was kept up, as far as captured."),
+        C("orig_bytes", "int64", "bytes", "derived", "Payload towards sshd."),
+        C("resp_bytes", "int64", "bytes", "derived", "Payload from sshd."),
+        C("started_before_capture", "bool", "", "derived", "No SYN was captured."),
+        C("side", "string", "", "inferred", "vm if the capture machine opened it, host if it runs the sshd; null if unknown."),
+        C("carries", "string", "", "inferred", "sshuttle, or null if nothing shows that it carries forwarded connections."),
+        C("connections", "int64", "", "inferred", "Connections attributed to it."),
+        C("evidence", "string", "", "inferred", "What the attribution rests on, in words."),
+    ),
+)
+
+QUALITY = Schema(
+    "quality",
+    (
+        C("reason", "string", "", "derived", "What was counted; see the reference for the list."),
+        C("frames", "int64", "frames", "derived", "Frames (or the unit the reason names)."),
+        C("first_frame", "nullable_int64", "", "read", "First frame it happened at."),
+        C("meaning", "string", "", "derived", "The reason in words, and what it affects."),
+    ),
+)
+
+ALL = {s.name: s for s in (SESSIONS, CONNECTIONS, LOOKUPS, HELLOS, EXCHANGES, TUNNELS, QUALITY)}

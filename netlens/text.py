@@ -1,0 +1,38 @@
+"""Text for people: captures come from strangers, so what stands in them is shown as data."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def printable(text: str) -> str:
+    r"""Control, format (bidi) and unassigned characters as ``\xNN`` or ``\uNNNN``; everything else as it is."""
+    if text.isascii() and text.isprintable():
+        return text
+    out = []
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"):
+            code = ord(char)
+            out.append(f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
+        else:
+            out.append(char)
+    return "".join(out)
+
+
+def amount(count: float) -> str:
+    """1,234,567."""
+    return f"{count:,.0f}"
+
+
+def size(count: float) -> str:
+    """Bytes in the largest unit that keeps three digits, decimal (1 kB is 1,000 bytes)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    """ "1 frame", "2 frames"."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"

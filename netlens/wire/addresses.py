@@ -1,0 +1,127 @@
+"""Text of IP addresses that are held as two 64-bit halves, as the packet matrix holds them.
+
+A capture has few distinct addresses and many rows, so a column is first reduced to its distinct values, these are written once, and the
+rows share the strings. IPv4 is written by a kernel (a resolver's capture can hold a million distinct addresses); IPv6 by :mod:`ipaddress`,
+which writes RFC 5952 text. The version cannot be seen from the halves: an IPv4 address and the IPv4-mapped IPv6 address have the same bits.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+Array = np.ndarray[Any, Any]
+
+_MASK64 = (1 << 64) - 1
+
+
+def random_seed() -> np.int64:
+    """Seed of a hash table's slots: from the system, so that nobody can make a capture whose keys all fall on one slot."""
+    return np.int64(int.from_bytes(os.urandom(8), "little", signed=True))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def mix(h, value):
+    """One 64-bit hash step over int64 values; wraps on purpose. The factor is 2^64 / golden ratio as a signed number."""
+    x = (h ^ value) * np.int64(-7046029254386353131)
+    return x ^ ((x >> np.int64(29)) & np.int64(0x7FFFFFFFF))
+
+
+@njit(cache=True, nogil=True)
+def _distinct(hi, lo, version, table, ids, first, seed):
+    """Number each row by its distinct (hi, lo, version); ``first`` gets the row where each was met. Returns how many there are."""
+    mask = len(table) - 1
+    found = 0
+    for i in range(len(hi)):
+        slot = mix(mix(mix(seed, hi[i]), lo[i]), version[i]) & mask
+        while True:
+            at = table[slot]
+            if at < 0:
+                table[slot] = found
+                first[found] = i
+                ids[i] = found
+                found += 1
+                break
+            j = first[at]
+            if hi[j] == hi[i] and lo[j] == lo[i] and version[j] == version[i]:
+                ids[i] = at
+                break
+            slot = (slot + 1) & mask
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _write_v4(lo, out):
+    """Dotted quads, one a line; returns the bytes used."""
+    at = 0
+    for i in range(len(lo)):
+        for shift in range(24, -1, -8):
+            octet = (lo[i] >> shift) & 255
+            if octet >= 100:
+                out[at] = 48 + octet // 100
+                at += 1
+            if octet >= 10:
+                out[at] = 48 + octet // 10 % 10
+                at += 1
+            out[at] = 48 + octet % 10
+            out[at + 1] = 46
+            at += 2
+        out[at - 1] = 10
+    return at
+
+
+def ip_text(hi: int, lo: int, version: int) -> str:
+    """Text of one address.
+
+    Parameters
+    ----------
+    hi, lo : int
+        Bit patterns of the upper and lower 64 bits (signed or unsigned); of an IPv4 address only the lowest 32 bits are read.
+    version : int
+        4, or anything else for 6.
+    """
+    if version == 4:
+        return f"{lo >> 24 & 255}.{lo >> 16 & 255}.{lo >> 8 & 255}.{lo & 255}"
+    address = ipaddress.IPv6Address((int(hi) & _MASK64) << 64 | int(lo) & _MASK64)
+    mapped = address.ipv4_mapped
+    # RFC 5952 section 5: the mapped prefix is well known, so its tail is dotted. ipaddress does so from Python 3.13 on only.
+    return f"::ffff:{mapped}" if mapped is not None else str(address)
+
+
+def distinct(hi: Array, lo: Array, version: Array) -> tuple[Array, Array]:
+    """Distinct addresses of a column: ``(ids, first)``, the number of each row's address and the row where that address was first met."""
+    hi, lo, version = (np.ascontiguousarray(x, np.int64) for x in (hi, lo, version))
+    n = len(hi)
+    table = np.full(1 << max(4, (2 * n - 1).bit_length()), -1, np.int64)
+    ids, first = np.empty(n, np.int64), np.empty(n, np.int64)
+    found = _distinct(hi, lo, version, table, ids, first, random_seed())
+    return ids, first[:found]
+
+
+def ip_texts(hi: Array, lo: Array, version: Array | int) -> Array:
+    """Texts of a column of addresses as an object array; equal addresses share one string.
+
+    Parameters
+    ----------
+    hi, lo : int64 arrays
+    version : int64 array or int
+        4 or 6 per row, or one for all.
+    """
+    if len(hi) == 0:
+        return np.empty(0, object)
+    versions = np.broadcast_to(np.asarray(version, np.int64), (len(hi),))
+    ids, first = distinct(hi, lo, versions)
+    texts = np.empty(len(first), object)
+    is_v4 = np.asarray(versions)[first] == 4
+    v4 = np.ascontiguousarray(np.asarray(lo)[first[is_v4]], np.int64)
+    if len(v4):
+        out = np.empty(16 * len(v4), np.uint8)
+        used = _write_v4(v4, out)
+        texts[is_v4] = out[: used - 1].tobytes().decode("ascii").split("\n")
+    for i in np.flatnonzero(~is_v4):
+        texts[i] = ip_text(int(hi[first[i]]), int(lo[first[i]]), 6)
+    return texts[ids]

@@ -1,0 +1,455 @@
+"""The decode kernel: framed bytes to rows of the packet matrix.
+
+One pass per batch over link layer, IP and transport header of every frame. Nothing is remembered from one frame to the next: IP fragments
+are handed back (``fragments``) for :mod:`netlens.wire.fragments`, everything that makes no row is counted by reason in ``quality``, so that
+frames in = frames accounted for. Every read is checked against the captured length; no byte string can make it read outside the frame.
+
+Normal, not errors: frames cut by the snaplen, segments of 64 kB and zero IP total lengths (TSO and GRO), unset checksums (offload; checksums
+are not verified at all), Ethernet padding.
+
+ICMP errors quote a packet; the quoted packet was not on the wire here, so only the ICMP message is counted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from netlens.wire import columns as c
+from netlens.wire import hints as h
+from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
+from netlens.wire.link import network_start
+
+# Exclusive reasons: every frame is counted under exactly one of these.
+REASONS: tuple[tuple[str, str], ...] = (
+    ("tcp", "TCP segments, read"),
+    ("udp", "UDP datagrams, read"),
+    ("fragment", "IP fragments; counted as tcp or udp again when the datagram is complete"),
+    ("icmp", "ICMP and ICMPv6 messages without a quoted packet"),
+    ("icmp_error", "ICMP errors: the packet they quote is not counted"),
+    ("other_protocol", "IP payload that is neither TCP, UDP, ICMP nor a tunnel"),
+    ("tunnel_gre", "GRE packets: counted, not entered"),
+    ("tunnel_ipip", "IP in IP (4, 41): counted, not entered"),
+    ("arp", "ARP and RARP"),
+    ("not_ip", "other network protocols (LLC, STP, LLDP, ...)"),
+    ("link_type", "frames of a link type that netlens does not read"),
+    ("cut_link", "frames cut before the network header ended"),
+    ("cut_ip", "frames cut inside the IP header or its extension headers"),
+    ("cut_transport", "frames cut inside the TCP or UDP header"),
+    ("bad_ip", "IP headers that contradict themselves (version, header length, total length)"),
+    ("bad_transport", "TCP or UDP headers that contradict themselves (data offset, length)"),
+    ("not_a_packet", "records of the container that hold no packet but have a frame number"),
+)
+# Counted besides, on frames that are counted above as well.
+NOTES: tuple[tuple[str, str], ...] = (
+    ("cut_payload", "TCP or UDP frames whose payload the snaplen cut: ClientHellos and lookups in them may be incomplete"),
+    ("odd_tcp_header", "TCP segments whose data offset contradicts their length: counted, but read as having no options and no payload"),
+    ("offloaded", "segments above 1,514 bytes or with IP total length 0: offload at the capturing machine, normal"),
+    ("quic_initial", "QUIC Initial packets (UDP): counted, not entered; requests over QUIC are invisible to netlens"),
+    ("tunnel_vxlan", "VXLAN or Geneve datagrams (UDP): counted, not entered"),
+    ("reassembled", "datagrams put together from IP fragments"),
+)
+R = {name: i for i, (name, _) in enumerate(REASONS + NOTES)}
+N_REASONS = len(REASONS) + len(NOTES)
+
+_TCP, _UDP, _FRAGMENT, _ICMP, _ICMP_ERROR, _OTHER = R["tcp"], R["udp"], R["fragment"], R["icmp"], R["icmp_error"], R["other_protocol"]
+_GRE, _IPIP, _ARP, _NOT_IP, _LINK, _NOT_PACKET = R["tunnel_gre"], R["tunnel_ipip"], R["arp"], R["not_ip"], R["link_type"], R["not_a_packet"]
+_CUT_LINK, _CUT_IP, _CUT_TRANSPORT = R["cut_link"], R["cut_ip"], R["cut_transport"]
+_BAD_IP, _BAD_TRANSPORT, _CUT_PAYLOAD, _OFFLOADED = R["bad_ip"], R["bad_transport"], R["cut_payload"], R["offloaded"]
+_ODD_HEADER = R["odd_tcp_header"]
+_QUIC, _VXLAN = R["quic_initial"], R["tunnel_vxlan"]
+
+# One row of ``fragments``: frame, time, interface, version, addresses, id, protocol, offset, more, where its payload is, how long, captured.
+FRAGMENT_WIDTH = 14
+MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than this is an attack, not a packet
+
+MIN_TCP_HEADER, UDP_HEADER = 20, 8
+TCP_FLAG_BITS = 0xFFF
+ETHERNET_FRAME = 1514
+
+
+@njit(cache=True, nogil=True)
+def be16(buf, o):
+    return np.int64(buf[o]) << 8 | np.int64(buf[o + 1])
+
+
+@njit(cache=True, nogil=True)
+def be32(buf, o):
+    return np.int64(buf[o]) << 24 | np.int64(buf[o + 1]) << 16 | np.int64(buf[o + 2]) << 8 | np.int64(buf[o + 3])
+
+
+@njit(cache=True, nogil=True)
+def be64(buf, o):
+    return be32(buf, o) << 32 | be32(buf, o + 4)
+
+
+@njit(cache=True, nogil=True)
+def _tls_hint(buf, o, cap, length):
+    """Walk the TLS records of a segment that starts with a record header."""
+    hint = np.int64(h.TLS)
+    count = 0
+    first = np.int64(0)
+    last = np.int64(0)
+    p = np.int64(0)
+    for _ in range(h.MAX_RECORDS_PER_SEGMENT):
+        if p + 5 > cap:
+            break
+        kind = buf[o + p]
+        size = be16(buf, o + p + 3)
+        if kind < 20 or kind > 23 or buf[o + p + 1] != 3 or buf[o + p + 2] > 4 or size > h.TLS_MAX_RECORD:
+            break
+        if kind == 23:
+            hint |= h.APPLICATION
+            if count == 0:
+                first = size
+            last = size
+            if count < 255:
+                count += 1
+        elif kind == 22:
+            hint |= h.HANDSHAKE
+            if p + 5 < cap:
+                if buf[o + p + 5] == 1:
+                    hint |= h.CLIENT_HELLO
+                elif buf[o + p + 5] == 2:
+                    hint |= h.SERVER_HELLO
+        elif kind == 20:
+            hint |= h.CHANGE_CIPHER
+        else:
+            hint |= h.ALERT
+        p += 5 + size
+        if p >= length:
+            if p == length:
+                hint |= h.WHOLE
+            break
+    return hint | np.int64(count) << h.COUNT_SHIFT | first << h.FIRST_SHIFT | last << h.LAST_SHIFT
+
+
+@njit(cache=True, nogil=True)
+def payload_hint(buf, o, cap, length):
+    """The hint (see :mod:`netlens.wire.hints`) of a payload at ``buf[o:o+cap]`` that is ``length`` bytes on the wire."""
+    if cap < 4:
+        return np.int64(0)
+    b = buf[o]
+    if 20 <= b <= 23:
+        if cap >= 5 and buf[o + 1] == 3 and buf[o + 2] <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
+            return _tls_hint(buf, o, cap, length)
+        return np.int64(0)
+    if b < 67 or b > 84:  # C .. T
+        return np.int64(0)
+    w = be32(buf, o)
+    if w == 0x5353482D:  # SSH-
+        return np.int64(h.SSH)
+    if w == 0x48545450:  # HTTP
+        if cap >= 12 and buf[o + 4] == 47 and buf[o + 8] == 32:
+            status = np.int64(0)
+            for i in range(9, 12):
+                d = np.int64(buf[o + i]) - 48
+                if d < 0 or d > 9:
+                    return np.int64(0)
+                status = status * 10 + d
+            return np.int64(h.HTTP_RESPONSE) | status << h.STATUS_SHIFT
+        return np.int64(0)
+    if w == 0x50524920:  # "PRI " of the HTTP/2 preface, RFC 9113 3.4
+        return np.int64(h.HTTP2_PREFACE)
+    # GET, PUT with a space; POST, HEAD, PATCH, DELETE, OPTIONS, CONNECT, TRACE by their first four letters (RFC 9110 9)
+    if (
+        w == 0x47455420
+        or w == 0x50555420
+        or w == 0x504F5354
+        or w == 0x48454144
+        or w == 0x50415443
+        or w == 0x44454C45
+        or w == 0x4F505449
+        or w == 0x434F4E4E
+        or w == 0x54524143
+    ):
+        return np.int64(h.HTTP_REQUEST)
+    return np.int64(0)
+
+
+@njit(cache=True, nogil=True)
+def _note(quality, reason, frame):
+    if quality[reason, 0] == 0:
+        quality[reason, 1] = frame
+    quality[reason, 0] += 1
+
+
+@njit(cache=True, nogil=True)
+def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
+    """Fill ``row`` from the transport header at ``t`` (``tcap`` captured of ``tlen`` bytes); returns the reason, which is tcp or udp on success."""
+    if proto == 6:
+        if tcap < MIN_TCP_HEADER:
+            return _CUT_TRANSPORT if tlen >= MIN_TCP_HEADER else _BAD_TRANSPORT
+        sport = be16(buf, t)
+        dport = be16(buf, t + 2)
+        bits = be16(buf, t + 12)
+        header = (bits >> 12) * 4
+        if header < MIN_TCP_HEADER or header > tlen:
+            # The fixed part is whole, so the segment belongs to its session; what follows it cannot be told, so it has no payload.
+            _note(quality, _ODD_HEADER, frame)
+            header = tlen
+        row[c.KIND] = c.TCP
+        row[c.SEQ] = be32(buf, t + 4)
+        row[c.ACK] = be32(buf, t + 8)
+        row[c.FLAGS] = bits & TCP_FLAG_BITS
+        row[c.WINDOW] = be16(buf, t + 14)
+        tsval = np.int64(-1)
+        options = np.int64(0)
+        end = min(header, tcap) if header <= 60 else np.int64(0)
+        if end >= 32 and be32(buf, t + 20) == 0x0101080A:  # NOP NOP timestamps, what almost every segment has (RFC 7323 appendix A)
+            tsval = be64(buf, t + 24)
+            o = np.int64(32)
+        else:
+            o = np.int64(20)
+        while o < end:
+            kind = buf[t + o]
+            if kind == 0:
+                break
+            if kind == 1:
+                o += 1
+                continue
+            if o + 1 >= end:
+                break
+            size = np.int64(buf[t + o + 1])
+            if size < 2 or o + size > end:
+                break
+            if kind == 2 and size == 4:
+                options |= be16(buf, t + o + 2)
+            elif kind == 3 and size == 3:
+                options |= (np.int64(buf[t + o + 2]) + 1 & 0xFF) << 16
+            elif kind == 4:
+                options |= 1 << 24
+            elif kind == 5:
+                blocks = (size - 2) // 8
+                options |= min(blocks, 15) << 25
+                if blocks >= 1 and row[c.FLAGS] & c.ACK_FLAG:
+                    # RFC 2883: a first block below the acknowledgment is a duplicate report
+                    if (be32(buf, t + o + 2) - row[c.ACK]) & 0x80000000:
+                        options |= 1 << 29
+            elif kind == 8 and size == 10:
+                tsval = be64(buf, t + o + 2)
+            o += size
+        row[c.TSVAL] = tsval
+        row[c.OPTIONS] = options
+        reason = _TCP
+    else:
+        if tcap < UDP_HEADER:
+            return _CUT_TRANSPORT if tlen >= UDP_HEADER else _BAD_TRANSPORT
+        sport = be16(buf, t)
+        dport = be16(buf, t + 2)
+        ulen = be16(buf, t + 4)
+        header = np.int64(UDP_HEADER)
+        if ulen >= UDP_HEADER:  # 0 is an offloaded (UDP GSO) or jumbo datagram
+            tlen = min(tlen, ulen)
+            tcap = min(tcap, ulen)
+        elif ulen != 0:
+            return _BAD_TRANSPORT
+        row[c.KIND] = c.UDP
+        row[c.SEQ] = 0
+        row[c.ACK] = 0
+        row[c.FLAGS] = 0
+        row[c.WINDOW] = 0
+        row[c.TSVAL] = -1
+        row[c.OPTIONS] = 0
+        reason = _UDP
+    length = tlen - header
+    cap = max(tcap - header, 0)
+    if cap > length:
+        cap = length
+    row[c.LENGTH] = length
+    row[c.PAY_OFF] = t + header
+    row[c.PAY_CAP] = cap
+    row[c.PORTS] = row[c.PORTS] | sport << 16 | dport
+    row[c.SESSION] = -1
+    row[c.DIRECTION] = 0
+    row[c.OFFSET] = 0
+    row[c.FRESH] = 0
+    row[c.SPARE] = 0
+    if cap < length:
+        _note(quality, _CUT_PAYLOAD, frame)
+    if reason == _TCP:
+        row[c.HINT] = payload_hint(buf, t + header, cap, length) if length > 0 else 0
+    else:
+        row[c.HINT] = 0
+        if cap >= 7 and (sport == 443 or dport == 443):
+            # RFC 9000 17.2.2 (version 1: type 0) and RFC 9369 (version 2: type 1)
+            first = buf[t + 8]
+            version = be32(buf, t + 9)
+            if first & 0xC0 == 0xC0 and ((version == 1 and first & 0x30 == 0) or (version == 0x6B3343CF and first & 0x30 == 0x10)):
+                _note(quality, _QUIC, frame)
+        elif dport == 4789 or dport == 6081:
+            _note(quality, _VXLAN, frame)
+    return reason
+
+
+@njit(cache=True, nogil=True)
+def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality, frame):
+    """From the network header on. ``kind`` is 4, 6 or an EtherType; returns (reason, fragments)."""
+    if kind == 0x0800:
+        kind = 4
+    elif kind == 0x86DD:
+        kind = 6
+    elif kind == 0x0806 or kind == 0x8035:
+        return _ARP, n_fragments
+    if kind != 4 and kind != 6:
+        return _NOT_IP, n_fragments
+    if cap < 1:
+        return _CUT_IP, n_fragments
+    if np.int64(buf[o]) >> 4 != kind:
+        return _BAD_IP, n_fragments
+    proto = np.int64(0)
+    if kind == 4:
+        if cap < 20:
+            return (_CUT_IP if wire >= 20 else _BAD_IP), n_fragments
+        header = (np.int64(buf[o]) & 15) * 4
+        total = be16(buf, o + 2)
+        if header < 20:
+            return _BAD_IP, n_fragments
+        if total == 0:
+            total = wire  # TSO: the length did not fit or was left to the card
+            _note(quality, _OFFLOADED, frame)
+        elif total < header:
+            return _BAD_IP, n_fragments
+        elif total > wire:
+            total = wire
+        if header > total:
+            return _BAD_IP, n_fragments
+        if cap < header:
+            return _CUT_IP, n_fragments
+        cap = min(cap, total)
+        proto = np.int64(buf[o + 9])
+        row[c.SRC_HI] = 0
+        row[c.SRC_LO] = c.V4_PREFIX | be32(buf, o + 12)
+        row[c.DST_HI] = 0
+        row[c.DST_LO] = c.V4_PREFIX | be32(buf, o + 16)
+        fragment = be16(buf, o + 6)
+        t = o + header
+        tcap = cap - header
+        tlen = total - header
+        while proto == 51 and not fragment & 0x1FFF:  # AH (RFC 4302): authenticated, not hidden
+            if tcap < 12:
+                return _CUT_IP, n_fragments
+            size = (np.int64(buf[t + 1]) + 2) * 4
+            if size > tcap:
+                return _CUT_IP, n_fragments
+            proto = np.int64(buf[t])
+            t += size
+            tcap -= size
+            tlen -= size
+        if fragment & 0x3FFF:
+            ident, more, where = be16(buf, o + 4), (fragment >> 13) & 1, (fragment & 0x1FFF) * 8
+            is_fragment = True
+        else:
+            ident, more, where = np.int64(0), np.int64(0), np.int64(0)
+            is_fragment = False
+    else:
+        if cap < 40:
+            return (_CUT_IP if wire >= 40 else _BAD_IP), n_fragments
+        tlen = be16(buf, o + 4)
+        if tlen == 0 and buf[o + 6] != 59:
+            tlen = wire - 40  # jumbogram (RFC 2675) or TSO
+            _note(quality, _OFFLOADED, frame)
+        tlen = min(tlen, wire - 40)
+        tcap = min(cap - 40, tlen)
+        proto = np.int64(buf[o + 6])
+        row[c.SRC_HI] = be64(buf, o + 8)
+        row[c.SRC_LO] = be64(buf, o + 16)
+        row[c.DST_HI] = be64(buf, o + 24)
+        row[c.DST_LO] = be64(buf, o + 32)
+        t = o + 40
+        ident, more, where = np.int64(0), np.int64(0), np.int64(0)
+        is_fragment = False
+        for _ in range(MAX_EXTENSION_HEADERS):
+            if proto == 0 or proto == 43 or proto == 60 or proto == 135 or proto == 139 or proto == 140 or proto == 51:
+                if tcap < 8:
+                    return _CUT_IP, n_fragments
+                size = (np.int64(buf[t + 1]) + 2) * 4 if proto == 51 else (np.int64(buf[t + 1]) + 1) * 8
+            elif proto == 44:
+                if tcap < 8:
+                    return _CUT_IP, n_fragments
+                size = np.int64(8)
+                piece = be16(buf, t + 2)
+                ident, more, where = be32(buf, t + 4), piece & 1, piece & 0xFFF8
+                if piece & 0xFFF9:  # RFC 6946: an atomic fragment is none
+                    is_fragment = True
+            else:
+                break
+            proto = np.int64(buf[t])
+            if size > tcap:
+                return _CUT_IP, n_fragments
+            t += size
+            tcap -= size
+            tlen -= size
+            if is_fragment:
+                break
+    row[c.PORTS] = kind << 32
+    if is_fragment:
+        if n_fragments < fragments.shape[0]:
+            f = fragments[n_fragments]
+            f[0], f[1], f[2], f[3] = frame, row[c.TS], row[c.IFACE], kind
+            f[4], f[5], f[6], f[7] = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
+            f[8], f[9], f[10], f[11], f[12], f[13] = ident, proto, where * 2 + more, t, tlen, tcap
+            n_fragments += 1
+        return _FRAGMENT, n_fragments
+    if proto == 6 or proto == 17:
+        if tlen + (t - o) > 1500:
+            _note(quality, _OFFLOADED, frame)
+        return _transport(buf, t, tcap, tlen, proto, row, quality, frame), n_fragments
+    if proto == 1:
+        if tcap >= 1 and (buf[t] == 3 or buf[t] == 4 or buf[t] == 5 or buf[t] == 11 or buf[t] == 12):
+            return _ICMP_ERROR, n_fragments
+        return _ICMP, n_fragments
+    if proto == 58:
+        if tcap >= 1 and buf[t] < 128:
+            return _ICMP_ERROR, n_fragments
+        return _ICMP, n_fragments
+    if proto == 47:
+        return _GRE, n_fragments
+    if proto == 4 or proto == 41:
+        return _IPIP, n_fragments
+    return _OTHER, n_fragments
+
+
+@njit(cache=True, nogil=True)
+def decode(buf, frames, n, links, frame0, packets, fragments, quality):
+    """Decode ``n`` framed records into ``packets``.
+
+    Parameters
+    ----------
+    buf : uint8[:]
+    frames : int64[n, 5]
+        offset, captured length, wire length, time, interface (-1: no packet) of each record.
+    links : int64[:]
+        link type of each interface.
+    frame0 : int
+        number of the frame before the first of this batch.
+    packets : int64[n, WIDTH], fragments : int64[n, FRAGMENT_WIDTH], quality : int64[N_REASONS, 2]
+        written; quality counts frames by reason and remembers the first frame of each.
+
+    Returns
+    -------
+    (rows of packets, rows of fragments)
+    """
+    m = 0
+    n_fragments = 0
+    for i in range(n):
+        frame = frame0 + i + 1
+        iface = frames[i, F_IFACE]
+        if iface < 0:
+            _note(quality, _NOT_PACKET, frame)
+            continue
+        row = packets[m]
+        row[c.FRAME] = frame
+        row[c.TS] = frames[i, F_TS]
+        o, cap, wire = frames[i, F_OFF], frames[i, F_CAP], max(frames[i, F_WIRE], frames[i, F_CAP])
+        start, kind, where = network_start(buf, o, cap, links[iface])
+        row[c.IFACE] = iface << 40 | where
+        if start < 0:
+            _note(quality, _CUT_LINK if start == -1 else (_LINK if start == -2 else _NOT_IP), frame)
+            continue
+        used = start - o
+        reason, n_fragments = decode_network(buf, start, cap - used, wire - used, kind, row, fragments, n_fragments, quality, frame)
+        _note(quality, reason, frame)
+        if reason == _TCP or reason == _UDP:
+            m += 1
+    return m, n_fragments

@@ -1,0 +1,17 @@
+"""What a payload starts with, in one int64: enough for turn-taking without keeping any payload.
+
+The hint is a function of one segment alone (``wire`` remembers nothing), so parts of a capture merge to the whole. A TLS segment that starts
+with a record header is walked record by record as far as it was captured; one that does not is a continuation and has hint 0.
+
+Layout: bits 0-3 class; TLS: 4 ClientHello, 5 ServerHello, 6 any handshake record, 7 ChangeCipherSpec, 8 alert, 9 application data,
+10 the last record ends exactly at the end of the segment, 12-19 application-data records (at most 255), 20-35 length of the first,
+36-51 length of the last application-data record.
+HTTP response: 12-21 status code.
+"""
+
+NOTHING, TLS, SSH, HTTP_REQUEST, HTTP_RESPONSE, HTTP2_PREFACE = 0, 1, 2, 3, 4, 5
+CLASS_MASK = 15
+CLIENT_HELLO, SERVER_HELLO, HANDSHAKE, CHANGE_CIPHER, ALERT, APPLICATION, WHOLE = 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10
+COUNT_SHIFT, FIRST_SHIFT, LAST_SHIFT, STATUS_SHIFT = 12, 20, 36, 12
+TLS_MAX_RECORD = 16384 + 2048  #: RFC 5246 6.2.3: 2^14 + 2048 bytes of ciphertext at most (TLS 1.3: 2^14 + 256)
+MAX_RECORDS_PER_SEGMENT = 64  #: a 64 kB offloaded segment holds a handful of full records; a hostile one of empty records ends here

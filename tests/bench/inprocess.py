@@ -1,0 +1,123 @@
+"""Time one library on one capture inside this process: ``python -m tests.bench.inprocess LIBRARY CAPTURE [WARM_UP] [--check]``.
+
+Prints JSON: seconds, rows found, peak memory, and with ``--check`` how netlens' rows differ from the truth. Imports are not timed, and
+neither is a first reading of the small capture WARM_UP, which loads the compiled kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def netlens_table(capture: str, table: str) -> Any:
+    """One table of a capture and no other; a mapping from column names to numpy arrays."""
+    import netlens
+
+    return netlens.read(capture, tables=(table,)).table(table)
+
+
+def nfstream(capture: str) -> int:
+    from nfstream import NFStreamer
+
+    return sum(1 for flow in NFStreamer(source=capture, n_dissections=0, statistical_analysis=False) if flow.protocol == 6)
+
+
+def dpkt(capture: str) -> int:
+    import dpkt
+
+    sessions: dict[Any, list[int]] = {}
+    with Path(capture).open("rb") as file:
+        for _, data in dpkt.pcap.UniversalReader(file):
+            ip = dpkt.ethernet.Ethernet(data).data
+            if isinstance(ip, dpkt.ip.IP) and isinstance(ip.data, dpkt.tcp.TCP):
+                _count(sessions, (ip.src, ip.data.sport), (ip.dst, ip.data.dport), len(ip.data.data))
+    return len(sessions)
+
+
+def scapy(capture: str) -> int:
+    from scapy.layers.inet import IP, TCP
+    from scapy.layers.l2 import Ether  # noqa: F401  (binds the link type)
+    from scapy.utils import PcapReader
+
+    sessions: dict[Any, list[int]] = {}
+    with PcapReader(capture) as reader:
+        for packet in reader:
+            if TCP in packet:
+                _count(sessions, (packet[IP].src, packet[TCP].sport), (packet[IP].dst, packet[TCP].dport), len(packet[TCP].payload))
+    return len(sessions)
+
+
+def pyshark(capture: str) -> int:
+    import pyshark
+
+    sessions: dict[Any, list[int]] = {}
+    with pyshark.FileCapture(capture, keep_packets=False) as packets:
+        for packet in packets:
+            if "TCP" in packet:
+                tcp = packet.tcp
+                _count(sessions, (packet.ip.src, tcp.srcport), (packet.ip.dst, tcp.dstport), int(tcp.len))
+    return len(sessions)
+
+
+def _count(sessions: dict[Any, list[int]], source: tuple[Any, Any], destination: tuple[Any, Any], size: int) -> None:
+    """What the least program with such a library does: frames and bytes by unordered 5-tuple."""
+    state = sessions.setdefault((source, destination) if source < destination else (destination, source), [0, 0])
+    state[0] += 1
+    state[1] += size
+
+
+LIBRARIES: dict[str, Callable[[str], Any]] = {
+    "netlens-sessions": lambda capture: netlens_table(capture, "sessions"),
+    "netlens-lookups": lambda capture: netlens_table(capture, "lookups"),
+    "nfstream": nfstream,
+    "dpkt": dpkt,
+    "scapy": scapy,
+    "pyshark": pyshark,
+}
+
+
+def peak_bytes() -> int:
+    """The most memory this process held (VmHWM, which unlike ru_maxrss knows nothing of the process before exec)."""
+    try:
+        line = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.inprocess")
+    parser.add_argument("library", choices=LIBRARIES)
+    parser.add_argument("capture")
+    parser.add_argument("warm_up", nargs="?")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    run = LIBRARIES[arguments.library]
+    if arguments.warm_up:
+        run(arguments.warm_up)
+    started = time.perf_counter()
+    found = run(arguments.capture)
+    seconds = time.perf_counter() - started
+    result: dict[str, Any] = {"seconds": seconds, "peak_bytes": peak_bytes()}
+    if isinstance(found, int):
+        result["rows"] = found
+    else:
+        result["rows"] = len(found["orig_ip"])
+        if arguments.check:
+            from tests.bench.check import differences
+            from tests.bench.generate import load_truth
+
+            result["differences"] = differences(load_truth(Path(arguments.capture)), found, arguments.library.split("-")[1])
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
