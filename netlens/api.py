@@ -73,10 +73,9 @@ class Capture:
         if name == "sessions":
             self._tables[name] = part.sessions()
         elif name == "hellos":
-            self._tables[name] = part.hellos.finish()
+            self._tables[name] = part.hello_rows()
         elif name == "exchanges":
-            assert part.exchanges is not None
-            self._tables[name] = part.exchanges.finish(part.state())
+            self._tables[name] = part.exchange_rows()
         elif name == "quality":
             self._tables[name] = part.quality()
         elif name == "lookups" and "tunnels" not in part.products:
@@ -84,9 +83,7 @@ class Capture:
             self._tables[name] = part.lookups.finish()
         else:
             assert part.lookups is not None
-            assert part.tunnels is not None
-            through = part.tunnels.attributed(part.fold.n)
-            made = connections.build(part.state(), self.table("sessions"), part.lookups.finish(), through)
+            made = connections.build(part.state(), self.table("sessions"), part.lookups.finish(), part.through())
             self._tables["connections"], self._tables["lookups"], self._tables["tunnels"] = made
 
     def _frame(self, name: str) -> pd.DataFrame:

@@ -69,18 +69,20 @@ def turns(packets, n, start, sessions, state, out, n_out):
             return i, n_out
         k = row[c.SESSION]
         s = sessions[k]
-        protocol = s[s_.PROTOCOL]
+        hint = row[c.HINT]
+        protocol = (hint >> h.PROTOCOL_SHIFT) & 15
         if protocol == h.SSH:
             continue
         mate = s[s_.MATE]
         x = state[mate] if 0 <= mate < k else state[k]
         up = (s[s_.FSM] >> 8) & 1 == row[c.DIRECTION]
-        hint = row[c.HINT]
         count = fresh
         status = np.int64(0)
         if protocol == h.TLS:
             if hint & h.CLASS_MASK == h.TLS:
                 if not hint & h.APPLICATION:
+                    if hint & h.HANDSHAKE and not x[SEEN] & SAW_CLIENT_DATA and x[PHASE] != IDLE:
+                        x[PHASE] = IDLE  # joined mid-way: what looked like a request was the rest of a handshake message
                     continue
                 records = (hint >> h.COUNT_SHIFT) & 0xFF
                 first = (hint >> h.FIRST_SHIFT) & 0xFFFF
@@ -160,8 +162,11 @@ class ExchangeBuilder:
         self.done.append(self.out[: self.n_out].copy())
         self.n_out = 0
 
-    def finish(self, sessions: np.ndarray[Any, Any]) -> Table:
-        """All exchanges, open ones included, in order of start. ``sessions``: int64[n, S_WIDTH], the final session state."""
+    def finish(self, sessions: np.ndarray[Any, Any], ids: np.ndarray[Any, Any] | None = None) -> Table:
+        """All exchanges, open ones included, in order of start.
+
+        sessions : int64[n, S_WIDTH], the final session state; ids : session_id of each of its rows (the row itself if None).
+        """
         self._drain()
         n = len(sessions)
         open_state = self.state[:n]
@@ -172,6 +177,8 @@ class ExchangeBuilder:
             last[:, : STATUS - CARRIER + 1] = x[:, CARRIER : STATUS + 1]
             last[:, COMPLETE] = _closed_orderly(sessions, carriers, x)
         rows = np.concatenate([*self.done, last])
+        if ids is not None and len(rows):
+            rows[:, CARRIER - 1] = ids[rows[:, CARRIER - 1]]
         rows = rows[np.lexsort((rows[:, START_FRAME - 1], rows[:, START - 1]))]
         return exchange_rows(rows)
 

@@ -378,6 +378,17 @@ class _Rows:
         self.sni += other.sni
         self.described += other.described
 
+    def where(self, keep: Array) -> _Rows:
+        """The rows of a boolean mask, as a copy."""
+        out = _Rows()
+        if len(keep):
+            out.numbers = [self.facts()[keep]]
+            out.randoms = [np.concatenate(self.randoms)[keep]] if self.randoms else []
+            chosen = np.flatnonzero(keep).tolist()
+            out.sni = [self.sni[i] for i in chosen]
+            out.described = [self.described[i] for i in chosen] if self.described else []
+        return out
+
     def facts(self) -> Array:
         if len(self.numbers) > 1:
             self.numbers = [np.concatenate(self.numbers)]
@@ -560,7 +571,7 @@ class HelloBuilder:
         Parameters
         ----------
         session_map : int64 array
-            row of this builder's sessions for each session row of ``other``
+            row of this builder's sessions for each session row of ``other``; -1 drops what was found on it
         frame_offset : int
             added to the frame numbers of ``other``
         offset_shift : int64 array of shape (n, 2), optional
@@ -579,10 +590,10 @@ class HelloBuilder:
         added = _Rows()
         added.extend(other._rows)
         if added.numbers:
-            facts = added.facts().copy()
+            added = added.where(session_map[added.facts()[:, _F_SESSION]] >= 0)
+            facts = added.facts()
             facts[:, _F_SESSION] = session_map[facts[:, _F_SESSION]]
             facts[:, _F_FRAME] += frame_offset
-            added.numbers = [facts]
         self._rows.extend(added)
         for i, (count, first) in enumerate(other._counts.tolist()):
             self._counts[i, 0] += count
@@ -592,11 +603,11 @@ class HelloBuilder:
         if n == 0:
             return
         self._reserve(int(session_map.max()) + 1)
-        theirs = np.arange(n)
+        theirs = np.flatnonzero(session_map[:n] >= 0)
         for side in (0, 1):
             at = 2 * theirs + side
-            to = 2 * session_map[:n] + side
-            shift = np.zeros(n, np.int64) if offset_shift is None else np.asarray(offset_shift, np.int64)[:n, side]
+            to = 2 * session_map[theirs] + side
+            shift = np.zeros(len(theirs), np.int64) if offset_shift is None else np.asarray(offset_shift, np.int64)[theirs, side]
             looks, expected = other._state[at], np.clip(other._expected[at] + shift, -(1 << 30), 1 << 30).astype(np.int32)
             # A direction with its hello found or given up here stays so; else what the later part knows is newer.
             mine = self._state[to]

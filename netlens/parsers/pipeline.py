@@ -17,7 +17,7 @@ from netlens.parsers.exchanges import ExchangeBuilder
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.lookups import LookupBuilder
-from netlens.parsers.sessions import S_WIDTH, SessionFold
+from netlens.parsers.sessions import FSM, MATE, MIDSTREAM, SessionFold
 from netlens.parsers.streams import DnsStreams
 from netlens.parsers.tunnels import TunnelWatch
 from netlens.wire import columns as c
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
+
+KEPT_FRAMES = 128  #: frames of a session that goes on from the part before, whose payload is kept: a ClientHello ends within 32 segments
+KEPT_BYTES = 64 << 20  #: payload kept in all; what is beyond it is not read again when parts are merged
 
 
 class Part:
@@ -57,6 +60,8 @@ class Part:
         self.inputs: list[Input] = []
         self.first_ns: int | None = None
         self.last_ns: int | None = None
+        self.payload: dict[int, bytes] = {}  # of a deferred part, by frame
+        self.payload_bytes = 0
         self._packets = np.zeros((c.BATCH, c.WIDTH), np.int64)
         self._fragment_rows = np.zeros((c.BATCH, d.FRAGMENT_WIDTH), np.int64)
 
@@ -91,6 +96,8 @@ class Part:
         if not n:
             return
         self.fold.feed(packets, n)
+        if self.deferred:
+            self._keep_payload(buf, packets)
         self.hellos.feed(buf, packets, n)
         if self.exchanges is not None:
             self.exchanges.feed(packets, n, self.fold.sessions, self.fold.n)
@@ -99,18 +106,105 @@ class Part:
         if self.lookups is not None:
             self.lookups.feed(buf, packets, n)
             assert self.streams is not None
-            self.streams.feed(buf, packets, n)
+            skip = None
+            if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged
+                skip = (packets[:, c.SESSION] >= 0) & (self.fold.sessions[packets[:, c.SESSION], FSM] & MIDSTREAM != 0)
+            self.streams.feed(buf, packets, n, skip)
+
+    def merge(self, later: Part) -> None:
+        """Append the part that follows this one; it must have been read with ``deferred=True`` and is used up.
+
+        All tables come out as if both had been read as one, but for datagrams whose fragments lie in both parts.
+        """
+        offset = self.frames
+        names = later.fold.rows()[:, c.SESSION]  # session in ``later`` of each row
+        begins = later.fold.sessions[: later.fold.n, FSM] & MIDSTREAM == 0
+        replay = self.fold.merge(later.fold, offset)
+        self._merge_payload(later, names, begins, replay, offset)
+        if self.exchanges is not None:
+            self.exchanges.feed(replay, len(replay), self.fold.sessions, self.fold.n)
+        if self.tunnels is not None:
+            self.tunnels.feed(replay, len(replay), self.fold.sessions, self.fold.n)
+        seen = later.counts[:, 0] > 0
+        first = np.where(self.counts[:, 0] > 0, self.counts[:, 1], later.counts[:, 1] + offset)
+        self.counts[:, 1] = np.where(seen | (self.counts[:, 0] > 0), first, 0)
+        self.counts[:, 0] += later.counts[:, 0]
+        self.fragments.given_up += later.fragments.given_up + len(later.fragments.open)
+        self.frames += later.frames
+        self.bytes += later.bytes
+        self.inputs += later.inputs
+        self.first_ns = later.first_ns if self.first_ns is None else self.first_ns
+        self.last_ns = max((t for t in (self.last_ns, later.last_ns) if t is not None), default=None)
+
+    def _merge_payload(
+        self, later: Part, names: np.ndarray[Any, Any], begins: np.ndarray[Any, Any], replay: np.ndarray[Any, Any], offset: int
+    ) -> None:
+        """What is read from payload: kept as found in ``later`` where the session began there, read again where it goes on from here."""
+        kept = np.full(later.fold.n, -1, np.int64)
+        began = begins[names]
+        kept[names[began]] = replay[began, c.SESSION]
+        self.hellos.merge(later.hellos, kept, offset)
+        if self.lookups is not None and later.lookups is not None:
+            assert self.streams is not None
+            assert later.streams is not None
+            self.lookups.merge(later.lookups, offset)
+            self.streams.merge(later.streams, kept)
+        going_on = replay[~began]
+        payload = bytearray()
+        for i, frame in enumerate(going_on[:, c.FRAME].tolist()):
+            data = later.payload.get(frame - offset, b"")
+            going_on[i, c.PAY_OFF], going_on[i, c.PAY_CAP] = len(payload), len(data)
+            payload += data
+        area = np.frombuffer(payload or bytearray(1), np.uint8)
+        if len(going_on):
+            self.hellos.feed(area, going_on, len(going_on))
+            if self.streams is not None:
+                self.streams.feed(area, going_on, len(going_on))
+        self.payload.update({frame + offset: data for frame, data in later.payload.items()} if self.deferred else {})
+
+    def _keep_payload(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any]) -> None:
+        """In a part that is not the first: remember the first payloads of sessions that go on from before it."""
+        tcp = packets[(packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (packets[:, c.ORDINAL] <= KEPT_FRAMES)]
+        for row in tcp[self.fold.sessions[tcp[:, c.SESSION], FSM] & MIDSTREAM != 0]:
+            if self.payload_bytes < KEPT_BYTES:
+                start = int(row[c.PAY_OFF])
+                data = bytes(buf[start : start + int(row[c.PAY_CAP])])
+                self.payload[int(row[c.FRAME])] = data
+                self.payload_bytes += len(data)
 
     # -- rows --
 
     def state(self) -> np.ndarray[Any, Any]:
-        """int64[n, S_WIDTH]: the session state (see parsers.sessions)."""
-        state = self.fold.sessions[: self.fold.n]
-        assert state.shape[1] == S_WIDTH
+        """int64[n, S_WIDTH]: the session state (see parsers.sessions), in order of session_id."""
+        order = self.fold.order()
+        state = self.fold.sessions[: self.fold.n][order]
+        mates = state[:, MATE]
+        state[:, MATE] = np.where(mates >= 0, self.session_ids()[mates], -1)
         return state
+
+    def session_ids(self) -> np.ndarray[Any, Any]:
+        """int64[n]: session_id of each row of the fold."""
+        order = self.fold.order()
+        ids = np.empty_like(order)
+        ids[order] = np.arange(len(order))
+        return ids
+
+    def through(self) -> np.ndarray[Any, Any]:
+        """int64[n]: by session_id, the session of the tunnel that a session came through, or -1."""
+        assert self.tunnels is not None
+        by_row = self.tunnels.attributed(self.fold.n)
+        ids = self.session_ids()
+        return np.where(by_row >= 0, ids[by_row], -1)[self.fold.order()]
 
     def sessions(self) -> Table:
         return self.fold.table_rows(self.hellos.sni_of_sessions(self.fold.n))
+
+    def exchange_rows(self) -> Table:
+        assert self.exchanges is not None
+        return self.exchanges.finish(self.fold.sessions[: self.fold.n], self.session_ids())
+
+    def hello_rows(self) -> Table:
+        return self.hellos.finish(self.session_ids())
 
     def quality(self) -> Table:
         extra: list[tuple[str, int, int | None, str]] = [

@@ -19,8 +19,10 @@ with packets. The hash is seeded at random: a capture made to collide does not.
 
 Parts of a capture
 ------------------
-``SessionFold(deferred=True)`` reads a part that does not begin at the start: of every session whose beginning it cannot be sure of it keeps
-the packet rows. ``merge`` replays those on the state of the part before. State of part 1 + state of part 2 = state of the whole.
+What a segment means depends on what came before it, so a part that does not begin at the start (``SessionFold(deferred=True)``) keeps its TCP
+packet rows as well, 192 bytes a frame without payload; ``merge`` replays them on the state of the part before. State of part 1 + state of
+part 2 = state of the whole, exactly and wherever the cut. (Keeping rows only of sessions that may have begun earlier was tried: nearly all
+may have, since a repeated SYN can cross the cut, and redirect halves tie the certain ones to the others.)
 
 Limits: two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespaces) are one here, as in Wireshark.
 """
@@ -90,8 +92,8 @@ NO_BASE, BASE_ACKED, BASE_FIRST, BASE_SYN = 0, 1, 2, 3
 
 # completeness, as far as splitting needs it
 SAW_SYN, SAW_SYNACK, SAW_FIN, SAW_RST = 1, 2, 16, 32
-DEFERRED = 1 << 32
 FLIPPED = 1 << 40
+MIDSTREAM = 1 << 41  # its first frame was no SYN of the originator
 
 HOLE_START, HOLE_END, HOLE_NEXT = 0, 1, 2
 MAX_HOLES = 256  #: per direction; the oldest beyond that is given up and its bytes are counted as missing. A 64 kB window of 536-byte segments has 122
@@ -243,7 +245,7 @@ def _fill(side, holes, start, end):
 
 
 @njit(cache=True, nogil=True)
-def _new_session(s, row, deferred):
+def _new_session(s, row):
     for i in range(S_WIDTH):
         s[i] = 0
     s[K0], s[K1], s[K2], s[K3], s[K4] = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS]
@@ -267,16 +269,16 @@ def _new_session(s, row, deferred):
     if flags & c.SYN:
         if flags & c.ACK_FLAG:
             orig = 1
+            s[FSM] |= MIDSTREAM
     else:
+        s[FSM] |= MIDSTREAM
         sp, dp = (row[c.PORTS] >> 16) & 0xFFFF, row[c.PORTS] & 0xFFFF
         known_s, known_d = SERVER_PORT[sp], SERVER_PORT[dp]
         if known_s != known_d:
             orig = 1 if known_s else 0
         elif not known_s and (sp < 1024) != (dp < 1024):
             orig = 1 if sp < 1024 else 0
-    s[FSM] = np.int64(orig) << 8
-    if deferred:
-        s[FSM] |= DEFERRED
+    s[FSM] |= np.int64(orig) << 8
     if orig == 1:
         s[FSM] |= FLIPPED
         _letter(s, L_FLIP)
@@ -345,12 +347,10 @@ def _find_mate(sessions, k, row, ends, seed):
         return
     s[MATE] = j
     o[MATE] = k
-    if o[FSM] & DEFERRED:
-        s[FSM] |= DEFERRED
 
 
 @njit(cache=True, nogil=True)
-def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, deferring):
+def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
     """Fold TCP rows ``start..n`` of ``packets`` into the state.
 
     Parameters
@@ -358,7 +358,6 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, defe
     packets : int64[:, WIDTH]; SESSION, DIRECTION, OFFSET and FRESH are written.
     sessions : int64[cap, S_WIDTH]; holes : int64[cap, 3], row 0 is the free list; table : int64[power of 2], slot = tag << 32 | session + 1.
     ends : int64[len(table)], newest session of each client end point, for redirect halves.
-    deferring : 1 for a part that is not the first
 
     Returns
     -------
@@ -398,7 +397,6 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, defe
                     direction = 1
                     break
             slot = (slot + 1) & mask
-        certain = 0
         if session >= 0 and syn:
             s = sessions[session]
             side = s[SIDE + direction * SIDE_WIDTH : SIDE + (direction + 1) * SIDE_WIDTH]
@@ -407,12 +405,11 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, defe
             if not ack and side[BASE_KIND] != NO_BASE and seen & (SAW_FIN | SAW_RST):
                 split = True
             if split:
-                certain = 1 if (s[FSM] & DEFERRED) == 0 or side[BASE_KIND] == BASE_SYN else 0
                 session = -1
                 direction = 0
         if session < 0:
             session = n_sessions
-            _new_session(sessions[session], row, deferring and not certain)
+            _new_session(sessions[session], row)
             table[slot] = tag << 32 | (session + 1)
             n_sessions += 1
             _find_mate(sessions, session, row, ends, seed)
@@ -515,6 +512,8 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, defe
                         side[AFTER_FIN] += fresh
         row[c.OFFSET] = first
         row[c.FRESH] = fresh
+        row[c.HINT] = (row[c.HINT] & ~np.int64(h.PROTOCOL_MASK)) | s[PROTOCOL] << h.PROTOCOL_SHIFT
+        row[c.ORDINAL] = side[FRAMES] + peer[FRAMES]
 
         # -- acknowledgment --
         if ack and not rst:
@@ -658,15 +657,12 @@ class SessionFold:
         """Fold the first ``n`` rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
         at = 0
         while True:
-            at, self.n = fold(packets, n, at, self.sessions, self.n, self.holes, self.table, self.ends, self.seed, self.deferred)
+            at, self.n = fold(packets, n, at, self.sessions, self.n, self.holes, self.table, self.ends, self.seed)
             if at >= n:
                 break
             self._grow()
         if self.deferred and n:
-            tcp = packets[:n][packets[:n, c.KIND] == c.TCP]
-            keep = tcp[self.sessions[tcp[:, c.SESSION], FSM] & DEFERRED != 0]
-            if len(keep):
-                self.log.append(keep.copy())
+            self.log.append(packets[:n][packets[:n, c.KIND] == c.TCP])
 
     def _grow(self) -> None:
         if self.n >= len(self.sessions):
@@ -677,7 +673,7 @@ class SessionFold:
             self._rehash(len(self.table) * 4)
 
     def merge(self, later: SessionFold, frame_offset: int = 0) -> np.ndarray[Any, Any]:
-        """Append the sessions of the part that follows. ``later`` must be deferred and is used up.
+        """Append the part that follows, which must have been read with ``deferred=True``.
 
         Parameters
         ----------
@@ -685,62 +681,33 @@ class SessionFold:
 
         Returns
         -------
-        int64[later.n]: row here of each of its sessions (-1 for one that was replayed into several).
+        int64[m, WIDTH]
+            the packet rows of ``later`` as folded here (SESSION, DIRECTION, OFFSET, FRESH are of this state), in order.
         """
         if not later.deferred:
             raise ValueError("only a part read with deferred=True can follow another")
-        # Sessions that were certain come over as they are; those that were not are replayed from their packets, in order. A certain one
-        # follows an uncertain one of the same 5-tuple, so the newest of a 5-tuple is right whatever the order between different ones.
-        replay = np.concatenate(later.log) if later.log else np.zeros((0, c.WIDTH), np.int64)
+        replay = later.rows()
         replay[:, c.FRAME] += frame_offset
-        mapping = np.full(later.n, -1, np.int64)
-        old = replay[:, c.SESSION].copy()
         self.feed(replay, len(replay))
-        if len(replay):
-            mapping[old] = replay[:, c.SESSION]
-        certain = np.flatnonzero(later.sessions[: later.n, FSM] & DEFERRED == 0)
-        if len(certain):
-            rows = later.sessions[certain].copy()
-            rows[:, [FIRST_FRAME, LAST_FRAME]] += frame_offset
-            base = len(self.holes)
-            moved = later.holes.copy()
-            moved[:, HOLE_NEXT] = np.where(moved[:, HOLE_NEXT] >= 0, moved[:, HOLE_NEXT] + base, -1)
-            for d in (0, 1):
-                column = SIDE + d * SIDE_WIDTH + HOLES
-                rows[:, column] = np.where(rows[:, column] >= 0, rows[:, column] + base, -1)
-            # everything below the two old high-water marks counts as handed out; freed holes of ``later`` are not reused
-            free, used = self.holes[0, HOLE_NEXT], base + int(later.holes[0, HOLE_START])
-            self.holes = np.concatenate([self.holes, moved])
-            self.holes[0, HOLE_NEXT], self.holes[0, HOLE_START] = free, used
-            mapping[certain] = self.n + np.arange(len(certain))
-            rows[:, MATE] = np.where(rows[:, MATE] >= 0, mapping[rows[:, MATE]], -1)  # the mate of a certain one is certain
-            self.sessions = np.concatenate([self.sessions[: self.n], rows, np.zeros((1024, S_WIDTH), np.int64)])
-            self.n += len(certain)
-            size = len(self.table)
-            while self.n >= size // 2:
-                size *= 4
-            order = np.argsort(self.sessions[: self.n, FIRST_FRAME], kind="stable")
-            if not np.array_equal(order, np.arange(self.n)):
-                self.sessions[: self.n] = self.sessions[: self.n][order]
-                back = np.empty_like(order)
-                back[order] = np.arange(self.n)
-                mates = self.sessions[: self.n, MATE]
-                mates[:] = np.where(mates >= 0, back[mates], -1)
-                mapping = np.where(mapping >= 0, back[mapping], -1)
-                if self.log:
-                    for rows_ in self.log:
-                        rows_[:, c.SESSION] = back[rows_[:, c.SESSION]]
-            self._rehash(size)
-        return mapping
+        return replay
+
+    def rows(self) -> np.ndarray[Any, Any]:
+        """int64[m, WIDTH]: a copy of the kept packet rows of a deferred part."""
+        return np.concatenate([*self.log, np.zeros((0, c.WIDTH), np.int64)])
+
+    def order(self) -> np.ndarray[Any, Any]:
+        """int64[n]: rows in order of their first frame, which is the order of session_id."""
+        return np.argsort(self.sessions[: self.n, FIRST_FRAME], kind="stable")
 
     def _rehash(self, size: int) -> None:
         self.table, self.ends = np.zeros(size, np.int64), np.zeros(size, np.int64)
         rehash(self.sessions, self.n, self.table, self.ends, self.seed)
 
     def table_rows(self, sni: np.ndarray[Any, Any] | None = None) -> Table:
-        """The sessions as a table, in order of their first frame."""
-        s = self.sessions[: self.n]
-        return session_rows(s, missing_bytes(self.sessions, self.n, self.holes), sni)
+        """The sessions as a table, in order of their first frame. ``sni``: object[n] by row."""
+        order = self.order()
+        missing = missing_bytes(self.sessions, self.n, self.holes)
+        return session_rows(self.sessions[: self.n][order], missing[order], sni if sni is None else sni[order])
 
 
 def _nullable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -24,11 +24,21 @@ class DnsStreams:
         self.lookups = lookups
         self.open: dict[tuple[int, int], _Direction] = {}
 
-    def feed(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any], n: int) -> None:
+    def merge(self, later: DnsStreams, mapping: np.ndarray[Any, Any]) -> None:
+        """Take over the unfinished messages of the part that follows, of sessions that began there; ``mapping``: row here of each of its rows, or -1."""
+        for (session, direction), stream in later.open.items():
+            if session < len(mapping) and mapping[session] >= 0:
+                self.open[int(mapping[session]), direction] = stream
+
+    def feed(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any], n: int, skip: np.ndarray[Any, Any] | None = None) -> None:
+        """Take in a batch; ``skip``: bool[n], rows that another part will read."""
         rows = packets[:n]
         ports = rows[:, c.PORTS]
         at_53 = (((ports >> 16) & 0xFFFF) == 53) | ((ports & 0xFFFF) == 53)
-        chosen = np.flatnonzero(at_53 & (rows[:, c.KIND] == c.TCP) & (rows[:, c.FRESH] > 0))
+        wanted = at_53 & (rows[:, c.KIND] == c.TCP) & (rows[:, c.FRESH] > 0)
+        if skip is not None:
+            wanted &= ~skip
+        chosen = np.flatnonzero(wanted)
         for i in chosen.tolist():
             row = rows[i]
             key = (int(row[c.SESSION]), int(row[c.DIRECTION]))

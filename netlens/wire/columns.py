@@ -32,7 +32,7 @@ SESSION = 19  #: row of the session this segment belongs to (index into the sess
 DIRECTION = 20  #: 0 sent by the session's first endpoint (side 0 of its state), 1 by the other
 OFFSET = 21  #: stream offset of the first payload byte from the start of that direction's stream (ISN + 1 is 0); may be negative for a stream joined mid-way
 FRESH = 22  #: payload bytes of this segment that had not been seen before on this session
-SPARE = 23
+ORDINAL = 23  #: how many frames the session has, this one included
 WIDTH = 24
 
 FIN, SYN, RST, PSH, ACK_FLAG, URG = 1, 2, 4, 8, 16, 32

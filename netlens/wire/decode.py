@@ -264,7 +264,7 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
     row[c.DIRECTION] = 0
     row[c.OFFSET] = 0
     row[c.FRESH] = 0
-    row[c.SPARE] = 0
+    row[c.ORDINAL] = 0
     if cap < length:
         _note(quality, _CUT_PAYLOAD, frame)
     if reason == _TCP:
