@@ -103,13 +103,13 @@ def lookup_over_tcp(port: int, isn: int) -> list[bytes]:
 def a_capture(rng: random.Random) -> list[tuple[int, bytes]]:
     """Interleaved conversations, ports used again, redirect halves, lookups, beginnings that were missed, neighbours swapped."""
     streams: list[list[bytes]] = []
-    for _ in range(rng.randint(1, 5)):
+    used = [(port, server) for port in (4000, 4001, 4002) for server in ("203.0.113.10", "203.0.113.11")]
+    for port, server in rng.sample(used, rng.randint(1, 5)):
         one: list[bytes] = []
+        proxied = rng.random() < 0.5
         for _ in range(rng.randint(1, 2)):  # the same ports again
-            server = rng.choice(["203.0.113.10", "203.0.113.11"])
-            isn, proxied = rng.randint(1, 2**32 - 1), rng.random() < 0.5
-            end = rng.choice(["fin", "rst", "open"])
-            one += conversation("10.0.0.2", rng.choice([4000, 4001]), server, isn, proxied, rng.randint(1, 4), rng.randint(0, 3), end)
+            isn, end = rng.randint(1, 2**32 - 1), rng.choice(["fin", "rst", "open"])
+            one += conversation("10.0.0.2", port, server, isn, proxied, rng.randint(1, 4), rng.randint(0, 3), end)
         streams.append(one[rng.randint(0, 6) :])
     streams.append(lookup_over_tcp(rng.randint(5000, 5002), rng.randint(1, 2**31)))
     streams.append([datagram("10.0.0.2", 6000, "10.0.0.53", 53, QUERY), datagram("10.0.0.53", 53, "10.0.0.2", 6000, ANSWER)])
