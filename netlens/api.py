@@ -67,8 +67,6 @@ class Capture:
         return self._tables[name]
 
     def _build(self, name: str) -> None:
-        from netlens.parsers import connections
-
         part = self.part
         if name == "sessions":
             self._tables[name] = part.sessions()
@@ -82,6 +80,8 @@ class Capture:
             assert part.lookups is not None
             self._tables[name] = part.lookups.finish()
         else:
+            from netlens.parsers import connections
+
             assert part.lookups is not None
             made = connections.build(part.state(), self.table("sessions"), part.lookups.finish(), part.through())
             self._tables["connections"], self._tables["lookups"], self._tables["tunnels"] = made

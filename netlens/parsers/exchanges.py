@@ -22,13 +22,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from netlens.parsers import sessions as s_
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
 from netlens.wire import hints as h
+from netlens.wire.compiled import kernel
 
 IDLE, REQUEST, RESPONSE = 0, 1, 2
 (PHASE, CARRIER, START, REQUEST_END, RESPONSE_AT, RESPONSE_END, UP, DOWN, START_FRAME, RESPONSE_FRAME, END_FRAME, STATUS, SEEN) = range(13)
@@ -44,7 +44,7 @@ ALERT_RECORD = 19  #: level and description 2 + content type 1 + tag 16
 MIN_TICKET = 64  #: the shortest NewSessionTicket seen is above this; two equal chunks of a stream as the very first data are smaller
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _emit(x, out, n, complete):
     row = out[n]
     for i in range(CARRIER, STATUS + 1):
@@ -53,7 +53,7 @@ def _emit(x, out, n, complete):
     return n + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def turns(packets, n, start, sessions, state, out, n_out):
     """Follow the turns of rows ``start..n``.
 

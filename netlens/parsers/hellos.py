@@ -37,12 +37,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from netlens.schema import Table
 from netlens.tables import HELLOS
 from netlens.wire import tls
 from netlens.wire.columns import DIRECTION, FRAME, FRESH, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
+from netlens.wire.compiled import kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -98,14 +98,14 @@ MEANINGS = {
 }
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(counts, which, frame):
     counts[which, 0] += 1
     if counts[which, 1] < 0:
         counts[which, 1] = frame
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _emit(buf, scratch, row, owner, frame, ts, segments, full, work, facts, randoms, arena, ctl):
     """Append a found hello: what ``row`` says of ``buf`` (the batch's buffer or a slot) or of ``scratch``."""
     src = buf
@@ -137,7 +137,7 @@ def _emit(buf, scratch, row, owner, frame, ts, segments, full, work, facts, rand
     ctl[_C_BYTES] = at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _close_slot(k, meta, held, ctl):
     """Give a slot back: clear what it held and take it out of the list of those in use."""
     for i in range(meta[k, _HIGH]):
@@ -157,7 +157,7 @@ def _close_slot(k, meta, held, ctl):
     ctl[_C_FREE] = k
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slot_segments(meta, k, used):
     """Segments of slot ``k`` that began before ``used``: those the hello was spread over."""
     n = np.int64(0)
@@ -167,7 +167,7 @@ def _slot_segments(meta, k, used):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _partial(k, reason, full, row, work, scratch, meta, slots, facts, randoms, arena, ctl, counts):
     """Make a row of an incomplete hello in slot ``k`` if there is enough of it, and count it. Does not close the slot."""
     prefix = meta[k, _PREFIX]
@@ -185,7 +185,7 @@ def _partial(k, reason, full, row, work, scratch, meta, slots, facts, randoms, a
         _emit(slots[k], scratch, row, meta[k, _OWNER], meta[k, _FRAME], meta[k, _TS], segments, full, work, facts, randoms, arena, ctl)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _store(buf, pkts, i, k, meta, slots, held):
     """Put the segment of packet row ``i`` into slot ``k`` and see how far the bytes go without a hole."""
     rel = pkts[i, OFFSET] - meta[k, _BASE]
@@ -226,13 +226,13 @@ def _store(buf, pkts, i, k, meta, slots, held):
         meta[k, _TS] = pkts[i, TS]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clip(offset):
     """A stream offset as int32: the looking state sees no more than LOOKS segments, so a larger one is a stranger's and may be wrong."""
     return min(max(offset, np.int64(-(1 << 30))), np.int64(1 << 30))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scan(buf, pkts, start, n, full, state, expected, row, work, scratch, meta, slots, held, facts, randoms, arena, ctl, counts):
     """Fold packet rows ``start`` to ``n`` into the state; returns the row to go on with.
 
@@ -352,7 +352,7 @@ def _scan(buf, pkts, start, n, full, state, expected, row, work, scratch, meta, 
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _peek(k, full, row, work, scratch, meta, slots, facts, randoms, arena, ctl, counts):
     """Rows of the hellos that are still incomplete, from slot ``k`` in order of age; returns the slot to go on with, -1 at the end."""
     while k >= 0:

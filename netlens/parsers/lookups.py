@@ -49,13 +49,13 @@ import gc
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from netlens.schema import Table
 from netlens.tables import LOOKUPS
 from netlens.wire import columns as c
 from netlens.wire import dns as d
 from netlens.wire.addresses import ip_texts, mix, random_seed
+from netlens.wire.compiled import kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -89,12 +89,12 @@ _FIRST_QUERY, _LAST_QUERY, _ANSWER, _TAIL, _ATTEMPTS, _COPIES, _RESOLVER, _PATH,
 _LOOKUP_WIDTH = 10
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _is_loopback(hi, lo, version):
     return (lo >> 24 & 255) == 127 if version == 4 else hi == 0 and lo == 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_message(buf, off, cap, length, packet, transport, extra, rows, n_rows, arena, used, scratch):
     """Parse one message and append its rows; the caller has checked that both arrays have room. Returns ``(n_rows, used)``."""
     row = rows[n_rows]
@@ -132,7 +132,7 @@ def _add_message(buf, off, cap, length, packet, transport, extra, rows, n_rows, 
     return n_rows, used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _collect(buf, packets, begin, n, rows, n_rows, arena, used, scratch):
     """Append the DNS messages of packets ``begin`` to ``n``; stops early when an array has no room for the next one.
 
@@ -167,7 +167,7 @@ def _collect(buf, packets, begin, n, rows, n_rows, arena, used, scratch):
     return n, n_rows, used, 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(table, keys, key, seed):
     """Slot of ``key``: where it is or belongs (value 0). The table holds message numbers + 1, their keys are ``keys[message]``."""
     mask = len(table) - 1
@@ -177,20 +177,20 @@ def _find(table, keys, key, seed):
     return slot
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _lookup_at(table, slot, lookup_of):
     """The lookup of the message in that slot, -1 if it is free."""
     m = np.int64(table[slot]) - 1
     return lookup_of[m] if m >= 0 else np.int64(-1)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _put(table, keys, slot, key, m):
     table[slot] = m + 1
     keys[m] = key
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _copy_of(rows, m, tail, previous, counted):
     """Whether query ``m`` is a copy of a counted query in the list that ends at message ``tail``: 0 no, 1 same datagram, 2 translated."""
     p = tail
@@ -230,7 +230,7 @@ def _copy_of(rows, m, tail, previous, counted):
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _new_lookup(lookups, n):
     lookups[n, _FIRST_QUERY] = -1
     lookups[n, _LAST_QUERY] = -1
@@ -244,7 +244,7 @@ def _new_lookup(lookups, n):
     lookups[n, _FIRST_FRAME] = np.int64(0x7FFFFFFFFFFFFFFF)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _link(rows, lookups, x, m, previous, lookup_of):
     previous[m] = lookups[x, _TAIL]
     lookup_of[m] = x
@@ -252,7 +252,7 @@ def _link(rows, lookups, x, m, previous, lookup_of):
     lookups[x, _FIRST_FRAME] = min(lookups[x, _FIRST_FRAME], rows[m, d.FRAME])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _count(rows, lookups, x, m, previous, counted, lookup_of):
     """Query ``m`` is an attempt of lookup ``x``."""
     if lookups[x, _FIRST_QUERY] < 0:
@@ -264,7 +264,7 @@ def _count(rows, lookups, x, m, previous, counted, lookup_of):
     _link(rows, lookups, x, m, previous, lookup_of)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _set_answer(rows, lookups, x, m, previous, counted):
     """Message ``m`` is the first answer of lookup ``x``: whom it shows to have been asked, and by which path."""
     lookups[x, _ANSWER] = m
@@ -288,7 +288,7 @@ def _set_answer(rows, lookups, x, m, previous, counted):
         p = previous[p]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _join(
     rows,
     order,
@@ -477,7 +477,7 @@ def _join(
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _split_answers(rows, messages, arena, ends, kinds, offsets, sizes):
     """List the records of the answers ``messages`` (-1: none), CNAME steps and final ones apart by ``kinds``.
 
@@ -502,7 +502,7 @@ def _split_answers(rows, messages, arena, ends, kinds, offsets, sizes):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read_addresses(arena, offsets, sizes, hi, lo):
     """Addresses of 4 or 16 bytes as two halves."""
     for i in range(len(offsets)):
@@ -519,7 +519,7 @@ def _read_addresses(arena, offsets, sizes, hi, lo):
         lo[i] = lower
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number_texts(arena, offsets, sizes, table, ids, first, seed):
     """Number the distinct texts; returns ``(how many, their bytes with one separator each)``."""
     mask = len(table) - 1
@@ -555,7 +555,7 @@ def _number_texts(arena, offsets, sizes, table, ids, first, seed):
     return found, total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gather(arena, offsets, sizes, first, found, out):
     """The distinct texts one after the other, a line feed after each (a text holds none)."""
     at = 0
@@ -730,7 +730,7 @@ def _lookups_of(rows: Array) -> Array:
     return lookups
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _describe(rows, lookups, out):
     """What the columns need of each lookup, gathered in one walk: ``out`` has one row per number and one column per lookup."""
     for i in range(len(lookups)):

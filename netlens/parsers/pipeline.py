@@ -1,38 +1,105 @@
 """One pass over a capture: reader -> framing -> decode -> parsers -> tables.
 
 What is asked for decides what runs: ``sessions`` alone costs a third of everything. A batch of packet rows goes through all parsers while it
-is in the cache. Memory: three read buffers, one batch, and the parsers' state.
+is in the cache. Reading, decoding and parsing are a thread each, because all three spend their time outside the interpreter lock. Memory: a
+handful of read buffers and units of rows, and the parsers' state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.parsers import quality
-from netlens.parsers.exchanges import ExchangeBuilder
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
-from netlens.parsers.lookups import LookupBuilder
 from netlens.parsers.sessions import FSM, MATE, MIDSTREAM, SessionFold
-from netlens.parsers.streams import DnsStreams
-from netlens.parsers.tunnels import TunnelWatch
 from netlens.wire import columns as c
 from netlens.wire import decode as d
-from netlens.wire.containers import Batch, Input, Reader
+from netlens.wire.ahead import ahead
+from netlens.wire.containers import F_TS, Batch, Input, Reader
 from netlens.wire.fragments import Fragments
 
 if TYPE_CHECKING:
     from netlens.schema import Table
 
+if TYPE_CHECKING:
+    from netlens.parsers.exchanges import ExchangeBuilder
+    from netlens.parsers.lookups import LookupBuilder
+    from netlens.parsers.streams import DnsStreams
+    from netlens.parsers.tunnels import TunnelWatch
+
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 
+UNIT_BATCHES = 4  #: batches handed from the decoding thread to the parsing one at a time: 1.5 MB of rows; fewer cost hand-overs
+AHEAD = 2  #: finished units that may wait for the parsers
 KEPT_FRAMES = 128  #: frames of a session that goes on from the part before, whose payload is kept: a ClientHello ends within 32 segments
 KEPT_BYTES = 64 << 20  #: payload kept in all; what is beyond it is not read again when parts are merged
+
+
+@dataclass
+class Unit:
+    """Decoded packets of some batches of one buffer: (buffer, int64[n, WIDTH]) in order, one piece unless fragments were put together."""
+
+    pieces: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+    last_frame: int
+    first_ns: int  # 0: none of the frames has a time
+    last_ns: int
+
+
+class Decoder:
+    """Batches of frames to packet rows; holds what spans batches: counts by reason, unfinished fragments."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros((d.N_REASONS, 2), np.int64)
+        self.fragments = Fragments()
+        self._fragment_rows = np.zeros((c.BATCH, d.FRAGMENT_WIDTH), np.int64)
+        self._room = np.zeros((0, c.WIDTH), np.int64)
+
+    def units(self, reader: Reader) -> Iterator[Unit]:
+        """Units of up to :data:`UNIT_BATCHES` batches. Each is valid while :data:`AHEAD` + 2 later ones are made."""
+        rooms = [np.zeros((UNIT_BATCHES * c.BATCH, c.WIDTH), np.int64) for _ in range(AHEAD + 3)]
+        turn = 0
+        gathered: list[Batch] = []
+        unit: Unit | None = None
+        for batch in reader.batches():
+            # a batch lives until the next is asked for, so each is decoded as it comes
+            if unit is not None and (len(gathered) == UNIT_BATCHES or batch.buf is not gathered[0].buf):
+                yield unit
+                unit, gathered, turn = None, [], (turn + 1) % len(rooms)
+            unit = self.unit([batch], rooms[turn][len(gathered) * c.BATCH :], unit)
+            gathered.append(batch)
+        if unit is not None:
+            yield unit
+
+    def unit(self, batches: list[Batch], room: np.ndarray[Any, Any] | None = None, onto: Unit | None = None) -> Unit:
+        """Decode ``batches`` into ``room`` (one of its own if None), as a new unit or at the end of ``onto``."""
+        unit = onto or Unit([], 0, 0, 0)
+        for batch in batches:
+            if room is None or len(room) < batch.n:
+                if len(self._room) < batch.n:
+                    self._room = np.zeros((batch.n, c.WIDTH), np.int64)
+                room = self._room
+            if len(self._fragment_rows) < batch.n:
+                self._fragment_rows = np.zeros((batch.n, d.FRAGMENT_WIDTH), np.int64)
+            m, n = d.decode(batch.buf, batch.frames, batch.n, batch.links, batch.frame0, room, self._fragment_rows, self.counts)
+            at = 0
+            if n:
+                for area, packet in self.fragments.feed(batch.buf, self._fragment_rows[:n], self.counts):
+                    until = int(np.searchsorted(room[:m, c.FRAME], packet[0, c.FRAME]))
+                    unit.pieces += [(batch.buf, room[at:until]), (area, packet)]
+                    at = until
+            unit.pieces.append((batch.buf, room[at:m]))
+            unit.last_frame = batch.frame0 + batch.n
+            # a simple packet block has no time
+            unit.first_ns = unit.first_ns or int(batch.frames[0, F_TS])
+            unit.last_ns = max(unit.last_ns, int(batch.frames[batch.n - 1, F_TS]))
+        return unit
 
 
 class Part:
@@ -49,12 +116,26 @@ class Part:
         self.deferred = deferred
         self.fold = SessionFold(deferred)
         self.hellos = HelloBuilder(full="hellos" in self.products)
-        self.lookups = LookupBuilder() if "lookups" in self.products else None
-        self.streams = DnsStreams(self.lookups) if self.lookups is not None else None
-        self.exchanges = ExchangeBuilder() if "exchanges" in self.products else None
-        self.tunnels = TunnelWatch() if "tunnels" in self.products else None
-        self.fragments = Fragments()
-        self.counts = np.zeros((d.N_REASONS, 2), np.int64)
+        # Loading compiled code takes 10 to 20 ms a module: only of what will run.
+        self.lookups: LookupBuilder | None = None
+        self.streams: DnsStreams | None = None
+        self.exchanges: ExchangeBuilder | None = None
+        self.tunnels: TunnelWatch | None = None
+        if "lookups" in self.products:
+            from netlens.parsers.lookups import LookupBuilder
+            from netlens.parsers.streams import DnsStreams
+
+            self.lookups = LookupBuilder()
+            self.streams = DnsStreams(self.lookups)
+        if "exchanges" in self.products:
+            from netlens.parsers.exchanges import ExchangeBuilder
+
+            self.exchanges = ExchangeBuilder()
+        if "tunnels" in self.products:
+            from netlens.parsers.tunnels import TunnelWatch
+
+            self.tunnels = TunnelWatch()
+        self.decoder = Decoder()
         self.frames = 0
         self.bytes = 0
         self.inputs: list[Input] = []
@@ -62,34 +143,25 @@ class Part:
         self.last_ns: int | None = None
         self.payload: dict[int, bytes] = {}  # of a deferred part, by frame
         self.payload_bytes = 0
-        self._packets = np.zeros((c.BATCH, c.WIDTH), np.int64)
-        self._fragment_rows = np.zeros((c.BATCH, d.FRAGMENT_WIDTH), np.int64)
+
+    @property
+    def counts(self) -> np.ndarray[Any, Any]:
+        """int64[N_REASONS, 2]: frames counted by reason, and the first frame of each."""
+        return self.decoder.counts
 
     def feed(self, batch: Batch) -> None:
-        if batch.n > len(self._packets):
-            self._packets = np.zeros((batch.n, c.WIDTH), np.int64)
-            self._fragment_rows = np.zeros((batch.n, d.FRAGMENT_WIDTH), np.int64)
-        m, n_fragments = d.decode(
-            batch.buf, batch.frames, batch.n, batch.links, batch.frame0, self._packets, self._fragment_rows, self.counts
-        )
-        if n_fragments:
-            whole = self.fragments.feed(batch.buf, self._fragment_rows[:n_fragments], self.counts)
-            at = 0
-            for area, packet in whole:
-                until = int(np.searchsorted(self._packets[:m, c.FRAME], packet[0, c.FRAME]))
-                self._parse(batch.buf, self._packets[at:until])
-                self._parse(area, packet)
-                at = until
-            self._parse(batch.buf, self._packets[at:m])
-        else:
-            self._parse(batch.buf, self._packets[:m])
-        self.frames = batch.frame0 + batch.n
-        # times of the capture from the frames themselves; a simple packet block has none
-        first, last = int(batch.frames[0, 3]), int(batch.frames[batch.n - 1, 3])
-        if first and self.first_ns is None:
-            self.first_ns = first
-        if last:
-            self.last_ns = max(last, self.last_ns or last)
+        """Decode one batch and take it in."""
+        self.take(self.decoder.unit([batch]))
+
+    def take(self, unit: Unit) -> None:
+        """Take in decoded packets."""
+        for buf, packets in unit.pieces:
+            self._parse(buf, packets)
+        self.frames = unit.last_frame
+        if unit.first_ns and self.first_ns is None:
+            self.first_ns = unit.first_ns
+        if unit.last_ns:
+            self.last_ns = max(unit.last_ns, self.last_ns or unit.last_ns)
 
     def _parse(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any]) -> None:
         n = len(packets)
@@ -129,7 +201,7 @@ class Part:
         first = np.where(self.counts[:, 0] > 0, self.counts[:, 1], later.counts[:, 1] + offset)
         self.counts[:, 1] = np.where(seen | (self.counts[:, 0] > 0), first, 0)
         self.counts[:, 0] += later.counts[:, 0]
-        self.fragments.given_up += later.fragments.given_up + len(later.fragments.open)
+        self.decoder.fragments.given_up += later.decoder.fragments.given_up + len(later.decoder.fragments.open)
         self.frames += later.frames
         self.bytes += later.bytes
         self.inputs += later.inputs
@@ -210,7 +282,7 @@ class Part:
         extra: list[tuple[str, int, int | None, str]] = [
             (
                 "fragments_given_up",
-                self.fragments.given_up + len(self.fragments.open),
+                self.decoder.fragments.given_up + len(self.decoder.fragments.open),
                 None,
                 "datagrams whose fragments are not all in the capture",
             )
@@ -232,10 +304,10 @@ def run(
     CaptureError, WireError
         see :class:`netlens.wire.containers.Reader`.
     """
-    reader = Reader(paths, progress)
+    reader = Reader(paths, progress, hold=AHEAD + 3)
     part = Part(products)
-    for batch in reader.batches():
-        part.feed(batch)
+    for unit in ahead(part.decoder.units(reader), AHEAD):
+        part.take(unit)
     part.inputs = reader.inputs
     part.frames = reader.frame
     part.bytes = sum(i.bytes for i in reader.inputs)

@@ -33,7 +33,6 @@ import os
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from netlens.parsers.tcp_states import CONN_STATES, TABLE
 from netlens.schema import Table
@@ -41,6 +40,7 @@ from netlens.tables import SESSIONS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.addresses import ip_texts
+from netlens.wire.compiled import kernel
 
 # ---- columns of the session state, int64[n, S_WIDTH] ----
 K0, K1, K2, K3, K4 = 0, 1, 2, 3, 4  # source and destination of the first packet (side 0 sent it), version and ports
@@ -119,19 +119,19 @@ SERVER_PORT = np.zeros(65536, np.uint8)
 SERVER_PORT[list(_SERVER_PORTS)] = 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mix(x):
     x = (x ^ (x >> 31)) * np.int64(0x7FB5D329728EA185)
     x = (x ^ (x >> 27)) * np.int64(-0x7E25210B43D22BB3)
     return x ^ (x >> 33)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hash(a0, a1, b0, b1, ports, seed):
     return _mix(_mix(_mix(a0 ^ seed) + a1) + _mix(b0 ^ (seed >> 1)) + _mix(b1 + ports))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def key_hash(row, seed):
     """Hash of a packet row's 5-tuple, the same in both directions."""
     ports = row[c.PORTS]
@@ -142,7 +142,7 @@ def key_hash(row, seed):
     return _hash(d_hi, d_lo, s_hi, s_lo, (ports >> 32) << 32 | dp << 16 | sp, seed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _letter(s, code):
     n = s[HISTORY_COUNT]
     s[HISTORY_COUNT] = n + 1
@@ -150,7 +150,7 @@ def _letter(s, code):
         s[HISTORY + n // LETTERS_PER_WORD] |= np.int64(code) << (5 * (n % LETTERS_PER_WORD))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _letter_once(s, code):
     bit = np.int64(1) << code
     if not s[HISTORY_SEEN] & bit:
@@ -158,12 +158,12 @@ def _letter_once(s, code):
         _letter(s, code)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _power_of_ten(n):
     return n == 1 or n == 10 or n == 100 or n == 1000 or n == 10000 or n == 100000 or n == 1000000
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_hole(side, holes, start, end):
     """Note a hole; the newest comes first. An acknowledgment-only stream makes one that grows."""
     head = side[HOLES]
@@ -194,7 +194,7 @@ def _add_hole(side, holes, start, end):
     side[HOLE_COUNT] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(side, holes, start, end):
     """Bytes of [start, end) that lie in holes, which are closed by it."""
     filled = np.int64(0)
@@ -244,7 +244,7 @@ def _fill(side, holes, start, end):
     return filled
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _new_session(s, row):
     for i in range(S_WIDTH):
         s[i] = 0
@@ -284,14 +284,14 @@ def _new_session(s, row):
         _letter(s, L_FLIP)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _client_hash(s, seed):
     if (s[FSM] >> 8) & 1:
         return _mix(_mix(s[K2] ^ seed) + s[K3] * 65536 + (s[K4] & 0xFFFF))
     return _mix(_mix(s[K0] ^ seed) + s[K1] * 65536 + ((s[K4] >> 16) & 0xFFFF))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _same_client(s, o):
     """Do both sessions have the same originating address and port?"""
     if (s[FSM] >> 8) & 1:
@@ -303,7 +303,7 @@ def _same_client(s, o):
     return o[K0] == hi and o[K1] == lo and (o[K4] >> 16) & 0xFFFF == port and o[K4] >> 32 == s[K4] >> 32
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_mate(sessions, k, row, ends, seed):
     """Redirect halves: `client > proxy` holds only what the client sends, `server > client` only what it receives. Both have the same
     client address and port, and the SYN+ACK of the one acknowledges the SYN of the other."""
@@ -349,7 +349,7 @@ def _find_mate(sessions, k, row, ends, seed):
     o[MATE] = k
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
     """Fold TCP rows ``start..n`` of ``packets`` into the state.
 
@@ -590,7 +590,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
     return n, n_sessions
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rehash(sessions, n_sessions, table, ends, seed):
     """Fill an empty table; the newest session of a 5-tuple wins."""
     mask = table.shape[0] - 1
@@ -618,7 +618,7 @@ def rehash(sessions, n_sessions, table, ends, seed):
         ends[slot] = k + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def missing_bytes(sessions, n_sessions, holes):
     """int64[n, 2]: bytes acknowledged by the peer but never seen, per side."""
     out = np.zeros((n_sessions, 2), np.int64)

@@ -22,11 +22,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from netlens.parsers import sessions as s_
 from netlens.wire import columns as c
 from netlens.wire import hints as h
+from netlens.wire.compiled import kernel
 
 SSH_PORT = 22
 SLOTS = 16  #: SSH connections watched at a time; the least recently active gives way
@@ -37,7 +37,7 @@ REACTION_NS = 50_000_000
 T_WIDTH = 5
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def watch(packets, n, sessions, slots, state):
     """Note, for each session that is not SSH, how its SYN and payloads follow SSH payload towards sshd.
 

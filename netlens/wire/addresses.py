@@ -12,7 +12,8 @@ import os
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from netlens.wire.compiled import kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -24,14 +25,14 @@ def random_seed() -> np.int64:
     return np.int64(int.from_bytes(os.urandom(8), "little", signed=True))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def mix(h, value):
     """One 64-bit hash step over int64 values; wraps on purpose. The factor is 2^64 / golden ratio as a signed number."""
     x = (h ^ value) * np.int64(-7046029254386353131)
     return x ^ ((x >> np.int64(29)) & np.int64(0x7FFFFFFFF))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _distinct(hi, lo, version, table, ids, first, seed):
     """Number each row by its distinct (hi, lo, version); ``first`` gets the row where each was met. Returns how many there are."""
     mask = len(table) - 1
@@ -54,7 +55,7 @@ def _distinct(hi, lo, version, table, ids, first, seed):
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_v4(lo, out):
     """Dotted quads, one a line; returns the bytes used."""
     at = 0

@@ -16,20 +16,24 @@ from __future__ import annotations
 
 import os
 import queue
+import select
+import stat
 import struct
 import sys
 import threading
+import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numba import njit
 
 from netlens.errors import CaptureError, WireError
 from netlens.wire.columns import BATCH
+from netlens.wire.compiled import kernel
 
 F_OFF, F_CAP, F_WIRE, F_TS, F_IFACE = 0, 1, 2, 3, 4
 FRAME_WIDTH = 5
@@ -38,13 +42,27 @@ CHUNK = 4 << 20  #: bytes per read: four of them stay in an L3 cache; below 1 Mi
 HEADROOM = 512 << 10  #: room before a chunk for the unfinished record of the last one; more than any record of a normal capture
 MAX_RECORD = 16 << 20  #: larger records are damage. libpcap's own limit is 256 KiB for network link types; 128 MiB exists for D-Bus only
 BUFFERS = 3
+MAX_INTERFACES = 1 << 16  #: interfaces of one section; real ones have a dozen at most, and more is an attack on memory
+LINGER_S = 0.05  #: a pipe gives 64 KiB at a time: how long to wait for more before these are handed on. Live captures lag by this much
 
 MORE, FULL, DAMAGED, BLOCK = 0, 1, 2, 3
 
 # pcapng block types (draft-ietf-opsawg-pcapng)
 SHB, IDB, PB, SPB, EPB = 0x0A0D0D0A, 1, 2, 3, 6
-# Blocks without a packet that nevertheless have a frame number in Wireshark: systemd journal entries and sysdig events.
-NUMBERED_BLOCKS = (0x00000009, 0x00000204, 0x00000208, 0x00000216, 0x00000221)
+# Blocks without a packet that nevertheless have a frame number in Wireshark: systemd journal entries, sysdig events, custom blocks.
+NUMBERED_BLOCKS = (0x00000009, 0x00000204, 0x00000216, 0x00000221, 0x00000BAD, 0x40000BAD)
+
+# One row of the interfaces of a pcapng section: number of the interface among all inputs, time kind, time value, time offset in s, snaplen
+I_NUMBER, I_KIND, I_VALUE, I_OFFSET, I_SNAPLEN = 0, 1, 2, 3, 4
+INTERFACE_WIDTH = 5
+
+#: First four bytes of a pcap: byte order, nanoseconds per unit of its time stamps' fractions
+PCAP_MAGICS = {
+    b"\xd4\xc3\xb2\xa1": ("<", 1000),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+    b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+}
 
 MAGIC_NAMES = {
     0xA1B2CD34: "a pcap of Alexey Kuznetzov's modified format; convert it with: editcap -F pcap IN OUT",
@@ -61,7 +79,7 @@ MAGIC_NAMES = {
 }
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _get32(buf, o, big):
     a, b, c, d = np.int64(buf[o]), np.int64(buf[o + 1]), np.int64(buf[o + 2]), np.int64(buf[o + 3])
     if big:
@@ -69,7 +87,7 @@ def _get32(buf, o, big):
     return d << 24 | c << 16 | b << 8 | a
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def frame_pcap(buf, pos, end, big, unit_ns, max_record, iface, frames):
     """Walk pcap records of ``buf[pos:end]``; returns (frames written, new position, status)."""
     n = 0
@@ -92,30 +110,31 @@ def frame_pcap(buf, pos, end, big, unit_ns, max_record, iface, frames):
     return n, pos, FULL
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _units_to_ns(high, low, kind, value):
     """A pcapng time stamp in ns; ``kind`` 0: units * value, 1: units // value, 2: units of 2**-value s."""
-    units = high << 32 | low
+    units = np.uint64(high) << np.uint64(32) | np.uint64(low)  # tenths of a nanosecond since 1970 fill all 64 bits
     if kind == 0:
-        return units * value
+        return np.int64(units * np.uint64(value))
     if kind == 1:
-        return units // value
-    if value > 62:
-        return np.int64(0)
-    seconds = units >> value
-    fraction = units & ((np.int64(1) << value) - 1)
-    shift = value
-    if shift > 30:
-        fraction >>= shift - 30
-        shift = np.int64(30)
-    return seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> shift)
+        return np.int64(units // np.uint64(value))
+    seconds = units >> np.uint64(value) if value < 64 else np.uint64(0)
+    fraction = units & ((np.uint64(1) << np.uint64(value)) - np.uint64(1)) if value < 64 else units
+    # fraction * 10**9 >> value in two halves, because the product has up to 94 bits
+    upper = (fraction >> np.uint64(32)) * np.uint64(1_000_000_000)
+    lower = (fraction & np.uint64(0xFFFFFFFF)) * np.uint64(1_000_000_000)
+    if value <= 32:
+        part = lower >> np.uint64(value)
+    else:
+        part = (upper + (lower >> np.uint64(32))) >> np.uint64(min(value - 32, 63))
+    return np.int64(seconds) * 1_000_000_000 + np.int64(part)
 
 
-@njit(cache=True, nogil=True)
-def frame_pcapng(buf, pos, end, big, interfaces, base, n_interfaces, max_record, frames):
+@kernel
+def frame_pcapng(buf, pos, end, big, interfaces, n_interfaces, max_record, frames):
     """Walk pcapng blocks of ``buf[pos:end]``; returns (frames written, new position, status).
 
-    interfaces : int64[:, 5] of link type, time kind, time value, time offset in s, snaplen; those of this section start at row ``base``.
+    interfaces : int64[:, INTERFACE_WIDTH], those of this section, of which there are ``n_interfaces``.
     Stops with BLOCK in front of a section header or an interface description, which Python reads.
     """
     n = 0
@@ -128,55 +147,45 @@ def frame_pcapng(buf, pos, end, big, interfaces, base, n_interfaces, max_record,
         size = _get32(buf, pos + 4, big)
         if size < 12 or size > max_record + 64:
             return n, pos, DAMAGED
-        size = (size + 3) & ~np.int64(3)
+        size = (size + 3) & ~np.int64(3)  # some writers leave the padding out of the length
         if pos + size > end:
             return n, pos, MORE
+        if (_get32(buf, pos + size - 4, big) + 3) & ~np.int64(3) != size:
+            return n, pos, DAMAGED
         if kind == IDB:
             return n, pos, BLOCK
         f = frames[n]
-        if kind == EPB:
+        if kind == EPB or kind == PB:
             if size < 32:
                 return n, pos, DAMAGED
             iface = _get32(buf, pos + 8, big)
+            if kind == PB:  # 16 bits of interface, 16 of drops
+                iface = iface >> 16 if big else iface & 0xFFFF
             cap = _get32(buf, pos + 20, big)
             if iface >= n_interfaces or cap > size - 32:
                 return n, pos, DAMAGED
-            row = interfaces[base + iface]
+            row = interfaces[iface]
             f[F_OFF] = pos + 28
             f[F_CAP] = cap
             f[F_WIRE] = _get32(buf, pos + 24, big)
-            f[F_TS] = _units_to_ns(_get32(buf, pos + 12, big), _get32(buf, pos + 16, big), row[1], row[2]) + row[3] * 1_000_000_000
-            f[F_IFACE] = base + iface
+            time_ns = _units_to_ns(_get32(buf, pos + 12, big), _get32(buf, pos + 16, big), row[I_KIND], row[I_VALUE])
+            f[F_TS] = time_ns + row[I_OFFSET] * 1_000_000_000
+            f[F_IFACE] = row[I_NUMBER]
             n += 1
         elif kind == SPB:
             if size < 16 or n_interfaces == 0:
                 return n, pos, DAMAGED
             wire = _get32(buf, pos + 8, big)
             cap = min(wire, size - 16)
-            if interfaces[base, 4] > 0:
-                cap = min(cap, interfaces[base, 4])
+            if interfaces[0, I_SNAPLEN] > 0:
+                cap = min(cap, interfaces[0, I_SNAPLEN])
             f[F_OFF] = pos + 12
             f[F_CAP] = cap
             f[F_WIRE] = wire
             f[F_TS] = 0  # a simple packet block has no time
-            f[F_IFACE] = base
+            f[F_IFACE] = interfaces[0, I_NUMBER]
             n += 1
-        elif kind == PB:
-            if size < 32:
-                return n, pos, DAMAGED
-            pair = _get32(buf, pos + 8, big)
-            iface = pair >> 16 if big else pair & 0xFFFF
-            cap = _get32(buf, pos + 20, big)
-            if iface >= n_interfaces or cap > size - 32:
-                return n, pos, DAMAGED
-            row = interfaces[base + iface]
-            f[F_OFF] = pos + 28
-            f[F_CAP] = cap
-            f[F_WIRE] = _get32(buf, pos + 24, big)
-            f[F_TS] = _units_to_ns(_get32(buf, pos + 12, big), _get32(buf, pos + 16, big), row[1], row[2]) + row[3] * 1_000_000_000
-            f[F_IFACE] = base + iface
-            n += 1
-        elif kind == 0x9 or kind == 0x204 or kind == 0x208 or kind == 0x216 or kind == 0x221:
+        elif kind in NUMBERED_BLOCKS:
             f[F_OFF] = pos
             f[F_CAP] = 0
             f[F_WIRE] = 0
@@ -189,12 +198,12 @@ def frame_pcapng(buf, pos, end, big, interfaces, base, n_interfaces, max_record,
 
 @dataclass
 class Batch:
-    """At most ``BATCH`` frames of one buffer. Valid until the next batch is asked for."""
+    """At most ``BATCH`` frames of one buffer. ``frames`` is valid until the next batch is asked for, ``buf`` as long as the reader holds it."""
 
     buf: np.ndarray[Any, Any]  # uint8
     frames: np.ndarray[Any, Any]  # int64[n, FRAME_WIDTH]
     n: int
-    links: np.ndarray[Any, Any]  # int64, link type by interface
+    links: np.ndarray[Any, Any]  # int64, link type by number of interface
     frame0: int  # number of the frame before the first
 
 
@@ -212,23 +221,41 @@ class Input:
 
 
 class _Stream:
-    """Bytes of one input through a reader thread; ``gzip`` is undone on the way."""
+    """Bytes of one input through a reader thread; gzip is undone on the way.
 
-    def __init__(self, name: str, file: BinaryIO):
+    The thread owns ``file`` and closes it (unless ``keep``). It never blocks in a read of a pipe: it waits until there is something to read or
+    ``close`` was called, so that a caller who stops early does not hang on a writer that is silent.
+    """
+
+    def __init__(self, name: str, file: BinaryIO, hold: int = 0, keep: bool = False):
         self.name = name
         self.file = file
+        self.keep = keep
+        self.hold = hold
+        self.held: deque[np.ndarray[Any, Any]] = deque()
+        self.cut: str | None = None  # what ended a gzip stream early; valid once ``buffers`` is exhausted
         self.full: queue.Queue[tuple[np.ndarray[Any, Any] | None, int, BaseException | None]] = queue.Queue()
         self.empty: queue.Queue[np.ndarray[Any, Any] | None] = queue.Queue()
-        for _ in range(BUFFERS):
+        for _ in range(BUFFERS + hold):
             self.empty.put(np.empty(HEADROOM + CHUNK, np.uint8))
         self.raw_bytes = 0
+        self.ended = False
         self.stopped = False
+        self.lock = threading.Lock()
+        self.poll: select.poll | None = None
+        self.wake = self.woken = -1
+        fd = _descriptor(file)
+        if fd >= 0 and not stat.S_ISREG(os.fstat(fd).st_mode):
+            self.woken, self.wake = os.pipe()
+            self.poll = select.poll()
+            self.poll.register(fd, select.POLLIN)
+            self.poll.register(self.woken, select.POLLIN)
         self.thread = threading.Thread(target=self._run, name="netlens-reader", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         try:
-            fill = self._plain()
+            fill = self._begin()
             while not self.stopped:
                 buffer = self.empty.get()
                 if buffer is None:
@@ -239,114 +266,169 @@ class _Stream:
                     return
         except BaseException as error:  # noqa: BLE001 -- handed to the consumer, who raises it there
             self.full.put((None, 0, error))
+        finally:
+            if not self.keep:
+                self.file.close()
 
-    def _plain(self) -> Callable[[memoryview], int]:
+    def _ready(self, timeout_s: float | None) -> bool:
+        """Wait until a read would not block; False if time ran out or the consumer stopped."""
+        if self.poll is None:
+            return True
+        ready = self.poll.poll(None if timeout_s is None else max(0, int(timeout_s * 1000)))
+        return bool(ready) and not self.stopped
+
+    def _read(self, room: memoryview) -> int:
+        """At least one byte into ``room``, or 0 at the end."""
+        while not self.ended and self._ready(None):
+            size: int | None = self.file.readinto(room)  # type: ignore[attr-defined]
+            if size is None:  # somebody set the pipe to non-blocking, and another reader was quicker
+                continue
+            self.raw_bytes += size
+            self.ended = size == 0
+            return size
+        self.ended = True
+        return 0
+
+    def _begin(self) -> Callable[[memoryview], int]:
         """The function that fills a buffer: straight from the file, or through zlib if the file starts like gzip."""
-        head = b""
-        while len(head) < 4:
-            piece = self.file.read(4 - len(head))
-            if not piece:
-                break
-            head += piece
-        self.raw_bytes += len(head)
+        first = bytearray(4)
+        have = 0
+        while have < 4 and (size := self._read(memoryview(first)[have:])):
+            have += size
+        head = bytes(first[:have])
         if head[:2] == b"\x1f\x8b":
-            return self._gunzip(head)
+            return _Gunzip(self, head).fill
         rest = memoryview(head)
 
         def fill(room: memoryview) -> int:
             nonlocal rest
-            if len(rest):
-                size = len(rest)
-                room[:size] = rest
-                rest = rest[:0]
-                return size
-            size = self.file.readinto(room) or 0  # type: ignore[attr-defined]
-            self.raw_bytes += size
-            return size
+            filled = len(rest)
+            room[:filled] = rest
+            rest = rest[:0]
+            if self.poll is None:
+                return filled or self._read(room)
+            until = time.monotonic() + LINGER_S
+            while filled < len(room) and (not filled or self._ready(until - time.monotonic())):
+                size = self._read(room[filled:])
+                if size == 0:
+                    break
+                filled += size
+            return filled
 
         return fill
 
-    def _gunzip(self, head: bytes) -> Callable[[memoryview], int]:
-        inflate = zlib.decompressobj(wbits=31)
-        pending = head
-        done = False
-        produced = 0
-
-        def fill(room: memoryview) -> int:
-            nonlocal inflate, pending, done, produced
-            filled = 0
-            while filled < len(room) and not done:
-                if not pending:
-                    pending = self.file.read(1 << 18)
-                    self.raw_bytes += len(pending)
-                    if not pending:
-                        done = True
-                        if not inflate.eof:
-                            raise _Cut(filled, "the gzip stream ends early")
-                        break
-                if inflate.eof:
-                    if pending[:2] != b"\x1f\x8b":  # padding or junk behind the last member, as gzip(1) ignores zeros
-                        done = True
-                        if pending.strip(b"\0"):
-                            raise _Cut(filled, "bytes behind the gzip stream that are no gzip")
-                        break
-                    inflate = zlib.decompressobj(wbits=31)
-                try:
-                    data = inflate.decompress(pending, len(room) - filled)
-                except zlib.error as error:
-                    if produced + filled == 0:
-                        raise CaptureError(
-                            f"{self.name}: starts like gzip but is none or is damaged ({error}); is it really a .gz file?"
-                        ) from None
-                    raise _Cut(filled, f"damaged gzip data ({error})") from None
-                pending = inflate.unconsumed_tail if not inflate.eof else inflate.unused_data
-                room[filled : filled + len(data)] = data
-                filled += len(data)
-            produced += filled
-            return filled
-
-        def guarded(room: memoryview) -> int:
-            nonlocal done
-            if self.cut is not None:
-                return 0
-            try:
-                return fill(room)
-            except _Cut as cut:
-                done = True
-                self.cut = cut.why
-                return cut.filled
-
-        return guarded
-
-    cut: str | None = None
-
     def buffers(self) -> Iterator[tuple[np.ndarray[Any, Any], int]]:
         """(buffer, bytes); the data starts at HEADROOM. Give the buffer back with ``give_back``."""
-        while True:
+        while not self.stopped:
             buffer, size, error = self.full.get()
             if error is not None:
                 raise error
-            assert buffer is not None
-            if size == 0:
+            if buffer is None or size == 0:
                 return
             yield buffer, size
 
     def give_back(self, buffer: np.ndarray[Any, Any]) -> None:
-        if len(buffer) == HEADROOM + CHUNK:
-            self.empty.put(buffer)
-        else:  # a grown one: its place is taken by a fresh one of the normal size
-            self.empty.put(np.empty(HEADROOM + CHUNK, np.uint8))
+        self.held.append(buffer)
+        if len(self.held) > self.hold:
+            self.empty.put(self.held.popleft())
+
+    def stop(self) -> None:
+        """From any thread: let the reader thread and the consumer end, whatever they wait for."""
+        with self.lock:
+            if not self.stopped:
+                self.stopped = True
+                self.empty.put(None)
+                self.full.put((None, 0, None))
+                if self.wake >= 0:
+                    os.write(self.wake, b"x")
 
     def close(self) -> None:
-        self.stopped = True
-        self.empty.put(None)
+        self.stop()
+        self.thread.join()
+        if self.wake >= 0:
+            os.close(self.wake)
+            os.close(self.woken)
 
 
-class _Cut(Exception):
-    def __init__(self, filled: int, why: str):
-        super().__init__(why)
-        self.filled = filled
-        self.why = why
+def _descriptor(file: BinaryIO) -> int:
+    try:
+        return file.fileno()
+    except (OSError, AttributeError, ValueError):  # a file object of the caller's own, in place of standard input
+        return -1
+
+
+class _Gunzip:
+    """The content of gzip members, one behind the other, and of damaged ones all that stands before the damage.
+
+    zlib keeps what it made of a piece to itself when it finds the piece damaged, and a checksum is found wrong at the very end. So the state
+    before each piece is kept, and a piece with damage in it is given to it once more, byte by byte.
+    """
+
+    PIECE = 1 << 18
+
+    def __init__(self, stream: _Stream, head: bytes):
+        self.stream = stream
+        self.pending = memoryview(head)
+        self.inflate = zlib.decompressobj(wbits=31)
+        self.produced = 0
+        self.careful = False
+        self.done = False
+
+    def fill(self, room: memoryview) -> int:
+        filled = 0
+        while filled < len(room) and not self.done:
+            if self.inflate.eof and not self._next_member():
+                break
+            if not self.pending:
+                self._more()
+            try:
+                data = self._some(len(room) - filled)
+            except zlib.error as error:
+                self._end(f"damaged gzip data ({error})", filled)
+                break
+            if not data and not self.pending and self.stream.ended and not self.inflate.eof:
+                self._end("the gzip stream ends early", filled)
+                break
+            room[filled : filled + len(data)] = data
+            filled += len(data)
+        self.produced += filled
+        return filled
+
+    def _more(self) -> None:
+        piece = bytearray(self.PIECE)
+        size = self.stream._read(memoryview(piece))
+        self.pending = memoryview(bytes(self.pending) + piece[:size])
+
+    def _some(self, limit: int) -> bytes:
+        piece = self.pending[:1] if self.careful else self.pending
+        before = None if self.careful else self.inflate.copy()
+        try:
+            data = self.inflate.decompress(piece, limit)
+        except zlib.error:
+            if before is None:
+                raise
+            self.inflate, self.careful = before, True
+            return b""
+        rest = self.inflate.unused_data if self.inflate.eof else self.inflate.unconsumed_tail
+        self.pending = self.pending[len(piece) - len(rest) :]
+        return data
+
+    def _next_member(self) -> bool:
+        while len(self.pending) < 2 and not self.stream.ended:
+            self._more()
+        if bytes(self.pending[:2]) == b"\x1f\x8b":
+            self.inflate = zlib.decompressobj(wbits=31)
+            return True
+        self.done = True
+        if bytes(self.pending).strip(b"\0"):  # zeros are padding, as for gzip(1)
+            self.stream.cut = "bytes behind the gzip stream that are no gzip"
+        return False
+
+    def _end(self, why: str, filled: int) -> None:
+        self.done = True
+        if self.produced + filled == 0:
+            raise CaptureError(f"{self.stream.name}: starts like gzip but is none or is damaged ({why}); is it really a .gz file?")
+        self.stream.cut = why
 
 
 class Reader:
@@ -356,6 +438,7 @@ class Reader:
     ----------
     paths : paths of captures, or "-" for standard input; read in the order given, as one stream.
     progress : called with (bytes read so far of all inputs, frames) after each chunk.
+    hold : how many further buffers are read before one is used again; 0: a batch is valid until the next one is asked for.
 
     Raises
     ------
@@ -365,13 +448,19 @@ class Reader:
         an input is a capture of a kind that netlens refuses, or its first bytes are damaged.
     """
 
-    def __init__(self, paths: Iterable[str | os.PathLike[str]], progress: Callable[[int, int], None] | None = None, batch: int = BATCH):
+    def __init__(
+        self, paths: Iterable[str | os.PathLike[str]], progress: Callable[[int, int], None] | None = None, batch: int = BATCH, hold: int = 0
+    ):
         self.paths = [os.fspath(p) for p in paths]
         if not self.paths:
             raise CaptureError("no capture was named; give one or more files, or - for standard input")
         self.progress = progress
+        self.hold = hold
         self.inputs: list[Input] = []
-        self.interfaces = np.zeros((0, 5), np.int64)
+        self.links = np.zeros(0, np.int64)
+        self._stream: _Stream | None = None
+        self._cancelled = False
+        self._numbers: dict[tuple[int, int, bytes], int] = {}
         self.frame = 0
         self.frames = np.zeros((batch, FRAME_WIDTH), np.int64)
         self._done_bytes = 0
@@ -391,61 +480,63 @@ class Reader:
         for path in self.paths:
             info = Input(path)
             self.inputs.append(info)
-            file: BinaryIO
             if path == "-":
-                file = sys.stdin.buffer
                 info.path = "standard input"
+                file = _standard_input()
             else:
                 try:
-                    file = open(path, "rb", buffering=0)
+                    file = open(path, "rb", buffering=0, opener=_open_at_once)
                 except OSError as error:
                     raise CaptureError(f"{path}: {_why(error)}") from None
-            stream = _Stream(info.path, file)
+            stream = self._stream = _Stream(info.path, file, self.hold, keep=path == "-")
+            if self._cancelled:
+                stream.stop()
             try:
                 yield from self._one(stream, info)
             except OSError as error:
                 raise CaptureError(f"{info.path}: {_why(error)}") from None
             finally:
+                self._stream = None
                 stream.close()
                 info.bytes = stream.raw_bytes
                 self._done_bytes += stream.raw_bytes
-                if path != "-":
-                    stream.thread.join()
-                    file.close()
+            if self._cancelled:
+                return
+
+    def cancel(self) -> None:
+        """From any thread: ``batches`` ends soon, also if it waits for a pipe that is silent."""
+        self._cancelled = True
+        if (stream := self._stream) is not None:
+            stream.stop()
 
     def _one(self, stream: _Stream, info: Input) -> Iterator[Batch]:
         walk: _Pcap | _Pcapng | None = None
-        offset = 0  # of the first byte of ``buffer[start]`` in the (uncompressed) stream
+        offset = 0  # of the first byte of ``left``, which is what has not been walked yet, in the (uncompressed) stream
         left = np.empty(0, np.uint8)
-        for buffer, size in stream.buffers():
-            start, end = HEADROOM, HEADROOM + size
-            if len(left):
-                if len(left) > HEADROOM:
-                    grown = np.empty(len(left) + size, np.uint8)
-                    grown[: len(left)] = left
-                    grown[len(left) :] = buffer[start:end]
-                    stream.give_back(buffer)
-                    buffer, start, end = grown, 0, len(grown)
-                else:
-                    buffer[start - len(left) : start] = left
-                    start -= len(left)
+        for lent, size in stream.buffers():
+            buffer, start, end = lent, HEADROOM, HEADROOM + size
+            if len(left) > HEADROOM:
+                buffer, start, end = np.concatenate([left, lent[start:end]]), 0, len(left) + size
+            elif len(left):
+                start -= len(left)
+                buffer[start : start + len(left)] = left
             if walk is None:
-                if end - start < 28 and size:  # a pcap header and the next four bytes, or a whole section header block
+                if end - start < 28:  # a pcap header and the next four bytes, or a whole section header block
                     left = buffer[start:end].copy()
-                    stream.give_back(buffer)
+                    stream.give_back(lent)
                     continue
                 walk = _open(info, buffer[start:end])
             pos, status = start, FULL
             while status == FULL:
-                n, new, status, links = walk.step(self, buffer, pos, end)
+                n, new, status = walk.step(self, buffer, pos, end)
                 if n:
-                    yield Batch(buffer, self.frames, n, links, self.frame)
+                    yield Batch(buffer, self.frames, n, self.links, self.frame)
                     self.frame += n
                     info.frames += n
                 offset += new - pos
                 pos = new
             left = buffer[pos:end].copy()
-            stream.give_back(buffer)
+            stream.give_back(lent)
             if self.progress:
                 self.progress(self._done_bytes + stream.raw_bytes, self.frame)
             if status == DAMAGED:
@@ -454,11 +545,15 @@ class Reader:
                     f"{info.frames} frames before it were read, the rest was not"
                 )
                 return
-        if walk is None:
-            walk = _open(info, left)  # raises: too short for any header
+        if self._cancelled:
+            return
+        if walk is None:  # fewer bytes than a header and a record: an empty capture, or none
+            walk = _open(info, left)
+            _, offset, _ = walk.step(self, left, 0, len(left))
+            left = left[offset:]
         if stream.cut:
             info.warnings.append(f"{info.path}: {stream.cut} after {offset + len(left)} bytes; {info.frames} frames before it were read")
-        if len(left):
+        elif len(left):
             info.warnings.append(
                 f"{info.path}: cut short in the middle of a record at byte offset {offset} ({len(left)} bytes of it are there); "
                 f"{info.frames} frames before it were read"
@@ -466,19 +561,27 @@ class Reader:
         if self.progress:
             self.progress(self._done_bytes + stream.raw_bytes, self.frame)
 
-    def add_interface(self, link: int, kind: int, value: int, offset: int, snaplen: int) -> None:
-        self.interfaces = np.vstack([self.interfaces, np.array([[link, kind, value, offset, snaplen]], np.int64)])
+    def number(self, position: int, link: int, name: bytes = b"") -> int:
+        """Number of an interface among those of all inputs.
+
+        The files of a rotated capture, and the sections of files that were joined, each describe their interfaces anew: what stands at the same
+        position with the same link type and name is the same interface, so that a retransmission is not taken for a copy seen on another one.
+        """
+        key = (position, link, name)
+        if key not in self._numbers:
+            if len(self._numbers) >= MAX_INTERFACES:  # hostile: only the link type still counts
+                key = (-1, link, b"")
+            if key not in self._numbers:
+                self._numbers[key] = len(self._numbers)
+                if len(self._numbers) > len(self.links):
+                    self.links = np.concatenate([self.links, np.zeros(max(16, len(self.links)), np.int64)])
+                self.links[self._numbers[key]] = link
+        return self._numbers[key]
 
 
 class _Pcap:
     def __init__(self, info: Input, head: bytes):
-        order = {
-            b"\xd4\xc3\xb2\xa1": ("<", 1000),
-            b"\x4d\x3c\xb2\xa1": ("<", 1),
-            b"\xa1\xb2\xc3\xd4": (">", 1000),
-            b"\xa1\xb2\x3c\x4d": (">", 1),
-        }
-        byte_order, self.unit_ns = order[head[:4]]
+        byte_order, self.unit_ns = PCAP_MAGICS[head[:4]]
         self.big = byte_order == ">"
         major, _minor, _zone, _sigfigs, snaplen, network = struct.unpack(byte_order + "HHiIII", head[4:24])
         if major != 2:
@@ -487,19 +590,16 @@ class _Pcap:
         info.snaplen = snaplen
         self.link = network & 0x03FFFFFF  # the upper bits hold the length of the frame check sequence
         info.link_types.append(self.link)
-        self.snaplen = snaplen
         # libpcap takes records up to its own maximum whatever the header says; a header that says more is believed up to our limit
         self.max_record = max(262144, snaplen if snaplen <= MAX_RECORD else 0)
-        self.iface = -1
         self.head = 24
 
-    def step(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int, int, np.ndarray[Any, Any]]:
-        if self.iface < 0:
-            self.iface = len(reader.interfaces)
-            reader.add_interface(self.link, 0, self.unit_ns, 0, self.snaplen)
+    def step(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int, int]:
         head, self.head = self.head, 0
-        n, new, status = frame_pcap(buffer, pos + head, end, self.big, self.unit_ns, self.max_record, self.iface, reader.frames)
-        return n, new, status, reader.interfaces[:, 0]
+        n, new, status = frame_pcap(
+            buffer, pos + head, end, self.big, self.unit_ns, self.max_record, reader.number(0, self.link), reader.frames
+        )
+        return n, new, status
 
     def damage(self, left: np.ndarray[Any, Any]) -> str:
         cap = struct.unpack_from(">I" if self.big else "<I", left.tobytes()[:12], 8)[0]
@@ -511,51 +611,68 @@ class _Pcapng:
         info.container = "pcapng"
         self.info = info
         self.big = False
-        self.base = 0
+        self.interfaces = np.zeros((4, INTERFACE_WIDTH), np.int64)
         self.count = 0
         self.problem = ""
+        self.links = set[int]()
+        self.odd_offsets = 0
 
-    def step(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int, int, np.ndarray[Any, Any]]:
-        n, new, status = frame_pcapng(buffer, pos, end, self.big, reader.interfaces, self.base, self.count, MAX_RECORD, reader.frames)
+    def step(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int, int]:
+        n, new, status = frame_pcapng(buffer, pos, end, self.big, self.interfaces, self.count, MAX_RECORD, reader.frames)
         if status == BLOCK and n == 0:
             new, status = self._block(reader, buffer, new, end)
         elif status == BLOCK:
             status = FULL  # hand the frames over first, then come back for the block
-        return n, new, status, reader.interfaces[:, 0]
+        return n, new, status
 
     def _block(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int]:
         section = buffer[pos : pos + 4].tobytes() == b"\n\r\r\n"
+        what, least = ("section header", 28) if section else ("interface description", 20)
+        big = self.big
         if section:
             magic = buffer[pos + 8 : pos + 12].tobytes()
             if magic not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):
                 self.problem = "a section header without its byte-order magic"
                 return pos, DAMAGED
-            self.big = magic == b"\x1a\x2b\x3c\x4d"
-        order = ">" if self.big else "<"
+            big = magic == b"\x1a\x2b\x3c\x4d"
+        order = ">" if big else "<"
         size = struct.unpack(order + "I", buffer[pos + 4 : pos + 8].tobytes())[0]
-        if size < (28 if section else 20) or size > MAX_RECORD:
-            self.problem = f"a {'section header' if section else 'interface description'} block of {size} bytes"
+        if size < least or size > MAX_RECORD:
+            self.problem = f"a {what} block of {size} bytes"
             return pos, DAMAGED
         size = (size + 3) & ~3
         if pos + size > end:
             return pos, MORE
+        again = struct.unpack(order + "I", buffer[pos + size - 4 : pos + size].tobytes())[0]
+        if (again + 3) & ~3 != size:
+            self.problem = f"a {what} block whose two lengths differ ({size} and {again} bytes)"
+            return pos, DAMAGED
         body = buffer[pos + 8 : pos + size - 4].tobytes()
         if section:
-            self.base, self.count = len(reader.interfaces), 0
+            major, minor = struct.unpack(order + "HH", body[4:8])
+            if major != 1:
+                self.problem = f"a section of pcapng version {major}.{minor}, which is unknown (1.0 is)"
+                return pos, DAMAGED
+            self.big, self.count = big, 0
+        elif self.count >= MAX_INTERFACES:
+            self.problem = f"more than {MAX_INTERFACES} interfaces in one section"
+            return pos, DAMAGED
         else:
             self._interface(reader, body, order)
         return pos + size, FULL
 
     def _interface(self, reader: Reader, body: bytes, order: str) -> None:
         link, _reserved, snaplen = struct.unpack(order + "HHI", body[:8])
-        kind, value, offset = 0, 1000, 0  # microseconds, unless if_tsresol says otherwise
+        kind, value, offset, name = 0, 1000, 0, b""  # microseconds, unless if_tsresol says otherwise
         p = 8
         while p + 4 <= len(body):
             code, size = struct.unpack(order + "HH", body[p : p + 4])
             data = body[p + 4 : p + 4 + size]
             if code == 0:
                 break
-            if code == 9 and len(data) >= 1:
+            if code == 2:
+                name = data[:255]
+            elif code == 9 and len(data) >= 1:
                 power = data[0] & 0x7F
                 if data[0] & 0x80:
                     kind, value = 2, power
@@ -565,16 +682,21 @@ class _Pcapng:
                     kind, value = 1, 10 ** min(power - 9, 18)
             elif code == 14 and len(data) == 8:
                 offset = struct.unpack(order + "q", data)[0]
-                if abs(offset) > 1 << 33:  # thousands of years: the seconds would not fit int64 nanoseconds
-                    self.info.warnings.append(
-                        f"{self.info.path}: interface {self.count} has a time offset of {offset} s, ignored as damage"
-                    )
+                if abs(offset) > 1 << 33:  # centuries: the seconds would not fit int64 nanoseconds
+                    self.odd_offsets += 1
+                    if self.odd_offsets == 1:
+                        self.info.warnings.append(
+                            f"{self.info.path}: interface {self.count} has a time offset of {offset} s, ignored as damage"
+                        )
                     offset = 0
             p += 4 + ((size + 3) & ~3)
-        reader.add_interface(link, kind, value, offset, snaplen)
+        if self.count == len(self.interfaces):
+            self.interfaces = np.concatenate([self.interfaces, np.zeros_like(self.interfaces)])
+        self.interfaces[self.count] = reader.number(self.count, link, name), kind, value, offset, snaplen
         self.count += 1
         self.info.snaplen = max(self.info.snaplen, snaplen)
-        if link not in self.info.link_types:
+        if link not in self.links:
+            self.links.add(link)
             self.info.link_types.append(link)
 
     def damage(self, left: np.ndarray[Any, Any]) -> str:
@@ -582,18 +704,18 @@ class _Pcapng:
             return self.problem
         order = ">" if self.big else "<"
         kind, size = struct.unpack(order + "II", left[:8].tobytes())
-        return f"a block of type {kind:#x} and {size} bytes that contradicts itself or names an interface that was not described"
+        return f"a block of type {kind:#x} and {size} bytes that contradicts itself (its two lengths, its packet) or names an interface that was not described"
 
 
 def _open(info: Input, data: np.ndarray[Any, Any]) -> _Pcap | _Pcapng:
     head = data[:28].tobytes()
     if not head:
         raise CaptureError(f"{info.path}: empty (0 bytes); was tcpdump stopped before its first packet, or not allowed to capture?")
-    if head[:4] in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d"):
+    if any(magic.startswith(head[:4]) for magic in PCAP_MAGICS):
         if len(head) < 24:
             raise CaptureError(f"{info.path}: a pcap cut inside its 24-byte file header ({len(head)} bytes); nothing in it can be read")
         return _Pcap(info, head)
-    if head[:4] == b"\n\r\r\n":
+    if b"\n\r\r\n".startswith(head[:4]):
         if len(head) < 28:
             raise CaptureError(f"{info.path}: a pcapng cut inside its section header ({len(head)} bytes); nothing in it can be read")
         if head[8:12] not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):
@@ -609,6 +731,19 @@ def _open(info: Input, data: np.ndarray[Any, Any]) -> _Pcap | _Pcapng:
     )
 
 
+def _standard_input() -> BinaryIO:
+    """Standard input without Python's buffer, whose lock a thread that waits would hold when the interpreter ends."""
+    if sys.stdin is None:
+        raise CaptureError("standard input is closed; name a file, or pipe a capture into netlens")
+    file: BinaryIO = sys.stdin.buffer
+    return getattr(file, "raw", file)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a named pipe without waiting for its writer, so that waiting can be ended; only Linux tells "none yet" from "none any more"."""
+    return os.open(path, flags | (os.O_NONBLOCK if sys.platform == "linux" and _is_pipe(path) else 0))
+
+
 def _check(path: str) -> None:
     if os.path.isdir(path):
         raise CaptureError(f"{path}: is a directory, not a capture file")
@@ -617,6 +752,8 @@ def _check(path: str) -> None:
             pass
     except OSError as error:
         raise CaptureError(f"{path}: {_why(error)}") from None
+    except ValueError as error:  # a NUL in the name
+        raise CaptureError(f"{path!r}: {error}") from None
 
 
 def _is_pipe(path: str) -> bool:
@@ -625,7 +762,7 @@ def _is_pipe(path: str) -> bool:
         mode = os.stat(path).st_mode
     except OSError:
         return False
-    return (mode & 0o170000) == 0o010000
+    return stat.S_ISFIFO(mode)
 
 
 def _why(error: OSError) -> str:

@@ -25,7 +25,8 @@ type.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from netlens.wire.compiled import kernel
 
 # The message matrix: one row per message (mDNS: one per name and type answered). The first eight columns say which datagram it was.
 FRAME = 0  #: frame number
@@ -93,23 +94,23 @@ def rcode_text(number: int) -> str:
     return RCODES.get(number, f"RCODE{number}")
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def room(cap):
     """Most bytes that a message of ``cap`` bytes adds to the arena. Escaping makes four of one; two names fit besides."""
     return 4 * cap + 2560
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _be16(buf, at):
     return np.int64(buf[at]) << 8 | np.int64(buf[at + 1])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _be32(buf, at):
     return _be16(buf, at) << 16 | _be16(buf, at + 2)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_byte(arena, used, byte, quoted):
     """One byte in presentation form; ``quoted`` for character strings, where the dot is plain and the quote is not."""
     special = byte == 92 or (byte == 34 if quoted else byte == 46)
@@ -123,7 +124,7 @@ def _put_byte(arena, used, byte, quoted):
     return used + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_number(arena, used, value):
     """A number from 0 in decimal."""
     digits = 1
@@ -137,7 +138,7 @@ def _put_number(arena, used, value):
     return used + digits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_name(buf, start, end, pos, arena, used, limit, write):
     """Read the name at ``pos`` of the message ``buf[start:end]``.
 
@@ -196,7 +197,7 @@ def read_name(buf, start, end, pos, arena, used, limit, write):
     return after, used, h
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _skip_name(buf, end, pos):
     """Position after the name at ``pos`` without following pointers, or -1."""
     while pos < end:
@@ -211,7 +212,7 @@ def _skip_name(buf, end, pos):
     return np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_rdata(buf, start, end, kind, pos, n, arena, used, limit):
     """Data of one record: raw for A and AAAA, else text. Returns the new end of the arena, or -1 if it is malformed or does not fit.
 
@@ -288,7 +289,7 @@ def _put_rdata(buf, start, end, kind, pos, n, arena, used, limit):
     return used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_record(buf, start, end, step, kind, pos, n, arena, used, limit):
     """One record with its five bytes of header; returns the new end of the arena, or -1."""
     if used + 5 > limit:
@@ -305,7 +306,7 @@ def _put_record(buf, start, end, step, kind, pos, n, arena, used, limit):
     return last
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _list_records(buf, start, end, pos, count, arena, scratch):
     """Index the answer section into ``scratch``; returns ``(records, position after it or -1)``."""
     found = 0
@@ -330,7 +331,7 @@ def _list_records(buf, start, end, pos, count, arena, scratch):
     return found, pos
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
     """Parse the message ``buf[off:off + cap]`` (``length`` bytes on the wire) into ``row``, columns META to ANSWER.
 
@@ -438,7 +439,7 @@ def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
     return used, records
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_chain(buf, start, end, qtype, h, records, arena, used, limit, scratch):
     """Follow CNAMEs from the name ``h`` through the indexed records, then take the records of the type asked for at its end.
 
@@ -473,7 +474,7 @@ def _put_chain(buf, start, end, qtype, h, records, arena, used, limit, scratch):
     return used, fits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def next_owner(buf, off, cap, records, arena, used, limit, row, scratch):
     """Rewrite ``row`` of an mDNS response to the next name and type that it answers, as if that had been its question.
 

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from netlens.wire.compiled import kernel
 
 #: What :func:`look` and :func:`parse_hello` answer.
 NOT_HELLO, INCOMPLETE, COMPLETE = 0, 1, 2
@@ -66,7 +67,7 @@ HELLO_WIDTH = 24
 KEY_SNI, KEY_WHOLE = 1, 2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _front(buf, off, end):
     """Where the records begin: behind a header of HAProxy's PROXY protocol (versions 1 and 2), else ``off``; -1 if the header is cut."""
     if off + 6 > end:
@@ -99,7 +100,7 @@ def _front(buf, off, end):
     return off
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look(buf, off, cap):
     """Whether ``buf[off:off + cap]`` begins like a ClientHello: COMPLETE yes, INCOMPLETE too short to tell, NOT_HELLO no.
 
@@ -140,7 +141,7 @@ def look(buf, off, cap):
     return COMPLETE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _parse_extension(buf, kind, pos, end, row):
     """Note one extension whose data is ``buf[pos:end]``; the first of a kind counts. Returns False if its inside does not fit."""
     if kind == 0:
@@ -187,7 +188,7 @@ def _parse_extension(buf, kind, pos, end, row):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _parse_message(buf, start, have, total, row):
     """Fill ``row`` from the message body ``buf[start:start + have]`` that should be ``total`` long; NOT_HELLO for what cannot be one."""
     row[START] = start - 4
@@ -279,7 +280,7 @@ def _parse_message(buf, start, have, total, row):
     return COMPLETE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_hello(buf, off, cap, scratch, row):
     """Parse the ClientHello that ``buf[off:off + cap]`` begins with.
 
@@ -372,14 +373,14 @@ def parse_hello(buf, off, cap, scratch, row):
     return COMPLETE if filled == total + 4 else INCOMPLETE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put16(out, at, value):
     out[at] = np.uint8((value >> 8) & 0xFF)
     out[at + 1] = np.uint8(value & 0xFF)
     return at + 2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_values(src, off, length, out, at):
     """Write the 16-bit values of ``src[off:off + length]`` without GREASE, their number before them. Returns the end."""
     first = at + 2
@@ -395,7 +396,7 @@ def _put_values(src, off, length, out, at):
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_key(src, row, work, out, at):
     """Write the key of a parsed hello to ``out`` from ``at``, and return its end; it takes at most the message's length and 16 bytes.
 

@@ -1,0 +1,59 @@
+"""Run an iterator in a thread, a few items ahead of who consumes it.
+
+Worth it where both sides spend their time outside the interpreter lock: reading, decoding and folding are three threads on two cores.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+    """Yield ``items``, made by a thread that is at most ``depth`` finished items ahead.
+
+    What the iterator raises is raised here, in its place. When the consumer stops early the iterator is closed (in its thread).
+    """
+    ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def hand_over(kind: str, value: Any) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put((kind, value), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not hand_over("item", item):
+                    break
+            else:
+                hand_over("end", None)
+        except BaseException as error:  # noqa: BLE001 -- raised again by the consumer
+            hand_over("error", error)
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+
+    thread = threading.Thread(target=produce, name="netlens-decoder", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,40 @@
+"""The decorator of all compiled kernels: numba in nopython mode, without the interpreter lock, cached on disk, loaded quickly.
+
+Before numba looks into its cache it prepares its compiler (``target_context.refresh()``, 200 ms), which a kernel that is in the cache does not
+need: that would be a third of the time of a command on a small capture. :class:`_Cache` asks the disk first; on a miss numba's compiler prepares
+itself as always. Measured with ``python -m tests.bench.run --workloads ten``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
+
+#: The order of numba's own preparations is no public interface; with a version that was not tried, it does them all.
+_KNOWN = numba.__version__.startswith(("0.68.",))
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        rtsys.initialize(target_context)  # compiled code calls into numba's runtime
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
+def kernel(function: F) -> F:
+    """Compile ``function`` when it is first called with given types, or load the code from the cache.
+
+    Kernels use int64 throughout (mixing it with uint64 makes floats), check every read themselves, and raise nothing.
+    """
+    dispatcher = njit(nogil=True)(function)
+    if _KNOWN:
+        dispatcher._cache = _Cache(function)
+    else:
+        dispatcher.enable_caching()
+    return dispatcher
