@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 # What `make demo` analyses, and where its report and pictures go.
-DEMO ?= captures/demo/vm.pcap
+DEMO ?= captures/same-nat-ip-sshuttle
 DEMO_OUT ?= demo-out
 # More for pytest: make test PYTEST_ARGS="-k sessions -x"
 PYTEST_ARGS ?=
@@ -80,6 +80,10 @@ check-imports:
 
 check-docs:
 	@if [ -f tools/docs_current.py ]; then echo "$(PY) tools/docs_current.py"; $(PY) tools/docs_current.py; fi
+
+.PHONY: docs
+docs: $(VENV)/installed ## write the reference pages anew from the code
+	@$(PY) tools/docs_current.py --write
 
 .PHONY: format
 format: $(VENV)/installed ## put sources into the house format and mend what lint can mend

@@ -224,3 +224,27 @@ def _notes(capture: Capture, connections: Table) -> list[str]:
     if offered:
         notes.append(f"HTTP/2 was offered on {offered:,} connections: requests cannot be told by turn-taking there")
     return notes
+
+
+def both_sides(sides: dict[str, Analysis]) -> dict[str, Any]:
+    """The JSON of a recording of two sides, each analysed by itself.
+
+    Counts are those of the VM, whose program is in question; ``sides`` has the findings of both. What needs both at once (clock, combined
+    peak, limit, causes) is null or undecided: the sides are not paired yet.
+    """
+    found = {side: a.to_dict() for side, a in sides.items()}
+    top = dict(found.get("vm") or next(iter(found.values())))
+    top["inputs"] = [i for one in found.values() for i in one["inputs"]]
+    names, addresses = (sorted({n for one in found.values() for n in one["target"][key]}) for key in ("names", "addresses"))
+    top["target"] = {**top["target"], "names": names, "addresses": addresses}
+    top["peaks"] = {
+        "vm": found["vm"]["peaks"]["vm"] if "vm" in found else None,
+        "host": found["host"]["peaks"]["host"] if "host" in found else None,
+        "combined": None,
+    }
+    top["hypotheses"] = [
+        {**h, "needs": "the two sides paired on one clock, which this version does not do yet" if len(found) > 1 else h["needs"]}
+        for h in top["hypotheses"]
+    ]
+    top["sides"] = found
+    return top

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netlens.cli.common import read_capture
 from netlens.errors import CaptureError
+
+if TYPE_CHECKING:
+    from netlens.analysis.findings import Analysis
 
 
 @click.command(
@@ -17,10 +23,10 @@ from netlens.errors import CaptureError
     Examples:
       netlens analyze capture.pcap
       netlens analyze capture.pcap --api api.z.ai -o findings
-      netlens analyze --vm vm.pcap --format json | jq .peaks
+      netlens analyze captures/same-nat-ip-sshuttle --format json | jq .peaks
     """,
 )
-@click.argument("capture", required=False, metavar="[CAPTURE]")
+@click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]")
 @click.option("--host", "host_file", metavar="FILE", help="A capture made on the host.")
 @click.option("--vm", "vm_file", metavar="FILE", help="A capture made on the VM.")
 @click.option(
@@ -37,23 +43,21 @@ from netlens.errors import CaptureError
 def command(capture: str | None, host_file: str | None, vm_file: str | None, apis: tuple[str, ...], output: str | None, form: str) -> None:
     """What happened in a capture: connections to the target, how many at once, lookups, tunnels, tails.
 
-    The findings are printed; with -o, report.json and the pictures are written as well. One capture shows what happened at its place; the
-    causes stay undecided and each says what would decide it.
+    The findings are printed; with -o, report.json and the pictures are written as well. A recording is a folder with host.pcap and/or vm.pcap
+    (also .pcapng, .gz): each side is analysed by itself. The causes stay undecided and each says what would decide it.
     """
-    given = [(f, v) for f, v in ((capture, None), (host_file, "host"), (vm_file, "vm")) if f is not None]
-    if not given:
-        raise click.UsageError("name a capture: netlens analyze CAPTURE (or --vm FILE, or --host FILE)")
-    if len(given) > 1:
-        raise click.UsageError("one capture at a time for now: analyze each side by itself")
-    path, vantage = given[0]
-    from netlens.analysis.findings import analyze
+    from netlens.analysis.findings import analyze, both_sides
     from netlens.api import TABLES
 
-    found = analyze(read_capture((path,), TABLES), apis, vantage)
+    inputs = _inputs(capture, host_file, vm_file)
+    found = {side: analyze(read_capture((path,), TABLES), apis, side) for side, path in inputs.items() if side is not None}
+    single = None if found else analyze(read_capture((inputs[None],), TABLES), apis)
+    document = single.to_dict() if single else both_sides(found)
+    analyses = {"": single} if single else {side if len(found) > 1 else "": a for side, a in found.items()}
     if output is not None:
-        _write(found, output)
+        _write(document, analyses, output)
     if form == "json":
-        json.dump(found.to_dict(), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+        json.dump(document, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
         sys.stdout.write("\n")
         return
     from rich.console import Console
@@ -61,26 +65,56 @@ def command(capture: str | None, host_file: str | None, vm_file: str | None, api
     from netlens.report.text import render
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    render(found, console)
+    for i, one in enumerate(analyses.values()):
+        assert one is not None
+        if i:
+            console.print()
+        render(one, console)
     if output is not None:
-        sys.stderr.write(f"netlens: report.json and pictures are in {output}\n")
+        sys.stderr.write(f"netlens: report.json and the pictures are in {output}\n")
 
 
-def _write(found: object, output: str) -> None:
-    import os
+def _inputs(capture: str | None, host: str | None, vm: str | None) -> dict[str | None, str]:
+    """Side (None: unknown) -> file."""
+    if capture is not None and (host is not None or vm is not None):
+        raise click.UsageError("name either a CAPTURE or recording, or the sides with --host and --vm")
+    if capture is not None and not os.path.isdir(capture):
+        return {None: capture}
+    if capture is not None:
+        sides = {side: file for side in ("vm", "host") if (file := _side_file(capture, side)) is not None}
+        if not sides:
+            raise CaptureError(f"{capture}: a directory without host.pcap or vm.pcap (or .pcapng, .gz), so not a recording")
+        return dict(sides.items())
+    given: dict[str | None, str] = {side: file for side, file in (("vm", vm), ("host", host)) if file is not None}
+    if not given:
+        raise click.UsageError("name a capture: netlens analyze CAPTURE (or --vm FILE, --host FILE)")
+    return given
 
-    from netlens.analysis.findings import Analysis
+
+def _side_file(folder: str, side: str) -> str | None:
+    for ending in (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz"):
+        path = os.path.join(folder, side + ending)
+        if os.path.exists(path):
+            return path
+    return None
+
+
+def _write(document: dict[str, Any], analyses: Mapping[str, Analysis | None], output: str) -> None:
+    """report.json, and the pictures of each side; of two sides in a folder each."""
     from netlens.report.export import replacing
     from netlens.report.plots import save_all
 
-    assert isinstance(found, Analysis)
     try:
-        os.makedirs(output, exist_ok=True)
+        for side in analyses:
+            os.makedirs(os.path.join(output, side), exist_ok=True)
     except OSError as error:
         raise CaptureError(f"{output}: cannot be made a directory ({(error.strerror or str(error)).lower()})") from None
     with replacing(os.path.join(output, "report.json")) as path, open(path, "w", encoding="utf-8") as file:
-        json.dump(found.to_dict(), file, indent=2, ensure_ascii=False, allow_nan=False)
+        json.dump(document, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
-    c, part = found.capture, found.capture.part
-    bounds = (part.first_ns, part.last_ns) if part.first_ns is not None and part.last_ns is not None else None
-    save_all(output, c.table("connections"), c.table("sessions"), c.table("exchanges"), c.table("lookups"), capture_ns=bounds)
+    for side, found in analyses.items():
+        assert found is not None
+        c, part = found.capture, found.capture.part
+        bounds = (part.first_ns, part.last_ns) if part.first_ns is not None and part.last_ns is not None else None
+        tables = (c.table(name) for name in ("connections", "sessions", "exchanges", "lookups"))
+        save_all(os.path.join(output, side), *tables, capture_ns=bounds)

@@ -60,6 +60,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("resp", ("INACTIVE",), ANY, ("syn", "syn_ack"), "ESTABLISHED", None, "the SYN that it answers was not captured"),
     Rule("any", ("INACTIVE",), ANY, ("fin",), "CLOSED", None, "first seen when it closes"),
+    Rule("any", ("INACTIVE",), ("INACTIVE",), ("rst",), None, None, "an RST alone tells of no connection (Zeek: OTH)"),
     Rule("any", ("INACTIVE",), ANY, ("rst",), "RESET", None, "refused (answer to a SYN), or first seen when it aborts"),
     Rule("resp", ("INACTIVE",), ("SYN_SENT",), ("ack", "nothing"), None, None, "some stacks acknowledge a SYN before they answer it"),
     Rule("any", ("INACTIVE",), ("ESTABLISHED",), ("ack", "data"), "ESTABLISHED", None, "its SYN was missed, the peer's SYN+ACK was not"),
