@@ -38,6 +38,13 @@ NARROW: dict[str, tuple[str, ...]] = {
         "start_frame",
     ),
 }
+#: What a narrow terminal can do without, least needed first.
+SPARE: dict[str, tuple[str, ...]] = {
+    "sessions": ("history", "resp_bytes", "orig_bytes", "duration_s", "start", "session_id"),
+    "connections": ("resp_bytes", "orig_bytes", "state", "duration_s", "start", "connection_id"),
+    "lookups": ("attempts", "orig_ip", "path", "qtype", "resolver_ip", "start", "lookup_id"),
+    "exchanges": ("complete", "start_frame", "up_bytes", "status", "exchange_id", "start"),
+}
 _NUMERIC = {"int64", "float64", "nullable_int64"}
 
 
@@ -199,6 +206,16 @@ def _text(value: Any, dtype: str) -> str:
     return printable(str(value))
 
 
+def _fitting(headers: list[str], widths: list[int], room: int, spare: Sequence[str]) -> list[int]:
+    """Indices of the columns to show: as many as fit ``room`` after leaving out ``spare`` ones, first those at its beginning."""
+    kept = list(range(len(headers)))
+    for name in spare:
+        if sum(widths[i] + 2 for i in kept) - 2 <= room:
+            break
+        kept = [i for i in kept if headers[i] != name]
+    return kept
+
+
 def write_text(table: Table, file: IO[str], columns: Sequence[str] | None = None) -> None:
     """Aligned columns for people; rich's table on a terminal, plain text elsewhere."""
     if columns:
@@ -208,19 +225,27 @@ def write_text(table: Table, file: IO[str], columns: Sequence[str] | None = None
         numbers = [c.dtype in _NUMERIC for c in picked.schema]
     else:
         headers, cells, numbers = view(table)
+    widths = [max([len(h), *map(len, column)]) for h, column in zip(headers, cells, strict=True)]
     if file.isatty():
+        import shutil
+
         from rich.console import Console
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        shown = RichTable(box=None, pad_edge=False, header_style="bold")
-        for header, number in zip(headers, numbers, strict=True):
-            shown.add_column(header, justify="right" if number else "left", overflow="fold")
-        for row in zip(*cells, strict=True):
+        room = shutil.get_terminal_size().columns
+        kept = _fitting(headers, widths, room, () if columns else SPARE.get(table.schema.name, ()))
+        shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for i in kept:
+            shown.add_column(headers[i], justify="right" if numbers[i] else "left", no_wrap=True)
+        for row in zip(*(cells[i] for i in kept), strict=True):
             shown.add_row(*(Text(cell) for cell in row))
-        Console(file=file, highlight=False).print(shown)
+        # wider than the terminal after all: the terminal wraps lines, as it does for tcpdump
+        Console(file=file, highlight=False, width=max(room, sum(widths[i] + 2 for i in kept)), soft_wrap=True).print(shown)
+        if len(kept) < len(headers):
+            hidden = ", ".join(h for i, h in enumerate(headers) if i not in kept)
+            sys.stderr.write(f"netlens: left out for want of width: {hidden} (--columns chooses, --format csv has all)\n")
         return
-    widths = [max([len(h), *map(len, column)]) for h, column in zip(headers, cells, strict=True)]
     for row in [tuple(headers), *zip(*cells, strict=True)]:
         line = "  ".join(cell.rjust(w) if number else cell.ljust(w) for cell, w, number in zip(row, widths, numbers, strict=True))
         file.write(line.rstrip() + "\n")

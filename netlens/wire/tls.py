@@ -138,6 +138,10 @@ def look(buf, off, cap):
         return NOT_HELLO
     if pos + 5 >= end:
         return INCOMPLETE
+    # Length and version of the message, where they lie in the first record: a record in the middle of a longer message may begin with 1 by chance.
+    if (np.int64(buf[pos + 3]) << 8 | np.int64(buf[pos + 4])) >= 6:
+        if (pos + 6 < end and buf[pos + 6] > 1) or (pos + 9 < end and buf[pos + 9] != 3) or (pos + 10 < end and buf[pos + 10] > 4):
+            return NOT_HELLO
     return COMPLETE
 
 
