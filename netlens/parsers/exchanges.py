@@ -162,11 +162,8 @@ class ExchangeBuilder:
         self.done.append(self.out[: self.n_out].copy())
         self.n_out = 0
 
-    def finish(self, sessions: np.ndarray[Any, Any], ids: np.ndarray[Any, Any] | None = None) -> Table:
-        """All exchanges, open ones included, in order of start.
-
-        sessions : int64[n, S_WIDTH], the final session state; ids : session_id of each of its rows (the row itself if None).
-        """
+    def finish(self, sessions: np.ndarray[Any, Any]) -> Table:
+        """All exchanges, open ones included, in order of start. ``sessions``: int64[n, S_WIDTH], the final session state."""
         self._drain()
         n = len(sessions)
         open_state = self.state[:n]
@@ -177,8 +174,6 @@ class ExchangeBuilder:
             last[:, : STATUS - CARRIER + 1] = x[:, CARRIER : STATUS + 1]
             last[:, COMPLETE] = _closed_orderly(sessions, carriers, x)
         rows = np.concatenate([*self.done, last])
-        if ids is not None and len(rows):
-            rows[:, CARRIER - 1] = ids[rows[:, CARRIER - 1]]
         rows = rows[np.lexsort((rows[:, START_FRAME - 1], rows[:, START - 1]))]
         return exchange_rows(rows)
 

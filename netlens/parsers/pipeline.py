@@ -17,7 +17,7 @@ import numpy as np
 from netlens.parsers import quality
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
-from netlens.parsers.sessions import FSM, MATE, MIDSTREAM, SessionFold
+from netlens.parsers.sessions import FSM, MIDSTREAM, SessionFold
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.ahead import ahead
@@ -247,36 +247,23 @@ class Part:
     # -- rows --
 
     def state(self) -> np.ndarray[Any, Any]:
-        """int64[n, S_WIDTH]: the session state (see parsers.sessions), in order of session_id."""
-        order = self.fold.order()
-        state = self.fold.sessions[: self.fold.n][order]
-        mates = state[:, MATE]
-        state[:, MATE] = np.where(mates >= 0, self.session_ids()[mates], -1)
-        return state
-
-    def session_ids(self) -> np.ndarray[Any, Any]:
-        """int64[n]: session_id of each row of the fold."""
-        order = self.fold.order()
-        ids = np.empty_like(order)
-        ids[order] = np.arange(len(order))
-        return ids
+        """int64[n, S_WIDTH]: the session state (see parsers.sessions), by session_id."""
+        return self.fold.state()
 
     def through(self) -> np.ndarray[Any, Any]:
         """int64[n]: by session_id, the session of the tunnel that a session came through, or -1."""
         assert self.tunnels is not None
-        by_row = self.tunnels.attributed(self.fold.n)
-        ids = self.session_ids()
-        return np.where(by_row >= 0, ids[by_row], -1)[self.fold.order()]
+        return self.tunnels.attributed(self.fold.n)
 
     def sessions(self) -> Table:
         return self.fold.table_rows(self.hellos.sni_of_sessions(self.fold.n))
 
     def exchange_rows(self) -> Table:
         assert self.exchanges is not None
-        return self.exchanges.finish(self.fold.sessions[: self.fold.n], self.session_ids())
+        return self.exchanges.finish(self.state())
 
     def hello_rows(self) -> Table:
-        return self.hellos.finish(self.session_ids())
+        return self.hellos.finish()
 
     def quality(self) -> Table:
         extra: list[tuple[str, int, int | None, str]] = [

@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-1. A session is a 5-tuple in both directions, split as Wireshark splits ``tcp.stream``: a SYN opens a new session if its sequence number is not the
-   one this direction began with, or if a FIN or RST was seen; a SYN+ACK opens one if its sequence number differs from the known begin.
+1. A session is a 5-tuple in both directions, split as Wireshark (4.4) splits ``tcp.stream``: a SYN or SYN+ACK of a direction whose begin is known
+   opens a new session if its sequence number is another, or if a FIN+ACK or RST of either side was seen.
    The begin of a direction is its SYN, else one below its first segment, else one below the first acknowledgment of the peer.
 2. Per direction the state keeps the next sequence number as a 64-bit stream offset (0 is the first byte after the SYN), so that wraps of the
    32-bit number do not matter (RFC 9293 3.4), and a list of holes below it. Payload counts when it is seen for the first time: it advances
@@ -401,10 +401,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
             s = sessions[session]
             side = s[SIDE + direction * SIDE_WIDTH : SIDE + (direction + 1) * SIDE_WIDTH]
             seen = s[FSM] >> 16
-            split = side[BASE_KIND] != NO_BASE and seq != side[BASE]
-            if not ack and side[BASE_KIND] != NO_BASE and seen & (SAW_FIN | SAW_RST):
-                split = True
-            if split:
+            if side[BASE_KIND] != NO_BASE and (seq != side[BASE] or seen & (SAW_FIN | SAW_RST)):
                 session = -1
                 direction = 0
         if session < 0:
@@ -576,10 +573,11 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
         fsm = (fsm & ~np.int64(255)) | (new & 15) << (4 * direction) | (new >> 4) << (4 * other)
         if syn:
             fsm |= np.int64(SAW_SYNACK if ack else SAW_SYN) << 16
-        if fin:
+        if fin and ack:  # as Wireshark: a FIN without ACK (RFC 9293 3.10.7.4 drops it) does not make room for the next session
             fsm |= np.int64(SAW_FIN) << 16
         if rst:
-            fsm |= np.int64(SAW_RST) << 16
+            if not syn:
+                fsm |= np.int64(SAW_RST) << 16
             if s[RST_TS] == UNSET:
                 s[RST_TS] = ts
                 if s[CLOSED_TS] == UNSET:
@@ -695,9 +693,9 @@ class SessionFold:
         """int64[m, WIDTH]: a copy of the kept packet rows of a deferred part."""
         return np.concatenate([*self.log, np.zeros((0, c.WIDTH), np.int64)])
 
-    def order(self) -> np.ndarray[Any, Any]:
-        """int64[n]: rows in order of their first frame, which is the order of session_id."""
-        return np.argsort(self.sessions[: self.n, FIRST_FRAME], kind="stable")
+    def state(self) -> np.ndarray[Any, Any]:
+        """int64[n, S_WIDTH]: one row a session in order of its first frame, so the row is the session_id."""
+        return self.sessions[: self.n]
 
     def _rehash(self, size: int) -> None:
         self.table, self.ends = np.zeros(size, np.int64), np.zeros(size, np.int64)
@@ -705,9 +703,7 @@ class SessionFold:
 
     def table_rows(self, sni: np.ndarray[Any, Any] | None = None) -> Table:
         """The sessions as a table, in order of their first frame. ``sni``: object[n] by row."""
-        order = self.order()
-        missing = missing_bytes(self.sessions, self.n, self.holes)
-        return session_rows(self.sessions[: self.n][order], missing[order], sni if sni is None else sni[order])
+        return session_rows(self.state(), missing_bytes(self.sessions, self.n, self.holes), sni)
 
 
 def _nullable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
