@@ -13,6 +13,8 @@ DEMO_OUT ?= demo-out
 PYTEST_ARGS ?=
 
 SYSTEM_PROGRAMS := tcpdump tshark
+# What the tests record with on Linux, besides; `make demo` needs none of it.
+TEST_PROGRAMS := $(if $(filter Linux,$(shell uname -s)),ip ss ssh ssh-keygen sshd nft iptables setpriv ps)
 SOURCES := $(shell find netlens -name '*.py' 2>/dev/null)
 
 .PHONY: help
@@ -51,6 +53,7 @@ demo: install ## analyse the bundled recording and draw its pictures
 
 .PHONY: test
 test: install ## run every test
+	@tools/system-packages.sh $(TEST_PROGRAMS)
 	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
 
 # --- for developers -----------------------------------------------------------------------------------------------------------------

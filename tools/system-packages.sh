@@ -15,7 +15,11 @@ package_of() {
         sshd) echo "openssh-server -" ;;
         sshuttle) echo "sshuttle sshuttle" ;;
         nft) echo "nftables -" ;;
-        ip) echo "iproute2 -" ;;
+        iptables) echo "iptables -" ;;
+        ip | ss) echo "iproute2 -" ;;
+        ssh | ssh-keygen) echo "openssh-client -" ;;
+        setpriv) echo "util-linux -" ;;
+        ps) echo "procps -" ;;
         chromium) echo "chromium chromium" ;;
         *) echo "$1 $1" ;;
     esac

@@ -1,0 +1,368 @@
+"""The folder of a recording and its manifest.
+
+Decides where files of a recording live, their rights (0600 in a 0700 folder) and how the manifest is written and read. Starts nothing, so that
+readers of recordings may import it. A manifest may come from a stranger: what it says is checked, and its file names stay inside its folder.
+
+The manifest is TOML::
+
+    format = 1
+    netlens = "0.1.0"            # the version that wrote it
+    complete = true              # false: something ended early, `reasons` says what
+    reasons = []
+    [extra...]                   # whatever the recorder knows about the situation, see netlens.capture.session
+    [[sides]]                    # one for each capture
+    side = "vm"
+    files = ["vm.pcap"]          # in order, several if rotated
+    packets_captured = 12        # tcpdump's own counts; missing if unknown (it was killed)
+    [[files]]                    # every file of the folder but the manifest
+    name = "vm.pcap"
+    bytes = 4096
+    sha256 = "..."
+
+*Limits*: a value that is None is left out, as TOML has no null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import math
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from netlens.errors import CaptureError
+
+MANIFEST = "manifest.toml"
+FORMAT = 1
+MAX_MANIFEST = 16 << 20  #: bytes; a real one has some kilobytes, anything near this is no manifest of ours
+
+
+@dataclass
+class SideResult:
+    """What became of one side's capture.
+
+    ``path`` is the (first) capture file, ``paths`` all of them in order. Counts are tcpdump's own words: captured (what it wrote), received (by
+    the kernel's filter; on loopback this counts both directions of a packet), dropped (lost for want of buffer). They are None where tcpdump
+    could not say, and those of the last second where it was killed. Times are this machine's clock.
+    """
+
+    side: str
+    path: Path
+    packets_captured: int | None
+    packets_received: int | None
+    packets_dropped: int | None
+    started_ns: int
+    stopped_ns: int
+    argv: list[str]
+    complete: bool = True
+    reason: str | None = None
+    paths: list[Path] = field(default_factory=list)
+    removed: int = 0  #: files of a rotation that were deleted again (--keep)
+    interface: str = ""
+    link_type: str = ""
+    snaplen: int = 0
+    bpf: str = ""
+    bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            self.paths = [self.path]
+
+
+@dataclass
+class Manifest:
+    """What is written in ``manifest.toml``."""
+
+    directory: Path
+    sides: list[SideResult]
+    extra: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)  #: name -> sha256
+    complete: bool = True
+    reasons: list[str] = field(default_factory=list)
+    version: str = ""
+
+    def side(self, name: str) -> SideResult | None:
+        """The capture of the side "vm" or "host"; None if it was not recorded."""
+        return next((s for s in self.sides if s.side == name), None)
+
+    def changed(self) -> list[str]:
+        """Names of files whose sha256 is no longer what the manifest says, or that are missing."""
+        out = []
+        for name, digest in self.files.items():
+            try:
+                if sha256(self.directory / name) != digest:
+                    out.append(name)
+            except OSError:
+                out.append(name)
+        return out
+
+
+# --- files ----------------------------------------------------------------------------------------------------------------------------
+
+
+def create_directory(base: Path, side: str, now: datetime | None = None) -> Path:
+    """Make ``base/TIME-side`` with rights 0700 and return it; a second one in the same second gets a number."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            path = base / (f"{stamp}-{side}" if number == 1 else f"{stamp}-{side}-{number}")
+            try:
+                path.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            give_to_caller(path)
+            return path
+    except OSError as error:
+        raise CaptureError(f"{base}: no recording can be made here ({(error.strerror or str(error)).lower()})") from None
+    raise CaptureError(f"{base}: a thousand recordings of one second; name another folder with -w")
+
+
+def use_directory(path: Path) -> Path:
+    """Make ``path`` the folder of a recording: it is made with rights 0700, or is there, empty, and gets them."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
+                raise CaptureError(f"{path}: exists and is no empty folder; a recording never writes over another") from None
+            path.chmod(0o700)
+    except OSError as error:
+        raise CaptureError(f"{path}: no recording can be made here ({(error.strerror or str(error)).lower()})") from None
+    give_to_caller(path)
+    return path
+
+
+def create_file(path: Path) -> int:
+    """Make a new file with rights 0600 and return its descriptor. Never follows a link, never opens what exists."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    owner = _caller()
+    if owner is not None:
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, *owner)
+    return descriptor
+
+
+def _caller() -> tuple[int, int] | None:
+    """Who ran sudo. Recordings of ``sudo netlens capture`` belong to them: a recording its maker cannot read helps nobody."""
+    if os.geteuid() != 0:
+        return None
+    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    return (int(user), int(group)) if user.isdecimal() and group.isdecimal() else None
+
+
+def give_to_caller(path: Path) -> None:
+    """Hand a path that was just made to whoever ran sudo."""
+    owner = _caller()
+    if owner is not None:
+        with contextlib.suppress(OSError):
+            os.chown(path, *owner, follow_symlinks=False)
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- manifest -------------------------------------------------------------------------------------------------------------------------
+
+
+def write_manifest(directory: Path, sides: list[SideResult], extra: dict[str, Any]) -> Manifest:
+    """Write ``manifest.toml``: the captures, ``extra`` at the top level, and the sha256 of every file in the folder.
+
+    ``extra`` may hold what TOML can (None is left out). Its keys ``complete`` and ``reasons`` add to what the sides say. Replaces a manifest
+    that is there.
+    """
+    version = importlib.metadata.version("netlens")
+    directory = Path(directory)
+    extra = {k: v for k, v in extra.items() if k not in _OURS}
+    reasons = [f"{s.side}: {s.reason or 'incomplete'}" for s in sides if not s.complete]
+    reasons += [str(r) for r in extra.pop("reasons", []) if str(r) not in reasons]
+    complete = bool(extra.pop("complete", True)) and not reasons
+    names = sorted(p.name for p in directory.iterdir() if p.is_file() and not p.is_symlink() and p.name != MANIFEST and p.name[0] != ".")
+    files = {name: sha256(directory / name) for name in names}
+    document: dict[str, Any] = {"format": FORMAT, "netlens": version, "complete": complete, "reasons": reasons, **extra}
+    document["sides"] = [_side_to_dict(s) for s in sides]
+    document["files"] = [{"name": n, "bytes": (directory / n).stat().st_size, "sha256": d} for n, d in files.items()]
+    target, draft = directory / MANIFEST, directory / f".{MANIFEST}.new"
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(create_file(draft), "w", encoding="utf-8") as file:
+            file.write(to_toml(document))
+        os.replace(draft, target)
+    except OSError as error:
+        raise CaptureError(f"{target}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+    return Manifest(directory, sides, extra, files, complete, reasons, version)
+
+
+_OURS = ("format", "netlens", "sides", "files")
+_PLAIN = {f.name: f.type for f in fields(SideResult)}
+
+
+def _side_to_dict(side: SideResult) -> dict[str, Any]:
+    out: dict[str, Any] = {"side": side.side, "files": [p.name for p in side.paths]}
+    out |= {n: getattr(side, n) for n in _PLAIN if n not in ("side", "path", "paths")}
+    return out
+
+
+def read_manifest(directory: Path | str) -> Manifest:
+    """The manifest of a recording.
+
+    Raises
+    ------
+    CaptureError
+        there is none, it cannot be read, or it says what no manifest may say (a file outside its folder, a count that is a text).
+    """
+    directory = Path(directory)
+    path = directory / MANIFEST
+    try:
+        if path.stat().st_size > MAX_MANIFEST:
+            raise CaptureError(f"{path}: larger than any manifest; is it one?")
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CaptureError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise CaptureError(f"{path}: not a manifest ({str(error).splitlines()[0]})") from None
+    form = document.get("format")
+    if form != FORMAT:
+        raise CaptureError(f"{path}: format {form!r} is not known to this version of netlens, which knows {FORMAT}")
+    try:
+        sides = [_side_from_dict(directory, s) for s in _tables(document.get("sides", []))]
+        files = {_name(f.get("name")): _typed(f, "sha256", str, "") for f in _tables(document.get("files", []))}
+        complete = _typed(document, "complete", bool, True)
+        reasons = [str(r) for r in _typed(document, "reasons", list, [])]
+        version = _typed(document, "netlens", str, "")
+    except _Wrong as error:
+        raise CaptureError(f"{path}: {error}") from None
+    extra = {k: v for k, v in document.items() if k not in (*_OURS, "complete", "reasons")}
+    return Manifest(directory, sides, extra, files, complete, reasons, version)
+
+
+class _Wrong(Exception):
+    """A value that no manifest of ours holds."""
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
+        raise _Wrong("sides and files must be arrays of tables")
+    return value
+
+
+def _name(value: Any) -> str:
+    """A file name inside the folder: the manifest of a stranger must not make us read elsewhere."""
+    if not isinstance(value, str) or not value or value.startswith(".") or any(c in value for c in "/\\\0"):
+        raise _Wrong(f"{value!r} is not the name of a file in this folder")
+    return value
+
+
+def _typed(table: dict[str, Any], key: str, kind: type, default: Any) -> Any:
+    value = table.get(key, default)
+    if value is not default and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        raise _Wrong(f"{key} is {value!r}, which is no {kind.__name__}")
+    return value
+
+
+def _side_from_dict(directory: Path, table: dict[str, Any]) -> SideResult:
+    names = _typed(table, "files", list, [])
+    paths = [directory / _name(n) for n in names]
+    side = _typed(table, "side", str, "")
+    if not side or not paths:
+        raise _Wrong("a side without a name or without files")
+    return SideResult(
+        side=side,
+        path=paths[0],
+        paths=paths,
+        argv=[str(a) for a in _typed(table, "argv", list, [])],
+        packets_captured=_typed(table, "packets_captured", int, None),
+        packets_received=_typed(table, "packets_received", int, None),
+        packets_dropped=_typed(table, "packets_dropped", int, None),
+        started_ns=_typed(table, "started_ns", int, 0),
+        stopped_ns=_typed(table, "stopped_ns", int, 0),
+        complete=_typed(table, "complete", bool, True),
+        reason=_typed(table, "reason", str, None),
+        removed=_typed(table, "removed", int, 0),
+        interface=_typed(table, "interface", str, ""),
+        link_type=_typed(table, "link_type", str, ""),
+        snaplen=_typed(table, "snaplen", int, 0),
+        bpf=_typed(table, "bpf", str, ""),
+        bytes=_typed(table, "bytes", int, 0),
+    )
+
+
+# --- TOML -----------------------------------------------------------------------------------------------------------------------------
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
+_ESCAPES = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+
+
+def to_toml(document: dict[str, Any]) -> str:
+    """TOML 1.0 of nested dicts, lists, texts, numbers, truths and datetimes; None is left out. ``tomllib.loads`` gives the same back.
+
+    A writer of our own because the standard library has none and this is all a manifest needs.
+    """
+    lines: list[str] = []
+    _write_table(document, (), lines)
+    return "\n".join(lines).strip("\n") + "\n"
+
+
+def _write_table(table: dict[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
+    later: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        if value is None:
+            continue
+        if isinstance(value, dict) or (isinstance(value, (list, tuple)) and value and all(isinstance(v, dict) for v in value)):
+            later.append((key, value))  # tables come after plain values, or those would belong to the table
+        else:
+            lines.append(f"{_key(key)} = {_value(value)}")
+    for key, value in later:
+        name = ".".join(_key(k) for k in (*path, key))
+        if isinstance(value, dict):
+            lines += ["", f"[{name}]"]
+            _write_table(value, (*path, key), lines)
+        else:
+            for item in value:
+                lines += ["", f"[[{name}]]"]
+                _write_table(item, (*path, key), lines)
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) and _BARE_KEY.match(key) else _text(str(key))
+
+
+def _text(value: str) -> str:
+    out = []
+    for char in value:
+        if char in _ESCAPES:
+            out.append(_ESCAPES[char])
+        elif ord(char) < 32 or char == "\x7f":
+            out.append(f"\\u{ord(char):04x}")
+        elif 0xD800 <= ord(char) <= 0xDFFF:
+            out.append("\\ufffd")  # a lone surrogate (undecodable byte of a file name): TOML has no way to say it
+        else:
+            out.append(char)
+    return '"' + "".join(out) + '"'
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf") if math.isinf(value) else repr(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, (list, tuple)):
+        items = [_value(v) for v in value if v is not None]
+        short = "[" + ", ".join(items) + "]"
+        return short if len(short) <= 120 else "[\n" + "".join(f"    {i},\n" for i in items) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None) + "}"
+    return _text(str(value))

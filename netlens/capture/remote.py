@@ -1,0 +1,173 @@
+"""A VM behind ssh.
+
+One SSH connection for everything (OpenSSH's multiplexing): it asks for a password at most once, and it is the one connection that must be kept
+out of the capture it carries. It is opened with a remote command that waits for its input to end, so it lives as long as netlens does, and no longer.
+
+Names are those of the user's ssh configuration, with its jumps, keys and ports; ``tart:NAME`` asks ``tart ip NAME`` for the address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from netlens.capture import command, probes
+from netlens.capture.processes import run
+from netlens.errors import CaptureError
+
+CONNECT_S = 120.0  #: time to type a password included
+END_S = 5.0
+
+
+def resolve_target(target: str, tart: Sequence[str] = ("tart",), user: str = "admin") -> str:
+    """What ssh is to be given for ``--vm``: ``tart:NAME`` becomes ``USER@ADDRESS`` (user "admin", that of tart's images, unless given).
+
+    Raises
+    ------
+    CaptureError
+        the target is none, or tart does not know the VM.
+    """
+    name = command.tart_name(target)
+    if name is None:
+        return command.check_host(target)
+    given, at, _ = target.rpartition("@")
+    status, out, errors = run([*tart, "ip", name])
+    address = probes.parse_tart_ip(out)
+    if status or address is None:
+        said = (errors or out).strip().splitlines()
+        raise CaptureError(
+            f"tart:{name}: no address ({said[-1] if said else 'tart ip printed nothing'}); is the VM running? try: tart run {name}"
+        )
+    return command.check_host(f"{given if at else user}@{address}")
+
+
+class RemoteHost:
+    """A connection to a VM.
+
+    Attributes
+    ----------
+    own : the SSH connection itself, as the VM sees it; what a capture there must leave out.
+    """
+
+    def __init__(self, target: str, ssh: Sequence[str] = ("ssh",)):
+        self.target = resolve_target(target)
+        self.ssh = list(ssh)
+        self.own: command.SshConnection | None = None
+        self._folder = ""
+        self._socket = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: list[str] = []
+        self._greeted = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> RemoteHost:
+        self.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def connect(self, timeout: float = CONNECT_S) -> None:
+        """Open the connection.
+
+        Raises
+        ------
+        CaptureError
+            with what ssh said.
+        """
+        # Short: the name of a Unix socket has room for 104 bytes on macOS, and the usual temporary folder there takes half of it.
+        self._folder = tempfile.mkdtemp(prefix="netlens-", dir="/tmp" if os.path.isdir("/tmp") else None)
+        self._socket = str(Path(self._folder) / "ssh")
+        try:
+            self._process = subprocess.Popen(
+                command.ssh_master(self.ssh, self.target, self._socket),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+            )
+        except OSError as error:
+            self.close()
+            raise CaptureError(f"ssh: {(error.strerror or str(error)).lower()}") from None
+        self._threads = [
+            threading.Thread(target=self._read_greeting, args=(self._process,), name="ssh-out", daemon=True),
+            threading.Thread(target=self._read_errors, args=(self._process,), name="ssh-err", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._greeted.wait(timeout)
+        if self.own is None:
+            ended = self._process.poll() is not None or not self._threads[0].is_alive()
+            self.close()
+            why = self.last_words or ("it ended without a word" if ended else f"no answer within {timeout:.0f} s")
+            raise CaptureError(f"ssh to {self.target} failed: {why}; try: {' '.join(self.ssh)} {self.target} true")
+
+    def _read_greeting(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for raw in process.stdout:
+            line = raw.decode("utf-8", "replace").strip()
+            if line.startswith("netlens: "):  # a login shell may greet first
+                self.own = command.parse_ssh_connection(line.removeprefix("netlens: "))
+                if self.own is None:
+                    self._said.append("the VM does not say what connection this is (SSH_CONNECTION); its capture would capture itself")
+                self._greeted.set()
+        self._greeted.set()
+
+    def _read_errors(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        for raw in process.stderr:
+            line = raw.decode("utf-8", "replace").strip()
+            if line:
+                self._said = [*self._said[-9:], line]
+
+    @property
+    def last_words(self) -> str:
+        """What ssh said last; empty if nothing."""
+        return self._said[-1] if self._said else ""
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def why_broken(self) -> str:
+        """One line about a connection that is gone."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+            self._threads[1].join(END_S)
+        return f"the ssh connection to {self.target} broke" + (f" ({self.last_words})" if self.last_words else "")
+
+    def wrap(self, argv: list[str]) -> list[str]:
+        """The argument list that runs ``argv`` on the VM."""
+        return command.ssh_session(self.ssh, self.target, self._socket, argv)
+
+    def run(self, argv: Sequence[str], given: str = "", timeout: float = 60.0) -> tuple[int, str, str]:
+        """Run a program on the VM to its end: status, standard output, standard error."""
+        return run(self.wrap(list(argv)), given, timeout)
+
+    def close(self) -> None:
+        """End the connection, and with it all that runs through it."""
+        process = self._process
+        if process is not None:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            for thread in self._threads:
+                thread.join(END_S)
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = ""

@@ -1,0 +1,461 @@
+"""A whole recording: both sides, what their machines say, sockets, error logs; started together, ended together, written down.
+
+Order matters. First everything is asked that needs no capture (addresses, tunnels, clocks), so that the filter can be made and our own lookups of
+the API's name are not in the capture. Then the captures start, the VM's first; the recording begins when all of them listen. Whatever goes
+wrong after that, what was captured is closed and the manifest says why it is incomplete.
+
+*Limits*: addresses that the API's name gets while the recording runs are not in the filter. They are asked for once more at the end (not meanwhile:
+that would put lookups into the capture that no program made) and a warning names what was not recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shlex
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from netlens.capture import command, errorlog, facts, sockets
+from netlens.capture.processes import LineProcess, run
+from netlens.capture.recorder import SideRecorder
+from netlens.capture.recording import Manifest, SideResult, create_directory, create_file, use_directory, write_manifest
+from netlens.capture.remote import RemoteHost
+from netlens.errors import CaptureError
+from netlens.text import plural, printable, size
+
+SIDES = ("vm", "host")
+RESERVE = 512 << 10  #: bytes kept free for the manifest of a recording that fills the disk; a manifest has about 10 kB
+TICK_S = 1.0
+
+
+@dataclass
+class Options:
+    """What ``netlens capture`` is asked for; names as on the command line.
+
+    ``errors`` are pairs of side and path there. ``prefixes`` are put before every command of a side that is on this machine (the laboratory's
+    namespaces). ``folder`` is the recording's own folder; None makes ``base/TIME-side``.
+    """
+
+    side: str
+    vm: str | None = None
+    apis: tuple[str, ...] = ()
+    interface: str | None = None
+    folder: Path | None = None
+    base: Path = Path("captures")
+    seconds: float | None = None
+    until_rejection: bool = False
+    errors: tuple[tuple[str, str], ...] = ()
+    filter: str | None = None
+    everything: bool = False
+    snaplen: int = command.SNAPLEN
+    buffer_kib: int = command.BUFFER_KIB
+    rotate_mb: float | None = None
+    keep: int | None = None
+    min_free_mb: float = 200
+    ssh: tuple[str, ...] = ("ssh",)
+    prefixes: dict[str, list[str]] = field(default_factory=dict)
+    invocation: tuple[str, ...] = ()
+
+
+class Place:
+    """Where one side is recorded: here, or a VM behind ssh."""
+
+    def __init__(self, side: str, remote: RemoteHost | None = None, prefix: Sequence[str] = ()):
+        self.side, self.remote, self.prefix = side, remote, list(prefix)
+        self.facts = facts.Facts()
+        self.clock: dict[str, int] = {}
+
+    def wrap(self, argv: list[str]) -> list[str]:
+        return self.remote.wrap(argv) if self.remote else [*self.prefix, *argv]
+
+    def learn(self, names: Sequence[str]) -> facts.Facts:
+        """Ask this side's machine about itself."""
+        status, out, errors = run(self.wrap(["sh", "-s", "--", *names]), facts.SCRIPT, timeout=60)
+        found = facts.parse(out)
+        if not found.system:
+            said = errors.strip().splitlines()
+            raise CaptureError(f"{self.side}: its shell answers nothing ({said[-1] if said else f'status {status}'})")
+        return found
+
+    def read_clock(self) -> dict[str, int]:
+        """This side's clock between two readings of ours: the VM's is ahead of ours by between ``time - after`` and ``time - before``."""
+        before = time.time_ns()
+        _, out, _ = run(self.wrap(["date", "+%s.%N"]))
+        after = time.time_ns()
+        told = facts.parse_time(out)
+        return {} if told is None else {"before_ns": before, "time_ns": told, "after_ns": after}
+
+
+class _Lines:
+    """A file of lines that stops taking them when the disk is full, instead of stopping the recording."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.written = 0
+        self.full = False
+        self._fd = create_file(path)
+        self._lock = threading.Lock()
+
+    def write(self, line: str) -> None:
+        data = line.encode("utf-8", "replace") + b"\n"
+        with self._lock:
+            if self.full:
+                return
+            try:
+                at = os.lseek(self._fd, 0, os.SEEK_CUR)
+                if os.write(self._fd, data) < len(data):
+                    raise OSError
+                self.written += 1
+            except OSError:
+                self.full = True
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, at)
+
+    def close(self) -> None:
+        with self._lock:
+            self.full = True
+            os.close(self._fd)
+
+
+class Session:
+    """One recording from start to end; :meth:`run` does all of it.
+
+    Parameters
+    ----------
+    say : takes messages for people, a line each.
+    show : takes the live line, once a second.
+    stop : set by whoever wants the recording to end (Ctrl-C).
+    """
+
+    def __init__(self, options: Options, say: Callable[[str], None], show: Callable[[str], None] = lambda _: None, stop: Any = None):
+        self.options, self.say, self.show = options, say, show
+        self.wake = threading.Event()
+        self.stop_asked: threading.Event = stop or threading.Event()
+        self.warnings: list[str] = []
+        self.places: list[Place] = []
+        self.recorders: list[SideRecorder] = []
+        self.samplers: list[sockets.Sampler] = []
+        self.rejections = 0
+        self.directory = Path()
+        self._helpers: list[LineProcess] = []
+        self._files: list[_Lines] = []
+        self._resolved: list[dict[str, Any]] = []
+        self._ready = threading.Event()  #: set when every side listens
+
+    def interrupted(self) -> None:
+        """End the recording; made for a signal handler. Before everything listens there is nothing to end, and it breaks off."""
+        if not self._ready.is_set():
+            raise KeyboardInterrupt
+        self.stop_asked.set()
+        self.wake.set()
+
+    def run(self) -> Manifest:
+        """Record, and return the manifest as written.
+
+        Raises
+        ------
+        CaptureError
+            nothing could be recorded. Once everything listens, faults are in the manifest instead.
+        """
+        check(self.options)
+        names = [command.check_api(name) for name in self.options.apis]
+        with contextlib.ExitStack() as stack:
+            self._connect(stack)
+            self._learn(names)
+            addresses = self._addresses(names)
+            folder = self.options.folder
+            self.directory = use_directory(folder) if folder is not None else create_directory(self.options.base, self.options.side)
+            reserve = self.directory / ".reserve"
+            try:
+                self._reserve(reserve)
+                self._start(addresses)
+            except BaseException:
+                self._abandon(reserve)
+                raise
+            started_ns = time.time_ns()
+            try:
+                self._wait()
+            finally:
+                results = self._end()
+                reserve.unlink(missing_ok=True)
+                manifest = self._write(results, names, addresses, started_ns)
+        return manifest
+
+    # --- before
+
+    def _connect(self, stack: contextlib.ExitStack) -> None:
+        wanted = SIDES if self.options.side == "both" else (self.options.side,)
+        for side in wanted:
+            remote = None
+            if side == "vm" and self.options.vm is not None:
+                remote = stack.enter_context(RemoteHost(self.options.vm, self.options.ssh))
+            self.places.append(Place(side, remote, self.options.prefixes.get(side, ())))
+
+    def _learn(self, names: list[str]) -> None:
+        def ask(place: Place) -> None:
+            asked_ns = time.time_ns()
+            place.facts = place.learn([n for n in names if not _is_address(n)])
+            place.clock = place.read_clock()
+            self._resolved += [
+                {"name": n, "side": place.side, "time_ns": asked_ns, "addresses": a} for n, a in sorted(place.facts.addresses.items())
+            ]
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(ask, self.places))
+
+    def _addresses(self, names: list[str]) -> dict[str, list[str]]:
+        """Addresses of each API, as seen from all sides together."""
+        found = facts.merged_addresses(p.facts for p in self.places)
+        found |= {n: [n] for n in names if _is_address(n)}
+        for name in names:
+            if not found.get(name):
+                raise CaptureError(
+                    f"{name}: no address is known for this name ({' and '.join(p.side for p in self.places)}); give one: --api ADDRESS"
+                )
+        return found
+
+    def _filter(self, place: Place, addresses: dict[str, list[str]]) -> str:
+        own = next((p.remote.own for p in self.places if p.remote), None)
+        if self.options.everything:
+            return command.without_own_stream("", own)
+        if self.options.filter is not None:
+            return command.without_own_stream(self.options.filter, own)
+        vm = next((p for p in self.places if p.side == "vm"), None)
+        bpf = command.capture_filter(
+            [a for values in addresses.values() for a in values],
+            {port for p in self.places for port in p.facts.redirect_ports()},
+            self._ssh_ports(),
+            vm.facts.own_addresses() if vm is not None and vm is not place else (),
+        )
+        return command.without_own_stream(bpf, own)
+
+    def _ssh_ports(self) -> set[int]:
+        """Where the tunnel's SSH server listens: its client runs in the VM."""
+        return {*command.SSH_PORTS, *(port for p in self.places if p.side == "vm" for port in p.facts.ssh_ports())}
+
+    def _reserve(self, path: Path) -> None:
+        try:
+            room = os.statvfs(self.directory)
+            if room.f_bavail * room.f_frsize < self.options.min_free_mb * 1_000_000:
+                raise CaptureError(
+                    f"{self.directory}: less than {self.options.min_free_mb:g} MB free; make room, name another folder with -w, or lower --min-free-mb"
+                )
+            descriptor = create_file(path)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(bytes(RESERVE))
+        except OSError as error:
+            raise CaptureError(f"{self.directory}: nothing can be written here ({(error.strerror or str(error)).lower()})") from None
+
+    def _start(self, addresses: dict[str, list[str]]) -> None:
+        for place in self.places:
+            remote = place.remote
+            recorder = SideRecorder(
+                place.side,
+                self.directory,
+                interface=self.options.interface or command.default_interface(place.facts.system),
+                bpf=self._filter(place, addresses),
+                snaplen=self.options.snaplen,
+                buffer_kib=self.options.buffer_kib,
+                rotate_mb=self.options.rotate_mb,
+                keep=self.options.keep,
+                min_free_mb=self.options.min_free_mb,
+                wrap=place.wrap,
+                attention=self.wake,
+                system=place.facts.system,
+                link_lost=remote.why_broken if remote else None,
+            )
+            recorder.start()
+            self.recorders.append(recorder)
+            self.say(f"{place.side}: tcpdump listens on {recorder.interface} ({recorder.link_type}, {recorder.snaplen} bytes a packet)")
+        self._start_helpers(addresses)
+        self._ready.set()
+
+    def _start_helpers(self, addresses: dict[str, list[str]]) -> None:
+        rows = _Lines(self.directory / "sockets.jsonl")
+        self._files.append(rows)
+        targets = [a for values in addresses.values() for a in values]
+        for place, recorder in zip(self.places, self.recorders, strict=True):
+            own = next((p.remote.own for p in self.places if p.remote), None)
+            sampler = sockets.Sampler(
+                place.side, rows.write, targets, place.facts.redirect_ports(), self._ssh_ports(), self.options.everything, own
+            )
+            self.samplers.append(sampler)
+
+            def elevated(argv: list[str], place: Place = place, sudo: bool = recorder.sudo_shell) -> list[str]:
+                return place.wrap(["sudo", "-n", "--", *argv] if sudo else argv)
+
+            self._helpers.append(LineProcess(["sh", "-c", sockets.SCRIPT], sampler.line, elevated))
+            logs = [path for side, path in self.options.errors if side == place.side]
+            if not logs:
+                continue
+            file = _Lines(self.directory / f"{place.side}-errors.log")
+            self._files.append(file)
+
+            def take(line: str, file: _Lines = file) -> None:
+                kept = errorlog.reduce_line(line)
+                if kept is not None:
+                    file.write(kept.text)
+                    if kept.rejection:
+                        self.rejections += 1
+                        self.wake.set()
+
+            for path in logs:
+                self._helpers.append(LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", path], take, place.wrap))
+
+    def _abandon(self, reserve: Path) -> None:
+        """Undo a start that failed: nothing was promised to be recorded yet."""
+        for helper in self._helpers:
+            helper.stop()
+        for file in self._files:
+            file.close()
+            file.path.unlink(missing_ok=True)
+        for recorder in self.recorders:
+            for path in recorder.stop().paths:
+                path.unlink(missing_ok=True)
+        reserve.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
+
+    # --- while it runs
+
+    def _wait(self) -> None:
+        started = time.monotonic()
+        end = None if self.options.seconds is None else started + self.options.seconds
+        while True:
+            now = time.monotonic()
+            if end is not None and now >= end:
+                return
+            self.wake.wait(TICK_S if end is None else min(TICK_S, end - now))
+            self.wake.clear()
+            if self.stop_asked.is_set() or any(r.fault for r in self.recorders):
+                return
+            if self.rejections and self.options.until_rejection:
+                self.say("a rejection was logged")
+                return
+            self.show(self.live_line(time.monotonic() - started))
+
+    def live_line(self, seconds: float) -> str:
+        """Time, and per side packets, bytes, drops and open connections to the target."""
+        parts = []
+        for recorder, sampler in zip(self.recorders, self.samplers, strict=True):
+            dropped = recorder.counts().dropped
+            text = f"{recorder.side} {plural(recorder.packets, 'packet')}, {size(recorder.bytes)}"
+            text += f", {'?' if dropped is None else f'{dropped:,}'} dropped"
+            if sampler.open_now is not None:
+                text += f", {sampler.open_now:,} open"
+            parts.append(text)
+        rejected = f"  {plural(self.rejections, 'rejection')}" if self.options.errors else ""
+        whole = int(seconds)
+        return f"{whole // 60:02d}:{whole % 60:02d}  " + "  |  ".join(parts) + rejected
+
+    # --- after
+
+    def _end(self) -> list[SideResult]:
+        with ThreadPoolExecutor() as pool:
+            results = list(pool.map(lambda recorder: recorder.stop(), self.recorders))
+        for helper in self._helpers:
+            helper.stop()
+        for file in self._files:
+            file.close()
+        return results
+
+    def _write(self, results: list[SideResult], names: list[str], addresses: dict[str, list[str]], started_ns: int) -> Manifest:
+        self._ask_again(names, addresses)
+        for result in results:
+            if result.packets_dropped:
+                share = result.packets_dropped / max(result.packets_dropped + (result.packets_captured or 0), 1)
+                self.warn(
+                    f"{result.side}: the kernel dropped {plural(result.packets_dropped, 'packet')} ({share:.2%}); connections may be missing"
+                )
+            if result.removed:
+                self.warn(f"{result.side}: {plural(result.removed, 'older file')} of the rotation were deleted (--keep)")
+        for file in self._files:
+            if file.written == 0:
+                file.path.unlink(missing_ok=True)
+        if self.options.snaplen < 2048:
+            self.warn(command.HEADERS_ONLY_WARNING)
+        logs = [{"side": side, "path": path} for side, path in self.options.errors]
+        extra: dict[str, Any] = {
+            "command": shlex.join(self.options.invocation) or None,
+            "made_at": datetime.now(UTC).replace(microsecond=0),
+            "started_ns": started_ns,
+            "stopped_ns": max((r.stopped_ns for r in results), default=started_ns),
+            "warnings": self.warnings,
+            "api": {
+                "names": [n for n in names if not _is_address(n)],
+                "addresses": sorted({a for values in addresses.values() for a in values}),
+                "resolved": self._resolved,
+            },
+            "addresses": {p.side: p.facts.own_addresses() for p in self.places},
+            "recorded_from": {"node": platform.node(), "system": platform.system()},
+            "machines": {p.side: p.facts.to_dict() | {"clock_reading": p.clock} for p in self.places},
+            "ssh": next(({"target": p.remote.target, **vars(p.remote.own)} for p in self.places if p.remote and p.remote.own), None),
+            "errors": logs,
+            "rejections_logged": self.rejections if logs else None,
+            "samples": {s.side: s.samples for s in self.samplers},
+        }
+        return write_manifest(self.directory, results, extra)
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.say(f"warning: {printable(text)}")
+
+    def _ask_again(self, names: list[str], addresses: dict[str, list[str]]) -> None:
+        """Addresses at the end, and the clock a second time; whatever is unreachable now is left out."""
+        for place in self.places:
+            if place.remote is not None and not place.remote.alive:
+                continue
+            with contextlib.suppress(CaptureError):
+                asked_ns = time.time_ns()
+                found = place.learn([n for n in names if not _is_address(n)])
+                place.clock |= {f"end_{key}": value for key, value in place.read_clock().items()}
+                for name, values in sorted(found.addresses.items()):
+                    self._resolved.append({"name": name, "side": place.side, "time_ns": asked_ns, "addresses": values})
+                    new = [a for a in values if a not in addresses.get(name, [])]
+                    if new and not self.options.everything and self.options.filter is None:
+                        self.warn(
+                            f"{name} has addresses now that were not recorded: {', '.join(new)}; record again with --api {' --api '.join(new)}"
+                        )
+                if [t.pid for t in found.tunnels] != [t.pid for t in place.facts.tunnels]:
+                    self.warn(f"{place.side}: sshuttle was started or ended while recording; its ports may differ from those recorded")
+
+
+def check(options: Options) -> None:
+    """Refuse what cannot be recorded, before anything starts."""
+    if options.side not in (*SIDES, "both"):
+        raise CaptureError(f"{options.side!r} is no side; there are vm, host and both")
+    if options.side == "both" and options.vm is None and not options.prefixes.get("vm"):
+        raise CaptureError("--side both needs the VM: --vm USER@HOST, --vm tart:NAME, or an alias of your ssh configuration")
+    if options.filter is not None and options.everything:
+        raise CaptureError("--filter and --everything exclude each other")
+    if options.until_rejection and not options.errors:
+        raise CaptureError("--until-rejection needs a log to follow: --errors FILE")
+    if options.keep is not None and options.rotate_mb is None:
+        raise CaptureError("--keep needs --rotate-mb")
+    if options.vm is not None:
+        if options.side == "host":
+            raise CaptureError("--vm is of no use with --side host; record both, or the vm")
+        if command.tart_name(options.vm) is None:
+            command.check_host(options.vm)
+    for name in options.apis:
+        command.check_api(name)
+    if options.interface is not None:
+        command.tcpdump(options.interface)
+    for side, path in options.errors:
+        if options.side not in (side, "both"):
+            raise CaptureError(f"--errors {side}:{path}: the {side} is not recorded")
+        if not path or "\0" in path:
+            raise CaptureError(f"--errors {path!r} names no file")
+
+
+def _is_address(name: str) -> bool:
+    return facts.parse_addresses(name) == [name]

@@ -1,0 +1,119 @@
+"""``netlens doctor``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections import Counter
+
+import click
+
+from netlens.capture.doctor import Row, examine, look_at
+from netlens.text import printable
+
+#: Where no API is named: those of the provider whose refusals netlens was made for.
+USUAL = ("z.ai", "bigmodel", "zhipu")
+
+
+def usual_apis() -> tuple[str, ...]:
+    """The provider's API names, without the domains they are under (a domain's web site is another machine)."""
+    from netlens.analysis.target import KNOWN_APIS
+
+    names = [name for name in KNOWN_APIS if any(part in name for part in USUAL)]
+    return tuple(name for name in names if not any(other.endswith("." + name) for other in names))
+
+
+@click.command(
+    "doctor",
+    epilog="""\b
+    Examples:
+      netlens doctor
+      netlens doctor --vm tart:cal-dev
+      netlens doctor --vm admin@192.168.64.2 --api api.z.ai --format json
+
+    Exit status: 0 nothing is missing (there may be warnings), 1 something is, 2 wrong usage.
+    """,
+)
+@click.option(
+    "--vm",
+    metavar="USER@HOST|tart:NAME|ALIAS",
+    help="Look at the VM as well, by ssh (without a password). Without it: at this machine only.",
+)
+@click.option(
+    "--api",
+    "apis",
+    multiple=True,
+    metavar="NAME|IP",
+    help="The server in question; may be repeated. The usual ones of z.ai and bigmodel.cn if not given.",
+)
+@click.option("-w", "--directory", metavar="DIR", default=".", show_default=True, help="Where recordings are to go.")
+@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True, help="How to print the checks.")
+def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) -> None:
+    """What is missing for a recording that answers the question, and the command that mends it.
+
+    Looks at tcpdump and the right to use it, interfaces, buffers, disk, clocks, routes, proxies, sshuttle with its redirect rules and excludes, and
+    what the API's names resolve to, here and (with --vm) on the VM. Changes nothing, and contacts nobody but the VM and the system's resolver.
+    """
+    with look_at(vm, apis or usual_apis(), bool(apis), directory) as scene:
+        rows = examine(scene, progress=_progress)
+    _progress("")
+    heads = {"here": f"this machine ({scene.here.system})", "vm": f"the VM {scene.target}"}
+    if form == "json":
+        json.dump([dataclasses.asdict(row) for row in rows], sys.stdout, indent=2, ensure_ascii=False)
+        sys.stdout.write("\n")
+    else:
+        _print(rows, heads)
+    if any(row.status == "missing" for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+def _print(rows: list[Row], heads: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = {"ok": "green", "warning": "yellow", "missing": "bold red", "does not apply": "dim"}
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    for where in dict.fromkeys(row.where for row in rows):
+        of_machine = [row for row in rows if row.where == where]
+        if all(row.status == "does not apply" for row in of_machine):
+            continue  # no VM was named: nothing to read there
+        table = Table(
+            box=None, padding=(0, 2, 0, 0), title=printable(heads[where]), title_justify="left", title_style="bold", show_header=False
+        )
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for row in _folded(of_machine):
+            dim = "dim" if row.status == "does not apply" else ""
+            table.add_row(Text(row.status, styles[row.status]), Text(row.title, dim), Text(printable(row.text), dim))
+        console.print(table)
+        console.print()
+    mends = [row for row in rows if row.mend and row.status in ("warning", "missing")]
+    if mends:
+        console.print(Text("What mends it", "bold"))
+        # whole lines, however long: they are to be copied
+        for row in mends:
+            on = "on the VM, " if row.where == "vm" and row.id != "ssh" else ""
+            console.print(Text(f"  # {on}{row.title}", styles[row.status]), soft_wrap=True)
+            console.print(Text(f"  {printable(row.mend)}"), soft_wrap=True)
+        console.print()
+    counts = [(status, sum(row.status == status for row in rows)) for status in ("missing", "warning")]
+    said = ", ".join(f"{count} {status}{'s' if status == 'warning' and count > 1 else ''}" for status, count in counts if count)
+    console.print(Text(said or "nothing is missing"))
+
+
+def _folded(rows: list[Row]) -> list[Row]:
+    """Many checks that do not apply for one reason (a VM that does not answer) as one row."""
+    reasons = Counter(row.text for row in rows if row.status == "does not apply")
+    most = {text: count for text, count in reasons.items() if count > 3}
+    kept = [row for row in rows if row.status != "does not apply" or row.text not in most]
+    return kept + [Row("", f"{count} more checks", "", "does not apply", text) for text, count in most.items()]
+
+
+def _progress(title: str) -> None:
+    """What is looked at now, on a terminal only: a name without an answer, or a VM far away, takes seconds."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{'looking at: ' if title else ''}{title}\x1b[K")
+        sys.stderr.flush()

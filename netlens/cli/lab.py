@@ -1,0 +1,85 @@
+"""``netlens lab``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group(
+    "lab",
+    epilog="""\b
+    Examples:
+      netlens lab list
+      sudo netlens lab run same-nat-ip-sshuttle -o recording --seconds 20
+      netlens lab check recording
+    """,
+)
+def command() -> None:
+    """The laboratory: rebuilds VM, host and provider in network namespaces of this machine and records both sides.
+
+    Every cause can be seen there, with a real sshd, a real sshuttle and a provider that writes down what it did."""
+
+
+@command.command("list", epilog="\b\nExample:\n  netlens lab list")
+def list_() -> None:
+    """The scenarios: what is rebuilt, and what is true of it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from netlens.lab import scenario
+
+    table = Table("scenario", "what is rebuilt", "true causes", "refused", box=None, header_style="bold", pad_edge=False)
+    for each in map(scenario.load, scenario.names()):
+        table.add_row(each.name, each.title, ", ".join(each.expect.causes) or "-", each.expect.rejections)
+    Console().print(table)
+
+
+@command.command(epilog="\b\nExample:\n  sudo netlens lab run same-nat-ip-sshuttle -o recording --seconds 20 --seed 2")
+@click.argument("scenario")
+@click.option("-o", "--output", "output", type=click.Path(path_type=Path), help="Folder of the recording. [default: captures/SCENARIO]")
+@click.option("--seconds", type=click.FloatRange(min=1), help="How long the programs work. [default: the scenario's]")
+@click.option("--seed", type=int, help="Of everything that is drawn by chance. [default: the scenario's]")
+@click.option(
+    "--sshuttle", type=click.Path(exists=True, dir_okay=False), help="The sshuttle to use, 1.3 or later. [default: the installed one]"
+)
+def run(scenario: str, output: Path | None, seconds: float | None, seed: int | None, sshuttle: str | None) -> None:
+    """Run a scenario and leave a recording of both sides, with the provider's own log beside it.
+
+    Needs root on Linux. Removes its namespaces and processes whatever way it ends."""
+    from netlens.lab import run as lab_run
+    from netlens.lab.scenario import load
+
+    folder = output or Path("captures") / scenario
+    options = lab_run.Options(seconds, seed, sshuttle)
+    lab_run.run(load(scenario), folder, options, lambda text: click.echo(text, err=True))
+    click.echo(str(folder))
+
+
+@command.command(epilog="\b\nExample:\n  netlens lab check captures/*")
+@click.argument("recordings", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def check(recordings: tuple[Path, ...], form: str) -> None:
+    """Hold what netlens reads in lab recordings against what the provider and the programs wrote down.
+
+    Without an argument: every lab recording under captures/. Exit status 1 if anything disagrees."""
+    from netlens.lab import check as lab_check
+
+    reports = [lab_check.check(each) for each in recordings or lab_check.bundled(Path("captures"))]
+    click.echo(lab_check.as_json(reports) if form == "json" else lab_check.as_text(reports))
+    if any(report.problems for report in reports):
+        raise click.exceptions.Exit(1)
+
+
+@command.command(epilog="\b\nExample:\n  sudo netlens lab clean")
+def clean() -> None:
+    """Remove what runs that were killed together with their janitor have left behind."""
+    from netlens.lab import topology
+
+    topology.need(["ip"])
+    for name in (names := topology.stale()):
+        topology.remove(name)
+        click.echo(f"removed {name}", err=True)
+    if not names:
+        click.echo("nothing to remove", err=True)

@@ -1,0 +1,155 @@
+"""Error logs reduced to times and codes: nothing a program or a person wrote is copied.
+
+The lines are made after the two formats that opencode is documented to write and published logs show; keys and prompts in them are invented.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlens.capture import errorlog
+from netlens.capture.errorlog import reduce_line
+from netlens.capture.processes import LineProcess
+
+SECRET = "sk-live-0123456789abcdef please summarise my diary"
+
+
+@pytest.mark.parametrize(
+    ("line", "kept", "rejection"),
+    [
+        (
+            (
+                'ERROR 2026-01-25T16:33:41 +58ms service=llm providerID=zai modelID=glm-4.7 error={"error":{"statusCode":429,"responseBody":'
+                '"{\\"error\\":{\\"code\\":\\"1302\\",\\"message\\":\\"High concurrency usage of this API, please reduce concurrency\\"}}"}} '
+                f"stream error {SECRET}"
+            ),
+            'ERROR 2026-01-25T16:33:41 +58ms service=llm code=1302 status=429 "High concurrency" "stream error"',
+            True,
+        ),
+        (f"INFO  2026-01-25T16:33:41 +3ms service=session prompt={SECRET} 1302 429", "INFO  2026-01-25T16:33:41 +3ms", False),
+        ("ERROR 2026-01-25T16:33:41 +429ms service=llm error=AbortError", "ERROR 2026-01-25T16:33:41 +429ms service=llm AbortError", False),
+        (
+            f'timestamp=2026-06-20T16:38:30.455Z level=ERROR run={SECRET} message="stream error" error.error="AI_APICallError: 您当前使用该API的并发数过高"',
+            'timestamp=2026-06-20T16:38:30.455Z level=ERROR 并发数过高 AI_APICallError "stream error"',
+            True,
+        ),
+        (f"timestamp=2026-06-20T16:38:30.455Z level=INFO message={SECRET} 429", None, False),
+        ("2026-06-20T16:38:30+02:00 HTTP 429", "2026-06-20T16:38:30+02:00 status=429", True),
+        ("[2026-06-20 16:38:30,455] high concurrency usage", '2026-06-20 16:38:30,455 "High concurrency"', True),
+        (f"1782059910.455 error 1302 {SECRET}", "1782059910.455 code=1302", True),
+        (f"1782059910455 request failed: {SECRET}", "1782059910455 error", False),
+        (f"2026-06-20T16:38:30Z sent {SECRET}", None, False),
+        (f"a line without a time says 429 {SECRET}", None, False),
+        ("2026-06-20T16:38:30Z port 14290 id 1302x v4.29 -429", None, False),
+        ("", None, False),
+    ],
+)
+def test_lines(line: str, kept: str | None, rejection: bool) -> None:
+    found = reduce_line(line)
+    assert (found.text if found else None) == kept
+    assert (found.rejection if found else False) == rejection
+
+
+_WORD = "|".join(re.escape(text) for _, text in errorlog.WORDS)
+_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?|1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?"
+_ALLOWED = re.compile(
+    rf"(?:(?:(?:DEBUG|INFO|WARN|ERROR) *)?(?:timestamp=)?(?:{_TIME})(?: \+\d+ms)?(?: service=[a-z][a-z0-9._-]{{0,31}})?"
+    rf"(?: level=(?:ERROR|WARN|WARNING|FATAL))?)(?: error)?(?: (?:{_WORD}))*"
+)
+_HEADS = st.sampled_from(
+    [
+        "",
+        "ERROR 2026-01-25T16:33:41 +58ms ",
+        "INFO  2026-01-25T16:33:41 +5ms ",
+        "timestamp=2026-06-20T16:38:30.455Z level=ERROR ",
+        "1782059910 ",
+    ]
+)
+_TAILS = st.lists(
+    st.sampled_from(["1302", "429", "error", "service=llm", "High concurrency", "并发数过高", SECRET, "level=ERROR"]) | st.text()
+)
+
+
+@given(_HEADS, _TAILS, st.sampled_from([" ", ""]))
+def test_nothing_else_is_ever_copied(head: str, tail: list[str], between: str) -> None:
+    found = reduce_line(head + between.join(tail))
+    assert found is None or _ALLOWED.fullmatch(found.text), found
+
+
+def test_the_reduced_line_is_read_as_what_it_was() -> None:
+    """Reducing what is reduced changes nothing, so that the copy can stand in for the log."""
+    for line in (
+        "ERROR 2026-01-25T16:33:41 +58ms service=llm error=1302",
+        "INFO  2026-01-25T16:33:41 +3ms x",
+        "timestamp=2026-06-20T16:38:30.455Z level=ERROR 1302",
+        "2026-06-20T16:38:30Z 429",
+    ):
+        once = reduce_line(line)
+        assert once is not None
+        twice = reduce_line(once.text.replace("code=", "code: ").replace("status=", "status: "))
+        assert twice == once
+
+
+class Followed:
+    """Lines of a follower, awaited."""
+
+    def __init__(self, path: Path):
+        self.lines: list[str] = []
+        self.changed = threading.Condition()
+        self.process = LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", str(path)], self.take)
+
+    def take(self, line: str) -> None:
+        with self.changed:
+            self.lines.append(line)
+            self.changed.notify_all()
+
+    def until(self, line: str, write: Path) -> None:
+        """Append ``line`` to ``write`` until it is seen: when a follower has begun cannot be known from outside."""
+        deadline = time.monotonic() + 20
+        with self.changed:
+            while line not in self.lines and time.monotonic() < deadline:
+                with write.open("a") as file:
+                    file.write(line + "\n")
+                self.changed.wait(0.2)
+            assert line in self.lines
+
+
+def test_a_file_is_followed_from_now_on(tmp_path: Path) -> None:
+    log = tmp_path / "a b; $(id).log"
+    log.write_text("old\n")
+    followed = Followed(log)
+    try:
+        followed.until("new", log)
+    finally:
+        followed.process.stop()
+    assert "old" not in followed.lines
+
+
+def test_a_file_that_does_not_exist_yet(tmp_path: Path) -> None:
+    followed = Followed(tmp_path / "later.log")
+    try:
+        followed.until("first", tmp_path / "later.log")
+    finally:
+        followed.process.stop()
+
+
+def test_the_newest_log_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "1.log").write_text("old\n")
+    followed = Followed(tmp_path)
+    try:
+        followed.until("to the first", tmp_path / "1.log")
+        (tmp_path / "2.txt").write_text("no log\n")
+        followed.until("to the second", tmp_path / "2.log")
+    finally:
+        followed.process.stop()
+    assert not {"old", "no log"} & set(followed.lines)
+    left = subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in left

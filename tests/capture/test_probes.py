@@ -1,0 +1,652 @@
+"""Parsers of what system programs print.
+
+Provenance of the samples. *Recorded*: printed by the real program on Debian 13 in network namespaces with a real sshd and sshuttle 1.3.2 and
+2.0.0 (their nft, nat and tproxy rules are alike): ss (iproute2 6.15), lsof 4.99, nft 1.1.3, iptables-save 1.8.11, ip, netstat, ps, chronyc,
+getent. *Documented*: written after the named description, because the program runs on macOS only or the state is hard to bring about; said at
+each sample.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlens.capture import probes
+from netlens.capture.probes import Interface, Redirect, Route, Socket
+
+# --- sockets: recorded --------------------------------------------------------------------------------------------------------------------
+
+SS = """\
+Netid State      Recv-Q Send-Q Local Address:Port  Peer Address:Port Process
+udp   UNCONN     0      0          127.0.0.1:12299      0.0.0.0:*     users:(("sshuttle",pid=20892,fd=9))
+tcp   LISTEN     0      10         127.0.0.1:12300      0.0.0.0:*     users:(("sshuttle",pid=20892,fd=7))
+tcp   TIME-WAIT  0      0       192.168.64.2:43710  203.0.113.7:443
+tcp   ESTAB      0      0       192.168.64.2:43728  203.0.113.7:443   users:(("python3",pid=21108,fd=3))
+tcp   ESTAB      0      0          127.0.0.1:12300 192.168.64.2:43728 users:(("sshuttle",pid=20892,fd=11))
+tcp   LISTEN     0      128             [::]:22            [::]:*     users:(("sshd",pid=20558,fd=7))
+tcp   FIN-WAIT-2 0      0       [fd00:64::2]:38258 [fd00:64::1]:443
+"""
+
+SOCKETS = [
+    Socket("127.0.0.1", 12299, None, None, "UNCONNECTED", "sshuttle", 20892, "udp"),
+    Socket("127.0.0.1", 12300, None, None, "LISTEN", "sshuttle", 20892),
+    Socket("192.168.64.2", 43710, "203.0.113.7", 443, "TIME_WAIT", None, None),
+    Socket("192.168.64.2", 43728, "203.0.113.7", 443, "ESTABLISHED", "python3", 21108),
+    Socket("127.0.0.1", 12300, "192.168.64.2", 43728, "ESTABLISHED", "sshuttle", 20892),
+    Socket("::", 22, None, None, "LISTEN", "sshd", 20558),
+    Socket("fd00:64::2", 38258, "fd00:64::1", 443, "FIN_WAIT_2", None, None),
+]
+
+
+def test_ss() -> None:
+    assert probes.parse_ss(SS) == SOCKETS
+
+
+def test_ss_without_heading_and_columns() -> None:
+    no_heading = "\n".join(SS.splitlines()[1:])
+    assert probes.parse_ss(no_heading) == SOCKETS
+    tcp_only = "\n".join(line[6:] for line in no_heading.splitlines() if line.startswith("tcp"))  # ss -Htanp
+    assert probes.parse_ss(tcp_only) == SOCKETS[1:]
+    # ss -Htnp state established (ss(8)): the column of the state is left out too
+    assert probes.parse_ss('0 0 192.168.64.2:43728 203.0.113.7:443 users:(("python3",pid=21108,fd=3))') == SOCKETS[3:4]
+
+
+@pytest.mark.parametrize(
+    ("line", "local_ip", "remote_ip", "process"),
+    [
+        ("tcp ESTAB 0 0 [::ffff:192.0.2.1]:50000 [::ffff:192.0.2.2]:443", "192.0.2.1", "192.0.2.2", None),  # IPv4 in an IPv6 socket
+        ("udp UNCONN 0 0 127.0.0.53%lo:53 0.0.0.0:*", "127.0.0.53", None, None),
+        ("tcp LISTEN 0 128 *:22 *:*", "*", None, None),
+        ('tcp ESTAB 0 0 [fe80::1%eth0]:1 [fe80::2%eth0]:2 users:(("a b",pid=7,fd=1),("c",pid=8,fd=1))', "fe80::1", "fe80::2", "a b"),
+        ('tcp ESTAB 0 0 192.0.2.1:1 192.0.2.2:2 users:(("x",y",pid=7,fd=1))', "192.0.2.1", "192.0.2.2", 'x",y'),
+    ],
+)
+def test_ss_addresses_and_names(line: str, local_ip: str, remote_ip: str | None, process: str | None) -> None:
+    (socket,) = probes.parse_ss(line)
+    assert (socket.local_ip, socket.remote_ip, socket.process) == (local_ip, remote_ip, process)
+
+
+def test_ss_leaves_out_what_is_no_socket_of_the_internet() -> None:
+    assert probes.parse_ss("u_str ESTAB 0 0 * 1234 * 1235\nnl UNCONN 0 0 rtnl:ss/1 *\ntcp ESTAB x 0 a b\n") == []
+
+
+LSOF = """\
+COMMAND    PID USER FD   TYPE DEVICE SIZE/OFF NODE NAME
+sshd     20558 root  7u  IPv6  80906      0t0  TCP *:22 (LISTEN)
+sshuttle 20892 root  9u  IPv4  80347      0t0  UDP 127.0.0.1:12299
+sshuttle 20892 root 11u  IPv4  81497      0t0  TCP 127.0.0.1:12300->192.168.64.2:43728 (ESTABLISHED)
+python3  21108 root  5u  IPv6  81499      0t0  TCP [fd00:64::2]:38274->[fd00:64::1]:443 (ESTABLISHED)
+"""
+LSOF_FIELDS = """\
+p20558
+csshd
+f7
+PTCP
+n*:22
+TST=LISTEN
+TQR=0
+TQS=0
+p20892
+csshuttle
+f9
+PUDP
+n127.0.0.1:12299
+TQR=0
+TQS=0
+f11
+PTCP
+n127.0.0.1:12300->192.168.64.2:43728
+TST=ESTABLISHED
+TQR=0
+TQS=0
+p21108
+cpython3
+f5
+PTCP
+n[fd00:64::2]:38274->[fd00:64::1]:443
+TST=ESTABLISHED
+TQR=0
+TQS=0
+"""
+
+
+@pytest.mark.parametrize("text", [LSOF, LSOF_FIELDS, LSOF_FIELDS.replace("f11\n", "")], ids=["table", "fields", "fields without f"])
+def test_lsof(text: str) -> None:
+    assert probes.parse_lsof(text) == [
+        Socket("*", 22, None, None, "LISTEN", "sshd", 20558),
+        Socket("127.0.0.1", 12299, None, None, "UNCONNECTED", "sshuttle", 20892, "udp"),
+        Socket("127.0.0.1", 12300, "192.168.64.2", 43728, "ESTABLISHED", "sshuttle", 20892),
+        Socket("fd00:64::2", 38274, "fd00:64::1", 443, "ESTABLISHED", "python3", 21108),
+    ]
+
+
+def test_lsof_of_macos() -> None:
+    r"""Documented: lsof(8) of macOS, where a blank of a command's name is ``\x20``, DEVICE is a hash, and states are BSD's."""
+    text = (
+        "COMMAND     PID   USER   FD   TYPE             DEVICE SIZE/OFF NODE NAME\n"
+        r"Google\x20C 641 dev 24u IPv4 0x7a6c1f6d0c1b2f0f 0t0 TCP 192.168.101.89:52110->203.0.113.7:443 (FIN_WAIT_2)" + "\n"
+        "rapportd 512 dev 8u IPv4 0x7a6c1f6d0c1b2f10 0t0 UDP *:*\n"
+    )
+    assert probes.parse_lsof(text) == [Socket("192.168.101.89", 52110, "203.0.113.7", 443, "FIN_WAIT_2", "Google C", 641)]
+
+
+def test_tart_ip() -> None:
+    """Documented: cirruslabs/tart, ``tart ip``: the address and a line end, or an error on standard error and nothing here."""
+    assert probes.parse_tart_ip("192.168.64.7\n") == "192.168.64.7"
+    assert probes.parse_tart_ip("") is None
+    assert probes.parse_tart_ip("Error: no IP address found, is your VM running?\n") is None
+
+
+# --- redirects ----------------------------------------------------------------------------------------------------------------------------
+
+NFT = """\
+table inet sshuttle-ipv6-12300 {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		jump sshuttle-ipv6-12300
+	}
+
+	chain sshuttle-ipv6-12300 {
+		meta nfproto != ipv6 return
+		fib daddr type local return
+		meta l4proto tcp ip6 daddr ::1 return
+	}
+}
+table inet sshuttle-ipv4-12300 {
+	chain output {
+		type nat hook output priority dstnat; policy accept;
+		jump sshuttle-ipv4-12300
+	}
+
+	chain sshuttle-ipv4-12300 {
+		meta nfproto != ipv4 return
+		ip daddr 192.168.64.1 udp dport 53 redirect to :12299
+		fib daddr type local return
+		tcp dport 443 ip daddr 203.0.113.9 return
+		tcp dport 8000-8080 ip daddr 203.0.113.10 return
+		meta l4proto tcp ip daddr 192.168.64.1 return
+		meta l4proto tcp ip daddr 127.0.0.1 return
+		meta l4proto tcp ip daddr 192.168.64.0/24 return
+		meta l4proto tcp ip daddr 0.0.0.0/0 redirect to :12300
+	}
+}
+"""
+# what sshuttle's method nat looks like to nft
+NFT_OF_IPTABLES = """\
+# Warning: table ip nat is managed by iptables-nft, do not touch!
+table ip nat {
+	chain sshuttle-12300 {
+		ip daddr 192.168.64.1 udp dport 53 counter packets 0 bytes 0 redirect to :12299
+		ip daddr 203.0.113.9 tcp dport 443 counter packets 0 bytes 0 return
+		ip daddr 203.0.113.10 tcp dport 8000-8080 counter packets 0 bytes 0 return
+		ip daddr 192.168.64.1 ip protocol tcp counter packets 1 bytes 136 return
+		ip daddr 127.0.0.1 ip protocol tcp counter packets 0 bytes 0 return
+		ip daddr 192.168.64.0/24 ip protocol tcp counter packets 0 bytes 0 return
+		ip protocol tcp counter packets 2 bytes 120 redirect to :12300
+		fib daddr type local counter packets 0 bytes 0 return
+	}
+}
+"""
+IPTABLES = """\
+# Generated by iptables-save v1.8.11 (nf_tables) on Wed Nov 25 01:22:54 2026
+*nat
+:PREROUTING ACCEPT [0:0]
+:sshuttle-12300 - [0:0]
+-A PREROUTING -j sshuttle-12300
+-A OUTPUT -j sshuttle-12300
+-A sshuttle-12300 -d 192.168.64.1/32 -p udp -m udp --dport 53 -j REDIRECT --to-ports 12299
+-A sshuttle-12300 -d 203.0.113.9/32 -p tcp -m tcp --dport 443 -j RETURN
+-A sshuttle-12300 -d 203.0.113.10/32 -p tcp -m tcp --dport 8000:8080 -j RETURN
+-A sshuttle-12300 -d 192.168.64.1/32 -p tcp -j RETURN
+-A sshuttle-12300 -d 127.0.0.1/32 -p tcp -j RETURN
+-A sshuttle-12300 -d 192.168.64.0/24 -p tcp -j RETURN
+-A sshuttle-12300 -p tcp -j REDIRECT --to-ports 12300
+-A sshuttle-12300 -m addrtype --dst-type LOCAL -j RETURN
+COMMIT
+# Completed on Wed Nov 25 01:22:54 2026
+"""
+TPROXY = """\
+# Generated by iptables-save v1.8.11 (nf_tables) on Wed Nov 25 01:22:49 2026
+*mangle
+:sshuttle-t-12300 - [0:0]
+-A PREROUTING -j sshuttle-t-12300
+-A sshuttle-t-12300 -d 192.168.64.1/32 -p udp -m udp --dport 53 -j TPROXY --on-port 12299 --on-ip 0.0.0.0 --tproxy-mark 0x1/0xffffffff
+-A sshuttle-t-12300 -m addrtype --dst-type LOCAL -j RETURN
+-A sshuttle-t-12300 -p tcp -m socket -m tcp -j sshuttle-d-12300
+-A sshuttle-t-12300 -d 203.0.113.9/32 -p tcp -m tcp --dport 443 -j RETURN
+-A sshuttle-t-12300 -d 203.0.113.10/32 -p tcp -m tcp --dport 8000:8080 -j RETURN
+-A sshuttle-t-12300 -d 192.168.64.0/24 -p tcp -m tcp -j RETURN
+-A sshuttle-t-12300 -p tcp -m tcp -j TPROXY --on-port 12300 --on-ip 0.0.0.0 --tproxy-mark 0x1/0xffffffff
+COMMIT
+"""
+# Documented: the rules sshuttle hands to pfctl (methods/pf.py), in the form pfctl prints them in (pf.conf(5), macOS): an address of all
+# zeros is "any", "keep state" brings "flags S/SA".
+PF_RDR = """\
+rdr pass on lo0 inet proto tcp from ! 127.0.0.1 to any -> 127.0.0.1 port 12300
+rdr pass on lo0 inet proto udp from any to <dns_servers> port = 53 -> 127.0.0.1 port 12299
+"""
+PF_FILTER = """\
+pass out route-to lo0 inet proto tcp from any to any flags S/SA keep state
+pass out inet proto tcp from any to 192.168.64.0/24 flags S/SA keep state
+pass out inet proto tcp from any to 203.0.113.10 port 8000:8080 flags S/SA keep state
+pass out inet proto tcp from any to 203.0.113.9 port = https flags S/SA keep state
+pass out route-to lo0 inet proto udp from any to <dns_servers> port = domain keep state
+"""
+
+
+def test_redirects_of_nft() -> None:
+    table = "inet sshuttle-ipv4-12300"
+    assert probes.parse_nft_redirects(NFT) == [
+        Redirect("udp", "192.168.64.1/32", 12299, table),
+        Redirect("tcp", "0.0.0.0/0", 12300, table),
+    ]
+    table = "ip nat sshuttle-12300"
+    assert probes.parse_nft_redirects(NFT_OF_IPTABLES) == [
+        Redirect("udp", "192.168.64.1/32", 12299, table),
+        Redirect("tcp", "any", 12300, table),
+    ]
+
+
+def test_redirects_of_iptables() -> None:
+    table = "nat sshuttle-12300"
+    assert probes.parse_iptables_redirects(IPTABLES) == [
+        Redirect("udp", "192.168.64.1/32", 12299, table),
+        Redirect("tcp", "any", 12300, table),
+    ]
+    table = "mangle sshuttle-t-12300"
+    assert probes.parse_iptables_redirects(TPROXY) == [
+        Redirect("udp", "192.168.64.1/32", 12299, table),
+        Redirect("tcp", "any", 12300, table),
+    ]
+
+
+def test_redirects_of_pf() -> None:
+    assert [(r.protocol, r.to_port, r.table) for r in probes.parse_pf_redirects(PF_RDR, "sshuttle-12300")] == [
+        ("tcp", 12300, "sshuttle-12300 rdr"),
+        ("udp", 12299, "sshuttle-12300 rdr"),
+    ]
+
+
+RULES = {
+    "nft": probes.parse_nft_rules(NFT),
+    "nft of iptables": probes.parse_nft_rules(NFT_OF_IPTABLES),
+    "iptables": probes.parse_iptables_rules(IPTABLES),
+    "tproxy": probes.parse_iptables_rules(TPROXY),
+    "pf": probes.parse_pf_rules(PF_FILTER, "sshuttle-12300"),
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+@pytest.mark.parametrize(
+    ("ip", "port", "tunnelled"),
+    [
+        ("203.0.113.7", 443, True),
+        ("203.0.113.9", 443, False),  # -x 203.0.113.9:443
+        ("203.0.113.9", 80, True),
+        ("203.0.113.10", 8080, False),  # -x 203.0.113.10:8000-8080
+        ("203.0.113.10", 8081, True),
+        ("192.168.64.77", 22, False),
+        ("2001:db8::1", 443, False),
+    ],
+)
+def test_whether_a_connection_is_redirected(kind: str, ip: str, port: int, tunnelled: bool) -> None:
+    assert (probes.redirected(RULES[kind], ip, port) is not None) is tunnelled
+
+
+def test_quick_rules_of_pf_make_excludes_dead() -> None:
+    """Documented: as above with the ``quick`` that sshuttle 2.0.0 adds; the first rule that matches then decides."""
+    quick = probes.parse_pf_rules(PF_FILTER.replace("pass out", "pass out quick"), "sshuttle-12300")
+    assert probes.redirected(quick, "203.0.113.9", 443) is not None
+
+
+def test_rules_for_some_are_not_rules_for_all() -> None:
+    """Documented: nft(8), iptables-extensions(8): owner, mark and interface conditions; sets; a dnat to another machine."""
+    nft = """\
+table ip t {
+	chain c {
+		meta skuid 1000 tcp dport 443 redirect to :8080
+		ip daddr != 192.0.2.1 tcp dport 443 redirect to :8081
+		tcp dport { 80, 8080 } ip daddr { 192.0.2.0/24, 198.51.100.7 } redirect to :8082
+		tcp dport 25 dnat to 198.51.100.1:25
+		tcp dport 26 dnat to 127.0.0.1:2626
+		tcp dport 27 comment "redirect to :1"
+	}
+}
+"""
+    rules = probes.parse_nft_rules(nft)
+    assert [(rule.to_port, bool(rule.conditions)) for rule in rules] == [(8080, True), (8081, True), (8082, False), (2626, False)]
+    assert probes.redirected(rules, "192.0.2.9", 443) is None
+    assert probes.redirected(rules, "192.0.2.9", 8080) is rules[2]
+    assert probes.redirected(rules, "198.51.100.8", 80) is None
+    owner = "*nat\n[7:420] -A OUTPUT -p tcp -m owner --uid-owner 1000 -m multiport --dports 80,443 -j REDIRECT --to-ports 8080\n"
+    (rule,) = probes.parse_iptables_rules(owner)
+    assert (rule.ports, rule.to_port, bool(rule.conditions)) == (((80, 80), (443, 443)), 8080, True)
+
+
+def test_anchors_of_pf() -> None:
+    """Documented: pfctl(8), ``-s Anchors -v``: one name a line, indented."""
+    assert probes.parse_pf_anchors("  com.apple\n  com.apple/250.ApplicationFirewall\n  sshuttle-12300\n") == [
+        "com.apple",
+        "com.apple/250.ApplicationFirewall",
+        "sshuttle-12300",
+    ]
+
+
+# --- sshuttle -----------------------------------------------------------------------------------------------------------------------------
+
+PS = """\
+20556 sshd: /usr/sbin/sshd -f /dev/null -h /etc/ssh/hk -p 22 [listener] 0 of 10-100 startups
+21526 /opt/tunnel/bin/python3 /opt/tunnel/bin/sshuttle --method nft --dns -e ssh -i /root/key -o UserKnownHostsFile=/root/kh -r root@192.168.64.1 \
+0.0.0.0/0 -x 192.168.64.1/32 -x 192.168.64.0/24 -x 203.0.113.9:443
+21530 /opt/tunnel/bin/python3 /opt/tunnel/bin/sshuttle --method nft --firewall
+21532 /usr/bin/ssh -i /root/key root@192.168.64.1 -- /bin/sh -c 'P=python3; exec "$P" -c '"'"'import sys'"'"
+21560 grep -E sshuttle --method nft -r root@192.168.64.1
+21561 vi sshuttle
+"""
+
+
+def test_sshuttle_processes() -> None:
+    (process,) = probes.parse_sshuttle_processes(PS)
+    assert process == probes.SshuttleProcess(
+        21526,
+        "nft",
+        (),
+        "root@192.168.64.1",
+        ("192.168.64.1/32", "192.168.64.0/24", "203.0.113.9:443"),
+        True,
+        ("0.0.0.0/0",),
+        program="/opt/tunnel/bin/sshuttle",
+        python="/opt/tunnel/bin/python3",
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "field", "value"),
+    [
+        (["sshuttle", "-r", "dev:hunter2@gate:2222", "0/0"], "remote", "dev@gate:2222"),
+        (["sshuttle", "-r", "hunter2 oops", "0/0"], "remote", None),
+        (["sshuttle", "-vvrgate", "--meth=nat", "0/0"], "remote", "gate"),
+        (["sshuttle", "-vvrgate", "--meth=nat", "0/0"], "method", "nat"),
+        (["python3.12", "-m", "sshuttle", "-l", "0.0.0.0:12345,[::]:12346", "-N"], "listen_ports", (12345, 12346)),
+        (
+            ["python3", "-X", "dev", "/usr/bin/sshuttle", "-xapi.z.ai:443", "--exclude=open.bigmodel.cn"],
+            "excludes",
+            ("api.z.ai:443", "open.bigmodel.cn"),
+        ),
+        (["sshuttle", "-X", "/etc/excludes", "0/0"], "excludes_elsewhere", True),
+        (["sshuttle", "@/etc/sshuttle.conf"], "excludes_elsewhere", True),
+        (["sshuttle", "-e", "sshpass -p hunter2 ssh", "-H", "0/0", "api.z.ai"], "subnets", ("0/0", "api.z.ai")),
+        (["sshuttle", "-H", "0/0"], "auto_hosts", True),
+    ],
+)
+def test_options_of_sshuttle(argv: list[str], field: str, value: object) -> None:
+    (process,) = probes.parse_sshuttle_processes("7 " + "\0".join(argv) + "\0")
+    assert getattr(process, field) == value
+    assert "hunter2" not in repr(process)
+
+
+def test_a_command_line_without_quotes_gives_no_secret_away() -> None:
+    line = "7 /usr/bin/python3 /usr/bin/sshuttle -e sshpass -p hunter2 ssh -x -i key hunter2 -r a:hunter2@192.0.2.1 0/0 --ssh-cmd=hunter2 hunter2"
+    (process,) = probes.parse_sshuttle_processes(line)
+    assert "hunter2" not in repr(process)
+    assert process.remote == "a@192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    "argv", [["python3", "-c", "sshuttle"], ["bash", "sshuttle"], ["sshuttle", "--version"], ["sshuttle", "--hostwatch"], [""]]
+)
+def test_what_is_no_tunnel(argv: list[str]) -> None:
+    assert probes.parse_sshuttle_processes("7 " + "\0".join(argv) + "\0") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "width", "ports"),
+    [
+        ("192.0.2.0/24", "192.0.2.0", 24, None),
+        ("api.z.ai:443", "api.z.ai", None, (443, 443)),
+        ("192.0.2.1:8000-8080", "192.0.2.1", None, (8000, 8080)),
+        ("[2001:db8::1/64]:443", "2001:db8::1", 64, (443, 443)),
+        ("2001:db8::/32", "2001:db8::", 32, None),
+    ],
+)
+def test_subnets(text: str, host: str, width: int | None, ports: tuple[int, int] | None) -> None:
+    subnet = probes.parse_subnet(text)
+    assert subnet is not None
+    assert (subnet.host, subnet.width, subnet.ports) == (host, width, ports)
+
+
+def test_what_a_subnet_covers() -> None:
+    subnet = probes.parse_subnet("192.0.2.0/24:443")
+    assert subnet is not None
+    assert subnet.covers("192.0.2.9", 443)
+    assert not subnet.covers("192.0.2.9", 80)
+    assert not subnet.covers("2001:db8::1", 443)
+    name = probes.parse_subnet("api.z.ai")
+    assert name is not None
+    assert name.is_name
+    assert not name.covers("192.0.2.9", 443)
+    assert probes.parse_subnet("192.0.2.0/33") is None
+    assert probes.parse_subnet("a b") is None
+
+
+def test_version_from_paths() -> None:
+    """Recorded for pip; documented for Homebrew and Debian: where their packages put the same folder."""
+    assert probes.parse_python_metadata("/opt/tunnel/lib/python3.11/site-packages/sshuttle-2.0.0.dist-info\n") == "2.0.0"
+    assert probes.parse_python_metadata("/usr/lib/python3/dist-packages/sshuttle-1.1.2-py3.11.egg-info\n") == "1.1.2"
+    assert probes.parse_python_metadata("") is None
+
+
+# --- name servers, routes, interfaces -------------------------------------------------------------------------------------------------------
+
+
+def test_resolv_conf() -> None:
+    text = "# made by hand\nnameserver 192.168.64.1\nnameserver fe80::1%eth0 ; note\nnameserver nonsense\nsearch lan example.net\noptions edns0\n"
+    assert probes.parse_resolv_conf(text) == probes.Resolver(("192.168.64.1", "fe80::1%eth0"), ("lan", "example.net"))
+
+
+def test_scutil_dns() -> None:
+    """Documented: the form ``scutil --dns`` prints on macOS 12 and later."""
+    text = """\
+DNS configuration
+
+resolver #1
+  search domain[0] : lan
+  nameserver[0] : 192.168.101.1
+  nameserver[1] : 2001:db8::53
+  if_index : 14 (en0)
+  flags    : Request A records
+  reach    : 0x00020002 (Reachable,Directly Reachable Address)
+
+resolver #2
+  domain   : local
+  options  : mdns
+  timeout  : 5
+
+resolver #3
+  domain   : corp.example
+  nameserver[0] : 10.0.0.53
+
+DNS configuration (for scoped queries)
+
+resolver #1
+  nameserver[0] : 192.168.101.9
+  if_index : 14 (en0)
+"""
+    assert probes.parse_scutil_dns(text) == probes.Resolver(("192.168.101.1", "2001:db8::53"), ("lan",))
+
+
+def test_routes_of_ip() -> None:
+    text = """\
+default via 192.168.64.1 dev ndv1
+192.168.64.0/24 dev ndv1 proto kernel scope link src 192.168.64.2
+unreachable 198.51.100.0/24 metric 1024
+fd00:64::/64 dev ndv1 proto kernel metric 256 pref medium
+default via inet6 fe80::1 dev wlan0
+"""
+    assert probes.parse_routes(text) == [
+        Route("default", "192.168.64.1", "ndv1"),
+        Route("192.168.64.0/24", None, "ndv1"),
+        Route("198.51.100.0/24", None, None),
+        Route("fd00:64::/64", None, "ndv1"),
+        Route("default", "fe80::1", "wlan0"),
+    ]
+
+
+def test_routes_of_netstat() -> None:
+    text = """\
+Kernel IP routing table
+Destination     Gateway         Genmask         Flags   MSS Window  irtt Iface
+0.0.0.0         192.168.64.1    0.0.0.0         UG        0 0          0 ndv1
+192.168.64.0    0.0.0.0         255.255.255.0   U         0 0          0 ndv1
+"""
+    assert probes.parse_routes(text) == [Route("default", "192.168.64.1", "ndv1"), Route("192.168.64.0/24", None, "ndv1")]
+
+
+def test_routes_of_netstat_on_macos() -> None:
+    """Documented: netstat(1) of macOS; networks are abbreviated, Expire may be empty, a neighbour's gateway is a link number."""
+    text = """\
+Routing tables
+
+Internet:
+Destination        Gateway            Flags               Netif Expire
+default            192.168.101.1      UGScg                 en0
+0/1                10.8.0.1           UGScg               utun4
+192.168.64         link#22            UC              bridge100      !
+
+Internet6:
+Destination                             Gateway                         Flags               Netif Expire
+default                                 fe80::1%en0                     UGcg                  en0
+"""
+    assert probes.parse_routes(text) == [
+        Route("default", "192.168.101.1", "en0"),
+        Route("0/1", "10.8.0.1", "utun4"),
+        Route("192.168.64", None, "bridge100"),
+        Route("default", "fe80::1%en0", "en0"),
+    ]
+
+
+def test_interfaces() -> None:
+    text = """\
+lo               UNKNOWN        127.0.0.1/8 ::1/128
+ndv1@if8         UP             192.168.64.2/24 fd00:64::2/64 fe80::2008:16ff:fe89:2465/64
+eth9             DOWN
+"""
+    assert probes.parse_ip_addresses(text) == [
+        Interface("lo", ("127.0.0.1", "::1"), True),
+        Interface("ndv1", ("192.168.64.2", "fd00:64::2", "fe80::2008:16ff:fe89:2465"), True),
+        Interface("eth9", (), False),
+    ]
+
+
+def test_interfaces_of_macos() -> None:
+    """Documented: ifconfig(8) of macOS."""
+    text = """\
+lo0: flags=8049<UP,LOOPBACK,RUNNING,MULTICAST> mtu 16384
+	options=1203<RXCSUM,TXCSUM,TXSTATUS,SW_TIMESTAMP>
+	inet 127.0.0.1 netmask 0xff000000
+	inet6 fe80::1%lo0 prefixlen 64 scopeid 0x1
+bridge100: flags=8a63<UP,BROADCAST,SMART,RUNNING,ALLMULTI,SIMPLEX,MULTICAST> mtu 1500
+	inet 192.168.64.1 netmask 0xffffff00 broadcast 192.168.64.255
+en5: flags=8822<BROADCAST,SMART,SIMPLEX,MULTICAST> mtu 1500
+"""
+    assert probes.parse_ifconfig(text) == [
+        Interface("lo0", ("127.0.0.1", "fe80::1"), True),
+        Interface("bridge100", ("192.168.64.1",), True),
+        Interface("en5", (), False),
+    ]
+
+
+def test_names() -> None:
+    recorded = "203.0.113.7     STREAM api.z.ai\n203.0.113.7     DGRAM\n203.0.113.7     RAW\n2001:db8::7     STREAM\n"
+    assert probes.parse_getent(recorded) == ("203.0.113.7", "2001:db8::7")
+    # documented: dscacheutil(1) of macOS
+    assert probes.parse_dscacheutil("name: api.z.ai\nipv6_address: 2001:db8::7\n\nname: api.z.ai\nip_address: 203.0.113.7\n") == (
+        "2001:db8::7",
+        "203.0.113.7",
+    )
+
+
+def test_marks_with_a_table_of_their_own() -> None:
+    assert probes.parse_fwmark_rules("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n") == []
+    # documented: ip-rule(8), and sshuttle's manual on tproxy
+    assert probes.parse_fwmark_rules("32765:\tfrom all fwmark 0x1 lookup 100\n") == [1]
+    assert probes.parse_fwmark_rules("32765:\tfrom all fwmark 0x1/0x1 lookup tunnel\n") == [1]
+
+
+# --- clocks -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_chronyc() -> None:
+    """Recorded, with figures of chronyc(1)'s example in place of the zeros of a clock without a source."""
+    text = """\
+Reference ID    : CB00710F (foo.example.net)
+Stratum         : 3
+Ref time (UTC)  : Fri Jan 27 09:49:17 2017
+System time     : 0.000006523 seconds slow of NTP time
+Root delay      : 0.009446981 seconds
+Root dispersion : 0.000485731 seconds
+Leap status     : Normal
+"""
+    state = probes.parse_chronyc(text)
+    assert state is not None
+    assert (state.synchronised, state.offset_s) == (True, -0.000006523)
+    assert state.bound_s == pytest.approx(0.009446981 / 2 + 0.000485731)
+    lost = probes.parse_chronyc(text.replace("Normal", "Not synchronised"))
+    assert lost is not None
+    assert (lost.synchronised, lost.offset_s) == (False, None)
+    assert probes.parse_chronyc("506 Cannot talk to daemon\n") is None
+
+
+def test_other_clocks() -> None:
+    """Documented: timedatectl(1), sntp(8) and systemsetup(8) of macOS."""
+    state = probes.parse_timedatectl("Timezone=UTC\nLocalRTC=no\nCanNTP=yes\nNTP=yes\nNTPSynchronized=yes\nTimeUSec=Wed 2026-11-25\n")
+    assert state == probes.ClockState("systemd-timesyncd", True)
+    state = probes.parse_timedatectl("               Local time: Wed\nSystem clock synchronized: no\n              NTP service: inactive\n")
+    assert state == probes.ClockState("timedatectl", False)
+    assert probes.parse_timedatectl("System has not been booted with systemd as init system (PID 1). Can't operate.\n") is None
+    assert probes.parse_sntp("+0.010475 +/- 0.027651 time.example 192.0.2.25\n") == probes.ClockState("sntp", None, -0.010475, 0.027651)
+    assert probes.parse_systemsetup("Network Time: On\n") == probes.ClockState("timed", True)
+    assert probes.parse_systemsetup("You need administrator access to run this tool... exiting!\n") is None
+
+
+# --- any text -----------------------------------------------------------------------------------------------------------------------------
+
+PARSERS = [getattr(probes, name) for name in dir(probes) if name.startswith("parse_")]
+WORDS = sorted({word for text in (SS, LSOF, LSOF_FIELDS, NFT, IPTABLES, TPROXY, PF_RDR, PF_FILTER, PS) for word in text.split()})
+
+
+@pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__name__)
+@given(text=st.text() | st.lists(st.sampled_from([*WORDS, "\n", "\n", "{", "}"]), max_size=40).map(" ".join))
+def test_no_text_is_refused(parse: object, text: str) -> None:
+    assert callable(parse)
+    parse(text)
+
+
+@given(ip=st.ip_addresses(), port=st.integers(0, 65535), words=st.lists(st.sampled_from([*WORDS, "\n"]), max_size=60).map(" ".join))
+def test_any_rules_answer(ip: ipaddress.IPv4Address, port: int, words: str) -> None:
+    for parse in (probes.parse_nft_rules, probes.parse_iptables_rules, probes.parse_pf_rules):
+        probes.redirected(parse(words), str(ip), port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'tcp ESTAB 0 0 192.0.2.1:1 192.0.2.2:2 users:(("x",pid=' + "9" * 5000,
+        "tcp ESTAB 0 0 192.0.2.1:² 192.0.2.2:2",
+        "x ² u 1u IPv4 1 0t0 TCP 127.0.0.1:1 (LISTEN)",
+        "from all fwmark 007 lookup 1",
+        "System time : 1.2.3 seconds fast of NTP time\nRoot delay : . seconds",
+        "²² sshuttle -l ²",
+        "9" * 5000 + " sshuttle -x 1.2.3.4:" + "9" * 5000 + " -l " + "9" * 5000,
+        "table ip t {\nchain c {\ntcp dport " + "9" * 5000 + " redirect to :" + "9" * 5000,
+        "-A X -p tcp --dport ² -j REDIRECT --to-ports " + "9" * 5000,
+        "-A X -m comment --comment 'open",
+        "rdr on lo0 to any port = -> 127.0.0.1 port " + "9" * 5000,
+    ],
+)
+def test_numbers_that_are_none(text: str) -> None:
+    for parse in PARSERS:
+        parse(text)

@@ -1,0 +1,120 @@
+"""A VM behind ssh: a real sshd in a network namespace, and a stand-in for tart (which exists on macOS only)."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from netlens.capture.recorder import SideRecorder
+from netlens.capture.remote import RemoteHost, resolve_target
+from netlens.errors import CaptureError
+from tests.capture.conftest import Pair, numbers
+
+
+def _tart(folder: Path, body: str) -> list[str]:
+    program = folder / "tart"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    return [str(program)]
+
+
+def test_tart(tmp_path: Path) -> None:
+    tart = _tart(tmp_path, '[ "$1 $2 $#" = "ip cal-dev 2" ] && echo 192.168.64.5')
+    assert resolve_target("tart:cal-dev", tart) == "admin@192.168.64.5"
+    assert resolve_target("me@tart:cal-dev", tart) == "me@192.168.64.5"
+    assert resolve_target("me@vm", tart) == "me@vm"
+
+
+def test_tart_without_the_vm(tmp_path: Path) -> None:
+    # the words of tart 2.x for a VM that is not running
+    tart = _tart(tmp_path, 'echo "no IP address found, is your VM running?" >&2; exit 1')
+    with pytest.raises(CaptureError, match="is your VM running") as error:
+        resolve_target("tart:cal-dev", tart)
+    assert "\n" not in str(error.value)
+
+
+def test_without_tart() -> None:
+    with pytest.raises(CaptureError, match="no such file"):
+        resolve_target("tart:cal-dev", ["/no/such/tart"])
+
+
+def test_without_ssh() -> None:
+    with pytest.raises(CaptureError, match="ssh to vm failed"):
+        RemoteHost("vm", ["/no/such/ssh"]).connect()
+
+
+@pytest.mark.lab
+def test_connection_says_what_it_is_and_leaves_nothing(pair: Pair) -> None:
+    with RemoteHost("lab-vm", pair.ssh) as remote:
+        assert remote.own is not None
+        assert (remote.own.client, remote.own.server, remote.own.server_port) == ("10.99.0.2", "10.99.0.1", 2222)
+        assert remote.alive
+        folder = remote._folder
+        assert Path(folder).stat().st_mode & 0o777 == 0o700
+        assert remote.run(["printf", "%s|", "a b", "$HOME", "'"])[:2] == (0, "a b|$HOME|'|")
+        assert remote.run(["cat"], "given\n")[1] == "given\n"
+        open_now = pair.vm.run("ss", "-Htn", "state", "established")
+        assert len(open_now.splitlines()) == 1, "everything must go through one connection"
+    assert not remote.alive
+    assert not Path(folder).exists()
+
+
+@pytest.mark.lab
+def test_a_key_that_is_not_known(pair: Pair) -> None:
+    (pair.folder / "authorized").write_text("")
+    with pytest.raises(CaptureError, match="Permission denied") as error:
+        RemoteHost("lab-vm", [*pair.ssh, "-o", "BatchMode=yes"]).connect()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.lab
+def test_recording_by_ssh(pair: Pair, tmp_path: Path) -> None:
+    with RemoteHost("lab-vm", pair.ssh) as remote:
+        made = SideRecorder("vm", tmp_path / "r", bpf="udp port 53", wrap=remote.wrap, link_lost=remote.why_broken)
+        made.start()
+        pair.vm.send(300)
+        result = made.stop()
+    assert numbers(result.path) == list(range(300))
+    assert result.complete
+    assert result.packets_dropped == 0
+    assert "tcpdump" not in _programs(pair)
+
+
+@pytest.mark.lab
+def test_sessions_do_not_connect_on_their_own(pair: Pair) -> None:
+    remote = RemoteHost("lab-vm", pair.ssh)
+    remote.connect()
+    remote.close()
+    status, _, _ = remote.run(["true"])
+    assert status == 255
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("how", ["server killed", "client killed", "link cut"])
+def test_ssh_breaks(pair: Pair, tmp_path: Path, how: str) -> None:
+    with RemoteHost("lab-vm", pair.ssh) as remote:
+        made = SideRecorder("vm", tmp_path / "r", bpf="udp port 53", wrap=remote.wrap, link_lost=remote.why_broken)
+        made.start()
+        pair.vm.send(200)
+        assert made.await_packets(200)
+        if how == "server killed":
+            pair.kill_connections()
+        elif how == "client killed":
+            assert remote._process is not None
+            remote._process.kill()
+        else:
+            pair.vm.run("ip", "link", "set", "w0", "down")
+        assert made.attention.wait(30)
+        result = made.stop()
+    assert numbers(result.path) == list(range(200))
+    assert not result.complete
+    assert result.reason is not None
+    assert result.reason.startswith("the ssh connection to lab-vm broke")
+
+
+def _programs(pair: Pair) -> str:
+    """Programs that run in the VM."""
+    pids = subprocess.run(["ip", "netns", "pids", pair.vm.name], capture_output=True, text=True, check=True).stdout.split()
+    return "\n".join(Path(f"/proc/{pid}/comm").read_text() for pid in pids if Path(f"/proc/{pid}").exists())

@@ -1,0 +1,355 @@
+"""Whole recordings: both sides for real, and every way in which one can end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netlens.capture.recording import Manifest, read_manifest
+from netlens.capture.session import Options, Session, check
+from netlens.errors import CaptureError
+from tests.capture.conftest import Namespace, Pair, numbers
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"side": "both"}, "needs the VM"),
+        ({"side": "vm", "filter": "port 1", "everything": True}, "exclude each other"),
+        ({"side": "vm", "until_rejection": True}, "needs a log"),
+        ({"side": "vm", "keep": 2}, "--rotate-mb"),
+        ({"side": "vm", "errors": (("host", "x"),)}, "not recorded"),
+        ({"side": "vm", "errors": (("vm", ""),)}, "names no file"),
+        ({"side": "neither"}, "no side"),
+        ({"side": "vm", "vm": "-oProxyCommand=id"}, "refused"),
+        ({"side": "vm", "vm": "tart:-x"}, "tart VM"),
+        ({"side": "vm", "apis": ("-x",)}, "neither a name"),
+        ({"side": "vm", "interface": "-z"}, "interface"),
+    ],
+)
+def test_what_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(CaptureError, match=said):
+        check(Options(**options))
+
+
+def test_a_name_without_an_address(tmp_path: Path) -> None:
+    options = Options("host", apis=("no.such.name.invalid",), folder=tmp_path / "r")
+    with pytest.raises(CaptureError, match=r"no\.such\.name\.invalid: no address"):
+        Session(options, lambda _: None).run()
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_host_that_begins_with_a_dash(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match="refused"):
+        Session(Options("vm", vm="-oProxyCommand=touch x", folder=tmp_path / "r"), lambda _: None).run()
+
+
+class Running:
+    """A session in a thread: what it says can be awaited."""
+
+    def __init__(self, options: Options):
+        self.said: list[str] = []
+        self.shown: list[str] = []
+        self.manifest: Manifest | None = None
+        self.error: BaseException | None = None
+        self.ticked = threading.Event()
+        self.session = Session(options, self.said.append, self._show)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        # A start that fails sets nothing: then the thread ends.
+        while not self.session._ready.wait(0.1) and self._thread.is_alive():
+            pass
+
+    def _show(self, line: str) -> None:
+        self.shown.append(line)
+        self.ticked.set()
+
+    def _run(self) -> None:
+        try:
+            self.manifest = self.session.run()
+        except CaptureError as error:
+            self.error = error
+
+    def end(self) -> Manifest:
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        assert self.error is None, self.error
+        assert self.manifest is not None
+        found = read_manifest(self.manifest.directory)
+        assert found.changed() == []
+        assert found.reasons == self.manifest.reasons
+        for path in found.directory.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+        assert stat.S_IMODE(found.directory.stat().st_mode) == 0o700
+        assert not [p for p in found.directory.iterdir() if p.name.startswith(".")]
+        return found
+
+    def stop(self) -> Manifest:
+        self.session.interrupted()
+        return self.end()
+
+
+def _options(namespace: Namespace, folder: Path, **changes: Any) -> Options:
+    values: dict[str, Any] = {
+        "side": "vm",
+        "folder": folder,
+        "prefixes": {"vm": namespace.prefix},
+        "apis": ("127.0.0.9",),
+        "min_free_mb": 1,
+    }
+    return Options(**(values | changes))
+
+
+@pytest.mark.lab
+def test_one_side(namespace: Namespace, tmp_path: Path) -> None:
+    log = tmp_path / "program.log"
+    log.touch()
+    running = Running(_options(namespace, tmp_path / "r", errors=(("vm", str(log)),)))
+    namespace.send(100)
+    assert running.ticked.wait(10)
+    manifest = running.stop()
+    assert manifest.complete
+    assert numbers(manifest.sides[0].path) == list(range(100))
+    assert manifest.extra["api"]["addresses"] == ["127.0.0.9"]
+    machine = manifest.extra["machines"]["vm"]
+    assert machine["system"] == "Linux"
+    assert machine["tcpdump"]
+    assert machine["clock_reading"]["before_ns"] <= machine["clock_reading"]["time_ns"] <= machine["clock_reading"]["after_ns"]
+    assert [i["name"] for i in machine["interfaces"]] == ["lo"]
+    assert "127.0.0.9" in manifest.sides[0].bpf
+    assert manifest.extra["samples"]["vm"] >= 1
+    assert "vm 0 packets" in running.shown[0] or "vm 100 packets" in running.shown[0]
+
+
+@pytest.mark.lab
+def test_both_sides(pair: Pair, tmp_path: Path) -> None:
+    options = Options(
+        "both",
+        vm="lab-vm",
+        apis=("10.99.0.2",),
+        folder=tmp_path / "r",
+        ssh=pair.ssh,
+        prefixes={"host": pair.host.prefix},
+        everything=True,
+        min_free_mb=1,
+    )
+    running = Running(options)
+    with _server(pair.host, 443), _client(pair.vm, "10.99.0.2", 443):
+        pair.vm.send(150, to="10.99.0.2")
+        assert _await_row(tmp_path / "r" / "sockets.jsonl", "10.99.0.2:443", 2)
+        manifest = running.stop()
+    assert manifest.complete, manifest.reasons
+    assert manifest.extra["warnings"] == []
+    for side in ("vm", "host"):
+        result = manifest.side(side)
+        assert result is not None
+        assert numbers(result.path) == list(range(150))
+        assert _count(result.path, "tcp port 443") >= 3
+        assert _count(result.path, "tcp port 2222") == 0, "the stream that carries the capture is in it"
+        assert result.packets_dropped == 0
+    assert manifest.extra["addresses"] == {"vm": ["10.99.0.1"], "host": ["10.99.0.2"]}
+    assert manifest.extra["ssh"]["target"] == "lab-vm"
+    rows = [json.loads(line) for line in (manifest.directory / "sockets.jsonl").read_text().splitlines()]
+    program = next(r for r in rows if r["side"] == "vm" and r["remote"] == "10.99.0.2:443")
+    assert program["state"] == "ESTABLISHED"
+    assert program["process"].startswith("python")
+    assert program["pid"] > 0
+
+
+@pytest.mark.lab
+def test_until_rejection_through_ssh(pair: Pair, tmp_path: Path) -> None:
+    log = tmp_path / "opencode.log"
+    log.write_text("ERROR 2026-01-25T16:00:00 +1ms service=llm error=1302\n")
+    options = Options(
+        "vm", vm="lab-vm", folder=tmp_path / "r", ssh=pair.ssh, errors=(("vm", str(log)),), until_rejection=True, min_free_mb=1
+    )
+    running = Running(options)
+    while running._thread.is_alive():  # the follower begins some time after everything listens
+        with log.open("a") as file:
+            file.write("INFO  2026-01-25T16:33:41 +5ms service=llm my secret\nERROR 2026-01-25T16:33:41 +58ms service=llm 1302 my secret\n")
+        running._thread.join(0.3)
+    manifest = running.end()
+    assert manifest.complete
+    kept = (tmp_path / "r" / "vm-errors.log").read_text().splitlines()
+    assert kept[:2] == ["INFO  2026-01-25T16:33:41 +5ms", "ERROR 2026-01-25T16:33:41 +58ms service=llm code=1302"]
+    assert not any("secret" in path.read_text(errors="replace") for path in manifest.directory.iterdir())
+    assert manifest.extra["rejections_logged"] >= 1
+
+
+@pytest.mark.lab
+def test_the_vm_goes_away(pair: Pair, tmp_path: Path) -> None:
+    options = Options("both", vm="lab-vm", folder=tmp_path / "r", ssh=pair.ssh, prefixes={"host": pair.host.prefix}, min_free_mb=1)
+    running = Running(options)
+    pair.vm.send(120, to="10.99.0.2")
+    assert all(r.await_packets(120) for r in running.session.recorders)
+    pair.vm.run("ip", "link", "set", "w0", "down")
+    manifest = running.end()
+    assert not manifest.complete
+    assert manifest.reasons[0].startswith("vm: the ssh connection to lab-vm broke")
+    for side in ("vm", "host"):
+        result = manifest.side(side)
+        assert result is not None
+        assert numbers(result.path) == list(range(120))
+        assert result.complete == (side == "host")
+
+
+@pytest.mark.lab
+def test_a_killed_tcpdump(namespace: Namespace, tmp_path: Path) -> None:
+    running = Running(_options(namespace, tmp_path / "r"))
+    namespace.send(80)
+    (recorder,) = running.session.recorders
+    assert recorder.await_packets(80)
+    assert recorder.tcpdump_pid is not None
+    os.kill(recorder.tcpdump_pid, signal.SIGKILL)
+    manifest = running.end()
+    assert manifest.reasons == ["vm: tcpdump was killed (signal 9)"]
+    assert numbers(manifest.sides[0].path) == list(range(80))
+
+
+@pytest.mark.lab
+def test_a_full_disk(namespace: Namespace, small_disk: Callable[[int], Path]) -> None:
+    running = Running(_options(namespace, small_disk(2048) / "r", min_free_mb=0))
+    namespace.send(2000, size=1400)
+    manifest = running.end()
+    assert not manifest.complete
+    assert "disk took no more" in manifest.reasons[0]
+    found = numbers(manifest.sides[0].path)
+    assert found == list(range(len(found)))
+    assert len(found) > 900
+
+
+@pytest.mark.lab
+def test_too_little_room_to_begin(namespace: Namespace, small_disk: Callable[[int], Path]) -> None:
+    running = Running(_options(namespace, small_disk(2048) / "r", min_free_mb=200))
+    running._thread.join(30)
+    assert "less than 200 MB free" in str(running.error)
+    assert not running.session.directory.exists()
+
+
+@pytest.mark.lab
+def test_a_start_that_fails_leaves_nothing(namespace: Namespace, tmp_path: Path) -> None:
+    running = Running(_options(namespace, tmp_path / "r", filter="and and"))
+    running._thread.join(30)
+    assert "can't parse filter expression" in str(running.error)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.lab
+def test_the_command_and_ctrl_c(namespace: Namespace, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    argv = [
+        sys.executable,
+        "-m",
+        "netlens",
+        "capture",
+        "--side",
+        "host",
+        "--api",
+        "127.0.0.9",
+        "-w",
+        str(folder),
+        "--min-free-mb",
+        "1",
+        "--headers-only",
+    ]
+    with subprocess.Popen([*namespace.prefix, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        while "tcpdump listens" not in (line := process.stderr.readline()):
+            assert line, lines
+            lines.append(line)
+        namespace.send(40)
+        assert _await_row(folder / "host.pcap", "", 1)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert out == f"{folder}\n"
+    assert "stay undecidable" in lines[0]
+    assert "40 packets" in errors
+    manifest = read_manifest(folder)
+    assert manifest.complete
+    assert manifest.sides[0].snaplen == 160
+    assert numbers(manifest.sides[0].path) == list(range(40))
+
+
+def test_wrong_usage_is_told_with_status_2() -> None:
+    argv = [sys.executable, "-m", "netlens", "capture", "--side", "both"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "needs the VM" in done.stderr
+
+
+@pytest.mark.lab
+def test_the_command_exits_with_1_when_incomplete(namespace: Namespace, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "netlens", "capture", "--side", "host", "-w", str(tmp_path / "r"), "--min-free-mb", "1"]
+    with subprocess.Popen([*namespace.prefix, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "tcpdump listens" not in process.stderr.readline():
+            pass
+        pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=True).stdout.split()
+        (tcpdump,) = [int(p) for p in pids if Path(f"/proc/{p}/comm").read_text() == "tcpdump\n"]
+        os.kill(tcpdump, signal.SIGKILL)
+        out, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert out == f"{tmp_path / 'r'}\n"
+    assert errors.splitlines()[-1] == "netlens: the recording is incomplete, what there is is kept: host: tcpdump was killed (signal 9)"
+
+
+def _count(path: Path, bpf: str) -> int:
+    done = subprocess.run(["tcpdump", "-n", "-r", str(path), bpf], capture_output=True, text=True, check=True)
+    return len(done.stdout.splitlines())
+
+
+def _await_row(path: Path, text: str, lines: int, timeout: float = 20) -> bool:
+    """Wait until a growing file has so many lines with ``text`` (or, without one, any bytes)."""
+    import time
+
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if path.exists():
+            data = path.read_bytes()
+            if data.count(text.encode()) >= lines if text else data:
+                return True
+        time.sleep(0.05)  # files of another process give no event that all systems have
+    return False
+
+
+def _server(namespace: Namespace, port: int) -> Any:
+    return _Python(
+        namespace,
+        f"import socket, time\ns = socket.create_server(('', {port}))\nprint('ready', flush=True)\na = s.accept()\na[0].recv(1)\n",
+    )
+
+
+def _client(namespace: Namespace, address: str, port: int) -> Any:
+    return _Python(
+        namespace, f"import socket\ns = socket.create_connection(('{address}', {port}))\nprint('ready', flush=True)\ns.recv(1)\n"
+    )
+
+
+class _Python:
+    """A program in a namespace that says "ready" and then waits until it is killed."""
+
+    def __init__(self, namespace: Namespace, code: str):
+        self.argv = [*namespace.prefix, sys.executable, "-I", "-c", code]
+
+    def __enter__(self) -> None:
+        self.process = subprocess.Popen(self.argv, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
