@@ -87,7 +87,7 @@ def _endpoint(text: str) -> tuple[str, int | None] | None:
     return _address(host), int(port)
 
 
-_SS_USER = re.compile(r'\(\("(.*?)",pid=(\d+)')
+_SS_USER = re.compile(r'\(\("(.*?)",pid=(\d{1,10})')
 
 
 def parse_ss(text: str) -> list[Socket]:
@@ -490,13 +490,14 @@ def parse_pf_rules(text: str, table: str = "pf") -> list[Rule]:
         family = 4 if "inet" in before else 6 if "inet6" in before else None
         networks: tuple[_Network, ...] = ()
         ports: tuple[tuple[int, int], ...] = ()
-        conditions = ""
+        # rdr works "on lo0", on what a filter rule has sent there: by itself it redirects nothing of this machine's own
+        conditions = " ".join(before[before.index("on") :][:2]) if "on" in before else ""
         if "to" in before:
             target = before[before.index("to") + 1 :]
             if target and target[0] not in ("any", "port"):
                 network = _network(target[0])
                 if network is None:  # a table (<dns_servers>), a negation, an interface
-                    conditions = target[0]
+                    conditions = f"{conditions} to {target[0]}".strip()
                 else:
                     networks = (network,)
             if "port" in target:

@@ -15,7 +15,7 @@ COMMANDS = {
     "capture": "Record the host, the VM, or both: captures, sockets, error logs, manifest.",
     "connections": "One row per connection as the application made it.",
     "dns": "One row per DNS lookup.",
-    "doctor": "What is missing for a recording on this machine and the VM, and the command that mends it.",
+    "doctor": "What is missing for a recording, and the command that mends it.",
     "exchanges": "One row per request and response.",
     "lab": "Rebuild VM, host and provider in network namespaces, and record both sides.",
     "sessions": "One row per TCP session, as Wireshark numbers its streams.",

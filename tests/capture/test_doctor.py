@@ -1,0 +1,607 @@
+"""The doctor: its registry, the helper that starts programs, each judgement on told facts, and the whole against a real sshd and sshuttle.
+
+What macOS would say cannot be had on Linux; :class:`Told` answers commands from a table then, with texts in documented formats.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlens.capture import doctor
+from netlens.capture.doctor import MISSING, NOT, OK, WARNING, Check, Machine, Outcome, Result, Scene, Trip
+from netlens.errors import CaptureError
+from tests.conftest import IN_CI, need_program
+
+# --- registry -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_registry_holds_what_was_promised() -> None:
+    ids = [check.id for check in doctor.CHECKS]
+    assert len(set(ids)) == len(ids)
+    wanted = {
+        "ssh",
+        "tcpdump",
+        "rights",
+        "tshark",
+        "interfaces",
+        "clock",
+        "clock-offset",
+        "sshuttle",
+        "redirects",
+        "excludes",
+        "names",
+        "disk",
+    }
+    assert wanted | {"snaplen", "buffer", "routes", "proxy"} <= set(ids)
+    assert all(check.title and len(check.title) < 20 for check in doctor.CHECKS)
+
+
+@pytest.mark.parametrize("name", ["ssh", "Not an id", "", "-x"])
+def test_registry_refuses_a_malformed_check_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=repr(name)):
+        doctor.check(name, "title")(lambda machine, scene: Result(OK, ""))
+    assert sum(check.id == name for check in doctor.CHECKS) == (name == "ssh")
+
+
+def test_each_check_is_run_where_it_belongs() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def note(name: str) -> doctor.Function:
+        def run(machine: Machine, scene: Scene) -> Result:
+            seen.append((name, machine.where))
+            return Result(OK, "fine")
+
+        return run
+
+    checks = [Check("ssh", "ssh", "vm", note("ssh")), Check("a", "a", "here", note("a")), Check("b", "b", "each", note("b"))]
+    scene = Scene(Told("here", {}), Told("vm", {}), reached=Outcome(0, "vm\n", ""))
+    rows = doctor.examine(scene, checks)
+    assert seen == [("a", "here"), ("b", "here"), ("ssh", "vm"), ("b", "vm")] == [(row.id, row.where) for row in rows]
+
+    seen.clear()
+    scene.reached = Outcome(255, "", "no")
+    assert [(row.id, row.where, row.status) for row in doctor.examine(scene, checks)][2:] == [("ssh", "vm", OK), ("b", "vm", NOT)]
+    assert ("b", "vm") not in seen
+
+    rows = doctor.examine(Scene(Told("here", {})), checks)
+    assert [(row.id, row.where, row.status) for row in rows] == [("a", "here", OK), ("b", "here", OK), ("ssh", "vm", NOT)]
+
+
+# --- running programs -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_run() -> None:
+    assert doctor.run(["sh", "-c", "echo out; echo one >&2; echo two >&2; exit 3"]) == Outcome(3, "out\n", "one\ntwo\n")
+    assert doctor.run(["sh", "-c", "echo one >&2; echo two >&2; exit 3"]).complaint == "two"
+    assert doctor.run(["no-such-program-of-any-name"]).status == 127
+    assert doctor.run(["/"]).status == 126
+    assert doctor.run(["sh", "-c", "kill -9 $$"]).status == 128 + 9
+    assert doctor.run(["cat"]) == Outcome(0, "", "")  # no input
+    assert doctor.run(["printf", r"\377"]).stdout == "\ufffd"
+
+
+def test_run_ends_what_hangs_and_its_children(tmp_path: Path) -> None:
+    fifo = tmp_path / "held by the child"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    outcome = doctor.run(["sh", "-c", 'sleep 1000 >"$1" & echo started; wait', "sh", str(fifo)], timeout_s=0.5)
+    assert outcome.status == 124
+    assert outcome.stdout == "started\n"
+    os.set_blocking(reader, True)
+    assert os.read(reader, 1) == b""  # comes only when the child, too, has ended
+    os.close(reader)
+
+
+def test_run_ends_a_conversation_that_hangs() -> None:
+    def talk(stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        assert stdout.read(1) == b""
+
+    assert doctor.run(["sleep", "1000"], 0.3, talk).status == 124
+
+
+def test_run_does_not_wait_for_what_stays_in_the_background() -> None:
+    """An ssh that stays as a master keeps standard error open; a pipe would then have no end."""
+    outcome = doctor.run(["sh", "-c", "sleep 1000 & echo $!"], timeout_s=60)
+    assert outcome.ok
+    os.kill(int(outcome.stdout), signal.SIGKILL)
+
+
+def test_a_command_for_the_vm_is_quoted_once() -> None:
+    # sh -c stands for sshd, which hands its one string to a shell
+    machine = Machine("vm", ["sh", "-c"])
+    words = ["a b", "$(id)", "'", '"', "*", "-x", "\n", "", "ü"]
+    outcome = machine.run("printf", "%s|", *words)
+    assert outcome.stdout == "".join(f"{word}|" for word in words)
+
+
+@pytest.mark.parametrize("vm", ["-oProxyCommand=id", "user@-oProxyCommand=id", "tart:-x", "a b", "", "user@", "h;id", "$(id)"])
+def test_a_host_that_ssh_might_misread_is_refused(vm: str) -> None:
+    with pytest.raises(CaptureError), doctor.look_at(vm, (), False):
+        pass
+
+
+def test_ssh_gets_its_options_and_the_host_last(tmp_path: Path) -> None:
+    argv = doctor.ssh_command("admin@192.168.64.2", str(tmp_path))
+    assert argv[-2:] == ["--", "admin@192.168.64.2"]
+    assert {"BatchMode=yes", "PermitLocalCommand=no"} < set(argv)
+    assert any(word.startswith("ConnectTimeout=") for word in argv)
+
+
+# --- clocks ---------------------------------------------------------------------------------------------------------------------------------
+
+OFFSETS = st.integers(-(10**13), 10**13)
+
+
+@given(
+    offset=OFFSETS,
+    trips=st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**9), st.integers(0, 10**9)), min_size=1, max_size=9),
+    whole_seconds=st.booleans(),
+)
+def test_offset_is_within_its_bounds(offset: int, trips: list[tuple[int, int, int]], whole_seconds: bool) -> None:
+    start = 1_700_000_000_000_000_000
+    resolution = 1_000_000_000 if whole_seconds else 1
+    made = []
+    for at, there, back in trips:
+        sent = start + at
+        theirs = sent + there + offset
+        made.append(Trip(sent, sent + there + back, theirs - theirs % resolution, resolution))
+    low, high = doctor.offset_bounds(made)
+    assert low - 1e-9 <= offset / 1e9 <= high + 1e-9
+    assert high - low <= (min(there + back for _, there, back in trips) + resolution) / 1e9 + 1e-9
+
+
+def test_trips_of_a_real_clock() -> None:
+    trips = doctor.clock_trips(Machine("here"))
+    assert len(trips) == doctor.TRIPS
+    low, high = doctor.offset_bounds(trips)
+    assert low <= 1e-6  # it is our own clock
+    assert high >= -1e-6
+
+
+def test_a_clock_that_was_set_meanwhile_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    trips = [Trip(0, 10, 5, 1), Trip(100, 110, 5_000_000_105, 1)]
+    monkeypatch.setattr(doctor, "clock_trips", lambda machine: trips)
+    result = _check("clock-offset", Told("vm", {}))
+    assert result.status == WARNING
+    assert "set while" in result.text
+
+
+# --- judgements on told facts ---------------------------------------------------------------------------------------------------------------
+
+
+class Told(Machine):
+    """A machine whose commands answer from a table; a command that is not in it is not installed."""
+
+    def __init__(self, where: str, answers: dict[str, str], system: str = "Linux", root: bool = True):
+        super().__init__(where)
+        self.asked: list[str] = []
+        programs = sorted({command.split()[0] for command in answers})
+        self.answers = {"uname -s": system, "id -u": "0" if root else "501", **answers}
+        self.paths = "".join(f"/usr/bin/{program}\n" for program in programs)
+
+    def run(self, *argv: str, timeout_s: float = 0, talk: Any = None) -> Outcome:
+        line = " ".join(argv)
+        self.asked.append(line)
+        if argv[0] == "sh":
+            return Outcome(0, self.paths, "")
+        if line not in self.answers:
+            return Outcome(127, "", f"{argv[0]}: not found")
+        text = self.answers[line]
+        return Outcome(1, "", text.removeprefix("!")) if text.startswith("!") else Outcome(0, text, "")
+
+
+def _check(name: str, machine: Machine, scene: Scene | None = None) -> Result:
+    (check,) = (check for check in doctor.CHECKS if check.id == name)
+    return check.run(machine, scene or Scene(Told("here", {}), machine))
+
+
+@pytest.mark.parametrize(
+    ("stderr", "text", "mend"),
+    [
+        ("Host key verification failed.", "host key is not known", "ssh admin@192.168.64.2"),
+        (
+            "@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+            "another than last time",
+            "ssh-keygen -R 192.168.64.2",
+        ),
+        ("admin@192.168.64.2: Permission denied (publickey,password).", "asks for a password", "ssh-copy-id admin@192.168.64.2"),
+        ("ssh: Could not resolve hostname x: Name or service not known", "no address", "~/.ssh/config"),
+        ("ssh: connect to host 192.168.64.2 port 22: Connection refused", "no ssh server", "systemctl start ssh"),
+        ("ssh: connect to host 192.168.64.2 port 22: Connection timed out", "no answer", "ping -c 3 192.168.64.2"),
+        ("kex_exchange: something else", "something else", "ssh -v -- admin@192.168.64.2 true"),
+    ],
+)
+def test_what_a_failed_ssh_means(stderr: str, text: str, mend: str) -> None:
+    """Documented: messages of OpenSSH 9 and 10."""
+    said, command = doctor.ssh_problem(Outcome(255, "", stderr), "admin@192.168.64.2", ())
+    assert text in said
+    assert mend in command
+
+
+def test_rights() -> None:
+    may = {"tcpdump -p -d -i any": "(000) ret #262144"}
+    assert _check("rights", Told("here", may)).status == OK
+    capable = _check("rights", Told("here", may, root=False))
+    assert capable.status == OK
+    assert "capabilities" in capable.text
+    denied = {"tcpdump -p -d -i any": "!tcpdump: any: You don't have permission"}
+    sudo = Told("here", {**denied, "sudo -n true": "", "sudo -n tcpdump -p -d -i any": "(000) ret #262144"}, root=False)
+    assert _check("rights", sudo).text == "sudo without a password"
+    none = _check("rights", Told("here", denied, root=False))
+    assert none.status == MISSING
+    assert none.mend == "sudo setcap cap_net_raw,cap_net_admin=eip /usr/bin/tcpdump"
+    assert _check("rights", Told("here", denied)).status == MISSING  # a container without NET_RAW
+    mac = _check("rights", Told("here", {"tcpdump -p -d -i lo0": "!tcpdump: (cannot open BPF device)"}, "Darwin", root=False))
+    assert "/dev/bpf" in mac.mend
+    assert _check("rights", Told("here", {})).status == NOT
+
+
+def test_a_missing_program_comes_with_the_command_of_this_system() -> None:
+    assert _check("tcpdump", Told("here", {"apt-get": ""}, root=False)).mend == "sudo apt-get install tcpdump"
+    assert _check("tshark", Told("here", {"dnf": ""})).mend == "dnf install wireshark-cli"
+    assert _check("tshark", Told("here", {"brew": ""}, "Darwin", root=False)).mend == "brew install wireshark"
+    assert "package manager" in _check("tcpdump", Told("here", {})).mend
+
+
+def test_root_is_not_told_to_use_sudo() -> None:
+    checks = [Check("a", "a", "here", lambda machine, scene: Result(MISSING, "", "sudo one && sudo two"))]
+    assert doctor.examine(Scene(Told("here", {})), checks)[0].mend == "one && two"
+    assert doctor.examine(Scene(Told("here", {}, root=False)), checks)[0].mend == "sudo one && sudo two"
+
+
+def test_a_proxy_shows_no_password() -> None:
+    answers = {
+        "printenv HTTPS_PROXY https_proxy ALL_PROXY all_proxy": "http://me:hunter2@proxy.lan:3128/\n",
+        "printenv https_proxy": "http://me:hunter2@proxy.lan:3128/\n",
+    }
+    result = _check("proxy", Told("here", answers))
+    assert result.status == WARNING
+    assert "proxy.lan:3128" in result.text
+    assert "hunter2" not in result.text + result.mend
+    assert _check("proxy", Told("here", {})).status == OK
+
+
+def test_routes() -> None:
+    none = Told("here", {"ip -4 route": "", "ip -6 route": ""})
+    assert _check("routes", none).status == WARNING
+    plain = Told("here", {"ip -4 route": "default via 192.168.64.1 dev eth0\n", "ip -6 route": ""})
+    assert _check("routes", plain).text == "default by 192.168.64.1 (eth0)"
+    vpn = Told(
+        "here",
+        {"netstat -rn": "Destination Gateway Flags Netif Expire\ndefault 192.168.101.1 UGSc en0\n0/1 10.8.0.1 UGSc utun4\n"},
+        "Darwin",
+    )
+    result = _check("routes", vpn)
+    assert result.status == WARNING
+    assert "utun4 looks like a VPN" in result.text
+
+
+def _running(*arguments: str) -> dict[str, str]:
+    """What a machine says where sshuttle runs with these arguments."""
+    argv = ["/usr/bin/python3", "/usr/bin/sshuttle", *arguments]
+    return {
+        "ps -axww -o pid= -o args=": "  77 " + " ".join(argv) + "\n",
+        "cat /proc/77/cmdline": "\0".join(argv) + "\0",
+        "stat -L -c %i /proc/self/ns/net /proc/77/ns/net": "1\n1\n",
+        "find /usr/lib -maxdepth 3 -name sshuttle-*-info": "/usr/lib/python3/dist-packages/sshuttle-1.3.2.dist-info\n",
+    }
+
+
+def _nft(*returns: str) -> str:
+    rules = "".join(f"ip daddr {network} meta l4proto tcp return\n" for network in returns)
+    return f"table inet sshuttle-ipv4-12300 {{\nchain sshuttle-ipv4-12300 {{\n{rules}meta l4proto tcp redirect to :12300\n}}\n}}\n"
+
+
+def test_sshuttle_of_another_network_namespace_is_another_ones() -> None:
+    answers = {**_running("-r", "h", "0/0"), "stat -L -c %i /proc/self/ns/net /proc/77/ns/net": "1\n2\n"}
+    assert Told("vm", answers).sshuttles == []
+    ended = {**_running("-r", "h", "0/0"), "cat /proc/77/cmdline": ""}
+    assert Told("vm", ended).sshuttles == []
+
+
+def test_sshuttle() -> None:
+    answers = {**_running("--dns", "-r", "me@gate", "0/0"), "nft list ruleset": _nft()}
+    result = _check("sshuttle", Told("vm", answers))
+    assert (result.status, result.text) == (OK, "1.3.2, method nft (chosen by itself), to me@gate, with DNS")
+    assert _check("sshuttle", Told("vm", {})).status == WARNING
+    here = Told("here", {})
+    assert _check("sshuttle", here, Scene(here)).status == NOT
+
+
+def test_redirects() -> None:
+    running = _running("-r", "h", "0/0")
+    assert _check("redirects", Told("vm", {**running, "nft list ruleset": _nft()})).status == OK
+    gone = _check("redirects", Told("vm", {**running, "nft list ruleset": ""}))
+    assert gone.status == MISSING
+    left = _check("redirects", Told("vm", {"nft list ruleset": _nft()}))
+    assert (left.status, left.mend) == (WARNING, "sudo nft delete table inet sshuttle-ipv4-12300")
+    hidden = _check("redirects", Told("vm", {**running, "nft list ruleset": "!Operation not permitted"}, root=False))
+    assert hidden.status == WARNING
+    assert "only root" in hidden.text
+
+
+@pytest.mark.parametrize(
+    ("excludes", "rules", "status", "text"),
+    [
+        ([], _nft(), OK, "api.z.ai goes through the tunnel"),
+        (["203.0.113.7"], _nft("203.0.113.7"), OK, "effective: api.z.ai goes out directly"),
+        (["api.z.ai/32"], _nft("203.0.113.7"), OK, "effective: api.z.ai"),
+        (["api.z.ai/32"], _nft("203.0.113.99"), WARNING, "dead: api.z.ai"),  # its address at that time was another
+        (["203.0.113.7"], _nft(), WARNING, "dead: -x 203.0.113.7 has no effect"),
+        (["other.example"], _nft("198.51.100.1"), OK, "other.example goes out directly, api.z.ai through the tunnel"),
+    ],
+)
+def test_excludes(excludes: list[str], rules: str, status: str, text: str) -> None:
+    arguments = [word for exclude in excludes for word in ("-x", exclude)]
+    answers = {
+        **_running("-r", "h", "0/0", *arguments),
+        "nft list ruleset": rules,
+        "getent ahosts api.z.ai": "203.0.113.7 STREAM api.z.ai\n",
+        "getent ahosts other.example": "198.51.100.1 STREAM other.example\n",
+    }
+    machine = Told("vm", answers)
+    result = _check("excludes", machine, Scene(Told("here", {}), machine, ("api.z.ai",)))
+    assert result.status == status
+    assert text in result.text
+
+
+@pytest.mark.parametrize(("quick", "status"), [("quick ", WARNING), ("", OK)], ids=["2.0.0", "1.3.2"])
+def test_excludes_of_pf(quick: str, status: str) -> None:
+    """Documented: rules as sshuttle's methods/pf.py writes them, in pfctl's form; 2.0.0 differs by the word ``quick``."""
+    version = "2.0.0" if quick else "1.3.2"
+    filters = (
+        f"pass out {quick}route-to lo0 inet proto tcp from any to any keep state\npass out {quick}inet proto tcp from any to 203.0.113.7\n"
+    )
+    argv = "/opt/homebrew/Cellar/sshuttle/libexec/bin/python /opt/homebrew/Cellar/sshuttle/libexec/bin/sshuttle -r h 0/0 -x 203.0.113.7"
+    answers = {
+        "ps -axww -o pid= -o args=": f"77 {argv}\n",
+        "find /opt/homebrew/Cellar/sshuttle/libexec/lib -maxdepth 3 -name sshuttle-*-info": f"/x/site-packages/sshuttle-{version}.dist-info\n",
+        "pfctl -s Anchors -v": "  com.apple\n  sshuttle-12300\n",
+        "pfctl -a sshuttle-12300 -s nat": "rdr pass on lo0 inet proto tcp from ! 127.0.0.1 to any -> 127.0.0.1 port 12300\n",
+        "pfctl -a sshuttle-12300 -s rules": filters,
+        "dscacheutil -q host -a name api.z.ai": "name: api.z.ai\nip_address: 203.0.113.7\n",
+    }
+    machine = Told("vm", answers, "Darwin")
+    result = _check("excludes", machine, Scene(Told("here", {}), machine, ("api.z.ai",)))
+    assert result.status == status
+    assert ("2.0.0's pf rules" in result.text) is bool(quick)
+    unread = {**answers, "pfctl -s Anchors -v": "!pfctl: /dev/pf: Permission denied"}
+    machine = Told("vm", unread, "Darwin", root=False)
+    result = _check("excludes", machine, Scene(Told("here", {}), machine, ("api.z.ai",)))
+    assert result.status == status
+
+
+def test_excludes_where_nobody_may_read_the_rules() -> None:
+    answers = {**_running("-r", "h", "0/0", "-x", "api.z.ai"), "getent ahosts api.z.ai": "203.0.113.7 STREAM api.z.ai\n"}
+    machine = Told("vm", {**answers, "nft list ruleset": "!Operation not permitted"}, root=False)
+    result = _check("excludes", machine, Scene(Told("here", {}), machine, ("api.z.ai",)))
+    assert result.status == WARNING
+    assert "only root can see" in result.text
+
+
+def test_names_of_both_sides() -> None:
+    here = Told("here", {"getent ahosts api.z.ai": "203.0.113.7 STREAM\n"})
+    same, other = Told("vm", here.answers), Told("vm", {"getent ahosts api.z.ai": "203.0.113.8 STREAM\n"})
+    assert _check("names", same, Scene(here, same, ("api.z.ai",))).status == OK
+    assert _check("names", other, Scene(here, other, ("api.z.ai",))).status == WARNING
+    lost = Told("vm", {})
+    assert _check("names", lost, Scene(here, lost, ("api.z.ai",), apis_named=True)).status == MISSING
+    assert _check("names", lost, Scene(here, lost, ("api.z.ai",))).status == WARNING  # one of the usual names
+    address = _check("names", here, Scene(here, None, ("192.0.2.1",)))
+    assert address.status == OK
+
+
+def test_disk(tmp_path: Path) -> None:
+    assert _check("disk", Told("here", {}), Scene(Told("here", {}), directory=str(tmp_path / "not" / "yet"))).text.endswith(str(tmp_path))
+
+
+# --- the command ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _netlens(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "netlens", "doctor", *arguments], capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_command_here() -> None:
+    # an address: nothing is looked up
+    done = _netlens("--api", "192.0.2.1", "--format", "json")
+    rows = json.loads(done.stdout)
+    assert {row["status"] for row in rows} <= {OK, WARNING, MISSING, NOT}
+    assert done.returncode == any(row["status"] == MISSING for row in rows)
+    assert {row["id"] for row in rows} == {check.id for check in doctor.CHECKS}
+    assert all(row["mend"] for row in rows if row["status"] == MISSING)
+    assert done.stderr == ""
+
+
+def test_command_prints_a_table() -> None:
+    done = _netlens("--api", "192.0.2.1")
+    assert "kernel buffer" in done.stdout
+    assert "clock of the VM" not in done.stdout  # no VM was named
+
+
+def test_command_refuses_an_option_as_host() -> None:
+    done = _netlens("--vm=-oProxyCommand=id")
+    assert done.returncode == 1
+    assert done.stderr.startswith("netlens: ")
+    assert done.stdout == ""
+
+
+def test_usual_apis() -> None:
+    from netlens.cli.doctor import usual_apis
+
+    assert set(usual_apis()) == {"api.z.ai", "open.bigmodel.cn", "api.zhipu.ai"}
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    """A real ssh to a port of loopback on which nobody listens."""
+    need_program("ssh", "the doctor's way to the VM")
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    config = tmp_path / "config"
+    config.write_text(f"Host vm\n  HostName 127.0.0.1\n  Port {port}\n", encoding="utf-8")
+    with doctor.look_at("vm", ("192.0.2.1",), True, str(tmp_path), ("ssh", "-F", str(config))) as scene:
+        rows = doctor.examine(scene)
+    of_vm = {row.id: row for row in rows if row.where == "vm"}
+    assert (of_vm["ssh"].status, of_vm["ssh"].text) == (MISSING, "no ssh server listens there")
+    assert {row.status for name, row in of_vm.items() if name != "ssh"} == {NOT}
+
+
+# --- the whole, for real ----------------------------------------------------------------------------------------------------------------------
+
+_LOOK = """
+import dataclasses, json, sys
+from netlens.capture import doctor
+vm, config, *apis = sys.argv[1:]
+with doctor.look_at(vm, apis, True, "/tmp", ("ssh", "-F", config)) as scene:
+    print(json.dumps([dataclasses.asdict(row) for row in doctor.examine(scene)]))
+"""
+
+
+class Lab:
+    """Two network namespaces with a link; an sshd in each; everything is gone when it is closed."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack):
+        self.folder, self.stack = folder, stack
+        tag = f"nld{os.getpid() % 100000}"
+        self.host, self.vm = f"{tag}h", f"{tag}v"
+        self.hosts = {name: Path(f"/etc/netns/{name}/hosts") for name in (self.host, self.vm)}
+        for name in (self.host, self.vm):
+            self.ip("netns", "add", name)
+            stack.callback(self.ip, "netns", "del", name)
+            self.hosts[name].parent.mkdir(parents=True)
+            stack.callback(shutil.rmtree, self.hosts[name].parent)
+            self.hosts[name].write_text("127.0.0.1 localhost\n203.0.113.7 api.z.ai\n", encoding="utf-8")
+            (self.hosts[name].parent / "resolv.conf").write_text("nameserver 127.0.0.1\n", encoding="utf-8")
+            self.ip("-n", name, "link", "set", "lo", "up")
+        self.ip("link", "add", f"{tag}a", "netns", self.host, "type", "veth", "peer", "name", f"{tag}b", "netns", self.vm)
+        for name, link, address in ((self.host, f"{tag}a", "192.168.64.1"), (self.vm, f"{tag}b", "192.168.64.2")):
+            self.ip("-n", name, "address", "add", f"{address}/24", "dev", link)
+            self.ip("-n", name, "link", "set", link, "up")
+        self.ip("-n", self.vm, "route", "add", "default", "via", "192.168.64.1")
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it; made by the system's service otherwise
+        for key in ("key", "hostkey"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
+        (folder / "authorized").write_bytes((folder / "key.pub").read_bytes())
+        self.config = folder / "config"
+        self.config.write_text(
+            f"Host *\n  User root\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known\n"
+            "  StrictHostKeyChecking accept-new\nHost cal-dev\n  HostName 192.168.64.2\n",
+            encoding="utf-8",
+        )
+        sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "sshd"
+        options = {
+            "AuthorizedKeysFile": folder / "authorized",
+            "StrictModes": "no",
+            "PermitRootLogin": "yes",
+            "UsePAM": "no",
+            "PidFile": "none",
+        }
+        flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        for name in (self.host, self.vm):
+            self.start(name, "listening on", sshd, "-D", "-e", "-f", "/dev/null", "-h", str(folder / "hostkey"), *flags)
+
+    @staticmethod
+    def ip(*arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True)
+
+    def start(self, namespace: str, ready: str, *argv: str) -> subprocess.Popen[str]:
+        """Start a program there; returns when it has said ``ready`` on standard error."""
+        process = subprocess.Popen(["ip", "netns", "exec", namespace, *argv], stderr=subprocess.PIPE, text=True)
+        self.stack.callback(self.stop, process)
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if ready in line:
+                threading.Thread(target=process.stderr.read, daemon=True).start()
+                return process
+        raise AssertionError("".join(said))
+
+    @staticmethod
+    def stop(process: subprocess.Popen[str]) -> None:
+        process.terminate()
+        process.wait(20)
+
+    def tunnel(self, *arguments: str) -> subprocess.Popen[str]:
+        sshuttle = need_sshuttle()
+        command = f"ssh -F {self.config}"
+        return self.start(
+            self.vm, "Connected to server", sshuttle, "--method", "nft", "-e", command, "-r", "192.168.64.1", "0/0", *arguments
+        )
+
+    def look(self, *apis: str) -> dict[tuple[str, str], dict[str, str]]:
+        """The doctor, run on the host's side against the VM."""
+        argv = ["ip", "netns", "exec", self.host, sys.executable, "-c", _LOOK, "cal-dev", str(self.config), *apis]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return {(row["where"], row["id"]): row for row in json.loads(done.stdout)}
+
+
+def need_sshuttle() -> str:
+    found = shutil.which("sshuttle", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    return found or need_program("sshuttle", "the tunnel of this test")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("network namespaces need root on Linux")
+    if not shutil.which("sshd", path="/usr/sbin:/usr/local/sbin"):
+        (pytest.fail if IN_CI else pytest.skip)("sshd is not installed (the VM's side of this test)")
+    for program in ("ip", "ssh", "nft", "tcpdump"):
+        need_program(program, "this test records for real")
+    with contextlib.ExitStack() as stack:
+        yield Lab(tmp_path, stack)
+
+
+@pytest.mark.lab
+def test_a_vm_without_a_tunnel(lab: Lab) -> None:
+    rows = lab.look("api.z.ai")
+    assert rows["vm", "ssh"]["status"] == OK
+    assert rows["vm", "rights"]["text"] == "root"
+    assert rows["vm", "clock-offset"]["status"] == OK
+    assert "192.168.64.2" in rows["vm", "interfaces"]["text"]
+    assert "192.168.64.1" in rows["vm", "routes"]["text"]
+    assert rows["vm", "sshuttle"]["status"] == WARNING
+    assert rows["vm", "names"]["status"] == OK
+    assert rows["vm", "excludes"]["status"] == NOT
+    lab.hosts[lab.vm].write_text("127.0.0.1 localhost\n203.0.113.8 api.z.ai\n", encoding="utf-8")
+    assert "other addresses for api.z.ai" in lab.look("api.z.ai")["vm", "names"]["text"]
+    # nothing stays: neither the connection nor its folder
+    assert not [line for line in _processes() if f"-F {lab.config}" in line]
+
+
+@pytest.mark.lab
+def test_a_vm_with_a_tunnel_whose_exclude_dies(lab: Lab) -> None:
+    lab.tunnel("-x", "192.168.64.0/24", "-x", "api.z.ai/32")
+    rows = lab.look("api.z.ai")
+    assert rows["vm", "sshuttle"]["status"] == OK
+    assert "method nft, to 192.168.64.1, listens on 12300" in rows["vm", "sshuttle"]["text"]
+    assert rows["vm", "sshuttle"]["text"][0].isdigit()  # its version
+    assert rows["here", "sshuttle"]["status"] == NOT  # the other namespace's
+    assert (rows["vm", "redirects"]["status"], rows["here", "redirects"]["status"]) == (OK, OK)
+    assert rows["vm", "excludes"]["text"] == "effective: api.z.ai goes out directly"
+    lab.hosts[lab.vm].write_text("127.0.0.1 localhost\n203.0.113.8 api.z.ai\n", encoding="utf-8")
+    row = lab.look("api.z.ai")["vm", "excludes"]
+    assert row["status"] == WARNING
+    assert "is now 203.0.113.8, which goes through the tunnel" in row["text"]
+    assert "-x api.z.ai/32" in row["mend"]
+
+
+def _processes() -> list[str]:
+    return subprocess.run(["ps", "-axww", "-o", "args="], capture_output=True, text=True, check=True).stdout.splitlines()
