@@ -7,8 +7,9 @@ One connection of a program can be several sessions in one capture (measured on 
 1. *Redirect halves* (near side of sshuttle or another transparent proxy): ``VM:p > 127.0.0.1:12300`` holds what the program sends,
    ``API:443 > VM:p`` what it receives, already with the original destination. The session fold pairs them by client address, port and initial
    sequence number. Path ``sshuttle``; the server is the one of the receiving half.
-2. *NAT copies* (a host that translates, captured on both its interfaces): the same sequence numbers with another source. Path ``nat``;
-   the originator is the one seen first.
+2. *NAT copies* (a host that translates, captured on both its interfaces): the same pair of initial sequence numbers, or where there was no answer
+   the same SYN on another interface, within a second, with one end renamed. Path ``nat``; the originator is who stands in the copy that this
+   machine did not send itself, else in the one seen first. Numbers that were not drawn at random (RFC 6528) join nothing.
 3. *Copies with the same 5-tuple* (routing, bridging) are one session already; the session fold counts them as copies.
 4. *Forwarded by a tunnel* (far side of sshuttle): a session of its own, told by its timing (:mod:`netlens.parsers.tunnels`). Path ``sshuttle``.
 5. Everything else is ``direct``, except that a private source (RFC 1918, RFC 6598, ULA) that talks to a public address has been translated
@@ -27,17 +28,22 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Iterator
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
 from netlens.parsers import sessions as s_
-from netlens.parsers.tcp_states import ESTABLISHED, SYN_SENT, conn_state
+from netlens.parsers.tcp_states import ESTABLISHED, INACTIVE, RESET, SYN_SENT, conn_state
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.schema import Table
 from netlens.tables import CONNECTIONS, LOOKUPS, TUNNELS
 
 COPY_WINDOW_NS = 1_000_000_000  #: two copies of one SYN are microseconds apart; a queue in between makes milliseconds
+MAX_COPIES = 8  #: before and after each translation that one machine can do; more sessions with the same numbers have them from a scanner or a script
+REFUSED = 0xFFFFFFFF  #: one below the number of an RST that answers a SYN, which is 0 (RFC 9293 3.10.7.1): tells as little as no answer
+MIN_ISN = 1 << 16  #: one random number in 65,536 is below, but the numbers of scripts and simple stacks are
 MAX_LINK_AGE_NS = 3600 * 1_000_000_000  #: an answer older than an hour says little about why a connection was opened
 
 _PRIVATE = [
@@ -72,6 +78,8 @@ def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tupl
     group = np.arange(n)
     sending, receiving = _halves(state)
     group[receiving] = sending
+    near = any(ipaddress.ip_address(ip).is_loopback for ip in set(sessions["resp_ip"][sending].tolist()))
+    through = np.full_like(through, -1) if near else _plausible(sessions, through)
     nat = _nat_copies(state, sessions, group)
     for first, copies in nat.items():
         group[copies] = first
@@ -80,7 +88,7 @@ def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tupl
     for k in np.flatnonzero(group != np.arange(n)).tolist():
         members.setdefault(int(group[k]), [int(group[k])]).append(k)
 
-    vantage, host_ips = _vantage(state, sessions, sending, nat, through)
+    vantage, host_ips = _vantage(state, sessions, near, nat, through)
     rows = _columns(state, sessions, heads, members, dict(zip(sending.tolist(), receiving.tolist(), strict=True)), nat, through)
     _paths(rows, sessions, vantage, host_ips)
     tunnels = _tunnels(sessions, rows, vantage)
@@ -95,17 +103,28 @@ def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tupl
 
 
 def _halves(state: Array) -> tuple[Array, Array]:
-    """(sending half, receiving half) of each pair: the sending one holds only frames of the client."""
+    """(sending half, receiving half) of each pair: the sending one holds only frames of the client.
+
+    Two that turned out to hold both sides (one port to two addresses of a rewritten server) are no halves.
+    """
     mate = state[:, s_.MATE]
-    k = np.flatnonzero((mate >= 0) & (mate > np.arange(len(state))))
-    orig = (state[k, s_.FSM] >> 8) & 1
-    from_server = state[k, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FRAMES]
-    sends = from_server == 0
-    return np.where(sends, k, mate[k]), np.where(sends, mate[k], k)
+    orig = (state[:, s_.FSM] >> 8) & 1
+    sends = state[np.arange(len(state)), s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FRAMES] == 0
+    k = np.flatnonzero((mate > np.arange(len(state))) & (sends != sends[mate]))
+    return np.where(sends[k], k, mate[k]), np.where(sends[k], mate[k], k)
+
+
+def _plausible(sessions: Table, through: Array) -> Array:
+    """``through`` without what cannot be: what comes out of a tunnel starts at the machine of the sshd, never at the machine that opened it."""
+    out = through.copy()
+    for k in np.flatnonzero(through >= 0).tolist():
+        if sessions["orig_ip"][k] == sessions["orig_ip"][through[k]]:
+            out[k] = -1
+    return out
 
 
 def _nat_copies(state: Array, sessions: Table, group: Array) -> dict[int, list[int]]:
-    """First session -> its copies after translation."""
+    """Innermost session -> its copies after translation, outermost last."""
     n = len(state)
     at = np.arange(n)
     orig = (state[:, s_.FSM] >> 8) & 1
@@ -114,25 +133,35 @@ def _nat_copies(state: Array, sessions: Table, group: Array) -> dict[int, list[i
         return state[at, s_.SIDE + which * s_.SIDE_WIDTH + field]
 
     resp = 1 - orig
-    key = side(s_.BASE, orig) << 32 | side(s_.BASE, resp)
-    both = (side(s_.BASE_KIND, orig) != s_.NO_BASE) & (side(s_.BASE_KIND, resp) != s_.NO_BASE)
-    unanswered = (side(s_.BASE_KIND, orig) == s_.BASE_SYN) & (side(s_.BASE_KIND, resp) == s_.NO_BASE)
+    isn, answer, iface = side(s_.BASE, orig), side(s_.BASE, resp), side(s_.IFACE, orig)
+    key = isn << 32 | answer
+    alone = group == at
+    random = alone & (side(s_.BASE_KIND, orig) != s_.NO_BASE) & (isn >= MIN_ISN)
+    silent = (side(s_.BASE_KIND, resp) == s_.NO_BASE) | (answer == REFUSED)
+    both = random & ~silent & (answer >= MIN_ISN)
+    unanswered = random & silent & (side(s_.BASE_KIND, orig) == s_.BASE_SYN)
     copies: dict[int, list[int]] = {}
-    for chosen in (np.flatnonzero(both), np.flatnonzero(unanswered)):
+    for chosen, is_answered in ((np.flatnonzero(both), True), (np.flatnonzero(unanswered), False)):
         keys = key[chosen]
         order = np.lexsort((state[chosen, s_.FIRST_FRAME], keys))
         chosen, keys = chosen[order].tolist(), keys[order]
-        repeated = np.flatnonzero(keys[1:] == keys[:-1])
-        first = at_ = -1
-        for i in repeated.tolist():
-            if i != at_:  # a new run of equal keys begins; within one, the session seen first stays the inner one
-                first = chosen[i]
-            at_ = i + 1
-            candidate = chosen[i + 1]
-            if group[first] == first and group[candidate] == candidate and _is_copy(sessions, first, candidate):
-                copies.setdefault(first, []).append(candidate)
-            else:
-                first = candidate
+        edges = np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)]])
+        runs = np.flatnonzero((np.diff(edges) >= 2) & (np.diff(edges) <= MAX_COPIES))
+        for a, b in zip(edges[runs].tolist(), edges[runs + 1].tolist(), strict=True):
+            found: list[list[int]] = []
+            for k in chosen[a:b]:
+                for members in found:
+                    if any(_is_copy(sessions, m, k) and (is_answered or iface[m] != iface[k]) for m in members):
+                        members.append(k)
+                        break
+                else:
+                    found.append([k])
+            for members in found:
+                if len(members) > 1:
+                    if orig[members[0]]:  # joined at an answer, which passes the outer side first
+                        members.reverse()
+                    members.sort(key=lambda k: bool(iface[k] & 0xFF == SLL_OUTGOING))
+                    copies[members[0]] = members[1:]
     return copies
 
 
@@ -147,10 +176,9 @@ def _is_copy(t: Table, a: int, b: int) -> bool:
     return abs(int(t["orig_frames"][a]) - int(t["orig_frames"][b])) <= 2 + int(t["orig_frames"][a]) // 10
 
 
-def _vantage(state: Array, sessions: Table, sending: Array, nat: dict[int, list[int]], through: Array) -> tuple[str | None, set[str]]:
+def _vantage(state: Array, sessions: Table, near: bool, nat: dict[int, list[int]], through: Array) -> tuple[str | None, set[str]]:
     """Where the capture was made, and the addresses of the host's own if it is the host."""
-    redirected = [k for k in sending.tolist() if ipaddress.ip_address(sessions["resp_ip"][k]).is_loopback]
-    if redirected:
+    if near:
         return "vm", set()
     forwarded = np.flatnonzero(through >= 0)
     if not nat and not len(forwarded):
@@ -159,7 +187,7 @@ def _vantage(state: Array, sessions: Table, sending: Array, nat: dict[int, list[
         local = {ip for ip in set(sessions["orig_ip"][sent_here].tolist()) if not ipaddress.ip_address(ip).is_loopback}
         in_vm = [any(ipaddress.ip_address(ip) in net for net in _VM_NETWORKS) for ip in local]
         return ("vm" if in_vm and all(in_vm) else None), set()
-    ips = {sessions["orig_ip"][b] for copies in nat.values() for b in copies}
+    ips = {sessions["orig_ip"][b] for a, copies in nat.items() for b in copies if sessions["orig_ip"][b] != sessions["orig_ip"][a]}
     ips |= {sessions["orig_ip"][k] for k in forwarded.tolist()}
     ips |= {sessions["resp_ip"][k] for k in through[forwarded].tolist()}
     return "host", ips
@@ -238,8 +266,12 @@ def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Table, sends: 
         return (fsm >> (4 * (orig if side == 0 else 1 - orig))) & 15
 
     orig, resp = own(sends, 0), own(receives, 1)
+    # The sending half never sees the answer; one that is an RST only, which by itself would tell of no connection, was a refusal (REJ).
+    if resp == INACTIVE:
+        resp = RESET
+    answered = resp != RESET or int(state[receives, s_.FSM]) >> 16 & s_.SAW_SYNACK
     rows["state"][i] = conn_state(
-        ESTABLISHED if orig == SYN_SENT and resp else orig, resp, int(rows["orig_bytes"][i]), int(rows["resp_bytes"][i])
+        ESTABLISHED if orig == SYN_SENT and answered else orig, resp, int(rows["orig_bytes"][i]), int(rows["resp_bytes"][i])
     )
     resets = [int(t) for k in (sends, receives) if (t := s["rst_ns"][k]) is not None]
     fins = (s["orig_fin_ns"][sends], s["resp_fin_ns"][receives])
@@ -254,10 +286,12 @@ def _join_copies(rows: dict[str, Array], i: int, s: Table, head: int, copies: li
     if s["orig_ip"][last] != s["orig_ip"][head] or s["orig_port"][last] != s["orig_port"][head]:
         rows["nat_ip"][i], rows["nat_port"][i] = s["orig_ip"][last], int(s["orig_port"][last])
     parts = [head, *copies]
-    rows["open_at_end"][i] = all(s["closed_ns"][k] is None for k in parts)
-    closed = [int(s["closed_ns"][k]) for k in parts if s["closed_ns"][k] is not None]
-    rows["end_ns"][i] = min(closed) if closed else max(int(s["end_ns"][k]) for k in parts)
     # what one copy lacks through capture loss the other may have
+    closed = [(int(s["closed_ns"][k]), k) for k in parts if s["closed_ns"][k] is not None]
+    rows["open_at_end"][i] = not closed
+    rows["end_ns"][i] = min(closed)[0] if closed else max(int(s["end_ns"][k]) for k in parts)
+    if closed and s["closed_ns"][head] is None:
+        rows["state"][i] = s["state"][min(closed)[1]]
     rows["orig_bytes"][i] = max(int(s["orig_bytes"][k]) for k in parts)
     rows["resp_bytes"][i] = max(int(s["resp_bytes"][k]) for k in parts)
 
@@ -288,13 +322,9 @@ def _tunnels(sessions: Table, rows: dict[str, Array], vantage: str | None) -> Ta
     ssh = np.flatnonzero((s["protocol"] == "ssh") | (s["resp_port"] == SSH_PORT)).tolist()
     redirected = [i for i, p in enumerate(rows["redirect_port"].tolist()) if p is not None]
     counts: dict[int, int] = defaultdict(int)
-    for i in redirected:
-        # redirected connections of a machine go through the SSH connection that it holds open at that time
-        held = [k for k in ssh if s["orig_ip"][k] == rows["orig_ip"][i] and s["start_ns"][k] <= rows["start_ns"][i] <= s["end_ns"][k]]
-        if held:
-            best = max(held, key=lambda k: int(s["orig_bytes"][k]))
-            rows["tunnel_session_id"][i] = best
-            counts[best] += 1
+    for i, best in _held(s, ssh, rows, redirected):
+        rows["tunnel_session_id"][i] = best
+        counts[best] += 1
     near = set(counts)
     for i, k in enumerate(rows["tunnel_session_id"].tolist()):
         if k is not None and rows["redirect_port"][i] is None:
@@ -337,6 +367,28 @@ def _tunnels(sessions: Table, rows: dict[str, Array], vantage: str | None) -> Ta
             "evidence": objects(evidence),
         },
     )
+
+
+def _held(s: Table, ssh: list[int], rows: dict[str, Array], redirected: list[int]) -> Iterator[tuple[int, int]]:
+    """(connection, SSH session): redirected connections of a machine go through the SSH connection that it holds open at that time, of several
+    through that which sends most."""
+    waiting: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for k in ssh:
+        waiting[s["orig_ip"][k]].append((int(s["start_ns"][k]), k))
+    for found in waiting.values():
+        found.sort(reverse=True)
+    is_open: dict[str, list[tuple[int, int, int]]] = defaultdict(list)  # heaps: (-bytes, session, end)
+    starts = rows["start_ns"]
+    for i in sorted(redirected, key=lambda i: int(starts[i])):
+        ip, now = rows["orig_ip"][i], int(starts[i])
+        later, heap = waiting.get(ip, []), is_open[ip]
+        while later and later[-1][0] <= now:
+            k = later.pop()[1]
+            heappush(heap, (-int(s["orig_bytes"][k]), k, int(s["end_ns"][k])))
+        while heap and heap[0][2] < now:
+            heappop(heap)
+        if heap:
+            yield i, heap[0][1]
 
 
 def _linked(lookups: Table, connections: Table, vantage: str | None) -> Table:

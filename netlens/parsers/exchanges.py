@@ -5,16 +5,19 @@ Theory of operation
 1. On a connection that is used for one request at a time, client payload after server payload opens a request; server payload is its
    response, until the client speaks again. That needs no decryption.
 2. On TLS only application data takes part. TLS 1.3 sends more than that under the name of application data (RFC 8446 5.1, 4.6), measured:
-   the client's Finished (a first record of 53 or 69 bytes), alerts (19 bytes), the server's session tickets (a first segment of two or more
-   records of one size, up to 41 ms after the handshake). These are neither request nor response.
-3. HTTP in the clear shows its status; 1xx answers (RFC 9110 15.2) do not open the response.
+   the client's Finished (a first record of 53 or 69 bytes), alerts (19 bytes), the server's session tickets (two or more records of one size
+   before anything else, in one segment or in several, up to 41 ms after the handshake). These are neither request nor response. TLS 1.2 calls
+   them by their names: there every record of application data counts.
+3. HTTP in the clear shows its status; 1xx answers (RFC 9110 15.2) do not open the response, unless the segment holds more than one of them can
+   be: then the answer proper follows in it, and its status is not seen.
 4. Redirect halves (see sessions) are read as one: requests stand in one session, responses in the other.
 5. Segments take part when their payload is seen for the first time; retransmissions and keep-alive probes do not.
 
 Everything is decided from packet rows (``wire.hints``), so parts of a capture can be replayed.
 
 Limits: with HTTP/2 many requests share a connection, and turns are not requests; ``hellos.alpn`` tells where that is offered. Pipelined
-HTTP/1.1 requests count as one. A client certificate is counted to the first request. What was answered is not seen, only how much.
+HTTP/1.1 requests count as one. A client certificate is counted to the first request. A server that sends a single ticket, and that after the
+request has begun (Go), seems to begin its response with it. What was answered is not seen, only how much.
 """
 
 from __future__ import annotations
@@ -31,9 +34,11 @@ from netlens.wire import hints as h
 from netlens.wire.compiled import kernel
 
 IDLE, REQUEST, RESPONSE = 0, 1, 2
-(PHASE, CARRIER, START, REQUEST_END, RESPONSE_AT, RESPONSE_END, UP, DOWN, START_FRAME, RESPONSE_FRAME, END_FRAME, STATUS, SEEN) = range(13)
-X_WIDTH = 13
-SAW_CLIENT_DATA, SAW_SERVER_DATA = 1, 2
+(PHASE, CARRIER, START, REQUEST_END, RESPONSE_AT, RESPONSE_END, UP, DOWN, START_FRAME, RESPONSE_FRAME, END_FRAME, STATUS, SEEN, TICKET) = (
+    range(14)
+)
+X_WIDTH = 14
+SAW_CLIENT_DATA, SAW_SERVER_DATA, TLS_1_2 = 1, 2, 4
 
 # one finished exchange: the columns above from CARRIER to STATUS, then whether it is complete
 ROW = 13
@@ -42,6 +47,9 @@ COMPLETE = 12
 FINISHED_SHA256, FINISHED_SHA384 = 53, 69  #: handshake header 4 + hash 32 or 48 + content type 1 + tag 16 (RFC 8446 4.4.4, 5.2)
 ALERT_RECORD = 19  #: level and description 2 + content type 1 + tag 16
 MIN_TICKET = 64  #: the shortest NewSessionTicket seen is above this; two equal chunks of a stream as the very first data are smaller
+MAX_TICKET = 4096  #: with a client certificate inside; a response cut into full records (16,401 bytes) is longer
+CONTINUE = 25  #: "HTTP/1.1 100 Continue" and an empty line
+SSH_PORT = 22  #: turns of an SSH connection that is older than the capture are no requests either
 
 
 @kernel
@@ -71,15 +79,18 @@ def turns(packets, n, start, sessions, state, out, n_out):
         s = sessions[k]
         hint = row[c.HINT]
         protocol = (hint >> h.PROTOCOL_SHIFT) & 15
-        if protocol == h.SSH:
+        orig = (s[s_.FSM] >> 8) & 1
+        if protocol == h.SSH or (s[s_.K4] >> (16 * orig)) & 0xFFFF == SSH_PORT:
             continue
         mate = s[s_.MATE]
         x = state[mate] if 0 <= mate < k else state[k]
-        up = (s[s_.FSM] >> 8) & 1 == row[c.DIRECTION]
+        up = orig == row[c.DIRECTION]
         count = fresh
         status = np.int64(0)
         if protocol == h.TLS:
             if hint & h.CLASS_MASK == h.TLS:
+                if up and hint & h.CHANGE_CIPHER and hint & h.HANDSHAKE and not hint & h.CLIENT_HELLO:
+                    x[SEEN] |= TLS_1_2  # a Finished that is called handshake; after a HelloRetryRequest it is a ClientHello that follows
                 if not hint & h.APPLICATION:
                     if hint & h.HANDSHAKE and not x[SEEN] & SAW_CLIENT_DATA and x[PHASE] != IDLE:
                         x[PHASE] = IDLE  # joined mid-way: what looked like a request was the rest of a handshake message
@@ -89,7 +100,7 @@ def turns(packets, n, start, sessions, state, out, n_out):
                 if up:
                     if not x[SEEN] & SAW_CLIENT_DATA:
                         x[SEEN] |= SAW_CLIENT_DATA
-                        if first == FINISHED_SHA256 or first == FINISHED_SHA384:
+                        if (first == FINISHED_SHA256 or first == FINISHED_SHA384) and not x[SEEN] & TLS_1_2:
                             if records == 1:
                                 continue
                             count -= first + 5
@@ -97,10 +108,26 @@ def turns(packets, n, start, sessions, state, out, n_out):
                                 count -= 6
                             if count <= 0:
                                 continue
-                elif x[SEEN] & SAW_CLIENT_DATA and not x[SEEN] & SAW_SERVER_DATA:
-                    x[SEEN] |= SAW_SERVER_DATA
-                    if records >= 2 and first == (hint >> h.LAST_SHIFT) & 0xFFFF and first >= MIN_TICKET:
+                elif x[SEEN] & SAW_CLIENT_DATA and (x[TICKET] != 0 or not x[SEEN] & SAW_SERVER_DATA) and not x[SEEN] & TLS_1_2:
+                    alike = first == (hint >> h.LAST_SHIFT) & 0xFFFF and MIN_TICKET <= first <= MAX_TICKET and hint & h.WHOLE != 0
+                    if not x[SEEN] & SAW_SERVER_DATA:
+                        x[SEEN] |= SAW_SERVER_DATA
+                        if alike:
+                            x[TICKET] = first
+                            if records >= 2:
+                                continue
+                            # one record may be a short response
+                    elif alike and first == x[TICKET]:
+                        if x[PHASE] == RESPONSE:  # the second of a size: the first was no response
+                            x[PHASE] = REQUEST
+                            x[DOWN] = 0
+                            x[RESPONSE_AT] = s_.UNSET
+                            x[RESPONSE_END] = s_.UNSET
+                            x[RESPONSE_FRAME] = 0
+                            x[END_FRAME] = 0
                         continue
+                    else:
+                        x[TICKET] = 0
                 if records == 1 and first == ALERT_RECORD:
                     continue
             elif not x[SEEN] & SAW_CLIENT_DATA:
@@ -108,11 +135,14 @@ def turns(packets, n, start, sessions, state, out, n_out):
         elif hint & h.CLASS_MASK == h.HTTP_RESPONSE and not up:
             status = (hint >> h.STATUS_SHIFT) & 0x3FF
             if 100 <= status < 200 and status != 101:
-                continue
+                if status != 100 or row[c.LENGTH] <= CONTINUE:
+                    continue
+                status = np.int64(0)
         if up:
             if x[PHASE] == RESPONSE:
                 n_out = _emit(x, out, n_out, 1)
                 x[PHASE] = IDLE
+                x[TICKET] = 0
             if x[PHASE] == IDLE:
                 x[PHASE] = REQUEST
                 x[CARRIER] = k
@@ -132,6 +162,7 @@ def turns(packets, n, start, sessions, state, out, n_out):
                 x[PHASE] = RESPONSE
                 x[RESPONSE_AT] = row[c.TS]
                 x[RESPONSE_FRAME] = row[c.FRAME]
+            if x[STATUS] == 0:
                 x[STATUS] = status
             x[RESPONSE_END] = row[c.TS]
             x[END_FRAME] = row[c.FRAME]

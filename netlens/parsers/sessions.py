@@ -7,11 +7,13 @@ Theory of operation
    The begin of a direction is its SYN, else one below its first segment, else one below the first acknowledgment of the peer.
 2. Per direction the state keeps the next sequence number as a 64-bit stream offset (0 is the first byte after the SYN), so that wraps of the
    32-bit number do not matter (RFC 9293 3.4), and a list of holes below it. Payload counts when it is seen for the first time: it advances
-   the stream or fills a hole. What repeats is a keep-alive probe, a copy from another interface, or a retransmission.
+   the stream or fills a hole. What repeats is a keep-alive probe, a copy from another interface, or a retransmission. A segment further off than
+   any window is followed without a hole, forth and back: one that is damaged costs no more than itself.
 3. A segment that fills a hole is out of order if it comes sooner after the stream last advanced than a sender could have noticed a loss: one
    handshake round trip, or 3 ms where that is unknown (RFC 4737; the same thought as in Wireshark); otherwise it is a retransmission.
 4. An acknowledgment above everything seen proves bytes that this capture does not hold (capture loss, or one-way visibility): a hole, which a
-   later segment may still fill, because captures on several interfaces swap neighbours.
+   later segment may still fill, because captures on several interfaces swap neighbours. (Not so the answer to a SYN by a host that still holds
+   an earlier connection: its number has nothing to do with this one.)
 5. End states and their names: :mod:`netlens.parsers.tcp_states`.
 
 The state is two int64 matrices (sessions, holes) and a hash table of 64-bit slots; nothing else is held, so memory grows with sessions, not
@@ -24,7 +26,9 @@ packet rows as well, 192 bytes a frame without payload; ``merge`` replays them o
 part 2 = state of the whole, exactly and wherever the cut. (Keeping rows only of sessions that may have begun earlier was tried: nearly all
 may have, since a repeated SYN can cross the cut, and redirect halves tie the certain ones to the others.)
 
-Limits: two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespaces) are one here, as in Wireshark.
+Limits: two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespaces) are one here, as in Wireshark. What lies below the
+first segment of a direction that was joined mid-way is taken to repeat. One byte that is sent again is taken for a keep-alive probe, as in
+Wireshark. Copies of bare acknowledgments cannot be told from new ones.
 """
 
 from __future__ import annotations
@@ -97,7 +101,9 @@ MIDSTREAM = 1 << 41  # its first frame was no SYN of the originator
 
 HOLE_START, HOLE_END, HOLE_NEXT = 0, 1, 2
 MAX_HOLES = 256  #: per direction; the oldest beyond that is given up and its bytes are counted as missing. A 64 kB window of 536-byte segments has 122
-MAX_JUMP = 1 << 30  #: RFC 9293 3.4: further apart than half the number space, earlier and later cannot be told; half of that is damage
+MAX_JUMP = (
+    1 << 30
+)  #: the largest window there is (RFC 7323 2.3): what lies further off is no hole and no repetition, but damage or a pause of the capture
 PROTOCOL_WITHIN = 65536  #: bytes in which a stream joined mid-way may show its protocol; later a match would be chance
 MATE_WINDOW = 1 << 20  #: halves joined mid-way: how far the acknowledgment of one may be from the number the other expects (a large window)
 REORDER_NS = 3_000_000  #: without a handshake to measure; Wireshark uses the same 3 ms
@@ -128,7 +134,8 @@ def _mix(x):
 
 @kernel
 def _hash(a0, a1, b0, b1, ports, seed):
-    return _mix(_mix(_mix(a0 ^ seed) + a1) + _mix(b0 ^ (seed >> 1)) + _mix(b1 + ports))
+    # Each term depends on the seed, so that no sum is the same for all seeds; the three do not wait for each other.
+    return _mix(_mix(_mix(a0 ^ seed) + a1) + _mix(_mix(b0 ^ (seed >> 1)) + b1) + _mix(ports ^ (seed >> 2)))
 
 
 @kernel
@@ -287,8 +294,8 @@ def _new_session(s, row):
 @kernel
 def _client_hash(s, seed):
     if (s[FSM] >> 8) & 1:
-        return _mix(_mix(s[K2] ^ seed) + s[K3] * 65536 + (s[K4] & 0xFFFF))
-    return _mix(_mix(s[K0] ^ seed) + s[K1] * 65536 + ((s[K4] >> 16) & 0xFFFF))
+        return _mix(_mix(_mix(s[K2] ^ seed) + s[K3]) + (s[K4] & 0xFFFF))
+    return _mix(_mix(_mix(s[K0] ^ seed) + s[K1]) + ((s[K4] >> 16) & 0xFFFF))
 
 
 @kernel
@@ -448,15 +455,29 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
         repeats = False
         if rst:
             end = first  # RFC 9293 3.5.3: what an RST carries is diagnostics, not stream
-        elif not syn and not fin and length <= 1 and first == side[NEXT] - 1 and side[FRAMES] > 1 and (length == 1 or ack):
-            side[KEEPALIVES] += 1
+        elif (
+            not syn
+            and not fin
+            and length <= 1
+            and first == side[NEXT] - 1
+            and side[FRAMES] > 1
+            and (length == 1 or ack)
+            and not (
+                length == 1 and side[HOLES] >= 0 and holes[side[HOLES], HOLE_END] == side[NEXT]
+            )  # that byte was only acknowledged so far
+        ):
+            if iface != side[IFACE]:
+                side[COPIES] += 1  # of a probe or of a segment of one byte
+            else:
+                side[KEEPALIVES] += 1
             end = first
         else:
             finish = end + 1 if fin else end
-            if finish > side[NEXT]:
+            if finish > side[NEXT] and (length > 0 or fin):
                 if first > side[NEXT]:
                     if first - side[NEXT] < MAX_JUMP:
                         _add_hole(side, holes, side[NEXT], first)
+                    # else follow it: the capture paused, or the segment is damaged and the next one jumps back
                     fresh = length
                 else:
                     fresh = max(end - side[NEXT], 0)
@@ -467,6 +488,10 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
                     if filled > 0:
                         repeats = False
                         fresh += filled
+                side[NEXT] = finish
+                side[ADVANCED] = ts
+            elif side[NEXT] - first >= MAX_JUMP and length > 0:
+                fresh = length
                 side[NEXT] = finish
                 side[ADVANCED] = ts
             elif length > 0:
@@ -486,10 +511,17 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
                 if side[FIN_TS] == UNSET:
                     side[FIN_TS] = ts
                     side[FIN_END] = finish
+                    if side[HOLES] >= 0:
+                        _fill(side, holes, end, finish)  # its own number, if the acknowledgment of the FIN was captured before it
                 elif length == 0 and finish <= side[FIN_END]:
                     repeats = True
-            if syn and fsm & (SAW_SYNACK if ack else SAW_SYN) << 16 and side[BASE_KIND] == BASE_SYN and side[FRAMES] > 1:
-                repeats = True
+            if syn:
+                if ack:
+                    letter = L_H if is_orig else L_h
+                else:
+                    letter = L_S if is_orig else L_s
+                if s[HISTORY_SEEN] & np.int64(1) << letter:
+                    repeats = True
             if repeats:
                 if iface != side[IFACE]:
                     side[COPIES] += 1
@@ -516,7 +548,9 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
         if ack and not rst:
             acked = np.int64(np.int32((row[c.ACK] - peer[BASE] - 1 - peer[NEXT]) & 0xFFFFFFFF)) + peer[NEXT]
             if acked > peer[ACKED]:
-                if acked - peer[NEXT] < MAX_JUMP:
+                # The answer of an earlier connection's other end to a SYN (RFC 9293 3.5.1: <ACK> of half-open state) proves nothing
+                stale = peer[NEXT] == 0 and peer[BASE_KIND] == BASE_SYN and not syn and not fsm & SAW_SYNACK << 16
+                if acked - peer[NEXT] < MAX_JUMP and not (stale and acked > 0):
                     # A FIN of the peer that was not captured is acknowledged with one number that is no payload: not told apart here
                     if acked > peer[NEXT]:
                         if not syn:
@@ -524,6 +558,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
                             if peer[FRAMES] > 0:  # a side that is not captured at all is no gap
                                 _letter_once(s, L_g if is_orig else L_G)
                         peer[NEXT] = acked
+                        peer[ADVANCED] = ts
                     peer[ACKED] = acked
 
         # -- handshake times --
@@ -571,13 +606,14 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
         segment = (1 if syn else 0) | (2 if ack else 0) | (4 if fin else 0) | (8 if rst else 0) | (16 if length > 0 else 0)
         new = TABLE[((is_orig * 8 + own) * 8 + its) * 32 + segment]
         fsm = (fsm & ~np.int64(255)) | (new & 15) << (4 * direction) | (new >> 4) << (4 * other)
-        if syn:
-            fsm |= np.int64(SAW_SYNACK if ack else SAW_SYN) << 16
+        if syn and ack:
+            fsm |= np.int64(SAW_SYNACK) << 16
+        elif syn:  # as Wireshark: the other side's SYN begins a count of its own
+            fsm = (fsm & ~(np.int64(SAW_FIN | SAW_RST) << 16)) | np.int64(SAW_SYN) << 16
         if fin and ack:  # as Wireshark: a FIN without ACK (RFC 9293 3.10.7.4 drops it) does not make room for the next session
             fsm |= np.int64(SAW_FIN) << 16
         if rst:
-            if not syn:
-                fsm |= np.int64(SAW_RST) << 16
+            fsm |= np.int64(SAW_RST) << 16
             if s[RST_TS] == UNSET:
                 s[RST_TS] = ts
                 if s[CLOSED_TS] == UNSET:
@@ -747,7 +783,8 @@ def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np
         return value
 
     def ms(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.where(values == UNSET, np.nan, values / 1e6)
+        # a clock that stepped back in between leaves nothing that can be told
+        return np.where(values < 0, np.nan, values / 1e6)
 
     columns: dict[str, np.ndarray[Any, Any]] = {
         "session_id": rows.astype(np.int64),

@@ -6,7 +6,7 @@ Theory of operation
 2. An observer may not refuse: the table is total. What no rule names leaves both states as they were, and the counts (history letters,
    retransmissions) tell of it.
 3. The originator is who sent the first SYN. Without one: the receiver of a SYN+ACK, else the side whose port is no well-known server port.
-4. A segment with several control flags is taken as SYN, then FIN, then RST.
+4. A segment with several control flags is taken as SYN, then FIN or RST: a FIN beside an RST says nothing more.
 5. The meaning of end states is Zeek's ``conn_state``, so that people and tools that know Zeek need no second vocabulary (states and their
    names: the Zeek documentation of conn.log; where real stacks depart from RFC 9293 the rule says so).
 
@@ -46,9 +46,10 @@ OPEN = ("ESTABLISHED", "PARTIAL")
 
 #: First match wins.
 RULES: tuple[Rule, ...] = (
+    Rule("orig", ("INACTIVE",), ("ESTABLISHED",), ("syn",), "ESTABLISHED", None, "captured after the SYN+ACK that answers it"),
     Rule("orig", ("INACTIVE",), ANY, ("syn",), "SYN_SENT", None, "RFC 9293 3.5: active open"),
     Rule("orig", ("INACTIVE",), ANY, ("syn_ack",), "SYN_ACK_SENT", None, "an originator that answers: roles were guessed from ports"),
-    Rule("resp", ("INACTIVE",), ("SYN_ACK_SENT",), ("syn",), "ESTABLISHED", "ESTABLISHED", "SYN and SYN+ACK captured in the wrong order"),
+    Rule("resp", ("INACTIVE",), ("SYN_ACK_SENT",), ("syn",), "ESTABLISHED", "ESTABLISHED", "captured after the SYN+ACK that answers it"),
     Rule(
         "resp",
         ("INACTIVE",),

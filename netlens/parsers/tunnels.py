@@ -14,7 +14,8 @@ needs an SSH burst of that size at most :data:`REACTION_NS` before it.
 On the near side (the VM) redirect halves tell more than timing could; see :mod:`netlens.parsers.connections`.
 
 Limits: with several busy tunnels or a tunnel saturated upwards, chance matches grow; a second capture on the VM decides (pairing). A tunnel
-that is reached on a port other than 22 is recognised by its banner only, so not when it is older than the capture.
+that is reached on a port other than 22 is recognised by its banner only, so not when it is older than the capture. One that compresses (SSH
+does not unless told to) carries more than it seems to.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def watch(packets, n, sessions, slots, state):
             continue
         ts = row[c.TS]
         server_port = s[s_.K4] & 0xFFFF if orig == 0 else (s[s_.K4] >> 16) & 0xFFFF
-        if s[s_.PROTOCOL] == h.SSH or server_port == SSH_PORT:
+        # what is known at this segment, not at the end of the batch
+        if (row[c.HINT] >> h.PROTOCOL_SHIFT) & 15 == h.SSH or server_port == SSH_PORT:
+            state[k, TUNNEL] = 0
+            state[k, OPENED_AFTER] = -1
             if row[c.FRESH] <= 0:
                 continue
             at = 0
@@ -84,7 +88,7 @@ def watch(packets, n, sessions, slots, state):
                 if best < 0 or slots[j, SLOT_LAST] > slots[best, SLOT_LAST]:
                     best = j
         if opens:
-            if x[TUNNEL] == 0:
+            if x[TUNNEL] == 0 and x[OPENED_AFTER] == 0 and x[SENT] == 0:  # only the first SYN: later ones follow a timer
                 if best >= 0:
                     x[TUNNEL] = slots[best, SLOT_SESSION]
                     x[OPENED_AFTER] = ts - slots[best, SLOT_LAST]
@@ -92,20 +96,23 @@ def watch(packets, n, sessions, slots, state):
                     x[OPENED_AFTER] = -1
             continue
         x[SENT] += 1
+        fits = -1
         for j in range(SLOTS):
-            known = x[TUNNEL] == 0 or slots[j, SLOT_SESSION] == x[TUNNEL]
+            # Of several tunnels another one's payload may have come between; the first payload, which has a size, tells better than the SYN.
+            known = x[SENT] == 1 or slots[j, SLOT_SESSION] == x[TUNNEL]
             if (
                 slots[j, SLOT_SESSION] > 0
                 and known
                 and 0 <= ts - slots[j, SLOT_LAST] <= REACTION_NS
                 and slots[j, SLOT_BURST] >= row[c.FRESH]
+                and (fits < 0 or slots[j, SLOT_SESSION] == x[TUNNEL])
             ):
-                x[SENT_AFTER] += 1
-                if x[SENT] == 1:
-                    x[FIRST_FITS] = 1
-                if x[TUNNEL] == 0 and x[SENT] == 1:
-                    x[TUNNEL] = slots[j, SLOT_SESSION]  # joined after its SYN
-                break
+                fits = j
+        if fits >= 0:
+            x[SENT_AFTER] += 1
+            if x[SENT] == 1:
+                x[FIRST_FITS] = 1
+                x[TUNNEL] = slots[fits, SLOT_SESSION]
 
 
 class TunnelWatch:

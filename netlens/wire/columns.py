@@ -20,7 +20,9 @@ KIND = 7  #: 6 TCP, 17 UDP
 LENGTH = 8  #: payload bytes on the wire (from the IP length, not from what was captured)
 PAY_OFF = 9  #: where the payload starts in the batch's buffer
 PAY_CAP = 10  #: payload bytes that were captured (<= LENGTH)
-IFACE = 11  #: capture interface: pcapng interface or SLL2 ifindex << 8 | SLL packet type
+#: where it was captured: interface of the container (0 for all files of a rotated pcap) << 40 | what link.network_start tells apart inside it
+#: (SLL2: ifindex << 8 | packet type; SLL: packet type; PKTAP: hash of the interface's name << 8; else 0). Packet type 4: sent by this machine
+IFACE = 11
 SEQ = 12  #: TCP sequence number
 ACK = 13  #: TCP acknowledgment number
 FLAGS = 14  #: TCP flags, 12 bits: 1 FIN, 2 SYN, 4 RST, 8 PSH, 16 ACK, 32 URG, 64 ECE, 128 CWR, 256 AE

@@ -47,6 +47,8 @@ LINGER_S = 0.05  #: a pipe gives 64 KiB at a time: how long to wait for more bef
 
 MORE, FULL, DAMAGED, BLOCK = 0, 1, 2, 3
 
+NO_GZIP = "{}: starts like gzip but is none or is damaged ({}); is it really a .gz file?"
+
 # pcapng block types (draft-ietf-opsawg-pcapng)
 SHB, IDB, PB, SPB, EPB = 0x0A0D0D0A, 1, 2, 3, 6
 # Blocks without a packet that nevertheless have a frame number in Wireshark: systemd journal entries, sysdig events, custom blocks.
@@ -427,7 +429,7 @@ class _Gunzip:
     def _end(self, why: str, filled: int) -> None:
         self.done = True
         if self.produced + filled == 0:
-            raise CaptureError(f"{self.stream.name}: starts like gzip but is none or is damaged ({why}); is it really a .gz file?")
+            raise CaptureError(NO_GZIP.format(self.stream.name, why))
         self.stream.cut = why
 
 
@@ -548,7 +550,12 @@ class Reader:
         if self._cancelled:
             return
         if walk is None:  # fewer bytes than a header and a record: an empty capture, or none
-            walk = _open(info, left)
+            try:
+                walk = _open(info, left)
+            except CaptureError:
+                if stream.cut:  # what little came out of it is noise
+                    raise CaptureError(NO_GZIP.format(info.path, stream.cut)) from None
+                raise
             _, offset, _ = walk.step(self, left, 0, len(left))
             left = left[offset:]
         if stream.cut:

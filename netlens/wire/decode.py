@@ -24,9 +24,9 @@ from netlens.wire.link import network_start
 REASONS: tuple[tuple[str, str], ...] = (
     ("tcp", "TCP segments, read"),
     ("udp", "UDP datagrams, read"),
-    ("fragment", "IP fragments; counted as tcp or udp again when the datagram is complete"),
+    ("fragment", "IP fragments; the datagrams they make are counted as reassembled, not as tcp or udp"),
     ("icmp", "ICMP and ICMPv6 messages without a quoted packet"),
-    ("icmp_error", "ICMP errors: the packet they quote is not counted"),
+    ("icmp_error", "ICMP errors and redirects: the packet they quote is not counted"),
     ("other_protocol", "IP payload that is neither TCP, UDP, ICMP nor a tunnel"),
     ("tunnel_gre", "GRE packets: counted, not entered"),
     ("tunnel_ipip", "IP in IP (4, 41): counted, not entered"),
@@ -44,7 +44,7 @@ REASONS: tuple[tuple[str, str], ...] = (
 NOTES: tuple[tuple[str, str], ...] = (
     ("cut_payload", "TCP or UDP frames whose payload the snaplen cut: ClientHellos and lookups in them may be incomplete"),
     ("odd_tcp_header", "TCP segments whose data offset contradicts their length: counted, but read as having no options and no payload"),
-    ("offloaded", "segments above 1,514 bytes or with IP total length 0: offload at the capturing machine, normal"),
+    ("offloaded", "TCP or UDP in IP packets above 1,500 bytes or of IP length 0: offload at the capturing machine, normal"),
     ("quic_initial", "QUIC Initial packets (UDP): counted, not entered; requests over QUIC are invisible to netlens"),
     ("tunnel_vxlan", "VXLAN or Geneve datagrams (UDP): counted, not entered"),
     ("reassembled", "datagrams put together from IP fragments"),
@@ -65,7 +65,7 @@ MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than t
 
 MIN_TCP_HEADER, UDP_HEADER = 20, 8
 TCP_FLAG_BITS = 0xFFF
-ETHERNET_FRAME = 1514
+ETHERNET_MTU = 1500
 
 
 @kernel
@@ -184,10 +184,12 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
         dport = be16(buf, t + 2)
         bits = be16(buf, t + 12)
         header = (bits >> 12) * 4
+        end = min(header, tcap)
         if header < MIN_TCP_HEADER or header > tlen:
-            # The fixed part is whole, so the segment belongs to its session; what follows it cannot be told, so it has no payload.
+            # The fixed part is whole, so the segment belongs to its session; what follows it cannot be told: no options, no payload.
             _note(quality, _ODD_HEADER, frame)
             header = tlen
+            end = np.int64(0)
         row[c.KIND] = c.TCP
         row[c.SEQ] = be32(buf, t + 4)
         row[c.ACK] = be32(buf, t + 8)
@@ -195,7 +197,6 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
         row[c.WINDOW] = be16(buf, t + 14)
         tsval = np.int64(-1)
         options = np.int64(0)
-        end = min(header, tcap) if header <= 60 else np.int64(0)
         if end >= 32 and be32(buf, t + 20) == 0x0101080A:  # NOP NOP timestamps, what almost every segment has (RFC 7323 appendix A)
             tsval = be64(buf, t + 24)
             o = np.int64(32)
@@ -214,18 +215,23 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
             if size < 2 or o + size > end:
                 break
             if kind == 2 and size == 4:
-                options |= be16(buf, t + o + 2)
+                options = options & ~np.int64(0xFFFF) | be16(buf, t + o + 2)  # of an option that is there twice the last one counts
             elif kind == 3 and size == 3:
-                options |= (np.int64(buf[t + o + 2]) + 1 & 0xFF) << 16
-            elif kind == 4:
+                options = options & ~np.int64(0xFF0000) | (np.int64(buf[t + o + 2]) + 1 & 0xFF) << 16
+            elif kind == 4 and size == 2:
                 options |= 1 << 24
             elif kind == 5:
                 blocks = (size - 2) // 8
-                options |= min(blocks, 15) << 25
+                options = options & ~np.int64(0x3E000000) | blocks << 25  # at most 4 fit into 40 bytes of options
                 if blocks >= 1 and row[c.FLAGS] & c.ACK_FLAG:
-                    # RFC 2883: a first block below the acknowledgment is a duplicate report
-                    if (be32(buf, t + o + 2) - row[c.ACK]) & 0x80000000:
+                    # RFC 2883 4: a first block below the acknowledgment, or inside the second block, reports a duplicate
+                    left = be32(buf, t + o + 2)
+                    if (left - row[c.ACK]) & 0x80000000:
                         options |= 1 << 29
+                    elif blocks >= 2:
+                        right = be32(buf, t + o + 6)
+                        if not (left - be32(buf, t + o + 10)) & 0x80000000 and not (be32(buf, t + o + 14) - right) & 0x80000000:
+                            options |= 1 << 29
             elif kind == 8 and size == 10:
                 tsval = be64(buf, t + o + 2)
             o += size
@@ -239,7 +245,8 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
         dport = be16(buf, t + 2)
         ulen = be16(buf, t + 4)
         header = np.int64(UDP_HEADER)
-        if ulen >= UDP_HEADER:  # 0 is an offloaded (UDP GSO) or jumbo datagram
+        # 0 is an offloaded (UDP GSO) or jumbo datagram. One that claims more than IP has is read as far as IP goes, as Wireshark does
+        if ulen >= UDP_HEADER:
             tlen = min(tlen, ulen)
             tcap = min(tcap, ulen)
         elif ulen != 0:
@@ -298,6 +305,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
     if np.int64(buf[o]) >> 4 != kind:
         return _BAD_IP, n_fragments
     proto = np.int64(0)
+    unset = False  # the IP header leaves the length open
     if kind == 4:
         if cap < 20:
             return (_CUT_IP if wire >= 20 else _BAD_IP), n_fragments
@@ -307,7 +315,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
             return _BAD_IP, n_fragments
         if total == 0:
             total = wire  # TSO: the length did not fit or was left to the card
-            _note(quality, _OFFLOADED, frame)
+            unset = True
         elif total < header:
             return _BAD_IP, n_fragments
         elif total > wire:
@@ -326,12 +334,10 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         t = o + header
         tcap = cap - header
         tlen = total - header
-        while proto == 51 and not fragment & 0x1FFF:  # AH (RFC 4302): authenticated, not hidden
-            if tcap < 12:
-                return _CUT_IP, n_fragments
-            size = (np.int64(buf[t + 1]) + 2) * 4
-            if size > tcap:
-                return _CUT_IP, n_fragments
+        while proto == 51 and not fragment & 0x3FFF:  # AH (RFC 4302): authenticated, not hidden; of a fragment once it is put together
+            size = (np.int64(buf[t + 1]) + 2) * 4 if tcap >= 2 else np.int64(12)
+            if size < 12 or size > tcap:
+                return (_BAD_IP if size < 12 or size > tlen else _CUT_IP), n_fragments
             proto = np.int64(buf[t])
             t += size
             tcap -= size
@@ -348,7 +354,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         tlen = be16(buf, o + 4)
         if tlen == 0 and buf[o + 6] != 59:
             tlen = wire - 40  # jumbogram (RFC 2675) or TSO
-            _note(quality, _OFFLOADED, frame)
+            unset = True
         tlen = min(tlen, wire - 40)
         tcap = min(cap - 40, tlen)
         proto = np.int64(buf[o + 6])
@@ -362,11 +368,11 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         for _ in range(MAX_EXTENSION_HEADERS):
             if proto == 0 or proto == 43 or proto == 60 or proto == 135 or proto == 139 or proto == 140 or proto == 51:
                 if tcap < 8:
-                    return _CUT_IP, n_fragments
+                    return (_CUT_IP if tlen >= 8 else _BAD_IP), n_fragments
                 size = (np.int64(buf[t + 1]) + 2) * 4 if proto == 51 else (np.int64(buf[t + 1]) + 1) * 8
             elif proto == 44:
                 if tcap < 8:
-                    return _CUT_IP, n_fragments
+                    return (_CUT_IP if tlen >= 8 else _BAD_IP), n_fragments
                 size = np.int64(8)
                 piece = be16(buf, t + 2)
                 ident, more, where = be32(buf, t + 4), piece & 1, piece & 0xFFF8
@@ -376,7 +382,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
                 break
             proto = np.int64(buf[t])
             if size > tcap:
-                return _CUT_IP, n_fragments
+                return (_CUT_IP if size <= tlen else _BAD_IP), n_fragments
             t += size
             tcap -= size
             tlen -= size
@@ -392,7 +398,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
             n_fragments += 1
         return _FRAGMENT, n_fragments
     if proto == 6 or proto == 17:
-        if tlen + (t - o) > 1500:
+        if unset or tlen + (t - o) > ETHERNET_MTU:
             _note(quality, _OFFLOADED, frame)
         return _transport(buf, t, tcap, tlen, proto, row, quality, frame), n_fragments
     if proto == 1:
@@ -400,7 +406,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
             return _ICMP_ERROR, n_fragments
         return _ICMP, n_fragments
     if proto == 58:
-        if tcap >= 1 and buf[t] < 128:
+        if tcap >= 1 and (buf[t] < 128 or buf[t] == 137):
             return _ICMP_ERROR, n_fragments
         return _ICMP, n_fragments
     if proto == 47:

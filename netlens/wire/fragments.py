@@ -1,13 +1,15 @@
 """IP fragments back to datagrams (RFC 791 3.2, RFC 8200 4.5), as Wireshark shows them: in the frame that completes them.
 
 Rare in practice, so plain Python; bounded, because captures come from strangers: at most :data:`MAX_DATAGRAMS` unfinished datagrams (the oldest
-is given up and counted), none longer than 64 KiB. Where fragments overlap the first one wins.
+is given up and counted), none longer than 64 KiB, and work that grows with the bytes of the fragments whatever their order. Where fragments
+overlap the first one wins (RFC 5722 wants such datagrams dropped; Wireshark lets the last one win; systems differ).
 
 Limits: a datagram whose fragments lie in two parts of a capture that are read on their own is not completed; read them as one stream.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from typing import Any
 
@@ -18,13 +20,54 @@ from netlens.wire import decode as d
 
 MAX_DATAGRAMS = 1024
 MAX_BYTES = 65535
+#: RFC 8200 4.5 and Linux' ip6frag_time: who has not got all fragments after a minute drops them. IPv4 identifications repeat after 65,536 packets
+#: to one address, so that without it, pieces of two datagrams would be joined where one was lost.
+MAX_AGE_NS = 60_000_000_000
+
+_AH = 51
+_EXTENSIONS = (0, 43, 60, 135, 139, 140)  # IPv6 headers of 8 * (length + 1) bytes that may stand behind the fragment header
+
+
+class _Datagram:
+    """One unfinished datagram: its bytes, and which of them are there."""
+
+    __slots__ = ("captured", "data", "end", "ends", "proto", "since_ns", "starts")
+
+    def __init__(self, proto: int, since_ns: int):
+        self.proto = proto
+        self.since_ns = since_ns
+        self.data = bytearray()
+        self.starts: list[int] = []  # of the runs of bytes that are there, ascending, with gaps between them
+        self.ends: list[int] = []
+        self.captured = MAX_BYTES + 1  # the first byte that was there on the wire but was cut by the snaplen
+        self.end = -1
+
+    def add(self, where: int, length: int, piece: bytes) -> None:
+        until = where + length
+        if len(self.data) < until:
+            self.data.extend(bytes(until - len(self.data)))
+        # runs i .. j - 1 touch or overlap the piece; what lies between them is new
+        i, j = bisect_left(self.ends, where), bisect_right(self.starts, until)
+        at = where
+        for start, end in [*zip(self.starts[i:j], self.ends[i:j], strict=True), (until, until)]:
+            if at < start:
+                new = piece[at - where : start - where]
+                self.data[at : at + len(new)] = new
+                if at + len(new) < start:
+                    self.captured = min(self.captured, at + len(new))
+            at = max(at, end)
+        first, last = min([where, *self.starts[i : i + 1]]), max([until, *self.ends[j - 1 : j]] if j > i else [until])
+        self.starts[i:j], self.ends[i:j] = [first], [last]
+
+    def whole(self) -> bool:
+        return self.end >= 0 and (self.end == 0 or (bool(self.starts) and self.starts[0] == 0 and self.ends[0] >= self.end))
 
 
 class Fragments:
     """Unfinished datagrams; ``feed`` returns those that a batch completed."""
 
     def __init__(self) -> None:
-        self.open: OrderedDict[tuple[int, ...], dict[str, Any]] = OrderedDict()
+        self.open: OrderedDict[tuple[int, ...], _Datagram] = OrderedDict()
         self.given_up = 0
 
     def feed(
@@ -37,52 +80,52 @@ class Fragments:
             where, more = where_more >> 1, where_more & 1
             # the interface is part of the key: a fragment and its copy on another interface make two datagrams, as their frames do
             key = (iface, version, s_hi, s_lo, d_hi, d_lo, ident, proto if version == 4 else 0)
-            if where + length > MAX_BYTES or (more and length % 8):
+            if where + length > MAX_BYTES or (more and (length % 8 or not length)):
                 continue
             entry = self.open.get(key)
+            if entry is not None and abs(ts - entry.since_ns) > MAX_AGE_NS:
+                del self.open[key]
+                self.given_up += 1
+                entry = None
             if entry is None:
                 if len(self.open) >= MAX_DATAGRAMS:
                     self.open.popitem(last=False)
                     self.given_up += 1
-                entry = self.open[key] = {"pieces": {}, "end": None, "proto": proto}
+                entry = self.open[key] = _Datagram(proto, ts)
             if where == 0:
-                entry["proto"] = proto
-            entry["pieces"].setdefault(where, (length, bytes(buf[start : start + captured])))
-            if not more:
-                entry["end"] = where + length
-            if (whole := _assemble(entry)) is None:
+                entry.proto = proto
+            if length:
+                entry.add(where, length, bytes(buf[start : start + captured]))
+            if not more and entry.end < 0:
+                entry.end = where + length
+            if not entry.whole():
                 continue
             del self.open[key]
-            data, cut_at = whole
+            data = bytearray(entry.data[: entry.end])
             packet = np.zeros((1, c.WIDTH), np.int64)
             packet[0, [c.FRAME, c.TS, c.IFACE]] = frame, ts, iface
             packet[0, [c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS]] = s_hi, s_lo, d_hi, d_lo, version << 32
-            if entry["proto"] in (6, 17):
-                area = np.frombuffer(bytearray(data), np.uint8)  # writable: a read-only array would compile every kernel once more
-                reason = d._transport(area, 0, cut_at, len(data), entry["proto"], packet[0], quality, frame)
+            cut_at = min(entry.captured, len(data))
+            proto, at = _transport_start(data, cut_at, entry.proto, version)
+            if proto in (6, 17):
+                area = np.frombuffer(data, np.uint8)  # writable: a read-only array would compile every kernel once more
+                reason = d._transport(area, at, cut_at - at, len(data) - at, proto, packet[0], quality, frame)
                 if reason in (d.R["tcp"], d.R["udp"]):
                     d._note(quality, d.R["reassembled"], frame)
                     out.append((area, packet))
         return out
 
 
-def _assemble(entry: dict[str, Any]) -> tuple[bytes, int] | None:
-    """(datagram, how much of it was captured from its start), or None while pieces are missing."""
-    if entry["end"] is None:
-        return None
-    data = bytearray(entry["end"])
-    at, cut = 0, None
-    for where, (length, captured) in sorted(entry["pieces"].items()):
-        if where > at:
-            return None
-        end = min(where + length, entry["end"])
-        if end <= at:
-            continue
-        piece = captured[at - where : end - where]
-        data[at : at + len(piece)] = piece
-        if len(piece) < end - at and cut is None:
-            cut = at + len(piece)
-        at = end
-    if at < entry["end"]:
-        return None
-    return bytes(data), entry["end"] if cut is None else cut
+def _transport_start(data: bytearray, cap: int, proto: int, version: int) -> tuple[int, int]:
+    """(protocol, offset) behind the headers that were fragmented along with the payload; protocol -1 if they are cut or contradict themselves."""
+    at = 0
+    for _ in range(d.MAX_EXTENSION_HEADERS):
+        if proto != _AH and (version == 4 or proto not in _EXTENSIONS):
+            return proto, at
+        if at + 2 > cap:
+            return -1, 0
+        size = (data[at + 1] + 2) * 4 if proto == _AH else (data[at + 1] + 1) * 8
+        if at + size > cap:
+            return -1, 0
+        proto, at = data[at], at + size
+    return -1, 0

@@ -42,7 +42,7 @@ def _ppp(protocol):
 @kernel
 def ether_payload(buf, o, end, kind):
     """Follow tags, labels, PPPoE and LLC/SNAP from EtherType or length ``kind``; ``o`` is right behind it."""
-    for _ in range(MAX_TAGS):
+    for _ in range(MAX_TAGS + 1):
         if kind == 0x8100 or kind == 0x88A8 or kind == 0x9100 or kind == 0x9200 or kind == 0x8926:
             skip = 6 if kind == 0x8926 else 4  # VN-tag is 4 bytes, then the EtherType
             if o + skip > end:

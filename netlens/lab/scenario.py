@@ -1,0 +1,159 @@
+"""Scenarios: one TOML file each, with the parameters of a run and what is expected of it.
+
+A scenario may have a ``base``: it then says only what differs. Tables are merged, ``[[program]]`` is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from netlens.lab.opencode_log import FORMATS
+from netlens.lab.program import Behaviour
+from netlens.lab.provider import MESSAGES
+from netlens.lab.rules import Overload, Rule
+from netlens.lab.topology import LabError
+
+CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "provider")
+PATHS = ("nat", "sshuttle")
+
+_RUN = {"seconds": 30.0, "seed": 1}
+_PATH = {"kind": "sshuttle", "exclude_api": False, "older_s": 0.0, "fan_out": [], "sshuttle": ""}
+_PROVIDER = {"counts": "nothing", "per": "ip", "limit": 0, "overload": None, "code": "1302", "refuses_in_stream": False, "http": "1.1"}
+_CLOCK = {"offset_s": 0.0, "drift_ppm": 0.0}
+_LOGS = {"vm": "classic", "host": "logfmt"}
+_EXPECT_KEYS = {"causes", "limit", "rule", "rejections", "why"}
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is true of a run, by the way it was made.
+
+    causes : hypothesis ids that are true for the VM's rejections (several only where several are true at once).
+    limit : how many others may be in progress before a request is refused; None if nothing is counted.
+    rule : unit and scope of what is counted ("requests per ip", ...); None likewise.
+    rejections : sides whose programs are refused at least once: vm, host, both or none.
+    why : the mechanism, in a sentence.
+    """
+
+    causes: tuple[str, ...]
+    limit: int | None
+    rule: str | None
+    rejections: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One scenario, checked; the tables are as in the file, with what was left out filled in."""
+
+    name: str
+    title: str
+    run: Mapping[str, Any]
+    path: Mapping[str, Any]
+    provider: Mapping[str, Any]
+    clock: Mapping[str, Any]
+    logs: Mapping[str, str]
+    programs: tuple[Mapping[str, Any], ...]
+    expect: Expectation
+
+    @property
+    def rule(self) -> Rule:
+        overload = self.provider["overload"]
+        return Rule(self.provider["counts"], self.provider["per"], self.provider["limit"], Overload(**overload) if overload else None)
+
+
+def names() -> list[str]:
+    """All scenarios there are."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def _folder() -> Any:
+    return resources.files("netlens.lab") / "scenarios"
+
+
+def _read(name: str) -> dict[str, Any]:
+    file = _folder() / f"{name}.toml"
+    if "/" in name or not file.is_file():
+        raise LabError(f"there is no scenario {name!r}; `netlens lab list` names them")
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"scenario {name}: {error}") from None
+    base = values.pop("base", None)
+    return _merged(_read(base), values) if base else values
+
+
+def _merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(base)
+    for name, value in values.items():
+        both[name] = _merged(both[name], value) if isinstance(value, dict) and isinstance(both.get(name), dict) else value
+    return both
+
+
+def load(name: str) -> Scenario:
+    """Read and check a scenario; LabError says what is wrong with it."""
+    return parse(name, _read(name))
+
+
+def parse(name: str, values: Mapping[str, Any]) -> Scenario:
+    """Check the values of a scenario."""
+    try:
+        known = {"title", "run", "path", "provider", "clock", "logs", "program", "expect"}
+        _only("a scenario", values, known)
+        expect = values["expect"]
+        _only("[expect]", expect, _EXPECT_KEYS)
+        scenario = Scenario(
+            name,
+            values["title"],
+            _filled("[run]", _RUN, values),
+            _filled("[path]", _PATH, values),
+            _filled("[provider]", _PROVIDER, values),
+            _filled("[clock]", _CLOCK, values),
+            _filled("[logs]", _LOGS, values),
+            tuple(values["program"]),
+            Expectation(tuple(expect["causes"]), expect.get("limit"), expect.get("rule"), expect["rejections"], expect["why"]),
+        )
+        _check(scenario)
+    except KeyError as error:
+        raise LabError(f"scenario {name}: {error} is missing") from None
+    except (TypeError, ValueError) as error:
+        raise LabError(f"scenario {name}: {error}") from None
+    return scenario
+
+
+def _filled(where: str, defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    given = values.get(where.strip("[]"), {})
+    _only(where, given, set(defaults))
+    return {**defaults, **given}
+
+
+def _only(where: str, values: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := set(values) - known:
+        raise ValueError(f"{where} has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+
+
+def _check(scenario: Scenario) -> None:
+    rule, expect = scenario.rule, scenario.expect
+    for program in scenario.programs:
+        if "side" not in program:
+            raise ValueError("a [[program]] needs a side")
+        Behaviour.of(program)
+    if scenario.path["kind"] not in PATHS:
+        raise ValueError(f"[path] kind is one of {', '.join(PATHS)}")
+    if scenario.provider["code"] not in MESSAGES:
+        raise ValueError(f"[provider] code is one of {', '.join(MESSAGES)}")
+    if any(form not in FORMATS for form in scenario.logs.values()):
+        raise ValueError(f"[logs] are one of {', '.join(FORMATS)}")
+    if unknown := set(expect.causes) - set(CAUSES):
+        raise ValueError(f"no such cause: {', '.join(unknown)}")
+    if expect.rejections not in ("vm", "host", "both", "none"):
+        raise ValueError("[expect] rejections is vm, host, both or none")
+    if bool(expect.causes) != (expect.rejections in ("vm", "both")):
+        raise ValueError("[expect] has causes if and only if the VM is refused")
+    counted = None if rule.counts == "nothing" else f"{rule.counts} per {rule.per}"
+    if expect.rejections != "none" and (expect.rule, expect.limit) != (counted, rule.limit if counted else None):
+        raise ValueError(f"[expect] rule and limit are not the provider's ({counted}, {rule.limit})")

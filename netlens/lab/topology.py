@@ -1,0 +1,214 @@
+"""Network namespaces for the VM, the host and the provider, the links between them, and the host's NAT.
+
+Every run has names of its own (the process id is part of them), so that runs can go side by side. Nothing outside the namespaces is
+touched but ``/etc/netns/NAME`` (their resolv.conf) and ``/run/netlens-lab/NAME`` (keys and sockets of the run); both go with the run.
+A second process, the janitor, waits for the end of the first: whatever way a run ends, also by SIGKILL, its namespaces and all
+processes in them are removed. ``stale`` and ``remove`` serve ``netlens lab clean``, should both have been killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from netlens.errors import NetlensError
+
+VM, HOST, PROVIDER = "vm", "host", "provider"
+SIDES = (VM, HOST, PROVIDER)
+
+VM_IP, HOST_INSIDE_IP, HOST_IP = "192.168.64.2", "192.168.64.1", "203.0.113.1"
+VM_NET = "192.168.64.0/24"
+PROVIDER_IP, NAMESERVER_IP, OTHER_SITE_IP = "203.0.113.10", "203.0.113.53", "203.0.113.80"
+
+STATE = Path("/run/netlens-lab")
+_RESOLV = Path("/etc/netns")
+_RUN_NAME = re.compile(r"nl(\d+)")
+
+# Without this the kernel would add neighbour discovery and router solicitations, which say nothing here.
+_NO_IPV6 = "net.ipv6.conf.all.disable_ipv6=1"
+
+_NAT = f"""
+table ip lab {{
+    chain postrouting {{
+        type nat hook postrouting priority 100;
+        oifname "eth0" ip saddr {VM_NET} masquerade
+    }}
+}}
+"""
+
+
+class LabError(NetlensError):
+    """The laboratory cannot be built or run here (rights, missing programs, a part that does not start)."""
+
+
+def _run(*argv: str, stdin: str | None = None) -> None:
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip() or f'exit status {done.returncode}'}")
+
+
+def need(programs: Sequence[str]) -> None:
+    """Raise LabError, naming all that is missing, unless this is root on Linux and the programs are there."""
+    if sys.platform != "linux":
+        raise LabError("the laboratory needs Linux network namespaces; on another system run it in a Linux VM")
+    if os.geteuid() != 0:
+        raise LabError("the laboratory makes network namespaces and needs root: sudo netlens lab ...")
+    if missing := [name for name in programs if not program(name)]:
+        raise LabError(
+            f"the laboratory needs {', '.join(missing)}; on Debian and Ubuntu: apt-get install {' '.join(map(_package, missing))}"
+        )
+
+
+def program(name: str) -> str | None:
+    """The path of a program; sbin is not on every PATH."""
+    return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def _package(name: str) -> str:
+    return {"ip": "iproute2", "nft": "nftables", "sshd": "openssh-server", "ssh": "openssh-client"}.get(name, name)
+
+
+class Topology:
+    """The namespaces of one run; use it as a context manager.
+
+    ``start`` runs a program in a namespace until the end of the run at most.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or f"nl{os.getpid()}"
+        self.folder = STATE / self.name
+        self._janitor: subprocess.Popen[bytes] | None = None
+        self._children: list[subprocess.Popen[str]] = []
+
+    def namespace(self, side: str) -> str:
+        return f"{self.name}-{side}"
+
+    def prefix(self, side: str) -> list[str]:
+        """What to put before a command so that it runs in the namespace of a side."""
+        return [program("ip") or "ip", "netns", "exec", self.namespace(side)]
+
+    def __enter__(self) -> Topology:
+        self.folder.mkdir(mode=0o700, parents=True)
+        # The janitor holds our end of a pipe: it wakes when this process is gone, whatever ended it.
+        self._janitor = subprocess.Popen(
+            [sys.executable, "-m", "netlens.lab.janitor", self.name], stdin=subprocess.PIPE, start_new_session=True, cwd="/"
+        )
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _build(self) -> None:
+        for side in SIDES:
+            namespace = self.namespace(side)
+            # /etc/netns/NAME is laid over /etc by `ip netns exec`: each side has a resolv.conf of its own.
+            folder = _RESOLV / namespace
+            folder.mkdir(parents=True)
+            (folder / "resolv.conf").write_text(f"nameserver {NAMESERVER_IP}\n", encoding="ascii")
+            _run("ip", "netns", "add", namespace)
+            self.inside(side, "sysctl", "-q", "-w", _NO_IPV6)
+            self.inside(side, "ip", "link", "set", "lo", "up")
+        vm, host, provider = map(self.namespace, SIDES)
+        # Fixed hardware addresses: a recording shows them, and two runs of one seed should differ in nothing that we can hold still.
+        _link((vm, "eth0", "02:00:00:40:00:02"), (host, "vmnet0", "02:00:00:40:00:01"))
+        _link((host, "eth0", "02:00:00:71:00:01"), (provider, "eth0", "02:00:00:71:00:10"))
+        for side, device, addresses in (
+            (VM, "eth0", (VM_IP,)),
+            (HOST, "vmnet0", (HOST_INSIDE_IP,)),
+            (HOST, "eth0", (HOST_IP,)),
+            (PROVIDER, "eth0", (PROVIDER_IP, NAMESERVER_IP, OTHER_SITE_IP)),
+        ):
+            for address in addresses:
+                self.inside(side, "ip", "address", "add", f"{address}/24", "dev", device)
+            self.inside(side, "ip", "link", "set", device, "up")
+        self.inside(VM, "ip", "route", "add", "default", "via", HOST_INSIDE_IP)
+        self.inside(HOST, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        self.inside(HOST, "nft", "-f", "-", stdin=_NAT)
+
+    def inside(self, side: str, *argv: str, stdin: str | None = None) -> None:
+        """Run a short command in a namespace; LabError if it fails."""
+        _run(*self.prefix(side), *argv, stdin=stdin)
+
+    def start(self, side: str, argv: Sequence[str], **options: object) -> subprocess.Popen[str]:
+        """Start a program in a namespace; ``close`` ends it."""
+        child: subprocess.Popen[str] = subprocess.Popen([*self.prefix(side), *argv], text=True, start_new_session=True, **options)  # type: ignore[call-overload]
+        self._children.append(child)
+        return child
+
+    def close(self) -> None:
+        """Remove everything; nothing happens the second time."""
+        remove(self.name)
+        for child in self._children:
+            child.wait()
+            for stream in (child.stdin, child.stdout, child.stderr):
+                with contextlib.suppress(OSError):
+                    if stream:
+                        stream.close()
+        self._children.clear()
+        if self._janitor and self._janitor.stdin:
+            self._janitor.stdin.close()
+            self._janitor.wait()
+            self._janitor = None
+
+
+def _link(*ends: tuple[str, str, str]) -> None:
+    (one, device, address), (other, peer, peer_address) = ends
+    _run(
+        *("ip", "link", "add", device, "address", address, "netns", one),
+        *("type", "veth", "peer", "name", peer, "address", peer_address, "netns", other),
+    )
+
+
+def _output(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+
+def _namespaces() -> list[str]:
+    return [line.split()[0] for line in _output("ip", "netns", "list").splitlines() if line.strip()]
+
+
+def _kill(namespace: str) -> None:
+    for pid in _output("ip", "netns", "pids", namespace).split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def remove(name: str) -> None:
+    """End every process in the namespaces of a run and remove them with their files; what is not there is no error."""
+    there = set(_namespaces())
+    for side in SIDES:
+        namespace = f"{name}-{side}"
+        if namespace in there:
+            _kill(namespace)
+            _kill(namespace)  # once more for what was being started while the first list was read
+            _output("ip", "netns", "delete", namespace)
+        shutil.rmtree(_RESOLV / namespace, ignore_errors=True)
+    shutil.rmtree(STATE / name, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def stale(alive: Callable[[int], bool] = _alive) -> list[str]:
+    """Names of runs whose process is gone but whose namespaces or files are still here."""
+    folders = [path.name for base in (_RESOLV, STATE) if base.is_dir() for path in base.iterdir()]
+    names = {match[0]: int(match[1]) for text in [*_namespaces(), *folders] if (match := _RUN_NAME.match(text))}
+    return sorted(name for name, pid in names.items() if not alive(pid))

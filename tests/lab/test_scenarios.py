@@ -1,0 +1,79 @@
+"""Every scenario loads, is consistent, and says what is true of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from netlens.errors import NetlensError
+from netlens.lab import scenario
+from netlens.lab.program import Behaviour
+
+NAMES = scenario.names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loads_and_expects_something(name: str) -> None:
+    loaded = scenario.load(name)
+    assert len(loaded.title) > 20
+    assert len(loaded.expect.why) > 20
+    assert loaded.programs
+    assert {Behaviour.of(each).side for each in loaded.programs} <= {"vm", "host"}
+
+
+def test_every_cause_is_shown_and_so_is_its_absence() -> None:
+    loaded = [scenario.load(name) for name in NAMES]
+    assert {cause for each in loaded for cause in each.expect.causes} == set(scenario.CAUSES)
+    assert any(not each.expect.causes for each in loaded)
+    assert any(len(each.expect.causes) > 1 for each in loaded)
+    assert any(each.clock["offset_s"] > 0 for each in loaded)
+    assert any(each.clock["offset_s"] < 0 for each in loaded)
+
+
+def test_every_kind_of_tunnel_scenario_has_a_twin_with_the_api_excluded() -> None:
+    loaded = {name: scenario.load(name) for name in NAMES}
+    # A twin differs in nothing but the path and what follows from it; variants of clock, age and disguise need none of their own.
+    variants = {"provider-bursts", "own-concurrency-idle-host", "older-tunnel", "refused-in-stream", "clock-skew", "zombie-clock-skew"}
+    twins = {each.title: each for each in loaded.values() if each.path["exclude_api"]}
+    for name, each in loaded.items():
+        if each.path["kind"] == "sshuttle" and not each.path["exclude_api"] and name not in variants:
+            same = [t for t in twins.values() if (t.programs, t.provider, t.run) == (each.programs, each.provider, each.run)]
+            assert same, f"{name} has no twin"
+
+
+BASE: dict[str, Any] = {
+    "title": "a title of some length",
+    "provider": {"counts": "requests", "per": "ip", "limit": 2},
+    "program": [{"side": "vm"}],
+    "expect": {"causes": ["same-nat-ip"], "rule": "requests per ip", "limit": 2, "rejections": "vm", "why": "because"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": {}}, "a scenario has no colour"),
+        ({"path": {"kind": "wormhole"}}, "kind is one of"),
+        ({"path": {"kinds": "nat"}}, r"\[path\] has no kinds"),
+        ({"program": [{"side": "vm", "speed": 3}]}, "a program has no speed"),
+        ({"program": [{}]}, "needs a side"),
+        ({"provider": {"counts": "sheep"}}, "no such rule"),
+        ({"provider": {"counts": "requests", "per": "ip", "limit": 3}}, "are not the provider's"),
+        ({"provider": {**BASE["provider"], "code": "42"}}, "code is one of"),
+        ({"logs": {"vm": "xml"}}, "logs"),
+        ({"expect": {**BASE["expect"], "causes": ["weather"]}}, "no such cause"),
+        ({"expect": {**BASE["expect"], "causes": []}}, "if and only if"),
+        ({"expect": {"causes": []}}, "'rejections' is missing"),
+    ],
+)
+def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
+    assert scenario.parse("sample", BASE).name == "sample"
+    with pytest.raises(NetlensError, match=f"scenario sample: .*{message}"):
+        scenario.parse("sample", {**BASE, **change})
+
+
+@pytest.mark.parametrize("name", ["nothing", "../pyproject", ""])
+def test_unknown_scenarios(name: str) -> None:
+    with pytest.raises(NetlensError, match="no scenario"):
+        scenario.load(name)

@@ -1,0 +1,551 @@
+"""Exchanges: turns of payload to requests and responses; the TLS records are those of this Python's TLS library."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import ssl
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netlens.parsers import exchanges as module
+from netlens.parsers.exchanges import ExchangeBuilder
+from netlens.parsers.sessions import SessionFold
+from tests.parsers.build import MS, T0, Packet, S, Talk, mixed, rewritten, rows
+
+VM, API, NEAR = ("192.168.64.2", 40000), ("203.0.113.10", 443), ("127.0.0.1", 12300)
+MSS = 1448
+
+
+def exchanges(packets: Sequence[Packet], size: int = 2048) -> list[dict[str, Any]]:
+    state, builder = SessionFold(), ExchangeBuilder()
+    _, matrix = rows(packets)
+    for at in range(0, len(matrix), size):
+        batch = matrix[at : at + size]
+        state.feed(batch, len(batch))
+        builder.feed(batch, len(batch), state.sessions, state.n)
+    return list(builder.finish(state.state()).records())
+
+
+def one(packets: Sequence[Packet]) -> dict[str, Any]:
+    found = exchanges(packets)
+    assert len(found) == 1, [(r["start_frame"], r["response_frame"]) for r in found]
+    return found[0]
+
+
+# -- turns of plain payload --
+
+
+def plain(port: int = 34567) -> Talk:
+    return Talk(VM, (API[0], port)).open()
+
+
+def frame(packets: Sequence[Packet], packet: Packet) -> int:
+    return next(i for i, p in enumerate(packets) if p is packet) + 1
+
+
+def test_one_turn() -> None:
+    t = plain()
+    first, last = t.up("PA", 100), t.up("PA", 50)
+    begins, _, ends = t.down("PA", 10), t.down("PA", 1400), t.down("PA", 7)
+    row = one(t.close().packets)
+    assert (row["exchange_id"], row["session_id"]) == (0, 0)
+    assert (row["up_bytes"], row["down_bytes"]) == (150, 1417)
+    assert (row["start_ns"], row["request_end_ns"]) == (T0 + first.at, T0 + last.at)
+    assert (row["response_ns"], row["end_ns"]) == (T0 + begins.at, T0 + ends.at)
+    assert [row[f + "_frame"] for f in ("start", "response", "end")] == [frame(t.packets, p) for p in (first, begins, ends)]
+    assert (row["complete"], row["status"], row["rejected"]) == (True, None, None)
+
+
+def test_turns_on_one_connection() -> None:
+    t = plain()
+    for i in range(5):
+        t.up("PA", 100 + i)
+        t.down("A")
+        t.down("PA", 1000 + i)
+        t.down("PA", 1)
+        t.wait(S)
+    found = exchanges(t.packets)
+    assert [(r["up_bytes"], r["down_bytes"]) for r in found] == [(100 + i, 1001 + i) for i in range(5)]
+    assert [r["complete"] for r in found] == [True] * 4 + [False]
+    assert [r["exchange_id"] for r in found] == list(range(5))
+
+
+def test_pipelined_requests_are_one() -> None:
+    t = plain()
+    for _ in range(3):
+        t.up("PA", 100)
+    for _ in range(3):
+        t.down("PA", 200)
+    row = one(t.packets)
+    assert (row["up_bytes"], row["down_bytes"]) == (300, 600)
+
+
+def test_what_repeats_is_no_turn() -> None:
+    t = plain()
+    request = t.up("PA", 100)
+    t.again()
+    t.down("PA", 200)
+    t.wait(S).again()
+    t.again(request)  # a late copy of the request is no second one
+    t.again(iface=2)
+    t.wait(15 * S).up("A", 1, seq=t.seq - 1)  # keep-alive probe
+    t.down("A")
+    t.down("PA", 300)
+    row = one(t.packets)
+    assert (row["up_bytes"], row["down_bytes"]) == (100, 500)
+
+
+def test_no_answer_and_no_request() -> None:
+    t = plain()
+    t.up("PA", 100)
+    row = one(t.packets)
+    assert (row["response_ns"], row["end_ns"], row["response_frame"], row["end_frame"], row["down_bytes"]) == (None, None, None, None, 0)
+    assert not row["complete"]
+    t = plain()
+    t.down("PA", 100)  # a greeting, or the rest of an answer whose request is older than the capture
+    assert exchanges(t.packets) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "complete"),
+    [
+        ("both close", True),
+        ("server closes", True),
+        ("client closes behind the answer", True),
+        ("capture ends with the client's FIN", False),
+        ("capture ends", False),
+        ("client aborts", False),
+        ("server aborts", False),
+        ("client RST after the server's FIN", True),
+        ("client FIN amid the answer", False),
+        ("client FIN amid the answer, server FIN at its end", True),
+    ],
+)
+def test_complete(how: str, complete: bool) -> None:
+    t = plain()
+    t.up("PA", 100)
+    t.down("PA", 1000)
+    if how == "both close":
+        t.close()
+    elif how == "server closes":
+        t.down("FA")
+    elif how == "client closes behind the answer":
+        t.up("FA")
+        t.down("A")
+    elif how == "capture ends with the client's FIN":
+        t.up("FA")
+    elif how == "client aborts":
+        t.up("RA")
+    elif how == "server aborts":
+        t.down("RA")
+    elif how == "client RST after the server's FIN":
+        t.down("FA")
+        t.up("R")
+    elif how.startswith("client FIN amid"):
+        t.up("FA")
+        t.down("PA", 1000)
+        if how.endswith("its end"):
+            t.down("FA")
+    assert one(t.packets)["complete"] is complete
+
+
+def halves(packets: Sequence[Packet]) -> list[Packet]:
+    return [rewritten([p], {API: NEAR}, 0, 1)[0] if p.data[22:24] == API[1].to_bytes(2, "big") else p for p in packets]
+
+
+@pytest.mark.parametrize("end", ["close", "open", "rst", "server fin"])
+def test_redirect_halves_are_read_as_one(end: str) -> None:
+    t = Talk(VM, API).open()
+    for i in range(3):
+        t.up("PA", 100 + i)
+        t.down("PA", 1000 + i)
+    if end == "close":
+        t.close()
+    elif end == "rst":
+        t.up("RA")
+    elif end == "server fin":
+        t.down("FA")
+    whole, split = exchanges(t.packets), exchanges(halves(t.packets))
+    assert whole == split
+    assert [r["session_id"] for r in split] == [0, 0, 0]
+    # the receiving half captured first
+    packets = halves(t.packets)
+    packets[0], packets[1] = packets[1], packets[0]
+    again = exchanges(packets)
+    assert [{**r, "session_id": 0} for r in again] == whole
+    assert [r["session_id"] for r in again] == [1, 1, 1]
+
+
+def test_ssh_has_no_exchanges() -> None:
+    t = Talk(VM, (API[0], 2222)).open()
+    t.up("PA", b"SSH-2.0-OpenSSH_9.7\r\n")
+    t.down("PA", b"SSH-2.0-OpenSSH_9.7\r\n")
+    t.up("PA", 100)
+    t.down("PA", 100)
+    t.up("PA", 100)
+    assert len(exchanges(t.packets)) <= 1  # the first banner alone does not show yet that it is one
+    t = Talk(VM, (API[0], 22))  # older than the capture
+    t.up("PA", 100)
+    t.down("PA", 100)
+    assert exchanges(t.packets) == []
+
+
+# -- HTTP in the clear --
+
+
+def http(*parts: tuple[str, bytes]) -> Talk:
+    t = plain(80)
+    for who, data in parts:
+        (t.up if who == "up" else t.down)("PA", data)
+    return t
+
+
+GET = ("up", b"GET /v1/models HTTP/1.1\r\nHost: api.example.test\r\n\r\n")
+
+
+@pytest.mark.parametrize(("status", "rejected"), [(200, False), (429, True), (503, False), (404, False), (101, False)])
+def test_status(status: int, rejected: bool) -> None:
+    row = one(http(GET, ("down", b"HTTP/1.1 %d X\r\n\r\n" % status), ("down", b"HTTP/1.1 999 in the body")).packets)
+    assert (row["status"], row["rejected"]) == (status, rejected)
+
+
+def test_each_turn_has_its_status() -> None:
+    parts = [p for status in (200, 429, 200) for p in (GET, ("down", b"HTTP/1.1 %d X\r\n\r\n" % status))]
+    assert [r["status"] for r in exchanges(http(*parts).packets)] == [200, 429, 200]
+
+
+def test_100_continue_opens_no_response() -> None:
+    post = ("up", b"POST /v1/chat HTTP/1.1\r\nExpect: 100-continue\r\n\r\n")
+    t = http(post, ("down", b"HTTP/1.1 100 Continue\r\n\r\n"), ("up", b"x" * 500), ("down", b"HTTP/1.1 429 Too Many Requests\r\n\r\n"))
+    row = one(t.packets)
+    assert (row["status"], row["up_bytes"], row["response_frame"]) == (429, len(post[1]) + 500, 7)
+    t = http(GET, ("down", b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"), ("down", b"HTTP/1.1 200 OK\r\n\r\n"))
+    assert (one(t.packets)["status"], one(t.packets)["response_frame"]) == (200, 6)
+
+
+def test_100_continue_with_the_answer_behind_it() -> None:
+    t = http(GET, ("down", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nbody"))
+    row = one(t.packets)
+    assert (row["status"], row["rejected"], row["response_frame"]) == (None, None, 5)
+
+
+# -- TLS --
+
+
+class Tls:
+    """A TLS session between two memory buffers, put on the wire segment by segment."""
+
+    def __init__(
+        self, pem: Path, tickets: int = 2, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, groups: str | None = None, mss: int = MSS
+    ):
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(pem)
+        server.num_tickets = tickets
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        client.maximum_version = version
+        if groups:
+            server.set_ecdh_curve(groups)  # another than the client guesses: HelloRetryRequest
+        self.down_in, self.up_out, self.up_in, self.down_out = (ssl.MemoryBIO() for _ in range(4))
+        self.client = client.wrap_bio(self.down_in, self.up_out, server_hostname="api.example.test")
+        self.server = server.wrap_bio(self.up_in, self.down_out, server_side=True)
+        self.talk = Talk(VM, API).open()
+        self.mss = mss
+
+    def step(self, client: bool) -> bytes:
+        """Go on with the handshake on one side; what it wants to send."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            (self.client if client else self.server).do_handshake()
+        return (self.up_out if client else self.down_out).read()
+
+    def up(self, data: bytes) -> None:
+        self.up_in.write(data)
+        for at in range(0, len(data), self.mss):
+            self.talk.up("PA", data[at : at + self.mss])
+
+    def down(self, data: bytes) -> None:
+        self.down_in.write(data)
+        for at in range(0, len(data), self.mss):
+            self.talk.down("PA", data[at : at + self.mss])
+
+    def handshake(self) -> bytes:
+        """All but the end of it: the client's Finished, which is not sent yet."""
+        while True:
+            try:
+                self.client.do_handshake()
+                return self.up_out.read()
+            except ssl.SSLWantReadError:
+                self.up(self.up_out.read())
+                self.down(self.step(False))
+
+    def goodbye(self) -> bytes:
+        """The client's close_notify."""
+        with contextlib.suppress(ssl.SSLError):  # it would like one in return
+            self.client.unwrap()
+        return self.up_out.read()
+
+    def sealed(self, client: bool, size: int) -> bytes:
+        (self.client if client else self.server).write(bytes(size))
+        return (self.up_out if client else self.down_out).read()
+
+
+def records(data: bytes) -> list[bytes]:
+    out = []
+    while data:
+        size = 5 + int.from_bytes(data[3:5], "big")
+        out.append(data[:size])
+        data = data[size:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def pem(data: Path) -> Path:
+    return data / "tls" / "server.pem"
+
+
+def shown(row: dict[str, Any]) -> tuple[int, int]:
+    return row["up_bytes"], row["down_bytes"]
+
+
+@pytest.mark.parametrize("tickets", [0, 1, 2, 4])
+@pytest.mark.parametrize("groups", [None, "secp384r1"])
+def test_tls_1_3(pem: Path, tickets: int, groups: str | None) -> None:
+    """The client waits for nothing; Finished, tickets and alerts are in no exchange."""
+    tls = Tls(pem, tickets, groups=groups)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    expected = []
+    for i in range(3):
+        request, response = tls.sealed(True, 300 + i), tls.sealed(False, 5000 + i)
+        tls.up(request)
+        tls.down(response)
+        expected.append((len(request), len(response)))
+    tls.up(tls.goodbye())
+    found = exchanges(tls.talk.close().packets)
+    assert [shown(r) for r in found] == expected
+    assert all(r["complete"] for r in found)
+
+
+@pytest.mark.parametrize("tickets", [2, 3, 4])
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("joined", [False, True])
+def test_tickets_after_the_request_open_no_response(pem: Path, tickets: int, apart: bool, joined: bool) -> None:
+    """The request leaves with the Finished (in its segment or behind it); the tickets come in one segment or in several."""
+    tls = Tls(pem, tickets)
+    finished = tls.handshake()
+    request = tls.sealed(True, 300)
+    if joined:
+        tls.up(finished + request)
+    else:
+        tls.up(finished)
+        tls.up(request)
+    sent = tls.step(False)
+    assert len(records(sent)) == tickets
+    for piece in records(sent) if apart else [sent]:
+        tls.talk.wait(41 * MS)
+        tls.down(piece)
+    tls.talk.wait(S)
+    answered = tls.talk.at
+    response = tls.sealed(False, 20_000)
+    tls.down(response)
+    row = one(tls.talk.packets)
+    assert shown(row) == (len(request), len(response))
+    assert row["response_ns"] == T0 + answered
+
+
+def test_half_of_the_tickets_before_the_request(pem: Path) -> None:
+    tls = Tls(pem, 2)
+    finished = tls.handshake()
+    tls.up(finished)
+    first, second = records(tls.step(False))
+    tls.down(first)
+    request = tls.sealed(True, 300)
+    tls.up(request)
+    tls.down(second)
+    assert one(tls.talk.packets)["response_ns"] is None
+    response = tls.sealed(False, 700)
+    tls.down(response)
+    assert shown(one(tls.talk.packets)) == (len(request), len(response))
+
+
+def test_a_single_ticket_after_the_request_is_a_known_limit(pem: Path) -> None:
+    tls = Tls(pem, 1)
+    finished = tls.handshake()
+    tls.up(finished + tls.sealed(True, 300))
+    ticket = tls.step(False)
+    tls.down(ticket)
+    tls.down(tls.sealed(False, 700))
+    row = one(tls.talk.packets)
+    assert row["down_bytes"] == len(ticket) + 722
+
+
+@pytest.mark.parametrize("size", [250, 600])
+def test_short_answers_of_one_size_are_no_tickets(pem: Path, size: int) -> None:
+    tls = Tls(pem, 0)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    for _ in range(4):
+        tls.up(tls.sealed(True, 300))
+        tls.down(tls.sealed(False, size))
+    assert [shown(r) for r in exchanges(tls.talk.packets)] == [(322, size + 22)] * 4
+
+
+def test_full_records_in_one_large_segment_are_no_tickets(pem: Path) -> None:
+    """Offloaded segments of 64 kB hold several records of 16,401 bytes."""
+    tls = Tls(pem, 0, mss=60_000)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.up(tls.sealed(True, 300))
+    tls.down(tls.sealed(False, 2 * 16384))
+    tls.down(tls.sealed(False, 100))
+    row = one(tls.talk.packets)
+    assert shown(row) == (322, 2 * 16406 + 122)
+
+
+def test_tls_1_2(pem: Path) -> None:
+    """Nothing but requests and responses is application data, also if a request is as long as a Finished of TLS 1.3."""
+    for first in (29, 45, 300):  # 53 and 69 bytes of record
+        tls = Tls(pem, version=ssl.TLSVersion.TLSv1_2)
+        for _ in range(2):
+            tls.up(tls.step(True))
+            tls.down(tls.step(False))
+        request = tls.sealed(True, first)
+        tls.up(request)
+        two = tls.sealed(False, 200) + tls.sealed(False, 200)
+        tls.down(two)
+        row = one(tls.talk.packets)
+        assert shown(row) == (len(request), len(two))
+
+
+def test_an_aborted_stream(pem: Path) -> None:
+    tls = Tls(pem)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    tls.up(tls.sealed(True, 300))
+    for _ in range(5):
+        tls.down(tls.sealed(False, 90))
+    tls.up(tls.goodbye())
+    tls.talk.up("FA")
+    tls.down(tls.sealed(False, 90))  # the server has not noticed yet
+    tls.talk.up("R")
+    row = one(tls.talk.packets)
+    assert shown(row) == (322, 6 * 112)
+    assert not row["complete"]
+
+
+def test_joined_mid_stream(pem: Path) -> None:
+    """The end of an answer belongs to no request; the next turn does."""
+    tls = Tls(pem)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    for _ in range(2):
+        tls.up(tls.sealed(True, 300))
+        tls.down(tls.sealed(False, 5000))
+    packets = tls.talk.packets
+    turn = [i for i, p in enumerate(packets) if len(p.data) == 40 + 322]
+    found = exchanges(packets[turn[0] + 2 :])
+    assert [shown(r) for r in found] == [(322, 5022)]
+
+
+def test_a_handshake_message_split_before_the_capture_is_no_request(pem: Path) -> None:
+    """Joined inside the ClientHello."""
+    tls = Tls(pem, mss=600)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    tls.up(tls.sealed(True, 300))
+    tls.down(tls.sealed(False, 500))
+    hello = next(i for i, p in enumerate(tls.talk.packets) if len(p.data) > 600)
+    row = one(tls.talk.packets[hello + 1 :])
+    assert shown(row) == (322, 522)
+
+
+def test_halves_of_tls(pem: Path) -> None:
+    tls = Tls(pem)
+    finished = tls.handshake()
+    tls.up(finished + tls.sealed(True, 300))
+    tls.down(tls.step(False))
+    tls.down(tls.sealed(False, 5000))
+    t = tls.talk.close()
+    assert exchanges(halves(t.packets)) == exchanges(t.packets)
+    assert [shown(r) for r in exchanges(t.packets)] == [(322, 5022)]
+
+
+# -- any capture --
+
+
+def _random(rng: random.Random) -> list[Packet]:
+    talks = []
+    for i in range(rng.randint(1, 5)):
+        t = Talk((VM[0], 40000 + i), (API[0], rng.choice([80, 443, 34567])), isn=rng.randrange(2**32), at=rng.randrange(9) * MS).open()
+        for _ in range(rng.randint(0, 6)):
+            kind = rng.choice([b"", b"HTTP/1.1 429 X\r\n\r\n", b"\x17\x03\x03\x00\x35" + bytes(53), b"\x17\x03\x03\x01\x00" + bytes(256)])
+            (t.up if rng.random() < 0.5 else t.down)("PA", kind or rng.choice([1, 100]))
+            if rng.random() < 0.2:
+                t.again()
+        talks.append(t.close() if rng.random() < 0.5 else t)
+    packets = mixed(*[halves(t.packets) if rng.random() < 0.3 else t.packets for t in talks])
+    return [replace(p, iface=rng.choice([1, 1, 2])) for p in packets if rng.random() > 0.05]
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_batches_of_any_size_give_the_same_rows(seed: int) -> None:
+    packets = _random(random.Random(seed))
+    whole = exchanges(packets)
+    assert exchanges(packets, 1) == exchanges(packets, 7) == whole
+    assert [r["exchange_id"] for r in whole] == list(range(len(whole)))
+    for r in whole:
+        assert r["start_ns"] <= r["request_end_ns"]
+        assert (r["response_ns"] is None) == (r["end_ns"] is None) == (r["response_frame"] is None)
+        assert r["response_ns"] is None or r["response_ns"] <= r["end_ns"]
+        assert r["up_bytes"] > 0
+
+
+def test_more_exchanges_than_fit_at_once() -> None:
+    n = 10_000
+    t = Talk(VM, (API[0], 34567)).open()
+    for _ in range(n):
+        t.up("PA", 1)
+        t.down("PA", 1)
+    builder = ExchangeBuilder()
+    builder.out = builder.out[:64]
+    state = SessionFold()
+    _, matrix = rows(t.packets)
+    state.feed(matrix, len(matrix))
+    builder.feed(matrix, len(matrix), state.sessions, state.n)
+    assert builder.finish(state.state()).rows == n
+
+
+def test_more_sessions_than_at_first() -> None:
+    packets = mixed(*[_small(i) for i in range(3000)])
+    assert len(exchanges(packets)) == 3000
+
+
+def _small(i: int) -> list[Packet]:
+    t = Talk((f"10.1.{i >> 8}.{i & 255}", 1000), (API[0], 34567), at=i)
+    t.up("PA", 10)
+    t.down("PA", 10)
+    return t.packets
+
+
+def test_constants_are_what_the_library_sends(pem: Path) -> None:
+    tls = Tls(pem)
+    finished = tls.handshake()
+    assert len(records(finished)[-1]) - 5 in (module.FINISHED_SHA256, module.FINISHED_SHA384)
+    tls.up(finished)
+    tickets = tls.step(False)
+    assert all(module.MIN_TICKET <= len(r) - 5 <= module.MAX_TICKET for r in records(tickets))
+    tls.down(tickets)
+    assert len(tls.goodbye()) - 5 == module.ALERT_RECORD

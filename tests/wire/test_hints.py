@@ -1,0 +1,193 @@
+"""Hints: what a payload starts with, in one number."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlens.wire import hints as h
+from netlens.wire.decode import payload_hint
+from tests.wire.helpers import ip4, one, tcp, udp
+
+
+def hint(payload: bytes, cap: int | None = None, filler: int = 0) -> int:
+    """The hint of a payload of which ``cap`` bytes were captured; what lies around it is ``filler``."""
+    cap = len(payload) if cap is None else min(cap, len(payload))
+    buf = np.frombuffer(bytearray(bytes([filler]) * 9 + payload[:cap] + bytes([filler]) * 9), np.uint8)
+    return int(payload_hint(buf, 9, cap, len(payload)))
+
+
+def record(kind: int, body: bytes, version: int = 0x0303) -> bytes:
+    return struct.pack(">BHH", kind, version, len(body)) + body
+
+
+DATA, ALERT, CHANGE = record(23, bytes(70)), record(21, b"\1\0"), record(20, b"\1")
+HELLO, SERVER = record(22, b"\1" + bytes(200), 0x0301), record(22, b"\2" + bytes(90))
+
+
+def facts(value: int) -> tuple[int, int, int]:
+    """(application-data records, length of the first, of the last)"""
+    return value >> h.COUNT_SHIFT & 0xFF, value >> h.FIRST_SHIFT & 0xFFFF, value >> h.LAST_SHIFT & 0xFFFF
+
+
+def test_fields_do_not_share_bits() -> None:
+    flags = [h.CLIENT_HELLO, h.SERVER_HELLO, h.HANDSHAKE, h.CHANGE_CIPHER, h.ALERT, h.APPLICATION, h.WHOLE]
+    fields = [h.CLASS_MASK, *flags, 0xFF << h.COUNT_SHIFT, 0xFFFF << h.FIRST_SHIFT, 0xFFFF << h.LAST_SHIFT, h.PROTOCOL_MASK]
+    assert sum(fields) == np.bitwise_or.reduce(np.array(fields, np.int64))
+    assert max(fields) < 1 << 63
+    classes = [h.NOTHING, h.TLS, h.SSH, h.HTTP_REQUEST, h.HTTP_RESPONSE, h.HTTP2_PREFACE]
+    assert len(set(classes)) == len(classes)
+    assert max(classes) <= h.CLASS_MASK
+
+
+@pytest.mark.parametrize(
+    ("payload", "flags", "data"),
+    [
+        (HELLO, h.CLIENT_HELLO | h.HANDSHAKE | h.WHOLE, (0, 0, 0)),
+        (SERVER + CHANGE + DATA, h.SERVER_HELLO | h.HANDSHAKE | h.CHANGE_CIPHER | h.APPLICATION | h.WHOLE, (1, 70, 70)),
+        (CHANGE + record(23, bytes(53)), h.CHANGE_CIPHER | h.APPLICATION | h.WHOLE, (1, 53, 53)),
+        (record(22, b"\x0b" + bytes(9)), h.HANDSHAKE | h.WHOLE, (0, 0, 0)),
+        (ALERT, h.ALERT | h.WHOLE, (0, 0, 0)),
+        (DATA, h.APPLICATION | h.WHOLE, (1, 70, 70)),
+        (DATA + record(23, bytes(19)), h.APPLICATION | h.WHOLE, (2, 70, 19)),
+        (DATA + record(23, bytes(300))[:100], h.APPLICATION, (2, 70, 300)),  # the last record goes on in the next segment
+        (DATA[:-1], h.APPLICATION, (1, 70, 70)),
+        (DATA + b"\x17\x03", h.APPLICATION, (1, 70, 70)),  # a record header split over two segments
+        (DATA + b"no record", h.APPLICATION, (1, 70, 70)),
+        (record(23, b""), h.APPLICATION | h.WHOLE, (1, 0, 0)),
+        (record(22, b""), h.HANDSHAKE | h.WHOLE, (0, 0, 0)),
+        (record(23, bytes(h.TLS_MAX_RECORD)), h.APPLICATION | h.WHOLE, (1, h.TLS_MAX_RECORD, h.TLS_MAX_RECORD)),
+    ],
+)
+def test_tls(payload: bytes, flags: int, data: tuple[int, int, int]) -> None:
+    value = hint(payload)
+    assert value & h.CLASS_MASK == h.TLS
+    assert value & (0x7F << 4) == flags
+    assert facts(value) == data
+
+
+def test_tls_cut_by_the_snaplen() -> None:
+    payload = DATA + SERVER + record(23, bytes(33))
+    assert facts(hint(payload, 60)) == (1, 70, 70)
+    assert hint(payload, 60) & h.WHOLE == 0
+    assert hint(payload, 75 + 5) & (h.HANDSHAKE | h.SERVER_HELLO) == h.HANDSHAKE  # the byte that says which is cut
+    assert hint(payload, 75 + 6) & (h.HANDSHAKE | h.SERVER_HELLO) == h.HANDSHAKE | h.SERVER_HELLO
+    assert facts(hint(payload, len(payload) - 33)) == (2, 70, 33)
+    assert hint(payload, len(payload) - 33) & h.WHOLE  # known from the lengths alone
+    assert hint(payload, 4) == 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\x17\x03\x03",
+        b"\x17\x03\x03\x00",
+        b"\x18\x03\x03\x00\x03\x01\x00\x00",  # heartbeat: never a turn
+        b"\x13\x03\x03\x00\x03abc",
+        b"\x16\x02\x00\x00\x03abc",
+        b"\x16\x03\x05\x00\x03abc",
+        b"\x16\x03\x03\x48\x01" + bytes(40),  # longer than a record can be
+        b"\x80\x2e\x01\x03\x01",  # SSLv2 hello
+        bytes(40),
+        b"HTTP/1.1 2x0 ",
+        b"HTTP/1.1 20",
+        b"HTTP 200 OK   ",
+        b"HTTPS everywhere",
+        b"SSH",
+        b"GETTING there",
+        b"get / HTTP/1.1",
+        b"PRIVMSG #channel :hello",
+    ],
+)
+def test_nothing(payload: bytes) -> None:
+    assert hint(payload) == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "HEAD", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"])
+def test_http_requests(method: str) -> None:
+    assert hint(f"{method} /v1/chat HTTP/1.1\r\n".encode()) == h.HTTP_REQUEST
+    assert hint(f"{method} /".encode(), 4) == h.HTTP_REQUEST
+
+
+@pytest.mark.parametrize("status", [100, 200, 429, 503, 999, 0])
+def test_http_responses(status: int) -> None:
+    for version in ("1.0", "1.1"):
+        value = hint(f"HTTP/{version} {status:03} x".encode())
+        assert value & h.CLASS_MASK == h.HTTP_RESPONSE
+        assert value >> h.STATUS_SHIFT == status
+    assert hint(f"HTTP/1.1 {status:03}".encode(), 11) == 0
+
+
+def test_others() -> None:
+    assert hint(b"SSH-2.0-OpenSSH_9.6\r\n") == h.SSH
+    assert hint(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == h.HTTP2_PREFACE
+
+
+def test_many_records_end_somewhere() -> None:
+    value = hint(record(23, b"") * 300)
+    assert facts(value)[0] == h.MAX_RECORDS_PER_SEGMENT
+    assert value & h.WHOLE == 0
+
+
+def test_of_rows() -> None:
+    assert one(ip4(tcp(DATA))).hint == hint(DATA)
+    assert one(ip4(tcp(DATA)), cut=60).hint == hint(DATA, 20)
+    assert one(ip4(tcp())).hint == 0
+    assert one(ip4(udp(DATA), 17)).hint == 0  # datagrams have none
+
+
+def reference(payload: bytes, cap: int) -> int:
+    """Records one after the other, read plainly."""
+    value, lengths, p = h.TLS, [], 0
+    for _ in range(h.MAX_RECORDS_PER_SEGMENT):
+        if p + 5 > cap:
+            break
+        kind, major, minor, size = struct.unpack_from(">BBBH", payload, p)
+        if kind not in (20, 21, 22, 23) or major != 3 or minor > 4 or size > h.TLS_MAX_RECORD:
+            break
+        value |= {20: h.CHANGE_CIPHER, 21: h.ALERT, 22: h.HANDSHAKE, 23: h.APPLICATION}[kind]
+        if kind == 22 and p + 5 < cap:
+            value |= {1: h.CLIENT_HELLO, 2: h.SERVER_HELLO}.get(payload[p + 5], 0)
+        if kind == 23:
+            lengths.append(size)
+        p += 5 + size
+        if p >= len(payload):
+            value |= h.WHOLE if p == len(payload) else 0
+            break
+    if lengths:
+        value |= len(lengths) << h.COUNT_SHIFT | lengths[0] << h.FIRST_SHIFT | lengths[-1] << h.LAST_SHIFT
+    return value
+
+
+RECORD = st.tuples(
+    st.sampled_from([20, 21, 22, 22, 23, 23, 24]), st.binary(max_size=40), st.sampled_from([0x0300, 0x0301, 0x0303, 0x0304, 0x0305])
+)
+
+
+@given(records=st.lists(RECORD, max_size=12), rest=st.binary(max_size=8), lost=st.integers(0, 20), cap=st.integers(0, 600))
+def test_any_records(records: list[tuple[int, bytes, int]], rest: bytes, lost: int, cap: int) -> None:
+    payload = b"".join(record(*r) for r in records) + rest
+    payload = payload[: len(payload) - lost] if lost < len(payload) else payload
+    cap = min(cap, len(payload))
+    value = hint(payload, cap, 0x17)
+    expected = reference(payload, cap)
+    if expected == h.TLS:  # not even one record
+        assert value & h.CLASS_MASK != h.TLS
+    else:
+        assert value == expected
+
+
+STARTS = st.sampled_from([b"", b"HTTP/1.1 ", b"SSH-", b"GET ", b"\x17\x03\x03", b"\x16\x03\x01\x00"])
+
+
+@given(start=STARTS, rest=st.binary(max_size=60), cap=st.integers(0, 60))
+def test_any_payload(start: bytes, rest: bytes, cap: int) -> None:
+    values = {hint(start + rest, cap, filler) for filler in (0, 0x03, 0x17, 0x20, 0x34, 0xFF)}  # what was not captured is not read
+    (value,) = values
+    assert 0 <= value < 1 << h.PROTOCOL_SHIFT
+    assert value & h.CLASS_MASK <= h.HTTP2_PREFACE

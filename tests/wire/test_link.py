@@ -1,0 +1,279 @@
+"""Link types: every one that is read, with IPv4 and IPv6 inside, whole and cut at every byte; what else there is, is counted."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlens.wire import link
+from netlens.wire.link import network_start
+from tests.wire.helpers import MACS, decode, decode_bytes, ethernet, ip4, ip6, one, pcap, reason, tcp
+
+V4, V6 = ip4(tcp(b"four")), ip6(tcp(b"six!"))
+SNAP = b"\xaa\xaa\x03\0\0\0"
+SNAP_F8 = b"\xaa\xaa\x03\0\0\xf8"
+
+
+def ether(kind: int) -> bytes:
+    return struct.pack(">H", kind)
+
+
+def vlan(*tags: int) -> Callable[[int], bytes]:
+    """Tag protocol numbers, outermost first; behind them the EtherType."""
+    return lambda kind: b"".join(ether(tag) + b"\xe1\x23" for tag in tags) + ether(kind)
+
+
+def llc(body: bytes) -> bytes:
+    """An 802.3 length and what it counts."""
+    return ether(len(body)) + body
+
+
+def mpls(labels: int) -> bytes:
+    return b"".join(struct.pack(">I", 16 + i << 12 | (i == labels - 1) << 8 | 64) for i in range(labels))
+
+
+def ppp_protocol(kind: int) -> int:
+    return 0x21 if kind == 0x0800 else 0x57
+
+
+def pppoe(packet: bytes, kind: int) -> bytes:
+    return b"\x11\x00\x00\x07" + ether(len(packet) + 2) + ether(ppp_protocol(kind)) + packet
+
+
+def sll(packet: bytes, protocol: int, kind: int = 4, arphrd: int = 1) -> bytes:
+    return struct.pack(">HHH8sH", kind, arphrd, 6, MACS[:6], protocol) + packet
+
+
+def sll2(packet: bytes, protocol: int, kind: int = 4, ifindex: int = 3, arphrd: int = 1) -> bytes:
+    return struct.pack(">HHIHBB8s", protocol, 0, ifindex, arphrd, kind, 6, MACS[:6]) + packet
+
+
+def pktap(packet: bytes, dlt: int, name: bytes = b"en0", size: int = 108) -> bytes:
+    return struct.pack("<III24s", size, 1, dlt, name).ljust(size, b"\0")[:size] + packet
+
+
+def fddi(packet: bytes, kind: int, control: int = 0x50) -> bytes:
+    return bytes([control]) + MACS + SNAP + ether(kind) + packet
+
+
+# name: link type, frame around a packet of an EtherType, does tshark read it too
+FORMS: dict[str, tuple[int, Callable[[bytes, int], bytes], bool]] = {
+    "ethernet": (link.ETHERNET, ethernet, True),
+    "vlan": (link.ETHERNET, lambda p, k: MACS + vlan(0x8100)(k) + p, True),
+    "qinq": (link.ETHERNET, lambda p, k: MACS + vlan(0x88A8, 0x8100)(k) + p, True),
+    "qinq with 8100 twice": (link.ETHERNET, lambda p, k: MACS + vlan(0x8100, 0x8100)(k) + p, True),
+    "qinq, old types": (link.ETHERNET, lambda p, k: MACS + vlan(0x9100, 0x9200)(k) + p, False),
+    "eight tags": (link.ETHERNET, lambda p, k: MACS + vlan(*[0x8100] * 8)(k) + p, True),
+    "vn-tag": (link.ETHERNET, lambda p, k: MACS + ether(0x8926) + b"\0\0\0\1" + ether(k) + p, True),
+    "mpls": (link.ETHERNET, lambda p, k: MACS + ether(0x8847) + mpls(1) + p, True),
+    "mpls, three labels behind a vlan": (link.ETHERNET, lambda p, k: MACS + vlan(0x8100)(0x8848) + mpls(3) + p, True),
+    "pppoe": (link.ETHERNET, lambda p, k: MACS + ether(0x8864) + pppoe(p, k), True),
+    "pppoe behind a vlan": (link.ETHERNET, lambda p, k: MACS + vlan(0x8100)(0x8864) + pppoe(p, k), True),
+    "llc/snap": (link.ETHERNET, lambda p, k: MACS + llc(SNAP + ether(k) + p), True),
+    "llc/snap of 802.1H": (link.ETHERNET, lambda p, k: MACS + llc(SNAP_F8 + ether(k) + p), True),
+    "llc/snap behind a vlan": (link.ETHERNET, lambda p, k: MACS + ether(0x8100) + b"\0\5" + llc(SNAP + ether(k) + p), True),
+    "vlan inside llc/snap": (link.ETHERNET, lambda p, k: MACS + llc(SNAP + vlan(0x8100)(k) + p), True),
+    "sll": (link.SLL, sll, True),
+    "sll, vlan": (link.SLL, lambda p, k: sll(b"\0\5" + ether(k) + p, 0x8100), True),
+    "sll, llc": (link.SLL, lambda p, k: sll(SNAP + ether(k) + p, 4), True),
+    "sll2": (link.SLL2, sll2, True),
+    "sll2, vlan": (link.SLL2, lambda p, k: sll2(b"\0\5" + ether(k) + p, 0x8100), True),
+    "sll2, llc": (link.SLL2, lambda p, k: sll2(SNAP + ether(k) + p, 4), True),
+    "null, little": (link.NULL, lambda p, k: struct.pack("<I", 2 if k == 0x0800 else 30) + p, True),
+    "null, big": (link.NULL, lambda p, k: struct.pack(">I", 2 if k == 0x0800 else 30) + p, True),
+    "loop": (link.LOOP, lambda p, k: struct.pack(">I", 2 if k == 0x0800 else 24) + p, True),
+    "raw": (link.RAW, lambda p, k: p, True),
+    "raw, bsd": (link.RAW_BSD, lambda p, k: p, True),
+    "raw, openbsd": (link.RAW_OPENBSD, lambda p, k: p, True),
+    "ppp": (link.PPP, lambda p, k: ether(ppp_protocol(k)) + p, True),
+    "ppp with address and control": (link.PPP, lambda p, k: b"\xff\x03" + ether(ppp_protocol(k)) + p, True),
+    "ppp, short protocol": (link.PPP, lambda p, k: bytes([ppp_protocol(k)]) + p, True),
+    "ppp with address, short protocol": (link.PPP, lambda p, k: b"\xff\x03" + bytes([ppp_protocol(k)]) + p, True),
+    "ppp in hdlc": (link.PPP_HDLC, lambda p, k: b"\xff\x03" + ether(ppp_protocol(k)) + p, True),
+    "pppoe link": (link.PPPOE, pppoe, True),
+    "cisco hdlc": (link.C_HDLC, lambda p, k: b"\x0f\x00" + ether(k) + p, True),
+    "fddi": (link.FDDI, fddi, True),
+    "fddi, priority 7": (link.FDDI, lambda p, k: fddi(p, k, 0x57), True),
+    "pktap, ethernet": (link.PKTAP, lambda p, k: pktap(ethernet(p, k), link.ETHERNET), True),
+    "pktap, loopback": (link.PKTAP, lambda p, k: pktap(struct.pack("<I", 2 if k == 0x0800 else 30) + p, link.NULL), True),
+    "pktap, raw": (link.PKTAP, lambda p, k: pktap(p, link.RAW_BSD), True),
+    "pktap, user link type": (link.USER2_PKTAP, lambda p, k: pktap(ethernet(p, k), link.ETHERNET), True),
+    "pktap, long header": (link.PKTAP, lambda p, k: pktap(ethernet(p, k), link.ETHERNET, size=156), True),
+}
+VERSIONS = {"IPv4": (V4, 0x0800), "IPv6": (V6, 0x86DD)}
+
+
+def test_every_link_type_has_a_form_here() -> None:
+    assert {form[0] for form in FORMS.values()} | {link.IPV4, link.IPV6} == set(link.NAMES)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("form", FORMS)
+def test_read(form: str, version: str) -> None:
+    number, frame, _ = FORMS[form]
+    packet, kind = VERSIONS[version]
+    found = one(frame(packet, kind), number)
+    assert (found.src, found.dst) == (("192.0.2.1", "192.0.2.2") if kind == 0x0800 else ("2001:db8::1", "2001:db8::2"))
+    assert (found.sport, found.dport, found.length, found.payload) == (40000, 443, 4, packet[-4:])
+    padded = one(frame(packet, kind) + b"\0" * 7, number)  # padding and frame check sequences are no payload
+    assert (padded.length, padded.payload) == (4, packet[-4:])
+
+
+def test_raw_ip_of_one_version() -> None:
+    assert one(V4, link.IPV4).payload == b"four"
+    assert one(V6, link.IPV6).payload == b"six!"
+    assert reason(V6, link.IPV4) == reason(V4, link.IPV6) == "bad_ip"
+    assert one(MACS + llc(b"\x06\x06\x03" + V4), link.ETHERNET).payload == b"four"  # SAP 6 is IP version 4 without SNAP
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("form", FORMS)
+def test_cut_at_every_byte(form: str, version: str) -> None:
+    """A cut frame is counted as cut, never as something else, and nothing behind the cut is looked at."""
+    number, frame, _ = FORMS[form]
+    packet, kind = VERSIONS[version]
+    whole = frame(packet, kind)
+    network, header = len(whole) - len(packet), 20 if kind == 0x0800 else 40
+    for cut in range(len(whole)):
+        found = decode_bytes(pcap([whole, whole], number, cut=cut))
+        if cut < network:
+            assert found.counts == {"cut_link": 2}, cut
+        elif cut < network + header:
+            # MPLS and raw IP need the first byte of the packet to tell the version, PPP four bytes to tell its header
+            early = cut == network or (form.startswith("ppp") and cut < 4)
+            assert found.counts in ({"cut_ip": 2}, {"cut_link": 2} if early else {}), cut
+        elif cut < network + header + 20:
+            assert found.counts == {"cut_transport": 2}
+        else:
+            assert found.counts == {"tcp": 2, "cut_payload": 2}
+            assert [p.length for p in found.packets] == [4, 4]
+            assert [p.payload for p in found.packets] == [packet[-4:][: cut - network - header - 20]] * 2
+
+
+def test_cooked_frames_tell_interface_and_packet_type() -> None:
+    for kind in range(5):
+        assert one(sll(V4, 0x0800, kind), link.SLL).iface == kind
+        assert one(sll2(V4, 0x0800, kind, ifindex=7), link.SLL2).iface == 7 << 8 | kind
+    assert one(sll2(V4, 0x0800, 255, ifindex=0xFFFFFFFF), link.SLL2).iface == 0xFFFFFFFF << 8 | 255
+    assert one(ethernet(V4), link.ETHERNET).iface == 0
+    both = decode_bytes(pcap([sll2(V4, 0x0800)], link.SLL2), pcap([sll2(V4, 0x0800)], link.SLL2), pcap([ethernet(V4)], link.ETHERNET))
+    assert [p.iface for p in both.packets] == [3 << 8 | 4, 3 << 8 | 4, 1 << 40]
+
+
+def test_pktap_tells_interfaces_apart() -> None:
+    names = [b"en0", b"en1", b"lo0", b"bridge100", b"utun3", b"a" * 24, b""]
+    found = decode([pktap(ethernet(V4), link.ETHERNET, name) for name in names] * 2, link.PKTAP)
+    ifaces = [p.iface for p in found.packets]
+    assert len(set(ifaces)) == len(names)
+    assert ifaces[: len(names)] == ifaces[len(names) :]
+    assert all(0 <= i < 1 << 40 and i & 0xFF == 0 for i in ifaces)
+    assert one(pktap(V4, link.RAW, size=12)[:12] + V4, link.PKTAP).iface == 0  # a header too short for a name
+
+
+@pytest.mark.parametrize("number", [3, 6, 105, 127, 147, 195, 220, 277, 0x3FFFFFF])
+def test_other_link_types_are_counted(number: int) -> None:
+    assert decode([V4, V6, b""], number).counts == {"link_type": 3}
+    assert reason(pktap(V4, number), link.PKTAP) == "link_type"
+
+
+def test_pktap_in_pktap_ends() -> None:
+    nested = V4
+    for _ in range(2):
+        nested = pktap(nested, link.RAW if nested is V4 else link.PKTAP)
+    assert one(nested, link.PKTAP).payload == b"four"
+    assert reason(pktap(nested, link.PKTAP), link.PKTAP) == "link_type"
+    for size in (0, 11, 5000, 0xFFFFFFFF):
+        assert reason(struct.pack("<I", size) + pktap(V4, link.RAW)[4:], link.PKTAP) == "cut_link"
+
+
+@pytest.mark.parametrize(
+    ("frame", "number"),
+    [
+        (MACS + ether(0x88CC) + b"lldp", link.ETHERNET),
+        (MACS + llc(b"\x42\x42\x03" + bytes(35)), link.ETHERNET),  # spanning tree
+        (MACS + llc(b"\xff\xff" + bytes(30)), link.ETHERNET),  # Novell
+        (MACS + llc(b"\xaa\xaa\x03\0\0\x0c\x20\0" + bytes(30)), link.ETHERNET),  # CDP: an OUI of its own
+        (MACS + llc(SNAP + ether(100) + V4), link.ETHERNET),
+        (MACS + ether(1501) + SNAP + ether(0x0800) + V4, link.ETHERNET),  # neither length nor EtherType
+        (MACS + vlan(*[0x8100] * 9)(0x0800) + V4, link.ETHERNET),
+        (MACS + ether(0x8847) + mpls(1) + b"\0\0\0\0" + ethernet(V4), link.ETHERNET),  # Ethernet in MPLS
+        (MACS + ether(0x8847) + mpls(10) + V4, link.ETHERNET),
+        (MACS + ether(0x8863) + pppoe(V4, 0x0800), link.ETHERNET),  # PPPoE discovery
+        (MACS + ether(0x8864) + pppoe(V4, 0x0800)[:6] + ether(0xC021) + V4, link.ETHERNET),  # LCP
+        (sll(V4, 1), link.SLL),  # Novell's 802.3
+        (sll(V4, 0x0021, arphrd=512), link.SLL),  # PPP's own numbers are no EtherTypes
+        (sll(V4, 0, arphrd=824), link.SLL),  # netlink
+        (sll2(V4, 1), link.SLL2),
+        (struct.pack("<I", 23) + V6, link.NULL),
+        (struct.pack("<I", 0) + V4, link.NULL),
+        (b"\x50" + V4[1:], link.RAW),
+        (b"\xff\x03\xc0\x21" + V4, link.PPP),
+        (b"\xc0\x21" + V4, link.PPP_HDLC),
+        (fddi(V4, 0x0800, 0x40), link.FDDI),
+        (fddi(V4, 0x0800, 0xD0), link.FDDI),
+        (b"\x0f\x00\x20\x00" + V4, link.C_HDLC),
+    ],
+)
+def test_what_carries_no_ip_is_counted(frame: bytes, number: int) -> None:
+    assert decode([frame], number).counts == {"not_ip": 1}
+
+
+def test_arp() -> None:
+    assert reason(ethernet(bytes(28), 0x0806), link.ETHERNET) == reason(ethernet(bytes(28), 0x8035), link.ETHERNET) == "arp"
+    assert reason(sll2(bytes(28), 0x0806), link.SLL2) == "arp"
+
+
+@given(
+    number=st.sampled_from([*link.NAMES, 127, 220]),
+    data=st.binary(max_size=200),
+    start=st.sampled_from([b"", MACS, MACS + b"\x81\0", MACS + b"\x88\x47", MACS + b"\0\x20" + SNAP, pktap(b"", 1), pktap(b"", 276)]),
+)
+def test_the_network_header_lies_inside_the_frame(number: int, data: bytes, start: bytes) -> None:
+    frame = start + data
+    results = set()
+    for filler in (0x00, 0x45, 0x60, 0x81, 0xFF):  # what lies outside the frame changes nothing
+        buf = np.frombuffer(bytearray(bytes([filler]) * 30 + frame + bytes([filler]) * 40), np.uint8)
+        results.add(network_start(buf, 30, len(frame), number))
+    ((at, kind, where),) = results
+    assert at in (-1, -2, -3) or 30 <= at <= 30 + len(frame)
+    assert 0 <= kind <= 0xFFFF
+    assert 0 <= where < 1 << 40
+
+
+@pytest.mark.tshark
+def test_tshark_reads_the_same(tshark: str, tmp_path: Path) -> None:
+    """Every form that tshark knows: addresses, ports, sequence number, payload length and time agree."""
+    fields = ["frame.time_epoch", "ip.src", "ipv6.src", "tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.len", "tcp.payload"]
+    by_link: dict[int, list[bytes]] = {link.IPV4: [V4], link.IPV6: [V6]}
+    for number, frame, known in FORMS.values():
+        if known:
+            by_link.setdefault(number, []).extend(frame(packet, kind) for packet, kind in VERSIONS.values())
+    path = tmp_path / "c.pcap"
+    for number, frames in by_link.items():
+        path.write_bytes(pcap(frames, number))
+        command = [tshark, "-r", str(path), "-T", "fields", *(x for f in fields for x in ("-e", f))]
+        if number == link.USER2_PKTAP:  # tshark gives the user link types to nobody unless told
+            command += ["-o", 'uat:user_dlts:"User 2 (DLT=149)","pktap","0","","0",""']
+        rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        ours = decode(frames, number).packets
+        theirs = [row.split("\t") for row in rows]
+        assert theirs == [
+            [
+                f"{p.ts // 1_000_000_000}.{p.ts % 1_000_000_000:09}",
+                p.src if "." in p.src else "",
+                p.src if ":" in p.src else "",
+                str(p.sport),
+                str(p.dport),
+                str(p.seq),
+                str(p.length),
+                p.payload.hex(),
+            ]
+            for p in ours
+        ], number
