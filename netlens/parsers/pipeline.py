@@ -293,7 +293,7 @@ def run(
     """
     reader = Reader(paths, progress, hold=AHEAD + 3)
     part = Part(products)
-    for unit in ahead(part.decoder.units(reader), AHEAD):
+    for unit in ahead(part.decoder.units(reader), AHEAD, reader.cancel):
         part.take(unit)
     part.inputs = reader.inputs
     part.frames = reader.frame

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] | None = None) -> Iterator[T]:
     """Yield ``items``, made by a thread that is at most ``depth`` finished items ahead.
 
-    What the iterator raises is raised here, in its place. When the consumer stops early the iterator is closed (in its thread).
+    What the iterator raises is raised here, in its place. When the consumer stops early, ``cancel`` is called to wake an iterator that waits for
+    input, and the iterator is closed (in its thread).
     """
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
     stopped = threading.Event()
@@ -56,4 +57,6 @@ def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
             yield value
     finally:
         stopped.set()
+        if cancel is not None:
+            cancel()
         thread.join()

@@ -7,6 +7,7 @@ itself as always. Measured with ``python -m tests.bench.run --workloads ten``.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -33,8 +34,9 @@ def kernel(function: F) -> F:
     Kernels use int64 throughout (mixing it with uint64 makes floats), check every read themselves, and raise nothing.
     """
     dispatcher = njit(nogil=True)(function)
-    if _KNOWN:
-        dispatcher._cache = _Cache(function)
-    else:
-        dispatcher.enable_caching()
+    with contextlib.suppress(RuntimeError):  # nowhere to keep a cache (install folder and home both read-only): compile each time
+        if _KNOWN:
+            dispatcher._cache = _Cache(function)
+        else:
+            dispatcher.enable_caching()
     return dispatcher
