@@ -89,8 +89,10 @@ def turns(packets, n, start, sessions, state, out, n_out):
         status = np.int64(0)
         if protocol == h.TLS:
             if hint & h.CLASS_MASK == h.TLS:
-                if up and hint & h.CHANGE_CIPHER and hint & h.HANDSHAKE and not hint & h.CLIENT_HELLO:
-                    x[SEEN] |= TLS_1_2  # a Finished that is called handshake; after a HelloRetryRequest it is a ClientHello that follows
+                if hint & h.CHANGE_CIPHER and hint & h.HANDSHAKE and not hint & (h.CLIENT_HELLO if up else h.SERVER_HELLO | h.APPLICATION):
+                    # A Finished that is called handshake. (TLS 1.3 has ChangeCipherSpec only beside a hello, for old middleboxes. One Finished in
+                    # 256 begins with the byte of a hello; then the other side's tells.)
+                    x[SEEN] |= TLS_1_2
                 if not hint & h.APPLICATION:
                     if hint & h.HANDSHAKE and not x[SEEN] & SAW_CLIENT_DATA and x[PHASE] != IDLE:
                         x[PHASE] = IDLE  # joined mid-way: what looked like a request was the rest of a handshake message

@@ -1,11 +1,15 @@
 """DNS over TCP (RFC 7766): messages out of the two directions of port-53 sessions.
 
 DNS over TCP is rare and small, so this is plain Python behind a mask: bytes are put in order by stream offset, length-prefixed messages are
-cut off the front and given to the lookup builder. Bounded: at most :data:`MAX_BYTES` wait per direction, :data:`MAX_STREAMS` directions.
+cut off the front and given to the lookup builder. Bounded: at most :data:`MAX_BYTES` wait per direction, :data:`MAX_STREAMS` directions,
+:data:`MAX_WAITING` bytes in all; what is beyond it is not read.
+
+Limits: a stream that was joined in the middle of a message, or lacks bytes (capture loss, snaplen), gives no more messages.
 """
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +21,24 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 17  #: two messages of the largest size
 MAX_STREAMS = 4096
+MAX_WAITING = 32 << 20  #: thousands of directions in mid-message, and a hundred made to wait for as much as they may
+MAX_PIECES = 512  #: per direction, that wait for one before them; a 64 kB window of 536-byte segments has 122
+PIECE = 128  #: what a piece that waits costs besides its bytes: an attacker's are of one byte each
 
 
 class DnsStreams:
     def __init__(self, lookups: LookupBuilder):
         self.lookups = lookups
         self.open: dict[tuple[int, int], _Direction] = {}
+        self.waiting = 0  # what all directions hold
 
     def merge(self, later: DnsStreams, mapping: np.ndarray[Any, Any]) -> None:
         """Take over the unfinished messages of the part that follows, of sessions that began there; ``mapping``: row here of each of its rows, or -1."""
         for (session, direction), stream in later.open.items():
             if session < len(mapping) and mapping[session] >= 0:
                 self.open[int(mapping[session]), direction] = stream
+                self.waiting += stream.held
+        self._make_room()
 
     def feed(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any], n: int, skip: np.ndarray[Any, Any] | None = None) -> None:
         """Take in a batch; ``skip``: bool[n], rows that another part will read."""
@@ -44,12 +54,18 @@ class DnsStreams:
             key = (int(row[c.SESSION]), int(row[c.DIRECTION]))
             stream = self.open.get(key)
             if stream is None:
-                if len(self.open) >= MAX_STREAMS:
-                    self.open.pop(next(iter(self.open)))
                 stream = self.open[key] = _Direction()
             start, size = int(row[c.PAY_OFF]), int(row[c.PAY_CAP])
+            before = stream.held
             for message in stream.add(int(row[c.OFFSET]), bytes(buf[start : start + size])):
                 self.lookups.feed_message(np.frombuffer(bytearray(message), np.uint8), 0, len(message), row)
+            self.waiting += stream.held - before
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Give up the directions that began first while there are too many, or while they hold too much."""
+        while len(self.open) > MAX_STREAMS or (self.waiting > MAX_WAITING and len(self.open) > 1):
+            self.waiting -= self.open.pop(next(iter(self.open))).held
 
 
 class _Direction:
@@ -58,29 +74,21 @@ class _Direction:
     def __init__(self) -> None:
         self.at = 0  # stream offset of data[0]
         self.data = bytearray()
-        self.later: dict[int, bytes] = {}
+        self.later: list[tuple[int, bytes]] = []  # heap: what came before its turn
+        self.held = 0  # bytes that it keeps
         self.lost = False
 
     def add(self, offset: int, payload: bytes) -> list[bytes]:
+        """Take the payload at a stream offset; the messages that it completes."""
         if self.lost:
             return []
-        self.later[offset] = max(payload, self.later.get(offset, b""), key=len)
-        moved = True
-        while moved:
-            moved = False
-            for start in sorted(self.later):
-                end = self.at + len(self.data)
-                if start > end:
-                    break
-                piece = self.later.pop(start)
-                self.data += piece[max(end - start, 0) :]
-                moved = True
-                break
-        if len(self.data) + sum(map(len, self.later.values())) > MAX_BYTES:
-            self.lost = True
-            self.data.clear()
-            self.later.clear()
-            return []
+        heappush(self.later, (offset, payload))
+        self.held += len(payload) + PIECE
+        while self.later and self.later[0][0] <= self.at + len(self.data):
+            start, piece = heappop(self.later)
+            new = piece[max(self.at + len(self.data) - start, 0) :]
+            self.data += new
+            self.held += len(new) - len(piece) - PIECE
         messages = []
         while len(self.data) >= 2:
             size = int.from_bytes(self.data[:2], "big")
@@ -89,4 +97,10 @@ class _Direction:
             messages.append(bytes(self.data[2 : 2 + size]))
             del self.data[: 2 + size]
             self.at += 2 + size
+            self.held -= 2 + size
+        if self.held > MAX_BYTES + PIECE * MAX_PIECES:
+            self.lost = True
+            self.data.clear()
+            self.later.clear()
+            self.held = 0
         return messages
