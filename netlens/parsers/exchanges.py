@@ -141,7 +141,9 @@ def turns(packets, n, start, sessions, state, out, n_out):
                     continue
                 status = np.int64(0)
         if up:
-            if x[PHASE] == RESPONSE:
+            # The rest of a record that began in an earlier segment belongs to the request, whatever came in between (a ticket, an early refusal).
+            goes_on = protocol == h.TLS and hint & h.CLASS_MASK != h.TLS
+            if x[PHASE] == RESPONSE and not goes_on:
                 n_out = _emit(x, out, n_out, 1)
                 x[PHASE] = IDLE
                 x[TICKET] = 0

@@ -181,7 +181,7 @@ class Part:
             skip = None
             if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged
                 skip = (packets[:, c.SESSION] >= 0) & (self.fold.sessions[packets[:, c.SESSION], FSM] & MIDSTREAM != 0)
-            self.streams.feed(buf, packets, n, skip)
+            self.streams.feed(buf, packets, n, self.fold.sessions, skip)
 
     def merge(self, later: Part) -> None:
         """Append the part that follows this one; it must have been read with ``deferred=True`` and is used up.
@@ -231,7 +231,7 @@ class Part:
         if len(going_on):
             self.hellos.feed(area, going_on, len(going_on))
             if self.streams is not None:
-                self.streams.feed(area, going_on, len(going_on))
+                self.streams.feed(area, going_on, len(going_on), self.fold.sessions)
         self.payload.update({frame + offset: data for frame, data in later.payload.items()} if self.deferred else {})
 
     def _keep_payload(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any]) -> None:

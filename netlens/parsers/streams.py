@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.parsers.sessions import K4, MATE
 from netlens.wire import columns as c
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ MAX_STREAMS = 4096
 MAX_WAITING = 32 << 20  #: thousands of directions in mid-message, and a hundred made to wait for as much as they may
 MAX_PIECES = 512  #: per direction, that wait for one before them; a 64 kB window of 536-byte segments has 122
 PIECE = 128  #: what a piece that waits costs besides its bytes: an attacker's are of one byte each
+
+
+def _at_53(ports: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return (((ports >> 16) & 0xFFFF) == 53) | ((ports & 0xFFFF) == 53)
 
 
 class DnsStreams:
@@ -40,11 +45,21 @@ class DnsStreams:
                 self.waiting += stream.held
         self._make_room()
 
-    def feed(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any], n: int, skip: np.ndarray[Any, Any] | None = None) -> None:
-        """Take in a batch; ``skip``: bool[n], rows that another part will read."""
+    def feed(
+        self,
+        buf: np.ndarray[Any, Any],
+        packets: np.ndarray[Any, Any],
+        n: int,
+        sessions: np.ndarray[Any, Any],
+        skip: np.ndarray[Any, Any] | None = None,
+    ) -> None:
+        """Take in a batch; ``sessions``: int64[:, S_WIDTH], the session state; ``skip``: bool[n], rows that another part will read."""
         rows = packets[:n]
-        ports = rows[:, c.PORTS]
-        at_53 = (((ports >> 16) & 0xFFFF) == 53) | ((ports & 0xFFFF) == 53)
+        at_53 = _at_53(rows[:, c.PORTS])
+        # a query that is redirected to a proxy's port is known by the half that answers it
+        mates = np.where(rows[:, c.SESSION] >= 0, sessions[rows[:, c.SESSION], MATE], -1)
+        if (mates >= 0).any():
+            at_53 |= (mates >= 0) & _at_53(sessions[mates, K4])
         wanted = at_53 & (rows[:, c.KIND] == c.TCP) & (rows[:, c.FRESH] > 0)
         if skip is not None:
             wanted &= ~skip

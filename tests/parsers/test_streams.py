@@ -49,7 +49,7 @@ def fed(packets: Sequence[Packet], size: int = 2048) -> tuple[LookupBuilder, Dns
     for at in range(0, len(matrix), size):
         batch = matrix[at : at + size]
         state.feed(batch, len(batch))
-        streams.feed(buf, batch, len(batch))
+        streams.feed(buf, batch, len(batch), state.sessions)
     return builder, streams
 
 
@@ -131,9 +131,10 @@ def test_rows_to_skip() -> None:
     t = Talk(CLIENT, RESOLVER).open()
     t.up("PA", framed(question(1)))
     buf, matrix = rows(t.packets)
-    SessionFold().feed(matrix, len(matrix))
+    state = SessionFold()
+    state.feed(matrix, len(matrix))
     builder = LookupBuilder()
-    DnsStreams(builder).feed(buf, matrix, len(matrix), np.ones(len(matrix), bool))
+    DnsStreams(builder).feed(buf, matrix, len(matrix), state.sessions, np.ones(len(matrix), bool))
     assert builder.finish().rows == 0
 
 
