@@ -91,7 +91,6 @@ def main() -> None:
 
         sys.stderr.write(f"netlens: {printable(str(error))}\n")
         sys.exit(1)
-    except BrokenPipeError:
-        # the reader of our output went away (netlens ... | head): not an error of ours, and nobody is left to tell
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:  # standard output on a full disk, a closed terminal
+        sys.stderr.write(f"netlens: the output cannot be written ({(error.strerror or str(error)).lower()})\n")
+        sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -60,18 +61,33 @@ def command(capture: str | None, host_file: str | None, vm_file: str | None, api
         json.dump(document, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
         sys.stdout.write("\n")
         return
-    from rich.console import Console
-
-    from netlens.report.text import render
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    for i, one in enumerate(analyses.values()):
-        assert one is not None
-        if i:
-            console.print()
-        render(one, console)
+    _print([one for one in analyses.values() if one is not None])
     if output is not None:
         sys.stderr.write(f"netlens: report.json and the pictures are in {output}\n")
+
+
+def _print(analyses: list[Analysis]) -> None:
+    """The findings as text, of two sides one after the other."""
+    import io
+
+    from rich.console import Console
+
+    from netlens.cli.common import stop_at_a_closed_pipe
+    from netlens.report.text import render
+
+    to_terminal = sys.stdout.isatty()
+    text = io.StringIO()
+    console = Console(
+        file=text, highlight=False, force_terminal=to_terminal, width=shutil.get_terminal_size().columns if to_terminal else 140
+    )
+    for one in analyses:
+        render(one, console, with_causes=len(analyses) == 1)
+    if len(analyses) > 1:
+        console.print(
+            "Causes: undecided. Both sides are here, but this version does not pair them on one clock yet, nor does it read error logs."
+        )
+    stop_at_a_closed_pipe()
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
 
 
 def _inputs(capture: str | None, host: str | None, vm: str | None) -> dict[str | None, str]:

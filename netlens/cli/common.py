@@ -82,6 +82,38 @@ def read_capture(paths: tuple[str, ...], tables: tuple[str, ...]) -> Any:
     return capture
 
 
+def stop_at_a_closed_pipe() -> None:
+    """End like every other program of a pipeline when its reader goes away (``netlens ... | head``): silently, by SIGPIPE."""
+    import signal
+
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def chosen_columns(text: str | None, table: str, form: str) -> list[str] | None:
+    """The columns of ``--columns``, checked before anything is read."""
+    if not text:
+        return None
+    import difflib
+
+    from netlens.report.export import NARROW
+    from netlens.tables import ALL
+
+    known = ALL[table].names()
+    also = [n for n in NARROW[table] if n not in known] if form == "table" else []
+    names = [c.strip() for c in text.split(",") if c.strip()]
+    for name in names:
+        if name not in known and name not in also:
+            near = difflib.get_close_matches(name, known, 3, 0.4)
+            raise click.BadParameter(
+                f"{table} have no column {name!r}"
+                + (f"; near: {', '.join(near)}" if near else "")
+                + f" (all: docs/reference/tables.md, {table})",
+                param_hint="--columns",
+            )
+    return names
+
+
 def output_options(formats: tuple[str, ...]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options that every table command has."""
 
@@ -103,7 +135,11 @@ def output_options(formats: tuple[str, ...]) -> Callable[[Callable[..., Any]], C
     return decorate
 
 
-def print_table(table: Any, form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+def print_table(captures: tuple[str, ...], name: str, form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+    """Read ``captures`` and write their table ``name``."""
+    chosen = chosen_columns(columns, name, form)
+    capture = read_capture(captures, (name, "connections") if name == "lookups" else (name,))
+    table = capture.table(name)
     from netlens.report.export import write
 
     if limit is None and form == "table" and output is None and sys.stdout.isatty():
@@ -113,6 +149,7 @@ def print_table(table: Any, form: str, output: str | None, columns: str | None, 
         import numpy as np
 
         table = table.take(np.arange(limit))
-    write(table, form, output, [c.strip() for c in columns.split(",")] if columns else None)
+    stop_at_a_closed_pipe()
+    write(table, form, output, chosen, capture.part.first_ns or 0)
     if limit and rows > limit:
         sys.stderr.write(f"netlens: {amount(limit)} of {amount(rows)} rows shown; --limit 0 shows all\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from netlens.cli.common import output_options, print_table, read_capture
+from netlens.cli.common import output_options, print_table
 
 
 @click.command(
@@ -20,5 +20,4 @@ def command(captures: tuple[str, ...], form: str, output: str | None, columns: s
     """Connections: one row per connection as the application made it.
 
     Redirect halves, NAT copies and forwarded sessions are joined; path says how the packets went: direct, nat or sshuttle."""
-    capture = read_capture(captures, ("connections",))
-    print_table(capture.table("connections"), form, output, columns, limit)
+    print_table(captures, "connections", form, output, columns, limit)

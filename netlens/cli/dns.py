@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from netlens.cli.common import output_options, print_table, read_capture
+from netlens.cli.common import output_options, print_table
 
 
 @click.command(
@@ -20,5 +20,4 @@ def command(captures: tuple[str, ...], form: str, output: str | None, columns: s
     """DNS lookups: one row per question, with its retries and its answer.
 
     UDP, TCP and mDNS; redirect halves are joined; answers are linked to the connections that followed."""
-    capture = read_capture(captures, ("lookups", "connections"))
-    print_table(capture.table("lookups"), form, output, columns, limit)
+    print_table(captures, "lookups", form, output, columns, limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from netlens.cli.common import output_options, print_table, read_capture
+from netlens.cli.common import output_options, print_table
 
 
 @click.command(
@@ -20,5 +20,4 @@ def command(captures: tuple[str, ...], form: str, output: str | None, columns: s
     """Exchanges: one row per request and response, from turn-taking of payload.
 
     Works on encrypted connections. With HTTP/2 many requests share a connection: turns are then not requests."""
-    capture = read_capture(captures, ("exchanges",))
-    print_table(capture.table("exchanges"), form, output, columns, limit)
+    print_table(captures, "exchanges", form, output, columns, limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from netlens.cli.common import output_options, print_table, read_capture
+from netlens.cli.common import output_options, print_table
 
 
 @click.command(
@@ -22,5 +22,4 @@ def command(captures: tuple[str, ...], form: str, output: str | None, columns: s
 
     Several files of one rotated capture are one stream; - is standard input. Sessions are numbered as Wireshark numbers tcp.stream; the
     table shows the most used columns, the other formats all of them."""
-    capture = read_capture(captures, ("sessions",))
-    print_table(capture.table("sessions"), form, output, columns, limit)
+    print_table(captures, "sessions", form, output, columns, limit)

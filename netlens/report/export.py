@@ -6,6 +6,7 @@ Strings of a capture are data: control and bidi characters are written as escape
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -48,8 +49,8 @@ SPARE: dict[str, tuple[str, ...]] = {
 _NUMERIC = {"int64", "float64", "nullable_int64"}
 
 
-def write(table: Table, form: str, output: str | None, columns: Sequence[str] | None = None) -> None:
-    """Write ``table`` in ``form`` to the file ``output``, or to standard output.
+def write(table: Table, form: str, output: str | None, columns: Sequence[str] | None = None, zero_ns: int = 0) -> None:
+    """Write ``table`` in ``form`` to the file ``output``, or to standard output. ``zero_ns``: what the text table's start counts from.
 
     A file is written beside its place and renamed, so it is complete or not there.
 
@@ -66,7 +67,8 @@ def write(table: Table, form: str, output: str | None, columns: Sequence[str] | 
 
             pq.write_table(_select(table, columns).to_arrow(), path)
         return
-    writer = {"table": write_text, "csv": write_csv, "json": write_json, "zeek": write_zeek}[form]
+    writers = {"csv": write_csv, "json": write_json, "zeek": write_zeek}
+    writer = writers.get(form, functools.partial(write_text, zero_ns=zero_ns))
     if output is None:
         writer(table, sys.stdout, columns)
         sys.stdout.flush()
@@ -78,7 +80,15 @@ def write(table: Table, form: str, output: str | None, columns: Sequence[str] | 
 @contextlib.contextmanager
 def replacing(output: str | os.PathLike[str]) -> Iterator[str]:
     """A temporary path beside ``output`` that takes its place when the block ends without an error."""
-    target = Path(output)
+    target = Path(os.path.realpath(output))  # a link stays a link
+    if target.exists() and not target.is_file():  # a device or a pipe is written to, not replaced
+        if target.is_dir():
+            raise NetlensError(f"{output}: is a directory, not a file to write to")
+        try:
+            yield str(target)
+        except OSError as error:
+            raise NetlensError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+        return
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
@@ -155,13 +165,13 @@ def _each(values: list[Any], text: Callable[[Any], str]) -> list[str]:
 # ---- text ----
 
 
-def view(table: Table) -> tuple[list[str], list[list[str]], list[bool]]:
-    """Headers, columns of cell texts, and whether each is a number: the narrow view of a table."""
+def view(table: Table, names: Sequence[str], zero_ns: int) -> tuple[list[str], list[list[str]], list[bool]]:
+    """Headers, columns of cell texts, and whether each is a number. ``names``: columns of the table, or those that only this view has."""
     made: dict[str, tuple[list[str], bool]] = {}
     types = {c.name: c.dtype for c in table.schema}
-    for name in NARROW.get(table.schema.name, tuple(table)):
+    for name in names:
         if name == "start":
-            made[name] = (_relative(table), True)
+            made[name] = (_relative(table, zero_ns), True)
         elif name in ("orig", "resp"):
             made[name] = (
                 [f"{endpoint(ip, port)}" for ip, port in zip(table[f"{name}_ip"].tolist(), table[f"{name}_port"].tolist(), strict=True)],
@@ -172,7 +182,7 @@ def view(table: Table) -> tuple[list[str], list[list[str]], list[bool]]:
         elif name == "total_ms":
             made[name] = (_milliseconds(table["start_ns"].tolist(), table["end_ns"].tolist()), True)
         else:
-            made[name] = ([_text(v, types[name]) for v in table[name].tolist()], types[name] in _NUMERIC)
+            made[name] = ([_text(v, types[name], name) for v in table[name].tolist()], types[name] in _NUMERIC)
     return list(made), [cells for cells, _ in made.values()], [number for _, number in made.values()]
 
 
@@ -181,12 +191,11 @@ def endpoint(ip: str, port: int) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
-def _relative(table: Table) -> list[str]:
+def _relative(table: Table, zero: int) -> list[str]:
     name = "query_ns" if table.schema.name == "lookups" else "start_ns"
     values = table[name].tolist()
     if table.schema.name == "lookups":
         values = [a if q is None else q for q, a in zip(values, table["answer_ns"].tolist(), strict=True)]
-    zero = min(values) if values else 0
     return [f"{(v - zero) / 1e9:.6f}" for v in values]
 
 
@@ -194,11 +203,11 @@ def _milliseconds(start: list[Any], end: list[Any]) -> list[str]:
     return ["" if a is None or b is None else f"{(b - a) / 1e6:.3f}" for a, b in zip(start, end, strict=True)]
 
 
-def _text(value: Any, dtype: str) -> str:
+def _text(value: Any, dtype: str, name: str) -> str:
     if value is None or value != value:
         return ""
     if dtype == "float64":
-        return f"{value:.6f}" if abs(value) < 1000 else f"{value:.3f}"
+        return f"{value:.3f}" if name.endswith("_ms") or abs(value) >= 1000 else f"{value:.6f}"
     if dtype in ("bool", "nullable_bool"):
         return "yes" if value else "no"
     if dtype.startswith("list"):
@@ -216,15 +225,9 @@ def _fitting(headers: list[str], widths: list[int], room: int, spare: Sequence[s
     return kept
 
 
-def write_text(table: Table, file: IO[str], columns: Sequence[str] | None = None) -> None:
+def write_text(table: Table, file: IO[str], columns: Sequence[str] | None = None, zero_ns: int = 0) -> None:
     """Aligned columns for people; rich's table on a terminal, plain text elsewhere."""
-    if columns:
-        picked = _select(table, columns)
-        headers = list(picked)
-        cells = [[_text(v, c.dtype) for v in picked[c.name].tolist()] for c in picked.schema]
-        numbers = [c.dtype in _NUMERIC for c in picked.schema]
-    else:
-        headers, cells, numbers = view(table)
+    headers, cells, numbers = view(table, columns or NARROW.get(table.schema.name, tuple(table)), zero_ns)
     widths = [max([len(h), *map(len, column)]) for h, column in zip(headers, cells, strict=True)]
     if file.isatty():
         import shutil

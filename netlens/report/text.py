@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,11 @@ if TYPE_CHECKING:
     from netlens.analysis.findings import Analysis, PeakFacts
 
 _PATHS = {"direct": "direct", "nat": "through NAT", "sshuttle": "through sshuttle"}
-_VANTAGE = {"vm": "made on the VM", "host": "made on the host", None: "made at an unknown place"}
+_VANTAGE = {"vm": "made on the VM", "host": "made on the host", None: "side unknown (--vm or --host says)"}
 
 
-def render(analysis: Analysis, console: Any) -> None:
-    """Print the findings to a rich console."""
+def render(analysis: Analysis, console: Any, with_causes: bool = True) -> None:
+    """Print the findings to a rich console; without causes where two sides are shown one after the other."""
     from rich.padding import Padding
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -54,6 +55,8 @@ def render(analysis: Analysis, console: Any) -> None:
     for note in a.notes:
         fact("caution", note)
     console.print(Padding(facts, (1, 0, 1, 0)))
+    if not with_causes:
+        return
     console.print(Text("Causes", style="bold"), Text("one capture decides none of them; each says what would"), sep="  ")
     causes = RichTable.grid(padding=(0, 2))
     causes.add_column(no_wrap=True)
@@ -73,15 +76,20 @@ def _peak(peak: PeakFacts, start: int, noun: str, verb: str) -> str:
         return f"no {noun}"
     frames = ", ".join(f"{f:,}" for f in peak.frames[:6]) + (f" and {len(peak.frames) - 6:,} more" if len(peak.frames) > 6 else "")
     low, high = (peak.from_ns - start) / 1e9, (peak.to_ns - start) / 1e9
-    return f"at most {plural(peak.count, noun)}, first from {low:.3f} to {high:.3f} s ({verb} by {plural(len(peak.frames), 'frame').split()[1]} {frames})"
+    by = "frame" if len(peak.frames) == 1 else "frames"
+    return f"at most {plural(peak.count, noun)}, first at {low:.3f} s for {_span(high - low)} ({verb} by {by} {frames})"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.3f} s" if seconds >= 0.1 else f"{seconds * 1000:.3f} ms"
 
 
 def _lookups(a: Analysis) -> str:
     t = a.capture.table("lookups")
     if not t.rows:
         return "none in the capture"
-    latency = sorted(v for v in t["latency_ms"].tolist() if v == v)
-    answered = f"median {latency[len(latency) // 2]:.3f} ms, longest {latency[-1]:.3f} ms" if latency else "none answered"
+    latency = [v for v in t["latency_ms"].tolist() if v == v]
+    answered = f"median {statistics.median(latency):.3f} ms, longest {max(latency):.3f} ms" if latency else "none answered"
     open_ = sum(1 for v in t["answer_ns"].tolist() if v is None)
     retries = sum(max(v - 1, 0) for v in t["attempts"].tolist())
     return (

@@ -218,6 +218,8 @@ class Input:
     bytes: int = 0
     frames: int = 0
     snaplen: int = 0
+    first_ns: int = 0  # time of the first frame that has one; 0: none has
+    last_ns: int = 0
     link_types: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -511,6 +513,18 @@ class Reader:
         if (stream := self._stream) is not None:
             stream.stop()
 
+    def _note_times(self, info: Input, first_ns: int, last_ns: int) -> None:
+        """Remember the span of an input; one that begins before the one before it ended is told of: rotated files do not overlap."""
+        if not info.first_ns and first_ns:
+            info.first_ns = first_ns
+            before = self.inputs[-2] if len(self.inputs) > 1 else None
+            if before is not None and first_ns < before.last_ns:
+                info.warnings.append(
+                    f"{info.path}: begins {(before.last_ns - first_ns) / 1e9:.3f} s before {before.path} ends; several files are read as one stream "
+                    "in the order given, which suits the files of one rotated capture only"
+                )
+        info.last_ns = max(info.last_ns, last_ns)
+
     def _one(self, stream: _Stream, info: Input) -> Iterator[Batch]:
         walk: _Pcap | _Pcapng | None = None
         offset = 0  # of the first byte of ``left``, which is what has not been walked yet, in the (uncompressed) stream
@@ -532,6 +546,7 @@ class Reader:
             while status == FULL:
                 n, new, status = walk.step(self, buffer, pos, end)
                 if n:
+                    self._note_times(info, int(self.frames[0, F_TS]), int(self.frames[n - 1, F_TS]))
                     yield Batch(buffer, self.frames, n, self.links, self.frame)
                     self.frame += n
                     info.frames += n

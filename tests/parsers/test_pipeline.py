@@ -50,6 +50,7 @@ def client_hello(name: str) -> bytes:
 
 HELLO = client_hello("api.example.test")
 APP = b"\x17\x03\x03\x00\x64" + bytes(100)
+LONG = b"\x17\x03\x03\x01\x90" + bytes(400)
 QUERY = b"\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03api\x07example\x04test\x00\x00\x01\x00\x01"
 ANSWER = QUERY[:2] + b"\x81\x80\x00\x01\x00\x01" + QUERY[8:] + b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xcb\x00\x71\x0a"
 
@@ -80,7 +81,7 @@ def conversation(client: str, port: int, server: str, isn: int, proxied: bool, p
     for _ in range(turns):
         out.append(up(PSH | ACK, APP))
         out.append(out[-1])  # retransmitted
-        out += [down(PSH | ACK, APP), down(PSH | ACK, APP), up(ACK)]
+        out += [down(PSH | ACK, LONG), down(PSH | ACK, APP), up(ACK)]  # of two sizes: two of one size would be tickets
     if close == "fin":
         out += [up(FIN | ACK), down(FIN | ACK), up(ACK)]
     elif close == "rst":

@@ -780,7 +780,7 @@ def test_several_files_are_one_stream(tmp_path: Path) -> None:
     assert [i.container for i in found.reader.inputs] == ["pcap", "pcap", "pcapng", "pcap", "pcap"]
     frames = decode_bytes(pcap(PACKETS[:3]), pcap(PACKETS[3:])[:-1], batch=2)
     assert [p.frame for p in frames.packets] == list(range(1, len(PACKETS)))
-    assert "cut short" in frames.warnings[0]
+    assert "cut short" in frames.warnings[-1]
 
 
 def test_progress_is_told_bytes_and_frames(tmp_path: Path) -> None:
