@@ -289,17 +289,17 @@ class Exchange:
             if self.refused_plainly:
                 body = self.refusal()
                 head = f"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-                self.began()
+                last_ns = self.began()
                 self._socket.sendall(head.encode() + body)
             else:
-                self._stream(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+                last_ns = self._stream(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         except OSError:
             self.finish(status, "write failed")
             return False
-        self.finish(status, "complete")
+        self.finish(status, "complete", last_ns)
         return True
 
-    def _stream(self, head: bytes) -> None:
+    def _stream(self, head: bytes) -> int:
         time.sleep(self.answer.wait_s)
         for number, piece in enumerate(self.pieces()):
             if number:
@@ -307,16 +307,19 @@ class Exchange:
             else:
                 self.began()
             self._socket.sendall((b"" if number else head) + b"%x\r\n%s\r\n" % (len(piece), piece))
+        last_ns = time.time_ns()
         self._socket.sendall(b"0\r\n\r\n")
+        return last_ns
 
-    def began(self) -> None:
+    def began(self) -> int:
         """The first byte of the answer is about to be sent."""
-        self._provider.journal.write("answer", **self._common)
+        return self._provider.journal.write("answer", **self._common)
 
-    def finish(self, status: int, how: str) -> None:
-        """Give the place back and write down how the answer ended."""
+    def finish(self, status: int, how: str, last_ns: int | None = None) -> None:
+        """Give the place back and write down how the answer ended; ``last_ns``: just before its last byte was sent."""
+        ns = time.time_ns()
         self._counter.done(self.request)
-        self._provider.journal.write("done", **self._common, status=status, how=how)
+        self._provider.journal.write("done", ns, **self._common, status=status, how=how, last_ns=last_ns or ns)
 
 
 def main() -> None:

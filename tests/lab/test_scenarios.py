@@ -35,10 +35,10 @@ def test_every_kind_of_tunnel_scenario_has_a_twin_with_the_api_excluded() -> Non
     loaded = {name: scenario.load(name) for name in NAMES}
     # A twin differs in nothing but the path and what follows from it; variants of clock, age and disguise need none of their own.
     variants = {"provider-bursts", "own-concurrency-idle-host", "older-tunnel", "refused-in-stream", "clock-skew", "zombie-clock-skew"}
-    twins = {each.title: each for each in loaded.values() if each.path["exclude_api"]}
+    twins = [each for each in loaded.values() if each.path["exclude_api"]]
     for name, each in loaded.items():
         if each.path["kind"] == "sshuttle" and not each.path["exclude_api"] and name not in variants:
-            same = [t for t in twins.values() if (t.programs, t.provider, t.run) == (each.programs, each.provider, each.run)]
+            same = [t for t in twins if (t.programs, t.provider, t.run) == (each.programs, each.provider, each.run)]
             assert same, f"{name} has no twin"
 
 
