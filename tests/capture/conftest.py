@@ -25,6 +25,14 @@ def _need_root() -> None:
     pytest.skip("needs root on Linux")
 
 
+def comm(pid: int | str) -> str:
+    """Name of a process; "" for one that has just ended, as helpers of helpers do."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 @dataclass
 class Namespace:
     """A network namespace with its loopback up."""
@@ -87,7 +95,7 @@ class Pair:
     def kill_connections(self) -> None:
         """Kill the server's processes of all open connections, as a crash of the VM's sshd would."""
         for pid in self._descendants(self.sshd.pid):
-            if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+            if comm(pid).startswith("sshd"):
                 os.kill(pid, signal.SIGKILL)
 
     @staticmethod

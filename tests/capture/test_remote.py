@@ -10,7 +10,7 @@ import pytest
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.remote import RemoteHost, resolve_target
 from netlens.errors import CaptureError
-from tests.capture.conftest import Pair, numbers
+from tests.capture.conftest import Pair, comm, numbers
 
 
 def _tart(folder: Path, body: str) -> list[str]:
@@ -117,4 +117,4 @@ def test_ssh_breaks(pair: Pair, tmp_path: Path, how: str) -> None:
 def _programs(pair: Pair) -> str:
     """Programs that run in the VM."""
     pids = subprocess.run(["ip", "netns", "pids", pair.vm.name], capture_output=True, text=True, check=True).stdout.split()
-    return "\n".join(Path(f"/proc/{pid}/comm").read_text() for pid in pids if Path(f"/proc/{pid}").exists())
+    return "\n".join(comm(pid) for pid in pids)

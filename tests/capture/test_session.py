@@ -18,7 +18,7 @@ import pytest
 from netlens.capture.recording import Manifest, read_manifest
 from netlens.capture.session import Options, Session, check
 from netlens.errors import CaptureError
-from tests.capture.conftest import Namespace, Pair, numbers
+from tests.capture.conftest import Namespace, Pair, comm, numbers
 
 
 @pytest.mark.parametrize(
@@ -294,12 +294,15 @@ def test_the_command_exits_with_1_when_incomplete(namespace: Namespace, tmp_path
     argv = [sys.executable, "-m", "netlens", "capture", "--side", "host", "-w", str(tmp_path / "r"), "--min-free-mb", "1"]
     with subprocess.Popen([*namespace.prefix, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        while "tcpdump listens" not in process.stderr.readline():
-            pass
-        pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=True).stdout.split()
-        (tcpdump,) = [int(p) for p in pids if Path(f"/proc/{p}/comm").read_text() == "tcpdump\n"]
-        os.kill(tcpdump, signal.SIGKILL)
-        out, errors = process.communicate(timeout=30)
+        try:
+            while "tcpdump listens" not in process.stderr.readline():
+                pass
+            pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=True).stdout.split()
+            (tcpdump,) = [int(p) for p in pids if comm(p) == "tcpdump"]
+            os.kill(tcpdump, signal.SIGKILL)
+            out, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()  # leaving the block waits for it
     assert process.returncode == 1
     assert out == f"{tmp_path / 'r'}\n"
     assert errors.splitlines()[-1] == "netlens: the recording is incomplete, what there is is kept: host: tcpdump was killed (signal 9)"

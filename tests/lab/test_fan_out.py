@@ -6,6 +6,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from netlens.lab import fan_out
 
 CODE = """
@@ -14,15 +16,17 @@ first = socket.socket()
 first.connect(('127.0.0.1', %d))
 first.sendall(b'x')
 sys.stdin.readline()
-first.close()
+first.%s
+sys.stdin.readline()
 """
 
 
-def test_companions_come_and_go_with_the_connection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["close()", "shutdown(socket.SHUT_WR)"])
+def test_companions_come_and_go_with_the_connection(tmp_path: Path, end: str) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     python = fan_out.write_python(tmp_path, 1, [2], port)
-    with listener, subprocess.Popen([python, "-c", CODE % port], stdin=subprocess.PIPE) as child:
+    with listener, subprocess.Popen([python, "-c", CODE % (port, end)], stdin=subprocess.PIPE) as child:
         listener.settimeout(30)
         connections = [listener.accept()[0] for _ in range(3)]
         for connection in connections:
@@ -38,4 +42,5 @@ def test_companions_come_and_go_with_the_connection(tmp_path: Path) -> None:
             received.append(data)
             connection.close()
         assert sorted(received) == [b"", b"", b"x"]
+        child.stdin.close()
         assert child.wait(30) == 0
