@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from os import PathLike
@@ -38,8 +39,8 @@ class Capture:
     def __init__(
         self, paths: Iterable[str | PathLike[str]], tables: Iterable[str] | None = None, progress: Callable[[int, int], None] | None = None
     ):
-        self.paths = [str(p) for p in paths]
-        self._wanted = tuple(TABLES if tables is None else tables)
+        self.paths = [os.fsdecode(p) for p in paths]
+        self._wanted = TABLES if tables is None else (tables,) if isinstance(tables, str) else tuple(tables)
         if unknown := set(self._wanted) - set(TABLES):
             raise NetlensError(f"no table is called {sorted(unknown)[0]!r}; there are {', '.join(TABLES)}")
         self._progress = progress

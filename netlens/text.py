@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     return "".join(out)
 
 
+def endpoint(ip: str, port: int) -> str:
+    """``1.2.3.4:80`` or ``[2001:db8::1]:80`` (RFC 5952 section 6)."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
 def amount(count: float) -> str:
     """1,234,567."""
     return f"{count:,.0f}"

@@ -5,12 +5,14 @@ All numbers are of the tables; every peak cites the frames that open its members
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.analysis import hypotheses, overlap, target
+from netlens.errors import NetlensError
 
 if TYPE_CHECKING:
     from netlens.api import Capture
@@ -42,11 +44,12 @@ class Analysis:
     paths: dict[str, int]
     verdicts: list[hypotheses.Verdict]
     notes: list[str]
+    requests: np.ndarray[Any, Any]  # bool per exchange: to the target, of NAT copies one
 
     def to_dict(self) -> dict[str, Any]:
         c = self.capture
         part = c.part
-        exchanges = c.table("exchanges")
+        rejected = c.table("exchanges")["rejected"][self.requests]
         peak = self.connections
         return {
             "inputs": [
@@ -79,8 +82,8 @@ class Analysis:
                 "sessions": c.table("sessions").rows,
                 "connections": int(self.target.rows.sum()),
                 "lookups": c.table("lookups").rows,
-                "exchanges": int(_to_target(exchanges, self._target_connections()).sum()),
-                "rejections": sum(1 for r in exchanges["rejected"].tolist() if r),
+                "exchanges": int(self.requests.sum()),
+                "rejections": sum(1 for r in rejected.tolist() if r),
             },
             "peaks": {
                 "vm": peak.count if self.vantage == "vm" else None,
@@ -108,9 +111,6 @@ class Analysis:
             "fixes": [],
         }
 
-    def _target_connections(self) -> Table:
-        return self.capture.table("connections").take(np.flatnonzero(self.target.rows))
-
 
 def _peak_dict(peak: PeakFacts) -> dict[str, Any]:
     return {"count": peak.count, "from_ns": peak.from_ns, "to_ns": peak.to_ns, "frames": peak.frames}
@@ -118,19 +118,17 @@ def _peak_dict(peak: PeakFacts) -> dict[str, Any]:
 
 def _to_target(exchanges: Table, connections: Table) -> np.ndarray[Any, Any]:
     """Which exchanges belong to ``connections`` (one of each NAT copy pair)."""
-    sessions = {k for ids in connections["session_ids"].tolist() for k in ids}
-    kept = overlap.exchange_intervals(exchanges, None, connections).rows
     mask = np.zeros(exchanges.rows, dtype=bool)
-    mask[kept] = True
-    return mask & np.array([k in sessions for k in exchanges["session_id"].tolist()], dtype=bool)
+    mask[overlap.exchange_intervals(exchanges, None, connections).rows] = True
+    return mask & (overlap.owner_rows(exchanges, connections) >= 0)
 
 
-def analyze(capture: Capture, apis: tuple[str, ...] = (), vantage: str | None = None) -> Analysis:
+def analyze(capture: Capture, apis: Iterable[str] = (), vantage: str | None = None) -> Analysis:
     """Findings of one capture.
 
     Parameters
     ----------
-    capture : with all tables. apis : names or addresses of the server in question; guessed if empty.
+    capture : with all tables. apis : names or addresses (or one) of the server in question; guessed if empty.
     vantage : "vm" or "host" where it is known; inferred otherwise.
 
     Raises
@@ -138,17 +136,19 @@ def analyze(capture: Capture, apis: tuple[str, ...] = (), vantage: str | None = 
     CaptureError, WireError
         the capture cannot be read.
     NetlensError
-        a named API is not in it.
+        a named API is not in it, or ``vantage`` is neither.
     """
+    if vantage not in ("vm", "host", None):
+        raise NetlensError(f'vantage is {vantage!r}; it is "vm", "host" or None')
     connections, lookups, sessions, exchanges = (capture.table(t) for t in ("connections", "lookups", "sessions", "exchanges"))
-    goal = target.choose(connections, lookups, apis)
+    goal = target.choose(connections, lookups, (apis,) if isinstance(apis, str) else tuple(apis))
     chosen = connections.take(np.flatnonzero(goal.rows))
     if vantage is None and connections.rows:
         vantage = connections["vantage"][0]
-    part = capture.part
-    bounds = (part.first_ns, part.last_ns) if part.first_ns is not None and part.last_ns is not None else None
+    bounds = capture.part.bounds_ns
     open_peak = overlap.connections_curve(chosen, bounds).peak() if chosen.rows else None
-    theirs = exchanges.take(np.flatnonzero(_to_target(exchanges, chosen)))
+    requests = _to_target(exchanges, chosen)
+    theirs = exchanges.take(np.flatnonzero(requests))
     flight_peak = overlap.exchanges_curve(theirs, sessions, None, bounds).peak() if theirs.rows else None
     paths: dict[str, int] = {}
     for p in chosen["path"].tolist():
@@ -163,6 +163,7 @@ def analyze(capture: Capture, apis: tuple[str, ...] = (), vantage: str | None = 
         paths,
         hypotheses.undecided(vantage),
         _notes(capture, chosen),
+        requests,
     )
 
 
@@ -173,21 +174,28 @@ def _facts(peak: overlap.Peak | None, frames: np.ndarray[Any, Any]) -> PeakFacts
 
 
 def _tails(sessions: Table, connections: Table) -> list[dict[str, Any]]:
-    """Sessions of the target that went on receiving after the program had closed its side."""
+    """Connections of the target that went on receiving after the program had closed its side; ``session_id``: the one that received.
+
+    Of a redirected connection the FIN stands in one half and the payload in the other, so that the bytes after it are not known (None).
+    """
     out = []
     for row, ids in enumerate(connections["session_ids"].tolist()):
-        for k in ids:
-            fin, last = sessions["orig_fin_ns"][k], sessions["resp_last_payload_ns"][k]
-            if fin is not None and last is not None and (last - fin) / 1e9 > TAIL_S:
-                out.append(
-                    {
-                        "connection_id": int(connections["connection_id"][row]),
-                        "session_id": k,
-                        "tail_s": (last - fin) / 1e9,
-                        "bytes": int(sessions["resp_bytes_after_fin"][k]),
-                        "frames": [int(sessions["first_frame"][k]), int(sessions["last_frame"][k])],
-                    }
-                )
+        fins = [(int(t), k) for k in ids if (t := sessions["orig_fin_ns"][k]) is not None]
+        lasts = [(int(t), k) for k in ids if (t := sessions["resp_last_payload_ns"][k]) is not None]
+        if not fins or not lasts:
+            continue
+        (fin, _), (last, receiver) = min(fins), max(lasts)
+        if (last - fin) / 1e9 > TAIL_S:
+            known = sessions["orig_fin_ns"][receiver] is not None
+            out.append(
+                {
+                    "connection_id": int(connections["connection_id"][row]),
+                    "session_id": receiver,
+                    "tail_s": (last - fin) / 1e9,
+                    "bytes": int(sessions["resp_bytes_after_fin"][receiver]) if known else None,
+                    "frames": [int(connections["first_frame"][row]), int(connections["last_frame"][row])],
+                }
+            )
     return out
 
 
@@ -196,9 +204,9 @@ def _notes(capture: Capture, connections: Table) -> list[str]:
     notes = []
     sessions, hellos = capture.table("sessions"), capture.table("hellos")
     missing = int(sessions["orig_missing_bytes"].sum() + sessions["resp_missing_bytes"].sum())
-    halves = {
-        k for ids, port in zip(connections["session_ids"].tolist(), connections["redirect_port"].tolist(), strict=True) if port for k in ids
-    }
+    every = capture.table("connections")
+    redirected = zip(every["session_ids"].tolist(), every["redirect_port"].tolist(), strict=True)
+    halves = {k for ids, port in redirected if port is not None for k in ids}
     whole = np.array([k not in halves for k in range(sessions.rows)], dtype=bool)
     two_way = whole & (sessions["orig_frames"] > 0) & (sessions["resp_frames"] > 0)
     lost = int(sessions["orig_missing_bytes"][two_way].sum() + sessions["resp_missing_bytes"][two_way].sum())

@@ -29,26 +29,31 @@ def write_python(folder: Path, seed: int, counts: Sequence[int], port: int = 443
 def change_sockets(port: int, seed: int, counts: Sequence[int]) -> None:
     """From now on, in this process, connections to the port have companions."""
     rng = random.Random(f"fan out {seed}")
-    plain_connect, plain_close = socket.socket.connect, socket.socket.close
+    plain_connect, plain_shutdown, plain_close = socket.socket.connect, socket.socket.shutdown, socket.socket.close
     companions: weakref.WeakKeyDictionary[socket.socket, list[socket.socket]] = weakref.WeakKeyDictionary()
 
     def connect(self: socket.socket, address: Any) -> None:
         if address[1] == port and self not in companions:  # sshuttle calls connect again until it is connected
             companions[self] = [socket.socket(self.family, self.type) for _ in range(rng.choice(counts))]
-            plain_connect_later(companions[self], address)
+            for other in companions[self]:
+                other.setblocking(False)
+                other.connect_ex(address)
         plain_connect(self, address)
 
-    def plain_connect_later(others: list[socket.socket], address: Any) -> None:
-        for other in others:
-            other.setblocking(False)
-            other.connect_ex(address)
+    def end_companions(of: socket.socket) -> None:
+        for other in companions.pop(of, []):
+            plain_close(other)
+
+    def shutdown(self: socket.socket, how: int) -> None:  # sshuttle 1.3 says no more than this, and leaves the rest to the collector
+        end_companions(self)
+        plain_shutdown(self, how)
 
     def close(self: socket.socket) -> None:
-        for other in companions.pop(self, []):
-            plain_close(other)
+        end_companions(self)
         plain_close(self)
 
     socket.socket.connect = connect  # type: ignore[method-assign, assignment]
+    socket.socket.shutdown = shutdown  # type: ignore[method-assign, assignment]
     socket.socket.close = close  # type: ignore[method-assign, assignment]
 
 

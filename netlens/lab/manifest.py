@@ -20,7 +20,7 @@ def extra(scenario: Scenario, api_names: list[str], seconds: float, seed: int, s
     return {
         "command": f"sudo netlens lab run {scenario.name} --seconds {seconds:g} --seed {seed}",
         "made_at": datetime.now(UTC).replace(microsecond=0),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "api": {"names": api_names, "addresses": [PROVIDER_IP], "port": 443},
         "addresses": {"vm": [VM_IP], "host": [HOST_IP, HOST_INSIDE_IP]},
         "lab": {

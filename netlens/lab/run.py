@@ -194,7 +194,9 @@ class _Lab:
         fan_out = self.scenario.path["fan_out"]
         python = fan_out_module.write_python(self.topology.folder, self.seed, fan_out) if fan_out else None
         argv = tunnel.start_sshuttle(self.topology, path, excludes, python)
-        self.details["sshuttle_options"] = [each for each in argv[1:] if "-o UserKnownHostsFile" not in each and each != "-e"]
+        # Not those that name files of this run: ssh's keys, and the Python that fans out (the scenario says that it does).
+        own = str(self.topology.folder)
+        self.details["sshuttle_options"] = [each for each in argv[1:] if own not in each and each not in ("-e", "--python")]
 
     def _record(self) -> list[SideRecorder]:
         recorders = [SideRecorder(side=side, directory=self.folder, prefix=self.topology.prefix(side)) for side in RECORDED_SIDES]

@@ -25,13 +25,11 @@ from netlens.wire.containers import F_TS, Batch, Input, Reader
 from netlens.wire.fragments import Fragments
 
 if TYPE_CHECKING:
-    from netlens.schema import Table
-
-if TYPE_CHECKING:
     from netlens.parsers.exchanges import ExchangeBuilder
     from netlens.parsers.lookups import LookupBuilder
     from netlens.parsers.streams import DnsStreams
     from netlens.parsers.tunnels import TunnelWatch
+    from netlens.schema import Table
 
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
@@ -48,8 +46,8 @@ class Unit:
 
     pieces: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
     last_frame: int
-    first_ns: int  # 0: none of the frames has a time
-    last_ns: int
+    first_ns: int  # time of the first frame; 0: none of the frames has a time
+    last_ns: int  # the latest time, which is not the last frame's where the clock was set back
 
 
 class Decoder:
@@ -98,7 +96,7 @@ class Decoder:
             unit.last_frame = batch.frame0 + batch.n
             # a simple packet block has no time
             unit.first_ns = unit.first_ns or int(batch.frames[0, F_TS])
-            unit.last_ns = max(unit.last_ns, int(batch.frames[batch.n - 1, F_TS]))
+            unit.last_ns = max(unit.last_ns, int(batch.frames[: batch.n, F_TS].max()))
         return unit
 
 
@@ -148,6 +146,11 @@ class Part:
     def counts(self) -> np.ndarray[Any, Any]:
         """int64[N_REASONS, 2]: frames counted by reason, and the first frame of each."""
         return self.decoder.counts
+
+    @property
+    def bounds_ns(self) -> tuple[int, int] | None:
+        """Time of the first frame and the latest time; None where no frame has a time."""
+        return None if self.first_ns is None or self.last_ns is None else (self.first_ns, self.last_ns)
 
     def feed(self, batch: Batch) -> None:
         """Decode one batch and take it in."""

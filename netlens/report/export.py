@@ -1,6 +1,6 @@
 """Tables as files and streams: aligned text, CSV, JSON, Parquet, Zeek's conn.log.
 
-Strings of a capture are data: control and bidi characters are written as escapes in text and CSV, and JSON escapes them itself.
+Strings of a capture are data: control and bidi characters are written as escapes; JSON is ASCII and so has escapes of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from netlens.errors import CaptureError, NetlensError
 from netlens.schema import Schema, Table
-from netlens.text import printable
+from netlens.text import endpoint, printable
 
 FORMATS = ("table", "csv", "json", "parquet", "zeek")
 
@@ -122,7 +122,7 @@ def write_json(table: Table, file: IO[str], columns: Sequence[str] | None = None
     file.write("[")
     separator = "\n"
     for row in _select(table, columns).records():
-        file.write(separator + json.dumps(row, ensure_ascii=False, allow_nan=False))
+        file.write(separator + json.dumps(row, allow_nan=False))
         separator = ",\n"
     file.write("\n]\n" if table.rows else "]\n")
 
@@ -174,7 +174,7 @@ def view(table: Table, names: Sequence[str], zero_ns: int) -> tuple[list[str], l
             made[name] = (_relative(table, zero_ns), True)
         elif name in ("orig", "resp"):
             made[name] = (
-                [f"{endpoint(ip, port)}" for ip, port in zip(table[f"{name}_ip"].tolist(), table[f"{name}_port"].tolist(), strict=True)],
+                [endpoint(ip, port) for ip, port in zip(table[f"{name}_ip"].tolist(), table[f"{name}_port"].tolist(), strict=True)],
                 False,
             )
         elif name == "wait_ms":
@@ -184,11 +184,6 @@ def view(table: Table, names: Sequence[str], zero_ns: int) -> tuple[list[str], l
         else:
             made[name] = ([_text(v, types[name], name) for v in table[name].tolist()], types[name] in _NUMERIC)
     return list(made), [cells for cells, _ in made.values()], [number for _, number in made.values()]
-
-
-def endpoint(ip: str, port: int) -> str:
-    """``1.2.3.4:80`` or ``[2001:db8::1]:80`` (RFC 5952 section 6)."""
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def _relative(table: Table, zero: int) -> list[str]:

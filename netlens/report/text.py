@@ -23,12 +23,12 @@ def render(analysis: Analysis, console: Any, with_causes: bool = True) -> None:
     from rich.text import Text
 
     a, part = analysis, analysis.capture.part
-    start = part.first_ns or 0
+    start, last = part.bounds_ns or (0, 0)
     for i in part.inputs:
         links = ", ".join(NAMES.get(link, f"link type {link}") for link in i.link_types)
         console.print(Text.assemble((printable(i.path), "bold"), f"  {i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"))
-    span = ((part.last_ns or start) - start) / 1e9
-    console.print(Text(f"from {_utc(start)}, {span:.3f} s, {_VANTAGE[a.vantage]}"))
+    when = f"from {_utc(start)}, {(last - start) / 1e9:.3f} s" if part.bounds_ns else "no frame has a time"
+    console.print(Text(f"{when}, {_VANTAGE[a.vantage]}"))
     facts = RichTable.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
@@ -112,7 +112,8 @@ def _tails(a: Analysis) -> str:
     if not a.tails:
         return "no connection received on after its program had closed it"
     worst = max(a.tails, key=lambda t: t["tail_s"])
+    amount = "" if worst["bytes"] is None else f" and {worst['bytes']:,} bytes"
     return (
-        f"{plural(len(a.tails), 'connection')} received on for more than 1 s after the program's FIN; the longest {worst['tail_s']:.3f} s and "
-        f"{worst['bytes']:,} bytes (session {worst['session_id']}, frames {worst['frames'][0]:,} to {worst['frames'][1]:,})"
+        f"{plural(len(a.tails), 'connection')} received on for more than 1 s after the program's FIN; the longest {worst['tail_s']:.3f} s{amount}"
+        f" (session {worst['session_id']}, frames {worst['frames'][0]:,} to {worst['frames'][1]:,})"
     )

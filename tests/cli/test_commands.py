@@ -242,3 +242,22 @@ def test_an_api_that_is_not_there_says_what_is(capture: Path) -> None:
     assert "api.example.test" in done.stderr
     named = json.loads(run("analyze", str(capture), "--api", "203.0.113.10", "--format", "json").stdout)
     assert named["target"]["guessed"] is False
+
+
+def test_analyze_a_recording_whose_capture_was_rotated(capture: Path, tmp_path: Path) -> None:
+    data = capture.read_bytes()
+    cut = offsets(data)[9]
+    (tmp_path / "vm-0001.pcap").write_bytes(data[:cut])
+    (tmp_path / "vm-0002.pcap").write_bytes(data[:24] + data[cut:])
+    report = json.loads(run("analyze", str(tmp_path), "--format", "json").stdout)
+    assert [Path(i["path"]).name for i in report["inputs"]] == ["vm-0001.pcap", "vm-0002.pcap"]
+    assert report["counts"] == json.loads(run("analyze", str(capture), "--format", "json").stdout)["counts"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names are UTF-8 there")
+def test_a_file_name_that_is_no_text(capture: Path, tmp_path: Path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"\xff.pcap")
+    with open(path, "wb") as file:
+        file.write(capture.read_bytes())
+    done = run("analyze", os.fsdecode(path), "--format", "json")
+    assert os.fsencode(json.loads(done.stdout)["inputs"][0]["path"]) == path

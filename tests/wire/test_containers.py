@@ -215,7 +215,7 @@ def test_every_input_is_looked_at_before_the_first_is_read(tmp_path: Path) -> No
         Reader([good, tmp_path])
     with pytest.raises(CaptureError, match="no capture was named"):
         Reader([])
-    with pytest.raises(CaptureError, match="null (byte|character)"):
+    with pytest.raises(CaptureError, match=r"null (byte|character)"):
         Reader(["a\0b"])
 
 
