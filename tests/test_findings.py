@@ -91,6 +91,6 @@ def test_an_empty_capture_claims_no_time(tmp_path: Path) -> None:
 def test_arguments_may_be_one_text_or_bytes(tmp_path: Path) -> None:
     path = write(tmp_path, [(t * 1000, p) for t, p in exchange(VM)])
     assert len(netlens.read(path.encode(), tables="sessions").sessions) == 1
-    assert netlens.analyze(path, apis=SERVER).to_dict()["target"]["addresses"] == [SERVER]  # type: ignore[arg-type]
+    assert netlens.analyze(path, apis=SERVER).to_dict()["target"]["addresses"] == [SERVER]
     with pytest.raises(netlens.NetlensError, match="vantage is 'guest'"):
         netlens.analyze(path, vantage="guest")

@@ -46,8 +46,7 @@ def command(capture: str | None, host_file: str | None, vm_file: str | None, api
     """What happened in a capture: connections to the target, how many at once, lookups, tunnels, tails.
 
     The findings are printed; with -o, report.json and the pictures are written as well. A recording is a folder with host.pcap and/or vm.pcap
-    (also .pcapng, .gz, or host-0001.pcap and so on of a rotation): each side is analysed by itself. The causes stay undecided and each says
-    what would decide it.
+    (also .pcapng, .gz): each side is analysed by itself. The causes stay undecided and each says what would decide it.
     """
     from netlens.analysis.findings import analyze, both_sides
     from netlens.api import TABLES

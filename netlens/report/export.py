@@ -19,8 +19,6 @@ from netlens.errors import CaptureError, NetlensError
 from netlens.schema import Schema, Table
 from netlens.text import endpoint, printable
 
-FORMATS = ("table", "csv", "json", "parquet", "zeek")
-
 #: Columns that the text table shows, where the full schema is too wide to read.
 NARROW: dict[str, tuple[str, ...]] = {
     "sessions": ("session_id", "start", "duration_s", "orig", "resp", "state", "history", "orig_bytes", "resp_bytes", "sni"),
