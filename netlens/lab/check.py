@@ -381,19 +381,23 @@ class _Side:
 
     def _check_lookups(self) -> None:
         """Names and types with their times, in order of time; the type of what a program asks is not in its journal, so both are expected."""
-        true: list[tuple[str, str, int]] = []
+        true: list[tuple[str, str, Span]] = []
         if self.side == "host":
-            true = [(e["name"], e["type"], e["ns"]) for e in self.truth.provider if e["event"] == "lookup"]
+            asked = sorted((e["ns"], e["name"]) for side in ("vm", "host") for e in self.truth.of(side, "lookup"))
+            for event in self.truth.provider:
+                if event["event"] == "lookup":
+                    before = [ns for ns, name in asked if ns <= event["ns"] and name == event["name"]]
+                    true.append((event["name"], event["type"], (before[-1] if before else event["ns"], event["ns"])))
         else:
-            for event in self.truth.of("vm", "lookup"):
-                shown = self.truth.shown("vm", event["ns"])
-                true += [(event["name"], kind, shown) for kind in (("A", "AAAA") if event["transport"] == "udp" else ("A",))]
-        true = sorted(each for each in true if each[2] >= self.began)
+            for own in self.truth.of("vm", "lookup"):
+                shown = self.truth.shown("vm", own["ns"])
+                true += [(own["name"], kind, (shown, shown)) for kind in (("A", "AAAA") if own["transport"] == "udp" else ("A",))]
+        true = sorted((each for each in true if each[2][1] >= self.began), key=lambda each: (each[0], each[1], each[2][1]))
         found = sorted((row["qname"], row["qtype"], row["query_ns"]) for row in self.lookups if row["query_ns"] is not None)
         self.report.count(f"{self.side} lookups", len(found), len(true))
         if [each[:2] for each in found] == [each[:2] for each in true]:
             for one, other in zip(found, true, strict=True):
-                self.report.time(f"{self.side} lookup start", one[2], (other[2], other[2]), f"{one[0]} {one[1]}")
+                self.report.time(f"{self.side} lookup start", one[2], other[2], f"{one[0]} {one[1]}")
 
 
 def _rows(frame: Any, keep: Any = None) -> list[dict[str, Any]]:

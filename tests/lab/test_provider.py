@@ -181,9 +181,9 @@ def test_a_connection_without_handshake_is_counted_until_it_ends(stand: Callable
         list(accepted.pieces())
     assert there.provider.wait_idle(10)
     ended = {event["event"] for event in there.written() if event.get("connection") == 1}
-    # The server tells the alert of a failed handshake to a socket that is gone: a reset answers it, unless our FIN was quicker.
-    assert "fin_in" in ended
-    assert ended & {"reset", "fin_out"}
+    # The server tells the alert of a failed handshake to a socket that is gone: a reset answers it, unless our FIN was quicker. The
+    # observer may see the FIN and the reset behind it in one look; the reset counts.
+    assert "reset" in ended or ended >= {"fin_in", "fin_out"}
 
 
 def test_http2_counts_streams_of_one_connection(stand: Callable[..., Stand]) -> None:
