@@ -117,10 +117,11 @@ class _Conversation:
             exchange.began()
             self._h2.send_headers(stream, [(":status", "200"), ("content-type", "text/event-stream")])
         last = piece == len(pieces) - 1
+        last_ns = exchange.release() if last else None
         self._h2.send_data(stream, pieces[piece], end_stream=last)
         self._flush()
         if last:
             del self._answering[stream]
-            exchange.finish(200, "complete")
+            exchange.finish(200, "complete", last_ns)
         else:
             heapq.heappush(self._due, (time.monotonic() + exchange.answer.gap_s, stream, piece + 1))

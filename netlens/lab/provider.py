@@ -307,7 +307,7 @@ class Exchange:
             else:
                 self.began()
             self._socket.sendall((b"" if number else head) + b"%x\r\n%s\r\n" % (len(piece), piece))
-        last_ns = time.time_ns()
+        last_ns = self.release()
         self._socket.sendall(b"0\r\n\r\n")
         return last_ns
 
@@ -315,8 +315,13 @@ class Exchange:
         """The first byte of the answer is about to be sent."""
         return self._provider.journal.write("answer", **self._common)
 
+    def release(self) -> int:
+        """Give the place back. Before the last byte, or a program that is quick to ask again would find its own place still taken."""
+        self._counter.done(self.request)
+        return time.time_ns()
+
     def finish(self, status: int, how: str, last_ns: int | None = None) -> None:
-        """Give the place back and write down how the answer ended; ``last_ns``: just before its last byte was sent."""
+        """Give the place back if it is still held, and write down how the answer ended; ``last_ns``: just before its last byte was sent."""
         ns = time.time_ns()
         self._counter.done(self.request)
         self._provider.journal.write("done", ns, **self._common, status=status, how=how, last_ns=last_ns or ns)
