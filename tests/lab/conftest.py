@@ -19,7 +19,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs root on Linux: network namespaces are made")
     path = os.environ["PATH"]
     os.environ["PATH"] = f"{path}:/usr/local/sbin:/usr/sbin:/sbin"
-    for name in ("ip", "nft", "tcpdump", "sysctl", "sshd", "ssh"):
+    for name in ("ip", "nft", "tcpdump", "sysctl", "sshd", "ssh", "ssh-keygen", "pgrep"):
         need_program(name, "the laboratory")
     os.environ["PATH"] = path
     if importlib.util.find_spec("sshuttle") is None:
