@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.errors import SchemaError
+from netlens.text import endpoint
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -369,11 +370,6 @@ def labels(table: Columns, key: str) -> Labels:
     out = np.empty(len(names), object)
     out[:] = names
     return out
-
-
-def endpoint(ip: Any, port: Any) -> str:
-    """``192.0.2.1:443`` or ``[2001:db8::1]:443`` (RFC 3986 3.2.2)."""
-    return f"[{ip}]:{port}" if ":" in str(ip) else f"{ip}:{port}"
 
 
 def curves_by(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from netlens.analysis import overlap
 from netlens.report.plots import concurrency, style
+from netlens.text import endpoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -241,7 +242,7 @@ def _draw_bars(axes: Axes, scene: _Scene, rows: _Rows, header: float, connection
     for g, name in enumerate(scene.names):
         _head(axes, scene, g, float(floor[g]), header, name)
     if rows.mode == "each":
-        who = [overlap.endpoint(ip, port) for ip, port in zip(connections["orig_ip"], connections["orig_port"], strict=True)]
+        who = [endpoint(ip, port) for ip, port in zip(connections["orig_ip"], connections["orig_port"], strict=True)]
         axes.set_yticks(middle, [style.safe(w) for w in who])
         axes.tick_params(axis="y", length=0)
     else:
