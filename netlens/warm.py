@@ -35,6 +35,7 @@ def tiny_pcapng() -> bytes:
 
 
 def main() -> None:
+    from netlens.analysis import clock
     from netlens.api import TABLES, Capture
 
     with tempfile.TemporaryDirectory() as folder:
@@ -45,6 +46,7 @@ def main() -> None:
                 capture = Capture([path], tables)
                 for table in tables:
                     capture.table(table)
+            clock.estimate(capture, capture)  # the second pass has kernels of its own
 
 
 if __name__ == "__main__":
