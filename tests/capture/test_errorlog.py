@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netlens import loglines
 from netlens.capture import errorlog
 from netlens.capture.errorlog import reduce_line
 from netlens.capture.processes import LineProcess
@@ -58,7 +59,7 @@ def test_lines(line: str, kept: str | None, rejection: bool) -> None:
     assert (found.rejection if found else False) == rejection
 
 
-_WORD = "|".join(re.escape(text) for _, text in errorlog.WORDS)
+_WORD = "|".join(re.escape(text) for _, text in loglines.WORDS)
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?|1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?"
 _ALLOWED = re.compile(
     rf"(?:(?:(?:DEBUG|INFO|WARN|ERROR) *)?(?:timestamp=)?(?:{_TIME})(?: \+\d+ms)?(?: service=[a-z][a-z0-9._-]{{0,31}})?"

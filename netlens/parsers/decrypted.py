@@ -1,0 +1,456 @@
+"""Requests and answers read with a TLS key log: the one place where tshark decrypts, through pyshark.
+
+Theory of operation
+-------------------
+1. One run of tshark for a capture. A display filter lets through only what begins or ends a request or an answer, or speaks of an error, so that a
+   long stream costs tshark's time but not Python's (measured: 0.3 ms a packet that gets through, as JSON; three times that as PDML).
+2. HTTP/2 (RFC 9113): a request begins with HEADERS that have a method, and has been sent with the client's END_STREAM; the answer begins with HEADERS
+   that have a status of 200 or more, and ends with the server's END_STREAM, or either side's RST_STREAM.
+3. HTTP/1.1: heads and bodies are not put together (that would hide an answer that was broken off, and the time at which one began; and a body
+   without a line end would be taken for the beginning of a head). What begins with no request line or status line goes on with what was before.
+   Requests are answered in their order.
+4. A refusal may stand inside a stream of status 200, as an event with ``{"error": {"code": "1302", ...}}``; so data that has the word is searched for
+   that. A model that writes about errors does so inside a JSON string, where the quotes are escaped.
+5. ``tcp.stream`` of tshark is our ``session_id``; frames are numbered alike. Files of a rotated capture are written into one temporary file (readable
+   by its owner only, deleted at the end), because tshark would number each anew and lose the handshakes of the first.
+
+Payload is looked at in passing and not kept; nothing of it but the error code leaves this module.
+
+Limits: a connection is decrypted only if its handshake was captured. tshark does not join the two halves in which a transparent proxy leaves a connection
+(sshuttle, on the VM): the host's capture has it whole, the keys are the same. Capture loss ends the decryption of a direction. Compressed
+bodies of HTTP/1.1 are not searched. The end of an HTTP/1.1 answer is known where its last bytes show it; turn-taking (exchanges) knows it always.
+HTTP/3 is not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import struct
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netlens.errors import CaptureError, NetlensError
+from netlens.text import plural, printable
+from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Reader
+
+MISSING = "tshark is not installed, and a key log is of no use without it; install it: apt install tshark, or brew install wireshark"
+
+_WANTED = (
+    "http2.type == 1",  # HEADERS
+    "http2.type == 3",  # RST_STREAM
+    "http2.flags.end_stream == 1",
+    'http2.data.data contains "error"',
+    "http.request.method",
+    "http.response.code",  # unlike http.response also there if the head ends in the middle of a line
+    "(http && tcp.srcport > tcp.dstport)",  # the rest of a request: the client nearly always has the higher port
+    r'http.file_data contains "0\r\n\r\n"',  # the last chunk
+    'http.file_data contains "error"',
+)
+#: What a person's own preferences may have changed, and how HTTP/1.1 is read.
+_PREFERENCES = {
+    "tcp.desegment_tcp_streams": "TRUE",
+    "tcp.reassemble_out_of_order": "TRUE",
+    "tls.desegment_ssl_records": "TRUE",
+    "tls.desegment_ssl_application_data": "TRUE",
+    "http.desegment_headers": "FALSE",
+    "http.desegment_body": "FALSE",
+    "http.dechunk_body": "TRUE",
+}
+_HEADERS, _RST_STREAM, _END_STREAM = 1, 3, 1
+_KEY = re.compile(rb"\s*[A-Z][A-Z0-9_]*\s+([0-9a-fA-F]{64})\s+[0-9a-fA-F]{16,}\s*")
+MAX_KEY_LINE = 4096  #: a line has a label, 64 digits and at most 256 more
+_ERROR = re.compile(rb"(?<!\\)\"error\"\s*:\s*\{.{0,4096}?(?<!\\)\"code\"\s*:\s*\"?([0-9A-Za-z_.-]{1,32})", re.DOTALL)
+_LAST_CHUNKS = re.compile(rb"(?:\A|\r\n)0\r\n\r\n\Z")
+WAIT_S = 20.0  #: for tshark to end after its last line
+
+
+@dataclass(frozen=True)
+class DecryptedRequest:
+    """One request. Times are int64 ns UTC of the capture; frames count from 1.
+
+    session_id : of the session that carries it.  stream : HTTP/2 stream; -1 with HTTP/1.1.
+    start_ns, frame : its head.  request_end_ns : its last byte; None if it was never sent in full.
+    response_ns, response_frame, status : head of the answer; None without one.
+    end_ns, end_frame : last byte of the answer, or the reset of its stream; None if it ended with its connection or the capture, or if its end
+    does not show (HTTP/1.1).  complete : the answer was seen to end in order.
+    code : error code in the answer ("1302"), also inside a stream; None without one.  http : "1.1" or "2".
+    """
+
+    session_id: int
+    stream: int
+    start_ns: int
+    request_end_ns: int | None
+    response_ns: int | None
+    end_ns: int | None
+    status: int | None
+    code: str | None
+    complete: bool
+    frame: int
+    response_frame: int | None
+    end_frame: int | None
+    http: str
+
+
+@dataclass(frozen=True)
+class Decrypted:
+    """Requests in order of start. note : one line if the key log was of little use, or tshark had trouble."""
+
+    rows: list[DecryptedRequest]
+    note: str | None = None
+
+
+def requests(paths: Sequence[str | os.PathLike[str]], keylog: str | os.PathLike[str]) -> Decrypted:
+    """Read the requests of a capture (files of one rotated capture in order) with the keys of a file as SSLKEYLOGFILE makes it.
+
+    Raises
+    ------
+    CaptureError
+        the capture or the key log cannot be read.
+    NetlensError
+        tshark or pyshark is missing or does not work.
+    """
+    names = [os.fsdecode(path) for path in paths]
+    if "-" in names or not names:
+        raise CaptureError("a capture from standard input cannot be read a second time to decrypt it; save it to a file first")
+    randoms = _randoms(os.fsdecode(keylog))
+    shown, keys = printable(os.fsdecode(keylog)), os.path.abspath(os.fsdecode(keylog))
+    if not randoms:
+        return Decrypted(
+            [], f"{shown}: holds no TLS keys (lines such as CLIENT_TRAFFIC_SECRET_0, which SSLKEYLOGFILE makes a program write)"
+        )
+    for name in names:
+        if not os.access(name, os.R_OK) or not os.path.isfile(name):
+            raise CaptureError(f"{printable(name)}: cannot be read to decrypt it (it must be a file)")
+    if len(names) == 1:
+        rows, trouble = _read(os.path.abspath(names[0]), keys)
+    else:
+        with tempfile.NamedTemporaryFile(prefix="netlens-", suffix=".pcap") as joined:
+            _join(names, joined)
+            rows, trouble = _read(joined.name, keys)
+    if not rows:
+        return Decrypted([], _why_nothing(names, shown, randoms) + (f"; tshark says: {trouble}" if trouble else ""))
+    return Decrypted(rows, f"{shown}: tshark did not read the capture to its end ({trouble})" if trouble else None)
+
+
+# --- the key log ------------------------------------------------------------------------------------------------------------------------------
+
+
+def _randoms(path: str) -> set[bytes]:
+    """Client randoms of a key log, in lower case."""
+    found = set()
+    try:
+        with open(path, "rb") as file:
+            while line := file.readline(MAX_KEY_LINE):
+                if key := _KEY.fullmatch(line):
+                    found.add(key[1].lower())
+    except OSError as error:
+        raise CaptureError(f"{printable(path)}: the key log cannot be read ({(error.strerror or str(error)).lower()})") from None
+    return found
+
+
+def _why_nothing(names: list[str], keylog: str, randoms: set[bytes]) -> str:
+    """What keeps these keys from decrypting anything here."""
+    from netlens.parsers import pipeline
+
+    part = pipeline.run(names, ["sessions", "hellos"])
+    hellos, sessions = part.hello_rows(), part.sessions()
+    if not hellos.rows:
+        return f"{keylog}: nothing to decrypt, as the capture holds no beginning of a TLS connection"
+    known = {int(s) for s, random in zip(hellos["session_id"], hellos["random"], strict=True) if random.encode() in randoms}
+    if not known:
+        return f"{keylog}: holds none of the keys of the {plural(hellos.rows, 'TLS connection')} in the capture; is it of the same run?"
+    halves = sum(int(s) in known and n == 0 for s, n in zip(sessions["session_id"], sessions["resp_frames"], strict=True))
+    if halves:
+        return (
+            f"{keylog}: of {plural(len(known), 'connection')} with keys {halves} in two halves (a transparent proxy such as sshuttle), which tshark "
+            "cannot decrypt; the host's capture has them whole, and the same keys fit"
+        )
+    return f"{keylog}: fits {plural(len(known), 'TLS connection')} in the capture, but no HTTP request was found in them"
+
+
+# --- the capture ------------------------------------------------------------------------------------------------------------------------------
+
+
+def _join(names: list[str], out: Any) -> None:
+    """All frames as one pcap with nanoseconds, numbered as we number them."""
+    reader = Reader(names)
+    link = None
+    for batch in reader.batches():
+        frames = batch.frames[: batch.n].tolist()
+        parts = []
+        for frame in frames:
+            kind = int(batch.links[frame[F_IFACE]]) if frame[F_IFACE] >= 0 else 0
+            if link is None:
+                link = kind
+                parts.append(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 0x40000, link))
+            if kind != link:
+                raise NetlensError("the files of this capture have several link types; decrypt them one by one")
+            at, size, ns = frame[F_OFF], frame[F_CAP], max(frame[F_TS], 0)
+            parts.append(struct.pack("<IIII", ns // 10**9 & 0xFFFFFFFF, ns % 10**9, size, min(frame[F_WIRE], 0xFFFFFFFF)))
+            parts.append(batch.buf[at : at + size].tobytes())
+        out.write(b"".join(parts))
+    out.flush()
+
+
+def _read(path: str, keylog: str) -> tuple[list[DecryptedRequest], str]:
+    """Rows, and tshark's last complaint if it failed. In a thread of its own, because a notebook has an event loop that is running already."""
+    follower = _Follower()
+    outcome: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            outcome["trouble"] = _follow(path, keylog, follower)
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the result is awaited
+            outcome["error"] = error
+
+    thread = threading.Thread(target=work, name="netlens tshark", daemon=True)
+    thread.start()
+    thread.join()
+    if error := outcome.get("error"):
+        raise error
+    return follower.rows(), outcome["trouble"]
+
+
+def _follow(path: str, keylog: str, follower: _Follower) -> str:
+    try:
+        import pyshark
+        from pyshark.capture.capture import TSharkCrashException
+        from pyshark.tshark.tshark import TSharkNotFoundException, get_process_path
+    except ImportError as error:
+        raise NetlensError(
+            f"pyshark cannot be imported ({error}), and a key log is of no use without it; install it: pip install pyshark"
+        ) from None
+
+    class Patient(pyshark.FileCapture):  # type: ignore[misc] # pyshark has no types
+        """Lets tshark end by itself: pyshark kills it at the end of its output, and then how it ended is not known."""
+
+        async def _cleanup_subprocess(self, process: Any) -> None:
+            if self._eof_reached and process.returncode is None:
+                with contextlib.suppress(TimeoutError):  # the base class kills it
+                    await asyncio.wait_for(process.wait(), WAIT_S)
+            await super()._cleanup_subprocess(process)
+
+        def __del__(self) -> None:
+            pass  # everything is closed below; the base class would use a loop that is closed
+
+    try:
+        tshark = get_process_path()
+    except TSharkNotFoundException:
+        raise NetlensError(MISSING) from None
+    loop = asyncio.new_event_loop()
+    trouble = ""
+    try:
+        asyncio.set_event_loop(loop)
+        capture = Patient(
+            path,
+            keep_packets=False,
+            use_json=True,
+            display_filter=" || ".join(_WANTED),
+            override_prefs={**_PREFERENCES, "tls.keylog_file": keylog},
+            custom_parameters=["-j", "frame tcp", "-J", "http http2"],
+            tshark_path=tshark,
+            eventloop=loop,
+        )
+        try:
+            for packet in capture:
+                follower.packet(packet)
+        except TSharkCrashException:
+            trouble = printable((capture._last_error_line or "no reason given").removeprefix("tshark: "))
+        except (ValueError, KeyError) as error:  # JSON or text that is none
+            trouble = f"its output is not understood ({type(error).__name__})"
+        finally:
+            with contextlib.suppress(TSharkCrashException):  # told above
+                capture.close()
+    except OSError as error:
+        raise NetlensError(f"tshark cannot be started ({(error.strerror or str(error)).lower()})") from None
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+    return trouble
+
+
+# --- packets to rows --------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Request:
+    """A row that is still being written."""
+
+    session: int
+    stream: int
+    http: str
+    client_port: int
+    start: int
+    frame: int
+    request_end: int | None = None
+    response: int | None = None
+    response_frame: int | None = None
+    end: int | None = None
+    end_frame: int | None = None
+    status: int | None = None
+    code: str | None = None
+    complete: bool = False
+    over: bool = False  # ended, in order or by a reset
+
+
+class _Follower:
+    def __init__(self) -> None:
+        self._all: list[_Request] = []
+        self._streams: dict[tuple[int, int], _Request] = {}
+        self._turns: dict[int, list[_Request]] = {}  # HTTP/1.1: requests of a session that are not over
+
+    def rows(self) -> list[DecryptedRequest]:
+        rows = [
+            DecryptedRequest(
+                r.session,
+                r.stream,
+                r.start,
+                r.request_end,
+                r.response,
+                r.end,
+                r.status,
+                r.code,
+                r.complete,
+                r.frame,
+                r.response_frame,
+                r.end_frame,
+                r.http,
+            )
+            for r in self._all
+        ]
+        return sorted(rows, key=lambda r: (r.start_ns, r.frame, r.stream))
+
+    def packet(self, packet: Any) -> None:
+        frame, tcp = _fields(packet.frame_info), next((_fields(x) for x in packet.layers if x.layer_name == "tcp"), {})
+        try:
+            at = (_ns(str(frame["frame.time_epoch"])), int(str(frame["frame.number"])))
+            session, port = int(str(tcp["tcp.stream"])), int(str(tcp["tcp.srcport"]))
+        except (KeyError, ValueError):
+            return  # HTTP over UDP, or inside a tunnel whose sessions have other numbers
+        for layer in packet.layers:
+            if layer.layer_name == "http2":
+                for each in (layer, *layer.duplicate_layers):
+                    for part in _parts(_fields(each), "http2.stream"):
+                        self._http2(part, session, port, at)
+            elif layer.layer_name == "http":
+                for each in (layer, *layer.duplicate_layers):
+                    self._http1(_fields(each), session, port, at)
+
+    def _http2(self, part: dict[str, Any], session: int, port: int, at: tuple[int, int]) -> None:
+        fields = dict(_leaves(part))
+        try:
+            kind, flags, stream = int(fields["http2.type"]), int(fields["http2.flags"], 0), int(fields["http2.streamid"])
+        except (KeyError, ValueError):
+            return
+        row = self._streams.get((session, stream))
+        if kind == _HEADERS and "http2.headers.method" in fields and row is None:
+            row = _Request(session, stream, "2", port, *at)
+            self._streams[session, stream] = row
+            self._all.append(row)
+        if row is None or row.over:
+            return
+        if kind == _RST_STREAM:
+            row.end, row.end_frame = at
+            row.over = True
+        elif port == row.client_port:
+            if kind <= _HEADERS and flags & _END_STREAM and row.request_end is None:
+                row.request_end = at[0]
+        elif kind <= _HEADERS:
+            self._answer(row, fields.get("http2.headers.status", "") if kind == _HEADERS else "", at)
+            row.code = row.code or _code(_bytes(fields.get("http2.data.data", "")))
+            if flags & _END_STREAM:
+                self._ended(row, at)
+
+    def _http1(self, tree: dict[str, Any], session: int, port: int, at: tuple[int, int]) -> None:
+        leaves = list(_leaves(tree))
+        fields = dict(leaves)
+        turns = self._turns.setdefault(session, [])
+        if "http.request.method" in fields:
+            if turns and turns[-1].response is not None:
+                turns.clear()  # an answer whose end did not show
+            row = _Request(session, -1, "1.1", port, *at, request_end=at[0])
+            turns.append(row)
+            self._all.append(row)
+            return
+        if not turns:
+            return
+        if port == turns[0].client_port:
+            if turns[-1].response is None:
+                turns[-1].request_end = at[0]
+            return
+        row = turns[0]
+        if "http.response.code" in fields:
+            if row.response is not None and len(turns) > 1:
+                turns.pop(0)
+                row = turns[0]
+            self._answer(row, fields.get("http.response.code", ""), at)
+        body = _bytes(fields.get("http.file_data", ""))
+        row.code = row.code or _code(body)
+        length = fields.get("http.content_length_header", "")
+        whole = row.response == at[0] and length.isdecimal() and len(body) == int(length[:18])
+        if whole or ("http.chunk_size", "0") in leaves or ("http.response.code" not in fields and _LAST_CHUNKS.search(body)):
+            self._ended(row, at)
+        if row.over:
+            turns.pop(0)
+
+    @staticmethod
+    def _answer(row: _Request, status: str, at: tuple[int, int]) -> None:
+        if row.status is None and status.isdecimal() and ((len(status) == 3 and status[0] != "1") or status == "101"):
+            row.status = int(status)
+            row.response, row.response_frame = at
+
+    @staticmethod
+    def _ended(row: _Request, at: tuple[int, int]) -> None:
+        row.end, row.end_frame = at
+        row.complete = row.over = True
+
+
+def _fields(layer: Any) -> dict[str, Any]:
+    """A layer as tshark wrote it. pyshark's own access makes an object for each field, which is most of the time it takes."""
+    found: dict[str, Any] = layer._all_fields
+    return found
+
+
+def _parts(tree: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """The subtrees of a name; one that stands several times is a list."""
+    found = tree.get(name)
+    for each in found if isinstance(found, list) else [found]:
+        if isinstance(each, dict):
+            yield each
+
+
+def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """(field, value) of all that is no subtree, in no order."""
+    stack = [(name, tree)]
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, dict):
+            stack += value.items()
+        elif isinstance(value, list):
+            stack += [(name, each) for each in value]
+        else:
+            yield name, str(value)
+
+
+def _bytes(text: str) -> bytes:
+    """Data as tshark shows it: bytes in hexadecimal with colons, or (before 4.4) the text itself."""
+    try:
+        return bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        return text.encode("utf-8", "replace")
+
+
+def _code(data: bytes) -> str | None:
+    found = _ERROR.search(data) if b'"error"' in data else None
+    return found[1].decode("ascii") if found else None
+
+
+def _ns(epoch: str) -> int:
+    seconds, _, fraction = epoch.partition(".")
+    return int(seconds) * 10**9 + int(fraction[:9].ljust(9, "0"))

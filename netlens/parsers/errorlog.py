@@ -1,0 +1,298 @@
+"""Rejections in the program's own log: when they were written down, and how exactly that is known.
+
+Theory of operation
+-------------------
+1. Lines are of the forms of :mod:`netlens.loglines`, as the program wrote them or as the recorder reduced them; forms may be mixed. What makes a
+   line a rejection stands there too.
+2. A time is a span ``low_ns`` to ``high_ns`` in which the line was written: as wide as the last digit that was written. Times are UTC unless they
+   name a zone, and stay in the clock of the log's own side (:func:`converted` takes them to another).
+3. opencode's classic form has whole seconds, and the exact milliseconds since the line before. Let T be the time of a line: T is within its second, and
+   T of the next line is T plus its ``+Nms``. So each line of an unbroken chain bounds the time of the first one, and the spans are intersected;
+   some ten lines fix a time to a tenth of a second, a hundred to milliseconds.
+4. Chains break: the program is started again, files are joined, lines are lost. Then no time fits all lines. The lines are cut into as few chains as
+   possible, once from the start and once from the end. Any break lies between the two places at which these cuts are made; lines in between
+   keep their second, the others are in the same chain whichever way it is cut. A line that cannot be read, but holds what looks like
+   the head of one, breaks the chain too. Where breaks are frequent, lines are missing, and every line keeps its second.
+
+Limits: a lost line whose ``+Nms`` was so short that all seconds still fit leaves no trace, and times on one side of it may be off by that
+much. That a restarted program's clock and the chain agree by chance, within one second, is not seen either. Lines longer than
+``loglines.MAX_LINE`` are looked at up to there. Continuation lines (a stack, say) have no time and count as unread.
+
+Lines hold prompts and keys: nothing of one but its number, its time and the error code ever leaves this module.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO, cast
+
+from netlens import loglines
+from netlens.errors import CaptureError
+from netlens.text import plural, printable
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+CHUNK = 1 << 20
+LINES_A_BREAK = 50  #: a log that breaks more often has lines missing; then breaks too small to be seen must be expected everywhere
+MAX_SINCE_MS = 400 * 86_400_000  #: a longer silence in one run is damage; sums of a million of them stay within int64
+#: What makes an unread line a damaged line of the classic form instead of the rest of the one before.
+_HEAD_INSIDE = re.compile(rb"(?:DEBUG|INFO|WARN|ERROR)?\s*\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\s+\+-?\d+ms|\s\+-?\d{1,12}ms\sservice=|\0")
+_LOOK = 1 << 16  #: bytes of an unread line that are searched for that
+_CODE = re.compile(r"(?<![\w+-])(?<!\w\.)(?P<code>1113|130[0-9]|131[0-9])(?!\w|\.\w)")
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(?:(?P<utc>Z)|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
+)
+
+
+@dataclass(frozen=True)
+class ErrorEvent:
+    """A line that says that a request was refused.
+
+    time_ns : middle of the span.  low_ns, high_ns : the line was written in low_ns <= t <= high_ns.  line : its number in the file, from 1.
+    code : the provider's error code ("1302"), if it was said.  file : the log.  kind : form, level and service, for telling apart the lines
+    that one rejection may leave.  chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
+    """
+
+    time_ns: int
+    low_ns: int
+    high_ns: int
+    line: int
+    code: str | None
+    file: str
+    kind: str = ""
+    chain: int = -1
+
+
+@dataclass(frozen=True)
+class ErrorLog:
+    """What a log says.
+
+    events : in order of time.  lines : all lines.  unread : lines that are not empty and have no time that can be read.
+    first_ns, last_ns : earliest and latest time in it, whatever the line says; None without any.
+    complete : lines that are no errors are in it too, so that silence between its times says something.
+    note : one line if something keeps the log from being of full use.
+    """
+
+    events: list[ErrorEvent]
+    lines: int
+    unread: int
+    note: str | None
+    first_ns: int | None
+    last_ns: int | None
+    complete: bool = False
+
+
+def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
+    """The log in another clock; ``to_host`` takes int64 ns of the log's side to int64 ns of the other."""
+    events = []
+    for event in log.events:
+        low, high = sorted((int(to_host(event.low_ns)), int(to_host(event.high_ns))))
+        events.append(replace(event, low_ns=low, high_ns=high, time_ns=(low + high) // 2))
+    first = None if log.first_ns is None else int(to_host(log.first_ns))
+    last = None if log.last_ns is None else int(to_host(log.last_ns))
+    return replace(log, events=sorted(events, key=lambda e: (e.time_ns, e.line)), first_ns=first, last_ns=last)
+
+
+def read(path: str | os.PathLike[str]) -> ErrorLog:
+    """Read a log, also a gzipped one; it is streamed, and may be of any size.
+
+    Raises
+    ------
+    CaptureError
+        it cannot be opened or read.
+    """
+    name = os.fsdecode(path)
+    try:
+        with open(name, "rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream = cast("BinaryIO", gzip.open(raw)) if packed else raw
+            return _read(stream, name)
+    except (OSError, EOFError, zlib.error) as error:
+        why = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).lower()
+        raise CaptureError(f"{printable(name)}: the error log cannot be read ({printable(why)})") from None
+
+
+class _Chain:
+    """All lines of the classic form, in the order of the file."""
+
+    def __init__(self) -> None:
+        self.second = array("q")  # ns
+        self.since = array("q")  # ns; BROKEN where a damaged line may stand before
+        self.joined = array("b")
+
+    def add(self, second_ns: int, since_ns: int, joined: bool) -> int:
+        self.second.append(second_ns)
+        self.since.append(since_ns)
+        self.joined.append(joined)
+        return len(self.second) - 1
+
+    def spans(self) -> Callable[[int], tuple[int, int, int]]:
+        """Row of a line -> first and last instant at which it was written, and its chain (-1 if it is not known).
+
+        With c the sum of +Nms up to a line, its second s bounds the chain's time 0 to s - c ... s - c + 1 s - 1 ms (T is in whole milliseconds here;
+        the millisecond it was cut to is added at the end).
+        """
+        n = len(self.second)
+        forward, backward = _cut(self, range(n)), _cut(self, range(n - 1, -1, -1))
+        last = max(backward, default=0)
+        if last > n // LINES_A_BREAK:
+            return lambda i: (self.second[i], self.second[i] + SECOND, -1)
+        sums = array("q", [0]) * n
+        total = 0
+        for i in range(n):
+            total += self.since[i]
+            sums[i] = total
+        # Lines that lie in chain k counted from the start and in chain k counted from the end
+        low: dict[int, int] = {}
+        high: dict[int, int] = {}
+        sure = array("q", [-1]) * n
+        for i in range(n):
+            k = forward[i]
+            if last - backward[i] == k:
+                sure[i] = k
+                at = self.second[i] - sums[i]
+                low[k] = max(low.get(k, at), at)
+                high[k] = min(high.get(k, at + SECOND - MS), at + SECOND - MS)
+
+        def span(i: int) -> tuple[int, int, int]:
+            k = sure[i]
+            if k < 0:
+                return self.second[i], self.second[i] + SECOND, -1
+            return low[k] + sums[i], high[k] + sums[i] + MS, k
+
+        return span
+
+
+def _cut(chain: _Chain, order: range) -> array[int]:
+    """Number of the chain that each line belongs to, if chains are made as long as they go in this order."""
+    out = array("q", [0]) * len(order)
+    number, at, low, high = 0, 0, -(1 << 62), 1 << 62
+    forward = order.step > 0
+    second, since, joined = chain.second, chain.since, chain.joined
+    for i in order:
+        if forward:
+            at += since[i]
+            breaks = not joined[i]
+        else:
+            breaks = i + 1 < len(order) and not joined[i + 1]
+            if i + 1 < len(order):
+                at -= since[i + 1]
+        bound = second[i] - at
+        a, b = max(low, bound), min(high, bound + SECOND - MS)
+        if breaks or a > b:
+            number += i != order[0]
+            a, b = bound, bound + SECOND - MS
+        low, high = a, b
+        out[i] = number
+    return out
+
+
+def _read(stream: BinaryIO, name: str) -> ErrorLog:
+    chain = _Chain()
+    plain: list[tuple[int, int, int, str | None, str]] = []  # low, high, line, code, kind
+    classic: list[tuple[int, int, str | None, str]] = []  # row of the chain, line, code, kind
+    lines = unread = quiet = 0
+    first = last = None
+    joined = True
+    for raw in _lines(stream):
+        lines += 1
+        raw = raw.lstrip(b"\xef\xbb\xbf \t\0\r")
+        if not raw.strip():
+            continue
+        # Most lines are long and of no interest: only their head is decoded.
+        text = raw[: 4 * loglines.HEAD].decode("utf-8", "replace")
+        found = loglines.head(text)
+        span = _span(found.time) if found else None
+        if found is None or span is None:
+            unread += 1
+            joined = joined and not _HEAD_INSIDE.search(raw, 0, _LOOK)
+            continue
+        code, rejection = None, False
+        if found.fault:
+            rest = raw.decode("utf-8", "replace")[found.rest :] if len(raw) > 4 * loglines.HEAD else text[found.rest :]
+            if rejection := loglines.says_rejection(rest):
+                told = _CODE.search(rest)
+                code = told["code"] if told else None
+            quiet += found.form == loglines.PLAIN and not rejection and not loglines.words(rest)
+        else:
+            quiet += 1
+        kind = f"{found.form} {found.level} {found.service}".strip()
+        if found.form == loglines.CLASSIC:
+            since = int(found.since[1:-2])
+            joined = joined and abs(since) <= MAX_SINCE_MS
+            row = chain.add(span[0], since * MS if joined else 0, joined)
+            joined = True
+            if rejection:
+                classic.append((row, lines, code, kind))
+        elif rejection:
+            plain.append((*span, lines, code, kind))
+        first = span[0] if first is None else min(first, span[0])
+        last = span[1] if last is None else max(last, span[1])
+    exact = chain.spans() if classic else None
+    events = [ErrorEvent((low + high) // 2, low, high, line, code, name, kind) for low, high, line, code, kind in plain]
+    for row, line, code, kind in classic:
+        assert exact is not None
+        low, high, number = exact(row)
+        events.append(ErrorEvent((low + high) // 2, low, high, line, code, name, kind, number))
+    events.sort(key=lambda e: (e.time_ns, e.line))
+    return ErrorLog(events, lines, unread, _note(name, events, lines, unread, first), first, last, quiet > 0)
+
+
+def _note(name: str, events: list[ErrorEvent], lines: int, unread: int, first: int | None) -> str | None:
+    shown = printable(name)
+    if lines and first is None:
+        return (
+            f"{shown}: no line begins with a time that can be read (opencode's own log, or lines that begin with an ISO-8601 or epoch time)"
+        )
+    rough = sum(e.high_ns - e.low_ns >= SECOND for e in events)
+    if rough:
+        return f"{shown}: {rough:,} of {plural(len(events), 'rejection')} known to the second only"
+    if unread > lines // 2:
+        return f"{shown}: {unread:,} of {plural(lines, 'line')} without a time that can be read"
+    return None
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines without their end, each cut to ``MAX_LINE``; memory does not depend on their length."""
+    while line := stream.readline(loglines.MAX_LINE):
+        rest = line
+        while rest and not rest.endswith(b"\n"):
+            rest = stream.readline(CHUNK)
+        yield line.rstrip(b"\r\n")
+
+
+def _span(text: str) -> tuple[int, int] | None:
+    """First and last instant that are written like this; None if there is no such time."""
+    if text[:1] == "1" and "-" not in text:  # epoch: seconds with a fraction, or 10, 13, 16 or 19 digits
+        whole, _, fraction = text.partition(".")
+        unit = 10 ** (19 - len(whole))
+        step = 10 ** (9 - len(fraction)) if fraction else unit
+        at = int(whole) * unit + (int(fraction) * step if fraction else 0)
+        return at, at + step
+    found = _TIME.fullmatch(text)
+    if not found:
+        return None
+    year, month, day, hour, minute, second = (int(each) for each in found.groups()[:6])
+    try:
+        leap = second == 60  # RFC 3339 allows it; a log may repeat the second instead
+        when = datetime(year, month, day, hour, minute, second - leap, tzinfo=UTC) + timedelta(seconds=leap)
+        if found["sign"]:
+            zone = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"]))
+            when = when - zone if found["sign"] == "+" else when + zone
+    except (ValueError, OverflowError):
+        return None
+    digits = found[7] or ""
+    step = 10 ** (9 - len(digits))
+    at = int((when - _EPOCH).total_seconds()) * SECOND + (int(digits) * step if digits else 0)
+    return (at, at + step) if at >= 0 and when.year < 2262 else None  # beyond, nanoseconds do not fit into int64
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

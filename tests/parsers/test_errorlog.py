@@ -1,0 +1,282 @@
+"""Error logs: times to the span that is sure, in both of opencode's forms, raw, reduced, damaged and joined."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from netlens import loglines
+from netlens.capture.errorlog import reduce_line
+from netlens.errors import CaptureError
+from netlens.lab.check import Truth, bundled
+from netlens.parsers import errorlog
+from netlens.parsers.errorlog import MS, SECOND, ErrorLog
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RECORDINGS = bundled(ROOT / "captures")
+T0 = 1_769_358_821_000  # ms; 2026-01-25T16:33:41Z
+SECRET = "sk-live-0123456789abcdef please summarise my diary"
+
+
+def read(folder: Path, data: bytes | str) -> ErrorLog:
+    path = folder / "errors.log"
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return errorlog.read(path)
+
+
+def iso(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+def classic(times: list[int], errors: set[int], first_since: int = 0) -> list[str]:
+    """Lines at the given times (ms), those of ``errors`` rejections."""
+    out, last = [], times[0] - first_since
+    for i, ms in enumerate(times):
+        level, rest = ("ERROR", "service=llm error=429 stream error") if i in errors else ("INFO ", f"service=session {SECRET}")
+        out.append(f"{level} {iso(ms)} +{ms - last}ms {rest}")
+        last = ms
+    return out
+
+
+# -- one line --
+
+
+@pytest.mark.parametrize(
+    ("line", "low_ms", "width_ns", "code"),
+    [
+        ('ERROR 2026-01-25T16:33:41 +58ms service=llm error={"code":"1302"} stream error', 0, SECOND, "1302"),
+        ('WARN  2026-01-25T16:33:41 +58ms service=llm statusCode":429,', 0, SECOND, None),
+        (
+            'timestamp=2026-01-25T16:33:41.455Z level=ERROR message="stream error" error.error="AI_APICallError: 您当前使用该API的并发数过高"',
+            455,
+            MS,
+            None,
+        ),
+        ('timestamp=2026-01-25T16:33:41.455Z level=ERROR error.error="AI_APICallError: overloaded" error.code=1305', 455, MS, "1305"),
+        ("2026-01-25T16:33:41.455Z High concurrency usage of this API [retrying in 3s attempt #2]", 455, MS, None),
+        ("[2026-01-25 16:33:41,455] HTTP 429.", 455, MS, None),
+        ("2026-01-25T16:33:41 code: 1302", 0, SECOND, "1302"),  # without a zone: UTC
+        ("2026-01-25T18:33:41.5+02:00 HTTP 429", 500, SECOND // 10, None),
+        ("2026-01-25T11:03:41.123456789-0530 HTTP 429", 123.456789, 1, None),
+        ("1769358821 429", 0, SECOND, None),
+        ("1769358821.455 429", 455, MS, None),
+        ("1769358821455 429", 455, MS, None),
+        ("1769358821455000 429", 455, 1000, None),
+        ("1769358821455000001 429", 455.000001, 1, None),
+        ("\ufeff \t1769358821455 429\r", 455, MS, None),
+        ("2026-01-25T16:33:40.9Z 429", -100, SECOND // 10, None),
+        ("2026-01-25T16:32:60Z status=429", -1000 * 41 + 0, SECOND, None),  # a leap second
+    ],
+)
+def test_a_rejection(tmp_path: Path, line: str, low_ms: float, width_ns: int, code: str | None) -> None:
+    log = read(tmp_path, line)
+    assert len(log.events) == 1
+    event = log.events[0]
+    assert (event.low_ns, event.high_ns) == (T0 * MS + round(low_ms * MS), T0 * MS + round(low_ms * MS) + width_ns)
+    assert event.low_ns <= event.time_ns <= event.high_ns
+    assert (event.line, event.code, event.file) == (1, code, str(tmp_path / "errors.log"))
+    assert (log.lines, log.unread) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO  2026-01-25T16:33:41 +3ms service=session prompt=1302 429 High concurrency",
+        "DEBUG 2026-01-25T16:33:41 +3ms code=1305",
+        "ERROR 2026-01-25T16:33:41 +429ms service=llm error=AbortError",
+        "ERROR 2026-01-25T16:33:41 +4ms took 1305 tokens",
+        "timestamp=2026-01-25T16:33:41.455Z level=INFO 429",
+        "2026-01-25T16:33:41Z port 14290 id 1302x v4.29 -429 4.429 429.5",
+        "2026-01-25T16:33:41.429Z ok",
+        "1769358821.429 ok",
+    ],
+)
+def test_no_rejection(tmp_path: Path, line: str) -> None:
+    log = read(tmp_path, line)
+    assert (log.events, log.unread) == ([], 0)
+    assert log.first_ns is not None
+    assert log.first_ns // SECOND == T0 // 1000
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["429", "on 2026-01-25T16:33:41Z 429", "2026-13-25T16:33:41Z 429", "2026-01-25T24:33:41Z 429", "9999-01-25T16:33:41Z 429", "17693588210 429",
+     "0001-01-01T00:00:00+14:00 429", "ERROR 2026-01-25T16:33:41 +99999999999999ms 429x"],
+)  # fmt: skip
+def test_no_time(tmp_path: Path, line: str) -> None:
+    log = read(tmp_path, f"{line} {SECRET}\n\n")
+    if log.events:  # the plain form of what is no line of opencode's
+        pytest.fail(str(log.events))
+    assert log.lines == 2
+    assert log.unread + (log.first_ns is not None) == 1
+    assert "diary" not in str(log)
+
+
+# -- chains --
+
+
+def test_milliseconds_are_recovered(tmp_path: Path) -> None:
+    times = [T0 + 137 * i + 5 for i in range(100)]
+    log = read(tmp_path, "\n".join(classic(times, {50})))
+    event = log.events[0]
+    assert event.low_ns <= times[50] * MS <= event.high_ns - MS
+    assert event.high_ns - event.low_ns <= 20 * MS
+    assert (event.line, event.chain) == (51, 0)
+
+
+@given(
+    gaps=st.lists(st.integers(0, 4000), max_size=60),
+    start=st.integers(0, 10_000),
+    errors=st.sets(st.integers(0, 60)),
+    since=st.integers(0, 10**6),
+    runs=st.integers(1, 3),
+    extra=st.sampled_from(["", "    at async fn (file.ts:12)", "\x00\x7f junk", "ERROR in a stack"]),
+)
+def test_the_true_time_is_within_the_span(
+    tmp_path_factory: pytest.TempPathFactory, gaps: list[int], start: int, errors: set[int], since: int, runs: int, extra: str
+) -> None:
+    """Also where runs follow each other in one file (each new start is at least as far away as no chain can hide)."""
+    lines, true = [], []
+    at = T0 + start
+    for _ in range(runs):
+        times = [at]
+        for gap in gaps:
+            times.append(times[-1] + gap)
+        for i, line in enumerate(classic(times, errors, since)):
+            lines += [line, extra] if extra else [line]
+            if i in errors:
+                true.append(times[i])
+        at = times[-1] + since + 2001 + start
+    log = read(tmp_path_factory.mktemp("log"), "\n".join(lines))
+    assert len(log.events) == len(true)
+    for event, ms in zip(log.events, true, strict=True):
+        assert event.low_ns <= ms * MS
+        assert (ms + 1) * MS <= event.high_ns
+        assert event.high_ns - event.low_ns <= SECOND
+
+
+def test_a_break_leaves_the_lines_around_it_their_second(tmp_path: Path) -> None:
+    """A line is lost somewhere: T of what comes after seems too early, which shows only some lines later."""
+    times = [T0 + 100 * i for i in range(120)]
+    lines = classic(times, set(range(120)))
+    del lines[60]  # its +100ms is missing, the seconds show it at the next change of second at the latest
+    log = read(tmp_path, "\n".join(lines))
+    kept = times[:60] + times[61:]
+    assert len(log.events) == len(kept)
+    for event, ms in zip(log.events, kept, strict=True):
+        assert event.low_ns <= ms * MS < event.high_ns
+    assert {e.chain for e in log.events} == {0, 1, -1}
+    rough = [e.line for e in log.events if e.chain == -1]
+    assert len(rough) <= 12
+    assert min(rough) <= 61 <= max(rough) + 1
+
+
+def test_where_lines_are_missing_everywhere_nothing_is_refined(tmp_path: Path) -> None:
+    times = [T0 + 333 * i for i in range(120)]
+    lines = [line for i, line in enumerate(classic(times, set(range(120)))) if i % 5]
+    log = read(tmp_path, "\n".join(lines))
+    assert {(e.chain, e.high_ns - e.low_ns) for e in log.events} == {(-1, SECOND)}
+    assert log.note is not None
+    assert "96 of 96" in log.note
+
+
+def test_a_clock_set_back_within_a_run(tmp_path: Path) -> None:
+    """The program's own difference says so."""
+    times = [T0 + 50, T0 + 90, T0 - 4000, T0 - 3900]
+    log = read(tmp_path, "\n".join(classic(times, {3})))
+    assert log.unread == 0
+    assert log.events[0].low_ns <= times[3] * MS < log.events[0].high_ns
+    assert log.first_ns == (T0 - 4000) * MS
+
+
+def test_a_damaged_line_breaks_the_chain(tmp_path: Path) -> None:
+    times = [T0 + 100 * i for i in range(20)]
+    lines = classic(times, {19})
+    lines[10] = "garbage " + lines[10]
+    log = read(tmp_path, "\n".join(lines))
+    assert log.unread == 1
+    assert log.events[0].low_ns <= times[19] * MS < log.events[0].high_ns
+
+
+# -- whole logs --
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.name)
+def test_bundled_logs(recording: Path, tmp_path: Path) -> None:
+    """Each refusal that a program saw is in its log, and was written within the span, raw or reduced."""
+    truth = Truth(recording)
+    for side in ("vm", "host"):
+        path = recording / f"{side}-errors.log"
+        log = errorlog.read(path)
+        seen = sorted(truth.shown(side, e["ns"]) for e in truth.of(side, "done") if e["refused"])
+        assert len(log.events) == len(seen)
+        for event, ns in zip(log.events, seen, strict=True):
+            assert event.low_ns - 20 * MS <= ns <= event.high_ns  # the line comes right after
+            assert event.high_ns - event.low_ns < SECOND
+            assert event.code in ("1302", "1305")
+        reduced = [kept.text for line in path.read_text().splitlines() if (kept := reduce_line(line))]
+        again = read(tmp_path, "\n".join(reduced))
+        assert [(e.low_ns, e.high_ns, e.code) for e in again.events] == [(e.low_ns, e.high_ns, e.code) for e in log.events]
+        assert again.unread == 0
+
+
+@given(st.lists(st.binary() | st.sampled_from(
+    [b"\n", b"\r\n", b"ERROR 2026-01-25T16:33:41 +58ms ", b"INFO  2026-01-25T16:33:42 +9ms\n", b"429", b"timestamp=2026-01-25T16:33:41.455Z level=ERROR ",
+     b"\xff\xfe", b"\0", b"1769358821 ", b"ERROR 2026-01-25T16:33:41 +999999999999ms 429\n", b"+-5ms"])))  # fmt: skip
+def test_no_bytes_are_too_odd(tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]) -> None:
+    data = b"".join(parts)
+    assume(not data.startswith(b"\x1f\x8b"))  # what calls itself gzip and is none cannot be read
+    log = read(tmp_path_factory.mktemp("log"), data)
+    assert log.lines == len(data.split(b"\n")) - data.endswith(b"\n") - (not data)
+    assert 0 <= log.unread <= log.lines
+    assert log.events == sorted(log.events, key=lambda e: (e.time_ns, e.line))
+    for event in log.events:
+        assert 1 <= event.line <= log.lines
+        assert event.low_ns <= event.time_ns <= event.high_ns
+
+
+def test_long_lines(tmp_path: Path) -> None:
+    line = b"ERROR 2026-01-25T16:33:41 +58ms service=llm "
+    log = read(tmp_path, line + b"x" * 70_000 + b" 429 \n" + line + b"y" * (loglines.MAX_LINE + 5) + b" 429\n" + line + b"429")
+    assert (log.lines, [e.line for e in log.events]) == (3, [1, 3])
+
+
+def test_gzip_and_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.log.gz"
+    path.write_bytes(gzip.compress(b"2026-01-25T16:33:41Z 429\r\n\r\n2026-01-25T16:33:42Z 429"))
+    log = errorlog.read(path)
+    assert (log.lines, log.unread, len(log.events)) == (3, 0, 2)
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(CaptureError, match=re.escape(str(path))):
+        errorlog.read(path)
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing.log"):
+        with pytest.raises(CaptureError) as caught:
+            errorlog.read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_another_kind_of_file_is_told(tmp_path: Path) -> None:
+    log = read(tmp_path, SECRET)
+    assert log.note is not None
+    assert "no line begins with a time" in log.note
+    assert SECRET not in log.note
+    empty = read(tmp_path, b"")
+    assert (empty.note, empty.lines, empty.first_ns) == (None, 0, None)
+
+
+def test_converted(tmp_path: Path) -> None:
+    log = read(tmp_path, "2026-01-25T16:33:41Z ok\n2026-01-25T16:33:43.1Z 429\n2026-01-25T16:33:45Z ok")
+    there = errorlog.converted(log, lambda ns: ns - 5 * SECOND)
+    assert there.first_ns == log.first_ns - 5 * SECOND  # type: ignore[operator]
+    assert there.last_ns == log.last_ns - 5 * SECOND  # type: ignore[operator]
+    assert there.events[0].low_ns == log.events[0].low_ns - 5 * SECOND
+    assert there.events[0].high_ns == log.events[0].high_ns - 5 * SECOND
