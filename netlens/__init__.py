@@ -22,23 +22,48 @@ if TYPE_CHECKING:
     from netlens.analysis.findings import Analysis
 
 
-def analyze(capture: Any, apis: tuple[str, ...] = (), vantage: str | None = None) -> "Analysis":
-    """Findings of one capture; ``to_dict`` of the result is the JSON of ``netlens analyze``.
+def analyze(
+    capture: Any = None,
+    *,
+    vm: Any = None,
+    host: Any = None,
+    apis: "str | tuple[str, ...]" = (),
+    vm_errors: str | None = None,
+    host_errors: str | None = None,
+    keylog: str | None = None,
+) -> "Analysis":
+    """Findings of a capture, a recording, or of the captures of both sides; ``to_dict`` of the result is the JSON of ``netlens analyze``.
 
     Parameters
     ----------
-    capture : a path, several files of one rotated capture, or a :class:`Capture`.
-    apis : names or addresses of the server in question; guessed, and the guess stated, if empty.
-    vantage : "vm" or "host" where it is known.
+    capture : a path, several files of one rotated capture, a :class:`Capture`, or the folder of a recording.
+    vm, host : instead, the capture of that side; either or both.
+    apis : names or addresses of the server in question (or one); from the manifest or guessed, and the guess stated, if empty.
+    vm_errors, host_errors : error log of the program of that side.  keylog : its TLS keys (SSLKEYLOGFILE).
 
     Raises
     ------
     NetlensError
-        the capture cannot be read, or a named API is not in it.
+        a file cannot be read, a named API is not in it, or neither or both of capture and sides are given.
     """
-    from netlens.analysis.findings import analyze as find
+    import os
 
-    return find(capture if isinstance(capture, Capture) else read(capture), apis, vantage)
+    from netlens.analysis import findings
+    from netlens.analysis.inputs import Inputs, from_folder
+
+    if (capture is None) == (vm is None and host is None):
+        raise NetlensError("analyze: give a capture or a recording, or the sides with vm= and host=")
+    sides = {None: capture} if capture is not None else {name: c for name, c in (("vm", vm), ("host", host)) if c is not None}
+    if isinstance(capture, (str, os.PathLike)) and os.path.isdir(capture):
+        given = from_folder(os.fspath(capture))
+        captures = {name: read(files) for name, files in given.captures.items()}
+    else:
+        captures = {name: c if isinstance(c, Capture) else read(c) for name, c in sides.items()}
+        given = Inputs({name: tuple(c.paths) for name, c in captures.items()})
+    given = given.with_options(
+        apis=(apis,) if isinstance(apis, str) else tuple(apis), errors={"vm": vm_errors, "host": host_errors}, keylog=keylog
+    )
+    return findings.analyze(captures, given)
 
 
 __version__ = "0.1.0"

@@ -92,5 +92,7 @@ def test_arguments_may_be_one_text_or_bytes(tmp_path: Path) -> None:
     path = write(tmp_path, [(t * 1000, p) for t, p in exchange(VM)])
     assert len(netlens.read(path.encode(), tables="sessions").sessions) == 1
     assert netlens.analyze(path, apis=SERVER).to_dict()["target"]["addresses"] == [SERVER]
-    with pytest.raises(netlens.NetlensError, match="vantage is 'guest'"):
-        netlens.analyze(path, vantage="guest")
+    with pytest.raises(netlens.NetlensError, match="give a capture or a recording, or the sides"):
+        netlens.analyze()
+    with pytest.raises(netlens.NetlensError, match="give a capture or a recording, or the sides"):
+        netlens.analyze(path, vm=path)

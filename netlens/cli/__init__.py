@@ -11,8 +11,9 @@ import click
 from netlens.errors import NetlensError
 
 COMMANDS = {
-    "analyze": "What happened in a capture: connections, peaks, lookups, pictures.",
+    "analyze": "Why requests were refused: causes, limit, fixes; or what one capture shows.",
     "capture": "Record the host, the VM, or both: captures, sockets, error logs, manifest.",
+    "compare": "Whether a change helped: two recordings, before and after it.",
     "connections": "One row per connection as the application made it.",
     "dns": "One row per DNS lookup.",
     "doctor": "What is missing for a recording, and the command that mends it.",

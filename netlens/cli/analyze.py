@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +15,7 @@ from netlens.errors import CaptureError
 
 if TYPE_CHECKING:
     from netlens.analysis.findings import Analysis
+    from netlens.analysis.inputs import Inputs
 
 
 @click.command(
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     Examples:
       netlens analyze capture.pcap
       netlens analyze capture.pcap --api api.z.ai -o findings
-      netlens analyze captures/same-nat-ip-sshuttle --format json | jq .peaks
+      netlens analyze captures/same-nat-ip-sshuttle --format json | jq .cause
+      netlens analyze --vm vm.pcap --host host.pcap --vm-errors opencode.log
     """,
 )
 @click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]")
@@ -36,39 +36,50 @@ if TYPE_CHECKING:
     "apis",
     multiple=True,
     metavar="NAME|IP",
-    help="The server in question; may be repeated. Guessed, and the guess stated, if not given.",
+    help="The server in question; may be repeated. Without it the recording's manifest says, or it is guessed and the guess stated.",
 )
+@click.option("--vm-errors", metavar="FILE", help="Error log of the program on the VM: which requests were refused.")
+@click.option("--host-errors", metavar="FILE", help="Error log of the program on the host.")
+@click.option("--keylog", metavar="FILE", help="TLS keys (SSLKEYLOGFILE) of the programs: needs tshark.")
 @click.option(
     "-o", "--output", metavar="DIR", type=click.Path(file_okay=False), help="Write report.json and the pictures (PNG and SVG) to DIR."
 )
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the findings.")
-def command(capture: str | None, host_file: str | None, vm_file: str | None, apis: tuple[str, ...], output: str | None, form: str) -> None:
-    """What happened in a capture: connections to the target, how many at once, lookups, tunnels, tails.
+def command(
+    capture: str | None,
+    host_file: str | None,
+    vm_file: str | None,
+    apis: tuple[str, ...],
+    vm_errors: str | None,
+    host_errors: str | None,
+    keylog: str | None,
+    output: str | None,
+    form: str,
+) -> None:
+    """Why requests were refused: which cause the captures support, which they refute, what the limit is, and what each fix would change.
 
-    The findings are printed; with -o, report.json and the pictures are written as well. A recording is a folder with host.pcap and/or vm.pcap
-    (also .pcapng, .gz): each side is analysed by itself. The causes stay undecided and each says what would decide it.
+    Give both sides (a recording, or --vm and --host), or one capture: then everything that it can show is said, and what the other side would
+    decide. A recording is a folder with host.pcap and/or vm.pcap (also .pcapng, .gz) and perhaps vm-errors.log, host-errors.log and a manifest.
+    The findings are printed; with -o, report.json and the pictures are written as well.
     """
-    from netlens.analysis.findings import analyze, both_sides
+    from netlens.analysis.findings import analyze
     from netlens.api import TABLES
 
-    inputs = _inputs(capture, host_file, vm_file)
-    found = {side: analyze(read_capture(paths, TABLES), apis, side) for side, paths in inputs.items() if side is not None}
-    single = None if found else analyze(read_capture(inputs[None], TABLES), apis)
-    document = single.to_dict() if single else both_sides(found)
-    analyses = {"": single} if single else {side if len(found) > 1 else "": a for side, a in found.items()}
+    given = _inputs(capture, host_file, vm_file).with_options(apis=apis, errors={"vm": vm_errors, "host": host_errors}, keylog=keylog)
+    found = analyze({side: read_capture(paths, TABLES) for side, paths in given.captures.items()}, given)
+    document = found.to_dict()
     if output is not None:
-        _write(document, analyses, output)
+        _write(document, found, output)
     if form == "json":
         json.dump(document, sys.stdout, indent=2, allow_nan=False)
         sys.stdout.write("\n")
         return
-    _print([one for one in analyses.values() if one is not None])
+    _print(found)
     if output is not None:
         sys.stderr.write(f"netlens: report.json and the pictures are in {output}\n")
 
 
-def _print(analyses: list[Analysis]) -> None:
-    """The findings as text, of two sides one after the other."""
+def _print(found: Analysis) -> None:
     import io
 
     from rich.console import Console
@@ -81,60 +92,38 @@ def _print(analyses: list[Analysis]) -> None:
     console = Console(
         file=text, highlight=False, force_terminal=to_terminal, width=shutil.get_terminal_size().columns if to_terminal else 140
     )
-    for one in analyses:
-        render(one, console, with_causes=len(analyses) == 1)
-    if len(analyses) > 1:
-        console.print(
-            "Causes: undecided. Both sides are here, but this version does not pair them on one clock yet, nor does it read error logs."
-        )
+    render(found, console)
     stop_at_a_closed_pipe()
     sys.stdout.write("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
 
 
-def _inputs(capture: str | None, host: str | None, vm: str | None) -> dict[str | None, tuple[str, ...]]:
-    """Side (None: unknown) -> its files in order."""
+def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
+    from netlens.analysis.inputs import Inputs, from_folder
+
     if capture is not None and (host is not None or vm is not None):
         raise click.UsageError("name either a CAPTURE or recording, or the sides with --host and --vm")
-    if capture is not None and not os.path.isdir(capture):
-        return {None: (capture,)}
     if capture is not None:
-        sides = {side: files for side in ("vm", "host") if (files := _side_files(capture, side))}
-        if not sides:
-            raise CaptureError(f"{capture}: a directory without host.pcap or vm.pcap (or .pcapng, .gz), so not a recording")
-        return dict(sides.items())
+        return from_folder(capture) if os.path.isdir(capture) else Inputs({None: (capture,)})
     given: dict[str | None, tuple[str, ...]] = {side: (file,) for side, file in (("vm", vm), ("host", host)) if file is not None}
     if not given:
         raise click.UsageError("name a capture: netlens analyze CAPTURE (or --vm FILE, --host FILE)")
-    return given
+    return Inputs(given)
 
 
-def _side_files(folder: str, side: str) -> tuple[str, ...]:
-    """The capture of one side in a recording: one file, or those of a rotation (``vm-0001.pcap``, ...) in order."""
-    for ending in (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz"):
-        path = os.path.join(folder, side + ending)
-        if os.path.exists(path):
-            return (path,)
-    try:
-        parts = [name for name in os.listdir(folder) if re.fullmatch(side + r"-\d+\.pcap(ng)?(\.gz)?", name)]
-    except OSError as error:
-        raise CaptureError(f"{folder}: cannot be read ({(error.strerror or str(error)).lower()})") from None
-    return tuple(os.path.join(folder, name) for name in sorted(parts, key=lambda name: (len(name), name)))
-
-
-def _write(document: dict[str, Any], analyses: Mapping[str, Analysis | None], output: str) -> None:
+def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     """report.json, and the pictures of each side; of two sides in a folder each."""
     from netlens.report.export import replacing
     from netlens.report.plots import save_all
 
+    folders = {(name or "") if len(found.sides) > 1 else "": side for name, side in found.sides.items()}
     try:
-        for side in analyses:
-            os.makedirs(os.path.join(output, side), exist_ok=True)
+        for folder in folders:
+            os.makedirs(os.path.join(output, folder), exist_ok=True)
     except OSError as error:
         raise CaptureError(f"{output}: cannot be made a directory ({(error.strerror or str(error)).lower()})") from None
     with replacing(os.path.join(output, "report.json")) as path, open(path, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2, allow_nan=False)
         file.write("\n")
-    for side, found in analyses.items():
-        assert found is not None
-        tables = (found.capture.table(name) for name in ("connections", "sessions", "exchanges", "lookups"))
-        save_all(os.path.join(output, side), *tables, capture_ns=found.capture.part.bounds_ns)
+    for folder, side in folders.items():
+        tables = (side.capture.table(name) for name in ("connections", "sessions", "exchanges", "lookups"))
+        save_all(os.path.join(output, folder), *tables, capture_ns=side.capture.part.bounds_ns)

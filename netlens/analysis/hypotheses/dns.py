@@ -1,9 +1,36 @@
 """DNS lookups cause connections to the provider that count.
 
-Refuted: no lookup travels over a connection to the provider.
-Cause C of the investigation; docs/glossary.md has the words.
+Claim: without the connections of DNS over TCP (or TLS), at least half of the refusals would have met less than the limit.
+Refuted: no lookup travelled over a connection; UDP holds nothing open.
+Undecided: only through the other causes' reasons.
+Source: DESIGN of the investigation, cause C.
 """
 
+from __future__ import annotations
+
+from netlens.analysis.counting import Adjustment
+from netlens.analysis.situation import LOOKUPS
+from netlens.analysis.weighing import Evidence, Verdict, Weighing, limit_verdict
+
+ID = "dns"
 CAUSE = "C"
 CLAIM = "DNS lookups cause connections to the provider that count."
-NEEDS = "{other}, and the error log of the program"
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
+    theirs = s.sessions.kind == LOOKUPS
+    structure = None
+    if not theirs.any():
+        udp = int(s.facts.get("lookups", 0))
+        structure = Evidence(f"none of the {udp:,} lookups travelled over TCP, and UDP holds no connection open")
+    return limit_verdict(
+        weighing,
+        ID,
+        CAUSE,
+        CLAIM,
+        Adjustment(lookups=True),
+        structure=structure,
+        missing=None,
+        told=f"without the {int(theirs.sum()):,} connections of lookups",
+    )

@@ -1,9 +1,46 @@
 """The tunnel makes more connections upstream than the program opened.
 
-Refuted: each connection of the program has exactly one upstream.
-Cause B of the investigation; docs/glossary.md has the words.
+Claim: with one upstream session for each connection of the program, at least half of the refusals would have met less than the limit.
+Refuted: each connection of the program has exactly one upstream session.
+Undecided: the host was not captured, so that upstream sessions are not seen.
+Source: DESIGN of the investigation, cause B; sshuttle itself opens exactly one (its ssnet.py).
 """
 
+from __future__ import annotations
+
+import numpy as np
+
+from netlens.analysis.counting import Adjustment
+from netlens.analysis.situation import COMPANION
+from netlens.analysis.weighing import Evidence, Verdict, Weighing, limit_verdict
+
+ID = "multiplexing"
 CAUSE = "B"
 CLAIM = "The tunnel makes more connections upstream than the program opened."
-NEEDS = "{other}, so that each connection of the program is matched with those the tunnel made for it"
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
+    companions = s.sessions.kind == COMPANION
+    structure = missing = None
+    if not (s.vm_seen and s.host_seen):
+        other = "host" if s.vm_seen else "VM"
+        missing = f"a capture of the {other} over the same time, so that each connection of the program is matched with those upstream"
+    elif not companions.any():
+        pairs = int(s.facts.get("pairs", 0))
+        structure = Evidence(
+            f"each of the {pairs:,} connections of the VM has exactly one upstream"
+            if pairs
+            else "no connection upstream beyond those of the programs",
+            weighing.session_frames(np.asarray(s.sessions.vm_frame > 0)),
+        )
+    return limit_verdict(
+        weighing,
+        ID,
+        CAUSE,
+        CLAIM,
+        Adjustment(companions=True),
+        structure=structure,
+        missing=missing,
+        told=f"without the {int(companions.sum()):,} connections that the tunnel added",
+    )

@@ -1,9 +1,25 @@
 """Refusals do not depend on any local count.
 
-Refuted: a count separates refused from accepted requests beyond chance.
-Cause F of the investigation; docs/glossary.md has the words.
+Claim: with refusals enough, one rate for all requests explains them better than any count.
+Refuted: a rule separates refused from accepted requests beyond chance.
+Undecided: too few refusals, or something that could count was not captured.
+Source: DESIGN of the investigation, cause F; codes 1305 and 1312 mean an overloaded provider. Others with the same key elsewhere look the same.
 """
 
+from __future__ import annotations
+
+from netlens.analysis.weighing import Verdict, Weighing, chance_evidence, needs
+
+ID = "provider"
 CAUSE = "F"
 CLAIM = "Refusals do not depend on any local count."
-NEEDS = "the error log of the program, with at least five refusals, and {other}"
+
+
+def judge(weighing: Weighing) -> Verdict:
+    if weighing.rules:
+        best = weighing.rules[0]
+        return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best.p, [weighing.separation(best)])
+    if weighing.chance:
+        p = min(f.p for f in weighing.inference.fits)
+        return Verdict(ID, CAUSE, CLAIM, "supported", None, 1.0, p, [chance_evidence(weighing)])
+    return Verdict(ID, CAUSE, CLAIM, "undecided", needs(weighing))

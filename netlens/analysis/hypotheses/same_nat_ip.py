@@ -1,9 +1,42 @@
 """The provider counts per source address; host and VM share one, and together exceed the limit.
 
-Refuted: requests are refused while the other side is silent as often as while it is busy.
-Cause A of the investigation; docs/glossary.md has the words.
+Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
+Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits.
+Undecided: only one side was captured, or what the host sends cannot be told from what it forwards.
+Source: DESIGN of the investigation, cause A. That both sides use one key looks the same from outside: the rule is then per key.
 """
 
+from __future__ import annotations
+
+import numpy as np
+
+from netlens.analysis.counting import Adjustment
+from netlens.analysis.situation import HOST, REQUESTS, VM
+from netlens.analysis.weighing import Evidence, Verdict, Weighing, limit_verdict
+
+ID = "same-nat-ip"
 CAUSE = "A"
 CLAIM = "The provider counts per source address; host and VM share one, and together exceed the limit."
-NEEDS = "{other}, and the error log of the program (which requests were refused)"
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
+    structure = missing = None
+    if not s.egress_seen:
+        missing = "a capture of the host over the same time: what else leaves by its address"
+    else:
+        there = {side for side in (VM, HOST) if bool(np.any((s.sessions.side == side) & (s.sessions.kind == REQUESTS)))}
+        unknown = int((s.sessions.side == 2).sum())
+        if s.vm_seen and not unknown and there in ({VM}, {HOST}):
+            other = "host" if there == {VM} else "VM"
+            structure = Evidence(f"the {other} opened no connection to the provider")
+    return limit_verdict(
+        weighing,
+        ID,
+        CAUSE,
+        CLAIM,
+        Adjustment(others_side=True),
+        structure=structure,
+        missing=missing,
+        told="without the other side's traffic",
+    )

@@ -1,0 +1,543 @@
+"""Captures, clock, pairing and labels put together: the situation on the host's clock.
+
+Theory of operation
+-------------------
+1. *Upstream* is the host's capture where there is one: every request that reaches the provider is in it, with its end as the provider made it. Else
+   it is the only capture.
+2. Requests are the exchanges of the connections to the target, of NAT copies one. A request was sent with its last byte; without a complete answer
+   it is held until its connection closes, or the capture ends.
+3. When the program was *done* with it is seen where the program runs: the same exchange of the paired connection in the VM's capture (by its number
+   on the connection, else by time), or its FIN or RST; never later than upstream.
+4. Labels: a key log says most, then the error log of the side whose program it is, then the traffic. An error log names exchanges of its own side's
+   capture, in that machine's time, and the label is carried over by the pairing.
+5. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
+
+Limits: exchanges of a connection whose counts differ between the captures (capture loss) are matched by time; a wrong match shifts ``done_ns``, never
+a label of the upstream's own side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.analysis import clock as clocks
+from netlens.analysis import overlap, pairing, rejections, target
+from netlens.analysis.situation import (
+    COMPANION,
+    HOST,
+    LOOKUPS,
+    REQUESTS,
+    UNKNOWN,
+    UNLABELLED,
+    VM,
+    Ints,
+    Requests,
+    Sessions,
+    Situation,
+)
+from netlens.errors import NetlensError
+from netlens.parsers import decrypted, errorlog
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.api import Capture
+    from netlens.schema import Table
+
+SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
+_CODES = {"vm": VM, "host": HOST}
+
+
+@dataclass(eq=False)
+class Side:
+    """One capture and what was found in it.
+
+    target : which connections go to the target (bool).  exchange_rows : exchanges of those, of copies one, in order of start.
+    owner : row of connections per exchange of ``exchange_rows``.  labels : of those exchanges.
+    """
+
+    name: str | None
+    capture: Capture
+    target: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, bool))
+    exchange_rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    owner: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    labels: rejections.Labels | None = None
+    log: errorlog.ErrorLog | None = None
+    keys: decrypted.Decrypted | None = None
+
+    @property
+    def connections(self) -> Table:
+        return self.capture.table("connections")
+
+    @property
+    def sessions(self) -> Table:
+        return self.capture.table("sessions")
+
+    @property
+    def exchanges(self) -> Table:
+        return self.capture.table("exchanges").take(self.exchange_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """The situation and what it was made from. ``upstream`` is one of ``sides``; ``request_rows``: per request its row of the upstream's
+    ``exchange_rows``, -1 for a stream of HTTP/2."""
+
+    situation: Situation
+    sides: dict[str | None, Side]
+    upstream: Side
+    goal: target.Target
+    clock: clocks.Clock
+    pairing: pairing.Pairing | None
+    request_rows: Ints
+    notes: list[str]
+    unmatched: list[dict[str, Any]]
+
+
+def assemble(
+    captures: Mapping[str | None, Capture],
+    apis: tuple[str, ...] = (),
+    *,
+    errors: Mapping[str, str] | None = None,
+    keylogs: Iterable[str] = (),
+    sockets: Iterable[Mapping[str, Any]] = (),
+    covering: Collection[str] = (),
+) -> Assembled:
+    """Put one or two captures together.
+
+    Parameters
+    ----------
+    captures : by side: "vm", "host", or None for one whose side nobody told.
+    apis : names or addresses of the API; guessed if empty.  errors : error log by side.  keylogs : TLS key logs.  sockets : samples of
+        ``sockets.jsonl``.  covering : sides whose error log is known to span the recording: a request that is not in it was accepted.
+
+    Raises
+    ------
+    NetlensError
+        a file cannot be read, or a named API is in no capture.
+    """
+    sides = {name: Side(name, capture) for name, capture in captures.items()}
+    notes: list[str] = []
+    upstream = sides.get("host") or next(iter(sides.values()))
+    goal = _targets(sides, upstream, apis)
+    for side in sides.values():
+        _requests_of(side)
+    if "vm" in sides and "host" in sides:
+        clock = clocks.estimate(sides["vm"].capture, sides["host"].capture)
+        pairs = pairing.pair(sides["vm"].capture, sides["host"].capture, clock, sockets)
+    else:
+        clock, pairs = clocks.identity("only one side was captured: its own clock is used"), None
+    for side in sides.values():
+        _label(side, errors or {}, keylogs, notes, upstream is side)
+    origin = _origins(upstream, pairs)
+    h2 = _h2_sessions(upstream)
+    return _Builder(sides, upstream, goal, clock, pairs, origin, h2, notes, covering).build()
+
+
+# --- what goes to the target ----------------------------------------------------------------------------------------------------------------
+
+
+def _targets(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]) -> target.Target:
+    """Choose the target where the program in question runs, and find it in the other capture by its names, or its addresses if it has none."""
+    first = sides.get("vm") or upstream
+    goal: target.Target | None = None
+    for side in (first, *(s for s in sides.values() if s is not first)):
+        c = side.capture
+        wanted = apis or tuple(goal.names or goal.addresses if goal else ())
+        try:
+            chosen = target.choose(c.table("connections"), c.table("lookups"), wanted)
+        except NetlensError:
+            if not (goal or len(sides) > 1) or (side is not first and goal is None):
+                raise
+            side.target = np.zeros(c.table("connections").rows, bool)
+            continue
+        side.target = _with_nameless(c.table("connections"), chosen.rows) & ~_lookup_rows(c)
+        if goal is None:
+            goal = chosen
+    if goal is None:  # named, and not even in the second capture
+        raise NetlensError(f"--api {' --api '.join(apis)}: no connection of these captures goes there")
+    return goal
+
+
+def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Also connections to an address and port of the target that carried no hello: of what did not ask for another name it is the same server."""
+    there = {(ip, port) for ip, port in zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True)}
+    if not there:
+        return rows
+    triples = zip(connections["resp_ip"].tolist(), connections["resp_port"].tolist(), connections["sni"].tolist(), strict=True)
+    return rows | np.array([sni is None and (ip, port) in there for ip, port, sni in triples], dtype=bool)
+
+
+def _lookup_rows(capture: Capture) -> np.ndarray[Any, Any]:
+    """Connections that carry lookups over TCP or TLS, wherever to."""
+    c, lookups = capture.table("connections"), capture.table("lookups")
+    over_tcp = {
+        (ip, port)
+        for ip, port, transport in zip(
+            lookups["orig_ip"].tolist(), lookups["orig_port"].tolist(), lookups["transport"].tolist(), strict=True
+        )
+        if transport == "tcp"
+    }
+    ends = zip(c["orig_ip"].tolist(), c["orig_port"].tolist(), c["resp_port"].tolist(), strict=True)
+    return np.array([(ip, port) in over_tcp or to in (53, 853) for ip, port, to in ends], dtype=bool)
+
+
+def _requests_of(side: Side) -> None:
+    connections, exchanges = side.connections, side.capture.table("exchanges")
+    chosen = np.flatnonzero(side.target)
+    theirs = connections.take(chosen)
+    owner = overlap.owner_rows(exchanges, theirs)
+    kept = np.zeros(exchanges.rows, bool)
+    kept[overlap.exchange_intervals(exchanges, None, theirs).rows] = True
+    rows = np.flatnonzero(kept & (owner >= 0))
+    side.exchange_rows = rows
+    side.owner = chosen[owner[rows]]
+
+
+# --- labels ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def _label(side: Side, errors: Mapping[str, str], keylogs: Iterable[str], notes: list[str], upstream: bool) -> None:
+    exchanges = side.exchanges
+    if upstream:
+        for path in keylogs:
+            found = decrypted.requests(side.capture.paths, path)
+            if found.rows or side.keys is None:
+                side.keys = found
+            if found.note:
+                notes.append(found.note)
+    name = side.name or "vm"
+    if name in errors:
+        side.log = errorlog.read(errors[name])
+        if side.log.note:
+            notes.append(side.log.note)
+    side.labels = rejections.infer(exchanges, side.sessions, side.capture.table("hellos"))
+
+
+def _merge(labels: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]], n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The first label that says anything, in order."""
+    rejected, source = np.full(n, UNLABELLED, np.int8), np.full(n, "", object)
+    for these, sources in labels:
+        use = (rejected == UNLABELLED) & (these != UNLABELLED)
+        rejected[use], source[use] = these[use], sources[use]
+    return rejected, source
+
+
+# --- whose is it ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _origins(upstream: Side, pairs: pairing.Pairing | None) -> np.ndarray[Any, Any]:
+    """Side of each connection of the upstream capture."""
+    connections = upstream.connections
+    if pairs is not None:
+        return pairs.origin
+    if upstream.name == "vm":
+        return np.full(connections.rows, VM, np.int8)
+    told = np.array([_CODES.get(o, UNKNOWN) for o in connections["origin"].tolist()], np.int8)
+    if upstream.name is None and connections.rows and connections["vantage"][0] == "vm":
+        told[:] = VM
+    return told
+
+
+def _h2_sessions(upstream: Side) -> set[int]:
+    hellos = upstream.capture.table("hellos")
+    return {k for k, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True) if "h2" in (alpn or ())}
+
+
+def _ints(values: np.ndarray[Any, Any], missing: int) -> Ints:
+    return np.array([missing if v is None else int(v) for v in values.tolist()], np.int64)
+
+
+_NEVER = np.iinfo(np.int64).max
+
+
+class _Builder:
+    """Builds the two tables of the situation; one object because every step needs the same eight things."""
+
+    def __init__(
+        self,
+        sides: dict[str | None, Side],
+        upstream: Side,
+        goal: target.Target,
+        clock: clocks.Clock,
+        pairs: pairing.Pairing | None,
+        origin: np.ndarray[Any, Any],
+        h2: set[int],
+        notes: list[str],
+        covering: Collection[str],
+    ):
+        self.sides, self.up, self.goal, self.clock, self.pairs, self.origin, self.h2, self.notes = (
+            sides,
+            upstream,
+            goal,
+            clock,
+            pairs,
+            origin,
+            h2,
+            notes,
+        )
+        self.vm = sides.get("vm") if upstream.name == "host" else None  # the other capture, if there is one
+        self.covering = covering
+        self.unmatched: list[dict[str, Any]] = []
+        self.up_session_ids = self.up.connections["session_ids"].tolist()
+        self.bounds_ns = self.up.capture.part.bounds_ns or (0, 0)  # none of the frames has a time
+        self.capture_end = self.bounds_ns[1]
+
+    def build(self) -> Assembled:
+        sessions, row_of = self._sessions()
+        requests, request_rows = self._requests(row_of, sessions)
+        vm_seen = "vm" in self.sides or self._only_vantage() == "vm"
+        host_seen = "host" in self.sides or (self._only_vantage() != "vm" and "vm" not in self.sides)
+        situation = Situation(
+            requests,
+            sessions,
+            vm_seen,
+            host_seen,
+            host_seen,
+            self._common_ns(),
+            self._uncertain_ns(),
+            self._uncountable(requests),
+            self._facts(),
+        )
+        return Assembled(situation, self.sides, self.up, self.goal, self.clock, self.pairs, request_rows, self.notes, self.unmatched)
+
+    def _only_vantage(self) -> str | None:
+        if len(self.sides) > 1:
+            return None
+        vantage = self.up.name or (self.up.connections["vantage"][0] if self.up.connections.rows else None)
+        return vantage if isinstance(vantage, str) else None
+
+    # --- sessions
+
+    def _sessions(self) -> tuple[Sessions, dict[int, int]]:
+        """Upstream sessions, and their row by row of the upstream's connections."""
+        c, s = self.up.connections, self.up.sessions
+        answered = np.array([state not in ("S0", "REJ", "RSTOS0", "SH") for state in c["state"].tolist()], dtype=bool)
+        lookups = _lookup_rows(self.up.capture) & answered
+        companions = np.zeros(c.rows, bool) if self.pairs is None else (self.pairs.companion_of >= 0) & answered
+        rows = np.flatnonzero((self.up.target & answered) | lookups | companions)
+        kind = np.where(lookups[rows], LOOKUPS, np.where(companions[rows], COMPANION, REQUESTS)).astype(np.int8)
+        end = np.where(c["open_at_end"][rows], np.maximum(c["end_ns"][rows], self.capture_end), c["end_ns"][rows])
+        fins, resets = _ints(s["orig_fin_ns"], _NEVER), _ints(s["rst_ns"], _NEVER)
+        done = np.array(
+            [min((min(fins[k], resets[k]) for k in self.up_session_ids[row]), default=_NEVER) for row in rows.tolist()], np.int64
+        )
+        # only the program's own end counts; of a forwarded session the FIN seen here is the tunnel's, the VM's capture has the program's
+        connection = rows.astype(np.int64) + (0 if self.pairs is None else len(self.pairs.host_of))
+        vm_frame = np.zeros(len(rows), np.int64)
+        if self.pairs is not None and self.vm is not None:
+            done_at_vm, first = self._vm_done(), self.vm.connections["first_frame"]
+            for k, row in enumerate(rows.tolist()):
+                mate = int(self.pairs.vm_of[row])
+                if mate < 0:
+                    mate = int(self.pairs.companion_of[row])
+                    if mate >= 0:
+                        connection[k] = mate
+                        done[k] = min(done[k], done_at_vm[mate])
+                    continue
+                connection[k] = mate
+                done[k] = min(done[k], done_at_vm[mate])
+                vm_frame[k] = first[mate]
+        start = c["start_ns"][rows]
+        end = np.maximum(end, start + 1)
+        frame = c["first_frame"][rows]
+        here, there = (frame, vm_frame) if self.up.name != "vm" else (np.zeros(len(rows), np.int64), frame)
+        sessions = Sessions(self.origin[rows].astype(np.int8), start, end, np.clip(done, start, end), connection, kind, here, there)
+        return sessions, {row: k for k, row in enumerate(rows.tolist())}
+
+    def _vm_done(self) -> Ints:
+        """Per connection of the VM, on the host's clock: the program's own FIN or RST; the largest time where there is none."""
+        assert self.vm is not None
+        s = self.vm.sessions
+        fins, resets = _ints(s["orig_fin_ns"], _NEVER), _ints(s["rst_ns"], _NEVER)
+        raw = np.array(
+            [min((min(fins[k], resets[k]) for k in ids), default=_NEVER) for ids in self.vm.connections["session_ids"].tolist()], np.int64
+        )
+        known = raw != _NEVER
+        out = raw.copy()
+        out[known] = self.clock.to_host(raw[known])
+        return out
+
+    # --- requests
+
+    def _requests(self, row_of: dict[int, int], sessions: Sessions) -> tuple[Requests, Ints]:
+        up = self.up
+        x = up.exchanges
+        n = x.rows
+        carrier = np.array([row_of.get(int(row), -1) for row in up.owner.tolist()], np.int64)
+        start = x["request_end_ns"].astype(np.int64)
+        session_end = np.where(carrier >= 0, sessions.end_ns[carrier] if len(sessions) else 0, _ints(x["end_ns"], self.capture_end))
+        answered = _ints(x["end_ns"], -1)
+        end = np.where(x["complete"] & (answered >= 0), answered, np.maximum(session_end, answered))
+        done = np.minimum(end, sessions.done_ns[carrier]) if len(sessions) else end.copy()
+        # a program that closes after the answer was done with the request when it had read the answer
+        vm_frame = np.zeros(n, np.int64)
+        mate = self._mates(start) if self.vm is not None else np.full(n, -1, np.int64)
+        if self.vm is not None and (mate >= 0).any():
+            theirs = self.vm.exchanges
+            k = np.flatnonzero(mate >= 0)
+            m = mate[k]
+            finished = theirs["complete"][m] & np.array([e is not None for e in theirs["end_ns"][m].tolist()], bool)
+            read = self.clock.to_host(_ints(theirs["end_ns"], 0)[m])
+            done[k[finished]] = np.minimum(done[k[finished]], read[finished])
+            vm_frame[k] = theirs["start_frame"][m]
+        done = np.maximum(np.minimum(done, end), start)
+        rejected, source = self._labels(mate)
+        side = self.origin[up.owner].astype(np.int8) if n else np.zeros(0, np.int8)
+        frame = x["start_frame"].astype(np.int64)
+        here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
+        table = Requests(side, carrier, start, np.maximum(end, start), done, rejected, source, np.full(n, -1, np.int64), here, there)
+        rows = np.arange(n)
+        if up.keys is not None:
+            table, rows = self._with_streams(table, rows, row_of, sessions)
+        order = np.lexsort((table.host_frame, table.start_ns))
+        return _take(table, order), rows[order]
+
+    def _mates(self, start: Ints) -> Ints:
+        """Per exchange of the upstream, the row of the VM's exchanges that is the same request; -1 without."""
+        assert self.vm is not None
+        assert self.pairs is not None
+        out = np.full(len(start), -1, np.int64)
+        ours, theirs = _by(self.up.owner), _by(self.vm.owner)
+        vm_start = self.clock.to_host(self.vm.exchanges["start_ns"].astype(np.int64))
+        for row, mine in ours.items():
+            mate = int(self.pairs.vm_of[row])
+            there = theirs.get(mate, []) if mate >= 0 else []
+            if len(there) == len(mine):
+                out[mine] = there
+            elif there:  # something was not captured: each takes the last one that began before it, each once
+                at = np.searchsorted(vm_start[there], start[mine] + self.clock.uncertain_ns, "right") - 1
+                seen: set[int] = set()
+                for i, j in zip(mine, at.tolist(), strict=True):
+                    if j >= 0 and j not in seen:
+                        out[i] = there[j]
+                        seen.add(j)
+        return out
+
+    def _labels(self, mate: Ints) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        up, n = self.up, len(self.up.exchange_rows)
+        told: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        own = self.origin[up.owner] if n else np.zeros(0, np.int8)
+        if up.keys is not None:
+            found = rejections.from_decrypted(up.exchanges, up.keys)
+            told.append((found.rejected, found.source))
+        for name, side in self.sides.items():
+            if side.log is None:
+                continue
+            log_side = name or "vm"
+            if side is up:
+                mine = np.flatnonzero(own == _CODES[log_side]) if name is not None and len(self.sides) > 1 else np.arange(n)
+                found = rejections.from_log(up.exchanges.take(mine), side.log, covers=log_side in self.covering)
+                rejected, source = np.full(n, UNLABELLED, np.int8), np.full(n, "", object)
+                rejected[mine], source[mine] = found.rejected, found.source
+            else:
+                found = rejections.from_log(side.exchanges, side.log, covers=log_side in self.covering)
+                rejected, source = np.full(n, UNLABELLED, np.int8), np.full(n, "", object)
+                known = mate >= 0
+                rejected[known], source[known] = found.rejected[mate[known]], found.source[mate[known]]
+            told.append((rejected, source))
+            self.unmatched += [{"side": log_side, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched]
+            if found.unmatched:
+                self.notes.append(
+                    f"{plural(len(found.unmatched), 'refusal')} in the error log of the {log_side} match no request in the capture"
+                )
+        if up.labels is not None:
+            told.append((up.labels.rejected, up.labels.source))
+        return _merge(told, n)
+
+    def _with_streams(self, table: Requests, rows: Ints, row_of: dict[int, int], sessions: Sessions) -> tuple[Requests, Ints]:
+        """HTTP/2 requests from the key log in place of the turns of their sessions."""
+        assert self.up.keys is not None
+        streams = [r for r in self.up.keys.rows if r.http == "2"]
+        if not streams:
+            return table, rows
+        of_session: dict[int, int] = {k: row for row, ids in enumerate(self.up_session_ids) for k in ids}
+        replaced = {of_session.get(r.session_id, -1) for r in streams}
+        copies: dict[int, dict[int, int]] = {}  # of NAT copies one is read: the one that shows most
+        for r in streams:
+            tally = copies.setdefault(of_session.get(r.session_id, -1), {})
+            tally[r.session_id] = tally.get(r.session_id, 0) + 1
+        read = {max(tally, key=lambda k: (tally[k], -k)) for tally in copies.values()}
+        kept = np.flatnonzero(~np.isin(self.up.owner, list(replaced)))
+        extra: list[tuple[int, ...]] = []
+        for r in streams:
+            owner = of_session.get(r.session_id, -1)
+            k = row_of.get(owner, -1)
+            if k < 0 or not self.up.target[owner] or r.session_id not in read:
+                continue
+            begin = r.request_end_ns if r.request_end_ns is not None else r.start_ns
+            end = r.end_ns if r.end_ns is not None else int(sessions.end_ns[k])
+            refused = rejections.refused(r)
+            done = min(end, int(sessions.done_ns[k]))
+            extra.append((int(self.origin[owner]), k, begin, max(end, begin), max(done, begin), refused, r.stream, r.frame))
+        if not extra:
+            return table, rows
+        columns = [np.array(c, np.int64) for c in zip(*extra, strict=True)]
+        side, session, begin_ns, end_ns, done_ns, label, stream, frame = columns
+        vm_frame = sessions.vm_frame[session]
+        more = Requests(
+            side.astype(np.int8), session, begin_ns, end_ns, done_ns, label.astype(np.int8),
+            np.array(["key log"] * len(extra), object), stream, frame, vm_frame,
+        )  # fmt: skip
+        old = _take(table, kept)
+        both = Requests(*(np.concatenate([getattr(old, f), getattr(more, f)]) for f in Requests.__dataclass_fields__))
+        return both, np.concatenate([rows[kept], np.full(len(extra), -1, np.int64)])
+
+    # --- the rest
+
+    def _uncountable(self, requests: Requests) -> str | None:
+        """Why requests cannot be counted: HTTP/2 offered on a connection of the target whose streams no key log shows."""
+        shown = set(requests.session[requests.stream >= 0].tolist())
+        hidden = [
+            row for row in np.flatnonzero(self.up.target).tolist() if self.h2.intersection(self.up_session_ids[row]) and row not in shown
+        ]
+        known_by_keys = {r.session_id for r in self.up.keys.rows} if self.up.keys is not None else set()
+        hidden = [row for row in hidden if not known_by_keys.intersection(self.up_session_ids[row])]
+        busy = set(self.up.owner.tolist())
+        hidden = [row for row in hidden if row in busy]
+        if not hidden:
+            return None
+        return (
+            f"a TLS key log (SSLKEYLOGFILE): HTTP/2 was offered on {plural(len(hidden), 'connection')}, "
+            "where several requests share a connection and turn-taking does not tell them apart"
+        )
+
+    def _uncertain_ns(self) -> int:
+        """How far the provider's moment of counting may be from what was captured: a round trip upstream and :data:`SLACK_NS`."""
+        s = self.up.sessions
+        ids = [k for row in np.flatnonzero(self.up.target).tolist() for k in self.up_session_ids[row]]
+        trips = s["synack_ms"][ids]
+        trips = trips[~np.isnan(trips)]
+        return SLACK_NS + (int(np.median(trips) * 1e6) if len(trips) else 0)
+
+    def _common_ns(self) -> tuple[int, int]:
+        first, last = self.bounds_ns
+        theirs = self.vm.capture.part.bounds_ns if self.vm is not None else None
+        if theirs is not None:
+            begin, end = (int(t) for t in self.clock.to_host(np.array(theirs, np.int64)))
+            first, last = max(first, begin), min(last, end)
+        return first, max(first, last)
+
+    def _facts(self) -> dict[str, Any]:
+        lookups = (self.sides.get("vm") or self.up).capture.table("lookups")
+        facts: dict[str, Any] = {"lookups": lookups.rows}
+        if self.pairs is not None and self.vm is not None:
+            facts["pairs"] = int(((self.pairs.host_of >= 0) & self.vm.target).sum())
+            facts["unpaired"] = int(((self.pairs.host_of < 0) & self.vm.target).sum())
+            facts["tails"] = self.pairs.tails
+        return facts
+
+
+def _take(table: Requests, index: Ints) -> Requests:
+    return Requests(*(getattr(table, f)[index] for f in Requests.__dataclass_fields__))
+
+
+def _by(values: Ints) -> dict[int, list[int]]:
+    """Positions of each value, in order."""
+    out: dict[int, list[int]] = {}
+    for k, v in enumerate(values.tolist()):
+        out.setdefault(v, []).append(k)
+    return out

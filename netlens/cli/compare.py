@@ -1,0 +1,61 @@
+"""``netlens compare``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from netlens.cli.common import read_capture
+
+if TYPE_CHECKING:
+    from netlens.analysis.assemble import Assembled
+
+
+@click.command(
+    "compare",
+    epilog="""\b
+    Examples:
+      netlens compare captures/zombie-sshuttle captures/zombie-excluded
+      netlens compare before after --api api.z.ai --format json | jq .verdict
+    """,
+)
+@click.argument("baseline", metavar="BASELINE")
+@click.argument("candidate", metavar="CANDIDATE")
+@click.option("--api", "apis", multiple=True, metavar="NAME|IP", help="The server in question; may be repeated.")
+@click.option(
+    "--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the comparison."
+)
+def command(baseline: str, candidate: str, apis: tuple[str, ...], form: str) -> None:
+    """Whether a change helped: two recordings, before and after it.
+
+    BASELINE and CANDIDATE are recordings (folders), or captures of one side each. Compared are refusals per request with a confidence interval and
+    an exact test, peaks, lifetimes and tails; the first sentence says better, worse, or cannot tell and how much more recording would.
+    """
+    from netlens.analysis.comparison import compare
+
+    found = compare(_situation(baseline, apis).situation, _situation(candidate, apis).situation)
+    if form == "json":
+        json.dump({"baseline": baseline, "candidate": candidate, **found.to_dict()}, sys.stdout, indent=2, allow_nan=False)
+        sys.stdout.write("\n")
+        return
+    from netlens.cli.common import stop_at_a_closed_pipe
+    from netlens.report.comparison import lines
+
+    stop_at_a_closed_pipe()
+    sys.stdout.write("\n".join(lines(found)) + "\n")
+
+
+def _situation(path: str, apis: tuple[str, ...]) -> Assembled:
+    from netlens.analysis.assemble import assemble
+    from netlens.analysis.inputs import Inputs, from_folder, read_sockets
+    from netlens.api import TABLES
+
+    given = (from_folder(path) if os.path.isdir(path) else Inputs({None: (path,)})).with_options(apis=apis)
+    captures = {side: read_capture(paths, TABLES) for side, paths in given.captures.items()}
+    return assemble(
+        captures, given.apis, errors=given.errors, keylogs=given.keylogs, sockets=read_sockets(given.sockets), covering=given.covering
+    )

@@ -1,0 +1,85 @@
+"""The verdict on every bundled recording, against the provider's own log; with everything, with less, and with a wrong clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import netlens
+from tests.analysis.recordings import FOLDER, NAMES, copy, expected
+
+if TYPE_CHECKING:
+    from netlens.analysis.findings import Analysis
+
+LOGS = ("vm-errors.log", "host-errors.log")
+KEYS = ("vm-keylog.txt", "host-keylog.txt")
+
+
+def supported(found: Analysis) -> set[str]:
+    return {v.id for v in found.hypotheses if v.verdict == "supported"}
+
+
+def holds(found: Analysis, name: str) -> None:
+    truth = expected(name)
+    assert supported(found) == set(truth["causes"])
+    assert found.cause in (truth["causes"] or [None])
+    if truth["causes"] and truth["causes"] != ["provider"]:
+        assert found.limit is not None
+        if "limit" in truth:
+            assert (found.limit.value, found.limit.low, found.limit.high) == (truth["limit"],) * 3
+    else:
+        assert found.limit is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cause_and_nothing_else_is_supported(name: str) -> None:
+    found = netlens.analyze(FOLDER / name)
+    holds(found, name)
+    assert all(v.needs for v in found.hypotheses if v.verdict == "undecided")
+    assert all(v.evidence for v in found.hypotheses if v.verdict != "undecided")
+    if not expected(name)["causes"]:
+        assert found.counts["rejections"] == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("offset_s", "drift_ppm"), [(3.0, 100.0), (-2.9, -100.0)])
+def test_a_wrong_clock_changes_nothing(name: str, offset_s: float, drift_ppm: float, tmp_path: Path) -> None:
+    holds(netlens.analyze(copy(name, tmp_path / "r", offset_s=offset_s, drift_ppm=drift_ppm)), name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_error_logs_it_is_right_or_undecided(name: str, tmp_path: Path) -> None:
+    found = netlens.analyze(copy(name, tmp_path / "r", without=("provider.jsonl", *LOGS, *KEYS)))
+    assert supported(found) <= set(expected(name)["causes"])
+    assert found.cause in (None, *expected(name)["causes"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("side", ["vm", "host"])
+def test_one_side_is_right_or_undecided(name: str, side: str, tmp_path: Path) -> None:
+    other = {"vm": "host", "host": "vm"}[side]
+    copy(name, tmp_path / "r", without=("provider.jsonl", f"{other}.pcap.gz") if other == "host" else ("provider.jsonl", *LOGS))
+    if other == "vm":
+        (tmp_path / "r" / "vm.pcap").unlink()
+    found = netlens.analyze(tmp_path / "r")
+    assert set(found.sides) == {side}
+    assert supported(found) <= set(expected(name)["causes"])
+
+
+TWINS = [
+    ("zombie-sshuttle", "zombie-excluded"),
+    ("zombie-sshuttle", "zombie-direct"),
+    ("two-causes", "two-causes-excluded"),
+    ("fan-out", "fan-out-excluded"),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), TWINS)
+def test_the_twin_without_the_cause_is_better(before: str, after: str) -> None:
+    from netlens.analysis.comparison import compare
+
+    a, b = (netlens.analyze(FOLDER / n).assembled.situation for n in (before, after))
+    assert compare(a, b).verdict == "better"
+    assert compare(b, a).verdict == "worse"

@@ -1,0 +1,537 @@
+"""Programs and a provider without packets: a discrete-event simulation of what the laboratory does for real.
+
+Theory of operation
+-------------------
+1. Everything is told at the *upstream wire*, the capture point nearest to the provider (the host's). The provider has a thing half a round trip
+   later, and what it sends is seen half a round trip after it was sent. A program on the VM is ``Path.vm_delay_s`` away from the wire.
+2. The provider decides a request when it has it (and up to ``Provider.jitter_s`` later), by what others hold at that moment by its own clock. A
+   place is freed when the last byte of the answer is sent, or when the provider learns that nobody reads any more.
+3. A program does what an agent does: a title beside the first request of a conversation, turns with pauses, retries, pools of connections,
+   answers broken off. Programs of ELSEWHERE use the same account from another address, and no capture shows them.
+4. For each refusal the provider writes down what was held (:class:`Held`): whose, what kind, and whether its program was done with it when the
+   refused request was sent. That is the truth; nothing is inferred from it here.
+
+Limits: TCP itself is not simulated; names are looked up in no time unless by TCP; a provider never closes a connection first.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from netlens.analysis.situation import COMPANION, LOOKUPS, REQUESTS, VM
+
+if TYPE_CHECKING:
+    from netlens.lab.rules import Overload
+
+ELSEWHERE = 3  #: a side that no capture shows; after VM, HOST and UNKNOWN of the situation
+NEVER = 1 << 62  #: later than every time
+S = 1_000_000_000
+TITLE_AFTER_S = 0.055  #: as in a published log of opencode
+LONGEST_BACK_OFF_S = 30.0
+STORM_WITHIN_S = 0.02  #: parallel attempts of a storm begin within
+TLS_S = 0.002  #: what programs and provider compute for a handshake
+COMPANION_AFTER_S = 0.005  #: a companion opens at most that long after the session that it accompanies
+BREAKS_OFF_WITHIN_S = {"nat": 0.3, "sshuttle 1.3": 0.3, "sshuttle 2": 1.0}  #: until the provider's next write fails: a piece of an answer
+MOST_REQUESTS = 2_000  #: seen by the captures; a recording ends there
+
+Span = tuple[float, float]  #: seconds, a range to draw from
+Process = Generator["int | Signal", None, Any]  #: yields ns to sleep, or a signal to wait for
+
+
+def ns(seconds: float) -> int:
+    return round(seconds * S)
+
+
+# --- what is set up -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Retry:
+    """After a refusal: wait, then try again. ``parallel`` attempts at once make a storm: those too many are answered and never cancelled."""
+
+    first_s: float = 2.0
+    factor: float = 2.0
+    retries: int = 5
+    parallel: int = 1
+    honours_retry_after: bool = True
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program with its agents, who share one pool of connections."""
+
+    side: int
+    key: str
+    agents: int = 1
+    start_s: float = 0.0
+    stop_s: float = 1e9  # silent from then on
+    title: bool = True
+    turns: tuple[int, int] = (2, 5)
+    think_s: Span = (0.1, 2.0)
+    idle_s: Span = (0.5, 10.0)
+    answer_s: float = 5.0  # median; log-normal
+    spread: float = 0.6
+    short_fraction: float = 0.0  # of answers that take less than a second
+    abort_fraction: float = 0.0
+    abort_after_s: Span = (0.3, 2.0)
+    abort_with: str = "fin"  # or rst
+    reuse: bool = True  # False: a new connection for each request, the old one is kept all the same
+    keep_s: float = 5.0
+    http2: bool = False
+    retry: Retry = Retry()
+    dns_tcp: bool = False
+    dns_every: bool = False  # a lookup for each request, not only for each connection
+    dns_keep_s: float = 2.0
+    idle_connections: int = 0  # opened at the start and never used
+
+
+@dataclass(frozen=True)
+class Path:
+    """From the VM to the wire. ``kind``: nat, sshuttle 1.3 (answers broken off go on upstream) or sshuttle 2 (they do not)."""
+
+    kind: str = "nat"
+    vm_delay_s: float = 0.0005
+    fan_out: tuple[int, ...] = (0,)  # companions of a tunnelled connection, one of these at random
+
+
+@dataclass(frozen=True)
+class Provider:
+    """``counts``: requests, connections or nothing; ``per``: ip or key (a connection has the key of its first request)."""
+
+    counts: str = "nothing"
+    per: str = "ip"
+    limit: int = 0
+    overload: Overload | None = None
+    rtt_s: float = 0.02
+    jitter_s: float = 0.003
+    refusal_s: Span = (0.001, 0.05)  # until a refusal is sent
+    close_s: float = 0.0  # from a program's FIN to the provider's own; counted until then
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All of one simulation."""
+
+    seed: str
+    seconds: float
+    provider: Provider
+    path: Path
+    programs: tuple[Program, ...]
+
+
+# --- what happened --------------------------------------------------------------------------------------------------------------------------
+
+
+class Held(NamedTuple):
+    """A place that was held when a request was refused. ``over``: its program was done with it when that request was sent."""
+
+    side: int
+    kind: int
+    over: bool
+
+
+@dataclass(eq=False, slots=True)
+class Flow:
+    """An upstream session. Times at the wire, but for ``accepted_ns`` and ``closed_ns`` (the provider's) and ``done_ns`` (where its program runs)."""
+
+    number: int
+    program: Program
+    kind: int
+    connection: int
+    opened_ns: int
+    accepted_ns: int
+    key: str | None = None
+    closed_ns: int = NEVER
+    end_ns: int = NEVER
+    done_ns: int = NEVER
+    gone_ns: int = NEVER  # the program's FIN or RST at the wire
+    ready_ns: int = 0  # the handshakes are over, at the program
+    timer: int = 0  # an older timer of the pool is void
+    requests: list[Request] = field(default_factory=list)
+    companions: list[Flow] = field(default_factory=list)
+
+    def over(self, at_ns: int) -> bool:
+        """Whether the program had no use for it: closed, or every request on it answered."""
+        if self.gone_ns <= at_ns:
+            return True
+        return self.kind == REQUESTS and bool(self.requests) and all(r.gone_ns <= at_ns for r in self.requests)
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """A request. ``decided_ns`` and ``freed_ns`` by the provider's clock; ``refused``: limit, overload or None; ``count``: what others held."""
+
+    number: int
+    flow: Flow
+    start_ns: int
+    stream: int
+    decided_ns: int = NEVER
+    refused: str | None = None
+    count: int = 0
+    held: tuple[Held, ...] = ()  # of refusals
+    freed_ns: int = NEVER
+    end_ns: int = NEVER
+    done_ns: int = NEVER  # where the program runs
+    gone_ns: int = NEVER  # the same at the wire
+    complete: bool = False  # the whole answer went over the wire
+
+
+@dataclass(eq=False)
+class History:
+    """All that happened; ``end_ns``: when the simulation was over."""
+
+    setup: Setup
+    flows: list[Flow]
+    requests: list[Request]
+    end_ns: int
+
+
+# --- the clockwork --------------------------------------------------------------------------------------------------------------------------
+
+
+class Signal:
+    """Something to wait for; set once."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self.waiting: list[Process] = []
+
+
+class Loop:
+    """Runs processes and calls in order of time."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.stopped = False
+        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._sequence = 0
+
+    def at(self, when_ns: int, call: Callable[..., None], *arguments: Any) -> None:
+        self._sequence += 1
+        heapq.heappush(self._queue, (when_ns, self._sequence, call, arguments))
+
+    def start(self, process: Process) -> Signal:
+        """Start a process; the signal is set when it has ended."""
+        ended = Signal()
+        self._step(self._and_tell(process, ended))
+        return ended
+
+    def set(self, signal: Signal) -> None:
+        signal.is_set = True
+        for process in signal.waiting:
+            self.at(self.now, self._step, process)
+        signal.waiting.clear()
+
+    def run(self, until_ns: int) -> None:
+        while self._queue and self._queue[0][0] <= until_ns and not self.stopped:
+            self.now, _, call, arguments = heapq.heappop(self._queue)
+            call(*arguments)
+
+    def _and_tell(self, process: Process, ended: Signal) -> Process:
+        yield from process
+        self.set(ended)
+
+    def _step(self, process: Process) -> None:
+        for wish in process:
+            if isinstance(wish, Signal):
+                if wish.is_set:
+                    continue
+                wish.waiting.append(process)
+            else:
+                self.at(self.now + wish, self._step, process)
+            return
+
+
+# --- the provider ---------------------------------------------------------------------------------------------------------------------------
+
+
+class Desk:
+    """The provider at work: what is held, and the decisions that follow from it."""
+
+    def __init__(self, provider: Provider, rng: random.Random) -> None:
+        self.provider = provider
+        self._rng = rng
+        self.requests: dict[int, Request] = {}
+        self.flows: dict[int, Flow] = {}
+
+    def open(self, flow: Flow) -> None:
+        if flow.closed_ns == NEVER:
+            self.flows[flow.number] = flow
+
+    def close(self, flow: Flow) -> None:
+        self.flows.pop(flow.number, None)
+
+    def free(self, request: Request) -> None:
+        self.requests.pop(request.number, None)
+
+    def decide(self, request: Request, now: int) -> None:
+        """Refuse it, or let it hold a place."""
+        provider, flow = self.provider, request.flow
+        if flow.key is None:
+            flow.key = flow.program.key
+        request.decided_ns = now
+        held = self._counted(request)
+        request.count = len(held)
+        draw = self._rng.random()  # one for each request, whatever becomes of it
+        if provider.counts != "nothing" and len(held) >= provider.limit:
+            request.refused = "limit"
+        elif provider.overload and provider.overload.now(now / S) and draw < provider.overload.fraction:
+            request.refused = "overload"
+        if request.refused is None:
+            self.requests[request.number] = request
+        else:
+            request.held = tuple(_as_held(item, request.start_ns) for item in held)
+
+    def _counted(self, request: Request) -> list[Request] | list[Flow]:
+        if self.provider.counts == "requests":
+            return [r for r in self.requests.values() if self._same(r.flow, request.flow)]
+        if self.provider.counts == "connections":
+            return [f for f in self.flows.values() if f is not request.flow and self._same(f, request.flow)]
+        return []
+
+    def _same(self, one: Flow, other: Flow) -> bool:
+        if self.provider.per == "key":
+            return one.key == other.key
+        return (one.program.side == ELSEWHERE) == (other.program.side == ELSEWHERE)
+
+
+def _as_held(item: Request | Flow, at_ns: int) -> Held:
+    if isinstance(item, Request):
+        return Held(item.flow.program.side, REQUESTS, item.gone_ns <= at_ns)
+    return Held(item.program.side, item.kind, item.over(at_ns))
+
+
+# --- programs -------------------------------------------------------------------------------------------------------------------------------
+
+
+class World:
+    """Programs, their connections, and the way to the provider."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.loop = Loop()
+        self.desk = Desk(setup.provider, random.Random(f"{setup.seed} provider"))
+        self.rng = random.Random(f"{setup.seed} network")
+        self.half = ns(setup.provider.rtt_s / 2)
+        self.history = History(setup, [], [], 0)
+        self._connections = 0
+        self._seen = 0
+
+    def run(self) -> History:
+        for number, program in enumerate(self.setup.programs):
+            _Running(self, program, random.Random(f"{self.setup.seed} program {number}")).start()
+        # A second more, so that what was sent at the end is decided; the captures end before.
+        self.loop.run(ns(self.setup.seconds) + S)
+        self.history.end_ns = self.loop.now + S // 1000 if self.loop.stopped else ns(self.setup.seconds)
+        return self.history
+
+    def delay(self, program: Program) -> int:
+        """From a program to the wire."""
+        return ns(self.setup.path.vm_delay_s) if program.side == VM else 0
+
+    def open(self, program: Program, kind: int, opened_ns: int, connection: int | None = None) -> Flow:
+        """A session whose first frame goes over the wire at ``opened_ns``. The provider accepts it with the last frame of TCP's handshake."""
+        if connection is None:
+            connection = self._connections
+            self._connections += 1
+        flow = Flow(len(self.history.flows), program, kind, connection, opened_ns, opened_ns + 3 * self.half)
+        self.history.flows.append(flow)
+        self.loop.at(flow.accepted_ns, self.desk.open, flow)
+        if kind == REQUESTS and program.side == VM and self.setup.path.kind != "nat":
+            for _ in range(self.rng.choice(self.setup.path.fan_out)):
+                after = ns(self.rng.uniform(0, COMPANION_AFTER_S))
+                flow.companions.append(self.open(program, COMPANION, opened_ns + after, connection))
+        return flow
+
+    def close(self, flow: Flow, done_ns: int, end_ns: int | None = None, closed_ns: int | None = None) -> None:
+        """The program ends a session at ``done_ns``. Where nothing else is said the provider answers a FIN with its own."""
+        if flow.done_ns != NEVER:
+            return
+        gone = done_ns + self.delay(flow.program)
+        flow.done_ns, flow.gone_ns = done_ns, gone
+        flow.closed_ns = gone + self.half + ns(self.setup.provider.close_s) if closed_ns is None else closed_ns
+        flow.end_ns = flow.closed_ns + self.half if end_ns is None else end_ns
+        self.loop.at(max(flow.closed_ns, flow.accepted_ns), self.desk.close, flow)
+        for companion in flow.companions:
+            self.close(companion, done_ns)
+
+    def send(self, flow: Flow, start_ns: int) -> Request:
+        """Put a request on the wire."""
+        request = Request(len(self.history.requests), flow, start_ns, 2 * len(flow.requests) + 1 if flow.program.http2 else -1)
+        flow.requests.append(request)
+        self.history.requests.append(request)
+        self._seen += flow.program.side != ELSEWHERE
+        if self._seen >= MOST_REQUESTS:
+            self.loop.stopped = True
+        return request
+
+
+class _Running:
+    """One program, its pool and its agents."""
+
+    def __init__(self, world: World, program: Program, rng: random.Random) -> None:
+        self.world, self.loop, self.program, self.rng = world, world.loop, program, rng
+        self.delay = world.delay(program)
+        self.stop_ns = ns(min(program.stop_s, world.setup.seconds))
+        self.idle: list[Flow] = []
+        self.shared: Flow | None = None
+
+    def start(self) -> None:
+        for _ in range(self.program.idle_connections):
+            self.world.open(self.program, REQUESTS, ns(self.program.start_s + self.rng.random()))
+        for _ in range(self.program.agents):
+            self.loop.start(self.agent())
+
+    def agent(self) -> Process:
+        program, rng, loop = self.program, self.rng, self.loop
+        yield ns(program.start_s + rng.random() * 0.5)
+        while loop.now < self.stop_ns:
+            title = None
+            if program.title:
+                title = loop.start(self.request(rng.uniform(0.3, 1.5), aborts=False))
+                yield ns(TITLE_AFTER_S)
+            for _ in range(rng.randint(*program.turns)):
+                if loop.now >= self.stop_ns:
+                    break
+                answered = yield from self.request(self.answer_s(), aborts=rng.random() < program.abort_fraction)
+                if not answered:
+                    break
+                yield ns(rng.uniform(*program.think_s))
+            if title is not None:
+                yield title
+            yield ns(rng.uniform(*program.idle_s))
+
+    def answer_s(self) -> float:
+        """How long an answer takes: a stream of seconds to tens of seconds, or a short one."""
+        if self.rng.random() < self.program.short_fraction:
+            return self.rng.uniform(0.15, 0.9)
+        return min(self.program.answer_s * self.rng.lognormvariate(0, self.program.spread), 60.0)
+
+    def request(self, answer_s: float, aborts: bool) -> Process:
+        """One request with its retries; whether it was answered, or broken off on purpose."""
+        retry = self.program.retry
+        for attempt in range(retry.retries + 1):
+            if self.loop.now >= self.stop_ns:
+                return False
+            refused = yield from self.attempt(answer_s, aborts)
+            if not refused:
+                return True
+            wait_s = min(retry.first_s * retry.factor**attempt, LONGEST_BACK_OFF_S)
+            if retry.honours_retry_after and self.world.setup.provider.retry_after_s is not None:
+                wait_s = self.world.setup.provider.retry_after_s
+            yield ns(wait_s * self.rng.uniform(1.0, 1.1))
+            for _ in range(retry.parallel - 1):
+                self.loop.at(self.loop.now + ns(self.rng.uniform(0, STORM_WITHIN_S)), self.loop.start, self.attempt(answer_s, aborts))
+        return False
+
+    def attempt(self, answer_s: float, aborts: bool) -> Process:
+        """Send it once and read the answer; whether it was refused."""
+        loop, world = self.loop, self.world
+        if self.program.dns_tcp and self.program.dns_every:
+            yield from self.lookup()
+        flow = yield from self.connection()
+        request = world.send(flow, loop.now + self.delay)
+        yield self.delay + world.half + ns(self.rng.uniform(0, world.setup.provider.jitter_s))
+        world.desk.decide(request, loop.now)
+        if request.refused is not None:
+            yield from self.read(request, ns(self.rng.uniform(*world.setup.provider.refusal_s)))
+        elif aborts and (after := self.rng.uniform(*self.program.abort_after_s)) < answer_s:
+            yield ns(after) + world.half + self.delay
+            self.break_off(request, request.decided_ns + ns(answer_s))
+            return False
+        else:
+            yield from self.read(request, ns(answer_s))
+        self.give_back(flow)
+        return request.refused is not None
+
+    def read(self, request: Request, takes_ns: int) -> Process:
+        """The whole answer."""
+        freed = request.freed_ns = request.decided_ns + takes_ns
+        request.end_ns = request.gone_ns = freed + self.world.half
+        request.done_ns = request.end_ns + self.delay
+        request.complete = True
+        self.loop.at(freed, self.world.desk.free, request)
+        yield takes_ns + self.world.half + self.delay
+
+    def break_off(self, request: Request, natural_ns: int) -> None:
+        """End the connection (of HTTP/2 the stream) in the middle of an answer, which would have ended at ``natural_ns``."""
+        world, flow = self.world, request.flow
+        request.done_ns = self.loop.now
+        gone = request.gone_ns = self.loop.now + self.delay
+        if self.program.http2:
+            ended = gone
+        elif self.program.side == VM and world.setup.path.kind == "sshuttle 1.3":
+            # Upstream a FIN at most: the provider streams to the end.
+            ended = NEVER
+            closed = max(natural_ns, gone + world.half)
+            world.close(flow, self.loop.now, closed + world.half, closed)
+        elif self.program.abort_with == "rst" and (self.program.side != VM or world.setup.path.kind == "nat"):
+            ended = gone
+            world.close(flow, self.loop.now, ended, ended + world.half)
+        else:
+            # The next piece meets a closed socket, and what comes back ends it.
+            ended = gone + 2 * world.half + ns(self.rng.uniform(0, BREAKS_OFF_WITHIN_S[world.setup.path.kind]))
+            world.close(flow, self.loop.now, ended, ended + world.half)
+        # An answer that was nearly over may reach its end all the same.
+        request.complete = natural_ns + world.half <= ended
+        request.freed_ns, request.end_ns = min(ended + world.half, natural_ns), min(ended, natural_ns + world.half)
+        self.loop.at(request.freed_ns, world.desk.free, request)
+
+    # --- connections
+
+    def connection(self) -> Process:
+        """One that may carry a request now."""
+        if self.program.http2:
+            if self.shared is None:
+                self.shared = yield from self.connect()
+            flow = self.shared
+            yield max(flow.ready_ns - self.loop.now, 0)
+            return flow
+        while self.idle and self.program.reuse:
+            flow = self.idle.pop()
+            flow.timer += 1
+            return flow
+        return (yield from self.connect())
+
+    def connect(self) -> Process:
+        """A new one. Name, TCP's handshake, TLS's handshake."""
+        if self.program.http2:
+            # Those who come while it is made wait for it, and make none of their own.
+            flow = self.shared = self.world.open(self.program, REQUESTS, self.loop.now + self.delay)
+        else:
+            if self.program.dns_tcp and not self.program.dns_every:
+                yield from self.lookup()
+            flow = self.world.open(self.program, REQUESTS, self.loop.now + self.delay)
+        flow.ready_ns = self.loop.now + 4 * self.world.half + 2 * self.delay + ns(TLS_S)
+        yield flow.ready_ns - self.loop.now
+        return flow
+
+    def lookup(self) -> Process:
+        """A question over TCP; the connection is kept for a while, though no other comes in time."""
+        flow = self.world.open(self.program, LOOKUPS, self.loop.now + self.delay)
+        yield 4 * self.world.half + 2 * self.delay
+        self.loop.at(self.loop.now + ns(self.program.dns_keep_s), self.expire, flow, flow.timer)
+
+    def give_back(self, flow: Flow) -> None:
+        """To the pool, which closes it after a while."""
+        if self.program.http2:
+            return
+        self.idle.append(flow)
+        self.loop.at(self.loop.now + ns(self.program.keep_s), self.expire, flow, flow.timer)
+
+    def expire(self, flow: Flow, timer: int) -> None:
+        if flow.timer != timer:
+            return
+        if flow in self.idle:
+            self.idle.remove(flow)
+        self.world.close(flow, self.loop.now)
+
+
+def simulate(setup: Setup) -> History:
+    """Run one world to its end."""
+    return World(setup).run()
