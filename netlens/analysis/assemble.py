@@ -31,6 +31,7 @@ from netlens.analysis.situation import (
     HOST,
     LOOKUPS,
     REQUESTS,
+    SIDES,
     UNKNOWN,
     UNLABELLED,
     VM,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from netlens.schema import Table
 
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
+FRAMES = 5  #: frames cited for a fact
 _CODES = {"vm": VM, "host": HOST}
 
 
@@ -522,8 +524,10 @@ class _Builder:
         return first, max(first, last)
 
     def _facts(self) -> dict[str, Any]:
-        lookups = (self.sides.get("vm") or self.up).capture.table("lookups")
-        facts: dict[str, Any] = {"lookups": lookups.rows}
+        asker = self.sides.get("vm") or self.up
+        lookups = asker.capture.table("lookups")
+        frames = [f for f in lookups["query_frame"].tolist() if f is not None]
+        facts: dict[str, Any] = {"lookups": lookups.rows, "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]]}
         if self.pairs is not None and self.vm is not None:
             facts["pairs"] = int(((self.pairs.host_of >= 0) & self.vm.target).sum())
             facts["unpaired"] = int(((self.pairs.host_of < 0) & self.vm.target).sum())

@@ -192,10 +192,10 @@ def limit_verdict(
 
 def chance_evidence(weighing: Weighing) -> Evidence:
     i = weighing.inference
-    best = max(i.fits, key=lambda f: f.auc)
+    best = max(i.fits, key=lambda f: f.youden)
     text = (
-        f"{i.refused:,} of {i.refused + i.accepted:,} requests were refused, and no count tells which: the best, {best.rule.name}, "
-        f"has AUC {best.auc:.2f}, p {min(f.p for f in i.fits):.2f}"
+        f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count tells which: the best, {best.rule.name}, "
+        f"separates {best.youden:.0%} at most (AUC {best.auc:.2f}), where a limit separates nearly all"
     )
     return Evidence(text, weighing.frames(weighing.refused))
 

@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 @click.option("--host-errors", metavar="FILE", help="Error log of the program on the host.")
 @click.option("--keylog", metavar="FILE", help="TLS keys (SSLKEYLOGFILE) of the programs: needs tshark.")
 @click.option(
-    "-o", "--output", metavar="DIR", type=click.Path(file_okay=False), help="Write report.json and the pictures (PNG and SVG) to DIR."
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Write report.json, pictures (PNG and SVG) and a text for the provider's support to DIR.",
 )
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the findings.")
 def command(
@@ -111,7 +115,7 @@ def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
 
 
 def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
-    """report.json, and the pictures of each side; of two sides in a folder each."""
+    """report.json, a text for the provider's support, and the pictures of each side; of two sides in a folder each."""
     from netlens.report.export import replacing
     from netlens.report.plots import save_all
 
@@ -124,6 +128,11 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     with replacing(os.path.join(output, "report.json")) as path, open(path, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2, allow_nan=False)
         file.write("\n")
+    if found.counts["rejections"]:
+        from netlens.report import support
+
+        with replacing(os.path.join(output, "support.md")) as path, open(path, "w", encoding="utf-8") as file:
+            file.write(support.of(found))
     for folder, side in folders.items():
         tables = (side.capture.table(name) for name in ("connections", "sessions", "exchanges", "lookups"))
         save_all(os.path.join(output, folder), *tables, capture_ns=side.capture.part.bounds_ns)

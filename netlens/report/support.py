@@ -20,6 +20,7 @@ from netlens.analysis.situation import REJECTED
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
+    from netlens.analysis.findings import Analysis
     from netlens.analysis.situation import Situation
     from netlens.analysis.whatif import RuleLike
 
@@ -210,3 +211,32 @@ def _public(address: str | None) -> str | None:
     except ValueError:
         return None
     return str(found) if found.is_global else None
+
+
+def of(analysis: Analysis) -> str:
+    """The letter for an analysis."""
+    made = analysis.assembled
+    c = made.upstream.connections
+    rows = np.flatnonzero(made.upstream.target)
+    # after source translation where its copy was captured, else who opened it
+    addresses = [nat or orig for nat, orig in zip(c["nat_ip"][rows].tolist(), c["orig_ip"][rows].tolist(), strict=True)]
+    codes = {event.code for side in made.sides.values() if side.log is not None for event in side.log.events if event.code}
+    refuted = {v.id for v in analysis.hypotheses if v.verdict == "refuted"}
+    tested = [told for cause, told in _TESTED.items() if cause in refuted]
+    return text(
+        facts(
+            made.situation,
+            analysis.limit,
+            target=analysis.target.label if analysis.target.names else None,
+            egress_address=max(set(addresses), key=addresses.count) if addresses else None,
+            codes=sorted(codes),
+            tested=tested,
+        )
+    )
+
+
+_TESTED = {
+    "multiplexing": "that a tunnel or proxy opens more connections than the program: it does not",
+    "dns": "that name lookups hold connections open: they do not",
+    "provider": "that refusals come at random: they follow what is in progress",
+}

@@ -81,7 +81,9 @@ def _causes(a: Analysis, console: Any) -> None:
     grid.add_column()
     for v in a.hypotheses:
         style = _STYLES[v.verdict]
-        lines = [e.text + _frames(e.frames) for e in v.evidence]
+        # what refutes is one sentence; that a rule separates is said where it supports
+        shown = v.evidence if v.verdict != "refuted" else v.evidence[:1]
+        lines = [e.text + _frames(e.frames) for e in shown]
         if v.needs:
             lines.append(f"needs {v.needs}")
         grid.add_row(

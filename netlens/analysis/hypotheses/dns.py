@@ -11,6 +11,7 @@ from __future__ import annotations
 from netlens.analysis.counting import Adjustment
 from netlens.analysis.situation import LOOKUPS
 from netlens.analysis.weighing import Evidence, Verdict, Weighing, limit_verdict
+from netlens.text import plural
 
 ID = "dns"
 CAUSE = "C"
@@ -23,7 +24,9 @@ def judge(weighing: Weighing) -> Verdict:
     structure = None
     if not theirs.any():
         udp = int(s.facts.get("lookups", 0))
-        structure = Evidence(f"none of the {udp:,} lookups travelled over TCP, and UDP holds no connection open")
+        told = f"none of {plural(udp, 'lookup')} travelled over TCP, and UDP holds no connection open"
+        frames = s.facts.get("lookup_frames") or weighing.session_frames(s.sessions.kind != LOOKUPS)
+        structure = Evidence(told if udp else "no connection carried lookups", frames)
     return limit_verdict(
         weighing,
         ID,

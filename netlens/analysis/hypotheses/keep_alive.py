@@ -24,7 +24,9 @@ def judge(weighing: Weighing) -> Verdict:
         other = "host" if s.vm_seen else "VM"
         missing = f"a capture of the {other} over the same time: done is seen on the VM, how long it lived upstream on the host"
     elif not (s.requests.end_ns > s.requests.done_ns).any() and not (s.sessions.end_ns > s.sessions.done_ns).any():
-        structure = Evidence("every request and connection ended upstream when the program was done with it")
+        structure = Evidence(
+            "every request and connection ended upstream when the program was done with it", weighing.session_frames(s.sessions.end_ns > 0)
+        )
     return limit_verdict(
         weighing,
         ID,

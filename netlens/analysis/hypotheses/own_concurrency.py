@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from netlens.analysis.counting import Adjustment
 from netlens.analysis.weighing import HALF, LITTLE, UNKNOWN_SIDES, Evidence, Verdict, Weighing, chance_evidence, needs
+from netlens.text import plural
 
 ID = "own-concurrency"
 CAUSE = "E"
@@ -28,12 +29,14 @@ def judge(weighing: Weighing) -> Verdict:
     best, share = rules[0], shares[0][0]
     gone = weighing.without(best, ALONE)[2]
     alone = weighing.refused & (best.counts.count >= best.value) & ~gone
+    at = weighing.refused & (best.counts.count >= best.value)
     evidence = [
-        weighing.separation(best),
         Evidence(
-            f"in {int(alone.sum()):,} of these refusals ({share:.0%}) the side's own requests, all else taken away, were {best.value} or more",
-            weighing.frames(alone),
+            f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests, all else taken away, "
+            f"were {best.value} or more",
+            weighing.frames(alone if alone.any() else at),
         ),
+        weighing.separation(best),
     ]
     needed = None
     if not weighing.situation.egress_seen:

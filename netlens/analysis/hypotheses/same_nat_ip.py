@@ -29,7 +29,7 @@ def judge(weighing: Weighing) -> Verdict:
         unknown = int((s.sessions.side == 2).sum())
         if s.vm_seen and not unknown and there in ({VM}, {HOST}):
             other = "host" if there == {VM} else "VM"
-            structure = Evidence(f"the {other} opened no connection to the provider")
+            structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
     return limit_verdict(
         weighing,
         ID,
