@@ -16,6 +16,7 @@ import numpy.typing as npt
 from netlens.analysis.counting import AS_SEEN, Adjustment, others
 from netlens.analysis.limit import ENOUGH, Inference, RuleFit
 from netlens.analysis.situation import REJECTED, SIDES, Situation
+from netlens.text import plural
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
