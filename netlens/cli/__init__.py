@@ -18,6 +18,7 @@ COMMANDS = {
     "dns": "One row per DNS lookup.",
     "doctor": "What is missing for a recording, and the command that mends it.",
     "exchanges": "One row per request and response.",
+    "extract": "The frames of one connection as a capture of their own.",
     "lab": "Rebuild VM, host and provider in network namespaces, and record both sides.",
     "sessions": "One row per TCP session, as Wireshark numbers its streams.",
 }

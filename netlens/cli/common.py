@@ -96,10 +96,11 @@ def chosen_columns(text: str | None, table: str, form: str) -> list[str] | None:
         return None
     import difflib
 
+    from netlens.report.communityid import COLUMN, TABLES
     from netlens.report.export import NARROW
     from netlens.tables import ALL
 
-    known = ALL[table].names()
+    known = ALL[table].names() + ([COLUMN.name] if table in TABLES else [])
     also = [n for n in NARROW[table] if n not in known] if form == "table" else []
     names = [c.strip() for c in text.split(",") if c.strip()]
     for name in names:
@@ -135,12 +136,29 @@ def output_options(formats: tuple[str, ...]) -> Callable[[Callable[..., Any]], C
     return decorate
 
 
-def print_table(captures: tuple[str, ...], name: str, form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+def community_id_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--community-id``, of tables whose rows have a 5-tuple."""
+    return click.option(
+        "--community-id",
+        is_flag=True,
+        help="Add the column community_id (version 1, seed 0), as Zeek and Suricata have it. (--columns may name it.)",
+    )(function)
+
+
+def print_table(
+    captures: tuple[str, ...], name: str, form: str, output: str | None, columns: str | None, limit: int | None, community_id: bool = False
+) -> None:
     """Read ``captures`` and write their table ``name``."""
+    if columns and form in ("trace", "zeek"):
+        raise click.BadParameter(f"--format {form} has columns of its own", param_hint="--columns")
     chosen = chosen_columns(columns, name, form)
-    capture = read_capture(captures, (name, "connections") if name == "lookups" else (name,))
+    if form == "trace":
+        needed: tuple[str, ...] = (name, "exchanges")
+    else:
+        needed = (name, "connections") if name == "lookups" else (name,)
+    capture = read_capture(captures, needed)
     table = capture.table(name)
-    from netlens.report.export import write
+    from netlens.report.export import NARROW, opened, write
 
     if limit is None and form == "table" and output is None and sys.stdout.isatty():
         limit = SHOWN_ROWS
@@ -149,7 +167,27 @@ def print_table(captures: tuple[str, ...], name: str, form: str, output: str | N
         import numpy as np
 
         table = table.take(np.arange(limit))
+    if community_id or (chosen is not None and "community_id" in chosen):
+        from netlens.report.communityid import with_community_id
+
+        table = with_community_id(table)
+        if chosen is not None and "community_id" not in chosen:
+            chosen.append("community_id")
+        elif chosen is None and form == "table":
+            chosen = [*NARROW[name], "community_id"]
     stop_at_a_closed_pipe()
-    write(table, form, output, chosen, capture.part.first_ns or 0)
+    zero_ns = capture.part.first_ns or 0
+    if form == "trace":
+        from netlens.report import trace
+
+        with opened(output) as file:
+            if name == "connections":
+                trace.write_connections(
+                    file, table, capture.table("sessions"), capture.table("exchanges"), capture.table("lookups"), zero_ns
+                )
+            else:
+                trace.write_sessions(file, table, capture.table("exchanges"), zero_ns)
+    else:
+        write(table, form, output, chosen, zero_ns, capture.table("sessions") if form == "zeek" else None)
     if limit and rows > limit:
         sys.stderr.write(f"netlens: {amount(limit)} of {amount(rows)} rows shown; --limit 0 shows all\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from netlens.cli.common import output_options, print_table
+from netlens.cli.common import community_id_option, output_options, print_table
 
 
 @click.command(
@@ -13,11 +13,14 @@ from netlens.cli.common import output_options, print_table
     Examples:
       netlens connections capture.pcap
       netlens connections capture.pcap --columns path,sni,duration_s --format csv
+      netlens connections capture.pcap --format trace -o trace.json    # opens in ui.perfetto.dev
     """,
 )
-@output_options(("table", "csv", "json", "parquet"))
-def command(captures: tuple[str, ...], form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+@community_id_option
+@output_options(("table", "csv", "json", "parquet", "trace"))
+def command(captures: tuple[str, ...], form: str, output: str | None, columns: str | None, limit: int | None, community_id: bool) -> None:
     """Connections: one row per connection as the application made it.
 
-    Redirect halves, NAT copies and forwarded sessions are joined; path says how the packets went: direct, nat or sshuttle."""
-    print_table(captures, "connections", form, output, columns, limit)
+    Redirect halves, NAT copies and forwarded sessions are joined; path says how the packets went: direct, nat or sshuttle.
+    trace is for ui.perfetto.dev and chrome://tracing: connections as tracks, exchanges, sessions and lookups with them."""
+    print_table(captures, "connections", form, output, columns, limit, community_id)

@@ -13,9 +13,10 @@ from netlens.cli.common import output_options, print_table
     Examples:
       netlens dns capture.pcap
       netlens dns capture.pcap --format json | jq '.[] | select(.rcode == \"NXDOMAIN\")'
+      netlens dns capture.pcap --format zeek > dns.log
     """,
 )
-@output_options(("table", "csv", "json", "parquet"))
+@output_options(("table", "csv", "json", "parquet", "zeek"))
 def command(captures: tuple[str, ...], form: str, output: str | None, columns: str | None, limit: int | None) -> None:
     """DNS lookups: one row per question, with its retries and its answer.
 

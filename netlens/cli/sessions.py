@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from netlens.cli.common import output_options, print_table
+from netlens.cli.common import community_id_option, output_options, print_table
 
 
 @click.command(
@@ -13,13 +13,15 @@ from netlens.cli.common import output_options, print_table
     Examples:
       netlens sessions capture.pcap
       netlens sessions day-*.pcap --format parquet -o sessions.parquet
-      netlens sessions capture.pcap --format zeek > conn.log
+      netlens sessions capture.pcap --format zeek --community-id > conn.log
     """,
 )
-@output_options(("table", "csv", "json", "parquet", "zeek"))
-def command(captures: tuple[str, ...], form: str, output: str | None, columns: str | None, limit: int | None) -> None:
+@community_id_option
+@output_options(("table", "csv", "json", "parquet", "trace", "zeek"))
+def command(captures: tuple[str, ...], form: str, output: str | None, columns: str | None, limit: int | None, community_id: bool) -> None:
     """TCP sessions: one row per connection as it is on the wire.
 
     Several files of one rotated capture are one stream; - is standard input. Sessions are numbered as Wireshark numbers tcp.stream; the
-    table shows the most used columns, the other formats all of them."""
-    print_table(captures, "sessions", form, output, columns, limit)
+    table shows the most used columns, the other formats all of them. zeek is a Zeek conn.log; trace is for ui.perfetto.dev and chrome://tracing:
+    sessions as tracks, exchanges in them."""
+    print_table(captures, "sessions", form, output, columns, limit, community_id)

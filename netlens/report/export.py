@@ -1,12 +1,16 @@
-"""Tables as files and streams: aligned text, CSV, JSON, Parquet, Zeek's conn.log.
+"""Tables as files and streams: aligned text, CSV, JSON, Parquet; Zeek's logs are in :mod:`netlens.report.zeek`.
 
 Strings of a capture are data: control and bidi characters are written as escapes; JSON is ASCII and so has escapes of its own.
+
+Units end the names of columns in every form. Parquet says more: unit, basis and meaning in the metadata of each field (pyarrow), the units of
+all columns in the file's metadata as JSON under ``netlens.units`` (DuckDB's ``parquet_kv_metadata``, any reader), and what pandas needs to read
+back the frame that ``Table.to_pandas`` gives: nullable integers as ``Int64`` (as float64, times in ns would be off by up to 128 ns), ``attrs``
+with the units.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import sys
@@ -47,15 +51,22 @@ SPARE: dict[str, tuple[str, ...]] = {
 _NUMERIC = {"int64", "float64", "nullable_int64"}
 
 
-def write(table: Table, form: str, output: str | None, columns: Sequence[str] | None = None, zero_ns: int = 0) -> None:
-    """Write ``table`` in ``form`` to the file ``output``, or to standard output. ``zero_ns``: what the text table's start counts from.
+def write(
+    table: Table, form: str, output: str | None, columns: Sequence[str] | None = None, zero_ns: int = 0, sessions: Table | None = None
+) -> None:
+    """Write ``table`` in ``form`` to the file ``output``, or to standard output.
+
+    Parameters
+    ----------
+    zero_ns : what the text table's start counts from.
+    sessions : for the Zeek form of lookups, the sessions of the same capture.
 
     A file is written beside its place and renamed, so it is complete or not there.
 
     Raises
     ------
     NetlensError
-        the file cannot be written, or the form needs a file.
+        the file cannot be written, or the form needs a file or has no such table.
     """
     if form == "parquet":
         if output is None:
@@ -63,21 +74,72 @@ def write(table: Table, form: str, output: str | None, columns: Sequence[str] | 
         with replacing(output) as path:
             import pyarrow.parquet as pq
 
-            pq.write_table(_select(table, columns).to_arrow(), path)
+            pq.write_table(arrow_table(_select(table, columns)), path)
         return
-    writers = {"csv": write_csv, "json": write_json, "zeek": write_zeek}
-    writer = writers.get(form, functools.partial(write_text, zero_ns=zero_ns))
-    if output is None:
-        writer(table, sys.stdout, columns)
-        sys.stdout.flush()
-        return
-    with replacing(output) as path, open(path, "w", encoding="utf-8", newline="") as file:
-        writer(table, file, columns)
+    if form == "zeek" and columns:
+        raise NetlensError("--columns does not go with --format zeek: Zeek's logs have their own")
+    with opened(output) as file:
+        if form == "csv":
+            write_csv(table, file, columns)
+        elif form == "json":
+            write_json(table, file, columns)
+        elif form == "zeek":
+            from netlens.report import zeek
+
+            if table.schema.name == "sessions":
+                zeek.write_conn(table, file)
+            elif table.schema.name == "lookups":
+                zeek.write_dns(table, file, sessions)
+            else:
+                raise NetlensError(f"Zeek has no log of {table.schema.name}; it has one of sessions (conn.log) and of lookups (dns.log)")
+        else:
+            write_text(table, file, columns, zero_ns)
 
 
 @contextlib.contextmanager
-def replacing(output: str | os.PathLike[str]) -> Iterator[str]:
-    """A temporary path beside ``output`` that takes its place when the block ends without an error."""
+def opened(output: str | None) -> Iterator[IO[str]]:
+    """A text file that takes the place of ``output`` when it is complete, or standard output."""
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with replacing(output) as path, open(path, "w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def arrow_table(table: Table) -> Any:
+    """The Arrow table that goes into a Parquet file: that of ``Table.to_arrow``, with the metadata that the module's text names."""
+    made = table.to_arrow()
+    units = {c.name: c.unit for c in table.schema if c.unit}
+    pandas_types = {
+        "int64": ("int64", "int64"),
+        "float64": ("float64", "float64"),
+        "bool": ("bool", "bool"),
+        "string": ("unicode", "str"),
+        "list<int64>": ("list[int64]", "object"),
+        "list<string>": ("list[unicode]", "object"),
+        "nullable_int64": ("int64", "Int64"),
+        "nullable_bool": ("bool", "boolean"),
+    }
+    columns = [
+        {"name": c.name, "field_name": c.name, "pandas_type": kind, "numpy_type": stored, "metadata": None}
+        for c in table.schema
+        for kind, stored in (pandas_types[c.dtype],)
+    ]
+    index = {"kind": "range", "name": None, "start": 0, "stop": table.rows, "step": 1}
+    return made.replace_schema_metadata(
+        {
+            **(made.schema.metadata or {}),
+            "netlens.units": json.dumps(units),
+            "pandas": json.dumps({"index_columns": [index], "column_indexes": [], "columns": columns, "attributes": {}}),
+            "PANDAS_ATTRS": json.dumps({"schema": table.schema.name, "units": units}),
+        }
+    )
+
+
+@contextlib.contextmanager
+def replacing(output: str | os.PathLike[str], mode: int = 0o666) -> Iterator[str]:
+    """A temporary path beside ``output`` that takes its place when the block ends without an error; ``mode`` less the umask is its mode."""
     target = Path(os.path.realpath(output))  # a link stays a link
     if target.exists() and not target.is_file():  # a device or a pipe is written to, not replaced
         if target.is_dir():
@@ -96,7 +158,7 @@ def replacing(output: str | os.PathLike[str]) -> Iterator[str]:
         yield name
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
+        os.chmod(name, mode & ~umask)
         os.replace(name, target)
     except OSError as error:
         raise NetlensError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from None
@@ -245,37 +307,3 @@ def write_text(table: Table, file: IO[str], columns: Sequence[str] | None = None
     for row in [tuple(headers), *zip(*cells, strict=True)]:
         line = "  ".join(cell.rjust(w) if number else cell.ljust(w) for cell, w, number in zip(row, widths, numbers, strict=True))
         file.write(line.rstrip() + "\n")
-
-
-# ---- Zeek ----
-
-_ZEEK = (
-    ("ts", "time"), ("uid", "string"), ("id.orig_h", "addr"), ("id.orig_p", "port"), ("id.resp_h", "addr"), ("id.resp_p", "port"),
-    ("proto", "enum"), ("service", "string"), ("duration", "interval"), ("orig_bytes", "count"), ("resp_bytes", "count"),
-    ("conn_state", "string"), ("local_orig", "bool"), ("local_resp", "bool"), ("missed_bytes", "count"), ("history", "string"),
-    ("orig_pkts", "count"), ("orig_ip_bytes", "count"), ("resp_pkts", "count"), ("resp_ip_bytes", "count"), ("tunnel_parents", "set[string]"),
-)  # fmt: skip
-
-
-def write_zeek(table: Table, file: IO[str], columns: Sequence[str] | None = None) -> None:
-    """Zeek's conn.log in its ASCII form. IP lengths are not kept by netlens and are unset (``-``); uid is C and the session number."""
-    if columns:
-        raise NetlensError("--columns does not go with --format zeek: conn.log has its own")
-    from netlens.parsers.connections import is_private
-
-    file.write("#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n")
-    file.write("#fields\t" + "\t".join(n for n, _ in _ZEEK) + "\n#types\t" + "\t".join(t for _, t in _ZEEK) + "\n")
-    local: dict[str, str] = {}
-    for r in table.records():
-        for ip in (r["orig_ip"], r["resp_ip"]):
-            if ip not in local:
-                local[ip] = "T" if is_private(ip) else "F"
-        service = {"tls": "ssl"}.get(r["protocol"], r["protocol"]) or "-"
-        cells = (
-            f"{r['start_ns'] // 10**9}.{r['start_ns'] % 10**9 // 1000:06d}", f"C{r['session_id']}", r["orig_ip"], r["orig_port"], r["resp_ip"],
-            r["resp_port"], "tcp", service, f"{r['duration_s']:.6f}", r["orig_bytes"], r["resp_bytes"], r["state"], local[r["orig_ip"]],
-            local[r["resp_ip"]], r["orig_missing_bytes"] + r["resp_missing_bytes"], r["history"] or "-", r["orig_frames"], "-", r["resp_frames"], "-",
-            "-",
-        )  # fmt: skip
-        file.write("\t".join(map(str, cells)) + "\n")
-    file.write("#close\n")
