@@ -44,7 +44,7 @@ from netlens.tables import SESSIONS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.addresses import ip_texts
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import lean
 
 # ---- columns of the session state, int64[n, S_WIDTH] ----
 K0, K1, K2, K3, K4 = 0, 1, 2, 3, 4  # source and destination of the first packet (side 0 sent it), version and ports
@@ -125,20 +125,20 @@ SERVER_PORT = np.zeros(65536, np.uint8)
 SERVER_PORT[list(_SERVER_PORTS)] = 1
 
 
-@kernel
+@lean
 def _mix(x):
     x = (x ^ (x >> 31)) * np.int64(0x7FB5D329728EA185)
     x = (x ^ (x >> 27)) * np.int64(-0x7E25210B43D22BB3)
     return x ^ (x >> 33)
 
 
-@kernel
+@lean
 def _hash(a0, a1, b0, b1, ports, seed):
     # Each term depends on the seed, so that no sum is the same for all seeds; the three do not wait for each other.
     return _mix(_mix(_mix(a0 ^ seed) + a1) + _mix(_mix(b0 ^ (seed >> 1)) + b1) + _mix(ports ^ (seed >> 2)))
 
 
-@kernel
+@lean
 def key_hash(row, seed):
     """Hash of a packet row's 5-tuple, the same in both directions."""
     ports = row[c.PORTS]
@@ -149,7 +149,7 @@ def key_hash(row, seed):
     return _hash(d_hi, d_lo, s_hi, s_lo, (ports >> 32) << 32 | dp << 16 | sp, seed)
 
 
-@kernel
+@lean
 def _letter(s, code):
     n = s[HISTORY_COUNT]
     s[HISTORY_COUNT] = n + 1
@@ -157,7 +157,7 @@ def _letter(s, code):
         s[HISTORY + n // LETTERS_PER_WORD] |= np.int64(code) << (5 * (n % LETTERS_PER_WORD))
 
 
-@kernel
+@lean
 def _letter_once(s, code):
     bit = np.int64(1) << code
     if not s[HISTORY_SEEN] & bit:
@@ -165,12 +165,12 @@ def _letter_once(s, code):
         _letter(s, code)
 
 
-@kernel
+@lean
 def _power_of_ten(n):
     return n == 1 or n == 10 or n == 100 or n == 1000 or n == 10000 or n == 100000 or n == 1000000
 
 
-@kernel
+@lean
 def _add_hole(side, holes, start, end):
     """Note a hole; the newest comes first. An acknowledgment-only stream makes one that grows."""
     head = side[HOLES]
@@ -201,7 +201,7 @@ def _add_hole(side, holes, start, end):
     side[HOLE_COUNT] += 1
 
 
-@kernel
+@lean
 def _fill(side, holes, start, end):
     """Bytes of [start, end) that lie in holes, which are closed by it."""
     filled = np.int64(0)
@@ -251,7 +251,7 @@ def _fill(side, holes, start, end):
     return filled
 
 
-@kernel
+@lean
 def _new_session(s, row):
     for i in range(S_WIDTH):
         s[i] = 0
@@ -291,14 +291,14 @@ def _new_session(s, row):
         _letter(s, L_FLIP)
 
 
-@kernel
+@lean
 def _client_hash(s, seed):
     if (s[FSM] >> 8) & 1:
         return _mix(_mix(_mix(s[K2] ^ seed) + s[K3]) + (s[K4] & 0xFFFF))
     return _mix(_mix(_mix(s[K0] ^ seed) + s[K1]) + ((s[K4] >> 16) & 0xFFFF))
 
 
-@kernel
+@lean
 def _same_client(s, o):
     """Do both sessions have the same originating address and port?"""
     if (s[FSM] >> 8) & 1:
@@ -310,7 +310,7 @@ def _same_client(s, o):
     return o[K0] == hi and o[K1] == lo and (o[K4] >> 16) & 0xFFFF == port and o[K4] >> 32 == s[K4] >> 32
 
 
-@kernel
+@lean
 def _find_mate(sessions, k, row, ends, seed):
     """Redirect halves: `client > proxy` holds only what the client sends, `server > client` only what it receives. Both have the same
     client address and port, and the SYN+ACK of the one acknowledges the SYN of the other."""
@@ -356,7 +356,7 @@ def _find_mate(sessions, k, row, ends, seed):
     o[MATE] = k
 
 
-@kernel
+@lean
 def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
     """Fold TCP rows ``start..n`` of ``packets`` into the state.
 
@@ -624,11 +624,10 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
     return n, n_sessions
 
 
-@kernel
-def rehash(sessions, n_sessions, table, ends, seed):
-    """Fill an empty table; the newest session of a 5-tuple wins."""
+@lean
+def rehash(sessions, n_sessions, table, ends, seed, row):
+    """Fill an empty table; the newest session of a 5-tuple wins. ``row``: int64[WIDTH], room to work in."""
     mask = table.shape[0] - 1
-    row = np.zeros(c.WIDTH, np.int64)
     for k in range(n_sessions):
         s = sessions[k]
         row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[K0], s[K1], s[K2], s[K3], s[K4]
@@ -652,10 +651,9 @@ def rehash(sessions, n_sessions, table, ends, seed):
         ends[slot] = k + 1
 
 
-@kernel
-def missing_bytes(sessions, n_sessions, holes):
-    """int64[n, 2]: bytes acknowledged by the peer but never seen, per side."""
-    out = np.zeros((n_sessions, 2), np.int64)
+@lean
+def missing_bytes(sessions, n_sessions, holes, out):
+    """Fill ``out``, int64[n, 2]: bytes acknowledged by the peer but never seen, per side."""
     for k in range(n_sessions):
         for d in range(2):
             side = sessions[k, SIDE + d * SIDE_WIDTH : SIDE + (d + 1) * SIDE_WIDTH]
@@ -665,7 +663,6 @@ def missing_bytes(sessions, n_sessions, holes):
                 total += max(min(holes[at, HOLE_END], side[ACKED]) - holes[at, HOLE_START], 0)
                 at = holes[at, HOLE_NEXT]
             out[k, d] = total
-    return out
 
 
 class SessionFold:
@@ -735,11 +732,13 @@ class SessionFold:
 
     def _rehash(self, size: int) -> None:
         self.table, self.ends = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        rehash(self.sessions, self.n, self.table, self.ends, self.seed)
+        rehash(self.sessions, self.n, self.table, self.ends, self.seed, np.zeros(c.WIDTH, np.int64))
 
     def table_rows(self, sni: np.ndarray[Any, Any] | None = None) -> Table:
         """The sessions as a table, in order of their first frame. ``sni``: object[n] by row."""
-        return session_rows(self.state(), missing_bytes(self.sessions, self.n, self.holes), sni)
+        missing = np.zeros((self.n, 2), np.int64)
+        missing_bytes(self.sessions, self.n, self.holes, missing)
+        return session_rows(self.state(), missing, sni)
 
 
 def _nullable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

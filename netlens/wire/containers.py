@@ -33,12 +33,12 @@ import numpy as np
 
 from netlens.errors import CaptureError, WireError
 from netlens.wire.columns import BATCH
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import lean
 
 F_OFF, F_CAP, F_WIRE, F_TS, F_IFACE = 0, 1, 2, 3, 4
 FRAME_WIDTH = 5
 
-CHUNK = 4 << 20  #: bytes per read: four of them stay in an L3 cache; below 1 MiB the thread hand-over shows
+CHUNK = 1 << 20  #: bytes per read: the buffers in use, eight or so, stay in an L3 cache together; below it the thread hand-over shows
 HEADROOM = 512 << 10  #: room before a chunk for the unfinished record of the last one; more than any record of a normal capture
 MAX_RECORD = 16 << 20  #: larger records are damage. libpcap's own limit is 256 KiB for network link types; 128 MiB exists for D-Bus only
 BUFFERS = 3
@@ -81,7 +81,7 @@ MAGIC_NAMES = {
 }
 
 
-@kernel
+@lean
 def _get32(buf, o, big):
     a, b, c, d = np.int64(buf[o]), np.int64(buf[o + 1]), np.int64(buf[o + 2]), np.int64(buf[o + 3])
     if big:
@@ -89,7 +89,7 @@ def _get32(buf, o, big):
     return d << 24 | c << 16 | b << 8 | a
 
 
-@kernel
+@lean
 def frame_pcap(buf, pos, end, big, unit_ns, max_record, iface, frames):
     """Walk pcap records of ``buf[pos:end]``; returns (frames written, new position, status)."""
     n = 0
@@ -112,7 +112,7 @@ def frame_pcap(buf, pos, end, big, unit_ns, max_record, iface, frames):
     return n, pos, FULL
 
 
-@kernel
+@lean
 def _units_to_ns(high, low, kind, value):
     """A pcapng time stamp in ns; ``kind`` 0: units * value, 1: units // value, 2: units of 2**-value s."""
     units = np.uint64(high) << np.uint64(32) | np.uint64(low)  # tenths of a nanosecond since 1970 fill all 64 bits
@@ -132,7 +132,7 @@ def _units_to_ns(high, low, kind, value):
     return np.int64(seconds) * 1_000_000_000 + np.int64(part)
 
 
-@kernel
+@lean
 def frame_pcapng(buf, pos, end, big, interfaces, n_interfaces, max_record, frames):
     """Walk pcapng blocks of ``buf[pos:end]``; returns (frames written, new position, status).
 

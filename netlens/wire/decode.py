@@ -16,7 +16,7 @@ import numpy as np
 
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import lean
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 from netlens.wire.link import network_start
 
@@ -68,22 +68,22 @@ TCP_FLAG_BITS = 0xFFF
 ETHERNET_MTU = 1500
 
 
-@kernel
+@lean
 def be16(buf, o):
     return np.int64(buf[o]) << 8 | np.int64(buf[o + 1])
 
 
-@kernel
+@lean
 def be32(buf, o):
     return np.int64(buf[o]) << 24 | np.int64(buf[o + 1]) << 16 | np.int64(buf[o + 2]) << 8 | np.int64(buf[o + 3])
 
 
-@kernel
+@lean
 def be64(buf, o):
     return be32(buf, o) << 32 | be32(buf, o + 4)
 
 
-@kernel
+@lean
 def _tls_hint(buf, o, cap, length):
     """Walk the TLS records of a segment that starts with a record header."""
     hint = np.int64(h.TLS)
@@ -124,7 +124,7 @@ def _tls_hint(buf, o, cap, length):
     return hint | np.int64(count) << h.COUNT_SHIFT | first << h.FIRST_SHIFT | last << h.LAST_SHIFT
 
 
-@kernel
+@lean
 def payload_hint(buf, o, cap, length):
     """The hint (see :mod:`netlens.wire.hints`) of a payload at ``buf[o:o+cap]`` that is ``length`` bytes on the wire."""
     if cap < 4:
@@ -167,14 +167,14 @@ def payload_hint(buf, o, cap, length):
     return np.int64(0)
 
 
-@kernel
+@lean
 def _note(quality, reason, frame):
     if quality[reason, 0] == 0:
         quality[reason, 1] = frame
     quality[reason, 0] += 1
 
 
-@kernel
+@lean
 def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
     """Fill ``row`` from the transport header at ``t`` (``tcap`` captured of ``tlen`` bytes); returns the reason, which is tcp or udp on success."""
     if proto == 6:
@@ -289,7 +289,7 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
     return reason
 
 
-@kernel
+@lean
 def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality, frame):
     """From the network header on. ``kind`` is 4, 6 or an EtherType; returns (reason, fragments)."""
     if kind == 0x0800:
@@ -416,7 +416,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
     return _OTHER, n_fragments
 
 
-@kernel
+@lean
 def decode(buf, frames, n, links, frame0, packets, fragments, quality):
     """Decode ``n`` framed records into ``packets``.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import lean
 
 NULL, ETHERNET, PPP, FDDI, RAW_BSD, RAW_OPENBSD, PPP_HDLC, PPPOE, RAW, C_HDLC, LOOP, SLL = 0, 1, 9, 10, 12, 14, 50, 51, 101, 104, 108, 113
 USER2_PKTAP, IPV4, IPV6, PKTAP, SLL2 = 149, 228, 229, 258, 276
@@ -24,12 +24,12 @@ MAX_TAGS = 8  #: VLAN tags and MPLS labels followed; QinQ has two, service-provi
 MAX_PKTAP = 2  #: PKTAP inside PKTAP does not occur
 
 
-@kernel
+@lean
 def _u16(buf, o):
     return np.int64(buf[o]) << 8 | np.int64(buf[o + 1])
 
 
-@kernel
+@lean
 def _ppp(protocol):
     """PPP protocol number to EtherType; RFC 1332, RFC 5072."""
     if protocol == 0x0021:
@@ -39,7 +39,7 @@ def _ppp(protocol):
     return np.int64(0)
 
 
-@kernel
+@lean
 def ether_payload(buf, o, end, kind):
     """Follow tags, labels, PPPoE and LLC/SNAP from EtherType or length ``kind``; ``o`` is right behind it."""
     for _ in range(MAX_TAGS + 1):
@@ -87,7 +87,7 @@ def ether_payload(buf, o, end, kind):
     return np.int64(-3), kind
 
 
-@kernel
+@lean
 def network_start(buf, o, cap, link):
     """Where the network header of a frame starts.
 
@@ -188,7 +188,7 @@ def network_start(buf, o, cap, link):
     return np.int64(-2), np.int64(0), where
 
 
-@kernel
+@lean
 def _sll_protocol(protocol):
     """SLL's protocol field: an EtherType, or 1 (802.3 without LLC), 4 (802.2 LLC) and others; LLC is parsed like an 802.3 length."""
     if protocol == 4:
