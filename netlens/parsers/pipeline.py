@@ -7,6 +7,7 @@ handful of read buffers and units of rows, and the parsers' state.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 
-UNIT_BATCHES = 4  #: batches handed from the decoding thread to the parsing one at a time: 1.5 MB of rows; fewer cost hand-overs
 AHEAD = 2  #: finished units that may wait for the parsers
 KEPT_FRAMES = 128  #: frames of a session that goes on from the part before, whose payload is kept: a ClientHello ends within 32 segments
 KEPT_BYTES = 64 << 20  #: payload kept in all; what is beyond it is not read again when parts are merged
@@ -42,7 +42,7 @@ KEPT_BYTES = 64 << 20  #: payload kept in all; what is beyond it is not read aga
 
 @dataclass
 class Unit:
-    """Decoded packets of some batches of one buffer: (buffer, int64[n, WIDTH]) in order, one piece unless fragments were put together."""
+    """Decoded packets of a batch: (buffer, int64[n, WIDTH]) in order, one piece unless fragments were put together."""
 
     pieces: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
     last_frame: int
@@ -59,45 +59,31 @@ class Decoder:
         self._fragment_rows = np.zeros((c.BATCH, d.FRAGMENT_WIDTH), np.int64)
         self._room = np.zeros((0, c.WIDTH), np.int64)
 
-    def units(self, reader: Reader) -> Iterator[Unit]:
-        """Units of up to :data:`UNIT_BATCHES` batches. Each is valid while :data:`AHEAD` + 2 later ones are made."""
-        rooms = [np.zeros((UNIT_BATCHES * c.BATCH, c.WIDTH), np.int64) for _ in range(AHEAD + 3)]
-        turn = 0
-        gathered: list[Batch] = []
-        unit: Unit | None = None
-        for batch in reader.batches():
-            # a batch lives until the next is asked for, so each is decoded as it comes
-            if unit is not None and (len(gathered) == UNIT_BATCHES or batch.buf is not gathered[0].buf):
-                yield unit
-                unit, gathered, turn = None, [], (turn + 1) % len(rooms)
-            unit = self.unit([batch], rooms[turn][len(gathered) * c.BATCH :], unit)
-            gathered.append(batch)
-        if unit is not None:
-            yield unit
+    def units(self, reader: Reader, rooms: int) -> Iterator[Unit]:
+        """The batches of ``reader``, decoded. Each unit is valid while ``rooms`` - 1 later ones are made, if the reader holds its buffers as long."""
+        areas = [np.zeros((c.BATCH, c.WIDTH), np.int64) for _ in range(rooms)]
+        for turn, batch in enumerate(reader.batches()):
+            yield self.unit(batch, areas[turn % rooms])
 
-    def unit(self, batches: list[Batch], room: np.ndarray[Any, Any] | None = None, onto: Unit | None = None) -> Unit:
-        """Decode ``batches`` into ``room`` (one of its own if None), as a new unit or at the end of ``onto``."""
-        unit = onto or Unit([], 0, 0, 0)
-        for batch in batches:
-            if room is None or len(room) < batch.n:
-                if len(self._room) < batch.n:
-                    self._room = np.zeros((batch.n, c.WIDTH), np.int64)
-                room = self._room
-            if len(self._fragment_rows) < batch.n:
-                self._fragment_rows = np.zeros((batch.n, d.FRAGMENT_WIDTH), np.int64)
-            m, n = d.decode(batch.buf, batch.frames, batch.n, batch.links, batch.frame0, room, self._fragment_rows, self.counts)
-            at = 0
-            if n:
-                for area, packet in self.fragments.feed(batch.buf, self._fragment_rows[:n], self.counts):
-                    until = int(np.searchsorted(room[:m, c.FRAME], packet[0, c.FRAME]))
-                    unit.pieces += [(batch.buf, room[at:until]), (area, packet)]
-                    at = until
-            unit.pieces.append((batch.buf, room[at:m]))
-            unit.last_frame = batch.frame0 + batch.n
-            # a simple packet block has no time
-            unit.first_ns = unit.first_ns or int(batch.frames[0, F_TS])
-            unit.last_ns = max(unit.last_ns, int(batch.frames[: batch.n, F_TS].max()))
-        return unit
+    def unit(self, batch: Batch, room: np.ndarray[Any, Any] | None = None) -> Unit:
+        """Decode ``batch`` into ``room`` (one of its own if None)."""
+        if room is None or len(room) < batch.n:
+            if len(self._room) < batch.n:
+                self._room = np.zeros((batch.n, c.WIDTH), np.int64)
+            room = self._room
+        if len(self._fragment_rows) < batch.n:
+            self._fragment_rows = np.zeros((batch.n, d.FRAGMENT_WIDTH), np.int64)
+        m, n = d.decode(batch.buf, batch.frames, batch.n, batch.links, batch.frame0, room, self._fragment_rows, self.counts)
+        pieces: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        at = 0
+        if n:
+            for area, packet in self.fragments.feed(batch.buf, self._fragment_rows[:n], self.counts):
+                until = int(np.searchsorted(room[:m, c.FRAME], packet[0, c.FRAME]))
+                pieces += [(batch.buf, room[at:until]), (area, packet)]
+                at = until
+        pieces.append((batch.buf, room[at:m]))
+        # a simple packet block has no time
+        return Unit(pieces, batch.frame0 + batch.n, int(batch.frames[0, F_TS]), int(batch.frames[: batch.n, F_TS].max()))
 
 
 class Part:
@@ -154,7 +140,7 @@ class Part:
 
     def feed(self, batch: Batch) -> None:
         """Decode one batch and take it in."""
-        self.take(self.decoder.unit([batch]))
+        self.take(self.decoder.unit(batch))
 
     def take(self, unit: Unit) -> None:
         """Take in decoded packets."""
@@ -282,6 +268,11 @@ class Part:
         return quality.quality_rows(self.frames, self.counts, extra, [w for i in self.inputs for w in i.warnings])
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run(
     paths: Iterable[str | PathLike[str]],
     products: Iterable[str] = PRODUCTS,
@@ -294,10 +285,15 @@ def run(
     CaptureError, WireError
         see :class:`netlens.wire.containers.Reader`.
     """
-    reader = Reader(paths, progress, hold=AHEAD + 3)
     part = Part(products)
-    for unit in ahead(part.decoder.units(reader), AHEAD, reader.cancel):
-        part.take(unit)
+    if _cores() > 1:
+        reader = Reader(paths, progress, hold=AHEAD + 3)
+        for unit in ahead(part.decoder.units(reader, AHEAD + 3), AHEAD, reader.cancel):
+            part.take(unit)
+    else:
+        reader = Reader(paths, progress)
+        for unit in part.decoder.units(reader, 1):
+            part.take(unit)
     part.inputs = reader.inputs
     part.frames = reader.frame
     part.bytes = sum(i.bytes for i in reader.inputs)

@@ -38,19 +38,21 @@ from typing import Any
 
 import numpy as np
 
-from netlens.parsers.tcp_states import CONN_STATES, TABLE
+from netlens.parsers.tcp_states import ACK_BIT, CONN_STATES, DATA_BIT, TABLE
 from netlens.schema import Table
 from netlens.tables import SESSIONS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-from netlens.wire.addresses import ip_texts
+from netlens.wire.addresses import distinct, ip_texts
 from netlens.wire.compiled import lean
+from netlens.wire.words import prefetch
 
 # ---- columns of the session state, int64[n, S_WIDTH] ----
 K0, K1, K2, K3, K4 = 0, 1, 2, 3, 4  # source and destination of the first packet (side 0 sent it), version and ports
-LAST_FRAME, LAST_TS, FSM = 5, 6, 7  # FSM: state of side 0 | state of side 1 << 4 | originator << 8 | completeness << 16 | deferred << 32
+# FSM: state of side 0 | state of side 1 << 4 | originator << 8 | completeness << 16 | FLIPPED, MIDSTREAM | STEADY << 44 | protocol << 56
+LAST_FRAME, LAST_TS, FSM = 5, 6, 7
 SIDE = 8  # two blocks of SIDE_WIDTH
-FRAMES, BYTES, NEXT, BASE, ACKED, LAST_PAYLOAD, IFACE, HOLES = range(8)  # hot: every segment
+FRAMES, BYTES, NEXT, BASE, ACKED, LAST_PAYLOAD, ADVANCED, HOLES = range(8)  # hot: every segment, and one cache line
 (
     RETRANSMITS,
     OUT_OF_ORDER,
@@ -64,7 +66,7 @@ FRAMES, BYTES, NEXT, BASE, ACKED, LAST_PAYLOAD, IFACE, HOLES = range(8)  # hot: 
     FIRST_PAYLOAD,
     AFTER_FIN,
     HOLE_COUNT,
-    ADVANCED,
+    IFACE,
     OPTIONS,
     SPARE_1,
     SPARE_2,
@@ -98,6 +100,13 @@ NO_BASE, BASE_ACKED, BASE_FIRST, BASE_SYN = 0, 1, 2, 3
 SAW_SYN, SAW_SYNACK, SAW_FIN, SAW_RST = 1, 2, 16, 32
 FLIPPED = 1 << 40
 MIDSTREAM = 1 << 41  # its first frame was no SYN of the originator
+#: Two bits a side, written by ``_steady``: its next acknowledgment, its next payload may take the short way through ``fold``. The protocol that
+#: the session is known to have stands beside them, where rows have it (hints.PROTOCOL_SHIFT).
+STEADY_SHIFT = 44
+STEADY_ACK, STEADY_DATA = 1, 2
+STEADY_MASK = 15 << STEADY_SHIFT | h.PROTOCOL_MASK
+CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each
+LOOK_AHEAD = 6  #: rows whose session is asked from memory in advance; their slots in the table twice as many
 
 HOLE_START, HOLE_END, HOLE_NEXT = 0, 1, 2
 MAX_HOLES = 256  #: per direction; the oldest beyond that is given up and its bytes are counted as missing. A 64 kB window of 536-byte segments has 122
@@ -141,12 +150,14 @@ def _hash(a0, a1, b0, b1, ports, seed):
 @lean
 def key_hash(row, seed):
     """Hash of a packet row's 5-tuple, the same in both directions."""
+    # Without a branch: which end is the greater one is a coin toss, and a branch that the processor guesses wrong costs more than the hash.
     ports = row[c.PORTS]
     sp, dp = (ports >> 16) & 0xFFFF, ports & 0xFFFF
     s_hi, s_lo, d_hi, d_lo = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
-    if s_lo < d_lo or (s_lo == d_lo and (s_hi < d_hi or (s_hi == d_hi and sp <= dp))):
-        return _hash(s_hi, s_lo, d_hi, d_lo, ports, seed)
-    return _hash(d_hi, d_lo, s_hi, s_lo, (ports >> 32) << 32 | dp << 16 | sp, seed)
+    swap = (s_lo > d_lo) | ((s_lo == d_lo) & ((s_hi > d_hi) | ((s_hi == d_hi) & (sp > dp))))
+    mask = -np.int64(swap)
+    hi, lo, port = (s_hi ^ d_hi) & mask, (s_lo ^ d_lo) & mask, (sp ^ dp) & mask
+    return _hash(s_hi ^ hi, s_lo ^ lo, d_hi ^ hi, d_lo ^ lo, ports ^ port ^ port << 16, seed)
 
 
 @lean
@@ -357,7 +368,40 @@ def _find_mate(sessions, k, row, ends, seed):
 
 
 @lean
-def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
+def _steady(s, fsm):
+    """``fsm`` with its STEADY bits and protocol as they are now.
+
+    A side is steady if a segment with ACK and no other control flag, in order and acknowledging nothing unseen, changes no more than counts and
+    numbers: both begins are known, nothing closes, handshake times stand, its history letter is there and its state stays.
+    """
+    fsm = (fsm & ~np.int64(STEADY_MASK)) | s[PROTOCOL] << h.PROTOCOL_SHIFT
+    for d in range(2):
+        side = s[SIDE + d * SIDE_WIDTH : SIDE + (d + 1) * SIDE_WIDTH]
+        if side[BASE_KIND] == NO_BASE or side[FIN_TS] != UNSET:
+            return fsm
+    if s[RST_TS] != UNSET:
+        return fsm
+    for d in range(2):
+        is_orig = 1 if (fsm >> 8) & 1 == d else 0
+        if is_orig and s[HANDSHAKE] == UNSET and s[SYNACK_TS] != UNSET and s[SYN_TS] != UNSET:
+            continue
+        own, its = (fsm >> (4 * d)) & 15, (fsm >> (4 * (1 - d))) & 15
+        at = ((is_orig * 8 + own) * 8 + its) * 32
+        bits = np.int64(0)
+        if TABLE[at + ACK_BIT] == own | its << 4 and s[HISTORY_SEEN] & np.int64(1) << (L_A if is_orig else L_a):
+            bits |= STEADY_ACK
+        if (
+            TABLE[at + (ACK_BIT | DATA_BIT)] == own | its << 4
+            and s[HISTORY_SEEN] & np.int64(1) << (L_D if is_orig else L_d)
+            and s[SIDE + d * SIDE_WIDTH + FIRST_PAYLOAD] != UNSET
+        ):
+            bits |= STEADY_DATA
+        fsm |= bits << (STEADY_SHIFT + 2 * d)
+    return fsm
+
+
+@lean
+def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys):
     """Fold TCP rows ``start..n`` of ``packets`` into the state.
 
     Parameters
@@ -365,6 +409,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
     packets : int64[:, WIDTH]; SESSION, DIRECTION, OFFSET and FRESH are written.
     sessions : int64[cap, S_WIDTH]; holes : int64[cap, 3], row 0 is the free list; table : int64[power of 2], slot = tag << 32 | session + 1.
     ends : int64[len(table)], newest session of each client end point, for redirect halves.
+    keys : int64[n + 2 * LOOK_AHEAD], room for the hashes of the rows.
 
     Returns
     -------
@@ -372,7 +417,18 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
     """
     mask = table.shape[0] - 1
     limit = table.shape[0] // 2
+    # The state is larger than a core's cache. All hashes first, then slots and sessions of later rows are asked for while one is folded.
     for i in range(start, n):
+        keys[i] = key_hash(packets[i], seed)
+    for i in range(n, n + 2 * LOOK_AHEAD):
+        keys[i] = 0
+    for i in range(start, n):
+        prefetch(table, keys[i + 2 * LOOK_AHEAD] & mask)
+        ahead = (table[keys[i + LOOK_AHEAD] & mask] & 0xFFFFFFFF) - 1
+        if ahead >= 0:
+            prefetch(sessions[ahead], FSM)
+            prefetch(sessions[ahead], SIDE + FRAMES)
+            prefetch(sessions[ahead], SIDE + SIDE_WIDTH + FRAMES)
         row = packets[i]
         if row[c.KIND] != c.TCP:
             continue
@@ -387,30 +443,61 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
         ports = row[c.PORTS]
         swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
         s_hi, s_lo, d_hi, d_lo = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
-        key = key_hash(row, seed)
+        key = keys[i]
         tag = (key >> 33) & 0x3FFFFFFF
         slot = key & mask
         session = np.int64(-1)
-        direction = 0
+        direction = np.int64(0)
         while table[slot] != 0:
             if table[slot] >> 32 == tag:
                 k = (table[slot] & 0xFFFFFFFF) - 1
                 s = sessions[k]
-                if s[K1] == s_lo and s[K3] == d_lo and s[K4] == ports and s[K0] == s_hi and s[K2] == d_hi:
+                same = (s[K1] == s_lo) & (s[K3] == d_lo) & (s[K4] == ports) & (s[K0] == s_hi) & (s[K2] == d_hi)
+                answers = (s[K3] == s_lo) & (s[K1] == d_lo) & (s[K4] == swapped) & (s[K2] == s_hi) & (s[K0] == d_hi)
+                if same | answers:  # again no branch on the direction
                     session = k
-                    break
-                if s[K3] == s_lo and s[K1] == d_lo and s[K4] == swapped and s[K2] == s_hi and s[K0] == d_hi:
-                    session = k
-                    direction = 1
+                    direction = 1 - np.int64(same)
                     break
             slot = (slot + 1) & mask
+        if session >= 0 and flags & (c.SYN | c.ACK_FLAG | c.FIN | c.RST) == c.ACK_FLAG:
+            # -- the short way: nothing but counts and numbers can change, see _steady --
+            s = sessions[session]
+            fsm = s[FSM]
+            length = row[c.LENGTH]
+            if fsm >> (STEADY_SHIFT + 2 * direction) & (STEADY_DATA if length > 0 else STEADY_ACK) and row[c.WINDOW] != 0:
+                # numbers in place of views of the sides: a slice costs more than the rest
+                side_at, peer_at = SIDE + (direction & 1) * SIDE_WIDTH, SIDE + (~direction & 1) * SIDE_WIDTH
+                first, its_next, seen = s[side_at + NEXT], s[peer_at + NEXT], s[side_at + BYTES]
+                unseen = np.int64(np.int32((row[c.ACK] - s[peer_at + BASE] - 1 - its_next) & 0xFFFFFFFF))
+                hint = row[c.HINT]
+                if (
+                    (seq - s[side_at + BASE] - 1 - first) & 0xFFFFFFFF == 0
+                    and unseen <= 0
+                    and (length == 0 or hint & h.CLASS_MASK == 0 or fsm & h.PROTOCOL_MASK or seen >= PROTOCOL_WITHIN)
+                ):
+                    frames = s[side_at + FRAMES] + 1
+                    s[LAST_FRAME] = row[c.FRAME]
+                    s[LAST_TS] = max(ts, s[LAST_TS])
+                    s[side_at + FRAMES] = frames
+                    s[side_at + NEXT] = first + length
+                    s[side_at + BYTES] = seen + length
+                    s[side_at + ADVANCED] = ts if length > 0 else s[side_at + ADVANCED]
+                    s[side_at + LAST_PAYLOAD] = ts if length > 0 else s[side_at + LAST_PAYLOAD]
+                    s[peer_at + ACKED] = max(unseen + its_next, s[peer_at + ACKED])
+                    row[c.SESSION] = session
+                    row[c.DIRECTION] = direction
+                    row[c.OFFSET] = first
+                    row[c.FRESH] = length
+                    row[c.HINT] = (hint & ~np.int64(h.PROTOCOL_MASK)) | (fsm & h.PROTOCOL_MASK)
+                    row[c.ORDINAL] = frames + s[peer_at + FRAMES]
+                    continue
         if session >= 0 and syn:
             s = sessions[session]
             side = s[SIDE + direction * SIDE_WIDTH : SIDE + (direction + 1) * SIDE_WIDTH]
             seen = s[FSM] >> 16
             if side[BASE_KIND] != NO_BASE and (seq != side[BASE] or seen & (SAW_FIN | SAW_RST)):
-                session = -1
-                direction = 0
+                session = np.int64(-1)
+                direction = np.int64(0)
         if session < 0:
             session = n_sessions
             _new_session(sessions[session], row)
@@ -620,7 +707,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed):
                     s[CLOSED_TS] = ts
         elif fin and s[CLOSED_TS] == UNSET and peer[FIN_TS] != UNSET:
             s[CLOSED_TS] = ts
-        s[FSM] = fsm
+        s[FSM] = _steady(s, fsm)
     return n, n_sessions
 
 
@@ -665,6 +752,13 @@ def missing_bytes(sessions, n_sessions, holes, out):
             out[k, d] = total
 
 
+def _aligned(rows: int) -> np.ndarray[Any, Any]:
+    """int64[rows, S_WIDTH] of zeros that begins on a cache line."""
+    room = np.zeros(rows * S_WIDTH + CACHE_LINE // 8, np.int64)
+    skip = -room.ctypes.data % CACHE_LINE // 8
+    return room[skip : skip + rows * S_WIDTH].reshape(rows, S_WIDTH)
+
+
 class SessionFold:
     """The sessions of a capture while it is read.
 
@@ -676,19 +770,22 @@ class SessionFold:
     def __init__(self, deferred: bool = False, seed: int | None = None):
         self.deferred = deferred
         self.seed = int.from_bytes(os.urandom(7), "big") if seed is None else seed
-        self.sessions = np.zeros((1024, S_WIDTH), np.int64)
+        self.sessions = _aligned(1024)
         self.n = 0
         self.holes = np.zeros((1024, 3), np.int64)
         self.holes[0, HOLE_NEXT] = -1
         self.table = np.zeros(4096, np.int64)
         self.ends = np.zeros(4096, np.int64)
         self.log: list[np.ndarray[Any, Any]] = []
+        self._keys = np.zeros(c.BATCH + 2 * LOOK_AHEAD, np.int64)
 
     def feed(self, packets: np.ndarray[Any, Any], n: int) -> None:
         """Fold the first ``n`` rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
         at = 0
+        if len(self._keys) < n + 2 * LOOK_AHEAD:
+            self._keys = np.zeros(n + 2 * LOOK_AHEAD, np.int64)
         while True:
-            at, self.n = fold(packets, n, at, self.sessions, self.n, self.holes, self.table, self.ends, self.seed)
+            at, self.n = fold(packets, n, at, self.sessions, self.n, self.holes, self.table, self.ends, self.seed, self._keys)
             if at >= n:
                 break
             self._grow()
@@ -697,7 +794,9 @@ class SessionFold:
 
     def _grow(self) -> None:
         if self.n >= len(self.sessions):
-            self.sessions = np.concatenate([self.sessions, np.zeros_like(self.sessions)])
+            larger = _aligned(2 * len(self.sessions))
+            larger[: len(self.sessions)] = self.sessions
+            self.sessions = larger
         if self.holes[0, HOLE_START] + 2 >= len(self.holes):
             self.holes = np.concatenate([self.holes, np.zeros_like(self.holes)])
         if self.n >= len(self.table) // 2:
@@ -742,95 +841,119 @@ class SessionFold:
 
 
 def _nullable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    out = values.astype(object)
-    out[values == UNSET] = None
+    known = values != UNSET
+    if known.all():
+        return values.astype(object)
+    out = np.empty(len(values), dtype=object)  # of None
+    out[known] = values[known].astype(object)
     return out
+
+
+#: What ``session_rows`` reads of a session, and of its originator and its responder.
+_OF_SESSION = (K4, FSM, FIRST_TS, LAST_TS, FIRST_FRAME, LAST_FRAME, RST_TS, CLOSED_TS, HANDSHAKE, SYNACK_RTT, PROTOCOL)
+_OF_SIDE = (
+    FRAMES, BYTES, BASE, BASE_KIND, RETRANSMITS, OUT_OF_ORDER, COPIES, KEEPALIVES, ZERO_WINDOWS, FIN_TS, AFTER_FIN, FIRST_PAYLOAD, LAST_PAYLOAD,
+)  # fmt: skip
+_SESSION_FIELDS, _SIDE_FIELDS = np.array(_OF_SESSION), np.array(_OF_SIDE)
+
+
+@lean
+def _by_column(s, n, session_fields, side_fields, out):
+    """Fields of the sessions, then of their originators, then of their responders, each a row of ``out``."""
+    first, second = len(session_fields), len(session_fields) + len(side_fields)
+    for k in range(n):
+        for j in range(len(session_fields)):
+            out[j, k] = s[k, session_fields[j]]
+        at = SIDE + ((s[k, FSM] >> 8) & 1) * SIDE_WIDTH
+        its = 2 * SIDE + SIDE_WIDTH - at
+        for j in range(len(side_fields)):
+            out[first + j, k] = s[k, at + side_fields[j]]
+            out[second + j, k] = s[k, its + side_fields[j]]
 
 
 def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np.ndarray[Any, Any] | None) -> Table:
     """Table of the session state rows ``s`` (int64[n, S_WIDTH])."""
     n = len(s)
-    orig = (s[:, FSM] >> 8) & 1
+    # One block for all columns: dozens of small ones cost more in page faults than in copying. Its rows are one cache line off a page's multiple.
+    block = np.empty((len(_OF_SESSION) + 2 * len(_OF_SIDE), n + (8 - n) % 512), np.int64)
+    _by_column(s, n, _SESSION_FIELDS, _SIDE_FIELDS, block)
+    of_session = dict(zip(_OF_SESSION, block[:, :n], strict=False))
+    orig = dict(zip(_OF_SIDE, block[len(_OF_SESSION) :, :n], strict=False))
+    resp = dict(zip(_OF_SIDE, block[len(_OF_SESSION) + len(_OF_SIDE) :, :n], strict=True))
     rows = np.arange(n)
-
-    def of(field: int, side: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return s[rows, SIDE + side * SIDE_WIDTH + field]
-
-    resp = 1 - orig
-    version = s[:, K4] >> 32
-    flipped = orig == 1
+    ports, fsm, closed = of_session[K4], of_session[FSM], of_session[CLOSED_TS]
+    first_ts, last_ts = of_session[FIRST_TS], of_session[LAST_TS]
+    version = ports >> 32
+    side = (fsm >> 8) & 1
+    flipped = side == 1
     ip_a, ip_b = ip_texts(s[:, K0], s[:, K1], version), ip_texts(s[:, K2], s[:, K3], version)
-    port_a, port_b = (s[:, K4] >> 16) & 0xFFFF, s[:, K4] & 0xFFFF
-    fsm = s[:, FSM]
-    state_orig, state_resp = (fsm >> (4 * orig)) & 15, (fsm >> (4 * resp)) & 15
-    payload = ((of(BYTES, orig) > 0) | (of(BYTES, resp) > 0)).astype(np.int64)
-    fins = np.stack([of(FIN_TS, orig), of(FIN_TS, resp)])
+    port_a, port_b = (ports >> 16) & 0xFFFF, ports & 0xFFFF
+    state_orig, state_resp = (fsm >> (4 * side)) & 15, (fsm >> (4 * (1 - side))) & 15
+    payload = ((orig[BYTES] > 0) | (resp[BYTES] > 0)).astype(np.int64)
+    fins = np.stack([orig[FIN_TS], resp[FIN_TS]])
     known = np.where(fins == UNSET, np.iinfo(np.int64).max, fins)
     first_fin = known.min(axis=0)
     has_fin = first_fin != np.iinfo(np.int64).max
-    closed = s[:, CLOSED_TS]
-    until = np.where(closed != UNSET, closed, s[:, LAST_TS])
+    until = np.where(closed != UNSET, closed, last_ts)
     half = np.full(n, np.nan)
     half[has_fin] = np.maximum(until[has_fin] - first_fin[has_fin], 0) / 1e9
     kinds = np.array([None, "tls", "ssh", "http", "http", "http"], dtype=object)
+    handshake = (fsm >> 16) & (SAW_SYN | SAW_SYNACK) != 0
 
-    def isn(side: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        kind = of(BASE_KIND, side)
-        handshake = (fsm >> 16) & (SAW_SYN | SAW_SYNACK)
-        value = of(BASE, side).astype(object)
-        value[~((kind == BASE_SYN) | ((kind == BASE_ACKED) & (handshake != 0)))] = None
-        return value
+    def isn(of_side: dict[int, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        kind = of_side[BASE_KIND]
+        return _nullable(np.where((kind == BASE_SYN) | ((kind == BASE_ACKED) & handshake), of_side[BASE], UNSET))
 
     def ms(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         # a clock that stepped back in between leaves nothing that can be told
         return np.where(values < 0, np.nan, values / 1e6)
 
     columns: dict[str, np.ndarray[Any, Any]] = {
-        "session_id": rows.astype(np.int64),
+        "session_id": rows,
         "orig_ip": np.where(flipped, ip_b, ip_a),
         "orig_port": np.where(flipped, port_b, port_a),
         "resp_ip": np.where(flipped, ip_a, ip_b),
         "resp_port": np.where(flipped, port_a, port_b),
-        "start_ns": s[:, FIRST_TS].copy(),
-        "end_ns": s[:, LAST_TS].copy(),
-        "duration_s": (s[:, LAST_TS] - s[:, FIRST_TS]) / 1e9,
+        "start_ns": first_ts,
+        "end_ns": last_ts,
+        "duration_s": (last_ts - first_ts) / 1e9,
         "state": CONN_STATES[state_orig, state_resp, payload],
         "history": history_texts(s),
-        "orig_frames": of(FRAMES, orig),
-        "resp_frames": of(FRAMES, resp),
-        "orig_bytes": of(BYTES, orig),
-        "resp_bytes": of(BYTES, resp),
-        "orig_retransmits": of(RETRANSMITS, orig),
-        "resp_retransmits": of(RETRANSMITS, resp),
+        "orig_frames": orig[FRAMES],
+        "resp_frames": resp[FRAMES],
+        "orig_bytes": orig[BYTES],
+        "resp_bytes": resp[BYTES],
+        "orig_retransmits": orig[RETRANSMITS],
+        "resp_retransmits": resp[RETRANSMITS],
         "orig_isn": isn(orig),
         "resp_isn": isn(resp),
-        "first_frame": s[:, FIRST_FRAME].copy(),
-        "last_frame": s[:, LAST_FRAME].copy(),
+        "first_frame": of_session[FIRST_FRAME],
+        "last_frame": of_session[LAST_FRAME],
         "sni": np.full(n, None, dtype=object) if sni is None else sni,
-        "orig_out_of_order": of(OUT_OF_ORDER, orig),
-        "resp_out_of_order": of(OUT_OF_ORDER, resp),
-        "orig_copies": of(COPIES, orig),
-        "resp_copies": of(COPIES, resp),
-        "orig_keepalives": of(KEEPALIVES, orig),
-        "resp_keepalives": of(KEEPALIVES, resp),
-        "orig_zero_windows": of(ZERO_WINDOWS, orig),
-        "resp_zero_windows": of(ZERO_WINDOWS, resp),
-        "orig_missing_bytes": missing[rows, orig],
-        "resp_missing_bytes": missing[rows, resp],
-        "orig_fin_ns": _nullable(of(FIN_TS, orig)),
-        "resp_fin_ns": _nullable(of(FIN_TS, resp)),
-        "rst_ns": _nullable(s[:, RST_TS]),
+        "orig_out_of_order": orig[OUT_OF_ORDER],
+        "resp_out_of_order": resp[OUT_OF_ORDER],
+        "orig_copies": orig[COPIES],
+        "resp_copies": resp[COPIES],
+        "orig_keepalives": orig[KEEPALIVES],
+        "resp_keepalives": resp[KEEPALIVES],
+        "orig_zero_windows": orig[ZERO_WINDOWS],
+        "resp_zero_windows": resp[ZERO_WINDOWS],
+        "orig_missing_bytes": missing[rows, side],
+        "resp_missing_bytes": missing[rows, 1 - side],
+        "orig_fin_ns": _nullable(orig[FIN_TS]),
+        "resp_fin_ns": _nullable(resp[FIN_TS]),
+        "rst_ns": _nullable(of_session[RST_TS]),
         "closed_ns": _nullable(closed),
         "half_closed_s": half,
-        "orig_bytes_after_fin": of(AFTER_FIN, orig),
-        "resp_bytes_after_fin": of(AFTER_FIN, resp),
-        "handshake_ms": ms(s[:, HANDSHAKE]),
-        "synack_ms": ms(s[:, SYNACK_RTT]),
-        "orig_first_payload_ns": _nullable(of(FIRST_PAYLOAD, orig)),
-        "orig_last_payload_ns": _nullable(of(LAST_PAYLOAD, orig)),
-        "resp_first_payload_ns": _nullable(of(FIRST_PAYLOAD, resp)),
-        "resp_last_payload_ns": _nullable(of(LAST_PAYLOAD, resp)),
-        "protocol": kinds[np.minimum(s[:, PROTOCOL], 5)],
+        "orig_bytes_after_fin": orig[AFTER_FIN],
+        "resp_bytes_after_fin": resp[AFTER_FIN],
+        "handshake_ms": ms(of_session[HANDSHAKE]),
+        "synack_ms": ms(of_session[SYNACK_RTT]),
+        "orig_first_payload_ns": _nullable(orig[FIRST_PAYLOAD]),
+        "orig_last_payload_ns": _nullable(orig[LAST_PAYLOAD]),
+        "resp_first_payload_ns": _nullable(resp[FIRST_PAYLOAD]),
+        "resp_last_payload_ns": _nullable(resp[LAST_PAYLOAD]),
+        "protocol": kinds[np.minimum(of_session[PROTOCOL], 5)],
         "saw_syn": (fsm >> 16) & SAW_SYN != 0,
     }
     return Table(SESSIONS, columns)
@@ -838,12 +961,16 @@ def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np
 
 def history_texts(s: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """object[n] of history strings; equal ones are made once (captures have few different ones)."""
-    words, back = np.unique(s[:, HISTORY : HISTORY + 4], axis=0, return_inverse=True)
-    counts = s[:, HISTORY_COUNT]
+    if not len(s):
+        return np.empty(0, dtype=object)
+    back, first = distinct(s[:, HISTORY], s[:, HISTORY_1], s[:, HISTORY_2])
+    if s[:, HISTORY_3].any():
+        back, first = distinct(back, s[:, HISTORY_3], np.zeros(len(s), np.int64))
+    words = s[first, HISTORY : HISTORY + 4]
     longest = np.zeros(len(words), np.int64)
-    np.maximum.at(longest, back.ravel(), np.minimum(counts, MAX_LETTERS))
+    np.maximum.at(longest, back, np.minimum(s[:, HISTORY_COUNT], MAX_LETTERS))
     texts = np.empty(len(words), dtype=object)
     for i, word in enumerate(words.tolist()):
         letters = [(word[k // LETTERS_PER_WORD] >> (5 * (k % LETTERS_PER_WORD))) & 31 for k in range(longest[i])]
         texts[i] = "".join(LETTERS[code] for code in letters)
-    return texts[back.ravel()]
+    return texts[back]

@@ -3,9 +3,9 @@
 pcap (microseconds and nanoseconds, both byte orders), pcapng (any number of sections and interfaces, if_tsresol, if_tsoffset; enhanced, simple
 and obsolete packet blocks), either of them in gzip, from files or standard input. Several files are one stream: frame numbers go on.
 
-How it flows: a reader thread fills buffers of :data:`CHUNK` bytes (``readinto`` and zlib let go of the interpreter lock); the framing kernel
-walks record headers of a buffer and yields batches of at most ``BATCH`` frames; what is left of an unfinished record is copied in front of the
-next buffer. Memory is a handful of buffers, however long the file is.
+How it flows: buffers of :data:`CHUNK` bytes are filled, of gzip and pipes by a reader thread (``readinto`` and zlib let go of the interpreter
+lock); the framing kernel walks record headers of a buffer and yields batches of at most ``BATCH`` frames; what is left of an unfinished record is
+copied in front of the next buffer. Memory is a handful of buffers, however long the file is.
 
 A capture that ends inside a record (tcpdump killed, disk full) is normal: everything before it is read and a warning names the byte offset.
 
@@ -34,6 +34,7 @@ import numpy as np
 from netlens.errors import CaptureError, WireError
 from netlens.wire.columns import BATCH
 from netlens.wire.compiled import lean
+from netlens.wire.words import be32, le32
 
 F_OFF, F_CAP, F_WIRE, F_TS, F_IFACE = 0, 1, 2, 3, 4
 FRAME_WIDTH = 5
@@ -47,6 +48,7 @@ LINGER_S = 0.05  #: a pipe gives 64 KiB at a time: how long to wait for more bef
 
 MORE, FULL, DAMAGED, BLOCK = 0, 1, 2, 3
 
+GZIP_MAGIC = b"\x1f\x8b"
 NO_GZIP = "{}: starts like gzip but is none or is damaged ({}); is it really a .gz file?"
 
 # pcapng block types (draft-ietf-opsawg-pcapng)
@@ -83,10 +85,7 @@ MAGIC_NAMES = {
 
 @lean
 def _get32(buf, o, big):
-    a, b, c, d = np.int64(buf[o]), np.int64(buf[o + 1]), np.int64(buf[o + 2]), np.int64(buf[o + 3])
-    if big:
-        return a << 24 | b << 16 | c << 8 | d
-    return d << 24 | c << 16 | b << 8 | a
+    return be32(buf, o) if big else le32(buf, o)
 
 
 @lean
@@ -225,10 +224,11 @@ class Input:
 
 
 class _Stream:
-    """Bytes of one input through a reader thread; gzip is undone on the way.
+    """Bytes of one input; gzip is undone on the way.
 
-    The thread owns ``file`` and closes it (unless ``keep``). It never blocks in a read of a pipe: it waits until there is something to read or
-    ``close`` was called, so that a caller who stops early does not hang on a writer that is silent.
+    A plain file is read by whoever asks for its buffers: what was just copied lies in the cache of the core that walks it next. Gzip, and what may
+    block, is read by a thread, which owns ``file`` and closes it (unless ``keep``). It never blocks in a read of a pipe: it waits until there is
+    something to read or ``close`` was called, so that a caller who stops early does not hang on a writer that is silent.
     """
 
     def __init__(self, name: str, file: BinaryIO, hold: int = 0, keep: bool = False):
@@ -240,8 +240,6 @@ class _Stream:
         self.cut: str | None = None  # what ended a gzip stream early; valid once ``buffers`` is exhausted
         self.full: queue.Queue[tuple[np.ndarray[Any, Any] | None, int, BaseException | None]] = queue.Queue()
         self.empty: queue.Queue[np.ndarray[Any, Any] | None] = queue.Queue()
-        for _ in range(BUFFERS + hold):
-            self.empty.put(np.empty(HEADROOM + CHUNK, np.uint8))
         self.raw_bytes = 0
         self.ended = False
         self.stopped = False
@@ -249,13 +247,19 @@ class _Stream:
         self.poll: select.poll | None = None
         self.wake = self.woken = -1
         fd = _descriptor(file)
-        if fd >= 0 and not stat.S_ISREG(os.fstat(fd).st_mode):
+        regular = fd >= 0 and stat.S_ISREG(os.fstat(fd).st_mode)
+        if fd >= 0 and not regular:
             self.woken, self.wake = os.pipe()
             self.poll = select.poll()
             self.poll.register(fd, select.POLLIN)
             self.poll.register(self.woken, select.POLLIN)
-        self.thread = threading.Thread(target=self._run, name="netlens-reader", daemon=True)
-        self.thread.start()
+        self.thread: threading.Thread | None = None
+        if not regular or _starts_like_gzip(fd):
+            self.thread = threading.Thread(target=self._run, name="netlens-reader", daemon=True)
+        for _ in range((1 if self.thread is None else BUFFERS) + hold):
+            self.empty.put(np.empty(HEADROOM + CHUNK, np.uint8))
+        if self.thread is not None:
+            self.thread.start()
 
     def _run(self) -> None:
         try:
@@ -300,7 +304,7 @@ class _Stream:
         while have < 4 and (size := self._read(memoryview(first)[have:])):
             have += size
         head = bytes(first[:have])
-        if head[:2] == b"\x1f\x8b":
+        if head[:2] == GZIP_MAGIC:
             return _Gunzip(self, head).fill
         rest = memoryview(head)
 
@@ -323,8 +327,13 @@ class _Stream:
 
     def buffers(self) -> Iterator[tuple[np.ndarray[Any, Any], int]]:
         """(buffer, bytes); the data starts at HEADROOM. Give the buffer back with ``give_back``."""
+        fill = self._begin() if self.thread is None else None
         while not self.stopped:
-            buffer, size, error = self.full.get()
+            error: BaseException | None = None
+            if fill is None:
+                buffer, size, error = self.full.get()
+            elif (buffer := self.empty.get()) is not None:
+                size = fill(memoryview(buffer.data)[HEADROOM:])
             if error is not None:
                 raise error
             if buffer is None or size == 0:
@@ -348,7 +357,10 @@ class _Stream:
 
     def close(self) -> None:
         self.stop()
-        self.thread.join()
+        if self.thread is not None:
+            self.thread.join()
+        elif not self.keep:
+            self.file.close()
         if self.wake >= 0:
             os.close(self.wake)
             os.close(self.woken)
@@ -359,6 +371,14 @@ def _descriptor(file: BinaryIO) -> int:
         return file.fileno()
     except (OSError, AttributeError, ValueError):  # a file object of the caller's own, in place of standard input
         return -1
+
+
+def _starts_like_gzip(fd: int) -> bool:
+    """Of a plain file, whose position is not moved."""
+    try:
+        return os.pread(fd, 2, os.lseek(fd, 0, os.SEEK_CUR)) == GZIP_MAGIC
+    except OSError:  # told when it is read
+        return False
 
 
 class _Gunzip:
@@ -420,7 +440,7 @@ class _Gunzip:
     def _next_member(self) -> bool:
         while len(self.pending) < 2 and not self.stream.ended:
             self._more()
-        if bytes(self.pending[:2]) == b"\x1f\x8b":
+        if bytes(self.pending[:2]) == GZIP_MAGIC:
             self.inflate = zlib.decompressobj(wbits=31)
             return True
         self.done = True

@@ -19,6 +19,7 @@ from netlens.wire import hints as h
 from netlens.wire.compiled import lean
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 from netlens.wire.link import network_start
+from netlens.wire.words import be16, be32, be64, byte
 
 # Exclusive reasons: every frame is counted under exactly one of these.
 REASONS: tuple[tuple[str, str], ...] = (
@@ -66,21 +67,7 @@ MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than t
 MIN_TCP_HEADER, UDP_HEADER = 20, 8
 TCP_FLAG_BITS = 0xFFF
 ETHERNET_MTU = 1500
-
-
-@lean
-def be16(buf, o):
-    return np.int64(buf[o]) << 8 | np.int64(buf[o + 1])
-
-
-@lean
-def be32(buf, o):
-    return np.int64(buf[o]) << 24 | np.int64(buf[o + 1]) << 16 | np.int64(buf[o + 2]) << 8 | np.int64(buf[o + 3])
-
-
-@lean
-def be64(buf, o):
-    return be32(buf, o) << 32 | be32(buf, o + 4)
+_ONLY_TIMES = 0x0101080A  # NOP NOP timestamps, what almost every segment has (RFC 7323 appendix A)
 
 
 @lean
@@ -94,9 +81,9 @@ def _tls_hint(buf, o, cap, length):
     for _ in range(h.MAX_RECORDS_PER_SEGMENT):
         if p + 5 > cap:
             break
-        kind = buf[o + p]
+        kind = byte(buf, o + p)
         size = be16(buf, o + p + 3)
-        if kind < 20 or kind > 23 or buf[o + p + 1] != 3 or buf[o + p + 2] > 4 or size > h.TLS_MAX_RECORD:
+        if kind < 20 or kind > 23 or byte(buf, o + p + 1) != 3 or byte(buf, o + p + 2) > 4 or size > h.TLS_MAX_RECORD:
             break
         if kind == 23:
             hint |= h.APPLICATION
@@ -108,9 +95,9 @@ def _tls_hint(buf, o, cap, length):
         elif kind == 22:
             hint |= h.HANDSHAKE
             if p + 5 < cap:
-                if buf[o + p + 5] == 1:
+                if byte(buf, o + p + 5) == 1:
                     hint |= h.CLIENT_HELLO
-                elif buf[o + p + 5] == 2:
+                elif byte(buf, o + p + 5) == 2:
                     hint |= h.SERVER_HELLO
         elif kind == 20:
             hint |= h.CHANGE_CIPHER
@@ -129,9 +116,9 @@ def payload_hint(buf, o, cap, length):
     """The hint (see :mod:`netlens.wire.hints`) of a payload at ``buf[o:o+cap]`` that is ``length`` bytes on the wire."""
     if cap < 4:
         return np.int64(0)
-    b = buf[o]
+    b = byte(buf, o)
     if 20 <= b <= 23:
-        if cap >= 5 and buf[o + 1] == 3 and buf[o + 2] <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
+        if cap >= 5 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
             return _tls_hint(buf, o, cap, length)
         return np.int64(0)
     if b < 67 or b > 84:  # C .. T
@@ -140,10 +127,10 @@ def payload_hint(buf, o, cap, length):
     if w == 0x5353482D:  # SSH-
         return np.int64(h.SSH)
     if w == 0x48545450:  # HTTP
-        if cap >= 12 and buf[o + 4] == 47 and buf[o + 8] == 32:
+        if cap >= 12 and byte(buf, o + 4) == 47 and byte(buf, o + 8) == 32:
             status = np.int64(0)
             for i in range(9, 12):
-                d = np.int64(buf[o + i]) - 48
+                d = byte(buf, o + i) - 48
                 if d < 0 or d > 9:
                     return np.int64(0)
                 status = status * 10 + d
@@ -197,13 +184,13 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
         row[c.WINDOW] = be16(buf, t + 14)
         tsval = np.int64(-1)
         options = np.int64(0)
-        if end >= 32 and be32(buf, t + 20) == 0x0101080A:  # NOP NOP timestamps, what almost every segment has (RFC 7323 appendix A)
+        if end >= 32 and be32(buf, t + 20) == _ONLY_TIMES:
             tsval = be64(buf, t + 24)
             o = np.int64(32)
         else:
             o = np.int64(20)
         while o < end:
-            kind = buf[t + o]
+            kind = byte(buf, t + o)
             if kind == 0:
                 break
             if kind == 1:
@@ -211,13 +198,13 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
                 continue
             if o + 1 >= end:
                 break
-            size = np.int64(buf[t + o + 1])
+            size = byte(buf, t + o + 1)
             if size < 2 or o + size > end:
                 break
             if kind == 2 and size == 4:
                 options = options & ~np.int64(0xFFFF) | be16(buf, t + o + 2)  # of an option that is there twice the last one counts
             elif kind == 3 and size == 3:
-                options = options & ~np.int64(0xFF0000) | (np.int64(buf[t + o + 2]) + 1 & 0xFF) << 16
+                options = options & ~np.int64(0xFF0000) | (byte(buf, t + o + 2) + 1 & 0xFF) << 16
             elif kind == 4 and size == 2:
                 options |= 1 << 24
             elif kind == 5:
@@ -280,7 +267,7 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
         row[c.HINT] = 0
         if cap >= 7 and (sport == 443 or dport == 443):
             # RFC 9000 17.2.2 (version 1: type 0) and RFC 9369 (version 2: type 1)
-            first = buf[t + 8]
+            first = byte(buf, t + 8)
             version = be32(buf, t + 9)
             if first & 0xC0 == 0xC0 and ((version == 1 and first & 0x30 == 0) or (version == 0x6B3343CF and first & 0x30 == 0x10)):
                 _note(quality, _QUIC, frame)
@@ -302,14 +289,14 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         return _NOT_IP, n_fragments
     if cap < 1:
         return _CUT_IP, n_fragments
-    if np.int64(buf[o]) >> 4 != kind:
+    if byte(buf, o) >> 4 != kind:
         return _BAD_IP, n_fragments
     proto = np.int64(0)
     unset = False  # the IP header leaves the length open
     if kind == 4:
         if cap < 20:
             return (_CUT_IP if wire >= 20 else _BAD_IP), n_fragments
-        header = (np.int64(buf[o]) & 15) * 4
+        header = (byte(buf, o) & 15) * 4
         total = be16(buf, o + 2)
         if header < 20:
             return _BAD_IP, n_fragments
@@ -325,7 +312,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         if cap < header:
             return _CUT_IP, n_fragments
         cap = min(cap, total)
-        proto = np.int64(buf[o + 9])
+        proto = byte(buf, o + 9)
         row[c.SRC_HI] = 0
         row[c.SRC_LO] = c.V4_PREFIX | be32(buf, o + 12)
         row[c.DST_HI] = 0
@@ -335,10 +322,10 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         tcap = cap - header
         tlen = total - header
         while proto == 51 and not fragment & 0x3FFF:  # AH (RFC 4302): authenticated, not hidden; of a fragment once it is put together
-            size = (np.int64(buf[t + 1]) + 2) * 4 if tcap >= 2 else np.int64(12)
+            size = (byte(buf, t + 1) + 2) * 4 if tcap >= 2 else np.int64(12)
             if size < 12 or size > tcap:
                 return (_BAD_IP if size < 12 or size > tlen else _CUT_IP), n_fragments
-            proto = np.int64(buf[t])
+            proto = byte(buf, t)
             t += size
             tcap -= size
             tlen -= size
@@ -352,12 +339,12 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         if cap < 40:
             return (_CUT_IP if wire >= 40 else _BAD_IP), n_fragments
         tlen = be16(buf, o + 4)
-        if tlen == 0 and buf[o + 6] != 59:
+        if tlen == 0 and byte(buf, o + 6) != 59:
             tlen = wire - 40  # jumbogram (RFC 2675) or TSO
             unset = True
         tlen = min(tlen, wire - 40)
         tcap = min(cap - 40, tlen)
-        proto = np.int64(buf[o + 6])
+        proto = byte(buf, o + 6)
         row[c.SRC_HI] = be64(buf, o + 8)
         row[c.SRC_LO] = be64(buf, o + 16)
         row[c.DST_HI] = be64(buf, o + 24)
@@ -369,7 +356,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
             if proto == 0 or proto == 43 or proto == 60 or proto == 135 or proto == 139 or proto == 140 or proto == 51:
                 if tcap < 8:
                     return (_CUT_IP if tlen >= 8 else _BAD_IP), n_fragments
-                size = (np.int64(buf[t + 1]) + 2) * 4 if proto == 51 else (np.int64(buf[t + 1]) + 1) * 8
+                size = (byte(buf, t + 1) + 2) * 4 if proto == 51 else (byte(buf, t + 1) + 1) * 8
             elif proto == 44:
                 if tcap < 8:
                     return (_CUT_IP if tlen >= 8 else _BAD_IP), n_fragments
@@ -380,7 +367,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
                     is_fragment = True
             else:
                 break
-            proto = np.int64(buf[t])
+            proto = byte(buf, t)
             if size > tcap:
                 return (_CUT_IP if size <= tlen else _BAD_IP), n_fragments
             t += size
@@ -402,11 +389,11 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
             _note(quality, _OFFLOADED, frame)
         return _transport(buf, t, tcap, tlen, proto, row, quality, frame), n_fragments
     if proto == 1:
-        if tcap >= 1 and (buf[t] == 3 or buf[t] == 4 or buf[t] == 5 or buf[t] == 11 or buf[t] == 12):
+        if tcap >= 1 and (byte(buf, t) == 3 or byte(buf, t) == 4 or byte(buf, t) == 5 or byte(buf, t) == 11 or byte(buf, t) == 12):
             return _ICMP_ERROR, n_fragments
         return _ICMP, n_fragments
     if proto == 58:
-        if tcap >= 1 and (buf[t] < 128 or buf[t] == 137):
+        if tcap >= 1 and (byte(buf, t) < 128 or byte(buf, t) == 137):
             return _ICMP_ERROR, n_fragments
         return _ICMP, n_fragments
     if proto == 47:
@@ -414,6 +401,53 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
     if proto == 4 or proto == 41:
         return _IPIP, n_fragments
     return _OTHER, n_fragments
+
+
+@lean
+def _usual(buf, o, cap, wire, row, quality, frame):
+    """What nearly all packets are, from the network header on: TCP in IPv4, both without rare things; fills ``row``.
+
+    Returns False, and may have written some of ``row``, if the packet must go through :func:`decode_network`, which would write the same.
+    """
+    if cap < 40 or byte(buf, o) != 0x45 or byte(buf, o + 9) != 6 or be16(buf, o + 6) & 0x3FFF:
+        return False
+    total = be16(buf, o + 2)
+    t = o + 20
+    bits = be16(buf, t + 12)
+    header = (bits >> 12) * 4
+    length = total - 20 - header
+    if total > wire or total > ETHERNET_MTU or header < MIN_TCP_HEADER or length < 0:
+        return False
+    if header == 20:
+        row[c.TSVAL] = -1
+    elif header == 32 and cap >= 52 and be32(buf, t + 20) == _ONLY_TIMES:
+        row[c.TSVAL] = be64(buf, t + 24)
+    else:
+        return False
+    row[c.SRC_HI] = 0
+    row[c.SRC_LO] = c.V4_PREFIX | be32(buf, o + 12)
+    row[c.DST_HI] = 0
+    row[c.DST_LO] = c.V4_PREFIX | be32(buf, o + 16)
+    row[c.PORTS] = np.int64(4) << 32 | be32(buf, t)
+    row[c.KIND] = c.TCP
+    row[c.LENGTH] = length
+    pay_cap = min(cap - 20 - header, length)
+    row[c.PAY_OFF] = t + header
+    row[c.PAY_CAP] = pay_cap
+    row[c.SEQ] = be32(buf, t + 4)
+    row[c.ACK] = be32(buf, t + 8)
+    row[c.FLAGS] = bits & TCP_FLAG_BITS
+    row[c.WINDOW] = be16(buf, t + 14)
+    row[c.OPTIONS] = 0
+    row[c.HINT] = payload_hint(buf, t + header, pay_cap, length) if pay_cap >= 4 else 0
+    row[c.SESSION] = -1
+    row[c.DIRECTION] = 0
+    row[c.OFFSET] = 0
+    row[c.FRESH] = 0
+    row[c.ORDINAL] = 0
+    if pay_cap < length:
+        _note(quality, _CUT_PAYLOAD, frame)
+    return True
 
 
 @lean
@@ -454,6 +488,10 @@ def decode(buf, frames, n, links, frame0, packets, fragments, quality):
             _note(quality, _CUT_LINK if start == -1 else (_LINK if start == -2 else _NOT_IP), frame)
             continue
         used = start - o
+        if (kind == 0x0800 or kind == 4) and _usual(buf, start, cap - used, wire - used, row, quality, frame):
+            _note(quality, _TCP, frame)
+            m += 1
+            continue
         reason, n_fragments = decode_network(buf, start, cap - used, wire - used, kind, row, fragments, n_fragments, quality, frame)
         _note(quality, reason, frame)
         if reason == _TCP or reason == _UDP:

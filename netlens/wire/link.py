@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.wire.compiled import lean
+from netlens.wire.words import be16, byte, le32
 
 NULL, ETHERNET, PPP, FDDI, RAW_BSD, RAW_OPENBSD, PPP_HDLC, PPPOE, RAW, C_HDLC, LOOP, SLL = 0, 1, 9, 10, 12, 14, 50, 51, 101, 104, 108, 113
 USER2_PKTAP, IPV4, IPV6, PKTAP, SLL2 = 149, 228, 229, 258, 276
@@ -22,11 +23,6 @@ NAMES = {
 
 MAX_TAGS = 8  #: VLAN tags and MPLS labels followed; QinQ has two, service-provider stacks rarely four
 MAX_PKTAP = 2  #: PKTAP inside PKTAP does not occur
-
-
-@lean
-def _u16(buf, o):
-    return np.int64(buf[o]) << 8 | np.int64(buf[o + 1])
 
 
 @lean
@@ -47,15 +43,15 @@ def ether_payload(buf, o, end, kind):
             skip = 6 if kind == 0x8926 else 4  # VN-tag is 4 bytes, then the EtherType
             if o + skip > end:
                 return np.int64(-1), kind
-            kind = _u16(buf, o + skip - 2)
+            kind = be16(buf, o + skip - 2)
             o += skip
         elif kind == 0x8847 or kind == 0x8848:
             if o + 5 > end:
                 return np.int64(-1), kind
-            bottom = buf[o + 2] & 1
+            bottom = byte(buf, o + 2) & 1
             o += 4
             if bottom:
-                nibble = buf[o] >> 4
+                nibble = byte(buf, o) >> 4
                 if nibble == 4:
                     return o, np.int64(0x0800)
                 if nibble == 6:
@@ -64,21 +60,21 @@ def ether_payload(buf, o, end, kind):
         elif kind == 0x8864:
             if o + 8 > end:
                 return np.int64(-1), kind
-            return o + 8, _ppp(_u16(buf, o + 6))
+            return o + 8, _ppp(be16(buf, o + 6))
         elif kind <= 1500:
             # 802.3 length: LLC. SNAP with OUI 0 (RFC 1042) or 00-00-F8 carries an EtherType; SAP 06 is IP itself.
             if o + 3 > end:
                 return np.int64(-1), kind
-            if buf[o] == 0xAA and buf[o + 1] == 0xAA and buf[o + 2] == 3:
+            if byte(buf, o) == 0xAA and byte(buf, o + 1) == 0xAA and byte(buf, o + 2) == 3:
                 if o + 8 > end:
                     return np.int64(-1), kind
-                if buf[o + 3] != 0 or buf[o + 4] != 0 or (buf[o + 5] != 0 and buf[o + 5] != 0xF8):
+                if byte(buf, o + 3) != 0 or byte(buf, o + 4) != 0 or (byte(buf, o + 5) != 0 and byte(buf, o + 5) != 0xF8):
                     return np.int64(-3), kind
-                kind = _u16(buf, o + 6)
+                kind = be16(buf, o + 6)
                 o += 8
                 if kind <= 1500:
                     return np.int64(-3), kind
-            elif buf[o] == 6 and buf[o + 1] == 6 and buf[o + 2] == 3:
+            elif byte(buf, o) == 6 and byte(buf, o + 1) == 6 and byte(buf, o + 2) == 3:
                 return o + 3, np.int64(0x0800)
             else:
                 return np.int64(-3), kind
@@ -108,22 +104,22 @@ def network_start(buf, o, cap, link):
             break
         if cap < 12:
             return np.int64(-1), np.int64(0), where
-        size = np.int64(buf[o]) | np.int64(buf[o + 1]) << 8 | np.int64(buf[o + 2]) << 16 | np.int64(buf[o + 3]) << 24
-        link = np.int64(buf[o + 8]) | np.int64(buf[o + 9]) << 8 | np.int64(buf[o + 10]) << 16 | np.int64(buf[o + 11]) << 24
+        size = le32(buf, o)
+        link = le32(buf, o + 8)
         if size < 12 or size > cap:
             return np.int64(-1), np.int64(0), where
         if size >= 36:
             # interface name, 24 bytes from offset 12: hashed (FNV-1a, 31 bits), so that two interfaces differ
             x = np.int64(2166136261)
             for i in range(12, 36):
-                x = ((x ^ np.int64(buf[o + i])) * 16777619) & 0xFFFFFFFF
+                x = ((x ^ byte(buf, o + i)) * 16777619) & 0xFFFFFFFF
             where = (x & 0x7FFFFFFF) << 8
         o += size
         cap -= size
     if link == ETHERNET:
         if cap < 14:
             return np.int64(-1), np.int64(0), where
-        kind = _u16(buf, o + 12)
+        kind = be16(buf, o + 12)
         if kind == 0x0800 or kind == 0x86DD:
             return o + 14, kind, where
         start, kind = ether_payload(buf, o + 14, end, kind)
@@ -131,19 +127,19 @@ def network_start(buf, o, cap, link):
     if link == SLL2:
         if cap < 20:
             return np.int64(-1), np.int64(0), where
-        where = (_u16(buf, o + 4) << 16 | _u16(buf, o + 6)) << 8 | np.int64(buf[o + 10])
-        start, kind = ether_payload(buf, o + 20, end, _sll_protocol(_u16(buf, o)))
+        where = (be16(buf, o + 4) << 16 | be16(buf, o + 6)) << 8 | byte(buf, o + 10)
+        start, kind = ether_payload(buf, o + 20, end, _sll_protocol(be16(buf, o)))
         return start, kind, where
     if link == SLL:
         if cap < 16:
             return np.int64(-1), np.int64(0), where
-        where = _u16(buf, o) & 0xFF
-        start, kind = ether_payload(buf, o + 16, end, _sll_protocol(_u16(buf, o + 14)))
+        where = be16(buf, o) & 0xFF
+        start, kind = ether_payload(buf, o + 16, end, _sll_protocol(be16(buf, o + 14)))
         return start, kind, where
     if link == RAW or link == RAW_BSD or link == RAW_OPENBSD:
         if cap < 1:
             return np.int64(-1), np.int64(0), where
-        version = np.int64(buf[o] >> 4)
+        version = byte(buf, o) >> 4
         if version != 4 and version != 6:
             return np.int64(-3), np.int64(0), where
         return o, version, where
@@ -155,7 +151,7 @@ def network_start(buf, o, cap, link):
         if cap < 4:
             return np.int64(-1), np.int64(0), where
         # NULL is in the byte order of the machine that captured, which may not be this one: the family is below 256 either way
-        family = np.int64(buf[o]) | np.int64(buf[o + 3])
+        family = byte(buf, o) | byte(buf, o + 3)
         if family == 2:
             return o + 4, np.int64(4), where
         if family == 24 or family == 28 or family == 30 or family == 10:
@@ -164,26 +160,26 @@ def network_start(buf, o, cap, link):
     if link == PPP or link == PPP_HDLC:
         if cap < 4:
             return np.int64(-1), np.int64(0), where
-        if buf[o] == 0xFF and buf[o + 1] == 3:
+        if byte(buf, o) == 0xFF and byte(buf, o + 1) == 3:
             o += 2
-        if buf[o] & 1:  # protocol field compression (RFC 1661 6.5)
-            return o + 1, _ppp(np.int64(buf[o])), where
-        return o + 2, _ppp(_u16(buf, o)), where
+        if byte(buf, o) & 1:  # protocol field compression (RFC 1661 6.5)
+            return o + 1, _ppp(byte(buf, o)), where
+        return o + 2, _ppp(be16(buf, o)), where
     if link == PPPOE:
         if cap < 8:
             return np.int64(-1), np.int64(0), where
-        return o + 8, _ppp(_u16(buf, o + 6)), where
+        return o + 8, _ppp(be16(buf, o + 6)), where
     if link == FDDI:
         if cap < 13:
             return np.int64(-1), np.int64(0), where
-        if buf[o] & 0xF0 != 0x50:  # asynchronous LLC frames carry IP (RFC 1390)
+        if byte(buf, o) & 0xF0 != 0x50:  # asynchronous LLC frames carry IP (RFC 1390)
             return np.int64(-3), np.int64(0), where
         start, kind = ether_payload(buf, o + 13, end, np.int64(1500))
         return start, kind, where
     if link == C_HDLC:
         if cap < 4:
             return np.int64(-1), np.int64(0), where
-        start, kind = ether_payload(buf, o + 4, end, _u16(buf, o + 2))
+        start, kind = ether_payload(buf, o + 4, end, be16(buf, o + 2))
         return start, kind, where
     return np.int64(-2), np.int64(0), where
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import random
 import socket
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netlens
+from netlens.parsers import pipeline
 from netlens.parsers.pipeline import PRODUCTS, Part
 from netlens.wire.containers import Batch, Reader
 
@@ -194,6 +196,19 @@ def test_batches_of_any_size_give_the_same_rows(tmp_path: Path) -> None:
             part.feed(batch)
         seen.append(tables(part))
     assert all(s == seen[0] for s in seen)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_core_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    path = tmp_path / "c.pcap"
+    frames = [(i * 1000, p) for i, p in enumerate(conversation("10.0.0.2", 4000, "203.0.113.10", 77, False, 3, 4, "fin"))]
+    path.write_bytes(gzip.compress(pcap(frames)) if packed else pcap(frames))
+    seen = []
+    for cores in (1, 2):
+        monkeypatch.setattr(pipeline, "_cores", lambda cores=cores: cores)
+        seen.append(tables(pipeline.run([path])))
+    assert seen[0] == seen[1]
+    assert seen[0]["sessions"]
 
 
 def test_quality_adds_up(tmp_path: Path) -> None:

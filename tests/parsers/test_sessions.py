@@ -824,5 +824,38 @@ def test_equal_hashes_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (slow.table[7 : 7 + np.count_nonzero(slow.table)] != 0).all()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_short_way_is_the_long_way(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """What the fold does for segments of a steady session is what it does for all others."""
+    rng = random.Random(seed)
+    _, matrix = rows(_captures(rng, 6))
+    for row in matrix:
+        if rng.random() < 0.1:
+            row[c.HINT] = rng.randrange(6)
+        if rng.random() < 0.05:
+            row[c.WINDOW] = 0
+        if rng.random() < 0.05:
+            row[c.ACK] = (row[c.ACK] + rng.choice([-3000, -1, 1, 3000])) & 0xFFFFFFFF
+        if rng.random() < 0.05:
+            row[c.SEQ] = (row[c.SEQ] + rng.choice([-3000, -1, 1, 3000])) & 0xFFFFFFFF
+        if rng.random() < 0.05:
+            row[c.FLAGS] = rng.choice([0x10, 0x18, 0x14, 0x11, 0x02, 0x00, 0x30])
+        if rng.random() < 0.05:
+            row[c.LENGTH] = rng.choice([0, 1, 70_000])
+    short, short_rows = SessionFold(seed=1), matrix.copy()
+    short.feed(short_rows, len(matrix))
+    steady = (short.state()[:, module.FSM] & module.STEADY_MASK) >> module.STEADY_SHIFT & 15 != 0
+    assert steady.any()
+    long, long_rows = SessionFold(seed=1), matrix.copy()
+    monkeypatch.setattr(module, "fold", module.fold.py_func)
+    monkeypatch.setattr(module, "_steady", lambda _, fsm: fsm)
+    with np.errstate(over="ignore"):
+        long.feed(long_rows, len(matrix))
+    assert (short_rows == long_rows).all()
+    short.state()[:, module.FSM] &= ~module.STEADY_MASK
+    assert (short.state() == long.state()).all()
+    assert (short.holes == long.holes).all()
+
+
 def test_nothing_in_the_state_is_unused_space() -> None:
     assert SIDE + 2 * SIDE_WIDTH + 16 == module.S_WIDTH

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire import link
-from netlens.wire.containers import FRAME_WIDTH
+from netlens.wire.containers import F_CAP, F_OFF, F_WIRE, FRAME_WIDTH
 from tests.wire.helpers import (
     DST6,
     ETHERNET,
@@ -703,3 +705,34 @@ def test_no_read_outside_the_frame(root: Path) -> None:
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
     )
     assert done.stdout == "done\n", done.stderr
+
+
+def test_usual_packets_are_read_as_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short way through TCP in IPv4 gives the rows and counts of the long one, also where a byte is odd or the frame is cut."""
+    rng = random.Random(5)
+    times = b"\1\1\x08\x0a" + bytes(range(8))
+    packets = []
+    for _ in range(3000):
+        payload = rng.choice([b"", b"\x17\3\3\0\4abcd", b"GET / HTTP/1.1", rng.randbytes(rng.randrange(40))])
+        packet = bytearray(ip4(tcp(payload, options=rng.choice([b"", times, b"\2\4\5\xb4"]), flags=rng.randrange(512))))
+        if rng.random() < 0.5:
+            packet[rng.choice([i for i in (0, 2, 3, 6, 7, 9, 32, 33, 40, 41, 43) if i < len(packet)])] = rng.choice(
+                [0, 1, 17, 64, 80, 128, 255]
+            )
+        packets.append(bytes(packet[: rng.choice([len(packet)] * 3 + [rng.randrange(1, len(packet) + 1)])]) + bytes(rng.choice([0, 0, 6])))
+    at = np.cumsum([0, *map(len, packets)])
+    frames = np.zeros((len(packets), FRAME_WIDTH), np.int64)
+    frames[:, F_OFF], frames[:, F_CAP] = at[:-1], np.diff(at)
+    frames[:, F_WIRE] = frames[:, F_CAP] + [rng.choice([0, 0, 30, 1500]) for _ in packets]
+    buf = np.frombuffer(b"".join(packets), np.uint8)
+
+    def run(kernel: Any) -> tuple[Any, ...]:
+        rows = np.zeros((len(packets), c.WIDTH), np.int64)
+        fragments, quality = np.zeros((len(packets), d.FRAGMENT_WIDTH), np.int64), np.zeros((d.N_REASONS, 2), np.int64)
+        m, n = kernel(buf, frames, len(packets), np.array([link.RAW]), 0, rows, fragments, quality)
+        return rows[:m].tolist(), fragments[:n].tolist(), quality.tolist()
+
+    short = run(d.decode)
+    monkeypatch.setattr(d, "_usual", lambda *_: False)
+    assert run(d.decode.py_func) == short
+    assert len(short[0]) > 1500
