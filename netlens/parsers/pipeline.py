@@ -1,8 +1,8 @@
 """One pass over a capture: reader -> framing -> decode -> parsers -> tables.
 
 What is asked for decides what runs: ``sessions`` alone costs a third of everything. A batch of packet rows goes through all parsers while it
-is in the cache. Reading, decoding and parsing are a thread each, because all three spend their time outside the interpreter lock. Memory: a
-handful of read buffers and units of rows, and the parsers' state.
+is in the cache. Reading with decoding, and parsing, are a thread each, because both spend their time outside the interpreter lock; with one core
+to run on they are one (docs/decisions/0012). Memory: a handful of read buffers and batches of rows, and the parsers' state.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Run an iterator in a thread, a few items ahead of who consumes it.
 
-Worth it where both sides spend their time outside the interpreter lock: reading, decoding and folding are three threads on two cores.
+Worth it where both sides spend their time outside the interpreter lock: while one batch is folded, the next is read and decoded.
 """
 
 from __future__ import annotations
