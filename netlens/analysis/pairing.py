@@ -48,6 +48,7 @@ import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -328,6 +329,7 @@ def _nullable(values: npt.NDArray[Any]) -> Ints:
     return np.array([_NONE if x is None else x for x in values.tolist()], dtype=np.int64)
 
 
+@lru_cache(maxsize=4096)  # captures have few addresses and many connections
 def _is_loopback(ip: str) -> bool:
     return ipaddress.ip_address(ip.partition("%")[0]).is_loopback
 
@@ -1002,6 +1004,10 @@ def _origins(
     sent = set().union(*v.randoms) if v.n else set()
     window = (v.first + time.uncertain_ns + MAX_DELAY_NS, v.last - time.uncertain_ns) if time.known else (0, -1)
     older = {int(v.server[i]) for i in np.flatnonzero(v.censored & (found.host_of < 0)).tolist()}
+    asking = np.zeros(v.n, dtype=bool)
+    asking[v.request_of[v.request_of >= 0]] = True
+    unpaired = {int(v.server[i]) for i in np.flatnonzero((found.host_of < 0) & asking).tolist()}
+    settled = {int(v.server[i]) for i in np.flatnonzero(found.host_of >= 0).tolist()} - unpaired if not (v.up_missing > 0).any() else set()
     paths = h.connections["path"].tolist()
     for j in range(h.n):
         i = int(found.vm_of[j])
@@ -1028,6 +1034,9 @@ def _origins(
                 why[j] = "its ClientHello is not among the VM's, of which some are missing"
             else:
                 origin[j], why[j] = HOST, "its ClientHello is not among the VM's"
+        elif h.censored[j] and not h.randoms[j] and int(h.server[j]) in settled and _asks_in(h, j, *window):
+            # older than both captures: whoever opened it asks while the VM's capture runs, and all that the VM asks there is paired
+            origin[j], why[j] = HOST, "it sends requests that no connection of the VM sends"
     return origin, why
 
 
@@ -1039,8 +1048,13 @@ def _covered(h: _Side, j: int, low: int, high: int, older: bool) -> bool:
     sent = [low <= ns <= high for ns in h.events[j, [FIRST_UP, LAST_UP, DONE]].tolist()]
     if sent[0] or older:
         return sent[0]
+    return any(sent) or _asks_in(h, j, low, high)
+
+
+def _asks_in(h: _Side, j: int, low: int, high: int) -> bool:
+    """Whether a request begins on session ``j`` within [low, high]."""
     asked = h.request_ns[h.request_of == j]
-    return any(sent) or bool(((low <= asked) & (asked <= high)).any())
+    return bool(((low <= asked) & (asked <= high)).any())
 
 
 def _addresses(v: _Side) -> set[str]:

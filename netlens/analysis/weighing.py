@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from netlens.analysis.counting import AS_SEEN, Adjustment, others
 from netlens.analysis.limit import ENOUGH, Inference, RuleFit
-from netlens.analysis.situation import REJECTED, SIDES, Situation
+from netlens.analysis.situation import REJECTED, Situation
 from netlens.text import plural
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
@@ -168,11 +168,13 @@ def limit_verdict(
         return Verdict(id_, cause, claim, "undecided", missing or needs(weighing))
     shares = [weighing.shares(fit, adjustment) for fit in rules]
     best, (share, _, gone) = rules[0], shares[0]
+    at = weighing.refused & (best.counts.count >= best.value)
     evidence = [
-        weighing.separation(best),
         Evidence(
-            f"{int(gone.sum()):,} of these refusals ({share:.0%}) would have met fewer than {best.value} {told}", weighing.frames(gone)
+            f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) would have met fewer than {best.value} {told}",
+            weighing.frames(gone if gone.any() else at),
         ),
+        weighing.separation(best),
     ]
     if missing is not None:
         return Verdict(id_, cause, claim, "undecided", missing, share, best.p, evidence)
@@ -213,7 +215,7 @@ def needs(weighing: Weighing) -> str:
     if not i.enough:
         return f"a recording with more refusals: {i.refused} are too few, {ENOUGH} at least"
     if not s.egress_seen:
-        return f"a capture of the {SIDES[1] if s.vm_seen else SIDES[0]} over the same time"
+        return f"a capture of the {'host' if s.vm_seen else 'VM'} over the same time"
     return "a longer recording: what was counted separates refused from accepted requests neither clearly nor not at all"
 
 

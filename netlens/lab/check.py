@@ -310,8 +310,8 @@ class _Side:
             shown = self.truth.shown("vm", close)
             self.report.time("vm program's end", min(ends, default=None), (shown, shown), name)
         if not self.truth.tunnelled:
-            ends = (row["nat_port"] or row["orig_port"], row["resp_port"])  # one port may lead to two of the provider's
-            accept = next((a for a in self.truth.accepts.values() if (a["port"], a["to_port"]) == ends), None)
+            port_and_to = (row["nat_port"] or row["orig_port"], row["resp_port"])  # one port may lead to two of the provider's
+            accept = next((a for a in self.truth.accepts.values() if (a["port"], a["to_port"]) == port_and_to), None)
             end = self.truth.ends.get(accept["connection"]) if accept else None
             if end is not None:
                 begun = self._closing(accept["connection"], end) if accept else end

@@ -171,7 +171,7 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
     _enter(flows, table, seed)
     room, at = np.zeros((4096, MARK_WIDTH), np.int64), 0
     reader = Reader(paths, hold=AHEAD + 3)
-    for unit in ahead(Decoder().units(reader), AHEAD, reader.cancel):
+    for unit in ahead(Decoder().units(reader, AHEAD + 3), AHEAD, reader.cancel):
         for _, packets in unit.pieces:
             if at + len(packets) > 4 * cap:
                 kept = thin(room[:at], cap)
