@@ -28,9 +28,9 @@ if TYPE_CHECKING:
       netlens analyze --vm vm.pcap --host host.pcap --vm-errors opencode.log
     """,
 )
-@click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]")
-@click.option("--host", "host_file", metavar="FILE", help="A capture made on the host.")
-@click.option("--vm", "vm_file", metavar="FILE", help="A capture made on the VM.")
+@click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]", type=click.Path())
+@click.option("--host", "host_file", metavar="FILE", type=click.Path(), help="A capture made on the host.")
+@click.option("--vm", "vm_file", metavar="FILE", type=click.Path(), help="A capture made on the VM.")
 @click.option(
     "--api",
     "apis",
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     metavar="NAME|IP",
     help="The server in question; may be repeated. Without it the recording's manifest says, or it is guessed and the guess stated.",
 )
-@click.option("--vm-errors", metavar="FILE", help="Error log of the program on the VM: which requests were refused.")
-@click.option("--host-errors", metavar="FILE", help="Error log of the program on the host.")
-@click.option("--keylog", metavar="FILE", help="TLS keys (SSLKEYLOGFILE) of the programs: needs tshark.")
+@click.option("--vm-errors", metavar="FILE", type=click.Path(), help="Error log of the program on the VM: which requests were refused.")
+@click.option("--host-errors", metavar="FILE", type=click.Path(), help="Error log of the program on the host.")
+@click.option("--keylog", metavar="FILE", type=click.Path(), help="TLS keys (SSLKEYLOGFILE) of the programs: needs tshark.")
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
     type=click.Path(file_okay=False),
-    help="Write report.json, pictures (PNG and SVG) and a text for the provider's support to DIR.",
+    help="Write report.html, report.json, pictures (PNG and SVG) and a text for the provider's support to DIR.",
 )
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the findings.")
 def command(
@@ -64,7 +64,7 @@ def command(
 
     Give both sides (a recording, or --vm and --host), or one capture: then everything that it can show is said, and what the other side would
     decide. A recording is a folder with host.pcap and/or vm.pcap (also .pcapng, .gz) and perhaps vm-errors.log, host-errors.log and a manifest.
-    The findings are printed; with -o, report.json and the pictures are written as well.
+    The findings are printed; with -o, report.html, report.json and pictures are written as well.
     """
     from netlens.analysis.findings import analyze
     from netlens.api import TABLES
@@ -80,7 +80,7 @@ def command(
         return
     _print(found)
     if output is not None:
-        sys.stderr.write(f"netlens: report.json and the pictures are in {output}\n")
+        sys.stderr.write(f"netlens: {os.path.join(output, 'report.html')} opens in a browser; report.json and the pictures are beside it\n")
 
 
 def _print(found: Analysis) -> None:
@@ -109,30 +109,28 @@ def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
     if capture is not None:
         return from_folder(capture) if os.path.isdir(capture) else Inputs({None: (capture,)})
     given: dict[str | None, tuple[str, ...]] = {side: (file,) for side, file in (("vm", vm), ("host", host)) if file is not None}
+    if host == vm == "-":
+        raise click.UsageError("only one side can be standard input; name a file for the other")
     if not given:
         raise click.UsageError("name a capture: netlens analyze CAPTURE (or --vm FILE, --host FILE)")
     return Inputs(given)
 
 
 def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
-    """report.json, a text for the provider's support, and the pictures of each side; of two sides in a folder each."""
+    """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support."""
+    from netlens.report import html, support
     from netlens.report.export import replacing
-    from netlens.report.plots import save_all
+    from netlens.report.plots import save_analysis
 
-    folders = {(name or "") if len(found.sides) > 1 else "": side for name, side in found.sides.items()}
     try:
-        for folder in folders:
-            os.makedirs(os.path.join(output, folder), exist_ok=True)
+        os.makedirs(output, exist_ok=True)
     except OSError as error:
         raise CaptureError(f"{output}: cannot be made a directory ({(error.strerror or str(error)).lower()})") from None
     with replacing(os.path.join(output, "report.json")) as path, open(path, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2, allow_nan=False)
         file.write("\n")
+    html.write(found, document, os.path.join(output, "report.html"))
     if found.counts["rejections"]:
-        from netlens.report import support
-
         with replacing(os.path.join(output, "support.md")) as path, open(path, "w", encoding="utf-8") as file:
             file.write(support.of(found))
-    for folder, side in folders.items():
-        tables = (side.capture.table(name) for name in ("connections", "sessions", "exchanges", "lookups"))
-        save_all(os.path.join(output, folder), *tables, capture_ns=side.capture.part.bounds_ns)
+    save_analysis(output, found)

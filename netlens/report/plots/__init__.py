@@ -1,6 +1,6 @@
-"""Pictures: one figure a file, each with a ``draw`` that takes tables and returns a matplotlib Figure.
+"""Pictures: one figure a file, each with a ``draw`` that takes tables and returns a matplotlib Figure; ``summary`` takes a whole analysis.
 
-``save_all`` draws and writes all of them. matplotlib is imported when the first figure is drawn, not before.
+``save_all`` draws and writes those of one capture, ``save_analysis`` those of an analysis. matplotlib is imported when the first figure is drawn, not before.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netlens.report.plots import concurrency, lifetimes, lookups, timeline
+from netlens.report.plots import concurrency, lifetimes, lookups, summary, timeline
 from netlens.report.plots.style import save
 
 if TYPE_CHECKING:
@@ -17,9 +17,40 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from netlens.analysis.findings import Analysis
     from netlens.analysis.overlap import Columns
 
-__all__ = ["concurrency", "lifetimes", "lookups", "save", "save_all", "timeline"]
+__all__ = ["concurrency", "lifetimes", "lookups", "save", "save_all", "save_analysis", "summary", "timeline"]
+
+
+def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Path]:
+    """``summary``, and the pictures of each capture with the analysis' refusals and limit; of two captures in a folder each."""
+    from netlens.report.labelled import labelled
+
+    a, folder = analysis, Path(directory)
+    written = save(summary.draw(a), folder, "summary")
+    for name, side in a.sides.items():
+        capture = side.capture
+        tables = (capture.table("connections"), capture.table("sessions"), labelled(a, name), capture.table("lookups"))
+        place = folder / (name or "") if len(a.sides) > 1 else folder
+        made = save_all(place, *tables, capture_ns=capture.part.bounds_ns, limit=_limit(a, name))
+        written += [path for pair in made.values() for path in pair]
+    return written
+
+
+def _limit(a: Analysis, name: str | None) -> concurrency.Line | None:
+    """The limit where this capture's curves are of what it counts: all from the egress address, or one side."""
+    from netlens.analysis import overlap
+    from netlens.analysis.situation import SIDES
+
+    if a.limit is None:
+        return None
+    side, situation = a.assembled.sides[name], a.assembled.situation
+    busy = {SIDES[k] for k in situation.requests.side.tolist()}
+    if not (name == "vm" if a.limit.scope == "side" and len(busy) > 1 else side is a.assembled.upstream):
+        return None
+    labels = overlap.labels(side.connections, "target")[side.target]
+    return concurrency.Line(a.limit.value, a.limit.unit, frozenset(str(label) for label in labels))
 
 
 def save_all(
@@ -30,11 +61,12 @@ def save_all(
     lookup_rows: Columns,
     *,
     capture_ns: tuple[int, int] | None = None,
+    limit: concurrency.Line | None = None,
 ) -> dict[str, list[Path]]:
     """Draw every figure of one capture into ``directory``; per figure the PNG and the SVG."""
     figures: dict[str, Callable[[], Figure]] = {
         "timeline": lambda: timeline.draw(connections, exchanges, sessions, capture_ns=capture_ns),
-        "concurrency": lambda: concurrency.draw(connections, exchanges, sessions, capture_ns=capture_ns),
+        "concurrency": lambda: concurrency.draw(connections, exchanges, sessions, capture_ns=capture_ns, limit=limit),
         "lookups": lambda: lookups.draw(lookup_rows, capture_ns=capture_ns),
         "lifetimes": lambda: lifetimes.draw(connections, sessions),
     }

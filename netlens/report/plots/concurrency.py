@@ -32,6 +32,14 @@ class Layer(NamedTuple):
     look: str
 
 
+class Line(NamedTuple):
+    """A limit: how many of what ("requests" or "connections") to which targets (as labelled here)."""
+
+    value: int
+    unit: str
+    targets: frozenset[str]
+
+
 OPEN = Layer("connections open", style.OPEN, "line")
 IN_FLIGHT = Layer("requests in flight", style.IN_FLIGHT, "area")
 HALF_CLOSED = Layer("half-closed, still receiving", style.HALF_CLOSED, "hatched")
@@ -113,6 +121,7 @@ def draw(
     *,
     capture_ns: tuple[int, int] | None = None,
     max_targets: int = MAX_TARGETS,
+    limit: Line | None = None,
 ) -> Figure:
     """One panel per target, most connections first; targets beyond ``max_targets`` share the last panel.
 
@@ -122,6 +131,8 @@ def draw(
         tables of ``netlens.tables``; without exchanges no requests are drawn, ``sessions`` tells when an unanswered request ended.
     capture_ns
         first and last time of the capture, where it is known to be longer than the tables.
+    limit
+        drawn in the panels of its targets.
     """
     total = len(connections["start_ns"])
     if total == 0:
@@ -155,6 +166,9 @@ def draw(
                 drawn.append(flights[name])
             sliced |= any(len(c.times_ns) > EXACT_STEPS for c in drawn)
             banded |= any(bool(np.any(c.high > c.low)) for c in drawn)
+            if limit is not None and name in limit.targets:
+                style.limit_line(axes, limit.value, f"limit of {'requests' if limit.unit == 'requests' else 'connections'}")
+                top = max(top, limit.value)
             axes.set_title(said, fontsize=10)
             axes.set_ylabel("at once")
             style.count_axis(axes, top)

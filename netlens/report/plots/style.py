@@ -3,19 +3,26 @@
 Palette
 -------
 Colours are from Okabe and Ito's set (Color Universal Design, 2008), which people with any of the common colour-vision deficiencies tell
-apart, and differ in lightness too, so that they survive a grey printer. One meaning has one colour in all pictures:
+apart; where two could meet they differ in lightness too, so that they survive a grey printer. One meaning has one colour in all pictures and
+in report.html (``templates/report.css`` has the same values):
 
-=========  =================  ==========  ==========================================
-meaning    colour             hex         also told by
-=========  =================  ==========  ==========================================
-direct     blue               #0072B2     order in legends: direct, nat, sshuttle
-nat        orange             #E69F00
-sshuttle   bluish green       #009E73
-unknown    grey               #999999
-request    the path's dark    see DARK    lies inside the bar
-rejected   dark red           #B2182B     a cross with a white rim, never another mark
-not seen   the path's, pale   hatched     an arrow at the edge of the capture
-=========  =================  ==========  ==========================================
+=============  =================  ==========  ==========================================
+meaning        colour             hex         also told by
+=============  =================  ==========  ==========================================
+VM             orange             #E69F00     order in legends and stacks; a dark rim
+host itself    blue               #0072B2
+unknown        grey               #999999
+left over      sky blue           #56B4E9     hatched: tails, half-closed but receiving, idle
+companion      bluish green       #009E73     what the tunnel opened beside a connection
+lookups        reddish purple     #CC79A7
+direct         blue               #0072B2     as the host's own programs, which go direct
+sshuttle       orange             #E69F00     as the VM's, which go through it
+nat            brown              #8A4B00     the VM's as well: the same hue, much darker
+request        the bar's dark     see DARK    lies inside the bar
+rejected       dark red           #B2182B     a cross with a white rim, never another mark
+limit          black              #1A1A1A     a dashed line, nothing else is dashed and black
+not seen       the path's, pale   hatched     an arrow at the edge of the capture
+=============  =================  ==========  ==========================================
 
 Curves: connections open are a black line, requests in flight a purple area, half-closed but receiving is hatched in sky blue; what is
 uncertain (censoring) is a pale area in the curve's colour.
@@ -48,11 +55,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PATHS = ("direct", "nat", "sshuttle", "unknown")  #: in the order of legends and stacks
-COLOURS = {"direct": "#0072B2", "nat": "#E69F00", "sshuttle": "#009E73", "unknown": "#999999"}
-DARK = {"direct": "#00304D", "nat": "#7A4B00", "sshuttle": "#00402E", "unknown": "#444444"}
+VM, HOST, UNKNOWN, LEFTOVER, COMPANION, LOOKUPS = "#E69F00", "#0072B2", "#999999", "#56B4E9", "#009E73", "#CC79A7"
+#: Whose and why, by the names of ``analysis.shares``; in the order of stacks.
+SHARES = {"vm": VM, "host": HOST, "unknown": UNKNOWN, "leftover": LEFTOVER, "companion": COMPANION, "lookups": LOOKUPS}
+SHARES_DARK = {"vm": "#6B4300", "host": "#00304D", "unknown": "#444444", "leftover": LEFTOVER, "companion": "#00402E", "lookups": "#5E2145"}
+COLOURS = {"direct": HOST, "nat": "#8A4B00", "sshuttle": VM, "unknown": UNKNOWN}
+DARK = {"direct": "#00304D", "nat": "#2E1900", "sshuttle": "#6B4300", "unknown": "#444444"}
 REJECTED = "#B2182B"
+LIMIT = "#1A1A1A"
 REJECTED_MARK = "X"
-OPEN, IN_FLIGHT, HALF_CLOSED = "#1A1A1A", "#8E3B8A", "#56B4E9"
+OPEN, IN_FLIGHT, HALF_CLOSED = "#1A1A1A", "#8E3B8A", LEFTOVER
 INK, PALE, GRID = "#1A1A1A", "#595959", "#DDDDDD"
 HATCH = "/////"  # of what was not captured
 HATCH_BACK = "\\\\\\"  # of what is half-closed
@@ -240,6 +252,27 @@ def count_axis(axes: Axes, top: int) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.grid(axis="y")
+
+
+def crosses(axes: Axes, x: Any, y: Any, size: float) -> None:
+    """Refused requests."""
+    axes.scatter(x, y, s=size, c=REJECTED, marker=REJECTED_MARK, edgecolors="white", linewidths=0.7, zorder=5, gid="rejected")
+
+
+def limit_line(axes: Axes, value: int, words: str = "limit") -> None:
+    """The count from which on requests are refused, over the whole width, with its number."""
+    axes.axhline(value, color="white", linewidth=3.6, alpha=0.9, zorder=3.9)  # so that it is seen on a black curve, too
+    axes.axhline(value, color=LIMIT, linewidth=1.6, linestyle=(0, (5, 3)), zorder=4, gid="limit")
+    axes.annotate(
+        f"{words} {value:,}", (1, value), xycoords=("axes fraction", "data"), xytext=(-2, 3), textcoords="offset points",
+        ha="right", va="bottom", fontsize=9, fontweight="bold", color=LIMIT, gid="limit label", zorder=6,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8},
+    )  # fmt: skip
+
+
+def words(text: str) -> str:
+    """A sentence with strangers' names in it: as :func:`safe`, but of any length."""
+    return safe(text, max(LONGEST_NAME, 4 * len(text) + 8))
 
 
 def path_names(values: Any) -> npt.NDArray[np.object_]:

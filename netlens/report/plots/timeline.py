@@ -238,7 +238,7 @@ def _draw_bars(axes: Axes, scene: _Scene, rows: _Rows, header: float, connection
         spot = np.round(scene.ex_start[refused] / scene.pixel).astype(np.int64)
         _, first = np.unique(np.column_stack([scene.ex_row[refused], spot]), axis=0, return_index=True)
         refused = refused[first]
-        _marks(axes, scene.ex_start[refused], middle[scene.ex_row[refused]], 60 if rows.mode == "each" else 34)
+        style.crosses(axes, scene.ex_start[refused], middle[scene.ex_row[refused]], 60 if rows.mode == "each" else 34)
     for g, name in enumerate(scene.names):
         _head(axes, scene, g, float(floor[g]), header, name)
     if rows.mode == "each":
@@ -279,7 +279,7 @@ def _draw_strips(axes: Axes, scene: _Scene, header: float) -> None:
         refused = scene.ex_rejected & (scene.group[scene.ex_row] == g) if len(scene.ex_row) else np.empty(0, np.bool_)
         if refused.any():
             hit = np.unique(np.searchsorted(x, scene.ex_start[refused], side="right") - 1)
-            _marks(axes, (x[hit] + x[np.minimum(hit + 1, len(x) - 1)]) / 2, np.full(len(hit), base + 0.28), 20)
+            style.crosses(axes, (x[hit] + x[np.minimum(hit + 1, len(x) - 1)]) / 2, np.full(len(hit), base + 0.28), 20)
         _head(axes, scene, g, g * (STRIP + header) + header, header, name)
     axes.set_yticks(ticks, names)
     axes.set_ylabel("connections open")
@@ -302,10 +302,6 @@ def _boxes(axes: Axes, left: Floats, right: Floats, middle: Floats, half: float,
     boxes = PolyCollection(list(corners), gid=gid, zorder=2)
     axes.add_collection(boxes, autolim=False)
     return boxes
-
-
-def _marks(axes: Axes, x: Floats, y: Floats, size: float) -> None:
-    axes.scatter(x, y, s=size, c=style.REJECTED, marker=style.REJECTED_MARK, edgecolors="white", linewidths=0.7, zorder=5, gid="rejected")
 
 
 def _head(axes: Axes, scene: _Scene, group: int, floor: float, header: float, name: str) -> None:

@@ -1,0 +1,229 @@
+"""``report.html``: everything an analysis found, in one file that opens from disk and asks the network for nothing.
+
+Theory of operation
+-------------------
+1. The page is text first: question, answer, evidence, causes, fixes, clock and quality stand in the HTML and are read without a script. The script draws the
+   timeline and the tables from the data of :mod:`netlens.report.payload`.
+2. Captures come from strangers. Every string passes :func:`netlens.text.printable` and Jinja's autoescape; data for the script is base64, and the script
+   writes text nodes only. A Content-Security-Policy forbids whatever is not this file: the one script and the one style sheet are named by their hashes.
+3. The drawing is our own (canvas, ``templates/*.js``): a chart library of megabytes would be most of the file, and none has bars in lanes, stacked step
+   curves and marks on one time axis. docs/decisions/0013-report-page.md has what was compared.
+
+Limits: without JavaScript (or with a browser older than 2023, which lacks DecompressionStream) the timeline and the tables are missing, and the page says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.report import export, payload, scene, story
+from netlens.report.plots import style
+from netlens.text import plural, printable, size
+from netlens.wire.link import NAMES
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from netlens.analysis.findings import Analysis
+    from netlens.analysis.weighing import Evidence
+
+FOLDER = Path(__file__).parent / "templates"
+SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "tables.js", "page.js")
+NEXT = 3  #: fixes named beside the best
+CAUTIONS = 3  #: shown above the answer; the rest unfold
+MOST = 12  #: rows of the evidence: counts above it share the last
+
+
+def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    analysis : the findings.  document : their JSON (``analysis.to_dict()``), made once by the caller.  path : of the file; replaced as a whole.
+
+    Raises
+    ------
+    NetlensError
+        the file cannot be written.
+    """
+    text = render(analysis, document)
+    with export.replacing(path) as aside:
+        Path(aside).write_text(text, encoding="utf-8", newline="\n")
+
+
+def render(analysis: Analysis, document: dict[str, Any]) -> str:
+    """The page as text."""
+    a = analysis
+    css, script = _asset("report.css"), "\n".join(_asset(name) for name in SCRIPTS)
+    notes = a.quality["notes"]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            css=_markup(css),
+            script=_markup(script),
+            policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(css)}'; img-src data:; base-uri 'none'; form-action 'none'",
+            a=a,
+            d=document,
+            target=story.target(a),
+            question=story.question(a),
+            headline=story.headline(a),
+            sentence=story.sentence(a),
+            recording=_recording(a),
+            when=_when(document),
+            cautions=notes,
+            first_cautions=CAUTIONS,
+            met=met(a),
+            key_evidence=_key_evidence(a),
+            causes=_causes(a),
+            fix=story.best_fix(a),
+            next_fixes=story.next_fixes(a)[:NEXT],
+            limit=story.limit(a) if a.limit is not None else None,
+            how_sure=story.how_sure(a),
+            surer=story.surer(a),
+            clock=_clock(a),
+            inputs=[_input(i) for i in a.inputs],
+            sides=[(story.SIDE_NAMES[name or "capture"], side) for name, side in a.sides.items()],
+            chunks=payload.chunks(a),
+            version=_version(),
+        )
+    )
+
+
+# --- the parts ---------------------------------------------------------------------------------------------------------------------------
+
+
+def met(a: Analysis) -> dict[str, Any] | None:
+    """How many others requests met, by outcome: the rows of the evidence. None where nothing was refused or nothing can be counted."""
+    fit, r = scene.shown_rule(a), a.assembled.situation.requests
+    if fit is None or not (r.rejected == 1).any():
+        return None
+    counts = np.minimum(fit.counts.count, MOST)
+    accepted = np.bincount(counts[r.rejected == 0], minlength=MOST + 1)
+    refused = np.bincount(counts[r.rejected == 1], minlength=MOST + 1)
+    value = a.limit.value if a.limit is not None else None
+    last = max(int(counts.max(initial=0)), value or 0)
+    most = int(max(accepted.max(), refused.max(), 1))
+    rows = [
+        {
+            "others": f"{n}+" if n == MOST and (fit.counts.count > MOST).any() else str(n),
+            "accepted": int(accepted[n]),
+            "refused": int(refused[n]),
+            "wide": [round(100 * int(c[n]) / most, 1) for c in (accepted, refused)],
+            "at_limit": value is not None and n >= value,
+            "first_at_limit": value is not None and n == value,
+        }
+        for n in range(last + 1)
+    ]
+    return {"rows": rows, "rule": fit.rule.name, "unit": story.UNITS[fit.rule.unit], "scope": fit.rule.scope, "value": value}
+
+
+def _key_evidence(a: Analysis) -> list[dict[str, Any]]:
+    """What the named cause rests on; of an open question nothing."""
+    named = story.supported(a)
+    return [_evidence(e) for e in named[0].evidence[:2]] if named else []
+
+
+def _evidence(e: Evidence) -> dict[str, Any]:
+    return {"text": e.text, "frames": [{"side": side, "frame": frame} for side, frame in e.frames]}
+
+
+def _causes(a: Analysis) -> list[dict[str, Any]]:
+    order = {"supported": 0, "undecided": 1, "refuted": 2}
+    rows = sorted(a.hypotheses, key=lambda v: (v.id != a.cause, order.get(v.verdict, 3)))
+    return [{"v": v, "evidence": [_evidence(e) for e in v.evidence], "share": _share(v.attributable_fraction)} for v in rows]
+
+
+def _share(fraction: float | None) -> int | None:
+    return None if fraction is None else round(100 * min(max(fraction, 0.0), 1.0))
+
+
+def _recording(a: Analysis) -> str:
+    """What it is called: the folder of the captures, or the file."""
+    paths = [i["path"] for i in a.inputs]
+    folders = {os.path.dirname(os.path.abspath(p)) for p in paths if p != "-"}
+    if len(paths) > 1 and len(folders) == 1:
+        return os.path.basename(folders.pop())
+    return os.path.basename(paths[0]) if paths else "nothing"
+
+
+def _when(document: dict[str, Any]) -> str:
+    first, last = document["quality"]["first_ns"], document["quality"]["last_ns"]
+    return "" if first is None else f"{style.utc(first)}, {style.duration(max(0, last - first) / 1e9)}"
+
+
+def _clock(a: Analysis) -> dict[str, Any] | None:
+    c = a.clock
+    if not a.paired:
+        return None
+    known = c.offset_s is not None and c.low_s is not None and c.high_s is not None
+    return {
+        "note": c.note,
+        "offset": f"{c.offset_s:+.9f} s" if known else "not known",
+        "between": f"{c.low_s:+.9f} s to {c.high_s:+.9f} s" if known else "nothing bounds it on both sides",
+        "drift": "cannot be told"
+        if c.drift_ppm is None
+        else f"{c.drift_ppm:+.3g} ppm (the VM's clock runs {'faster' if c.drift_ppm > 0 else 'slower'})",
+        "method": c.method,
+        "packets": f"{c.packets:,}",
+        "frames": [{"side": side, "frame": f} for side, frames in c.frames.items() for f in frames],
+        "steps": [f"{style.utc(s.at_ns)}: set by {s.size_s:+.6f} s" for s in c.steps],
+    }
+
+
+def _input(i: dict[str, Any]) -> dict[str, Any]:
+    links = ", ".join(NAMES.get(link, f"link type {link}") for link in i["link_types"])
+    return {**i, "links": links, "size": size(i["bytes"]), "quoted": shlex.quote(i["path"])}
+
+
+# --- the template ------------------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
+    made.filters |= {"lines": _lines, "plural": plural, "printable": printable, "side": lambda name: story.SIDE_NAMES.get(name, name)}
+    return made
+
+
+def _shown(value: Any) -> Any:
+    """What any expression of the template comes to: strangers' text with its control and bidirectional characters shown as escapes."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _lines(text: str) -> list[str]:
+    """A command of several lines; only the line feed is one, whatever else Unicode takes for it."""
+    return text.split("\n")
+
+
+def _markup(text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(text)  # our own file, not a stranger's text
+
+
+@cache
+def _asset(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8").strip()
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _version() -> str:
+    from netlens import __version__
+
+    return __version__

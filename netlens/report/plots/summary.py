@@ -1,0 +1,295 @@
+"""The summary for a bug report, on one page: the answer, connections by side, what was counted with its limit, and the verdicts.
+
+What it decides: only the target's connections are drawn, each group of them at most :data:`LANES` lanes high; more become a strip that says how many
+were open. Times are of the host's clock.
+
+Limits: printed on paper a cross is about 2 mm wide, so that of refusals nearer than that only one is seen; the title has their number.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.analysis import overlap, shares
+from netlens.analysis.situation import COMPANION, HOST, LOOKUPS, REJECTED, SIDES, VM
+from netlens.report import story
+from netlens.report.plots import style
+from netlens.report.scene import Scene, scene, shown_rule
+from netlens.text import plural, printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from netlens.analysis.findings import Analysis
+    from netlens.analysis.weighing import Verdict
+
+LANES = 24  #: of a group; at 0.13 inch a lane that is three inches
+LANE_IN = 0.14
+STRIP_IN = 0.7
+FIXES = 4  #: told; the report has all
+SLICES = 600
+TITLES = {
+    "vm": "VM",
+    "host": "host itself",
+    "unknown": "whose is unknown",
+    "leftover": "left over (tail, idle)",
+    "companion": "opened by the tunnel",
+    "lookups": "lookups",
+}
+
+
+def draw(analysis: Analysis) -> Figure:
+    """The picture of an analysis."""
+    a = analysis
+    s = scene(a)
+    lanes = [_Lanes(s, k) for k, group in enumerate(s.groups) if group.target]
+    panels = _panels(a)
+    with style.context():
+        bars_in = max(0.7, sum(each.height_in for each in lanes))
+        curves_in = 1.7 * len(panels)
+        verdicts_in = 0.22 * (len(a.hypotheses) + min(len(a.fixes), FIXES) + 2)
+        figure = style.new_figure(bars_in + curves_in + verdicts_in + 2.2)
+        grid = figure.add_gridspec(2 + len(panels), 1, height_ratios=[bars_in, *[1.7] * len(panels), verdicts_in])
+        above = figure.add_subplot(grid[0])
+        below = [figure.add_subplot(grid[1 + k], sharex=above) for k in range(len(panels))]
+        _draw_lanes(above, s, lanes)
+        for axes, panel in zip(below, panels, strict=True):
+            _draw_stack(axes, a, s, *panel)
+        style.time_axis(below[-1], s.t0, s.t0 + s.span)
+        for axes in (above, *below[:-1]):
+            axes.tick_params(axis="x", labelbottom=False, length=0)
+        for axes in (above, *below):
+            axes.grid(axis="x")
+        _write_verdicts(figure.add_subplot(grid[-1]), a)
+        style.title(figure, style.words(story.sentence(a)), style.words(_note(a)))
+        style.legend(figure, _handles(a, s, panels))
+    return figure
+
+
+def _note(a: Analysis) -> str:
+    cautions = a.quality["notes"]
+    files = ", ".join(i["path"] for i in a.inputs)
+    more = f" Before any conclusion: {'; '.join(cautions)}." if cautions else ""
+    return f"From {files}.{more}"
+
+
+# --- connections ---------------------------------------------------------------------------------------------------------------------------
+
+
+class _Lanes:
+    """A group as it is drawn: ``lane`` of each of its bars, or none where it is a strip."""
+
+    def __init__(self, s: Scene, group: int) -> None:
+        self.group = s.groups[group]
+        self.bars = s.bars[self.group.capture]
+        self.rows = np.flatnonzero(s.group_of[self.group.capture] == group)
+        start, end = self.bars.start[self.rows], np.maximum(self.bars.end[self.rows], self.bars.start[self.rows] + s.span // 250)
+        order = np.argsort(start, kind="stable")
+        free: list[int] = []
+        self.lane = np.zeros(len(order), np.int64)
+        for k in order.tolist():
+            lane = next((at for at, until in enumerate(free) if until <= start[k]), len(free))
+            if lane > LANES:
+                break
+            if lane == len(free):
+                free.append(0)
+            free[lane] = int(end[k]) + s.span // 400
+            self.lane[k] = lane
+        self.strip = len(free) > LANES
+        self.lanes = max(1, len(free))
+        self.height_in = 0.24 + (STRIP_IN if self.strip else LANE_IN * self.lanes)
+
+
+def _colour(kind: int, whose: int) -> str:
+    return "companion" if kind == COMPANION else "lookups" if kind == LOOKUPS else SIDES[whose]
+
+
+def _draw_lanes(axes: Axes, s: Scene, groups: list[_Lanes]) -> None:
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    y = 0.0
+    for each in groups:
+        b = each.bars
+        place = {"vm": "at the VM", "host": "at the host"}.get(b.name or "", "seen")
+        said = f"{place}: {style.safe(each.group.title)}"
+        axes.text(0.002, y + 0.11, said, transform=axes.get_yaxis_transform(), va="center", fontsize=9, fontweight="bold", gid="group")
+        axes.text(
+            0.998, y + 0.11, plural(len(each.rows), "connection"), transform=axes.get_yaxis_transform(),
+            va="center", ha="right", fontsize=9, color=style.PALE, gid="group counts",
+        )  # fmt: skip
+        colour = _colour(each.group.kind, each.group.whose)
+        if each.strip:
+            _draw_strip(axes, s, each, y + 0.24, colour)
+        else:
+            _draw_bars(axes, s, each, y + 0.24, colour)
+        y += each.height_in
+    if not groups:
+        axes.text(0.5, 0.5, "no connection to it was captured", transform=axes.transAxes, ha="center", va="center", color=style.PALE)
+    axes.set_ylim(max(y, 0.3), 0)
+
+
+def _draw_strip(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> None:
+    edges = np.unique(np.linspace(0, s.span + 1, SLICES + 1).astype(np.int64))
+    highest = overlap.curve(each.bars.start[each.rows], each.bars.end[each.rows]).highest(edges)[0]
+    foot, scale = top + STRIP_IN - 0.08, (STRIP_IN - 0.15) / max(1, int(highest.max(initial=1)))
+    x = edges / 1e9
+    axes.fill_between(
+        x,
+        foot,
+        foot - np.append(highest, highest[-1:]) * scale,
+        step="post",
+        color=style.SHARES[colour],
+        linewidth=0,
+        gid=f"strip {colour}",
+    )
+
+
+def _draw_bars(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    b, pixel = each.bars, s.span / 1e9 / 1000
+    tall = LANE_IN * 0.78
+    boxes: dict[str, list[Any]] = {"bars": [], "tails": [], "requests": [], "left": []}
+    first = np.searchsorted([call.bar for call in s.calls], np.arange(b.offset, b.offset + len(b) + 1))
+    crosses = []
+    for row, lane in zip(each.rows.tolist(), each.lane.tolist(), strict=True):
+        y = top + lane * LANE_IN
+        start, end, done = b.start[row] / 1e9, b.end[row] / 1e9, b.done[row] / 1e9
+        tail = b.done[row] >= 0 and end - done > 2 * pixel
+        boxes["bars"].append(Rectangle((start, y), max((done if tail else end) - start, pixel), tall))
+        if tail:
+            boxes["tails"].append(Rectangle((done, y), end - done, tall))
+        for call in s.calls[first[row] : first[row + 1]]:
+            begin, finish, over = call.start / 1e9, call.end / 1e9, call.done / 1e9
+            if call.rejected == REJECTED:
+                crosses.append((begin, y + tall / 2))
+                continue
+            boxes["requests"].append(Rectangle((begin, y + tall * 0.25), max(over - begin, pixel), tall * 0.5))
+            if finish - over > 2 * pixel:
+                boxes["left"].append(Rectangle((over, y + tall * 0.25), finish - over, tall * 0.5))
+    dark = style.SHARES_DARK[colour]
+    looks: dict[str, dict[str, Any]] = {
+        "bars": {"facecolor": style.SHARES[colour], "edgecolor": dark, "linewidth": 0.5},
+        "tails": {"facecolor": "white", "edgecolor": style.LEFTOVER, "hatch": style.HATCH, "linewidth": 0.5},
+        "requests": {"facecolor": dark, "linewidth": 0},
+        "left": {"facecolor": dark, "linewidth": 0, "alpha": 0.45},
+    }
+    for name, patches in boxes.items():
+        if patches:
+            axes.add_collection(PatchCollection(patches, gid=f"{name} {colour}", zorder=2, **looks[name]), autolim=False)
+    if crosses:
+        x, y_at = zip(*crosses, strict=True)
+        style.crosses(axes, x, y_at, 34)
+
+
+# --- what was counted ----------------------------------------------------------------------------------------------------------------------
+
+
+def _panels(a: Analysis) -> list[tuple[str, int | None]]:
+    """(unit, side) of each panel: what the limit counts, together or per side."""
+    fit, s = shown_rule(a), a.assembled.situation
+    unit = fit.rule.unit if fit is not None else "requests" if s.uncountable is None else "connections"
+    if fit is None or fit.rule.scope == "egress":
+        return [(unit, None)]
+    return [(unit, side) for side in (VM, HOST) if (s.requests.side == side).any()] or [(unit, None)]
+
+
+def _draw_stack(axes: Axes, a: Analysis, s: Scene, unit: str, side: int | None) -> None:
+    made = shares.stack(a.assembled.situation, unit, side)
+    fit, r = shown_rule(a), a.assembled.situation.requests
+    edges, counts = _drawn(made, s)
+    below = np.zeros(counts.shape[1])
+    for k, name in enumerate(shares.SHARES):
+        if not counts[k].any():
+            continue
+        above = below + counts[k]
+        look: dict[str, Any] = {"facecolor": style.SHARES[name], "edgecolor": style.SHARES_DARK[name], "linewidth": 0.5}
+        if name == "leftover":
+            look = {"facecolor": "white", "edgecolor": style.LEFTOVER, "hatch": style.HATCH, "linewidth": 0.5}
+        axes.fill_between(edges, below, above, step="post", gid=f"share {name}", zorder=2, **look)
+        below = above
+    top = int(made.total.max(initial=0))
+    refused = np.flatnonzero((r.rejected == REJECTED) & (True if side is None else r.side == side))
+    if fit is not None and fit.rule.unit == unit and len(refused):
+        met = fit.counts.count[refused]
+        style.crosses(axes, (r.start_ns[refused] - s.t0) / 1e9, met, 44)
+        top = max(top, int(met.max()))
+    if a.limit is not None and a.limit.unit == unit:
+        style.limit_line(axes, a.limit.value)
+        top = max(top, a.limit.value)
+    whose = "all together" if side is None else "VM" if side == VM else "host itself"
+    axes.set_title(f"{story.UNITS[unit]}, {whose}", fontsize=9.5, loc="left")
+    axes.set_ylabel("at once")
+    style.count_axis(axes, top)
+
+
+def _drawn(made: shares.Stack, s: Scene) -> tuple[Any, Any]:
+    """Steps as drawn: exact where they are few, else of each slice the moment with the highest total."""
+    times, counts = (made.times_ns - s.t0) / 1e9, made.counts
+    if len(times) <= 4 * SLICES:
+        zero = np.zeros((len(counts), 1), np.int64)
+        return np.concatenate([[0.0], times, [max(s.span / 1e9, times[-1] if len(times) else 0.0)]]), np.hstack(
+            [zero, counts, counts[:, -1:] if len(times) else zero]
+        )
+    slots = np.minimum((times / (s.span / 1e9) * SLICES).astype(np.int64), SLICES - 1)
+    order = np.lexsort((-made.total, slots))
+    best = order[np.unique(slots[order], return_index=True)[1]]
+    return np.append(times[best], s.span / 1e9), np.hstack([counts[:, best], counts[:, best[-1:]]])
+
+
+# --- verdicts ------------------------------------------------------------------------------------------------------------------------------
+
+
+def _write_verdicts(axes: Axes, a: Analysis) -> None:
+    axes.set_axis_off()
+    causes = sorted(a.hypotheses, key=lambda v: (v.id != a.cause, v.verdict != "supported"))
+    lines = [("Causes", "", "", True)]
+    lines += [(f"{v.cause}  {v.id}", v.verdict, _why(a, v), v.verdict == "supported") for v in causes]
+    fixes = [(f.id, story.effect(f), f.title, f is story.best_fix(a)) for f in a.fixes[:FIXES]]
+    lines += [("Fixes", "", "", True), *fixes] if fixes else []
+    for k, (name, said, text, bold) in enumerate(lines):
+        wide = k > len(causes)  # what a fix changes takes more room than a verdict
+        for x, part, longest in ((0.0, name, 24), (0.15, said, 46), (0.46 if wide else 0.25, text, 82 if wide else 112)):
+            shown = textwrap.shorten(printable(part), longest, placeholder=" ...")
+            axes.text(
+                x, 1 - k / len(lines), style.safe(shown, longest + 60), transform=axes.transAxes, va="top", fontsize=9, gid="verdict",
+                fontweight="bold" if bold and part is not text else "normal", color=style.INK if bold else style.PALE, in_layout=False,
+            )  # fmt: skip
+
+
+def _why(a: Analysis, v: Verdict) -> str:
+    """The evidence that only this verdict has; else what it needs."""
+    others = {e.text for other in a.hypotheses if other is not v for e in other.evidence}
+    own = [e.text for e in v.evidence if e.text not in others] or [e.text for e in v.evidence]
+    return own[0] if own else f"needs {v.needs}" if v.needs else v.claim
+
+
+def _handles(a: Analysis, s: Scene, panels: list[tuple[str, int | None]]) -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    held = np.zeros(len(shares.SHARES), bool)
+    for unit, side in panels:
+        held |= shares.stack(a.assembled.situation, unit, side).counts.any(axis=1)
+    drawn = {_colour(g.kind, g.whose) for g in s.groups if g.target}
+    found: list[Any] = []
+    for k, name in enumerate(shares.SHARES):
+        if held[k] or name in drawn:
+            look: dict[str, Any] = {"facecolor": style.SHARES[name], "edgecolor": style.SHARES_DARK[name]}
+            if name == "leftover":
+                look = {"facecolor": "white", "edgecolor": style.LEFTOVER, "hatch": style.HATCH}
+            found.append(Patch(label=TITLES[name], linewidth=0.5, **look))
+    if s.calls:
+        found.append(Patch(facecolor=style.SHARES_DARK["unknown"], label="request inside its connection"))
+    if a.counts["rejections"]:
+        mark = Line2D([], [], color=style.REJECTED, marker=style.REJECTED_MARK, linestyle="", markersize=8, markeredgecolor="white")
+        mark.set_label("refused")
+        found.append(mark)
+    if a.limit is not None:
+        found.append(Line2D([], [], color=style.LIMIT, linewidth=1.8, linestyle=(0, (5, 3)), label="limit"))
+    return found

@@ -1,0 +1,276 @@
+"""What is drawn over time, by the page and by the summary picture: bars, the requests in them, and the groups they stand in.
+
+Theory of operation
+-------------------
+1. Everything is on the host's clock, in ns since the first frame of either capture.
+2. A *bar* is a row of a capture's connections; ``mate`` is the bar of the same connection in the other capture. Bars are numbered through all captures,
+   the VM's first: what happened first on the way.
+3. A *call* is a request on a bar: of the target's, the situation's own rows; of others, the exchanges that the capture shows.
+4. A *group* is what belongs together on a page: a capture, a target, and whose the connections are.
+
+Limits: a request of HTTP/2 is known upstream only, so it stands on the VM's bar at its time upstream, a few ms late.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netlens.analysis import overlap
+from netlens.analysis.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM, Ints
+from netlens.report import story
+
+if TYPE_CHECKING:
+    from netlens.analysis.assemble import Side
+    from netlens.analysis.findings import Analysis
+    from netlens.analysis.limit import RuleFit
+
+MAX_CALLS = 200_000  #: exchanges of other servers drawn inside bars
+MAX_TARGETS = 8  #: groups of other targets a capture; more do not fit on a screen
+OTHER = 3  #: kind of a bar that has nothing to do with the target; the codes below are those of sessions
+
+
+@dataclass(frozen=True)
+class Group:
+    """``capture``: index into ``Scene.bars``.  ``target``: of the target, and so shown first.  ``title``: a stranger's text may be in it."""
+
+    capture: int
+    title: str
+    target: bool
+    whose: int
+    kind: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """``request``: row of the situation's requests, -1 for exchanges of others; times as the capture of its bar shows them."""
+
+    bar: int
+    start: int
+    end: int
+    done: int
+    rejected: int
+    request: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """``group_of``: per capture, the group of each of its bars.  ``calls``: in order of (bar, start)."""
+
+    t0: int
+    span: int
+    bars: list[Bars]
+    groups: list[Group]
+    group_of: list[Ints]
+    calls: list[Call]
+
+
+def scene(a: Analysis) -> Scene:
+    """All of it."""
+    t0 = origin_ns(a)
+    bars = list(_all_bars(a, t0))
+    groups, group_of = _groups(a, bars)
+    lasts = [int(to_host(a, b.name, np.array([b.bounds[1]], np.int64))[0]) - t0 for b in bars]
+    return Scene(t0, max([1, *lasts]), bars, groups, group_of, sorted(_calls(a, bars, t0), key=lambda call: (call.bar, call.start)))
+
+
+def origin_ns(a: Analysis) -> int:
+    """First frame of either capture, on the host's clock."""
+    firsts = [
+        int(to_host(a, name, np.array(b[:1], np.int64))[0])
+        for name, side in a.assembled.sides.items()
+        if (b := side.capture.part.bounds_ns)
+    ]
+    return min(firsts, default=0)
+
+
+def to_host(a: Analysis, name: str | None, times: Ints) -> Ints:
+    return np.asarray(a.clock.to_host(times), np.int64) if name == "vm" and a.paired else times
+
+
+def shown_rule(a: Analysis) -> RuleFit | None:
+    """The rule whose counts are shown: that of the limit, else the one that tells most, else None."""
+    fits = a.weighed.weighing.inference.fits
+    if a.limit is not None:
+        return next((f for f in fits if f.rule.name == a.limit.rule), None)
+    return max(fits, key=lambda f: f.auc, default=None)
+
+
+@dataclass(eq=False)
+class Bars:
+    """The connections of one capture, one element each; ``offset``: number of its first bar."""
+
+    name: str | None
+    side: Side
+    bounds: tuple[int, int]
+    offset: int
+    start: Ints
+    end: Ints
+    done: Ints  # -1 without
+    whose: npt.NDArray[np.int8]
+    kind: npt.NDArray[np.int8]
+    early: npt.NDArray[np.bool_]
+    late: npt.NDArray[np.bool_]
+    mate: Ints
+    target: npt.NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def _all_bars(a: Analysis, t0: int) -> Iterator[Bars]:
+    """Of each capture, the VM's first: what happened first on the way."""
+    pairs = a.assembled.pairing
+    names = sorted(a.assembled.sides, key=lambda name: name != "vm")
+    offsets = dict(zip(names, np.cumsum([0, *(a.assembled.sides[n].connections.rows for n in names)]).tolist(), strict=False))
+    upstream: _Known = _known(a)
+    for name in names:
+        side = a.assembled.sides[name]
+        c = side.connections
+        bounds = side.capture.part.bounds_ns or (0, 0)
+        found = overlap.connection_intervals(c, bounds)
+        n = c.rows
+        done, kind = np.full(n, -1, np.int64), np.full(n, OTHER, np.int8)
+        kind[side.target] = REQUESTS
+        mate = np.full(n, -1, np.int64)
+        if side is a.assembled.upstream:
+            done[upstream.row], kind[upstream.row] = upstream.done - t0, upstream.kind
+        if pairs is not None:
+            there = pairs.host_of if name == "vm" else pairs.vm_of
+            mate = np.where(there >= 0, there + offsets["host" if name == "vm" else "vm"], -1)
+            if name == "vm":
+                kinds = np.full(a.assembled.upstream.connections.rows, OTHER, np.int8)
+                kinds[upstream.row] = upstream.kind
+                paired = there >= 0
+                kind[paired & (kinds[there] == LOOKUPS)] = LOOKUPS
+        yield Bars(
+            name, side, bounds, offsets[name],
+            to_host(a, name, found.start_ns) - t0, to_host(a, name, found.end_ns) - t0, done,
+            _whose(a, name, side), kind, found.censored_left, found.censored_right, mate, overlap.labels(c, "target"),
+        )  # fmt: skip
+
+
+@dataclass(eq=False)
+class _Known:
+    """What the situation says of the upstream's connections: ``row`` of that table, per session of the situation."""
+
+    row: Ints
+    done: Ints
+    kind: npt.NDArray[np.int8]
+
+
+def _known(a: Analysis) -> _Known:
+    """A connection is known by its first frame, which no other has."""
+    s, c = a.assembled.situation.sessions, a.assembled.upstream.connections
+    frame = s.vm_frame if a.assembled.upstream.name == "vm" else s.host_frame
+    at = {int(f): k for k, f in enumerate(c["first_frame"].tolist())}
+    row = np.array([at.get(int(f), -1) for f in frame.tolist()], np.int64)
+    kept = row >= 0
+    return _Known(row[kept], np.minimum(s.done_ns, s.end_ns)[kept], s.kind[kept])
+
+
+def _whose(a: Analysis, name: str | None, side: Side) -> npt.NDArray[np.int8]:
+    """VM, HOST or UNKNOWN of each connection of a capture."""
+    n = side.connections.rows
+    if name == "vm" or (name is None and a.sides[name].vantage == "vm"):
+        return np.full(n, VM, np.int8)
+    if a.assembled.pairing is not None:
+        return a.assembled.pairing.origin.astype(np.int8)
+    codes = {"vm": VM, "host": HOST}
+    return np.array([codes.get(o, UNKNOWN) for o in side.connections["origin"].tolist()], np.int8).reshape(n)
+
+
+_WHOSE = {VM: "for the VM", HOST: "of the host itself", UNKNOWN: "whose is unknown"}
+
+
+def _groups(a: Analysis, bars: Sequence[Bars]) -> tuple[list[Group], list[Ints]]:
+    """Groups in the order of the page, and the group of every bar of each capture."""
+    labels: list[list[tuple[Any, ...]]] = []
+    for n, b in enumerate(bars):
+        common = _common_targets(b)
+        rows = zip(b.kind.tolist(), b.whose.tolist(), b.target.tolist(), strict=True)
+        labels.append([_key(n, kind, whose, target if target in common else "") for kind, whose, target in rows])
+    size_of = Counter(key for rows in labels for key in rows)
+    keys = {key: k for k, key in enumerate(sorted(size_of, key=lambda key: (*key[:4], key[4] == "", -size_of[key], key[4])))}
+    groups = [Group(n, _title(a, bars[n], kind, whose, target), not other, whose, kind) for other, n, kind, whose, target in keys]
+    return groups, [np.array([keys[key] for key in rows], np.int64) for rows in labels]
+
+
+def _key(capture: int, kind: int, whose: int, target: str) -> tuple[Any, ...]:
+    """What tells groups apart, in their order."""
+    if kind == OTHER:
+        return True, capture, kind, whose, target
+    return False, capture, kind, whose if kind == REQUESTS else UNKNOWN, ""
+
+
+def _title(a: Analysis, b: Bars, kind: int, whose: int, target: str) -> str:
+    if kind == COMPANION:
+        return f"{story.target(a)}, opened by the tunnel beside them"
+    if kind == LOOKUPS:
+        return "lookups over TCP"
+    name = (target or "other servers") if kind == OTHER else story.target(a)
+    return name if b.name == "vm" else f"{name}, {_WHOSE[whose]}"
+
+
+def _common_targets(b: Bars) -> set[str]:
+    """Other servers that have a group of their own: the most contacted; of many that were contacted once, none."""
+    others = b.target[b.kind == OTHER].astype(str)
+    names, sizes = np.unique(others, return_counts=True) if len(others) else (np.zeros(0, str), np.zeros(0, np.int64))
+    order = np.argsort(-sizes, kind="stable")[:MAX_TARGETS]
+    return set(names[order[sizes[order] > 1]].tolist()) or set(names[order].tolist())
+
+
+def _calls(a: Analysis, bars: Sequence[Bars], t0: int) -> Iterator[Call]:
+    r = a.assembled.situation.requests
+    for b in bars:
+        if b.side is a.assembled.upstream:
+            yield from _requests_upstream(a, b, t0)
+            yield from _exchanges(a, b, t0, b.kind != REQUESTS, {})
+        else:  # the same requests as this capture shows them; streams of HTTP/2, which it does not show, as upstream
+            at_frame = {int(f): k for k, f in enumerate(r.vm_frame.tolist()) if f and r.stream[k] < 0}
+            turns = np.ones(len(b), np.bool_)
+            for call in _requests_upstream(a, bars[-1], t0):
+                mate = int(bars[-1].mate[call.bar - bars[-1].offset])
+                if mate >= 0 and r.stream[call.request] >= 0:
+                    turns[mate - b.offset] = False
+                    yield replace(call, bar=mate)
+            yield from _exchanges(a, b, t0, turns, at_frame)
+
+
+def row_of_sessions(a: Analysis) -> Ints:
+    """Row of the upstream's connections per session of the situation; -1 without."""
+    s, c = a.assembled.situation.sessions, a.assembled.upstream.connections
+    frame = s.vm_frame if a.assembled.upstream.name == "vm" else s.host_frame
+    at = {int(f): k for k, f in enumerate(c["first_frame"].tolist())}
+    return np.array([at.get(int(f), -1) for f in frame.tolist()], np.int64)
+
+
+def _requests_upstream(a: Analysis, b: Bars, t0: int) -> Iterator[Call]:
+    """The situation's requests on the bars of the capture nearest to the provider."""
+    r, row_of = a.assembled.situation.requests, row_of_sessions(a)
+    columns = (r.session, r.start_ns - t0, r.end_ns - t0, r.done_ns - t0, r.rejected)
+    for k, (session, start, end, done, label) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        row = int(row_of[session]) if 0 <= session < len(row_of) else -1
+        if row >= 0:
+            yield Call(b.offset + row, start, end, done, label, k)
+
+
+def _exchanges(a: Analysis, b: Bars, t0: int, wanted: npt.NDArray[np.bool_], request_at: Mapping[int, int]) -> Iterator[Call]:
+    """Exchanges of a capture on the bars that are ``wanted``; ``request_at``: the request by its first frame."""
+    x = b.side.capture.table("exchanges")
+    if not x.rows:
+        return
+    rejected = a.assembled.situation.requests.rejected
+    flights = overlap.exchange_intervals(x, b.side.sessions, b.side.connections, b.bounds)
+    owner = overlap.owner_rows(x, b.side.connections)[flights.rows]
+    kept = np.flatnonzero((owner >= 0) & wanted[owner])[:MAX_CALLS]
+    start, end = to_host(a, b.name, flights.start_ns[kept]) - t0, to_host(a, b.name, flights.end_ns[kept]) - t0
+    frames = x["start_frame"][flights.rows[kept]].tolist()
+    for row, begin, finish, frame in zip(owner[kept].tolist(), start.tolist(), end.tolist(), frames, strict=True):
+        k = request_at.get(frame, -1)
+        yield Call(b.offset + row, begin, finish, finish, int(rejected[k]) if k >= 0 else -1, k)

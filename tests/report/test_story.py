@@ -1,0 +1,72 @@
+"""The first screen in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from netlens.report import story
+
+
+def test_one_sentence_has_cause_limit_fix_and_effect(analysis: Callable[[str], Any]) -> None:
+    a = analysis("two-causes")
+    said = story.sentence(a)
+    assert said.startswith(f"{a.counts['rejections']} of {a.counts['exchanges']} requests to api.z.ai were refused: ")
+    for v in a.hypotheses:
+        assert (story.lower(v.claim) in said) == (v.verdict == "supported")
+    assert f"the limit is {a.limit.value} requests in flight per egress address" in said
+    assert f"{a.fixes[0].rejections_before} refusals become {a.fixes[0].rejections_after}" in said
+    assert said.endswith(").")
+
+
+def test_no_refusal_is_said_with_what_would_decide(analysis: Callable[[str], Any]) -> None:
+    a = analysis("healthy")
+    assert story.sentence(a).startswith("None of ")
+    assert "What would decide: a recording in which requests are refused." in story.sentence(a)
+    assert story.best_fix(a) is None
+    assert not story.supported(a)
+
+
+def test_no_count_decides(analysis: Callable[[str], Any]) -> None:
+    a = analysis("provider-steady")
+    assert "refusals do not depend on any local count" in story.sentence(a)
+    assert story.how_sure(a)[0].text.startswith("no count separates")
+
+
+def test_what_to_try_besides(analysis: Callable[[str], Any]) -> None:
+    a = analysis("two-causes")
+    others = story.next_fixes(a)
+    assert story.best_fix(a) not in others
+    assert all(f.rejections_after < f.rejections_before for f in others)
+    assert all(f.rejections_after is None for f in story.next_fixes(analysis("provider-steady")))
+
+
+def test_how_sure_tells_what_speaks_for_and_against(analysis: Callable[[str], Any]) -> None:
+    facts = {f.name: f for f in story.how_sure(analysis("two-causes"))}
+    assert facts["chance"].good
+    assert facts["sides"].text.startswith("both were captured")
+    assert "error log" in facts["outcomes"].text
+
+
+def test_one_side_says_what_the_other_would_add(captures: Any) -> None:
+    import netlens
+
+    a = netlens.analyze(vm=captures / "two-causes" / "vm.pcap.gz")
+    facts = {f.name: f for f in story.how_sure(a)}
+    assert facts["sides"].good is False
+    assert any("capture of the host" in text for text in story.surer(a))
+
+
+@pytest.mark.parametrize(
+    ("claim", "clause"),
+    [("The tunnel makes more.", "the tunnel makes more"), ("DNS lookups count.", "DNS lookups count"), ("", ""), ("A", "a")],
+)
+def test_a_claim_becomes_a_clause(claim: str, clause: str) -> None:
+    assert story.lower(claim) == clause
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(2.5, "2.5 s"), (0.0021, "2.1 ms"), (2e-6, "2 µs"), (3e-8, "30 ns")])
+def test_spans(seconds: float, said: str) -> None:
+    assert story.span_s(seconds) == said

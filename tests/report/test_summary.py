@@ -1,0 +1,100 @@
+"""The summary picture: tested by what it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netlens.analysis import shares
+from netlens.report import plots, scene, story
+from netlens.report.labelled import labelled
+from netlens.report.plots import style, summary
+
+
+def by_gid(figure: Any, gid: str) -> list[Any]:
+    return figure.findobj(lambda artist: artist.get_gid() == gid)  # type: ignore[no-any-return]
+
+
+def words(figure: Any) -> str:
+    return " ".join(" ".join(t.get_text().split()) for t in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+@pytest.mark.parametrize("name", ["two-causes", "dns-over-tcp", "fan-out", "healthy", "http2", "own-concurrency-busy-host"])
+def test_the_answer_the_limit_and_every_verdict_are_on_the_page(name: str, analysis: Callable[[str], Any]) -> None:
+    a = analysis(name)
+    figure = summary.draw(a)
+    said = words(figure)
+    assert story.sentence(a) in said
+    for v in a.hypotheses:
+        assert f"{v.cause} {v.id}" in said
+    lines = by_gid(figure, "limit")
+    assert bool(lines) == (a.limit is not None)
+    for line in lines:
+        assert set(line.get_ydata()) == {a.limit.value}
+    assert figure.get_size_inches()[0] == style.WIDTH_IN
+
+
+def test_every_refusal_is_a_cross_at_the_count_that_it_met(analysis: Callable[[str], Any]) -> None:
+    a = analysis("two-causes")
+    figure = summary.draw(a)
+    on_curve = by_gid(figure, "rejected")[-1].get_offsets()
+    r = a.assembled.situation.requests
+    refused = r.rejected == 1
+    rule = next(f for f in a.weighed.weighing.inference.fits if f.rule.name == a.limit.rule)
+    assert on_curve[:, 1].tolist() == rule.counts.count[refused].tolist()
+    assert np.allclose(on_curve[:, 0], (r.start_ns[refused] - scene.origin_ns(a)) / 1e9)
+
+
+def test_shares_are_drawn_in_their_colours(analysis: Callable[[str], Any]) -> None:
+    from matplotlib.colors import to_hex
+
+    a = analysis("dns-over-tcp")
+    figure = summary.draw(a)
+    made = shares.stack(a.assembled.situation, a.limit.unit)
+    for k, name in enumerate(shares.SHARES):
+        drawn = by_gid(figure, f"share {name}")
+        assert bool(drawn) == bool(made.counts[k].any())
+        for each in drawn:
+            colour = each.get_edgecolor() if name == "leftover" else each.get_facecolor()
+            assert to_hex(colour[0]).upper() == style.SHARES[name]
+
+
+def test_many_connections_become_a_strip() -> None:
+    many = 4 * summary.SLICES + 1
+    counts = np.zeros((len(shares.SHARES), many), np.int64)
+    counts[0, many // 2] = 9
+
+    class Short:
+        t0, span = 0, 10 * many
+
+    edges, drawn = summary._drawn(shares.Stack(np.arange(many) * 10, counts), Short())  # type: ignore[arg-type]
+    assert len(edges) <= summary.SLICES + 1
+    assert drawn[0].max() == 9  # the peak is kept
+
+
+def test_pictures_of_an_analysis_know_its_refusals_and_limit(analysis: Callable[[str], Any], tmp_path: Path) -> None:
+    a = analysis("two-causes")
+    written = plots.save_analysis(tmp_path, a)
+    names = {str(p.relative_to(tmp_path)) for p in written}
+    assert {"summary.png", "summary.svg", "vm/timeline.png", "host/concurrency.svg"} <= names
+    svg = {side: (tmp_path / side / "timeline.svg").read_text(encoding="utf-8") for side in ("vm", "host")}
+    assert all('id="rejected"' in text for text in svg.values())
+    assert 'id="limit"' in (tmp_path / "host" / "concurrency.svg").read_text(encoding="utf-8")
+    assert 'id="limit"' not in (tmp_path / "vm" / "concurrency.svg").read_text(encoding="utf-8")  # the VM sees only its own part of it
+
+
+def test_labelled_exchanges_have_the_analysis_refusals(analysis: Callable[[str], Any]) -> None:
+    a = analysis("two-causes")
+    table = labelled(a, "host")
+    assert sum(v is True for v in table["rejected"].tolist()) == a.counts["rejections"]
+    assert a.host.table("exchanges")["rejected"].tolist() != table["rejected"].tolist()
+
+
+def test_the_same_analysis_gives_the_same_picture(analysis: Callable[[str], Any], tmp_path: Path) -> None:
+    a = analysis("healthy")
+    first = [p.read_bytes() for p in style.save(summary.draw(a), tmp_path / "a", "summary")]
+    assert first == [p.read_bytes() for p in style.save(summary.draw(a), tmp_path / "b", "summary")]
