@@ -100,6 +100,7 @@ class SideRecorder:
     attention : set when this capture needs looking at: it ended by itself or the disk is nearly full. May be shared between sides.
     system : what ``uname -s`` says on that side; for the hint about rights.
     link_lost : says why the link to the other machine is gone; for a capture through ssh.
+    sink : takes the capture, instead of a file in ``directory``.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class SideRecorder:
         attention: threading.Event | None = None,
         system: str = "Linux",
         link_lost: Callable[[], str] | None = None,
+        sink: Sink | None = None,
     ):
         self.side, self.directory = side, Path(directory)
         self.bpf = bpf
@@ -134,6 +136,7 @@ class SideRecorder:
         self.interface, self.link_type, self.snaplen = interface, "", snaplen
         self.started_ns = 0
         self._rotate = (int(rotate_mb * 1_000_000) if rotate_mb else None, keep)
+        self._given = sink
         self._sink: Sink | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
@@ -168,7 +171,7 @@ class SideRecorder:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CaptureError(f"{self.directory}: cannot be made a directory ({(error.strerror or str(error)).lower()})") from None
-        self._sink = Sink(self.directory, self.side, *self._rotate)
+        self._sink = self._given or Sink(self.directory, self.side, *self._rotate)
         sudo = ["sudo", "-n", "--"]
         attempts = [
             (self.command, command.watched(self.command)),

@@ -21,6 +21,7 @@ COMMANDS = {
     "extract": "The frames of one connection as a capture of their own.",
     "lab": "Rebuild VM, host and provider in network namespaces, and record both sides.",
     "sessions": "One row per TCP session, as Wireshark numbers its streams.",
+    "watch": "See live how many connections and requests are open at once, and what is refused.",
 }
 
 EPILOG = """\b

@@ -1,0 +1,325 @@
+"""``netlens watch``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import threading
+
+    from netlens.watch.board import Board, Frame
+    from netlens.watch.sources import Live
+    from netlens.watch.state import Watched
+
+
+@click.command(
+    "watch",
+    epilog="""\b
+    Examples:
+      sudo netlens watch --side host --api api.z.ai --limit 3
+      netlens watch --side both --vm admin@192.168.64.5 --api api.z.ai --errors '~/.local/share/opencode/log'
+      netlens watch --replay captures/two-causes --limit 2 --speed 10
+      sudo netlens watch --json --api api.z.ai | jq '.captures[0].all.requests.now'
+
+    \b
+    Rights: root, sudo without a password, or once: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
+    """,
+)
+@click.option("-i", "--interface", metavar="NAME", help="Where to listen [default: any; on macOS pktap,all].")
+@click.option(
+    "--api", "apis", multiple=True, metavar="NAME|IP", help="The server in question; may be repeated. None: every server on port 443."
+)
+@click.option("--side", type=click.Choice(("vm", "host", "both")), help="Which machine this is; both needs --vm (or a recording of both).")
+@click.option("--vm", metavar="USER@HOST|tart:NAME", help="Watch the VM by ssh: nothing is left there.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Alarm when N are in progress at once.")
+@click.option("--count", type=click.Choice(("requests", "connections")), default="requests", show_default=True, help="What --limit counts.")
+@click.option("--errors", multiple=True, metavar="[vm:|host:]PATH", help="An error log, or a folder of *.log files, to follow.")
+@click.option("-w", "--write", "folder", metavar="DIR", type=click.Path(file_okay=False), help="Keep the recording in DIR; needs --side.")
+@click.option("--replay", metavar="CAPTURE|RECORDING", help="Play a file, or a recording with its error logs, instead of capturing.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0), default=1, show_default=True, metavar="X", help="Of --replay; 0: as fast as possible."
+)
+@click.option("--json", "as_json", is_flag=True, help="One object a second on standard output, the last one with the peaks of it all.")
+@click.option("--filter", "bpf", metavar="BPF", help="Watch what this tcpdump filter says, instead of what the question needs.")
+@click.option("--everything", is_flag=True, help="Watch without a filter.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Stop after N seconds; otherwise at Ctrl-C.")
+@click.option("--ssh-cmd", default="ssh", show_default=True, metavar="COMMAND", help="How to call ssh, with options: 'ssh -p 2222 -i KEY'.")
+def command(
+    interface: str | None,
+    apis: tuple[str, ...],
+    side: str | None,
+    vm: str | None,
+    limit: int | None,
+    count: str,
+    errors: tuple[str, ...],
+    folder: str | None,
+    replay: str | None,
+    speed: float,
+    as_json: bool,
+    bpf: str | None,
+    everything: bool,
+    seconds: float | None,
+    ssh_cmd: str,
+) -> None:
+    """See while it happens how many connections and requests are open at once, and what is refused.
+
+    On a terminal a screen that is drawn anew each second; elsewhere lines of text, or with --json an object a second. ``now`` is the most at
+    once within the last second. Ctrl-C ends it; what was seen is summed up, by the same rules as `netlens analyze`.
+    """
+    import shlex
+    import signal
+    import threading
+    from pathlib import Path
+
+    from netlens.cli.common import tell_first_compilation
+    from netlens.errors import CaptureError
+
+    live_only = {"-i": interface, "--vm": vm, "-w": folder, "--filter": bpf, "--everything": everything or None}
+    for name, value in live_only.items():
+        if replay is not None and value is not None:
+            raise click.UsageError(f"--replay plays a file; {name} is of use only while capturing")
+    if replay is None and side == "both" and vm is None:
+        raise click.UsageError("--side both needs the VM: --vm USER@HOST, --vm tart:NAME, or an alias of your ssh configuration")
+    if vm is not None and side == "host":
+        raise click.UsageError("--vm is of no use with --side host; watch both, or the vm")
+    if vm is not None and side is None:
+        side = "vm"
+    if folder is not None and side is None:
+        raise click.UsageError("-w needs --side: which machine this is, vm, host or both")
+    stop = threading.Event()
+    shown = _Output(as_json, seconds)
+
+    def interrupted(*_: object) -> None:
+        stop.set()
+        if not shown.begun:  # nothing to end yet: kernels are compiled, names looked up, tcpdump started
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    tell_first_compilation()
+    try:
+        if replay is not None:
+            _play(replay, side, apis, limit, count, errors, speed, stop, shown)
+            return
+        from netlens.watch.sources import Live, Options, by_side
+
+        try:
+            ssh = tuple(shlex.split(ssh_cmd)) or ("ssh",)
+        except ValueError as error:
+            raise CaptureError(f"--ssh-cmd: {error}") from None
+        _warm()
+        logs = by_side(errors, "vm" if side in ("both", None) else side)
+        options = Options(
+            side=side,
+            vm=vm,
+            apis=apis,
+            interface=interface,
+            folder=Path(folder) if folder is not None else None,
+            filter=bpf,
+            everything=everything,
+            errors=logs,
+            ssh=ssh,
+            invocation=shlex.join(["netlens", *sys.argv[1:]]),
+        )
+        with Live(options, stop, _say) as live:
+            _record(live, limit, count, logs, ", ".join(apis) or (bpf or ("everything" if everything else "port 443")), shown)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _record(live: Live, limit: int | None, count: str, logs: tuple[tuple[str, str], ...], what: str, shown: _Output) -> None:
+    from netlens.errors import CaptureError
+    from netlens.text import printable
+
+    board = live.start(lambda watched: _board(watched, limit, count, tuple(name for name, _ in logs)))
+    where = " + ".join(f"{feed.recorder.interface} ({feed.place.side})" for feed in live.feeds.values())
+    with shown.on(f"{where}  {what}", live.stop):
+        for times in live.run():
+            if not shown.frame(board.frame(times)):
+                live.stop.set()
+        shown.wait_for("ending: what tcpdump still holds is taken in")
+        last = board.frame(live.finish(), final=True)
+    shown.end(last)
+    ended = live.ended
+    assert ended is not None
+    if ended.directory is not None:
+        _say(f"the recording is in {ended.directory}")
+    if ended.fault is not None:
+        raise CaptureError(f"the watch ended early: {printable(ended.fault)}")
+
+
+def _play(
+    path: str,
+    side: str | None,
+    apis: tuple[str, ...],
+    limit: int | None,
+    count: str,
+    errors: tuple[str, ...],
+    speed: float,
+    stop: threading.Event,
+    shown: _Output,
+) -> None:
+    from netlens.text import printable
+    from netlens.watch.sources import Replay, by_side, open_recording
+    from netlens.watch.state import Watched
+
+    given = open_recording(path, side)
+    logs = given.errors | dict(by_side(errors, "vm" if side in ("both", None) else side))
+    watched: dict[str | None, Watched] = {
+        name: Watched(name, apis or given.apis, given.own_ips.get(name or "", ())) for name in given.captures
+    }
+    board = _board(watched, limit, count, tuple(logs))
+    replay = Replay(given.captures, board, speed, stop, logs)
+    times = None
+    what = ", ".join(apis or given.apis) or "all servers"
+    with shown.on(f"{os.path.basename(os.path.normpath(path))}  {what}" + (f"  x{speed:g}" if speed else ""), stop):
+        for times in replay.run():
+            if not shown.frame(board.frame(times), hurry=not speed):
+                stop.set()
+    for warning in replay.warnings:
+        _say(f"warning: {printable(warning)}")
+    if times is not None:
+        shown.end(board.frame(times, final=True))
+
+
+def _board(watched: dict[str | None, Watched], limit: int | None, count: str, logged: tuple[str, ...]) -> Board:
+    from netlens.watch.board import Board
+
+    return Board(watched, limit, count, logged)
+
+
+def _warm() -> None:
+    """Load (or compile) every kernel before the first packet waits for one."""
+    import tempfile
+
+    from netlens.warm import tiny_capture
+    from netlens.watch.state import Watched
+    from netlens.wire.containers import Reader
+
+    with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
+        file.write(tiny_capture())
+        file.flush()
+        watched = Watched("host", ("example.invalid",))
+        for batch in Reader([file.name]).batches():
+            watched.feed(batch)
+        watched.tick((watched.last_ns or 0) + 1)
+        watched.exact()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"netlens: {text}\n")
+    sys.stderr.flush()
+
+
+class _Output:
+    """Where frames go: a screen, lines, or JSON."""
+
+    def __init__(self, as_json: bool, seconds: float | None):
+        self.as_json = as_json
+        self.seconds = seconds
+        self.title = ""
+        self.screen: Any = None
+        self.broken = False
+        self.begun = False
+        self.drawn = 0.0
+
+    def on(self, title: str, stop: threading.Event) -> _Output:
+        """For a ``with``: from now on it is shown, for so many seconds if that was asked for."""
+        import threading
+
+        self.title, self.begun = title, True
+        if self.seconds is not None:
+            timer = threading.Timer(self.seconds, stop.set)
+            timer.daemon = True
+            timer.start()
+        return self
+
+    def __enter__(self) -> _Output:
+        if not self.as_json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+            from rich.console import Console
+            from rich.live import Live as Screen
+            from rich.text import Text
+
+            console = Console()
+            self.screen = Screen(Text(""), console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+            self.screen.start(refresh=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.screen is not None:
+            self.screen.stop()
+            self.screen = None
+
+    def frame(self, frame: Frame, hurry: bool = False) -> bool:
+        """Show one moment; False if nobody looks any more."""
+        import time
+
+        if self.screen is not None:
+            now = time.monotonic()
+            if now - self.drawn < 0.2:  # a replay may tick faster than eyes
+                return True
+            self.drawn = now
+            self._draw(frame)
+            return True
+        if self.as_json:
+            return self._write([_json(frame)])
+        if hurry:
+            return True
+        from netlens.watch.screen import plain
+
+        return self._write(plain(frame))
+
+    def _draw(self, frame: Frame) -> None:
+        from rich.text import Text
+
+        from netlens.watch.screen import lines
+
+        console = self.screen.console
+        encoding = (console.encoding or "").lower()
+        text = Text(no_wrap=True, overflow="crop", end="")
+        for i, parts in enumerate(lines(frame, console.width, console.height, self.title, not encoding.startswith("utf"))):
+            text.append("\n" if i else "")
+            for piece, style in parts:
+                text.append(piece, style=_STYLES[style])
+        self.screen.update(text, refresh=True)
+
+    def wait_for(self, what: str) -> None:
+        if not self.screen and not self.as_json:
+            _say(what)
+
+    def end(self, frame: Frame) -> None:
+        """The last moment, and the sum of it all."""
+        if self.as_json:
+            self._write([_json(frame)])
+        else:
+            from netlens.watch.screen import summary
+
+            self._write(summary(frame))
+
+    def _write(self, lines: list[str]) -> bool:
+        if self.broken:
+            return False
+        try:
+            for line in lines:
+                sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has what it wanted. Nothing may be flushed at exit either.
+            self.broken = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return not self.broken
+
+
+_STYLES = {"": "", "dim": "dim", "bold": "bold", "good": "cyan", "warn": "bold yellow", "alarm": "bold white on red"}
+
+
+def _json(frame: Frame) -> str:
+    import json
+
+    from netlens.watch.board import to_json
+
+    return json.dumps(to_json(frame), ensure_ascii=True)
