@@ -19,7 +19,7 @@ SOURCES := $(shell find netlens -name '*.py' 2>/dev/null)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- set-up: stamps in .venv, so that a second run costs nothing ------------------------------------------------------------------
 
@@ -63,7 +63,7 @@ check: static ## the whole loop: format, lint, types, import contracts, docs, te
 	@$(MAKE) --no-print-directory test # after the quick checks, also under -j
 
 # One target a check: `make -k static` goes on after the first that fails.
-CHECKS := check-format check-lint check-types check-imports check-docs
+CHECKS := check-format check-lint check-types check-imports check-docs check-site
 .PHONY: static $(CHECKS)
 static: $(CHECKS) ## the part of check that runs no test
 
@@ -84,9 +84,24 @@ check-imports:
 check-docs:
 	@if [ -f tools/docs_current.py ]; then echo "$(PY) tools/docs_current.py"; $(PY) tools/docs_current.py; fi
 
-.PHONY: docs
+check-site: docs-site
+
+.PHONY: docs docs-site docs-examples docs-pictures notebook
 docs: $(VENV)/installed ## write the reference pages anew from the code
 	@$(PY) tools/docs_current.py --write
+
+docs-site: $(VENV)/installed ## build the documentation as a site into build/site; a broken link is an error
+	rm -rf build/site
+	$(VENV)/bin/zensical build --strict
+
+docs-examples: $(VENV)/warmed ## run the shell examples of README and docs, and write their outputs anew
+	$(PY) tools/docs_examples.py --write
+
+docs-pictures: $(VENV)/warmed ## draw the pictures of the documentation anew from the bundled recordings
+	$(PY) tools/docs_pictures.py
+
+notebook: $(VENV)/warmed ## run the notebook, keep its outputs, and make its page of the documentation
+	$(PY) tools/notebook.py --write
 
 .PHONY: format
 format: $(VENV)/installed ## put sources into the house format and mend what lint can mend
@@ -104,5 +119,5 @@ lock: ## resolve requirements.lock anew from pyproject.toml
 
 .PHONY: clean
 clean: ## remove .venv, caches and what demo made
-	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf $(VENV) $(DEMO_OUT) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 	find netlens tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

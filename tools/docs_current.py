@@ -1,4 +1,4 @@
-"""Pages that are made from the code: commands, tables, the TCP state machine. Without arguments it checks that they are current.
+"""Pages that are made from the code: commands, tables, hypotheses, fixes, the JSON of analyze, the TCP state machine.
 
 python tools/docs_current.py           exit 1 and the names of stale pages
 python tools/docs_current.py --write   writes them anew
@@ -6,14 +6,22 @@ python tools/docs_current.py --write   writes them anew
 
 from __future__ import annotations
 
+import inspect
+import json
+import re
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import click
+import docs_schema
+import docs_states
 from click.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
+#: Beneath the title, so that a page begins with it.
 MADE = "<!-- made by tools/docs_current.py from the code: edit that, then run `make docs` -->\n\n"
 
 
@@ -26,7 +34,7 @@ def commands() -> str:
             raise click.ClickException(f"netlens {' '.join(args)} --help: {result.output or result.exception}")
         return f"```text\n$ netlens {' '.join([*args, '--help'])}\n{result.output.rstrip()}\n```\n"
 
-    parts = ["# Commands\n", MADE, shown([])]
+    parts = ["# Commands\n\n", MADE, shown([])]
     for name in sorted(COMMANDS):
         parts += [f"\n## netlens {name}\n\n", shown([name])]
         from netlens.cli import cli as group
@@ -66,20 +74,11 @@ def states() -> str:
         "# TCP states\n\n",
         MADE,
         "Each end of a session has a state; a segment moves its sender and sometimes the peer. The first rule that matches wins, and what no\n",
-        "rule names leaves both as they were.\n\n```mermaid\nstateDiagram-v2\n",
+        "rule names leaves both as they were. The arrows say what an end sends, or with *peer's* what the other end sends; in brackets: only\n",
+        "if it is the originator (orig) or the responder (resp).\n\n",
+        "![The states of one end of a session as boxes, the segments that move it as arrows; the table below says the same](tcp-states.svg)\n\n",
+        "| sender | in state | peer in | sends | becomes | peer becomes | why |\n|---|---|---|---|---|---|---|\n",
     ]
-    edges: dict[tuple[str, str], list[str]] = {}
-    for rule in RULES:
-        for own in rule.own if rule.to else ():
-            edges.setdefault((own, rule.to or own), []).append(
-                ", ".join(rule.event) + ("" if rule.sender == "any" else f" ({rule.sender})")
-            )
-        for peer in rule.peer if rule.peer_to else ():
-            edges.setdefault((peer, rule.peer_to or peer), []).append(f"peer's {', '.join(rule.event)}")
-    for (own, to), events in edges.items():
-        if own != to:
-            lines.append(f"    {own} --> {to}: {'; '.join(dict.fromkeys(events))}\n")
-    lines.append("```\n\n| sender | in state | peer in | sends | becomes | peer becomes | why |\n|---|---|---|---|---|---|---|\n")
     for r in RULES:
         peer = "any" if r.peer == STATES else ", ".join(r.peer)
         lines.append(
@@ -92,11 +91,89 @@ def states() -> str:
     return "".join(lines)
 
 
+def causes() -> str:
+    from netlens.analysis import hypotheses
+
+    lines = [
+        "# Hypotheses\n\n",
+        MADE,
+        "Every cause is one file under `netlens/analysis/hypotheses/`. What would refute it stands beside what it claims.\n",
+        "[The counting-rule model](../explanation/counting.md) says how it is weighed, [Write a hypothesis](../how-to/new-hypothesis.md) how to add one.\n",
+    ]
+    for name in hypotheses.MODULES:
+        module = import_module(f"netlens.analysis.hypotheses.{name}")
+        lines.append(f"\n## {module.CAUSE}: {module.ID}\n\n**{module.CLAIM}**\n\n| | |\n|---|---|\n")
+        lines += [f"| {label} | {_cell(told)} |\n" for label, told in _fields(module)]
+    return "".join(lines)
+
+
+def _fields(module: ModuleType) -> list[tuple[str, str]]:
+    """``Claim: ...``, ``Refuted: ...`` and so on of a hypothesis' docstring, lines joined."""
+    found: list[tuple[str, str]] = []
+    for line in inspect.cleandoc(module.__doc__ or "").splitlines()[1:]:
+        if match := re.match(r"(Claim|Refuted|Undecided|Source): (.*)", line):
+            found.append((match[1], match[2]))
+        elif line.strip() and found:
+            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
+    if [label for label, _ in found] != ["Claim", "Refuted", "Undecided", "Source"]:
+        raise click.ClickException(f"{module.__name__}: its docstring must say Claim, Refuted, Undecided and Source, in this order")
+    return found
+
+
+def remedies() -> str:
+    from netlens.analysis import fixes
+
+    lines = [
+        "# Fixes\n\n",
+        MADE,
+        "Every fix is one file under `netlens/analysis/fixes/`, and a change to the same replay of the recorded requests. `netlens analyze` lists\n",
+        "those that could change something in the recording at hand, the best first, each with its command; the order here is by how much they ask of you.\n\n",
+        "| fix | what is done |\n|---|---|\n",
+    ]
+    modules = fixes.load()
+    for module in modules:
+        title = module.TITLE.format(k="K")
+        lines.append(f"| [`{module.ID}`](#{module.ID}) | {_cell(title)} |\n")
+    for module in modules:
+        lines.append(f"\n## {module.ID}\n\n{inspect.cleandoc(module.__doc__ or '').replace('``', '`')}\n")
+        caveats = getattr(module, "CAVEATS", ())
+        if caveats:
+            lines.append("\nTo know before:\n\n")
+            lines += [f"- {text.replace('{k}', 'K').replace('{limit}', 'LIMIT')}\n" for text in caveats]
+    return "".join(lines)
+
+
+def analyze_json() -> str:
+    lines = [
+        "# JSON of analyze\n\n",
+        MADE,
+        "`netlens analyze --format json` prints one object, and `-o DIR` writes the same as `report.json`. Its schema is\n",
+        "[analyze.schema.json](analyze.schema.json) (JSON Schema 2020-12). Later versions may add fields and will rename none.\n\n",
+        "| field | type | meaning |\n|---|---|---|\n",
+    ]
+    for name, kind, meaning in docs_schema.fields(docs_schema.build()):
+        lines.append(f"| `{name}` | {_cell(kind)} | {_cell(meaning)} |\n")
+    return "".join(lines)
+
+
+def schema() -> str:
+    return json.dumps(docs_schema.build(), indent=2) + "\n"
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES = {"commands.md": commands, "tables.md": tables, "tcp-states.md": states}
+PAGES = {
+    "commands.md": commands,
+    "tables.md": tables,
+    "hypotheses.md": causes,
+    "fixes.md": remedies,
+    "analyze-json.md": analyze_json,
+    "analyze.schema.json": schema,
+    "tcp-states.md": states,
+    "tcp-states.svg": docs_states.draw,
+}
 
 
 def main() -> int:

@@ -128,7 +128,7 @@ def output_options(formats: tuple[str, ...]) -> Callable[[Callable[..., Any]], C
                 "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write to FILE instead of standard output."
             ),
             click.option("--format", "form", type=click.Choice(formats), default="table", show_default=True, help="How to write the rows."),
-            click.argument("captures", nargs=-1, required=True, metavar="CAPTURE..."),
+            click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path()),
         ):
             function = option(function)
         return function

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
       netlens compare before after --api api.z.ai --format json | jq .verdict
     """,
 )
-@click.argument("baseline", metavar="BASELINE")
-@click.argument("candidate", metavar="CANDIDATE")
+@click.argument("baseline", metavar="BASELINE", type=click.Path())
+@click.argument("candidate", metavar="CANDIDATE", type=click.Path())
 @click.option("--api", "apis", multiple=True, metavar="NAME|IP", help="The server in question; may be repeated.")
 @click.option(
     "--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the comparison."
@@ -37,6 +37,8 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], form: str) -> 
     """
     from netlens.analysis.comparison import compare
 
+    if baseline == candidate == "-":
+        raise click.UsageError("only one of the two can be standard input")
     found = compare(_situation(baseline, apis).situation, _situation(candidate, apis).situation)
     if form == "json":
         json.dump({"baseline": baseline, "candidate": candidate, **found.to_dict()}, sys.stdout, indent=2, allow_nan=False)
@@ -57,5 +59,12 @@ def _situation(path: str, apis: tuple[str, ...]) -> Assembled:
     given = (from_folder(path) if os.path.isdir(path) else Inputs({None: (path,)})).with_options(apis=apis)
     captures = {side: read_capture(paths, TABLES) for side, paths in given.captures.items()}
     return assemble(
-        captures, given.apis, errors=given.errors, keylogs=given.keylogs, sockets=read_sockets(given.sockets), covering=given.covering
+        captures,
+        given.apis,
+        errors=given.errors,
+        keylogs=given.keylogs,
+        sockets=read_sockets(given.sockets),
+        covering=given.covering,
+        manifest=given.apis_from == "the manifest",
+        requests=given.requests,
     )

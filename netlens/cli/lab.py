@@ -31,6 +31,7 @@ def list_() -> None:
     from netlens.lab import scenario
 
     table = Table("scenario", "what is rebuilt", "true causes", "refused", box=None, header_style="bold", pad_edge=False)
+    table.columns[0].no_wrap = True  # a name that is cut cannot be used
     for each in map(scenario.load, scenario.names()):
         table.add_row(each.name, each.title, ", ".join(each.expect.causes) or "-", each.expect.rejections)
     Console().print(table)

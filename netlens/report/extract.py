@@ -162,7 +162,7 @@ def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progres
     chosen = Selection(np.zeros(0, np.int64))
     for batch in _batches(Reader(paths, progress), last):
         hits: list[Array] = []
-        for _buf, packets in decoder.unit([batch]).pieces:
+        for _buf, packets in decoder.unit(batch).pieces:
             for key, found in spans.items():
                 frames = packets[_matches(packets, key), c.FRAME]
                 hits += [frames[(frames >= a) & (frames <= b)] for a, b in found]

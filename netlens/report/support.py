@@ -213,8 +213,8 @@ def _public(address: str | None) -> str | None:
     return str(found) if found.is_global else None
 
 
-def of(analysis: Analysis) -> str:
-    """The letter for an analysis."""
+def of(analysis: Analysis, *, with_address: bool = True) -> str:
+    """The letter for an analysis. ``with_address``: also the public address that the requests came from (an anonymised one is of no use)."""
     made = analysis.assembled
     c = made.upstream.connections
     rows = np.flatnonzero(made.upstream.target)
@@ -228,7 +228,7 @@ def of(analysis: Analysis) -> str:
             made.situation,
             analysis.limit,
             target=analysis.target.label if analysis.target.names else None,
-            egress_address=max(set(addresses), key=addresses.count) if addresses else None,
+            egress_address=max(dict.fromkeys(addresses), key=addresses.count) if addresses and with_address else None,
             codes=sorted(codes),
             tested=tested,
         )

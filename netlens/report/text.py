@@ -59,7 +59,7 @@ def answer(a: Analysis) -> str:
 
 def _needs(a: Analysis) -> str:
     wanted = [v.needs for v in a.hypotheses if v.verdict == "undecided" and v.needs]
-    return f"What would decide: {max(set(wanted), key=wanted.count)}." if wanted else ""
+    return f"What would decide: {max(dict.fromkeys(wanted), key=wanted.count)}." if wanted else ""
 
 
 def _indented(console: Any, text: str) -> None:

@@ -1,0 +1,321 @@
+"""The JSON schema of ``netlens analyze --format json``. Words that come from the code (causes, rules, fixes) are taken from it.
+
+The published schema allows fields that it does not name, because later versions may add some and none will be renamed. The tests close it
+(``closed``), so that no field goes undescribed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def build() -> Schema:
+    from netlens.analysis import fixes, hypotheses
+    from netlens.analysis.counting import RULES, SCOPES, UNITS
+
+    causes = [import_module(f"netlens.analysis.hypotheses.{name}") for name in hypotheses.MODULES]
+    ids = [module.ID for module in causes]
+    rules = [rule.name for rule in RULES]
+    fix_ids = "|".join(module.ID for module in fixes.load())
+    peak = ref("peak")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "netlens analyze --format json",
+        "description": "One object. Times (*_ns) are integer nanoseconds since 1970 UTC; other units end the name. null: not known, or does not apply.",
+        **obj(
+            inputs=array(ref("input"), "The files that were read, in order."),
+            quality=obj(
+                "What must be known before any conclusion.",
+                first_ns=count_or_null("First frame of all captures."),
+                last_ns=count_or_null("Last frame of all captures."),
+                reasons=array(ref("reason"), "Frames by what was done with them."),
+                notes=array(text(), "Sentences: capture loss, cuts, what lies outside the capture, what labels are missing."),
+            ),
+            clock={
+                "description": "The VM's clock minus the host's, at the first packet that both captures hold. null with one capture.",
+                "anyOf": [ref("clock"), {"type": "null"}],
+            },
+            target=obj(
+                "The service in question.",
+                names=array(text(), "Its names."),
+                addresses=array(text(), "Its addresses."),
+                guessed=boolean("Whether nobody named it."),
+                why=text("Where it comes from."),
+            ),
+            counts=obj(
+                "Of both captures together, each thing once; sessions are those on either wire.",
+                sessions=count(),
+                connections=count("To the target."),
+                lookups=count(),
+                exchanges=count("Requests to the target."),
+                rejections=count("Of these, refused."),
+            ),
+            peaks=obj(
+                "Most application connections to the target open at once. null: no capture shows it.",
+                optional=("capture",),
+                vm=count_or_null("Of the VM's program."),
+                host=count_or_null("Of the host's own programs."),
+                combined=count_or_null("Of both."),
+                capture=obj("With one capture: of everything in it.", connections=peak, in_flight=peak),
+                upstream=obj(
+                    "Most places held at once on the wire nearest to the provider, by what is counted.",
+                    requests=ref("places"),
+                    connections=ref("places"),
+                ),
+            ),
+            paths=ref("paths"),
+            tails=array(ref("tail_of_side"), "Connections that received for more than a second after their program had closed them."),
+            limit={
+                "description": "The rule that separates refused from accepted requests beyond chance. null: none does.",
+                "anyOf": [
+                    obj(
+                        rule={"enum": rules, "description": "What is counted."},
+                        unit={"enum": list(UNITS)},
+                        scope={"enum": list(SCOPES)},
+                        value=count("Others in progress at which a request is refused."),
+                        low=count("Smallest limit that fits as well."),
+                        high=count("Largest limit that fits as well."),
+                        auc=fraction("Chance that a refused request met more others than an accepted one."),
+                        p=fraction("Chance of a separation as good, after Holm's correction."),
+                        tied=array({"enum": rules}, "Rules that fit equally well."),
+                        misfits=count("Requests whose outcome the limit gets wrong."),
+                    ),
+                    {"type": "null"},
+                ],
+            },
+            hypotheses={
+                **array(
+                    obj(
+                        id={"enum": ids},
+                        cause={"enum": [module.CAUSE for module in causes], "description": "Its letter."},
+                        claim=text("What it says."),
+                        verdict={"enum": ["supported", "refuted", "undecided"]},
+                        attributable_fraction=nullable(fraction("Share of the refusals that would not have met the limit without it.")),
+                        p=nullable(fraction("Of the rule that it rests on.")),
+                        evidence=array(
+                            obj(
+                                text=text("A statement."),
+                                frames=array(obj(file=text(), frame=positive("As Wireshark numbers it.")), "Where it can be seen."),
+                            )
+                        ),
+                        needs=nullable(text("What would decide an undecided one.")),
+                    ),
+                    "Every cause, in the order of the report.",
+                ),
+                "minItems": len(ids),
+            },
+            cause={"enum": [*ids, None], "description": "The supported cause with the largest share. null: none is supported."},
+            fixes=array(
+                obj(
+                    "None of it is a promise: each is a replay of the recorded requests under one change.",
+                    id={"type": "string", "pattern": rf"^({fix_ids})(-\d+)?$"},
+                    title=text("What is done."),
+                    command=nullable(text("How to apply it.")),
+                    caveats=array(text(), "What to know before."),
+                    note=text("What to know about the prediction; may be empty."),
+                    rejections_before=count("As recorded."),
+                    rejections_after=count_or_null("Predicted. null: not predicted."),
+                    replayed_before=count_or_null(
+                        "What the replay without a change gives: near rejections_before if the replay is any good."
+                    ),
+                    added_wait_s=nullable(seconds("Waiting in one's own queue, in all.")),
+                    mean_wait_s=nullable(seconds("The same per request.")),
+                    retry_wait_before_s=nullable(seconds("Waiting between refusal and acceptance, in all, as recorded.")),
+                    retry_wait_after_s=nullable(seconds("The same, predicted.")),
+                    peak_before=count_or_null("Most places held at once by one group that is counted together."),
+                    peak_after=count_or_null("The same, predicted."),
+                    confidence={"enum": ["good", "low", None]},
+                    by_side={
+                        "type": "object",
+                        "description": "Per side: refusals before and after.",
+                        "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2},
+                    },
+                    recommended=boolean("Among variants of one fix: the one to take."),
+                ),
+                "Best first. Empty where nothing was refused.",
+            ),
+            unmatched_rejections=array(
+                obj(side=text(), time_ns=count("By the clock of its own side."), line=positive("Of the error log.")),
+                "Refusals of an error log for which the capture has no request; the first ones, if there are many.",
+            ),
+            sides={
+                "type": "object",
+                "description": "What each capture shows by itself. The key is its side, or 'capture' where nobody said which.",
+                "propertyNames": {"enum": ["vm", "host", "capture"]},
+                "additionalProperties": obj(
+                    vantage=nullable({"enum": ["vm", "host"]}),
+                    first_ns=count_or_null(),
+                    last_ns=count_or_null(),
+                    connections=count("To the target."),
+                    peaks=obj(connections=peak, in_flight=peak),
+                    paths=ref("paths"),
+                    tails=array(ref("tail")),
+                    notes=array(text()),
+                ),
+            },
+        ),
+        "$defs": {
+            "input": obj(
+                path=text(),
+                container=text("pcap or pcapng."),
+                frames=count(),
+                bytes=count("Of the file."),
+                snaplen=count(),
+                link_types=array(count(), "As tcpdump.org numbers them."),
+                vantage=nullable({"enum": ["vm", "host"]}),
+                warnings=array(text()),
+            ),
+            "reason": obj(reason=text(), frames=count(), first_frame=count(), meaning=text(), side=nullable({"enum": ["vm", "host"]})),
+            "clock": obj(
+                offset_s=nullable({"type": "number"}),
+                low_s=nullable({"type": "number", "description": "The offset is certainly not less."}),
+                high_s=nullable({"type": "number", "description": "The offset is certainly not more."}),
+                drift_ppm=nullable({"type": "number", "description": "How much faster the VM's clock runs. null: cannot be told."}),
+                method=text("What it rests on."),
+                packets=count("How many packets, or bounds, it rests on."),
+                steps=array(
+                    obj(at_ns=count(), size_s={"type": "number"}, low_s={"type": "number"}, high_s={"type": "number"}),
+                    "Where a clock was set.",
+                ),
+                frames=obj(vm=array(positive()), host=array(positive())),
+                note=text("One sentence for people."),
+            ),
+            "peak": obj(count=count(), from_ns=count(), to_ns=count(), frames=array(positive(), "Of what makes it.")),
+            "places": obj(vm=count(), host=count(), combined=count()),
+            "paths": {
+                "type": "object",
+                "description": "Connections to the target by path.",
+                "propertyNames": {"enum": ["direct", "nat", "sshuttle"]},
+                "additionalProperties": {"type": "integer", "minimum": 1},
+            },
+            "tail": obj(**tail()),
+            "tail_of_side": obj(**tail(), side=nullable({"enum": ["vm", "host"]})),
+        },
+    }
+
+
+def tail() -> Schema:
+    return {
+        "connection_id": count(),
+        "session_id": count("The session that received."),
+        "tail_s": seconds(),
+        "bytes": count_or_null("null: the closing is in another half than the payload."),
+        "frames": array(positive(), "First and last of the connection."),
+    }
+
+
+def closed(schema: Any) -> Any:
+    """The same with no field allowed that it does not name."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out = {key: closed(value) for key, value in schema.items()}
+    if out.get("type") == "object" and "properties" in out:
+        out.setdefault("additionalProperties", False)
+    return out
+
+
+def fields(schema: Schema) -> list[tuple[str, str, str]]:
+    """(dotted name, type, meaning) of every field, in order, for a page."""
+    rows: list[tuple[str, str, str]] = []
+    _walk(schema, schema, "", rows)
+    return rows
+
+
+def _walk(root: Schema, schema: Schema, name: str, rows: list[tuple[str, str, str]]) -> None:
+    inner, empty = resolved(root, schema)
+    if name:
+        rows.append((name, _type(inner) + (" or null" if empty else ""), schema.get("description", inner.get("description", ""))))
+    if inner.get("type") == "array":
+        _members(root, resolved(root, inner["items"])[0], f"{name}[]", rows)
+    else:
+        _members(root, inner, name, rows)
+
+
+def _members(root: Schema, inner: Schema, name: str, rows: list[tuple[str, str, str]]) -> None:
+    for key, value in inner.get("properties", {}).items():
+        _walk(root, value, f"{name}.{key}" if name else key, rows)
+    extra = inner.get("additionalProperties")
+    if isinstance(extra, dict) and "properties" in extra:
+        _members(root, extra, f"{name}.*", rows)
+
+
+def resolved(root: Schema, schema: Schema) -> tuple[Schema, bool]:
+    """The schema behind references, and whether it may be null."""
+    if "anyOf" in schema:
+        some = [each for each in schema["anyOf"] if each.get("type") != "null"]
+        return resolved(root, some[0])[0], len(some) < len(schema["anyOf"])
+    if "$ref" in schema:
+        return root["$defs"][schema["$ref"].rpartition("/")[2]], False
+    return schema, False
+
+
+def _type(schema: Schema) -> str:
+    if "enum" in schema:
+        return ", ".join("null" if each is None else f"`{each}`" for each in schema["enum"])
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return " or ".join(kind)
+    if kind == "array":
+        items = schema["items"]
+        inner = "`" + "`, `".join(items["enum"]) + "`" if "enum" in items else items.get("type", "object")
+        return f"array of {inner}"
+    return str(kind)
+
+
+# --- the words that schemas are made of ---------------------------------------------------------------------------------------------------
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def obj(description: str = "", /, optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    out: Schema = {"type": "object", "properties": properties, "required": [name for name in properties if name not in optional]}
+    return {"description": description, **out} if description else out
+
+
+def array(items: Schema, description: str = "") -> Schema:
+    return described({"type": "array", "items": items}, description)
+
+
+def text(description: str = "") -> Schema:
+    return described({"type": "string"}, description)
+
+
+def boolean(description: str = "") -> Schema:
+    return described({"type": "boolean"}, description)
+
+
+def count(description: str = "") -> Schema:
+    return described({"type": "integer", "minimum": 0}, description)
+
+
+def positive(description: str = "") -> Schema:
+    return described({"type": "integer", "minimum": 1}, description)
+
+
+def fraction(description: str = "") -> Schema:
+    return described({"type": "number", "minimum": 0, "maximum": 1}, description)
+
+
+def seconds(description: str = "") -> Schema:
+    return described({"type": "number", "minimum": 0}, description)
+
+
+def count_or_null(description: str = "") -> Schema:
+    return nullable(count(description))
+
+
+def nullable(schema: Schema) -> Schema:
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def described(schema: Schema, description: str) -> Schema:
+    return {"description": description, **schema} if description else schema
