@@ -19,7 +19,7 @@ a label of the upstream's own side.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,16 +41,19 @@ from netlens.analysis.situation import (
     Situation,
 )
 from netlens.errors import NetlensError
-from netlens.parsers import decrypted, errorlog
-from netlens.text import plural
+from netlens.parsers import decrypted, decrypted_rows, errorlog
+from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     from netlens.api import Capture
     from netlens.schema import Table
 
+STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
+MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
 FRAMES = 5  #: frames cited for a fact
 _CODES = {"vm": VM, "host": HOST}
+_WORDS = {"vm": "VM", "host": "host"}
 
 
 @dataclass(eq=False)
@@ -107,6 +110,8 @@ def assemble(
     keylogs: Iterable[str] = (),
     sockets: Iterable[Mapping[str, Any]] = (),
     covering: Collection[str] = (),
+    manifest: bool = False,
+    requests: str | None = None,
 ) -> Assembled:
     """Put one or two captures together.
 
@@ -115,6 +120,7 @@ def assemble(
     captures : by side: "vm", "host", or None for one whose side nobody told.
     apis : names or addresses of the API; guessed if empty.  errors : error log by side.  keylogs : TLS key logs.  sockets : samples of
         ``sockets.jsonl``.  covering : sides whose error log is known to span the recording: a request that is not in it was accepted.
+    manifest : the recording's manifest named the APIs.  requests : ``requests.jsonl``, read where there are no key logs.
 
     Raises
     ------
@@ -122,9 +128,9 @@ def assemble(
         a file cannot be read, or a named API is in no capture.
     """
     sides = {name: Side(name, capture) for name, capture in captures.items()}
-    notes: list[str] = []
+    notes = _mixed_up(sides)
     upstream = sides.get("host") or next(iter(sides.values()))
-    goal = _targets(sides, upstream, apis)
+    goal = _targets(sides, upstream, apis, manifest)
     for side in sides.values():
         _requests_of(side)
     if "vm" in sides and "host" in sides:
@@ -134,15 +140,33 @@ def assemble(
         clock, pairs = clocks.identity("only one side was captured: its own clock is used"), None
     for side in sides.values():
         _label(side, errors or {}, keylogs, notes, upstream is side)
+    if requests is not None and upstream.keys is None:
+        upstream.keys = decrypted_rows.read(requests)
     origin = _origins(upstream, pairs)
     h2 = _h2_sessions(upstream)
     return _Builder(sides, upstream, goal, clock, pairs, origin, h2, notes, covering).build()
 
 
+def _mixed_up(sides: Mapping[str | None, Side]) -> list[str]:
+    """What tells that the captures were given in the wrong places."""
+    if not {"vm", "host"} <= sides.keys():
+        return []
+    vm, host = sides["vm"], sides["host"]
+    a, b = vm.capture.part, host.capture.part
+    if a.frames and (a.frames, a.bounds_ns) == (b.frames, b.bounds_ns) and vm.sessions.rows == host.sessions.rows:
+        paths = f"{printable(vm.capture.paths[0])} and {printable(host.capture.paths[0])}"
+        raise NetlensError(f"{paths}: the same capture for VM and host ({plural(a.frames, 'frame')}); one of each is needed, or one alone")
+    found = {name: side.connections["vantage"][0] if side.connections.rows else None for name, side in sides.items()}
+    if found["vm"] == "host" or found["host"] == "vm":
+        name, seems = ("vm", "host") if found["vm"] == "host" else ("host", "vm")
+        return [f"the capture given with --{name} looks as if made on the {_WORDS[seems]}: are --vm and --host exchanged?"]
+    return []
+
+
 # --- what goes to the target ----------------------------------------------------------------------------------------------------------------
 
 
-def _targets(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]) -> target.Target:
+def _targets(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool) -> target.Target:
     """Choose the target where the program in question runs, and find it in the other capture by its names, or its addresses if it has none."""
     first = sides.get("vm") or upstream
     goal: target.Target | None = None
@@ -150,17 +174,17 @@ def _targets(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, 
         c = side.capture
         wanted = apis or tuple(goal.names or goal.addresses if goal else ())
         try:
-            chosen = target.choose(c.table("connections"), c.table("lookups"), wanted)
+            chosen = target.choose(c.table("connections"), c.table("lookups"), wanted, manifest=manifest)
         except NetlensError:
             if not (goal or len(sides) > 1) or (side is not first and goal is None):
                 raise
             side.target = np.zeros(c.table("connections").rows, bool)
             continue
         side.target = _with_nameless(c.table("connections"), chosen.rows) & ~_lookup_rows(c)
-        if goal is None:
+        if goal is None or not (goal.names or goal.addresses):  # a capture without connections names no target
             goal = chosen
     if goal is None:  # named, and not even in the second capture
-        raise NetlensError(f"--api {' --api '.join(apis)}: no connection of these captures goes there")
+        raise NetlensError(f"{target.named_by(apis, manifest)}: no connection of these captures goes there")
     return goal
 
 
@@ -216,7 +240,8 @@ def _label(side: Side, errors: Mapping[str, str], keylogs: Iterable[str], notes:
         side.log = errorlog.read(errors[name])
         if side.log.note:
             notes.append(side.log.note)
-    side.labels = rejections.infer(exchanges, side.sessions, side.capture.table("hellos"))
+    if upstream:  # what requests look like there is what decides; the other capture's labels come from its log
+        side.labels = rejections.infer(exchanges, side.sessions, side.capture.table("hellos"))
 
 
 def _merge(labels: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]], n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -430,25 +455,53 @@ class _Builder:
             if side.log is None:
                 continue
             log_side = name or "vm"
+            found, rows = self._of_log(side, log_side, own)
+            if self._is_of_other(side, found, own):
+                self.notes.append(
+                    f"the error log given for the {_WORDS[log_side]} fits the requests of the other side far better; it is left out: are "
+                    "--vm-errors and --host-errors exchanged?"
+                )
+                continue
+            rejected, source = np.full(n, UNLABELLED, np.int8), np.full(n, "", object)
             if side is up:
-                mine = np.flatnonzero(own == _CODES[log_side]) if name is not None and len(self.sides) > 1 else np.arange(n)
-                found = rejections.from_log(up.exchanges.take(mine), side.log, covers=log_side in self.covering)
-                rejected, source = np.full(n, UNLABELLED, np.int8), np.full(n, "", object)
-                rejected[mine], source[mine] = found.rejected, found.source
+                rejected[rows], source[rows] = found.rejected, found.source
             else:
-                found = rejections.from_log(side.exchanges, side.log, covers=log_side in self.covering)
-                rejected, source = np.full(n, UNLABELLED, np.int8), np.full(n, "", object)
                 known = mate >= 0
                 rejected[known], source[known] = found.rejected[mate[known]], found.source[mate[known]]
             told.append((rejected, source))
-            self.unmatched += [{"side": log_side, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched]
+            self.unmatched += [{"side": log_side, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
             if found.unmatched:
                 self.notes.append(
-                    f"{plural(len(found.unmatched), 'refusal')} in the error log of the {log_side} match no request in the capture"
+                    f"{plural(len(found.unmatched), 'refusal')} in the error log of the {_WORDS[log_side]} match no request in the capture"
                 )
+            if found.note:
+                self.notes.append(f"error log of the {_WORDS[log_side]}: {found.note}")
         if up.labels is not None:
             told.append((up.labels.rejected, up.labels.source))
         return _merge(told, n)
+
+    def _of_log(self, side: Side, log_side: str, own: np.ndarray[Any, Any]) -> tuple[rejections.Labels, Ints]:
+        """Labels of a side's exchanges by its own log, and which exchanges these are."""
+        assert side.log is not None
+        rows = np.arange(len(side.exchange_rows))
+        if side is self.up and side.name is not None and len(self.sides) > 1:
+            rows = np.flatnonzero(own == _CODES[log_side])
+        return rejections.from_log(side.exchanges.take(rows), side.log, covers=log_side in self.covering), rows
+
+    def _is_of_other(self, side: Side, found: rejections.Labels, own: np.ndarray[Any, Any]) -> bool:
+        """Whether a log's lines stand right behind answers of the other side instead: programs write a refusal down at once."""
+        others = [s for s in self.sides.values() if s is not side]
+        lag = rejections.typical_lag_ns(found, side.log)
+        if not others or side.log is None or (lag is not None and lag < STRANGER_LAG_NS):
+            return False
+        other = replace(others[0], log=side.log)
+        if others[0] is self.up:
+            rows = np.flatnonzero(own == _CODES[other.name or "vm"])
+            other.exchange_rows = other.exchange_rows[rows]
+        there = rejections.from_log(other.exchanges, side.log)
+        their_lag = rejections.typical_lag_ns(there, side.log)
+        enough = len(there.matched) >= max(rejections.MIN_LEARNED, len(found.matched))
+        return enough and their_lag is not None and their_lag < STRANGER_LAG_NS and (lag is None or 4 * their_lag < lag)
 
     def _with_streams(self, table: Requests, rows: Ints, row_of: dict[int, int], sessions: Sessions) -> tuple[Requests, Ints]:
         """HTTP/2 requests from the key log in place of the turns of their sessions."""
@@ -521,6 +574,12 @@ class _Builder:
         if theirs is not None:
             begin, end = (int(t) for t in self.clock.to_host(np.array(theirs, np.int64)))
             first, last = max(first, begin), min(last, end)
+            if last < first and self.bounds_ns != (0, 0):
+                earlier, later = ("VM", "host") if end < self.bounds_ns[0] else ("host", "VM")
+                self.notes.append(
+                    f"the captures do not overlap: the {earlier}'s ends {(first - last) / 1e9:,.1f} s before the {later}'s begins; "
+                    "nothing of one can be found in the other"
+                )
         return first, max(first, last)
 
     def _facts(self) -> dict[str, Any]:

@@ -200,7 +200,8 @@ def _uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
     order = known[np.lexsort((r.start_ns[known], r.session[known]))]
     current, begin, until = -1, 0, 0
     gap = 2 * situation.uncertain_ns  # stretches nearer than that are one: their order in time is not known
-    for session, start, end in zip(r.session[order].tolist(), r.start_ns[order].tolist(), r.done_ns[order].tolist(), strict=True):
+    ends = np.maximum(r.done_ns, r.start_ns + 1)  # one that is done at once was there all the same
+    for session, start, end in zip(r.session[order].tolist(), r.start_ns[order].tolist(), ends[order].tolist(), strict=True):
         if session != current:
             if current >= 0:
                 out.append((current, begin, until))

@@ -17,7 +17,7 @@ from netlens.analysis.assemble import Assembled, Side, assemble
 from netlens.analysis.inputs import Inputs, read_sockets
 from netlens.analysis.situation import HOST, LOOKUPS, REJECTED, SIDES, VM
 from netlens.analysis.weighing import Verdict, as_dict
-from netlens.text import plural
+from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,7 +202,14 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
         a named API is in no capture.
     """
     made = assemble(
-        captures, given.apis, errors=given.errors, keylogs=given.keylogs, sockets=read_sockets(given.sockets), covering=given.covering
+        captures,
+        given.apis,
+        errors=given.errors,
+        keylogs=given.keylogs,
+        sockets=read_sockets(given.sockets),
+        covering=given.covering,
+        manifest=given.apis_from == "the manifest",
+        requests=given.requests,
     )
     situation = made.situation
     weighed = verdict.weigh(situation)
@@ -237,6 +244,8 @@ def _given_notes(given: Inputs) -> list[str]:
     notes = []
     if not given.complete:
         notes.append(f"the recording is incomplete: {'; '.join(given.reasons) or 'it ended early'}")
+    if given.missing:
+        notes.append(f"the manifest names {', '.join(printable(name) for name in given.missing)}, not in the folder")
     for side, dropped in given.dropped.items():
         notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
     return notes

@@ -1,8 +1,8 @@
 """What an analysis is given: the captures of the sides, and whatever lies beside them.
 
 A recording is a folder with ``host.pcap`` and/or ``vm.pcap`` (also ``.pcapng``, ``.gz``, or the parts of a rotation ``vm-0001.pcap``), and perhaps
-``vm-errors.log``, ``host-errors.log``, ``*keylog*.txt``, ``sockets.jsonl`` and a ``manifest.toml``, which says what the folder cannot: the API
-and the command line of the tunnel. What is named on the command line goes before what lies in the folder.
+``vm-errors.log``, ``host-errors.log``, ``*keylog*.txt``, ``sockets.jsonl``, ``requests.jsonl`` and a ``manifest.toml``, which says what the folder
+cannot: the API and the command line of the tunnel. What is named on the command line goes before what lies in the folder.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ class Inputs:
     """Files by side; a side is "vm", "host" or None where nobody said which.
 
     captures : side -> its files in order.  errors : side -> error log.  keylogs : files of TLS keys, of either side.
+    requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
     apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.
     complete : False if the recording says that it broke off.  reasons : why.  sshuttle : the tunnel's command line, if known.
+    dropped : side -> packets that the kernel dropped.  missing : files that the manifest names and the folder does not hold.
     covering : sides whose error log spans the recording, because the recorder wrote both.
     """
 
@@ -35,11 +37,13 @@ class Inputs:
     errors: dict[str, str] = field(default_factory=dict)
     keylogs: tuple[str, ...] = ()
     sockets: str | None = None
+    requests: str | None = None
     apis: tuple[str, ...] = ()
     apis_from: str = ""
     complete: bool = True
     reasons: tuple[str, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
     sshuttle: tuple[str, ...] | None = None
     covering: frozenset[str] = frozenset()
 
@@ -75,7 +79,8 @@ def from_folder(folder: str) -> Inputs:
         raise CaptureError(f"{folder}: a directory without host.pcap or vm.pcap (or .pcapng, .gz), so not a recording")
     errors = {side: os.path.join(folder, name) for side in ("vm", "host") if (name := f"{side}-errors.log") in names}
     keylogs = tuple(os.path.join(folder, name) for name in names if re.fullmatch(r".*keylog.*\.(txt|log)|.*\.keys", name))
-    found = Inputs(captures, errors, keylogs, os.path.join(folder, "sockets.jsonl") if "sockets.jsonl" in names else None)
+    beside = {name: os.path.join(folder, f"{name}.jsonl") if f"{name}.jsonl" in names else None for name in ("sockets", "requests")}
+    found = Inputs(captures, errors, keylogs, beside["sockets"], beside["requests"])
     return _with_manifest(found, folder) if MANIFEST in names else found
 
 
@@ -92,7 +97,8 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
     api = manifest.extra.get("api")
     names: list[str] = []
     if isinstance(api, dict):
-        names = [n for n in (api.get("names") or api.get("addresses") or []) if isinstance(n, str)]
+        named = api.get("names") or api.get("addresses") or []
+        names = [n for n in (named if isinstance(named, list) else [named]) if isinstance(n, str)]
     lab = manifest.extra.get("lab")
     options = lab.get("sshuttle_options") if isinstance(lab, dict) else None
     return replace(
@@ -102,6 +108,7 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
         complete=manifest.complete,
         reasons=tuple(manifest.reasons),
         dropped={s.side: s.packets_dropped for s in manifest.sides if s.packets_dropped},
+        missing=tuple(sorted(name for name in manifest.files if not os.path.exists(os.path.join(folder, name)))),
         covering=frozenset(found.errors),
         sshuttle=("sshuttle", *(str(o) for o in options)) if isinstance(options, list) and options else None,
     )

@@ -20,6 +20,7 @@ Limits: with fewer than :data:`ENOUGH` refusals nothing is claimed. A limit that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import lgamma
 
@@ -35,6 +36,7 @@ TIE = 2.0  #: log units within which rules are tied: odds of 7 to 1
 OTHER_ACCOUNT = 3.0  #: log units that leaving out a side costs: odds of 20 to 1 against
 CHAIN_NS = 5_000_000_000  #: refusals closer than this, one after the other, are a chain: back-offs begin at 2 s
 PERMUTATIONS = 1_999  #: smallest p 0.0005, which four rules make 0.002
+MAX_CELLS = 4_000_000  #: of a table of permuted refusals, 32 MB
 MAX_LIMIT = 4_096  #: of candidates; nobody has a limit of thousands in flight
 Floats = npt.NDArray[np.float64]
 
@@ -108,13 +110,11 @@ def infer(situation: Situation, permutations: int = PERMUTATIONS, seed: int = 0)
     chance = _log_beta(refused + 1, accepted + 1)
     if not refused or not accepted or situation.uncountable:
         return Inference([], refused, accepted, chains, False, chance, first)
-    rng = np.random.default_rng(seed)
-    shuffled = _permuted(situation, first, permutations, rng)
     fits = []
     for rule in RULES:
         if rule.scope == "egress" and not situation.egress_seen:
             continue
-        fits.append(_fit(situation, rule, labelled, first, shuffled))
+        fits.append(_fit(situation, rule, labelled, first, permutations, seed))
     fits.sort(key=lambda f: -f.log_likelihood)  # stable: of equal ones RULES has the preferred first
     best = fits[0].log_likelihood
     near = [f for f in fits if f.log_likelihood >= best - TIE]
@@ -150,7 +150,7 @@ def later_in_chain(situation: Situation) -> npt.NDArray[np.bool_]:
 
 
 def _fit(
-    situation: Situation, rule: Rule, labelled: npt.NDArray[np.bool_], first: npt.NDArray[np.bool_], shuffled: npt.NDArray[np.bool_]
+    situation: Situation, rule: Rule, labelled: npt.NDArray[np.bool_], first: npt.NDArray[np.bool_], permutations: int, seed: int
 ) -> RuleFit:
     counts = others(situation, rule)
     r = situation.requests
@@ -180,10 +180,6 @@ def _fit(
     inside = refused_at[(refused_at >= low) & (refused_at <= high)]
     value = int(inside.min()) if len(inside) else high
     auc = _auc(counts.count, rejected, used)
-    # chance: the same statistic on collapsed chains, all sides together
-    ours = _statistic(counts, rejected[None, first], first, limits)[0]
-    null = _statistic(counts, shuffled, first, limits)
-    p_raw = (1 + int((null >= ours - 1e-9).sum())) / (1 + len(null))
     return RuleFit(
         rule,
         counts,
@@ -197,7 +193,7 @@ def _fit(
         int((used & ~rejected & (counts.low >= value)).sum()),
         auc,
         _youden(counts, rejected, used, limits),
-        p_raw,
+        _p(situation, counts, first, permutations, seed),
         1.0,
         left_out,
     )
@@ -257,53 +253,78 @@ def _youden(counts: Counts, rejected: npt.NDArray[np.bool_], used: npt.NDArray[n
 # --- chance ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def _permuted(situation: Situation, first: npt.NDArray[np.bool_], permutations: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """bool[permutations, first.sum()]: the labels of ``first`` permuted within each side."""
+def _p(situation: Situation, counts: Counts, first: npt.NDArray[np.bool_], permutations: int, seed: int) -> float:
+    """How often labels of ``first``, permuted within each side, fit a rule as well as the true ones: the statistic is of all sides together.
+
+    Requests of one side with equal counts are alike, so that only how many of them are refused is drawn: by a hypergeometric law, which is what
+    permuting amounts to. Equal seeds give rules with equal counts equal p.
+    """
     r = situation.requests
-    side, y = r.side[first], (r.rejected == REJECTED)[first]
-    out = np.zeros((permutations, len(y)), np.bool_)
-    for s in np.unique(side).tolist():
-        rows = np.flatnonzero(side == s)
-        k = int(y[rows].sum())
-        if not k:
-            continue
-        step = max(1, 4_000_000 // max(len(rows), 1))  # 32 MB of random numbers at a time
-        for begin in range(0, permutations, step):
-            some = min(step, permutations - begin)
-            keys = rng.random((some, len(rows)))
-            chosen = np.argpartition(keys, k - 1, axis=1)[:, :k] if k < len(rows) else np.broadcast_to(np.arange(k), (some, k))
-            out[begin + np.arange(some)[:, None], rows[chosen]] = True
-    return out
+    met = [np.minimum(c[first], MAX_LIMIT) for c in (counts.low, counts.count, counts.high)]  # beyond that no limit parts them
+    cells, cell, sizes = np.unique(
+        np.stack([r.side[first].astype(np.int64), *met], axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    seen = np.bincount(cell.ravel()[(r.rejected == REJECTED)[first]], minlength=len(cells))
+    statistic = _Statistic(cells[:, 1], cells[:, 2], cells[:, 3], sizes)
+    ours = statistic.of(seen[None, :])[0]
+    rng = np.random.default_rng(seed)
+    as_good, step = 0, max(1, MAX_CELLS // max(len(cells), 1))
+    for begin in range(0, permutations, step):
+        drawn = np.zeros((min(step, permutations - begin), len(cells)), np.int64)
+        for side in np.unique(cells[:, 0]).tolist():
+            mine = np.flatnonzero(cells[:, 0] == side)
+            drawn[:, mine] = rng.multivariate_hypergeometric(sizes[mine], int(seen[mine].sum()), len(drawn), method="marginals")
+        as_good += int((statistic.of(drawn) >= ours - 1e-9).sum())
+    return (1 + as_good) / (1 + permutations)
 
 
-def _statistic(counts: Counts, labels: npt.NDArray[np.bool_], first: npt.NDArray[np.bool_], limits: Ints) -> Floats:
-    """Likelihood at the best limit, and the AUC to part equals, for each row of ``labels`` (bool[rows, first.sum()])."""
-    low, high = counts.low[first], counts.high[first]
-    mid = counts.count[first]
-    total = labels.shape[1]
-    refused = labels.sum(axis=1).astype(np.float64)
-    top = min(int(limits[-1]), int(high.max(initial=0)) + 1)
-    weights = labels.astype(np.float32)
-    best = np.full(len(labels), -np.inf)
-    table = _noise_table(total)
-    for limit in range(1, top + 1):
-        sure, under = low >= limit, high < limit
-        hit, miss = (weights[:, sure].sum(axis=1).astype(np.int64), weights[:, under].sum(axis=1).astype(np.int64))
-        alarm, calm = int(sure.sum()) - hit, int(under.sum()) - miss
-        ll = table(alarm, hit) + table(miss, calm)
-        best = np.maximum(best, ll + (total - int(sure.sum()) - int(under.sum())) * np.log(0.5))
-    ranks = _midranks(mid)
-    u = weights @ ranks.astype(np.float32)
-    accepted = np.maximum(total - refused, 1)
-    auc = (u - refused * (refused + 1) / 2) / np.maximum(refused * accepted, 1)
-    return best + 0.01 * auc  # 0.01: less than any step of the likelihood
+class _Statistic:
+    """Likelihood at the best limit, and the AUC to part equals.
+
+    A cell is ``sizes`` requests that met ``low`` to ``high`` others, ``mid`` of them most likely; what varies is how many of each are refused.
+    """
+
+    def __init__(self, low: Ints, mid: Ints, high: Ints, sizes: Ints) -> None:
+        self.total = int(sizes.sum())
+        self.by_low, self.by_high, self.by_mid = (np.argsort(c, kind="stable") for c in (low, high, mid))
+        # a limit is only another one if it parts the requests in another way
+        limits = np.unique(np.concatenate([[1], low + 1, high + 1]))
+        limits = limits[limits <= min(int(high.max(initial=0)) + 1, MAX_LIMIT)]
+        # how many cells, and requests, are below each limit: surely, or possibly
+        self.maybe_below = np.searchsorted(low[self.by_low], limits, "left")
+        self.below = np.searchsorted(high[self.by_high], limits, "left")
+        self.above_sizes = self.total - _sums(sizes[self.by_low][None, :])[0][self.maybe_below]
+        self.below_sizes = _sums(sizes[self.by_high][None, :])[0][self.below]
+        self.midranks = _midranks(mid[self.by_mid], sizes[self.by_mid])
+        self.noise = _noise_table(self.total)
+
+    def of(self, refused: Ints) -> Floats:
+        """For each row of ``refused``: how many of each cell are (int64[rows, cells])."""
+        count = refused.sum(axis=1)
+        lower, upper = _sums(refused[:, self.by_low]), _sums(refused[:, self.by_high])
+        best = np.full(len(refused), -np.inf)
+        for maybe, sure, above, below in zip(
+            self.maybe_below.tolist(), self.below.tolist(), self.above_sizes.tolist(), self.below_sizes.tolist(), strict=True
+        ):
+            hit, miss = count - lower[:, maybe], upper[:, sure]
+            ll = self.noise(above - hit, hit) + self.noise(miss, below - miss)
+            best = np.maximum(best, ll + (self.total - above - below) * np.log(0.5))
+        u = refused[:, self.by_mid] @ self.midranks - count * (count + 1) / 2
+        return best + 0.01 * u / np.maximum(count * (self.total - count), 1)  # 0.01: less than any step of the likelihood
 
 
-def _noise_table(total: int):  # type: ignore[no-untyped-def]
+def _sums(rows: Ints) -> Ints:
+    """Running sums of each row, with what is before the first: int64[rows, columns + 1]."""
+    return np.concatenate([np.zeros((len(rows), 1), np.int64), np.cumsum(rows, axis=1)], axis=1)
+
+
+def _noise_table(total: int) -> Callable[[Ints, Ints], Floats]:
     """log_noise for arrays of small integers, by tables of log gamma."""
-    gamma = np.array([lgamma(k + 1) for k in range(total + 1)])  # Γ(k + 1)
-    gamma_noise = np.array([lgamma(k + NOISE) for k in range(total + 1)])
-    gamma_both = np.array([lgamma(k + 1 + NOISE) for k in range(total + 1)])
+
+    def log_gamma(offset: float) -> Floats:  # of offset, offset + 1, ... offset + total
+        return lgamma(offset) + np.concatenate([[0.0], np.cumsum(np.log(offset + np.arange(total)))])
+
+    gamma, gamma_noise, gamma_both = log_gamma(1.0), log_gamma(NOISE), log_gamma(1.0 + NOISE)
     constant = _log_beta(1.0, NOISE)
 
     def look_up(wrong: Ints, right: Ints) -> Floats:
@@ -312,9 +333,13 @@ def _noise_table(total: int):  # type: ignore[no-untyped-def]
     return look_up
 
 
-def _midranks(values: Ints) -> Floats:
-    ordered = np.sort(values)
-    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1) / 2
+def _midranks(ordered: Ints, sizes: Ints) -> Floats:
+    """Rank of each of ``sizes`` equal values, values in order; equals share the mean of theirs."""
+    _, begin, group = np.unique(ordered, return_index=True, return_inverse=True)
+    many = np.add.reduceat(sizes, begin) if len(sizes) else sizes
+    upto = np.cumsum(many)
+    out: Floats = (upto - (many - 1) / 2)[group]
+    return out
 
 
 def _holm_distinct(fits: list[RuleFit]) -> list[float]:

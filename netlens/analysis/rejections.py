@@ -79,6 +79,9 @@ SHORT_MARGIN = 3.0  #: the same towards a short answer while it is not known how
 NEAR_NS = 250 * MS  #: how far before a line its answer is looked for when the look is learned; a busy machine's lag
 MANY = 1.5  #: answers that look like refusals for each event; more, and they are something else
 ECHO_NS = 500 * MS  #: the lines of one refusal are written together
+MAX_OPEN = (
+    64  #: refusals that may have their echo still to come; half a second of a busy program has ten, a log that repeats itself thousands
+)
 BELIEVED = 0.5  #: share of events that must find an answer for silence to mean anything
 
 # --- what an answer looks like
@@ -103,7 +106,7 @@ class Labels:
 
     rejected : REJECTED, ACCEPTED or UNKNOWN.  source : "error log", "key log", "inferred", or "" where unknown.  reason : why, in a few words.
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
-    note : what a person should know about these labels; "" if nothing.
+    note : what a person should know about these labels; "" if nothing.  ends : when each answer ended, where a log was matched.
     """
 
     rejected: npt.NDArray[np.int8]
@@ -112,6 +115,7 @@ class Labels:
     matched: list[tuple[int, int]] = field(default_factory=list)
     unmatched: list[ErrorEvent] = field(default_factory=list)
     note: str = ""
+    ends: Ints | None = field(default=None, repr=False)
 
 
 def first_known(*labels: Labels) -> Labels:
@@ -200,7 +204,21 @@ def from_log(
             _set(labels, row, REJECTED, ERROR_LOG, f"line {events[event].line} of the error log{code}")
     taken = {event for event, _ in match.pairs}
     unmatched = [event for i, event in enumerate(events) if i not in taken and i not in match.echoes]
-    return replace(labels, matched=match.pairs, unmatched=unmatched, note=doubted or _note(answers, match, unmatched, covered))
+    return replace(
+        labels, matched=match.pairs, unmatched=unmatched, note=doubted or _note(answers, match, unmatched, covered), ends=answers.end
+    )
+
+
+def typical_lag_ns(labels: Labels, log: ErrorLog | None) -> int | None:
+    """How far the lines of a log are from the answers that they were matched with, as a rule; None without any.
+
+    Needs ``labels`` to be those of :func:`from_log` with this log.
+    """
+    if log is None or not labels.matched or labels.ends is None:
+        return None
+    events = log.events
+    lags = [max(events[i].low_ns - end, end - events[i].high_ns, 0) for i, row in labels.matched for end in [int(labels.ends[row])]]
+    return int(np.median(lags))
 
 
 @dataclass
@@ -270,7 +288,7 @@ def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
     out: set[int] = set()
     open_now: list[tuple[ErrorEvent, set[str]]] = []
     for i, event in enumerate(events):
-        open_now = [each for each in open_now if event.low_ns - each[0].high_ns <= ECHO_NS]
+        open_now = [each for each in open_now[-MAX_OPEN:] if event.low_ns - each[0].high_ns <= ECHO_NS]
         for before, kinds in open_now:
             if before.file == event.file and before.line < event.line and before.kind != event.kind and event.kind not in kinds:
                 kinds.add(event.kind)

@@ -14,6 +14,7 @@ import numpy as np
 
 from netlens.analysis import overlap
 from netlens.errors import NetlensError
+from netlens.text import printable
 
 if TYPE_CHECKING:
     from netlens.schema import Table
@@ -57,8 +58,13 @@ def _matches(name: str | None, wanted: set[str]) -> bool:
     return bool(name) and any(name == w or name.endswith("." + w) for w in wanted)
 
 
-def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = ()) -> Target:
-    """The target of a capture.
+def named_by(apis: tuple[str, ...], manifest: bool) -> str:
+    """How messages call the APIs that were named: as they were written."""
+    return f"the manifest's API {', '.join(printable(a) for a in apis)}" if manifest else " ".join(f"--api {printable(a)}" for a in apis)
+
+
+def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, manifest: bool = False) -> Target:
+    """The target of a capture. ``manifest``: the manifest of a recording named the APIs, nobody on the command line.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = ()) -> Ta
         an API was named and no connection of the capture goes to it; the message lists what there is.
     """
     if apis:
-        return _named(connections, lookups, apis)
+        return _named(connections, lookups, apis, manifest)
     snis = connections["sni"].tolist()
     known = np.array([_matches(s, set(KNOWN_APIS)) for s in snis], dtype=bool)
     if known.any():
@@ -89,7 +95,7 @@ def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = ()) -> Ta
     return _of(connections, rows & plain, True, why)
 
 
-def _named(connections: Table, lookups: Table, apis: tuple[str, ...]) -> Target:
+def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: bool) -> Target:
     names, addresses = set(), set()
     for api in apis:
         try:
@@ -113,8 +119,10 @@ def _named(connections: Table, lookups: Table, apis: tuple[str, ...]) -> Target:
     if not rows.any():
         there = sorted({s for s in connections["sni"].tolist() if s}) or sorted(set(connections["resp_ip"].tolist()))
         few = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
-        raise NetlensError(f"--api {' --api '.join(apis)}: no connection of this capture goes there; it has {few or 'no connections'}")
-    return _of(connections, rows, False, "named")
+        told = named_by(apis, manifest)
+        other = "; --api NAME chooses another" if manifest else ""
+        raise NetlensError(f"{told}: no connection of this capture goes there; it has {printable(few) or 'no connections'}{other}")
+    return _of(connections, rows, False, "from the manifest" if manifest else "named")
 
 
 def _of(connections: Table, rows: np.ndarray[Any, Any], guessed: bool, why: str) -> Target:

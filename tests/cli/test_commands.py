@@ -222,15 +222,20 @@ def test_analyze(capture: Path, tmp_path: Path) -> None:
     assert report["counts"]["connections"] == 2
     assert report["target"]["names"] == ["api.example.test"]
     assert report["target"]["guessed"] is True
-    pictures = {p.name for p in out.iterdir()} - {"report.json"}
-    assert pictures == {f"{n}.{e}" for n in ("timeline", "concurrency", "lookups", "lifetimes") for e in ("png", "svg")}
+    pictures = {f"{n}.{e}" for n in ("timeline", "concurrency", "lookups", "lifetimes", "summary") for e in ("png", "svg")}
+    assert {p.name for p in out.iterdir()} == pictures | {"report.json", "report.html"}
 
 
 def test_analyze_a_recording_of_both_sides(capture: Path, tmp_path: Path) -> None:
     folder = tmp_path / "recording"
     folder.mkdir()
-    for side in ("vm", "host"):
-        (folder / f"{side}.pcap").write_bytes(capture.read_bytes())
+    data = capture.read_bytes()
+    (folder / "vm.pcap").write_bytes(data)
+    (folder / "host.pcap").write_bytes(data)
+    refused = run("analyze", str(folder))
+    assert refused.returncode == 1
+    assert "the same capture for VM and host" in refused.stderr
+    (folder / "host.pcap").write_bytes(data[: offsets(data)[-2]])
     report = json.loads(run("analyze", str(folder), "--format", "json").stdout)
     assert set(report["sides"]) == {"vm", "host"}
     assert {side: report["peaks"][side] for side in ("vm", "host", "combined")} == {"vm": 1, "host": 0, "combined": 1}

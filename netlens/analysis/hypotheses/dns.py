@@ -3,7 +3,7 @@
 Claim: without the connections of DNS over TCP (or TLS), at least half of the refusals would have met less than the limit.
 Refuted: no lookup travelled over a connection; UDP holds nothing open.
 Undecided: only through the other causes' reasons.
-Source: DESIGN of the investigation, cause C.
+Source: cause C of the investigation (docs/glossary.md).
 """
 
 from __future__ import annotations

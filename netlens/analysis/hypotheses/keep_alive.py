@@ -4,7 +4,7 @@ Claim: cut where the program was done with it (its FIN or RST, or the end of the
 the limit: pools that keep connections, half-closed tails, streams that go on after they were broken off.
 Refuted: cutting changes next to nothing under the rule that fits, or nothing outlived the program's interest.
 Undecided: when the program was done is seen on the VM, how long the provider's side lived on the host; one of them is missing.
-Source: DESIGN of the investigation, cause D; RFC 9293 3.6.1 (half-closed).
+Source: cause D of the investigation (docs/glossary.md); RFC 9293 3.6.1 (half-closed).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Claim: with one upstream session for each connection of the program, at least half of the refusals would have met less than the limit.
 Refuted: each connection of the program has exactly one upstream session.
 Undecided: the host was not captured, so that upstream sessions are not seen.
-Source: DESIGN of the investigation, cause B; sshuttle itself opens exactly one (its ssnet.py).
+Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens exactly one (its ssnet.py).
 """
 
 from __future__ import annotations

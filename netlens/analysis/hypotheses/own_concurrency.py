@@ -3,7 +3,7 @@
 Claim: requests of the side alone reach the limit in at least half of the refusals, with every other cause taken away.
 Refuted: with the other causes taken away, the side alone stays below the limit.
 Undecided: what leaves by the egress address was not captured: the side's own count is part of every wider one, and fits as well while it is short.
-Source: DESIGN of the investigation, cause E; a limit per account is documented by the provider.
+Source: cause E of the investigation (docs/glossary.md); a limit per account is documented by the provider.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Claim: with refusals enough, one rate for all requests explains them better than any count.
 Refuted: a rule separates refused from accepted requests beyond chance.
 Undecided: too few refusals, or something that could count was not captured.
-Source: DESIGN of the investigation, cause F; codes 1305 and 1312 mean an overloaded provider. Others with the same key elsewhere look the same.
+Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mean an overloaded provider. Others with the same key elsewhere look the same.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
 Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits.
 Undecided: only one side was captured, or what the host sends cannot be told from what it forwards.
-Source: DESIGN of the investigation, cause A. That both sides use one key looks the same from outside: the rule is then per key.
+Source: cause A of the investigation (docs/glossary.md). That both sides use one key looks the same from outside: the rule is then per key.
 """
 
 from __future__ import annotations

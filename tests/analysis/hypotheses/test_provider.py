@@ -1,0 +1,45 @@
+"""Refusals that follow no count."""
+
+from __future__ import annotations
+
+import random
+
+from netlens.analysis.hypotheses import own_concurrency, provider, same_nat_ip
+from netlens.analysis.verdict import weigh
+from tests.analysis.scenes import judged, rounds, without_captures
+
+
+def at_random(n: int, seed: int = 0) -> list[str]:
+    rng = random.Random(seed)
+    return [rng.choice(["v", "vv", "h", "vh", "", "vvh"]) + rng.choice("!..") + rng.choice("vvh") for _ in range(n)]
+
+
+def test_refusals_at_random() -> None:
+    scene = rounds(*at_random(120))
+    verdict = judged(provider, scene)
+    assert (verdict.verdict, verdict.attributable_fraction) == ("supported", 1.0)
+    assert "no count tells which" in verdict.evidence[0].text
+    assert judged(own_concurrency, scene).verdict == judged(same_nat_ip, scene).verdict == "refuted"
+    assert weigh(scene, 199).limit is None
+
+
+def test_a_rule_refutes_it() -> None:
+    verdict = judged(provider, rounds(*["v.v", "vv!v"] * 8))
+    assert verdict.verdict == "refuted"
+    assert "met 2 or more" in verdict.evidence[0].text
+
+
+def test_a_short_recording_tells_nothing() -> None:
+    for seed in range(6):
+        assert judged(provider, rounds(*at_random(8, seed))).verdict == "undecided"
+
+
+def test_what_could_count_must_have_been_captured() -> None:
+    verdict = judged(provider, without_captures(rounds(*at_random(120)), "host"))
+    assert verdict.verdict == "undecided"
+    assert verdict.needs == "a capture of the host over the same time"
+
+
+def test_a_rule_and_random_refusals_besides_are_not_the_provider() -> None:
+    scene = rounds(*["v.v", "vv!v", "v.v", "vv!v", "v.v", "v!v"] * 8)
+    assert judged(provider, scene).verdict != "supported"

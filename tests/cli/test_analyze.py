@@ -1,0 +1,300 @@
+"""``netlens analyze`` as people type it: both sides, recordings, one capture; its JSON, its files, its one-line refusals."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.two_sides import generate
+from tests.cli.test_bad_input import refused, run
+from tests.wire.helpers import ip4, ip6, pcap, tcp, udp
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+R = CAPTURES / "same-nat-ip-sshuttle"
+VM, HOST = str(R / "vm.pcap.gz"), str(R / "host.pcap.gz")
+LOGS = ("--vm-errors", str(R / "vm-errors.log"), "--host-errors", str(R / "host-errors.log"))
+
+#: The contract, and what is ours besides.
+CONTRACT = ("inputs", "quality", "clock", "target", "counts", "peaks", "limit", "hypotheses", "cause", "fixes")
+OURS = ("paths", "tails", "unmatched_rejections", "sides")
+
+
+def found(*args: str, data: bytes | None = None) -> dict[str, Any]:
+    done = run("analyze", *args, "--format", "json", data=data)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def both() -> dict[str, Any]:
+    return found("--vm", VM, "--host", HOST, *LOGS)
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_json_is_one_object_with_the_fields_of_the_contract_and_ours(both: dict[str, Any]) -> None:
+    assert set(CONTRACT) <= set(both)
+    assert set(both) - set(CONTRACT) == set(OURS)
+    assert set(both["clock"]) >= {"offset_s", "low_s", "high_s", "drift_ppm", "method"}
+    assert both["clock"]["low_s"] <= both["clock"]["offset_s"] <= both["clock"]["high_s"]
+    assert set(both["target"]) >= {"names", "addresses"}
+    assert set(both["counts"]) == {"sessions", "connections", "lookups", "exchanges", "rejections"}
+    assert set(both["peaks"]) >= {"vm", "host", "combined"}
+    assert set(both["limit"]) >= {"rule", "value", "low", "high", "auc", "p"}
+    assert [h["id"] for h in both["hypotheses"]] == ["same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "provider"]
+    for h in both["hypotheses"]:
+        assert set(h) >= {"id", "verdict", "attributable_fraction", "p", "evidence", "needs"}
+        assert h["verdict"] in ("supported", "refuted", "undecided")
+        assert (h["needs"] is None) == (h["verdict"] != "undecided")
+        assert all(set(e) == {"text", "frames"} for e in h["evidence"])
+        assert all(set(f) == {"file", "frame"} and f["file"] in (VM, HOST) for e in h["evidence"] for f in e["frames"])
+    for fix in both["fixes"]:
+        assert set(fix) >= {"id", "rejections_before", "rejections_after", "added_wait_s", "command"}
+    assert (both["cause"], both["limit"]["value"]) == ("same-nat-ip", 2)
+
+
+def test_without_a_limit_it_is_null() -> None:
+    document = found(str(CAPTURES / "healthy"))
+    assert (document["limit"], document["cause"], document["counts"]["rejections"]) == (None, None, 0)
+    one = found(VM)
+    assert one["clock"] is None
+    assert one["limit"] is None
+
+
+def test_the_same_command_says_the_same(both: dict[str, Any]) -> None:
+    assert found("--host", HOST, *LOGS, "--vm", VM) == both
+
+
+# --- what can be named --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recording_with_and_without_its_manifest(tmp_path: Path, both: dict[str, Any]) -> None:
+    document = found(str(R))
+    assert (document["cause"], document["limit"]["value"], document["target"]["guessed"]) == ("same-nat-ip", 2, False)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for side in ("vm", "host"):
+        (bare / f"{side}.pcap").write_bytes(gzip.decompress((R / f"{side}.pcap.gz").read_bytes()))
+        shutil.copy(R / f"{side}-errors.log", bare)
+    document = found(str(bare))
+    assert document["target"]["guessed"]
+    assert {k: document[k] for k in ("counts", "limit", "cause")} == {k: both[k] for k in ("counts", "limit", "cause")}
+
+
+def test_rotated_parts_are_one_capture(tmp_path: Path, both: dict[str, Any]) -> None:
+    for side in ("vm", "host"):
+        data = gzip.decompress((R / f"{side}.pcap.gz").read_bytes())
+        cuts, at = [24], 24
+        while at < len(data):
+            at += 16 + struct.unpack_from("<I", data, at + 8)[0]
+            cuts.append(at)
+        for k in range(4):
+            part = data[:24] + data[cuts[len(cuts) * k // 4] : cuts[min(len(cuts) * (k + 1) // 4, len(cuts) - 1)]]
+            (tmp_path / f"{side}-{k + 8}.pcap").write_bytes(part)  # 8 9 10 11: by number, not by letter
+        shutil.copy(R / f"{side}-errors.log", tmp_path)
+    document = found(str(tmp_path))
+    assert len(document["inputs"]) == 8
+    assert {k: document[k] for k in ("counts", "limit", "cause")} == {k: both[k] for k in ("counts", "limit", "cause")}
+
+
+def test_one_side_may_be_standard_input(both: dict[str, Any]) -> None:
+    document = found("--vm", "-", "--host", HOST, *LOGS, data=gzip.decompress(Path(VM).read_bytes()))
+    assert {k: document[k] for k in ("counts", "cause")} == {k: both[k] for k in ("counts", "cause")}
+    done = run("analyze", "--vm", "-", "--host", "-", data=b"")
+    assert done.returncode == 2
+    assert "only one side can be standard input; name a file for the other" in done.stderr
+
+
+def test_one_capture_says_what_it_shows_and_what_would_decide() -> None:
+    done = run("analyze", VM, "--vm-errors", str(R / "vm-errors.log"))
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "What would decide: a capture of the host over the same time" in done.stdout.replace("\n  ", " ")
+
+
+def test_api_by_name_and_by_address() -> None:
+    for api in ("api.z.ai", "API.Z.AI.", "z.ai", "203.0.113.10"):
+        document = found(VM, "--api", api)
+        assert document["target"]["addresses"] == ["203.0.113.10"]
+        assert not document["target"]["guessed"]
+
+
+# --- files ----------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_o_writes_the_report_and_the_pictures(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "er"
+    done = run("analyze", str(R), "-o", str(out), "--format", "json")
+    assert done.returncode == 0
+    document = json.loads(done.stdout)
+    assert json.loads((out / "report.json").read_text()) == document
+    names = {p.name for p in out.rglob("*") if p.is_file()}
+    assert {"report.json", "concurrency.png", "concurrency.svg", "timeline.png", "timeline.svg"} <= names
+    assert not [n for n in names if n.startswith(".")]
+
+
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_o_that_is_no_directory(where: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("analyze", VM, "-o", str(tmp_path / where))
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "file" in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+
+
+# --- refused --------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ([], "name a capture"),
+        ([VM, "--host", HOST], "name either a CAPTURE or recording, or the sides"),
+        ([VM, HOST], "unexpected extra argument"),
+        ([VM, "--format", "yaml"], "'yaml' is not one of 'text', 'json'"),
+        (["--vm"], "requires an argument"),
+    ],
+)
+def test_wrong_usage(args: list[str], says: str) -> None:
+    done = run("analyze", *args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--vm", VM, "--host", VM], "the same capture for VM and host"),
+        (["--vm", VM, "--host", "nope.pcap"], "nope.pcap: no such file"),
+        (["--vm", VM, "--host", HOST, "--vm-errors", "nope.log"], "nope.log: the error log cannot be read (no such file or directory)"),
+        (["--vm", VM, "--host", HOST, "--vm-errors", str(CAPTURES)], "the error log cannot be read (is a directory)"),
+        (["--vm", VM, "--host", HOST, "--keylog", "nope.txt"], "nope.txt: the key log cannot be read (no such file or directory)"),
+        (["--vm", VM, "--host", HOST, "--api", "a\x1b[31m.example"], r"--api a\x1b[31m.example: no connection of this capture goes there"),
+        ([str(CAPTURES)], "a directory without host.pcap or vm.pcap"),
+    ],
+)
+def test_input_that_cannot_be_used(args: list[str], says: str) -> None:
+    refused(run("analyze", *args), says)
+
+
+def test_a_manifest_whose_api_nobody_called(tmp_path: Path) -> None:
+    shutil.copytree(R, tmp_path / "r")
+    manifest = tmp_path / "r" / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace('names = ["api.z.ai"]', 'names = ["other.example"]'))
+    refused(run("analyze", str(tmp_path / "r")), "the manifest's API other.example", "it has api.z.ai", "--api NAME chooses another")
+    assert found(str(tmp_path / "r"), "--api", "api.z.ai")["cause"] == "same-nat-ip"
+
+
+def test_files_that_the_manifest_names_and_nobody_finds_are_told(tmp_path: Path) -> None:
+    shutil.copytree(R, tmp_path / "r")
+    (tmp_path / "r" / "vm.pcap.gz").unlink()
+    document = found(str(tmp_path / "r"))
+    assert "the manifest names vm.pcap.gz, not in the folder" in document["quality"]["notes"]
+    assert document["cause"] is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", os.urandom(50_000), b"no time here\n" * 100, gzip.compress(b"")], ids=["empty", "binary", "text", "gz"]
+)
+def test_an_error_log_without_errors_is_no_error(content: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "e.log"
+    log.write_bytes(content)
+    document = found("--vm", VM, "--host", HOST, "--vm-errors", str(log))
+    assert document["cause"] in ("same-nat-ip", None)  # what the traffic shows
+
+
+@pytest.mark.parametrize("content", [b"", os.urandom(50_000)], ids=["empty", "binary"])
+def test_a_key_log_without_keys_is_told(content: bytes, tmp_path: Path) -> None:
+    keys = tmp_path / "k.txt"
+    keys.write_bytes(content)
+    document = found("--vm", VM, "--host", HOST, *LOGS, "--keylog", str(keys))
+    assert document["cause"] == "same-nat-ip"
+    assert any("holds no TLS keys" in note for note in document["quality"]["notes"])
+
+
+# --- odd captures -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_captures_without_a_connection(tmp_path: Path) -> None:
+    header = pcap([])
+    only_udp = pcap([ip4(udp(b"x" * 30), 17), ip6(udp(b"y" * 30), 17)])
+    for name, data in (("empty", header), ("udp", only_udp)):
+        (tmp_path / f"{name}.pcap").write_bytes(data)
+        document = found(str(tmp_path / f"{name}.pcap"))
+        assert document["target"]["names"] == document["target"]["addresses"] == []
+        assert document["counts"]["exchanges"] == 0
+        assert document["cause"] is None
+    pair = found("--vm", str(tmp_path / "empty.pcap"), "--host", str(tmp_path / "udp.pcap"))
+    assert pair["cause"] is None
+    assert run("analyze", "--vm", str(tmp_path / "empty.pcap"), "--host", str(tmp_path / "empty.pcap")).returncode == 0
+
+
+def test_ipv6(tmp_path: Path) -> None:
+    path = tmp_path / "six.pcap"
+    path.write_bytes(pcap([ip6(tcp(flags=2, seq=99)), ip6(tcp(b"x" * 50, seq=100)), ip6(tcp(b"y" * 50, seq=150))]))
+    document = found(str(path))
+    (address,) = document["target"]["addresses"]
+    assert ":" in address
+    assert found(str(path), "--api", address)["target"]["guessed"] is False
+
+
+def test_a_capture_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(gzip.decompress(Path(VM).read_bytes())[:100_001])
+    done = run("analyze", "--vm", str(path), "--host", HOST, *LOGS, "--format", "json")
+    assert done.returncode == 0
+    assert "cut short in the middle of a record" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    json.loads(done.stdout)
+
+
+def test_names_from_strangers_stay_data(tmp_path: Path) -> None:
+    evil = os.fsencode(str(tmp_path)) + b"/a\x1b[31m\nb\xff.pcap"
+    shutil.copy(VM, evil)
+    done = run("analyze", os.fsdecode(evil))
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert r"a\x1b[31m\x0ab" in done.stdout
+    document = found(os.fsdecode(evil))
+    assert os.fsencode(document["inputs"][0]["path"]) == evil
+
+
+@pytest.mark.parametrize("path", ["sshuttle", "nat"])
+def test_a_pair_of_ten_thousand_packets(path: str, tmp_path: Path) -> None:
+    truth = generate(tmp_path, connections=150, path=path)
+    document = found(str(tmp_path))
+    assert document["counts"]["exchanges"] == truth["requests"]
+    assert document["counts"]["connections"] == truth["to_the_api"]
+    assert (document["cause"], document["limit"]["value"]) == ("same-nat-ip", truth["limit"])
+    assert document["clock"]["low_s"] <= 1.234567 + 20e-6 * 1.5 <= document["clock"]["high_s"] + 1e-4
+
+
+def test_help_has_an_example_that_can_be_pasted() -> None:
+    done = run("analyze", "--help")
+    assert "netlens analyze --vm vm.pcap --host host.pcap --vm-errors opencode.log" in done.stdout
+
+
+def test_a_closed_pipe_ends_it_quietly() -> None:
+    import sys
+
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -m netlens analyze {R} | head -1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stdout == "Answer\n"
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
