@@ -109,8 +109,9 @@ format: $(VENV)/installed ## put sources into the house format and mend what lin
 	$(VENV)/bin/ruff format .
 
 .PHONY: bench
-bench: install ## compare speed and memory with tshark, capinfos and tcptrace
-	@tools/system-packages.sh tshark capinfos tcptrace
+bench: install ## compare speed and memory with capinfos, tcptrace, argus, tshark, nfstream, dpkt
+	@tools/system-packages.sh tshark capinfos tcptrace argus
+	@$(PY) -m tests.bench.peers
 	$(PY) -m tests.bench.run
 
 .PHONY: lock

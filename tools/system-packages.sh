@@ -11,6 +11,7 @@ package_of() {
         tshark) echo "tshark wireshark" ;;
         capinfos) echo "wireshark-common wireshark" ;;
         tcpdump) echo "tcpdump -" ;;
+        argus) echo "argus-server argus" ;;
         tcptrace) echo "tcptrace tcptrace" ;;
         sshd) echo "openssh-server -" ;;
         sshuttle) echo "sshuttle sshuttle" ;;

@@ -1,4 +1,4 @@
-"""Measure netlens and its peers side by side: ``python -m tests.bench.run [--workloads full] [--repeat 3] [--out docs/benchmarks.md]``.
+"""Measure netlens and its peers side by side: ``python -m tests.bench.run [--workloads full ...] [--repeat 3] [--out docs/benchmarks.md]``.
 
 One run is one table: every contestant reads the same files, from a warm page cache, in turns (all of them once, then all of them again),
 and the median of the turns is reported. netlens' rows are compared with the truth of the generated capture; if one differs nothing is
@@ -27,8 +27,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench import peers
 from tests.bench.check import differences, rows_expected
 from tests.bench.generate import is_current, load_truth, parameters
+from tests.bench.peers import cache_folder
 from tests.bench.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +40,9 @@ WARM_UP = 2000  #: kernels are loaded by reading a capture of the same kind with
 LIMIT_S = 3600.0  #: a contestant that takes longer is given up
 #: peak memory that grows by less than this from a file to one twice as long is the same: two runs on one file differ by a few per cent
 SAME_MEMORY = 1.10
+TWICE_THE_TIME = 2.10  #: for twice the packets
+SCALES = (2, 4)  #: files that many times as long, besides the workload itself
+ONE_TURN_S = 60.0  #: a peer that takes longer is measured once
 
 
 class BenchError(Exception):
@@ -56,6 +61,7 @@ class Contestant:
     table: str = "sessions"
     ours: bool = False
     slow: bool = False
+    peer: bool = False  #: ``module`` lies in the environment of the peers
 
 
 @dataclass
@@ -83,8 +89,12 @@ def _inprocess(library: str) -> Callable[[Path, Path, Path], list[str]]:
     return lambda capture, small, _: [sys.executable, "-m", "tests.bench.inprocess", library, str(capture), str(small), "--check"]
 
 
-def _peer(library: str) -> Callable[[Path, Path, Path], list[str]]:
+def _own(library: str) -> Callable[[Path, Path, Path], list[str]]:
     return lambda capture, _, __: [sys.executable, "-m", "tests.bench.inprocess", library, str(capture)]
+
+
+def _peer(library: str) -> Callable[[Path, Path, Path], list[str]]:
+    return lambda capture, _, __: [str(peers.python()), "-m", "tests.bench.inprocess", library, str(capture)]
 
 
 def _netlens(command: str) -> Callable[[Path, Path, Path], list[str]]:
@@ -103,25 +113,41 @@ TSHARK = Contestant(
     "tshark -q -z conv,tcp", lambda capture, _, __: ["tshark", "-q", "-z", "conv,tcp", "-r", str(capture)], "tshark", rows=r".* <-> .*"
 )
 TSHARK_DNS = Contestant("tshark -q -z dns,tree", lambda capture, _, __: ["tshark", "-q", "-z", "dns,tree", "-r", str(capture)], "tshark")
-LIBRARIES = (
-    Contestant("nfstream, no dissection", _peer("nfstream"), module="nfstream"),
-    Contestant("dpkt loop", _peer("dpkt"), module="dpkt"),
-    Contestant("scapy PcapReader loop", _peer("scapy"), module="scapy", slow=True),
-    Contestant("pyshark loop", _peer("pyshark"), program="tshark", module="pyshark", slow=True),
+ARGUS = Contestant(
+    "argus -r", lambda capture, _, out: ["argus", "-X", "-e", "127.0.0.1", "-r", str(capture), "-w", f"{out}.argus"], "argus"
 )
-SESSIONS = (CAPINFOS, NETLENS, NETLENS_COMMAND, TCPTRACE, TSHARK, *LIBRARIES)
+LIBRARIES = (
+    Contestant("nfstream, no dissection", _peer("nfstream"), module="nfstream", peer=True),
+    Contestant("dpkt loop", _peer("dpkt"), module="dpkt", peer=True),
+    Contestant("scapy PcapReader loop", _own("scapy"), module="scapy", slow=True),
+    Contestant("pyshark loop", _own("pyshark"), program="tshark", module="pyshark", slow=True),
+)
+SESSIONS = (CAPINFOS, NETLENS, NETLENS_COMMAND, TCPTRACE, ARGUS, TSHARK, *LIBRARIES)
 LOOKUPS = (CAPINFOS, NETLENS_DNS, NETLENS_DNS_COMMAND, TSHARK_DNS)
 GROWTH = (CAPINFOS, NETLENS, NETLENS_COMMAND)
+GROWTH_LOOKUPS = (CAPINFOS, NETLENS_DNS, NETLENS_DNS_COMMAND)
 HELP = Contestant("netlens --help", lambda *_: [sys.executable, "-m", "netlens", "--help"], ours=True)
 SMALL = Contestant("netlens sessions", lambda capture, _, __: [sys.executable, "-m", "netlens", "sessions", str(capture)], ours=True)
 
 
+def _python(code: str) -> Callable[[Path, Path, Path], list[str]]:
+    return lambda capture, _, __: [sys.executable, "-c", code, str(capture)]
+
+
+READ = "import netlens, sys; netlens.read(sys.argv[1], tables=('sessions',)).table('sessions')"
+#: Each line does what the one above it does, and more.
+START = (
+    Contestant("python -c pass", _python("pass"), ours=True),
+    Contestant("+ import numpy", _python("import numpy"), ours=True),
+    Contestant("+ import numba", _python("import numpy, numba"), ours=True),
+    Contestant("+ import netlens' readers and parsers", _python("import netlens.api, netlens.parsers.pipeline"), ours=True),
+    Contestant("+ load the kernels, read ten packets, make the rows", _python(READ), ours=True),
+    SMALL,
+)
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("NETLENS_BENCH_DIR") or Path.home() / ".cache" / "netlens-bench")
 
 
 def capture_file(workload: str, *, scale: int = 1, part: int = 1) -> Path:
@@ -149,6 +175,8 @@ def warm(path: Path) -> None:
 def missing(contestant: Contestant) -> str:
     if contestant.program and not shutil.which(contestant.program):
         return "not installed"
+    if contestant.module and contestant.peer:
+        return "" if peers.version(contestant.module) else "not installed"
     if contestant.module and not contestant.ours:
         try:
             importlib.metadata.version(contestant.module)
@@ -234,22 +262,25 @@ def contest(
                 result.failure = "not run (slow; --all runs it)"
         results[contestant.name] = (contestant, file, result)
     for contestant, _, _ in results.values():
-        if contestant.ours:  # once on the small capture, outside of all measurements: compiles kernels that are not in the cache yet
+        if (
+            contestant.ours and contestant not in START
+        ):  # once on the small capture, outside of all measurements: compiles what is not in the cache yet
             rehearsal = Result(contestant.name)
             measure(contestant, small, small, folder, rehearsal)
             if rehearsal.failure:
                 raise BenchError(f"{contestant.name} on {small.name}: {rehearsal.failure}")
     for turn in range(repeat):
         for contestant, file, result in results.values():
-            if result.failure or (contestant.slow and turn):
+            if result.failure or (turn and (contestant.slow or (not contestant.ours and max(result.seconds) > ONE_TURN_S))):
                 continue
             parquet = measure(contestant, file, small, folder, result)
             if contestant.ours and result.failure:
                 raise BenchError(f"{contestant.name} on {file.name}: {result.failure}")
-            if contestant.ours and not contestant.module and contestant is not HELP and contestant is not SMALL and turn == 0:
+            if contestant in (NETLENS_COMMAND, NETLENS_DNS_COMMAND) and turn == 0:
                 result.rows = check_parquet(parquet, file, contestant.table)
-            if parquet.exists() and turn < repeat - 1:
-                parquet.unlink()
+            for left in (parquet, parquet.with_name(f"{parquet.name}.argus")):
+                if turn < repeat - 1 or contestant is ARGUS:
+                    left.unlink(missing_ok=True)
             text = result.failure or f"{result.seconds[-1]:.3f} s, {result.peak_bytes[-1] / 1e6:.0f} MB"
             say(f"{workload} x{scale}, turn {turn + 1}: {contestant.name}: {text}")
     if workload != "ten":
@@ -294,13 +325,16 @@ def _first_line(*command: str) -> str:
 
 def versions() -> dict[str, str]:
     programs = {
-        name: _first_line(name, option) for name, option in (("capinfos", "--version"), ("tshark", "--version"), ("tcptrace", "-v"))
+        name: _first_line(name, option)
+        for name, option in (("capinfos", "--version"), ("tshark", "--version"), ("tcptrace", "-v"), ("argus", "-h"))
     }
-    for package in ("netlens", "numba", "numpy", "pyarrow", "nfstream", "dpkt", "scapy", "pyshark"):
+    for package in ("netlens", "numba", "numpy", "pyarrow", "scapy", "pyshark"):
         try:
             programs[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             programs[package] = "not installed"
+    for package in ("nfstream", "dpkt"):
+        programs[package] = peers.version(package) or "not installed"
     source = hashlib.sha256()
     for file in sorted((ROOT / "netlens").rglob("*.py")):
         source.update(file.read_bytes())
@@ -356,38 +390,59 @@ def _workload_section(name: str, results: list[Result], capture: dict[str, Any])
 
 def targets(data: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
     """What was promised: claim, target, measured, met (None: could not be measured)."""
-    full = data["workloads"].get("full", [])
     small, growth = data["small"], data["growth"]
     rows: list[tuple[str, str, str, bool | None]] = []
 
-    def compare(claim: str, target: str, ours: Result | None, peer: Result | None, holds: Callable[[float], bool]) -> None:
+    def at_most(claim: str, most: float, ours: Result | None, peer: Result | None) -> None:
         if ours is None or peer is None:
-            rows.append((claim, target, "not measured", None))
+            rows.append((claim, f"at most {most:.2f}", "not measured", None))
         else:
-            ratio = ours.median_s / peer.median_s
-            rows.append((claim, target, f"{ours.median_s:.3f} s / {peer.median_s:.3f} s = {ratio:.2f}", holds(ratio)))
+            a, b = ours.median_s / ours.packets, peer.median_s / peer.packets
+            rows.append((claim, f"at most {most:.2f}", f"{ours.median_s:.3f} s / {peer.median_s:.3f} s = {a / b:.3f}", a <= most * b))
 
-    command = by_name(full, NETLENS_COMMAND)
-    compare("sessions in process / capinfos -c", "at most 1.5", by_name(full, NETLENS), by_name(full, CAPINFOS), lambda r: r <= 1.5)
-    compare("whole command / tcptrace -n", "below 1", command, by_name(full, TCPTRACE), lambda r: r < 1)
-    compare("whole command / tshark -q -z conv,tcp", "below 0.1", command, by_name(full, TSHARK), lambda r: r < 0.1)
-    for label, contestant in (("in process", NETLENS), ("whole command", NETLENS_COMMAND)):
-        one, two = by_name(growth.get("1", []), contestant), by_name(growth.get("2", []), contestant)
-        if one is None or two is None:
-            rows.append((f"peak memory, {label}", "below 400 MB", "not measured", None))
+    for name, results in data["workloads"].items():
+        command = by_name(results, NETLENS_DNS_COMMAND if name == "dns" else NETLENS_COMMAND)
+        if name == "full":
+            at_most("full: sessions in process / capinfos -c", 1.0, by_name(results, NETLENS), by_name(results, CAPINFOS))
+            at_most("full: whole command / tcptrace -n", 0.75, command, by_name(results, TCPTRACE))
+            four = growth.get("full", {}).get("4", [])
+            at_most("full, four times as long: whole command / tcptrace -n", 0.5, by_name(four, NETLENS_COMMAND), by_name(four, TCPTRACE))
+            at_most("full: whole command / tshark -q -z conv,tcp", 0.08, command, by_name(results, TSHARK))
+            for label, contestant in (("in process", NETLENS), ("whole command", NETLENS_COMMAND)):
+                one = by_name(results, contestant)
+                claim, target = f"full: peak memory, {label}", "at most 300 MB"
+                rows.append((claim, target, f"{one.peak_mb:.0f} MB", one.peak_mb <= 300) if one else (claim, target, "not measured", None))
             continue
-        rows.append((f"peak memory, {label}", "below 400 MB", f"{one.peak_mb:.0f} MB", one.peak_mb < 400))
-        factor = two.peak_mb / one.peak_mb
-        text = f"{one.peak_mb:.0f} MB, {two.peak_mb:.0f} MB ({factor:.2f} times)"
-        rows.append(
-            (f"peak memory with a file twice as long, {label}", f"the same (below {SAME_MEMORY:.2f} times)", text, factor < SAME_MEMORY)
-        )
+        if name == "dns":
+            at_most("dns: whole command / tshark -q -z dns,tree", 0.1, command, by_name(results, TSHARK_DNS))
+            continue
+        peers = [r for r in results if r.seconds and r.contestant not in (CAPINFOS.name, NETLENS.name, NETLENS_COMMAND.name)]
+        fastest = min(peers, key=lambda r: r.median_s / r.packets, default=None)
+        at_most(f"{name}: whole command / the fastest peer ({fastest.contestant if fastest else 'none'})", 1.0, command, fastest)
+        at_most(f"{name}: whole command / tshark -q -z conv,tcp", 0.125, command, by_name(results, TSHARK))
+    for name, scales in growth.items():
+        pair = (NETLENS_DNS, NETLENS_DNS_COMMAND) if name == "dns" else (NETLENS, NETLENS_COMMAND)
+        for label, contestant in zip(("in process", "whole command"), pair, strict=True):
+            of = {int(scale): by_name(results, contestant) for scale, results in scales.items()}
+            for before, after in ((1, 2), (2, 4)):
+                one, two = of.get(before), of.get(after)
+                if one is None or two is None:
+                    continue
+                times = (two.median_s / one.median_s) / (two.packets / one.packets) * 2
+                claim = f"{name}, {before} to {after} times as long, {label}: time for twice the packets"
+                text = f"{one.median_s:.3f} s, {two.median_s:.3f} s ({times:.2f} times)"
+                rows.append((claim, f"at most {TWICE_THE_TIME:.2f} times", text, times <= TWICE_THE_TIME))
+                if name != "dns":  # there the rows grow
+                    factor = two.peak_mb / one.peak_mb
+                    claim = f"{name}, {before} to {after} times as long, {label}: peak memory"
+                    text = f"{one.peak_mb:.0f} MB, {two.peak_mb:.0f} MB ({factor:.2f} times)"
+                    rows.append((claim, f"at most {SAME_MEMORY:.2f} times", text, factor <= SAME_MEMORY))
     helping = by_name(small, HELP)
     if helping is None:
         rows.append(("netlens --help", "below 0.25 s", "not measured", None))
     else:
         rows.append(("netlens --help", "below 0.25 s", f"{helping.median_s:.3f} s", helping.median_s < 0.25))
-    compare("netlens sessions / tshark, ten packets", "at most 5", by_name(small, SMALL), by_name(small, TSHARK), lambda r: r <= 5)
+    at_most("netlens sessions / tshark, ten packets", 4, by_name(small, SMALL), by_name(small, TSHARK))
     return rows
 
 
@@ -414,16 +469,27 @@ def report(data: dict[str, Any]) -> str:
     for name, results in data["workloads"].items():
         lines += _workload_section(name, results, data["captures"][name])
     if data["growth"]:
-        lines += ["## Growth", "", "Scale 2 is a file twice as long with the same number of sessions.", ""]
+        lines += [
+            "## Growth",
+            "",
+            "Scale K is a file K times as long with the same number of sessions; of dns with K times as many lookups.",
+            "",
+        ]
         rows = [
-            [f"{scale}", f"{r.packets:,}", r.contestant, f"{r.median_s:.3f}", f"{r.packets / r.median_s:,.0f}", f"{r.peak_mb:,.0f}"]
-            for scale, results in data["growth"].items()
+            [name, scale, f"{r.packets:,}", r.contestant, f"{r.median_s:.3f}", f"{r.packets / r.median_s:,.0f}", f"{r.peak_mb:,.0f}"]
+            for name, scales in data["growth"].items()
+            for scale, results in scales.items()
             for r in results
             if r.seconds
         ]
-        lines += _table(["scale", "packets", "program", "median, s", "packets/s", "peak, MB"], rows)
+        lines += _table(["workload", "scale", "packets", "program", "median, s", "packets/s", "peak, MB"], rows)
     if data["small"]:
-        lines += ["## Start-up", "", "`netlens sessions` and tshark read one capture of ten packets.", ""]
+        lines += [
+            "## Start-up",
+            "",
+            "One capture of ten packets. The first lines are steps to the whole command; each does what the one above it does.",
+            "",
+        ]
         rows = [[r.contestant, r.failure or f"{r.median_s:.3f}", f"{r.peak_mb:,.0f}" if r.seconds else ""] for r in data["small"]]
         lines += _table(["program", "median, s", "peak, MB"], rows)
     return "\n".join(lines)
@@ -432,7 +498,15 @@ def report(data: dict[str, Any]) -> str:
 # --- one run ----------------------------------------------------------------------------------------------------------------------
 
 
-def collect(names: list[str], repeat: int, folder: Path, everything: bool, chosen: Callable[[Contestant], bool]) -> dict[str, Any]:
+def collect(
+    names: list[str],
+    repeat: int,
+    folder: Path,
+    everything: bool,
+    chosen: Callable[[Contestant], bool],
+    scales: tuple[int, ...] = SCALES,
+    keep: bool = True,
+) -> dict[str, Any]:
     """Measure; the result is what :func:`report` writes from."""
     data: dict[str, Any] = {
         "machine": machine(),
@@ -449,12 +523,15 @@ def collect(names: list[str], repeat: int, folder: Path, everything: bool, chose
         data["workloads"][name] = contest(name, contestants, repeat, folder, everything=everything)
         file = capture_file(name)
         data["captures"][name] = {"frames": int(load_truth(file)["frames"]), "bytes": file.stat().st_size}
-    if "full" in names:
-        growing = {c.name for c in GROWTH}
-        data["growth"]["1"] = [r for r in data["workloads"]["full"] if r.contestant in growing]
-        data["growth"]["2"] = contest("full", [c for c in GROWTH if chosen(c)], repeat, folder, scale=2)
+        growing = GROWTH_LOOKUPS if name == "dns" else GROWTH
+        data["growth"][name] = {"1": [r for r in data["workloads"][name] if r.contestant in {c.name for c in growing}]}
+        for scale in scales:
+            more = (*growing, TCPTRACE) if (name, scale) == ("full", 4) else growing
+            data["growth"][name][str(scale)] = contest(name, [c for c in more if chosen(c)], repeat, folder, scale=scale)
+            if not keep:
+                capture_file(name, scale=scale).unlink()
     # so short that the machine's noise is the larger part: more turns
-    data["small"] = contest("ten", [c for c in (HELP, SMALL, TSHARK) if chosen(c)], max(repeat, 3) * 3, folder)
+    data["small"] = contest("ten", [c for c in (*START, HELP, TSHARK) if chosen(c)], max(repeat, 3) * 3, folder)
     return data
 
 
@@ -477,19 +554,25 @@ def _to_json(data: dict[str, Any]) -> str:
 
 def _from_json(text: str) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(text)
-    for part in ("workloads", "growth"):
-        data[part] = {name: [Result(**r) for r in results] for name, results in data[part].items()}
+    data["workloads"] = {name: [Result(**r) for r in results] for name, results in data["workloads"].items()}
+    data["growth"] = {
+        name: {scale: [Result(**r) for r in results] for scale, results in scales.items()} for name, scales in data["growth"].items()
+    }
     data["small"] = [Result(**r) for r in data["small"]]
     return data
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.run", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--workloads", nargs="+", default=["full"], choices=[w for w in WORKLOADS if w != "ten"], metavar="NAME")
+    parser.add_argument(
+        "--workloads", nargs="+", default=[w for w in WORKLOADS if w != "ten"], choices=[w for w in WORKLOADS if w != "ten"], metavar="NAME"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="turns; the median is reported")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what every contestant wrote")
     parser.add_argument("--all", action="store_true", help=f"also the slow peers, on a {EXCERPT}th of the sessions")
+    parser.add_argument("--scales", nargs="*", type=int, default=list(SCALES), help="how many times as long the further files are")
+    parser.add_argument("--tidy", action="store_true", help="delete the longer files once they are measured (all together take 40 GB)")
     parser.add_argument("--contestants", nargs="+", metavar="WORD", help="only those whose name contains one of the words")
     parser.add_argument(
         "--merge", action="store_true", help="keep the other workloads of the last run; only of the same machine and programs"
@@ -508,7 +591,9 @@ def main(argv: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="netlens-bench-") as temporary:
             folder = arguments.keep or Path(temporary)
             folder.mkdir(parents=True, exist_ok=True)
-            data = collect(arguments.workloads, arguments.repeat, folder.resolve(), arguments.all, chosen)
+            data = collect(
+                arguments.workloads, arguments.repeat, folder.resolve(), arguments.all, chosen, tuple(arguments.scales), not arguments.tidy
+            )
         if stored:
             data = merge(data, stored)
     except BenchError as error:

@@ -16,6 +16,8 @@ from tests.bench.generate import generate
 from tests.bench.run import (
     CAPINFOS,
     NETLENS,
+    NETLENS_COMMAND,
+    TCPTRACE,
     BenchError,
     Contestant,
     Result,
@@ -34,7 +36,7 @@ def data(**changes: Any) -> dict[str, Any]:
     fast = Result(CAPINFOS.name, [0.4, 0.3, 0.5], [10**7], packets=1000)
     ours = Result(NETLENS.name, [0.5, 0.7, 0.5], [2 * 10**8], rows=40, packets=1000)
     absent = Result("dpkt loop", packets=1000, failure="not installed")
-    growth = {"1": [ours], "2": [Result(NETLENS.name, [1.0], [3 * 10**8], packets=2000)]}
+    growth = {"full": {"1": [ours], "2": [Result(NETLENS.name, [1.0], [3 * 10**8], packets=2000)]}}
     base = {"machine": {"CPU": "one"}, "versions": {"tshark": "4.4"}, "date": "2026-01-01", "repeat": 3, "growth": growth, "small": []}
     return base | {"workloads": {"full": [fast, ours, absent]}, "captures": {"full": {"frames": 1000, "bytes": 10**6}}} | changes
 
@@ -47,9 +49,15 @@ def test_report_has_medians_ratios_and_who_is_absent() -> None:
 
 def test_targets_are_judged_by_medians() -> None:
     met = {claim: met for claim, _, _, met in targets(data())}
-    assert met["sessions in process / capinfos -c"] is True
-    assert met["peak memory with a file twice as long, in process"] is False
-    assert met["whole command / tcptrace -n"] is None
+    assert met["full: sessions in process / capinfos -c"] is False
+    assert met["full: peak memory, in process"] is True
+    assert met["full, 1 to 2 times as long, in process: time for twice the packets"] is True
+    assert met["full, 1 to 2 times as long, in process: peak memory"] is False
+    assert met["full: whole command / tcptrace -n"] is None
+    slower = data(
+        workloads={"short": [Result(NETLENS_COMMAND.name, [3.0], [1], packets=10), Result(TCPTRACE.name, [2.0], [1], packets=10)]}
+    )
+    assert {claim: met for claim, _, _, met in targets(slower)}["short: whole command / the fastest peer (tcptrace -n)"] is False
 
 
 def test_results_survive_being_stored() -> None:

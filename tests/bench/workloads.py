@@ -484,7 +484,7 @@ def dns(rng: np.random.Generator, scale: int, lookups: int) -> Plan:
 
 _ALL = (
     Workload("full", "Ethernet pcap, TCP sessions with data both ways", 40_000, full),
-    Workload("snap", "as full, cut at 128 bytes a frame", 40_000, snap),
+    Workload("snap", "as full with more sessions, cut at 128 bytes a frame", 104_400, snap),
     Workload("short", "a million TCP sessions of eight small frames", 1_000_000, short),
     Workload("dns", "a million DNS lookups over UDP", 1_000_000, dns),
     Workload("nat", "LINUX_SLL2 on a translating host: every frame twice", 20_000, nat),
