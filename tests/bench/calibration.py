@@ -280,10 +280,10 @@ def p_values(outcomes: Iterable[Outcome]) -> str:
     rows = []
     for name, values in columns:
         either, excess = ks_uniform(values)
-        low = [f"{sum(v <= level for v in values) / max(len(values), 1):.3f}" for level in (0.01, ALPHA, 0.05)]
+        low = [f"{sum(v <= level for v in values) / max(len(values), 1):.3f}" for level in (0.01, ALPHA, 0.1)]
         rows.append((name, len(values), *histogram(values), f"{either:.3f}", f"{ks_p(either, len(values)):.3f}", f"{excess:.3f}", *low))
     tenths = [f"≤ {(k + 1) / BINS:.1f}" for k in range(BINS)]
-    return table(("p", "n", *tenths, "KS", "chance of it", "KS, small p only", "p ≤ 0.01", f"p ≤ {ALPHA:g}", "p ≤ 0.05"), rows)
+    return table(("p", "n", *tenths, "KS", "chance of it", "KS, small p only", "p ≤ 0.01", f"p ≤ {ALPHA:g}", "p ≤ 0.1"), rows)
 
 
 def power(outcomes: Sequence[Outcome], seen_whole: Callable[[Outcome], bool] = lambda _: True) -> str:
