@@ -12,6 +12,7 @@ import click
 
 from netlens.cli.common import read_capture
 from netlens.errors import CaptureError
+from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     from netlens.analysis.findings import Analysis
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
       netlens analyze capture.pcap --api api.z.ai -o findings
       netlens analyze captures/same-nat-ip-sshuttle --format json | jq .cause
       netlens analyze --vm vm.pcap --host host.pcap --vm-errors opencode.log
+      netlens analyze captures/same-nat-ip-sshuttle --bundle support.zip
     """,
 )
 @click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]", type=click.Path())
@@ -48,6 +50,12 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False),
     help="Write report.html, report.json, pictures (PNG and SVG) and a text for the provider's support to DIR.",
 )
+@click.option(
+    "--bundle",
+    metavar="FILE.zip",
+    type=click.Path(dir_okay=False),
+    help="Write a zip for the provider's support: the captures anonymised, what they are analysed to, and the text. It must not exist yet.",
+)
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the findings.")
 def command(
     capture: str | None,
@@ -58,6 +66,7 @@ def command(
     host_errors: str | None,
     keylog: str | None,
     output: str | None,
+    bundle: str | None,
     form: str,
 ) -> None:
     """Why requests were refused: which cause the captures support, which they refute, what the limit is, and what each fix would change.
@@ -69,18 +78,49 @@ def command(
     from netlens.analysis.findings import analyze
     from netlens.api import TABLES
 
+    if bundle is not None:
+        _can_bundle(bundle, (capture, host_file, vm_file))
     given = _inputs(capture, host_file, vm_file).with_options(apis=apis, errors={"vm": vm_errors, "host": host_errors}, keylog=keylog)
     found = analyze({side: read_capture(paths, TABLES) for side, paths in given.captures.items()}, given)
     document = found.to_dict()
     if output is not None:
         _write(document, found, output)
+    if bundle is not None:
+        _bundle(given, document, bundle)
     if form == "json":
         json.dump(document, sys.stdout, indent=2, allow_nan=False)
         sys.stdout.write("\n")
         return
     _print(found)
     if output is not None:
-        sys.stderr.write(f"netlens: {os.path.join(output, 'report.html')} opens in a browser; report.json and the pictures are beside it\n")
+        page = printable(os.path.join(output, "report.html"))
+        sys.stderr.write(f"netlens: {page} opens in a browser; report.json and the pictures are beside it\n")
+
+
+def _can_bundle(target: str, captures: tuple[str | None, ...]) -> None:
+    """Refuse before the captures are read what would be refused after it."""
+    from netlens.anonymize.recordings import refuse_existing
+    from netlens.report.bundle import refuse_standard_input
+
+    refuse_existing(target)
+    refuse_standard_input(captures)
+
+
+def _bundle(given: Inputs, document: dict[str, Any], target: str) -> None:
+    from netlens.cli.common import tell_first_compilation
+    from netlens.report.bundle import bundle
+
+    tell_first_compilation("anonymize/kernels", "rewrite_batch")
+    made = bundle(given, document, target)
+    if made.differs:
+        said = ", ".join(made.differs)
+        sys.stderr.write(
+            f"netlens: warning: the anonymised captures are analysed to something else than these ({said}); say so to whom you send them\n"
+        )
+    if made.renamed:
+        said = ", ".join(map(printable, made.renamed))
+        sys.stderr.write(f"netlens: {said} has another name in it, since it was guessed; --api NAME keeps the name\n")
+    sys.stderr.write(f"netlens: {printable(target)}: {plural(len(made.names), 'file')}, anonymised; ABOUT.txt in it says what is left\n")
 
 
 def _print(found: Analysis) -> None:

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from netlens.text import printable
+
 
 def _errors(values: tuple[str, ...], side: str) -> tuple[tuple[str, str], ...]:
     """``vm:PATH``, ``host:PATH``, or a path of the side that is recorded (of both: the VM)."""
@@ -92,7 +94,7 @@ def command(
     from netlens.capture.command import HEADERS_ONLY_WARNING, SNAPLEN_HEADERS
     from netlens.capture.session import Options, Session, check
     from netlens.errors import CaptureError
-    from netlens.text import plural, printable, size
+    from netlens.text import plural, size
 
     live = _Live()
     try:
@@ -154,7 +156,7 @@ class _Live:
             import shutil
 
             width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write(f"\r{text[:width]}\x1b[K")
+            sys.stderr.write(f"\r{printable(text)[:width]}\x1b[K")
             sys.stderr.flush()
             self.shown = True
 
@@ -166,5 +168,5 @@ class _Live:
 
     def say(self, text: str) -> None:
         self.clear()
-        sys.stderr.write(f"netlens: {text}\n")
+        sys.stderr.write(f"netlens: {printable(text)}\n")
         sys.stderr.flush()

@@ -60,7 +60,7 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) ->
     _progress("")
     heads = {"here": f"this machine ({scene.here.system})", "vm": f"the VM {scene.target}"}
     if form == "json":
-        json.dump([dataclasses.asdict(row) for row in rows], sys.stdout, indent=2, ensure_ascii=False)
+        json.dump([dataclasses.asdict(row) for row in rows], sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         _print(rows, heads)
@@ -80,7 +80,7 @@ def _print(rows: list[Row], heads: dict[str, str]) -> None:
         if all(row.status == "does not apply" for row in of_machine):
             continue  # no VM was named: nothing to read there
         table = Table(
-            box=None, padding=(0, 2, 0, 0), title=printable(heads[where]), title_justify="left", title_style="bold", show_header=False
+            box=None, padding=(0, 2, 0, 0), title=Text(printable(heads[where])), title_justify="left", title_style="bold", show_header=False
         )
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)

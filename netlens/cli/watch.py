@@ -211,7 +211,9 @@ def _warm() -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"netlens: {text}\n")
+    from netlens.text import printable
+
+    sys.stderr.write(f"netlens: {printable(text)}\n")
     sys.stderr.flush()
 
 

@@ -26,6 +26,7 @@ from netlens.errors import NetlensError
 from netlens.lab import journal
 from netlens.lab.opencode_log import Skew
 from netlens.lab.topology import NAMESERVER_IP, OTHER_SITE_IP, PROVIDER_IP
+from netlens.text import printable
 
 TOLERANCE_NS = 5_000_000
 _SITES = (PROVIDER_IP, OTHER_SITE_IP, NAMESERVER_IP)
@@ -430,4 +431,4 @@ def as_text(reports: Sequence[Report]) -> str:
         lines.append("  worst difference in ms: " + ", ".join(f"{what} {worst:g}" for what, worst in report.worst_ms.items()))
         lines[-1] += f"; widest true span {report.widest_ms:g}"
         lines += [f"  ! {problem}" for problem in report.problems]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -49,6 +49,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.errors import NetlensError
+from netlens.report.export import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -324,11 +325,5 @@ def _settle(figure: Figure) -> None:
 
 
 def _write(figure: Figure, target: Path, kind: str) -> None:
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with context(), open(aside, "wb") as out:
-            figure.savefig(out, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
-        os.replace(aside, target)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    with context(), replacing(target) as aside, open(aside, "wb") as out:
+        figure.savefig(out, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)

@@ -1,0 +1,697 @@
+"""Frames: link layer, IP, TCP, UDP, ICMP and ARP of a batch, rewritten into records of the output file.
+
+The rule is a list of what is kept; everything that is not on it is zero. Kept: all lengths, EtherTypes, VLAN tags, ports, sequence and acknowledgment
+numbers, flags, windows, TCP options that steer a connection (MSS, window scale, SACK, timestamps), IP identification and time to live, types of
+ICMP. Mapped: addresses, hardware addresses, also in ARP, neighbour discovery, redirects and the packets that ICMP quotes. Blanked: payload (but
+see :mod:`netlens.anonymize.kernels.tls` and ``dns``), IP options, other TCP options, padding and trailers, everything of protocols that are not named here.
+
+Checksums: one that was right is right, one that was left to the card (zero, or the sum of the pseudo header) is so again, and one that was wrong is
+wrong, by an amount that tells nothing. Of a packet that the snaplen cut it is right if the rest were zeros.
+
+Fragments keep their IP header and nothing else here; their caller puts them together and writes them when all are there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netlens.anonymize.kernels.dns import rewrite_message
+from netlens.anonymize.kernels.mapping import MISSED, SEED, hash_text, map_mac, map_v4, map_v6, read64
+from netlens.anonymize.kernels.tls import rewrite_stream
+from netlens.wire import link as links_
+from netlens.wire.addresses import mix
+from netlens.wire.compiled import kernel
+from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
+
+# Columns of what is told of a frame. Places starting with OUT_ are in the output, the others in the input.
+KIND = 0  #: 6, 17, FRAGMENT, or 0: nothing that anybody asks for
+FLOW = 1  #: hash of both ends in order (of a fragment: of its addresses)
+SOURCE, TARGET = 2, 3  #: hashes of address and port
+PORTS = 4  #: source port << 16 | destination port
+SEQ, FLAGS = 5, 6
+PAY, OUT_PAY, CAP, LENGTH = 7, 8, 9, 10
+OUT_IP, VERSION, PROTO = 11, 12, 13
+OUT_T, T_CAP, T_LENGTH, MODE = 14, 15, 16, 17
+ASKS, ASKS_AT = 18, 19
+TO_LOOPBACK = 20
+IDENT, PIECE = 21, 22  #: of a fragment: identification; offset << 1 | more follows
+TS, IFACE = 23, 24
+WIDTH = 25
+
+FRAGMENT = 44
+UNSET, RIGHT, PARTIAL, WRONG, PARTIAL_LSO = 0, 1, 2, 3, 4  #: what a checksum was
+PCAP, PCAPNG = 0, 1
+PCAP_HEAD, BLOCK_HEAD, BLOCK_TAIL = 16, 28, 4
+MAX_HEADERS = 16
+
+
+@kernel
+def _u16(buf, at):
+    return np.int64(buf[at]) << 8 | np.int64(buf[at + 1])
+
+
+@kernel
+def _keep(buf, at, n, out, to):
+    for i in range(n):
+        out[to + i] = buf[at + i]
+
+
+@kernel
+def _put16(out, at, value):
+    out[at] = np.uint8(value >> 8 & 255)
+    out[at + 1] = np.uint8(value & 255)
+
+
+# ---- checksums ----
+
+
+@kernel
+def _sum(buf, at, n):
+    total = np.int64(0)
+    for i in range(at, at + n - 1, 2):
+        total += np.int64(buf[i]) << 8 | np.int64(buf[i + 1])
+    if n & 1:
+        total += np.int64(buf[at + n - 1]) << 8
+    return total
+
+
+@kernel
+def _fold(total):
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+@kernel
+def _pseudo(buf, ip, version, proto, length):
+    """Sum of the pseudo header (RFC 9293 3.1, RFC 8200 8.1); none for ICMP of IPv4."""
+    if version == 4:
+        return np.int64(0) if proto == 1 else _sum(buf, ip + 12, 8) + proto + length
+    return _sum(buf, ip + 8, 32) + proto + (length >> 16) + (length & 0xFFFF)
+
+
+@kernel
+def _checksum_at(proto):
+    return np.int64(16) if proto == 6 else np.int64(6) if proto == 17 else np.int64(2)
+
+
+@kernel
+def _mode(buf, ip, version, proto, t, cap, length):
+    """What the checksum of a transport header at ``t`` is: one of UNSET to PARTIAL_LSO."""
+    at = t + _checksum_at(proto)
+    if at + 2 > t + cap:
+        return UNSET
+    value = _u16(buf, at)
+    if value == 0 and proto != 6:
+        return UNSET
+    pseudo = _pseudo(buf, ip, version, proto, length)
+    if cap >= length and _fold(pseudo + _sum(buf, t, length)) == 0xFFFF:
+        return RIGHT
+    if value == 0:
+        return UNSET
+    if proto == 6 or proto == 17:
+        if value == _fold(pseudo):
+            return PARTIAL
+        if value == _fold(_pseudo(buf, ip, version, proto, np.int64(0))):
+            return PARTIAL_LSO
+    return RIGHT if cap < length else WRONG
+
+
+@kernel
+def set_checksum(out, ip, version, proto, t, cap, length, mode):
+    at = t + _checksum_at(proto)
+    if at + 2 > t + cap:
+        return
+    _put16(out, at, np.int64(0))
+    if mode == UNSET:
+        return
+    if mode == PARTIAL or mode == PARTIAL_LSO:
+        _put16(out, at, _fold(_pseudo(out, ip, version, proto, length if mode == PARTIAL else np.int64(0))))
+        return
+    value = 0xFFFF - _fold(_pseudo(out, ip, version, proto, length) + _sum(out, t, min(cap, length)))
+    if mode == WRONG:
+        value ^= 0x5A5A
+    elif value == 0 and proto == 17:
+        value = np.int64(0xFFFF)
+    _put16(out, at, value)
+
+
+# ---- IP ----
+
+
+@kernel
+def _header4(buf, o, cap, out, q, m):
+    """Header and options of IPv4; addresses are mapped as far as they are there."""
+    if cap < 20:
+        _keep(buf, o, min(cap, 10), out, q)
+        return
+    _keep(buf, o, 12, out, q)
+    map_v4(buf, o + 12, out, q + 12, m)
+    map_v4(buf, o + 16, out, q + 16, m)
+    header = (np.int64(buf[o]) & 15) * 4
+    for i in range(20, min(header, cap)):
+        out[q + i] = np.uint8(1)  # NOP, for any option
+    value = _u16(buf, o + 10)
+    _put16(out, q + 10, np.int64(0))
+    if value != 0 and header >= 20 and header <= cap:
+        right = 0xFFFF - _fold(_sum(out, q, header))
+        _put16(out, q + 10, right if _fold(_sum(buf, o, header)) == 0xFFFF else right ^ 0x5A5A)
+    elif value != 0:
+        _put16(out, q + 10, 0xFFFF - _fold(_sum(out, q, 20)))
+
+
+@kernel
+def _header6(buf, o, cap, out, q, m):
+    if cap < 40:
+        _keep(buf, o, min(cap, 8), out, q)
+        return
+    _keep(buf, o, 8, out, q)
+    map_v6(buf, o + 8, out, q + 8, m)
+    map_v6(buf, o + 24, out, q + 24, m)
+
+
+@kernel
+def _is_extension(proto):
+    return proto == 0 or proto == 43 or proto == 60 or proto == 135 or proto == 139 or proto == 140 or proto == 51
+
+
+@kernel
+def _options_of_tcp(buf, at, end, out, to):
+    while at < end:
+        kind = buf[at]
+        out[to] = kind
+        if kind == 0:
+            return
+        if kind == 1:
+            at += 1
+            to += 1
+            continue
+        if at + 1 >= end:
+            return
+        size = np.int64(buf[at + 1])
+        out[to + 1] = buf[at + 1]
+        if size < 2 or at + size > end:
+            return
+        if kind == 2 or kind == 3 or kind == 4 or kind == 5 or kind == 8:
+            _keep(buf, at, size, out, to)
+        at += size
+        to += size
+
+
+@kernel
+def _is_loopback(buf, at, version):
+    if version == 4:
+        return buf[at] == 127
+    return read64(buf, at) == 0 and read64(buf, at + 8) == 1
+
+
+@kernel
+def _end_hash(buf, at, version, port, seed):
+    if version == 4:
+        return mix(mix(mix(seed, _u16(buf, at)), _u16(buf, at + 2)), port | 4 << 16)
+    return mix(mix(mix(seed, read64(buf, at)), read64(buf, at + 8)), port | 6 << 16)
+
+
+@kernel
+def _tcp(buf, t, cap, length, out, q, m, info):
+    if cap < 20:
+        _keep(buf, t, min(cap, 16), out, q)
+        return
+    _keep(buf, t, 20, out, q)
+    header = (np.int64(buf[t + 12]) >> 4) * 4
+    info[KIND] = 6
+    info[SEQ] = np.int64(buf[t + 4]) << 24 | np.int64(buf[t + 5]) << 16 | _u16(buf, t + 6)
+    info[FLAGS] = np.int64(buf[t + 13])
+    if header < 20 or header > length:
+        info[PAY], info[OUT_PAY], info[CAP], info[LENGTH] = t + cap, q + cap, 0, 0
+        return
+    _options_of_tcp(buf, t + 20, t + min(header, cap), out, q + 20)
+    have = max(min(cap, length) - header, 0)
+    info[PAY], info[OUT_PAY], info[CAP], info[LENGTH] = t + header, q + header, have, length - header
+    if have > 0:
+        info[ASKS], info[ASKS_AT] = rewrite_stream(buf, t + header, have, length - header, out, q + header, m)
+
+
+@kernel
+def _udp(buf, t, cap, length, loopback, out, q, m, info):
+    if cap < 8:
+        _keep(buf, t, min(cap, 6), out, q)
+        return length
+    _keep(buf, t, 8, out, q)
+    claimed = _u16(buf, t + 4)
+    if claimed >= 8:
+        length = min(length, claimed)
+        cap = min(cap, length)
+    elif claimed != 0:
+        return length
+    info[KIND] = 17
+    source, target = _u16(buf, t), _u16(buf, t + 2)
+    have = min(cap, length) - 8
+    info[PAY], info[OUT_PAY], info[CAP], info[LENGTH] = t + 8, q + 8, have, length - 8
+    if source == 53 or target == 53 or source == 5353 or target == 5353 or source == 5355 or target == 5355:
+        rewrite_message(buf, t + 8, have, length - 8, out, q + 8, m)
+    elif loopback and have >= 12 and have == length - 8 and _u16(buf, t + 12) == 1:
+        # a proxy or resolver on a port of its own is told by its messages being whole in every part
+        if not rewrite_message(buf, t + 8, have, length - 8, out, q + 8, m):
+            for i in range(have):
+                out[q + 8 + i] = np.uint8(0)
+    elif (source == 443 or target == 443) and have >= 7:
+        first = buf[t + 8]
+        version = _u16(buf, t + 9) << 16 | _u16(buf, t + 11)
+        if first & 0xC0 == 0xC0 and (version == 1 or version == 0x6B3343CF):
+            _keep(buf, t + 8, 5, out, q + 8)
+    return length
+
+
+@kernel
+def _quoted(buf, o, cap, version, out, q, m):
+    """The packet that an ICMP error quotes: its headers."""
+    if cap < 1 or np.int64(buf[o]) >> 4 != version:
+        return
+    if version == 4:
+        _header4(buf, o, cap, out, q, m)
+        size = (np.int64(buf[o]) & 15) * 4
+        if size < 20 or cap < size:
+            return
+        proto, later = np.int64(buf[o + 9]), _u16(buf, o + 6) & 0x1FFF
+    else:
+        _header6(buf, o, cap, out, q, m)
+        size, later = np.int64(40), np.int64(0)
+        if cap < size:
+            return
+        proto = np.int64(buf[o + 6])
+    have = cap - size
+    if later:
+        return
+    if proto == 6 or proto == 17 or proto == 1 or proto == 58:
+        _keep(buf, o + size, min(have, 8), out, q + size)
+        if proto == 6 and have > 8:
+            _keep(buf, o + size + 8, min(have - 8, 8), out, q + size + 8)
+        at = _checksum_at(proto)
+        for i in range(at, min(at + 2, have)):
+            out[q + size + i] = np.uint8(0)  # it covered what is not there any more
+
+
+@kernel
+def _icmp4(buf, t, cap, out, q, m):
+    _keep(buf, t, min(cap, 4), out, q)
+    if cap < 8:
+        return
+    kind = buf[t]
+    if kind == 5:
+        map_v4(buf, t + 4, out, q + 4, m)
+    elif kind == 0 or kind == 8 or kind == 3 or kind == 4 or kind == 11 or kind == 12 or kind == 13 or kind == 14:
+        _keep(buf, t + 4, 4, out, q + 4)
+    if kind == 3 or kind == 4 or kind == 5 or kind == 11 or kind == 12:
+        _quoted(buf, t + 8, cap - 8, 4, out, q + 8, m)
+
+
+@kernel
+def _neighbour_options(buf, at, end, out, to, m):
+    """Options of neighbour discovery (RFC 4861 4.6)."""
+    while at + 8 <= end:
+        size = np.int64(buf[at + 1]) * 8
+        _keep(buf, at, 2, out, to)
+        if size == 0 or at + size > end:
+            return
+        kind = buf[at]
+        if kind == 1 or kind == 2:
+            map_mac(buf, at + 2, out, to + 2, m)
+        elif kind == 3 and size == 32:
+            _keep(buf, at, 16, out, to)
+            map_v6(buf, at + 16, out, to + 16, m)
+        elif kind == 5:
+            _keep(buf, at, 8, out, to)
+        elif kind == 4:
+            _quoted(buf, at + 8, size - 8, 6, out, to + 8, m)
+        at += size
+        to += size
+
+
+@kernel
+def _icmp6(buf, t, cap, out, q, m):
+    _keep(buf, t, min(cap, 4), out, q)
+    if cap < 8:
+        return
+    kind = buf[t]
+    if kind < 128 or (kind >= 128 and kind <= 137) or kind == 143:
+        _keep(buf, t + 4, 4, out, q + 4)
+    if kind < 128:
+        _quoted(buf, t + 8, cap - 8, 6, out, q + 8, m)
+    elif 130 <= kind <= 132 and cap >= 24:
+        map_v6(buf, t + 8, out, q + 8, m)
+    elif (kind == 135 or kind == 136) and cap >= 24:
+        map_v6(buf, t + 8, out, q + 8, m)
+        _neighbour_options(buf, t + 24, t + cap, out, q + 24, m)
+    elif kind == 137 and cap >= 40:
+        map_v6(buf, t + 8, out, q + 8, m)
+        map_v6(buf, t + 24, out, q + 24, m)
+        _neighbour_options(buf, t + 40, t + cap, out, q + 40, m)
+    elif kind == 133:
+        _neighbour_options(buf, t + 8, t + cap, out, q + 8, m)
+    elif kind == 134 and cap >= 16:
+        _keep(buf, t + 8, 8, out, q + 8)
+        _neighbour_options(buf, t + 16, t + cap, out, q + 16, m)
+
+
+@kernel
+def _transport(buf, ip, version, proto, t, cap, length, out, ip_q, q, m, info):
+    """From the transport header at ``t`` on, ``cap`` of ``length`` bytes; ``ip`` and ``ip_q``: the IP header in input and output."""
+    source_at, target_at = (ip + 12, ip + 16) if version == 4 else (ip + 8, ip + 24)
+    if proto == 6 or proto == 17:
+        info[TO_LOOPBACK] = _is_loopback(buf, target_at, version)
+        if proto == 6:
+            _tcp(buf, t, cap, length, out, q, m, info)
+        else:
+            looped = info[TO_LOOPBACK] == 1 or _is_loopback(buf, source_at, version)
+            length = _udp(buf, t, cap, length, looped, out, q, m, info)
+        if cap >= 4:
+            seed = m.state[SEED]
+            info[PORTS] = _u16(buf, t) << 16 | _u16(buf, t + 2)
+            info[SOURCE] = _end_hash(buf, source_at, version, _u16(buf, t), seed)
+            info[TARGET] = _end_hash(buf, target_at, version, _u16(buf, t + 2), seed)
+            info[FLOW] = mix(mix(seed, info[SOURCE]), info[TARGET])  # mix alone does not tell its two values apart
+    elif proto == 1 and version == 4:
+        _icmp4(buf, t, cap, out, q, m)
+    elif proto == 58 and version == 6:
+        _icmp6(buf, t, cap, out, q, m)
+    else:
+        if (proto == 1 or proto == 58) and cap > 0:
+            out[q] = buf[t]  # of the other version: what it would be is told by its first byte
+        return
+    cap = min(cap, length)
+    info[OUT_IP], info[VERSION], info[PROTO] = ip_q, version, proto
+    info[OUT_T], info[T_CAP], info[T_LENGTH] = q, cap, length
+    info[MODE] = _mode(buf, ip, version, proto, t, cap, length)
+    set_checksum(out, ip_q, version, proto, q, cap, length, info[MODE])
+
+
+@kernel
+def _after_extensions(buf, t, cap, length, proto, version, out, q):
+    """Follow extension headers (of IPv4: AH) from ``t``; returns (t, protocol, fragment field or -1, identification), t -1 if cut or bad."""
+    ident = np.int64(0)
+    for _ in range(MAX_HEADERS):
+        if proto == 44 and version == 6:
+            if cap < 8:
+                return np.int64(-1), proto, np.int64(-1), ident
+            _keep(buf, t, 8, out, q)
+            piece = _u16(buf, t + 2)
+            ident = _u16(buf, t + 4) << 16 | _u16(buf, t + 6)
+            size = np.int64(8)
+            proto = np.int64(buf[t])
+            if piece & 0xFFF9:
+                return t + 8, proto, (piece & 0xFFF8) << 1 | piece & 1, ident
+        elif proto == 51 or (version == 6 and _is_extension(proto)):
+            if cap < 8:
+                _keep(buf, t, min(cap, 2), out, q)
+                return np.int64(-1), proto, np.int64(-1), ident
+            size = (np.int64(buf[t + 1]) + 2) * 4 if proto == 51 else (np.int64(buf[t + 1]) + 1) * 8
+            _keep(buf, t, 2, out, q)
+            proto = np.int64(buf[t])
+            if size < 8 or size > cap:
+                return np.int64(-1), proto, np.int64(-1), ident
+        else:
+            break
+        t += size
+        q += size
+        cap -= size
+        length -= size
+    return t, proto, np.int64(-1), ident
+
+
+@kernel
+def _network(buf, o, cap, wire, version, out, q, m, info):
+    if cap < 1 or np.int64(buf[o]) >> 4 != version:
+        if cap >= 1:
+            out[q] = buf[o]
+        return
+    if version == 4:
+        _header4(buf, o, cap, out, q, m)
+        if cap < 20:
+            return
+        header = (np.int64(buf[o]) & 15) * 4
+        total = _u16(buf, o + 2)
+        if header < 20:
+            return
+        if total == 0 or total > wire:
+            total = wire
+        if total < header or cap < header:
+            return
+        cap = min(cap, total)
+        proto = np.int64(buf[o + 9])
+        piece = _u16(buf, o + 6)
+        t, length = o + header, total - header
+        if piece & 0x3FFF:
+            info[FLOW] = mix(read64(buf, o + 12), m.state[SEED])
+            _note_fragment(info, version, proto, _u16(buf, o + 4), (piece & 0x1FFF) << 4 | piece >> 13 & 1, o, q, t, cap - header, length)
+            return
+        at, proto, _piece, _ident = _after_extensions(buf, t, cap - header, length, proto, version, out, q + header)
+    else:
+        _header6(buf, o, cap, out, q, m)
+        if cap < 40:
+            return
+        length = _u16(buf, o + 4)
+        if length == 0 and buf[o + 6] != 59:
+            length = wire - 40
+        length = min(length, wire - 40)
+        cap = min(cap, 40 + length)
+        t, header = o + 40, np.int64(40)
+        at, proto, piece, ident = _after_extensions(buf, t, cap - 40, length, np.int64(buf[o + 6]), version, out, q + 40)
+        if at >= 0 and piece >= 0:
+            flow = mix(mix(read64(buf, o + 8), read64(buf, o + 16)), mix(read64(buf, o + 24), read64(buf, o + 32)))
+            info[FLOW] = mix(flow, m.state[SEED])
+            _note_fragment(info, version, proto, ident, piece, o, q, at, cap - (at - o), length - (at - t))
+            return
+    if at < 0:
+        return
+    _transport(buf, o, version, proto, at, cap - (at - o), length - (at - t), out, q, q + (at - o), m, info)
+
+
+@kernel
+def _note_fragment(info, version, proto, ident, piece, o, q, at, cap, length):
+    info[KIND], info[VERSION], info[PROTO] = FRAGMENT, version, proto
+    info[IDENT], info[PIECE] = ident, piece
+    info[OUT_IP] = q
+    info[PAY], info[OUT_PAY], info[CAP], info[LENGTH] = at, q + (at - o), cap, length
+
+
+@kernel
+def rewrite_datagram(data, cap, proto, version, header, out_header, out, m, info):
+    """A datagram that was put together from fragments: ``header`` and ``out_header`` hold one IP header (of the input and as it was mapped) each.
+
+    ``data`` and ``out`` begin with room for that header; the datagram is behind it.
+    """
+    size = np.int64(20) if version == 4 else np.int64(40)
+    for i in range(size):
+        data[i] = header[i]
+        out[i] = out_header[i]
+    length = np.int64(len(data)) - size
+    at, proto, _piece, _ident = _after_extensions(data, size, cap, length, proto, version, out, size)
+    if at < 0:
+        return
+    _transport(data, np.int64(0), version, proto, at, cap - (at - size), length - (at - size), out, np.int64(0), at, m, info)
+
+
+# ---- link layer ----
+
+
+@kernel
+def _arp(buf, o, cap, out, q, m):
+    """RFC 826, of IPv4 on Ethernet; of other kinds the eight bytes that say so."""
+    _keep(buf, o, min(cap, 8), out, q)
+    if cap >= 28 and _u16(buf, o + 2) == 0x0800 and buf[o + 4] == 6 and buf[o + 5] == 4:
+        for i in range(2):
+            map_mac(buf, o + 8 + 10 * i, out, q + 8 + 10 * i, m)
+            map_v4(buf, o + 14 + 10 * i, out, q + 14 + 10 * i, m)
+
+
+@kernel
+def _tags(buf, o, end, kind, out, q):
+    """What stands between an EtherType and the network header where there is no network header to be read: tags, labels, LLC."""
+    for _ in range(links_.MAX_TAGS + 1):
+        if kind == 0x8100 or kind == 0x88A8 or kind == 0x9100 or kind == 0x9200 or kind == 0x8926:
+            size = np.int64(6) if kind == 0x8926 else np.int64(4)
+            if o + size > end:
+                return
+            kind = _u16(buf, o + size - 2)
+        elif kind == 0x8847 or kind == 0x8848:
+            if o + 5 > end:
+                return
+            size = np.int64(4)
+            if buf[o + 2] & 1:
+                _keep(buf, o, 4, out, q)
+                return
+        elif kind == 0x8864:
+            _keep(buf, o, min(end - o, 8), out, q)
+            return
+        elif kind <= 1500:
+            snap = o + 8 <= end and buf[o] == 0xAA and buf[o + 1] == 0xAA and buf[o + 2] == 3
+            _keep(buf, o, min(end - o, 8 if snap else 3), out, q)
+            return
+        else:
+            return
+        _keep(buf, o, size, out, q)
+        o += size
+        q += size
+
+
+@kernel
+def _pktap(buf, o, size, out, q, m):
+    """Apple's header: the interface gets another name, the process none. Of what is no such header only the numbers that decide how it is read stay."""
+    _keep(buf, o, 4, out, q)
+    if buf[o + 10] == 0 and buf[o + 11] == 0:
+        _keep(buf, o + 8, 2, out, q + 8)
+    else:
+        out[q + 11] = np.uint8(255)  # no link type either
+    is_packet = buf[o + 4] == 1 and buf[o + 5] == 0 and buf[o + 6] == 0 and buf[o + 7] == 0
+    if is_packet:
+        out[q + 4] = buf[o + 4]
+    if size >= 36:
+        word = hash_text(buf, o + 12, 24, m)
+        out[q + 12], out[q + 13] = np.uint8(105), np.uint8(102)  # "if" and ten letters
+        for i in range(10):
+            out[q + 14 + i] = np.uint8(97 + (np.int64(word >> np.uint64(6 * i)) & 63) % 26)
+        if is_packet:
+            _keep(buf, o + 36, min(size - 36, 16), out, q + 36)
+
+
+@kernel
+def _frame(buf, o, cap, wire, link, out, q, m, info):
+    """One frame; ``out[q:q + cap]`` is zero before."""
+    end = o + cap
+    start, kind, _where = links_.network_start(buf, o, cap, link)
+    at, to = o, q
+    for _ in range(links_.MAX_PKTAP):
+        if link != links_.PKTAP and link != links_.USER2_PKTAP:
+            break
+        if cap < 12:
+            return
+        size = np.int64(buf[at]) | np.int64(buf[at + 1]) << 8 | np.int64(buf[at + 2]) << 16 | np.int64(buf[at + 3]) << 24
+        link = np.int64(buf[at + 8]) | np.int64(buf[at + 9]) << 8 | np.int64(buf[at + 10]) << 16 | np.int64(buf[at + 11]) << 24
+        if size < 12 or size > cap:
+            return
+        _pktap(buf, at, size, out, to, m)
+        at += size
+        to += size
+        cap -= size
+    if link == links_.ETHERNET or link == links_.SLL or link == links_.SLL2 or link == links_.FDDI:
+        if link == links_.ETHERNET:
+            size, ether = np.int64(14), np.int64(12)
+        elif link == links_.SLL2:
+            size, ether = np.int64(20), np.int64(0)
+        elif link == links_.SLL:
+            size, ether = np.int64(16), np.int64(14)
+        else:
+            size, ether = np.int64(13), np.int64(-1)
+        if cap < size:
+            return
+        if link == links_.ETHERNET:
+            map_mac(buf, at, out, to, m)
+            map_mac(buf, at + 6, out, to + 6, m)
+            _keep(buf, at + 12, 2, out, to + 12)
+        elif link == links_.SLL2:
+            _keep(buf, at, 12, out, to)
+            if buf[at + 11] == 6:
+                map_mac(buf, at + 12, out, to + 12, m)
+        elif link == links_.SLL:
+            _keep(buf, at, 6, out, to)
+            if _u16(buf, at + 4) == 6:
+                map_mac(buf, at + 6, out, to + 6, m)
+            _keep(buf, at + 14, 2, out, to + 14)
+        else:
+            _keep(buf, at, 1, out, to)
+            map_mac(buf, at + 1, out, to + 1, m)
+            map_mac(buf, at + 7, out, to + 7, m)
+        if start >= 0:
+            _keep(buf, at + size, start - at - size, out, to + size)
+        else:
+            what = _u16(buf, at + ether) if ether >= 0 else np.int64(1500)
+            if link != links_.ETHERNET and link != links_.FDDI and what == 4:
+                what = np.int64(1500)
+            elif link != links_.ETHERNET and link != links_.FDDI and what <= 1500:
+                what = np.int64(0xFFFF)
+            _tags(buf, at + size, end, what, out, to + size)
+            return
+    elif start >= 0:
+        _keep(buf, at, start - at, out, to)
+    else:
+        if link == links_.NULL or link == links_.LOOP or link == links_.C_HDLC:
+            _keep(buf, at, min(cap, 4), out, to)
+        elif link == links_.PPPOE:
+            _keep(buf, at, min(cap, 8), out, to)
+        elif link == links_.PPP or link == links_.PPP_HDLC:
+            _keep(buf, at, min(cap, 4 if cap > 1 and buf[at] == 0xFF and buf[at + 1] == 3 else 2), out, to)
+        return
+    used = start - o
+    here, rest = q + used, end - start
+    left = max(wire - used, rest)
+    if kind == 0x0800 or kind == 4:
+        _network(buf, start, rest, left, np.int64(4), out, here, m, info)
+    elif kind == 0x86DD or kind == 6:
+        _network(buf, start, rest, left, np.int64(6), out, here, m, info)
+    elif kind == 0x0806 or kind == 0x8035:
+        _arp(buf, start, rest, out, here, m)
+
+
+# ---- records ----
+
+
+@kernel
+def _put32(out, at, value):
+    for i in range(4):
+        out[at + i] = np.uint8(value >> (8 * i) & 255)
+
+
+@kernel
+def rewrite_batch(buf, frames, first, n, links, form, unit_ns, out, used, infos, m):
+    """Rewrite frames ``first`` to ``n`` of a batch as records of a pcap or pcapng behind ``out[:used]``, which is zero there.
+
+    Returns (frames done, bytes used). It stops in front of the first frame that has an address which is not known yet, having looked at the rest
+    for more of them; ``out`` behind what is used is zero again.
+    """
+    m.state[MISSED] = 0
+    done, missed = n, False
+    end = used
+    for i in range(first, n):
+        if m.state[MISSED] >= len(m.missing):
+            break
+        o, cap, wire, ts, iface = frames[i, F_OFF], frames[i, F_CAP], frames[i, F_WIRE], frames[i, F_TS], frames[i, F_IFACE]
+        info = infos[i]
+        for k in range(WIDTH):
+            info[k] = 0
+        info[TS], info[IFACE] = ts, iface
+        if iface < 0:  # no packet, but a number of its own: an empty custom block stands in for it
+            if not missed:
+                _put32(out, end, np.int64(0x40000BAD))
+                _put32(out, end + 4, np.int64(16))
+                _put32(out, end + 12, np.int64(16))
+                end += 16
+            continue
+        head = np.int64(PCAP_HEAD) if form == PCAP else np.int64(BLOCK_HEAD)
+        padded = cap if form == PCAP else (cap + 3) & ~np.int64(3)
+        at = end + head
+        _frame(buf, o, cap, max(wire, cap), links[iface], out, at, m, info)
+        if m.state[MISSED] > 0:
+            if not missed:
+                missed, done = True, i
+            for k in range(at, at + cap):
+                out[k] = 0
+            continue
+        if form == PCAP:
+            _put32(out, end, ts // 1_000_000_000)
+            _put32(out, end + 4, ts % 1_000_000_000 // unit_ns)
+            _put32(out, end + 8, cap)
+            _put32(out, end + 12, wire)
+            end = at + cap
+        else:
+            size = head + padded + BLOCK_TAIL
+            _put32(out, end, np.int64(6))
+            _put32(out, end + 4, size)
+            _put32(out, end + 8, iface)
+            _put32(out, end + 12, ts >> 32)
+            _put32(out, end + 16, ts & 0xFFFFFFFF)
+            _put32(out, end + 20, cap)
+            _put32(out, end + 24, wire)
+            _put32(out, end + size - 4, size)
+            end += size
+    return done, end

@@ -1,0 +1,328 @@
+"""The payload of TCP: what may be kept of it, everything else zero.
+
+Kept, because turn-taking, fingerprints and pairing need it and it says nothing about what was said:
+
+- headers of TLS records from the start of a segment on, of handshake messages in them, alerts;
+- of a ClientHello its structure: versions, cipher suites, extensions and their lengths, groups, signature algorithms, protocols (ALPN). The server
+  name is mapped; randoms and session ids become others (equal ones stay equal); keys, tickets and all else are zero. A ServerHello likewise;
+- the version banner of SSH, of software that is widely used, without its comment; method or status of an HTTP/1 message; the preface of HTTP/2; that
+  there is a header of the PROXY protocol.
+
+A byte that decides how :mod:`netlens.wire.decode` sees a segment is kept, so that the result is seen alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netlens.anonymize.kernels.mapping import map_dotted, map_random
+from netlens.wire.compiled import kernel
+
+MAX_RECORDS = 64  #: of one segment, as far as they are looked at there
+MAX_RECORD = 16384 + 2048
+MAX_MESSAGE = 65536
+SOFTWARE = np.frombuffer(b"OpenSSH_dropbear", np.uint8).reshape(2, 8)  #: of SSH, how what is kept of it begins
+NOTHING, HELLO_GOES_ON = 0, 1  #: what a segment may ask of its caller
+
+
+@kernel
+def _u16(buf, at):
+    return np.int64(buf[at]) << 8 | np.int64(buf[at + 1])
+
+
+@kernel
+def _keep(buf, at, n, out, to):
+    for i in range(n):
+        out[to + i] = buf[at + i]
+
+
+@kernel
+def keep_protocols(buf, at, n, out, to):
+    """A list of protocol names (RFC 7301 3.1): those that are short and printable; lengths of all."""
+    pos = 0
+    while pos < n:
+        size = np.int64(buf[at + pos])
+        out[to + pos] = buf[at + pos]
+        pos += 1
+        if pos + size > n:
+            return
+        plain = size <= 16
+        for i in range(pos, pos + size):
+            plain = plain and 32 < buf[at + i] < 127
+        grease = size == 2 and buf[at + pos] & 15 == 10 and buf[at + pos] == buf[at + pos + 1]
+        if plain or grease:
+            _keep(buf, at + pos, size, out, to + pos)
+        pos += size
+
+
+@kernel
+def _extension(buf, kind, at, n, out, to, m):
+    """One extension's data, ``n`` bytes of which are there."""
+    if kind == 0:
+        if n < 2:
+            _keep(buf, at, n, out, to)
+            return
+        _keep(buf, at, 2, out, to)
+        stop = min(2 + _u16(buf, at), n)
+        pos = 2
+        while pos + 3 <= stop:
+            size = _u16(buf, at + pos + 1)
+            _keep(buf, at + pos, 3, out, to + pos)
+            if pos + 3 + size > stop:
+                return
+            if buf[at + pos] == 0:
+                map_dotted(buf, at + pos + 3, size, out, to + pos + 3, m)
+            pos += 3 + size
+    elif kind == 16:
+        _keep(buf, at, min(n, 2), out, to)
+        if n > 2:
+            keep_protocols(buf, at + 2, min(n - 2, _u16(buf, at)), out, to + 2)
+    elif kind == 10 or kind == 11 or kind == 13 or kind == 27 or kind == 43 or kind == 45 or kind == 50:
+        _keep(buf, at, n, out, to)  # groups, point formats, signature algorithms, certificate compression, versions, key exchange modes
+    elif kind == 51:
+        _keep(buf, at, min(n, 2), out, to)
+        pos = 2
+        while pos + 4 <= n:
+            _keep(buf, at + pos, 4, out, to + pos)
+            pos += 4 + _u16(buf, at + pos + 2)
+    elif kind == 5:
+        _keep(buf, at, min(n, 1), out, to)
+
+
+@kernel
+def rewrite_hello(buf, at, have, total, client, out, to, m):
+    """A ClientHello or ServerHello behind its four bytes of header: ``have`` of ``total`` bytes are there. What is cut stays zero."""
+    _keep(buf, at, min(have, 2), out, to)
+    if have < 35:
+        return
+    if client or not (_u16(buf, at + 2) == 0xCF21 and _u16(buf, at + 4) == 0xAD74):  # a HelloRetryRequest is told by a fixed "random"
+        map_random(buf, at + 2, 32, out, to + 2, m)
+    else:
+        _keep(buf, at + 2, 32, out, to + 2)
+    size = np.int64(buf[at + 34])
+    out[to + 34] = buf[at + 34]
+    pos = 35
+    if size > 32 or pos + size > have:
+        return
+    map_random(buf, at + pos, size, out, to + pos, m)
+    pos += size
+    if client:
+        if pos + 2 > have:
+            return
+        size = _u16(buf, at + pos)
+        _keep(buf, at + pos, 2, out, to + pos)
+        pos += 2
+        if pos + size > have:
+            return
+        _keep(buf, at + pos, size, out, to + pos)
+        pos += size
+        if pos + 1 > have:
+            return
+        size = np.int64(buf[at + pos])
+        out[to + pos] = buf[at + pos]
+        pos += 1
+        if pos + size > have:
+            return
+        if size <= 4:
+            _keep(buf, at + pos, size, out, to + pos)
+        pos += size
+    else:
+        if pos + 3 > have:
+            return
+        _keep(buf, at + pos, 3, out, to + pos)
+        pos += 3
+    if pos + 2 > have:
+        return
+    stop = min(pos + 2 + _u16(buf, at + pos), have)
+    _keep(buf, at + pos, 2, out, to + pos)
+    pos += 2
+    while pos + 4 <= stop:
+        kind, size = _u16(buf, at + pos), _u16(buf, at + pos + 2)
+        _keep(buf, at + pos, 4, out, to + pos)
+        pos += 4
+        there = min(size, stop - pos)
+        if client:
+            _extension(buf, kind, at + pos, there, out, to + pos, m)
+        elif kind == 43:
+            _keep(buf, at + pos, there, out, to + pos)
+        elif kind == 51:
+            _keep(buf, at + pos, min(there, 4), out, to + pos)
+        pos += size
+
+
+@kernel
+def _is_message(kind):
+    return kind <= 2 or kind == 4 or kind == 5 or kind == 8 or 11 <= kind <= 16 or kind == 20 or kind == 22 or kind == 24
+
+
+@kernel
+def _handshake(buf, at, have, size, out, to, m):
+    """The body of one record of handshake messages: ``have`` of ``size`` bytes are there; whether a ClientHello in it goes on behind ``have``."""
+    pos = np.int64(0)
+    while pos < have:
+        kind = np.int64(buf[at + pos])
+        if pos + 4 > have:
+            if pos == 0:
+                _keep(buf, at, have, out, to)
+                return kind == 1
+            return False
+        total = np.int64(buf[at + pos + 1]) << 16 | _u16(buf, at + pos + 2)
+        if not _is_message(kind) or total > MAX_MESSAGE:
+            if pos == 0:
+                out[to] = buf[at]  # what the first byte is taken for is part of the hint
+            return False
+        _keep(buf, at + pos, 4, out, to + pos)
+        if kind == 1 or kind == 2:
+            there = min(have - pos - 4, total)
+            rewrite_hello(buf, at + pos + 4, there, total, kind == 1, out, to + pos + 4, m)
+            if kind == 1 and there < total:
+                return True
+        pos += 4 + total
+    return False
+
+
+@kernel
+def _records(buf, at, cap, length, out, to, m):
+    """TLS records from the start of a segment on; returns what is asked of the caller, and where the record begins that asks."""
+    pos = np.int64(0)
+    for _ in range(MAX_RECORDS):
+        if pos + 5 > cap:
+            break
+        kind = buf[at + pos]
+        size = _u16(buf, at + pos + 3)
+        if kind < 20 or kind > 23 or buf[at + pos + 1] != 3 or buf[at + pos + 2] > 4 or size > MAX_RECORD:
+            break
+        _keep(buf, at + pos, 5, out, to + pos)
+        have = min(cap - pos - 5, size)
+        if kind == 22:
+            if _handshake(buf, at + pos + 5, have, size, out, to + pos + 5, m) and (cap == length):
+                return HELLO_GOES_ON, pos
+        elif (kind == 20 and size == 1) or (kind == 21 and size == 2):
+            _keep(buf, at + pos + 5, have, out, to + pos + 5)
+        pos += 5 + size
+        if pos >= length:
+            break
+    return NOTHING, np.int64(0)
+
+
+@kernel
+def _proxy(buf, at, cap, out, to):
+    """A header of HAProxy's PROXY protocol: that it is one, and how long it is; its addresses are blanked. Returns its length, 0 without."""
+    if cap < 6:
+        return np.int64(0)
+    if _u16(buf, at) == 0x5052 and _u16(buf, at + 2) == 0x4F58 and _u16(buf, at + 4) == 0x5920:
+        for pos in range(6, min(cap, 107)):
+            if buf[at + pos] == 10:
+                _keep(buf, at, 6, out, to)
+                for i in range(6, pos - 1):
+                    out[to + i] = np.uint8(32)
+                _keep(buf, at + pos - 1, 2, out, to + pos - 1)
+                return np.int64(pos + 1)
+        return np.int64(0)
+    if (
+        cap >= 16
+        and _u16(buf, at) == 0x0D0A
+        and _u16(buf, at + 2) == 0x0D0A
+        and _u16(buf, at + 4) == 0x000D
+        and _u16(buf, at + 6) == 0x0A51
+    ):
+        size = 16 + _u16(buf, at + 14)
+        if _u16(buf, at + 8) == 0x5549 and buf[at + 10] == 0x54 and size <= cap:
+            _keep(buf, at, 16, out, to)
+            return size
+    return np.int64(0)
+
+
+@kernel
+def _line(buf, at, cap, out, to):
+    """The banner of SSH (RFC 4253 4.2): the protocol, and software that is widely used; any other, and the comment, may name a machine or its owner."""
+    begin = 8  # behind "SSH-2.0-"
+    known = False
+    for k in range(len(SOFTWARE)):
+        same = cap >= begin + len(SOFTWARE[k])
+        for i in range(len(SOFTWARE[k])):
+            same = same and buf[at + begin + i] == SOFTWARE[k, i]
+        known = known or same
+    comment = False
+    for i in range(min(cap, 255)):
+        byte = buf[at + i]
+        if byte == 13 or byte == 10:
+            out[to + i] = byte
+            if byte == 10:
+                return
+        elif byte < 32 or byte > 126:
+            return
+        elif comment or (i >= begin and not known and byte != 32):
+            out[to + i] = np.uint8(120)
+        else:
+            out[to + i] = byte
+            comment = byte == 32
+
+
+@kernel
+def rewrite_stream(buf, at, cap, length, out, to, m):
+    """A segment's payload, ``cap`` of ``length`` bytes; ``out[to:]`` is zero before. Returns (NOTHING or HELLO_GOES_ON, where that record begins)."""
+    if cap < 4:
+        return NOTHING, np.int64(0)
+    skip = _proxy(buf, at, cap, out, to)
+    if skip:
+        what, where = _records(buf, at + skip, cap - skip, length - skip, out, to + skip, m)
+        return what, where + skip
+    byte = buf[at]
+    if 20 <= byte <= 23:
+        return _records(buf, at, cap, length, out, to, m)
+    word = _u16(buf, at) << 16 | _u16(buf, at + 2)
+    if word == 0x5353482D:  # SSH-
+        _line(buf, at, cap, out, to)
+    elif word == 0x48545450:  # HTTP
+        _keep(buf, at, 4, out, to)
+        if cap >= 12 and buf[at + 4] == 47 and buf[at + 8] == 32:
+            for i in range(4, 12):
+                if buf[at + i] < 32 or buf[at + i] > 126:
+                    break
+                out[to + i] = buf[at + i]
+    elif (
+        word == 0x50524920  # the preface of HTTP/2, RFC 9113 3.4; then the methods of HTTP/1
+        or word == 0x47455420
+        or word == 0x50555420
+        or word == 0x504F5354
+        or word == 0x48454144
+        or word == 0x50415443
+        or word == 0x44454C45
+        or word == 0x4F505449
+        or word == 0x434F4E4E
+        or word == 0x54524143
+    ):
+        _keep(buf, at, 4, out, to)
+    return NOTHING, np.int64(0)
+
+
+@kernel
+def join_hello(stream, have, message):
+    """Strip the record headers of the hello that ``stream[:have]`` begins with.
+
+    Returns (bytes of the message and its header, whether it is whole); ``message[i]`` is where byte i stands in the stream. (-1, False): none.
+    """
+    pos, filled, total = np.int64(0), np.int64(0), np.int64(-1)
+    if have >= 6 and stream[0] == 20:
+        pos = np.int64(6)
+    while pos + 5 <= have:
+        if stream[pos] != 22 or stream[pos + 1] != 3:
+            return np.int64(-1), False
+        size = _u16(stream, pos + 3)
+        if size == 0 or size > MAX_RECORD:
+            return np.int64(-1), False
+        pos += 5
+        for i in range(min(size, have - pos)):
+            if filled >= len(message) or (total >= 0 and filled == total + 4):
+                break
+            message[filled] = pos + i
+            filled += 1
+            if filled == 4:
+                total = np.int64(stream[message[1]]) << 16 | np.int64(stream[message[2]]) << 8 | np.int64(stream[message[3]])
+                if stream[message[0]] != 1 or total > MAX_MESSAGE:
+                    return np.int64(-1), False
+        if total >= 0 and filled == total + 4:
+            return filled, True
+        pos += size
+    return filled, False
