@@ -114,6 +114,13 @@ bench: install ## compare speed and memory with capinfos, tcptrace, argus, tshar
 	@$(PY) -m tests.bench.peers
 	$(PY) -m tests.bench.run
 
+# make fuzz SECONDS=600 FUZZ_ARGS="--target pipeline --corpus FOLDER"
+SECONDS ?= 60
+FUZZ_ARGS ?=
+.PHONY: fuzz
+fuzz: $(VENV)/warmed ## feed mutated captures to everything that reads them, for SECONDS=60; more arguments in FUZZ_ARGS
+	$(PY) -m tests.fuzz --seconds $(SECONDS) $(FUZZ_ARGS)
+
 .PHONY: lock
 lock: ## resolve requirements.lock anew from pyproject.toml
 	tools/lock.sh

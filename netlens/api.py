@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ class Capture:
     ----------
     paths : files in order; "-" is standard input.
     tables : the tables that will be asked for (all by default); naming fewer makes the pass cheaper.
+    spill_to : a folder on a disk; with a million sessions and more their state lies in a file there, as long as the capture is in use, and memory
+        grows with the sessions that are in use. (By default it is all held in memory, 0.9 GB for each million.)
 
     Raises
     ------
@@ -37,13 +39,18 @@ class Capture:
     """
 
     def __init__(
-        self, paths: Iterable[str | PathLike[str]], tables: Iterable[str] | None = None, progress: Callable[[int, int], None] | None = None
+        self,
+        paths: Iterable[str | PathLike[str]],
+        tables: Iterable[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        spill_to: str | None = None,
     ):
         self.paths = [os.fsdecode(p) for p in paths]
         self._wanted = TABLES if tables is None else (tables,) if isinstance(tables, str) else tuple(tables)
         if unknown := set(self._wanted) - set(TABLES):
             raise NetlensError(f"no table is called {sorted(unknown)[0]!r}; there are {', '.join(TABLES)}")
         self._progress = progress
+        self._spill_to = spill_to
         self._tables: dict[str, Table] = {}
         self._frames: dict[str, Any] = {}
 
@@ -55,7 +62,7 @@ class Capture:
         wanted = {"sessions"}
         for name in self._wanted:
             wanted |= _NEEDS[name]
-        return pipeline.run(self.paths, [p for p in pipeline.PRODUCTS if p in wanted], self._progress)
+        return pipeline.run(self.paths, [p for p in pipeline.PRODUCTS if p in wanted], self._progress, self._spill_to)
 
     def table(self, name: str) -> Table:
         """A table by name, as numpy columns."""
@@ -66,6 +73,10 @@ class Capture:
                 raise NetlensError(f"this capture was read without {name}; name it: netlens.read(path, tables=[..., {name!r}])")
             self._build(name)
         return self._tables[name]
+
+    def session_blocks(self) -> Iterator[Table]:
+        """The table of sessions in tables of some rows each, for where it is too large to be held at once."""
+        return self.part.session_blocks()
 
     def _build(self, name: str) -> None:
         part = self.part

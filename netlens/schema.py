@@ -1,8 +1,8 @@
 """What every table of netlens looks like: column, dtype, unit, basis, meaning.
 
 A :class:`Schema` is data: the reference pages, the empty tables, the Parquet metadata and the checks are all made from it. A
-:class:`Table` is the schema plus one numpy array per column; it becomes a pandas DataFrame (``to_pandas``) or an Arrow table
-(``to_arrow``) when somebody asks, so that ``netlens sessions`` need not import pandas.
+:class:`Table` is the schema plus one numpy array per column (:mod:`netlens.packed` has those of objects until they are asked for); it becomes a
+pandas DataFrame (``to_pandas``) or an Arrow table (``to_arrow``) when somebody asks, so that ``netlens sessions`` need not import pandas.
 
 Basis of a column: ``read`` (stands in the packets), ``derived`` (arithmetic on what was read), ``inferred`` (a judgement that can be wrong;
 its rule stands in the module that makes it).
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.errors import SchemaError
+from netlens.packed import Nullable, Packed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ class Schema:
 
 
 class Table(Mapping[str, "np.ndarray[Any, Any]"]):
-    """Columns of equal length that obey a schema.
+    """Columns of equal length that obey a schema. ``columns`` has them as they are stored, some packed (:mod:`netlens.packed`).
 
     Raises
     ------
@@ -73,9 +74,9 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         a declared column is missing, one too many is there, dtypes differ, or lengths differ.
     """
 
-    def __init__(self, schema: Schema, columns: Mapping[str, np.ndarray[Any, Any]]):
+    def __init__(self, schema: Schema, columns: Mapping[str, np.ndarray[Any, Any] | Packed]):
         self.schema = schema
-        self.columns = {}
+        self.columns: dict[str, np.ndarray[Any, Any] | Packed] = {}
         lengths = set()
         for column in schema:
             if column.name not in columns:
@@ -92,7 +93,10 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         self.rows = lengths.pop() if lengths else 0
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
-        return self.columns[name]
+        values = self.columns[name]
+        if isinstance(values, Packed):
+            self.columns[name] = values = values.objects()
+        return values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
@@ -103,14 +107,14 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
 
     def take(self, index: np.ndarray[Any, Any]) -> Table:
         """Rows at ``index`` (integers or a boolean mask), in that order."""
-        return Table(self.schema, {k: v[index] for k, v in self.columns.items()})
+        return Table(self.schema, {k: v.take(index) if isinstance(v, Packed) else v[index] for k, v in self.columns.items()})
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Rows as plain dicts of Python values (NaN becomes None), for JSON."""
         names = list(self.columns)
         lists = []
         for c in self.schema:
-            values = self.columns[c.name].tolist()
+            values = self[c.name].tolist()
             lists.append([None if v != v else v for v in values] if c.dtype == "float64" else values)
         for row in zip(*lists, strict=True):
             yield dict(zip(names, row, strict=True))
@@ -120,7 +124,14 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         import pandas as pd
 
         dtypes: dict[str, Any] = {"nullable_int64": "Int64", "nullable_bool": "boolean", "string": "str"}
-        series = {c.name: pd.Series(self.columns[c.name], dtype=dtypes.get(c.dtype, DTYPES[c.dtype]), copy=True) for c in self.schema}
+        series = {}
+        for c in self.schema:
+            values = self.columns[c.name]
+            if isinstance(values, Nullable):
+                numbers = pd.arrays.IntegerArray(np.where(values.known, values.values, 1), ~values.known)
+                series[c.name] = pd.Series(numbers)
+            else:
+                series[c.name] = pd.Series(self[c.name], dtype=dtypes.get(c.dtype, DTYPES[c.dtype]), copy=True)
         frame = pd.DataFrame(series)
         frame.attrs["schema"] = self.schema.name
         frame.attrs["units"] = {c.name: c.unit for c in self.schema if c.unit}
@@ -143,6 +154,9 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         fields, arrays = [], []
         for c in self.schema:
             values = self.columns[c.name]
-            arrays.append(pa.array(values, types[c.dtype], from_pandas=c.dtype == "float64"))
+            if isinstance(values, Packed):
+                arrays.append(values.arrow())
+            else:
+                arrays.append(pa.array(values, types[c.dtype], from_pandas=c.dtype == "float64"))
             fields.append(pa.field(c.name, types[c.dtype], metadata={"unit": c.unit, "basis": c.basis, "meaning": c.meaning}))
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"netlens.table": self.schema.name}))

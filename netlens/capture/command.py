@@ -9,8 +9,9 @@ ports on loopback, SSH, and DNS. It names addresses, not names: tcpdump would lo
 The capture comes out of standard output, so tcpdump needs no right to write anywhere and nothing is left on a VM.
 
 Never ``--immediate-mode``: it loses packets at a few hundred a second. ``-B`` is large for the same reason. ``-U`` so that what is captured is ours at
-once and a tcpdump that dies takes nothing with it. Without ``-Z`` the distribution's default holds (Debian and Fedora drop to user tcpdump):
-as the output is a pipe, dropping costs nothing, and a user named here might not exist on the VM.
+once and a tcpdump that dies takes nothing with it. On Linux a tcpdump that was started by root gives root's rights up (``-Z tcpdump``) once its socket
+is open, where there is a user of that name, as Debian and Fedora do by default: the output is a pipe that is open by then, so it costs nothing. Where
+sudo allows tcpdump alone, the distribution's default holds.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ WATCH = """\
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/bin
 command -v "$1" >/dev/null 2>&1 || { echo "netlens: no program $1" >&2; exit 127; }
 case $(uname -s) in Linux) info=USR1;; *) info=INFO;; esac
+if [ "$1 $info $(id -u)" = "tcpdump USR1 0" ] && id tcpdump >/dev/null 2>&1; then shift; set -- tcpdump -Z tcpdump "$@"; fi
 exec 3<&0 </dev/null
 "$@" 3<&- & p=$!
 echo "netlens: pid $p" >&2
@@ -181,12 +183,15 @@ def check_api(name: str) -> str:
     return name.lower().rstrip(".")
 
 
-#: Breaks are noticed within 15 s; nothing of the user's configuration that opens ports, runs commands or asks for a terminal takes part.
+#: Breaks are noticed within 15 s; nothing of the user's configuration that opens ports, lends the agent or the screen to the VM, runs commands or asks
+#: for a terminal takes part.
 _SSH_OPTIONS = (
     "ServerAliveInterval=5",
     "ServerAliveCountMax=3",
     "ConnectTimeout=15",
     "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
     "PermitLocalCommand=no",
     "RemoteCommand=none",
     "RequestTTY=no",

@@ -199,12 +199,23 @@ class SideRecorder:
         raise self._refused(first)
 
     def _refused(self, why: str) -> CaptureError:
-        assert self._sink is not None
-        self._sink.close()
-        for path in self._sink.files:
-            path.unlink(missing_ok=True)
+        self._forget_files()
         hint = f"; {rights_hint(self.system)}" if is_missing_right(why) else ""
         return CaptureError(f"{self.side}: tcpdump does not record: {why}{hint}")
+
+    def _forget_files(self) -> None:
+        if self._sink is not None:
+            self._sink.close()
+            for path in self._sink.files:
+                path.unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """End tcpdump and delete its files, however far it had come; for a start that failed or was broken off."""
+        if self._process is not None and self._result is None:
+            with self._changed:
+                self._stopping = True
+            self._end_process()
+        self._forget_files()
 
     def _launch(self, argv: list[str]) -> None:
         self._listening = self._ended = False
@@ -228,7 +239,7 @@ class SideRecorder:
     def _reason_not_started(self, timeout: float) -> str:
         if not self._ended:
             return f"it was not ready after {timeout:.0f} s" + (f" ({self._lines[-1]})" if self._lines else "")
-        lines = [line for line in self._lines if "promiscuous mode" not in line]
+        lines = [line for line in self._lines if "romiscuous mode" not in line]
         # libpcap puts the bare reason in brackets on a second line: "You don't have permission ...\n(socket: Operation not permitted)"
         told = [line for line in lines if not line.startswith("(")] or lines
         return told[-1] if told else f"it ended with status {self._status()}"
@@ -316,7 +327,8 @@ class SideRecorder:
 
     def _why_ended(self) -> str:
         status = self._status()
-        said = self._lines[-1].removeprefix("tcpdump: ") if self._lines else ""
+        told = [line for line in self._lines if "romiscuous mode" not in line]
+        said = told[-1].removeprefix("tcpdump: ") if told else ""
         if status == 255 and self.link_lost is not None:  # ssh's own status; tcpdump has none above 127
             return self.link_lost()
         if isinstance(status, int) and 128 < status < 128 + 65:

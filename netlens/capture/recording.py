@@ -25,6 +25,7 @@ The manifest is TOML::
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import math
@@ -37,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from netlens.errors import CaptureError
+from netlens.text import printable
 
 MANIFEST = "manifest.toml"
 FORMAT = 1
@@ -131,13 +133,30 @@ def use_directory(path: Path) -> Path:
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
-            if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
-                raise CaptureError(f"{path}: exists and is no empty folder; a recording never writes over another") from None
-            path.chmod(0o700)
+            _take_over(path)
     except OSError as error:
         raise CaptureError(f"{path}: no recording can be made here ({(error.strerror or str(error)).lower()})") from None
     give_to_caller(path)
     return path
+
+
+def _take_over(path: Path) -> None:
+    """Use an empty folder that is there. All through one descriptor: between two looks at a path a stranger could put a link in its place."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise CaptureError(f"{path}: exists and is no empty folder; a recording never writes over another") from None
+    try:
+        caller = _caller()
+        if os.fstat(descriptor).st_uid not in (0, os.geteuid(), *(caller[:1] if caller else ())):
+            raise CaptureError(f"{path}: belongs to another user, who could replace what is recorded in it; name a folder of your own")
+        if os.listdir(descriptor):
+            raise CaptureError(f"{path}: exists and is no empty folder; a recording never writes over another")
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 def create_file(path: Path) -> int:
@@ -341,12 +360,12 @@ def _text(value: str) -> str:
     for char in value:
         if char in _ESCAPES:
             out.append(_ESCAPES[char])
-        elif ord(char) < 32 or char == "\x7f":
-            out.append(f"\\u{ord(char):04x}")
         elif 0xD800 <= ord(char) <= 0xDFFF:
             out.append("\\ufffd")  # a lone surrogate (undecodable byte of a file name): TOML has no way to say it
-        else:
+        elif printable(char) == char:
             out.append(char)
+        else:  # also what TOML would allow, such as marks that turn the direction of text: the file is read on terminals
+            out.append(f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}")
     return '"' + "".join(out) + '"'
 
 

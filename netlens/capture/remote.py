@@ -81,6 +81,13 @@ class RemoteHost:
         CaptureError
             with what ssh said.
         """
+        try:
+            self._connect(timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, timeout: float) -> None:
         # Short: the name of a Unix socket has room for 104 bytes on macOS, and the usual temporary folder there takes half of it.
         self._folder = tempfile.mkdtemp(prefix="netlens-", dir="/tmp" if os.path.isdir("/tmp") else None)
         self._socket = str(Path(self._folder) / "ssh")
@@ -93,7 +100,6 @@ class RemoteHost:
                 bufsize=0,
             )
         except OSError as error:
-            self.close()
             raise CaptureError(f"ssh: {(error.strerror or str(error)).lower()}") from None
         self._threads = [
             threading.Thread(target=self._read_greeting, args=(self._process,), name="ssh-out", daemon=True),

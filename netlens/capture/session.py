@@ -174,8 +174,8 @@ class Session:
             folder = self.options.folder
             self.directory = use_directory(folder) if folder is not None else create_directory(self.options.base, self.options.side)
             reserve = self.directory / ".reserve"
+            self._reserve(reserve)
             try:
-                self._reserve(reserve)
                 self._start(addresses)
             except BaseException:
                 self._abandon(reserve)
@@ -242,6 +242,8 @@ class Session:
         return {*command.SSH_PORTS, *(port for p in self.places if p.side == "vm" for port in p.facts.ssh_ports())}
 
     def _reserve(self, path: Path) -> None:
+        """Take the folder, and some room of its disk. Of two recordings that were given one empty folder at the same moment only one gets it."""
+        made = False
         try:
             room = os.statvfs(self.directory)
             if room.f_bavail * room.f_frsize < self.options.min_free_mb * 1_000_000:
@@ -249,9 +251,18 @@ class Session:
                     f"{self.directory}: less than {self.options.min_free_mb:g} MB free; make room, name another folder with -w, or lower --min-free-mb"
                 )
             descriptor = create_file(path)
+            made = True
             with os.fdopen(descriptor, "wb") as file:
                 file.write(bytes(RESERVE))
-        except OSError as error:
+        except FileExistsError:
+            raise CaptureError(f"{self.directory}: another recording is being made here; name another folder with -w") from None
+        except BaseException as error:
+            if made:
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.directory.rmdir()
+            if not isinstance(error, OSError):
+                raise
             raise CaptureError(f"{self.directory}: nothing can be written here ({(error.strerror or str(error)).lower()})") from None
 
     def _start(self, addresses: dict[str, list[str]]) -> None:
@@ -272,8 +283,8 @@ class Session:
                 system=place.facts.system,
                 link_lost=remote.why_broken if remote else None,
             )
-            recorder.start()
             self.recorders.append(recorder)
+            recorder.start()
             self.say(f"{place.side}: tcpdump listens on {recorder.interface} ({recorder.link_type}, {recorder.snaplen} bytes a packet)")
         self._start_helpers(addresses)
         self._ready.set()
@@ -318,8 +329,7 @@ class Session:
             file.close()
             file.path.unlink(missing_ok=True)
         for recorder in self.recorders:
-            for path in recorder.stop().paths:
-                path.unlink(missing_ok=True)
+            recorder.abandon()
         reserve.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.directory.rmdir()

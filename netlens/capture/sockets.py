@@ -91,7 +91,7 @@ class Sampler:
                     "process": s.process,
                     "pid": s.pid,
                 }
-                self.write(json.dumps(row, ensure_ascii=False))
+                self.write(json.dumps(row))
         self.open_now = open_now
         self.samples += 1
 

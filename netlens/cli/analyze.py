@@ -30,9 +30,9 @@ if TYPE_CHECKING:
       netlens analyze captures/same-nat-ip-sshuttle --bundle support.zip
     """,
 )
-@click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]", type=click.Path())
-@click.option("--host", "host_file", metavar="FILE", type=click.Path(), help="A capture made on the host.")
-@click.option("--vm", "vm_file", metavar="FILE", type=click.Path(), help="A capture made on the VM.")
+@click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]", type=click.Path(readable=False))
+@click.option("--host", "host_file", metavar="FILE", type=click.Path(readable=False), help="A capture made on the host.")
+@click.option("--vm", "vm_file", metavar="FILE", type=click.Path(readable=False), help="A capture made on the VM.")
 @click.option(
     "--api",
     "apis",
@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     metavar="NAME|IP",
     help="The server in question; may be repeated. Without it the recording's manifest says, or it is guessed and the guess stated.",
 )
-@click.option("--vm-errors", metavar="FILE", type=click.Path(), help="Error log of the program on the VM: which requests were refused.")
-@click.option("--host-errors", metavar="FILE", type=click.Path(), help="Error log of the program on the host.")
-@click.option("--keylog", metavar="FILE", type=click.Path(), help="TLS keys (SSLKEYLOGFILE) of the programs: needs tshark.")
+@click.option(
+    "--vm-errors", metavar="FILE", type=click.Path(readable=False), help="Error log of the program on the VM: which requests were refused."
+)
+@click.option("--host-errors", metavar="FILE", type=click.Path(readable=False), help="Error log of the program on the host.")
+@click.option("--keylog", metavar="FILE", type=click.Path(readable=False), help="TLS keys (SSLKEYLOGFILE) of the programs: needs tshark.")
 @click.option(
     "-o",
     "--output",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
       netlens compare before after --api api.z.ai --format json | jq .verdict
     """,
 )
-@click.argument("baseline", metavar="BASELINE", type=click.Path())
-@click.argument("candidate", metavar="CANDIDATE", type=click.Path())
+@click.argument("baseline", metavar="BASELINE", type=click.Path(readable=False))
+@click.argument("candidate", metavar="CANDIDATE", type=click.Path(readable=False))
 @click.option("--api", "apis", multiple=True, metavar="NAME|IP", help="The server in question; may be repeated.")
 @click.option(
     "--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the comparison."

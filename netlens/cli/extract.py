@@ -19,7 +19,7 @@ from netlens.text import plural
       netlens extract capture.pcap --session 12 -w - | tshark -r -
     """,
 )
-@click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path())
+@click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path(readable=False))
 @click.option(
     "--connection", "connections", multiple=True, type=click.IntRange(min=0), metavar="N", help="A connection_id of `netlens connections`."
 )

@@ -59,7 +59,7 @@ def run(scenario: str, output: Path | None, seconds: float | None, seed: int | N
 
 
 @command.command(epilog="\b\nExample:\n  netlens lab check captures/*")
-@click.argument("recordings", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("recordings", nargs=-1, type=click.Path(path_type=Path, readable=False))
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def check(recordings: tuple[Path, ...], form: str) -> None:
     """Hold what netlens reads in lab recordings against what the provider and the programs wrote down.

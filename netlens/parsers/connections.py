@@ -83,6 +83,7 @@ def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tupl
     nat = _nat_copies(state, sessions, group)
     for first, copies in nat.items():
         group[copies] = first
+    group = group[group]  # the receiving half of a copy (which takes odd traffic) goes where the sending one went
     heads = np.flatnonzero(group == np.arange(n))
     members: dict[int, list[int]] = {}
     for k in np.flatnonzero(group != np.arange(n)).tolist():

@@ -45,17 +45,19 @@ Messages with several questions are named after the first and count once. A ques
 
 from __future__ import annotations
 
-import gc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from netlens.packed import Coded, Lists, Nullable, Packed, Texts, nothing
 from netlens.schema import Table
 from netlens.tables import LOOKUPS
 from netlens.wire import columns as c
 from netlens.wire import dns as d
-from netlens.wire.addresses import ip_texts, mix, random_seed
-from netlens.wire.compiled import kernel
+from netlens.wire.addresses import ip_column, mix, random_seed
+from netlens.wire.compiled import lean
+from netlens.wire.words import prefetch
 
 Array = np.ndarray[Any, Any]
 
@@ -74,6 +76,7 @@ NAT_NS = 20_000_000
 MDNS_NS = 5_000_000_000
 #: Longest walk through lookups that share a key, or through messages of one lookup: bounds what a made-up capture can cost.
 WALK = 32
+LOOK_AHEAD = 12  #: messages whose slots are asked from memory in advance
 
 #: Numbers wanted of each lookup by the columns, one row each (see _describe).
 _META, _QUESTION, _NAME, _QUERY_TS, _QUERY_FRAME, _REPLY_TS, _REPLY_FRAME, _RCODE = range(8)
@@ -89,12 +92,12 @@ _FIRST_QUERY, _LAST_QUERY, _ANSWER, _TAIL, _ATTEMPTS, _COPIES, _RESOLVER, _PATH,
 _LOOKUP_WIDTH = 10
 
 
-@kernel
+@lean
 def _is_loopback(hi, lo, version):
     return (lo >> 24 & 255) == 127 if version == 4 else hi == 0 and lo == 1
 
 
-@kernel
+@lean
 def _add_message(buf, off, cap, length, packet, transport, extra, rows, n_rows, arena, used, scratch):
     """Parse one message and append its rows; the caller has checked that both arrays have room. Returns ``(n_rows, used)``."""
     row = rows[n_rows]
@@ -128,11 +131,12 @@ def _add_message(buf, off, cap, length, packet, transport, extra, rows, n_rows, 
         used = last
         n_rows += 1
         if i + 1 < d.MAX_OWNERS:
-            rows[n_rows] = rows[n_rows - 1]
+            for j in range(d.MESSAGE_WIDTH):
+                rows[n_rows, j] = rows[n_rows - 1, j]
     return n_rows, used
 
 
-@kernel
+@lean
 def _collect(buf, packets, begin, n, rows, n_rows, arena, used, scratch):
     """Append the DNS messages of packets ``begin`` to ``n``; stops early when an array has no room for the next one.
 
@@ -167,30 +171,32 @@ def _collect(buf, packets, begin, n, rows, n_rows, arena, used, scratch):
     return n, n_rows, used, 0
 
 
-@kernel
+@lean
 def _find(table, keys, key, seed):
-    """Slot of ``key``: where it is or belongs (value 0). The table holds message numbers + 1, their keys are ``keys[message]``."""
+    """Slot of ``key``: where it is or belongs (value 0). A slot is 31 bits of the hash << 32 | message + 1; keys are ``keys[message]``."""
     mask = len(table) - 1
-    slot = mix(seed, key) & mask
-    while table[slot] != 0 and keys[np.int64(table[slot]) - 1] != key:
+    h = mix(seed, key)
+    tag = h >> 33 & 0x7FFFFFFF
+    slot = h & mask
+    while table[slot] != 0 and not (table[slot] >> 32 == tag and keys[(table[slot] & 0xFFFFFFFF) - 1] == key):
         slot = (slot + 1) & mask
     return slot
 
 
-@kernel
+@lean
 def _lookup_at(table, slot, lookup_of):
     """The lookup of the message in that slot, -1 if it is free."""
-    m = np.int64(table[slot]) - 1
+    m = (table[slot] & 0xFFFFFFFF) - 1
     return lookup_of[m] if m >= 0 else np.int64(-1)
 
 
-@kernel
-def _put(table, keys, slot, key, m):
-    table[slot] = m + 1
+@lean
+def _put(table, keys, slot, key, m, seed):
+    table[slot] = (mix(seed, key) >> 33 & 0x7FFFFFFF) << 32 | (m + 1)
     keys[m] = key
 
 
-@kernel
+@lean
 def _copy_of(rows, m, tail, previous, counted):
     """Whether query ``m`` is a copy of a counted query in the list that ends at message ``tail``: 0 no, 1 same datagram, 2 translated."""
     p = tail
@@ -230,7 +236,7 @@ def _copy_of(rows, m, tail, previous, counted):
     return 0
 
 
-@kernel
+@lean
 def _new_lookup(lookups, n):
     lookups[n, _FIRST_QUERY] = -1
     lookups[n, _LAST_QUERY] = -1
@@ -244,7 +250,7 @@ def _new_lookup(lookups, n):
     lookups[n, _FIRST_FRAME] = np.int64(0x7FFFFFFFFFFFFFFF)
 
 
-@kernel
+@lean
 def _link(rows, lookups, x, m, previous, lookup_of):
     previous[m] = lookups[x, _TAIL]
     lookup_of[m] = x
@@ -252,7 +258,7 @@ def _link(rows, lookups, x, m, previous, lookup_of):
     lookups[x, _FIRST_FRAME] = min(lookups[x, _FIRST_FRAME], rows[m, d.FRAME])
 
 
-@kernel
+@lean
 def _count(rows, lookups, x, m, previous, counted, lookup_of):
     """Query ``m`` is an attempt of lookup ``x``."""
     if lookups[x, _FIRST_QUERY] < 0:
@@ -264,7 +270,7 @@ def _count(rows, lookups, x, m, previous, counted, lookup_of):
     _link(rows, lookups, x, m, previous, lookup_of)
 
 
-@kernel
+@lean
 def _set_answer(rows, lookups, x, m, previous, counted):
     """Message ``m`` is the first answer of lookup ``x``: whom it shows to have been asked, and by which path."""
     lookups[x, _ANSWER] = m
@@ -288,7 +294,38 @@ def _set_answer(rows, lookups, x, m, previous, counted):
         p = previous[p]
 
 
-@kernel
+@lean
+def _named(rows, m):
+    """Question of a message: its name, type, opcode and transport."""
+    meta = rows[m, d.META]
+    question = rows[m, d.QUESTION] & 0xFFFF | (meta >> 27 & 15) << 16 | (meta >> 40 & 3) << 20
+    return mix(mix(np.int64(7), rows[m, d.HASH]), question)
+
+
+@lean
+def _keys(rows, key_keys, name_keys, sockets):
+    """Fill the keys by which messages are found, before they are: so that their slots can be asked from memory in time."""
+    for m in range(len(rows)):
+        meta = rows[m, d.META]
+        named = _named(rows, m)
+        if meta >> 40 & 3 == d.MDNS:
+            key_keys[m] = named
+            name_keys[m] = named
+            continue
+        ports = rows[m, d.PORTS]
+        if meta >> 31 & 1:
+            client = mix(mix(np.int64(3), rows[m, d.DST_HI]), rows[m, d.DST_LO])
+            port = ports & 0xFFFF
+        else:
+            client = mix(mix(np.int64(3), rows[m, d.SRC_HI]), rows[m, d.SRC_LO])
+            port = ports >> 16 & 0xFFFF
+        client = mix(client, ports >> 32)
+        sockets[m] = mix(client, port << 16 | meta & 0xFFFF | (meta >> 40 & 3) << 32)
+        key_keys[m] = mix(sockets[m], named)
+        name_keys[m] = mix(client, named)
+
+
+@lean
 def _join(
     rows,
     order,
@@ -304,6 +341,7 @@ def _join(
     resolver_keys,
     by_id,
     id_keys,
+    sockets,
     seed,
 ):
     """Give every message to its lookup, in the order given; returns the number of lookups.
@@ -313,19 +351,24 @@ def _join(
     and id to the latest lookup. The last two are empty where nothing in the capture needs them.
     """
     found = 0
-    for m in order:
+    last = len(order) - 1
+    for i in range(len(order)):
+        ahead = order[min(i + LOOK_AHEAD, last)]
+        prefetch(by_key, mix(seed, key_keys[ahead]) & (len(by_key) - 1))
+        if not rows[ahead, d.META] >> 31 & 1:
+            prefetch(by_name, mix(seed, name_keys[ahead]) & (len(by_name) - 1))
+        m = order[i]
         meta = rows[m, d.META]
         is_answer = meta >> 31 & 1
         transport = meta >> 40 & 3
         now = rows[m, d.TS]
         ports = rows[m, d.PORTS]
-        question = rows[m, d.QUESTION] & 0xFFFF | (meta >> 27 & 15) << 16 | transport << 20
-        named = mix(mix(np.int64(7), rows[m, d.HASH]), question)
         if transport == d.MDNS:
             if is_answer:
                 for any_type in range(2):
+                    named = name_keys[m]
                     if any_type:
-                        named = mix(mix(np.int64(7), rows[m, d.HASH]), question & ~np.int64(0xFFFF) | 255)
+                        named = mix(mix(np.int64(7), rows[m, d.HASH]), np.int64(255) | (meta >> 27 & 15) << 16 | transport << 20)
                     slot = _find(by_name, name_keys, named, seed)
                     x = _lookup_at(by_name, slot, lookup_of)
                     for _ in range(WALK):
@@ -338,6 +381,7 @@ def _join(
                             _set_answer(rows, lookups, x, m, previous, counted)
                         x = lookups[x, _PREVIOUS]
                 continue
+            named = name_keys[m]
             slot = _find(by_name, name_keys, named, seed)
             head = _lookup_at(by_name, slot, lookup_of)
             x = head
@@ -365,25 +409,16 @@ def _join(
                 _new_lookup(lookups, found)
                 lookups[found, _PREVIOUS] = head
                 _count(rows, lookups, found, m, previous, counted, lookup_of)
-                _put(by_name, name_keys, slot, named, m)
+                _put(by_name, name_keys, slot, named, m, seed)
                 found += 1
             continue
 
-        if is_answer:
-            client = mix(mix(np.int64(3), rows[m, d.DST_HI]), rows[m, d.DST_LO])
-            port = ports & 0xFFFF
-        else:
-            client = mix(mix(np.int64(3), rows[m, d.SRC_HI]), rows[m, d.SRC_LO])
-            port = ports >> 16 & 0xFFFF
-        client = mix(client, ports >> 32)
-        socket = mix(client, port << 16 | meta & 0xFFFF | transport << 32)
-        key = mix(socket, named)
-
+        key = key_keys[m]
         if is_answer:
             unread = not meta >> 42 & d.QUESTION_READ
             slot = np.int64(0)
             if unread:
-                x = _lookup_at(by_id, _find(by_id, id_keys, socket, seed), lookup_of)
+                x = _lookup_at(by_id, _find(by_id, id_keys, sockets[m], seed), lookup_of)
             else:
                 slot = _find(by_key, key_keys, key, seed)
                 x = _lookup_at(by_key, slot, lookup_of)
@@ -403,7 +438,7 @@ def _join(
             lookups[found, _ANSWER] = m
             lookups[found, _RESOLVER] = m
             _link(rows, lookups, found, m, previous, lookup_of)
-            _put(by_key, key_keys, slot, key, m)
+            _put(by_key, key_keys, slot, key, m, seed)
             found += 1
             continue
 
@@ -424,7 +459,7 @@ def _join(
         asked = np.int64(0)
         place = np.int64(0)
         if len(by_resolver) > 1:
-            asked = mix(mix(mix(named, rows[m, d.DST_HI]), rows[m, d.DST_LO]), (ports & 0xFFFF) << 16 | meta & 0xFFFF)
+            asked = mix(mix(mix(_named(rows, m), rows[m, d.DST_HI]), rows[m, d.DST_LO]), (ports & 0xFFFF) << 16 | meta & 0xFFFF)
             place = _find(by_resolver, resolver_keys, asked, seed)
             y = _lookup_at(by_resolver, place, lookup_of)
             if y >= 0 and _copy_of(rows, m, lookups[y, _TAIL], previous, counted) == 2:
@@ -433,7 +468,7 @@ def _join(
                 _link(rows, lookups, y, m, previous, lookup_of)
                 target = y
         if target < 0:
-            origin = mix(client, named)
+            origin = name_keys[m]
             at = np.int64(0)
             head = np.int64(-1)
             if meta >> 42 & d.QUESTION_READ and transport == d.UDP:
@@ -468,16 +503,16 @@ def _join(
                     lookups[target, _PATH] = SSHUTTLE
                 if meta >> 42 & d.QUESTION_READ and transport == d.UDP:
                     lookups[target, _PREVIOUS] = head
-                    _put(by_name, name_keys, at, origin, m)
+                    _put(by_name, name_keys, at, origin, m, seed)
             if len(by_resolver) > 1:
-                _put(by_resolver, resolver_keys, place, asked, m)
-        _put(by_key, key_keys, slot, key, m)
+                _put(by_resolver, resolver_keys, place, asked, m, seed)
+        _put(by_key, key_keys, slot, key, m, seed)
         if len(by_id) > 1:
-            _put(by_id, id_keys, _find(by_id, id_keys, socket, seed), socket, m)
+            _put(by_id, id_keys, _find(by_id, id_keys, sockets[m], seed), sockets[m], m, seed)
     return found
 
 
-@kernel
+@lean
 def _split_answers(rows, messages, arena, ends, kinds, offsets, sizes):
     """List the records of the answers ``messages`` (-1: none), CNAME steps and final ones apart by ``kinds``.
 
@@ -502,7 +537,7 @@ def _split_answers(rows, messages, arena, ends, kinds, offsets, sizes):
     return n
 
 
-@kernel
+@lean
 def _read_addresses(arena, offsets, sizes, hi, lo):
     """Addresses of 4 or 16 bytes as two halves."""
     for i in range(len(offsets)):
@@ -519,7 +554,7 @@ def _read_addresses(arena, offsets, sizes, hi, lo):
         lo[i] = lower
 
 
-@kernel
+@lean
 def _number_texts(arena, offsets, sizes, table, ids, first, seed):
     """Number the distinct texts; returns ``(how many, their bytes with one separator each)``."""
     mask = len(table) - 1
@@ -555,7 +590,7 @@ def _number_texts(arena, offsets, sizes, table, ids, first, seed):
     return found, total
 
 
-@kernel
+@lean
 def _gather(arena, offsets, sizes, first, found, out):
     """The distinct texts one after the other, a line feed after each (a text holds none)."""
     at = 0
@@ -567,11 +602,11 @@ def _gather(arena, offsets, sizes, first, found, out):
         out[at - 1] = 10
 
 
-def _texts(arena: Array, offsets: Array, sizes: Array) -> Array:
-    """Texts of the arena as an object array of str; equal ones share one object."""
+def _texts(arena: Array, offsets: Array, sizes: Array) -> Coded:
+    """Texts of the arena, of which many are equal."""
     n = len(offsets)
     if n == 0:
-        return np.empty(0, object)
+        return Coded(np.empty(0, np.int64), np.empty(0, object))
     ids, first = np.empty(n, np.int64), np.empty(n, np.int64)
     seed = random_seed()
     found, total = _number_texts(arena, offsets, sizes, np.full(_power(2 * n), -1, np.int64), ids, first, seed)
@@ -579,20 +614,30 @@ def _texts(arena: Array, offsets: Array, sizes: Array) -> Array:
     _gather(arena, offsets, sizes, first, found, out)
     distinct = np.empty(found, object)
     distinct[:] = out[:-1].tobytes().decode("latin-1").split("\n")
-    result: Array = distinct[ids]
-    return result
+    return Coded(ids, distinct)
+
+
+@lean
+def _copy_texts(arena, offsets, sizes, out):
+    at = 0
+    for i in range(len(offsets)):
+        for j in range(sizes[i]):
+            out[at + j] = arena[offsets[i] + j]
+        at += sizes[i]
+
+
+def _names(arena: Array, offsets: Array, sizes: Array, known: Array) -> Texts:
+    """Texts of the arena, of which few are equal: they are not compared."""
+    sizes = np.where(known, sizes, 0)
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    out = np.empty(ends[-1], np.uint8)
+    _copy_texts(arena, offsets, sizes, out)
+    return Texts(out, ends, known)
 
 
 def _power(n: int) -> int:
     """The power of two that is at least ``n``, and at least 16."""
     return 1 << max(4, (n - 1).bit_length())
-
-
-def _nullable(values: Array, known: Array) -> Array:
-    """An object column of int, None where not known."""
-    out: Array = values.astype(object)
-    out[~known] = None
-    return out
 
 
 class LookupBuilder:
@@ -687,14 +732,7 @@ class LookupBuilder:
         lookups = _lookups_of(rows)
         if len(lookups) == 0:  # answers that answer nothing
             return LOOKUPS.empty()
-        # Millions of small lists and strings are made and none can be garbage yet; looking for some would take as long again.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            return Table(LOOKUPS, _columns(rows, arena, lookups))
-        finally:
-            if collecting:
-                gc.enable()
+        return Table(LOOKUPS, _columns(rows, arena, lookups))
 
 
 def _lookups_of(rows: Array) -> Array:
@@ -708,8 +746,12 @@ def _lookups_of(rows: Array) -> Array:
     lookups = np.empty((n, _LOOKUP_WIDTH), np.int64)
 
     def table(keys: int) -> tuple[Array, Array]:
-        return np.zeros(_power(2 * keys) if keys else 1, np.int32), np.empty(n if keys else 1, np.int64)
+        return np.zeros(_power(2 * keys) if keys else 1, np.int64), np.empty(n if keys else 1, np.int64)
 
+    by_key, key_keys = table(n)
+    by_name, name_keys = table(queries + 1)
+    sockets = np.empty(n, np.int64)
+    _keys(rows, key_keys, name_keys, sockets)
     found = _join(
         rows,
         order,
@@ -717,10 +759,13 @@ def _lookups_of(rows: Array) -> Array:
         np.full(n, -1, np.int64),
         np.zeros(n, np.bool_),
         np.full(n, -1, np.int64),
-        *table(n),
-        *table(queries + 1),
+        by_key,
+        key_keys,
+        by_name,
+        name_keys,
         *table(queries if several_interfaces else 0),
         *table(queries if unread_answer else 0),
+        sockets,
         random_seed(),
     )
     lookups = lookups[:found]
@@ -730,7 +775,7 @@ def _lookups_of(rows: Array) -> Array:
     return lookups
 
 
-@kernel
+@lean
 def _describe(rows, lookups, out):
     """What the columns need of each lookup, gathered in one walk: ``out`` has one row per number and one column per lookup."""
     for i in range(len(lookups)):
@@ -774,7 +819,7 @@ def _describe(rows, lookups, out):
         out[_SERVER_VERSION, i] = rows[r, d.PORTS] >> 32
 
 
-def _columns(rows: Array, arena: Array, lookups: Array) -> dict[str, Array]:
+def _columns(rows: Array, arena: Array, lookups: Array) -> dict[str, Array | Packed]:
     """The columns of LOOKUPS."""
     n = len(lookups)
     out = np.empty((_DESCRIBED, n), np.int64)
@@ -783,18 +828,13 @@ def _columns(rows: Array, arena: Array, lookups: Array) -> dict[str, Array]:
     asked, answered = lookups[:, _FIRST_QUERY] >= 0, answer >= 0
     meta, question = out[_META], out[_QUESTION]
 
-    names = _texts(arena, out[_NAME], question >> 32)
-    qtype = _mnemonics(question & 0xFFFF, d.type_text)
-    unread = (meta >> 42 & d.QUESTION_READ) == 0
-    if unread.any():
-        names[unread] = None
-        qtype[unread] = None
+    known = (meta >> 42 & d.QUESTION_READ) != 0
+    names = _names(arena, out[_NAME], question >> 32, known)
+    qtype = _mnemonics(np.where(known, question & 0xFFFF, -1), lambda kind: d.type_text(kind) if kind >= 0 else None)
     rcode = _mnemonics(out[_RCODE], lambda code: d.rcode_text(code) if code >= 0 else None)
     cnames, answers = _answers(rows, arena, answer)
     latency = (out[_REPLY_TS] - out[_QUERY_TS]) / 1e6
     latency[~(asked & answered)] = np.nan
-    connection_ids = np.empty(n, object)
-    connection_ids[:] = [[] for _ in range(n)]
     return {
         "lookup_id": np.arange(n),
         "qname": names,
@@ -802,35 +842,34 @@ def _columns(rows: Array, arena: Array, lookups: Array) -> dict[str, Array]:
         "rcode": rcode,
         "answers": answers,
         "cnames": cnames,
-        "query_ns": _nullable(out[_QUERY_TS], asked),
-        "answer_ns": _nullable(out[_REPLY_TS], answered),
+        "query_ns": Nullable(out[_QUERY_TS], asked),
+        "answer_ns": Nullable(out[_REPLY_TS], answered),
         "latency_ms": latency,
         "attempts": lookups[:, _ATTEMPTS].copy(),
         "copies": lookups[:, _COPIES].copy(),
-        "orig_ip": ip_texts(out[_ORIG_HI], out[_ORIG_LO], out[_ORIG_VERSION]),
+        "orig_ip": ip_column(out[_ORIG_HI], out[_ORIG_LO], out[_ORIG_VERSION]),
         "orig_port": out[_ORIG_PORT].copy(),
-        "resolver_ip": ip_texts(out[_SERVER_HI], out[_SERVER_LO], out[_SERVER_VERSION]),
-        "transport": _TRANSPORTS[meta >> 40 & 3],
-        "path": _PATHS[lookups[:, _PATH]],
+        "resolver_ip": ip_column(out[_SERVER_HI], out[_SERVER_LO], out[_SERVER_VERSION]),
+        "transport": Coded(meta >> 40 & 3, _TRANSPORTS),
+        "path": Coded(lookups[:, _PATH].copy(), _PATHS),
         "txid": meta & 0xFFFF,
-        "query_frame": _nullable(out[_QUERY_FRAME], asked),
-        "answer_frame": _nullable(out[_REPLY_FRAME], answered),
-        "connection_ids": connection_ids,
+        "query_frame": Nullable(out[_QUERY_FRAME], asked),
+        "answer_frame": Nullable(out[_REPLY_FRAME], answered),
+        "connection_ids": nothing(n),
     }
 
 
-def _mnemonics(numbers: Array, text: Any) -> Array:
+def _mnemonics(numbers: Array, text: Callable[[int], str | None]) -> Coded:
     """``text`` of each number, called once per distinct one."""
     lowest = int(numbers.min())
     seen = np.flatnonzero(np.bincount(numbers - lowest))
     names = np.empty(int(seen[-1]) + 1, object)
     for value in seen:
         names[value] = text(int(value) + lowest)
-    result: Array = names[numbers - lowest]
-    return result
+    return Coded(numbers - lowest, names)
 
 
-def _answers(rows: Array, arena: Array, answer: Array) -> tuple[Array, Array]:
+def _answers(rows: Array, arena: Array, answer: Array) -> tuple[Lists, Lists]:
     """Lists of CNAME steps and of final records, per message number of ``answer`` (-1: empty lists)."""
     n = len(answer)
     none = np.empty(0, np.int64)
@@ -840,21 +879,18 @@ def _answers(rows: Array, arena: Array, answer: Array) -> tuple[Array, Array]:
         _split_answers(rows, answer, arena, ends, kinds, offsets, sizes)
     else:
         ends[:] = 0
-    texts = np.empty(total, object)
     is_final = kinds >> 16 == d.FINAL
     rtype = kinds & 0xFFFF
     is_address = (rtype == 1) | (rtype == 28)
-    texts[~is_address] = _texts(arena, offsets[~is_address], sizes[~is_address])
+    others = _texts(arena, offsets[~is_address], sizes[~is_address])
     at, size = offsets[is_address], sizes[is_address]
     hi, lo = np.empty(len(at), np.int64), np.empty(len(at), np.int64)
     _read_addresses(arena, at, size, hi, lo)
-    texts[is_address] = ip_texts(hi, lo, np.where(size == 4, 4, 6))
+    addresses = ip_column(hi, lo, np.where(size == 4, 4, 6))
+    codes, words = np.empty(total, np.int64), np.concatenate([others.words, addresses.words])
+    codes[~is_address], codes[is_address] = others.codes, addresses.codes + len(others.words)
     out = []
     for wanted in (~is_final, is_final):
-        stops = np.concatenate(([0], np.cumsum(wanted)))[ends]  # records up to each message, of the wanted kind
-        flat = texts[wanted].tolist()
-        lists = np.empty(n, object)
-        bounds = stops.tolist()
-        lists[:] = [flat[a:b] for a, b in zip([0, *bounds[:-1]], bounds, strict=True)]
-        out.append(lists)
+        upto = np.concatenate(([0], np.cumsum(wanted)))  # records of the wanted kind up to each
+        out.append(Lists(np.concatenate([np.zeros(1, np.int64), upto[ends]]), Coded(codes[wanted], words)))
     return out[0], out[1]

@@ -18,7 +18,7 @@ import numpy as np
 from netlens.parsers import quality
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
-from netlens.parsers.sessions import FSM, MIDSTREAM, SessionFold
+from netlens.parsers.sessions import FSM, MAX_SLIGHT, MIDSTREAM, SessionFold
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.ahead import ahead
@@ -37,6 +37,7 @@ PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 
 AHEAD = 2  #: finished units that may wait for the parsers
 KEPT_FRAMES = 128  #: frames of a session that goes on from the part before, whose payload is kept: a ClientHello ends within 32 segments
+FLOOD = f"5-tuples of one TCP frame, or of unanswered SYNs, beyond {MAX_SLIGHT:,} at a time (a flood, a scan): no session"
 KEPT_BYTES = 64 << 20  #: payload kept in all; what is beyond it is not read again when parts are merged
 
 
@@ -93,12 +94,13 @@ class Part:
     ----------
     products : of :data:`PRODUCTS`, what to build. ``sessions`` carries the SNI, but not the rest of a hello.
     deferred : True for a part that does not begin at the start of the capture (see parsers.sessions).
+    spill_to : a folder for the state of very many sessions (see parsers.spill).
     """
 
-    def __init__(self, products: Iterable[str] = PRODUCTS, deferred: bool = False):
+    def __init__(self, products: Iterable[str] = PRODUCTS, deferred: bool = False, spill_to: str | None = None):
         self.products = tuple(products)
         self.deferred = deferred
-        self.fold = SessionFold(deferred)
+        self.fold = SessionFold(deferred, spill_to=spill_to)
         self.hellos = HelloBuilder(full="hellos" in self.products)
         # Loading compiled code takes 10 to 20 ms a module: only of what will run.
         self.lookups: LookupBuilder | None = None
@@ -247,6 +249,10 @@ class Part:
     def sessions(self) -> Table:
         return self.fold.table_rows(self.hellos.sni_of_sessions(self.fold.n))
 
+    def session_blocks(self) -> Iterator[Table]:
+        """The sessions as tables of some rows each."""
+        return self.fold.table_blocks(self.hellos.sni_of_sessions(self.fold.n))
+
     def exchange_rows(self) -> Table:
         assert self.exchanges is not None
         return self.exchanges.finish(self.state())
@@ -263,6 +269,8 @@ class Part:
                 "datagrams whose fragments are not all in the capture",
             )
         ]
+        flooded, first_of_flood = self.fold.given_up
+        extra.append(("sessions_given_up", flooded, first_of_flood, FLOOD))
         counted, first = self.hellos.counters, self.hellos.first_frames
         extra += [(name, counted[name], first[name], meaning) for name, meaning in HELLO_REASONS.items()]
         return quality.quality_rows(self.frames, self.counts, extra, [w for i in self.inputs for w in i.warnings])
@@ -277,15 +285,16 @@ def run(
     paths: Iterable[str | PathLike[str]],
     products: Iterable[str] = PRODUCTS,
     progress: Callable[[int, int], None] | None = None,
+    spill_to: str | None = None,
 ) -> Part:
-    """Read captures, in the order given, as one stream.
+    """Read captures, in the order given, as one stream. ``spill_to``: see :class:`Part`.
 
     Raises
     ------
     CaptureError, WireError
         see :class:`netlens.wire.containers.Reader`.
     """
-    part = Part(products)
+    part = Part(products, spill_to=spill_to)
     if _cores() > 1:
         reader = Reader(paths, progress, hold=AHEAD + 3)
         for unit in ahead(part.decoder.units(reader, AHEAD + 3), AHEAD, reader.cancel):

@@ -19,6 +19,13 @@ Theory of operation
 The state is two int64 matrices (sessions, holes) and a hash table of 64-bit slots; nothing else is held, so memory grows with sessions, not
 with packets. The hash is seeded at random: a capture made to collide does not.
 
+Floods
+------
+A session that is one frame, or SYNs that nobody answered, is *slight*. Of these at most :data:`MAX_SLIGHT` are held at a time. While there are so many
+(a SYN flood, a scan), the first frame of each further 5-tuple waits in one of :data:`WAITING` places, without a session. The next frame of its 5-tuple
+that is no repeated SYN makes it one, as if it had never waited; another first frame that needs its place makes it be given up, which is counted. So a
+flood costs memory up to a bound, and the connections in the middle of it are seen.
+
 Parts of a capture
 ------------------
 What a segment means depends on what came before it, so a part that does not begin at the start (``SessionFold(deferred=True)``) keeps its TCP
@@ -26,7 +33,8 @@ packet rows as well, 192 bytes a frame without payload; ``merge`` replays them o
 part 2 = state of the whole, exactly and wherever the cut. (Keeping rows only of sessions that may have begun earlier was tried: nearly all
 may have, since a repeated SYN can cross the cut, and redirect halves tie the certain ones to the others.)
 
-Limits: two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespaces) are one here, as in Wireshark. What lies below the
+Limits: in a flood, sessions that waited are numbered by their second frame, and the payload of a first frame that waited is counted but not read.
+Two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespaces) are one here, as in Wireshark. What lies below the
 first segment of a direction that was joined mid-way is taken to repeat. One byte that is sent again is taken for a keep-alive probe, as in
 Wireshark. Copies of bare acknowledgments cannot be told from new ones.
 """
@@ -34,16 +42,19 @@ Wireshark. Copies of bare acknowledgments cannot be told from new ones.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from netlens.packed import Coded, Nullable, Packed
+from netlens.parsers import spill
 from netlens.parsers.tcp_states import ACK_BIT, CONN_STATES, DATA_BIT, TABLE
 from netlens.schema import Table
 from netlens.tables import SESSIONS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-from netlens.wire.addresses import distinct, ip_texts
+from netlens.wire.addresses import distinct, ip_column
 from netlens.wire.compiled import lean
 from netlens.wire.words import prefetch
 
@@ -100,6 +111,8 @@ NO_BASE, BASE_ACKED, BASE_FIRST, BASE_SYN = 0, 1, 2, 3
 SAW_SYN, SAW_SYNACK, SAW_FIN, SAW_RST = 1, 2, 16, 32
 FLIPPED = 1 << 40
 MIDSTREAM = 1 << 41  # its first frame was no SYN of the originator
+SLIGHT = 1 << 42  # one frame, or SYNs of one side only
+WENT_BACK = 1 << 43  # a side jumped back: holes may lie above its next number
 #: Two bits a side, written by ``_steady``: its next acknowledgment, its next payload may take the short way through ``fold``. The protocol that
 #: the session is known to have stands beside them, where rows have it (hints.PROTOCOL_SHIFT).
 STEADY_SHIFT = 44
@@ -108,8 +121,15 @@ STEADY_MASK = 15 << STEADY_SHIFT | h.PROTOCOL_MASK
 CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each
 LOOK_AHEAD = 6  #: rows whose session is asked from memory in advance; their slots in the table twice as many
 
-HOLE_START, HOLE_END, HOLE_NEXT = 0, 1, 2
+HOLE_START, HOLE_END, HOLE_NEXT = 0, 1, 2  # of row 0: rows in use, slight sessions, first free row
+#: Slight sessions held: 70 MB of state, 300 MB with all tables. A scan of all ports of one host is half of it.
+MAX_SLIGHT = 1 << 17
+WAITING = 1 << 16  #: first frames that wait in a flood: 12 MB. Its rate times the handshake time must stay below: 65,000 SYNs within 100 ms
+BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are wanted at once
 MAX_HOLES = 256  #: per direction; the oldest beyond that is given up and its bytes are counted as missing. A 64 kB window of 536-byte segments has 122
+HOLES_A_SEGMENT = (
+    MAX_HOLES + 2
+)  #: rows of holes that must be free before a segment: more than it can split and add, even if holes lay over each other
 MAX_JUMP = (
     1 << 30
 )  #: the largest window there is (RFC 7323 2.3): what lies further off is no hole and no repetition, but damage or a pause of the capture
@@ -270,6 +290,7 @@ def _new_session(s, row):
     s[FIRST_FRAME] = row[c.FRAME]
     s[FIRST_TS] = row[c.TS]
     s[LAST_TS] = row[c.TS]
+    s[FSM] = SLIGHT
     for i in (RST_TS, CLOSED_TS, SYN_TS, SYNACK_TS, SYNACK_RTT, HANDSHAKE):
         s[i] = UNSET
     s[MATE] = -1
@@ -327,16 +348,20 @@ def _find_mate(sessions, k, row, ends, seed):
     client address and port, and the SYN+ACK of the one acknowledges the SYN of the other."""
     s = sessions[k]
     mask = ends.shape[0] - 1
-    slot = _client_hash(s, seed) & mask
+    key = _client_hash(s, seed)
+    tag = (key >> 33) & 0x3FFFFFFF
+    slot = key & mask
+    j = np.int64(-1)
     while ends[slot] != 0:
-        j = ends[slot] - 1
-        if _same_client(s, sessions[j]):
-            break
+        if ends[slot] >> 32 == tag:
+            j = (ends[slot] & 0xFFFFFFFF) - 1
+            if _same_client(s, sessions[j]):
+                break
         slot = (slot + 1) & mask
     else:
-        ends[slot] = k + 1
+        ends[slot] = tag << 32 | (k + 1)
         return
-    ends[slot] = k + 1
+    ends[slot] = tag << 32 | (k + 1)
     o = sessions[j]
     if o[MATE] >= 0:
         return
@@ -401,19 +426,39 @@ def _steady(s, fsm):
 
 
 @lean
-def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys):
+def _same_ends(row, other):
+    """Do two packet rows have the same 5-tuple, in either direction?"""
+    ports = row[c.PORTS]
+    swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+    if other[c.PORTS] == ports and other[c.SRC_LO] == row[c.SRC_LO] and other[c.DST_LO] == row[c.DST_LO]:
+        if other[c.SRC_HI] == row[c.SRC_HI] and other[c.DST_HI] == row[c.DST_HI]:
+            return True
+    return (
+        other[c.PORTS] == swapped
+        and other[c.SRC_LO] == row[c.DST_LO]
+        and other[c.DST_LO] == row[c.SRC_LO]
+        and other[c.SRC_HI] == row[c.DST_HI]
+        and other[c.DST_HI] == row[c.SRC_HI]
+    )
+
+
+@lean
+def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys, waiting, given_up):
     """Fold TCP rows ``start..n`` of ``packets`` into the state.
 
     Parameters
     ----------
     packets : int64[:, WIDTH]; SESSION, DIRECTION, OFFSET and FRESH are written.
     sessions : int64[cap, S_WIDTH]; holes : int64[cap, 3], row 0 is the free list; table : int64[power of 2], slot = tag << 32 | session + 1.
-    ends : int64[len(table)], newest session of each client end point, for redirect halves.
+    ends : int64[len(table)], newest session of each client end point, for redirect halves; slots as in ``table``.
     keys : int64[n + 2 * LOOK_AHEAD], room for the hashes of the rows.
+    waiting : int64[power of 2, WIDTH], rows that wait for a second one while there are too many slight sessions (empty: no bound).
+    given_up : int64[3], rows that waited in vain, the frame of the first of them, rows that ever waited.
 
     Returns
     -------
-    (next row, number of sessions): the next row is below ``n`` if a matrix or the table must grow first.
+    (next row, number of sessions, place): the next row is below ``n`` if a matrix or the table must grow first, or, where ``place`` is not -1, if
+    the row that waits there must be folded first.
     """
     mask = table.shape[0] - 1
     limit = table.shape[0] // 2
@@ -432,8 +477,8 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
         row = packets[i]
         if row[c.KIND] != c.TCP:
             continue
-        if n_sessions >= sessions.shape[0] or n_sessions >= limit or holes[0, HOLE_START] + 2 >= holes.shape[0]:
-            return i, n_sessions
+        if n_sessions >= sessions.shape[0] or n_sessions >= limit or holes[0, HOLE_START] + HOLES_A_SEGMENT >= holes.shape[0]:
+            return i, n_sessions, -1
         flags = row[c.FLAGS]
         seq = row[c.SEQ]
         ts = row[c.TS]
@@ -499,8 +544,30 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
                 session = np.int64(-1)
                 direction = np.int64(0)
         if session < 0:
+            if holes[0, HOLE_END] >= MAX_SLIGHT and waiting.shape[0] > 0:
+                place = key & (waiting.shape[0] - 1)
+                waits = waiting[place]
+                mine = waits[c.KIND] != 0 and _same_ends(row, waits)
+                if mine and (flags & (c.SYN | c.ACK_FLAG | c.FIN | c.RST) != c.SYN or seq != waits[c.SEQ]):
+                    return i, n_sessions, place
+                row[c.SESSION] = -1
+                row[c.DIRECTION] = 0
+                row[c.OFFSET] = 0
+                row[c.FRESH] = 0
+                row[c.ORDINAL] = 0
+                if not mine:
+                    if waits[c.KIND] != 0:
+                        if given_up[0] == 0:
+                            given_up[1] = waits[c.FRAME]
+                        given_up[0] += 1
+                    for j in range(c.WIDTH):
+                        waits[j] = row[j]
+                    waits[c.PAY_CAP] = 0  # its buffer will be gone
+                    given_up[2] += 1
+                continue
             session = n_sessions
             _new_session(sessions[session], row)
+            holes[0, HOLE_END] += 1
             table[slot] = tag << 32 | (session + 1)
             n_sessions += 1
             _find_mate(sessions, session, row, ends, seed)
@@ -512,6 +579,9 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
         row[c.DIRECTION] = direction
         fsm = s[FSM]
         is_orig = 1 if (fsm >> 8) & 1 == direction else 0
+        if fsm & SLIGHT and side[FRAMES] + peer[FRAMES] > 0 and (not syn or ack or fin or rst or direction != 0):
+            s[FSM] &= ~np.int64(SLIGHT)
+            holes[0, HOLE_END] -= 1
 
         s[LAST_FRAME] = row[c.FRAME]
         if ts > s[LAST_TS]:
@@ -563,6 +633,8 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
             if finish > side[NEXT] and (length > 0 or fin):
                 if first > side[NEXT]:
                     if first - side[NEXT] < MAX_JUMP:
+                        if fsm & WENT_BACK:
+                            _fill(side, holes, side[NEXT], first)  # one hole in place of those that lie there
                         _add_hole(side, holes, side[NEXT], first)
                     # else follow it: the capture paused, or the segment is damaged and the next one jumps back
                     fresh = length
@@ -581,6 +653,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
                 fresh = length
                 side[NEXT] = finish
                 side[ADVANCED] = ts
+                s[FSM] |= WENT_BACK
             elif length > 0:
                 filled = np.int64(0)
                 if side[HOLES] >= 0:
@@ -641,6 +714,8 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
                     # A FIN of the peer that was not captured is acknowledged with one number that is no payload: not told apart here
                     if acked > peer[NEXT]:
                         if not syn:
+                            if fsm & WENT_BACK:
+                                _fill(peer, holes, peer[NEXT], acked)
                             _add_hole(peer, holes, peer[NEXT], acked)
                             if peer[FRAMES] > 0:  # a side that is not captured at all is no gap
                                 _letter_once(s, L_g if is_orig else L_G)
@@ -708,15 +783,21 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
         elif fin and s[CLOSED_TS] == UNSET and peer[FIN_TS] != UNSET:
             s[CLOSED_TS] = ts
         s[FSM] = _steady(s, fsm)
-    return n, n_sessions
+    return n, n_sessions, -1
 
 
 @lean
-def rehash(sessions, n_sessions, table, ends, seed, row):
-    """Fill an empty table; the newest session of a 5-tuple wins. ``row``: int64[WIDTH], room to work in."""
+def rehash(sessions, first, last, table, ends, seed, row):
+    """Fill a table with sessions ``first..last``, from 0 on and in order; the newest session of a 5-tuple wins. Returns how many are slight.
+
+    ``row``: int64[WIDTH], room to work in.
+    """
     mask = table.shape[0] - 1
-    for k in range(n_sessions):
+    slight = 0
+    for k in range(first, last):
         s = sessions[k]
+        if s[FSM] & SLIGHT:
+            slight += 1
         row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[K0], s[K1], s[K2], s[K3], s[K4]
         key = key_hash(row, seed)
         tag = (key >> 33) & 0x3FFFFFFF
@@ -732,10 +813,13 @@ def rehash(sessions, n_sessions, table, ends, seed, row):
                     break
             slot = (slot + 1) & mask
         table[slot] = tag << 32 | (k + 1)
-        slot = _client_hash(s, seed) & mask
-        while ends[slot] != 0 and not _same_client(s, sessions[ends[slot] - 1]):
+        key = _client_hash(s, seed)
+        tag = (key >> 33) & 0x3FFFFFFF
+        slot = key & mask
+        while ends[slot] != 0 and not (ends[slot] >> 32 == tag and _same_client(s, sessions[(ends[slot] & 0xFFFFFFFF) - 1])):
             slot = (slot + 1) & mask
-        ends[slot] = k + 1
+        ends[slot] = tag << 32 | (k + 1)
+    return slight
 
 
 @lean
@@ -765,10 +849,13 @@ class SessionFold:
     Parameters
     ----------
     deferred : True for a part that does not begin at the start of the capture; see *Parts of a capture* above.
+    spill_to : a folder for the state of sessions, once there are :data:`netlens.parsers.spill.SPILL_AT`; None keeps it in memory.
     """
 
-    def __init__(self, deferred: bool = False, seed: int | None = None):
+    def __init__(self, deferred: bool = False, seed: int | None = None, spill_to: str | None = None):
         self.deferred = deferred
+        self._spill, self._given_back = spill_to, 0
+        self._file: spill.StateFile | None = None
         self.seed = int.from_bytes(os.urandom(7), "big") if seed is None else seed
         self.sessions = _aligned(1024)
         self.n = 0
@@ -778,29 +865,75 @@ class SessionFold:
         self.ends = np.zeros(4096, np.int64)
         self.log: list[np.ndarray[Any, Any]] = []
         self._keys = np.zeros(c.BATCH + 2 * LOOK_AHEAD, np.int64)
+        # a deferred part keeps all its rows, so a bound would bound nothing
+        self.waiting = np.zeros((0 if deferred else WAITING, c.WIDTH), np.int64)  # pages that are never touched take no memory
+        self._given_up = np.zeros(3, np.int64)
 
     def feed(self, packets: np.ndarray[Any, Any], n: int) -> None:
         """Fold the first ``n`` rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
+        self._fold(packets, n, self.waiting)
+        if self.deferred and n:
+            self.log.append(packets[:n][packets[:n, c.KIND] == c.TCP])
+
+    def _fold(self, packets: np.ndarray[Any, Any], n: int, waiting: np.ndarray[Any, Any]) -> None:
         at = 0
         if len(self._keys) < n + 2 * LOOK_AHEAD:
             self._keys = np.zeros(n + 2 * LOOK_AHEAD, np.int64)
         while True:
-            at, self.n = fold(packets, n, at, self.sessions, self.n, self.holes, self.table, self.ends, self.seed, self._keys)
+            at, self.n, place = fold(
+                packets, n, at, self.sessions, self.n, self.holes, self.table, self.ends, self.seed, self._keys, waiting, self._given_up
+            )
             if at >= n:
                 break
-            self._grow()
-        if self.deferred and n:
-            self.log.append(packets[:n][packets[:n, c.KIND] == c.TCP])
+            if place >= 0:
+                row = waiting[place : place + 1].copy()
+                waiting[place, c.KIND] = 0
+                self._fold(row, 1, waiting[:0])
+            else:
+                self._grow()
+        self._give_back()
+
+    @property
+    def given_up(self) -> tuple[int, int | None]:
+        """5-tuples of one frame, or of unanswered SYNs, that have no session because of a flood; and the frame of the first."""
+        count, first, ever = self._given_up.tolist()
+        if not ever:
+            return 0, None
+        waits = self.waiting[self.waiting[:, c.KIND] != 0, c.FRAME]
+        frames = [*([first] if count else []), *([int(waits.min())] if len(waits) else [])]
+        return count + len(waits), min(frames, default=None)
 
     def _grow(self) -> None:
         if self.n >= len(self.sessions):
-            larger = _aligned(2 * len(self.sessions))
-            larger[: len(self.sessions)] = self.sessions
-            self.sessions = larger
-        if self.holes[0, HOLE_START] + 2 >= len(self.holes):
+            self._more_sessions()
+        if self.holes[0, HOLE_START] + HOLES_A_SEGMENT >= len(self.holes):
             self.holes = np.concatenate([self.holes, np.zeros_like(self.holes)])
         if self.n >= len(self.table) // 2:
             self._rehash(len(self.table) * 4)
+
+    def _more_sessions(self) -> None:
+        rows = len(self.sessions)
+        if self._spill is not None and rows >= spill.SPILL_AT:
+            try:
+                file = self._file or spill.StateFile(self._spill, S_WIDTH)
+                file.grow(rows + max(rows // 4, spill.KEPT))
+            except OSError:  # no room there: memory must do
+                self._spill = None
+            else:
+                if self._file is None:
+                    for first, last in self._blocks(BLOCK):
+                        file.rows[first:last] = self.sessions[first:last]
+                        file.give_back(last)
+                self._file, self.sessions = file, file.rows
+                return
+        larger = _aligned(2 * rows)
+        larger[:rows] = self.sessions
+        self.sessions, self._file = larger, None
+
+    def _give_back(self) -> None:
+        if self._file is not None and self.n >= self._given_back + spill.KEPT + spill.STEP:
+            self._given_back = self.n - spill.KEPT
+            self._file.give_back(self._given_back)
 
     def merge(self, later: SessionFold, frame_offset: int = 0) -> np.ndarray[Any, Any]:
         """Append the part that follows, which must have been read with ``deferred=True``.
@@ -831,22 +964,32 @@ class SessionFold:
 
     def _rehash(self, size: int) -> None:
         self.table, self.ends = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        rehash(self.sessions, self.n, self.table, self.ends, self.seed, np.zeros(c.WIDTH, np.int64))
+        slight, row = 0, np.zeros(c.WIDTH, np.int64)
+        for first, last in self._blocks(BLOCK):
+            slight += rehash(self.sessions, first, last, self.table, self.ends, self.seed, row)
+        self.holes[0, HOLE_END] = slight
+
+    def _blocks(self, size: int) -> Iterator[tuple[int, int]]:
+        """First and last of so many sessions each; what lies in a file is given back when it was passed."""
+        for first in range(0, max(self.n, 1), size):
+            yield first, min(first + size, self.n)
+            if self._file is not None:
+                self._file.give_back(first + size)
 
     def table_rows(self, sni: np.ndarray[Any, Any] | None = None) -> Table:
         """The sessions as a table, in order of their first frame. ``sni``: object[n] by row."""
-        missing = np.zeros((self.n, 2), np.int64)
-        missing_bytes(self.sessions, self.n, self.holes, missing)
-        return session_rows(self.state(), missing, sni)
+        return next(self.table_blocks(sni, max(self.n, 1)))
+
+    def table_blocks(self, sni: np.ndarray[Any, Any] | None = None, size: int = BLOCK) -> Iterator[Table]:
+        """The same rows as tables of ``size`` rows, at least one: a table takes five times the memory of the state."""
+        for first, last in self._blocks(size):
+            missing = np.zeros((last - first, 2), np.int64)
+            missing_bytes(self.sessions[first:last], last - first, self.holes, missing)
+            yield session_rows(self.sessions[first:last], missing, None if sni is None else sni[first:last], first)
 
 
-def _nullable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    known = values != UNSET
-    if known.all():
-        return values.astype(object)
-    out = np.empty(len(values), dtype=object)  # of None
-    out[known] = values[known].astype(object)
-    return out
+def _nullable(values: np.ndarray[Any, Any]) -> Nullable:
+    return Nullable(values, values != UNSET)
 
 
 #: What ``session_rows`` reads of a session, and of its originator and its responder.
@@ -854,6 +997,7 @@ _OF_SESSION = (K4, FSM, FIRST_TS, LAST_TS, FIRST_FRAME, LAST_FRAME, RST_TS, CLOS
 _OF_SIDE = (
     FRAMES, BYTES, BASE, BASE_KIND, RETRANSMITS, OUT_OF_ORDER, COPIES, KEEPALIVES, ZERO_WINDOWS, FIN_TS, AFTER_FIN, FIRST_PAYLOAD, LAST_PAYLOAD,
 )  # fmt: skip
+_PROTOCOLS = np.array([None, "tls", "ssh", "http", "http", "http"], dtype=object)
 _SESSION_FIELDS, _SIDE_FIELDS = np.array(_OF_SESSION), np.array(_OF_SIDE)
 
 
@@ -871,8 +1015,8 @@ def _by_column(s, n, session_fields, side_fields, out):
             out[second + j, k] = s[k, its + side_fields[j]]
 
 
-def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np.ndarray[Any, Any] | None) -> Table:
-    """Table of the session state rows ``s`` (int64[n, S_WIDTH])."""
+def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np.ndarray[Any, Any] | None, first_id: int = 0) -> Table:
+    """Table of the session state rows ``s`` (int64[n, S_WIDTH]), the first of which is session ``first_id``."""
     n = len(s)
     # One block for all columns: dozens of small ones cost more in page faults than in copying. Its rows are one cache line off a page's multiple.
     block = np.empty((len(_OF_SESSION) + 2 * len(_OF_SIDE), n + (8 - n) % 512), np.int64)
@@ -886,7 +1030,8 @@ def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np
     version = ports >> 32
     side = (fsm >> 8) & 1
     flipped = side == 1
-    ip_a, ip_b = ip_texts(s[:, K0], s[:, K1], version), ip_texts(s[:, K2], s[:, K3], version)
+    a, b = ip_column(s[:, K0], s[:, K1], version), ip_column(s[:, K2], s[:, K3], version)
+    ips, b_codes = np.concatenate([a.words, b.words]), b.codes + len(a.words)
     port_a, port_b = (ports >> 16) & 0xFFFF, ports & 0xFFFF
     state_orig, state_resp = (fsm >> (4 * side)) & 15, (fsm >> (4 * (1 - side))) & 15
     payload = ((orig[BYTES] > 0) | (resp[BYTES] > 0)).astype(np.int64)
@@ -897,10 +1042,9 @@ def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np
     until = np.where(closed != UNSET, closed, last_ts)
     half = np.full(n, np.nan)
     half[has_fin] = np.maximum(until[has_fin] - first_fin[has_fin], 0) / 1e9
-    kinds = np.array([None, "tls", "ssh", "http", "http", "http"], dtype=object)
     handshake = (fsm >> 16) & (SAW_SYN | SAW_SYNACK) != 0
 
-    def isn(of_side: dict[int, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    def isn(of_side: dict[int, np.ndarray[Any, Any]]) -> Nullable:
         kind = of_side[BASE_KIND]
         return _nullable(np.where((kind == BASE_SYN) | ((kind == BASE_ACKED) & handshake), of_side[BASE], UNSET))
 
@@ -908,17 +1052,17 @@ def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np
         # a clock that stepped back in between leaves nothing that can be told
         return np.where(values < 0, np.nan, values / 1e6)
 
-    columns: dict[str, np.ndarray[Any, Any]] = {
-        "session_id": rows,
-        "orig_ip": np.where(flipped, ip_b, ip_a),
+    columns: dict[str, np.ndarray[Any, Any] | Packed] = {
+        "session_id": rows + first_id,
+        "orig_ip": Coded(np.where(flipped, b_codes, a.codes), ips),
         "orig_port": np.where(flipped, port_b, port_a),
-        "resp_ip": np.where(flipped, ip_a, ip_b),
+        "resp_ip": Coded(np.where(flipped, a.codes, b_codes), ips),
         "resp_port": np.where(flipped, port_a, port_b),
         "start_ns": first_ts,
         "end_ns": last_ts,
         "duration_s": (last_ts - first_ts) / 1e9,
-        "state": CONN_STATES[state_orig, state_resp, payload],
-        "history": history_texts(s),
+        "state": Coded(np.ravel_multi_index((state_orig, state_resp, payload), CONN_STATES.shape), CONN_STATES.ravel()),
+        "history": history_column(s),
         "orig_frames": orig[FRAMES],
         "resp_frames": resp[FRAMES],
         "orig_bytes": orig[BYTES],
@@ -953,16 +1097,16 @@ def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np
         "orig_last_payload_ns": _nullable(orig[LAST_PAYLOAD]),
         "resp_first_payload_ns": _nullable(resp[FIRST_PAYLOAD]),
         "resp_last_payload_ns": _nullable(resp[LAST_PAYLOAD]),
-        "protocol": kinds[np.minimum(of_session[PROTOCOL], 5)],
+        "protocol": Coded(np.minimum(of_session[PROTOCOL], len(_PROTOCOLS) - 1), _PROTOCOLS),
         "saw_syn": (fsm >> 16) & SAW_SYN != 0,
     }
     return Table(SESSIONS, columns)
 
 
-def history_texts(s: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """object[n] of history strings; equal ones are made once (captures have few different ones)."""
+def history_column(s: np.ndarray[Any, Any]) -> Coded:
+    """History strings; equal ones are made once (captures have few different ones)."""
     if not len(s):
-        return np.empty(0, dtype=object)
+        return Coded(np.empty(0, np.int64), np.empty(0, dtype=object))
     back, first = distinct(s[:, HISTORY], s[:, HISTORY_1], s[:, HISTORY_2])
     if s[:, HISTORY_3].any():
         back, first = distinct(back, s[:, HISTORY_3], np.zeros(len(s), np.int64))
@@ -973,4 +1117,4 @@ def history_texts(s: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     for i, word in enumerate(words.tolist()):
         letters = [(word[k // LETTERS_PER_WORD] >> (5 * (k % LETTERS_PER_WORD))) & 31 for k in range(longest[i])]
         texts[i] = "".join(LETTERS[code] for code in letters)
-    return texts[back]
+    return Coded(back, texts)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.parsers.sessions import K4, MATE
+from netlens.parsers.sessions import FIRST_FRAME, K4, MATE
 from netlens.wire import columns as c
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ class DnsStreams:
         """Take in a batch; ``sessions``: int64[:, S_WIDTH], the session state; ``skip``: bool[n], rows that another part will read."""
         rows = packets[:n]
         at_53 = _at_53(rows[:, c.PORTS])
-        # a query that is redirected to a proxy's port is known by the half that answers it
+        # a query that is redirected to a proxy's port is known by the half that answers it, once that has begun: what stands further on in the batch
+        # must not count, or the size of a batch would
         mates = np.where(rows[:, c.SESSION] >= 0, sessions[rows[:, c.SESSION], MATE], -1)
         if (mates >= 0).any():
-            at_53 |= (mates >= 0) & _at_53(sessions[mates, K4])
+            at_53 |= (mates >= 0) & (sessions[mates, FIRST_FRAME] <= rows[:, c.FRAME]) & _at_53(sessions[mates, K4])
         wanted = at_53 & (rows[:, c.KIND] == c.TCP) & (rows[:, c.FRESH] > 0)
         if skip is not None:
             wanted &= ~skip

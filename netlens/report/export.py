@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,8 @@ from netlens.errors import CaptureError, NetlensError
 from netlens.schema import Schema, Table
 from netlens.text import endpoint, printable
 
+#: How the names of numbers end that go up from row to row, or nearly.
+RISING = ("_ns", "_frame", "_id", "_isn")
 #: Columns that the text table shows, where the full schema is too wide to read.
 NARROW: dict[str, tuple[str, ...]] = {
     "sessions": ("session_id", "start", "duration_s", "orig", "resp", "state", "history", "orig_bytes", "resp_bytes", "sni"),
@@ -71,10 +73,7 @@ def write(
     if form == "parquet":
         if output is None:
             raise NetlensError("Parquet is binary and goes to a file: add -o FILE.parquet")
-        with replacing(output) as path:
-            import pyarrow.parquet as pq
-
-            pq.write_table(arrow_table(_select(table, columns)), path)
+        write_parquet([table], table.rows, output, columns)
         return
     if form == "zeek" and columns:
         raise NetlensError("--columns does not go with --format zeek: Zeek's logs have their own")
@@ -96,6 +95,35 @@ def write(
             write_text(table, file, columns, zero_ns)
 
 
+def parquet_options(schema: Schema) -> dict[str, Any]:
+    """How columns are encoded: numbers that go up from row to row by their differences, the others by a dictionary of their values.
+
+    Against a dictionary for all, that takes two thirds of the time and of the space.
+    """
+    rising = [c.name for c in schema if c.dtype.endswith("int64") and c.name.endswith(RISING)]
+    dictionary = [c.name for c in schema if c.name not in rising and c.dtype != "float64"]
+    lists = [f"{c.name}.list.element" for c in schema if c.dtype.startswith("list")]
+    return {"use_dictionary": dictionary + lists, "column_encoding": dict.fromkeys(rising, "DELTA_BINARY_PACKED")}
+
+
+def write_parquet(tables: Iterable[Table], rows: int, output: str, columns: Sequence[str] | None = None) -> None:
+    """Write tables of one schema, at least one and ``rows`` rows in all, as one Parquet file, a row group each.
+
+    Raises
+    ------
+    NetlensError
+        the file cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    with replacing(output) as path, contextlib.ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for table in tables:
+            made = arrow_table(_select(table, columns), rows)
+            writer = writer or stack.enter_context(pq.ParquetWriter(path, made.schema, **parquet_options(table.schema)))
+            writer.write_table(made)
+
+
 @contextlib.contextmanager
 def opened(output: str | None) -> Iterator[IO[str]]:
     """A text file that takes the place of ``output`` when it is complete, or standard output."""
@@ -107,8 +135,11 @@ def opened(output: str | None) -> Iterator[IO[str]]:
         yield file
 
 
-def arrow_table(table: Table) -> Any:
-    """The Arrow table that goes into a Parquet file: that of ``Table.to_arrow``, with the metadata that the module's text names."""
+def arrow_table(table: Table, rows: int | None = None) -> Any:
+    """The Arrow table that goes into a Parquet file: that of ``Table.to_arrow``, with the metadata that the module's text names.
+
+    ``rows``: of the whole file, if this is part of it.
+    """
     made = table.to_arrow()
     units = {c.name: c.unit for c in table.schema if c.unit}
     pandas_types = {
@@ -126,7 +157,7 @@ def arrow_table(table: Table) -> Any:
         for c in table.schema
         for kind, stored in (pandas_types[c.dtype],)
     ]
-    index = {"kind": "range", "name": None, "start": 0, "stop": table.rows, "step": 1}
+    index = {"kind": "range", "name": None, "start": 0, "stop": table.rows if rows is None else rows, "step": 1}
     return made.replace_schema_metadata(
         {
             **(made.schema.metadata or {}),
@@ -174,7 +205,7 @@ def _select(table: Table, columns: Sequence[str] | None) -> Table:
     for name in columns:
         if name not in known:
             raise CaptureError(f"{table.schema.name} have no column {name!r}; there are {', '.join(known)}")
-    return Table(Schema(table.schema.name, tuple(known[n] for n in columns)), {n: table[n] for n in columns})
+    return Table(Schema(table.schema.name, tuple(known[n] for n in columns)), {n: table.columns[n] for n in columns})
 
 
 def write_json(table: Table, file: IO[str], columns: Sequence[str] | None = None) -> None:

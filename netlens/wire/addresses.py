@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from netlens.packed import Coded
 from netlens.wire.compiled import kernel
 
 Array = np.ndarray[Any, Any]
@@ -103,8 +104,8 @@ def distinct(hi: Array, lo: Array, version: Array) -> tuple[Array, Array]:
     return ids, first[:found]
 
 
-def ip_texts(hi: Array, lo: Array, version: Array | int) -> Array:
-    """Texts of a column of addresses as an object array; equal addresses share one string.
+def ip_column(hi: Array, lo: Array, version: Array | int) -> Coded:
+    """A column of addresses as text.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def ip_texts(hi: Array, lo: Array, version: Array | int) -> Array:
         4 or 6 per row, or one for all.
     """
     if len(hi) == 0:
-        return np.empty(0, object)
+        return Coded(np.empty(0, np.int64), np.empty(0, object))
     versions = np.broadcast_to(np.asarray(version, np.int64), (len(hi),))
     ids, first = distinct(hi, lo, versions)
     texts = np.empty(len(first), object)
@@ -125,4 +126,9 @@ def ip_texts(hi: Array, lo: Array, version: Array | int) -> Array:
         texts[is_v4] = out[: used - 1].tobytes().decode("ascii").split("\n")
     for i in np.flatnonzero(~is_v4):
         texts[i] = ip_text(int(hi[first[i]]), int(lo[first[i]]), 6)
-    return texts[ids]
+    return Coded(ids, texts)
+
+
+def ip_texts(hi: Array, lo: Array, version: Array | int) -> Array:
+    """The same as an object array of str; equal addresses share one string."""
+    return ip_column(hi, lo, version).objects()

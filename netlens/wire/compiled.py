@@ -3,6 +3,9 @@
 Before numba looks into its cache it prepares its compiler (``target_context.refresh()``, 200 ms), which a kernel that is in the cache does not
 need: that would be a third of the time of a command on a small capture. :class:`_Cache` asks the disk first; on a miss numba's compiler prepares
 itself as always. Measured with ``python -m tests.bench.run --workloads ten``.
+
+With ``NUMBA_BOUNDSCHECK=1`` every read and write of a kernel is checked against its array and raises IndexError, which is how they are fuzzed
+(``make fuzz``); that code has a cache of its own. With ``NUMBA_DISABLE_JIT=1`` kernels are plain Python, for a fuzzer that follows coverage.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any, TypeVar
 
 import numba
 from numba import njit
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.runtime import rtsys
 
 #: The order of numba's own preparations is no public interface; with a version that was not tried, it does them all.
@@ -22,6 +25,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        if numba.config.BOUNDSCHECK:  # numba's own index knows nothing of it: either kind of code would be taken for the other
+            stamp = self._impl.locator.get_source_stamp()
+            self._cache_file = IndexDataCacheFile(self._cache_path, f"{self._impl.filename_base}.checked", stamp)
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)  # compiled code calls into numba's runtime
         with self._guard_against_spurious_io_errors():
@@ -46,7 +55,11 @@ def lean(function: F) -> F:
 
 
 def _compiled(function: F, options: dict[str, Any]) -> F:
+    if numba.config.DISABLE_JIT:
+        return function
     dispatcher = njit(nogil=True, **options)(function)
+    if numba.config.BOUNDSCHECK and not _KNOWN:
+        return dispatcher
     with contextlib.suppress(RuntimeError):  # nowhere to keep a cache (install folder and home both read-only): compile each time
         if _KNOWN:
             dispatcher._cache = _Cache(function)

@@ -44,6 +44,12 @@ HEADROOM = 512 << 10  #: room before a chunk for the unfinished record of the la
 MAX_RECORD = 16 << 20  #: larger records are damage. libpcap's own limit is 256 KiB for network link types; 128 MiB exists for D-Bus only
 BUFFERS = 3
 MAX_INTERFACES = 1 << 16  #: interfaces of one section; real ones have a dozen at most, and more is an attack on memory
+#: Sections and interfaces of one input. Files of a rotation that were joined with cat have thousands; each costs 10 microseconds.
+MAX_DESCRIPTIONS = 1 << 20
+#: Content of a gzip file that is read whatever it is compressed to, and how many times its size it may have beyond that. Deflate can make 1,032 of one;
+#: captures become a third to a tenth, those of one silly payload a fiftieth.
+GUNZIP_FREE = 256 << 20
+GUNZIP_RATIO = 200
 LINGER_S = 0.05  #: a pipe gives 64 KiB at a time: how long to wait for more before these are handed on. Live captures lag by this much
 
 MORE, FULL, DAMAGED, BLOCK = 0, 1, 2, 3
@@ -400,6 +406,8 @@ class _Gunzip:
 
     def fill(self, room: memoryview) -> int:
         filled = 0
+        if self.produced > max(GUNZIP_FREE, GUNZIP_RATIO * self.stream.raw_bytes):
+            self._end(f"its content is more than {GUNZIP_RATIO} times its size (if that is no attack: gzip -dc FILE | netlens ... -)", 0)
         while filled < len(room) and not self.done:
             if self.inflate.eof and not self._next_member():
                 break
@@ -658,6 +666,7 @@ class _Pcapng:
         self.problem = ""
         self.links = set[int]()
         self.odd_offsets = 0
+        self.descriptions = 0
 
     def step(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int, int]:
         n, new, status = frame_pcapng(buffer, pos, end, self.big, self.interfaces, self.count, MAX_RECORD, reader.frames)
@@ -685,6 +694,10 @@ class _Pcapng:
         size = (size + 3) & ~3
         if pos + size > end:
             return pos, MORE
+        self.descriptions += 1
+        if self.descriptions > MAX_DESCRIPTIONS:
+            self.problem = f"more than {MAX_DESCRIPTIONS} sections and interfaces"
+            return pos, DAMAGED
         again = struct.unpack(order + "I", buffer[pos + size - 4 : pos + size].tobytes())[0]
         if (again + 3) & ~3 != size:
             self.problem = f"a {what} block whose two lengths differ ({size} and {again} bytes)"

@@ -13,7 +13,8 @@ How it works
 2. A name is written in presentation form (RFC 1035 5.1) and hashed in wire form, lower case (RFC 4343), so that names are compared as one
    number.
 3. A compression pointer must point before the piece of the name that holds it (RFC 1035 4.1.4: "a prior occurrence"). Each jump goes
-   strictly backwards and each label counts against 255 octets, so no message can make a loop or a long walk.
+   strictly backwards, there are at most :data:`MAX_POINTERS`, and each label counts against 255 octets, so no message can make a loop or a
+   long walk.
 4. What one message may add to the arena is bounded by :func:`room`: compressed names in many records cannot blow up memory.
 5. Damage ends the reading, not the row: what was read before it stays, and :data:`ANSWERS_CUT` is set.
 
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import lean
 
 # The message matrix: one row per message (mDNS: one per name and type answered). The first eight columns say which datagram it was.
 FRAME = 0  #: frame number
@@ -53,6 +54,8 @@ CNAME_STEP, FINAL = 1, 2
 
 #: Id and flags: with less, not even the direction is known. tshark counts such stumps on port 53 as questions, and a snaplen makes them.
 MIN_MESSAGE = 4
+#: Compression pointers followed in one name. A name has at most 127 labels (255 octets), so one that needs more points at pointers to no end.
+MAX_POINTERS = 128
 #: CNAME steps followed. Resolvers give up at about ten; half of it would cut chains of large content networks.
 MAX_CNAMES = 16
 #: Records of one answer section looked at. Real ones stay below 100; a longer one is marked :data:`ANSWERS_CUT`.
@@ -94,23 +97,23 @@ def rcode_text(number: int) -> str:
     return RCODES.get(number, f"RCODE{number}")
 
 
-@kernel
+@lean
 def room(cap):
     """Most bytes that a message of ``cap`` bytes adds to the arena. Escaping makes four of one; two names fit besides."""
     return 4 * cap + 2560
 
 
-@kernel
+@lean
 def _be16(buf, at):
     return np.int64(buf[at]) << 8 | np.int64(buf[at + 1])
 
 
-@kernel
+@lean
 def _be32(buf, at):
     return _be16(buf, at) << 16 | _be16(buf, at + 2)
 
 
-@kernel
+@lean
 def _put_byte(arena, used, byte, quoted):
     """One byte in presentation form; ``quoted`` for character strings, where the dot is plain and the quote is not."""
     special = byte == 92 or (byte == 34 if quoted else byte == 46)
@@ -124,7 +127,7 @@ def _put_byte(arena, used, byte, quoted):
     return used + 1
 
 
-@kernel
+@lean
 def _put_number(arena, used, value):
     """A number from 0 in decimal."""
     digits = 1
@@ -138,7 +141,7 @@ def _put_number(arena, used, value):
     return used + digits
 
 
-@kernel
+@lean
 def read_name(buf, start, end, pos, arena, used, limit, write):
     """Read the name at ``pos`` of the message ``buf[start:end]``.
 
@@ -149,6 +152,7 @@ def read_name(buf, start, end, pos, arena, used, limit, write):
     bound = pos  # a pointer must lead before the piece that holds it
     after = np.int64(-1)
     octets = np.int64(1)
+    pointers = 0
     begun = used
     h = _FNV_BASIS
     while True:
@@ -163,7 +167,8 @@ def read_name(buf, start, end, pos, arena, used, limit, write):
             if here + 2 > end:
                 return np.int64(-1), begun, h
             target = start + ((n & 63) << 8 | np.int64(buf[here + 1]))
-            if target >= bound:
+            pointers += 1
+            if target >= bound or pointers > MAX_POINTERS:
                 return np.int64(-1), begun, h
             if after < 0:
                 after = here + 2
@@ -197,7 +202,7 @@ def read_name(buf, start, end, pos, arena, used, limit, write):
     return after, used, h
 
 
-@kernel
+@lean
 def _skip_name(buf, end, pos):
     """Position after the name at ``pos`` without following pointers, or -1."""
     while pos < end:
@@ -212,7 +217,7 @@ def _skip_name(buf, end, pos):
     return np.int64(-1)
 
 
-@kernel
+@lean
 def _put_rdata(buf, start, end, kind, pos, n, arena, used, limit):
     """Data of one record: raw for A and AAAA, else text. Returns the new end of the arena, or -1 if it is malformed or does not fit.
 
@@ -289,7 +294,7 @@ def _put_rdata(buf, start, end, kind, pos, n, arena, used, limit):
     return used
 
 
-@kernel
+@lean
 def _put_record(buf, start, end, step, kind, pos, n, arena, used, limit):
     """One record with its five bytes of header; returns the new end of the arena, or -1."""
     if used + 5 > limit:
@@ -306,7 +311,7 @@ def _put_record(buf, start, end, step, kind, pos, n, arena, used, limit):
     return last
 
 
-@kernel
+@lean
 def _list_records(buf, start, end, pos, count, arena, scratch):
     """Index the answer section into ``scratch``; returns ``(records, position after it or -1)``."""
     found = 0
@@ -331,7 +336,7 @@ def _list_records(buf, start, end, pos, count, arena, scratch):
     return found, pos
 
 
-@kernel
+@lean
 def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
     """Parse the message ``buf[off:off + cap]`` (``length`` bytes on the wire) into ``row``, columns META to ANSWER.
 
@@ -439,7 +444,7 @@ def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
     return used, records
 
 
-@kernel
+@lean
 def _put_chain(buf, start, end, qtype, h, records, arena, used, limit, scratch):
     """Follow CNAMEs from the name ``h`` through the indexed records, then take the records of the type asked for at its end.
 
@@ -474,7 +479,7 @@ def _put_chain(buf, start, end, qtype, h, records, arena, used, limit, scratch):
     return used, fits
 
 
-@kernel
+@lean
 def next_owner(buf, off, cap, records, arena, used, limit, row, scratch):
     """Rewrite ``row`` of an mDNS response to the next name and type that it answers, as if that had been its question.
 

@@ -1,7 +1,8 @@
 """IP fragments back to datagrams (RFC 791 3.2, RFC 8200 4.5), as Wireshark shows them: in the frame that completes them.
 
 Rare in practice, so plain Python; bounded, because captures come from strangers: at most :data:`MAX_DATAGRAMS` unfinished datagrams (the oldest
-is given up and counted), none longer than 64 KiB, and work that grows with the bytes of the fragments whatever their order. Where fragments
+is given up and counted), none longer than 64 KiB, in all of them at most :data:`MAX_RUNS` runs of bytes with gaps between them, and work that
+grows with the bytes of the fragments whatever their order. Where fragments
 overlap the first one wins (RFC 5722 wants such datagrams dropped; Wireshark lets the last one win; systems differ).
 
 Limits: a datagram whose fragments lie in two parts of a capture that are read on their own is not completed; read them as one stream.
@@ -20,6 +21,8 @@ from netlens.wire import decode as d
 
 MAX_DATAGRAMS = 1024
 MAX_BYTES = 65535
+#: Real datagrams have one or two runs while they wait; an attacker's of eight bytes each, every second one missing, have 4,096 that cost 80 bytes each.
+MAX_RUNS = 1 << 16
 #: RFC 8200 4.5 and Linux' ip6frag_time: who has not got all fragments after a minute drops them. IPv4 identifications repeat after 65,536 packets
 #: to one address, so that without it, pieces of two datagrams would be joined where one was lost.
 MAX_AGE_NS = 60_000_000_000
@@ -42,7 +45,9 @@ class _Datagram:
         self.captured = MAX_BYTES + 1  # the first byte that was there on the wire but was cut by the snaplen
         self.end = -1
 
-    def add(self, where: int, length: int, piece: bytes) -> None:
+    def add(self, where: int, length: int, piece: bytes) -> int:
+        """Put a piece in; returns by how many runs there are more (or fewer) than before."""
+        before = len(self.starts)
         until = where + length
         if len(self.data) < until:
             self.data.extend(bytes(until - len(self.data)))
@@ -58,6 +63,7 @@ class _Datagram:
             at = max(at, end)
         first, last = min([where, *self.starts[i : i + 1]]), max([until, *self.ends[j - 1 : j]] if j > i else [until])
         self.starts[i:j], self.ends[i:j] = [first], [last]
+        return len(self.starts) - before
 
     def whole(self) -> bool:
         return self.end >= 0 and (self.end == 0 or (bool(self.starts) and self.starts[0] == 0 and self.ends[0] >= self.end))
@@ -69,6 +75,10 @@ class Fragments:
     def __init__(self) -> None:
         self.open: OrderedDict[tuple[int, ...], _Datagram] = OrderedDict()
         self.given_up = 0
+        self.runs = 0  # of all unfinished datagrams
+
+    def _forget(self, key: tuple[int, ...]) -> None:
+        self.runs -= len(self.open.pop(key).starts)
 
     def feed(
         self, buf: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], quality: np.ndarray[Any, Any]
@@ -84,23 +94,23 @@ class Fragments:
                 continue
             entry = self.open.get(key)
             if entry is not None and abs(ts - entry.since_ns) > MAX_AGE_NS:
-                del self.open[key]
+                self._forget(key)
                 self.given_up += 1
                 entry = None
             if entry is None:
-                if len(self.open) >= MAX_DATAGRAMS:
-                    self.open.popitem(last=False)
+                while len(self.open) >= MAX_DATAGRAMS or (self.runs >= MAX_RUNS and self.open):
+                    self._forget(next(iter(self.open)))
                     self.given_up += 1
                 entry = self.open[key] = _Datagram(proto, ts)
             if where == 0:
                 entry.proto = proto
             if length:
-                entry.add(where, length, bytes(buf[start : start + captured]))
+                self.runs += entry.add(where, length, bytes(buf[start : start + captured]))
             if not more and entry.end < 0:
                 entry.end = where + length
             if not entry.whole():
                 continue
-            del self.open[key]
+            self._forget(key)
             data = bytearray(entry.data[: entry.end])
             packet = np.zeros((1, c.WIDTH), np.int64)
             packet[0, [c.FRAME, c.TS, c.IFACE]] = frame, ts, iface

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
@@ -15,6 +16,7 @@ from numba.core.extending import intrinsic
 
 from netlens.wire.compiled import lean
 
+_COMPILED = not numba.config.DISABLE_JIT  #: a hint to the processor has no meaning in plain Python
 _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 
 
@@ -63,4 +65,5 @@ def _prefetch(_context: Any, array: Any, index: Any) -> Any:
 @lean
 def prefetch(array, index):
     """Let the processor load the cache line of ``array[index]`` (one dimension) while it does other things. Any index is safe."""
-    _prefetch(array, np.int64(index))
+    if _COMPILED:
+        _prefetch(array, np.int64(index))

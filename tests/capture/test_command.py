@@ -27,6 +27,30 @@ def test_a_filter_cannot_become_an_option() -> None:
     assert argv[argv.index("--") + 1 :] == ["-z /bin/sh"]
 
 
+@pytest.mark.parametrize("bpf", ["-w /tmp/x", "--help", "-z id", "; id", "$(id)", "port 53 -Z root", "\n-w x", "'", '"'])
+def test_a_hostile_filter_is_one_argument(bpf: str) -> None:
+    argv = command.tcpdump("any", bpf)
+    assert argv[argv.index("--") + 1 :] == [bpf]
+    far = command.ssh_session(["ssh"], "vm", "/tmp/s", command.watched(argv))
+    assert shlex.split(far[-1]) == command.watched(argv)
+    assert far[far.index("--") + 1] == "vm"
+
+
+@pytest.mark.parametrize("interface", ["eth0; id", "$(id)", "a b", "`id`", "eth0'"])
+def test_a_hostile_interface_is_one_argument(interface: str) -> None:
+    argv = command.tcpdump(interface)
+    assert argv[argv.index("-i") + 1] == interface
+    assert shlex.split(command.ssh_session(["ssh"], "vm", "/tmp/s", argv)[-1]) == argv
+
+
+def test_nothing_is_said_to_ssh_about_host_keys() -> None:
+    """They are checked as the user's own ssh does: by known_hosts and the user's configuration. The agent is not lent to the VM."""
+    for argv in (command.ssh_master(["ssh"], "vm", "/tmp/s"), command.ssh_session(["ssh"], "vm", "/tmp/s", ["true"])):
+        said = " ".join(argv).lower()
+        assert not [word for word in ("hostkey", "knownhosts", "checkhostip", " -a ", " -f ") if word in said]
+        assert {"ForwardAgent=no", "ForwardX11=no", "ClearAllForwardings=yes", "PermitLocalCommand=no"} <= set(argv)
+
+
 @pytest.mark.parametrize("interface", ["", "-any", "-", "a\nb"])
 def test_interfaces_that_are_options(interface: str) -> None:
     with pytest.raises(CaptureError, match="interface"):

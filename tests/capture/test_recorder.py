@@ -110,6 +110,21 @@ def test_everything_sent_before_stop_is_stored(namespace: Namespace, tmp_path: P
 
 
 @pytest.mark.lab
+def test_tcpdump_gives_up_the_rights_of_root(namespace: Namespace, tmp_path: Path) -> None:
+    import pwd
+
+    try:
+        user = pwd.getpwnam("tcpdump").pw_uid
+    except KeyError:
+        pytest.skip("no user tcpdump (its package makes one on Debian and Fedora)")
+    made = _record(namespace, tmp_path / "r")
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{made.tcpdump_pid}/status").read_text().splitlines())
+    made.stop()
+    assert {int(uid) for uid in status["Uid"].split()} == {user}
+    assert int(status["CapEff"], 16) == 0
+
+
+@pytest.mark.lab
 def test_no_loss_at_lab_rates(namespace: Namespace, tmp_path: Path) -> None:
     made = _record(namespace, tmp_path)
     namespace.send(30_000, size=1000)

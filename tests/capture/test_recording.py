@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tomllib
 from datetime import UTC, datetime
@@ -104,6 +105,42 @@ def test_no_bytes_crash_the_reader(data: bytes) -> None:
         (Path(folder) / "manifest.toml").write_bytes(data)
         with pytest.raises(CaptureError):
             read_manifest(folder)
+
+
+def test_an_empty_folder_that_is_there_is_used(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir(mode=0o755)
+    assert stat.S_IMODE(use_directory(tmp_path / "r").stat().st_mode) == 0o700
+
+
+def test_a_link_in_place_of_a_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir(mode=0o755)
+    (tmp_path / "r").symlink_to(tmp_path / "victim")
+    with pytest.raises(CaptureError, match="no empty folder"):
+        use_directory(tmp_path / "r")
+    assert stat.S_IMODE((tmp_path / "victim").stat().st_mode) == 0o755
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "r").mkdir(mode=0o755)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "r", 12345, 12345)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(CaptureError, match="belongs to another user"):
+        use_directory(tmp_path / "r")
+    assert stat.S_IMODE((tmp_path / "r").stat().st_mode) == 0o755
+
+
+def test_a_link_where_the_draft_of_a_manifest_is_written(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("untouched")
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "vm.pcap").write_bytes(b"")
+    (tmp_path / "r" / ".manifest.toml.new").symlink_to(tmp_path / "victim")
+    (tmp_path / "r" / "manifest.toml").symlink_to(tmp_path / "victim")
+    write_manifest(tmp_path / "r", [side(tmp_path / "r" / "vm.pcap")], {})
+    assert (tmp_path / "victim").read_text() == "untouched"
+    assert not (tmp_path / "r" / "manifest.toml").is_symlink()
+    assert [p.name for p in (tmp_path / "r").iterdir() if p.name.startswith(".")] == []
 
 
 def test_folders(tmp_path: Path) -> None:

@@ -70,6 +70,17 @@ def test_a_key_that_is_not_known(pair: Pair) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.parametrize("known", ["another", "none"])
+def test_a_host_key_that_is_not_the_known_one(pair: Pair, known: str) -> None:
+    """Somebody stands in for the VM: ssh refuses, and nothing is run there."""
+    key = (pair.folder / "user_key.pub").read_text().split()[1]  # of another pair of keys
+    (pair.folder / "known").write_text(f"[10.99.0.1]:2222 ssh-ed25519 {key}\n" if known == "another" else "")
+    with pytest.raises(CaptureError, match="Host key verification failed") as error:
+        RemoteHost("lab-vm", [*pair.ssh, "-o", "BatchMode=yes"]).connect()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.lab
 def test_recording_by_ssh(pair: Pair, tmp_path: Path) -> None:
     with RemoteHost("lab-vm", pair.ssh) as remote:
         made = SideRecorder("vm", tmp_path / "r", bpf="udp port 53", wrap=remote.wrap, link_lost=remote.why_broken)

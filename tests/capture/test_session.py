@@ -245,6 +245,33 @@ def test_a_start_that_fails_leaves_nothing(namespace: Namespace, tmp_path: Path)
 
 
 @pytest.mark.lab
+def test_a_folder_in_which_another_recording_begins(namespace: Namespace, tmp_path: Path) -> None:
+    """Both found it empty: the first to take its place there goes on, the other leaves without a trace."""
+    (tmp_path / "r").mkdir()
+    first = Running(_options(namespace, tmp_path / "r"))
+    with pytest.raises(CaptureError, match="no empty folder"):
+        Session(_options(namespace, tmp_path / "r"), lambda _: None).run()
+    late = Session(_options(namespace, tmp_path / "r"), lambda _: None)
+    late.directory = tmp_path / "r"
+    with pytest.raises(CaptureError, match="another recording is being made here"):
+        late._reserve(tmp_path / "r" / ".reserve")
+    namespace.send(20)
+    assert first.session.recorders[0].await_packets(20)
+    assert numbers(first.stop().sides[0].path) == list(range(20))
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", ["-rf $(touch made)", "a; touch made\n#", "%s%n", "'\"`touch made`", "x" * 255])
+def test_folders_with_hostile_names(namespace: Namespace, tmp_path: Path, name: str) -> None:
+    running = Running(_options(namespace, tmp_path / name))
+    namespace.send(10)
+    assert running.session.recorders[0].await_packets(10)
+    assert running.stop().directory == tmp_path / name
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert not Path("made").exists()
+
+
+@pytest.mark.lab
 def test_the_command_and_ctrl_c(namespace: Namespace, tmp_path: Path) -> None:
     folder = tmp_path / "r"
     argv = [

@@ -153,7 +153,8 @@ def test_no_permission(place: Callable[..., str]) -> None:
         env["NUMBA_CACHE_DIR"] = str(Path(path).parent / "kernels")
         os.mkdir(env["NUMBA_CACHE_DIR"])
         os.chmod(env["NUMBA_CACHE_DIR"], 0o777)
-    refused(run("sessions", path, before=before, env=env), f"{path}: no permission to read it", "sudo chown")
+    for command in (["sessions", path], ["analyze", path], ["extract", path, "--connection", "0", "-w", path + ".out"]):
+        refused(run(*command, before=before, env=env), f"{path}: no permission to read it", "sudo chown")
 
 
 @pytest.mark.parametrize("lost", [1, 30, 65, 90, 91, 105])

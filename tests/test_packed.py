@@ -1,0 +1,102 @@
+"""Packed columns: the same values as objects, as Arrow, as pandas, and taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netlens import packed
+from netlens.packed import Coded, Lists, Nullable, Packed, Texts, nothing
+from netlens.schema import Column, Schema, Table
+
+if TYPE_CHECKING:
+    import pytest
+
+TYPES = {
+    "n": ("nullable_int64", pa.int64()),
+    "c": ("string", pa.string()),
+    "t": ("string", pa.string()),
+    "l": ("list<string>", pa.list_(pa.string())),
+}
+SCHEMA = Schema("made", tuple(Column(name, kind, "", "read", "") for name, (kind, _) in TYPES.items()))
+
+
+def ints(values: list[int | None]) -> Nullable:
+    return Nullable(np.array([v or 0 for v in values], np.int64), np.array([v is not None for v in values], bool))
+
+
+def coded(values: list[str | None]) -> Coded:
+    words = list(dict.fromkeys([None, *values]))
+    out = np.empty(len(words), object)
+    out[:] = words
+    return Coded(np.array([words.index(v) for v in values], np.int64), out)
+
+
+def texts(values: list[str | None]) -> Texts:
+    data = "".join(v or "" for v in values).encode()
+    offsets = np.concatenate([[0], np.cumsum([len(v or "") for v in values])]).astype(np.int64)
+    return Texts(np.frombuffer(data, np.uint8), offsets, np.array([v is not None for v in values], bool))
+
+
+def lists(values: list[list[str]]) -> Lists:
+    offsets = np.concatenate([[0], np.cumsum([len(v) for v in values])]).astype(np.int64)
+    return Lists(offsets, coded([t for v in values for t in v]))
+
+
+text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=6)
+row = st.tuples(st.none() | st.integers(-(2**63), 2**63 - 1), st.none() | text, st.none() | text, st.lists(text, max_size=4))
+
+
+def columns(rows: list[tuple[Any, ...]]) -> tuple[dict[str, Packed], dict[str, list[Any]]]:
+    plain = {name: [r[i] for r in rows] for i, name in enumerate(TYPES)}
+    return {"n": ints(plain["n"]), "c": coded(plain["c"]), "t": texts(plain["t"]), "l": lists(plain["l"])}, plain
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(row, max_size=12), st.data())
+def test_all_forms_hold_the_same_values(rows: list[tuple[Any, ...]], data: st.DataObject) -> None:
+    made, plain = columns(rows)
+    index = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)) if rows else [], np.int64)
+    mask = np.array([i % 2 == 0 for i in range(len(rows))], bool)
+    for name, column in made.items():
+        assert len(column) == len(rows)
+        assert column.objects().dtype == object
+        assert column.objects().tolist() == plain[name]
+        assert column.arrow().type == TYPES[name][1]
+        assert column.arrow().to_pylist() == plain[name]
+        assert column.take(index).objects().tolist() == [plain[name][i] for i in index]
+        assert column.take(mask).arrow().to_pylist() == plain[name][::2]
+    table = Table(SCHEMA, made)
+    assert table.rows == len(rows)
+    packed_frame, packed_arrow = table.to_pandas(), Table(SCHEMA, made).to_arrow()
+    assert table["l"].tolist() == plain["l"]
+    objects = Table(SCHEMA, {name: column.objects() for name, column in made.items()})
+    assert packed_frame.equals(objects.to_pandas())
+    assert packed_frame.dtypes.equals(objects.to_pandas().dtypes)
+    assert packed_arrow.equals(objects.to_arrow())
+
+
+def test_a_column_that_was_asked_for_is_what_is_written() -> None:
+    table = Table(SCHEMA, columns([(1, "a", "b", ["c"]), (None, None, None, [])])[0])
+    table["c"][0] = "changed"
+    assert table["c"][0] == "changed"
+    assert table.to_arrow()["c"].to_pylist() == ["changed", None]
+    assert table.take(np.array([0]))["c"].tolist() == ["changed"]
+
+
+def test_beyond_what_arrow_counts_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "MOST", 3)
+    made, plain = columns([(1, "abc", "defg", ["h", "i"]), (2, "", None, ["j", "k"])])
+    for name, column in made.items():
+        assert column.arrow().to_pylist() == plain[name]
+        assert column.arrow().type == TYPES[name][1]
+
+
+def test_nothing() -> None:
+    assert nothing(2).objects().tolist() == [[], []]
+    assert nothing(2).arrow().type == pa.list_(pa.int64())
+    assert nothing(0).objects().tolist() == []
