@@ -12,6 +12,7 @@ from netlens.errors import NetlensError
 
 COMMANDS = {
     "analyze": "Why requests were refused: causes, limit, fixes; or what one capture shows.",
+    "anonymize": "A copy about other addresses and names, without payload, for somebody else's eyes.",
     "capture": "Record the host, the VM, or both: captures, sockets, error logs, manifest.",
     "compare": "Whether a change helped: two recordings, before and after it.",
     "connections": "One row per connection as the application made it.",
@@ -63,36 +64,72 @@ class Commands(click.Group):
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         from netlens import __version__
+        from netlens.capture.versions import versions
 
         click.echo(f"netlens {__version__}")
+        for name, found in versions().items():
+            click.echo(f"{name} {found}")
         ctx.exit()
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print versions of netlens and of what it runs with, and exit.",
+)
 def cli() -> None:
     """Rebuild what happened on the network from packet captures, and find out why requests were refused."""
 
 
+def _ended(number: int, _frame: object) -> None:
+    """SIGTERM, SIGHUP: unwind, so that files written aside are deleted."""
+    sys.exit(128 + number)
+
+
+def _say(text: str) -> None:
+    from netlens.text import printable
+
+    sys.stderr.write(f"netlens: {printable(text)}\n")
+
+
+def _show(error: click.UsageError) -> None:
+    """What click says of a wrong usage; words of the command line in it may be names of a stranger's files."""
+    import io
+
+    from netlens.text import printable
+
+    said = io.StringIO()
+    error.show(said)
+    sys.stderr.write("\n".join(printable(line) for line in said.getvalue().split("\n")))
+
+
 def main() -> None:
     """Entry point; turns the project's own errors into one line and exit status 1."""
+    import signal
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and stays in force
+            signal.signal(number, _ended)
     try:
         cli.main(standalone_mode=False, prog_name="netlens")
     except click.exceptions.Abort:
         sys.stderr.write("netlens: interrupted\n")
         sys.exit(130)
     except click.UsageError as error:
-        error.show()
+        _show(error)
         sys.exit(2)
     except click.ClickException as error:
-        sys.stderr.write(f"netlens: {error.format_message()}\n")
+        _say(error.format_message())
         sys.exit(1)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except NetlensError as error:
-        from netlens.text import printable
-
-        sys.stderr.write(f"netlens: {printable(str(error))}\n")
+        _say(str(error))
         sys.exit(1)
     except OSError as error:  # standard output on a full disk, a closed terminal
         sys.stderr.write(f"netlens: the output cannot be written ({(error.strerror or str(error)).lower()})\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -47,38 +48,79 @@ class Progress:
 
 
 def total_bytes(paths: tuple[str, ...]) -> int | None:
-    import os
-
     try:
         return sum(os.stat(p).st_size for p in paths) if "-" not in paths else None
     except OSError:
         return None  # reading will say why
 
 
-def tell_first_compilation() -> None:
+def tell_first_compilation(folder: str = "parsers", kernel: str = "fold") -> None:
     """Say so when kernels must be compiled first: it takes half a minute and looks like a hang."""
-    import os
     from pathlib import Path
 
     import netlens
 
-    if not os.environ.get("NUMBA_CACHE_DIR") and not any((Path(netlens.__file__).parent / "parsers" / "__pycache__").glob("*fold*.nbi")):
+    if not os.environ.get("NUMBA_CACHE_DIR") and not any((Path(netlens.__file__).parent / folder / "__pycache__").glob(f"*{kernel}*.nbi")):
         sys.stderr.write("netlens: compiling its kernels, once after installation (about half a minute)\n")
 
 
-def read_capture(paths: tuple[str, ...], tables: tuple[str, ...]) -> Any:
+def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str | None = None) -> Any:
     """Read captures with progress; warnings go to standard error."""
     from netlens.api import Capture
 
     tell_first_compilation()
     progress = Progress(total_bytes(paths))
-    capture = Capture(paths, tables, progress)
+    capture = Capture(paths, tables, progress, spill_to)
     try:
         _ = capture.part
     finally:
         progress.close()
     for warning in capture.warnings:
         sys.stderr.write(f"netlens: warning: {printable(warning)}\n")
+    return capture
+
+
+def is_folder(output: str | None) -> bool:
+    """Whether ``-o`` names a folder of files: one that is there, a name that ends like one, a URL."""
+    return output is not None and (output.endswith("/") or "://" in output or os.path.isdir(output))
+
+
+def read_on_workers(
+    captures: tuple[str, ...],
+    tables: tuple[str, ...],
+    workers: int | None,
+    scheduler: str | None,
+    name: str,
+    folder: str | None,
+    columns: list[str] | None,
+    community_id: bool,
+) -> Any:
+    """Read captures on Dask's workers, and write table ``name`` into ``folder`` or fetch ``tables``; warnings go to standard error."""
+    from netlens.cluster.workers import need_dask, on_workers
+
+    need_dask()
+    from netlens.cluster.job import ClusterCapture, make_folder
+    from netlens.cluster.sources import expand
+
+    sources = expand(captures, here=scheduler is None)
+    if folder is not None:
+        make_folder(folder)
+    tell_first_compilation()
+    with on_workers(workers, scheduler) as executor:
+        progress = Progress(total_bytes(tuple(s.path for s in sources)))
+        try:
+            capture = ClusterCapture(executor, sources, tables, progress)
+        finally:
+            progress.close()
+        for warning in capture.warnings:
+            sys.stderr.write(f"netlens: warning: {printable(warning)}\n")
+        if folder is not None:
+            if community_id and columns is not None and "community_id" not in columns:
+                columns.append("community_id")
+            capture.write(name, folder, columns, community_id or (columns is not None and "community_id" in columns))
+        else:
+            for table in {"sessions", *tables}:
+                capture.table(table)
     return capture
 
 
@@ -125,10 +167,19 @@ def output_options(formats: tuple[str, ...]) -> Callable[[Callable[..., Any]], C
             ),
             click.option("--columns", metavar="A,B,...", help="Print these columns only, in this order."),
             click.option(
-                "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write to FILE instead of standard output."
+                "--scheduler",
+                metavar="ADDRESS",
+                help="Read on the workers of a Dask scheduler; CAPTURE may be a folder, a pattern or a URL. [netlens[cluster]]",
             ),
+            click.option(
+                "--workers",
+                metavar="N",
+                type=click.IntRange(min=1),
+                help="Read with N processes of this machine, in the same way. [netlens[cluster]]",
+            ),
+            click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE instead of standard output."),
             click.option("--format", "form", type=click.Choice(formats), default="table", show_default=True, help="How to write the rows."),
-            click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path()),
+            click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path(readable=False)),
         ):
             function = option(function)
         return function
@@ -145,10 +196,40 @@ def community_id_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def _sessions_by_blocks(captures: tuple[str, ...], output: str, columns: list[str] | None, community_id: bool) -> None:
+    """Write sessions as Parquet without holding all rows, nor the state of all, at once."""
+    from netlens.report.communityid import with_community_id
+    from netlens.report.export import write_parquet
+
+    if community_id and columns is not None and "community_id" not in columns:
+        columns.append("community_id")
+    wanted = community_id or (columns is not None and "community_id" in columns)
+    capture = read_capture(captures, ("sessions",), spill_to=os.path.dirname(os.path.realpath(output)))
+    blocks = capture.session_blocks()
+    write_parquet((with_community_id(block) for block in blocks) if wanted else blocks, capture.part.fold.n, output, columns)
+
+
 def print_table(
-    captures: tuple[str, ...], name: str, form: str, output: str | None, columns: str | None, limit: int | None, community_id: bool = False
+    captures: tuple[str, ...],
+    name: str,
+    form: str,
+    output: str | None,
+    columns: str | None,
+    limit: int | None,
+    community_id: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> None:
     """Read ``captures`` and write their table ``name``."""
+    on_workers = workers is not None or scheduler is not None
+    if workers is not None and scheduler is not None:
+        raise click.UsageError("--workers starts workers, --scheduler uses those that are there: give one of them")
+    folder = output if on_workers and form == "parquet" and is_folder(output) else None
+    if output is not None and folder is None and os.path.isdir(output):
+        hint = "" if form == "parquet" else "; --format parquet with --workers or --scheduler writes a folder of files"
+        raise click.BadParameter(f"{output}: is a directory{hint}", param_hint="-o")
+    if folder is not None and limit:
+        raise click.BadParameter("a folder of Parquet files gets all rows", param_hint="--limit")
     if columns and form in ("trace", "zeek"):
         raise click.BadParameter(f"--format {form} has columns of its own", param_hint="--columns")
     chosen = chosen_columns(columns, name, form)
@@ -156,7 +237,15 @@ def print_table(
         needed: tuple[str, ...] = (name, "exchanges")
     else:
         needed = (name, "connections") if name == "lookups" else (name,)
-    capture = read_capture(captures, needed)
+    if on_workers:
+        capture = read_on_workers(captures, needed, workers, scheduler, name, folder, chosen, community_id)
+    elif name == "sessions" and form == "parquet" and output is not None and not limit:
+        _sessions_by_blocks(captures, output, chosen, community_id)
+        return
+    else:
+        capture = read_capture(captures, needed)
+    if folder is not None:
+        return
     table = capture.table(name)
     from netlens.report.export import NARROW, opened, write
 
@@ -176,7 +265,7 @@ def print_table(
         elif chosen is None and form == "table":
             chosen = [*NARROW[name], "community_id"]
     stop_at_a_closed_pipe()
-    zero_ns = capture.part.first_ns or 0
+    zero_ns = (capture.first_ns if on_workers else capture.part.first_ns) or 0
     if form == "trace":
         from netlens.report import trace
 

@@ -1,0 +1,158 @@
+"""Which connections lie in more than one file, and in which file each is folded.
+
+Two sessions belong together if what one is may depend on the other:
+
+1. *Same 5-tuple in two files.* Unless the later file begins that 5-tuple with a SYN, and the session before it began with a SYN of the same side,
+   and has another sequence number or saw an end: such a SYN opens a new session (see parsers.sessions, rule 1), which owes nothing to the old one.
+   It is decided from what each file says by itself, and holds whatever came before: a session that began in its file with a SYN has that SYN's number
+   in the whole, too, and an end that was seen in the file was seen in the whole.
+2. *Same client address and port.* A new session is joined to the newest one of that client if that one holds one side only, and the new one begins
+   with a packet of the other side (redirect halves). So a session of which one side was seen waits, from file to file, for the next session of its
+   client. (Where a capture holds one side of everything, all begin with the same side, and nothing waits in vain.)
+
+The rest stays in its file. What belongs together goes to the file where it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netlens.cluster.kernels import carry, flatten, follow, unite
+from netlens.cluster.scan import (
+    BEGINS,
+    CLIENT_FIRST,
+    FORCED,
+    LOOKS_A,
+    LOOKS_B,
+    MATED,
+    NO_SYN,
+    ONLY_DOWN,
+    ONLY_SYNS,
+    ONLY_UP,
+    SAW_END,
+    Keys,
+)  # fmt: skip
+
+Array = np.ndarray[Any, Any]
+
+OWN = -1
+
+
+@dataclass
+class Plan:
+    homes: list[Array]  # int64[groups] per file: the file in which each group of sessions is folded, or OWN if the file's own word stands
+    #: per file, sessions that begin there with a SYN that is no beginning: one that was sent or captured again, behind more than SYNs in an earlier file
+    resumed: list[Array]
+    #: per file, 2 * session + end (0 is A, see scan.LOOKS_A): what that end sends is not looked at for a ClientHello any more, so no payload is needed
+    quiet: list[Array]
+    #: the same, of streams that go on here without a hole, where the search had not begun to collect a hello: no payload is needed that leads
+    smooth: list[Array]
+
+
+def plan(files: Sequence[Keys]) -> Plan:
+    groups = np.array([keys.groups for keys in files], np.int64)
+    base = np.concatenate([np.zeros(1, np.int64), np.cumsum(groups)])
+    file_of = np.repeat(np.arange(len(files)), groups)
+    if not len(file_of):
+        nothing = [np.zeros(0, np.int64) for _ in files]
+        return Plan(nothing, nothing, nothing, nothing)
+    sessions = np.repeat(np.arange(len(files)), [len(k.flow) for k in files])
+    flow, client, isn, bits = (np.concatenate([getattr(k, name) for k in files]) for name in ("flow", "client", "isn", "bits"))
+    node = np.concatenate([k.group.astype(np.int64) for k in files]) + base[sessions]
+    parent = np.arange(len(file_of))
+    first = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(k.flow) for k in files])])
+    numbers = np.concatenate([k.numbers for k in files])
+    place = np.full(len(flow), -1, np.int32)
+    place[np.concatenate([k.open_at + at for k, at in zip(files, first.tolist(), strict=False)])] = np.arange(len(numbers))
+    goes_on, resumed, quiet, smooth = _same_flows(flow, client, isn, bits, sessions, node, parent, numbers, place)
+    _waiting_halves(client, bits, sessions, node, goes_on, parent)
+    flatten(parent)
+    several = np.zeros(len(parent), bool)
+    several[parent[file_of != file_of[parent]]] = True
+    several[parent[node[bits & FORCED != 0]]] = True
+    home = np.where(several[parent], file_of[parent], OWN)
+    return Plan(
+        [home[base[i] : base[i + 1]] for i in range(len(files))],
+        [np.flatnonzero(resumed[first[i] : first[i + 1]]) for i in range(len(files))],
+        [np.flatnonzero(quiet[first[i] : first[i + 1]].ravel()) for i in range(len(files))],
+        [np.flatnonzero(smooth[first[i] : first[i + 1]].ravel()) for i in range(len(files))],
+    )
+
+
+def _same_flows(
+    flow: Array, client: Array, isn: Array, bits: Array, file: Array, node: Array, parent: Array, numbers: Array, place: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Rule 1; bool[n], bool[n], bool[n, 2] and bool[n, 2]: sessions that may be the continuation of one in an earlier file; see Plan for the others."""
+    order = np.lexsort((np.arange(len(flow)), flow))  # sessions are in order of files and, in each, of first frames
+    a, b = order[:-1], order[1:]
+    crossing = (flow[a] == flow[b]) & (file[a] != file[b])
+    a, b = a[crossing], b[crossing]
+    both = (bits[a] & bits[b] & BEGINS != 0) & (client[a] == client[b])
+    opens = both & ((isn[a] != isn[b]) | (bits[a] & SAW_END != 0))
+    unite(node[a[~opens]], node[b[~opens]], parent)
+    goes_on = np.zeros(len(flow), bool)
+    goes_on[b[~opens]] = True
+    resumed = np.zeros(len(flow), bool)
+    repeated = both & (bits[a] & ONLY_SYNS != 0)  # the usual case: nothing but this SYN came before, so all is as if it had begun here
+    while True:
+        resumed[b[~opens & (bits[b] & BEGINS != 0) & ~repeated]] = True
+        behind = repeated & resumed[a]
+        if not behind.any():
+            break
+        repeated &= ~behind
+    # Only where no SYN can have begun another session that the file alone does not see.
+    sure = ~opens & (bits[a] & (BEGINS | NO_SYN) != 0) & ~resumed[a] & (bits[b] & NO_SYN != 0)
+    a, b = a[sure], b[sure]
+    quiet = np.zeros((len(flow), 2), bool)
+    for end, looks in enumerate((LOOKS_A, LOOKS_B)):
+        marks = np.zeros(len(flow), np.uint8)
+        marks[a[bits[a] & looks == 0]] = 1
+        follow(a, b, marks)
+        quiet[b[marks[b] != 0], end] = True
+    smooth = np.zeros((len(flow), 2), bool)
+    told = (place[a] >= 0) & (place[b] >= 0)
+    a, b = a[told], b[told]
+    for end in (0, 1):
+        goes, begins = numbers[place[a], 2 * end + 1], numbers[place[b], 2 * end]
+        marks = (bits & BEGINS != 0).astype(np.uint8)
+        carry(a, b, (goes >= 0) & (goes == begins), marks)
+        smooth[b[marks[b] != 0], end] = True
+    return goes_on, resumed, quiet, smooth
+
+
+def _waiting_halves(client: Array, bits: Array, file: Array, node: Array, goes_on: Array, parent: Array) -> None:
+    """Rule 2."""
+    half = bits & (ONLY_UP | ONLY_DOWN) != 0
+    alone = bits & MATED == 0
+    # what was joined to a session that is really older may in truth have no mate
+    unsure = np.zeros(len(parent), bool)
+    unsure[node[bits & BEGINS == 0]] = True
+    waits = half & (alone | unsure[node])
+    new = (bits & BEGINS != 0) & ~goes_on
+    clears = ~half & new
+    fits = np.where(bits & CLIENT_FIRST != 0, ONLY_DOWN, ONLY_UP)  # what it could be joined to
+    order = np.lexsort((np.arange(len(client)), client))
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(client[order])) + 1, [len(order)]])
+    counted = np.concatenate([[0], np.cumsum(waits[order])])
+    runs = np.flatnonzero((counted[edges[1:]] > counted[edges[:-1]]) & (file[order[edges[1:] - 1]] != file[order[edges[:-1]]]))
+    left, right = [], []
+    for begin, end in zip(edges[runs].tolist(), edges[runs + 1].tolist(), strict=True):
+        members = order[begin:end]
+        cuts = np.flatnonzero(np.diff(file[members])) + 1
+        pending, sides = -1, 0
+        for one in np.split(members, cuts):
+            if pending >= 0 and ((fits[one] & sides != 0).any() or not new[one].any()):
+                left.append(pending)
+                right.append(int(node[one[0]]))
+            elif pending >= 0 and new[one].any():
+                pending, sides = -1, 0  # there is a newer one
+            if waits[one].any():
+                pending = int(node[one[0]])
+                sides |= int(np.bitwise_or.reduce(bits[one[waits[one]]])) & (ONLY_UP | ONLY_DOWN)
+            elif clears[one].any():
+                pending, sides = -1, 0
+    unite(np.array(left, np.int64), np.array(right, np.int64), parent)

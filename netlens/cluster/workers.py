@@ -1,0 +1,161 @@
+"""The steps on Dask's workers: of a scheduler that is there, or of a local cluster that is started and ended here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from netlens.errors import NetlensError
+
+MISSING = "--workers and --scheduler need Dask, which is not installed ({}); install it: pip install 'netlens[cluster]'"
+CONNECT_S = 10  #: to reach a scheduler, and for it to have a worker
+
+
+class OnWorkers:
+    """Runs functions on the workers of a Dask client (see :class:`netlens.cluster.job.Executor`)."""
+
+    def __init__(self, client: Any):
+        self.client = client
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self.client.submit(run, function, *arguments, pure=False, key=None)
+
+    def results(self, handles: Sequence[Any]) -> list[Any]:
+        with _told():
+            return list(self.client.gather(list(handles)))
+
+    def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        from distributed import as_completed
+
+        place = {handle.key: i for i, handle in enumerate(handles)}
+        with _told():
+            for future, result in as_completed(handles, loop=self.client.loop, with_results=True):
+                yield place[future.key], result
+
+
+def run(function: Callable[..., Any], *arguments: Any) -> Any:
+    """On a worker: call ``function``; an error of ours says which worker it was."""
+    try:
+        return function(*arguments)
+    except NetlensError as error:
+        raise type(error)(f"{error} (on worker {_here()})") from None
+    except MemoryError:
+        raise NetlensError(f"out of memory (on worker {_here()}); give its workers more, or name smaller files") from None
+
+
+def _here() -> str:
+    from distributed import get_worker
+
+    return str(get_worker().address)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Dask's own ways to fail, as errors of ours."""
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise NetlensError(
+            f"workers died again and again over the same file, the last of them {error.last_worker.address}; for want of memory? "
+            "(their logs say; smaller files or fewer workers a machine need less)"
+        ) from None
+    except (FutureCancelledError, TimeoutError, OSError) as error:
+        raise NetlensError(f"the connection to the Dask scheduler was lost ({_line(error)})") from None
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def version() -> str:
+    import netlens
+
+    return netlens.__version__
+
+
+def need_dask() -> None:
+    """Raise the one line that says what to install, if it is not."""
+    try:
+        import distributed  # noqa: F401
+        import fsspec  # noqa: F401
+    except ImportError as error:
+        raise NetlensError(MISSING.format(error.name or error)) from None
+
+
+@contextlib.contextmanager
+def on_workers(workers: int | None = None, scheduler: str | None = None) -> Iterator[OnWorkers]:
+    """A scheduler's workers, or ``workers`` new processes on this machine, which are ended with the block.
+
+    Raises
+    ------
+    NetlensError
+        Dask is not installed, the scheduler does not answer or has no workers, or these cannot run this netlens.
+    """
+    need_dask()
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # what matters is raised
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        if scheduler is not None:
+            client = _connected(stack, scheduler)
+        else:
+            client = _started(stack, workers or 1)
+        yield OnWorkers(client)
+
+
+def _connected(stack: contextlib.ExitStack, scheduler: str) -> Any:
+    from distributed import Client
+    from distributed.comm import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(scheduler)  # by ourselves: a client that was never one takes 20 s to end
+        get_backend(scheme)
+        parse_host_port(place)
+        client = stack.enter_context(Client(scheduler, timeout=CONNECT_S, set_as_default=False))
+    except (OSError, ValueError, TimeoutError) as error:
+        raise NetlensError(
+            f"no Dask scheduler answers at {scheduler} ({_line(error)}); start one with: dask scheduler, and workers with: dask worker {scheduler}"
+        ) from None
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_S)
+    except TimeoutError:
+        raise NetlensError(f"the Dask scheduler at {scheduler} has no workers; start some: dask worker {scheduler}") from None
+    try:
+        theirs = client.run(version)
+    except Exception as error:  # noqa: BLE001 -- whatever keeps them from loading it
+        raise NetlensError(
+            f"the workers of {scheduler} cannot load netlens ({_line(error)}); in their environment: pip install 'netlens[cluster]'"
+        ) from None
+    if other := {address: found for address, found in theirs.items() if found != version()}:
+        address, found = next(iter(other.items()))
+        raise NetlensError(f"worker {address} has netlens {found}, and this is {version()}; rows must be made by one version")
+    return client
+
+
+def _started(stack: contextlib.ExitStack, workers: int) -> Any:
+    from distributed import Client, LocalCluster
+
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="netlens-workers-", ignore_cleanup_errors=True))
+    try:
+        cluster = stack.enter_context(
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                local_directory=folder,
+                silence_logs=logging.CRITICAL + 1,
+                preload="netlens.cluster.interrupts",
+            )
+        )
+    except (OSError, RuntimeError, TimeoutError) as error:
+        raise NetlensError(f"the workers could not be started ({_line(error)})") from None
+    return stack.enter_context(Client(cluster, set_as_default=False))
