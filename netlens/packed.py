@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
+# Arrow's own way in, pyarrow.array, imports pandas to see whether it is given something of pandas: 150 ms and 50 MB. So arrays are made of buffers.
+
 OBJECT = np.dtype("O")
 MOST = 2**31 - 1  #: offsets of Arrow's strings and lists are of 32 bits
+SHORT = 64  #: bytes of a word up to which a column of words is written out by numpy
 
 
 class Packed:
@@ -60,9 +63,7 @@ class Nullable(Packed):
         return out
 
     def arrow(self) -> pa.Array:
-        import pyarrow as pa
-
-        return pa.array(self.values, pa.int64(), mask=~self.known)
+        return _numbers(self.values, "int64", self.known)
 
     def take(self, index: Array) -> Nullable:
         return Nullable(self.values[index], self.known[index])
@@ -85,7 +86,19 @@ class Coded(Packed):
     def arrow(self) -> pa.Array:
         import pyarrow as pa
 
-        return pa.array(self.words, pa.string()).take(pa.array(self.codes, pa.int64()))
+        words = [(w or "").encode() for w in self.words.tolist()]
+        sizes = np.array([len(w) for w in words], np.int64)
+        total = int(sizes[self.codes].sum())
+        if sizes.max(initial=0) <= SHORT and total <= MOST:
+            wide = np.array(words, f"S{max(int(sizes.max(initial=1)), 1)}")[self.codes]
+            width, lengths = wide.dtype.itemsize, sizes[self.codes]
+            data = wide.view(np.uint8).reshape(len(self), width)[np.arange(width) < lengths[:, None]]
+            known = np.array([w is not None for w in self.words.tolist()], bool)[self.codes]
+            return _text(data, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), known)
+        words_of = _strings(self.words.tolist())
+        if total > MOST:
+            words_of = words_of.cast(pa.large_string())
+        return pa.DictionaryArray.from_arrays(_numbers(self.codes, "int64"), words_of).dictionary_decode()
 
     def take(self, index: Array) -> Coded:
         return Coded(self.codes[index], self.words)
@@ -111,12 +124,7 @@ class Texts(Packed):
         return out
 
     def arrow(self) -> pa.Array:
-        import pyarrow as pa
-
-        if self.offsets[-1] > MOST:
-            return pa.array(self.objects(), pa.string())
-        holes = None if self.known.all() else pa.py_buffer(np.packbits(self.known, bitorder="little"))
-        return pa.StringArray.from_buffers(len(self), pa.py_buffer(self.offsets.astype(np.int32)), pa.py_buffer(self.data), holes)
+        return _text(self.data, self.offsets, self.known)
 
     def take(self, index: Array) -> Texts:
         offsets, places = _pieces(self.offsets, index)
@@ -141,12 +149,8 @@ class Lists(Packed):
         return out
 
     def arrow(self) -> pa.Array:
-        import pyarrow as pa
-
-        values = self.values.arrow() if isinstance(self.values, Packed) else pa.array(self.values, pa.int64())
-        if self.offsets[-1] > MOST:
-            return pa.array(self.objects(), pa.list_(values.type))
-        return pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), values)
+        values = self.values.arrow() if isinstance(self.values, Packed) else _numbers(self.values, "int64")
+        return _lists(self.offsets, values)
 
     def take(self, index: Array) -> Lists:
         offsets, places = _pieces(self.offsets, index)
@@ -164,3 +168,61 @@ def _pieces(offsets: Array, index: Array) -> tuple[Array, Array]:
 def nothing(n: int) -> Lists:
     """``n`` empty lists of integers."""
     return Lists(np.zeros(n + 1, np.int64), np.empty(0, np.int64))
+
+
+# ---- Arrow arrays from buffers ----
+
+
+def arrow(values: Array, dtype: str) -> pa.Array:
+    """A numpy column as Arrow array; ``dtype`` is one of :data:`netlens.schema.DTYPES`. NaN, and None, are null."""
+    if dtype == "float64":
+        return _numbers(values, dtype, ~np.isnan(values))
+    if dtype in ("int64", "bool"):
+        return _numbers(values, dtype)
+    listed = values.tolist()
+    if dtype == "string":
+        return _strings(listed)
+    if dtype.startswith("nullable"):
+        known = np.array([v is not None for v in listed], bool)
+        kind = dtype.removeprefix("nullable_")
+        return _numbers(np.array([v or 0 for v in listed], kind), kind, known)
+    flat = [v for of in listed for v in of]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(of) for of in listed], dtype=np.int64)])
+    return _lists(offsets, _strings(flat) if dtype == "list<string>" else _numbers(np.array(flat, np.int64), "int64"))
+
+
+def _holes(known: Array | None) -> Any:
+    import pyarrow as pa
+
+    return None if known is None or known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+
+
+def _numbers(values: Array, dtype: str, known: Array | None = None) -> pa.Array:
+    import pyarrow as pa
+
+    kinds = {"int64": pa.int64, "float64": pa.float64, "bool": pa.bool_}
+    stored = np.packbits(values, bitorder="little") if dtype == "bool" else np.ascontiguousarray(values, dtype)
+    return pa.Array.from_buffers(kinds[dtype](), len(values), [_holes(known), pa.py_buffer(stored)])
+
+
+def _text(data: Any, offsets: Array, known: Array) -> pa.Array:
+    import pyarrow as pa
+
+    large = offsets[-1] > MOST
+    kind, made = (pa.LargeStringArray, np.int64) if large else (pa.StringArray, np.int32)
+    return kind.from_buffers(len(known), pa.py_buffer(offsets.astype(made)), pa.py_buffer(data), _holes(known))
+
+
+def _strings(values: list[str | None]) -> pa.Array:
+    encoded = [b"" if v is None else v.encode() for v in values]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(v) for v in encoded], dtype=np.int64)])
+    return _text(b"".join(encoded), offsets, np.array([v is not None for v in values], bool))
+
+
+def _lists(offsets: Array, values: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    if offsets[-1] > MOST:
+        return pa.LargeListArray.from_arrays(_numbers(offsets, "int64"), values)
+    stored = pa.py_buffer(offsets.astype(np.int32))
+    return pa.ListArray.from_arrays(pa.Array.from_buffers(pa.int32(), len(offsets), [None, stored]), values)

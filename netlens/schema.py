@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.errors import SchemaError
-from netlens.packed import Nullable, Packed
+from netlens.packed import Nullable, Packed, arrow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,22 +141,10 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         """The table for Arrow and Parquet; unit, basis and meaning are in each field's metadata."""
         import pyarrow as pa
 
-        types = {
-            "int64": pa.int64(),
-            "float64": pa.float64(),
-            "bool": pa.bool_(),
-            "string": pa.string(),
-            "list<int64>": pa.list_(pa.int64()),
-            "list<string>": pa.list_(pa.string()),
-            "nullable_int64": pa.int64(),
-            "nullable_bool": pa.bool_(),
-        }
         fields, arrays = [], []
         for c in self.schema:
             values = self.columns[c.name]
-            if isinstance(values, Packed):
-                arrays.append(values.arrow())
-            else:
-                arrays.append(pa.array(values, types[c.dtype], from_pandas=c.dtype == "float64"))
-            fields.append(pa.field(c.name, types[c.dtype], metadata={"unit": c.unit, "basis": c.basis, "meaning": c.meaning}))
+            made = values.arrow() if isinstance(values, Packed) else arrow(values, c.dtype)
+            arrays.append(made)
+            fields.append(pa.field(c.name, made.type, metadata={"unit": c.unit, "basis": c.basis, "meaning": c.meaning}))
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"netlens.table": self.schema.name}))

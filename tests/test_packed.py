@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +96,23 @@ def test_beyond_what_arrow_counts_in_32_bits(monkeypatch: pytest.MonkeyPatch) ->
     made, plain = columns([(1, "abc", "defg", ["h", "i"]), (2, "", None, ["j", "k"])])
     for name, column in made.items():
         assert column.arrow().to_pylist() == plain[name]
-        assert column.arrow().type == TYPES[name][1]
+    assert Table(SCHEMA, made).to_arrow().column_names == list(made)
+
+
+def test_pandas_is_not_imported_for_a_parquet_file(tmp_path: Path) -> None:
+    code = (
+        "import sys; from netlens.tables import ALL; from netlens.report.export import write; import pyarrow.parquet as pq\n"
+        "for schema in ALL.values(): write(schema.empty(), 'parquet', sys.argv[1] + schema.name)\n"
+        "assert not {'pandas', 'pyarrow.compute'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, f"{tmp_path}/"], check=True)
+
+
+def test_long_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = ["short", None, "", "ä" * 200, "short"]
+    assert coded(values).arrow().to_pylist() == values
+    monkeypatch.setattr(packed, "SHORT", 1000)
+    assert coded(values).arrow().to_pylist() == values
 
 
 def test_nothing() -> None:

@@ -28,12 +28,13 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
+from netlens.packed import Coded, Lists
 from netlens.parsers import sessions as s_
 from netlens.parsers.tcp_states import ESTABLISHED, INACTIVE, RESET, SYN_SENT, conn_state
 from netlens.parsers.tunnels import SSH_PORT
@@ -394,14 +395,15 @@ def _held(s: Table, ssh: list[int], rows: dict[str, Array], redirected: list[int
 
 def _linked(lookups: Table, connections: Table, vantage: str | None) -> Table:
     """Each connection is linked to the latest lookup of the same machine, before it, that returned its address."""
-    answers: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     wanted = set(connections["resp_ip"].tolist())
-    times = lookups["answer_ns"].tolist()
-    for i, (client, texts) in enumerate(zip(lookups["orig_ip"].tolist(), lookups["answers"].tolist(), strict=True)):
-        if times[i] is not None and texts:
+    rows = _that_answer(lookups, wanted)  # few, where there are very many
+    answers: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    some = lookups.take(rows)
+    for i, time, client, texts in zip(rows.tolist(), *(some[name].tolist() for name in ("answer_ns", "orig_ip", "answers")), strict=True):
+        if time is not None:
             for text in texts:
                 if text in wanted:
-                    answers[client, text].append((times[i], i))
+                    answers[client, text].append((time, i))
     linked: dict[int, list[int]] = defaultdict(list)
     if answers:
         for found in answers.values():
@@ -409,9 +411,21 @@ def _linked(lookups: Table, connections: Table, vantage: str | None) -> Table:
         starts = connections["start_ns"].tolist()
         for j, pair in enumerate(zip(connections["orig_ip"].tolist(), connections["resp_ip"].tolist(), strict=True)):
             found = answers.get(pair, [])
-            k = bisect_right(found, (starts[j], len(times))) - 1
+            k = bisect_right(found, (starts[j], lookups.rows)) - 1
             if k >= 0 and starts[j] - found[k][0] <= MAX_LINK_AGE_NS:
                 linked[found[k][1]].append(j)
-    ids = np.empty(lookups.rows, dtype=object)
-    ids[:] = [linked.get(i, []) for i in range(lookups.rows)]
-    return Table(LOOKUPS, {**lookups.columns, "connection_ids": ids})
+    sizes = np.zeros(lookups.rows + 1, np.int64)
+    for i, of in linked.items():
+        sizes[i + 1] = len(of)
+    ids = np.array([j for i in sorted(linked) for j in linked[i]], np.int64)
+    return Table(LOOKUPS, {**lookups.columns, "connection_ids": Lists(np.cumsum(sizes), ids)})
+
+
+def _that_answer(lookups: Table, wanted: Container[str]) -> Array:
+    """Rows of ``lookups`` with an answer that is one of ``wanted``."""
+    answers = lookups.columns["answers"]
+    if isinstance(answers, Lists) and isinstance(answers.values, Coded):
+        known = np.array([word in wanted for word in answers.values.words.tolist()], bool)
+        hits = np.concatenate([np.zeros(1, np.int64), np.cumsum(known[answers.values.codes])])
+        return np.flatnonzero(np.diff(hits[answers.offsets]))
+    return np.flatnonzero([any(text in wanted for text in texts) for texts in lookups["answers"].tolist()])

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from netlens.errors import CaptureError
-from netlens.parsers.pipeline import AHEAD, Decoder
+from netlens.parsers.pipeline import AHEAD, ROOMS, TOGETHER, Decoder
 from netlens.wire import columns as c
 from netlens.wire.addresses import mix, random_seed
 from netlens.wire.ahead import ahead
@@ -170,8 +170,8 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
     table = np.full(1 << (4 * len(flows) - 1).bit_length(), -1, np.int64)
     _enter(flows, table, seed)
     room, at = np.zeros((4096, MARK_WIDTH), np.int64), 0
-    reader = Reader(paths, hold=AHEAD + 3)
-    for unit in ahead(Decoder().units(reader, AHEAD + 3), AHEAD, reader.cancel):
+    reader = Reader(paths, hold=ROOMS)
+    for unit in ahead(Decoder().units(reader, ROOMS), AHEAD, reader.cancel, TOGETHER):
         for _, packets in unit.pieces:
             if at + len(packets) > 4 * cap:
                 kept = thin(room[:at], cap)

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 
-AHEAD = 2  #: finished units that may wait for the parsers
+TOGETHER = 4  #: units that are handed over at a time
+AHEAD = 1  #: finished lots of them that may wait for the parsers
+ROOMS = (AHEAD + 2) * TOGETHER + 1
 KEPT_FRAMES = 128  #: frames of a session that goes on from the part before, whose payload is kept: a ClientHello ends within 32 segments
 FLOOD = f"5-tuples of one TCP frame, or of unanswered SYNs, beyond {MAX_SLIGHT:,} at a time (a flood, a scan): no session"
 KEPT_BYTES = 64 << 20  #: payload kept in all; what is beyond it is not read again when parts are merged
@@ -296,8 +298,8 @@ def run(
     """
     part = Part(products, spill_to=spill_to)
     if _cores() > 1:
-        reader = Reader(paths, progress, hold=AHEAD + 3)
-        for unit in ahead(part.decoder.units(reader, AHEAD + 3), AHEAD, reader.cancel):
+        reader = Reader(paths, progress, hold=ROOMS)
+        for unit in ahead(part.decoder.units(reader, ROOMS), AHEAD, reader.cancel, TOGETHER):
             part.take(unit)
     else:
         reader = Reader(paths, progress)

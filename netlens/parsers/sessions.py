@@ -980,8 +980,9 @@ class SessionFold:
         """The sessions as a table, in order of their first frame. ``sni``: object[n] by row."""
         return next(self.table_blocks(sni, max(self.n, 1)))
 
-    def table_blocks(self, sni: np.ndarray[Any, Any] | None = None, size: int = BLOCK) -> Iterator[Table]:
-        """The same rows as tables of ``size`` rows, at least one: a table takes five times the memory of the state."""
+    def table_blocks(self, sni: np.ndarray[Any, Any] | None = None, size: int | None = None) -> Iterator[Table]:
+        """The same rows as tables of ``size`` rows, at least one: a table and what is written from it take several times the memory of the state."""
+        size = size or min(BLOCK, max(self.n // 8, BLOCK // 16))
         for first, last in self._blocks(size):
             missing = np.zeros((last - first, 2), np.int64)
             missing_bytes(self.sessions[first:last], last - first, self.holes, missing)

@@ -34,7 +34,6 @@ from netlens.capture.session import Place
 from netlens.capture.sink import Sink
 from netlens.errors import CaptureError, NetlensError
 from netlens.parsers import errorlog as log_files
-from netlens.parsers.pipeline import AHEAD
 from netlens.watch.counts import SECOND, WINDOW_S
 from netlens.watch.refusals import Log, Refusal
 from netlens.watch.state import Watched
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
 Times = dict[str | None, int]
 
+AHEAD = 2  #: finished units that may wait; each is wanted at once
 MAX_APART_S = 300  #: clocks of two sides that differ by more tell nothing about each other
 SKIPPED_NS = 3600 * SECOND  #: a gap longer than this is skipped, at any speed
 BEHIND_S = 1.0

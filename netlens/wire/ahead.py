@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] | None = None) -> Iterator[T]:
-    """Yield ``items``, made by a thread that is at most ``depth`` finished items ahead.
+def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] | None = None, together: int = 1) -> Iterator[T]:
+    """Yield ``items``, made by a thread that is at most ``depth`` finished lots of ``together`` items ahead.
+
+    A handing-over wakes a thread, which takes as long as folding some hundred packets: so several items go together, unless each is wanted at once.
+    While one lot is used and another one made, ``(depth + 2) * together`` items are there.
 
     What the iterator raises is raised here, in its place. When the consumer stops early, ``cancel`` is called to wake an iterator that waits for
     input, and the iterator is closed (in its thread).
@@ -32,14 +35,20 @@ def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] | None = No
         return False
 
     def produce() -> None:
+        lot: list[T] = []
         try:
             for item in items:
-                if not hand_over("item", item):
-                    break
+                lot.append(item)
+                if len(lot) == together:
+                    if not hand_over("items", lot):
+                        break
+                    lot = []
             else:
-                hand_over("end", None)
+                if hand_over("items", lot):
+                    hand_over("end", None)
         except BaseException as error:  # noqa: BLE001 -- raised again by the consumer
-            hand_over("error", error)
+            if hand_over("items", lot):
+                hand_over("error", error)
         finally:
             close = getattr(items, "close", None)
             if close is not None:
@@ -54,7 +63,7 @@ def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] | None = No
                 return
             if kind == "error":
                 raise value
-            yield value
+            yield from value
     finally:
         stopped.set()
         if cancel is not None:
