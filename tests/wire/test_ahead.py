@@ -35,11 +35,10 @@ def test_an_error_comes_after_what_was_made_before_it(together: int) -> None:
         yield from range(6)
         raise ValueError("no more")
 
-    got = []
+    made = ahead(items(), 1, together=together)
+    assert [next(made) for _ in range(6)] == list(range(6))
     with pytest.raises(ValueError, match="no more"):
-        for item in ahead(items(), 1, together=together):
-            got.append(item)
-    assert got == list(range(6))
+        next(made)
 
 
 @pytest.mark.parametrize("together", [1, 4])
