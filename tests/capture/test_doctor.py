@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -493,6 +494,14 @@ class Lab:
             self.ip("-n", name, "address", "add", f"{address}/24", "dev", link)
             self.ip("-n", name, "link", "set", link, "up")
         self.ip("-n", self.vm, "route", "add", "default", "via", "192.168.64.1")
+        for name in (self.host, self.vm):  # the kernel looks at new links once a second, and calls them down until then
+            for _ in range(100):
+                if (
+                    " UP "
+                    in subprocess.run(["ip", "-n", name, "-br", "link", "show", "type", "veth"], capture_output=True, text=True).stdout
+                ):
+                    break
+                time.sleep(0.05)
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it; made by the system's service otherwise
         for key in ("key", "hostkey"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
