@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import throwaway_ssh
 from tests.conftest import IN_CI, need_program
 
 
@@ -124,23 +125,9 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         need_program(program, why)
     sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin") or need_program("sshd", "stands for the VM's ssh server")
     folder = tmp_path / "ssh"
-    folder.mkdir(mode=0o700)
-    for key in ("host_key", "user_key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
-    shutil.copy(folder / "user_key.pub", folder / "authorized")
-    (folder / "sshd_config").write_text(
-        f"Port 2222\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPidFile none\n"
-        "PermitRootLogin prohibit-password\nPasswordAuthentication no\nAcceptEnv none\n"
-    )
-    public = (folder / "host_key.pub").read_text().split()
-    (folder / "known").write_text(f"[10.99.0.1]:2222 {public[0]} {public[1]}\n")
-    (folder / "config").write_text(
-        f"Host lab-vm\n  HostName 10.99.0.1\n  Port 2222\n  User root\n  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n"
-        f"  UserKnownHostsFile {folder}/known\n  StrictHostKeyChecking yes\n"
-    )
+    throwaway_ssh.prepare(folder)
     names = (f"nl{os.getpid()}v", f"nl{os.getpid()}h")
     process = None
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own; the package makes it when its service starts
     try:
         vm, host = (_namespace(n) for n in names)
         subprocess.run(["ip", "link", "add", "w0", "netns", vm.name, "type", "veth", "peer", "name", "w0", "netns", host.name], check=True)

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import throwaway_ssh
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 NETLENS = [sys.executable, "-m", "netlens"]
 _numbers = itertools.count(1)
@@ -274,21 +276,7 @@ class Far:
 def far(place: Path) -> Iterator[Far]:
     """Two namespaces and a real sshd with throw-away keys; breaks of the connection are noticed within two seconds."""
     keys = place / "ssh"
-    keys.mkdir(mode=0o700)
-    for key in ("host_key", "user_key"):
-        command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / key))
-    shutil.copy(keys / "user_key.pub", keys / "authorized")
-    (keys / "sshd_config").write_text(
-        f"Port 2222\nHostKey {keys}/host_key\nAuthorizedKeysFile {keys}/authorized\nStrictModes no\nUsePAM no\nPidFile none\n"
-        "PermitRootLogin prohibit-password\nPasswordAuthentication no\nAcceptEnv none\nMaxStartups 100\n"
-    )
-    public = (keys / "host_key.pub").read_text().split()
-    (keys / "known").write_text(f"[10.99.0.1]:2222 {public[0]} {public[1]}\n")
-    (keys / "config").write_text(
-        f"Host lab-vm\n  HostName 10.99.0.1\n  Port 2222\n  User root\n  IdentityFile {keys}/user_key\n  IdentitiesOnly yes\n"
-        f"  UserKnownHostsFile {keys}/known\n  StrictHostKeyChecking yes\n"
-    )
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    throwaway_ssh.prepare(keys, "MaxStartups 100")
     sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
     need(sshd, "no sshd")
     with namespace() as vm, namespace() as host:
