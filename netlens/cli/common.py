@@ -115,9 +115,7 @@ def read_on_workers(
         for warning in capture.warnings:
             sys.stderr.write(f"netlens: warning: {printable(warning)}\n")
         if folder is not None:
-            if community_id and columns is not None and "community_id" not in columns:
-                columns.append("community_id")
-            capture.write(name, folder, columns, community_id or (columns is not None and "community_id" in columns))
+            capture.write(name, folder, columns, community_id)
         else:
             for table in {"sessions", *tables}:
                 capture.table(table)
@@ -201,12 +199,9 @@ def _sessions_by_blocks(captures: tuple[str, ...], output: str, columns: list[st
     from netlens.report.communityid import with_community_id
     from netlens.report.export import write_parquet
 
-    if community_id and columns is not None and "community_id" not in columns:
-        columns.append("community_id")
-    wanted = community_id or (columns is not None and "community_id" in columns)
     capture = read_capture(captures, ("sessions",), spill_to=os.path.dirname(os.path.realpath(output)))
     blocks = capture.session_blocks()
-    write_parquet((with_community_id(block) for block in blocks) if wanted else blocks, capture.part.fold.n, output, columns)
+    write_parquet((with_community_id(block) for block in blocks) if community_id else blocks, capture.part.fold.n, output, columns)
 
 
 def print_table(
@@ -233,6 +228,10 @@ def print_table(
     if columns and form in ("trace", "zeek"):
         raise click.BadParameter(f"--format {form} has columns of its own", param_hint="--columns")
     chosen = chosen_columns(columns, name, form)
+    if chosen is not None and "community_id" in chosen:
+        community_id = True
+    elif chosen is not None and community_id:
+        chosen.append("community_id")
     if form == "trace":
         needed: tuple[str, ...] = (name, "exchanges")
     else:
@@ -256,13 +255,11 @@ def print_table(
         import numpy as np
 
         table = table.take(np.arange(limit))
-    if community_id or (chosen is not None and "community_id" in chosen):
+    if community_id:
         from netlens.report.communityid import with_community_id
 
         table = with_community_id(table)
-        if chosen is not None and "community_id" not in chosen:
-            chosen.append("community_id")
-        elif chosen is None and form == "table":
+        if chosen is None and form == "table":
             chosen = [*NARROW[name], "community_id"]
     stop_at_a_closed_pipe()
     zero_ns = (capture.first_ns if on_workers else capture.part.first_ns) or 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from netlens.cli.common import community_id_option, output_options, print_table
@@ -18,18 +20,9 @@ from netlens.cli.common import community_id_option, output_options, print_table
 )
 @community_id_option
 @output_options(("table", "csv", "json", "parquet", "trace"))
-def command(
-    captures: tuple[str, ...],
-    form: str,
-    output: str | None,
-    columns: str | None,
-    limit: int | None,
-    community_id: bool,
-    workers: int | None,
-    scheduler: str | None,
-) -> None:
+def command(captures: tuple[str, ...], **options: Any) -> None:
     """Connections: one row per connection as the application made it.
 
     Redirect halves, NAT copies and forwarded sessions are joined; path says how the packets went: direct, nat or sshuttle.
     trace is for ui.perfetto.dev and chrome://tracing: connections as tracks, exchanges, sessions and lookups with them."""
-    print_table(captures, "connections", form, output, columns, limit, community_id, workers=workers, scheduler=scheduler)
+    print_table(captures, "connections", **options)

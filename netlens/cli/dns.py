@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from netlens.cli.common import output_options, print_table
@@ -17,16 +19,8 @@ from netlens.cli.common import output_options, print_table
     """,
 )
 @output_options(("table", "csv", "json", "parquet", "zeek"))
-def command(
-    captures: tuple[str, ...],
-    form: str,
-    output: str | None,
-    columns: str | None,
-    limit: int | None,
-    workers: int | None,
-    scheduler: str | None,
-) -> None:
+def command(captures: tuple[str, ...], **options: Any) -> None:
     """DNS lookups: one row per question, with its retries and its answer.
 
     UDP, TCP and mDNS; redirect halves are joined; answers are linked to the connections that followed."""
-    print_table(captures, "lookups", form, output, columns, limit, workers=workers, scheduler=scheduler)
+    print_table(captures, "lookups", **options)

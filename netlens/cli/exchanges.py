@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from netlens.cli.common import output_options, print_table
@@ -16,16 +18,8 @@ from netlens.cli.common import output_options, print_table
     """,
 )
 @output_options(("table", "csv", "json", "parquet"))
-def command(
-    captures: tuple[str, ...],
-    form: str,
-    output: str | None,
-    columns: str | None,
-    limit: int | None,
-    workers: int | None,
-    scheduler: str | None,
-) -> None:
+def command(captures: tuple[str, ...], **options: Any) -> None:
     """Exchanges: one row per request and response, from turn-taking of payload.
 
     Works on encrypted connections. With HTTP/2 many requests share a connection: turns are then not requests."""
-    print_table(captures, "exchanges", form, output, columns, limit, workers=workers, scheduler=scheduler)
+    print_table(captures, "exchanges", **options)

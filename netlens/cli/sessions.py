@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from netlens.cli.common import community_id_option, output_options, print_table
@@ -19,19 +21,10 @@ from netlens.cli.common import community_id_option, output_options, print_table
 )
 @community_id_option
 @output_options(("table", "csv", "json", "parquet", "trace", "zeek"))
-def command(
-    captures: tuple[str, ...],
-    form: str,
-    output: str | None,
-    columns: str | None,
-    limit: int | None,
-    community_id: bool,
-    workers: int | None,
-    scheduler: str | None,
-) -> None:
+def command(captures: tuple[str, ...], **options: Any) -> None:
     """TCP sessions: one row per connection as it is on the wire.
 
     Several files of one rotated capture are one stream; - is standard input. Sessions are numbered as Wireshark numbers tcp.stream; the
     table shows the most used columns, the other formats all of them. zeek is a Zeek conn.log; trace is for ui.perfetto.dev and chrome://tracing:
     sessions as tracks, exchanges in them."""
-    print_table(captures, "sessions", form, output, columns, limit, community_id, workers=workers, scheduler=scheduler)
+    print_table(captures, "sessions", **options)

@@ -21,6 +21,7 @@ from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
 from netlens.wire import dns as d
 from netlens.wire.addresses import random_seed
+from netlens.wire.containers import warn_of_overlap
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
@@ -84,7 +85,9 @@ class ClusterCapture:
         self._tables: dict[str, Table] = {}
         self._gathered: list[Settled] | None = None
         scans, files = self._read(sources, progress)
-        self.inputs = _checked([i for f in files for i in f.inputs])
+        self.inputs = [i for f in files for i in f.inputs]
+        for before, info in pairwise(self.inputs):  # of files that one reader read it has told already
+            warn_of_overlap(before, info)
         self.first_ns = next((f.first_ns for f in files if f.first_ns is not None), None)
         self.frames = sum(f.frames for f in files)
         self._slight = sum(f.slight for f in files)
@@ -186,10 +189,8 @@ class ClusterCapture:
         builder = LookupBuilder()
         for one in self._all():
             for rows, arena in one.messages:
-                other = LookupBuilder()
-                other._rows, other._arena, other._n_rows, other._used = rows, arena, len(rows), len(arena)
-                builder.merge(other)
-        rows = builder._rows[: builder._n_rows]
+                builder.extend(rows, arena)
+        rows, _ = builder.content()
         frames = rows[:, d.FRAME]
         if bool((frames[1:] < frames[:-1]).any()):
             rows[:] = rows[np.argsort(frames, kind="stable")]
@@ -283,17 +284,6 @@ def _interfaces(files: Sequence[list[tuple[int, int, bytes]]]) -> list[Array | N
     return out
 
 
-def _checked(inputs: list[Any]) -> list[Any]:
-    """The warning of a file that begins before the one before it ended, as ``Reader`` gives it for files that it reads itself."""
-    for before, info in pairwise(inputs):
-        if info.first_ns and info.first_ns < before.last_ns and not any("ends; several files" in w for w in info.warnings):
-            info.warnings.append(
-                f"{info.path}: begins {(before.last_ns - info.first_ns) / 1e9:.3f} s before {before.path} ends; several files are read as one stream "
-                "in the order given, which suits the files of one rotated capture only"
-            )
-    return inputs
-
-
 def _count(settled: Settled) -> tuple[Array, tuple[Array, Array]]:
     """First frame of each session; start time and frame of each exchange."""
     if settled.exchanges is None:
@@ -341,7 +331,7 @@ def write_settled(
 def write_table(table: Table, path: str, columns: Sequence[str] | None, community_id: bool) -> str:
     """Write ``table`` as a Parquet file, a path or a URL; complete or not there."""
     from netlens.cluster.sources import is_url, reason
-    from netlens.report.export import _select, arrow_table, write
+    from netlens.report.export import put_parquet, write
 
     if community_id:
         from netlens.report.communityid import with_community_id
@@ -351,11 +341,10 @@ def write_table(table: Table, path: str, columns: Sequence[str] | None, communit
         write(table, "parquet", path, columns)
         return path
     import fsspec
-    import pyarrow.parquet as pq
 
     try:
         with fsspec.open(path, "wb") as file:  # stores show an object when it is complete
-            pq.write_table(arrow_table(_select(table, columns)), file)
+            put_parquet([table], table.rows, file, columns)
     except Exception as error:  # noqa: BLE001 -- each store has errors of its own
         raise NetlensError(f"{path}: cannot be written ({reason(error)})") from None
     return path

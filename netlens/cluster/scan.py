@@ -30,9 +30,10 @@ from netlens.parsers.streams import DnsStreams
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-from netlens.wire.fragments import MAX_AGE_NS, Fragments
+from netlens.wire.fragments import MAX_AGE_NS, Fragments, datagram
 
 if TYPE_CHECKING:
+    from netlens.parsers.lookups import LookupBuilder
     from netlens.schema import Table
     from netlens.wire.containers import Input
 
@@ -175,8 +176,7 @@ class _Fragments(Fragments):
 
     def feed(self, buf: Array, rows: Array, quality: Array) -> list[tuple[Array, Array]]:
         for row in rows.tolist():
-            _, ts, iface, version, s_hi, s_lo, d_hi, d_lo, ident, proto = row[:10]
-            key = (iface, version, s_hi, s_lo, d_hi, d_lo, ident, proto if version == 4 else 0)
+            ts, key = row[1], datagram(row)
             if len(self.seen) < MAX_SEEN:
                 self.seen.setdefault(key, ts)
             elif self.blind_ns is None and key not in self.seen:
@@ -308,6 +308,12 @@ def _dns(sessions: Array, k: Array) -> Array:
     return found
 
 
+def copied(lookups: LookupBuilder) -> tuple[Array, Array]:
+    """Rows and texts of the messages, without the room behind them."""
+    rows, arena = lookups.content()
+    return rows.copy(), arena.copy()
+
+
 def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | None = None, resumed: Array | None = None) -> Scan:
     """Read files (one, unless a datagram's fragments lie in two) as if nothing came before them.
 
@@ -344,7 +350,7 @@ def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | N
     begins = kept & (state[:, s_.FSM] & s_.MIDSTREAM == 0)
     messages = None
     if part.lookups is not None:
-        messages = part.lookups._rows[: part.lookups._n_rows].copy(), part.lookups._arena[: part.lookups._used].copy()
+        messages = copied(part.lookups)
     return Scan(
         paths, products, reader.inputs, reader.interfaces, reader.frame, part.first_ns, state, missing, part.hellos.sni_of_sessions(n), keys, kept,
         rows, a_is_0, payload, _lean(part.hellos, np.where(begins, np.arange(n), -1)),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from netlens.cluster.plan import OWN
-from netlens.cluster.scan import T_COLUMNS, Piece, Scan, renumbered, sends_of
+from netlens.cluster.scan import T_COLUMNS, Piece, Scan, copied, renumbered, sends_of
 from netlens.parsers import sessions as s_
 from netlens.parsers.pipeline import Part
 from netlens.schema import Table
@@ -182,7 +182,7 @@ def _folded(
     exchanges = None if part.exchanges is None else part.exchanges.finish(state)
     late = []
     if part.lookups is not None and part.lookups.messages:
-        late.append((part.lookups._rows[: part.lookups._n_rows].copy(), part.lookups._arena[: part.lookups._used].copy()))
+        late.append(copied(part.lookups))
     return _Block(state, missing, part.hellos.sni_of_sessions(len(state)), exchanges, sends), late
 
 

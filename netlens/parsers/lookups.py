@@ -698,14 +698,22 @@ class LookupBuilder:
 
     def merge(self, other: LookupBuilder, frame_offset: int = 0) -> None:
         """Append what the builder of the next part collected; ``frame_offset`` frames came before that part. ``other`` is not changed."""
-        n, used = other._n_rows, other._used
+        self.extend(*other.content(), frame_offset)
+
+    def content(self) -> tuple[Array, Array]:
+        """The messages: int64[m, MESSAGE_WIDTH], and uint8, their texts. Views, valid until more is fed."""
+        return self._rows[: self._n_rows], self._arena[: self._used]
+
+    def extend(self, messages: Array, texts: Array, frame_offset: int = 0) -> None:
+        """Append the content of another builder; see :meth:`merge`."""
+        n, used = len(messages), len(texts)
         self._make_room(n, used)
         rows = self._rows[self._n_rows : self._n_rows + n]
-        rows[:] = other._rows[:n]
+        rows[:] = messages
         rows[:, d.FRAME] += frame_offset
         rows[:, d.NAME] += self._used
         rows[:, d.ANSWER] += self._used << 20
-        self._arena[self._used : self._used + used] = other._arena[:used]
+        self._arena[self._used : self._used + used] = texts
         self._n_rows += n
         self._used += used
 

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 
 from netlens.errors import CaptureError
-from netlens.parsers.pipeline import AHEAD, ROOMS, TOGETHER, Decoder
+from netlens.parsers.pipeline import ROOMS, Decoder
 from netlens.wire import columns as c
 from netlens.wire.addresses import mix, random_seed
-from netlens.wire.ahead import ahead
 from netlens.wire.compiled import kernel
 from netlens.wire.containers import Reader
 
@@ -171,7 +170,7 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
     _enter(flows, table, seed)
     room, at = np.zeros((4096, MARK_WIDTH), np.int64), 0
     reader = Reader(paths, hold=ROOMS)
-    for unit in ahead(Decoder().units(reader, ROOMS), AHEAD, reader.cancel, TOGETHER):
+    for unit in Decoder().ahead(reader):
         for _, packets in unit.pieces:
             if at + len(packets) > 4 * cap:
                 kept = thin(room[:at], cap)

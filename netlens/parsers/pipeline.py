@@ -68,6 +68,10 @@ class Decoder:
         for turn, batch in enumerate(reader.batches()):
             yield self.unit(batch, areas[turn % rooms])
 
+    def ahead(self, reader: Reader) -> Iterator[Unit]:
+        """The same from a thread, while those that were made are used; ``reader`` must hold :data:`ROOMS` buffers."""
+        return ahead(self.units(reader, ROOMS), AHEAD, reader.cancel, TOGETHER)
+
     def unit(self, batch: Batch, room: np.ndarray[Any, Any] | None = None) -> Unit:
         """Decode ``batch`` into ``room`` (one of its own if None)."""
         if room is None or len(room) < batch.n:
@@ -299,7 +303,7 @@ def run(
     part = Part(products, spill_to=spill_to)
     if _cores() > 1:
         reader = Reader(paths, progress, hold=ROOMS)
-        for unit in ahead(part.decoder.units(reader, ROOMS), AHEAD, reader.cancel, TOGETHER):
+        for unit in part.decoder.ahead(reader):
             part.take(unit)
     else:
         reader = Reader(paths, progress)

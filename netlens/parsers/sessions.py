@@ -343,28 +343,29 @@ def _same_client(s, o):
 
 
 @lean
-def _find_mate(sessions, k, row, ends, seed):
-    """Redirect halves: `client > proxy` holds only what the client sends, `server > client` only what it receives. Both have the same
-    client address and port, and the SYN+ACK of the one acknowledges the SYN of the other."""
+def _newest_of_client(sessions, k, ends, seed):
+    """Enter session ``k`` as the newest of its client end point; returns the one that was, or -1."""
     s = sessions[k]
     mask = ends.shape[0] - 1
     key = _client_hash(s, seed)
     tag = (key >> 33) & 0x3FFFFFFF
     slot = key & mask
-    j = np.int64(-1)
-    while ends[slot] != 0:
-        if ends[slot] >> 32 == tag:
-            j = (ends[slot] & 0xFFFFFFFF) - 1
-            if _same_client(s, sessions[j]):
-                break
+    while ends[slot] != 0 and not (ends[slot] >> 32 == tag and _same_client(s, sessions[(ends[slot] & 0xFFFFFFFF) - 1])):
         slot = (slot + 1) & mask
-    else:
-        ends[slot] = tag << 32 | (k + 1)
-        return
+    before = (ends[slot] & 0xFFFFFFFF) - 1
     ends[slot] = tag << 32 | (k + 1)
-    o = sessions[j]
-    if o[MATE] >= 0:
+    return before
+
+
+@lean
+def _find_mate(sessions, k, row, ends, seed):
+    """Redirect halves: `client > proxy` holds only what the client sends, `server > client` only what it receives. Both have the same
+    client address and port, and the SYN+ACK of the one acknowledges the SYN of the other."""
+    s = sessions[k]
+    j = _newest_of_client(sessions, k, ends, seed)
+    if j < 0 or sessions[j, MATE] >= 0:
         return
+    o = sessions[j]
     # The packet in hand comes from the client (s is the sending half, o must have only received) or from the server.
     orig = (s[FSM] >> 8) & 1
     mine = 0 if orig == 0 else 1  # 0: this session starts with a packet of the client
@@ -813,12 +814,7 @@ def rehash(sessions, first, last, table, ends, seed, row):
                     break
             slot = (slot + 1) & mask
         table[slot] = tag << 32 | (k + 1)
-        key = _client_hash(s, seed)
-        tag = (key >> 33) & 0x3FFFFFFF
-        slot = key & mask
-        while ends[slot] != 0 and not (ends[slot] >> 32 == tag and _same_client(s, sessions[(ends[slot] & 0xFFFFFFFF) - 1])):
-            slot = (slot + 1) & mask
-        ends[slot] = tag << 32 | (k + 1)
+        _newest_of_client(sessions, k, ends, seed)
     return slight
 
 

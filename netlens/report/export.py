@@ -114,13 +114,19 @@ def write_parquet(tables: Iterable[Table], rows: int, output: str, columns: Sequ
     NetlensError
         the file cannot be written.
     """
+    with replacing(output) as path:
+        put_parquet(tables, rows, path, columns)
+
+
+def put_parquet(tables: Iterable[Table], rows: int, where: Any, columns: Sequence[str] | None = None) -> None:
+    """The same into a path or binary file that is there; see :func:`write_parquet`."""
     import pyarrow.parquet as pq
 
-    with replacing(output) as path, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
         for table in tables:
             made = arrow_table(_select(table, columns), rows)
-            writer = writer or stack.enter_context(pq.ParquetWriter(path, made.schema, **parquet_options(table.schema)))
+            writer = writer or stack.enter_context(pq.ParquetWriter(where, made.schema, **parquet_options(table.schema)))
             writer.write_table(made)
 
 

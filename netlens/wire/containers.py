@@ -203,6 +203,17 @@ def frame_pcapng(buf, pos, end, big, interfaces, n_interfaces, max_record, frame
     return n, pos, FULL
 
 
+def warn_of_overlap(before: Input, info: Input) -> None:
+    """Say of an input that it begins before the one before it ended, once."""
+    if info.first_ns and info.first_ns < before.last_ns:
+        said = (
+            f"{info.path}: begins {(before.last_ns - info.first_ns) / 1e9:.3f} s before {before.path} ends; several files are read as one stream "
+            "in the order given, which suits the files of one rotated capture only"
+        )
+        if said not in info.warnings:
+            info.warnings.append(said)
+
+
 @dataclass
 class Batch:
     """At most ``BATCH`` frames of one buffer. ``frames`` is valid until the next batch is asked for, ``buf`` as long as the reader holds it."""
@@ -546,11 +557,8 @@ class Reader:
         if not info.first_ns and first_ns:
             info.first_ns = first_ns
             before = self.inputs[-2] if len(self.inputs) > 1 else None
-            if before is not None and first_ns < before.last_ns:
-                info.warnings.append(
-                    f"{info.path}: begins {(before.last_ns - first_ns) / 1e9:.3f} s before {before.path} ends; several files are read as one stream "
-                    "in the order given, which suits the files of one rotated capture only"
-                )
+            if before is not None:
+                warn_of_overlap(before, info)
         info.last_ns = max(info.last_ns, last_ns)
 
     def _one(self, stream: _Stream, info: Input) -> Iterator[Batch]:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.wire.compiled import lean
+from netlens.wire.words import be16, be32
 
 # The message matrix: one row per message (mDNS: one per name and type answered). The first eight columns say which datagram it was.
 FRAME = 0  #: frame number
@@ -101,16 +102,6 @@ def rcode_text(number: int) -> str:
 def room(cap):
     """Most bytes that a message of ``cap`` bytes adds to the arena. Escaping makes four of one; two names fit besides."""
     return 4 * cap + 2560
-
-
-@lean
-def _be16(buf, at):
-    return np.int64(buf[at]) << 8 | np.int64(buf[at + 1])
-
-
-@lean
-def _be32(buf, at):
-    return _be16(buf, at) << 16 | _be16(buf, at + 2)
 
 
 @lean
@@ -242,7 +233,7 @@ def _put_rdata(buf, start, end, kind, pos, n, arena, used, limit):
         if n < 2 * numbers or used + 6 * numbers > limit:
             return np.int64(-1)
         for _ in range(numbers):
-            used = _put_number(arena, used, _be16(buf, at))
+            used = _put_number(arena, used, be16(buf, at))
             arena[used] = 32
             used += 1
             at += 2
@@ -258,7 +249,7 @@ def _put_rdata(buf, start, end, kind, pos, n, arena, used, limit):
         if stop - at != 20 or used + 55 > limit:
             return np.int64(-1)
         for _ in range(5):
-            used = _put_number(arena, used, _be32(buf, at))
+            used = _put_number(arena, used, be32(buf, at))
             arena[used] = 32
             used += 1
             at += 4
@@ -322,11 +313,11 @@ def _list_records(buf, start, end, pos, count, arena, scratch):
         pos, _u, h = read_name(buf, start, end, pos, arena, 0, 0, False)
         if pos < 0 or pos + 10 > end:
             return found, np.int64(-1)
-        size = _be16(buf, pos + 8)
+        size = be16(buf, pos + 8)
         if pos + 10 + size > end:
             return found, np.int64(-1)
         scratch[found, _R_HASH] = h
-        scratch[found, _R_TYPE] = _be16(buf, pos)
+        scratch[found, _R_TYPE] = be16(buf, pos)
         scratch[found, _R_DATA] = pos + 10
         scratch[found, _R_LEN] = size
         scratch[found, _R_NAME] = owner
@@ -360,15 +351,15 @@ def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
         return np.int64(-1), 0
     end = off + cap
     limit = used + room(cap)
-    flags = _be16(buf, off + 2)
+    flags = be16(buf, off + 2)
     if cap < 12:
-        row[META] = _be16(buf, off) | flags << 16 | transport << 40 | ANSWERS_CUT << 42
+        row[META] = be16(buf, off) | flags << 16 | transport << 40 | ANSWERS_CUT << 42
         row[QUESTION] = 0
         row[NAME] = used
         row[HASH] = 0
         row[ANSWER] = used << 20
         return used, 0
-    questions = _be16(buf, off + 4)
+    questions = be16(buf, off + 4)
     is_answer = flags >> 15
     status = np.int64(0)
     upper = np.int64(0)
@@ -383,8 +374,8 @@ def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
     if questions:
         after, text_end, hashed = read_name(buf, off, end, pos, arena, used, limit, True)
         if after >= 0 and after + 4 <= end:
-            qtype = _be16(buf, after)
-            qclass = _be16(buf, after + 2)
+            qtype = be16(buf, after)
+            qclass = be16(buf, after + 2)
             if transport == MDNS:
                 qclass &= 0x7FFF  # the top bit asks for a unicast answer (RFC 6762 5.4)
             size = text_end - used
@@ -401,14 +392,14 @@ def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
                 pos += 4
     answer_at = used
     if whole:
-        answers = _be16(buf, off + 6)
+        answers = be16(buf, off + 6)
         if is_answer:
             records, pos = _list_records(buf, off, end, pos, answers, arena, scratch)
             if transport != MDNS and status & QUESTION_READ:
                 used, fits = _put_chain(buf, off, end, qtype, h, records, arena, used, limit, scratch)
                 whole = fits
             answers = 0
-        rest = answers + _be16(buf, off + 8) + _be16(buf, off + 10)
+        rest = answers + be16(buf, off + 8) + be16(buf, off + 10)
         for _ in range(rest):
             if pos >= 0:
                 pos = _skip_name(buf, end, pos)
@@ -416,9 +407,9 @@ def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
                     if pos + 10 > end:
                         pos = np.int64(-1)
                     else:
-                        if _be16(buf, pos) == _TYPE_OPT:
+                        if be16(buf, pos) == _TYPE_OPT:
                             upper = np.int64(buf[pos + 4])  # RFC 6891 6.1.3
-                        pos += 10 + _be16(buf, pos + 8)
+                        pos += 10 + be16(buf, pos + 8)
                         if pos > end:
                             pos = np.int64(-1)
             if pos < 0:
@@ -431,12 +422,12 @@ def parse_message(buf, off, cap, length, transport, arena, used, row, scratch):
         flags & 0x40 or questions != 1 or not status & QUESTION_READ or (qclass != 1 and qclass != 3 and qclass != 255) or flags >> 11 & 15
     )
     if not is_answer:
-        odd = odd or flags & 0x048F or _be16(buf, off + 6) or _be16(buf, off + 8) or _be16(buf, off + 10) > 2
+        odd = odd or flags & 0x048F or be16(buf, off + 6) or be16(buf, off + 8) or be16(buf, off + 10) > 2
     if cap == length:
         odd = odd or not whole or pos != end
     if not odd:
         status |= STRICT
-    row[META] = _be16(buf, off) | flags << 16 | upper << 32 | transport << 40 | status << 42 | questions << 46
+    row[META] = be16(buf, off) | flags << 16 | upper << 32 | transport << 40 | status << 42 | questions << 46
     row[QUESTION] = qtype | qclass << 16 | size << 32
     row[NAME] = name_at
     row[HASH] = h

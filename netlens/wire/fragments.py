@@ -31,6 +31,15 @@ _AH = 51
 _EXTENSIONS = (0, 43, 60, 135, 139, 140)  # IPv6 headers of 8 * (length + 1) bytes that may stand behind the fragment header
 
 
+def datagram(row: list[int]) -> tuple[int, ...]:
+    """What names the datagram that a fragment (a row of ``decode``) is of.
+
+    The interface is part of it: a fragment and its copy on another interface make two datagrams, as their frames do.
+    """
+    _, _, iface, version, s_hi, s_lo, d_hi, d_lo, ident, proto = row[:10]
+    return (iface, version, s_hi, s_lo, d_hi, d_lo, ident, proto if version == 4 else 0)
+
+
 class _Datagram:
     """One unfinished datagram: its bytes, and which of them are there."""
 
@@ -86,10 +95,9 @@ class Fragments:
         """(buffer, int64[1, WIDTH] packet row) of each TCP or UDP datagram that is now complete, in order of frames."""
         out = []
         for row in rows.tolist():
-            frame, ts, iface, version, s_hi, s_lo, d_hi, d_lo, ident, proto, where_more, start, length, captured = row
+            frame, ts, iface, version, s_hi, s_lo, d_hi, d_lo, _, proto, where_more, start, length, captured = row
             where, more = where_more >> 1, where_more & 1
-            # the interface is part of the key: a fragment and its copy on another interface make two datagrams, as their frames do
-            key = (iface, version, s_hi, s_lo, d_hi, d_lo, ident, proto if version == 4 else 0)
+            key = datagram(row)
             if where + length > MAX_BYTES or (more and (length % 8 or not length)):
                 continue
             entry = self.open.get(key)

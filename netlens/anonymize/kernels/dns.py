@@ -13,22 +13,12 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.anonymize.kernels.mapping import EPOCH, MESSAGE, ROOT, chain, is_in, map_label, map_nibble, map_v4, map_v6
-from netlens.anonymize.kernels.tls import keep_protocols
+from netlens.anonymize.kernels.tls import keep, keep_protocols
 from netlens.wire.compiled import kernel
+from netlens.wire.words import be16
 
 HEADER = 12
 _X = np.uint8(120)
-
-
-@kernel
-def _u16(buf, at):
-    return np.int64(buf[at]) << 8 | np.int64(buf[at + 1])
-
-
-@kernel
-def _keep(buf, at, n, out, shift):
-    for i in range(at, at + n):
-        out[i + shift] = buf[i]
 
 
 @kernel
@@ -72,7 +62,7 @@ def map_name(buf, off, end, pos, out, shift, m):
         n = np.int64(buf[at])
         own = chain(parent, buf, at + 1, n, m)
         if is_in(m.kept, own):
-            _keep(buf, at + 1, n, out, shift)
+            keep(buf, at + 1, n, out, at + 1 + shift)
         elif not (reverse and map_nibble(buf, at + 1, n, parent, out, at + 1 + shift, m)):
             map_label(buf, at + 1, n, parent, out, at + 1 + shift, m)
         m.marks[at - off] = m.state[EPOCH]
@@ -97,13 +87,13 @@ def _blank_strings(buf, at, stop, out, shift):
 def _bindings(buf, at, stop, out, shift, m):
     """The parameters of SVCB and HTTPS records (RFC 9460 2.2, 7)."""
     while at + 4 <= stop:
-        key, n = _u16(buf, at), _u16(buf, at + 2)
-        _keep(buf, at, 4, out, shift)
+        key, n = be16(buf, at), be16(buf, at + 2)
+        keep(buf, at, 4, out, at + shift)
         at += 4
         if at + n > stop:
             return
         if key == 0 or key == 3:  # mandatory, port
-            _keep(buf, at, n, out, shift)
+            keep(buf, at, n, out, at + shift)
         elif key == 1:
             keep_protocols(buf, at, n, out, at + shift)
         elif key == 4:
@@ -119,8 +109,8 @@ def _bindings(buf, at, stop, out, shift, m):
 def _options(buf, at, stop, out, shift):
     """Options of EDNS (RFC 6891 6.1.2): which there are; cookies, client subnets and padding are blanked."""
     while at + 4 <= stop:
-        n = _u16(buf, at + 2)
-        _keep(buf, at, 4, out, shift)
+        n = be16(buf, at + 2)
+        keep(buf, at, 4, out, at + shift)
         at += 4
         if at + n > stop:
             return
@@ -142,17 +132,17 @@ def _data(buf, off, end, kind, at, n, out, shift, m):
         if at >= 0:
             at = map_name(buf, off, stop, at, out, shift, m)
         if at >= 0 and kind == 6:
-            _keep(buf, at, min(stop - at, 20), out, shift)
+            keep(buf, at, min(stop - at, 20), out, at + shift)
     elif kind == 15 or kind == 18 or kind == 21 or kind == 36 or kind == 33:
         numbers = 6 if kind == 33 else 2
         if n >= numbers:
-            _keep(buf, at, numbers, out, shift)
+            keep(buf, at, numbers, out, at + shift)
             map_name(buf, off, stop, at + numbers, out, shift, m)
     elif kind == 13 or kind == 16 or kind == 99:
         _blank_strings(buf, at, stop, out, shift)
     elif kind == 64 or kind == 65:
         if n >= 2:
-            _keep(buf, at, 2, out, shift)
+            keep(buf, at, 2, out, at + shift)
             at = map_name(buf, off, stop, at + 2, out, shift, m)
             if at >= 0:
                 _bindings(buf, at, stop, out, shift, m)
@@ -160,12 +150,12 @@ def _data(buf, off, end, kind, at, n, out, shift, m):
         _options(buf, at, stop, out, shift)
     elif kind == 46:
         if n >= 18:
-            _keep(buf, at, 18, out, shift)
+            keep(buf, at, 18, out, at + shift)
             map_name(buf, off, stop, at + 18, out, shift, m)
     elif kind == 47:
         at = map_name(buf, off, stop, at, out, shift, m)
         if at >= 0:
-            _keep(buf, at, stop - at, out, shift)
+            keep(buf, at, stop - at, out, at + shift)
 
 
 @kernel
@@ -174,16 +164,16 @@ def _kind(buf, pos, n, out, shift):
 
     Whatever else stands at the port of DNS has any bytes there: with a class that does not exist the length stays and nothing else that says much.
     """
-    kind, group = _u16(buf, pos), _u16(buf, pos + 2) & 0x7FFF  # the top bit is mDNS's (RFC 6762 5.4, 10.2)
+    kind, group = be16(buf, pos), be16(buf, pos + 2) & 0x7FFF  # the top bit is mDNS's (RFC 6762 5.4, 10.2)
     if kind == 41 or group == 1 or group == 3 or group == 4 or group == 254 or group == 255:
-        _keep(buf, pos, n, out, shift)
+        keep(buf, pos, n, out, pos + shift)
         return
     if kind < 512:
-        _keep(buf, pos, 2, out, shift)
+        keep(buf, pos, 2, out, pos + shift)
     else:
         out[pos + shift] = np.uint8(255)  # a type for private use (RFC 6895 3.1)
     if n == 10:
-        _keep(buf, pos + 8, 2, out, shift)
+        keep(buf, pos + 8, 2, out, pos + 8 + shift)
 
 
 @kernel
@@ -205,11 +195,11 @@ def rewrite_message(buf, off, cap, length, out, to, m):
     cap = min(cap, np.int64(MESSAGE - 1))
     end, shift = off + cap, to - off
     m.state[EPOCH] += 1
-    _keep(buf, off, min(cap, np.int64(HEADER)), out, shift)
+    keep(buf, off, min(cap, np.int64(HEADER)), out, off + shift)
     if cap < HEADER:
         return False
     pos = off + HEADER
-    for i in range(_u16(buf, off + 4)):
+    for i in range(be16(buf, off + 4)):
         pos = map_name(buf, off, end, pos, out, shift, m)
         if pos < 0 or pos + 4 > end:
             if i == 0 and cap == length:
@@ -217,13 +207,13 @@ def rewrite_message(buf, off, cap, length, out, to, m):
             return False
         _kind(buf, pos, 4, out, shift)
         pos += 4
-    for _ in range(_u16(buf, off + 6) + _u16(buf, off + 8) + _u16(buf, off + 10)):
+    for _ in range(be16(buf, off + 6) + be16(buf, off + 8) + be16(buf, off + 10)):
         pos = map_name(buf, off, end, pos, out, shift, m)
         if pos < 0:
             return False
         if pos + 10 > end:
             return False
-        kind, n = _u16(buf, pos), _u16(buf, pos + 8)
+        kind, n = be16(buf, pos), be16(buf, pos + 8)
         _kind(buf, pos, 10, out, shift)
         pos += 10
         _data(buf, off, end, kind, pos, min(n, end - pos), out, shift, m)

@@ -16,12 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.anonymize.kernels.dns import rewrite_message
-from netlens.anonymize.kernels.mapping import MISSED, SEED, hash_text, map_mac, map_v4, map_v6, read64
-from netlens.anonymize.kernels.tls import rewrite_stream
+from netlens.anonymize.kernels.mapping import MISSED, SEED, hash_text, map_mac, map_v4, map_v6
+from netlens.anonymize.kernels.tls import keep, rewrite_stream
 from netlens.wire import link as links_
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
+from netlens.wire.words import be16, be64
 
 # Columns of what is told of a frame. Places starting with OUT_ are in the output, the others in the input.
 KIND = 0  #: 6, 17, FRAGMENT, or 0: nothing that anybody asks for
@@ -43,17 +44,6 @@ UNSET, RIGHT, PARTIAL, WRONG, PARTIAL_LSO = 0, 1, 2, 3, 4  #: what a checksum wa
 PCAP, PCAPNG = 0, 1
 PCAP_HEAD, BLOCK_HEAD, BLOCK_TAIL = 16, 28, 4
 MAX_HEADERS = 16
-
-
-@kernel
-def _u16(buf, at):
-    return np.int64(buf[at]) << 8 | np.int64(buf[at + 1])
-
-
-@kernel
-def _keep(buf, at, n, out, to):
-    for i in range(n):
-        out[to + i] = buf[at + i]
 
 
 @kernel
@@ -101,7 +91,7 @@ def _mode(buf, ip, version, proto, t, cap, length):
     at = t + _checksum_at(proto)
     if at + 2 > t + cap:
         return UNSET
-    value = _u16(buf, at)
+    value = be16(buf, at)
     if value == 0 and proto != 6:
         return UNSET
     pseudo = _pseudo(buf, ip, version, proto, length)
@@ -143,15 +133,15 @@ def set_checksum(out, ip, version, proto, t, cap, length, mode):
 def _header4(buf, o, cap, out, q, m):
     """Header and options of IPv4; addresses are mapped as far as they are there."""
     if cap < 20:
-        _keep(buf, o, min(cap, 10), out, q)
+        keep(buf, o, min(cap, 10), out, q)
         return
-    _keep(buf, o, 12, out, q)
+    keep(buf, o, 12, out, q)
     map_v4(buf, o + 12, out, q + 12, m)
     map_v4(buf, o + 16, out, q + 16, m)
     header = (np.int64(buf[o]) & 15) * 4
     for i in range(20, min(header, cap)):
         out[q + i] = np.uint8(1)  # NOP, for any option
-    value = _u16(buf, o + 10)
+    value = be16(buf, o + 10)
     _put16(out, q + 10, np.int64(0))
     if value != 0 and header >= 20 and header <= cap:
         right = 0xFFFF - _fold(_sum(out, q, header))
@@ -163,9 +153,9 @@ def _header4(buf, o, cap, out, q, m):
 @kernel
 def _header6(buf, o, cap, out, q, m):
     if cap < 40:
-        _keep(buf, o, min(cap, 8), out, q)
+        keep(buf, o, min(cap, 8), out, q)
         return
-    _keep(buf, o, 8, out, q)
+    keep(buf, o, 8, out, q)
     map_v6(buf, o + 8, out, q + 8, m)
     map_v6(buf, o + 24, out, q + 24, m)
 
@@ -193,7 +183,7 @@ def _options_of_tcp(buf, at, end, out, to):
         if size < 2 or at + size > end:
             return
         if kind == 2 or kind == 3 or kind == 4 or kind == 5 or kind == 8:
-            _keep(buf, at, size, out, to)
+            keep(buf, at, size, out, to)
         at += size
         to += size
 
@@ -202,25 +192,25 @@ def _options_of_tcp(buf, at, end, out, to):
 def _is_loopback(buf, at, version):
     if version == 4:
         return buf[at] == 127
-    return read64(buf, at) == 0 and read64(buf, at + 8) == 1
+    return be64(buf, at) == 0 and be64(buf, at + 8) == 1
 
 
 @kernel
 def _end_hash(buf, at, version, port, seed):
     if version == 4:
-        return mix(mix(mix(seed, _u16(buf, at)), _u16(buf, at + 2)), port | 4 << 16)
-    return mix(mix(mix(seed, read64(buf, at)), read64(buf, at + 8)), port | 6 << 16)
+        return mix(mix(mix(seed, be16(buf, at)), be16(buf, at + 2)), port | 4 << 16)
+    return mix(mix(mix(seed, be64(buf, at)), be64(buf, at + 8)), port | 6 << 16)
 
 
 @kernel
 def _tcp(buf, t, cap, length, out, q, m, info):
     if cap < 20:
-        _keep(buf, t, min(cap, 16), out, q)
+        keep(buf, t, min(cap, 16), out, q)
         return
-    _keep(buf, t, 20, out, q)
+    keep(buf, t, 20, out, q)
     header = (np.int64(buf[t + 12]) >> 4) * 4
     info[KIND] = 6
-    info[SEQ] = np.int64(buf[t + 4]) << 24 | np.int64(buf[t + 5]) << 16 | _u16(buf, t + 6)
+    info[SEQ] = np.int64(buf[t + 4]) << 24 | np.int64(buf[t + 5]) << 16 | be16(buf, t + 6)
     info[FLAGS] = np.int64(buf[t + 13])
     if header < 20 or header > length:
         info[PAY], info[OUT_PAY], info[CAP], info[LENGTH] = t + cap, q + cap, 0, 0
@@ -235,31 +225,31 @@ def _tcp(buf, t, cap, length, out, q, m, info):
 @kernel
 def _udp(buf, t, cap, length, loopback, out, q, m, info):
     if cap < 8:
-        _keep(buf, t, min(cap, 6), out, q)
+        keep(buf, t, min(cap, 6), out, q)
         return length
-    _keep(buf, t, 8, out, q)
-    claimed = _u16(buf, t + 4)
+    keep(buf, t, 8, out, q)
+    claimed = be16(buf, t + 4)
     if claimed >= 8:
         length = min(length, claimed)
         cap = min(cap, length)
     elif claimed != 0:
         return length
     info[KIND] = 17
-    source, target = _u16(buf, t), _u16(buf, t + 2)
+    source, target = be16(buf, t), be16(buf, t + 2)
     have = min(cap, length) - 8
     info[PAY], info[OUT_PAY], info[CAP], info[LENGTH] = t + 8, q + 8, have, length - 8
     if source == 53 or target == 53 or source == 5353 or target == 5353 or source == 5355 or target == 5355:
         rewrite_message(buf, t + 8, have, length - 8, out, q + 8, m)
-    elif loopback and have >= 12 and have == length - 8 and _u16(buf, t + 12) == 1:
+    elif loopback and have >= 12 and have == length - 8 and be16(buf, t + 12) == 1:
         # a proxy or resolver on a port of its own is told by its messages being whole in every part
         if not rewrite_message(buf, t + 8, have, length - 8, out, q + 8, m):
             for i in range(have):
                 out[q + 8 + i] = np.uint8(0)
     elif (source == 443 or target == 443) and have >= 7:
         first = buf[t + 8]
-        version = _u16(buf, t + 9) << 16 | _u16(buf, t + 11)
+        version = be16(buf, t + 9) << 16 | be16(buf, t + 11)
         if first & 0xC0 == 0xC0 and (version == 1 or version == 0x6B3343CF):
-            _keep(buf, t + 8, 5, out, q + 8)
+            keep(buf, t + 8, 5, out, q + 8)
     return length
 
 
@@ -273,7 +263,7 @@ def _quoted(buf, o, cap, version, out, q, m):
         size = (np.int64(buf[o]) & 15) * 4
         if size < 20 or cap < size:
             return
-        proto, later = np.int64(buf[o + 9]), _u16(buf, o + 6) & 0x1FFF
+        proto, later = np.int64(buf[o + 9]), be16(buf, o + 6) & 0x1FFF
     else:
         _header6(buf, o, cap, out, q, m)
         size, later = np.int64(40), np.int64(0)
@@ -284,9 +274,9 @@ def _quoted(buf, o, cap, version, out, q, m):
     if later:
         return
     if proto == 6 or proto == 17 or proto == 1 or proto == 58:
-        _keep(buf, o + size, min(have, 8), out, q + size)
+        keep(buf, o + size, min(have, 8), out, q + size)
         if proto == 6 and have > 8:
-            _keep(buf, o + size + 8, min(have - 8, 8), out, q + size + 8)
+            keep(buf, o + size + 8, min(have - 8, 8), out, q + size + 8)
         at = _checksum_at(proto)
         for i in range(at, min(at + 2, have)):
             out[q + size + i] = np.uint8(0)  # it covered what is not there any more
@@ -294,14 +284,14 @@ def _quoted(buf, o, cap, version, out, q, m):
 
 @kernel
 def _icmp4(buf, t, cap, out, q, m):
-    _keep(buf, t, min(cap, 4), out, q)
+    keep(buf, t, min(cap, 4), out, q)
     if cap < 8:
         return
     kind = buf[t]
     if kind == 5:
         map_v4(buf, t + 4, out, q + 4, m)
     elif kind == 0 or kind == 8 or kind == 3 or kind == 4 or kind == 11 or kind == 12 or kind == 13 or kind == 14:
-        _keep(buf, t + 4, 4, out, q + 4)
+        keep(buf, t + 4, 4, out, q + 4)
     if kind == 3 or kind == 4 or kind == 5 or kind == 11 or kind == 12:
         _quoted(buf, t + 8, cap - 8, 4, out, q + 8, m)
 
@@ -311,17 +301,17 @@ def _neighbour_options(buf, at, end, out, to, m):
     """Options of neighbour discovery (RFC 4861 4.6)."""
     while at + 8 <= end:
         size = np.int64(buf[at + 1]) * 8
-        _keep(buf, at, 2, out, to)
+        keep(buf, at, 2, out, to)
         if size == 0 or at + size > end:
             return
         kind = buf[at]
         if kind == 1 or kind == 2:
             map_mac(buf, at + 2, out, to + 2, m)
         elif kind == 3 and size == 32:
-            _keep(buf, at, 16, out, to)
+            keep(buf, at, 16, out, to)
             map_v6(buf, at + 16, out, to + 16, m)
         elif kind == 5:
-            _keep(buf, at, 8, out, to)
+            keep(buf, at, 8, out, to)
         elif kind == 4:
             _quoted(buf, at + 8, size - 8, 6, out, to + 8, m)
         at += size
@@ -330,12 +320,12 @@ def _neighbour_options(buf, at, end, out, to, m):
 
 @kernel
 def _icmp6(buf, t, cap, out, q, m):
-    _keep(buf, t, min(cap, 4), out, q)
+    keep(buf, t, min(cap, 4), out, q)
     if cap < 8:
         return
     kind = buf[t]
     if kind < 128 or (kind >= 128 and kind <= 137) or kind == 143:
-        _keep(buf, t + 4, 4, out, q + 4)
+        keep(buf, t + 4, 4, out, q + 4)
     if kind < 128:
         _quoted(buf, t + 8, cap - 8, 6, out, q + 8, m)
     elif 130 <= kind <= 132 and cap >= 24:
@@ -350,7 +340,7 @@ def _icmp6(buf, t, cap, out, q, m):
     elif kind == 133:
         _neighbour_options(buf, t + 8, t + cap, out, q + 8, m)
     elif kind == 134 and cap >= 16:
-        _keep(buf, t + 8, 8, out, q + 8)
+        keep(buf, t + 8, 8, out, q + 8)
         _neighbour_options(buf, t + 16, t + cap, out, q + 16, m)
 
 
@@ -367,9 +357,9 @@ def _transport(buf, ip, version, proto, t, cap, length, out, ip_q, q, m, info):
             length = _udp(buf, t, cap, length, looped, out, q, m, info)
         if cap >= 4:
             seed = m.state[SEED]
-            info[PORTS] = _u16(buf, t) << 16 | _u16(buf, t + 2)
-            info[SOURCE] = _end_hash(buf, source_at, version, _u16(buf, t), seed)
-            info[TARGET] = _end_hash(buf, target_at, version, _u16(buf, t + 2), seed)
+            info[PORTS] = be16(buf, t) << 16 | be16(buf, t + 2)
+            info[SOURCE] = _end_hash(buf, source_at, version, be16(buf, t), seed)
+            info[TARGET] = _end_hash(buf, target_at, version, be16(buf, t + 2), seed)
             info[FLOW] = mix(mix(seed, info[SOURCE]), info[TARGET])  # mix alone does not tell its two values apart
     elif proto == 1 and version == 4:
         _icmp4(buf, t, cap, out, q, m)
@@ -394,19 +384,19 @@ def _after_extensions(buf, t, cap, length, proto, version, out, q):
         if proto == 44 and version == 6:
             if cap < 8:
                 return np.int64(-1), proto, np.int64(-1), ident
-            _keep(buf, t, 8, out, q)
-            piece = _u16(buf, t + 2)
-            ident = _u16(buf, t + 4) << 16 | _u16(buf, t + 6)
+            keep(buf, t, 8, out, q)
+            piece = be16(buf, t + 2)
+            ident = be16(buf, t + 4) << 16 | be16(buf, t + 6)
             size = np.int64(8)
             proto = np.int64(buf[t])
             if piece & 0xFFF9:
                 return t + 8, proto, (piece & 0xFFF8) << 1 | piece & 1, ident
         elif proto == 51 or (version == 6 and _is_extension(proto)):
             if cap < 8:
-                _keep(buf, t, min(cap, 2), out, q)
+                keep(buf, t, min(cap, 2), out, q)
                 return np.int64(-1), proto, np.int64(-1), ident
             size = (np.int64(buf[t + 1]) + 2) * 4 if proto == 51 else (np.int64(buf[t + 1]) + 1) * 8
-            _keep(buf, t, 2, out, q)
+            keep(buf, t, 2, out, q)
             proto = np.int64(buf[t])
             if size < 8 or size > cap:
                 return np.int64(-1), proto, np.int64(-1), ident
@@ -430,7 +420,7 @@ def _network(buf, o, cap, wire, version, out, q, m, info):
         if cap < 20:
             return
         header = (np.int64(buf[o]) & 15) * 4
-        total = _u16(buf, o + 2)
+        total = be16(buf, o + 2)
         if header < 20:
             return
         if total == 0 or total > wire:
@@ -439,18 +429,18 @@ def _network(buf, o, cap, wire, version, out, q, m, info):
             return
         cap = min(cap, total)
         proto = np.int64(buf[o + 9])
-        piece = _u16(buf, o + 6)
+        piece = be16(buf, o + 6)
         t, length = o + header, total - header
         if piece & 0x3FFF:
-            info[FLOW] = mix(read64(buf, o + 12), m.state[SEED])
-            _note_fragment(info, version, proto, _u16(buf, o + 4), (piece & 0x1FFF) << 4 | piece >> 13 & 1, o, q, t, cap - header, length)
+            info[FLOW] = mix(be64(buf, o + 12), m.state[SEED])
+            _note_fragment(info, version, proto, be16(buf, o + 4), (piece & 0x1FFF) << 4 | piece >> 13 & 1, o, q, t, cap - header, length)
             return
         at, proto, _piece, _ident = _after_extensions(buf, t, cap - header, length, proto, version, out, q + header)
     else:
         _header6(buf, o, cap, out, q, m)
         if cap < 40:
             return
-        length = _u16(buf, o + 4)
+        length = be16(buf, o + 4)
         if length == 0 and buf[o + 6] != 59:
             length = wire - 40
         length = min(length, wire - 40)
@@ -458,7 +448,7 @@ def _network(buf, o, cap, wire, version, out, q, m, info):
         t, header = o + 40, np.int64(40)
         at, proto, piece, ident = _after_extensions(buf, t, cap - 40, length, np.int64(buf[o + 6]), version, out, q + 40)
         if at >= 0 and piece >= 0:
-            flow = mix(mix(read64(buf, o + 8), read64(buf, o + 16)), mix(read64(buf, o + 24), read64(buf, o + 32)))
+            flow = mix(mix(be64(buf, o + 8), be64(buf, o + 16)), mix(be64(buf, o + 24), be64(buf, o + 32)))
             info[FLOW] = mix(flow, m.state[SEED])
             _note_fragment(info, version, proto, ident, piece, o, q, at, cap - (at - o), length - (at - t))
             return
@@ -498,8 +488,8 @@ def rewrite_datagram(data, cap, proto, version, header, out_header, out, m, info
 @kernel
 def _arp(buf, o, cap, out, q, m):
     """RFC 826, of IPv4 on Ethernet; of other kinds the eight bytes that say so."""
-    _keep(buf, o, min(cap, 8), out, q)
-    if cap >= 28 and _u16(buf, o + 2) == 0x0800 and buf[o + 4] == 6 and buf[o + 5] == 4:
+    keep(buf, o, min(cap, 8), out, q)
+    if cap >= 28 and be16(buf, o + 2) == 0x0800 and buf[o + 4] == 6 and buf[o + 5] == 4:
         for i in range(2):
             map_mac(buf, o + 8 + 10 * i, out, q + 8 + 10 * i, m)
             map_v4(buf, o + 14 + 10 * i, out, q + 14 + 10 * i, m)
@@ -513,24 +503,24 @@ def _tags(buf, o, end, kind, out, q):
             size = np.int64(6) if kind == 0x8926 else np.int64(4)
             if o + size > end:
                 return
-            kind = _u16(buf, o + size - 2)
+            kind = be16(buf, o + size - 2)
         elif kind == 0x8847 or kind == 0x8848:
             if o + 5 > end:
                 return
             size = np.int64(4)
             if buf[o + 2] & 1:
-                _keep(buf, o, 4, out, q)
+                keep(buf, o, 4, out, q)
                 return
         elif kind == 0x8864:
-            _keep(buf, o, min(end - o, 8), out, q)
+            keep(buf, o, min(end - o, 8), out, q)
             return
         elif kind <= 1500:
             snap = o + 8 <= end and buf[o] == 0xAA and buf[o + 1] == 0xAA and buf[o + 2] == 3
-            _keep(buf, o, min(end - o, 8 if snap else 3), out, q)
+            keep(buf, o, min(end - o, 8 if snap else 3), out, q)
             return
         else:
             return
-        _keep(buf, o, size, out, q)
+        keep(buf, o, size, out, q)
         o += size
         q += size
 
@@ -538,9 +528,9 @@ def _tags(buf, o, end, kind, out, q):
 @kernel
 def _pktap(buf, o, size, out, q, m):
     """Apple's header: the interface gets another name, the process none. Of what is no such header only the numbers that decide how it is read stay."""
-    _keep(buf, o, 4, out, q)
+    keep(buf, o, 4, out, q)
     if buf[o + 10] == 0 and buf[o + 11] == 0:
-        _keep(buf, o + 8, 2, out, q + 8)
+        keep(buf, o + 8, 2, out, q + 8)
     else:
         out[q + 11] = np.uint8(255)  # no link type either
     is_packet = buf[o + 4] == 1 and buf[o + 5] == 0 and buf[o + 6] == 0 and buf[o + 7] == 0
@@ -552,7 +542,7 @@ def _pktap(buf, o, size, out, q, m):
         for i in range(10):
             out[q + 14 + i] = np.uint8(97 + (np.int64(word >> np.uint64(6 * i)) & 63) % 26)
         if is_packet:
-            _keep(buf, o + 36, min(size - 36, 16), out, q + 36)
+            keep(buf, o + 36, min(size - 36, 16), out, q + 36)
 
 
 @kernel
@@ -588,24 +578,24 @@ def _frame(buf, o, cap, wire, link, out, q, m, info):
         if link == links_.ETHERNET:
             map_mac(buf, at, out, to, m)
             map_mac(buf, at + 6, out, to + 6, m)
-            _keep(buf, at + 12, 2, out, to + 12)
+            keep(buf, at + 12, 2, out, to + 12)
         elif link == links_.SLL2:
-            _keep(buf, at, 12, out, to)
+            keep(buf, at, 12, out, to)
             if buf[at + 11] == 6:
                 map_mac(buf, at + 12, out, to + 12, m)
         elif link == links_.SLL:
-            _keep(buf, at, 6, out, to)
-            if _u16(buf, at + 4) == 6:
+            keep(buf, at, 6, out, to)
+            if be16(buf, at + 4) == 6:
                 map_mac(buf, at + 6, out, to + 6, m)
-            _keep(buf, at + 14, 2, out, to + 14)
+            keep(buf, at + 14, 2, out, to + 14)
         else:
-            _keep(buf, at, 1, out, to)
+            keep(buf, at, 1, out, to)
             map_mac(buf, at + 1, out, to + 1, m)
             map_mac(buf, at + 7, out, to + 7, m)
         if start >= 0:
-            _keep(buf, at + size, start - at - size, out, to + size)
+            keep(buf, at + size, start - at - size, out, to + size)
         else:
-            what = _u16(buf, at + ether) if ether >= 0 else np.int64(1500)
+            what = be16(buf, at + ether) if ether >= 0 else np.int64(1500)
             if link != links_.ETHERNET and link != links_.FDDI and what == 4:
                 what = np.int64(1500)
             elif link != links_.ETHERNET and link != links_.FDDI and what <= 1500:
@@ -613,14 +603,14 @@ def _frame(buf, o, cap, wire, link, out, q, m, info):
             _tags(buf, at + size, end, what, out, to + size)
             return
     elif start >= 0:
-        _keep(buf, at, start - at, out, to)
+        keep(buf, at, start - at, out, to)
     else:
         if link == links_.NULL or link == links_.LOOP or link == links_.C_HDLC:
-            _keep(buf, at, min(cap, 4), out, to)
+            keep(buf, at, min(cap, 4), out, to)
         elif link == links_.PPPOE:
-            _keep(buf, at, min(cap, 8), out, to)
+            keep(buf, at, min(cap, 8), out, to)
         elif link == links_.PPP or link == links_.PPP_HDLC:
-            _keep(buf, at, min(cap, 4 if cap > 1 and buf[at] == 0xFF and buf[at + 1] == 3 else 2), out, to)
+            keep(buf, at, min(cap, 4 if cap > 1 and buf[at] == 0xFF and buf[at + 1] == 3 else 2), out, to)
         return
     used = start - o
     here, rest = q + used, end - start

@@ -22,6 +22,7 @@ import numpy as np
 from netlens.anonymize.kernels.prf import permute, sip_bytes, sip_words
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
+from netlens.wire.words import be64
 
 # Places of ``state``.
 MISSED, EPOCH, SEED = 0, 1, 2
@@ -92,14 +93,6 @@ def _image(m, hi, lo, version):
 
 
 @kernel
-def read64(buf, at):
-    value = np.int64(0)
-    for i in range(8):
-        value = value << 8 | np.int64(buf[at + i])
-    return value
-
-
-@kernel
 def write64(out, to, value):
     for i in range(8):
         out[to + i] = np.uint8(value >> (56 - 8 * i) & 255)
@@ -115,7 +108,7 @@ def map_v4(buf, at, out, to, m):
 
 @kernel
 def map_v6(buf, at, out, to, m):
-    hi, lo = _image(m, read64(buf, at), read64(buf, at + 8), np.int64(6))
+    hi, lo = _image(m, be64(buf, at), be64(buf, at + 8), np.int64(6))
     write64(out, to, hi)
     write64(out, to + 8, lo)
 

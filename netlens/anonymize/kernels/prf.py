@@ -41,6 +41,17 @@ def _rounds(v0, v1, v2, v3, times):
 
 
 @kernel
+def _last(v0, v1, v2, v3, word):
+    """The last word of SipHash, and what it all comes to."""
+    v3 ^= word
+    v0, v1, v2, v3 = _rounds(v0, v1, v2, v3, 2)
+    v0 ^= word
+    v2 ^= np.uint64(0xFF)
+    v0, v1, v2, v3 = _rounds(v0, v1, v2, v3, 4)
+    return v0 ^ v1 ^ v2 ^ v3
+
+
+@kernel
 def sip_bytes(k0, k1, first, buf, at, n, fold):
     """SipHash-2-4 of the word ``first`` (8 bytes, little endian) and ``buf[at:at + n]``; ``fold``: capital letters count as small ones."""
     v0, v1, v2, v3 = k0 ^ _V0, k1 ^ _V1, k0 ^ _V2, k1 ^ _V3
@@ -61,13 +72,7 @@ def sip_bytes(k0, k1, first, buf, at, n, fold):
             v0 ^= word
             word = np.uint64(0)
             filled = 0
-    word |= np.uint64((n + 8) & 255) << np.uint64(56)
-    v3 ^= word
-    v0, v1, v2, v3 = _rounds(v0, v1, v2, v3, 2)
-    v0 ^= word
-    v2 ^= np.uint64(0xFF)
-    v0, v1, v2, v3 = _rounds(v0, v1, v2, v3, 4)
-    return v0 ^ v1 ^ v2 ^ v3
+    return _last(v0, v1, v2, v3, word | np.uint64((n + 8) & 255) << np.uint64(56))
 
 
 @kernel
@@ -80,13 +85,7 @@ def sip_words(k0, k1, first, second):
     v3 ^= second
     v0, v1, v2, v3 = _rounds(v0, v1, v2, v3, 2)
     v0 ^= second
-    word = np.uint64(16) << np.uint64(56)
-    v3 ^= word
-    v0, v1, v2, v3 = _rounds(v0, v1, v2, v3, 2)
-    v0 ^= word
-    v2 ^= np.uint64(0xFF)
-    v0, v1, v2, v3 = _rounds(v0, v1, v2, v3, 4)
-    return v0 ^ v1 ^ v2 ^ v3
+    return _last(v0, v1, v2, v3, np.uint64(16) << np.uint64(56))
 
 
 @kernel

@@ -17,6 +17,7 @@ import numpy as np
 
 from netlens.anonymize.kernels.mapping import map_dotted, map_random
 from netlens.wire.compiled import kernel
+from netlens.wire.words import be16
 
 MAX_RECORDS = 64  #: of one segment, as far as they are looked at there
 MAX_RECORD = 16384 + 2048
@@ -26,12 +27,8 @@ NOTHING, HELLO_GOES_ON = 0, 1  #: what a segment may ask of its caller
 
 
 @kernel
-def _u16(buf, at):
-    return np.int64(buf[at]) << 8 | np.int64(buf[at + 1])
-
-
-@kernel
-def _keep(buf, at, n, out, to):
+def keep(buf, at, n, out, to):
+    """Bytes as they are."""
     for i in range(n):
         out[to + i] = buf[at + i]
 
@@ -51,7 +48,7 @@ def keep_protocols(buf, at, n, out, to):
             plain = plain and 32 < buf[at + i] < 127
         grease = size == 2 and buf[at + pos] & 15 == 10 and buf[at + pos] == buf[at + pos + 1]
         if plain or grease:
-            _keep(buf, at + pos, size, out, to + pos)
+            keep(buf, at + pos, size, out, to + pos)
         pos += size
 
 
@@ -60,45 +57,45 @@ def _extension(buf, kind, at, n, out, to, m):
     """One extension's data, ``n`` bytes of which are there."""
     if kind == 0:
         if n < 2:
-            _keep(buf, at, n, out, to)
+            keep(buf, at, n, out, to)
             return
-        _keep(buf, at, 2, out, to)
-        stop = min(2 + _u16(buf, at), n)
+        keep(buf, at, 2, out, to)
+        stop = min(2 + be16(buf, at), n)
         pos = 2
         while pos + 3 <= stop:
-            size = _u16(buf, at + pos + 1)
-            _keep(buf, at + pos, 3, out, to + pos)
+            size = be16(buf, at + pos + 1)
+            keep(buf, at + pos, 3, out, to + pos)
             if pos + 3 + size > stop:
                 return
             if buf[at + pos] == 0:
                 map_dotted(buf, at + pos + 3, size, out, to + pos + 3, m)
             pos += 3 + size
     elif kind == 16:
-        _keep(buf, at, min(n, 2), out, to)
+        keep(buf, at, min(n, 2), out, to)
         if n > 2:
-            keep_protocols(buf, at + 2, min(n - 2, _u16(buf, at)), out, to + 2)
+            keep_protocols(buf, at + 2, min(n - 2, be16(buf, at)), out, to + 2)
     elif kind == 10 or kind == 11 or kind == 13 or kind == 27 or kind == 43 or kind == 45 or kind == 50:
-        _keep(buf, at, n, out, to)  # groups, point formats, signature algorithms, certificate compression, versions, key exchange modes
+        keep(buf, at, n, out, to)  # groups, point formats, signature algorithms, certificate compression, versions, key exchange modes
     elif kind == 51:
-        _keep(buf, at, min(n, 2), out, to)
+        keep(buf, at, min(n, 2), out, to)
         pos = 2
         while pos + 4 <= n:
-            _keep(buf, at + pos, 4, out, to + pos)
-            pos += 4 + _u16(buf, at + pos + 2)
+            keep(buf, at + pos, 4, out, to + pos)
+            pos += 4 + be16(buf, at + pos + 2)
     elif kind == 5:
-        _keep(buf, at, min(n, 1), out, to)
+        keep(buf, at, min(n, 1), out, to)
 
 
 @kernel
 def rewrite_hello(buf, at, have, total, client, out, to, m):
     """A ClientHello or ServerHello behind its four bytes of header: ``have`` of ``total`` bytes are there. What is cut stays zero."""
-    _keep(buf, at, min(have, 2), out, to)
+    keep(buf, at, min(have, 2), out, to)
     if have < 35:
         return
-    if client or not (_u16(buf, at + 2) == 0xCF21 and _u16(buf, at + 4) == 0xAD74):  # a HelloRetryRequest is told by a fixed "random"
+    if client or not (be16(buf, at + 2) == 0xCF21 and be16(buf, at + 4) == 0xAD74):  # a HelloRetryRequest is told by a fixed "random"
         map_random(buf, at + 2, 32, out, to + 2, m)
     else:
-        _keep(buf, at + 2, 32, out, to + 2)
+        keep(buf, at + 2, 32, out, to + 2)
     size = np.int64(buf[at + 34])
     out[to + 34] = buf[at + 34]
     pos = 35
@@ -109,12 +106,12 @@ def rewrite_hello(buf, at, have, total, client, out, to, m):
     if client:
         if pos + 2 > have:
             return
-        size = _u16(buf, at + pos)
-        _keep(buf, at + pos, 2, out, to + pos)
+        size = be16(buf, at + pos)
+        keep(buf, at + pos, 2, out, to + pos)
         pos += 2
         if pos + size > have:
             return
-        _keep(buf, at + pos, size, out, to + pos)
+        keep(buf, at + pos, size, out, to + pos)
         pos += size
         if pos + 1 > have:
             return
@@ -124,29 +121,29 @@ def rewrite_hello(buf, at, have, total, client, out, to, m):
         if pos + size > have:
             return
         if size <= 4:
-            _keep(buf, at + pos, size, out, to + pos)
+            keep(buf, at + pos, size, out, to + pos)
         pos += size
     else:
         if pos + 3 > have:
             return
-        _keep(buf, at + pos, 3, out, to + pos)
+        keep(buf, at + pos, 3, out, to + pos)
         pos += 3
     if pos + 2 > have:
         return
-    stop = min(pos + 2 + _u16(buf, at + pos), have)
-    _keep(buf, at + pos, 2, out, to + pos)
+    stop = min(pos + 2 + be16(buf, at + pos), have)
+    keep(buf, at + pos, 2, out, to + pos)
     pos += 2
     while pos + 4 <= stop:
-        kind, size = _u16(buf, at + pos), _u16(buf, at + pos + 2)
-        _keep(buf, at + pos, 4, out, to + pos)
+        kind, size = be16(buf, at + pos), be16(buf, at + pos + 2)
+        keep(buf, at + pos, 4, out, to + pos)
         pos += 4
         there = min(size, stop - pos)
         if client:
             _extension(buf, kind, at + pos, there, out, to + pos, m)
         elif kind == 43:
-            _keep(buf, at + pos, there, out, to + pos)
+            keep(buf, at + pos, there, out, to + pos)
         elif kind == 51:
-            _keep(buf, at + pos, min(there, 4), out, to + pos)
+            keep(buf, at + pos, min(there, 4), out, to + pos)
         pos += size
 
 
@@ -163,15 +160,15 @@ def _handshake(buf, at, have, size, out, to, m):
         kind = np.int64(buf[at + pos])
         if pos + 4 > have:
             if pos == 0:
-                _keep(buf, at, have, out, to)
+                keep(buf, at, have, out, to)
                 return kind == 1
             return False
-        total = np.int64(buf[at + pos + 1]) << 16 | _u16(buf, at + pos + 2)
+        total = np.int64(buf[at + pos + 1]) << 16 | be16(buf, at + pos + 2)
         if not _is_message(kind) or total > MAX_MESSAGE:
             if pos == 0:
                 out[to] = buf[at]  # what the first byte is taken for is part of the hint
             return False
-        _keep(buf, at + pos, 4, out, to + pos)
+        keep(buf, at + pos, 4, out, to + pos)
         if kind == 1 or kind == 2:
             there = min(have - pos - 4, total)
             rewrite_hello(buf, at + pos + 4, there, total, kind == 1, out, to + pos + 4, m)
@@ -189,16 +186,16 @@ def _records(buf, at, cap, length, out, to, m):
         if pos + 5 > cap:
             break
         kind = buf[at + pos]
-        size = _u16(buf, at + pos + 3)
+        size = be16(buf, at + pos + 3)
         if kind < 20 or kind > 23 or buf[at + pos + 1] != 3 or buf[at + pos + 2] > 4 or size > MAX_RECORD:
             break
-        _keep(buf, at + pos, 5, out, to + pos)
+        keep(buf, at + pos, 5, out, to + pos)
         have = min(cap - pos - 5, size)
         if kind == 22:
             if _handshake(buf, at + pos + 5, have, size, out, to + pos + 5, m) and (cap == length):
                 return HELLO_GOES_ON, pos
         elif (kind == 20 and size == 1) or (kind == 21 and size == 2):
-            _keep(buf, at + pos + 5, have, out, to + pos + 5)
+            keep(buf, at + pos + 5, have, out, to + pos + 5)
         pos += 5 + size
         if pos >= length:
             break
@@ -210,25 +207,25 @@ def _proxy(buf, at, cap, out, to):
     """A header of HAProxy's PROXY protocol: that it is one, and how long it is; its addresses are blanked. Returns its length, 0 without."""
     if cap < 6:
         return np.int64(0)
-    if _u16(buf, at) == 0x5052 and _u16(buf, at + 2) == 0x4F58 and _u16(buf, at + 4) == 0x5920:
+    if be16(buf, at) == 0x5052 and be16(buf, at + 2) == 0x4F58 and be16(buf, at + 4) == 0x5920:
         for pos in range(6, min(cap, 107)):
             if buf[at + pos] == 10:
-                _keep(buf, at, 6, out, to)
+                keep(buf, at, 6, out, to)
                 for i in range(6, pos - 1):
                     out[to + i] = np.uint8(32)
-                _keep(buf, at + pos - 1, 2, out, to + pos - 1)
+                keep(buf, at + pos - 1, 2, out, to + pos - 1)
                 return np.int64(pos + 1)
         return np.int64(0)
     if (
         cap >= 16
-        and _u16(buf, at) == 0x0D0A
-        and _u16(buf, at + 2) == 0x0D0A
-        and _u16(buf, at + 4) == 0x000D
-        and _u16(buf, at + 6) == 0x0A51
+        and be16(buf, at) == 0x0D0A
+        and be16(buf, at + 2) == 0x0D0A
+        and be16(buf, at + 4) == 0x000D
+        and be16(buf, at + 6) == 0x0A51
     ):
-        size = 16 + _u16(buf, at + 14)
-        if _u16(buf, at + 8) == 0x5549 and buf[at + 10] == 0x54 and size <= cap:
-            _keep(buf, at, 16, out, to)
+        size = 16 + be16(buf, at + 14)
+        if be16(buf, at + 8) == 0x5549 and buf[at + 10] == 0x54 and size <= cap:
+            keep(buf, at, 16, out, to)
             return size
     return np.int64(0)
 
@@ -271,11 +268,11 @@ def rewrite_stream(buf, at, cap, length, out, to, m):
     byte = buf[at]
     if 20 <= byte <= 23:
         return _records(buf, at, cap, length, out, to, m)
-    word = _u16(buf, at) << 16 | _u16(buf, at + 2)
+    word = be16(buf, at) << 16 | be16(buf, at + 2)
     if word == 0x5353482D:  # SSH-
         _line(buf, at, cap, out, to)
     elif word == 0x48545450:  # HTTP
-        _keep(buf, at, 4, out, to)
+        keep(buf, at, 4, out, to)
         if cap >= 12 and buf[at + 4] == 47 and buf[at + 8] == 32:
             for i in range(4, 12):
                 if buf[at + i] < 32 or buf[at + i] > 126:
@@ -293,7 +290,7 @@ def rewrite_stream(buf, at, cap, length, out, to, m):
         or word == 0x434F4E4E
         or word == 0x54524143
     ):
-        _keep(buf, at, 4, out, to)
+        keep(buf, at, 4, out, to)
     return NOTHING, np.int64(0)
 
 
@@ -309,7 +306,7 @@ def join_hello(stream, have, message):
     while pos + 5 <= have:
         if stream[pos] != 22 or stream[pos + 1] != 3:
             return np.int64(-1), False
-        size = _u16(stream, pos + 3)
+        size = be16(stream, pos + 3)
         if size == 0 or size > MAX_RECORD:
             return np.int64(-1), False
         pos += 5
