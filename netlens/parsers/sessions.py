@@ -891,7 +891,10 @@ class SessionFold:
 
     @property
     def given_up(self) -> tuple[int, int | None]:
-        """5-tuples of one frame, or of unanswered SYNs, that have no session because of a flood; and the frame of the first."""
+        """5-tuples of one frame, or of unanswered SYNs, that have no session because of a flood; and the frame of the first.
+
+        One that was given up and comes again counts again.
+        """
         count, first, ever = self._given_up.tolist()
         if not ever:
             return 0, None
