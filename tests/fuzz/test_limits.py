@@ -224,7 +224,8 @@ def test_a_flood_of_syns_is_bounded_and_counted_and_hides_no_connection() -> Non
 
 
 def test_repeated_syns_of_a_flood_are_not_counted_again() -> None:
-    fold = SessionFold(seed=1)  # none of the hundred shares a place with another: of two that do, each would send the other away three times
+    # with this seed none of the hundred shares a place with another; of two that do, each would send the other away three times
+    fold = SessionFold(seed=1)
     for rows in _syns(s_.MAX_SLIGHT):
         fold.feed(rows, len(rows))
     for _ in range(3):
