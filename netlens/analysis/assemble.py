@@ -10,7 +10,8 @@ Theory of operation
    on the connection, else by time), or its FIN or RST; never later than upstream.
 4. Labels: a key log says most, then the error log of the side whose program it is, then the traffic. An error log names exchanges of its own side's
    capture, in that machine's time, and the label is carried over by the pairing.
-5. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
+5. Where the upstream's clock was set back, times repeat: requests of those times stay in the counts, and their labels are dropped.
+6. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
 
 Limits: exchanges of a connection whose counts differ between the captures (capture loss) are matched by time; a wrong match shifts ``done_ns``, never
 a label of the upstream's own side.
@@ -316,6 +317,7 @@ class _Builder:
     def build(self) -> Assembled:
         sessions, row_of = self._sessions()
         requests, request_rows = self._requests(row_of, sessions)
+        self._leave_out_repeated(requests)
         vm_seen = "vm" in self.sides or self._only_vantage() == "vm"
         host_seen = "host" in self.sides or (self._only_vantage() != "vm" and "vm" not in self.sides)
         situation = Situation(
@@ -540,6 +542,19 @@ class _Builder:
         old = _take(table, kept)
         both = Requests(*(np.concatenate([getattr(old, f), getattr(more, f)]) for f in Requests.__dataclass_fields__))
         return both, np.concatenate([rows[kept], np.full(len(extra), -1, np.int64)])
+
+    def _leave_out_repeated(self, requests: Requests) -> None:
+        """Where the clock of the upstream's capture was set back, nobody knows what was open when: such requests are no evidence for or against."""
+        for frame, low, high in self.up.capture.part.decoder.times.set_back().tolist():
+            there = (requests.start_ns >= low) & (requests.start_ns <= high)
+            told = int((there & (requests.rejected != UNLABELLED)).sum())
+            requests.rejected[there], requests.source[there] = UNLABELLED, ""
+            whose = _WORDS[self.up.name or SIDES[HOST]]
+            self.notes.append(
+                f"the {whose}'s clock was set back while recording, at frame {frame:,}: what happened in {(high - low) / 1e9:,.1f} s of its times cannot be "
+                f"put in order, so {plural(told, 'request')} of that time {'is' if told == 1 else 'are'} no evidence; record again with the clock left "
+                "alone"
+            )
 
     # --- the rest
 

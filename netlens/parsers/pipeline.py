@@ -24,6 +24,7 @@ from netlens.wire import decode as d
 from netlens.wire.ahead import ahead
 from netlens.wire.containers import F_TS, Batch, Input, Reader
 from netlens.wire.fragments import Fragments
+from netlens.wire.times import Times
 
 if TYPE_CHECKING:
     from netlens.parsers.exchanges import ExchangeBuilder
@@ -59,6 +60,7 @@ class Decoder:
     def __init__(self) -> None:
         self.counts = np.zeros((d.N_REASONS, 2), np.int64)
         self.fragments = Fragments()
+        self.times = Times()
         self._fragment_rows = np.zeros((c.BATCH, d.FRAGMENT_WIDTH), np.int64)
         self._room = np.zeros((0, c.WIDTH), np.int64)
 
@@ -89,8 +91,8 @@ class Decoder:
                 pieces += [(batch.buf, room[at:until]), (area, packet)]
                 at = until
         pieces.append((batch.buf, room[at:m]))
-        # a simple packet block has no time
-        return Unit(pieces, batch.frame0 + batch.n, int(batch.frames[0, F_TS]), int(batch.frames[: batch.n, F_TS].max()))
+        last_ns = self.times.feed(batch.frames, batch.n, batch.frame0)
+        return Unit(pieces, batch.frame0 + batch.n, int(batch.frames[0, F_TS]), last_ns)
 
 
 class Part:

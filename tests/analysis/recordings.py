@@ -26,9 +26,18 @@ def expected(name: str) -> dict[str, Any]:
     return table
 
 
-def copy(name: str, to: Path, *, offset_s: float = 0.0, drift_ppm: float = 0.0, without: Collection[str] = ("provider.jsonl",)) -> Path:
+def copy(
+    name: str,
+    to: Path,
+    *,
+    offset_s: float = 0.0,
+    drift_ppm: float = 0.0,
+    without: Collection[str] = ("provider.jsonl",),
+    host_back: tuple[float, float] | None = None,
+) -> Path:
     """A recording without some of its files, whose VM's clock is off besides what it was: by ``offset_s``, gaining ``drift_ppm`` from its first frame on.
 
+    ``host_back``: after this part of its frames, the host's clock is set back by so many seconds, in its capture (its error log is left out).
     Times of the VM's capture (pcap in microseconds) and of its error log are rewritten. There is no manifest in it: nobody tells.
     """
     source = FOLDER / name
@@ -40,6 +49,10 @@ def copy(name: str, to: Path, *, offset_s: float = 0.0, drift_ppm: float = 0.0, 
         if path.name == "vm.pcap.gz":
             data, first = _shifted_pcap(gzip.decompress(path.read_bytes()), offset_s, drift_ppm)
             (to / "vm.pcap").write_bytes(data)
+        elif host_back is not None and path.name == "host-errors.log":
+            pass
+        elif host_back is not None and path.name == "host.pcap.gz":
+            (to / "host.pcap").write_bytes(_set_back(gzip.decompress(path.read_bytes()), *host_back))
         elif path.name == "vm-errors.log":
             assert first is not None
             (to / path.name).write_text(_shifted_log(path.read_text(), first, offset_s, drift_ppm))
@@ -59,6 +72,18 @@ def _shifted_pcap(data: bytes, offset_s: float, drift_ppm: float) -> tuple[bytes
         struct.pack_into("<II", out, at, now // 10**6, now % 10**6)
         at += 16 + captured
     return bytes(out), (first or 0) / 1e6
+
+
+def _set_back(data: bytes, part: float, by_s: float) -> bytes:
+    out, places, at = bytearray(data), [], 24
+    while at + 16 <= len(data):
+        places.append(at)
+        at += 16 + struct.unpack_from("<I", data, at + 8)[0]
+    for at in places[int(part * len(places)) :]:
+        seconds, micros = struct.unpack_from("<II", data, at)
+        now = seconds * 10**6 + micros - round(by_s * 1e6)
+        struct.pack_into("<II", out, at, now // 10**6, now % 10**6)
+    return bytes(out)
 
 
 def _shifted_log(text: str, first_s: float, offset_s: float, drift_ppm: float) -> str:

@@ -50,6 +50,17 @@ def test_a_wrong_clock_changes_nothing(name: str, offset_s: float, drift_ppm: fl
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("host_back", [(0.3, 2.5), (0.6, 11.0), (0.5, 3000.0)])
+def test_a_host_whose_clock_is_set_back_names_no_other_cause(name: str, host_back: tuple[float, float], tmp_path: Path) -> None:
+    found = netlens.analyze(copy(name, tmp_path / "r", host_back=host_back))
+    assert supported(found) <= set(expected(name)["causes"])
+    assert found.cause in (None, *expected(name)["causes"])
+    assert any("clock was set back while recording" in note for note in found.quality["notes"])
+    if host_back[1] == 3000.0:  # longer than the recording: no order is left
+        assert supported(found) == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_without_error_logs_it_is_right_or_undecided(name: str, tmp_path: Path) -> None:
     found = netlens.analyze(copy(name, tmp_path / "r", without=("provider.jsonl", *LOGS, *KEYS)))
     assert supported(found) <= set(expected(name)["causes"])

@@ -1,0 +1,82 @@
+"""Times of frames in order: the latest, and where the clock that stamped them was set back.
+
+Frames of several interfaces come a little out of order, so only a fall of more than :data:`SET_BACK_NS` is told of. From it until the times pass
+the highest one before it, what happened first cannot be told by time: that span is a row of ``spans``.
+
+Limit: a clock that is set forward shows no different from silence, and does no harm: the order stays right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netlens.wire.compiled import lean
+from netlens.wire.containers import F_TS
+
+#: NTP sets a clock that is off by more than 128 ms and slews it below; interfaces that are written in turns swap frames by tenths of a second.
+SET_BACK_NS = 500_000_000
+SPANS = 64  #: spans kept; what is set back more often lies in the last one
+
+_HIGH, _LOW, _FRAME, _COUNT = 0, 1, 2, 3
+_TRACK_WIDTH = 4
+
+
+@lean
+def _end_span(track, spans):
+    """Write down the fall that ends here, if it was one."""
+    if track[_HIGH] - track[_LOW] <= SET_BACK_NS:
+        return
+    k = track[_COUNT]
+    if k == len(spans):
+        spans[k - 1, 1] = min(spans[k - 1, 1], track[_LOW])
+        spans[k - 1, 2] = max(spans[k - 1, 2], track[_HIGH])
+        return
+    spans[k, 0] = track[_FRAME]
+    spans[k, 1] = track[_LOW]
+    spans[k, 2] = track[_HIGH]
+    track[_COUNT] += 1
+
+
+@lean
+def _walk(frames, n, frame0, track, spans):
+    """Take in the times of ``n`` frames (int64[:, FRAME_WIDTH]), the first of which is number ``frame0`` + 1; returns the latest of them."""
+    latest = np.int64(0)
+    high = track[_HIGH]
+    low = track[_LOW]
+    for i in range(n):
+        ts = frames[i, F_TS]
+        latest = max(latest, ts)
+        if ts == 0:  # a simple packet block has no time
+            continue
+        if ts >= high or high == 0:
+            if low < high:
+                track[_HIGH], track[_LOW] = high, low
+                _end_span(track, spans)
+            high = ts
+            low = ts
+        elif ts < low:
+            if high - low <= SET_BACK_NS < high - ts:
+                track[_FRAME] = frame0 + i + 1
+            low = ts
+    track[_HIGH], track[_LOW] = high, low
+    return latest
+
+
+class Times:
+    """Follows the times of a capture, or of a part of one."""
+
+    def __init__(self) -> None:
+        self._track = np.zeros(_TRACK_WIDTH, np.int64)
+        self._spans = np.zeros((SPANS, 3), np.int64)
+
+    def feed(self, frames: np.ndarray[Any, Any], n: int, frame0: int) -> int:
+        """Take in the first ``n`` of ``frames`` (int64[:, FRAME_WIDTH]); returns the latest time of them, 0 if none has one."""
+        return int(_walk(frames, n, frame0, self._track, self._spans))
+
+    def set_back(self) -> np.ndarray[Any, Any]:
+        """int64[k, 3]: the frame at which the clock was set back, and the lowest and highest time from which on order cannot be told by time."""
+        track, spans = self._track.copy(), self._spans.copy()
+        _end_span(track, spans)
+        return spans[: int(track[_COUNT])]
