@@ -36,8 +36,8 @@ class Packed:
         """object[n]: str, int, list or None."""
         raise NotImplementedError
 
-    def arrow(self) -> pa.Array:
-        """The same values."""
+    def arrow(self, coded: bool = False) -> pa.Array:
+        """The same values; ``coded``: text that repeats as a dictionary."""
         raise NotImplementedError
 
     def take(self, index: Array) -> Packed:
@@ -62,7 +62,7 @@ class Nullable(Packed):
         out[self.known] = self.values[self.known].astype(object)
         return out
 
-    def arrow(self) -> pa.Array:
+    def arrow(self, coded: bool = False) -> pa.Array:
         return _numbers(self.values, "int64", self.known)
 
     def take(self, index: Array) -> Nullable:
@@ -83,9 +83,11 @@ class Coded(Packed):
         out: Array = self.words[self.codes]
         return out
 
-    def arrow(self) -> pa.Array:
+    def arrow(self, coded: bool = False) -> pa.Array:
         import pyarrow as pa
 
+        if coded:
+            return self._dictionary()
         words = [(w or "").encode() for w in self.words.tolist()]
         sizes = np.array([len(w) for w in words], np.int64)
         total = int(sizes[self.codes].sum())
@@ -99,6 +101,18 @@ class Coded(Packed):
         if total > MOST:
             words_of = words_of.cast(pa.large_string())
         return pa.DictionaryArray.from_arrays(_numbers(self.codes, "int64"), words_of).dictionary_decode()
+
+    def _dictionary(self) -> pa.Array:
+        """As Arrow dictionary with codes of 32 bits; none of its words is null or there twice, as writers of Parquet take for granted."""
+        import pyarrow as pa
+
+        numbers: dict[str, int] = {}
+        places = [-1 if w is None else numbers.setdefault(w, len(numbers)) for w in self.words.tolist()]
+        codes = self.codes.astype(np.int32)
+        if places != list(range(len(places))):
+            codes = np.array(places, np.int32)[codes]
+        stored = pa.Array.from_buffers(pa.int32(), len(codes), [_holes(codes >= 0), pa.py_buffer(codes)])
+        return pa.DictionaryArray.from_arrays(stored, _strings(list(numbers)))
 
     def take(self, index: Array) -> Coded:
         return Coded(self.codes[index], self.words)
@@ -123,7 +137,7 @@ class Texts(Packed):
         out[~self.known] = None
         return out
 
-    def arrow(self) -> pa.Array:
+    def arrow(self, coded: bool = False) -> pa.Array:
         return _text(self.data, self.offsets, self.known)
 
     def take(self, index: Array) -> Texts:
@@ -148,8 +162,8 @@ class Lists(Packed):
         out[:] = [flat[a:b] for a, b in pairwise(at)]
         return out
 
-    def arrow(self) -> pa.Array:
-        values = self.values.arrow() if isinstance(self.values, Packed) else _numbers(self.values, "int64")
+    def arrow(self, coded: bool = False) -> pa.Array:
+        values = self.values.arrow(coded) if isinstance(self.values, Packed) else _numbers(self.values, "int64")
         return _lists(self.offsets, values)
 
     def take(self, index: Array) -> Lists:

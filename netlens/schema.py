@@ -137,14 +137,14 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         frame.attrs["units"] = {c.name: c.unit for c in self.schema if c.unit}
         return frame
 
-    def to_arrow(self) -> pa.Table:
-        """The table for Arrow and Parquet; unit, basis and meaning are in each field's metadata."""
+    def to_arrow(self, coded: bool = False) -> pa.Table:
+        """The table for Arrow; unit, basis and meaning are in each field's metadata. ``coded``: text that repeats as Arrow dictionaries."""
         import pyarrow as pa
 
         fields, arrays = [], []
         for c in self.schema:
             values = self.columns[c.name]
-            made = values.arrow() if isinstance(values, Packed) else arrow(values, c.dtype)
+            made = values.arrow(coded) if isinstance(values, Packed) else arrow(values, c.dtype)
             arrays.append(made)
             fields.append(pa.field(c.name, made.type, metadata={"unit": c.unit, "basis": c.basis, "meaning": c.meaning}))
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"netlens.table": self.schema.name}))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ def test_all_forms_hold_the_same_values(rows: list[tuple[Any, ...]], data: st.Da
         assert column.objects().tolist() == plain[name]
         assert column.arrow().type == TYPES[name][1]
         assert column.arrow().to_pylist() == plain[name]
+        assert column.arrow(coded=True).to_pylist() == plain[name]
         assert column.take(index).objects().tolist() == [plain[name][i] for i in index]
         assert column.take(mask).arrow().to_pylist() == plain[name][::2]
     table = Table(SCHEMA, made)
@@ -81,6 +83,16 @@ def test_all_forms_hold_the_same_values(rows: list[tuple[Any, ...]], data: st.Da
     assert packed_frame.equals(objects.to_pandas())
     assert packed_frame.dtypes.equals(objects.to_pandas().dtypes)
     assert packed_arrow.equals(objects.to_arrow())
+
+
+def test_words_that_are_there_twice_or_nowhere_are_one_in_a_dictionary(tmp_path: Path) -> None:
+    words = np.array(["unused", "a", None, "a", "b"], object)
+    column = Coded(np.array([3, 1, 2, 4]), words)
+    made = column.arrow(coded=True)
+    assert made.dictionary.to_pylist() == ["unused", "a", "b"]
+    assert made.to_pylist() == ["a", "a", None, "b"]
+    pq.write_table(pa.table({"c": made}), tmp_path / "t.parquet")
+    assert pq.read_table(tmp_path / "t.parquet")["c"].to_pylist() == ["a", "a", None, "b"]
 
 
 def test_a_column_that_was_asked_for_is_what_is_written() -> None:

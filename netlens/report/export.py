@@ -10,6 +10,7 @@ with the units.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -98,12 +99,18 @@ def write(
 def parquet_options(schema: Schema) -> dict[str, Any]:
     """How columns are encoded: numbers that go up from row to row by their differences, the others by a dictionary of their values.
 
-    Against a dictionary for all, that takes two thirds of the time and of the space.
+    Against a dictionary for all, that takes two thirds of the time and of the space. Lowest and highest values are written of numbers only: of text
+    in no order they help no reader.
     """
     rising = [c.name for c in schema if c.dtype.endswith("int64") and c.name.endswith(RISING)]
     dictionary = [c.name for c in schema if c.name not in rising and c.dtype != "float64"]
     lists = [f"{c.name}.list.element" for c in schema if c.dtype.startswith("list")]
-    return {"use_dictionary": dictionary + lists, "column_encoding": dict.fromkeys(rising, "DELTA_BINARY_PACKED")}
+    numbers = [c.name for c in schema if c.dtype in ("int64", "float64", "bool", "nullable_int64", "nullable_bool")]
+    return {
+        "use_dictionary": dictionary + lists,
+        "column_encoding": dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
+        "write_statistics": numbers,
+    }
 
 
 def write_parquet(tables: Iterable[Table], rows: int, output: str, columns: Sequence[str] | None = None) -> None:
@@ -126,8 +133,27 @@ def put_parquet(tables: Iterable[Table], rows: int, where: Any, columns: Sequenc
         writer: pq.ParquetWriter | None = None
         for table in tables:
             made = arrow_table(_select(table, columns), rows)
-            writer = writer or stack.enter_context(pq.ParquetWriter(where, made.schema, **parquet_options(table.schema)))
+            if writer is None:
+                # Text that repeats is handed over as dictionaries, which the writer need not make. To readers it is text, so that is what the file says.
+                writer = pq.ParquetWriter(where, made.schema, store_schema=False, **parquet_options(table.schema))
+                stack.enter_context(writer)
+                said = base64.b64encode(_spelled_out(made.schema).serialize().to_pybytes()).decode()
+                writer.add_key_value_metadata({**made.schema.metadata, "ARROW:schema": said})
             writer.write_table(made)
+
+
+def _spelled_out(schema: Any) -> Any:
+    """An Arrow schema without dictionaries."""
+    import pyarrow as pa
+
+    def kind(of: Any) -> Any:
+        if pa.types.is_dictionary(of):
+            return of.value_type
+        if pa.types.is_list(of):
+            return pa.list_(kind(of.value_type))
+        return pa.large_list(kind(of.value_type)) if pa.types.is_large_list(of) else of
+
+    return pa.schema([f.with_type(kind(f.type)) for f in schema], metadata=schema.metadata)
 
 
 @contextlib.contextmanager
@@ -142,11 +168,11 @@ def opened(output: str | None) -> Iterator[IO[str]]:
 
 
 def arrow_table(table: Table, rows: int | None = None) -> Any:
-    """The Arrow table that goes into a Parquet file: that of ``Table.to_arrow``, with the metadata that the module's text names.
+    """The Arrow table that goes into a Parquet file: that of ``Table.to_arrow`` with dictionaries, and the metadata that the module's text names.
 
     ``rows``: of the whole file, if this is part of it.
     """
-    made = table.to_arrow()
+    made = table.to_arrow(coded=True)
     units = {c.name: c.unit for c in table.schema if c.unit}
     pandas_types = {
         "int64": ("int64", "int64"),

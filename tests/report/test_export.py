@@ -51,6 +51,8 @@ def test_units_are_in_the_metadata_of_fields_and_file(capture: netlens.Capture, 
     path = tmp_path / "t.parquet"
     export.write(capture.table(name), "parquet", str(path))
     schema = pq.read_schema(path)
+    assert schema.types == capture.table(name).to_arrow().schema.types  # text, not the dictionaries that were handed to the writer
+    assert b"netlens.units" in pq.read_metadata(path).metadata  # of the file too, for readers that do not know Arrow's
     assert schema.metadata[b"netlens.table"] == name.encode()
     assert json.loads(schema.metadata[b"netlens.units"]) == {c.name: c.unit for c in ALL[name] if c.unit}
     for column in ALL[name]:
