@@ -14,29 +14,73 @@ import contextlib
 import io
 import struct
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+CLIENTS = 2600  #: more than the tables of sessions and of addresses hold at first
 
 
-def tiny_capture() -> bytes:
-    """A pcap of a SYN, and a DNS query: enough to make every kernel run."""
-    ip = bytes.fromhex("45000028000000004006000001010101020202020400005000000001000000005002ffff00000000")
+def _ip(proto: int, payload: bytes, client: int = 1, fragment: int = 0) -> bytes:
+    """An IPv4 packet without checksums."""
+    addresses = struct.pack(">II", 0x0A000000 + client, 0x02020202)
+    return struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 7, fragment, 64, proto, 0) + addresses + payload
+
+
+def _tcp(flags: int, payload: bytes = b"", seq: int = 0) -> bytes:
+    return struct.pack(">HHIIBBHHH", 1024, 80, seq, 0, 0x50, flags, 0xFFFF, 0, 0) + payload
+
+
+def tiny_capture(clients: int = 1) -> bytes:
+    """A pcap of a SYN of each client, the begin of a ClientHello, and a DNS query, whole and in fragments: enough to make kernels run."""
     question = bytes.fromhex("000101000001000000000000") + b"\x01a\x00\x00\x01\x00\x01"
     udp = struct.pack(">HHHH", 1024, 53, 8 + len(question), 0) + question
-    dns = bytes.fromhex("4500") + struct.pack(">H", 20 + len(udp)) + bytes.fromhex("00000000401100000101010102020202") + udp
+    hello = bytes.fromhex("1603010200010001fc0303") + bytes(40)  # 512 bytes, of which there are few
+    packets = [_ip(6, _tcp(2)), _ip(17, udp), _ip(6, _tcp(0x18, hello, 1)), _ip(17, udp[:16], 1, 0x2000), _ip(17, udp[16:], 1, 2)]
+    packets += [_ip(6, _tcp(2), client) for client in range(2, clients + 1)]
     out = io.BytesIO()
     out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 101))
-    for packet in (ip, dns):
+    for packet in packets:
         out.write(struct.pack("<IIII", 1, 0, len(packet), len(packet)) + packet)
     return out.getvalue()
 
 
 def tiny_pcapng() -> bytes:
-    """The same SYN in a pcapng, so that its framing kernel runs too."""
+    """Its first SYN in a pcapng, so that its framing kernel runs too."""
     packet = tiny_capture()[40:80]
     section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
     interface = struct.pack("<IIHHII", 1, 20, 101, 0, 0, 20)
     size = 32 + len(packet)
     return section + interface + struct.pack("<IIIIIII", 6, size, 0, 0, 0, len(packet), len(packet)) + packet + struct.pack("<I", size)
+
+
+class _Here:
+    """Runs what is for the workers of a cluster (see :class:`netlens.cluster.job.Executor`)."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    def results(self, handles: Sequence[Any]) -> list[Any]:
+        return list(handles)
+
+    def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        yield from enumerate(handles)
+
+
+def _join_lookups() -> None:
+    """As of captures with very many."""
+    import numpy as np
+
+    from netlens.parsers import lookup_columns, lookup_join
+    from netlens.wire import dns as d
+
+    rows = np.zeros((4, d.MESSAGE_WIDTH), np.int64)
+    usual, lookup_join.PART = lookup_join.PART, 1
+    for times in ([1, 2, 3, 4], [4, 3, 2, 1]):
+        rows[:, d.TS] = times
+        lookup_join.join(rows)
+    lookup_join.PART = usual
+    lookup_columns.grown(np.zeros(8, np.uint8), np.zeros(2, np.int64), 0, np.int64(1))
 
 
 def main() -> None:
@@ -45,10 +89,12 @@ def main() -> None:
     from netlens.anonymize import recordings, secret
     from netlens.anonymize.mapper import Mapper
     from netlens.api import TABLES, Capture
+    from netlens.cluster.job import NEEDS, ClusterCapture
+    from netlens.cluster.sources import Source
     from netlens.errors import NetlensError
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, data in (("tiny.pcap", tiny_capture()), ("tiny.pcapng", tiny_pcapng())):
+        for name, data in (("tiny.pcap", tiny_capture(CLIENTS)), ("tiny.pcapng", tiny_pcapng())):
             path = Path(folder, name)
             path.write_bytes(data)
             for tables in (TABLES, ("sessions",)):
@@ -58,6 +104,10 @@ def main() -> None:
             clock.estimate(capture, capture)  # the second pass has kernels of its own
             with contextlib.suppress(NetlensError):  # where the package cryptography is missing, nothing is anonymised
                 recordings.capture(str(path), str(path.with_suffix(".new")), Mapper(secret.fresh()))
+        _join_lookups()
+        on_workers = ClusterCapture(_Here(), [Source(str(Path(folder, "tiny.pcap")), k, False) for k in range(2)], tuple(NEEDS))
+        for table in NEEDS:
+            on_workers.table(table)
 
 
 if __name__ == "__main__":

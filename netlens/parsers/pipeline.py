@@ -7,7 +7,6 @@ to run on they are one (docs/decisions/0012). Memory: a handful of read buffers 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -19,6 +18,7 @@ from netlens.parsers import quality
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.sessions import FSM, MAX_SLIGHT, MIDSTREAM, SessionFold
+from netlens.together import cores
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.ahead import ahead
@@ -284,11 +284,6 @@ class Part:
         return quality.quality_rows(self.frames, self.counts, extra, [w for i in self.inputs for w in i.warnings])
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run(
     paths: Iterable[str | PathLike[str]],
     products: Iterable[str] = PRODUCTS,
@@ -303,7 +298,7 @@ def run(
         see :class:`netlens.wire.containers.Reader`.
     """
     part = Part(products, spill_to=spill_to)
-    if _cores() > 1:
+    if cores() > 1:
         reader = Reader(paths, progress, hold=ROOMS)
         for unit in part.decoder.ahead(reader):
             part.take(unit)

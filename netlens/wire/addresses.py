@@ -19,6 +19,7 @@ from netlens.wire.compiled import kernel
 Array = np.ndarray[Any, Any]
 
 _MASK64 = (1 << 64) - 1
+SLOTS = 4096  #: of the table of distinct addresses, at first
 
 
 def random_seed() -> np.int64:
@@ -34,26 +35,41 @@ def mix(h, value):
 
 
 @kernel
-def _distinct(hi, lo, version, table, ids, first, seed):
-    """Number each row by its distinct (hi, lo, version); ``first`` gets the row where each was met. Returns how many there are."""
+def _slot_of(hi, lo, version, i, table, first, seed):
+    """Where the address of row ``i`` is in ``table``, or belongs."""
     mask = len(table) - 1
-    found = 0
-    for i in range(len(hi)):
-        slot = mix(mix(mix(seed, hi[i]), lo[i]), version[i]) & mask
-        while True:
-            at = table[slot]
-            if at < 0:
-                table[slot] = found
-                first[found] = i
-                ids[i] = found
-                found += 1
-                break
-            j = first[at]
-            if hi[j] == hi[i] and lo[j] == lo[i] and version[j] == version[i]:
-                ids[i] = at
-                break
-            slot = (slot + 1) & mask
-    return found
+    slot = mix(mix(mix(seed, hi[i]), lo[i]), version[i]) & mask
+    while table[slot] >= 0:
+        j = first[table[slot]]
+        if hi[j] == hi[i] and lo[j] == lo[i] and version[j] == version[i]:
+            break
+        slot = (slot + 1) & mask
+    return slot
+
+
+@kernel
+def _distinct(hi, lo, version, i, found, table, ids, first, seed):
+    """Number rows from ``i`` on by their distinct (hi, lo, version); ``first`` gets the row where each was met.
+
+    Returns ``(next row, how many there are)``; the next row is below ``len(hi)`` if ``table`` must grow first.
+    """
+    while i < len(hi):
+        slot = _slot_of(hi, lo, version, i, table, first, seed)
+        if table[slot] < 0:
+            if 2 * found >= len(table):
+                return i, found
+            table[slot] = found
+            first[found] = i
+            found += 1
+        ids[i] = table[slot]
+        i += 1
+    return i, found
+
+
+@kernel
+def _refill(hi, lo, version, found, table, first, seed):
+    for k in range(found):
+        table[_slot_of(hi, lo, version, first[k], table, first, seed)] = k
 
 
 @kernel
@@ -97,11 +113,17 @@ def ip_text(hi: int, lo: int, version: int) -> str:
 def distinct(hi: Array, lo: Array, version: Array) -> tuple[Array, Array]:
     """Distinct addresses of a column: ``(ids, first)``, the number of each row's address and the row where that address was first met."""
     hi, lo, version = (np.ascontiguousarray(x, np.int64) for x in (hi, lo, version))
-    n = len(hi)
-    table = np.full(1 << max(4, (2 * n - 1).bit_length()), -1, np.int64)
+    n, seed = len(hi), random_seed()
+    # most columns have few addresses: a table that grows with them stays in a core's cache
+    table = np.full(SLOTS, -1, np.int64)
     ids, first = np.empty(n, np.int64), np.empty(n, np.int64)
-    found = _distinct(hi, lo, version, table, ids, first, random_seed())
-    return ids, first[:found]
+    i = found = 0
+    while True:
+        i, found = _distinct(hi, lo, version, i, found, table, ids, first, seed)
+        if i >= n:
+            return ids, first[:found]
+        table = np.full(4 * len(table), -1, np.int64)
+        _refill(hi, lo, version, found, table, first, seed)
 
 
 def ip_column(hi: Array, lo: Array, version: Array | int) -> Coded:

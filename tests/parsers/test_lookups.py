@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
+from netlens import together
+from netlens.parsers import lookup_join
 from netlens.parsers import lookups as module
 from netlens.parsers.lookups import LookupBuilder
 from netlens.wire import columns as c
@@ -442,6 +444,19 @@ def test_parts_merge_to_the_whole(traffic: list[Datagram], data: st.DataObject) 
     assert list(merged.finish().records()) == whole  # again later
 
 
+@given(datagrams(), st.sampled_from([1, 2]))
+def test_questions_may_be_dealt_out(traffic: list[Datagram], size: int) -> None:
+    """In parts of a message or two each, on all cores, as in one part; with answers whose question cannot be read, and without."""
+    for these in (traffic, [g for g in traffic if len(g.payload) > 12]):
+        builder = build(these)
+        whole = list(builder.finish().records())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lookup_join, "PART", size)
+            assert list(builder.finish().records()) == whole
+            patch.setattr(together, "cores", lambda: 1)
+            assert list(builder.finish().records()) == whole
+
+
 @given(datagrams())
 def test_every_query_is_counted_once(traffic: list[Datagram]) -> None:
     table = build(traffic).finish()
@@ -481,6 +496,19 @@ def test_more_messages_than_the_first_arrays_hold() -> None:
     assert [r["answers"] for r in found] == [[f"10.0.{i // 250}.{i % 250}"] for i in range(3000)]
     assert {r["qname"] for r in found} == {f"host-{i}-{'x' * 40}.example" for i in range(700)}
     assert found[0]["connection_ids"] is not found[1]["connection_ids"]
+
+
+def test_more_answers_than_the_first_tables_hold() -> None:
+    """Six thousand addresses and names: the numbers of the distinct ones outgrow their tables twice."""
+    traffic = []
+    for i in range(6000):
+        address = f"198.18.{i // 250}.{i % 250}"
+        client = f"10.1.{i // 250}.{i % 250}"
+        traffic += [asked(2 * i * MS, src=client, name=f"n{i}"), answered((2 * i + 1) * MS, dst=client, name=f"n{i}", address=address)]
+    found = build(traffic).finish()
+    assert found["answers"].tolist() == [[f"198.18.{i // 250}.{i % 250}"] for i in range(6000)]
+    assert found["orig_ip"].tolist() == [f"10.1.{i // 250}.{i % 250}" for i in range(6000)]
+    assert found["qname"].tolist() == [f"n{i}" for i in range(6000)]
 
 
 def test_a_flood_of_equal_questions_ends() -> None:

@@ -205,7 +205,7 @@ def test_one_core_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monkey
     path.write_bytes(gzip.compress(pcap(frames)) if packed else pcap(frames))
     seen = []
     for cores in (1, 2):
-        monkeypatch.setattr(pipeline, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(pipeline, "cores", lambda cores=cores: cores)
         seen.append(tables(pipeline.run([path])))
     assert seen[0] == seen[1]
     assert seen[0]["sessions"]

@@ -1,0 +1,573 @@
+"""The join of DNS messages to lookups: compiled code behind :mod:`netlens.parsers.lookups`, which says what it decides.
+
+How it is divided
+-----------------
+All keys by which a message finds its lookup hold the question's name, type, opcode and transport, so messages of different questions never meet.
+They are dealt out by a hash of it into parts that fit a core's cache, each in order of time, and the parts are joined one by one, on all cores. Two
+million messages took four times as long in one table, which is memory that no cache holds. Two kinds do meet across questions, and get one part:
+mDNS (a query for any type) is in the first one, and an answer whose question cannot be read, found by its socket and id, makes all of them one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netlens.together import shares, together
+from netlens.wire import dns as d
+from netlens.wire.addresses import mix, random_seed
+from netlens.wire.compiled import lean
+from netlens.wire.words import prefetch
+
+Array = np.ndarray[Any, Any]
+
+#: How long a transaction id means the same lookup. glibc gives up after 5 s x 2 attempts x up to 3 resolvers = 30 s; twice of it joins
+#: reused ids.
+ID_LIFE_NS = 30_000_000_000
+#: A stub's retry with a new id: adaptive time-outs go down to about 250 ms (c-ares), the longest usual one is 5 s
+#: (Go), with some slack.
+RETRY_MIN_NS = 200_000_000
+RETRY_MAX_NS = 6_000_000_000
+#: One datagram on two interfaces of one machine: forwarding takes far less than a millisecond, and no stub repeats a query within two.
+COPY_NS = 2_000_000
+#: Source NAT may wait for a resolution of the neighbour or a busy hypervisor; half of it would miss those.
+NAT_NS = 20_000_000
+#: mDNS: answers come within 0.5 s, queries are repeated after 1 s, then 3 s (RFC 6762 5.2, 6).
+MDNS_NS = 5_000_000_000
+#: Longest walk through lookups that share a key, or through messages of one lookup: bounds what a made-up capture can cost.
+WALK = 32
+LOOK_AHEAD = 12  #: messages that are asked from memory in advance
+#: Messages of a part, on average: their rows and tables take 2.5 MB. With 8,192 or 32,768 it takes as long, with all in one part half as long again.
+PART = 16384
+MAX_PARTS = 1024  #: more lists than this are not written to side by side without waiting for memory
+
+DIRECT, NAT, SSHUTTLE = 0, 1, 2
+
+# One row of the lookup matrix (int32). FIRST to RESOLVER are rows of the message matrix, -1 where there is none.
+FIRST = 0  #: first of all its messages
+FIRST_QUERY, LAST_QUERY, ANSWER = 1, 2, 3
+RESOLVER = 4  #: the message that shows who was asked
+ATTEMPTS, COPIES, PATH = 5, 6, 7
+_TAIL, _PREVIOUS = 8, 9  # its latest message, and the lookup before it of this client and question: numbers within the part
+_WIDTH = 10
+NEVER = np.int32(0x7FFFFFFF)
+
+
+@lean
+def is_loopback(hi, lo, version):
+    return (lo >> 24 & 255) == 127 if version == 4 else hi == 0 and lo == 1
+
+
+@lean
+def _find(table, keys, key, seed):
+    """Slot of ``key``: where it is or belongs (value 0). A slot is 31 bits of the hash << 32 | message + 1; keys are ``keys[message]``."""
+    mask = len(table) - 1
+    h = mix(seed, key)
+    tag = h >> 33 & 0x7FFFFFFF
+    slot = h & mask
+    while table[slot] != 0 and not (table[slot] >> 32 == tag and keys[(table[slot] & 0xFFFFFFFF) - 1] == key):
+        slot = (slot + 1) & mask
+    return slot
+
+
+@lean
+def _lookup_at(table, slot, lookup_of):
+    """The lookup of the message in that slot, -1 if it is free."""
+    i = (table[slot] & 0xFFFFFFFF) - 1
+    return np.int64(lookup_of[i]) if i >= 0 else np.int64(-1)
+
+
+@lean
+def _put(table, keys, slot, key, i, seed):
+    table[slot] = (mix(seed, key) >> 33 & 0x7FFFFFFF) << 32 | (i + 1)
+    keys[i] = key
+
+
+@lean
+def _copy_of(rows, order, m, tail, previous, counted):
+    """Whether the query in row ``m`` is a copy of a counted query in the list that ends at message ``tail``: 0 no, 1 same datagram, 2 translated."""
+    at = tail
+    for _ in range(WALK):
+        if at < 0:
+            break
+        p = order[at]
+        gap = rows[m, d.TS] - rows[p, d.TS]
+        if gap >= NAT_NS:
+            break
+        if counted[at] and rows[p, d.IFACE] != rows[m, d.IFACE] and (rows[p, d.META] ^ rows[m, d.META]) & 0xFFFF == 0:
+            version = rows[m, d.PORTS] >> 32
+            if version == rows[p, d.PORTS] >> 32:
+                same_source = (
+                    rows[p, d.SRC_HI] == rows[m, d.SRC_HI]
+                    and rows[p, d.SRC_LO] == rows[m, d.SRC_LO]
+                    and (rows[p, d.PORTS] ^ rows[m, d.PORTS]) & 0xFFFF0000 == 0
+                )
+                same_resolver = (
+                    rows[p, d.DST_HI] == rows[m, d.DST_HI]
+                    and rows[p, d.DST_LO] == rows[m, d.DST_LO]
+                    and (rows[p, d.PORTS] ^ rows[m, d.PORTS]) & 0xFFFF == 0
+                )
+                if same_source and same_resolver:
+                    if gap < COPY_NS:
+                        return 1
+                elif same_resolver:
+                    # Translation changes the address; another port of the same address is a stub that opened a new socket.
+                    if rows[p, d.SRC_HI] != rows[m, d.SRC_HI] or rows[p, d.SRC_LO] != rows[m, d.SRC_LO]:
+                        return 2
+                elif same_source and gap < COPY_NS:
+                    looped = is_loopback(rows[p, d.DST_HI], rows[p, d.DST_LO], version) or is_loopback(
+                        rows[m, d.DST_HI], rows[m, d.DST_LO], version
+                    )
+                    if not looped:
+                        return 2
+        at = np.int64(previous[at])
+    return 0
+
+
+@lean
+def _new_lookup(lookups, n):
+    lookups[n, FIRST_QUERY] = -1
+    lookups[n, LAST_QUERY] = -1
+    lookups[n, ANSWER] = -1
+    lookups[n, _TAIL] = -1
+    lookups[n, ATTEMPTS] = 0
+    lookups[n, COPIES] = 0
+    lookups[n, RESOLVER] = -1
+    lookups[n, PATH] = DIRECT
+    lookups[n, _PREVIOUS] = -1
+    lookups[n, FIRST] = NEVER
+
+
+@lean
+def _link(order, lookups, x, i, previous, lookup_of):
+    previous[i] = lookups[x, _TAIL]
+    lookup_of[i] = x
+    lookups[x, _TAIL] = i
+    lookups[x, FIRST] = min(lookups[x, FIRST], order[i])
+
+
+@lean
+def _count(order, lookups, x, i, previous, counted, lookup_of):
+    """Query ``i`` is an attempt of lookup ``x``."""
+    if lookups[x, FIRST_QUERY] < 0:
+        lookups[x, FIRST_QUERY] = order[i]
+        lookups[x, RESOLVER] = order[i]
+    lookups[x, LAST_QUERY] = order[i]
+    lookups[x, ATTEMPTS] += 1
+    counted[i] = True
+    _link(order, lookups, x, i, previous, lookup_of)
+
+
+@lean
+def _set_answer(rows, order, lookups, x, m, previous, counted):
+    """The message in row ``m`` is the first answer of lookup ``x``: whom it shows to have been asked, and by which path."""
+    lookups[x, ANSWER] = m
+    q = lookups[x, LAST_QUERY]
+    if rows[m, d.META] >> 40 & 3 == d.MDNS:
+        return
+    version = rows[q, d.PORTS] >> 32
+    same_ip = rows[q, d.DST_HI] == rows[m, d.SRC_HI] and rows[q, d.DST_LO] == rows[m, d.SRC_LO]
+    asked_port = rows[q, d.PORTS] & 0xFFFF
+    if version == rows[m, d.PORTS] >> 32 and asked_port != 53 and is_loopback(rows[q, d.DST_HI], rows[q, d.DST_LO], version):
+        lookups[x, PATH] = DIRECT if same_ip else SSHUTTLE
+        lookups[x, RESOLVER] = m
+        return
+    at = np.int64(lookups[x, _TAIL])
+    for _ in range(WALK):
+        if at < 0:
+            break
+        p = order[at]
+        if counted[at] and rows[p, d.DST_HI] == rows[m, d.SRC_HI] and rows[p, d.DST_LO] == rows[m, d.SRC_LO]:
+            lookups[x, RESOLVER] = p
+            break
+        at = np.int64(previous[at])
+
+
+@lean
+def _named(rows, m):
+    """Question of a message: its name, type, opcode and transport."""
+    meta = rows[m, d.META]
+    question = rows[m, d.QUESTION] & 0xFFFF | (meta >> 27 & 15) << 16 | (meta >> 40 & 3) << 20
+    return mix(mix(np.int64(7), rows[m, d.HASH]), question)
+
+
+@lean
+def _keys(rows, order, key_keys, name_keys, sockets):
+    """Fill the keys by which messages are found."""
+    last = len(order) - 1
+    for i in range(len(order)):
+        prefetch(rows[order[min(i + LOOK_AHEAD, last)]], d.TS)
+        prefetch(rows[order[min(i + LOOK_AHEAD, last)]], d.HASH)
+        m = order[i]
+        meta = rows[m, d.META]
+        named = _named(rows, m)
+        if meta >> 40 & 3 == d.MDNS:
+            key_keys[i] = named
+            name_keys[i] = named
+            continue
+        ports = rows[m, d.PORTS]
+        if meta >> 31 & 1:
+            client = mix(mix(np.int64(3), rows[m, d.DST_HI]), rows[m, d.DST_LO])
+            port = ports & 0xFFFF
+        else:
+            client = mix(mix(np.int64(3), rows[m, d.SRC_HI]), rows[m, d.SRC_LO])
+            port = ports >> 16 & 0xFFFF
+        client = mix(client, ports >> 32)
+        sockets[i] = mix(client, port << 16 | meta & 0xFFFF | (meta >> 40 & 3) << 32)
+        key_keys[i] = mix(sockets[i], named)
+        name_keys[i] = mix(client, named)
+
+
+@lean
+def _join(
+    rows,
+    order,
+    lookups,
+    previous,
+    counted,
+    lookup_of,
+    by_key,
+    key_keys,
+    by_name,
+    name_keys,
+    by_resolver,
+    resolver_keys,
+    by_id,
+    id_keys,
+    sockets,
+    seed,
+):
+    """Give every message to its lookup: of the rows ``order``, in that order. Returns the number of lookups.
+
+    Messages are numbered by their place in ``order`` where they point at each other, and by their row in :data:`FIRST` and wherever else a row is read.
+
+    ``by_key`` leads from a client's socket, id and question to the latest such lookup, ``by_name`` from a client and question to its latest
+    lookup (others by _PREVIOUS), ``by_resolver`` from an id, question and resolver to the latest query (for NAT), ``by_id`` from a socket
+    and id to the latest lookup. The last two are empty where nothing in the capture needs them.
+    """
+    found = 0
+    _keys(rows, order, key_keys, name_keys, sockets)
+    for i in range(len(order)):
+        m = order[i]
+        meta = rows[m, d.META]
+        is_answer = meta >> 31 & 1
+        transport = meta >> 40 & 3
+        now = rows[m, d.TS]
+        ports = rows[m, d.PORTS]
+        if transport == d.MDNS:
+            if is_answer:
+                for any_type in range(2):
+                    named = name_keys[i]
+                    if any_type:
+                        named = mix(mix(np.int64(7), rows[m, d.HASH]), np.int64(255) | (meta >> 27 & 15) << 16 | transport << 20)
+                    slot = _find(by_name, name_keys, named, seed)
+                    x = _lookup_at(by_name, slot, lookup_of)
+                    for _ in range(WALK):
+                        if x < 0:
+                            break
+                        q = lookups[x, LAST_QUERY]
+                        gap = now - rows[q, d.TS]
+                        itself = rows[q, d.SRC_HI] == rows[m, d.SRC_HI] and rows[q, d.SRC_LO] == rows[m, d.SRC_LO]
+                        if lookups[x, ANSWER] < 0 and gap <= MDNS_NS and not itself:
+                            _set_answer(rows, order, lookups, x, m, previous, counted)
+                        x = np.int64(lookups[x, _PREVIOUS])
+                continue
+            named = name_keys[i]
+            slot = _find(by_name, name_keys, named, seed)
+            head = _lookup_at(by_name, slot, lookup_of)
+            x = head
+            joined = False
+            for _ in range(WALK):
+                if x < 0:
+                    break
+                q = lookups[x, LAST_QUERY]
+                same = (
+                    rows[q, d.SRC_HI] == rows[m, d.SRC_HI]
+                    and rows[q, d.SRC_LO] == rows[m, d.SRC_LO]
+                    and rows[q, d.PORTS] >> 16 == ports >> 16
+                )
+                if same:
+                    if _copy_of(rows, order, m, np.int64(lookups[x, _TAIL]), previous, counted) == 1:
+                        lookups[x, COPIES] += 1
+                        _link(order, lookups, x, i, previous, lookup_of)
+                        joined = True
+                    elif lookups[x, ANSWER] < 0 and now - rows[q, d.TS] <= MDNS_NS:
+                        _count(order, lookups, x, i, previous, counted, lookup_of)
+                        joined = True
+                    break
+                x = np.int64(lookups[x, _PREVIOUS])
+            if not joined:
+                _new_lookup(lookups, found)
+                lookups[found, _PREVIOUS] = head
+                _count(order, lookups, found, i, previous, counted, lookup_of)
+                _put(by_name, name_keys, slot, named, i, seed)
+                found += 1
+            continue
+
+        key = key_keys[i]
+        if is_answer:
+            unread = not meta >> 42 & d.QUESTION_READ
+            slot = np.int64(0)
+            if unread:
+                x = _lookup_at(by_id, _find(by_id, id_keys, sockets[i], seed), lookup_of)
+            else:
+                slot = _find(by_key, key_keys, key, seed)
+                x = _lookup_at(by_key, slot, lookup_of)
+            if x >= 0:
+                if lookups[x, ANSWER] >= 0:
+                    if now - rows[lookups[x, ANSWER], d.TS] <= ID_LIFE_NS:
+                        _link(order, lookups, x, i, previous, lookup_of)
+                        continue
+                elif now - rows[lookups[x, LAST_QUERY], d.TS] <= ID_LIFE_NS:
+                    _set_answer(rows, order, lookups, x, m, previous, counted)
+                    _link(order, lookups, x, i, previous, lookup_of)
+                    continue
+            # Noise on port 53 that happens to have the QR bit, or looks alone, prove no lookup.
+            if unread or meta >> 42 & d.ON_LOOPBACK:
+                continue
+            _new_lookup(lookups, found)
+            lookups[found, ANSWER] = m
+            lookups[found, RESOLVER] = m
+            _link(order, lookups, found, i, previous, lookup_of)
+            _put(by_key, key_keys, slot, key, i, seed)
+            found += 1
+            continue
+
+        slot = _find(by_key, key_keys, key, seed)
+        x = _lookup_at(by_key, slot, lookup_of)
+        if x >= 0:
+            kind = _copy_of(rows, order, m, np.int64(lookups[x, _TAIL]), previous, counted)
+            if kind:
+                lookups[x, COPIES] += 1
+                if kind == 2:
+                    lookups[x, PATH] = NAT
+                _link(order, lookups, x, i, previous, lookup_of)
+                continue
+            if lookups[x, ANSWER] < 0 and now - rows[lookups[x, LAST_QUERY], d.TS] <= ID_LIFE_NS:
+                _count(order, lookups, x, i, previous, counted, lookup_of)
+                continue
+        target = np.int64(-1)
+        asked = np.int64(0)
+        place = np.int64(0)
+        if len(by_resolver) > 1:
+            asked = mix(mix(mix(_named(rows, m), rows[m, d.DST_HI]), rows[m, d.DST_LO]), (ports & 0xFFFF) << 16 | meta & 0xFFFF)
+            place = _find(by_resolver, resolver_keys, asked, seed)
+            y = _lookup_at(by_resolver, place, lookup_of)
+            if y >= 0 and _copy_of(rows, order, m, np.int64(lookups[y, _TAIL]), previous, counted) == 2:
+                lookups[y, COPIES] += 1
+                lookups[y, PATH] = NAT
+                _link(order, lookups, y, i, previous, lookup_of)
+                target = y
+        if target < 0:
+            origin = name_keys[i]
+            at = np.int64(0)
+            head = np.int64(-1)
+            if meta >> 42 & d.QUESTION_READ and transport == d.UDP:
+                at = _find(by_name, name_keys, origin, seed)
+                head = _lookup_at(by_name, at, lookup_of)
+                y = head
+                for _ in range(WALK):
+                    if y < 0:
+                        break
+                    if lookups[y, ANSWER] < 0:
+                        q = lookups[y, LAST_QUERY]
+                        gap = now - rows[q, d.TS]
+                        same_id = (rows[q, d.META] ^ meta) & 0xFFFF == 0
+                        same_port = (rows[q, d.PORTS] ^ ports) & 0xFFFF0000 == 0
+                        if (same_id and not same_port and gap <= ID_LIFE_NS) or (not same_id and RETRY_MIN_NS <= gap <= RETRY_MAX_NS):
+                            target = y
+                            break
+                    y = np.int64(lookups[y, _PREVIOUS])
+            if target >= 0:
+                _count(order, lookups, target, i, previous, counted, lookup_of)
+            else:
+                target = found
+                found += 1
+                _new_lookup(lookups, target)
+                _count(order, lookups, target, i, previous, counted, lookup_of)
+                version = ports >> 32
+                if (
+                    meta >> 42 & d.ON_LOOPBACK
+                    and is_loopback(rows[m, d.DST_HI], rows[m, d.DST_LO], version)
+                    and not is_loopback(rows[m, d.SRC_HI], rows[m, d.SRC_LO], version)
+                ):
+                    lookups[target, PATH] = SSHUTTLE
+                if meta >> 42 & d.QUESTION_READ and transport == d.UDP:
+                    lookups[target, _PREVIOUS] = head
+                    _put(by_name, name_keys, at, origin, i, seed)
+            if len(by_resolver) > 1:
+                _put(by_resolver, resolver_keys, place, asked, i, seed)
+        _put(by_key, key_keys, slot, key, i, seed)
+        if len(by_id) > 1:
+            _put(by_id, id_keys, _find(by_id, id_keys, sockets[i], seed), sockets[i], i, seed)
+    return found
+
+
+@lean
+def _survey(rows, mask, part, sizes, facts):
+    """Deal rows out by their question: ``part`` (uint16) and how many are in each. ``facts``: queries, answers without a question, several
+    interfaces, rows not in order of frame, rows not in order of time."""
+    frame = np.int64(-1)
+    ts = np.int64(-0x7FFFFFFFFFFFFFFF)
+    for m in range(len(rows)):
+        meta = rows[m, d.META]
+        if not meta >> 31 & 1:
+            facts[0] += 1
+        elif not meta >> 42 & d.QUESTION_READ:
+            facts[1] += 1
+        if rows[m, d.IFACE] != rows[0, d.IFACE]:
+            facts[2] = 1
+        if rows[m, d.FRAME] < frame:
+            facts[3] = 1
+        if rows[m, d.TS] < ts:
+            facts[4] = 1
+        frame = rows[m, d.FRAME]
+        ts = rows[m, d.TS]
+        k = np.int64(0)
+        if mask > 0 and meta >> 40 & 3 != d.MDNS:
+            k = _named(rows, m) >> 40 & mask
+        part[m] = k
+        sizes[k] += 1
+
+
+@lean
+def _deal(order, part, places, out):
+    """Put rows into the lists of their parts; ``places``: where each list goes on."""
+    for i in range(len(order)):
+        k = part[order[i]]
+        out[places[k]] = order[i]
+        places[k] += 1
+
+
+@lean
+def _deal_in_order(part, places, out):
+    """The same of all rows as they are."""
+    for m in range(len(part)):
+        k = part[m]
+        out[places[k]] = m
+        places[k] += 1
+
+
+@lean
+def _arrange(lookups, begins, found, at, out):
+    """Numbers of the lookups of all parts in order of their first messages. ``at``: int32[messages] of -1."""
+    for k in range(len(found)):
+        for x in range(begins[k], begins[k] + found[k]):
+            at[lookups[x, FIRST]] = x
+    n = 0
+    for m in range(len(at)):
+        if at[m] >= 0:
+            out[n] = at[m]
+            n += 1
+
+
+def join(rows: Array) -> tuple[Array, Array, Array]:
+    """Join messages to lookups.
+
+    Parameters
+    ----------
+    rows : int64[n, MESSAGE_WIDTH], at least one.
+
+    Returns
+    -------
+    (rows, lookups, numbers)
+        The messages in order of frame; int32[n, 10]; and int64[k], the rows of ``lookups`` that are lookups, in order of their first frame.
+    """
+    n = len(rows)
+    wanted = 1 << max((n // PART).bit_length(), 0) if n >= 2 * PART else 1
+    parts = min(wanted, MAX_PARTS)
+    part, sizes, facts = _surveyed(rows, parts - 1)
+    if facts[3]:
+        rows = rows[np.argsort(rows[:, d.FRAME], kind="stable")]
+        part, sizes, facts = _surveyed(rows, parts - 1)
+    if facts[1]:
+        parts = 1
+    order = np.empty(n, np.int64)
+    if parts == 1:
+        sizes = np.array([n], np.int64)
+        order = np.argsort(rows[:, d.TS], kind="stable") if facts[4] else np.arange(n)
+    elif facts[4]:
+        _deal(np.argsort(rows[:, d.TS], kind="stable"), part, np.cumsum(sizes) - sizes, order)
+    else:
+        _deal_in_order(part, np.cumsum(sizes) - sizes, order)
+    begins, found = np.cumsum(sizes) - sizes, np.zeros(parts, np.int64)
+    lookups = np.empty((n, _WIDTH), np.int32)
+    seed = random_seed()
+
+    def work(first: int, last: int) -> None:
+        some = _Tables(int(sizes[first:last].max(initial=1)), bool(facts[2]), bool(facts[1]))
+        for k in range(first, last):
+            begin, end = int(begins[k]), int(begins[k] + sizes[k])
+            if begin < end:
+                found[k] = some.join(rows, order[begin:end], lookups[begin:end], seed)
+
+    together(*(lambda a=a, b=b: work(a, b) for a, b in shares(parts, 2)))
+    numbers = np.empty(int(found.sum()), np.int64)
+    _arrange(lookups, begins, found, np.full(n, -1, np.int32), numbers)
+    return rows, lookups, numbers
+
+
+def _surveyed(rows: Array, mask: int) -> tuple[Array, Array, Array]:
+    """See :func:`_survey`; by shares of the rows."""
+    part, found = np.empty(len(rows), np.uint16), []
+
+    def work(a: int, b: int) -> None:
+        sizes, facts = np.zeros(mask + 1, np.int64), np.zeros(5, np.int64)
+        _survey(rows[a:b], mask, part[a:b], sizes, facts)
+        if a and b > a:  # against the share before
+            facts[2] |= rows[a, d.IFACE] != rows[0, d.IFACE]
+            facts[3] |= rows[a, d.FRAME] < rows[a - 1, d.FRAME]
+            facts[4] |= rows[a, d.TS] < rows[a - 1, d.TS]
+        found.append((sizes, facts))
+
+    together(*(lambda a=a, b=b: work(a, b) for a, b in shares(len(rows), 4 * PART)))
+    return part, np.sum([s for s, _ in found], axis=0), np.sum([f for _, f in found], axis=0)
+
+
+class _Tables:
+    """What the join of one part needs, for parts of up to ``size`` messages: made once, used for one after the other."""
+
+    def __init__(self, size: int, several_interfaces: bool, unread_answers: bool):
+        slots = _power(2 * size)
+        self._previous, self._lookup_of = np.empty(size, np.int32), np.empty(size, np.int32)
+        self._counted, self._sockets = np.empty(size, np.bool_), np.empty(size, np.int64)
+        wanted = (True, True, several_interfaces, unread_answers)  # by key, name, resolver, id
+        self._tables = [(np.empty(slots if w else 1, np.int64), np.empty(size if w else 1, np.int64), w) for w in wanted]
+
+    def join(self, rows: Array, order: Array, lookups: Array, seed: np.int64) -> int:
+        """Join the rows ``order``; returns how many of ``lookups`` were made."""
+        n = len(order)
+        slots = _power(2 * n)
+        tables: list[Array] = []
+        for table, keys, wanted in self._tables:
+            tables += [table[:slots], keys[:n]] if wanted else [table, keys]
+            tables[-2][:] = 0
+        by_key, key_keys, by_name, name_keys, by_resolver, resolver_keys, by_id, id_keys = tables
+        previous, lookup_of, counted = self._previous[:n], self._lookup_of[:n], self._counted[:n]
+        previous[:], lookup_of[:], counted[:] = -1, -1, False
+        return int(
+            _join(
+                rows,
+                order,
+                lookups,
+                previous,
+                counted,
+                lookup_of,
+                by_key,
+                key_keys,
+                by_name,
+                name_keys,
+                by_resolver,
+                resolver_keys,
+                by_id,
+                id_keys,
+                self._sockets[:n],
+                seed,
+            )
+        )
+
+
+def _power(n: int) -> int:
+    """The power of two that is at least ``n``, and at least 16."""
+    return 1 << max(4, (n - 1).bit_length())
