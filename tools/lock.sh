@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes requirements.lock anew from pyproject.toml: one exact version of everything for Python 3.11 and later, on every platform,
-# with the hashes of all its files. Uses a throw-away environment; nothing of this machine gets into the result.
+# with the hashes of all its files. Versions stay as they are where they can; `tools/lock.sh --upgrade` takes the newest. Uses a throw-away environment; nothing of this machine gets into the result.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,7 @@ trap 'rm -rf "$scratch"' EXIT
 tools/venv.sh "$scratch/venv"
 "$scratch/venv/bin/pip" install -q --disable-pip-version-check "uv>=0.5"
 
+cp requirements.lock "$scratch/lock"
 # `fewest`: the newest version that serves all Pythons, not one for each; so a bug report needs no Python version to be repeated.
 "$scratch/venv/bin/uv" --no-config pip compile pyproject.toml \
     --extra anonymize --extra cluster --extra dev --extra lab --universal --python-version 3.11 --fork-strategy fewest \

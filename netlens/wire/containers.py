@@ -14,6 +14,7 @@ Refused, by name: Kuznetzov's modified pcap, other programs' formats, text, empt
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import select
@@ -398,11 +399,23 @@ def _starts_like_gzip(fd: int) -> bool:
         return False
 
 
+def _isal() -> Any:
+    """ISA-L with zlib's interface; None where there is none for this processor."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return None
+    return isal_zlib
+
+
 class _Gunzip:
     """The content of gzip members, one behind the other, and of damaged ones all that stands before the damage.
 
-    zlib keeps what it made of a piece to itself when it finds the piece damaged, and a checksum is found wrong at the very end. So the state
-    before each piece is kept, and a piece with damage in it is given to it once more, byte by byte.
+    ISA-L takes half the time of zlib. Neither gives what it made of a piece in which it finds damage, and a checksum is found wrong at the very end.
+    So when ISA-L finds any, its member is read once more by zlib, whose state before each piece can be kept, and a piece with damage in it is given to
+    that byte by byte. What cannot be read twice (a pipe) is left to zlib from the start.
+
+    Limit: ISA-L takes some damaged code tables that zlib refuses, and notices later. What it made of them until then is handed out.
     """
 
     PIECE = 1 << 18
@@ -410,10 +423,13 @@ class _Gunzip:
     def __init__(self, stream: _Stream, head: bytes):
         self.stream = stream
         self.pending = memoryview(head)
-        self.inflate = zlib.decompressobj(wbits=31)
-        self.produced = 0
+        self.quick = _isal() if isinstance(stream.file, io.FileIO) and stream.file.seekable() else None
+        self.produced = 0  # before the buffer that is being filled
+        self.member = 0, 0  # where the current member begins: in what was read, and in what was made of it
+        self.again = 0  # bytes that were already made of it
         self.careful = False
         self.done = False
+        self.inflate = self._new()
 
     def fill(self, room: memoryview) -> int:
         filled = 0
@@ -429,13 +445,35 @@ class _Gunzip:
             except zlib.error as error:
                 self._end(f"damaged gzip data ({error})", filled)
                 break
+            except Exception as error:
+                if self.quick is None or not isinstance(error, self.quick.error):
+                    raise
+                self._once_more(self.produced + filled)
+                continue
             if not data and not self.pending and self.stream.ended and not self.inflate.eof:
                 self._end("the gzip stream ends early", filled)
                 break
+            if self.again:
+                known = min(self.again, len(data))
+                self.again -= known
+                data = data[known:]
             room[filled : filled + len(data)] = data
             filled += len(data)
+            if self.inflate.eof:
+                self.member = self.stream.raw_bytes - len(self.pending), self.produced + filled
         self.produced += filled
         return filled
+
+    def _new(self) -> Any:
+        return (self.quick or zlib).decompressobj(wbits=31)
+
+    def _once_more(self, made: int) -> None:
+        """Read this member by zlib from its begin; ``made`` bytes were handed out in all."""
+        begin, before = self.member
+        os.lseek(self.stream.file.fileno(), begin - self.stream.raw_bytes, os.SEEK_CUR)
+        self.stream.raw_bytes, self.stream.ended = begin, False
+        self.quick, self.pending, self.again = None, memoryview(b""), made - before
+        self.inflate = self._new()
 
     def _more(self) -> None:
         piece = bytearray(self.PIECE)
@@ -444,7 +482,7 @@ class _Gunzip:
 
     def _some(self, limit: int) -> bytes:
         piece = self.pending[:1] if self.careful else self.pending
-        before = None if self.careful else self.inflate.copy()
+        before = None if self.careful or self.quick else self.inflate.copy()
         try:
             data = self.inflate.decompress(piece, limit)
         except zlib.error:
@@ -460,7 +498,7 @@ class _Gunzip:
         while len(self.pending) < 2 and not self.stream.ended:
             self._more()
         if bytes(self.pending[:2]) == GZIP_MAGIC:
-            self.inflate = zlib.decompressobj(wbits=31)
+            self.inflate = self._new()
             return True
         self.done = True
         if bytes(self.pending).strip(b"\0"):  # zeros are padding, as for gzip(1)
