@@ -13,22 +13,23 @@ Theory of operation
    seen. The QR bit, not the port, says who asks.
 2. *Rows of messages.* Each message becomes 104 bytes and its texts (:mod:`netlens.wire.dns`). They are joined only in
    :meth:`LookupBuilder.finish`, so that builders of parts of a capture merge to the builder of the whole, wherever the cut. Joining reads
-   them in order of time: files of several interfaces hold an answer before its query now and then.
+   them in order of time: files of several interfaces hold an answer before its query now and then. The join, with the times and bounds named here,
+   is :mod:`netlens.parsers.lookup_join`; columns are made in :mod:`netlens.parsers.lookup_columns`.
 3. *Key.* A lookup is its client's address and port, transaction id, opcode, lower-cased name, type and transport. The resolver is not in
    it: behind a redirect the answer comes from another address than was asked, and a stub may ask two resolvers from one socket. An answer
    without a question (some FORMERR) is joined to the latest query of that client address and port and transaction id.
 4. *Attempts.* A query is another attempt of a known lookup, in this order:
-   a. same key, not answered, less than :data:`~netlens.parsers.lookup_join.ID_LIFE_NS` after the last attempt (glibc and musl repeat the datagram);
+   a. same key, not answered, less than ID_LIFE_NS after the last attempt (glibc and musl repeat the datagram);
    b. same client address, transaction id, name and type from another port, not answered, less than ID_LIFE_NS later (glibc's next
       resolver);
-   c. same client address, name and type with a new id, not answered, :data:`RETRY_MIN_NS` to :data:`RETRY_MAX_NS` after the last attempt
+   c. same client address, name and type with a new id, not answered, RETRY_MIN_NS to RETRY_MAX_NS after the last attempt
       (Go, c-ares, Windows, resolvers). Sooner, it is a parallel lookup of its own: programs that open three connections at once ask three
       times.
    After its answer, the same key is a new lookup.
 5. *Copies.* Queries are counted in ``attempts``, each datagram, as tshark counts questions, unless a copy is proven: a counted query of the
    same lookup, on a different interface, with the same transaction id, and
-   - the same addresses and ports, less than :data:`COPY_NS` before: a bridge or route;
-   - the same resolver and another source, less than :data:`NAT_NS` before: source NAT (path ``nat``; the inner, first one is who asked);
+   - the same addresses and ports, less than COPY_NS before: a bridge or route;
+   - the same resolver and another source, less than NAT_NS before: source NAT (path ``nat``; the inner, first one is who asked);
    - the same source and another resolver, neither of them loopback, less than COPY_NS before: destination NAT (path ``nat``).
    So attempts + copies of all lookups is the number of queries captured.
 6. *Answers.* The first answer of a lookup counts; duplicates within ID_LIFE_NS are joined to it. An answer to nothing known makes a row
@@ -36,7 +37,7 @@ Theory of operation
 7. *Path.* A query to a loopback address on a port other than 53 whose answer comes from another address was redirected: ``sshuttle``, and
    the answer's source is the resolver. Unanswered, it is ``sshuttle`` if its source is no loopback address: only a redirect makes such a
    packet. An answer from the same loopback address and another port (Docker's 127.0.0.11) is translation on the spot: ``direct``.
-8. *mDNS.* A query is repeated by the same address and port; any response within :data:`MDNS_NS` with that name and type (or any type, if
+8. *mDNS.* A query is repeated by the same address and port; any response within MDNS_NS with that name and type (or any type, if
    ANY was asked) from another address answers all who asked. Announcements nobody asked for are no lookup. ``rcode`` is NOERROR.
 
 Messages with several questions are named after the first and count once. A question that cannot be read (cut, malformed, absent) has

@@ -166,6 +166,10 @@ class Part:
         n = len(packets)
         if not n:
             return
+        if self.lookups is not None:
+            self.lookups.feed(buf, packets, n)
+        if not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
+            return
         self.fold.feed(packets, n)
         if self.deferred:
             self._keep_payload(buf, packets)
@@ -174,9 +178,7 @@ class Part:
             self.exchanges.feed(packets, n, self.fold.sessions, self.fold.n)
         if self.tunnels is not None:
             self.tunnels.feed(packets, n, self.fold.sessions, self.fold.n)
-        if self.lookups is not None:
-            self.lookups.feed(buf, packets, n)
-            assert self.streams is not None
+        if self.streams is not None:
             skip = None
             if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged
                 skip = (packets[:, c.SESSION] >= 0) & (self.fold.sessions[packets[:, c.SESSION], FSM] & MIDSTREAM != 0)

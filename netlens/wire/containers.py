@@ -3,7 +3,7 @@
 pcap (microseconds and nanoseconds, both byte orders), pcapng (any number of sections and interfaces, if_tsresol, if_tsoffset; enhanced, simple
 and obsolete packet blocks), either of them in gzip, from files or standard input. Several files are one stream: frame numbers go on.
 
-How it flows: buffers of :data:`CHUNK` bytes are filled, of gzip and pipes by a reader thread (``readinto`` and zlib let go of the interpreter
+How it flows: buffers of :data:`CHUNK` bytes are filled, of gzip and pipes by a reader thread (reading and inflating let go of the interpreter
 lock); the framing kernel walks record headers of a buffer and yields batches of at most ``BATCH`` frames; what is left of an unfinished record is
 copied in front of the next buffer. Memory is a handful of buffers, however long the file is.
 
@@ -316,7 +316,7 @@ class _Stream:
         return 0
 
     def _begin(self) -> Callable[[memoryview], int]:
-        """The function that fills a buffer: straight from the file, or through zlib if the file starts like gzip."""
+        """The function that fills a buffer: straight from the file, or inflated if the file starts like gzip."""
         first = bytearray(4)
         have = 0
         while have < 4 and (size := self._read(memoryview(first)[have:])):
