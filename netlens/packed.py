@@ -103,14 +103,14 @@ class Coded(Packed):
         return pa.DictionaryArray.from_arrays(_numbers(self.codes, "int64"), words_of).dictionary_decode()
 
     def _dictionary(self) -> pa.Array:
-        """As Arrow dictionary with codes of 32 bits; none of its words is null or there twice, as writers of Parquet take for granted."""
+        """As Arrow dictionary with codes of 32 bits, of the words that are used, none null or there twice, as writers of Parquet take for granted."""
         import pyarrow as pa
 
+        used = np.flatnonzero(np.bincount(self.codes, minlength=len(self.words)))
         numbers: dict[str, int] = {}
-        places = [-1 if w is None else numbers.setdefault(w, len(numbers)) for w in self.words.tolist()]
-        codes = self.codes.astype(np.int32)
-        if places != list(range(len(places))):
-            codes = np.array(places, np.int32)[codes]
+        places = np.full(len(self.words), -1, np.int32)
+        places[used] = [-1 if w is None else numbers.setdefault(w, len(numbers)) for w in self.words[used].tolist()]
+        codes = places[self.codes]
         stored = pa.Array.from_buffers(pa.int32(), len(codes), [_holes(codes >= 0), pa.py_buffer(codes)])
         return pa.DictionaryArray.from_arrays(stored, _strings(list(numbers)))
 

@@ -549,11 +549,19 @@ class _Builder:
             there = (requests.start_ns >= low) & (requests.start_ns <= high)
             told = int((there & (requests.rejected != UNLABELLED)).sum())
             requests.rejected[there], requests.source[there] = UNLABELLED, ""
-            whose = _WORDS[self.up.name or SIDES[HOST]]
+            firsts = np.cumsum([1] + [i.frames for i in self.up.capture.part.inputs]).tolist()[1:-1]
+            if frame in firsts:
+                path = printable(self.up.capture.part.inputs[firsts.index(frame) + 1].path)
+                what, advice = f"{path} begins before the file before it ends", "give the files in the order of their times"
+            else:
+                whose = _WORDS[self.up.name or self._only_vantage() or SIDES[HOST]]
+                what, advice = (
+                    f"the {whose}'s clock was set back while recording, at frame {frame:,}",
+                    "record again with the clock left alone",
+                )
             self.notes.append(
-                f"the {whose}'s clock was set back while recording, at frame {frame:,}: what happened in {(high - low) / 1e9:,.1f} s of its times cannot be "
-                f"put in order, so {plural(told, 'request')} of that time {'is' if told == 1 else 'are'} no evidence; record again with the clock left "
-                "alone"
+                f"{what}: what happened in {(high - low) / 1e9:,.1f} s of these times cannot be put in order, so {plural(told, 'request')} of that time "
+                f"{'is' if told == 1 else 'are'} no evidence; {advice}"
             )
 
     # --- the rest

@@ -23,15 +23,14 @@ class Growing:
     def __init__(self, dtype: type[np.generic], rows: int, width: int = 0) -> None:
         self._dtype, self._shape = np.dtype(dtype), (-1, width) if width else (-1,)
         self._row = self._dtype.itemsize * max(width, 1)
-        self._map = mmap.mmap(-1, self._size(rows), **_PRIVATE)
+        self._map = _mapped(self._size(rows))
         self.array = self._view()
 
     def _size(self, rows: int) -> int:
         return max(rows, 1) * self._row
 
     def _view(self) -> Array:
-        size = len(self._map) // self._row * self._row
-        return np.frombuffer(self._map, self._dtype, size // self._dtype.itemsize).reshape(self._shape)
+        return np.frombuffer(self._map, self._dtype).reshape(self._shape)
 
     def make_room(self, rows: int) -> None:
         """Grow to ``rows`` rows at least, and by a quarter at least, if there are fewer."""
@@ -43,9 +42,22 @@ class Growing:
         try:
             self._map.resize(size)
         except (BufferError, SystemError, OSError, ValueError):  # another array looks at it, or this system cannot move memory
-            before, self._map = self._map, mmap.mmap(-1, size, **_PRIVATE)
-            self._map[: len(before)] = before[:]
+            try:
+                larger = _mapped(size)
+                with memoryview(self._map) as old:
+                    larger[: len(old)] = old
+                self._map = larger
+            finally:
+                self.array = self._view()
+            return
         self.array = self._view()
+
+
+def _mapped(size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, size, **_PRIVATE)
+    except OSError as error:
+        raise MemoryError(f"no room for {size:,} bytes ({error.strerror})") from None
 
 
 _PRIVATE: dict[str, int] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}

@@ -30,13 +30,14 @@ _DESCRIBED = 21
 
 _TRANSPORTS = np.array(d.TRANSPORTS, object)
 _PATHS = np.array(["direct", "nat", "sshuttle"], object)
+DISTINCT = 2048  #: different records there is room for at first: a power of two, and more than one answer may have
 SHARE = 1 << 15  #: lookups that are worth a thread
 _RECORD = 5  #: bytes before the data of a record in the arena: step, type, length
 
 
 @lean
 def _describe(rows, lookups, numbers, begin, end, out, latency, asked, answered):
-    """Fill columns ``begin..end`` of ``out`` (int64[_DESCRIBED, n]), and ``latency`` in ms, NaN without both ends."""
+    """Fill columns ``begin..end`` of ``out`` (int64[_DESCRIBED, n or more]), and ``latency`` in ms, NaN without both ends."""
     for i in range(begin, end):
         ahead = lookups[numbers[min(i + j.LOOK_AHEAD, end - 1)]]
         for k in (j.FIRST_QUERY, j.ANSWER):
@@ -102,10 +103,11 @@ def _describe(rows, lookups, numbers, begin, end, out, latency, asked, answered)
 def columns(rows: Array, arena: Array, lookups: Array, numbers: Array) -> dict[str, Array | Packed]:
     """The columns of LOOKUPS, from what :func:`netlens.parsers.lookup_join.join` returns and the texts of the messages."""
     n = len(numbers)
-    # the rows of ``out`` are one cache line off a page's multiple: else they would all want the same places of the cache
-    out = np.empty((_DESCRIBED, n + (8 - n) % 512), np.int64)[:, :n]
+    # its rows are one cache line off a page's multiple: else they would all want the same places of the cache
+    block = np.empty((_DESCRIBED, n + (8 - n) % 512), np.int64)
     latency, asked, answered = np.empty(n), np.empty(n, np.bool_), np.empty(n, np.bool_)
-    together(*(lambda a=a, b=b: _describe(rows, lookups, numbers, a, b, out, latency, asked, answered) for a, b in shares(n, SHARE)))
+    together(*(lambda a=a, b=b: _describe(rows, lookups, numbers, a, b, block, latency, asked, answered) for a, b in shares(n, SHARE)))
+    out = block[:, :n]
     (cnames, answers), (names, qtype, rcode, orig_ip, resolver_ip) = together(
         lambda: _answers(arena, out[_ANSWERS]),
         lambda: (
@@ -276,7 +278,7 @@ def _answers(arena: Array, answers: Array) -> tuple[Lists, Lists]:
     cnames, finals = np.empty(most, np.int64), np.empty(most, np.int64)
     cname_ends, final_ends = np.zeros(m + 1, np.int64), np.zeros(m + 1, np.int64)
     seed, i, n = random_seed(), 0, 0
-    table, first = np.zeros(4096, np.int64), np.empty(2048, np.int64)
+    table, first = np.zeros(2 * DISTINCT, np.int64), np.empty(DISTINCT, np.int64)
     while True:
         i, n = _number_records(arena, answers, i, n, table, first, seed, cnames, cname_ends, finals, final_ends)
         if i >= m:

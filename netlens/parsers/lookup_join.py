@@ -3,8 +3,8 @@
 How it is divided
 -----------------
 All keys by which a message finds its lookup hold the question's name, type, opcode and transport, so messages of different questions never meet.
-They are dealt out by a hash of it into parts that fit a core's cache, each in order of time, and the parts are joined one by one, on all cores. Two
-million messages took four times as long in one table, which is memory that no cache holds. Two kinds do meet across questions, and get one part:
+They are dealt out by a hash of it into parts that nearly fit a core's cache, each in order of time, and the parts are joined one by one, on all cores.
+Two kinds do meet across questions, and get one part:
 mDNS (a query for any type) is in the first one, and an answer whose question cannot be read, found by its socket and id, makes all of them one.
 """
 
@@ -38,7 +38,8 @@ MDNS_NS = 5_000_000_000
 #: Longest walk through lookups that share a key, or through messages of one lookup: bounds what a made-up capture can cost.
 WALK = 32
 LOOK_AHEAD = 12  #: messages that are asked from memory in advance
-#: Messages of a part, on average: their rows and tables take 2.5 MB. With 8,192 or 32,768 it takes as long, with all in one part half as long again.
+#: Messages of a part on average, at most; half of it at least. Of two million messages in all, half or twice of it took as long, one part for all half as
+#: long again.
 PART = 16384
 MAX_PARTS = 1024  #: more lists than this are not written to side by side without waiting for memory
 
@@ -406,22 +407,20 @@ def _join(
 
 @lean
 def _survey(rows, mask, part, sizes, facts):
-    """Deal rows out by their question: ``part`` (uint16) and how many are in each. ``facts``: queries, answers without a question, several
-    interfaces, rows not in order of frame, rows not in order of time."""
+    """Deal rows out by their question: ``part`` (uint16) and how many are in each. ``facts``: answers without a question; whether there
+    are several interfaces, rows not in order of frame, rows not in order of time."""
     frame = np.int64(-1)
     ts = np.int64(-0x7FFFFFFFFFFFFFFF)
     for m in range(len(rows)):
         meta = rows[m, d.META]
-        if not meta >> 31 & 1:
+        if meta >> 31 & 1 and not meta >> 42 & d.QUESTION_READ:
             facts[0] += 1
-        elif not meta >> 42 & d.QUESTION_READ:
-            facts[1] += 1
         if rows[m, d.IFACE] != rows[0, d.IFACE]:
-            facts[2] = 1
+            facts[1] = 1
         if rows[m, d.FRAME] < frame:
-            facts[3] = 1
+            facts[2] = 1
         if rows[m, d.TS] < ts:
-            facts[4] = 1
+            facts[3] = 1
         frame = rows[m, d.FRAME]
         ts = rows[m, d.TS]
         k = np.int64(0)
@@ -475,19 +474,19 @@ def join(rows: Array) -> tuple[Array, Array, Array]:
         The messages in order of frame; int32[n, 10]; and int64[k], the rows of ``lookups`` that are lookups, in order of their first frame.
     """
     n = len(rows)
-    wanted = 1 << max((n // PART).bit_length(), 0) if n >= 2 * PART else 1
+    wanted = 1 << (n // PART).bit_length() if n >= 2 * PART else 1
     parts = min(wanted, MAX_PARTS)
     part, sizes, facts = _surveyed(rows, parts - 1)
-    if facts[3]:
+    if facts[2]:
         rows = rows[np.argsort(rows[:, d.FRAME], kind="stable")]
         part, sizes, facts = _surveyed(rows, parts - 1)
-    if facts[1]:
+    if facts[0]:
         parts = 1
     order = np.empty(n, np.int64)
     if parts == 1:
         sizes = np.array([n], np.int64)
-        order = np.argsort(rows[:, d.TS], kind="stable") if facts[4] else np.arange(n)
-    elif facts[4]:
+        order = np.argsort(rows[:, d.TS], kind="stable") if facts[3] else np.arange(n)
+    elif facts[3]:
         _deal(np.argsort(rows[:, d.TS], kind="stable"), part, np.cumsum(sizes) - sizes, order)
     else:
         _deal_in_order(part, np.cumsum(sizes) - sizes, order)
@@ -496,7 +495,7 @@ def join(rows: Array) -> tuple[Array, Array, Array]:
     seed = random_seed()
 
     def work(first: int, last: int) -> None:
-        some = _Tables(int(sizes[first:last].max(initial=1)), bool(facts[2]), bool(facts[1]))
+        some = _Tables(int(sizes[first:last].max(initial=1)), bool(facts[1]), bool(facts[0]))
         for k in range(first, last):
             begin, end = int(begins[k]), int(begins[k] + sizes[k])
             if begin < end:
@@ -513,12 +512,12 @@ def _surveyed(rows: Array, mask: int) -> tuple[Array, Array, Array]:
     part, found = np.empty(len(rows), np.uint16), []
 
     def work(a: int, b: int) -> None:
-        sizes, facts = np.zeros(mask + 1, np.int64), np.zeros(5, np.int64)
+        sizes, facts = np.zeros(mask + 1, np.int64), np.zeros(4, np.int64)
         _survey(rows[a:b], mask, part[a:b], sizes, facts)
         if a and b > a:  # against the share before
-            facts[2] |= rows[a, d.IFACE] != rows[0, d.IFACE]
-            facts[3] |= rows[a, d.FRAME] < rows[a - 1, d.FRAME]
-            facts[4] |= rows[a, d.TS] < rows[a - 1, d.TS]
+            facts[1] |= rows[a, d.IFACE] != rows[0, d.IFACE]
+            facts[2] |= rows[a, d.FRAME] < rows[a - 1, d.FRAME]
+            facts[3] |= rows[a, d.TS] < rows[a - 1, d.TS]
         found.append((sizes, facts))
 
     together(*(lambda a=a, b=b: work(a, b) for a, b in shares(len(rows), 4 * PART)))

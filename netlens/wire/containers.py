@@ -56,6 +56,7 @@ LINGER_S = 0.05  #: a pipe gives 64 KiB at a time: how long to wait for more bef
 MORE, FULL, DAMAGED, BLOCK = 0, 1, 2, 3
 
 GZIP_MAGIC = b"\x1f\x8b"
+RESERVED_FLAGS = 0xE0  #: of the fourth byte: a member that has one must be refused (RFC 1952 2.3.1.2)
 NO_GZIP = "{}: starts like gzip but is none or is damaged ({}); is it really a .gz file?"
 
 # pcapng block types (draft-ietf-opsawg-pcapng)
@@ -259,6 +260,7 @@ class _Stream:
         self.full: queue.Queue[tuple[np.ndarray[Any, Any] | None, int, BaseException | None]] = queue.Queue()
         self.empty: queue.Queue[np.ndarray[Any, Any] | None] = queue.Queue()
         self.raw_bytes = 0
+        self.again = 0  # bytes that will be read a second time, and not counted
         self.ended = False
         self.stopped = False
         self.lock = threading.Lock()
@@ -309,7 +311,9 @@ class _Stream:
             size: int | None = self.file.readinto(room)  # type: ignore[attr-defined]
             if size is None:  # somebody set the pipe to non-blocking, and another reader was quicker
                 continue
-            self.raw_bytes += size
+            known = min(size, self.again)
+            self.again -= known
+            self.raw_bytes += size - known
             self.ended = size == 0
             return size
         self.ended = True
@@ -435,7 +439,7 @@ class _Gunzip:
         filled = 0
         if self.produced > max(GUNZIP_FREE, GUNZIP_RATIO * self.stream.raw_bytes):
             self._end(f"its content is more than {GUNZIP_RATIO} times its size (if that is no attack: gzip -dc FILE | netlens ... -)", 0)
-        while filled < len(room) and not self.done:
+        while filled < len(room) and not self.done and not self.stream.stopped:
             if self.inflate.eof and not self._next_member():
                 break
             if not self.pending:
@@ -465,15 +469,19 @@ class _Gunzip:
         return filled
 
     def _new(self) -> Any:
+        """For the member whose begin is pending."""
+        flags = self.pending[3] if len(self.pending) > 3 else RESERVED_FLAGS
+        if flags & RESERVED_FLAGS:  # ISA-L takes these
+            self.quick = None
         return (self.quick or zlib).decompressobj(wbits=31)
 
     def _once_more(self, made: int) -> None:
         """Read this member by zlib from its begin; ``made`` bytes were handed out in all."""
         begin, before = self.member
         os.lseek(self.stream.file.fileno(), begin - self.stream.raw_bytes, os.SEEK_CUR)
-        self.stream.raw_bytes, self.stream.ended = begin, False
+        self.stream.again, self.stream.ended = self.stream.raw_bytes - begin, False
         self.quick, self.pending, self.again = None, memoryview(b""), made - before
-        self.inflate = self._new()
+        self.inflate = zlib.decompressobj(wbits=31)
 
     def _more(self) -> None:
         piece = bytearray(self.PIECE)
@@ -495,7 +503,7 @@ class _Gunzip:
         return data
 
     def _next_member(self) -> bool:
-        while len(self.pending) < 2 and not self.stream.ended:
+        while len(self.pending) < 4 and not self.stream.ended:
             self._more()
         if bytes(self.pending[:2]) == GZIP_MAGIC:
             self.inflate = self._new()

@@ -3,7 +3,10 @@
 Frames of several interfaces come a little out of order, so only a fall of more than :data:`SET_BACK_NS` is told of. From it until the times pass
 the highest one before it, what happened first cannot be told by time: that span is a row of ``spans``.
 
-Limit: a clock that is set forward shows no different from silence, and does no harm: the order stays right.
+A few frames that lie ahead of all others (:data:`STRAY`: one damaged time, a batch that was written late) are no clock that was set: what comes behind
+them is taken as it was before them.
+
+Limit: a clock that is set forward shows no different from silence, and does no harm while it stays so: the order is right.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from netlens.wire.containers import F_TS
 
 #: NTP sets a clock that is off by more than 128 ms and slews it below; interfaces that are written in turns swap frames by tenths of a second.
 SET_BACK_NS = 500_000_000
+STRAY = 16  #: frames that may lie ahead of those behind them
 SPANS = 64  #: spans kept; what is set back more often lies in the last one
 
-_HIGH, _LOW, _FRAME, _COUNT = 0, 1, 2, 3
-_TRACK_WIDTH = 4
+# highest time, lowest since it fell below that, frame of the fall, spans; highest time before the last leap forward, frames since
+_HIGH, _LOW, _FRAME, _COUNT, _BEFORE, _AHEAD = range(6)
+_TRACK_WIDTH = 6
 
 
 @lean
@@ -43,8 +48,7 @@ def _end_span(track, spans):
 def _walk(frames, n, frame0, track, spans):
     """Take in the times of ``n`` frames (int64[:, FRAME_WIDTH]), the first of which is number ``frame0`` + 1; returns the latest of them."""
     latest = np.int64(0)
-    high = track[_HIGH]
-    low = track[_LOW]
+    high, low, before, ahead = track[_HIGH], track[_LOW], track[_BEFORE], track[_AHEAD]
     for i in range(n):
         ts = frames[i, F_TS]
         latest = max(latest, ts)
@@ -54,13 +58,21 @@ def _walk(frames, n, frame0, track, spans):
             if low < high:
                 track[_HIGH], track[_LOW] = high, low
                 _end_span(track, spans)
+            if ts - high > SET_BACK_NS:
+                before = high
+                ahead = 0
             high = ts
             low = ts
         elif ts < low:
             if high - low <= SET_BACK_NS < high - ts:
+                if ahead <= STRAY and ts >= before - SET_BACK_NS:
+                    high = max(before, ts)
+                    low = high
+                    continue
                 track[_FRAME] = frame0 + i + 1
             low = ts
-    track[_HIGH], track[_LOW] = high, low
+        ahead += 1
+    track[_HIGH], track[_LOW], track[_BEFORE], track[_AHEAD] = high, low, before, ahead
     return latest
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
 from netlens import together
-from netlens.parsers import lookup_join
+from netlens.parsers import lookup_columns, lookup_join
 from netlens.parsers import lookups as module
 from netlens.parsers.lookups import LookupBuilder
+from netlens.wire import addresses
 from netlens.wire import columns as c
 
 VM, HOST, NS, OTHER_NS = "192.168.64.2", "203.0.113.1", "203.0.113.10", "203.0.113.11"
@@ -498,8 +499,13 @@ def test_more_messages_than_the_first_arrays_hold() -> None:
     assert found[0]["connection_ids"] is not found[1]["connection_ids"]
 
 
-def test_more_answers_than_the_first_tables_hold() -> None:
-    """Six thousand addresses and names: the numbers of the distinct ones outgrow their tables twice."""
+def test_more_answers_than_the_first_tables_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six thousand addresses: the numbers of the distinct ones outgrow their tables twice."""
+    grown: list[int] = []
+    monkeypatch.setattr(lookup_columns, "DISTINCT", 512)
+    monkeypatch.setattr(addresses, "SLOTS", 1024)
+    original = lookup_columns.grown
+    monkeypatch.setattr(lookup_columns, "grown", lambda *a: grown.append(a[2]) or original(*a))
     traffic = []
     for i in range(6000):
         address = f"198.18.{i // 250}.{i % 250}"
@@ -509,6 +515,7 @@ def test_more_answers_than_the_first_tables_hold() -> None:
     assert found["answers"].tolist() == [[f"198.18.{i // 250}.{i % 250}"] for i in range(6000)]
     assert found["orig_ip"].tolist() == [f"10.1.{i // 250}.{i % 250}" for i in range(6000)]
     assert found["qname"].tolist() == [f"n{i}" for i in range(6000)]
+    assert len(grown) == 2
 
 
 def test_a_flood_of_equal_questions_ends() -> None:
