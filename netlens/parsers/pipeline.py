@@ -168,7 +168,7 @@ class Part:
             return
         if self.lookups is not None:
             self.lookups.feed(buf, packets, n)
-        if not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
+        if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
             return
         self.fold.feed(packets, n)
         if self.deferred:
