@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 
 OBJECT = np.dtype("O")
 MOST = 2**31 - 1  #: offsets of Arrow's strings and lists are of 32 bits
+FEW = 1024  #: words of a dictionary of which some may be unused
 SHORT = 64  #: bytes of a word up to which a column of words is written out by numpy
 
 
@@ -103,10 +104,11 @@ class Coded(Packed):
         return pa.DictionaryArray.from_arrays(_numbers(self.codes, "int64"), words_of).dictionary_decode()
 
     def _dictionary(self) -> pa.Array:
-        """As Arrow dictionary with codes of 32 bits, of the words that are used, none null or there twice, as writers of Parquet take for granted."""
+        """As Arrow dictionary with codes of 32 bits, no word of it null or there twice, as writers of Parquet take for granted."""
         import pyarrow as pa
 
-        used = np.flatnonzero(np.bincount(self.codes, minlength=len(self.words)))
+        # a few words that no row uses cost less than to look for them
+        used = self._used() if len(self.words) > FEW else np.arange(len(self.words))
         numbers: dict[str, int] = {}
         places = np.full(len(self.words), -1, np.int32)
         places[used] = [-1 if w is None else numbers.setdefault(w, len(numbers)) for w in self.words[used].tolist()]
@@ -114,8 +116,17 @@ class Coded(Packed):
         stored = pa.Array.from_buffers(pa.int32(), len(codes), [_holes(codes >= 0), pa.py_buffer(codes)])
         return pa.DictionaryArray.from_arrays(stored, _strings(list(numbers)))
 
+    def _used(self) -> Array:
+        """Numbers of the words that are in any row."""
+        return np.flatnonzero(np.bincount(self.codes, minlength=len(self.words)))
+
     def take(self, index: Array) -> Coded:
-        return Coded(self.codes[index], self.words)
+        """The values at ``index``, without the words of others: what was left out goes into no file."""
+        taken = Coded(self.codes[index], self.words)
+        used = taken._used()
+        places = np.zeros(len(self.words), np.int64)
+        places[used] = np.arange(len(used))
+        return Coded(places[taken.codes], self.words[used])
 
 
 @dataclass(frozen=True, eq=False)

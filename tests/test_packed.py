@@ -88,7 +88,10 @@ def test_all_forms_hold_the_same_values(rows: list[tuple[Any, ...]], data: st.Da
 def test_words_that_are_there_twice_or_nowhere_are_one_in_a_dictionary(tmp_path: Path) -> None:
     words = np.array(["unused", "a", None, "a", "b"], object)
     column = Coded(np.array([3, 1, 2, 4]), words)
-    made = column.arrow(coded=True)
+    assert column.take(np.array([2, 3])).words.tolist() == [None, "b"]
+    many = Coded(np.array([5000, 1, 1]), np.array([f"w{i}" for i in range(6000)], object))
+    assert many.arrow(coded=True).dictionary.to_pylist() == ["w1", "w5000"]
+    made = column.take(np.arange(4)).arrow(coded=True)
     assert made.dictionary.to_pylist() == ["a", "b"]
     assert made.to_pylist() == ["a", "a", None, "b"]
     pq.write_table(pa.table({"c": made}), tmp_path / "t.parquet")

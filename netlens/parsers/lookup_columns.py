@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from netlens.growing import plain
 from netlens.packed import Coded, Lists, Nullable, Packed, Texts, nothing
 from netlens.parsers import lookup_join as j
 from netlens.together import shares, together
@@ -104,8 +105,8 @@ def columns(rows: Array, arena: Array, lookups: Array, numbers: Array) -> dict[s
     """The columns of LOOKUPS, from what :func:`netlens.parsers.lookup_join.join` returns and the texts of the messages."""
     n = len(numbers)
     # its rows are one cache line off a page's multiple: else they would all want the same places of the cache
-    block = np.empty((_DESCRIBED, n + (8 - n) % 512), np.int64)
-    latency, asked, answered = np.empty(n), np.empty(n, np.bool_), np.empty(n, np.bool_)
+    block = plain(np.int64, _DESCRIBED, n + (8 - n) % 512)
+    latency, asked, answered = plain(np.float64, n), plain(np.bool_, n), plain(np.bool_, n)
     together(*(lambda a=a, b=b: _describe(rows, lookups, numbers, a, b, block, latency, asked, answered) for a, b in shares(n, SHARE)))
     out = block[:, :n]
     (cnames, answers), (names, qtype, rcode, orig_ip, resolver_ip) = together(
@@ -165,7 +166,7 @@ def _names(arena: Array, offsets: Array, sizes: Array, known: Array) -> Texts:
     """Texts of the arena, of which few are equal: they are not compared."""
     ends = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=ends[1:])
-    out = np.empty(ends[-1], np.uint8)
+    out = plain(np.uint8, int(ends[-1]))
     _copy_texts(arena, offsets, sizes, out)
     return Texts(out, ends, known)
 
@@ -275,7 +276,7 @@ def _answers(arena: Array, answers: Array) -> tuple[Lists, Lists]:
     """Lists of CNAME steps and of final records of ``answers`` (int64, place in the arena << 20 | bytes)."""
     m = len(answers)
     most = int((answers & 0xFFFFF).sum()) // _RECORD  # pages that are not written to take no memory
-    cnames, finals = np.empty(most, np.int64), np.empty(most, np.int64)
+    cnames, finals = plain(np.int64, most), plain(np.int64, most)
     cname_ends, final_ends = np.zeros(m + 1, np.int64), np.zeros(m + 1, np.int64)
     seed, i, n = random_seed(), 0, 0
     table, first = np.zeros(2 * DISTINCT, np.int64), np.empty(DISTINCT, np.int64)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from netlens.growing import plain
 from netlens.together import shares, together
 from netlens.wire import dns as d
 from netlens.wire.addresses import mix, random_seed
@@ -482,7 +483,7 @@ def join(rows: Array) -> tuple[Array, Array, Array]:
         part, sizes, facts = _surveyed(rows, parts - 1)
     if facts[0]:
         parts = 1
-    order = np.empty(n, np.int64)
+    order = plain(np.int64, n)
     if parts == 1:
         sizes = np.array([n], np.int64)
         order = np.argsort(rows[:, d.TS], kind="stable") if facts[3] else np.arange(n)
@@ -491,7 +492,7 @@ def join(rows: Array) -> tuple[Array, Array, Array]:
     else:
         _deal_in_order(part, np.cumsum(sizes) - sizes, order)
     begins, found = np.cumsum(sizes) - sizes, np.zeros(parts, np.int64)
-    lookups = np.empty((n, _WIDTH), np.int32)
+    lookups = plain(np.int32, n, _WIDTH)
     seed = random_seed()
 
     def work(first: int, last: int) -> None:
@@ -502,7 +503,7 @@ def join(rows: Array) -> tuple[Array, Array, Array]:
                 found[k] = some.join(rows, order[begin:end], lookups[begin:end], seed)
 
     together(*(lambda a=a, b=b: work(a, b) for a, b in shares(parts, 2)))
-    numbers = np.empty(int(found.sum()), np.int64)
+    numbers = plain(np.int64, int(found.sum()))
     _arrange(lookups, begins, found, np.full(n, -1, np.int32), numbers)
     return rows, lookups, numbers
 

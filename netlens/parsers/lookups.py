@@ -50,7 +50,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.parsers.growing import Growing
+from netlens.growing import Growing
 from netlens.parsers.lookup_columns import columns
 from netlens.parsers.lookup_join import is_loopback, join
 from netlens.schema import Table

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from netlens.growing import plain
 from netlens.packed import Coded
 from netlens.wire.compiled import kernel
 
@@ -116,7 +117,7 @@ def distinct(hi: Array, lo: Array, version: Array) -> tuple[Array, Array]:
     n, seed = len(hi), random_seed()
     # most columns have few addresses: a table that grows with them stays in a core's cache
     table = np.full(SLOTS, -1, np.int64)
-    ids, first = np.empty(n, np.int64), np.empty(n, np.int64)
+    ids, first = plain(np.int64, n), plain(np.int64, n)
     i = found = 0
     while True:
         i, found = _distinct(hi, lo, version, i, found, table, ids, first, seed)

@@ -1,17 +1,28 @@
-"""Arrays that grow at their end: their memory is moved by the kernel, not copied, and takes a page when it is written to.
+"""Large arrays that are written once, one after the other, and such that grow at their end.
 
-numpy's ``resize`` writes zeros to all it adds, which costs as much again as filling it; and it asks for huge pages, for which the kernel may have to
-tidy up memory first: the same two hundred megabytes took 0.03 or 0.3 s.
+numpy asks for huge pages, for which the kernel may have to tidy up memory first: the same two hundred megabytes took 0.03 or 0.3 s. Hash tables are worth
+that, these arrays are not. And numpy's ``resize`` writes zeros to all it adds, which costs as much again as filling it; here the memory is moved by the
+kernel, and takes a page when it is written to.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+
+LARGE = 1 << 22  #: bytes from which on numpy asks for huge pages
+
+
+def plain(dtype: type[np.generic], *shape: int) -> Array:
+    """An array to be written to, without huge pages; what is in it before is anything."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.empty(shape, dtype) if size < LARGE else np.frombuffer(_mapped(size), dtype).reshape(shape)
 
 
 class Growing:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netlens.parsers.growing import Growing
+from netlens.growing import Growing
 
 
 @pytest.mark.parametrize("moves", [True, False])
