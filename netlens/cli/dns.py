@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -24,7 +23,4 @@ def command(captures: tuple[str, ...], **options: Any) -> None:
     """DNS lookups: one row per question, with its retries and its answer.
 
     UDP, TCP and mDNS; redirect halves are joined; answers are linked to the connections that followed."""
-    # numpy asks for huge pages, for which the kernel may have to tidy up memory first: of what is written once, one after the other, that costs more
-    # than it gains (hash tables of sessions gain by it)
-    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     print_table(captures, "lookups", **options)

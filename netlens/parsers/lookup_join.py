@@ -222,24 +222,7 @@ def _keys(rows, order, key_keys, name_keys, sockets):
 
 
 @lean
-def _join(
-    rows,
-    order,
-    lookups,
-    previous,
-    counted,
-    lookup_of,
-    by_key,
-    key_keys,
-    by_name,
-    name_keys,
-    by_resolver,
-    resolver_keys,
-    by_id,
-    id_keys,
-    sockets,
-    seed,
-):
+def _join(rows, order, lookups, previous, counted, lookup_of, sockets, tables, seed):
     """Give every message to its lookup: of the rows ``order``, in that order. Returns the number of lookups.
 
     Messages are numbered by their place in ``order`` where they point at each other, and by their row in :data:`FIRST` and wherever else a row is read.
@@ -248,6 +231,7 @@ def _join(
     lookup (others by _PREVIOUS), ``by_resolver`` from an id, question and resolver to the latest query (for NAT), ``by_id`` from a socket
     and id to the latest lookup. The last two are empty where nothing in the capture needs them.
     """
+    by_key, key_keys, by_name, name_keys, by_resolver, resolver_keys, by_id, id_keys = tables
     found = 0
     _keys(rows, order, key_keys, name_keys, sockets)
     for i in range(len(order)):
@@ -543,29 +527,9 @@ class _Tables:
         for table, keys, wanted in self._tables:
             tables += [table[:slots], keys[:n]] if wanted else [table, keys]
             tables[-2][:] = 0
-        by_key, key_keys, by_name, name_keys, by_resolver, resolver_keys, by_id, id_keys = tables
         previous, lookup_of, counted = self._previous[:n], self._lookup_of[:n], self._counted[:n]
         previous[:], lookup_of[:], counted[:] = -1, -1, False
-        return int(
-            _join(
-                rows,
-                order,
-                lookups,
-                previous,
-                counted,
-                lookup_of,
-                by_key,
-                key_keys,
-                by_name,
-                name_keys,
-                by_resolver,
-                resolver_keys,
-                by_id,
-                id_keys,
-                self._sockets[:n],
-                seed,
-            )
-        )
+        return int(_join(rows, order, lookups, previous, counted, lookup_of, self._sockets[:n], tuple(tables), seed))
 
 
 def _power(n: int) -> int:
