@@ -4,8 +4,9 @@ Theory of operation
 -------------------
 1. *Upstream* is the host's capture where there is one: every request that reaches the provider is in it, with its end as the provider made it. Else
    it is the only capture.
-2. Requests are the exchanges of the connections to the target, of NAT copies one. A request was sent with its last byte; without a complete answer
-   it is held until its connection closes, or the capture ends.
+2. Requests are the exchanges of the connections to the target, of NAT copies one. A request was sent with its last byte. Its answer is over when the
+   next request or an orderly close shows it, or when nothing followed for :data:`SILENCE_NS`: programs keep connections open long after their
+   last answer. Otherwise the request is held until its connection closes, or the capture ends.
 3. When the program was *done* with it is seen where the program runs: the same exchange of the paired connection in the VM's capture (by its number
    on the connection, else by time), or its FIN or RST; never later than upstream.
 4. Labels: a key log says most, then the error log of the side whose program it is, then the traffic. An error log names exchanges of its own side's
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
+#: An answer after which a connection stayed silent for this long was over. Streams pause between tokens for less; half of it would end some
+#: that were broken off while the model was thinking, twice would hold the titles of a program that exits a few seconds later.
+SILENCE_NS = 2_000_000_000
 FRAMES = 5  #: frames cited for a fact
 _CODES = {"vm": VM, "host": HOST}
 _WORDS = {"vm": "VM", "host": "host"}
@@ -85,6 +89,15 @@ class Side:
     @property
     def exchanges(self) -> Table:
         return self.capture.table("exchanges").take(self.exchange_rows)
+
+    def answered_ns(self) -> tuple[Ints, np.ndarray[Any, Any]]:
+        """Per row of ``exchanges``, in this capture's time: when its answer was over, and whether that is known; else when its connection ended."""
+        x, c = self.exchanges, self.connections
+        last = (self.capture.part.bounds_ns or (0, 0))[1]
+        closed = np.where(c["open_at_end"], np.maximum(c["end_ns"], last), c["end_ns"])[self.owner]
+        seen = _ints(x["end_ns"], -1)
+        over = (seen >= 0) & (x["complete"] | (closed - seen >= SILENCE_NS))
+        return np.where(over, seen, np.maximum(closed, seen)), over
 
 
 @dataclass(frozen=True, eq=False)
@@ -398,21 +411,19 @@ class _Builder:
         n = x.rows
         carrier = np.array([row_of.get(int(row), -1) for row in up.owner.tolist()], np.int64)
         start = x["request_end_ns"].astype(np.int64)
-        session_end = np.where(carrier >= 0, sessions.end_ns[carrier] if len(sessions) else 0, _ints(x["end_ns"], self.capture_end))
-        answered = _ints(x["end_ns"], -1)
-        end = np.where(x["complete"] & (answered >= 0), answered, np.maximum(session_end, answered))
+        end, _ = up.answered_ns()
         done = np.minimum(end, sessions.done_ns[carrier]) if len(sessions) else end.copy()
         # a program that closes after the answer was done with the request when it had read the answer
         vm_frame = np.zeros(n, np.int64)
         mate = self._mates(start) if self.vm is not None else np.full(n, -1, np.int64)
         if self.vm is not None and (mate >= 0).any():
-            theirs = self.vm.exchanges
             k = np.flatnonzero(mate >= 0)
             m = mate[k]
-            finished = theirs["complete"][m] & np.array([e is not None for e in theirs["end_ns"][m].tolist()], bool)
-            read = self.clock.to_host(_ints(theirs["end_ns"], 0)[m])
+            over_ns, over = self.vm.answered_ns()
+            finished = over[m]
+            read = self.clock.to_host(over_ns[m])
             done[k[finished]] = np.minimum(done[k[finished]], read[finished])
-            vm_frame[k] = theirs["start_frame"][m]
+            vm_frame[k] = self.vm.exchanges["start_frame"][m]
         done = np.maximum(np.minimum(done, end), start)
         rejected, source = self._labels(mate)
         side = self.origin[up.owner].astype(np.int8) if n else np.zeros(0, np.int8)

@@ -234,9 +234,14 @@ def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     ssh = ((ports & 0xFFFF) == SSH_PORT) | ((ports >> 16 & 0xFFFF) == SSH_PORT) | (vm.table("sessions")["protocol"][i] == "ssh")
     kinds = np.where(ssh, "ssh packets", np.where(np.isin(isns[1][j], numbers[times > 1]), "nat copies", "common packets"))
     # NAT of which the host captured the far side only: the VM's 5-tuple is not in its capture, the initial numbers are.
+    # A machine that translates has several sessions of these numbers (a container's, in the VM): of the VM the last that was seen, of the host the
+    # first, which are the nearest to each other. Any of them is a true sighting.
     p = np.flatnonzero(np.isin(isns[0], numbers) & ~np.isin(seen[0], seen[1]) & ~local[0])
     p = p[np.argsort(-frames[p], kind="stable")[: FLOWS - len(i)]]
     q = np.flatnonzero(np.isin(isns[1], isns[0][p]) & ~local[1])
+    shared, last = np.unique(isns[0][p][::-1], return_index=True)
+    p = p[::-1][last]
+    p, q = p[np.isin(shared, isns[1][q])], q[np.unique(isns[1][q], return_index=True)[1]]
     return (
         np.concatenate([tuples[0][i], _by_originator(states[0][p])]),
         np.concatenate([tuples[1][j], _by_originator(states[1][q])]),

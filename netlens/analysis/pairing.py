@@ -604,7 +604,7 @@ def _by_assignment(found: _Found, time: _Time, own: Bools) -> None:
 def _candidates(found: _Found, vm_rows: Ints, host_rows: Ints, time: _Time) -> tuple[Ints, Ints]:
     """Pairs that may be looked at: by time where both began in their captures and the clock is known, else by equal totals."""
     v, h = found.v, found.h
-    lists: list[tuple[Ints, Ints]] = []
+    lists: list[tuple[Ints, Ints]] = [(vm_rows[:0], host_rows[:0])]  # perhaps nothing may be looked at
     began_v, began_h = vm_rows[~v.censored[vm_rows]], host_rows[~h.censored[host_rows]]
     if time.known:
         order = began_h[np.lexsort((h.start[began_h], h.server[began_h]))]

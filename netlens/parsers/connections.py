@@ -42,6 +42,7 @@ from netlens.schema import Table
 from netlens.tables import CONNECTIONS, LOOKUPS, TUNNELS
 
 COPY_WINDOW_NS = 1_000_000_000  #: two copies of one SYN are microseconds apart; a queue in between makes milliseconds
+COPY_SLACK_BYTES = 3_000  #: two segments on their way where the capture began or ended; both numbers are equal already, so that bytes only refute
 MAX_COPIES = 8  #: before and after each translation that one machine can do; more sessions with the same numbers have them from a scanner or a script
 REFUSED = 0xFFFFFFFF  #: one below the number of an RST that answers a SYN, which is 0 (RFC 9293 3.10.7.1): tells as little as no answer
 MIN_ISN = 1 << 16  #: one random number in 65,536 is below, but the numbers of scripts and simple stacks are
@@ -174,8 +175,13 @@ def _is_copy(t: Table, a: int, b: int) -> bool:
     same_resp = t["resp_ip"][a] == t["resp_ip"][b] and t["resp_port"][a] == t["resp_port"][b]
     if same_orig == same_resp:  # the same 5-tuple is a reuse of it; an entirely different one is chance
         return False
-    # A copy has the same segments; one that began or ended at the edge of the capture lacks a few.
-    return abs(int(t["orig_frames"][a]) - int(t["orig_frames"][b])) <= 2 + int(t["orig_frames"][a]) // 10
+    # A copy carries the same bytes, however they were cut into frames: offload merges segments on one interface, a bridge shows each packet on its
+    # port too. One that began or ended at the edge of the capture, or that the capture lost frames of, lacks some.
+    return all(
+        abs(int(t[f"{side}_bytes"][a]) - int(t[f"{side}_bytes"][b]))
+        <= COPY_SLACK_BYTES + int(t[f"{side}_bytes"][a]) // 10 + sum(int(t[f"{side}_missing_bytes"][k]) for k in (a, b))
+        for side in ("orig", "resp")
+    )
 
 
 def _vantage(state: Array, sessions: Table, near: bool, nat: dict[int, list[int]], through: Array) -> tuple[str | None, set[str]]:
