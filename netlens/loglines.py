@@ -6,9 +6,14 @@ Three forms (opencode writes the first two):
 * logfmt: ``timestamp=2026-06-20T16:38:30.455Z level=ERROR ...``
 * plain: any line that begins with an ISO-8601 or epoch time, such as text of a screen that was saved with its time.
 
-A line is a rejection if it says 1302, 429, "High concurrency" or 并发数过高, or names another code of the provider for a refusal (``code=1305``; all
-of them come with status 429, but the second form does not say so). In the first two forms that counts only if the level is that of a fault: a
-prompt may talk about such numbers.
+A line is a refusal if it names one of the provider's codes for it, status 429 or 529, or says so in words (:data:`REFUSALS`); in the first two forms
+only if the level is that of a fault, for a prompt may talk about such things. A failed call of which the line says nothing but that it failed
+(``AI_APICallError`` without a status, a code or words that are known) may be a refusal in words of tomorrow: its class is unknown, and what its answer
+looked like has to tell.
+
+Classes: what the provider said it limits. *concurrency*: what is in progress; *rate*: how much in how long; *quota*: all until a reset; *overload*: the
+provider's own trouble; *other*: arrears, fair use; *unknown*: a limit of which nothing was said (status 429, "Rate limit reached for requests", which is
+Z.AI's newer wording of 1302).
 """
 
 from __future__ import annotations
@@ -33,34 +38,48 @@ _EPOCH = re.compile(r"\[?(?P<time>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\d.
 FAULTS = ("ERROR", "WARN", "WARNING", "FATAL")  #: levels at which a line may be a rejection
 HEAD = 200  #: characters behind the time in which level and service stand: both are written first
 
+CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN = "concurrency", "rate", "quota", "overload", "other", "unknown"
+#: docs.z.ai/api-reference/api-code; all of them come with status 429.
+CLASS_OF_CODE = {
+    "1302": CONCURRENCY,
+    "1303": RATE,
+    "1304": QUOTA,
+    "1305": OVERLOAD,
+    "1308": QUOTA,
+    "1310": QUOTA,
+    "1312": OVERLOAD,
+    "1313": OTHER,
+    "1113": OTHER,
+}
 _NUMBER = r"(?<![\w+-])(?<!\w\.){}(?!\w|\.\w)"  # no part of a longer number, of a version, of an identifier, of ``+429ms``
-#: What is looked for in a line, and what the recorder writes instead: all that ever leaves one.
+#: Words of a refusal, what the recorder writes instead, and its class; the first that stands in a line tells it, and a code goes before all.
+REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (re.compile(_NUMBER.format("1302")), "code=1302", CONCURRENCY),
+    (re.compile(r"high concurrency", re.IGNORECASE), '"High concurrency"', CONCURRENCY),
+    (re.compile("并发数过高"), "并发数过高", CONCURRENCY),
+    (re.compile(r"insufficient_quota|quota exceeded|usage limit (?:reached|exceeded)", re.IGNORECASE), '"quota exceeded"', QUOTA),
+    (re.compile(r"overloaded_error", re.IGNORECASE), "overloaded_error", OVERLOAD),
+    (re.compile(_NUMBER.format("529")), "status=529", OVERLOAD),
+    (re.compile(r"rate limit reached for requests", re.IGNORECASE), '"Rate limit reached for requests"', UNKNOWN),
+    (re.compile(r"rate limit (?:reached|exceeded)|rate_limit_(?:error|exceeded)", re.IGNORECASE), '"rate limit exceeded"', RATE),
+    (re.compile(r"too many requests", re.IGNORECASE), '"too many requests"', UNKNOWN),
+    (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
+)
+_FAILURES = (
+    "AbortError", "TimeoutError", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EPIPE", "ETIMEDOUT",
+)  # fmt: skip
+_CALL_FAILED = "AI_APICallError"
+#: What else the recorder writes if it stands in a line; with those above, all that ever leaves one.
 WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(_NUMBER.format("1302")), "code=1302"),
-    (re.compile(_NUMBER.format("429")), "status=429"),
-    (re.compile(r"high concurrency", re.IGNORECASE), '"High concurrency"'),
-    (re.compile("并发数过高"), "并发数过高"),
-    *((re.compile(_NUMBER.format(code)), f"code={code}") for code in ("1113", "1303", "1304", "1305", "1308", "1310", "1312", "1313")),
-    *((re.compile(_NUMBER.format(status)), f"status={status}") for status in ("500", "502", "503", "504", "529")),
-    *(
-        (re.compile(rf"\b{name}\b"), name)
-        for name in (
-            "AI_APICallError",
-            "AI_RetryError",
-            "AbortError",
-            "TimeoutError",
-            "ECONNREFUSED",
-            "ECONNRESET",
-            "ENOTFOUND",
-            "EPIPE",
-            "ETIMEDOUT",
-        )
-    ),
+    *((pattern, text) for pattern, text, _ in sorted(REFUSALS, key=lambda refusal: "=" not in refusal[1])),  # numbers first
+    *((re.compile(_NUMBER.format(code)), f"code={code}") for code in CLASS_OF_CODE if code != "1302"),
+    *((re.compile(_NUMBER.format(status)), f"status={status}") for status in ("500", "502", "503", "504")),
+    *((re.compile(rf"\b{name}\b"), name) for name in (_CALL_FAILED, "AI_RetryError", *_FAILURES)),
     (re.compile(r"stream error", re.IGNORECASE), '"stream error"'),
 )
-_REFUSED = tuple(pattern for pattern, _ in WORDS[:4])
-#: docs.z.ai/api-reference/api-code: arrears, frequency, daily, overloaded, usage, weekly, model overloaded, fair use. A bare number may be anything.
-_NAMED = re.compile(r"\bcode\b[\\\"'\s:=]{1,8}(?:1113|1303|1304|1305|1308|1310|1312|1313)(?!\w|\.\w)")
+#: A bare number may be anything, unless it is called a code.
+_NAMED = re.compile(rf"\bcode\b[\\\"'\s:=]{{1,8}}({'|'.join(CLASS_OF_CODE)})(?!\w|\.\w)")
+_OTHER_FAILURE = re.compile(rf"\b(?:{'|'.join(_FAILURES)})\b|{_NUMBER.format('(?:500|502|503|504)')}")
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
 
 
@@ -102,6 +121,16 @@ def words(rest: str) -> list[str]:
     return [text for pattern, text in WORDS if pattern.search(rest)]
 
 
+def refusal_class(rest: str) -> str | None:
+    """The class of the refusal that the rest of a line speaks of; None if it speaks of none."""
+    if named := _NAMED.search(rest):
+        return CLASS_OF_CODE[named[1]]
+    for pattern, _, its_class in REFUSALS:
+        if pattern.search(rest):
+            return its_class
+    return UNKNOWN if _CALL_FAILED in rest and not _OTHER_FAILURE.search(rest) else None
+
+
 def says_rejection(rest: str) -> bool:
-    """Whether the rest of a line speaks of a rejection."""
-    return any(pattern.search(rest) for pattern in _REFUSED) or _NAMED.search(rest) is not None
+    """Whether the rest of a line speaks of a refusal."""
+    return refusal_class(rest) is not None

@@ -2,8 +2,10 @@
 
 Theory of operation
 -------------------
-1. *Upstream* is the host's capture where there is one: every request that reaches the provider is in it, with its end as the provider made it. Else
-   it is the only capture.
+1. *Upstream* is the host's capture where there is one that shows the target: every request that reaches the provider is in it, with its end as the
+   provider made it. Else it is the VM's. Whether what leaves the host was captured is not taken on trust: some connection to the target
+   must stand in it as it leaves, from an address that needs no translation any more (:meth:`_Builder._egress`). A connection of the VM that has no
+   upstream session still counts, as the VM's own capture shows it.
 2. Requests are the exchanges of the connections to the target, of NAT copies one. A request was sent with its last byte. Its answer is over when the
    next request or an orderly close shows it, or when nothing followed for :data:`SILENCE_NS`: programs keep connections open long after their
    last answer. Otherwise the request is held until its connection closes, or the capture ends.
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -43,12 +45,13 @@ from netlens.analysis.situation import (
     Situation,
 )
 from netlens.errors import NetlensError
-from netlens.parsers import decrypted, decrypted_rows, errorlog
+from netlens.parsers import connections, decrypted, decrypted_rows, errorlog
+from netlens.parsers import sessions as s_
+from netlens.schema import Table
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     from netlens.api import Capture
-    from netlens.schema import Table
 
 STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
@@ -88,16 +91,22 @@ class Side:
 
     @property
     def exchanges(self) -> Table:
-        return self.capture.table("exchanges").take(self.exchange_rows)
+        """Of the target; an answer is complete also if the connection stayed silent after it for :data:`SILENCE_NS`."""
+        x = self.capture.table("exchanges").take(self.exchange_rows)
+        seen = _ints(x["end_ns"], -1)
+        over = (seen >= 0) & (x["complete"] | (self._closed_ns() - seen >= SILENCE_NS))
+        return Table(x.schema, {**x.columns, "complete": over})
+
+    def _closed_ns(self) -> Ints:
+        """Per exchange, when its connection ended; of one that is open still, the end of the capture."""
+        c, last = self.connections, (self.capture.part.bounds_ns or (0, 0))[1]
+        return np.where(c["open_at_end"], np.maximum(c["end_ns"], last), c["end_ns"])[self.owner]
 
     def answered_ns(self) -> tuple[Ints, np.ndarray[Any, Any]]:
         """Per row of ``exchanges``, in this capture's time: when its answer was over, and whether that is known; else when its connection ended."""
-        x, c = self.exchanges, self.connections
-        last = (self.capture.part.bounds_ns or (0, 0))[1]
-        closed = np.where(c["open_at_end"], np.maximum(c["end_ns"], last), c["end_ns"])[self.owner]
+        x = self.exchanges
         seen = _ints(x["end_ns"], -1)
-        over = (seen >= 0) & (x["complete"] | (closed - seen >= SILENCE_NS))
-        return np.where(over, seen, np.maximum(closed, seen)), over
+        return np.where(x["complete"], seen, np.maximum(self._closed_ns(), seen)), x["complete"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,14 +151,19 @@ def assemble(
         a file cannot be read, or a named API is in no capture.
     """
     sides = {name: Side(name, capture) for name, capture in captures.items()}
-    notes = _mixed_up(sides)
+    exchanged = _mixed_up(sides)
+    notes = [exchanged] if exchanged else []
     upstream = sides.get("host") or next(iter(sides.values()))
     goal = _targets(sides, upstream, apis, manifest)
     for side in sides.values():
         _requests_of(side)
+    pairs: pairing.Pairing | None
     if "vm" in sides and "host" in sides:
         clock = clocks.estimate(sides["vm"].capture, sides["host"].capture)
         pairs = pairing.pair(sides["vm"].capture, sides["host"].capture, clock, sockets)
+        if not sides["host"].target.any() and sides["vm"].target.any():
+            upstream, pairs = sides["vm"], None
+            notes.append(f"the host's capture shows no connection to {_named(goal)}; what the VM's shows is all there is")
     else:
         clock, pairs = clocks.identity("only one side was captured: its own clock is used"), None
     for side in sides.values():
@@ -158,23 +172,59 @@ def assemble(
         upstream.keys = decrypted_rows.read(requests)
     origin = _origins(upstream, pairs)
     h2 = _h2_sessions(upstream)
-    return _Builder(sides, upstream, goal, clock, pairs, origin, h2, notes, covering).build()
+    return _Builder(sides, upstream, goal, clock, pairs, origin, h2, notes, covering, bool(exchanged)).build()
 
 
-def _mixed_up(sides: Mapping[str | None, Side]) -> list[str]:
-    """What tells that the captures were given in the wrong places."""
+def _named(goal: target.Target) -> str:
+    return printable((goal.names or goal.addresses or ["the target"])[0])
+
+
+def _mixed_up(sides: Mapping[str | None, Side]) -> str:
+    """What tells that the captures were given in the wrong places; "" if nothing does.
+
+    Packets that one machine sent and the other received prove which is which. Without them the marks of a tunnel do, unless both captures have
+    some: a VM with containers translates, and a host may redirect too.
+    """
     if not {"vm", "host"} <= sides.keys():
-        return []
+        return ""
     vm, host = sides["vm"], sides["host"]
     a, b = vm.capture.part, host.capture.part
     if a.frames and (a.frames, a.bounds_ns) == (b.frames, b.bounds_ns) and vm.sessions.rows == host.sessions.rows:
         paths = f"{printable(vm.capture.paths[0])} and {printable(host.capture.paths[0])}"
         raise NetlensError(f"{paths}: the same capture for VM and host ({plural(a.frames, 'frame')}); one of each is needed, or one alone")
-    found = {name: side.connections["vantage"][0] if side.connections.rows else None for name, side in sides.items()}
-    if found["vm"] == "host" or found["host"] == "vm":
+    proven = _sent_by_vm(vm, host)
+    if proven > 0:
+        return ""
+    found = {name: _marked(side) for name, side in sides.items()}
+    if proven < 0 or found["vm"] == "host" != found["host"] or found["host"] == "vm" != found["vm"]:
         name, seems = ("vm", "host") if found["vm"] == "host" else ("host", "vm")
-        return [f"the capture given with --{name} looks as if made on the {_WORDS[seems]}: are --vm and --host exchanged?"]
-    return []
+        return f"the capture given with --{name} looks as if made on the {_WORDS[seems]}: are --vm and --host exchanged?"
+    return ""
+
+
+def _marked(side: Side) -> str | None:
+    """Where a capture was made, by the marks of a tunnel: redirected connections, or such that came out of it."""
+    c = side.connections
+    redirected = any(port is not None for port in c["redirect_port"].tolist())
+    forwarded = any(t is not None and r is None for t, r in zip(c["tunnel_session_id"].tolist(), c["redirect_port"].tolist(), strict=True))
+    return "vm" if redirected and not forwarded else "host" if forwarded and not redirected else None
+
+
+def _sent_by_vm(vm: Side, host: Side) -> int:
+    """Of sessions that both captures hold, those that the capture given as the VM's sent itself and the host's received, less the other way round.
+
+    Only Linux cooked captures say which packets their machine sent.
+    """
+
+    def opened(side: Side) -> dict[Any, bool]:
+        s, state = side.sessions, side.capture.part.state()
+        orig = (state[:, s_.FSM] >> 8) & 1
+        sent = state[np.arange(len(state)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.IFACE] & 0xFF == connections.SLL_OUTGOING
+        keys = zip(*(s[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port", "orig_isn")), strict=True)
+        return {key: here for key, here in zip(keys, sent.tolist(), strict=True) if key[-1] is not None}
+
+    here, there = opened(vm), opened(host)
+    return sum(here[key] - there[key] for key in here.keys() & there.keys() if here[key] != there[key])
 
 
 # --- what goes to the target ----------------------------------------------------------------------------------------------------------------
@@ -258,13 +308,16 @@ def _label(side: Side, errors: Mapping[str, str], keylogs: Iterable[str], notes:
         side.labels = rejections.infer(exchanges, side.sessions, side.capture.table("hellos"))
 
 
-def _merge(labels: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]], n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+_Told = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]  # rejected, source, refusal_class
+
+
+def _merge(labels: list[_Told], n: int) -> _Told:
     """The first label that says anything, in order."""
-    rejected, source = np.full(n, UNLABELLED, np.int8), np.full(n, "", object)
-    for these, sources in labels:
+    rejected, source, classes = np.full(n, UNLABELLED, np.int8), np.full(n, "", object), np.full(n, "", object)
+    for these, sources, theirs in labels:
         use = (rejected == UNLABELLED) & (these != UNLABELLED)
-        rejected[use], source[use] = these[use], sources[use]
-    return rejected, source
+        rejected[use], source[use], classes[use] = these[use], sources[use], theirs[use]
+    return rejected, source, classes
 
 
 # --- whose is it ----------------------------------------------------------------------------------------------------------------------------
@@ -309,6 +362,7 @@ class _Builder:
         h2: set[int],
         notes: list[str],
         covering: Collection[str],
+        exchanged: bool,
     ):
         self.sides, self.up, self.goal, self.clock, self.pairs, self.origin, self.h2, self.notes = (
             sides,
@@ -322,10 +376,13 @@ class _Builder:
         )
         self.vm = sides.get("vm") if upstream.name == "host" else None  # the other capture, if there is one
         self.covering = covering
+        self.exchanged = exchanged
         self.unmatched: list[dict[str, Any]] = []
+        self.vm_labels: rejections.Labels | None = None  # of the exchanges of the VM's capture, by the VM's log
         self.up_session_ids = self.up.connections["session_ids"].tolist()
         self.bounds_ns = self.up.capture.part.bounds_ns or (0, 0)  # none of the frames has a time
         self.capture_end = self.bounds_ns[1]
+        self.vm_alone = self._vm_alone()
 
     def build(self) -> Assembled:
         sessions, row_of = self._sessions()
@@ -333,16 +390,18 @@ class _Builder:
         self._leave_out_repeated(requests)
         vm_seen = "vm" in self.sides or self._only_vantage() == "vm"
         host_seen = "host" in self.sides or (self._only_vantage() != "vm" and "vm" not in self.sides)
+        egress_missing = self._egress() if host_seen else ""
         situation = Situation(
             requests,
             sessions,
             vm_seen,
             host_seen,
-            host_seen,
+            host_seen and not egress_missing,
             self._common_ns(),
             self._uncertain_ns(),
             self._uncountable(requests),
             self._facts(),
+            egress_missing,
         )
         return Assembled(situation, self.sides, self.up, self.goal, self.clock, self.pairs, request_rows, self.notes, self.unmatched)
 
@@ -352,12 +411,58 @@ class _Builder:
         vantage = self.up.name or (self.up.connections["vantage"][0] if self.up.connections.rows else None)
         return vantage if isinstance(vantage, str) else None
 
+    # --- what was seen
+
+    def _egress(self) -> str:
+        """What to capture to see what leaves the host; "" if that is in its capture: some connection to the target, as it leaves.
+
+        A connection of the VM that stands there with the VM's own private address only is still to be translated, behind the interface that was captured.
+        """
+        outside = "a capture of the host where its connections leave (-i any, or the interface of its default route) over the same time"
+        if self.exchanged:
+            return "the captures given the other way round"
+        if self.up.name == "vm":  # the host's shows nothing of the target
+            return outside
+        c = self.up.connections
+        if self.vm is not None:
+            v = self.vm.connections
+            inner = {ip for name in ("orig_ip", "nat_ip") for ip in v[name].tolist() if ip is not None}
+            is_inner = inner.__contains__
+        else:
+            is_inner = connections.is_of_guest
+        rows = np.flatnonzero(self.up.target)
+        seen = zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True)
+        for orig_ip, nat_ip, resp_ip in seen:
+            outer = nat_ip or orig_ip
+            if not (is_inner(outer) and connections.is_private(outer) and connections.is_public(resp_ip)):
+                return ""
+        return outside if len(rows) else ""
+
+    def _vm_alone(self) -> Ints:
+        """Rows of the VM's connections to the target that no session upstream carries, nor may carry: one that nobody is known to have opened, about
+        when it began, may be its own and counts already."""
+        if self.vm is None or self.pairs is None or not self.clock.pieces:
+            return np.zeros(0, np.int64)
+        v, h = self.vm.connections, self.up.connections
+        rows = np.flatnonzero(self.vm.target & (self.pairs.host_of < 0) & _was_opened(v))
+        open_to_all = np.flatnonzero(self.up.target & (self.origin == UNKNOWN) & (self.pairs.vm_of < 0) & (self.pairs.companion_of < 0))
+        slack = self.clock.uncertain_ns + pairing.MAX_DELAY_NS
+        begun = self.clock.to_host(v["start_ns"][rows])
+        within = (begun + slack >= self.bounds_ns[0]) & (begun <= self.bounds_ns[1])
+        if outside := int((~within).sum()):
+            self.notes.append(f"{plural(outside, 'connection')} of the VM began outside the time of the host's capture, and {'is' if outside == 1 else 'are'} left out")
+        rows, begun = rows[within], begun[within]
+        after = np.sort(h["start_ns"][open_to_all])
+        near = np.searchsorted(after, begun + slack, "right") > np.searchsorted(after, begun - slack, "left")
+        older = bool(h["started_before_capture"][open_to_all].any())
+        return rows[~(near | (v["started_before_capture"][rows] & older))]
+
     # --- sessions
 
     def _sessions(self) -> tuple[Sessions, dict[int, int]]:
         """Upstream sessions, and their row by row of the upstream's connections."""
         c, s = self.up.connections, self.up.sessions
-        answered = np.array([state not in ("S0", "REJ", "RSTOS0", "SH") for state in c["state"].tolist()], dtype=bool)
+        answered = _was_opened(c)
         lookups = _lookup_rows(self.up.capture) & answered
         companions = np.zeros(c.rows, bool) if self.pairs is None else (self.pairs.companion_of >= 0) & answered
         rows = np.flatnonzero((self.up.target & answered) | lookups | companions)
@@ -388,7 +493,21 @@ class _Builder:
         frame = c["first_frame"][rows]
         here, there = (frame, vm_frame) if self.up.name != "vm" else (np.zeros(len(rows), np.int64), frame)
         sessions = Sessions(self.origin[rows].astype(np.int8), start, end, np.clip(done, start, end), connection, kind, here, there)
+        if len(self.vm_alone):
+            sessions = _joined(sessions, self._vm_sessions())
         return sessions, {row: k for k, row in enumerate(rows.tolist())}
+
+    def _vm_sessions(self) -> Sessions:
+        """Of the VM's connections without a session upstream, as its own capture shows them."""
+        assert self.vm is not None
+        rows, c = self.vm_alone, self.vm.connections
+        last = (self.vm.capture.part.bounds_ns or (0, 0))[1]
+        start = self.clock.to_host(c["start_ns"][rows])
+        end = self.clock.to_host(np.where(c["open_at_end"][rows], np.maximum(c["end_ns"][rows], last), c["end_ns"][rows]))
+        end = np.maximum(np.minimum(end, self.capture_end), start + 1)
+        none = np.zeros(len(rows), np.int64)
+        side, kind = np.full(len(rows), VM, np.int8), np.full(len(rows), REQUESTS, np.int8)
+        return Sessions(side, start, end, np.clip(self._vm_done()[rows], start, end), rows, kind, none, c["first_frame"][rows])
 
     def _vm_done(self) -> Ints:
         """Per connection of the VM, on the host's clock: the program's own FIN or RST; the largest time where there is none."""
@@ -425,16 +544,41 @@ class _Builder:
             done[k[finished]] = np.minimum(done[k[finished]], read[finished])
             vm_frame[k] = self.vm.exchanges["start_frame"][m]
         done = np.maximum(np.minimum(done, end), start)
-        rejected, source = self._labels(mate)
+        rejected, source, refusal_class = self._labels(mate)
         side = self.origin[up.owner].astype(np.int8) if n else np.zeros(0, np.int8)
         frame = x["start_frame"].astype(np.int64)
         here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
-        table = Requests(side, carrier, start, np.maximum(end, start), done, rejected, source, np.full(n, -1, np.int64), here, there)
+        table = Requests(side, carrier, start, np.maximum(end, start), done, rejected, source, np.full(n, -1, np.int64), here, there, refusal_class)  # fmt: skip
         rows = np.arange(n)
         if up.keys is not None:
             table, rows = self._with_streams(table, rows, row_of, sessions)
+        if len(self.vm_alone):
+            alone = self._vm_requests(len(sessions) - len(self.vm_alone))
+            table, rows = _joined(table, alone), np.concatenate([rows, np.full(len(alone), -1, np.int64)])
         order = np.lexsort((table.host_frame, table.start_ns))
         return _take(table, order), rows[order]
+
+    def _vm_requests(self, first_session: int) -> Requests:
+        """Of the VM's connections without a session upstream; ``first_session``: row of the first of these in the table of sessions."""
+        assert self.vm is not None
+        vm = self.vm
+        at = {row: first_session + k for k, row in enumerate(self.vm_alone.tolist())}
+        rows = np.flatnonzero(np.isin(vm.owner, self.vm_alone))
+        rows = rows[self.clock.to_host(vm.exchanges["request_end_ns"].astype(np.int64))[rows] <= self.capture_end]
+        x, n = vm.exchanges.take(rows), len(rows)
+        over_ns, _ = vm.answered_ns()
+        start = self.clock.to_host(x["request_end_ns"].astype(np.int64))
+        end = np.maximum(np.minimum(self.clock.to_host(over_ns[rows]), self.capture_end), start)
+        labels = self.vm_labels
+        rejected = np.full(n, UNLABELLED, np.int8) if labels is None else labels.rejected[rows]
+        source = np.full(n, "", object) if labels is None else labels.source[rows]
+        classes = np.full(n, "", object) if labels is None else labels.refusal_class[rows]
+        session = np.array([at[row] for row in vm.owner[rows].tolist()], np.int64)
+        none = np.zeros(n, np.int64)
+        return Requests(
+            np.full(n, VM, np.int8), session, start, end, end, rejected, source, np.full(n, -1, np.int64), none, x["start_frame"].astype(np.int64),
+            classes,
+        )  # fmt: skip
 
     def _mates(self, start: Ints) -> Ints:
         """Per exchange of the upstream, the row of the VM's exchanges that is the same request; -1 without."""
@@ -457,31 +601,32 @@ class _Builder:
                         seen.add(j)
         return out
 
-    def _labels(self, mate: Ints) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _labels(self, mate: Ints) -> _Told:
         up, n = self.up, len(self.up.exchange_rows)
-        told: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        told: list[_Told] = []
         own = self.origin[up.owner] if n else np.zeros(0, np.int8)
         if up.keys is not None:
             found = rejections.from_decrypted(up.exchanges, up.keys)
-            told.append((found.rejected, found.source))
+            told.append((found.rejected, found.source, found.refusal_class))
+        first = [self._of_log(side, name or "vm", own)[0].sizes for name, side in self.sides.items() if side.log is not None]
+        taught = tuple(sorted({size for sizes in first for size in sizes}))
         for name, side in self.sides.items():
             if side.log is None:
                 continue
             log_side = name or "vm"
-            found, rows = self._of_log(side, log_side, own)
+            found, rows = self._of_log(side, log_side, own, taught)
             if self._is_of_other(side, found, own):
                 self.notes.append(
                     f"the error log given for the {_WORDS[log_side]} fits the requests of the other side far better; it is left out: are "
                     "--vm-errors and --host-errors exchanged?"
                 )
                 continue
-            rejected, source = np.full(n, UNLABELLED, np.int8), np.full(n, "", object)
-            if side is up:
-                rejected[rows], source[rows] = found.rejected, found.source
-            else:
-                known = mate >= 0
-                rejected[known], source[known] = found.rejected[mate[known]], found.source[mate[known]]
-            told.append((rejected, source))
+            rejected, source, classes = np.full(n, UNLABELLED, np.int8), np.full(n, "", object), np.full(n, "", object)
+            known, theirs = (rows, np.arange(len(rows))) if side is up else (np.flatnonzero(mate >= 0), mate[mate >= 0])
+            rejected[known], source[known], classes[known] = found.rejected[theirs], found.source[theirs], found.refusal_class[theirs]
+            told.append((rejected, source, classes))
+            if side is self.vm:
+                self.vm_labels = found
             self.unmatched += [{"side": log_side, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
             if found.unmatched:
                 self.notes.append(
@@ -490,16 +635,18 @@ class _Builder:
             if found.note:
                 self.notes.append(f"error log of the {_WORDS[log_side]}: {found.note}")
         if up.labels is not None:
-            told.append((up.labels.rejected, up.labels.source))
+            told.append((up.labels.rejected, up.labels.source, up.labels.refusal_class))
         return _merge(told, n)
 
-    def _of_log(self, side: Side, log_side: str, own: np.ndarray[Any, Any]) -> tuple[rejections.Labels, Ints]:
+    def _of_log(
+        self, side: Side, log_side: str, own: np.ndarray[Any, Any], taught: tuple[int, ...] = ()
+    ) -> tuple[rejections.Labels, Ints]:
         """Labels of a side's exchanges by its own log, and which exchanges these are."""
         assert side.log is not None
         rows = np.arange(len(side.exchange_rows))
         if side is self.up and side.name is not None and len(self.sides) > 1:
             rows = np.flatnonzero(own == _CODES[log_side])
-        return rejections.from_log(side.exchanges.take(rows), side.log, covers=log_side in self.covering), rows
+        return rejections.from_log(side.exchanges.take(rows), side.log, covers=log_side in self.covering, taught=taught), rows
 
     def _is_of_other(self, side: Side, found: rejections.Labels, own: np.ndarray[Any, Any]) -> bool:
         """Whether a log's lines stand right behind answers of the other side instead: programs write a refusal down at once."""
@@ -510,7 +657,7 @@ class _Builder:
         other = replace(others[0], log=side.log)
         if others[0] is self.up:
             rows = np.flatnonzero(own == _CODES[other.name or "vm"])
-            other.exchange_rows = other.exchange_rows[rows]
+            other.exchange_rows, other.owner = other.exchange_rows[rows], other.owner[rows]
         there = rejections.from_log(other.exchanges, side.log)
         their_lag = rejections.typical_lag_ns(there, side.log)
         enough = len(there.matched) >= max(rejections.MIN_LEARNED, len(found.matched))
@@ -550,9 +697,7 @@ class _Builder:
             side.astype(np.int8), session, begin_ns, end_ns, done_ns, label.astype(np.int8),
             np.array(["key log"] * len(extra), object), stream, frame, vm_frame,
         )  # fmt: skip
-        old = _take(table, kept)
-        both = Requests(*(np.concatenate([getattr(old, f), getattr(more, f)]) for f in Requests.__dataclass_fields__))
-        return both, np.concatenate([rows[kept], np.full(len(extra), -1, np.int64)])
+        return _joined(_take(table, kept), more), np.concatenate([rows[kept], np.full(len(extra), -1, np.int64)])
 
     def _leave_out_repeated(self, requests: Requests) -> None:
         """Where the clock of the upstream's capture was set back, nobody knows what was open when: such requests are no evidence for or against."""
@@ -626,6 +771,18 @@ class _Builder:
             facts["unpaired"] = int(((self.pairs.host_of < 0) & self.vm.target).sum())
             facts["tails"] = self.pairs.tails
         return facts
+
+
+def _was_opened(connections: Table) -> np.ndarray[Any, Any]:
+    """Which connections were established, as far as can be told: they held a place at the server."""
+    return np.array([state not in ("S0", "REJ", "RSTOS0", "SH") for state in connections["state"].tolist()], dtype=bool)
+
+
+_Columns = TypeVar("_Columns", Requests, Sessions)
+
+
+def _joined(one: _Columns, other: _Columns) -> _Columns:
+    return type(one)(*(np.concatenate([getattr(one, f), getattr(other, f)]) for f in one.__dataclass_fields__))
 
 
 def _take(table: Requests, index: Ints) -> Requests:

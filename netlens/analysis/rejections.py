@@ -14,12 +14,15 @@ parsers.errorlog) share what is left open about their times, so those without a 
 4. One refusal may leave several lines of different kinds (the stream's error, the session's, "retrying"). A line of another kind right behind one is
 its echo: it gets an answer only if an unclaimed one looks like a refusal.
 5. Where two answers fit an event about equally well, neither is claimed: both are unknown. So is a stream where refusals are short.
-6. An answer without an event was accepted, if the log covers it; but not if it looks exactly like the refusals that the log knows, and not
-if most events found no answer, for then the log is of another time, side or program.
+6. *Look-alikes.* Where the log has taught what refusals look like, an answer that looks exactly like them, but has no line, was refused too if programs
+sent the same request again after such answers as a rule: SDKs and titles are retried without a word, one line for up to three refusals (measured).
+Otherwise it stays unknown. Streams outside the time of the log were accepted; all else there stays unknown.
+7. An answer of another look without an event was accepted if the log covers it; but not if most events found no answer, for then the log is of
+another time, side or program.
 
 Key log. Status and error code tell; exchanges find their request by session and frame.
 
-Traffic alone. 7. On HTTP/1.1 a refusal with a status is short, comes at once, and has nearly the same size each time, where answers are streams;
+Traffic alone. 8. On HTTP/1.1 a refusal with a status is short, comes at once, and has nearly the same size each time, where answers are streams;
 and the same request is sent again after a while and answered by a stream in the end. Sizes at which this was seen to happen
 :data:`MIN_CHAINS` times are the provider's refusal; everything else of this size and shape is one too, streams are accepted, and what is neither stays
 unknown. Without such sizes all is unknown: perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
@@ -38,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens import loglines
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
 from netlens.text import plural
 
@@ -49,11 +53,11 @@ Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, npt.NDArray[Any]]
 
 REJECTED, ACCEPTED, UNKNOWN = 1, 0, -1
-ERROR_LOG, KEY_LOG, INFERRED = "error log", "key log", "inferred"
+ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike", "inferred"
 MS, S = 1_000_000, 1_000_000_000
 
 #: docs.z.ai/api-reference/api-code: refusals of a request that is right in itself; all of them come with status 429.
-REFUSAL_CODES = frozenset({"1113", "1302", "1303", "1304", "1305", "1308", "1310", "1312", "1313"})
+REFUSAL_CODES = frozenset(loglines.CLASS_OF_CODE)
 
 # --- log: lags and costs. A cost of 1 is what a lag beyond the usual costs per LAG_UNIT_NS.
 EARLY_NS = (
@@ -76,8 +80,11 @@ MAX_CELLS = (
     1 << 22
 )  #: of a table of costs, 32 MB; only thousands of requests a second reach it, and then its edges are matched a little worse
 SHORT_MARGIN = 3.0  #: the same towards a short answer while it is not known how refusals look
-NEAR_NS = 250 * MS  #: how far before a line its answer is looked for when the look is learned; a busy machine's lag
-MANY = 1.5  #: answers that look like refusals for each event; more, and they are something else
+NEAR_NS = 600 * MS  #: how far before a line its answer is looked for when the look is learned; opencode writes up to 360 ms later (measured)
+MANY = 1.5  #: answers that look like refusals for each event; where there are more, they are retries without a line, or something else
+MIN_OTHERS = 0.1  #: share of the answers that must be of other sizes, for a size to say anything
+RETRIED = 0.5  #: share of those beyond the events after which the same request must come again, for them to be refusals
+SILENT_RETRY_NS = 200 * MS  #: the OpenAI and Anthropic SDKs wait 0.375 s before the first of their retries, less on a clock that is off
 ECHO_NS = 500 * MS  #: the lines of one refusal are written together
 MAX_OPEN = (
     64  #: refusals that may have their echo still to come; half a second of a busy program has ten, a log that repeats itself thousands
@@ -104,26 +111,30 @@ NEAR_CLOSE_NS = 2 * S  #: an answer after which the program closes at once may h
 class Labels:
     """Per exchange: refused or not, and who says so; arrays of equal length.
 
-    rejected : REJECTED, ACCEPTED or UNKNOWN.  source : "error log", "key log", "inferred", or "" where unknown.  reason : why, in a few words.
+    rejected : REJECTED, ACCEPTED or UNKNOWN.  source : "error log", "key log", "look-alike", "inferred", or "" where unknown.  reason : why, in a
+    few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.loglines`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
-    note : what a person should know about these labels; "" if nothing.  ends : when each answer ended, where a log was matched.
+    note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log taught them.  ends : when each answer ended, where a log was matched.
     """
 
     rejected: npt.NDArray[np.int8]
     source: npt.NDArray[np.object_]
     reason: npt.NDArray[np.object_]
+    refusal_class: npt.NDArray[np.object_]
     matched: list[tuple[int, int]] = field(default_factory=list)
     unmatched: list[ErrorEvent] = field(default_factory=list)
     note: str = ""
+    sizes: tuple[int, ...] = ()
     ends: Ints | None = field(default=None, repr=False)
 
 
 def first_known(*labels: Labels) -> Labels:
     """For each exchange the first label that says something, in order of trust; matches and notes of all."""
-    out = replace(labels[0], rejected=labels[0].rejected.copy(), source=labels[0].source.copy(), reason=labels[0].reason.copy())
+    columns = ("rejected", "source", "reason", "refusal_class")
+    out = replace(labels[0], **{name: getattr(labels[0], name).copy() for name in columns})
     for other in labels[1:]:
         take = (out.rejected == UNKNOWN) & (other.rejected != UNKNOWN)
-        for name in ("rejected", "source", "reason"):
+        for name in columns:
             getattr(out, name)[take] = getattr(other, name)[take]
         notes = "; ".join(note for note in (out.note, other.note) if note)
         out = replace(out, matched=out.matched or other.matched, unmatched=out.unmatched or other.unmatched, note=notes)
@@ -131,13 +142,14 @@ def first_known(*labels: Labels) -> Labels:
 
 
 def _labels(n: int, reason: str) -> Labels:
-    source, reasons = np.empty(n, object), np.empty(n, object)
-    source[:], reasons[:] = "", reason
-    return Labels(np.full(n, UNKNOWN, np.int8), source, reasons)
+    source, reasons, classes = np.empty(n, object), np.empty(n, object), np.empty(n, object)
+    source[:], reasons[:], classes[:] = "", reason, ""
+    return Labels(np.full(n, UNKNOWN, np.int8), source, reasons, classes)
 
 
-def _set(labels: Labels, rows: Any, rejected: int, source: str, reason: str) -> None:
+def _set(labels: Labels, rows: Any, rejected: int, source: str, reason: str, refusal_class: str = loglines.UNKNOWN) -> None:
     labels.rejected[rows], labels.source[rows], labels.reason[rows] = rejected, source if rejected != UNKNOWN else "", reason
+    labels.refusal_class[rows] = refusal_class if rejected == REJECTED else ""
 
 
 class _Answers:
@@ -174,7 +186,13 @@ def _ints(values: Any, missing: int) -> Ints:
 
 
 def from_log(
-    exchanges: Columns, log: ErrorLog, to_host: Callable[[int], int] | None = None, *, covers: bool = False, slack_ns: int = 2 * MS
+    exchanges: Columns,
+    log: ErrorLog,
+    to_host: Callable[[int], int] | None = None,
+    *,
+    covers: bool = False,
+    slack_ns: int = 2 * MS,
+    taught: tuple[int, ...] = (),
 ) -> Labels:
     """Labels from one side's error log.
 
@@ -185,27 +203,42 @@ def from_log(
     to_host : takes the log's times to the clock of the exchanges; None if they are the same.
     covers : the log is known to hold all that happened while the exchanges were captured; otherwise its first and last time are its bounds.
     slack_ns : how far clocks may be off beyond the spans of the events.
+    taught : sizes of refusals that the log of another program of the same provider has shown, for a log that shows none.
     """
     if to_host is not None:
         log = converted(log, to_host)
     answers = _Answers(exchanges)
     labels = _labels(len(answers), "the error log does not cover it")
     events = log.events
-    match = _match(answers, events, slack_ns)
+    match = _match(answers, events, slack_ns, np.array(sorted(taught), np.int64))
     covered = _covered(answers, log, covers)
     doubted = _doubted(answers, events, match, covered)
+    classes = [events[event].refusal_class for event, _ in match.pairs]
     if not doubted:
         _set(labels, covered, ACCEPTED, ERROR_LOG, "the error log says nothing against it")
-        _set(labels, match.looks_refused & covered, UNKNOWN, "", "looks like the refusals in the error log, but has no line there")
-    _set(labels, list(match.doubtful), UNKNOWN, "", "a line of the error log may mean it, or another answer")
+        if match.sizes:
+            _set(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
+        if match.retried:
+            like = max(sorted(set(classes)), key=classes.count)
+            _set(labels, match.looks_refused, REJECTED, LOOK_ALIKE, "looks like the refusals in the error log, and is retried like them", like)
+        else:
+            _set(labels, match.looks_refused, UNKNOWN, "", "looks like the refusals in the error log, but has no line there")
+    unsure = [row for row in match.doubtful if not (match.retried and match.looks_refused[row])]  # both were refused, one has the line
+    _set(labels, unsure, UNKNOWN, "", "a line of the error log may mean it, or another answer")
     for event, row in match.pairs:
         if row not in match.doubtful:
             code = f" ({events[event].code})" if events[event].code else ""
-            _set(labels, row, REJECTED, ERROR_LOG, f"line {events[event].line} of the error log{code}")
+            reason = f"line {events[event].line} of the error log{code}"
+            _set(labels, row, REJECTED, ERROR_LOG, reason, events[event].refusal_class)
     taken = {event for event, _ in match.pairs}
     unmatched = [event for i, event in enumerate(events) if i not in taken and i not in match.echoes]
     return replace(
-        labels, matched=match.pairs, unmatched=unmatched, note=doubted or _note(answers, match, unmatched, covered), ends=answers.end
+        labels,
+        matched=match.pairs,
+        unmatched=unmatched,
+        note=doubted or _note(answers, match, unsure, unmatched, covered),
+        sizes=match.sizes,
+        ends=answers.end,
     )
 
 
@@ -226,11 +259,12 @@ class _Match:
     pairs: list[tuple[int, int]]  # index of event, row
     echoes: set[int]
     doubtful: set[int]
-    looks_refused: npt.NDArray[np.bool_]
-    alone: int = 0
+    looks_refused: npt.NDArray[np.bool_]  # of those without a line for certain
+    sizes: tuple[int, ...]  # of refusals, which are short, so that streams are none; empty if not known
+    retried: bool  # what looks refused, but has no line, is asked for again as a rule
 
 
-def _match(answers: _Answers, events: Sequence[ErrorEvent], slack_ns: int) -> _Match:
+def _match(answers: _Answers, events: Sequence[ErrorEvent], slack_ns: int, taught: Ints) -> _Match:
     n = len(answers)
     rows = np.flatnonzero(answers.answered)
     rows = rows[np.argsort(answers.end[rows], kind="stable")]
@@ -245,6 +279,8 @@ def _match(answers: _Answers, events: Sequence[ErrorEvent], slack_ns: int) -> _M
         first = np.searchsorted(end, low - LATE_NS, "left")
         stop = np.searchsorted(end, high + EARLY_NS, "right")
     sizes = _sizes(answers, rows, low, high) if main else None
+    if sizes is None and len(taught):
+        sizes = taught
     usual = _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     look = _look(answers, sizes)
     # one size or two of all refusals: then they can be told by it
@@ -279,8 +315,14 @@ def _match(answers: _Answers, events: Sequence[ErrorEvent], slack_ns: int) -> _M
                 row = min(free, key=lambda r: abs(events[i].time_ns - int(answers.end[r])))
                 pairs.append((i, row))
                 taken.add(row)
-    looks[list(taken)] = False
-    return _Match(sorted(pairs), echoes, doubtful, looks)
+    looks[list(taken - doubtful)] = False
+    retried = bool(looks.any()) and _retried(answers, looks)
+    return _Match(sorted(pairs), echoes, doubtful, looks, () if sizes is None else tuple(sizes.tolist()), retried)
+
+
+def _retried(answers: _Answers, rows: npt.NDArray[np.bool_]) -> bool:
+    """Whether the same request came again soon after these answers, as a rule."""
+    return float((_chains(answers, np.ones(len(answers), bool), SILENT_RETRY_NS)[rows] >= 0).mean()) >= RETRIED
 
 
 def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
@@ -381,8 +423,15 @@ def _sizes(answers: _Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
     sizes = _modes(np.concatenate([np.unique(each) for each in found]), n)
     explained = sum(bool(_alike(each, sizes).any()) for each in found)
     within = rows[np.searchsorted(end, low.min() - LATE_NS) : np.searchsorted(end, high.max() + LATE_NS)]
-    total = int((answers.short[within] & _alike(answers.down[within], sizes)).sum())
-    return sizes if explained >= (ONE_LOOK if n >= MIN_LEARNED else 1.0) * n and total <= MANY * n else None
+    alike = within[answers.short[within] & _alike(answers.down[within], sizes)]
+    if explained < (ONE_LOOK if n >= MIN_LEARNED else 1.0) * n:
+        return None
+    if len(alike) > MANY * n:  # retries without a line, unless all answers are of these sizes
+        looks = np.zeros(len(answers), bool)
+        looks[alike] = True
+        if len(within) - len(alike) < MIN_OTHERS * len(within) or not _retried(answers, looks):
+            return None
+    return sizes
 
 
 def _modes(values: Ints, events: int) -> Ints:
@@ -490,12 +539,12 @@ def _doubted(answers: _Answers, events: Sequence[ErrorEvent], match: _Match, cov
     return ""
 
 
-def _note(answers: _Answers, match: _Match, unmatched: Sequence[ErrorEvent], covered: npt.NDArray[np.bool_]) -> str:
+def _note(answers: _Answers, match: _Match, unsure: Sequence[int], unmatched: Sequence[ErrorEvent], covered: npt.NDArray[np.bool_]) -> str:
     parts = []
     if not match.pairs and unmatched and len(answers):
         parts.append("no rejection of the error log falls on the end of an answer" + _shifted(answers, unmatched))
-    if match.doubtful:
-        parts.append(f"{plural(len(match.doubtful), 'answer')} may or may not be meant by a line of the error log, and stay unknown")
+    if unsure:
+        parts.append(f"{plural(len(unsure), 'answer')} may or may not be meant by a line of the error log, and stay unknown")
     open_rows = int((~covered).sum())
     if open_rows:
         parts.append(f"{plural(open_rows, 'exchange')} outside the time of the error log")
@@ -556,7 +605,8 @@ def from_decrypted(exchanges: Columns, decrypted: Decrypted) -> Labels:
         told = {refused(row) for row in own}
         if len(told) == 1 and (label := told.pop()) != UNKNOWN:
             status = ", ".join(str(row.status) + (f" with code {row.code}" if row.code else "") for row in own)
-            _set(labels, i, label, KEY_LOG, f"status {status}")
+            codes = [loglines.CLASS_OF_CODE[row.code] for row in own if row.code in loglines.CLASS_OF_CODE]
+            _set(labels, i, label, KEY_LOG, f"status {status}", codes[0] if codes else loglines.UNKNOWN)
         elif own:
             labels.reason[i] = "its answers say different things" if len(own) > 1 else "its answer says neither"
     note = decrypted.note or ""
@@ -607,7 +657,7 @@ def _offers_h2(session: Ints, hellos: Columns) -> npt.NDArray[np.bool_]:
     return np.array([alpn.get(s, other) for s in session.tolist()], bool)
 
 
-def _chains(answers: _Answers, usable: npt.NDArray[np.bool_]) -> Ints:
+def _chains(answers: _Answers, usable: npt.NDArray[np.bool_], soonest_ns: int = BACK_OFF_NS[0]) -> Ints:
     """Per exchange the row of the next one with the same request within the time of a back-off; -1 without."""
     out = np.full(len(answers), -1, np.int64)
     rows = np.flatnonzero(usable)
@@ -619,7 +669,7 @@ def _chains(answers: _Answers, usable: npt.NDArray[np.bool_]) -> Ints:
         for size in range(int(answers.up[row]) - SAME_REQUEST_BYTES, int(answers.up[row]) + SAME_REQUEST_BYTES + 1):
             if (those := by_size.get(size)) is None:
                 continue
-            at = np.searchsorted(answers.start[those], answers.end[row] + BACK_OFF_NS[0])
+            at = np.searchsorted(answers.start[those], answers.end[row] + soonest_ns)
             if at < len(those) and answers.start[those[at]] <= answers.end[row] + BACK_OFF_NS[1]:
                 found = (int(answers.start[those[at]]), int(those[at]))
                 best = found if best is None else min(best, found)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens import loglines
+
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.int8]
 
@@ -60,6 +62,7 @@ class Requests:
     rejected : ACCEPTED, REJECTED or UNLABELLED.  source : where the label comes from ("error log", "key log", "inferred", "").
     stream : HTTP/2 stream it is, -1 for a request of turn-taking.
     host_frame, vm_frame : frame of its first byte in each capture; 0 if it is not in it.
+    refusal_class : of those refused, a class of :mod:`netlens.loglines` ("unknown" unless told); else "".
     """
 
     side: Bytes
@@ -72,6 +75,11 @@ class Requests:
     stream: Ints
     host_frame: Ints
     vm_frame: Ints
+    refusal_class: npt.NDArray[np.object_] = field(default_factory=lambda: np.zeros(0, object))
+
+    def __post_init__(self) -> None:
+        if len(self.refusal_class) != len(self):
+            object.__setattr__(self, "refusal_class", np.where(self.rejected == REJECTED, loglines.UNKNOWN, "").astype(object))
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -82,6 +90,7 @@ class Situation:
     """Requests and sessions of both sides.
 
     vm_seen, host_seen : whether there is a capture of that side. egress_seen : whether everything from the egress address is in it.
+    egress_missing : where there is a capture of the host, but not of what leaves it, what to capture instead; else "".
     capture_ns : first and last time that all captures cover.
     uncertain_ns : how far a time may be off between sides (half the clock's interval, plus what the wire adds).
     uncountable : why requests cannot be counted, or None (HTTP/2 without a key log).
@@ -97,3 +106,9 @@ class Situation:
     uncertain_ns: int = 1_000_000
     uncountable: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    egress_missing: str = ""
+
+    @property
+    def other_capture(self) -> str:
+        """The capture that would show the rest, where what leaves was not seen or one machine was not."""
+        return self.egress_missing or f"a capture of the {'host' if self.vm_seen else 'VM'} over the same time"

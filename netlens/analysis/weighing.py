@@ -215,7 +215,7 @@ def needs(weighing: Weighing) -> str:
     if not i.enough:
         return f"a recording with more refusals: {i.refused} are too few, {ENOUGH} at least"
     if not s.egress_seen:
-        return f"a capture of the {'host' if s.vm_seen else 'VM'} over the same time"
+        return s.other_capture
     return "a longer recording: what was counted separates refused from accepted requests neither clearly nor not at all"
 
 

@@ -69,6 +69,12 @@ def is_public(ip: str) -> bool:
     return not (is_private(ip) or address.is_loopback or address.is_multicast or address.is_unspecified)
 
 
+def is_of_guest(ip: str) -> bool:
+    """An address that a hypervisor gives its guests unless told otherwise."""
+    address = ipaddress.ip_address(ip)
+    return any(address in network for network in _VM_NETWORKS)
+
+
 def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tuple[Table, Table, Table]:
     """Connections, lookups (with their connections and path), tunnels.
 
@@ -193,7 +199,7 @@ def _vantage(state: Array, sessions: Table, near: bool, nat: dict[int, list[int]
         orig = (state[:, s_.FSM] >> 8) & 1
         sent_here = state[np.arange(len(state)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.IFACE] & 0xFF == SLL_OUTGOING
         local = {ip for ip in set(sessions["orig_ip"][sent_here].tolist()) if not ipaddress.ip_address(ip).is_loopback}
-        in_vm = [any(ipaddress.ip_address(ip) in net for net in _VM_NETWORKS) for ip in local]
+        in_vm = [is_of_guest(ip) for ip in local]
         return ("vm" if in_vm and all(in_vm) else None), set()
     ips = {sessions["orig_ip"][b] for a, copies in nat.items() for b in copies if sessions["orig_ip"][b] != sessions["orig_ip"][a]}
     ips |= {sessions["orig_ip"][k] for k in forwarded.tolist()}

@@ -56,8 +56,8 @@ class ErrorEvent:
     """A line that says that a request was refused.
 
     time_ns : middle of the span.  low_ns, high_ns : the line was written in low_ns <= t <= high_ns.  line : its number in the file, from 1.
-    code : the provider's error code ("1302"), if it was said.  file : the log.  kind : form, level and service, for telling apart the lines
-    that one rejection may leave.  chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
+    code : the provider's error code ("1302"), if it was said.  refusal_class : one of the classes of :mod:`netlens.loglines`.
+    file : the log.  kind : form, level and service, for telling apart the lines that one rejection may leave.  chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
     """
 
     time_ns: int
@@ -68,6 +68,7 @@ class ErrorEvent:
     file: str
     kind: str = ""
     chain: int = -1
+    refusal_class: str = loglines.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,8 @@ def _cut(chain: _Chain, order: range) -> array[int]:
 
 def _read(stream: BinaryIO, name: str) -> ErrorLog:
     chain = _Chain()
-    plain: list[tuple[int, int, int, str | None, str]] = []  # low, high, line, code, kind
-    classic: list[tuple[int, int, str | None, str]] = []  # row of the chain, line, code, kind
+    plain: list[tuple[int, int, int, str | None, str, str]] = []  # low, high, line, code, kind, class
+    classic: list[tuple[int, int, str | None, str, str]] = []  # row of the chain, line, code, kind, class
     lines = unread = quiet = 0
     first = last = None
     joined = True
@@ -215,13 +216,13 @@ def _read(stream: BinaryIO, name: str) -> ErrorLog:
             unread += 1
             joined = joined and not _HEAD_INSIDE.search(raw, 0, _LOOK)
             continue
-        code, rejection = None, False
+        code, refusal = None, None
         if found.fault:
             rest = raw.decode("utf-8", "replace")[found.rest :] if len(raw) > 4 * loglines.HEAD else text[found.rest :]
-            if rejection := loglines.says_rejection(rest):
+            if refusal := loglines.refusal_class(rest):
                 told = _CODE.search(rest)
                 code = told["code"] if told else None
-            quiet += found.form == loglines.PLAIN and not rejection and not loglines.words(rest)
+            quiet += found.form == loglines.PLAIN and not refusal and not loglines.words(rest)
         else:
             quiet += 1
         kind = f"{found.form} {found.level} {found.service}".strip()
@@ -230,18 +231,21 @@ def _read(stream: BinaryIO, name: str) -> ErrorLog:
             joined = joined and abs(since) <= MAX_SINCE_MS
             row = chain.add(span[0], since * MS if joined else 0, joined)
             joined = True
-            if rejection:
-                classic.append((row, lines, code, kind))
-        elif rejection:
-            plain.append((*span, lines, code, kind))
+            if refusal:
+                classic.append((row, lines, code, kind, refusal))
+        elif refusal:
+            plain.append((*span, lines, code, kind, refusal))
         first = span[0] if first is None else min(first, span[0])
         last = span[1] if last is None else max(last, span[1])
     exact = chain.spans() if classic else None
-    events = [ErrorEvent((low + high) // 2, low, high, line, code, name, kind) for low, high, line, code, kind in plain]
-    for row, line, code, kind in classic:
+    events = [
+        ErrorEvent((low + high) // 2, low, high, line, code, name, kind, refusal_class=refusal)
+        for low, high, line, code, kind, refusal in plain
+    ]
+    for row, line, code, kind, refusal in classic:
         assert exact is not None
         low, high, number = exact(row)
-        events.append(ErrorEvent((low + high) // 2, low, high, line, code, name, kind, number))
+        events.append(ErrorEvent((low + high) // 2, low, high, line, code, name, kind, number, refusal))
     events.sort(key=lambda e: (e.time_ns, e.line))
     return ErrorLog(events, lines, unread, _note(name, events, lines, unread, first), first, last, quiet > 0)
 

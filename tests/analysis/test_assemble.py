@@ -212,9 +212,11 @@ def test_what_cannot_be_told_apart_is_unknown(tmp_path: Path) -> None:
 def test_the_first_that_says_anything_is_believed() -> None:
     a = np.array([REJECTED, UNLABELLED, UNLABELLED], np.int8)
     b = np.array([ACCEPTED, REJECTED, UNLABELLED], np.int8)
-    rejected, source = asm._merge([(a, np.array(["key log"] * 3, object)), (b, np.array(["error log"] * 3, object))], 3)
+    told = [(x, np.array([by] * 3, object), np.array([of] * 3, object)) for x, by, of in ((a, "key log", "rate"), (b, "error log", "quota"))]
+    rejected, source, refusal_class = asm._merge(told, 3)
     assert rejected.tolist() == [REJECTED, REJECTED, UNLABELLED]
     assert source.tolist() == ["key log", "error log", ""]
+    assert refusal_class.tolist() == ["rate", "quota", ""]
 
 
 def test_each_sides_log_labels_its_own_requests_only(pair: Path) -> None:

@@ -21,8 +21,7 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     structure = missing = None
     if not s.egress_seen or not s.vm_seen:
-        other = "host" if s.vm_seen else "VM"
-        missing = f"a capture of the {other} over the same time: done is seen on the VM, how long it lived upstream on the host"
+        missing = f"{s.other_capture}: done is seen on the VM, how long it lived upstream on the host"
     elif not (s.requests.end_ns > s.requests.done_ns).any() and not (s.sessions.end_ns > s.sessions.done_ns).any():
         structure = Evidence(
             "every request and connection ended upstream when the program was done with it", weighing.session_frames(s.sessions.end_ns > 0)

@@ -23,9 +23,8 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     companions = s.sessions.kind == COMPANION
     structure = missing = None
-    if not (s.vm_seen and s.host_seen):
-        other = "host" if s.vm_seen else "VM"
-        missing = f"a capture of the {other} over the same time, so that each connection of the program is matched with those upstream"
+    if not (s.vm_seen and s.egress_seen):
+        missing = f"{s.other_capture}, so that each connection of the program is matched with those upstream"
     elif not companions.any():
         pairs = int(s.facts.get("pairs", 0))
         structure = Evidence(

@@ -23,7 +23,7 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     structure = missing = None
     if not s.egress_seen:
-        missing = "a capture of the host over the same time: what else leaves by its address"
+        missing = f"{s.egress_missing or 'a capture of the host over the same time'}: what else leaves by its address"
     else:
         there = {side for side in (VM, HOST) if bool(np.any((s.sessions.side == side) & (s.sessions.kind == REQUESTS)))}
         unknown = int((s.sessions.side == 2).sum())
