@@ -46,7 +46,6 @@ from netlens.analysis.situation import (
 )
 from netlens.errors import NetlensError
 from netlens.parsers import connections, decrypted, decrypted_rows, errorlog
-from netlens.parsers import sessions as s_
 from netlens.schema import Table
 from netlens.text import plural, printable
 
@@ -217,9 +216,7 @@ def _sent_by_vm(vm: Side, host: Side) -> int:
     """
 
     def opened(side: Side) -> dict[Any, bool]:
-        s, state = side.sessions, side.capture.part.state()
-        orig = (state[:, s_.FSM] >> 8) & 1
-        sent = state[np.arange(len(state)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.IFACE] & 0xFF == connections.SLL_OUTGOING
+        s, sent = side.sessions, connections.opened_here(side.capture.part.state())
         keys = zip(*(s[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port", "orig_isn")), strict=True)
         return {key: here for key, here in zip(keys, sent.tolist(), strict=True) if key[-1] is not None}
 
@@ -378,6 +375,7 @@ class _Builder:
         self.covering = covering
         self.exchanged = exchanged
         self.unmatched: list[dict[str, Any]] = []
+        self.addresses: dict[str, int] = {}  # of servers, numbered
         self.vm_labels: rejections.Labels | None = None  # of the exchanges of the VM's capture, by the VM's log
         self.up_session_ids = self.up.connections["session_ids"].tolist()
         self.bounds_ns = self.up.capture.part.bounds_ns or (0, 0)  # none of the frames has a time
@@ -492,10 +490,13 @@ class _Builder:
         end = np.maximum(end, start + 1)
         frame = c["first_frame"][rows]
         here, there = (frame, vm_frame) if self.up.name != "vm" else (np.zeros(len(rows), np.int64), frame)
-        sessions = Sessions(self.origin[rows].astype(np.int8), start, end, np.clip(done, start, end), connection, kind, here, there)
+        sessions = Sessions(self.origin[rows].astype(np.int8), start, end, np.clip(done, start, end), connection, kind, here, there, self._address(c, rows))
         if len(self.vm_alone):
             sessions = _joined(sessions, self._vm_sessions())
         return sessions, {row: k for k, row in enumerate(rows.tolist())}
+
+    def _address(self, connections: Table, rows: Ints) -> Ints:
+        return np.array([self.addresses.setdefault(ip, len(self.addresses)) for ip in connections["resp_ip"][rows].tolist()], np.int64)
 
     def _vm_sessions(self) -> Sessions:
         """Of the VM's connections without a session upstream, as its own capture shows them."""
@@ -507,7 +508,7 @@ class _Builder:
         end = np.maximum(np.minimum(end, self.capture_end), start + 1)
         none = np.zeros(len(rows), np.int64)
         side, kind = np.full(len(rows), VM, np.int8), np.full(len(rows), REQUESTS, np.int8)
-        return Sessions(side, start, end, np.clip(self._vm_done()[rows], start, end), rows, kind, none, c["first_frame"][rows])
+        return Sessions(side, start, end, np.clip(self._vm_done()[rows], start, end), rows, kind, none, c["first_frame"][rows], self._address(c, rows))  # fmt: skip
 
     def _vm_done(self) -> Ints:
         """Per connection of the VM, on the host's clock: the program's own FIN or RST; the largest time where there is none."""

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 1. A rule is a *unit* (requests in flight, or connections not yet closed) times a *scope* (this side only: one account or key a side; or
-   everything from the egress address).
+   everything from the egress address), and perhaps each address of the API by itself, where it has several (round robin, edges).
 2. n(i) is what *others* hold at the moment request i was sent upstream. Others excludes the request itself and, of connections, the one
    session that carries it; what a tunnel opened beside that session does count.
 3. A refused request holds no place; one whose label is unknown is taken to hold one (refusals are short, so it hardly matters).
@@ -35,13 +35,25 @@ class Rule:
 
     unit: str
     scope: str
+    per_address: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.unit} per {'side' if self.scope == 'side' else 'egress address'}"
+        each = ", each address of the server by itself" if self.per_address else ""
+        return f"{self.unit} per {'side' if self.scope == 'side' else 'egress address'}{each}"
 
 
 RULES = tuple(Rule(unit, scope) for unit in UNITS for scope in SCOPES)
+#: Where the API was reached at several addresses.
+ADDRESS_RULES = tuple(Rule(unit, scope, True) for unit in UNITS for scope in SCOPES)
+
+
+def rules(situation: Situation) -> tuple[Rule, ...]:
+    """The rules that a situation can show, the preferred ones first. Rules about the egress address need a capture of all that leaves by it."""
+    s = situation.sessions
+    several = len(np.unique(s.address[s.kind == REQUESTS])) > 1
+    found = (*RULES, *ADDRESS_RULES) if several else RULES
+    return tuple(rule for rule in found if rule.scope == "side" or situation.egress_seen)
 
 
 @dataclass(frozen=True)
@@ -100,18 +112,28 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     n = len(requests)
     out = Counts(*(np.zeros(n, np.int64) for _ in range(4)))
     by_side = rule.scope == "side" or adjustment.others_side
-    for side in (VM, HOST, UNKNOWN) if by_side else (None,):
-        asked = np.arange(n) if side is None else np.flatnonzero(requests.side == side)
-        if not len(asked):
-            continue
-        sure = np.ones(len(held.start), np.bool_) if side is None else (held.side == side) & (side != UNKNOWN)
-        count, low, high = _count(situation, rule, held.take(sure), asked)
-        if side is not None:
-            maybe = ((held.side == UNKNOWN) | (side == UNKNOWN)) & ~sure
-            out.unknown[asked], _, more = _count(situation, rule, held.take(maybe), asked)
-            high = high + more
-        out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
+    for address in np.unique(situation.sessions.address).tolist() if rule.per_address else (None,):
+        there = _at(situation, requests.session, address)
+        near = held.take(_at(situation, held.session, address))
+        for side in (VM, HOST, UNKNOWN) if by_side else (None,):
+            asked = np.flatnonzero(there & (True if side is None else requests.side == side))
+            if not len(asked):
+                continue
+            sure = np.ones(len(near.start), np.bool_) if side is None else (near.side == side) & (side != UNKNOWN)
+            count, low, high = _count(situation, rule, near.take(sure), asked)
+            if side is not None:
+                maybe = ((near.side == UNKNOWN) | (side == UNKNOWN)) & ~sure
+                out.unknown[asked], _, more = _count(situation, rule, near.take(maybe), asked)
+                high = high + more
+            out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
     return out
+
+
+def _at(situation: Situation, session: Ints, address: int | None) -> Bools:
+    """Which of these sessions (-1: none) go to an address of the server; all if that does not matter."""
+    if address is None or not len(situation.sessions):
+        return np.ones(len(session), np.bool_)
+    return (session >= 0) & (situation.sessions.address[np.maximum(session, 0)] == address)
 
 
 def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> tuple[Ints, Ints, Ints]:

@@ -27,7 +27,7 @@ from math import lgamma
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis.counting import RULES, Counts, Rule, others
+from netlens.analysis.counting import Counts, Rule, others, rules
 from netlens.analysis.situation import ACCEPTED, REJECTED, Ints, Situation
 
 ENOUGH = 5  #: refusals, before retries are collapsed: with fewer a rule fits too easily
@@ -110,15 +110,12 @@ def infer(situation: Situation, permutations: int = PERMUTATIONS, seed: int = 0)
     chance = _log_beta(refused + 1, accepted + 1)
     if not refused or not accepted or situation.uncountable:
         return Inference([], refused, accepted, chains, False, chance, first)
-    fits = []
-    for rule in RULES:
-        if rule.scope == "egress" and not situation.egress_seen:
-            continue
-        fits.append(_fit(situation, rule, labelled, first, permutations, seed))
-    fits.sort(key=lambda f: -f.log_likelihood)  # stable: of equal ones RULES has the preferred first
+    order = rules(situation)
+    fits = [_fit(situation, rule, labelled, first, permutations, seed) for rule in order]
+    fits.sort(key=lambda f: -f.log_likelihood)  # stable: of equal ones the preferred is first
     best = fits[0].log_likelihood
     near = [f for f in fits if f.log_likelihood >= best - TIE]
-    preferred = min(near, key=lambda f: RULES.index(f.rule))
+    preferred = min(near, key=lambda f: order.index(f.rule))
     fits.sort(key=lambda f: f is not preferred)
     holm = _holm_distinct(fits)
     fits = [RuleFit(**{**f.__dict__, "p": p}) for f, p in zip(fits, holm, strict=True)]

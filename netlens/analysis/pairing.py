@@ -57,6 +57,7 @@ import numpy.typing as npt
 
 from netlens.analysis.matching import assign
 from netlens.analysis.situation import HOST, UNKNOWN, VM
+from netlens.parsers.connections import sent_from
 from netlens.text import endpoint
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ class _Side:
         self.events[:, SERVER_FIN] = self._earliest("resp_fin_ns")
         self.reset = self._earliest("rst_ns") != _NONE
         self.isn, self.answer = self._numbers("orig_isn"), self._numbers("resp_isn")
+        self.sent_from = {ip for ip in sent_from(capture) if not _is_loopback(ip)}
         spans = s if s.rows else None
         bounds = capture.part.bounds_ns or ((int(spans["start_ns"].min()), int(spans["end_ns"].max())) if spans else (0, 0))
         self.first, self.last = bounds  # of all frames: lookups show too that the capture ran
@@ -1000,7 +1002,7 @@ def _origins(
     origin = np.full(h.n, UNKNOWN, np.int8)
     why = np.full(h.n, "not paired", dtype=object)
     addresses = _addresses(v)
-    complete = _complete_servers(v, found)
+    lacking = _Lacking(found, time)
     sent = set().union(*v.randoms) if v.n else set()
     window = (v.first + time.uncertain_ns + MAX_DELAY_NS, v.last - time.uncertain_ns) if time.known else (0, -1)
     older = {int(v.server[i]) for i in np.flatnonzero(v.censored & (found.host_of < 0)).tolist()}
@@ -1012,7 +1014,8 @@ def _origins(
     for j in range(h.n):
         i = int(found.vm_of[j])
         if i >= 0:
-            if v.orig_ip[i] in addresses or v.forwarded[i]:
+            # a container's connection has the VM's address only behind the VM's own translation
+            if v.orig_ip[i] in addresses or v.forwarded[i] or v.connections["nat_ip"][i] in addresses:
                 origin[j], why[j] = VM, f"paired by {found.method[i]}"
             elif paths[j] != "nat":
                 origin[j], why[j] = HOST, "opened from the host to the VM"
@@ -1030,7 +1033,7 @@ def _origins(
             server = int(h.server[j])
             if not _covered(h, j, *window, server in older):
                 why[j] = "its ClientHello is of a time that the VM's capture does not surely cover"
-            elif server not in complete:
+            elif lacking.may_be(j):
                 why[j] = "its ClientHello is not among the VM's, of which some are missing"
             else:
                 origin[j], why[j] = HOST, "its ClientHello is not among the VM's"
@@ -1058,12 +1061,13 @@ def _asks_in(h: _Side, j: int, low: int, high: int) -> bool:
 
 
 def _addresses(v: _Side) -> set[str]:
-    """Addresses of the VM: those that have an end of each of its sessions, the most frequent first."""
+    """Addresses of the VM: from which it opened sessions itself, where the capture tells, and those that have an end of each of the others, the most
+    frequent first."""
     s = v.sessions
     ends = [
         (a, b) for a, b in zip(s["orig_ip"].tolist(), s["resp_ip"].tolist(), strict=True) if not _is_loopback(a) and not _is_loopback(b)
     ]
-    found = {v.orig_ip[i] for i in np.flatnonzero(v.forwarded).tolist()}
+    found = {v.orig_ip[i] for i in np.flatnonzero(v.forwarded).tolist()} | v.sent_from
     pairs = Counter(ends)
     while pairs := Counter({pair: n for pair, n in pairs.items() if found.isdisjoint(pair)}):
         weight: Counter[str] = Counter()
@@ -1077,21 +1081,29 @@ def _addresses(v: _Side) -> set[str]:
     return found
 
 
-class _CompleteServers:
-    """Servers (by number) whose hellos from the VM are all known."""
+class _Lacking:
+    """Connections of the VM whose hellos are not known, though they should be: a session upstream whose hello the VM did not send may be theirs.
 
-    def __init__(self, lossy: bool, lacking: set[int]) -> None:
-        self.lossy, self.lacking = lossy, lacking
+    Where nothing is known to be lost, a connection whose hello is not known is either paired or shows that hellos are missing.
+    """
 
-    def __contains__(self, server: int) -> bool:
-        return not self.lossy and server not in self.lacking
+    def __init__(self, found: _Found, time: _Time) -> None:
+        v, self.h = found.v, found.h
+        # of one that was seen in one direction only, all is missing, which is no loss
+        self.lossy = bool(((v.up_missing > 0) & (v.up > 0)).any())
+        self.slack = (time.uncertain_ns + MAX_DELAY_NS) if time.known else _FAR_NS
+        rows = [i for i in range(v.n) if v.up[i] + v.up_missing[i] > 0 and not (v.censored[i] or v.randoms[i]) and found.host_of[i] < 0]
+        self.begun: dict[int, Ints] = {}
+        for server in {int(v.server[i]) for i in rows}:
+            self.begun[server] = np.sort(v.start[[i for i in rows if v.server[i] == server]])
 
-
-def _complete_servers(v: _Side, found: _Found) -> _CompleteServers:
-    """Where nothing is known to be lost, a connection whose hello is not known is either paired or shows that hellos are missing."""
-    lossy = bool((v.up_missing > 0).any())
-    lacking = {int(v.server[i]) for i in range(v.n) if v.up[i] > 0 and not v.censored[i] and not v.randoms[i] and found.host_of[i] < 0}
-    return _CompleteServers(lossy, lacking)
+    def may_be(self, j: int) -> bool:
+        """Whether session ``j`` upstream may belong to one of them: it began about when that did."""
+        begun = self.begun.get(int(self.h.server[j]))
+        if self.lossy or begun is None:
+            return self.lossy
+        low, high = np.searchsorted(begun, [self.h.start[j] - self.slack, self.h.start[j] + self.slack])
+        return bool(high > low)
 
 
 # --- tails --------------------------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ class Sessions:
     connection : number of the application connection it belongs to; -1 if unknown. A companion has the number of the one it accompanies.
     kind : REQUESTS carries requests (or idles), COMPANION is opened beside one by the tunnel, LOOKUPS is DNS over TCP or TLS.
     host_frame, vm_frame : first frame in each capture; 0 if it is not in it.
+    address : number of the server's address, as each may count by itself; all 0 unless told.
     """
 
     side: Bytes
@@ -46,6 +47,11 @@ class Sessions:
     kind: Bytes
     host_frame: Ints
     vm_frame: Ints
+    address: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.address) != len(self):
+            object.__setattr__(self, "address", np.zeros(len(self), np.int64))
 
     def __len__(self) -> int:
         return len(self.start_ns)

@@ -196,15 +196,24 @@ def _vantage(state: Array, sessions: Table, near: bool, nat: dict[int, list[int]
         return "vm", set()
     forwarded = np.flatnonzero(through >= 0)
     if not nat and not len(forwarded):
-        orig = (state[:, s_.FSM] >> 8) & 1
-        sent_here = state[np.arange(len(state)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.IFACE] & 0xFF == SLL_OUTGOING
-        local = {ip for ip in set(sessions["orig_ip"][sent_here].tolist()) if not ipaddress.ip_address(ip).is_loopback}
+        local = {ip for ip in set(sessions["orig_ip"][opened_here(state)].tolist()) if not ipaddress.ip_address(ip).is_loopback}
         in_vm = [is_of_guest(ip) for ip in local]
         return ("vm" if in_vm and all(in_vm) else None), set()
     ips = {sessions["orig_ip"][b] for a, copies in nat.items() for b in copies if sessions["orig_ip"][b] != sessions["orig_ip"][a]}
     ips |= {sessions["orig_ip"][k] for k in forwarded.tolist()}
     ips |= {sessions["resp_ip"][k] for k in through[forwarded].tolist()}
     return "host", ips
+
+
+def opened_here(state: Array) -> Array:
+    """Which sessions the machine of the capture opened, as far as a Linux cooked capture tells: it sent the originator's first frame itself."""
+    orig = (state[:, s_.FSM] >> 8) & 1
+    return state[np.arange(len(state)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.IFACE] & 0xFF == SLL_OUTGOING
+
+
+def sent_from(capture: Any) -> set[str]:
+    """Addresses from which the machine of a capture opened sessions; empty where the capture does not tell."""
+    return set(capture.table("sessions")["orig_ip"][opened_here(capture.part.state())].tolist())
 
 
 def _columns(

@@ -1,0 +1,46 @@
+"""So many requests from one full minute (hour, ten seconds) to the next.
+
+Claim: a request is refused if, and only if, as many as the limit were accepted since the window began; windows follow each other without a gap.
+Cannot be told from: a sliding window, where no window was entered with room left in it and filled across its edge.
+Source: the counters by wall clock that many gateways and libraries have. Where windows begin is not known, as clocks differ: it is taken from
+the requests that were accepted after a refusal, the first of which stands near an edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netlens.analysis.limiters import USUAL_S, Floats, Ints
+
+ID = "fixed-window"
+KIND = "rate"
+WINDOW = "fixed"
+EDGES = 24  #: places tried for the edge of the window, of those that the requests suggest
+
+
+def parameters(span_ns: int) -> list[float]:
+    return [w for w in USUAL_S if w <= span_ns / 1e9]
+
+
+def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
+    width = int(parameter_s * 1e9)
+    before = np.concatenate([[0.0], np.cumsum(taken)])[:-1]
+    for edge in _edges(starts, taken, width).tolist():
+        window = (starts - edge) // width
+        yield before - before[np.searchsorted(window, window, "left")]
+
+
+def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
+    """Where windows may begin, modulo their width: by the clock, and just before what was accepted right after a refusal."""
+    again = starts[1:][(taken[1:] > 0) & (taken[:-1] == 0)] - 1
+    found = np.unique(again % width)
+    if len(found) > EDGES:
+        found = found[np.linspace(0, len(found) - 1, EDGES).astype(np.int64)]
+    return np.concatenate([[0], found])
+
+
+def described(parameter_s: float, limit: int) -> dict[str, Any]:
+    return {"value": limit, "window_s": parameter_s, "window": WINDOW, "burst": None, "refill_s": None}

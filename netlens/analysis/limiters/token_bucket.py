@@ -1,0 +1,34 @@
+"""A bucket of tokens: each request takes one, and one comes back every so often.
+
+Claim: a request is refused if, and only if, less than one token is left. The bucket is full at first and never holds more than its burst.
+What is missing from a full bucket does not depend on its size: with X = t / refill - accepted so far it is max(X until now) - X now (the reflection of
+a queue). So one number per request, whatever the burst, and the burst is the limit on it.
+Cannot be told from: a sliding window of limit x refill, where bursts are rare; its burst cannot be known where it was never used up after a pause.
+Source: RFC 2697 (token buckets for marking), GCRA (ITU-T I.371); the limits that Anthropic documents are of this kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netlens.analysis.limiters import Floats, Ints, between
+
+ID = "token-bucket"
+KIND = "rate"
+WINDOW = "bucket"
+
+
+def parameters(span_ns: int) -> list[float]:
+    return between(0.05, max(span_ns / 5e9, 0.05), 1.25)  # five refills at least
+
+
+def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
+    level = (starts - starts[0]) / (parameter_s * 1e9) - np.concatenate([[0.0], np.cumsum(taken)])[:-1]
+    yield np.maximum.accumulate(level) - level
+
+
+def described(parameter_s: float, limit: int) -> dict[str, Any]:
+    return {"value": 60.0 / parameter_s, "window_s": 60.0, "window": WINDOW, "burst": limit, "refill_s": parameter_s}

@@ -1,0 +1,193 @@
+"""Limits over time: does how much was sent before tell which requests are refused?
+
+Theory of operation
+-------------------
+1. Each limiter of :mod:`netlens.analysis.limiters` gives every request one number, what earlier requests had used up of the limit, and refuses where
+   it reaches the limit. That is a count like any other: likelihood, limit and noise are those of :mod:`netlens.analysis.limit`.
+2. Requests count per side (an account each) or all together (one account, one address). What was refused takes nothing; what has no label is
+   taken for accepted.
+3. Parameters are tried from a coarse grid, then finely around the best; lengths that providers use (a minute, an hour) are preferred where they fit as
+   well. Every value tried costs: the log of their number is taken from the log likelihood, so that a search over hundreds of windows wins no
+   more often than one rule that was named before. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
+   exceeds 1 / p with probability p at most. It is taken over first refusals only, as retries of one refusal are no independent evidence.
+
+Limits: limits on bytes or tokens, and on attempts instead of what was accepted, are not fitted yet. A window longer than the recording looks like a
+quota. Of very long recordings the first :data:`MOST` requests are looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netlens.analysis import limit
+from netlens.analysis.counting import Counts
+from netlens.analysis.limiters import USUAL_S, Floats, Ints, Limiter, all_limiters, between
+from netlens.analysis.situation import REJECTED, UNKNOWN, Situation
+
+MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
+LIMITS = 64  #: limits tried for each window: the counts that refused requests met, thinned out
+FINE = 1.02  #: ratio of neighbours in the fine search; a window is known to a few per cent at best
+ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
+MAX_COUNT = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How a limiter over time fits, at its best parameter.
+
+    scope : "side" or "egress".  counts : what had been used up, per request.  value : the limit.  log_likelihood : of all labels, the price of the
+    search taken off.  p : bound on how often chance fits as well.  hits, misses, false_alarms : as of :class:`netlens.analysis.limit.RuleFit`.
+    """
+
+    limiter: Limiter = field(repr=False)
+    scope: str
+    parameter_s: float
+    value: int
+    low: int
+    high: int
+    log_likelihood: float
+    p: float
+    hits: int
+    misses: int
+    false_alarms: int
+    auc: float
+    counts: Counts = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.limiter.ID} per {'side' if self.scope == 'side' else 'egress address'}"
+
+    def described(self) -> dict[str, Any]:
+        return self.limiter.described(self.parameter_s, self.value)
+
+
+def fits(situation: Situation, first: npt.NDArray[np.bool_]) -> list[Fit]:
+    """Every limiter at its best, the best first; empty where nothing can be said.
+
+    Parameters
+    ----------
+    first : requests that count for chance, as of :class:`netlens.analysis.limit.Inference`.
+    """
+    r = situation.requests
+    labelled = r.rejected >= 0
+    if situation.uncountable or not (r.rejected == REJECTED).any() or not (r.rejected == 0).any():
+        return []
+    sides = [side for side in np.unique(r.side).tolist() if side != UNKNOWN]
+    scopes = ["side"] if sides else []
+    if situation.egress_seen and len(np.unique(r.side)) > 1:
+        scopes.append("egress")
+    out = [
+        _fit(situation, limiter, scope, labelled, first, sides, _tries(limiter, situation) * len(scopes))
+        for limiter in all_limiters()
+        for scope in scopes
+    ]
+    return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
+
+
+def _tries(limiter: Limiter, situation: Situation) -> int:
+    return len(limiter.parameters(_span(situation))) * len(all_limiters())
+
+
+def _span(situation: Situation) -> int:
+    r = situation.requests
+    return int(r.start_ns[min(len(r), MOST) - 1] - r.start_ns[0]) if len(r) else 0
+
+
+def _fit(
+    situation: Situation,
+    limiter: Limiter,
+    scope: str,
+    labelled: npt.NDArray[np.bool_],
+    first: npt.NDArray[np.bool_],
+    sides: list[int],
+    tries: int,
+) -> Fit | None:
+    r = situation.requests
+    rows = np.arange(min(len(r), MOST))
+    groups = [rows] if scope == "egress" else [rows[r.side[rows] == side] for side in sides]
+    used = np.zeros(len(r), np.bool_)
+    used[np.concatenate(groups)] = True
+    used &= labelled
+    rejected = r.rejected == REJECTED
+    if not (rejected & used).any():
+        return None
+    taken = np.where(rejected, 0.0, 1.0)
+
+    def tried(parameter_s: float) -> tuple[float, Ints]:
+        """The log likelihood at the best limit, and the counts."""
+        best, best_counts = -np.inf, np.zeros(len(r), np.int64)
+        variants = [list(limiter.scores(r.start_ns[rows], taken[rows], parameter_s)) for rows in groups if len(rows)]
+        for k in range(max(map(len, variants))):
+            counts = np.zeros(len(r), np.int64)
+            for rows, scores in zip((g for g in groups if len(g)), variants, strict=True):
+                counts[rows] = _whole(scores[min(k, len(scores) - 1)])
+            ll, _ = _best_limit(counts, rejected, used)
+            if ll - np.log(k + 1) > best:  # each variant tried costs too
+                best, best_counts = ll - float(np.log(k + 1)), counts
+        return best, best_counts
+
+    coarse = limiter.parameters(_span(situation))
+    if not coarse:
+        return None
+    found = {p: tried(p) for p in coarse}
+    best_p = max(coarse, key=lambda p: found[p][0])
+    at = coarse.index(best_p)
+    for p in between(coarse[max(at - 1, 0)], coarse[min(at + 1, len(coarse) - 1)], FINE)[1:]:
+        found.setdefault(p, tried(p))
+    best_p = max(found, key=lambda p: found[p][0])
+    usual = [p for p in found if p in USUAL_S and found[p][0] >= found[best_p][0] - ROUND]
+    best_p = usual[0] if usual else _middle(found, best_p)
+    _, counts = found[best_p]
+    ll, (low, high, value) = _best_limit(counts, rejected, used)
+    ll = found[best_p][0] - float(np.log(tries))
+    # requests that are not looked at, or of an unknown side, are as likely under this as under chance
+    rest = labelled & ~used
+    ll += limit._log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
+    alone = _best_limit(counts, rejected, used & first)[0] - float(np.log(tries))
+    chance = limit._log_beta(float((rejected & used & first).sum()) + 1, float((~rejected & used & first).sum()) + 1)
+    full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
+    return Fit(
+        limiter, scope, best_p, value, low, high, ll, float(min(1.0, np.exp(min(chance - alone, 0.0)))),
+        int((used & rejected & (counts >= value)).sum()),
+        int((used & rejected & (counts < value)).sum()),
+        int((used & ~rejected & (counts >= value)).sum()),
+        limit._auc(counts, rejected, used),
+        full,
+    )  # fmt: skip
+
+
+def _whole(score: Floats) -> Ints:
+    """A limit of whole requests is reached where the score is above the next lower number: 1.2 used of 2 leaves less than one."""
+    return np.minimum(np.ceil(score - 1e-9), MAX_COUNT).astype(np.int64)
+
+
+def _middle(found: dict[float, tuple[float, Ints]], best: float) -> float:
+    """Of the parameters that fit as well as the best, next to each other, the middle one."""
+    order = sorted(found)
+    at = order.index(best)
+    low = high = at
+    while low > 0 and found[order[low - 1]][0] >= found[best][0] - 1e-9:
+        low -= 1
+    while high + 1 < len(order) and found[order[high + 1]][0] >= found[best][0] - 1e-9:
+        high += 1
+    return order[(low + high) // 2]
+
+
+def _best_limit(counts: Ints, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_]) -> tuple[float, tuple[int, int, int]]:
+    """(log likelihood, (lowest, highest, named) limit) at the best limit for these counts."""
+    met = np.unique(counts[used & rejected])
+    met = met[met > 0]
+    if not len(met):
+        return -np.inf, (0, 0, 0)
+    if len(met) > LIMITS:
+        met = met[np.unique(np.linspace(0, len(met) - 1, LIMITS).astype(np.int64))]
+    full = Counts(counts, counts, counts, counts)
+    ll, _ = limit._likelihoods(full, rejected, used, met)
+    at = int(ll.argmax())
+    value = int(met[at])
+    below = counts[used & (counts < value)]
+    return float(ll[at]), (int(below.max()) + 1 if len(below) else 1, value, value)
