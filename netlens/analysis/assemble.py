@@ -159,7 +159,8 @@ def assemble(
     pairs: pairing.Pairing | None
     if "vm" in sides and "host" in sides:
         clock = clocks.estimate(sides["vm"].capture, sides["host"].capture)
-        pairs = pairing.pair(sides["vm"].capture, sides["host"].capture, clock, sockets)
+        own = connections.sent_from(sides["vm"].capture)
+        pairs = pairing.pair(sides["vm"].capture, sides["host"].capture, clock, sockets, vm_addresses=own)
         if not sides["host"].target.any() and sides["vm"].target.any():
             upstream, pairs = sides["vm"], None
             notes.append(f"the host's capture shows no connection to {_named(goal)}; what the VM's shows is all there is")

@@ -142,6 +142,11 @@ class Analysis:
             columns[fit.rule.name] = fit.counts.count
         return pd.DataFrame(columns)
 
+    @property
+    def limiter(self) -> dict[str, Any] | None:
+        """What the provider does, as far as the refusals show it: see the JSON."""
+        return verdict.limiter(self.weighed)
+
     def to_dict(self) -> dict[str, Any]:
         files = {name or SIDES[VM]: side.capture.paths[0] for name, side in self.sides.items()}
         if None in self.sides:
@@ -175,6 +180,7 @@ class Analysis:
                 "tied": limit.tied,
                 "misfits": limit.misfits,
             },
+            "limiter": self.limiter,
             "hypotheses": [as_dict(v, files) for v in self.hypotheses],
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],

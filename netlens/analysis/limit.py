@@ -107,7 +107,7 @@ def infer(situation: Situation, permutations: int = PERMUTATIONS, seed: int = 0)
     refused, accepted = int((r.rejected == REJECTED).sum()), int((r.rejected == ACCEPTED).sum())
     first = labelled & ~later_in_chain(situation)
     chains = int((first & (r.rejected == REJECTED)).sum())
-    chance = _log_beta(refused + 1, accepted + 1)
+    chance = log_beta(refused + 1, accepted + 1)
     if not refused or not accepted or situation.uncountable:
         return Inference([], refused, accepted, chains, False, chance, first)
     order = rules(situation)
@@ -153,7 +153,7 @@ def _fit(
     r = situation.requests
     rejected = r.rejected == REJECTED
     limits = np.arange(1, min(int(counts.high[labelled].max(initial=0)) + 1, MAX_LIMIT) + 1)
-    ll, possible = _likelihoods(counts, rejected, labelled, limits)
+    ll, possible = likelihoods(counts, rejected, labelled, limits)
     left_out: int | None = None
     if rule.scope == "side":
         for side in np.unique(r.side[labelled]).tolist():
@@ -161,7 +161,7 @@ def _fit(
             if rejected[theirs].any() or not rejected[labelled & ~theirs].any():
                 continue
             n = int(theirs.sum())
-            without = _likelihoods(counts, rejected, labelled & ~theirs, limits)
+            without = likelihoods(counts, rejected, labelled & ~theirs, limits)
             other, maybe = (each + _log_noise(0, n) - OTHER_ACCOUNT for each in without)
             if other.max() > ll.max():
                 ll, possible, left_out = other, maybe, side
@@ -176,7 +176,7 @@ def _fit(
     refused_at = counts.count[used & rejected]
     inside = refused_at[(refused_at >= low) & (refused_at <= high)]
     value = int(inside.min()) if len(inside) else high
-    auc = _auc(counts.count, rejected, used)
+    auc = auc_of(counts.count, rejected, used)
     return RuleFit(
         rule,
         counts,
@@ -196,7 +196,7 @@ def _fit(
     )
 
 
-def _likelihoods(counts: Counts, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_], limits: Ints) -> tuple[Floats, Floats]:
+def likelihoods(counts: Counts, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_], limits: Ints) -> tuple[Floats, Floats]:
     """Log likelihood of the labels at each limit, with uncertain counts as tosses of a coin, and with all of them fitting."""
     out, possible = np.empty(len(limits)), np.empty(len(limits))
     low, high, y = counts.low[used], counts.high[used], rejected[used]
@@ -222,14 +222,14 @@ def _cumulative(values: Ints, top: int) -> Ints:
 
 def _log_noise(wrong: float, right: float) -> float:
     """Log probability of these outcomes, the error rate integrated out under Beta(1, NOISE)."""
-    return _log_beta(wrong + 1, right + NOISE) - _log_beta(1.0, NOISE)
+    return log_beta(wrong + 1, right + NOISE) - log_beta(1.0, NOISE)
 
 
-def _log_beta(a: float, b: float) -> float:
+def log_beta(a: float, b: float) -> float:
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
-def _auc(count: Ints, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_]) -> float:
+def auc_of(count: Ints, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_]) -> float:
     """Mann and Whitney's U over its largest value; ties count a half."""
     high, low = count[used & rejected], np.sort(count[used & ~rejected])
     if not len(high) or not len(low):
@@ -322,7 +322,7 @@ def _noise_table(total: int) -> Callable[[Ints, Ints], Floats]:
         return lgamma(offset) + np.concatenate([[0.0], np.cumsum(np.log(offset + np.arange(total)))])
 
     gamma, gamma_noise, gamma_both = log_gamma(1.0), log_gamma(NOISE), log_gamma(1.0 + NOISE)
-    constant = _log_beta(1.0, NOISE)
+    constant = log_beta(1.0, NOISE)
 
     def look_up(wrong: Ints, right: Ints) -> Floats:
         return gamma[wrong] + gamma_noise[right] - gamma_both[wrong + right] - constant

@@ -88,6 +88,22 @@ def fits(situation: Situation, first: npt.NDArray[np.bool_]) -> list[Fit]:
     return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
 
 
+def without_others(situation: Situation, fit: Fit) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """(refusals at the limit, those of them that would be below it had the other side sent nothing): masks of requests."""
+    r = situation.requests
+    at = (r.rejected == REJECTED) & (fit.counts.count >= fit.value)
+    if fit.scope == "side":
+        return at, np.zeros(len(r), np.bool_)
+    gone = np.zeros(len(r), np.bool_)
+    taken = np.where(r.rejected == REJECTED, 0.0, 1.0)
+    for side in np.unique(r.side[at]).tolist():
+        rows = np.flatnonzero(r.side == side)
+        # what is left where the edge of the window is not known: the most that any edge gives
+        alone = np.max([_whole(score) for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s)], axis=0)
+        gone[rows] = at[rows] & (alone < fit.value)
+    return at, gone
+
+
 def _tries(limiter: Limiter, situation: Situation) -> int:
     return len(limiter.parameters(_span(situation))) * len(all_limiters())
 
@@ -126,9 +142,9 @@ def _fit(
             for rows, scores in zip((g for g in groups if len(g)), variants, strict=True):
                 counts[rows] = _whole(scores[min(k, len(scores) - 1)])
             ll, _ = _best_limit(counts, rejected, used)
-            if ll - np.log(k + 1) > best:  # each variant tried costs too
-                best, best_counts = ll - float(np.log(k + 1)), counts
-        return best, best_counts
+            if ll > best:
+                best, best_counts = ll, counts
+        return best - float(np.log(max(map(len, variants)))), best_counts  # each variant tried costs too
 
     coarse = limiter.parameters(_span(situation))
     if not coarse:
@@ -136,8 +152,9 @@ def _fit(
     found = {p: tried(p) for p in coarse}
     best_p = max(coarse, key=lambda p: found[p][0])
     at = coarse.index(best_p)
-    for p in between(coarse[max(at - 1, 0)], coarse[min(at + 1, len(coarse) - 1)], FINE)[1:]:
-        found.setdefault(p, tried(p))
+    if limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
+        for p in between(coarse[max(at - 1, 0)], coarse[min(at + 1, len(coarse) - 1)], FINE)[1:]:
+            found.setdefault(p, tried(p))
     best_p = max(found, key=lambda p: found[p][0])
     usual = [p for p in found if p in USUAL_S and found[p][0] >= found[best_p][0] - ROUND]
     best_p = usual[0] if usual else _middle(found, best_p)
@@ -146,16 +163,16 @@ def _fit(
     ll = found[best_p][0] - float(np.log(tries))
     # requests that are not looked at, or of an unknown side, are as likely under this as under chance
     rest = labelled & ~used
-    ll += limit._log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
+    ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
     alone = _best_limit(counts, rejected, used & first)[0] - float(np.log(tries))
-    chance = limit._log_beta(float((rejected & used & first).sum()) + 1, float((~rejected & used & first).sum()) + 1)
+    chance = limit.log_beta(float((rejected & used & first).sum()) + 1, float((~rejected & used & first).sum()) + 1)
     full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
     return Fit(
         limiter, scope, best_p, value, low, high, ll, float(min(1.0, np.exp(min(chance - alone, 0.0)))),
         int((used & rejected & (counts >= value)).sum()),
         int((used & rejected & (counts < value)).sum()),
         int((used & ~rejected & (counts >= value)).sum()),
-        limit._auc(counts, rejected, used),
+        limit.auc_of(counts, rejected, used),
         full,
     )  # fmt: skip
 
@@ -186,7 +203,7 @@ def _best_limit(counts: Ints, rejected: npt.NDArray[np.bool_], used: npt.NDArray
     if len(met) > LIMITS:
         met = met[np.unique(np.linspace(0, len(met) - 1, LIMITS).astype(np.int64))]
     full = Counts(counts, counts, counts, counts)
-    ll, _ = limit._likelihoods(full, rejected, used, met)
+    ll, _ = limit.likelihoods(full, rejected, used, met)
     at = int(ll.argmax())
     value = int(met[at])
     below = counts[used & (counts < value)]

@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -57,7 +57,6 @@ import numpy.typing as npt
 
 from netlens.analysis.matching import assign
 from netlens.analysis.situation import HOST, UNKNOWN, VM
-from netlens.parsers.connections import sent_from
 from netlens.text import endpoint
 
 if TYPE_CHECKING:
@@ -159,7 +158,9 @@ class Pairing:
     tails: list[Tail] = field(repr=False)
 
 
-def pair(vm: Capture, host: Capture, clock: Clock, sockets: Iterable[Mapping[str, Any]] = ()) -> Pairing:
+def pair(
+    vm: Capture, host: Capture, clock: Clock, sockets: Iterable[Mapping[str, Any]] = (), *, vm_addresses: Collection[str] = ()
+) -> Pairing:
     """Pair the connections and lookups of the VM's capture with those of the host's.
 
     Parameters
@@ -167,6 +168,7 @@ def pair(vm: Capture, host: Capture, clock: Clock, sockets: Iterable[Mapping[str
     vm, host : the two captures.
     clock : takes the VM's times to the host's clock.
     sockets : samples of the host's sockets (rows of ``sockets.jsonl``), if there are any.
+    vm_addresses : addresses that are known to be the VM's; others are told by how often they stand in its capture.
     """
     servers: dict[Any, int] = {}
     v, h = _Side(vm, servers), _Side(host, servers)
@@ -181,7 +183,7 @@ def pair(vm: Capture, host: Capture, clock: Clock, sockets: Iterable[Mapping[str
     time = _timing(found, _uncertain(clock))
     _by_assignment(found, time, own)
     companion_of = _companions(found, time, own, owners, tunnel_pids)
-    origin, why = _origins(found, time, own, owners, tunnel_pids, companion_of)
+    origin, why = _origins(found, time, own, owners, tunnel_pids, companion_of, _addresses(v, vm_addresses))
     return Pairing(
         found.host_of,
         found.method,
@@ -238,7 +240,6 @@ class _Side:
         self.events[:, SERVER_FIN] = self._earliest("resp_fin_ns")
         self.reset = self._earliest("rst_ns") != _NONE
         self.isn, self.answer = self._numbers("orig_isn"), self._numbers("resp_isn")
-        self.sent_from = {ip for ip in sent_from(capture) if not _is_loopback(ip)}
         spans = s if s.rows else None
         bounds = capture.part.bounds_ns or ((int(spans["start_ns"].min()), int(spans["end_ns"].max())) if spans else (0, 0))
         self.first, self.last = bounds  # of all frames: lookups show too that the capture ran
@@ -996,12 +997,17 @@ def _nearest(found: _Found, time: _Time, near: list[tuple[int, int]], k: int, wi
 
 
 def _origins(
-    found: _Found, time: _Time, own: Bools, owners: list[set[tuple[str, int | None]]], tunnel_pids: set[int], companion_of: Ints
+    found: _Found,
+    time: _Time,
+    own: Bools,
+    owners: list[set[tuple[str, int | None]]],
+    tunnel_pids: set[int],
+    companion_of: Ints,
+    addresses: set[str],
 ) -> tuple[npt.NDArray[np.int8], Objects]:
     v, h = found.v, found.h
     origin = np.full(h.n, UNKNOWN, np.int8)
     why = np.full(h.n, "not paired", dtype=object)
-    addresses = _addresses(v)
     lacking = _Lacking(found, time)
     sent = set().union(*v.randoms) if v.n else set()
     window = (v.first + time.uncertain_ns + MAX_DELAY_NS, v.last - time.uncertain_ns) if time.known else (0, -1)
@@ -1060,14 +1066,13 @@ def _asks_in(h: _Side, j: int, low: int, high: int) -> bool:
     return bool(((low <= asked) & (asked <= high)).any())
 
 
-def _addresses(v: _Side) -> set[str]:
-    """Addresses of the VM: from which it opened sessions itself, where the capture tells, and those that have an end of each of the others, the most
-    frequent first."""
+def _addresses(v: _Side, known: Collection[str]) -> set[str]:
+    """Addresses of the VM: those that are known, and those that have an end of each of its other sessions, the most frequent first."""
     s = v.sessions
     ends = [
         (a, b) for a, b in zip(s["orig_ip"].tolist(), s["resp_ip"].tolist(), strict=True) if not _is_loopback(a) and not _is_loopback(b)
     ]
-    found = {v.orig_ip[i] for i in np.flatnonzero(v.forwarded).tolist()} | v.sent_from
+    found = {v.orig_ip[i] for i in np.flatnonzero(v.forwarded).tolist()} | {ip for ip in known if not _is_loopback(ip)}
     pairs = Counter(ends)
     while pairs := Counter({pair: n for pair, n in pairs.items() if found.isdisjoint(pair)}):
         weight: Counter[str] = Counter()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from netlens.analysis import hypotheses, limit
+from netlens.analysis import hypotheses, limit, over_time
 from netlens.analysis.weighing import Verdict, Weighing
 
 if TYPE_CHECKING:
@@ -45,10 +45,47 @@ class Weighed:
     weighing: Weighing
 
 
+def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
+    """Something refused the requests. Where each cause seems refuted, those that a rule refuted, and no fact of the captures, are undecided: the rule
+    that was fitted is not, or not alone, what the provider does."""
+    if not weighing.refused.any() or any(v.verdict != "refuted" for v in verdicts):
+        return verdicts
+    needed = "a longer recording: each cause alone explains too few of the refusals, so more than one is at work, or something that was not captured"
+    return [replace(v, verdict="undecided", needs=needed) if v.attributable_fraction or v.id == "provider" else v for v in verdicts]
+
+
+def limiter(weighed: Weighed) -> dict[str, Any] | None:
+    """What the provider does, as the JSON has it: kind, unit, scope and numbers; None where no rule tells refused from accepted."""
+    w = weighed.weighing
+    rest = {"held_s": None, "changes": [], "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist()))}
+    if w.rules:
+        best = w.rules[0]
+        return {
+            "kind": "concurrency", "unit": best.rule.unit, "scope": _scope(best.rule.scope), "per_address": best.rule.per_address,
+            "value": best.value, "low": best.low, "high": best.high, "window_s": None, "window": None, "burst": None, "refill_s": None, **rest,
+            "auc": best.auc, "p": best.p, "tied": [fit.rule.name for fit in w.rules[1:]],
+        }  # fmt: skip
+    if w.over_time:
+        fit = w.over_time[0]
+        told = fit.described()
+        bounds = (fit.low, fit.high) if told["window"] != "bucket" else (told["value"], told["value"])
+        return {
+            "kind": fit.limiter.KIND, "unit": "requests", "scope": _scope(fit.scope), "per_address": False, "low": bounds[0], "high": bounds[1],
+            **told, **rest, "auc": fit.auc, "p": fit.p,
+            "tied": [f.name for f in w.over_time[1:] if f.log_likelihood >= fit.log_likelihood - limit.TIE],
+        }  # fmt: skip
+    return None
+
+
+def _scope(scope: str) -> str:
+    return "party" if scope == "side" else scope
+
+
 def weigh(situation: Situation, permutations: int = limit.PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
-    weighing = Weighing(situation, limit.infer(situation, permutations))
-    verdicts = hypotheses.judge_all(weighing)
+    inference = limit.infer(situation, permutations)
+    weighing = Weighing(situation, inference, over_time.fits(situation, inference.first))
+    verdicts = _never_all_refuted(weighing, hypotheses.judge_all(weighing))
     supported = [v for v in verdicts if v.verdict == "supported"]
     cause = max(supported, key=lambda v: v.attributable_fraction or 0.0).id if supported else None
     found = None

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.analysis import over_time
 from netlens.analysis.counting import AS_SEEN, Adjustment, others
-from netlens.analysis.limit import ENOUGH, Inference, RuleFit
+from netlens.analysis.limit import ENOUGH, TIE, Inference, RuleFit
 from netlens.analysis.situation import REJECTED, Situation
 from netlens.text import plural
 
@@ -55,10 +56,40 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Weighing:
-    """A situation with its fitted rules."""
+    """A situation with its fitted rules; ``time_fits``: of limits over time (:func:`netlens.analysis.over_time.fits`)."""
 
     situation: Situation
     inference: Inference
+    time_fits: list[over_time.Fit] = field(default_factory=list)
+
+    @cached_property
+    def kind(self) -> str:
+        """What kind of limit tells refused from accepted: "concurrency" (what is open), "rate" (what was sent before), "either", or "" for none."""
+        best, over_time = self.inference.best, [f for f in self.time_fits if self.separates(f)]
+        by_open = best is not None and self.separates(best)
+        if best is None or not over_time:
+            return "concurrency" if by_open else ""
+        if by_open and best.log_likelihood >= over_time[0].log_likelihood + TIE:
+            return "concurrency"
+        # what is uncertain about counts of what is open is no evidence for another kind of limit
+        could = max(f.possible_log_likelihood for f in self.inference.fits)
+        return "rate" if over_time[0].log_likelihood >= could + TIE else "either"
+
+    @cached_property
+    def over_time(self) -> list[over_time.Fit]:
+        """The limits over time that tell refused from accepted, the best first, if that is the kind of limit; else none."""
+        return [f for f in self.time_fits if self.separates(f)] if self.kind == "rate" else []
+
+    @cached_property
+    def undecided_kind(self) -> str:
+        """What would decide, where a limit on what is open and one over time fit about equally well; "" where they do not."""
+        if self.kind != "either":
+            return ""
+        best, over_time = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
+        return (
+            f"a recording with pauses and with longer answers: {best.rule.name} and {over_time.name} may both explain the refusals, "
+            "so it is open whether what is in progress is limited, or how much in how long"
+        )
 
     @cached_property
     def refused(self) -> npt.NDArray[np.bool_]:
@@ -66,15 +97,17 @@ class Weighing:
 
     @cached_property
     def rules(self) -> list[RuleFit]:
-        """The best rule and those tied with it, if the best separates beyond chance; else none."""
+        """The best rule on what is open and those tied with it, if that is the kind of limit; else none."""
         best = self.inference.best
-        return [best, *self.inference.tied] if best is not None and self.inference.enough and self.separates(best) else []
+        return [best, *self.inference.tied] if best is not None and self.kind == "concurrency" else []
 
-    def separates(self, fit: RuleFit) -> bool:
+    def separates(self, fit: RuleFit | over_time.Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
         above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
         return (
-            fit.p <= ALPHA
+            self.inference.enough
+            and fit.hits >= ENOUGH
+            and fit.p <= ALPHA
             and fit.log_likelihood > max(chance + MARGIN, chance * (1.0 - EXPLAINED))
             and fit.hits >= SENSITIVITY * (fit.hits + fit.misses)
             and fit.hits >= PRECISION * above
@@ -82,11 +115,13 @@ class Weighing:
 
     @cached_property
     def chance(self) -> bool:
-        """Whether refusals are told to follow no count: everything that could count was seen, and no limit of any rule separates."""
+        """Whether refusals are told to follow no count: everything that could count was seen, and no limit of any rule separates, over time either."""
         i = self.inference
         if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
             return False
         best = max(f.log_likelihood for f in i.fits)
+        if any(f.p <= ALPHA and f.log_likelihood > i.chance_log_likelihood + MARGIN for f in self.time_fits):
+            return False
         return i.chance_log_likelihood > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE
 
     def shares(self, fit: RuleFit, adjustment: Adjustment) -> tuple[float, float, npt.NDArray[np.bool_]]:
@@ -163,9 +198,7 @@ def limit_verdict(
         return Verdict(id_, cause, claim, "refuted", None, 0.0 if weighing.rules else None, None, [structure])
     rules = weighing.rules
     if not rules:
-        if weighing.chance:
-            return Verdict(id_, cause, claim, "refuted", None, None, None, [chance_evidence(weighing)])
-        return Verdict(id_, cause, claim, "undecided", missing or needs(weighing))
+        return without_rules(weighing, id_, cause, claim, missing)
     shares = [weighing.shares(fit, adjustment) for fit in rules]
     best, (share, _, gone) = rules[0], shares[0]
     at = weighing.refused & (best.counts.count >= best.value)
@@ -193,6 +226,35 @@ def limit_verdict(
     return Verdict(id_, cause, claim, "undecided", "a longer recording: about half of the refusals go with it", share, best.p, evidence)
 
 
+def without_rules(weighing: Weighing, id_: str, cause: str, claim: str, missing: str | None = None) -> Verdict:
+    """Verdict on a cause that lets a limit on what is open be reached, where no such limit tells the refusals."""
+    if weighing.undecided_kind:
+        return Verdict(id_, cause, claim, "undecided", missing or weighing.undecided_kind)
+    if weighing.over_time:
+        return Verdict(id_, cause, claim, "refuted", None, None, None, [time_evidence(weighing, weighing.over_time[0])])
+    if weighing.chance:
+        return Verdict(id_, cause, claim, "refuted", None, None, None, [chance_evidence(weighing)])
+    return Verdict(id_, cause, claim, "undecided", missing or needs(weighing))
+
+
+def time_evidence(weighing: Weighing, fit: over_time.Fit) -> Evidence:
+    """One sentence on how a limit over time separates, whatever is open."""
+    r = weighing.situation.requests
+    accepted = int((r.rejected == 0).sum())
+    whose = "from the same egress address" if fit.scope == "egress" else "by the same side"
+    told = fit.described()
+    if told["window"] == "bucket":
+        rule = f"when {told['burst']} tokens were used up, of which one comes back every {told['refill_s']:.3g} s, by requests {whose}"
+    else:
+        since = "since the window began" if told["window"] == "fixed" else "before"
+        rule = f"when {fit.value} or more had been accepted {whose} in the {told['window_s']:.4g} s {since}"
+    text = (
+        f"{fit.hits:,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {fit.false_alarms:,} of {accepted:,} accepted ones did "
+        f"(AUC {fit.auc:.2f}, p {fit.p:.2g})"
+    )
+    return Evidence(text, weighing.frames(weighing.refused & (fit.counts.count >= fit.value)))
+
+
 def chance_evidence(weighing: Weighing) -> Evidence:
     i = weighing.inference
     best = max(i.fits, key=lambda f: f.youden)
@@ -214,6 +276,8 @@ def needs(weighing: Weighing) -> str:
         return "a recording in which some requests are accepted"
     if not i.enough:
         return f"a recording with more refusals: {i.refused} are too few, {ENOUGH} at least"
+    if weighing.undecided_kind:
+        return weighing.undecided_kind
     if not s.egress_seen:
         return s.other_capture
     return "a longer recording: what was counted separates refused from accepted requests neither clearly nor not at all"

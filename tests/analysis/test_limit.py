@@ -38,7 +38,7 @@ def test_the_likelihood_of_two_requests_by_hand() -> None:
     assert fit.youden == 1.0
     # limit 2: both are below, one of them wrongly: B(2, 21) / B(1, 20) = 20 / (21 * 22)
     counts = others(rounds("v!v"), REQ_SIDE)
-    ll, _ = li._likelihoods(counts, np.array([False, True]), np.ones(2, bool), np.array([1, 2]))
+    ll, _ = li.likelihoods(counts, np.array([False, True]), np.ones(2, bool), np.array([1, 2]))
     assert exp(ll[1]) == pytest.approx(20 / (21 * 22))
 
 
@@ -58,7 +58,7 @@ def test_the_table_of_likelihoods_is_the_formula() -> None:
 
 def test_an_uncertain_count_is_the_toss_of_a_coin() -> None:
     counts = Counts(*(np.array(c) for c in ([0, 1, 2], [0, 0, 2], [0, 2, 2], [0, 0, 0])))
-    ll, possible = li._likelihoods(counts, np.array([False, True, True]), np.ones(3, bool), np.array([1, 2]))
+    ll, possible = li.likelihoods(counts, np.array([False, True, True]), np.ones(3, bool), np.array([1, 2]))
     assert ll[0] == pytest.approx(2 * log(20 / 21) + log(0.5))
     assert possible[0] == pytest.approx(2 * log(20 / 21))
 
@@ -175,7 +175,7 @@ def exact_p(s: Situation, rule: object) -> float:
                 int((under & y).sum()), int((under & ~y).sum())
             )
             best = max(best, ll + int((~sure & ~under).sum()) * log(0.5))
-        return best + 0.01 * li._auc(counts.count[rows], y, np.ones(len(rows), bool))
+        return best + 0.01 * li.auc_of(counts.count[rows], y, np.ones(len(rows), bool))
 
     by_side = []
     for side in np.unique(r.side[rows]):
@@ -210,8 +210,8 @@ def test_the_statistic_is_the_best_likelihood_and_a_little_of_the_auc(rows: list
     refused = np.bincount(cell[y], minlength=len(cells))
     found = li._Statistic(cells, cells, cells, sizes).of(refused[None, :])[0]
     all_of_them = np.ones(len(rows), bool)
-    best = li._likelihoods(Counts(count, count, count, count), y, all_of_them, np.arange(1, int(count.max()) + 2))[0].max()
-    auc = li._auc(count, y, all_of_them) if 0 < y.sum() < len(y) else 0.0
+    best = li.likelihoods(Counts(count, count, count, count), y, all_of_them, np.arange(1, int(count.max()) + 2))[0].max()
+    auc = li.auc_of(count, y, all_of_them) if 0 < y.sum() < len(y) else 0.0
     assert found == pytest.approx(best + 0.01 * auc, abs=1e-9)
 
 
@@ -279,7 +279,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(rows: list[tuple[int, bool
     counts, refused = np.array([c for c, _ in rows]), np.array([r for _, r in rows])
     pairs = [(a, b) for a in counts[refused] for b in counts[~refused]]
     wanted = sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs) if pairs else 0.5
-    assert li._auc(counts, refused, np.ones(len(rows), bool)) == pytest.approx(wanted)
+    assert li.auc_of(counts, refused, np.ones(len(rows), bool)) == pytest.approx(wanted)
 
 
 # --- chains -------------------------------------------------------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_a_side_that_is_never_refused_may_have_an_account_of_its_own() -> None:
     vm_only = s.requests.side == VM
     limits = np.arange(1, 5)
     counts = others(s, REQ_SIDE)
-    alone = li._likelihoods(counts, s.requests.rejected == REJECTED, vm_only, limits)[0].max()
+    alone = li.likelihoods(counts, s.requests.rejected == REJECTED, vm_only, limits)[0].max()
     assert fit.log_likelihood == pytest.approx(alone + li._log_noise(0, int((~vm_only).sum())) - OTHER_ACCOUNT)
 
 

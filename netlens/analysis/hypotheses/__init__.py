@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from netlens.analysis.weighing import Verdict, Weighing
 
 #: In the order of the report.
-MODULES = ("same_nat_ip", "multiplexing", "dns", "keep_alive", "own_concurrency", "provider")
+MODULES = ("same_nat_ip", "multiplexing", "dns", "keep_alive", "own_concurrency", "own_rate", "provider")
 
 
 def judge_all(weighing: Weighing) -> list[Verdict]:

@@ -9,7 +9,7 @@ Source: cause E of the investigation (docs/glossary.md); a limit per account is 
 from __future__ import annotations
 
 from netlens.analysis.counting import Adjustment
-from netlens.analysis.weighing import HALF, LITTLE, UNKNOWN_SIDES, Evidence, Verdict, Weighing, chance_evidence, needs
+from netlens.analysis.weighing import HALF, LITTLE, UNKNOWN_SIDES, Evidence, Verdict, Weighing, without_rules
 from netlens.text import plural
 
 ID = "own-concurrency"
@@ -21,9 +21,7 @@ ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=Tr
 def judge(weighing: Weighing) -> Verdict:
     rules = weighing.rules
     if not rules:
-        if weighing.chance:
-            return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, None, [chance_evidence(weighing)])
-        return Verdict(ID, CAUSE, CLAIM, "undecided", needs(weighing))
+        return without_rules(weighing, ID, CAUSE, CLAIM)
     # what may be the side's own for want of knowing counts for it only at most
     shares = [(1.0 - most, 1.0 - least) if fit.hits else (0.0, 0.0) for fit in rules for least, most, _ in [weighing.shares(fit, ALONE)]]
     best, share = rules[0], shares[0][0]

@@ -12,7 +12,8 @@ import numpy as np
 
 from netlens.analysis.counting import Adjustment
 from netlens.analysis.situation import HOST, REQUESTS, VM
-from netlens.analysis.weighing import Evidence, Verdict, Weighing, limit_verdict
+from netlens.analysis.over_time import without_others
+from netlens.analysis.weighing import HALF, LITTLE, Evidence, Verdict, Weighing, limit_verdict, time_evidence
 
 ID = "same-nat-ip"
 CAUSE = "A"
@@ -30,6 +31,8 @@ def judge(weighing: Weighing) -> Verdict:
         if s.vm_seen and not unknown and there in ({VM}, {HOST}):
             other = "host" if there == {VM} else "VM"
             structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
+    if structure is None and weighing.over_time:
+        return time_verdict(weighing, ID, CAUSE, CLAIM, missing)
     return limit_verdict(
         weighing,
         ID,
@@ -40,3 +43,17 @@ def judge(weighing: Weighing) -> Verdict:
         missing=missing,
         told="without the other side's traffic",
     )
+
+
+def time_verdict(weighing: Weighing, id_: str, cause: str, claim: str, missing: str | None) -> Verdict:
+    """Under a limit over time: the share of its refusals that would have been below it without the other side's requests."""
+    fit = weighing.over_time[0]
+    at, gone = without_others(weighing.situation, fit)
+    share = float(gone.sum() / at.sum()) if at.any() else 0.0
+    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have been below it without the other side's requests"
+    evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
+    if missing is not None:
+        return Verdict(id_, cause, claim, "undecided", missing, share, fit.p, evidence)
+    if LITTLE <= share < HALF:
+        return Verdict(id_, cause, claim, "undecided", "a longer recording: about half of the refusals go with it", share, fit.p, evidence)
+    return Verdict(id_, cause, claim, "supported" if share >= HALF else "refuted", None, share, fit.p, evidence)
