@@ -39,6 +39,7 @@ FAULTS = ("ERROR", "WARN", "WARNING", "FATAL")  #: levels at which a line may be
 HEAD = 200  #: characters behind the time in which level and service stand: both are written first
 
 CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN = "concurrency", "rate", "quota", "overload", "other", "unknown"
+CLASSES = (CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN)
 #: docs.z.ai/api-reference/api-code; all of them come with status 429.
 CLASS_OF_CODE = {
     "1302": CONCURRENCY,
@@ -58,10 +59,12 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"high concurrency", re.IGNORECASE), '"High concurrency"', CONCURRENCY),
     (re.compile("并发数过高"), "并发数过高", CONCURRENCY),
     (re.compile(r"insufficient_quota|quota exceeded|usage limit (?:reached|exceeded)", re.IGNORECASE), '"quota exceeded"', QUOTA),
-    (re.compile(r"overloaded_error", re.IGNORECASE), "overloaded_error", OVERLOAD),
+    (re.compile(r"daily (?:call )?limit|每日.{0,8}上限", re.IGNORECASE), '"daily limit"', QUOTA),
+    (re.compile(r"overloaded_error|(?:temporarily|currently) overloaded|访问量过大", re.IGNORECASE), "overloaded_error", OVERLOAD),
     (re.compile(_NUMBER.format("529")), "status=529", OVERLOAD),
     (re.compile(r"rate limit reached for requests", re.IGNORECASE), '"Rate limit reached for requests"', UNKNOWN),
     (re.compile(r"rate limit (?:reached|exceeded)|rate_limit_(?:error|exceeded)", re.IGNORECASE), '"rate limit exceeded"', RATE),
+    (re.compile(r"high frequency usage", re.IGNORECASE), '"high frequency usage"', RATE),
     (re.compile(r"too many requests", re.IGNORECASE), '"too many requests"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
 )

@@ -14,11 +14,12 @@ Schema = dict[str, Any]
 
 def build() -> Schema:
     from netlens.analysis import fixes, hypotheses
-    from netlens.analysis.counting import RULES, SCOPES, UNITS
+    from netlens.analysis.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
+    from netlens.loglines import CLASSES
 
     causes = [import_module(f"netlens.analysis.hypotheses.{name}") for name in hypotheses.MODULES]
     ids = [module.ID for module in causes]
-    rules = [rule.name for rule in RULES]
+    rules = [rule.name for rule in (*RULES, *ADDRESS_RULES)]
     fix_ids = "|".join(module.ID for module in fixes.load())
     peak = ref("peak")
     return {
@@ -52,6 +53,12 @@ def build() -> Schema:
                 lookups=count(),
                 exchanges=count("Requests to the target."),
                 rejections=count("Of these, refused."),
+                refused_by_class={
+                    "type": "object",
+                    "description": "Refused, by what the provider said that it limits.",
+                    "propertyNames": {"enum": list(CLASSES)},
+                    "additionalProperties": {"type": "integer", "minimum": 1},
+                },
             ),
             peaks=obj(
                 "Most application connections to the target open at once. null: no capture shows it.",
@@ -82,6 +89,39 @@ def build() -> Schema:
                         p=fraction("Chance of a separation as good, after Holm's correction."),
                         tied=array({"enum": rules}, "Rules that fit equally well."),
                         misfits=count("Requests whose outcome the limit gets wrong."),
+                    ),
+                    {"type": "null"},
+                ],
+            },
+            limiter={
+                "description": "What the provider does, as far as the refusals show it. null: no rule tells refused from accepted requests.",
+                "anyOf": [
+                    obj(
+                        kind={"enum": ["concurrency", "rate", "quota", "overload"]},
+                        unit={"enum": list(UNITS)},
+                        scope={"enum": ["party", "egress"], "description": "Whose requests are counted together."},
+                        per_address=boolean("Each address of the server counts by itself."),
+                        value=nullable(
+                            {
+                                "type": "number",
+                                "description": "concurrency: others in progress at which a request is refused. rate: requests accepted in a window at "
+                                "which one more is refused; of a bucket, tokens that come back in a minute.",
+                            }
+                        ),
+                        low=nullable({"type": "number", "description": "Smallest value that fits as well."}),
+                        high=nullable({"type": "number", "description": "Largest value that fits as well."}),
+                        window_s=nullable(seconds("Length of the window.")),
+                        window={"enum": ["fixed", "sliding", "bucket", None]},
+                        burst=count_or_null("Tokens of a full bucket."),
+                        refill_s=nullable(seconds("Until a token comes back.")),
+                        held_s=nullable(seconds("How long a place stays counted after its request. Not fitted yet: always null.")),
+                        changes=array(
+                            obj(at_ns=count(), value=count()), "Where the value changed while recording. Not fitted yet: always empty."
+                        ),
+                        classes=array({"enum": list(CLASSES)}, "Of the refusals that it was fitted to."),
+                        auc=nullable(fraction("Chance that a refused request met more than an accepted one.")),
+                        p=nullable(fraction("Chance of a separation as good, the search allowed for.")),
+                        tied=array(text(), "Rules that fit equally well."),
                     ),
                     {"type": "null"},
                 ],

@@ -426,14 +426,13 @@ class _Builder:
         if self.vm is not None:
             v = self.vm.connections
             inner = {ip for name in ("orig_ip", "nat_ip") for ip in v[name].tolist() if ip is not None}
-            is_inner = inner.__contains__
         else:
-            is_inner = connections.is_of_guest
+            inner = {ip for ip in c["orig_ip"].tolist() if connections.is_of_guest(ip)}
         rows = np.flatnonzero(self.up.target)
         seen = zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True)
         for orig_ip, nat_ip, resp_ip in seen:
             outer = nat_ip or orig_ip
-            if not (is_inner(outer) and connections.is_private(outer) and connections.is_public(resp_ip)):
+            if not (outer in inner and connections.is_private(outer) and connections.is_public(resp_ip)):
                 return ""
         return outside if len(rows) else ""
 
@@ -449,7 +448,9 @@ class _Builder:
         begun = self.clock.to_host(v["start_ns"][rows])
         within = (begun + slack >= self.bounds_ns[0]) & (begun <= self.bounds_ns[1])
         if outside := int((~within).sum()):
-            self.notes.append(f"{plural(outside, 'connection')} of the VM began outside the time of the host's capture, and {'is' if outside == 1 else 'are'} left out")
+            self.notes.append(
+                f"{plural(outside, 'connection')} of the VM began outside the time of the host's capture, and {'is' if outside == 1 else 'are'} left out"
+            )
         rows, begun = rows[within], begun[within]
         after = np.sort(h["start_ns"][open_to_all])
         near = np.searchsorted(after, begun + slack, "right") > np.searchsorted(after, begun - slack, "left")
@@ -491,7 +492,9 @@ class _Builder:
         end = np.maximum(end, start + 1)
         frame = c["first_frame"][rows]
         here, there = (frame, vm_frame) if self.up.name != "vm" else (np.zeros(len(rows), np.int64), frame)
-        sessions = Sessions(self.origin[rows].astype(np.int8), start, end, np.clip(done, start, end), connection, kind, here, there, self._address(c, rows))
+        sessions = Sessions(
+            self.origin[rows].astype(np.int8), start, end, np.clip(done, start, end), connection, kind, here, there, self._address(c, rows)
+        )
         if len(self.vm_alone):
             sessions = _joined(sessions, self._vm_sessions())
         return sessions, {row: k for k, row in enumerate(rows.tolist())}
@@ -509,7 +512,8 @@ class _Builder:
         end = np.maximum(np.minimum(end, self.capture_end), start + 1)
         none = np.zeros(len(rows), np.int64)
         side, kind = np.full(len(rows), VM, np.int8), np.full(len(rows), REQUESTS, np.int8)
-        return Sessions(side, start, end, np.clip(self._vm_done()[rows], start, end), rows, kind, none, c["first_frame"][rows], self._address(c, rows))  # fmt: skip
+        done = np.clip(self._vm_done()[rows], start, end)
+        return Sessions(side, start, end, done, rows, kind, none, c["first_frame"][rows], self._address(c, rows))
 
     def _vm_done(self) -> Ints:
         """Per connection of the VM, on the host's clock: the program's own FIN or RST; the largest time where there is none."""
@@ -550,7 +554,8 @@ class _Builder:
         side = self.origin[up.owner].astype(np.int8) if n else np.zeros(0, np.int8)
         frame = x["start_frame"].astype(np.int64)
         here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
-        table = Requests(side, carrier, start, np.maximum(end, start), done, rejected, source, np.full(n, -1, np.int64), here, there, refusal_class)  # fmt: skip
+        no_stream = np.full(n, -1, np.int64)
+        table = Requests(side, carrier, start, np.maximum(end, start), done, rejected, source, no_stream, here, there, refusal_class)
         rows = np.arange(n)
         if up.keys is not None:
             table, rows = self._with_streams(table, rows, row_of, sessions)
@@ -640,9 +645,7 @@ class _Builder:
             told.append((up.labels.rejected, up.labels.source, up.labels.refusal_class))
         return _merge(told, n)
 
-    def _of_log(
-        self, side: Side, log_side: str, own: np.ndarray[Any, Any], taught: tuple[int, ...] = ()
-    ) -> tuple[rejections.Labels, Ints]:
+    def _of_log(self, side: Side, log_side: str, own: np.ndarray[Any, Any], taught: tuple[int, ...] = ()) -> tuple[rejections.Labels, Ints]:
         """Labels of a side's exchanges by its own log, and which exchanges these are."""
         assert side.log is not None
         rows = np.arange(len(side.exchange_rows))

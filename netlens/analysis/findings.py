@@ -6,6 +6,7 @@ cites frames. Nothing here computes what is weighed; that is in :mod:`netlens.an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class Analysis:
     quality: dict[str, Any]
     clock: clock.Clock
     target: target.Target
-    counts: dict[str, int]
+    counts: dict[str, Any]
     peaks: dict[str, Any]
     limit: verdict.Limit | None
     hypotheses: list[Verdict]
@@ -286,7 +287,7 @@ def _context(made: Assembled, given: Inputs, cause: str | None) -> fixes.Context
     )
 
 
-def _counts(made: Assembled) -> dict[str, int]:
+def _counts(made: Assembled) -> dict[str, Any]:
     """Of both captures together: sessions on either wire; connections, lookups and requests of programs, each once."""
     s = made.situation
     pairs = made.pairing
@@ -303,6 +304,7 @@ def _counts(made: Assembled) -> dict[str, int]:
         "lookups": lookups,
         "exchanges": len(s.requests),
         "rejections": int((s.requests.rejected == REJECTED).sum()),
+        "refused_by_class": dict(sorted(Counter(s.requests.refusal_class[s.requests.rejected == REJECTED].tolist()).items())),
     }
 
 

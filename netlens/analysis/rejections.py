@@ -80,7 +80,9 @@ MAX_CELLS = (
     1 << 22
 )  #: of a table of costs, 32 MB; only thousands of requests a second reach it, and then its edges are matched a little worse
 SHORT_MARGIN = 3.0  #: the same towards a short answer while it is not known how refusals look
-NEAR_NS = 600 * MS  #: how far before a line its answer is looked for when the look is learned; opencode writes up to 360 ms later (measured)
+NEAR_NS = (
+    600 * MS
+)  #: how far before a line its answer is looked for when the look is learned; opencode writes up to 360 ms later (measured)
 MANY = 1.5  #: answers that look like refusals for each event; where there are more, they are retries without a line, or something else
 MIN_OTHERS = 0.1  #: share of the answers that must be of other sizes, for a size to say anything
 RETRIED = 0.5  #: share of those beyond the events after which the same request must come again, for them to be refusals
@@ -114,7 +116,8 @@ class Labels:
     rejected : REJECTED, ACCEPTED or UNKNOWN.  source : "error log", "key log", "look-alike", "inferred", or "" where unknown.  reason : why, in a
     few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.loglines`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
-    note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log taught them.  ends : when each answer ended, where a log was matched.
+    note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log taught them.
+    ends : when each answer ended, where a log was matched.
     """
 
     rejected: npt.NDArray[np.int8]
@@ -220,7 +223,14 @@ def from_log(
             _set(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
         if match.retried:
             like = max(sorted(set(classes)), key=classes.count)
-            _set(labels, match.looks_refused, REJECTED, LOOK_ALIKE, "looks like the refusals in the error log, and is retried like them", like)
+            _set(
+                labels,
+                match.looks_refused,
+                REJECTED,
+                LOOK_ALIKE,
+                "looks like the refusals in the error log, and is retried like them",
+                like,
+            )
         else:
             _set(labels, match.looks_refused, UNKNOWN, "", "looks like the refusals in the error log, but has no line there")
     unsure = [row for row in match.doubtful if not (match.retried and match.looks_refused[row])]  # both were refused, one has the line

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from netlens import loglines
 from netlens.analysis import hypotheses, limit, over_time
+from netlens.analysis.situation import REJECTED, UNLABELLED
 from netlens.analysis.weighing import Verdict, Weighing
 
 if TYPE_CHECKING:
@@ -45,6 +50,30 @@ class Weighed:
     weighing: Weighing
 
 
+def of_one_class(situation: Situation) -> tuple[Situation, str]:
+    """The situation with the refusals of one class only, and that class: what different limits refuse is fitted apart, never pooled.
+
+    A class that names a limit on what is open or over time goes before the others, as the one that a change here can help; else the one with most
+    refusals. Refusals of an unknown class may be any, and go with the limit that is named, or by themselves. Those of other classes are no
+    evidence; nor do they hold a place.
+    """
+    r = situation.requests
+    refused = r.rejected == REJECTED
+    many = Counter(r.refusal_class[refused].tolist())
+    limits = {k: n for k, n in many.items() if k in (loglines.CONCURRENCY, loglines.RATE) and n >= limit.ENOUGH}
+    named = limits or {k: n for k, n in many.items() if k != loglines.UNKNOWN}
+    main = max(sorted(named), key=named.__getitem__) if named else loglines.UNKNOWN
+    if not limits and many[loglines.UNKNOWN] > many[main]:
+        main = loglines.UNKNOWN
+    with_it = {main, loglines.UNKNOWN} if main in (loglines.CONCURRENCY, loglines.RATE) else {main}
+    others = refused & ~np.isin(r.refusal_class.astype(str), sorted(with_it))
+    if not others.any():
+        return situation, main
+    rejected, end, done = r.rejected.copy(), r.end_ns.copy(), r.done_ns.copy()
+    rejected[others], end[others], done[others] = UNLABELLED, r.start_ns[others], r.start_ns[others]
+    return replace(situation, requests=replace(r, rejected=rejected, end_ns=end, done_ns=done)), main
+
+
 def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
     """Something refused the requests. Where each cause seems refuted, those that a rule refuted, and no fact of the captures, are undecided: the rule
     that was fitted is not, or not alone, what the provider does."""
@@ -74,6 +103,11 @@ def limiter(weighed: Weighed) -> dict[str, Any] | None:
             **told, **rest, "auc": fit.auc, "p": fit.p,
             "tied": [f.name for f in w.over_time[1:] if f.log_likelihood >= fit.log_likelihood - limit.TIE],
         }  # fmt: skip
+    if w.named:
+        return {
+            "kind": w.named, "unit": "requests", "scope": "egress", "per_address": False, "value": None, "low": None, "high": None,
+            "window_s": None, "window": None, "burst": None, "refill_s": None, **rest, "auc": None, "p": None, "tied": [],
+        }  # fmt: skip
     return None
 
 
@@ -83,8 +117,9 @@ def _scope(scope: str) -> str:
 
 def weigh(situation: Situation, permutations: int = limit.PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
+    situation, refusal_class = of_one_class(situation)
     inference = limit.infer(situation, permutations)
-    weighing = Weighing(situation, inference, over_time.fits(situation, inference.first))
+    weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     verdicts = _never_all_refuted(weighing, hypotheses.judge_all(weighing))
     supported = [v for v in verdicts if v.verdict == "supported"]
     cause = max(supported, key=lambda v: v.attributable_fraction or 0.0).id if supported else None

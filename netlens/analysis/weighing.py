@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis import over_time
+from netlens import loglines
 from netlens.analysis.counting import AS_SEEN, Adjustment, others
 from netlens.analysis.limit import ENOUGH, TIE, Inference, RuleFit
+from netlens.analysis.over_time import Fit
 from netlens.analysis.situation import REJECTED, Situation
 from netlens.text import plural
 
@@ -56,27 +57,37 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Weighing:
-    """A situation with its fitted rules; ``time_fits``: of limits over time (:func:`netlens.analysis.over_time.fits`)."""
+    """A situation with its fitted rules; ``time_fits``: of limits over time (:func:`netlens.analysis.over_time.fits`).
+    ``refusal_class``: the class of its refusals."""
+
+    @cached_property
+    def named(self) -> str:
+        """The limiter that the provider's own words name: "quota" or "overload", with refusals enough; "" if they name none."""
+        named = self.refusal_class in (loglines.QUOTA, loglines.OVERLOAD) and self.inference.refused >= ENOUGH
+        return self.refusal_class if named else ""
 
     situation: Situation
     inference: Inference
-    time_fits: list[over_time.Fit] = field(default_factory=list)
+    time_fits: list[Fit] = field(default_factory=list)
+    refusal_class: str = loglines.UNKNOWN
 
     @cached_property
     def kind(self) -> str:
         """What kind of limit tells refused from accepted: "concurrency" (what is open), "rate" (what was sent before), "either", or "" for none."""
-        best, over_time = self.inference.best, [f for f in self.time_fits if self.separates(f)]
+        if self.named:
+            return ""
+        best, by_time = self.inference.best, [f for f in self.time_fits if self.separates(f)]
         by_open = best is not None and self.separates(best)
-        if best is None or not over_time:
+        if best is None or not by_time:
             return "concurrency" if by_open else ""
-        if by_open and best.log_likelihood >= over_time[0].log_likelihood + TIE:
+        if by_open and best.log_likelihood >= by_time[0].log_likelihood + TIE:
             return "concurrency"
         # what is uncertain about counts of what is open is no evidence for another kind of limit
         could = max(f.possible_log_likelihood for f in self.inference.fits)
-        return "rate" if over_time[0].log_likelihood >= could + TIE else "either"
+        return "rate" if by_time[0].log_likelihood >= could + TIE else "either"
 
     @cached_property
-    def over_time(self) -> list[over_time.Fit]:
+    def over_time(self) -> list[Fit]:
         """The limits over time that tell refused from accepted, the best first, if that is the kind of limit; else none."""
         return [f for f in self.time_fits if self.separates(f)] if self.kind == "rate" else []
 
@@ -85,9 +96,9 @@ class Weighing:
         """What would decide, where a limit on what is open and one over time fit about equally well; "" where they do not."""
         if self.kind != "either":
             return ""
-        best, over_time = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
+        best, by_time = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
         return (
-            f"a recording with pauses and with longer answers: {best.rule.name} and {over_time.name} may both explain the refusals, "
+            f"a recording with pauses and with longer answers: {best.rule.name} and {by_time.name} may both explain the refusals, "
             "so it is open whether what is in progress is limited, or how much in how long"
         )
 
@@ -101,7 +112,7 @@ class Weighing:
         best = self.inference.best
         return [best, *self.inference.tied] if best is not None and self.kind == "concurrency" else []
 
-    def separates(self, fit: RuleFit | over_time.Fit) -> bool:
+    def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
         above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
         return (
@@ -228,6 +239,8 @@ def limit_verdict(
 
 def without_rules(weighing: Weighing, id_: str, cause: str, claim: str, missing: str | None = None) -> Verdict:
     """Verdict on a cause that lets a limit on what is open be reached, where no such limit tells the refusals."""
+    if weighing.named:
+        return Verdict(id_, cause, claim, "refuted", None, None, None, [named_evidence(weighing)])
     if weighing.undecided_kind:
         return Verdict(id_, cause, claim, "undecided", missing or weighing.undecided_kind)
     if weighing.over_time:
@@ -237,7 +250,7 @@ def without_rules(weighing: Weighing, id_: str, cause: str, claim: str, missing:
     return Verdict(id_, cause, claim, "undecided", missing or needs(weighing))
 
 
-def time_evidence(weighing: Weighing, fit: over_time.Fit) -> Evidence:
+def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
     """One sentence on how a limit over time separates, whatever is open."""
     r = weighing.situation.requests
     accepted = int((r.rejected == 0).sum())
@@ -253,6 +266,15 @@ def time_evidence(weighing: Weighing, fit: over_time.Fit) -> Evidence:
         f"(AUC {fit.auc:.2f}, p {fit.p:.2g})"
     )
     return Evidence(text, weighing.frames(weighing.refused & (fit.counts.count >= fit.value)))
+
+
+def named_evidence(weighing: Weighing) -> Evidence:
+    """What the provider says that it refused for."""
+    what = {loglines.QUOTA: "a quota is used up until it is reset", loglines.OVERLOAD: "the provider, or the model, is overloaded"}[
+        weighing.named
+    ]
+    n = int(weighing.refused.sum())
+    return Evidence(f"{plural(n, 'refusal')} {'says' if n == 1 else 'say'} why: {what}", weighing.frames(weighing.refused))
 
 
 def chance_evidence(weighing: Weighing) -> Evidence:

@@ -57,7 +57,8 @@ class ErrorEvent:
 
     time_ns : middle of the span.  low_ns, high_ns : the line was written in low_ns <= t <= high_ns.  line : its number in the file, from 1.
     code : the provider's error code ("1302"), if it was said.  refusal_class : one of the classes of :mod:`netlens.loglines`.
-    file : the log.  kind : form, level and service, for telling apart the lines that one rejection may leave.  chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
+    file : the log.  kind : form, level and service, for telling apart the lines that one rejection may leave.
+    chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
     """
 
     time_ns: int

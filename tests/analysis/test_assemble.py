@@ -212,7 +212,9 @@ def test_what_cannot_be_told_apart_is_unknown(tmp_path: Path) -> None:
 def test_the_first_that_says_anything_is_believed() -> None:
     a = np.array([REJECTED, UNLABELLED, UNLABELLED], np.int8)
     b = np.array([ACCEPTED, REJECTED, UNLABELLED], np.int8)
-    told = [(x, np.array([by] * 3, object), np.array([of] * 3, object)) for x, by, of in ((a, "key log", "rate"), (b, "error log", "quota"))]
+    told = [
+        (x, np.array([by] * 3, object), np.array([of] * 3, object)) for x, by, of in ((a, "key log", "rate"), (b, "error log", "quota"))
+    ]
     rejected, source, refusal_class = asm._merge(told, 3)
     assert rejected.tolist() == [REJECTED, REJECTED, UNLABELLED]
     assert source.tolist() == ["key log", "error log", ""]

@@ -42,7 +42,7 @@ from netlens.analysis.situation import (
 from netlens.lab.rules import Overload
 from tests.bench.world import ELSEWHERE, Flow, Held, History, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 
-CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "provider")
+CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")
 BORDERLINE = (0.35, 0.65)
 EPOCH_NS = 1_764_000_000 * S
 FEWEST_REQUESTS = 5

@@ -23,7 +23,7 @@ VM, HOST = str(R / "vm.pcap.gz"), str(R / "host.pcap.gz")
 LOGS = ("--vm-errors", str(R / "vm-errors.log"), "--host-errors", str(R / "host-errors.log"))
 
 #: The contract, and what is ours besides.
-CONTRACT = ("inputs", "quality", "clock", "target", "counts", "peaks", "limit", "hypotheses", "cause", "fixes")
+CONTRACT = ("inputs", "quality", "clock", "target", "counts", "peaks", "limit", "limiter", "hypotheses", "cause", "fixes")
 OURS = ("paths", "tails", "unmatched_rejections", "sides")
 
 
@@ -48,10 +48,25 @@ def test_the_json_is_one_object_with_the_fields_of_the_contract_and_ours(both: d
     assert set(both["clock"]) >= {"offset_s", "low_s", "high_s", "drift_ppm", "method"}
     assert both["clock"]["low_s"] <= both["clock"]["offset_s"] <= both["clock"]["high_s"]
     assert set(both["target"]) >= {"names", "addresses"}
-    assert set(both["counts"]) == {"sessions", "connections", "lookups", "exchanges", "rejections"}
+    assert set(both["counts"]) == {"sessions", "connections", "lookups", "exchanges", "rejections", "refused_by_class"}
+    assert both["counts"]["refused_by_class"] == {"concurrency": both["counts"]["rejections"]}
+    assert (both["limiter"]["kind"], both["limiter"]["unit"], both["limiter"]["scope"], both["limiter"]["value"]) == (
+        "concurrency",
+        "requests",
+        "egress",
+        2,
+    )
     assert set(both["peaks"]) >= {"vm", "host", "combined"}
     assert set(both["limit"]) >= {"rule", "value", "low", "high", "auc", "p"}
-    assert [h["id"] for h in both["hypotheses"]] == ["same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "provider"]
+    assert [h["id"] for h in both["hypotheses"]] == [
+        "same-nat-ip",
+        "multiplexing",
+        "dns",
+        "keep-alive",
+        "own-concurrency",
+        "own-rate",
+        "provider",
+    ]
     for h in both["hypotheses"]:
         assert set(h) >= {"id", "verdict", "attributable_fraction", "p", "evidence", "needs"}
         assert h["verdict"] in ("supported", "refuted", "undecided")

@@ -1,6 +1,7 @@
 """The program's own requests over time exceed a limit, whatever is open.
 
-Claim: under a limit over time (so many in a window, a bucket of tokens) the requests of the side alone reach it in at least half of the refusals.
+Claim: the provider says that a quota is used up; or, under a limit over time (so many in a window, a bucket of tokens), the requests of the side alone
+reach it in at least half of the refusals.
 Refuted: what is open at once tells refused from accepted clearly better than what was sent before, or no window of time tells anything.
 Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well.
 Source: cause G of the investigation (docs/glossary.md); rate limits as providers document them (requests a minute, token buckets).
@@ -9,7 +10,8 @@ Source: cause G of the investigation (docs/glossary.md); rate limits as provider
 from __future__ import annotations
 
 from netlens.analysis.over_time import without_others
-from netlens.analysis.weighing import HALF, LITTLE, Evidence, Verdict, Weighing, chance_evidence, needs, time_evidence
+from netlens.analysis.weighing import HALF, LITTLE, Evidence, Verdict, Weighing, chance_evidence, named_evidence, needs, time_evidence
+from netlens.loglines import QUOTA
 from netlens.text import plural
 
 ID = "own-rate"
@@ -18,6 +20,9 @@ CLAIM = "The program's own requests over time exceed a limit, whatever is open."
 
 
 def judge(weighing: Weighing) -> Verdict:
+    if weighing.named:
+        verdict = "supported" if weighing.named == QUOTA else "refuted"
+        return Verdict(ID, CAUSE, CLAIM, verdict, None, 1.0 if verdict == "supported" else None, None, [named_evidence(weighing)])
     if weighing.rules:
         best = weighing.rules[0]
         return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best.p, [weighing.separation(best)])
@@ -39,5 +44,7 @@ def judge(weighing: Weighing) -> Verdict:
         needed = f"{weighing.situation.egress_missing or 'a capture of the host over the same time'}: what else counts is not seen"
         return Verdict(ID, CAUSE, CLAIM, "undecided", needed, share, fit.p, evidence)
     if LITTLE <= share < HALF:
-        return Verdict(ID, CAUSE, CLAIM, "undecided", "a longer recording: the side alone reaches the limit in about half", share, fit.p, evidence)
+        return Verdict(
+            ID, CAUSE, CLAIM, "undecided", "a longer recording: the side alone reaches the limit in about half", share, fit.p, evidence
+        )
     return Verdict(ID, CAUSE, CLAIM, "supported" if share >= HALF else "refuted", None, share, fit.p, evidence)

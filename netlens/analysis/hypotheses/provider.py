@@ -1,6 +1,7 @@
 """Refusals depend on nothing local: neither on what is open nor on what was sent over time.
 
-Claim: with refusals enough, one rate for all requests explains them better than any count, of what is open or of what was sent in a window of time.
+Claim: the provider says that it is overloaded; or, with refusals enough, one rate for all requests explains them better than any count, of what is open
+or of what was sent in a window of time.
 Refuted: a rule separates refused from accepted requests beyond chance.
 Undecided: too few refusals, or something that could count was not captured.
 Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mean an overloaded provider. Others with the same key elsewhere look the same.
@@ -8,7 +9,8 @@ Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mea
 
 from __future__ import annotations
 
-from netlens.analysis.weighing import Verdict, Weighing, chance_evidence, needs, time_evidence
+from netlens.analysis.weighing import Verdict, Weighing, chance_evidence, named_evidence, needs, time_evidence
+from netlens.loglines import OVERLOAD
 
 ID = "provider"
 CAUSE = "F"
@@ -19,6 +21,9 @@ def judge(weighing: Weighing) -> Verdict:
     if weighing.rules:
         best = weighing.rules[0]
         return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best.p, [weighing.separation(best)])
+    if weighing.named:
+        verdict = "supported" if weighing.named == OVERLOAD else "refuted"
+        return Verdict(ID, CAUSE, CLAIM, verdict, None, 1.0 if verdict == "supported" else None, None, [named_evidence(weighing)])
     if weighing.over_time:
         best_over_time = weighing.over_time[0]
         return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best_over_time.p, [time_evidence(weighing, best_over_time)])

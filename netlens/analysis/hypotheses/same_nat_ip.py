@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.analysis.counting import Adjustment
-from netlens.analysis.situation import HOST, REQUESTS, VM
 from netlens.analysis.over_time import without_others
+from netlens.analysis.situation import HOST, REQUESTS, VM
 from netlens.analysis.weighing import HALF, LITTLE, Evidence, Verdict, Weighing, limit_verdict, time_evidence
 
 ID = "same-nat-ip"
