@@ -171,8 +171,8 @@ def assemble(
     if requests is not None and upstream.keys is None:
         upstream.keys = decrypted_rows.read(requests)
     origin = _origins(upstream, pairs)
-    h2 = _h2_sessions(upstream)
-    return _Builder(sides, upstream, goal, clock, pairs, origin, h2, notes, covering, bool(exchanged)).build()
+    h2, unknown = _h2_sessions(upstream, sides, pairs)
+    return _Builder(sides, upstream, goal, clock, pairs, origin, h2, unknown, notes, covering, bool(exchanged)).build()
 
 
 def _named(goal: target.Target) -> str:
@@ -334,9 +334,27 @@ def _origins(upstream: Side, pairs: pairing.Pairing | None) -> np.ndarray[Any, A
     return told
 
 
-def _h2_sessions(upstream: Side) -> set[int]:
-    hellos = upstream.capture.table("hellos")
-    return {k for k, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True) if "h2" in (alpn or ())}
+def _h2_sessions(upstream: Side, sides: Mapping[str | None, Side], pairs: pairing.Pairing | None) -> tuple[set[int], bool]:
+    """Sessions of the upstream capture on which HTTP/2 was offered; and whether that is not known of any connection to the target.
+
+    Hellos pass through NAT and tunnels as they are, so one that is cut in one capture is read in the other.
+    """
+
+    def offered(side: Side) -> dict[int, bool]:
+        hellos = side.capture.table("hellos")
+        return {k: "h2" in (alpn or ()) for k, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True)}
+
+    known = offered(upstream)
+    ids = upstream.connections["session_ids"].tolist()
+    if pairs is not None and upstream is sides.get("host"):
+        theirs, vm_ids = offered(sides["vm"]), sides["vm"].connections["session_ids"].tolist()
+        for row, mate in enumerate(pairs.vm_of.tolist()):
+            if mate >= 0 and not known.keys() & set(ids[row]):
+                known |= {k: theirs[m] for m in vm_ids[mate] if m in theirs for k in ids[row]}
+    there = [k for row in np.flatnonzero(upstream.target).tolist() for k in ids[row]]
+    protocols = upstream.sessions["protocol"]
+    unknown = bool(there) and not known.keys() & set(there) and any(protocols[k] == "tls" for k in there)
+    return {k for k, is_h2 in known.items() if is_h2}, unknown
 
 
 def _ints(values: np.ndarray[Any, Any], missing: int) -> Ints:
@@ -358,6 +376,7 @@ class _Builder:
         pairs: pairing.Pairing | None,
         origin: np.ndarray[Any, Any],
         h2: set[int],
+        protocol_unknown: bool,
         notes: list[str],
         covering: Collection[str],
         exchanged: bool,
@@ -375,6 +394,7 @@ class _Builder:
         self.vm = sides.get("vm") if upstream.name == "host" else None  # the other capture, if there is one
         self.covering = covering
         self.exchanged = exchanged
+        self.protocol_unknown = protocol_unknown
         self.unmatched: list[dict[str, Any]] = []
         self.addresses: dict[str, int] = {}  # of servers, numbered
         self.vm_labels: rejections.Labels | None = None  # of the exchanges of the VM's capture, by the VM's log
@@ -770,7 +790,11 @@ class _Builder:
         asker = self.sides.get("vm") or self.up
         lookups = asker.capture.table("lookups")
         frames = [f for f in lookups["query_frame"].tolist() if f is not None]
-        facts: dict[str, Any] = {"lookups": lookups.rows, "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]]}
+        facts: dict[str, Any] = {
+            "protocol_unknown": self.protocol_unknown,
+            "lookups": lookups.rows,
+            "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]],
+        }
         if self.pairs is not None and self.vm is not None:
             facts["pairs"] = int(((self.pairs.host_of >= 0) & self.vm.target).sum())
             facts["unpaired"] = int(((self.pairs.host_of < 0) & self.vm.target).sum())

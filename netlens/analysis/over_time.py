@@ -10,6 +10,8 @@ Theory of operation
    well. Every value tried costs: the log of their number is taken from the log likelihood, so that a search over hundreds of windows wins no
    more often than one rule that was named before. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
    exceeds 1 / p with probability p at most. It is taken over first refusals only, as retries of one refusal are no independent evidence.
+4. *Chance comes in bursts.* An overloaded provider refuses for a while, and windows end after a while too. So chance has two rates here, one after a
+   refusal and one after an acceptance (a Markov chain of two states), and a limit must explain more than that there were bursts.
 
 Limits: limits on bytes or tokens, and on attempts instead of what was accepted, are not fitted yet. A window longer than the recording looks like a
 quota. Of very long recordings the first :data:`MOST` requests are looked at.
@@ -18,6 +20,7 @@ quota. Of very long recordings the first :data:`MOST` requests are looked at.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,12 +28,16 @@ import numpy.typing as npt
 
 from netlens.analysis import limit
 from netlens.analysis.counting import Counts
-from netlens.analysis.limiters import USUAL_S, Floats, Ints, Limiter, all_limiters, between
+from netlens.analysis.limiters import USUAL_S, Floats, Ints, Limiter, all_limiters
 from netlens.analysis.situation import REJECTED, UNKNOWN, Situation
 
 MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
 LIMITS = 64  #: limits tried for each window: the counts that refused requests met, thinned out
-FINE = 1.02  #: ratio of neighbours in the fine search; a window is known to a few per cent at best
+PEAKS, FINE, ZOOMS = (
+    3,
+    4,
+    3,
+)  #: the search goes on around so many of the best, with so many values on either side of each, so many times: to 0.03 %
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
 MAX_COUNT = 100_000
 
@@ -39,8 +46,9 @@ MAX_COUNT = 100_000
 class Fit:
     """How a limiter over time fits, at its best parameter.
 
-    scope : "side" or "egress".  counts : what had been used up, per request.  value : the limit.  log_likelihood : of all labels, the price of the
-    search taken off.  p : bound on how often chance fits as well.  hits, misses, false_alarms : as of :class:`netlens.analysis.limit.RuleFit`.
+    scope : "side" or "egress".  counts : what had been used up, per request.  value : the limit.
+    log_likelihood : of all labels, the price of the search taken off.  chance_log_likelihood : of the same labels by chance in bursts.
+    p : bound on how often chance fits as well.  hits, misses, false_alarms : as of :class:`netlens.analysis.limit.RuleFit`.
     """
 
     limiter: Limiter = field(repr=False)
@@ -50,6 +58,7 @@ class Fit:
     low: int
     high: int
     log_likelihood: float
+    chance_log_likelihood: float
     p: float
     hits: int
     misses: int
@@ -150,11 +159,14 @@ def _fit(
     if not coarse:
         return None
     found = {p: tried(p) for p in coarse}
-    best_p = max(coarse, key=lambda p: found[p][0])
-    at = coarse.index(best_p)
     if limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
-        for p in between(coarse[max(at - 1, 0)], coarse[min(at + 1, len(coarse) - 1)], FINE)[1:]:
-            found.setdefault(p, tried(p))
+        for _ in range(ZOOMS):
+            order = sorted(found)
+            for at in sorted(range(len(order)), key=lambda k: -found[order[k]][0])[:PEAKS]:
+                around = (order[max(at - 1, 0)], order[at], order[min(at + 1, len(order) - 1)])
+                for p in np.concatenate([np.geomspace(a, b, FINE + 2)[1:-1] for a, b in pairwise(around)]).tolist():
+                    if p not in found:
+                        found[p] = tried(p)
     best_p = max(found, key=lambda p: found[p][0])
     usual = [p for p in found if p in USUAL_S and found[p][0] >= found[best_p][0] - ROUND]
     best_p = usual[0] if usual else _middle(found, best_p)
@@ -165,16 +177,28 @@ def _fit(
     rest = labelled & ~used
     ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
     alone = _best_limit(counts, rejected, used & first)[0] - float(np.log(tries))
-    chance = limit.log_beta(float((rejected & used & first).sum()) + 1, float((~rejected & used & first).sum()) + 1)
+    chance = _by_chance(rejected[used & first])
     full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
     return Fit(
-        limiter, scope, best_p, value, low, high, ll, float(min(1.0, np.exp(min(chance - alone, 0.0)))),
+        limiter, scope, best_p, value, low, high, ll, _by_chance(rejected[labelled]), float(min(1.0, np.exp(min(chance - alone, 0.0)))),
         int((used & rejected & (counts >= value)).sum()),
         int((used & rejected & (counts < value)).sum()),
         int((used & ~rejected & (counts >= value)).sum()),
         limit.auc_of(counts, rejected, used),
         full,
     )  # fmt: skip
+
+
+def _by_chance(rejected: npt.NDArray[np.bool_]) -> float:
+    """Log likelihood of labels, in order, by chance: at one rate, or at two, one after a refusal and one after an acceptance."""
+    steady = limit.log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
+    if len(rejected) < 2:
+        return steady
+    bursts = sum(
+        limit.log_beta(float(after.sum()) + 1, float((~after).sum()) + 1)
+        for after in (rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]])
+    ) + float(np.log(0.5))
+    return max(steady, bursts)
 
 
 def _whole(score: Floats) -> Ints:

@@ -115,6 +115,8 @@ class Weighing:
     def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
         above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
+        if isinstance(fit, Fit):
+            chance = max(chance, fit.chance_log_likelihood)
         return (
             self.inference.enough
             and fit.hits >= ENOUGH
@@ -128,10 +130,12 @@ class Weighing:
     def chance(self) -> bool:
         """Whether refusals are told to follow no count: everything that could count was seen, and no limit of any rule separates, over time either."""
         i = self.inference
+        if self.situation.facts.get("protocol_unknown"):
+            return False  # HTTP/2 may be spoken: then turns are no requests, and no count of them tells anything
         if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
             return False
         best = max(f.log_likelihood for f in i.fits)
-        if any(f.p <= ALPHA and f.log_likelihood > i.chance_log_likelihood + MARGIN for f in self.time_fits):
+        if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
             return False
         return i.chance_log_likelihood > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE
 

@@ -306,6 +306,7 @@ def readings(request: Request, limit: int) -> dict[str, tuple[bool, ...]]:
             _below(held, limit, lambda h: h.over and h.kind != LOOKUPS),
         ),
         # Where others elsewhere fill the rest, the side's own are no cause alone, and not innocent either.
+        "own-rate": (False, False),  # no provider of these situations counts over time
         "own-concurrency": (own >= limit, own >= limit or _elsewhere_decides(held, limit)),
         "provider": (
             sum(h.side == ELSEWHERE for h in held) >= limit,

@@ -25,6 +25,8 @@ def judge(weighing: Weighing) -> Verdict:
         return Verdict(ID, CAUSE, CLAIM, verdict, None, 1.0 if verdict == "supported" else None, None, [named_evidence(weighing)])
     if weighing.rules:
         best = weighing.rules[0]
+        if not weighing.situation.egress_seen:
+            return Verdict(ID, CAUSE, CLAIM, "undecided", f"{weighing.situation.other_capture}: what else was sent is not seen")
         return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best.p, [weighing.separation(best)])
     if not weighing.over_time:
         if weighing.chance:

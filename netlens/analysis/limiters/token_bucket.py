@@ -22,7 +22,8 @@ WINDOW = "bucket"
 
 
 def parameters(span_ns: int) -> list[float]:
-    return between(0.05, max(span_ns / 5e9, 0.05), 1.25)  # five refills at least
+    # Five refills at least. A refill that is off adds up over a bucket that is never full again, so steps are small.
+    return between(0.05, max(span_ns / 5e9, 0.05), 1.04)
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
