@@ -222,7 +222,7 @@ def from_log(
         if match.sizes:
             _set(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
         if match.retried:
-            like = max(sorted(set(classes)), key=classes.count)
+            like = max(sorted(set(classes)), key=classes.count, default=loglines.UNKNOWN)
             _set(
                 labels,
                 match.looks_refused,

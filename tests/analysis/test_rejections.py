@@ -214,6 +214,68 @@ def test_what_looks_refused_but_has_no_line_is_not_called_accepted() -> None:
     assert labels.rejected.tolist() == [REJECTED] * 5 + [UNKNOWN, ACCEPTED]
 
 
+def hidden_retries(tries: int, rounds: int = 8, refused: int = REFUSAL) -> tuple[dict[str, np.ndarray[Any, Any]], ErrorLog, list[int]]:
+    """A program whose SDK tries again in silence: one line for so many refusals; (answers, log, whether each was refused)."""
+    answers, lines, truth = [], [], []
+    for k in range(rounds):
+        at, size = 20_000 * k, 30_000 + 40 * k
+        for n in range(tries):
+            answers.append((at + 1000 + 700 * n * (n + 1), refused, 0, size))
+            truth.append(REJECTED)
+        lines.append((answers[-1][0] + 1,))
+        answers.append((at + 15_000, 6_000 + 300 * k, 3_000, size + 5))
+        truth.append(ACCEPTED)
+    return table(*answers), log(*lines), truth
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_refusals_that_are_retried_in_silence_are_told_by_their_look(tries: int) -> None:
+    answers, lines, truth = hidden_retries(tries)
+    labels = from_log(answers, lines)
+    assert labels.rejected.tolist() == truth
+    assert (labels.source == "look-alike").sum() == (tries - 1) * 8
+    assert set(labels.refusal_class[labels.rejected == REJECTED]) == {"unknown"}
+
+
+def test_where_all_answers_look_alike_silence_is_no_refusal() -> None:
+    """Short answers of one size to everything: the size says nothing, and what has no line stays accepted as the log says."""
+    rows = [(1000 * k, REFUSAL, 0, 500 + k) for k in range(1, 60)]
+    labels = from_log(table(*rows), log(*((1000 * k + 0.3,) for k in range(1, 60, 10))))
+    assert int((labels.rejected == REJECTED).sum()) == 6
+    assert "look-alike" not in set(labels.source)
+
+
+def test_streams_outside_the_time_of_the_log_were_accepted_and_the_rest_is_unknown() -> None:
+    sure = [(1000 * i, REFUSAL, 0) for i in range(1, 6)]
+    labels = from_log(table(*sure, (20_000, 9_000, 900), (30_000, 700, 10)), log(*((at + 0.3,) for at, *_ in sure), first=0, last=6_000))
+    assert labels.rejected.tolist() == [REJECTED] * 5 + [ACCEPTED, UNKNOWN]
+    assert labels.source[5] == "look-alike"
+
+
+def test_a_log_without_enough_lines_is_taught_by_that_of_the_other_program() -> None:
+    answers = table((1000, REFUSAL, 0, 2_900), (3_100, REFUSAL, 0, 2_900), (7_300, 5_000, 900, 2_900), (9_000, 8_000, 900, 31_000))
+    alone = from_log(answers, log())
+    assert alone.rejected.tolist() == [ACCEPTED] * 4
+    taught = from_log(answers, log(), taught=(REFUSAL,))
+    assert taught.rejected.tolist() == [REJECTED, REJECTED, ACCEPTED, ACCEPTED]
+    assert taught.source.tolist() == ["look-alike", "look-alike", "error log", "error log"]
+
+
+def test_one_line_between_two_that_were_both_refused_labels_both() -> None:
+    sure = [(5000 * i, REFUSAL, 0, 31_000 + 50 * i) for i in range(1, 7)]
+    twins = [(40_000, REFUSAL, 0, 2_900), (40_006, REFUSAL, 0, 31_900), (42_100, 5_000, 900, 2_900), (43_000, 5_000, 700, 31_900)]
+    labels = from_log(table(*sure, *twins), log(*((at + 0.3,) for at, *_ in sure), (40_006.4,)))
+    assert labels.rejected.tolist()[6:] == [REJECTED, REJECTED, ACCEPTED, ACCEPTED]
+
+
+def test_lines_of_opencode_may_come_a_third_of_a_second_late() -> None:
+    rows = [(5000 * i, REFUSAL, 0) for i in range(1, 6)]
+    late = (2.7, 8.6, 271.4, 17.2, 356.5)
+    labels = from_log(table(*rows, (40_000, 700, 900)), log(*((at + by,) for (at, *_), by in zip(rows, late, strict=True))))
+    assert labels.sizes == (REFUSAL,)
+    assert labels.rejected.tolist() == [REJECTED] * 5 + [ACCEPTED]
+
+
 def test_only_what_the_log_covers_is_accepted() -> None:
     answers = table((1000, 700, 500), (5000, 700, 500), (9000, 700, 500))
     assert from_log(answers, log(first=3000, last=7000)).rejected.tolist() == [UNKNOWN, ACCEPTED, UNKNOWN]

@@ -154,3 +154,31 @@ def test_the_newest_log_of_a_folder(tmp_path: Path) -> None:
     assert not {"old", "no log"} & set(followed.lines)
     left = subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True).stdout
     assert str(tmp_path) not in left
+
+
+@pytest.mark.parametrize(
+    ("rest", "refusal_class"),
+    [
+        ('error={"code":"1302","message":"Rate limit reached for requests"}', "concurrency"),
+        ('error.error="AI_APICallError: Rate limit reached for requests"', "unknown"),
+        ('error.error="AI_APICallError: words of tomorrow"', "unknown"),
+        ('error.error="AI_APICallError: words" status=503', None),
+        ('error.error="AI_APICallError" cause=ECONNRESET', None),
+        ("High concurrency usage of this API, please reduce concurrency", "concurrency"),
+        ("您当前使用该API的并发数过高", "concurrency"),
+        ("Rate limit reached for gpt-4o in organization org-1 on tokens per min", "rate"),
+        ('{"type":"rate_limit_error"}', "rate"),
+        ('{"type":"overloaded_error"} status 529', "overload"),
+        ('code="1305"', "overload"),
+        ("code: 1312", "overload"),
+        ("code=1308 usage limit reached", "quota"),
+        ("insufficient_quota", "quota"),
+        ("code=1113", "other"),
+        ("HTTP 429 Too Many Requests", "unknown"),
+        ("a title about high prices", None),
+    ],
+)
+def test_classes_of_refusals(rest: str, refusal_class: str | None) -> None:
+    assert loglines.refusal_class(rest) == refusal_class
+    if refusal_class is not None:  # the recorder's words mean the same
+        assert loglines.refusal_class(" ".join(loglines.words(rest))) == refusal_class
