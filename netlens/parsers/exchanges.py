@@ -9,15 +9,25 @@ Theory of operation
    before anything else, in one segment or in several, up to 41 ms after the handshake). These are neither request nor response. TLS 1.2 calls
    them by their names: there every record of application data counts.
 3. HTTP in the clear shows its status; 1xx answers (RFC 9110 15.2) do not open the response, unless the segment holds more than one of them can
-   be: then the answer proper follows in it, and its status is not seen.
+   be: then the answer proper follows in it, and its status is not seen. A request begins with its request line: other payload is the rest of one.
 4. Redirect halves (see sessions) are read as one: requests stand in one session, responses in the other.
 5. Segments take part when their payload is seen for the first time; retransmissions and keep-alive probes do not.
+6. Acknowledgments tell what a sender knew. What a server sent before it had received the request (on TLS: all of its first record) does not answer
+   it: a ticket, a greeting. What a client sent before it had received the answer belongs to the request before. So both ends of the wire show
+   the same exchanges.
+7. Server payload may come while the request is under way (a large upload): the client's next segment is the rest of a TLS record, or was sent
+   before that payload arrived, or stands behind a full record. Then the request goes on. What came early is its answer (413, 429), but where it
+   looks like a ticket or 100 Continue: then it is the answer only if no other follows.
+8. What is negotiated before the protocol proper is no exchange: a CONNECT that is granted or asks for a password, SOCKS 4, 4a, 5 (RFC 1928, 1929),
+   a PROXY header. Behind it all begins anew. A CONNECT that is refused is one: it is what became of the program's request. ``101 Switching
+   Protocols`` ends its exchange and the counting (WebSocket messages are no requests), until a TLS hello begins it again (RFC 2817).
 
 Everything is decided from packet rows (``wire.hints``), so parts of a capture can be replayed.
 
 Limits: with HTTP/2 many requests share a connection, and turns are not requests; ``hellos.alpn`` tells where that is offered. Pipelined
 HTTP/1.1 requests count as one. A client certificate is counted to the first request. A server that sends a single ticket, and that after the
-request has begun (Go), seems to begin its response with it. What was answered is not seen, only how much.
+request has arrived, seems to begin its response with it. What was answered is not seen, only how much: inside TLS a WebSocket's messages, and a
+CONNECT to a proxy that is spoken to over TLS, are turns like others.
 """
 
 from __future__ import annotations
@@ -37,8 +47,16 @@ IDLE, REQUEST, RESPONSE = 0, 1, 2
 (PHASE, CARRIER, START, REQUEST_END, RESPONSE_AT, RESPONSE_END, UP, DOWN, START_FRAME, RESPONSE_FRAME, END_FRAME, STATUS, SEEN, TICKET) = (
     range(14)
 )
-X_WIDTH = 14
+MODE = 14  # what is negotiated, see below
+RECEIVED = (
+    15  # the least acknowledgment (32 bits) with which the server may answer: of the request's first byte, on TLS of its first record
+)
+ANSWER_SEEN = 16  # the acknowledgment (32 bits) of a client that has the first segment of the answer
+RECORD_LEFT = 17  # bytes of the client's TLS record that are still to come; -1 unknown
+X_WIDTH = 18
 SAW_CLIENT_DATA, SAW_SERVER_DATA, TLS_1_2 = 1, 2, 4
+FULL_RECORD, EARLY, TENTATIVE, CONTINUED, INNER_TLS = 8, 16, 32, 64, 128
+PLAIN, CONNECT_ASKED, SOCKS_ASKED, SOCKS_AGREED, UPGRADED = range(5)
 
 # one finished exchange: the columns above from CARRIER to STATUS, then whether it is complete
 ROW = 13
@@ -49,6 +67,10 @@ ALERT_RECORD = 19  #: level and description 2 + content type 1 + tag 16
 MIN_TICKET = 64  #: the shortest NewSessionTicket seen is above this; two equal chunks of a stream as the very first data are smaller
 MAX_TICKET = 4096  #: with a client certificate inside; a response cut into full records (16,401 bytes) is longer
 CONTINUE = 25  #: "HTTP/1.1 100 Continue" and an empty line
+CONTINUE_RECORD = CONTINUE + 17  #: content type 1 + tag 16
+FULL = 16384  #: a record this long or longer is full, and what is written goes on in the next (RFC 8446 5.1)
+IN_FLIGHT = 1 << 24  #: acknowledgments further off than this are no late ones, but wrong
+SOCKS_BYTES = 1024  #: of a server, within which SOCKS has been negotiated: RFC 1928 and 1929 need 280
 SSH_PORT = 22  #: turns of an SSH connection that is older than the capture are no requests either
 
 
@@ -59,6 +81,133 @@ def _emit(x, out, n, complete):
         row[i - 1] = x[i]
     row[COMPLETE] = complete
     return n + 1
+
+
+@kernel
+def _behind(number, mark):
+    """Is a 32-bit sequence number before ``mark``, and not so far that it must be wrong?"""
+    distance = np.int64(np.int32((number - mark) & 0xFFFFFFFF))
+    return -IN_FLIGHT < distance < 0
+
+
+@kernel
+def _negotiates(x, row, hint, up, status):
+    """Follow what comes before another protocol: CONNECT, SOCKS, PROXY, Upgrade. True: this segment is no turn.
+
+    A client's CONNECT or SOCKS greeting begins an exchange like any payload; the answer that grants it takes it back.
+    """
+    kind = hint & h.CLASS_MASK
+    mode = x[MODE]
+    if kind == h.PROXY:
+        return up and row[c.OFFSET] == 0
+    if mode == PLAIN:
+        if up and kind == h.SOCKS and row[c.OFFSET] == 0 and x[PHASE] == IDLE:
+            x[MODE] = SOCKS_ASKED
+        elif up and kind == h.CONNECT:
+            x[MODE] = CONNECT_ASKED
+        return False
+    if mode == CONNECT_ASKED:
+        if up or (100 <= status < 200):
+            return False
+        x[MODE] = PLAIN
+        if kind != h.HTTP_RESPONSE or x[PHASE] != REQUEST or not (200 <= status < 300 or status == 407):
+            return False  # refused: then this is what became of the request that the program wanted to make
+        x[PHASE] = IDLE
+        x[SEEN] = 0
+        x[TICKET] = 0
+        return True
+    if mode == UPGRADED:
+        # RFC 2817 goes on with TLS; WebSocket messages and the streams of HTTP/2 are no turns
+        if not (up and kind == h.TLS and hint & h.CLIENT_HELLO):
+            return True
+        x[MODE] = PLAIN
+        x[SEEN] |= INNER_TLS
+        return False
+    if mode == SOCKS_ASKED:
+        if up:
+            return False
+        x[MODE] = PLAIN
+        if kind != h.SOCKS_REPLY:
+            return False  # it was something else
+        x[PHASE] = IDLE
+        if not hint & h.LAST_REPLY:
+            x[MODE] = SOCKS_AGREED
+        return True
+    inner = kind != h.NOTHING and kind <= h.CONNECT
+    over = inner or row[c.OFFSET] > SOCKS_BYTES
+    if over or (not up and kind == h.SOCKS_REPLY and hint & h.LAST_REPLY):
+        x[MODE] = PLAIN
+    return not over
+
+
+@kernel
+def _first_record_end(row, hint):
+    """Sequence number up to which a server must have received to know the request that begins in ``row``: of its first record, if that can be told."""
+    least = row[c.SEQ] + 1
+    if hint & h.CLASS_MASK == h.TLS and hint & h.APPLICATION:
+        records = (hint >> h.COUNT_SHIFT) & 0xFF
+        first = (hint >> h.FIRST_SHIFT) & 0xFFFF
+        if records == 1 and not hint & (h.HANDSHAKE | h.CHANGE_CIPHER | h.ALERT):
+            least = row[c.SEQ] + 5 + first
+    return least & 0xFFFFFFFF
+
+
+@kernel
+def _follow_record(x, hint, length):
+    """Note how much of the client's last TLS record is still to come, and whether it is a full one."""
+    if hint & h.CLASS_MASK == h.TLS:
+        last = (hint >> h.LAST_SHIFT) & 0xFFFF
+        x[SEEN] = x[SEEN] | FULL_RECORD if last >= FULL else x[SEEN] & ~np.int64(FULL_RECORD)
+        if hint & h.WHOLE:
+            x[RECORD_LEFT] = 0
+        elif (hint >> h.COUNT_SHIFT) & 0xFF == 1 and not hint & (h.HANDSHAKE | h.CHANGE_CIPHER | h.ALERT):
+            x[RECORD_LEFT] = 5 + last - length
+        else:
+            x[RECORD_LEFT] = -1
+    elif x[RECORD_LEFT] >= 0:
+        x[RECORD_LEFT] -= length
+        if x[RECORD_LEFT] < 0:
+            x[RECORD_LEFT] = -1
+
+
+@kernel
+def _goes_on(x, row, hint, protocol):
+    """Does the client's segment, which came after server payload, belong to the request that the payload seemed to answer?
+
+    Then the request was still under way, and the payload came early: a session ticket, 100 Continue, or a real answer (413, 429) to a request
+    of which enough was known.
+    """
+    kind = hint & h.CLASS_MASK
+    if protocol == h.HTTP_REQUEST and kind == h.HTTP_REQUEST:
+        return False
+    ticket = x[TICKET] != 0 and x[DOWN] == x[TICKET] + 5
+    full = x[SEEN] & FULL_RECORD and x[RECORD_LEFT] == 0
+    on = protocol == h.HTTP_REQUEST or (protocol == h.TLS and kind != h.TLS)  # no request line; the rest of a record
+    # Sent before the answer had arrived: at the client's end of the wire it stands before it. RFC 9112 9.3.2 would call it pipelined.
+    on |= row[c.FLAGS] & c.ACK_FLAG != 0 and _behind(row[c.ACK], x[ANSWER_SEEN])
+    if protocol == h.TLS and not on:
+        on = full and (ticket or x[SEEN] & EARLY != 0)  # a full record ended in front of it
+        if not on and x[DOWN] == CONTINUE_RECORD + 5 and not x[SEEN] & (CONTINUED | TLS_1_2):
+            x[SEEN] |= CONTINUED
+            ticket = on = True
+    if on:
+        x[SEEN] |= EARLY
+        if ticket:
+            # What comes next is the answer; should nothing come, it was this.
+            x[SEEN] |= TENTATIVE
+            x[PHASE] = REQUEST
+    return on
+
+
+@kernel
+def _unanswered(x):
+    """Forget what was taken for the answer."""
+    x[SEEN] &= ~np.int64(TENTATIVE)
+    x[DOWN] = 0
+    x[RESPONSE_AT] = s_.UNSET
+    x[RESPONSE_END] = s_.UNSET
+    x[RESPONSE_FRAME] = 0
+    x[END_FRAME] = 0
 
 
 @kernel
@@ -79,6 +228,7 @@ def turns(packets, n, start, sessions, state, out, n_out):
         s = sessions[k]
         hint = row[c.HINT]
         protocol = (hint >> h.PROTOCOL_SHIFT) & 15
+        kind = hint & h.CLASS_MASK
         orig = (s[s_.FSM] >> 8) & 1
         if protocol == h.SSH or (s[s_.K4] >> (16 * orig)) & 0xFFFF == SSH_PORT:
             continue
@@ -86,9 +236,14 @@ def turns(packets, n, start, sessions, state, out, n_out):
         x = state[mate] if 0 <= mate < k else state[k]
         up = orig == row[c.DIRECTION]
         count = fresh
-        status = np.int64(0)
+        status = (hint >> h.STATUS_SHIFT) & 0x3FF if kind == h.HTTP_RESPONSE and not up else np.int64(0)
+        if (x[MODE] != PLAIN or kind >= h.CONNECT) and _negotiates(x, row, hint, up, status):
+            continue
+        if x[SEEN] & INNER_TLS:
+            protocol = np.int64(h.TLS)
         if protocol == h.TLS:
-            if hint & h.CLASS_MASK == h.TLS:
+            status = np.int64(0)
+            if kind == h.TLS:
                 if hint & h.CHANGE_CIPHER and hint & h.HANDSHAKE and not hint & (h.CLIENT_HELLO if up else h.SERVER_HELLO | h.APPLICATION):
                     # A Finished that is called handshake. (TLS 1.3 has ChangeCipherSpec only beside a hello, for old middleboxes. One Finished in
                     # 256 begins with the byte of a hello; then the other side's tells.)
@@ -120,13 +275,9 @@ def turns(packets, n, start, sessions, state, out, n_out):
                                 continue
                             # one record may be a short response
                     elif alike and first == x[TICKET]:
-                        if x[PHASE] == RESPONSE:  # the second of a size: the first was no response
+                        if x[PHASE] == RESPONSE or x[SEEN] & TENTATIVE:  # the second of a size: the first was no response
                             x[PHASE] = REQUEST
-                            x[DOWN] = 0
-                            x[RESPONSE_AT] = s_.UNSET
-                            x[RESPONSE_END] = s_.UNSET
-                            x[RESPONSE_FRAME] = 0
-                            x[END_FRAME] = 0
+                            _unanswered(x)
                         continue
                     else:
                         x[TICKET] = 0
@@ -134,36 +285,40 @@ def turns(packets, n, start, sessions, state, out, n_out):
                     continue
             elif not x[SEEN] & SAW_CLIENT_DATA:
                 continue  # the rest of a handshake message
-        elif hint & h.CLASS_MASK == h.HTTP_RESPONSE and not up:
-            status = (hint >> h.STATUS_SHIFT) & 0x3FF
-            if 100 <= status < 200 and status != 101:
-                if status != 100 or row[c.LENGTH] <= CONTINUE:
-                    continue
-                status = np.int64(0)
+        elif 100 <= status < 200 and status != 101:
+            if status != 100 or row[c.LENGTH] <= CONTINUE:
+                continue
+            status = np.int64(0)
         if up:
-            # The rest of a record that began in an earlier segment belongs to the request, whatever came in between (a ticket, an early refusal).
-            goes_on = protocol == h.TLS and hint & h.CLASS_MASK != h.TLS
-            if x[PHASE] == RESPONSE and not goes_on:
+            if x[PHASE] == RESPONSE and not _goes_on(x, row, hint, protocol):
                 n_out = _emit(x, out, n_out, 1)
                 x[PHASE] = IDLE
                 x[TICKET] = 0
+            if kind == h.HTTP_REQUEST:
+                count = max(count - ((hint >> h.PREFIX_SHIFT) & 0xFFFF), 1)
             if x[PHASE] == IDLE:
                 x[PHASE] = REQUEST
+                x[SEEN] &= ~np.int64(EARLY | CONTINUED)
                 x[CARRIER] = k
                 x[START] = row[c.TS]
                 x[START_FRAME] = row[c.FRAME]
                 x[UP] = 0
-                x[DOWN] = 0
                 x[STATUS] = 0
-                x[RESPONSE_AT] = s_.UNSET
-                x[RESPONSE_END] = s_.UNSET
-                x[RESPONSE_FRAME] = 0
-                x[END_FRAME] = 0
+                x[RECEIVED] = _first_record_end(row, hint)
+                x[RECORD_LEFT] = -1
+                _unanswered(x)
+            if protocol == h.TLS:
+                _follow_record(x, hint, row[c.LENGTH])
             x[REQUEST_END] = row[c.TS]
             x[UP] += count
         elif x[PHASE] != IDLE:
             if x[PHASE] == REQUEST:
+                if row[c.FLAGS] & c.ACK_FLAG and _behind(row[c.ACK], x[RECEIVED]):
+                    continue  # the server did not have enough of the request to answer it
                 x[PHASE] = RESPONSE
+                if x[SEEN] & TENTATIVE:
+                    _unanswered(x)
+                x[ANSWER_SEEN] = (row[c.SEQ] + row[c.LENGTH]) & 0xFFFFFFFF
                 x[RESPONSE_AT] = row[c.TS]
                 x[RESPONSE_FRAME] = row[c.FRAME]
             if x[STATUS] == 0:
@@ -171,6 +326,11 @@ def turns(packets, n, start, sessions, state, out, n_out):
             x[RESPONSE_END] = row[c.TS]
             x[END_FRAME] = row[c.FRAME]
             x[DOWN] += count
+            if status == 101:
+                n_out = _emit(x, out, n_out, 1)
+                x[PHASE] = IDLE
+                x[SEEN] = 0
+                x[MODE] = UPGRADED
     return n, n_out
 
 
@@ -225,9 +385,12 @@ def _closed_orderly(sessions: np.ndarray[Any, Any], groups: np.ndarray[Any, Any]
         fin = s[at, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FIN_TS]
         client_fin = s[at, s_.SIDE + orig * s_.SIDE_WIDTH + s_.FIN_TS]
         end = x[:, RESPONSE_END]
-        ok |= (fin != s_.UNSET) | ((client_fin != s_.UNSET) & (client_fin >= end) & (s[:, s_.LAST_TS] > client_fin))
-        aborted |= (s[:, s_.RST_TS] != s_.UNSET) & (fin == s_.UNSET)
-    return ok & ~aborted & (x[:, PHASE] == RESPONSE)
+        behind = (client_fin != s_.UNSET) & (client_fin >= end)
+        ok |= (fin != s_.UNSET) | (behind & (s[:, s_.LAST_TS] > client_fin))
+        # A client that has closed answers the server's close_notify with an RST: the answer had ended before.
+        reset = s[:, s_.RST_TS]
+        aborted |= (reset != s_.UNSET) & (fin == s_.UNSET) & ~(behind & (reset > client_fin))
+    return ok & ~aborted & (x[:, RESPONSE_AT] != s_.UNSET)
 
 
 def exchange_rows(rows: np.ndarray[Any, Any]) -> Table:

@@ -394,13 +394,32 @@ def _find_mate(sessions, k, row, ends, seed):
 
 
 @lean
+def _protocol(known, seen):
+    """The protocol of a session of which ``known`` was thought, when a payload shows ``seen`` (classes of ``wire.hints``).
+
+    What is inside a CONNECT tunnel is the session's protocol; SOCKS and PROXY headers only come before it.
+    """
+    if known == 0:
+        return seen if seen <= h.CONNECT else known
+    if known == h.CONNECT and (seen <= h.HTTP_REQUEST or seen == h.HTTP2_PREFACE) and seen != 0:
+        return seen
+    return known
+
+
+@lean
+def _known(s):
+    """The protocol as packet rows have it: 0 while CONNECT is negotiated, so that what is inside is looked for."""
+    return s[PROTOCOL] if s[PROTOCOL] != h.CONNECT else np.int64(0)
+
+
+@lean
 def _steady(s, fsm):
     """``fsm`` with its STEADY bits and protocol as they are now.
 
     A side is steady if a segment with ACK and no other control flag, in order and acknowledging nothing unseen, changes no more than counts and
     numbers: both begins are known, nothing closes, handshake times stand, its history letter is there and its state stays.
     """
-    fsm = (fsm & ~np.int64(STEADY_MASK)) | s[PROTOCOL] << h.PROTOCOL_SHIFT
+    fsm = (fsm & ~np.int64(STEADY_MASK)) | _known(s) << h.PROTOCOL_SHIFT
     for d in range(2):
         side = s[SIDE + d * SIDE_WIDTH : SIDE + (d + 1) * SIDE_WIDTH]
         if side[BASE_KIND] == NO_BASE or side[FIN_TS] != UNSET:
@@ -693,8 +712,8 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
             if length > 0:
                 if side[FIRST_PAYLOAD] == UNSET:
                     side[FIRST_PAYLOAD] = ts
-                if s[PROTOCOL] == 0 and side[BYTES] < PROTOCOL_WITHIN:
-                    s[PROTOCOL] = row[c.HINT] & h.CLASS_MASK
+                if side[BYTES] < PROTOCOL_WITHIN:
+                    s[PROTOCOL] = _protocol(s[PROTOCOL], row[c.HINT] & h.CLASS_MASK)
                 if fresh > 0:
                     side[BYTES] += fresh
                     side[LAST_PAYLOAD] = ts
@@ -702,7 +721,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
                         side[AFTER_FIN] += fresh
         row[c.OFFSET] = first
         row[c.FRESH] = fresh
-        row[c.HINT] = (row[c.HINT] & ~np.int64(h.PROTOCOL_MASK)) | s[PROTOCOL] << h.PROTOCOL_SHIFT
+        row[c.HINT] = (row[c.HINT] & ~np.int64(h.PROTOCOL_MASK)) | _known(s) << h.PROTOCOL_SHIFT
         row[c.ORDINAL] = side[FRAMES] + peer[FRAMES]
 
         # -- acknowledgment --
@@ -997,7 +1016,7 @@ _OF_SESSION = (K4, FSM, FIRST_TS, LAST_TS, FIRST_FRAME, LAST_FRAME, RST_TS, CLOS
 _OF_SIDE = (
     FRAMES, BYTES, BASE, BASE_KIND, RETRANSMITS, OUT_OF_ORDER, COPIES, KEEPALIVES, ZERO_WINDOWS, FIN_TS, AFTER_FIN, FIRST_PAYLOAD, LAST_PAYLOAD,
 )  # fmt: skip
-_PROTOCOLS = np.array([None, "tls", "ssh", "http", "http", "http"], dtype=object)
+_PROTOCOLS = np.array([None, "tls", "ssh", "http", "http", "http", "http"], dtype=object)
 _SESSION_FIELDS, _SIDE_FIELDS = np.array(_OF_SESSION), np.array(_OF_SIDE)
 
 

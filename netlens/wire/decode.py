@@ -19,6 +19,7 @@ from netlens.wire import hints as h
 from netlens.wire.compiled import lean
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 from netlens.wire.link import network_start
+from netlens.wire.tls import front
 from netlens.wire.words import be16, be32, be64, byte
 
 # Exclusive reasons: every frame is counted under exactly one of these.
@@ -112,18 +113,93 @@ def _tls_hint(buf, o, cap, length):
 
 
 @lean
+def _socks_hint(buf, o, cap, length):
+    """The hint of a payload that begins with 0, 1, 4 or 5, if it is a message of SOCKS and nothing else."""
+    b, second = byte(buf, o), byte(buf, o + 1)
+    if b == 5:
+        if length == 2:  # the method chosen: none, GSSAPI, user and password, private ones; 255 for none of those offered
+            return np.int64(h.SOCKS_REPLY)
+        end = np.int64(2 + second)
+        if second > 0 and length >= end and cap >= end:
+            offered = True
+            for i in range(o + 2, o + end):
+                method = byte(buf, i)
+                offered &= method < 10 or method >= 0x80
+            # alone, or with the request right behind it
+            if offered and (length == end or (cap >= end + 4 and byte(buf, o + end) == 5 and byte(buf, o + end + 2) == 0)):
+                return np.int64(h.SOCKS)
+        # the method, and the last reply behind it: for a client that waits for neither
+        at = np.int64(2) if cap >= 6 and byte(buf, o + 2) == 5 else np.int64(0)
+        if cap >= at + 4 and byte(buf, o + at + 1) <= 8 and byte(buf, o + at + 2) == 0:
+            kind = byte(buf, o + at + 3)
+            if (kind == 1 and length >= at + 10) or (kind == 4 and length >= at + 22) or (kind == 3 and length >= at + 7):
+                return np.int64(h.SOCKS_REPLY | h.LAST_REPLY)
+    elif b == 1:
+        if length == 2:  # the answer to user and password
+            return np.int64(h.SOCKS_REPLY)
+    elif b == 4:
+        if 1 <= second <= 2 and length >= 9 and cap == length and byte(buf, o + length - 1) == 0:
+            return np.int64(h.SOCKS)
+    elif length >= 8 and 90 <= second <= 93:  # SOCKS4 granted or refused; what a server that speaks first says may stand behind it
+        return np.int64(h.SOCKS_REPLY | h.LAST_REPLY)
+    return np.int64(0)
+
+
+@lean
+def _http_request(buf, o, cap):
+    """HTTP_REQUEST or CONNECT if a request line begins here (RFC 9112 3), else 0."""
+    # GET, PUT with a space; POST, HEAD, PATCH, DELETE, OPTIONS, CONNECT, TRACE by their first four letters (RFC 9110 9)
+    w = be32(buf, o)
+    if (
+        w == 0x47455420
+        or w == 0x50555420
+        or w == 0x504F5354
+        or w == 0x48454144
+        or w == 0x50415443
+        or w == 0x44454C45
+        or w == 0x4F505449
+        or w == 0x54524143
+    ):
+        return np.int64(h.HTTP_REQUEST)
+    if w == 0x434F4E4E:
+        # of an authority, "CONNECT api.example.test:443"; never of a path
+        if cap >= 9 and byte(buf, o + 7) == 32 and byte(buf, o + 8) != 47:
+            return np.int64(h.CONNECT)
+        return np.int64(h.HTTP_REQUEST)
+    return np.int64(0)
+
+
+@lean
 def payload_hint(buf, o, cap, length):
     """The hint (see :mod:`netlens.wire.hints`) of a payload at ``buf[o:o+cap]`` that is ``length`` bytes on the wire."""
-    if cap < 4:
+    if cap < 2:
         return np.int64(0)
     b = byte(buf, o)
+    if b <= 5:
+        return _socks_hint(buf, o, cap, length) if b == 5 or b == 4 or b <= 1 else np.int64(0)
+    if cap < 4:
+        return np.int64(0)
     if 20 <= b <= 23:
         if cap >= 5 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
             return _tls_hint(buf, o, cap, length)
         return np.int64(0)
-    if b < 67 or b > 84:  # C .. T
+    if (b < 67 or b > 84) and b != 13:  # C .. T
         return np.int64(0)
     w = be32(buf, o)
+    if w == 0x50524F58 or w == 0x0D0A0D0A:  # "PROX", or the signature of its version 2
+        skip = front(buf, o, o + cap) - o
+        if skip <= 0:
+            return np.int64(0)
+        if skip >= cap:
+            return np.int64(h.PROXY)
+        o, cap, length = o + skip, cap - skip, length - skip
+        if cap < 5:
+            return np.int64(h.PROXY)
+        b = byte(buf, o)
+        if 20 <= b <= 23 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
+            return _tls_hint(buf, o, cap, length)
+        hint = _http_request(buf, o, cap)
+        return hint | skip << h.PREFIX_SHIFT if hint == h.HTTP_REQUEST else hint
     if w == 0x5353482D:  # SSH-
         return np.int64(h.SSH)
     if w == 0x48545450:  # HTTP
@@ -138,20 +214,7 @@ def payload_hint(buf, o, cap, length):
         return np.int64(0)
     if w == 0x50524920:  # "PRI " of the HTTP/2 preface, RFC 9113 3.4
         return np.int64(h.HTTP2_PREFACE)
-    # GET, PUT with a space; POST, HEAD, PATCH, DELETE, OPTIONS, CONNECT, TRACE by their first four letters (RFC 9110 9)
-    if (
-        w == 0x47455420
-        or w == 0x50555420
-        or w == 0x504F5354
-        or w == 0x48454144
-        or w == 0x50415443
-        or w == 0x44454C45
-        or w == 0x4F505449
-        or w == 0x434F4E4E
-        or w == 0x54524143
-    ):
-        return np.int64(h.HTTP_REQUEST)
-    return np.int64(0)
+    return _http_request(buf, o, cap)
 
 
 @lean
@@ -439,7 +502,7 @@ def _usual(buf, o, cap, wire, row, quality, frame):
     row[c.FLAGS] = bits & TCP_FLAG_BITS
     row[c.WINDOW] = be16(buf, t + 14)
     row[c.OPTIONS] = 0
-    row[c.HINT] = payload_hint(buf, t + header, pay_cap, length) if pay_cap >= 4 else 0
+    row[c.HINT] = payload_hint(buf, t + header, pay_cap, length) if pay_cap >= 2 else 0
     row[c.SESSION] = -1
     row[c.DIRECTION] = 0
     row[c.OFFSET] = 0

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import kernel, lean
 
 #: What :func:`look` and :func:`parse_hello` answer.
 NOT_HELLO, INCOMPLETE, COMPLETE = 0, 1, 2
@@ -67,8 +67,8 @@ HELLO_WIDTH = 24
 KEY_SNI, KEY_WHOLE = 1, 2
 
 
-@kernel
-def _front(buf, off, end):
+@lean
+def front(buf, off, end):
     """Where the records begin: behind a header of HAProxy's PROXY protocol (versions 1 and 2), else ``off``; -1 if the header is cut."""
     if off + 6 > end:
         return off
@@ -109,7 +109,7 @@ def look(buf, off, cap):
     if off < 0 or cap < 0 or off + cap > buf.shape[0]:
         return NOT_HELLO
     end = off + cap
-    pos = _front(buf, off, end)
+    pos = front(buf, off, end)
     if pos < 0:
         return INCOMPLETE
     if pos == end:
@@ -314,7 +314,7 @@ def parse_hello(buf, off, cap, scratch, row):
     if begins != COMPLETE:
         return begins
     end = off + cap
-    pos = _front(buf, off, end)
+    pos = front(buf, off, end)
     if buf[pos] == 20:
         pos += 6
     size = (np.int64(buf[pos + 3]) << 8) | np.int64(buf[pos + 4])

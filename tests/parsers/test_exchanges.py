@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from netlens.parsers import exchanges as module
 from netlens.parsers.exchanges import ExchangeBuilder
 from netlens.parsers.sessions import SessionFold
+from tests.parsers import build
 from tests.parsers.build import MS, T0, Packet, S, Talk, mixed, rewritten, rows
 
 VM, API, NEAR = ("192.168.64.2", 40000), ("203.0.113.10", 443), ("127.0.0.1", 12300)
@@ -245,6 +246,7 @@ class Tls:
     def __init__(
         self, pem: Path, tickets: int = 2, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, groups: str | None = None, mss: int = MSS
     ):
+        """``mss``: payload of a segment; what is sent before the handshake goes over ``talk``."""
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(pem)
         server.num_tickets = tickets
@@ -485,6 +487,343 @@ def test_halves_of_tls(pem: Path) -> None:
     t = tls.talk.close()
     assert exchanges(halves(t.packets)) == exchanges(t.packets)
     assert [shown(r) for r in exchanges(t.packets)] == [(322, 5022)]
+
+
+# -- tickets, and answers that come before the request has ended --
+
+
+def test_a_ticket_between_two_records_of_a_request(pem: Path) -> None:
+    """As opencode's (Bun's) 31 kB requests: a segment ends with the first record, and the tickets come one behind each record."""
+    tls = Tls(pem, 2, mss=7240)
+    finished = tls.handshake()
+    request = tls.sealed(True, 31_000)
+    one_record, two = records(request)
+    tls.up(finished)
+    first, second = records(tls.step(False))
+    before = tls.talk.seq
+    tls.up(one_record)
+    tls.talk.down("PA", first, ack=before + 7240)  # sent before the record had arrived
+    tls.talk.back += len(first)
+    tls.up(two)
+    tls.down(second)
+    response = tls.sealed(False, 700)
+    tls.down(response)
+    row = one(tls.talk.packets)
+    assert shown(row) == (len(request), len(response))
+    assert row["response_ns"] == T0 + tls.talk.packets[-1].at
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_ticket_behind_a_full_record(pem: Path, answered: bool) -> None:
+    """The server had all of the first record, but a full record is not the last one of what is written."""
+    tls = Tls(pem, 1, mss=16_406)
+    finished = tls.handshake()
+    request = tls.sealed(True, 31_000)
+    tls.up(finished)
+    ticket = tls.step(False)
+    one_record, two = records(request)
+    tls.up(one_record)
+    tls.down(ticket)
+    tls.up(two)
+    response = tls.sealed(False, 700) if answered else ticket
+    if answered:
+        tls.down(response)
+    # without a later one, what came early is the answer: a refusal may be as short as a ticket
+    assert shown(one(tls.talk.packets)) == (len(request), len(response))
+
+
+def test_a_ticket_that_leaves_before_the_request_arrives(pem: Path) -> None:
+    """Servers that send one ticket (Go): its acknowledgment tells that the request was not there yet."""
+    tls = Tls(pem, 1)
+    finished = tls.handshake()
+    tls.up(finished)
+    there = tls.talk.seq
+    ticket = tls.step(False)
+    request = tls.sealed(True, 300)
+    tls.up(request)
+    tls.talk.down("PA", ticket, ack=there)
+    tls.talk.back += len(ticket)
+    answered = tls.talk.at
+    tls.down(tls.sealed(False, 700))
+    row = one(tls.talk.packets)
+    assert (shown(row), row["response_ns"]) == ((len(request), 722), T0 + answered)
+
+
+def test_an_early_refusal_is_the_answer(pem: Path) -> None:
+    """413 while the upload is under way: what the client had sent, and still writes, belongs to the refused request; the next is another."""
+    tls = Tls(pem, 2, mss=16_406)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    tls.up(tls.sealed(True, 300))
+    tls.down(tls.sealed(False, 900))
+    first, *rest = records(tls.sealed(True, 60_000))
+    tls.up(first)
+    refused, seen = tls.talk.at, tls.talk.back
+    tls.down(tls.sealed(False, 413))
+    tls.talk.up("PA", rest[0], ack=seen)  # under way when the refusal came
+    tls.talk.seq += len(rest[0])
+    for record in rest[1:]:
+        tls.up(record)
+    tls.talk.wait(S)
+    again = tls.sealed(True, 200)
+    tls.up(again)
+    tls.down(tls.sealed(False, 500))
+    found = exchanges(tls.talk.packets)
+    assert [shown(r) for r in found] == [(322, 922), (len(first) + sum(map(len, rest)), 435), (222, 522)]
+    assert found[1]["response_ns"] == found[1]["end_ns"] == T0 + refused
+
+
+def test_100_continue_in_tls(pem: Path) -> None:
+    tls = Tls(pem, 2)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    for _ in range(2):
+        tls.up(tls.sealed(True, 250))
+        tls.down(tls.sealed(False, len(b"HTTP/1.1 100 Continue\r\n\r\n")))
+        tls.up(tls.sealed(True, 5000))
+        tls.down(tls.sealed(False, 700))
+    assert [shown(r) for r in exchanges(tls.talk.packets)] == [(272 + 5022, 722)] * 2
+
+
+def test_both_ends_of_the_wire_see_the_same_requests() -> None:
+    """A request that the client wrote before an answer reached it is one with the request before it, wherever it was captured."""
+    t = plain()
+    t.up("PA", 100)
+    seen = t.back
+    t.down("PA", 50)
+    t.up("PA", 30, ack=seen)
+    t.seq += 30
+    t.down("PA", 60)
+    t.up("PA", 100)
+    t.down("PA", 70)
+    there = exchanges(t.packets)
+    here = t.packets.copy()
+    here[4], here[5] = replace(here[5], at=here[4].at), replace(here[4], at=here[5].at)
+    assert [shown(r) for r in there] == [shown(r) for r in exchanges(here)] == [(130, 110), (100, 70)]
+
+
+def test_what_the_server_sent_before_the_request_arrived_is_no_answer() -> None:
+    t = plain()
+    before = t.seq
+    t.up("PA", 100)
+    t.down("PA", 20, ack=before)
+    t.back += 20
+    assert one(t.packets)["response_ns"] is None
+    t.down("PA", 30)
+    assert one(t.packets)["down_bytes"] == 30
+
+
+# -- the end of an answer --
+
+
+@pytest.mark.parametrize("end", ["stays open", "client closes", "client closes, the server's close_notify, RST"])
+def test_the_end_of_an_answer_is_its_last_byte(pem: Path, end: str) -> None:
+    """Whatever follows: silence, FIN, an alert of 24 bytes in a segment of its own, RST."""
+    tls = Tls(pem, 2)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    tls.up(tls.sealed(True, 300))
+    tls.down(tls.sealed(False, 900))
+    last = tls.talk.packets[-1].at
+    tls.talk.up("A")
+    tls.talk.wait(9 * S)
+    if end != "stays open":
+        tls.talk.up("FA")
+        tls.talk.down("A")
+    if end.endswith("RST"):
+        with contextlib.suppress(ssl.SSLError):
+            tls.server.unwrap()
+        alert = tls.down_out.read()
+        assert len(alert) == 24
+        tls.down(alert)
+        tls.talk.up("R")
+    row = one(tls.talk.packets)
+    assert (row["end_ns"], shown(row)) == (T0 + last, (322, 922))
+    assert row["complete"] is (end != "stays open")
+
+
+# -- what is negotiated before the protocol proper --
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+ESTABLISHED = b"HTTP/1.0 200 Connection established\r\n\r\n"
+ASK = b"CONNECT api.example.test:443 HTTP/1.1\r\nHost: api.example.test:443\r\n\r\n"
+NAME = b"\x03\x10api.example.test\x01\xbb"
+V5_GRANTED = b"\x05\x00\x00\x01" + bytes(6)
+Turns = list[tuple[str, bytes]]
+
+NEGOTIATED: dict[str, Turns] = {
+    "CONNECT": [("up", ASK), ("down", ESTABLISHED)],
+    "CONNECT in two segments": [("up", ASK[:50]), ("up", ASK[50:]), ("down", ESTABLISHED)],
+    "CONNECT asked for a password": [
+        ("up", ASK),
+        ("down", b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"),
+        ("down", b"<html>"),
+        ("up", ASK),
+        ("down", ESTABLISHED),
+    ],
+    "SOCKS4": [("up", b"\x04\x01\x01\xbb\xcb\x00\x71\x0aname\x00"), ("down", b"\x00\x5a" + bytes(6))],
+    "SOCKS4a": [("up", b"\x04\x01\x01\xbb\x00\x00\x00\x01\x00api.example.test\x00"), ("down", b"\x00\x5a" + bytes(6))],
+    "SOCKS5": [("up", b"\x05\x01\x00"), ("down", b"\x05\x00"), ("up", b"\x05\x01\x00" + NAME), ("down", V5_GRANTED)],
+    "SOCKS5, an IPv6 address": [
+        ("up", b"\x05\x03\x00\x01\x02"),
+        ("down", b"\x05\x00"),
+        ("up", b"\x05\x01\x00\x04" + bytes(18)),
+        ("down", b"\x05\x00\x00\x04" + bytes(18)),
+    ],
+    "SOCKS5 with a password": [
+        ("up", b"\x05\x02\x00\x02"),
+        ("down", b"\x05\x02"),
+        ("up", b"\x01\x04user\x06secret"),
+        ("down", b"\x01\x00"),
+        ("up", b"\x05\x01\x00" + NAME),
+        ("down", b"\x05\x00\x00\x03\x05proxy\x12\x34"),
+    ],
+    "SOCKS5 without waiting": [("up", b"\x05\x01\x00\x05\x01\x00" + NAME), ("down", b"\x05\x00" + V5_GRANTED)],
+    "PROXY": [("up", b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 443\r\n")],
+    "PROXY, version 2": [("up", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12))],
+}
+
+
+def spoken(talk: Talk, turns: Turns) -> None:
+    for who, data in turns:
+        (talk.up if who == "up" else talk.down)("PA", data)
+
+
+@pytest.mark.parametrize("how", NEGOTIATED)
+@pytest.mark.parametrize("tickets", [0, 2])
+def test_tls_behind_a_negotiation(pem: Path, how: str, tickets: int) -> None:
+    """Exactly the requests that the program made; Finished and tickets are none in there either."""
+    tls = Tls(pem, tickets)
+    spoken(tls.talk, NEGOTIATED[how])
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    for i in range(3):
+        tls.up(tls.sealed(True, 300 + i))
+        tls.down(tls.sealed(False, 5000 + i))
+    tls.up(tls.goodbye())
+    packets = tls.talk.close().packets
+    assert [shown(r) for r in exchanges(packets)] == [(322 + i, 5022 + i) for i in range(3)]
+    assert exchanges(packets, 1) == exchanges(packets)
+    assert [r["protocol"] for r in build.sessions(packets)] == ["tls"]
+    assert [shown(r) for r in exchanges(halves(packets))] == [(322 + i, 5022 + i) for i in range(3)]
+
+
+@pytest.mark.parametrize("how", NEGOTIATED)
+def test_http_and_ssh_behind_a_negotiation(how: str) -> None:
+    t = Talk(VM, (API[0], 8080)).open()
+    spoken(t, [*NEGOTIATED[how], GET, ("down", OK), GET, ("down", OK)])
+    found = exchanges(t.packets)
+    assert [(shown(r), r["status"]) for r in found] == [((len(GET[1]), len(OK)), 200)] * 2
+    t = Talk(VM, (API[0], 8080)).open()
+    banner = b"SSH-2.0-OpenSSH_9.7\r\n"
+    spoken(t, [*NEGOTIATED[how], ("down", banner), ("up", banner), ("down", bytes(900)), ("up", bytes(700)), ("down", bytes(40))])
+    assert exchanges(t.packets) == []
+
+
+def test_other_protocols_behind_a_negotiation() -> None:
+    """What the client says first, and unknown messages, are turns as anywhere."""
+    for how, before in NEGOTIATED.items():
+        t = Talk(VM, (API[0], 8080)).open()
+        spoken(t, [*before, ("up", bytes([9]) * 30), ("down", bytes([9]) * 40), ("up", bytes([9]) * 31), ("down", bytes([9]) * 41)])
+        assert [shown(r) for r in exchanges(t.packets)] == [(30, 40), (31, 41)], how
+
+
+def test_a_proxy_header_in_front_of_the_first_message(pem: Path) -> None:
+    for header in (NEGOTIATED["PROXY"][0][1], NEGOTIATED["PROXY, version 2"][0][1]):
+        t = Talk(VM, (API[0], 8080)).open()
+        spoken(t, [("up", header + GET[1]), ("down", OK)])
+        assert shown(one(t.packets)) == (len(GET[1]), len(OK))
+        tls = Tls(pem)
+        tls.talk.up("PA", header + tls.step(True))
+        tls.up_in.write(records_of(tls))
+        tls.down(tls.step(False))
+        finished = tls.step(True)
+        tls.up(finished + tls.sealed(True, 300))
+        tls.down(tls.step(False))
+        tls.down(tls.sealed(False, 900))
+        assert shown(one(tls.talk.packets)) == (322, 922)
+
+
+def records_of(tls: Tls) -> bytes:
+    """The payload of the last segment from its first TLS record on."""
+    data = tls.talk.packets[-1].data[40:]
+    return data[data.index(b"\x16\x03") :]
+
+
+@pytest.mark.parametrize("status", [403, 429, 502, 504])
+def test_a_connect_that_was_refused_is_the_request_that_failed(status: int) -> None:
+    t = Talk(VM, (API[0], 8888)).open()
+    spoken(t, [("up", ASK), ("down", b"HTTP/1.1 %d No\r\n\r\n" % status)])
+    row = one(t.close().packets)
+    assert (row["status"], row["rejected"], row["complete"]) == (status, status == 429, True)
+
+
+def test_payload_like_socks_is_a_turn_where_no_socks_follows() -> None:
+    t = plain()
+    spoken(t, [("up", b"\x05\x01\x00"), ("down", b"\x09" * 30), ("up", b"\x05\x01\x00"), ("down", b"\x05\x00")])
+    assert [shown(r) for r in exchanges(t.packets)] == [(3, 30), (3, 2)]
+
+
+def test_socks_that_never_ends_is_given_up() -> None:
+    """GSSAPI wraps everything; what looks like an answer of SOCKS and is none may not hide a session."""
+    t = plain()
+    spoken(t, [("up", b"\x05\x01\x01"), ("down", b"\x05\x01")])
+    for _ in range(3):
+        spoken(t, [("up", b"\x09" * 600), ("down", b"\x09" * 700)])
+    assert shown(exchanges(t.packets)[-1]) == (600, 700)
+
+
+UPGRADE = ("up", b"GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+SWITCHING = ("down", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+
+
+def test_messages_behind_an_upgrade_are_no_requests() -> None:
+    t = http(GET, ("down", OK), UPGRADE, SWITCHING)
+    for i in range(5):
+        t.up("PA", b"\x81\x85" + bytes(9))
+        t.down("PA", b"\x81\x7e" + bytes(200 + i))
+    found = exchanges(t.packets)  # the connection is still open
+    assert [(r["status"], r["complete"]) for r in found] == [(200, True), (101, True)]
+    assert shown(found[1]) == (len(UPGRADE[1]), len(SWITCHING[1]))
+
+
+def test_streams_behind_an_upgrade_to_http_2_are_no_turns() -> None:
+    t = http(
+        UPGRADE,
+        SWITCHING,
+        ("up", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)),
+        ("down", bytes(60)),
+        ("up", bytes(9)),
+        ("down", bytes(9)),
+    )
+    assert len(exchanges(t.packets)) == 1
+
+
+def test_tls_behind_an_upgrade(pem: Path) -> None:
+    """RFC 2817, as printers do."""
+    tls = Tls(pem)
+    spoken(tls.talk, [UPGRADE, SWITCHING])
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.down(tls.step(False))
+    tls.up(tls.sealed(True, 300))
+    tls.down(tls.sealed(False, 900))
+    assert [shown(r) for r in exchanges(tls.talk.packets)][1:] == [(322, 922)]
+
+
+def test_the_body_of_a_request_is_no_request() -> None:
+    """In the clear a request begins with its first line. An early refusal, and what the client still sends of the body."""
+    post = ("up", b"POST /upload HTTP/1.1\r\nContent-Length: 4000\r\n\r\n")
+    refused = ("down", b"HTTP/1.1 413 Content Too Large\r\n\r\n")
+    t = http(post, ("up", b"x" * 1000), refused, ("up", b"x" * 1000), ("up", b"x" * 2000), GET, ("down", OK))
+    assert [(shown(r), r["status"]) for r in exchanges(t.packets)] == [
+        ((len(post[1]) + 4000, len(refused[1])), 413),
+        ((len(GET[1]), len(OK)), 200),
+    ]
 
 
 # -- any capture --

@@ -8,6 +8,7 @@ import random
 import socket
 import ssl
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,22 @@ QUERY = b"\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03api\x07example\x04
 ANSWER = QUERY[:2] + b"\x81\x80\x00\x01\x00\x01" + QUERY[8:] + b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xcb\x00\x71\x0a"
 
 
-def conversation(client: str, port: int, server: str, isn: int, proxied: bool, pieces: int, turns: int, close: str) -> list[bytes]:
-    """Handshake, a ClientHello in ``pieces``, ``turns`` requests with answers, and an end."""
+#: What is said (up, down, up, ...) before TLS begins.
+NEGOTIATED = [
+    [],
+    [b"CONNECT api.example.test:443 HTTP/1.1\r\n\r\n", b"HTTP/1.0 200 Connection established\r\n\r\n"],
+    [b"\x05\x01\x02", b"\x05\x02", b"\x01\x01a\x01b", b"\x01\x00", b"\x05\x01\x00\x01" + bytes(6), b"\x05\x00\x00\x01" + bytes(6)],
+    [b"\x04\x01\x01\xbb\xcb\x00\x71\x0a\x00", b"\x00\x5a" + bytes(6)],
+    [b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 443\r\n"],
+    [b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"],
+    [b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"],
+]
+
+
+def conversation(
+    client: str, port: int, server: str, isn: int, proxied: bool, pieces: int, turns: int, close: str, before: Sequence[bytes] = ()
+) -> list[bytes]:
+    """Handshake, what is negotiated, a ClientHello in ``pieces``, ``turns`` requests with answers, and an end."""
     near = ("127.0.0.1", 12300) if proxied else (server, 443)
     seq, back = isn, isn * 7 % 2**32
 
@@ -77,6 +92,7 @@ def conversation(client: str, port: int, server: str, isn: int, proxied: bool, p
 
     first = up(SYN)
     out = [first, first, down(SYN | ACK), up(ACK)]
+    out += [(down if i % 2 else up)(PSH | ACK, data) for i, data in enumerate(before)]
     step = -(-len(HELLO) // pieces)
     out += [up(PSH | ACK, HELLO[i : i + step]) for i in range(0, len(HELLO), step)]
     out.append(down(PSH | ACK, b"\x16\x03\x03\x00\x20\x02" + bytes(31)))
@@ -113,7 +129,8 @@ def a_capture(rng: random.Random) -> list[tuple[int, bytes]]:
         proxied = rng.random() < 0.5
         for _ in range(rng.randint(1, 2)):  # the same ports again
             isn, end = rng.randint(1, 2**32 - 1), rng.choice(["fin", "rst", "open"])
-            one += conversation("10.0.0.2", port, server, isn, proxied, rng.randint(1, 4), rng.randint(0, 3), end)
+            before = rng.choice(NEGOTIATED)
+            one += conversation("10.0.0.2", port, server, isn, proxied, rng.randint(1, 4), rng.randint(0, 3), end, before)
         streams.append(one[rng.randint(0, 6) :])
     streams.append(lookup_over_tcp(rng.randint(5000, 5002), rng.randint(1, 2**31)))
     streams.append([datagram("10.0.0.2", 6000, "10.0.0.53", 53, QUERY), datagram("10.0.0.53", 53, "10.0.0.2", 6000, ANSWER)])
@@ -171,10 +188,11 @@ def test_parts_merge_to_the_whole(seed: int, tmp_path_factory: pytest.TempPathFa
     assert whole["lookups"] == merged["lookups"]
 
 
-def test_every_cut_of_one_capture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", NEGOTIATED)
+def test_every_cut_of_one_capture(tmp_path: Path, before: list[bytes]) -> None:
     packets = [
         (i * 1000, p)
-        for i, p in enumerate(conversation("10.0.0.2", 4000, "203.0.113.10", 77, True, 3, 2, "fin") + lookup_over_tcp(5000, 9))
+        for i, p in enumerate(conversation("10.0.0.2", 4000, "203.0.113.10", 77, True, 3, 2, "fin", before) + lookup_over_tcp(5000, 9))
     ]
     whole = tables(parts(packets, [], tmp_path))
     assert len(whole["hellos"]) == 1

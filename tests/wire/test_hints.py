@@ -39,7 +39,7 @@ def test_fields_do_not_share_bits() -> None:
     fields = [h.CLASS_MASK, *flags, 0xFF << h.COUNT_SHIFT, 0xFFFF << h.FIRST_SHIFT, 0xFFFF << h.LAST_SHIFT, h.PROTOCOL_MASK]
     assert sum(fields) == np.bitwise_or.reduce(np.array(fields, np.int64))
     assert max(fields) < 1 << 63
-    classes = [h.NOTHING, h.TLS, h.SSH, h.HTTP_REQUEST, h.HTTP_RESPONSE, h.HTTP2_PREFACE]
+    classes = [h.NOTHING, h.TLS, h.SSH, h.HTTP_REQUEST, h.HTTP_RESPONSE, h.HTTP2_PREFACE, h.CONNECT, h.SOCKS, h.SOCKS_REPLY, h.PROXY]
     assert len(set(classes)) == len(classes)
     assert max(classes) <= h.CLASS_MASK
 
@@ -191,3 +191,61 @@ def test_any_payload(start: bytes, rest: bytes, cap: int) -> None:
     (value,) = values
     assert 0 <= value < 1 << h.PROTOCOL_SHIFT
     assert value & h.CLASS_MASK <= h.HTTP2_PREFACE
+
+
+V1, V2 = b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 443\r\n", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12)
+NAME = b"\x03\x04name\x01\xbb"
+
+
+def test_connect_names_an_authority() -> None:
+    for target in ("api.example.test:443", "[2001:db8::1]:443", "203.0.113.10:443"):
+        assert hint(f"CONNECT {target} HTTP/1.1\r\n".encode()) == h.CONNECT
+    assert hint(b"CONNECT api", 8) == h.HTTP_REQUEST  # cut before it
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"\x05\x01\x00", h.SOCKS),
+        (b"\x05\x03\x00\x01\x02", h.SOCKS),
+        (b"\x05\x02\x00\x80", h.SOCKS),  # a private method
+        (b"\x05\x01\x00\x05\x01\x00" + NAME, h.SOCKS),  # with the request behind it
+        (b"\x05\x00", h.SOCKS_REPLY),
+        (b"\x05\xff", h.SOCKS_REPLY),
+        (b"\x01\x00", h.SOCKS_REPLY),
+        (b"\x05\x00\x00\x01" + bytes(6), h.SOCKS_REPLY | h.LAST_REPLY),
+        (b"\x05\x05\x00\x01" + bytes(6), h.SOCKS_REPLY | h.LAST_REPLY),  # refused
+        (b"\x05\x00\x00\x04" + bytes(18), h.SOCKS_REPLY | h.LAST_REPLY),
+        (b"\x05\x00\x00" + NAME, h.SOCKS_REPLY | h.LAST_REPLY),
+        (b"\x05\x00\x00\x01" + bytes(6) + b"220 mail\r\n", h.SOCKS_REPLY | h.LAST_REPLY),  # with what a server says first
+        (b"\x05\x00\x05\x00\x00\x01" + bytes(6), h.SOCKS_REPLY | h.LAST_REPLY),  # to a client that did not wait
+        (b"\x04\x01\x01\xbb\xcb\x00\x71\x0a\x00", h.SOCKS),
+        (b"\x04\x01\x01\xbb\x00\x00\x00\x01me\x00name\x00", h.SOCKS),
+        (b"\x00\x5a" + bytes(6), h.SOCKS_REPLY | h.LAST_REPLY),
+        (b"\x00\x5b" + bytes(6), h.SOCKS_REPLY | h.LAST_REPLY),
+        (b"\x05\x01\x20", 0),
+        (b"\x05\x02\x00", 0),
+        (b"\x05\x00\x0b\x03" + bytes(60), 0),  # DCE/RPC
+        (b"\x04\x01\x01\xbb\xcb\x00\x71\x0a", 0),
+        (b"\x04\x03\x01\xbb\xcb\x00\x71\x0a\x00", 0),
+        (b"\x00\x5a", 0),
+        (b"\x00\x00\x0c\x04" + bytes(20), 0),  # a frame of HTTP/2
+        (b"\x01", 0),
+        (V1, h.PROXY),
+        (V2, h.PROXY),
+        (V1[:-1], 0),
+        (V2[:-1], 0),
+        (b"PROXIMITY " * 20, 0),
+        (b"\r\n\r\nGET / HTTP/1.1\r\n", 0),
+        (V1 + b"GET / HTTP/1.1\r\n", h.HTTP_REQUEST | len(V1) << h.PREFIX_SHIFT),
+        (V2 + b"GET / HTTP/1.1\r\n", h.HTTP_REQUEST | len(V2) << h.PREFIX_SHIFT),
+        (V2 + b"CONNECT name:443 HTTP/1.1\r\n", h.CONNECT),
+    ],
+)
+def test_what_comes_before_the_protocol(payload: bytes, expected: int) -> None:
+    assert hint(payload) == hint(payload, filler=255) == expected
+
+
+@given(header=st.sampled_from([V1, V2]), body=st.sampled_from([HELLO, DATA + ALERT, SERVER + CHANGE + DATA]), cut=st.integers(5, 400))
+def test_tls_behind_a_proxy_header_is_as_without_it(header: bytes, body: bytes, cut: int) -> None:
+    assert hint(header + body, len(header) + cut) == hint(body, cut)
