@@ -266,21 +266,30 @@ def turns(packets, n, start, sessions, state, out, n_out):
                             if count <= 0:
                                 continue
                 elif x[SEEN] & SAW_CLIENT_DATA and (x[TICKET] != 0 or not x[SEEN] & SAW_SERVER_DATA) and not x[SEEN] & TLS_1_2:
-                    alike = first == (hint >> h.LAST_SHIFT) & 0xFFFF and MIN_TICKET <= first <= MAX_TICKET and hint & h.WHOLE != 0
+                    tickets = (hint >> h.ALIKE_SHIFT) & h.MAX_ALIKE  # if they are: records of one size, with an answer behind them or not
+                    alone = records == tickets and hint & h.WHOLE != 0
+                    fits = MIN_TICKET <= first <= MAX_TICKET and (alone or records > tickets)
                     if not x[SEEN] & SAW_SERVER_DATA:
                         x[SEEN] |= SAW_SERVER_DATA
-                        if alike:
+                        if fits and alone:
                             x[TICKET] = first
-                            if records >= 2:
+                            if tickets >= 2:
                                 continue
                             # one record may be a short response
-                    elif alike and first == x[TICKET]:
+                        elif fits and tickets >= 2:
+                            count -= tickets * (first + 5)
+                    elif fits and first == x[TICKET]:
                         if x[PHASE] == RESPONSE or x[SEEN] & TENTATIVE:  # the second of a size: the first was no response
                             x[PHASE] = REQUEST
                             _unanswered(x)
-                        continue
+                        if alone:
+                            continue
+                        count -= tickets * (first + 5)
+                        x[TICKET] = 0
                     else:
                         x[TICKET] = 0
+                    if count <= 0:
+                        continue
                 if records == 1 and first == ALERT_RECORD:
                     continue
             elif not x[SEEN] & SAW_CLIENT_DATA:

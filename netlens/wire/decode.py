@@ -76,6 +76,7 @@ def _tls_hint(buf, o, cap, length):
     """Walk the TLS records of a segment that starts with a record header."""
     hint = np.int64(h.TLS)
     count = 0
+    alike = np.int64(0)
     first = np.int64(0)
     last = np.int64(0)
     p = np.int64(0)
@@ -90,6 +91,8 @@ def _tls_hint(buf, o, cap, length):
             hint |= h.APPLICATION
             if count == 0:
                 first = size
+            if alike == count and size == first and alike < h.MAX_ALIKE:
+                alike += 1
             last = size
             if count < 255:
                 count += 1
@@ -109,7 +112,7 @@ def _tls_hint(buf, o, cap, length):
             if p == length:
                 hint |= h.WHOLE
             break
-    return hint | np.int64(count) << h.COUNT_SHIFT | first << h.FIRST_SHIFT | last << h.LAST_SHIFT
+    return hint | np.int64(count) << h.COUNT_SHIFT | first << h.FIRST_SHIFT | last << h.LAST_SHIFT | alike << h.ALIKE_SHIFT
 
 
 @lean

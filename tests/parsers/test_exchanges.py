@@ -363,6 +363,22 @@ def test_tickets_after_the_request_open_no_response(pem: Path, tickets: int, apa
     assert row["response_ns"] == T0 + answered
 
 
+@pytest.mark.parametrize("alone", [0, 1])
+def test_an_answer_in_the_segment_of_the_tickets(pem: Path, alone: int) -> None:
+    """Nagle holds the second ticket back until the first is acknowledged, and the answer leaves with it."""
+    tls = Tls(pem, 2)
+    finished = tls.handshake()
+    tls.up(finished)
+    tls.up(tls.sealed(True, 300))
+    sent = records(tls.step(False))
+    for ticket in sent[:alone]:
+        tls.down(ticket)
+    answered = tls.talk.wait(41 * MS).at
+    tls.down(b"".join(sent[alone:]) + tls.sealed(False, 700))
+    row = one(tls.talk.packets)
+    assert (shown(row), row["response_ns"]) == ((322, 722), T0 + answered)
+
+
 def test_half_of_the_tickets_before_the_request(pem: Path) -> None:
     tls = Tls(pem, 2)
     finished = tls.handshake()

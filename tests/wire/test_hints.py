@@ -37,6 +37,7 @@ def facts(value: int) -> tuple[int, int, int]:
 def test_fields_do_not_share_bits() -> None:
     flags = [h.CLIENT_HELLO, h.SERVER_HELLO, h.HANDSHAKE, h.CHANGE_CIPHER, h.ALERT, h.APPLICATION, h.WHOLE]
     fields = [h.CLASS_MASK, *flags, 0xFF << h.COUNT_SHIFT, 0xFFFF << h.FIRST_SHIFT, 0xFFFF << h.LAST_SHIFT, h.PROTOCOL_MASK]
+    fields.append(h.MAX_ALIKE << h.ALIKE_SHIFT)
     assert sum(fields) == np.bitwise_or.reduce(np.array(fields, np.int64))
     assert max(fields) < 1 << 63
     classes = [h.NOTHING, h.TLS, h.SSH, h.HTTP_REQUEST, h.HTTP_RESPONSE, h.HTTP2_PREFACE, h.CONNECT, h.SOCKS, h.SOCKS_REPLY, h.PROXY]
@@ -68,6 +69,14 @@ def test_tls(payload: bytes, flags: int, data: tuple[int, int, int]) -> None:
     assert value & h.CLASS_MASK == h.TLS
     assert value & (0x7F << 4) == flags
     assert facts(value) == data
+
+
+@pytest.mark.parametrize(
+    ("sizes", "alike"), [([], 0), ([70], 1), ([70, 70], 2), ([70, 70, 71], 2), ([70, 71, 70], 1), ([70, 70, 71, 70], 2), ([9] * 20, 15)]
+)
+def test_how_many_records_are_as_long_as_the_first(sizes: list[int], alike: int) -> None:
+    payload = CHANGE + b"".join(record(23, bytes(size)) for size in sizes)
+    assert hint(payload) >> h.ALIKE_SHIFT & h.MAX_ALIKE == alike
 
 
 def test_tls_cut_by_the_snaplen() -> None:
@@ -161,6 +170,8 @@ def reference(payload: bytes, cap: int) -> int:
             break
     if lengths:
         value |= len(lengths) << h.COUNT_SHIFT | lengths[0] << h.FIRST_SHIFT | lengths[-1] << h.LAST_SHIFT
+        alike = next((i for i, size in enumerate(lengths) if size != lengths[0]), len(lengths))
+        value |= min(alike, h.MAX_ALIKE) << h.ALIKE_SHIFT
     return value
 
 
