@@ -24,10 +24,13 @@ Theory of operation
 
 Everything is decided from packet rows (``wire.hints``), so parts of a capture can be replayed.
 
-Limits: with HTTP/2 many requests share a connection, and turns are not requests; ``hellos.alpn`` tells where that is offered. Pipelined
-HTTP/1.1 requests count as one. A client certificate is counted to the first request. A server that sends a single ticket, and that after the
-request has arrived, seems to begin its response with it. What was answered is not seen, only how much: inside TLS a WebSocket's messages, and a
-CONNECT to a proxy that is spoken to over TLS, are turns like others.
+9. HTTP/1.1 in the clear may be pipelined (RFC 9112 9.3.2): a request line before the answer to the request before it. Answers go to requests in
+   order. Where one begins inside a segment that did not begin with one it is not seen; when the client asks anew, all it asked before is answered.
+
+Limits: with HTTP/2 many requests share a connection, and turns are not requests; ``hellos.alpn`` tells where that is offered. Requests pipelined
+in TLS count as one, and so do messages of unknown protocols that are not waited for. A client certificate is counted to the first request. A
+server that sends a single ticket, and that after the request has arrived, seems to begin its response with it. What was answered is not seen,
+only how much: inside TLS a WebSocket's messages, and a CONNECT to a proxy that is spoken to over TLS, are turns like others.
 """
 
 from __future__ import annotations
@@ -53,10 +56,17 @@ RECEIVED = (
 )
 ANSWER_SEEN = 16  # the acknowledgment (32 bits) of a client that has the first segment of the answer
 RECORD_LEFT = 17  # bytes of the client's TLS record that are still to come; -1 unknown
-X_WIDTH = 18
+QUEUED, QUEUE_FIRST, QUEUE_LAST = 18, 19, 20  # requests sent behind this one before it was answered, and their rows in the queue
+X_WIDTH = 21
 SAW_CLIENT_DATA, SAW_SERVER_DATA, TLS_1_2 = 1, 2, 4
-FULL_RECORD, EARLY, TENTATIVE, CONTINUED, INNER_TLS = 8, 16, 32, 64, 128
+FULL_RECORD, EARLY, TENTATIVE, CONTINUED, INNER_TLS, HAS_LINE = 8, 16, 32, 64, 128, 256
 PLAIN, CONNECT_ASKED, SOCKS_ASKED, SOCKS_AGREED, UPGRADED = range(5)
+
+# A queued request, int64[:, Q_WIDTH]; row 0: rows in use, first free row.
+Q_NEXT, Q_START, Q_REQUEST_END, Q_UP, Q_START_FRAME = range(5)
+Q_WIDTH = 5
+MAX_QUEUED = 16  #: browsers pipelined 8 at most; with more, and where the answers are not captured, the oldest is given up as unanswered
+MOST_ROWS = MAX_QUEUED + h.MAX_MORE + 2  #: that one segment can finish or queue
 
 # one finished exchange: the columns above from CARRIER to STATUS, then whether it is complete
 ROW = 13
@@ -178,11 +188,13 @@ def _goes_on(x, row, hint, protocol):
     of which enough was known.
     """
     kind = hint & h.CLASS_MASK
-    if protocol == h.HTTP_REQUEST and kind == h.HTTP_REQUEST:
+    if kind == h.HTTP_REQUEST and (protocol == h.HTTP_REQUEST or protocol == h.HTTP_RESPONSE):
         return False
     ticket = x[TICKET] != 0 and x[DOWN] == x[TICKET] + 5
     full = x[SEEN] & FULL_RECORD and x[RECORD_LEFT] == 0
-    on = protocol == h.HTTP_REQUEST or (protocol == h.TLS and kind != h.TLS)  # no request line; the rest of a record
+    on = (
+        protocol == h.HTTP_REQUEST or protocol == h.HTTP_RESPONSE or (protocol == h.TLS and kind != h.TLS)
+    )  # no request line; the rest of a record
     # Sent before the answer had arrived: at the client's end of the wire it stands before it. RFC 9112 9.3.2 would call it pipelined.
     on |= row[c.FLAGS] & c.ACK_FLAG != 0 and _behind(row[c.ACK], x[ANSWER_SEEN])
     if protocol == h.TLS and not on:
@@ -211,18 +223,78 @@ def _unanswered(x):
 
 
 @kernel
-def turns(packets, n, start, sessions, state, out, n_out):
+def _next_in_queue(x, queue):
+    """Make the oldest queued request the one that is followed."""
+    at = x[QUEUE_FIRST]
+    q = queue[at]
+    x[QUEUE_FIRST] = q[Q_NEXT]
+    x[QUEUED] -= 1
+    x[PHASE] = REQUEST
+    x[START], x[REQUEST_END], x[UP], x[START_FRAME] = q[Q_START], q[Q_REQUEST_END], q[Q_UP], q[Q_START_FRAME]
+    x[STATUS] = 0
+    x[SEEN] = (x[SEEN] & ~np.int64(EARLY | CONTINUED)) | HAS_LINE
+    _unanswered(x)
+    q[Q_NEXT] = queue[0, 1]
+    queue[0, 1] = at
+
+
+@kernel
+def _enqueue(x, queue, ts, frame, count, out, n_out):
+    """A request behind one that is not answered yet. Returns the rows of ``out``."""
+    if x[QUEUED] >= MAX_QUEUED:
+        n_out = _emit(x, out, n_out, 0)
+        _next_in_queue(x, queue)
+    at = queue[0, 1]
+    if at:
+        queue[0, 1] = queue[at, Q_NEXT]
+    else:
+        queue[0, 0] += 1
+        at = queue[0, 0]
+    q = queue[at]
+    q[Q_NEXT], q[Q_START], q[Q_REQUEST_END], q[Q_UP], q[Q_START_FRAME] = 0, ts, ts, count, frame
+    if x[QUEUED]:
+        queue[x[QUEUE_LAST], Q_NEXT] = at
+    else:
+        x[QUEUE_FIRST] = at
+    x[QUEUE_LAST] = at
+    x[QUEUED] += 1
+    return n_out
+
+
+@kernel
+def _answered(x, ts, frame, count, status):
+    """Begin the answer of the request that is followed."""
+    x[PHASE] = RESPONSE
+    x[RESPONSE_AT], x[RESPONSE_END] = ts, ts
+    x[RESPONSE_FRAME], x[END_FRAME] = frame, frame
+    x[DOWN] = count
+    x[STATUS] = status
+
+
+@kernel
+def _finish_queue(x, queue, out, n_out):
+    """The client asks anew, so all it asked before is answered: what was queued, in segments that began with other answers."""
+    ts, frame = x[RESPONSE_END], x[END_FRAME]
+    while x[QUEUED]:
+        _next_in_queue(x, queue)
+        _answered(x, ts, frame, 0, 0)
+        n_out = _emit(x, out, n_out, 1)
+    return n_out
+
+
+@kernel
+def turns(packets, n, start, sessions, state, queue, out, n_out):
     """Follow the turns of rows ``start..n``.
 
-    sessions : int64[:, S_WIDTH] (read); state : int64[:, X_WIDTH], one row a session; out : int64[:, ROW].
-    Returns (next row, rows of out); the next row is below ``n`` if ``out`` must be emptied first.
+    sessions : int64[:, S_WIDTH] (read); state : int64[:, X_WIDTH], one row a session; queue : int64[:, Q_WIDTH]; out : int64[:, ROW].
+    Returns (next row, rows of out); the next row is below ``n`` if ``out`` must be emptied or ``queue`` must grow first.
     """
     for i in range(start, n):
         row = packets[i]
         fresh = row[c.FRESH]
         if fresh <= 0 or row[c.KIND] != c.TCP:
             continue
-        if n_out >= out.shape[0]:
+        if n_out + MOST_ROWS > out.shape[0] or queue[0, 0] + MOST_ROWS >= queue.shape[0]:
             return i, n_out
         k = row[c.SESSION]
         s = sessions[k]
@@ -238,6 +310,8 @@ def turns(packets, n, start, sessions, state, out, n_out):
         count = fresh
         status = (hint >> h.STATUS_SHIFT) & 0x3FF if kind == h.HTTP_RESPONSE and not up else np.int64(0)
         if (x[MODE] != PLAIN or kind >= h.CONNECT) and _negotiates(x, row, hint, up, status):
+            if x[QUEUED] and x[PHASE] == IDLE:
+                _next_in_queue(x, queue)  # asked without waiting for the tunnel
             continue
         if x[SEEN] & INNER_TLS:
             protocol = np.int64(h.TLS)
@@ -249,7 +323,7 @@ def turns(packets, n, start, sessions, state, out, n_out):
                     # 256 begins with the byte of a hello; then the other side's tells.)
                     x[SEEN] |= TLS_1_2
                 if not hint & h.APPLICATION:
-                    if hint & h.HANDSHAKE and not x[SEEN] & SAW_CLIENT_DATA and x[PHASE] != IDLE:
+                    if hint & h.HANDSHAKE and not x[SEEN] & SAW_CLIENT_DATA and not x[QUEUED]:
                         x[PHASE] = IDLE  # joined mid-way: what looked like a request was the rest of a handshake message
                     continue
                 records = (hint >> h.COUNT_SHIFT) & 0xFF
@@ -301,13 +375,31 @@ def turns(packets, n, start, sessions, state, out, n_out):
         if up:
             if x[PHASE] == RESPONSE and not _goes_on(x, row, hint, protocol):
                 n_out = _emit(x, out, n_out, 1)
+                if x[QUEUED]:
+                    n_out = _finish_queue(x, queue, out, n_out)
                 x[PHASE] = IDLE
                 x[TICKET] = 0
+            more = np.int64(0)
             if kind == h.HTTP_REQUEST:
                 count = max(count - ((hint >> h.PREFIX_SHIFT) & 0xFFFF), 1)
+                if protocol == h.HTTP_REQUEST or protocol == h.HTTP_RESPONSE:
+                    more = (hint >> h.MORE_SHIFT) & h.MAX_MORE
+                    share = max(count // (more + 1), 1)  # where in the segment they begin is not known
+                    count = max(count - more * share, 1)
+                    if x[PHASE] == REQUEST and (x[SEEN] & HAS_LINE or x[MODE] != PLAIN):
+                        n_out = _enqueue(x, queue, row[c.TS], row[c.FRAME], count, out, n_out)
+                        for _ in range(more):
+                            n_out = _enqueue(x, queue, row[c.TS], row[c.FRAME], share, out, n_out)
+                        continue
+            elif x[QUEUED]:
+                queue[x[QUEUE_LAST], Q_REQUEST_END] = row[c.TS]
+                queue[x[QUEUE_LAST], Q_UP] += count
+                continue
             if x[PHASE] == IDLE:
                 x[PHASE] = REQUEST
-                x[SEEN] &= ~np.int64(EARLY | CONTINUED)
+                x[SEEN] &= ~np.int64(EARLY | CONTINUED | HAS_LINE)
+                if kind == h.HTTP_REQUEST:
+                    x[SEEN] |= HAS_LINE
                 x[CARRIER] = k
                 x[START] = row[c.TS]
                 x[START_FRAME] = row[c.FRAME]
@@ -320,7 +412,22 @@ def turns(packets, n, start, sessions, state, out, n_out):
                 _follow_record(x, hint, row[c.LENGTH])
             x[REQUEST_END] = row[c.TS]
             x[UP] += count
+            for _ in range(more):
+                n_out = _enqueue(x, queue, row[c.TS], row[c.FRAME], share, out, n_out)
         elif x[PHASE] != IDLE:
+            if x[QUEUED] and kind == h.HTTP_RESPONSE:
+                more = min((hint >> h.MORE_SHIFT) & h.MAX_MORE, x[QUEUED] - (x[PHASE] == RESPONSE))
+                share = count // (more + 1)
+                if x[PHASE] == RESPONSE:
+                    n_out = _emit(x, out, n_out, 1)
+                    _next_in_queue(x, queue)
+                _answered(x, row[c.TS], row[c.FRAME], count - more * share, status)
+                for _ in range(more):
+                    n_out = _emit(x, out, n_out, 1)
+                    _next_in_queue(x, queue)
+                    _answered(x, row[c.TS], row[c.FRAME], share, 0)
+                x[ANSWER_SEEN] = (row[c.SEQ] + row[c.LENGTH]) & 0xFFFFFFFF
+                continue
             if x[PHASE] == REQUEST:
                 if row[c.FLAGS] & c.ACK_FLAG and _behind(row[c.ACK], x[RECEIVED]):
                     continue  # the server did not have enough of the request to answer it
@@ -348,6 +455,7 @@ class ExchangeBuilder:
 
     def __init__(self) -> None:
         self.state = np.zeros((1024, X_WIDTH), np.int64)
+        self.queue = np.zeros((256, Q_WIDTH), np.int64)
         self.out = np.zeros((4096, ROW), np.int64)
         self.n_out = 0
         self.done: list[np.ndarray[Any, Any]] = []
@@ -357,10 +465,12 @@ class ExchangeBuilder:
             self.state = np.concatenate([self.state, np.zeros_like(self.state)])
         at = 0
         while True:
-            at, self.n_out = turns(packets, n, at, sessions, self.state, self.out, self.n_out)
+            at, self.n_out = turns(packets, n, at, sessions, self.state, self.queue, self.out, self.n_out)
             if at >= n:
                 return
             self._drain()
+            if self.queue[0, 0] + MOST_ROWS >= len(self.queue):
+                self.queue = np.concatenate([self.queue, np.zeros_like(self.queue)])
 
     def _drain(self) -> None:
         self.done.append(self.out[: self.n_out].copy())
@@ -377,9 +487,38 @@ class ExchangeBuilder:
             x = open_state[carriers]
             last[:, : STATUS - CARRIER + 1] = x[:, CARRIER : STATUS + 1]
             last[:, COMPLETE] = _closed_orderly(sessions, carriers, x)
-        rows = np.concatenate([*self.done, last])
+        rows = np.concatenate([*self.done, last, self._queued(last, open_state[carriers])])
         rows = rows[np.lexsort((rows[:, START_FRAME - 1], rows[:, START - 1]))]
         return exchange_rows(rows)
+
+    def _queued(self, rows: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The requests behind those of ``rows`` (finished rows of ``x``): answered in the same segments if all ended well, else not."""
+        out = []
+        for i in np.flatnonzero(x[:, QUEUED]).tolist():
+            at = int(x[i, QUEUE_FIRST])
+            for _ in range(int(x[i, QUEUED])):
+                q, row = self.queue[at], rows[i].copy()
+                row[[START - 1, REQUEST_END - 1, UP - 1, START_FRAME - 1]] = q[[Q_START, Q_REQUEST_END, Q_UP, Q_START_FRAME]]
+                row[[DOWN - 1, STATUS - 1]] = 0
+                row[[RESPONSE_AT - 1, RESPONSE_FRAME - 1]] = row[[RESPONSE_END - 1, END_FRAME - 1]]
+                if not row[COMPLETE]:
+                    row[[RESPONSE_AT - 1, RESPONSE_END - 1]] = s_.UNSET
+                    row[[RESPONSE_FRAME - 1, END_FRAME - 1]] = 0
+                out.append(row)
+                at = int(q[Q_NEXT])
+        return np.array(out, np.int64).reshape(-1, ROW)
+
+    def keep(self, kept: np.ndarray[Any, Any], place: np.ndarray[Any, Any], size: int) -> None:
+        """Keep the states of sessions ``kept``, in ``size`` rows; ``place`` is the new number of each session."""
+        there = kept[kept < len(self.state)]
+        old, self.state = self.state, np.zeros((size, X_WIDTH), np.int64)
+        self.state[: len(there)] = old[there]
+        busy = self.state[:, PHASE] != IDLE
+        self.state[busy, CARRIER] = place[self.state[busy, CARRIER]]
+        gone = np.ones(len(old), bool)
+        gone[there] = False
+        for x in old[gone & (old[:, QUEUED] > 0)]:  # their rows of the queue are free
+            self.queue[x[QUEUE_LAST], Q_NEXT], self.queue[0, 1] = self.queue[0, 1], x[QUEUE_FIRST]
 
 
 def _closed_orderly(sessions: np.ndarray[Any, Any], groups: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from netlens.parsers import hellos as hello_state
 from netlens.parsers import sessions as s_
-from netlens.parsers.exchanges import CARRIER, IDLE, PHASE
 from netlens.parsers.tunnels import SLOT_SESSION, TUNNEL
 
 if TYPE_CHECKING:
@@ -37,9 +36,7 @@ def keep(part: Part, kept: Ints) -> Ints:
     while size < len(kept) + len(kept) // 2:
         size *= 2
     if part.exchanges is not None:
-        part.exchanges.state = turns = _moved(part.exchanges.state, kept, size)
-        busy = turns[:, PHASE] != IDLE
-        turns[busy, CARRIER] = place[turns[busy, CARRIER]]
+        part.exchanges.keep(kept, place, size)
     if part.tunnels is not None:
         part.tunnels.state = state = _moved(part.tunnels.state, kept, size)
         state[:, TUNNEL] = _references(state[:, TUNNEL], place)

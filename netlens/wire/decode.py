@@ -68,6 +68,9 @@ MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than t
 MIN_TCP_HEADER, UDP_HEADER = 20, 8
 TCP_FLAG_BITS = 0xFFF
 ETHERNET_MTU = 1500
+MAX_METHOD = 20  #: letters; the longest registered is UPDATEREDIRECTREF
+MAX_LINE = 2048  #: of a request with a method that is not known by name
+_HTTP = 0x48545450
 _ONLY_TIMES = 0x0101080A  # NOP NOP timestamps, what almost every segment has (RFC 7323 appendix A)
 
 
@@ -149,27 +152,64 @@ def _socks_hint(buf, o, cap, length):
 
 
 @lean
-def _http_request(buf, o, cap):
-    """HTTP_REQUEST or CONNECT if a request line begins here (RFC 9112 3), else 0."""
-    # GET, PUT with a space; POST, HEAD, PATCH, DELETE, OPTIONS, CONNECT, TRACE by their first four letters (RFC 9110 9)
+def _request_line(buf, o, cap):
+    """HTTP_REQUEST or CONNECT if a request line begins here (RFC 9112 3), else 0. Of what is cut after four bytes the first letters decide."""
     w = be32(buf, o)
-    if (
-        w == 0x47455420
-        or w == 0x50555420
-        or w == 0x504F5354
-        or w == 0x48454144
-        or w == 0x50415443
-        or w == 0x44454C45
-        or w == 0x4F505449
-        or w == 0x54524143
-    ):
+    if w == 0x47455420 or w == 0x50555420:  # GET, PUT
         return np.int64(h.HTTP_REQUEST)
-    if w == 0x434F4E4E:
+    whole = cap >= 8
+    rest = be32(buf, o + 4) if whole else np.int64(0)
+    if w == 0x504F5354 or w == 0x48454144:  # POST, HEAD
+        return np.int64(h.HTTP_REQUEST) if not whole or rest >> 24 == 0x20 else np.int64(0)
+    if w == 0x50415443 or w == 0x54524143:  # PATCH, TRACE
+        return np.int64(h.HTTP_REQUEST) if not whole or rest >> 16 == (0x4820 if w == 0x50415443 else 0x4520) else np.int64(0)
+    if w == 0x44454C45:  # DELETE
+        return np.int64(h.HTTP_REQUEST) if not whole or rest >> 8 == 0x544520 else np.int64(0)
+    if w == 0x4F505449:  # OPTIONS
+        return np.int64(h.HTTP_REQUEST) if not whole or rest == 0x4F4E5320 else np.int64(0)
+    if w == 0x434F4E4E and (not whole or rest == 0x45435420):
         # of an authority, "CONNECT api.example.test:443"; never of a path
-        if cap >= 9 and byte(buf, o + 7) == 32 and byte(buf, o + 8) != 47:
-            return np.int64(h.CONNECT)
-        return np.int64(h.HTTP_REQUEST)
+        return np.int64(h.CONNECT) if cap >= 9 and byte(buf, o + 8) != 47 else np.int64(h.HTTP_REQUEST)
+    # Any other method (WebDAV's, say) by the whole line: capital letters or hyphens, a space, a target, and the version
+    n = 0
+    while n < min(cap, MAX_METHOD) and (65 <= byte(buf, o + n) <= 90 or (byte(buf, o + n) == 45 and n > 0)):
+        n += 1
+    if n < 3 or n + 2 > cap or byte(buf, o + n) != 32 or (byte(buf, o + n + 1) != 47 and byte(buf, o + n + 1) != 104):
+        return np.int64(0)
+    for i in range(o + n + 2, o + min(cap, MAX_LINE) - 8):
+        b = byte(buf, i)
+        if b == 32:
+            return np.int64(h.HTTP_REQUEST) if be32(buf, i + 1) == _HTTP and byte(buf, i + 5) == 47 else np.int64(0)
+        if b < 32:
+            break
     return np.int64(0)
+
+
+@lean
+def _http_request(buf, o, cap):
+    """The hint of a payload that begins with a request line; 0 for others."""
+    kind = _request_line(buf, o, cap)
+    if kind != h.HTTP_REQUEST:
+        return kind
+    more = np.int64(0)
+    for i in range(o + 16, o + min(cap, h.MORE_WITHIN) - 8):  # a request without a body, and the next one behind it
+        if byte(buf, i) == 13 and be32(buf, i) == 0x0D0A0D0A and more < h.MAX_MORE and _request_line(buf, i + 4, o + cap - i - 4):
+            more += 1
+    return kind | more << h.MORE_SHIFT
+
+
+@lean
+def _status(buf, o, cap):
+    """The status code of a status line (RFC 9112 4), or -1."""
+    if cap < 12 or be32(buf, o) != _HTTP or byte(buf, o + 4) != 47 or byte(buf, o + 8) != 32:
+        return np.int64(-1)
+    status = np.int64(0)
+    for i in range(o + 9, o + 12):
+        d = byte(buf, i) - 48
+        if d < 0 or d > 9:
+            return np.int64(-1)
+        status = status * 10 + d
+    return status
 
 
 @lean
@@ -186,7 +226,7 @@ def payload_hint(buf, o, cap, length):
         if cap >= 5 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
             return _tls_hint(buf, o, cap, length)
         return np.int64(0)
-    if (b < 67 or b > 84) and b != 13:  # C .. T
+    if (b < 65 or b > 90) and b != 13:  # A .. Z
         return np.int64(0)
     w = be32(buf, o)
     if w == 0x50524F58 or w == 0x0D0A0D0A:  # "PROX", or the signature of its version 2
@@ -202,19 +242,18 @@ def payload_hint(buf, o, cap, length):
         if 20 <= b <= 23 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
             return _tls_hint(buf, o, cap, length)
         hint = _http_request(buf, o, cap)
-        return hint | skip << h.PREFIX_SHIFT if hint == h.HTTP_REQUEST else hint
+        return hint | skip << h.PREFIX_SHIFT if hint & h.CLASS_MASK == h.HTTP_REQUEST else hint
     if w == 0x5353482D:  # SSH-
         return np.int64(h.SSH)
-    if w == 0x48545450:  # HTTP
-        if cap >= 12 and byte(buf, o + 4) == 47 and byte(buf, o + 8) == 32:
-            status = np.int64(0)
-            for i in range(9, 12):
-                d = byte(buf, o + i) - 48
-                if d < 0 or d > 9:
-                    return np.int64(0)
-                status = status * 10 + d
-            return np.int64(h.HTTP_RESPONSE) | status << h.STATUS_SHIFT
-        return np.int64(0)
+    if w == _HTTP:
+        status = _status(buf, o, cap)
+        if status < 0:
+            return np.int64(0)
+        more = np.int64(0)
+        for i in range(o + 12, o + min(cap, h.MORE_WITHIN) - 12):
+            if byte(buf, i) == 72 and more < h.MAX_MORE and _status(buf, i, o + cap - i) >= 200:
+                more += 1
+        return np.int64(h.HTTP_RESPONSE) | status << h.STATUS_SHIFT | more << h.MORE_SHIFT
     if w == 0x50524920:  # "PRI " of the HTTP/2 preface, RFC 9113 3.4
         return np.int64(h.HTTP2_PREFACE)
     return _http_request(buf, o, cap)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -842,6 +843,123 @@ def test_the_body_of_a_request_is_no_request() -> None:
     ]
 
 
+# -- pipelined requests --
+
+
+def answers(*statuses: int, body: bytes = b"") -> bytes:
+    return b"".join(b"HTTP/1.1 %d X\r\n\r\n" % status + body for status in statuses)
+
+
+@pytest.mark.parametrize("asked", ["each in a segment", "all in one segment"])
+@pytest.mark.parametrize("told", ["each in a segment", "all in one segment", "behind a body, inside a segment"])
+@pytest.mark.parametrize("end", ["asks again", "closes", "stays open"])
+def test_pipelined_http_requests(asked: str, told: str, end: str) -> None:
+    """tshark counts the same three requests, and a fourth."""
+    t = http(*([GET] * 3 if asked.startswith("each") else [("up", GET[1] * 3)]))
+    if told.startswith("each"):
+        for status in (200, 304, 429):
+            t.down("PA", answers(status))
+    elif told.startswith("all"):
+        t.down("PA", answers(200, 304, 429))
+    else:
+        spoken(t, [("down", answers(200) + b"x" * 50), ("down", b"x" * 50 + answers(304, 429))])
+    if end == "asks again":
+        spoken(t, [GET, ("down", answers(404))])
+    found = exchanges((t.close() if end == "closes" else t).packets)
+    assert len(found) == 3 + (end == "asks again")
+    assert sum(r["up_bytes"] for r in found) == len(GET[1]) * len(found)
+    if told.startswith("each"):
+        assert [r["status"] for r in found[:3]] == [200, 304, 429]
+    if told.startswith(("each", "all")) or end != "stays open":
+        assert all(r["response_ns"] is not None for r in found)
+    assert [r["start_frame"] for r in found] == sorted(r["start_frame"] for r in found)
+    assert found[-1]["complete"] is (end == "closes")
+    if end == "asks again":
+        assert found[-1]["status"] == 404
+
+
+def test_requests_without_the_answers() -> None:
+    """A capture of one direction: as many as there are request lines, none of them answered."""
+    n = 3 * module.MAX_QUEUED
+    t = plain(80)
+    for i in range(n):
+        t.up("PA", b"POST /%d HTTP/1.1\r\n\r\n" % i)
+        t.up("PA", b"x" * 70)
+    only_up = [p for p in t.packets if p.data[20:22] == VM[1].to_bytes(2, "big")]
+    found = exchanges(only_up)
+    assert len(found) == n
+    assert all(r["up_bytes"] > 70 and r["response_ns"] is None and not r["complete"] for r in found)
+    assert exchanges(only_up, 1) == found
+
+
+def test_more_pipelined_requests_than_fit_at_once() -> None:
+    packets = []
+    for i in range(300):
+        t = Talk((VM[0], 40000 + i), (API[0], 80), at=i).open()
+        spoken(t, [GET] * 9)
+        packets += t.packets
+    assert len(exchanges(packets)) == 300 * 9
+
+
+def test_queued_requests_of_forgotten_sessions_make_room() -> None:
+    """What a watch of days does: sessions are taken out, the others move up, and the queue does not grow."""
+    state, builder = SessionFold(), ExchangeBuilder()
+
+    def feed(packets: list[Packet]) -> None:
+        _, matrix = rows(packets)
+        state.feed(matrix, len(matrix))
+        builder.feed(matrix, len(matrix), state.sessions, state.n)
+
+    talks = []
+    for i in range(40):
+        t = Talk((VM[0], 40000 + i), (API[0], 80), at=i).open()
+        spoken(t, [GET] * (1 + i % 5))
+        feed(t.packets)
+        talks.append(t)
+    used = int(builder.queue[0, 0])
+    assert used == sum(i % 5 for i in range(40))
+    kept = np.arange(1, 40, 2)
+    place = np.full(40, -1)
+    place[kept] = np.arange(len(kept))
+    builder.keep(kept, place, 1024)
+    sessions = state.sessions[kept]
+    found = list(builder.finish(sessions).records())
+    assert len(found) == sum(1 + i % 5 for i in range(1, 40, 2))
+    assert {r["session_id"] for r in found} == set(range(20))
+    # the room of those that are gone is used again, to the last row
+    free, at = 0, int(builder.queue[0, 1])
+    while at:
+        free, at = free + 1, int(builder.queue[at, module.Q_NEXT])
+    assert free == sum(i % 5 for i in range(0, 40, 2))
+
+
+def test_a_byte_before_the_first_request_line_is_no_request() -> None:
+    """The first frame of a capture may be a keep-alive probe."""
+    t = http(("up", b"\0"), GET, ("down", OK), GET, ("down", OK))
+    assert [r["status"] for r in exchanges(t.packets)] == [200, 200]
+
+
+def test_a_page_about_http_is_one_answer() -> None:
+    t = http(GET, ("down", answers(200) + b"HTTP/1.1 200 OK is a status line\r\n\r\n"), GET, ("down", answers(404)))
+    assert [r["status"] for r in exchanges(t.packets)] == [200, 404]
+
+
+def test_a_method_that_is_not_known_by_name() -> None:
+    """WebDAV begins with OPTIONS; what follows is no rest of it."""
+    find = ("up", b"PROPFIND /calendar HTTP/1.1\r\nDepth: 1\r\n\r\n")
+    t = http(("up", b"OPTIONS / HTTP/1.1\r\n\r\n"), ("down", OK), find, ("up", b"<propfind/>"), ("down", answers(207)))
+    assert [r["status"] for r in exchanges(t.packets)] == [200, 207]
+
+
+@pytest.mark.parametrize("how", ["CONNECT", "SOCKS4", "SOCKS5 without waiting"])
+def test_a_request_that_does_not_wait_for_the_tunnel(how: str) -> None:
+    t = Talk(VM, (API[0], 8080)).open()
+    ups = [turn for turn in NEGOTIATED[how] if turn[0] == "up"]
+    spoken(t, [*ups, GET, *(turn for turn in NEGOTIATED[how] if turn[0] == "down"), ("down", OK)])
+    row = one(t.packets)
+    assert (shown(row), row["status"]) == ((len(GET[1]), len(OK)), 200)
+
+
 # -- any capture --
 
 
@@ -850,7 +968,20 @@ def _random(rng: random.Random) -> list[Packet]:
     for i in range(rng.randint(1, 5)):
         t = Talk((VM[0], 40000 + i), (API[0], rng.choice([80, 443, 34567])), isn=rng.randrange(2**32), at=rng.randrange(9) * MS).open()
         for _ in range(rng.randint(0, 6)):
-            kind = rng.choice([b"", b"HTTP/1.1 429 X\r\n\r\n", b"\x17\x03\x03\x00\x35" + bytes(53), b"\x17\x03\x03\x01\x00" + bytes(256)])
+            kind = rng.choice(
+                [
+                    b"",
+                    b"HTTP/1.1 429 X\r\n\r\n",
+                    GET[1],
+                    GET[1] * 3,
+                    ASK,
+                    b"\x05\x01\x00",
+                    b"\x05\x00",
+                    SWITCHING[1],
+                    b"\x17\x03\x03\x00\x35" + bytes(53),
+                    b"\x17\x03\x03\x01\x00" + bytes(256),
+                ]
+            )
             (t.up if rng.random() < 0.5 else t.down)("PA", kind or rng.choice([1, 100]))
             if rng.random() < 0.2:
                 t.again()

@@ -67,6 +67,7 @@ NEGOTIATED = [
     [b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 443\r\n"],
     [b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"],
     [b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"],
+    [b"GET / HTTP/1.1\r\n\r\n" * 3, b"HTTP/1.1 200 OK\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n" * 2, b"HTTP/1.1 200 OK\r\n\r\n" * 2],
 ]
 
 

@@ -260,3 +260,56 @@ def test_what_comes_before_the_protocol(payload: bytes, expected: int) -> None:
 @given(header=st.sampled_from([V1, V2]), body=st.sampled_from([HELLO, DATA + ALERT, SERVER + CHANGE + DATA]), cut=st.integers(5, 400))
 def test_tls_behind_a_proxy_header_is_as_without_it(header: bytes, body: bytes, cut: int) -> None:
     assert hint(header + body, len(header) + cut) == hint(body, cut)
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "REPORT", "M-SEARCH", "UNLOCK", "BASELINE-CONTROL", "ACL", "QUERY"])
+def test_other_methods_by_the_whole_line(method: str) -> None:
+    assert hint(f"{method} /x?y=1 HTTP/1.1\r\n".encode()) == h.HTTP_REQUEST
+    assert hint(f"{method} http://name/x HTTP/1.1\r\n".encode()) == h.HTTP_REQUEST
+    for other in (
+        f"{method} /x\r\n",
+        f"{method} /x y HTTP/1.1\r\n",
+        f"{method} HTTP/1.1\r\n",
+        f"{method}\r\n/x HTTP/1.1\r\n",
+        f"{method} /x HTTP",
+    ):
+        assert hint(other.encode()) == 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"DELE 1\r\n\r\n",
+        b"POSTGRES",
+        b"HEADLESS",
+        b"OPTIMAL x",
+        b"TRACKING",
+        b"PATCHES!",
+        b"CONNECTED",
+        b"LIST /home\r\n",
+        b"USER name\r\n",
+    ],
+)
+def test_words_of_other_protocols_are_no_methods(payload: bytes) -> None:
+    assert hint(payload) == 0
+
+
+def more(payload: bytes, cap: int | None = None) -> int:
+    return hint(payload, cap) >> h.MORE_SHIFT & h.MAX_MORE
+
+
+def test_how_many_messages_begin_in_a_segment() -> None:
+    get, post = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /b HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+    ok, empty = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"HTTP/1.1 304 Not Modified\r\n\r\n"
+    assert [more(get * n) for n in (1, 2, 5, 40)] == [0, 1, 4, h.MAX_MORE]
+    assert [more(x) for x in (get + post, post + get + get, get + b"POSTGRES IS NOT ONE", ok + b" GET / HTTP/1.1")] == [1, 2, 0, 0]
+    assert [more(x) for x in (ok, ok + empty, empty * 3 + ok, ok * 40, ok + b"HTTPS", ok + b"HTTP/1.1 100 Continue")] == [
+        0,
+        1,
+        3,
+        h.MAX_MORE,
+        0,
+        0,
+    ]
+    assert more(ok + ok, len(ok) + 8) == 0  # cut
+    assert hint(ok * 2) >> h.STATUS_SHIFT & 0x3FF == 200
