@@ -120,7 +120,7 @@ def _tls_hint(buf, o, cap, length):
 
 @lean
 def _socks_hint(buf, o, cap, length):
-    """The hint of a payload that begins with 0, 1, 4 or 5, if it is a message of SOCKS and nothing else."""
+    """The hint of a payload of two bytes or more, if it is a message of SOCKS and nothing else."""
     b, second = byte(buf, o), byte(buf, o + 1)
     if b == 5:
         if length == 2:  # the method chosen: none, GSSAPI, user and password, private ones; 255 for none of those offered
@@ -146,7 +146,9 @@ def _socks_hint(buf, o, cap, length):
     elif b == 4:
         if 1 <= second <= 2 and length >= 9 and cap == length and byte(buf, o + length - 1) == 0:
             return np.int64(h.SOCKS)
-    elif length >= 8 and 90 <= second <= 93:  # SOCKS4 granted or refused; what a server that speaks first says may stand behind it
+    elif (
+        b == 0 and length >= 8 and 90 <= second <= 93
+    ):  # SOCKS4 granted or refused; what a server that speaks first says may stand behind it
         return np.int64(h.SOCKS_REPLY | h.LAST_REPLY)
     return np.int64(0)
 
@@ -213,36 +215,46 @@ def _status(buf, o, cap):
 
 
 @lean
+def _proxy_hint(buf, o, cap, length):
+    """The hint of what stands behind a PROXY header in the same segment, PROXY if nothing does, 0 if it is none."""
+    skip = front(buf, o, o + cap) - o
+    if skip <= 0:
+        return np.int64(0)
+    o, cap, length = o + skip, cap - skip, length - skip
+    if cap < 5:
+        return np.int64(h.PROXY)
+    b = byte(buf, o)
+    if 20 <= b <= 23 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
+        return _tls_hint(buf, o, cap, length)
+    hint = _http_request(buf, o, cap)
+    return hint | skip << h.PREFIX_SHIFT if hint & h.CLASS_MASK == h.HTTP_REQUEST else hint
+
+
+@lean
+def _rare_hint(buf, o, cap, length):
+    """The hint of a payload that begins with a control character: SOCKS, or a PROXY header of version 2."""
+    if byte(buf, o) == 13:
+        return _proxy_hint(buf, o, cap, length) if be32(buf, o) == 0x0D0A0D0A else np.int64(0)
+    return _socks_hint(buf, o, cap, length)
+
+
+@lean
 def payload_hint(buf, o, cap, length):
     """The hint (see :mod:`netlens.wire.hints`) of a payload at ``buf[o:o+cap]`` that is ``length`` bytes on the wire."""
-    if cap < 2:
-        return np.int64(0)
-    b = byte(buf, o)
-    if b <= 5:
-        return _socks_hint(buf, o, cap, length) if b == 5 or b == 4 or b <= 1 else np.int64(0)
     if cap < 4:
-        return np.int64(0)
+        return _socks_hint(buf, o, cap, length) if cap >= 2 else np.int64(0)
+    b = byte(buf, o)
     if 20 <= b <= 23:
         if cap >= 5 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
             return _tls_hint(buf, o, cap, length)
         return np.int64(0)
-    if (b < 65 or b > 90) and b != 13:  # A .. Z
-        return np.int64(0)
+    if (
+        b < 67 or b > 85
+    ):  # C .. U. Few branches lead here: encrypted bytes are any, and one in ten that goes the other way costs more than the work
+        return _rare_hint(buf, o, cap, length) if b <= 13 else np.int64(0)
     w = be32(buf, o)
-    if w == 0x50524F58 or w == 0x0D0A0D0A:  # "PROX", or the signature of its version 2
-        skip = front(buf, o, o + cap) - o
-        if skip <= 0:
-            return np.int64(0)
-        if skip >= cap:
-            return np.int64(h.PROXY)
-        o, cap, length = o + skip, cap - skip, length - skip
-        if cap < 5:
-            return np.int64(h.PROXY)
-        b = byte(buf, o)
-        if 20 <= b <= 23 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
-            return _tls_hint(buf, o, cap, length)
-        hint = _http_request(buf, o, cap)
-        return hint | skip << h.PREFIX_SHIFT if hint & h.CLASS_MASK == h.HTTP_REQUEST else hint
+    if w == 0x50524F58:  # PROX
+        return _proxy_hint(buf, o, cap, length)
     if w == 0x5353482D:  # SSH-
         return np.int64(h.SSH)
     if w == _HTTP:
