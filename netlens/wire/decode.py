@@ -155,12 +155,15 @@ def _socks_hint(buf, o, cap, length):
 
 @lean
 def _request_line(buf, o, cap):
-    """HTTP_REQUEST or CONNECT if a request line begins here (RFC 9112 3), else 0. Of what is cut after four bytes the first letters decide."""
+    """HTTP_REQUEST or CONNECT if a request line begins here (RFC 9112 3), else 0.
+
+    Where only four letters are there (cut, or blanked by ``netlens anonymize``) they decide.
+    """
     w = be32(buf, o)
     if w == 0x47455420 or w == 0x50555420:  # GET, PUT
         return np.int64(h.HTTP_REQUEST)
-    whole = cap >= 8
-    rest = be32(buf, o + 4) if whole else np.int64(0)
+    rest = be32(buf, o + 4) if cap >= 8 else np.int64(0)
+    whole = rest != 0
     if w == 0x504F5354 or w == 0x48454144:  # POST, HEAD
         return np.int64(h.HTTP_REQUEST) if not whole or rest >> 24 == 0x20 else np.int64(0)
     if w == 0x50415443 or w == 0x54524143:  # PATCH, TRACE

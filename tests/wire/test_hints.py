@@ -214,6 +214,12 @@ def test_connect_names_an_authority() -> None:
     assert hint(b"CONNECT api", 8) == h.HTTP_REQUEST  # cut before it
 
 
+@pytest.mark.parametrize("method", ["POST", "HEAD", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
+def test_four_letters_are_enough_where_the_rest_is_blanked(method: str) -> None:
+    """An anonymized copy keeps no more of a request."""
+    assert hint(method[:4].encode() + bytes(60)) == (h.CONNECT if method == "CONNECT" else h.HTTP_REQUEST)
+
+
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
