@@ -154,7 +154,7 @@ def _socks_hint(buf, o, cap, length):
 
 
 @lean
-def _request_line(buf, o, cap):
+def request_line(buf, o, cap):
     """HTTP_REQUEST or CONNECT if a request line begins here (RFC 9112 3), else 0.
 
     Where only four letters are there (cut, or blanked by ``netlens anonymize``) they decide.
@@ -193,18 +193,18 @@ def _request_line(buf, o, cap):
 @lean
 def _http_request(buf, o, cap):
     """The hint of a payload that begins with a request line; 0 for others."""
-    kind = _request_line(buf, o, cap)
+    kind = request_line(buf, o, cap)
     if kind != h.HTTP_REQUEST:
         return kind
     more = np.int64(0)
     for i in range(o + 16, o + min(cap, h.MORE_WITHIN) - 8):  # a request without a body, and the next one behind it
-        if byte(buf, i) == 13 and be32(buf, i) == 0x0D0A0D0A and more < h.MAX_MORE and _request_line(buf, i + 4, o + cap - i - 4):
+        if byte(buf, i) == 13 and be32(buf, i) == 0x0D0A0D0A and more < h.MAX_MORE and request_line(buf, i + 4, o + cap - i - 4):
             more += 1
     return kind | more << h.MORE_SHIFT
 
 
 @lean
-def _status(buf, o, cap):
+def status_line(buf, o, cap):
     """The status code of a status line (RFC 9112 4), or -1."""
     if cap < 12 or be32(buf, o) != _HTTP or byte(buf, o + 4) != 47 or byte(buf, o + 8) != 32:
         return np.int64(-1)
@@ -261,12 +261,12 @@ def payload_hint(buf, o, cap, length):
     if w == 0x5353482D:  # SSH-
         return np.int64(h.SSH)
     if w == _HTTP:
-        status = _status(buf, o, cap)
+        status = status_line(buf, o, cap)
         if status < 0:
             return np.int64(0)
         more = np.int64(0)
         for i in range(o + 12, o + min(cap, h.MORE_WITHIN) - 12):
-            if byte(buf, i) == 72 and more < h.MAX_MORE and _status(buf, i, o + cap - i) >= 200:
+            if byte(buf, i) == 72 and more < h.MAX_MORE and status_line(buf, i, o + cap - i) >= 200:
                 more += 1
         return np.int64(h.HTTP_RESPONSE) | status << h.STATUS_SHIFT | more << h.MORE_SHIFT
     if w == 0x50524920:  # "PRI " of the HTTP/2 preface, RFC 9113 3.4

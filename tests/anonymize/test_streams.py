@@ -12,7 +12,7 @@ from netlens.anonymize import streams
 from netlens.anonymize.mapper import Mapper
 from netlens.api import Capture
 from tests.anonymize.frames import SECRET, anonymous, assert_alike
-from tests.parsers.build import Packet, Talk, pcap, segment
+from tests.parsers.build import NEGOTIATED, Packet, Talk, pcap, segment
 from tests.wire import helpers as w
 from tests.wire.helpers import decode_paths, ip4, udp
 from tests.wire.test_tls import chrome, records
@@ -240,3 +240,27 @@ def test_many_unfinished_things_take_bounded_memory_and_time(tmp_path: Path) -> 
     one_flow = [segment(("10.0.0.2", 5), SERVER, "PA", 1, 1, begun)]
     one_flow += [segment(("10.0.0.2", 5), SERVER, "PA", 1000 + k, 1, b"x") for k in range(8000)]
     anonymous(w.pcap(one_flow), tmp_path)
+
+
+GET, OK = b"GET /private HTTP/1.1\r\nHost: intranet\r\n\r\n", b"HTTP/1.1 200 private\r\nX: private\r\n\r\nprivate"
+
+
+@pytest.mark.parametrize("how", [*NEGOTIATED, "pipelined", "PROXY in the segment"])
+def test_the_copy_shows_the_same_exchanges(how: str, tmp_path: Path) -> None:
+    """Behind CONNECT, SOCKS and PROXY headers, and pipelined; of names, users and passwords nothing is left."""
+    t = Talk(CLIENT, ("203.0.113.10", 8080)).open()
+    for who, data in NEGOTIATED.get(how, []):
+        (t.up if who == "up" else t.down)("PA", data)
+    if how == "PROXY in the segment":
+        t.up("PA", NEGOTIATED["PROXY"][0][1] + GET)
+        t.down("PA", OK)
+    for times in (1, 3 if how == "pipelined" else 1):
+        t.up("PA", GET * times)
+        t.down("PA", OK * times)
+    source, target = both(t.close().packets, tmp_path)
+    before, after = (Capture([path]).table("exchanges") for path in (source, target))
+    assert before.rows >= 2
+    for name in before.columns:
+        assert before[name].tolist() == after[name].tolist(), name
+    for private in (b"private", b"intranet", b"api.example", b"secret", b"user"):
+        assert private not in target.read_bytes()

@@ -251,3 +251,44 @@ def same_split(tshark: str, packets: Sequence[Packet], folder: Path) -> None:
         assert row["orig_frames"] + row["resp_frames"] == len(frames)
         directions = Counter(matrix[[f - 1 for f in frames], c.DIRECTION].tolist())
         assert {row["orig_frames"], row["resp_frames"]} == {directions[0], directions[1]}
+
+
+# -- what is negotiated before the protocol proper --
+
+ESTABLISHED = b"HTTP/1.0 200 Connection established\r\n\r\n"
+ASK = b"CONNECT api.example.test:443 HTTP/1.1\r\nHost: api.example.test:443\r\n\r\n"
+NAME = b"\x03\x10api.example.test\x01\xbb"
+V5_GRANTED = b"\x05\x00\x00\x01" + bytes(6)
+Turns = list[tuple[str, bytes]]
+
+NEGOTIATED: dict[str, Turns] = {
+    "CONNECT": [("up", ASK), ("down", ESTABLISHED)],
+    "CONNECT in two segments": [("up", ASK[:50]), ("up", ASK[50:]), ("down", ESTABLISHED)],
+    "CONNECT asked for a password": [
+        ("up", ASK),
+        ("down", b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"),
+        ("down", b"<html>"),
+        ("up", ASK),
+        ("down", ESTABLISHED),
+    ],
+    "SOCKS4": [("up", b"\x04\x01\x01\xbb\xcb\x00\x71\x0aname\x00"), ("down", b"\x00\x5a" + bytes(6))],
+    "SOCKS4a": [("up", b"\x04\x01\x01\xbb\x00\x00\x00\x01\x00api.example.test\x00"), ("down", b"\x00\x5a" + bytes(6))],
+    "SOCKS5": [("up", b"\x05\x01\x00"), ("down", b"\x05\x00"), ("up", b"\x05\x01\x00" + NAME), ("down", V5_GRANTED)],
+    "SOCKS5, an IPv6 address": [
+        ("up", b"\x05\x03\x00\x01\x02"),
+        ("down", b"\x05\x00"),
+        ("up", b"\x05\x01\x00\x04" + bytes(18)),
+        ("down", b"\x05\x00\x00\x04" + bytes(18)),
+    ],
+    "SOCKS5 with a password": [
+        ("up", b"\x05\x02\x00\x02"),
+        ("down", b"\x05\x02"),
+        ("up", b"\x01\x04user\x06secret"),
+        ("down", b"\x01\x00"),
+        ("up", b"\x05\x01\x00" + NAME),
+        ("down", b"\x05\x00\x00\x03\x05proxy\x12\x34"),
+    ],
+    "SOCKS5 without waiting": [("up", b"\x05\x01\x00\x05\x01\x00" + NAME), ("down", b"\x05\x00" + V5_GRANTED)],
+    "PROXY": [("up", b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 443\r\n")],
+    "PROXY, version 2": [("up", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12))],
+}

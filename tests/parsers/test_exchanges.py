@@ -19,7 +19,7 @@ from netlens.parsers import exchanges as module
 from netlens.parsers.exchanges import ExchangeBuilder
 from netlens.parsers.sessions import SessionFold
 from tests.parsers import build
-from tests.parsers.build import MS, T0, Packet, S, Talk, mixed, rewritten, rows
+from tests.parsers.build import ASK, MS, NEGOTIATED, T0, Packet, S, Talk, Turns, mixed, rewritten, rows
 
 VM, API, NEAR = ("192.168.64.2", 40000), ("203.0.113.10", 443), ("127.0.0.1", 12300)
 MSS = 1448
@@ -665,43 +665,6 @@ def test_the_end_of_an_answer_is_its_last_byte(pem: Path, end: str) -> None:
 # -- what is negotiated before the protocol proper --
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-ESTABLISHED = b"HTTP/1.0 200 Connection established\r\n\r\n"
-ASK = b"CONNECT api.example.test:443 HTTP/1.1\r\nHost: api.example.test:443\r\n\r\n"
-NAME = b"\x03\x10api.example.test\x01\xbb"
-V5_GRANTED = b"\x05\x00\x00\x01" + bytes(6)
-Turns = list[tuple[str, bytes]]
-
-NEGOTIATED: dict[str, Turns] = {
-    "CONNECT": [("up", ASK), ("down", ESTABLISHED)],
-    "CONNECT in two segments": [("up", ASK[:50]), ("up", ASK[50:]), ("down", ESTABLISHED)],
-    "CONNECT asked for a password": [
-        ("up", ASK),
-        ("down", b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"),
-        ("down", b"<html>"),
-        ("up", ASK),
-        ("down", ESTABLISHED),
-    ],
-    "SOCKS4": [("up", b"\x04\x01\x01\xbb\xcb\x00\x71\x0aname\x00"), ("down", b"\x00\x5a" + bytes(6))],
-    "SOCKS4a": [("up", b"\x04\x01\x01\xbb\x00\x00\x00\x01\x00api.example.test\x00"), ("down", b"\x00\x5a" + bytes(6))],
-    "SOCKS5": [("up", b"\x05\x01\x00"), ("down", b"\x05\x00"), ("up", b"\x05\x01\x00" + NAME), ("down", V5_GRANTED)],
-    "SOCKS5, an IPv6 address": [
-        ("up", b"\x05\x03\x00\x01\x02"),
-        ("down", b"\x05\x00"),
-        ("up", b"\x05\x01\x00\x04" + bytes(18)),
-        ("down", b"\x05\x00\x00\x04" + bytes(18)),
-    ],
-    "SOCKS5 with a password": [
-        ("up", b"\x05\x02\x00\x02"),
-        ("down", b"\x05\x02"),
-        ("up", b"\x01\x04user\x06secret"),
-        ("down", b"\x01\x00"),
-        ("up", b"\x05\x01\x00" + NAME),
-        ("down", b"\x05\x00\x00\x03\x05proxy\x12\x34"),
-    ],
-    "SOCKS5 without waiting": [("up", b"\x05\x01\x00\x05\x01\x00" + NAME), ("down", b"\x05\x00" + V5_GRANTED)],
-    "PROXY": [("up", b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 443\r\n")],
-    "PROXY, version 2": [("up", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12))],
-}
 
 
 def spoken(talk: Talk, turns: Turns) -> None:

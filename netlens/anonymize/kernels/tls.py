@@ -6,7 +6,7 @@ Kept, because turn-taking, fingerprints and pairing need it and it says nothing 
 - of a ClientHello its structure: versions, cipher suites, extensions and their lengths, groups, signature algorithms, protocols (ALPN). The server
   name is mapped; randoms and session ids become others (equal ones stay equal); keys, tickets and all else are zero. A ServerHello likewise;
 - the version banner of SSH, of software that is widely used, without its comment; method or status of an HTTP/1 message; the preface of HTTP/2; that
-  there is a header of the PROXY protocol.
+  there is a header of the PROXY protocol; what kind of message of SOCKS it is, the methods of its greeting, granted or refused.
 
 A byte that decides how :mod:`netlens.wire.decode` sees a segment is kept, so that the result is seen alike.
 """
@@ -16,7 +16,9 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.anonymize.kernels.mapping import map_dotted, map_random
+from netlens.wire import hints as h
 from netlens.wire.compiled import kernel
+from netlens.wire.decode import payload_hint, request_line, status_line
 from netlens.wire.words import be16
 
 MAX_RECORDS = 64  #: of one segment, as far as they are looked at there
@@ -231,6 +233,24 @@ def _proxy(buf, at, cap, out, to):
 
 
 @kernel
+def _socks(buf, at, cap, length, out, to):
+    """What kind of message of SOCKS it is, and what was offered, granted or refused; no address, name, or password."""
+    hint = payload_hint(buf, at, cap, length)
+    kind = hint & h.CLASS_MASK
+    if kind == h.SOCKS:
+        n = np.int64(2)  # of version 4
+        if buf[at] == 5:
+            n += buf[at + 1]
+            n += 3 if length > n else 0  # the request behind it
+        keep(buf, at, n, out, to)
+    elif kind == h.SOCKS_REPLY:
+        n = np.int64(2)
+        if hint & h.LAST_REPLY and buf[at] == 5:
+            n = np.int64(6) if cap >= 6 and buf[at + 2] == 5 else np.int64(4)
+        keep(buf, at, n, out, to)
+
+
+@kernel
 def _line(buf, at, cap, out, to):
     """The banner of SSH (RFC 4253 4.2): the protocol, and software that is widely used; any other, and the comment, may name a machine or its owner."""
     begin = 8  # behind "SSH-2.0-"
@@ -259,10 +279,17 @@ def _line(buf, at, cap, out, to):
 @kernel
 def rewrite_stream(buf, at, cap, length, out, to, m):
     """A segment's payload, ``cap`` of ``length`` bytes; ``out[to:]`` is zero before. Returns (NOTHING or HELLO_GOES_ON, where that record begins)."""
+    if cap < 2:
+        return NOTHING, np.int64(0)
+    if buf[at] <= 5:
+        _socks(buf, at, cap, length, out, to)
+        return NOTHING, np.int64(0)
     if cap < 4:
         return NOTHING, np.int64(0)
     skip = _proxy(buf, at, cap, out, to)
     if skip:
+        if cap - skip >= 4 and request_line(buf, at + skip, cap - skip):
+            keep(buf, at + skip, 4, out, to + skip)
         what, where = _records(buf, at + skip, cap - skip, length - skip, out, to + skip, m)
         return what, where + skip
     byte = buf[at]
@@ -278,6 +305,10 @@ def rewrite_stream(buf, at, cap, length, out, to, m):
                 if buf[at + i] < 32 or buf[at + i] > 126:
                     break
                 out[to + i] = buf[at + i]
+            for pos in range(12, min(cap, h.MORE_WITHIN) - 12):  # pipelined ones behind it
+                if buf[at + pos] == 72 and status_line(buf, at + pos, cap - pos) >= 200:
+                    keep(buf, at + pos, 5, out, to + pos)
+                    keep(buf, at + pos + 8, 4, out, to + pos + 8)
     elif (
         word == 0x50524920  # the preface of HTTP/2, RFC 9113 3.4; then the methods of HTTP/1
         or word == 0x47455420
@@ -291,6 +322,10 @@ def rewrite_stream(buf, at, cap, length, out, to, m):
         or word == 0x54524143
     ):
         keep(buf, at, 4, out, to)
+        for pos in range(16, min(cap, h.MORE_WITHIN) - 8):
+            if buf[at + pos] == 13 and be16(buf, at + pos) == 0x0D0A and be16(buf, at + pos + 2) == 0x0D0A:
+                if request_line(buf, at + pos + 4, cap - pos - 4):
+                    keep(buf, at + pos, 8, out, to + pos)
     return NOTHING, np.int64(0)
 
 
