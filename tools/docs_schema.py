@@ -30,8 +30,8 @@ def build() -> Schema:
             inputs=array(ref("input"), "The files that were read, in order."),
             quality=obj(
                 "What must be known before any conclusion.",
-                first_ns=count_or_null("First frame of all captures."),
-                last_ns=count_or_null("Last frame of all captures."),
+                first_ns=count_or_null("Earliest time in all captures."),
+                last_ns=count_or_null("Latest time in all captures."),
                 reasons=array(ref("reason"), "Frames by what was done with them."),
                 notes=array(text(), "Sentences: capture loss, cuts, what lies outside the capture, what labels are missing."),
             ),

@@ -88,7 +88,7 @@ class ClusterCapture:
         self.inputs = [i for f in files for i in f.inputs]
         for before, info in pairwise(self.inputs):  # of files that one reader read it has told already
             warn_of_overlap(before, info)
-        self.first_ns = next((f.first_ns for f in files if f.first_ns is not None), None)
+        self.first_ns = min((f.first_ns for f in files if f.first_ns is not None), default=None)
         self.frames = sum(f.frames for f in files)
         self._slight = sum(f.slight for f in files)
         self._settle(scans, files)

@@ -337,7 +337,8 @@ def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | N
     missing = np.zeros((n, 2), np.int64)
     s_.missing_bytes(part.fold.sessions, n, part.fold.holes, missing)  # type: ignore[no-untyped-call]
     keys, a_is_0 = _keys(state, seed, part.hellos, part.streams is not None)
-    kept = _edge(state, keys.group, part.bounds_ns) if only is None else only
+    in_order = not len(part.decoder.times.set_back())  # else no time tells what lies at the edges
+    kept = _edge(state, keys.group, part.bounds_ns if in_order else None) if only is None else only
     log, part.fold.log = part.fold.log, []
     sends = _sends(log, state) if "tunnels" in products else None
     rows = _packed(log, kept)

@@ -275,7 +275,8 @@ def _columns(
             _join_halves(rows, i, state, s, head, halves[head])
         if head in nat:
             _join_copies(rows, i, s, head, nat[head])
-    rows["duration_s"] = (rows["end_ns"] - rows["start_ns"]) / 1e9
+    lasted = rows["end_ns"] - rows["start_ns"]
+    rows["duration_s"] = np.where(lasted < 0, np.nan, lasted / 1e9)  # of a clock that was set back in between nothing can be told
     return rows
 
 

@@ -90,7 +90,8 @@ def _describe(rows, lookups, numbers, begin, end, out, latency, asked, answered)
             out[_RCODE, i] = 0 if meta >> 40 & 3 == d.MDNS else (meta >> 32 & 255) << 4 | meta >> 16 & 15
             out[_ANSWERS, i] = reply[d.ANSWER]
             if query >= 0:
-                latency[i] = (reply[d.TS] - asked_ns) / 1e6
+                took = reply[d.TS] - asked_ns
+                latency[i] = took / 1e6 if took >= 0 else np.nan  # of a clock that was set back in between nothing can be told
         server = rows[x[j.RESOLVER]]
         if server[d.META] >> 31 & 1:
             out[_SERVER_HI, i] = server[d.SRC_HI]

@@ -22,7 +22,7 @@ from netlens.together import cores
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.ahead import ahead
-from netlens.wire.containers import F_TS, Batch, Input, Reader
+from netlens.wire.containers import Batch, Input, Reader
 from netlens.wire.fragments import Fragments
 from netlens.wire.times import Times
 
@@ -50,8 +50,8 @@ class Unit:
 
     pieces: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
     last_frame: int
-    first_ns: int  # time of the first frame; 0: none of the frames has a time
-    last_ns: int  # the latest time, which is not the last frame's where the clock was set back
+    first_ns: int  # the earliest time; 0: none of the frames has one
+    last_ns: int  # the latest
 
 
 class Decoder:
@@ -91,8 +91,7 @@ class Decoder:
                 pieces += [(batch.buf, room[at:until]), (area, packet)]
                 at = until
         pieces.append((batch.buf, room[at:m]))
-        last_ns = self.times.feed(batch.frames, batch.n, batch.frame0)
-        return Unit(pieces, batch.frame0 + batch.n, int(batch.frames[0, F_TS]), last_ns)
+        return Unit(pieces, batch.frame0 + batch.n, *self.times.feed(batch.frames, batch.n, batch.frame0))
 
 
 class Part:
@@ -145,8 +144,13 @@ class Part:
 
     @property
     def bounds_ns(self) -> tuple[int, int] | None:
-        """Time of the first frame and the latest time; None where no frame has a time."""
+        """Earliest and latest time, which are not those of the first and last frame where the clock was set back; None where no frame has a time."""
         return None if self.first_ns is None or self.last_ns is None else (self.first_ns, self.last_ns)
+
+    def _widen(self, first_ns: int, last_ns: int) -> None:
+        """Let the bounds hold these times, too."""
+        self.first_ns = min(first_ns, first_ns if self.first_ns is None else self.first_ns)
+        self.last_ns = max(last_ns, last_ns if self.last_ns is None else self.last_ns)
 
     def feed(self, batch: Batch) -> None:
         """Decode one batch and take it in."""
@@ -157,10 +161,8 @@ class Part:
         for buf, packets in unit.pieces:
             self._parse(buf, packets)
         self.frames = unit.last_frame
-        if unit.first_ns and self.first_ns is None:
-            self.first_ns = unit.first_ns
-        if unit.last_ns:
-            self.last_ns = max(unit.last_ns, self.last_ns or unit.last_ns)
+        if unit.first_ns:
+            self._widen(unit.first_ns, unit.last_ns)
 
     def _parse(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any]) -> None:
         n = len(packets)
@@ -206,8 +208,8 @@ class Part:
         self.frames += later.frames
         self.bytes += later.bytes
         self.inputs += later.inputs
-        self.first_ns = later.first_ns if self.first_ns is None else self.first_ns
-        self.last_ns = max((t for t in (self.last_ns, later.last_ns) if t is not None), default=None)
+        if later.bounds_ns is not None:
+            self._widen(*later.bounds_ns)
 
     def _merge_payload(
         self, later: Part, names: np.ndarray[Any, Any], begins: np.ndarray[Any, Any], replay: np.ndarray[Any, Any], offset: int

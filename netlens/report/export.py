@@ -318,7 +318,7 @@ def _relative(table: Table, zero: int) -> list[str]:
 
 
 def _milliseconds(start: list[Any], end: list[Any]) -> list[str]:
-    return ["" if a is None or b is None else f"{(b - a) / 1e6:.3f}" for a, b in zip(start, end, strict=True)]
+    return ["" if a is None or b is None or b < a else f"{(b - a) / 1e6:.3f}" for a, b in zip(start, end, strict=True)]
 
 
 def _text(value: Any, dtype: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-1. Everything is on the host's clock, in ns since the first frame of either capture.
+1. Everything is on the host's clock, in ns since the earliest frame of either capture.
 2. A *bar* is a row of a capture's connections; ``mate`` is the bar of the same connection in the other capture. Bars are numbered through all captures,
    the VM's first: what happened first on the way.
 3. A *call* is a request on a bar: of the target's, the situation's own rows; of others, the exchanges that the capture shows.
@@ -80,7 +80,7 @@ def scene(a: Analysis) -> Scene:
 
 
 def origin_ns(a: Analysis) -> int:
-    """First frame of either capture, on the host's clock."""
+    """Earliest frame of either capture, on the host's clock."""
     firsts = [
         int(to_host(a, name, np.array(b[:1], np.int64))[0])
         for name, side in a.assembled.sides.items()

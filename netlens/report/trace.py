@@ -6,8 +6,8 @@ halves, copies behind a translation) each of them has a track, and an arrow lead
 connections that followed it. Counter tracks show how many connections were open and how many requests in flight, per server and in all. A
 slice's arguments hold the facts of its row, with the display filter that finds it in Wireshark.
 
-Times are microseconds with three decimals, exact to the nanosecond, from the first frame of the capture on: since 1970 they would not fit the
-53 bits that viewers count with. The first frame's time stands in ``otherData``, the absolute times of a slice in its arguments.
+Times are microseconds with three decimals, exact to the nanosecond, from the earliest frame of the capture on: since 1970 they would not fit the
+53 bits that viewers count with. That frame's time stands in ``otherData``, the absolute times of a slice in its arguments.
 
 Slices of a track must lie in one another (the format has no others), so an exchange that goes on after the end of its connection is cut there;
 its arguments tell its own times. Beyond :data:`MAX_TRACKS` connections, those of one server that follow each other share a track, and sessions
@@ -77,7 +77,7 @@ def write_sessions(file: IO[str], sessions: Table, exchanges: Table, zero_ns: in
 
 
 def _write(file: IO[str], events: Iterator[Row], zero_ns: int) -> None:
-    start = {"first_frame": _utc(zero_ns), "first_frame_ns": str(zero_ns), "times": "microseconds after the first frame"}
+    start = {"first_frame": _utc(zero_ns), "first_frame_ns": str(zero_ns), "times": "microseconds after the earliest frame"}
     file.write(f'{{"displayTimeUnit":"ns","otherData":{json.dumps(start)},"traceEvents":[')
     separator = "\n"
     for event in events:

@@ -110,7 +110,7 @@ class Board:
         views = {name: one.view(now_ns[name]) for name, one in self.watched.items()}
         now = now_ns[next(iter(now_ns))]
         if self._first_ns is None:
-            self._first_ns = min((one.part.first_ns for one in self.watched.values() if one.part.first_ns), default=now)
+            self._first_ns = min((one.part.first_ns for one in self.watched.values() if one.part.first_ns is not None), default=now)
         new, self._new = self._new, []
         frame = Frame(
             now,

@@ -605,7 +605,8 @@ class Reader:
             before = self.inputs[-2] if len(self.inputs) > 1 else None
             if before is not None:
                 warn_of_overlap(before, info)
-        info.last_ns = max(info.last_ns, last_ns)
+        if last_ns:
+            info.last_ns = max(info.last_ns or last_ns, last_ns)  # times before 1970 are negative
 
     def _one(self, stream: _Stream, info: Input) -> Iterator[Batch]:
         walk: _Pcap | _Pcapng | None = None

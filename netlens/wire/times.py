@@ -46,14 +46,16 @@ def _end_span(track, spans):
 
 @lean
 def _walk(frames, n, frame0, track, spans):
-    """Take in the times of ``n`` frames (int64[:, FRAME_WIDTH]), the first of which is number ``frame0`` + 1; returns the latest of them."""
-    latest = np.int64(0)
+    """Take in the times of ``n`` frames (int64[:, FRAME_WIDTH]), the first of which is number ``frame0`` + 1; returns the earliest and the latest."""
+    earliest = latest = np.int64(0)
     high, low, before, ahead = track[_HIGH], track[_LOW], track[_BEFORE], track[_AHEAD]
     for i in range(n):
         ts = frames[i, F_TS]
-        latest = max(latest, ts)
         if ts == 0:  # a simple packet block has no time
             continue
+        if earliest == 0:
+            earliest = latest = ts  # not from 0 on: times before 1970 are negative
+        earliest, latest = min(earliest, ts), max(latest, ts)
         if ts >= high or high == 0:
             if low < high:
                 track[_HIGH], track[_LOW] = high, low
@@ -73,7 +75,7 @@ def _walk(frames, n, frame0, track, spans):
             low = ts
         ahead += 1
     track[_HIGH], track[_LOW], track[_BEFORE], track[_AHEAD] = high, low, before, ahead
-    return latest
+    return earliest, latest
 
 
 class Times:
@@ -83,9 +85,10 @@ class Times:
         self._track = np.zeros(_TRACK_WIDTH, np.int64)
         self._spans = np.zeros((SPANS, 3), np.int64)
 
-    def feed(self, frames: np.ndarray[Any, Any], n: int, frame0: int) -> int:
-        """Take in the first ``n`` of ``frames`` (int64[:, FRAME_WIDTH]); returns the latest time of them, 0 if none has one."""
-        return int(_walk(frames, n, frame0, self._track, self._spans))
+    def feed(self, frames: np.ndarray[Any, Any], n: int, frame0: int) -> tuple[int, int]:
+        """Take in the first ``n`` of ``frames`` (int64[:, FRAME_WIDTH]); returns their earliest and latest time, 0 and 0 if none has one."""
+        earliest, latest = _walk(frames, n, frame0, self._track, self._spans)
+        return int(earliest), int(latest)
 
     def set_back(self) -> np.ndarray[Any, Any]:
         """int64[k, 3]: the frame at which the clock was set back, and the lowest and highest time from which on order cannot be told by time."""

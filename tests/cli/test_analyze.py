@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 
 from tests.bench.two_sides import generate
 from tests.cli.test_bad_input import refused, run
-from tests.wire.helpers import ip4, ip6, pcap, tcp, udp
+from tests.parsers.test_pipeline import ANSWER, QUERY, conversation, datagram
+from tests.wire.helpers import Pcapng, ip4, ip6, pcap, tcp, udp
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 R = CAPTURES / "same-nat-ip-sshuttle"
@@ -298,6 +300,67 @@ def test_a_pair_of_ten_thousand_packets(path: str, tmp_path: Path) -> None:
 def test_help_has_an_example_that_can_be_pasted() -> None:
     done = run("analyze", "--help")
     assert "netlens analyze --vm vm.pcap --host host.pcap --vm-errors opencode.log" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def odd_times() -> dict[str, list[tuple[int, bytes]]]:
+    """Packets with their times in us: all of them before 1970, from before to after, and with a clock that is set back by an hour."""
+    packets = [datagram("10.0.0.2", 6000, "10.0.0.53", 53, QUERY)]
+    packets += [p for k in range(6) for p in conversation("10.0.0.2", 4000 + k, "203.0.113.10", 77 + k, False, 2, 2, "fin")]
+    packets += [datagram("10.0.0.53", 53, "10.0.0.2", 6000, ANSWER)]  # in the set-back capture before its question
+    step, hour = 10_000, 3_600_000_000
+    back = len(packets) // 2 + 5  # inside a connection
+    return {
+        "before 1970": [(i * step - 9 * hour, p) for i, p in enumerate(packets)],
+        "around 1970": [(i * step - 1_000_000, p) for i, p in enumerate(packets)],
+        "set back": [(i * step + 9 * hour - (hour if i >= back else 0), p) for i, p in enumerate(packets)],
+    }
+
+
+@pytest.mark.parametrize("which", ["before 1970", "around 1970", "set back"])
+def test_times_before_1970_and_a_clock_that_is_set_back(which: str, odd_times: dict[str, list[tuple[int, bytes]]], tmp_path: Path) -> None:
+    """Everything counts from the earliest frame: no command fails over such times, and none shows a negative one."""
+    path, out = str(tmp_path / "c.pcapng"), tmp_path / "out"
+    earliest = min(t for t, _ in odd_times[which])
+    file = Pcapng().interface(tsoffset=min(0, earliest // 1_000_000))
+    for t, packet in odd_times[which]:
+        file.enhanced(packet, t - min(0, earliest // 1_000_000) * 1_000_000)
+    Path(path).write_bytes(file.bytes())
+    text = run("analyze", path, "-o", str(out))
+    assert (text.returncode, text.stderr.count("\n")) == (0, 1), text.stderr
+    assert not re.search(r"-\d+[.,\d]* m?s\b", text.stdout), text.stdout
+    quality = json.loads((out / "report.json").read_text())["quality"]
+    assert quality["first_ns"] == earliest * 1000
+    assert quality["last_ns"] == max(t for t, _ in odd_times[which]) * 1000
+    assert {"report.html", "summary.png", "lookups.svg"} <= {p.name for p in out.iterdir()}
+    for command, columns in (
+        ("sessions", "start,duration_s,half_closed_s"),
+        ("connections", "start,duration_s"),
+        ("dns", "start,latency_ms"),
+        ("exchanges", "start,wait_ms,total_ms"),
+    ):
+        done = run(command, path, "--columns", columns)
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) > 1
+        assert "-" not in done.stdout, done.stdout
+        assert run(command, path, "--format", "json").returncode == 0
+    for command, form in (("sessions", "trace"), ("connections", "trace"), ("sessions", "zeek"), ("dns", "zeek")):
+        done = run(command, path, "--format", form)
+        assert done.returncode == 0, done.stderr
+        assert not re.search(r'"(ts|dur)":-', done.stdout)
+    replayed = run("watch", "--replay", path, "--speed", "0")
+    assert replayed.returncode == 0, replayed.stderr
+    assert " in 00:-" not in replayed.stdout
+
+
+def test_a_file_before_1970_that_follows_another_does_not_overlap_it(tmp_path: Path) -> None:
+    for k in range(2):
+        file = Pcapng().interface(tsoffset=-1000)
+        for i in range(3):
+            file.enhanced(ip4(tcp(flags=2, seq=99), src=f"192.0.2.{10 + i}"), (100 * k + i) * 1_000_000)
+        (tmp_path / f"{k}.pcapng").write_bytes(file.bytes())
+    done = run("sessions", str(tmp_path / "0.pcapng"), str(tmp_path / "1.pcapng"))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_closed_pipe_ends_it_quietly() -> None:

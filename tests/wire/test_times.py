@@ -12,14 +12,14 @@ S = 1_000_000_000
 LONG = [round(3 + i / 10, 1) for i in range(20)]  # to 4.9: more frames than may lie ahead
 
 
-def _fed(seconds: list[float], size: int) -> tuple[Times, int]:
+def _fed(seconds: list[float], size: int) -> tuple[Times, list[int]]:
     frames = np.zeros((len(seconds), FRAME_WIDTH), np.int64)
     frames[:, F_TS] = [round(s * S) for s in seconds]
-    times, latest = Times(), 0
+    times, bounds = Times(), [0]
     for at in range(0, len(frames), size):
         part = frames[at : at + size]
-        latest = max(latest, times.feed(part, len(part), at))
-    return times, latest
+        bounds += [t for t in times.feed(part, len(part), at) if t]
+    return times, bounds
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
@@ -43,9 +43,17 @@ def _fed(seconds: list[float], size: int) -> tuple[Times, int]:
     ],
 )
 def test_falls(seconds: list[float], spans: list[tuple[int, float, float]], size: int) -> None:
-    times, latest = _fed(seconds, size)
+    times, bounds = _fed(seconds, size)
     assert times.set_back().tolist() == [[frame, round(low * S), round(high * S)] for frame, low, high in spans]
-    assert latest == max(seconds, default=0) * S
+    dated = [round(s * S) for s in seconds if s]
+    assert (min(bounds[1:], default=0), max(bounds[1:], default=0)) == (min(dated, default=0), max(dated, default=0))
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_times_before_1970(size: int) -> None:
+    times, bounds = _fed([-300, 0, *(s - 200 for s in LONG), -250, -100], size)
+    assert (min(bounds[1:]), max(bounds[1:])) == (-300 * S, -100 * S)
+    assert times.set_back().tolist() == [[23, -250 * S, round((LONG[-1] - 200) * S)]]
 
 
 def test_a_fall_of_the_bound_is_none() -> None:

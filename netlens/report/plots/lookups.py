@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from netlens.analysis.overlap import Columns
 
 POINTS = 2000  # lookups drawn one by one; about 100 bytes each in SVG, and beyond this they hide each other
-FLOOR_MS = 0.001  # an answer in the same microsecond (or before its question, where a clock was set back) has no place on a log axis
+FLOOR_MS = 0.001  # an answer in the same microsecond has no place on a log axis
 SLICES, LEVELS = 180, 48
+MISSING = np.iinfo(np.int64).min  # no time: those before 1970 are negative
 
 
 def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figure:
@@ -34,10 +35,10 @@ def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figu
         )
     query, answer = _times(lookups["query_ns"]), _times(lookups["answer_ns"])
     latency = np.asarray(lookups["latency_ms"], np.float64)
-    when = np.where(query >= 0, query, answer)
-    unanswered = answer < 0
+    when = np.where(query != MISSING, query, answer)
+    unanswered = answer == MISSING
     measured = ~unanswered & ~np.isnan(latency)
-    known = when[when >= 0]
+    known = when[when != MISSING]
     first, last = capture_ns or ((int(known.min()), int(max(known.max(), answer.max()))) if len(known) else (0, 0))
     x = style.seconds(when, first)
     path = style.path_names(lookups["path"])
@@ -71,8 +72,8 @@ def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figu
 
 
 def _times(values: Any) -> npt.NDArray[np.int64]:
-    """A nullable column of times; -1 where there is none (no capture is from before 1970)."""
-    return np.fromiter((int(v) if isinstance(v, (int, np.integer)) and v >= 0 else -1 for v in values), np.int64, len(values))
+    """A nullable column of times; :data:`MISSING` where there is none."""
+    return np.fromiter((int(v) if isinstance(v, (int, np.integer)) else MISSING for v in values), np.int64, len(values))
 
 
 def _points(
