@@ -2,39 +2,95 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from netlens.errors import NetlensError
 
 MISSING = "--workers and --scheduler need Dask, which is not installed ({}); install it: pip install 'netlens[cluster]'"
 CONNECT_S = 10  #: to reach a scheduler, and for it to have a worker
+LOAD_S = 60  #: for workers to load netlens, from a slow disk at worst
+LOOK_S = 2  #: how often workers are looked after while results are waited for
+SILENT_S = 30  #: after which a worker is taken for stopped; they report every 0.5 s, also while they compute (of 1,000: every 6 s)
 
 
 class OnWorkers:
-    """Runs functions on the workers of a Dask client (see :class:`netlens.cluster.job.Executor`)."""
+    """Runs functions on the workers of a Dask client (see :class:`netlens.cluster.job.Executor`).
+
+    A worker that dies is Dask's to replace. One that is stopped (SIGSTOP, a machine that sleeps, a cut wire) keeps its connection, and Dask would
+    wait for it for minutes, or for ever: after :data:`SILENT_S` it is given up here, and what it had is made again by others.
+    """
 
     def __init__(self, client: Any):
         self.client = client
+        self._seen: dict[
+            str, tuple[float, float]
+        ] = {}  # by address of a worker: when it last reported, on its scheduler's clock and on ours
+        self._had_workers = time.monotonic()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self.client.submit(run, function, *arguments, pure=False, key=None)
 
     def results(self, handles: Sequence[Any]) -> list[Any]:
         with _told():
-            return list(self.client.gather(list(handles)))
+            return list(self._waited_for(self.client.gather(list(handles), asynchronous=True)))
 
     def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         from distributed import as_completed
 
         place = {handle.key: i for i, handle in enumerate(handles)}
         with _told():
-            for future, result in as_completed(handles, loop=self.client.loop, with_results=True):
+            coming = as_completed(handles, loop=self.client.loop, with_results=True)
+            for _ in handles:
+                future, result = self._waited_for(coming.__anext__())
                 yield place[future.key], result
+
+    def _waited_for(self, coming: Coroutine[Any, Any, Any]) -> Any:
+        """What ``coming`` gives; meanwhile workers are looked after."""
+        waiting = asyncio.run_coroutine_threadsafe(coming, self.client.loop.asyncio_loop)
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    return waiting.result(LOOK_S)
+                if waiting.done():
+                    return waiting.result()
+                self._look_after_workers()
+        finally:
+            waiting.cancel()
+
+    def _look_after_workers(self) -> None:
+        """Give up workers that are silent.
+
+        Raises
+        ------
+        NetlensError
+            the scheduler is silent too, or there has been no worker for a while.
+        """
+        asked = asyncio.run_coroutine_threadsafe(self.client.scheduler.identity(n_workers=-1), self.client.loop.asyncio_loop)
+        try:
+            workers = asked.result(SILENT_S)["workers"]
+        except TimeoutError:
+            asked.cancel()
+            raise NetlensError(f"the Dask scheduler has not answered for {SILENT_S} s; is it stopped, or its machine asleep?") from None
+        now = time.monotonic()
+        if workers:
+            self._had_workers = now
+        elif now - self._had_workers > SILENT_S:
+            raise NetlensError("no Dask worker is left: they were stopped, or their machines sleep; start some and run this again")
+        self._seen = {
+            address: self._seen[address] if self._seen.get(address, (None,))[0] == info["last_seen"] else (info["last_seen"], now)
+            for address, info in workers.items()
+        }
+        silent = [address for address, (_, since) in self._seen.items() if now - since > SILENT_S]
+        if silent:
+            given_up = self.client.scheduler.restart_workers(workers=silent, wait_for_workers=False, stimulus_id="netlens-silent")
+            asyncio.run_coroutine_threadsafe(given_up, self.client.loop.asyncio_loop).result(2 * SILENT_S)
 
 
 def run(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -75,7 +131,8 @@ def _line(error: BaseException) -> str:
 
 
 def version() -> str:
-    import netlens
+    """On a worker: load all that it will need; which netlens that is."""
+    import netlens.cluster.job
 
     return netlens.__version__
 
@@ -128,12 +185,7 @@ def _connected(stack: contextlib.ExitStack, scheduler: str) -> Any:
         client.wait_for_workers(1, timeout=CONNECT_S)
     except TimeoutError:
         raise NetlensError(f"the Dask scheduler at {scheduler} has no workers; start some: dask worker {scheduler}") from None
-    try:
-        theirs = client.run(version)
-    except Exception as error:  # noqa: BLE001 -- whatever keeps them from loading it
-        raise NetlensError(
-            f"the workers of {scheduler} cannot load netlens ({_line(error)}); in their environment: pip install 'netlens[cluster]'"
-        ) from None
+    theirs = _versions(client, f"the workers of {scheduler}", "in their environment: pip install 'netlens[cluster]'")
     if other := {address: found for address, found in theirs.items() if found != version()}:
         address, found = next(iter(other.items()))
         raise NetlensError(f"worker {address} has netlens {found}, and this is {version()}; rows must be made by one version")
@@ -158,4 +210,16 @@ def _started(stack: contextlib.ExitStack, workers: int) -> Any:
         )
     except (OSError, RuntimeError, TimeoutError) as error:
         raise NetlensError(f"the workers could not be started ({_line(error)})") from None
-    return stack.enter_context(Client(cluster, set_as_default=False))
+    client = stack.enter_context(Client(cluster, set_as_default=False))
+    _versions(client, "the workers", "do they have too little memory?")
+    return client
+
+
+def _versions(client: Any, who: str, advice: str) -> dict[str, str]:
+    """The netlens of each worker, by its address."""
+    try:
+        return dict(client.run(version, callback_timeout=LOAD_S))  # which is for ``Client.sync``
+    except TimeoutError:
+        raise NetlensError(f"{who} do not answer: one of them is stopped, or its machine asleep") from None
+    except Exception as error:  # noqa: BLE001 -- whatever keeps them from loading it
+        raise NetlensError(f"{who} cannot load netlens ({_line(error)}); {advice}") from None

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import json
+import operator
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import netlens
+from netlens.cli.ending import status_of
 from netlens.cluster.job import ClusterCapture
 from netlens.cluster.sources import Source, expand
 from netlens.cluster.workers import OnWorkers, on_workers
@@ -180,6 +182,89 @@ def test_a_killed_worker_changes_nothing(when: str, cluster: Cluster, captures: 
     assert len(killed) == 1
     assert killed[0] not in cluster.client.run(os.getpid).values()
     assert_parquet(tmp_path / "more", netlens.read(paths).table("sessions"))
+
+
+def stop_one_that_holds_results(client: Any) -> int:
+    """SIGSTOP for the worker that holds most results; its process."""
+    held = {address: len(keys) for address, keys in client.has_what().items()}
+    address = max(held, key=lambda a: held[a])
+    pid: int = client.run(os.getpid, workers=[address])[address]
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+@pytest.mark.parametrize("when", [HALF_WAY, "settle", "write_settled"])
+def test_a_stopped_worker_is_given_up(when: str, captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP for a worker that holds results which nobody else has, of a scheduler whose workers nobody starts again."""
+    monkeypatch.setattr("netlens.cluster.workers.SILENT_S", 4)
+    paths = cut(captures / "zombie-sshuttle" / "host.pcap.gz", tmp_path / "in", anywhere(random.Random(3), 900, 5))
+    with contextlib.ExitStack() as processes:
+        own = Cluster(tmp_path, processes)
+        own.workers(2)
+        stopped: list[int] = []
+        executor = Watched(own.client, when, lambda: stopped.append(stop_one_that_holds_results(own.client)))
+        made = ClusterCapture(executor, [Source(p, i, False) for i, p in enumerate(paths)], TABLES)
+        made.write("sessions", str(tmp_path / "rows"))
+        assert_same(made, paths)
+        assert_parquet(tmp_path / "rows", netlens.read(paths).table("sessions"))
+        assert stopped
+
+
+def test_processes_of_the_command_that_are_stopped_are_replaced(captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netlens.cluster.workers.SILENT_S", 4)
+    paths = cut(captures / "zombie-sshuttle" / "host.pcap.gz", tmp_path / "in", [300, 600])
+    with on_workers(workers=1) as executor:
+        stopped: list[int] = []
+        watched = Watched(executor.client, "settle", lambda: stopped.append(stop_one_that_holds_results(executor.client)))
+        assert_same(ClusterCapture(watched, [Source(p, i, False) for i, p in enumerate(paths)], TABLES), paths)
+        assert stopped[0] not in executor.client.run(os.getpid).values()
+
+
+def test_without_a_worker_that_answers_it_ends_in_one_line(captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netlens.cluster.workers.SILENT_S", 4)
+    monkeypatch.setattr("netlens.cluster.workers.LOAD_S", 4)
+    with contextlib.ExitStack() as processes:
+        own = Cluster(tmp_path, processes)
+        own.workers(1)
+        worker = own.running[-1]
+        executor = OnWorkers(own.client)
+        assert executor.results([executor.submit(len, "x")]) == [1]
+        os.kill(worker.pid, signal.SIGSTOP)
+        with pytest.raises(NetlensError, match="do not answer: one of them is stopped"), on_workers(scheduler=own.address):
+            pass
+        with pytest.raises(NetlensError, match="no Dask worker is left"):
+            executor.results([executor.submit(len, "x")])
+        os.kill(own.running[0].pid, signal.SIGSTOP)
+        with pytest.raises(NetlensError, match="the Dask scheduler has not answered for 4 s"):
+            executor.results([executor.submit(len, "x")])
+        os.kill(own.running[0].pid, signal.SIGCONT)
+
+
+def test_workers_that_cannot_load_netlens(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as processes:
+        own = Cluster(tmp_path, processes)
+        own.workers(1)
+        own.client.run(exec, "import sys; sys.modules['numba'] = None")
+        with (
+            pytest.raises(NetlensError, match=r"cannot load netlens \(import of numba halted.*pip install"),
+            on_workers(scheduler=own.address),
+        ):
+            pass
+
+
+def test_an_exception_on_a_worker_that_is_not_ours_is_a_defect_in_one_line(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.workers(1)
+    executor = OnWorkers(cluster.client)
+
+    def run() -> int:
+        executor.results([executor.submit(operator.truediv, 1, 0)])
+        return 0
+
+    assert status_of(run) == 1
+    out, said = capsys.readouterr()
+    assert (out, said.count("\n")) == ("", 1)
+    assert said.startswith("netlens: this is a defect of netlens")
+    assert "ZeroDivisionError" in said
 
 
 def test_a_file_over_which_workers_die_is_named_in_one_line(tmp_path: Path) -> None:
