@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
-
-from netlens.errors import NetlensError
 
 COMMANDS = {
     "analyze": "Why requests were refused: causes, limit, fixes; or what one capture shows.",
@@ -32,7 +31,8 @@ Examples:
   tcpdump -i any -w - | netlens connections -
 
 \b
-Exit status: 0 done, 1 the input could not be used, 2 wrong usage.
+Exit status: 0 done, 1 the input could not be used or the output not be written, 2 wrong usage.
+With NETLENS_DEBUG=1 in the environment a defect of netlens shows its whole trace.
 """
 
 
@@ -90,49 +90,27 @@ def _ended(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _say(text: str) -> None:
-    from netlens.text import printable
-
-    sys.stderr.write(f"netlens: {printable(text)}\n")
-
-
-def _show(error: click.UsageError) -> None:
-    """What click says of a wrong usage; words of the command line in it may be names of a stranger's files."""
-    import io
-
-    from netlens.text import printable
-
-    said = io.StringIO()
-    error.show(said)
-    sys.stderr.write("\n".join(printable(line) for line in said.getvalue().split("\n")))
+def _invoke() -> int:
+    """Run the command that was typed. (click's own ``main`` would handle a closed pipe, return what ``Exit`` holds and print the rest.)"""
+    if os.environ.get("_NETLENS_COMPLETE"):
+        cli.main(prog_name="netlens")  # a shell asks what could come next
+    try:
+        with cli.make_context("netlens", sys.argv[1:]) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    return 0
 
 
-def main() -> None:
-    """Entry point; turns the project's own errors into one line and exit status 1."""
-    import os
+def main() -> NoReturn:
+    """Entry point: one line for whatever goes wrong, and the exit status that the documentation promises."""
     import signal
+
+    from netlens.cli.ending import status_of
 
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own pool holds 20 MB of what it was given back
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and stays in force
             signal.signal(number, _ended)
-    try:
-        cli.main(standalone_mode=False, prog_name="netlens")
-    except click.exceptions.Abort:
-        sys.stderr.write("netlens: interrupted\n")
-        sys.exit(130)
-    except click.UsageError as error:
-        _show(error)
-        sys.exit(2)
-    except click.ClickException as error:
-        _say(error.format_message())
-        sys.exit(1)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except NetlensError as error:
-        _say(str(error))
-        sys.exit(1)
-    except OSError as error:  # standard output on a full disk, a closed terminal
-        sys.stderr.write(f"netlens: the output cannot be written ({(error.strerror or str(error)).lower()})\n")
-        sys.exit(1)
+    sys.exit(status_of(_invoke))

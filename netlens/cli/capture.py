@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -139,7 +140,7 @@ def command(
     for result in manifest.sides:
         dropped = "an unknown number" if result.packets_dropped is None else f"{result.packets_dropped:,}"
         live.say(f"{result.side}: {plural(result.packets_captured or 0, 'packet')}, {size(result.bytes)}; {dropped} dropped by the kernel")
-    click.echo(str(manifest.directory))
+    click.echo(os.fsencode(manifest.directory))
     if not manifest.complete:
         raise CaptureError(f"the recording is incomplete, what there is is kept: {printable('; '.join(manifest.reasons))}")
 

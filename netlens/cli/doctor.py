@@ -10,6 +10,7 @@ from collections import Counter
 import click
 
 from netlens.capture.doctor import Row, examine, look_at
+from netlens.cli.common import stop_at_a_closed_pipe
 from netlens.text import printable
 
 #: Where no API is named: those of the provider whose refusals netlens was made for.
@@ -58,6 +59,7 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) ->
     with look_at(vm, apis or usual_apis(), bool(apis), directory) as scene:
         rows = examine(scene, progress=_progress)
     _progress("")
+    stop_at_a_closed_pipe()
     heads = {"here": f"this machine ({scene.here.system})", "vm": f"the VM {scene.target}"}
     if form == "json":
         json.dump([dataclasses.asdict(row) for row in rows], sys.stdout, indent=2)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
+
+from netlens.cli.common import stop_at_a_closed_pipe
 
 
 @click.group(
@@ -30,6 +33,7 @@ def list_() -> None:
 
     from netlens.lab import scenario
 
+    stop_at_a_closed_pipe()
     table = Table("scenario", "what is rebuilt", "true causes", "refused", box=None, header_style="bold", pad_edge=False)
     table.columns[0].no_wrap = True  # a name that is cut cannot be used
     for each in map(scenario.load, scenario.names()):
@@ -55,7 +59,7 @@ def run(scenario: str, output: Path | None, seconds: float | None, seed: int | N
     folder = output or Path("captures") / scenario
     options = lab_run.Options(seconds, seed, sshuttle)
     lab_run.run(load(scenario), folder, options, lambda text: click.echo(text, err=True))
-    click.echo(str(folder))
+    click.echo(os.fsencode(folder))
 
 
 @command.command(epilog="\b\nExample:\n  netlens lab check captures/*")
@@ -67,6 +71,7 @@ def check(recordings: tuple[Path, ...], form: str) -> None:
     Without an argument: every lab recording under captures/. Exit status 1 if anything disagrees."""
     from netlens.lab import check as lab_check
 
+    stop_at_a_closed_pipe()
     reports = [lab_check.check(each) for each in recordings or lab_check.bundled(Path("captures"))]
     click.echo(lab_check.as_json(reports) if form == "json" else lab_check.as_text(reports))
     if any(report.problems for report in reports):

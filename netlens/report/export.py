@@ -121,12 +121,12 @@ def write_parquet(tables: Iterable[Table], rows: int, output: str, columns: Sequ
     NetlensError
         the file cannot be written.
     """
-    with replacing(output) as path:
-        put_parquet(tables, rows, path, columns)
+    with replacing(output) as path, open(path, "wb") as file:  # Arrow itself opens no name that is not UTF-8
+        put_parquet(tables, rows, file, columns)
 
 
 def put_parquet(tables: Iterable[Table], rows: int, where: Any, columns: Sequence[str] | None = None) -> None:
-    """The same into a path or binary file that is there; see :func:`write_parquet`."""
+    """The same into a binary file; see :func:`write_parquet`."""
     import pyarrow.parquet as pq
 
     with contextlib.ExitStack() as stack:

@@ -1,0 +1,241 @@
+"""How the program ends: whatever happened is one line on standard error, and the exit status is the documented one.
+
+1. Standard output is flushed here, where a full disk can still be told of; at exit Python would give 120, or nothing. A reader that went away ends
+   the program as it ends every other one of a pipeline: silently, by SIGPIPE.
+2. What the user or the machine can change (input, output, memory) is said as such. Every other exception is a defect of netlens, and the line holds
+   what a report needs; ``NETLENS_DEBUG=1`` shows the trace before it.
+3. The same goes for exceptions that end a thread, or that Python can only print.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netlens.errors import NetlensError
+
+DEBUG = "NETLENS_DEBUG"
+#: What a write gives where no file is named: the disk is full or over quota, the file too large, the device gone, the descriptor closed.
+_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.ENXIO)
+#: How the loader, libc and Python say that there is no memory where no MemoryError is raised. (llvmlite hides the loader's words behind its own.)
+_NO_MEMORY = ("cannot allocate memory", "failed to map segment", "out of memory", "can't start new thread", "cannot create thread")
+
+
+def status_of(run: Callable[[], int]) -> int:
+    """The exit status of ``run``, however it ends; what there is to say was said."""
+    _open_streams()
+    failed: list[str] = []  # threads that ended by an exception: the status cannot be 0
+    with _hooks(failed):
+        try:
+            status = run()
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        except BaseException as error:  # noqa: BLE001 -- the last place where it can be said
+            status = _told(error)
+        return _flushed(status or int(bool(failed)))
+
+
+def say(text: str) -> None:
+    """One line on standard error; where that cannot be written, nobody can be told."""
+    from netlens.text import printable
+
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"netlens: {printable(text)}\n")
+        sys.stderr.flush()
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or one that it stands for, is for want of memory (or of threads, which need some)."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if isinstance(error, (ImportError, OSError, RuntimeError)) and any(said in str(error).lower() for said in _NO_MEMORY):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended the program; its exit status."""
+    if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
+        say("interrupted")
+        return 130
+    if isinstance(error, click.UsageError):
+        _show(error)
+        return 2
+    if isinstance(error, click.ClickException):
+        say(error.format_message())
+    elif isinstance(error, NetlensError):
+        say(str(error))
+    elif out_of_memory(error):
+        _say_out_of_memory()
+    elif isinstance(error, BrokenPipeError) and _reader_is_gone():
+        _end_as_by_a_closed_pipe()
+    elif isinstance(error, OSError) and error.errno in _OUTPUT and error.filename is None:
+        _unwritable(error)
+    elif isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("netlens"):
+        say(f"the package {error.name} is missing: netlens is not installed completely; run pip install netlens")
+    else:
+        _defect(type(error), error, error.__traceback__)
+    return 1
+
+
+def _say_out_of_memory() -> None:
+    import atexit
+
+    say(f"out of memory{_limit()}; give it more, close other programs, or name smaller files")
+    # Files written aside are deleted by now. What libraries do at exit needs memory too, and crashes without: leave before them.
+    atexit.register(os._exit, 1)
+
+
+def _show(error: click.UsageError) -> None:
+    """What click says of a wrong usage; words of the command line in it may be names of a stranger's files."""
+    import io
+
+    from netlens.text import printable
+
+    said = io.StringIO()
+    error.show(said)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write("\n".join(printable(line) for line in said.getvalue().split("\n")))
+
+
+def _unwritable(error: OSError) -> None:
+    say(f"the output cannot be written ({(error.strerror or str(error)).lower()})")
+
+
+def _defect(kind: type[BaseException], error: BaseException | None, trace: Any, where: str = "") -> None:
+    """The line that a report needs."""
+    from netlens import __version__
+
+    if os.environ.get(DEBUG):
+        with contextlib.suppress(OSError, ValueError):
+            traceback.print_exception(kind, error, trace)
+    said = " ".join(str(error).split())[:200]
+    found = [f for f in traceback.extract_tb(trace) if f"{os.sep}netlens{os.sep}" in f.filename] or list(traceback.extract_tb(trace))
+    at = f" at {'/'.join(Path(found[-1].filename).parts[-3:])}:{found[-1].lineno}" if found else ""
+    say(
+        f"this is a defect of netlens {__version__}: {kind.__name__}{f' ({said})' if said else ''}{at}{where}; "
+        f"please report this line and the command ({DEBUG}=1 shows the whole trace)"
+    )
+
+
+def _limit() -> str:
+    """The limit that the shell has set, if it has: what to raise."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    from netlens.text import size
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return "" if limit == resource.RLIM_INFINITY else f" (ulimit -v allows {size(limit)}; netlens needs 1 GB or more)"
+
+
+# --- streams -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _open_streams() -> None:
+    """Give a closed standard stream something that fails as a closed one does, and let no character end the program.
+
+    Were a descriptor below 3 left free, the next file that is opened would get it, and be written to by mistake.
+    """
+    for number, (name, mode, flags) in enumerate((("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))):
+        if getattr(sys, name) is None:
+            free = os.open(os.devnull, flags)
+            if free != number:
+                os.dup2(free, number)
+                os.close(free)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # an ASCII terminal shows \xfc for what it has no letter for
+
+
+def _flushed(status: int) -> int:
+    """Bring out what is still buffered; the status is 1 where that fails."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            _end_as_by_a_closed_pipe()
+        if not status:
+            _unwritable(error)
+        status = status or 1
+        _discard(sys.stdout)
+    except ValueError:  # closed
+        pass
+    with contextlib.suppress(ValueError):
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _discard(sys.stderr)
+    return status
+
+
+def _discard(stream: Any) -> None:
+    """Let what cannot be written go nowhere, or Python would try again at exit and give 120."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    import select
+
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _end_as_by_a_closed_pipe() -> None:
+    import signal
+
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+
+
+# --- what no caller can catch ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _hooks(failed: list[str]) -> Iterator[None]:
+    """One line for an exception that ends a thread or that Python ignores, instead of a trace."""
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_type is SystemExit:
+            return
+        name = args.thread.name if args.thread is not None else "a thread"
+        failed.append(name)
+        if out_of_memory(args.exc_value):
+            _say_out_of_memory()
+        else:
+            _defect(args.exc_type, args.exc_value, args.exc_traceback, f" in thread {name}")
+
+    def ignored(args: Any) -> None:
+        if os.environ.get(DEBUG):
+            sys.__unraisablehook__(args)
+
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = of_thread, ignored
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = before
