@@ -6,19 +6,23 @@ seen is no longer reported, so the followed code soon runs as fast as any.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Hashable
 from types import CodeType
 from typing import Any
 
+import netlens
+
 AVAILABLE = hasattr(sys, "monitoring")
+#: What is followed: the package, not whatever lies in a folder of this name, as a clone with its tests and its virtual environment may.
+PACKAGE = os.path.dirname(netlens.__file__) + os.sep
 
 
 class Coverage:
     """Follows this process from now on."""
 
-    def __init__(self, folder: str = "/netlens/") -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self.places = 0
         self._new: set[Hashable] = set()
         self._ways: dict[tuple[CodeType, int], set[int]] = {}
@@ -29,14 +33,15 @@ class Coverage:
         watch.register_callback(watch.COVERAGE_ID, events.LINE, self._line)
         watch.register_callback(watch.COVERAGE_ID, events.BRANCH, self._branch)
         watch.set_events(watch.COVERAGE_ID, events.LINE | events.BRANCH)
+        watch.restart_events()  # places that an earlier one of this process has seen are new to this one
 
     def _line(self, code: CodeType, line: int) -> Any:
-        if self.folder in code.co_filename:
+        if code.co_filename.startswith(PACKAGE):
             self._new.add((code.co_filename, line))
         return self._seen
 
     def _branch(self, code: CodeType, at: int, to: int) -> Any:
-        if self.folder not in code.co_filename:
+        if not code.co_filename.startswith(PACKAGE):
             return self._seen
         ways = self._ways.setdefault((code, at), set())
         if to not in ways:

@@ -126,23 +126,31 @@ def test_exceptions_and_hangs_are_found(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="from Python 3.12 on")
-def test_coverage_tells_of_each_place_once() -> None:
+def test_coverage_tells_of_each_place_once(tmp_path: Path) -> None:
+    """Of the package only, whatever the folder of a clone is called; and anew for a second one in the same process."""
     from netlens.text import printable
 
-    coverage = Coverage()
-    try:
-        printable("abc")
-        first = coverage.take()
-        printable("abc")
-        again = coverage.take()
-        printable("a\x1bc")
-        other = coverage.take()
-    finally:
-        coverage.stop()
-    assert first
-    assert again == set()
-    assert other
-    assert not first & other
+    stranger = tmp_path / "netlens" / "x.py"
+    code = compile("a = 1\nb = a if a else 2\n", str(stranger), "exec")
+    firsts = []
+    for _ in range(2):
+        coverage = Coverage()
+        try:
+            printable("abc")
+            first = coverage.take()
+            printable("abc")
+            exec(code, {})
+            again = coverage.take()
+            printable("a\x1bc")
+            other = coverage.take()
+        finally:
+            coverage.stop()
+        assert first
+        assert again == set()
+        assert other
+        assert not first & other
+        firsts.append(first)
+    assert firsts[0] == firsts[1]
 
 
 def test_the_command() -> None:
