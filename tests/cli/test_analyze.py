@@ -6,9 +6,11 @@ import gzip
 import json
 import os
 import re
+import shlex
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -364,10 +366,8 @@ def test_a_file_before_1970_that_follows_another_does_not_overlap_it(tmp_path: P
 
 
 def test_a_closed_pipe_ends_it_quietly() -> None:
-    import sys
-
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {sys.executable} -m netlens analyze {R} | head -1"],
+        ["bash", "-c", f"set -o pipefail; {shlex.join([sys.executable, '-m', 'netlens', 'analyze', str(R)])} | head -1"],
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -200,7 +201,7 @@ def test_a_terminal_gets_a_table_and_a_broken_pipe_is_no_error(capture: Path) ->
     os.close(parent)
     assert done.returncode == 0
     assert "api.example.test" in shown
-    script = f"{sys.executable} -m netlens sessions {capture} --format csv | head -1"
+    script = shlex.join([sys.executable, "-m", "netlens", "sessions", str(capture), "--format", "csv"]) + " | head -1"
     piped = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert piped.stdout.startswith("session_id,")
     assert piped.stderr == ""

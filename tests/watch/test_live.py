@@ -170,23 +170,18 @@ def test_no_rights_and_no_interface_are_one_line(namespace: Namespace) -> None: 
     assert "nosuch0" in lines[-1]
     assert "Traceback" not in process.stderr
     need_program("setpriv", "takes rights away")
-    setpriv = (
+    setpriv = (  # all but those over files: a clone may lie where only root may enter, and its compiled kernels are used
         "setpriv",
         "--bounding-set=-net_raw,-net_admin,-setuid",
-        "--inh-caps=-all",
+        "--inh-caps=-all,+dac_override",
+        "--ambient-caps=-all,+dac_override",
         "--no-new-privs",
         "--reuid=65534",
         "--clear-groups",
     )
     process = subprocess.run(
-        [*namespace.prefix, *setpriv, sys.executable, "-m", "netlens", "watch", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "NUMBA_CACHE_DIR": "/tmp"},
+        [*namespace.prefix, *setpriv, sys.executable, "-m", "netlens", "watch", "--json"], capture_output=True, text=True, check=False
     )
-    if "ermission denied" in process.stderr and "python" in process.stderr:
-        pytest.skip("the interpreter is not readable by others here")
     assert process.returncode == 1
     assert "does not record" in process.stderr
     assert "Traceback" not in process.stderr
