@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
+# Commands that tests start buffer their output as most people's do; containers often set this, and it hides what is never flushed.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # No deadlines: the first example of a kernel may compile it, which takes seconds once and says nothing about the code.
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 # A submission is judged by the same examples each time; new ones are for the developer to find.
