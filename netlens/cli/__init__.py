@@ -85,11 +85,6 @@ def cli() -> None:
     """Rebuild what happened on the network from packet captures, and find out why requests were refused."""
 
 
-def _ended(number: int, _frame: object) -> None:
-    """SIGTERM, SIGHUP: unwind, so that files written aside are deleted."""
-    sys.exit(128 + number)
-
-
 def _invoke() -> int:
     """Run the command that was typed. (click's own ``main`` would handle a closed pipe, return what ``Exit`` holds and print the rest.)"""
     if os.environ.get("_NETLENS_COMPLETE"):
@@ -106,11 +101,11 @@ def main() -> NoReturn:
     """Entry point: one line for whatever goes wrong, and the exit status that the documentation promises."""
     import signal
 
-    from netlens.cli.ending import status_of
+    from netlens.cli.ending import break_off, status_of
 
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own pool holds 20 MB of what it was given back
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and stays in force
-            signal.signal(number, _ended)
+            signal.signal(number, lambda number, _: break_off(number))
     sys.exit(status_of(_invoke))

@@ -94,6 +94,7 @@ def command(
 
     from netlens.capture.command import HEADERS_ONLY_WARNING, SNAPLEN_HEADERS
     from netlens.capture.session import Options, Session, check
+    from netlens.cli.ending import break_off
     from netlens.errors import CaptureError
     from netlens.text import plural, size
 
@@ -128,9 +129,16 @@ def command(
     except CaptureError as error:
         raise click.UsageError(str(error)) from None
     session = Session(options, live.say, live.show)
+
+    def interrupted(number: int, _: object) -> None:
+        try:
+            session.interrupted()
+        except KeyboardInterrupt:  # nothing is recorded yet
+            break_off(number)
+
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        before[number] = signal.signal(number, lambda *_: session.interrupted())
+        before[number] = signal.signal(number, interrupted)
     try:
         manifest = session.run()
     finally:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -39,9 +40,18 @@ def status_of(run: Callable[[], int]) -> int:
             status = run()
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            if isinstance(stop.code, str):
+                say(stop.code)
         except BaseException as error:  # noqa: BLE001 -- the last place where it can be said
             status = _told(error)
         return _flushed(status or int(bool(failed)))
+
+
+def break_off(number: int) -> NoReturn:
+    """In the handler of a signal: unwind, so that files written aside are deleted, and end with the status of that signal."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
 
 
 def say(text: str) -> None:
@@ -205,8 +215,6 @@ def _reader_is_gone() -> bool:
 
 
 def _end_as_by_a_closed_pipe() -> None:
-    import signal
-
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)

@@ -76,6 +76,7 @@ def command(
     from pathlib import Path
 
     from netlens.cli.common import tell_first_compilation
+    from netlens.cli.ending import break_off
     from netlens.errors import CaptureError
 
     live_only = {"-i": interface, "--vm": vm, "-w": folder, "--filter": bpf, "--everything": everything or None}
@@ -93,10 +94,10 @@ def command(
     stop = threading.Event()
     shown = _Output(as_json, seconds)
 
-    def interrupted(*_: object) -> None:
+    def interrupted(number: int, _: object) -> None:
         stop.set()
         if not shown.begun:  # nothing to end yet: kernels are compiled, names looked up, tcpdump started
-            raise KeyboardInterrupt
+            break_off(number)
 
     before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     tell_first_compilation()

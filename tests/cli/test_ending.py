@@ -208,6 +208,22 @@ def test_signals_keep_their_status(number: int, status: int, said: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (status, "", said)
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("command", ["watch", "capture"])
+def test_signals_before_anything_is_recorded_keep_their_status(command: str, number: int, status: int, tmp_path: Path) -> None:
+    """The two have handlers of their own, which end a recording; before there is one, the signal ends the command."""
+    at = {"watch": "netlens.cli.watch._warm", "capture": "netlens.capture.session.Session.run"}[command]
+    module, _, name = at.rpartition(".")
+    code = (
+        "import os, pkgutil, netlens.cli.watch\n"
+        f"setattr(pkgutil.resolve_name({module!r}), {name!r}, lambda *_: os.kill(os.getpid(), {int(number)}))"
+    )
+    done = python(code, command, "--side", "host", "-w", str(tmp_path / "recording"))
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.splitlines()[-1:] == (["netlens: interrupted"] if status == 130 else [])
+    assert not (tmp_path / "recording").exists()
+
+
 # --- memory ------------------------------------------------------------------------------------------------------------------------------
 
 
