@@ -310,18 +310,17 @@ def parse_nft_redirects(text: str) -> list[Redirect]:
 def parse_nft_rules(text: str) -> list[Rule]:
     """Redirects and returns of ``nft list ruleset``, in order."""
     rules = []
-    table = chain = ""
+    blocks: list[list[str]] = []  # what is open: a table, and in it a chain, a set, ...
     for line in text.splitlines():
         words = line.split()
-        match words:
-            case ["table", family, name, "{"]:
-                table, family_of_table = name, family
-            case ["chain", name, "{"]:
-                chain = name
-            case [_, *_] if chain and (rule := _nft_rule(words, _nft_table(family_of_table, table, chain), family_of_table)) is not None:
-                rules.append(rule)
-            case ["}"]:
-                chain = ""
+        match words, blocks:
+            case [*head, "{"], _:
+                blocks.append(head)
+            case ["}"], _:
+                del blocks[-1:]
+            case [_, *_], [["table", family, table], ["chain", chain]]:
+                if (rule := _nft_rule(words, _nft_table(family, table, chain), family)) is not None:
+                    rules.append(rule)
     return rules
 
 

@@ -9,6 +9,8 @@ each sample.
 from __future__ import annotations
 
 import ipaddress
+import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -623,6 +625,48 @@ WORDS = sorted({word for text in (SS, LSOF, LSOF_FIELDS, NFT, IPTABLES, TPROXY, 
 def test_no_text_is_refused(parse: object, text: str) -> None:
     assert callable(parse)
     parse(text)
+
+
+#: All real outputs above, by the name of their constant.
+SAMPLES = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}
+
+
+ODD = ("", "²", "-1", "9" * 30, "{", "}", "\0", "\x1b[2J", "\u2028", "::", "%", "0/0", "to")
+
+
+def changed(text: str, chance: random.Random) -> str:
+    """What a connection that broke, another version or a hostile VM makes of a text."""
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        unit = chance.choice(("", " ", "\n"))
+        parts = text.split(unit) if unit else list(text)
+        at = chance.randrange(len(parts) + 1)
+        parts = chance.choice((
+            lambda parts, at: parts[at:],
+            lambda parts, at: parts[:at],
+            lambda parts, at: parts[:at] + parts[at + 1 :],
+            lambda parts, at: parts[:at] + parts[at : at + 3] * 2 + parts[at + 3 :],
+            lambda parts, at: [*parts[:at], chance.choice((*ODD, *WORDS)), *parts[at:]],
+        ))(parts, at)  # fmt: skip
+        text = unit.join(parts)
+    return text
+
+
+@pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__name__)
+def test_real_outputs_that_were_cut_or_changed(parse: Callable[[str], object]) -> None:
+    """A ruleset that began with a chain, its table cut off, was a traceback."""
+    chance = random.Random(parse.__name__)
+    for text in SAMPLES.values():
+        for number in range(text.count("\n")):
+            parse("".join(text.splitlines(keepends=True)[number:]))
+        for _ in range(60):
+            parse(changed(text, chance))
+
+
+def test_rules_of_a_chain_whose_table_is_not_shown_are_left_out() -> None:
+    rule = "meta l4proto tcp ip daddr 0.0.0.0/0 redirect to :12300"
+    assert probes.parse_nft_rules(f"chain c {{\n{rule}\n}}\n}}\n") == []
+    cut = f"chain c {{\n{rule}\n}}\n}}\ntable ip t {{\nset s {{\nelements = {{ 1.2.3.4 }}\n}}\nchain c {{\n{rule}\n}}\n}}\n"
+    assert [each.table for each in probes.parse_nft_rules(cut)] == ["ip t c"]
 
 
 @given(ip=st.ip_addresses(), port=st.integers(0, 65535), words=st.lists(st.sampled_from([*WORDS, "\n"]), max_size=60).map(" ".join))
