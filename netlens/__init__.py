@@ -9,6 +9,7 @@ The stages, each a package that imports only what stands below it::
     parsers    packet rows to tables: sessions, connections, lookups, hellos, exchanges, tunnels
     wire       bytes to packet rows: containers, link types, IP, TCP, UDP; compiled, in batches
     tables     the declared columns of every table;  schema  what a table is;  errors  what can go wrong
+    sidefiles  logs, samples and manifests beside a capture, read within limits
 
 ``read`` gives a capture as DataFrames, ``analyze`` its findings.
 """
@@ -30,7 +31,7 @@ def analyze(
     apis: "str | tuple[str, ...]" = (),
     vm_errors: str | None = None,
     host_errors: str | None = None,
-    keylog: str | None = None,
+    keylog: "str | tuple[str, ...] | None" = None,
 ) -> "Analysis":
     """Findings of a capture, a recording, or of the captures of both sides; ``to_dict`` of the result is the JSON of ``netlens analyze``.
 
@@ -39,7 +40,8 @@ def analyze(
     capture : a path, several files of one rotated capture, a :class:`Capture`, or the folder of a recording.
     vm, host : instead, the capture of that side; either or both.
     apis : names or addresses of the server in question (or one); from the manifest or guessed, and the guess stated, if empty.
-    vm_errors, host_errors : error log of the program of that side.  keylog : its TLS keys (SSLKEYLOGFILE).
+    vm_errors, host_errors : error log of the program of that side.  keylog : TLS keys (SSLKEYLOGFILE), one file or several;
+        one that lies in a recording is used only if it is named.
 
     Raises
     ------
@@ -61,7 +63,9 @@ def analyze(
         captures = {name: c if isinstance(c, Capture) else read(c) for name, c in sides.items()}
         given = Inputs({name: tuple(c.paths) for name, c in captures.items()})
     given = given.with_options(
-        apis=(apis,) if isinstance(apis, str) else tuple(apis), errors={"vm": vm_errors, "host": host_errors}, keylog=keylog
+        apis=(apis,) if isinstance(apis, str) else tuple(apis),
+        errors={"vm": vm_errors, "host": host_errors},
+        keylogs=(keylog,) if isinstance(keylog, str) else tuple(keylog or ()),
     )
     return findings.analyze(captures, given)
 

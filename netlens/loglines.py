@@ -52,20 +52,29 @@ CLASS_OF_CODE = {
     "1313": OTHER,
     "1113": OTHER,
 }
-_NUMBER = r"(?<![\w+-])(?<!\w\.){}(?!\w|\.\w)"  # no part of a longer number, of a version, of an identifier, of ``+429ms``
+#: No part of a longer number, of a version, of an identifier, of ``+429ms``. The number comes first, and what may not stand before it is looked at behind
+#: it: patterns that begin with a text are searched for ten times as fast, and lines can be long.
+_NUMBER = r"{0}(?<![\w+-]{0})(?<!\w\.{0})(?!\w|\.\w)"
+
+
+def _words(*texts: str) -> re.Pattern[str]:
+    """Any of some texts in any case; letters spelled out, as a pattern that ignores case is not searched for quickly."""
+    return re.compile("|".join(re.sub(r"[A-Za-z]", lambda letter: f"[{letter[0].upper()}{letter[0].lower()}]", text) for text in texts))
+
+
 #: Words of a refusal, what the recorder writes instead, and its class; the first that stands in a line tells it, and a code goes before all.
 REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(_NUMBER.format("1302")), "code=1302", CONCURRENCY),
-    (re.compile(r"high concurrency", re.IGNORECASE), '"High concurrency"', CONCURRENCY),
+    (_words("high concurrency"), '"High concurrency"', CONCURRENCY),
     (re.compile("并发数过高"), "并发数过高", CONCURRENCY),
-    (re.compile(r"insufficient_quota|quota exceeded|usage limit (?:reached|exceeded)", re.IGNORECASE), '"quota exceeded"', QUOTA),
-    (re.compile(r"daily (?:call )?limit|每日.{0,8}上限", re.IGNORECASE), '"daily limit"', QUOTA),
-    (re.compile(r"overloaded_error|(?:temporarily|currently) overloaded|访问量过大", re.IGNORECASE), "overloaded_error", OVERLOAD),
+    (_words("insufficient_quota", "quota exceeded", "usage limit reached", "usage limit exceeded"), '"quota exceeded"', QUOTA),
+    (_words("daily limit", "daily call limit", "每日调用上限"), '"daily limit"', QUOTA),
+    (_words("overloaded_error", "temporarily overloaded", "currently overloaded", "访问量过大"), "overloaded_error", OVERLOAD),
     (re.compile(_NUMBER.format("529")), "status=529", OVERLOAD),
-    (re.compile(r"rate limit reached for requests", re.IGNORECASE), '"Rate limit reached for requests"', UNKNOWN),
-    (re.compile(r"rate limit (?:reached|exceeded)|rate_limit_(?:error|exceeded)", re.IGNORECASE), '"rate limit exceeded"', RATE),
-    (re.compile(r"high frequency usage", re.IGNORECASE), '"high frequency usage"', RATE),
-    (re.compile(r"too many requests", re.IGNORECASE), '"too many requests"', UNKNOWN),
+    (_words("rate limit reached for requests"), '"Rate limit reached for requests"', UNKNOWN),
+    (_words("rate limit reached", "rate limit exceeded", "rate_limit_error", "rate_limit_exceeded"), '"rate limit exceeded"', RATE),
+    (_words("high frequency usage"), '"high frequency usage"', RATE),
+    (_words("too many requests"), '"too many requests"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
 )
 _FAILURES = (
@@ -77,12 +86,12 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
     *((pattern, text) for pattern, text, _ in sorted(REFUSALS, key=lambda refusal: "=" not in refusal[1])),  # numbers first
     *((re.compile(_NUMBER.format(code)), f"code={code}") for code in CLASS_OF_CODE if code != "1302"),
     *((re.compile(_NUMBER.format(status)), f"status={status}") for status in ("500", "502", "503", "504")),
-    *((re.compile(rf"\b{name}\b"), name) for name in (_CALL_FAILED, "AI_RetryError", *_FAILURES)),
-    (re.compile(r"stream error", re.IGNORECASE), '"stream error"'),
+    *((re.compile(rf"{name}(?<!\w{name})\b"), name) for name in (_CALL_FAILED, "AI_RetryError", *_FAILURES)),
+    (_words("stream error"), '"stream error"'),
 )
 #: A bare number may be anything, unless it is called a code.
-_NAMED = re.compile(rf"\bcode\b[\\\"'\s:=]{{1,8}}({'|'.join(CLASS_OF_CODE)})(?!\w|\.\w)")
-_OTHER_FAILURE = re.compile(rf"\b(?:{'|'.join(_FAILURES)})\b|{_NUMBER.format('(?:500|502|503|504)')}")
+_NAMED = re.compile(rf"code(?<!\wcode)\b[\\\"'\s:=]{{1,8}}({'|'.join(CLASS_OF_CODE)})(?!\w|\.\w)")
+_OTHER_FAILURE = tuple(pattern for pattern, text in WORDS if text in _FAILURES or text in ("status=500", "status=502", "status=503", "status=504"))
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
 
 
@@ -131,7 +140,7 @@ def refusal_class(rest: str) -> str | None:
     for pattern, _, its_class in REFUSALS:
         if pattern.search(rest):
             return its_class
-    return UNKNOWN if _CALL_FAILED in rest and not _OTHER_FAILURE.search(rest) else None
+    return UNKNOWN if _CALL_FAILED in rest and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
 
 
 def says_rejection(rest: str) -> bool:

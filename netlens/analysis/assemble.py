@@ -30,6 +30,7 @@ import numpy as np
 
 from netlens.analysis import clock as clocks
 from netlens.analysis import overlap, pairing, rejections, target
+from netlens.analysis.inputs import read_sockets
 from netlens.analysis.situation import (
     COMPANION,
     HOST,
@@ -130,7 +131,7 @@ def assemble(
     *,
     errors: Mapping[str, str] | None = None,
     keylogs: Iterable[str] = (),
-    sockets: Iterable[Mapping[str, Any]] = (),
+    sockets: str | None = None,
     covering: Collection[str] = (),
     manifest: bool = False,
     requests: str | None = None,
@@ -140,8 +141,8 @@ def assemble(
     Parameters
     ----------
     captures : by side: "vm", "host", or None for one whose side nobody told.
-    apis : names or addresses of the API; guessed if empty.  errors : error log by side.  keylogs : TLS key logs.  sockets : samples of
-        ``sockets.jsonl``.  covering : sides whose error log is known to span the recording: a request that is not in it was accepted.
+    apis : names or addresses of the API; guessed if empty.  errors : error log by side.  keylogs : TLS key logs.  sockets : ``sockets.jsonl``.
+        covering : sides whose error log is known to span the recording: a request that is not in it was accepted.
     manifest : the recording's manifest named the APIs.  requests : ``requests.jsonl``, read where there are no key logs.
 
     Raises
@@ -160,7 +161,9 @@ def assemble(
     if "vm" in sides and "host" in sides:
         clock = clocks.estimate(sides["vm"].capture, sides["host"].capture)
         own = connections.sent_from(sides["vm"].capture)
-        pairs = pairing.pair(sides["vm"].capture, sides["host"].capture, clock, sockets, vm_addresses=own)
+        samples = read_sockets(sockets) if sockets is not None else ()
+        pairs = pairing.pair(sides["vm"].capture, sides["host"].capture, clock, samples, vm_addresses=own)
+        notes += getattr(samples, "notes", ())
         if not sides["host"].target.any() and sides["vm"].target.any():
             upstream, pairs = sides["vm"], None
             notes.append(f"the host's capture shows no connection to {_named(goal)}; what the VM's shows is all there is")
@@ -170,6 +173,7 @@ def assemble(
         _label(side, errors or {}, keylogs, notes, upstream is side)
     if requests is not None and upstream.keys is None:
         upstream.keys = decrypted_rows.read(requests)
+        notes += [upstream.keys.note] if upstream.keys.note else []
     origin = _origins(upstream, pairs)
     h2, unknown = _h2_sessions(upstream, sides, pairs)
     return _Builder(sides, upstream, goal, clock, pairs, origin, h2, unknown, notes, covering, bool(exchanged)).build()
@@ -671,7 +675,8 @@ class _Builder:
         rows = np.arange(len(side.exchange_rows))
         if side is self.up and side.name is not None and len(self.sides) > 1:
             rows = np.flatnonzero(own == _CODES[log_side])
-        return rejections.from_log(side.exchanges.take(rows), side.log, covers=log_side in self.covering, taught=taught), rows
+        covers = log_side in self.covering and not side.log.cut  # what was not read of a log says nothing by its silence
+        return rejections.from_log(side.exchanges.take(rows), side.log, covers=covers, taught=taught), rows
 
     def _is_of_other(self, side: Side, found: rejections.Labels, own: np.ndarray[Any, Any]) -> bool:
         """Whether a log's lines stand right behind answers of the other side instead: programs write a refusal down at once."""

@@ -15,7 +15,6 @@ import numpy as np
 
 from netlens.analysis import counting, fixes, overlap, verdict
 from netlens.analysis.assemble import Assembled, Side, assemble
-from netlens.analysis.inputs import Inputs, read_sockets
 from netlens.analysis.situation import HOST, LOOKUPS, REJECTED, SIDES, VM
 from netlens.analysis.weighing import Verdict, as_dict
 from netlens.text import plural, printable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from netlens.analysis import clock, target
+    from netlens.analysis.inputs import Inputs
     from netlens.api import Capture
     from netlens.schema import Table
 
@@ -213,7 +213,7 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
         given.apis,
         errors=given.errors,
         keylogs=given.keylogs,
-        sockets=read_sockets(given.sockets),
+        sockets=given.sockets,
         covering=given.covering,
         manifest=given.apis_from == "the manifest",
         requests=given.requests,
@@ -221,7 +221,7 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
     situation = made.situation
     weighed = verdict.weigh(situation)
     sides = {name: _side(side) for name, side in made.sides.items()}
-    notes = _given_notes(given) + [f"{name}: {note}" if len(sides) > 1 else note for name, side in sides.items() for note in side.notes]
+    notes = given_notes(given) + [f"{name}: {note}" if len(sides) > 1 else note for name, side in sides.items() for note in side.notes]
     notes += made.notes
     notes += [situation.uncountable] if situation.uncountable else []
     return Analysis(
@@ -247,12 +247,17 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
     )
 
 
-def _given_notes(given: Inputs) -> list[str]:
+def given_notes(given: Inputs) -> list[str]:
+    """What a recording itself says against its completeness, and what in it was not used."""
     notes = []
     if not given.complete:
         notes.append(f"the recording is incomplete: {'; '.join(given.reasons) or 'it ended early'}")
     if given.missing:
         notes.append(f"the manifest names {', '.join(printable(name) for name in given.missing)}, not in the folder")
+    for path in given.unused_keylogs:
+        notes.append(
+            f"{printable(path)}: a TLS key log lies in the recording and was not used; to decrypt with it (this starts tshark): --keylog FILE"
+        )
     for side, dropped in given.dropped.items():
         notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
     return notes

@@ -2,12 +2,12 @@
 
 A recording is a folder with ``host.pcap`` and/or ``vm.pcap`` (also ``.pcapng``, ``.gz``, or the parts of a rotation ``vm-0001.pcap``), and perhaps
 ``vm-errors.log``, ``host-errors.log``, ``*keylog*.txt``, ``sockets.jsonl``, ``requests.jsonl`` and a ``manifest.toml``, which says what the folder
-cannot: the API and the command line of the tunnel. What is named on the command line goes before what lies in the folder.
+cannot: the API and the command line of the tunnel. What is named on the command line goes before what lies in the folder. Key logs are used only if they
+are named: decrypting starts tshark, and whoever made the folder does not decide that.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -16,16 +16,19 @@ from typing import Any
 
 from netlens.capture.recording import MANIFEST, read_manifest
 from netlens.errors import CaptureError
+from netlens.sidefiles import Rows, is_count, refuse_special
+from netlens.text import printable
 
 _ENDINGS = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
-MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: eleven days at one a second
+MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: fourteen hours of twenty sockets, once a second
 
 
 @dataclass(frozen=True)
 class Inputs:
     """Files by side; a side is "vm", "host" or None where nobody said which.
 
-    captures : side -> its files in order.  errors : side -> error log.  keylogs : files of TLS keys, of either side.
+    captures : side -> its files in order.  errors : side -> error log.  keylogs : files of TLS keys that were named.
+    unused_keylogs : such files in the folder, which nobody named.
     requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
     apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.
     complete : False if the recording says that it broke off.  reasons : why.  sshuttle : the tunnel's command line, if known.
@@ -36,6 +39,7 @@ class Inputs:
     captures: dict[str | None, tuple[str, ...]]
     errors: dict[str, str] = field(default_factory=dict)
     keylogs: tuple[str, ...] = ()
+    unused_keylogs: tuple[str, ...] = ()
     sockets: str | None = None
     requests: str | None = None
     apis: tuple[str, ...] = ()
@@ -48,7 +52,7 @@ class Inputs:
     covering: frozenset[str] = frozenset()
 
     def with_options(
-        self, *, apis: tuple[str, ...] = (), errors: Mapping[str, str | None] | None = None, keylog: str | None = None
+        self, *, apis: tuple[str, ...] = (), errors: Mapping[str, str | None] | None = None, keylogs: tuple[str, ...] = ()
     ) -> Inputs:
         """The same with what was named on the command line instead of what was found."""
         named = {side: path for side, path in (errors or {}).items() if path is not None}
@@ -57,7 +61,8 @@ class Inputs:
             apis=apis or self.apis,
             apis_from="named" if apis else self.apis_from,
             errors={**self.errors, **named},
-            keylogs=(keylog,) if keylog is not None else self.keylogs,
+            keylogs=keylogs or self.keylogs,
+            unused_keylogs=() if keylogs else self.unused_keylogs,
             covering=self.covering - named.keys(),
         )
 
@@ -68,19 +73,21 @@ def from_folder(folder: str) -> Inputs:
     Raises
     ------
     CaptureError
-        the folder holds no capture of a side, cannot be read, or its manifest is none.
+        the folder holds no capture of a side, cannot be read, a capture in it is no file, or its manifest is none.
     """
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise CaptureError(f"{folder}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+        raise CaptureError(f"{printable(folder)}: cannot be read ({(error.strerror or str(error)).lower()})") from None
     captures: dict[str | None, tuple[str, ...]] = {side: files for side in ("vm", "host") if (files := _side_files(folder, names, side))}
     if not captures:
-        raise CaptureError(f"{folder}: a directory without host.pcap or vm.pcap (or .pcapng, .gz), so not a recording")
+        raise CaptureError(f"{printable(folder)}: a directory without host.pcap or vm.pcap (or .pcapng, .gz), so not a recording")
+    for path in (path for files in captures.values() for path in files):
+        refuse_special(path)  # a named pipe would be waited for, as one that is named on the command line is
     errors = {side: os.path.join(folder, name) for side in ("vm", "host") if (name := f"{side}-errors.log") in names}
     keylogs = tuple(os.path.join(folder, name) for name in names if re.fullmatch(r".*keylog.*\.(txt|log)|.*\.keys", name))
     beside = {name: os.path.join(folder, f"{name}.jsonl") if f"{name}.jsonl" in names else None for name in ("sockets", "requests")}
-    found = Inputs(captures, errors, keylogs, beside["sockets"], beside["requests"])
+    found = Inputs(captures, errors, unused_keylogs=keylogs, sockets=beside["sockets"], requests=beside["requests"])
     return _with_manifest(found, folder) if MANIFEST in names else found
 
 
@@ -114,22 +121,16 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
     )
 
 
-def read_sockets(path: str | None) -> list[dict[str, Any]]:
-    """Samples of sockets.jsonl; lines that are none are left out."""
-    if path is None:
-        return []
-    samples: list[dict[str, Any]] = []
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file):
-                if number >= MAX_SAMPLES:
-                    break
-                try:
-                    sample = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(sample, dict):
-                    samples.append(sample)
-    except OSError as error:
-        raise CaptureError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
-    return samples
+def read_sockets(path: str) -> Rows[dict[str, Any]]:
+    """Samples of sockets.jsonl; lines that are none are left out, and counted."""
+    return Rows(path, MAX_SAMPLES, _sample, "socket sample")
+
+
+_TEXTS = ("side", "local", "remote", "state", "process")
+
+
+def _sample(row: dict[str, Any]) -> dict[str, Any] | None:
+    """What is used of a row; None if a value is not what it should be."""
+    sample = {name: row[name] for name in (*_TEXTS, "time_ns", "pid") if row.get(name) is not None}
+    texts = all(isinstance(sample[name], str) for name in _TEXTS if name in sample)
+    return sample if texts and all(is_count(sample[name]) for name in ("time_ns", "pid") if name in sample) else None

@@ -17,25 +17,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from netlens import loglines
-from netlens.analysis.inputs import MAX_SAMPLES, Inputs, from_folder
+from netlens.analysis.inputs import Inputs, from_folder, read_sockets
 from netlens.anonymize.captures import Progress, rewrite
 from netlens.capture.errorlog import reduce_line
 from netlens.capture.recording import MANIFEST, Manifest, SideResult, create_file, give_to_caller, read_manifest, write_manifest
-from netlens.errors import CaptureError, NetlensError
-from netlens.parsers import decrypted, decrypted_rows
+from netlens.errors import NetlensError
+from netlens.parsers import decrypted, decrypted_rows, errorlog
+from netlens.sidefiles import Lines
 from netlens.text import printable
 
 if TYPE_CHECKING:
@@ -158,15 +158,23 @@ def _apis(mapper: Mapper) -> dict[str, str]:
 # --- recordings -------------------------------------------------------------------------------------------------------------------------
 
 
-def recording(source: str, target: str, mapper: Mapper, progress: Callable[[str], Progress | None] | None = None) -> Result:
+def recording(
+    source: str,
+    target: str,
+    mapper: Mapper,
+    progress: Callable[[str], Progress | None] | None = None,
+    keylogs: tuple[str, ...] = (),
+) -> Result:
     """Anonymise a recording into the new folder ``target``. ``progress`` gives for a side what is called while its captures are read.
+
+    ``keylogs`` : what they show of requests goes with it. Those in the folder are left out if none is named.
 
     Raises
     ------
     NetlensError
         it is no recording, cannot be read, or the target is there or cannot be written.
     """
-    given = from_folder(source)
+    given = from_folder(source).with_options(keylogs=keylogs)
     with new_folder(target) as folder:
         return inputs(given, folder, mapper, source, progress)
 
@@ -190,14 +198,17 @@ def inputs(
         files[name] = targets
         kept.update(os.path.basename(p) for p in paths)
     for side, path in given.errors.items():
-        _error_log(path, folder / f"{side}-errors.log")
+        _error_log(path, folder / f"{side}-errors.log", result)
         kept.add(os.path.basename(path))
     if given.sockets is not None:
-        _sockets(given.sockets, folder / "sockets.jsonl", mapper)
+        _sockets(given.sockets, folder / "sockets.jsonl", mapper, result)
         kept.add(os.path.basename(given.sockets))
     if given.keylogs or given.requests is not None:
         _requests(given, folder / "requests.jsonl", result)
         kept.add("requests.jsonl")
+    if given.unused_keylogs and given.requests is None:
+        named = " ".join(f"--keylog {shlex.quote(path)}" for path in given.unused_keylogs)
+        result.warnings.append(f"what TLS keys show is not in the copy, as no key log was named; to have it (this starts tshark): {named}")
     result.apis = _apis(mapper)
     manifest = read_manifest(source) if source is not None and os.path.exists(os.path.join(source, MANIFEST)) else None
     # A manifest says that the recorder wrote the error logs; one that was not there may not begin to say so.
@@ -207,7 +218,7 @@ def inputs(
     if source is not None:
         result.left_out = sorted(name for name in os.listdir(source) if name not in kept)
     else:
-        result.left_out = sorted(os.path.basename(p) for p in given.keylogs)
+        result.left_out = sorted(os.path.basename(p) for p in (*given.keylogs, *given.unused_keylogs))
     return result
 
 
@@ -219,26 +230,13 @@ def _capture_name(side: str, path: str, number: int, count: int) -> str:
 # --- error logs -------------------------------------------------------------------------------------------------------------------------
 
 
-def _error_log(path: str, target: Path) -> None:
-    try:
-        with open(path, "rb") as raw, create(target) as file:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            stream = cast("IO[bytes]", gzip.open(raw)) if packed else raw
-            for line in _lines(stream):
-                file.write(reduced(line).encode() + b"\n")
-    except (OSError, EOFError, zlib.error) as error:
-        why = _why(error) if isinstance(error, OSError) else str(error).lower()
-        raise CaptureError(f"{printable(path)}: the error log cannot be read ({printable(why)})") from None
-
-
-def _lines(stream: IO[bytes]) -> Iterator[str]:
-    """Lines, each cut to what is looked at of one; memory does not depend on their length."""
-    while line := stream.readline(loglines.MAX_LINE):
-        rest = line
-        while rest and not rest.endswith(b"\n"):
-            rest = stream.readline(1 << 20)
-        yield line.rstrip(b"\r\n").decode("utf-8", "replace")
+def _error_log(path: str, target: Path, result: Result) -> None:
+    lines = Lines(path, errorlog.MAX_LINES, loglines.MAX_LINE, "the error log")
+    with create(target) as file:
+        for line in lines:
+            file.write(reduced(line.decode("utf-8", "replace")).encode() + b"\n")
+    if lines.note:
+        result.warnings.append(lines.note)
 
 
 def reduced(line: str) -> str:
@@ -292,6 +290,7 @@ def _requests(given: Inputs, target: Path, result: Result) -> None:
         return
     if found is None and given.requests is not None:
         found = decrypted_rows.read(given.requests)
+        result.warnings += [found.note] if found.note else []
     if found is not None and found.rows:
         with create(target) as file:
             file.writelines(line.encode() + b"\n" for line in decrypted_rows.lines(found.rows))
@@ -300,38 +299,23 @@ def _requests(given: Inputs, target: Path, result: Result) -> None:
 # --- socket samples ---------------------------------------------------------------------------------------------------------------------
 
 
-def _sockets(path: str, target: Path, mapper: Mapper) -> None:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as source, create(target) as file:
-            for number, line in enumerate(source):
-                if number >= MAX_SAMPLES:
-                    break
-                row = _sample(line, mapper)
-                if row is not None:
-                    file.write(json.dumps(row).encode() + b"\n")
-    except OSError as error:
-        raise CaptureError(f"{printable(path)}: cannot be read ({_why(error)})") from None
+def _sockets(path: str, target: Path, mapper: Mapper, result: Result) -> None:
+    samples = read_sockets(path)
+    with create(target) as file:
+        for sample in samples:
+            file.write(json.dumps(_sample(sample, mapper)).encode() + b"\n")
+    result.warnings += samples.notes
 
 
-def _sample(line: str, mapper: Mapper) -> dict[str, Any] | None:
-    try:
-        sample = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(sample, dict):
-        return None
+def _sample(sample: dict[str, Any], mapper: Mapper) -> dict[str, Any]:
     row: dict[str, Any] = {}
     if sample.get("side") in ("vm", "host"):
         row["side"] = sample["side"]
-    for name in ("time_ns", "pid"):
-        if isinstance(sample.get(name), int) and not isinstance(sample[name], bool):
-            row[name] = sample[name]
-    for name in ("local", "remote"):
-        if isinstance(sample.get(name), str):
-            row[name] = _endpoint(sample[name], mapper)
-    if isinstance(sample.get("state"), str) and _STATE.fullmatch(sample["state"]):
+    row |= {name: sample[name] for name in ("time_ns", "pid") if name in sample}
+    row |= {name: _endpoint(sample[name], mapper) for name in ("local", "remote") if name in sample}
+    if _STATE.fullmatch(sample.get("state", "")):
         row["state"] = sample["state"]
-    if isinstance(sample.get("process"), str):
+    if "process" in sample:
         row["process"] = mapper.process(sample["process"])
     return row
 

@@ -9,12 +9,12 @@ import hashlib
 import os
 import re
 import shlex
-import stat
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from netlens import sidefiles
 from netlens.anonymize.kernels.mapping import KEYS
 from netlens.capture.recording import create_file
 from netlens.errors import NetlensError
@@ -51,12 +51,9 @@ def from_file(path: str) -> bytes:
 
 
 def _read(path: str, shown: str) -> bytes:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(256) if stat.S_ISREG(mode) else ""
-    except OSError as error:
-        raise NetlensError(f"{shown}: the key file cannot be read ({_why(error)})") from None
+    with sidefiles.opened(path, "the key file") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        text = file.read(256).decode("ascii", "replace")
     found = _LINE.fullmatch(text)
     if found is None:
         raise NetlensError(f"{shown}: is no key file of netlens; name one that does not exist yet, and it is made")

@@ -37,12 +37,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from netlens import sidefiles
 from netlens.errors import CaptureError
 from netlens.text import printable
 
 MANIFEST = "manifest.toml"
 FORMAT = 1
-MAX_MANIFEST = 16 << 20  #: bytes; a real one has some kilobytes, anything near this is no manifest of ours
+MAX_MANIFEST = 4 << 20  #: bytes; a real one has some kilobytes, and 200 for each file of a rotation
+MAX_DEPTH = 32  #: tables and lists within each other; ours have four
+MAX_PARTS = 100  #: of a dotted key; the time that tomllib takes for one grows with the square
 
 
 @dataclass
@@ -100,7 +103,7 @@ class Manifest:
             try:
                 if sha256(self.directory / name) != digest:
                     out.append(name)
-            except OSError:
+            except CaptureError:
                 out.append(name)
         return out
 
@@ -186,7 +189,7 @@ def give_to_caller(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    with sidefiles.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -241,17 +244,20 @@ def read_manifest(directory: Path | str) -> Manifest:
     """
     directory = Path(directory)
     path = directory / MANIFEST
+    shown = printable(str(path))
+    data = sidefiles.whole(path, MAX_MANIFEST, "a manifest")
     try:
-        if path.stat().st_size > MAX_MANIFEST:
-            raise CaptureError(f"{path}: larger than any manifest; is it one?")
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CaptureError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise CaptureError(f"{path}: not a manifest ({str(error).splitlines()[0]})") from None
+        text = data.decode("utf-8")
+        _check_keys(text)
+        document = tomllib.loads(text)
+        _check_values(document)
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits
+        raise CaptureError(f"{shown}: not a manifest ({printable(str(error).splitlines()[0])})") from None
+    except _Wrong as error:
+        raise CaptureError(f"{shown}: {error}") from None
     form = document.get("format")
-    if form != FORMAT:
-        raise CaptureError(f"{path}: format {form!r} is not known to this version of netlens, which knows {FORMAT}")
+    if form != FORMAT or isinstance(form, bool):
+        raise CaptureError(f"{shown}: format {_told(form)} is not known to this version of netlens, which knows {FORMAT}")
     try:
         sides = [_side_from_dict(directory, s) for s in _tables(document.get("sides", []))]
         files = {_name(f.get("name")): _typed(f, "sha256", str, "") for f in _tables(document.get("files", []))}
@@ -259,13 +265,46 @@ def read_manifest(directory: Path | str) -> Manifest:
         reasons = [str(r) for r in _typed(document, "reasons", list, [])]
         version = _typed(document, "netlens", str, "")
     except _Wrong as error:
-        raise CaptureError(f"{path}: {error}") from None
+        raise CaptureError(f"{shown}: {error}") from None
     extra = {k: v for k, v in document.items() if k not in (*_OURS, "complete", "reasons")}
     return Manifest(directory, sides, extra, files, complete, reasons, version)
 
 
 class _Wrong(Exception):
     """A value that no manifest of ours holds."""
+
+
+_QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
+
+
+def _check_keys(text: str) -> None:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_PARTS and _QUOTED.sub("", line).count(".") > MAX_PARTS:
+            raise _Wrong(f"line {number:,} has a key of more than {MAX_PARTS} parts")
+
+
+def _check_values(document: dict[str, Any]) -> None:
+    """Refuse what would have to be guarded against wherever a value is used: numbers that no table holds, and deep nesting."""
+    level: list[Any] = [document]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+                raise _Wrong("a number in it has more than 64 bits")
+        if not below:
+            return
+        level = below
+    raise _Wrong(f"tables and lists in it are more than {MAX_DEPTH} deep")
+
+
+def _told(value: Any) -> str:
+    """A value of a stranger, short enough for one line."""
+    text = printable(repr(value))
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _tables(value: Any) -> list[dict[str, Any]]:
@@ -277,14 +316,19 @@ def _tables(value: Any) -> list[dict[str, Any]]:
 def _name(value: Any) -> str:
     """A file name inside the folder: the manifest of a stranger must not make us read elsewhere."""
     if not isinstance(value, str) or not value or value.startswith(".") or any(c in value for c in "/\\\0"):
-        raise _Wrong(f"{value!r} is not the name of a file in this folder")
+        raise _Wrong(f"{_told(value)} is not the name of a file in this folder")
     return value
+
+
+_WORDS: dict[type, str] = {int: "whole number", str: "text", bool: "truth value", list: "list"}
 
 
 def _typed(table: dict[str, Any], key: str, kind: type, default: Any) -> Any:
     value = table.get(key, default)
     if value is not default and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise _Wrong(f"{key} is {value!r}, which is no {kind.__name__}")
+        raise _Wrong(f"{key} is {_told(value)}, which is no {_WORDS[kind]}")
+    if kind is int and value is not None and value < 0:
+        raise _Wrong(f"{key} is {value:,}, below zero")
     return value
 
 

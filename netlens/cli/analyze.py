@@ -44,7 +44,14 @@ if TYPE_CHECKING:
     "--vm-errors", metavar="FILE", type=click.Path(readable=False), help="Error log of the program on the VM: which requests were refused."
 )
 @click.option("--host-errors", metavar="FILE", type=click.Path(readable=False), help="Error log of the program on the host.")
-@click.option("--keylog", metavar="FILE", type=click.Path(readable=False), help="TLS keys (SSLKEYLOGFILE) of the programs: needs tshark.")
+@click.option(
+    "--keylog",
+    "keylogs",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(readable=False),
+    help="TLS keys (SSLKEYLOGFILE) of the programs; may be repeated: needs tshark.",
+)
 @click.option(
     "-o",
     "--output",
@@ -66,7 +73,7 @@ def command(
     apis: tuple[str, ...],
     vm_errors: str | None,
     host_errors: str | None,
-    keylog: str | None,
+    keylogs: tuple[str, ...],
     output: str | None,
     bundle: str | None,
     form: str,
@@ -82,7 +89,7 @@ def command(
 
     if bundle is not None:
         _can_bundle(bundle, (capture, host_file, vm_file))
-    given = _inputs(capture, host_file, vm_file).with_options(apis=apis, errors={"vm": vm_errors, "host": host_errors}, keylog=keylog)
+    given = _inputs(capture, host_file, vm_file).with_options(apis=apis, errors={"vm": vm_errors, "host": host_errors}, keylogs=keylogs)
     found = analyze({side: read_capture(paths, TABLES) for side, paths in given.captures.items()}, given)
     document = found.to_dict()
     if output is not None:

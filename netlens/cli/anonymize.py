@@ -35,7 +35,15 @@ from netlens.text import plural, printable
     metavar="NAME",
     help="A name that stays as it is, with its parents; may be repeated. What stands before it is still replaced.",
 )
-def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...]) -> None:
+@click.option(
+    "--keylog",
+    "keylogs",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(readable=False),
+    help="TLS keys of a RECORDING; the times and status of the requests they show go with it, the keys do not. May be repeated: needs tshark.",
+)
+def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...], keylogs: tuple[str, ...]) -> None:
     """A copy about other addresses and names, without payload, that is analysed to the same verdict.
 
     Addresses keep common prefixes (Crypto-PAn) and what they mean (private, loopback, VM network); names keep length and suffixes; times, lengths, ports,
@@ -51,6 +59,8 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
         if not name.strip(". "):
             raise click.BadParameter(f"{name!r} is no name", param_hint="--keep-name")
     is_folder = source != "-" and os.path.isdir(source)
+    if keylogs and not is_folder:
+        raise click.UsageError("--keylog is for a recording (a folder): a single capture has no place for what keys show")
     tell_first_compilation("anonymize/kernels", "rewrite_batch")
     key = secret.fresh() if key_file is None else secret.from_file(key_file)
     mapper = Mapper(key, keep, KNOWN_APIS)
@@ -62,7 +72,7 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
 
     try:
         if is_folder:
-            result = recordings.recording(source, output, mapper, progress)
+            result = recordings.recording(source, output, mapper, progress, keylogs)
         else:
             result = recordings.capture(source, output, mapper, progress(""))
     finally:

@@ -27,9 +27,17 @@ if TYPE_CHECKING:
 @click.argument("candidate", metavar="CANDIDATE", type=click.Path(readable=False))
 @click.option("--api", "apis", multiple=True, metavar="NAME|IP", help="The server in question; may be repeated.")
 @click.option(
+    "--keylog",
+    "keylogs",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(readable=False),
+    help="TLS keys of either; may be repeated: needs tshark.",
+)
+@click.option(
     "--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the comparison."
 )
-def command(baseline: str, candidate: str, apis: tuple[str, ...], form: str) -> None:
+def command(baseline: str, candidate: str, apis: tuple[str, ...], keylogs: tuple[str, ...], form: str) -> None:
     """Whether a change helped: two recordings, before and after it.
 
     BASELINE and CANDIDATE are recordings (folders), or captures of one side each. Compared are refusals per request with a confidence interval and
@@ -39,7 +47,10 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], form: str) -> 
 
     if baseline == candidate == "-":
         raise click.UsageError("only one of the two can be standard input")
-    found = compare(_situation(baseline, apis).situation, _situation(candidate, apis).situation)
+    before, notes_before = _assembled(baseline, apis, keylogs)
+    after, notes_after = _assembled(candidate, apis, keylogs)
+    found = compare(before.situation, after.situation)
+    found.notes.extend(f"{which}: {note}" for which, notes in (("before", notes_before), ("after", notes_after)) for note in notes)
     if form == "json":
         json.dump({"baseline": baseline, "candidate": candidate, **found.to_dict()}, sys.stdout, indent=2, allow_nan=False)
         sys.stdout.write("\n")
@@ -51,20 +62,23 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], form: str) -> 
     sys.stdout.write("\n".join(lines(found)) + "\n")
 
 
-def _situation(path: str, apis: tuple[str, ...]) -> Assembled:
+def _assembled(path: str, apis: tuple[str, ...], keylogs: tuple[str, ...]) -> tuple[Assembled, list[str]]:
+    """A recording or capture as it is compared, and what is to be said about it."""
     from netlens.analysis.assemble import assemble
-    from netlens.analysis.inputs import Inputs, from_folder, read_sockets
+    from netlens.analysis.findings import given_notes
+    from netlens.analysis.inputs import Inputs, from_folder
     from netlens.api import TABLES
 
-    given = (from_folder(path) if os.path.isdir(path) else Inputs({None: (path,)})).with_options(apis=apis)
+    given = (from_folder(path) if os.path.isdir(path) else Inputs({None: (path,)})).with_options(apis=apis, keylogs=keylogs)
     captures = {side: read_capture(paths, TABLES) for side, paths in given.captures.items()}
-    return assemble(
+    made = assemble(
         captures,
         given.apis,
         errors=given.errors,
         keylogs=given.keylogs,
-        sockets=read_sockets(given.sockets),
+        sockets=given.sockets,
         covering=given.covering,
         manifest=given.apis_from == "the manifest",
         requests=given.requests,
     )
+    return made, [*given_notes(given), *made.notes]

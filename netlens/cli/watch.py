@@ -181,7 +181,7 @@ def _play(
         for times in replay.run():
             if not shown.frame(board.frame(times), hurry=not speed):
                 stop.set()
-    for warning in replay.warnings:
+    for warning in (*replay.notes, *replay.warnings):
         _say(f"warning: {printable(warning)}")
     if times is not None:
         shown.end(board.frame(times, final=True))

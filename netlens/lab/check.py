@@ -21,11 +21,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from netlens import loglines, sidefiles
 from netlens.capture.recording import Manifest, read_manifest
 from netlens.errors import NetlensError
 from netlens.lab import journal
 from netlens.lab.opencode_log import Skew
 from netlens.lab.topology import NAMESERVER_IP, OTHER_SITE_IP, PROVIDER_IP
+from netlens.parsers import errorlog
 from netlens.text import printable
 
 TOLERANCE_NS = 5_000_000
@@ -83,11 +85,17 @@ def bundled(folder: Path) -> list[Path]:
 
 def check(recording: Path) -> Report:
     """Compare one recording; disagreements are in the report, NetlensError is raised only if it cannot be read."""
-    truth = Truth(recording)
-    report = Report(str(recording), truth.scenario)
-    _check_story(report, truth)
-    for side in ("host", "vm"):
-        _Side(report, truth, side).check()
+    try:
+        truth = Truth(recording)
+        report = Report(str(recording), truth.scenario)
+        _check_story(report, truth)
+        for side in ("host", "vm"):
+            _Side(report, truth, side).check()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # What the laboratory wrote has every value that is asked for; in what another wrote any of some hundred may be missing or of another kind.
+        raise NetlensError(
+            f"{printable(str(recording))}: not a recording of the laboratory, or changed since ({type(error).__name__}: {printable(str(error))[:80]})"
+        ) from error
     return report
 
 
@@ -107,11 +115,8 @@ class Truth:
         self.http2 = lab["http"] == "2"
         clock = lab["clock"]
         self.skew = Skew(clock["offset_s"], clock["drift_ppm"], clock["at_ns"])
-        try:
-            self.provider = list(journal.read(recording / "provider.jsonl"))
-            self.programs = {side: list(journal.read(recording / f"{side}-program.jsonl")) for side in ("vm", "host")}
-        except OSError as error:
-            raise NetlensError(f"{error.filename}: the truth of this recording is missing") from None
+        self.provider = list(journal.read(recording / "provider.jsonl"))
+        self.programs = {side: list(journal.read(recording / f"{side}-program.jsonl")) for side in ("vm", "host")}
         self.accepts = {e["connection"]: e for e in self.provider if e["event"] == "accept"}
         self.ended_by_program: set[int] = set()  # by a reset, out of the blue; else the provider's own FIN or write has a part in it
         self.ends = self._ends()
@@ -156,7 +161,7 @@ class Truth:
         """When the recording of a side began and ended, by its own clock."""
         result = self.manifest.side(side)
         if result is None:
-            raise NetlensError(f"{self.recording}: the {side} was not recorded")
+            raise NetlensError(f"{printable(str(self.recording))}: the {side} was not recorded")
         return result.started_ns, result.stopped_ns
 
 
@@ -172,8 +177,8 @@ def _check_story(report: Report, truth: Truth) -> None:
     for side in ("vm", "host"):
         seen = sum(bool(e["refused"]) for e in truth.of(side, "done"))
         report.count(f"{side} refusals in the program's journal", seen, refused[side])
-        log = (truth.recording / f"{side}-errors.log").read_text(encoding="utf-8")
-        report.count(f"{side} refusals in the error log", sum("ERROR" in line for line in log.splitlines()), seen)
+        log = sidefiles.Lines(truth.recording / f"{side}-errors.log", errorlog.MAX_LINES, loglines.MAX_LINE, "the error log")
+        report.count(f"{side} refusals in the error log", sum(b"ERROR" in line for line in log), seen)
     for problem in [*truth.of("vm", "problem"), *truth.of("host", "problem")]:
         report.problems.append(f"the program had trouble: {problem['text']}")
     report.fractions = fractions(truth)
@@ -238,7 +243,9 @@ class _Side:
 
         self.report, self.truth, self.side = report, truth, side
         result = truth.manifest.side(side)
-        assert result is not None
+        if result is None:
+            raise NetlensError(f"{printable(str(truth.recording))}: the {side} was not recorded")
+        sidefiles.refuse_special(str(result.path))
         capture = read(result.path)
         self.connections = _rows(capture.connections, lambda row: row["resp_ip"] in _SITES)
         self.lookups = _rows(capture.lookups, lambda row: row["transport"] != "mdns")

@@ -13,6 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from netlens.errors import CaptureError
+from netlens.sidefiles import Rows, is_count
+
+MAX_EVENTS = 1_000_000  #: of a journal; the longest run of the laboratory writes some thousands
+
 
 class LineFile:
     """A text file that is written by a thread of its own: who writes a line never waits for the disk (that took 90 ms once in a while)."""
@@ -74,8 +79,14 @@ def be_prompt() -> None:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Events in order of writing; an unfinished last line (its writer was killed) is passed over."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    """Events in order of writing; an unfinished last line (its writer was killed) is passed over.
+
+    Raises
+    ------
+    CaptureError
+        it cannot be read, or not all of it is events.
+    """
+    rows = Rows(path, MAX_EVENTS, lambda row: row if is_count(row.get("ns")) and isinstance(row.get("event"), str) else None, "event")
+    yield from rows
+    if rows.notes:
+        raise CaptureError(rows.notes[0])

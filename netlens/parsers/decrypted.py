@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netlens.errors import CaptureError, NetlensError
+from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Reader
 
@@ -64,13 +65,14 @@ _PREFERENCES = {
 }
 _HEADERS, _RST_STREAM, _END_STREAM = 1, 3, 1
 _KEY = re.compile(rb"\s*[A-Z][A-Z0-9_]*\s+([0-9a-fA-F]{64})\s+[0-9a-fA-F]{16,}\s*")
+MAX_KEYS = 1_000_000  #: lines; five for each TLS connection
 MAX_KEY_LINE = 4096  #: a line has a label, 64 digits and at most 256 more
 _ERROR = re.compile(rb"(?<!\\)\"error\"\s*:\s*\{.{0,4096}?(?<!\\)\"code\"\s*:\s*\"?([0-9A-Za-z_.-]{1,32})", re.DOTALL)
 _LAST_CHUNKS = re.compile(rb"(?:\A|\r\n)0\r\n\r\n\Z")
 WAIT_S = 20.0  #: for tshark to end after its last line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DecryptedRequest:
     """One request. Times are int64 ns UTC of the capture; frames count from 1.
 
@@ -118,6 +120,10 @@ def requests(paths: Sequence[str | os.PathLike[str]], keylog: str | os.PathLike[
     names = [os.fsdecode(path) for path in paths]
     if "-" in names or not names:
         raise CaptureError("a capture from standard input cannot be read a second time to decrypt it; save it to a file first")
+    if not os.path.isfile(keylog) and os.path.exists(keylog):  # also what :mod:`netlens.sidefiles` would read: tshark reads it once more
+        raise CaptureError(
+            f"{printable(os.fsdecode(keylog))}: the key log must be a file, as tshark reads it too; save the keys to a file first"
+        )
     randoms = _randoms(os.fsdecode(keylog))
     shown, keys = printable(os.fsdecode(keylog)), os.path.abspath(os.fsdecode(keylog))
     if not randoms:
@@ -144,13 +150,14 @@ def requests(paths: Sequence[str | os.PathLike[str]], keylog: str | os.PathLike[
 def _randoms(path: str) -> set[bytes]:
     """Client randoms of a key log, in lower case."""
     found = set()
-    try:
-        with open(path, "rb") as file:
-            while line := file.readline(MAX_KEY_LINE):
-                if key := _KEY.fullmatch(line):
-                    found.add(key[1].lower())
-    except OSError as error:
-        raise CaptureError(f"{printable(path)}: the key log cannot be read ({(error.strerror or str(error)).lower()})") from None
+    lines = Lines(path, MAX_KEYS, MAX_KEY_LINE, "the key log")
+    for line in lines:
+        if key := _KEY.fullmatch(line):
+            found.add(key[1].lower())
+    if lines.cut:
+        raise CaptureError(
+            f"{printable(path)}: larger than a key log that can be used ({MAX_KEYS:,} lines); keep the lines of this recording's time"
+        )
     return found
 
 

@@ -16,34 +16,33 @@ Theory of operation
 
 Limits: a lost line whose ``+Nms`` was so short that all seconds still fit leaves no trace, and times on one side of it may be off by that
 much. That a restarted program's clock and the chain agree by chance, within one second, is not seen either. Lines longer than
-``loglines.MAX_LINE`` are looked at up to there. Continuation lines (a stack, say) have no time and count as unread.
+``loglines.MAX_LINE`` are looked at up to there. Of a log of more than ``MAX_LINES`` lines, ``MAX_EVENTS`` refusals or the bytes of
+:mod:`netlens.sidefiles` the beginning is read, and the note says so. Continuation lines (a stack, say) have no time and count as unread.
 
 Lines hold prompts and keys: nothing of one but its number, its time and the error code ever leaves this module.
 """
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import BinaryIO, cast
 
 from netlens import loglines
-from netlens.errors import CaptureError
+from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 
 MS = 1_000_000
 SECOND = 1_000_000_000
-CHUNK = 1 << 20
+MAX_LINES = 10_000_000  #: some 50 bytes of memory each
+MAX_EVENTS = 100_000  #: one a second for a day; some 600 bytes each
 LINES_A_BREAK = 50  #: a log that breaks more often has lines missing; then breaks too small to be seen must be expected everywhere
 MAX_SINCE_MS = 400 * 86_400_000  #: a longer silence in one run is damage; sums of a million of them stay within int64
 #: What makes an unread line a damaged line of the classic form instead of the rest of the one before.
-_HEAD_INSIDE = re.compile(rb"(?:DEBUG|INFO|WARN|ERROR)?\s*\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\s+\+-?\d+ms|\s\+-?\d{1,12}ms\sservice=|\0")
+_HEAD_INSIDE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\s+\+-?\d+ms|\s\+-?\d{1,12}ms\sservice=|\0")
 _LOOK = 1 << 16  #: bytes of an unread line that are searched for that
 _CODE = re.compile(r"(?<![\w+-])(?<!\w\.)(?P<code>1113|130[0-9]|131[0-9])(?!\w|\.\w)")
 _TIME = re.compile(
@@ -79,7 +78,7 @@ class ErrorLog:
     events : in order of time.  lines : all lines.  unread : lines that are not empty and have no time that can be read.
     first_ns, last_ns : earliest and latest time in it, whatever the line says; None without any.
     complete : lines that are no errors are in it too, so that silence between its times says something.
-    note : one line if something keeps the log from being of full use.
+    note : one line if something keeps the log from being of full use.  cut : only its beginning was read, as it is larger than a log may be.
     """
 
     events: list[ErrorEvent]
@@ -89,6 +88,7 @@ class ErrorLog:
     first_ns: int | None
     last_ns: int | None
     complete: bool = False
+    cut: bool = False
 
 
 def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
@@ -103,7 +103,7 @@ def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
 
 
 def read(path: str | os.PathLike[str]) -> ErrorLog:
-    """Read a log, also a gzipped one; it is streamed, and may be of any size.
+    """Read a log, also a gzipped one; it is streamed.
 
     Raises
     ------
@@ -111,15 +111,7 @@ def read(path: str | os.PathLike[str]) -> ErrorLog:
         it cannot be opened or read.
     """
     name = os.fsdecode(path)
-    try:
-        with open(name, "rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            stream = cast("BinaryIO", gzip.open(raw)) if packed else raw
-            return _read(stream, name)
-    except (OSError, EOFError, zlib.error) as error:
-        why = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).lower()
-        raise CaptureError(f"{printable(name)}: the error log cannot be read ({printable(why)})") from None
+    return _read(Lines(name, MAX_LINES, loglines.MAX_LINE, "the error log"), name)
 
 
 class _Chain:
@@ -197,14 +189,17 @@ def _cut(chain: _Chain, order: range) -> array[int]:
     return out
 
 
-def _read(stream: BinaryIO, name: str) -> ErrorLog:
+def _read(rows: Lines, name: str) -> ErrorLog:
     chain = _Chain()
     plain: list[tuple[int, int, int, str | None, str, str]] = []  # low, high, line, code, kind, class
     classic: list[tuple[int, int, str | None, str, str]] = []  # row of the chain, line, code, kind, class
     lines = unread = quiet = 0
     first = last = None
     joined = True
-    for raw in _lines(stream):
+    for raw in rows:
+        if len(plain) + len(classic) >= MAX_EVENTS:
+            rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
+            break
         lines += 1
         raw = raw.lstrip(b"\xef\xbb\xbf \t\0\r")
         if not raw.strip():
@@ -223,7 +218,7 @@ def _read(stream: BinaryIO, name: str) -> ErrorLog:
             if refusal := loglines.refusal_class(rest):
                 told = _CODE.search(rest)
                 code = told["code"] if told else None
-            quiet += found.form == loglines.PLAIN and not refusal and not loglines.words(rest)
+            quiet += not quiet and found.form == loglines.PLAIN and not refusal and not loglines.words(rest)
         else:
             quiet += 1
         kind = f"{found.form} {found.level} {found.service}".strip()
@@ -248,7 +243,8 @@ def _read(stream: BinaryIO, name: str) -> ErrorLog:
         low, high, number = exact(row)
         events.append(ErrorEvent((low + high) // 2, low, high, line, code, name, kind, number, refusal))
     events.sort(key=lambda e: (e.time_ns, e.line))
-    return ErrorLog(events, lines, unread, _note(name, events, lines, unread, first), first, last, quiet > 0)
+    note = rows.note or _note(name, events, lines, unread, first)
+    return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None)
 
 
 def _note(name: str, events: list[ErrorEvent], lines: int, unread: int, first: int | None) -> str | None:
@@ -263,15 +259,6 @@ def _note(name: str, events: list[ErrorEvent], lines: int, unread: int, first: i
     if unread > lines // 2:
         return f"{shown}: {unread:,} of {plural(lines, 'line')} without a time that can be read"
     return None
-
-
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines without their end, each cut to ``MAX_LINE``; memory does not depend on their length."""
-    while line := stream.readline(loglines.MAX_LINE):
-        rest = line
-        while rest and not rest.endswith(b"\n"):
-            rest = stream.readline(CHUNK)
-        yield line.rstrip(b"\r\n")
 
 
 def _span(text: str) -> tuple[int, int] | None:

@@ -122,9 +122,12 @@ class Replay:
     ):
         self.board, self.speed, self.stop = board, speed, stop
         self.events: list[tuple[int, Refusal]] = []
+        self.notes: list[str] = []  #: what of a log was not read
         for side, path in (errors or {}).items():
             log = Log(side)
-            for event in log_files.read(path).events:
+            read = log_files.read(path)
+            self.notes += [read.note] if read.cut and read.note else []
+            for event in read.events:
                 found = log.take(event.time_ns, event.kind, event.code or "")
                 if found is not None:
                     self.events.append((event.time_ns, found))
@@ -583,5 +586,12 @@ def open_recording(path: str, side: str | None) -> Played:
     captures = {name: files for name, files in found.captures.items() if side in (None, "both", name)}
     if not captures:
         raise CaptureError(f"{path}: has no capture of the {side}; there is {', '.join(str(n) for n in found.captures)}")
-    errors = {name: log for name, log in found.errors.items() if name in captures and os.path.getsize(log)}
+    errors = {name: log for name, log in found.errors.items() if name in captures and not _is_empty(log)}
     return Played(captures, found.apis, errors)
+
+
+def _is_empty(log: str) -> bool:
+    try:
+        return os.path.getsize(log) == 0
+    except OSError:  # who reads it says why
+        return False

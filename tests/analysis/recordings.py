@@ -9,7 +9,12 @@ import tomllib
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import netlens
+
+if TYPE_CHECKING:
+    from netlens.analysis.findings import Analysis
 
 FOLDER = Path(__file__).parents[2] / "captures"
 NAMES = sorted(p.parent.name for p in FOLDER.glob("*/manifest.toml"))
@@ -24,6 +29,11 @@ def lab(name: str) -> dict[str, Any]:
 def expected(name: str) -> dict[str, Any]:
     table: dict[str, Any] = lab(name)["expect"]
     return table
+
+
+def with_keys(folder: Path) -> Analysis:
+    """A recording's analysis, with the key logs that lie in it."""
+    return netlens.analyze(folder, keylog=tuple(str(p) for p in sorted(folder.glob("*-keylog.txt"))))
 
 
 def copy(

@@ -14,7 +14,7 @@ import netlens
 from netlens.analysis import assemble as asm
 from netlens.analysis.situation import ACCEPTED, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM
 from netlens.errors import NetlensError
-from tests.analysis.recordings import FOLDER, copy
+from tests.analysis.recordings import FOLDER, copy, with_keys
 from tests.bench.two_sides import generate
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
 
@@ -291,7 +291,7 @@ def test_http2_without_a_key_log_cannot_be_counted(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["http2", "http2-excluded"])  # the second goes through NAT: each stream is in the host's capture twice
 def test_streams_of_http2_are_requests_each_once(name: str) -> None:
     events = [json.loads(line) for line in (FOLDER / name / "provider.jsonl").read_text().splitlines()]
-    made = netlens.analyze(FOLDER / name).assembled
+    made = with_keys(FOLDER / name).assembled
     r = made.situation.requests
     vm = r.side == VM
     asked = sum(e["event"] == "request" and str(e.get("name", "")).startswith("vm") for e in events)

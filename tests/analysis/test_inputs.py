@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+import netlens
 from netlens.analysis import inputs
 from netlens.analysis.inputs import Inputs, from_folder, read_sockets
 from netlens.errors import CaptureError
@@ -29,7 +31,8 @@ def test_a_folder_without_a_manifest(ending: str, tmp_path: Path) -> None:
         "host": ["host" + ending],
     }
     assert {side: Path(f).name for side, f in found.errors.items()} == {"vm": "vm-errors.log"}
-    assert [Path(f).name for f in found.keylogs] == ["vm-keylog.txt"]
+    assert found.keylogs == ()
+    assert [Path(f).name for f in found.unused_keylogs] == ["vm-keylog.txt"]
     assert found.sockets is not None
     assert Path(found.sockets).name == "sockets.jsonl"
     assert (found.apis, found.complete, found.covering, found.missing) == ((), True, frozenset(), ())
@@ -114,23 +117,50 @@ def test_a_manifest_that_is_none(text: str, tmp_path: Path) -> None:
 
 def test_what_is_named_goes_before_what_lies_there() -> None:
     found = Inputs(
-        {"vm": ("a",)}, {"vm": "x", "host": "y"}, ("k",), apis=("a",), apis_from="the manifest", covering=frozenset({"vm", "host"})
+        {"vm": ("a",)},
+        {"vm": "x", "host": "y"},
+        unused_keylogs=("k",),
+        apis=("a",),
+        apis_from="the manifest",
+        covering=frozenset({"vm", "host"}),
     )
     same = found.with_options()
     assert same == found
-    other = found.with_options(apis=("b", "c"), errors={"vm": "z", "host": None}, keylog="l")
+    other = found.with_options(apis=("b", "c"), errors={"vm": "z", "host": None}, keylogs=("l",))
     assert (other.apis, other.apis_from) == (("b", "c"), "named")
     assert other.errors == {"vm": "z", "host": "y"}
-    assert other.keylogs == ("l",)
+    assert (other.keylogs, other.unused_keylogs) == (("l",), ())
     assert other.covering == {"host"}  # nobody knows what a log covers that was not recorded with the captures
 
 
-def test_sockets_that_are_garbage_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sockets_that_are_garbage_are_left_out_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sockets.jsonl"
-    path.write_bytes(b'{"a": 1}\n[1]\nnull\n\xff\xfe\n{"b": \n\n{"c": 2}\n7\n')
-    assert read_sockets(str(path)) == [{"a": 1}, {"c": 2}]
-    assert read_sockets(None) == []
+    path.write_bytes(b'{"pid": 1}\n[1]\nnull\n\xff\xfe\n{"b": \n\n{"time_ns": 2, "other": []}\n7\n{"pid":')
+    samples = read_sockets(str(path))
+    assert list(samples) == [{"pid": 1}, {"time_ns": 2}]
+    assert samples.notes == [f"{path}: 5 lines left out, as they are no socket sample (the first is line 2)"]
     monkeypatch.setattr(inputs, "MAX_SAMPLES", 3)
-    assert read_sockets(str(path)) == [{"a": 1}]
-    with pytest.raises(CaptureError, match=r"cannot be read \(is a directory\)$"):
-        read_sockets(str(tmp_path))
+    samples = read_sockets(str(path))
+    assert list(samples) == [{"pid": 1}]
+    assert samples.notes[0] == f"{path}: only its first 3 lines were read"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"time_ns": NaN', '"time_ns": 1e400', '"time_ns": "x"', '"time_ns": 9223372036854775808', f'"time_ns": {"9" * 5000}', '"time_ns": -1',
+     '"pid": [1]', '"pid": {}', '"pid": true', '"process": 7', '"local": ["a"]', '"remote": {}', '"side": 1', '"state": []', f'"x": {"[" * 30000}'],
+    ids=range(15),
+)  # fmt: skip
+def test_a_socket_that_cannot_be(value: str, tmp_path: Path) -> None:
+    """Such a row once ended the analysis of both sides with a traceback."""
+    shutil.copytree(FOLDER / NAME, tmp_path / "r")
+    (tmp_path / "r" / "sockets.jsonl").write_text('{"side": "host", "process": "x", "local": "a:1", "remote": "b:2", ' + value + "}\n")
+    notes = netlens.analyze(tmp_path / "r").quality["notes"]
+    assert sum("sockets.jsonl: 1 line left out" in note for note in notes) == 1
+
+
+@pytest.mark.parametrize("name", ["vm.pcap", "host-0001.pcapng"])
+def test_a_capture_that_is_a_named_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(CaptureError, match=rf"{name}: is a named pipe, not a file; "):
+        from_folder(str(tmp_path))

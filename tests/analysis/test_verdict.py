@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import netlens
-from tests.analysis.recordings import FOLDER, NAMES, copy, expected
+from tests.analysis.recordings import FOLDER, NAMES, copy, expected, with_keys
 
 if TYPE_CHECKING:
     from netlens.analysis.findings import Analysis
@@ -37,7 +37,7 @@ def holds(found: Analysis, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_cause_and_nothing_else_is_supported(name: str) -> None:
-    found = netlens.analyze(FOLDER / name)
+    found = with_keys(FOLDER / name)
     holds(found, name)
     assert all(v.needs for v in found.hypotheses if v.verdict == "undecided")
     assert all(v.evidence for v in found.hypotheses if v.verdict != "undecided")
@@ -48,13 +48,13 @@ def test_the_cause_and_nothing_else_is_supported(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("offset_s", "drift_ppm"), [(3.0, 100.0), (-2.9, -100.0)])
 def test_a_wrong_clock_changes_nothing(name: str, offset_s: float, drift_ppm: float, tmp_path: Path) -> None:
-    holds(netlens.analyze(copy(name, tmp_path / "r", offset_s=offset_s, drift_ppm=drift_ppm)), name)
+    holds(with_keys(copy(name, tmp_path / "r", offset_s=offset_s, drift_ppm=drift_ppm)), name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("host_back", [(0.3, 2.5), (0.6, 11.0), (0.5, 3000.0)])
 def test_a_host_whose_clock_is_set_back_names_no_other_cause(name: str, host_back: tuple[float, float], tmp_path: Path) -> None:
-    found = netlens.analyze(copy(name, tmp_path / "r", host_back=host_back))
+    found = with_keys(copy(name, tmp_path / "r", host_back=host_back))
     assert supported(found) <= set(expected(name)["causes"])
     assert found.cause in (None, *expected(name)["causes"])
     assert any("clock was set back while recording" in note for note in found.quality["notes"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import netlens
 from netlens import loglines
 from netlens.analysis.findings import analyze
 from netlens.analysis.inputs import from_folder
@@ -21,13 +22,17 @@ from netlens.anonymize.mapper import Mapper
 from netlens.api import TABLES, Capture
 from netlens.capture.recording import read_manifest
 from netlens.errors import NetlensError
-from netlens.parsers import errorlog
+from netlens.parsers import decrypted, errorlog
 from tests.analysis.recordings import FOLDER, NAMES
 from tests.anonymize.frames import SECRET
 
 
+def keys(folder: Path) -> tuple[str, ...]:
+    return tuple(str(p) for p in sorted(folder.glob("*-keylog.txt")))
+
+
 def findings(folder: Path) -> dict[str, Any]:
-    given = from_folder(str(folder))
+    given = from_folder(str(folder)).with_options(keylogs=keys(folder))
     return analyze({side: Capture(paths, TABLES) for side, paths in given.captures.items()}, given).to_dict()
 
 
@@ -49,12 +54,32 @@ def comparable(found: dict[str, Any]) -> dict[str, Any]:
 def test_the_verdict_is_the_same(name: str, tmp_path: Path) -> None:
     """All recordings of the laboratory, each with a key of its own: cause, verdicts, limit, fixes' numbers, clock, frames cited."""
     target = tmp_path / "anonymous"
-    recordings.recording(str(FOLDER / name), str(target), Mapper(os.urandom(32), known=KNOWN_APIS))
+    recordings.recording(str(FOLDER / name), str(target), Mapper(os.urandom(32), known=KNOWN_APIS), keylogs=keys(FOLDER / name))
     assert comparable(findings(target)) == comparable(findings(FOLDER / name))
     everything = b"".join(gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes() for p in sorted(target.iterdir()))
     for private in (b"z.ai", b"203.0.113", bytes([203, 0, 113]), b"zai-coding", b"glm-4", b"ses_", b"reduce concurrency", b"key-vm"):
         assert private not in everything
     assert not {p.name for p in target.iterdir()} & {"provider.jsonl", "vm-program.jsonl", "vm-keylog.txt"}
+
+
+def test_keys_that_nobody_named_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decrypting starts tshark, a large program that parses what strangers sent; whoever made the folder does not decide that."""
+    started: list[str] = []
+    monkeypatch.setattr(decrypted, "requests", lambda _, keylog: started.append(keylog) or decrypted.Decrypted([]))
+    source = FOLDER / "http2"
+    result = recordings.recording(str(source), str(tmp_path / "a"), Mapper(SECRET))
+    assert result.warnings == [
+        f"what TLS keys show is not in the copy, as no key log was named; to have it (this starts tshark): --keylog {source / 'vm-keylog.txt'}"
+    ]
+    assert "vm-keylog.txt" in result.left_out
+    notes = netlens.analyze(source).quality["notes"]
+    assert sum("vm-keylog.txt: a TLS key log lies in the recording and was not used" in note for note in notes) == 1
+    assert "--keylog FILE" in " ".join(notes)
+    assert started == []
+    keylog = str(source / "vm-keylog.txt")
+    netlens.analyze(source, keylog=keylog)
+    recordings.recording(str(source), str(tmp_path / "b"), Mapper(SECRET), keylogs=(keylog,))
+    assert started == [keylog, keylog]
 
 
 def test_two_runs_with_one_key_agree_and_others_do_not(tmp_path: Path) -> None:
@@ -213,7 +238,9 @@ def test_socket_samples(tmp_path: Path) -> None:
         "no object",
     ]  # fmt: skip
     (folder / "sockets.jsonl").write_text("\n".join(json.dumps(r) for r in rows) + "\n{broken\n")
-    recordings.recording(str(folder), str(tmp_path / "out"), mapper := Mapper(SECRET))
+    result = recordings.recording(str(folder), str(tmp_path / "out"), mapper := Mapper(SECRET))
+    (warning,) = result.warnings
+    assert "sockets.jsonl: 3 lines left out" in warning
     text = (tmp_path / "out" / "sockets.jsonl").read_text()
     made = [json.loads(line) for line in text.splitlines()]
     assert made[0] == rows[0] | {
@@ -221,7 +248,7 @@ def test_socket_samples(tmp_path: Path) -> None:
     }  # fmt: skip
     assert made[1]["remote"] == "[::1]:2"
     assert made[1]["local"].startswith("[fe80::")
-    assert len(made) == 3
+    assert len(made) == 2
     for private in ("alice", "secret", "en0", "rm"):
         assert private not in text
 

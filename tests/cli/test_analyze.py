@@ -197,7 +197,7 @@ def test_wrong_usage(args: list[str], says: str) -> None:
         (["--vm", VM, "--host", VM], "the same capture for VM and host"),
         (["--vm", VM, "--host", "nope.pcap"], "nope.pcap: no such file"),
         (["--vm", VM, "--host", HOST, "--vm-errors", "nope.log"], "nope.log: the error log cannot be read (no such file or directory)"),
-        (["--vm", VM, "--host", HOST, "--vm-errors", str(CAPTURES)], "the error log cannot be read (is a directory)"),
+        (["--vm", VM, "--host", HOST, "--vm-errors", str(CAPTURES)], "is a directory, not a file"),
         (["--vm", VM, "--host", HOST, "--keylog", "nope.txt"], "nope.txt: the key log cannot be read (no such file or directory)"),
         (["--vm", VM, "--host", HOST, "--api", "a\x1b[31m.example"], r"--api a\x1b[31m.example: no connection of this capture goes there"),
         ([str(CAPTURES)], "a directory without host.pcap or vm.pcap"),

@@ -1,0 +1,197 @@
+"""Files that lie beside a capture: error logs, samples, key logs, manifests. They may come from a stranger, as the captures do.
+
+Only regular files are read: a link to /dev/zero has no end, and a named pipe none that comes by itself. A pipe is read where its name is that of a
+descriptor of this process (``--vm-errors <(...)``): then it is the caller's own. What a file is, is asked after it was opened, so nobody can exchange it in
+between. Everything is read line by line or up to a limit; what lies beyond one is told, in one line (``note``) or as an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import re
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Generic, TypeVar, cast
+
+from netlens.errors import CaptureError
+from netlens.text import plural, printable, size
+
+MAX_BYTES = 1 << 30  #: of a file that is read line by line; a log of opencode grows by a few megabytes a day
+MAX_UNPACKED = 16 << 20  #: what a gzip file may hold in any case
+MAX_RATIO = 30  #: and, if it is larger, times its own size; logs are packed to a tenth
+MAX_ROW = 1 << 16  #: bytes of a line of JSON; a socket or a request has some two hundred
+
+_DESCRIPTOR = re.compile(r"/dev/fd/\d+|/dev/stdin|/proc/self/fd/\d+")
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], what: str = "") -> Iterator[io.BufferedReader]:
+    """The file, to be read; also what goes wrong inside the block is told as an error of this file.
+
+    ``what`` : what it should be ("the error log"), for the error.
+
+    Raises
+    ------
+    CaptureError
+        it cannot be opened or read, or it is no regular file.
+    """
+    name = os.fsdecode(path)
+    try:
+        with os.fdopen(_open(name), "rb") as file:
+            yield file
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: a NUL in the name
+        why = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).lower()
+        raise CaptureError(f"{printable(name)}: {what + ' ' if what else ''}cannot be read ({printable(why)})") from None
+
+
+def _open(name: str) -> int:
+    own = _DESCRIPTOR.fullmatch(name) is not None
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        descriptor = os.open(name, flags if own else flags | os.O_NONBLOCK)  # or a named pipe would be waited for
+    except OSError:
+        _refuse(name, os.stat(name).st_mode)  # a socket cannot even be opened
+        raise
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not own or not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)):
+            _refuse(name, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _refuse(name: str, mode: int) -> None:
+    for is_kind, kind in _KINDS:
+        if is_kind(mode):
+            raise CaptureError(f"{printable(name)}: is {kind}, not a file; put a file in its place, or take it away")
+
+
+def refuse_special(path: str) -> None:
+    """Refuse what is there and no regular file (nor a link to one); what cannot be looked at is left to whoever reads it.
+
+    Raises
+    ------
+    CaptureError
+    """
+    with contextlib.suppress(OSError, ValueError):
+        _refuse(path, os.stat(path).st_mode)
+
+
+def whole(path: str | os.PathLike[str], limit: int, what: str = "") -> bytes:
+    """All bytes of a file that has no more than ``limit``.
+
+    Raises
+    ------
+    CaptureError
+        it cannot be read, is no regular file, or is larger.
+    """
+    with opened(path, what) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise CaptureError(f"{printable(os.fsdecode(path))}: larger than {size(limit)}, which {what or 'such a file'} never is")
+    return data
+
+
+class Lines:
+    """Lines of a file, without their ends, each cut to ``longest`` bytes; also of a gzip file. To be gone through once.
+
+    number : of the line that was given last, from 1.  whole : whether that line was given whole, with its end in the file.
+    cut : what was read, if not all ("its first 1,000 lines").
+    """
+
+    def __init__(self, path: str | os.PathLike[str], most: int, longest: int, what: str = "") -> None:
+        self.path, self.most, self.longest, self.what = os.fsdecode(path), most, longest, what
+        self.number = 0
+        self.whole = True
+        self.cut: str | None = None
+        self._hint = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        with opened(self.path, self.what) as raw:
+            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+            limit = MAX_BYTES
+            if packed:
+                limit = min(limit, max(MAX_UNPACKED, MAX_RATIO * os.fstat(raw.fileno()).st_size))
+            left = limit
+            stream = cast("IO[bytes]", gzip.open(raw)) if packed else raw
+            while line := stream.readline(min(self.longest, left) or 1):
+                if self.number >= self.most:
+                    self.cut = f"its first {plural(self.number, 'line')}"
+                    return
+                left -= len(line)
+                if left < 0:
+                    self.cut = f"its first {size(limit)}"
+                    self._hint = "; unpack it (gunzip) to have more of it read" if packed else ""
+                    return
+                rest = line
+                while rest and not rest.endswith(b"\n") and left > 0:
+                    rest = stream.readline(min(1 << 20, left))
+                    left -= len(rest)
+                self.number += 1
+                self.whole = line.endswith(b"\n")
+                yield line.rstrip(b"\r\n")
+
+    @property
+    def note(self) -> str | None:
+        """One line if not all was read."""
+        return f"{printable(self.path)}: only {self.cut} were read{self._hint}" if self.cut else None
+
+
+class Rows(Generic[T]):
+    """Objects of a file of JSON lines, as far as ``fit`` makes something of them; the others are counted. To be gone through once.
+
+    Parameters
+    ----------
+    most : lines that are read.  fit : a row of it, or None if it is none.  noun : what a line should be ("socket sample").
+    """
+
+    def __init__(self, path: str | os.PathLike[str], most: int, fit: Callable[[dict[str, Any]], T | None], noun: str) -> None:
+        self._lines, self._fit, self._noun = Lines(path, most, MAX_ROW), fit, noun
+        self._left_out, self._first = 0, 0
+
+    def __iter__(self) -> Iterator[T]:
+        for line in self._lines:
+            row = self._row(line)
+            if row is not None:
+                yield row
+            elif line.strip() and (self._lines.whole or len(line) >= MAX_ROW):  # else its writer was ended in the middle of it
+                self._left_out += 1
+                self._first = self._first or self._lines.number
+
+    def _row(self, line: bytes) -> T | None:
+        try:
+            value = json.loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
+        return self._fit(value) if isinstance(value, dict) else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was not read, a line each."""
+        notes = [self._lines.note] if self._lines.note else []
+        if self._left_out:
+            notes.append(
+                f"{printable(self._lines.path)}: {plural(self._left_out, 'line')} left out, as {'it is' if self._left_out == 1 else 'they are'} "
+                f"no {self._noun} (the first is line {self._first:,})"
+            )
+        return notes
+
+
+def is_count(value: Any, most: int = (1 << 63) - 1) -> bool:
+    """Whether a value of JSON or TOML is a whole number, from 0 to ``most``."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
