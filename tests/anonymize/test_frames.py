@@ -132,6 +132,32 @@ def test_nothing_that_was_said_is_in_the_result(tmp_path: Path) -> None:
     assert b"HTTP/1.1 429" in data
 
 
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", b"SSH-2.0-OpenSSH_9.2p1\r\n"),
+        (b"SSH-2.0-OpenSSH_10.0p2 Debian-7 at alice\r\n", b"SSH-2.0-OpenSSH_10.0p2 xxxxxxxx xx xxxxx\r\n"),
+        (b"SSH-2.0-OpenSSH_9.2-alice-laptop\r\n", b"SSH-2.0-OpenSSH_9.2xxxxxxxxxxxxx\r\n"),
+        (b"SSH-2.0-OpenSSH_9.2p1+alice\r\n", b"SSH-2.0-OpenSSH_9.2p1xxxxxx\r\n"),
+        (b"SSH-2.0-OpenSSH_192.168.17.4\r\n", b"SSH-2.0-OpenSSH_192.168xxxxx\r\n"),
+        (b"SSH-2.0-OpenSSH_for_alice\r\n", b"SSH-2.0-OpenSSH_xxxxxxxxx\r\n"),
+        (b"SSH-2.0-dropbear_2022.83\n", b"SSH-2.0-dropbear_2022.83\n"),
+        (b"SSH-2.0-dropbearalice\n", b"SSH-2.0-dropbearxxxxx\n"),
+        (b"SSH-2.0-alice\r\n", b"SSH-xxxxxxxxx\r\n"),
+        (b"SSH-alice.example\r\n", b"SSH-xxxxxxxxxxxxx\r\n"),
+        (b"SSH-2.0-OpenSSH_9.2", b"SSH-2.0-OpenSSH_9.2"),
+        (b"SSH-2.0-Open", b"SSH-xxxxxxxx"),
+        (b"HTTP/1.1 429 Too Many", b"HTTP/1.1 429"),
+        (b"HTTP/bob Bob is", b"HTTP/"),
+        (b"HTTP/1.1 Bob is", b"HTTP/1.1 "),
+    ],
+)  # fmt: skip
+def test_what_is_left_of_a_first_line(said: bytes, left: bytes, tmp_path: Path) -> None:
+    """A distribution's or an owner's word behind the version of SSH stayed, and so did words in the place of a version of HTTP."""
+    _, target = check([ip4(tcp(said))], RAW, tmp_path)
+    assert target.read_bytes().endswith(left + bytes(len(said) - len(left)))
+
+
 # --- checksums ------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -5,8 +5,8 @@ Kept, because turn-taking, fingerprints and pairing need it and it says nothing 
 - headers of TLS records from the start of a segment on, of handshake messages in them, alerts;
 - of a ClientHello its structure: versions, cipher suites, extensions and their lengths, groups, signature algorithms, protocols (ALPN). The server
   name is mapped; randoms and session ids become others (equal ones stay equal); keys, tickets and all else are zero. A ServerHello likewise;
-- the version banner of SSH, of software that is widely used, without its comment; method or status of an HTTP/1 message; the preface of HTTP/2; that
-  there is a header of the PROXY protocol; what kind of message of SOCKS it is, the methods of its greeting, granted or refused.
+- the version banner of SSH: protocol 2, OpenSSH or Dropbear and their version, nothing behind it; method or status of an HTTP/1 message; the preface of
+  HTTP/2; that there is a header of the PROXY protocol; what kind of message of SOCKS it is, the methods of its greeting, granted or refused.
 
 A byte that decides how :mod:`netlens.wire.decode` sees a segment is kept, so that the result is seen alike.
 """
@@ -24,7 +24,8 @@ from netlens.wire.words import be16
 MAX_RECORDS = 64  #: of one segment, as far as they are looked at there
 MAX_RECORD = 16384 + 2048
 MAX_MESSAGE = 65536
-SOFTWARE = np.frombuffer(b"OpenSSH_dropbear", np.uint8).reshape(2, 8)  #: of SSH, how what is kept of it begins
+SOFTWARE = np.frombuffer(b"SSH-2.0-OpenSSH_SSH-2.0-dropbear", np.uint8).reshape(2, 16)  #: how a banner of SSH begins of which more is kept
+MAX_VERSION = 8  #: bytes of what follows there, such as 10.0p1 or _2022.83
 NOTHING, HELLO_GOES_ON = 0, 1  #: what a segment may ask of its caller
 
 
@@ -252,15 +253,15 @@ def _socks(buf, at, cap, length, out, to):
 
 @kernel
 def _line(buf, at, cap, out, to):
-    """The banner of SSH (RFC 4253 4.2): the protocol, and software that is widely used; any other, and the comment, may name a machine or its owner."""
-    begin = 8  # behind "SSH-2.0-"
-    known = False
+    """The banner of SSH (RFC 4253 4.2): the protocol, and software that is widely used with its version. What stands behind that, joined by any character,
+    and any other software may name a machine or its owner."""
+    kept = 4  # "SSH-"
     for k in range(len(SOFTWARE)):
-        same = cap >= begin + len(SOFTWARE[k])
+        same = cap >= len(SOFTWARE[k])
         for i in range(len(SOFTWARE[k])):
-            same = same and buf[at + begin + i] == SOFTWARE[k, i]
-        known = known or same
-    comment = False
+            same = same and buf[at + i] == SOFTWARE[k, i]
+        if same:
+            kept = _version_end(buf, at, len(SOFTWARE[k]), min(cap, len(SOFTWARE[k]) + MAX_VERSION))
     for i in range(min(cap, 255)):
         byte = buf[at + i]
         if byte == 13 or byte == 10:
@@ -269,11 +270,26 @@ def _line(buf, at, cap, out, to):
                 return
         elif byte < 32 or byte > 126:
             return
-        elif comment or (i >= begin and not known and byte != 32):
-            out[to + i] = np.uint8(120)
         else:
-            out[to + i] = byte
-            comment = byte == 32
+            out[to + i] = byte if i < kept or byte == 32 else np.uint8(120)
+
+
+@kernel
+def _version_end(buf, at, pos, end):
+    """Behind ``9``, ``9.2``, ``9.2p1`` or ``_2022.83``, from ``pos`` on and not beyond ``end``."""
+    if pos < end and buf[at + pos] == 95:
+        pos += 1
+    dot = patch = False
+    while pos < end:
+        byte = buf[at + pos]
+        if byte == 46 and not dot and not patch:
+            dot = True
+        elif byte == 112 and not patch:
+            patch = True
+        elif byte < 48 or byte > 57:
+            break
+        pos += 1
+    return pos
 
 
 @kernel
@@ -301,8 +317,8 @@ def rewrite_stream(buf, at, cap, length, out, to, m):
     elif word == 0x48545450:  # HTTP
         keep(buf, at, 4, out, to)
         if cap >= 12 and buf[at + 4] == 47 and buf[at + 8] == 32:
-            for i in range(4, 12):
-                if buf[at + i] < 32 or buf[at + i] > 126:
+            for i in range(4, 12):  # "/1.1 429"; a word in its place is no version and no status
+                if (buf[at + i] < 48 or buf[at + i] > 57) and i != 4 and i != 8 and (i != 6 or buf[at + i] != 46):
                     break
                 out[to + i] = buf[at + i]
             for pos in range(12, min(cap, h.MORE_WITHIN) - 12):  # pipelined ones behind it
