@@ -183,20 +183,21 @@ def check_api(name: str) -> str:
     return name.lower().rstrip(".")
 
 
-#: Breaks are noticed within 15 s; nothing of the user's configuration that opens ports, lends the agent or the screen to the VM, runs commands or asks
-#: for a terminal takes part.
-_SSH_OPTIONS = (
-    "ServerAliveInterval=5",
-    "ServerAliveCountMax=3",
-    "ConnectTimeout=15",
+#: For every ssh that netlens starts: nothing of the user's configuration that opens ports or network devices, lends the agent, tickets or the screen to
+#: the VM, runs commands or asks for a terminal takes part.
+SSH_LENDS_NOTHING = (
     "ClearAllForwardings=yes",
     "ForwardAgent=no",
     "ForwardX11=no",
+    "GSSAPIDelegateCredentials=no",
+    "Tunnel=no",
     "PermitLocalCommand=no",
     "RemoteCommand=none",
     "RequestTTY=no",
     "LogLevel=ERROR",
 )
+#: Breaks are noticed within 15 s.
+_SSH_OPTIONS = ("ServerAliveInterval=5", "ServerAliveCountMax=3", "ConnectTimeout=15", *SSH_LENDS_NOTHING)
 
 
 def ssh_master(ssh: Sequence[str], target: str, socket: str) -> list[str]:

@@ -35,7 +35,7 @@ from functools import cached_property
 from typing import IO, Literal
 
 from netlens.capture import probes
-from netlens.capture.command import BUFFER_KIB, SNAPLEN, SNAPLEN_HEADERS, check_api, check_host, tart_name
+from netlens.capture.command import BUFFER_KIB, SNAPLEN, SNAPLEN_HEADERS, SSH_LENDS_NOTHING, check_api, check_host, tart_name
 from netlens.text import plural, size
 
 Status = Literal["ok", "warning", "missing", "does not apply"]
@@ -878,13 +878,9 @@ _SSH_OPTIONS = (
     f"ConnectTimeout={CONNECT_TIMEOUT_S}",
     "ServerAliveInterval=5",
     "ServerAliveCountMax=2",
-    "ClearAllForwardings=yes",
-    "PermitLocalCommand=no",
-    "RemoteCommand=none",
-    "RequestTTY=no",
     "ControlMaster=auto",
     "ControlPersist=60",
-    "LogLevel=ERROR",
+    *SSH_LENDS_NOTHING,
 )
 
 
@@ -932,7 +928,7 @@ def look_at(vm: str | None, apis: Sequence[str], apis_named: bool, directory: st
         try:
             yield scene
         finally:
-            run([*ssh, "-o", f"ControlPath={folder}/s", "-O", "exit", "--", scene.target], COMMAND_TIMEOUT_S)
+            run([*argv[:-2], "-O", "exit", *argv[-2:]], COMMAND_TIMEOUT_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from netlens.capture import doctor
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.remote import RemoteHost, resolve_target
 from netlens.errors import CaptureError
 from tests.capture.conftest import Pair, comm, numbers
+from tests.conftest import need_program
 
 
 def _tart(folder: Path, body: str) -> list[str]:
@@ -59,6 +62,62 @@ def test_connection_says_what_it_is_and_leaves_nothing(pair: Pair) -> None:
         assert len(open_now.splitlines()) == 1, "everything must go through one connection"
     assert not remote.alive
     assert not Path(folder).exists()
+
+
+#: What a configuration may lend to every host, or run.
+LENDING = """
+  ForwardAgent yes
+  ForwardX11 yes
+  ForwardX11Trusted yes
+  LocalForward 127.0.0.1:7001 127.0.0.1:22
+  RemoteForward 127.0.0.1:7002 127.0.0.1:22
+  DynamicForward 127.0.0.1:7003
+  PermitLocalCommand yes
+  LocalCommand touch {folder}/local
+  RemoteCommand touch {folder}/remote
+  RequestTTY force
+"""
+TOLD = ["sh", "-c", 'echo "agent=$SSH_AUTH_SOCK display=$DISPLAY"; ss -Htln; tty || true']
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("through", ["capture", "doctor"])
+def test_a_configuration_that_lends_things_lends_none_to_the_vm(through: str, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor lent the agent and the screen where the user's configuration said so for all hosts."""
+    need_program("ssh-agent", "is what could be lent")
+    with (pair.folder / "config").open("a") as file:
+        file.write(LENDING.format(folder=pair.folder))
+    socket = str(pair.folder / "agent")
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE, text=True)
+    try:
+        assert agent.stdout is not None
+        agent.stdout.readline()
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket)
+        monkeypatch.setenv("DISPLAY", ":0")
+        by_hand = [*pair.ssh, "-o", "RemoteCommand=none", "-o", "RequestTTY=no", "lab-vm", shlex.join(TOLD)]
+        lent = subprocess.run(by_hand, capture_output=True, text=True, check=True).stdout
+        assert "agent=/" in lent, "the configuration lends nothing, so this test shows nothing"
+        assert "127.0.0.1:7002" in lent
+        (pair.folder / "local").unlink()
+        if through == "capture":
+            with RemoteHost("lab-vm", pair.ssh) as remote:
+                status, said, _ = remote.run(TOLD)
+        else:
+            with doctor.look_at("lab-vm", (), False, ssh=pair.ssh) as scene:
+                assert scene.vm is not None
+                outcome = scene.vm.run(*TOLD)
+                status, said = outcome.status, outcome.stdout
+    finally:
+        agent.kill()
+        agent.wait()
+        assert agent.stdout is not None
+        agent.stdout.close()
+    assert "agent= display=\n" in said
+    assert "not a tty" in said
+    assert status == 0
+    assert "127.0.0.1:7002" not in said
+    assert not (pair.folder / "local").exists()
+    assert not (pair.folder / "remote").exists()
 
 
 @pytest.mark.lab
