@@ -15,28 +15,24 @@ Outputs are made aside, readable by their owner only, and take their place when 
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
 import re
 import shlex
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from netlens import loglines
 from netlens.analysis.inputs import Inputs, from_folder, read_sockets
 from netlens.anonymize.captures import Progress, rewrite
 from netlens.capture.errorlog import reduce_line
-from netlens.capture.recording import MANIFEST, Manifest, SideResult, create_file, give_to_caller, read_manifest, write_manifest
+from netlens.capture.recording import MANIFEST, Manifest, SideResult, read_manifest, write_manifest
 from netlens.errors import NetlensError
+from netlens.outputs import create, new_file, new_folder
 from netlens.parsers import decrypted, decrypted_rows, errorlog
 from netlens.sidefiles import Lines
-from netlens.text import printable
 
 if TYPE_CHECKING:
     from netlens.anonymize.mapper import Mapper
@@ -57,82 +53,6 @@ class Result:
     apis: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     has_manifest: bool = False
-
-
-# --- outputs ----------------------------------------------------------------------------------------------------------------------------
-
-
-def refuse_existing(target: str) -> None:
-    """Refuse what is there already, also a link that leads nowhere.
-
-    Raises
-    ------
-    NetlensError
-    """
-    if os.path.lexists(target):
-        raise NetlensError(f"{printable(target)}: exists, and is not written over; name another place with -o")
-
-
-@contextlib.contextmanager
-def new_file(target: str) -> Iterator[str]:
-    """A path aside that becomes ``target`` when the block ends without an error, unless something is there by then."""
-    refuse_existing(target)
-    folder = os.path.dirname(os.path.abspath(target))
-    try:
-        aside = tempfile.mkdtemp(prefix=f".{os.path.basename(target)[:40]}.", dir=folder)
-    except OSError as error:
-        raise NetlensError(f"{printable(target)}: cannot be made ({_why(error)})") from None
-    path = os.path.join(aside, "new")
-    try:
-        yield path
-        _place(path, target)
-    except OSError as error:
-        raise NetlensError(f"{printable(target)}: cannot be written ({_why(error)})") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _place(path: str, target: str) -> None:
-    """Give a finished file its name; never over another. A hard link fails where the name is taken, a rename would not."""
-    try:
-        os.link(path, target)
-    except FileExistsError:
-        refuse_existing(target)
-        raise
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise
-        refuse_existing(target)  # a file system without hard links
-        os.rename(path, target)
-
-
-@contextlib.contextmanager
-def new_folder(target: str) -> Iterator[Path]:
-    """A folder aside that becomes ``target`` when the block ends without an error, unless something is there by then."""
-    target = target.rstrip("/") or target
-    refuse_existing(target)
-    parent = os.path.dirname(os.path.abspath(target))
-    try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{os.path.basename(target)[:40]}.", dir=parent))
-        give_to_caller(aside)
-    except OSError as error:
-        raise NetlensError(f"{printable(target)}: cannot be made ({_why(error)})") from None
-    try:
-        yield aside
-        refuse_existing(target)
-        os.rename(aside, target)
-    except OSError as error:
-        raise NetlensError(f"{printable(target)}: cannot be written ({_why(error)})") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def create(path: str | Path) -> IO[bytes]:
-    return os.fdopen(create_file(Path(path)), "wb")
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 # --- captures ---------------------------------------------------------------------------------------------------------------------------

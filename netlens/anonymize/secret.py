@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from netlens import sidefiles
 from netlens.anonymize.kernels.mapping import KEYS
-from netlens.capture.recording import create_file
 from netlens.errors import NetlensError
+from netlens.outputs import create_file
 from netlens.text import printable
 
 SIZE = 32  #: bytes of the secret

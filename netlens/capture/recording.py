@@ -24,7 +24,6 @@ The manifest is TOML::
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import importlib.metadata
@@ -39,6 +38,7 @@ from typing import Any
 
 from netlens import sidefiles
 from netlens.errors import CaptureError
+from netlens.outputs import caller, create_file, give_to_caller
 from netlens.text import printable
 
 MANIFEST = "manifest.toml"
@@ -152,40 +152,14 @@ def _take_over(path: Path) -> None:
             raise
         raise CaptureError(f"{path}: exists and is no empty folder; a recording never writes over another") from None
     try:
-        caller = _caller()
-        if os.fstat(descriptor).st_uid not in (0, os.geteuid(), *(caller[:1] if caller else ())):
+        invoker = caller()
+        if os.fstat(descriptor).st_uid not in (0, os.geteuid(), *(invoker[:1] if invoker else ())):
             raise CaptureError(f"{path}: belongs to another user, who could replace what is recorded in it; name a folder of your own")
         if os.listdir(descriptor):
             raise CaptureError(f"{path}: exists and is no empty folder; a recording never writes over another")
         os.fchmod(descriptor, 0o700)
     finally:
         os.close(descriptor)
-
-
-def create_file(path: Path) -> int:
-    """Make a new file with rights 0600 and return its descriptor. Never follows a link, never opens what exists."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    owner = _caller()
-    if owner is not None:
-        with contextlib.suppress(OSError):
-            os.fchown(descriptor, *owner)
-    return descriptor
-
-
-def _caller() -> tuple[int, int] | None:
-    """Who ran sudo. Recordings of ``sudo netlens capture`` belong to them: a recording its maker cannot read helps nobody."""
-    if os.geteuid() != 0:
-        return None
-    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    return (int(user), int(group)) if user.isdecimal() and group.isdecimal() else None
-
-
-def give_to_caller(path: Path) -> None:
-    """Hand a path that was just made to whoever ran sudo."""
-    owner = _caller()
-    if owner is not None:
-        with contextlib.suppress(OSError):
-            os.chown(path, *owner, follow_symlinks=False)
 
 
 def sha256(path: Path) -> str:

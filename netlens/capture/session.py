@@ -26,9 +26,10 @@ from typing import Any
 from netlens.capture import command, errorlog, facts, sockets
 from netlens.capture.processes import LineProcess, run
 from netlens.capture.recorder import SideRecorder
-from netlens.capture.recording import Manifest, SideResult, create_directory, create_file, use_directory, write_manifest
+from netlens.capture.recording import Manifest, SideResult, create_directory, use_directory, write_manifest
 from netlens.capture.remote import RemoteHost
 from netlens.errors import CaptureError
+from netlens.outputs import create_file
 from netlens.text import plural, printable, size
 
 SIDES = ("vm", "host")

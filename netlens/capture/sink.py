@@ -14,8 +14,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from netlens.capture.recording import create_file
 from netlens.errors import CaptureError
+from netlens.outputs import create_file
 
 MAX_RECORD = 16 << 20  #: a longer record is damage, not a packet (libpcap's own limit is 256 KiB)
 MAX_PROLOGUE = 4 << 20  #: of pcapng descriptions repeated in each file of a rotation

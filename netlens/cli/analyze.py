@@ -108,7 +108,7 @@ def command(
 
 def _can_bundle(target: str, captures: tuple[str | None, ...]) -> None:
     """Refuse before the captures are read what would be refused after it."""
-    from netlens.anonymize.recordings import refuse_existing
+    from netlens.outputs import refuse_existing
     from netlens.report.bundle import refuse_standard_input
 
     refuse_existing(target)
@@ -167,19 +167,19 @@ def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
 
 def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support."""
+    from netlens.outputs import replacing
     from netlens.report import html, support
-    from netlens.report.export import replacing
     from netlens.report.plots import save_analysis
 
     try:
         os.makedirs(output, exist_ok=True)
     except OSError as error:
         raise CaptureError(f"{output}: cannot be made a directory ({(error.strerror or str(error)).lower()})") from None
-    with replacing(os.path.join(output, "report.json")) as path, open(path, "w", encoding="utf-8") as file:
+    with replacing(os.path.join(output, "report.json"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2, allow_nan=False)
         file.write("\n")
     html.write(found, document, os.path.join(output, "report.html"))
     if found.counts["rejections"]:
-        with replacing(os.path.join(output, "support.md")) as path, open(path, "w", encoding="utf-8") as file:
+        with replacing(os.path.join(output, "support.md"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
             file.write(support.of(found))
     save_analysis(output, found)

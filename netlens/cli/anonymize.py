@@ -53,8 +53,9 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
     from netlens.analysis.target import KNOWN_APIS
     from netlens.anonymize import recordings, secret
     from netlens.anonymize.mapper import Mapper
+    from netlens.outputs import refuse_existing
 
-    recordings.refuse_existing(output.rstrip("/") or output)
+    refuse_existing(output.rstrip("/") or output)
     for name in keep:
         if not name.strip(". "):
             raise click.BadParameter(f"{name!r} is no name", param_hint="--keep-name")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.capture.recorder import SideRecorder
-from netlens.capture.recording import SideResult, give_to_caller, write_manifest
+from netlens.capture.recording import SideResult, use_directory, write_manifest
 from netlens.lab import certificate, clock, manifest, tunnel
 from netlens.lab import fan_out as fan_out_module
 from netlens.lab.opencode_log import Skew
@@ -35,6 +35,7 @@ from netlens.lab.topology import (
     Topology,
     need,
 )
+from netlens.outputs import create, give_to_caller
 
 if TYPE_CHECKING:
     from netlens.lab.scenario import Scenario
@@ -68,7 +69,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
     need(["ip", "nft", "tcpdump", "sysctl", *(["sshd", "ssh", "ssh-keygen"] if tunnelled else [])])
     if folder.exists() and any(folder.iterdir()):
         raise LabError(f"{folder} is not empty; name another with -o, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
+    use_directory(folder)
     seconds = options.seconds or float(scenario.run["seconds"])
     seed = scenario.run["seed"] if options.seed is None else options.seed
     with _ended_by_signals(), Topology() as topology:
@@ -232,7 +233,7 @@ class _Lab:
 def _compress(path: Path) -> Path:
     target = path.with_name(path.name + ".gz")
     # No name and no time inside: the same capture gives the same file.
-    with path.open("rb") as source, target.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
+    with path.open("rb") as source, create(target) as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
         shutil.copyfileobj(source, packed)
     path.unlink()
     return target

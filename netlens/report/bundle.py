@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from netlens import outputs
 from netlens.analysis.findings import analyze
 from netlens.analysis.inputs import Inputs
 from netlens.analysis.target import KNOWN_APIS
@@ -28,6 +29,7 @@ from netlens.api import TABLES, Capture
 from netlens.capture.recording import MANIFEST
 from netlens.errors import NetlensError
 from netlens.report import support
+from netlens.text import printable
 
 ABOUT = """\
 What this is: a recording of network traffic, made anonymous by netlens {version}, and what it is analysed to.
@@ -81,7 +83,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
     own = [*(a for a in inputs.apis if not _is_address(a)), *(n for n in names if _is_known(n))]
     kept = list(dict.fromkeys([*own, *keep]))
     mapper = Mapper(secret.fresh(), kept)
-    with recordings.new_file(path) as aside, tempfile.TemporaryDirectory(prefix="netlens-") as scratch:
+    with outputs.new_file(path) as aside, tempfile.TemporaryDirectory(prefix="netlens-") as scratch:
         folder = Path(scratch, "recording")
         folder.mkdir(mode=0o700)
         made = recordings.inputs(inputs, folder, mapper, _recording_of(inputs))
@@ -98,7 +100,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
         content["ABOUT.txt"] = _about(
             [*content, *(f.name for f in files)], kept, len(given.captures), next(iter(given.captures.values()))[0]
         )
-        with recordings.create(aside) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
+        with outputs.create(aside) as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, text in content.items():
                 archive.writestr(_entry(name), text)
             for file in files:
@@ -198,4 +200,6 @@ def _about(names: Iterable[str], kept: Iterable[str], sides: int, first: str) ->
         )
     )
     target = "recording" if sides > 1 or not os.path.basename(first).startswith("capture") else f"recording/{os.path.basename(first)}"
-    return ABOUT.format(version=importlib.metadata.version("netlens"), files=listed, kept=", ".join(kept) or "none", target=target)
+    return ABOUT.format(
+        version=importlib.metadata.version("netlens"), files=listed, kept=printable(", ".join(kept)) or "none", target=printable(target)
+    )

@@ -13,14 +13,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from netlens.errors import CaptureError, NetlensError
+from netlens.outputs import replacing
 from netlens.schema import Schema, Table
 from netlens.text import endpoint, printable
 
@@ -198,36 +196,6 @@ def arrow_table(table: Table, rows: int | None = None) -> Any:
             "PANDAS_ATTRS": json.dumps({"schema": table.schema.name, "units": units}),
         }
     )
-
-
-@contextlib.contextmanager
-def replacing(output: str | os.PathLike[str], mode: int = 0o666) -> Iterator[str]:
-    """A temporary path beside ``output`` that takes its place when the block ends without an error; ``mode`` less the umask is its mode."""
-    target = Path(os.path.realpath(output))  # a link stays a link
-    if target.exists() and not target.is_file():  # a device or a pipe is written to, not replaced
-        if target.is_dir():
-            raise NetlensError(f"{output}: is a directory, not a file to write to")
-        try:
-            yield str(target)
-        except OSError as error:
-            raise NetlensError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from None
-        return
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise NetlensError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from None
-    os.close(handle)
-    try:
-        yield name
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, mode & ~umask)
-        os.replace(name, target)
-    except OSError as error:
-        raise NetlensError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from None
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
 
 
 def _select(table: Table, columns: Sequence[str] | None) -> Table:

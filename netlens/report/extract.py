@@ -28,8 +28,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.errors import CaptureError, NetlensError
+from netlens.outputs import replacing
 from netlens.parsers.pipeline import Decoder
-from netlens.report.export import replacing
 from netlens.wire import columns as c
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Batch, Reader
 from netlens.wire.fragments import MAX_AGE_NS, Fragments

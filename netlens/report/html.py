@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.report import export, payload, scene, story
+from netlens.outputs import replacing
+from netlens.report import payload, scene, story
 from netlens.report.plots import style
 from netlens.text import plural, printable, size
 from netlens.wire.link import NAMES
@@ -55,7 +56,7 @@ def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[
         the file cannot be written.
     """
     text = render(analysis, document)
-    with export.replacing(path) as aside:
+    with replacing(path, made_up=True) as aside:
         Path(aside).write_text(text, encoding="utf-8", newline="\n")
 
 

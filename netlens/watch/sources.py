@@ -28,11 +28,12 @@ import numpy as np
 from netlens.capture import command, errorlog, facts
 from netlens.capture.processes import LineProcess
 from netlens.capture.recorder import SideRecorder
-from netlens.capture.recording import SideResult, create_file, use_directory, write_manifest
+from netlens.capture.recording import SideResult, use_directory, write_manifest
 from netlens.capture.remote import RemoteHost
 from netlens.capture.session import Place
 from netlens.capture.sink import Sink
 from netlens.errors import CaptureError, NetlensError
+from netlens.outputs import create_file
 from netlens.parsers import errorlog as log_files
 from netlens.watch.counts import SECOND, WINDOW_S
 from netlens.watch.refusals import Log, Refusal

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import netlens
-from netlens import loglines
+from netlens import loglines, outputs
 from netlens.analysis.findings import analyze
 from netlens.analysis.inputs import from_folder
 from netlens.analysis.target import KNOWN_APIS
@@ -126,12 +126,12 @@ def test_what_appears_meanwhile_is_not_written_over(tmp_path: Path) -> None:
     target, folder = tmp_path / "out.pcap", tmp_path / "out"
 
     def file() -> None:
-        with recordings.new_file(str(target)) as path:
+        with outputs.new_file(str(target)) as path:
             Path(path).write_text("ours")
             target.write_text("theirs")
 
     def recording() -> None:
-        with recordings.new_folder(str(folder)):
+        with outputs.new_folder(str(folder)):
             folder.mkdir()
             (folder / "theirs").touch()
 

@@ -17,7 +17,7 @@ from netlens.analysis.findings import analyze
 from netlens.analysis.inputs import Inputs, from_folder
 from netlens.api import TABLES, Capture
 from netlens.errors import NetlensError
-from netlens.report.bundle import bundle
+from netlens.report.bundle import _about, bundle
 from tests.analysis.recordings import FOLDER
 
 
@@ -97,3 +97,9 @@ def test_it_is_never_written_over_and_never_half(tmp_path: Path) -> None:
     with pytest.raises(NetlensError, match="standard input"):
         bundle(replace(given, captures={None: ("-",)}), document, str(tmp_path / "c.zip"))
     assert [p.name for p in tmp_path.iterdir()] == ["b.zip"]
+
+
+def test_names_of_a_stranger_are_text_in_the_letter() -> None:
+    about = _about(["report.json", "vm.pcap"], ["api\x1b[2J.z.ai\nfrom: me", "\u202eai.z"], 1, "capture\x1b[31m.pcap")
+    assert about.replace("\n", "").isprintable()
+    assert "api\\x1b[2J.z.ai\\x0afrom: me, \\u202eai.z" in about

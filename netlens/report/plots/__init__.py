@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netlens.outputs import subfolder
 from netlens.report.plots import concurrency, lifetimes, lookups, summary, timeline
 from netlens.report.plots.style import save
 
@@ -33,6 +34,8 @@ def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list
         capture = side.capture
         tables = (capture.table("connections"), capture.table("sessions"), labelled(a, name), capture.table("lookups"))
         place = folder / (name or "") if len(a.sides) > 1 else folder
+        if place != folder:
+            subfolder(place)
         made = save_all(place, *tables, capture_ns=capture.part.bounds_ns, limit=_limit(a, name))
         written += [path for pair in made.values() for path in pair]
     return written

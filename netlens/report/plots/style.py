@@ -49,7 +49,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.errors import NetlensError
-from netlens.report.export import replacing
+from netlens.outputs import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -325,5 +325,5 @@ def _settle(figure: Figure) -> None:
 
 
 def _write(figure: Figure, target: Path, kind: str) -> None:
-    with context(), replacing(target) as aside, open(aside, "wb") as out:
+    with context(), replacing(target, made_up=True) as aside, open(aside, "wb") as out:
         figure.savefig(out, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
