@@ -106,8 +106,6 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
     if isinstance(api, dict):
         named = api.get("names") or api.get("addresses") or []
         names = [n for n in (named if isinstance(named, list) else [named]) if isinstance(n, str)]
-    lab = manifest.extra.get("lab")
-    options = lab.get("sshuttle_options") if isinstance(lab, dict) else None
     return replace(
         found,
         apis=tuple(names),
@@ -117,8 +115,32 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
         dropped={s.side: s.packets_dropped for s in manifest.sides if s.packets_dropped},
         missing=tuple(sorted(name for name in manifest.files if not os.path.exists(os.path.join(folder, name)))),
         covering=frozenset(found.errors),
-        sshuttle=("sshuttle", *(str(o) for o in options)) if isinstance(options, list) and options else None,
+        sshuttle=_sshuttle(manifest.extra),
     )
+
+
+def _sshuttle(told: dict[str, Any]) -> tuple[str, ...] | None:
+    """The command line of the VM's sshuttle, as far as the manifest has it; None if it has none, or several. Whoever shows it checks each word."""
+    lab, machines = told.get("lab"), told.get("machines")
+    options = lab.get("sshuttle_options") if isinstance(lab, dict) else None
+    if isinstance(options, list) and options:
+        return ("sshuttle", *(str(o) for o in options))
+    vm = machines.get("vm") if isinstance(machines, dict) else None
+    running = vm.get("sshuttle_processes") if isinstance(vm, dict) else None
+    if not isinstance(running, list) or len(running) != 1 or not isinstance(running[0], dict):
+        return None
+    one = running[0]
+    subnets, excludes = ([str(s) for s in v] if isinstance(v := one.get(name), list) else [] for name in ("subnets", "excludes"))
+    if not isinstance(one.get("remote"), str) or not (subnets or one.get("auto_nets")):
+        return None
+    words = ["sshuttle", "--method", str(one["method"])] if one.get("method") not in (None, "auto") else ["sshuttle"]
+    words += [
+        option for option, name in (("--dns", "dns"), ("--auto-hosts", "auto_hosts"), ("--auto-nets", "auto_nets")) if one.get(name) is True
+    ]
+    words += ["-r", one["remote"], *subnets]
+    for exclude in excludes:
+        words += ["-x", exclude]
+    return (*words, "-X", "FILE") if one.get("excludes_elsewhere") else tuple(words)
 
 
 def read_sockets(path: str) -> Rows[dict[str, Any]]:

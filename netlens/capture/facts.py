@@ -141,6 +141,7 @@ class Facts:
                     "excludes_elsewhere": t.excludes_elsewhere,
                     "dns": t.dns,
                     "auto_hosts": t.auto_hosts,
+                    "auto_nets": t.auto_nets,
                 }
                 for t in self.tunnels
             ],

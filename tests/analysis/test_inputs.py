@@ -90,6 +90,41 @@ def test_odd_names_in_a_manifest(api: str, names: tuple[str, ...], tmp_path: Pat
     assert found.apis_from == ("the manifest" if names else "")
 
 
+RUNNING = """
+[[machines.vm.sshuttle_processes]]
+pid = 32
+method = "nft"
+ports = []
+remote = "me@192.168.64.1"
+subnets = ["0.0.0.0/0"]
+excludes = ["192.168.64.1/32", "192.168.64.0/24"]
+excludes_elsewhere = false
+dns = true
+auto_hosts = false
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "command"),
+    [
+        ("", "", "sshuttle --method nft --dns -r me@192.168.64.1 0.0.0.0/0 -x 192.168.64.1/32 -x 192.168.64.0/24"),
+        ('"nft"', '"auto"', "sshuttle --dns -r me@192.168.64.1 0.0.0.0/0 -x 192.168.64.1/32 -x 192.168.64.0/24"),
+        ('["0.0.0.0/0"]', "[]\nauto_nets = true", "sshuttle --method nft --dns --auto-nets -r me@192.168.64.1 -x 192.168.64.1/32 -x 192.168.64.0/24"),
+        ('["0.0.0.0/0"]', "[]", None),
+        ("where = false", "where = true", "sshuttle --method nft --dns -r me@192.168.64.1 0.0.0.0/0 -x 192.168.64.1/32 -x 192.168.64.0/24 -X FILE"),
+        ('remote = "me@192.168.64.1"', "remote = 7", None),
+        ("auto_hosts = false", f"auto_hosts = false\n{RUNNING}", None),  # two of them: whose command line would it be?
+        ("[[machines.vm.sshuttle_processes]]", "[machines.vm.sshuttle_processes]", None),
+        ("[[machines.vm.sshuttle_processes]]", "[[machines]]", None),
+    ],
+)  # fmt: skip
+def test_the_command_line_of_a_recorded_tunnel(old: str, new: str, command: str | None, tmp_path: Path) -> None:
+    """The fix that excludes the API showed a made-up command line beside the real one."""
+    (tmp_path / "manifest.toml").write_text("format = 1\n" + RUNNING.replace(old, new, 1))
+    found = from_folder(folder(tmp_path, "vm.pcap"))
+    assert found.sshuttle == (tuple(command.split()) if command else None)
+
+
 def test_an_incomplete_recording_says_why(tmp_path: Path) -> None:
     found = changed(
         tmp_path,

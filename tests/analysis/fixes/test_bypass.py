@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
 from netlens.analysis.fixes import Case, Context, bypass
+from netlens.analysis.inputs import from_folder
 from netlens.analysis.situation import HOST, VM
 from tests.analysis.made_up import situation
+from tests.analysis.test_inputs import RUNNING
 
 ARGV = [
     "--method",
@@ -36,6 +39,15 @@ def test_the_recorded_command_line_with_the_exclude(before: list[str]):
     assert shlex.split(command(sshuttle_argv=before + ARGV) or "") == FULL
 
 
+def test_the_command_line_of_a_recording_with_the_exclude(tmp_path: Path):
+    (tmp_path / "manifest.toml").write_text("format = 1\n" + RUNNING)
+    (tmp_path / "vm.pcap").write_bytes(b"")
+    recorded = from_folder(str(tmp_path)).sshuttle
+    assert command(sshuttle_argv=recorded) == (
+        "sshuttle --method nft --dns -r me@192.168.64.1 0.0.0.0/0 -x 192.168.64.1/32 -x 192.168.64.0/24 -x api.z.ai:443"
+    )
+
+
 def test_a_template_where_it_is_unknown():
     assert command() == "sshuttle --dns -r USER@HOST 0.0.0.0/0 -x api.z.ai:443"
 
@@ -57,6 +69,7 @@ def test_a_template_where_it_is_unknown():
         ["--dns=1"],
         ["0/0\n"],
         ["0/0", "a b"],
+        ["-r", "me@host", "0/0", "-X", "FILE"],
     ],
 )
 def test_what_is_not_to_be_repeated_is_not(hostile: list[str]):
