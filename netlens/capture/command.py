@@ -115,13 +115,14 @@ def capture_filter(
     return " or ".join(parts)
 
 
-def without_own_stream(bpf: str, own: SshConnection | None) -> str:
-    """``bpf`` without the SSH connection that carries the capture here: each of its packets would be captured, sent, captured again..."""
-    if own is None:
-        return bpf
-    client, server = ipaddress.ip_address(own.client), ipaddress.ip_address(own.server)
-    stream = f"tcp port {_port(own.client_port)} and tcp port {_port(own.server_port)} and host {client} and host {server}"
-    return f"({bpf}) and not ({stream})" if bpf else f"not ({stream})"
+def without_own_streams(bpf: str, streams: Iterable[SshConnection]) -> str:
+    """``bpf`` without the SSH connections that carry captures here: each of their packets would be captured, sent, captured again... Two that record each
+    other's do the same."""
+    for own in streams:
+        client, server = ipaddress.ip_address(own.client), ipaddress.ip_address(own.server)
+        stream = f"tcp port {_port(own.client_port)} and tcp port {_port(own.server_port)} and host {client} and host {server}"
+        bpf = f"({bpf}) and not ({stream})" if bpf else f"not ({stream})"
+    return bpf
 
 
 def _by_version(address: str) -> tuple[int, int]:

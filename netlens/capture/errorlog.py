@@ -10,19 +10,29 @@ chain of all lines. The forms are those of :mod:`netlens.loglines`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from netlens import loglines
 from netlens.loglines import MAX_LINE
+from netlens.text import printable
 
-#: Follows a file, or the newest ``*.log`` of a folder (opencode begins a new one each time). What was in it before is not shown; a file that
+MARK = "%%netlens"  #: begins what the script itself says, before the first line of a log
+#: Follows a file, or the newest ``*.log`` of a folder (opencode begins a new one each time). What was in it before is not shown; a file or folder that
 #: appears later is shown from its start.
 SCRIPT = r"""
 case $1 in "~/"*) set -- "$HOME/${1#??}";; esac
-if [ ! -d "$1" ]; then
-  if [ -e "$1" ]; then exec tail -n 0 -F -- "$1" 2>/dev/null; else exec tail -n +1 -F -- "$1" 2>/dev/null; fi
+from=0
+if [ ! -e "$1" ]; then
+  echo "%%netlens missing"
+  trap 'exit 0' TERM
+  while [ ! -e "$1" ]; do sleep 1 >/dev/null & wait $!; done
+  echo "%%netlens there"
+  from=+1
 fi
-seen= from=0 t=
+[ -r "$1" ] || echo "%%netlens unreadable"
+[ -d "$1" ] || exec tail -n "$from" -F -- "$1" 2>/dev/null
+seen= t=
 trap '[ -n "$t" ] && kill $t; exit 0' TERM
 while :; do
   newest=$(ls -t -- "$1" 2>/dev/null | grep '\.log$' | head -n 1)
@@ -35,6 +45,30 @@ while :; do
   sleep 1 >/dev/null & wait $!
 done
 """
+
+_NEWS = {
+    f"{MARK} missing": "does not exist yet; it is followed from its start when it appears",
+    f"{MARK} there": "exists now, and is followed",
+    f"{MARK} unreadable": "cannot be read; nothing is known of its refusals",
+}
+
+
+def taker(name: str, take: Callable[[str], None], say: Callable[[str], None]) -> Callable[[str], None]:
+    """Takes what the script prints: lines of the log go to ``take``, what the script says of ``name`` to ``say``. Behind the first line of the log all are its
+    own, whatever they look like."""
+    begun = False
+
+    def line(text: str) -> None:
+        nonlocal begun
+        news = None if begun else _NEWS.get(text)
+        if news is not None:
+            say(f"{printable(name)}: {news}")
+        else:
+            begun = True
+            take(text)
+
+    return line
+
 
 _ERROR = re.compile(r"\b(error|failed|failure|exception|refused|rejected|timed? ?out)\b", re.IGNORECASE)
 

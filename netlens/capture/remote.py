@@ -9,6 +9,7 @@ Names are those of the user's ssh configuration, with its jumps, keys and ports;
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -16,11 +17,15 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from netlens.capture import command, probes
 from netlens.capture.processes import run
 from netlens.errors import CaptureError
+from netlens.outputs import caller, create
+from netlens.sidefiles import opened
 
+STREAM = "stream"  #: file in a connection's folder that says which connection it is, locked while that is open
 CONNECT_S = 120.0  #: time to type a password included
 END_S = 5.0
 
@@ -47,6 +52,27 @@ def resolve_target(target: str, tart: Sequence[str] = ("tart",), user: str = "ad
     return command.check_host(f"{given if at else user}@{address}")
 
 
+def open_streams() -> list[command.SshConnection]:
+    """The SSH connections of all netlens of this user (and of whoever ran sudo) to VMs, this one's own among them; what captures must leave out."""
+    invoker = caller()
+    found = []
+    for path in sorted(Path(_place()).glob(f"netlens-*/{STREAM}")):
+        with contextlib.suppress(CaptureError, OSError), opened(path) as file:
+            if os.fstat(file.fileno()).st_uid not in (os.geteuid(), *(invoker[:1] if invoker else ())):
+                continue  # another user's word does not decide what a capture leaves out
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:  # its owner lives
+                stream = command.parse_ssh_connection(file.read(200).decode("ascii", "replace"))
+                found += [stream] if stream is not None and stream not in found else []
+    return found
+
+
+def _place() -> str:
+    # Short: the name of a Unix socket has room for 104 bytes on macOS, and the usual temporary folder there takes half of it.
+    return "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+
+
 class RemoteHost:
     """A connection to a VM.
 
@@ -61,6 +87,7 @@ class RemoteHost:
         self.own: command.SshConnection | None = None
         self._folder = ""
         self._socket = ""
+        self._stream: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._said: list[str] = []
         self._greeted = threading.Event()
@@ -88,8 +115,7 @@ class RemoteHost:
             raise
 
     def _connect(self, timeout: float) -> None:
-        # Short: the name of a Unix socket has room for 104 bytes on macOS, and the usual temporary folder there takes half of it.
-        self._folder = tempfile.mkdtemp(prefix="netlens-", dir="/tmp" if os.path.isdir("/tmp") else None)
+        self._folder = tempfile.mkdtemp(prefix="netlens-", dir=_place())
         self._socket = str(Path(self._folder) / "ssh")
         try:
             self._process = subprocess.Popen(
@@ -113,6 +139,10 @@ class RemoteHost:
             self.close()
             why = self.last_words or ("it ended without a word" if ended else f"no answer within {timeout:.0f} s")
             raise CaptureError(f"ssh to {self.target} failed: {why}; try: {' '.join(self.ssh)} {self.target} true")
+        self._stream = create(Path(self._folder, STREAM))
+        fcntl.flock(self._stream, fcntl.LOCK_EX)
+        self._stream.write(" ".join(map(str, vars(self.own).values())).encode())
+        self._stream.flush()
 
     def _read_greeting(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
@@ -174,6 +204,9 @@ class RemoteHost:
             for stream in (process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = ""

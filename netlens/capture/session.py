@@ -27,10 +27,10 @@ from netlens.capture import command, errorlog, facts, sockets
 from netlens.capture.processes import LineProcess, run
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import Manifest, SideResult, create_directory, use_directory, write_manifest
-from netlens.capture.remote import RemoteHost
+from netlens.capture.remote import RemoteHost, open_streams
 from netlens.errors import CaptureError
 from netlens.outputs import create_file
-from netlens.text import plural, printable, size
+from netlens.text import endpoint, plural, printable, size
 
 SIDES = ("vm", "host")
 RESERVE = 512 << 10  #: bytes kept free for the manifest of a recording that fills the disk; a manifest has about 10 kB
@@ -149,6 +149,7 @@ class Session:
         self._helpers: list[LineProcess] = []
         self._files: list[_Lines] = []
         self._resolved: list[dict[str, Any]] = []
+        self._streams: list[command.SshConnection] = []  #: of this netlens and of others that ran when it began; left out of the captures
         self._ready = threading.Event()  #: set when every side listens
 
     def interrupted(self) -> None:
@@ -170,6 +171,7 @@ class Session:
         names = [command.check_api(name) for name in self.options.apis]
         with contextlib.ExitStack() as stack:
             self._connect(stack)
+            self._streams = open_streams()
             self._learn(names)
             addresses = self._addresses(names)
             folder = self.options.folder
@@ -224,11 +226,10 @@ class Session:
         return found
 
     def _filter(self, place: Place, addresses: dict[str, list[str]]) -> str:
-        own = next((p.remote.own for p in self.places if p.remote), None)
         if self.options.everything:
-            return command.without_own_stream("", own)
+            return command.without_own_streams("", self._streams)
         if self.options.filter is not None:
-            return command.without_own_stream(self.options.filter, own)
+            return command.without_own_streams(self.options.filter, self._streams)
         vm = next((p for p in self.places if p.side == "vm"), None)
         bpf = command.capture_filter(
             [a for values in addresses.values() for a in values],
@@ -236,7 +237,7 @@ class Session:
             self._ssh_ports(),
             vm.facts.own_addresses() if vm is not None and vm is not place else (),
         )
-        return command.without_own_stream(bpf, own)
+        return command.without_own_streams(bpf, self._streams)
 
     def _ssh_ports(self) -> set[int]:
         """Where the tunnel's SSH server listens: its client runs in the VM."""
@@ -295,9 +296,8 @@ class Session:
         self._files.append(rows)
         targets = [a for values in addresses.values() for a in values]
         for place, recorder in zip(self.places, self.recorders, strict=True):
-            own = next((p.remote.own for p in self.places if p.remote), None)
             sampler = sockets.Sampler(
-                place.side, rows.write, targets, place.facts.redirect_ports(), self._ssh_ports(), self.options.everything, own
+                place.side, rows.write, targets, place.facts.redirect_ports(), self._ssh_ports(), self.options.everything, self._streams
             )
             self.samplers.append(sampler)
 
@@ -320,7 +320,8 @@ class Session:
                         self.wake.set()
 
             for path in logs:
-                self._helpers.append(LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", path], take, place.wrap))
+                taker = errorlog.taker(f"{place.side}: {path}", take, self.say)
+                self._helpers.append(LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", path], taker, place.wrap))
 
     def _abandon(self, reserve: Path) -> None:
         """Undo a start that failed: nothing was promised to be recorded yet."""
@@ -351,7 +352,18 @@ class Session:
             if self.rejections and self.options.until_rejection:
                 self.say("a rejection was logged")
                 return
+            self._tell_of_others()
             self.show(self.live_line(time.monotonic() - started))
+
+    def _tell_of_others(self) -> None:
+        """A filter cannot be changed any more, so what another netlens that was started later carries to and fro is in the capture."""
+        for stream in open_streams():
+            if stream not in self._streams:
+                self._streams.append(stream)
+                self.warn(
+                    f"another netlens was started: its ssh connection ({endpoint(stream.client, stream.client_port)} to "
+                    f"{endpoint(stream.server, stream.server_port)}) is in this recording; start it first to leave it out"
+                )
 
     def live_line(self, seconds: float) -> str:
         """Time, and per side packets, bytes, drops and open connections to the target."""

@@ -48,14 +48,14 @@ class Sampler:
         redirect_ports: Iterable[int] = (),
         ssh_ports: Iterable[int] = command.SSH_PORTS,
         everything: bool = False,
-        own: command.SshConnection | None = None,
+        own: Iterable[command.SshConnection] = (),
     ):
         self.side, self.write, self.everything = side, write, everything
         self.addresses = frozenset(addresses)
         low, high = command.REDIRECT_PORTS
         self.redirect_ports = frozenset({*range(low, high + 1), *redirect_ports})
         self.ssh_ports = frozenset(ssh_ports)
-        self.own = own
+        self.own = [{s.client_port, s.server_port} for s in own]
         self.open_now: int | None = None  #: connections to the target in the latest sample
         self.samples = 0
         self._time_ns: int | None = None
@@ -106,9 +106,7 @@ class Sampler:
         return s.local_port in self.redirect_ports or s.remote_port in self.redirect_ports
 
     def _is_own(self, s: probes.Socket) -> bool:
-        if self.own is None:
-            return False
-        return {s.local_port, s.remote_port} == {self.own.client_port, self.own.server_port}
+        return {s.local_port, s.remote_port} in self.own
 
 
 def _end(address: str, port: int) -> str:

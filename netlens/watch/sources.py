@@ -29,7 +29,7 @@ from netlens.capture import command, errorlog, facts
 from netlens.capture.processes import LineProcess
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
-from netlens.capture.remote import RemoteHost
+from netlens.capture.remote import RemoteHost, open_streams
 from netlens.capture.session import Place
 from netlens.capture.sink import Sink
 from netlens.errors import CaptureError, NetlensError
@@ -446,13 +446,13 @@ class Live:
                 self.options.folder.rmdir()
 
     def _filter(self, place: Place, places: dict[str | None, Place]) -> str:
-        own = next((p.remote.own for p in places.values() if p.remote), None)
+        streams = open_streams()
         if self.options.everything or self.options.filter is not None:
-            return command.without_own_stream(self.options.filter or "", own)
+            return command.without_own_streams(self.options.filter or "", streams)
         ports = {port for p in places.values() for port in p.facts.redirect_ports()}
         ssh = {*command.SSH_PORTS, *(port for p in places.values() if p.side != "host" for port in p.facts.ssh_ports())}
         bpf = command.capture_filter([a for values in self._addresses.values() for a in values], ports, ssh)
-        return command.without_own_stream(bpf, own)
+        return command.without_own_streams(bpf, streams)
 
     def _follow(self, places: dict[str | None, Place]) -> None:
         for side, path in self.options.errors:
@@ -474,7 +474,8 @@ class Live:
                     if kept.rejection and (found := log.line(kept.text, time.time_ns())) is not None:
                         self._refusals.append(found)
 
-            self._helpers.append(LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", path], take, place.wrap))
+            taker = errorlog.taker(path, take, self.say)
+            self._helpers.append(LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", path], taker, place.wrap))
 
     # --- run
 

@@ -180,7 +180,7 @@ def _passed(bpf: str, packets: Path) -> set[int]:
 
 def test_the_filter_of_the_vm(packets: Path) -> None:
     own = command.SshConnection("192.168.64.1", 51234, "192.168.64.5", 22)
-    bpf = command.without_own_stream(command.capture_filter(["203.0.113.9", "2001:db8::9"], [11111]), own)
+    bpf = command.without_own_streams(command.capture_filter(["203.0.113.9", "2001:db8::9"], [11111]), [own])
     assert _passed(bpf, packets) == {1, 2, 3, 4, 5, 6, 9, 10, 12, 13}
 
 
@@ -197,9 +197,9 @@ def test_without_an_api_everything_on_port_443(packets: Path) -> None:
 
 def test_everything_leaves_only_our_own_stream_out(packets: Path) -> None:
     own = command.SshConnection("192.168.64.1", 51234, "192.168.64.5", 22)
-    assert _passed(command.without_own_stream("", own), packets) == set(range(1, 14)) - {7}
-    assert command.without_own_stream("", None) == ""
-    assert _passed(command.without_own_stream("tcp port 22", own), packets) == {6, 9}
+    assert _passed(command.without_own_streams("", [own]), packets) == set(range(1, 14)) - {7}
+    assert command.without_own_streams("", []) == ""
+    assert _passed(command.without_own_streams("tcp port 22", [own]), packets) == {6, 9}
 
 
 def test_a_filter_names_only_addresses() -> None:

@@ -102,10 +102,16 @@ def test_the_reduced_line_is_read_as_what_it_was() -> None:
 class Followed:
     """Lines of a follower, awaited."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, said: list[str] | None = None):
         self.lines: list[str] = []
+        self.said: list[str] = [] if said is None else said
         self.changed = threading.Condition()
-        self.process = LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", str(path)], self.take)
+        self.process = LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", str(path)], errorlog.taker(str(path), self.take, self.say))
+
+    def say(self, text: str) -> None:
+        with self.changed:
+            self.said.append(text)
+            self.changed.notify_all()
 
     def take(self, line: str) -> None:
         with self.changed:
@@ -182,3 +188,43 @@ def test_classes_of_refusals(rest: str, refusal_class: str | None) -> None:
     assert loglines.refusal_class(rest) == refusal_class
     if refusal_class is not None:  # the recorder's words mean the same
         assert loglines.refusal_class(" ".join(loglines.words(rest))) == refusal_class
+
+
+def test_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
+    """It was never followed, without a word: tail gave up when what appeared was a folder."""
+    folder = tmp_path / "log"
+    said: list[str] = []
+    followed = Followed(folder, said)
+    try:
+        with followed.changed:
+            assert followed.changed.wait_for(lambda: said, 20)
+        folder.mkdir()
+        (folder / "1.log").write_text("the very first\n")
+        followed.until("new", folder / "1.log")
+    finally:
+        followed.process.stop()
+    assert followed.lines[0] == "the very first"
+    assert said == [
+        f"{folder}: does not exist yet; it is followed from its start when it appears",
+        f"{folder}: exists now, and is followed",
+    ]
+
+
+def test_a_follower_that_waits_for_its_file_ends(tmp_path: Path) -> None:
+    said: list[str] = []
+    followed = Followed(tmp_path / "never", said)
+    with followed.changed:
+        assert followed.changed.wait_for(lambda: said, 20)
+    followed.process.stop()
+    left = subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in left
+
+
+def test_only_the_script_speaks_for_itself() -> None:
+    lines: list[str] = []
+    said: list[str] = []
+    take = errorlog.taker("a\x1b[2J", lines.append, said.append)
+    for line in ("%%netlens missing", "%%netlens other", "%%netlens there"):
+        take(line)
+    assert said == ["a\\x1b[2J: does not exist yet; it is followed from its start when it appears"]
+    assert lines == ["%%netlens other", "%%netlens there"]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shlex
 import subprocess
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from netlens.capture import doctor
+from netlens.capture import command, doctor
+from netlens.capture import remote as remote_host
+from netlens.capture.command import SshConnection
 from netlens.capture.recorder import SideRecorder
-from netlens.capture.remote import RemoteHost, resolve_target
+from netlens.capture.remote import RemoteHost, open_streams, resolve_target
 from netlens.errors import CaptureError
 from tests.capture.conftest import Pair, comm, numbers
 from tests.conftest import need_program
@@ -188,3 +193,49 @@ def _programs(pair: Pair) -> str:
     """Programs that run in the VM."""
     pids = subprocess.run(["ip", "netns", "pids", pair.vm.name], capture_output=True, text=True, check=True).stdout.split()
     return "\n".join(comm(pid) for pid in pids)
+
+
+def _stream(folder: Path, text: str, *, alive: bool) -> IO[str]:
+    folder.mkdir(mode=0o700)
+    file = (folder / "stream").open("w")
+    file.write(text)
+    file.flush()
+    if alive:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def test_streams_of_others_that_live_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_host, "_place", lambda: str(tmp_path))
+    texts = {"a": "192.0.2.1 50000 192.0.2.2 22", "b": "no connection", "c": "192.0.2.1 50001 192.0.2.2 22"}
+    files = [_stream(tmp_path / f"netlens-{name}", text, alive=name != "c") for name, text in texts.items()]
+    (tmp_path / "netlens-d").mkdir()
+    os.mkfifo(tmp_path / "netlens-d" / "stream")
+    try:
+        assert open_streams() == [SshConnection("192.0.2.1", 50000, "192.0.2.2", 22)]
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)  # another user's word decides nothing
+        assert open_streams() == []
+    finally:
+        for file in files:
+            file.close()
+    monkeypatch.undo()
+
+
+@pytest.mark.lab
+def test_two_that_record_side_by_side_leave_each_other_out(pair: Pair, tmp_path: Path) -> None:
+    """Each recorded what the other carried, and so again what it carried itself."""
+    with RemoteHost("lab-vm", pair.ssh) as one, RemoteHost("lab-vm", pair.ssh) as other:
+        assert one.own is not None
+        assert other.own is not None
+        assert {one.own, other.own} <= set(open_streams())
+        made = SideRecorder(
+            "vm", tmp_path / "r", bpf=command.without_own_streams("", open_streams()), wrap=one.wrap, link_lost=one.why_broken
+        )
+        made.start()
+        assert other.run(["head", "-c", "100000", "/dev/zero"])[0] == 0
+        pair.vm.send(20)
+        result = made.stop()
+    assert numbers(result.path) == list(range(20))
+    left = subprocess.run(["tcpdump", "-n", "-r", str(result.path), "tcp"], capture_output=True, text=True, check=True).stdout
+    assert left == ""
+    assert not {one.own, other.own} & set(open_streams())

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from netlens.capture import session
+from netlens.capture.command import SshConnection
 from netlens.capture.recording import Manifest, read_manifest
 from netlens.capture.session import Options, Session, check
 from netlens.errors import CaptureError
@@ -52,6 +54,19 @@ def test_a_name_without_an_address(tmp_path: Path) -> None:
 def test_a_host_that_begins_with_a_dash(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="refused"):
         Session(Options("vm", vm="-oProxyCommand=touch x", folder=tmp_path / "r"), lambda _: None).run()
+
+
+def test_a_netlens_that_is_started_later_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, later = SshConnection("192.0.2.1", 1, "192.0.2.2", 22), SshConnection("192.0.2.1", 50001, "192.0.2.2", 22)
+    said: list[str] = []
+    found = Session(Options("host"), said.append)
+    found._streams = [mine]
+    monkeypatch.setattr(session, "open_streams", lambda: [mine, later])
+    found._tell_of_others()
+    found._tell_of_others()
+    (line,) = said
+    assert "its ssh connection (192.0.2.1:50001 to 192.0.2.2:22) is in this recording" in line
+    assert found.warnings == [line.removeprefix("warning: ")]
 
 
 class Running:

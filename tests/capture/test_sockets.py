@@ -34,7 +34,7 @@ def _rows(text: str, **options: object) -> tuple[sockets.Sampler, list[dict[str,
 
 def test_what_is_kept() -> None:
     own = command.SshConnection("192.168.64.1", 51234, "192.168.64.5", 22)
-    sampler, rows = _rows(SS, addresses=["203.0.113.9"], own=own)
+    sampler, rows = _rows(SS, addresses=["203.0.113.9"], own=[own])
     assert [(r["local"], r["remote"], r["state"], r["process"]) for r in rows] == [
         ("192.168.64.5:40001", "203.0.113.9:443", "ESTABLISHED", "node"),
         ("203.0.113.9:443", "192.168.64.5:40001", "ESTABLISHED", "sshuttle"),
