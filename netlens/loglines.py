@@ -129,8 +129,10 @@ def head(line: str) -> Line | None:
 
 
 def words(rest: str) -> list[str]:
-    """The known words of the rest of a line, as the recorder writes them."""
-    return [text for pattern, text in WORDS if pattern.search(rest)]
+    """The known words of the rest of a line, as the recorder writes them; codes in the order in which they stand there, as the first one counts."""
+    found = [(match.start(), text) for pattern, text in WORDS if (match := pattern.search(rest))]
+    codes = iter(sorted(each for each in found if each[1].startswith("code=")))
+    return [next(codes)[1] if text.startswith("code=") else text for _, text in found]
 
 
 def refusal_class(rest: str) -> str | None:

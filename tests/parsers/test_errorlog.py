@@ -280,3 +280,13 @@ def test_converted(tmp_path: Path) -> None:
     assert there.last_ns == log.last_ns - 5 * SECOND  # type: ignore[operator]
     assert there.events[0].low_ns == log.events[0].low_ns - 5 * SECOND
     assert there.events[0].high_ns == log.events[0].high_ns - 5 * SECOND
+
+
+def test_of_several_codes_the_first_counts_also_in_the_copy(tmp_path: Path) -> None:
+    """The copy had codes in an order of its own, so that a refusal for overload became one for concurrency."""
+    line = 'ERROR 2026-01-25T16:33:41 +58ms service=llm error={"statusCode":429,"code":"1305"} then code=1302'
+    kept = reduce_line(line)
+    assert kept is not None
+    assert kept.text.endswith("service=llm code=1305 status=429 code=1302")
+    (tmp_path / "log").write_text(f"{line}\n{kept.text}\n")
+    assert [event.code for event in errorlog.read(tmp_path / "log").events] == ["1305", "1305"]
