@@ -8,6 +8,7 @@ between. Everything is read line by line or up to a limit; what lies beyond one 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import io
 import json
@@ -16,7 +17,7 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Generic, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from netlens.errors import CaptureError
 from netlens.text import plural, printable, size
@@ -25,6 +26,9 @@ MAX_BYTES = 1 << 30  #: of a file that is read line by line; a log of opencode g
 MAX_UNPACKED = 16 << 20  #: what a gzip file may hold in any case
 MAX_RATIO = 30  #: and, if it is larger, times its own size; logs are packed to a tenth
 MAX_ROW = 1 << 16  #: bytes of a line of JSON; a socket or a request has some two hundred
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer as Buffer
 
 _DESCRIPTOR = re.compile(r"/dev/fd/\d+|/dev/stdin|/proc/self/fd/\d+")
 _KINDS = (
@@ -38,7 +42,7 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], what: str = "") -> Iterator[io.BufferedReader]:
+def opened(path: str | os.PathLike[str], what: str = "") -> Iterator[io.BufferedReader[Any]]:
     """The file, to be read; also what goes wrong inside the block is told as an error of this file.
 
     ``what`` : what it should be ("the error log"), for the error.
@@ -50,11 +54,21 @@ def opened(path: str | os.PathLike[str], what: str = "") -> Iterator[io.Buffered
     """
     name = os.fsdecode(path)
     try:
-        with os.fdopen(_open(name), "rb") as file:
+        with io.BufferedReader(_File(_open(name))) as file:
             yield file
     except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: a NUL in the name
         why = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).lower()
         raise CaptureError(f"{printable(name)}: {what + ' ' if what else ''}cannot be read ({printable(why)})") from None
+
+
+class _File(io.FileIO):
+    """Some of the kernel's own (/proc/kmsg) say that they are files and have to be waited for."""
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        count: int | None = super().readinto(buffer)
+        if count is None:
+            raise BlockingIOError(errno.EAGAIN, "it has to be waited for, so it is no file")
+        return count
 
 
 def _open(name: str) -> int:

@@ -71,6 +71,21 @@ def test_a_link_to_a_file_is_read(name: str, tmp_path: Path) -> None:
     assert "not a file" not in said
 
 
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_that_would_have_to_be_waited_for(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/kmsg is, which root may read: it says that it is a file. Here a pipe says so."""
+    os.mkfifo(tmp_path / name)
+    keep_open = os.open(tmp_path / name, os.O_RDWR)
+    monkeypatch.setattr(sidefiles, "_refuse", lambda *_: None)
+    try:
+        if name == "keys.txt":
+            monkeypatch.setattr(os.path, "isfile", lambda _: True)
+        with pytest.raises(NetlensError, match="it has to be waited for, so it is no file"):
+            READERS[name](tmp_path / name)
+    finally:
+        os.close(keep_open)
+
+
 def test_a_pipe_of_the_caller_is_read_as_process_substitution_gives_it(tmp_path: Path) -> None:
     read, write = os.pipe()
     with os.fdopen(write, "wb") as file:
