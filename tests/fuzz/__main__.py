@@ -1,4 +1,5 @@
-"""Runs the targets: ``python -m tests.fuzz --seconds 60``, ``--files 20000 --corpus DIR`` for a fixed number of mutated captures.
+"""Runs the targets: ``python -m tests.fuzz --seconds 60``, ``--files 20000 --corpus DIR`` for a fixed number of mutated captures,
+``--target log --inputs 5000`` for a number of inputs of one target: of what lies beside captures these are log, manifest, sockets, requests, recording.
 
 Each worker is a process that mutates inputs of its targets, and keeps those that behaved in a new way to mutate them further. Workers have roles:
 
@@ -43,7 +44,8 @@ STUCK_S = 60  #: a kernel cannot be interrupted: then the process ends itself, a
 MEMORY_BYTES = 1_000_000_000
 #: How often a target is chosen: the whole way counts most, an analysis takes a hundred times as long as a packet.
 WEIGHTS = {
-    "pipeline": 30, "container": 10, "packet": 20, "message": 15, "hello": 10, "traffic": 6, "output": 5, "analysis": 5, "sink": 3, "log": 2, "manifest": 1,
+    "pipeline": 30, "container": 10, "packet": 20, "message": 15, "hello": 10, "traffic": 6, "output": 5, "analysis": 5, "sink": 3,
+    "log": 2, "manifest": 1, "sockets": 1, "requests": 1, "recording": 2,
 }  # fmt: skip
 FILES = ("pipeline", "container", "output", "analysis", "sink")  # whose inputs are capture files
 BURST = 20  #: inputs of one target in a row
@@ -113,13 +115,13 @@ class Worker:
             self.coverage = Coverage()
         signal.signal(signal.SIGALRM, _alarm)
         until = time.monotonic() + self.options.seconds
-        while time.monotonic() < until and self.counts["files"] < self.options.files:
+        while time.monotonic() < until and self.counts["files"] < self.options.files and self.counts["inputs"] < self.options.inputs:
             name = self.chance.choices(names, [WEIGHTS[n] for n in names])[0]
             pool = self.corpus[name]
             for _ in range(BURST):
                 # what was found last is chosen more often: it stands at the end
                 at = int(len(pool) * self.chance.random() ** 0.5)
-                made = (mutate.change_capture if name in FILES else mutate.change)(pool[at], self.chance, self.chance.choice(pool))
+                made = mutate.changed(name, pool[at], self.chance, self.chance.choice(pool))
                 behaviour = self.one(name, TARGETS[name], made)
                 new = {hash(b) for b in behaviour} - self.seen[name]
                 self.seen[name] |= new
@@ -144,7 +146,7 @@ class Worker:
             self.counts["files"] += 1
         _reset_peak()
         started = time.monotonic()
-        limit = HANG_S if self.coverage is None else STUCK_S
+        limit = HANG_S * self.options.patience if self.coverage is None else STUCK_S
         signal.alarm(limit)
         faulthandler.dump_traceback_later(STUCK_S * 2, exit=True)
         try:
@@ -194,8 +196,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz everything that reads a stranger's bytes.")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--files", type=float, default=float("inf"), help="stop after so many mutated capture files in all")
+    parser.add_argument("--inputs", type=float, default=float("inf"), help="stop after so many inputs of any target in all")
     parser.add_argument("--target", action="append", choices=sorted(WEIGHTS))
     parser.add_argument("--corpus", action="append", default=[], help="a folder of further captures to begin with")
+    parser.add_argument("--patience", type=int, default=1, help="times 10 s for an input, where the machine has other work")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 4))
     parser.add_argument("--roles", default="checked,followed,plain", help="of the workers, by turns")
     parser.add_argument("--seed", type=int, default=None, help="repeat a run (on the same corpus)")
@@ -207,7 +211,17 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _start(options: argparse.Namespace, role: str, seed: int, current: Path, seconds: float | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(options.seconds if seconds is None else seconds), "--role", role]
-    command += ["--files", str(options.files / options.jobs), "--seed", str(seed), "--current", str(current)]
+    command += [
+        "--files",
+        str(options.files / options.jobs),
+        "--inputs",
+        str(options.inputs / options.jobs),
+        "--seed",
+        str(seed),
+        "--current",
+        str(current),
+    ]
+    command += ["--patience", str(options.patience)]
     command += [a for t in options.target or () for a in ("--target", t)] + [a for c in options.corpus for a in ("--corpus", c)]
     environment = os.environ | {"NUMBA_NUM_THREADS": "1", "MPLBACKEND": "Agg"} | ROLES[role]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)

@@ -1,12 +1,16 @@
-"""Changes to bytes: any bytes, and captures with their records in mind, so that what follows a change is still read."""
+"""Changes to bytes: any bytes, captures with their records in mind, texts with their lines and words, recordings with their files; so that what follows a
+change is still read."""
 
 from __future__ import annotations
 
 import gzip
+import io
 import random
+import re
 import struct
+import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 MAX_BYTES = 256 << 10
@@ -212,3 +216,132 @@ def change_capture(data: bytes, chance: random.Random, other: bytes = b"") -> by
         squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
         out = squeeze.compress(out) + squeeze.compress(bytes(1 << 20)) + squeeze.flush()
     return out
+
+
+# --- text and recordings --------------------------------------------------------------------------------------------------------------
+
+#: Values of JSON and TOML that no field expects, and pieces that the logs' forms hang on.
+_VALUES = (
+    b"null", b"true", b"-1", b"0", b"nan", b"NaN", b"-inf", b"1e400", b"1e-400", b"0x" + b"f" * 40, b"9" * 30, b"9" * 5000, b"9223372036854775807",
+    b"9223372036854775808", b"[]", b"{}", b"[1]", b'{"a": 1}', b'""', b'"x"', b'"\\ud800"', b'"\\u0000"', b'"\\u001b[2J"', b"[" * 3000, b'{"a":' * 3000,
+    b"1979-05-27T07:32:00Z", b"'''", b'"""', b'"../../etc/passwd"', b'"vm.pcap"', b'"host"', b"[[sides]]", b"[api]", b"[machines.vm]", b"a.b.c",
+)  # fmt: skip
+_PIECES = (
+    b"\n", b"\r\n", b"\0", b"\x1b[2J", "\u202e".encode(), b"\xff", b"\xef\xbb\xbf", b" ", b" " * 5000, b"\t", b'"', b"\\",
+    b"{", b"}", b"[", b"]", b",", b":", b"=", b"#",
+    b"1302", b"429", b"code=1305", b"+58ms", b"+-99999999999ms", b"ERROR 2026-01-25T16:33:41 +58ms service=llm 1302\n",
+    b"timestamp=9999-12-31T23:59:60Z level=ERROR 429\n",
+    b"0001-01-01T00:00:00+23:59 429\n", b"1999999999999999999 1302\n", b"1000000000.999999999 429\n", b"A" * 70000,
+)  # fmt: skip
+_WORD = re.compile(rb'-?\d+(?:\.\d+)?|"(?:[^"\\\n]|\\.)*"|\w+|\[\]|\{\}')
+
+
+def change_text(data: bytes, chance: random.Random, other: bytes = b"") -> bytes:
+    """Changes to lines, words and bytes of a text; now and then it is compressed, as logs may be."""
+    for _ in range(chance.choice((1, 1, 2, 3, 8))):
+        what = chance.random()
+        if what < 0.35 and (words := list(_WORD.finditer(data, 0, 1 << 17))):
+            word = chance.choice(words)
+            new = chance.choice((*_VALUES, *(w[0] for w in words[:50])))
+            data = data[: word.start()] + new + data[word.end() :]
+        elif what < 0.55:
+            at = chance.randrange(len(data) + 1)
+            data = data[:at] + chance.choice((*_PIECES, *_VALUES)) + data[at:]
+        elif what < 0.85:
+            lines = data.splitlines(keepends=True)
+            at, n = chance.randrange(len(lines) + 1), chance.choice((1, 1, 2, 10))
+            theirs = other.splitlines(keepends=True)
+            new_lines = chance.choice((
+                [], lines[at : at + n] * 2, lines[at : at + n] * 200, lines[at : at + n][::-1], theirs[: chance.randrange(len(theirs) + 1)][-n:],
+            ))  # fmt: skip
+            data = b"".join([*lines[:at], *new_lines, *lines[at + n :]])
+        elif what < 0.9:
+            data = data[: chance.randrange(len(data) + 1)]
+        else:
+            data = change(data, chance, other)
+        data = data[:MAX_BYTES]
+    if chance.random() < 0.04:
+        data = gzip.compress(data * chance.choice((1, 1, 20)), 1, mtime=0)
+        data = change(data, chance) if chance.random() < 0.3 else data
+    return data
+
+
+def pack(files: Mapping[str, bytes | str]) -> bytes:
+    """A folder as one input: a tar of its files; a text instead of bytes is where a link leads, and an empty text a named pipe."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+            else:
+                info.type, info.linkname = (tarfile.SYMTYPE, content) if content else (tarfile.FIFOTYPE, "")
+                tar.addfile(info)
+    return out.getvalue()
+
+
+def unpack(data: bytes) -> dict[str, bytes | str]:
+    """What :func:`pack` packed."""
+    files: dict[str, bytes | str] = {}
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for info in tar:
+            name = info.name.replace("/", "_") or "_"
+            file = tar.extractfile(info) if info.isreg() else None
+            files[name] = file.read() if file is not None else info.linkname if info.issym() else ""
+    return files
+
+
+#: What may stand in a file's place: no end, no beginning, nothing, itself, another, something of the system's.
+_PLACES = ("/dev/zero", "", "nowhere", "manifest.toml", "vm.pcap", "/dev", "/dev/full", "/proc/self/mem", "/proc/kmsg")
+
+
+_NAMES = ("vm.pcap", "host.pcap", "host-errors.log", "sockets.jsonl", "requests.jsonl", "x-keylog.txt", "vm-0002.pcap", "\x1b[2J")
+
+
+def change_recording(data: bytes, chance: random.Random, other: bytes = b"") -> bytes:
+    """Changes to the files of a recording, each in its own way; some are taken away, exchanged, or something else stands in their place."""
+    files, theirs = unpack(data), unpack(other) if other else {}
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        name = chance.choice(list(files) or ["vm.pcap"])
+        content, of_other = files.get(name, b""), theirs.get(name, b"")
+        what = chance.random()
+        if what < 0.75 and isinstance(content, bytes):
+            way = change_capture if ".pcap" in name else change_text
+            files[name] = way(content, chance, of_other if isinstance(of_other, bytes) else b"")
+        elif what < 0.85:
+            files[name] = chance.choice(_PLACES)
+        elif what < 0.9:
+            files.pop(name, None)
+        elif what < 0.95 and theirs:
+            name = chance.choice(list(theirs))
+            files[name] = theirs[name]
+        else:
+            files[
+                chance.choice(
+                    (
+                        "vm.pcap",
+                        "host.pcap",
+                        "host-errors.log",
+                        "sockets.jsonl",
+                        "requests.jsonl",
+                        "x-keylog.txt",
+                        "vm-0002.pcap",
+                        "\x1b[2J",
+                    )
+                )
+            ] = content
+    return pack(files)
+
+
+#: How inputs of a target are changed; any bytes are where none is named.
+WAYS: dict[str, Callable[[bytes, random.Random, bytes], bytes]] = {
+    **dict.fromkeys(("pipeline", "container", "output", "analysis", "sink"), change_capture),
+    **dict.fromkeys(("log", "manifest", "sockets", "requests"), change_text),
+    "recording": change_recording,
+}
+
+
+def changed(name: str, data: bytes, chance: random.Random, other: bytes) -> bytes:
+    """An input of the target ``name``, changed in the way that is its own."""
+    return WAYS.get(name, change)(data, chance, other)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import gzip
+import json
 import random
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.fuzz.mutate import put_together, take_apart
+from tests.fuzz.mutate import MAX_BYTES, pack, put_together, take_apart
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REGRESSIONS = Path(__file__).parent / "regressions"
@@ -28,6 +29,42 @@ MANIFEST = (
     b'format = 1\nnetlens = "0.1.0"\ncomplete = true\nreasons = []\nwarnings = []\nstarted_ns = 1\n[api]\nnames = ["api.z.ai"]\n'
     b'[[sides]]\nside = "vm"\nfiles = ["vm.pcap"]\npackets_captured = 12\nargv = ["tcpdump"]\ncomplete = true\n[[files]]\nname = "vm.pcap"\nsha256 = "00"\n'
 )
+
+
+RECORDINGS = ("healthy", "same-nat-ip-nat", "same-nat-ip-sshuttle", "zombie-sshuttle", "own-concurrency-idle-host")
+
+
+@functools.cache
+def _beside(name: str) -> dict[str, bytes]:
+    """Samples of sockets and requests as they could lie beside the host's capture of a recording of the laboratory, which has none."""
+    from netlens.api import Capture
+
+    capture = Capture([str(ROOT / "captures" / name / "host.pcap.gz")])
+    rows = list(capture.table("connections").records())[:40]
+    samples = [
+        {"side": "host", "time_ns": row["start_ns"] + 1000, "local": f"{row['orig_ip']}:{row['orig_port']}", "remote": f"{row['resp_ip']}:{row['resp_port']}",
+         "state": "ESTABLISHED", "process": "sshd" if number % 2 else "curl", "pid": 100 + number}
+        for number, row in enumerate(rows)
+    ]  # fmt: skip
+    requests = [
+        {"session_id": row["session_id"], "stream": -1, "start_ns": row["start_ns"], "request_end_ns": row["start_ns"], "response_ns": row["response_ns"],
+         "end_ns": row["end_ns"], "status": 200, "code": None, "complete": True, "frame": 1 + number, "response_frame": None, "end_frame": None, "http": "1.1"}
+        for number, row in enumerate(list(capture.table("exchanges").records())[:40])
+    ]  # fmt: skip
+    return {
+        kind: "".join(json.dumps(row) + "\n" for row in lines).encode() for kind, lines in (("sockets", samples), ("requests", requests))
+    }
+
+
+def recording(name: str) -> bytes:
+    """A recording of the laboratory as an input: its captures as far as inputs go, what lies beside them, and what it could hold besides."""
+    files: dict[str, bytes | str] = {}
+    for path in sorted((ROOT / "captures" / name).iterdir()):
+        if path.name.endswith(".pcap.gz"):
+            files[path.name[:-3]] = gzip.decompress(path.read_bytes())[: MAX_BYTES // 2]
+        elif path.name.endswith(("-errors.log", ".toml")):
+            files[path.name] = path.read_bytes()
+    return pack({**files, "sockets.jsonl": _beside(name)["sockets"], "requests.jsonl": _beside(name)["requests"]})
 
 
 def captures(folders: Iterable[Path], chance: random.Random, most: int = 3000) -> Iterator[bytes]:
@@ -69,9 +106,13 @@ def of(target: str, folders: Iterable[Path], chance: random.Random) -> list[byte
     """Seeds of a target."""
     kept = [p.read_bytes() for p in sorted((REGRESSIONS / target).glob("*"))] if (REGRESSIONS / target).is_dir() else []
     if target == "log":
-        return [*kept, LOG, *LOG.splitlines(keepends=True)]
+        return [*kept, LOG, *LOG.splitlines(keepends=True), *(p.read_bytes() for p in sorted((ROOT / "captures").glob("*/*-errors.log")))]
     if target == "manifest":
-        return [*kept, MANIFEST]
+        return [*kept, MANIFEST, *(p.read_bytes() for p in sorted((ROOT / "captures").glob("*/manifest.toml")))]
+    if target in ("sockets", "requests"):
+        return [*kept, _beside("same-nat-ip-sshuttle")[target]]
+    if target == "recording":
+        return [*kept, *map(recording, RECORDINGS)]
     if target == "traffic":
         return [*kept, bytes(200), *(chance.randbytes(10 * n) for n in (3, 10, 30, 60, 100))]
     whole = _captures(tuple(folders), chance.randrange(1 << 30), 3000 if target in ("container", "pipeline", "output", "analysis") else 300)

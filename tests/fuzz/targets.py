@@ -6,6 +6,7 @@ Everything that a target asserts is an error of netlens, whatever the bytes are.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
+from netlens import loglines
 from netlens.errors import NetlensError
 from netlens.wire import columns as c
 from netlens.wire import containers, dns, link, tls
@@ -25,6 +28,7 @@ from netlens.wire import decode as d
 
 Behaviour = set[Hashable]
 TARGETS: dict[str, Callable[[bytes], Behaviour]] = {}
+KNOWN = {text for _, text in loglines.WORDS}
 LINKS = (*sorted(link.NAMES), 999)
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a file system in memory
 _ROOM = 64  # bytes around a frame that must make no difference
@@ -389,14 +393,22 @@ def analysis(data: bytes) -> Behaviour:
 @target
 def log(data: bytes) -> Behaviour:
     """An error log: when it is read, and when lines of it are copied while recording. What is kept of a line holds nothing that was in it."""
+    from netlens.anonymize import recordings
     from netlens.capture import errorlog as copied
     from netlens.parsers import errorlog
 
-    with as_file(data) as path:
+    with as_file(data) as path, tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        made = recordings.Result()
         try:
-            read: object = errorlog.read(path).events
+            found = errorlog.read(path)
+            read: object = found.events
+            recordings._error_log(path, Path(folder, "copy"), made)
+            again = errorlog.read(Path(folder, "copy"))
+            assert [e.line for e in again.events] == [e.line for e in found.events], "the copy is read as other refusals"
+            for before, after in zip(found.events, again.events, strict=True):
+                assert before.code == after.code or f"code={before.code}" not in KNOWN, f"a refusal {before.code} became {after.code}"
         except NetlensError as error:
-            read = str(error).replace(path, "")[:24]
+            read = _plain(error, path)
     behaviour: Behaviour = {("lines", _size(len(read)))} if isinstance(read, list | tuple) else {str(read)}
     for line in data.decode("utf-8", "replace").splitlines()[:50]:
         kept = copied.reduce_line(line)
@@ -410,6 +422,10 @@ def log(data: bytes) -> Behaviour:
 @target
 def manifest(data: bytes) -> Behaviour:
     """A manifest of a stranger: what it names stays in its folder."""
+    from netlens.analysis.fixes import bypass
+    from netlens.analysis.inputs import from_folder
+    from netlens.anonymize import recordings
+    from netlens.anonymize.mapper import Mapper
     from netlens.capture.recording import MANIFEST, read_manifest
 
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
@@ -417,10 +433,116 @@ def manifest(data: bytes) -> Behaviour:
         try:
             read = read_manifest(folder)
         except NetlensError as error:
-            return {str(error).replace(folder, "")[:30]}
+            return {_plain(error, folder)}
+        Path(folder, "vm.pcap").write_bytes(b"")
+        given = from_folder(folder)
+        recordings._manifest(read, given, {}, Path(folder), Mapper(bytes(32)), recordings.Result())
+        read_manifest(folder)  # what was made of it is a manifest again
+        bypass.options(given.sshuttle or ())
         for side in read.sides:
             assert all(p.parent == Path(folder) for p in side.paths)
         return {("sides", len(read.sides)), ("files", _size(len(read.files)))}
+
+
+@functools.cache
+def _pair() -> tuple[Any, Any, Any]:
+    """Captures of both sides and their clock, for what is read beside them."""
+    from netlens.analysis import clock
+    from netlens.api import TABLES, Capture
+
+    folder = Path(__file__).parents[2] / "captures" / "same-nat-ip-sshuttle"
+    vm, host = (Capture([str(folder / f"{side}.pcap.gz")], TABLES) for side in ("vm", "host"))
+    return vm, host, clock.estimate(vm, host)
+
+
+@target
+def sockets(data: bytes) -> Behaviour:
+    """Samples of sockets: to whose connections are whose, and to their anonymous copy."""
+    from netlens.analysis import inputs, pairing
+    from netlens.anonymize import recordings
+    from netlens.anonymize.mapper import Mapper
+
+    with as_file(data) as path:
+        samples = inputs.read_sockets(path)
+        try:
+            rows = list(samples)
+        except NetlensError as error:
+            return {str(error).replace(path, "")[:30]}
+        found = pairing.pair(*_pair(), rows)
+        mapper = Mapper(bytes(32))
+        for row in rows[:200]:
+            json.dumps(recordings._sample(row, mapper), allow_nan=False).encode()
+        assert all(note.isprintable() for note in samples.notes)
+        return {
+            ("rows", _size(len(rows))),
+            ("notes", len(samples.notes)),
+            ("origins", *sorted({str(why)[:12] for why in found.origin_why})),
+        }
+
+
+@target
+def requests(data: bytes) -> Behaviour:
+    """What keys showed, in a file of its own: to requests of the analysis."""
+    from netlens.analysis.assemble import assemble
+
+    vm, host, _ = _pair()
+    with as_file(data) as path:
+        try:
+            made = assemble({"vm": vm, "host": host}, requests=path)
+        except NetlensError as error:
+            return {str(error).replace(path, "")[:30]}
+    return {("requests", _size(len(made.situation.requests))), ("notes", len(made.notes))}
+
+
+@target
+def recording(data: bytes) -> Behaviour:
+    """A whole folder of a stranger's: to findings, to an anonymous copy, to a comparison with itself. Key logs in it are not used."""
+    from netlens.analysis.comparison import compare
+    from netlens.analysis.findings import analyze
+    from netlens.analysis.inputs import from_folder
+    from netlens.anonymize import recordings
+    from netlens.anonymize.mapper import Mapper
+    from netlens.api import TABLES, Capture
+    from netlens.report.text import render
+    from tests.fuzz.mutate import unpack
+
+    behaviour: Behaviour = set()
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="netlens-fuzz-") as top:
+        folder = Path(top, "in")
+        folder.mkdir()
+        for name, content in unpack(data).items():
+            if isinstance(content, bytes):
+                (folder / name).write_bytes(content)
+            elif content:
+                (folder / name).symlink_to(content)
+            else:
+                os.mkfifo(folder / name)
+        try:
+            given = from_folder(str(folder))
+            found = analyze({side: Capture(list(paths), TABLES) for side, paths in given.captures.items()}, given)
+            document = found.to_dict()
+            json.dumps(document, allow_nan=False)
+            render(found, Console(file=io.StringIO(), width=140))
+            compare(found.assembled.situation, found.assembled.situation).to_dict()
+            behaviour |= {(h["id"], h["verdict"]) for h in document["hypotheses"]} | {("notes", len(document["quality"]["notes"]))}
+        except NetlensError as error:
+            behaviour.add(_plain(error, top))
+        try:
+            made = recordings.recording(str(folder), str(Path(top, "out")), Mapper(bytes(32)))
+            assert all(w.isprintable() for w in made.warnings)
+            behaviour.add(("warnings", len(made.warnings)))
+            from_folder(str(Path(top, "out")))  # what was made of it is a recording again
+        except NetlensError as error:
+            behaviour.add(_plain(error, top))
+    return behaviour
+
+
+def _plain(error: NetlensError, folder: str) -> str:
+    said = str(error).replace(folder, "")
+    assert said, "an error that says nothing"
+    assert "\n" not in said, f"an error of several lines: {said[:300]!r}"
+    assert len(said) < 1000, f"an error of {len(said)} bytes: {said[:300]!r}"
+    return said[:40]
 
 
 @target

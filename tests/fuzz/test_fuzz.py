@@ -37,11 +37,11 @@ def test_what_once_failed(path: Path) -> None:
 def test_mutated_seeds(name: str) -> None:
     chance = random.Random(1)
     pool = seeds.of(name, [seeds.ROOT / "captures" / "healthy", seeds.ROOT / "tests" / "data"], random.Random(1)) or [b""]
-    for _ in range(60 if name == "traffic" else 150):
-        TARGETS[name]((mutate.change_capture if name in FILES else mutate.change)(chance.choice(pool), chance, chance.choice(pool)))
+    for _ in range({"traffic": 60, "recording": 30, "requests": 60}.get(name, 150)):
+        TARGETS[name](mutate.changed(name, chance.choice(pool), chance, chance.choice(pool)))
 
 
-@pytest.mark.parametrize("name", ["packet", "message", "hello", "log", "manifest", "sink", "container"])
+@pytest.mark.parametrize("name", ["packet", "message", "hello", "log", "manifest", "sockets", "sink", "container"])
 @given(data=st.binary(max_size=400))
 def test_any_bytes(name: str, data: bytes) -> None:
     TARGETS[name](data)
