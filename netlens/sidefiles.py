@@ -96,14 +96,17 @@ def _refuse(name: str, mode: int) -> None:
 
 
 def refuse_special(path: str) -> None:
-    """Refuse what is there and no regular file (nor a link to one); what cannot be looked at is left to whoever reads it.
+    """Refuse what is there and no regular file (nor a link to one), or would have to be waited for; what cannot be opened is left to whoever reads it.
 
     Raises
     ------
     CaptureError
     """
-    with contextlib.suppress(OSError, ValueError):
-        _refuse(path, os.stat(path).st_mode)
+    with contextlib.suppress(OSError, ValueError), _File(_open(path)) as file:
+        try:
+            file.readinto(bytearray(1))
+        except BlockingIOError as error:
+            raise CaptureError(f"{printable(path)}: cannot be read ({error.strerror})") from None
 
 
 def whole(path: str | os.PathLike[str], limit: int, what: str = "") -> bytes:

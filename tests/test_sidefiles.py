@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from netlens import sidefiles
+from netlens.analysis.inputs import from_folder
 from netlens.anonymize import secret
 from netlens.capture.recording import read_manifest, sha256
 from netlens.errors import NetlensError
@@ -30,6 +31,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "keys.txt": lambda path: decrypted.requests([FOLDER / "http2" / "host.pcap.gz"], path),
     "manifest.toml": lambda path: read_manifest(path.parent),
     "vm.pcap": sha256,
+    "host.pcap": lambda path: from_folder(str(path.parent)),
     "provider.jsonl": lambda path: list(journal.read(path)),
     "key-file": lambda path: secret.from_file(str(path)),
 }
