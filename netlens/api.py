@@ -135,7 +135,9 @@ class Capture:
     @property
     def warnings(self) -> list[str]:
         """One line for each thing that kept part of the input from being read."""
-        return [w for i in self.part.inputs for w in i.warnings]
+        from netlens.parsers import quality
+
+        return [w for i in self.part.inputs for w in i.warnings] + quality.named(self.paths, self.part.unread())
 
 
 _NEEDS = {

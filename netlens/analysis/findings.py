@@ -427,8 +427,7 @@ def _notes(capture: Capture, connections: Table) -> list[str]:
     reasons = dict(zip(capture.table("quality")["reason"].tolist(), capture.table("quality")["frames"].tolist(), strict=True))
     if reasons.get("cut_payload"):
         notes.append(f"the snaplen cut the payload of {reasons['cut_payload']:,} frames; server names and lookups in them may be missing")
-    if reasons.get("link_type"):
-        notes.append(f"{reasons['link_type']:,} frames are of a link type that netlens does not read")
+    notes += capture.part.unread()
     if reasons.get("quic_initial"):
         notes.append(f"{reasons['quic_initial']:,} QUIC Initial packets: requests over QUIC are not seen")
     before = int(connections["started_before_capture"].sum())

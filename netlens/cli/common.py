@@ -246,6 +246,9 @@ def print_table(
     if folder is not None:
         return
     table = capture.table(name)
+    if not table.rows and not capture.warnings:
+        held = capture.holds() if on_workers else capture.part.holds()
+        sys.stderr.write(f"netlens: no {name} found in {held}\n")
     from netlens.report.export import NARROW, opened, write
 
     if limit is None and form == "table" and output is None and sys.stdout.isatty():

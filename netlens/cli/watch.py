@@ -145,6 +145,9 @@ def _record(live: Live, limit: int | None, count: str, logs: tuple[tuple[str, st
         shown.wait_for("ending: what tcpdump still holds is taken in")
         last = board.frame(live.finish(), final=True)
     shown.end(last)
+    for watched in board.watched.values():
+        for line in watched.unread():
+            _say(f"warning: {line}")
     ended = live.ended
     assert ended is not None
     if ended.directory is not None:

@@ -13,6 +13,7 @@ from netlens.cluster.scan import T_COLUMNS, Keys, Scan, piece, scan
 from netlens.cluster.settle import Settled, settle
 from netlens.cluster.sources import Source, natural
 from netlens.errors import NetlensError
+from netlens.parsers import quality
 from netlens.parsers import sessions as s_
 from netlens.parsers.lookups import LookupBuilder
 from netlens.parsers.tunnels import TunnelWatch
@@ -60,6 +61,7 @@ class Summary:
         self.inputs = found.inputs
         self.interfaces = found.interfaces
         self.frames = found.frames
+        self.counts = found.counts
         self.first_ns = found.first_ns
         self.keys: Keys = found.keys
         self.has_ssh = found.has_ssh
@@ -91,6 +93,7 @@ class ClusterCapture:
         self.first_ns = min((f.first_ns for f in files if f.first_ns is not None), default=None)
         self.frames = sum(f.frames for f in files)
         self._slight = sum(f.slight for f in files)
+        self._counts = quality.total([(f.frames, f.counts) for f in files])
         self._settle(scans, files)
 
     # -- steps --
@@ -228,7 +231,12 @@ class ClusterCapture:
                 f"{self._slight:,} sessions are one frame or unanswered SYNs (a flood, a scan); all have rows here, where one process holds "
                 f"{s_.MAX_SLIGHT:,} of them at a time and gives up the others"
             )
-        return lines
+        missing = quality.unread(self.frames, self._counts, [k for i in self.inputs for k in i.link_types])
+        return lines + quality.named([i.path for i in self.inputs], missing)
+
+    def holds(self) -> str:
+        """The frames of the captures by what they are, in words."""
+        return quality.holds(self.frames, self._counts, [k for i in self.inputs for k in i.link_types])
 
     # -- files --
 

@@ -207,6 +207,7 @@ class Scan:
     inputs: list[Input]
     interfaces: list[tuple[int, int, bytes]]
     frames: int
+    counts: Array  # int64[N_REASONS, 2], see wire.decode
     first_ns: int | None
     state: Array  # int64[n, S_WIDTH]
     missing: Array  # int64[n, 2]
@@ -353,7 +354,7 @@ def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | N
     if part.lookups is not None:
         messages = copied(part.lookups)
     return Scan(
-        paths, products, reader.inputs, reader.interfaces, reader.frame, part.first_ns, state, missing, part.hellos.sni_of_sessions(n), keys, kept,
+        paths, products, reader.inputs, reader.interfaces, reader.frame, part.counts, part.first_ns, state, missing, part.hellos.sni_of_sessions(n), keys, kept,
         rows, a_is_0, payload, _lean(part.hellos, np.where(begins, np.arange(n), -1)),
         None if part.exchanges is None else part.exchanges.finish(state),
         messages, sends, part.fragments.torn(reader.interfaces),

@@ -200,10 +200,7 @@ class Part:
             self.exchanges.feed(replay, len(replay), self.fold.sessions, self.fold.n)
         if self.tunnels is not None:
             self.tunnels.feed(replay, len(replay), self.fold.sessions, self.fold.n)
-        seen = later.counts[:, 0] > 0
-        first = np.where(self.counts[:, 0] > 0, self.counts[:, 1], later.counts[:, 1] + offset)
-        self.counts[:, 1] = np.where(seen | (self.counts[:, 0] > 0), first, 0)
-        self.counts[:, 0] += later.counts[:, 0]
+        self.counts[:] = quality.total([(offset, self.counts), (later.frames, later.counts)])
         self.decoder.fragments.given_up += later.decoder.fragments.given_up + len(later.decoder.fragments.open)
         self.frames += later.frames
         self.bytes += later.bytes
@@ -271,6 +268,18 @@ class Part:
 
     def hello_rows(self) -> Table:
         return self.hellos.finish()
+
+    def unread(self) -> list[str]:
+        """One line for each thing that the tables lack: frames that were not read, sessions that were given up."""
+        lines = quality.unread(self.frames, self.counts, [k for i in self.inputs for k in i.link_types])
+        flooded, first = self.fold.given_up
+        if flooded:
+            lines.append(f"{flooded:,} {FLOOD}; first frame {first:,}")
+        return lines
+
+    def holds(self) -> str:
+        """The frames of the capture by what they are, in words."""
+        return quality.holds(self.frames, self.counts, [k for i in self.inputs for k in i.link_types])
 
     def quality(self) -> Table:
         extra: list[tuple[str, int, int | None, str]] = [

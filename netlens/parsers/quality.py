@@ -2,13 +2,105 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from netlens.schema import Table
 from netlens.tables import QUALITY
+from netlens.text import plural
 from netlens.wire import decode as d
+from netlens.wire import link
+
+#: Reasons for which sessions may be missing from the tables, in words that fit behind a number of frames.
+_HIDES = {
+    "tunnel_gre": "in GRE tunnels (not entered)",
+    "tunnel_ipip": "in IP-in-IP tunnels (not entered)",
+    "tunnel_vxlan": "in VXLAN or Geneve tunnels (not entered)",
+    "tunnel_gtp": "in GTP-U tunnels (not entered)",
+    "tunnel_other": "in other IP tunnels (not entered)",
+    "esp": "ESP (encrypted)",
+    "tunnel_esp": "ESP in UDP (encrypted)",
+    "macsec": "MACsec",
+    "mpls": "MPLS without IP",
+    "ppp": "PPP without IP",
+    "ethertype": "of other EtherTypes",
+    "other_transport": "SCTP, DCCP or UDP-Lite",
+    "link_type": "of a link type that netlens does not read",
+    "cut_link": "cut before the IP header",
+    "cut_ip": "cut inside the IP header",
+    "cut_transport": "cut inside the TCP or UDP header",
+    "bad_ip": "with a damaged IP header",
+    "bad_transport": "with a damaged TCP or UDP header",
+}
+#: The others: they say what a capture holds instead of what was looked for.
+_HOLDS = {
+    "tcp": "TCP",
+    "udp": "UDP",
+    "fragment": "IP fragments",
+    "icmp": "ICMP",
+    "icmp_error": "ICMP errors",
+    "other_protocol": "other IP protocols",
+    "arp": "ARP",
+    "not_ip": "other network protocols",
+    "not_a_packet": "no packets",
+}
+
+
+def total(parts: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> np.ndarray[Any, Any]:
+    """The counts of parts that follow each other; of each its frames and its int64[N_REASONS, 2]."""
+    out = np.zeros((d.N_REASONS, 2), np.int64)
+    before = 0
+    for frames, counts in parts:
+        new = (out[:, 0] == 0) & (counts[:, 0] > 0)
+        out[new, 1] = counts[new, 1] + before
+        out[:, 0] += counts[:, 0]
+        before += frames
+    return out
+
+
+def unread(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int]) -> list[str]:
+    """What the tables may lack because it was not read, in at most one sentence.
+
+    Protocols that carry no sessions (ARP, ICMP, LLDP, ...) are not named while anything was read.
+
+    Parameters
+    ----------
+    counts : int64[N_REASONS, 2] from the decode kernel; link_types : of the interfaces of the capture.
+    """
+    count = _by_name(counts)
+    hidden = {name: count[name] for name in _HIDES if count[name]}
+    if not any(count[name] for name in ("tcp", "udp", "reassembled")):
+        return [f"no TCP or UDP was read in {holds(frames, counts, link_types)}"]
+    if not hidden:
+        return []
+    first = min(counts[d.R[name], 1] for name in hidden)
+    amount = f"{sum(hidden.values()):,} of {plural(frames, 'frame')} not read"
+    return [f"{amount}, so sessions in them are missing: {_listed(hidden, link_types)}; first frame {first:,}"]
+
+
+def named(paths: Sequence[str], lines: Iterable[str]) -> list[str]:
+    """The lines with the capture that they are about in front."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return [f"{paths[0]}{more}: {line}" for line in lines]
+
+
+def holds(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int]) -> str:
+    """The frames of a capture by what they are: "3 frames: 2 ARP, 1 ICMP"; parameters as for :func:`unread`."""
+    exclusive = {name: n for name, n in _by_name(counts).items() if n and name in dict(d.REASONS)}
+    return plural(frames, "frame") + (f": {_listed(exclusive, link_types)}" if exclusive else "")
+
+
+def _by_name(counts: np.ndarray[Any, Any]) -> dict[str, int]:
+    return dict(zip([name for name, _ in d.REASONS + d.NOTES], counts[:, 0].tolist(), strict=True))
+
+
+def _listed(count: dict[str, int], link_types: Iterable[int]) -> str:
+    words = _HOLDS | _HIDES
+    if kinds := sorted({link.NAMES.get(k, f"link type {k}") for k in link_types if k not in link.READ}):
+        words["link_type"] += f" ({', '.join(kinds)})"
+    return ", ".join(f"{n:,} {words[name]}" for name, n in sorted(count.items(), key=lambda item: -item[1]))
 
 
 def quality_rows(frames: int, counts: np.ndarray[Any, Any], extra: list[tuple[str, int, int | None, str]], warnings: list[str]) -> Table:

@@ -203,7 +203,9 @@ class Replay:
 
     @property
     def warnings(self) -> list[str]:
-        return [w for file in self.files.values() for info in file.reader.inputs for w in info.warnings]
+        """One line for each thing that kept part of the captures from being read."""
+        lines = [w for file in self.files.values() for info in file.reader.inputs for w in info.warnings]
+        return lines + [line for watched in self.board.watched.values() for line in watched.unread()]
 
 
 # --- tcpdump ----------------------------------------------------------------------------------------------------------------------------

@@ -178,6 +178,10 @@ class Watched:
         """Time of the latest packet."""
         return self.part.last_ns
 
+    def unread(self) -> list[str]:
+        """One line for each thing that is missing from the counts because it was not read."""
+        return [f"{self.name}: {line}" if self.name else line for line in self.part.unread()]
+
     # --- tick
 
     def tick(self, now_ns: int) -> list[Refusal]:

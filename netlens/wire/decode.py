@@ -29,11 +29,18 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("fragment", "IP fragments; the datagrams they make are counted as reassembled, not as tcp or udp"),
     ("icmp", "ICMP and ICMPv6 messages without a quoted packet"),
     ("icmp_error", "ICMP errors and redirects: the packet they quote is not counted"),
-    ("other_protocol", "IP payload that is neither TCP, UDP, ICMP nor a tunnel"),
+    ("other_protocol", "IP payload that is neither TCP, UDP, ICMP, another transport nor a tunnel (IGMP, OSPF, VRRP, ...)"),
+    ("other_transport", "SCTP, DCCP and UDP-Lite: transports that netlens does not read"),
+    ("esp", "ESP (RFC 4303): encrypted, cannot be read"),
     ("tunnel_gre", "GRE packets: counted, not entered"),
     ("tunnel_ipip", "IP in IP (4, 41): counted, not entered"),
+    ("tunnel_other", "IPComp, L2TPv3, EtherIP, MPLS in IP and other tunnels directly on IP: counted, not entered"),
     ("arp", "ARP and RARP"),
-    ("not_ip", "other network protocols (LLC, STP, LLDP, ...)"),
+    ("not_ip", "other network protocols that carry no sessions (LLC, STP, LLDP, ...)"),
+    ("mpls", "MPLS packets that carry neither IP nor Ethernet, as far as can be told"),
+    ("ppp", "PPP frames without IP: link control, compression, encryption"),
+    ("macsec", "MACsec (802.1AE): encrypted, or its header is not entered"),
+    ("ethertype", "frames of other EtherTypes"),
     ("link_type", "frames of a link type that netlens does not read"),
     ("cut_link", "frames cut before the network header ended"),
     ("cut_ip", "frames cut inside the IP header or its extension headers"),
@@ -48,18 +55,40 @@ NOTES: tuple[tuple[str, str], ...] = (
     ("odd_tcp_header", "TCP segments whose data offset contradicts their length: counted, but read as having no options and no payload"),
     ("offloaded", "TCP or UDP in IP packets above 1,500 bytes or of IP length 0: offload at the capturing machine, normal"),
     ("quic_initial", "QUIC Initial packets (UDP): counted, not entered; requests over QUIC are invisible to netlens"),
-    ("tunnel_vxlan", "VXLAN or Geneve datagrams (UDP): counted, not entered"),
+    ("tunnel_vxlan", "VXLAN or Geneve datagrams (UDP 4789, 6081): counted, not entered"),
+    ("tunnel_gtp", "GTP-U datagrams (UDP 2152): counted, not entered"),
+    ("tunnel_esp", "ESP in UDP (port 4500, RFC 3948): encrypted, cannot be read"),
     ("reassembled", "datagrams put together from IP fragments"),
 )
 R = {name: i for i, (name, _) in enumerate(REASONS + NOTES)}
 N_REASONS = len(REASONS) + len(NOTES)
 
 _TCP, _UDP, _FRAGMENT, _ICMP, _ICMP_ERROR, _OTHER = R["tcp"], R["udp"], R["fragment"], R["icmp"], R["icmp_error"], R["other_protocol"]
-_GRE, _IPIP, _ARP, _NOT_IP, _LINK, _NOT_PACKET = R["tunnel_gre"], R["tunnel_ipip"], R["arp"], R["not_ip"], R["link_type"], R["not_a_packet"]
+_ARP, _NOT_IP, _LINK, _NOT_PACKET, _ETHERTYPE = R["arp"], R["not_ip"], R["link_type"], R["not_a_packet"], R["ethertype"]
 _CUT_LINK, _CUT_IP, _CUT_TRANSPORT = R["cut_link"], R["cut_ip"], R["cut_transport"]
 _BAD_IP, _BAD_TRANSPORT, _CUT_PAYLOAD, _OFFLOADED = R["bad_ip"], R["bad_transport"], R["cut_payload"], R["offloaded"]
 _ODD_HEADER = R["odd_tcp_header"]
-_QUIC, _VXLAN = R["quic_initial"], R["tunnel_vxlan"]
+_QUIC, _VXLAN, _GTP, _ESP_UDP = R["quic_initial"], R["tunnel_vxlan"], R["tunnel_gtp"], R["tunnel_esp"]
+
+#: Reason by IP protocol number, of those that are neither TCP, UDP nor ICMP.
+_PROTOCOL = np.full(256, _OTHER, np.int64)
+_PROTOCOL[[4, 41]] = R["tunnel_ipip"]
+_PROTOCOL[47] = R["tunnel_gre"]
+_PROTOCOL[50] = R["esp"]
+_PROTOCOL[[33, 132, 136]] = R["other_transport"]
+_PROTOCOL[[55, 94, 97, 98, 108, 115, 137, 143]] = R["tunnel_other"]
+#: Reason by EtherType, of those that are not IP; up to 1500 it is a length, and LLC follows.
+_ETHERTYPES = np.full(65536, _ETHERTYPE, np.int64)
+_ETHERTYPES[:1501] = _NOT_IP
+_ETHERTYPES[[0x0806, 0x8035]] = _ARP
+_ETHERTYPES[[0x8847, 0x8848]] = R["mpls"]
+_ETHERTYPES[0x880B] = R["ppp"]
+_ETHERTYPES[0x88E5] = R["macsec"]
+# What talks of the link itself, and what SLL has no EtherType for: PPPoE discovery, LACP, EAPOL, LLDP, PTP, CFM, loop tests, ring protocols, wake on LAN, CDP
+_ETHERTYPES[
+    [0x0842, 0x22EA, 0x22F0, 0x6002, 0x8809, 0x8863, 0x8892, 0x888E, 0x88B8, 0x88BA, 0x88CC, 0x88E1, 0x88E3, 0x88F5, 0x88F7, 0x88FB]
+] = _NOT_IP
+_ETHERTYPES[[0x2000, 0x8902, 0x890D, 0x8912, 0x9000, 0x9003, 0xFFFF]] = _NOT_IP
 
 # One row of ``fragments``: frame, time, interface, version, addresses, id, protocol, offset, more, where its payload is, how long, captured.
 FRAGMENT_WIDTH = 14
@@ -393,6 +422,10 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
                 _note(quality, _QUIC, frame)
         elif dport == 4789 or dport == 6081:
             _note(quality, _VXLAN, frame)
+        elif dport == 2152:
+            _note(quality, _GTP, frame)
+        elif (dport == 4500 or sport == 4500) and cap >= 8 and be32(buf, t + 8) != 0:  # 0 marks IKE (RFC 3948 2.2)
+            _note(quality, _ESP_UDP, frame)
     return reason
 
 
@@ -403,10 +436,8 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         kind = 4
     elif kind == 0x86DD:
         kind = 6
-    elif kind == 0x0806 or kind == 0x8035:
-        return _ARP, n_fragments
     if kind != 4 and kind != 6:
-        return _NOT_IP, n_fragments
+        return _ETHERTYPES[kind], n_fragments
     if cap < 1:
         return _CUT_IP, n_fragments
     if byte(buf, o) >> 4 != kind:
@@ -516,11 +547,7 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         if tcap >= 1 and (byte(buf, t) < 128 or byte(buf, t) == 137):
             return _ICMP_ERROR, n_fragments
         return _ICMP, n_fragments
-    if proto == 47:
-        return _GRE, n_fragments
-    if proto == 4 or proto == 41:
-        return _IPIP, n_fragments
-    return _OTHER, n_fragments
+    return _PROTOCOL[proto], n_fragments
 
 
 @lean
@@ -605,7 +632,7 @@ def decode(buf, frames, n, links, frame0, packets, fragments, quality):
         start, kind, where = network_start(buf, o, cap, links[iface])
         row[c.IFACE] = iface << 40 | where
         if start < 0:
-            _note(quality, _CUT_LINK if start == -1 else (_LINK if start == -2 else _NOT_IP), frame)
+            _note(quality, _CUT_LINK if start == -1 else (_LINK if start == -2 else _ETHERTYPES[kind]), frame)
             continue
         used = start - o
         if (kind == 0x0800 or kind == 4) and _usual(buf, start, cap - used, wire - used, row, quality, frame):

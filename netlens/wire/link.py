@@ -1,6 +1,7 @@
 """Link types: where the network header starts, and what it is.
 
-Read: Ethernet (1) with any stack of VLAN tags (802.1Q, 802.1ad, the older 0x9100/0x9200), MPLS labels, PPPoE session and LLC/SNAP;
+Read: Ethernet (1) with any stack of VLAN tags (802.1Q, 802.1ad, the older 0x9100/0x9200), provider backbone headers (802.1ah), MPLS labels (IP or
+Ethernet in them, RFC 4448), PPPoE session and LLC/SNAP;
 LINUX_SLL (113) and LINUX_SLL2 (276); BSD NULL (0) and LOOP (108); RAW (12, 14, 101), IPV4 (228), IPV6 (229); PPP (9, 50), PPPoE (51),
 Cisco HDLC (104); FDDI (10); Apple PKTAP (149, 258) around any of them. IEEE 802.11 is out; other types are counted as ``link_type``.
 """
@@ -19,20 +20,67 @@ NAMES = {
     NULL: "BSD loopback", ETHERNET: "Ethernet", PPP: "PPP", FDDI: "FDDI", RAW_BSD: "raw IP", RAW_OPENBSD: "raw IP", PPP_HDLC: "PPP in HDLC", PPPOE: "PPPoE",
     RAW: "raw IP", C_HDLC: "Cisco HDLC", LOOP: "OpenBSD loopback", SLL: "Linux cooked", USER2_PKTAP: "PKTAP", IPV4: "raw IPv4", IPV6: "raw IPv6",
     PKTAP: "PKTAP", SLL2: "Linux cooked v2",
+    # These are not read; they have a name so that a message can say what the frames are.
+    105: "IEEE 802.11", 119: "IEEE 802.11 with Prism header", 127: "IEEE 802.11 with radiotap header", 163: "IEEE 802.11 with AVS header", 192: "PPI",
+    143: "DOCSIS", 187: "Bluetooth", 201: "Bluetooth", 189: "USB", 220: "USB", 195: "IEEE 802.15.4", 227: "CAN", 230: "IEEE 802.15.4", 239: "NFLOG",
+    253: "Netlink",
 }  # fmt: skip
+READ = (NULL, ETHERNET, PPP, FDDI, RAW_BSD, RAW_OPENBSD, PPP_HDLC, PPPOE, RAW, C_HDLC, LOOP, SLL, USER2_PKTAP, IPV4, IPV6, PKTAP, SLL2)
 
+PPP_OTHER = 0x880B  #: EtherType of PPP (RFC 5994): what is told of PPP frames without IP
+BACKBONE = 0x88E7  #: EtherType of an I-TAG (802.1ah)
 MAX_TAGS = 8  #: VLAN tags and MPLS labels followed; QinQ has two, service-provider stacks rarely four
 MAX_PKTAP = 2  #: PKTAP inside PKTAP does not occur
 
 
 @lean
-def _ppp(protocol):
-    """PPP protocol number to EtherType; RFC 1332, RFC 5072."""
+def _ppp(buf, o, end):
+    """(start, EtherType) of what the PPP protocol number at ``o`` names (RFC 1332, RFC 5072); start -1 if it is cut.
+
+    The number is odd, and its first byte is even unless it is compressed to one byte (RFC 1661 6.5), which some do in PPPoE too.
+    """
+    if o >= end or (not byte(buf, o) & 1 and o + 2 > end):
+        return np.int64(-1), np.int64(PPP_OTHER)
+    if byte(buf, o) & 1:
+        protocol, start = byte(buf, o), o + 1
+    else:
+        protocol, start = be16(buf, o), o + 2
     if protocol == 0x0021:
-        return np.int64(0x0800)
+        return start, np.int64(0x0800)
     if protocol == 0x0057:
-        return np.int64(0x86DD)
-    return np.int64(0)
+        return start, np.int64(0x86DD)
+    return start, np.int64(PPP_OTHER)
+
+
+@lean
+def _goes_on(kind):
+    """Is it an EtherType that is likely at the begin of a frame? By it the forms of Ethernet in MPLS are told apart."""
+    return (
+        kind == 0x0800
+        or kind == 0x86DD
+        or kind == 0x0806
+        or kind == 0x8100
+        or kind == 0x88A8
+        or kind == 0x8847
+        or kind == 0x8863
+        or kind == 0x8864
+    )
+
+
+@lean
+def ethernet_in_mpls(buf, o, end):
+    """Length of the Ethernet header at ``o`` behind the last label, with the control word before it if there is one (RFC 4448).
+
+    -1 if it is cut, -3 if there is none. Nothing in the packet says which form it has, nor that it is Ethernet.
+    """
+    if o + 14 > end:
+        return np.int64(-1)
+    controlled = byte(buf, o) >> 4 == 0
+    if controlled and o + 18 <= end and _goes_on(be16(buf, o + 16)):
+        return np.int64(18)
+    if _goes_on(be16(buf, o + 12)):
+        return np.int64(14)
+    return np.int64(-1 if controlled and o + 18 > end else -3)
 
 
 @lean
@@ -56,11 +104,18 @@ def ether_payload(buf, o, end, kind):
                     return o, np.int64(0x0800)
                 if nibble == 6:
                     return o, np.int64(0x86DD)
-                return np.int64(-3), kind
-        elif kind == 0x8864:
-            if o + 8 > end:
+                size = ethernet_in_mpls(buf, o, end)
+                if size < 0:
+                    return size, kind
+                kind = be16(buf, o + size - 2)
+                o += size
+        elif kind == BACKBONE:
+            if o + 18 > end:  # I-TAG and the customer's Ethernet header
                 return np.int64(-1), kind
-            return o + 8, _ppp(be16(buf, o + 6))
+            kind = be16(buf, o + 16)
+            o += 18
+        elif kind == 0x8864:
+            return _ppp(buf, o + 6, end)
         elif kind <= 1500:
             # 802.3 length: LLC. SNAP with OUI 0 (RFC 1042) or 00-00-F8 carries an EtherType; SAP 06 is IP itself.
             if o + 3 > end:
@@ -94,7 +149,7 @@ def network_start(buf, o, cap, link):
     Returns
     -------
     (start, kind, where)
-        start: offset into buf, or -1 cut, -2 link type not read, -3 no IP inside; kind: EtherType, or 4 / 6; where: what tells the
+        start: offset into buf, or -1 cut, -2 link type not read, -3 no IP inside; kind: EtherType, or 4 / 6 (0: none that is known); where: what tells the
         capture point apart inside one interface (SLL2: ifindex << 8 | packet type; SLL: packet type; else 0).
     """
     end = o + cap
@@ -162,13 +217,11 @@ def network_start(buf, o, cap, link):
             return np.int64(-1), np.int64(0), where
         if byte(buf, o) == 0xFF and byte(buf, o + 1) == 3:
             o += 2
-        if byte(buf, o) & 1:  # protocol field compression (RFC 1661 6.5)
-            return o + 1, _ppp(byte(buf, o)), where
-        return o + 2, _ppp(be16(buf, o)), where
+        start, kind = _ppp(buf, o, end)
+        return start, kind, where
     if link == PPPOE:
-        if cap < 8:
-            return np.int64(-1), np.int64(0), where
-        return o + 8, _ppp(be16(buf, o + 6)), where
+        start, kind = _ppp(buf, o + 6, end)
+        return start, kind, where
     if link == FDDI:
         if cap < 13:
             return np.int64(-1), np.int64(0), where

@@ -15,6 +15,7 @@ from netlens.wire.tls import read_hello
 from tests.anonymize.frames import SECRET, anonymous, assert_alike, check
 from tests.wire import helpers as w
 from tests.wire.helpers import Pcapng, ethernet, ip4, ip6, pcap, read, tcp, udp
+from tests.wire.test_link import FORMS, VERSIONS
 from tests.wire.test_tls import chrome, hello, record
 
 SAID = b"the quick brown fox: Bearer sk-0123456789abcdef"
@@ -228,6 +229,16 @@ def test_ethernet_with_tags(tmp_path: Path) -> None:
     assert image[12:22] == inner[:10]
     assert image[:12] != w.MACS
     assert len({image[:6], image[6:12]}) == 2
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_link_layer_with_its_inner_stations(name: str, tmp_path: Path) -> None:
+    """What is read behind tags, labels and inner Ethernet headers is read alike after; no station's address is left, also in the inner header."""
+    link, frame, _ = FORMS[name]
+    stations = bytes.fromhex("3c22fb112233"), w.MACS[:6], w.MACS[6:]
+    for packet, kind in VERSIONS.values():
+        image = one(frame(packet, kind), tmp_path, link)
+        assert not any(station in image for station in stations)
 
 
 @pytest.mark.parametrize("link", [SLL, SLL2])

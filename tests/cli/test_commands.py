@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -266,3 +267,24 @@ def test_a_file_name_that_is_no_text(capture: Path, tmp_path: Path) -> None:
         file.write(capture.read_bytes())
     done = run("analyze", os.fsdecode(path), "--format", "json")
     assert os.fsencode(json.loads(done.stdout)["inputs"][0]["path"]) == path
+
+
+@pytest.mark.parametrize("command", ["sessions", "connections", "dns", "exchanges", "analyze"])
+def test_what_was_not_read_is_said_by_every_command(command: str, tmp_path: Path) -> None:
+    """A capture that is all tunnel gave an empty table, exit 0 and no word."""
+    path = tmp_path / "gre.pcap"
+    gre = struct.pack(">BBHHHBBH8s", 0x45, 0, 28, 0, 0, 64, 47, 0, bytes(8)) + bytes(8)
+    path.write_bytes(pcap([(1, gre), (2, gre)]))
+    done = run(command, str(path))
+    assert done.returncode == 0
+    said = "no TCP or UDP was read in 2 frames: 2 in GRE tunnels (not entered)"
+    assert done.stderr == f"netlens: warning: {path}: {said}\n"
+    if command == "analyze":
+        assert said in " ".join(done.stdout.split())
+
+
+def test_an_empty_table_says_what_the_capture_holds_instead(tmp_path: Path) -> None:
+    path = tmp_path / "dns.pcap"
+    path.write_bytes(pcap([(1, datagram("10.0.0.2", 6000, "10.0.0.53", 53, QUERY))]))
+    assert run("sessions", str(path)).stderr == "netlens: no sessions found in 1 frame: 1 UDP\n"
+    assert run("dns", str(path)).stderr == ""

@@ -43,8 +43,14 @@ def ppp_protocol(kind: int) -> int:
     return 0x21 if kind == 0x0800 else 0x57
 
 
-def pppoe(packet: bytes, kind: int) -> bytes:
-    return b"\x11\x00\x00\x07" + ether(len(packet) + 2) + ether(ppp_protocol(kind)) + packet
+def pppoe(packet: bytes, kind: int, short: bool = False) -> bytes:
+    protocol = bytes([ppp_protocol(kind)]) if short else ether(ppp_protocol(kind))
+    return b"\x11\x00\x00\x07" + ether(len(packet) + len(protocol)) + protocol + packet
+
+
+def backbone(body: bytes) -> bytes:
+    """An I-TAG (802.1ah) before a customer's frame."""
+    return b"\x20\x00\x12\x34" + body
 
 
 def sll(packet: bytes, protocol: int, kind: int = 4, arphrd: int = 1) -> bytes:
@@ -57,6 +63,11 @@ def sll2(packet: bytes, protocol: int, kind: int = 4, ifindex: int = 3, arphrd: 
 
 def pktap(packet: bytes, dlt: int, name: bytes = b"en0", size: int = 108) -> bytes:
     return struct.pack("<III24s", size, 1, dlt, name).ljust(size, b"\0")[:size] + packet
+
+
+def in_mpls(packet: bytes, kind: int) -> bytes:
+    """An Ethernet frame between stations of vendors that tshark knows: so it tells whether a control word stands before it."""
+    return bytes.fromhex("3c22fb1122333c22fb445566") + ether(kind) + packet
 
 
 def fddi(packet: bytes, kind: int, control: int = 0x50) -> bytes:
@@ -74,8 +85,27 @@ FORMS: dict[str, tuple[int, Callable[[bytes, int], bytes], bool]] = {
     "vn-tag": (link.ETHERNET, lambda p, k: MACS + ether(0x8926) + b"\0\0\0\1" + ether(k) + p, True),
     "mpls": (link.ETHERNET, lambda p, k: MACS + ether(0x8847) + mpls(1) + p, True),
     "mpls, three labels behind a vlan": (link.ETHERNET, lambda p, k: MACS + vlan(0x8100)(0x8848) + mpls(3) + p, True),
+    "mpls, ethernet behind a control word": (
+        link.ETHERNET,
+        lambda p, k: MACS + ether(0x8847) + mpls(2) + b"\0\0\0\1" + in_mpls(p, k),
+        True,
+    ),
+    "mpls, ethernet": (link.ETHERNET, lambda p, k: MACS + ether(0x8847) + mpls(1) + b"\x00" + in_mpls(p, k)[1:], False),
+    "mpls, ethernet to a high address": (link.ETHERNET, lambda p, k: MACS + ether(0x8847) + mpls(1) + b"\xb8" + in_mpls(p, k)[1:], False),
+    "mpls in cisco hdlc, ethernet behind a control word": (
+        link.C_HDLC,
+        lambda p, k: b"\x0f\x00\x88\x47" + mpls(1) + bytes(4) + in_mpls(p, k),
+        True,
+    ),
+    "provider backbone": (link.ETHERNET, lambda p, k: MACS + ether(0x88E7) + backbone(ethernet(p, k)), True),
+    "provider backbone, tags outside and inside": (
+        link.ETHERNET,
+        lambda p, k: MACS + vlan(0x88A8)(0x88E7) + backbone(MACS + vlan(0x8100)(k) + p),
+        True,
+    ),
     "pppoe": (link.ETHERNET, lambda p, k: MACS + ether(0x8864) + pppoe(p, k), True),
     "pppoe behind a vlan": (link.ETHERNET, lambda p, k: MACS + vlan(0x8100)(0x8864) + pppoe(p, k), True),
+    "pppoe, short protocol": (link.ETHERNET, lambda p, k: MACS + ether(0x8864) + pppoe(p, k, short=True), True),
     "llc/snap": (link.ETHERNET, lambda p, k: MACS + llc(SNAP + ether(k) + p), True),
     "llc/snap of 802.1H": (link.ETHERNET, lambda p, k: MACS + llc(SNAP_F8 + ether(k) + p), True),
     "llc/snap behind a vlan": (link.ETHERNET, lambda p, k: MACS + ether(0x8100) + b"\0\5" + llc(SNAP + ether(k) + p), True),
@@ -98,6 +128,7 @@ FORMS: dict[str, tuple[int, Callable[[bytes, int], bytes], bool]] = {
     "ppp with address, short protocol": (link.PPP, lambda p, k: b"\xff\x03" + bytes([ppp_protocol(k)]) + p, True),
     "ppp in hdlc": (link.PPP_HDLC, lambda p, k: b"\xff\x03" + ether(ppp_protocol(k)) + p, True),
     "pppoe link": (link.PPPOE, pppoe, True),
+    "pppoe link, short protocol": (link.PPPOE, lambda p, k: pppoe(p, k, short=True), True),
     "cisco hdlc": (link.C_HDLC, lambda p, k: b"\x0f\x00" + ether(k) + p, True),
     "fddi": (link.FDDI, fddi, True),
     "fddi, priority 7": (link.FDDI, lambda p, k: fddi(p, k, 0x57), True),
@@ -111,7 +142,8 @@ VERSIONS = {"IPv4": (V4, 0x0800), "IPv6": (V6, 0x86DD)}
 
 
 def test_every_link_type_has_a_form_here() -> None:
-    assert {form[0] for form in FORMS.values()} | {link.IPV4, link.IPV6} == set(link.NAMES)
+    assert {form[0] for form in FORMS.values()} | {link.IPV4, link.IPV6} == set(link.READ)
+    assert set(link.READ) <= set(link.NAMES)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -194,35 +226,39 @@ def test_pktap_in_pktap_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "number"),
+    ("frame", "number", "says"),
     [
-        (MACS + ether(0x88CC) + b"lldp", link.ETHERNET),
-        (MACS + llc(b"\x42\x42\x03" + bytes(35)), link.ETHERNET),  # spanning tree
-        (MACS + llc(b"\xff\xff" + bytes(30)), link.ETHERNET),  # Novell
-        (MACS + llc(b"\xaa\xaa\x03\0\0\x0c\x20\0" + bytes(30)), link.ETHERNET),  # CDP: an OUI of its own
-        (MACS + llc(SNAP + ether(100) + V4), link.ETHERNET),
-        (MACS + ether(1501) + SNAP + ether(0x0800) + V4, link.ETHERNET),  # neither length nor EtherType
-        (MACS + vlan(*[0x8100] * 9)(0x0800) + V4, link.ETHERNET),
-        (MACS + ether(0x8847) + mpls(1) + b"\0\0\0\0" + ethernet(V4), link.ETHERNET),  # Ethernet in MPLS
-        (MACS + ether(0x8847) + mpls(10) + V4, link.ETHERNET),
-        (MACS + ether(0x8863) + pppoe(V4, 0x0800), link.ETHERNET),  # PPPoE discovery
-        (MACS + ether(0x8864) + pppoe(V4, 0x0800)[:6] + ether(0xC021) + V4, link.ETHERNET),  # LCP
-        (sll(V4, 1), link.SLL),  # Novell's 802.3
-        (sll(V4, 0x0021, arphrd=512), link.SLL),  # PPP's own numbers are no EtherTypes
-        (sll(V4, 0, arphrd=824), link.SLL),  # netlink
-        (sll2(V4, 1), link.SLL2),
-        (struct.pack("<I", 23) + V6, link.NULL),
-        (struct.pack("<I", 0) + V4, link.NULL),
-        (b"\x50" + V4[1:], link.RAW),
-        (b"\xff\x03\xc0\x21" + V4, link.PPP),
-        (b"\xc0\x21" + V4, link.PPP_HDLC),
-        (fddi(V4, 0x0800, 0x40), link.FDDI),
-        (fddi(V4, 0x0800, 0xD0), link.FDDI),
-        (b"\x0f\x00\x20\x00" + V4, link.C_HDLC),
+        (MACS + ether(0x88CC) + b"lldp", link.ETHERNET, "not_ip"),
+        (MACS + llc(b"\x42\x42\x03" + bytes(35)), link.ETHERNET, "not_ip"),  # spanning tree
+        (MACS + llc(b"\xff\xff" + bytes(30)), link.ETHERNET, "not_ip"),  # Novell
+        (MACS + llc(b"\xaa\xaa\x03\0\0\x0c\x20\0" + bytes(30)), link.ETHERNET, "not_ip"),  # CDP: an OUI of its own
+        (MACS + llc(SNAP + ether(100) + V4), link.ETHERNET, "not_ip"),
+        (MACS + ether(1501) + SNAP + ether(0x0800) + V4, link.ETHERNET, "ethertype"),  # neither length nor EtherType
+        (MACS + vlan(*[0x8100] * 9)(0x0800) + V4, link.ETHERNET, "ethertype"),
+        (MACS + ether(0x8903) + V4, link.ETHERNET, "ethertype"),  # Cisco FabricPath
+        (MACS + ether(0x88E5) + V4, link.ETHERNET, "macsec"),
+        (MACS + ether(0x8847) + mpls(1) + b"\x10\0\0\0" + V4, link.ETHERNET, "mpls"),  # a control channel (RFC 5586)
+        (MACS + ether(0x8847) + mpls(10) + V4, link.ETHERNET, "mpls"),
+        (MACS + ether(0x88E7) + backbone(MACS + ether(0x88CC) + b"lldp"), link.ETHERNET, "not_ip"),
+        (MACS + ether(0x8863) + pppoe(V4, 0x0800), link.ETHERNET, "not_ip"),  # PPPoE discovery
+        (MACS + ether(0x8864) + pppoe(V4, 0x0800)[:6] + ether(0xC021) + V4, link.ETHERNET, "ppp"),  # LCP
+        (MACS + ether(0x8864) + pppoe(V4, 0x0800)[:6] + b"\xfd" + V4, link.ETHERNET, "ppp"),  # compressed (RFC 1962)
+        (sll(V4, 1), link.SLL, "not_ip"),  # Novell's 802.3
+        (sll(V4, 0x0021, arphrd=512), link.SLL, "not_ip"),  # PPP's own numbers are no EtherTypes
+        (sll(V4, 0, arphrd=824), link.SLL, "not_ip"),  # netlink
+        (sll2(V4, 1), link.SLL2, "not_ip"),
+        (struct.pack("<I", 23) + V6, link.NULL, "not_ip"),
+        (struct.pack("<I", 0) + V4, link.NULL, "not_ip"),
+        (b"\x50" + V4[1:], link.RAW, "not_ip"),
+        (b"\xff\x03\xc0\x21" + V4, link.PPP, "ppp"),
+        (b"\xc0\x21" + V4, link.PPP_HDLC, "ppp"),
+        (fddi(V4, 0x0800, 0x40), link.FDDI, "not_ip"),
+        (fddi(V4, 0x0800, 0xD0), link.FDDI, "not_ip"),
+        (b"\x0f\x00\x20\x00" + V4, link.C_HDLC, "not_ip"),
     ],
 )
-def test_what_carries_no_ip_is_counted(frame: bytes, number: int) -> None:
-    assert decode([frame], number).counts == {"not_ip": 1}
+def test_what_carries_no_ip_is_counted(frame: bytes, number: int, says: str) -> None:
+    assert decode([frame], number).counts == {says: 1}
 
 
 def test_arp() -> None:

@@ -496,31 +496,61 @@ def _arp(buf, o, cap, out, q, m):
 
 
 @kernel
-def _tags(buf, o, end, kind, out, q):
-    """What stands between an EtherType and the network header where there is no network header to be read: tags, labels, LLC."""
+def _tags(buf, o, end, kind, out, q, m):
+    """What stands between an EtherType and the network header, whether there is one or not: tags, labels, LLC, PPPoE, the header of an inner Ethernet.
+
+    The same steps as those of :func:`netlens.wire.link.ether_payload`.
+    """
     for _ in range(links_.MAX_TAGS + 1):
+        inner = False  # an Ethernet header stands behind
         if kind == 0x8100 or kind == 0x88A8 or kind == 0x9100 or kind == 0x9200 or kind == 0x8926:
             size = np.int64(6) if kind == 0x8926 else np.int64(4)
-            if o + size > end:
-                return
-            kind = be16(buf, o + size - 2)
         elif kind == 0x8847 or kind == 0x8848:
             if o + 5 > end:
                 return
-            size = np.int64(4)
-            if buf[o + 2] & 1:
-                keep(buf, o, 4, out, q)
+            keep(buf, o, 4, out, q)
+            bottom = buf[o + 2] & 1
+            o += 4
+            q += 4
+            if not bottom:
+                continue
+            size = links_.ethernet_in_mpls(buf, o, end) - 14
+            if buf[o] >> 4 == 4 or buf[o] >> 4 == 6 or size < 0:
                 return
+            inner = True
+        elif kind == links_.BACKBONE:
+            size = np.int64(4)
+            inner = True
         elif kind == 0x8864:
-            keep(buf, o, min(end - o, 8), out, q)
+            short = o + 6 < end and buf[o + 6] & 1
+            keep(buf, o, min(end - o, 7 if short else 8), out, q)
             return
         elif kind <= 1500:
             snap = o + 8 <= end and buf[o] == 0xAA and buf[o + 1] == 0xAA and buf[o + 2] == 3
             keep(buf, o, min(end - o, 8 if snap else 3), out, q)
-            return
+            if not snap or buf[o + 3] != 0 or buf[o + 4] != 0 or (buf[o + 5] != 0 and buf[o + 5] != 0xF8):
+                return
+            kind = be16(buf, o + 6)
+            if kind <= 1500:
+                return
+            o += 8
+            q += 8
+            continue
         else:
             return
+        if o + size > end:
+            return
         keep(buf, o, size, out, q)
+        if inner:
+            if o + size + 14 > end:
+                return
+            map_mac(buf, o + size, out, q + size, m)
+            map_mac(buf, o + size + 6, out, q + size + 6, m)
+            if size == 0:  # in MPLS without a control word the first four bits must not become those of IP
+                out[q] = out[q] & np.uint8(15) | buf[o] & np.uint8(240)
+            size += 14
+            keep(buf, o + size - 2, 2, out, q + size - 2)
+        kind = be16(buf, o + size - 2)
         o += size
         q += size
 
@@ -564,9 +594,11 @@ def _frame(buf, o, cap, wire, link, out, q, m, info):
         at += size
         to += size
         cap -= size
-    if link == links_.ETHERNET or link == links_.SLL or link == links_.SLL2 or link == links_.FDDI:
+    if link == links_.ETHERNET or link == links_.SLL or link == links_.SLL2 or link == links_.FDDI or link == links_.C_HDLC:
         if link == links_.ETHERNET:
             size, ether = np.int64(14), np.int64(12)
+        elif link == links_.C_HDLC:
+            size, ether = np.int64(4), np.int64(2)
         elif link == links_.SLL2:
             size, ether = np.int64(20), np.int64(0)
         elif link == links_.SLL:
@@ -574,6 +606,8 @@ def _frame(buf, o, cap, wire, link, out, q, m, info):
         else:
             size, ether = np.int64(13), np.int64(-1)
         if cap < size:
+            if link == links_.C_HDLC:
+                keep(buf, at, cap, out, to)
             return
         if link == links_.ETHERNET:
             map_mac(buf, at, out, to, m)
@@ -588,24 +622,25 @@ def _frame(buf, o, cap, wire, link, out, q, m, info):
             if be16(buf, at + 4) == 6:
                 map_mac(buf, at + 6, out, to + 6, m)
             keep(buf, at + 14, 2, out, to + 14)
+        elif link == links_.C_HDLC:
+            keep(buf, at, 4, out, to)
         else:
             keep(buf, at, 1, out, to)
             map_mac(buf, at + 1, out, to + 1, m)
             map_mac(buf, at + 7, out, to + 7, m)
-        if start >= 0:
-            keep(buf, at + size, start - at - size, out, to + size)
-        else:
-            what = be16(buf, at + ether) if ether >= 0 else np.int64(1500)
-            if link != links_.ETHERNET and link != links_.FDDI and what == 4:
+        what = be16(buf, at + ether) if ether >= 0 else np.int64(1500)
+        if link == links_.SLL or link == links_.SLL2:
+            if what == 4:
                 what = np.int64(1500)
-            elif link != links_.ETHERNET and link != links_.FDDI and what <= 1500:
+            elif what <= 1500:
                 what = np.int64(0xFFFF)
-            _tags(buf, at + size, end, what, out, to + size)
+        _tags(buf, at + size, end, what, out, to + size, m)
+        if start < 0:
             return
     elif start >= 0:
         keep(buf, at, start - at, out, to)
     else:
-        if link == links_.NULL or link == links_.LOOP or link == links_.C_HDLC:
+        if link == links_.NULL or link == links_.LOOP:
             keep(buf, at, min(cap, 4), out, to)
         elif link == links_.PPPOE:
             keep(buf, at, min(cap, 8), out, to)
