@@ -11,7 +11,7 @@ from netlens.schema import Schema
 SESSIONS = Schema(
     "sessions",
     (
-        C("session_id", "int64", "", "derived", "Number of the session in order of first frame; equals Wireshark's tcp.stream."),
+        C("session_id", "int64", "", "derived", "Number of the session in order of first frame, from 0. Wireshark's tcp.stream has the same order, but also numbers what ICMP errors quote: it may run ahead."),
         C("orig_ip", "string", "", "read", "Address of the originator: who sent the first SYN; without one, see parsers.sessions."),
         C("orig_port", "int64", "", "read", "TCP port of the originator."),
         C("resp_ip", "string", "", "read", "Address of the responder."),

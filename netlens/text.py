@@ -24,6 +24,21 @@ def endpoint(ip: str, port: int) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
+def display_filter(ends: tuple[tuple[str, int], tuple[str, int]], frames: tuple[int, int] | None = None) -> str:
+    """Wireshark's filter for one TCP session, in parentheses.
+
+    Its numbers (``tcp.stream``) would not do: Wireshark also numbers what an ICMP error quotes, so they may run ahead of ours.
+
+    Parameters
+    ----------
+    frames : first and last frame, which tell it from other sessions of the same ends; None where no file has these numbers.
+    """
+    parts = [f"{'ipv6' if ':' in ip else 'ip'}.addr == {ip} && tcp.port == {port}" for ip, port in ends]
+    if frames is not None:
+        parts.append(f"frame.number >= {frames[0]} && frame.number <= {frames[1]}")
+    return f"({' && '.join(parts)})"
+
+
 def amount(count: float) -> str:
     """1,234,567."""
     return f"{count:,.0f}"

@@ -296,7 +296,7 @@ def _label(side: Side, errors: Mapping[str, str], keylogs: Iterable[str], notes:
     exchanges = side.exchanges
     if upstream:
         for path in keylogs:
-            found = decrypted.requests(side.capture.paths, path)
+            found = decrypted.requests(side.capture.paths, path, side.capture.table("sessions"))
             if found.rows or side.keys is None:
                 side.keys = found
             if found.note:

@@ -272,10 +272,16 @@ def print_table(
         with opened(output) as file:
             if name == "connections":
                 trace.write_connections(
-                    file, table, capture.table("sessions"), capture.table("exchanges"), capture.table("lookups"), zero_ns
+                    file,
+                    table,
+                    capture.table("sessions"),
+                    capture.table("exchanges"),
+                    capture.table("lookups"),
+                    zero_ns,
+                    len(captures) == 1,
                 )
             else:
-                trace.write_sessions(file, table, capture.table("exchanges"), zero_ns)
+                trace.write_sessions(file, table, capture.table("exchanges"), zero_ns, len(captures) == 1)
     else:
         write(table, form, output, chosen, zero_ns, capture.table("sessions") if form == "zeek" else None)
     if limit and rows > limit:

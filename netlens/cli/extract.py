@@ -29,7 +29,7 @@ from netlens.text import plural
     multiple=True,
     type=click.IntRange(min=0),
     metavar="N",
-    help="A session_id of `netlens sessions` (Wireshark's tcp.stream).",
+    help="A session_id of `netlens sessions`.",
 )
 @click.option("-w", "--write", "output", required=True, metavar="FILE", help="Write to FILE (.pcapng: as pcapng); - is standard output.")
 def command(captures: tuple[str, ...], connections: tuple[int, ...], sessions: tuple[int, ...], output: str) -> None:

@@ -11,8 +11,10 @@ Theory of operation
    Requests are answered in their order.
 4. A refusal may stand inside a stream of status 200, as an event with ``{"error": {"code": "1302", ...}}``; so data that has the word is searched for
    that. A model that writes about errors does so inside a JSON string, where the quotes are escaped.
-5. ``tcp.stream`` of tshark is our ``session_id``; frames are numbered alike. Files of a rotated capture are written into one temporary file (readable
-   by its owner only, deleted at the end), because tshark would number each anew and lose the handshakes of the first.
+5. tshark's ``tcp.stream`` tells its connections apart and no more: tshark also numbers what an ICMP error quotes, so its numbers run ahead of ours. A
+   request belongs to the session that has its 5-tuple and was going on at its frame; frames are numbered alike.
+6. Files of a rotated capture are written into one temporary file (readable by its owner only, deleted at the end), because tshark would number each
+   anew and lose the handshakes of the first.
 
 Payload is looked at in passing and not kept; nothing of it but the error code leaves this module.
 
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import re
 import struct
@@ -33,12 +36,19 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from netlens.errors import CaptureError, NetlensError
 from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Reader
+
+if TYPE_CHECKING:
+    from netlens.schema import Table
+
+End = tuple[str, int]  # address and port
 
 MISSING = "tshark is not installed, and a key log is of no use without it; install it: apt install tshark, or brew install wireshark"
 
@@ -107,8 +117,12 @@ class Decrypted:
     note: str | None = None
 
 
-def requests(paths: Sequence[str | os.PathLike[str]], keylog: str | os.PathLike[str]) -> Decrypted:
+def requests(paths: Sequence[str | os.PathLike[str]], keylog: str | os.PathLike[str], sessions: Table | None = None) -> Decrypted:
     """Read the requests of a capture (files of one rotated capture in order) with the keys of a file as SSLKEYLOGFILE makes it.
+
+    Parameters
+    ----------
+    sessions : the table of the capture's sessions; without it the capture is read for that.
 
     Raises
     ------
@@ -134,14 +148,47 @@ def requests(paths: Sequence[str | os.PathLike[str]], keylog: str | os.PathLike[
         if not os.access(name, os.R_OK) or not os.path.isfile(name):
             raise CaptureError(f"{printable(name)}: cannot be read to decrypt it (it must be a file)")
     if len(names) == 1:
-        rows, trouble = _read(os.path.abspath(names[0]), keys)
+        read, trouble = _read(os.path.abspath(names[0]), keys)
     else:
         with tempfile.NamedTemporaryFile(prefix="netlens-", suffix=".pcap") as joined:
             _join(names, joined)
-            rows, trouble = _read(joined.name, keys)
-    if not rows:
+            read, trouble = _read(joined.name, keys)
+    if not read:
         return Decrypted([], _why_nothing(names, shown, randoms) + (f"; tshark says: {trouble}" if trouble else ""))
-    return Decrypted(rows, f"{shown}: tshark did not read the capture to its end ({trouble})" if trouble else None)
+    rows = _with_sessions(read, _sessions_of(names) if sessions is None else sessions)
+    notes = [f"tshark did not read the capture to its end ({trouble})"] if trouble else []
+    if lost := len(read) - len(rows):
+        notes.append(f"{plural(lost, 'decrypted request')} left out, in connections that netlens does not see (inside a tunnel?)")
+    return Decrypted(rows, f"{shown}: {'; '.join(notes)}" if notes else None)
+
+
+def _sessions_of(names: list[str]) -> Table:
+    from netlens.parsers import pipeline
+
+    return pipeline.run(names, ["sessions"]).sessions()
+
+
+def _with_sessions(read: list[_Request], sessions: Table) -> list[DecryptedRequest]:
+    """The requests as rows, without those whose session is not in the table."""
+    first, last = sessions["first_frame"], sessions["last_frame"]
+    ports = sessions["orig_port"], sessions["resp_port"]
+    ips = sessions["orig_ip"], sessions["resp_ip"]
+    found: dict[int, int] = {}  # tshark's stream -> the session of its latest request
+    rows = []
+    for r in read:
+        session = found.get(r.stream_number, -1)
+        if session < 0 or not first[session] <= r.frame <= last[session]:
+            (_, client), (_, server) = r.ends
+            alike = ((ports[0] == client) & (ports[1] == server)) | ((ports[0] == server) & (ports[1] == client))
+            for k in np.flatnonzero(alike & (first <= r.frame) & (r.frame <= last)).tolist():
+                ends = [(_address(ips[side][k]), int(ports[side][k])) for side in range(2)]
+                if sorted(ends) == sorted(r.ends):
+                    found[r.stream_number] = session = k
+                    break
+            else:
+                continue
+        rows.append(r.row(session))
+    return sorted(rows, key=lambda r: (r.start_ns, r.frame, r.stream))
 
 
 # --- the key log ------------------------------------------------------------------------------------------------------------------------------
@@ -205,8 +252,8 @@ def _join(names: list[str], out: Any) -> None:
     out.flush()
 
 
-def _read(path: str, keylog: str) -> tuple[list[DecryptedRequest], str]:
-    """Rows, and tshark's last complaint if it failed. In a thread of its own, because a notebook has an event loop that is running already."""
+def _read(path: str, keylog: str) -> tuple[list[_Request], str]:
+    """Requests, and tshark's last complaint if it failed. In a thread of its own, because a notebook has an event loop that is running already."""
     follower = _Follower()
     outcome: dict[str, Any] = {}
 
@@ -221,7 +268,7 @@ def _read(path: str, keylog: str) -> tuple[list[DecryptedRequest], str]:
     thread.join()
     if error := outcome.get("error"):
         raise error
-    return follower.rows(), outcome["trouble"]
+    return follower.all, outcome["trouble"]
 
 
 def _follow(path: str, keylog: str, follower: _Follower) -> str:
@@ -260,7 +307,7 @@ def _follow(path: str, keylog: str, follower: _Follower) -> str:
             use_json=True,
             display_filter=" || ".join(_WANTED),
             override_prefs={**_PREFERENCES, "tls.keylog_file": keylog},
-            custom_parameters=["-j", "frame tcp", "-J", "http http2"],
+            custom_parameters=["-j", "frame ip ipv6 tcp", "-J", "http http2"],
             tshark_path=tshark,
             eventloop=loop,
         )
@@ -289,10 +336,10 @@ def _follow(path: str, keylog: str, follower: _Follower) -> str:
 class _Request:
     """A row that is still being written."""
 
-    session: int
+    stream_number: int  # tshark's
+    ends: tuple[End, End]  # the client's first
     stream: int
     http: str
-    client_port: int
     start: int
     frame: int
     request_end: int | None = None
@@ -305,67 +352,67 @@ class _Request:
     complete: bool = False
     over: bool = False  # ended, in order or by a reset
 
+    def row(self, session: int) -> DecryptedRequest:
+        return DecryptedRequest(
+            session,
+            self.stream,
+            self.start,
+            self.request_end,
+            self.response,
+            self.end,
+            self.status,
+            self.code,
+            self.complete,
+            self.frame,
+            self.response_frame,
+            self.end_frame,
+            self.http,
+        )
+
 
 class _Follower:
     def __init__(self) -> None:
-        self._all: list[_Request] = []
+        self.all: list[_Request] = []
         self._streams: dict[tuple[int, int], _Request] = {}
         self._turns: dict[int, list[_Request]] = {}  # HTTP/1.1: requests of a session that are not over
-
-    def rows(self) -> list[DecryptedRequest]:
-        rows = [
-            DecryptedRequest(
-                r.session,
-                r.stream,
-                r.start,
-                r.request_end,
-                r.response,
-                r.end,
-                r.status,
-                r.code,
-                r.complete,
-                r.frame,
-                r.response_frame,
-                r.end_frame,
-                r.http,
-            )
-            for r in self._all
-        ]
-        return sorted(rows, key=lambda r: (r.start_ns, r.frame, r.stream))
 
     def packet(self, packet: Any) -> None:
         frame, tcp = _fields(packet.frame_info), next((_fields(x) for x in packet.layers if x.layer_name == "tcp"), {})
         try:
             at = (_ns(str(frame["frame.time_epoch"])), int(str(frame["frame.number"])))
-            session, port = int(str(tcp["tcp.stream"])), int(str(tcp["tcp.srcport"]))
+            number, source, target = (int(str(tcp[name])) for name in ("tcp.stream", "tcp.srcport", "tcp.dstport"))
         except (KeyError, ValueError):
-            return  # HTTP over UDP, or inside a tunnel whose sessions have other numbers
+            return  # HTTP over UDP
+        addresses = _addresses(packet.layers)
+        if addresses is None:
+            return
+        ends = (addresses[0], source), (addresses[1], target)
         for layer in packet.layers:
             if layer.layer_name == "http2":
                 for each in (layer, *layer.duplicate_layers):
                     for part in _parts(_fields(each), "http2.stream"):
-                        self._http2(part, session, port, at)
+                        self._http2(part, number, ends, at)
             elif layer.layer_name == "http":
                 for each in (layer, *layer.duplicate_layers):
-                    self._http1(_fields(each), session, port, at)
+                    self._http1(_fields(each), number, ends, at)
 
-    def _http2(self, part: dict[str, Any], session: int, port: int, at: tuple[int, int]) -> None:
+    def _http2(self, part: dict[str, Any], number: int, ends: tuple[End, End], at: tuple[int, int]) -> None:
         fields = dict(_leaves(part))
         try:
             kind, flags, stream = int(fields["http2.type"]), int(fields["http2.flags"], 0), int(fields["http2.streamid"])
         except (KeyError, ValueError):
             return
-        row = self._streams.get((session, stream))
+        row = self._streams.get((number, stream))
         if kind == _HEADERS and "http2.headers.method" in fields and row is None:
-            row = _Request(session, stream, "2", port, *at)
-            self._streams[session, stream] = row
-            self._all.append(row)
+            row = _Request(number, ends, stream, "2", *at)
+            self._streams[number, stream] = row
+            self.all.append(row)
         if row is None or row.over:
             return
         if kind == _RST_STREAM:
             row.end, row.end_frame = at
             row.over = True
-        elif port == row.client_port:
+        elif ends == row.ends:
             if kind <= _HEADERS and flags & _END_STREAM and row.request_end is None:
                 row.request_end = at[0]
         elif kind <= _HEADERS:
@@ -374,20 +421,20 @@ class _Follower:
             if flags & _END_STREAM:
                 self._ended(row, at)
 
-    def _http1(self, tree: dict[str, Any], session: int, port: int, at: tuple[int, int]) -> None:
+    def _http1(self, tree: dict[str, Any], number: int, ends: tuple[End, End], at: tuple[int, int]) -> None:
         leaves = list(_leaves(tree))
         fields = dict(leaves)
-        turns = self._turns.setdefault(session, [])
+        turns = self._turns.setdefault(number, [])
         if "http.request.method" in fields:
             if turns and turns[-1].response is not None:
                 turns.clear()  # an answer whose end did not show
-            row = _Request(session, -1, "1.1", port, *at, request_end=at[0])
+            row = _Request(number, ends, -1, "1.1", *at, request_end=at[0])
             turns.append(row)
-            self._all.append(row)
+            self.all.append(row)
             return
         if not turns:
             return
-        if port == turns[0].client_port:
+        if ends == turns[0].ends:
             if turns[-1].response is None:
                 turns[-1].request_end = at[0]
             return
@@ -422,6 +469,22 @@ def _fields(layer: Any) -> dict[str, Any]:
     """A layer as tshark wrote it. pyshark's own access makes an object for each field, which is most of the time it takes."""
     found: dict[str, Any] = layer._all_fields
     return found
+
+
+def _addresses(layers: Sequence[Any]) -> tuple[str, str] | None:
+    """Source and destination of the innermost IP header."""
+    found = None
+    for layer in layers:
+        if (name := layer.layer_name) in ("ip", "ipv6"):
+            fields = _fields((layer, *layer.duplicate_layers)[-1])
+            with contextlib.suppress(KeyError, ValueError):
+                found = _address(str(fields[f"{name}.src"])), _address(str(fields[f"{name}.dst"]))
+    return found
+
+
+def _address(text: str) -> str:
+    """In one of the ways in which an IPv6 address can be written."""
+    return str(ipaddress.ip_address(text))
 
 
 def _parts(tree: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:

@@ -69,6 +69,8 @@ def unread(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int])
     ----------
     counts : int64[N_REASONS, 2] from the decode kernel; link_types : of the interfaces of the capture.
     """
+    if not frames:
+        return ["holds no frames"]
     count = _by_name(counts)
     hidden = {name: count[name] for name in _HIDES if count[name]}
     if not any(count[name] for name in ("tcp", "udp", "reassembled")):

@@ -102,7 +102,7 @@ def _capture(b: Bars) -> dict[str, Any]:
         "name": b.name or "capture",
         "title": {"vm": "VM", "host": "host"}.get(b.name or "", "capture"),
         "paths": [printable(p) for p in paths],
-        "streams": len(paths) == 1,  # of a rotated capture no single file has these tcp.stream numbers
+        "one_file": len(paths) == 1,  # of a rotated capture no single file has these frame numbers
     }
 
 

@@ -22,12 +22,12 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import IO, TYPE_CHECKING, Any
 
-from netlens.text import endpoint, printable
+from netlens.text import display_filter, endpoint, printable
 
 if TYPE_CHECKING:
     from netlens.schema import Table
@@ -48,31 +48,35 @@ class _Bar:
     start: int
     end: int
     facts: Row
-    sessions: list[int]
+    filters: dict[int, str]  # by session, see text.display_filter
     marks: list[tuple[int, str]]
     exchanges: list[Row] = field(default_factory=list)
     track: int = 0
 
 
-def write_connections(file: IO[str], connections: Table, sessions: Table, exchanges: Table, lookups: Table, zero_ns: int) -> None:
-    """The trace of ``connections``, with their sessions, exchanges and lookups."""
+def write_connections(
+    file: IO[str], connections: Table, sessions: Table, exchanges: Table, lookups: Table, zero_ns: int, one_file: bool = True
+) -> None:
+    """The trace of ``connections``, with their sessions, exchanges and lookups. ``one_file``: its frame numbers are those of the capture."""
     of_session = list(sessions.records())
     bars = []
     for r in connections.records():
         parts = [of_session[k] for k in r["session_ids"]]
         name = f"{r['path']} #{r['connection_id']}"
         title = f"{name} {endpoint(r['orig_ip'], r['orig_port'])}"  # the server is the process
-        bars.append(_Bar(name, title, _server(r), r["start_ns"], r["end_ns"], _facts(r, r["session_ids"]), r["session_ids"], _marks(parts)))
+        filters = {p["session_id"]: _filter(p, one_file) for p in parts}
+        bars.append(_Bar(name, title, _server(r), r["start_ns"], r["end_ns"], _facts(r, filters.values()), filters, _marks(parts)))
     _write(file, _Trace(zero_ns).events(bars, exchanges, of_session, list(lookups.records())), zero_ns)
 
 
-def write_sessions(file: IO[str], sessions: Table, exchanges: Table, zero_ns: int) -> None:
+def write_sessions(file: IO[str], sessions: Table, exchanges: Table, zero_ns: int, one_file: bool = True) -> None:
     """The trace of ``sessions`` with their exchanges, each session by itself."""
     bars = []
     for r in sessions.records():
         k = r["session_id"]
         title = f"#{k} {endpoint(r['orig_ip'], r['orig_port'])}"
-        bars.append(_Bar(f"session #{k}", title, _server(r), r["start_ns"], r["end_ns"], _facts(r, [k]), [k], _marks([r])))
+        filters = {k: _filter(r, one_file)}
+        bars.append(_Bar(f"session #{k}", title, _server(r), r["start_ns"], r["end_ns"], _facts(r, filters.values()), filters, _marks([r])))
     _write(file, _Trace(zero_ns).events(bars, exchanges, [], []), zero_ns)
 
 
@@ -104,9 +108,14 @@ def _server(row: Row) -> str:
     return f"{printable(row['sni'])}:{row['resp_port']}" if row["sni"] else endpoint(row["resp_ip"], row["resp_port"])
 
 
-def _facts(row: Row, sessions: list[int]) -> Row:
+def _filter(session: Row, one_file: bool) -> str:
+    ends = (session["orig_ip"], session["orig_port"]), (session["resp_ip"], session["resp_port"])
+    return display_filter(ends, (session["first_frame"], session["last_frame"]) if one_file else None)
+
+
+def _facts(row: Row, filters: Iterable[str]) -> Row:
     """Arguments of a slice: what its row knows. Times as text: JavaScript's numbers do not hold ns since 1970."""
-    out: Row = {"wireshark": " || ".join(f"tcp.stream == {k}" for k in sessions)}
+    out: Row = {"wireshark": " || ".join(filters)}
     for key, value in row.items():
         if value is None or value == []:
             continue
@@ -146,7 +155,7 @@ class _Trace:
             by_session[r["session_id"]].append(r)
         for bar in bars:
             bar.end = max(bar.start, bar.end)  # a clock that was set back
-            bar.exchanges = next((by_session[k] for k in bar.sessions if k in by_session), [])
+            bar.exchanges = next((by_session[k] for k in bar.filters if k in by_session), [])
         by_server: dict[str, list[_Bar]] = defaultdict(list)
         for bar in bars:
             by_server[bar.server].append(bar)
@@ -164,7 +173,7 @@ class _Trace:
                     bar.track = self._next_track()
                     yield from self._name(pid, bar.track, bar.title)
                     yield from self._bar(pid, bar)
-                    if len(bar.sessions) > 1:
+                    if len(bar.filters) > 1:
                         yield from self._parts(pid, bar, sessions)
             else:
                 named = self.tracks
@@ -218,7 +227,7 @@ class _Trace:
             start, end = _within(at, bar.end, r["start_ns"]), _within(at, bar.end, bar.end if r["end_ns"] is None else r["end_ns"])
             end = max(start, end)
             name = "rejected request" if r["rejected"] else "request"
-            facts = _facts(r, [r["session_id"]])
+            facts = _facts(r, [bar.filters[r["session_id"]]])
             yield self._slice(pid, bar.track, f"{name} {r['status']}" if r["status"] else name, start, end, facts, "http")
             sent = _within(start, end, r["request_end_ns"])
             answered = end if r["response_ns"] is None else _within(sent, end, r["response_ns"])
@@ -231,13 +240,13 @@ class _Trace:
             yield {"ph": "i", "s": "t", "cat": "tcp", "name": name, "pid": pid, "tid": bar.track, "ts": ts}
 
     def _parts(self, pid: int, bar: _Bar, sessions: list[Row]) -> Iterator[Row]:
-        for k in bar.sessions:
+        for k, shown in bar.filters.items():
             r = sessions[k]
             tid = self._next_track()
             ends = f"{endpoint(r['orig_ip'], r['orig_port'])} > {endpoint(r['resp_ip'], r['resp_port'])}"
             yield from self._name(pid, tid, f"session {k} {ends}")
             end = max(r["start_ns"], r["end_ns"])
-            yield self._slice(pid, tid, f"session #{k}", r["start_ns"], end, _facts(r, [k]))
+            yield self._slice(pid, tid, f"session #{k}", r["start_ns"], end, _facts(r, [shown]))
             yield from self._arrow(
                 (pid, bar.track, _within(bar.start, bar.end, r["start_ns"])), (pid, tid, r["start_ns"]), bar.facts.get("path", "part")
             )

@@ -213,7 +213,7 @@ def test_an_empty_capture_is_a_capture_of_nothing(tmp_path: Path) -> None:
     path = tmp_path / "header.pcap"
     path.write_bytes(pcap([]))
     done = run("sessions", "--format", "json", str(path))
-    assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [], "")
+    assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [], f"netlens: warning: {path}: holds no frames\n")
 
 
 def test_a_writer_that_stays_does_not_keep_the_command_alive() -> None:

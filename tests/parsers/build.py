@@ -51,6 +51,12 @@ def datagram(src: End, dst: End, data: bytes) -> bytes:
     return _ip(src[0], dst[0], 17, struct.pack(">HHHH", src[1], dst[1], 8 + len(data), 0) + data)
 
 
+def unreachable(port: int) -> Packet:
+    """An ICMP error that quotes a SYN of which nothing else was captured; tshark numbers it as a stream."""
+    quoted = segment(("10.9.9.9", port), ("198.51.100.9", 443), "S", 1)
+    return Packet(0, _ip("10.9.9.1", "10.9.9.9", 1, b"\x03\x01" + bytes(6) + quoted))
+
+
 def _ip(src: str, dst: str, protocol: int, payload: bytes) -> bytes:
     a, b = ipaddress.ip_address(src).packed, ipaddress.ip_address(dst).packed
     if len(a) == 16:

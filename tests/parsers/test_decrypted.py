@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import shutil
 import ssl
 import stat
+import struct
+import subprocess
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import netlens
 from netlens.errors import CaptureError, NetlensError
 from netlens.lab.check import Truth
 from netlens.parsers import decrypted
-from netlens.parsers.decrypted import Decrypted, DecryptedRequest
-from tests.parsers.build import MS, T0, S, Talk, mixed, write
+from netlens.wire.link import RAW, SLL2
+from tests.parsers.build import MS, T0, S, Talk, _sll2, mixed, unreachable, write
+
+if TYPE_CHECKING:
+    from netlens.parsers.decrypted import Decrypted, DecryptedRequest
 
 VM, API = "192.168.64.2", ("203.0.113.10", 443)
 BODY = b'{"error":{"code":"1302","message":"High concurrency"}}'
@@ -100,6 +107,43 @@ def rows(conversation: Conversation, keylog: Path) -> list[DecryptedRequest]:
     for row in found.rows:
         assert (row.http, row.stream, row.session_id) == ("1.1", -1, 0)
     return found.rows
+
+
+@pytest.mark.tshark
+def test_requests_are_joined_by_address_and_frame(data: Path, keylog: Path, tshark: str) -> None:
+    """Stream numbers of tshark run ahead of ours; and one 5-tuple is used by two connections, one after the other."""
+    one, two = (Conversation(data, keylog, 40000, at) for at in (S, 20 * S))
+    other = Conversation(data, keylog, 40001, 2 * S)
+    for made, status in ((one, b"200 One"), (other, b"201 Other"), (two, b"202 Two")):
+        made.up(request())
+        made.down(refusal(status=status))
+        made.talk.close()
+    packets = mixed([unreachable(port) for port in (1, 2, 3)], one.talk.packets, two.talk.packets, other.talk.packets)
+    path = write(keylog.parent / "quoted.pcap", packets, RAW)
+    numbers = subprocess.run([tshark, "-r", str(path), "-T", "fields", "-e", "tcp.stream"], capture_output=True, text=True, check=True)
+    assert max(int(x) for x in numbers.stdout.split()) == 5, "tshark numbers what is quoted"
+    found = decrypted.requests([str(path)], str(keylog))
+    assert found.note is None
+    assert [(r.session_id, r.status) for r in found.rows] == [(0, 200), (1, 201), (2, 202)]
+
+
+@pytest.mark.tshark
+def test_the_verdict_does_not_hang_on_stream_numbers(captures: Path, tmp_path: Path) -> None:
+    """Three ICMP errors before the capture made of a cause that is supported one that is undecided."""
+    for file in (captures / "http2").iterdir():
+        shutil.copy(file, tmp_path)
+    before = netlens.analyze(captures / "http2").to_dict()
+    image = bytearray(gzip.decompress((tmp_path / "host.pcap.gz").read_bytes()))
+    order = "<" if image[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
+    assert struct.unpack(order + "I", image[20:24])[0] == SLL2
+    time = image[24:32]
+    first = b"".join(
+        time + struct.pack(order + "II", len(frame), len(frame)) + frame for frame in (_sll2(unreachable(port)) for port in (1, 2, 3))
+    )
+    (tmp_path / "host.pcap.gz").write_bytes(gzip.compress(bytes(image[:24]) + first + bytes(image[24:])))
+    after = netlens.analyze(tmp_path).to_dict()
+    assert after["cause"] == before["cause"] is not None
+    assert [h["verdict"] for h in after["hypotheses"]] == [h["verdict"] for h in before["hypotheses"]]
 
 
 # -- HTTP/1.1 --
@@ -316,9 +360,9 @@ def test_what_cannot_be_read(captures: Path, tmp_path: Path) -> None:
 def test_joined_files_are_private(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
 
-    def look(path: str, keylog: str) -> tuple[list[DecryptedRequest], str]:
+    def look(path: str, keylog: str) -> tuple[list[Any], str]:
         seen[path] = stat.S_IMODE(Path(path).stat().st_mode)
-        return [DecryptedRequest(0, -1, 1, 1, None, None, None, None, False, 1, None, None, "1.1")], ""
+        return [], ""
 
     monkeypatch.setattr(decrypted, "_read", look)
     capture = str(captures / "http2" / "host.pcap.gz")

@@ -30,7 +30,7 @@ def warnings(folder: Path, packets: Sequence[bytes], link: int = RAW, **options:
         ([GRE], "no TCP or UDP was read in 1 frame: 1 in GRE tunnels (not entered)"),
         ([ESP, PING, ESP], "no TCP or UDP was read in 3 frames: 2 ESP (encrypted), 1 ICMP"),
         ([PING], "no TCP or UDP was read in 1 frame: 1 ICMP"),
-        ([], "no TCP or UDP was read in 0 frames"),
+        ([], "holds no frames"),
         (
             [SEGMENT, ESP, GRE, ESP, IGMP],
             "3 of 5 frames not read, so sessions in them are missing: 2 ESP (encrypted), 1 in GRE tunnels (not entered); first frame 2",

@@ -17,6 +17,7 @@ import pytest
 import netlens
 from netlens.errors import CaptureError, NetlensError
 from netlens.report import extract
+from netlens.text import display_filter
 from tests.parsers.test_pipeline import conversation, segment
 from tests.parsers.test_pipeline import pcap as micro_pcap
 from tests.wire import helpers
@@ -267,7 +268,11 @@ def test_tshark_reads_it_with_the_right_streams(captures: Path, tmp_path: Path, 
         out = tmp_path / name
         assert run(str(path), "--connection", str(row["connection_id"]), "-w", str(out)).returncode == 0
         fields = ["-T", "fields", "-e", "frame.time_epoch", "-e", "ip.src", "-e", "ip.dst", "-e", "tcp.seq_raw", "-e", "frame.len"]
-        wanted = " || ".join(f"tcp.stream == {k}" for k in row["session_ids"])
+        wanted = " || ".join(
+            display_filter(((r["orig_ip"], r["orig_port"]), (r["resp_ip"], r["resp_port"])), (r["first_frame"], r["last_frame"]))
+            for r in netlens.read(path).table("sessions").records()
+            if r["session_id"] in row["session_ids"]
+        )
         whole = subprocess.run([tshark, "-r", str(path), "-Y", wanted, *fields], capture_output=True, text=True, check=True).stdout
         part = subprocess.run([tshark, "-r", str(out), *fields], capture_output=True, text=True, check=True).stdout
         assert part == whole

@@ -117,7 +117,7 @@ function factsOf(bar) {
     fact("bytes", `${number(get("orig_bytes"))} up, ${number(get("resp_bytes"))} down`);
     if (get("redirect_port") !== null) fact("redirected to port", get("redirect_port"));
     if (get("nat_ip") !== null) fact("after NAT", end(get("nat_ip"), get("nat_port")));
-    fact("tcp.stream", get("session_ids").join(", "));
+    fact("sessions", get("session_ids").join(", "));
     fact("frames", `${number(get("first_frame"))} to ${number(get("last_frame"))} (${core.captures[capture].title})`);
   }
   return out;
@@ -164,16 +164,16 @@ function othersAt(call) {
   return out;
 }
 
-/** Wireshark's display filter for a connection in its capture: stream numbers, or addresses and ports where several files make one capture. */
+/** Wireshark's display filter for a connection: addresses and ports, and frames where one file is the capture. (Its stream numbers may differ from ours.) */
 function filterOf(bar) {
   const capture = model.bars.capture[bar], row = model.bars.row[bar];
   const ids = cell(tableOf("connections", capture), "session_ids", row) ?? [];
-  if (model.core.captures[capture].streams) return ids.map((id) => `tcp.stream == ${id}`).join(" || ");
   const sessions = tableOf("sessions", capture);
+  const frames = (id) => (model.core.captures[capture].one_file ? ` && frame.number >= ${cell(sessions, "first_frame", id)} && frame.number <= ${cell(sessions, "last_frame", id)}` : "");
   const family = (ip) => (ip.includes(":") ? "ipv6" : "ip");
   const one = (id) => {
     const [a, b] = ["orig", "resp"].map((end) => [cell(sessions, end + "_ip", id), cell(sessions, end + "_port", id)]);
-    return a[0] === null ? null : `(${[a, b].map(([ip, port]) => `${family(ip)}.addr == ${ip} && tcp.port == ${port}`).join(" && ")})`;
+    return a[0] === null ? null : `(${[a, b].map(([ip, port]) => `${family(ip)}.addr == ${ip} && tcp.port == ${port}`).join(" && ")}${frames(id)})`;
   };
   return ids.map(one).filter(Boolean).join(" || ");
 }
