@@ -8,7 +8,8 @@ Theory of operation
 2. Per direction the state keeps the next sequence number as a 64-bit stream offset (0 is the first byte after the SYN), so that wraps of the
    32-bit number do not matter (RFC 9293 3.4), and a list of holes below it. Payload counts when it is seen for the first time: it advances
    the stream or fills a hole. What repeats is a keep-alive probe, a copy from another interface, or a retransmission. A segment further off than
-   any window is followed without a hole, forth and back: one that is damaged costs no more than itself.
+   any window is followed without a hole, forth and back: one that is damaged costs no more than itself. Of a direction that was joined mid-way, what
+   comes late and lies below the first segment counts too, down to the lowest byte seen; what is missing there is no capture loss.
 3. A segment that fills a hole is out of order if it comes sooner after the stream last advanced than a sender could have noticed a loss: one
    handshake round trip, or 3 ms where that is unknown (RFC 4737; the same thought as in Wireshark); otherwise it is a retransmission.
 4. An acknowledgment above everything seen proves bytes that this capture does not hold (capture loss, or one-way visibility): a hole, which a
@@ -34,9 +35,8 @@ part 2 = state of the whole, exactly and wherever the cut. (Keeping rows only of
 may have, since a repeated SYN can cross the cut, and redirect halves tie the certain ones to the others.)
 
 Limits: in a flood, sessions that waited are numbered by their second frame, and the payload of a first frame that waited is counted but not read.
-Two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespaces) are one here, as in Wireshark. What lies below the
-first segment of a direction that was joined mid-way is taken to repeat. One byte that is sent again is taken for a keep-alive probe, as in
-Wireshark. Copies of bare acknowledgments cannot be told from new ones.
+Two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespaces) are one here, as in Wireshark. One byte that is sent again
+is taken for a keep-alive probe, as in Wireshark. Copies of bare acknowledgments cannot be told from new ones.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ FRAMES, BYTES, NEXT, BASE, ACKED, LAST_PAYLOAD, ADVANCED, HOLES = range(8)  # ho
     HOLE_COUNT,
     IFACE,
     OPTIONS,
-    SPARE_1,
-    SPARE_2,
+    LOWEST,
+    SPARE,
 ) = range(8, 24)
 SIDE_WIDTH = 24
 FIRST_FRAME = SIDE + 2 * SIDE_WIDTH
@@ -202,6 +202,26 @@ def _power_of_ten(n):
 
 
 @lean
+def _new_hole(holes, start, end, following):
+    new = holes[0, HOLE_NEXT]
+    if new >= 0:
+        holes[0, HOLE_NEXT] = holes[new, HOLE_NEXT]
+    else:
+        holes[0, HOLE_START] += 1
+        new = holes[0, HOLE_START]
+    holes[new, HOLE_START] = start
+    holes[new, HOLE_END] = end
+    holes[new, HOLE_NEXT] = following
+    return new
+
+
+@lean
+def _since_begin(start, end):
+    """Bytes of a hole that count as missing: what lies below the first segment that was captured was sent before the capture."""
+    return max(end, 0) - max(start, 0)
+
+
+@lean
 def _add_hole(side, holes, start, end):
     """Note a hole; the newest comes first. An acknowledgment-only stream makes one that grows."""
     head = side[HOLES]
@@ -214,22 +234,29 @@ def _add_hole(side, holes, start, end):
         while holes[at, HOLE_NEXT] >= 0:
             before = at
             at = holes[at, HOLE_NEXT]
-        side[LOST] += holes[at, HOLE_END] - holes[at, HOLE_START]
+        side[LOST] += _since_begin(holes[at, HOLE_START], holes[at, HOLE_END])
         holes[before, HOLE_NEXT] = -1
         holes[at, HOLE_NEXT] = holes[0, HOLE_NEXT]
         holes[0, HOLE_NEXT] = at
         side[HOLE_COUNT] -= 1
-    new = holes[0, HOLE_NEXT]
-    if new >= 0:
-        holes[0, HOLE_NEXT] = holes[new, HOLE_NEXT]
-    else:
-        holes[0, HOLE_START] += 1
-        new = holes[0, HOLE_START]
-    holes[new, HOLE_START] = start
-    holes[new, HOLE_END] = end
-    holes[new, HOLE_NEXT] = head
-    side[HOLES] = new
+    side[HOLES] = _new_hole(holes, start, end, head)
     side[HOLE_COUNT] += 1
+
+
+@lean
+def _add_lowest_hole(side, holes, start, end):
+    """Note a hole below all others; where no more fit, what comes late in it will not count."""
+    if side[HOLE_COUNT] >= MAX_HOLES:
+        return
+    new = _new_hole(holes, start, end, np.int64(-1))
+    side[HOLE_COUNT] += 1
+    at = side[HOLES]
+    if at < 0:
+        side[HOLES] = new
+        return
+    while holes[at, HOLE_NEXT] >= 0:
+        at = holes[at, HOLE_NEXT]
+    holes[at, HOLE_NEXT] = new
 
 
 @lean
@@ -259,23 +286,14 @@ def _fill(side, holes, start, end):
                 holes[at, HOLE_END] = lo
             elif side[HOLE_COUNT] < MAX_HOLES:
                 holes[at, HOLE_END] = lo
-                new = holes[0, HOLE_NEXT]
-                if new >= 0:
-                    holes[0, HOLE_NEXT] = holes[new, HOLE_NEXT]
-                else:
-                    holes[0, HOLE_START] += 1
-                    new = holes[0, HOLE_START]
-                holes[new, HOLE_START] = hi
-                holes[new, HOLE_END] = b
-                # the upper piece stays in front: newest (highest) first
-                holes[new, HOLE_NEXT] = at
+                new = _new_hole(holes, hi, b, at)  # the upper piece stays in front: newest (highest) first
                 if before < 0:
                     side[HOLES] = new
                 else:
                     holes[before, HOLE_NEXT] = new
                 side[HOLE_COUNT] += 1
             else:
-                side[LOST] += b - hi
+                side[LOST] += _since_begin(hi, b)
                 holes[at, HOLE_END] = lo
         before = at
         at = following
@@ -637,10 +655,10 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
             and not fin
             and length <= 1
             and first == side[NEXT] - 1
-            and side[FRAMES] > 1
+            and (side[FRAMES] > 1 or side[BASE_KIND] == BASE_ACKED)
             and (length == 1 or ack)
             and not (
-                length == 1 and side[HOLES] >= 0 and holes[side[HOLES], HOLE_END] == side[NEXT]
+                length == 1 and first >= 0 and side[HOLES] >= 0 and holes[side[HOLES], HOLE_END] == side[NEXT]
             )  # that byte was only acknowledged so far
         ):
             if iface != side[IFACE]:
@@ -649,6 +667,21 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
                 side[KEEPALIVES] += 1
             end = first
         else:
+            below = np.int64(0)
+            if (
+                first < side[LOWEST]
+                and length > 0
+                and side[BASE_KIND] != BASE_SYN
+                and not fsm & WENT_BACK
+                and side[NEXT] - first < MAX_JUMP
+            ):
+                if (
+                    side[BASE_KIND] == BASE_FIRST or not fsm & (SAW_SYN | SAW_SYNACK) << 16
+                ):  # else the stream begins where it was acknowledged
+                    below = min(end, side[LOWEST]) - first
+                    if end < side[LOWEST]:
+                        _add_lowest_hole(side, holes, end, side[LOWEST])
+                    side[LOWEST] = first
             finish = end + 1 if fin else end
             if finish > side[NEXT] and (length > 0 or fin):
                 if first > side[NEXT]:
@@ -661,8 +694,9 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
                 else:
                     fresh = max(end - side[NEXT], 0)
                     if first < side[NEXT] and length > 0:
-                        repeats = True
-                if repeats and side[HOLES] >= 0:
+                        repeats = below == 0
+                    fresh += below
+                if first < side[NEXT] and length > 0 and side[HOLES] >= 0:
                     filled = _fill(side, holes, first, side[NEXT])
                     if filled > 0:
                         repeats = False
@@ -678,8 +712,8 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
                 filled = np.int64(0)
                 if side[HOLES] >= 0:
                     filled = _fill(side, holes, first, end)
-                if filled > 0:
-                    fresh = filled
+                if filled + below > 0:
+                    fresh = filled + below
                     rtt = s[HANDSHAKE] if s[HANDSHAKE] != UNSET else REORDER_NS
                     if ts - side[ADVANCED] <= max(rtt, 0):
                         side[OUT_OF_ORDER] += 1
@@ -846,7 +880,7 @@ def missing_bytes(sessions, n_sessions, holes, out):
             total = side[LOST]
             at = side[HOLES]
             while at >= 0:
-                total += max(min(holes[at, HOLE_END], side[ACKED]) - holes[at, HOLE_START], 0)
+                total += max(min(holes[at, HOLE_END], side[ACKED]) - max(holes[at, HOLE_START], 0), 0)
                 at = holes[at, HOLE_NEXT]
             out[k, d] = total
 

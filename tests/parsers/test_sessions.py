@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netlens.parsers import sessions as module
@@ -365,6 +365,88 @@ def test_bytes_are_the_union_of_what_was_seen(seed: int, wild: bool, base: int) 
     assert row["orig_missing_bytes"] == len(set(range(acknowledged)) - seen)
     counted = row["orig_retransmits"] + row["orig_keepalives"]
     assert counted + row["orig_out_of_order"] >= sum(f == 0 for f in expected_fresh)
+
+
+@given(seed=st.integers(0, 2**32), wild=st.booleans(), base=st.sampled_from([1, 2**31 - 20, 2**32 - 700]))
+@example(seed=0, wild=False, base=1)
+@settings(max_examples=150)
+def test_bytes_of_a_stream_joined_mid_way_are_the_union_of_what_was_seen(seed: int, wild: bool, base: int) -> None:
+    """No handshake was captured, and what comes first may be any segment or the peer's acknowledgment of any: what is older counts when it comes."""
+    rng = random.Random(seed)
+    total = rng.choice([50, 1000, 60_000])
+    pieces = [(a, b) for a, b in _pieces(rng, total, wild) if b - a > 1]  # a lone byte may be a probe
+    rng.shuffle(pieces)
+    pieces += rng.sample(pieces, rng.randint(0, len(pieces)))
+    if rng.random() < 0.3:
+        pieces = pieces[: rng.randint(1, len(pieces))]
+    t = talk()
+    seen: set[int] = set()
+    acknowledged = 0
+    first = None
+    expected_fresh = []
+    for a, b in pieces:
+        if rng.random() < 0.2:
+            acknowledged = max(acknowledged, rng.randint(0, total))
+            t.down("A", ack=base + acknowledged)
+            first = acknowledged if first is None else first
+        first = a if first is None else first
+        t.up("PA", b - a, seq=base + a)
+        before = len(seen)
+        seen |= set(range(a, b))
+        expected_fresh.append(len(seen) - before)
+    state = SessionFold()
+    _, matrix = rows(t.packets)
+    state.feed(matrix, len(matrix))
+    (row,) = state.table_rows().records()
+    data = matrix[(matrix[:, c.LENGTH] > 0) & (matrix[:, c.DIRECTION] == (0 if matrix[0, c.LENGTH] else 1))]
+    assert data[:, c.FRESH].tolist() == expected_fresh
+    ours, theirs = ("orig", "resp") if row["orig_bytes"] else ("resp", "orig")
+    assert (row[f"{ours}_bytes"], row[f"{theirs}_bytes"]) == (len(seen), 0)
+    assert first is not None
+    assert row[f"{ours}_missing_bytes"] == len(set(range(first, acknowledged)) - seen), "before the capture nothing is missing"
+    counted = row[f"{ours}_retransmits"] + row[f"{ours}_out_of_order"]
+    assert counted >= sum(f == 0 for f in expected_fresh)
+
+
+def test_an_older_segment_of_a_stream_joined_mid_way() -> None:
+    """In order 2, 1, 3 on the wire; and the end of an answer before its begin, as tcpdump wrote it once: 87 of 1,483 bytes were counted."""
+    t = talk()
+    t.up("PA", 100, seq=ISN + 100)
+    t.up("PA", 100, seq=ISN)
+    t.up("PA", 100, seq=ISN + 200)
+    t.down("PA", 87, seq=ANSWER + 1396, ack=ISN + 300)
+    t.down("A", 1396, seq=ANSWER, ack=ISN + 300)
+    row = one(t.packets)
+    assert (row["orig_bytes"], row["resp_bytes"]) == (300, 1483)
+    assert (row["orig_out_of_order"], row["orig_retransmits"], row["resp_out_of_order"], row["resp_retransmits"]) == (1, 0, 1, 0)
+    assert (row["orig_missing_bytes"], row["resp_missing_bytes"]) == (0, 0)
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_probes_of_a_stream_joined_mid_way_are_no_payload(size: int) -> None:
+    for packets in (["ack", "probe", "probe", "data"], ["mine", "probe", "data", "ack"]):
+        t = talk()
+        for what in packets:
+            if what == "ack":
+                t.down("A", ack=ISN)
+            elif what == "mine":
+                t.up("A", seq=ISN)
+            elif what == "probe":
+                t.up("A", size, seq=ISN - 1)
+            else:
+                t.up("PA", 10, seq=ISN)
+        row = next(r for r in sessions(t.packets))
+        up = "orig" if row["orig_bytes"] else "resp"
+        assert row[f"{up}_bytes"] == 10
+        assert row[f"{up}_keepalives"] == packets.count("probe")
+
+
+def test_below_a_begin_that_is_known_nothing_counts() -> None:
+    t = talk().open()
+    t.up("PA", 10)
+    t.up("PA", 10, seq=ISN - 50)
+    t.down("PA", 10, seq=ANSWER - 50)
+    assert (one(t.packets)["orig_bytes"], one(t.packets)["resp_bytes"]) == (10, 0)
 
 
 @given(order=st.permutations(range(8)))
