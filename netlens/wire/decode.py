@@ -19,6 +19,7 @@ from netlens.wire import hints as h
 from netlens.wire.compiled import lean
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 from netlens.wire.link import network_start
+from netlens.wire.routes import final_v4, final_v6
 from netlens.wire.tls import front
 from netlens.wire.words import be16, be32, be64, byte
 
@@ -468,6 +469,10 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         row[c.SRC_LO] = c.V4_PREFIX | be32(buf, o + 12)
         row[c.DST_HI] = 0
         row[c.DST_LO] = c.V4_PREFIX | be32(buf, o + 16)
+        if header > 20:
+            final = final_v4(buf, o + 20, o + header)
+            if final >= 0:
+                row[c.DST_LO] = c.V4_PREFIX | be32(buf, final)
         fragment = be16(buf, o + 6)
         t = o + header
         tcap = cap - header
@@ -518,9 +523,13 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
                     is_fragment = True
             else:
                 break
-            proto = byte(buf, t)
             if size > tcap:
                 return (_CUT_IP if size <= tlen else _BAD_IP), n_fragments
+            if proto == 43:
+                final = final_v6(buf, t, size)
+                if final >= 0:
+                    row[c.DST_HI], row[c.DST_LO] = be64(buf, final), be64(buf, final + 8)
+            proto = byte(buf, t)
             t += size
             tcap -= size
             tlen -= size

@@ -14,7 +14,8 @@ from netlens.wire.link import C_HDLC, ETHERNET, FDDI, LOOP, NULL, PKTAP, PPP, PP
 from netlens.wire.tls import read_hello
 from tests.anonymize.frames import SECRET, anonymous, assert_alike, check
 from tests.wire import helpers as w
-from tests.wire.helpers import Pcapng, ethernet, ip4, ip6, pcap, read, tcp, udp
+from tests.wire.helpers import Pcapng, decode, ethernet, ip4, ip6, pcap, read, tcp, udp
+from tests.wire.test_decode import routed
 from tests.wire.test_link import FORMS, VERSIONS
 from tests.wire.test_tls import chrome, hello, record
 
@@ -252,6 +253,16 @@ def test_cooked_captures(link: int, tmp_path: Path) -> None:
     image = one(head + ip4(tcp(b"")), tmp_path, link)
     assert mac not in image
     assert image[: 6 if link == SLL else 12] == head[: 6 if link == SLL else 12]
+
+
+def test_source_routes(tmp_path: Path) -> None:
+    """The final destination is in them: it is mapped like any address, and read alike; no station is left."""
+    for packet, final in routed():
+        image = one(packet, tmp_path)
+        ours = decode([image]).packets[0].dst
+        assert ours == str(MAPPER.address(final))
+        for station in (bytes([10, 9, 9, 9]), bytes([10, 8, 8, 8]), bytes.fromhex("20010db80000")):
+            assert station not in image
 
 
 def test_arp(tmp_path: Path) -> None:

@@ -258,6 +258,57 @@ def test_extension_headers_that_end_outside_the_packet() -> None:
     assert reason(extended((44,), tcp()), cut=44) == "cut_ip"
 
 
+def routed() -> list[tuple[bytes, str]]:
+    """TCP packets with a source route, and the destination that counts."""
+    stations = [bytes.fromhex("20010db8000000000000000000000090")[:15] + bytes([0x90 + i]) for i in range(3)]
+    out = []
+    for kind, final in ((0, "2001:db8::92"), (2, "2001:db8::90"), (4, "2001:db8::90"), (3, "2001:db8::2"), (253, "2001:db8::2")):
+        for left in range(4):
+            header = struct.pack(">BBBBBBH", 6, 6, kind, left, 2, 0, 0) + b"".join(stations)
+            out.append((ip6(header + tcp(b"data"), 43), final if left else "2001:db8::2"))
+    for kind in (131, 137):
+        for pointer, final in ((4, "10.8.8.8"), (8, "10.8.8.8"), (12, "192.0.2.2")):
+            options = bytes([1, kind, 11, pointer, 10, 9, 9, 9, 10, 8, 8, 8])
+            packet = ip4(tcp(b"data"))
+            head = bytearray(packet[:20])
+            head[0], head[2:4] = 0x48, struct.pack(">H", len(packet) + 12)
+            out.append((bytes(head) + options + packet[20:], final))
+    return out
+
+
+def test_behind_a_source_route_the_final_destination_counts() -> None:
+    """The answers come from there: of the next station's address they would be another session."""
+    for packet, final in routed():
+        found = one(packet)
+        assert (found.dst, found.payload) == (final, b"data")
+        for cut in range(len(packet)):
+            assert set(decode([packet], cut=cut).counts) <= {"cut_link", "cut_ip", "cut_transport", "tcp", "cut_payload"}
+
+
+def test_options_that_are_no_whole_route() -> None:
+    for options in (
+        bytes([131, 6, 4, 10, 9, 9]),
+        bytes([131, 12, 4, 10, 9, 9, 9, 10]),
+        bytes([0, 131, 7, 4, 9, 9, 9, 9]),
+        bytes([131, 1]),
+        bytes([131]),
+    ):
+        packet = ip4(tcp(b"data"))
+        head = bytearray(packet[:20])
+        head[0], head[2:4] = 0x47, struct.pack(">H", len(packet) + 8)
+        assert one(bytes(head) + options.ljust(8, b"\0") + packet[20:]).dst == "192.0.2.2"
+
+
+@pytest.mark.tshark
+def test_tshark_sees_the_same_final_destinations(tshark: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.pcap"
+    packets = [packet for packet, _ in routed() if not (packet[0] >> 4 == 6 and packet[42] == 3)]  # type 3 is not read
+    path.write_bytes(pcap(packets, RAW))
+    fields = ["-T", "fields", "-e", "_ws.col.def_dst"]
+    shown = subprocess.run([tshark, "-n", "-r", str(path), *fields], capture_output=True, text=True, check=True).stdout.split()
+    assert shown == [p.dst for p in decode(packets).packets]
+
+
 def test_atomic_fragments_are_whole() -> None:
     packet = extended((44,), tcp(b"data"))
     assert one(packet).payload == b"data"

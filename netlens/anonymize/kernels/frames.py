@@ -2,11 +2,12 @@
 
 The rule is a list of what is kept; everything that is not on it is zero. Kept: all lengths, EtherTypes, VLAN tags, ports, sequence and acknowledgment
 numbers, flags, windows, TCP options that steer a connection (MSS, window scale, SACK, timestamps), IP identification and time to live, types of
-ICMP. Mapped: addresses, hardware addresses, also in ARP, neighbour discovery, redirects and the packets that ICMP quotes. Blanked: payload (but
-see :mod:`netlens.anonymize.kernels.tls` and ``dns``), IP options, other TCP options, padding and trailers, everything of protocols that are not named here.
+ICMP. Mapped: addresses, hardware addresses, also in ARP, neighbour discovery, redirects, source routes and the packets that ICMP quotes. Blanked:
+payload (but see :mod:`netlens.anonymize.kernels.tls` and ``dns``), other IP options, other TCP options, padding and trailers, everything of
+protocols that are not named here.
 
 Checksums: one that was right is right, one that was left to the card (zero, or the sum of the pseudo header) is so again, and one that was wrong is
-wrong, by an amount that tells nothing. Of a packet that the snaplen cut it is right if the rest were zeros.
+wrong, by an amount that tells nothing. Behind a source route it is zero. Of a packet that the snaplen cut it is right if the rest were zeros.
 
 Fragments keep their IP header and nothing else here; their caller puts them together and writes them when all are there.
 """
@@ -22,6 +23,7 @@ from netlens.wire import link as links_
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
+from netlens.wire.routes import addresses_of_route, final_v4, final_v6, route_of_v4
 from netlens.wire.words import be16, be64
 
 # Columns of what is told of a frame. Places starting with OUT_ are in the output, the others in the input.
@@ -141,6 +143,11 @@ def _header4(buf, o, cap, out, q, m):
     header = (np.int64(buf[o]) & 15) * 4
     for i in range(20, min(header, cap)):
         out[q + i] = np.uint8(1)  # NOP, for any option
+    route = route_of_v4(buf, o + 20, o + min(header, cap))
+    if route >= 0:  # the final destination is in it
+        keep(buf, route, 3, out, q + (route - o))
+        for i in range((np.int64(buf[route + 1]) - 3) // 4):
+            map_v4(buf, route + 3 + 4 * i, out, q + (route - o) + 3 + 4 * i, m)
     value = be16(buf, o + 10)
     _put16(out, q + 10, np.int64(0))
     if value != 0 and header >= 20 and header <= cap:
@@ -345,9 +352,14 @@ def _icmp6(buf, t, cap, out, q, m):
 
 
 @kernel
-def _transport(buf, ip, version, proto, t, cap, length, out, ip_q, q, m, info):
-    """From the transport header at ``t`` on, ``cap`` of ``length`` bytes; ``ip`` and ``ip_q``: the IP header in input and output."""
+def _transport(buf, ip, version, proto, t, cap, length, final, out, ip_q, q, m, info):
+    """From the transport header at ``t`` on, ``cap`` of ``length`` bytes; ``ip`` and ``ip_q``: the IP header in input and output.
+
+    ``final`` is where the destination stands, if not in the IP header; there the checksum, which covers it, is left out.
+    """
     source_at, target_at = (ip + 12, ip + 16) if version == 4 else (ip + 8, ip + 24)
+    if final >= 0:
+        target_at = final
     if proto == 6 or proto == 17:
         info[TO_LOOPBACK] = _is_loopback(buf, target_at, version)
         if proto == 6:
@@ -372,41 +384,50 @@ def _transport(buf, ip, version, proto, t, cap, length, out, ip_q, q, m, info):
     cap = min(cap, length)
     info[OUT_IP], info[VERSION], info[PROTO] = ip_q, version, proto
     info[OUT_T], info[T_CAP], info[T_LENGTH] = q, cap, length
-    info[MODE] = _mode(buf, ip, version, proto, t, cap, length)
+    info[MODE] = _mode(buf, ip, version, proto, t, cap, length) if final < 0 else UNSET
     set_checksum(out, ip_q, version, proto, q, cap, length, info[MODE])
 
 
 @kernel
-def _after_extensions(buf, t, cap, length, proto, version, out, q):
-    """Follow extension headers (of IPv4: AH) from ``t``; returns (t, protocol, fragment field or -1, identification), t -1 if cut or bad."""
-    ident = np.int64(0)
+def _after_extensions(buf, t, cap, length, proto, version, out, q, m):
+    """Follow extension headers (of IPv4: AH) from ``t``.
+
+    Returns (t, protocol, fragment field or -1, identification, where the final destination is or -1), t -1 if cut or bad.
+    """
+    ident, final = np.int64(0), np.int64(-1)
     for _ in range(MAX_HEADERS):
         if proto == 44 and version == 6:
             if cap < 8:
-                return np.int64(-1), proto, np.int64(-1), ident
+                return np.int64(-1), proto, np.int64(-1), ident, final
             keep(buf, t, 8, out, q)
             piece = be16(buf, t + 2)
             ident = be16(buf, t + 4) << 16 | be16(buf, t + 6)
             size = np.int64(8)
             proto = np.int64(buf[t])
             if piece & 0xFFF9:
-                return t + 8, proto, (piece & 0xFFF8) << 1 | piece & 1, ident
+                return t + 8, proto, (piece & 0xFFF8) << 1 | piece & 1, ident, final
         elif proto == 51 or (version == 6 and _is_extension(proto)):
             if cap < 8:
                 keep(buf, t, min(cap, 2), out, q)
-                return np.int64(-1), proto, np.int64(-1), ident
+                return np.int64(-1), proto, np.int64(-1), ident, final
             size = (np.int64(buf[t + 1]) + 2) * 4 if proto == 51 else (np.int64(buf[t + 1]) + 1) * 8
             keep(buf, t, 2, out, q)
-            proto = np.int64(buf[t])
             if size < 8 or size > cap:
-                return np.int64(-1), proto, np.int64(-1), ident
+                return np.int64(-1), proto, np.int64(-1), ident, final
+            if proto == 43:
+                keep(buf, t, 5, out, q)
+                for i in range(addresses_of_route(buf, t, size)):
+                    map_v6(buf, t + 8 + 16 * i, out, q + 8 + 16 * i, m)
+                to = final_v6(buf, t, size)
+                final = to if to >= 0 else final
+            proto = np.int64(buf[t])
         else:
             break
         t += size
         q += size
         cap -= size
         length -= size
-    return t, proto, np.int64(-1), ident
+    return t, proto, np.int64(-1), ident, final
 
 
 @kernel
@@ -435,7 +456,8 @@ def _network(buf, o, cap, wire, version, out, q, m, info):
             info[FLOW] = mix(be64(buf, o + 12), m.state[SEED])
             _note_fragment(info, version, proto, be16(buf, o + 4), (piece & 0x1FFF) << 4 | piece >> 13 & 1, o, q, t, cap - header, length)
             return
-        at, proto, _piece, _ident = _after_extensions(buf, t, cap - header, length, proto, version, out, q + header)
+        at, proto, _piece, _ident, _final = _after_extensions(buf, t, cap - header, length, proto, version, out, q + header, m)
+        final = final_v4(buf, o + 20, o + header)
     else:
         _header6(buf, o, cap, out, q, m)
         if cap < 40:
@@ -446,7 +468,7 @@ def _network(buf, o, cap, wire, version, out, q, m, info):
         length = min(length, wire - 40)
         cap = min(cap, 40 + length)
         t, header = o + 40, np.int64(40)
-        at, proto, piece, ident = _after_extensions(buf, t, cap - 40, length, np.int64(buf[o + 6]), version, out, q + 40)
+        at, proto, piece, ident, final = _after_extensions(buf, t, cap - 40, length, np.int64(buf[o + 6]), version, out, q + 40, m)
         if at >= 0 and piece >= 0:
             flow = mix(mix(be64(buf, o + 8), be64(buf, o + 16)), mix(be64(buf, o + 24), be64(buf, o + 32)))
             info[FLOW] = mix(flow, m.state[SEED])
@@ -454,7 +476,7 @@ def _network(buf, o, cap, wire, version, out, q, m, info):
             return
     if at < 0:
         return
-    _transport(buf, o, version, proto, at, cap - (at - o), length - (at - t), out, q, q + (at - o), m, info)
+    _transport(buf, o, version, proto, at, cap - (at - o), length - (at - t), final, out, q, q + (at - o), m, info)
 
 
 @kernel
@@ -476,10 +498,10 @@ def rewrite_datagram(data, cap, proto, version, header, out_header, out, m, info
         data[i] = header[i]
         out[i] = out_header[i]
     length = np.int64(len(data)) - size
-    at, proto, _piece, _ident = _after_extensions(data, size, cap, length, proto, version, out, size)
+    at, proto, _piece, _ident, final = _after_extensions(data, size, cap, length, proto, version, out, size, m)
     if at < 0:
         return
-    _transport(data, np.int64(0), version, proto, at, cap - (at - size), length - (at - size), out, np.int64(0), at, m, info)
+    _transport(data, np.int64(0), version, proto, at, cap - (at - size), length - (at - size), final, out, np.int64(0), at, m, info)
 
 
 # ---- link layer ----
