@@ -17,8 +17,6 @@ from netlens.wire import link
 _HIDES = {
     "tunnel_gre": "in GRE tunnels (not entered)",
     "tunnel_ipip": "in IP-in-IP tunnels (not entered)",
-    "tunnel_vxlan": "in VXLAN or Geneve tunnels (not entered)",
-    "tunnel_gtp": "in GTP-U tunnels (not entered)",
     "tunnel_other": "in other IP tunnels (not entered)",
     "esp": "ESP (encrypted)",
     "tunnel_esp": "ESP in UDP (encrypted)",

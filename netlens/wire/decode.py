@@ -1,8 +1,9 @@
 """The decode kernel: framed bytes to rows of the packet matrix.
 
-One pass per batch over link layer, IP and transport header of every frame. Nothing is remembered from one frame to the next: IP fragments
-are handed back (``fragments``) for :mod:`netlens.wire.fragments`, everything that makes no row is counted by reason in ``quality``, so that
-frames in = frames accounted for. Every read is checked against the captured length; no byte string can make it read outside the frame.
+One pass per batch over link layer, IP and transport header of every frame; of a tunnel, over those of the packet inside
+(:mod:`netlens.wire.encapsulation`). Nothing is remembered from one frame to the next: IP fragments are handed back (``fragments``) for
+:mod:`netlens.wire.fragments`, everything that makes no row is counted by reason in ``quality``, so that frames in = frames accounted for. Every
+read is checked against the captured length; no byte string can make it read outside the frame.
 
 Normal, not errors: frames cut by the snaplen, segments of 64 kB and zero IP total lengths (TSO and GRO), unset checksums (offload; checksums
 are not verified at all), Ethernet padding.
@@ -18,6 +19,7 @@ from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import lean
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
+from netlens.wire.encapsulation import GENEVE_PORT, GRE_PORT, GTP_PORT, MAX_TUNNELS, VXLAN_PORT, inner_of_ip, inner_of_udp, ip_inside
 from netlens.wire.link import network_start
 from netlens.wire.routes import final_v4, final_v6
 from netlens.wire.tls import front
@@ -33,8 +35,8 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("other_protocol", "IP payload that is neither TCP, UDP, ICMP, another transport nor a tunnel (IGMP, OSPF, VRRP, ...)"),
     ("other_transport", "SCTP, DCCP and UDP-Lite: transports that netlens does not read"),
     ("esp", "ESP (RFC 4303): encrypted, cannot be read"),
-    ("tunnel_gre", "GRE packets: counted, not entered"),
-    ("tunnel_ipip", "IP in IP (4, 41): counted, not entered"),
+    ("tunnel_gre", "GRE packets without IP inside, or too deep in other tunnels: not entered"),
+    ("tunnel_ipip", "IP in IP (4, 41) that is damaged, or too deep in other tunnels: not entered"),
     ("tunnel_other", "IPComp, L2TPv3, EtherIP, MPLS in IP and other tunnels directly on IP: counted, not entered"),
     ("arp", "ARP and RARP"),
     ("not_ip", "other network protocols that carry no sessions (LLC, STP, LLDP, ...)"),
@@ -56,8 +58,11 @@ NOTES: tuple[tuple[str, str], ...] = (
     ("odd_tcp_header", "TCP segments whose data offset contradicts their length: counted, but read as having no options and no payload"),
     ("offloaded", "TCP or UDP in IP packets above 1,500 bytes or of IP length 0: offload at the capturing machine, normal"),
     ("quic_initial", "QUIC Initial packets (UDP): counted, not entered; requests over QUIC are invisible to netlens"),
-    ("tunnel_vxlan", "VXLAN or Geneve datagrams (UDP 4789, 6081): counted, not entered"),
-    ("tunnel_gtp", "GTP-U datagrams (UDP 2152): counted, not entered"),
+    ("in_gre", "packets inside GRE, ERSPAN included: read in place of the outer one"),
+    ("in_ip", "packets inside IP in IP: read in place of the outer one"),
+    ("in_vxlan", "packets inside VXLAN (UDP 4789): read in place of the outer one"),
+    ("in_geneve", "packets inside Geneve (UDP 6081): read in place of the outer one"),
+    ("in_gtp", "packets inside GTP-U (UDP 2152): read in place of the outer one"),
     ("tunnel_esp", "ESP in UDP (port 4500, RFC 3948): encrypted, cannot be read"),
     ("reassembled", "datagrams put together from IP fragments"),
 )
@@ -69,7 +74,8 @@ _ARP, _NOT_IP, _LINK, _NOT_PACKET, _ETHERTYPE = R["arp"], R["not_ip"], R["link_t
 _CUT_LINK, _CUT_IP, _CUT_TRANSPORT = R["cut_link"], R["cut_ip"], R["cut_transport"]
 _BAD_IP, _BAD_TRANSPORT, _CUT_PAYLOAD, _OFFLOADED = R["bad_ip"], R["bad_transport"], R["cut_payload"], R["offloaded"]
 _ODD_HEADER = R["odd_tcp_header"]
-_QUIC, _VXLAN, _GTP, _ESP_UDP = R["quic_initial"], R["tunnel_vxlan"], R["tunnel_gtp"], R["tunnel_esp"]
+_QUIC, _ESP_UDP, _GRE, _IPIP = R["quic_initial"], R["tunnel_esp"], R["tunnel_gre"], R["tunnel_ipip"]
+_IN_GRE, _IN_IP, _IN_VXLAN, _IN_GENEVE, _IN_GTP = R["in_gre"], R["in_ip"], R["in_vxlan"], R["in_geneve"], R["in_gtp"]
 
 #: Reason by IP protocol number, of those that are neither TCP, UDP nor ICMP.
 _PROTOCOL = np.full(256, _OTHER, np.int64)
@@ -421,10 +427,6 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
             version = be32(buf, t + 9)
             if first & 0xC0 == 0xC0 and ((version == 1 and first & 0x30 == 0) or (version == 0x6B3343CF and first & 0x30 == 0x10)):
                 _note(quality, _QUIC, frame)
-        elif dport == 4789 or dport == 6081:
-            _note(quality, _VXLAN, frame)
-        elif dport == 2152:
-            _note(quality, _GTP, frame)
         elif (dport == 4500 or sport == 4500) and cap >= 8 and be32(buf, t + 8) != 0:  # 0 marks IKE (RFC 3948 2.2)
             _note(quality, _ESP_UDP, frame)
     return reason
@@ -556,7 +558,56 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         if tcap >= 1 and (byte(buf, t) < 128 or byte(buf, t) == 137):
             return _ICMP_ERROR, n_fragments
         return _ICMP, n_fragments
+    row[c.KIND], row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH] = proto, t, tcap, tlen  # for enter
     return _PROTOCOL[proto], n_fragments
+
+
+@lean
+def _may_hold_another(reason, port):
+    """Whether it is worth the call of :func:`enter`, which nearly no packet is."""
+    if reason == _UDP:
+        return port == VXLAN_PORT or port == GENEVE_PORT or port == GTP_PORT or port == GRE_PORT
+    return reason == _GRE or reason == _IPIP
+
+
+@lean
+def enter(buf, reason, row, fragments, n_fragments, quality, frame):
+    """Go into a packet that was decoded to ``reason`` and ``row`` as far as there are tunnels; returns (reason, fragments) of the innermost packet."""
+    for _ in range(MAX_TUNNELS):
+        at, cap, length, port = row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH], row[c.PORTS] & 0xFFFF
+        if reason == _UDP:
+            note = _IN_VXLAN if port == VXLAN_PORT else _IN_GENEVE if port == GENEVE_PORT else _IN_GTP if port == GTP_PORT else _IN_GRE
+            start, kind = inner_of_udp(buf, at, cap, length, port)
+        elif reason == _GRE or reason == _IPIP:
+            note = _IN_GRE if reason == _GRE else _IN_IP
+            start, kind = inner_of_ip(buf, at, cap, row[c.KIND])
+        else:
+            break
+        if start >= 0:
+            start, kind = ip_inside(buf, start, at + cap, kind)
+        if start < 0:
+            break
+        if reason == _UDP and cap < length:
+            quality[_CUT_PAYLOAD, 0] -= 1  # it is the inner packet's that counts
+        _note(quality, note, frame)
+        used = start - at
+        reason, n_fragments = decode_network(buf, start, cap - used, length - used, kind, row, fragments, n_fragments, quality, frame)
+    return reason, n_fragments
+
+
+@lean
+def reassembled(buf, t, tcap, tlen, proto, row, fragments, quality, frame):
+    """Fill ``row`` from the payload of a datagram that was put together from fragments; returns the reason, which is tcp or udp on success.
+
+    ``fragments`` has no room: what is a fragment again, inside a tunnel, is counted and not put together.
+    """
+    if proto == 6 or proto == 17:
+        reason = _transport(buf, t, tcap, tlen, proto, row, quality, frame)
+    else:
+        row[c.KIND], row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH] = proto, t, tcap, tlen
+        reason = _PROTOCOL[proto]
+    reason, _ = enter(buf, reason, row, fragments, 0, quality, frame)
+    return reason
 
 
 @lean
@@ -649,6 +700,8 @@ def decode(buf, frames, n, links, frame0, packets, fragments, quality):
             m += 1
             continue
         reason, n_fragments = decode_network(buf, start, cap - used, wire - used, kind, row, fragments, n_fragments, quality, frame)
+        if _may_hold_another(reason, row[c.PORTS] & 0xFFFF):
+            reason, n_fragments = enter(buf, reason, row, fragments, n_fragments, quality, frame)
         _note(quality, reason, frame)
         if reason == _TCP or reason == _UDP:
             m += 1

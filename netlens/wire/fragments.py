@@ -18,6 +18,7 @@ import numpy as np
 
 from netlens.wire import columns as c
 from netlens.wire import decode as d
+from netlens.wire.encapsulation import GRE, IPV4_IN_IP, IPV6_IN_IP
 
 MAX_DATAGRAMS = 1024
 MAX_BYTES = 65535
@@ -29,6 +30,9 @@ MAX_AGE_NS = 60_000_000_000
 
 _AH = 51
 _EXTENSIONS = (0, 43, 60, 135, 139, 140)  # IPv6 headers of 8 * (length + 1) bytes that may stand behind the fragment header
+
+_CARRIERS = (6, 17, IPV4_IN_IP, IPV6_IN_IP, GRE)
+_NO_ROOM = np.zeros((0, d.FRAGMENT_WIDTH), np.int64)
 
 
 def datagram(row: list[int]) -> tuple[int, ...]:
@@ -125,9 +129,9 @@ class Fragments:
             packet[0, [c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS]] = s_hi, s_lo, d_hi, d_lo, version << 32
             cut_at = min(entry.captured, len(data))
             proto, at = _transport_start(data, cut_at, entry.proto, version)
-            if proto in (6, 17):
+            if proto in _CARRIERS:
                 area = np.frombuffer(data, np.uint8)  # writable: a read-only array would compile every kernel once more
-                reason = d._transport(area, at, cut_at - at, len(data) - at, proto, packet[0], quality, frame)
+                reason = d.reassembled(area, at, cut_at - at, len(data) - at, proto, packet[0], _NO_ROOM, quality, frame)
                 if reason in (d.R["tcp"], d.R["udp"]):
                     d._note(quality, d.R["reassembled"], frame)
                     out.append((area, packet))

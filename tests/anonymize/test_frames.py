@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import netlens
 from netlens.anonymize.mapper import Mapper
 from netlens.wire.link import C_HDLC, ETHERNET, FDDI, LOOP, NULL, PKTAP, PPP, PPPOE, RAW, SLL, SLL2
 from netlens.wire.tls import read_hello
@@ -16,6 +17,8 @@ from tests.anonymize.frames import SECRET, anonymous, assert_alike, check
 from tests.wire import helpers as w
 from tests.wire.helpers import Pcapng, decode, ethernet, ip4, ip6, pcap, read, tcp, udp
 from tests.wire.test_decode import routed
+from tests.wire.test_encapsulation import FORMS as TUNNELS
+from tests.wire.test_encapsulation import VXLAN, gre
 from tests.wire.test_link import FORMS, VERSIONS
 from tests.wire.test_tls import chrome, hello, record
 
@@ -253,6 +256,49 @@ def test_cooked_captures(link: int, tmp_path: Path) -> None:
     image = one(head + ip4(tcp(b"")), tmp_path, link)
     assert mac not in image
     assert image[: 6 if link == SLL else 12] == head[: 6 if link == SLL else 12]
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+def test_tunnels(name: str, tmp_path: Path) -> None:
+    """What is inside is read alike after, with other addresses; nothing of it, nor of the outer addresses, is left; also cut, and in fragments."""
+    _, frame, _ = TUNNELS[name]
+    for packet, kind in ((ip4(tcp(SAID)), 0x0800), (ip6(tcp(SAID)), 0x86DD)):
+        if (name, kind) == ("gre, wccp", 0x86DD):
+            continue
+        whole = frame(packet, kind)
+        image = one(whole, tmp_path)
+        for private in (SAID, w.MACS[:6], bytes([203, 0, 113]), bytes([192, 0, 2]), w.SRC6[:8]):
+            assert private not in image
+        for cut in range(20, len(whole), 7):
+            check([whole], RAW, tmp_path, cut=cut)
+        if whole[0] >> 4 == 4:
+            body = whole[20:]
+            pieces = [ip4(body[:40], whole[9], ident=5, fragment=0x2000), ip4(body[40:], whole[9], ident=5, fragment=5)]
+            _, target = check(pieces, RAW, tmp_path)
+            assert not any(SAID[:20] in data or w.MACS[:6] in data for data in read(target).data)
+
+
+def test_names_in_a_tunnel(tmp_path: Path) -> None:
+    """A server name and a lookup inside are mapped as outside."""
+    name = "secretsecret.example.com"
+    for wrap in (lambda p: p, lambda p: gre(0x0800, gre(0x0800, p))):
+        greeting = hello(name.encode())
+        question = bytes.fromhex("123401000001000000000000") + b"\x0csecretsecret\x07example\x03com\0" + b"\0\1\0\1"
+        _, target = check([wrap(ip4(tcp(greeting))), wrap(ip4(udp(question), 17))], RAW, tmp_path)
+        capture = netlens.read(target)
+        (sni,), (asked,) = capture.table("hellos")["sni"], capture.table("lookups")["qname"]
+        assert sni == asked == MAPPER.name(name)
+
+
+def test_checksums_in_a_tunnel(tmp_path: Path) -> None:
+    """Inside they are what they were; those of the tunnel itself are left out."""
+    inner = checked(ip4(tcp(SAID)), 6)
+    image = one(checked(ip4(udp(VXLAN + ethernet(inner), dport=4789), 17), 17), tmp_path)
+    assert image[26:28] == b"\0\0"
+    assert is_right(image[50:], 6)
+    image = one(gre(0x0800, inner, 0x8000, b"\x12\x34\0\0"), tmp_path)
+    assert image[24:28] == bytes(4)
+    assert is_right(image[28:], 6)
 
 
 def test_source_routes(tmp_path: Path) -> None:

@@ -37,10 +37,6 @@ def warnings(folder: Path, packets: Sequence[bytes], link: int = RAW, **options:
         ),
         ([SEGMENT, SCTP], "1 of 2 frames not read, so sessions in them are missing: 1 SCTP, DCCP or UDP-Lite; first frame 2"),
         (
-            [ip4(udp(b"\x30\xff\0\0\0\0\0\1" + SEGMENT, dport=2152), 17)],
-            "1 of 1 frame not read, so sessions in them are missing: 1 in GTP-U tunnels (not entered); first frame 1",
-        ),
-        (
             [SEGMENT, ip4(udp(b"\0\0\0\x09" + bytes(60), dport=4500), 17)],
             "1 of 2 frames not read, so sessions in them are missing: 1 ESP in UDP (encrypted); first frame 2",
         ),

@@ -23,6 +23,7 @@ from netlens.wire import link as links_
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
+from netlens.wire.encapsulation import FRAME, GENEVE_PORT, GRE, MAX_TUNNELS, inner_of_ip, inner_of_udp, ip_inside
 from netlens.wire.routes import addresses_of_route, final_v4, final_v6, route_of_v4
 from netlens.wire.words import be16, be64
 
@@ -39,7 +40,8 @@ ASKS, ASKS_AT = 18, 19
 TO_LOOPBACK = 20
 IDENT, PIECE = 21, 22  #: of a fragment: identification; offset << 1 | more follows
 TS, IFACE = 23, 24
-WIDTH = 25
+INNER, INNER_OUT, INNER_CAP, INNER_LENGTH, INNER_KIND = 25, 26, 27, 28, 29  #: the packet in a tunnel: where (0: none), how long, what
+WIDTH = 30
 
 FRAGMENT = 44
 UNSET, RIGHT, PARTIAL, WRONG, PARTIAL_LSO = 0, 1, 2, 3, 4  #: what a checksum was
@@ -352,6 +354,41 @@ def _icmp6(buf, t, cap, out, q, m):
 
 
 @kernel
+def _tunnel(buf, proto, t, cap, length, out, q, info):
+    """If IP payload at ``t`` is a tunnel that is entered: keep its header, and note what is inside for :func:`_inside`.
+
+    Checksums of the outer headers are left out: they cover what changes later.
+    """
+    at = t
+    if proto == 17:
+        if cap < 8:
+            return False
+        claimed = be16(buf, t + 4)
+        if claimed >= 8:
+            length = min(length, claimed)
+            cap = min(cap, length)
+        elif claimed != 0:
+            return False
+        at = t + 8
+        start, kind = inner_of_udp(buf, at, cap - 8, length - 8, be16(buf, t + 2))
+    else:
+        start, kind = inner_of_ip(buf, t, cap, proto)
+    if start < 0 or ip_inside(buf, start, t + cap, kind)[0] < 0:
+        return False
+    if proto == 17 and be16(buf, t + 2) == GENEVE_PORT:
+        keep(buf, t, 16, out, q)  # not the options
+    else:
+        keep(buf, t, start - t, out, q)
+    if proto == 17:
+        _put16(out, q + 6, np.int64(0))
+    elif proto == GRE and buf[t] & 128:
+        _put16(out, q + 4, np.int64(0))
+    info[INNER], info[INNER_OUT], info[INNER_KIND] = start, q + (start - t), kind
+    info[INNER_CAP], info[INNER_LENGTH] = cap - (start - t), length - (start - t)
+    return True
+
+
+@kernel
 def _transport(buf, ip, version, proto, t, cap, length, final, out, ip_q, q, m, info):
     """From the transport header at ``t`` on, ``cap`` of ``length`` bytes; ``ip`` and ``ip_q``: the IP header in input and output.
 
@@ -360,6 +397,9 @@ def _transport(buf, ip, version, proto, t, cap, length, final, out, ip_q, q, m, 
     source_at, target_at = (ip + 12, ip + 16) if version == 4 else (ip + 8, ip + 24)
     if final >= 0:
         target_at = final
+    info[INNER] = 0
+    if _tunnel(buf, proto, t, cap, length, out, q, info):
+        return
     if proto == 6 or proto == 17:
         info[TO_LOOPBACK] = _is_loopback(buf, target_at, version)
         if proto == 6:
@@ -488,6 +528,30 @@ def _note_fragment(info, version, proto, ident, piece, o, q, at, cap, length):
 
 
 @kernel
+def _inside(buf, out, m, info):
+    """The packets in the tunnels of one packet, from the outermost on; ``info`` is of the innermost in the end."""
+    for _ in range(MAX_TUNNELS):
+        start, to, cap, length, kind = info[INNER], info[INNER_OUT], info[INNER_CAP], info[INNER_LENGTH], info[INNER_KIND]
+        if start == 0:
+            return
+        ts, iface = info[TS], info[IFACE]
+        for k in range(WIDTH):
+            info[k] = 0
+        info[TS], info[IFACE] = ts, iface
+        at, network = ip_inside(buf, start, start + cap, kind)
+        if kind == FRAME:
+            map_mac(buf, start, out, to, m)
+            map_mac(buf, start + 6, out, to + 6, m)
+            keep(buf, start + 12, 2, out, to + 12)
+            _tags(buf, start + 14, start + cap, be16(buf, start + 12), out, to + 14, m)
+        else:
+            _tags(buf, start, start + cap, kind, out, to, m)
+        used = at - start
+        left = max(length - used, cap - used)
+        _network(buf, at, cap - used, left, np.int64(4 if network == 0x0800 else 6), out, to + used, m, info)
+
+
+@kernel
 def rewrite_datagram(data, cap, proto, version, header, out_header, out, m, info):
     """A datagram that was put together from fragments: ``header`` and ``out_header`` hold one IP header (of the input and as it was mapped) each.
 
@@ -502,6 +566,7 @@ def rewrite_datagram(data, cap, proto, version, header, out_header, out, m, info
     if at < 0:
         return
     _transport(data, np.int64(0), version, proto, at, cap - (at - size), length - (at - size), final, out, np.int64(0), at, m, info)
+    _inside(data, out, m, info)
 
 
 # ---- link layer ----
@@ -678,6 +743,7 @@ def _frame(buf, o, cap, wire, link, out, q, m, info):
         _network(buf, start, rest, left, np.int64(6), out, here, m, info)
     elif kind == 0x0806 or kind == 0x8035:
         _arp(buf, start, rest, out, here, m)
+    _inside(buf, out, m, info)
 
 
 # ---- records ----
