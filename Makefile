@@ -114,6 +114,13 @@ bench: install ## compare speed and memory with capinfos, tcptrace, argus, tshar
 	@$(PY) -m tests.bench.peers
 	$(PY) -m tests.bench.run
 
+# make properties EXAMPLES=100000 PROPERTIES=tests/wire
+EXAMPLES ?= 2000
+PROPERTIES ?= tests/analysis tests/capture tests/parsers tests/wire
+.PHONY: properties
+properties: $(VENV)/warmed ## test the properties of parsers, recordings, pairing, clock with EXAMPLES=2000 each; folders in PROPERTIES
+	$(PY) -m pytest -n auto -m hypothesis --examples $(EXAMPLES) $(PROPERTIES) $(PYTEST_ARGS)
+
 # make fuzz SECONDS=600 FUZZ_ARGS="--target pipeline --corpus FOLDER"
 SECONDS ?= 60
 FUZZ_ARGS ?=

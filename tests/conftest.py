@@ -1,14 +1,16 @@
-"""What all tests share: the bundled captures, tshark as a second opinion, golden text files, the property-test profiles."""
+"""What all tests share: the bundled captures, tshark as a second opinion, golden text files, how many examples properties get, the order."""
 
 from __future__ import annotations
 
 import os
+import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -17,11 +19,12 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 # No deadlines: the first example of a kernel may compile it, which takes seconds once and says nothing about the code.
-settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-# A submission is judged by the same examples each time; new ones are for the developer to find.
-settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)
-settings.register_profile("thorough", parent=settings.get_profile("dev"), max_examples=2000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if IN_CI else "dev"))
+# derandomize: hypothesis itself sets it where CI=true, and would try the same examples for ever.
+settings.register_profile("netlens", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True, derandomize=False)
+settings.load_profile("netlens")
+
+#: Examples of each property in CI, as a multiple of what the property asks for: about three minutes more on two cores.
+CI_EXAMPLES = "x5"
 
 # Wireshark's own installer for macOS puts its programs on no PATH.
 _MORE_PATHS = "/Applications/Wireshark.app/Contents/MacOS"
@@ -29,6 +32,56 @@ _MORE_PATHS = "/Applications/Wireshark.app/Contents/MacOS"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden files anew instead of comparing with them")
+    parser.addoption(
+        "--examples",
+        metavar="N",
+        type=_examples,
+        default=_examples(CI_EXAMPLES if IN_CI else "x1"),
+        help=f"examples of each property: a number, or xN for N times as many as it asks for (x1; {CI_EXAMPLES} where CI=true)",
+    )
+    parser.addoption(
+        "--shuffle",
+        metavar="SEED",
+        type=lambda text: int(text) or random.SystemRandom().randrange(1, 1 << 32),
+        help="run modules, and the tests in each of them, in the random order of SEED (0: of a new one, which is printed)",
+    )
+
+
+def _examples(text: str) -> tuple[int, bool]:
+    """A number, and whether it is a multiple."""
+    if not re.fullmatch(r"x?[1-9][0-9]*", text):
+        raise ValueError(text)  # pytest's parser says which option is wrong
+    return int(text.removeprefix("x")), text.startswith("x")
+
+
+@pytest.hookimpl(tryfirst=True)  # before hypothesis looks at its option, and before xdist hands all options to its workers
+def pytest_configure(config: pytest.Config) -> None:
+    if IN_CI and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(1 << 32))  # new examples for each submission
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    number, times = config.option.examples
+    seed = config.option.hypothesis_seed
+    lines = [f"examples of a property: {'x' if times else ''}{number}" + (f"; the same again: --hypothesis-seed={seed}" if seed else "")]
+    if config.option.shuffle is not None:
+        lines.append(f"in random order; the same again: --shuffle={config.option.shuffle}")
+    return lines
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    number, times = config.option.examples
+    for function in {getattr(item.obj, "__func__", item.obj) for item in items if isinstance(item, pytest.Function)}:
+        if is_hypothesis_test(function):
+            # Where hypothesis' own plugin reads it; there is no public way to change a decorator that has been applied.
+            asked = function._hypothesis_internal_use_settings
+            function._hypothesis_internal_use_settings = settings(asked, max_examples=asked.max_examples * number if times else number)
+    if config.option.shuffle is not None:
+        # Tests of a module stay together: what a module sets up for all of them is made once, as always.
+        place = random.Random(config.option.shuffle)
+        modules = sorted({item.path for item in items})
+        order = dict(zip(modules, place.sample(range(len(modules)), len(modules)), strict=True))
+        items.sort(key=lambda item: (order[item.path], place.random()))
 
 
 def _program(name: str) -> str | None:
