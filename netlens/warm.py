@@ -3,8 +3,8 @@
 The modules' bytecode too: from a checkout nothing else writes it where ``PYTHONDONTWRITEBYTECODE`` is set, as in many containers, and compiling
 them at each start took 0.09 s.
 
-numba keeps the machine code beside the modules (``__pycache__``), or under ``NUMBA_CACHE_DIR``, and makes it anew when a source file or the
-processor changes.
+The machine code is kept beside the package, where every user finds it, if this user may write there (:mod:`netlens.wire.machinecode`). It is made
+anew when the sources, the versions of numba and Python, or the processor change.
 """
 
 from __future__ import annotations
@@ -91,8 +91,11 @@ def main() -> None:
     from netlens.api import TABLES, Capture
     from netlens.cluster.job import NEEDS, ClusterCapture
     from netlens.cluster.sources import Source
+    from netlens.compiling import Shown
     from netlens.errors import NetlensError
+    from netlens.wire import compiled
 
+    compiled.shown = Shown()
     with tempfile.TemporaryDirectory() as folder:
         for name, data in (("tiny.pcap", tiny_capture(CLIENTS)), ("tiny.pcapng", tiny_pcapng())):
             path = Path(folder, name)

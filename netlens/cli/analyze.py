@@ -116,10 +116,10 @@ def _can_bundle(target: str, captures: tuple[str | None, ...]) -> None:
 
 
 def _bundle(given: Inputs, document: dict[str, Any], target: str) -> None:
-    from netlens.cli.common import tell_first_compilation
+    from netlens.cli.common import show_compilation
     from netlens.report.bundle import bundle
 
-    tell_first_compilation("anonymize/kernels", "rewrite_batch")
+    show_compilation()
     made = bundle(given, document, target)
     if made.differs:
         said = ", ".join(made.differs)

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from netlens.cli.common import Progress, tell_first_compilation, total_bytes
+from netlens.cli.common import Progress, show_compilation, total_bytes
 from netlens.text import plural, printable
 
 
@@ -62,7 +62,7 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
     is_folder = source != "-" and os.path.isdir(source)
     if keylogs and not is_folder:
         raise click.UsageError("--keylog is for a recording (a folder): a single capture has no place for what keys show")
-    tell_first_compilation("anonymize/kernels", "rewrite_batch")
+    show_compilation()
     key = secret.fresh() if key_file is None else secret.from_file(key_file)
     mapper = Mapper(key, keep, KNOWN_APIS)
     shown: list[Progress] = []

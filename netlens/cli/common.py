@@ -54,21 +54,19 @@ def total_bytes(paths: tuple[str, ...]) -> int | None:
         return None  # reading will say why
 
 
-def tell_first_compilation(folder: str = "parsers", kernel: str = "fold") -> None:
-    """Say so when kernels must be compiled first: it takes half a minute and looks like a hang."""
-    from pathlib import Path
+def show_compilation() -> None:
+    """Say so while kernels are compiled, which takes half a minute in the first run and looks like a hang."""
+    from netlens.compiling import Shown
+    from netlens.wire import compiled
 
-    import netlens
-
-    if not os.environ.get("NUMBA_CACHE_DIR") and not any((Path(netlens.__file__).parent / folder / "__pycache__").glob(f"*{kernel}*.nbi")):
-        sys.stderr.write("netlens: compiling its kernels, once after installation (about half a minute)\n")
+    compiled.shown = Shown()
 
 
 def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str | None = None) -> Any:
     """Read captures with progress; warnings go to standard error."""
     from netlens.api import Capture
 
-    tell_first_compilation()
+    show_compilation()
     progress = Progress(total_bytes(paths))
     capture = Capture(paths, tables, progress, spill_to)
     try:
@@ -105,7 +103,7 @@ def read_on_workers(
     sources = expand(captures, here=scheduler is None)
     if folder is not None:
         make_folder(folder)
-    tell_first_compilation()
+    show_compilation()
     with on_workers(workers, scheduler) as executor:
         progress = Progress(total_bytes(tuple(s.path for s in sources)))
         try:

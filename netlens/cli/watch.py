@@ -75,7 +75,7 @@ def command(
     import threading
     from pathlib import Path
 
-    from netlens.cli.common import tell_first_compilation
+    from netlens.cli.common import show_compilation
     from netlens.cli.ending import break_off
     from netlens.errors import CaptureError
 
@@ -100,7 +100,7 @@ def command(
             break_off(number)
 
     before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    tell_first_compilation()
+    show_compilation()
     try:
         if replay is not None:
             _play(replay, side, apis, limit, count, errors, speed, stop, shown)

@@ -95,6 +95,10 @@ class OnWorkers:
 
 def run(function: Callable[..., Any], *arguments: Any) -> Any:
     """On a worker: call ``function``; an error of ours says which worker it was."""
+    from netlens.compiling import Shown
+    from netlens.wire import compiled
+
+    compiled.shown = Shown(bar=False, waits=False)  # its standard error may be the user's terminal, or a log
     try:
         return function(*arguments)
     except NetlensError as error:

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from netlens.wire import compiled
+
 T = TypeVar("T")
 
 
@@ -68,4 +70,6 @@ def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] | None = No
         stopped.set()
         if cancel is not None:
             cancel()
+        compiled.give_up(thread)
         thread.join()
+        compiled.gone(thread)

@@ -1,0 +1,245 @@
+"""Where the machine code of kernels is kept, and from whom it is taken.
+
+Theory of operation
+-------------------
+1. One folder holds the code for one *stamp*: a hash of all sources that have kernels (and of all that kernels use), of the versions of Python,
+   numba, llvmlite and numpy, and of the processor. Code of other sources or of another processor is in another folder, so it is never loaded.
+2. The folder is beside the package, where everybody may read it, if whoever compiles may write there; else in the user's own cache
+   (``~/.cache/netlens``). ``NUMBA_CACHE_DIR`` names another place instead of both. Both are read: what root compiled, and what was missing there.
+   Where nothing can be written the code stays in memory for this run.
+3. Machine code is executed, and unpickling it executes more. So it comes only from folders that nobody but root and this user can change:
+   the folder and all above it belong to one of them, and neither groups nor others may write there (a sticky folder like /tmp may stand above).
+4. One process compiles at a time (a lock on the folder); the others wait and then load what it made. A file appears whole, by a rename.
+   One that is damaged is compiled anew. Nothing is deleted but what interrupted writers left, and the oldest of many stamps, when a new one begins.
+
+*Limits.* Access lists of macOS and NFSv4 are not read. Two machines that share a file system without locks may compile the same code at once,
+which costs time only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import os
+import shutil
+import stat
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+#: Folders and files with kernels, and with what kernels use (tests/wire/test_machinecode.py holds that none is missing).
+SOURCES = ("anonymize/kernels", "cluster/kernels.py", "parsers", "wire")
+STAMPS_KEPT = 8  #: folders of 20 MB: a few Pythons, processors and branches that take turns on one checkout
+_HEAD = struct.Struct("<II")  #: length and CRC of what follows: a power cut may leave the name of a file without its bytes
+
+
+def sources() -> Iterator[str]:
+    """All files that may change what kernels do, in order."""
+    for name in SOURCES:
+        path = os.path.join(PACKAGE, name)
+        yield from [path] if name.endswith(".py") else (os.path.join(path, n) for n in sorted(os.listdir(path)) if n.endswith(".py"))
+
+
+def stamp() -> str:
+    """Of everything that machine code depends on.
+
+    Raises
+    ------
+    OSError
+        the sources cannot be read: netlens runs from an archive.
+    """
+    import llvmlite
+    import numba
+    import numpy as np
+    from llvmlite import binding
+
+    config = numba.config
+    settings = (config.OPT, config.BOUNDSCHECK, config.CPU_NAME, config.CPU_FEATURES, config.DEBUGINFO_DEFAULT)
+    versions = (sys.version, sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
+    processor = (sys.platform, binding.get_process_triple(), binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten())
+    found = hashlib.sha256(repr((settings, versions, processor)).encode())
+    for path in sources():
+        with open(path, "rb") as file:
+            content = file.read()
+        found.update(f"\0{os.path.relpath(path, PACKAGE)}\0{len(content)}\0".encode())
+        found.update(content)
+    return found.hexdigest()[:32]
+
+
+# --- whom to trust ------------------------------------------------------------------------------------------------------------------------
+
+
+def _own_group(number: int) -> bool:
+    """Whether a group is this user's alone, as most Linux systems give each user one (and then let groups write)."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(number)
+    except KeyError:
+        return False
+    return group.gr_name == user and set(group.gr_mem) <= {user}
+
+
+def trusted(folder: str) -> bool:
+    """Whether only root and this user can change what is in ``folder``, a real path that exists."""
+    owners = {0, os.geteuid(), os.lstat("/").st_uid}  # "/": in a user namespace root of the machine has another number
+    path, inner = folder, True
+    while True:
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
+            return False
+        sticky = bool(found.st_mode & stat.S_ISVTX) and not inner
+        if found.st_mode & stat.S_IWOTH and not sticky:
+            return False
+        if found.st_mode & stat.S_IWGRP and not sticky and not _own_group(found.st_gid):
+            return False
+        if path == (path := os.path.dirname(path)):
+            return True
+        inner = False
+
+
+def roots() -> list[str]:
+    """Folders that may hold the folders of stamps, the one to be preferred first."""
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        return [os.path.join(os.path.abspath(chosen), "netlens-kernels")]
+    return [os.path.join(PACKAGE, "__pycache__", "kernels"), *(os.path.join(path, "netlens", "kernels") for path in _user_caches())]
+
+
+def _user_caches() -> list[str]:
+    """The user's cache folders: as the environment names them, which sudo may have left another user's, and as the system knows the user."""
+    import pwd
+
+    homes = [os.environ.get("HOME", "")]
+    with contextlib.suppress(KeyError):  # a container may run under a number without a name
+        homes.append(pwd.getpwuid(os.geteuid()).pw_dir)
+    inside = os.path.join("Library", "Caches") if sys.platform == "darwin" else ".cache"
+    named = [os.environ.get("XDG_CACHE_HOME", ""), *(os.path.join(home, inside) for home in homes if home)]
+    return list(dict.fromkeys(path for path in named if os.path.isabs(path)))
+
+
+def _make(root: str) -> str | None:
+    """``root``, made where it is missing, as a real path, if it is to be trusted and written to."""
+    there = os.path.realpath(root)
+    with contextlib.suppress(OSError):
+        missing = []
+        while not os.path.lexists(there):
+            there, name = os.path.split(there)
+            missing.append(name)
+        if not trusted(there):  # nothing is left in a folder of somebody else's, either
+            return None
+        for name in reversed(missing):
+            there = os.path.join(there, name)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(there)
+                os.chmod(there, 0o755)  # whatever the umask: everybody may read
+        if trusted(there) and os.access(there, os.W_OK | os.X_OK):
+            return there
+    return None
+
+
+# --- what is kept -------------------------------------------------------------------------------------------------------------------------
+
+
+class Store:
+    """The machine code of one stamp, in the folders that may hold it."""
+
+    def __init__(self, stamp: str):
+        self.stamp = stamp
+        self._home: str | None = None  # where this process writes
+        self._locked = False
+
+    @functools.cached_property
+    def _readable(self) -> list[str]:
+        found = []
+        for root in roots():
+            folder = os.path.realpath(os.path.join(root, self.stamp))
+            with contextlib.suppress(OSError):
+                if trusted(folder):
+                    found.append(folder)
+        return found
+
+    def read(self, name: str) -> memoryview | None:
+        """What was written under ``name``, whole and undamaged; else None."""
+        for folder in self._readable:
+            try:
+                with open(os.path.join(folder, name), "rb") as file:
+                    content = file.read()
+            except OSError:
+                continue
+            if len(content) >= _HEAD.size:
+                length, crc = _HEAD.unpack_from(content)
+                body = memoryview(content)[_HEAD.size :]
+                if len(body) == length and zlib.crc32(body) == crc:
+                    return body
+        return None
+
+    def write(self, name: str, body: bytes) -> str | None:
+        """Keep ``body`` under ``name``; what kept it from being kept, if anything did. Of use only while :meth:`alone`."""
+        if self._home is None:
+            return f"no folder for them can be written that only you or root can change ({', '.join(roots())}); set XDG_CACHE_HOME to one"
+        aside = os.path.join(self._home, f".{os.getpid()}.{name}")
+        try:
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
+                os.fchmod(descriptor, 0o644)
+            os.replace(aside, os.path.join(self._home, name))
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(aside)
+            return f"{self._home}: {(error.strerror or str(error)).lower()}"
+        return None
+
+    @contextlib.contextmanager
+    def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
+        """Let no other process compile for the same folder meanwhile; ``waiting`` is called if one does."""
+        root = next((made for made in map(_make, roots()) if made is not None), None)
+        with contextlib.ExitStack() as stack:
+            if root is not None:
+                with contextlib.suppress(OSError):  # a file system without locks: two may compile the same
+                    stack.enter_context(_locked(os.path.join(root, "lock"), waiting))
+                self._begin(root)
+            vars(self).pop("_readable", None)  # another process may have made the folder
+            yield
+
+    def _begin(self, root: str) -> None:
+        folder = os.path.join(root, self.stamp)
+        if not os.path.lexists(folder):
+            others = [entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+            for old in sorted(others, key=os.path.getmtime, reverse=True)[STAMPS_KEPT - 1 :]:
+                shutil.rmtree(old, ignore_errors=True)
+        self._home = _make(folder)
+        if self._home is not None:
+            for entry in os.scandir(self._home):
+                if entry.name.startswith("."):  # of a writer that was killed: nobody else writes now
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)
+
+
+@contextlib.contextmanager
+def _locked(path: str, waiting: Callable[[], None]) -> Iterator[None]:
+    # 0600: who may not write the code may not keep others from writing it.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@functools.cache
+def store() -> Store | None:
+    """Of this netlens on this machine; None where its sources cannot be read."""
+    try:
+        return Store(stamp())
+    except OSError:
+        return None
