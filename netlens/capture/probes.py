@@ -421,8 +421,9 @@ def parse_iptables_rules(text: str) -> list[Rule]:
             words = shlex.split(line)
         except ValueError:
             continue
-        if (rule := _iptables_rule(words[2:], f"{table} {words[1]}", family)) is not None:
-            rules.append(rule)
+        match words:
+            case [_, chain, *rest] if (rule := _iptables_rule(rest, f"{table} {chain}", family)) is not None:
+                rules.append(rule)
     return rules
 
 

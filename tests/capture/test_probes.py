@@ -682,6 +682,7 @@ def test_any_rules_answer(ip: ipaddress.IPv4Address, port: int, words: str) -> N
         "tcp ESTAB 0 0 192.0.2.1:² 192.0.2.2:2",
         "x ² u 1u IPv4 1 0t0 TCP 127.0.0.1:1 (LISTEN)",
         "from all fwmark 007 lookup 1",
+        "-A ",
         "System time : 1.2.3 seconds fast of NTP time\nRoot delay : . seconds",
         "²² sshuttle -l ²",
         "9" * 5000 + " sshuttle -x 1.2.3.4:" + "9" * 5000 + " -l " + "9" * 5000,
