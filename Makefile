@@ -128,6 +128,12 @@ FUZZ_ARGS ?=
 fuzz: $(VENV)/warmed ## feed mutated captures to everything that reads them, for SECONDS=60; more arguments in FUZZ_ARGS
 	$(PY) -m tests.fuzz --seconds $(SECONDS) $(FUZZ_ARGS)
 
+# make rounds ROUNDS="--quick user shared"
+ROUNDS ?=
+.PHONY: rounds
+rounds: $(VENV)/installed ## run demo and test in fresh clones: other users, Pythons, paths, without network (ROUNDS=--list lists them)
+	$(PY) tools/rounds.py $(ROUNDS)
+
 .PHONY: lock
 lock: ## resolve requirements.lock anew from pyproject.toml
 	tools/lock.sh
