@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def _examples(text: str) -> tuple[int, bool]:
 def pytest_configure(config: pytest.Config) -> None:
     if IN_CI and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.SystemRandom().randrange(1 << 32))  # new examples for each submission
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `make test &` of a script: the programs that tests interrupt would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

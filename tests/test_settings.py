@@ -99,3 +99,22 @@ def test_a_number_of_examples_that_is_none(root: Path) -> None:
     )
     assert done.returncode == 4
     assert "--examples" in done.stderr
+
+
+def test_programs_can_be_interrupted_where_sigint_was_ignored(root: Path, tmp_path: Path) -> None:
+    """A script that starts ``make test &`` hands on an ignored SIGINT."""
+    (tmp_path / "conftest.py").symlink_to(root / "tests" / "conftest.py")
+    (tmp_path / "test_it.py").write_text(
+        "import signal, subprocess, sys\n"
+        "def test_it():\n"
+        "    program = 'import os, signal, sys; os.kill(os.getpid(), signal.SIGINT)'\n"
+        "    assert subprocess.run([sys.executable, '-c', program], stderr=-3).returncode == -signal.SIGINT\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

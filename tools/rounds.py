@@ -69,10 +69,11 @@ class Ground:
                 stderr=subprocess.STDOUT,
                 check=False,
             )
-        said = self.log.read_bytes()[begin:].decode(errors="replace").strip().splitlines() or [""]
+        lines = self.log.read_bytes()[begin:].decode(errors="replace").splitlines()
+        said = next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("make: ")), "")
         if process.returncode:
-            raise Failed(f"{' '.join(command)}: status {process.returncode} ({said[-1].strip()})")
-        return said[-1].strip()
+            raise Failed(f"{' '.join(command)}: status {process.returncode} ({said})")
+        return said
 
     def clone(self, name: str, user: int | None = None) -> Path:
         """A fresh clone of the current commit, at ``name`` under the base."""
