@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
@@ -55,12 +56,20 @@ def _examples(text: str) -> tuple[int, bool]:
     return int(text.removeprefix("x")), text.startswith("x")
 
 
-@pytest.hookimpl(tryfirst=True)  # before hypothesis looks at its option, and before xdist hands all options to its workers
+@pytest.hookimpl(tryfirst=True)  # before hypothesis looks at its option
 def pytest_configure(config: pytest.Config) -> None:
-    if IN_CI and config.option.hypothesis_seed is None:
+    if seeds := getattr(config, "workerinput", {}).get("seeds"):
+        config.option.hypothesis_seed, config.option.shuffle = seeds
+    elif IN_CI and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.SystemRandom().randrange(1 << 32))  # new examples for each submission
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `make test &` of a script: the programs that tests interrupt would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist's workers parse the command line themselves, and would each take seeds of their own."""
+    node.workerinput["seeds"] = (node.config.option.hypothesis_seed, node.config.option.shuffle)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -17,6 +17,8 @@ from hypothesis import given, settings, strategies as st
 @given(st.integers())
 def test_of_seven(n):
     print("seven", n)
+    with open(__file__ + ".seen", "a") as file:
+        print(n, file=file)
 
 def test_a(): print("ran a")
 def test_b(): print("ran b")
@@ -66,13 +68,19 @@ def test_ci_takes_more_examples_and_new_ones_that_can_be_had_again(run) -> None:
     assert _examples(run("-k", "seven", seed[0], ci=True)) == _examples(first)
 
 
-def test_workers_get_the_seed_of_ci(run) -> None:  # type: ignore[no-untyped-def]
-    out = run("-k", "seven", "-n2", "-rP", ci=True)
+def test_workers_get_the_seed_of_ci(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    def seen() -> list[list[str]]:
+        return [file.read_text().split() for file in sorted(tmp_path.glob("*.seen"))]
+
+    out = run("-k", "seven", "-n2", ci=True)
+    by_workers = seen()
     seed = re.search(r"--hypothesis-seed=(\d+)", out)
     assert seed
-    alone = run("-k", "seven", "-rP", seed[0], ci=True)
-    assert "2 passed" in out
-    assert "2 passed" in alone
+    for file in tmp_path.glob("*.seen"):
+        file.unlink()
+    run("-k", "seven", seed[0], ci=True)
+    assert by_workers == seen()
+    assert len(by_workers) == 2
 
 
 def test_random_order_can_be_had_again(run) -> None:  # type: ignore[no-untyped-def]
@@ -87,6 +95,7 @@ def test_random_order_can_be_had_again(run) -> None:  # type: ignore[no-untyped-
     assert order(run("-k", "not seven", again[0])) == order(shuffled)
     assert sorted(order(shuffled)[:4]) == list("abcd")  # a module's tests stay together
     assert any(order(run("-k", "not seven", f"--shuffle={seed}")) != usual for seed in range(1, 4))
+    assert "8 passed" in run("-k", "not seven", "--shuffle=0", "-n2")  # which collect in the same order
 
 
 def test_a_number_of_examples_that_is_none(root: Path) -> None:

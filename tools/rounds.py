@@ -299,7 +299,9 @@ def a_base(keep: bool) -> Iterator[Path]:
 
 def table(rows: list[tuple[str, str, str, float]]) -> str:
     lines = ["| round | condition | result | seconds |", "|---|---|---|---:|"]
-    lines += [f"| `{name}` | {about} | {result.replace('|', '/')} | {seconds:,.0f} |" for name, about, result, seconds in rows]
+    lines += [
+        f"| `{name}` | {about} | {' '.join(result.split()).replace('|', '/')} | {seconds:,.0f} |" for name, about, result, seconds in rows
+    ]
     return "\n".join(lines) + "\n"
 
 
