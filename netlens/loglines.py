@@ -91,7 +91,9 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 #: A bare number may be anything, unless it is called a code.
 _NAMED = re.compile(rf"code(?<!\wcode)\b[\\\"'\s:=]{{1,8}}({'|'.join(CLASS_OF_CODE)})(?!\w|\.\w)")
-_OTHER_FAILURE = tuple(pattern for pattern, text in WORDS if text in _FAILURES or text in ("status=500", "status=502", "status=503", "status=504"))
+_OTHER_FAILURE = tuple(
+    pattern for pattern, text in WORDS if text in _FAILURES or text in ("status=500", "status=502", "status=503", "status=504")
+)
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
 
 
