@@ -14,7 +14,9 @@ Theory of operation
 4. Labels: a key log says most, then the error log of the side whose program it is, then the traffic. An error log names exchanges of its own side's
    capture, in that machine's time, and the label is carried over by the pairing.
 5. Where the upstream's clock was set back, times repeat: requests of those times stay in the counts, and their labels are dropped.
-6. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
+6. *Relays.* A proxy that passes bytes on (CONNECT, SOCKS, ssh -D and -L) opens a connection of its own, with the ClientHello of the one that it serves:
+   where one capture holds both, only the one that goes on to the server is upstream, and what is known of whose the other was is known of it.
+7. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
 
 Limits: exchanges of a connection whose counts differ between the captures (capture loss) are matched by time; a wrong match shifts ``done_ns``, never
 a label of the upstream's own side.
@@ -155,6 +157,7 @@ def assemble(
     notes = [exchanged] if exchanged else []
     upstream = sides.get("host") or next(iter(sides.values()))
     goal = _targets(sides, upstream, apis, manifest)
+    served = {name: _relayed(side) for name, side in sides.items()}
     for side in sides.values():
         _requests_of(side)
     pairs: pairing.Pairing | None
@@ -163,6 +166,7 @@ def assemble(
         own = connections.sent_from(sides["vm"].capture)
         samples = read_sockets(sockets) if sockets is not None else ()
         pairs = pairing.pair(sides["vm"].capture, sides["host"].capture, clock, samples, vm_addresses=own)
+        pairs = pairing.through_relays(pairs, served["host"])
         notes += getattr(samples, "notes", ())
         if not sides["host"].target.any() and sides["vm"].target.any():
             upstream, pairs = sides["vm"], None
@@ -252,6 +256,28 @@ def _targets(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, 
     if goal is None:  # named, and not even in the second capture
         raise NetlensError(f"{target.named_by(apis, manifest)}: no connection of these captures goes there")
     return goal
+
+
+def _relayed(side: Side) -> dict[int, int]:
+    """Connection that leaves -> the one that it was opened for, by a relay on the machine of the capture. The latter are no longer of the target.
+
+    Both carry one ClientHello; the second begins later, at an address of the machine (or beyond its loopback), and goes elsewhere than the first.
+    """
+    c, hellos = side.connections, side.capture.table("hellos")
+    owner = {k: row for row, ids in enumerate(c["session_ids"].tolist()) for k in ids}
+    carrying: dict[str, set[int]] = {}
+    for session, random in zip(hellos["session_id"].tolist(), hellos["random"].tolist(), strict=True):
+        if random is not None and session in owner and side.target[owner[session]]:
+            carrying.setdefault(random, set()).add(owner[session])
+    out: dict[int, int] = {}
+    for rows in carrying.values():
+        first, *rest = sorted(rows, key=lambda row: int(c["start_ns"][row]))
+        ends = {(c["resp_ip"][row], int(c["resp_port"][row])) for row in rows}
+        if not rest or len(ends) != len(rows):  # a copy or a replay of one connection is no relay
+            continue
+        out[rest[-1]] = first
+        side.target[[first, *rest[:-1]]] = False
+    return out
 
 
 def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

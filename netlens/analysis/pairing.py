@@ -47,7 +47,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -195,6 +195,25 @@ def pair(
         _lookups(found, time),
         _tails(found, time),
     )
+
+
+def through_relays(found: Pairing, served: Mapping[int, int]) -> Pairing:
+    """The pairing with connections of the VM that a relay on the host carries on: they end in the relay's own connections, not in those to the relay.
+
+    Parameters
+    ----------
+    served : rows of the host's connections: one that a relay opened -> the one that it was opened for.
+    """
+    if not served:
+        return found
+    host_of, vm_of, origin, why = found.host_of.copy(), found.vm_of.copy(), found.origin.copy(), found.origin_why.copy()
+    for up, down in served.items():
+        mate = int(vm_of[down])
+        if mate >= 0 and vm_of[up] < 0:
+            host_of[mate], vm_of[up], vm_of[down] = up, mate, -1
+        if origin[down] != UNKNOWN:
+            origin[up], why[up] = origin[down], f"opened by a relay for one that was {why[down]}"
+    return replace(found, host_of=host_of, vm_of=vm_of, origin=origin, origin_why=why)
 
 
 def _uncertain(clock: Clock) -> int:
@@ -420,7 +439,8 @@ def _by_address(found: _Found, uncertain_ns: int) -> None:
 def _by_hello(found: _Found) -> None:
     # Which random is ambiguous is decided over all connections, also those that are paired already.
     v, h = found.v, found.h
-    free_v, free_h = set(found.free_vm().tolist()), set(found.free_host().tolist())
+    # A program's connection to a relay on its own machine (SOCKS, ssh -L) is local, and its hello goes on.
+    free_v, free_h = set(np.flatnonzero(found.host_of < 0).tolist()), set(found.free_host().tolist())
     mine = {i: [r] for r, i in _only(dict(enumerate(v.randoms))).items() if i in free_v}
     others = {j: [r] for r, j in _only(dict(enumerate(h.randoms))).items() if j in free_h}
     found.unique(mine, others, "hello")
@@ -1021,7 +1041,7 @@ def _origins(
         i = int(found.vm_of[j])
         if i >= 0:
             # a container's connection has the VM's address only behind the VM's own translation
-            if v.orig_ip[i] in addresses or v.forwarded[i] or v.connections["nat_ip"][i] in addresses:
+            if v.orig_ip[i] in addresses or v.forwarded[i] or v.local[i] or v.connections["nat_ip"][i] in addresses:
                 origin[j], why[j] = VM, f"paired by {found.method[i]}"
             elif paths[j] != "nat":
                 origin[j], why[j] = HOST, "opened from the host to the VM"
