@@ -97,15 +97,15 @@ def build() -> Schema:
                 "description": "What the provider does, as far as the refusals show it. null: no rule tells refused from accepted requests.",
                 "anyOf": [
                     obj(
-                        kind={"enum": ["concurrency", "rate", "quota", "overload"]},
-                        unit={"enum": list(UNITS)},
+                        kind={"enum": ["concurrency", "rate", "volume", "quota", "overload"]},
+                        unit={"enum": [*UNITS, "bytes"]},
                         scope={"enum": ["party", "egress"], "description": "Whose requests are counted together."},
                         per_address=boolean("Each address of the server counts by itself."),
                         value=nullable(
                             {
                                 "type": "number",
-                                "description": "concurrency: others in progress at which a request is refused. rate: requests accepted in a window at "
-                                "which one more is refused; of a bucket, tokens that come back in a minute.",
+                                "description": "concurrency: others in progress at which a request is refused. rate: requests in a window at "
+                                "which one more is refused; volume: bytes; of a bucket, tokens that come back in a minute.",
                             }
                         ),
                         low=nullable({"type": "number", "description": "Smallest value that fits as well."}),

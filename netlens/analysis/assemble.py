@@ -605,7 +605,10 @@ class _Builder:
         frame = x["start_frame"].astype(np.int64)
         here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
         no_stream = np.full(n, -1, np.int64)
-        table = Requests(side, carrier, start, np.maximum(end, start), done, rejected, source, no_stream, here, there, refusal_class)
+        table = Requests(
+            side, carrier, start, np.maximum(end, start), done, rejected, source, no_stream, here, there, refusal_class,
+            x["up_bytes"].astype(np.int64),
+        )  # fmt: skip
         rows = np.arange(n)
         if up.keys is not None:
             table, rows = self._with_streams(table, rows, row_of, sessions)
@@ -634,7 +637,7 @@ class _Builder:
         none = np.zeros(n, np.int64)
         return Requests(
             np.full(n, VM, np.int8), session, start, end, end, rejected, source, np.full(n, -1, np.int64), none, x["start_frame"].astype(np.int64),
-            classes,
+            classes, x["up_bytes"].astype(np.int64),
         )  # fmt: skip
 
     def _mates(self, start: Ints) -> Ints:

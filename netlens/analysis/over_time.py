@@ -4,8 +4,8 @@ Theory of operation
 -------------------
 1. Each limiter of :mod:`netlens.analysis.limiters` gives every request one number, what earlier requests had used up of the limit, and refuses where
    it reaches the limit. That is a count like any other: likelihood, limit and noise are those of :mod:`netlens.analysis.limit`.
-2. Requests count per side (an account each) or all together (one account, one address). What was refused takes nothing; what has no label is
-   taken for accepted.
+2. Requests count per side (an account each) or all together (one account, one address). What was refused takes nothing, unless attempts count; what
+   has no label is taken for accepted. Of a limit on bytes, a request needs room for its own besides.
 3. Parameters are tried from a coarse grid, then finely around the best; lengths that providers use (a minute, an hour) are preferred where they fit as
    well. Every value tried costs: the log of their number is taken from the log likelihood, so that a search over hundreds of windows wins no
    more often than one rule that was named before. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
@@ -13,7 +13,7 @@ Theory of operation
 4. *Chance comes in bursts.* An overloaded provider refuses for a while, and windows end after a while too. So chance has two rates here, one after a
    refusal and one after an acceptance (a Markov chain of two states), and a limit must explain more than that there were bursts.
 
-Limits: limits on bytes or tokens, and on attempts instead of what was accepted, are not fitted yet. A window longer than the recording looks like a
+Limits: tokens are known as bytes only. A window longer than the recording looks like a
 quota. Of very long recordings the first :data:`MOST` requests are looked at.
 """
 
@@ -90,7 +90,7 @@ def fits(situation: Situation, first: npt.NDArray[np.bool_]) -> list[Fit]:
     if situation.egress_seen and len(np.unique(r.side)) > 1:
         scopes.append("egress")
     out = [
-        _fit(situation, limiter, scope, labelled, first, sides, _tries(limiter, situation) * len(scopes))
+        _fit(situation, limiter, scope, labelled, first, sides, len(all_limiters()) * len(scopes))
         for limiter in all_limiters()
         for scope in scopes
     ]
@@ -104,22 +104,45 @@ def without_others(situation: Situation, fit: Fit) -> tuple[npt.NDArray[np.bool_
     if fit.scope == "side":
         return at, np.zeros(len(r), np.bool_)
     gone = np.zeros(len(r), np.bool_)
-    taken = np.where(r.rejected == REJECTED, 0.0, 1.0)
+    own, taken = _taken(situation, fit.limiter)
     for side in np.unique(r.side[at]).tolist():
         rows = np.flatnonzero(r.side == side)
         # what is left where the edge of the window is not known: the most that any edge gives
-        alone = np.max([_whole(score) for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s)], axis=0)
+        alone = np.max([_whole(score + own[rows]) for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s)], axis=0)
         gone[rows] = at[rows] & (alone < fit.value)
     return at, gone
 
 
-def _tries(limiter: Limiter, situation: Situation) -> int:
-    return len(limiter.parameters(_span(situation))) * len(all_limiters())
-
-
-def _span(situation: Situation) -> int:
+def _taken(situation: Situation, limiter: Limiter) -> tuple[Floats, Floats]:
+    """(what each request asks for itself besides what was used up, what it takes of the limit)."""
     r = situation.requests
-    return int(r.start_ns[min(len(r), MOST) - 1] - r.start_ns[0]) if len(r) else 0
+    accepted = r.rejected != REJECTED
+    if limiter.COUNTS == "bytes":
+        own = r.sent_bytes.astype(np.float64)
+        return own, np.where(accepted, own, 0.0)
+    return np.zeros(len(r)), np.where(accepted, 1.0, 1.0 if limiter.COUNTS == "attempts" else 0.0)
+
+
+def separation(situation: Situation) -> float:
+    """Most that any sliding window of accepted requests separates refused from accepted (Youden's J), of one side or of all together.
+
+    Nothing in it is fitted, so it tells of limits over time that are not modelled too: where refusals follow nothing local it is small.
+    """
+    r = situation.requests
+    best = 0.0
+    sliding = all_limiters()[0]
+    for rows in (np.arange(min(len(r), MOST)), *(np.flatnonzero(r.side[:MOST] == side) for side in np.unique(r.side))):
+        rejected = r.rejected[rows] == REJECTED
+        known = r.rejected[rows] >= 0
+        if not rejected.any() or rejected[known].all():
+            continue
+        for parameter in sliding.parameters(r.start_ns[rows], np.ones(len(rows))):
+            for score in sliding.scores(r.start_ns[rows], np.where(rejected, 0.0, 1.0), parameter):
+                refused, accepted = np.sort(score[rejected]), np.sort(score[known & ~rejected])
+                at = np.unique(refused)
+                share = np.searchsorted(accepted, at) / len(accepted) - np.searchsorted(refused, at) / len(refused)
+                best = max(best, float(share.max()))
+    return best
 
 
 def _fit(
@@ -131,6 +154,7 @@ def _fit(
     sides: list[int],
     tries: int,
 ) -> Fit | None:
+    """``tries``: rules that compete with this one, each with as many parameters."""
     r = situation.requests
     rows = np.arange(min(len(r), MOST))
     groups = [rows] if scope == "egress" else [rows[r.side[rows] == side] for side in sides]
@@ -140,7 +164,9 @@ def _fit(
     rejected = r.rejected == REJECTED
     if not (rejected & used).any():
         return None
-    taken = np.where(rejected, 0.0, 1.0)
+    own, taken = _taken(situation, limiter)
+    if not taken[used].any():  # nothing is known of sizes
+        return None
 
     def tried(parameter_s: float) -> tuple[float, Ints]:
         """The log likelihood at the best limit, and the counts."""
@@ -149,15 +175,17 @@ def _fit(
         for k in range(max(map(len, variants))):
             counts = np.zeros(len(r), np.int64)
             for rows, scores in zip((g for g in groups if len(g)), variants, strict=True):
-                counts[rows] = _whole(scores[min(k, len(scores) - 1)])
+                counts[rows] = _whole(scores[min(k, len(scores) - 1)] + own[rows])
             ll, _ = _best_limit(counts, rejected, used)
             if ll > best:
                 best, best_counts = ll, counts
         return best - float(np.log(max(map(len, variants)))), best_counts  # each variant tried costs too
 
-    coarse = limiter.parameters(_span(situation))
+    looked_at = np.sort(np.concatenate(groups))
+    coarse = limiter.parameters(r.start_ns[looked_at], taken[looked_at])
     if not coarse:
         return None
+    tries *= len(coarse)
     found = {p: tried(p) for p in coarse}
     if limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
         for _ in range(ZOOMS):

@@ -69,6 +69,7 @@ class Requests:
     stream : HTTP/2 stream it is, -1 for a request of turn-taking.
     host_frame, vm_frame : frame of its first byte in each capture; 0 if it is not in it.
     refusal_class : of those refused, a class of :mod:`netlens.loglines` ("unknown" unless told); else "".
+    sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
     """
 
     side: Bytes
@@ -82,10 +83,13 @@ class Requests:
     host_frame: Ints
     vm_frame: Ints
     refusal_class: npt.NDArray[np.object_] = field(default_factory=lambda: np.zeros(0, object))
+    sent_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         if len(self.refusal_class) != len(self):
             object.__setattr__(self, "refusal_class", np.where(self.rejected == REJECTED, loglines.UNKNOWN, "").astype(object))
+        if len(self.sent_bytes) != len(self):
+            object.__setattr__(self, "sent_bytes", np.zeros(len(self), np.int64))
 
     def __len__(self) -> int:
         return len(self.start_ns)

@@ -94,14 +94,15 @@ def limiter(weighed: Weighed) -> dict[str, Any] | None:
             "value": best.value, "low": best.low, "high": best.high, "window_s": None, "window": None, "burst": None, "refill_s": None, **rest,
             "auc": best.auc, "p": best.p, "tied": [fit.rule.name for fit in w.rules[1:]],
         }  # fmt: skip
-    if w.over_time:
-        fit = w.over_time[0]
+    if w.by_time:
+        fit = w.by_time[0]
         told = fit.described()
         bounds = (fit.low, fit.high) if told["window"] != "bucket" else (told["value"], told["value"])
         return {
-            "kind": fit.limiter.KIND, "unit": "requests", "scope": _scope(fit.scope), "per_address": False, "low": bounds[0], "high": bounds[1],
+            "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS == "bytes" else "requests", "scope": _scope(fit.scope),
+            "per_address": False, "low": bounds[0], "high": bounds[1],
             **told, **rest, "auc": fit.auc, "p": fit.p,
-            "tied": [f.name for f in w.over_time[1:] if f.log_likelihood >= fit.log_likelihood - limit.TIE],
+            "tied": [f.name for f in w.by_time[1:] if f.log_likelihood >= fit.log_likelihood - limit.TIE],
         }  # fmt: skip
     if w.named:
         return {

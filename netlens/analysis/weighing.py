@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens import loglines
+from netlens.analysis import over_time
 from netlens.analysis.counting import AS_SEEN, Adjustment, others
 from netlens.analysis.limit import ENOUGH, TIE, Inference, RuleFit
 from netlens.analysis.over_time import Fit
@@ -28,6 +29,7 @@ LITTLE = 0.35  #: below this share the cause is refuted; between, two recordings
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
+NO_WINDOW = 0.45  #: the same of any window of time: 0.1 to 0.4 by chance, in bursts too, 0.5 to 0.9 under limits over time and places given back late
 NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
 UNKNOWN_SIDES = "whose connections they are: a capture of the VM over the same time, or sockets.jsonl"
 FRAMES = 5  #: frames cited for a statement
@@ -76,18 +78,18 @@ class Weighing:
         """What kind of limit tells refused from accepted: "concurrency" (what is open), "rate" (what was sent before), "either", or "" for none."""
         if self.named:
             return ""
-        best, by_time = self.inference.best, [f for f in self.time_fits if self.separates(f)]
+        best, timely = self.inference.best, [f for f in self.time_fits if self.separates(f)]
         by_open = best is not None and self.separates(best)
-        if best is None or not by_time:
+        if best is None or not timely:
             return "concurrency" if by_open else ""
-        if by_open and best.log_likelihood >= by_time[0].log_likelihood + TIE:
+        if by_open and best.log_likelihood >= timely[0].log_likelihood + TIE:
             return "concurrency"
         # what is uncertain about counts of what is open is no evidence for another kind of limit
         could = max(f.possible_log_likelihood for f in self.inference.fits)
-        return "rate" if by_time[0].log_likelihood >= could + TIE else "either"
+        return "rate" if timely[0].log_likelihood >= could + TIE else "either"
 
     @cached_property
-    def over_time(self) -> list[Fit]:
+    def by_time(self) -> list[Fit]:
         """The limits over time that tell refused from accepted, the best first, if that is the kind of limit; else none."""
         return [f for f in self.time_fits if self.separates(f)] if self.kind == "rate" else []
 
@@ -96,9 +98,9 @@ class Weighing:
         """What would decide, where a limit on what is open and one over time fit about equally well; "" where they do not."""
         if self.kind != "either":
             return ""
-        best, by_time = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
+        best, other = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
         return (
-            f"a recording with pauses and with longer answers: {best.rule.name} and {by_time.name} may both explain the refusals, "
+            f"a recording with pauses and with longer answers: {best.rule.name} and {other.name} may both explain the refusals, "
             "so it is open whether what is in progress is limited, or how much in how long"
         )
 
@@ -136,6 +138,8 @@ class Weighing:
             return False
         best = max(f.log_likelihood for f in i.fits)
         if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
+            return False
+        if over_time.separation(self.situation) > NO_WINDOW:
             return False
         return i.chance_log_likelihood > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE
 
@@ -247,8 +251,8 @@ def without_rules(weighing: Weighing, id_: str, cause: str, claim: str, missing:
         return Verdict(id_, cause, claim, "refuted", None, None, None, [named_evidence(weighing)])
     if weighing.undecided_kind:
         return Verdict(id_, cause, claim, "undecided", missing or weighing.undecided_kind)
-    if weighing.over_time:
-        return Verdict(id_, cause, claim, "refuted", None, None, None, [time_evidence(weighing, weighing.over_time[0])])
+    if weighing.by_time:
+        return Verdict(id_, cause, claim, "refuted", None, None, None, [time_evidence(weighing, weighing.by_time[0])])
     if weighing.chance:
         return Verdict(id_, cause, claim, "refuted", None, None, None, [chance_evidence(weighing)])
     return Verdict(id_, cause, claim, "undecided", missing or needs(weighing))
@@ -262,6 +266,10 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
     told = fit.described()
     if told["window"] == "bucket":
         rule = f"when {told['burst']} tokens were used up, of which one comes back every {told['refill_s']:.3g} s, by requests {whose}"
+    elif fit.limiter.COUNTS == "bytes":
+        rule = f"when it and those accepted {whose} in the {told['window_s']:.4g} s before had {fit.value:,} bytes or more"
+    elif fit.limiter.COUNTS == "attempts":
+        rule = f"when {fit.value} or more had been sent {whose} in the {told['window_s']:.4g} s before, refused ones too"
     else:
         since = "since the window began" if told["window"] == "fixed" else "before"
         rule = f"when {fit.value} or more had been accepted {whose} in the {told['window_s']:.4g} s {since}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,7 +97,75 @@ def judged(made: Situation) -> tuple[set[str], dict[str, object]]:
     return {v.id for v in weighed.verdicts if v.verdict == "supported"}, verdict.limiter(weighed) or {}
 
 
+def sized(decide: Callable[[float, int, float, list[float]], bool], *, seed: int, hold_s: float = 0.0) -> Situation:
+    """Requests of one program with sizes, each tried again once; ``decide(now, bytes, open now, ends)``."""
+    rng = np.random.default_rng(seed)
+    sends: list[tuple[float, int, bool]] = []
+    now = 0.5
+    while now < 240:
+        for _ in range(int(rng.integers(1, 7))):
+            sends.append((now, int(10_000 * rng.lognormal()), True))
+            now += float(rng.exponential(0.15))
+        now += float(rng.exponential(1.5))
+    rows, sizes = [], []
+    held: list[float] = []
+    while sends:
+        at, size, fresh = sends.pop(0)
+        held = [end for end in held if end > at]
+        accepted = decide(at, size, len(held), held)
+        end = at + (float(rng.uniform(0.3, 3.0)) if accepted else 0.04)
+        if accepted:
+            held.append(end + hold_s)
+        elif fresh:
+            sends.append((at + float(rng.uniform(1.5, 2.5)), size, False))
+            sends.sort()
+        rows.append(("vm", len(rows), at, end, ACCEPTED if accepted else REJECTED))
+        sizes.append(size)
+    made = situation(rows, uncertain_ns=2_000_000)
+    return replace(made, requests=replace(made.requests, sent_bytes=np.array(sizes, np.int64)))
+
+
 SEEDS = range(4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_limit_on_bytes_is_found_with_its_number(seed: int) -> None:
+    taken: list[tuple[float, int]] = []
+
+    def decide(now: float, size: int, *_: object) -> bool:
+        taken[:] = [each for each in taken if each[0] > now - 10]
+        if sum(each[1] for each in taken) + size > 80_000:
+            return False
+        taken.append((now, size))
+        return True
+
+    supported, found = judged(sized(decide, seed=seed))
+    assert supported == {"own-rate"}
+    assert (found["kind"], found["unit"]) == ("volume", "bytes")
+    assert found["value"] == pytest.approx(80_000, rel=0.05)
+    assert found["window_s"] == pytest.approx(10.0, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_attempts_may_count_instead_of_what_was_accepted(seed: int) -> None:
+    sent: list[float] = []
+
+    def decide(now: float, *_: object) -> bool:
+        sent[:] = [each for each in sent if each > now - 30]
+        sent.append(now)
+        return len(sent) <= 30
+
+    supported, found = judged(sized(decide, seed=seed))
+    assert supported <= {"own-rate"}
+    if found:
+        assert (found["kind"], found["window"]) == ("rate", "sliding")
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("hold_s", [1.0, 5.0])
+def test_places_given_back_late_are_not_called_the_providers_whim(seed: int, hold_s: float) -> None:
+    supported, _ = judged(sized(lambda _, __, held, ___: held < 2, seed=seed, hold_s=hold_s))
+    assert supported <= {"own-concurrency", "keep-alive"}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -170,7 +239,7 @@ def test_with_fewer_than_five_refusals_nothing_is_claimed() -> None:
 def test_a_limiter_is_complete_and_scores_what_came_before_only(limiter: object) -> None:
     starts = np.cumsum(np.full(50, 700_000_000, np.int64))
     taken = np.ones(50)
-    for parameter in limiter.parameters(int(starts[-1])):  # type: ignore[attr-defined]
+    for parameter in limiter.parameters(starts, taken):  # type: ignore[attr-defined]
         for score in limiter.scores(starts, taken, parameter):  # type: ignore[attr-defined]
             assert score.shape == (50,)
             assert score[0] == 0

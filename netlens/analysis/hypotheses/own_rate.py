@@ -28,11 +28,11 @@ def judge(weighing: Weighing) -> Verdict:
         if not weighing.situation.egress_seen:
             return Verdict(ID, CAUSE, CLAIM, "undecided", f"{weighing.situation.other_capture}: what else was sent is not seen")
         return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best.p, [weighing.separation(best)])
-    if not weighing.over_time:
+    if not weighing.by_time:
         if weighing.chance:
             return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, None, [chance_evidence(weighing)])
         return Verdict(ID, CAUSE, CLAIM, "undecided", needs(weighing))
-    fit = weighing.over_time[0]
+    fit = weighing.by_time[0]
     at, gone = without_others(weighing.situation, fit)
     share = 1.0 - float(gone.sum() / at.sum()) if at.any() else 0.0
     evidence = [

@@ -24,8 +24,8 @@ def judge(weighing: Weighing) -> Verdict:
     if weighing.named:
         verdict = "supported" if weighing.named == OVERLOAD else "refuted"
         return Verdict(ID, CAUSE, CLAIM, verdict, None, 1.0 if verdict == "supported" else None, None, [named_evidence(weighing)])
-    if weighing.over_time:
-        best_over_time = weighing.over_time[0]
+    if weighing.by_time:
+        best_over_time = weighing.by_time[0]
         return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best_over_time.p, [time_evidence(weighing, best_over_time)])
     if weighing.chance:
         p = min(f.p for f in weighing.inference.fits)

@@ -31,7 +31,7 @@ def judge(weighing: Weighing) -> Verdict:
         if s.vm_seen and not unknown and there in ({VM}, {HOST}):
             other = "host" if there == {VM} else "VM"
             structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
-    if structure is None and weighing.over_time:
+    if structure is None and weighing.by_time:
         return time_verdict(weighing, ID, CAUSE, CLAIM, missing)
     return limit_verdict(
         weighing,
@@ -47,7 +47,7 @@ def judge(weighing: Weighing) -> Verdict:
 
 def time_verdict(weighing: Weighing, id_: str, cause: str, claim: str, missing: str | None) -> Verdict:
     """Under a limit over time: the share of its refusals that would have been below it without the other side's requests."""
-    fit = weighing.over_time[0]
+    fit = weighing.by_time[0]
     at, gone = without_others(weighing.situation, fit)
     share = float(gone.sum() / at.sum()) if at.any() else 0.0
     told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have been below it without the other side's requests"

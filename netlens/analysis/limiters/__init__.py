@@ -2,8 +2,9 @@
 
 A limiter is a module with
 
-* ``ID``, and ``KIND``, ``WINDOW`` as the JSON of analyze has them;
-* ``parameters(span_ns) -> list[float]``: what is tried first, from short to long, in seconds, for a recording of this length;
+* ``ID``, and ``KIND``, ``WINDOW`` as the JSON of analyze has them; ``COUNTS``: "accepted" requests, "attempts", or "bytes" of what was accepted and of
+  the request itself;
+* ``parameters(starts, taken) -> list[float]``: what is tried first, in seconds;
 * ``scores(starts, taken, parameter_s) -> iterable of float64[n]``: how much of the limit earlier requests had used up when each came; several
   where something else than the parameter is not known. A request is refused where that reaches the limit. ``starts``: int64 ns in order;
   ``taken``: float64, what each request took of the limit (1 if it was accepted);
@@ -25,7 +26,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-MODULES = ("sliding_window", "fixed_window", "token_bucket")
+MODULES = ("sliding_window", "fixed_window", "token_bucket", "attempts_window", "volume_window")
 
 
 class Limiter(Protocol):
@@ -34,8 +35,9 @@ class Limiter(Protocol):
     ID: str
     KIND: str
     WINDOW: str
+    COUNTS: str
 
-    def parameters(self, span_ns: int, /) -> list[float]: ...
+    def parameters(self, starts: Ints, taken: Floats, /) -> list[float]: ...
 
     def scores(self, starts: Ints, taken: Floats, parameter_s: float, /) -> Iterable[Floats]: ...
 
@@ -49,6 +51,11 @@ def all_limiters() -> list[Limiter]:
 
 #: Windows that providers and libraries use, in seconds: second, a few, minute, some, hour, five hours (plans of coding agents), day.
 USUAL_S = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 18000.0, 86400.0)
+
+
+def span_s(starts: Ints) -> float:
+    """Seconds from the first request to the last."""
+    return float(starts[-1] - starts[0]) / 1e9 if len(starts) else 0.0
 
 
 def between(shortest_s: float, longest_s: float, ratio: float) -> list[float]:

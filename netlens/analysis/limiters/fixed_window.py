@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from netlens.analysis.limiters import USUAL_S, Floats, Ints
+from netlens.analysis.limiters import USUAL_S, Floats, Ints, span_s
 
 ID = "fixed-window"
 KIND = "rate"
 WINDOW = "fixed"
+COUNTS = "accepted"
 EDGES = 24  #: places tried for the edge of the window, of those that the requests suggest
 
 
-def parameters(span_ns: int) -> list[float]:
-    return [w for w in USUAL_S if w <= span_ns / 1e9]
+def parameters(starts: Ints, _: Floats) -> list[float]:
+    return [w for w in USUAL_S if w <= span_s(starts)]
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from netlens.analysis.limiters import USUAL_S, Floats, Ints, between
+from netlens.analysis.limiters import USUAL_S, Floats, Ints, between, span_s
 
 ID = "sliding-window"
 KIND = "rate"
 WINDOW = "sliding"
+COUNTS = "accepted"
 
 
-def parameters(span_ns: int) -> list[float]:
-    longest = span_ns / 1e9  # a longer window cannot be told from a quota
+def parameters(starts: Ints, _: Floats) -> list[float]:
+    longest = span_s(starts)  # a longer window cannot be told from a quota
     return sorted({*between(0.5, longest, 1.25), *(w for w in USUAL_S if w <= longest)})
 
 

@@ -14,16 +14,30 @@ from typing import Any
 
 import numpy as np
 
-from netlens.analysis.limiters import Floats, Ints, between
+from netlens.analysis.limiters import Floats, Ints, between, span_s
 
 ID = "token-bucket"
 KIND = "rate"
 WINDOW = "bucket"
+COUNTS = "accepted"
 
 
-def parameters(span_ns: int) -> list[float]:
-    # Five refills at least. A refill that is off adds up over a bucket that is never full again, so steps are small.
-    return between(0.05, max(span_ns / 5e9, 0.05), 1.04)
+STRETCHES = 4  #: the recording whole, in halves, in thirds and in quarters
+
+
+def parameters(starts: Ints, taken: Floats) -> list[float]:
+    longest = max(span_s(starts) / 5, 0.05)  # five refills at least
+    found = set(between(0.05, longest, 1.04))
+    # A refill that is off adds up over a bucket that is never full again, so that only a very close one fits at all. There, as many were accepted
+    # between two refusals as tokens came back.
+    refused = np.flatnonzero(taken == 0)
+    before = np.concatenate([[0.0], np.cumsum(taken)])
+    for parts in range(1, STRETCHES + 1):
+        for edge in np.array_split(refused, parts):
+            if len(edge) > 1 and before[edge[-1]] > before[edge[0]]:
+                refill = span_s(starts[edge[[0, -1]]]) / (before[edge[-1]] - before[edge[0]])
+                found.add(float(refill))
+    return sorted(p for p in found if 0 < p <= longest)
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:

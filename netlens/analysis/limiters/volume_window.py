@@ -1,0 +1,22 @@
+"""So many bytes in any window of time.
+
+Claim: a request is refused if, and only if, its bytes and those of the requests accepted in the window before it exceed the limit.
+Cannot be told from: a limit on requests, where all are of nearly one size.
+Source: limits on input tokens a minute (Anthropic, OpenAI); on the wire tokens are bytes, at about four each, in cipher text as in clear.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netlens.analysis.limiters import sliding_window
+
+ID = "volume-window"
+KIND = "volume"
+WINDOW = "sliding"
+COUNTS = "bytes"
+parameters, scores = sliding_window.parameters, sliding_window.scores
+
+
+def described(parameter_s: float, limit: int) -> dict[str, Any]:
+    return sliding_window.described(parameter_s, limit)
