@@ -40,6 +40,10 @@ PEAKS, FINE, ZOOMS = (
 )  #: the search goes on around so many of the best, with so many values on either side of each, so many times: to 0.03 %
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
 MAX_COUNT = 100_000
+NO_WINDOW = (
+    0.45  #: of J, by chance 0.1 to 0.4 with refusals enough, in bursts too; 0.5 to 0.9 under limits over time and places given back late
+)
+SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,26 +127,35 @@ def _taken(situation: Situation, limiter: Limiter) -> tuple[Floats, Floats]:
     return np.zeros(len(r)), np.where(accepted, 1.0, 1.0 if limiter.COUNTS == "attempts" else 0.0)
 
 
-def separation(situation: Situation) -> float:
-    """Most that any sliding window of accepted requests separates refused from accepted (Youden's J), of one side or of all together.
+def follows_windows(situation: Situation, first: npt.NDArray[np.bool_]) -> bool:
+    """Whether refusals follow how much was accepted in some window of time before, under whatever rule: limits over time that are not modelled
+    and places that are given back late do, chance does not.
 
-    Nothing in it is fitted, so it tells of limits over time that are not modelled too: where refusals follow nothing local it is small.
+    The statistic is the most that any sliding window separates refused from accepted (Youden's J), of one side or of all together. Its chance:
+    labels shifted in a circle along the requests, which keeps bursts of refusals and breaks what they have to do with what came before.
     """
     r = situation.requests
-    best = 0.0
+    rejected = r.rejected == REJECTED
     sliding = all_limiters()[0]
+    best = np.zeros(SHIFTS + 1)
     for rows in (np.arange(min(len(r), MOST)), *(np.flatnonzero(r.side[:MOST] == side) for side in np.unique(r.side))):
-        rejected = r.rejected[rows] == REJECTED
-        known = r.rejected[rows] >= 0
-        if not rejected.any() or rejected[known].all():
+        chosen = np.flatnonzero(first[rows])
+        labels = rejected[rows][chosen]
+        if not labels.any() or labels.all():
             continue
+        steps = np.unique(np.linspace(1, len(labels) - 1, SHIFTS).astype(np.int64)) if len(labels) > 1 else np.zeros(0, np.int64)
+        shifted = labels[(np.arange(len(labels))[None, :] + np.concatenate([[0], steps])[:, None]) % len(labels)]
         for parameter in sliding.parameters(r.start_ns[rows], np.ones(len(rows))):
-            for score in sliding.scores(r.start_ns[rows], np.where(rejected, 0.0, 1.0), parameter):
-                refused, accepted = np.sort(score[rejected]), np.sort(score[known & ~rejected])
-                at = np.unique(refused)
-                share = np.searchsorted(accepted, at) / len(accepted) - np.searchsorted(refused, at) / len(refused)
-                best = max(best, float(share.max()))
-    return best
+            for score in sliding.scores(r.start_ns[rows], np.where(rejected[rows], 0.0, 1.0), parameter):
+                order = np.argsort(score[chosen], kind="stable")
+                edges = np.flatnonzero(np.diff(score[chosen][order])) + 1
+                if not len(edges):
+                    continue
+                refused = np.cumsum(shifted[:, order], axis=1)[:, edges - 1] / labels.sum()
+                accepted = np.cumsum(~shifted[:, order], axis=1)[:, edges - 1] / (~labels).sum()
+                found = (accepted - refused).max(axis=1)
+                best[: len(found)] = np.maximum(best[: len(found)], found)
+    return bool(best[0] > NO_WINDOW and (1 + (best[1:] >= best[0]).sum()) <= SHIFTED * (SHIFTS + 1))
 
 
 def _fit(

@@ -29,7 +29,6 @@ LITTLE = 0.35  #: below this share the cause is refuted; between, two recordings
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
-NO_WINDOW = 0.45  #: the same of any window of time: 0.1 to 0.4 by chance, in bursts too, 0.5 to 0.9 under limits over time and places given back late
 NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
 UNKNOWN_SIDES = "whose connections they are: a capture of the VM over the same time, or sockets.jsonl"
 FRAMES = 5  #: frames cited for a statement
@@ -139,9 +138,9 @@ class Weighing:
         best = max(f.log_likelihood for f in i.fits)
         if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
             return False
-        if over_time.separation(self.situation) > NO_WINDOW:
+        if not (i.chance_log_likelihood > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
             return False
-        return i.chance_log_likelihood > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE
+        return not over_time.follows_windows(self.situation, i.first)
 
     def shares(self, fit: RuleFit, adjustment: Adjustment) -> tuple[float, float, npt.NDArray[np.bool_]]:
         """As :meth:`without`, over every limit that fits as well: the smallest and the largest share, and which refusals at ``value``."""
