@@ -56,7 +56,14 @@ def test_what_nat_copies_counts_once(tmp_path: Path) -> None:
     packets = [(t * 1000 + 100 * k, p) for k, client in enumerate((VM, HOST)) for t, p in exchange(client)]
     found = netlens.analyze(write(tmp_path, sorted(packets)))
     document = found.to_dict()
-    assert document["counts"] == {"sessions": 2, "connections": 1, "lookups": 0, "exchanges": 1, "rejections": 1}
+    assert document["counts"] == {
+        "sessions": 2,
+        "connections": 1,
+        "lookups": 0,
+        "exchanges": 1,
+        "rejections": 1,
+        "refused_by_class": {"unknown": 1},
+    }
     (tail,) = document["tails"]
     assert tail["tail_s"] == pytest.approx(2.99, abs=0.001)
     assert tail["bytes"] == len(REFUSAL)

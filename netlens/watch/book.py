@@ -243,7 +243,10 @@ class Book:
             "resp_ip": np.where(flipped, a, b),
             "orig_port": np.where(flipped, pb, pa),
             "resp_port": np.where(flipped, pa, pb),
-            "orig_frames": sub[np.arange(len(sub)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.FRAMES],
+            "orig_bytes": sub[np.arange(len(sub)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.BYTES],
+            "resp_bytes": sub[np.arange(len(sub)), s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.BYTES],
+            "orig_missing_bytes": np.zeros(len(sub), np.int64),  # not known before the end
+            "resp_missing_bytes": np.zeros(len(sub), np.int64),
         }
         group = np.where(t[PAIR, members] >= 0, -1, np.arange(len(members)))
         found = connections._nat_copies(sub, table, group)  # type: ignore[arg-type]

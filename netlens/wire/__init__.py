@@ -3,7 +3,7 @@
 import mmap
 
 #: Address space that LLVM, numba's runtime and the kernels of one table take. With less they end the process by an abort that nobody can catch.
-NEEDED_BYTES = 450 << 20
+NEEDED_BYTES = 720 << 20
 
 
 def _see_to_room() -> None:

@@ -537,7 +537,10 @@ def test_a_hello_that_the_vm_did_not_send_is_the_hosts_own():
     ("change", "why"),
     [
         (lambda vm: vm[0].__setattr__("lost_up", 100), "some are missing"),
-        (lambda vm: (vm[0].__setattr__("random", None), vm[0].__setattr__("up", 99)), "some are missing"),
+        (
+            lambda vm: [vm[0].__setattr__(*each) for each in (("random", None), ("up", 99), ("start", own_hello().start))],
+            "some are missing",
+        ),
         (lambda vm: vm[-1].__setattr__("end", 10 * S), "surely cover"),
         (lambda vm: vm[-1].__setattr__("start", 40 * S), "surely cover"),
     ],
@@ -550,6 +553,13 @@ def test_a_hello_that_the_vms_capture_may_have_missed_is_unknown(change, why):
     origin, text = origin_of(vm, [own_hello(), *host, watching()])
     assert origin == UNKNOWN
     assert why in text
+
+
+def test_a_hello_that_is_missing_at_another_time_is_no_doubt():
+    vm, host = spread(1)
+    vm[0].random, vm[0].up = None, 99
+    assert abs(vm[0].start - own_hello().start) > pairing.MAX_DELAY_NS
+    assert origin_of([*vm, watching()], [own_hello(), *host, watching()]) == (HOST, "its ClientHello is not among the VM's")
 
 
 def test_without_a_clock_no_hello_is_the_hosts_own():

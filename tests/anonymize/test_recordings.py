@@ -65,7 +65,7 @@ def test_the_verdict_is_the_same(name: str, tmp_path: Path) -> None:
 def test_keys_that_nobody_named_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decrypting starts tshark, a large program that parses what strangers sent; whoever made the folder does not decide that."""
     started: list[str] = []
-    monkeypatch.setattr(decrypted, "requests", lambda _, keylog: started.append(keylog) or decrypted.Decrypted([]))
+    monkeypatch.setattr(decrypted, "requests", lambda _, keylog, *__: started.append(keylog) or decrypted.Decrypted([]))
     source = FOLDER / "http2"
     result = recordings.recording(str(source), str(tmp_path / "a"), Mapper(SECRET))
     assert result.warnings == [

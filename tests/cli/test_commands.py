@@ -212,7 +212,15 @@ def test_analyze(capture: Path, tmp_path: Path) -> None:
     report = json.loads((out / "report.json").read_text())
     assert report == json.loads(run("analyze", str(capture), "--format", "json").stdout)
     assert report["cause"] is None
-    assert {h["id"] for h in report["hypotheses"]} == {"same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "provider"}
+    assert {h["id"] for h in report["hypotheses"]} == {
+        "same-nat-ip",
+        "multiplexing",
+        "dns",
+        "keep-alive",
+        "own-concurrency",
+        "own-rate",
+        "provider",
+    }
     assert not [h for h in report["hypotheses"] if h["verdict"] == "supported"]
     assert all(h["needs"] for h in report["hypotheses"] if h["verdict"] == "undecided")
     assert all(h["evidence"] for h in report["hypotheses"] if h["verdict"] == "refuted")

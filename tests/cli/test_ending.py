@@ -237,19 +237,20 @@ def test_too_little_memory_is_one_line(args: list[str], tmp_path: Path) -> None:
     """Whatever the limit, it is read or one line says why not; nothing aborts, and no file is left half written."""
     args = [a.format(tmp_path / "rows") for a in args]
     assert netlens(args).returncode == 0  # kernels are compiled, which takes more memory
-    for megabytes in (250, 450, 520, 540, 560, 600, 700, 720):
+    for megabytes in (250, 450, 540, 600, 720, 780, 1200):
         (tmp_path / "rows").unlink(missing_ok=True)
         done = subprocess.run(
             ["bash", "-c", f'ulimit -c 0; ulimit -v {megabytes * 1000}; exec "$@"', "-", sys.executable, "-m", "netlens", *args],
             env=BUFFERED, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode in (0, 1), (megabytes, done)
+        assert done.returncode == 0 or megabytes < 1200
         if done.returncode:
             assert done.stderr.startswith("netlens: out of memory"), (megabytes, done.stderr)
             assert (done.stdout, done.stderr.count("\n")) == ("", 1), megabytes
             assert not list(tmp_path.iterdir()), megabytes
         else:
-            assert megabytes >= 600
+            assert megabytes >= 780
             assert done.stderr == ""
 
 

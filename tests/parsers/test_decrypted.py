@@ -132,7 +132,8 @@ def test_the_verdict_does_not_hang_on_stream_numbers(captures: Path, tmp_path: P
     """Three ICMP errors before the capture made of a cause that is supported one that is undecided."""
     for file in (captures / "http2").iterdir():
         shutil.copy(file, tmp_path)
-    before = netlens.analyze(captures / "http2").to_dict()
+    keylog = str(captures / "http2" / "vm-keylog.txt")
+    before = netlens.analyze(captures / "http2", keylog=keylog).to_dict()
     image = bytearray(gzip.decompress((tmp_path / "host.pcap.gz").read_bytes()))
     order = "<" if image[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
     assert struct.unpack(order + "I", image[20:24])[0] == SLL2
@@ -141,7 +142,7 @@ def test_the_verdict_does_not_hang_on_stream_numbers(captures: Path, tmp_path: P
         time + struct.pack(order + "II", len(frame), len(frame)) + frame for frame in (_sll2(unreachable(port)) for port in (1, 2, 3))
     )
     (tmp_path / "host.pcap.gz").write_bytes(gzip.compress(bytes(image[:24]) + first + bytes(image[24:])))
-    after = netlens.analyze(tmp_path).to_dict()
+    after = netlens.analyze(tmp_path, keylog=keylog).to_dict()
     assert after["cause"] == before["cause"] is not None
     assert [h["verdict"] for h in after["hypotheses"]] == [h["verdict"] for h in before["hypotheses"]]
 

@@ -31,7 +31,7 @@ def test_no_refusal_is_said_with_what_would_decide(analysis: Callable[[str], Any
 
 def test_no_count_decides(analysis: Callable[[str], Any]) -> None:
     a = analysis("provider-steady")
-    assert "refusals do not depend on any local count" in story.sentence(a)
+    assert "refusals depend on nothing local: neither on what is open nor on what was sent over time" in story.sentence(a)
     assert story.how_sure(a)[0].text.startswith("no count separates")
 
 

@@ -45,10 +45,8 @@ class Told(Shown):
 
 compiled.shown = Told()
 if "handlers" in sys.argv:
-    import functools
-    import click
     from netlens import cli
-    cli.cli.main = functools.partial(click.Command("program", callback=lambda: outer(5)).main, args=[])
+    cli._invoke = lambda: int(outer(5) != 30)
     cli.main()
 print(outer(5), compiled.compiled, flush=True)
 """
@@ -126,7 +124,7 @@ def test_two_first_runs_share_one_compilation(root: Path, place: Path) -> None:
     assert (out, err) == ("30 0\n", "")
 
 
-@pytest.mark.parametrize(("number", "status", "said"), [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "\nnetlens: interrupted\n")])
+@pytest.mark.parametrize(("number", "status", "said"), [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "netlens: interrupted\n")])
 def test_a_signal_while_it_compiles_ends_it_in_order(root: Path, place: Path, number: int, status: int, said: str) -> None:
     process = _start(root, place, "wait", "handlers")
     assert process.stdout is not None
