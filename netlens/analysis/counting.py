@@ -12,7 +12,7 @@ Theory of operation
    A session whose side is unknown is in no side's ``low`` and in every side's ``high``.
 5. A cause is taken away by an :class:`Adjustment` of the same count. Nothing else in netlens knows how to count.
 
-Limits: a limit over a sliding window of time (requests per minute) is not a count of what is open, and looks like ``provider`` here.
+Limits: what was sent in a window of time is not a count of what is open; :mod:`netlens.analysis.over_time` has that.
 """
 
 from __future__ import annotations
