@@ -16,6 +16,7 @@ Theory of operation
 5. Where the upstream's clock was set back, times repeat: requests of those times stay in the counts, and their labels are dropped.
 6. *Relays.* A proxy that passes bytes on (CONNECT, SOCKS, ssh -D and -L) opens a connection of its own, with the ClientHello of the one that it serves:
    where one capture holds both, only the one that goes on to the server is upstream, and what is known of whose the other was is known of it.
+   One that ends the program's connection and asks in its own (a reverse proxy) is followed request by request (:mod:`netlens.analysis.carried`).
 7. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
 
 Limits: exchanges of a connection whose counts differ between the captures (capture loss) are matched by time; a wrong match shifts ``done_ns``, never
@@ -24,19 +25,23 @@ a label of the upstream's own side.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from netlens import loglines
+from netlens.analysis import carried, overlap, pairing, rejections, target
 from netlens.analysis import clock as clocks
-from netlens.analysis import overlap, pairing, rejections, target
 from netlens.analysis.inputs import read_sockets
 from netlens.analysis.situation import (
+    ACCEPTED,
     COMPANION,
     HOST,
     LOOKUPS,
+    REJECTED,
     REQUESTS,
     SIDES,
     UNKNOWN,
@@ -158,6 +163,11 @@ def assemble(
     upstream = sides.get("host") or next(iter(sides.values()))
     goal = _targets(sides, upstream, apis, manifest)
     served = {name: _relayed(side) for name, side in sides.items()}
+    passed_on = _carried(sides["host"]) if "host" in sides else _Carried({}, frozenset())
+    if "vm" in sides:  # what the VM's program asks the relay is what it asks the server
+        c = sides["vm"].connections
+        ends = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True)
+        sides["vm"].target |= np.array([end in passed_on.relays for end in ends], bool)
     for side in sides.values():
         _requests_of(side)
     pairs: pairing.Pairing | None
@@ -180,7 +190,7 @@ def assemble(
         notes += [upstream.keys.note] if upstream.keys.note else []
     origin = _origins(upstream, pairs)
     h2, unknown = _h2_sessions(upstream, sides, pairs)
-    return _Builder(sides, upstream, goal, clock, pairs, origin, h2, unknown, notes, covering, bool(exchanged)).build()
+    return _Builder(sides, upstream, goal, clock, pairs, origin, h2, unknown, notes, covering, bool(exchanged), passed_on.of).build()
 
 
 def _named(goal: target.Target) -> str:
@@ -303,6 +313,36 @@ def _lookup_rows(capture: Capture) -> np.ndarray[Any, Any]:
     return np.array([(ip, port) in over_tcp or to in (53, 853) for ip, port, to in ends], dtype=bool)
 
 
+@dataclass(frozen=True)
+class _Carried:
+    """``of``: exchange upstream -> exchange with a relay (rows of the capture's table).  ``relays``: where these listen."""
+
+    of: dict[int, int]
+    relays: frozenset[tuple[str, int]]
+
+
+def _carried(side: Side) -> _Carried:
+    """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own."""
+    c, exchanges = side.connections, side.capture.table("exchanges")
+    if not side.target.any():
+        return _Carried({}, frozenset())
+    owner = overlap.owner_rows(exchanges, c)
+    upstream = np.flatnonzero((owner >= 0) & side.target[owner])
+    of: dict[int, int] = {}
+    relays = set()
+    for end, rows in carried.services(c, side.target).items():
+        free = np.array([row for row in upstream.tolist() if row not in of], np.int64)
+        found = carried.match(exchanges, np.flatnonzero(np.isin(owner, rows)), free)
+        if found:
+            of |= found
+            relays.add(end)
+    return _Carried(of, frozenset(relays))
+
+
+def _is_loopback(ip: str) -> bool:
+    return ipaddress.ip_address(ip).is_loopback
+
+
 def _requests_of(side: Side) -> None:
     connections, exchanges = side.connections, side.capture.table("exchanges")
     chosen = np.flatnonzero(side.target)
@@ -410,6 +450,7 @@ class _Builder:
         notes: list[str],
         covering: Collection[str],
         exchanged: bool,
+        passed_on: Mapping[int, int],
     ):
         self.sides, self.up, self.goal, self.clock, self.pairs, self.origin, self.h2, self.notes = (
             sides,
@@ -424,6 +465,8 @@ class _Builder:
         self.vm = sides.get("vm") if upstream.name == "host" else None  # the other capture, if there is one
         self.covering = covering
         self.exchanged = exchanged
+        self.passed_on = passed_on if upstream.name == "host" else {}  # rows of the capture's exchanges: upstream -> with a relay
+        self.owner_of = {k: row for row, ids in enumerate(upstream.connections["session_ids"].tolist()) for k in ids}
         self.protocol_unknown = protocol_unknown
         self.unmatched: list[dict[str, Any]] = []
         self.addresses: dict[str, int] = {}  # of servers, numbered
@@ -602,6 +645,7 @@ class _Builder:
         done = np.maximum(np.minimum(done, end), start)
         rejected, source, refusal_class = self._labels(mate)
         side = self.origin[up.owner].astype(np.int8) if n else np.zeros(0, np.int8)
+        self._take_over(side, sessions, carrier)
         frame = x["start_frame"].astype(np.int64)
         here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
         no_stream = np.full(n, -1, np.int64)
@@ -659,7 +703,45 @@ class _Builder:
                     if j >= 0 and j not in seen:
                         out[i] = there[j]
                         seen.add(j)
+        for i, asked in self._asked_of_relay().items():
+            row = self.owner_of[int(self.up.capture.table("exchanges")["session_id"][asked])]
+            there = theirs.get(int(self.pairs.vm_of[row]), [])
+            at_ns = self.clock.to_host(self.vm.exchanges["request_end_ns"].astype(np.int64)[there])
+            late = int(self.up.capture.table("exchanges")["request_end_ns"][asked]) + self.clock.uncertain_ns + pairing.TOLERANCE_NS
+            before = np.flatnonzero(at_ns <= late)
+            if len(before):
+                out[i] = there[int(before[-1])]
         return out
+
+    def _asked_of_relay(self) -> dict[int, int]:
+        """Exchange of the upstream (by its place in ``exchange_rows``) -> row of the exchange with the relay that it carries on."""
+        if not self.passed_on:
+            return {}
+        return {i: self.passed_on[row] for i, row in enumerate(self.up.exchange_rows.tolist()) if row in self.passed_on}
+
+    def _said_to_relay(self, n: int) -> _Told:
+        """Labels by the status that the relay handed on in the clear."""
+        status = self.up.capture.table("exchanges")["status"]
+        rejected, source, classes = np.full(n, UNLABELLED, np.int8), np.full(n, "", object), np.full(n, "", object)
+        for i, asked in self._asked_of_relay().items():
+            code = status[asked]
+            if code is not None and (code == 429 or 200 <= code < 400):
+                rejected[i], source[i] = (REJECTED if code == 429 else ACCEPTED), rejections.INFERRED
+                classes[i] = loglines.UNKNOWN if code == 429 else ""
+        return rejected, source, classes
+
+    def _take_over(self, side: np.ndarray[Any, Any], sessions: Sessions, carrier: Ints) -> None:
+        """Requests that a relay carries on are of whoever asked the relay; its connection, of them all if they are of one side."""
+        x, c = self.up.capture.table("exchanges"), self.up.connections
+        inner = set(c["orig_ip"][self.up.target].tolist())
+        for i, asked in self._asked_of_relay().items():
+            row = self.owner_of[int(x["session_id"][asked])]
+            known = int(self.origin[row])
+            side[i] = known if known != UNKNOWN else HOST if c["orig_ip"][row] in inner or _is_loopback(c["orig_ip"][row]) else VM
+        if self.passed_on:
+            for k in np.unique(carrier[carrier >= 0]).tolist():
+                whose = np.unique(side[carrier == k])
+                sessions.side[k] = whose[0] if len(whose) == 1 else UNKNOWN
 
     def _labels(self, mate: Ints) -> _Told:
         up, n = self.up, len(self.up.exchange_rows)
@@ -694,6 +776,8 @@ class _Builder:
                 )
             if found.note:
                 self.notes.append(f"error log of the {_WORDS[log_side]}: {found.note}")
+        if self.passed_on:
+            told.append(self._said_to_relay(n))
         if up.labels is not None:
             told.append((up.labels.rejected, up.labels.source, up.labels.refusal_class))
         return _merge(told, n)
@@ -830,7 +914,7 @@ class _Builder:
             "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]],
         }
         if self.pairs is not None and self.vm is not None:
-            facts["pairs"] = int(((self.pairs.host_of >= 0) & self.vm.target).sum())
+            facts["pairs"] = int((self.vm.target & (self.pairs.host_of >= 0) & self.up.target[self.pairs.host_of]).sum())
             facts["unpaired"] = int(((self.pairs.host_of < 0) & self.vm.target).sum())
             facts["tails"] = self.pairs.tails
         return facts

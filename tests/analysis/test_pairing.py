@@ -605,3 +605,24 @@ def test_ways_of_pairing_count_over_all_recordings(captures):
     assert used["isn"] > 100
     assert used["hello"] > 100
     assert used["assignment"] > 30
+
+
+# --- relays -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_relay_opened_is_whose_it_was_opened_for():
+    """The host holds the VM's connection to the relay and, with the same hello, the relay's own; and one of the host's beside them."""
+    relay = ("192.168.64.1", 8888)
+    asked = Conn(10 * S, 14 * S, up=500, down=900, port=1, isn=7 << 20, answer=9 << 20, server=relay, random="aa" * 32)
+    carried_on = Conn(10 * S + 2 * MS, 14 * S, up=480, down=880, port=2, random="aa" * 32)
+    result = pairing.pair(capture([asked, watching()], vm=True), capture([asked, carried_on, own_hello(), watching()]), Exact())
+    down, up, own = 0, 1, 2
+    assert result.method[0] == "isn"
+    assert result.vm_of[down] == 0
+    through = pairing.through_relays(result, {up: down})
+    assert (through.vm_of[up], through.vm_of[down], through.host_of[0]) == (0, -1, up)
+    assert through.origin[up] == result.origin[down]
+    assert "opened by a relay" in through.origin_why[up]
+    assert (through.origin[own], through.vm_of[own]) == (result.origin[own], -1)
+    assert result.vm_of[down] == 0, "the pairing that was given is left as it is"
+    assert pairing.through_relays(result, {}) is result

@@ -1,0 +1,105 @@
+"""Requests that a relay carries on in connections of its own: which exchange upstream is which exchange with the relay.
+
+Theory of operation
+-------------------
+1. A reverse proxy (HAProxy, nginx, mitmproxy) ends the program's connection and opens its own to the server, encrypts anew, and uses one for requests of
+   many. Nothing passes through unchanged, so connections cannot be paired; exchanges can. An exchange with the relay encloses the one upstream: the
+   relay asks when it has been asked, and answers when it has been answered, in both captured on one machine, by one clock.
+2. What the relay adds to a request (a record's header, a header field or two) is the same each time. So of the exchanges upstream that begin soon after
+   the relay was asked and are not over later than its own answer, the nearest with the usual difference in size is taken, each once.
+3. *Chance.* Busy programs have something beginning at any moment. The pairs count only if nearly all exchanges with the relay have one, and far fewer
+   would if its times were shifted by some seconds.
+
+Limits: a relay that answers by itself (a cache) or asks twice (a retry) leaves exchanges without a partner; a few are allowed for. One that waits
+longer than :data:`LATEST_NS` before it asks (a queue) is not followed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from netlens.schema import Table
+
+Ints = npt.NDArray[np.int64]
+
+LATEST_NS = 1_000_000_000  #: from the last byte of the request to the relay to that of its own; a new connection takes two round trips
+TOLERANCE_NS = 1_000_000  #: two frames of one machine are stamped in the wrong order by less
+UNUSUAL_NS = 20_000_000  #: what another difference in size than the usual one is worth, as a distance in time
+ENOUGH = 5  #: exchanges with a relay, at least
+NEARLY_ALL = 0.8  #: share of them that must have a partner
+BY_CHANCE = 0.5  #: of that, what may have one by chance
+SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs
+
+
+def match(exchanges: Table, to_relay: Ints, upstream: Ints) -> dict[int, int]:
+    """Rows of exchanges upstream -> rows of exchanges with the relay; empty if these are not carried on there.
+
+    Parameters
+    ----------
+    exchanges : all exchanges of one capture.  to_relay, upstream : rows of it, of one server each.
+    """
+    if len(to_relay) < ENOUGH or not len(upstream):
+        return {}
+    a, b = _Times(exchanges, to_relay), _Times(exchanges, upstream)
+    usual = _usual(a, b)
+    pairs = _pairs(a, b, usual, 0)
+    by_chance = max(len(_pairs(a, b, usual, int(shift * 1e9))) for shift in SHIFTS_S)
+    if len(pairs) < NEARLY_ALL * len(to_relay) or by_chance > BY_CHANCE * len(pairs):
+        return {}
+    return {int(upstream[j]): int(to_relay[i]) for i, j in pairs}
+
+
+class _Times:
+    def __init__(self, exchanges: Table, rows: Ints) -> None:
+        self.asked = exchanges["request_end_ns"][rows].astype(np.int64)
+        missing = np.iinfo(np.int64).max
+        self.end = np.array([missing if v is None else int(v) for v in exchanges["end_ns"][rows].tolist()], np.int64)
+        self.size = exchanges["up_bytes"][rows].astype(np.int64)
+
+
+def _usual(a: _Times, b: _Times) -> int:
+    """The most frequent difference in size between what the relay was asked and what was asked upstream next."""
+    order = np.argsort(b.asked, kind="stable")
+    at = np.minimum(np.searchsorted(b.asked[order], a.asked - TOLERANCE_NS), len(order) - 1)
+    values, counts = np.unique(b.size[order][at] - a.size, return_counts=True)
+    return int(values[counts.argmax()])
+
+
+def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, int]]:
+    """Pairs that enclose each other and differ in size as usual, the nearest first, each in one pair only."""
+    order = np.argsort(b.asked, kind="stable")
+    asked = a.asked + shift_ns
+    low = np.searchsorted(b.asked[order], asked - TOLERANCE_NS)
+    high = np.searchsorted(b.asked[order], asked + LATEST_NS, "right")
+    options: list[tuple[int, int, int]] = []
+    for i in range(len(asked)):
+        for j in order[low[i] : high[i]].tolist():
+            late = a.end[i] != np.iinfo(np.int64).max and b.end[j] > a.end[i] + shift_ns + TOLERANCE_NS
+            if not late or b.end[j] == np.iinfo(np.int64).max:
+                odd = b.size[j] - a.size[i] != usual
+                options.append((int(abs(b.asked[j] - asked[i])) + UNUSUAL_NS * int(odd), i, j))
+    taken_a: set[int] = set()
+    taken_b: set[int] = set()
+    out = []
+    for _, i, j in sorted(options):
+        if i not in taken_a and j not in taken_b:
+            taken_a.add(i)
+            taken_b.add(j)
+            if b.size[j] - a.size[i] == usual or shift_ns == 0:
+                out.append((i, j))
+    return out
+
+
+def services(connections: Table, target: npt.NDArray[np.bool_]) -> dict[tuple[str, int], Ints]:
+    """Connections that are not of the target by the server they go to; no SSH, no lookups, none of the target's own addresses."""
+    theirs = set(connections["resp_ip"][target].tolist())
+    out: dict[tuple[str, int], list[int]] = {}
+    ends: Any = zip(connections["resp_ip"].tolist(), connections["resp_port"].tolist(), target.tolist(), strict=True)
+    for row, (ip, port, is_target) in enumerate(ends):
+        if not is_target and ip not in theirs and port not in (22, 53, 853):
+            out.setdefault((ip, int(port)), []).append(row)
+    return {key: np.array(rows, np.int64) for key, rows in out.items()}
