@@ -158,7 +158,7 @@ def _recording(a: Analysis) -> str:
 
 def _when(document: dict[str, Any]) -> str:
     first, last = document["quality"]["first_ns"], document["quality"]["last_ns"]
-    return "" if first is None else f"{style.utc(first)}, {style.duration(last - first / 1e9)}"
+    return "" if first is None else f"{style.utc(first)}, {style.duration((last - first) / 1e9)}"
 
 
 def _clock(a: Analysis) -> dict[str, Any] | None:

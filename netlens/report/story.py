@@ -89,8 +89,8 @@ def headline(a: Analysis) -> list[Part]:
     parts = [Part(f"{start}: "), Part(lower(causes[0].claim), "cause")]
     for more in causes[1:]:
         parts += [Part("; also, "), Part(lower(more.claim), "cause")]
-    if a.limit is not None:
-        parts += [Part("; the limit is "), Part(limit(a), "limit")]
+    if (words := limiter(a)) is not None:
+        parts += [Part("; the limit is "), Part(words, "limit")]
     if (fix := best_fix(a)) is not None:
         parts += [Part("; best fix: "), Part(lower(fix.title), "fix"), Part(f" ({effect(fix)})")]
     return [*parts, Part(".")]
@@ -105,6 +105,22 @@ def limit(a: Analysis) -> str:
     assert a.limit is not None
     span = f"{a.limit.value:,}" if a.limit.low == a.limit.high else f"{a.limit.low:,} to {a.limit.high:,}"
     return f"{span} {UNITS.get(a.limit.unit, a.limit.unit)} per {'side' if a.limit.scope == 'side' else 'egress address'}"
+
+
+def limiter(a: Analysis) -> str | None:
+    """The limit in words, of what is open or over time: ``60 requests in any 60 s per egress address``; None where none is known."""
+    if a.limit is not None:
+        return limit(a)
+    if not (timely := a.weighed.weighing.by_time):
+        return None
+    fit, told = timely[0], timely[0].described()
+    whose = "per side" if fit.scope == "side" else "per egress address"
+    if told["window"] == "bucket":
+        return f"{plural(told['burst'], 'request')} at once and one more every {told['refill_s']:.3g} s {whose}"
+    what = {"bytes": f"{told['value']:,} bytes", "attempts": f"{told['value']:,} attempts"}.get(
+        fit.limiter.COUNTS, f"{told['value']:,} requests"
+    )
+    return f"{what} in {'each' if told['window'] == 'fixed' else 'any'} {told['window_s']:.3g} s {whose}"
 
 
 def effect(fix: Prediction) -> str:
@@ -148,6 +164,12 @@ def how_sure(a: Analysis) -> list[Fact]:
             found.append(
                 Fact("ties", f"{' and '.join(a.limit.tied)} {'fits' if len(a.limit.tied) == 1 else 'fit'} equally well", good=False)
             )
+    elif timely := a.weighed.weighing.by_time:
+        best_in_time = timely[0]
+        found.append(Fact("chance", f"alone would tell refused from accepted as well with p = {best_in_time.p:.2g} at most", good=True))
+        odd = best_in_time.misses + best_in_time.false_alarms
+        n = plural(i.refused + i.accepted, "request")
+        found.append(Fact("exceptions", f"{odd:,} of {n} clearly {'contradicts' if odd == 1 else 'contradict'} the limit", good=not odd))
     elif i.refused and i.fits:
         best = max(i.fits, key=lambda f: f.auc)
         found.append(

@@ -6,6 +6,7 @@ import statistics
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from netlens.report import story
 from netlens.text import plural, printable, size
 from netlens.wire.link import NAMES
 
@@ -50,6 +51,8 @@ def answer(a: Analysis) -> str:
         span = f"{a.limit.value}" if a.limit.low == a.limit.high else f"{a.limit.value} ({a.limit.low} to {a.limit.high} fit as well)"
         tied = f"; {' and '.join(a.limit.tied)} fit as well" if a.limit.tied else ""
         said.append(f"A request is refused when others hold {span} already: {a.limit.rule}{tied}.")
+    elif (limiter := story.limiter(a)) is not None:
+        said.append(f"The limit is {limiter}.")
     for best in a.fixes[:1]:
         if best.rejections_after is not None and best.rejections_after < best.rejections_before:
             wait = f", {best.added_wait_s:.1f} s of waiting added" if best.added_wait_s else ""

@@ -535,3 +535,13 @@ def test_a_dark_screen_prints_on_white_paper(report: Callable[[str], Path], chro
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     assert page.run("window.printedDark") is False
     assert page.run("document.documentElement.classList.contains('dark')")
+
+
+def test_the_page_says_how_long_was_recorded(analysis: Any) -> None:
+    from netlens.report import html
+
+    document = analysis("two-causes").to_dict()
+    quality = document["quality"]
+    seconds = (quality["last_ns"] - quality["first_ns"]) / 1e9
+    assert 10 < seconds < 3600
+    assert html._when(document).endswith((f"{seconds:.1f} s", f"{seconds:.0f} s", f"{seconds:.2f} s", f"{seconds:.3f} s"))

@@ -70,3 +70,19 @@ def test_a_claim_becomes_a_clause(claim: str, clause: str) -> None:
 @pytest.mark.parametrize(("seconds", "said"), [(2.5, "2.5 s"), (0.0021, "2.1 ms"), (2e-6, "2 µs"), (3e-8, "30 ns")])
 def test_spans(seconds: float, said: str) -> None:
     assert story.span_s(seconds) == said
+
+
+def test_a_limit_over_time_is_said_in_words() -> None:
+    """Each kind of limiter, from simulated providers; the report and the text use the same words."""
+    from types import SimpleNamespace
+
+    from netlens.analysis import verdict
+    from tests.analysis.test_over_time import bucket, fixed, played, sliding
+
+    def said(decide: Any, **more: Any) -> str | None:
+        weighed = verdict.weigh(played(decide, seed=1, seconds=300, rates={"vm": 4}, **more))
+        return story.limiter(SimpleNamespace(limit=weighed.limit, weighed=weighed))  # type: ignore[arg-type]
+
+    assert said(sliding(20, 60.0)) == "20 requests in any 60 s per side"
+    assert said(fixed(25, 60.0, 17.3)) == "25 requests in each 60 s per side"
+    assert said(bucket(5, 2.0)) == "5 requests at once and one more every 2 s per side"

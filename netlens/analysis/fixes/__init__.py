@@ -29,7 +29,7 @@ from netlens.analysis.intents import Intents, S, intents
 from netlens.analysis.situation import HOST, REJECTED, SIDES, VM, Situation
 from netlens.analysis.whatif import Change, Outcome, RuleLike, Setting
 
-NO_COUNT = "no local count decides the refusals, so nothing can be predicted"
+NO_COUNT = "no limit on what is open decides the refusals, so nothing can be predicted"
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
 MAX_HOSTS = 8  #: names or addresses in one command; more are no API but a whole network
 
