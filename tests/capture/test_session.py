@@ -164,7 +164,8 @@ def test_both_sides(pair: Pair, tmp_path: Path) -> None:
         assert _await_row(tmp_path / "r" / "sockets.jsonl", "10.99.0.2:443", 2)
         manifest = running.stop()
     assert manifest.complete, manifest.reasons
-    assert manifest.extra["warnings"] == []
+    # processes are those of the whole machine: another test may start or end its sshuttle meanwhile
+    assert [warning for warning in manifest.extra["warnings"] if "sshuttle was started or ended" not in warning] == []
     for side in ("vm", "host"):
         result = manifest.side(side)
         assert result is not None
