@@ -13,8 +13,8 @@ Theory of operation
 4. *Chance comes in bursts.* An overloaded provider refuses for a while, and windows end after a while too. So chance has two rates here, one after a
    refusal and one after an acceptance (a Markov chain of two states), and a limit must explain more than that there were bursts.
 
-Limits: tokens are known as bytes only. A window longer than the recording looks like a
-quota. Of very long recordings the first :data:`MOST` requests are looked at.
+Limits: tokens are known as bytes only. A window longer than the recording looks like a quota. Of very long recordings only the first :data:`MOST`
+requests are looked at.
 """
 
 from __future__ import annotations
@@ -33,16 +33,13 @@ from netlens.analysis.situation import REJECTED, UNKNOWN, Situation
 
 MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
 LIMITS = 64  #: limits tried for each window: the counts that refused requests met, thinned out
-PEAKS, FINE, ZOOMS = (
-    3,
-    4,
-    3,
-)  #: the search goes on around so many of the best, with so many values on either side of each, so many times: to 0.03 %
+#: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
+PEAKS, FINE, ZOOMS = 3, 4, 3
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
 MAX_COUNT = 100_000
-NO_WINDOW = (
-    0.45  #: of J, by chance 0.1 to 0.4 with refusals enough, in bursts too; 0.5 to 0.9 under limits over time and places given back late
-)
+#: Youden's J above which refusals follow a window. With enough refusals chance gives 0.1 to 0.4, in bursts too; limits over time and places that
+#: are given back late give 0.5 to 0.9.
+NO_WINDOW = 0.45
 SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
 
 

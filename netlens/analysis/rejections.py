@@ -80,9 +80,8 @@ MAX_CELLS = (
     1 << 22
 )  #: of a table of costs, 32 MB; only thousands of requests a second reach it, and then its edges are matched a little worse
 SHORT_MARGIN = 3.0  #: the same towards a short answer while it is not known how refusals look
-NEAR_NS = (
-    600 * MS
-)  #: how far before a line its answer is looked for when the look is learned; opencode writes up to 360 ms later (measured)
+#: How far before a line its answer is looked for while learning what refusals look like; opencode writes up to 360 ms later (measured).
+NEAR_NS = 600 * MS
 MANY = 1.5  #: answers that look like refusals for each event; where there are more, they are retries without a line, or something else
 MIN_OTHERS = 0.1  #: share of the answers that must be of other sizes, for a size to say anything
 RETRIED = 0.5  #: share of those beyond the events after which the same request must come again, for them to be refusals
@@ -129,19 +128,6 @@ class Labels:
     note: str = ""
     sizes: tuple[int, ...] = ()
     ends: Ints | None = field(default=None, repr=False)
-
-
-def first_known(*labels: Labels) -> Labels:
-    """For each exchange the first label that says something, in order of trust; matches and notes of all."""
-    columns = ("rejected", "source", "reason", "refusal_class")
-    out = replace(labels[0], **{name: getattr(labels[0], name).copy() for name in columns})
-    for other in labels[1:]:
-        take = (out.rejected == UNKNOWN) & (other.rejected != UNKNOWN)
-        for name in columns:
-            getattr(out, name)[take] = getattr(other, name)[take]
-        notes = "; ".join(note for note in (out.note, other.note) if note)
-        out = replace(out, matched=out.matched or other.matched, unmatched=out.unmatched or other.unmatched, note=notes)
-    return out
 
 
 def _labels(n: int, reason: str) -> Labels:

@@ -29,9 +29,8 @@ class OnWorkers:
 
     def __init__(self, client: Any):
         self.client = client
-        self._seen: dict[
-            str, tuple[float, float]
-        ] = {}  # by address of a worker: when it last reported, on its scheduler's clock and on ours
+        # by address of a worker: when it last reported, on the scheduler's clock and on ours
+        self._seen: dict[str, tuple[float, float]] = {}
         self._had_workers = time.monotonic()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:

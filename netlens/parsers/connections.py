@@ -42,9 +42,8 @@ from netlens.schema import Table
 from netlens.tables import CONNECTIONS, LOOKUPS, TUNNELS
 
 COPY_WINDOW_NS = 1_000_000_000  #: two copies of one SYN are microseconds apart; a queue in between makes milliseconds
-COPY_SLACK_BYTES = (
-    3_000  #: two segments on their way where the capture began or ended; both numbers are equal already, so that bytes only refute
-)
+#: Two segments on their way where the capture began or ended. Both initial sequence numbers are equal already, so bytes can only refute.
+COPY_SLACK_BYTES = 3_000
 MAX_COPIES = 8  #: before and after each translation that one machine can do; more sessions with the same numbers have them from a scanner or a script
 REFUSED = 0xFFFFFFFF  #: one below the number of an RST that answers a SYN, which is 0 (RFC 9293 3.10.7.1): tells as little as no answer
 MIN_ISN = 1 << 16  #: one random number in 65,536 is below, but the numbers of scripts and simple stacks are

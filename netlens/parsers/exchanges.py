@@ -51,9 +51,7 @@ IDLE, REQUEST, RESPONSE = 0, 1, 2
     range(14)
 )
 MODE = 14  # what is negotiated, see below
-RECEIVED = (
-    15  # the least acknowledgment (32 bits) with which the server may answer: of the request's first byte, on TLS of its first record
-)
+RECEIVED = 15  # the least acknowledgment (32 bits) with which a server may answer: of the first byte, on TLS of the first record
 ANSWER_SEEN = 16  # the acknowledgment (32 bits) of a client that has the first segment of the answer
 RECORD_LEFT = 17  # bytes of the client's TLS record that are still to come; -1 unknown
 QUEUED, QUEUE_FIRST, QUEUE_LAST = 18, 19, 20  # requests sent behind this one before it was answered, and their rows in the queue
@@ -192,9 +190,8 @@ def _goes_on(x, row, hint, protocol):
         return False
     ticket = x[TICKET] != 0 and x[DOWN] == x[TICKET] + 5
     full = x[SEEN] & FULL_RECORD and x[RECORD_LEFT] == 0
-    on = (
-        protocol == h.HTTP_REQUEST or protocol == h.HTTP_RESPONSE or (protocol == h.TLS and kind != h.TLS)
-    )  # no request line; the rest of a record
+    # no request line; or the rest of a record
+    on = protocol == h.HTTP_REQUEST or protocol == h.HTTP_RESPONSE or (protocol == h.TLS and kind != h.TLS)
     # Sent before the answer had arrived: at the client's end of the wire it stands before it. RFC 9112 9.3.2 would call it pipelined.
     on |= row[c.FLAGS] & c.ACK_FLAG != 0 and _behind(row[c.ACK], x[ANSWER_SEEN])
     if protocol == h.TLS and not on:

@@ -675,9 +675,8 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
                 and not fsm & WENT_BACK
                 and side[NEXT] - first < MAX_JUMP
             ):
-                if (
-                    side[BASE_KIND] == BASE_FIRST or not fsm & (SAW_SYN | SAW_SYNACK) << 16
-                ):  # else the stream begins where it was acknowledged
+                # else the stream begins where it was acknowledged
+                if side[BASE_KIND] == BASE_FIRST or not fsm & (SAW_SYN | SAW_SYNACK) << 16:
                     below = min(end, side[LOWEST]) - first
                     if end < side[LOWEST]:
                         _add_lowest_hole(side, holes, end, side[LOWEST])

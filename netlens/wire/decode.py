@@ -182,9 +182,7 @@ def _socks_hint(buf, o, cap, length):
     elif b == 4:
         if 1 <= second <= 2 and length >= 9 and cap == length and byte(buf, o + length - 1) == 0:
             return np.int64(h.SOCKS)
-    elif (
-        b == 0 and length >= 8 and 90 <= second <= 93
-    ):  # SOCKS4 granted or refused; what a server that speaks first says may stand behind it
+    elif b == 0 and length >= 8 and 90 <= second <= 93:  # SOCKS4 granted or refused, perhaps with the first words of the server behind it
         return np.int64(h.SOCKS_REPLY | h.LAST_REPLY)
     return np.int64(0)
 
@@ -287,9 +285,8 @@ def payload_hint(buf, o, cap, length):
         if cap >= 5 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
             return _tls_hint(buf, o, cap, length)
         return np.int64(0)
-    if (
-        b < 67 or b > 85
-    ):  # C .. U. Few branches lead here: encrypted bytes are any, and one in ten that goes the other way costs more than the work
+    # C .. U. Encrypted bytes may be anything, so few branches lead here: a mispredicted one in ten costs more than the work.
+    if b < 67 or b > 85:
         return _rare_hint(buf, o, cap, length) if b <= 13 else np.int64(0)
     w = be32(buf, o)
     if w == 0x50524F58:  # PROX

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import netlens
 from netlens.analysis import rejections
-from netlens.analysis.rejections import ACCEPTED, REJECTED, UNKNOWN, Labels, first_known, from_decrypted, from_log, infer
+from netlens.analysis.rejections import ACCEPTED, REJECTED, UNKNOWN, Labels, from_decrypted, from_log, infer
 from netlens.lab.check import Report, Truth, _Side, bundled
 from netlens.parsers import decrypted, errorlog
 from netlens.parsers.decrypted import Decrypted, DecryptedRequest
@@ -470,12 +470,3 @@ def test_any_traffic(answers: list[tuple[int, int, int, int]], complete: bool) -
     found = from_log(made, log(*((a[0], 50) for a in answers[::2])))
     assert len({row for _, row in found.matched}) == len(found.matched)
     assert ((found.rejected == UNKNOWN) == (found.source == "")).all()
-
-
-def test_the_first_label_that_says_something() -> None:
-    one, two = inferred(SHOWN), from_log(table(*SHOWN), log((1000.3,)))
-    both = first_known(two, one)
-    assert both.source.tolist() == ["error log"] * len(SHOWN)
-    unknown = rejections._labels(len(SHOWN), "why")
-    assert first_known(unknown, one).rejected.tolist() == one.rejected.tolist()
-    assert set(unknown.rejected) == {UNKNOWN}

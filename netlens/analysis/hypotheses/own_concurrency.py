@@ -38,7 +38,7 @@ def judge(weighing: Weighing) -> Verdict:
     ]
     needed = None
     if not weighing.situation.egress_seen:
-        needed = f"{weighing.situation.egress_missing or 'a capture of the host over the same time'}: what else counts is not seen"
+        needed = f"{weighing.situation.other_capture}: what else counts is not seen"
     elif min(least for least, _ in shares) >= HALF:
         return Verdict(ID, CAUSE, CLAIM, "supported", None, share, best.p, evidence)
     elif max(most for _, most in shares) < LITTLE:

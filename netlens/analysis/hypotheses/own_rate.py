@@ -43,7 +43,7 @@ def judge(weighing: Weighing) -> Verdict:
         time_evidence(weighing, fit),
     ]
     if not weighing.situation.egress_seen:
-        needed = f"{weighing.situation.egress_missing or 'a capture of the host over the same time'}: what else counts is not seen"
+        needed = f"{weighing.situation.other_capture}: what else counts is not seen"
         return Verdict(ID, CAUSE, CLAIM, "undecided", needed, share, fit.p, evidence)
     if LITTLE <= share < HALF:
         return Verdict(

@@ -24,7 +24,7 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     structure = missing = None
     if not s.egress_seen:
-        missing = f"{s.egress_missing or 'a capture of the host over the same time'}: what else leaves by its address"
+        missing = f"{s.other_capture}: what else leaves by its address"
     else:
         there = {side for side in (VM, HOST) if bool(np.any((s.sessions.side == side) & (s.sessions.kind == REQUESTS)))}
         unknown = int((s.sessions.side == 2).sum())
@@ -32,7 +32,7 @@ def judge(weighing: Weighing) -> Verdict:
             other = "host" if there == {VM} else "VM"
             structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
     if structure is None and weighing.by_time:
-        return time_verdict(weighing, ID, CAUSE, CLAIM, missing)
+        return _over_time(weighing, missing)
     return limit_verdict(
         weighing,
         ID,
@@ -45,7 +45,7 @@ def judge(weighing: Weighing) -> Verdict:
     )
 
 
-def time_verdict(weighing: Weighing, id_: str, cause: str, claim: str, missing: str | None) -> Verdict:
+def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     """Under a limit over time: the share of its refusals that would have been below it without the other side's requests."""
     fit = weighing.by_time[0]
     at, gone = without_others(weighing.situation, fit)
@@ -53,7 +53,7 @@ def time_verdict(weighing: Weighing, id_: str, cause: str, claim: str, missing: 
     told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have been below it without the other side's requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
     if missing is not None:
-        return Verdict(id_, cause, claim, "undecided", missing, share, fit.p, evidence)
+        return Verdict(ID, CAUSE, CLAIM, "undecided", missing, share, fit.p, evidence)
     if LITTLE <= share < HALF:
-        return Verdict(id_, cause, claim, "undecided", "a longer recording: about half of the refusals go with it", share, fit.p, evidence)
-    return Verdict(id_, cause, claim, "supported" if share >= HALF else "refuted", None, share, fit.p, evidence)
+        return Verdict(ID, CAUSE, CLAIM, "undecided", "a longer recording: about half of the refusals go with it", share, fit.p, evidence)
+    return Verdict(ID, CAUSE, CLAIM, "supported" if share >= HALF else "refuted", None, share, fit.p, evidence)

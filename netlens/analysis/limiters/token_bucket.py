@@ -20,9 +20,7 @@ ID = "token-bucket"
 KIND = "rate"
 WINDOW = "bucket"
 COUNTS = "accepted"
-
-
-STRETCHES = 4  #: the recording whole, in halves, in thirds and in quarters
+STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds and quarters
 
 
 def parameters(starts: Ints, taken: Floats) -> list[float]:

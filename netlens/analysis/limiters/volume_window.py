@@ -7,16 +7,10 @@ Source: limits on input tokens a minute (Anthropic, OpenAI); on the wire tokens 
 
 from __future__ import annotations
 
-from typing import Any
-
 from netlens.analysis.limiters import sliding_window
 
 ID = "volume-window"
 KIND = "volume"
 WINDOW = "sliding"
 COUNTS = "bytes"
-parameters, scores = sliding_window.parameters, sliding_window.scores
-
-
-def described(parameter_s: float, limit: int) -> dict[str, Any]:
-    return sliding_window.described(parameter_s, limit)
+parameters, scores, described = sliding_window.parameters, sliding_window.scores, sliding_window.described
