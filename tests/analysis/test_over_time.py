@@ -251,3 +251,17 @@ def test_a_limiter_is_complete_and_scores_what_came_before_only(limiter: object)
                 assert (changed[:30] == score[:30]).all()
     assert limiter.described(60.0, 5)["window"] == limiter.WINDOW  # type: ignore[attr-defined]
     assert "Claim:" in limiter.__doc__  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bucket_that_was_in_use_before_the_recording(seed: int) -> None:
+    whole = played(bucket(5, 2.0), seed=seed, seconds=160, rates={"vm": 2.0})
+    r = whole.requests
+    first = int(np.flatnonzero(r.rejected[20:] == REJECTED)[0]) + 20  # it begins in the midst of refusals
+    kept = replace(r, **{name: getattr(r, name)[first:] for name in r.__dataclass_fields__})
+    found = verdict.weigh(replace(whole, requests=kept), 199)
+    told = verdict.limiter(found)
+    assert found.cause == "own-rate"
+    assert told is not None
+    assert (told["kind"], told["burst"]) == ("rate", 5)
+    assert told["refill_s"] == pytest.approx(2.0, rel=0.05)

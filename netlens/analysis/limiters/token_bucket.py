@@ -1,8 +1,9 @@
 """A bucket of tokens: each request takes one, and one comes back every so often.
 
-Claim: a request is refused if, and only if, less than one token is left. The bucket is full at first and never holds more than its burst.
+Claim: a request is refused if, and only if, less than one token is left. The bucket never holds more than its burst.
 What is missing from a full bucket does not depend on its size: with X = t / refill - accepted so far it is max(X until now) - X now (the reflection of
-a queue). So one number per request, whatever the burst, and the burst is the limit on it.
+a queue). So one number per request, whatever the burst, and the burst is the limit on it. A recording may begin when the bucket is full, or in the
+midst of use: then as much is missing at first as makes the first refusal one.
 Cannot be told from: a sliding window of limit x refill, where bursts are rare; its burst cannot be known where it was never used up after a pause.
 Source: RFC 2697 (token buckets for marking), GCRA (ITU-T I.371); the limits that Anthropic documents are of this kind.
 """
@@ -40,7 +41,14 @@ def parameters(starts: Ints, taken: Floats) -> list[float]:
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     level = (starts - starts[0]) / (parameter_s * 1e9) - np.concatenate([[0.0], np.cumsum(taken)])[:-1]
-    yield np.maximum.accumulate(level) - level
+    missing = np.maximum.accumulate(level) - level
+    yield missing
+    refused = np.flatnonzero(taken == 0)
+    if len(refused) == 0 or missing[refused[0]] >= missing[refused[-1]]:
+        return
+    # Begun in the midst of use. What later refusals met is the burst, as far as the bucket was full in between; the first met no less.
+    burst = np.ceil(missing[refused[-1]])
+    yield np.maximum(np.maximum.accumulate(level), burst - 0.5 + level[refused[0]]) - level
 
 
 def described(parameter_s: float, limit: int) -> dict[str, Any]:
