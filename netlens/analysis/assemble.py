@@ -67,6 +67,9 @@ SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider bef
 #: that were broken off while the model was thinking, twice would hold the titles of a program that exits a few seconds later.
 SILENCE_NS = 2_000_000_000
 FRAMES = 5  #: frames cited for a fact
+LOSSY = 0.05  #: share of the payload; with half of that every verdict of the recordings stays right, with twice as much some turn wrong
+#: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
+UNSURE_NS = 1_000_000_000
 _CODES = {"vm": VM, "host": HOST}
 _WORDS = {"vm": "VM", "host": "host"}
 
@@ -114,6 +117,28 @@ class Side:
         x = self.exchanges
         seen = _ints(x["end_ns"], -1)
         return np.where(x["complete"], seen, np.maximum(self._closed_ns(), seen)), x["complete"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How much of its traffic a capture has. ``lost_bytes`` were acknowledged and are not in it, ``lost_share`` of the payload; ``one_way``: no
+    session has frames of both directions."""
+
+    lost_bytes: int
+    lost_share: float
+    one_way: bool
+
+
+def seen(capture: Capture) -> Seen:
+    sessions, every = capture.table("sessions"), capture.table("connections")
+    missing = int(sessions["orig_missing_bytes"].sum() + sessions["resp_missing_bytes"].sum())
+    redirected = zip(every["session_ids"].tolist(), every["redirect_port"].tolist(), strict=True)
+    halves = {k for ids, port in redirected if port is not None for k in ids}
+    whole = np.array([k not in halves for k in range(sessions.rows)], dtype=bool)
+    two_way = whole & (sessions["orig_frames"] > 0) & (sessions["resp_frames"] > 0)
+    lost = int(sessions["orig_missing_bytes"][two_way].sum() + sessions["resp_missing_bytes"][two_way].sum())
+    share = lost / max(int(sessions["orig_bytes"].sum() + sessions["resp_bytes"].sum()) + lost, 1)
+    return Seen(lost, share, bool(missing) and not halves and not bool(two_way.any()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -469,18 +494,20 @@ class _Builder:
         self.owner_of = {k: row for row, ids in enumerate(upstream.connections["session_ids"].tolist()) for k in ids}
         self.protocol_unknown = protocol_unknown
         self.unmatched: list[dict[str, Any]] = []
+        self.unmatched_within = 0  # of them, those of the time of the capture
         self.addresses: dict[str, int] = {}  # of servers, numbered
         self.vm_labels: rejections.Labels | None = None  # of the exchanges of the VM's capture, by the VM's log
         self.up_session_ids = self.up.connections["session_ids"].tolist()
         self.bounds_ns = self.up.capture.part.bounds_ns or (0, 0)  # none of the frames has a time
         self.capture_end = self.bounds_ns[1]
         self.vm_alone = self._vm_alone()
+        self._clock_told = bool(clock.pieces) and clock.uncertain_ns <= UNSURE_NS
 
     def build(self) -> Assembled:
         sessions, row_of = self._sessions()
         requests, request_rows = self._requests(row_of, sessions)
         self._leave_out_repeated(requests)
-        vm_seen = "vm" in self.sides or self._only_vantage() == "vm"
+        vm_seen = ("vm" in self.sides or self._only_vantage() == "vm") and not self._vm_is_blind()
         host_seen = "host" in self.sides or (self._only_vantage() != "vm" and "vm" not in self.sides)
         egress_missing = self._egress() if host_seen else ""
         situation = Situation(
@@ -513,6 +540,11 @@ class _Builder:
         outside = "a capture of the host where its connections leave (-i any, or the interface of its default route) over the same time"
         if self.exchanged:
             return "the captures given the other way round"
+        there = seen(self.up.capture)
+        if there.one_way:
+            return "a capture of the host with both directions of its traffic"
+        if there.lost_share > LOSSY:
+            return "a capture of the host that lacks less (tcpdump -B 65536, a full snaplen)"
         if self.up.name == "vm":  # the host's shows nothing of the target
             return outside
         c = self.up.connections
@@ -522,12 +554,28 @@ class _Builder:
         else:
             inner = {ip for ip in c["orig_ip"].tolist() if connections.is_of_guest(ip)}
         rows = np.flatnonzero(self.up.target)
-        seen = zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True)
-        for orig_ip, nat_ip, resp_ip in seen:
+        ends = zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True)
+        for orig_ip, nat_ip, resp_ip in ends:
             outer = nat_ip or orig_ip
-            if not (outer in inner and connections.is_private(outer) and connections.is_public(resp_ip)):
+            beyond = connections.is_public(resp_ip) or connections.is_of_guest(resp_ip)  # the latter: a relay on the host
+            if not (outer in inner and connections.is_private(outer) and beyond):
                 return ""
         return outside if len(rows) else ""
+
+    def _vm_is_blind(self) -> bool:
+        """Whether the VM's capture lacks what its programs send, though there is some."""
+        if self.vm is None:
+            return False
+        if seen(self.vm.capture).one_way:
+            return True
+        came = int((self.origin == VM)[self.up.target].sum())
+        if came and not self.vm.target.any():
+            self.notes.append(
+                f"{plural(came, 'connection')} that came from the VM {'is' if came == 1 else 'are'} not in the VM's capture: with sshuttle its "
+                "programs' traffic is on the loopback interface; record with -i any"
+            )
+            return True
+        return False
 
     def _vm_alone(self) -> Ints:
         """Rows of the VM's connections to the target that no session upstream carries, nor may carry: one that nobody is known to have opened, about
@@ -616,6 +664,8 @@ class _Builder:
         raw = np.array(
             [min((min(fins[k], resets[k]) for k in ids), default=_NEVER) for ids in self.vm.connections["session_ids"].tolist()], np.int64
         )
+        if not self._clock_told:
+            return np.full(len(raw), _NEVER, np.int64)
         known = raw != _NEVER
         out = raw.copy()
         out[known] = self.clock.to_host(raw[known])
@@ -638,7 +688,7 @@ class _Builder:
             k = np.flatnonzero(mate >= 0)
             m = mate[k]
             over_ns, over = self.vm.answered_ns()
-            finished = over[m]
+            finished = over[m] & self._clock_told
             read = self.clock.to_host(over_ns[m])
             done[k[finished]] = np.minimum(done[k[finished]], read[finished])
             vm_frame[k] = self.vm.exchanges["start_frame"][m]
@@ -770,6 +820,8 @@ class _Builder:
             if side is self.vm:
                 self.vm_labels = found
             self.unmatched += [{"side": log_side, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
+            begin, end = side.capture.part.bounds_ns or (0, 0)
+            self.unmatched_within += sum(begin <= e.time_ns <= end for e in found.unmatched)
             if found.unmatched:
                 self.notes.append(
                     f"{plural(len(found.unmatched), 'refusal')} in the error log of the {_WORDS[log_side]} match no request in the capture"
@@ -909,6 +961,9 @@ class _Builder:
         lookups = asker.capture.table("lookups")
         frames = [f for f in lookups["query_frame"].tolist() if f is not None]
         facts: dict[str, Any] = {
+            "clock_unknown": self.vm is not None and not self._clock_told,
+            "unmatched": self.unmatched_within,
+            "lost_share": max(seen(side.capture).lost_share for side in self.sides.values()),
             "protocol_unknown": self.protocol_unknown,
             "lookups": lookups.rows,
             "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]],

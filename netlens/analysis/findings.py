@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.analysis import counting, fixes, overlap, verdict
-from netlens.analysis.assemble import Assembled, Side, assemble
+from netlens.analysis.assemble import Assembled, Side, assemble, seen
 from netlens.analysis.situation import HOST, LOOKUPS, REJECTED, SIDES, VM
 from netlens.analysis.weighing import Verdict, as_dict
 from netlens.text import plural, printable
@@ -409,20 +409,14 @@ def _tails(sessions: Table, connections: Table) -> list[dict[str, Any]]:
 def _notes(capture: Capture, connections: Table) -> list[str]:
     """Sentences that must precede any conclusion."""
     notes = []
-    sessions, hellos = capture.table("sessions"), capture.table("hellos")
-    missing = int(sessions["orig_missing_bytes"].sum() + sessions["resp_missing_bytes"].sum())
-    every = capture.table("connections")
-    redirected = zip(every["session_ids"].tolist(), every["redirect_port"].tolist(), strict=True)
-    halves = {k for ids, port in redirected if port is not None for k in ids}
-    whole = np.array([k not in halves for k in range(sessions.rows)], dtype=bool)
-    two_way = whole & (sessions["orig_frames"] > 0) & (sessions["resp_frames"] > 0)
-    lost = int(sessions["orig_missing_bytes"][two_way].sum() + sessions["resp_missing_bytes"][two_way].sum())
-    if lost:
-        share = lost / max(int(sessions["orig_bytes"].sum() + sessions["resp_bytes"].sum()) + lost, 1)
+    hellos = capture.table("hellos")
+    there = seen(capture)
+    if there.lost_bytes:
         notes.append(
-            f"the capture lacks {lost:,} bytes that were acknowledged ({share:.1%} of the payload): capture loss, counts may be low"
+            f"the capture lacks {there.lost_bytes:,} bytes that were acknowledged ({there.lost_share:.1%} of the payload): capture loss, "
+            "counts may be low"
         )
-    elif missing and not halves and not two_way.any():
+    elif there.one_way:
         notes.append("one direction of the traffic is not in the capture")
     reasons = dict(zip(capture.table("quality")["reason"].tolist(), capture.table("quality")["frames"].tolist(), strict=True))
     if reasons.get("cut_payload"):

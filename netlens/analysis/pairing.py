@@ -1037,6 +1037,8 @@ def _origins(
     unpaired = {int(v.server[i]) for i in np.flatnonzero((found.host_of < 0) & asking).tolist()}
     settled = {int(v.server[i]) for i in np.flatnonzero(found.host_of >= 0).tolist()} - unpaired if not (v.up_missing > 0).any() else set()
     paths = h.connections["path"].tolist()
+    # a capture of the VM's uplink alone shows the tunnel, and nothing of what its programs hand to it: then silence there says nothing
+    blind = {int(h.server[j]) for j in range(h.n) if paths[j] == "sshuttle"} - set(v.server.tolist())
     for j in range(h.n):
         i = int(found.vm_of[j])
         if i >= 0:
@@ -1055,6 +1057,11 @@ def _origins(
             origin[j], why[j] = VM, "opened beside a forwarded connection"
         elif any(pid in tunnel_pids for _, pid in owners[j]):
             origin[j], why[j] = VM, "socket of the tunnel's process"
+        elif int(h.server[j]) in blind:
+            if paths[j] == "sshuttle":
+                origin[j], why[j] = VM, "came out of the tunnel"
+            else:
+                why[j] = "what the tunnel carries is not in the VM's capture"
         elif h.randoms[j] and not h.randoms[j] & sent and not h.censored[j]:
             server = int(h.server[j])
             if not _covered(h, j, *window, server in older):

@@ -31,6 +31,9 @@ MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
 NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
 UNKNOWN_SIDES = "whose connections they are: a capture of the VM over the same time, or sockets.jsonl"
+LABELLED = 0.5  #: share of the requests that must have a label for chance to be told
+BLURRED = 0.01  #: share of the payload that is missing from a capture
+UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
 FRAMES = 5  #: frames cited for a statement
 
 
@@ -81,10 +84,14 @@ class Weighing:
         by_open = best is not None and self.separates(best)
         if best is None or not timely:
             return "concurrency" if by_open else ""
-        if by_open and best.log_likelihood >= timely[0].log_likelihood + TIE:
+        # what leaves fewer exceptions is not outdone by the price of its search
+        clearer = min(f.misses + f.false_alarms for f in timely) < best.misses + best.false_alarms
+        if by_open and best.log_likelihood >= timely[0].log_likelihood + TIE and not clearer:
             return "concurrency"
         # what is uncertain about counts of what is open is no evidence for another kind of limit
         could = max(f.possible_log_likelihood for f in self.inference.fits)
+        if by_open and self.situation.facts.get("lost_share", 0.0) > BLURRED:
+            return "either"  # where packets are missing, ends of connections are, and what was open is known less well than what was sent
         return "rate" if timely[0].log_likelihood >= could + TIE else "either"
 
     @cached_property
@@ -128,12 +135,21 @@ class Weighing:
         )
 
     @cached_property
+    def unmatched(self) -> int:
+        """Refusals of the logs that match no request, where they are so many that the labels may be of the wrong requests; else 0."""
+        n = int(self.situation.facts.get("unmatched", 0))
+        return n if n > UNMATCHED * self.inference.refused else 0
+
+    @cached_property
     def chance(self) -> bool:
         """Whether refusals are told to follow no count: everything that could count was seen, and no limit of any rule separates, over time either."""
         i = self.inference
         if self.situation.facts.get("protocol_unknown"):
             return False  # HTTP/2 may be spoken: then turns are no requests, and no count of them tells anything
         if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
+            return False
+        labelled = i.refused + i.accepted
+        if self.unmatched or labelled < LABELLED * len(self.situation.requests):
             return False
         best = max(f.log_likelihood for f in i.fits)
         if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
@@ -250,7 +266,7 @@ def without_rules(weighing: Weighing, id_: str, cause: str, claim: str, missing:
         return Verdict(id_, cause, claim, "refuted", None, None, None, [named_evidence(weighing)])
     if weighing.undecided_kind:
         return Verdict(id_, cause, claim, "undecided", missing or weighing.undecided_kind)
-    if weighing.by_time:
+    if weighing.by_time and missing is None:
         return Verdict(id_, cause, claim, "refuted", None, None, None, [time_evidence(weighing, weighing.by_time[0])])
     if weighing.chance:
         return Verdict(id_, cause, claim, "refuted", None, None, None, [chance_evidence(weighing)])
@@ -313,6 +329,8 @@ def needs(weighing: Weighing) -> str:
         return weighing.undecided_kind
     if not s.egress_seen:
         return s.other_capture
+    if weighing.unmatched:
+        return f"logs by the clocks of the captures: {plural(weighing.unmatched, 'refusal')} in them match no request, so others may be taken for refused"
     return "a longer recording: what was counted separates refused from accepted requests neither clearly nor not at all"
 
 

@@ -141,6 +141,75 @@ def test_one_direction_supports_no_other_cause(recording: tuple[str, Path], way:
     assert supported(found) <= set(expected(name)["causes"])
 
 
+LOOPBACK = struct.pack(">H", 772)  # ARPHRD_LOOPBACK, in the header of Linux cooked v2
+SENT = 4  # its packet type of what the machine of the capture sent
+
+
+@pytest.mark.parametrize("name", ["clock-skew", "fan-out", "same-nat-ip-sshuttle"])
+def test_the_uplink_of_a_vm_with_sshuttle_shows_nothing_of_its_programs(name: str, tmp_path: Path) -> None:
+    folder = copy(name, tmp_path / name)
+    filtered(capture_of(folder, "vm"), lambda frame: frame[8:10] != LOOPBACK)
+    found = netlens.analyze(folder, apis=("api.z.ai",))
+    assert not found.assembled.situation.vm_seen
+    assert supported(found) <= set(expected(name)["causes"])
+    for cause in ("same-nat-ip", "multiplexing", "keep-alive", "own-concurrency"):
+        assert of(found, cause) != "refuted", cause
+    assert any("record with -i any" in note for note in found.assembled.notes)
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["sent", "received"])
+@pytest.mark.parametrize("name", ["fan-out", "pool-lingers", "same-nat-ip-sshuttle"])
+def test_one_direction_of_what_leaves_refutes_nothing_that_counts_there(name: str, sent: bool, tmp_path: Path) -> None:
+    folder = copy(name, tmp_path / name)
+    filtered(capture_of(folder, "host"), lambda frame: (frame[10] == SENT) == sent)
+    found = netlens.analyze(folder, apis=("203.0.113.10",))
+    assert not found.assembled.situation.egress_seen
+    assert supported(found) == set()
+    for cause in ("same-nat-ip", "multiplexing", "keep-alive", "own-concurrency", "own-rate"):
+        assert of(found, cause) == "undecided", cause
+
+
+def test_captures_that_lack_much_support_nothing(tmp_path: Path) -> None:
+    folder = copy("dns-over-tcp", tmp_path / "lossy")
+    for side in ("vm", "host"):
+        number = iter(range(10**6))
+        filtered(capture_of(folder, side), lambda _, number=number: next(number) % 10 > 0)  # type: ignore[misc]
+    found = netlens.analyze(folder, apis=("api.z.ai",))
+    assert supported(found) <= {"dns"}
+    assert of(found, "dns") != "refuted"
+    assert any("lacks less" in (v.needs or "") for v in found.hypotheses)
+
+
+def test_ends_of_connections_that_are_missing_do_not_make_a_limit_over_time(tmp_path: Path) -> None:
+    folder = copy("pool-lingers", tmp_path / "lossy")
+    for side in ("vm", "host"):
+        number = iter(range(10**6))
+        filtered(capture_of(folder, side), lambda _, number=number: next(number) % 50 > 0)  # type: ignore[misc]
+    found = netlens.analyze(folder, apis=("api.z.ai",))
+    assert supported(found) <= {"keep-alive"}
+    assert of(found, "keep-alive") != "refuted"
+
+
+def test_a_relay_on_the_host_is_not_where_connections_leave(tmp_path: Path) -> None:
+    folder = copy("same-nat-ip-nat", tmp_path / "relay")
+    api, bridge = bytes((203, 0, 113, 10)), bytes((192, 168, 64, 1))
+    for side in ("vm", "host"):
+        path = capture_of(folder, side)
+        inner = inner_interfaces(path)
+        filtered(path, lambda frame, inner=inner: interface(frame) in inner)  # type: ignore[misc]
+        path.write_bytes(
+            gzip.compress(_unpacked(path).replace(api, bridge), 1) if path.suffix == ".gz" else _unpacked(path).replace(api, bridge)
+        )
+    found = netlens.analyze(folder, apis=("api.z.ai",))
+    assert not found.assembled.situation.egress_seen
+    assert supported(found) == set()
+    assert of(found, "same-nat-ip") == "undecided"
+
+
+def _unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
 def test_recordings_are_of_these_kinds() -> None:
     assert len(NAT) >= 6
     assert all((FOLDER / name).exists() for name in NAT)

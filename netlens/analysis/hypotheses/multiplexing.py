@@ -2,7 +2,7 @@
 
 Claim: with one upstream session for each connection of the program, at least half of the refusals would have met less than the limit.
 Refuted: each connection of the program has exactly one upstream session.
-Undecided: the host was not captured, so that upstream sessions are not seen.
+Undecided: the host was not captured, so that upstream sessions are not seen; or it is not known whose some of them are.
 Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens exactly one (its ssnet.py).
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.analysis.counting import Adjustment
-from netlens.analysis.situation import COMPANION
-from netlens.analysis.weighing import Evidence, Verdict, Weighing, limit_verdict
+from netlens.analysis.situation import COMPANION, UNKNOWN
+from netlens.analysis.weighing import UNKNOWN_SIDES, Evidence, Verdict, Weighing, limit_verdict
 
 ID = "multiplexing"
 CAUSE = "B"
@@ -25,6 +25,8 @@ def judge(weighing: Weighing) -> Verdict:
     structure = missing = None
     if not (s.vm_seen and s.egress_seen):
         missing = f"{s.other_capture}, so that each connection of the program is matched with those upstream"
+    elif not companions.any() and s.facts.get("unpaired") and (s.sessions.side == UNKNOWN).any():
+        missing = UNKNOWN_SIDES  # some may be the tunnel's, beside connections whose own session is not known
     elif not companions.any():
         pairs = int(s.facts.get("pairs", 0))
         structure = Evidence(

@@ -20,8 +20,10 @@ ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=Tr
 
 def judge(weighing: Weighing) -> Verdict:
     rules = weighing.rules
+    s = weighing.situation
+    needed = None if s.egress_seen else f"{s.other_capture}: what else counts is not seen"
     if not rules:
-        return without_rules(weighing, ID, CAUSE, CLAIM)
+        return without_rules(weighing, ID, CAUSE, CLAIM, needed)
     # what may be the side's own for want of knowing counts for it only at most
     shares = [(1.0 - most, 1.0 - least) if fit.hits else (0.0, 0.0) for fit in rules for least, most, _ in [weighing.shares(fit, ALONE)]]
     best, share = rules[0], shares[0][0]
@@ -36,17 +38,15 @@ def judge(weighing: Weighing) -> Verdict:
         ),
         weighing.separation(best),
     ]
-    needed = None
-    if not weighing.situation.egress_seen:
-        needed = f"{weighing.situation.other_capture}: what else counts is not seen"
-    elif min(least for least, _ in shares) >= HALF:
-        return Verdict(ID, CAUSE, CLAIM, "supported", None, share, best.p, evidence)
-    elif max(most for _, most in shares) < LITTLE:
-        return Verdict(ID, CAUSE, CLAIM, "refuted", None, share, best.p, evidence)
-    elif shares[0][1] >= HALF > share:
-        needed = UNKNOWN_SIDES
-    elif share >= HALF:
-        needed = f"a recording in which {' and '.join(fit.rule.name for fit in rules)} differ more: they fit equally well here"
+    if needed is None:
+        if min(least for least, _ in shares) >= HALF:
+            return Verdict(ID, CAUSE, CLAIM, "supported", None, share, best.p, evidence)
+        if max(most for _, most in shares) < LITTLE:
+            return Verdict(ID, CAUSE, CLAIM, "refuted", None, share, best.p, evidence)
+        if shares[0][1] >= HALF > share:
+            needed = UNKNOWN_SIDES
+        elif share >= HALF:
+            needed = f"a recording in which {' and '.join(fit.rule.name for fit in rules)} differ more: they fit equally well here"
     return Verdict(
         ID,
         CAUSE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from netlens.analysis.hypotheses import keep_alive, own_concurrency
 from netlens.analysis.verdict import weigh
 from tests.analysis.scenes import judged, rounds, without_captures
@@ -53,6 +55,13 @@ def test_nothing_that_outlives_the_program_refutes_it_where_no_rule_fits() -> No
     verdict = judged(keep_alive, rounds("v!v", "v.v"))
     assert verdict.verdict == "refuted"
     assert verdict.evidence[0].text == "every request and connection ended upstream when the program was done with it"
+
+
+def test_clocks_that_cannot_be_compared_do_not_tell_what_went_on() -> None:
+    for scene in (rounds(*ZOMBIES), rounds(*["v.v", "vv!v"] * 8)):
+        verdict = judged(keep_alive, replace(scene, facts={**scene.facts, "clock_unknown": True}))
+        assert verdict.verdict == "undecided"
+        assert "clocks" in str(verdict.needs)
 
 
 def test_four_refusals_are_too_few() -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+
+import numpy as np
 
 from netlens.analysis.hypotheses import own_concurrency, provider, same_nat_ip
+from netlens.analysis.situation import UNLABELLED
 from netlens.analysis.verdict import weigh
 from tests.analysis.scenes import judged, rounds, without_captures
 
@@ -43,3 +47,18 @@ def test_what_could_count_must_have_been_captured() -> None:
 def test_a_rule_and_random_refusals_besides_are_not_the_provider() -> None:
     scene = rounds(*["v.v", "vv!v", "v.v", "vv!v", "v.v", "v!v"] * 8)
     assert judged(provider, scene).verdict != "supported"
+
+
+def test_labels_that_may_be_of_the_wrong_requests_are_no_evidence_for_chance() -> None:
+    scene = rounds(*at_random(120))
+    verdict = judged(provider, replace(scene, facts={**scene.facts, "unmatched": 30}))
+    assert verdict.verdict == "undecided"
+    assert "30 refusals in them match no request" in str(verdict.needs)
+
+
+def test_most_requests_must_have_a_label_for_chance() -> None:
+    scene = rounds(*at_random(200))
+    assert judged(provider, scene).verdict == "supported"
+    labels = scene.requests.rejected.copy()
+    labels[np.arange(len(labels)) % 5 > 1] = UNLABELLED
+    assert judged(provider, replace(scene, requests=replace(scene.requests, rejected=labels))).verdict == "undecided"
