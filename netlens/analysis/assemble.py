@@ -568,11 +568,12 @@ class _Builder:
             return False
         if seen(self.vm.capture).one_way:
             return True
-        came = int((self.origin == VM)[self.up.target].sum())
+        paths = self.up.connections["path"][self.up.target].tolist()
+        came = sum(path in pairing.FROM_GUESTS for path in paths)
         if came and not self.vm.target.any():
             self.notes.append(
-                f"{plural(came, 'connection')} that came from the VM {'is' if came == 1 else 'are'} not in the VM's capture: with sshuttle its "
-                "programs' traffic is on the loopback interface; record with -i any"
+                f"{plural(came, 'connection')} that the host carried {'is' if came == 1 else 'are'} not in the VM's capture, which may be of the "
+                "wrong interface (with sshuttle, programs' traffic is on loopback); record with -i any"
             )
             return True
         return False
@@ -959,6 +960,7 @@ class _Builder:
     def _facts(self) -> dict[str, Any]:
         asker = self.sides.get("vm") or self.up
         lookups = asker.capture.table("lookups")
+        seen_upstream = not self._egress()
         frames = [f for f in lookups["query_frame"].tolist() if f is not None]
         facts: dict[str, Any] = {
             "clock_unknown": self.vm is not None and not self._clock_told,
@@ -966,6 +968,7 @@ class _Builder:
             "lost_share": max(seen(side.capture).lost_share for side in self.sides.values()),
             "protocol_unknown": self.protocol_unknown,
             "lookups": lookups.rows,
+            "lookups_unseen": not seen_upstream and any(_lookup_rows(side.capture).any() for side in self.sides.values()),
             "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]],
         }
         if self.pairs is not None and self.vm is not None:

@@ -100,6 +100,7 @@ ORDER_CONFIDENCE = 0.95  #: no two of 556 tunnelled connections changed places (
 COMPANION_NS = (10_000_000, 50_000_000, 250_000_000)  #: windows tried for companions, from sure to loose
 CHANCE = 0.1  #: share of companions that chance may explain
 _NOT_OPENED = frozenset({"S0", "REJ", "RSTOS0", "RSTRH", "SH", "SHR"})  #: states of sessions that held no place at the server
+FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
 FORWARDERS = ("sshd", "sshuttle", "python")  #: beginnings of the names of processes that open connections for the VM
 
 _NONE = np.iinfo(np.int64).min
@@ -1037,8 +1038,9 @@ def _origins(
     unpaired = {int(v.server[i]) for i in np.flatnonzero((found.host_of < 0) & asking).tolist()}
     settled = {int(v.server[i]) for i in np.flatnonzero(found.host_of >= 0).tolist()} - unpaired if not (v.up_missing > 0).any() else set()
     paths = h.connections["path"].tolist()
-    # a capture of the VM's uplink alone shows the tunnel, and nothing of what its programs hand to it: then silence there says nothing
-    blind = {int(h.server[j]) for j in range(h.n) if paths[j] == "sshuttle"} - set(v.server.tolist())
+    # a capture of one of the VM's interfaces may show nothing of what its programs send (with sshuttle the uplink shows the tunnel alone): then silence
+    # there says nothing
+    blind = {int(h.server[j]) for j in range(h.n) if paths[j] in FROM_GUESTS} - set(v.server.tolist())
     for j in range(h.n):
         i = int(found.vm_of[j])
         if i >= 0:
@@ -1061,7 +1063,7 @@ def _origins(
             if paths[j] == "sshuttle":
                 origin[j], why[j] = VM, "came out of the tunnel"
             else:
-                why[j] = "what the tunnel carries is not in the VM's capture"
+                why[j] = "what the VM sends to that server is not in its capture"
         elif h.randoms[j] and not h.randoms[j] & sent and not h.censored[j]:
             server = int(h.server[j])
             if not _covered(h, j, *window, server in older):

@@ -157,6 +157,17 @@ def test_the_uplink_of_a_vm_with_sshuttle_shows_nothing_of_its_programs(name: st
     assert any("record with -i any" in note for note in found.assembled.notes)
 
 
+@pytest.mark.parametrize("name", ["same-nat-ip-excluded", "same-nat-ip-nat"])
+def test_the_loopback_of_a_vm_behind_nat_shows_nothing_of_its_programs(name: str, tmp_path: Path) -> None:
+    folder = copy(name, tmp_path / name)
+    filtered(capture_of(folder, "vm"), lambda frame: frame[8:10] == LOOPBACK)
+    found = netlens.analyze(folder, apis=("api.z.ai",))
+    assert not found.assembled.situation.vm_seen
+    assert supported(found) <= set(expected(name)["causes"])
+    for cause in ("same-nat-ip", "multiplexing", "keep-alive", "own-concurrency"):
+        assert of(found, cause) != "refuted", cause
+
+
 @pytest.mark.parametrize("sent", [True, False], ids=["sent", "received"])
 @pytest.mark.parametrize("name", ["fan-out", "pool-lingers", "same-nat-ip-sshuttle"])
 def test_one_direction_of_what_leaves_refutes_nothing_that_counts_there(name: str, sent: bool, tmp_path: Path) -> None:
@@ -167,6 +178,13 @@ def test_one_direction_of_what_leaves_refutes_nothing_that_counts_there(name: st
     assert supported(found) == set()
     for cause in ("same-nat-ip", "multiplexing", "keep-alive", "own-concurrency", "own-rate"):
         assert of(found, cause) == "undecided", cause
+
+
+@pytest.mark.parametrize(("name", "sent"), [("dns-over-tcp", True), ("dns-over-tcp-excluded", False)])
+def test_connections_of_lookups_that_do_not_show_where_they_leave_refute_nothing(name: str, sent: bool, tmp_path: Path) -> None:
+    folder = copy(name, tmp_path / name)
+    filtered(capture_of(folder, "host"), lambda frame: (frame[10] == SENT) == sent)
+    assert of(netlens.analyze(folder, apis=("203.0.113.10",)), "dns") == "undecided"
 
 
 def test_captures_that_lack_much_support_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Claim: without the connections of DNS over TCP (or TLS), at least half of the refusals would have met less than the limit.
 Refuted: no lookup travelled over a connection; UDP holds nothing open.
-Undecided: only through the other causes' reasons.
+Undecided: connections of lookups were opened, and what leaves was not captured; else only through the other causes' reasons.
 Source: cause C of the investigation (docs/glossary.md).
 """
 
@@ -21,8 +21,10 @@ CLAIM = "DNS lookups cause connections to the provider that count."
 def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     theirs = s.sessions.kind == LOOKUPS
-    structure = None
-    if not theirs.any():
+    structure = missing = None
+    if not theirs.any() and s.facts.get("lookups_unseen"):
+        missing = f"{s.other_capture}: connections of lookups were opened, and are not among what leaves"
+    elif not theirs.any():
         udp = int(s.facts.get("lookups", 0))
         told = f"none of {plural(udp, 'lookup')} travelled over TCP, and UDP holds no connection open"
         frames = s.facts.get("lookup_frames") or weighing.session_frames(s.sessions.kind != LOOKUPS)
@@ -34,6 +36,6 @@ def judge(weighing: Weighing) -> Verdict:
         CLAIM,
         Adjustment(lookups=True),
         structure=structure,
-        missing=None,
+        missing=missing,
         told=f"without the {int(theirs.sum()):,} connections of lookups",
     )
