@@ -7,7 +7,7 @@ import time
 
 
 class Shown:
-    """Told by :mod:`netlens.wire.compiled` what it does.
+    """Shows what :mod:`netlens.wire.compiled` reports.
 
     bar : draw one where standard error is a terminal.  waits : say when this process waits for another one that compiles.
     """

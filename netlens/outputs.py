@@ -1,8 +1,8 @@
-"""What netlens writes: each file is made aside, in a folder that only its owner may enter, and gets its name when it is complete.
+"""How netlens writes: each file is made aside, in a folder that only its owner may enter, and gets its name when it is complete.
 
-Others may write in the folder that an output goes to. So a link at an output's name is never followed: the file takes its place, and what it led to stays
-as it was. That holds for links of one's own too, since an archive brings links that belong to whoever unpacks it. What is no file but a pipe or device is
-written to where a person named it (``-o /dev/stdout``, ``-o PIPE``); at a name that netlens itself makes up (``report.json``) it is replaced as well.
+Others may write in the folder that an output goes to. So a link at an output's name is never followed: the file replaces it, and what it led to stays as
+it was. That holds for the user's own links too, because links from an unpacked archive belong to whoever unpacked it. A pipe or device is written to if
+the user named it (``-o /dev/stdout``, ``-o PIPE``); at a name that netlens makes up (``report.json``) it is replaced.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def subfolder(path: Path) -> None:
         path.mkdir()
     if path.is_symlink() or not path.is_dir():
         raise NetlensError(
-            f"{printable(str(path))}: is no folder (or a link to one), where one is to be made; take it away, or name another place"
+            f"{printable(str(path))}: a folder is needed here, but this is a file or a link; remove it, or name another place"
         )
 
 
@@ -91,7 +91,7 @@ def refuse_existing(target: str) -> None:
     NetlensError
     """
     if os.path.lexists(target):
-        raise NetlensError(f"{printable(target)}: exists, and is not written over; name another place with -o")
+        raise NetlensError(f"{printable(target)}: already exists and is not overwritten; name another place with -o")
 
 
 @contextlib.contextmanager

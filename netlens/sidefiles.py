@@ -1,8 +1,8 @@
 """Files that lie beside a capture: error logs, samples, key logs, manifests. They may come from a stranger, as the captures do.
 
-Only regular files are read: a link to /dev/zero has no end, and a named pipe none that comes by itself. A pipe is read where its name is that of a
-descriptor of this process (``--vm-errors <(...)``): then it is the caller's own. What a file is, is asked after it was opened, so nobody can exchange it in
-between. Everything is read line by line or up to a limit; what lies beyond one is told, in one line (``note``) or as an error.
+Only regular files are read: a link to /dev/zero never ends, and a named pipe may never begin. A pipe is read only by the name of a descriptor of this
+process (``--vm-errors <(...)``): then it is the caller's own. The kind of a file is checked after it was opened, so nobody can swap it in between.
+Everything is read line by line or up to a limit; what lies beyond is reported, in one line (``note``) or as an error.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _open(name: str) -> int:
 def _refuse(name: str, mode: int) -> None:
     for is_kind, kind in _KINDS:
         if is_kind(mode):
-            raise CaptureError(f"{printable(name)}: is {kind}, not a file; put a file in its place, or take it away")
+            raise CaptureError(f"{printable(name)}: is {kind}, not a file; replace it with a file, or remove it")
 
 
 def refuse_special(path: str) -> None:
@@ -127,7 +127,7 @@ def whole(path: str | os.PathLike[str], limit: int, what: str = "") -> bytes:
 class Lines:
     """Lines of a file, without their ends, each cut to ``longest`` bytes; also of a gzip file. To be gone through once.
 
-    number : of the line that was given last, from 1.  whole : whether that line was given whole, with its end in the file.
+    number : of the latest line, from 1.  whole : whether that line was not cut and its end is in the file.
     cut : what was read, if not all ("its first 1,000 lines").
     """
 
@@ -174,7 +174,7 @@ class Rows(Generic[T]):
 
     Parameters
     ----------
-    most : lines that are read.  fit : a row of it, or None if it is none.  noun : what a line should be ("socket sample").
+    most : lines that are read.  fit : a row of it, or None if it is none.  noun : what a line should be ("a socket sample").
     """
 
     def __init__(self, path: str | os.PathLike[str], most: int, fit: Callable[[dict[str, Any]], T | None], noun: str) -> None:
@@ -186,7 +186,7 @@ class Rows(Generic[T]):
             row = self._row(line)
             if row is not None:
                 yield row
-            elif line.strip() and (self._lines.whole or len(line) >= MAX_ROW):  # else its writer was ended in the middle of it
+            elif line.strip() and (self._lines.whole or len(line) >= MAX_ROW):  # else its writer was killed in the middle of it
                 self._left_out += 1
                 self._first = self._first or self._lines.number
 
@@ -203,8 +203,7 @@ class Rows(Generic[T]):
         notes = [self._lines.note] if self._lines.note else []
         if self._left_out:
             notes.append(
-                f"{printable(self._lines.path)}: {plural(self._left_out, 'line')} left out, as {'it is' if self._left_out == 1 else 'they are'} "
-                f"no {self._noun} (the first is line {self._first:,})"
+                f"{printable(self._lines.path)}: {plural(self._left_out, 'line')} left out: not {self._noun} (first at line {self._first:,})"
             )
         return notes
 

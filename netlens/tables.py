@@ -11,7 +11,7 @@ from netlens.schema import Schema
 SESSIONS = Schema(
     "sessions",
     (
-        C("session_id", "int64", "", "derived", "Number of the session in order of first frame, from 0. Wireshark's tcp.stream has the same order, but also numbers what ICMP errors quote: it may run ahead."),
+        C("session_id", "int64", "", "derived", "Number of the session in order of first frame, from 0. Wireshark's tcp.stream has the same order, but may be higher: it also counts connections that ICMP errors quote."),
         C("orig_ip", "string", "", "read", "Address of the originator: who sent the first SYN; without one, see parsers.sessions."),
         C("orig_port", "int64", "", "read", "TCP port of the originator."),
         C("resp_ip", "string", "", "read", "Address of the responder."),
@@ -140,7 +140,7 @@ EXCHANGES = Schema(
         C("start_ns", "int64", "ns since 1970 UTC", "read", "First byte of the request."),
         C("request_end_ns", "int64", "ns since 1970 UTC", "read", "Last byte of the request; after response_ns where the response came early."),
         C("response_ns", "nullable_int64", "ns since 1970 UTC", "read", "First byte of the response; null without one."),
-        C("end_ns", "nullable_int64", "ns since 1970 UTC", "read", "Last byte of the response, complete or not; alerts, FIN and RST are none of it. Null without one."),
+        C("end_ns", "nullable_int64", "ns since 1970 UTC", "read", "Last byte of the response, complete or not; alerts, FIN and RST are not part of it. Null without one."),
         C("up_bytes", "int64", "bytes", "derived", "Payload bytes of the request (TLS records with their headers where TLS)."),
         C("down_bytes", "int64", "bytes", "derived", "Payload bytes of the response."),
         C("status", "nullable_int64", "", "read", "HTTP status where the response was readable; null if unknown."),

@@ -27,7 +27,7 @@ def endpoint(ip: str, port: int) -> str:
 def display_filter(ends: tuple[tuple[str, int], tuple[str, int]], frames: tuple[int, int] | None = None) -> str:
     """Wireshark's filter for one TCP session, in parentheses.
 
-    Its numbers (``tcp.stream``) would not do: Wireshark also numbers what an ICMP error quotes, so they may run ahead of ours.
+    ``tcp.stream`` would not do: Wireshark also counts connections that ICMP errors quote, so its numbers may be higher than ours.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def test_a_link_to_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "link", made_up=True)  # of another's making: nothing that anybody asked for
     assert (tmp_path / "link").read_text() == "new"
     (tmp_path / "vm").symlink_to("folder")
-    with pytest.raises(NetlensError, match=r"vm: is no folder \(or a link to one\)"):
+    with pytest.raises(NetlensError, match=r"vm: a folder is needed here"):
         subfolder(tmp_path / "vm")
     subfolder(tmp_path / "host")
     subfolder(tmp_path / "host")
@@ -84,7 +84,7 @@ def test_rights_are_those_asked_for_and_a_failure_leaves_what_was_there(tmp_path
 
 def test_a_new_file_is_never_made_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to("nothing")
-    with pytest.raises(NetlensError, match="exists, and is not written over"), new_file(str(tmp_path / "out")):
+    with pytest.raises(NetlensError, match="already exists and is not overwritten"), new_file(str(tmp_path / "out")):
         pass
     assert not (tmp_path / "nothing").exists()
 
@@ -131,7 +131,7 @@ def test_no_command_writes_through_a_planted_link(name: str, tmp_path: Path) -> 
     done = run(*COMMANDS[name](str(tmp_path / name)))
     assert precious.read_text() == "old"
     if name in ("new.pcap", "bundle.zip"):
-        assert b"exists, and is not written over" in done.stderr
+        assert b"already exists and is not overwritten" in done.stderr
         assert done.returncode == 1
     else:
         assert done.returncode == 0
@@ -158,5 +158,5 @@ def test_an_analysis_writes_through_no_planted_link(tmp_path: Path) -> None:
     (tmp_path / "third" / "vm").symlink_to(tmp_path / "elsewhere")
     done = run("analyze", source, "-o", str(tmp_path / "third"))
     assert done.returncode == 1
-    assert b"vm: is no folder (or a link to one)" in done.stderr
+    assert b"vm: a folder is needed here" in done.stderr
     assert list((tmp_path / "elsewhere").iterdir()) == []

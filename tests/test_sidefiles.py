@@ -212,4 +212,4 @@ def test_requests_that_are_none_are_told(tmp_path: Path) -> None:
     path.write_text(json.dumps(row | {"complete": True, "http": "2"}) + "\n" + json.dumps(row) + "\n" + "[" * 90_000 + "\n")
     found = decrypted_rows.read(str(path))
     assert len(found.rows) == 1
-    assert found.note == f"{path}: 2 lines left out, as they are no request of netlens (the first is line 2)"
+    assert found.note == f"{path}: 2 lines left out: not a request of netlens (first at line 2)"

@@ -55,7 +55,7 @@ def build() -> Schema:
                 rejections=count("Of these, refused."),
                 refused_by_class={
                     "type": "object",
-                    "description": "Refused, by what the provider said that it limits.",
+                    "description": "Refused requests by class: what the provider said it limits.",
                     "propertyNames": {"enum": list(CLASSES)},
                     "additionalProperties": {"type": "integer", "minimum": 1},
                 },
@@ -94,7 +94,7 @@ def build() -> Schema:
                 ],
             },
             limiter={
-                "description": "What the provider does, as far as the refusals show it. null: no rule tells refused from accepted requests.",
+                "description": "What the provider limits, as far as the refusals show. null: no rule tells refused from accepted requests.",
                 "anyOf": [
                     obj(
                         kind={"enum": ["concurrency", "rate", "volume", "quota", "overload"]},
@@ -104,8 +104,8 @@ def build() -> Schema:
                         value=nullable(
                             {
                                 "type": "number",
-                                "description": "concurrency: others in progress at which a request is refused. rate: requests in a window at "
-                                "which one more is refused; volume: bytes; of a bucket, tokens that come back in a minute.",
+                                "description": "The limit: others in progress (concurrency), or requests (rate) or bytes (volume) in a window, from "
+                                "which on a request is refused; for a bucket, tokens that come back in a minute.",
                             }
                         ),
                         low=nullable({"type": "number", "description": "Smallest value that fits as well."}),
@@ -113,14 +113,14 @@ def build() -> Schema:
                         window_s=nullable(seconds("Length of the window.")),
                         window={"enum": ["fixed", "sliding", "bucket", None]},
                         burst=count_or_null("Tokens of a full bucket."),
-                        refill_s=nullable(seconds("Until a token comes back.")),
+                        refill_s=nullable(seconds("Time until a token comes back.")),
                         held_s=nullable(seconds("How long a place stays counted after its request. Not fitted yet: always null.")),
                         changes=array(
                             obj(at_ns=count(), value=count()), "Where the value changed while recording. Not fitted yet: always empty."
                         ),
-                        classes=array({"enum": list(CLASSES)}, "Of the refusals that it was fitted to."),
+                        classes=array({"enum": list(CLASSES)}, "Classes of the refusals that it was fitted to."),
                         auc=nullable(fraction("Chance that a refused request met more than an accepted one.")),
-                        p=nullable(fraction("Chance of a separation as good, the search allowed for.")),
+                        p=nullable(fraction("Bound on how often chance fits as well, with the search allowed for.")),
                         tied=array(text(), "Rules that fit equally well."),
                     ),
                     {"type": "null"},

@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 1. *Upstream* is the host's capture where there is one that shows the target: every request that reaches the provider is in it, with its end as the
-   provider made it. Else it is the VM's. Whether what leaves the host was captured is not taken on trust: some connection to the target
-   must stand in it as it leaves, from an address that needs no translation any more (:meth:`_Builder._egress`). A connection of the VM that has no
+   provider made it. Else it is the VM's. That what leaves the host was captured is not taken on trust: some connection to the target
+   must be in it as it leaves, from an address that is not translated again (:meth:`_Builder._egress`). A connection of the VM that has no
    upstream session still counts, as the VM's own capture shows it.
 2. Requests are the exchanges of the connections to the target, of NAT copies one. A request was sent with its last byte. Its answer is over when the
    next request or an orderly close shows it, or when nothing followed for :data:`SILENCE_NS`: programs keep connections open long after their
@@ -15,7 +15,7 @@ Theory of operation
    capture, in that machine's time, and the label is carried over by the pairing.
 5. Where the upstream's clock was set back, times repeat: requests of those times stay in the counts, and their labels are dropped.
 6. *Relays.* A proxy that passes bytes on (CONNECT, SOCKS, ssh -D and -L) opens a connection of its own, with the ClientHello of the one that it serves:
-   where one capture holds both, only the one that goes on to the server is upstream, and what is known of whose the other was is known of it.
+   where one capture holds both, only the one that goes on to the server is upstream, and it belongs to whoever opened the other.
    One that ends the program's connection and asks in its own (a reverse proxy) is followed request by request (:mod:`netlens.analysis.carried`).
 7. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
 
@@ -205,7 +205,7 @@ def assemble(
         notes += getattr(samples, "notes", ())
         if not sides["host"].target.any() and sides["vm"].target.any():
             upstream, pairs = sides["vm"], None
-            notes.append(f"the host's capture shows no connection to {_named(goal)}; what the VM's shows is all there is")
+            notes.append(f"the host's capture shows no connection to {_named(goal)}, so only the VM's is used")
     else:
         clock, pairs = clocks.identity("only one side was captured: its own clock is used"), None
     for side in sides.values():
@@ -223,7 +223,7 @@ def _named(goal: target.Target) -> str:
 
 
 def _mixed_up(sides: Mapping[str | None, Side]) -> str:
-    """What tells that the captures were given in the wrong places; "" if nothing does.
+    """A warning that the captures were given the wrong way round; "" if nothing suggests it.
 
     Packets that one machine sent and the other received prove which is which. Without them the marks of a tunnel do, unless both captures have
     some: a VM with containers translates, and a host may redirect too.
@@ -316,7 +316,7 @@ def _relayed(side: Side) -> dict[int, int]:
 
 
 def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Also connections to an address and port of the target that carried no hello: of what did not ask for another name it is the same server."""
+    """Also connections without a hello to an address and port of the target: as they asked for no other name, it is the same server."""
     there = {(ip, port) for ip, port in zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True)}
     if not there:
         return rows
@@ -533,9 +533,9 @@ class _Builder:
     # --- what was seen
 
     def _egress(self) -> str:
-        """What to capture to see what leaves the host; "" if that is in its capture: some connection to the target, as it leaves.
+        """What to capture to see what leaves the host; "" if its capture shows that: some connection to the target, as it leaves.
 
-        A connection of the VM that stands there with the VM's own private address only is still to be translated, behind the interface that was captured.
+        A connection seen only with the VM's own private address has yet to be translated, beyond the interface that was captured.
         """
         outside = "a capture of the host where its connections leave (-i any, or the interface of its default route) over the same time"
         if self.exchanged:
@@ -771,7 +771,7 @@ class _Builder:
         return {i: self.passed_on[row] for i, row in enumerate(self.up.exchange_rows.tolist()) if row in self.passed_on}
 
     def _said_to_relay(self, n: int) -> _Told:
-        """Labels by the status that the relay handed on in the clear."""
+        """Labels from the status that the relay passed on in the clear."""
         status = self.up.capture.table("exchanges")["status"]
         rejected, source, classes = np.full(n, UNLABELLED, np.int8), np.full(n, "", object), np.full(n, "", object)
         for i, asked in self._asked_of_relay().items():
@@ -782,7 +782,7 @@ class _Builder:
         return rejected, source, classes
 
     def _take_over(self, side: np.ndarray[Any, Any], sessions: Sessions, carrier: Ints) -> None:
-        """Requests that a relay carries on are of whoever asked the relay; its connection, of them all if they are of one side."""
+        """A request that a relay carries on belongs to whoever asked the relay; the relay's connection does so if all its requests are of one side."""
         x, c = self.up.capture.table("exchanges"), self.up.connections
         inner = set(c["orig_ip"][self.up.target].tolist())
         for i, asked in self._asked_of_relay().items():

@@ -2,13 +2,13 @@
 
 Theory of operation
 -------------------
-1. A reverse proxy (HAProxy, nginx, mitmproxy) ends the program's connection and opens its own to the server, encrypts anew, and uses one for requests of
-   many. Nothing passes through unchanged, so connections cannot be paired; exchanges can. An exchange with the relay encloses the one upstream: the
-   relay asks when it has been asked, and answers when it has been answered, in both captured on one machine, by one clock.
-2. What the relay adds to a request (a record's header, a header field or two) is the same each time. So of the exchanges upstream that begin soon after
-   the relay was asked and are not over later than its own answer, the nearest with the usual difference in size is taken, each once.
-3. *Chance.* Busy programs have something beginning at any moment. The pairs count only if nearly all exchanges with the relay have one, and far fewer
-   would if its times were shifted by some seconds.
+1. A reverse proxy (HAProxy, nginx, mitmproxy) ends the program's connection and opens its own to the server, encrypts anew, and carries requests of
+   many programs on one connection. Nothing passes through unchanged, so connections cannot be paired; exchanges can. An exchange with the relay
+   encloses the one upstream: the relay asks after it was asked, and answers after it was answered. One machine captured both, by one clock.
+2. What the relay adds to a request (a record's header, a header field or two) is the same each time. So for each exchange with the relay, the candidates
+   are those upstream that begin soon after it and end no later; the nearest with the usual difference in size is taken, each only once.
+3. *Chance.* In a busy program something begins at any moment. So the pairs count only if nearly all exchanges with the relay have one, and far fewer
+   have one when their times are shifted by some seconds.
 
 Limits: a relay that answers by itself (a cache) or asks twice (a retry) leaves exchanges without a partner; a few are allowed for. One that waits
 longer than :data:`LATEST_NS` before it asks (a queue) is not followed.

@@ -248,7 +248,7 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
 
 
 def given_notes(given: Inputs) -> list[str]:
-    """What a recording itself says against its completeness, and what in it was not used."""
+    """What makes a recording incomplete by its own account, and what in it was not used."""
     notes = []
     if not given.complete:
         notes.append(f"the recording is incomplete: {'; '.join(given.reasons) or 'it ended early'}")
@@ -256,7 +256,7 @@ def given_notes(given: Inputs) -> list[str]:
         notes.append(f"the manifest names {', '.join(printable(name) for name in given.missing)}, not in the folder")
     for path in given.unused_keylogs:
         notes.append(
-            f"{printable(path)}: a TLS key log lies in the recording and was not used; to decrypt with it (this starts tshark): --keylog FILE"
+            f"{printable(path)}: a TLS key log in the recording, not used; to decrypt with it (this starts tshark), add --keylog FILE"
         )
     for side, dropped in given.dropped.items():
         notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")

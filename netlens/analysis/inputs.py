@@ -145,7 +145,7 @@ def _sshuttle(told: dict[str, Any]) -> tuple[str, ...] | None:
 
 def read_sockets(path: str) -> Rows[dict[str, Any]]:
     """Samples of sockets.jsonl; lines that are none are left out, and counted."""
-    return Rows(path, MAX_SAMPLES, _sample, "socket sample")
+    return Rows(path, MAX_SAMPLES, _sample, "a socket sample")
 
 
 _TEXTS = ("side", "local", "remote", "state", "process")

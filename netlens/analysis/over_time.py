@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-1. Each limiter of :mod:`netlens.analysis.limiters` gives every request one number, what earlier requests had used up of the limit, and refuses where
-   it reaches the limit. That is a count like any other: likelihood, limit and noise are those of :mod:`netlens.analysis.limit`.
-2. Requests count per side (an account each) or all together (one account, one address). What was refused takes nothing, unless attempts count; what
-   has no label is taken for accepted. Of a limit on bytes, a request needs room for its own besides.
+1. Each limiter of :mod:`netlens.analysis.limiters` gives every request one number: how much of the limit earlier requests had used up. It refuses
+   where that reaches the limit. So it is a count like any other: likelihood, limit and noise are those of :mod:`netlens.analysis.limit`.
+2. Requests count per side (an account each) or all together (one account, one address). A refused request takes nothing, unless attempts count; one
+   without a label counts as accepted. Under a limit on bytes, a request also needs room for its own bytes.
 3. Parameters are tried from a coarse grid, then finely around the best; lengths that providers use (a minute, an hour) are preferred where they fit as
    well. Every value tried costs: the log of their number is taken from the log likelihood, so that a search over hundreds of windows wins no
    more often than one rule that was named before. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
@@ -115,7 +115,7 @@ def without_others(situation: Situation, fit: Fit) -> tuple[npt.NDArray[np.bool_
 
 
 def _taken(situation: Situation, limiter: Limiter) -> tuple[Floats, Floats]:
-    """(what each request asks for itself besides what was used up, what it takes of the limit)."""
+    """Per request: the room that it needs for itself, and what it takes of the limit."""
     r = situation.requests
     accepted = r.rejected != REJECTED
     if limiter.COUNTS == "bytes":
@@ -125,11 +125,11 @@ def _taken(situation: Situation, limiter: Limiter) -> tuple[Floats, Floats]:
 
 
 def follows_windows(situation: Situation, first: npt.NDArray[np.bool_]) -> bool:
-    """Whether refusals follow how much was accepted in some window of time before, under whatever rule: limits over time that are not modelled
-    and places that are given back late do, chance does not.
+    """Whether refusals follow how much was accepted in some window of time before. They do under limits that are not modelled here, and where
+    places are given back late; by chance they do not.
 
-    The statistic is the most that any sliding window separates refused from accepted (Youden's J), of one side or of all together. Its chance:
-    labels shifted in a circle along the requests, which keeps bursts of refusals and breaks what they have to do with what came before.
+    The statistic is the best that any sliding window separates refused from accepted (Youden's J), for one side or for all together. What chance
+    gives is found by shifting the labels in a circle along the requests: bursts of refusals stay, their tie to earlier requests is broken.
     """
     r = situation.requests
     rejected = r.rejected == REJECTED

@@ -14,10 +14,10 @@ parsers.errorlog) share what is left open about their times, so those without a 
 4. One refusal may leave several lines of different kinds (the stream's error, the session's, "retrying"). A line of another kind right behind one is
 its echo: it gets an answer only if an unclaimed one looks like a refusal.
 5. Where two answers fit an event about equally well, neither is claimed: both are unknown. So is a stream where refusals are short.
-6. *Look-alikes.* Where the log has taught what refusals look like, an answer that looks exactly like them, but has no line, was refused too if programs
-sent the same request again after such answers as a rule: SDKs and titles are retried without a word, one line for up to three refusals (measured).
-Otherwise it stays unknown. Streams outside the time of the log were accepted; all else there stays unknown.
-7. An answer of another look without an event was accepted if the log covers it; but not if most events found no answer, for then the log is of
+6. *Look-alikes.* Once the log has shown what refusals look like, an answer without a line that looks exactly like them was refused too, if programs
+usually sent the same request again after such answers. SDKs retry without a word: one line stands for up to three refusals (measured). Otherwise
+it stays unknown. Streams outside the time of the log were accepted; all else there stays unknown.
+7. An answer that looks different and has no event was accepted if the log covers it; but not if most events found no answer, for then the log is of
 another time, side or program.
 
 Key log. Status and error code tell; exchanges find their request by session and frame.
@@ -115,7 +115,7 @@ class Labels:
     rejected : REJECTED, ACCEPTED or UNKNOWN.  source : "error log", "key log", "look-alike", "inferred", or "" where unknown.  reason : why, in a
     few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.loglines`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
-    note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log taught them.
+    note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log showed them.
     ends : when each answer ended, where a log was matched.
     """
 

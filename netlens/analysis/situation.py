@@ -100,7 +100,7 @@ class Situation:
     """Requests and sessions of both sides.
 
     vm_seen, host_seen : whether there is a capture of that side. egress_seen : whether everything from the egress address is in it.
-    egress_missing : where there is a capture of the host, but not of what leaves it, what to capture instead; else "".
+    egress_missing : what to capture instead, where the host's capture does not show what leaves it; else "".
     capture_ns : first and last time that all captures cover.
     uncertain_ns : how far a time may be off between sides (half the clock's interval, plus what the wire adds).
     uncountable : why requests cannot be counted, or None (HTTP/2 without a key log).
@@ -120,5 +120,5 @@ class Situation:
 
     @property
     def other_capture(self) -> str:
-        """The capture that would show the rest, where what leaves was not seen or one machine was not."""
+        """The capture to make where one machine, or what leaves the host, was not seen."""
         return self.egress_missing or f"a capture of the {'host' if self.vm_seen else 'VM'} over the same time"

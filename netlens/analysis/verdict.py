@@ -51,11 +51,10 @@ class Weighed:
 
 
 def of_one_class(situation: Situation) -> tuple[Situation, str]:
-    """The situation with the refusals of one class only, and that class: what different limits refuse is fitted apart, never pooled.
+    """The situation with the refusals of one class only, and that class: refusals by different limits are never fitted together.
 
-    A class that names a limit on what is open or over time goes before the others, as the one that a change here can help; else the one with most
-    refusals. Refusals of an unknown class may be any, and go with the limit that is named, or by themselves. Those of other classes are no
-    evidence; nor do they hold a place.
+    Concurrency and rate go first, because a change here can help against them; else the class with most refusals is taken. Refusals of unknown class
+    may be of any, so they go with concurrency or rate, or by themselves. Refusals of other classes are no evidence and hold no place.
     """
     r = situation.requests
     refused = r.rejected == REJECTED
@@ -75,8 +74,11 @@ def of_one_class(situation: Situation) -> tuple[Situation, str]:
 
 
 def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
-    """Something refused the requests. Where each cause seems refuted, those that a rule refuted, and no fact of the captures, are undecided: the rule
-    that was fitted is not, or not alone, what the provider does."""
+    """The verdicts, but never all of them refuted: something did refuse the requests.
+
+    Then the fitted rule is not, or not alone, what the provider does, so causes that it refuted are undecided. Those that a fact of the captures
+    refuted stay refuted.
+    """
     if not weighing.refused.any() or any(v.verdict != "refuted" for v in verdicts):
         return verdicts
     needed = "a longer recording: each cause alone explains too few of the refusals, so more than one is at work, or something that was not captured"

@@ -61,19 +61,21 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Weighing:
-    """A situation with its fitted rules; ``time_fits``: of limits over time (:func:`netlens.analysis.over_time.fits`).
-    ``refusal_class``: the class of its refusals."""
+    """A situation with its fitted rules.
 
-    @cached_property
-    def named(self) -> str:
-        """The limiter that the provider's own words name: "quota" or "overload", with refusals enough; "" if they name none."""
-        named = self.refusal_class in (loglines.QUOTA, loglines.OVERLOAD) and self.inference.refused >= ENOUGH
-        return self.refusal_class if named else ""
+    time_fits : limits over time (:func:`netlens.analysis.over_time.fits`).  refusal_class : the class of its refusals.
+    """
 
     situation: Situation
     inference: Inference
     time_fits: list[Fit] = field(default_factory=list)
     refusal_class: str = loglines.UNKNOWN
+
+    @cached_property
+    def named(self) -> str:
+        """The limiter that the provider's own words name: "quota" or "overload", given enough refusals; "" if they name none."""
+        named = self.refusal_class in (loglines.QUOTA, loglines.OVERLOAD) and self.inference.refused >= ENOUGH
+        return self.refusal_class if named else ""
 
     @cached_property
     def kind(self) -> str:
@@ -106,8 +108,8 @@ class Weighing:
             return ""
         best, other = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
         return (
-            f"a recording with pauses and with longer answers: {best.rule.name} and {other.name} may both explain the refusals, "
-            "so it is open whether what is in progress is limited, or how much in how long"
+            f"a recording with pauses and with longer answers: {best.rule.name} and {other.name} explain the refusals equally well, "
+            "so the limit may be on what is in progress or on what was sent over time"
         )
 
     @cached_property
@@ -142,10 +144,10 @@ class Weighing:
 
     @cached_property
     def chance(self) -> bool:
-        """Whether refusals are told to follow no count: everything that could count was seen, and no limit of any rule separates, over time either."""
+        """Whether refusals follow no count at all: everything that could count was seen, and no rule separates, on what is open or over time."""
         i = self.inference
         if self.situation.facts.get("protocol_unknown"):
-            return False  # HTTP/2 may be spoken: then turns are no requests, and no count of them tells anything
+            return False  # it may be HTTP/2, where turns are not requests and counting them tells nothing
         if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
             return False
         labelled = i.refused + i.accepted
@@ -261,7 +263,7 @@ def limit_verdict(
 
 
 def without_rules(weighing: Weighing, id_: str, cause: str, claim: str, missing: str | None = None) -> Verdict:
-    """Verdict on a cause that lets a limit on what is open be reached, where no such limit tells the refusals."""
+    """Verdict on a cause that needs a limit on what is open, where no such limit explains the refusals."""
     if weighing.named:
         return Verdict(id_, cause, claim, "refuted", None, None, None, [named_evidence(weighing)])
     if weighing.undecided_kind:
@@ -274,15 +276,15 @@ def without_rules(weighing: Weighing, id_: str, cause: str, claim: str, missing:
 
 
 def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
-    """One sentence on how a limit over time separates, whatever is open."""
+    """One sentence on how a limit over time separates refused from accepted requests."""
     r = weighing.situation.requests
     accepted = int((r.rejected == 0).sum())
     whose = "from the same egress address" if fit.scope == "egress" else "by the same side"
     told = fit.described()
     if told["window"] == "bucket":
-        rule = f"when {told['burst']} tokens were used up, of which one comes back every {told['refill_s']:.3g} s, by requests {whose}"
+        rule = f"when requests {whose} had used up {told['burst']} tokens, of which one comes back every {told['refill_s']:.3g} s"
     elif fit.limiter.COUNTS == "bytes":
-        rule = f"when it and those accepted {whose} in the {told['window_s']:.4g} s before had {fit.value:,} bytes or more"
+        rule = f"when they and those accepted {whose} in the {told['window_s']:.4g} s before came to {fit.value:,} bytes or more"
     elif fit.limiter.COUNTS == "attempts":
         rule = f"when {fit.value} or more had been sent {whose} in the {told['window_s']:.4g} s before, refused ones too"
     else:
@@ -296,8 +298,8 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
 
 
 def named_evidence(weighing: Weighing) -> Evidence:
-    """What the provider says that it refused for."""
-    what = {loglines.QUOTA: "a quota is used up until it is reset", loglines.OVERLOAD: "the provider, or the model, is overloaded"}[
+    """Why it refused, in the provider's own words."""
+    what = {loglines.QUOTA: "a quota is used up until it resets", loglines.OVERLOAD: "the provider, or the model, is overloaded"}[
         weighing.named
     ]
     n = int(weighing.refused.sum())

@@ -87,7 +87,7 @@ def recording(
 ) -> Result:
     """Anonymise a recording into the new folder ``target``. ``progress`` gives for a side what is called while its captures are read.
 
-    ``keylogs`` : what they show of requests goes with it. Those in the folder are left out if none is named.
+    ``keylogs`` : the requests they decrypt go into the copy. Without them, those in the folder are not used.
 
     Raises
     ------
@@ -128,7 +128,9 @@ def inputs(
         kept.add("requests.jsonl")
     if given.unused_keylogs and given.requests is None:
         named = " ".join(f"--keylog {shlex.quote(path)}" for path in given.unused_keylogs)
-        result.warnings.append(f"what TLS keys show is not in the copy, as no key log was named; to have it (this starts tshark): {named}")
+        result.warnings.append(
+            f"the copy has no decrypted requests, as no key log was named; to include them (this starts tshark), add {named}"
+        )
     result.apis = _apis(mapper)
     manifest = read_manifest(source) if source is not None and os.path.exists(os.path.join(source, MANIFEST)) else None
     # A manifest says that the recorder wrote the error logs; one that was not there may not begin to say so.

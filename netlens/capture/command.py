@@ -116,8 +116,8 @@ def capture_filter(
 
 
 def without_own_streams(bpf: str, streams: Iterable[SshConnection]) -> str:
-    """``bpf`` without the SSH connections that carry captures here: each of their packets would be captured, sent, captured again... Two that record each
-    other's do the same."""
+    """``bpf`` without the SSH connections that carry captures here: each of their packets would be captured, sent, captured again without end. The same
+    goes for two recorders that capture each other's connections."""
     for own in streams:
         client, server = ipaddress.ip_address(own.client), ipaddress.ip_address(own.server)
         stream = f"tcp port {_port(own.client_port)} and tcp port {_port(own.server_port)} and host {client} and host {server}"
@@ -184,8 +184,8 @@ def check_api(name: str) -> str:
     return name.lower().rstrip(".")
 
 
-#: For every ssh that netlens starts: nothing of the user's configuration that opens ports or network devices, lends the agent, tickets or the screen to
-#: the VM, runs commands or asks for a terminal takes part.
+#: For every ssh that netlens starts, whatever the user's configuration says: no forwarded ports, network devices, agent, tickets or X11, no local
+#: commands, no terminal.
 SSH_LENDS_NOTHING = (
     "ClearAllForwardings=yes",
     "ForwardAgent=no",

@@ -49,7 +49,7 @@ done
 _NEWS = {
     f"{MARK} missing": "does not exist yet; it is followed from its start when it appears",
     f"{MARK} there": "exists now, and is followed",
-    f"{MARK} unreadable": "cannot be read; nothing is known of its refusals",
+    f"{MARK} unreadable": "cannot be read, so its refusals are missed",
 }
 
 

@@ -294,13 +294,13 @@ def _name(value: Any) -> str:
     return value
 
 
-_WORDS: dict[type, str] = {int: "whole number", str: "text", bool: "truth value", list: "list"}
+_WORDS: dict[type, str] = {int: "whole number", str: "string", bool: "truth value", list: "list"}
 
 
 def _typed(table: dict[str, Any], key: str, kind: type, default: Any) -> Any:
     value = table.get(key, default)
     if value is not default and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise _Wrong(f"{key} is {_told(value)}, which is no {_WORDS[kind]}")
+        raise _Wrong(f"{key} is {_told(value)}, which is not a {_WORDS[kind]}")
     if kind is int and value is not None and value < 0:
         raise _Wrong(f"{key} is {value:,}, below zero")
     return value

@@ -20,7 +20,7 @@ COMMANDS = {
     "exchanges": "One row per request and response.",
     "extract": "The frames of one connection as a capture of their own.",
     "lab": "Rebuild VM, host and provider in network namespaces, and record both sides.",
-    "sessions": "One row per TCP session, as Wireshark numbers its streams.",
+    "sessions": "One row per TCP session, in the order of Wireshark's streams.",
     "watch": "See live how many connections and requests are open at once, and what is refused.",
 }
 
@@ -31,8 +31,8 @@ Examples:
   tcpdump -i any -w - | netlens connections -
 
 \b
-Exit status: 0 done, 1 the input could not be used or the output not be written, 2 wrong usage.
-With NETLENS_DEBUG=1 in the environment a defect of netlens shows its whole trace.
+Exit status: 0 done, 1 the input could not be used or the output could not be written, 2 wrong usage.
+If netlens itself fails, NETLENS_DEBUG=1 in the environment shows the whole trace.
 """
 
 

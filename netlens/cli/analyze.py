@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="FILE",
     type=click.Path(readable=False),
-    help="TLS keys (SSLKEYLOGFILE) of the programs; may be repeated: needs tshark.",
+    help="TLS keys (SSLKEYLOGFILE) of the programs; may be repeated; needs tshark.",
 )
 @click.option(
     "-o",

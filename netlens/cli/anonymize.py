@@ -41,7 +41,7 @@ from netlens.text import plural, printable
     multiple=True,
     metavar="FILE",
     type=click.Path(readable=False),
-    help="TLS keys of a RECORDING; the times and status of the requests they show go with it, the keys do not. May be repeated: needs tshark.",
+    help="TLS keys of a RECORDING: the copy gets the times and status of the decrypted requests, never the keys. May be repeated; needs tshark.",
 )
 def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...], keylogs: tuple[str, ...]) -> None:
     """A copy about other addresses and names, without payload, that is analysed to the same verdict.
@@ -61,7 +61,7 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
             raise click.BadParameter(f"{name!r} is no name", param_hint="--keep-name")
     is_folder = source != "-" and os.path.isdir(source)
     if keylogs and not is_folder:
-        raise click.UsageError("--keylog is for a recording (a folder): a single capture has no place for what keys show")
+        raise click.UsageError("--keylog is for a recording (a folder): the copy of a single capture cannot hold decrypted requests")
     show_compilation()
     key = secret.fresh() if key_file is None else secret.from_file(key_file)
     mapper = Mapper(key, keep, KNOWN_APIS)

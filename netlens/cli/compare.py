@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="FILE",
     type=click.Path(readable=False),
-    help="TLS keys of either; may be repeated: needs tshark.",
+    help="TLS keys of either recording; may be repeated; needs tshark.",
 )
 @click.option(
     "--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the comparison."
@@ -63,7 +63,7 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], keylogs: tuple
 
 
 def _assembled(path: str, apis: tuple[str, ...], keylogs: tuple[str, ...]) -> tuple[Assembled, list[str]]:
-    """A recording or capture as it is compared, and what is to be said about it."""
+    """A recording or capture to compare, and notes on it."""
     from netlens.analysis.assemble import assemble
     from netlens.analysis.findings import given_notes
     from netlens.analysis.inputs import Inputs, from_folder

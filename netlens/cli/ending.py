@@ -1,9 +1,9 @@
 """How the program ends: whatever happened is one line on standard error, and the exit status is the documented one.
 
-1. Standard output is flushed here, where a full disk can still be told of; at exit Python would give 120, or nothing. A reader that went away ends
-   the program as it ends every other one of a pipeline: silently, by SIGPIPE.
-2. What the user or the machine can change (input, output, memory) is said as such. Every other exception is a defect of netlens, and the line holds
-   what a report needs; ``NETLENS_DEBUG=1`` shows the trace before it.
+1. Standard output is flushed here, while a full disk can still be reported; at exit Python would give 120, or nothing. If the reader of a pipe went
+   away, netlens ends like every other program in a pipeline: silently, by SIGPIPE.
+2. What the user or the machine can change (input, output, memory) is named. Every other exception is a defect of netlens, and the line holds what a
+   report needs; ``NETLENS_DEBUG=1`` shows the trace before it.
 3. The same goes for exceptions that end a thread, or that Python can only print.
 """
 
@@ -34,7 +34,7 @@ _NO_MEMORY = ("cannot allocate memory", "failed to map segment", "out of memory"
 def status_of(run: Callable[[], int]) -> int:
     """The exit status of ``run``, however it ends; what there is to say was said."""
     _open_streams()
-    failed: list[str] = []  # threads that ended by an exception: the status cannot be 0
+    failed: list[str] = []  # threads that an exception ended: the status cannot be 0
     with _hooks(failed):
         try:
             status = run()
@@ -64,7 +64,7 @@ def say(text: str) -> None:
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether an exception, or one that it stands for, is for want of memory (or of threads, which need some)."""
+    """Whether an exception, or one behind it, means that memory ran out (or threads, which need some)."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
@@ -105,12 +105,12 @@ def _say_out_of_memory() -> None:
     import atexit
 
     say(f"out of memory{_limit()}; give it more, close other programs, or name smaller files")
-    # Files written aside are deleted by now. What libraries do at exit needs memory too, and crashes without: leave before them.
+    # Files written aside are deleted by now. Libraries need memory at exit too, and crash without it: leave before them.
     atexit.register(os._exit, 1)
 
 
 def _show(error: click.UsageError) -> None:
-    """What click says of a wrong usage; words of the command line in it may be names of a stranger's files."""
+    """click's own message about wrong usage, made printable: it may quote names of a stranger's files."""
     import io
 
     from netlens.text import printable
@@ -142,7 +142,7 @@ def _defect(kind: type[BaseException], error: BaseException | None, trace: Any, 
 
 
 def _limit() -> str:
-    """The limit that the shell has set, if it has: what to raise."""
+    """The shell's limit on memory, if there is one, for the message."""
     try:
         import resource
     except ImportError:  # Windows
@@ -157,9 +157,9 @@ def _limit() -> str:
 
 
 def _open_streams() -> None:
-    """Give a closed standard stream something that fails as a closed one does, and let no character end the program.
+    """Replace a closed standard stream by one that fails as a closed one does, and let no character end the program.
 
-    Were a descriptor below 3 left free, the next file that is opened would get it, and be written to by mistake.
+    A descriptor below 3 must not stay free: the next file opened would get it, and be written to by mistake.
     """
     for number, (name, mode, flags) in enumerate((("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))):
         if getattr(sys, name) is None:
@@ -174,7 +174,7 @@ def _open_streams() -> None:
 
 
 def _flushed(status: int) -> int:
-    """Bring out what is still buffered; the status is 1 where that fails."""
+    """Flush what is still buffered; the status is 1 if that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -195,7 +195,7 @@ def _flushed(status: int) -> int:
 
 
 def _discard(stream: Any) -> None:
-    """Let what cannot be written go nowhere, or Python would try again at exit and give 120."""
+    """Discard what cannot be written, or Python would try again at exit and give 120."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -24,7 +24,7 @@ from netlens.cli.common import community_id_option, output_options, print_table
 def command(captures: tuple[str, ...], **options: Any) -> None:
     """TCP sessions: one row per connection as it is on the wire.
 
-    Several files of one rotated capture are one stream; - is standard input. Sessions are split and ordered as Wireshark's tcp.stream (which
-    also numbers what ICMP errors quote, and may run ahead). The table shows the most used columns, the other formats all of them. zeek is a
+    Several files of one rotated capture are one stream; - is standard input. Sessions have the order of Wireshark's tcp.stream, whose numbers may
+    be higher: it also counts connections that ICMP errors quote. The table shows the most used columns, the other formats all of them. zeek is a
     Zeek conn.log; trace is for ui.perfetto.dev and chrome://tracing: sessions as tracks, exchanges in them."""
     print_table(captures, "sessions", **options)

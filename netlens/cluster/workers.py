@@ -23,8 +23,8 @@ SILENT_S = 30  #: after which a worker is taken for stopped; they report every 0
 class OnWorkers:
     """Runs functions on the workers of a Dask client (see :class:`netlens.cluster.job.Executor`).
 
-    A worker that dies is Dask's to replace. One that is stopped (SIGSTOP, a machine that sleeps, a cut wire) keeps its connection, and Dask would
-    wait for it for minutes, or for ever: after :data:`SILENT_S` it is given up here, and what it had is made again by others.
+    Dask replaces a worker that dies. One that is stopped (SIGSTOP, a sleeping machine, a cut wire) keeps its connection, and Dask would wait for it
+    for minutes, or for ever: after :data:`SILENT_S` it is dropped here, and others redo its work.
     """
 
     def __init__(self, client: Any):
@@ -51,7 +51,7 @@ class OnWorkers:
                 yield place[future.key], result
 
     def _waited_for(self, coming: Coroutine[Any, Any, Any]) -> Any:
-        """What ``coming`` gives; meanwhile workers are looked after."""
+        """The result of ``coming``; while it is waited for, workers are watched."""
         waiting = asyncio.run_coroutine_threadsafe(coming, self.client.loop.asyncio_loop)
         try:
             while True:
@@ -64,7 +64,7 @@ class OnWorkers:
             waiting.cancel()
 
     def _look_after_workers(self) -> None:
-        """Give up workers that are silent.
+        """Drop workers that are silent.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class OnWorkers:
         if workers:
             self._had_workers = now
         elif now - self._had_workers > SILENT_S:
-            raise NetlensError("no Dask worker is left: they were stopped, or their machines sleep; start some and run this again")
+            raise NetlensError("no Dask worker is left: they were stopped, or their machines are asleep; start some and run this again")
         self._seen = {
             address: self._seen[address] if self._seen.get(address, (None,))[0] == info["last_seen"] else (info["last_seen"], now)
             for address, info in workers.items()

@@ -86,7 +86,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     CaptureError
         it cannot be read, or not all of it is events.
     """
-    rows = Rows(path, MAX_EVENTS, lambda row: row if is_count(row.get("ns")) and isinstance(row.get("event"), str) else None, "event")
+    rows = Rows(path, MAX_EVENTS, lambda row: row if is_count(row.get("ns")) and isinstance(row.get("event"), str) else None, "an event")
     yield from rows
     if rows.notes:
         raise CaptureError(rows.notes[0])

@@ -11,8 +11,8 @@ Theory of operation
    Requests are answered in their order.
 4. A refusal may stand inside a stream of status 200, as an event with ``{"error": {"code": "1302", ...}}``; so data that has the word is searched for
    that. A model that writes about errors does so inside a JSON string, where the quotes are escaped.
-5. tshark's ``tcp.stream`` tells its connections apart and no more: tshark also numbers what an ICMP error quotes, so its numbers run ahead of ours. A
-   request belongs to the session that has its 5-tuple and was going on at its frame; frames are numbered alike.
+5. tshark's ``tcp.stream`` only tells connections apart: tshark also counts those that ICMP errors quote, so its numbers may be higher than ours. A
+   request belongs to the session that has its 5-tuple and was open at its frame; frame numbers are the same.
 6. Files of a rotated capture are written into one temporary file (readable by its owner only, deleted at the end), because tshark would number each
    anew and lose the handshakes of the first.
 
@@ -203,7 +203,7 @@ def _randoms(path: str) -> set[bytes]:
             found.add(key[1].lower())
     if lines.cut:
         raise CaptureError(
-            f"{printable(path)}: larger than a key log that can be used ({MAX_KEYS:,} lines); keep the lines of this recording's time"
+            f"{printable(path)}: larger than a key log that can be used ({MAX_KEYS:,} lines); keep only the lines from the time of this recording"
         )
     return found
 

@@ -33,7 +33,7 @@ def read(path: str) -> Decrypted:
     CaptureError
         it cannot be read.
     """
-    lines = Rows(path, MAX_ROWS, _row, "request of netlens")
+    lines = Rows(path, MAX_ROWS, _row, "a request of netlens")
     rows = sorted(lines, key=lambda r: (r.start_ns, r.frame))
     return Decrypted(rows, "; ".join(lines.notes) or None)
 

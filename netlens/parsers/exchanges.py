@@ -18,14 +18,14 @@ Theory of operation
 7. Server payload may come while the request is under way (a large upload): the client's next segment is the rest of a TLS record, or was sent
    before that payload arrived, or stands behind a full record. Then the request goes on. What came early is its answer (413, 429), but where it
    looks like a ticket or 100 Continue: then it is the answer only if no other follows.
-8. What is negotiated before the protocol proper is no exchange: a CONNECT that is granted or asks for a password, SOCKS 4, 4a, 5 (RFC 1928, 1929),
-   a PROXY header. Behind it all begins anew. A CONNECT that is refused is one: it is what became of the program's request. ``101 Switching
+8. What is negotiated before the protocol itself is no exchange: a CONNECT that is granted or asks for a password, SOCKS 4, 4a, 5 (RFC 1928, 1929),
+   a PROXY header. After it, everything begins anew. A CONNECT that is refused is one: it is what became of the program's request. ``101 Switching
    Protocols`` ends its exchange and the counting (WebSocket messages are no requests), until a TLS hello begins it again (RFC 2817).
 
-Everything is decided from packet rows (``wire.hints``), so parts of a capture can be replayed.
-
 9. HTTP/1.1 in the clear may be pipelined (RFC 9112 9.3.2): a request line before the answer to the request before it. Answers go to requests in
-   order. Where one begins inside a segment that did not begin with one it is not seen; when the client asks anew, all it asked before is answered.
+   order. An answer that begins inside a segment which begins with other data is not seen; when the client asks anew, all it asked before is answered.
+
+Everything is decided from packet rows (``wire.hints``), so parts of a capture can be replayed.
 
 Limits: with HTTP/2 many requests share a connection, and turns are not requests; ``hellos.alpn`` tells where that is offered. Requests pipelined
 in TLS count as one, and so do messages of unknown protocols that are not waited for. A client certificate is counted to the first request. A

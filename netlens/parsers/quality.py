@@ -81,7 +81,7 @@ def unread(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int])
 
 
 def named(paths: Sequence[str], lines: Iterable[str]) -> list[str]:
-    """The lines with the capture that they are about in front."""
+    """The lines, each with its capture in front."""
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return [f"{paths[0]}{more}: {line}" for line in lines]
 

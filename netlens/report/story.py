@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}
 SCOPES = {"side": "per side (one key or account)", "egress": "per egress address (host and VM together)"}
-SOURCES = {"error log": "the error log", "key log": "decryption", "inferred": "the traffic (inferred)"}
+SOURCES = {
+    "error log": "the error log",
+    "key log": "decryption",
+    "look-alike": "likeness to logged refusals",
+    "inferred": "the traffic (inferred)",
+}
 SIDE_NAMES = {"vm": "VM", "host": "host", "unknown": "unknown side", "capture": "capture"}
 NAMED = 3  #: names of the target that are told
 WEAK_AUC = 0.9  #: below this the page says how many do not fit, also where the interval of the limit is one number

@@ -151,7 +151,12 @@ def _basis(a: Analysis, console: Any) -> None:
         console.print(Padding(facts, (0, 0, 0, 0)))
 
 
-_SOURCES = {"error log": "the error log", "key log": "decryption", "inferred": "inference from traffic"}
+_SOURCES = {
+    "error log": "the error log",
+    "key log": "decryption",
+    "look-alike": "likeness to logged refusals",
+    "inferred": "inference from traffic",
+}
 
 
 def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> None:

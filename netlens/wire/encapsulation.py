@@ -3,10 +3,10 @@
 Entered: IP in IP (protocols 4 and 41), GRE (RFC 2784, RFC 2890; PPP in it, RFC 2637; ERSPAN of types I to III; WCCP; in UDP, RFC 8086), VXLAN
 (RFC 7348, UDP port 4789), Geneve (RFC 8926, port 6081), GTP-U (3GPP TS 29.281, port 2152); in them IP, or Ethernet with all that
 :mod:`netlens.wire.link` reads in it.
-A tunnel is entered only if IP is found in it: what is not stays what it was, a GRE packet or a UDP datagram. Any UDP datagram may be to such a port,
-so the fixed bits of the headers must be right too.
+A tunnel is entered only if IP is found in it; otherwise the packet stays what it was, GRE or UDP. Any UDP datagram may go to such a port, so the fixed
+bits of the headers must be right too.
 
-The inner packet takes the place of the outer one, whose addresses are of no session. Sessions that have the same ends in two tunnels (two tenants, say)
+The inner packet takes the place of the outer one, whose addresses make no session. Sessions that have the same ends in two tunnels (two tenants, say)
 are one here, as in Wireshark. VXLAN and Geneve on other ports are not told from other UDP.
 """
 

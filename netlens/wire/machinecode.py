@@ -182,7 +182,7 @@ class Store:
         """Keep ``body`` under ``name``; what kept it from being kept, if anything did. Of use only while :meth:`alone`."""
         if self._home is None:
             places = ", ".join(roots())
-            return f"none of {places} is a folder that you can write and other users cannot; set NUMBA_CACHE_DIR to one that is"
+            return f"none of {places} is a folder that only you can write to; set NUMBA_CACHE_DIR to one that is"
         aside = os.path.join(self._home, f".{os.getpid()}.{name}")
         try:
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)

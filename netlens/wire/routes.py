@@ -1,4 +1,4 @@
-"""Source routes: where a packet goes in the end, where its IP header names the next station only.
+"""Source routes: the final destination of a packet whose IP header names only the next station.
 
 The transport checksum and both ends of a connection go by the final destination (RFC 8200 4.4 and 8.1, RFC 8754 4.1, RFC 791 3.1), as in Wireshark.
 Not known: RPL source routes (type 3, RFC 6554), whose addresses are compressed.

@@ -173,7 +173,7 @@ def test_sockets_that_are_garbage_are_left_out_and_counted(tmp_path: Path, monke
     path.write_bytes(b'{"pid": 1}\n[1]\nnull\n\xff\xfe\n{"b": \n\n{"time_ns": 2, "other": []}\n7\n{"pid":')
     samples = read_sockets(str(path))
     assert list(samples) == [{"pid": 1}, {"time_ns": 2}]
-    assert samples.notes == [f"{path}: 5 lines left out, as they are no socket sample (the first is line 2)"]
+    assert samples.notes == [f"{path}: 5 lines left out: not a socket sample (first at line 2)"]
     monkeypatch.setattr(inputs, "MAX_SAMPLES", 3)
     samples = read_sockets(str(path))
     assert list(samples) == [{"pid": 1}]

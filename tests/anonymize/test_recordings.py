@@ -69,11 +69,11 @@ def test_keys_that_nobody_named_are_not_used(tmp_path: Path, monkeypatch: pytest
     source = FOLDER / "http2"
     result = recordings.recording(str(source), str(tmp_path / "a"), Mapper(SECRET))
     assert result.warnings == [
-        f"what TLS keys show is not in the copy, as no key log was named; to have it (this starts tshark): --keylog {source / 'vm-keylog.txt'}"
+        f"the copy has no decrypted requests, as no key log was named; to include them (this starts tshark), add --keylog {source / 'vm-keylog.txt'}"
     ]
     assert "vm-keylog.txt" in result.left_out
     notes = netlens.analyze(source).quality["notes"]
-    assert sum("vm-keylog.txt: a TLS key log lies in the recording and was not used" in note for note in notes) == 1
+    assert sum("vm-keylog.txt: a TLS key log in the recording, not used" in note for note in notes) == 1
     assert "--keylog FILE" in " ".join(notes)
     assert started == []
     keylog = str(source / "vm-keylog.txt")

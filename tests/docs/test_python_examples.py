@@ -35,5 +35,5 @@ def test_the_hypothesis_that_the_page_writes_is_one(recording: str, verdict: str
     assert re.findall(r"^(Claim|Refuted|Undecided|Source): ", module.__doc__ or "", re.M) == ["Claim", "Refuted", "Undecided", "Source"]
     weighing = netlens.analyze(CAPTURES / recording).weighed.weighing
     found = module.judge(weighing)
-    assert (found.id, found.cause, found.verdict) == ("beside", "G", verdict)
+    assert (found.id, found.cause, found.verdict) == ("beside", "H", verdict)
     assert found.evidence[0].frames

@@ -191,7 +191,7 @@ def test_code_that_others_could_have_written_is_not_loaded(root: Path, place: Pa
         assert out == "30 2"
         assert COMPILES in err
         assert (
-            f"netlens: its kernels are compiled for this run only: none of {place}/cache/netlens-kernels is a folder that you can write"
+            f"netlens: its kernels are compiled for this run only: none of {place}/cache/netlens-kernels is a folder that only you can write to"
             in err
         )
         assert len(err.splitlines()) == 2

@@ -1,8 +1,8 @@
 """The program's own requests over time exceed a limit, whatever is open.
 
-Claim: the provider says that a quota is used up; or, under a limit over time (so many in a window, a bucket of tokens), the requests of the side alone
+Claim: the provider says that a quota is used up; or there is a limit over time (so many in a window, a bucket of tokens), and the side's own requests
 reach it in at least half of the refusals.
-Refuted: what is open at once tells refused from accepted clearly better than what was sent before, or no window of time tells anything.
+Refuted: what is open at once tells refused from accepted clearly better than what was sent before; or the refusals follow no window of time at all.
 Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well.
 Source: cause G of the investigation (docs/glossary.md); rate limits as providers document them (requests a minute, token buckets).
 """
@@ -37,7 +37,7 @@ def judge(weighing: Weighing) -> Verdict:
     share = 1.0 - float(gone.sum() / at.sum()) if at.any() else 0.0
     evidence = [
         Evidence(
-            f"in {int((at & ~gone).sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone had used it up",
+            f"in {int((at & ~gone).sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it",
             weighing.frames(at & ~gone if (at & ~gone).any() else at),
         ),
         time_evidence(weighing, fit),
@@ -47,6 +47,13 @@ def judge(weighing: Weighing) -> Verdict:
         return Verdict(ID, CAUSE, CLAIM, "undecided", needed, share, fit.p, evidence)
     if LITTLE <= share < HALF:
         return Verdict(
-            ID, CAUSE, CLAIM, "undecided", "a longer recording: the side alone reaches the limit in about half", share, fit.p, evidence
+            ID,
+            CAUSE,
+            CLAIM,
+            "undecided",
+            "a longer recording: the side alone reaches the limit in about half of the refusals",
+            share,
+            fit.p,
+            evidence,
         )
     return Verdict(ID, CAUSE, CLAIM, "supported" if share >= HALF else "refuted", None, share, fit.p, evidence)

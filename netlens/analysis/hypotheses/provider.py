@@ -1,7 +1,7 @@
 """Refusals depend on nothing local: neither on what is open nor on what was sent over time.
 
-Claim: the provider says that it is overloaded; or, with refusals enough, one rate for all requests explains them better than any count, of what is open
-or of what was sent in a window of time.
+Claim: the provider says that it is overloaded; or, given enough refusals, one rate for all requests explains them better than any count of what is
+open or of what was sent in a window of time.
 Refuted: a rule separates refused from accepted requests beyond chance.
 Undecided: too few refusals, or something that could count was not captured.
 Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mean an overloaded provider. Others with the same key elsewhere look the same.

@@ -1,13 +1,13 @@
-"""Limiters over time: what a provider may refuse by, besides what is open. One file each.
+"""Limiters over time: how a provider may refuse by what was sent before, not by what is open. One file each.
 
 A limiter is a module with
 
 * ``ID``, and ``KIND``, ``WINDOW`` as the JSON of analyze has them; ``COUNTS``: "accepted" requests, "attempts", or "bytes" of what was accepted and of
   the request itself;
-* ``parameters(starts, taken) -> list[float]``: what is tried first, in seconds;
-* ``scores(starts, taken, parameter_s) -> iterable of float64[n]``: how much of the limit earlier requests had used up when each came; several
-  where something else than the parameter is not known. A request is refused where that reaches the limit. ``starts``: int64 ns in order;
-  ``taken``: float64, what each request took of the limit (1 if it was accepted);
+* ``parameters(starts, taken) -> list[float]``: windows or refills to try first, in seconds;
+* ``scores(starts, taken, parameter_s) -> iterable of float64[n]``: how much of the limit earlier requests had used up when each came. A request is
+  refused where that reaches the limit. More than one array where something besides the parameter is unknown (the edge of a fixed window).
+  ``starts``: int64 ns in order; ``taken``: float64, what each request took of the limit (1 if it was accepted);
 * ``described(parameter_s, limit) -> dict``: the limiter in the words of the JSON.
 
 So every limiter is a number per request and a limit, fitted as counts of what is open are (:mod:`netlens.analysis.limit`); the fit is

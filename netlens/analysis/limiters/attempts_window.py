@@ -1,7 +1,7 @@
 """So many attempts in any window of time, refused ones too.
 
 Claim: a request is refused if, and only if, as many as the limit were sent in the window before it, whatever became of them.
-Cannot be told from: a sliding window of accepted requests, where hardly anything is tried again.
+Cannot be told from: a sliding window of accepted requests, where programs hardly ever retry.
 Source: the documentation of OpenAI ("unsuccessful requests contribute to your per-minute limit").
 """
 

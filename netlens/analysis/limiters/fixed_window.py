@@ -1,9 +1,9 @@
 """So many requests from one full minute (hour, ten seconds) to the next.
 
 Claim: a request is refused if, and only if, as many as the limit were accepted since the window began; windows follow each other without a gap.
-Cannot be told from: a sliding window, where no window was entered with room left in it and filled across its edge.
-Source: the counters by wall clock that many gateways and libraries have. Where windows begin is not known, as clocks differ: it is taken from
-the requests that were accepted after a refusal, the first of which stands near an edge.
+Cannot be told from: a sliding window, unless requests were accepted on both sides of an edge that a sliding window would have refused.
+Source: the counters by wall clock that many gateways and libraries have. Clocks differ, so where windows begin is not known: it is taken from
+requests accepted right after a refusal, which come just after an edge.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ID = "fixed-window"
 KIND = "rate"
 WINDOW = "fixed"
 COUNTS = "accepted"
-EDGES = 24  #: places tried for the edge of the window, of those that the requests suggest
+EDGES = 24  #: edges tried for a window, of those that the requests suggest
 
 
 def parameters(starts: Ints, _: Floats) -> list[float]:

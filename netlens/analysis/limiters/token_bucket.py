@@ -27,8 +27,8 @@ STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds
 def parameters(starts: Ints, taken: Floats) -> list[float]:
     longest = max(span_s(starts) / 5, 0.05)  # five refills at least
     found = set(between(0.05, longest, 1.04))
-    # A refill that is off adds up over a bucket that is never full again, so that only a very close one fits at all. There, as many were accepted
-    # between two refusals as tokens came back.
+    # In a bucket that never fills up again a small error of the refill adds up, so only a very close value fits. But there as many requests were
+    # accepted between two refusals as tokens came back, which gives the refill.
     refused = np.flatnonzero(taken == 0)
     before = np.concatenate([[0.0], np.cumsum(taken)])
     for parts in range(1, STRETCHES + 1):

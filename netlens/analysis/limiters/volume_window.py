@@ -2,7 +2,7 @@
 
 Claim: a request is refused if, and only if, its bytes and those of the requests accepted in the window before it exceed the limit.
 Cannot be told from: a limit on requests, where all are of nearly one size.
-Source: limits on input tokens a minute (Anthropic, OpenAI); on the wire tokens are bytes, at about four each, in cipher text as in clear.
+Source: limits on input tokens a minute (Anthropic, OpenAI). On the wire a token is about four bytes, encrypted or not.
 """
 
 from __future__ import annotations
