@@ -87,6 +87,8 @@ def test_a_limit_over_time_is_said_in_words() -> None:
     assert said(sliding(20, 60.0)) == "20 requests in any 60 s per side"
     assert said(fixed(25, 60.0, 17.3)) == "25 requests in each 60 s per side"
     assert said(bucket(5, 2.0)) == "5 requests at once and one more every 2 s per side"
+
+
 def test_every_source_of_a_label_has_words() -> None:
     sources = {rejections.ERROR_LOG, rejections.KEY_LOG, rejections.LOOK_ALIKE, rejections.INFERRED}
     assert sources == story.SOURCES.keys() == text._SOURCES.keys()
