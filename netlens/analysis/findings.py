@@ -239,7 +239,7 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
         weighed.limit,
         weighed.verdicts,
         weighed.cause,
-        fixes.predict(situation, weighed.limit, _context(made, given, weighed.cause)),
+        fixes.predict(situation, weighed.limit, _context(made, given, weighed.cause, bool(weighed.weighing.by_time))),
         sides,
         made,
         weighed,
@@ -276,7 +276,7 @@ def _input(i: Any, side: str | None, vantage: str | None) -> dict[str, Any]:
     }
 
 
-def _context(made: Assembled, given: Inputs, cause: str | None) -> fixes.Context:
+def _context(made: Assembled, given: Inputs, cause: str | None, over_time: bool) -> fixes.Context:
     vm = made.sides.get("vm") or made.upstream
     paths = vm.connections["path"][vm.target].tolist()
     path = max(("sshuttle", "nat", "direct"), key=paths.count) if paths else "direct"
@@ -289,6 +289,7 @@ def _context(made: Assembled, given: Inputs, cause: str | None) -> fixes.Context
         bool((made.situation.sessions.kind == LOOKUPS).any()),
         cause,
         max(set(ports), key=ports.count) if ports else 443,
+        over_time,
     )
 
 

@@ -41,6 +41,7 @@ class Context:
     target_names, target_addresses : of the API.  path : "sshuttle", "nat" or "direct", how the VM reaches it.
     sshuttle_argv : the command line of the running sshuttle, with or without its own name; None if unknown.
     dns_tcp : lookups go over TCP.  cause : id of the cause that was found.  port : of the API.
+    over_time : the limit is one over time: what is open at once does not matter.
     """
 
     target_names: Sequence[str] = ()
@@ -50,6 +51,7 @@ class Context:
     dns_tcp: bool = False
     cause: str | None = None
     port: int = 443
+    over_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,12 +189,15 @@ def predict(situation: Situation, rule: RuleLike | None, context: Context | None
     Returns
     -------
     Empty if nothing was refused. Fixes whose effect cannot be computed come last, without numbers. Where the cause is the provider, only those
-    that change or ask the provider.
+    that change or ask the provider; under a limit over time, only those that send less to it.
     """
     case = Case(situation, rule, context or Context())
     if not _refusals(situation):
         return []
     modules = load()
+    if case.context.over_time:
+        fewer = ("quiet-host", "other-egress") if case.context.cause == "same-nat-ip" else ()
+        modules = [m for m in modules if m.ID in (*fewer, "ask-provider", "other-provider")]
     if case.context.cause == "provider":
         modules = [m for m in modules if m.ID in ("ask-provider", "other-provider")]
     out = []

@@ -165,3 +165,10 @@ def test_hostile_names_are_left_out(hostile: str):
 
 def test_addresses_take_the_place_of_names():
     assert fixes.hosts(Context((), ("203.0.113.10", "2001:db8::1", "x;y"))) == ["203.0.113.10:443", "[2001:db8::1]:443"]
+
+
+def test_under_a_limit_over_time_only_what_sends_less_is_offered():
+    shared = fixes.predict(situation(SHARED), None, Context(cause="same-nat-ip", over_time=True))
+    assert [p.id for p in shared] == ["quiet-host", "other-egress", "other-provider", "ask-provider"]
+    own = fixes.predict(situation(SHARED), None, Context(cause="own-rate", over_time=True))
+    assert [p.id for p in own] == ["other-provider", "ask-provider"]
