@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netlens.cli.common import read_capture
+from netlens.cli.common import keylog_option, read_capture
 from netlens.errors import CaptureError
 from netlens.text import plural, printable
 
@@ -44,14 +44,7 @@ if TYPE_CHECKING:
     "--vm-errors", metavar="FILE", type=click.Path(readable=False), help="Error log of the program on the VM: which requests were refused."
 )
 @click.option("--host-errors", metavar="FILE", type=click.Path(readable=False), help="Error log of the program on the host.")
-@click.option(
-    "--keylog",
-    "keylogs",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(readable=False),
-    help="TLS keys (SSLKEYLOGFILE) of the programs; may be repeated; needs tshark.",
-)
+@keylog_option("TLS keys (SSLKEYLOGFILE) of the programs; may be repeated; needs tshark.")
 @click.option(
     "-o",
     "--output",

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from netlens.cli.common import Progress, show_compilation, total_bytes
+from netlens.cli.common import Progress, keylog_option, show_compilation, total_bytes
 from netlens.text import plural, printable
 
 
@@ -35,13 +35,8 @@ from netlens.text import plural, printable
     metavar="NAME",
     help="A name that stays as it is, with its parents; may be repeated. What stands before it is still replaced.",
 )
-@click.option(
-    "--keylog",
-    "keylogs",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(readable=False),
-    help="TLS keys of a RECORDING: the copy gets the times and status of the decrypted requests, never the keys. May be repeated; needs tshark.",
+@keylog_option(
+    "TLS keys of a RECORDING: the copy gets the times and status of the decrypted requests, never the keys. May be repeated; needs tshark."
 )
 def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...], keylogs: tuple[str, ...]) -> None:
     """A copy about other addresses and names, without payload, that is analysed to the same verdict.

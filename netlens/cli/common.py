@@ -54,6 +54,11 @@ def total_bytes(paths: tuple[str, ...]) -> int | None:
         return None  # reading will say why
 
 
+def keylog_option(help_text: str) -> Callable[[Any], Any]:
+    """``--keylog FILE``, any number of times, as ``keylogs``."""
+    return click.option("--keylog", "keylogs", multiple=True, metavar="FILE", type=click.Path(readable=False), help=help_text)
+
+
 def show_compilation() -> None:
     """Say so while kernels are compiled, which takes half a minute in the first run and looks like a hang."""
     from netlens.compiling import Shown

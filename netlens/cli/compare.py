@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netlens.cli.common import read_capture
+from netlens.cli.common import keylog_option, read_capture
 
 if TYPE_CHECKING:
     from netlens.analysis.assemble import Assembled
@@ -26,14 +26,7 @@ if TYPE_CHECKING:
 @click.argument("baseline", metavar="BASELINE", type=click.Path(readable=False))
 @click.argument("candidate", metavar="CANDIDATE", type=click.Path(readable=False))
 @click.option("--api", "apis", multiple=True, metavar="NAME|IP", help="The server in question; may be repeated.")
-@click.option(
-    "--keylog",
-    "keylogs",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(readable=False),
-    help="TLS keys of either recording; may be repeated; needs tshark.",
-)
+@keylog_option("TLS keys of either recording; may be repeated; needs tshark.")
 @click.option(
     "--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the comparison."
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.analysis.limiters import USUAL_S, Floats, Ints, span_s
+from netlens.analysis.limiters import USUAL_S, Floats, Ints, sliding_window, span_s
 
 ID = "fixed-window"
 KIND = "rate"
@@ -44,4 +44,4 @@ def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
 
 
 def described(parameter_s: float, limit: int) -> dict[str, Any]:
-    return {"value": limit, "window_s": parameter_s, "window": WINDOW, "burst": None, "refill_s": None}
+    return {**sliding_window.described(parameter_s, limit), "window": WINDOW}
