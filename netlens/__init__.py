@@ -9,6 +9,7 @@ The stages, each a package that imports only what stands below it::
     parsers    packet rows to tables: sessions, connections, lookups, hellos, exchanges, tunnels
     wire       bytes to packet rows: containers, link types, IP, TCP, UDP; compiled, in batches
     tables     the declared columns of every table;  schema  what a table is;  errors  what can go wrong
+    registry   members of a folder, found and checked
     sidefiles  logs, samples and manifests beside a capture, read within limits;  outputs  files made aside, never through a link
 
 ``read`` gives a capture as DataFrames, ``analyze`` its findings.
