@@ -92,16 +92,16 @@ def states() -> str:
 
 
 def causes() -> str:
-    from netlens.analysis import hypotheses
+    from netlens.lenses.refused import causes
 
     lines = [
         "# Hypotheses\n\n",
         MADE,
-        "Every cause is one file under `netlens/analysis/hypotheses/`. What would refute it stands beside what it claims.\n",
+        "Every cause is one file under `netlens/lenses/refused/causes/`. What would refute it stands beside what it claims.\n",
         "[The counting-rule model](../explanation/counting.md) says how it is weighed, [Write a hypothesis](../how-to/new-hypothesis.md) how to add one.\n",
     ]
-    for name in hypotheses.MODULES:
-        module = import_module(f"netlens.analysis.hypotheses.{name}")
+    for name in causes.MODULES:
+        module = import_module(f"netlens.lenses.refused.causes.{name}")
         lines.append(f"\n## {module.CAUSE}: {module.ID}\n\n**{module.CLAIM}**\n\n| | |\n|---|---|\n")
         lines += [f"| {label} | {_cell(told)} |\n" for label, told in _fields(module)]
     return "".join(lines)
@@ -121,12 +121,12 @@ def _fields(module: ModuleType) -> list[tuple[str, str]]:
 
 
 def remedies() -> str:
-    from netlens.analysis import fixes
+    from netlens.lenses.refused import fixes
 
     lines = [
         "# Fixes\n\n",
         MADE,
-        "Every fix is one file under `netlens/analysis/fixes/`, and a change to the same replay of the recorded requests. `netlens analyze` lists\n",
+        "Every fix is one file under `netlens/lenses/refused/fixes/`, and a change to the same replay of the recorded requests. `netlens analyze` lists\n",
         "those that could change something in the recording at hand, the best first, each with its command; the order here is by how much they ask of you.\n\n",
         "| fix | what is done |\n|---|---|\n",
     ]

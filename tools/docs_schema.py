@@ -13,11 +13,11 @@ Schema = dict[str, Any]
 
 
 def build() -> Schema:
-    from netlens.analysis import fixes, hypotheses
-    from netlens.analysis.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
+    from netlens.lenses.refused import causes, fixes
+    from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
     from netlens.loglines import CLASSES
 
-    causes = [import_module(f"netlens.analysis.hypotheses.{name}") for name in hypotheses.MODULES]
+    causes = [import_module(f"netlens.lenses.refused.causes.{name}") for name in causes.MODULES]
     ids = [module.ID for module in causes]
     rules = [rule.name for rule in (*RULES, *ADDRESS_RULES)]
     fix_ids = "|".join(module.ID for module in fixes.load())

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens import loglines
-from netlens.analysis.inputs import Inputs, from_folder, read_sockets
 from netlens.anonymize.captures import Progress, rewrite
 from netlens.capture.errorlog import reduce_line
 from netlens.capture.recording import MANIFEST, Manifest, SideResult, read_manifest, write_manifest
+from netlens.chains.inputs import Inputs, from_folder, read_sockets
 from netlens.errors import NetlensError
 from netlens.outputs import create, new_file, new_folder
 from netlens.parsers import decrypted, decrypted_rows, errorlog

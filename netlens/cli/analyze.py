@@ -15,8 +15,8 @@ from netlens.errors import CaptureError
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.inputs import Inputs
+    from netlens.analysis import Analysis
+    from netlens.chains.inputs import Inputs
 
 
 @click.command(
@@ -77,7 +77,7 @@ def command(
     decide. A recording is a folder with host.pcap and/or vm.pcap (also .pcapng, .gz) and perhaps vm-errors.log, host-errors.log and a manifest.
     The findings are printed; with -o, report.html, report.json and pictures are written as well.
     """
-    from netlens.analysis.findings import analyze
+    from netlens.analysis import analyze
     from netlens.api import TABLES
 
     if bundle is not None:
@@ -144,7 +144,7 @@ def _print(found: Analysis) -> None:
 
 
 def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
-    from netlens.analysis.inputs import Inputs, from_folder
+    from netlens.chains.inputs import Inputs, from_folder
 
     if capture is not None and (host is not None or vm is not None):
         raise click.UsageError("name either a CAPTURE or recording, or the sides with --host and --vm")

@@ -45,9 +45,9 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
     flags and TCP's numbers stay; payload is zero. Of a recording error logs are reduced, key logs and journals are left out. Read
     docs/explanation/anonymising.md for what can still be learned from it.
     """
-    from netlens.analysis.target import KNOWN_APIS
     from netlens.anonymize import recordings, secret
     from netlens.anonymize.mapper import Mapper
+    from netlens.chains.target import KNOWN_APIS
     from netlens.outputs import refuse_existing
 
     refuse_existing(output.rstrip("/") or output)

@@ -12,7 +12,7 @@ import click
 from netlens.cli.common import keylog_option, read_capture
 
 if TYPE_CHECKING:
-    from netlens.analysis.assemble import Assembled
+    from netlens.chains.assemble import Assembled
 
 
 @click.command(
@@ -36,7 +36,7 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], keylogs: tuple
     BASELINE and CANDIDATE are recordings (folders), or captures of one side each. Compared are refusals per request with a confidence interval and
     an exact test, peaks, lifetimes and tails; the first sentence says better, worse, or cannot tell and how much more recording would.
     """
-    from netlens.analysis.comparison import compare
+    from netlens.lenses.refused.comparison import compare
 
     if baseline == candidate == "-":
         raise click.UsageError("only one of the two can be standard input")
@@ -57,10 +57,10 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], keylogs: tuple
 
 def _assembled(path: str, apis: tuple[str, ...], keylogs: tuple[str, ...]) -> tuple[Assembled, list[str]]:
     """A recording or capture to compare, and notes on it."""
-    from netlens.analysis.assemble import assemble
-    from netlens.analysis.findings import given_notes
-    from netlens.analysis.inputs import Inputs, from_folder
+    from netlens.analysis import given_notes
     from netlens.api import TABLES
+    from netlens.chains.assemble import assemble
+    from netlens.chains.inputs import Inputs, from_folder
 
     given = (from_folder(path) if os.path.isdir(path) else Inputs({None: (path,)})).with_options(apis=apis, keylogs=keylogs)
     captures = {side: read_capture(paths, TABLES) for side, paths in given.captures.items()}

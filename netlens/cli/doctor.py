@@ -19,7 +19,7 @@ USUAL = ("z.ai", "bigmodel", "zhipu")
 
 def usual_apis() -> tuple[str, ...]:
     """The provider's API names, without the domains they are under (a domain's web site is another machine)."""
-    from netlens.analysis.target import KNOWN_APIS
+    from netlens.chains.target import KNOWN_APIS
 
     names = [name for name in KNOWN_APIS if any(part in name for part in USUAL)]
     return tuple(name for name in names if not any(other.endswith("." + name) for other in names))

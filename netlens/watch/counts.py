@@ -1,4 +1,4 @@
-"""Most at once, second by second: the concurrency curve of :mod:`netlens.analysis.overlap` for a capture that goes on.
+"""Most at once, second by second: the concurrency curve of :mod:`netlens.chains.overlap` for a capture that goes on.
 
 Theory of operation
 -------------------

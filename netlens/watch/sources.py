@@ -584,7 +584,7 @@ def open_recording(path: str, side: str | None) -> Played:
     """
     if not os.path.isdir(path):
         return Played({side if side != "both" else None: (path,)})
-    from netlens.analysis.inputs import from_folder
+    from netlens.chains.inputs import from_folder
 
     found = from_folder(path)
     captures = {name: files for name, files in found.captures.items() if side in (None, "both", name)}

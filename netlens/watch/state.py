@@ -8,7 +8,7 @@ Theory of operation
 3. A request is in flight from its first byte to the last of its answer. While it goes on nobody knows which byte is the last, so an answer that has
    begun counts until its latest byte, and one that is a stream for :data:`QUIET_NS` more. The bins of the last seconds are counted anew when a
    stream goes on after a longer pause.
-4. ``exact`` evaluates all intervals by the rules of :mod:`netlens.analysis.overlap`: the peaks that ``netlens analyze`` finds in the same packets.
+4. ``exact`` evaluates all intervals by the rules of :mod:`netlens.chains.overlap`: the peaks that ``netlens analyze`` finds in the same packets.
 5. Closed connections are kept for :data:`GRACE_NS`, unanswered ones for :data:`SYN_GRACE_NS`, silent ones for :data:`IDLE_NS`; then they are forgotten
    (:mod:`netlens.watch.forget`), so memory grows with what is open.
 
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis.target import KNOWN_APIS
+from netlens.chains.target import KNOWN_APIS
 from netlens.parsers import exchanges as x_
 from netlens.parsers import sessions as s_
 from netlens.parsers.connections import is_public

@@ -367,9 +367,9 @@ def output(data: bytes) -> Behaviour:
 @target
 def analysis(data: bytes) -> Behaviour:
     """A capture to findings: alone, and as both sides at once."""
-    from netlens.analysis.findings import analyze
-    from netlens.analysis.inputs import Inputs
+    from netlens.analysis import analyze
     from netlens.api import Capture
+    from netlens.chains.inputs import Inputs
 
     behaviour: Behaviour = set()
     with as_file(data) as path:
@@ -422,11 +422,11 @@ def log(data: bytes) -> Behaviour:
 @target
 def manifest(data: bytes) -> Behaviour:
     """A manifest of a stranger: what it names stays in its folder."""
-    from netlens.analysis.fixes import bypass
-    from netlens.analysis.inputs import from_folder
     from netlens.anonymize import recordings
     from netlens.anonymize.mapper import Mapper
     from netlens.capture.recording import MANIFEST, read_manifest
+    from netlens.chains.inputs import from_folder
+    from netlens.lenses.refused.fixes import bypass
 
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         Path(folder, MANIFEST).write_bytes(data)
@@ -447,8 +447,8 @@ def manifest(data: bytes) -> Behaviour:
 @functools.cache
 def _pair() -> tuple[Any, Any, Any]:
     """Captures of both sides and their clock, for what is read beside them."""
-    from netlens.analysis import clock
     from netlens.api import TABLES, Capture
+    from netlens.chains import clock
 
     folder = Path(__file__).parents[2] / "captures" / "same-nat-ip-sshuttle"
     vm, host = (Capture([str(folder / f"{side}.pcap.gz")], TABLES) for side in ("vm", "host"))
@@ -458,9 +458,9 @@ def _pair() -> tuple[Any, Any, Any]:
 @target
 def sockets(data: bytes) -> Behaviour:
     """Samples of sockets: to whose connections are whose, and to their anonymous copy."""
-    from netlens.analysis import inputs, pairing
     from netlens.anonymize import recordings
     from netlens.anonymize.mapper import Mapper
+    from netlens.chains import inputs, pairing
 
     with as_file(data) as path:
         samples = inputs.read_sockets(path)
@@ -483,7 +483,7 @@ def sockets(data: bytes) -> Behaviour:
 @target
 def requests(data: bytes) -> Behaviour:
     """What keys showed, in a file of its own: to requests of the analysis."""
-    from netlens.analysis.assemble import assemble
+    from netlens.chains.assemble import assemble
 
     vm, host, _ = _pair()
     with as_file(data) as path:
@@ -497,12 +497,12 @@ def requests(data: bytes) -> Behaviour:
 @target
 def recording(data: bytes) -> Behaviour:
     """A whole folder of a stranger's: to findings, to an anonymous copy, to a comparison with itself. Key logs in it are not used."""
-    from netlens.analysis.comparison import compare
-    from netlens.analysis.findings import analyze
-    from netlens.analysis.inputs import from_folder
+    from netlens.analysis import analyze
     from netlens.anonymize import recordings
     from netlens.anonymize.mapper import Mapper
     from netlens.api import TABLES, Capture
+    from netlens.chains.inputs import from_folder
+    from netlens.lenses.refused.comparison import compare
     from netlens.report.text import render
     from tests.fuzz.mutate import unpack
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlens.analysis import overlap
+from netlens.chains import overlap
 from netlens.watch.counts import FOREVER, SECOND, WINDOW_S, Ledger, Recent, maxima
 
 intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(0, 2)), max_size=40)

@@ -1,0 +1,16 @@
+"""So many attempts in any window of time, refused ones too.
+
+Claim: a request is refused if, and only if, as many as the limit were sent in the window before it, whatever became of them.
+Cannot be told from: a sliding window of accepted requests, where programs hardly ever retry.
+Source: the documentation of OpenAI ("unsuccessful requests contribute to your per-minute limit").
+"""
+
+from __future__ import annotations
+
+from netlens.lenses.refused.limiters import sliding_window
+
+ID = "attempts-window"
+KIND = "rate"
+WINDOW = "sliding"
+COUNTS = "attempts"
+parameters, scores, described = sliding_window.parameters, sliding_window.scores, sliding_window.described
