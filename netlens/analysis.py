@@ -16,8 +16,8 @@ import numpy as np
 from netlens.chains import overlap
 from netlens.chains.assemble import Assembled, Side, assemble, seen
 from netlens.chains.situation import HOST, LOOKUPS, REJECTED, SIDES, VM
-from netlens.lenses.refused import counting, fixes, verdict
-from netlens.lenses.refused.weighing import Verdict, as_dict
+from netlens.lenses.refused import counting, fixes
+from netlens.lenses.refused.weighing import Weighed, weigh
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from netlens.api import Capture
     from netlens.chains import clock, target
     from netlens.chains.inputs import Inputs
+    from netlens.lenses.refused.limit import Limit
+    from netlens.lenses.refused.verdict import Verdict
     from netlens.schema import Table
 
 TAIL_S = 1.0  #: a half-closed session that received for longer than this is told of; orderly closes take a round trip
@@ -81,13 +83,13 @@ class Analysis:
     target: target.Target
     counts: dict[str, Any]
     peaks: dict[str, Any]
-    limit: verdict.Limit | None
+    limit: Limit | None
     hypotheses: list[Verdict]
     cause: str | None
     fixes: list[fixes.Prediction]
     sides: dict[str | None, SideFindings]
     assembled: Assembled
-    weighed: verdict.Weighed
+    weighed: Weighed
     given: Inputs
 
     @property
@@ -147,7 +149,7 @@ class Analysis:
     @property
     def limiter(self) -> dict[str, Any] | None:
         """What the provider does, as far as the refusals show it: see the JSON."""
-        return verdict.limiter(self.weighed)
+        return self.weighed.limiter
 
     def to_dict(self) -> dict[str, Any]:
         files = {name or SIDES[VM]: side.capture.paths[0] for name, side in self.sides.items()}
@@ -183,7 +185,7 @@ class Analysis:
                 "misfits": limit.misfits,
             },
             "limiter": self.limiter,
-            "hypotheses": [as_dict(v, files) for v in self.hypotheses],
+            "hypotheses": [v.to_dict(files) for v in self.hypotheses],
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],
             "unmatched_rejections": self.assembled.unmatched,
@@ -220,7 +222,7 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
         requests=given.requests,
     )
     situation = made.situation
-    weighed = verdict.weigh(situation)
+    weighed = weigh(situation)
     sides = {name: _side(side) for name, side in made.sides.items()}
     notes = given_notes(given) + [f"{name}: {note}" if len(sides) > 1 else note for name, side in sides.items() for note in side.notes]
     notes += made.notes

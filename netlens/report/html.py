@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from netlens.analysis import Analysis
-    from netlens.lenses.refused.weighing import Evidence
+    from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"
 SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "tables.js", "page.js")

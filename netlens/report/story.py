@@ -15,7 +15,7 @@ from netlens.text import plural
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
     from netlens.lenses.refused.fixes import Prediction
-    from netlens.lenses.refused.weighing import Verdict
+    from netlens.lenses.refused.verdict import Verdict
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}
 SCOPES = {"side": "per side (one key or account)", "egress": "per egress address (host and VM together)"}

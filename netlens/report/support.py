@@ -85,7 +85,7 @@ def facts(situation: Situation, rule: RuleLike | None = None, **more: object) ->
     if situation.uncountable is not None:
         found["in_flight"] = ()
     if rule is not None:
-        found |= {"unit": rule.unit, "scope": rule.scope, "limit": rule.limit}
+        found |= {"unit": rule.unit, "scope": rule.scope, "limit": rule.value}
         found |= {"limit_low": getattr(rule, "low", None), "limit_high": getattr(rule, "high", None), "p": getattr(rule, "p", None)}
     return SupportFacts(start, end, **(found | more))  # type: ignore[arg-type]
 

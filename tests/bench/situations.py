@@ -1,4 +1,4 @@
-"""Situations of known truth, drawn at random: what ``netlens.lenses.refused.verdict.weigh`` sees, and what really was the matter.
+"""Situations of known truth, drawn at random: what ``netlens.lenses.refused.weighing.weigh`` sees, and what really was the matter.
 
 Theory of operation
 -------------------

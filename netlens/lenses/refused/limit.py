@@ -67,6 +67,34 @@ class RuleFit:
     other_account: int | None = None  # the side that was left out
 
 
+@dataclass(frozen=True)
+class Limit:
+    """The inferred limit. ``value``: others in progress at which a request is refused; ``low`` to ``high``: what fits as well.
+
+    ``rule`` in words, ``unit`` and ``scope`` as in :mod:`netlens.lenses.refused.counting`; ``tied``: names of the rules that fit equally well;
+    ``misfits``: requests that it does not explain.
+    """
+
+    rule: str
+    value: int
+    low: int
+    high: int
+    auc: float
+    p: float
+    unit: str
+    scope: str
+    tied: list[str]
+    misfits: int
+
+    @classmethod
+    def of(cls, fits: list[RuleFit]) -> Limit:
+        """Of the best rule and those tied with it."""
+        best, *tied = fits
+        misfits = best.misses + best.false_alarms
+        names = [f.rule.name for f in tied]
+        return cls(best.rule.name, best.value, best.low, best.high, best.auc, best.p, best.rule.unit, best.rule.scope, names, misfits)
+
+
 @dataclass(frozen=True, eq=False)
 class Inference:
     """All rules, best first. ``best`` and ``tied`` are meaningful only if ``enough``.

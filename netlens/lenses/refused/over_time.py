@@ -29,7 +29,8 @@ import numpy.typing as npt
 from netlens.chains.situation import REJECTED, UNKNOWN, Situation
 from netlens.lenses.refused import limit
 from netlens.lenses.refused.counting import Counts
-from netlens.lenses.refused.limiters import USUAL_S, Floats, Ints, Limiter, all_limiters
+from netlens.lenses.refused.limiters import Floats, Ints, Limiter, _windows, all_limiters
+from netlens.lenses.refused.limiters._windows import USUAL_S
 
 MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
 LIMITS = 64  #: limits tried for each window: the counts that refused requests met, thinned out
@@ -90,11 +91,8 @@ def fits(situation: Situation, first: npt.NDArray[np.bool_]) -> list[Fit]:
     scopes = ["side"] if sides else []
     if situation.egress_seen and len(np.unique(r.side)) > 1:
         scopes.append("egress")
-    out = [
-        _fit(situation, limiter, scope, labelled, first, sides, len(all_limiters()) * len(scopes))
-        for limiter in all_limiters()
-        for scope in scopes
-    ]
+    rules = [(limiter, scope) for limiter in all_limiters() for scope in scopes]
+    out = [_fit(situation, limiter, scope, labelled, first, sides, len(rules)) for limiter, scope in rules]
     return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
 
 
@@ -133,7 +131,6 @@ def follows_windows(situation: Situation, first: npt.NDArray[np.bool_]) -> bool:
     """
     r = situation.requests
     rejected = r.rejected == REJECTED
-    sliding = all_limiters()[0]
     best = np.zeros(SHIFTS + 1)
     for rows in (np.arange(min(len(r), MOST)), *(np.flatnonzero(r.side[:MOST] == side) for side in np.unique(r.side))):
         chosen = np.flatnonzero(first[rows])
@@ -142,8 +139,8 @@ def follows_windows(situation: Situation, first: npt.NDArray[np.bool_]) -> bool:
             continue
         steps = np.unique(np.linspace(1, len(labels) - 1, SHIFTS).astype(np.int64)) if len(labels) > 1 else np.zeros(0, np.int64)
         shifted = labels[(np.arange(len(labels))[None, :] + np.concatenate([[0], steps])[:, None]) % len(labels)]
-        for parameter in sliding.parameters(r.start_ns[rows], np.ones(len(rows))):
-            for score in sliding.scores(r.start_ns[rows], np.where(rejected[rows], 0.0, 1.0), parameter):
+        for parameter in _windows.parameters(r.start_ns[rows], np.ones(len(rows))):
+            for score in _windows.scores(r.start_ns[rows], np.where(rejected[rows], 0.0, 1.0), parameter):
                 order = np.argsort(score[chosen], kind="stable")
                 edges = np.flatnonzero(np.diff(score[chosen][order])) + 1
                 if not len(edges):

@@ -50,7 +50,7 @@ class RuleLike(Protocol):
     @property
     def scope(self) -> str: ...  # side or egress
     @property
-    def limit(self) -> int: ...
+    def value(self) -> int: ...
 
 
 # --- what is replayed ------------------------------------------------------------------------------------------------------------------------
@@ -191,10 +191,10 @@ def _would_be_refused(situation: Situation, rule: RuleLike, side: int) -> bool:
     r, s = situation.requests, situation.sessions
     mine = r.side == side
     if rule.unit == "requests":
-        return most_at_once(r.start_ns[mine], r.end_ns[mine]) > rule.limit
+        return most_at_once(r.start_ns[mine], r.end_ns[mine]) > rule.value
     begin, finish = np.sort(s.start_ns[s.side == side]), np.sort(s.end_ns[s.side == side])
     at = r.start_ns[mine]
-    return bool((np.searchsorted(begin, at, "right") - np.searchsorted(finish, at, "right") - 1 >= rule.limit).any())
+    return bool((np.searchsorted(begin, at, "right") - np.searchsorted(finish, at, "right") - 1 >= rule.value).any())
 
 
 def _bursts(found: Intents, situation: Situation) -> list[tuple[int, int]]:
@@ -392,7 +392,7 @@ class _Replay:
     def __init__(self, setting: Setting, change: Change) -> None:
         self.setting, self.change = setting, change
         rule = setting.rule
-        self.limit, self.exempt = rule.limit, setting.exempt
+        self.limit, self.exempt = rule.value, setting.exempt
         apart = rule.scope == "side" or change.own_address
         self.group = {side: side if apart else 0 for side in range(UNKNOWN + 1)}
         self.events: list[tuple[int, int, int, int]] = []  # time, kind, what, more

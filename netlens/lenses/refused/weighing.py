@@ -1,12 +1,13 @@
-"""What every hypothesis weighs with: the fitted rules, the share of refusals that goes with a cause, and the words for its verdict.
+"""From a situation to verdicts: rules are fitted, every cause is judged by them, and the one with the largest share is named.
 
-A verdict rests on three questions, in this order. Could the captures have shown it at all (``missing`` says what lacks)? Does a rule separate
-refused from accepted requests beyond chance? And would its refusals have happened without the cause?
+:class:`Weighing` is what causes judge by: which kind of limit tells refused from accepted, and which share of the refusals goes without something.
+How they judge is in :mod:`netlens.lenses.refused.judging`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,49 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens import loglines
-from netlens.chains.situation import REJECTED, Situation
-from netlens.lenses.refused import over_time
-from netlens.lenses.refused.counting import AS_SEEN, Adjustment, others
-from netlens.lenses.refused.limit import ENOUGH, TIE, Inference, RuleFit
+from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
+from netlens.lenses.refused import causes, over_time
+from netlens.lenses.refused.counting import Adjustment, others
+from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
 from netlens.lenses.refused.over_time import Fit
-from netlens.text import plural
+from netlens.lenses.refused.verdict import Evidence, Verdict
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
-HALF = 0.5  #: share of the refusals that must go with a cause for it to be supported
-LITTLE = 0.35  #: below this share the cause is refuted; between, two recordings of one situation may fall on either side of a half
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
 NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
-UNKNOWN_SIDES = "whose connections they are: a capture of the VM over the same time, or sockets.jsonl"
 LABELLED = 0.5  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
+SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
 FRAMES = 5  #: frames cited for a statement
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A statement and the frames that show it: (side, frame number)."""
-
-    text: str
-    frames: list[tuple[str, int]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the evidence says about one cause. ``verdict``: supported, refuted or undecided; ``needs``: what would decide an undecided one."""
-
-    id: str
-    cause: str
-    claim: str
-    verdict: str
-    needs: str | None
-    attributable_fraction: float | None = None
-    p: float | None = None
-    evidence: list[Evidence] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,172 +162,114 @@ class Weighing:
 
     def frames(self, mask: npt.NDArray[np.bool_]) -> list[tuple[str, int]]:
         """The first few of these requests, in each capture that has them."""
-        r = self.situation.requests
-        rows = np.flatnonzero(mask)[:FRAMES]
-        return [(side, int(f)) for side, column in (("host", r.host_frame), ("vm", r.vm_frame)) for f in column[rows].tolist() if f]
+        return _frames(self.situation.requests, mask)
 
     def session_frames(self, mask: npt.NDArray[np.bool_]) -> list[tuple[str, int]]:
-        s = self.situation.sessions
-        rows = np.flatnonzero(mask)[:FRAMES]
-        return [(side, int(f)) for side, column in (("host", s.host_frame), ("vm", s.vm_frame)) for f in column[rows].tolist() if f]
+        """The same of sessions."""
+        return _frames(self.situation.sessions, mask)
 
     def separation(self, fit: RuleFit) -> Evidence:
         """One sentence on how a rule separates."""
         r = self.situation.requests
         met = self.refused & (fit.counts.count >= fit.value)
+        unit = "requests in flight" if fit.rule.unit == "requests" else "open connections"
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
-        accepted_above = fit.false_alarms
         text = (
-            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests met {fit.value} or more other {_unit(fit)} {whose}; "
-            f"{accepted_above:,} of {int((r.rejected == 0).sum()):,} accepted ones did (AUC {fit.auc:.2f}, p {fit.p:.4f})"
+            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests met {fit.value} or more other {unit} {whose}; "
+            f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did (AUC {fit.auc:.2f}, p {fit.p:.4f})"
         )
         return Evidence(text, self.frames(met))
 
 
-def _unit(fit: RuleFit) -> str:
-    return "requests in flight" if fit.rule.unit == "requests" else "open connections"
+def _frames(table: Requests | Sessions, mask: npt.NDArray[np.bool_]) -> list[tuple[str, int]]:
+    rows = np.flatnonzero(mask)[:FRAMES]
+    return [(side, int(f)) for side, column in (("host", table.host_frame), ("vm", table.vm_frame)) for f in column[rows].tolist() if f]
 
 
-def limit_verdict(
-    weighing: Weighing,
-    id_: str,
-    cause: str,
-    claim: str,
-    adjustment: Adjustment,
-    *,
-    structure: Evidence | None,
-    missing: str | None,
-    told: str,
-) -> Verdict:
-    """Verdict on a cause that lets a limit be reached.
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """The verdicts in the order of the report, and what they rest on."""
 
-    Parameters
-    ----------
-    structure : a fact of the captures that refutes it whatever was refused ("no lookup travelled over TCP"), or None.
-    missing : the capture that could show it and is not there, or None.
-    told : "... without it", for the sentence on the share.
+    weighing: Weighing
+    verdicts: list[Verdict]
+
+    @cached_property
+    def cause(self) -> str | None:
+        """The cause that is named: the supported one with the largest share."""
+        supported = [v for v in self.verdicts if v.verdict == "supported"]
+        return max(supported, key=lambda v: v.attributable_fraction or 0.0).id if supported else None
+
+    @cached_property
+    def limit(self) -> Limit | None:
+        """The limit on what is open; None where none tells refused from accepted."""
+        return Limit.of(self.weighing.rules) if self.weighing.rules else None
+
+    @cached_property
+    def limiter(self) -> dict[str, Any] | None:
+        """What the provider does, as the JSON has it: kind, unit, scope and numbers; None where no rule tells refused from accepted."""
+        w = self.weighing
+        told: dict[str, Any] = {
+            "kind": w.named, "unit": "requests", "scope": "egress", "per_address": False, "value": None, "low": None, "high": None,
+            "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [],
+            "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
+        }  # fmt: skip
+        if w.rules:
+            best = w.rules[0]
+            return told | {
+                "kind": "concurrency", "unit": best.rule.unit, "scope": SCOPE_WORDS[best.rule.scope], "per_address": best.rule.per_address,
+                "value": best.value, "low": best.low, "high": best.high, "auc": best.auc, "p": best.p,
+                "tied": [fit.rule.name for fit in w.rules[1:]],
+            }  # fmt: skip
+        if w.by_time:
+            fit = w.by_time[0]
+            own = fit.described()
+            low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low, fit.high)
+            return told | own | {
+                "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS == "bytes" else "requests", "scope": SCOPE_WORDS[fit.scope],
+                "low": low, "high": high, "auc": fit.auc, "p": fit.p,
+                "tied": [f.name for f in w.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
+            }  # fmt: skip
+        return told if w.named else None
+
+
+def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
+    """Weigh every cause against what was captured."""
+    situation, refusal_class = of_one_class(situation)
+    inference = infer(situation, permutations)
+    weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
+    return Weighed(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
+
+
+def of_one_class(situation: Situation) -> tuple[Situation, str]:
+    """The situation with the refusals of one class only, and that class: refusals by different limits are never fitted together.
+
+    Concurrency and rate go first, because a change here can help against them; else the class with most refusals is taken. Refusals of unknown class
+    may be of any, so they go with concurrency or rate, or by themselves. Refusals of other classes are no evidence and hold no place.
     """
-    if structure is not None:
-        return Verdict(id_, cause, claim, "refuted", None, 0.0 if weighing.rules else None, None, [structure])
-    rules = weighing.rules
-    if not rules:
-        return without_rules(weighing, id_, cause, claim, missing)
-    shares = [weighing.shares(fit, adjustment) for fit in rules]
-    best, (share, _, gone) = rules[0], shares[0]
-    at = weighing.refused & (best.counts.count >= best.value)
-    evidence = [
-        Evidence(
-            f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) would have met fewer than {best.value} {told}",
-            weighing.frames(gone if gone.any() else at),
-        ),
-        weighing.separation(best),
-    ]
-    if missing is not None:
-        return Verdict(id_, cause, claim, "undecided", missing, share, best.p, evidence)
-    low, high = min(s for s, _, _ in shares), max(s for _, s, _ in shares)
-    if low >= HALF:
-        return Verdict(id_, cause, claim, "supported", None, share, best.p, evidence)
-    if high < LITTLE:
-        return Verdict(id_, cause, claim, "refuted", None, share, best.p, evidence)
-    if len(rules) > 1 and high >= HALF:
-        names = " and ".join(fit.rule.name for fit in rules)
-        return Verdict(
-            id_, cause, claim, "undecided", f"a recording in which {names} differ more: they fit equally well here", share, best.p, evidence
-        )
-    if shares[0][1] >= HALF > share:
-        return Verdict(id_, cause, claim, "undecided", UNKNOWN_SIDES, share, best.p, evidence)
-    return Verdict(id_, cause, claim, "undecided", "a longer recording: about half of the refusals go with it", share, best.p, evidence)
+    r = situation.requests
+    refused = r.rejected == REJECTED
+    many = Counter(r.refusal_class[refused].tolist())
+    limits = {k: n for k, n in many.items() if k in (loglines.CONCURRENCY, loglines.RATE) and n >= ENOUGH}
+    named = limits or {k: n for k, n in many.items() if k != loglines.UNKNOWN}
+    main = max(sorted(named), key=named.__getitem__) if named else loglines.UNKNOWN
+    if not limits and many[loglines.UNKNOWN] > many[main]:
+        main = loglines.UNKNOWN
+    with_it = {main, loglines.UNKNOWN} if main in (loglines.CONCURRENCY, loglines.RATE) else {main}
+    others = refused & ~np.isin(r.refusal_class.astype(str), sorted(with_it))
+    if not others.any():
+        return situation, main
+    rejected, end, done = r.rejected.copy(), r.end_ns.copy(), r.done_ns.copy()
+    rejected[others], end[others], done[others] = UNLABELLED, r.start_ns[others], r.start_ns[others]
+    return replace(situation, requests=replace(r, rejected=rejected, end_ns=end, done_ns=done)), main
 
 
-def without_rules(weighing: Weighing, id_: str, cause: str, claim: str, missing: str | None = None) -> Verdict:
-    """Verdict on a cause that needs a limit on what is open, where no such limit explains the refusals."""
-    if weighing.named:
-        return Verdict(id_, cause, claim, "refuted", None, None, None, [named_evidence(weighing)])
-    if weighing.undecided_kind:
-        return Verdict(id_, cause, claim, "undecided", missing or weighing.undecided_kind)
-    if weighing.by_time and missing is None:
-        return Verdict(id_, cause, claim, "refuted", None, None, None, [time_evidence(weighing, weighing.by_time[0])])
-    if weighing.chance:
-        return Verdict(id_, cause, claim, "refuted", None, None, None, [chance_evidence(weighing)])
-    return Verdict(id_, cause, claim, "undecided", missing or needs(weighing))
+def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts, but never all of them refuted: something did refuse the requests.
 
-
-def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
-    """One sentence on how a limit over time separates refused from accepted requests."""
-    r = weighing.situation.requests
-    accepted = int((r.rejected == 0).sum())
-    whose = "from the same egress address" if fit.scope == "egress" else "by the same side"
-    told = fit.described()
-    if told["window"] == "bucket":
-        rule = f"when requests {whose} had used up {told['burst']} tokens, of which one comes back every {told['refill_s']:.3g} s"
-    elif fit.limiter.COUNTS == "bytes":
-        rule = f"when they and those accepted {whose} in the {told['window_s']:.4g} s before came to {fit.value:,} bytes or more"
-    elif fit.limiter.COUNTS == "attempts":
-        rule = f"when {fit.value} or more had been sent {whose} in the {told['window_s']:.4g} s before, refused ones too"
-    else:
-        since = "since the window began" if told["window"] == "fixed" else "before"
-        rule = f"when {fit.value} or more had been accepted {whose} in the {told['window_s']:.4g} s {since}"
-    text = (
-        f"{fit.hits:,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {fit.false_alarms:,} of {accepted:,} accepted ones did "
-        f"(AUC {fit.auc:.2f}, p {fit.p:.2g})"
-    )
-    return Evidence(text, weighing.frames(weighing.refused & (fit.counts.count >= fit.value)))
-
-
-def named_evidence(weighing: Weighing) -> Evidence:
-    """Why it refused, in the provider's own words."""
-    what = {loglines.QUOTA: "a quota is used up until it resets", loglines.OVERLOAD: "the provider, or the model, is overloaded"}[
-        weighing.named
-    ]
-    n = int(weighing.refused.sum())
-    return Evidence(f"{plural(n, 'refusal')} {'says' if n == 1 else 'say'} why: {what}", weighing.frames(weighing.refused))
-
-
-def chance_evidence(weighing: Weighing) -> Evidence:
-    i = weighing.inference
-    best = max(i.fits, key=lambda f: f.youden)
-    text = (
-        f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count tells which: the best, {best.rule.name}, "
-        f"separates {best.youden:.0%} at most (AUC {best.auc:.2f}), where a limit separates nearly all"
-    )
-    return Evidence(text, weighing.frames(weighing.refused))
-
-
-def needs(weighing: Weighing) -> str:
-    """What would decide, where no rule separates and chance is not told either."""
-    i, s = weighing.inference, weighing.situation
-    if s.uncountable:
-        return s.uncountable
-    if i.refused == 0:
-        return "a recording in which requests are refused"
-    if not i.accepted:
-        return "a recording in which some requests are accepted"
-    if not i.enough:
-        return f"a recording with more refusals: {i.refused} are too few, {ENOUGH} at least"
-    if weighing.undecided_kind:
-        return weighing.undecided_kind
-    if not s.egress_seen:
-        return s.other_capture
-    if weighing.unmatched:
-        return f"logs by the clocks of the captures: {plural(weighing.unmatched, 'refusal')} in them match no request, so others may be taken for refused"
-    return "a longer recording: what was counted separates refused from accepted requests neither clearly nor not at all"
-
-
-def as_dict(verdict: Verdict, files: dict[str, str]) -> dict[str, Any]:
-    """The JSON of a verdict; ``files``: path of the capture of each side."""
-    return {
-        "id": verdict.id,
-        "verdict": verdict.verdict,
-        "attributable_fraction": verdict.attributable_fraction,
-        "p": verdict.p,
-        "evidence": [
-            {"text": e.text, "frames": [{"file": files.get(side, side), "frame": frame} for side, frame in e.frames]}
-            for e in verdict.evidence
-        ],
-        "needs": verdict.needs,
-        "cause": verdict.cause,
-        "claim": verdict.claim,
-    }
-
-
-__all__ = ["AS_SEEN", "Adjustment", "Evidence", "Verdict", "Weighing", "limit_verdict"]
+    Then the fitted rule is not, or not alone, what the provider does, so causes that it refuted are undecided. Those that a fact of the captures
+    refuted stay refuted.
+    """
+    if not weighing.refused.any() or any(v.verdict != "refuted" for v in verdicts):
+        return verdicts
+    needed = "a longer recording: each cause alone explains too few of the refusals, so more than one is at work, or something that was not captured"
+    return [replace(v, verdict="undecided", needs=needed) if v.attributable_fraction or v.id == "provider" else v for v in verdicts]

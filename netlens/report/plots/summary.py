@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from netlens.analysis import Analysis
-    from netlens.lenses.refused.weighing import Verdict
+    from netlens.lenses.refused.verdict import Verdict
 
 LANES = 24  #: of a group; at 0.13 inch a lane that is three inches
 LANE_IN = 0.14

@@ -17,7 +17,7 @@ S = 1_000_000_000
 class Rule:
     unit: str
     scope: str
-    limit: int
+    value: int
 
 
 def ns(seconds: Any) -> Any:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.chains.situation import COMPANION, LOOKUPS, Situation
 from netlens.lenses.refused.limit import infer
-from netlens.lenses.refused.weighing import Verdict, Weighing
+from netlens.lenses.refused.weighing import Weighing
 from tests.lenses.refused.made import situation
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.verdict import Verdict
 
 _SIDES = {"v": "vm", "h": "host", "u": "?"}
 _LABELS = {"!": 1, ".": 0, "?": -1}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from netlens.chains.situation import ACCEPTED, REJECTED, Situation
-from netlens.lenses.refused import verdict
+from netlens.lenses.refused import weighing
 from netlens.lenses.refused.limiters import all_limiters
 from tests.lenses.refused.made import situation
 
@@ -93,8 +93,8 @@ def played(decide: Decide, *, seed: int, seconds: float, rates: dict[str, float]
 
 
 def judged(made: Situation) -> tuple[set[str], dict[str, object]]:
-    weighed = verdict.weigh(made)
-    return {v.id for v in weighed.verdicts if v.verdict == "supported"}, verdict.limiter(weighed) or {}
+    weighed = weighing.weigh(made)
+    return {v.id for v in weighed.verdicts if v.verdict == "supported"}, weighed.limiter or {}
 
 
 def sized(decide: Callable[[float, int, float, list[float]], bool], *, seed: int, hold_s: float = 0.0) -> Situation:
@@ -215,7 +215,7 @@ def test_what_is_open_is_not_taken_for_a_limit_over_time(seed: int, limit: int) 
 def test_answers_that_all_take_equally_long_leave_the_kind_open(seed: int) -> None:
     """So many open, each for two seconds, is so many accepted in two seconds: nothing may be claimed about which it is."""
     made = played(concurrency(3), seed=seed, seconds=200, rates={"vm": 4}, lasts=(2.0, 2.0001))
-    weighed = verdict.weigh(made)
+    weighed = weighing.weigh(made)
     assert weighed.weighing.kind in ("either", "concurrency")
     assert "own-rate" not in {v.id for v in weighed.verdicts if v.verdict == "supported"}
     if weighed.weighing.kind == "either":
@@ -259,8 +259,8 @@ def test_a_bucket_that_was_in_use_before_the_recording(seed: int) -> None:
     r = whole.requests
     first = int(np.flatnonzero(r.rejected[20:] == REJECTED)[0]) + 20  # it begins in the midst of refusals
     kept = replace(r, **{name: getattr(r, name)[first:] for name in r.__dataclass_fields__})
-    found = verdict.weigh(replace(whole, requests=kept), 199)
-    told = verdict.limiter(found)
+    found = weighing.weigh(replace(whole, requests=kept), 199)
+    told = found.limiter
     assert found.cause == "own-rate"
     assert told is not None
     assert (told["kind"], told["burst"]) == ("rate", 5)

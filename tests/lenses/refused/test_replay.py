@@ -205,7 +205,7 @@ def test_an_idle_connection_is_used_again_where_it_was():
 
 def naive(setting: Setting, change: Change) -> tuple[int, int, int]:
     """(refusals, peak, ns queued) by looking at everything at every moment."""
-    found, limit = setting.intents, setting.rule.limit
+    found, limit = setting.intents, setting.rule.value
     on, distance, from_start = setting.after
     group = [int(s) if setting.rule.scope == "side" or change.own_address else 0 for s in found.side]
     out = [s in change.without_sides or k in change.without for k, s in enumerate(found.side.tolist())]

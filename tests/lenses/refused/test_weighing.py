@@ -9,8 +9,10 @@ import pytest
 
 from netlens.lenses.refused import weighing as w
 from netlens.lenses.refused.counting import RULES, Adjustment, Counts
+from netlens.lenses.refused.judging import limit_verdict, needs
 from netlens.lenses.refused.limit import Inference, RuleFit
-from netlens.lenses.refused.weighing import Evidence, Verdict, Weighing, as_dict, limit_verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.weighing import Weighing
 from tests.lenses.refused.scenes import rounds, weighed, without_captures
 
 CLEAR = ["v.v", "vv!v"] * 8
@@ -98,7 +100,7 @@ def test_over_all_limits_that_fit_as_well_the_smallest_and_the_largest_share_are
 
 
 def verdict(scene: Weighing, adjustment: Adjustment = OTHERS, structure: Evidence | None = None, missing: str | None = None) -> Verdict:
-    return limit_verdict(scene, "x", "X", "Claim.", adjustment, structure=structure, missing=missing, told="without it")
+    return limit_verdict(scene, adjustment, structure=structure, missing=missing, told="without it")
 
 
 def test_structure_refutes_and_a_missing_capture_leaves_undecided() -> None:
@@ -150,7 +152,7 @@ def test_frames_of_a_few_requests_are_cited_from_every_capture_that_has_them() -
 
 def test_what_would_decide() -> None:
     def said(*specs: str, **changes: object) -> str:
-        return w.needs(weighed(replace(rounds(*specs), **changes)))  # type: ignore[arg-type]
+        return needs(weighed(replace(rounds(*specs), **changes)))  # type: ignore[arg-type]
 
     assert said("v.v") == "a recording in which requests are refused"
     assert said("!v") == "a recording in which some requests are accepted"
@@ -162,7 +164,7 @@ def test_what_would_decide() -> None:
 
 
 def test_the_json_names_files() -> None:
-    given = Verdict("x", "X", "Claim.", "supported", None, 0.5, 0.01, [Evidence("so", [("vm", 3), ("host", 4)])])
-    document = as_dict(given, {"vm": "a.pcap"})
+    given = Verdict("supported", None, 0.5, 0.01, [Evidence("so", [("vm", 3), ("host", 4)])], "x", "X", "Claim.")
+    document = given.to_dict({"vm": "a.pcap"})
     assert document["evidence"] == [{"text": "so", "frames": [{"file": "a.pcap", "frame": 3}, {"file": "host", "frame": 4}]}]
     assert set(document) == {"id", "verdict", "attributable_fraction", "p", "evidence", "needs", "cause", "claim"}

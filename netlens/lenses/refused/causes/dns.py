@@ -8,14 +8,21 @@ Source: cause C of the investigation (docs/glossary.md).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netlens.chains.situation import LOOKUPS
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.weighing import Evidence, Verdict, Weighing, limit_verdict
+from netlens.lenses.refused.judging import limit_verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict
 from netlens.text import plural
 
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
 ID = "dns"
-CAUSE = "C"
+LETTER = "C"
 CLAIM = "DNS lookups cause connections to the provider that count."
+RANK = 3
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -31,9 +38,6 @@ def judge(weighing: Weighing) -> Verdict:
         structure = Evidence(told if udp else "no connection carried lookups", frames)
     return limit_verdict(
         weighing,
-        ID,
-        CAUSE,
-        CLAIM,
         Adjustment(lookups=True),
         structure=structure,
         missing=missing,

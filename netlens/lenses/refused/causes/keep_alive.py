@@ -10,12 +10,19 @@ Source: cause D of the investigation (docs/glossary.md); RFC 9293 3.6.1 (half-cl
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.weighing import Evidence, Verdict, Weighing, limit_verdict
+from netlens.lenses.refused.judging import limit_verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
 
 ID = "keep-alive"
-CAUSE = "D"
+LETTER = "D"
 CLAIM = "Connections or requests stay counted after the program was done with them."
+RANK = 4
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -31,9 +38,6 @@ def judge(weighing: Weighing) -> Verdict:
         )
     return limit_verdict(
         weighing,
-        ID,
-        CAUSE,
-        CLAIM,
         Adjustment(leftovers=True),
         structure=structure if not weighing.rules else None,
         missing=missing,

@@ -8,15 +8,22 @@ Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens e
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from netlens.chains.situation import COMPANION, UNKNOWN
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.weighing import UNKNOWN_SIDES, Evidence, Verdict, Weighing, limit_verdict
+from netlens.lenses.refused.judging import UNKNOWN_SIDES, limit_verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
 
 ID = "multiplexing"
-CAUSE = "B"
+LETTER = "B"
 CLAIM = "The tunnel makes more connections upstream than the program opened."
+RANK = 2
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -37,9 +44,6 @@ def judge(weighing: Weighing) -> Verdict:
         )
     return limit_verdict(
         weighing,
-        ID,
-        CAUSE,
-        CLAIM,
         Adjustment(companions=True),
         structure=structure,
         missing=missing,

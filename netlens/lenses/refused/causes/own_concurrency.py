@@ -8,52 +8,45 @@ Source: cause E of the investigation (docs/glossary.md); a limit per account is 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.weighing import HALF, LITTLE, UNKNOWN_SIDES, Evidence, Verdict, Weighing, without_rules
+from netlens.lenses.refused.judging import HALF, LITTLE, UNKNOWN_SIDES, fit_equally, without_rules
+from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.text import plural
 
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
 ID = "own-concurrency"
-CAUSE = "E"
+LETTER = "E"
 CLAIM = "The program's own requests in flight exceed a limit of the account, whatever the path."
+RANK = 5
 ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=True)
 
 
 def judge(weighing: Weighing) -> Verdict:
-    rules = weighing.rules
-    s = weighing.situation
+    s, rules = weighing.situation, weighing.rules
     needed = None if s.egress_seen else f"{s.other_capture}: what else counts is not seen"
     if not rules:
-        return without_rules(weighing, ID, CAUSE, CLAIM, needed)
+        return without_rules(weighing, needed)
     # what may be the side's own for want of knowing counts for it only at most
     shares = [(1.0 - most, 1.0 - least) if fit.hits else (0.0, 0.0) for fit in rules for least, most, _ in [weighing.shares(fit, ALONE)]]
     best, share = rules[0], shares[0][0]
-    gone = weighing.without(best, ALONE)[2]
-    alone = weighing.refused & (best.counts.count >= best.value) & ~gone
     at = weighing.refused & (best.counts.count >= best.value)
-    evidence = [
-        Evidence(
-            f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests, all else taken away, "
-            f"were {best.value} or more",
-            weighing.frames(alone if alone.any() else at),
-        ),
-        weighing.separation(best),
-    ]
+    alone = at & ~weighing.without(best, ALONE)[2]
+    text = (
+        f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests, all else taken away, "
+        f"were {best.value} or more"
+    )
+    evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), weighing.separation(best)]
     if needed is None:
         if min(least for least, _ in shares) >= HALF:
-            return Verdict(ID, CAUSE, CLAIM, "supported", None, share, best.p, evidence)
+            return supported(share, best.p, evidence)
         if max(most for _, most in shares) < LITTLE:
-            return Verdict(ID, CAUSE, CLAIM, "refuted", None, share, best.p, evidence)
+            return refuted(*evidence, share=share, p=best.p)
         if shares[0][1] >= HALF > share:
             needed = UNKNOWN_SIDES
         elif share >= HALF:
-            needed = f"a recording in which {' and '.join(fit.rule.name for fit in rules)} differ more: they fit equally well here"
-    return Verdict(
-        ID,
-        CAUSE,
-        CLAIM,
-        "undecided",
-        needed or "a longer recording: the side alone reaches the limit in about half",
-        share,
-        best.p,
-        evidence,
-    )
+            needed = fit_equally(weighing)
+    return undecided(needed or "a longer recording: the side alone reaches the limit in about half", share, best.p, evidence)

@@ -9,51 +9,44 @@ Source: cause G of the investigation (docs/glossary.md); rate limits as provider
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, share_verdict, time_evidence
 from netlens.lenses.refused.over_time import without_others
-from netlens.lenses.refused.weighing import HALF, LITTLE, Evidence, Verdict, Weighing, chance_evidence, named_evidence, needs, time_evidence
+from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.loglines import QUOTA
 from netlens.text import plural
 
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
 ID = "own-rate"
-CAUSE = "G"
+LETTER = "G"
 CLAIM = "The program's own requests over time exceed a limit, whatever is open."
+RANK = 6
 
 
 def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
     if weighing.named:
-        verdict = "supported" if weighing.named == QUOTA else "refuted"
-        return Verdict(ID, CAUSE, CLAIM, verdict, None, 1.0 if verdict == "supported" else None, None, [named_evidence(weighing)])
+        told = named_evidence(weighing)
+        return supported(1.0, None, [told]) if weighing.named == QUOTA else refuted(told)
     if weighing.rules:
         best = weighing.rules[0]
-        if not weighing.situation.egress_seen:
-            return Verdict(ID, CAUSE, CLAIM, "undecided", f"{weighing.situation.other_capture}: what else was sent is not seen")
-        return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best.p, [weighing.separation(best)])
+        if not s.egress_seen:
+            return undecided(f"{s.other_capture}: what else was sent is not seen")
+        return refuted(weighing.separation(best), p=best.p)
     if not weighing.by_time:
-        if weighing.chance:
-            return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, None, [chance_evidence(weighing)])
-        return Verdict(ID, CAUSE, CLAIM, "undecided", needs(weighing))
+        return refuted(chance_evidence(weighing)) if weighing.chance else undecided(needs(weighing))
     fit = weighing.by_time[0]
-    at, gone = without_others(weighing.situation, fit)
+    at, gone = without_others(s, fit)
     share = 1.0 - float(gone.sum() / at.sum()) if at.any() else 0.0
-    evidence = [
-        Evidence(
-            f"in {int((at & ~gone).sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it",
-            weighing.frames(at & ~gone if (at & ~gone).any() else at),
-        ),
-        time_evidence(weighing, fit),
-    ]
-    if not weighing.situation.egress_seen:
-        needed = f"{weighing.situation.other_capture}: what else counts is not seen"
-        return Verdict(ID, CAUSE, CLAIM, "undecided", needed, share, fit.p, evidence)
-    if LITTLE <= share < HALF:
-        return Verdict(
-            ID,
-            CAUSE,
-            CLAIM,
-            "undecided",
-            "a longer recording: the side alone reaches the limit in about half of the refusals",
-            share,
-            fit.p,
-            evidence,
-        )
-    return Verdict(ID, CAUSE, CLAIM, "supported" if share >= HALF else "refuted", None, share, fit.p, evidence)
+    alone = at & ~gone
+    text = (
+        f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it"
+    )
+    evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
+    missing = None if s.egress_seen else f"{s.other_capture}: what else counts is not seen"
+    return share_verdict(
+        share, fit.p, evidence, missing, "a longer recording: the side alone reaches the limit in about half of the refusals"
+    )

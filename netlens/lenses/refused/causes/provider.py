@@ -9,25 +9,31 @@ Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mea
 
 from __future__ import annotations
 
-from netlens.lenses.refused.weighing import Verdict, Weighing, chance_evidence, named_evidence, needs, time_evidence
+from typing import TYPE_CHECKING
+
+from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, time_evidence
+from netlens.lenses.refused.verdict import Verdict, refuted, supported, undecided
 from netlens.loglines import OVERLOAD
 
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
 ID = "provider"
-CAUSE = "F"
+LETTER = "F"
 CLAIM = "Refusals depend on nothing local: neither on what is open nor on what was sent over time."
+RANK = 7
 
 
 def judge(weighing: Weighing) -> Verdict:
     if weighing.rules:
         best = weighing.rules[0]
-        return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best.p, [weighing.separation(best)])
+        return refuted(weighing.separation(best), p=best.p)
     if weighing.named:
-        verdict = "supported" if weighing.named == OVERLOAD else "refuted"
-        return Verdict(ID, CAUSE, CLAIM, verdict, None, 1.0 if verdict == "supported" else None, None, [named_evidence(weighing)])
+        told = named_evidence(weighing)
+        return supported(1.0, None, [told]) if weighing.named == OVERLOAD else refuted(told)
     if weighing.by_time:
-        best_over_time = weighing.by_time[0]
-        return Verdict(ID, CAUSE, CLAIM, "refuted", None, None, best_over_time.p, [time_evidence(weighing, best_over_time)])
+        fit = weighing.by_time[0]
+        return refuted(time_evidence(weighing, fit), p=fit.p)
     if weighing.chance:
-        p = min(f.p for f in weighing.inference.fits)
-        return Verdict(ID, CAUSE, CLAIM, "supported", None, 1.0, p, [chance_evidence(weighing)])
-    return Verdict(ID, CAUSE, CLAIM, "undecided", needs(weighing))
+        return supported(1.0, min(f.p for f in weighing.inference.fits), [chance_evidence(weighing)])
+    return undecided(needs(weighing))

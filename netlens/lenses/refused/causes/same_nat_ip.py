@@ -8,16 +8,23 @@ Source: cause A of the investigation (docs/glossary.md). That both sides use one
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from netlens.chains.situation import HOST, REQUESTS, VM
+from netlens.chains.situation import HOST, REQUESTS, UNKNOWN, VM
 from netlens.lenses.refused.counting import Adjustment
+from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence
 from netlens.lenses.refused.over_time import without_others
-from netlens.lenses.refused.weighing import HALF, LITTLE, Evidence, Verdict, Weighing, limit_verdict, time_evidence
+from netlens.lenses.refused.verdict import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
 
 ID = "same-nat-ip"
-CAUSE = "A"
+LETTER = "A"
 CLAIM = "The provider counts per source address; host and VM share one, and together exceed the limit."
+RANK = 1
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -27,7 +34,7 @@ def judge(weighing: Weighing) -> Verdict:
         missing = f"{s.other_capture}: what else leaves by its address"
     else:
         there = {side for side in (VM, HOST) if bool(np.any((s.sessions.side == side) & (s.sessions.kind == REQUESTS)))}
-        unknown = int((s.sessions.side == 2).sum())
+        unknown = int((s.sessions.side == UNKNOWN).sum())
         if s.vm_seen and not unknown and there in ({VM}, {HOST}):
             other = "host" if there == {VM} else "VM"
             structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
@@ -35,9 +42,6 @@ def judge(weighing: Weighing) -> Verdict:
         return _over_time(weighing, missing)
     return limit_verdict(
         weighing,
-        ID,
-        CAUSE,
-        CLAIM,
         Adjustment(others_side=True),
         structure=structure,
         missing=missing,
@@ -52,8 +56,4 @@ def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     share = float(gone.sum() / at.sum()) if at.any() else 0.0
     told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have been below it without the other side's requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
-    if missing is not None:
-        return Verdict(ID, CAUSE, CLAIM, "undecided", missing, share, fit.p, evidence)
-    if LITTLE <= share < HALF:
-        return Verdict(ID, CAUSE, CLAIM, "undecided", "a longer recording: about half of the refusals go with it", share, fit.p, evidence)
-    return Verdict(ID, CAUSE, CLAIM, "supported" if share >= HALF else "refuted", None, share, fit.p, evidence)
+    return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF)

@@ -1,26 +1,16 @@
 """What would help: one file a fix, each predicted by the same replay (:mod:`netlens.lenses.refused.replay`). A new fix is a new file and nothing else.
 
-A fix is a module with
-
-- ``ID``: its name in reports; that of the file with ``-`` for ``_``;
-- ``TITLE``: one line that says what is done;
-- ``RANK``: how much it asks of the user, 1 to 9; among fixes that do equally well the simplest comes first;
-- ``variants(case) -> list[Variant]``: what it comes to here; empty where there is nothing that it could change.
-
 Commands are to be pasted by a user, and names and addresses come from captures of strangers: they go through :func:`hosts` and ``shlex``.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import pkgutil
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,6 +18,7 @@ from netlens.chains.situation import HOST, REJECTED, SIDES, VM, Situation
 from netlens.lenses.refused import replay
 from netlens.lenses.refused.intents import Intents, S, intents
 from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
+from netlens.registry import members
 
 NO_COUNT = "no limit on what is open decides the refusals, so nothing can be predicted"
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
@@ -138,41 +129,60 @@ class Case:
 
 # --- the registry ------------------------------------------------------------------------------------------------------------------------
 
+#: What may refuse, as far as fixes differ by it: a limit on what is open; one over time that sides reach together, or one by itself; the provider alone.
+OPEN, SHARED_RATE, OWN_RATE, PROVIDER = ANYTHING = ("open", "shared-rate", "own-rate", "provider")
 
-def load() -> list[ModuleType]:
+
+class Fix(Protocol):
+    """What a file of this folder has.
+
+    TITLE : one line that says what is done.  RANK : how much it asks of the user, 1 to 9; among fixes that do equally well the simplest is first.
+    AGAINST : which of :data:`ANYTHING` it may help against; else it is not offered.  CAVEATS : what to know before.
+    """
+
+    ID: str
+    TITLE: str
+    RANK: int
+    AGAINST: tuple[str, ...]
+    CAVEATS: tuple[str, ...]
+
+    def variants(self, case: Case) -> list[Variant]:
+        """What it comes to here; empty where there is nothing that it could change."""
+        ...
+
+
+def all_fixes() -> list[Fix]:
     """All fixes, simplest first.
 
     Raises
     ------
     TypeError
-        a module is no fix; it is named, and what it lacks.
+        a file is no fix; it is named, and what it lacks.
     """
-    found = [check(import_module(f"{__name__}.{m.name}")) for m in pkgutil.iter_modules(__path__)]
-    return sorted(found, key=lambda module: (module.RANK, module.ID))
+    return sorted((check(module) for module in members(__name__, Fix)), key=lambda fix: (fix.RANK, fix.ID))
 
 
-def check(module: ModuleType) -> ModuleType:
-    """``module`` if it is a fix, else a TypeError that names it and what is wrong."""
-    name = module.__name__.rpartition(".")[2]
-    for attribute, kind in (("ID", str), ("TITLE", str), ("RANK", int)):
-        value = getattr(module, attribute, None)
-        if not isinstance(value, kind) or isinstance(value, bool) or not value:
-            raise TypeError(f"fix {name}: {attribute} is {value!r}, it must be a {kind.__name__}")
-    wanted = name.replace("_", "-")
-    if wanted != module.ID:
-        raise TypeError(f"fix {name}: ID is {module.ID!r}, it must be {wanted!r}")
-    if "\n" in module.TITLE or not 1 <= module.RANK <= 9:
-        raise TypeError(f"fix {name}: TITLE must be one line, and RANK between 1 and 9")
-    if not callable(getattr(module, "variants", None)):
-        raise TypeError(f"fix {name}: has no function variants")
-    return module
+def check(fix: Fix) -> Fix:
+    """``fix`` if its values make sense, else a TypeError that names it and what is wrong."""
+    if "\n" in fix.TITLE or not 1 <= fix.RANK <= 9 or not set(fix.AGAINST) <= set(ANYTHING):
+        raise TypeError(f"fix {fix.ID}: TITLE must be one line, RANK between 1 and 9, AGAINST some of {', '.join(ANYTHING)}")
+    return fix
 
 
-def _variants(module: ModuleType, case: Case) -> list[Variant]:
-    found = module.variants(case)
+def _refuses(context: Context) -> str:
+    """Which of :data:`ANYTHING` refuses here."""
+    if context.cause == "provider":
+        return PROVIDER
+    if context.over_time:
+        return SHARED_RATE if context.cause == "same-nat-ip" else OWN_RATE
+    return OPEN
+
+
+def _variants(fix: Fix, case: Case) -> list[Variant]:
+    found = fix.variants(case)
     for each in found:
-        if not isinstance(each, Variant) or not re.fullmatch(re.escape(module.ID) + r"(-\d+)?", each.id):
-            raise TypeError(f"fix {module.ID}: variants gave {each!r}; it must be a Variant whose id is {module.ID} or {module.ID}-NUMBER")
+        if not isinstance(each, Variant) or not re.fullmatch(re.escape(fix.ID) + r"(-\d+)?", each.id):
+            raise TypeError(f"fix {fix.ID}: variants gave {each!r}; it must be a Variant whose id is {fix.ID} or {fix.ID}-NUMBER")
     return list(found)
 
 
@@ -188,23 +198,18 @@ def predict(situation: Situation, rule: RuleLike | None, context: Context | None
 
     Returns
     -------
-    Empty if nothing was refused. Fixes whose effect cannot be computed come last, without numbers. Where the cause is the provider, only those
-    that change or ask the provider; under a limit over time, only those that send less to it.
+    Empty if nothing was refused. Fixes whose effect cannot be computed come last, without numbers; those that do not help against what refuses
+    here are left out.
     """
     case = Case(situation, rule, context or Context())
     if not _refusals(situation):
         return []
-    modules = load()
-    if case.context.over_time:
-        fewer = ("quiet-host", "other-egress") if case.context.cause == "same-nat-ip" else ()
-        modules = [m for m in modules if m.ID in (*fewer, "ask-provider", "other-provider")]
-    if case.context.cause == "provider":
-        modules = [m for m in modules if m.ID in ("ask-provider", "other-provider")]
     out = []
-    for module in modules:
-        for variant in _variants(module, case):
-            prediction = _predict(case, variant)
-            out.append((_order(prediction, module.RANK), prediction))
+    for fix in all_fixes():
+        if _refuses(case.context) in fix.AGAINST:
+            for variant in _variants(fix, case):
+                prediction = _predict(case, variant)
+                out.append((_order(prediction, fix.RANK), prediction))
     return [prediction for _, prediction in sorted(out, key=lambda pair: pair[0])]
 
 

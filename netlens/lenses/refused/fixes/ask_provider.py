@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from netlens.lenses.refused.fixes import Case, Variant
+from netlens.lenses.refused.fixes import ANYTHING, Case, Variant
 
 ID = "ask-provider"
 TITLE = "Ask the provider, with the evidence attached"
 RANK = 9
+AGAINST = ANYTHING
 
 CAVEATS = ("look through the text before you send it",)
 

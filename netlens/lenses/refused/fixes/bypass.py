@@ -10,12 +10,13 @@ import shlex
 from collections.abc import Sequence
 
 from netlens.chains.situation import VM
-from netlens.lenses.refused.fixes import VM_ONLY, Case, Variant, hosts
+from netlens.lenses.refused.fixes import OPEN, VM_ONLY, Case, Variant, hosts
 from netlens.lenses.refused.replay import Change
 
 ID = "bypass"
 TITLE = "Exclude the API from the tunnel"
 RANK = 2
+AGAINST = (OPEN,)
 
 CAVEATS = (
     "the name is resolved once, when sshuttle starts: restart it when the API's addresses change",

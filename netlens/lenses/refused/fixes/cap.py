@@ -6,12 +6,13 @@ after that (zombies) are not held back by any cap.
 
 from __future__ import annotations
 
-from netlens.lenses.refused.fixes import Case, Variant
+from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "cap"
 TITLE = "At most {k} in progress at once on each side"
 RANK = 3
+AGAINST = (OPEN,)
 FEW = 6  #: caps that are all tried; of more, the largest that leaves no refusal is looked for
 
 CAVEATS = (
@@ -26,7 +27,7 @@ def variants(case: Case) -> list[Variant]:
     if case.rule is None:
         return [_variant(1, False)] if top >= 1 else []
     if case.rule.unit == "requests":
-        top = min(top, case.rule.limit)  # with more than that in progress some are refused
+        top = min(top, case.rule.value)  # with more than that in progress some are refused
     if top < 1:
         return []
     if top <= FEW:

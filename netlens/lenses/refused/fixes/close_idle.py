@@ -6,12 +6,13 @@ Applies where connections idled, and where connections count (or nobody knows wh
 from __future__ import annotations
 
 from netlens.chains.situation import REQUESTS
-from netlens.lenses.refused.fixes import Case, Variant
+from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "close-idle"
 TITLE = "Close each connection when its answer is over"
 RANK = 5
+AGAINST = (OPEN,)
 IDLE_NS = 300_000_000  #: shorter is no keeping
 
 CAVEATS = (

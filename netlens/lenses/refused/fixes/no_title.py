@@ -5,12 +5,13 @@ Applies where pairs of requests of one side begin together at a fixed distance, 
 
 from __future__ import annotations
 
-from netlens.lenses.refused.fixes import Case, Variant
+from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "no-title"
 TITLE = "Have titles made elsewhere"
 RANK = 1
+AGAINST = (OPEN,)
 
 COMMAND = """OPENCODE_CONFIG_CONTENT='{"small_model": "PROVIDER/MODEL"}' opencode"""
 CAVEATS = (

@@ -6,12 +6,13 @@ Applies where the egress address is counted (or nobody knows what is) and both s
 from __future__ import annotations
 
 from netlens.chains.situation import HOST, VM
-from netlens.lenses.refused.fixes import Case, Variant
+from netlens.lenses.refused.fixes import OPEN, SHARED_RATE, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "other-egress"
 TITLE = "Let the VM leave from a public address of its own"
 RANK = 7
+AGAINST = (OPEN, SHARED_RATE)
 
 CAVEATS = (
     "SERVER is a machine elsewhere that you may use, with another public address; a bridged interface does not help, it leaves from the same one",

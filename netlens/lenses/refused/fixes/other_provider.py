@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from netlens.lenses.refused.fixes import Case, Variant
+from netlens.lenses.refused.fixes import ANYTHING, Case, Variant
 
 ID = "other-provider"
 TITLE = "Use another provider or model"
 RANK = 8
+AGAINST = ANYTHING
 
 CAVEATS = ("`opencode models` lists what is set up; limits differ by model, and another provider needs a key of its own",)
 

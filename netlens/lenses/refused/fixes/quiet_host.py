@@ -8,12 +8,13 @@ from __future__ import annotations
 import shlex
 
 from netlens.chains.situation import HOST, VM
-from netlens.lenses.refused.fixes import HOST_ONLY, Case, Variant, addresses
+from netlens.lenses.refused.fixes import HOST_ONLY, OPEN, SHARED_RATE, Case, Variant, addresses
 from netlens.lenses.refused.replay import Change
 
 ID = "quiet-host"
 TITLE = "Keep the host's programs away from the API while the VM works"
 RANK = 4
+AGAINST = (OPEN, SHARED_RATE)
 
 CAVEATS = ("the host's own requests are not made at all; run them later",)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import shlex
 
 from netlens.chains.situation import LOOKUPS
-from netlens.lenses.refused.fixes import Case, Variant, addresses, names
+from netlens.lenses.refused.fixes import OPEN, Case, Variant, addresses, names
 from netlens.lenses.refused.replay import Change
 
 ID = "separate-lookups"
 TITLE = "Look names up without connections to the provider"
 RANK = 3
+AGAINST = (OPEN,)
 
 CAVEATS = (
     "the entry in /etc/hosts pins the API to today's addresses; remove it when they change",

@@ -7,10 +7,11 @@ Source: the documentation of OpenAI ("unsuccessful requests contribute to your p
 
 from __future__ import annotations
 
-from netlens.lenses.refused.limiters import sliding_window
+from netlens.lenses.refused.limiters import _windows
 
 ID = "attempts-window"
 KIND = "rate"
 WINDOW = "sliding"
 COUNTS = "attempts"
-parameters, scores, described = sliding_window.parameters, sliding_window.scores, sliding_window.described
+RANK = 4
+parameters, scores, described = _windows.parameters, _windows.scores, _windows.described

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from netlens.lenses.refused.limiters import USUAL_S, Floats, Ints, sliding_window, span_s
+from netlens.lenses.refused.limiters import Floats, Ints, _windows
+from netlens.lenses.refused.limiters._windows import USUAL_S, span_s
 
 ID = "fixed-window"
 KIND = "rate"
 WINDOW = "fixed"
 COUNTS = "accepted"
+RANK = 2
 EDGES = 24  #: edges tried for a window, of those that the requests suggest
 
 
@@ -44,4 +46,4 @@ def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
 
 
 def described(parameter_s: float, limit: int) -> dict[str, Any]:
-    return {**sliding_window.described(parameter_s, limit), "window": WINDOW}
+    return {**_windows.described(parameter_s, limit), "window": WINDOW}

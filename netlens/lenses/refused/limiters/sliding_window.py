@@ -7,30 +7,11 @@ Source: Redis-based limiters and the documentation of providers that count "in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
-
-from netlens.lenses.refused.limiters import USUAL_S, Floats, Ints, between, span_s
+from netlens.lenses.refused.limiters import _windows
 
 ID = "sliding-window"
 KIND = "rate"
 WINDOW = "sliding"
 COUNTS = "accepted"
-
-
-def parameters(starts: Ints, _: Floats) -> list[float]:
-    longest = span_s(starts)  # a longer window cannot be told from a quota
-    return sorted({*between(0.5, longest, 1.25), *(w for w in USUAL_S if w <= longest)})
-
-
-def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
-    before = np.concatenate([[0.0], np.cumsum(taken)])
-    first = np.searchsorted(starts, starts - int(parameter_s * 1e9), "right")
-    now = np.arange(len(starts))
-    yield before[now] - before[np.minimum(first, now)]
-
-
-def described(parameter_s: float, limit: int) -> dict[str, Any]:
-    return {"value": limit, "window_s": parameter_s, "window": WINDOW, "burst": None, "refill_s": None}
+RANK = 1
+parameters, scores, described = _windows.parameters, _windows.scores, _windows.described

@@ -11,16 +11,20 @@ Source: RFC 2697 (token buckets for marking), GCRA (ITU-T I.371); the limits tha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.lenses.refused.limiters import Floats, Ints, between, span_s
+from netlens.lenses.refused.limiters._windows import between, span_s
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.limiters import Floats, Ints
 
 ID = "token-bucket"
 KIND = "rate"
 WINDOW = "bucket"
 COUNTS = "accepted"
+RANK = 3
 STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds and quarters
 
 

@@ -7,10 +7,11 @@ Source: limits on input tokens a minute (Anthropic, OpenAI). On the wire a token
 
 from __future__ import annotations
 
-from netlens.lenses.refused.limiters import sliding_window
+from netlens.lenses.refused.limiters import _windows
 
 ID = "volume-window"
 KIND = "volume"
 WINDOW = "sliding"
 COUNTS = "bytes"
-parameters, scores, described = sliding_window.parameters, sliding_window.scores, sliding_window.described
+RANK = 5
+parameters, scores, described = _windows.parameters, _windows.scores, _windows.described

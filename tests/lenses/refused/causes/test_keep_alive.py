@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netlens.lenses.refused.causes import keep_alive, own_concurrency
-from netlens.lenses.refused.verdict import weigh
+from netlens.lenses.refused.weighing import weigh
 from tests.lenses.refused.scenes import judged, rounds, without_captures
 
 ZOMBIES = [*["v.v", "V.v", ".v", "Vv!v", "VV!v"] * 5]

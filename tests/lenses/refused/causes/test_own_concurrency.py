@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netlens.lenses.refused.causes import own_concurrency
-from netlens.lenses.refused.verdict import weigh
+from netlens.lenses.refused.weighing import weigh
 from tests.bench.situations import draw
 from tests.lenses.refused.scenes import judged, rounds, without_captures
 

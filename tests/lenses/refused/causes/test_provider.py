@@ -9,7 +9,7 @@ import numpy as np
 
 from netlens.chains.situation import UNLABELLED
 from netlens.lenses.refused.causes import own_concurrency, provider, same_nat_ip
-from netlens.lenses.refused.verdict import weigh
+from netlens.lenses.refused.weighing import weigh
 from tests.lenses.refused.scenes import judged, rounds, without_captures
 
 

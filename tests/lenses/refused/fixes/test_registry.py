@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from netlens import registry
 from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import fixes
 from netlens.lenses.refused.fixes import Context, Variant
@@ -19,8 +20,16 @@ CONTEXT = Context(("api.z.ai",), ("203.0.113.10",), "sshuttle")
 
 
 def module(**changes: object) -> ModuleType:
-    made = ModuleType("netlens.lenses.refused.fixes.wishful_thinking")
-    for name, value in {"ID": "wishful-thinking", "TITLE": "Hope", "RANK": 1, "variants": lambda case: [], **changes}.items():
+    made = ModuleType("netlens.lenses.refused.fixes.wishful_thinking", "Hope.")
+    for name, value in {
+        "ID": "wishful-thinking",
+        "TITLE": "Hope",
+        "RANK": 1,
+        "AGAINST": fixes.ANYTHING,
+        "CAVEATS": (),
+        "variants": lambda case: [],
+        **changes,
+    }.items():
         if value is not None:
             setattr(made, name, value)
     return made
@@ -28,7 +37,7 @@ def module(**changes: object) -> ModuleType:
 
 def test_every_file_is_a_fix_and_every_fix_has_a_file():
     files = {p.stem.replace("_", "-") for p in Path(fixes.__file__).parent.glob("*.py")} - {"--init--"}
-    assert {m.ID for m in fixes.load()} == files
+    assert {m.ID for m in fixes.all_fixes()} == files
     seed = {
         "bypass",
         "cap",
@@ -53,18 +62,23 @@ def test_every_file_is_a_fix_and_every_fix_has_a_file():
         ({"TITLE": "a\nb"}, "one line"),
         ({"RANK": True}, "RANK"),
         ({"RANK": 12}, "RANK"),
+        ({"AGAINST": ("all",)}, "AGAINST"),
         ({"variants": None}, "variants"),
     ],
 )
 def test_a_malformed_fix_is_refused_by_name(changes: dict, says: str):
-    with pytest.raises(TypeError, match=f"wishful_thinking.*{says}"):
-        fixes.check(module(**changes))
+    def load() -> None:
+        registry.check(made := module(**changes), fixes.Fix)
+        fixes.check(made)
+
+    with pytest.raises(TypeError, match=f"wishful.thinking.*{says}"):
+        load()
 
 
 @pytest.mark.parametrize("found", [["bypass"], [Variant("another", "x", None, None)]])
 def test_malformed_variants_are_refused_by_name(found: list, monkeypatch: pytest.MonkeyPatch):
     bad = fixes.check(module(variants=lambda case: found))
-    monkeypatch.setattr(fixes, "load", lambda: [bad])
+    monkeypatch.setattr(fixes, "all_fixes", lambda: [bad])
     with pytest.raises(TypeError, match="wishful-thinking"):
         fixes.predict(situation(SHARED), RULE, CONTEXT)
 
