@@ -54,6 +54,6 @@ def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     fit = weighing.by_time[0]
     at, gone = without_others(weighing.situation, fit)
     share = float(gone.sum() / at.sum()) if at.any() else 0.0
-    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have been below it without the other side's requests"
+    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without the other side's requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
     return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF)
