@@ -24,6 +24,17 @@ def endpoint(ip: str, port: int) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
+def is_address(text: str) -> bool:
+    """Whether this is an IPv4 or IPv6 address."""
+    import ipaddress  # 3 ms that most commands do without
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def display_filter(ends: tuple[tuple[str, int], tuple[str, int]], frames: tuple[int, int] | None = None) -> str:
     """Wireshark's filter for one TCP session, in parentheses.
 
