@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import unicodedata
 
 
@@ -19,20 +20,18 @@ def printable(text: str) -> str:
     return "".join(out)
 
 
-def endpoint(ip: str, port: int) -> str:
-    """``1.2.3.4:80`` or ``[2001:db8::1]:80`` (RFC 5952 section 6)."""
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-
-
 def is_address(text: str) -> bool:
-    """Whether this is an IPv4 or IPv6 address."""
-    import ipaddress  # 3 ms that most commands do without
-
+    """Whether a text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
     return True
+
+
+def endpoint(ip: str, port: int) -> str:
+    """``1.2.3.4:80`` or ``[2001:db8::1]:80`` (RFC 5952 section 6)."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def display_filter(ends: tuple[tuple[str, int], tuple[str, int]], frames: tuple[int, int] | None = None) -> str:

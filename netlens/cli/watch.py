@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import threading
 
     from netlens.watch.board import Board, Frame
-    from netlens.watch.sources import Live
+    from netlens.watch.live import Live
     from netlens.watch.state import Watched
 
 
@@ -105,7 +105,8 @@ def command(
         if replay is not None:
             _play(replay, side, apis, limit, count, errors, speed, stop, shown)
             return
-        from netlens.watch.sources import Live, Options, by_side
+        from netlens.watch.live import Live, Options
+        from netlens.watch.replay import by_side
 
         try:
             ssh = tuple(shlex.split(ssh_cmd)) or ("ssh",)
@@ -168,14 +169,12 @@ def _play(
     shown: _Output,
 ) -> None:
     from netlens.text import printable
-    from netlens.watch.sources import Replay, by_side, open_recording
+    from netlens.watch.replay import Replay, by_side, open_recording
     from netlens.watch.state import Watched
 
     given = open_recording(path, side)
     logs = given.errors | dict(by_side(errors, "vm" if side in ("both", None) else side))
-    watched: dict[str | None, Watched] = {
-        name: Watched(name, apis or given.apis, given.own_ips.get(name or "", ())) for name in given.captures
-    }
+    watched: dict[str | None, Watched] = {name: Watched(name, apis or given.apis) for name in given.captures}
     board = _board(watched, limit, count, tuple(logs))
     replay = Replay(given.captures, board, speed, stop, logs)
     times = None

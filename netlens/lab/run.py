@@ -6,13 +6,11 @@ The recording is a folder: ``vm.pcap.gz`` and ``host.pcap.gz``, the error logs o
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +58,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
     use_directory(folder)
     seconds = options.seconds or float(scenario.run["seconds"])
     seed = scenario.run["seed"] if options.seed is None else options.seed
-    with _ended_by_signals(), Topology() as topology:
+    with Topology() as topology:
         skew = Skew(scenario.clock["offset_s"], scenario.clock["drift_ppm"], time.time_ns())
         pem, key = certificate.write(topology.folder, [*NAMES])
         context = Context(scenario, topology, folder, seconds, seed, skew, pem, options.sshuttle)
@@ -85,21 +83,6 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
             path.chmod(0o700 if path.is_dir() else 0o600)
             give_to_caller(path)
     return folder
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does: through every ``with``."""
-
-    def stop(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _start_provider(context: Context, key: Path) -> subprocess.Popen[str]:

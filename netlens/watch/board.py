@@ -19,12 +19,16 @@ CONNECTIONS, REQUESTS = "connections", "requests"
 
 @dataclass
 class Feed:
-    """How the capturing of one side goes. ``dropped`` None: not told (yet); ``lag_s``: how old the latest packet is."""
+    """How the capturing of one side goes. ``rate``: packets a second.  ``dropped`` None: not told (yet)."""
 
     packets: int = 0
     rate: float = 0.0
     dropped: int | None = None
     note: str = ""
+
+    def took(self, packets: int, seconds: float) -> None:
+        """So many packets came so far; ``seconds`` have passed since this was said last."""
+        self.packets, self.rate = packets, (packets - self.packets) / max(seconds, 1e-3)
 
 
 @dataclass
