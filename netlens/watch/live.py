@@ -29,14 +29,14 @@ from netlens.capture.sink import Sink
 from netlens.errors import CaptureError, NetlensError
 from netlens.outputs import create_file
 from netlens.text import is_address
-from netlens.watch.counts import SECOND
+from netlens.watch.peaks import SECOND
 from netlens.watch.refusals import Log, Refusal
 from netlens.watch.state import Watched
 from netlens.wire.ahead import ahead
 from netlens.wire.containers import Reader
 
 if TYPE_CHECKING:
-    from netlens.watch.board import Board
+    from netlens.watch.monitor import Monitor
     from netlens.watch.replay import Times
 
 TICK_S = 1.0
@@ -169,7 +169,7 @@ class Live:
     def __init__(self, options: Options, stop: threading.Event, say: Callable[[str], None]):
         self.options, self.stop, self.say = options, stop, say
         self.feeds: dict[str | None, _Feed] = {}
-        self.board: Board | None = None
+        self.monitor: Monitor | None = None
         self.ended: Ended | None = None
         self._stack = contextlib.ExitStack()
         self._helpers: list[LineProcess] = []
@@ -196,8 +196,8 @@ class Live:
 
     # --- start
 
-    def start(self, make: Callable[[dict[str | None, Watched]], Board]) -> Board:
-        """Start capturing; ``make`` gets the captures by side and gives the board.
+    def start(self, make: Callable[[dict[str | None, Watched]], Monitor]) -> Monitor:
+        """Start capturing; ``make`` gets the captures by side and gives the monitor.
 
         Raises
         ------
@@ -241,8 +241,8 @@ class Live:
             self.say(f"{place.side}: tcpdump listens on {r.interface} ({r.link_type}, {r.snaplen} bytes a packet)")
         self._started_ns = time.time_ns()
         self._follow(places)
-        self.board = make(watched)
-        return self.board
+        self.monitor = make(watched)
+        return self.monitor
 
     def _abandon(self) -> None:
         """A start that failed leaves no files."""
@@ -290,35 +290,35 @@ class Live:
 
     def run(self) -> Iterator[Times]:
         """Tick once a second until ``stop`` is set or a capture ends by itself; yields the time of each side."""
-        assert self.board is not None
+        assert self.monitor is not None
         due = time.monotonic() + TICK_S
         at = time.monotonic()
         while not self.stop.wait(max(0.0, due - time.monotonic())):
             due = max(due + TICK_S, time.monotonic())
             now = time.monotonic()
             for side, feed in self.feeds.items():
-                shown = self.board.feeds[side]
+                shown = self.monitor.feeds[side]
                 shown.took(feed.watched.packets, now - at)
                 shown.dropped = feed.recorder.counts().dropped
             at = now
             yield self._tick()
 
     def _tick(self) -> Times:
-        assert self.board is not None
+        assert self.monitor is not None
         with self._lock:
             found, self._refusals = self._refusals, []
         for one in found:
-            self.board.refusal(one)
+            self.monitor.refusal(one)
         with contextlib.ExitStack() as locks:
             for feed in self.feeds.values():
                 locks.enter_context(feed.lock)
             times = {side: feed.now_ns() for side, feed in self.feeds.items()}
-            self.board.tick(times)
+            self.monitor.tick(times)
         return times
 
     def finish(self) -> Times:
         """End the captures, take in the rest, write the manifest; ``ended`` says how it went. Returns the last moment."""
-        assert self.board is not None
+        assert self.monitor is not None
         fault = next((str(feed.failed or feed.recorder.fault) for feed in self.feeds.values() if feed.failed or feed.recorder.fault), None)
         for helper in self._helpers:
             helper.stop()
@@ -326,7 +326,7 @@ class Live:
         results = [feed.stop() for feed in self.feeds.values()]
         fault = fault or next((str(feed.failed) for feed in self.feeds.values() if feed.failed), None)
         for (side, feed), result in zip(self.feeds.items(), results, strict=True):
-            shown = self.board.feeds[side]
+            shown = self.monitor.feeds[side]
             shown.packets, shown.rate, shown.dropped = feed.watched.packets, 0.0, result.packets_dropped
         times = self._tick()
         self.ended = Ended(results, fault)

@@ -19,12 +19,12 @@ import numpy as np
 
 from netlens.errors import CaptureError
 from netlens.parsers import errorlog
-from netlens.watch.counts import SECOND, WINDOW_S
+from netlens.watch.peaks import SECOND, WINDOW_S
 from netlens.watch.refusals import Log, Refusal
 from netlens.wire.containers import F_TS, Batch, Reader
 
 if TYPE_CHECKING:
-    from netlens.watch.board import Board
+    from netlens.watch.monitor import Monitor
     from netlens.watch.state import Watched
 
 Times = dict[str | None, int]
@@ -92,12 +92,12 @@ class Replay:
     def __init__(
         self,
         paths: dict[str | None, tuple[str, ...]],
-        board: Board,
+        monitor: Monitor,
         speed: float,
         stop: threading.Event,
         errors: dict[str, str] | None = None,
     ):
-        self.board, self.speed, self.stop = board, speed, stop
+        self.monitor, self.speed, self.stop = monitor, speed, stop
         self.refusals: deque[Refusal] = deque()  #: of the logs, in order of time
         self.notes: list[str] = []  #: what of a log was not read
         for side, path in (errors or {}).items():
@@ -106,7 +106,7 @@ class Replay:
             self.notes += [read.note] if read.cut and read.note else []
             self.refusals += filter(None, (log.take(event.time_ns, event.kind, event.code or "") for event in read.events))
         self.refusals = deque(sorted(self.refusals, key=lambda found: found.time_ns))
-        self.files = {name: _File(files, board.watched[name]) for name, files in paths.items()}
+        self.files = {name: _File(files, monitor.watched[name]) for name, files in paths.items()}
 
     def run(self) -> Iterator[Times]:
         """Play; yields after each tick the time of each side."""
@@ -120,7 +120,7 @@ class Replay:
         begins = {name: at for name, file in self.files.items() if (at := file.next_ns) is not None}
         if not begins:
             nothing: Times = dict.fromkeys(self.files, 0)
-            self.board.tick(nothing)
+            self.monitor.tick(nothing)
             yield nothing
             return
         first = next(iter(begins.values()))
@@ -145,16 +145,16 @@ class Replay:
             for file in self.files.values():
                 file.until(now)
             behind_s = time.monotonic() - due
-            for name, feed in self.board.feeds.items():
-                feed.took(self.board.watched[name].packets, played / SECOND)
+            for name, feed in self.monitor.feeds.items():
+                feed.took(self.monitor.watched[name].packets, played / SECOND)
                 feed.note = f"{behind_s:.0f} s behind" if behind_s > BEHIND_S else ""
             self._tell(now)
             times: Times = {name: now + file.shift for name, file in self.files.items()}
-            self.board.tick(times)
+            self.monitor.tick(times)
             yield times
         self._tell(now + 2 * SECOND)
-        for name, feed in self.board.feeds.items():
-            feed.packets, feed.rate, feed.note = self.board.watched[name].packets, 0.0, ""
+        for name, feed in self.monitor.feeds.items():
+            feed.packets, feed.rate, feed.note = self.monitor.watched[name].packets, 0.0, ""
 
     def _next_ns(self) -> int | None:
         """Time of the next frame of any file; None at the end."""
@@ -169,13 +169,13 @@ class Replay:
 
     def _tell(self, now_ns: int) -> None:
         while self.refusals and self.refusals[0].time_ns <= now_ns:
-            self.board.refusal(self.refusals.popleft())
+            self.monitor.refusal(self.refusals.popleft())
 
     @property
     def warnings(self) -> list[str]:
         """One line for each thing that kept part of the captures from being read."""
         lines = [w for file in self.files.values() for info in file.reader.inputs for w in info.warnings]
-        return lines + [line for watched in self.board.watched.values() for line in watched.unread()]
+        return lines + [line for watched in self.monitor.watched.values() for line in watched.unread()]
 
 
 def by_side(values: Iterable[str], side: str) -> tuple[tuple[str, str], ...]:
