@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 1. ``take`` runs the parsers of :mod:`netlens.parsers.pipeline` over decoded packets and marks the sessions that had some. ``tick`` brings the
-   :class:`~netlens.watch.book.Book` up to date with these and counts.
+   :class:`~netlens.watch.connection_table.Book` up to date with these and counts.
 2. A connection is open from its first packet until it is seen to close (both FINs or an RST); a SYN that nobody answers counts only when it is sent.
 3. A request is in flight from its first byte to the last of its answer. While it goes on nobody knows which byte is the last, so an answer that has
    begun counts until its latest byte, and one that is a stream for :data:`QUIET_NS` more. The bins of the last seconds are counted anew when a
@@ -34,10 +34,10 @@ from netlens.parsers import sessions as s_
 from netlens.parsers.connections import is_public
 from netlens.parsers.pipeline import Part, Unit
 from netlens.text import endpoint
-from netlens.watch import book as b_
+from netlens.watch import connection_table as b_
 from netlens.watch import forget
-from netlens.watch.book import Book, Kind
-from netlens.watch.counts import FOREVER, SECOND, WINDOW_S, Ledger, Recent
+from netlens.watch.connection_table import Book, Kind
+from netlens.watch.peaks import FOREVER, SECOND, WINDOW_S, ExactPeaks, RollingPeaks
 from netlens.watch.refusals import KEPT, Answer, Inference, Refusal
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
@@ -61,6 +61,7 @@ TAIL_ACTIVE_NS = 5 * SECOND
 MAX_TAILS = 50
 
 ALL = ("all", "", "")
+CONNECTIONS, REQUESTS = "connections", "requests"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,9 @@ class Line:
     connections: Row
     requests: Row
     http2: bool
+
+    def rows(self, unit: str) -> Row:
+        return self.connections if unit == CONNECTIONS else self.requests
 
 
 @dataclass
@@ -136,8 +140,8 @@ class Watched:
         self.book.host_ips.update(own_ips)
         self.packets = 0
         self.max_sessions = max_sessions
-        self.connections, self.requests = Recent(), Recent()
-        self.ended_connections, self.ended_requests = Ledger(), Ledger()
+        self.connections, self.requests = RollingPeaks(), RollingPeaks()
+        self.ended_connections, self.ended_requests = ExactPeaks(), ExactPeaks()
         self.inference = Inference()
         self.forgotten = 0  # sessions
         self.tails_seen = 0
@@ -283,9 +287,9 @@ class Watched:
             end[closed] = t[b_.ASKED_UNTIL, carrier[closed]]
         return start, end
 
-    def _count(self, recent: Recent, start: Ints, end: Ints, kind: Ints, now_ns: int) -> None:
-        if recent.settled_s is not None:
-            late = end > recent.settled_s * SECOND
+    def _count(self, recent: RollingPeaks, start: Ints, end: Ints, kind: Ints, now_ns: int) -> None:
+        if recent.final_s is not None:
+            late = end > recent.final_s * SECOND
             late |= end > now_ns - SECOND
             start, end, kind = start[late], end[late], kind[late]
         groups = self._of_kind[:, kind]
@@ -516,7 +520,7 @@ class Watched:
             )
         return out, self.tails_seen + len(found)
 
-    def _row(self, recent: Recent, peaks: Ints, group: int, name: tuple[str, str, str]) -> Row:
+    def _row(self, recent: RollingPeaks, peaks: Ints, group: int, name: tuple[str, str, str]) -> Row:
         if group >= recent.groups:
             return Row(name[1], name[2])
         history = recent.history(group)

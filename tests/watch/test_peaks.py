@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlens.chains import overlap
-from netlens.watch.counts import FOREVER, SECOND, WINDOW_S, Ledger, Recent, maxima
+from netlens.watch.peaks import FOREVER, SECOND, WINDOW_S, ExactPeaks, RollingPeaks, maxima
 
 intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(0, 2)), max_size=40)
 
@@ -41,36 +41,36 @@ def test_what_lasts_counts_in_every_bin() -> None:
 def test_second_by_second_gives_the_same_peak_and_history(rows: list[tuple[int, int, int]]) -> None:
     # half seconds; at each tick only what has begun is known, and what has not ended lasts
     start, end, group = columns(rows, SECOND // 2)
-    recent = Recent()
+    rolling = RollingPeaks()
     last = 50
     for second in range(1, last + 1):
         now = second * SECOND
         known = start < now
-        recent.update(start[known], np.where(end[known] < now, end[known], FOREVER), group[known], 3, now - 1)
+        rolling.update(start[known], np.where(end[known] < now, end[known], FOREVER), group[known], 3, now - 1)
     edges = np.arange(0, last + 1) * SECOND
     for g in range(3):
         curve = overlap.curve(start[group == g], end[group == g])
-        assert recent.history(g, last).tolist() == curve.highest(edges)[0].tolist()
-        assert recent.peaks()[g] == max([0, *curve.highest(edges)[0].tolist()])
-        assert recent.minutes()[g] == recent.peaks()[g]
+        assert rolling.history(g, last).tolist() == curve.highest(edges)[0].tolist()
+        assert rolling.peaks()[g] == max([0, *curve.highest(edges)[0].tolist()])
+        assert rolling.minutes()[g] == rolling.peaks()[g]
 
 
 def test_an_overcount_that_is_mended_within_the_window_leaves_no_peak() -> None:
-    recent = Recent()
+    rolling = RollingPeaks()
     two = np.array([5, 5]) * SECOND
-    recent.update(two, np.array([FOREVER, FOREVER]), np.zeros(2, np.int64), 1, 6 * SECOND)
-    assert recent.peaks().tolist() == [2]
-    recent.update(two[:1], np.array([FOREVER]), np.zeros(1, np.int64), 1, 7 * SECOND)  # two copies of one connection
-    assert recent.peaks().tolist() == [1]
+    rolling.update(two, np.array([FOREVER, FOREVER]), np.zeros(2, np.int64), 1, 6 * SECOND)
+    assert rolling.peaks().tolist() == [2]
+    rolling.update(two[:1], np.array([FOREVER]), np.zeros(1, np.int64), 1, 7 * SECOND)  # two copies of one connection
+    assert rolling.peaks().tolist() == [1]
 
 
 def test_an_hour_without_ticks_is_one_step() -> None:
-    recent = Recent()
+    rolling = RollingPeaks()
     start, end, group = np.array([SECOND]), np.array([3 * SECOND]), np.zeros(1, np.int64)
-    recent.update(start, end, group, 1, 2 * SECOND)
-    recent.update(start, end, group, 1, 7200 * SECOND)
-    assert recent.peaks().tolist() == [1]
-    assert recent.history(0).sum() == 0
+    rolling.update(start, end, group, 1, 2 * SECOND)
+    rolling.update(start, end, group, 1, 7200 * SECOND)
+    assert rolling.peaks().tolist() == [1]
+    assert rolling.history(0).sum() == 0
 
 
 @given(intervals, st.integers(1, 90))
@@ -82,7 +82,7 @@ def test_a_ledger_that_dropped_rows_has_the_same_peaks(rows: list[tuple[int, int
 
     nothing = np.zeros((3, 0), np.int64)
     early = end <= sure
-    whole, trimmed = Ledger(), Ledger(max_rows=0)
+    whole, trimmed = ExactPeaks(), ExactPeaks(max_rows=0)
     whole.add(start, end, group)
     trimmed.add(start[early], end[early], group[early])
     later = np.stack([start[~early], end[~early], group[~early]])

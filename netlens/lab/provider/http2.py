@@ -9,21 +9,18 @@ import heapq
 import select
 import ssl
 import time
-from typing import TYPE_CHECKING, Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 
-if TYPE_CHECKING:
-    from netlens.lab.provider import Exchange, Provider
-    from netlens.lab.rules import Counter
+from netlens.lab.provider.exchange import Connection, Exchange
 
 
-def serve(provider: Provider, connection: Any, peer: tuple[str, int], number: int, counter: Counter) -> None:
+def serve(connection: Connection, tls: ssl.SSLSocket) -> None:
     """Serve until the other side closes."""
-    conversation = _Conversation(provider, connection, peer, number, counter)
+    conversation = _Conversation(connection, tls)
     try:
         conversation.run()
     except ProtocolError as error:
@@ -32,14 +29,9 @@ def serve(provider: Provider, connection: Any, peer: tuple[str, int], number: in
         conversation.end()
 
 
-def _texts(headers: Any) -> dict[str, str]:
-    """Headers as text; h2's types allow bytes, its configuration above does not."""
-    return {str(name): str(value) for name, value in headers}
-
-
 class _Conversation:
-    def __init__(self, provider: Provider, connection: Any, peer: tuple[str, int], number: int, counter: Counter) -> None:
-        self._provider, self._socket, self._peer, self._number, self._counter = provider, connection, peer, number, counter
+    def __init__(self, connection: Connection, tls: ssl.SSLSocket) -> None:
+        self._connection, self._socket = connection, tls
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         self._arriving: dict[int, tuple[dict[str, str], bytearray, int]] = {}
         self._answering: dict[int, Exchange] = {}
@@ -85,7 +77,7 @@ class _Conversation:
 
     def _event(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
-            self._arriving[event.stream_id] = (_texts(event.headers), bytearray(), time.time_ns())
+            self._arriving[event.stream_id] = ({str(name): str(value) for name, value in event.headers}, bytearray(), time.time_ns())
         elif isinstance(event, DataReceived):
             self._arriving[event.stream_id][1].extend(event.data)
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -95,11 +87,8 @@ class _Conversation:
             exchange.finish(200, "broken off")  # unlike HTTP/1.1, the end of one stream is told
 
     def _ask(self, stream: int) -> None:
-        from netlens.lab.provider import Exchange
-
         headers, body, first_ns = self._arriving.pop(stream)
-        authorization = headers.get("authorization", "")
-        exchange = Exchange(self._provider, self._socket, self._peer, self._number, self._counter, authorization, bytes(body), first_ns)
+        exchange = Exchange(self._connection, headers.get("authorization", ""), bytes(body), first_ns)
         if exchange.refused_plainly:
             exchange.began()
             self._h2.send_headers(stream, [(":status", "429"), ("content-type", "application/json")])

@@ -1,4 +1,4 @@
-"""What a watch shows at one moment: one or two captures, the limit, rejections, and what the capturing itself lost."""
+"""One or two captures together, the limit and the refusals; what a watch shows of them at one moment."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from netlens.watch.counts import SECOND
-from netlens.watch.state import ALL, Line, Row, View, Watched
+from netlens.watch.peaks import SECOND
+from netlens.watch.state import ALL, CONNECTIONS, REQUESTS, Line, View, Watched
 
 if TYPE_CHECKING:
     from netlens.watch.refusals import Refusal
 
 SHOWN_REFUSALS = 50
-CONNECTIONS, REQUESTS = "connections", "requests"
 
 
 @dataclass
 class Feed:
-    """How the capturing of one side goes. ``dropped`` None: not told (yet); ``lag_s``: how old the latest packet is."""
+    """How the capturing of one side goes. ``rate``: packets a second.  ``dropped`` None: not told (yet)."""
 
     packets: int = 0
     rate: float = 0.0
     dropped: int | None = None
     note: str = ""
+
+    def took(self, packets: int, seconds: float) -> None:
+        """So many packets came so far; ``seconds`` have passed since this was said last."""
+        self.packets, self.rate = packets, (packets - self.packets) / max(seconds, 1e-3)
 
 
 @dataclass
@@ -47,7 +50,7 @@ class Limit:
 
 
 @dataclass
-class Frame:
+class Snapshot:
     """One moment of a watch."""
 
     now_ns: int
@@ -68,7 +71,7 @@ class Frame:
         return self.views.get("host") or next(iter(self.views.values()))
 
 
-class Board:
+class Monitor:
     """Captures by side, in the order shown.
 
     Parameters
@@ -105,14 +108,14 @@ class Board:
                 if name == upstream and not known:
                     self.refusal(found)
 
-    def frame(self, now_ns: Mapping[str | None, int], final: bool = False) -> Frame:
+    def snapshot(self, now_ns: Mapping[str | None, int], final: bool = False) -> Snapshot:
         """The moment of the last tick."""
         views = {name: one.view(now_ns[name]) for name, one in self.watched.items()}
         now = now_ns[next(iter(now_ns))]
         if self._first_ns is None:
             self._first_ns = min((one.part.first_ns for one in self.watched.values() if one.part.first_ns is not None), default=now)
         new, self._new = self._new, []
-        frame = Frame(
+        snapshot = Snapshot(
             now,
             max(0.0, (now - self._first_ns) / 1e9),
             views,
@@ -125,50 +128,45 @@ class Board:
             final,
             {name: one.exact() for name, one in self.watched.items()} if final else {},
         )
-        frame.limit = self._look_at_limit(frame)
-        return frame
+        snapshot.limit = self._look_at_limit(snapshot)
+        return snapshot
 
-    def _look_at_limit(self, frame: Frame) -> Limit | None:
+    def _look_at_limit(self, snapshot: Snapshot) -> Limit | None:
         if self.limit is None:
             return None
-        main = frame.main
-        if main.lines and self.watched[main.name].has_apis:
-            chosen = main.all
-            name = ", ".join(dict.fromkeys(line.target for line in main.lines))
+        main = snapshot.main
+        of_all = self.watched[main.name].has_apis
+        if of_all and main.lines:
+            chosen, name = main.all, ", ".join(dict.fromkeys(line.target for line in main.lines))
             http2 = any(line.http2 for line in main.lines)
         else:
-            chosen = max(
-                main.totals, key=lambda line: (_row(line, self._unit(line)).now, _row(line, self._unit(line)).peak), default=main.all
-            )
+            rows = ((line.rows(self._unit(line.http2)), line) for line in main.totals)
+            chosen = max(rows, key=lambda each: (each[0].now, each[0].peak), default=(None, main.all))[1]
             name, http2 = chosen.target, chosen.http2
-        unit = CONNECTIONS if http2 else self.unit
-        of_all = self.watched[main.name].has_apis
-        row = _row(chosen, unit)
+        unit = self._unit(http2)
+        row = chosen.rows(unit)
         before = self._limit or Limit(self.limit, unit, name)
         now = Limit(self.limit, unit, name, row.now, row.peak, before.since_ns, before.seconds, before.times, of_all)
-        if not now.alarm or frame.final:
+        if not now.alarm or snapshot.final:
             now.since_ns = None
         elif before.since_ns is None:
-            now.since_ns = frame.now_ns
+            now.since_ns = snapshot.now_ns
             now.times += 1
-        if now.alarm and not frame.final:
+        if now.alarm and not snapshot.final:
             now.seconds += 1
         self._limit = now
         return now
 
-    def _unit(self, line: Line) -> str:
-        return CONNECTIONS if line.http2 else self.unit
+    def _unit(self, http2: bool) -> str:
+        """What can be counted: with HTTP/2 no requests."""
+        return CONNECTIONS if http2 else self.unit
 
 
-def _row(line: Line, unit: str) -> Row:
-    return line.connections if unit == CONNECTIONS else line.requests
-
-
-def to_json(frame: Frame) -> dict[str, Any]:
+def to_json(snapshot: Snapshot) -> dict[str, Any]:
     """One object for scripts. Counts: ``now`` is the most at once within the last second."""
     captures = []
-    for name, view in frame.views.items():
-        feed, exact = frame.feeds[name], frame.exact.get(name)
+    for name, view in snapshot.views.items():
+        feed, exact = snapshot.feeds[name], snapshot.exact.get(name)
         one: dict[str, Any] = {
             "side": name,
             "vantage": view.vantage,
@@ -189,35 +187,28 @@ def to_json(frame: Frame) -> dict[str, Any]:
             connections, requests = exact[ALL]
             one["peaks"] = {"connections": connections, "requests": requests}
         captures.append(one)
-    limit = frame.limit
+    limit = snapshot.limit
     return {
-        "time_ns": frame.now_ns,
-        "elapsed_s": round(frame.elapsed_s, 3),
-        "final": frame.final,
+        "time_ns": snapshot.now_ns,
+        "elapsed_s": round(snapshot.elapsed_s, 3),
+        "final": snapshot.final,
         "captures": captures,
-        "limit": None
-        if limit is None
-        else {
-            "value": limit.value,
-            "unit": limit.unit,
-            "target": limit.target,
-            "now": limit.now,
-            "alarm": limit.alarm,
-            "times": limit.times,
-            "seconds": limit.seconds,
-        },
+        "limit": limit and {name: getattr(limit, name) for name in ("value", "unit", "target", "now", "alarm", "times", "seconds")},
         "rejections": {
-            "logged": frame.refused,
-            "inferred": frame.inferred,
-            "new": [{"time_ns": r.time_ns, "side": r.side or None, "source": r.source, "code": r.code or None} for r in frame.new_refusals],
+            "logged": snapshot.refused,
+            "inferred": snapshot.inferred,
+            "new": [
+                {"time_ns": r.time_ns, "side": r.side or None, "source": r.source, "code": r.code or None} for r in snapshot.new_refusals
+            ],
         },
     }
 
 
 def _numbers(line: Line) -> dict[str, Any]:
     return {
-        what: {"now": row.now, "minute": row.minute, "five_minutes": row.minutes, "peak": row.peak}
-        for what, row in ((CONNECTIONS, line.connections), (REQUESTS, line.requests))
+        unit: {"now": row.now, "minute": row.minute, "five_minutes": row.minutes, "peak": row.peak}
+        for unit in (CONNECTIONS, REQUESTS)
+        for row in (line.rows(unit),)
     } | {"http2": line.http2}
 
 

@@ -29,7 +29,7 @@ from netlens.parsers import sessions as s_
 from netlens.parsers.connections import MIN_ISN, REFUSED
 from netlens.parsers.tcp_states import INACTIVE, SYN_SENT
 from netlens.parsers.tunnels import FIRST_FITS, OPENED_AFTER, SENT, SENT_AFTER, SSH_PORT, TUNNEL
-from netlens.watch.counts import FOREVER, SECOND
+from netlens.watch.peaks import FOREVER, SECOND
 from netlens.wire import hints as h
 from netlens.wire.addresses import ip_text, ip_texts
 from netlens.wire.columns import V4_PREFIX

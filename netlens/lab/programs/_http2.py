@@ -1,4 +1,4 @@
-"""HTTP/2 for the lab's program: one connection that all requests of a program share, as fetch implementations do."""
+"""HTTP/2 of the agent: one connection that all requests of a program share, as fetch implementations do."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Part = tuple[str, bytes]  #: ("status", b"200"), ("data", ...), ("end", b"") or 
 class SharedConnection:
     """An HTTP/2 connection with a thread that reads and writes it; ``request`` may be called from many threads."""
 
-    def __init__(self, sock: ssl.SSLSocket, number: str) -> None:
-        self.number = number
+    def __init__(self, sock: ssl.SSLSocket, name: str) -> None:
+        self.name = name
         self._socket = sock
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._h2.initiate_connection()

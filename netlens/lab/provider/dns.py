@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from netlens.text import is_address
 
 if TYPE_CHECKING:
     from netlens.lab.journal import Journal
@@ -72,21 +73,13 @@ def answer(message: bytes, names: Mapping[str, str]) -> bytes:
     records, owner = [], b"\xc0\x0c"  # a pointer to the question's name
     target = names.get(name)
     rcode = _NOERROR if target else _NXDOMAIN
-    while target and not _is_address(target):
+    while target and not is_address(target):
         alias = encode_name(target)
         records.append(owner + struct.pack(">HHIH", CNAME, 1, TTL_S, len(alias)) + alias)
         owner, target = alias, names.get(target)
     if target and kind == A:
         records.append(owner + struct.pack(">HHIH", A, 1, TTL_S, 4) + socket.inet_aton(target))
     return struct.pack(">HHHHHH", txid, 0x8180 | rcode, 1, len(records), 0, 0) + message[12:end] + b"".join(records)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _reply(message: bytes, names: Mapping[str, str], journal: Journal, peer: tuple[str, int], transport: str) -> bytes | None:

@@ -1,6 +1,6 @@
 """A forwarder that makes more connections than it was asked for: sshuttle's own server part, with a socket that brings companions.
 
-sshuttle runs its server part with the Python named by ``--python``. ``write_python`` makes such a "Python": a script that starts this module,
+sshuttle runs its server part with the Python named by ``--python``. ``write_python`` makes such a "Python": a script that starts this file,
 which runs the code given with ``-c`` as Python would, after it has changed what ``connect`` does. For each connection to port 443
 a seeded number of further connections is opened to the same place; they carry nothing and end with the first.
 """
@@ -20,7 +20,7 @@ from typing import Any
 def write_python(folder: Path, seed: int, counts: Sequence[int], port: int = 443) -> str:
     """Write the script and return its path; ``counts`` are the numbers of companions to choose from, ``port`` is where they go."""
     script = folder / "python-that-fans-out"
-    argv = [sys.executable, "-m", "netlens.lab.fan_out", str(port), str(seed), ",".join(map(str, counts))]
+    argv = [sys.executable, "-P", __file__, str(port), str(seed), ",".join(map(str, counts))]
     script.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', encoding="utf-8")
     script.chmod(0o755)
     return str(script)
@@ -60,7 +60,7 @@ def change_sockets(port: int, seed: int, counts: Sequence[int]) -> None:
 def main() -> None:
     port, seed, counts, option, code = sys.argv[1:6]
     if option != "-c":
-        raise SystemExit(f"netlens.lab.fan_out: runs code given with -c, not {option}")
+        raise SystemExit(f"fan_out: runs code given with -c, not {option}")
     change_sockets(int(port), int(seed), [int(count) for count in counts.split(",")])
     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
 

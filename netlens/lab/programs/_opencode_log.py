@@ -11,30 +11,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from netlens.lab.clock import Skew
 from netlens.lab.journal import LineFile
 
 FORMATS = ("classic", "logfmt")
-
-
-@dataclass(frozen=True)
-class Skew:
-    """A clock that was ``offset_s`` ahead at ``at_ns`` (true time) and gains ``drift_ppm`` microseconds a second."""
-
-    offset_s: float = 0.0
-    drift_ppm: float = 0.0
-    at_ns: int = 0
-
-    def shown(self, true_ns: int) -> int:
-        """What that clock shows at a true time."""
-        return true_ns + round(self.offset_s * 1e9) + round((true_ns - self.at_ns) * self.drift_ppm / 1e6)
-
-    def __bool__(self) -> bool:
-        return bool(self.offset_s or self.drift_ppm)
 
 
 class OpencodeLog:

@@ -4,9 +4,9 @@ Theory of operation
 -------------------
 1. Everything that lasts is [start, end) in ns, as there; what still lasts ends at :data:`FOREVER`.
 2. What happened :data:`WINDOW_S` seconds ago may still become known now (two copies of a connection turn out to be one, a paused stream goes
-   on), so the bins of the window are counted anew at each tick. A bin that leaves it is settled: it goes into the ring of the last minutes and
+   on), so the bins of the window are counted anew at each tick. A bin that leaves it is final: it goes into the ring of the last minutes and
    into the peak.
-3. :class:`Ledger` keeps all intervals for the exact peaks at the end. Beyond :data:`MAX_ROWS` of them the curve is evaluated up to the moment
+3. :class:`ExactPeaks` keeps all intervals for the exact peaks at the end. Beyond :data:`MAX_ROWS` of them the curve is evaluated up to the moment
    before which nothing can change any more, and what ended before is dropped.
 
 Limits: a connection that was not seen to close is open in the ring and in the running peak; the exact peaks take it to its last packet, as
@@ -63,19 +63,19 @@ def maxima(start: Ints, end: Ints, group: Ints, groups: int, edges: Ints) -> Int
     return out + base[:, None]
 
 
-class Recent:
+class RollingPeaks:
     """Maxima of the last minutes and the running peak, per group; ``groups`` may grow."""
 
     def __init__(self) -> None:
         self.ring = np.zeros((16, RING_S), np.int32)
         self.peak = np.zeros(16, np.int64)
         self.groups = 0
-        self.settled_s: int | None = None  # bins of seconds before this one are settled
-        self.open_bins: Ints = np.zeros((0, 0), np.int64)  # from settled_s on
+        self.final_s: int | None = None  # bins of seconds before this one change no more
+        self.open_bins: Ints = np.zeros((0, 0), np.int64)  # from final_s on
         self.last_second: Ints = np.zeros(0, np.int64)
 
     def update(self, start: Ints, end: Ints, group: Ints, groups: int, now_ns: int) -> None:
-        """Count anew what is not settled. ``group`` -1 counts nowhere; a row may stand here more than once, with several groups."""
+        """Count anew what is not final. ``group`` -1 counts nowhere; a row may stand here more than once, with several groups."""
         while groups > len(self.peak):
             self.ring = np.concatenate([self.ring, np.zeros_like(self.ring)])
             self.peak = np.concatenate([self.peak, np.zeros_like(self.peak)])
@@ -83,27 +83,27 @@ class Recent:
         known = group >= 0
         start, end, group = start[known], end[known], group[known]
         current = now_ns // SECOND
-        if self.settled_s is None:
-            self.settled_s = current - WINDOW_S
+        if self.final_s is None:
+            self.final_s = current - WINDOW_S
             if len(start):
-                self.settled_s = min(self.settled_s, int(start.min()) // SECOND)
-        first = min(self.settled_s, current)
+                self.final_s = min(self.final_s, int(start.min()) // SECOND)
+        first = min(self.final_s, current)
         seconds = np.arange(max(first, current + 1 - MAX_BINS), current + 2, dtype=np.int64)
         if seconds[0] > first:
             seconds = np.concatenate([np.array([first], np.int64), seconds])
         found = maxima(start, end, group, groups, seconds * SECOND)
-        settled = max(self.settled_s, current - WINDOW_S + 1)
-        done = int(np.searchsorted(seconds, settled))
+        final = max(self.final_s, current - WINDOW_S + 1)
+        done = int(np.searchsorted(seconds, final))
         if done:
             self.peak[:groups] = np.maximum(self.peak[:groups], found[:, :done].max(axis=1))
-            if settled - self.settled_s >= RING_S:
+            if final - self.final_s >= RING_S:
                 self.ring[:] = 0
-            keep = seconds[:done] >= settled - RING_S
+            keep = seconds[:done] >= final - RING_S
             self.ring[:groups, seconds[:done][keep] % RING_S] = found[:, :done][:, keep]
-            skipped = np.arange(max(self.settled_s, settled - RING_S), settled)
+            skipped = np.arange(max(self.final_s, final - RING_S), final)
             skipped = skipped[~np.isin(skipped, seconds[:done])]
             self.ring[:groups, skipped % RING_S] = 0
-        self.settled_s = settled
+        self.final_s = final
         self.open_bins = found[:, done:]
         self.last_second = maxima(start, end, group, groups, np.array([now_ns - SECOND, now_ns + 1], np.int64))[:, 0]
 
@@ -119,14 +119,14 @@ class Recent:
 
     def history(self, group: int, seconds: int = RING_S) -> Ints:
         """The maxima of one group in each of the last ``seconds``, the running one last."""
-        if self.settled_s is None or group >= self.groups:
+        if self.final_s is None or group >= self.groups:
             return np.zeros(seconds, np.int64)
         tail = self.open_bins[group]
-        older = np.arange(self.settled_s - max(seconds - len(tail), 0), self.settled_s) % RING_S
+        older = np.arange(self.final_s - max(seconds - len(tail), 0), self.final_s) % RING_S
         return np.concatenate([self.ring[group, older].astype(np.int64), tail])[-seconds:]
 
 
-class Ledger:
+class ExactPeaks:
     """Intervals that will not change any more, for exact peaks; columns start, end, kind (a number that groups are made of later)."""
 
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
