@@ -35,6 +35,7 @@ from netlens.capture.sink import Sink
 from netlens.errors import CaptureError, NetlensError
 from netlens.outputs import create_file
 from netlens.parsers import errorlog as log_files
+from netlens.text import is_address
 from netlens.watch.counts import SECOND, WINDOW_S
 from netlens.watch.refusals import Log, Refusal
 from netlens.watch.state import Watched
@@ -411,9 +412,9 @@ class Live:
                 remote = self._stack.enter_context(RemoteHost(options.vm, options.ssh))
             places[side] = Place(side or "capture", remote, options.prefix)
         for place in places.values():
-            place.facts = place.learn([n for n in names if not _is_address(n)])
+            place.facts = place.learn([n for n in names if not is_address(n)])
             place.clock = place.read_clock()
-        self._addresses = facts.merged_addresses(p.facts for p in places.values()) | {n: [n] for n in names if _is_address(n)}
+        self._addresses = facts.merged_addresses(p.facts for p in places.values()) | {n: [n] for n in names if is_address(n)}
         for name in names:
             if not self._addresses.get(name):
                 raise CaptureError(f"{name}: no address is known for this name; give one: --api ADDRESS")
@@ -538,7 +539,7 @@ class Live:
             if empty:
                 (self.options.folder / f"{side}-errors.log").unlink(missing_ok=True)
         self._logs = {}
-        names = [n for n in self.options.apis if not _is_address(n)]
+        names = [n for n in self.options.apis if not is_address(n)]
         extra: dict[str, Any] = {
             "command": self.options.invocation or None,
             "started_ns": self._started_ns,
@@ -549,10 +550,6 @@ class Live:
             "errors": [{"side": side, "path": path} for side, path in self.options.errors],
         }
         return write_manifest(self.options.folder, results, extra).complete
-
-
-def _is_address(name: str) -> bool:
-    return facts.parse_addresses(name) == [name]
 
 
 def by_side(values: Iterable[str], side: str) -> tuple[tuple[str, str], ...]:
