@@ -16,7 +16,7 @@ COMMANDS = {
     "compare": "Whether a change helped: two recordings, before and after it.",
     "connections": "One row per connection as the application made it.",
     "dns": "One row per DNS lookup.",
-    "doctor": "What is missing for a recording, and the command that mends it.",
+    "doctor": "What is missing for a recording, and the command that fixes it.",
     "exchanges": "One row per request and response.",
     "extract": "The frames of one connection as a capture of their own.",
     "lab": "Rebuild VM, host and provider in network namespaces, and record both sides.",

@@ -51,7 +51,7 @@ def usual_apis() -> tuple[str, ...]:
 @click.option("-w", "--directory", metavar="DIR", default=".", show_default=True, help="Where recordings are to go.")
 @click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True, help="How to print the checks.")
 def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) -> None:
-    """What is missing for a recording that answers the question, and the command that mends it.
+    """What is missing for a recording that answers the question, and the command that fixes it.
 
     Looks at tcpdump and the right to use it, interfaces, buffers, disk, clocks, routes, proxies, sshuttle with its redirect rules and excludes, and
     what the API's names resolve to, here and (with --vm) on the VM. Changes nothing, and contacts nobody but the VM and the system's resolver.
@@ -62,12 +62,17 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) ->
     stop_at_a_closed_pipe()
     heads = {"here": f"this machine ({scene.here.system})", "vm": f"the VM {scene.target}"}
     if form == "json":
-        json.dump([dataclasses.asdict(row) for row in rows], sys.stdout, indent=2)
+        json.dump([_document(row) for row in rows], sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         _print(rows, heads)
     if any(row.status == "missing" for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _document(row: Row) -> dict[str, str]:
+    values = dataclasses.asdict(row)
+    return {"mend" if name == "fix" else name: value for name, value in values.items()}  # its name in JSON since the first version
 
 
 def _print(rows: list[Row], heads: dict[str, str]) -> None:
@@ -92,14 +97,14 @@ def _print(rows: list[Row], heads: dict[str, str]) -> None:
             table.add_row(Text(row.status, styles[row.status]), Text(row.title, dim), Text(printable(row.text), dim))
         console.print(table)
         console.print()
-    mends = [row for row in rows if row.mend and row.status in ("warning", "missing")]
-    if mends:
-        console.print(Text("What mends it", "bold"))
+    fixes = [row for row in rows if row.fix and row.status in ("warning", "missing")]
+    if fixes:
+        console.print(Text("How to fix it", "bold"))
         # whole lines, however long: they are to be copied
-        for row in mends:
+        for row in fixes:
             on = "on the VM, " if row.where == "vm" and row.id != "ssh" else ""
             console.print(Text(f"  # {on}{row.title}", styles[row.status]), soft_wrap=True)
-            console.print(Text(f"  {printable(row.mend)}"), soft_wrap=True)
+            console.print(Text(f"  {printable(row.fix)}"), soft_wrap=True)
         console.print()
     counts = [(status, sum(row.status == status for row in rows)) for status in ("missing", "warning")]
     said = ", ".join(f"{count} {status}{'s' if status == 'warning' and count > 1 else ''}" for status, count in counts if count)

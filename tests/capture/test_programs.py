@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlens.capture import probes
-from netlens.capture.probes import Interface, Redirect, Route, Socket
+from netlens.capture.programs import clocks, iptables, network, nft, pf, rules, sockets, sshuttle
+from netlens.capture.programs.network import Interface, Route
+from netlens.capture.programs.sockets import Socket
 
 # --- sockets: recorded --------------------------------------------------------------------------------------------------------------------
 
@@ -44,16 +45,16 @@ SOCKETS = [
 
 
 def test_ss() -> None:
-    assert probes.parse_ss(SS) == SOCKETS
+    assert sockets.parse_ss(SS) == SOCKETS
 
 
 def test_ss_without_heading_and_columns() -> None:
     no_heading = "\n".join(SS.splitlines()[1:])
-    assert probes.parse_ss(no_heading) == SOCKETS
+    assert sockets.parse_ss(no_heading) == SOCKETS
     tcp_only = "\n".join(line[6:] for line in no_heading.splitlines() if line.startswith("tcp"))  # ss -Htanp
-    assert probes.parse_ss(tcp_only) == SOCKETS[1:]
+    assert sockets.parse_ss(tcp_only) == SOCKETS[1:]
     # ss -Htnp state established (ss(8)): the column of the state is left out too
-    assert probes.parse_ss('0 0 192.168.64.2:43728 203.0.113.7:443 users:(("python3",pid=21108,fd=3))') == SOCKETS[3:4]
+    assert sockets.parse_ss('0 0 192.168.64.2:43728 203.0.113.7:443 users:(("python3",pid=21108,fd=3))') == SOCKETS[3:4]
 
 
 @pytest.mark.parametrize(
@@ -67,21 +68,14 @@ def test_ss_without_heading_and_columns() -> None:
     ],
 )
 def test_ss_addresses_and_names(line: str, local_ip: str, remote_ip: str | None, process: str | None) -> None:
-    (socket,) = probes.parse_ss(line)
+    (socket,) = sockets.parse_ss(line)
     assert (socket.local_ip, socket.remote_ip, socket.process) == (local_ip, remote_ip, process)
 
 
 def test_ss_leaves_out_what_is_no_socket_of_the_internet() -> None:
-    assert probes.parse_ss("u_str ESTAB 0 0 * 1234 * 1235\nnl UNCONN 0 0 rtnl:ss/1 *\ntcp ESTAB x 0 a b\n") == []
+    assert sockets.parse_ss("u_str ESTAB 0 0 * 1234 * 1235\nnl UNCONN 0 0 rtnl:ss/1 *\ntcp ESTAB x 0 a b\n") == []
 
 
-LSOF = """\
-COMMAND    PID USER FD   TYPE DEVICE SIZE/OFF NODE NAME
-sshd     20558 root  7u  IPv6  80906      0t0  TCP *:22 (LISTEN)
-sshuttle 20892 root  9u  IPv4  80347      0t0  UDP 127.0.0.1:12299
-sshuttle 20892 root 11u  IPv4  81497      0t0  TCP 127.0.0.1:12300->192.168.64.2:43728 (ESTABLISHED)
-python3  21108 root  5u  IPv6  81499      0t0  TCP [fd00:64::2]:38274->[fd00:64::1]:443 (ESTABLISHED)
-"""
 LSOF_FIELDS = """\
 p20558
 csshd
@@ -115,9 +109,9 @@ TQS=0
 """
 
 
-@pytest.mark.parametrize("text", [LSOF, LSOF_FIELDS, LSOF_FIELDS.replace("f11\n", "")], ids=["table", "fields", "fields without f"])
+@pytest.mark.parametrize("text", [LSOF_FIELDS, LSOF_FIELDS.replace("f11\n", "")], ids=["with f", "without f"])
 def test_lsof(text: str) -> None:
-    assert probes.parse_lsof(text) == [
+    assert sockets.parse_lsof(text) == [
         Socket("*", 22, None, None, "LISTEN", "sshd", 20558),
         Socket("127.0.0.1", 12299, None, None, "UNCONNECTED", "sshuttle", 20892, "udp"),
         Socket("127.0.0.1", 12300, "192.168.64.2", 43728, "ESTABLISHED", "sshuttle", 20892),
@@ -126,20 +120,12 @@ def test_lsof(text: str) -> None:
 
 
 def test_lsof_of_macos() -> None:
-    r"""Documented: lsof(8) of macOS, where a blank of a command's name is ``\x20``, DEVICE is a hash, and states are BSD's."""
+    r"""Documented: lsof(8) of macOS, where a blank of a command's name is ``\x20`` and states are BSD's."""
     text = (
-        "COMMAND     PID   USER   FD   TYPE             DEVICE SIZE/OFF NODE NAME\n"
-        r"Google\x20C 641 dev 24u IPv4 0x7a6c1f6d0c1b2f0f 0t0 TCP 192.168.101.89:52110->203.0.113.7:443 (FIN_WAIT_2)" + "\n"
-        "rapportd 512 dev 8u IPv4 0x7a6c1f6d0c1b2f10 0t0 UDP *:*\n"
+        "p641\nc" + r"Google\x20C" + "\nf24\nPTCP\nn192.168.101.89:52110->203.0.113.7:443\nTST=FIN_WAIT_2\n"
+        "p512\ncrapportd\nf8\nPUDP\nn*:*\n"
     )
-    assert probes.parse_lsof(text) == [Socket("192.168.101.89", 52110, "203.0.113.7", 443, "FIN_WAIT_2", "Google C", 641)]
-
-
-def test_tart_ip() -> None:
-    """Documented: cirruslabs/tart, ``tart ip``: the address and a line end, or an error on standard error and nothing here."""
-    assert probes.parse_tart_ip("192.168.64.7\n") == "192.168.64.7"
-    assert probes.parse_tart_ip("") is None
-    assert probes.parse_tart_ip("Error: no IP address found, is your VM running?\n") is None
+    assert sockets.parse_lsof(text) == [Socket("192.168.101.89", 52110, "203.0.113.7", 443, "FIN_WAIT_2", "Google C", 641)]
 
 
 # --- redirects ----------------------------------------------------------------------------------------------------------------------------
@@ -239,45 +225,38 @@ pass out route-to lo0 inet proto udp from any to <dns_servers> port = domain kee
 """
 
 
-def test_redirects_of_nft() -> None:
-    table = "inet sshuttle-ipv4-12300"
-    assert probes.parse_nft_redirects(NFT) == [
-        Redirect("udp", "192.168.64.1/32", 12299, table),
-        Redirect("tcp", "0.0.0.0/0", 12300, table),
-    ]
-    table = "ip nat sshuttle-12300"
-    assert probes.parse_nft_redirects(NFT_OF_IPTABLES) == [
-        Redirect("udp", "192.168.64.1/32", 12299, table),
-        Redirect("tcp", "any", 12300, table),
-    ]
+def redirects(found: list[rules.Rule]) -> list[tuple[str | None, str, int | None, str]]:
+    """Protocol, destination, port and table of the rules that redirect."""
+    return [(r.protocol, ", ".join(map(str, r.networks)), r.to_port, r.table) for r in found if r.redirects]
 
 
-def test_redirects_of_iptables() -> None:
-    table = "nat sshuttle-12300"
-    assert probes.parse_iptables_redirects(IPTABLES) == [
-        Redirect("udp", "192.168.64.1/32", 12299, table),
-        Redirect("tcp", "any", 12300, table),
-    ]
-    table = "mangle sshuttle-t-12300"
-    assert probes.parse_iptables_redirects(TPROXY) == [
-        Redirect("udp", "192.168.64.1/32", 12299, table),
-        Redirect("tcp", "any", 12300, table),
-    ]
+@pytest.mark.parametrize(
+    ("found", "table", "everything"),
+    [
+        (nft.parse_nft_rules(NFT), "inet sshuttle-ipv4-12300", "0.0.0.0/0"),
+        (nft.parse_nft_rules(NFT_OF_IPTABLES), "ip nat sshuttle-12300", ""),
+        (iptables.parse_iptables_rules(IPTABLES), "nat sshuttle-12300", ""),
+        (iptables.parse_iptables_rules(TPROXY), "mangle sshuttle-t-12300", ""),
+    ],
+    ids=["nft", "nft of iptables", "iptables", "tproxy"],
+)
+def test_redirects(found: list[rules.Rule], table: str, everything: str) -> None:
+    assert redirects(found) == [("udp", "192.168.64.1/32", 12299, table), ("tcp", everything, 12300, table)]
 
 
 def test_redirects_of_pf() -> None:
-    assert [(r.protocol, r.to_port, r.table) for r in probes.parse_pf_redirects(PF_RDR, "sshuttle-12300")] == [
-        ("tcp", 12300, "sshuttle-12300 rdr"),
-        ("udp", 12299, "sshuttle-12300 rdr"),
+    assert redirects(pf.parse_pf_rules(PF_RDR, "sshuttle-12300")) == [
+        ("tcp", "", 12300, "sshuttle-12300 rdr"),
+        ("udp", "", 12299, "sshuttle-12300 rdr"),
     ]
 
 
 RULES = {
-    "nft": probes.parse_nft_rules(NFT),
-    "nft of iptables": probes.parse_nft_rules(NFT_OF_IPTABLES),
-    "iptables": probes.parse_iptables_rules(IPTABLES),
-    "tproxy": probes.parse_iptables_rules(TPROXY),
-    "pf": probes.parse_pf_rules(PF_FILTER, "sshuttle-12300"),
+    "nft": nft.parse_nft_rules(NFT),
+    "nft of iptables": nft.parse_nft_rules(NFT_OF_IPTABLES),
+    "iptables": iptables.parse_iptables_rules(IPTABLES),
+    "tproxy": iptables.parse_iptables_rules(TPROXY),
+    "pf": pf.parse_pf_rules(PF_FILTER, "sshuttle-12300"),
 }
 
 
@@ -295,18 +274,18 @@ RULES = {
     ],
 )
 def test_whether_a_connection_is_redirected(kind: str, ip: str, port: int, tunnelled: bool) -> None:
-    assert (probes.redirected(RULES[kind], ip, port) is not None) is tunnelled
+    assert (rules.redirected(RULES[kind], ip, port) is not None) is tunnelled
 
 
 def test_quick_rules_of_pf_make_excludes_dead() -> None:
     """Documented: as above with the ``quick`` that sshuttle 2.0.0 adds; the first rule that matches then decides."""
-    quick = probes.parse_pf_rules(PF_FILTER.replace("pass out", "pass out quick"), "sshuttle-12300")
-    assert probes.redirected(quick, "203.0.113.9", 443) is not None
+    quick = pf.parse_pf_rules(PF_FILTER.replace("pass out", "pass out quick"), "sshuttle-12300")
+    assert rules.redirected(quick, "203.0.113.9", 443) is not None
 
 
 def test_rules_for_some_are_not_rules_for_all() -> None:
     """Documented: nft(8), iptables-extensions(8): owner, mark and interface conditions; sets; a dnat to another machine."""
-    nft = """\
+    text = """\
 table ip t {
 	chain c {
 		meta skuid 1000 tcp dport 443 redirect to :8080
@@ -318,19 +297,19 @@ table ip t {
 	}
 }
 """
-    rules = probes.parse_nft_rules(nft)
-    assert [(rule.to_port, bool(rule.conditions)) for rule in rules] == [(8080, True), (8081, True), (8082, False), (2626, False)]
-    assert probes.redirected(rules, "192.0.2.9", 443) is None
-    assert probes.redirected(rules, "192.0.2.9", 8080) is rules[2]
-    assert probes.redirected(rules, "198.51.100.8", 80) is None
+    found = nft.parse_nft_rules(text)
+    assert [(rule.to_port, bool(rule.conditions)) for rule in found] == [(8080, True), (8081, True), (8082, False), (2626, False)]
+    assert rules.redirected(found, "192.0.2.9", 443) is None
+    assert rules.redirected(found, "192.0.2.9", 8080) is found[2]
+    assert rules.redirected(found, "198.51.100.8", 80) is None
     owner = "*nat\n[7:420] -A OUTPUT -p tcp -m owner --uid-owner 1000 -m multiport --dports 80,443 -j REDIRECT --to-ports 8080\n"
-    (rule,) = probes.parse_iptables_rules(owner)
+    (rule,) = iptables.parse_iptables_rules(owner)
     assert (rule.ports, rule.to_port, bool(rule.conditions)) == (((80, 80), (443, 443)), 8080, True)
 
 
 def test_anchors_of_pf() -> None:
     """Documented: pfctl(8), ``-s Anchors -v``: one name a line, indented."""
-    assert probes.parse_pf_anchors("  com.apple\n  com.apple/250.ApplicationFirewall\n  sshuttle-12300\n") == [
+    assert pf.parse_pf_anchors("  com.apple\n  com.apple/250.ApplicationFirewall\n  sshuttle-12300\n") == [
         "com.apple",
         "com.apple/250.ApplicationFirewall",
         "sshuttle-12300",
@@ -351,8 +330,8 @@ PS = """\
 
 
 def test_sshuttle_processes() -> None:
-    (process,) = probes.parse_sshuttle_processes(PS)
-    assert process == probes.SshuttleProcess(
+    (process,) = sshuttle.parse_sshuttle_processes(PS)
+    assert process == sshuttle.SshuttleProcess(
         21526,
         "nft",
         (),
@@ -385,14 +364,14 @@ def test_sshuttle_processes() -> None:
     ],
 )
 def test_options_of_sshuttle(argv: list[str], field: str, value: object) -> None:
-    (process,) = probes.parse_sshuttle_processes("7 " + "\0".join(argv) + "\0")
+    (process,) = sshuttle.parse_sshuttle_processes("7 " + "\0".join(argv) + "\0")
     assert getattr(process, field) == value
     assert "hunter2" not in repr(process)
 
 
 def test_a_command_line_without_quotes_gives_no_secret_away() -> None:
     line = "7 /usr/bin/python3 /usr/bin/sshuttle -e sshpass -p hunter2 ssh -x -i key hunter2 -r a:hunter2@192.0.2.1 0/0 --ssh-cmd=hunter2 hunter2"
-    (process,) = probes.parse_sshuttle_processes(line)
+    (process,) = sshuttle.parse_sshuttle_processes(line)
     assert "hunter2" not in repr(process)
     assert process.remote == "a@192.0.2.1"
 
@@ -401,7 +380,7 @@ def test_a_command_line_without_quotes_gives_no_secret_away() -> None:
     "argv", [["python3", "-c", "sshuttle"], ["bash", "sshuttle"], ["sshuttle", "--version"], ["sshuttle", "--hostwatch"], [""]]
 )
 def test_what_is_no_tunnel(argv: list[str]) -> None:
-    assert probes.parse_sshuttle_processes("7 " + "\0".join(argv) + "\0") == []
+    assert sshuttle.parse_sshuttle_processes("7 " + "\0".join(argv) + "\0") == []
 
 
 @pytest.mark.parametrize(
@@ -415,30 +394,30 @@ def test_what_is_no_tunnel(argv: list[str]) -> None:
     ],
 )
 def test_subnets(text: str, host: str, width: int | None, ports: tuple[int, int] | None) -> None:
-    subnet = probes.parse_subnet(text)
+    subnet = sshuttle.parse_subnet(text)
     assert subnet is not None
     assert (subnet.host, subnet.width, subnet.ports) == (host, width, ports)
 
 
 def test_what_a_subnet_covers() -> None:
-    subnet = probes.parse_subnet("192.0.2.0/24:443")
+    subnet = sshuttle.parse_subnet("192.0.2.0/24:443")
     assert subnet is not None
     assert subnet.covers("192.0.2.9", 443)
     assert not subnet.covers("192.0.2.9", 80)
     assert not subnet.covers("2001:db8::1", 443)
-    name = probes.parse_subnet("api.z.ai")
+    name = sshuttle.parse_subnet("api.z.ai")
     assert name is not None
     assert name.is_name
     assert not name.covers("192.0.2.9", 443)
-    assert probes.parse_subnet("192.0.2.0/33") is None
-    assert probes.parse_subnet("a b") is None
+    assert sshuttle.parse_subnet("192.0.2.0/33") is None
+    assert sshuttle.parse_subnet("a b") is None
 
 
 def test_version_from_paths() -> None:
     """Recorded for pip; documented for Homebrew and Debian: where their packages put the same folder."""
-    assert probes.parse_python_metadata("/opt/tunnel/lib/python3.11/site-packages/sshuttle-2.0.0.dist-info\n") == "2.0.0"
-    assert probes.parse_python_metadata("/usr/lib/python3/dist-packages/sshuttle-1.1.2-py3.11.egg-info\n") == "1.1.2"
-    assert probes.parse_python_metadata("") is None
+    assert sshuttle.parse_python_metadata("/opt/tunnel/lib/python3.11/site-packages/sshuttle-2.0.0.dist-info\n") == "2.0.0"
+    assert sshuttle.parse_python_metadata("/usr/lib/python3/dist-packages/sshuttle-1.1.2-py3.11.egg-info\n") == "1.1.2"
+    assert sshuttle.parse_python_metadata("") is None
 
 
 # --- name servers, routes, interfaces -------------------------------------------------------------------------------------------------------
@@ -446,7 +425,7 @@ def test_version_from_paths() -> None:
 
 def test_resolv_conf() -> None:
     text = "# made by hand\nnameserver 192.168.64.1\nnameserver fe80::1%eth0 ; note\nnameserver nonsense\nsearch lan example.net\noptions edns0\n"
-    assert probes.parse_resolv_conf(text) == probes.Resolver(("192.168.64.1", "fe80::1%eth0"), ("lan", "example.net"))
+    assert network.parse_resolv_conf(text) == ("192.168.64.1", "fe80::1%eth0")
 
 
 def test_scutil_dns() -> None:
@@ -477,7 +456,7 @@ resolver #1
   nameserver[0] : 192.168.101.9
   if_index : 14 (en0)
 """
-    assert probes.parse_scutil_dns(text) == probes.Resolver(("192.168.101.1", "2001:db8::53"), ("lan",))
+    assert network.parse_scutil_dns(text) == ("192.168.101.1", "2001:db8::53")
 
 
 def test_routes_of_ip() -> None:
@@ -488,7 +467,7 @@ unreachable 198.51.100.0/24 metric 1024
 fd00:64::/64 dev ndv1 proto kernel metric 256 pref medium
 default via inet6 fe80::1 dev wlan0
 """
-    assert probes.parse_routes(text) == [
+    assert network.parse_routes(text) == [
         Route("default", "192.168.64.1", "ndv1"),
         Route("192.168.64.0/24", None, "ndv1"),
         Route("198.51.100.0/24", None, None),
@@ -504,7 +483,7 @@ Destination     Gateway         Genmask         Flags   MSS Window  irtt Iface
 0.0.0.0         192.168.64.1    0.0.0.0         UG        0 0          0 ndv1
 192.168.64.0    0.0.0.0         255.255.255.0   U         0 0          0 ndv1
 """
-    assert probes.parse_routes(text) == [Route("default", "192.168.64.1", "ndv1"), Route("192.168.64.0/24", None, "ndv1")]
+    assert network.parse_routes(text) == [Route("default", "192.168.64.1", "ndv1"), Route("192.168.64.0/24", None, "ndv1")]
 
 
 def test_routes_of_netstat_on_macos() -> None:
@@ -522,7 +501,7 @@ Internet6:
 Destination                             Gateway                         Flags               Netif Expire
 default                                 fe80::1%en0                     UGcg                  en0
 """
-    assert probes.parse_routes(text) == [
+    assert network.parse_routes(text) == [
         Route("default", "192.168.101.1", "en0"),
         Route("0/1", "10.8.0.1", "utun4"),
         Route("192.168.64", None, "bridge100"),
@@ -536,7 +515,7 @@ lo               UNKNOWN        127.0.0.1/8 ::1/128
 ndv1@if8         UP             192.168.64.2/24 fd00:64::2/64 fe80::2008:16ff:fe89:2465/64
 eth9             DOWN
 """
-    assert probes.parse_ip_addresses(text) == [
+    assert network.parse_ip_addresses(text) == [
         Interface("lo", ("127.0.0.1", "::1"), True),
         Interface("ndv1", ("192.168.64.2", "fd00:64::2", "fe80::2008:16ff:fe89:2465"), True),
         Interface("eth9", (), False),
@@ -554,7 +533,7 @@ bridge100: flags=8a63<UP,BROADCAST,SMART,RUNNING,ALLMULTI,SIMPLEX,MULTICAST> mtu
 	inet 192.168.64.1 netmask 0xffffff00 broadcast 192.168.64.255
 en5: flags=8822<BROADCAST,SMART,SIMPLEX,MULTICAST> mtu 1500
 """
-    assert probes.parse_ifconfig(text) == [
+    assert network.parse_ifconfig(text) == [
         Interface("lo0", ("127.0.0.1", "fe80::1"), True),
         Interface("bridge100", ("192.168.64.1",), True),
         Interface("en5", (), False),
@@ -563,19 +542,26 @@ en5: flags=8822<BROADCAST,SMART,SIMPLEX,MULTICAST> mtu 1500
 
 def test_names() -> None:
     recorded = "203.0.113.7     STREAM api.z.ai\n203.0.113.7     DGRAM\n203.0.113.7     RAW\n2001:db8::7     STREAM\n"
-    assert probes.parse_getent(recorded) == ("203.0.113.7", "2001:db8::7")
+    assert network.parse_addresses(recorded) == ["203.0.113.7", "2001:db8::7"]
     # documented: dscacheutil(1) of macOS
-    assert probes.parse_dscacheutil("name: api.z.ai\nipv6_address: 2001:db8::7\n\nname: api.z.ai\nip_address: 203.0.113.7\n") == (
+    assert network.parse_addresses("name: api.z.ai\nipv6_address: 2001:db8::7\n\nname: api.z.ai\nip_address: 203.0.113.7\n") == [
         "2001:db8::7",
         "203.0.113.7",
-    )
+    ]
+    # host(1) of BIND, and getent ahosts with an address carried in IPv6
+    assert network.parse_addresses("api.z.ai has address 203.0.113.9\napi.z.ai has IPv6 address 2001:db8::9\n") == [
+        "203.0.113.9",
+        "2001:db8::9",
+    ]
+    assert network.parse_addresses("::ffff:203.0.113.9 STREAM x\nfe80::1%eth0 DGRAM\n") == ["203.0.113.9", "fe80::1"]
+    assert network.parse_addresses("Host api.z.ai not found: 3(NXDOMAIN)\n\n") == []
 
 
 def test_marks_with_a_table_of_their_own() -> None:
-    assert probes.parse_fwmark_rules("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n") == []
+    assert network.parse_fwmark_rules("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n") == []
     # documented: ip-rule(8), and sshuttle's manual on tproxy
-    assert probes.parse_fwmark_rules("32765:\tfrom all fwmark 0x1 lookup 100\n") == [1]
-    assert probes.parse_fwmark_rules("32765:\tfrom all fwmark 0x1/0x1 lookup tunnel\n") == [1]
+    assert network.parse_fwmark_rules("32765:\tfrom all fwmark 0x1 lookup 100\n") == [1]
+    assert network.parse_fwmark_rules("32765:\tfrom all fwmark 0x1/0x1 lookup tunnel\n") == [1]
 
 
 # --- clocks -------------------------------------------------------------------------------------------------------------------------------
@@ -592,32 +578,32 @@ Root delay      : 0.009446981 seconds
 Root dispersion : 0.000485731 seconds
 Leap status     : Normal
 """
-    state = probes.parse_chronyc(text)
+    state = clocks.parse_chronyc(text)
     assert state is not None
     assert (state.synchronised, state.offset_s) == (True, -0.000006523)
     assert state.bound_s == pytest.approx(0.009446981 / 2 + 0.000485731)
-    lost = probes.parse_chronyc(text.replace("Normal", "Not synchronised"))
+    lost = clocks.parse_chronyc(text.replace("Normal", "Not synchronised"))
     assert lost is not None
     assert (lost.synchronised, lost.offset_s) == (False, None)
-    assert probes.parse_chronyc("506 Cannot talk to daemon\n") is None
+    assert clocks.parse_chronyc("506 Cannot talk to daemon\n") is None
 
 
 def test_other_clocks() -> None:
-    """Documented: timedatectl(1), sntp(8) and systemsetup(8) of macOS."""
-    state = probes.parse_timedatectl("Timezone=UTC\nLocalRTC=no\nCanNTP=yes\nNTP=yes\nNTPSynchronized=yes\nTimeUSec=Wed 2026-11-25\n")
-    assert state == probes.ClockState("systemd-timesyncd", True)
-    state = probes.parse_timedatectl("               Local time: Wed\nSystem clock synchronized: no\n              NTP service: inactive\n")
-    assert state == probes.ClockState("timedatectl", False)
-    assert probes.parse_timedatectl("System has not been booted with systemd as init system (PID 1). Can't operate.\n") is None
-    assert probes.parse_sntp("+0.010475 +/- 0.027651 time.example 192.0.2.25\n") == probes.ClockState("sntp", None, -0.010475, 0.027651)
-    assert probes.parse_systemsetup("Network Time: On\n") == probes.ClockState("timed", True)
-    assert probes.parse_systemsetup("You need administrator access to run this tool... exiting!\n") is None
+    """Documented: timedatectl(1) and systemsetup(8) of macOS."""
+    state = clocks.parse_timedatectl("Timezone=UTC\nLocalRTC=no\nCanNTP=yes\nNTP=yes\nNTPSynchronized=yes\nTimeUSec=Wed 2026-11-25\n")
+    assert state == clocks.ClockState("systemd-timesyncd", True)
+    state = clocks.parse_timedatectl("NTP=no\nNTPSynchronized=no\n")
+    assert state == clocks.ClockState("timedatectl", False)
+    assert clocks.parse_timedatectl("System has not been booted with systemd as init system (PID 1). Can't operate.\n") is None
+    assert clocks.parse_systemsetup("Network Time: On\n") == clocks.ClockState("timed", True)
+    assert clocks.parse_systemsetup("You need administrator access to run this tool... exiting!\n") is None
 
 
 # --- any text -----------------------------------------------------------------------------------------------------------------------------
 
-PARSERS = [getattr(probes, name) for name in dir(probes) if name.startswith("parse_")]
-WORDS = sorted({word for text in (SS, LSOF, LSOF_FIELDS, NFT, IPTABLES, TPROXY, PF_RDR, PF_FILTER, PS) for word in text.split()})
+MODULES = (clocks, iptables, network, nft, pf, sockets, sshuttle)
+PARSERS = [value for module in MODULES for name, value in vars(module).items() if name.startswith("parse_")]
+WORDS = sorted({word for text in (SS, LSOF_FIELDS, NFT, IPTABLES, TPROXY, PF_RDR, PF_FILTER, PS) for word in text.split()})
 
 
 @pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__name__)
@@ -664,15 +650,15 @@ def test_real_outputs_that_were_cut_or_changed(parse: Callable[[str], object]) -
 
 def test_rules_of_a_chain_whose_table_is_not_shown_are_left_out() -> None:
     rule = "meta l4proto tcp ip daddr 0.0.0.0/0 redirect to :12300"
-    assert probes.parse_nft_rules(f"chain c {{\n{rule}\n}}\n}}\n") == []
+    assert nft.parse_nft_rules(f"chain c {{\n{rule}\n}}\n}}\n") == []
     cut = f"chain c {{\n{rule}\n}}\n}}\ntable ip t {{\nset s {{\nelements = {{ 1.2.3.4 }}\n}}\nchain c {{\n{rule}\n}}\n}}\n"
-    assert [each.table for each in probes.parse_nft_rules(cut)] == ["ip t c"]
+    assert [each.table for each in nft.parse_nft_rules(cut)] == ["ip t c"]
 
 
 @given(ip=st.ip_addresses(), port=st.integers(0, 65535), words=st.lists(st.sampled_from([*WORDS, "\n"]), max_size=60).map(" ".join))
 def test_any_rules_answer(ip: ipaddress.IPv4Address, port: int, words: str) -> None:
-    for parse in (probes.parse_nft_rules, probes.parse_iptables_rules, probes.parse_pf_rules):
-        probes.redirected(parse(words), str(ip), port)
+    for parse in (nft.parse_nft_rules, iptables.parse_iptables_rules, pf.parse_pf_rules):
+        rules.redirected(parse(words), str(ip), port)
 
 
 @pytest.mark.parametrize(
