@@ -18,7 +18,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -553,15 +553,6 @@ class Live:
 
 def _is_address(name: str) -> bool:
     return facts.parse_addresses(name) == [name]
-
-
-def by_side(values: Iterable[str], side: str) -> tuple[tuple[str, str], ...]:
-    """``vm:PATH``, ``host:PATH``, or a path of ``side``."""
-    out = []
-    for value in values:
-        head, colon, rest = value.partition(":")
-        out.append((head, rest) if colon and head in ("vm", "host") else (side, value))
-    return tuple(out)
 
 
 @dataclass
