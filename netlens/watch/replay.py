@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -176,15 +176,6 @@ class Replay:
         """One line for each thing that kept part of the captures from being read."""
         lines = [w for file in self.files.values() for info in file.reader.inputs for w in info.warnings]
         return lines + [line for watched in self.monitor.watched.values() for line in watched.unread()]
-
-
-def by_side(values: Iterable[str], side: str) -> tuple[tuple[str, str], ...]:
-    """``vm:PATH``, ``host:PATH``, or a path of ``side``."""
-    out = []
-    for value in values:
-        head, colon, rest = value.partition(":")
-        out.append((head, rest) if colon and head in ("vm", "host") else (side, value))
-    return tuple(out)
 
 
 @dataclass

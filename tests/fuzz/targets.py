@@ -342,7 +342,7 @@ def pipeline(data: bytes) -> Behaviour:
 @target
 def output(data: bytes) -> Behaviour:
     """A capture to every form of output: no line of it holds a control character."""
-    from netlens.report import export
+    from netlens.report import exports
 
     with as_file(data) as path:
         try:
@@ -351,11 +351,9 @@ def output(data: bytes) -> Behaviour:
             return {str(error).replace(path, "")[:24]}
     for name in ("sessions", "connections", "lookups", "exchanges"):
         table = capture.table(name)
-        for form in ("table", "csv", "json", "zeek"):
-            if form == "zeek" and name not in ("sessions", "lookups"):
-                continue
+        for form in (f for f, export in exports.of(name).items() if not export.BINARY):
             with contextlib.redirect_stdout(io.StringIO()) as text:
-                export.write(table, form, None, None, capture.part.first_ns or 0, capture.table("sessions") if form == "zeek" else None)
+                exports.write(exports.Rows(table, None, capture.table, capture.part.first_ns or 0), form, None)
             written = text.getvalue()
             odd = [ch for ch in set(written) if not ch.isprintable() and ch not in "\n\t\r"]
             assert not odd, f"{name} as {form}: {odd!r}"

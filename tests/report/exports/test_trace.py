@@ -17,7 +17,7 @@ import pytest
 
 import netlens
 from netlens.parsers.sessions import SessionFold
-from netlens.report import trace
+from netlens.report.exports import Rows, trace
 from netlens.wire import columns as c
 from netlens.wire.link import RAW
 from tests.parsers.build import S, Talk, mixed, rows, unreachable, write
@@ -42,11 +42,7 @@ def load(text: str) -> tuple[dict[str, Any], list[Event]]:
 def of(capture: netlens.Capture, table: str = "connections") -> list[Event]:
     out = io.StringIO()
     zero = capture.part.first_ns or 0
-    if table == "connections":
-        tables = (capture.table(name) for name in ("connections", "sessions", "exchanges", "lookups"))
-        trace.write_connections(out, *tables, zero)
-    else:
-        trace.write_sessions(out, capture.table("sessions"), capture.table("exchanges"), zero)
+    trace.write(Rows(capture.table(table), None, capture.table, zero), out)
     whole, events = load(out.getvalue())
     assert whole["displayTimeUnit"] == "ns"
     assert whole["otherData"]["first_frame_ns"] == str(zero)
@@ -196,7 +192,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     ]
     made = read(tmp_path, [(i * 1000, p) for i, p in enumerate(packets)])
     out = io.StringIO()
-    trace.write_sessions(out, made.table("sessions"), made.table("exchanges"), 0)
+    trace.write(Rows(made.table("sessions"), None, made.table), out)
     assert r"</script>\x1b" in load(out.getvalue())[1][0]["args"]["name"]
     assert out.getvalue().isascii()
     assert "\x1b" not in out.getvalue()
@@ -237,7 +233,7 @@ def test_the_filters_show_their_session_in_wireshark(tmp_path: Path, tshark: str
 
 def test_filters_without_frames_where_several_files_are_the_capture(capture: netlens.Capture) -> None:
     text = io.StringIO()
-    trace.write_sessions(text, capture.table("sessions"), capture.table("exchanges"), 0, one_file=False)
+    trace.write(Rows(capture.table("sessions"), None, capture.table, one_file=False), text)
     bars = slices(load(text.getvalue())[1], "tcp")
     assert len(bars) == capture.table("sessions").rows
     assert not any("frame.number" in bar["args"]["wireshark"] for bar in bars)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import netlens
-from netlens.report import zeek
 from netlens.report.communityid import community_id, with_community_id
+from netlens.report.exports import Rows, zeek
 from netlens.schema import DTYPES, Table
 from netlens.tables import LOOKUPS, SESSIONS
 from tests.parsers.test_pipeline import ACK, ANSWER, QUERY, RST, SYN, conversation, datagram, lookup_over_tcp, pcap, segment
@@ -72,13 +72,13 @@ def read(text: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
 
 def conn(capture: netlens.Capture) -> tuple[dict[str, str], list[dict[str, Any]]]:
     out = io.StringIO()
-    zeek.write_conn(capture.table("sessions"), out)
+    zeek.write(Rows(capture.table("sessions")), out)
     return read(out.getvalue())
 
 
 def dns(table: Table, sessions: Table | None = None) -> tuple[dict[str, str], list[dict[str, Any]]]:
     out = io.StringIO()
-    zeek.write_dns(table, out, sessions)
+    zeek.write(Rows(table, beside=lambda _: sessions), out)
     return read(out.getvalue())
 
 
@@ -136,7 +136,7 @@ def test_bytes_are_0_and_not_unset_where_time_has_passed(tmp_path: Path) -> None
 def test_community_id_is_the_last_field(tmp_path: Path) -> None:
     made = capture(tmp_path, conversation("10.0.0.2", 4000, "8.8.8.8", 77777, False, 1, 1, "fin"))
     out = io.StringIO()
-    zeek.write_conn(with_community_id(made.table("sessions")), out)
+    zeek.write(Rows(with_community_id(made.table("sessions"))), out)
     header, (row,) = read(out.getvalue())
     assert header["fields"].replace("\t", " ") == CONN_FIELDS + " community_id"
     assert row["community_id"] == community_id("10.0.0.2", 4000, "8.8.8.8", 443)
@@ -149,7 +149,7 @@ def test_community_id_is_the_last_field(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_local_is_what_zeek_takes_for_local(ip: str, local: bool) -> None:
     out = io.StringIO()
-    zeek.write_conn(table(SESSIONS, orig_ip=ip, resp_ip="9.9.9.9", state="S0"), out)
+    zeek.write(Rows(table(SESSIONS, orig_ip=ip, resp_ip="9.9.9.9", state="S0")), out)
     assert read(out.getvalue())[1][0]["local_orig"] is local
 
 
@@ -191,7 +191,7 @@ def test_types_have_number_and_zeeks_name(name: str, number: int, zeeks: str) ->
 
 def test_empty_tables_are_logs_without_rows() -> None:
     out = io.StringIO()
-    zeek.write_conn(SESSIONS.empty(), out)
+    zeek.write(Rows(SESSIONS.empty()), out)
     assert read(out.getvalue())[1] == []
     assert dns(LOOKUPS.empty())[1] == []
 
@@ -200,7 +200,7 @@ def test_empty_tables_are_logs_without_rows() -> None:
 def test_zeek_cut_reads_it(tmp_path: Path) -> None:
     made = capture(tmp_path, conversation("10.0.0.2", 4000, "8.8.8.8", 77777, False, 1, 1, "fin"))
     out = io.StringIO()
-    zeek.write_conn(made.table("sessions"), out)
+    zeek.write(Rows(made.table("sessions")), out)
     program = shutil.which("zeek-cut") or shutil.which("bro-cut")
     assert program
     cut = subprocess.run([program, "uid", "conn_state", "service"], input=out.getvalue(), capture_output=True, text=True, check=True)
@@ -211,9 +211,9 @@ def test_zat_reads_it(tmp_path: Path) -> None:
     reader = pytest.importorskip("zat.zeek_log_reader", reason="zat is not installed (pip install zat)")
     packets = [datagram("10.0.0.2", 6000, "10.0.0.53", 53, QUERY), datagram("10.0.0.53", 53, "10.0.0.2", 6000, ANSWER)]
     made = capture(tmp_path, packets + conversation("10.0.0.2", 4000, "8.8.8.8", 77777, False, 1, 1, "fin"))
-    for name, write in (("conn.log", zeek.write_conn), ("dns.log", zeek.write_dns)):
+    for name, table in (("conn.log", "sessions"), ("dns.log", "lookups")):
         with (tmp_path / name).open("w") as file:
-            write(made.table("sessions" if name == "conn.log" else "lookups"), file)
+            zeek.write(Rows(made.table(table)), file)
     (conn_row,) = reader.ZeekLogReader(str(tmp_path / "conn.log"), strict=True).readrows()
     (dns_row,) = reader.ZeekLogReader(str(tmp_path / "dns.log"), strict=True).readrows()
     assert (conn_row["id.orig_p"], conn_row["conn_state"], conn_row["local_orig"]) == (4000, "SF", True)

@@ -27,12 +27,18 @@ import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
-from netlens.wire.dns import RCODES, TYPES
-
 if TYPE_CHECKING:
+    from netlens.report.exports import Rows
     from netlens.schema import Table
+
+ID = "zeek"
+MEANING = "Zeek's log, conn.log of sessions and dns.log of lookups, for zeek-cut, zat and whatever reads Zeek"
+TABLES = ("sessions", "lookups")
+BESIDE: tuple[str, ...] = ()
+FIXED, BINARY = True, False
 
 UNSET, EMPTY = "-", "(empty)"
 
@@ -62,13 +68,27 @@ _LOCAL = [
     )
 ]  # fmt: skip
 
-_TYPE_NUMBERS = {name: number for number, name in TYPES.items()}
-_RCODE_NUMBERS = {name: number for number, name in RCODES.items()}
 #: Names that differ in Zeek (base/protocols/dns/consts.zeek).
 _TYPE_NAMES = {"ANY": "*"}
 _RCODE_NAMES = {"NXRRSET": "NXRRSet", "DSOTYPENI": "unassigned-11"}
 _NAMES = ("NS", "CNAME", "PTR", "DNAME")  #: types whose answer is a name and nothing else
 _PORTS = {"udp": 53, "tcp": 53, "mdns": 5353}
+
+
+def write(rows: Rows, file: IO[str]) -> None:
+    if rows.table.schema.name == "sessions":
+        write_conn(rows.table, file)
+    else:
+        write_dns(rows.table, file, rows.beside("sessions"))
+
+
+@cache
+def _numbers() -> tuple[dict[str, int], dict[str, int]]:
+    """Numbers of types and of result codes by our names of them."""
+    from netlens.wire.dns import RCODES, TYPES
+
+    types, codes = ({name: number for number, name in names.items()} for names in (TYPES, RCODES))
+    return types, codes
 
 
 def write_conn(table: Table, file: IO[str]) -> None:
@@ -102,6 +122,7 @@ def write_dns(table: Table, file: IO[str], sessions: Table | None = None) -> Non
     times = [q if q is not None else a for q, a in zip(table["query_ns"].tolist(), table["answer_ns"].tolist(), strict=True)]
     _begin(file, "dns", DNS, times)
     uid = _Uids(sessions)
+    types, codes = _numbers()
     names: dict[str, str] = {}
     for at, r in zip(times, table.records(), strict=True):
         if (qname := r["qname"]) is not None and qname not in names:
@@ -110,8 +131,8 @@ def write_dns(table: Table, file: IO[str], sessions: Table | None = None) -> Non
         cells = (
             _seconds(at), uid(r, at), r["orig_ip"], r["orig_port"], r["resolver_ip"], _PORTS[r["transport"]],
             "tcp" if r["transport"] == "tcp" else "udp", r["txid"], _seconds(r["answer_ns"] - r["query_ns"]) if answered else UNSET,
-            UNSET if qname is None else names[qname], UNSET, UNSET, *_code(r["qtype"], _TYPE_NUMBERS, "TYPE", "query-", _TYPE_NAMES),
-            *_code(r["rcode"], _RCODE_NUMBERS, "RCODE", "rcode-", _RCODE_NAMES), UNSET, UNSET, UNSET, UNSET, UNSET,
+            UNSET if qname is None else names[qname], UNSET, UNSET, *_code(r["qtype"], types, "TYPE", "query-", _TYPE_NAMES),
+            *_code(r["rcode"], codes, "RCODE", "rcode-", _RCODE_NAMES), UNSET, UNSET, UNSET, UNSET, UNSET,
             ",".join([_name(n, b",") for n in r["cnames"]] + [_answer(a, r["qtype"]) for a in r["answers"]]) or UNSET, UNSET, UNSET,
         )  # fmt: skip
         file.write("\t".join(map(str, cells)) + "\n")

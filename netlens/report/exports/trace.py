@@ -27,10 +27,18 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import IO, TYPE_CHECKING, Any
 
+from netlens.errors import NetlensError
 from netlens.text import display_filter, endpoint, printable
 
 if TYPE_CHECKING:
+    from netlens.report.exports import Rows
     from netlens.schema import Table
+
+ID = "trace"
+MEANING = "a track for each row with its exchanges, for the trace viewers ui.perfetto.dev and chrome://tracing"
+TABLES = ("connections", "sessions")
+BESIDE = ("exchanges",)
+FIXED, BINARY = True, False
 
 MAX_TRACKS = 2000  #: Perfetto draws as many without a pause; a lab recording has some hundred connections
 FIRST_TRACK = 10_000  #: above every process number: a track with the number of its process would be taken for its main thread
@@ -54,30 +62,23 @@ class _Bar:
     track: int = 0
 
 
-def write_connections(
-    file: IO[str], connections: Table, sessions: Table, exchanges: Table, lookups: Table, zero_ns: int, one_file: bool = True
-) -> None:
-    """The trace of ``connections``, with their sessions, exchanges and lookups. ``one_file``: its frame numbers are those of the capture."""
-    of_session = list(sessions.records())
+def write(rows: Rows, file: IO[str]) -> None:
+    if (exchanges := rows.beside("exchanges")) is None:
+        raise NetlensError("a trace needs the exchanges of the capture, which were not read")
+    sessions = rows.beside("sessions") if rows.table.schema.name == "connections" else None
+    lookups = rows.beside("lookups") if sessions is not None else None
+    of_session = [] if sessions is None else list(sessions.records())
     bars = []
-    for r in connections.records():
-        parts = [of_session[k] for k in r["session_ids"]]
-        name = f"{r['path']} #{r['connection_id']}"
-        title = f"{name} {endpoint(r['orig_ip'], r['orig_port'])}"  # the server is the process
-        filters = {p["session_id"]: _filter(p, one_file) for p in parts}
+    for r in rows.table.records():
+        if sessions is None:
+            parts, name, shown = [r], f"session #{r['session_id']}", f"#{r['session_id']}"
+        else:
+            parts, name = [of_session[k] for k in r["session_ids"]], f"{r['path']} #{r['connection_id']}"
+            shown = name
+        title = f"{shown} {endpoint(r['orig_ip'], r['orig_port'])}"  # the server is the process
+        filters = {p["session_id"]: _filter(p, rows.one_file) for p in parts}
         bars.append(_Bar(name, title, _server(r), r["start_ns"], r["end_ns"], _facts(r, filters.values()), filters, _marks(parts)))
-    _write(file, _Trace(zero_ns).events(bars, exchanges, of_session, list(lookups.records())), zero_ns)
-
-
-def write_sessions(file: IO[str], sessions: Table, exchanges: Table, zero_ns: int, one_file: bool = True) -> None:
-    """The trace of ``sessions`` with their exchanges, each session by itself."""
-    bars = []
-    for r in sessions.records():
-        k = r["session_id"]
-        title = f"#{k} {endpoint(r['orig_ip'], r['orig_port'])}"
-        filters = {k: _filter(r, one_file)}
-        bars.append(_Bar(f"session #{k}", title, _server(r), r["start_ns"], r["end_ns"], _facts(r, filters.values()), filters, _marks([r])))
-    _write(file, _Trace(zero_ns).events(bars, exchanges, [], []), zero_ns)
+    _write(file, _Trace(rows.zero_ns).events(bars, exchanges, of_session, [] if lookups is None else list(lookups.records())), rows.zero_ns)
 
 
 def _write(file: IO[str], events: Iterator[Row], zero_ns: int) -> None:
