@@ -15,7 +15,7 @@ Schema = dict[str, Any]
 def build() -> Schema:
     from netlens.analysis import fixes, hypotheses
     from netlens.analysis.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
-    from netlens.loglines import CLASSES
+    from netlens.logs import CLASSES
 
     causes = [import_module(f"netlens.analysis.hypotheses.{name}") for name in hypotheses.MODULES]
     ids = [module.ID for module in causes]

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netlens import loglines, sidefiles
+from netlens import logs, sidefiles
 from netlens.capture.recording import Manifest, read_manifest
 from netlens.errors import NetlensError
 from netlens.lab import journal
@@ -177,7 +177,7 @@ def _check_story(report: Report, truth: Truth) -> None:
     for side in ("vm", "host"):
         seen = sum(bool(e["refused"]) for e in truth.of(side, "done"))
         report.count(f"{side} refusals in the program's journal", seen, refused[side])
-        log = sidefiles.Lines(truth.recording / f"{side}-errors.log", errorlog.MAX_LINES, loglines.MAX_LINE, "the error log")
+        log = sidefiles.Lines(truth.recording / f"{side}-errors.log", errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
         report.count(f"{side} refusals in the error log", sum(b"ERROR" in line for line in log), seen)
     for problem in [*truth.of("vm", "problem"), *truth.of("host", "problem")]:
         report.problems.append(f"the program had trouble: {problem['text']}")
