@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from netlens import loglines
+from netlens import logs
 from netlens.chains import clock as clocks
 from netlens.chains import overlap, pairing, relays, target
 from netlens.chains.inputs import read_sockets
@@ -779,7 +779,7 @@ class _Builder:
             code = status[asked]
             if code is not None and (code == 429 or 200 <= code < 400):
                 rejected[i], source[i] = (REJECTED if code == 429 else ACCEPTED), rejections.INFERRED
-                classes[i] = loglines.UNKNOWN if code == 429 else ""
+                classes[i] = logs.UNKNOWN if code == 429 else ""
         return rejected, source, classes
 
     def _take_over(self, side: np.ndarray[Any, Any], sessions: Sessions, carrier: Ints) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from netlens import loglines
+from netlens import logs
 from netlens.errors import NetlensError
 from netlens.wire import columns as c
 from netlens.wire import containers, dns, link, tls
@@ -28,7 +28,7 @@ from netlens.wire import decode as d
 
 Behaviour = set[Hashable]
 TARGETS: dict[str, Callable[[bytes], Behaviour]] = {}
-KNOWN = {text for _, text in loglines.WORDS}
+KNOWN = {text for _, text in logs.WORDS}
 LINKS = (*sorted(link.NAMES), 999)
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a file system in memory
 _ROOM = 64  # bytes around a frame that must make no difference

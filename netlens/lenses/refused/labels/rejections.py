@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens import loglines
+from netlens import logs
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
 from netlens.text import plural
 
@@ -57,7 +57,7 @@ ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike",
 MS, S = 1_000_000, 1_000_000_000
 
 #: docs.z.ai/api-reference/api-code: refusals of a request that is right in itself; all of them come with status 429.
-REFUSAL_CODES = frozenset(loglines.CLASS_OF_CODE)
+REFUSAL_CODES = frozenset(logs.CLASS_OF_CODE)
 
 # --- log: lags and costs. A cost of 1 is what a lag beyond the usual costs per LAG_UNIT_NS.
 EARLY_NS = (
@@ -113,7 +113,7 @@ class Labels:
     """Per exchange: refused or not, and who says so; arrays of equal length.
 
     rejected : REJECTED, ACCEPTED or UNKNOWN.  source : "error log", "key log", "look-alike", "inferred", or "" where unknown.  reason : why, in a
-    few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.loglines`; else "".
+    few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.logs`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
     note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log showed them.
     ends : when each answer ended, where a log was matched.
@@ -136,7 +136,7 @@ def _labels(n: int, reason: str) -> Labels:
     return Labels(np.full(n, UNKNOWN, np.int8), source, reasons, classes)
 
 
-def _set(labels: Labels, rows: Any, rejected: int, source: str, reason: str, refusal_class: str = loglines.UNKNOWN) -> None:
+def _set(labels: Labels, rows: Any, rejected: int, source: str, reason: str, refusal_class: str = logs.UNKNOWN) -> None:
     labels.rejected[rows], labels.source[rows], labels.reason[rows] = rejected, source if rejected != UNKNOWN else "", reason
     labels.refusal_class[rows] = refusal_class if rejected == REJECTED else ""
 
@@ -208,7 +208,7 @@ def from_log(
         if match.sizes:
             _set(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
         if match.retried:
-            like = max(sorted(set(classes)), key=classes.count, default=loglines.UNKNOWN)
+            like = max(sorted(set(classes)), key=classes.count, default=logs.UNKNOWN)
             _set(
                 labels,
                 match.looks_refused,
@@ -601,8 +601,8 @@ def from_decrypted(exchanges: Columns, decrypted: Decrypted) -> Labels:
         told = {refused(row) for row in own}
         if len(told) == 1 and (label := told.pop()) != UNKNOWN:
             status = ", ".join(str(row.status) + (f" with code {row.code}" if row.code else "") for row in own)
-            codes = [loglines.CLASS_OF_CODE[row.code] for row in own if row.code in loglines.CLASS_OF_CODE]
-            _set(labels, i, label, KEY_LOG, f"status {status}", codes[0] if codes else loglines.UNKNOWN)
+            codes = [logs.CLASS_OF_CODE[row.code] for row in own if row.code in logs.CLASS_OF_CODE]
+            _set(labels, i, label, KEY_LOG, f"status {status}", codes[0] if codes else logs.UNKNOWN)
         elif own:
             labels.reason[i] = "its answers say different things" if len(own) > 1 else "its answer says neither"
     note = decrypted.note or ""

@@ -1,15 +1,8 @@
-"""The grammar of the program's logs: what the recorder reduces and the parser reads.
+"""Words by which text tells of a refusal, and the classes they stand for.
 
-Three forms (opencode writes the first two):
-
-* classic: ``ERROR 2026-01-25T16:33:41 +58ms service=llm ... error={...}``: UTC, whole seconds; ``+58ms`` is the exact time since the line before.
-* logfmt: ``timestamp=2026-06-20T16:38:30.455Z level=ERROR ...``
-* plain: any line that begins with an ISO-8601 or epoch time, such as text of a screen that was saved with its time.
-
-A line is a refusal if it names one of the provider's codes for it, status 429 or 529, or says so in words (:data:`REFUSALS`); in the first two forms
-only if the level is that of a fault, for a prompt may talk about such things. A failed call of which the line says nothing but that it failed
-(``AI_APICallError`` without a status, a code or words that are known) may be a refusal in words of tomorrow: its class is unknown, and what its answer
-looked like has to tell.
+A text tells of a refusal if it names one of the provider's codes for it, status 429 or 529, or says so in words (:data:`REFUSALS`). A failed call of which
+the text says nothing but that it failed (``AI_APICallError`` without a status, a code or words that are known) may be a refusal in words of tomorrow: its
+class is unknown, and what its answer looked like has to tell.
 
 Classes: what the provider said it limits. *concurrency*: what is in progress; *rate*: how much in how long; *quota*: all until a reset; *overload*: the
 provider's own trouble; *other*: arrears, fair use; *unknown*: a limit of which nothing was said (status 429, "Rate limit reached for requests", which is
@@ -19,24 +12,10 @@ Z.AI's newer wording of 1302).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-CLASSIC, LOGFMT, PLAIN = "classic", "logfmt", "plain"
+from netlens import logs
 
-_CLASSIC = re.compile(
-    r"(?P<level>DEBUG|INFO|WARN|ERROR)\s+(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\s+(?P<since>\+-?\d{1,12}ms)(?:\s+service=(?P<service>[a-z][a-z0-9._-]{0,31})(?=\s|$))?",
-    re.ASCII,
-)
-_LOGFMT = re.compile(
-    r"(?:timestamp|time|ts)=\"?(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?)\"?(?=\s|$)", re.ASCII
-)
-_LEVEL = re.compile(r"\blevel=\"?(?P<level>[A-Za-z]{1,8})\"?(?=\s|$)")
-_SERVICE = re.compile(r"\bservice=\"?(?P<service>[a-z][a-z0-9._-]{0,31})\"?(?=\s|$)")
-_ISO = re.compile(r"\[?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?)(?![\d.])\]?", re.ASCII)
-_EPOCH = re.compile(r"\[?(?P<time>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\d.])\]?", re.ASCII)
-
-FAULTS = ("ERROR", "WARN", "WARNING", "FATAL")  #: levels at which a line may be a rejection
-HEAD = 200  #: characters behind the time in which level and service stand: both are written first
+FAULTS = ("ERROR", "WARN", "WARNING", "FATAL")  #: levels at which a record may tell of a refusal
 
 CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN = "concurrency", "rate", "quota", "overload", "other", "unknown"
 CLASSES = (CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN)
@@ -94,40 +73,6 @@ _NAMED = re.compile(rf"code(?<!\wcode)\b[\\\"'\s:=]{{1,8}}({'|'.join(CLASS_OF_CO
 _OTHER_FAILURE = tuple(
     pattern for pattern, text in WORDS if text in _FAILURES or text in ("status=500", "status=502", "status=503", "status=504")
 )
-MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
-
-
-@dataclass(frozen=True)
-class Line:
-    """The head of a line: its form, the time as it stands there, level and service ("" where there is none), and where the rest begins.
-
-    ``since`` : classic only, as written ("+58ms").
-    """
-
-    form: str
-    time: str
-    level: str
-    service: str
-    since: str
-    rest: int
-
-    @property
-    def fault(self) -> bool:
-        """Whether a line of this head may be a rejection."""
-        return self.form == PLAIN or self.level in FAULTS
-
-
-def head(line: str) -> Line | None:
-    """Read the head of a line; None if it has no time."""
-    if found := _CLASSIC.match(line):
-        return Line(CLASSIC, found["time"], found["level"], found["service"] or "", found["since"], found.end())
-    if found := _LOGFMT.match(line):
-        near = line[found.end() : found.end() + HEAD]
-        level, service = _LEVEL.search(near), _SERVICE.search(near)
-        return Line(LOGFMT, found["time"], level["level"].upper() if level else "", service["service"] if service else "", "", found.end())
-    if found := _ISO.match(line) or _EPOCH.match(line):
-        return Line(PLAIN, found["time"], "", "", "", found.end())
-    return None
 
 
 def words(rest: str) -> list[str]:
@@ -147,6 +92,12 @@ def refusal_class(rest: str) -> str | None:
     return UNKNOWN if _CALL_FAILED in rest and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
 
 
-def says_rejection(rest: str) -> bool:
-    """Whether the rest of a line speaks of a refusal."""
-    return refusal_class(rest) is not None
+_CODE = re.compile(r"(?<![\w+-])(?<!\w\.)(?P<code>1113|130[0-9]|131[0-9])(?!\w|\.\w)")
+
+
+def read_words(rest: str) -> logs.Refusal | None:
+    """What free text says of a refusal."""
+    if (its_class := refusal_class(rest)) is None:
+        return None
+    code = _CODE.search(rest)
+    return logs.Refusal(its_class, code["code"] if code else None)
