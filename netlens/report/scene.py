@@ -27,7 +27,7 @@ from netlens.report import story
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
-    from netlens.chains.assemble import Side
+    from netlens.chains.side import Side
     from netlens.lenses.refused.limit import RuleFit
 
 MAX_CALLS = 200_000  #: exchanges of other servers drawn inside bars

@@ -220,7 +220,7 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
     rows = np.flatnonzero(made.upstream.target)
     # after source translation where its copy was captured, else who opened it
     addresses = [nat or orig for nat, orig in zip(c["nat_ip"][rows].tolist(), c["orig_ip"][rows].tolist(), strict=True)]
-    codes = {event.code for side in made.sides.values() if side.log is not None for event in side.log.events if event.code}
+    codes = {event.code for log in made.beside.logs.values() for event in log.events if event.code}
     refuted = {v.id for v in analysis.hypotheses if v.verdict == "refuted"}
     tested = [told for cause, told in _TESTED.items() if cause in refuted]
     return text(

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netlens import read
-from netlens.chains import pairing
+from netlens.chains import pairing, relays
+from netlens.chains.compared import MAX_DELAY_NS
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.lab.check import Truth
 from netlens.schema import Table
@@ -558,7 +559,7 @@ def test_a_hello_that_the_vms_capture_may_have_missed_is_unknown(change, why):
 def test_a_hello_that_is_missing_at_another_time_is_no_doubt():
     vm, host = spread(1)
     vm[0].random, vm[0].up = None, 99
-    assert abs(vm[0].start - own_hello().start) > pairing.MAX_DELAY_NS
+    assert abs(vm[0].start - own_hello().start) > MAX_DELAY_NS
     assert origin_of([*vm, watching()], [own_hello(), *host, watching()]) == (HOST, "its ClientHello is not among the VM's")
 
 
@@ -619,10 +620,10 @@ def test_what_a_relay_opened_is_whose_it_was_opened_for():
     down, up, own = 0, 1, 2
     assert result.method[0] == "isn"
     assert result.vm_of[down] == 0
-    through = pairing.through_relays(result, {up: down})
+    through = relays.through(result, {up: down})
     assert (through.vm_of[up], through.vm_of[down], through.host_of[0]) == (0, -1, up)
     assert through.origin[up] == result.origin[down]
     assert "opened by a relay" in through.origin_why[up]
     assert (through.origin[own], through.vm_of[own]) == (result.origin[own], -1)
     assert result.vm_of[down] == 0, "the pairing that was given is left as it is"
-    assert pairing.through_relays(result, {}) is result
+    assert relays.through(result, {}) is result

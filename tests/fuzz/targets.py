@@ -481,12 +481,13 @@ def sockets(data: bytes) -> Behaviour:
 @target
 def requests(data: bytes) -> Behaviour:
     """What keys showed, in a file of its own: to requests of the analysis."""
-    from netlens.chains.assemble import assemble
+    from netlens.analysis import rebuilt
+    from netlens.chains.inputs import Inputs
 
     vm, host, _ = _pair()
     with as_file(data) as path:
         try:
-            made = assemble({"vm": vm, "host": host}, requests=path)
+            made = rebuilt({"vm": vm, "host": host}, Inputs({}, requests=path))
         except NetlensError as error:
             return {str(error).replace(path, "")[:30]}
     return {("requests", _size(len(made.situation.requests))), ("notes", len(made.notes))}

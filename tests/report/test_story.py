@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netlens.lenses.refused.labels import rejections
+from netlens.lenses.refused import labels
 from netlens.report import story, text
 
 
@@ -90,5 +90,5 @@ def test_a_limit_over_time_is_said_in_words() -> None:
 
 
 def test_every_source_of_a_label_has_words() -> None:
-    sources = {rejections.ERROR_LOG, rejections.KEY_LOG, rejections.LOOK_ALIKE, rejections.INFERRED}
+    sources = {labels.ERROR_LOG, labels.KEY_LOG, labels.LOOK_ALIKE, labels.INFERRED}
     assert sources == story.SOURCES.keys() == text._SOURCES.keys()

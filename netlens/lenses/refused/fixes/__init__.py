@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from netlens.chains.situation import HOST, REJECTED, SIDES, VM, Situation
+from netlens.chains.situation import HOST, LOOKUPS, REJECTED, SIDES, VM, Situation
 from netlens.lenses.refused import replay
 from netlens.lenses.refused.intents import Intents, S, intents
 from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
 from netlens.registry import members
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NO_COUNT = "no limit on what is open decides the refusals, so nothing can be predicted"
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
@@ -43,6 +48,24 @@ class Context:
     cause: str | None = None
     port: int = 443
     over_time: bool = False
+
+
+def context(traffic: Traffic, cause: str | None, over_time: bool) -> Context:
+    """What commands are made of, from the traffic."""
+    vm = traffic.sides.get("vm") or traffic.upstream
+    paths = vm.connections["path"][vm.target].tolist()
+    path = max(("sshuttle", "nat", "direct"), key=paths.count) if paths else "direct"
+    ports = vm.connections["resp_port"][vm.target].tolist()
+    return Context(
+        tuple(traffic.goal.names),
+        tuple(traffic.goal.addresses),
+        path,
+        traffic.beside.sshuttle,
+        bool((traffic.situation.sessions.kind == LOOKUPS).any()),
+        cause,
+        max(set(ports), key=ports.count) if ports else 443,
+        over_time,
+    )
 
 
 @dataclass(frozen=True)
