@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens import logs
-from netlens.analysis.inputs import Inputs, from_folder, read_sockets
 from netlens.anonymize.captures import Progress, rewrite
 from netlens.capture.recording import MANIFEST, Manifest, SideResult, read_manifest, write_manifest
+from netlens.chains.inputs import Inputs, from_folder, read_sockets
 from netlens.errors import NetlensError
 from netlens.outputs import create, new_file, new_folder
 from netlens.parsers import decrypted, decrypted_rows, errorlog

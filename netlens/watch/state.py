@@ -3,12 +3,12 @@
 Theory of operation
 -------------------
 1. ``take`` runs the parsers of :mod:`netlens.parsers.pipeline` over decoded packets and marks the sessions that had some. ``tick`` brings the
-   :class:`~netlens.watch.book.Book` up to date with these and counts.
+   :class:`~netlens.watch.connection_table.Book` up to date with these and counts.
 2. A connection is open from its first packet until it is seen to close (both FINs or an RST); a SYN that nobody answers counts only when it is sent.
 3. A request is in flight from its first byte to the last of its answer. While it goes on nobody knows which byte is the last, so an answer that has
    begun counts until its latest byte, and one that is a stream for :data:`QUIET_NS` more. The bins of the last seconds are counted anew when a
    stream goes on after a longer pause.
-4. ``exact`` evaluates all intervals by the rules of :mod:`netlens.analysis.overlap`: the peaks that ``netlens analyze`` finds in the same packets.
+4. ``exact`` evaluates all intervals by the rules of :mod:`netlens.chains.overlap`: the peaks that ``netlens analyze`` finds in the same packets.
 5. Closed connections are kept for :data:`GRACE_NS`, unanswered ones for :data:`SYN_GRACE_NS`, silent ones for :data:`IDLE_NS`; then they are forgotten
    (:mod:`netlens.watch.forget`), so memory grows with what is open.
 
@@ -28,16 +28,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis.target import KNOWN_APIS
+from netlens.addresses import is_address
+from netlens.chains.target import KNOWN_APIS
 from netlens.parsers import exchanges as x_
 from netlens.parsers import sessions as s_
 from netlens.parsers.connections import is_public
 from netlens.parsers.pipeline import Part, Unit
 from netlens.text import endpoint
-from netlens.watch import book as b_
+from netlens.watch import connection_table as b_
 from netlens.watch import forget
-from netlens.watch.book import Book, Kind
-from netlens.watch.counts import FOREVER, SECOND, WINDOW_S, Ledger, Recent
+from netlens.watch.connection_table import Book, Kind
+from netlens.watch.peaks import FOREVER, SECOND, WINDOW_S, ExactPeaks, RollingPeaks
 from netlens.watch.refusals import KEPT, Answer, Inference, Refusal
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
@@ -61,6 +62,7 @@ TAIL_ACTIVE_NS = 5 * SECOND
 MAX_TAILS = 50
 
 ALL = ("all", "", "")
+CONNECTIONS, REQUESTS = "connections", "requests"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ class Line:
     requests: Row
     http2: bool
 
+    def rows(self, unit: str) -> Row:
+        return self.connections if unit == CONNECTIONS else self.requests
+
 
 @dataclass
 class View:
@@ -127,8 +132,8 @@ class Watched:
     def __init__(self, name: str | None = None, apis: Iterable[str] = (), own_ips: Iterable[str] = (), max_sessions: int = MAX_SESSIONS):
         self.name = name
         named = [api.lower().rstrip(".") for api in apis]
-        self.api_names = [name for name in named if not _is_address(name)]
-        self.api_addresses = {str(ipaddress.ip_address(name)) for name in named if _is_address(name)}
+        self.api_names = [name for name in named if not is_address(name)]
+        self.api_addresses = {str(ipaddress.ip_address(name)) for name in named if is_address(name)}
         self.has_apis = bool(self.api_names or self.api_addresses)
         products = ["sessions", "hellos", "exchanges", "tunnels"] + (["lookups"] if self.api_names else [])
         self.part = Part(products)
@@ -136,8 +141,8 @@ class Watched:
         self.book.host_ips.update(own_ips)
         self.packets = 0
         self.max_sessions = max_sessions
-        self.connections, self.requests = Recent(), Recent()
-        self.ended_connections, self.ended_requests = Ledger(), Ledger()
+        self.connections, self.requests = RollingPeaks(), RollingPeaks()
+        self.ended_connections, self.ended_requests = ExactPeaks(), ExactPeaks()
         self.inference = Inference()
         self.forgotten = 0  # sessions
         self.tails_seen = 0
@@ -283,9 +288,9 @@ class Watched:
             end[closed] = t[b_.ASKED_UNTIL, carrier[closed]]
         return start, end
 
-    def _count(self, recent: Recent, start: Ints, end: Ints, kind: Ints, now_ns: int) -> None:
-        if recent.settled_s is not None:
-            late = end > recent.settled_s * SECOND
+    def _count(self, recent: RollingPeaks, start: Ints, end: Ints, kind: Ints, now_ns: int) -> None:
+        if recent.final_s is not None:
+            late = end > recent.final_s * SECOND
             late |= end > now_ns - SECOND
             start, end, kind = start[late], end[late], kind[late]
         groups = self._of_kind[:, kind]
@@ -516,7 +521,7 @@ class Watched:
             )
         return out, self.tails_seen + len(found)
 
-    def _row(self, recent: Recent, peaks: Ints, group: int, name: tuple[str, str, str]) -> Row:
+    def _row(self, recent: RollingPeaks, peaks: Ints, group: int, name: tuple[str, str, str]) -> Row:
         if group >= recent.groups:
             return Row(name[1], name[2])
         history = recent.history(group)
@@ -594,11 +599,3 @@ def _matching(name: str | None, wanted: Iterable[str]) -> str | None:
     """The one of ``wanted`` that is ``name`` or ends it after a dot, as in analysis.target."""
     name = (name or "").lower().rstrip(".")
     return next((w for w in wanted if name and (name == w or name.endswith("." + w))), None)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

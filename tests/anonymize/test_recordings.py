@@ -14,17 +14,17 @@ import pytest
 
 import netlens
 from netlens import logs, outputs
-from netlens.analysis.findings import analyze
-from netlens.analysis.inputs import from_folder
-from netlens.analysis.target import KNOWN_APIS
+from netlens.analysis import analyze
 from netlens.anonymize import recordings, secret
 from netlens.anonymize.mapper import Mapper
 from netlens.api import TABLES, Capture
 from netlens.capture.recording import read_manifest
+from netlens.chains.inputs import from_folder
+from netlens.chains.target import KNOWN_APIS
 from netlens.errors import NetlensError
 from netlens.parsers import decrypted, errorlog
-from tests.analysis.recordings import FOLDER, NAMES
 from tests.anonymize.frames import SECRET
+from tests.recordings import FOLDER, NAMES
 
 
 def keys(folder: Path) -> tuple[str, ...]:
