@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.addresses import is_address
 from netlens.chains.target import KNOWN_APIS
 from netlens.parsers import exchanges as x_
 from netlens.parsers import sessions as s_
@@ -130,8 +131,8 @@ class Watched:
     def __init__(self, name: str | None = None, apis: Iterable[str] = (), own_ips: Iterable[str] = (), max_sessions: int = MAX_SESSIONS):
         self.name = name
         named = [api.lower().rstrip(".") for api in apis]
-        self.api_names = [name for name in named if not _is_address(name)]
-        self.api_addresses = {str(ipaddress.ip_address(name)) for name in named if _is_address(name)}
+        self.api_names = [name for name in named if not is_address(name)]
+        self.api_addresses = {str(ipaddress.ip_address(name)) for name in named if is_address(name)}
         self.has_apis = bool(self.api_names or self.api_addresses)
         products = ["sessions", "hellos", "exchanges", "tunnels"] + (["lookups"] if self.api_names else [])
         self.part = Part(products)
@@ -582,11 +583,3 @@ def _matching(name: str | None, wanted: Iterable[str]) -> str | None:
     """The one of ``wanted`` that is ``name`` or ends it after a dot, as in analysis.target."""
     name = (name or "").lower().rstrip(".")
     return next((w for w in wanted if name and (name == w or name.endswith("." + w))), None)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
