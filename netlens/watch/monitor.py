@@ -91,7 +91,7 @@ class Monitor:
         self._limit: Limit | None = None
 
     def refusal(self, found: Refusal) -> None:
-        """Take a rejection."""
+        """Take a refusal."""
         self._refusals.append(found)
         self._new.append(found)
         if found.source == "inferred":

@@ -114,9 +114,7 @@ def test_equal_hashes_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_plan_is_what_makes_them_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it the comparison above fails: it can see a difference."""
-    monkeypatch.setattr(
-        plan_module, "_same_flows", lambda flow, *_: (np.zeros(len(flow), bool),) * 2 + (np.zeros((len(flow), 2), bool),) * 2
-    )
+    monkeypatch.setattr(plan_module, "_same_flows", lambda s, _: (np.zeros(len(s), bool),) * 2 + (np.zeros((len(s), 2), bool),) * 2)
     with pytest.raises(AssertionError):
         check(build.pcap(Talk(CLIENT, SERVER).open().close().packets), [3], tmp_path)
 

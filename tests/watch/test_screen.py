@@ -59,7 +59,7 @@ def test_the_small_terminal_has_what_matters(frames: dict[str, Snapshot]) -> Non
     shown = texts(frames["two-causes"], 40, 10)
     assert any("limit 2" in line for line in shown)
     assert any(line.startswith("all") for line in shown)
-    assert any(line.startswith("rejections  9") for line in shown)
+    assert any(line.startswith("refusals    9") for line in shown)
 
 
 def test_http2_has_no_requests(frames: dict[str, Snapshot]) -> None:
@@ -94,7 +94,7 @@ def test_spark() -> None:
 
 def test_plain_lines(frames: dict[str, Snapshot], captures: Path) -> None:
     shown = screen.plain(frames["two-causes"])
-    assert sum("rejection" in line for line in shown) == 9
+    assert sum("refusal" in line for line in shown) == 9
     assert any("api.z.ai vm  connections" in line for line in shown)
 
 
