@@ -16,7 +16,6 @@ given; the networks of hypervisors are not looked at. SSH connections and lookup
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,11 +27,10 @@ from netlens.parsers import connections
 from netlens.parsers import sessions as s_
 from netlens.parsers.connections import MIN_ISN, REFUSED
 from netlens.parsers.tcp_states import INACTIVE, SYN_SENT
-from netlens.parsers.tunnels import FIRST_FITS, OPENED_AFTER, SENT, SENT_AFTER, SSH_PORT, TUNNEL
+from netlens.parsers.tunnels import SSH_PORT
 from netlens.watch.peaks import FOREVER, SECOND
 from netlens.wire import hints as h
-from netlens.wire.addresses import ip_text, ip_texts
-from netlens.wire.columns import V4_PREFIX
+from netlens.wire.addresses import ip_halves, ip_text, ip_texts
 
 if TYPE_CHECKING:
     from netlens.parsers.pipeline import Part
@@ -167,7 +165,7 @@ class Book:
         heads = np.unique(t[HEAD, np.unique(np.concatenate(touched))])
         self._describe(s, heads)
         if len(self.host_ips) != len(self._own):  # learned just now: whose connections are the host's own?
-            self._own = {_halves(ip) for ip in self.host_ips}
+            self._own = {ip_halves(ip) for ip in self.host_ips}
             self.columns[IDENTITY, : self.n] = -1
             self._describe(s, self.heads())
 
@@ -249,7 +247,7 @@ class Book:
             "resp_missing_bytes": np.zeros(len(sub), np.int64),
         }
         group = np.where(t[PAIR, members] >= 0, -1, np.arange(len(members)))
-        found = connections._nat_copies(sub, table, group)  # type: ignore[arg-type]
+        found = connections.nat_copies(sub, table, group)
         plain = t[PAIR, members] < 0
         t[HEAD, members[plain]] = members[plain]
         t[COUNTS, members] = 1
@@ -340,7 +338,7 @@ class Book:
         if not len(new):
             return
         t[IDENTITY, heads[new]] = identity[new]
-        private = _private(orig_hi, orig_lo, version)
+        private = connections.are_private(orig_hi, orig_lo, version)
         keys = np.stack([sni, resp_hi, resp_lo, resp_version << 16 | port, mark | own << 1 | private << 2])[:, new]
         # few are different: each is looked at once
         _, first, back = np.unique(keys, axis=1, return_index=True, return_inverse=True)
@@ -377,15 +375,13 @@ class Book:
     def _through(self, s: np.ndarray[Any, Any], heads: Ints, orig_hi: Ints, orig_lo: Ints) -> Ints:
         """The tunnel that each came out of, or -1; the rule of ``TunnelWatch.attributed`` and ``connections``."""
         none = np.full(len(heads), -1, np.int64)
-        if self._near or self.part.tunnels is None or len(self.part.tunnels.state) < self.n:
+        if self._near or self.part.tunnels is None:
             return none
-        x = self.part.tunnels.state[heads]
-        fits = (x[:, TUNNEL] > 0) & (x[:, OPENED_AFTER] >= 0) & (x[:, FIRST_FITS] == 1) & (x[:, SENT_AFTER] * 5 >= x[:, SENT] * 4)
-        if not fits.any():
+        tunnel = self.part.tunnels.attributed(heads)
+        if not (tunnel >= 0).any():
             return none
-        tunnel = np.where(fits, x[:, TUNNEL] - 1, 0)
-        hi, lo, _, _ = _end_point(s, tunnel, 0)
-        return np.where(fits & ~((hi == orig_hi) & (lo == orig_lo)), tunnel, -1)
+        hi, lo, _, _ = _end_point(s, np.maximum(tunnel, 0), 0)
+        return np.where((hi == orig_hi) & (lo == orig_lo), -1, tunnel)
 
     # --- exchanges
 
@@ -446,29 +442,6 @@ def _end_point(s: np.ndarray[Any, Any], rows: Ints, which: int) -> tuple[Ints, I
 def _numbers(hi: Ints, lo: Ints) -> np.ndarray[Any, Any]:
     out = np.empty(len(hi), object)
     out[:] = [(a << 64) ^ (b & 0xFFFFFFFFFFFFFFFF) for a, b in zip(hi.tolist(), lo.tolist(), strict=True)]
-    return out
-
-
-def _halves(ip: str) -> tuple[int, int]:
-    """An address as the session state holds it: two signed numbers."""
-    number = int(ipaddress.ip_address(ip))
-    if ":" not in ip:
-        return 0, V4_PREFIX | number
-    high, low = number >> 64, number & 0xFFFFFFFFFFFFFFFF
-    return high - (high >> 63 << 64), low - (low >> 63 << 64)
-
-
-_NETWORKS = [(n.version, *_halves(str(n.network_address)), *_halves(str(n.netmask))) for n in connections._PRIVATE]
-
-
-def _private(hi: Ints, lo: Ints, version: Ints) -> npt.NDArray[np.bool_]:
-    """``connections.is_private`` for columns; all of these IPv6 networks are told by the upper half."""
-    out = np.zeros(len(hi), bool)
-    for kind, net_hi, net_lo, mask_hi, mask_lo in _NETWORKS:
-        if kind == 4:
-            out |= (version == 4) & (lo & mask_lo == net_lo)
-        else:
-            out |= (version == 6) & (hi & mask_hi == net_hi)
     return out
 
 
