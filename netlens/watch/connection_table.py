@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-1. A column of numbers stands beside each row of the session state. :meth:`Book.update` is told which sessions had a packet and brings only those
+1. A column of numbers stands beside each row of the session state. :meth:`ConnectionTable.update` is told which sessions had a packet and brings only those
    up to date, so a second of 100,000 silent connections costs nothing.
 2. A connection is one session, the *head*, or several: redirect halves are paired by the session fold (head: the sending one); copies made by NAT have
    one initial sequence number. Sessions with a number that was seen within :data:`TOGETHER_NS` form a cluster, and each time one of its members
@@ -93,7 +93,7 @@ class Kind:
         return self.ssh or self.port in LOOKUP_PORTS or not self.resp
 
 
-class Book:
+class ConnectionTable:
     """The connections of ``part``. ``vantage``: where it is captured, "vm" or "host"; None to infer it."""
 
     def __init__(self, part: Part, vantage: str | None = None):
@@ -187,7 +187,7 @@ class Book:
         t[HEAD, rows[turned]] = np.where((pair >= 0) & ~sends, pair, rows)[turned]
         sender = rows[turned & sends & valid]
         if len(sender) and not self._near:
-            resp_hi, resp_lo, version = _end_point(s, sender, 1)[:3]
+            resp_hi, resp_lo, version = end_point(s, sender, 1)[:3]
             self._near = any(_is_loopback(ip) for ip in set(ip_texts(resp_hi, resp_lo, version).tolist()))
         return rows[turned]
 
@@ -261,7 +261,7 @@ class Book:
             renamed = [i for i in copies if table["orig_ip"][i] != table["orig_ip"][first]]
             self._marks = True
             if renamed:
-                self._learn_own(*_end_point(s, members[renamed], 0)[:3])
+                self._learn_own(*end_point(s, members[renamed], 0)[:3])
 
     def _describe(self, s: np.ndarray[Any, Any], heads: Ints) -> None:
         """Times and identity of connections."""
@@ -324,8 +324,8 @@ class Book:
         mark = np.zeros(len(heads), bool)
         mark[copied] = True
         receiver = np.where(t[PAIR, heads] >= 0, t[PAIR, heads], heads)
-        orig_hi, orig_lo, version, _ = _end_point(s, heads, 0)
-        resp_hi, resp_lo, resp_version, port = _end_point(s, receiver, 1)
+        orig_hi, orig_lo, version, _ = end_point(s, heads, 0)
+        resp_hi, resp_lo, resp_version, port = end_point(s, receiver, 1)
         ssh = (port == SSH_PORT) | (s[heads, s_.PROTOCOL] == h.SSH)
         self.has_tunnel |= bool(ssh.any())
         through = self._through(s, heads, orig_hi, orig_lo)
@@ -352,7 +352,7 @@ class Book:
         if len(forwarded):
             self._marks = True
             for rows, side in ((heads[forwarded], 0), (through[forwarded], 1)):
-                self._learn_own(*_end_point(s, rows, side)[:3])
+                self._learn_own(*end_point(s, rows, side)[:3])
 
     def _number(self, key: tuple[int, ...]) -> int:
         """Of a kind; 0 where there are too many."""
@@ -380,7 +380,7 @@ class Book:
         tunnel = self.part.tunnels.attributed(heads)
         if not (tunnel >= 0).any():
             return none
-        hi, lo, _, _ = _end_point(s, np.maximum(tunnel, 0), 0)
+        hi, lo, _, _ = end_point(s, np.maximum(tunnel, 0), 0)
         return np.where((hi == orig_hi) & (lo == orig_lo), -1, tunnel)
 
     # --- exchanges
@@ -430,7 +430,7 @@ class Book:
         self._recent, self._older, self._clusters = (renumbered(store) for store in old)
 
 
-def _end_point(s: np.ndarray[Any, Any], rows: Ints, which: int) -> tuple[Ints, Ints, Ints, Ints]:
+def end_point(s: np.ndarray[Any, Any], rows: Ints, which: int) -> tuple[Ints, Ints, Ints, Ints]:
     """Upper and lower half of the address, IP version, and port, of the originator (0) or responder (1)."""
     flipped = ((s[:, s_.FSM][rows] >> 8) & 1) == (1 - which)
     hi = np.where(flipped, s[rows, s_.K2], s[rows, s_.K0])

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netlens.text import amount, plural, printable, size
+from netlens.watch.groups import ALL
 from netlens.watch.monitor import Limit, Snapshot, clock, elapsed
-from netlens.watch.state import ALL, CONNECTIONS, REQUESTS
+from netlens.watch.view import CONNECTIONS, REQUESTS
 
 if TYPE_CHECKING:
     from netlens.watch.refusals import Refusal
-    from netlens.watch.state import Line, Row
+    from netlens.watch.view import Line, Row
 
 Part = tuple[str, str]  #: text and style: "", "dim", "bold", "good", "alarm", "warn"
 
