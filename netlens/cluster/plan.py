@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from netlens.cluster.kernels import carry, flatten, unite
-from netlens.cluster.scan import (
+from netlens.cluster.keys import (
     BEGINS,
     CLIENT_FIRST,
     FORCED,
@@ -47,7 +47,7 @@ class Plan:
     homes: list[Array]  # int64[groups] per file: the file in which each group of sessions is folded, or OWN if the file's own word stands
     #: per file, sessions that begin there with a SYN that is no beginning: one that was sent or captured again, behind more than SYNs in an earlier file
     resumed: list[Array]
-    #: per file, 2 * session + end (0 is A, see scan.LOOKS_A): what that end sends is not looked at for a ClientHello any more, so no payload is needed
+    #: per file, 2 * session + end (0 is A, see keys.LOOKS_A): what that end sends is not looked at for a ClientHello any more, so no payload is needed
     quiet: list[Array]
     #: the same, of streams that go on here without a hole, where the search had not begun to collect a hello: no payload is needed that leads
     smooth: list[Array]
