@@ -12,6 +12,7 @@ import numpy.typing as npt
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.columns import MISSING, Bools, Codes, Ints, Objects, ints
+from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent
@@ -26,8 +27,6 @@ MS, S = 1_000_000, 1_000_000_000
 ALIKE_BYTES = 16  #: sizes of one refusal differ by digits of a number or a header; two TLS records more would be 44
 SHORT_NS = 60 * MS  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 SHORT_BYTES = 4096
-STREAM_NS = 150 * MS  #: first to last byte; between the two nothing is claimed
-STREAM_BYTES = 16384
 SAME_REQUEST_BYTES = 4  #: one request sent again differs by a digit or two at most
 BACK_OFF_NS = (400 * MS, 120 * S)  #: Retry-After of a second less what the clock may be off, to 30 s with room; programs give up after that
 
