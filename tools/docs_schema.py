@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 def build() -> Schema:
     from netlens.lenses.refused import causes, fixes
     from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
-    from netlens.loglines import CLASSES
+    from netlens.logs import CLASSES
 
     ids = [cause.ID for cause in causes.all_causes()]
     rules = [rule.name for rule in (*RULES, *ADDRESS_RULES)]

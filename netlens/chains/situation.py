@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from netlens import loglines
+from netlens import logs
 from netlens.columns import Codes, Ints, Objects
 
 VM, HOST, UNKNOWN = 0, 1, 2  #: sides: whose program made it; codes of every ``side`` column
@@ -78,7 +78,7 @@ class Requests(_Columns):
     rejected : ACCEPTED, REJECTED or UNLABELLED.  source : where the label comes from ("error log", "key log", "inferred", "").
     stream : HTTP/2 stream it is, -1 for a request of turn-taking.
     host_frame, vm_frame : frame of its first byte in each capture; 0 if it is not in it.
-    refusal_class : of those refused, a class of :mod:`netlens.loglines` ("unknown" unless told); else "".
+    refusal_class : of those refused, a class of :mod:`netlens.logs` ("unknown" unless told); else "".
     sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
     """
 
@@ -97,7 +97,7 @@ class Requests(_Columns):
 
     def __post_init__(self) -> None:
         if len(self.refusal_class) != len(self):
-            object.__setattr__(self, "refusal_class", np.where(self.rejected == REJECTED, loglines.UNKNOWN, "").astype(object))
+            object.__setattr__(self, "refusal_class", np.where(self.rejected == REJECTED, logs.UNKNOWN, "").astype(object))
         if len(self.sent_bytes) != len(self):
             object.__setattr__(self, "sent_bytes", np.zeros(len(self), np.int64))
 

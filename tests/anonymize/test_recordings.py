@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import netlens
-from netlens import loglines, outputs
+from netlens import logs, outputs
 from netlens.analysis import analyze
 from netlens.anonymize import recordings, secret
 from netlens.anonymize.mapper import Mapper
@@ -221,7 +221,7 @@ def test_a_reduced_line_is_read_alike(line: str, tmp_path: Path) -> None:
 
 
 def test_only_known_words_leave_a_line() -> None:
-    known = {word for _, text in loglines.WORDS for word in re.findall(r"[^\s\"]+", text)}
+    known = {word for _, text in logs.WORDS for word in re.findall(r"[^\s\"]+", text)}
     for line in LINES:
         rest = re.sub(r"^\S+ +\S+ \+\d+ms|service=\S+|level=\S+|timestamp=\S+|^\S+( \S+)?", "", recordings.reduced(line))
         assert set(re.findall(r"[^\s\"]+", rest)) <= known | {"service=", "-", "+0ms"}

@@ -87,13 +87,13 @@ def _rows(folder: Path, table: str) -> list[dict[str, Any]]:
 def _expected(paths: Sequence[str], table: str, folder: Path) -> tuple[list[dict[str, Any]], float]:
     """Rows of one process by way of Parquet, too, and its time (two threads)."""
     import netlens
-    from netlens.report.export import write
+    from netlens.report.exports import Rows, write
 
     netlens.read(paths[:1], tables=(table,)).table(table)
     started = time.perf_counter()
     made = netlens.read(paths, tables=(table,)).table(table)
     folder.mkdir()
-    write(made, "parquet", str(folder / "part-0.parquet"))
+    write(Rows(made), "parquet", str(folder / "part-0.parquet"))
     return _rows(folder, table), time.perf_counter() - started
 
 
@@ -142,12 +142,12 @@ def moved(paths: Sequence[str], table: str) -> str:
     sessions = sum(map(len, made.session_ids))
     lines = [f"{table}: {made.frames:,} packets, {sessions:,} sessions, {sum(i.bytes for i in made.inputs):,} bytes read"]
     if table in ("lookups", "connections"):
-        say(f"  {made.table(table).rows:,} rows of {table}, joined in one place from the results of settle")
+        say(f"  {made.table(table).rows:,} rows of {table}, joined in one place from the results of stitch")
     names = {
         "scan": "kept by a worker",
-        "Summary": "to the plan",
+        "facts_of": "to the plan",
         "piece": "from worker to worker",
-        "settle": "kept by a worker",
+        "stitch": "kept by a worker",
         "_count": "to the plan",
     }
     for name, where in names.items():

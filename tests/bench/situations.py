@@ -39,7 +39,7 @@ from netlens.chains.situation import (
     Sessions,
     Situation,
 )
-from netlens.lab.rules import Overload
+from netlens.lab.provider.limiters.overload import Overload
 from tests.bench.world import ELSEWHERE, Flow, Held, History, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 
 CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from netlens import loglines
+from netlens import logs
 from netlens.errors import NetlensError
 from netlens.wire import columns as c
 from netlens.wire import containers, dns, link, tls
@@ -28,7 +28,7 @@ from netlens.wire import decode as d
 
 Behaviour = set[Hashable]
 TARGETS: dict[str, Callable[[bytes], Behaviour]] = {}
-KNOWN = {text for _, text in loglines.WORDS}
+KNOWN = {text for _, text in logs.WORDS}
 LINKS = (*sorted(link.NAMES), 999)
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a file system in memory
 _ROOM = 64  # bytes around a frame that must make no difference
@@ -290,7 +290,7 @@ def traffic(data: bytes) -> Behaviour:
         whole = _read(path, c.BATCH)
         small = _read(path, 7)
         merged = _read(path, 5, cut=len(data) // _STEP // 2 or 1)
-    tables = [(p.sessions(), p.exchange_rows(), p.lookups.finish(), p.hello_rows(), p.quality(), p.through()) for p in (whole, small)]
+    tables = [(p.sessions(), p.exchange_rows(), p.lookups.rows(), p.hello_rows(), p.quality(), p.through()) for p in (whole, small)]
     assert repr(tables[0][-1]) == repr(tables[1][-1])
     for a, b in zip(*(t[:-1] for t in tables), strict=True):
         assert a.to_pandas().equals(b.to_pandas()), f"{a.schema.name}: the batch size makes a difference"
@@ -342,7 +342,7 @@ def pipeline(data: bytes) -> Behaviour:
 @target
 def output(data: bytes) -> Behaviour:
     """A capture to every form of output: no line of it holds a control character."""
-    from netlens.report import export
+    from netlens.report import exports
 
     with as_file(data) as path:
         try:
@@ -351,11 +351,9 @@ def output(data: bytes) -> Behaviour:
             return {str(error).replace(path, "")[:24]}
     for name in ("sessions", "connections", "lookups", "exchanges"):
         table = capture.table(name)
-        for form in ("table", "csv", "json", "zeek"):
-            if form == "zeek" and name not in ("sessions", "lookups"):
-                continue
+        for form in (f for f, export in exports.of(name).items() if not export.BINARY):
             with contextlib.redirect_stdout(io.StringIO()) as text:
-                export.write(table, form, None, None, capture.part.first_ns or 0, capture.table("sessions") if form == "zeek" else None)
+                exports.write(exports.Rows(table, None, capture.table, capture.part.first_ns or 0), form, None)
             written = text.getvalue()
             odd = [ch for ch in set(written) if not ch.isprintable() and ch not in "\n\t\r"]
             assert not odd, f"{name} as {form}: {odd!r}"

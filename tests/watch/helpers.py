@@ -12,7 +12,7 @@ import numpy as np
 import netlens
 from netlens.api import Capture
 from netlens.chains import overlap
-from netlens.watch.counts import SECOND
+from netlens.watch.peaks import SECOND
 from netlens.wire.containers import F_TS, Batch, Reader
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens import loglines
+from netlens import logs
 from netlens.lenses.refused.limit import ENOUGH
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.text import plural
@@ -109,9 +109,7 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
 
 def named_evidence(weighing: Weighing) -> Evidence:
     """Why it refused, in the provider's own words."""
-    what = {loglines.QUOTA: "a quota is used up until it resets", loglines.OVERLOAD: "the provider, or the model, is overloaded"}[
-        weighing.named
-    ]
+    what = {logs.QUOTA: "a quota is used up until it resets", logs.OVERLOAD: "the provider, or the model, is overloaded"}[weighing.named]
     n = int(weighing.refused.sum())
     return Evidence(f"{plural(n, 'refusal')} {'says' if n == 1 else 'say'} why: {what}", weighing.frames(weighing.refused))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens import loglines
+from netlens import logs
 from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, over_time
@@ -46,12 +46,12 @@ class Weighing:
     situation: Situation
     inference: Inference
     time_fits: list[Fit] = field(default_factory=list)
-    refusal_class: str = loglines.UNKNOWN
+    refusal_class: str = logs.UNKNOWN
 
     @cached_property
     def named(self) -> str:
         """The limiter that the provider's own words name: "quota" or "overload", given enough refusals; "" if they name none."""
-        named = self.refusal_class in (loglines.QUOTA, loglines.OVERLOAD) and self.inference.refused >= ENOUGH
+        named = self.refusal_class in (logs.QUOTA, logs.OVERLOAD) and self.inference.refused >= ENOUGH
         return self.refusal_class if named else ""
 
     @cached_property
@@ -249,12 +249,12 @@ def of_one_class(situation: Situation) -> tuple[Situation, str]:
     r = situation.requests
     refused = r.rejected == REJECTED
     many = Counter(r.refusal_class[refused].tolist())
-    limits = {k: n for k, n in many.items() if k in (loglines.CONCURRENCY, loglines.RATE) and n >= ENOUGH}
-    named = limits or {k: n for k, n in many.items() if k != loglines.UNKNOWN}
-    main = max(sorted(named), key=named.__getitem__) if named else loglines.UNKNOWN
-    if not limits and many[loglines.UNKNOWN] > many[main]:
-        main = loglines.UNKNOWN
-    with_it = {main, loglines.UNKNOWN} if main in (loglines.CONCURRENCY, loglines.RATE) else {main}
+    limits = {k: n for k, n in many.items() if k in (logs.CONCURRENCY, logs.RATE) and n >= ENOUGH}
+    named = limits or {k: n for k, n in many.items() if k != logs.UNKNOWN}
+    main = max(sorted(named), key=named.__getitem__) if named else logs.UNKNOWN
+    if not limits and many[logs.UNKNOWN] > many[main]:
+        main = logs.UNKNOWN
+    with_it = {main, logs.UNKNOWN} if main in (logs.CONCURRENCY, logs.RATE) else {main}
     others = refused & ~np.isin(r.refusal_class.astype(str), sorted(with_it))
     if not others.any():
         return situation, main

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import netlens
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
-from netlens.lab.check import Report, Truth, _Side, bundled
+from netlens.lab.check import Report, Side, Truth, bundled
 from netlens.lenses.refused.labels import Told, _matching, key_log
 from netlens.lenses.refused.labels.answers import infer
 from netlens.lenses.refused.labels.error_log import from_log
@@ -47,7 +47,7 @@ class Seen:
         assert result is not None
         capture = netlens.read(result.path)
         self.exchanges, self.sessions, self.hellos = (capture.table(name) for name in ("exchanges", "sessions", "hellos"))
-        known = _Side(Report(str(recording), truth.scenario), truth, side)
+        known = Side(Report(str(recording), truth.scenario), truth, side)
         row_of = {number: row for row, number in enumerate(self.exchanges["exchange_id"].tolist())}
         self.rows: dict[int, tuple[str, bool]] = {}
         for row, event in known._pair(known._seen_by_provider() if side == "host" else known._opened_here()):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, share_verdict, time_evidence
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
-from netlens.loglines import QUOTA
+from netlens.logs import QUOTA
 from netlens.text import plural
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, time_evidence
 from netlens.lenses.refused.verdict import Verdict, refuted, supported, undecided
-from netlens.loglines import OVERLOAD
+from netlens.logs import OVERLOAD
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighing

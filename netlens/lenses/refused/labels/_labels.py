@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens import loglines
+from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.columns import MISSING, Bools, Codes, Ints, Objects, ints
+from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent
@@ -26,8 +27,6 @@ MS, S = 1_000_000, 1_000_000_000
 ALIKE_BYTES = 16  #: sizes of one refusal differ by digits of a number or a header; two TLS records more would be 44
 SHORT_NS = 60 * MS  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 SHORT_BYTES = 4096
-STREAM_NS = 150 * MS  #: first to last byte; between the two nothing is claimed
-STREAM_BYTES = 16384
 SAME_REQUEST_BYTES = 4  #: one request sent again differs by a digit or two at most
 BACK_OFF_NS = (400 * MS, 120 * S)  #: Retry-After of a second less what the clock may be off, to 30 s with room; programs give up after that
 
@@ -37,7 +36,7 @@ class Labels:
     """Per exchange: refused or not, and who says so; arrays of equal length.
 
     rejected : REJECTED, ACCEPTED or UNLABELLED.  source : "error log", "key log", "look-alike", "inferred", or "" where unknown.  reason : why, in a
-    few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.loglines`; else "".
+    few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.logs`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
     note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log showed them.
     lag_ns : how far the lines of a log are from the answers that they were matched with, as a rule.
@@ -60,7 +59,7 @@ def unlabelled(n: int, reason: str) -> Labels:
     return Labels(np.full(n, UNLABELLED, np.int8), source, reasons, classes)
 
 
-def set_labels(labels: Labels, rows: Any, rejected: int, source: str, reason: str, refusal_class: str = loglines.UNKNOWN) -> None:
+def set_labels(labels: Labels, rows: Any, rejected: int, source: str, reason: str, refusal_class: str = logs.UNKNOWN) -> None:
     labels.rejected[rows], labels.source[rows], labels.reason[rows] = rejected, source if rejected != UNLABELLED else "", reason
     labels.refusal_class[rows] = refusal_class if rejected == REJECTED else ""
 

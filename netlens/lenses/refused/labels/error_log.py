@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens import loglines
+from netlens import logs
 from netlens.chains.linking import CODES
 from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
@@ -133,7 +133,7 @@ def from_log(
         if found.sizes:
             set_labels(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
         if found.retried:
-            like = max(sorted(set(classes)), key=classes.count, default=loglines.UNKNOWN)
+            like = max(sorted(set(classes)), key=classes.count, default=logs.UNKNOWN)
             set_labels(
                 labels,
                 found.looks_refused,

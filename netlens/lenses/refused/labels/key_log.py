@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens import loglines
+from netlens import logs
 from netlens.chains.requests import STREAM, UPSTREAM
 from netlens.columns import ints
 from netlens.lenses.refused.labels import KEY_LOG, Told
@@ -32,13 +32,13 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     for i in np.flatnonzero(traffic.rows[:, STREAM] >= 0).tolist():
         label = refused(keys.rows[int(traffic.rows[i, STREAM])])
         streams.rejected[i], streams.source[i] = label, KEY_LOG
-        streams.refusal_class[i] = loglines.UNKNOWN if label == REJECTED else ""
+        streams.refusal_class[i] = logs.UNKNOWN if label == REJECTED else ""
     yield streams
 
 
 def refused(row: DecryptedRequest) -> int:
     """REJECTED, ACCEPTED, or UNLABELLED (no answer, or an error that is no refusal)."""
-    if row.status == 429 or row.code in loglines.CLASS_OF_CODE:
+    if row.status == 429 or row.code in logs.CLASS_OF_CODE:
         return REJECTED
     if row.status is None or row.code is not None or row.status >= 400:
         return UNLABELLED
@@ -73,8 +73,8 @@ def from_decrypted(exchanges: Columns, decrypted: Decrypted) -> Labels:
         told = {refused(row) for row in own}
         if len(told) == 1 and (label := told.pop()) != UNLABELLED:
             status = ", ".join(str(row.status) + (f" with code {row.code}" if row.code else "") for row in own)
-            codes = [loglines.CLASS_OF_CODE[row.code] for row in own if row.code in loglines.CLASS_OF_CODE]
-            set_labels(labels, i, label, KEY_LOG, f"status {status}", codes[0] if codes else loglines.UNKNOWN)
+            codes = [logs.CLASS_OF_CODE[row.code] for row in own if row.code in logs.CLASS_OF_CODE]
+            set_labels(labels, i, label, KEY_LOG, f"status {status}", codes[0] if codes else logs.UNKNOWN)
         elif own:
             labels.reason[i] = "its answers say different things" if len(own) > 1 else "its answer says neither"
     return replace(labels, note=decrypted.note or "")

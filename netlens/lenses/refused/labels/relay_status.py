@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from netlens import loglines
+from netlens import logs
 from netlens.chains.requests import UPSTREAM
 from netlens.lenses.refused.labels import INFERRED, Told
 from netlens.lenses.refused.labels._labels import ACCEPTED, REJECTED, set_labels, unlabelled
@@ -26,5 +26,5 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     for i, asked in traffic.asked_of_relay.items():
         code = status[asked]
         if code is not None and (code == 429 or 200 <= code < 400):
-            set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, INFERRED, f"status {code}", loglines.UNKNOWN)
+            set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, INFERRED, f"status {code}", logs.UNKNOWN)
     yield Told.of(labels, traffic.rows[:, UPSTREAM])
