@@ -41,11 +41,7 @@ def judge(weighing: Weighing) -> Verdict:
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
     return limit_verdict(
-        weighing,
-        Adjustment(others_side=True),
-        structure=structure,
-        missing=missing,
-        told="without the other side's traffic",
+        weighing, Adjustment(others_side=True), structure=structure, missing=missing, told="without the other side's traffic"
     )
 
 
