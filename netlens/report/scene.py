@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from netlens.analysis import overlap
 from netlens.analysis.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM, Ints
-from netlens.report import story
+from netlens.report import answer
 
 if TYPE_CHECKING:
     from netlens.analysis.assemble import Side
@@ -71,7 +71,7 @@ class Scene:
 
 
 def scene(a: Analysis) -> Scene:
-    """All of it."""
+    """The scene of an analysis."""
     t0 = origin_ns(a)
     bars = list(_all_bars(a, t0))
     groups, group_of = _groups(a, bars)
@@ -165,11 +165,7 @@ class _Known:
 
 
 def _known(a: Analysis) -> _Known:
-    """A connection is known by its first frame, which no other has."""
-    s, c = a.assembled.situation.sessions, a.assembled.upstream.connections
-    frame = s.vm_frame if a.assembled.upstream.name == "vm" else s.host_frame
-    at = {int(f): k for k, f in enumerate(c["first_frame"].tolist())}
-    row = np.array([at.get(int(f), -1) for f in frame.tolist()], np.int64)
+    s, row = a.assembled.situation.sessions, row_of_sessions(a)
     kept = row >= 0
     return _Known(row[kept], np.minimum(s.done_ns, s.end_ns)[kept], s.kind[kept])
 
@@ -185,7 +181,7 @@ def _whose(a: Analysis, name: str | None, side: Side) -> npt.NDArray[np.int8]:
     return np.array([codes.get(o, UNKNOWN) for o in side.connections["origin"].tolist()], np.int8).reshape(n)
 
 
-_WHOSE = {VM: "for the VM", HOST: "of the host itself", UNKNOWN: "whose is unknown"}
+_WHOSE = {VM: "for the VM", HOST: "of the host itself", UNKNOWN: "side unknown"}
 
 
 def _groups(a: Analysis, bars: Sequence[Bars]) -> tuple[list[Group], list[Ints]]:
@@ -210,10 +206,10 @@ def _key(capture: int, kind: int, whose: int, target: str) -> tuple[Any, ...]:
 
 def _title(a: Analysis, b: Bars, kind: int, whose: int, target: str) -> str:
     if kind == COMPANION:
-        return f"{story.target(a)}, opened by the tunnel beside them"
+        return f"{answer.target(a)}, opened by the tunnel beside them"
     if kind == LOOKUPS:
         return "lookups over TCP"
-    name = (target or "other servers") if kind == OTHER else story.target(a)
+    name = (target or "other servers") if kind == OTHER else answer.target(a)
     return name if b.name == "vm" else f"{name}, {_WHOSE[whose]}"
 
 
@@ -243,7 +239,7 @@ def _calls(a: Analysis, bars: Sequence[Bars], t0: int) -> Iterator[Call]:
 
 
 def row_of_sessions(a: Analysis) -> Ints:
-    """Row of the upstream's connections per session of the situation; -1 without."""
+    """Row of the upstream's connections per session of the situation, known by its first frame, which no other has; -1 without."""
     s, c = a.assembled.situation.sessions, a.assembled.upstream.connections
     frame = s.vm_frame if a.assembled.upstream.name == "vm" else s.host_frame
     at = {int(f): k for k, f in enumerate(c["first_frame"].tolist())}
