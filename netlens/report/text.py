@@ -196,7 +196,7 @@ def _tunnels(a: SideFindings) -> str:
 
 def _tails(a: SideFindings) -> str:
     if not a.tails:
-        return "none: all connections closed cleanly"
+        return "none: no connection kept receiving after the program closed it"
     worst = max(a.tails, key=lambda t: t["tail_s"])
     amount = "" if worst["bytes"] is None else f" and {worst['bytes']:,} bytes"
     return (
