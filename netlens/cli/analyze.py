@@ -16,8 +16,8 @@ from netlens.errors import CaptureError
 from netlens.text import plural
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.inputs import Inputs
+    from netlens.analysis import Analysis
+    from netlens.chains.inputs import Inputs
 
 
 @click.command(
@@ -69,7 +69,7 @@ def command(
     Give both sides: a RECORDING, or --vm and --host. A recording is a folder with vm.pcap and host.pcap (also .pcapng, .gz), and perhaps
     vm-errors.log, host-errors.log and manifest.toml. With a single CAPTURE, you get what it can show, and what to record for the rest.
     """
-    from netlens.analysis.findings import analyze
+    from netlens.analysis import analyze
     from netlens.api import TABLES
 
     if bundle is not None:
@@ -126,7 +126,7 @@ def _print(found: Analysis) -> None:
 
 
 def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
-    from netlens.analysis.inputs import Inputs, from_folder
+    from netlens.chains.inputs import Inputs, from_folder
 
     if capture is not None and (host is not None or vm is not None):
         raise click.UsageError("give either a CAPTURE or RECORDING, or the sides with --vm and --host, not both")

@@ -45,9 +45,9 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
     Times, lengths, ports, flags and TCP's numbers stay; payload becomes zeros. In a recording, error logs are reduced to times and codes, and
     key logs and journals are left out. docs/explanation/anonymising.md says what can still be learned from the copy.
     """
-    from netlens.analysis.target import KNOWN_APIS
     from netlens.anonymize import recordings, secret
     from netlens.anonymize.mapper import Mapper
+    from netlens.chains.target import KNOWN_APIS
     from netlens.outputs import refuse_existing
 
     refuse_existing(output.rstrip("/") or output)

@@ -19,7 +19,7 @@ USUAL = ("z.ai", "bigmodel", "zhipu")
 
 def usual_apis() -> tuple[str, ...]:
     """The provider's API names, without the domains they are under (a domain's web site is another machine)."""
-    from netlens.analysis.target import KNOWN_APIS
+    from netlens.chains.target import KNOWN_APIS
 
     names = [name for name in KNOWN_APIS if any(part in name for part in USUAL)]
     return tuple(name for name in names if not any(other.endswith("." + name) for other in names))
@@ -54,11 +54,16 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) ->
     stop_at_a_closed_pipe()
     heads = {"here": f"this machine ({scene.here.system})", "vm": f"the VM {scene.target}"}
     if form == "json":
-        print_json([dataclasses.asdict(row) for row in rows])
+        print_json([_document(row) for row in rows])
     else:
         _print(rows, heads)
     if any(row.status == "missing" for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _document(row: Row) -> dict[str, str]:
+    values = dataclasses.asdict(row)
+    return {"mend" if name == "fix" else name: value for name, value in values.items()}  # its name in JSON since the first version
 
 
 def _print(rows: list[Row], heads: dict[str, str]) -> None:
@@ -83,14 +88,14 @@ def _print(rows: list[Row], heads: dict[str, str]) -> None:
             table.add_row(Text(row.status, styles[row.status]), Text(row.title, dim), Text(printable(row.text), dim))
         console.print(table)
         console.print()
-    fixes = [row for row in rows if row.mend and row.status in ("warning", "missing")]
+    fixes = [row for row in rows if row.fix and row.status in ("warning", "missing")]
     if fixes:
         console.print(Text("To fix", "bold"))
         # whole lines, however long: they are to be copied
         for row in fixes:
             on = "on the VM, " if row.where == "vm" and row.id != "ssh" else ""
             console.print(Text(f"  # {on}{row.title}", styles[row.status]), soft_wrap=True)
-            console.print(Text(f"  {printable(row.mend)}"), soft_wrap=True)
+            console.print(Text(f"  {printable(row.fix)}"), soft_wrap=True)
         console.print()
     counts = [(status, sum(row.status == status for row in rows)) for status in ("missing", "warning")]
     said = ", ".join(f"{count} {status}{'s' if status == 'warning' and count > 1 else ''}" for status, count in counts if count)

@@ -14,8 +14,8 @@ from netlens.cli.options import api_option, live_options, logs_by_side, ssh_word
 if TYPE_CHECKING:
     import threading
 
-    from netlens.watch.board import Frame
-    from netlens.watch.sources import Live
+    from netlens.watch.live import Live
+    from netlens.watch.monitor import Snapshot
     from netlens.watch.state import Watched
 
 
@@ -97,7 +97,7 @@ def command(
         if replay is not None:
             _play(replay, side, apis, limit, count, errors, speed, stop, shown)
             return
-        from netlens.watch.sources import Live, Options
+        from netlens.watch.live import Live, Options
 
         ssh = ssh_words(ssh_cmd)
         _warm()
@@ -121,18 +121,18 @@ def command(
 def _record(live: Live, limit: int | None, count: str, logs: tuple[tuple[str, str], ...], what: str, shown: _Output) -> None:
     from netlens.errors import CaptureError
     from netlens.text import printable
-    from netlens.watch.board import Board
+    from netlens.watch.monitor import Monitor
 
-    board = live.start(lambda watched: Board(watched, limit, count, tuple(name for name, _ in logs)))
+    monitor = live.start(lambda watched: Monitor(watched, limit, count, tuple(name for name, _ in logs)))
     where = " + ".join(f"{feed.recorder.interface} ({feed.place.side})" for feed in live.feeds.values())
     with shown.on(f"{where}  {what}", live.stop):
         for times in live.run():
-            if not shown.frame(board.frame(times)):
+            if not shown.show(monitor.snapshot(times)):
                 live.stop.set()
         shown.wait_for("stopping: reading what tcpdump still holds")
-        last = board.frame(live.finish(), final=True)
+        last = monitor.snapshot(live.finish(), final=True)
     shown.end(last)
-    for watched in board.watched.values():
+    for watched in monitor.watched.values():
         for line in watched.unread():
             say(f"warning: {line}")
     ended = live.ended
@@ -154,27 +154,25 @@ def _play(
     stop: threading.Event,
     shown: _Output,
 ) -> None:
-    from netlens.watch.board import Board
-    from netlens.watch.sources import Replay, open_recording
+    from netlens.watch.monitor import Monitor
+    from netlens.watch.replay import Replay, open_recording
     from netlens.watch.state import Watched
 
     given = open_recording(path, side)
     logs = given.errors | dict(logs_by_side(errors, side))
-    watched: dict[str | None, Watched] = {
-        name: Watched(name, apis or given.apis, given.own_ips.get(name or "", ())) for name in given.captures
-    }
-    board = Board(watched, limit, count, tuple(logs))
-    replay = Replay(given.captures, board, speed, stop, logs)
+    watched: dict[str | None, Watched] = {name: Watched(name, apis or given.apis) for name in given.captures}
+    monitor = Monitor(watched, limit, count, tuple(logs))
+    replay = Replay(given.captures, monitor, speed, stop, logs)
     times = None
     what = ", ".join(apis or given.apis) or "all servers"
     with shown.on(f"{os.path.basename(os.path.normpath(path))}  {what}" + (f"  x{speed:g}" if speed else ""), stop):
         for times in replay.run():
-            if not shown.frame(board.frame(times), hurry=not speed):
+            if not shown.show(monitor.snapshot(times), hurry=not speed):
                 stop.set()
     for warning in (*replay.notes, *replay.warnings):
         say(f"warning: {warning}")
     if times is not None:
-        shown.end(board.frame(times, final=True))
+        shown.end(monitor.snapshot(times, final=True))
 
 
 def _warm() -> None:
@@ -196,7 +194,7 @@ def _warm() -> None:
 
 
 class _Output:
-    """Where frames go: a screen, lines, or JSON."""
+    """Where snapshots go: a screen, lines, or JSON."""
 
     def __init__(self, as_json: bool, seconds: float | None):
         self.as_json = as_json
@@ -234,7 +232,7 @@ class _Output:
             self.screen.stop()
             self.screen = None
 
-    def frame(self, frame: Frame, hurry: bool = False) -> bool:
+    def show(self, snapshot: Snapshot, hurry: bool = False) -> bool:
         """Show one moment; False if nobody looks any more."""
         import time
 
@@ -243,17 +241,17 @@ class _Output:
             if now - self.drawn < 0.2:  # a replay may tick faster than eyes
                 return True
             self.drawn = now
-            self._draw(frame)
+            self._draw(snapshot)
             return True
         if self.as_json:
-            return self._write([_json(frame)])
+            return self._write([_json(snapshot)])
         if hurry:
             return True
         from netlens.watch.screen import plain
 
-        return self._write(plain(frame))
+        return self._write(plain(snapshot))
 
-    def _draw(self, frame: Frame) -> None:
+    def _draw(self, snapshot: Snapshot) -> None:
         from rich.text import Text
 
         from netlens.watch.screen import lines
@@ -261,7 +259,7 @@ class _Output:
         console = self.screen.console
         encoding = (console.encoding or "").lower()
         text = Text(no_wrap=True, overflow="crop", end="")
-        for i, parts in enumerate(lines(frame, console.width, console.height, self.title, not encoding.startswith("utf"))):
+        for i, parts in enumerate(lines(snapshot, console.width, console.height, self.title, not encoding.startswith("utf"))):
             text.append("\n" if i else "")
             for piece, style in parts:
                 text.append(piece, style=_STYLES[style])
@@ -271,14 +269,14 @@ class _Output:
         if not self.screen and not self.as_json:
             say(what)
 
-    def end(self, frame: Frame) -> None:
+    def end(self, snapshot: Snapshot) -> None:
         """The last moment, and the sum of it all."""
         if self.as_json:
-            self._write([_json(frame)])
+            self._write([_json(snapshot)])
         else:
             from netlens.watch.screen import summary
 
-            self._write(summary(frame))
+            self._write(summary(snapshot))
 
     def _write(self, lines: list[str]) -> bool:
         if self.broken:
@@ -297,9 +295,9 @@ class _Output:
 _STYLES = {"": "", "dim": "dim", "bold": "bold", "good": "cyan", "warn": "bold yellow", "alarm": "bold white on red"}
 
 
-def _json(frame: Frame) -> str:
+def _json(snapshot: Snapshot) -> str:
     import json
 
-    from netlens.watch.board import to_json
+    from netlens.watch.monitor import to_json
 
-    return json.dumps(to_json(frame), ensure_ascii=True)
+    return json.dumps(to_json(snapshot), ensure_ascii=True)

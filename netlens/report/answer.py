@@ -1,7 +1,7 @@
 """The answer in words: what was asked, what was found, how sure it is, and what would make it surer.
 
 The terminal, the page, the summary picture and the letter take their words from here, so that they cannot disagree. It says what
-:class:`~netlens.analysis.findings.Analysis` holds and computes nothing. Names and paths are strangers' text: whoever shows them escapes them (the page
+:class:`~netlens.analysis.Analysis` holds and computes nothing. Names and paths are strangers' text: whoever shows them escapes them (the page
 by autoescape and :func:`netlens.text.printable`).
 """
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from netlens.text import duration, plural
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.fixes import Prediction
-    from netlens.analysis.weighing import Verdict
+    from netlens.analysis import Analysis
+    from netlens.lenses.refused.fixes import Prediction
+    from netlens.lenses.refused.verdict import Verdict
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}
 AT_ONCE = {"requests": "requests at once", "connections": "connections open at once"}
