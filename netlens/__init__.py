@@ -8,8 +8,9 @@ A packet's way is a straight line; each package imports only what stands below i
     lenses      one question a package; refused: labels limiters causes fixes          -
     chains      sessions of all vantages -> hops -> chains, on one clock               -
     api         a capture as DataFrames: one pass, tables when they are asked for      -
-    parsers     packets -> rows: sessions connections lookups hellos exchanges         key logs: starts tshark, if asked
+    parsers     packets -> rows: sessions connections lookups hellos exchanges         starts tshark, for a key log
     wire        bytes -> packets: containers, link types, tunnels, IP, TCP, UDP        reads captures
+    logs        what programs write down when a request is refused, one format a file  reads logs
 
 Beside the line::
 
@@ -17,7 +18,7 @@ Beside the line::
     watch       the same parsers on packets as they come                               through capture
     cluster     the same parsers on many machines                                      Dask, object stores
     anonymize   a copy of a capture with addresses and names replaced                  writes copies
-    lab         VM, host and provider rebuilt on one machine: recordings of known truth   namespaces, servers
+    lab         VM, host and provider rebuilt on one machine, to record known truth    starts servers, namespaces
 
 What all share: ``tables`` (the columns of every table), ``schema`` (what a table is), ``errors``, ``text`` (strangers' text made printable),
 ``registry`` (members of a folder, found and checked), ``sidefiles`` (logs and manifests read within limits), ``outputs`` (files written aside, then renamed).

@@ -83,7 +83,7 @@ def headline(a: Analysis) -> list[Part]:
     if not requests:
         return [Part(f"Requests cannot be counted here: {hidden}." if hidden else _nothing(a)), *_needed(a)]
     if not refused and not hidden:
-        return [Part(f"No refusals found in {plural(requests, 'request')} to {target(a)}."), *_needed(a)]
+        return [Part(f"No refusals found in {plural(requests, 'request')} to {target(a)}."), *_needed(a, "a cause")]
     parts = [Part(f"{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
     causes = supported(a)
     if not causes:
@@ -146,9 +146,9 @@ def effect(fix: Prediction) -> str:
     return f"{plural(fix.rejections_before, 'refusal')} become {fix.rejections_after:,}{wait}"
 
 
-def _needed(a: Analysis) -> list[Part]:
+def _needed(a: Analysis, what: str = "out") -> list[Part]:
     wanted = needs(a)
-    return [Part(" To find out, you need: "), Part(wanted[0]), Part(".")] if wanted else []
+    return [Part(f" To find {what}, you need: "), Part(wanted[0]), Part(".")] if wanted else []
 
 
 def needs(a: Analysis) -> list[str]:
@@ -213,16 +213,19 @@ def _fit_facts(a: Analysis) -> list[Fact]:
 
 
 def outcomes(a: Analysis) -> tuple[int, str]:
-    """How many outcomes are known, and where from: ``67 of 67 requests: 60 from the error log, 7 inferred from traffic``."""
+    """How many outcomes are known, and where from: ``known for 67 of 67 requests: 60 from the error log, 7 inferred from traffic``."""
     sources = Counter(s for s in a.assembled.situation.requests.source.tolist() if s)
     known = sum(sources.values())
     told = ", ".join(f"{n:,} {SOURCES.get(s, f'from {s}')}" for s, n in sources.most_common())
-    return known, f"known of {known:,} of {plural(a.counts['exchanges'], 'request')}" + (f": {told}" if told else "")
+    return known, f"known for {known:,} of {plural(a.counts['exchanges'], 'request')}" + (f": {told}" if told else "")
 
 
 def surer(a: Analysis) -> list[str]:
     """What to record or do next, most useful first."""
-    out = [text for text in needs(a)[:2] if text]
+    out: list[str] = []
+    for text in needs(a):  # the same capture is asked for once, whatever else it would show
+        if len(out) < 2 and not any(text.startswith(before) for before in out):
+            out.append(text)
     sources = Counter(a.assembled.situation.requests.source.tolist())
     unsure = sources["inferred"] + sources[""]
     if a.counts["exchanges"] and unsure * 4 > a.counts["exchanges"]:

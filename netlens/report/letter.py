@@ -118,7 +118,7 @@ def text(facts: SupportFacts) -> str:
     out += _refusals(f)
     out += ["", "## What fits", "", *_rule(f)]
     if tested := [clean(line) for line in f.tested if clean(line)]:
-        out += ["", "## What we tried", "", *(f"- {line}" for line in tested)]
+        out += ["", "## What we checked", "", *(f"- {line}" for line in tested)]
     out += [
         "",
         "## What we would like to know",

@@ -128,7 +128,13 @@ def _all_bars(a: Analysis, t0: int) -> Iterator[Bars]:
     pairs = a.assembled.pairing
     names = sorted(a.assembled.sides, key=lambda name: name != "vm")
     offsets = dict(zip(names, np.cumsum([0, *(a.assembled.sides[n].connections.rows for n in names)]).tolist(), strict=False))
-    upstream: _Known = _known(a)
+    s, row = a.assembled.situation.sessions, row_of_sessions(a)
+    known = row >= 0
+    row, ends, kinds = (
+        row[known],
+        np.minimum(s.done_ns, s.end_ns)[known],
+        s.kind[known],
+    )  # what the situation says of the upstream's connections
     for name in names:
         side = a.assembled.sides[name]
         c = side.connections
@@ -139,35 +145,19 @@ def _all_bars(a: Analysis, t0: int) -> Iterator[Bars]:
         kind[side.target] = REQUESTS
         mate = np.full(n, -1, np.int64)
         if side is a.assembled.upstream:
-            done[upstream.row], kind[upstream.row] = upstream.done - t0, upstream.kind
+            done[row], kind[row] = ends - t0, kinds
         if pairs is not None:
             there = pairs.host_of if name == "vm" else pairs.vm_of
             mate = np.where(there >= 0, there + offsets["host" if name == "vm" else "vm"], -1)
             if name == "vm":
-                kinds = np.full(a.assembled.upstream.connections.rows, OTHER, np.int8)
-                kinds[upstream.row] = upstream.kind
-                paired = there >= 0
-                kind[paired & (kinds[there] == LOOKUPS)] = LOOKUPS
+                there_kind = np.full(a.assembled.upstream.connections.rows, OTHER, np.int8)
+                there_kind[row] = kinds
+                kind[(there >= 0) & (there_kind[there] == LOOKUPS)] = LOOKUPS
         yield Bars(
             name, side, bounds, offsets[name],
             to_host(a, name, found.start_ns) - t0, to_host(a, name, found.end_ns) - t0, done,
             _whose(a, name, side), kind, found.censored_left, found.censored_right, mate, overlap.labels(c, "target"),
         )  # fmt: skip
-
-
-@dataclass(eq=False)
-class _Known:
-    """What the situation says of the upstream's connections: ``row`` of that table, per session of the situation."""
-
-    row: Ints
-    done: Ints
-    kind: npt.NDArray[np.int8]
-
-
-def _known(a: Analysis) -> _Known:
-    s, row = a.assembled.situation.sessions, row_of_sessions(a)
-    kept = row >= 0
-    return _Known(row[kept], np.minimum(s.done_ns, s.end_ns)[kept], s.kind[kept])
 
 
 def _whose(a: Analysis, name: str | None, side: Side) -> npt.NDArray[np.int8]:

@@ -19,12 +19,12 @@ _STYLES = {"supported": "bold", "refuted": "dim", "undecided": ""}
 
 def render(analysis: Analysis, console: Any) -> None:
     """Print the findings to a rich console."""
+    from rich.padding import Padding
     from rich.text import Text
 
     a = analysis
     console.print(Text("Answer", style="bold"))
-    _indented(console, answer.sentence(a))
-    console.print()
+    console.print(Padding(Text(printable(answer.sentence(a))), (0, 0, 1, 2)))
     _causes(a, console)
     _fixes(a, console)
     for name, side in a.sides.items():
@@ -32,34 +32,37 @@ def render(analysis: Analysis, console: Any) -> None:
     _basis(a, console)
 
 
-def _indented(console: Any, text: str) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console.print(Padding(Text(printable(text)), (0, 0, 0, 2)))
-
-
-def _causes(a: Analysis, console: Any) -> None:
+def _grid(
+    console: Any, rows: list[tuple[Any, ...]], heading: str, padding: tuple[int, int, int, int], styles: list[str] | None = None
+) -> None:
+    """Rows of text under a heading; the last column wraps. ``styles``: of each row; without, the first column is bold."""
     from rich.padding import Padding
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    console.print(Text("Causes", style="bold"))
+    if not rows:
+        return
+    if heading:
+        console.print(Text(heading, style="bold"))
     grid = RichTable.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column()
+    for k in range(len(rows[0])):
+        grid.add_column(no_wrap=k < len(rows[0]) - 1, style="" if k or styles is not None else "bold")
+    for k, row in enumerate(rows):
+        # the line feeds are ours; those of strangers were escaped where their text came in
+        *heads, last = (Text("\n".join(map(printable, cell.split("\n")))) for cell in row)
+        for head in heads:
+            head.stylize(styles[k] if styles else "")
+        grid.add_row(*heads, last)
+    console.print(Padding(grid, padding))
+
+
+def _causes(a: Analysis, console: Any) -> None:
+    rows = []
     for v in a.hypotheses:
-        style = _STYLES[v.verdict]
         # what refutes is one sentence; that a rule separates is said where it supports
-        shown = v.evidence if v.verdict != "refuted" else v.evidence[:1]
-        lines = [e.text + _frames(e.frames) for e in shown]
-        if v.needs:
-            lines.append(f"needs {v.needs}")
-        grid.add_row(
-            Text(f"{v.cause} {v.id}", style=style), Text(v.verdict, style=style), Text(printable("\n".join(lines)).replace("\\x0a", "\n"))
-        )
-    console.print(Padding(grid, (0, 0, 1, 2)))
+        lines = [e.text + _frames(e.frames) for e in (v.evidence if v.verdict != "refuted" else v.evidence[:1])]
+        rows.append((f"{v.cause} {v.id}", v.verdict, "\n".join([*lines, *([f"needs {v.needs}"] if v.needs else [])])))
+    _grid(console, rows, "Causes", (0, 0, 1, 2), [_STYLES[v.verdict] for v in a.hypotheses])
 
 
 def _frames(frames: list[tuple[str, int]]) -> str:
@@ -70,54 +73,27 @@ def _frames(frames: list[tuple[str, int]]) -> str:
 
 
 def _fixes(a: Analysis, console: Any) -> None:
-    from rich.padding import Padding
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    if not a.fixes:
-        return
-    console.print(Text("Fixes", style="bold"))
-    grid = RichTable.grid(padding=(0, 2))
-    for _ in range(2):
-        grid.add_column(no_wrap=True)
-    grid.add_column()
+    rows = []
     for f in a.fixes:
-        if f.rejections_after is None:
-            told = "not predicted"
-        else:
-            wait = f", {f.added_wait_s:.1f} s waiting" if f.added_wait_s else ""
-            told = f"{f.rejections_before} -> {f.rejections_after} refused{wait}"
-        text = f.title + (f"\n{f.command}" if f.command else "")
-        grid.add_row(Text(f.id), Text(told), Text(text))
-    console.print(Padding(grid, (0, 0, 1, 2)))
+        wait = f", {f.added_wait_s:.1f} s waiting" if f.added_wait_s else ""
+        told = "not predicted" if f.rejections_after is None else f"{f.rejections_before} -> {f.rejections_after} refused{wait}"
+        rows.append((f.id, told, f.title + (f"\n{f.command}" if f.command else "")))
+    _grid(console, rows, "Fixes", (0, 0, 1, 2), [""] * len(rows))
 
 
 def _basis(a: Analysis, console: Any) -> None:
-    """The clock, where labels come from, cautions."""
-    from rich.padding import Padding
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    facts = RichTable.grid(padding=(0, 2))
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column()
+    """Where outcomes come from, the clock, cautions."""
     known, told = answer.outcomes(a)
-    if known:
-        facts.add_row("outcomes", Text(told))
+    rows = [("outcomes", told)] if known else []
     if a.paired:
-        facts.add_row("clock", Text(printable(a.clock.note)))
         p = a.peaks
-        facts.add_row("peaks", Text(f"connections open at once: VM {p['vm']}, host {p['host']}, both together {p['combined']}"))
-    for note in a.quality["notes"]:
-        facts.add_row("caution", Text(printable(note)))
-    if facts.row_count:
-        console.print(Padding(facts, (0, 0, 0, 0)))
+        rows.append(("clock", a.clock.note))
+        rows.append(("peaks", f"connections open at once: VM {p['vm']}, host {p['host']}, both together {p['combined']}"))
+    _grid(console, [*rows, *(("caution", note) for note in a.quality["notes"])], "", (0, 0, 0, 0))
 
 
 def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> None:
     """What one capture shows by itself."""
-    from rich.padding import Padding
-    from rich.table import Table as RichTable
     from rich.text import Text
 
     part = side.capture.part
@@ -127,38 +103,30 @@ def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> No
         console.print(Text.assemble((printable(i.path), "bold"), f"  {i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"))
     when = f"from {utc(start)}, {(last - start) / 1e9:.3f} s" if part.bounds_ns else "no frame has a time"
     console.print(Text(f"{when}, {_VANTAGE[side.vantage]}"))
-    facts = RichTable.grid(padding=(0, 2))
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column()
-
-    def fact(what: str, text: str) -> None:
-        facts.add_row(what, Text(printable(text)))
-
-    addresses = a.target.addresses
-    at = (
-        f" ({', '.join(addresses[:4])}{f' and {len(addresses) - 4} more' if len(addresses) > 4 else ''})"
-        if a.target.names and addresses
-        else ""
-    )
-    source = a.given.apis_from
-    guess = (
-        f"; guessed: {a.target.why} (--api NAME chooses another)"
-        if a.target.guessed
-        else f"; from {source}"
-        if source == "the manifest"
-        else ""
-    )
-    fact("target", f"{a.target.label}{at}{guess}")
-    n = int(side.rows.sum())
     sessions = side.capture.table("sessions").rows
     how = ", ".join(f"{count:,} {_PATHS[path]}" for path, count in sorted(side.paths.items()))
-    fact("connections", f"{n:,} to the target{f' ({how})' if how else ''}; {plural(sessions, 'session')} on the wire in total")
-    fact("open at once", _peak(side.connections, start, "connection", "opened"))
-    fact("in flight", _peak(side.in_flight, start, "request", "started"))
-    fact("lookups", _lookups(side))
-    fact("tunnels", _tunnels(side))
-    fact("tails", _tails(side))
-    console.print(Padding(facts, (1, 0, 1, 0)))
+    rows = [
+        ("target", _target(a)),
+        (
+            "connections",
+            f"{int(side.rows.sum()):,} to the target{f' ({how})' if how else ''}; {plural(sessions, 'session')} on the wire in total",
+        ),
+        ("open at once", _peak(side.connections, start, "connection", "opened")),
+        ("in flight", _peak(side.in_flight, start, "request", "started")),
+        ("lookups", _lookups(side)),
+        ("tunnels", _tunnels(side)),
+        ("tails", _tails(side)),
+    ]
+    _grid(console, rows, "", (1, 0, 1, 0))
+
+
+def _target(a: Analysis) -> str:
+    addresses, source = a.target.addresses, a.given.apis_from
+    more = f" and {len(addresses) - 4} more" if len(addresses) > 4 else ""
+    at = f" ({', '.join(addresses[:4])}{more})" if a.target.names and addresses else ""
+    if a.target.guessed:
+        return f"{a.target.label}{at}; guessed: {a.target.why} (--api NAME chooses another)"
+    return f"{a.target.label}{at}" + (f"; from {source}" if source == "the manifest" else "")
 
 
 def _peak(peak: PeakFacts, start: int, noun: str, verb: str) -> str:

@@ -23,7 +23,7 @@ def test_one_sentence_has_cause_limit_fix_and_effect(analysis: Callable[[str], A
 def test_no_refusal_is_said_with_what_would_decide(analysis: Callable[[str], Any]) -> None:
     a = analysis("healthy")
     assert answer.sentence(a).startswith("No refusals found in ")
-    assert "To find out, you need: a recording in which requests are refused." in answer.sentence(a)
+    assert "To find a cause, you need: a recording in which requests are refused." in answer.sentence(a)
     assert answer.best_fix(a) is None
     assert not answer.supported(a)
 
