@@ -35,7 +35,7 @@ from netlens.wire.fragments import MAX_AGE_NS, Fragments, datagram
 if TYPE_CHECKING:
     from netlens.parsers.lookups import LookupBuilder
     from netlens.schema import Table
-    from netlens.wire.containers import Input
+    from netlens.wire.framing import Input
 
 Array = np.ndarray[Any, Any]
 

@@ -18,11 +18,11 @@ from netlens.parsers import quality
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.sessions import FSM, MAX_SLIGHT, MIDSTREAM, SessionFold
-from netlens.together import cores
+from netlens.threads import cores
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.ahead import ahead
-from netlens.wire.containers import Batch, Input, Reader
+from netlens.wire.containers import Batch, Reader
 from netlens.wire.fragments import Fragments
 from netlens.wire.times import Times
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netlens.parsers.streams import DnsStreams
     from netlens.parsers.tunnels import TunnelWatch
     from netlens.schema import Table
+    from netlens.wire.framing import Input
 
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")

@@ -47,7 +47,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.packed import Coded, Nullable, Packed
+from netlens.columnar import Coded, LazyColumn, Nullable
 from netlens.parsers import spill
 from netlens.parsers.tcp_states import ACK_BIT, CONN_STATES, DATA_BIT, TABLE
 from netlens.schema import Table
@@ -56,7 +56,7 @@ from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.addresses import distinct, ip_column
 from netlens.wire.compiled import lean
-from netlens.wire.words import prefetch
+from netlens.wire.loads import prefetch
 
 # ---- columns of the session state, int64[n, S_WIDTH] ----
 K0, K1, K2, K3, K4 = 0, 1, 2, 3, 4  # source and destination of the first packet (side 0 sent it), version and ports
@@ -1104,7 +1104,7 @@ def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np
         # a clock that stepped back in between leaves nothing that can be told
         return np.where(values < 0, np.nan, values / 1e6)
 
-    columns: dict[str, np.ndarray[Any, Any] | Packed] = {
+    columns: dict[str, np.ndarray[Any, Any] | LazyColumn] = {
         "session_id": rows + first_id,
         "orig_ip": Coded(np.where(flipped, b_codes, a.codes), ips),
         "orig_port": np.where(flipped, port_b, port_a),

@@ -31,8 +31,9 @@ from netlens.errors import CaptureError, NetlensError
 from netlens.outputs import replacing
 from netlens.parsers.pipeline import Decoder
 from netlens.wire import columns as c
-from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Batch, Reader
+from netlens.wire.containers import Batch, Reader
 from netlens.wire.fragments import MAX_AGE_NS, Fragments
+from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 
 if TYPE_CHECKING:
     from netlens.schema import Table
@@ -248,7 +249,7 @@ class _PcapngWriter:
         number = row[F_IFACE]
         if number not in self.places:
             self.places[number] = len(self.places)
-            name = next((key[2] for key, n in self.reader._numbers.items() if n == number), b"")
+            name = self.reader.interfaces[number][2]
             options = (_option(2, name) if name else b"") + _option(9, bytes([NANOSECONDS])) + bytes(4)
             self._block(1, struct.pack("<HHI", int(self.reader.links[number]), 0, _snaplen(self.reader)) + options)
         time = row[F_TS] & 0xFFFF_FFFF_FFFF_FFFF

@@ -39,7 +39,8 @@ from netlens.watch.counts import SECOND, WINDOW_S
 from netlens.watch.refusals import Log, Refusal
 from netlens.watch.state import Watched
 from netlens.wire.ahead import ahead
-from netlens.wire.containers import F_TS, Batch, Reader
+from netlens.wire.containers import Batch, Reader
+from netlens.wire.framing import F_TS
 
 if TYPE_CHECKING:
     from netlens.watch.board import Board

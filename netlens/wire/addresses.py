@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from netlens.growing import plain
-from netlens.packed import Coded
+from netlens.arrays import uninitialized
+from netlens.columnar import Coded
 from netlens.wire.compiled import kernel
 
 Array = np.ndarray[Any, Any]
@@ -117,7 +117,7 @@ def distinct(hi: Array, lo: Array, version: Array) -> tuple[Array, Array]:
     n, seed = len(hi), random_seed()
     # most columns have few addresses: a table that grows with them stays in a core's cache
     table = np.full(SLOTS, -1, np.int64)
-    ids, first = plain(np.int64, n), plain(np.int64, n)
+    ids, first = uninitialized(np.int64, n), uninitialized(np.int64, n)
     i = found = 0
     while True:
         i, found = _distinct(hi, lo, version, i, found, table, ids, first, seed)
