@@ -90,12 +90,12 @@ class Capture:
             self._tables[name] = part.quality()
         elif name == "lookups" and "tunnels" not in part.products:
             assert part.lookups is not None
-            self._tables[name] = part.lookups.finish()
+            self._tables[name] = part.lookups.rows()
         else:
             from netlens.parsers import connections
 
             assert part.lookups is not None
-            made = connections.build(part.state(), self.table("sessions"), part.lookups.finish(), part.through())
+            made = connections.build(part.state(), self.table("sessions"), part.lookups.rows(), part.through())
             self._tables["connections"], self._tables["lookups"], self._tables["tunnels"] = made
 
     def _frame(self, name: str) -> pd.DataFrame:

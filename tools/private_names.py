@@ -2,8 +2,8 @@
 
 A name is private if it begins with one underscore. Reported is one that is imported from another module of netlens, or read from or written to an
 object that is not ``self``, ``cls``, ``super()`` or of a class of the same file. An object's class is not known here, so an attribute counts as the
-file's own if the file defines it: as a method, a field, a global, or by ``self._name = ...``. Files of one folder share the modules whose own
-name is private (``_kinds.py``), and nothing else.
+file's own if the file defines it: as a method, a field, a global, or by ``self._name = ...``. A file with a private name (``_kinds.py``) is no member
+of its folder (see netlens/registry.py); the folder and the one above may use its public names.
 
 Names of the standard library and of numba that have no public way are listed in ALLOWED, each with its reason.
 """
@@ -25,6 +25,8 @@ ALLOWED = {
     "_cache": "numba: the place for a cache of one's own (docs/decisions/0018)",
     "_rebuild": "numba: CompileResult is read from disk (docs/decisions/0018)",
     "_reduce": "numba: CompileResult is written to disk (docs/decisions/0018)",
+    "_all_fields": "pyshark: the fields of a layer that occur several times",
+    "_last_error_line": "pyshark: what tshark said before it ended",
     "_exit": "os._exit: ends a process without clean-up, which is its point",
     "_getframe": "sys._getframe: what a handler of signals is given",
 }
@@ -97,7 +99,7 @@ def uses(path: Path, root: Path = ROOT) -> list[tuple[int, str]]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "netlens":
             module = node.module or ""
             folder, _, last = module.rpartition(".")
-            if private(last) and folder != package:
+            if private(last) and package not in (folder, folder.rpartition(".")[0]):
                 found.append((node.lineno, module))
             found += [
                 (node.lineno, f"{module}.{a.name}")

@@ -20,7 +20,6 @@ from netlens.parsers.tunnels import TunnelWatch
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
-from netlens.wire import dns as d
 from netlens.wire.addresses import random_seed
 from netlens.wire.containers import warn_of_overlap
 
@@ -38,6 +37,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 #: Tables that are written where their rows are; the others are joined over the whole capture.
 BY_FILE = ("sessions", "exchanges")
 ROWS_A_FILE = 1_000_000  #: of a table that is written from one place
+_NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 _WATCHED = 65536  #: rows at a time through the search for tunnels
 
 
@@ -193,11 +193,7 @@ class ClusterCapture:
         for one in self._all():
             for rows, arena in one.messages:
                 builder.extend(rows, arena)
-        rows, _ = builder.content()
-        frames = rows[:, d.FRAME]
-        if bool((frames[1:] < frames[:-1]).any()):
-            rows[:] = rows[np.argsort(frames, kind="stable")]
-        return builder.finish()
+        return builder.rows()
 
     def _through(self) -> Array:
         """By session_id, the session of the tunnel that a session came through, or -1."""
@@ -217,10 +213,10 @@ class ClusterCapture:
             some = rows[at : at + _WATCHED]
             packets = np.zeros((len(some), c.WIDTH), np.int64)
             packets[:, list(T_COLUMNS)] = some
-            watch.feed(packets, len(packets), state, len(state))
+            watch.feed(_NO_PAYLOAD, packets, state)
         if not len(rows):
-            watch.feed(np.zeros((1, c.WIDTH), np.int64), 0, state, len(state))
-        return watch.attributed(len(state))
+            watch.feed(_NO_PAYLOAD, np.zeros((0, c.WIDTH), np.int64), state)
+        return watch.attributed(np.arange(len(state)))
 
     @property
     def warnings(self) -> list[str]:
@@ -339,20 +335,22 @@ def write_settled(
 def write_table(table: Table, path: str, columns: Sequence[str] | None, community_id: bool) -> str:
     """Write ``table`` as a Parquet file, a path or a URL; complete or not there."""
     from netlens.cluster.sources import is_url, reason
-    from netlens.report.export import put_parquet, write
+    from netlens.report.exports import Rows, write
+    from netlens.report.exports.parquet import write_groups
 
     if community_id:
         from netlens.report.communityid import with_community_id
 
         table = with_community_id(table)
+    rows = Rows(table, columns)
     if not is_url(path):
-        write(table, "parquet", path, columns)
+        write(rows, "parquet", path)
         return path
     import fsspec
 
     try:
         with fsspec.open(path, "wb") as file:  # stores show an object when it is complete
-            put_parquet([table], table.rows, file, columns)
+            write_groups([rows.chosen()], table.rows, file)
     except Exception as error:  # noqa: BLE001 -- each store has errors of its own
         raise NetlensError(f"{path}: cannot be written ({reason(error)})") from None
     return path

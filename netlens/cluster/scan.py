@@ -147,7 +147,7 @@ class Piece:
         return out
 
     def __sizeof__(self) -> int:
-        return 4096 + self.rows.nbytes + self.ends.nbytes + self.payload.data.nbytes + _hello_bytes(self.hellos)
+        return 4096 + self.rows.nbytes + self.ends.nbytes + self.payload.data.nbytes + self.hellos.nbytes
 
 
 @dataclass
@@ -194,7 +194,7 @@ class _Fragments(Fragments):
 class _Unread(DnsStreams):
     """DNS over TCP that is read later."""
 
-    def feed(self, buf: Array, packets: Array, n: int, sessions: Array, skip: Array | None = None) -> None:
+    def feed(self, buf: Array, rows: Array, sessions: Array, skip: Array | None = None) -> None:
         pass
 
 
@@ -236,7 +236,7 @@ class Scan:
     def __sizeof__(self) -> int:
         arrays = (self.state, self.missing, self.sni, self.rows, self.payload.data, self.payload.frames, *(self.messages or ()))
         table = 0 if self.exchanges is None else 100 * self.exchanges.rows * len(self.exchanges)
-        return 4096 + sum(a.nbytes for a in arrays) + table + (0 if self.sends is None else self.sends.nbytes) + _hello_bytes(self.hellos)
+        return 4096 + sum(a.nbytes for a in arrays) + table + (0 if self.sends is None else self.sends.nbytes) + self.hellos.nbytes
 
 
 class _FilePart(Part):
@@ -265,9 +265,7 @@ class _FilePart(Part):
         at = np.flatnonzero(want)
         session = session[at]
         owner = 2 * session + packets[at, c.DIRECTION]
-        looks = self.hellos._state
-        wanted = looks[np.minimum(owner, len(looks) - 1)] != 0
-        wanted |= owner >= len(looks)
+        wanted = self.hellos.is_looked_at(session, packets[at, c.DIRECTION])
         going_on = self.fold.sessions[session, s_.FSM] & s_.MIDSTREAM != 0
         if self.resumed is not None:
             going_on |= self.resumed[np.minimum(session, len(self.resumed) - 1)]
@@ -335,12 +333,11 @@ def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | N
     n = len(state)
     if only is not None and len(only) != n:
         raise CaptureError(f"{paths[0]}: it changed while it was read ({len(only)} sessions, then {n})")
-    missing = np.zeros((n, 2), np.int64)
-    s_.missing_bytes(part.fold.sessions, n, part.fold.holes, missing)  # type: ignore[no-untyped-call]
+    missing = part.fold.missing()
     keys, a_is_0 = _keys(state, seed, part.hellos, part.streams is not None)
     in_order = not len(part.decoder.times.set_back())  # else no time tells what lies at the edges
     kept = _edge(state, keys.group, part.bounds_ns if in_order else None) if only is None else only
-    log, part.fold.log = part.fold.log, []
+    log = part.fold.drain()
     sends = _sends(log, state) if "tunnels" in products else None
     rows = _packed(log, kept)
     payload = Payload.of(part.kept_frames, part.kept_sizes, part.kept_data, part.kept_leads)
@@ -355,8 +352,8 @@ def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | N
         messages = copied(part.lookups)
     return Scan(
         paths, products, reader.inputs, reader.interfaces, reader.frame, part.counts, part.first_ns, state, missing, part.hellos.sni_of_sessions(n), keys, kept,
-        rows, a_is_0, payload, _lean(part.hellos, np.where(begins, np.arange(n), -1)),
-        None if part.exchanges is None else part.exchanges.finish(state),
+        rows, a_is_0, payload, part.hellos.extract(np.where(begins, np.arange(n), -1)),
+        None if part.exchanges is None else part.exchanges.rows(state),
         messages, sends, part.fragments.torn(reader.interfaces),
     )  # fmt: skip
 
@@ -382,7 +379,7 @@ def piece(found: Scan, groups: Array, seed: int, resumed: Array, quiet: Array, s
     k, d = rows[:, R_SESSION] >> 1, rows[:, R_SESSION] & 1
     read = ~_of_sides(found, quiet)[names][k, d]
     payload = found.payload.take(rows[read, R_FRAME], _of_sides(found, smooth)[names][k, d][read])
-    return Piece(rows, found.state[names, : s_.K4 + 1].copy(), begins[names], payload, _lean(found.hellos, took))
+    return Piece(rows, found.state[names, : s_.K4 + 1].copy(), begins[names], payload, found.hellos.extract(took))
 
 
 def _of_sides(found: Scan, ends: Array) -> Array:
@@ -441,10 +438,7 @@ def _keys(state: Array, seed: int, hellos: HelloBuilder, dns: bool) -> tuple[Key
     if dns and n:
         bits[_dns(state, at)] |= FORCED
     a_is_0 = ends[0] <= ends[1]
-    known = min(n, len(hellos._state) // 2)
-    looks, expected = np.ones((n, 2), np.int64), np.zeros((n, 2), np.int64)
-    looks[:known] = hellos._state[: 2 * known].reshape(-1, 2)
-    expected[:known] = hellos._expected[: 2 * known].reshape(-1, 2)
+    looks, expected = hellos.looking(n)
     looking = looks != 0
     for d in (0, 1):  # joined mid-way, the file has looked at other segments than the whole
         looking[~begins & (state[:, s_.SIDE + d * s_.SIDE_WIDTH + s_.BYTES] < LOOKED_BYTES), d] = True
@@ -520,34 +514,3 @@ def sends_of(rows: Array, state: Array) -> Array:
     opens = rows[:, c.FLAGS] & (c.SYN | c.ACK_FLAG) == c.SYN
     chosen: Array = rows[(rows[:, c.DIRECTION] == orig) & (opens | (rows[:, c.FRESH] > 0))][:, list(T_COLUMNS)]
     return chosen
-
-
-# ---- hellos ----
-
-_HELLO_ROOM = ("_facts", "_randoms", "_arena", "_row", "_work", "_scratch", "_names", "_keys")
-
-
-class _LeanHellos(HelloBuilder):
-    """A HelloBuilder that travels without its empty room."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in _HELLO_ROOM}
-
-    def __setstate__(self, held: dict[str, Any]) -> None:
-        self.__init__(held["full"], slots=1)  # type: ignore[misc]
-        self.__dict__.update(held)
-
-
-def _lean(hellos: HelloBuilder, place: Array) -> HelloBuilder:
-    """What ``hellos`` knows of some sessions; ``place``: their new rows, -1 for the others."""
-    looks = hellos._state
-    at = np.flatnonzero(place >= 0)
-    both = looks[: 2 * (len(looks) // 2)].reshape(-1, 2)
-    collecting = int((both[at[at < len(both)]] < 0).sum())
-    out = _LeanHellos(hellos.full, slots=max(collecting, 1))
-    out.merge(hellos, place)
-    return out
-
-
-def _hello_bytes(hellos: HelloBuilder) -> int:
-    return int(hellos._slots.nbytes + hellos._held.nbytes + hellos._state.nbytes + 400 * len(hellos._rows.sni))

@@ -161,29 +161,26 @@ def _folded(
 ) -> tuple[_Block, list[tuple[Array, Array]]]:
     """Fold the rows of ``pieces`` as one stream; as ``Part.merge``, but for sessions of several files and with all frames known."""
     part = Part([p for p in products if p != "tunnels"])
-    part.fold.waiting = part.fold.waiting[:0]  # a flood is bounded in each file, or not at all
+    part.fold.admit_all()  # a flood is bounded in each file, or not at all
     sends: list[Array] = []
     for one, first_frame, numbers in zip(pieces, first_frames, interfaces, strict=False):
         rows = one.packets(first_frame, numbers)
         names = rows[:, c.SESSION].copy()
-        part.fold.feed(rows, len(rows))
+        part.fold.feed(rows)
         began = one.begins[names]
         kept = np.full(len(one.begins), -1, np.int64)
         kept[names[began]] = rows[began, c.SESSION]
         part.hellos.merge(one.hellos, kept, first_frame)
         _read(part, one, rows, began, first_frame)
-        if part.exchanges is not None:
-            part.exchanges.feed(rows, len(rows), part.fold.sessions, part.fold.n)
+        part.follow(rows)
         if tunnels:
             sends.append(sends_of(rows, part.fold.sessions))
     state = part.state().copy()
-    missing = np.zeros((len(state), 2), np.int64)
-    s_.missing_bytes(part.fold.sessions, len(state), part.fold.holes, missing)  # type: ignore[no-untyped-call]
-    exchanges = None if part.exchanges is None else part.exchanges.finish(state)
+    exchanges = None if part.exchanges is None else part.exchanges.rows(state)
     late = []
     if part.lookups is not None and part.lookups.messages:
         late.append(copied(part.lookups))
-    return _Block(state, missing, part.hellos.sni_of_sessions(len(state)), exchanges, sends), late
+    return _Block(state, part.fold.missing(), part.hellos.sni_of_sessions(len(state)), exchanges, sends), late
 
 
 def _read(part: Part, one: Piece, rows: Array, began: Array, first_frame: int) -> None:
@@ -199,9 +196,9 @@ def _read(part: Part, one: Piece, rows: Array, began: Array, first_frame: int) -
     rows[known, c.PAY_CAP] = one.payload.starts[at[known] + 1] - one.payload.starts[at[known]]
     area = one.payload.data if len(one.payload.data) else np.zeros(1, np.uint8)
     if not began.all():
-        part.hellos.feed(area, rows[~began], int((~began).sum()))
+        part.hellos.feed(area, rows[~began])
     if part.streams is not None:
-        part.streams.feed(area, rows, len(rows), part.fold.sessions)
+        part.streams.feed(area, rows, part.fold.state())
 
 
 def moved(messages: tuple[Array, Array], first_frame: int, interfaces: Array | None) -> tuple[Array, Array]:

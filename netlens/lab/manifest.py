@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from netlens.lab.topology import HOST_INSIDE_IP, HOST_IP, PROVIDER_IP, VM_IP
 
 if TYPE_CHECKING:
-    from netlens.lab.opencode_log import Skew
-    from netlens.lab.scenario import Scenario
+    from netlens.lab.context import Context
 
 
-def extra(scenario: Scenario, api_names: list[str], seconds: float, seed: int, skew: Skew, details: Mapping[str, Any]) -> dict[str, Any]:
+def extra(context: Context, api_names: list[str]) -> dict[str, Any]:
     """The tables for :func:`netlens.capture.recording.write_manifest`."""
-    expect = scenario.expect
+    scenario, seconds, seed, skew = context.scenario, context.seconds, context.seed, context.skew
     return {
         "command": f"sudo netlens lab run {scenario.name} --seconds {seconds:g} --seed {seed}",
         "made_at": datetime.now(UTC).replace(microsecond=0),
@@ -31,15 +30,9 @@ def extra(scenario: Scenario, api_names: list[str], seconds: float, seed: int, s
             "path": scenario.path["kind"],
             "exclude_api": scenario.path["exclude_api"],
             "http": scenario.provider["http"],
-            "counts": scenario.provider["counts"],
-            **details,
+            "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
+            **context.details,
             "clock": {"offset_s": float(skew.offset_s), "drift_ppm": float(skew.drift_ppm), "at_ns": skew.at_ns},
-            "expect": {
-                "causes": list(expect.causes),
-                "rule": expect.rule,
-                "limit": expect.limit,
-                "rejections": expect.rejections,
-                "why": expect.why,
-            },
+            "expect": asdict(scenario.expect) | {"causes": list(scenario.expect.causes)},
         },
     }

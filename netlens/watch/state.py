@@ -3,14 +3,14 @@
 Theory of operation
 -------------------
 1. ``take`` runs the parsers of :mod:`netlens.parsers.pipeline` over decoded packets and marks the sessions that had some. ``tick`` brings the
-   :class:`~netlens.watch.book.Book` up to date with these and counts.
+   :class:`~netlens.watch.connection_table.Book` up to date with these and counts.
 2. A connection is open from its first packet until it is seen to close (both FINs or an RST); a SYN that nobody answers counts only when it is sent.
 3. A request is in flight from its first byte to the last of its answer. While it goes on nobody knows which byte is the last, so an answer that has
    begun counts until its latest byte, and one that is a stream for :data:`QUIET_NS` more. The bins of the last seconds are counted anew when a
    stream goes on after a longer pause.
-4. ``exact`` evaluates all intervals by the rules of :mod:`netlens.analysis.overlap`: the peaks that ``netlens analyze`` finds in the same packets.
+4. ``exact`` evaluates all intervals by the rules of :mod:`netlens.chains.overlap`: the peaks that ``netlens analyze`` finds in the same packets.
 5. Closed connections are kept for :data:`GRACE_NS`, unanswered ones for :data:`SYN_GRACE_NS`, silent ones for :data:`IDLE_NS`; then they are forgotten
-   (:mod:`netlens.watch.forget`), so memory grows with what is open.
+   (:meth:`netlens.parsers.pipeline.Part.forget`), so memory grows with what is open.
 
 Groups: a row is a target and a side; there is one for each target and one for all. With APIs named, only these are targets. The side is whose
 program opened the connection, by the marks that ``connections`` uses. On the host with a tunnel up, what no mark explains is ``host?``.
@@ -28,16 +28,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis.target import KNOWN_APIS
+from netlens.chains.target import KNOWN_APIS
 from netlens.parsers import exchanges as x_
 from netlens.parsers import sessions as s_
 from netlens.parsers.connections import is_public
 from netlens.parsers.pipeline import Part, Unit
 from netlens.text import endpoint
-from netlens.watch import book as b_
-from netlens.watch import forget
-from netlens.watch.book import Book, Kind
-from netlens.watch.counts import FOREVER, SECOND, WINDOW_S, Ledger, Recent
+from netlens.watch import connection_table as b_
+from netlens.watch.connection_table import Book, Kind
+from netlens.watch.peaks import FOREVER, SECOND, WINDOW_S, ExactPeaks, RollingPeaks
 from netlens.watch.refusals import KEPT, Answer, Inference, Refusal
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
@@ -61,6 +60,7 @@ TAIL_ACTIVE_NS = 5 * SECOND
 MAX_TAILS = 50
 
 ALL = ("all", "", "")
+CONNECTIONS, REQUESTS = "connections", "requests"
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,9 @@ class Line:
     connections: Row
     requests: Row
     http2: bool
+
+    def rows(self, unit: str) -> Row:
+        return self.connections if unit == CONNECTIONS else self.requests
 
 
 @dataclass
@@ -136,8 +139,8 @@ class Watched:
         self.book.host_ips.update(own_ips)
         self.packets = 0
         self.max_sessions = max_sessions
-        self.connections, self.requests = Recent(), Recent()
-        self.ended_connections, self.ended_requests = Ledger(), Ledger()
+        self.connections, self.requests = RollingPeaks(), RollingPeaks()
+        self.ended_connections, self.ended_requests = ExactPeaks(), ExactPeaks()
         self.inference = Inference()
         self.forgotten = 0  # sessions
         self.tails_seen = 0
@@ -195,15 +198,15 @@ class Watched:
         book.update(changed, now_ns)
         open_groups, open_state = self._open_exchanges()
         carriers = open_state[:, x_.CARRIER]
-        book.count_exchanges(new[:, x_.CARRIER - 1], carriers, changed)
+        book.count_exchanges(new[:, x_.CARRIER], carriers, changed)
         self._resolve()
         t = book.columns
         heads = book.heads()
         self._count(self.connections, *self._connections(heads), now_ns)
         start, end = self._running(open_groups, open_state, now_ns)
-        rows = np.concatenate([self._finished[:, x_.CARRIER - 1], carriers])
-        begun = np.concatenate([self._finished[:, x_.START - 1], start])
-        ended = np.concatenate([np.maximum(self._finished[:, x_.RESPONSE_END - 1], self._finished[:, x_.START - 1] + 1), end])
+        rows = np.concatenate([self._finished[:, x_.CARRIER], carriers])
+        begun = np.concatenate([self._finished[:, x_.START], start])
+        ended = np.concatenate([np.maximum(self._finished[:, x_.RESPONSE_END], self._finished[:, x_.START] + 1), end])
         counts = t[b_.COUNTS, rows] == 1
         self._count(self.requests, begun[counts], ended[counts], t[b_.KIND, t[b_.HEAD, rows[counts]]], now_ns)
         self._collect_answers(new, open_groups, open_state, now_ns)
@@ -212,39 +215,30 @@ class Watched:
         return self.inference.new()
 
     def _take_names(self) -> None:
-        hellos = self.part.hellos
-        hellos._drain(hellos._rows, hellos._ctl, hellos._facts, hellos._randoms, hellos._arena)
-        rows = hellos._rows
-        if rows.sni:
-            hellos._rows = type(rows)()
-            self.book.learn_names(rows.facts()[:, 0], rows.sni, ("h2" in (alpn or ()) for _, alpn, _ in rows.described))
+        found = self.part.hellos.drain()
+        if found.sni:
+            self.book.learn_names(found.sessions, found.sni, found.offers_http2)
 
     def _take_lookups(self) -> None:
         lookups = self.part.lookups
         if lookups is None or not lookups.messages:
             return
-        table = lookups.finish()
-        lookups._n_rows = lookups._used = 0
+        table = lookups.drain()
         for name, answers in zip(table["qname"].tolist(), table["answers"].tolist(), strict=True):
             api = _matching(name, self.api_names) if answers else None
             if api is not None and len(self._looked_up) < MAX_GROUPS:
                 self._looked_up.update(dict.fromkeys(answers, api))
 
     def _take_exchanges(self) -> np.ndarray[Any, Any]:
-        builder = self.part.exchanges
-        assert builder is not None
-        builder._drain()
-        new = np.concatenate(builder.done)
-        builder.done.clear()
+        assert self.part.exchanges is not None
+        new = self.part.exchanges.drain()
         self._finished = np.concatenate([self._finished, new])
         return new
 
     def _open_exchanges(self) -> tuple[Ints, np.ndarray[Any, Any]]:
         """Rows of the exchange state that hold a request, and these rows."""
         assert self.part.exchanges is not None
-        state = self.part.exchanges.state[: self.part.fold.n]
-        groups = np.flatnonzero(state[:, x_.PHASE] != x_.IDLE)
-        return groups, state[groups]
+        return self.part.exchanges.open(self.part.fold.n)
 
     def _connections(self, heads: Ints, final: bool = False) -> tuple[Ints, Ints, Ints]:
         """Start, end and kind of connections; what is not seen to close ends with its last packet if ``final``."""
@@ -256,7 +250,7 @@ class Watched:
     def _ends(self, groups: Ints, state: np.ndarray[Any, Any]) -> Ints:
         """When exchanges that nothing followed ended, by the rules of ``overlap.exchange_intervals``."""
         s = self.part.fold.state()
-        complete = x_._closed_orderly(s, groups, state)
+        complete = x_.closed_orderly(s, groups, state)
         answered = state[:, x_.RESPONSE_AT] != s_.UNSET
         seen = np.where(answered, state[:, x_.RESPONSE_END], np.maximum(state[:, x_.REQUEST_END], state[:, x_.START]))
         carrier = state[:, x_.CARRIER]
@@ -283,9 +277,9 @@ class Watched:
             end[closed] = t[b_.ASKED_UNTIL, carrier[closed]]
         return start, end
 
-    def _count(self, recent: Recent, start: Ints, end: Ints, kind: Ints, now_ns: int) -> None:
-        if recent.settled_s is not None:
-            late = end > recent.settled_s * SECOND
+    def _count(self, recent: RollingPeaks, start: Ints, end: Ints, kind: Ints, now_ns: int) -> None:
+        if recent.final_s is not None:
+            late = end > recent.final_s * SECOND
             late |= end > now_ns - SECOND
             start, end, kind = start[late], end[late], kind[late]
         groups = self._of_kind[:, kind]
@@ -293,15 +287,15 @@ class Watched:
 
     def _settle(self, now_ns: int) -> None:
         """Exchanges that ended before the window change no more, and need their row no longer."""
-        old = self._finished[:, x_.RESPONSE_END - 1] < now_ns - 2 * WINDOW_S * SECOND
+        old = self._finished[:, x_.RESPONSE_END] < now_ns - 2 * WINDOW_S * SECOND
         if not old.any():
             return
         t, gone = self.book.columns, self._finished[old]
         self._finished = self._finished[~old]
-        carrier = gone[:, x_.CARRIER - 1]
+        carrier = gone[:, x_.CARRIER]
         counts = t[b_.COUNTS, carrier] == 1
         gone, carrier = gone[counts], carrier[counts]
-        self.ended_requests.add(gone[:, x_.START - 1], gone[:, x_.RESPONSE_END - 1], t[b_.KIND, t[b_.HEAD, carrier]])
+        self.ended_requests.add(gone[:, x_.START], gone[:, x_.RESPONSE_END], t[b_.KIND, t[b_.HEAD, carrier]])
 
     # --- who is who
 
@@ -379,13 +373,11 @@ class Watched:
         rows = [(new, np.ones(len(new), bool))]
         if quiet.any():
             chosen = state[quiet]
-            made = np.zeros((len(chosen), x_.ROW), np.int64)
-            made[:, : x_.STATUS] = chosen[:, x_.CARRIER : x_.STATUS + 1]
             carrier_closed = t[b_.CLOSED, t[b_.HEAD, chosen[:, x_.CARRIER]]] != FOREVER
-            rows.append((made, ~carrier_closed | x_._closed_orderly(s, groups[quiet], chosen)))
+            rows.append((chosen[:, : x_.ROW], ~carrier_closed | x_.closed_orderly(s, groups[quiet], chosen)))
         answers = []
         for these, complete in rows:
-            carrier = these[:, x_.CARRIER - 1]
+            carrier = these[:, x_.CARRIER]
             head = t[b_.HEAD, carrier]
             kinds = t[b_.KIND, head]
             wanted = (t[b_.COUNTS, carrier] == 1) & self._asked[kinds]
@@ -393,22 +385,18 @@ class Watched:
                 kind, k, h = book.kinds[int(kinds[i])], int(carrier[i]), int(head[i])
                 label = self._label(kind) or ""
                 row = these[i].tolist()
-
-                def at(column: int, row: list[int] = row) -> int:
-                    return row[column - 1]
-
-                answered = at(x_.RESPONSE_AT) != s_.UNSET
+                answered = row[x_.RESPONSE_AT] != s_.UNSET
                 rst = int(s[k, s_.RST_TS])
                 answers.append(
                     Answer(
                         int(s[k, s_.FIRST_FRAME]),
-                        at(x_.START),
-                        at(x_.REQUEST_END),
-                        at(x_.RESPONSE_AT) if answered else None,
-                        at(x_.RESPONSE_END) if answered else None,
-                        at(x_.UP),
-                        at(x_.DOWN),
-                        at(x_.STATUS),
+                        row[x_.START],
+                        row[x_.REQUEST_END],
+                        row[x_.RESPONSE_AT] if answered else None,
+                        row[x_.RESPONSE_END] if answered else None,
+                        row[x_.UP],
+                        row[x_.DOWN],
+                        row[x_.STATUS],
                         bool(complete[i]),
                         None if t[b_.FIN, h] == FOREVER else int(t[b_.FIN, h]),
                         None if rst == s_.UNSET else rst,
@@ -454,16 +442,16 @@ class Watched:
         groups, state = self._open_exchanges()
         going = dropped[state[:, x_.CARRIER]]
         ends = self._ends(groups[going], state[going])
-        carriers = np.concatenate([self._finished[:, x_.CARRIER - 1], state[going, x_.CARRIER]])
-        starts = np.concatenate([self._finished[:, x_.START - 1], state[going, x_.START]])
-        stops = np.concatenate([self._finished[:, x_.RESPONSE_END - 1], ends])
+        carriers = np.concatenate([self._finished[:, x_.CARRIER], state[going, x_.CARRIER]])
+        starts = np.concatenate([self._finished[:, x_.START], state[going, x_.START]])
+        stops = np.concatenate([self._finished[:, x_.RESPONSE_END], ends])
         leaving = dropped[carriers] & (t[b_.COUNTS, carriers] == 1)
         self.ended_requests.add(starts[leaving], stops[leaving], t[b_.KIND, t[b_.HEAD, carriers[leaving]]])
-        self._finished = self._finished[~dropped[self._finished[:, x_.CARRIER - 1]]]
+        self._finished = self._finished[~dropped[self._finished[:, x_.CARRIER]]]
         kept = np.flatnonzero(~dropped)
-        place = forget.keep(self.part, kept)
+        place = self.part.forget(kept)
         book.forget(kept, place)
-        self._finished[:, x_.CARRIER - 1] = place[self._finished[:, x_.CARRIER - 1]]
+        self._finished[:, x_.CARRIER] = place[self._finished[:, x_.CARRIER]]
         self._changed = self._changed[:0]
         self._dirty = np.zeros(len(self.part.fold.sessions), bool)
         self.forgotten += int(dropped.sum())
@@ -516,7 +504,7 @@ class Watched:
             )
         return out, self.tails_seen + len(found)
 
-    def _row(self, recent: Recent, peaks: Ints, group: int, name: tuple[str, str, str]) -> Row:
+    def _row(self, recent: RollingPeaks, peaks: Ints, group: int, name: tuple[str, str, str]) -> Row:
         if group >= recent.groups:
             return Row(name[1], name[2])
         history = recent.history(group)
@@ -577,9 +565,9 @@ class Watched:
             closed = t[b_.CLOSED, t[b_.HEAD, state[:, x_.CARRIER]]] != FOREVER
             so_far = np.where(state[:, x_.RESPONSE_AT] == s_.UNSET, FOREVER, state[:, x_.RESPONSE_END])
             ends = np.where(closed, ends, so_far)
-        carriers = np.concatenate([self._finished[:, x_.CARRIER - 1], state[:, x_.CARRIER]])
-        starts = np.concatenate([self._finished[:, x_.START - 1], state[:, x_.START]])
-        stops = np.maximum(np.concatenate([self._finished[:, x_.RESPONSE_END - 1], ends]), starts + 1)
+        carriers = np.concatenate([self._finished[:, x_.CARRIER], state[:, x_.CARRIER]])
+        starts = np.concatenate([self._finished[:, x_.START], state[:, x_.START]])
+        stops = np.maximum(np.concatenate([self._finished[:, x_.RESPONSE_END], ends]), starts + 1)
         counts = t[b_.COUNTS, carriers] == 1
         return np.stack([starts, stops, t[b_.KIND, t[b_.HEAD, carriers]]])[:, counts]
 

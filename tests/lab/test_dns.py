@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.dns import DNS
 
-from netlens.lab import dns, journal
+from netlens.lab import journal
 from netlens.lab.journal import Journal
+from netlens.lab.provider import dns
 
 NAMES = {"api.z.ai": "203.0.113.10", "open.bigmodel.cn": "edge.example", "edge.example": "203.0.113.10"}
 

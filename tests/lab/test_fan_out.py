@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netlens.lab import fan_out
+from netlens.lab.relays import _fan_out as fan_out
 
 CODE = """
 import socket, sys

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from netlens.lab.opencode_log import OpencodeLog, Skew
+from netlens.lab.clock import Skew
+from netlens.lab.programs._opencode_log import OpencodeLog
 
 AT = int(datetime(2026, 1, 25, 16, 33, 41, 900_000, UTC).timestamp() * 1000) * 1_000_000
 

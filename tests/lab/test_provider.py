@@ -8,17 +8,20 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from netlens.lab import certificate, journal
-from netlens.lab.h2_client import SharedConnection
-from netlens.lab.http1 import Response, read_response, request_bytes
+from netlens.lab import journal
 from netlens.lab.journal import Journal
-from netlens.lab.provider import Provider, Settings
-from netlens.lab.rules import Rule
+from netlens.lab.programs._http1 import answer, pieces, send
+from netlens.lab.programs._http2 import SharedConnection
+from netlens.lab.provider import certificate
+from netlens.lab.provider.exchange import Settings
+from netlens.lab.provider.limiters.concurrency import Concurrency
+from netlens.lab.provider.server import Provider
 
 NAME = "api.z.ai"
 IP = "127.0.0.1"
@@ -28,7 +31,7 @@ class Client:
     """One connection of a test."""
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
-        self.sock, self.stream = sock, sock.makefile("rb")
+        self.sock = sock
 
     def __enter__(self) -> Client:
         return self
@@ -37,7 +40,6 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self.stream.close()
         self.sock.close()
 
 
@@ -72,8 +74,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def stand(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Callable[..., Stand]]:
     made: list[Stand] = []
 
-    def make(rule: Rule | None = None, **settings: Any) -> Stand:
-        made.append(Stand(tmp_path, Settings(rule or Rule(), **settings), files))
+    def make(concurrency: Concurrency | None = None, **settings: Any) -> Stand:
+        made.append(Stand(tmp_path, Settings({"concurrency": concurrency} if concurrency else {}, **settings), files))
         return made[-1]
 
     yield make
@@ -81,11 +83,11 @@ def stand(tmp_path: Path, files: tuple[Path, Path]) -> Iterator[Callable[..., St
         each.listener.close()
 
 
-def ask(client: Client, key: str = "k", **wish: Any) -> Response:
+def ask(client: Client, key: str = "k", **wish: Any) -> HTTPResponse:
     """Send a request; returns when the head of the answer is there."""
     wish = {"wait_s": 0, "pieces": 2, "gap_s": 0, **wish}
-    client.sock.sendall(request_bytes("/v4/chat", NAME, key, json.dumps({"lab": wish}).encode()))
-    return read_response(client.stream)
+    send(client.sock, "/v4/chat", NAME, key, json.dumps({"lab": wish}).encode())
+    return answer(client.sock)
 
 
 def test_answers_are_streamed_as_events_and_the_connection_is_kept(stand: Callable[..., Stand]) -> None:
@@ -95,9 +97,9 @@ def test_answers_are_streamed_as_events_and_the_connection_is_kept(stand: Callab
             response = ask(client, pieces=3, piece_bytes=10)
             assert response.status == 200
             assert response.headers["content-type"] == "text/event-stream"
-            pieces = list(response.pieces())
-            assert pieces[-1] == b"data: [DONE]\n\n"
-            content = [json.loads(piece.removeprefix(b"data: "))["choices"][0]["delta"]["content"] for piece in pieces[:-1]]
+            events = list(pieces(response))
+            assert events[-1] == b"data: [DONE]\n\n"
+            content = [json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"]["content"] for event in events[:-1]]
             assert content == ["." * 10] * 3
     assert there.provider.wait_idle(10)
     assert len(there.events("accept")) == 1
@@ -105,54 +107,54 @@ def test_answers_are_streamed_as_events_and_the_connection_is_kept(stand: Callab
 
 
 def test_the_limit_refuses_with_the_providers_own_words(stand: Callable[..., Stand]) -> None:
-    there = stand(Rule("requests", "ip", 1))
+    there = stand(Concurrency("requests", "ip", 1))
     with there.connect() as busy, there.connect() as other:
         first = ask(busy, pieces=2, gap_s=0.2)
         refused = ask(other)
         assert refused.status == 429
-        error = json.loads(next(iter(refused.pieces())))["error"]
+        error = json.loads(next(iter(pieces(refused))))["error"]
         assert error["code"] == "1302"
         assert error["message"].startswith("High concurrency usage of this API, please reduce concurrency")
-        assert len(list(first.pieces())) == 3
+        assert len(list(pieces(first))) == 3
         again = ask(other)
         assert again.status == 200, "a kept-alive connection serves after a refusal, and the place is free again"
-        list(again.pieces())
+        list(pieces(again))
     assert there.provider.wait_idle(10)
-    assert [(event["refused"], len(event["others"])) for event in there.events("request")] == [(None, 0), ("limit", 1), (None, 0)]
+    assert [(event["refused"], len(event["others"])) for event in there.events("request")] == [(None, 0), ("concurrency", 1), (None, 0)]
 
 
 def test_keys_are_counted_apart(stand: Callable[..., Stand]) -> None:
-    there = stand(Rule("requests", "key", 1))
+    there = stand(Concurrency("requests", "key", 1))
     with there.connect() as one, there.connect() as two, there.connect() as three:
         first = ask(one, "a", gap_s=0.2)
         assert [ask(two, "b").status, ask(three, "a").status] == [200, 429]
-        list(first.pieces())
+        list(pieces(first))
 
 
 def test_open_connections_count_without_any_request(stand: Callable[..., Stand]) -> None:
-    there = stand(Rule("connections", "ip", 2))
+    there = stand(Concurrency("connections", "ip", 2))
     with there.connect() as one, there.connect(), there.connect() as idle:
         refused = ask(one)
         assert refused.status == 429
-        assert b"1302" in b"".join(refused.pieces())
+        assert b"1302" in b"".join(pieces(refused))
         idle.close()
-        while there.provider.counter.held()[1] > 2:
+        while there.provider.admission.held()[1] > 2:
             time.sleep(0.001)
         response = ask(one)
         assert response.status == 200
-        list(response.pieces())
+        list(pieces(response))
 
 
 def test_a_refusal_in_the_stream_looks_like_an_answer(stand: Callable[..., Stand]) -> None:
-    there = stand(Rule("requests", "ip", 1), refuses_in_stream=True)
+    there = stand(Concurrency("requests", "ip", 1), refuses_in_stream=True)
     with there.connect() as busy, there.connect() as other:
         first = ask(busy, gap_s=0.2)
         response = ask(other, pieces=3)
         assert response.status == 200
-        pieces = list(response.pieces())
-        assert len(pieces) == 3
-        assert json.loads(pieces[-1].removeprefix(b"data: "))["error"]["code"] == "1302"
-        list(first.pieces())
+        events = list(pieces(response))
+        assert len(events) == 3
+        assert json.loads(events[-1].removeprefix(b"data: "))["error"]["code"] == "1302"
+        list(pieces(first))
 
 
 def test_an_abort_is_noticed_when_a_write_fails(stand: Callable[..., Stand]) -> None:
@@ -167,18 +169,18 @@ def test_an_abort_is_noticed_when_a_write_fails(stand: Callable[..., Stand]) -> 
 
 
 def test_a_connection_without_handshake_is_counted_until_it_ends(stand: Callable[..., Stand]) -> None:
-    there = stand(Rule("connections", "ip", 1))
+    there = stand(Concurrency("connections", "ip", 1))
     silent = socket.create_connection((IP, there.port))
     with there.connect() as client:
         refused = ask(client)
         assert refused.status == 429
-        list(refused.pieces())
+        list(pieces(refused))
         silent.close()
-        while there.provider.counter.held()[1] > 1:
+        while there.provider.admission.held()[1] > 1:
             time.sleep(0.001)
         accepted = ask(client)
         assert accepted.status == 200
-        list(accepted.pieces())
+        list(pieces(accepted))
     assert there.provider.wait_idle(10)
     ended = {event["event"] for event in there.written() if event.get("connection") == 1}
     # The server tells the alert of a failed handshake to a socket that is gone: a reset answers it, unless our FIN was quicker. The
@@ -187,7 +189,7 @@ def test_a_connection_without_handshake_is_counted_until_it_ends(stand: Callable
 
 
 def test_http2_counts_streams_of_one_connection(stand: Callable[..., Stand]) -> None:
-    there = stand(Rule("requests", "key", 2), http="2")
+    there = stand(Concurrency("requests", "key", 2), http="2")
     connection = SharedConnection(there.connect().sock, "vm-1")
 
     def body(**wish: Any) -> bytes:

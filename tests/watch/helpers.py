@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import netlens
-from netlens.analysis import overlap
 from netlens.api import Capture
-from netlens.watch.counts import SECOND
+from netlens.chains import overlap
+from netlens.watch.peaks import SECOND
 from netlens.wire.containers import Batch, Reader
 from netlens.wire.framing import F_TS
 

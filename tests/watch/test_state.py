@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from netlens.analysis import inputs
+from netlens.chains import inputs
 from netlens.watch import state
-from netlens.watch.counts import SECOND
+from netlens.watch.peaks import SECOND
 from netlens.watch.state import ALL, Watched
 from tests.conftest import ROOT
 from tests.watch.helpers import by_target, found_by_analyze, play
@@ -180,7 +180,7 @@ def test_silent_connections_cost_nothing_anew(tmp_path: Path) -> None:
 def test_renumbering_keeps_rows_together(captures: Path) -> None:
     """Sessions of one connection are kept or forgotten together, and references follow."""
     from netlens.parsers import sessions as s_
-    from netlens.watch import book as b_
+    from netlens.watch import connection_table as b_
 
     watched = Watched("vm", ("api.z.ai",))
     play(watched, [captures / "same-nat-ip-sshuttle" / "vm.pcap.gz"])
