@@ -98,20 +98,22 @@ def uses(path: Path, root: Path = ROOT) -> list[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "netlens":
             module = node.module or ""
-            folder, _, last = module.rpartition(".")
-            if private(last) and package not in (folder, folder.rpartition(".")[0]):
+            if private(module.rpartition(".")[2]) and package not in _near(module.rpartition(".")[0]):
                 found.append((node.lineno, module))
-            found += [
-                (node.lineno, f"{module}.{a.name}")
-                for a in node.names
-                if private(a.name) and not (module == package and _is_file(root, module, a.name))
-            ]
+            for name in (alias.name for alias in node.names if private(alias.name)):
+                if not (_is_file(root, module, name) and package in _near(module)):
+                    found.append((node.lineno, f"{module}.{name}"))
         elif isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in ALLOWED and not _own(node.value):
             of_module = isinstance(node.value, ast.Name) and node.value.id in modules
             if of_module or node.attr not in own:
                 found.append((node.lineno, ast.unparse(node)))
     found += [(method.lineno, f"{method.name}, which overrides that of {base}") for method, base in _inherited(tree, root)]
     return sorted(found)
+
+
+def _near(folder: str) -> tuple[str, str]:
+    """Where the files of a folder with private names may be used."""
+    return folder, folder.rpartition(".")[0]
 
 
 def _is_file(root: Path, module: str, name: str) -> bool:

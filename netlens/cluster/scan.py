@@ -257,7 +257,7 @@ class _FilePart(Part):
         self._near = np.zeros(2048, np.int64)
         self._ends = np.zeros(2048, np.int64)
 
-    def _keep_payload(self, buf: Array, packets: Array) -> None:
+    def keep_payload(self, buf: Array, packets: Array) -> None:
         session = packets[:, c.SESSION]
         want = (packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (session >= 0)
         if not want.any():

@@ -179,7 +179,7 @@ class Part:
         self.fold.feed(packets)
         sessions = self.fold.state()
         if self.deferred:
-            self._keep_payload(buf, packets)
+            self.keep_payload(buf, packets)
         self.hellos.feed(buf, packets, sessions)
         self.follow(packets)
         if self.streams is not None:
@@ -249,7 +249,7 @@ class Part:
                 self.streams.feed(area, going_on, self.fold.state())
         self.payload.update({frame + offset: data for frame, data in later.payload.items()} if self.deferred else {})
 
-    def _keep_payload(self, buf: Array, packets: Array) -> None:
+    def keep_payload(self, buf: Array, packets: Array) -> None:
         """In a part that is not the first: remember the first payloads of sessions that go on from before it."""
         tcp = packets[(packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (packets[:, c.ORDINAL] <= KEPT_FRAMES)]
         for row in tcp[self.fold.sessions[tcp[:, c.SESSION], FSM] & MIDSTREAM != 0]:

@@ -72,7 +72,7 @@ def _connections(situation: Situation, side: int | None) -> tuple[Ints, Ints, In
     s = situation.sessions
     mine = np.ones(len(s), np.bool_) if side is None else s.side == side
     end = np.maximum(s.end_ns, s.start_ns + 1)
-    row, begun, over = counting._uses(situation)
+    row, begun, over = counting.uses(situation)
     over = np.minimum(np.maximum(over, begun + 1), end[row])
     used = mine[row] & (s.kind[row] == REQUESTS)
     row, begun, over = row[used], begun[used], over[used]

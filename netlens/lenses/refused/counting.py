@@ -197,13 +197,13 @@ def _connections(situation: Situation, adjustment: Adjustment) -> _Held:
         keep &= s.kind != COMPANION
     if adjustment.lookups:
         keep &= s.kind != LOOKUPS
-    rows, start, end = _uses(situation) if adjustment.leftovers else (np.arange(len(s)), s.start_ns, s.end_ns)
+    rows, start, end = uses(situation) if adjustment.leftovers else (np.arange(len(s)), s.start_ns, s.end_ns)
     kept = keep[rows]
     rows, start, end = rows[kept], start[kept], end[kept]
     return _Held(start, np.maximum(end, start + 1), s.side[rows], rows, np.full(len(rows), -1, np.int64))
 
 
-def _uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
+def uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
     """(session, start, end) of the stretches in which programs used their connections, in order of (session, start).
 
     A connection that carries requests is in use from its start to the end of its first answer as the program saw it, then from each request to
