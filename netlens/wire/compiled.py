@@ -78,14 +78,15 @@ def inlined(function: F) -> F:
 def chosen(name: str, parameters: str, cases: Sequence[tuple[Iterable[int | range], Any]], otherwise: str) -> Any:
     """A kernel that calls one of several by its parameter ``kind``: comparisons of a number with constants, of which LLVM makes one jump.
 
-    cases : (numbers or ranges of them, kernel with the same parameters).  otherwise : what it returns for all other numbers.
+    name : with its module's.  cases : (numbers or ranges of them, kernel with the same parameters).  otherwise : what it returns for all other numbers.
     """
+    module, _, name = name.rpartition(".")
     called = {f"case{k}": function for k, (_, function) in enumerate(cases)}
     lines = [f"def {name}({parameters}):"]
     for case, (kinds, _) in zip(called, cases, strict=True):
         tests = [f"{kind.start} <= kind < {kind.stop}" if isinstance(kind, range) else f"kind == {kind}" for kind in kinds]
         lines.append(f"    if {' or '.join(tests)}:\n        return {case}({parameters})")
-    made: dict[str, Any] = {"np": np, "__name__": __name__, **called}
+    made: dict[str, Any] = {"np": np, "__name__": module, **called}
     exec("\n".join([*lines, f"    return {otherwise}"]), made)
     function: Any = inlined(made[name])
     return function

@@ -13,7 +13,9 @@ from netlens.wire.compiled import chosen, kernel
 from netlens.wire.loads import be16
 from netlens.wire.routes import route_of_v4
 
-_content = chosen("_content", "buf, o, size, i, kind", [(h.KINDS, h.content) for h in (*link_.HEADERS, *tunnels_.HEADERS)], "np.int64(0)")
+_content = chosen(
+    f"{__name__}._content", "buf, o, size, i, kind", [(h.KINDS, h.content) for h in (*link_.HEADERS, *tunnels_.HEADERS)], "np.int64(0)"
+)
 
 
 @kernel

@@ -51,7 +51,7 @@ NAMES = {
 }  # fmt: skip
 
 #: ``header`` of the file that declares ``kind``.
-header = chosen("header", "buf, o, cap, kind", [(m.KINDS, m.header) for m in HEADERS], "np.int64(-2), kind, np.int64(0)")
+header = chosen(f"{__name__}.header", "buf, o, cap, kind", [(m.KINDS, m.header) for m in HEADERS], "np.int64(-2), kind, np.int64(0)")
 
 
 @inlined

@@ -23,7 +23,7 @@ NOTES = tuple(member.ENTERED for member in HEADERS)
 PROTOCOLS = tuple(sorted(kind & 0xFF for member in HEADERS for kind in member.KINDS if kind & PROTOCOL))
 
 _NUMBERS = np.array([(kind, k) for k, member in enumerate(HEADERS) for kind in member.KINDS], np.int64)
-header = chosen("header", "buf, o, cap, length, kind", [(m.KINDS, m.header) for m in HEADERS], "np.int64(-1), np.int64(0)")
+header = chosen(f"{__name__}.header", "buf, o, cap, length, kind", [(m.KINDS, m.header) for m in HEADERS], "np.int64(-1), np.int64(0)")
 
 
 @lean
