@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from netlens.addresses import is_address
 from netlens.capture import command, errorlog, facts, sockets
 from netlens.capture.machine import Machine
 from netlens.capture.processes import LineProcess
@@ -31,7 +32,7 @@ from netlens.capture.recording import Manifest, SideResult, create_directory, us
 from netlens.capture.remote import RemoteHost, open_streams
 from netlens.errors import CaptureError
 from netlens.outputs import create_file
-from netlens.text import endpoint, is_address, plural, printable, size
+from netlens.text import endpoint, plural, printable, size
 
 SIDES = ("vm", "host")
 RESERVE = 512 << 10  #: bytes kept free for the manifest of a recording that fills the disk; a manifest has about 10 kB

@@ -1,4 +1,4 @@
-"""Rejections as they come: lines of the program's log, or inferred from short answers.
+"""Refusals as they come: lines of the program's log, or inferred from short answers.
 
 A log says more than traffic, so what is inferred is left out where a log is followed. Inference is that of :mod:`netlens.lenses.refused.labels.answers`, run
 on the latest exchanges with the target: answers of one small size after which the same request came again until it was answered by a stream. So
@@ -63,7 +63,7 @@ class Log:
         self._last: tuple[int, str] | None = None
 
     def line(self, text: str, time_ns: int) -> Refusal | None:
-        """A reduced line that speaks of a rejection; None if it is the echo of the one before."""
+        """A reduced line that speaks of a refusal; None if it is the echo of the one before."""
         found = _CODE.search(text)
         # what the line is besides its time and code: one refusal leaves a line of each kind
         return self.take(time_ns, re.sub(r"\S*\d\S*", "", text), found[1] if found else "")

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, REQUESTS, Ints, Situation
+from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, REQUESTS, Situation
+from netlens.columns import Ints
 from netlens.lenses.refused import counting
 
 #: In the order of the stack, from the bottom. The first three are the codes of ``side`` columns.
@@ -32,7 +33,7 @@ class Stack:
     """A step function of each share: ``counts[k, i]`` of share k holds from ``times_ns[i]`` until ``times_ns[i + 1]``; 0 before the first."""
 
     times_ns: Ints
-    counts: npt.NDArray[np.int64]
+    counts: Ints
 
     @property
     def total(self) -> Ints:

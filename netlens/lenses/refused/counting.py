@@ -20,13 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, VM, Ints, Situation
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, VM, Situation
+from netlens.columns import Bools, Codes, Ints
 
 UNITS = ("requests", "connections")
 SCOPES = ("side", "egress")
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class _Held:
 
     start: Ints
     end: Ints
-    side: npt.NDArray[np.int8]
+    side: Codes
     session: Ints
     item: Ints
 
@@ -140,9 +139,9 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> tuple[
     """Count, low and high of ``held`` at the requests ``asked``, without what each holds itself."""
     at, d = situation.requests.start_ns[asked], situation.uncertain_ns
     long = held.end - held.start > 2 * d
-    count = _open(held.start, held.end, at)
-    low = _open(held.start[long] + d, held.end[long] - d, at)
-    high = _open(held.start - d, held.end + d, at)
+    count = open_at(held.start, held.end, at)
+    low = open_at(held.start[long] + d, held.end[long] - d, at)
+    high = open_at(held.start - d, held.end + d, at)
     for k, known in _own(situation, rule, held, asked):
         start, end = held.start[k], held.end[k]
         count -= known & (start <= at) & (at < end)
@@ -151,7 +150,7 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> tuple[
     return count, low, high
 
 
-def _open(start: Ints, end: Ints, at: Ints) -> Ints:
+def open_at(start: Ints, end: Ints, at: Ints) -> Ints:
     """How many of [start, end) hold each time; starts at the very time count, ends do not."""
     return np.searchsorted(np.sort(start), at, "right") - np.searchsorted(np.sort(end), at, "right")
 
@@ -247,6 +246,10 @@ def peaks(situation: Situation) -> dict[str, dict[str, int]]:
         out[unit] = {}
         for name, side in (("vm", VM), ("host", HOST), ("combined", None)):
             mask = np.ones(len(held.start), np.bool_) if side is None else held.side == side
-            start, end = held.start[mask], np.maximum(held.end[mask], held.start[mask] + 1)
-            out[unit][name] = int(_open(start, end, start).max(initial=0))
+            out[unit][name] = most_at_once(held.start[mask], held.end[mask])
     return out
+
+
+def most_at_once(start: Ints, end: Ints) -> int:
+    """Peak of half-open intervals; an empty one lasts 1 ns."""
+    return int(open_at(start, np.maximum(end, start + 1), start).max(initial=0))

@@ -23,14 +23,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, SHORT_NS, Answers, Bools, Ints, S, alike, chains
+from netlens.columns import Bools, Floats, Ints
+from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, SHORT_NS, Answers, S, alike, chains
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent
-
-Floats = npt.NDArray[np.float64]
 
 
 # --- lags and costs: a cost of 1 is what a lag beyond the usual costs per LAG_UNIT_NS
