@@ -43,6 +43,7 @@ import numpy.typing as npt
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
 from netlens.columns import Bools, Ints
 from netlens.errors import NetlensError
+from netlens.wire.addresses import other_way
 
 if TYPE_CHECKING:
     from netlens.api import Capture
@@ -266,7 +267,7 @@ def _by_originator(state: Ints) -> Ints:
     from netlens.parsers import sessions as s_
 
     k4 = state[:, s_.K4]
-    back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], k4 >> 32 << 32 | (k4 & 0xFFFF) << 16 | k4 >> 16 & 0xFFFF])
+    back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], other_way(k4)])
     return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]])
 
 

@@ -54,7 +54,7 @@ from netlens.schema import Table
 from netlens.tables import SESSIONS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-from netlens.wire.addresses import distinct, ip_column
+from netlens.wire.addresses import distinct, ip_column, ports_back
 from netlens.wire.compiled import lean
 from netlens.wire.loads import prefetch
 
@@ -470,7 +470,7 @@ def _steady(s, fsm):
 def _same_ends(row, other):
     """Do two packet rows have the same 5-tuple, in either direction?"""
     ports = row[c.PORTS]
-    swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+    swapped = ports_back(ports)
     if other[c.PORTS] == ports and other[c.SRC_LO] == row[c.SRC_LO] and other[c.DST_LO] == row[c.DST_LO]:
         if other[c.SRC_HI] == row[c.SRC_HI] and other[c.DST_HI] == row[c.DST_HI]:
             return True
@@ -527,7 +527,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
 
         # -- which session --
         ports = row[c.PORTS]
-        swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+        swapped = ports_back(ports)
         s_hi, s_lo, d_hi, d_lo = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
         key = keys[i]
         tag = (key >> 33) & 0x3FFFFFFF
@@ -859,7 +859,7 @@ def rehash(sessions, first, last, table, ends, seed, row):
         tag = (key >> 33) & 0x3FFFFFFF
         slot = key & mask
         ports = s[K4]
-        swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+        swapped = ports_back(ports)
         while table[slot] != 0:
             if table[slot] >> 32 == tag:
                 o = sessions[(table[slot] & 0xFFFFFFFF) - 1]

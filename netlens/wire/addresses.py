@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from netlens.arrays import uninitialized
 from netlens.columnar import Coded
 from netlens.wire.columns import V4_PREFIX
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import inlined, kernel
 
 Array = np.ndarray[Any, Any]
+P = TypeVar("P", int, Array)
 
 _MASK64 = (1 << 64) - 1
 SLOTS = 4096  #: of the table of distinct addresses, at first
@@ -27,6 +28,15 @@ SLOTS = 4096  #: of the table of distinct addresses, at first
 def random_seed() -> np.int64:
     """Seed of a hash table's slots: from the system, so that nobody can make a capture whose keys all fall on one slot."""
     return np.int64(int.from_bytes(os.urandom(8), "little", signed=True))
+
+
+def other_way(ports: P) -> P:
+    """The column PORTS of packets that go the other way."""
+    return ports >> 32 << 32 | (ports & 0xFFFF) << 16 | ports >> 16 & 0xFFFF
+
+
+#: The same in a kernel.
+ports_back = inlined(other_way)
 
 
 @kernel
