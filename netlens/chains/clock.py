@@ -43,7 +43,6 @@ import numpy.typing as npt
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
 from netlens.columns import Bools, Ints
 from netlens.errors import NetlensError
-from netlens.wire.addresses import other_way
 
 if TYPE_CHECKING:
     from netlens.api import Capture
@@ -265,6 +264,7 @@ def _canonical(ends: Ints) -> Ints:
 def _by_originator(state: Ints) -> Ints:
     """5-tuples with the originator first."""
     from netlens.parsers import sessions as s_
+    from netlens.wire.addresses import other_way
 
     k4 = state[:, s_.K4]
     back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], other_way(k4)])
