@@ -79,7 +79,7 @@ class Reduced:
     """What is kept of one line."""
 
     text: str
-    rejection: bool
+    refusal: bool
 
 
 def reduce_line(line: str) -> Reduced | None:

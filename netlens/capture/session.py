@@ -119,7 +119,7 @@ class Session:
         self.places: list[Place] = []
         self.recorders: list[SideRecorder] = []
         self.samplers: list[sockets.Sampler] = []
-        self.rejections = 0
+        self.refusals = 0
         self.directory = Path()
         self._helpers: list[LineProcess] = []
         self._files: list[_Lines] = []
@@ -254,8 +254,8 @@ class Session:
 
             def keep(kept: errorlog.Reduced, file: _Lines = file) -> None:
                 file.write(kept.text)
-                if kept.rejection:
-                    self.rejections += 1
+                if kept.refusal:
+                    self.refusals += 1
                     self.wake.set()
 
             self._helpers += [errorlog.follow(path, f"{place.side}: {path}", keep, self.say, place.wrap) for path in logs]
@@ -286,8 +286,8 @@ class Session:
             self.wake.clear()
             if self.stop_asked.is_set() or any(r.fault for r in self.recorders):
                 return
-            if self.rejections and self.options.until_rejection:
-                self.say("a rejection was logged")
+            if self.refusals and self.options.until_rejection:
+                self.say("a refusal was logged")
                 return
             self._tell_of_others()
             self.show(self.live_line(time.monotonic() - started))
@@ -312,9 +312,9 @@ class Session:
             if sampler.open_now is not None:
                 text += f", {sampler.open_now:,} open"
             parts.append(text)
-        rejected = f"  {plural(self.rejections, 'rejection')}" if self.options.errors else ""
+        refused = f"  {plural(self.refusals, 'refusal')}" if self.options.errors else ""
         whole = int(seconds)
-        return f"{whole // 60:02d}:{whole % 60:02d}  " + "  |  ".join(parts) + rejected
+        return f"{whole // 60:02d}:{whole % 60:02d}  " + "  |  ".join(parts) + refused
 
     # --- after
 
@@ -353,7 +353,7 @@ class Session:
             "recorded_from": {"node": platform.node(), "system": platform.system()},
             "ssh": next(({"target": p.remote.target, **vars(p.remote.own)} for p in self.places if p.remote and p.remote.own), None),
             "errors": logs,
-            "rejections_logged": self.rejections if logs else None,
+            "rejections_logged": self.refusals if logs else None,
             "samples": {s.side: s.samples for s in self.samplers},
         }
         extra["api"]["resolved"] = self._resolved

@@ -264,7 +264,7 @@ class Live:
                     if (descriptor := self._logs.get(log.side)) is not None:
                         with contextlib.suppress(OSError):
                             os.write(descriptor, kept.text.encode("utf-8", "replace") + b"\n")
-                    if kept.rejection and (found := log.line(kept.text, time.time_ns())) is not None:
+                    if kept.refusal and (found := log.line(kept.text, time.time_ns())) is not None:
                         self._refusals.append(found)
 
             self._helpers.append(errorlog.follow(path, path, keep, self.say, place.wrap))
