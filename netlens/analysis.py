@@ -1,24 +1,29 @@
 """What the captures say: the verdict on every cause with its evidence, the limit, the fixes, and the facts they rest on.
 
 One capture or two: with one, everything that it can show is said, and what the other would decide. All numbers are of the tables; every claim
-cites frames. Nothing here computes what is weighed; that is in :mod:`netlens.chains.assemble` and :mod:`netlens.lenses.refused.verdict`.
+cites frames. Nothing here computes what is weighed: captures are rebuilt in :mod:`netlens.chains` and looked at in :mod:`netlens.lenses`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens import lenses
 from netlens.chains import overlap
-from netlens.chains.assemble import Assembled, Side, assemble, seen
-from netlens.chains.situation import HOST, LOOKUPS, REJECTED, SIDES, VM
-from netlens.lenses.refused import counting, fixes
-from netlens.lenses.refused.weighing import Weighed, weigh
-from netlens.text import plural, printable
+from netlens.chains.inputs import Inputs, read_beside, read_sockets
+from netlens.chains.linking import CODES, link
+from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM
+from netlens.chains.traffic import Traffic, rebuild
+from netlens.lenses import Finding, refused
+from netlens.lenses.refused import counting
+from netlens.lenses.refused.labels import labelled
+from netlens.lenses.refused.limit import Limit
+from netlens.lenses.refused.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +31,11 @@ if TYPE_CHECKING:
     from netlens.api import Capture
     from netlens.chains import clock, target
     from netlens.chains.inputs import Inputs
+    from netlens.chains.side import Side
+    from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.limit import Limit
     from netlens.lenses.refused.verdict import Verdict
+    from netlens.lenses.refused.weighing import Weighed
     from netlens.schema import Table
 
 TAIL_S = 1.0  #: a half-closed session that received for longer than this is told of; orderly closes take a round trip
@@ -63,7 +71,7 @@ class SideFindings:
             "first_ns": part.first_ns,
             "last_ns": part.last_ns,
             "connections": int(self.rows.sum()),
-            "peaks": {"connections": _peak_dict(self.connections), "in_flight": _peak_dict(self.in_flight)},
+            "peaks": {"connections": asdict(self.connections), "in_flight": asdict(self.in_flight)},
             "paths": self.paths,
             "tails": self.tails,
             "notes": self.notes,
@@ -86,11 +94,12 @@ class Analysis:
     limit: Limit | None
     hypotheses: list[Verdict]
     cause: str | None
-    fixes: list[fixes.Prediction]
+    fixes: list[Prediction]
     sides: dict[str | None, SideFindings]
-    assembled: Assembled
+    assembled: Traffic
     weighed: Weighed
     given: Inputs
+    findings: list[Finding]
 
     @property
     def capture(self) -> Capture:
@@ -155,35 +164,16 @@ class Analysis:
         files = {name or SIDES[VM]: side.capture.paths[0] for name, side in self.sides.items()}
         if None in self.sides:
             files = dict.fromkeys(SIDES[:2], self.sides[None].capture.paths[0])
-        limit = self.limit
         return {
             "inputs": self.inputs,
             "quality": self.quality,
             "clock": self.clock.to_dict() if self.paired else None,
-            "target": {
-                "names": self.target.names,
-                "addresses": self.target.addresses,
-                "guessed": self.target.guessed,
-                "why": self.target.why,
-            },
+            "target": {name: getattr(self.target, name) for name in ("names", "addresses", "guessed", "why")},
             "counts": self.counts,
             "peaks": self.peaks,
             "paths": self.paths,
             "tails": self.tails,
-            "limit": None
-            if limit is None
-            else {
-                "rule": limit.rule,
-                "value": limit.value,
-                "low": limit.low,
-                "high": limit.high,
-                "auc": limit.auc,
-                "p": limit.p,
-                "unit": limit.unit,
-                "scope": limit.scope,
-                "tied": limit.tied,
-                "misfits": limit.misfits,
-            },
+            "limit": None if self.limit is None else asdict(self.limit),
             "limiter": self.limiter,
             "hypotheses": [v.to_dict(files) for v in self.hypotheses],
             "cause": self.cause,
@@ -193,8 +183,18 @@ class Analysis:
         }
 
 
-def _peak_dict(peak: PeakFacts) -> dict[str, Any]:
-    return {"count": peak.count, "from_ns": peak.from_ns, "to_ns": peak.to_ns, "frames": peak.frames}
+def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
+    """What programs did, with labels on their requests.
+
+    Raises
+    ------
+    NetlensError
+        a file cannot be read, or a named API is in no capture.
+    """
+    samples = read_sockets(given.sockets) if given.sockets is not None else ()
+    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest")
+    beside = read_beside(given, linked.upstream.capture, [side.of_log() for side in linked.sides.values()])
+    return labelled(rebuild(linked, beside))
 
 
 def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
@@ -211,20 +211,12 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
     NetlensError
         a named API is in no capture.
     """
-    made = assemble(
-        captures,
-        given.apis,
-        errors=given.errors,
-        keylogs=given.keylogs,
-        sockets=given.sockets,
-        covering=given.covering,
-        manifest=given.apis_from == "the manifest",
-        requests=given.requests,
-    )
-    situation = made.situation
-    weighed = weigh(situation)
+    made = rebuilt(captures, given)
+    found = lenses.look(made)
+    judged = made.once(refused.judge)
+    weighed, situation = judged.weighed, made.situation
     sides = {name: _side(side) for name, side in made.sides.items()}
-    notes = given_notes(given) + [f"{name}: {note}" if len(sides) > 1 else note for name, side in sides.items() for note in side.notes]
+    notes = given.notes + [f"{name}: {note}" if len(sides) > 1 else note for name, side in sides.items() for note in side.notes]
     notes += made.notes
     notes += [situation.uncountable] if situation.uncountable else []
     return Analysis(
@@ -242,61 +234,21 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
         weighed.limit,
         weighed.verdicts,
         weighed.cause,
-        fixes.predict(situation, weighed.limit, _context(made, given, weighed.cause, bool(weighed.weighing.by_time))),
+        judged.fixes,
         sides,
         made,
         weighed,
         given,
+        found,
     )
-
-
-def given_notes(given: Inputs) -> list[str]:
-    """What makes a recording incomplete by its own account, and what in it was not used."""
-    notes = []
-    if not given.complete:
-        notes.append(f"the recording is incomplete: {'; '.join(given.reasons) or 'it ended early'}")
-    if given.missing:
-        notes.append(f"the manifest names {', '.join(printable(name) for name in given.missing)}, not in the folder")
-    for path in given.unused_keylogs:
-        notes.append(
-            f"{printable(path)}: a TLS key log in the recording, not used; to decrypt with it (this starts tshark), add --keylog FILE"
-        )
-    for side, dropped in given.dropped.items():
-        notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
-    return notes
 
 
 def _input(i: Any, side: str | None, vantage: str | None) -> dict[str, Any]:
-    return {
-        "path": i.path,
-        "container": i.container,
-        "frames": i.frames,
-        "bytes": i.bytes,
-        "snaplen": i.snaplen,
-        "link_types": i.link_types,
-        "vantage": side or vantage,
-        "warnings": i.warnings,
-    }
+    names = ("path", "container", "frames", "bytes", "snaplen", "link_types")
+    return {name: getattr(i, name) for name in names} | {"vantage": side or vantage, "warnings": i.warnings}
 
 
-def _context(made: Assembled, given: Inputs, cause: str | None, over_time: bool) -> fixes.Context:
-    vm = made.sides.get("vm") or made.upstream
-    paths = vm.connections["path"][vm.target].tolist()
-    path = max(("sshuttle", "nat", "direct"), key=paths.count) if paths else "direct"
-    ports = vm.connections["resp_port"][vm.target].tolist()
-    return fixes.Context(
-        tuple(made.goal.names),
-        tuple(made.goal.addresses),
-        path,
-        given.sshuttle,
-        bool((made.situation.sessions.kind == LOOKUPS).any()),
-        cause,
-        max(set(ports), key=ports.count) if ports else 443,
-        over_time,
-    )
-
-
-def _counts(made: Assembled) -> dict[str, Any]:
+def _counts(made: Traffic) -> dict[str, Any]:
     """Of both captures together: sessions on either wire; connections, lookups and requests of programs, each once."""
     s = made.situation
     pairs = made.pairing
@@ -317,7 +269,7 @@ def _counts(made: Assembled) -> dict[str, Any]:
     }
 
 
-def _peaks(made: Assembled, sides: Mapping[str | None, SideFindings]) -> dict[str, Any]:
+def _peaks(made: Traffic, sides: Mapping[str | None, SideFindings]) -> dict[str, Any]:
     """Most application connections to the target open at once, as the programs saw them: of the VM, of the host itself, together."""
     up = made.upstream
     c = up.connections
@@ -340,18 +292,17 @@ def _peaks(made: Assembled, sides: Mapping[str | None, SideFindings]) -> dict[st
         out["combined"] = overlap.curve(start, end).peak().count
     if made.pairing is None:
         only = sides[up.name]
-        out["capture"] = {"connections": _peak_dict(only.connections), "in_flight": _peak_dict(only.in_flight)}
+        out["capture"] = {"connections": asdict(only.connections), "in_flight": asdict(only.in_flight)}
     out["upstream"] = counting.peaks(made.situation)
     return out
 
 
-def _origin(made: Assembled, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _origin(made: Traffic, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if made.pairing is not None:
         return made.pairing.origin[rows]
     if not made.situation.host_seen:
         return np.full(len(rows), VM, np.int8)
-    codes = {"vm": VM, "host": HOST}
-    return np.array([codes.get(o, 2) for o in made.upstream.connections["origin"][rows].tolist()], np.int8)
+    return np.array([CODES.get(o, UNKNOWN) for o in made.upstream.connections["origin"][rows].tolist()], np.int8)
 
 
 def _side(side: Side) -> SideFindings:
@@ -363,9 +314,6 @@ def _side(side: Side) -> SideFindings:
     open_peak = overlap.connections_curve(chosen, bounds).peak() if chosen.rows else None
     theirs = side.exchanges
     flight_peak = overlap.exchanges_curve(theirs, sessions, None, bounds).peak() if theirs.rows else None
-    paths: dict[str, int] = {}
-    for p in chosen["path"].tolist():
-        paths[p] = paths.get(p, 0) + 1
     return SideFindings(
         capture,
         vantage,
@@ -373,8 +321,8 @@ def _side(side: Side) -> SideFindings:
         _facts(open_peak, chosen["first_frame"]),
         _facts(flight_peak, theirs["start_frame"]),
         _tails(sessions, chosen),
-        paths,
-        _notes(capture, chosen),
+        dict(Counter(chosen["path"].tolist())),
+        _notes(side, chosen),
     )
 
 
@@ -410,11 +358,10 @@ def _tails(sessions: Table, connections: Table) -> list[dict[str, Any]]:
     return out
 
 
-def _notes(capture: Capture, connections: Table) -> list[str]:
+def _notes(side: Side, connections: Table) -> list[str]:
     """Sentences that must precede any conclusion."""
     notes = []
-    hellos = capture.table("hellos")
-    there = seen(capture)
+    capture, there = side.capture, side.seen
     if there.lost_bytes:
         notes.append(
             f"the capture lacks {there.lost_bytes:,} bytes that were acknowledged ({there.lost_share:.1%} of the payload): capture loss, "
@@ -431,8 +378,7 @@ def _notes(capture: Capture, connections: Table) -> list[str]:
     before = int(connections["started_before_capture"].sum())
     if before:
         notes.append(f"{before:,} of the connections were open before the capture began")
-    h2 = {k for k, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True) if "h2" in (alpn or ())}
-    offered = sum(1 for ids in connections["session_ids"].tolist() if h2.intersection(ids))
+    offered = sum(any(side.http2_offered.get(k) for k in ids) for ids in connections["session_ids"].tolist())
     if offered:
         notes.append(f"HTTP/2 was offered on {offered:,} connections: requests cannot be told by turn-taking there")
     return notes

@@ -41,6 +41,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
+from netlens.columns import Bools, Ints
 from netlens.errors import NetlensError
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "Step", "estimate", "identity"]
 
-Ints = npt.NDArray[np.int64]
 Pairs = list[tuple[int, int]]
 
 FLOWS = 4096  #: connections looked at, those with most frames first; one would do
@@ -270,7 +270,7 @@ def _by_originator(state: Ints) -> Ints:
     return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]])
 
 
-def _loopback(ends: Ints) -> npt.NDArray[np.bool_]:
+def _loopback(ends: Ints) -> Bools:
     """Connections inside one machine: their 5-tuples mean nothing elsewhere."""
     v4 = ends[:, 4] >> 32 == 4
     out = np.zeros(len(ends), bool)
@@ -320,7 +320,7 @@ def _ways(early_vm: Ints, early_host: Ints, late_vm: Ints, late_host: Ints, flow
     return ways
 
 
-def _votes(flow: Ints, kind: npt.NDArray[np.bool_], diff: Ints, at: Ints, sure: npt.NDArray[np.bool_] | None = None) -> Ints:
+def _votes(flow: Ints, kind: Bools, diff: Ints, at: Ints, sure: Bools | None = None) -> Ints:
     """For each row and the next: 1 if they show that what is not of ``kind`` comes from the VM, -1 if that what is does, 0 if nothing."""
     gap = np.diff(diff) * np.where(kind[1:], 1, -1)
     counts = (flow[1:] == flow[:-1]) & (kind[1:] != kind[:-1]) & (np.abs(gap) > VOTE_NS + VOTE_SLOPE * np.abs(np.diff(at)))

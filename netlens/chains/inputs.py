@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netlens.capture.recording import MANIFEST, read_manifest
 from netlens.errors import CaptureError
 from netlens.sidefiles import Rows, is_count, refuse_special
-from netlens.text import printable
+from netlens.text import plural, printable
+
+if TYPE_CHECKING:
+    from netlens.api import Capture
+    from netlens.parsers.decrypted import Decrypted
+    from netlens.parsers.errorlog import ErrorLog
 
 _ENDINGS = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
 MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: fourteen hours of twenty sockets, once a second
@@ -50,6 +55,22 @@ class Inputs:
     missing: tuple[str, ...] = ()
     sshuttle: tuple[str, ...] | None = None
     covering: frozenset[str] = frozenset()
+
+    @property
+    def notes(self) -> list[str]:
+        """What makes a recording incomplete by its own account, and what in it was not used."""
+        notes = []
+        if not self.complete:
+            notes.append(f"the recording is incomplete: {'; '.join(self.reasons) or 'it ended early'}")
+        if self.missing:
+            notes.append(f"the manifest names {', '.join(printable(name) for name in self.missing)}, not in the folder")
+        for path in self.unused_keylogs:
+            notes.append(
+                f"{printable(path)}: a TLS key log in the recording, not used; to decrypt with it (this starts tshark), add --keylog FILE"
+            )
+        for side, dropped in self.dropped.items():
+            notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
+        return notes
 
     def with_options(
         self, *, apis: tuple[str, ...] = (), errors: Mapping[str, str | None] | None = None, keylogs: tuple[str, ...] = ()
@@ -141,6 +162,49 @@ def _sshuttle(told: dict[str, Any]) -> tuple[str, ...] | None:
     for exclude in excludes:
         words += ["-x", exclude]
     return (*words, "-X", "FILE") if one.get("excludes_elsewhere") else tuple(words)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside captures, read.
+
+    logs : error logs by side.  covering : sides whose log spans the recording.  keys : requests that a key log shows, of the upstream capture.
+    sshuttle : the tunnel's command line, if known.  notes : what keeps any of it from being of full use.
+    """
+
+    logs: dict[str, ErrorLog] = field(default_factory=dict)
+    covering: frozenset[str] = frozenset()
+    keys: Decrypted | None = None
+    sshuttle: tuple[str, ...] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_beside(given: Inputs, upstream: Capture, sides: Collection[str]) -> Beside:
+    """Read what lies beside the captures of ``sides``; keys decrypt the upstream one.
+
+    Raises
+    ------
+    CaptureError
+        a file cannot be read.
+    """
+    from netlens.parsers import decrypted, decrypted_rows, errorlog
+
+    keys: Decrypted | None = None
+    logs: dict[str, ErrorLog] = {}
+    notes: list[str] = []
+    for path in given.keylogs:
+        found = decrypted.requests(upstream.paths, path, upstream.table("sessions"))
+        if found.rows or keys is None:
+            keys = found
+        notes += [found.note] if found.note else []
+    for side in sides:
+        if side in given.errors:
+            logs[side] = log = errorlog.read(given.errors[side])
+            notes += [log.note] if log.note else []
+    if given.requests is not None and keys is None:
+        keys = decrypted_rows.read(given.requests)
+        notes += [keys.note] if keys.note else []
+    return Beside(logs, given.covering, keys, given.sshuttle, notes)
 
 
 def read_sockets(path: str) -> Rows[dict[str, Any]]:

@@ -29,11 +29,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.columns import Bools, Codes, Floats, Ints
 from netlens.errors import SchemaError
 from netlens.text import endpoint
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.object_]
 Columns = Mapping[str, Any]  #: a Table, a dict of arrays or a DataFrame
 
@@ -131,7 +130,7 @@ class Curve:
             return nothing, nothing, nothing
         return most(self.count), most(self.low), most(self.high)
 
-    def mean(self, edges_ns: Ints) -> npt.NDArray[np.float64]:
+    def mean(self, edges_ns: Ints) -> Floats:
         """Count averaged over the time of each bin [edge, next edge)."""
         if not len(self.times_ns) or len(edges_ns) < 2:
             return np.zeros(max(0, len(edges_ns) - 1))
@@ -168,7 +167,7 @@ def sweep(intervals: Intervals) -> Curve:
     return Curve(events[last], count, count - taken, count + added, intervals)
 
 
-def _running(kind: npt.NDArray[np.int8], last: Bools, *starts: int) -> Ints:
+def _running(kind: Codes, last: Bools, *starts: int) -> Ints:
     """How many stretches of the kinds ``starts`` (their ends are the next number) are open after each step."""
     change = np.zeros(8, np.int8)
     for k in starts:

@@ -1,13 +1,15 @@
-"""Requests that a relay carries on in connections of its own: which exchange upstream is which exchange with the relay.
+"""Relays on the machine of a capture: which connections they carry on in connections of their own, and which requests.
 
 Theory of operation
 -------------------
-1. A reverse proxy (HAProxy, nginx, mitmproxy) ends the program's connection and opens its own to the server, encrypts anew, and carries requests of
-   many programs on one connection. Nothing passes through unchanged, so connections cannot be paired; exchanges can. An exchange with the relay
-   encloses the one upstream: the relay asks after it was asked, and answers after it was answered. One machine captured both, by one clock.
-2. What the relay adds to a request (a record's header, a header field or two) is the same each time. So for each exchange with the relay, the candidates
+1. A proxy that passes bytes on (CONNECT, SOCKS, ssh -D and -L) opens a connection of its own, with the ClientHello of the one that it serves:
+   where one capture holds both, only the one that goes on to the server is upstream, and it belongs to whoever opened the other (:func:`serving`).
+2. A reverse proxy (HAProxy, nginx, mitmproxy) ends the program's connection and opens its own to the server, encrypts anew, and carries requests of
+   many programs on one connection. Nothing passes through unchanged, so connections cannot be paired; exchanges can (:func:`match`). An exchange with
+   the relay encloses the one upstream: the relay asks after it was asked, and answers after it was answered. One machine captured both, by one clock.
+3. What the relay adds to a request (a record's header, a header field or two) is the same each time. So for each exchange with the relay, the candidates
    are those upstream that begin soon after it and end no later; the nearest with the usual difference in size is taken, each only once.
-3. *Chance.* In a busy program something begins at any moment. So the pairs count only if nearly all exchanges with the relay have one, and far fewer
+4. *Chance.* In a busy program something begins at any moment. So the pairs count only if nearly all exchanges with the relay have one, and far fewer
    have one when their times are shifted by some seconds.
 
 Limits: a relay that answers by itself (a cache) or asks twice (a retry) leaves exchanges without a partner; a few are allowed for. One that waits
@@ -16,15 +18,21 @@ longer than :data:`LATEST_NS` before it asks (a queue) is not followed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+
+from netlens.chains import overlap
+from netlens.chains.situation import UNKNOWN
+from netlens.columns import Bools, Ints
 
 if TYPE_CHECKING:
+    from netlens.chains.pairing import Pairing
+    from netlens.chains.side import Side
     from netlens.schema import Table
 
-Ints = npt.NDArray[np.int64]
 
 LATEST_NS = 1_000_000_000  #: from the last byte of the request to the relay to that of its own; a new connection takes two round trips
 TOLERANCE_NS = 1_000_000  #: two frames of one machine are stamped in the wrong order by less
@@ -33,6 +41,79 @@ ENOUGH = 5  #: exchanges with a relay, at least
 NEARLY_ALL = 0.8  #: share of them that must have a partner
 BY_CHANCE = 0.5  #: of that, what may have one by chance
 SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs
+
+
+# --- connections that are passed on
+
+
+def serving(side: Side) -> dict[int, int]:
+    """Connection that leaves -> the one that it was opened for, by a relay on the machine of the capture. The latter are no longer of the target.
+
+    Both carry one ClientHello; the second begins later, at an address of the machine (or beyond its loopback), and goes elsewhere than the first.
+    """
+    c, hellos = side.connections, side.capture.table("hellos")
+    owner = side.connection_of
+    carrying: dict[str, set[int]] = {}
+    for session, random in zip(hellos["session_id"].tolist(), hellos["random"].tolist(), strict=True):
+        if random is not None and session in owner and side.target[owner[session]]:
+            carrying.setdefault(random, set()).add(owner[session])
+    out: dict[int, int] = {}
+    for rows in carrying.values():
+        first, *rest = sorted(rows, key=lambda row: int(c["start_ns"][row]))
+        ends = {(c["resp_ip"][row], int(c["resp_port"][row])) for row in rows}
+        if not rest or len(ends) != len(rows):  # a copy or a replay of one connection is no relay
+            continue
+        out[rest[-1]] = first
+        side.target[[first, *rest[:-1]]] = False
+    return out
+
+
+def through(found: Pairing, served: Mapping[int, int]) -> Pairing:
+    """The pairing with connections of the VM that a relay on the host carries on: they end in the relay's own connections, not in those to the relay.
+
+    Parameters
+    ----------
+    served : rows of the host's connections: one that a relay opened -> the one that it was opened for.
+    """
+    if not served:
+        return found
+    host_of, vm_of, origin, why = found.host_of.copy(), found.vm_of.copy(), found.origin.copy(), found.origin_why.copy()
+    for up, down in served.items():
+        mate = int(vm_of[down])
+        if mate >= 0 and vm_of[up] < 0:
+            host_of[mate], vm_of[up], vm_of[down] = up, mate, -1
+        if origin[down] != UNKNOWN:
+            origin[up], why[up] = origin[down], f"opened by a relay for one that was {why[down]}"
+    return replace(found, host_of=host_of, vm_of=vm_of, origin=origin, origin_why=why)
+
+
+# --- requests that are asked anew
+
+
+@dataclass(frozen=True)
+class Carried:
+    """``of``: exchange upstream -> exchange with a relay (rows of the capture's table).  ``relays``: where these listen."""
+
+    of: dict[int, int]
+    relays: frozenset[tuple[str, int]]
+
+
+def carried(side: Side) -> Carried:
+    """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own."""
+    c, exchanges = side.connections, side.capture.table("exchanges")
+    if not side.target.any():
+        return Carried({}, frozenset())
+    owner = overlap.owner_rows(exchanges, c)
+    upstream = np.flatnonzero((owner >= 0) & side.target[owner])
+    of: dict[int, int] = {}
+    ends = set()
+    for end, rows in _services(c, side.target).items():
+        free = np.array([row for row in upstream.tolist() if row not in of], np.int64)
+        found = match(exchanges, np.flatnonzero(np.isin(owner, rows)), free)
+        if found:
+            of |= found
+            ends.add(end)
+    return Carried(of, frozenset(ends))
 
 
 def match(exchanges: Table, to_relay: Ints, upstream: Ints) -> dict[int, int]:
@@ -94,7 +175,7 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, i
     return out
 
 
-def services(connections: Table, target: npt.NDArray[np.bool_]) -> dict[tuple[str, int], Ints]:
+def _services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:
     """Connections that are not of the target by the server they go to; no SSH, no lookups, none of the target's own addresses."""
     theirs = set(connections["resp_ip"][target].tolist())
     out: dict[tuple[str, int], list[int]] = {}

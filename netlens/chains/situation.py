@@ -1,7 +1,7 @@
 """The situation: everything that is weighed, on the host's clock, without a packet in it.
 
-Counting rules, limit, hypotheses, fixes, what-if and comparison see nothing else. It is made from one or two captures by
-:mod:`netlens.chains.assemble`, and drawn at random by the calibration (``tests/bench/calibration.py``); so what is calibrated is what runs.
+Counting rules, limits, causes, fixes, replay and comparison see nothing else. It is made from one or two captures by
+:mod:`netlens.chains.traffic`, and drawn at random by the calibration (``tests/bench/calibration.py``); so what is calibrated is what runs.
 
 Words: *upstream* is the wire nearest to the provider that was captured (the host's, else the VM's). *Done* is when the program no longer
 wanted a thing, seen where the program runs. All times are int64 ns UTC of the host's clock.
@@ -10,15 +10,13 @@ wanted a thing, seen where the program runs. All times are int64 ns UTC of the h
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from netlens import logs
-
-Ints = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.int8]
+from netlens.columns import Codes, Ints, Objects
 
 VM, HOST, UNKNOWN = 0, 1, 2  #: sides: whose program made it; codes of every ``side`` column
 SIDES = ("vm", "host", "unknown")
@@ -27,8 +25,20 @@ KINDS = ("requests", "companion", "lookups")
 ACCEPTED, REJECTED, UNLABELLED = 0, 1, -1  #: codes of ``Requests.rejected``
 
 
+class _Columns:
+    """Rows as arrays of equal length, one a field."""
+
+    def take(self, index: npt.NDArray[Any]) -> Self:
+        """The rows at ``index`` (integers or a mask)."""
+        return type(self)(**{name: column[index] for name, column in vars(self).items()})
+
+    def joined(self, other: Self) -> Self:
+        """These rows and then others."""
+        return type(self)(**{name: np.concatenate([column, getattr(other, name)]) for name, column in vars(self).items()})
+
+
 @dataclass(frozen=True, eq=False)
-class Sessions:
+class Sessions(_Columns):
     """Upstream sessions to the provider, one row each; arrays of equal length.
 
     side : VM, HOST or UNKNOWN.  start_ns : first frame.  end_ns : both FINs or an RST, else the end of the capture.
@@ -39,12 +49,12 @@ class Sessions:
     address : number of the server's address, as each may count by itself; all 0 unless told.
     """
 
-    side: Bytes
+    side: Codes
     start_ns: Ints
     end_ns: Ints
     done_ns: Ints
     connection: Ints
-    kind: Bytes
+    kind: Codes
     host_frame: Ints
     vm_frame: Ints
     address: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -58,7 +68,7 @@ class Sessions:
 
 
 @dataclass(frozen=True, eq=False)
-class Requests:
+class Requests(_Columns):
     """Requests to the provider in order of ``start_ns``, one row each; arrays of equal length.
 
     side : VM, HOST or UNKNOWN.  session : row of ``Sessions`` that carries it.
@@ -72,17 +82,17 @@ class Requests:
     sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
     """
 
-    side: Bytes
+    side: Codes
     session: Ints
     start_ns: Ints
     end_ns: Ints
     done_ns: Ints
-    rejected: Bytes
-    source: npt.NDArray[np.object_]
+    rejected: Codes
+    source: Objects
     stream: Ints
     host_frame: Ints
     vm_frame: Ints
-    refusal_class: npt.NDArray[np.object_] = field(default_factory=lambda: np.zeros(0, object))
+    refusal_class: Objects = field(default_factory=lambda: np.zeros(0, object))
     sent_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
@@ -104,7 +114,7 @@ class Situation:
     capture_ns : first and last time that all captures cover.
     uncertain_ns : how far a time may be off between sides (half the clock's interval, plus what the wire adds).
     uncountable : why requests cannot be counted, or None (HTTP/2 without a key log).
-    facts : what the hypotheses may cite besides: plain numbers and frame lists by name.
+    facts : what causes may cite besides: plain numbers and frame lists by name.
     """
 
     requests: Requests

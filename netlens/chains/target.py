@@ -7,6 +7,7 @@ guess is stated: a known LLM API if one was contacted; else the server that had 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from netlens.errors import NetlensError
 from netlens.text import printable
 
 if TYPE_CHECKING:
+    from netlens.chains.side import Side
     from netlens.schema import Table
 
 #: Names of APIs that answer "reduce concurrency" or its like; suffixes match whole labels.
@@ -53,14 +55,49 @@ class Target:
         return ", ".join(self.names or self.addresses) or "nothing"
 
 
-def _matches(name: str | None, wanted: set[str]) -> bool:
+def matching(name: str | None, wanted: Iterable[str]) -> str | None:
+    """The one of ``wanted`` that is ``name``, or ends it after a dot; None if there is none."""
     name = (name or "").lower().rstrip(".")
-    return bool(name) and any(name == w or name.endswith("." + w) for w in wanted)
+    return next((w for w in wanted if name and (name == w or name.endswith("." + w))), None)
 
 
-def named_by(apis: tuple[str, ...], manifest: bool) -> str:
+def _named_by(apis: tuple[str, ...], manifest: bool) -> str:
     """How messages call the APIs that were named: as they were written."""
     return f"the manifest's API {', '.join(printable(a) for a in apis)}" if manifest else " ".join(f"--api {printable(a)}" for a in apis)
+
+
+def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool) -> Target:
+    """Choose the target where the program in question runs, and find it in the other capture by its names, or its addresses if it has none.
+
+    The sides' ``target`` is set.
+    """
+    first = sides.get("vm") or upstream
+    goal: Target | None = None
+    for side in (first, *(s for s in sides.values() if s is not first)):
+        c = side.connections
+        wanted = apis or tuple(goal.names or goal.addresses if goal else ())
+        try:
+            chosen = choose(c, side.capture.table("lookups"), wanted, manifest=manifest)
+        except NetlensError:
+            if not (goal or len(sides) > 1) or (side is not first and goal is None):
+                raise
+            side.target = np.zeros(c.rows, bool)
+            continue
+        side.target = _with_nameless(c, chosen.rows) & ~side.for_lookups
+        if goal is None or not (goal.names or goal.addresses):  # a capture without connections names no target
+            goal = chosen
+    if goal is None:  # named, and not even in the second capture
+        raise NetlensError(f"{_named_by(apis, manifest)}: no connection of these captures goes there")
+    return goal
+
+
+def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Also connections without a hello to an address and port of the target: as they asked for no other name, it is the same server."""
+    there = set(zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True))
+    if not there:
+        return rows
+    triples = zip(connections["resp_ip"].tolist(), connections["resp_port"].tolist(), connections["sni"].tolist(), strict=True)
+    return rows | np.array([sni is None and (ip, port) in there for ip, port, sni in triples], dtype=bool)
 
 
 def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, manifest: bool = False) -> Target:
@@ -74,7 +111,7 @@ def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, ma
     if apis:
         return _named(connections, lookups, apis, manifest)
     snis = connections["sni"].tolist()
-    known = np.array([_matches(s, set(KNOWN_APIS)) for s in snis], dtype=bool)
+    known = np.array([matching(s, KNOWN_APIS) is not None for s in snis], dtype=bool)
     if known.any():
         return _of(connections, known, True, "a known LLM API")
     labels = overlap.labels(connections, "target")
@@ -102,13 +139,13 @@ def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: 
             addresses.add(str(ipaddress.ip_address(api)))
         except ValueError:
             names.add(api.lower().rstrip("."))
-    by_sni = np.array([_matches(s, names) for s in connections["sni"].tolist()], dtype=bool)
+    by_sni = np.array([matching(s, names) is not None for s in connections["sni"].tolist()], dtype=bool)
     by_address = np.array([ip in addresses for ip in connections["resp_ip"].tolist()], dtype=bool)
     # where no hello was captured, the answer to the lookup tells; a shared address (CDN) with another SNI is somebody else's
     looked_up = {
         a
         for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True)
-        if _matches(name, names)
+        if matching(name, names)
         for a in answers or ()
     }
     by_lookup = np.array(
@@ -119,7 +156,7 @@ def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: 
     if not rows.any():
         there = sorted({s for s in connections["sni"].tolist() if s}) or sorted(set(connections["resp_ip"].tolist()))
         few = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
-        told = named_by(apis, manifest)
+        told = _named_by(apis, manifest)
         other = "; --api NAME chooses another" if manifest else ""
         raise NetlensError(f"{told}: no connection of this capture goes there; it has {printable(few) or 'no connections'}{other}")
     return _of(connections, rows, False, "from the manifest" if manifest else "named")

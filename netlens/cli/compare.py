@@ -12,7 +12,7 @@ from netlens.cli.common import print_json, read_capture, stop_at_a_closed_pipe
 from netlens.cli.options import FILE, api_option, format_option, keylog_option
 
 if TYPE_CHECKING:
-    from netlens.chains.assemble import Assembled
+    from netlens.chains.traffic import Traffic
 
 
 @click.command(
@@ -38,8 +38,8 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], keylogs: tuple
 
     if baseline == candidate == "-":
         raise click.UsageError("only one of the two recordings can be standard input")
-    before, notes_before = _assembled(baseline, apis, keylogs)
-    after, notes_after = _assembled(candidate, apis, keylogs)
+    before, notes_before = _rebuilt(baseline, apis, keylogs)
+    after, notes_after = _rebuilt(candidate, apis, keylogs)
     found = compare(before.situation, after.situation)
     found.notes.extend(f"{which}: {note}" for which, notes in (("before", notes_before), ("after", notes_after)) for note in notes)
     if form == "json":
@@ -51,23 +51,12 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], keylogs: tuple
     sys.stdout.write("\n".join(lines(found)) + "\n")
 
 
-def _assembled(path: str, apis: tuple[str, ...], keylogs: tuple[str, ...]) -> tuple[Assembled, list[str]]:
+def _rebuilt(path: str, apis: tuple[str, ...], keylogs: tuple[str, ...]) -> tuple[Traffic, list[str]]:
     """A recording or capture to compare, and notes on it."""
-    from netlens.analysis import given_notes
+    from netlens.analysis import rebuilt
     from netlens.api import TABLES
-    from netlens.chains.assemble import assemble
     from netlens.chains.inputs import Inputs, from_folder
 
     given = (from_folder(path) if os.path.isdir(path) else Inputs({None: (path,)})).with_options(apis=apis, keylogs=keylogs)
-    captures = {side: read_capture(paths, TABLES) for side, paths in given.captures.items()}
-    made = assemble(
-        captures,
-        given.apis,
-        errors=given.errors,
-        keylogs=given.keylogs,
-        sockets=given.sockets,
-        covering=given.covering,
-        manifest=given.apis_from == "the manifest",
-        requests=given.requests,
-    )
-    return made, [*given_notes(given), *made.notes]
+    made = rebuilt({side: read_capture(paths, TABLES) for side, paths in given.captures.items()}, given)
+    return made, [*given.notes, *made.notes]

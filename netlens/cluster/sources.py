@@ -136,11 +136,6 @@ class SourceReader(Reader):
                     info.bytes = stream.raw_bytes
                     self._done_bytes += stream.raw_bytes
 
-    @property
-    def interfaces(self) -> list[tuple[int, int, bytes]]:
-        """Position, link type and name of each interface, by the number it has here."""
-        return list(self._numbers)
-
 
 def _opened(url: str) -> Any:
     try:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
@@ -40,6 +40,7 @@ from netlens.parsers.tcp_states import ESTABLISHED, INACTIVE, RESET, SYN_SENT, c
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.schema import Table
 from netlens.tables import CONNECTIONS, LOOKUPS, TUNNELS
+from netlens.wire.addresses import ip_halves
 
 COPY_WINDOW_NS = 1_000_000_000  #: two copies of one SYN are microseconds apart; a queue in between makes milliseconds
 #: Two segments on their way where the capture began or ended. Both initial sequence numbers are equal already, so bytes can only refute.
@@ -63,6 +64,16 @@ def is_private(ip: str) -> bool:
     """An address that no router of the internet forwards (RFC 1918, 3927, 4193, 6598)."""
     address = ipaddress.ip_address(ip)
     return any(address.version == network.version and address in network for network in _PRIVATE)
+
+
+def are_private(hi: Array, lo: Array, version: Array) -> Array:
+    """:func:`is_private` for columns of addresses; all of these IPv6 networks are told by the upper half."""
+    out = np.zeros(len(hi), bool)
+    for network in _PRIVATE:
+        (net_hi, net_lo), (mask_hi, mask_lo) = ip_halves(str(network.network_address)), ip_halves(str(network.netmask))
+        inside = lo & mask_lo == net_lo if network.version == 4 else hi & mask_hi == net_hi
+        out |= inside & (version == network.version)
+    return out
 
 
 def is_public(ip: str) -> bool:
@@ -89,7 +100,7 @@ def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tupl
     group[receiving] = sending
     near = any(ipaddress.ip_address(ip).is_loopback for ip in set(sessions["resp_ip"][sending].tolist()))
     through = np.full_like(through, -1) if near else _plausible(sessions, through)
-    nat = _nat_copies(state, sessions, group)
+    nat = nat_copies(state, sessions, group)
     for first, copies in nat.items():
         group[copies] = first
     group = group[group]  # the receiving half of a copy (which takes odd traffic) goes where the sending one went
@@ -133,8 +144,14 @@ def _plausible(sessions: Table, through: Array) -> Array:
     return out
 
 
-def _nat_copies(state: Array, sessions: Table, group: Array) -> dict[int, list[int]]:
-    """Innermost session -> its copies after translation, outermost last."""
+def nat_copies(state: Array, sessions: Mapping[str, Array], group: Array) -> dict[int, list[int]]:
+    """Innermost session -> its copies after translation, outermost last.
+
+    Parameters
+    ----------
+    state : int64[n, S_WIDTH].  sessions : of the table of sessions the columns that :func:`_is_copy` reads.  group : int64[n]; only sessions that are
+    their own group are looked at.
+    """
     n = len(state)
     at = np.arange(n)
     orig = (state[:, s_.FSM] >> 8) & 1
@@ -175,7 +192,7 @@ def _nat_copies(state: Array, sessions: Table, group: Array) -> dict[int, list[i
     return copies
 
 
-def _is_copy(t: Table, a: int, b: int) -> bool:
+def _is_copy(t: Mapping[str, Array], a: int, b: int) -> bool:
     if abs(int(t["start_ns"][a]) - int(t["start_ns"][b])) > COPY_WINDOW_NS:
         return False
     same_orig = t["orig_ip"][a] == t["orig_ip"][b] and t["orig_port"][a] == t["orig_port"][b]

@@ -35,7 +35,7 @@ only how much: inside TLS a WebSocket's messages, and a CONNECT to a proxy that 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,16 +46,42 @@ from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import kernel
 
-IDLE, REQUEST, RESPONSE = 0, 1, 2
-(PHASE, CARRIER, START, REQUEST_END, RESPONSE_AT, RESPONSE_END, UP, DOWN, START_FRAME, RESPONSE_FRAME, END_FRAME, STATUS, SEEN, TICKET) = (
-    range(14)
-)
-MODE = 14  # what is negotiated, see below
-RECEIVED = 15  # the least acknowledgment (32 bits) with which a server may answer: of the first byte, on TLS of the first record
-ANSWER_SEEN = 16  # the acknowledgment (32 bits) of a client that has the first segment of the answer
-RECORD_LEFT = 17  # bytes of the client's TLS record that are still to come; -1 unknown
-QUEUED, QUEUE_FIRST, QUEUE_LAST = 18, 19, 20  # requests sent behind this one before it was answered, and their rows in the queue
-X_WIDTH = 21
+if TYPE_CHECKING:
+    from netlens.parsers.lifecycle import Kept
+
+Array = np.ndarray[Any, Any]
+
+# ---- columns of a finished exchange, int64[:, ROW]; the same, COMPLETE left out, begin the state of a session ----
+(
+    CARRIER,  # the session
+    START,
+    REQUEST_END,
+    RESPONSE_AT,
+    RESPONSE_END,
+    UP,
+    DOWN,
+    START_FRAME,
+    RESPONSE_FRAME,
+    END_FRAME,
+    STATUS,  # 0: not seen
+    COMPLETE,  # 1: the answer was seen to end
+) = range(12)
+ROW = 12
+# ---- columns that only the state has, int64[:, X_WIDTH] ----
+(
+    PHASE,
+    SEEN,
+    TICKET,  # size of what may be session tickets
+    MODE,  # what is negotiated
+    RECEIVED,  # the least acknowledgment (32 bits) with which a server may answer: of the first byte, on TLS of the first record
+    ANSWER_SEEN,  # the acknowledgment (32 bits) of a client that has the first segment of the answer
+    RECORD_LEFT,  # bytes of the client's TLS record that are still to come; -1 unknown
+    QUEUED,  # requests sent behind this one before it was answered
+    QUEUE_FIRST,  # their rows in the queue
+    QUEUE_LAST,
+) = range(ROW, ROW + 10)
+X_WIDTH = ROW + 10
+IDLE, REQUEST, RESPONSE = 0, 1, 2  # PHASE
 SAW_CLIENT_DATA, SAW_SERVER_DATA, TLS_1_2 = 1, 2, 4
 FULL_RECORD, EARLY, TENTATIVE, CONTINUED, INNER_TLS, HAS_LINE = 8, 16, 32, 64, 128, 256
 PLAIN, CONNECT_ASKED, SOCKS_ASKED, SOCKS_AGREED, UPGRADED = range(5)
@@ -65,10 +91,6 @@ Q_NEXT, Q_START, Q_REQUEST_END, Q_UP, Q_START_FRAME = range(5)
 Q_WIDTH = 5
 MAX_QUEUED = 16  #: browsers pipelined 8 at most; with more, and where the answers are not captured, the oldest is given up as unanswered
 MOST_ROWS = MAX_QUEUED + h.MAX_MORE + 2  #: that one segment can finish or queue
-
-# one finished exchange: the columns above from CARRIER to STATUS, then whether it is complete
-ROW = 13
-COMPLETE = 12
 
 FINISHED_SHA256, FINISHED_SHA384 = 53, 69  #: handshake header 4 + hash 32 or 48 + content type 1 + tag 16 (RFC 8446 4.4.4, 5.2)
 ALERT_RECORD = 19  #: level and description 2 + content type 1 + tag 16
@@ -85,8 +107,8 @@ SSH_PORT = 22  #: turns of an SSH connection that is older than the capture are 
 @kernel
 def _emit(x, out, n, complete):
     row = out[n]
-    for i in range(CARRIER, STATUS + 1):
-        row[i - 1] = x[i]
+    for i in range(COMPLETE):
+        row[i] = x[i]
     row[COMPLETE] = complete
     return n + 1
 
@@ -455,71 +477,82 @@ class ExchangeBuilder:
         self.queue = np.zeros((256, Q_WIDTH), np.int64)
         self.out = np.zeros((4096, ROW), np.int64)
         self.n_out = 0
-        self.done: list[np.ndarray[Any, Any]] = []
+        self._done: list[Array] = []
 
-    def feed(self, packets: np.ndarray[Any, Any], n: int, sessions: np.ndarray[Any, Any], n_sessions: int) -> None:
-        while n_sessions > len(self.state):
+    def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
+        while len(sessions) > len(self.state):
             self.state = np.concatenate([self.state, np.zeros_like(self.state)])
-        at = 0
+        at, n = 0, len(packets)
         while True:
             at, self.n_out = turns(packets, n, at, sessions, self.state, self.queue, self.out, self.n_out)
             if at >= n:
                 return
-            self._drain()
+            self._flush()
             if self.queue[0, 0] + MOST_ROWS >= len(self.queue):
                 self.queue = np.concatenate([self.queue, np.zeros_like(self.queue)])
 
-    def _drain(self) -> None:
-        self.done.append(self.out[: self.n_out].copy())
+    def _flush(self) -> None:
+        self._done.append(self.out[: self.n_out].copy())
         self.n_out = 0
 
-    def finish(self, sessions: np.ndarray[Any, Any]) -> Table:
+    def drain(self) -> Array:
+        """int64[m, ROW]: take out the exchanges that others have followed since the last time."""
+        self._flush()
+        done = np.concatenate(self._done)
+        self._done.clear()
+        return done
+
+    def open(self, n: int) -> tuple[Array, Array]:
+        """Of ``n`` sessions those whose latest exchange nothing has followed yet, and their int64[m, X_WIDTH]."""
+        busy = np.flatnonzero(self.state[:n, PHASE] != IDLE)
+        return busy, self.state[busy]
+
+    def rows(self, sessions: Array) -> Table:
         """All exchanges, open ones included, in order of start. ``sessions``: int64[n, S_WIDTH], the final session state."""
-        self._drain()
-        n = len(sessions)
-        open_state = self.state[:n]
-        carriers = np.flatnonzero(open_state[:, PHASE] != IDLE)
-        last = np.zeros((len(carriers), ROW), np.int64)
-        if len(carriers):
-            x = open_state[carriers]
-            last[:, : STATUS - CARRIER + 1] = x[:, CARRIER : STATUS + 1]
-            last[:, COMPLETE] = _closed_orderly(sessions, carriers, x)
-        rows = np.concatenate([*self.done, last, self._queued(last, open_state[carriers])])
-        rows = rows[np.lexsort((rows[:, START_FRAME - 1], rows[:, START - 1]))]
+        self._flush()
+        busy, x = self.open(len(sessions))
+        last = x[:, :ROW].copy()
+        last[:, COMPLETE] = closed_orderly(sessions, busy, x)
+        rows = np.concatenate([*self._done, last, self._queued(last, x)])
+        rows = rows[np.lexsort((rows[:, START_FRAME], rows[:, START]))]
         return exchange_rows(rows)
 
-    def _queued(self, rows: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _queued(self, rows: Array, x: Array) -> Array:
         """The requests behind those of ``rows`` (finished rows of ``x``): answered in the same segments if all ended well, else not."""
         out = []
         for i in np.flatnonzero(x[:, QUEUED]).tolist():
             at = int(x[i, QUEUE_FIRST])
             for _ in range(int(x[i, QUEUED])):
                 q, row = self.queue[at], rows[i].copy()
-                row[[START - 1, REQUEST_END - 1, UP - 1, START_FRAME - 1]] = q[[Q_START, Q_REQUEST_END, Q_UP, Q_START_FRAME]]
-                row[[DOWN - 1, STATUS - 1]] = 0
-                row[[RESPONSE_AT - 1, RESPONSE_FRAME - 1]] = row[[RESPONSE_END - 1, END_FRAME - 1]]
+                row[[START, REQUEST_END, UP, START_FRAME]] = q[[Q_START, Q_REQUEST_END, Q_UP, Q_START_FRAME]]
+                row[[DOWN, STATUS]] = 0
+                row[[RESPONSE_AT, RESPONSE_FRAME]] = row[[RESPONSE_END, END_FRAME]]
                 if not row[COMPLETE]:
-                    row[[RESPONSE_AT - 1, RESPONSE_END - 1]] = s_.UNSET
-                    row[[RESPONSE_FRAME - 1, END_FRAME - 1]] = 0
+                    row[[RESPONSE_AT, RESPONSE_END]] = s_.UNSET
+                    row[[RESPONSE_FRAME, END_FRAME]] = 0
                 out.append(row)
                 at = int(q[Q_NEXT])
         return np.array(out, np.int64).reshape(-1, ROW)
 
-    def keep(self, kept: np.ndarray[Any, Any], place: np.ndarray[Any, Any], size: int) -> None:
-        """Keep the states of sessions ``kept``, in ``size`` rows; ``place`` is the new number of each session."""
-        there = kept[kept < len(self.state)]
-        old, self.state = self.state, np.zeros((size, X_WIDTH), np.int64)
-        self.state[: len(there)] = old[there]
+    def forget(self, kept: Kept) -> None:
+        old, self.state = self.state, kept.rows(self.state)
         busy = self.state[:, PHASE] != IDLE
-        self.state[busy, CARRIER] = place[self.state[busy, CARRIER]]
+        self.state[busy, CARRIER] = kept.place[self.state[busy, CARRIER]]
         gone = np.ones(len(old), bool)
-        gone[there] = False
+        gone[kept.sessions] = False
         for x in old[gone & (old[:, QUEUED] > 0)]:  # their rows of the queue are free
             self.queue[x[QUEUE_LAST], Q_NEXT], self.queue[0, 1] = self.queue[0, 1], x[QUEUE_FIRST]
 
+    @property
+    def nbytes(self) -> int:
+        return sum(a.nbytes for a in (self.state, self.queue, *self._done))
 
-def _closed_orderly(sessions: np.ndarray[Any, Any], groups: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Did the response end with a FIN of the server, or did the client's FIN come behind all of it? (of the session or its redirect mate)"""
+
+def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
+    """Did the response end with a FIN of the server, or did the client's FIN come behind all of it? (of the session or its redirect mate)
+
+    groups, x : sessions with an open exchange and their states, see :meth:`ExchangeBuilder.open`.
+    """
     mates = sessions[groups, s_.MATE]
     ok = np.zeros(len(groups), bool)
     aborted = np.zeros(len(groups), bool)
@@ -538,13 +571,13 @@ def _closed_orderly(sessions: np.ndarray[Any, Any], groups: np.ndarray[Any, Any]
     return ok & ~aborted & (x[:, RESPONSE_AT] != s_.UNSET)
 
 
-def exchange_rows(rows: np.ndarray[Any, Any]) -> Table:
+def exchange_rows(rows: Array) -> Table:
     """Table of finished rows int64[n, ROW]."""
 
-    def col(i: int) -> np.ndarray[Any, Any]:
-        return rows[:, i - 1].copy()
+    def col(i: int) -> Array:
+        return rows[:, i].copy()
 
-    def nullable(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def nullable(values: Array, missing: Array) -> Array:
         out = values.astype(object)
         out[missing] = None
         return out

@@ -34,7 +34,7 @@ Limits
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +43,9 @@ from netlens.tables import HELLOS
 from netlens.wire import tls
 from netlens.wire.columns import DIRECTION, FRAME, FRESH, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
 from netlens.wire.compiled import kernel
+
+if TYPE_CHECKING:
+    from netlens.parsers.lifecycle import Kept
 
 Array = np.ndarray[Any, Any]
 
@@ -58,6 +61,9 @@ SLOT_BYTES = 16384 + 5 * 4
 #: Hellos put together at the same time; with more the oldest is given up. A slot takes memory only where it was ever used: 8 kB for a hello
 #: of a browser, 32 kB at most.
 SLOTS = 4096
+
+ROW_BYTES = 400  #: what a found hello takes, about
+_ROOM_OF = ("_facts", "_randoms", "_arena", "_row", "_work", "_scratch", "_names", "_keys")
 
 # Columns of a slot's bookkeeping.
 _OWNER = 0  # 2 * session + direction; -1 free
@@ -363,7 +369,7 @@ def _peek(k, full, row, work, scratch, meta, slots, facts, randoms, arena, ctl, 
     return np.int64(-1)
 
 
-class _Rows:
+class Found:
     """Found hellos as columns: blocks of numbers, and one list entry per hello for what Python makes of it."""
 
     def __init__(self) -> None:
@@ -372,15 +378,23 @@ class _Rows:
         self.sni: list[str | None] = []
         self.described: list[tuple[str | None, list[str], str | None]] = []
 
-    def extend(self, other: _Rows) -> None:
+    @property
+    def sessions(self) -> Array:
+        return self.facts()[:, _F_SESSION]
+
+    @property
+    def offers_http2(self) -> list[bool]:
+        return ["h2" in alpn for _, alpn, _ in self.described]
+
+    def extend(self, other: Found) -> None:
         self.numbers += other.numbers
         self.randoms += other.randoms
         self.sni += other.sni
         self.described += other.described
 
-    def where(self, keep: Array) -> _Rows:
+    def where(self, keep: Array) -> Found:
         """The rows of a boolean mask, as a copy."""
-        out = _Rows()
+        out = Found()
         if len(keep):
             out.numbers = [self.facts()[keep]]
             out.randoms = [np.concatenate(self.randoms)[keep]] if self.randoms else []
@@ -409,7 +423,7 @@ class HelloBuilder:
     Parameters
     ----------
     full : bool
-        False keeps session and server name only (what a table of sessions needs); :meth:`finish` is then not available.
+        False keeps session and server name only (what a table of sessions needs); :meth:`rows` is then not available.
     slots : int
         hellos that can be put together at the same time
 
@@ -422,9 +436,6 @@ class HelloBuilder:
         self.full = full
         self._state = np.full(2 * 1024, LOOKS, np.int32)
         self._expected = np.zeros(2 * 1024, np.int32)
-        self._row = np.empty(tls.HELLO_WIDTH, np.int64)
-        self._work = np.empty(tls.MAX_SORT, np.int64)
-        self._scratch = np.empty(tls.SCRATCH, np.uint8)
         self._meta = np.full((slots, _SLOT_WIDTH), -1, np.int64)
         self._meta[:-1, _NEXT] = np.arange(1, slots)
         # Zeros of the operating system: pages that are never touched take no memory.
@@ -434,17 +445,24 @@ class HelloBuilder:
         self._ctl[:3] = 0
         self._counts = np.full((len(MEANINGS), 2), -1, np.int64)
         self._counts[:, 0] = 0
+        self._found = Found()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """What is empty or a copy between two calls, and need not travel with the state."""
+        self._row = np.empty(tls.HELLO_WIDTH, np.int64)
+        self._work = np.empty(tls.MAX_SORT, np.int64)
+        self._scratch = np.empty(tls.SCRATCH, np.uint8)
         self._facts, self._randoms, self._arena = _buffers()
-        self._rows = _Rows()
         self._names: dict[bytes, str | None] = {b"": None}
         self._keys: dict[bytes, tuple[str | None, list[str], str | None]] = {}
 
-    def feed(self, buf: Array, pkts: Array, n: int) -> None:
-        """Take in the first ``n`` rows of a batch that the session kernel has filled in; ``buf`` (uint8) is where their payload lies."""
-        start = 0
+    def feed(self, buf: Array, packets: Array, sessions: Array | None = None) -> None:
+        """Take in a batch; all that is needed of its sessions stands in the packet rows."""
+        start, n = 0, len(packets)
         while True:
             start = _scan(
-                buf, pkts, start, n, self.full, self._state, self._expected, self._row, self._work, self._scratch, self._meta,
+                buf, packets, start, n, self.full, self._state, self._expected, self._row, self._work, self._scratch, self._meta,
                 self._slots, self._held, self._facts, self._randoms, self._arena, self._ctl, self._counts,
             )  # fmt: skip
             if start >= n:
@@ -452,7 +470,7 @@ class HelloBuilder:
             if self._ctl[_C_NEED] >= 0:
                 self._reserve(int(self._ctl[_C_NEED]) + 1)
             else:
-                self._drain(self._rows, self._ctl, self._facts, self._randoms, self._arena)
+                self._flush()
 
     def _reserve(self, sessions: int) -> None:
         have = len(self._state) // 2
@@ -461,7 +479,10 @@ class HelloBuilder:
             self._state = np.concatenate([self._state, np.full(more, LOOKS, np.int32)])
             self._expected = np.concatenate([self._expected, np.zeros(more, np.int32)])
 
-    def _drain(self, rows: _Rows, ctl: Array, facts: Array, randoms: Array, arena: Array) -> None:
+    def _flush(self) -> None:
+        self._flush_into(self._found, self._ctl, self._facts, self._randoms, self._arena)
+
+    def _flush_into(self, rows: Found, ctl: Array, facts: Array, randoms: Array, arena: Array) -> None:
         """Turn what the kernel found into rows and empty its buffers."""
         n = int(ctl[_C_FACTS])
         if n == 0:
@@ -487,14 +508,20 @@ class HelloBuilder:
             add_key(keys[raw] if raw in keys else _cached(keys, raw, tls.describe_key))
         rows.randoms.append(randoms[:n].copy())
 
-    def _all(self) -> tuple[_Rows, Array]:
+    def drain(self) -> Found:
+        """Take out what was found since the last time. Hellos that are still incomplete stay."""
+        self._flush()
+        found, self._found = self._found, Found()
+        return found
+
+    def _all(self) -> tuple[Found, Array]:
         """All rows, those of incomplete hellos last, and the counters with these included. Changes nothing: more may be fed afterwards."""
-        self._drain(self._rows, self._ctl, self._facts, self._randoms, self._arena)
+        self._flush()
         counts = self._counts.copy()
         if self._ctl[_C_OLDEST] < 0:
-            return self._rows, counts
-        rows = _Rows()
-        rows.extend(self._rows)
+            return self._found, counts
+        rows = Found()
+        rows.extend(self._found)
         facts, randoms, arena = _buffers()
         ctl = self._ctl.copy()
         k = int(ctl[_C_OLDEST])
@@ -502,7 +529,7 @@ class HelloBuilder:
             k = _peek(
                 k, self.full, self._row, self._work, self._scratch, self._meta, self._slots, facts, randoms, arena, ctl, counts
             )  # fmt: skip
-            self._drain(rows, ctl, facts, randoms, arena)
+            self._flush_into(rows, ctl, facts, randoms, arena)
         return rows, counts
 
     def sni_of_sessions(self, n_sessions: int) -> Array:
@@ -519,7 +546,7 @@ class HelloBuilder:
         out[facts[order, _F_SESSION]] = names[order]  # assigned in order: the earliest comes last and stays
         return out
 
-    def finish(self, session_ids: Array | None = None) -> Table:
+    def rows(self, session_ids: Array | None = None) -> Table:
         """The table HELLOS, in order of frame.
 
         Parameters
@@ -565,18 +592,15 @@ class HelloBuilder:
         """Frame at which each reason happened first; None if it did not."""
         return {k: None if v < 0 else v for k, v in zip(MEANINGS, self._all()[1][:, 1].tolist(), strict=True)}
 
-    def merge(self, other: HelloBuilder, session_map: Array, frame_offset: int = 0, *, offset_shift: Array | None = None) -> None:
+    def merge(self, other: HelloBuilder, place: Array, frame_offset: int = 0) -> None:
         """Take over what ``other`` found in the part of the capture that follows this one.
 
         Parameters
         ----------
-        session_map : int64 array
+        place : int64 array
             row of this builder's sessions for each session row of ``other``; -1 drops what was found on it
         frame_offset : int
             added to the frame numbers of ``other``
-        offset_shift : int64 array of shape (n, 2), optional
-            added to stream offsets of ``other``, per session row and direction, to make them this builder's; 0 for sessions that begin in
-            ``other``
 
         Notes
         -----
@@ -584,31 +608,29 @@ class HelloBuilder:
         """
         if other.full != self.full:
             raise ValueError("HelloBuilders with and without full cannot be merged")
-        session_map = np.asarray(session_map, np.int64)
-        self._drain(self._rows, self._ctl, self._facts, self._randoms, self._arena)
-        other._drain(other._rows, other._ctl, other._facts, other._randoms, other._arena)
-        added = _Rows()
-        added.extend(other._rows)
+        self._flush()
+        other._flush()
+        added = Found()
+        added.extend(other._found)
         if added.numbers:
-            added = added.where(session_map[added.facts()[:, _F_SESSION]] >= 0)
+            added = added.where(place[added.sessions] >= 0)
             facts = added.facts()
-            facts[:, _F_SESSION] = session_map[facts[:, _F_SESSION]]
+            facts[:, _F_SESSION] = place[facts[:, _F_SESSION]]
             facts[:, _F_FRAME] += frame_offset
-        self._rows.extend(added)
+        self._found.extend(added)
         for i, (count, first) in enumerate(other._counts.tolist()):
             self._counts[i, 0] += count
             if first >= 0 and self._counts[i, 1] < 0:
                 self._counts[i, 1] = first + frame_offset
-        n = min(len(session_map), len(other._state) // 2)
+        n = min(len(place), len(other._state) // 2)
         if n == 0:
             return
-        self._reserve(int(session_map.max()) + 1)
-        theirs = np.flatnonzero(session_map[:n] >= 0)
+        self._reserve(int(place.max()) + 1)
+        theirs = np.flatnonzero(place[:n] >= 0)
         for side in (0, 1):
             at = 2 * theirs + side
-            to = 2 * session_map[theirs] + side
-            shift = np.zeros(len(theirs), np.int64) if offset_shift is None else np.asarray(offset_shift, np.int64)[theirs, side]
-            looks, expected = other._state[at], np.clip(other._expected[at] + shift, -(1 << 30), 1 << 30).astype(np.int32)
+            to = 2 * place[theirs] + side
+            looks, expected = other._state[at], other._expected[at]
             # A direction with its hello found or given up here stays so; else what the later part knows is newer.
             mine = self._state[to]
             found = looks < 0
@@ -617,9 +639,9 @@ class HelloBuilder:
             self._state[to[plain]] = np.where((looks == 0) | (looks == LOOKS_AFTER), looks, left)[plain]
             self._expected[to[plain]] = np.maximum(self._expected[to[plain]], expected[plain])
             for i in np.flatnonzero(found).tolist():
-                self._take_slot(other, -int(looks[i]) - 1, int(to[i]), int(shift[i]), frame_offset)
+                self._take_slot(other, -int(looks[i]) - 1, int(to[i]), frame_offset)
 
-    def _take_slot(self, other: HelloBuilder, k: int, owner: int, shift: int, frame_offset: int) -> None:
+    def _take_slot(self, other: HelloBuilder, k: int, owner: int, frame_offset: int) -> None:
         """Go on collecting here what ``other`` has in its slot ``k``; if there is no room, the hello is given up and counted."""
         if self._state[owner] < 0:
             self._drop_slot(-int(self._state[owner]) - 1, _N_INCOMPLETE)
@@ -631,7 +653,6 @@ class HelloBuilder:
         newest = int(self._ctl[_C_NEWEST])
         self._meta[mine] = other._meta[k]
         self._meta[mine, _OWNER] = owner
-        self._meta[mine, [_BASE, _END]] += shift
         self._meta[mine, _FRAME] += frame_offset
         self._meta[mine, _PREV], self._meta[mine, _NEXT] = newest, -1
         high = int(other._meta[k, _HIGH])
@@ -647,13 +668,61 @@ class HelloBuilder:
 
     def _drop_slot(self, k: int, reason: int) -> None:
         """Make a row of what slot ``k`` holds, count it under ``reason`` and free it."""
-        self._drain(self._rows, self._ctl, self._facts, self._randoms, self._arena)
+        self._flush()
         _partial(
             k, reason, self.full, self._row, self._work, self._scratch, self._meta, self._slots,
             self._facts, self._randoms, self._arena, self._ctl, self._counts,
         )  # fmt: skip
         self._state[int(self._meta[k, _OWNER])] = 0
         _close_slot(k, self._meta, self._held, self._ctl)
+
+    # --- the life of the state
+
+    def forget(self, kept: Kept) -> None:
+        used = np.flatnonzero(self._meta[:, _OWNER] >= 0)
+        owner = self._meta[used, _OWNER]
+        now = kept.renamed(owner >> 1)
+        for slot in used[now < 0].tolist():
+            _close_slot(slot, self._meta, self._held, self._ctl)
+        self._meta[used[now >= 0], _OWNER] = (2 * now + (owner & 1))[now >= 0]
+        # the state knows sessions that sent payload; others are beyond its end
+        self._state = kept.rows(self._state.reshape(-1, 2), LOOKS).ravel()
+        self._expected = kept.rows(self._expected.reshape(-1, 2)).ravel()
+
+    def extract(self, place: Array) -> HelloBuilder:
+        """What is known of some sessions, in no more memory than it needs; ``place``: their new rows, -1 for the others."""
+        at = np.flatnonzero(place >= 0)
+        collecting = int((self.looking(len(place))[0][at] < 0).sum())
+        out = HelloBuilder(self.full, slots=max(collecting, 1))
+        out.merge(self, place)
+        return out
+
+    def looking(self, n: int) -> tuple[Array, Array]:
+        """Of ``n`` sessions int64[n, 2] each: the looking state by direction (see above), and the end of the stream as far as it was looked at."""
+        known = min(n, len(self._state) // 2)
+        looks, expected = np.full((n, 2), LOOKS, np.int64), np.zeros((n, 2), np.int64)
+        looks[:known] = self._state[: 2 * known].reshape(-1, 2)
+        expected[:known] = self._expected[: 2 * known].reshape(-1, 2)
+        return looks, expected
+
+    def is_looked_at(self, sessions: Array, directions: Array) -> Array:
+        """bool[n]: whether the next payload of a session in that direction is looked at."""
+        at = 2 * sessions + directions
+        known = at < len(self._state)
+        return ~known | (self._state[np.where(known, at, 0)] != 0)
+
+    @property
+    def nbytes(self) -> int:
+        slots = int((self._meta[:, _OWNER] >= 0).sum())
+        return slots * 2 * SLOT_BYTES + self._state.nbytes + self._expected.nbytes + ROW_BYTES * len(self._found.sni)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._flush()
+        return {name: value for name, value in self.__dict__.items() if name not in _ROOM_OF}
+
+    def __setstate__(self, held: dict[str, Any]) -> None:
+        self._make_room()
+        self.__dict__.update(held)
 
 
 def _buffers() -> tuple[Array, Array, Array]:

@@ -12,7 +12,7 @@ Theory of operation
    transparent proxies and local resolvers listen on ports of their own. Answers taken for their looks make no row unless their query was
    seen. The QR bit, not the port, says who asks.
 2. *Rows of messages.* Each message becomes 104 bytes and its texts (:mod:`netlens.wire.dns`). They are joined only in
-   :meth:`LookupBuilder.finish`, so that builders of parts of a capture merge to the builder of the whole, wherever the cut. Joining reads
+   :meth:`LookupBuilder.rows`, so that builders of parts of a capture merge to the builder of the whole, wherever the cut. Joining reads
    them in order of time: files of several interfaces hold an answer before its query now and then. The join, with the times and bounds named here,
    is :mod:`netlens.parsers.lookup_join`; columns are made in :mod:`netlens.parsers.lookup_columns`.
 3. *Key.* A lookup is its client's address and port, transaction id, opcode, lower-cased name, type and transport. The resolver is not in
@@ -46,7 +46,7 @@ Messages with several questions are named after the first and count once. A ques
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,6 +58,9 @@ from netlens.tables import LOOKUPS
 from netlens.wire import columns as c
 from netlens.wire import dns as d
 from netlens.wire.compiled import lean
+
+if TYPE_CHECKING:
+    from netlens.parsers.lifecycle import Kept
 
 Array = np.ndarray[Any, Any]
 
@@ -139,7 +142,7 @@ def _collect(buf, packets, begin, n, rows, n_rows, arena, used, scratch):
 class LookupBuilder:
     """Collects DNS messages of one capture, or of a part of one, and joins them to lookups.
 
-    ``feed`` and ``feed_message`` may be called in any mixture, in the order of the capture; ``finish`` may be called at any time and again
+    ``feed`` and ``feed_message`` may be called in any mixture, in the order of the capture; ``rows`` may be called at any time and again
     later.
     """
 
@@ -150,12 +153,12 @@ class LookupBuilder:
         self._used = 0  # used of the arena
         self._scratch = np.empty((d.MAX_RECORDS, d.SCRATCH_WIDTH), np.int64)
 
-    def feed(self, buf: Array, pkts: Array, n: int) -> None:
-        """Take the DNS messages of one batch: ``n`` rows of the packet matrix whose payload lies in ``buf``."""
-        i = 0
+    def feed(self, buf: Array, packets: Array, sessions: Array | None = None) -> None:
+        """Take the DNS messages of one batch; the datagrams of sessions are none, so these are not needed."""
+        i, n = 0, len(packets)
         while True:
             i, self._n_rows, self._used, needs = _collect(
-                buf, pkts, i, n, self._rows.array, self._n_rows, self._arena.array, self._used, self._scratch
+                buf, packets, i, n, self._rows.array, self._n_rows, self._arena.array, self._used, self._scratch
             )
             if i >= n:
                 return
@@ -225,7 +228,20 @@ class LookupBuilder:
         self._rows.make_room(self._n_rows + rows)
         self._arena.make_room(self._used + texts)
 
-    def finish(self) -> Table:
+    def forget(self, kept: Kept) -> None:
+        """Messages belong to no session: :meth:`drain` is what makes room."""
+
+    @property
+    def nbytes(self) -> int:
+        return self._rows.array.nbytes + self._arena.array.nbytes
+
+    def drain(self) -> Table:
+        """The lookups so far; their messages are taken out, so what comes later for one of them is a lookup of its own."""
+        table = self.rows()
+        self._n_rows = self._used = 0
+        return table
+
+    def rows(self) -> Table:
         """Join the messages to lookups: a table of schema ``LOOKUPS``, in order of first frame; ``connection_ids`` are empty lists."""
         if self._n_rows == 0:
             return LOOKUPS.empty()

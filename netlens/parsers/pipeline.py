@@ -17,6 +17,7 @@ import numpy as np
 from netlens.parsers import quality
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
+from netlens.parsers.lifecycle import Kept, Stateful
 from netlens.parsers.sessions import FSM, MAX_SLIGHT, MIDSTREAM, SessionFold
 from netlens.together import cores
 from netlens.wire import columns as c
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from netlens.parsers.tunnels import TunnelWatch
     from netlens.schema import Table
 
+Array = np.ndarray[Any, Any]
+_NO_PAYLOAD: Array = np.zeros(0, np.uint8)
+
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 
@@ -48,7 +52,7 @@ KEPT_BYTES = 64 << 20  #: payload kept in all; what is beyond it is not read aga
 class Unit:
     """Decoded packets of a batch: (buffer, int64[n, WIDTH]) in order, one piece unless fragments were put together."""
 
-    pieces: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+    pieces: list[tuple[Array, Array]]
     last_frame: int
     first_ns: int  # the earliest time; 0: none of the frames has one
     last_ns: int  # the latest
@@ -74,7 +78,7 @@ class Decoder:
         """The same from a thread, while those that were made are used; ``reader`` must hold :data:`ROOMS` buffers."""
         return ahead(self.units(reader, ROOMS), AHEAD, reader.cancel, TOGETHER)
 
-    def unit(self, batch: Batch, room: np.ndarray[Any, Any] | None = None) -> Unit:
+    def unit(self, batch: Batch, room: Array | None = None) -> Unit:
         """Decode ``batch`` into ``room`` (one of its own if None)."""
         if room is None or len(room) < batch.n:
             if len(self._room) < batch.n:
@@ -83,7 +87,7 @@ class Decoder:
         if len(self._fragment_rows) < batch.n:
             self._fragment_rows = np.zeros((batch.n, d.FRAGMENT_WIDTH), np.int64)
         m, n = d.decode(batch.buf, batch.frames, batch.n, batch.links, batch.frame0, room, self._fragment_rows, self.counts)
-        pieces: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        pieces: list[tuple[Array, Array]] = []
         at = 0
         if n:
             for area, packet in self.fragments.feed(batch.buf, self._fragment_rows[:n], self.counts):
@@ -138,7 +142,7 @@ class Part:
         self.payload_bytes = 0
 
     @property
-    def counts(self) -> np.ndarray[Any, Any]:
+    def counts(self) -> Array:
         """int64[N_REASONS, 2]: frames counted by reason, and the first frame of each."""
         return self.decoder.counts
 
@@ -164,27 +168,42 @@ class Part:
         if unit.first_ns:
             self._widen(unit.first_ns, unit.last_ns)
 
-    def _parse(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any]) -> None:
-        n = len(packets)
-        if not n:
+    def _parse(self, buf: Array, packets: Array) -> None:
+        if not len(packets):
             return
         if self.lookups is not None:
-            self.lookups.feed(buf, packets, n)
+            self.lookups.feed(buf, packets)
         if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
             return
-        self.fold.feed(packets, n)
+        self.fold.feed(packets)
+        sessions = self.fold.state()
         if self.deferred:
             self._keep_payload(buf, packets)
-        self.hellos.feed(buf, packets, n)
-        if self.exchanges is not None:
-            self.exchanges.feed(packets, n, self.fold.sessions, self.fold.n)
-        if self.tunnels is not None:
-            self.tunnels.feed(packets, n, self.fold.sessions, self.fold.n)
+        self.hellos.feed(buf, packets, sessions)
+        self.follow(packets)
         if self.streams is not None:
             skip = None
             if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged
-                skip = (packets[:, c.SESSION] >= 0) & (self.fold.sessions[packets[:, c.SESSION], FSM] & MIDSTREAM != 0)
-            self.streams.feed(buf, packets, n, self.fold.sessions, skip)
+                skip = (packets[:, c.SESSION] >= 0) & (sessions[packets[:, c.SESSION], FSM] & MIDSTREAM != 0)
+            self.streams.feed(buf, packets, sessions, skip)
+
+    def follow(self, packets: Array) -> None:
+        """Feed the parsers that need no payload."""
+        for parser in (self.exchanges, self.tunnels):
+            if parser is not None:
+                parser.feed(_NO_PAYLOAD, packets, self.fold.state())
+
+    def forget(self, sessions: Array) -> Array:
+        """Keep ``sessions`` (rows, rising), drop all others and number the rest anew. Returns int64[n]: the new row of each session, or -1.
+
+        So a watch of days needs no more memory than what is open. What was found in the others must have been drained before.
+        """
+        kept = Kept.of(sessions, self.fold.n)
+        parsers: tuple[Stateful | None, ...] = (self.fold, self.hellos, self.exchanges, self.tunnels, self.lookups, self.streams)
+        for parser in parsers:
+            if parser is not None:
+                parser.forget(kept)
+        return kept.place
 
     def merge(self, later: Part) -> None:
         """Append the part that follows this one; it must have been read with ``deferred=True`` and is used up.
@@ -192,14 +211,11 @@ class Part:
         All tables come out as if both had been read as one, but for datagrams whose fragments lie in both parts.
         """
         offset = self.frames
-        names = later.fold.rows()[:, c.SESSION]  # session in ``later`` of each row
+        names = later.fold.packets()[:, c.SESSION]  # session in ``later`` of each row
         begins = later.fold.sessions[: later.fold.n, FSM] & MIDSTREAM == 0
         replay = self.fold.merge(later.fold, offset)
         self._merge_payload(later, names, begins, replay, offset)
-        if self.exchanges is not None:
-            self.exchanges.feed(replay, len(replay), self.fold.sessions, self.fold.n)
-        if self.tunnels is not None:
-            self.tunnels.feed(replay, len(replay), self.fold.sessions, self.fold.n)
+        self.follow(replay)
         self.counts[:] = quality.total([(offset, self.counts), (later.frames, later.counts)])
         self.decoder.fragments.given_up += later.decoder.fragments.given_up + len(later.decoder.fragments.open)
         self.frames += later.frames
@@ -208,9 +224,7 @@ class Part:
         if later.bounds_ns is not None:
             self._widen(*later.bounds_ns)
 
-    def _merge_payload(
-        self, later: Part, names: np.ndarray[Any, Any], begins: np.ndarray[Any, Any], replay: np.ndarray[Any, Any], offset: int
-    ) -> None:
+    def _merge_payload(self, later: Part, names: Array, begins: Array, replay: Array, offset: int) -> None:
         """What is read from payload: kept as found in ``later`` where the session began there, read again where it goes on from here."""
         kept = np.full(later.fold.n, -1, np.int64)
         began = begins[names]
@@ -229,12 +243,12 @@ class Part:
             payload += data
         area = np.frombuffer(payload or bytearray(1), np.uint8)
         if len(going_on):
-            self.hellos.feed(area, going_on, len(going_on))
+            self.hellos.feed(area, going_on)
             if self.streams is not None:
-                self.streams.feed(area, going_on, len(going_on), self.fold.sessions)
+                self.streams.feed(area, going_on, self.fold.state())
         self.payload.update({frame + offset: data for frame, data in later.payload.items()} if self.deferred else {})
 
-    def _keep_payload(self, buf: np.ndarray[Any, Any], packets: np.ndarray[Any, Any]) -> None:
+    def _keep_payload(self, buf: Array, packets: Array) -> None:
         """In a part that is not the first: remember the first payloads of sessions that go on from before it."""
         tcp = packets[(packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (packets[:, c.ORDINAL] <= KEPT_FRAMES)]
         for row in tcp[self.fold.sessions[tcp[:, c.SESSION], FSM] & MIDSTREAM != 0]:
@@ -246,28 +260,28 @@ class Part:
 
     # -- rows --
 
-    def state(self) -> np.ndarray[Any, Any]:
+    def state(self) -> Array:
         """int64[n, S_WIDTH]: the session state (see parsers.sessions), by session_id."""
         return self.fold.state()
 
-    def through(self) -> np.ndarray[Any, Any]:
+    def through(self) -> Array:
         """int64[n]: by session_id, the session of the tunnel that a session came through, or -1."""
         assert self.tunnels is not None
-        return self.tunnels.attributed(self.fold.n)
+        return self.tunnels.attributed(np.arange(self.fold.n))
 
     def sessions(self) -> Table:
-        return self.fold.table_rows(self.hellos.sni_of_sessions(self.fold.n))
+        return self.fold.rows(self.hellos.sni_of_sessions(self.fold.n))
 
     def session_blocks(self) -> Iterator[Table]:
         """The sessions as tables of some rows each."""
-        return self.fold.table_blocks(self.hellos.sni_of_sessions(self.fold.n))
+        return self.fold.blocks(self.hellos.sni_of_sessions(self.fold.n))
 
     def exchange_rows(self) -> Table:
         assert self.exchanges is not None
-        return self.exchanges.finish(self.state())
+        return self.exchanges.rows(self.state())
 
     def hello_rows(self) -> Table:
-        return self.hellos.finish()
+        return self.hellos.rows()
 
     def unread(self) -> list[str]:
         """One line for each thing that the tables lack: frames that were not read, sessions that were given up."""

@@ -43,7 +43,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,6 +57,9 @@ from netlens.wire import hints as h
 from netlens.wire.addresses import distinct, ip_column
 from netlens.wire.compiled import lean
 from netlens.wire.words import prefetch
+
+if TYPE_CHECKING:
+    from netlens.parsers.lifecycle import Kept
 
 # ---- columns of the session state, int64[n, S_WIDTH] ----
 K0, K1, K2, K3, K4 = 0, 1, 2, 3, 4  # source and destination of the first packet (side 0 sent it), version and ports
@@ -911,20 +914,20 @@ class SessionFold:
         self.holes[0, HOLE_NEXT] = -1
         self.table = np.zeros(4096, np.int64)
         self.ends = np.zeros(4096, np.int64)
-        self.log: list[np.ndarray[Any, Any]] = []
+        self._log: list[np.ndarray[Any, Any]] = []
         self._keys = np.zeros(c.BATCH + 2 * LOOK_AHEAD, np.int64)
         # a deferred part keeps all its rows, so a bound would bound nothing
         self.waiting = np.zeros((0 if deferred else WAITING, c.WIDTH), np.int64)  # pages that are never touched take no memory
         self._given_up = np.zeros(3, np.int64)
 
-    def feed(self, packets: np.ndarray[Any, Any], n: int) -> None:
-        """Fold the first ``n`` rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
-        self._fold(packets, n, self.waiting)
-        if self.deferred and n:
-            self.log.append(packets[:n][packets[:n, c.KIND] == c.TCP])
+    def feed(self, packets: np.ndarray[Any, Any]) -> None:
+        """Fold packet rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
+        self._fold(packets, self.waiting)
+        if self.deferred and len(packets):
+            self._log.append(packets[packets[:, c.KIND] == c.TCP])
 
-    def _fold(self, packets: np.ndarray[Any, Any], n: int, waiting: np.ndarray[Any, Any]) -> None:
-        at = 0
+    def _fold(self, packets: np.ndarray[Any, Any], waiting: np.ndarray[Any, Any]) -> None:
+        at, n = 0, len(packets)
         if len(self._keys) < n + 2 * LOOK_AHEAD:
             self._keys = np.zeros(n + 2 * LOOK_AHEAD, np.int64)
         while True:
@@ -936,7 +939,7 @@ class SessionFold:
             if place >= 0:
                 row = waiting[place : place + 1].copy()
                 waiting[place, c.KIND] = 0
-                self._fold(row, 1, waiting[:0])
+                self._fold(row, waiting[:0])
             else:
                 self._grow()
         self._give_back()
@@ -1000,14 +1003,55 @@ class SessionFold:
         """
         if not later.deferred:
             raise ValueError("only a part read with deferred=True can follow another")
-        replay = later.rows()
+        replay = later.packets()
         replay[:, c.FRAME] += frame_offset
-        self.feed(replay, len(replay))
+        self.feed(replay)
         return replay
 
-    def rows(self) -> np.ndarray[Any, Any]:
+    def packets(self) -> np.ndarray[Any, Any]:
         """int64[m, WIDTH]: a copy of the kept packet rows of a deferred part."""
-        return np.concatenate([*self.log, np.zeros((0, c.WIDTH), np.int64)])
+        return np.concatenate([*self._log, np.zeros((0, c.WIDTH), np.int64)])
+
+    def drain(self) -> list[np.ndarray[Any, Any]]:
+        """Take out the kept packet rows of a deferred part, so that they can be used up piece by piece."""
+        log, self._log = self._log, []
+        return log
+
+    def admit_all(self) -> None:
+        """Give each 5-tuple a session at once from now on, also in a flood."""
+        self.waiting = self.waiting[:0]
+
+    def forget(self, kept: Kept) -> None:
+        """Drop all sessions but ``kept``. What still comes for one that was dropped begins a new session, which is seen to lack a SYN."""
+        gone = self.sessions[: self.n][kept.place < 0]
+        nodes = []
+        at = np.concatenate([gone[:, SIDE + side * SIDE_WIDTH + HOLES] for side in (0, 1)])
+        while len(at := at[at >= 0]):
+            nodes.append(at)
+            at = self.holes[at, HOLE_NEXT]
+        if nodes:
+            free = np.concatenate(nodes)
+            self.holes[free[:-1], HOLE_NEXT] = free[1:]
+            self.holes[free[-1], HOLE_NEXT] = self.holes[0, HOLE_NEXT]
+            self.holes[0, HOLE_NEXT] = free[0]
+        sessions = _aligned(kept.room)
+        self.n = len(kept.sessions)
+        sessions[: self.n] = self.sessions[kept.sessions]
+        sessions[: self.n, MATE] = kept.renamed(sessions[: self.n, MATE])
+        self.sessions, self._file = sessions, None
+        self._rehash(4 * kept.room)
+
+    @property
+    def nbytes(self) -> int:
+        arrays = (self.sessions[: self.n] if self._file is None else self.sessions[:0], self.holes, self.table, self.ends, *self._log)
+        return sum(a.nbytes for a in arrays)
+
+    def missing(self, first: int = 0, last: int | None = None) -> np.ndarray[Any, Any]:
+        """int64[m, 2]: per side of sessions ``first..last`` the bytes that the peer acknowledged and this capture does not hold."""
+        rows = self.sessions[first : self.n if last is None else last]
+        out = np.zeros((len(rows), 2), np.int64)
+        missing_bytes(rows, len(rows), self.holes, out)
+        return out
 
     def state(self) -> np.ndarray[Any, Any]:
         """int64[n, S_WIDTH]: one row a session in order of its first frame, so the row is the session_id."""
@@ -1027,17 +1071,15 @@ class SessionFold:
             if self._file is not None:
                 self._file.give_back(first + size)
 
-    def table_rows(self, sni: np.ndarray[Any, Any] | None = None) -> Table:
+    def rows(self, sni: np.ndarray[Any, Any] | None = None) -> Table:
         """The sessions as a table, in order of their first frame. ``sni``: object[n] by row."""
-        return next(self.table_blocks(sni, max(self.n, 1)))
+        return next(self.blocks(sni, max(self.n, 1)))
 
-    def table_blocks(self, sni: np.ndarray[Any, Any] | None = None, size: int | None = None) -> Iterator[Table]:
+    def blocks(self, sni: np.ndarray[Any, Any] | None = None, size: int | None = None) -> Iterator[Table]:
         """The same rows as tables of ``size`` rows, at least one: a table and what is written from it take several times the memory of the state."""
         size = size or min(BLOCK, max(self.n // 8, BLOCK // 16))
         for first, last in self._blocks(size):
-            missing = np.zeros((last - first, 2), np.int64)
-            missing_bytes(self.sessions[first:last], last - first, self.holes, missing)
-            yield session_rows(self.sessions[first:last], missing, None if sni is None else sni[first:last], first)
+            yield session_rows(self.sessions[first:last], self.missing(first, last), None if sni is None else sni[first:last], first)
 
 
 def _nullable(values: np.ndarray[Any, Any]) -> Nullable:

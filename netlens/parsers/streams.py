@@ -18,7 +18,10 @@ from netlens.parsers.sessions import FIRST_FRAME, K4, MATE
 from netlens.wire import columns as c
 
 if TYPE_CHECKING:
+    from netlens.parsers.lifecycle import Kept
     from netlens.parsers.lookups import LookupBuilder
+
+Array = np.ndarray[Any, Any]
 
 MAX_BYTES = 1 << 17  #: two messages of the largest size
 MAX_STREAMS = 4096
@@ -27,7 +30,7 @@ MAX_PIECES = 512  #: per direction, that wait for one before them; a 64 kB windo
 PIECE = 128  #: what a piece that waits costs besides its bytes: an attacker's are of one byte each
 
 
-def _at_53(ports: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _at_53(ports: Array) -> Array:
     return (((ports >> 16) & 0xFFFF) == 53) | ((ports & 0xFFFF) == 53)
 
 
@@ -37,24 +40,24 @@ class DnsStreams:
         self.open: dict[tuple[int, int], _Direction] = {}
         self.waiting = 0  # what all directions hold
 
-    def merge(self, later: DnsStreams, mapping: np.ndarray[Any, Any]) -> None:
-        """Take over the unfinished messages of the part that follows, of sessions that began there; ``mapping``: row here of each of its rows, or -1."""
+    def merge(self, later: DnsStreams, place: Array) -> None:
+        """Take over the unfinished messages of the part that follows, of sessions that began there; ``place``: row here of each of its rows, or -1."""
         for (session, direction), stream in later.open.items():
-            if session < len(mapping) and mapping[session] >= 0:
-                self.open[int(mapping[session]), direction] = stream
+            if session < len(place) and place[session] >= 0:
+                self.open[int(place[session]), direction] = stream
                 self.waiting += stream.held
         self._make_room()
 
-    def feed(
-        self,
-        buf: np.ndarray[Any, Any],
-        packets: np.ndarray[Any, Any],
-        n: int,
-        sessions: np.ndarray[Any, Any],
-        skip: np.ndarray[Any, Any] | None = None,
-    ) -> None:
-        """Take in a batch; ``sessions``: int64[:, S_WIDTH], the session state; ``skip``: bool[n], rows that another part will read."""
-        rows = packets[:n]
+    def forget(self, kept: Kept) -> None:
+        self.open = {(int(kept.place[k]), way): stream for (k, way), stream in self.open.items() if kept.place[k] >= 0}
+        self.waiting = sum(stream.held for stream in self.open.values())
+
+    @property
+    def nbytes(self) -> int:
+        return self.waiting
+
+    def feed(self, buf: Array, rows: Array, sessions: Array, skip: Array | None = None) -> None:
+        """Take in a batch; ``skip``: bool[n], rows that another part will read."""
         at_53 = _at_53(rows[:, c.PORTS])
         # a query that is redirected to a proxy's port is known by the half that answers it, once that has begun: what stands further on in the batch
         # must not count, or the size of a batch would

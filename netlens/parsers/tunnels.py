@@ -20,7 +20,7 @@ does not unless told to) carries more than it seems to.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,11 @@ from netlens.parsers import sessions as s_
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import kernel
+
+if TYPE_CHECKING:
+    from netlens.parsers.lifecycle import Kept
+
+Array = np.ndarray[Any, Any]
 
 SSH_PORT = 22
 SLOTS = 16  #: SSH connections watched at a time; the least recently active gives way
@@ -122,16 +127,25 @@ class TunnelWatch:
         self.slots = np.zeros((SLOTS, 3), np.int64)
         self.state = np.zeros((1024, T_WIDTH), np.int64)
 
-    def feed(self, packets: np.ndarray[Any, Any], n: int, sessions: np.ndarray[Any, Any], n_sessions: int) -> None:
-        while n_sessions > len(self.state):
+    def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
+        while len(sessions) > len(self.state):
             self.state = np.concatenate([self.state, np.zeros_like(self.state)])
-        watch(packets, n, sessions, self.slots, self.state)
+        watch(packets, len(packets), sessions, self.slots, self.state)
 
-    def attributed(self, n: int) -> np.ndarray[Any, Any]:
-        """int64[n]: the SSH session that a session came through, or -1.
+    def forget(self, kept: Kept) -> None:
+        self.state = kept.rows(self.state)
+        for references in (self.state[:, TUNNEL], self.slots[:, SLOT_SESSION]):  # numbers of sessions plus one
+            references[:] = kept.renamed(references - 1) + 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.state.nbytes
+
+    def attributed(self, sessions: Array) -> Array:
+        """int64[n]: of each of ``sessions`` the SSH session that it came through, or -1.
 
         The SYN must follow SSH payload, the first payload must fit the burst before it, and so must four of five of all payloads.
         """
-        x = self.state[:n]
+        x = self.state[sessions]
         through = (x[:, TUNNEL] > 0) & (x[:, OPENED_AFTER] >= 0) & (x[:, FIRST_FITS] == 1) & (x[:, SENT_AFTER] * 5 >= x[:, SENT] * 4)
         return np.where(through, x[:, TUNNEL] - 1, -1)

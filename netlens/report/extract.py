@@ -16,7 +16,6 @@ copied, and neither is a pcap's note that frames end with a checksum (FCS).
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import stat
 import struct
@@ -31,6 +30,7 @@ from netlens.errors import CaptureError, NetlensError
 from netlens.outputs import replacing
 from netlens.parsers.pipeline import Decoder
 from netlens.wire import columns as c
+from netlens.wire.addresses import ip_halves
 from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Batch, Reader
 from netlens.wire.fragments import MAX_AGE_NS, Fragments
 
@@ -248,7 +248,7 @@ class _PcapngWriter:
         number = row[F_IFACE]
         if number not in self.places:
             self.places[number] = len(self.places)
-            name = next((key[2] for key, n in self.reader._numbers.items() if n == number), b"")
+            _, _, name = self.reader.interfaces[number]
             options = (_option(2, name) if name else b"") + _option(9, bytes([NANOSECONDS])) + bytes(4)
             self._block(1, struct.pack("<HHI", int(self.reader.links[number]), 0, _snaplen(self.reader)) + options)
         time = row[F_TS] & 0xFFFF_FFFF_FFFF_FFFF
@@ -280,13 +280,8 @@ def _batches(reader: Reader, last: int) -> Iterator[Batch]:
 
 def _bits(orig_ip: str, orig_port: int, resp_ip: str, resp_port: int) -> tuple[int, ...]:
     """A 5-tuple as the packet matrix holds it: source, destination, version and ports."""
-    a, b = ipaddress.ip_address(orig_ip), ipaddress.ip_address(resp_ip)
-    return (*_halves(a), *_halves(b), a.version << 32 | int(orig_port) << 16 | int(resp_port))
-
-
-def _halves(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> tuple[int, int]:
-    value = c.V4_PREFIX | int(address) if address.version == 4 else int(address)
-    return tuple(np.array([value >> 64, value & (1 << 64) - 1], np.uint64).view(np.int64).tolist())
+    version = 6 if ":" in orig_ip else 4
+    return (*ip_halves(orig_ip), *ip_halves(resp_ip), version << 32 | int(orig_port) << 16 | int(resp_port))
 
 
 def _matches(packets: Array, key: tuple[int, ...]) -> Array:

@@ -109,13 +109,11 @@ class RollingPeaks:
 
     def peaks(self) -> Ints:
         """Per group, the most at once so far."""
-        top = self.open_bins.max(axis=1) if self.open_bins.size else np.zeros(self.groups, np.int64)
-        return np.maximum(self.peak[: self.groups], top)
+        return np.maximum(self.peak[: self.groups], self.open_bins.max(axis=1, initial=0))
 
     def minutes(self) -> Ints:
         """Per group, the most at once within the ring's time."""
-        top = self.open_bins.max(axis=1) if self.open_bins.size else np.zeros(self.groups, np.int64)
-        return np.maximum(self.ring[: self.groups].max(axis=1), top)
+        return np.maximum(self.ring[: self.groups].max(axis=1), self.open_bins.max(axis=1, initial=0))
 
     def history(self, group: int, seconds: int = RING_S) -> Ints:
         """The maxima of one group in each of the last ``seconds``, the running one last."""

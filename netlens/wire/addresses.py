@@ -15,6 +15,7 @@ import numpy as np
 
 from netlens.growing import plain
 from netlens.packed import Coded
+from netlens.wire.columns import V4_PREFIX
 from netlens.wire.compiled import kernel
 
 Array = np.ndarray[Any, Any]
@@ -109,6 +110,15 @@ def ip_text(hi: int, lo: int, version: int) -> str:
     mapped = address.ipv4_mapped
     # RFC 5952 section 5: the mapped prefix is well known, so its tail is dotted. ipaddress does so from Python 3.13 on only.
     return f"::ffff:{mapped}" if mapped is not None else str(address)
+
+
+def ip_halves(ip: str) -> tuple[int, int]:
+    """The bit patterns of an address, as the packet matrix holds them: two signed numbers."""
+    address = ipaddress.ip_address(ip)
+    if address.version == 4:
+        return 0, V4_PREFIX | int(address)
+    high, low = int(address) >> 64, int(address) & _MASK64
+    return high - (high >> 63 << 64), low - (low >> 63 << 64)
 
 
 def distinct(hi: Array, lo: Array, version: Array) -> tuple[Array, Array]:

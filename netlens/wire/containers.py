@@ -683,6 +683,11 @@ class Reader:
                 self.links[self._numbers[key]] = link
         return self._numbers[key]
 
+    @property
+    def interfaces(self) -> list[tuple[int, int, bytes]]:
+        """Position, link type and name of the interfaces so far, by number."""
+        return list(self._numbers)
+
 
 class _Pcap:
     def __init__(self, info: Input, head: bytes):

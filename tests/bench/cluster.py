@@ -142,12 +142,12 @@ def moved(paths: Sequence[str], table: str) -> str:
     sessions = sum(map(len, made.session_ids))
     lines = [f"{table}: {made.frames:,} packets, {sessions:,} sessions, {sum(i.bytes for i in made.inputs):,} bytes read"]
     if table in ("lookups", "connections"):
-        say(f"  {made.table(table).rows:,} rows of {table}, joined in one place from the results of settle")
+        say(f"  {made.table(table).rows:,} rows of {table}, joined in one place from the results of stitch")
     names = {
         "scan": "kept by a worker",
-        "Summary": "to the plan",
+        "facts_of": "to the plan",
         "piece": "from worker to worker",
-        "settle": "kept by a worker",
+        "stitch": "kept by a worker",
         "_count": "to the plan",
     }
     for name, where in names.items():

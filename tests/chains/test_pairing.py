@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netlens import read
-from netlens.chains import pairing
+from netlens.chains import pairing, relays
+from netlens.chains.compared import MAX_DELAY_NS
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.lab.check import Truth
 from netlens.schema import Table
@@ -141,19 +142,6 @@ def test_where_rows_are_missing_no_other_takes_their_place(captures):
             result = pairing.pair(*some, clock)
             for a, b in enumerate(result.host_of.tolist()):
                 assert b < 0 or pairs[int(kept[0][a])] == kept[1][b]
-
-
-def test_a_tail_is_what_went_on_after_the_program(captures):
-    vm, host, clock, pairs, _, _ = recorded(captures / "zombie-sshuttle")
-    tails = {t.vm_row: t for t in pairing.pair(vm, host, clock).tails}
-    assert set(tails) == set(pairs)
-    aborted = [i for i, state in enumerate(vm.table("connections")["state"].tolist()) if state == "RSTO"]
-    for i, t in tails.items():
-        assert t.host_row == pairs[i]
-        assert t.lived_s == (t.end_ns - t.done_ns) / 1e9
-        more = host.table("connections")["resp_bytes"][t.host_row] - vm.table("connections")["resp_bytes"][i]
-        assert t.bytes_after == more
-        assert (t.lived_s > 0.5) == (t.bytes_after > 0) == (i in aborted)
 
 
 # --- translation ----------------------------------------------------------------------------------------------------------------------
@@ -320,9 +308,6 @@ def test_an_aborted_one_received_more_upstream():
     host[0].done = 501 * MS
     result = pairing.pair(capture([*vm, watching()], vm=True), capture([*host, watching()]), Exact())
     assert result.host_of.tolist() == [0, 1, 2]
-    tail = result.tails[0]
-    assert (tail.vm_row, tail.host_row, tail.bytes_after) == (0, 0, 5_000)
-    assert tail.lived_s == pytest.approx(7.5)
 
 
 def test_the_edge_of_a_capture_cuts_totals():
@@ -418,7 +403,6 @@ def test_empty_captures():
         assert len(result.host_of) == vm.table("connections").rows
         assert len(result.origin) == host.table("connections").rows
         assert result.lookup_pairs.shape == (0, 2)
-        assert result.tails == []
 
 
 # --- lookups --------------------------------------------------------------------------------------------------------------------------
@@ -558,7 +542,7 @@ def test_a_hello_that_the_vms_capture_may_have_missed_is_unknown(change, why):
 def test_a_hello_that_is_missing_at_another_time_is_no_doubt():
     vm, host = spread(1)
     vm[0].random, vm[0].up = None, 99
-    assert abs(vm[0].start - own_hello().start) > pairing.MAX_DELAY_NS
+    assert abs(vm[0].start - own_hello().start) > MAX_DELAY_NS
     assert origin_of([*vm, watching()], [own_hello(), *host, watching()]) == (HOST, "its ClientHello is not among the VM's")
 
 
@@ -619,10 +603,10 @@ def test_what_a_relay_opened_is_whose_it_was_opened_for():
     down, up, own = 0, 1, 2
     assert result.method[0] == "isn"
     assert result.vm_of[down] == 0
-    through = pairing.through_relays(result, {up: down})
+    through = relays.through(result, {up: down})
     assert (through.vm_of[up], through.vm_of[down], through.host_of[0]) == (0, -1, up)
     assert through.origin[up] == result.origin[down]
     assert "opened by a relay" in through.origin_why[up]
     assert (through.origin[own], through.vm_of[own]) == (result.origin[own], -1)
     assert result.vm_of[down] == 0, "the pairing that was given is left as it is"
-    assert pairing.through_relays(result, {}) is result
+    assert relays.through(result, {}) is result

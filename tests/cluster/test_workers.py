@@ -159,7 +159,7 @@ class Watched(OnWorkers):
             yield done
 
 
-@pytest.mark.parametrize("when", [HALF_WAY, "piece", "settle", "_count", "write_settled"])
+@pytest.mark.parametrize("when", [HALF_WAY, "piece", "stitch", "_count", "write_stitched"])
 def test_a_killed_worker_changes_nothing(when: str, cluster: Cluster, captures: Path, tmp_path: Path) -> None:
     """SIGKILL for a worker that holds results which nobody else has, at each step."""
     cluster.workers(2)
@@ -193,7 +193,7 @@ def stop_one_that_holds_results(client: Any) -> int:
     return pid
 
 
-@pytest.mark.parametrize("when", [HALF_WAY, "settle", "write_settled"])
+@pytest.mark.parametrize("when", [HALF_WAY, "stitch", "write_stitched"])
 def test_a_stopped_worker_is_given_up(when: str, captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGSTOP for a worker that holds results which nobody else has, of a scheduler whose workers nobody starts again."""
     monkeypatch.setattr("netlens.cluster.workers.SILENT_S", 4)
@@ -215,7 +215,7 @@ def test_processes_of_the_command_that_are_stopped_are_replaced(captures: Path, 
     paths = cut(captures / "zombie-sshuttle" / "host.pcap.gz", tmp_path / "in", [300, 600])
     with on_workers(workers=1) as executor:
         stopped: list[int] = []
-        watched = Watched(executor.client, "settle", lambda: stopped.append(stop_one_that_holds_results(executor.client)))
+        watched = Watched(executor.client, "stitch", lambda: stopped.append(stop_one_that_holds_results(executor.client)))
         assert_same(ClusterCapture(watched, [Source(p, i, False) for i, p in enumerate(paths)], TABLES), paths)
         assert stopped[0] not in executor.client.run(os.getpid).values()
 
@@ -263,7 +263,7 @@ def test_an_exception_on_a_worker_that_is_not_ours_is_a_defect_in_one_line(clust
     assert status_of(run) == 1
     out, said = capsys.readouterr()
     assert (out, said.count("\n")) == ("", 1)
-    assert said.startswith("netlens: this is a defect of netlens")
+    assert said.startswith("netlens: this is a bug in netlens")
     assert "ZeroDivisionError" in said
 
 

@@ -290,7 +290,7 @@ def traffic(data: bytes) -> Behaviour:
         whole = _read(path, c.BATCH)
         small = _read(path, 7)
         merged = _read(path, 5, cut=len(data) // _STEP // 2 or 1)
-    tables = [(p.sessions(), p.exchange_rows(), p.lookups.finish(), p.hello_rows(), p.quality(), p.through()) for p in (whole, small)]
+    tables = [(p.sessions(), p.exchange_rows(), p.lookups.rows(), p.hello_rows(), p.quality(), p.through()) for p in (whole, small)]
     assert repr(tables[0][-1]) == repr(tables[1][-1])
     for a, b in zip(*(t[:-1] for t in tables), strict=True):
         assert a.to_pandas().equals(b.to_pandas()), f"{a.schema.name}: the batch size makes a difference"
@@ -481,12 +481,13 @@ def sockets(data: bytes) -> Behaviour:
 @target
 def requests(data: bytes) -> Behaviour:
     """What keys showed, in a file of its own: to requests of the analysis."""
-    from netlens.chains.assemble import assemble
+    from netlens.analysis import rebuilt
+    from netlens.chains.inputs import Inputs
 
     vm, host, _ = _pair()
     with as_file(data) as path:
         try:
-            made = assemble({"vm": vm, "host": host}, requests=path)
+            made = rebuilt({"vm": vm, "host": host}, Inputs({}, requests=path))
         except NetlensError as error:
             return {str(error).replace(path, "")[:30]}
     return {("requests", _size(len(made.situation.requests))), ("notes", len(made.notes))}

@@ -19,7 +19,7 @@ from netlens.parsers import sessions as s_
 from netlens.parsers.hellos import SLOT_BYTES
 from netlens.parsers.pipeline import Part
 from netlens.parsers.sessions import SessionFold
-from netlens.report import html, payload, scene
+from netlens.report import html, page_data, scene
 from netlens.wire import columns as c
 from netlens.wire import containers, dns, fragments, tls
 from netlens.wire.containers import Reader
@@ -203,16 +203,16 @@ def test_a_flood_of_syns_is_bounded_and_counted_and_hides_no_connection() -> Non
     fold, flood = SessionFold(seed=1), s_.MAX_SLIGHT + 3 * s_.WAITING
     seen = 0
     for number, rows in enumerate(_syns(flood)):
-        fold.feed(rows, len(rows))
+        fold.feed(rows)
         if number % 20 == 0:  # one client of it is real
             seen += 1
             answer = _answered(rows[-1:].copy(), int(rows[-1, c.FRAME]))
-            fold.feed(answer, 2)
+            fold.feed(answer)
             assert (answer[:, c.SESSION] >= 0).all()
             assert answer[1, c.FRESH] == 10
     # a real one that is answered gives its place back
     assert s_.MAX_SLIGHT <= fold.n <= s_.MAX_SLIGHT + seen
-    table = fold.table_rows()
+    table = fold.rows()
     whole = table["history"] == "ShD"
     assert whole.sum() == seen
     assert (table["orig_bytes"][whole] == 10).all()
@@ -227,10 +227,10 @@ def test_repeated_syns_of_a_flood_are_not_counted_again() -> None:
     # with this seed none of the hundred shares a place with another; of two that do, each would send the other away three times
     fold = SessionFold(seed=1)
     for rows in _syns(s_.MAX_SLIGHT):
-        fold.feed(rows, len(rows))
+        fold.feed(rows)
     for _ in range(3):
         for rows in _syns(100, s_.MAX_SLIGHT):
-            fold.feed(rows, len(rows))
+            fold.feed(rows)
             assert (rows[:, c.SESSION] == -1).all()
     assert fold.given_up[0] == 100
     assert fold.n == s_.MAX_SLIGHT
@@ -253,8 +253,8 @@ def test_parts_of_a_flood_are_merged_to_the_whole(monkeypatch: pytest.MonkeyPatc
     flood = s_.MAX_SLIGHT + 5000
     for rows in _syns(flood):
         again = rows.copy()
-        whole.feed(again, len(again))
-        (first if rows[0, c.FRAME] < flood // 2 else later).feed(rows, len(rows))
+        whole.feed(again)
+        (first if rows[0, c.FRAME] < flood // 2 else later).feed(rows)
     first.merge(later)
     assert first.n == whole.n
     assert first.given_up == whole.given_up
@@ -281,13 +281,13 @@ def test_a_hole_that_is_made_again_and_again_is_one() -> None:
         again += [1000 - s_.MAX_JUMP, -100, 1000]  # back, forth to the begin, and the hole from there to 1000
     fold = SessionFold()
     rows = _segments(50000, [*again, 500])
-    fold.feed(rows, len(rows) - 1)
+    fold.feed(rows[:-1])
     before = int(fold.holes[0, s_.HOLE_START])
-    fold.feed(rows[-1:], 1)
+    fold.feed(rows[-1:])
     assert fold.holes[0, s_.HOLE_START] <= before + 1
     assert rows[-1, c.FRESH] == 100
     assert before < 100 + 10
-    (missing,) = fold.table_rows()["orig_missing_bytes"]
+    (missing,) = fold.rows()["orig_missing_bytes"]
     assert missing < s_.MAX_JUMP + 2000
 
 
@@ -300,10 +300,10 @@ def test_holes_have_room(free: int) -> None:
         if (wanted := min(200, rows - 1 - free - int(fold.holes[0, s_.HOLE_START]))) == 0:
             break
         segments = _segments(port, [2000 * (i + 1) for i in range(wanted)])
-        fold.feed(segments, len(segments))
+        fold.feed(segments)
     segments = _segments(50000, [10_000, 5_000, 20_000, 15_000, 30_000])
     for i in range(len(segments)):
-        fold.feed(segments[i : i + 1], 1)
+        fold.feed(segments[i : i + 1])
         assert fold.holes[0, s_.HOLE_START] < len(fold.holes)
 
 
@@ -339,7 +339,7 @@ def test_findings_do_not_grow_with_the_capture(tmp_path: Path) -> None:
 
 def test_the_page_grows_by_a_bar_a_connection_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tables are cut; what is drawn takes a tenth of what the connection takes in a capture."""
-    monkeypatch.setattr(payload, "MAX_ROWS", 100)
+    monkeypatch.setattr(page_data, "MAX_ROWS", 100)
     monkeypatch.setattr(scene, "MAX_CALLS", 100)
     few, many = (
         len(html.render(found, found.to_dict())) for found in (_found(tmp_path / "a.pcap", 1000), _found(tmp_path / "b.pcap", 4000))

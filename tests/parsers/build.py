@@ -193,13 +193,13 @@ def fold(packets: Sequence[Packet], deferred: bool = False, first_frame: int = 1
     """The session state after these packets."""
     state = SessionFold(deferred, seed)
     _, matrix = rows(packets, first_frame)
-    state.feed(matrix, len(matrix))
+    state.feed(matrix)
     return state
 
 
 def sessions(packets: Sequence[Packet]) -> list[dict[str, Any]]:
     """Rows of the session table."""
-    return list(fold(packets).table_rows().records())
+    return list(fold(packets).rows().records())
 
 
 def one(packets: Sequence[Packet]) -> dict[str, Any]:
@@ -246,11 +246,11 @@ def same_split(tshark: str, packets: Sequence[Packet], folder: Path) -> None:
     """Assert that each packet belongs to the session that tshark says; sessions are numbered alike."""
     state = SessionFold()
     _, matrix = rows(packets)
-    state.feed(matrix, len(matrix))
+    state.feed(matrix)
     ours = matrix[:, c.SESSION].tolist()
     assert ours == tshark_streams(tshark, packets, folder)
     # and what the table says of them follows from it
-    table = state.table_rows()
+    table = state.rows()
     for k, row in enumerate(table.records()):
         frames = [i + 1 for i, n in enumerate(ours) if n == k]
         assert (row["first_frame"], row["last_frame"]) == (frames[0], frames[-1])

@@ -30,10 +30,10 @@ def tables(packets: Sequence[Packet]) -> tuple[Table, Table, Table]:
     """(connections, lookups, tunnels) of a capture, through the parsers that feed them."""
     buf, matrix = rows(packets)
     state, lookups, watch = SessionFold(), LookupBuilder(), TunnelWatch()
-    state.feed(matrix, len(matrix))
-    lookups.feed(buf, matrix, len(matrix))
-    watch.feed(matrix, len(matrix), state.sessions, state.n)
-    return build(state.state(), state.table_rows(), lookups.finish(), watch.attributed(state.n))
+    state.feed(matrix)
+    lookups.feed(buf, matrix)
+    watch.feed(buf, matrix, state.state())
+    return build(state.state(), state.rows(), lookups.rows(), watch.attributed(np.arange(state.n)))
 
 
 def connections(packets: Sequence[Packet]) -> list[dict[str, Any]]:
@@ -526,10 +526,10 @@ def test_a_hundred_thousand_sessions(kind: str, expected: int) -> None:
     """No step may be quadratic: also where all sessions have one number, or all are tunnels of one machine."""
     matrix = _many(100_000, kind)
     state, watch = SessionFold(), TunnelWatch()
-    state.feed(matrix, len(matrix))
-    watch.feed(matrix, len(matrix), state.sessions, state.n)
+    state.feed(matrix)
+    watch.feed(np.zeros(0, np.uint8), matrix, state.state())
     began = time.perf_counter()
-    made, _, tunnels = build(state.state(), state.table_rows(), LookupBuilder().finish(), watch.attributed(state.n))
+    made, _, tunnels = build(state.state(), state.rows(), LookupBuilder().rows(), watch.attributed(np.arange(state.n)))
     print(f"{kind}: {state.n} sessions to {made.rows} connections in {time.perf_counter() - began:.2f} s")
     applications = made["resp_port"] == 443
     assert applications.sum() == expected

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from netlens.parsers import exchanges as module
 from netlens.parsers.exchanges import ExchangeBuilder
+from netlens.parsers.lifecycle import Kept
 from netlens.parsers.sessions import SessionFold
 from tests.parsers import build
 from tests.parsers.build import ASK, MS, NEGOTIATED, T0, Packet, S, Talk, Turns, mixed, rewritten, rows
@@ -27,12 +28,12 @@ MSS = 1448
 
 def exchanges(packets: Sequence[Packet], size: int = 2048) -> list[dict[str, Any]]:
     state, builder = SessionFold(), ExchangeBuilder()
-    _, matrix = rows(packets)
+    buf, matrix = rows(packets)
     for at in range(0, len(matrix), size):
         batch = matrix[at : at + size]
-        state.feed(batch, len(batch))
-        builder.feed(batch, len(batch), state.sessions, state.n)
-    return list(builder.finish(state.state()).records())
+        state.feed(batch)
+        builder.feed(buf, batch, state.state())
+    return list(builder.rows(state.state()).records())
 
 
 def one(packets: Sequence[Packet]) -> dict[str, Any]:
@@ -869,9 +870,9 @@ def test_queued_requests_of_forgotten_sessions_make_room() -> None:
     state, builder = SessionFold(), ExchangeBuilder()
 
     def feed(packets: list[Packet]) -> None:
-        _, matrix = rows(packets)
-        state.feed(matrix, len(matrix))
-        builder.feed(matrix, len(matrix), state.sessions, state.n)
+        buf, matrix = rows(packets)
+        state.feed(matrix)
+        builder.feed(buf, matrix, state.state())
 
     talks = []
     for i in range(40):
@@ -882,11 +883,9 @@ def test_queued_requests_of_forgotten_sessions_make_room() -> None:
     used = int(builder.queue[0, 0])
     assert used == sum(i % 5 for i in range(40))
     kept = np.arange(1, 40, 2)
-    place = np.full(40, -1)
-    place[kept] = np.arange(len(kept))
-    builder.keep(kept, place, 1024)
+    builder.forget(Kept.of(kept, 40))
     sessions = state.sessions[kept]
-    found = list(builder.finish(sessions).records())
+    found = list(builder.rows(sessions).records())
     assert len(found) == sum(1 + i % 5 for i in range(1, 40, 2))
     assert {r["session_id"] for r in found} == set(range(20))
     # the room of those that are gone is used again, to the last row
@@ -976,10 +975,10 @@ def test_more_exchanges_than_fit_at_once() -> None:
     builder = ExchangeBuilder()
     builder.out = builder.out[:64]
     state = SessionFold()
-    _, matrix = rows(t.packets)
-    state.feed(matrix, len(matrix))
-    builder.feed(matrix, len(matrix), state.sessions, state.n)
-    assert builder.finish(state.state()).rows == n
+    buf, matrix = rows(t.packets)
+    state.feed(matrix)
+    builder.feed(buf, matrix, state.state())
+    assert builder.rows(state.state()).rows == n
 
 
 def test_more_sessions_than_at_first() -> None:

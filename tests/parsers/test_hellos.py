@@ -35,7 +35,7 @@ class Seg(NamedTuple):
     kind: int = col.TCP
 
 
-def batch(segments: Iterable[Seg], first_frame: int = 1) -> tuple[np.ndarray, np.ndarray, int]:
+def batch(segments: Iterable[Seg], first_frame: int = 1) -> tuple[np.ndarray, np.ndarray]:
     segments = list(segments)
     pkts = np.zeros((max(len(segments), 1), col.WIDTH), np.int64)
     data = b""
@@ -52,7 +52,7 @@ def batch(segments: Iterable[Seg], first_frame: int = 1) -> tuple[np.ndarray, np
         parts.append(s.data[:cap])
         at += cap
     data = b"".join(parts)
-    return np.frombuffer(data or b"\0", np.uint8).copy(), pkts, len(segments)
+    return np.frombuffer(data or b"\0", np.uint8).copy(), pkts[: len(segments)]
 
 
 def build(segments: Iterable[Seg], builder: HelloBuilder | None = None, first_frame: int = 1) -> HelloBuilder:
@@ -62,11 +62,11 @@ def build(segments: Iterable[Seg], builder: HelloBuilder | None = None, first_fr
 
 
 def rows(builder: HelloBuilder) -> list[dict]:
-    return list(builder.finish().records())
+    return list(builder.rows().records())
 
 
 def names(builder: HelloBuilder) -> list[str | None]:
-    return builder.finish()["sni"].tolist()
+    return builder.rows()["sni"].tolist()
 
 
 def stream(data: bytes, *cuts: int, session: int = 0, start: int = 0) -> list[Seg]:
@@ -98,12 +98,12 @@ def test_whole_in_one_segment() -> None:
 
 def test_session_ids() -> None:
     builder = build(stream(OPENSSL, session=2))
-    assert builder.finish(np.array([7, 8, 99]))["session_id"].tolist() == [99]
+    assert builder.rows(np.array([7, 8, 99]))["session_id"].tolist() == [99]
 
 
 def test_nothing() -> None:
     builder = build([])
-    assert builder.finish().rows == 0
+    assert builder.rows().rows == 0
     assert builder.sni_of_sessions(2).tolist() == [None, None]
     assert HelloBuilder(False).sni_of_sessions(0).tolist() == []
 
@@ -323,19 +323,19 @@ def test_many_hellos_drain_and_grow() -> None:
         full.feed(*part)
     want = [f"h{i % 7000}.example" for i in range(n)]
     assert full.sni_of_sessions(n).tolist() == short.sni_of_sessions(n).tolist() == want
-    table = full.finish()
+    table = full.rows()
     assert table["session_id"].tolist() == order.tolist()
     assert table["frame"].tolist() == list(range(1, n + 1))
     assert len(set(table["ja4"].tolist())) == 1
     with pytest.raises(ValueError, match="full"):
-        short.finish()
+        short.rows()
 
 
 def test_read_only_buffer() -> None:
-    buf, pkts, n = batch(stream(chrome(), 900))
+    buf, pkts = batch(stream(chrome(), 900))
     buf.flags.writeable = False
     builder = HelloBuilder()
-    builder.feed(buf, pkts, n)
+    builder.feed(buf, pkts)
     assert names(builder) == ["www.example.com"]
 
 
@@ -370,16 +370,6 @@ def test_merged_parts_are_the_whole(full: bool) -> None:
     whole.feed(*rest)
     assert one.counters == whole.counters
     assert one.sni_of_sessions(12).tolist() == whole.sni_of_sessions(12).tolist()
-
-
-def test_merge_of_a_session_that_goes_on() -> None:
-    """Offsets of the later part count from where it joined the session; the shift makes them one."""
-    one = build([Seg(0, b"EHLO x\r\n"), Seg(0, OPENSSL, session=1)])
-    two = build([Seg(0, b"STARTTLS\r\n"), Seg(10, OPENSSL[:500]), Seg(0, DATA, session=1)])
-    one.merge(two, np.array([0, 1]), 2, offset_shift=np.array([[8, 0], [len(OPENSSL), 0]]))
-    one.feed(*batch([Seg(518, OPENSSL[500:])], 6))
-    assert names(one) == ["api.example.com"] * 2
-    assert counted(one) == {}
 
 
 def test_merge_with_half_a_hello_in_each_part() -> None:
@@ -450,10 +440,10 @@ def test_any_segments(segments: list[Seg], full: bool) -> None:
 
 @given(st.integers(-5, 5000), st.integers(-5, 5000), st.integers(0, 5000))
 def test_offsets_outside_the_buffer(pay_off: int, cap: int, length: int) -> None:
-    buf, pkts, n = batch([Seg(0, OPENSSL), Seg(0, OPENSSL[:100], session=1), Seg(100, OPENSSL[100:], session=1)])
+    buf, pkts = batch([Seg(0, OPENSSL), Seg(0, OPENSSL[:100], session=1), Seg(100, OPENSSL[100:], session=1)])
     pkts[:, col.PAY_OFF] = pay_off
     pkts[:, col.PAY_CAP] = cap
     pkts[:, col.LENGTH] = length
     builder = HelloBuilder(slots=2)
-    builder.feed(buf, pkts, n)
-    builder.finish()
+    builder.feed(buf, pkts)
+    builder.rows()

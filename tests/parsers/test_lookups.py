@@ -66,12 +66,12 @@ def matrix(datagrams: list[Datagram], first_frame: int = 1) -> tuple[np.ndarray[
 def build(datagrams: list[Datagram], first_frame: int = 1) -> LookupBuilder:
     builder = LookupBuilder()
     buf, packets = matrix(datagrams, first_frame)
-    builder.feed(buf, packets, len(datagrams))
+    builder.feed(buf, packets)
     return builder
 
 
 def rows(datagrams: list[Datagram]) -> list[dict[str, Any]]:
-    table = build(datagrams).finish()
+    table = build(datagrams).rows()
     found = list(table.records())
     # Whatever is joined: no query on these ports may be lost or counted twice.
     queries = [g for g in datagrams if g.kind == c.UDP and g.dport in PORTS and len(g.payload) >= 4 and not g.payload[2] & 0x80]
@@ -131,8 +131,8 @@ def test_query_and_answer() -> None:
 
 
 def test_nothing() -> None:
-    assert build([]).finish().rows == 0
-    assert LookupBuilder().finish().rows == 0
+    assert build([]).rows().rows == 0
+    assert LookupBuilder().rows().rows == 0
 
 
 def test_ipv6() -> None:
@@ -346,7 +346,7 @@ def test_dns_over_tcp() -> None:
     for at, message, src, dst, sport, dport in ((0, ask(), VM, NS, 5000, 53), (MS, reply(), NS, VM, 53, 5000)):
         buf, packets = matrix([Datagram(at, src, sport, dst, dport, message, kind=c.TCP)], first_frame=10 + at // MS)
         builder.feed_message(buf, int(packets[0, c.PAY_OFF]), len(message), packets[0])
-    (row,) = builder.finish().records()
+    (row,) = builder.rows().records()
     assert (row["transport"], row["query_frame"], row["answer_frame"], row["answers"], row["attempts"]) == ("tcp", 10, 11, ["192.0.2.1"], 1)
     builder.feed_message(buf, 0, len(buf) + 1, packets[0])  # refused: not inside the buffer
     assert builder.messages == 2
@@ -433,16 +433,16 @@ def datagrams(draw: st.DrawFn) -> list[Datagram]:
 
 @given(datagrams(), st.data())
 def test_parts_merge_to_the_whole(traffic: list[Datagram], data: st.DataObject) -> None:
-    whole = list(build(traffic).finish().records())
+    whole = list(build(traffic).rows().records())
     cuts = sorted(data.draw(st.lists(st.integers(0, len(traffic)), max_size=3)))
     merged = LookupBuilder()
     for a, b in zip([0, *cuts], [*cuts, len(traffic)], strict=True):
         part = build(traffic[a:b])
-        before = list(part.finish().records())
+        before = list(part.rows().records())
         merged.merge(part, a)
-        assert list(part.finish().records()) == before
-    assert list(merged.finish().records()) == whole
-    assert list(merged.finish().records()) == whole  # again later
+        assert list(part.rows().records()) == before
+    assert list(merged.rows().records()) == whole
+    assert list(merged.rows().records()) == whole  # again later
 
 
 @given(datagrams(), st.sampled_from([1, 2]))
@@ -450,22 +450,22 @@ def test_questions_may_be_dealt_out(traffic: list[Datagram], size: int) -> None:
     """In parts of a message or two each, on all cores, as in one part; with answers whose question cannot be read, and without."""
     for these in (traffic, [g for g in traffic if len(g.payload) > 12]):
         builder = build(these)
-        whole = list(builder.finish().records())
+        whole = list(builder.rows().records())
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(lookup_join, "PART", size)
-            assert list(builder.finish().records()) == whole
+            assert list(builder.rows().records()) == whole
             patch.setattr(together, "cores", lambda: 1)
-            assert list(builder.finish().records()) == whole
+            assert list(builder.rows().records()) == whole
 
 
 @given(datagrams())
 def test_every_query_is_counted_once(traffic: list[Datagram]) -> None:
-    table = build(traffic).finish()
+    table = build(traffic).rows()
     udp = table["transport"] == "udp"
     queries = sum(1 for g in traffic if not g.payload[2] & 0x80 and g.dport != 5353)
     assert int(table["attempts"][udp].sum() + table["copies"][udp].sum()) == queries
     # Copies need two interfaces.
-    one_interface = build([replace(g, iface=4) for g in traffic]).finish()
+    one_interface = build([replace(g, iface=4) for g in traffic]).rows()
     assert int(one_interface["copies"].sum()) == 0
     assert (table["lookup_id"] == np.arange(table.rows)).all()
     first = [min(f for f in (r["query_frame"], r["answer_frame"]) if f is not None) for r in table.records()]
@@ -479,7 +479,7 @@ ODD = st.tuples(st.binary(max_size=80), st.sampled_from([53, 5353, 9999]), st.sa
 def test_no_bytes_crash(parts: list[tuple[bytes, int, str]]) -> None:
     traffic = [Datagram(i, ip, 5000, ip, port, payload) for i, (payload, port, ip) in enumerate(parts)]
     builder = build(traffic)
-    table = builder.finish()
+    table = builder.rows()
     assert table.rows <= builder.messages
     list(table.records())
 
@@ -511,7 +511,7 @@ def test_more_answers_than_the_first_tables_hold(monkeypatch: pytest.MonkeyPatch
         address = f"198.18.{i // 250}.{i % 250}"
         client = f"10.1.{i // 250}.{i % 250}"
         traffic += [asked(2 * i * MS, src=client, name=f"n{i}"), answered((2 * i + 1) * MS, dst=client, name=f"n{i}", address=address)]
-    found = build(traffic).finish()
+    found = build(traffic).rows()
     assert found["answers"].tolist() == [[f"198.18.{i // 250}.{i % 250}"] for i in range(6000)]
     assert found["orig_ip"].tolist() == [f"10.1.{i // 250}.{i % 250}" for i in range(6000)]
     assert found["qname"].tolist() == [f"n{i}" for i in range(6000)]
@@ -524,8 +524,8 @@ def test_a_flood_of_equal_questions_ends() -> None:
     buf, matrix_ = matrix(packets)
     builder = LookupBuilder()
     for _ in range(10):
-        builder.feed(buf, matrix_, len(packets))
-    table = builder.finish()
+        builder.feed(buf, matrix_)
+    table = builder.rows()
     assert int(table["attempts"].sum()) == 20_000
 
 

@@ -355,8 +355,8 @@ def test_bytes_are_the_union_of_what_was_seen(seed: int, wild: bool, base: int) 
         expected_fresh.append(len(seen) - before)
     state = SessionFold()
     _, matrix = rows(t.packets)
-    state.feed(matrix, len(matrix))
-    (row,) = state.table_rows().records()
+    state.feed(matrix)
+    (row,) = state.rows().records()
     data = matrix[(matrix[:, c.LENGTH] > 0) & (matrix[:, c.DIRECTION] == 0)]
     # A lone byte below everything seen is taken for a keep-alive probe, also where it repeats, but it is never new.
     assert data[:, c.FRESH].tolist() == expected_fresh
@@ -396,8 +396,8 @@ def test_bytes_of_a_stream_joined_mid_way_are_the_union_of_what_was_seen(seed: i
         expected_fresh.append(len(seen) - before)
     state = SessionFold()
     _, matrix = rows(t.packets)
-    state.feed(matrix, len(matrix))
-    (row,) = state.table_rows().records()
+    state.feed(matrix)
+    (row,) = state.rows().records()
     data = matrix[(matrix[:, c.LENGTH] > 0) & (matrix[:, c.DIRECTION] == (0 if matrix[0, c.LENGTH] else 1))]
     assert data[:, c.FRESH].tolist() == expected_fresh
     ours, theirs = ("orig", "resp") if row["orig_bytes"] else ("resp", "orig")
@@ -509,7 +509,7 @@ def test_holes_of_many_sessions_share_their_memory() -> None:
             t.up("PA", 100, seq=ISN + 1 + 100 * b)
         packets += t.packets
     state = fold(packets)
-    assert set(state.table_rows()["orig_bytes"].tolist()) == {4000}
+    assert set(state.rows()["orig_bytes"].tolist()) == {4000}
     assert (state.sessions[:300, SIDE + module.HOLE_COUNT] == 0).all()
 
 
@@ -704,7 +704,7 @@ REUSE: dict[str, tuple[list[bytes], list[int]]] = {
 def test_ports_used_again(name: str) -> None:
     segments, expected = REUSE[name]
     _, matrix = rows([Packet(i * MS, s) for i, s in enumerate(segments)])
-    SessionFold().feed(matrix, len(matrix))
+    SessionFold().feed(matrix)
     assert matrix[:, c.SESSION].tolist() == expected
 
 
@@ -784,7 +784,7 @@ def _parts(packets: Sequence[Packet], cuts: Sequence[int], right: bool) -> Sessi
 
 
 def _same(a: SessionFold, b: SessionFold) -> None:
-    assert list(a.table_rows().records()) == list(b.table_rows().records())
+    assert list(a.rows().records()) == list(b.rows().records())
     assert (a.state()[:, module.MATE] == b.state()[:, module.MATE]).all()
 
 
@@ -809,7 +809,7 @@ def test_what_merge_returns_is_what_the_whole_would_have_written() -> None:
     cut = len(packets) // 2
     whole = SessionFold()
     _, matrix = rows(packets)
-    whole.feed(matrix, len(matrix))
+    whole.feed(matrix)
     first = fold(packets[:cut])
     replay = first.merge(fold(packets[cut:], deferred=True), cut)
     fields = [c.FRAME, c.SESSION, c.DIRECTION, c.OFFSET, c.FRESH, c.ORDINAL, c.HINT]
@@ -828,7 +828,7 @@ def test_batches_of_any_size_give_the_same_state() -> None:
         state = SessionFold()
         _, matrix = rows(packets)
         for at in range(0, len(matrix), size):
-            state.feed(matrix[at : at + size], len(matrix[at : at + size]))
+            state.feed(matrix[at : at + size])
         _same(state, whole)
 
 
@@ -852,11 +852,11 @@ def test_a_hundred_thousand_sessions() -> None:
     matrix = _flood(n)
     state = SessionFold()
     for at in range(0, n, 2048):
-        state.feed(matrix[at : at + 2048], len(matrix[at : at + 2048]))
+        state.feed(matrix[at : at + 2048])
     assert state.n == n
     assert matrix[:, c.SESSION].tolist() == list(range(n))
     again = _flood(n)[::-1].copy()  # all are found again
-    state.feed(again, n)
+    state.feed(again)
     assert state.n == n
     assert again[:, c.SESSION].tolist() == list(range(n))[::-1]
     assert 2 * n <= len(state.table) <= 8 * n
@@ -881,7 +881,7 @@ def test_colliding_by_design_takes_the_seed(what: str) -> None:
     assert len(hashes) == n
     clients = set()
     state = SessionFold(seed=99)
-    state.feed(matrix, n)
+    state.feed(matrix)
     clients = {int(module._client_hash(s, 99)) for s in state.state()}
     assert len(clients) == (1 if what == "address and port" else n)
     assert state.n == n
@@ -892,14 +892,14 @@ def test_equal_hashes_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     packets = _captures(random.Random(8), 6)
     _, matrix = rows(packets)
     whole = SessionFold()
-    whole.feed(matrix.copy(), len(matrix))
+    whole.feed(matrix.copy())
     for name in ("fold", "_find_mate", "rehash"):  # the uncompiled kernels, so that the hashes can be replaced
         monkeypatch.setattr(module, name, getattr(module, name).py_func)
     monkeypatch.setattr(module, "key_hash", lambda row, seed: np.int64(7))
     monkeypatch.setattr(module, "_client_hash", lambda s, seed: np.int64(7))
     with np.errstate(over="ignore"):
         slow = SessionFold()
-        slow.feed(matrix.copy(), len(matrix))
+        slow.feed(matrix.copy())
         slow._rehash(64 * len(matrix))
         _same(slow, whole)
     assert np.count_nonzero(slow.table) > 1
@@ -925,14 +925,14 @@ def test_the_short_way_is_the_long_way(monkeypatch: pytest.MonkeyPatch, seed: in
         if rng.random() < 0.05:
             row[c.LENGTH] = rng.choice([0, 1, 70_000])
     short, short_rows = SessionFold(seed=1), matrix.copy()
-    short.feed(short_rows, len(matrix))
+    short.feed(short_rows)
     steady = (short.state()[:, module.FSM] & module.STEADY_MASK) >> module.STEADY_SHIFT & 15 != 0
     assert steady.any()
     long, long_rows = SessionFold(seed=1), matrix.copy()
     monkeypatch.setattr(module, "fold", module.fold.py_func)
     monkeypatch.setattr(module, "_steady", lambda _, fsm: fsm)
     with np.errstate(over="ignore"):
-        long.feed(long_rows, len(matrix))
+        long.feed(long_rows)
     assert (short_rows == long_rows).all()
     short.state()[:, module.FSM] &= ~module.STEADY_MASK
     assert (short.state() == long.state()).all()

@@ -50,7 +50,7 @@ def test_blocks_make_the_same_file(capture: Path, tmp_path: Path) -> None:
     here = Capture([capture], ("sessions",)).table("sessions")
     write(Rows(here), "parquet", str(tmp_path / "one.parquet"))
     spilled = Capture([capture], ("sessions",), spill_to=str(tmp_path))
-    blocks = spilled.part.fold.table_blocks(None, 1000)
+    blocks = spilled.part.fold.blocks(None, 1000)
     write_groups(blocks, spilled.part.fold.n, str(tmp_path / "blocks.parquet"))
     one, other = pd.read_parquet(tmp_path / "one.parquet"), pd.read_parquet(tmp_path / "blocks.parquet")
     assert one.equals(other)
@@ -64,7 +64,7 @@ def test_a_capture_without_sessions_makes_a_file_without_rows(tmp_path: Path) ->
     from netlens.parsers.sessions import SessionFold
 
     fold = SessionFold()
-    write_groups(fold.table_blocks(), 0, str(tmp_path / "none.parquet"))
+    write_groups(fold.blocks(), 0, str(tmp_path / "none.parquet"))
     assert len(pd.read_parquet(tmp_path / "none.parquet")) == 0
 
 

@@ -39,7 +39,7 @@ def framed(*messages: bytes) -> bytes:
 
 
 def lookups(packets: Sequence[Packet], size: int = 2048) -> list[dict[str, Any]]:
-    return list(fed(packets, size)[0].finish().records())
+    return list(fed(packets, size)[0].rows().records())
 
 
 def fed(packets: Sequence[Packet], size: int = 2048) -> tuple[LookupBuilder, DnsStreams]:
@@ -48,8 +48,8 @@ def fed(packets: Sequence[Packet], size: int = 2048) -> tuple[LookupBuilder, Dns
     buf, matrix = rows(packets)
     for at in range(0, len(matrix), size):
         batch = matrix[at : at + size]
-        state.feed(batch, len(batch))
-        streams.feed(buf, batch, len(batch), state.sessions)
+        state.feed(batch)
+        streams.feed(buf, batch, state.state())
     return builder, streams
 
 
@@ -132,10 +132,10 @@ def test_rows_to_skip() -> None:
     t.up("PA", framed(question(1)))
     buf, matrix = rows(t.packets)
     state = SessionFold()
-    state.feed(matrix, len(matrix))
+    state.feed(matrix)
     builder = LookupBuilder()
-    DnsStreams(builder).feed(buf, matrix, len(matrix), state.sessions, np.ones(len(matrix), bool))
-    assert builder.finish().rows == 0
+    DnsStreams(builder).feed(buf, matrix, state.state(), np.ones(len(matrix), bool))
+    assert builder.rows().rows == 0
 
 
 def test_nonsense_is_passed_over() -> None:

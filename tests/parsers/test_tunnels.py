@@ -21,12 +21,12 @@ API = ("203.0.113.10", 443)
 def attributed(packets: Sequence[Packet], size: int = 2048) -> list[int]:
     """Session that each session came through, -1 for none."""
     state, watch = SessionFold(), TunnelWatch()
-    _, matrix = rows(packets)
+    buf, matrix = rows(packets)
     for at in range(0, len(matrix), size):
         batch = matrix[at : at + size]
-        state.feed(batch, len(batch))
-        watch.feed(batch, len(batch), state.sessions, state.n)
-    through: list[int] = watch.attributed(state.n).tolist()
+        state.feed(batch)
+        watch.feed(buf, batch, state.state())
+    through: list[int] = watch.attributed(np.arange(state.n)).tolist()
     return through
 
 
@@ -224,8 +224,8 @@ def test_programs_of_the_host_match_by_chance_only(seed: int) -> None:
     packets = mixed(*through, *own)
     state = SessionFold()
     _, matrix = rows(packets)
-    state.feed(matrix, len(matrix))
-    is_own = state.table_rows()["orig_port"] >= 45000
+    state.feed(matrix)
+    is_own = state.rows()["orig_port"] >= 45000
     found = np.array(attributed(packets))
     ours = found[~is_own][1:]
     assert (ours == 0).mean() >= 0.9  # two that open at one moment may swap their bursts

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,12 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netlens
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.lab.check import Report, Side, Truth, bundled
-from netlens.lenses.refused.labels import rejections
-from netlens.lenses.refused.labels.rejections import ACCEPTED, REJECTED, UNKNOWN, Labels, from_decrypted, from_log, infer
+from netlens.lenses.refused.labels import Told, _matching, key_log
+from netlens.lenses.refused.labels.answers import infer
+from netlens.lenses.refused.labels.error_log import from_log
+from netlens.lenses.refused.labels.key_log import from_decrypted
 from netlens.parsers import decrypted, errorlog
 from netlens.parsers.decrypted import Decrypted, DecryptedRequest
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.labels._labels import Labels
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 RECORDINGS = bundled(ROOT / "captures")
@@ -85,7 +91,7 @@ def test_error_logs_of_the_bundled_recordings(recording: Path, side: str) -> Non
         assert set(labels.source) == {"error log"}
         assert len(labels.unmatched) <= (recording.name == "older-tunnel")  # one refusal is older than the recording
         bounded = from_log(at.exchanges.take(rows), log, to_host)
-        told = bounded.rejected != UNKNOWN
+        told = bounded.rejected != UNLABELLED
         assert (bounded.rejected[told] == refused[told]).all()
         assert told[refused].all()
 
@@ -96,7 +102,7 @@ def test_what_is_inferred_is_never_wrong(recording: Path, side: str) -> None:
     at = seen(recording, side)
     rows, refused = at.of()
     labels = infer(at.exchanges.take(rows), at.sessions, at.hellos)
-    told = labels.rejected != UNKNOWN
+    told = labels.rejected != UNLABELLED
     assert (labels.rejected[told] == refused[told]).all()
     assert set(labels.source[told]) <= {"inferred"}
     assert all(labels.reason)
@@ -134,7 +140,7 @@ def test_turns_of_http2_are_not_labelled() -> None:
     recording = ROOT / "captures" / "http2"
     capture = netlens.read(recording / "host.pcap.gz")
     labels = infer(capture.table("exchanges"), capture.table("sessions"), capture.table("hellos"))
-    assert set(labels.rejected) == {UNKNOWN}
+    assert set(labels.rejected) == {UNLABELLED}
 
 
 # -- made-up answers --
@@ -198,7 +204,7 @@ def test_echoes_are_not_counted_twice() -> None:
 
 def test_a_line_between_two_equal_answers_claims_neither() -> None:
     labels = from_log(table((1000, 700, 900), (1001, 700, 900), (9000, 700, 900)), log((1000.2, 30)))
-    assert labels.rejected.tolist() == [UNKNOWN, UNKNOWN, ACCEPTED]
+    assert labels.rejected.tolist() == [UNLABELLED, UNLABELLED, ACCEPTED]
     assert "may or may not" in labels.note
 
 
@@ -211,7 +217,7 @@ def test_the_look_decides_once_it_is_known() -> None:
 def test_what_looks_refused_but_has_no_line_is_not_called_accepted() -> None:
     sure = [(1000 * i, REFUSAL, 0) for i in range(1, 6)]
     labels = from_log(table(*sure, (20_000, REFUSAL, 0), (30_000, 700, 900)), log(*((at + 0.3,) for at, *_ in sure)))
-    assert labels.rejected.tolist() == [REJECTED] * 5 + [UNKNOWN, ACCEPTED]
+    assert labels.rejected.tolist() == [REJECTED] * 5 + [UNLABELLED, ACCEPTED]
 
 
 def hidden_retries(tries: int, rounds: int = 8, refused: int = REFUSAL) -> tuple[dict[str, np.ndarray[Any, Any]], ErrorLog, list[int]]:
@@ -248,7 +254,7 @@ def test_where_all_answers_look_alike_silence_is_no_refusal() -> None:
 def test_streams_outside_the_time_of_the_log_were_accepted_and_the_rest_is_unknown() -> None:
     sure = [(1000 * i, REFUSAL, 0) for i in range(1, 6)]
     labels = from_log(table(*sure, (20_000, 9_000, 900), (30_000, 700, 10)), log(*((at + 0.3,) for at, *_ in sure), first=0, last=6_000))
-    assert labels.rejected.tolist() == [REJECTED] * 5 + [ACCEPTED, UNKNOWN]
+    assert labels.rejected.tolist() == [REJECTED] * 5 + [ACCEPTED, UNLABELLED]
     assert labels.source[5] == "look-alike"
 
 
@@ -278,17 +284,17 @@ def test_lines_of_opencode_may_come_a_third_of_a_second_late() -> None:
 
 def test_only_what_the_log_covers_is_accepted() -> None:
     answers = table((1000, 700, 500), (5000, 700, 500), (9000, 700, 500))
-    assert from_log(answers, log(first=3000, last=7000)).rejected.tolist() == [UNKNOWN, ACCEPTED, UNKNOWN]
+    assert from_log(answers, log(first=3000, last=7000)).rejected.tolist() == [UNLABELLED, ACCEPTED, UNLABELLED]
     assert from_log(answers, log(first=3000, last=7000), covers=True).rejected.tolist() == [ACCEPTED] * 3
     nothing = replace(log(), first_ns=None, last_ns=None)
-    assert from_log(answers, nothing).rejected.tolist() == [UNKNOWN] * 3
+    assert from_log(answers, nothing).rejected.tolist() == [UNLABELLED] * 3
     assert from_log(answers, nothing, covers=True).rejected.tolist() == [ACCEPTED] * 3
 
 
 def test_a_log_of_another_time_labels_nothing() -> None:
     answers = table(*((5000 * i, 700, 900) for i in range(1, 20)))
     labels = from_log(answers, log(*((5000 * i + 2600,) for i in range(2, 18))))
-    assert set(labels.rejected) == {UNKNOWN}
+    assert set(labels.rejected) == {UNLABELLED}
     assert "is it the log of this side" in labels.note
     assert len(labels.unmatched) == 16
 
@@ -297,7 +303,7 @@ def test_times_of_another_zone_are_told() -> None:
     answers = table(*((5000 * i, REFUSAL, 0) for i in range(1, 20)))
     hour = 3_600_000
     labels = from_log(answers, log(*((5000 * i + 2 * hour + 1,) for i in range(2, 18)), first=2 * hour, last=3 * hour))
-    assert set(labels.rejected) == {UNKNOWN}
+    assert set(labels.rejected) == {UNLABELLED}
     assert "UTC+2 h" in labels.note
 
 
@@ -318,12 +324,12 @@ def test_nothing_at_all() -> None:
 def test_assignment_is_the_cheapest(n: int, m: int, data: st.DataObject) -> None:
     cell = st.floats(0, 10) | st.just(np.inf)
     costs = np.array([[data.draw(cell) for _ in range(m)] for _ in range(n)]).reshape(n, m)
-    chosen = rejections._assign(costs)
+    chosen = _matching._assign(costs)
     taken = [j for j in chosen if j >= 0]
     assert taken == sorted(set(taken))
 
     def total(columns: tuple[int, ...]) -> float:
-        return sum(rejections.ALONE if j < 0 else float(costs[k, j]) for k, j in enumerate(columns))
+        return sum(_matching.ALONE if j < 0 else float(costs[k, j]) for k, j in enumerate(columns))
 
     every = itertools.product(range(-1, m), repeat=n)
     best = min(total(c) for c in every if (t := [j for j in c if j >= 0]) == sorted(set(t)))
@@ -349,11 +355,11 @@ def test_status_and_code() -> None:
         (429, None, REJECTED),
         (200, "1302", REJECTED),
         (500, "1305", REJECTED),
-        (500, "500", UNKNOWN),
-        (None, None, UNKNOWN),
+        (500, "500", UNLABELLED),
+        (None, None, UNLABELLED),
     ]
     for status, code, expected in cases:
-        assert rejections.refused(request(0, 1, status, code)) == expected
+        assert key_log.refused(request(0, 1, status, code)) == expected
 
 
 def test_exchanges_find_their_requests() -> None:
@@ -362,11 +368,11 @@ def test_exchanges_find_their_requests() -> None:
     answers["start_frame"] = np.array([10, 20, 30, 15, 5], object)
     keys = Decrypted([request(0, 12, 429), request(0, 22, 200), request(0, 31, None), request(1, 15, 200, http="2", stream=1)], "a note")
     labels = from_decrypted(answers, keys)
-    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, UNKNOWN, UNKNOWN, UNKNOWN]
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, UNLABELLED, UNLABELLED, UNLABELLED]
     assert labels.source.tolist() == ["key log", "key log", "", "", ""]
     assert labels.note == "a note"
     answers["stream"] = np.array([-1, -1, -1, 1, 1], object)
-    assert from_decrypted(answers, keys).rejected.tolist() == [REJECTED, ACCEPTED, UNKNOWN, ACCEPTED, UNKNOWN]
+    assert from_decrypted(answers, keys).rejected.tolist() == [REJECTED, ACCEPTED, UNLABELLED, ACCEPTED, UNLABELLED]
 
 
 # -- the traffic alone --
@@ -414,7 +420,7 @@ def test_an_answer_that_the_program_cut_off_is_not_a_refusal() -> None:
     answers = [*SHOWN, (60_000, REFUSAL, 0, 2100)]
     n = len(answers)
     labels = inferred(answers, sessions=sessions(n, {n - 1: T0 + 60_001 * MS}))
-    assert labels.rejected.tolist() == [*inferred(SHOWN).rejected.tolist(), UNKNOWN]
+    assert labels.rejected.tolist() == [*inferred(SHOWN).rejected.tolist(), UNLABELLED]
 
 
 @pytest.mark.parametrize(
@@ -434,7 +440,7 @@ def test_an_answer_that_the_program_cut_off_is_not_a_refusal() -> None:
 )  # fmt: skip
 def test_without_the_marks_nothing_is_claimed(answers: list[tuple[float, int, float, int]]) -> None:
     labels = inferred(answers)
-    assert set(labels.rejected) == {UNKNOWN}
+    assert set(labels.rejected) == {UNLABELLED}
     assert labels.note == ""
 
 
@@ -442,16 +448,16 @@ def test_http2_is_not_inferred() -> None:
     n = len(SHOWN)
     for offered in (hellos(n, ("h2", "http/1.1")), hellos(0)):
         labels = inferred(SHOWN, hellos=offered)
-        assert set(labels.rejected) == {UNKNOWN}
+        assert set(labels.rejected) == {UNLABELLED}
         assert all("HTTP/2" in reason for reason in labels.reason)
-    assert (inferred(SHOWN, hellos=hellos(3)).rejected != UNKNOWN).all()  # connections older than the capture, beside others of HTTP/1.1
+    assert (inferred(SHOWN, hellos=hellos(3)).rejected != UNLABELLED).all()  # connections older than the capture, beside others of HTTP/1.1
 
 
 def test_a_status_in_the_clear() -> None:
     answers = table((1000, 259, 0), (2000, 300, 0), (3000, 300, 0))
     answers["status"] = np.array([429, 200, 503], object)
     labels = infer(answers, sessions(3), hellos(0))
-    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, UNKNOWN]
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, UNLABELLED]
 
 
 @given(
@@ -466,7 +472,21 @@ def test_any_traffic(answers: list[tuple[int, int, int, int]], complete: bool) -
             made[name][0] = None
     labels = infer(made, sessions(len(answers)), hellos(len(answers)))
     assert len(labels.rejected) == len(labels.source) == len(labels.reason) == len(answers)
-    assert ((labels.rejected == UNKNOWN) == (labels.source == "")).all()
+    assert ((labels.rejected == UNLABELLED) == (labels.source == "")).all()
     found = from_log(made, log(*((a[0], 50) for a in answers[::2])))
     assert len({row for _, row in found.matched}) == len(found.matched)
-    assert ((found.rejected == UNKNOWN) == (found.source == "")).all()
+    assert ((found.rejected == UNLABELLED) == (found.source == "")).all()
+
+
+# --- together ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_that_says_anything_is_believed() -> None:
+    a = np.array([REJECTED, UNLABELLED, UNLABELLED], np.int8)
+    b = np.array([ACCEPTED, REJECTED, UNLABELLED], np.int8)
+    found = Told.nothing(3)
+    for these, by, of in ((a, "key log", "rate"), (b, "error log", "quota")):
+        found.add(Told(these, np.array([by] * 3, object), np.array([of] * 3, object)))
+    assert found.rejected.tolist() == [REJECTED, REJECTED, UNLABELLED]
+    assert found.source.tolist() == ["key log", "error log", ""]
+    assert found.refusal_class.tolist() == ["rate", "quota", ""]

@@ -222,7 +222,7 @@ def test_the_filters_show_their_session_in_wireshark(tmp_path: Path, tshark: str
     bars = slices(of(capture, "sessions"), "tcp")
     assert len(bars) == 3
     _, matrix = rows(packets)
-    SessionFold().feed(matrix, len(matrix))
+    SessionFold().feed(matrix)
     for bar in bars:
         shown = subprocess.run(
             [tshark, "-r", str(path), "-Y", bar["args"]["wireshark"], "-T", "fields", "-e", "frame.number"],

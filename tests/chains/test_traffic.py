@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import netlens
-from netlens.chains import assemble as asm
-from netlens.chains.situation import ACCEPTED, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM
+from netlens.chains.linking import link
+from netlens.chains.requests import UPSTREAM
+from netlens.chains.situation import HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM
 from netlens.errors import NetlensError
+from netlens.lenses.refused.labels.error_log import MAX_UNMATCHED
 from tests.bench.two_sides import generate
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
 from tests.recordings import FOLDER, copy, with_keys
@@ -209,18 +211,6 @@ def test_what_cannot_be_told_apart_is_unknown(tmp_path: Path) -> None:
 # --- labels -------------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_that_says_anything_is_believed() -> None:
-    a = np.array([REJECTED, UNLABELLED, UNLABELLED], np.int8)
-    b = np.array([ACCEPTED, REJECTED, UNLABELLED], np.int8)
-    told = [
-        (x, np.array([by] * 3, object), np.array([of] * 3, object)) for x, by, of in ((a, "key log", "rate"), (b, "error log", "quota"))
-    ]
-    rejected, source, refusal_class = asm._merge(told, 3)
-    assert rejected.tolist() == [REJECTED, REJECTED, UNLABELLED]
-    assert source.tolist() == ["key log", "error log", ""]
-    assert refusal_class.tolist() == ["rate", "quota", ""]
-
-
 def test_each_sides_log_labels_its_own_requests_only(pair: Path) -> None:
     r = analyzed(pair, host_errors=None).assembled.situation.requests
     assert set(r.source[(r.side == HOST) & (r.rejected != UNLABELLED)].tolist()) <= {"inferred"}
@@ -271,7 +261,7 @@ def test_a_log_that_repeats_itself_without_end_takes_no_time(pair: Path, tmp_pat
     log = tmp_path / "vm-errors.log"
     log.write_text(text * (2_000_000 // len(text)))
     found = analyzed(pair, vm_errors=str(log))
-    assert len(found.assembled.unmatched) <= asm.MAX_UNMATCHED
+    assert len(found.assembled.unmatched) <= MAX_UNMATCHED
     assert int((found.assembled.situation.requests.rejected == REJECTED).sum()) <= truth(pair)["requests"]
 
 
@@ -299,7 +289,7 @@ def test_streams_of_http2_are_requests_each_once(name: str) -> None:
     assert int(vm.sum()) == asked
     assert (r.stream[vm] >= 0).all()
     assert len(set(zip(r.session[vm].tolist(), r.stream[vm].tolist(), strict=True))) == asked
-    assert (made.request_rows[r.stream >= 0] == -1).all()
+    assert (made.rows[r.stream >= 0, UPSTREAM] == -1).all()
 
 
 # --- given in the wrong place -------------------------------------------------------------------------------------------------------------------
@@ -349,4 +339,4 @@ def test_an_api_that_one_side_alone_has(pair: Path, tmp_path: Path) -> None:
 def test_an_api_of_the_manifest_that_is_not_there_is_called_so(pair: Path) -> None:
     captures: dict[str | None, netlens.Capture] = {"vm": netlens.read(pair / "vm.pcap")}
     with pytest.raises(NetlensError, match=r"^the manifest's API other\.example: no connection .* --api NAME chooses another$"):
-        asm.assemble(captures, ("other.example",), manifest=True)
+        link(captures, ("other.example",), manifest=True)

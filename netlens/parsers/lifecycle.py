@@ -1,0 +1,86 @@
+"""The life of a parser's state: what whoever runs parsers (pipeline, watch, cluster) may ask of them without knowing their arrays.
+
+=========  ==========================================================================================================================
+feed       take in a batch of packet rows
+rows       the table of all that was found so far; changes nothing, and more may be fed afterwards
+drain      take out what is finished, so that a capture without an end needs no more memory than what goes on
+forget     drop sessions; those that stay move up
+merge      append the state of the part of the capture that follows
+nbytes     memory held
+=========  ==========================================================================================================================
+
+:class:`Stateful` is what all have, :class:`Parser` what runs behind the session fold. ``rows``, ``drain`` and ``merge`` have the types of what is found:
+a parser whose rows follow from packet rows alone (exchanges, tunnels) has no ``merge``, because the session fold replays those of the later part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+LEAST_ROWS = 1024  #: rows that a state has at least
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Sessions that stay when the others are forgotten.
+
+    sessions : int64[m], their rows, rising.  place : int64[n], the new row of each session, -1 of those that go.
+    room : rows that states have afterwards, half as many again as are used.
+    """
+
+    sessions: Array
+    place: Array
+    room: int
+
+    @classmethod
+    def of(cls, sessions: Array, n: int) -> Kept:
+        place = np.full(n, -1, np.int64)
+        place[sessions] = np.arange(len(sessions))
+        room = LEAST_ROWS
+        while room < len(sessions) + len(sessions) // 2:
+            room *= 2
+        return cls(sessions, place, room)
+
+    def rows(self, state: Array, fill: int = 0) -> Array:
+        """The rows of ``state`` (one a session, perhaps not of the last ones) in their new places; the rest is ``fill``."""
+        out = np.full((self.room, *state.shape[1:]), fill, state.dtype)
+        known = self.sessions[self.sessions < len(state)]
+        out[: len(known)] = state[known]
+        return out
+
+    def renamed(self, sessions: Array) -> Array:
+        """New rows of ``sessions``; -1 of those that go, of -1, and of those that never were."""
+        known = (sessions >= 0) & (sessions < len(self.place))
+        out = np.full(len(sessions), -1, np.int64)
+        out[known] = self.place[sessions[known]]
+        return out
+
+
+class Stateful(Protocol):
+    """What holds state by session."""
+
+    def forget(self, kept: Kept) -> None:
+        """Drop all sessions but ``kept``, which get new rows. What was found in the others must have been drained before."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory held, without what is a constant of the parser."""
+
+
+class Parser(Stateful, Protocol):
+    """What reads packets behind the session fold."""
+
+    def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
+        """Take in a batch.
+
+        Parameters
+        ----------
+        buf : uint8, where the payload of the packets lies.
+        packets : int64[n, WIDTH], filled in by the session fold.
+        sessions : int64[m, S_WIDTH], the state of all sessions after these packets.
+        """
