@@ -116,7 +116,7 @@ bench: install ## compare speed and memory with capinfos, tcptrace, argus, tshar
 
 # make properties EXAMPLES=100000 PROPERTIES=tests/wire
 EXAMPLES ?= 2000
-PROPERTIES ?= tests/analysis tests/capture tests/parsers tests/wire
+PROPERTIES ?= tests/capture tests/chains tests/lenses tests/parsers tests/wire
 .PHONY: properties
 properties: $(VENV)/warmed ## test the properties of parsers, recordings, pairing, clock with EXAMPLES=2000 each; folders in PROPERTIES
 	$(PY) -m pytest -n auto -m hypothesis --examples $(EXAMPLES) $(PROPERTIES) $(PYTEST_ARGS)

@@ -21,7 +21,7 @@ from netlens.api import Capture, read
 from netlens.errors import CaptureError, NetlensError, SchemaError, WireError
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
+    from netlens.analysis import Analysis
 
 
 def analyze(
@@ -51,8 +51,8 @@ def analyze(
     """
     import os
 
-    from netlens.analysis import findings
-    from netlens.analysis.inputs import Inputs, from_folder
+    from netlens import analysis
+    from netlens.chains.inputs import Inputs, from_folder
 
     if (capture is None) == (vm is None and host is None):
         raise NetlensError("analyze: give a capture or a recording, or the sides with vm= and host=")
@@ -68,7 +68,7 @@ def analyze(
         errors={"vm": vm_errors, "host": host_errors},
         keylogs=(keylog,) if isinstance(keylog, str) else tuple(keylog or ()),
     )
-    return findings.analyze(captures, given)
+    return analysis.analyze(captures, given)
 
 
 __version__ = "0.1.0"

@@ -85,10 +85,10 @@ def _join_lookups() -> None:
 
 def main() -> None:
     compileall.compile_dir(str(Path(__file__).parent), quiet=1)
-    from netlens.analysis import clock
     from netlens.anonymize import recordings, secret
     from netlens.anonymize.mapper import Mapper
     from netlens.api import TABLES, Capture
+    from netlens.chains import clock
     from netlens.cluster.job import NEEDS, ClusterCapture
     from netlens.cluster.sources import Source
     from netlens.compiling import Shown

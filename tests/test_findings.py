@@ -46,7 +46,7 @@ def write(folder: Path, packets: list[tuple[int, bytes]]) -> str:
     return str(path)
 
 
-def shown(analysis: netlens.analysis.findings.Analysis) -> str:
+def shown(analysis: netlens.analysis.Analysis) -> str:
     out = io.StringIO()
     render(analysis, Console(file=out, width=200))
     return out.getvalue()

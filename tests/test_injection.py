@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 
 from netlens.wire.tls import escape
-from tests.analysis.recordings import FOLDER
+from tests.recordings import FOLDER
 
 #: Eight bytes each, as the name they stand for, api.z.ai.
 NAMES = {
@@ -340,9 +340,9 @@ def _texts_of(picture: Path) -> list[bytes]:
 
 def test_what_the_summary_says(case: Path) -> None:
     """summary.png: its words, the title among them, are shown as they are and not taken for formulas."""
-    from netlens.analysis.findings import analyze
-    from netlens.analysis.inputs import from_folder
+    from netlens.analysis import analyze
     from netlens.api import TABLES, Capture
+    from netlens.chains.inputs import from_folder
     from netlens.report.plots import summary
 
     given = from_folder(str(case))

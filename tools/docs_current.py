@@ -10,9 +10,7 @@ import inspect
 import json
 import re
 import sys
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import click
 import docs_schema
@@ -92,54 +90,66 @@ def states() -> str:
 
 
 def causes() -> str:
-    from netlens.analysis import hypotheses
+    from netlens.lenses.refused import causes as registry
 
     lines = [
         "# Hypotheses\n\n",
         MADE,
-        "Every cause is one file under `netlens/analysis/hypotheses/`. What would refute it stands beside what it claims.\n",
+        "Every cause is one file under `netlens/lenses/refused/causes/`. What would refute it stands beside what it claims.\n",
         "[The counting-rule model](../explanation/counting.md) says how it is weighed, [Write a hypothesis](../how-to/new-hypothesis.md) how to add one.\n",
     ]
-    for name in hypotheses.MODULES:
-        module = import_module(f"netlens.analysis.hypotheses.{name}")
-        lines.append(f"\n## {module.CAUSE}: {module.ID}\n\n**{module.CLAIM}**\n\n| | |\n|---|---|\n")
-        lines += [f"| {label} | {_cell(told)} |\n" for label, told in _fields(module)]
+    for cause in registry.all_causes():
+        lines.append(f"\n## {cause.LETTER}: {cause.ID}\n\n**{cause.CLAIM}**\n\n| | |\n|---|---|\n")
+        lines += [f"| {label} | {_cell(told)} |\n" for label, told in _fields(cause, registry.SECTIONS)]
     return "".join(lines)
 
 
-def _fields(module: ModuleType) -> list[tuple[str, str]]:
-    """``Claim: ...``, ``Refuted: ...`` and so on of a hypothesis' docstring, lines joined."""
+def limiters() -> str:
+    from netlens.lenses.refused import limiters as registry
+
+    lines = [
+        "# Limiters over time\n\n",
+        MADE,
+        "What a provider may do that counts what was sent before, one file each under `netlens/lenses/refused/limiters/`. Limits on what is open are\n",
+        "told in [the counting-rule model](../explanation/counting.md).\n",
+    ]
+    for limiter in registry.all_limiters():
+        title = (limiter.__doc__ or "").partition("\n")[0]
+        lines.append(f"\n## {limiter.ID}\n\n**{title}** (`{limiter.KIND}`, counts {limiter.COUNTS})\n\n| | |\n|---|---|\n")
+        lines += [f"| {label} | {_cell(told)} |\n" for label, told in _fields(limiter, registry.SECTIONS)]
+    return "".join(lines)
+
+
+def _fields(member: object, sections: tuple[str, ...]) -> list[tuple[str, str]]:
+    """``Claim: ...`` and so on of a member's docstring, lines joined; the registry has seen to it that they are there."""
     found: list[tuple[str, str]] = []
-    for line in inspect.cleandoc(module.__doc__ or "").splitlines()[1:]:
-        if match := re.match(r"(Claim|Refuted|Undecided|Source): (.*)", line):
+    for line in inspect.cleandoc(member.__doc__ or "").splitlines()[1:]:
+        if match := re.match(rf"({'|'.join(sections)}): (.*)", line):
             found.append((match[1], match[2]))
         elif line.strip() and found:
             found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
-    if [label for label, _ in found] != ["Claim", "Refuted", "Undecided", "Source"]:
-        raise click.ClickException(f"{module.__name__}: its docstring must say Claim, Refuted, Undecided and Source, in this order")
     return found
 
 
 def remedies() -> str:
-    from netlens.analysis import fixes
+    from netlens.lenses.refused import fixes
 
     lines = [
         "# Fixes\n\n",
         MADE,
-        "Every fix is one file under `netlens/analysis/fixes/`, and a change to the same replay of the recorded requests. `netlens analyze` lists\n",
+        "Every fix is one file under `netlens/lenses/refused/fixes/`, and a change to the same replay of the recorded requests. `netlens analyze` lists\n",
         "those that could change something in the recording at hand, the best first, each with its command; the order here is by how much they ask of you.\n\n",
         "| fix | what is done |\n|---|---|\n",
     ]
-    modules = fixes.load()
+    modules = fixes.all_fixes()
     for module in modules:
         title = module.TITLE.format(k="K")
         lines.append(f"| [`{module.ID}`](#{module.ID}) | {_cell(title)} |\n")
     for module in modules:
         lines.append(f"\n## {module.ID}\n\n{inspect.cleandoc(module.__doc__ or '').replace('``', '`')}\n")
-        caveats = getattr(module, "CAVEATS", ())
-        if caveats:
+        if module.CAVEATS:
             lines.append("\nTo know before:\n\n")
-            lines += [f"- {text.replace('{k}', 'K').replace('{limit}', 'LIMIT')}\n" for text in caveats]
+            lines += [f"- {text.replace('{k}', 'K').replace('{limit}', 'LIMIT')}\n" for text in module.CAVEATS]
     return "".join(lines)
 
 
@@ -168,6 +178,7 @@ PAGES = {
     "commands.md": commands,
     "tables.md": tables,
     "hypotheses.md": causes,
+    "limiters.md": limiters,
     "fixes.md": remedies,
     "analyze-json.md": analyze_json,
     "analyze.schema.json": schema,

@@ -6,21 +6,19 @@ The published schema allows fields that it does not name, because later versions
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 Schema = dict[str, Any]
 
 
 def build() -> Schema:
-    from netlens.analysis import fixes, hypotheses
-    from netlens.analysis.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
-    from netlens.loglines import CLASSES
+    from netlens.lenses.refused import causes, fixes
+    from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
+    from netlens.logs import CLASSES
 
-    causes = [import_module(f"netlens.analysis.hypotheses.{name}") for name in hypotheses.MODULES]
-    ids = [module.ID for module in causes]
+    ids = [cause.ID for cause in causes.all_causes()]
     rules = [rule.name for rule in (*RULES, *ADDRESS_RULES)]
-    fix_ids = "|".join(module.ID for module in fixes.load())
+    fix_ids = "|".join(module.ID for module in fixes.all_fixes())
     peak = ref("peak")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -130,7 +128,7 @@ def build() -> Schema:
                 **array(
                     obj(
                         id={"enum": ids},
-                        cause={"enum": [module.CAUSE for module in causes], "description": "Its letter."},
+                        cause={"enum": [cause.LETTER for cause in causes.all_causes()], "description": "Its letter."},
                         claim=text("What it says."),
                         verdict={"enum": ["supported", "refuted", "undecided"]},
                         attributable_fraction=nullable(fraction("Share of the refusals that would not have met the limit without it.")),

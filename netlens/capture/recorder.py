@@ -20,12 +20,12 @@ import selectors
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from netlens.capture import command
+from netlens.capture.processes import lines
 from netlens.capture.recording import SideResult
 from netlens.capture.sink import Sink, SinkFull
 from netlens.errors import CaptureError
@@ -239,9 +239,9 @@ class SideRecorder:
     def _reason_not_started(self, timeout: float) -> str:
         if not self._ended:
             return f"it was not ready after {timeout:.0f} s" + (f" ({self._lines[-1]})" if self._lines else "")
-        lines = [line for line in self._lines if "romiscuous mode" not in line]
+        said = [line for line in self._lines if "romiscuous mode" not in line]
         # libpcap puts the bare reason in brackets on a second line: "You don't have permission ...\n(socket: Operation not permitted)"
-        told = [line for line in lines if not line.startswith("(")] or lines
+        told = [line for line in said if not line.startswith("(")] or said
         return told[-1] if told else f"it ended with status {self._status()}"
 
     # --- threads
@@ -249,8 +249,7 @@ class SideRecorder:
     def _read_errors(self, process: subprocess.Popen[bytes]) -> None:
         stream = process.stderr
         assert stream is not None
-        for raw in _lines(stream):
-            line = raw.decode("utf-8", "replace").strip()
+        for line in map(str.strip, lines(stream)):
             with self._changed:
                 if line.startswith("netlens: pid "):
                     self.tcpdump_pid = int(line.rsplit(" ", 1)[1])
@@ -469,18 +468,6 @@ class SideRecorder:
             for descriptor in self._wake:
                 os.close(descriptor)
             self._wake = None
-
-
-def _lines(stream: IO[bytes], limit: int = 65536) -> Iterator[bytes]:
-    """Lines of an unbuffered stream as they come."""
-    pending = b""
-    while data := os.read(stream.fileno(), 65536):
-        *whole, pending = (pending + data).split(b"\n")
-        yield from whole
-        if len(pending) > limit:
-            pending = pending[-limit:]
-    if pending:
-        yield pending
 
 
 def _widen(descriptor: int) -> None:

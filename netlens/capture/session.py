@@ -23,8 +23,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from netlens.addresses import is_address
 from netlens.capture import command, errorlog, facts, sockets
-from netlens.capture.processes import LineProcess, run
+from netlens.capture.machine import Machine
+from netlens.capture.processes import LineProcess
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import Manifest, SideResult, create_directory, use_directory, write_manifest
 from netlens.capture.remote import RemoteHost, open_streams
@@ -66,33 +68,13 @@ class Options:
     invocation: tuple[str, ...] = ()
 
 
-class Place:
+class Place(Machine):
     """Where one side is recorded: here, or a VM behind ssh."""
 
     def __init__(self, side: str, remote: RemoteHost | None = None, prefix: Sequence[str] = ()):
-        self.side, self.remote, self.prefix = side, remote, list(prefix)
-        self.facts = facts.Facts()
+        super().__init__(side, remote.wrap if remote else lambda argv: [*prefix, *argv], far=remote is not None)
+        self.side, self.remote = side, remote
         self.clock: dict[str, int] = {}
-
-    def wrap(self, argv: list[str]) -> list[str]:
-        return self.remote.wrap(argv) if self.remote else [*self.prefix, *argv]
-
-    def learn(self, names: Sequence[str]) -> facts.Facts:
-        """Ask this side's machine about itself."""
-        status, out, errors = run(self.wrap(["sh", "-s", "--", *names]), facts.SCRIPT, timeout=60)
-        found = facts.parse(out)
-        if not found.system:
-            said = errors.strip().splitlines()
-            raise CaptureError(f"{self.side}: its shell answers nothing ({said[-1] if said else f'status {status}'})")
-        return found
-
-    def read_clock(self) -> dict[str, int]:
-        """This side's clock between two readings of ours: the VM's is ahead of ours by between ``time - after`` and ``time - before``."""
-        before = time.time_ns()
-        _, out, _ = run(self.wrap(["date", "+%s.%N"]))
-        after = time.time_ns()
-        told = facts.parse_time(out)
-        return {} if told is None else {"before_ns": before, "time_ns": told, "after_ns": after}
 
 
 class _Lines:
@@ -205,7 +187,7 @@ class Session:
     def _learn(self, names: list[str]) -> None:
         def ask(place: Place) -> None:
             asked_ns = time.time_ns()
-            place.facts = place.learn([n for n in names if not _is_address(n)])
+            place.facts = place.learn([n for n in names if not is_address(n)])
             place.clock = place.read_clock()
             self._resolved += [
                 {"name": n, "side": place.side, "time_ns": asked_ns, "addresses": a} for n, a in sorted(place.facts.addresses.items())
@@ -217,7 +199,7 @@ class Session:
     def _addresses(self, names: list[str]) -> dict[str, list[str]]:
         """Addresses of each API, as seen from all sides together."""
         found = facts.merged_addresses(p.facts for p in self.places)
-        found |= {n: [n] for n in names if _is_address(n)}
+        found |= {n: [n] for n in names if is_address(n)}
         for name in names:
             if not found.get(name):
                 raise CaptureError(
@@ -413,7 +395,7 @@ class Session:
             "stopped_ns": max((r.stopped_ns for r in results), default=started_ns),
             "warnings": self.warnings,
             "api": {
-                "names": [n for n in names if not _is_address(n)],
+                "names": [n for n in names if not is_address(n)],
                 "addresses": sorted({a for values in addresses.values() for a in values}),
                 "resolved": self._resolved,
             },
@@ -439,7 +421,7 @@ class Session:
                 continue
             with contextlib.suppress(CaptureError):
                 asked_ns = time.time_ns()
-                found = place.learn([n for n in names if not _is_address(n)])
+                found = place.learn([n for n in names if not is_address(n)])
                 place.clock |= {f"end_{key}": value for key, value in place.read_clock().items()}
                 for name, values in sorted(found.addresses.items()):
                     self._resolved.append({"name": name, "side": place.side, "time_ns": asked_ns, "addresses": values})
@@ -478,7 +460,3 @@ def check(options: Options) -> None:
             raise CaptureError(f"--errors {side}:{path}: the {side} is not recorded")
         if not path or "\0" in path:
             raise CaptureError(f"--errors {path!r} names no file")
-
-
-def _is_address(name: str) -> bool:
-    return facts.parse_addresses(name) == [name]

@@ -276,20 +276,22 @@ def write_stitched(
 def write_table(table: Table, path: str, columns: Sequence[str] | None, community_id: bool) -> str:
     """Write ``table`` as a Parquet file, a path or a URL; complete or not there."""
     from netlens.cluster.sources import is_url, reason
-    from netlens.report.export import put_parquet, write
+    from netlens.report.exports import Rows, write
+    from netlens.report.exports.parquet import write_groups
 
     if community_id:
         from netlens.report.communityid import with_community_id
 
         table = with_community_id(table)
+    rows = Rows(table, columns)
     if not is_url(path):
-        write(table, "parquet", path, columns)
+        write(rows, "parquet", path)
         return path
     import fsspec
 
     try:
         with fsspec.open(path, "wb") as file:  # stores show an object when it is complete
-            put_parquet([table], table.rows, file, columns)
+            write_groups([rows.chosen()], table.rows, file)
     except Exception as error:  # noqa: BLE001 -- each store has errors of its own
         raise NetlensError(f"{path}: cannot be written ({reason(error)})") from None
     return path

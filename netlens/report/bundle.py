@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from netlens import outputs
-from netlens.analysis.findings import analyze
-from netlens.analysis.inputs import Inputs
-from netlens.analysis.target import KNOWN_APIS
+from netlens.analysis import analyze
 from netlens.anonymize import recordings, secret
 from netlens.anonymize.mapper import Mapper
 from netlens.api import TABLES, Capture
 from netlens.capture.recording import MANIFEST
+from netlens.chains.inputs import Inputs
+from netlens.chains.target import KNOWN_APIS
 from netlens.errors import NetlensError
 from netlens.report import support
 from netlens.text import printable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from netlens.text import printable, size
 
 if TYPE_CHECKING:
-    from netlens.analysis.comparison import Comparison, Figures
+    from netlens.lenses.refused.comparison import Comparison, Figures
 
 
 def render(comparison: Comparison, console: Any) -> None:

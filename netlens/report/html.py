@@ -33,8 +33,8 @@ from netlens.wire.link import NAMES
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.weighing import Evidence
+    from netlens.analysis import Analysis
+    from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"
 SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "tables.js", "page.js")

@@ -12,7 +12,7 @@ import numpy as np
 from netlens.schema import Table
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
+    from netlens.analysis import Analysis
 
 
 def labelled(a: Analysis, side: str | None) -> Table:

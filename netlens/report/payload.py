@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-1. The timeline is :mod:`netlens.report.scene`, with the curves of :mod:`netlens.analysis.shares`. Times are whole ns since its start, which JavaScript
+1. The timeline is :mod:`netlens.report.scene`, with the curves of :mod:`netlens.lenses.refused.breakdown`. Times are whole ns since its start, which JavaScript
    holds exactly up to 104 days.
 2. A *chunk* is JSON, compressed, in base64: no byte of a capture can end the script element that carries it, and 60,000 connections stay a few MB.
    All text goes through :func:`netlens.text.printable` first.
@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis import shares
-from netlens.analysis.situation import HOST, SIDES, VM, Ints
+from netlens.chains.situation import HOST, SIDES, VM
+from netlens.columns import Ints
+from netlens.lenses.refused import breakdown
 from netlens.report import story
 from netlens.report.labelled import labelled
 from netlens.report.scene import row_of_sessions, scene, shown_rule, to_host
 from netlens.text import printable
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
+    from netlens.analysis import Analysis
     from netlens.report.scene import Bars, Scene
     from netlens.schema import Schema, Table
 
@@ -109,14 +110,14 @@ def _capture(b: Bars) -> dict[str, Any]:
 def _curves(a: Analysis, t0: int) -> dict[str, Any]:
     """Per unit and whose: the times at which a share changes, and each share that is ever held, as differences."""
     situation = a.assembled.situation
-    out: dict[str, Any] = {"shares": list(shares.SHARES)}
+    out: dict[str, Any] = {"shares": list(breakdown.SHARES)}
     for unit in ("requests", "connections"):
         out[unit] = {}
         for name, side in (("all", None), ("vm", VM), ("host", HOST)):
             if side is not None and not ((situation.requests.side == side).any() or (situation.sessions.side == side).any()):
                 continue
-            made = shares.stack(situation, unit, side)
-            held = {shares.SHARES[k]: row.tolist() for k, row in enumerate(made.counts) if row.any()}
+            made = breakdown.stack(situation, unit, side)
+            held = {breakdown.SHARES[k]: row.tolist() for k, row in enumerate(made.counts) if row.any()}
             out[unit][name] = {"dt": _deltas(made.times_ns - t0), "held": held}
     return out
 

@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis import overlap
-from netlens.analysis.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM, Ints
+from netlens.chains import overlap
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM
+from netlens.columns import Ints
 from netlens.report import story
 
 if TYPE_CHECKING:
-    from netlens.analysis.assemble import Side
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.limit import RuleFit
+    from netlens.analysis import Analysis
+    from netlens.chains.side import Side
+    from netlens.lenses.refused.limit import RuleFit
 
 MAX_CALLS = 200_000  #: exchanges of other servers drawn inside bars
 MAX_TARGETS = 8  #: groups of other targets a capture; more do not fit on a screen

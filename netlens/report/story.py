@@ -1,6 +1,6 @@
 """The first screen in words: the question, the answer in one sentence, how sure it is, and what would make it surer.
 
-Says what :class:`~netlens.analysis.findings.Analysis` holds and nothing else; the page and the summary picture take their words from here. Names and
+Says what :class:`~netlens.analysis.Analysis` holds and nothing else; the page and the summary picture take their words from here. Names and
 paths in them are strangers' text: whoever shows them escapes them (the page by autoescape and :func:`netlens.text.printable`).
 """
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from netlens.text import plural
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.fixes import Prediction
-    from netlens.analysis.weighing import Verdict
+    from netlens.analysis import Analysis
+    from netlens.lenses.refused.fixes import Prediction
+    from netlens.lenses.refused.verdict import Verdict
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}
 SCOPES = {"side": "per side (one key or account)", "egress": "per egress address (host and VM together)"}

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens.analysis.situation import REJECTED
+from netlens.chains.situation import REJECTED
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.situation import Situation
-    from netlens.analysis.whatif import RuleLike
+    from netlens.analysis import Analysis
+    from netlens.chains.situation import Situation
+    from netlens.lenses.refused.replay import RuleLike
 
 SHOWN = 12  #: refusals that are listed; support looks a handful up in its logs
 LONGEST = 300  #: characters of one line of free text; more is a log, not a sentence
@@ -63,7 +63,7 @@ class SupportFacts:
 
 def facts(situation: Situation, rule: RuleLike | None = None, **more: object) -> SupportFacts:
     """Facts from a situation; ``more`` are fields of :class:`SupportFacts` that it does not know (target, p, tested ...)."""
-    from netlens.analysis.whatif import most_at_once
+    from netlens.lenses.refused.counting import most_at_once
 
     r, s = situation.requests, situation.sessions
     refused, held = r.rejected == REJECTED, r.rejected != REJECTED
@@ -85,7 +85,7 @@ def facts(situation: Situation, rule: RuleLike | None = None, **more: object) ->
     if situation.uncountable is not None:
         found["in_flight"] = ()
     if rule is not None:
-        found |= {"unit": rule.unit, "scope": rule.scope, "limit": rule.limit}
+        found |= {"unit": rule.unit, "scope": rule.scope, "limit": rule.value}
         found |= {"limit_low": getattr(rule, "low", None), "limit_high": getattr(rule, "high", None), "p": getattr(rule, "p", None)}
     return SupportFacts(start, end, **(found | more))  # type: ignore[arg-type]
 
@@ -220,7 +220,7 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
     rows = np.flatnonzero(made.upstream.target)
     # after source translation where its copy was captured, else who opened it
     addresses = [nat or orig for nat, orig in zip(c["nat_ip"][rows].tolist(), c["orig_ip"][rows].tolist(), strict=True)]
-    codes = {event.code for side in made.sides.values() if side.log is not None for event in side.log.events if event.code}
+    codes = {event.code for log in made.beside.logs.values() for event in log.events if event.code}
     refuted = {v.id for v in analysis.hypotheses if v.verdict == "refuted"}
     tested = [told for cause, told in _TESTED.items() if cause in refuted]
     return text(

@@ -11,7 +11,7 @@ from netlens.text import plural, printable, size
 from netlens.wire.link import NAMES
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis, PeakFacts, SideFindings
+    from netlens.analysis import Analysis, PeakFacts, SideFindings
 
 _PATHS = {"direct": "direct", "nat": "through NAT", "sshuttle": "through sshuttle"}
 _VANTAGE = {"vm": "made on the VM", "host": "made on the host", None: "side unknown (--vm or --host says)"}

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netlens.addresses import is_address
 from netlens.capture import command, errorlog, facts
 from netlens.capture.processes import LineProcess
 from netlens.capture.recorder import SideRecorder
@@ -28,7 +29,6 @@ from netlens.capture.session import Place
 from netlens.capture.sink import Sink
 from netlens.errors import CaptureError, NetlensError
 from netlens.outputs import create_file
-from netlens.text import is_address
 from netlens.watch.peaks import SECOND
 from netlens.watch.refusals import Log, Refusal
 from netlens.watch.state import Watched

@@ -1,6 +1,6 @@
 """Refusals as they come: lines of the program's log, or inferred from short answers.
 
-A log says more than traffic, so what is inferred is left out where a log is followed. Inference is that of :mod:`netlens.analysis.rejections`, run
+A log says more than traffic, so what is inferred is left out where a log is followed. Inference is that of :mod:`netlens.lenses.refused.labels.answers`, run
 on the latest exchanges with the target: answers of one small size after which the same request came again until it was answered by a stream. So
 the first ones of a kind are known late, some seconds after they came, and marked as inferred.
 
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netlens.analysis import rejections
+from netlens.chains.situation import REJECTED
+from netlens.lenses.refused.labels import answers
 
 KEPT = 3000  #: latest exchanges that are looked at; ten minutes at five a second
 ECHO_NS = 500_000_000  #: one refusal may leave several lines; those that come together are one
@@ -134,9 +135,9 @@ class Inference:
             "session_id": np.array([number for number, _ in offered], np.int64),
             "alpn": objects(["h2"] if two else [] for _, two in offered),
         }
-        labels = rejections.infer(exchanges, sessions, hellos)
+        labels = answers.infer(exchanges, sessions, hellos)
         out = []
-        for i in np.flatnonzero(labels.rejected == rejections.REJECTED).tolist():
+        for i in np.flatnonzero(labels.rejected == REJECTED).tolist():
             if keys[i] not in self._told:
                 self._told.add(keys[i])
                 a = rows[i]

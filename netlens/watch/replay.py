@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -178,15 +178,6 @@ class Replay:
         return lines + [line for watched in self.monitor.watched.values() for line in watched.unread()]
 
 
-def by_side(values: Iterable[str], side: str) -> tuple[tuple[str, str], ...]:
-    """``vm:PATH``, ``host:PATH``, or a path of ``side``."""
-    out = []
-    for value in values:
-        head, colon, rest = value.partition(":")
-        out.append((head, rest) if colon and head in ("vm", "host") else (side, value))
-    return tuple(out)
-
-
 @dataclass
 class Played:
     """Files and what lies beside them, for a replay."""
@@ -206,7 +197,7 @@ def open_recording(path: str, side: str | None) -> Played:
     """
     if not os.path.isdir(path):
         return Played({side if side != "both" else None: (path,)})
-    from netlens.analysis.inputs import from_folder
+    from netlens.chains.inputs import from_folder
 
     found = from_folder(path)
     captures = {name: files for name, files in found.captures.items() if side in (None, "both", name)}

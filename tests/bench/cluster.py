@@ -87,13 +87,13 @@ def _rows(folder: Path, table: str) -> list[dict[str, Any]]:
 def _expected(paths: Sequence[str], table: str, folder: Path) -> tuple[list[dict[str, Any]], float]:
     """Rows of one process by way of Parquet, too, and its time (two threads)."""
     import netlens
-    from netlens.report.export import write
+    from netlens.report.exports import Rows, write
 
     netlens.read(paths[:1], tables=(table,)).table(table)
     started = time.perf_counter()
     made = netlens.read(paths, tables=(table,)).table(table)
     folder.mkdir()
-    write(made, "parquet", str(folder / "part-0.parquet"))
+    write(Rows(made), "parquet", str(folder / "part-0.parquet"))
     return _rows(folder, table), time.perf_counter() - started
 
 

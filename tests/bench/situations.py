@@ -1,4 +1,4 @@
-"""Situations of known truth, drawn at random: what ``netlens.analysis.verdict.weigh`` sees, and what really was the matter.
+"""Situations of known truth, drawn at random: what ``netlens.lenses.refused.weighing.weigh`` sees, and what really was the matter.
 
 Theory of operation
 -------------------
@@ -23,7 +23,7 @@ from math import exp, log
 
 import numpy as np
 
-from netlens.analysis.situation import (
+from netlens.chains.situation import (
     ACCEPTED,
     COMPANION,
     HOST,

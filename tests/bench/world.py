@@ -22,7 +22,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netlens.analysis.situation import COMPANION, LOOKUPS, REQUESTS, VM
+from netlens.chains.situation import COMPANION, LOOKUPS, REQUESTS, VM
 
 if TYPE_CHECKING:
     from netlens.lab.provider.limiters.overload import Overload

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netlens.analysis.findings import Analysis, analyze
-from netlens.analysis.inputs import Inputs
+from netlens.analysis import Analysis, analyze
 from netlens.api import Capture
+from netlens.chains.inputs import Inputs
 from netlens.parsers import sessions as s_
 from netlens.parsers.hellos import SLOT_BYTES
 from netlens.parsers.pipeline import Part

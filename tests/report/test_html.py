@@ -75,7 +75,7 @@ def report(page_text: Callable[[str], str], tmp_path: Path) -> Callable[[str], P
 
 
 @pytest.fixture(scope="session")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> netlens.analysis.findings.Analysis:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> netlens.analysis.Analysis:
     """A capture whose server name, looked-up name and folder would be markup."""
     folder = tmp_path_factory.mktemp("h") / "x<img src=x onerror=document.title='pwned'>\u202eeman"
     folder.mkdir()

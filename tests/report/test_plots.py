@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netlens import tables
-from netlens.analysis import overlap
+from netlens.chains import overlap
 from netlens.errors import NetlensError
 from netlens.report import plots
 from netlens.report.plots import concurrency, lifetimes, lookups, style, timeline

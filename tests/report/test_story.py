@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netlens.analysis import rejections
+from netlens.lenses.refused import labels
 from netlens.report import story, text
 
 
@@ -77,11 +77,11 @@ def test_a_limit_over_time_is_said_in_words() -> None:
     """Each kind of limiter, from simulated providers; the report and the text use the same words."""
     from types import SimpleNamespace
 
-    from netlens.analysis import verdict
-    from tests.analysis.test_over_time import bucket, fixed, played, sliding
+    from netlens.lenses.refused import weighing
+    from tests.lenses.refused.test_over_time import bucket, fixed, played, sliding
 
     def said(decide: Any, **more: Any) -> str | None:
-        weighed = verdict.weigh(played(decide, seed=1, seconds=300, rates={"vm": 4}, **more))
+        weighed = weighing.weigh(played(decide, seed=1, seconds=300, rates={"vm": 4}, **more))
         return story.limiter(SimpleNamespace(limit=weighed.limit, weighed=weighed))  # type: ignore[arg-type]
 
     assert said(sliding(20, 60.0)) == "20 requests in any 60 s per side"
@@ -90,5 +90,5 @@ def test_a_limit_over_time_is_said_in_words() -> None:
 
 
 def test_every_source_of_a_label_has_words() -> None:
-    sources = {rejections.ERROR_LOG, rejections.KEY_LOG, rejections.LOOK_ALIKE, rejections.INFERRED}
+    sources = {labels.ERROR_LOG, labels.KEY_LOG, labels.LOOK_ALIKE, labels.INFERRED}
     assert sources == story.SOURCES.keys() == text._SOURCES.keys()

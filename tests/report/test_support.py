@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from netlens.analysis.situation import HOST, VM
+from netlens.chains.situation import HOST, VM
 from netlens.report import support
 from netlens.report.support import SupportFacts, clean, facts, text
-from tests.analysis.made_up import Rule, situation
+from tests.lenses.refused.made_up import Rule, situation
 
 T = 1_769_300_000_123_456_789  # 2026-01-25 00:13:20.123
 FACTS = SupportFacts(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import netlens
-from netlens.analysis import overlap
 from netlens.api import Capture
+from netlens.chains import overlap
 from netlens.watch.peaks import SECOND
 from netlens.wire.containers import F_TS, Batch, Reader
 

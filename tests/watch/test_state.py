@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from netlens.analysis import inputs
+from netlens.chains import inputs
 from netlens.watch import state
 from netlens.watch.groups import ALL
 from netlens.watch.peaks import SECOND

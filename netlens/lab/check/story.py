@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from netlens import loglines, sidefiles
+from netlens import logs, sidefiles
 from netlens.lab.check.truth import Event, Truth, side_of
 from netlens.parsers import errorlog
 
@@ -22,7 +22,7 @@ def check_story(report: Report, truth: Truth) -> None:
     for side in ("vm", "host"):
         seen = sum(bool(e["refused"]) for e in truth.of(side, "done"))
         report.count(f"{side} refusals in the program's journal", seen, refused[side])
-        log = sidefiles.Lines(truth.recording / f"{side}-errors.log", errorlog.MAX_LINES, loglines.MAX_LINE, "the error log")
+        log = sidefiles.Lines(truth.recording / f"{side}-errors.log", errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
         report.count(f"{side} refusals in the error log", sum(b"ERROR" in line for line in log), seen)
     for problem in [*truth.of("vm", "problem"), *truth.of("host", "problem")]:
         report.problems.append(f"the program had trouble: {problem['text']}")

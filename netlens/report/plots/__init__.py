@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.overlap import Columns
+    from netlens.analysis import Analysis
+    from netlens.chains.overlap import Columns
 
 __all__ = ["concurrency", "lifetimes", "lookups", "save", "save_all", "save_analysis", "summary", "timeline"]
 
@@ -43,8 +43,8 @@ def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list
 
 def _limit(a: Analysis, name: str | None) -> concurrency.Line | None:
     """The limit where this capture's curves are of what it counts: all from the egress address, or one side."""
-    from netlens.analysis import overlap
-    from netlens.analysis.situation import SIDES
+    from netlens.chains import overlap
+    from netlens.chains.situation import SIDES
 
     if a.limit is None:
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis import overlap
+from netlens.chains import overlap
 from netlens.report.plots import style
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from netlens.analysis.overlap import Columns
+    from netlens.chains.overlap import Columns
 
 POINTS = 2000  # lookups drawn one by one; about 100 bytes each in SVG, and beyond this they hide each other
 FLOOR_MS = 0.001  # an answer in the same microsecond has no place on a log axis

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.analysis import overlap, shares
-from netlens.analysis.situation import COMPANION, HOST, LOOKUPS, REJECTED, SIDES, VM
+from netlens.chains import overlap
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, SIDES, VM
+from netlens.lenses.refused import breakdown
 from netlens.report import story
 from netlens.report.plots import style
 from netlens.report.scene import Scene, scene, shown_rule
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.weighing import Verdict
+    from netlens.analysis import Analysis
+    from netlens.lenses.refused.verdict import Verdict
 
 LANES = 24  #: of a group; at 0.13 inch a lane that is three inches
 LANE_IN = 0.14
@@ -200,11 +201,11 @@ def _panels(a: Analysis) -> list[tuple[str, int | None]]:
 
 
 def _draw_stack(axes: Axes, a: Analysis, s: Scene, unit: str, side: int | None) -> None:
-    made = shares.stack(a.assembled.situation, unit, side)
+    made = breakdown.stack(a.assembled.situation, unit, side)
     fit, r = shown_rule(a), a.assembled.situation.requests
     edges, counts = _drawn(made, s)
     below = np.zeros(counts.shape[1])
-    for k, name in enumerate(shares.SHARES):
+    for k, name in enumerate(breakdown.SHARES):
         if not counts[k].any():
             continue
         above = below + counts[k]
@@ -228,7 +229,7 @@ def _draw_stack(axes: Axes, a: Analysis, s: Scene, unit: str, side: int | None) 
     style.count_axis(axes, top)
 
 
-def _drawn(made: shares.Stack, s: Scene) -> tuple[Any, Any]:
+def _drawn(made: breakdown.Stack, s: Scene) -> tuple[Any, Any]:
     """Steps as drawn: exact where they are few, else of each slice the moment with the highest total."""
     times, counts = (made.times_ns - s.t0) / 1e9, made.counts
     if len(times) <= 4 * SLICES:
@@ -273,12 +274,12 @@ def _handles(a: Analysis, s: Scene, panels: list[tuple[str, int | None]]) -> lis
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    held = np.zeros(len(shares.SHARES), bool)
+    held = np.zeros(len(breakdown.SHARES), bool)
     for unit, side in panels:
-        held |= shares.stack(a.assembled.situation, unit, side).counts.any(axis=1)
+        held |= breakdown.stack(a.assembled.situation, unit, side).counts.any(axis=1)
     drawn = {_colour(g.kind, g.whose) for g in s.groups if g.target}
     found: list[Any] = []
-    for k, name in enumerate(shares.SHARES):
+    for k, name in enumerate(breakdown.SHARES):
         if held[k] or name in drawn:
             look: dict[str, Any] = {"facecolor": style.SHARES[name], "edgecolor": style.SHARES_DARK[name]}
             if name == "leftover":

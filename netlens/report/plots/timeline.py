@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.analysis import overlap
+from netlens.chains import overlap
 from netlens.report.plots import concurrency, style
 from netlens.text import endpoint
 
