@@ -48,7 +48,7 @@ def test_the_checks_that_were_promised_are_there() -> None:
 
 def made(name: str, on: str, look: Callable[[Machine, Scene], Result]) -> Check:
     """A check of a test's own."""
-    return cast("Check", SimpleNamespace(ID=name, TITLE=name, ON=on, ORDER=0, look=look))
+    return cast("Check", SimpleNamespace(ID=name, TITLE=name, ON=on, RANK=0, look=look))
 
 
 def test_each_check_is_run_where_it_belongs() -> None:

@@ -263,7 +263,7 @@ def test_an_exception_on_a_worker_that_is_not_ours_is_a_defect_in_one_line(clust
     assert status_of(run) == 1
     out, said = capsys.readouterr()
     assert (out, said.count("\n")) == ("", 1)
-    assert said.startswith("netlens: this is a defect of netlens")
+    assert said.startswith("netlens: this is a bug in netlens")
     assert "ZeroDivisionError" in said
 
 

@@ -19,7 +19,7 @@ from netlens.parsers import sessions as s_
 from netlens.parsers.hellos import SLOT_BYTES
 from netlens.parsers.pipeline import Part
 from netlens.parsers.sessions import SessionFold
-from netlens.report import html, payload, scene
+from netlens.report import html, page_data, scene
 from netlens.wire import columns as c
 from netlens.wire import containers, dns, fragments, tls
 from netlens.wire.containers import Reader
@@ -339,7 +339,7 @@ def test_findings_do_not_grow_with_the_capture(tmp_path: Path) -> None:
 
 def test_the_page_grows_by_a_bar_a_connection_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tables are cut; what is drawn takes a tenth of what the connection takes in a capture."""
-    monkeypatch.setattr(payload, "MAX_ROWS", 100)
+    monkeypatch.setattr(page_data, "MAX_ROWS", 100)
     monkeypatch.setattr(scene, "MAX_CALLS", 100)
     few, many = (
         len(html.render(found, found.to_dict())) for found in (_found(tmp_path / "a.pcap", 1000), _found(tmp_path / "b.pcap", 4000))

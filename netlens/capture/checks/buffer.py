@@ -15,7 +15,7 @@ from netlens.text import size
 ID = "buffer"
 TITLE = "kernel buffer"
 ON = "each"
-ORDER = 70
+RANK = 70
 
 
 def look(machine: Machine, scene: Scene) -> Result:

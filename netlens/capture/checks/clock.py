@@ -13,7 +13,7 @@ from netlens.capture.programs.clocks import parse_systemsetup
 ID = "clock"
 TITLE = "clock"
 ON = "each"
-ORDER = 100
+RANK = 100
 
 
 def look(machine: Machine, scene: Scene) -> Result:

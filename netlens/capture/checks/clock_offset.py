@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ID = "clock-offset"
 TITLE = "clock of the VM"
 ON = "vm"
-ORDER = 110
+RANK = 110
 
 
 TRIPS = 8  #: the bounds are as good as the quickest of them; more than eight gain little

@@ -14,7 +14,7 @@ from netlens.capture.programs.sshuttle import SshuttleProcess, Subnet, parse_sub
 ID = "excludes"
 TITLE = "excludes"
 ON = "each"
-ORDER = 170
+RANK = 170
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -13,7 +13,7 @@ from netlens.capture.checks import MISSING, NOT, OK, Machine, Result, Scene
 ID = "rights"
 TITLE = "right to capture"
 ON = "each"
-ORDER = 30
+RANK = 30
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -11,7 +11,7 @@ from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
 ID = "sockets"
 TITLE = "owners of sockets"
 ON = "each"
-ORDER = 50
+RANK = 50
 
 
 def look(machine: Machine, scene: Scene) -> Result:

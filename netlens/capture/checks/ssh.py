@@ -16,7 +16,7 @@ from netlens.capture.processes import Outcome
 ID = "ssh"
 TITLE = "ssh to the VM"
 ON = "vm"
-ORDER = 10
+RANK = 10
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -12,7 +12,7 @@ from netlens.capture.facts import version_of
 ID = "tshark"
 TITLE = "tshark"
 ON = "here"
-ORDER = 90
+RANK = 90
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -26,6 +26,9 @@ STREAM_NS, STREAM_BYTES = 150_000_000, 16384
 #: Values of the column ``source``: who says so.
 ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike", "inferred"
 
+STREAM_NS = 150_000_000  #: an answer that lasts as long from its first byte to its last is a stream, and was accepted
+STREAM_BYTES = 16384  #: so is one of as many bytes
+
 
 @dataclass(eq=False)
 class Told:
