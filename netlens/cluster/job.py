@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -43,16 +43,18 @@ _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 _WATCHED = 65536  #: rows at a time through the search for tunnels
 
 
-class Executor(Protocol):
-    """Runs functions; arguments may be what ``submit`` gave, also in lists."""
+class Executor:
+    """Runs functions, here in this process; arguments may be what ``submit`` gave, also in lists. See :class:`netlens.cluster.workers.OnWorkers`."""
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
 
-    def results(self, handles: Sequence[Any]) -> list[Any]: ...
+    def results(self, handles: Sequence[Any]) -> list[Any]:
+        return list(handles)
 
     def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """(place among ``handles``, result), as they come."""
-        ...
+        yield from enumerate(handles)
 
 
 class ClusterCapture:

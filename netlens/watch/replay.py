@@ -21,7 +21,8 @@ from netlens.errors import CaptureError
 from netlens.parsers import errorlog
 from netlens.watch.peaks import SECOND, WINDOW_S
 from netlens.watch.refusals import Log, Refusal
-from netlens.wire.containers import F_TS, Batch, Reader
+from netlens.wire.containers import Batch, Reader
+from netlens.wire.framing import F_TS
 
 if TYPE_CHECKING:
     from netlens.watch.monitor import Monitor
