@@ -178,8 +178,8 @@ class ClusterCapture:
         lines = [w for i in self.inputs for w in i.warnings]
         if self._slight > s_.MAX_SLIGHT:
             lines.append(
-                f"{self._slight:,} sessions are one frame or unanswered SYNs (a flood, a scan); all have rows here, where one process holds "
-                f"{s_.MAX_SLIGHT:,} of them at a time and gives up the others"
+                f"{self._slight:,} sessions are one frame or unanswered SYNs (a flood, a scan); all have rows here, where one process keeps "
+                f"{s_.MAX_SLIGHT:,} of them at a time and drops the others"
             )
         missing = quality.unread(self.frames, self._counts, [k for i in self.inputs for k in i.link_types])
         return lines + quality.named([i.path for i in self.inputs], missing)

@@ -88,7 +88,7 @@ def _of_url(url: str) -> tuple[list[str], bool]:
 
 def _some(paths: list[str], name: str) -> list[str]:
     if not paths:
-        raise CaptureError(f"{name}: no capture is there (in folders: *.pcap, *.pcapng, *.cap, *.dmp, also with a number or .gz behind it)")
+        raise CaptureError(f"{name}: no capture found (in folders: *.pcap, *.pcapng, *.cap, *.dmp; a number or .gz may follow)")
     return sorted(paths, key=natural)
 
 

@@ -123,7 +123,7 @@ def _told() -> Iterator[None]:
         yield
     except KilledWorker as error:
         raise NetlensError(
-            f"workers died again and again over the same file, the last of them {error.last_worker.address}; for want of memory? "
+            f"workers died repeatedly on the same file, the last of them {error.last_worker.address}; out of memory? "
             "(their logs say; smaller files or fewer workers a machine need less)"
         ) from None
     except (FutureCancelledError, TimeoutError, OSError) as error:
