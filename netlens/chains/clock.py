@@ -255,9 +255,10 @@ def _canonical(ends: Ints) -> Ints:
 def _by_originator(state: Ints) -> Ints:
     """5-tuples with the originator first."""
     from netlens.parsers import sessions as s_
+    from netlens.wire.addresses import other_way
 
     k4 = state[:, s_.K4]
-    back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], k4 >> 32 << 32 | (k4 & 0xFFFF) << 16 | k4 >> 16 & 0xFFFF])
+    back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], other_way(k4)])
     return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]])
 
 

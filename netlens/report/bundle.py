@@ -29,7 +29,7 @@ from netlens.capture.recording import MANIFEST
 from netlens.chains.inputs import Inputs
 from netlens.chains.target import KNOWN_APIS
 from netlens.errors import NetlensError
-from netlens.report import support
+from netlens.report import letter
 from netlens.text import printable
 
 ABOUT = """\
@@ -96,7 +96,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
         differs += ["fixes"] if _numbers(told) != _numbers(document) else []
         content = {"report.json": json.dumps(told, indent=2, allow_nan=False) + "\n"}
         if told["counts"]["rejections"]:
-            content["support.md"] = support.of(found, with_address=False)
+            content["support.md"] = letter.of(found, with_address=False)
         files = sorted(folder.iterdir())
         content["ABOUT.txt"] = _about(
             [*content, *(f.name for f in files)], kept, len(given.captures), next(iter(given.captures.values()))[0]

@@ -98,10 +98,10 @@ def test_a_time_that_jumps_far_ahead_does_not_take_that_long(tmp_path: Path, cap
     [
         (["--replay", "nosuch.pcap"], 1, "nosuch.pcap: no such file"),
         (["--replay", "."], 1, "not a recording"),
-        (["--replay", "x", "-i", "lo"], 2, "--replay plays a file"),
-        (["--replay", "x", "-w", "y"], 2, "--replay plays a file"),
+        (["--replay", "x", "-i", "lo"], 2, "does not go with --replay"),
+        (["--replay", "x", "-w", "y"], 2, "does not go with --replay"),
         (["--side", "both"], 2, "--side both needs the VM"),
-        (["--side", "host", "--vm", "a@b"], 2, "--vm is of no use"),
+        (["--side", "host", "--vm", "a@b"], 2, "--vm does not go with"),
         (["-w", "somewhere"], 2, "-w needs --side"),
         (["--limit", "0"], 2, "--limit"),
         (["--api", "-x"], 1, "neither a name nor an address"),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from netlens.chains import overlap
 from netlens.report.plots import style
+from netlens.text import duration, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +112,7 @@ def perhaps(curve: overlap.Curve) -> str:
 
 
 def slice_note(capture_ns: tuple[int, int]) -> str:
-    return f"Curves show the highest count in each {style.duration((capture_ns[1] - capture_ns[0]) / 1e9 / SLICES)}."
+    return f"Curves show the highest count in each {duration((capture_ns[1] - capture_ns[0]) / 1e9 / SLICES)}."
 
 
 def draw(
@@ -157,12 +158,12 @@ def draw(
             mine = curves[name]
             peak = mine.peak()
             top = draw_curve(axes, mine, OPEN, bounds)
-            said = f"{style.safe(name)}: {style.plural(int(np.sum(groups == name)), 'connection')}, at most {peak.count:,} open at once"
+            said = f"{style.safe(name)}: {plural(int(np.sum(groups == name)), 'connection')}, at most {peak.count:,} open at once"
             said += perhaps(mine)
             drawn = [mine]
             if name in flights:
                 top = max(top, draw_curve(axes, flights[name], IN_FLIGHT, bounds))
-                said += f", at most {style.plural(flights[name].peak().count, 'request')} in flight"
+                said += f", at most {plural(flights[name].peak().count, 'request')} in flight"
                 drawn.append(flights[name])
             sliced |= any(len(c.times_ns) > EXACT_STEPS for c in drawn)
             banded |= any(bool(np.any(c.high > c.low)) for c in drawn)
@@ -174,11 +175,11 @@ def draw(
             style.count_axis(axes, top)
         style.time_axis(panels[-1], *bounds)
         best = overlap.connections_curve(connections, bounds).peak()
-        at = style.duration((best.from_ns - bounds[0]) / 1e9)
+        at = duration((best.from_ns - bounds[0]) / 1e9)
         targets = len(set(overlap.labels(connections, "target")))
         headline = (
-            f"At most {style.plural(best.count, 'connection')} open at once ({at} after the start), "
-            f"out of {total:,} to {style.plural(targets, 'target')}"
+            f"At most {plural(best.count, 'connection')} open at once ({at} after the start), "
+            f"out of {total:,} to {plural(targets, 'target')}"
         )
         style.title(figure, headline, slice_note(bounds) if sliced else "")
         style.legend(figure, handles([OPEN, *([IN_FLIGHT] if flights else [])], banded))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from netlens.chains import overlap
 from netlens.report.plots import style
+from netlens.text import duration, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,7 +143,7 @@ def _handles(path: npt.NDArray[np.object_], cut: bool, receiving: int) -> list[A
     for name in style.PATHS:
         n = int((path == name).sum())
         if n:
-            label = f"{name} ({style.plural(n, 'connection')})"
+            label = f"{name} ({plural(n, 'connection')})"
             found.append(Line2D([], [], color=style.COLOURS[name], linewidth=WIDTHS[name], label=label))
     if cut:
         label = "opening or close not captured: at least this long"
@@ -160,18 +161,16 @@ def _headline(
 ) -> str:
     x, share = survival(lived, cut)
     half = int(np.searchsorted(share, 0.5 - 1e-9))
-    n = style.plural(len(lived), "connection")
+    n = plural(len(lived), "connection")
     if len(lived) == 1:
-        said = f"{n}: it lived {'at least ' if cut[0] else ''}{style.duration(float(lived[0]))}"
+        said = f"{n}: it lived {'at least ' if cut[0] else ''}{duration(float(lived[0]))}"
     elif half < len(x):
         least = "at least " if cut[np.argmax(lived)] else ""
-        said = (
-            f"Half of {n} were over within {style.duration(float(x[half]))}, the longest lived {least}{style.duration(float(lived.max()))}"
-        )
+        said = f"Half of {n} were over within {duration(float(x[half]))}, the longest lived {least}{duration(float(lived.max()))}"
     else:
-        said = f"Less than half of {n} were seen to close; the longest lived at least {style.duration(float(lived.max()))}"
+        said = f"Less than half of {n} were seen to close; the longest lived at least {duration(float(lived.max()))}"
     if len(tails):
-        said += f"; half-closed for up to {style.duration(float(tails.max()))}"
+        said += f"; half-closed for up to {duration(float(tails.max()))}"
         if receiving.any():
             said += f", {int(receiving.sum()):,} still receiving"
     return said
@@ -180,7 +179,7 @@ def _headline(
 def _note(cut: npt.NDArray[np.bool_], unfinished: npt.NDArray[np.bool_]) -> str:
     said = []
     if cut.any():
-        said.append(f"{style.plural(int(cut.sum()), 'connection')} not seen from open to close: at least as long as was seen.")
+        said.append(f"{plural(int(cut.sum()), 'connection')} not seen from open to close: at least as long as was seen.")
     if unfinished.any():
-        said.append(f"{style.plural(int(unfinished.sum()), 'half-closed tail')} did not end within the capture.")
+        said.append(f"{plural(int(unfinished.sum()), 'half-closed tail')} did not end within the capture.")
     return " ".join(said)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.report.plots import style
+from netlens.text import duration, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,11 +95,9 @@ def _points(
         for bad in (False, True):
             mine = measured & (path == name) & (failed == bad)
             if mine.any():
-                face = "none" if bad else colour
-                axes.scatter(
-                    x[mine], latency[mine], s=_size(attempts[mine]), facecolors=face, edgecolors=colour if bad else "white",
-                    linewidths=1.4 if bad else 0.5, alpha=None if bad else 0.85, zorder=3, gid=f"lookups {name}{' failed' if bad else ''}",
-                )  # fmt: skip
+                look = _hollow(colour) if bad else {"facecolors": colour, "edgecolors": "white", "linewidths": 0.5, "alpha": 0.85}
+                gid = f"lookups {name}{' failed' if bad else ''}"
+                axes.scatter(x[mine], latency[mine], s=_size(attempts[mine]), zorder=3, gid=gid, **look)
         if ((measured | unanswered) & (path == name)).any():
             handles.append(_dot(f"{name} lookup", colour, colour, 1))
     if (measured & failed).any():
@@ -110,6 +109,10 @@ def _points(
             Line2D([], [], color=style.INK, marker="v", linestyle="", markersize=7, markerfacecolor="none", label="no answer captured")
         )
     return handles
+
+
+def _hollow(colour: str) -> dict[str, Any]:
+    return {"facecolors": "none", "edgecolors": colour, "linewidths": 1.4}
 
 
 def _dot(label: str, face: str, edge: str, attempts: int) -> Any:
@@ -140,10 +143,9 @@ def _unanswered(
         for name in style.PATHS:
             mine = mask & (path == name)
             if mine.any():
-                axes.scatter(
-                    x[mine], np.zeros(mine.sum()), s=np.minimum(_size(attempts[mine]), 110), marker="v", facecolors="none",
-                    edgecolors=style.COLOURS[name], linewidths=1.4, zorder=3, gid=f"unanswered {name}",
-                )  # fmt: skip
+                sizes = np.minimum(_size(attempts[mine]), 110)
+                gid = f"unanswered {name}"
+                axes.scatter(x[mine], np.zeros(mine.sum()), s=sizes, marker="v", zorder=3, gid=gid, **_hollow(style.COLOURS[name]))
         axes.set_yticks([0], ["no answer"])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-1, 1)
@@ -183,14 +185,14 @@ def _headline(
     attempts: npt.NDArray[np.int64],
 ) -> str:
     names = len(set(lookups["qname"]))
-    said = f"{style.plural(len(latency), 'DNS lookup')} of {style.plural(names, 'name')}"
+    said = f"{plural(len(latency), 'DNS lookup')} of {plural(names, 'name')}"
     if measured.any():
         slowest = int(np.argmax(np.where(measured, latency, -np.inf)))
-        longest = f"{style.duration(float(latency[slowest]) / 1e3)} ({style.safe(lookups['qname'][slowest])})"
+        longest = f"{duration(float(latency[slowest]) / 1e3)} ({style.safe(lookups['qname'][slowest])})"
         if measured.sum() == 1:
             said += f"; answered within {longest}"
         else:
-            said += f"; half within {style.duration(float(np.median(latency[measured])) / 1e3)}, slowest {longest}"
+            said += f"; half within {duration(float(np.median(latency[measured])) / 1e3)}, slowest {longest}"
     if unanswered.any():
         said += f"; {int(unanswered.sum()):,} unanswered"
     if (attempts > 1).any():
@@ -201,8 +203,8 @@ def _headline(
 def _note(query: npt.NDArray[np.int64], answer: npt.NDArray[np.int64], failed: npt.NDArray[np.bool_]) -> str:
     said = []
     if failed.any():
-        said.append(f"{style.plural(int(failed.sum()), 'answer')} reported an error (NXDOMAIN, SERVFAIL, ...).")
+        said.append(f"{plural(int(failed.sum()), 'answer')} reported an error (NXDOMAIN, SERVFAIL, ...).")
     alone = int(((query < 0) & (answer >= 0)).sum())
     if alone:
-        said.append(f"{style.plural(alone, 'answer')} without a captured question: no latency, not drawn.")
+        said.append(f"{plural(alone, 'answer')} without a captured question: no latency, not drawn.")
     return " ".join(said)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from netlens.chains import overlap
 from netlens.report.plots import concurrency, style
-from netlens.text import endpoint
+from netlens.text import duration, endpoint, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,25 +183,12 @@ def _rows(scene: _Scene, total: int) -> _Rows:
         for g in range(len(scene.names)):
             mine = np.flatnonzero(scene.group == g)
             mine = mine[np.lexsort((mine, begin[mine]))]
-            lane[mine] = np.arange(len(mine)) if total <= LANE_EACH else _pack(begin[mine], finish[mine])
+            lane[mine] = np.arange(len(mine)) if total <= LANE_EACH else style.lanes(begin[mine], finish[mine])[0]
             per_group[g] = lane[mine].max() + 1
         if total <= LANE_EACH or per_group.sum() <= MAX_LANES:
             return _Rows("each" if total <= LANE_EACH else "packed", lane, int(per_group.sum()), per_group)
     per_group = np.full(len(scene.names), STRIP)
     return _Rows("strips", np.empty(0, np.int64), float(STRIP * len(scene.names)), per_group)
-
-
-def _pack(begin: Floats, finish: Floats) -> Ints:
-    """First lane that is free for each interval (sorted by begin)."""
-    free: list[float] = []
-    lane = np.zeros(len(begin), np.int64)
-    for i, (b, f) in enumerate(zip(begin.tolist(), finish.tolist(), strict=True)):
-        found = next((at for at, until in enumerate(free) if until <= b), len(free))
-        if found == len(free):
-            free.append(0.0)
-        free[found] = f
-        lane[i] = found
-    return lane
 
 
 def _draw_bars(axes: Axes, scene: _Scene, rows: _Rows, header: float, connections: overlap.Columns) -> None:
@@ -309,7 +296,7 @@ def _head(axes: Axes, scene: _Scene, group: int, floor: float, header: float, na
     peak = overlap.sweep(scene.intervals.take(mine)).peak().count
     if group:
         axes.axhline(floor - header, color=style.GRID, linewidth=0.8, zorder=0.5)
-    counts = f"{style.plural(int(mine.sum()), 'connection')}, at most {peak:,} open at once"
+    counts = f"{plural(int(mine.sum()), 'connection')}, at most {peak:,} open at once"
     label = style.safe(name)
     axes.annotate(
         label, (0, floor - header * 0.45), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
@@ -363,9 +350,7 @@ def _handles(scene: _Scene, mode: str) -> list[Any]:
             pale = Patch(facecolor="white", edgecolor=style.COLOURS[present[0]], hatch=style.HATCH, label="opening or close not captured")
             found.append(pale)
     if scene.ex_rejected.any():
-        mark = Line2D([], [], color=style.REJECTED, marker=style.REJECTED_MARK, linestyle="", markersize=8, markeredgecolor="white")
-        mark.set_label("rejected request")
-        found.append(mark)
+        found.append(style.cross_handle("refused request"))
     return found
 
 
@@ -380,14 +365,14 @@ def _titles(
 ) -> None:
     total = len(scene.start)
     targets = len(set(overlap.labels(connections, "target")))
-    headline = f"{style.plural(total, 'connection')} to {style.plural(targets, 'target')} in {style.duration(scene.span)}; "
+    headline = f"{plural(total, 'connection')} to {plural(targets, 'target')} in {duration(scene.span)}; "
     headline += f"at most {open_curve.peak().count:,} open{concurrency.perhaps(open_curve)}"
     if flight is not None:
-        headline += f" and {style.plural(flight.peak().count, 'request')} in flight"
+        headline += f" and {plural(flight.peak().count, 'request')} in flight"
     headline += " at once"
     refused = int(scene.ex_rejected.sum())
     if refused:
-        headline += f"; {refused:,} rejected"
+        headline += f"; {refused:,} refused"
     note = {
         "each": "A bar is a connection; on the left who opened it.",
         "packed": "A bar is a connection; connections of one target share a lane when they do not overlap.",

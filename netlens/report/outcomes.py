@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netlens.analysis import Analysis
 
 
-def labelled(a: Analysis, side: str | None) -> Table:
+def with_outcomes(a: Analysis, side: str | None) -> Table:
     """The exchanges of a side's capture with ``rejected`` set for every request to the target whose outcome is known."""
     r = a.assembled.situation.requests
     exchanges = a.assembled.sides[side].capture.table("exchanges")

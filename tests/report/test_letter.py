@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from netlens.chains.situation import HOST, VM
-from netlens.report import support
-from netlens.report.support import SupportFacts, clean, facts, text
+from netlens.report import letter
+from netlens.report.letter import SupportFacts, clean, facts, text
 from tests.lenses.refused.made_up import Rule, situation
 
 T = 1_769_300_000_123_456_789  # 2026-01-25 00:13:20.123
@@ -29,7 +29,6 @@ FACTS = SupportFacts(
     limit_high=3,
     p=0.0005,
     target="api.z.ai",
-    model="glm-4.7",
     codes=("1302",),
     egress_address="8.8.8.8",
     tested=("with the API excluded from the tunnel: no change",),
@@ -39,11 +38,11 @@ FACTS = SupportFacts(
 def test_it_says_what_support_needs():
     found = text(FACTS)
     for wanted in (
-        "2026-01-25 00:13:20.123 to 2026-01-25 00:14:20.123",
+        "2026-01-25 00:13:20.123 UTC to 2026-01-25 00:14:20.123 UTC",
         "40 requests (each retry counted), 2 of them refused (5%)",
-        "- 2026-01-25 00:13:21.123: 2 other requests in flight, 3 other connections open",
-        "- 2026-01-25 00:13:22.123: 1 other request in flight, 1 other connection open",
-        "2 or more other requests in flight from one source address are there already (anything from 2 to 3 fits as well)",
+        "- 2026-01-25 00:13:21.123 UTC: 2 other requests in flight, 3 other connections open",
+        "- 2026-01-25 00:13:22.123 UTC: 1 other request in flight, 1 other connection open",
+        "when there are already 2 or more other requests in flight from one source address (anything from 2 to 3 fits as well)",
         "p below 0.001",
         "code 1302",
         "all of them came from 8.8.8.8",
@@ -58,8 +57,8 @@ def test_it_says_what_support_needs():
 def test_long_lists_are_cut_and_the_last_is_named():
     many = replace(FACTS, refusal_ns=[T + k * 10**9 for k in range(50)], in_flight=[2] * 50, connections=())
     found = text(many)
-    assert found.count("other requests in flight\n") == support.SHOWN
-    assert "and 38 more, the last at 2026-01-25 00:14:09.123" in found
+    assert found.count("other requests in flight\n") == letter.SHOWN
+    assert "and 38 more, the last at 2026-01-25 00:14:09.123 UTC" in found
     assert "2: 50x" in found
 
 
@@ -97,7 +96,7 @@ def test_only_public_addresses_are_shown(address: str | None):
 )
 def test_free_text_is_cleaned(line: str, gone: str):
     assert gone not in clean(line)
-    assert gone not in text(replace(FACTS, tested=(line,), target=line, model=line, codes=(line,))).replace("\n", "") or gone == "\n"
+    assert gone not in text(replace(FACTS, tested=(line,), target=line, codes=(line,))).replace("\n", "") or gone == "\n"
     assert "\n## two" not in text(replace(FACTS, tested=(line,)))
 
 

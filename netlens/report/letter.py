@@ -1,4 +1,4 @@
-"""The text to send to the provider's support: what was seen, what was tried, and the question.
+"""The letter to the provider's support (``support.md``): what was seen, what was tried, and the question.
 
 It holds numbers and times of what the provider saw itself, and nothing else: no key, no prompt, no payload, no name or address of the user's machines but
 the public one they leave from. Whatever is free text on its way in (what was tested) goes through :func:`clean`.
@@ -11,13 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.chains.situation import REJECTED
-from netlens.text import plural, printable
+from netlens.text import plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
@@ -36,7 +35,7 @@ class SupportFacts:
     progress or open at each refusal, in the same order (empty if unknown).  peak_requests, peak_connections : most at once in the whole recording.
     unit, scope : of the inferred rule ("requests" or "connections"; "side" or "egress"), None if no count decides.  limit, limit_low, limit_high :
     others in progress from which on requests were refused, and what fits as well.  p : of chance.
-    target : name of the API.  model, codes : as in the error messages ("1302").  egress_address : shown only if it is public.  tested : sentences.
+    target : name of the API.  codes : as in the error messages ("1302").  egress_address : shown only if it is public.  tested : sentences.
     """
 
     started_ns: int
@@ -55,7 +54,6 @@ class SupportFacts:
     limit_high: int | None = None
     p: float | None = None
     target: str | None = None
-    model: str | None = None
     codes: Sequence[str] = ()
     egress_address: str | None = None
     tested: Sequence[str] = ()
@@ -94,7 +92,6 @@ def text(facts: SupportFacts) -> str:
     """The letter, as Markdown that also reads as plain text."""
     f = facts
     where = clean(f.target) if f.target else "your API"
-    model = f" (model {clean(f.model)})" if f.model else ""
     codes = sorted({clean(c) for c in f.codes})
     said = f" with {'code' if len(codes) == 1 else 'codes'} {', '.join(codes)}" if codes else ""
     out = [
@@ -102,12 +99,12 @@ def text(facts: SupportFacts) -> str:
         "",
         "Hello,",
         "",
-        f"some of our requests to {where}{model} are refused for high concurrency{said}.",
-        "We recorded the traffic with a packet capture. All times are UTC.",
+        f"some of our requests to {where} are refused for high concurrency{said}.",
+        "We recorded the traffic with a packet capture.",
         "",
         "## What was recorded",
         "",
-        f"- from {_utc(f.started_ns)} to {_utc(f.ended_ns)}",
+        f"- from {utc(f.started_ns)} to {utc(f.ended_ns)}",
         f"- {plural(f.requests, 'request')} (each retry counted), {f.refusals:,} of them refused{_percent(f)}",
     ]
     if (address := _public(f.egress_address)) is not None:
@@ -119,7 +116,7 @@ def text(facts: SupportFacts) -> str:
     out += _refusals(f)
     out += ["", "## What fits", "", *_rule(f)]
     if tested := [clean(line) for line in f.tested if clean(line)]:
-        out += ["", "## What we tried", "", *(f"- {line}" for line in tested)]
+        out += ["", "## What we checked", "", *(f"- {line}" for line in tested)]
     out += [
         "",
         "## What we would like to know",
@@ -127,10 +124,10 @@ def text(facts: SupportFacts) -> str:
         "1. Which unit is counted: requests in flight, connections that are open, or requests in a window of time?",
         "2. Is it counted per key, per account, per model, or per source address?",
         "3. What is our limit, and can it be raised?",
-        "4. When does a request that the client has broken off stop counting?",
+        "4. When does a request that the client has aborted stop counting?",
         "5. What do your logs show for the refusals above: which requests did you count at these times?",
         "",
-        "We can send times and sizes of any request above.",
+        "We can send the time and size of any of these requests.",
         "",
         "Thank you.",
     ]
@@ -148,9 +145,9 @@ def _refusals(f: SupportFacts) -> list[str]:
             for values, name, how in ((f.in_flight, "requests", "in flight"), (f.connections, "connections", "open"))
             if len(values) == len(f.refusal_ns)
         ]
-        out.append(f"- {_utc(f.refusal_ns[k])}" + (f": {', '.join(held)}" if held else ""))
+        out.append(f"- {utc(f.refusal_ns[k])}" + (f": {', '.join(held)}" if held else ""))
     if len(order) > SHOWN:
-        out.append(f"- and {len(order) - SHOWN:,} more, the last at {_utc(f.refusal_ns[order[-1]])}")
+        out.append(f"- and {len(order) - SHOWN:,} more, the last at {utc(f.refusal_ns[order[-1]])}")
     for values, name in ((f.in_flight, "requests in flight"), (f.connections, "connections open")):
         if len(values) == len(f.refusal_ns):
             counted = ", ".join(f"{n}: {times}x" for n, times in sorted(Counter(values).items()))
@@ -165,22 +162,12 @@ def _rule(f: SupportFacts) -> list[str]:
     whose = {"side": "of one client (one key)", "egress": "from one source address"}.get(f.scope or "", "")
     low, high = f.limit_low, f.limit_high
     also = f" (anything from {low} to {high} fits as well)" if low is not None and high is not None and low != high else ""
-    chance = (
-        ""
-        if f.p is None
-        else f" Chance gives so good a fit with p = {f.p:.2g}."
-        if f.p >= 0.001
-        else " Chance gives so good a fit with p below 0.001."
-    )
-    return [f"A request is refused when {f.limit} or more other {what} {whose} are there already{also}.{chance}"]
+    chance = "" if f.p is None else f" A fit this good by chance alone has p {f'= {f.p:.2g}' if f.p >= 0.001 else 'below 0.001'}."
+    return [f"A request is refused when there are already {f.limit} or more other {what} {whose}{also}.{chance}"]
 
 
 def _percent(f: SupportFacts) -> str:
     return f" ({f.refusals / f.requests:.0%})" if f.requests else ""
-
-
-def _utc(ns: int) -> str:
-    return datetime.fromtimestamp(ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S") + f".{ns % 10**9 // 10**6:03d}"
 
 
 # --- what must not leave the house -------------------------------------------------------------------------------------------------------
@@ -236,7 +223,7 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
 
 
 _TESTED = {
-    "multiplexing": "that a tunnel or proxy opens more connections than the program: it does not",
-    "dns": "that name lookups hold connections open: they do not",
-    "provider": "that refusals come at random: they follow what is in progress",
+    "multiplexing": "whether a tunnel or proxy opens more connections than the program: it does not",
+    "dns": "whether name lookups hold connections open: they do not",
+    "provider": "whether refusals come at random: they follow what is in progress",
 }

@@ -24,8 +24,8 @@ import numpy.typing as npt
 from netlens.chains.situation import HOST, SIDES, VM
 from netlens.columns import Ints
 from netlens.lenses.refused import breakdown
-from netlens.report import story
-from netlens.report.labelled import labelled
+from netlens.report import answer
+from netlens.report.outcomes import with_outcomes
 from netlens.report.scene import row_of_sessions, scene, shown_rule, to_host
 from netlens.text import printable
 
@@ -135,7 +135,7 @@ def tables(a: Analysis, t0: int) -> list[dict[str, Any]]:
     for name in sorted(a.assembled.sides, key=lambda name: name != "vm"):
         side = a.assembled.sides[name]
         for kind in TABLES:
-            table = labelled(a, name) if kind == "exchanges" else side.capture.table(kind)
+            table = with_outcomes(a, name) if kind == "exchanges" else side.capture.table(kind)
             out.append(_table(a, name, kind, table, t0))
     return out
 
@@ -161,7 +161,7 @@ def _table(a: Analysis, name: str | None, kind: str, table: Table, t0: int) -> d
         )
     return {
         "id": f"{name or 'capture'}-{kind}",
-        "title": f"{kind}" if name is None else f"{kind}, {story.SIDE_NAMES[name]}",
+        "title": f"{kind}" if name is None else f"{kind}, {answer.SIDE_NAMES[name]}",
         "capture": sorted(a.assembled.sides, key=lambda n: n != "vm").index(name),
         "kind": kind,
         "rows": table.rows,
@@ -241,7 +241,7 @@ def _requests(a: Analysis, t0: int) -> dict[str, Any]:
     ]
     return {
         "id": "requests",
-        "title": f"requests to {printable(story.target(a))}",
+        "title": f"requests to {printable(answer.target(a))}",
         "capture": None,
         "kind": "requests",
         "rows": len(r),
