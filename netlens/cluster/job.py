@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -43,16 +43,18 @@ _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 _WATCHED = 65536  #: rows at a time through the search for tunnels
 
 
-class Executor(Protocol):
-    """Runs functions; arguments may be what ``submit`` gave, also in lists."""
+class Executor:
+    """Runs functions, here in this process; arguments may be what ``submit`` gave, also in lists. See :class:`netlens.cluster.workers.OnWorkers`."""
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
 
-    def results(self, handles: Sequence[Any]) -> list[Any]: ...
+    def results(self, handles: Sequence[Any]) -> list[Any]:
+        return list(handles)
 
     def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """(place among ``handles``, result), as they come."""
-        ...
+        yield from enumerate(handles)
 
 
 class ClusterCapture:
@@ -176,8 +178,8 @@ class ClusterCapture:
         lines = [w for i in self.inputs for w in i.warnings]
         if self._slight > s_.MAX_SLIGHT:
             lines.append(
-                f"{self._slight:,} sessions are one frame or unanswered SYNs (a flood, a scan); all have rows here, where one process holds "
-                f"{s_.MAX_SLIGHT:,} of them at a time and gives up the others"
+                f"{self._slight:,} sessions are one frame or unanswered SYNs (a flood, a scan); all have rows here, where one process keeps "
+                f"{s_.MAX_SLIGHT:,} of them at a time and drops the others"
             )
         missing = quality.unread(self.frames, self._counts, [k for i in self.inputs for k in i.link_types])
         return lines + quality.named([i.path for i in self.inputs], missing)

@@ -35,7 +35,7 @@ from netlens.wire import columns as c
 from netlens.wire import hints as h
 
 if TYPE_CHECKING:
-    from netlens.wire.containers import Input
+    from netlens.wire.framing import Input
 
 Array = np.ndarray[Any, Any]
 
@@ -106,7 +106,7 @@ class _FilePart(Part):
         self._near = np.zeros(2048, np.int64)
         self._ends = np.zeros(2048, np.int64)
 
-    def _keep_payload(self, buf: Array, packets: Array) -> None:
+    def keep_payload(self, buf: Array, packets: Array) -> None:
         session = packets[:, c.SESSION]
         want = (packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (session >= 0)
         if not want.any():

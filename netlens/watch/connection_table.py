@@ -21,21 +21,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from netlens.addresses import is_loopback
+from netlens.columns import NEVER, Ints
 from netlens.parsers import connections
 from netlens.parsers import sessions as s_
 from netlens.parsers.connections import MIN_ISN, REFUSED
 from netlens.parsers.tcp_states import INACTIVE, SYN_SENT
 from netlens.parsers.tunnels import SSH_PORT
-from netlens.watch.peaks import FOREVER, SECOND
+from netlens.watch.peaks import SECOND
 from netlens.wire import hints as h
 from netlens.wire.addresses import ip_halves, ip_text, ip_texts
 
 if TYPE_CHECKING:
     from netlens.parsers.pipeline import Part
 
-Ints = npt.NDArray[np.int64]
 
 TOGETHER_NS = 3 * SECOND  #: how long a sequence number is remembered for copies, which follow within connections.COPY_WINDOW_NS
 MAX_CLUSTER = 64  #: sessions of one sequence number; more are a scanner's
@@ -48,10 +48,10 @@ LOOKUP_PORTS = (53, 853)
     HEAD,  # row of the connection's head
     START,
     LAST,  # last packet
-    CLOSED,  # FOREVER: not seen to close
+    CLOSED,  # NEVER: not seen to close
     UNANSWERED,  # a SYN that nobody answered yet
     KIND,
-    FIN,  # the originator's; FOREVER: none
+    FIN,  # the originator's; NEVER: none
     LAST_DOWN,  # last payload of the responder; -1: none
     AFTER_FIN,  # its bytes after that FIN; -1: cannot be known
     PAIR,  # the other redirect half; -1
@@ -68,7 +68,7 @@ LOOKUP_PORTS = (53, 853)
 ) = range(20)
 WIDTH = 20
 _DEFAULT = np.zeros(WIDTH, np.int64)
-_DEFAULT[[CLOSED, FIN]] = FOREVER
+_DEFAULT[[CLOSED, FIN]] = NEVER
 _DEFAULT[[LAST_DOWN, AFTER_FIN, PAIR, CLUSTER, SNI, ASKED_UNTIL]] = -1
 _DEFAULT[[COUNTS, IDENTITY]] = 1, -1
 
@@ -187,7 +187,7 @@ class ConnectionTable:
         sender = rows[turned & sends & valid]
         if len(sender) and not self._near:
             resp_hi, resp_lo, version = end_point(s, sender, 1)[:3]
-            self._near = any(_is_loopback(ip) for ip in set(ip_texts(resp_hi, resp_lo, version).tolist()))
+            self._near = any(is_loopback(ip) for ip in set(ip_texts(resp_hi, resp_lo, version).tolist()))
         return rows[turned]
 
     def _join_copies(self, s: np.ndarray[Any, Any], changed: Ints) -> Ints:
@@ -266,7 +266,7 @@ class ConnectionTable:
         owner, row = np.concatenate(own), np.concatenate(rows)
         up, down = _sides(s, row)
 
-        def least(values: Ints, start: int = FOREVER) -> Ints:
+        def least(values: Ints, start: int = NEVER) -> Ints:
             out = np.full(len(heads), start, np.int64)
             np.minimum.at(out, owner, values)
             return out
@@ -277,7 +277,7 @@ class ConnectionTable:
             return out
 
         def or_never(values: Ints) -> Ints:
-            return np.where(values == s_.UNSET, FOREVER, values)
+            return np.where(values == s_.UNSET, NEVER, values)
 
         t[START, heads] = least(s[row, s_.FIRST_TS])
         t[LAST, heads] = most(s[row, s_.LAST_TS])
@@ -300,11 +300,11 @@ class ConnectionTable:
 
     def _identify(self, s: np.ndarray[Any, Any], heads: Ints, owner: Ints, row: Ints, copied: list[int]) -> None:
         t = self.columns
-        sni = np.full(len(heads), FOREVER, np.int64)
+        sni = np.full(len(heads), NEVER, np.int64)
         known = t[SNI, row] >= 0
         # of several sessions the first one's name
         np.minimum.at(sni, owner[known], row[known] << 20 | t[SNI, row[known]])
-        sni = np.where(sni == FOREVER, -1, sni & 0xFFFFF)
+        sni = np.where(sni == NEVER, -1, sni & 0xFFFFF)
         http2 = np.zeros(len(heads), np.int64)
         np.maximum.at(http2, owner, t[HTTP2, row])
         mark = np.zeros(len(heads), bool)
@@ -435,7 +435,3 @@ def _numbers(hi: Ints, lo: Ints) -> np.ndarray[Any, Any]:
     out = np.empty(len(hi), object)
     out[:] = [(a << 64) ^ (b & 0xFFFFFFFFFFFFFFFF) for a, b in zip(hi.tolist(), lo.tolist(), strict=True)]
     return out
-
-
-def _is_loopback(ip: str) -> bool:
-    return ip == "::1" or ip.startswith("127.")

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.addresses import is_address
 from netlens.chains.target import KNOWN_APIS, matching
+from netlens.columns import Ints
 from netlens.parsers.connections import is_public
 from netlens.text import endpoint
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from netlens.schema import Table
     from netlens.watch.connection_table import ConnectionTable, Kind
 
-Ints = npt.NDArray[np.int64]
 Group = tuple[str, str, str]  #: "row", target and side; "target", target and ""; or ALL
 
 ALL: Group = ("all", "", "")

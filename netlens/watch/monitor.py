@@ -20,7 +20,7 @@ SHOWN_REFUSALS = 50
 
 @dataclass
 class Feed:
-    """How the capturing of one side goes. ``rate``: packets a second.  ``dropped`` None: not told (yet)."""
+    """How the capturing of one side goes. ``rate``: packets a second.  ``dropped`` None: tcpdump has not said."""
 
     packets: int = 0
     rate: float = 0.0
@@ -79,7 +79,7 @@ class Monitor:
     Parameters
     ----------
     limit : alarm when so many of ``unit`` ("requests", "connections") are in progress at once; None: no alarm.
-    logged : sides whose error log is followed; what the traffic shows of these is not told again.
+    logged : sides whose error log is followed; what the traffic shows of these is not repeated.
     """
 
     def __init__(self, watched: Mapping[str | None, Watched], limit: int | None = None, unit: str = REQUESTS, logged: tuple[str, ...] = ()):

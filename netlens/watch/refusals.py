@@ -81,7 +81,7 @@ class Inference:
 
     def __init__(self) -> None:
         self.answers: dict[tuple[int, int], Answer] = {}
-        self._told: set[tuple[int, int]] = set()
+        self._shown: set[tuple[int, int]] = set()
         self._order: deque[tuple[int, int]] = deque()
         self._changed = False
 
@@ -98,7 +98,7 @@ class Inference:
         while len(self._order) > KEPT:
             key = self._order.popleft()
             del self.answers[key]
-            self._told.discard(key)
+            self._shown.discard(key)
 
     def new(self) -> list[Refusal]:
         """Those that are known now and were not before."""
@@ -138,8 +138,8 @@ class Inference:
         labels = answers.infer(exchanges, sessions, hellos)
         out = []
         for i in np.flatnonzero(labels.rejected == REJECTED).tolist():
-            if keys[i] not in self._told:
-                self._told.add(keys[i])
+            if keys[i] not in self._shown:
+                self._shown.add(keys[i])
                 a = rows[i]
                 out.append(Refusal(a.end_ns or a.start_ns, a.side, "inferred", str(a.status) if a.status else "", a.target))
         return sorted(out, key=lambda r: r.time_ns)

@@ -146,8 +146,8 @@ def _table(snapshot: Snapshot, rows: list[tuple[str, str, Line, bool]], width: i
         titles.append((f"  {title:^{numbers - 3}} ", "dim"))
         heads.append(("  " + "".join(f"{name if minutes or i else short:>{number}} " for i, name in enumerate(names)), "dim"))
     if curve:
-        told = f"{CONNECTIONS if _connections_only(snapshot) else REQUESTS}, last 5 min"
-        titles.append(("  " + (told if len(told) <= curve else "last 5 min"), "dim"))
+        title = f"{CONNECTIONS if _connections_only(snapshot) else REQUESTS}, last 5 min"
+        titles.append(("  " + (title if len(title) <= curve else "last 5 min"), "dim"))
     out = [_cut(titles, width), _cut(heads, width)] if minutes else [_cut(heads, width)]
     shown = rows
     if len(rows) > height - len(out):
@@ -292,10 +292,8 @@ def summary(snapshot: Snapshot) -> list[str]:
             out.append(f"  {amount(view.tails_seen)} connections still received data after their program had closed them")
     count = snapshot.refused + snapshot.inferred
     if count:
-        told = [f"{amount(snapshot.refused)} in the error log"] * bool(snapshot.refused) + [f"{amount(snapshot.inferred)} inferred"] * bool(
-            snapshot.inferred
-        )
-        out.append(f"refusals: {', '.join(told)}")
+        counts = ((snapshot.refused, "in the error log"), (snapshot.inferred, "inferred"))
+        out.append(f"refusals: {', '.join(f'{amount(n)} {how}' for n, how in counts if n)}")
     if snapshot.limit is not None:
         limit = snapshot.limit
         reached = f"reached {plural(limit.times, 'time')}, in {plural(limit.seconds, 'second')}" if limit.times else "not reached"
@@ -304,5 +302,5 @@ def summary(snapshot: Snapshot) -> list[str]:
 
 
 def _peaks(connections: int, requests: int, http2: bool) -> str:
-    told = "HTTP/2: requests not told" if http2 else f"{plural(requests, 'request')} in flight"
-    return f"peak {plural(connections, 'connection')}, {told}"
+    requests_in_words = "HTTP/2: requests not counted" if http2 else f"{plural(requests, 'request')} in flight"
+    return f"peak {plural(connections, 'connection')}, {requests_in_words}"

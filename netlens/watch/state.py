@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.addresses import is_address
+from netlens.columns import NEVER, Bools, Ints
 from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
 from netlens.parsers import exchanges as x_
 from netlens.parsers import sessions as s_
@@ -31,7 +31,7 @@ from netlens.parsers.pipeline import Part, Unit
 from netlens.watch import connection_table as conn
 from netlens.watch.connection_table import ConnectionTable
 from netlens.watch.groups import ALL, Group, Groups
-from netlens.watch.peaks import FOREVER, SECOND, WINDOW_S, ExactPeaks, RollingPeaks
+from netlens.watch.peaks import SECOND, WINDOW_S, ExactPeaks, RollingPeaks
 from netlens.watch.refusals import KEPT, Answer, Inference, Refusal
 from netlens.watch.view import is_tail
 from netlens.wire import columns as c
@@ -39,7 +39,6 @@ from netlens.wire import columns as c
 if TYPE_CHECKING:
     from netlens.wire.containers import Batch
 
-Ints = npt.NDArray[np.int64]
 Rows = np.ndarray[Any, Any]
 
 QUIET_NS = SECOND // 2  #: tokens of a stream come every 20 to 200 ms
@@ -138,8 +137,8 @@ class Watched:
         """int64[3, n]: start, end and kind of connections; what is not seen to close ends with its last packet if ``final``."""
         t = self.table.columns
         start, closed, last = t[conn.START, heads], t[conn.CLOSED, heads], t[conn.LAST, heads]
-        open_end = last if final else np.where(t[conn.UNANSWERED, heads] == 1, last, FOREVER)
-        return np.stack([start, np.maximum(np.where(closed == FOREVER, open_end, closed), start + 1), t[conn.KIND, heads]])
+        open_end = last if final else np.where(t[conn.UNANSWERED, heads] == 1, last, NEVER)
+        return np.stack([start, np.maximum(np.where(closed == NEVER, open_end, closed), start + 1), t[conn.KIND, heads]])
 
     def _requests(self, finished: Rows, going: Rows = _NONE, ends: Ints = _NONE[:, 0]) -> Rows:
         """int64[3, n]: start, end and kind of finished exchanges and of those ``going`` on until ``ends``; of copies of one connection one counts."""
@@ -160,15 +159,15 @@ class Watched:
         return np.maximum(np.where(complete, seen, np.maximum(seen, session_end)), state[:, x_.START] + 1)
 
     def _running(self, rows: Ints, state: Rows, changed: Ints, now_ns: int) -> Ints:
-        """End of exchanges that nothing followed yet: FOREVER while the answer is waited for or streams."""
+        """End of exchanges that nothing followed yet: NEVER while the answer is waited for or streams."""
         t = self.table.columns
         at, last = state[:, x_.RESPONSE_AT], state[:, x_.RESPONSE_END]
         answered = at != s_.UNSET
         stream = answered & ((last - at >= STREAM_NS) | (state[:, x_.DOWN] >= STREAM_BYTES))
-        end = np.where(~answered | (stream & (now_ns - last <= QUIET_NS)), FOREVER, np.maximum(last, state[:, x_.START] + 1))
+        end = np.where(~answered | (stream & (now_ns - last <= QUIET_NS)), NEVER, np.maximum(last, state[:, x_.START] + 1))
         carrier = state[:, x_.CARRIER]
         head = t[conn.HEAD, carrier]
-        closed = t[conn.CLOSED, head] != FOREVER
+        closed = t[conn.CLOSED, head] != NEVER
         if closed.any():
             moved = np.zeros(self.table.n, bool)
             moved[t[conn.HEAD, changed]] = True
@@ -200,10 +199,10 @@ class Watched:
         quiet = (state[:, x_.RESPONSE_AT] != s_.UNSET) & (last <= now_ns - QUIET_NS) & (last > now_ns - WINDOW_S * SECOND)
         quiet &= inferred[t[conn.KIND, head]]
         if quiet.any():
-            still_open = t[conn.CLOSED, head[quiet]] == FOREVER
+            still_open = t[conn.CLOSED, head[quiet]] == NEVER
             yield from self._answers_of(state[quiet], still_open | x_.closed_orderly(self.part.fold.state(), rows[quiet], state[quiet]))
 
-    def _answers_of(self, exchanges: Rows, complete: npt.NDArray[np.bool_]) -> Iterator[Answer]:
+    def _answers_of(self, exchanges: Rows, complete: Bools) -> Iterator[Answer]:
         t, s, groups = self.table.columns, self.part.fold.state(), self.groups
         carrier = exchanges[:, x_.CARRIER]
         kinds = t[conn.KIND, t[conn.HEAD, carrier]]
@@ -222,7 +221,7 @@ class Watched:
                 down=row[x_.DOWN],
                 status=row[x_.STATUS],
                 complete=bool(complete[i]),
-                fin_ns=None if fin == FOREVER else fin,
+                fin_ns=None if fin == NEVER else fin,
                 rst_ns=None if rst == s_.UNSET else rst,
                 http2=bool(kind.http2) if kind.sni else None,
                 side=groups.side(kind),
@@ -233,8 +232,8 @@ class Watched:
 
     def _forget(self, now_ns: int, heads: Ints) -> None:
         t, s = self.table.columns, self.part.fold.state()
-        last = np.maximum(t[conn.LAST, heads], np.where(t[conn.CLOSED, heads] == FOREVER, 0, t[conn.CLOSED, heads]))
-        closed = t[conn.CLOSED, heads] != FOREVER
+        last = np.maximum(t[conn.LAST, heads], np.where(t[conn.CLOSED, heads] == NEVER, 0, t[conn.CLOSED, heads]))
+        closed = t[conn.CLOSED, heads] != NEVER
         silent = now_ns - last
         gone = (closed & (silent > GRACE_NS)) | (silent > IDLE_NS)
         old = silent > SYN_GRACE_NS
@@ -277,7 +276,7 @@ class Watched:
         """Keep the ledgers small. A request whose answer paused for a minute is over, one that is waited for and a silent connection last."""
         heads = self.table.heads()
         t = self.table.columns
-        open_heads = heads[t[conn.CLOSED, heads] == FOREVER]
+        open_heads = heads[t[conn.CLOSED, heads] == NEVER]
         settled = (self.last_ns or 0) - GRACE_NS
         sure = min(int(t[conn.LAST, open_heads].min()), settled) if len(open_heads) else settled
         going_on = self._connections(heads)
@@ -293,8 +292,8 @@ class Watched:
         rows, state = self._exchanges.open(self.part.fold.n)
         ends = self._ends(rows, state)
         if not final:
-            closed = t[conn.CLOSED, t[conn.HEAD, state[:, x_.CARRIER]]] != FOREVER
-            so_far = np.where(state[:, x_.RESPONSE_AT] == s_.UNSET, FOREVER, state[:, x_.RESPONSE_END])
+            closed = t[conn.CLOSED, t[conn.HEAD, state[:, x_.CARRIER]]] != NEVER
+            so_far = np.where(state[:, x_.RESPONSE_AT] == s_.UNSET, NEVER, state[:, x_.RESPONSE_END])
             ends = np.where(closed, ends, so_far)
         return self._requests(self._finished, state, ends)
 

@@ -6,18 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from netlens.columns import NEVER, Bools, Ints
 from netlens.text import endpoint
 from netlens.watch import connection_table as conn
-from netlens.watch.peaks import FOREVER, SECOND
+from netlens.watch.peaks import SECOND
 from netlens.wire.addresses import ip_text
 
 if TYPE_CHECKING:
     from netlens.watch.peaks import RollingPeaks
     from netlens.watch.state import Watched
 
-Ints = npt.NDArray[np.int64]
 
 CONNECTIONS, REQUESTS = "connections", "requests"
 TAIL_NS = SECOND  #: a server that sends on for longer than that after the program's FIN; orderly closes take a round trip
@@ -108,23 +107,23 @@ def view_of(watched: Watched, now_ns: int) -> View:
         rows.sort(key=lambda each: (each.target, each.side))
     heads = table.heads()
     tails = heads[is_tail(watched, heads)]
-    elsewhere = int(((groups.of_kind[2, t[conn.KIND, heads]] < 0) & (t[conn.CLOSED, heads] == FOREVER)).sum())
+    elsewhere = int(((groups.of_kind[2, t[conn.KIND, heads]] < 0) & (t[conn.CLOSED, heads] == NEVER)).sum())
     seen = watched.tails_seen + len(tails)
     return View(watched.name, now_ns, rows, lines("target"), line(0), _active(watched, tails, now_ns), seen, table.vantage, elsewhere)
 
 
-def is_tail(watched: Watched, heads: Ints) -> npt.NDArray[np.bool_]:
+def is_tail(watched: Watched, heads: Ints) -> Bools:
     """Which connections to a target received data for longer than :data:`TAIL_NS` after their program's FIN."""
     t = watched.table.columns
     fin, last = t[conn.FIN, heads], t[conn.LAST_DOWN, heads]
-    out: npt.NDArray[np.bool_] = (fin != FOREVER) & (last > np.where(fin == FOREVER, 0, fin) + TAIL_NS)
+    out: Bools = (fin != NEVER) & (last > np.where(fin == NEVER, 0, fin) + TAIL_NS)
     return out & (watched.groups.of_kind[2, t[conn.KIND, heads]] == 0)
 
 
 def _active(watched: Watched, tails: Ints, now_ns: int) -> list[Tail]:
     """Those that go on now, the oldest first."""
     t = watched.table.columns
-    active = tails[(t[conn.LAST_DOWN, tails] > now_ns - TAIL_ACTIVE_NS) & (t[conn.CLOSED, tails] == FOREVER)]
+    active = tails[(t[conn.LAST_DOWN, tails] > now_ns - TAIL_ACTIVE_NS) & (t[conn.CLOSED, tails] == NEVER)]
     active = active[np.argsort(t[conn.FIN, active], kind="stable")][:MAX_TAILS]
     hi, lo, version, port = conn.end_point(watched.part.fold.state(), active, 0)
     out = []

@@ -270,7 +270,7 @@ def test_an_exception_on_a_worker_that_is_not_ours_is_a_defect_in_one_line(clust
 def test_a_file_over_which_workers_die_is_named_in_one_line(tmp_path: Path) -> None:
     with on_workers(workers=1) as executor:
         executor.client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
-        with pytest.raises(NetlensError, match="workers died again and again over the same file"):
+        with pytest.raises(NetlensError, match="workers died repeatedly on the same file"):
             executor.results([executor.submit(_die)])
 
 
@@ -385,9 +385,9 @@ def test_names_of_rotated_files(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("-", "standard input cannot be read by workers"),
-        ("{}", "no capture is there"),
-        ("{}/*.pcap", "no capture is there"),
-        ("memory://nothing/*.pcap", "no capture is there"),
+        ("{}", "no capture found"),
+        ("{}/*.pcap", "no capture found"),
+        ("memory://nothing/*.pcap", "no capture found"),
         ("nonsense://x/y.pcap", "rotocol not known: nonsense"),
         ("s3://bucket/x.pcap", "s3fs"),
     ],

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.lenses.refused.labels._labels import Labels
 
+#: An answer that lasts longer, first to last byte, or is larger, is a stream; a short one lasts less than SHORT_NS, and between them nothing is claimed.
+STREAM_NS, STREAM_BYTES = 150_000_000, 16384
 #: Values of the column ``source``: who says so.
 ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike", "inferred"
 
