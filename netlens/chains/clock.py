@@ -33,7 +33,7 @@ Limits
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -114,17 +114,8 @@ class Clock:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "offset_s": self.offset_s,
-            "low_s": self.low_s,
-            "high_s": self.high_s,
-            "drift_ppm": self.drift_ppm,
-            "method": self.method,
-            "packets": self.packets,
-            "steps": [{"at_ns": s.at_ns, "size_s": s.size_s, "low_s": s.low_s, "high_s": s.high_s} for s in self.steps],
-            "frames": self.frames,
-            "note": self.note,
-        }
+        names = ("offset_s", "low_s", "high_s", "drift_ppm", "method", "packets", "frames", "note")
+        return {name: getattr(self, name) for name in names} | {"steps": [asdict(step) for step in self.steps]}
 
 
 def identity(note: str) -> Clock:

@@ -79,11 +79,7 @@ class Linked:
 
 
 def link(
-    captures: Mapping[str | None, Capture],
-    apis: tuple[str, ...] = (),
-    samples: Iterable[Mapping[str, Any]] = (),
-    *,
-    manifest: bool = False,
+    captures: Mapping[str | None, Capture], apis: tuple[str, ...] = (), samples: Iterable[Mapping[str, Any]] = (), *, manifest: bool = False
 ) -> Linked:
     """Link one or two captures.
 

@@ -23,11 +23,7 @@ from netlens.columns import Codes, Ints, Objects
 FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
 
 
-def origins(
-    found: Found,
-    companion_of: Ints,
-    addresses: set[str],
-) -> tuple[Codes, Objects]:
+def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Codes, Objects]:
     v, h = found.v, found.h
     origin = np.full(h.n, UNKNOWN, np.int8)
     why = np.full(h.n, "not paired", dtype=object)

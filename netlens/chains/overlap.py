@@ -264,10 +264,7 @@ def connection_intervals(connections: Columns, capture_ns: tuple[int, int] | Non
 
 
 def exchange_intervals(
-    exchanges: Columns,
-    sessions: Columns | None = None,
-    connections: Columns | None = None,
-    capture_ns: tuple[int, int] | None = None,
+    exchanges: Columns, sessions: Columns | None = None, connections: Columns | None = None, capture_ns: tuple[int, int] | None = None
 ) -> Intervals:
     """Requests in flight: first byte of the request to the last of the answer.
 
@@ -320,29 +317,16 @@ def half_closed_intervals(sessions: Columns, capture_ns: tuple[int, int] | None 
     return _intervals(fin, last, None, open_still[rows], high_end_ns=closed[rows], capture_ns=capture_ns, rows=rows)
 
 
-def sessions_curve(sessions: Columns, capture_ns: tuple[int, int] | None = None) -> Curve:
-    """Sessions open; see :func:`session_intervals`."""
-    return sweep(session_intervals(sessions, capture_ns))
-
-
 def connections_curve(connections: Columns, capture_ns: tuple[int, int] | None = None) -> Curve:
     """Connections open; see :func:`connection_intervals`."""
     return sweep(connection_intervals(connections, capture_ns))
 
 
 def exchanges_curve(
-    exchanges: Columns,
-    sessions: Columns | None = None,
-    connections: Columns | None = None,
-    capture_ns: tuple[int, int] | None = None,
+    exchanges: Columns, sessions: Columns | None = None, connections: Columns | None = None, capture_ns: tuple[int, int] | None = None
 ) -> Curve:
     """Requests in flight; see :func:`exchange_intervals`."""
     return sweep(exchange_intervals(exchanges, sessions, connections, capture_ns))
-
-
-def half_closed_curve(sessions: Columns, capture_ns: tuple[int, int] | None = None) -> Curve:
-    """Half-closed but still receiving; see :func:`half_closed_intervals`."""
-    return sweep(half_closed_intervals(sessions, capture_ns))
 
 
 # Groups

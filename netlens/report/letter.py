@@ -35,7 +35,7 @@ class SupportFacts:
     progress or open at each refusal, in the same order (empty if unknown).  peak_requests, peak_connections : most at once in the whole recording.
     unit, scope : of the inferred rule ("requests" or "connections"; "side" or "egress"), None if no count decides.  limit, limit_low, limit_high :
     others in progress from which on requests were refused, and what fits as well.  p : of chance.
-    target : name of the API.  model, codes : as in the error messages ("1302").  egress_address : shown only if it is public.  tested : sentences.
+    target : name of the API.  codes : as in the error messages ("1302").  egress_address : shown only if it is public.  tested : sentences.
     """
 
     started_ns: int
@@ -54,7 +54,6 @@ class SupportFacts:
     limit_high: int | None = None
     p: float | None = None
     target: str | None = None
-    model: str | None = None
     codes: Sequence[str] = ()
     egress_address: str | None = None
     tested: Sequence[str] = ()
@@ -93,7 +92,6 @@ def text(facts: SupportFacts) -> str:
     """The letter, as Markdown that also reads as plain text."""
     f = facts
     where = clean(f.target) if f.target else "your API"
-    model = f" (model {clean(f.model)})" if f.model else ""
     codes = sorted({clean(c) for c in f.codes})
     said = f" with {'code' if len(codes) == 1 else 'codes'} {', '.join(codes)}" if codes else ""
     out = [
@@ -101,7 +99,7 @@ def text(facts: SupportFacts) -> str:
         "",
         "Hello,",
         "",
-        f"some of our requests to {where}{model} are refused for high concurrency{said}.",
+        f"some of our requests to {where} are refused for high concurrency{said}.",
         "We recorded the traffic with a packet capture.",
         "",
         "## What was recorded",

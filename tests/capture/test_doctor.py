@@ -206,7 +206,7 @@ def _check(name: str, machine: Machine, scene: Scene | None = None) -> Result:
         ("Host key verification failed.", "host key is not known", "ssh admin@192.168.64.2"),
         (
             "@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
-            "another than last time",
+            "host key has changed",
             "ssh-keygen -R 192.168.64.2",
         ),
         ("admin@192.168.64.2: Permission denied (publickey,password).", "asks for a password", "ssh-copy-id admin@192.168.64.2"),

@@ -415,7 +415,7 @@ def log(data: bytes) -> Behaviour:
         if kept is not None:
             assert len(kept.text) < 500
             assert kept.text.isprintable()
-            behaviour.add((kept.rejection, _size(len(kept.text))))
+            behaviour.add((kept.refusal, _size(len(kept.text))))
     return behaviour
 
 

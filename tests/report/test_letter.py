@@ -29,7 +29,6 @@ FACTS = SupportFacts(
     limit_high=3,
     p=0.0005,
     target="api.z.ai",
-    model="glm-4.7",
     codes=("1302",),
     egress_address="8.8.8.8",
     tested=("with the API excluded from the tunnel: no change",),
@@ -97,7 +96,7 @@ def test_only_public_addresses_are_shown(address: str | None):
 )
 def test_free_text_is_cleaned(line: str, gone: str):
     assert gone not in clean(line)
-    assert gone not in text(replace(FACTS, tested=(line,), target=line, model=line, codes=(line,))).replace("\n", "") or gone == "\n"
+    assert gone not in text(replace(FACTS, tested=(line,), target=line, codes=(line,))).replace("\n", "") or gone == "\n"
     assert "\n## two" not in text(replace(FACTS, tested=(line,)))
 
 

@@ -25,7 +25,7 @@ from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUEST
 from netlens.columns import Bools, Codes, Ints
 
 UNITS = ("requests", "connections")
-SCOPES = ("side", "egress")
+SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call them
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Rule:
     @property
     def name(self) -> str:
         each = ", each address of the server by itself" if self.per_address else ""
-        return f"{self.unit} per {'side' if self.scope == 'side' else 'egress address'}{each}"
+        return f"{self.unit} per {SCOPES[self.scope]}{each}"
 
 
 RULES = tuple(Rule(unit, scope) for unit in UNITS for scope in SCOPES)

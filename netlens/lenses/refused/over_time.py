@@ -28,7 +28,7 @@ import numpy as np
 from netlens.chains.situation import REJECTED, UNKNOWN, Situation
 from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import limit
-from netlens.lenses.refused.counting import Counts
+from netlens.lenses.refused.counting import SCOPES, Counts
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, all_limiters, sliding_window
 
 MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
@@ -69,7 +69,7 @@ class Fit:
 
     @property
     def name(self) -> str:
-        return f"{self.limiter.ID} per {'side' if self.scope == 'side' else 'egress address'}"
+        return f"{self.limiter.ID} per {SCOPES[self.scope]}"
 
     def described(self) -> dict[str, Any]:
         return self.limiter.described(self.parameter_s, self.value)
@@ -151,15 +151,7 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
     return bool(best[0] > NO_WINDOW and (1 + (best[1:] >= best[0]).sum()) <= SHIFTED * (SHIFTS + 1))
 
 
-def _fit(
-    situation: Situation,
-    limiter: Limiter,
-    scope: str,
-    labelled: Bools,
-    first: Bools,
-    sides: list[int],
-    tries: int,
-) -> Fit | None:
+def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, first: Bools, sides: list[int], tries: int) -> Fit | None:
     """``tries``: rules that compete with this one, each with as many parameters."""
     r = situation.requests
     rows = np.arange(min(len(r), MOST))

@@ -172,10 +172,10 @@ class Weighing:
         """One sentence on how a rule separates."""
         r = self.situation.requests
         met = self.refused & (fit.counts.count >= fit.value)
-        unit = "requests in flight" if fit.rule.unit == "requests" else "open connections"
+        others = "requests were in flight" if fit.rule.unit == "requests" else "connections were open"
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
         text = (
-            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests met {fit.value} or more other {unit} {whose}; "
+            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {fit.value} or more other {others} {whose}; "
             f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did (AUC {fit.auc:.2f}, p {fit.p:.4f})"
         )
         return Evidence(text, self.frames(met))

@@ -158,9 +158,7 @@ def _lag_cost(low: Ints, high: Ints, usual: int) -> Floats:
     unit = min(max(2 * usual, 20 * MS), LAG_UNIT_NS)  # where lines follow at once, one that comes late is the stranger
     late = np.maximum(lag, 0)
     return np.where(
-        lag < 0,
-        TOO_EARLY - lag / (LAG_UNIT_NS / 4),
-        np.minimum(late, usual) / usual * (MARGIN / 2) + np.maximum(late - usual, 0) / unit,
+        lag < 0, TOO_EARLY - lag / (LAG_UNIT_NS / 4), np.minimum(late, usual) / usual * (MARGIN / 2) + np.maximum(late - usual, 0) / unit
     )
 
 
