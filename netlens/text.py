@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import unicodedata
 from datetime import UTC, datetime
 
@@ -19,15 +18,6 @@ def printable(text: str) -> str:
         else:
             out.append(char)
     return "".join(out)
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def endpoint(ip: str, port: int) -> str:

@@ -14,9 +14,7 @@ import contextlib
 import io
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 CLIENTS = 2600  #: more than the tables of sessions and of addresses hold at first
 
@@ -54,19 +52,6 @@ def tiny_pcapng() -> bytes:
     return section + interface + struct.pack("<IIIIIII", 6, size, 0, 0, 0, len(packet), len(packet)) + packet + struct.pack("<I", size)
 
 
-class _Here:
-    """Runs what is for the workers of a cluster (see :class:`netlens.cluster.job.Executor`)."""
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
-
-    def results(self, handles: Sequence[Any]) -> list[Any]:
-        return list(handles)
-
-    def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        yield from enumerate(handles)
-
-
 def _join_lookups() -> None:
     """As of captures with very many."""
     import numpy as np
@@ -89,7 +74,7 @@ def main() -> None:
     from netlens.anonymize.mapper import Mapper
     from netlens.api import TABLES, Capture
     from netlens.chains import clock
-    from netlens.cluster.job import NEEDS, ClusterCapture
+    from netlens.cluster.job import NEEDS, ClusterCapture, Executor
     from netlens.cluster.sources import Source
     from netlens.compiling import Shown
     from netlens.errors import NetlensError
@@ -108,7 +93,7 @@ def main() -> None:
             with contextlib.suppress(NetlensError):  # where the package cryptography is missing, nothing is anonymised
                 recordings.capture(str(path), str(path.with_suffix(".new")), Mapper(secret.fresh()))
         _join_lookups()
-        on_workers = ClusterCapture(_Here(), [Source(str(Path(folder, "tiny.pcap")), k, False) for k in range(2)], tuple(NEEDS))
+        on_workers = ClusterCapture(Executor(), [Source(str(Path(folder, "tiny.pcap")), k, False) for k in range(2)], tuple(NEEDS))
         for table in NEEDS:
             on_workers.table(table)
 

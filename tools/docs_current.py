@@ -1,4 +1,4 @@
-"""Pages that are made from the code: commands, tables, formats, hypotheses, fixes, the JSON of analyze, the TCP state machine.
+"""Pages that are made from the code: commands, tables, formats, link types, hypotheses, fixes, the JSON of analyze, the TCP state machine.
 
 python tools/docs_current.py           exit 1 and the names of stale pages
 python tools/docs_current.py --write   writes them anew
@@ -12,6 +12,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import docs_schema
@@ -62,6 +63,37 @@ def tables() -> str:
     lines.append("\nThese are counted in addition, on frames that are counted above:\n\n| reason | meaning |\n|---|---|\n")
     lines += [f"| `{name}` | {_cell(meaning)} |\n" for name, meaning in NOTES]
     return "".join(lines)
+
+
+def link_types() -> str:
+    from netlens.wire import link, tunnels
+
+    lines = [
+        "# Link types and tunnels\n\n",
+        MADE,
+        "Headers that are followed from the start of a frame to IP, each one file under `netlens/wire/link/`. Frames of other link types are counted as\n",
+        "`link_type` in [quality](tables.md).\n\n| reached by | name | header |\n|---|---|---|\n",
+    ]
+    shown = [(link.LINK, "link type {}"), (0, "EtherType {:#06x}")]
+    lines += _headers(link.HEADERS, shown)
+    lines.append(
+        "\n## Tunnels\n\nEntered if IP is found in them; each is one file under `netlens/wire/tunnels/`.\n\n| reached by | name | header |\n|---|---|---|\n"
+    )
+    return "".join(lines + _headers(tunnels.HEADERS, [(tunnels.PROTOCOL, "IP protocol {}"), (tunnels.PORT, "UDP port {}")]))
+
+
+def _headers(members: tuple[Any, ...], shown: list[tuple[int, str]]) -> list[str]:
+    """A row for each header and way to it, in the order of these ways."""
+    rows = []
+    for member in members:
+        told = _cell(inspect.cleandoc(member.__doc__).split("\n\n")[0].replace("\n", " ").replace("``", "`"))
+        for kind, name in member.KINDS.items():
+            if isinstance(kind, range):
+                rows.append((len(shown), 0, f"| length up to {kind.stop - 1} | {name} | {told} |\n"))
+                continue
+            way, (flag, form) = next((k, pair) for k, pair in enumerate(shown) if kind & pair[0] or not pair[0])
+            rows.append((way, kind, f"| {form.format(kind & ~flag)} | {name} | {told} |\n"))
+    return [text for _, _, text in sorted(rows)]
 
 
 def formats() -> str:
@@ -208,6 +240,7 @@ PAGES = {
     "fixes.md": remedies,
     "analyze-json.md": analyze_json,
     "analyze.schema.json": schema,
+    "link-types.md": link_types,
     "tcp-states.md": states,
     "tcp-states.svg": docs_states.draw,
 }

@@ -20,7 +20,8 @@ import numpy as np
 
 from netlens.anonymize.kernels import frames as f
 from netlens.anonymize.streams import WINDOW, Window
-from netlens.wire.containers import F_CAP, F_IFACE, Input, Reader
+from netlens.wire.containers import Reader
+from netlens.wire.framing import F_CAP, F_IFACE, Input
 
 if TYPE_CHECKING:
     from netlens.anonymize.mapper import Mapper

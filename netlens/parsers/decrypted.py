@@ -43,7 +43,8 @@ import numpy as np
 from netlens.errors import CaptureError, NetlensError
 from netlens.sidefiles import Lines
 from netlens.text import plural, printable
-from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Reader
+from netlens.wire.containers import Reader
+from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 
 if TYPE_CHECKING:
     from netlens.schema import Table

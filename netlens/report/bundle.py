@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from netlens import outputs
+from netlens.addresses import is_address
 from netlens.analysis import analyze
 from netlens.anonymize import recordings, secret
 from netlens.anonymize.mapper import Mapper
@@ -80,7 +81,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
     refuse_standard_input(p for files in inputs.captures.values() for p in files)
     names = [str(n) for n in document["target"]["names"]]
     targets = inputs.apis or tuple(names or (str(a) for a in document["target"]["addresses"]))
-    own = [*(a for a in inputs.apis if not _is_address(a)), *(n for n in names if _is_known(n))]
+    own = [*(a for a in inputs.apis if not is_address(a)), *(n for n in names if _is_known(n))]
     kept = list(dict.fromkeys([*own, *keep]))
     mapper = Mapper(secret.fresh(), kept)
     with outputs.new_file(path) as aside, tempfile.TemporaryDirectory(prefix="netlens-") as scratch:
@@ -161,10 +162,6 @@ def _of_copy(inputs: Inputs, folder: Path, mapper: Mapper, targets: Iterable[str
         reasons=("the recording ended early",) if inputs.reasons else (),
         sshuttle=None if options is None else ("sshuttle", *options),
     )
-
-
-def _is_address(text: str) -> bool:
-    return text.replace(".", "").isdigit() or ":" in text
 
 
 def _is_known(name: str) -> bool:

@@ -30,9 +30,10 @@ from netlens.errors import CaptureError, NetlensError
 from netlens.outputs import replacing
 from netlens.parsers.pipeline import Decoder
 from netlens.wire import columns as c
-from netlens.wire.addresses import ip_halves
-from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Batch, Reader
+from netlens.wire.addresses import ip_halves, other_way
+from netlens.wire.containers import Batch, Reader
 from netlens.wire.fragments import MAX_AGE_NS, Fragments
+from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 
 if TYPE_CHECKING:
     from netlens.schema import Table
@@ -287,7 +288,7 @@ def _bits(orig_ip: str, orig_port: int, resp_ip: str, resp_port: int) -> tuple[i
 def _matches(packets: Array, key: tuple[int, ...]) -> Array:
     """Rows of this 5-tuple, in either direction."""
     a_hi, a_lo, b_hi, b_lo, ports = key
-    back = ports >> 32 << 32 | (ports & 0xFFFF) << 16 | ports >> 16 & 0xFFFF
+    back = other_way(ports)
     source_hi, source_lo, target_hi, target_lo = (packets[:, k] for k in (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO))
     there = (packets[:, c.PORTS] == ports) & (source_lo == a_lo) & (target_lo == b_lo) & (source_hi == a_hi) & (target_hi == b_hi)
     again = (packets[:, c.PORTS] == back) & (source_lo == b_lo) & (target_lo == a_lo) & (source_hi == b_hi) & (target_hi == a_hi)

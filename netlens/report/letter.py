@@ -61,7 +61,7 @@ class SupportFacts:
 
 def facts(situation: Situation, rule: RuleLike | None = None, **more: object) -> SupportFacts:
     """Facts from a situation; ``more`` are fields of :class:`SupportFacts` that it does not know (target, p, tested ...)."""
-    from netlens.lenses.refused.replay import most_at_once
+    from netlens.lenses.refused.counting import most_at_once
 
     r, s = situation.requests, situation.sessions
     refused, held = r.rejected == REJECTED, r.rejected != REJECTED

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.chains.situation import HOST, SIDES, VM, Ints
+from netlens.chains.situation import HOST, SIDES, VM
+from netlens.columns import Ints
 from netlens.lenses.refused import breakdown
 from netlens.report import answer
 from netlens.report.outcomes import with_outcomes

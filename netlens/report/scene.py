@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.chains import overlap
-from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM, Ints
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM
+from netlens.columns import Ints
 from netlens.report import answer
 
 if TYPE_CHECKING:

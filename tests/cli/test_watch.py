@@ -58,8 +58,8 @@ def test_lines_and_a_summary(captures: Path) -> None:
     found = run("--replay", str(captures / "two-causes"), "--side", "vm", "--speed", "200")
     lines = found.stdout.splitlines()
     assert any("api.z.ai vm  connections 1 (peak 1)  requests 1 (peak 1)" in line for line in lines)
-    assert sum("  rejection  " in line for line in lines) == 7
-    assert lines[-1] == "rejections: 7 in the error log"
+    assert sum("  refusal  " in line for line in lines) == 7
+    assert lines[-1] == "refusals: 7 in the error log"
 
 
 def test_speed(captures: Path) -> None:

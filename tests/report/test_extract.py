@@ -153,7 +153,7 @@ def test_several_interfaces_stay_apart_in_a_pcapng(tmp_path: Path) -> None:
     assert [f[:3] + f[4:] for f in part.frames] == [f[:3] + f[4:] for i, f in enumerate(whole.frames) if i % 3 != 1]
     assert part.ifaces == [0, 1] * 3
     assert part.reader is not None
-    assert [key[2] for key in part.reader._numbers] == [b"eth0", b"tun0"]
+    assert [key[2] for key in part.reader.interfaces] == [b"eth0", b"tun0"]
     before, after = netlens.read(path).table("sessions"), netlens.read(out).table("sessions")
     assert after["orig_copies"][0] == before["orig_copies"][0] > 0
     assert after["orig_retransmits"][0] == before["orig_retransmits"][0] == 0

@@ -18,8 +18,9 @@ import numpy as np
 from netlens.anonymize.kernels.mapping import map_dotted, map_random
 from netlens.wire import hints as h
 from netlens.wire.compiled import kernel
-from netlens.wire.decode import payload_hint, request_line, status_line
-from netlens.wire.words import be16
+from netlens.wire.hints import payload_hint, request_line, status_line
+from netlens.wire.loads import be16
+from netlens.wire.tls import front
 
 MAX_RECORDS = 64  #: of one segment, as far as they are looked at there
 MAX_RECORD = 16384 + 2048
@@ -208,29 +209,17 @@ def _records(buf, at, cap, length, out, to, m):
 @kernel
 def _proxy(buf, at, cap, out, to):
     """A header of HAProxy's PROXY protocol: that it is one, and how long it is; its addresses are blanked. Returns its length, 0 without."""
-    if cap < 6:
+    size = front(buf, at, at + cap) - at
+    if size <= 0:
         return np.int64(0)
-    if be16(buf, at) == 0x5052 and be16(buf, at + 2) == 0x4F58 and be16(buf, at + 4) == 0x5920:
-        for pos in range(6, min(cap, 107)):
-            if buf[at + pos] == 10:
-                keep(buf, at, 6, out, to)
-                for i in range(6, pos - 1):
-                    out[to + i] = np.uint8(32)
-                keep(buf, at + pos - 1, 2, out, to + pos - 1)
-                return np.int64(pos + 1)
-        return np.int64(0)
-    if (
-        cap >= 16
-        and be16(buf, at) == 0x0D0A
-        and be16(buf, at + 2) == 0x0D0A
-        and be16(buf, at + 4) == 0x000D
-        and be16(buf, at + 6) == 0x0A51
-    ):
-        size = 16 + be16(buf, at + 14)
-        if be16(buf, at + 8) == 0x5549 and buf[at + 10] == 0x54 and size <= cap:
-            keep(buf, at, 16, out, to)
-            return size
-    return np.int64(0)
+    if buf[at] == 0x50:  # version 1: a line of text
+        keep(buf, at, 6, out, to)
+        for i in range(6, size - 2):
+            out[to + i] = np.uint8(32)
+        keep(buf, at + size - 2, 2, out, to + size - 2)
+    else:
+        keep(buf, at, 16, out, to)
+    return size
 
 
 @kernel

@@ -13,7 +13,7 @@ from netlens.capture.checks import MISSING, NOT, OK, Machine, Result, Scene
 ID = "rights"
 TITLE = "right to capture"
 ON = "each"
-ORDER = 30
+RANK = 30
 
 
 def look(machine: Machine, scene: Scene) -> Result:
@@ -29,7 +29,7 @@ def look(machine: Machine, scene: Scene) -> Result:
     if machine.sudo and machine.run("sudo", "-n", *argv).ok:
         return Result(OK, "sudo without a password")
     if machine.is_root:
-        return Result(MISSING, f"not even root may: {outcome.complaint}", "give the container or jail the capability NET_RAW")
+        return Result(MISSING, f"even root may not capture: {outcome.complaint}", "give the container or jail the capability NET_RAW")
     fix = (
         "sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*"
         if machine.system == "Darwin"

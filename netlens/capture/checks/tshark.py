@@ -12,11 +12,11 @@ from netlens.capture.facts import version_of
 ID = "tshark"
 TITLE = "tshark"
 ON = "here"
-ORDER = 90
+RANK = 90
 
 
 def look(machine: Machine, scene: Scene) -> Result:
     if "tshark" not in machine.programs:
-        return Result(WARNING, "not installed: everything works but decryption with a key log", machine.install("tshark"))
+        return Result(WARNING, "not installed: everything works except decryption with a key log", machine.install("tshark"))
     version = version_of(r"TShark \(Wireshark\) (\d+(?:\.\d+)*)", machine.run("tshark", "--version").stdout)
     return Result(OK, f"tshark {version or 'of unknown version'}")

@@ -93,7 +93,7 @@ def draw(
         flight = overlap.exchanges_curve(exchanges, sessions, connections, bounds)
         curves.append((flight, concurrency.IN_FLIGHT))
     if sessions is not None and len(sessions["start_ns"]):
-        zombies = overlap.half_closed_curve(sessions, bounds)
+        zombies = overlap.sweep(overlap.half_closed_intervals(sessions, bounds))
         if len(zombies.times_ns):
             curves.append((zombies, concurrency.HALF_CLOSED))
 

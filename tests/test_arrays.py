@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netlens.growing import Growing
+from netlens.arrays import GrowableArray
 
 
 @pytest.mark.parametrize("moves", [True, False])
@@ -20,7 +20,7 @@ def test_growing(monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
                 raise SystemError("mmap: resizing not available--no mremap()")
 
         monkeypatch.setattr(mmap, "mmap", Fixed)
-    rows = Growing(np.int64, 3, 5)
+    rows = GrowableArray(np.int64, 3, 5)
     assert rows.array.shape == (3, 5)
     rows.array[:] = np.arange(15).reshape(3, 5)
     kept = None
@@ -36,7 +36,7 @@ def test_growing(monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
 
 
 def test_growth_is_by_a_quarter_at_least() -> None:
-    data = Growing(np.uint8, 1000)
+    data = GrowableArray(np.uint8, 1000)
     data.make_room(1001)
     assert len(data.array) >= 1250
     there = len(data.array)

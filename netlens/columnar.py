@@ -25,7 +25,7 @@ FEW = 1024  #: words of a dictionary of which some may be unused
 SHORT = 64  #: bytes of a word up to which a column of words is written out by numpy
 
 
-class Packed:
+class LazyColumn:
     """A column of Python objects. Its arrays are not changed by anybody."""
 
     dtype = OBJECT
@@ -41,13 +41,13 @@ class Packed:
         """The same values; ``coded``: text that repeats as a dictionary."""
         raise NotImplementedError
 
-    def take(self, index: Array) -> Packed:
+    def take(self, index: Array) -> LazyColumn:
         """The values at ``index`` (integers or a boolean mask)."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
-class Nullable(Packed):
+class Nullable(LazyColumn):
     """Integers that may be missing: int64[n], bool[n]."""
 
     values: Array
@@ -71,7 +71,7 @@ class Nullable(Packed):
 
 
 @dataclass(frozen=True, eq=False)
-class Coded(Packed):
+class Coded(LazyColumn):
     """Text of which many values are equal: int64[n] places in ``words``, object[k] of str or None."""
 
     codes: Array
@@ -130,7 +130,7 @@ class Coded(Packed):
 
 
 @dataclass(frozen=True, eq=False)
-class Texts(Packed):
+class Texts(LazyColumn):
     """Text of which most values differ: ``data[offsets[i] : offsets[i + 1]]``, uint8 (ASCII), int64[n + 1]; missing where not ``known``."""
 
     data: Array
@@ -157,29 +157,29 @@ class Texts(Packed):
 
 
 @dataclass(frozen=True, eq=False)
-class Lists(Packed):
+class Lists(LazyColumn):
     """Lists: ``values[offsets[i] : offsets[i + 1]]``, int64[n + 1], text or int64[m]."""
 
     offsets: Array
-    values: Packed | Array
+    values: LazyColumn | Array
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def objects(self) -> Array:
-        flat = (self.values.objects() if isinstance(self.values, Packed) else self.values).tolist()
+        flat = (self.values.objects() if isinstance(self.values, LazyColumn) else self.values).tolist()
         at = self.offsets.tolist()
         out = np.empty(len(self), dtype=object)
         out[:] = [flat[a:b] for a, b in pairwise(at)]
         return out
 
     def arrow(self, coded: bool = False) -> pa.Array:
-        values = self.values.arrow(coded) if isinstance(self.values, Packed) else _numbers(self.values, "int64")
+        values = self.values.arrow(coded) if isinstance(self.values, LazyColumn) else _numbers(self.values, "int64")
         return _lists(self.offsets, values)
 
     def take(self, index: Array) -> Lists:
         offsets, places = _pieces(self.offsets, index)
-        return Lists(offsets, self.values.take(places) if isinstance(self.values, Packed) else self.values[places])
+        return Lists(offsets, self.values.take(places) if isinstance(self.values, LazyColumn) else self.values[places])
 
 
 def _pieces(offsets: Array, index: Array) -> tuple[Array, Array]:

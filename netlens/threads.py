@@ -13,7 +13,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def together(*jobs: Callable[[], Any]) -> list[Any]:
+def in_parallel(*jobs: Callable[[], Any]) -> list[Any]:
     """Results of ``jobs`` in order: each in a thread where there are cores for them, else one after the other. What one of them raises is raised."""
     if len(jobs) < 2 or cores() < 2:
         return [job() for job in jobs]
@@ -37,7 +37,7 @@ def together(*jobs: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def shares(n: int, least: int) -> list[tuple[int, int]]:
+def slices(n: int, least: int) -> list[tuple[int, int]]:
     """Begin and end of what each core gets of ``n`` items; one share where a part would have less than ``least``."""
     k = max(min(cores(), n // max(least, 1)), 1)
     return [(n * i // k, n * (i + 1) // k) for i in range(k)]

@@ -19,13 +19,13 @@ Array = np.ndarray[Any, Any]
 LARGE = 1 << 22  #: bytes from which on numpy asks for huge pages
 
 
-def plain(dtype: type[np.generic], *shape: int) -> Array:
+def uninitialized(dtype: type[np.generic], *shape: int) -> Array:
     """An array to be written to, without huge pages; what is in it before is anything."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     return np.empty(shape, dtype) if size < LARGE else np.frombuffer(_mapped(size), dtype).reshape(shape)
 
 
-class Growing:
+class GrowableArray:
     """``array``: of ``dtype``, ``rows`` rows at first (of ``width`` columns, one-dimensional without). What was not written to is 0.
 
     Arrays that were taken from it before it grew keep their values, and may be the same memory or not.

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import netlens
 from netlens.wire import columns as c
-from netlens.wire.encapsulation import MAX_TUNNELS, inner_of_ip, inner_of_udp, ip_inside
-from netlens.wire.link import RAW
+from netlens.wire.tunnels import MAX_TUNNELS, NOTES, PORT, PROTOCOL, enter, header
 from tests.wire.helpers import MACS, decode, decode_bytes, ethernet, ip4, ip6, one, pcap, tcp, udp
+from tests.wire.links import RAW
 
 OUTER = {"src": "203.0.113.1", "dst": "203.0.113.2"}
 V4, V6 = ip4(tcp(b"four")), ip6(tcp(b"six!"))
@@ -70,6 +70,10 @@ FORMS: dict[str, tuple[str, Callable[[bytes, int], bytes], bool]] = {
 }
 VERSIONS = {"IPv4": (V4, 0x0800), "IPv6": (V6, 0x86DD)}
 CASES = [(f, v) for f, v in itertools.product(FORMS, VERSIONS) if (f, v) != ("gre, wccp", "IPv6")]
+
+
+def test_every_tunnel_has_a_form_here() -> None:
+    assert {note for note, _, _ in FORMS.values()} == {note for note, _ in NOTES}
 
 
 @pytest.mark.parametrize(("form", "version"), CASES)
@@ -210,8 +214,8 @@ def test_what_is_inside_lies_inside(data: bytes, start: bytes, where: int) -> No
     results = set()
     for filler in (0x00, 0x45, 0x60, 0xFF):  # what lies outside the packet changes nothing
         buf = np.frombuffer(bytearray(bytes([filler]) * 30 + body + bytes([filler]) * 60), np.uint8)
-        at, kind = inner_of_ip(buf, 30, len(body), where) if where < 256 else inner_of_udp(buf, 30, len(body), len(body), where)
-        results.add((at, kind, ip_inside(buf, at, 30 + len(body), kind) if at >= 0 else None))
-    ((at, _, inside),) = results
-    assert at == -1 or 30 <= at <= 30 + len(body)
-    assert inside is None or inside[0] == -1 or at <= inside[0] < 30 + len(body)
+        arguments = buf, 30, len(body), len(body), where | (PROTOCOL if where < 256 else PORT)
+        results.add((*header(*arguments), *enter(*arguments)))
+    ((size, _, entered, _, start, _),) = results
+    assert -1 <= size <= len(body)
+    assert (entered, start) == (-1, -1) or (entered == size and 30 + size <= start < 30 + len(body))

@@ -1,4 +1,4 @@
-"""Packed columns: the same values as objects, as Arrow, as pandas, and taken."""
+"""LazyColumn columns: the same values as objects, as Arrow, as pandas, and taken."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netlens import packed
-from netlens.packed import Coded, Lists, Nullable, Packed, Texts, nothing
+from netlens import columnar
+from netlens.columnar import Coded, LazyColumn, Lists, Nullable, Texts, nothing
 from netlens.schema import Column, Schema, Table
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=6)
 row = st.tuples(st.none() | st.integers(-(2**63), 2**63 - 1), st.none() | text, st.none() | text, st.lists(text, max_size=4))
 
 
-def columns(rows: list[tuple[Any, ...]]) -> tuple[dict[str, Packed], dict[str, list[Any]]]:
+def columns(rows: list[tuple[Any, ...]]) -> tuple[dict[str, LazyColumn], dict[str, list[Any]]]:
     plain = {name: [r[i] for r in rows] for i, name in enumerate(TYPES)}
     return {"n": ints(plain["n"]), "c": coded(plain["c"]), "t": texts(plain["t"]), "l": lists(plain["l"])}, plain
 
@@ -107,7 +107,7 @@ def test_a_column_that_was_asked_for_is_what_is_written() -> None:
 
 
 def test_beyond_what_arrow_counts_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "MOST", 3)
+    monkeypatch.setattr(columnar, "MOST", 3)
     made, plain = columns([(1, "abc", "defg", ["h", "i"]), (2, "", None, ["j", "k"])])
     for name, column in made.items():
         assert column.arrow().to_pylist() == plain[name]
@@ -126,7 +126,7 @@ def test_pandas_is_not_imported_for_a_parquet_file(tmp_path: Path) -> None:
 def test_long_words(monkeypatch: pytest.MonkeyPatch) -> None:
     values = ["short", None, "", "ä" * 200, "short"]
     assert coded(values).arrow().to_pylist() == values
-    monkeypatch.setattr(packed, "SHORT", 1000)
+    monkeypatch.setattr(columnar, "SHORT", 1000)
     assert coded(values).arrow().to_pylist() == values
 
 
