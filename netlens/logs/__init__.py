@@ -40,14 +40,44 @@ from netlens.logs._words import (
 )
 
 __all__ = [
-    "CLASSES", "CLASS_OF_CODE", "CONCURRENCY", "OTHER", "OVERLOAD", "QUOTA", "RATE", "REFUSALS", "UNKNOWN", "WORDS", "Head", "LogFormat", "Refusal",
-    "CLIENTS", "formats", "holds_head", "plainly", "recognise", "refusal_class", "words",
+    "CLASSES",
+    "CLASS_OF_CODE",
+    "CLIENTS",
+    "CONCURRENCY",
+    "OTHER",
+    "OVERLOAD",
+    "QUOTA",
+    "RATE",
+    "REFUSALS",
+    "UNKNOWN",
+    "WORDS",
+    "Head",
+    "LogFormat",
+    "Refusal",
+    "formats",
+    "holds_head",
+    "plainly",
+    "recognise",
+    "refusal_class",
+    "words",
 ]  # fmt: skip
 
 SECTIONS = ("Source",)  #: what the docstring of a format says
 #: Loggers of the libraries that programs ask providers with. Their names are harmless, and their lines of level INFO tell of refusals too.
 CLIENTS = frozenset(
-    {"httpx", "httpcore", "openai", "openai._base_client", "anthropic", "anthropic._base_client", "litellm", "urllib3", "aiohttp"}
+    {
+        "httpx2",
+        "httpcore2",
+        "httpx",
+        "httpcore",
+        "openai",
+        "openai._base_client",
+        "anthropic",
+        "anthropic._base_client",
+        "litellm",
+        "urllib3",
+        "aiohttp",
+    }
 )
 COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")  #: of terminals, which some logs keep
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
