@@ -52,7 +52,7 @@ KERNELS = """
 import numpy as np
 
 from netlens.wire.compiled import lean
-from netlens.wire.{room} import {names}
+{imports}
 
 {values}
 
@@ -90,11 +90,21 @@ ROOMS = {
         "netlens.wire.link",
         like="tests/wire/test_link.py",
         source=KERNELS.format(
-            room="link._kinds",
-            names="KEPT, NOT_READ",
+            imports="from netlens.wire.link._kinds import KEPT, NOT_READ",
             values="KINDS: dict[int, str] = {}  # to be written: LINK | number, or an EtherType, and its name\n",
             parameters="buf, o, cap, kind",
             nothing="np.int64(NOT_READ), kind, np.int64(0)",
+        ),
+    ),
+    "tunnel": Room(
+        "netlens.wire.tunnels",
+        like="tests/wire/test_tunnels.py",
+        source=KERNELS.format(
+            imports="from netlens.wire.link import KEPT\nfrom netlens.wire.tunnels._kinds import NO_TUNNEL",
+            values="KINDS: dict[int, str] = {}  # to be written: PROTOCOL | number or PORT | number, and its name\n"
+            'ENTERED = "in_new", "packets inside it, to be written: read in place of the outer one"\n',
+            parameters="buf, o, cap, length, kind",
+            nothing="NO_TUNNEL",
         ),
     ),
     "check": Room(
