@@ -19,11 +19,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains import overlap
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM
-from netlens.columns import Ints
+from netlens.columns import Bools, Codes, Ints, Objects
 from netlens.report import answer
 
 if TYPE_CHECKING:
@@ -113,12 +112,12 @@ class Bars:
     start: Ints
     end: Ints
     done: Ints  # -1 without
-    whose: npt.NDArray[np.int8]
-    kind: npt.NDArray[np.int8]
-    early: npt.NDArray[np.bool_]
-    late: npt.NDArray[np.bool_]
+    whose: Codes
+    kind: Codes
+    early: Bools
+    late: Bools
     mate: Ints
-    target: npt.NDArray[np.object_]
+    target: Objects
 
     def __len__(self) -> int:
         return len(self.start)
@@ -161,7 +160,7 @@ def _all_bars(a: Analysis, t0: int) -> Iterator[Bars]:
         )  # fmt: skip
 
 
-def _whose(a: Analysis, name: str | None, side: Side) -> npt.NDArray[np.int8]:
+def _whose(a: Analysis, name: str | None, side: Side) -> Codes:
     """VM, HOST or UNKNOWN of each connection of a capture."""
     n = side.connections.rows
     if name == "vm" or (name is None and a.sides[name].vantage == "vm"):
@@ -247,7 +246,7 @@ def _requests_upstream(a: Analysis, b: Bars, t0: int) -> Iterator[Call]:
             yield Call(b.offset + row, start, end, done, label, k)
 
 
-def _exchanges(a: Analysis, b: Bars, t0: int, wanted: npt.NDArray[np.bool_], request_at: Mapping[int, int]) -> Iterator[Call]:
+def _exchanges(a: Analysis, b: Bars, t0: int, wanted: Bools, request_at: Mapping[int, int]) -> Iterator[Call]:
     """Exchanges of a capture on the bars that are ``wanted``; ``request_at``: the request by its first frame."""
     x = b.side.capture.table("exchanges")
     if not x.rows:

@@ -138,7 +138,7 @@ def test_one_capture_says_what_it_shows_and_what_would_decide() -> None:
     done = run("analyze", VM, "--vm-errors", str(R / "vm-errors.log"))
     assert done.returncode == 0
     assert done.stderr == ""
-    assert "What would decide: a capture of the host over the same time" in done.stdout.replace("\n  ", " ")
+    assert "To find out, you need: a capture of the host over the same time" in done.stdout.replace("\n  ", " ")
 
 
 def test_api_by_name_and_by_address() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains import overlap
+from netlens.columns import Floats, Ints
 from netlens.report.plots import style
 from netlens.text import duration, plural
 
@@ -55,7 +55,7 @@ def capture_bounds(connections: overlap.Columns, exchanges: overlap.Columns | No
     return (int(every.min()), int(every.max())) if len(every) else (0, 0)
 
 
-def steps(curve: overlap.Curve, capture_ns: tuple[int, int]) -> tuple[npt.NDArray[np.float64], list[npt.NDArray[np.int64]], float]:
+def steps(curve: overlap.Curve, capture_ns: tuple[int, int]) -> tuple[Floats, list[Ints], float]:
     """A curve as drawn: seconds, [count, low, high], and the width of a slice in seconds (0 if exact)."""
     first, last = capture_ns
     if len(curve.times_ns) <= EXACT_STEPS:

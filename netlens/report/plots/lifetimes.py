@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.chains import overlap
+from netlens.columns import Bools, Floats, Objects
 from netlens.report.plots import style
 from netlens.text import duration, plural
 
@@ -69,9 +70,7 @@ def draw(connections: overlap.Columns, sessions: overlap.Columns | None = None) 
     return figure
 
 
-def _tails(
-    connections: overlap.Columns, sessions: overlap.Columns | None, path: npt.NDArray[np.object_]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _tails(connections: overlap.Columns, sessions: overlap.Columns | None, path: Objects) -> tuple[Floats, Objects, Bools, Bools]:
     """Longest half-closed time of each connection, its path, whether it received payload in it, and whether its close is missing.
 
     Copies of a connection (NAT, redirects) are one; sessions of no connection (the tunnel) are left out.
@@ -89,16 +88,14 @@ def _tails(
     return seconds[rows], path[owner[rows]], received[rows], still_open[rows]
 
 
-def survival(
-    durations: npt.NDArray[np.float64], cut: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floating[Any]]]:
+def survival(durations: Floats, cut: Bools) -> tuple[Floats, npt.NDArray[np.floating[Any]]]:
     """Kaplan and Meier's estimate: sorted durations and the share that was over by each; ``cut`` ones lasted at least that long."""
     order = np.lexsort((cut, durations))  # at equal durations ends come before cuts
     at_risk = len(durations) - np.arange(len(durations))
     return durations[order], 1 - np.cumprod(1 - ~cut[order] / at_risk)
 
 
-def _curve(axes: Axes, durations: npt.NDArray[np.float64], cut: npt.NDArray[np.bool_], name: str | None) -> None:
+def _curve(axes: Axes, durations: Floats, cut: Bools, name: str | None) -> None:
     """The curve of a path, or (None) of all tails that received payload."""
     if not len(durations):
         return
@@ -120,7 +117,7 @@ def _curve(axes: Axes, durations: npt.NDArray[np.float64], cut: npt.NDArray[np.b
         axes.plot(where, height, linestyle="", marker="+", markersize=8, markeredgewidth=1.3, color=colour, gid=f"cut {name}")
 
 
-def _scales(axes: Axes, values: npt.NDArray[np.float64]) -> None:
+def _scales(axes: Axes, values: Floats) -> None:
     from matplotlib.ticker import PercentFormatter
 
     style.decades(axes, "x", np.maximum(values, FLOOR_S), _tick)
@@ -136,7 +133,7 @@ def _tick(seconds: float) -> str:
     return f"{seconds * 1e3:g} ms" if seconds < 0.9 else f"{seconds:,.0f} s"
 
 
-def _handles(path: npt.NDArray[np.object_], cut: bool, receiving: int) -> list[Any]:
+def _handles(path: Objects, cut: bool, receiving: int) -> list[Any]:
     from matplotlib.lines import Line2D
 
     found: list[Any] = []
@@ -156,9 +153,7 @@ def _handles(path: npt.NDArray[np.object_], cut: bool, receiving: int) -> list[A
     return found
 
 
-def _headline(
-    lived: npt.NDArray[np.float64], cut: npt.NDArray[np.bool_], tails: npt.NDArray[np.float64], receiving: npt.NDArray[np.bool_]
-) -> str:
+def _headline(lived: Floats, cut: Bools, tails: Floats, receiving: Bools) -> str:
     x, share = survival(lived, cut)
     half = int(np.searchsorted(share, 0.5 - 1e-9))
     n = plural(len(lived), "connection")
@@ -176,7 +171,7 @@ def _headline(
     return said
 
 
-def _note(cut: npt.NDArray[np.bool_], unfinished: npt.NDArray[np.bool_]) -> str:
+def _note(cut: Bools, unfinished: Bools) -> str:
     said = []
     if cut.any():
         said.append(f"{plural(int(cut.sum()), 'connection')} not seen from open to close: at least as long as was seen.")

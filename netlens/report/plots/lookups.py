@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from netlens.columns import MISSING, Bools, Floats, Ints, Objects, ints
 from netlens.report.plots import style
 from netlens.text import duration, plural
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 POINTS = 2000  # lookups drawn one by one; about 100 bytes each in SVG, and beyond this they hide each other
 FLOOR_MS = 0.001  # an answer in the same microsecond has no place on a log axis
 SLICES, LEVELS = 180, 48
-MISSING = np.iinfo(np.int64).min  # no time: those before 1970 are negative
 
 
 def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figure:
@@ -34,7 +33,7 @@ def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figu
             "No DNS lookups in this capture",
             "Names may have been looked up before it began, over HTTPS or TLS, or where it does not see them.",
         )
-    query, answer = _times(lookups["query_ns"]), _times(lookups["answer_ns"])
+    query, answer = ints(lookups["query_ns"]), ints(lookups["answer_ns"])
     latency = np.asarray(lookups["latency_ms"], np.float64)
     when = np.where(query != MISSING, query, answer)
     unanswered = answer == MISSING
@@ -72,20 +71,15 @@ def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figu
     return figure
 
 
-def _times(values: Any) -> npt.NDArray[np.int64]:
-    """A nullable column of times; :data:`MISSING` where there is none."""
-    return np.fromiter((int(v) if isinstance(v, (int, np.integer)) else MISSING for v in values), np.int64, len(values))
-
-
 def _points(
     axes: Axes,
-    x: npt.NDArray[np.float64],
-    latency: npt.NDArray[np.float64],
-    measured: npt.NDArray[np.bool_],
-    unanswered: npt.NDArray[np.bool_],
-    path: npt.NDArray[np.object_],
-    attempts: npt.NDArray[np.int64],
-    failed: npt.NDArray[np.bool_],
+    x: Floats,
+    latency: Floats,
+    measured: Bools,
+    unanswered: Bools,
+    path: Objects,
+    attempts: Ints,
+    failed: Bools,
 ) -> list[Any]:
     from matplotlib.lines import Line2D
 
@@ -122,17 +116,17 @@ def _dot(label: str, face: str, edge: str, attempts: int) -> Any:
     return Line2D([], [], color=edge, marker="o", linestyle="", markersize=size, markerfacecolor=face, markeredgecolor=edge, label=label)
 
 
-def _size(attempts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _size(attempts: Ints) -> Floats:
     """Area of a mark in square points; what was asked four times and more looks alike."""
     return 34.0 * np.clip(attempts, 1, 4).astype(np.float64) ** 1.5
 
 
 def _unanswered(
     axes: Axes,
-    x: npt.NDArray[np.float64],
-    mask: npt.NDArray[np.bool_],
-    path: npt.NDArray[np.object_],
-    attempts: npt.NDArray[np.int64],
+    x: Floats,
+    mask: Bools,
+    path: Objects,
+    attempts: Ints,
     first: int,
     last: int,
 ) -> None:
@@ -159,7 +153,7 @@ def _unanswered(
     axes.grid(axis="x")
 
 
-def _grid(figure: Figure, axes: Axes, x: npt.NDArray[np.float64], latency: npt.NDArray[np.float64], span: float) -> None:
+def _grid(figure: Figure, axes: Axes, x: Floats, latency: Floats, span: float) -> None:
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 
@@ -179,10 +173,10 @@ def _grid(figure: Figure, axes: Axes, x: npt.NDArray[np.float64], latency: npt.N
 
 def _headline(
     lookups: Columns,
-    latency: npt.NDArray[np.float64],
-    measured: npt.NDArray[np.bool_],
-    unanswered: npt.NDArray[np.bool_],
-    attempts: npt.NDArray[np.int64],
+    latency: Floats,
+    measured: Bools,
+    unanswered: Bools,
+    attempts: Ints,
 ) -> str:
     names = len(set(lookups["qname"]))
     said = f"{plural(len(latency), 'DNS lookup')} of {plural(names, 'name')}"
@@ -200,7 +194,7 @@ def _headline(
     return said
 
 
-def _note(query: npt.NDArray[np.int64], answer: npt.NDArray[np.int64], failed: npt.NDArray[np.bool_]) -> str:
+def _note(query: Ints, answer: Ints, failed: Bools) -> str:
     said = []
     if failed.any():
         said.append(f"{plural(int(failed.sum()), 'answer')} reported an error (NXDOMAIN, SERVFAIL, ...).")

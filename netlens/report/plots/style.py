@@ -47,6 +47,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.columns import Floats, Ints, Objects
 from netlens.errors import NetlensError
 from netlens.outputs import replacing
 from netlens.text import utc
@@ -186,7 +187,7 @@ def _fit(parts: list[str], longest: int) -> list[str]:
     return parts[: int(np.searchsorted(total, longest, side="right"))]
 
 
-def seconds(t_ns: npt.NDArray[np.int64], origin_ns: int) -> npt.NDArray[np.float64]:
+def seconds(t_ns: Ints, origin_ns: int) -> Floats:
     """Times as seconds since ``origin_ns``."""
     return (np.asarray(t_ns, np.int64) - origin_ns).astype(np.float64) / 1e9
 
@@ -204,7 +205,7 @@ def time_axis(axes: Axes, origin_ns: int, end_ns: int) -> None:
         axes.ticklabel_format(axis="x", style="plain", useOffset=False)
 
 
-def decades(axes: Axes, which: str, values: npt.NDArray[np.float64], unit: Callable[[float], str]) -> None:
+def decades(axes: Axes, which: str, values: Floats, unit: Callable[[float], str]) -> None:
     """A log axis over whole decades, so that at least two ticks have a label; labels are plain text, never formulas."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -237,7 +238,7 @@ def cross_handle(label: str) -> Any:
     return Line2D([], [], color=REJECTED, marker=REJECTED_MARK, linestyle="", markersize=8, markeredgecolor="white", label=label)
 
 
-def lanes(begin: npt.NDArray[Any], finish: npt.NDArray[Any], most: int | None = None) -> tuple[npt.NDArray[np.int64], int]:
+def lanes(begin: npt.NDArray[Any], finish: npt.NDArray[Any], most: int | None = None) -> tuple[Ints, int]:
     """For each interval (sorted by ``begin``) the first lane that is free again, and how many lanes that takes; it stops above ``most``."""
     free: list[float] = []
     lane = np.zeros(len(begin), np.int64)
@@ -267,7 +268,7 @@ def words(text: str) -> str:
     return safe(text, max(LONGEST_NAME, 4 * len(text) + 8))
 
 
-def path_names(values: Any) -> npt.NDArray[np.object_]:
+def path_names(values: Any) -> Objects:
     """The column ``path`` with all that has no colour of its own as "unknown"."""
     out = np.empty(len(values), object)
     out[:] = [v if isinstance(v, str) and v in COLOURS else "unknown" for v in values]

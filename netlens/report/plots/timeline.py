@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.chains import overlap
+from netlens.columns import Bools, Floats, Ints, Objects
 from netlens.report.plots import concurrency, style
 from netlens.text import duration, endpoint, plural
 
@@ -33,9 +34,6 @@ MAX_BLOCKS = 8000  # requests drawn inside bars (about 120 bytes each in SVG); b
 SLICES = 240  # across a strip: five pixels each on a page 1200 wide
 STRIP = 3.0  # height of a strip in lanes
 
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
-
 
 @dataclass
 class _Scene:
@@ -45,16 +43,16 @@ class _Scene:
     span: float
     start: Floats
     end: Floats
-    early: npt.NDArray[np.bool_]  # open before the capture
-    late: npt.NDArray[np.bool_]  # not seen to close
-    path: npt.NDArray[np.object_]
+    early: Bools  # open before the capture
+    late: Bools  # not seen to close
+    path: Objects
     group: Ints  # index into names
     names: list[str]
     intervals: overlap.Intervals
     ex_row: Ints  # per exchange drawn: its connection
     ex_start: Floats
     ex_end: Floats
-    ex_rejected: npt.NDArray[np.bool_]
+    ex_rejected: Bools
 
     @property
     def pixel(self) -> float:
