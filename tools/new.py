@@ -36,7 +36,7 @@ class Room:
 
     values : attributes that may not be just any value of their type.  bodies : functions whose result is none of None, an empty list, dict or text.
     needs : module -> names that the bodies use.  like : a test of a neighbour, to copy from.  scenario : it is shown in the laboratory.
-    source : the whole file after its docstring, for rooms whose functions are compiled.
+    source : the whole file after its docstring, for rooms whose functions are compiled.  free : numbers that nobody has a claim to, for its KINDS.
     """
 
     package: str
@@ -46,12 +46,14 @@ class Room:
     like: str = ""
     scenario: bool = False
     source: str = ""
+    free: range = range(0)
 
 
 KERNELS = """
 import numpy as np
 
 from netlens.wire.compiled import lean
+from netlens.wire.link._kinds import KEPT
 from netlens.wire.{room} import {names}
 
 {values}
@@ -91,12 +93,28 @@ ROOMS = {
         like="tests/wire/test_link.py",
         source=KERNELS.format(
             room="link._kinds",
-            names="KEPT, NOT_READ",
-            values="KINDS: dict[int, str] = {}  # to be written: LINK | number, or an EtherType, and its name\n",
+            names="LINK, NOT_READ",
+            values='KINDS = {LINK | {free}: "{title}"}  # to be written: link types, or EtherTypes; 147 to 162 are nobody\'s (tcpdump.org/linktypes.html)\n',
             parameters="buf, o, cap, kind",
             nothing="np.int64(NOT_READ), kind, np.int64(0)",
         ),
+        free=range(147, 163),
     ),
+    "tunnel": Room(
+        "netlens.wire.tunnels",
+        like="tests/wire/test_tunnels.py",
+        source=KERNELS.format(
+            room="tunnels._kinds",
+            names="NO_TUNNEL, PROTOCOL",
+            values='KINDS = {PROTOCOL | {free}: "{title}"}  # to be written: IP protocols or UDP ports; 253 and 254 are nobody\'s (RFC 3692)\n'
+            'ENTERED = ("{id}", "to be written")\n',
+            parameters="buf, o, cap, length, kind",
+            nothing="NO_TUNNEL",
+        ),
+        free=range(253, 255),
+    ),
+    "label": Room(f"{REFUSED}.labels", like="tests/lenses/refused/test_labels.py"),
+    "evidence": Room("netlens.chains.links", like="tests/chains"),
     "check": Room(
         "netlens.capture.checks",
         values={"ON": "here"},
@@ -211,19 +229,21 @@ def member(kind: str, room: Room, name: str) -> str:
     wanted_sections = "".join(f"{section}: to be written.\n" for section in sections(package))
     docstring = f'"""{title}: {kind}, to be written.' + (f"\n\n{wanted_sections}" if wanted_sections else "") + '"""\n'
     if room.source:
-        return docstring + room.source
+        used = {kind & 0xFFFF for kinds in taken(package, "KINDS") for kind in kinds if isinstance(kind, int)}
+        free = next(number for number in room.free if number not in used)
+        return docstring + room.source.replace("{id}", name).replace("{title}", title).replace("{free}", str(free))
     protocol = protocol_of(package)
     values = []
     for attribute, wanted in get_type_hints(protocol).items():
         annotation = f": {wanted}" if get_origin(wanted) in (tuple, dict, list) else ""  # an empty one does not say of what
         values.append(f"{attribute}{annotation} = {value(room, package, attribute, wanted, name)}")
-    bodies, used = [], set()
+    bodies, names = [], set()
     for function, signature in functions(protocol).items():
         parameters = list(signature.parameters.values())[1:]
         given = ", ".join(p.name + (f": {p.annotation}" if p.annotation is not p.empty else "") for p in parameters)
         bodies.append(f"def {function}({given}) -> {signature.return_annotation}:\n    {body(room, function, signature)}\n")
-        used |= set(re.findall(r"[A-Za-z_]\w*", given + " " + str(signature.return_annotation)))
-    head = [docstring, "from __future__ import annotations\n", *imports(protocol, room, used)]
+        names |= set(re.findall(r"[A-Za-z_]\w*", given + " " + str(signature.return_annotation)))
+    head = [docstring, "from __future__ import annotations\n", *imports(protocol, room, names)]
     return "\n".join(head) + "\n\n" + "\n".join(values) + "\n\n\n" + "\n\n".join(bodies)
 
 

@@ -25,8 +25,9 @@ from netlens.anonymize.kernels import frames as f
 from netlens.anonymize.kernels.checksums import set_checksum
 from netlens.anonymize.kernels.dns import rewrite_message
 from netlens.anonymize.kernels.mapping import MISSED
-from netlens.anonymize.kernels.tls import HELLO_GOES_ON, MAX_MESSAGE, join_hello, rewrite_hello
+from netlens.anonymize.kernels.tls import HELLO_GOES_ON, join_hello, rewrite_hello
 from netlens.wire.fragments import MAX_AGE_NS, MAX_BYTES, MAX_DATAGRAMS
+from netlens.wire.tls import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from netlens.anonymize.mapper import Mapper

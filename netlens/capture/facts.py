@@ -14,6 +14,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from netlens.capture.processes import version_of
 from netlens.capture.programs import clocks, network, sockets
 from netlens.capture.programs.sshuttle import SshuttleProcess, parse_sshuttle_processes
 
@@ -151,7 +152,6 @@ def parse(found: dict[str, str]) -> Facts:
         return next((found[each] for each in headings if found.get(each, "").strip()), "")
 
     system, release, machine, *_ = [*text("uname -srm").split(), "", "", ""]
-    version = re.search(r"\d+(?:\.\d+)+\S*", text("sshuttle --version"))
     return Facts(
         system=system,
         release=release,
@@ -160,7 +160,7 @@ def parse(found: dict[str, str]) -> Facts:
         programs={line.rpartition("/")[2]: line for line in text("programs").split("\n") if line.startswith("/")},
         tcpdump=version_of(r"tcpdump version (\d\S*)", text("tcpdump --version")),
         libpcap=version_of(r"libpcap version (\S+)", text("tcpdump --version")),
-        sshuttle=version[0] if version else "",
+        sshuttle=version_of(r"(\d+(?:\.\d+)+\S*)", text("sshuttle --version")),
         interfaces=network.parse_ip_addresses(text("ip -brief address")) or network.parse_ifconfig(text("ifconfig -a")),
         routes=network.parse_routes(f"{text('ip route')}\n{text('ip -6 route')}") or network.parse_routes(text("netstat -rn")),
         nameservers=network.parse_scutil_dns(text("scutil --dns")) or network.parse_resolv_conf(text("cat /etc/resolv.conf")),
@@ -176,12 +176,6 @@ def parse(found: dict[str, str]) -> Facts:
             name.partition(" ")[2]: network.parse_addresses(value) for name, value in found.items() if name.startswith("addresses ")
         },
     )
-
-
-def version_of(pattern: str, text: str) -> str:
-    """The version that a program's ``--version`` prints; empty if it is not shown."""
-    found = re.search(pattern, text)
-    return found[1] if found else ""
 
 
 def parse_time(text: str) -> int | None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 #: The order of numba's own preparations is no public interface; with a version that was not tried, it does them all.
 _KNOWN = numba.__version__.startswith(("0.68.",))
+_PASS, _KERNEL = "numba:run_pass", "numba:compile"  # events of numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -194,42 +195,39 @@ def _compile(compile_: Callable[[Any], Any], sig: Any) -> Any:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    store = machinecode.store()
-    with _turn.queue, contextlib.nullcontext() if store is None else store.alone(_waiting), _signals_held_back(), _turn.busy:
-        passes, compilations = _Passes(), _Compilations()
-        with event.install_listener("numba:run_pass", passes), event.install_listener("numba:compile", compilations):
-            _turn.owner = threading.get_ident()
-            try:
-                _turn.look_up()
-                yield
-            finally:
-                _turn.owner = None
-                if shown is not None:
-                    shown.ended()
+    store, listener = machinecode.store(), _Listener()
+    alone = contextlib.nullcontext() if store is None else store.alone(lambda: shown.waiting() if shown is not None else None)
+    with (
+        _turn.queue,
+        alone,
+        _signals_held_back(),
+        _turn.busy,
+        event.install_listener(_PASS, listener),
+        event.install_listener(_KERNEL, listener),
+    ):
+        _turn.owner = threading.get_ident()
+        try:
+            _turn.look_up()
+            yield
+        finally:
+            _turn.owner = None
+            if shown is not None:
+                shown.ended()
 
 
-def _waiting() -> None:
-    if shown is not None:
-        shown.waiting()
+class _Listener(event.Listener):  # type: ignore[misc]
+    """Of the thread that compiles: looks up between two passes, and counts kernels."""
 
-
-class _Passes(event.Listener):  # type: ignore[misc]
     def on_start(self, event: Any) -> None:
         if threading.get_ident() == _turn.owner:
-            _turn.look_up()
-
-    def on_end(self, event: Any) -> None: ...
-
-
-class _Compilations(event.Listener):  # type: ignore[misc]
-    def on_start(self, event: Any) -> None:
-        if threading.get_ident() == _turn.owner and shown is not None:
-            shown.compiling(compiled, known)
+            if event.kind == _PASS:
+                _turn.look_up()
+            elif shown is not None:
+                shown.compiling(compiled, known)
 
     def on_end(self, event: Any) -> None:
         global compiled
-        if threading.get_ident() == _turn.owner:
-            compiled += 1
+        compiled += event.kind == _KERNEL and threading.get_ident() == _turn.owner
 
 
 @contextlib.contextmanager

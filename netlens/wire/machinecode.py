@@ -152,7 +152,6 @@ class Store:
     def __init__(self, stamp: str):
         self.stamp = stamp
         self._home: str | None = None  # where this process writes
-        self._locked = False
 
     @functools.cached_property
     def _readable(self) -> list[str]:

@@ -408,7 +408,7 @@ def test_a_url_that_leads_nowhere(tmp_path: Path) -> None:
 
 
 def test_wrong_usage(day: Path, tmp_path: Path) -> None:
-    assert "give one of them" in fails("sessions", day, "--workers", "1", "--scheduler", "tcp://127.0.0.1:1", code=2)
+    assert "not both" in fails("sessions", day, "--workers", "1", "--scheduler", "tcp://127.0.0.1:1", code=2)
     assert "--workers" in fails("sessions", day, "--workers", "0", code=2)
     assert "is a directory; --format parquet" in fails("sessions", day, "--workers", "1", "-o", tmp_path, code=2)
     assert "gets all rows" in fails("sessions", day, "--workers", "1", "--format", "parquet", "-o", f"{tmp_path}/", "--limit", "3", code=2)

@@ -7,7 +7,7 @@ Fix: the package manager's command.
 from __future__ import annotations
 
 from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
-from netlens.capture.facts import version_of
+from netlens.capture.processes import version_of
 
 ID = "tshark"
 TITLE = "tshark"
