@@ -217,10 +217,10 @@ def _groups(marks: Ints) -> dict[str, npt.NDArray[Any]]:
 
 def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     """Connections that may have packets in both captures, as flows of each, with ends in the same order; and of the VM's, what kind each is."""
-    from netlens.parsers import sessions as s_
+    from netlens.parsers import session_state as s_
 
     states = [capture.part.state() for capture in (vm, host)]
-    tuples = [_canonical(state[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]]) for state in states]
+    tuples = [_canonical(state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]]) for state in states]
     seen = [np.ascontiguousarray(t).view(np.dtype((np.void, 40))).ravel() for t in tuples]
     local = [_loopback(t) for t in tuples]
     isns = [_isns(c) for c in (vm, host)]
@@ -230,7 +230,7 @@ def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     busiest = busiest[~local[0][i[busiest]]]
     i, j = i[busiest], j[busiest]
     numbers, times = np.unique(isns[1][isns[1] >= 0], return_counts=True)
-    ports = tuples[0][i, s_.K4]
+    ports = tuples[0][i, s_.PORTS]
     ssh = ((ports & 0xFFFF) == SSH_PORT) | ((ports >> 16 & 0xFFFF) == SSH_PORT) | (vm.table("sessions")["protocol"][i] == "ssh")
     kinds = np.where(ssh, "ssh packets", np.where(np.isin(isns[1][j], numbers[times > 1]), "nat copies", "common packets"))
     # NAT of which the host captured the far side only: the VM's 5-tuple is not in its capture, the initial numbers are.
@@ -263,11 +263,11 @@ def _canonical(ends: Ints) -> Ints:
 
 def _by_originator(state: Ints) -> Ints:
     """5-tuples with the originator first."""
-    from netlens.parsers import sessions as s_
+    from netlens.parsers import session_state as s_
 
-    k4 = state[:, s_.K4]
-    back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], k4 >> 32 << 32 | (k4 & 0xFFFF) << 16 | k4 >> 16 & 0xFFFF])
-    return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]])
+    k4 = state[:, s_.PORTS]
+    back = np.column_stack([state[:, [s_.B_HI, s_.B_LO, s_.A_HI, s_.A_LO]], k4 >> 32 << 32 | (k4 & 0xFFFF) << 16 | k4 >> 16 & 0xFFFF])
+    return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]])
 
 
 def _loopback(ends: Ints) -> npt.NDArray[np.bool_]:

@@ -14,8 +14,9 @@ from netlens.cluster.settle import Settled, settle
 from netlens.cluster.sources import Source, natural
 from netlens.errors import NetlensError
 from netlens.parsers import quality
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.parsers.lookups import LookupBuilder
+from netlens.parsers.session_rows import session_rows
 from netlens.parsers.tunnels import TunnelWatch
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
@@ -160,7 +161,7 @@ class ClusterCapture:
             settled = self._all()
             state = np.concatenate([s.state for s in settled])[order]
             missing = np.concatenate([s.missing for s in settled])[order]
-            self._tables[name] = s_.session_rows(state, missing, np.concatenate([s.sni for s in settled])[order])
+            self._tables[name] = session_rows(state, missing, np.concatenate([s.sni for s in settled])[order])
         elif name == "exchanges":
             blocks = [exchange_rows(s, i, e) for s, i, e in zip(self._all(), self.session_ids, self.exchange_ids, strict=True)]
             order = np.argsort(np.concatenate(self.exchange_ids), kind="stable")
@@ -324,7 +325,7 @@ def write_settled(
 ) -> str:
     """Write the rows of a settled file."""
     if name == "sessions":
-        table = s_.session_rows(settled.state, settled.missing, settled.sni)
+        table = session_rows(settled.state, settled.missing, settled.sni)
         table.columns["session_id"] = session_ids
     else:
         table = Table(EXCHANGES, exchange_rows(settled, session_ids, exchange_ids))

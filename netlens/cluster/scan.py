@@ -23,7 +23,7 @@ import numpy as np
 from netlens.cluster.kernels import flatten, gather, leading, unite
 from netlens.cluster.sources import SourceReader
 from netlens.errors import CaptureError
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.parsers.hellos import MAX_SEGMENTS, HelloBuilder
 from netlens.parsers.pipeline import Part
 from netlens.parsers.streams import DnsStreams
@@ -225,7 +225,7 @@ class Scan:
 
     @property
     def has_ssh(self) -> bool:
-        ports = self.state[:, s_.K4]
+        ports = self.state[:, s_.PORTS]
         at_22 = ((ports & 0xFFFF) == SSH_PORT) | ((ports >> 16) & 0xFFFF == SSH_PORT)
         return bool((at_22 | (self.state[:, s_.PROTOCOL] == h.SSH)).any())
 
@@ -303,7 +303,7 @@ def _dns(sessions: Array, k: Array) -> Array:
     def at_53(ports: Array) -> Array:
         return ((ports & 0xFFFF) == DNS_PORT) | ((ports >> 16) & 0xFFFF == DNS_PORT)
 
-    found: Array = at_53(sessions[k, s_.K4]) | ((mates >= 0) & at_53(sessions[mates, s_.K4]))
+    found: Array = at_53(sessions[k, s_.PORTS]) | ((mates >= 0) & at_53(sessions[mates, s_.PORTS]))
     return found
 
 
@@ -379,7 +379,7 @@ def piece(found: Scan, groups: Array, seed: int, resumed: Array, quiet: Array, s
     k, d = rows[:, R_SESSION] >> 1, rows[:, R_SESSION] & 1
     read = ~_of_sides(found, quiet)[names][k, d]
     payload = found.payload.take(rows[read, R_FRAME], _of_sides(found, smooth)[names][k, d][read])
-    return Piece(rows, found.state[names, : s_.K4 + 1].copy(), begins[names], payload, found.hellos.extract(took))
+    return Piece(rows, found.state[names, : s_.PORTS + 1].copy(), begins[names], payload, found.hellos.extract(took))
 
 
 def _of_sides(found: Scan, ends: Array) -> Array:
@@ -412,12 +412,12 @@ def _mixed(x: Array) -> Array:
 def _keys(state: Array, seed: int, hellos: HelloBuilder, dns: bool) -> tuple[Keys, Array]:
     """The keys, and Scan.a_is_0."""
     n = len(state)
-    u = state[:, : s_.K4 + 1].astype(np.uint64)
-    ports, salt = u[:, s_.K4], np.uint64(seed)
+    u = state[:, : s_.PORTS + 1].astype(np.uint64)
+    ports, salt = u[:, s_.PORTS], np.uint64(seed)
     version = ports >> np.uint64(32)
     ends = [
         _mixed(_mixed(_mixed(u[:, hi] ^ salt) + u[:, lo]) + (version << np.uint64(16) | ports >> np.uint64(shift) & np.uint64(0xFFFF)))
-        for hi, lo, shift in ((s_.K0, s_.K1, 16), (s_.K2, s_.K3, 0))
+        for hi, lo, shift in ((s_.A_HI, s_.A_LO, 16), (s_.B_HI, s_.B_LO, 0))
     ]
     flow = _mixed(ends[0] + ends[1]) ^ _mixed(ends[0] ^ ends[1])
     fsm = state[:, s_.FSM]

@@ -13,7 +13,7 @@ import numpy as np
 
 from netlens.cluster.plan import OWN
 from netlens.cluster.scan import T_COLUMNS, Piece, Scan, copied, renumbered, sends_of
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.parsers.pipeline import Part
 from netlens.schema import Table
 from netlens.tables import EXCHANGES

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.parsers import sessions as s_
+from netlens.parsers.session_state import FIN_TS, FSM, LAST_TS, MATE, PORTS, RST_TS, SIDE, SIDE_WIDTH, UNSET
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
@@ -235,8 +235,8 @@ def _unanswered(x):
     """Forget what was taken for the answer."""
     x[SEEN] &= ~np.int64(TENTATIVE)
     x[DOWN] = 0
-    x[RESPONSE_AT] = s_.UNSET
-    x[RESPONSE_END] = s_.UNSET
+    x[RESPONSE_AT] = UNSET
+    x[RESPONSE_END] = UNSET
     x[RESPONSE_FRAME] = 0
     x[END_FRAME] = 0
 
@@ -320,10 +320,10 @@ def turns(packets, n, start, sessions, state, queue, out, n_out):
         hint = row[c.HINT]
         protocol = (hint >> h.PROTOCOL_SHIFT) & 15
         kind = hint & h.CLASS_MASK
-        orig = (s[s_.FSM] >> 8) & 1
-        if protocol == h.SSH or (s[s_.K4] >> (16 * orig)) & 0xFFFF == SSH_PORT:
+        orig = (s[FSM] >> 8) & 1
+        if protocol == h.SSH or (s[PORTS] >> (16 * orig)) & 0xFFFF == SSH_PORT:
             continue
-        mate = s[s_.MATE]
+        mate = s[MATE]
         x = state[mate] if 0 <= mate < k else state[k]
         up = orig == row[c.DIRECTION]
         count = fresh
@@ -528,7 +528,7 @@ class ExchangeBuilder:
                 row[[DOWN, STATUS]] = 0
                 row[[RESPONSE_AT, RESPONSE_FRAME]] = row[[RESPONSE_END, END_FRAME]]
                 if not row[COMPLETE]:
-                    row[[RESPONSE_AT, RESPONSE_END]] = s_.UNSET
+                    row[[RESPONSE_AT, RESPONSE_END]] = UNSET
                     row[[RESPONSE_FRAME, END_FRAME]] = 0
                 out.append(row)
                 at = int(q[Q_NEXT])
@@ -553,22 +553,22 @@ def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
 
     groups, x : sessions with an open exchange and their states, see :meth:`ExchangeBuilder.open`.
     """
-    mates = sessions[groups, s_.MATE]
+    mates = sessions[groups, MATE]
     ok = np.zeros(len(groups), bool)
     aborted = np.zeros(len(groups), bool)
     for rows in (groups, np.where(mates >= 0, mates, groups)):
         s = sessions[rows]
-        orig = (s[:, s_.FSM] >> 8) & 1
+        orig = (s[:, FSM] >> 8) & 1
         at = np.arange(len(s))
-        fin = s[at, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FIN_TS]
-        client_fin = s[at, s_.SIDE + orig * s_.SIDE_WIDTH + s_.FIN_TS]
+        fin = s[at, SIDE + (1 - orig) * SIDE_WIDTH + FIN_TS]
+        client_fin = s[at, SIDE + orig * SIDE_WIDTH + FIN_TS]
         end = x[:, RESPONSE_END]
-        behind = (client_fin != s_.UNSET) & (client_fin >= end)
-        ok |= (fin != s_.UNSET) | (behind & (s[:, s_.LAST_TS] > client_fin))
+        behind = (client_fin != UNSET) & (client_fin >= end)
+        ok |= (fin != UNSET) | (behind & (s[:, LAST_TS] > client_fin))
         # A client that has closed answers the server's close_notify with an RST: the answer had ended before.
-        reset = s[:, s_.RST_TS]
-        aborted |= (reset != s_.UNSET) & (fin == s_.UNSET) & ~(behind & (reset > client_fin))
-    return ok & ~aborted & (x[:, RESPONSE_AT] != s_.UNSET)
+        reset = s[:, RST_TS]
+        aborted |= (reset != UNSET) & (fin == UNSET) & ~(behind & (reset > client_fin))
+    return ok & ~aborted & (x[:, RESPONSE_AT] != UNSET)
 
 
 def exchange_rows(rows: Array) -> Table:
@@ -582,7 +582,7 @@ def exchange_rows(rows: Array) -> Table:
         out[missing] = None
         return out
 
-    unanswered = col(RESPONSE_AT) == s_.UNSET
+    unanswered = col(RESPONSE_AT) == UNSET
     unknown = col(STATUS) == 0
     return Table(
         EXCHANGES,

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.parsers import sessions as s_
+from netlens.parsers.session_state import FSM, PORTS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import kernel
@@ -56,11 +56,11 @@ def watch(packets, n, sessions, slots, state):
         if k < 0:
             continue
         s = sessions[k]
-        orig = (s[s_.FSM] >> 8) & 1
+        orig = (s[FSM] >> 8) & 1
         if row[c.DIRECTION] != orig:
             continue
         ts = row[c.TS]
-        server_port = s[s_.K4] & 0xFFFF if orig == 0 else (s[s_.K4] >> 16) & 0xFFFF
+        server_port = s[PORTS] & 0xFFFF if orig == 0 else (s[PORTS] >> 16) & 0xFFFF
         # what is known at this segment, not at the end of the batch
         if (row[c.HINT] >> h.PROTOCOL_SHIFT) & 15 == h.SSH or server_port == SSH_PORT:
             state[k, TUNNEL] = 0

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.parsers import connections
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.parsers.connections import MIN_ISN, REFUSED
 from netlens.parsers.tcp_states import INACTIVE, SYN_SENT
 from netlens.parsers.tunnels import SSH_PORT
@@ -232,8 +232,8 @@ class Book:
         t = self.columns
         sub = s[members]
         orig = (sub[:, s_.FSM] >> 8) & 1
-        a, b = _numbers(sub[:, s_.K0], sub[:, s_.K1]), _numbers(sub[:, s_.K2], sub[:, s_.K3])
-        pa, pb = (sub[:, s_.K4] >> 16) & 0xFFFF, sub[:, s_.K4] & 0xFFFF
+        a, b = _numbers(sub[:, s_.A_HI], sub[:, s_.A_LO]), _numbers(sub[:, s_.B_HI], sub[:, s_.B_LO])
+        pa, pb = (sub[:, s_.PORTS] >> 16) & 0xFFFF, sub[:, s_.PORTS] & 0xFFFF
         flipped = orig == 1
         table = {
             "start_ns": sub[:, s_.FIRST_TS],
@@ -433,9 +433,9 @@ class Book:
 def _end_point(s: np.ndarray[Any, Any], rows: Ints, which: int) -> tuple[Ints, Ints, Ints, Ints]:
     """Upper and lower half of the address, IP version, and port, of the originator (0) or responder (1)."""
     flipped = ((s[:, s_.FSM][rows] >> 8) & 1) == (1 - which)
-    hi = np.where(flipped, s[rows, s_.K2], s[rows, s_.K0])
-    lo = np.where(flipped, s[rows, s_.K3], s[rows, s_.K1])
-    ports = s[rows, s_.K4]
+    hi = np.where(flipped, s[rows, s_.B_HI], s[rows, s_.A_HI])
+    lo = np.where(flipped, s[rows, s_.B_LO], s[rows, s_.A_LO])
+    ports = s[rows, s_.PORTS]
     return hi, lo, ports >> 32, np.where(flipped, ports & 0xFFFF, (ports >> 16) & 0xFFFF)
 
 

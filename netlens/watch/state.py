@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from netlens.analysis.target import KNOWN_APIS
 from netlens.parsers import exchanges as x_
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.parsers.connections import is_public
 from netlens.parsers.pipeline import Part, Unit
 from netlens.text import endpoint
@@ -485,9 +485,9 @@ class Watched:
             kind = book.kinds[int(t[b_.KIND, k])]
             s = self.part.fold.sessions[k]
             orig = (int(s[s_.FSM]) >> 8) & 1
-            port = (int(s[s_.K4]) >> (0 if orig else 16)) & 0xFFFF
-            hi, lo = (int(s[i]) for i in ((s_.K2, s_.K3) if orig else (s_.K0, s_.K1)))
-            client = ip_text(hi, lo, int(s[s_.K4]) >> 32)
+            port = (int(s[s_.PORTS]) >> (0 if orig else 16)) & 0xFFFF
+            hi, lo = (int(s[i]) for i in ((s_.B_HI, s_.B_LO) if orig else (s_.A_HI, s_.A_LO)))
+            client = ip_text(hi, lo, int(s[s_.PORTS]) >> 32)
             after = int(t[b_.AFTER_FIN, k])
             out.append(
                 Tail(

@@ -75,6 +75,11 @@ def lean(function: F) -> F:
     return _compiled(function, {"_nrt": False})
 
 
+def inlined(function: F) -> F:
+    """:func:`lean` for a stage of one long loop: the compiler puts it where it is called, so a loop that is cut into functions is as fast as a whole one."""
+    return _compiled(function, {"_nrt": False, "forceinline": True})
+
+
 def _compiled(function: F, options: dict[str, Any]) -> F:
     global known
     if numba.config.DISABLE_JIT:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import netlens
 from netlens.errors import CaptureError
 from netlens.parsers import marks as m
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from tests.parsers.build import MS, OUTGOING, T0, US, Array, Packet, Talk, mixed, rewritten, write
 
 VM, HOST, API = ("192.168.64.2", 40000), ("192.168.64.1", 22), ("203.0.113.10", 443)
@@ -22,7 +22,7 @@ KEYS = [m.DIRECTION, m.SEQ, m.ACK, m.TSVAL, m.LENGTH, m.FLAGS, m.WINDOW, m.KEY]
 
 def flows(path: Path) -> Array:
     """Of all sessions, the end that sent the first packet first."""
-    return netlens.read(path).part.state()[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]]
+    return netlens.read(path).part.state()[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]]
 
 
 def talk(n: int = 5, **more: int) -> list[Packet]:
