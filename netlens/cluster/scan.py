@@ -24,7 +24,7 @@ from netlens.cluster.kernels import flatten, gather, leading, unite
 from netlens.cluster.sources import SourceReader
 from netlens.errors import CaptureError
 from netlens.parsers import session_state as s_
-from netlens.parsers.hellos import MAX_SEGMENTS, HelloBuilder
+from netlens.parsers.hello_scan import MAX_SEGMENTS
 from netlens.parsers.pipeline import Part
 from netlens.parsers.streams import DnsStreams
 from netlens.parsers.tunnels import SSH_PORT
@@ -33,6 +33,7 @@ from netlens.wire import hints as h
 from netlens.wire.fragments import MAX_AGE_NS, Fragments, datagram
 
 if TYPE_CHECKING:
+    from netlens.parsers.hellos import HelloBuilder
     from netlens.parsers.lookups import LookupBuilder
     from netlens.schema import Table
     from netlens.wire.containers import Input

@@ -16,7 +16,7 @@ from netlens.analysis.findings import Analysis, analyze
 from netlens.analysis.inputs import Inputs
 from netlens.api import Capture
 from netlens.parsers import session_state as s_
-from netlens.parsers.hellos import SLOT_BYTES
+from netlens.parsers.hello_scan import SLOT_BYTES
 from netlens.parsers.pipeline import Part
 from netlens.parsers.session_fold import MAX_JUMP
 from netlens.parsers.session_lookup import WAITING
