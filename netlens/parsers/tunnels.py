@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.parsers.lifecycle import LEAST_ROWS, grown
 from netlens.parsers.session_state import FSM, PORTS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
@@ -125,11 +126,11 @@ class TunnelWatch:
 
     def __init__(self) -> None:
         self.slots = np.zeros((SLOTS, 3), np.int64)
-        self.state = np.zeros((1024, T_WIDTH), np.int64)
+        self.state = np.zeros((LEAST_ROWS, T_WIDTH), np.int64)
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
-        while len(sessions) > len(self.state):
-            self.state = np.concatenate([self.state, np.zeros_like(self.state)])
+        if len(sessions) > len(self.state):
+            self.state = grown(self.state, len(sessions))
         watch(packets, len(packets), sessions, self.slots, self.state)
 
     def forget(self, kept: Kept) -> None:
