@@ -77,7 +77,7 @@ class DnsStreams:
             start, size = int(row[c.PAY_OFF]), int(row[c.PAY_CAP])
             before = stream.held
             for message in stream.add(int(row[c.OFFSET]), bytes(buf[start : start + size])):
-                self.lookups.feed_message(np.frombuffer(bytearray(message), np.uint8), 0, len(message), row)
+                self.lookups.feed_message(np.frombuffer(bytearray(message), np.uint8), row)
             self.waiting += stream.held - before
             self._make_room()
 
