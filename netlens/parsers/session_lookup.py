@@ -150,7 +150,7 @@ def _newest_of_client(sessions, k, ends, seed):
     while ends[slot] != 0 and not (ends[slot] >> 32 == tag and _same_client(s, sessions[(ends[slot] & 0xFFFFFFFF) - 1])):
         slot = (slot + 1) & mask
     before = (ends[slot] & 0xFFFFFFFF) - 1
-    _enter(ends, slot, key, k)
+    enter(ends, slot, key, k)
     return before
 
 
@@ -190,8 +190,8 @@ def _find_mate(sessions, k, row, ends, seed):
     o[MATE] = k
 
 
-@lean
-def _enter(table, slot, key, session):
+@inlined
+def enter(table, slot, key, session):
     table[slot] = ((key >> 33) & TAG_MASK) << 32 | (session + 1)
 
 
@@ -247,7 +247,7 @@ def begin(arrays, row, key, slot, seed):
     k = arrays.counts[SESSIONS]
     _new_session(arrays.sessions[k], row)
     arrays.counts[SLIGHT_SESSIONS] += 1
-    _enter(arrays.table, slot, key, k)
+    enter(arrays.table, slot, key, k)
     arrays.counts[SESSIONS] = k + 1
     _find_mate(arrays.sessions, k, row, arrays.ends, seed)
     return k
@@ -267,5 +267,5 @@ def rehash(arrays, first, last, seed, row):
         row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[A_HI], s[A_LO], s[B_HI], s[B_LO], s[PORTS]
         key = key_hash(row, seed)
         slot, _, _ = find(sessions, arrays.table, row, key)
-        _enter(arrays.table, slot, key, k)
+        enter(arrays.table, slot, key, k)
         _newest_of_client(sessions, k, arrays.ends, seed)

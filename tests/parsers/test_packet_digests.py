@@ -1,4 +1,4 @@
-"""Marks: of the chosen connections only, alike at two capture points, bounded in number."""
+"""Packet digests: of the chosen connections only, alike at two capture points, bounded in number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import netlens
 from netlens.errors import CaptureError
-from netlens.parsers import marks as m
+from netlens.parsers import packet_digests as m
 from netlens.parsers import session_state as s_
 from tests.parsers.build import MS, OUTGOING, T0, US, Array, Packet, Talk, mixed, rewritten, write
 
@@ -118,7 +118,7 @@ def test_no_second_pass_over_what_is_no_file(tmp_path: Path) -> None:
 def many(n: int, seed: int = 1) -> Array:
     """Marks at random times, with random keys."""
     rng = np.random.default_rng(seed)
-    marks = np.zeros((n, m.MARK_WIDTH), np.int64)
+    marks = np.zeros((n, m.DIGEST_WIDTH), np.int64)
     marks[:, m.TIME] = T0 + np.sort(rng.integers(0, 10**11, n))
     marks[:, m.FRAME] = np.arange(1, n + 1)
     marks[:, m.KEY] = rng.integers(-(1 << 63), (1 << 63) - 1, n)
