@@ -72,7 +72,7 @@ def lean(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """:func:`lean` for a small function that the compiler shall put into each of its callers, where it would rather call it."""
+    """:func:`lean` for a small function, or a stage of one long loop: the compiler puts it where it is called, so that calls cost nothing."""
     return _compiled(function, {"_nrt": False, "forceinline": True})
 
 
