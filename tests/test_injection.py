@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 
 from netlens.wire.tls import escape
-from tests.analysis.recordings import FOLDER
+from tests.recordings import FOLDER
 
 #: Eight bytes each, as the name they stand for, api.z.ai.
 NAMES = {
@@ -340,9 +340,9 @@ def _texts_of(picture: Path) -> list[bytes]:
 
 def test_what_the_summary_says(case: Path) -> None:
     """summary.png: its words, the title among them, are shown as they are and not taken for formulas."""
-    from netlens.analysis.findings import analyze
-    from netlens.analysis.inputs import from_folder
+    from netlens.analysis import analyze
     from netlens.api import TABLES, Capture
+    from netlens.chains.inputs import from_folder
     from netlens.report.plots import summary
 
     given = from_folder(str(case))
@@ -417,17 +417,18 @@ def test_watch_and_compare(case: Path) -> None:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_the_screen_and_the_lines_of_watch(name: str) -> None:
     from netlens.watch import screen
-    from netlens.watch.board import Board
-    from netlens.watch.counts import SECOND
-    from netlens.watch.state import Kind, Watched
+    from netlens.watch.connection_table import Kind
+    from netlens.watch.monitor import Monitor
+    from netlens.watch.peaks import SECOND
+    from netlens.watch.state import Watched
 
     text = NAMES[name].decode("utf-8", "replace")
     watched = Watched(None)
-    watched.book.kinds.append(Kind(text, "203.0.113.1", 443, False, False, False))
+    watched.table.kinds.append(Kind(text, "203.0.113.1", 443, False, False, False))
     watched.tick(SECOND)
     for group in ("target", "row"):
-        watched.connections.peak[watched._groups[group, text, ""]] = 3
-    frame = Board({None: watched}, 1).frame({None: SECOND})
+        watched.connections.peak[watched.groups.names.index((group, text, ""))] = 3
+    frame = Monitor({None: watched}, 1).snapshot({None: SECOND})
     for width in (40, 120):
         for parts in screen.lines(frame, width, 30, text, False):
             assert_plain("".join(piece for piece, _ in parts))

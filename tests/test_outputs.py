@@ -14,7 +14,7 @@ import pytest
 
 from netlens.errors import NetlensError
 from netlens.outputs import new_file, replacing, subfolder
-from tests.analysis.recordings import FOLDER
+from tests.recordings import FOLDER
 
 CAPTURE = str(FOLDER / "healthy" / "host.pcap.gz")
 

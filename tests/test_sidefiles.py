@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from netlens import sidefiles
-from netlens.analysis.inputs import from_folder
 from netlens.anonymize import secret
 from netlens.capture.recording import read_manifest, sha256
+from netlens.chains.inputs import from_folder
 from netlens.errors import NetlensError
 from netlens.lab import journal
 from netlens.parsers import decrypted, decrypted_rows, errorlog
 from netlens.sidefiles import Lines, Rows
-from tests.analysis.recordings import FOLDER
+from tests.recordings import FOLDER
 
 READERS: dict[str, Callable[[Path], object]] = {
     "vm-errors.log": errorlog.read,

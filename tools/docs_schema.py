@@ -6,53 +6,53 @@ The published schema allows fields that it does not name, because later versions
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 Schema = dict[str, Any]
 
 
 def build() -> Schema:
-    from netlens.analysis import fixes, hypotheses
-    from netlens.analysis.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
-    from netlens.loglines import CLASSES
+    from netlens.lenses.refused import causes, fixes
+    from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
+    from netlens.logs import CLASSES
 
-    causes = [import_module(f"netlens.analysis.hypotheses.{name}") for name in hypotheses.MODULES]
-    ids = [module.ID for module in causes]
+    ids = [cause.ID for cause in causes.all_causes()]
     rules = [rule.name for rule in (*RULES, *ADDRESS_RULES)]
-    fix_ids = "|".join(module.ID for module in fixes.load())
+    fix_ids = "|".join(module.ID for module in fixes.all_fixes())
     peak = ref("peak")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "netlens analyze --format json",
-        "description": "One object. Times (*_ns) are integer nanoseconds since 1970 UTC; other units end the name. null: not known, or does not apply.",
+        "description": "One object. Times (*_ns) are integer nanoseconds since 1970 UTC; other units end the name. null means unknown, or does not apply.",
         **obj(
             inputs=array(ref("input"), "The files that were read, in order."),
             quality=obj(
-                "What must be known before any conclusion.",
+                "What to know before you draw conclusions.",
                 first_ns=count_or_null("Earliest time in all captures."),
                 last_ns=count_or_null("Latest time in all captures."),
-                reasons=array(ref("reason"), "Frames by what was done with them."),
-                notes=array(text(), "Sentences: capture loss, cuts, what lies outside the capture, what labels are missing."),
+                reasons=array(ref("reason"), "Frames by what became of them."),
+                notes=array(
+                    text(), "Sentences about capture loss, truncated packets, what lies outside the capture, and missing outcomes."
+                ),
             ),
             clock={
-                "description": "The VM's clock minus the host's, at the first packet that both captures hold. null with one capture.",
+                "description": "The VM's clock minus the host's, at the first packet that is in both captures. null with one capture.",
                 "anyOf": [ref("clock"), {"type": "null"}],
             },
             target=obj(
                 "The service in question.",
                 names=array(text(), "Its names."),
                 addresses=array(text(), "Its addresses."),
-                guessed=boolean("Whether nobody named it."),
+                guessed=boolean("Whether it was guessed, not named."),
                 why=text("Where it comes from."),
             ),
             counts=obj(
-                "Of both captures together, each thing once; sessions are those on either wire.",
+                "In both captures together, each thing once; sessions are those on either wire.",
                 sessions=count(),
                 connections=count("To the target."),
                 lookups=count(),
                 exchanges=count("Requests to the target."),
-                rejections=count("Of these, refused."),
+                rejections=count("Those of them that were refused."),
                 refused_by_class={
                     "type": "object",
                     "description": "Refused requests by class: what the provider said it limits.",
@@ -61,20 +61,20 @@ def build() -> Schema:
                 },
             ),
             peaks=obj(
-                "Most application connections to the target open at once. null: no capture shows it.",
+                "Most connections of programs to the target that were open at once. null: no capture shows it.",
                 optional=("capture",),
                 vm=count_or_null("Of the VM's program."),
                 host=count_or_null("Of the host's own programs."),
                 combined=count_or_null("Of both."),
-                capture=obj("With one capture: of everything in it.", connections=peak, in_flight=peak),
+                capture=obj("With one capture: peaks of everything in it.", connections=peak, in_flight=peak),
                 upstream=obj(
-                    "Most places held at once on the wire nearest to the provider, by what is counted.",
+                    "Most requests or connections in progress at once on the wire nearest to the provider.",
                     requests=ref("places"),
                     connections=ref("places"),
                 ),
             ),
             paths=ref("paths"),
-            tails=array(ref("tail_of_side"), "Connections that received for more than a second after their program had closed them."),
+            tails=array(ref("tail_of_side"), "Connections that kept receiving for more than a second after their program had closed them."),
             limit={
                 "description": "The rule that separates refused from accepted requests beyond chance. null: none does.",
                 "anyOf": [
@@ -83,10 +83,10 @@ def build() -> Schema:
                         unit={"enum": list(UNITS)},
                         scope={"enum": list(SCOPES)},
                         value=count("Others in progress at which a request is refused."),
-                        low=count("Smallest limit that fits as well."),
-                        high=count("Largest limit that fits as well."),
-                        auc=fraction("Chance that a refused request met more others than an accepted one."),
-                        p=fraction("Chance of a separation as good, after Holm's correction."),
+                        low=count("Smallest limit that fits equally well."),
+                        high=count("Largest limit that fits equally well."),
+                        auc=fraction("Probability that a refused request met more others than an accepted one (AUC)."),
+                        p=fraction("Probability of so good a separation by chance, after Holm's correction."),
                         tied=array({"enum": rules}, "Rules that fit equally well."),
                         misfits=count("Requests whose outcome the limit gets wrong."),
                     ),
@@ -108,19 +108,19 @@ def build() -> Schema:
                                 "which on a request is refused; for a bucket, tokens that come back in a minute.",
                             }
                         ),
-                        low=nullable({"type": "number", "description": "Smallest value that fits as well."}),
-                        high=nullable({"type": "number", "description": "Largest value that fits as well."}),
+                        low=nullable({"type": "number", "description": "Smallest value that fits equally well."}),
+                        high=nullable({"type": "number", "description": "Largest value that fits equally well."}),
                         window_s=nullable(seconds("Length of the window.")),
                         window={"enum": ["fixed", "sliding", "bucket", None]},
                         burst=count_or_null("Tokens of a full bucket."),
-                        refill_s=nullable(seconds("Time until a token comes back.")),
-                        held_s=nullable(seconds("How long a place stays counted after its request. Not fitted yet: always null.")),
+                        refill_s=nullable(seconds("Time for one token to come back.")),
+                        held_s=nullable(seconds("How long a request still counts after its end. Not fitted yet: always null.")),
                         changes=array(
-                            obj(at_ns=count(), value=count()), "Where the value changed while recording. Not fitted yet: always empty."
+                            obj(at_ns=count(), value=count()), "When the value changed during the recording. Not fitted yet: always empty."
                         ),
                         classes=array({"enum": list(CLASSES)}, "Classes of the refusals that it was fitted to."),
-                        auc=nullable(fraction("Chance that a refused request met more than an accepted one.")),
-                        p=nullable(fraction("Bound on how often chance fits as well, with the search allowed for.")),
+                        auc=nullable(fraction("Probability that a refused request met more than an accepted one (AUC).")),
+                        p=nullable(fraction("Upper bound on the probability of so good a fit by chance, corrected for the search.")),
                         tied=array(text(), "Rules that fit equally well."),
                     ),
                     {"type": "null"},
@@ -130,18 +130,18 @@ def build() -> Schema:
                 **array(
                     obj(
                         id={"enum": ids},
-                        cause={"enum": [module.CAUSE for module in causes], "description": "Its letter."},
+                        cause={"enum": [cause.LETTER for cause in causes.all_causes()], "description": "Its letter."},
                         claim=text("What it says."),
                         verdict={"enum": ["supported", "refuted", "undecided"]},
                         attributable_fraction=nullable(fraction("Share of the refusals that would not have met the limit without it.")),
-                        p=nullable(fraction("Of the rule that it rests on.")),
+                        p=nullable(fraction("Of the rule that it is based on.")),
                         evidence=array(
                             obj(
                                 text=text("A statement."),
                                 frames=array(obj(file=text(), frame=positive("As Wireshark numbers it.")), "Where it can be seen."),
                             )
                         ),
-                        needs=nullable(text("What would decide an undecided one.")),
+                        needs=nullable(text("What an undecided cause needs to be decided.")),
                     ),
                     "Every cause, in the order of the report.",
                 ),
@@ -150,22 +150,20 @@ def build() -> Schema:
             cause={"enum": [*ids, None], "description": "The supported cause with the largest share. null: none is supported."},
             fixes=array(
                 obj(
-                    "None of it is a promise: each is a replay of the recorded requests under one change.",
+                    "A replay of the recorded requests with one change: a prediction, not a promise.",
                     id={"type": "string", "pattern": rf"^({fix_ids})(-\d+)?$"},
                     title=text("What is done."),
                     command=nullable(text("How to apply it.")),
-                    caveats=array(text(), "What to know before."),
+                    caveats=array(text(), "What to know before you do it."),
                     note=text("What to know about the prediction; may be empty."),
                     rejections_before=count("As recorded."),
                     rejections_after=count_or_null("Predicted. null: not predicted."),
-                    replayed_before=count_or_null(
-                        "What the replay without a change gives: near rejections_before if the replay is any good."
-                    ),
-                    added_wait_s=nullable(seconds("Waiting in one's own queue, in all.")),
+                    replayed_before=count_or_null("Refusals in the replay without a change; near rejections_before if the replay is good."),
+                    added_wait_s=nullable(seconds("Waiting in the program's own queue, in total.")),
                     mean_wait_s=nullable(seconds("The same per request.")),
-                    retry_wait_before_s=nullable(seconds("Waiting between refusal and acceptance, in all, as recorded.")),
+                    retry_wait_before_s=nullable(seconds("Waiting between refusal and acceptance, in total, as recorded.")),
                     retry_wait_after_s=nullable(seconds("The same, predicted.")),
-                    peak_before=count_or_null("Most places held at once by one group that is counted together."),
+                    peak_before=count_or_null("Most requests or connections in progress at once in one group that is counted together."),
                     peak_after=count_or_null("The same, predicted."),
                     confidence={"enum": ["good", "low", None]},
                     by_side={
@@ -173,17 +171,17 @@ def build() -> Schema:
                         "description": "Per side: refusals before and after.",
                         "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2},
                     },
-                    recommended=boolean("Among variants of one fix: the one to take."),
+                    recommended=boolean("Among variants of one fix: the recommended one."),
                 ),
-                "Best first. Empty where nothing was refused.",
+                "Best first. Empty if nothing was refused.",
             ),
             unmatched_rejections=array(
                 obj(side=text(), time_ns=count("By the clock of its own side."), line=positive("Of the error log.")),
-                "Refusals of an error log for which the capture has no request; the first ones, if there are many.",
+                "Refusals in an error log that match no request of the capture; if there are many, the first ones.",
             ),
             sides={
                 "type": "object",
-                "description": "What each capture shows by itself. The key is its side, or 'capture' where nobody said which.",
+                "description": "What each capture shows by itself. The key is its side, or 'capture' if the side was not given.",
                 "propertyNames": {"enum": ["vm", "host", "capture"]},
                 "additionalProperties": obj(
                     vantage=nullable({"enum": ["vm", "host"]}),
@@ -213,17 +211,17 @@ def build() -> Schema:
                 offset_s=nullable({"type": "number"}),
                 low_s=nullable({"type": "number", "description": "The offset is certainly not less."}),
                 high_s=nullable({"type": "number", "description": "The offset is certainly not more."}),
-                drift_ppm=nullable({"type": "number", "description": "How much faster the VM's clock runs. null: cannot be told."}),
-                method=text("What it rests on."),
-                packets=count("How many packets, or bounds, it rests on."),
+                drift_ppm=nullable({"type": "number", "description": "How much faster the VM's clock runs. null: unknown."}),
+                method=text("What it is based on."),
+                packets=count("How many packets, or bounds, it is based on."),
                 steps=array(
                     obj(at_ns=count(), size_s={"type": "number"}, low_s={"type": "number"}, high_s={"type": "number"}),
-                    "Where a clock was set.",
+                    "When a clock was set.",
                 ),
                 frames=obj(vm=array(positive()), host=array(positive())),
                 note=text("One sentence for people."),
             ),
-            "peak": obj(count=count(), from_ns=count(), to_ns=count(), frames=array(positive(), "Of what makes it.")),
+            "peak": obj(count=count(), from_ns=count(), to_ns=count(), frames=array(positive(), "Frames in which these began.")),
             "places": obj(vm=count(), host=count(), combined=count()),
             "paths": {
                 "type": "object",
@@ -242,7 +240,7 @@ def tail() -> Schema:
         "connection_id": count(),
         "session_id": count("The session that received."),
         "tail_s": seconds(),
-        "bytes": count_or_null("null: the closing is in another half than the payload."),
+        "bytes": count_or_null("null: the FIN is in one half of the connection, the payload in the other."),
         "frames": array(positive(), "First and last of the connection."),
     }
 

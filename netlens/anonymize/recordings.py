@@ -20,15 +20,14 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netlens import loglines
-from netlens.analysis.inputs import Inputs, from_folder, read_sockets
+from netlens import logs
 from netlens.anonymize.captures import Progress, rewrite
-from netlens.capture.errorlog import reduce_line
 from netlens.capture.recording import MANIFEST, Manifest, SideResult, read_manifest, write_manifest
+from netlens.chains.inputs import Inputs, from_folder, read_sockets
 from netlens.errors import NetlensError
 from netlens.outputs import create, new_file, new_folder
 from netlens.parsers import decrypted, decrypted_rows, errorlog
@@ -37,7 +36,6 @@ from netlens.sidefiles import Lines
 if TYPE_CHECKING:
     from netlens.anonymize.mapper import Mapper
 
-_HEAD_INSIDE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\s+\+-?\d+ms|\s\+-?\d{1,12}ms\sservice=|\0")
 #: What a line leaves that could not be read; of one with what looks like the head of a line inside, something that looks so too.
 UNREAD, BROKEN = "-", "- +0ms service="
 _STATE = re.compile(r"[A-Z0-9_]{1,20}")
@@ -153,7 +151,7 @@ def _capture_name(side: str, path: str, number: int, count: int) -> str:
 
 
 def _error_log(path: str, target: Path, result: Result) -> None:
-    lines = Lines(path, errorlog.MAX_LINES, loglines.MAX_LINE, "the error log")
+    lines = Lines(path, errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
     with create(target) as file:
         for line in lines:
             file.write(reduced(line.decode("utf-8", "replace")).encode() + b"\n")
@@ -166,33 +164,16 @@ def reduced(line: str) -> str:
     line = line.lstrip("\ufeff \t\0\r")
     if not line.strip():
         return ""
-    found = loglines.head(line)
-    if found is None:
-        return BROKEN if _HEAD_INSIDE.search(line[: 1 << 16]) else UNREAD
-    rest = line[found.rest :]
-    if found.form == loglines.LOGFMT:
-        head = f"timestamp={found.time}"
-        head += f" level={found.level}" if found.level else ""
-        head += f" service={found.service}" if found.service else ""
-        return _with_words(head, rest) if found.fault else head
-    if found.form == loglines.PLAIN:
-        return _with_words(found.time, rest)
-    kept = reduce_line(line)
-    return kept.text if kept is not None and kept.rejection == loglines.says_rejection(kept.text) else _classic(found, rest)
-
-
-def _classic(found: loglines.Line, rest: str) -> str:
-    head = f"{found.level:<5} {found.time} {found.since}"
-    head += f" service={found.service}" if found.service else ""
-    return _with_words(head, rest) if found.fault else head
-
-
-def _with_words(head: str, rest: str) -> str:
-    """Known words of the rest; a number that only looks like a code of the provider's must not become one."""
-    words = loglines.words(rest)
-    if not loglines.says_rejection(rest):
-        words = [word for word in words if not loglines.says_rejection(word)]
-    return " ".join([head, *words])
+    if (known := logs.recognise(line)) is None:
+        return BROKEN if logs.holds_head(line.encode("utf-8", "replace")) else UNREAD
+    form, head = known
+    if not head.fault:
+        return form.write(replace(head, service="") if form.CHAINED else head)
+    rest = line[head.rest :]
+    words = logs.words(rest)
+    if form.read(head, rest) is None:  # a number that only looks like a code of the provider's must not become one
+        words = [word for word in words if form.read(head, word) is None]
+    return " ".join([form.write(head), *words])
 
 
 # --- what keys showed ---------------------------------------------------------------------------------------------------------------------

@@ -80,6 +80,13 @@ def tcpdump(interface: str = "any", bpf: str = "", snaplen: int = SNAPLEN, buffe
     return [*argv, "--", bpf] if bpf else argv  # one argument: tcpdump joins them anyway, and a filter may begin with "-"
 
 
+def grant(system: str, tcpdump: str = "$(command -v tcpdump)") -> str:
+    """The command that gives the right to capture, once."""
+    if system == "Darwin":
+        return "sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*"
+    return f"sudo setcap cap_net_raw,cap_net_admin=eip {tcpdump}"
+
+
 def default_interface(system: str) -> str:
     """``any`` on Linux. On macOS ``pktap,all``: every interface with loopback and bridges, one link type, process names."""
     return "pktap,all" if system == "Darwin" else "any"
@@ -201,16 +208,21 @@ SSH_LENDS_NOTHING = (
 _SSH_OPTIONS = ("ServerAliveInterval=5", "ServerAliveCountMax=3", "ConnectTimeout=15", *SSH_LENDS_NOTHING)
 
 
+def _ssh(ssh: Sequence[str], target: str, socket: str, *options: str) -> list[str]:
+    """ssh to ``target`` by the connection of ``socket``; of an option that is given twice ssh takes the first."""
+    given = [word for option in (*options, *_SSH_OPTIONS, f"ControlPath={socket}") for word in ("-o", option)]
+    return [*ssh, *given, "-T", "-e", "none", "--", check_host(target)]
+
+
 def ssh_master(ssh: Sequence[str], target: str, socket: str) -> list[str]:
     """The one SSH connection of a recording; everything else goes through its ``socket``. It may ask for a password.
 
     Its remote command says what connection it is and then waits for its input to end, so that it lives no longer than netlens.
     Ctrl-C is ours to handle: ssh is started with SIGINT ignored, which it then leaves alone.
     """
-    options = [o for option in (*_SSH_OPTIONS, "ControlMaster=yes", f"ControlPath={socket}", "ControlPersist=no") for o in ("-o", option)]
-    command = 'echo "netlens: $SSH_CONNECTION"; exec cat >/dev/null'
-    remote = shlex.join(["sh", "-c", command])
-    return ["sh", "-c", 'trap "" INT; exec "$@"', "netlens", *ssh, *options, "-T", "-e", "none", "--", check_host(target), remote]
+    remote = shlex.join(["sh", "-c", 'echo "netlens: $SSH_CONNECTION"; exec cat >/dev/null'])
+    master = _ssh(ssh, target, socket, "ControlMaster=yes", "ControlPersist=no")
+    return ["sh", "-c", 'trap "" INT; exec "$@"', "netlens", *master, remote]
 
 
 def ssh_session(ssh: Sequence[str], target: str, socket: str, argv: Sequence[str]) -> list[str]:
@@ -218,9 +230,11 @@ def ssh_session(ssh: Sequence[str], target: str, socket: str, argv: Sequence[str
 
     If that connection is gone, ssh would open one of its own, whose packets the capture there does not leave out: ``ProxyCommand=false`` forbids it.
     """
-    options = [
-        o
-        for option in (*_SSH_OPTIONS, "ControlMaster=no", f"ControlPath={socket}", "BatchMode=yes", "ProxyCommand=false")
-        for o in ("-o", option)
-    ]
-    return [*ssh, *options, "-T", "-e", "none", "--", check_host(target), shlex.join(argv)]
+    return [*_ssh(ssh, target, socket, "ControlMaster=no", "BatchMode=yes", "ProxyCommand=false"), shlex.join(argv)]
+
+
+def ssh_shared(ssh: Sequence[str], target: str, socket: str) -> list[str]:
+    """What is put before a command on the VM where nothing is captured: the first one opens the connection, without a password, the others use it."""
+    return _ssh(
+        ssh, target, socket, "BatchMode=yes", "ControlMaster=auto", "ControlPersist=60", "ConnectTimeout=10", "ServerAliveCountMax=2"
+    )

@@ -1,20 +1,21 @@
 """Error logs of the program, reduced to time and error lines.
 
 Lines of such logs can be tens of kilobytes and hold prompts and keys. So nothing is cut out of a line; instead a line is *built* from what
-is known to be harmless: its time, its level, and words of :data:`netlens.loglines.WORDS` that stand in it. What is not known is not copied.
+is known to be harmless: its time, its level, and words of :data:`netlens.logs.WORDS` that stand in it. What is not known is not copied.
 
-Of lines of the classic form that are no errors time and ``+Nms`` are kept, because the fraction of a second can be recovered only from the
-chain of all lines. The forms are those of :mod:`netlens.loglines`.
+Of opencode's classic format all lines leave their time and ``+Nms``, because the fraction of a second can be recovered only from the chain of
+all of them. The formats are those of :mod:`netlens.logs`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from netlens import loglines
-from netlens.loglines import MAX_LINE
+from netlens import logs
+from netlens.capture.processes import LineProcess
+from netlens.logs import MAX_LINE
 from netlens.text import printable
 
 MARK = "%%netlens"  #: begins what the script itself says, before the first line of a log
@@ -78,28 +79,34 @@ class Reduced:
     """What is kept of one line."""
 
     text: str
-    rejection: bool
+    refusal: bool
 
 
 def reduce_line(line: str) -> Reduced | None:
     """What may be kept of a line; None if nothing is worth keeping, or it has no time."""
     line = line[:MAX_LINE].lstrip("\ufeff \t")
-    found = loglines.head(line)
-    if found is None:
+    if (known := logs.recognise(line)) is None:
         return None
-    rest = line[found.rest :]
-    if found.form == loglines.CLASSIC:
-        text = f"{found.level:<5} {found.time} {found.since}"
-        if not found.fault:
-            return Reduced(text, False)
-        return _with_words(f"{text} service={found.service}" if found.service else text, rest)
-    if found.form == loglines.LOGFMT:
-        return _with_words(f"timestamp={found.time} level={found.level}", rest) if found.fault else None
-    reduced = _with_words(found.time, rest)
-    if reduced.rejection or _ERROR.search(rest):
-        return reduced if reduced.text != found.time else Reduced(f"{found.time} error", False)
-    return None
+    form, head = known
+    if not head.fault:
+        return Reduced(form.write(replace(head, service="")), False) if form.CHAINED else None
+    rest = line[head.rest :]
+    refused = form.read(head, rest) is not None
+    words = logs.words(rest)
+    if not head.level and not refused:  # a format without levels
+        if not _ERROR.search(rest):
+            return None
+        words = words or ["error"]
+    return Reduced(" ".join([form.write(head if form.CHAINED else replace(head, service="")), *words]), refused)
 
 
-def _with_words(head: str, rest: str) -> Reduced:
-    return Reduced(" ".join([head, *loglines.words(rest)]), loglines.says_rejection(rest))
+def follow(
+    path: str, name: str, keep: Callable[[Reduced], None], say: Callable[[str], None], wrap: Callable[[list[str]], list[str]] = list
+) -> LineProcess:
+    """Follow a log, here or where ``wrap`` leads: what may be kept goes to ``keep``, news of the file itself to ``say``."""
+
+    def take(line: str) -> None:
+        if (kept := reduce_line(line)) is not None:
+            keep(kept)
+
+    return LineProcess(["sh", "-c", SCRIPT, "netlens", path], taker(name, take, say), wrap)

@@ -1,17 +1,125 @@
-"""Programs that run beside a capture and whose lines are read as they come: the socket sampler and the log follower."""
+"""Running programs: to their end, or beside a capture with their lines read as they come."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
 import subprocess
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, NamedTuple
 
 from netlens.capture import command
 from netlens.errors import CaptureError
 
 END_S = 5.0
+COMMAND_TIMEOUT_S = 10.0  #: none of the commands does real work; one that takes longer hangs
+OUTPUT_BYTES = 4_000_000  #: what is read of a command's output; a firewall of ten thousand rules has about 1 MB
+#: Where system programs live that are on no ordinary user's PATH, and on nobody's in a command by ssh.
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin:/Applications/Wireshark.app/Contents/MacOS"
+
+Talk = Callable[[IO[bytes], IO[bytes]], None]
+
+
+class Outcome(NamedTuple):
+    """How a command ended. ``status`` is that of the shell: 127 not there, 124 took too long."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    @property
+    def complaint(self) -> str:
+        """The last line on standard error, which is where programs say why they gave up."""
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit status {self.status}"
+
+
+def run(argv: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S, given: str = "", talk: Talk | None = None) -> Outcome:
+    """Run a command, at most ``timeout_s``; its output never blocks it and is read up to ``OUTPUT_BYTES``. No shell.
+
+    Parameters
+    ----------
+    given : its standard input.
+    talk : is handed the command's standard input and output while it runs, instead.
+    """
+    # Files, not pipes: an ssh that stays in the background as a master may keep them open, and a pipe would then have no end.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given_file:
+        given_file.write(given.encode())
+        given_file.seek(0)
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE if talk else given_file,
+                stdout=subprocess.PIPE if talk else out,
+                stderr=err,
+                bufsize=0,
+                env={**os.environ, "LC_ALL": "C", "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"},
+                process_group=0,  # not a new session: sudo's ticket belongs to the terminal
+            )
+        except FileNotFoundError:
+            return Outcome(127, "", f"{argv[0]}: not found")
+        except OSError as error:
+            return Outcome(126, "", f"{argv[0]}: {error.strerror or error}")
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            _kill(process)
+
+        watchdog = threading.Timer(timeout_s, stop)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            if talk is not None and process.stdin is not None and process.stdout is not None:
+                with process.stdout, contextlib.suppress(OSError), process.stdin:  # it may have ended and closed its end
+                    talk(process.stdin, process.stdout)
+            process.wait()
+        finally:
+            watchdog.cancel()
+            if process.poll() is None:  # Ctrl-C
+                _kill(process)
+                process.wait()
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read(OUTPUT_BYTES).decode("utf-8", "replace"))
+    status = 124 if late.is_set() else process.returncode if process.returncode >= 0 else 128 - process.returncode
+    return Outcome(status, texts[0], f"took longer than {timeout_s:g} s" if status == 124 else texts[1])
+
+
+def version_of(pattern: str, text: str) -> str:
+    """The version that a program's ``--version`` prints; empty if it is not shown."""
+    found = re.search(pattern, text)
+    return found[1] if found else ""
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    # sudo's child is root's and not ours to kill; it ends when sudo does
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def lines(stream: IO[bytes], longest: int = 1 << 16) -> Iterator[str]:
+    """Lines of an unbuffered stream as they come, without their ends; what is longer than ``longest`` bytes is cut there."""
+    pending, cut = b"", False
+    while data := os.read(stream.fileno(), 1 << 16):
+        *whole, rest = data.split(b"\n")
+        for part in whole:
+            yield (pending + part)[:longest].decode("utf-8", "replace")
+            pending, cut = b"", False
+        if not cut:
+            pending += rest
+            cut = len(pending) > longest
+    if pending:
+        yield pending[:longest].decode("utf-8", "replace")
 
 
 class LineProcess:
@@ -40,18 +148,8 @@ class LineProcess:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        pending, cut = b"", False
-        while data := os.read(descriptor, 1 << 16):
-            *whole, rest = data.split(b"\n")
-            for part in whole:
-                self._take((pending + part)[: self._max].decode("utf-8", "replace"))
-                pending, cut = b"", False
-            if not cut:
-                pending += rest
-                cut = len(pending) > self._max
-        if pending:
-            self._take(pending[: self._max].decode("utf-8", "replace"))
+        for line in lines(self._process.stdout, self._max):
+            self._take(line)
 
     @property
     def running(self) -> bool:
@@ -71,20 +169,3 @@ class LineProcess:
         self._thread.join(END_S)
         if not self._thread.is_alive():
             self._process.stdout.close()
-
-
-def run(argv: Sequence[str], given: str = "", timeout: float = 30.0) -> tuple[int, str, str]:
-    """Run a program to its end: status, standard output, standard error.
-
-    Raises
-    ------
-    CaptureError
-        it cannot be started or takes longer than ``timeout`` seconds.
-    """
-    try:
-        done = subprocess.run(list(argv), input=given.encode(), capture_output=True, timeout=timeout, check=False, process_group=0)
-    except OSError as error:
-        raise CaptureError(f"{error.filename or argv[0]}: {(error.strerror or str(error)).lower()}") from None
-    except subprocess.TimeoutExpired:
-        raise CaptureError(f"{argv[0]}: no answer within {timeout:.0f} s") from None
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")

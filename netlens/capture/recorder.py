@@ -20,12 +20,12 @@ import selectors
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from netlens.capture import command
+from netlens.capture.processes import lines
 from netlens.capture.recording import SideResult
 from netlens.capture.sink import Sink, SinkFull
 from netlens.errors import CaptureError
@@ -77,13 +77,6 @@ def parse_listening(line: str) -> tuple[str, str, int] | None:
 def is_missing_right(line: str) -> bool:
     """Whether a line of tcpdump or sudo says that the right to capture is missing."""
     return bool(_NO_RIGHT.search(line))
-
-
-def rights_hint(system: str) -> str:
-    """The command that gives the right to capture."""
-    if system == "Darwin":
-        return "run it with sudo, or once: sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*"
-    return "run it with sudo, or once: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)"
 
 
 class SideRecorder:
@@ -200,7 +193,7 @@ class SideRecorder:
 
     def _refused(self, why: str) -> CaptureError:
         self._forget_files()
-        hint = f"; {rights_hint(self.system)}" if is_missing_right(why) else ""
+        hint = f"; run it with sudo, or once: {command.grant(self.system)}" if is_missing_right(why) else ""
         return CaptureError(f"{self.side}: tcpdump does not record: {why}{hint}")
 
     def _forget_files(self) -> None:
@@ -239,9 +232,8 @@ class SideRecorder:
     def _reason_not_started(self, timeout: float) -> str:
         if not self._ended:
             return f"it was not ready after {timeout:.0f} s" + (f" ({self._lines[-1]})" if self._lines else "")
-        lines = [line for line in self._lines if "romiscuous mode" not in line]
         # libpcap puts the bare reason in brackets on a second line: "You don't have permission ...\n(socket: Operation not permitted)"
-        told = [line for line in lines if not line.startswith("(")] or lines
+        told = [line for line in self._lines if not line.startswith("(")] or self._lines
         return told[-1] if told else f"it ended with status {self._status()}"
 
     # --- threads
@@ -249,8 +241,7 @@ class SideRecorder:
     def _read_errors(self, process: subprocess.Popen[bytes]) -> None:
         stream = process.stderr
         assert stream is not None
-        for raw in _lines(stream):
-            line = raw.decode("utf-8", "replace").strip()
+        for line in map(str.strip, lines(stream)):
             with self._changed:
                 if line.startswith("netlens: pid "):
                     self.tcpdump_pid = int(line.rsplit(" ", 1)[1])
@@ -260,7 +251,7 @@ class SideRecorder:
                 elif counts := parse_counts(line):
                     self._counts.update(counts)
                     self._answers += 1
-                elif line:
+                elif line and "romiscuous mode" not in line:
                     self._lines = [*self._lines[-19:], line]
                 self._changed.notify_all()
 
@@ -327,8 +318,7 @@ class SideRecorder:
 
     def _why_ended(self) -> str:
         status = self._status()
-        told = [line for line in self._lines if "romiscuous mode" not in line]
-        said = told[-1].removeprefix("tcpdump: ") if told else ""
+        said = self._lines[-1].removeprefix("tcpdump: ") if self._lines else ""
         if status == 255 and self.link_lost is not None:  # ssh's own status; tcpdump has none above 127
             return self.link_lost()
         if isinstance(status, int) and 128 < status < 128 + 65:
@@ -469,18 +459,6 @@ class SideRecorder:
             for descriptor in self._wake:
                 os.close(descriptor)
             self._wake = None
-
-
-def _lines(stream: IO[bytes], limit: int = 65536) -> Iterator[bytes]:
-    """Lines of an unbuffered stream as they come."""
-    pending = b""
-    while data := os.read(stream.fileno(), 65536):
-        *whole, pending = (pending + data).split(b"\n")
-        yield from whole
-        if len(pending) > limit:
-            pending = pending[-limit:]
-    if pending:
-        yield pending
 
 
 def _widen(descriptor: int) -> None:

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from netlens.capture import command, probes
-from netlens.capture.processes import run
+from netlens.capture import command
+from netlens.capture.machine import tart_address
+from netlens.capture.processes import Outcome, run
 from netlens.errors import CaptureError
 from netlens.outputs import caller, create
 from netlens.sidefiles import opened
@@ -30,8 +31,8 @@ CONNECT_S = 120.0  #: time to type a password included
 END_S = 5.0
 
 
-def resolve_target(target: str, tart: Sequence[str] = ("tart",), user: str = "admin") -> str:
-    """What ssh is to be given for ``--vm``: ``tart:NAME`` becomes ``USER@ADDRESS`` (user "admin", that of tart's images, unless given).
+def resolve_target(target: str, tart: Sequence[str] = ("tart",)) -> str:
+    """What ssh is to be given for ``--vm``: ``tart:NAME`` becomes ``USER@ADDRESS``.
 
     Raises
     ------
@@ -41,15 +42,13 @@ def resolve_target(target: str, tart: Sequence[str] = ("tart",), user: str = "ad
     name = command.tart_name(target)
     if name is None:
         return command.check_host(target)
-    given, at, _ = target.rpartition("@")
-    status, out, errors = run([*tart, "ip", name])
-    address = probes.parse_tart_ip(out)
-    if status or address is None:
-        said = (errors or out).strip().splitlines()
+    found, outcome = tart_address(target, tart)
+    if found is None:
+        said = (outcome.stderr or outcome.stdout).strip().splitlines()
         raise CaptureError(
             f"tart:{name}: no address ({said[-1] if said else 'tart ip printed nothing'}); is the VM running? try: tart run {name}"
         )
-    return command.check_host(f"{given if at else user}@{address}")
+    return command.check_host(found)
 
 
 def open_streams() -> list[command.SshConnection]:
@@ -183,9 +182,9 @@ class RemoteHost:
         """The argument list that runs ``argv`` on the VM."""
         return command.ssh_session(self.ssh, self.target, self._socket, argv)
 
-    def run(self, argv: Sequence[str], given: str = "", timeout: float = 60.0) -> tuple[int, str, str]:
-        """Run a program on the VM to its end: status, standard output, standard error."""
-        return run(self.wrap(list(argv)), given, timeout)
+    def run(self, argv: Sequence[str], given: str = "", timeout: float = 60.0) -> Outcome:
+        """Run a program on the VM to its end."""
+        return run(self.wrap(list(argv)), timeout, given)
 
     def close(self) -> None:
         """End the connection, and with it all that runs through it."""

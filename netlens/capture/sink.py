@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from netlens.errors import CaptureError
 from netlens.outputs import create_file
 
 MAX_RECORD = 16 << 20  #: a longer record is damage, not a packet (libpcap's own limit is 256 KiB)
+NOWHERE = Path("/nonexistent")  #: stands for the directory where nothing is kept, so that nobody's file has the name
 MAX_PROLOGUE = 4 << 20  #: of pcapng descriptions repeated in each file of a rotation
 
 _PCAP = {
@@ -46,6 +48,10 @@ class Walk:
 class Sink:
     """Files ``STEM.pcap`` (or ``STEM-0001.pcap``, ... when rotating) in ``directory``.
 
+    Parameters
+    ----------
+    directory : None counts what comes and keeps nothing.  also : is given the same bytes.
+
     Attributes
     ----------
     files : the files that exist, in order;  removed : how many were deleted again for ``keep``.
@@ -53,8 +59,16 @@ class Sink:
     last_ns : time of the latest record; None before the first and for pcapng.
     """
 
-    def __init__(self, directory: Path, stem: str, rotate_bytes: int | None = None, keep: int | None = None):
-        self.directory, self.stem = directory, stem
+    def __init__(
+        self,
+        directory: Path | None,
+        stem: str,
+        rotate_bytes: int | None = None,
+        keep: int | None = None,
+        also: Callable[[bytes], None] | None = None,
+    ):
+        self.directory, self.stem = directory or NOWHERE, stem
+        self._keeps, self._also = directory is not None, also
         self.rotate_bytes, self.keep = rotate_bytes, keep
         self.files: list[Path] = []
         self.removed = 0
@@ -81,6 +95,11 @@ class Sink:
         CaptureError
             these bytes are no capture.
         """
+        self._take(data)
+        if self._also is not None:
+            self._also(data)
+
+    def _take(self, data: bytes) -> None:
         buffer = self._pending + data if self._pending else data
         start = 0
         if not self._format:
@@ -175,7 +194,7 @@ class Sink:
         name = f"{self.stem}.pcap" if self.rotate_bytes is None else f"{self.stem}-{self._number:04d}.pcap"
         path = self.directory / name
         try:
-            self._fd = create_file(path)
+            self._fd = create_file(path) if self._keeps else None
         except OSError as error:
             raise CaptureError(f"{path}: cannot be made ({(error.strerror or str(error)).lower()})") from None
         self._file_size = 0
@@ -192,6 +211,9 @@ class Sink:
             self.removed += 1
 
     def _write(self, data: bytes, start: int, walk: Walk) -> None:
+        if not self._keeps:
+            self._count(walk)
+            return
         if self._fd is None:
             raise SinkFull("closed")
         view, done = memoryview(data), 0

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from netlens.capture import command, facts, probes
+from netlens.capture import command, facts
+from netlens.capture.programs.sockets import Socket, parse_sockets
+from netlens.text import endpoint
 
 #: One sample a second until it is told to end. `wait` and not `sleep` in front: the shell obeys a signal at once only in `wait`.
 SCRIPT = r"""
@@ -76,7 +78,7 @@ class Sampler:
         if self._time_ns is None:
             return
         open_now = 0
-        for s in probes.parse_lsof(text) if text[:1] == "p" else probes.parse_ss(text):
+        for s in parse_sockets(text):
             if s.remote_ip is None or s.remote_port is None or self._is_own(s):
                 continue
             target = self.is_target(s)
@@ -85,8 +87,8 @@ class Sampler:
                 row = {
                     "side": self.side,
                     "time_ns": self._time_ns,
-                    "local": _end(s.local_ip, s.local_port),
-                    "remote": _end(s.remote_ip, s.remote_port),
+                    "local": endpoint(s.local_ip, s.local_port),
+                    "remote": endpoint(s.remote_ip, s.remote_port),
                     "state": s.state,
                     "process": s.process,
                     "pid": s.pid,
@@ -95,19 +97,15 @@ class Sampler:
         self.open_now = open_now
         self.samples += 1
 
-    def is_target(self, socket: probes.Socket) -> bool:
+    def is_target(self, socket: Socket) -> bool:
         """Whether the far end is the API. A tunnelled program's socket still names the API; sshuttle's own half has the program as its far end."""
         return socket.remote_ip in self.addresses if self.addresses else socket.remote_port == command.API_PORT
 
-    def _matters(self, s: probes.Socket) -> bool:
+    def _matters(self, s: Socket) -> bool:
         # sshuttle's half of a redirected connection reports the API as its local end (the original destination)
         if s.local_ip in self.addresses or s.remote_port in self.ssh_ports or s.local_port in self.ssh_ports:
             return True
         return s.local_port in self.redirect_ports or s.remote_port in self.redirect_ports
 
-    def _is_own(self, s: probes.Socket) -> bool:
+    def _is_own(self, s: Socket) -> bool:
         return {s.local_port, s.remote_port} in self.own
-
-
-def _end(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

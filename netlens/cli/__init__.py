@@ -10,18 +10,18 @@ from typing import Any, NoReturn
 import click
 
 COMMANDS = {
-    "analyze": "Why requests were refused: causes, limit, fixes; or what one capture shows.",
-    "anonymize": "A copy about other addresses and names, without payload, for somebody else's eyes.",
-    "capture": "Record the host, the VM, or both: captures, sockets, error logs, manifest.",
-    "compare": "Whether a change helped: two recordings, before and after it.",
-    "connections": "One row per connection as the application made it.",
-    "dns": "One row per DNS lookup.",
-    "doctor": "What is missing for a recording, and the command that mends it.",
-    "exchanges": "One row per request and response.",
-    "extract": "The frames of one connection as a capture of their own.",
-    "lab": "Rebuild VM, host and provider in network namespaces, and record both sides.",
-    "sessions": "One row per TCP session, in the order of Wireshark's streams.",
-    "watch": "See live how many connections and requests are open at once, and what is refused.",
+    "analyze": "Find out why requests were refused: cause, limit, fixes.",
+    "anonymize": "Copy a capture or recording with addresses and names replaced.",
+    "capture": "Record the host, the VM, or both at once.",
+    "compare": "Compare two recordings, before and after a change: did it help?",
+    "connections": "List connections as the program made them.",
+    "dns": "List DNS lookups.",
+    "doctor": "Check what a recording needs, and print what fixes it.",
+    "exchanges": "List requests with their responses.",
+    "extract": "Copy the frames of one connection to a capture of its own.",
+    "lab": "Rebuild VM, host and provider on one machine, and record them.",
+    "sessions": "List TCP sessions as they are on the wire.",
+    "watch": "Show live how many connections and requests are open at once.",
 }
 
 EPILOG = """\b
@@ -31,8 +31,8 @@ Examples:
   tcpdump -i any -w - | netlens connections -
 
 \b
-Exit status: 0 done, 1 the input could not be used or the output could not be written, 2 wrong usage.
-If netlens itself fails, NETLENS_DEBUG=1 in the environment shows the whole trace.
+Exit status: 0 done, 1 the input cannot be used or the output cannot be written, 2 wrong usage.
+If netlens itself fails, set NETLENS_DEBUG=1 to see the whole trace.
 """
 
 
@@ -57,7 +57,9 @@ class Commands(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            ctx.fail(f"no command is called {args[0]!r}" + (f"; did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"))
+            ctx.fail(
+                f"there is no command {args[0]!r}" + (f"; did you mean {near[0]}?" if near else f"; the commands are {', '.join(COMMANDS)}")
+            )
         return super().resolve_command(ctx, args)
 
 
@@ -79,10 +81,10 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     is_eager=True,
     expose_value=False,
     callback=_version,
-    help="Print versions of netlens and of what it runs with, and exit.",
+    help="Print the versions of netlens and of the programs it uses.",
 )
 def cli() -> None:
-    """Rebuild what happened on the network from packet captures, and find out why requests were refused."""
+    """Find out from packet captures why an API refuses requests, and what was open on the network at the time."""
 
 
 def _invoke() -> int:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netlens.cli.common import keylog_option, read_capture
+from netlens.cli.common import print_json, read_capture, say, show_compilation, stop_at_a_closed_pipe
+from netlens.cli.options import FILE, api_option, format_option, keylog_option
 from netlens.errors import CaptureError
-from netlens.text import plural, printable
+from netlens.text import plural
 
 if TYPE_CHECKING:
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.inputs import Inputs
+    from netlens.analysis import Analysis
+    from netlens.chains.inputs import Inputs
 
 
 @click.command(
@@ -30,35 +31,27 @@ if TYPE_CHECKING:
       netlens analyze captures/same-nat-ip-sshuttle --bundle support.zip
     """,
 )
-@click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]", type=click.Path(readable=False))
-@click.option("--host", "host_file", metavar="FILE", type=click.Path(readable=False), help="A capture made on the host.")
-@click.option("--vm", "vm_file", metavar="FILE", type=click.Path(readable=False), help="A capture made on the VM.")
-@click.option(
-    "--api",
-    "apis",
-    multiple=True,
-    metavar="NAME|IP",
-    help="The server in question; may be repeated. Without it the recording's manifest says, or it is guessed and the guess stated.",
-)
-@click.option(
-    "--vm-errors", metavar="FILE", type=click.Path(readable=False), help="Error log of the program on the VM: which requests were refused."
-)
-@click.option("--host-errors", metavar="FILE", type=click.Path(readable=False), help="Error log of the program on the host.")
-@keylog_option("TLS keys (SSLKEYLOGFILE) of the programs; may be repeated; needs tshark.")
+@click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]", type=FILE)
+@click.option("--host", "host_file", metavar="FILE", type=FILE, help="Capture made on the host.")
+@click.option("--vm", "vm_file", metavar="FILE", type=FILE, help="Capture made on the VM.")
+@api_option("Default: the manifest's, or a guess, which is printed.")
+@click.option("--vm-errors", metavar="FILE", type=FILE, help="Error log of the program on the VM: tells which requests were refused.")
+@click.option("--host-errors", metavar="FILE", type=FILE, help="Error log of the program on the host.")
+@keylog_option("of the programs")
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
     type=click.Path(file_okay=False),
-    help="Write report.html, report.json, pictures (PNG and SVG) and a text for the provider's support to DIR.",
+    help="Write report.html, report.json, pictures (PNG and SVG) and a letter to the provider's support (support.md) to DIR.",
 )
 @click.option(
     "--bundle",
     metavar="FILE.zip",
     type=click.Path(dir_okay=False),
-    help="Write a zip for the provider's support: the captures anonymised, what they are analysed to, and the text. It must not exist yet.",
+    help="Write a zip for the provider's support: anonymised captures, their analysis, and the letter. Must not exist yet.",
 )
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print the findings.")
+@format_option("text", "json")
 def command(
     capture: str | None,
     host_file: str | None,
@@ -71,13 +64,12 @@ def command(
     bundle: str | None,
     form: str,
 ) -> None:
-    """Why requests were refused: which cause the captures support, which they refute, what the limit is, and what each fix would change.
+    """Find out why requests were refused: the cause, the limit, and what each fix would change.
 
-    Give both sides (a recording, or --vm and --host), or one capture: then everything that it can show is said, and what the other side would
-    decide. A recording is a folder with host.pcap and/or vm.pcap (also .pcapng, .gz) and perhaps vm-errors.log, host-errors.log and a manifest.
-    The findings are printed; with -o, report.html, report.json and pictures are written as well.
+    Give both sides: a RECORDING, or --vm and --host. A recording is a folder with vm.pcap and host.pcap (also .pcapng, .gz), and perhaps
+    vm-errors.log, host-errors.log and manifest.toml. With a single CAPTURE, you get what it can show, and what to record for the rest.
     """
-    from netlens.analysis.findings import analyze
+    from netlens.analysis import analyze
     from netlens.api import TABLES
 
     if bundle is not None:
@@ -90,17 +82,15 @@ def command(
     if bundle is not None:
         _bundle(given, document, bundle)
     if form == "json":
-        json.dump(document, sys.stdout, indent=2, allow_nan=False)
-        sys.stdout.write("\n")
+        print_json(document)
         return
     _print(found)
     if output is not None:
-        page = printable(os.path.join(output, "report.html"))
-        sys.stderr.write(f"netlens: {page} opens in a browser; report.json and the pictures are beside it\n")
+        say(f"{os.path.join(output, 'report.html')} opens in a browser; report.json and the pictures are beside it")
 
 
 def _can_bundle(target: str, captures: tuple[str | None, ...]) -> None:
-    """Refuse before the captures are read what would be refused after it."""
+    """Refuse now what would be refused after minutes of reading."""
     from netlens.outputs import refuse_existing
     from netlens.report.bundle import refuse_standard_input
 
@@ -109,20 +99,15 @@ def _can_bundle(target: str, captures: tuple[str | None, ...]) -> None:
 
 
 def _bundle(given: Inputs, document: dict[str, Any], target: str) -> None:
-    from netlens.cli.common import show_compilation
     from netlens.report.bundle import bundle
 
     show_compilation()
     made = bundle(given, document, target)
     if made.differs:
-        said = ", ".join(made.differs)
-        sys.stderr.write(
-            f"netlens: warning: the anonymised captures are analysed to something else than these ({said}); say so to whom you send them\n"
-        )
+        say(f"warning: the analysis of the anonymised captures differs in {', '.join(made.differs)}; tell whoever you send them to")
     if made.renamed:
-        said = ", ".join(map(printable, made.renamed))
-        sys.stderr.write(f"netlens: {said} has another name in it, since it was guessed; --api NAME keeps the name\n")
-    sys.stderr.write(f"netlens: {printable(target)}: {plural(len(made.names), 'file')}, anonymised; ABOUT.txt in it says what is left\n")
+        say(f"{', '.join(made.renamed)} was guessed and is replaced in the bundle; --api NAME keeps the name")
+    say(f"{target}: {plural(len(made.names), 'file')}, anonymised; ABOUT.txt in it says what was left in")
 
 
 def _print(found: Analysis) -> None:
@@ -130,38 +115,35 @@ def _print(found: Analysis) -> None:
 
     from rich.console import Console
 
-    from netlens.cli.common import stop_at_a_closed_pipe
     from netlens.report.text import render
 
     to_terminal = sys.stdout.isatty()
     text = io.StringIO()
-    console = Console(
-        file=text, highlight=False, force_terminal=to_terminal, width=shutil.get_terminal_size().columns if to_terminal else 140
-    )
-    render(found, console)
+    width = shutil.get_terminal_size().columns if to_terminal else 140
+    render(found, Console(file=text, highlight=False, force_terminal=to_terminal, width=width))
     stop_at_a_closed_pipe()
     sys.stdout.write("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
 
 
 def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
-    from netlens.analysis.inputs import Inputs, from_folder
+    from netlens.chains.inputs import Inputs, from_folder
 
     if capture is not None and (host is not None or vm is not None):
-        raise click.UsageError("name either a CAPTURE or recording, or the sides with --host and --vm")
+        raise click.UsageError("give either a CAPTURE or RECORDING, or the sides with --vm and --host, not both")
     if capture is not None:
         return from_folder(capture) if os.path.isdir(capture) else Inputs({None: (capture,)})
     given: dict[str | None, tuple[str, ...]] = {side: (file,) for side, file in (("vm", vm), ("host", host)) if file is not None}
     if host == vm == "-":
-        raise click.UsageError("only one side can be standard input; name a file for the other")
+        raise click.UsageError("only one side can be standard input; give a file for the other")
     if not given:
-        raise click.UsageError("name a capture: netlens analyze CAPTURE (or --vm FILE, --host FILE)")
+        raise click.UsageError("give a capture: netlens analyze CAPTURE (or --vm FILE, --host FILE)")
     return Inputs(given)
 
 
 def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support."""
     from netlens.outputs import replacing
-    from netlens.report import html, support
+    from netlens.report import html, letter
     from netlens.report.plots import save_analysis
 
     try:
@@ -174,5 +156,5 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     html.write(found, document, os.path.join(output, "report.html"))
     if found.counts["rejections"]:
         with replacing(os.path.join(output, "support.md"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
-            file.write(support.of(found))
+            file.write(letter.of(found))
     save_analysis(output, found)

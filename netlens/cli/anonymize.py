@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 
 import click
 
-from netlens.cli.common import Progress, keylog_option, show_compilation, total_bytes
-from netlens.text import plural, printable
+from netlens.cli.common import Progress, say, show_compilation, total_bytes
+from netlens.cli.options import keylog_option
+from netlens.text import plural
 
 
 @click.command(
@@ -22,41 +22,41 @@ from netlens.text import plural, printable
     """,
 )
 @click.argument("source", metavar="CAPTURE|RECORDING")
-@click.option("-o", "--output", required=True, metavar="PATH", help="The new capture (.gz: compressed) or folder; it must not exist yet.")
+@click.option(
+    "-o", "--output", required=True, metavar="PATH", help="New capture (compressed if it ends in .gz) or folder; must not exist yet."
+)
 @click.option(
     "--key-file",
     metavar="FILE",
-    help="The key that decides what becomes what; made if it is not there. Runs with one key agree. Without it the key is random and forgotten.",
+    help="Key for the replacement; created if missing. Runs with the same key replace the same way. Default: a random key that is not kept.",
 )
 @click.option(
     "--keep-name",
     "keep",
     multiple=True,
     metavar="NAME",
-    help="A name that stays as it is, with its parents; may be repeated. What stands before it is still replaced.",
+    help="Keep NAME and its parent domains; repeatable. Labels in front of it are still replaced.",
 )
-@keylog_option(
-    "TLS keys of a RECORDING: the copy gets the times and status of the decrypted requests, never the keys. May be repeated; needs tshark."
-)
+@keylog_option("of a RECORDING: the copy gets times and status of the decrypted requests, never the keys")
 def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...], keylogs: tuple[str, ...]) -> None:
-    """A copy about other addresses and names, without payload, that is analysed to the same verdict.
+    """Copy a capture or recording with addresses and names replaced and payload removed. Its analysis gives the same verdict.
 
-    Addresses keep common prefixes (Crypto-PAn) and what they mean (private, loopback, VM network); names keep length and suffixes; times, lengths, ports,
-    flags and TCP's numbers stay; payload is zero. Of a recording error logs are reduced, key logs and journals are left out. Read
-    docs/explanation/anonymising.md for what can still be learned from it.
+    Addresses that share a prefix still do (Crypto-PAn), and keep their kind: private, loopback, VM network. Names keep their length and suffix.
+    Times, lengths, ports, flags and TCP's numbers stay; payload becomes zeros. In a recording, error logs are reduced to times and codes, and
+    key logs and journals are left out. docs/explanation/anonymising.md says what can still be learned from the copy.
     """
-    from netlens.analysis.target import KNOWN_APIS
     from netlens.anonymize import recordings, secret
     from netlens.anonymize.mapper import Mapper
+    from netlens.chains.target import KNOWN_APIS
     from netlens.outputs import refuse_existing
 
     refuse_existing(output.rstrip("/") or output)
     for name in keep:
         if not name.strip(". "):
-            raise click.BadParameter(f"{name!r} is no name", param_hint="--keep-name")
+            raise click.BadParameter(f"{name!r} is not a name", param_hint="--keep-name")
     is_folder = source != "-" and os.path.isdir(source)
     if keylogs and not is_folder:
-        raise click.UsageError("--keylog is for a recording (a folder): the copy of a single capture cannot hold decrypted requests")
+        raise click.UsageError("--keylog needs a recording (a folder): the copy of a single capture cannot hold decrypted requests")
     show_compilation()
     key = secret.fresh() if key_file is None else secret.from_file(key_file)
     mapper = Mapper(key, keep, KNOWN_APIS)
@@ -75,12 +75,11 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
         for each in shown:
             each.close()
     for warning in result.warnings:
-        sys.stderr.write(f"netlens: warning: {printable(warning)}\n")
-    sys.stderr.write(f"netlens: {plural(result.frames, 'frame')} written to {printable(output)}\n")
+        say(f"warning: {warning}")
+    say(f"{plural(result.frames, 'frame')} written to {output}")
     if result.left_out:
-        sys.stderr.write(f"netlens: left out: {', '.join(printable(name) for name in result.left_out)}\n")
+        say(f"left out: {', '.join(result.left_out)}")
     if not result.has_manifest:  # whose target would be guessed by a name that is no longer known
         for name, image in result.apis.items():
             if name != image and not any(other.endswith(f".{name}") for other in result.apis):
-                command = shlex.join(["netlens", "analyze", output, "--api", image])
-                sys.stderr.write(f"netlens: {name} is called {image} there: {printable(command)}\n")
+                say(f"{name} is called {image} there: {shlex.join(['netlens', 'analyze', output, '--api', image])}")

@@ -1,18 +1,18 @@
-"""What the table commands share: arguments, progress, warnings, output."""
+"""What the commands share: reading with progress and warnings, printing tables and messages."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from netlens.cli.options import SHOWN_ROWS
 from netlens.text import amount, printable, size
-
-SHOWN_ROWS = 1000  #: rows of a text table on a terminal unless --limit says otherwise; nobody reads more, and files get all
 
 
 class Progress:
@@ -47,6 +47,16 @@ class Progress:
             sys.stderr.flush()
 
 
+@contextlib.contextmanager
+def progress_of(paths: tuple[str, ...]) -> Iterator[Progress]:
+    """Progress through files, for a ``with``."""
+    progress = Progress(total_bytes(paths))
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
 def total_bytes(paths: tuple[str, ...]) -> int | None:
     try:
         return sum(os.stat(p).st_size for p in paths) if "-" not in paths else None
@@ -54,9 +64,19 @@ def total_bytes(paths: tuple[str, ...]) -> int | None:
         return None  # reading will say why
 
 
-def keylog_option(help_text: str) -> Callable[[Any], Any]:
-    """``--keylog FILE``, any number of times, as ``keylogs``."""
-    return click.option("--keylog", "keylogs", multiple=True, metavar="FILE", type=click.Path(readable=False), help=help_text)
+def say(text: str) -> None:
+    """One line on standard error; where that cannot be written, nobody can be told."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"netlens: {printable(text)}\n")
+        sys.stderr.flush()
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on standard output, indented."""
+    import json
+
+    json.dump(value, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
 
 
 def show_compilation() -> None:
@@ -72,15 +92,16 @@ def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str 
     from netlens.api import Capture
 
     show_compilation()
-    progress = Progress(total_bytes(paths))
-    capture = Capture(paths, tables, progress, spill_to)
-    try:
+    with progress_of(paths) as progress:
+        capture = Capture(paths, tables, progress, spill_to)
         _ = capture.part
-    finally:
-        progress.close()
-    for warning in capture.warnings:
-        sys.stderr.write(f"netlens: warning: {printable(warning)}\n")
+    _warn(capture.warnings)
     return capture
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}")
 
 
 def is_folder(output: str | None) -> bool:
@@ -110,13 +131,9 @@ def read_on_workers(
         make_folder(folder)
     show_compilation()
     with on_workers(workers, scheduler) as executor:
-        progress = Progress(total_bytes(tuple(s.path for s in sources)))
-        try:
+        with progress_of(tuple(s.path for s in sources)) as progress:
             capture = ClusterCapture(executor, sources, tables, progress)
-        finally:
-            progress.close()
-        for warning in capture.warnings:
-            sys.stderr.write(f"netlens: warning: {printable(warning)}\n")
+        _warn(capture.warnings)
         if folder is not None:
             capture.write(name, folder, columns, community_id)
         else:
@@ -140,7 +157,7 @@ def chosen_columns(text: str | None, table: str, form: str) -> list[str] | None:
     import difflib
 
     from netlens.report.communityid import COLUMN, TABLES
-    from netlens.report.export import NARROW
+    from netlens.report.exports.table import NARROW
     from netlens.tables import ALL
 
     known = ALL[table].names() + ([COLUMN.name] if table in TABLES else [])
@@ -158,53 +175,17 @@ def chosen_columns(text: str | None, table: str, form: str) -> list[str] | None:
     return names
 
 
-def output_options(formats: tuple[str, ...]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The options that every table command has."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in (
-            click.option(
-                "--limit", type=click.IntRange(min=0), help=f"Print at most N rows (0: all; a table on a terminal: {SHOWN_ROWS:,})."
-            ),
-            click.option("--columns", metavar="A,B,...", help="Print these columns only, in this order."),
-            click.option(
-                "--scheduler",
-                metavar="ADDRESS",
-                help="Read on the workers of a Dask scheduler; CAPTURE may be a folder, a pattern or a URL. [netlens[cluster]]",
-            ),
-            click.option(
-                "--workers",
-                metavar="N",
-                type=click.IntRange(min=1),
-                help="Read with N processes of this machine, in the same way. [netlens[cluster]]",
-            ),
-            click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE instead of standard output."),
-            click.option("--format", "form", type=click.Choice(formats), default="table", show_default=True, help="How to write the rows."),
-            click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=click.Path(readable=False)),
-        ):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def community_id_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--community-id``, of tables whose rows have a 5-tuple."""
-    return click.option(
-        "--community-id",
-        is_flag=True,
-        help="Add the column community_id (version 1, seed 0), as Zeek and Suricata have it. (--columns may name it.)",
-    )(function)
-
-
 def _sessions_by_blocks(captures: tuple[str, ...], output: str, columns: list[str] | None, community_id: bool) -> None:
     """Write sessions as Parquet without holding all rows, nor the state of all, at once."""
+    from netlens.outputs import replacing
     from netlens.report.communityid import with_community_id
-    from netlens.report.export import write_parquet
+    from netlens.report.exports import Rows
+    from netlens.report.exports.parquet import write_groups
 
     capture = read_capture(captures, ("sessions",), spill_to=os.path.dirname(os.path.realpath(output)))
-    blocks = capture.session_blocks()
-    write_parquet((with_community_id(block) for block in blocks) if community_id else blocks, capture.part.fold.n, output, columns)
+    blocks = (with_community_id(block) if community_id else block for block in capture.session_blocks())
+    with replacing(output) as path, open(path, "wb") as file:  # Arrow itself opens no name that is not UTF-8
+        write_groups((Rows(block, columns).chosen() for block in blocks), capture.part.fold.n, file)
 
 
 def print_table(
@@ -219,26 +200,26 @@ def print_table(
     scheduler: str | None = None,
 ) -> None:
     """Read ``captures`` and write their table ``name``."""
+    from netlens.report import exports
+
+    export = exports.found()[form]
     on_workers = workers is not None or scheduler is not None
     if workers is not None and scheduler is not None:
-        raise click.UsageError("--workers starts workers, --scheduler uses those that are there: give one of them")
+        raise click.UsageError("give either --workers (starts workers here) or --scheduler (uses running ones), not both")
     folder = output if on_workers and form == "parquet" and is_folder(output) else None
     if output is not None and folder is None and os.path.isdir(output):
         hint = "" if form == "parquet" else "; --format parquet with --workers or --scheduler writes a folder of files"
         raise click.BadParameter(f"{output}: is a directory{hint}", param_hint="-o")
     if folder is not None and limit:
         raise click.BadParameter("a folder of Parquet files gets all rows", param_hint="--limit")
-    if columns and form in ("trace", "zeek"):
-        raise click.BadParameter(f"--format {form} has columns of its own", param_hint="--columns")
+    if columns and export.FIXED:
+        raise click.BadParameter(f"--format {form} has its own columns", param_hint="--columns")
     chosen = chosen_columns(columns, name, form)
     if chosen is not None and "community_id" in chosen:
         community_id = True
     elif chosen is not None and community_id:
         chosen.append("community_id")
-    if form == "trace":
-        needed: tuple[str, ...] = (name, "exchanges")
-    else:
-        needed = (name, "connections") if name == "lookups" else (name,)
+    needed = (name, *export.BESIDE, *(["connections"] if name == "lookups" else []))
     if on_workers:
         capture = read_on_workers(captures, needed, workers, scheduler, name, folder, chosen, community_id)
     elif name == "sessions" and form == "parquet" and output is not None and not limit:
@@ -250,10 +231,7 @@ def print_table(
         return
     table = capture.table(name)
     if not table.rows and not capture.warnings:
-        held = capture.holds() if on_workers else capture.part.holds()
-        sys.stderr.write(f"netlens: no {name} found in {held}\n")
-    from netlens.report.export import NARROW, opened, write
-
+        say(f"no {name} found in {capture.holds() if on_workers else capture.part.holds()}")
     if limit is None and form == "table" and output is None and sys.stdout.isatty():
         limit = SHOWN_ROWS
     rows = table.rows
@@ -263,29 +241,13 @@ def print_table(
         table = table.take(np.arange(limit))
     if community_id:
         from netlens.report.communityid import with_community_id
+        from netlens.report.exports.table import NARROW
 
         table = with_community_id(table)
         if chosen is None and form == "table":
             chosen = [*NARROW[name], "community_id"]
     stop_at_a_closed_pipe()
     zero_ns = (capture.first_ns if on_workers else capture.part.first_ns) or 0
-    if form == "trace":
-        from netlens.report import trace
-
-        with opened(output) as file:
-            if name == "connections":
-                trace.write_connections(
-                    file,
-                    table,
-                    capture.table("sessions"),
-                    capture.table("exchanges"),
-                    capture.table("lookups"),
-                    zero_ns,
-                    len(captures) == 1,
-                )
-            else:
-                trace.write_sessions(file, table, capture.table("exchanges"), zero_ns, len(captures) == 1)
-    else:
-        write(table, form, output, chosen, zero_ns, capture.table("sessions") if form == "zeek" else None)
+    exports.write(exports.Rows(table, chosen, capture.table, zero_ns, len(captures) == 1), form, output)
     if limit and rows > limit:
-        sys.stderr.write(f"netlens: {amount(limit)} of {amount(rows)} rows shown; --limit 0 shows all\n")
+        say(f"{amount(limit)} of {amount(rows)} rows shown; --limit 0 shows all")

@@ -6,7 +6,10 @@ from typing import Any
 
 import click
 
-from netlens.cli.common import community_id_option, output_options, print_table
+from netlens.cli.common import print_table
+from netlens.cli.options import community_id_option, output_options
+
+TABLE = "connections"
 
 
 @click.command(
@@ -15,14 +18,14 @@ from netlens.cli.common import community_id_option, output_options, print_table
     Examples:
       netlens connections capture.pcap
       netlens connections capture.pcap --columns path,sni,duration_s --format csv
-      netlens connections capture.pcap --format trace -o trace.json    # opens in ui.perfetto.dev
+      netlens connections capture.pcap --format trace -o trace.json    # open it in ui.perfetto.dev
     """,
 )
 @community_id_option
-@output_options(("table", "csv", "json", "parquet", "trace"))
+@output_options(TABLE)
 def command(captures: tuple[str, ...], **options: Any) -> None:
-    """Connections: one row per connection as the application made it.
+    """List connections, one per row, as the program made them.
 
-    Redirect halves, NAT copies and forwarded sessions are joined; path says how the packets went: direct, nat or sshuttle.
-    trace is for ui.perfetto.dev and chrome://tracing: connections as tracks, exchanges, sessions and lookups with them."""
-    print_table(captures, "connections", **options)
+    A connection that shows up several times in a capture is one row: the two halves around a transparent proxy, the copies before and
+    after NAT, and the session that a tunnel forwards. The column path says which way it went: direct, nat or sshuttle."""
+    print_table(captures, TABLE, **options)

@@ -6,7 +6,10 @@ from typing import Any
 
 import click
 
-from netlens.cli.common import output_options, print_table
+from netlens.cli.common import print_table
+from netlens.cli.options import output_options
+
+TABLE = "lookups"
 
 
 @click.command(
@@ -18,9 +21,9 @@ from netlens.cli.common import output_options, print_table
       netlens dns capture.pcap --format zeek > dns.log
     """,
 )
-@output_options(("table", "csv", "json", "parquet", "zeek"))
+@output_options(TABLE)
 def command(captures: tuple[str, ...], **options: Any) -> None:
-    """DNS lookups: one row per question, with its retries and its answer.
+    """List DNS lookups, one per row: a question with its retries and its answer.
 
-    UDP, TCP and mDNS; redirect halves are joined; answers are linked to the connections that followed."""
-    print_table(captures, "lookups", **options)
+    Reads DNS over UDP and TCP, and mDNS. Each lookup is linked to the connections that were made to its answers."""
+    print_table(captures, TABLE, **options)

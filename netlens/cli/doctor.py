@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections import Counter
 
 import click
 
 from netlens.capture.doctor import Row, examine, look_at
-from netlens.cli.common import stop_at_a_closed_pipe
+from netlens.cli.common import print_json, stop_at_a_closed_pipe
+from netlens.cli.options import api_option, format_option
 from netlens.text import printable
 
 #: Where no API is named: those of the provider whose refusals netlens was made for.
@@ -19,7 +19,7 @@ USUAL = ("z.ai", "bigmodel", "zhipu")
 
 def usual_apis() -> tuple[str, ...]:
     """The provider's API names, without the domains they are under (a domain's web site is another machine)."""
-    from netlens.analysis.target import KNOWN_APIS
+    from netlens.chains.target import KNOWN_APIS
 
     names = [name for name in KNOWN_APIS if any(part in name for part in USUAL)]
     return tuple(name for name in names if not any(other.endswith("." + name) for other in names))
@@ -33,28 +33,20 @@ def usual_apis() -> tuple[str, ...]:
       netlens doctor --vm tart:cal-dev
       netlens doctor --vm admin@192.168.64.2 --api api.z.ai --format json
 
-    Exit status: 0 nothing is missing (there may be warnings), 1 something is, 2 wrong usage.
+    Exit status: 0 nothing is missing (there may be warnings), 1 something is missing, 2 wrong usage.
     """,
 )
 @click.option(
-    "--vm",
-    metavar="USER@HOST|tart:NAME|ALIAS",
-    help="Look at the VM as well, by ssh (without a password). Without it: at this machine only.",
+    "--vm", metavar="USER@HOST|tart:NAME|ALIAS", help="Check this VM as well, by ssh without a password. Default: only this machine."
 )
-@click.option(
-    "--api",
-    "apis",
-    multiple=True,
-    metavar="NAME|IP",
-    help="The server in question; may be repeated. The usual ones of z.ai and bigmodel.cn if not given.",
-)
-@click.option("-w", "--directory", metavar="DIR", default=".", show_default=True, help="Where recordings are to go.")
-@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True, help="How to print the checks.")
+@api_option("Default: the usual ones of z.ai and bigmodel.cn.")
+@click.option("-w", "--directory", metavar="DIR", default=".", show_default=True, help="Where recordings will be written.")
+@format_option("table", "json")
 def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) -> None:
-    """What is missing for a recording that answers the question, and the command that mends it.
+    """Check what a recording needs on this machine, and print the command that fixes what is missing.
 
-    Looks at tcpdump and the right to use it, interfaces, buffers, disk, clocks, routes, proxies, sshuttle with its redirect rules and excludes, and
-    what the API's names resolve to, here and (with --vm) on the VM. Changes nothing, and contacts nobody but the VM and the system's resolver.
+    Checks tcpdump and the right to use it, interfaces, buffers, disk, clocks, routes, proxies, sshuttle with its redirect rules and excludes, and
+    the addresses of the API, here and (with --vm) on the VM. Changes nothing, and contacts only the VM and the system's resolver.
     """
     with look_at(vm, apis or usual_apis(), bool(apis), directory) as scene:
         rows = examine(scene, progress=_progress)
@@ -62,12 +54,16 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) ->
     stop_at_a_closed_pipe()
     heads = {"here": f"this machine ({scene.here.system})", "vm": f"the VM {scene.target}"}
     if form == "json":
-        json.dump([dataclasses.asdict(row) for row in rows], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json([_document(row) for row in rows])
     else:
         _print(rows, heads)
     if any(row.status == "missing" for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _document(row: Row) -> dict[str, str]:
+    values = dataclasses.asdict(row)
+    return {"mend" if name == "fix" else name: value for name, value in values.items()}  # its name in JSON since the first version
 
 
 def _print(rows: list[Row], heads: dict[str, str]) -> None:
@@ -92,14 +88,14 @@ def _print(rows: list[Row], heads: dict[str, str]) -> None:
             table.add_row(Text(row.status, styles[row.status]), Text(row.title, dim), Text(printable(row.text), dim))
         console.print(table)
         console.print()
-    mends = [row for row in rows if row.mend and row.status in ("warning", "missing")]
-    if mends:
-        console.print(Text("What mends it", "bold"))
+    fixes = [row for row in rows if row.fix and row.status in ("warning", "missing")]
+    if fixes:
+        console.print(Text("To fix", "bold"))
         # whole lines, however long: they are to be copied
-        for row in mends:
+        for row in fixes:
             on = "on the VM, " if row.where == "vm" and row.id != "ssh" else ""
             console.print(Text(f"  # {on}{row.title}", styles[row.status]), soft_wrap=True)
-            console.print(Text(f"  {printable(row.mend)}"), soft_wrap=True)
+            console.print(Text(f"  {printable(row.fix)}"), soft_wrap=True)
         console.print()
     counts = [(status, sum(row.status == status for row in rows)) for status in ("missing", "warning")]
     said = ", ".join(f"{count} {status}{'s' if status == 'warning' and count > 1 else ''}" for status, count in counts if count)
@@ -115,7 +111,7 @@ def _folded(rows: list[Row]) -> list[Row]:
 
 
 def _progress(title: str) -> None:
-    """What is looked at now, on a terminal only: a name without an answer, or a VM far away, takes seconds."""
+    """The check that runs now, on a terminal only: a name without an answer, or a VM far away, takes seconds."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{'looking at: ' if title else ''}{title}\x1b[K")
+        sys.stderr.write(f"\r{'checking: ' if title else ''}{title}\x1b[K")
         sys.stderr.flush()

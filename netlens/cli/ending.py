@@ -1,4 +1,4 @@
-"""How the program ends: whatever happened is one line on standard error, and the exit status is the documented one.
+"""How netlens ends: with one line on standard error, whatever happened, and the documented exit status.
 
 1. Standard output is flushed here, while a full disk can still be reported; at exit Python would give 120, or nothing. If the reader of a pipe went
    away, netlens ends like every other program in a pipeline: silently, by SIGPIPE.
@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import click
 
+from netlens.cli.common import say
 from netlens.errors import NetlensError
 
 DEBUG = "NETLENS_DEBUG"
@@ -32,7 +33,7 @@ _NO_MEMORY = ("cannot allocate memory", "failed to map segment", "out of memory"
 
 
 def status_of(run: Callable[[], int]) -> int:
-    """The exit status of ``run``, however it ends; what there is to say was said."""
+    """The exit status of ``run``, however it ends; the message has been printed."""
     _open_streams()
     failed: list[str] = []  # threads that an exception ended: the status cannot be 0
     with _hooks(failed):
@@ -54,13 +55,15 @@ def break_off(number: int) -> NoReturn:
     sys.exit(128 + number)
 
 
-def say(text: str) -> None:
-    """One line on standard error; where that cannot be written, nobody can be told."""
-    from netlens.text import printable
-
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"netlens: {printable(text)}\n")
-        sys.stderr.flush()
+@contextlib.contextmanager
+def interrupts(handler: Callable[[int], None]) -> Iterator[None]:
+    """Within the block, Ctrl-C, a termination and a closed terminal call ``handler`` with the signal's number."""
+    before = {number: signal.signal(number, lambda n, _: handler(n)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def out_of_memory(error: BaseException | None) -> bool:
@@ -95,7 +98,7 @@ def _told(error: BaseException) -> int:
     elif isinstance(error, OSError) and error.errno in _OUTPUT and error.filename is None:
         _unwritable(error)
     elif isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("netlens"):
-        say(f"the package {error.name} is missing: netlens is not installed completely; run pip install netlens")
+        say(f"the package {error.name} is missing, so netlens is not fully installed; run: pip install netlens")
     else:
         _defect(type(error), error, error.__traceback__)
     return 1
@@ -104,7 +107,7 @@ def _told(error: BaseException) -> int:
 def _say_out_of_memory() -> None:
     import atexit
 
-    say(f"out of memory{_limit()}; give it more, close other programs, or name smaller files")
+    say(f"out of memory{_limit()}; raise the limit, close other programs, or give smaller files")
     # Files written aside are deleted by now. Libraries need memory at exit too, and crash without it: leave before them.
     atexit.register(os._exit, 1)
 
@@ -136,8 +139,8 @@ def _defect(kind: type[BaseException], error: BaseException | None, trace: Any, 
     found = [f for f in traceback.extract_tb(trace) if f"{os.sep}netlens{os.sep}" in f.filename] or list(traceback.extract_tb(trace))
     at = f" at {'/'.join(Path(found[-1].filename).parts[-3:])}:{found[-1].lineno}" if found else ""
     say(
-        f"this is a defect of netlens {__version__}: {kind.__name__}{f' ({said})' if said else ''}{at}{where}; "
-        f"please report this line and the command ({DEBUG}=1 shows the whole trace)"
+        f"this is a bug in netlens {__version__}: {kind.__name__}{f' ({said})' if said else ''}{at}{where}; "
+        f"please report this line and the command ({DEBUG}=1 prints the whole trace)"
     )
 
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import click
 
-from netlens.cli.common import output_options, print_table
+from netlens.cli.common import print_table
+from netlens.cli.options import output_options
+
+TABLE = "exchanges"
 
 
 @click.command(
@@ -17,9 +20,10 @@ from netlens.cli.common import output_options, print_table
       netlens exchanges capture.pcap --format csv -o exchanges.csv
     """,
 )
-@output_options(("table", "csv", "json", "parquet"))
+@output_options(TABLE)
 def command(captures: tuple[str, ...], **options: Any) -> None:
-    """Exchanges: one row per request and response, from turn-taking of payload.
+    """List requests with their responses, one exchange per row.
 
-    Works on encrypted connections. With HTTP/2 many requests share a connection: turns are then not requests."""
-    print_table(captures, "exchanges", **options)
+    Exchanges are found by who sends when, so this works on encrypted connections too. With HTTP/2, requests share a connection and one
+    exchange can hold several of them."""
+    print_table(captures, TABLE, **options)

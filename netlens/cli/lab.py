@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from netlens.cli.common import stop_at_a_closed_pipe
+from netlens.cli.options import format_option
 
 
 @click.group(
@@ -20,14 +21,14 @@ from netlens.cli.common import stop_at_a_closed_pipe
     """,
 )
 def command() -> None:
-    """The laboratory: rebuilds VM, host and provider in network namespaces of this machine and records both sides.
+    """Rebuild VM, host and provider in network namespaces of this machine, and record both sides.
 
-    Every cause can be seen there, with a real sshd, a real sshuttle and a provider that writes down what it did."""
+    Every cause has a scenario, with a real sshd, a real sshuttle and a provider that logs what it did and why."""
 
 
 @command.command("list", epilog="\b\nExample:\n  netlens lab list")
 def list_() -> None:
-    """The scenarios: what is rebuilt, and what is true of it."""
+    """List the scenarios: what is rebuilt, and the true cause."""
     from rich.console import Console
     from rich.table import Table
 
@@ -43,16 +44,16 @@ def list_() -> None:
 
 @command.command(epilog="\b\nExample:\n  sudo netlens lab run same-nat-ip-sshuttle -o recording --seconds 20 --seed 2")
 @click.argument("scenario")
-@click.option("-o", "--output", "output", type=click.Path(path_type=Path), help="Folder of the recording. [default: captures/SCENARIO]")
-@click.option("--seconds", type=click.FloatRange(min=1), help="How long the programs work. [default: the scenario's]")
-@click.option("--seed", type=int, help="Of everything that is drawn by chance. [default: the scenario's]")
+@click.option("-o", "--output", "output", type=click.Path(path_type=Path), help="Folder of the recording.  [default: captures/SCENARIO]")
+@click.option("--seconds", type=click.FloatRange(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
+@click.option("--seed", type=int, help="Seed of all random choices.  [default: the scenario's]")
 @click.option(
-    "--sshuttle", type=click.Path(exists=True, dir_okay=False), help="The sshuttle to use, 1.3 or later. [default: the installed one]"
+    "--sshuttle", type=click.Path(exists=True, dir_okay=False), help="The sshuttle to use, 1.3 or later.  [default: the installed one]"
 )
 def run(scenario: str, output: Path | None, seconds: float | None, seed: int | None, sshuttle: str | None) -> None:
-    """Run a scenario and leave a recording of both sides, with the provider's own log beside it.
+    """Run a scenario and record both sides, with the provider's own log.
 
-    Needs root on Linux. Removes its namespaces and processes whatever way it ends."""
+    Needs root on Linux. Removes its namespaces and processes, however it ends."""
     from netlens.lab import run as lab_run
     from netlens.lab.scenario import load
 
@@ -64,11 +65,11 @@ def run(scenario: str, output: Path | None, seconds: float | None, seed: int | N
 
 @command.command(epilog="\b\nExample:\n  netlens lab check captures/*")
 @click.argument("recordings", nargs=-1, type=click.Path(path_type=Path, readable=False))
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option("table", "json")
 def check(recordings: tuple[Path, ...], form: str) -> None:
-    """Hold what netlens reads in lab recordings against what the provider and the programs wrote down.
+    """Compare what netlens reads in lab recordings with what the provider and the programs logged.
 
-    Without an argument: every lab recording under captures/. Exit status 1 if anything disagrees."""
+    Without an argument, checks every lab recording under captures/. Exits with status 1 if anything disagrees."""
     from netlens.lab import check as lab_check
 
     stop_at_a_closed_pipe()
@@ -80,7 +81,7 @@ def check(recordings: tuple[Path, ...], form: str) -> None:
 
 @command.command(epilog="\b\nExample:\n  sudo netlens lab clean")
 def clean() -> None:
-    """Remove what runs that were killed together with their janitor have left behind."""
+    """Remove what killed runs have left behind."""
     from netlens.lab import topology
 
     topology.need(["ip"])

@@ -6,7 +6,10 @@ from typing import Any
 
 import click
 
-from netlens.cli.common import community_id_option, output_options, print_table
+from netlens.cli.common import print_table
+from netlens.cli.options import community_id_option, output_options
+
+TABLE = "sessions"
 
 
 @click.command(
@@ -20,11 +23,10 @@ from netlens.cli.common import community_id_option, output_options, print_table
     """,
 )
 @community_id_option
-@output_options(("table", "csv", "json", "parquet", "trace", "zeek"))
+@output_options(TABLE)
 def command(captures: tuple[str, ...], **options: Any) -> None:
-    """TCP sessions: one row per connection as it is on the wire.
+    """List TCP sessions, one per row, as they are on the wire.
 
-    Several files of one rotated capture are one stream; - is standard input. Sessions have the order of Wireshark's tcp.stream, whose numbers may
-    be higher: it also counts connections that ICMP errors quote. The table shows the most used columns, the other formats all of them. zeek is a
-    Zeek conn.log; trace is for ui.perfetto.dev and chrome://tracing: sessions as tracks, exchanges in them."""
-    print_table(captures, "sessions", **options)
+    CAPTURE is a file, or - for standard input. Several files of one rotated capture are read as one stream. Sessions are in the order of
+    Wireshark's tcp.stream, whose numbers can be higher: Wireshark also counts connections quoted in ICMP errors."""
+    print_table(captures, TABLE, **options)

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netlens.cli.common import say, show_compilation
+from netlens.cli.options import api_option, live_options, logs_by_side
+
 if TYPE_CHECKING:
     import threading
 
-    from netlens.watch.board import Board, Frame
-    from netlens.watch.sources import Live
+    from netlens.watch.live import Live
+    from netlens.watch.monitor import Snapshot
     from netlens.watch.state import Watched
 
 
@@ -29,129 +32,102 @@ if TYPE_CHECKING:
     Rights: root, sudo without a password, or once: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
     """,
 )
-@click.option("-i", "--interface", metavar="NAME", help="Where to listen [default: any; on macOS pktap,all].")
-@click.option(
-    "--api", "apis", multiple=True, metavar="NAME|IP", help="The server in question; may be repeated. None: every server on port 443."
-)
+@api_option("Default: every server on port 443.")
 @click.option("--side", type=click.Choice(("vm", "host", "both")), help="Which machine this is; both needs --vm (or a recording of both).")
-@click.option("--vm", metavar="USER@HOST|tart:NAME", help="Watch the VM by ssh: nothing is left there.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Alarm when N are in progress at once.")
+@click.option("--vm", metavar="USER@HOST|tart:NAME", help="Watch this VM by ssh; nothing is left on it.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Raise an alarm when N are in progress at once.")
 @click.option("--count", type=click.Choice(("requests", "connections")), default="requests", show_default=True, help="What --limit counts.")
-@click.option("--errors", multiple=True, metavar="[vm:|host:]PATH", help="An error log, or a folder of *.log files, to follow.")
-@click.option("-w", "--write", "folder", metavar="DIR", type=click.Path(file_okay=False), help="Keep the recording in DIR; needs --side.")
-@click.option("--replay", metavar="CAPTURE|RECORDING", help="Play a file, or a recording with its error logs, instead of capturing.")
+@live_options("Keep the recording in DIR; needs --side.")
+@click.option("--replay", metavar="CAPTURE|RECORDING", help="Play a capture, or a recording with its error logs, instead of capturing.")
 @click.option(
-    "--speed", type=click.FloatRange(min=0), default=1, show_default=True, metavar="X", help="Of --replay; 0: as fast as possible."
+    "--speed", type=click.FloatRange(min=0), default=1, show_default=True, metavar="X", help="Speed of --replay; 0 is as fast as possible."
 )
-@click.option("--json", "as_json", is_flag=True, help="One object a second on standard output, the last one with the peaks of it all.")
-@click.option("--filter", "bpf", metavar="BPF", help="Watch what this tcpdump filter says, instead of what the question needs.")
-@click.option("--everything", is_flag=True, help="Watch without a filter.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Stop after N seconds; otherwise at Ctrl-C.")
-@click.option("--ssh-cmd", default="ssh", show_default=True, metavar="COMMAND", help="How to call ssh, with options: 'ssh -p 2222 -i KEY'.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a second; the last one has the totals.")
 def command(
-    interface: str | None,
-    apis: tuple[str, ...],
     side: str | None,
     vm: str | None,
+    apis: tuple[str, ...],
     limit: int | None,
     count: str,
     errors: tuple[str, ...],
-    folder: str | None,
     replay: str | None,
     speed: float,
     as_json: bool,
-    bpf: str | None,
-    everything: bool,
     seconds: float | None,
-    ssh_cmd: str,
+    **options: Any,
 ) -> None:
-    """See while it happens how many connections and requests are open at once, and what is refused.
+    """Show live how many connections and requests are open at once, and which are refused.
 
-    On a terminal a screen that is drawn anew each second; elsewhere lines of text, or with --json an object a second. ``now`` is the most at
-    once within the last second. Ctrl-C ends it; what was seen is summed up, by the same rules as `netlens analyze`.
+    On a terminal this is a screen, redrawn every second; elsewhere lines of text, or with --json one object a second. "now" is the highest
+    count within the last second. Ctrl-C stops it and prints a summary, counted by the rules of `netlens analyze`.
     """
     import shlex
-    import signal
     import threading
-    from pathlib import Path
 
-    from netlens.cli.common import show_compilation
-    from netlens.cli.ending import break_off
-    from netlens.errors import CaptureError
+    from netlens.cli.ending import break_off, interrupts
 
-    live_only = {"-i": interface, "--vm": vm, "-w": folder, "--filter": bpf, "--everything": everything or None}
+    live_only = {
+        "--vm": vm,
+        "-i": options["interface"],
+        "-w": options["folder"],
+        "--filter": options["filter"],
+        "--everything": options["everything"],
+    }
     for name, value in live_only.items():
-        if replay is not None and value is not None:
-            raise click.UsageError(f"--replay plays a file; {name} is of use only while capturing")
+        if replay is not None and value:
+            raise click.UsageError(f"{name} is for capturing and does not go with --replay")
     if replay is None and side == "both" and vm is None:
         raise click.UsageError("--side both needs the VM: --vm USER@HOST, --vm tart:NAME, or an alias of your ssh configuration")
     if vm is not None and side == "host":
-        raise click.UsageError("--vm is of no use with --side host; watch both, or the vm")
+        raise click.UsageError("--vm does not go with --side host; use --side both or --side vm")
     if vm is not None and side is None:
         side = "vm"
-    if folder is not None and side is None:
+    if options["folder"] is not None and side is None:
         raise click.UsageError("-w needs --side: which machine this is, vm, host or both")
     stop = threading.Event()
     shown = _Output(as_json, seconds)
 
-    def interrupted(number: int, _: object) -> None:
+    def interrupted(number: int) -> None:
         stop.set()
         if not shown.begun:  # nothing to end yet: kernels are compiled, names looked up, tcpdump started
             break_off(number)
 
-    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    show_compilation()
-    try:
+    with interrupts(interrupted):
+        show_compilation()
         if replay is not None:
             _play(replay, side, apis, limit, count, errors, speed, stop, shown)
             return
-        from netlens.watch.sources import Live, Options, by_side
+        from netlens.watch.live import Live, Options
 
-        try:
-            ssh = tuple(shlex.split(ssh_cmd)) or ("ssh",)
-        except ValueError as error:
-            raise CaptureError(f"--ssh-cmd: {error}") from None
         _warm()
-        logs = by_side(errors, "vm" if side in ("both", None) else side)
-        options = Options(
-            side=side,
-            vm=vm,
-            apis=apis,
-            interface=interface,
-            folder=Path(folder) if folder is not None else None,
-            filter=bpf,
-            everything=everything,
-            errors=logs,
-            ssh=ssh,
-            invocation=shlex.join(["netlens", *sys.argv[1:]]),
-        )
-        with Live(options, stop, _say) as live:
-            _record(live, limit, count, logs, ", ".join(apis) or (bpf or ("everything" if everything else "port 443")), shown)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        logs = logs_by_side(errors, side)
+        wanted = Options(side=side, vm=vm, apis=apis, errors=logs, invocation=shlex.join(["netlens", *sys.argv[1:]]), **options)
+        what = ", ".join(apis) or options["filter"] or ("everything" if options["everything"] else "port 443")
+        with Live(wanted, stop, say) as live:
+            _record(live, limit, count, logs, what, shown)
 
 
 def _record(live: Live, limit: int | None, count: str, logs: tuple[tuple[str, str], ...], what: str, shown: _Output) -> None:
     from netlens.errors import CaptureError
     from netlens.text import printable
+    from netlens.watch.monitor import Monitor
 
-    board = live.start(lambda watched: _board(watched, limit, count, tuple(name for name, _ in logs)))
+    monitor = live.start(lambda watched: Monitor(watched, limit, count, tuple(name for name, _ in logs)))
     where = " + ".join(f"{feed.recorder.interface} ({feed.place.side})" for feed in live.feeds.values())
     with shown.on(f"{where}  {what}", live.stop):
         for times in live.run():
-            if not shown.frame(board.frame(times)):
+            if not shown.show(monitor.snapshot(times)):
                 live.stop.set()
-        shown.wait_for("ending: what tcpdump still holds is taken in")
-        last = board.frame(live.finish(), final=True)
+        shown.wait_for("stopping: reading what tcpdump still holds")
+        last = monitor.snapshot(live.finish(), final=True)
     shown.end(last)
-    for watched in board.watched.values():
+    for watched in monitor.watched.values():
         for line in watched.unread():
-            _say(f"warning: {line}")
+            say(f"warning: {line}")
     ended = live.ended
     assert ended is not None
     if ended.directory is not None:
-        _say(f"the recording is in {ended.directory}")
+        say(f"the recording is in {ended.directory}")
     if ended.fault is not None:
         raise CaptureError(f"the watch ended early: {printable(ended.fault)}")
 
@@ -167,33 +143,25 @@ def _play(
     stop: threading.Event,
     shown: _Output,
 ) -> None:
-    from netlens.text import printable
-    from netlens.watch.sources import Replay, by_side, open_recording
+    from netlens.watch.monitor import Monitor
+    from netlens.watch.replay import Replay, open_recording
     from netlens.watch.state import Watched
 
     given = open_recording(path, side)
-    logs = given.errors | dict(by_side(errors, "vm" if side in ("both", None) else side))
-    watched: dict[str | None, Watched] = {
-        name: Watched(name, apis or given.apis, given.own_ips.get(name or "", ())) for name in given.captures
-    }
-    board = _board(watched, limit, count, tuple(logs))
-    replay = Replay(given.captures, board, speed, stop, logs)
+    logs = given.errors | dict(logs_by_side(errors, side))
+    watched: dict[str | None, Watched] = {name: Watched(name, apis or given.apis) for name in given.captures}
+    monitor = Monitor(watched, limit, count, tuple(logs))
+    replay = Replay(given.captures, monitor, speed, stop, logs)
     times = None
     what = ", ".join(apis or given.apis) or "all servers"
     with shown.on(f"{os.path.basename(os.path.normpath(path))}  {what}" + (f"  x{speed:g}" if speed else ""), stop):
         for times in replay.run():
-            if not shown.frame(board.frame(times), hurry=not speed):
+            if not shown.show(monitor.snapshot(times), hurry=not speed):
                 stop.set()
     for warning in (*replay.notes, *replay.warnings):
-        _say(f"warning: {printable(warning)}")
+        say(f"warning: {warning}")
     if times is not None:
-        shown.end(board.frame(times, final=True))
-
-
-def _board(watched: dict[str | None, Watched], limit: int | None, count: str, logged: tuple[str, ...]) -> Board:
-    from netlens.watch.board import Board
-
-    return Board(watched, limit, count, logged)
+        shown.end(monitor.snapshot(times, final=True))
 
 
 def _warm() -> None:
@@ -214,15 +182,8 @@ def _warm() -> None:
         watched.exact()
 
 
-def _say(text: str) -> None:
-    from netlens.text import printable
-
-    sys.stderr.write(f"netlens: {printable(text)}\n")
-    sys.stderr.flush()
-
-
 class _Output:
-    """Where frames go: a screen, lines, or JSON."""
+    """Where snapshots go: a screen, lines, or JSON."""
 
     def __init__(self, as_json: bool, seconds: float | None):
         self.as_json = as_json
@@ -260,7 +221,7 @@ class _Output:
             self.screen.stop()
             self.screen = None
 
-    def frame(self, frame: Frame, hurry: bool = False) -> bool:
+    def show(self, snapshot: Snapshot, hurry: bool = False) -> bool:
         """Show one moment; False if nobody looks any more."""
         import time
 
@@ -269,17 +230,17 @@ class _Output:
             if now - self.drawn < 0.2:  # a replay may tick faster than eyes
                 return True
             self.drawn = now
-            self._draw(frame)
+            self._draw(snapshot)
             return True
         if self.as_json:
-            return self._write([_json(frame)])
+            return self._write([_json(snapshot)])
         if hurry:
             return True
         from netlens.watch.screen import plain
 
-        return self._write(plain(frame))
+        return self._write(plain(snapshot))
 
-    def _draw(self, frame: Frame) -> None:
+    def _draw(self, snapshot: Snapshot) -> None:
         from rich.text import Text
 
         from netlens.watch.screen import lines
@@ -287,7 +248,7 @@ class _Output:
         console = self.screen.console
         encoding = (console.encoding or "").lower()
         text = Text(no_wrap=True, overflow="crop", end="")
-        for i, parts in enumerate(lines(frame, console.width, console.height, self.title, not encoding.startswith("utf"))):
+        for i, parts in enumerate(lines(snapshot, console.width, console.height, self.title, not encoding.startswith("utf"))):
             text.append("\n" if i else "")
             for piece, style in parts:
                 text.append(piece, style=_STYLES[style])
@@ -295,16 +256,16 @@ class _Output:
 
     def wait_for(self, what: str) -> None:
         if not self.screen and not self.as_json:
-            _say(what)
+            say(what)
 
-    def end(self, frame: Frame) -> None:
+    def end(self, snapshot: Snapshot) -> None:
         """The last moment, and the sum of it all."""
         if self.as_json:
-            self._write([_json(frame)])
+            self._write([_json(snapshot)])
         else:
             from netlens.watch.screen import summary
 
-            self._write(summary(frame))
+            self._write(summary(snapshot))
 
     def _write(self, lines: list[str]) -> bool:
         if self.broken:
@@ -323,9 +284,9 @@ class _Output:
 _STYLES = {"": "", "dim": "dim", "bold": "bold", "good": "cyan", "warn": "bold yellow", "alarm": "bold white on red"}
 
 
-def _json(frame: Frame) -> str:
+def _json(snapshot: Snapshot) -> str:
     import json
 
-    from netlens.watch.board import to_json
+    from netlens.watch.monitor import to_json
 
-    return json.dumps(to_json(frame), ensure_ascii=True)
+    return json.dumps(to_json(snapshot), ensure_ascii=True)

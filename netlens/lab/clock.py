@@ -1,17 +1,30 @@
-"""Writes another clock into a capture: every time stamp becomes what a skewed clock would have shown."""
+"""A clock that is wrong, and how it is written into a capture: every time stamp becomes what that clock would have shown."""
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from netlens.errors import CaptureError
 
-if TYPE_CHECKING:
-    from netlens.lab.opencode_log import Skew
-
 _UNITS = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}  # magic number -> nanoseconds in a unit of the second field
+
+
+@dataclass(frozen=True)
+class Skew:
+    """A clock that was ``offset_s`` ahead at ``at_ns`` (true time) and gains ``drift_ppm`` microseconds a second."""
+
+    offset_s: float = 0.0
+    drift_ppm: float = 0.0
+    at_ns: int = 0
+
+    def shown(self, true_ns: int) -> int:
+        """What that clock shows at a true time."""
+        return true_ns + round(self.offset_s * 1e9) + round((true_ns - self.at_ns) * self.drift_ppm / 1e6)
+
+    def __bool__(self) -> bool:
+        return bool(self.offset_s or self.drift_ppm)
 
 
 def shift(path: Path, skew: Skew) -> None:

@@ -6,31 +6,33 @@ The recording is a folder: ``vm.pcap.gz`` and ``host.pcap.gz``, the error logs o
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import json
+import platform
 import shutil
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
-from netlens.lab import certificate, clock, manifest, tunnel
-from netlens.lab import fan_out as fan_out_module
-from netlens.lab.opencode_log import Skew
+from netlens.lab import clock, programs, relays
+from netlens.lab.clock import Skew
+from netlens.lab.context import Context
+from netlens.lab.provider import certificate
 from netlens.lab.topology import (
     HOST,
+    HOST_INSIDE_IP,
+    HOST_IP,
     NAMESERVER_IP,
     OTHER_SITE_IP,
     PROVIDER,
     PROVIDER_IP,
     VM,
+    VM_IP,
     LabError,
     Topology,
     need,
@@ -59,175 +61,132 @@ class Options:
     seconds: float | None = None
     seed: int | None = None
     sshuttle: str | None = None
-    compress: bool = True
 
 
 def run(scenario: Scenario, folder: Path, options: Options | None = None, say: Callable[[str], None] = lambda _: None) -> Path:
     """Run a scenario into a folder that must not exist yet or be empty. LabError if a part does not work."""
     options = options or Options()
-    tunnelled = scenario.path["kind"] == "sshuttle"
-    need(["ip", "nft", "tcpdump", "sysctl", *(["sshd", "ssh", "ssh-keygen"] if tunnelled else [])])
+    relay = relays.kinds()[scenario.path["kind"]]
+    need(["ip", "nft", "tcpdump", "sysctl", *relay.NEEDS])
     if folder.exists() and any(folder.iterdir()):
         raise LabError(f"{folder} is not empty; name another with -o, or remove it")
     use_directory(folder)
     seconds = options.seconds or float(scenario.run["seconds"])
     seed = scenario.run["seed"] if options.seed is None else options.seed
-    with _ended_by_signals(), Topology() as topology:
-        lab = _Lab(scenario, topology, folder, seconds, seed, options, say)
-        lab.run()
+    with Topology() as topology:
+        skew = Skew(scenario.clock["offset_s"], scenario.clock["drift_ppm"], time.time_ns())
+        pem, key = certificate.write(topology.folder, [*NAMES])
+        context = Context(scenario, topology, folder, seconds, seed, skew, pem, options.sshuttle)
+        provider = _start_provider(context, key)
+        recorders = [SideRecorder(side=side, directory=folder, prefix=topology.prefix(side)) for side in RECORDED_SIDES]
+        older_s = float(scenario.path["older_s"])
+        if not older_s:
+            _start_all(recorders)
+        relay.start(context)
+        children = _start_programs(context)
+        say(f"{scenario.name}: {seconds:g} s, seed {seed}")
+        if older_s:
+            time.sleep(older_s)  # the programs are at work for a while before anybody looks
+            _start_all(recorders)
+        for child in children:
+            if child.wait() != 0:
+                raise LabError(f"the lab's program failed; see {folder}")
+        results = _stop(context, provider, recorders)
+        results = [_finished(context, result) for result in results]
+        write_manifest(folder, results, _extra(context))
+        for path in (folder, *folder.iterdir()):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+            give_to_caller(path)
     return folder
 
 
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does: through every ``with``."""
-
-    def stop(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _start_provider(context: Context, key: Path) -> subprocess.Popen[str]:
+    config = {
+        "provider": {**context.scenario.provider, "seed": context.seed, "names": NAMES},
+        "journal": str(context.folder / "provider.jsonl"),
+        "certificate": str(context.certificate),
+        "key": str(key),
+        "ip": PROVIDER_IP,
+        "other_ip": OTHER_SITE_IP,
+        "nameserver_ip": NAMESERVER_IP,
+    }
+    return context.python(PROVIDER, "provider", config, "provider")
 
 
-class _Lab:
-    def __init__(
-        self,
-        scenario: Scenario,
-        topology: Topology,
-        folder: Path,
-        seconds: float,
-        seed: int,
-        options: Options,
-        say: Callable[[str], None],
-    ) -> None:
-        self.scenario, self.topology, self.folder = scenario, topology, folder
-        self.seconds, self.seed, self.options, self.say = seconds, seed, options, say
-        self.skew = Skew(scenario.clock["offset_s"], scenario.clock["drift_ppm"], time.time_ns())
-        self.certificate, self.key = certificate.write(topology.folder, [*NAMES])
-        self.details: dict[str, Any] = {}
+def _start_all(recorders: Sequence[SideRecorder]) -> None:
+    for recorder in recorders:
+        recorder.start()
 
-    def run(self) -> None:
-        tunnelled = self.scenario.path["kind"] == "sshuttle"
-        provider = self._start_provider()
-        if tunnelled:
-            tunnel.start_sshd(self.topology)
-        older_s = float(self.scenario.path["older_s"])
-        recorders: list[SideRecorder] = []
-        if not older_s:
-            recorders = self._record()
-        if tunnelled:
-            self._start_tunnel()
-        programs = self._start_programs()
-        self.say(f"{self.scenario.name}: {self.seconds:g} s, seed {self.seed}")
-        if older_s:
-            # The programs are at work for a while before anybody looks.
-            time.sleep(older_s)
-            recorders = self._record()
-        for child in programs:
-            if child.wait() != 0:
-                raise LabError(f"the lab's program failed; see {self.folder}")
-        assert provider.stdin
-        assert provider.stdout
-        provider.stdin.write(f"drain {DRAIN_S}\n")
-        provider.stdin.flush()
-        self.details["drained"] = provider.stdout.readline().strip() == "idle"
-        results = [recorder.stop() for recorder in recorders]
-        provider.stdin.close()
-        provider.wait()
-        results = [self._finished(result) for result in results]
-        extra = manifest.extra(self.scenario, [API_NAME], self.seconds, self.seed, self.skew, self.details)
-        write_manifest(self.folder, results, extra)
-        for path in (self.folder, *self.folder.iterdir()):
-            path.chmod(0o700 if path.is_dir() else 0o600)
-            give_to_caller(path)
 
-    def _finished(self, result: SideResult) -> SideResult:
-        """Give the VM its clock, and pack the capture."""
-        if not result.complete:
-            raise LabError(f"the recording of the {result.side} failed: {result.reason}")
-        if result.packets_dropped:
-            raise LabError(f"the kernel dropped {result.packets_dropped} packets of the {result.side}; try again on a less busy machine")
-        if result.side == VM and self.skew:
-            clock.shift(result.path, self.skew)
-            shown = (self.skew.shown(result.started_ns), self.skew.shown(result.stopped_ns))
-            result = replace(result, started_ns=shown[0], stopped_ns=shown[1])
-        if self.options.compress:
-            path = _compress(result.path)
-            result = replace(result, path=path, paths=[path], bytes=path.stat().st_size)
-        return result
+def _start_programs(context: Context) -> list[subprocess.Popen[str]]:
+    """The programs of both sides. The default kind runs on either, also with nothing to do: each side has its journal and its log."""
+    children = []
+    for side in RECORDED_SIDES:
+        here = [each for each in context.scenario.programs if each["side"] == side]
+        for name, kind in programs.kinds().items():
+            tables = [each for each in here if programs.kind_of(each) == name]
+            if tables or name == programs.DEFAULT:
+                children.append(kind.start(context, side, tables))
+    for child in children:  # all are loaded and wait: they start together
+        _tell(child, "go")
+    return children
 
-    def _python(self, side: str, module: str, config: Mapping[str, Any], name: str) -> subprocess.Popen[str]:
-        path = self.topology.folder / f"{name}.json"
-        path.write_text(json.dumps(config), encoding="utf-8")
-        child = self.topology.start(
-            side, [sys.executable, "-m", f"netlens.lab.{module}", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert child.stdout
-        if child.stdout.readline() != "ready\n":
-            raise LabError(f"the lab's {name} did not start")
-        return child
 
-    def _start_provider(self) -> subprocess.Popen[str]:
-        config = {
-            "provider": {**self.scenario.provider, "seed": self.seed, "names": NAMES},
-            "journal": str(self.folder / "provider.jsonl"),
-            "certificate": str(self.certificate),
-            "key": str(self.key),
-            "ip": PROVIDER_IP,
-            "other_ip": OTHER_SITE_IP,
-            "nameserver_ip": NAMESERVER_IP,
-        }
-        return self._python(PROVIDER, "provider", config, "provider")
+def _stop(context: Context, provider: subprocess.Popen[str], recorders: Sequence[SideRecorder]) -> list[SideResult]:
+    """Let the connections end that outlive the programs, then the recorders, then the provider."""
+    assert provider.stdin
+    assert provider.stdout
+    _tell(provider, f"drain {DRAIN_S}")
+    context.details["drained"] = provider.stdout.readline().strip() == "idle"
+    results = [recorder.stop() for recorder in recorders]
+    provider.stdin.close()
+    provider.wait()
+    return results
 
-    def _start_tunnel(self) -> None:
-        path = self.options.sshuttle or tunnel.sshuttle_program()
-        excludes = [f"{PROVIDER_IP}/32"] if self.scenario.path["exclude_api"] else []
-        version = self.details["sshuttle"] = tunnel.sshuttle_version(path)
-        if not version.startswith(wanted := str(self.scenario.path["sshuttle"])):
-            raise LabError(
-                f"{self.scenario.name} shows what sshuttle {wanted}x does, and {path} is {version}; name another with --sshuttle, or: "
-                f"pip install 'sshuttle=={wanted}*'"
-            )
-        fan_out = self.scenario.path["fan_out"]
-        python = fan_out_module.write_python(self.topology.folder, self.seed, fan_out) if fan_out else None
-        argv = tunnel.start_sshuttle(self.topology, path, excludes, python)
-        # Not those that name files of this run: ssh's keys, and the Python that fans out (the scenario says that it does).
-        own = str(self.topology.folder)
-        self.details["sshuttle_options"] = [each for each in argv[1:] if own not in each and each not in ("-e", "--python")]
 
-    def _record(self) -> list[SideRecorder]:
-        recorders = [SideRecorder(side=side, directory=self.folder, prefix=self.topology.prefix(side)) for side in RECORDED_SIDES]
-        for recorder in recorders:
-            recorder.start()
-        return recorders
+def _tell(child: subprocess.Popen[str], line: str) -> None:
+    assert child.stdin
+    child.stdin.write(line + "\n")
+    child.stdin.flush()
 
-    def _start_programs(self) -> list[subprocess.Popen[str]]:
-        children = []
-        for side in RECORDED_SIDES:
-            config = {
-                "side": side,
-                "seed": self.seed,
-                "seconds": self.seconds,
-                "programs": [each for each in self.scenario.programs if each["side"] == side],
-                "journal": str(self.folder / f"{side}-program.jsonl"),
-                "log": str(self.folder / f"{side}-errors.log"),
-                "log_format": self.scenario.logs[side],
-                "skew": asdict(self.skew if side == VM else Skew()),
-                "dns_over_tcp": PROVIDER_IP,
-                "certificate": str(self.certificate),
-                "http": self.scenario.provider["http"],
-                "keylog": str(self.folder / f"{side}-keylog.txt"),
-            }
-            children.append(self._python(side, "program", config, f"{side}-program"))
-        for child in children:  # both are loaded and wait: they start together
-            assert child.stdin
-            child.stdin.write("go\n")
-            child.stdin.flush()
-        return children
+
+def _finished(context: Context, result: SideResult) -> SideResult:
+    """Give the VM its clock, and pack the capture."""
+    if not result.complete:
+        raise LabError(f"the recording of the {result.side} failed: {result.reason}")
+    if result.packets_dropped:
+        raise LabError(f"the kernel dropped {result.packets_dropped} packets of the {result.side}; try again on a less busy machine")
+    if result.side == VM and context.skew:
+        clock.shift(result.path, context.skew)
+        shown = (context.skew.shown(result.started_ns), context.skew.shown(result.stopped_ns))
+        result = replace(result, started_ns=shown[0], stopped_ns=shown[1])
+    path = _compress(result.path)
+    return replace(result, path=path, paths=[path], bytes=path.stat().st_size)
+
+
+def _extra(context: Context) -> dict[str, Any]:
+    """What the manifest says beyond the captures: where they come from, what is expected of them, which clock the VM was given."""
+    scenario, seconds, seed, skew = context.scenario, context.seconds, context.seed, context.skew
+    return {
+        "command": f"sudo netlens lab run {scenario.name} --seconds {seconds:g} --seed {seed}",
+        "made_at": datetime.now(UTC).replace(microsecond=0),
+        "kernel": platform.release().partition("-")[0],
+        "api": {"names": [API_NAME], "addresses": [PROVIDER_IP], "port": 443},
+        "addresses": {"vm": [VM_IP], "host": [HOST_IP, HOST_INSIDE_IP]},
+        "lab": {
+            "scenario": scenario.name,
+            "title": scenario.title,
+            "seconds": float(seconds),
+            "seed": seed,
+            "path": scenario.path["kind"],
+            "exclude_api": scenario.path["exclude_api"],
+            "http": scenario.provider["http"],
+            "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
+            **context.details,
+            "clock": {"offset_s": float(skew.offset_s), "drift_ppm": float(skew.drift_ppm), "at_ns": skew.at_ns},
+            "expect": asdict(scenario.expect) | {"causes": list(scenario.expect.causes)},
+        },
+    }
 
 
 def _compress(path: Path) -> Path:

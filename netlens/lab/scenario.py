@@ -1,6 +1,9 @@
 """Scenarios: one TOML file each, with the parameters of a run and what is expected of it.
 
 A scenario may have a ``base``: it then says only what differs. Tables are merged, ``[[program]]`` is replaced as a whole.
+
+``[path] kind`` is one of :mod:`netlens.lab.relays`, ``[[program]] kind`` one of :mod:`netlens.lab.programs`, and ``[provider.NAME]`` holds the
+settings of one of :mod:`netlens.lab.provider.limiters`.
 """
 
 from __future__ import annotations
@@ -11,18 +14,16 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from netlens.lab.opencode_log import FORMATS
-from netlens.lab.program import Behaviour
-from netlens.lab.provider import MESSAGES
-from netlens.lab.rules import Overload, Rule
+from netlens.lab import programs, relays
+from netlens.lab.provider import limiters
+from netlens.lab.provider.api import HIGH_CONCURRENCY, MESSAGES
 from netlens.lab.topology import LabError
 
 CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "provider")
-PATHS = ("nat", "sshuttle")
-
+_FOLDER = resources.files("netlens.lab") / "scenarios"
 _RUN = {"seconds": 30.0, "seed": 1}
-_PATH = {"kind": "sshuttle", "exclude_api": False, "older_s": 0.0, "fan_out": [], "sshuttle": ""}
-_PROVIDER = {"counts": "nothing", "per": "ip", "limit": 0, "overload": None, "code": "1302", "refuses_in_stream": False, "http": "1.1"}
+_PATH = {"kind": "sshuttle", "older_s": 0.0}  # and what the relays may be told
+_PROVIDER = {"code": HIGH_CONCURRENCY, "refuses_in_stream": False, "http": "1.1"}  # and a table for each limit
 _CLOCK = {"offset_s": 0.0, "drift_ppm": 0.0}
 _LOGS = {"vm": "classic", "host": "logfmt"}
 _EXPECT_KEYS = {"causes", "limit", "rule", "rejections", "why"}
@@ -32,7 +33,7 @@ _EXPECT_KEYS = {"causes", "limit", "rule", "rejections", "why"}
 class Expectation:
     """What is true of a run, by the way it was made.
 
-    causes : hypothesis ids that are true for the VM's rejections (several only where several are true at once).
+    causes : hypothesis ids that are true for the VM's refusals (several only where several are true at once).
     limit : how many others may be in progress before a request is refused; None if nothing is counted.
     rule : unit and scope of what is counted ("requests per ip", ...); None likewise.
     rejections : sides whose programs are refused at least once: vm, host, both or none.
@@ -61,22 +62,18 @@ class Scenario:
     expect: Expectation
 
     @property
-    def rule(self) -> Rule:
-        overload = self.provider["overload"]
-        return Rule(self.provider["counts"], self.provider["per"], self.provider["limit"], Overload(**overload) if overload else None)
+    def concurrency(self) -> Mapping[str, Any] | None:
+        """What the provider counts (``counts``, ``per``, ``limit``); None: nothing."""
+        return self.provider["concurrency"]
 
 
 def names() -> list[str]:
     """All scenarios there are."""
-    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
-
-
-def _folder() -> Any:
-    return resources.files("netlens.lab") / "scenarios"
+    return sorted(file.name.removesuffix(".toml") for file in _FOLDER.iterdir() if file.name.endswith(".toml"))
 
 
 def _read(name: str) -> dict[str, Any]:
-    file = _folder() / f"{name}.toml"
+    file = _FOLDER / f"{name}.toml"
     if "/" in name or not file.is_file():
         raise LabError(f"there is no scenario {name!r}; `netlens lab list` names them")
     try:
@@ -110,8 +107,8 @@ def parse(name: str, values: Mapping[str, Any]) -> Scenario:
             name,
             values["title"],
             _filled("[run]", _RUN, values),
-            _filled("[path]", _PATH, values),
-            _filled("[provider]", _PROVIDER, values),
+            _filled("[path]", _PATH | {k: v for each in relays.kinds().values() for k, v in each.OPTIONS.items()}, values),
+            _filled("[provider]", _PROVIDER | dict.fromkeys(limiters.kinds()), values),
             _filled("[clock]", _CLOCK, values),
             _filled("[logs]", _LOGS, values),
             tuple(values["program"]),
@@ -137,23 +134,24 @@ def _only(where: str, values: Mapping[str, Any], known: set[str]) -> None:
 
 
 def _check(scenario: Scenario) -> None:
-    rule, expect = scenario.rule, scenario.expect
+    expect = scenario.expect
+    limiters.settings_of(scenario.provider)
     for program in scenario.programs:
         if "side" not in program:
             raise ValueError("a [[program]] needs a side")
-        Behaviour.of(program)
-    if scenario.path["kind"] not in PATHS:
-        raise ValueError(f"[path] kind is one of {', '.join(PATHS)}")
+        programs.kinds()[programs.kind_of(program)].check(program)
+    if scenario.path["kind"] not in relays.kinds():
+        raise ValueError(f"[path] kind is one of {', '.join(relays.kinds())}")
     if scenario.provider["code"] not in MESSAGES:
         raise ValueError(f"[provider] code is one of {', '.join(MESSAGES)}")
-    if any(form not in FORMATS for form in scenario.logs.values()):
-        raise ValueError(f"[logs] are one of {', '.join(FORMATS)}")
+    if any(form not in programs.LOG_FORMATS for form in scenario.logs.values()):
+        raise ValueError(f"[logs] are one of {', '.join(programs.LOG_FORMATS)}")
     if unknown := set(expect.causes) - set(CAUSES):
         raise ValueError(f"no such cause: {', '.join(unknown)}")
     if expect.rejections not in ("vm", "host", "both", "none"):
         raise ValueError("[expect] rejections is vm, host, both or none")
     if bool(expect.causes) != (expect.rejections in ("vm", "both")):
         raise ValueError("[expect] has causes if and only if the VM is refused")
-    counted = None if rule.counts == "nothing" else f"{rule.counts} per {rule.per}"
-    if expect.rejections != "none" and (expect.rule, expect.limit) != (counted, rule.limit if counted else None):
-        raise ValueError(f"[expect] rule and limit are not the provider's ({counted}, {rule.limit})")
+    true = (f"{counted['counts']} per {counted['per']}", counted["limit"]) if (counted := scenario.concurrency) else (None, None)
+    if expect.rejections != "none" and (expect.rule, expect.limit) != true:
+        raise ValueError(f"[expect] rule and limit are not the provider's ({', '.join(map(str, true))})")

@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.packed import Coded, Lists
+from netlens.columnar import Coded, Lists
 from netlens.parsers.session_state import (
     BASE,
     BASE_KIND,

@@ -1,9 +1,9 @@
-"""Rejections in the program's own log: when they were written down, and how exactly that is known.
+"""Refusals in the program's own log: when they were written down, and how exactly that is known.
 
 Theory of operation
 -------------------
-1. Lines are of the forms of :mod:`netlens.loglines`, as the program wrote them or as the recorder reduced them; forms may be mixed. What makes a
-   line a rejection stands there too.
+1. Lines are of the formats of :mod:`netlens.logs`, as the program wrote them or as the recorder reduced them; formats may be mixed. What makes a
+   line a refusal stands there too.
 2. A time is a span ``low_ns`` to ``high_ns`` in which the line was written: as wide as the last digit that was written. Times are UTC unless they
    name a zone, and stay in the clock of the log's own side (:func:`converted` takes them to another).
 3. opencode's classic form has whole seconds, and the exact milliseconds since the line before. Let T be the time of a line: T is within its second, and
@@ -16,7 +16,7 @@ Theory of operation
 
 Limits: a lost line whose ``+Nms`` was so short that all seconds still fit leaves no trace, and times on one side of it may be off by that
 much. That a restarted program's clock and the chain agree by chance, within one second, is not seen either. Lines longer than
-``loglines.MAX_LINE`` are looked at up to there. Of a log of more than ``MAX_LINES`` lines, ``MAX_EVENTS`` refusals or the bytes of
+``logs.MAX_LINE`` are looked at up to there. Of a log of more than ``MAX_LINES`` lines, ``MAX_EVENTS`` refusals or the bytes of
 :mod:`netlens.sidefiles` the beginning is read, and the note says so. Continuation lines (a stack, say) have no time and count as unread.
 
 Lines hold prompts and keys: nothing of one but its number, its time and the error code ever leaves this module.
@@ -25,13 +25,11 @@ Lines hold prompts and keys: nothing of one but its number, its time and the err
 from __future__ import annotations
 
 import os
-import re
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 
-from netlens import loglines
+from netlens import logs
 from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 
@@ -41,13 +39,6 @@ MAX_LINES = 10_000_000  #: some 50 bytes of memory each
 MAX_EVENTS = 100_000  #: one a second for a day; some 600 bytes each
 LINES_A_BREAK = 50  #: a log that breaks more often has lines missing; then breaks too small to be seen must be expected everywhere
 MAX_SINCE_MS = 400 * 86_400_000  #: a longer silence in one run is damage; sums of a million of them stay within int64
-#: What makes an unread line a damaged line of the classic form instead of the rest of the one before.
-_HEAD_INSIDE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\s+\+-?\d+ms|\s\+-?\d{1,12}ms\sservice=|\0")
-_LOOK = 1 << 16  #: bytes of an unread line that are searched for that
-_CODE = re.compile(r"(?<![\w+-])(?<!\w\.)(?P<code>1113|130[0-9]|131[0-9])(?!\w|\.\w)")
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(?:(?P<utc>Z)|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
-)
 
 
 @dataclass(frozen=True)
@@ -55,8 +46,8 @@ class ErrorEvent:
     """A line that says that a request was refused.
 
     time_ns : middle of the span.  low_ns, high_ns : the line was written in low_ns <= t <= high_ns.  line : its number in the file, from 1.
-    code : the provider's error code ("1302"), if it was said.  refusal_class : one of the classes of :mod:`netlens.loglines`.
-    file : the log.  kind : form, level and service, for telling apart the lines that one rejection may leave.
+    code : the provider's error code ("1302"), if it was said.  refusal_class : one of the classes of :mod:`netlens.logs`.
+    file : the log.  kind : form, level and service, for telling apart the lines that one refusal may leave.
     chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
     """
 
@@ -68,7 +59,7 @@ class ErrorEvent:
     file: str
     kind: str = ""
     chain: int = -1
-    refusal_class: str = loglines.UNKNOWN
+    refusal_class: str = logs.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -111,7 +102,7 @@ def read(path: str | os.PathLike[str]) -> ErrorLog:
         it cannot be opened or read.
     """
     name = os.fsdecode(path)
-    return _read(Lines(name, MAX_LINES, loglines.MAX_LINE, "the error log"), name)
+    return _read(Lines(name, MAX_LINES, logs.MAX_LINE, "the error log"), name)
 
 
 class _Chain:
@@ -191,13 +182,13 @@ def _cut(chain: _Chain, order: range) -> array[int]:
 
 def _read(rows: Lines, name: str) -> ErrorLog:
     chain = _Chain()
-    plain: list[tuple[int, int, int, str | None, str, str]] = []  # low, high, line, code, kind, class
-    classic: list[tuple[int, int, str | None, str, str]] = []  # row of the chain, line, code, kind, class
+    alone: list[tuple[int, int, int, str, logs.Refusal]] = []  # low, high, line, kind
+    chained: list[tuple[int, int, str, logs.Refusal]] = []  # row of the chain, line, kind
     lines = unread = quiet = 0
     first = last = None
     joined = True
     for raw in rows:
-        if len(plain) + len(classic) >= MAX_EVENTS:
+        if len(alone) + len(chained) >= MAX_EVENTS:
             rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
             break
         lines += 1
@@ -205,43 +196,40 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         if not raw.strip():
             continue
         # Most lines are long and of no interest: only their head is decoded.
-        text = raw[: 4 * loglines.HEAD].decode("utf-8", "replace")
-        found = loglines.head(text)
-        span = _span(found.time) if found else None
-        if found is None or span is None:
+        text = raw[: logs.HEAD].decode("utf-8", "replace")
+        form, found = logs.recognise(text) or (None, None)
+        span = found.span if found else None
+        if form is None or found is None or span is None:
             unread += 1
-            joined = joined and not _HEAD_INSIDE.search(raw, 0, _LOOK)
+            joined = joined and not logs.holds_head(raw)
             continue
-        code, refusal = None, None
+        kind, refusal = "", None
         if found.fault:
-            rest = raw.decode("utf-8", "replace")[found.rest :] if len(raw) > 4 * loglines.HEAD else text[found.rest :]
-            if refusal := loglines.refusal_class(rest):
-                told = _CODE.search(rest)
-                code = told["code"] if told else None
-            quiet += not quiet and found.form == loglines.PLAIN and not refusal and not loglines.words(rest)
+            rest = raw.decode("utf-8", "replace")[found.rest :] if len(raw) > logs.HEAD else text[found.rest :]
+            refusal = form.read(found, rest)
+            kind = f"{form.ID} {found.level} {found.service}".strip()
+            quiet += not quiet and not found.level and not refusal and not logs.words(rest)
         else:
             quiet += 1
-        kind = f"{found.form} {found.level} {found.service}".strip()
-        if found.form == loglines.CLASSIC:
-            since = int(found.since[1:-2])
-            joined = joined and abs(since) <= MAX_SINCE_MS
-            row = chain.add(span[0], since * MS if joined else 0, joined)
+        if found.since_ms is not None:
+            joined = joined and abs(found.since_ms) <= MAX_SINCE_MS
+            row = chain.add(span[0], found.since_ms * MS if joined else 0, joined)
             joined = True
             if refusal:
-                classic.append((row, lines, code, kind, refusal))
+                chained.append((row, lines, kind, refusal))
         elif refusal:
-            plain.append((*span, lines, code, kind, refusal))
+            alone.append((*span, lines, kind, refusal))
         first = span[0] if first is None else min(first, span[0])
         last = span[1] if last is None else max(last, span[1])
-    exact = chain.spans() if classic else None
-    events = [
-        ErrorEvent((low + high) // 2, low, high, line, code, name, kind, refusal_class=refusal)
-        for low, high, line, code, kind, refusal in plain
-    ]
-    for row, line, code, kind, refusal in classic:
+    exact = chain.spans() if chained else None
+    found_spans = [(low, high, -1, line, kind, refusal) for low, high, line, kind, refusal in alone]
+    for row, line, kind, refusal in chained:
         assert exact is not None
-        low, high, number = exact(row)
-        events.append(ErrorEvent((low + high) // 2, low, high, line, code, name, kind, number, refusal))
+        found_spans.append((*exact(row), line, kind, refusal))
+    events = [
+        ErrorEvent((low + high) // 2, low, high, line, refusal.code, name, kind, number, refusal.refusal_class)
+        for low, high, number, line, kind, refusal in found_spans
+    ]
     events.sort(key=lambda e: (e.time_ns, e.line))
     note = rows.note or _note(name, events, lines, unread, first)
     return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None)
@@ -255,36 +243,7 @@ def _note(name: str, events: list[ErrorEvent], lines: int, unread: int, first: i
         )
     rough = sum(e.high_ns - e.low_ns >= SECOND for e in events)
     if rough:
-        return f"{shown}: {rough:,} of {plural(len(events), 'rejection')} known to the second only"
+        return f"{shown}: {rough:,} of {plural(len(events), 'refusal')} known to the second only"
     if unread > lines // 2:
         return f"{shown}: {unread:,} of {plural(lines, 'line')} without a time that can be read"
     return None
-
-
-def _span(text: str) -> tuple[int, int] | None:
-    """First and last instant that are written like this; None if there is no such time."""
-    if text[:1] == "1" and "-" not in text:  # epoch: seconds with a fraction, or 10, 13, 16 or 19 digits
-        whole, _, fraction = text.partition(".")
-        unit = 10 ** (19 - len(whole))
-        step = 10 ** (9 - len(fraction)) if fraction else unit
-        at = int(whole) * unit + (int(fraction) * step if fraction else 0)
-        return at, at + step
-    found = _TIME.fullmatch(text)
-    if not found:
-        return None
-    year, month, day, hour, minute, second = (int(each) for each in found.groups()[:6])
-    try:
-        leap = second == 60  # RFC 3339 allows it; a log may repeat the second instead
-        when = datetime(year, month, day, hour, minute, second - leap, tzinfo=UTC) + timedelta(seconds=leap)
-        if found["sign"]:
-            zone = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"]))
-            when = when - zone if found["sign"] == "+" else when + zone
-    except (ValueError, OverflowError):
-        return None
-    digits = found[7] or ""
-    step = 10 ** (9 - len(digits))
-    at = int((when - _EPOCH).total_seconds()) * SECOND + (int(digits) * step if digits else 0)
-    return (at, at + step) if at >= 0 and when.year < 2262 else None  # beyond, nanoseconds do not fit into int64
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

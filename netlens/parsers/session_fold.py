@@ -28,7 +28,7 @@ from netlens.parsers.tcp_states import ACK_BIT, DATA_BIT, FIN_BIT, RST_BIT, SYN_
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import inlined, lean
-from netlens.wire.words import prefetch
+from netlens.wire.loads import prefetch
 
 Array = np.ndarray[Any, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.packed import Coded
+from netlens.columnar import Coded
 from netlens.parsers.session_state import HISTORY, HISTORY_1, HISTORY_2, HISTORY_3, HISTORY_COUNT, HISTORY_SEEN
 from netlens.wire.addresses import distinct
 from netlens.wire.compiled import lean

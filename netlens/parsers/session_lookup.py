@@ -17,6 +17,7 @@ from netlens.parsers.session_state import (
 # isort: on
 from netlens.parsers import session_history as history
 from netlens.wire import columns as c
+from netlens.wire.addresses import ports_back
 from netlens.wire.compiled import inlined, lean
 
 WAITING = 1 << 16  #: first frames that wait in a flood: 12 MB. Its rate times the handshake time must stay below: 65,000 SYNs within 100 ms
@@ -66,7 +67,7 @@ def key_hash(row, seed):
 def _same_ends(row, other):
     """Do two packet rows have the same 5-tuple, in either direction?"""
     ports = row[c.PORTS]
-    swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+    swapped = ports_back(ports)
     if other[c.PORTS] == ports and other[c.SRC_LO] == row[c.SRC_LO] and other[c.DST_LO] == row[c.DST_LO]:
         if other[c.SRC_HI] == row[c.SRC_HI] and other[c.DST_HI] == row[c.DST_HI]:
             return True
@@ -200,7 +201,7 @@ def find(sessions, table, row, key):
     """(slot, session, direction) of a row's 5-tuple: its newest session, or the free slot and -1."""
     mask = table.shape[0] - 1
     ports = row[c.PORTS]
-    swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+    swapped = ports_back(ports)
     s_hi, s_lo, d_hi, d_lo = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
     tag = (key >> 33) & TAG_MASK
     slot = key & mask

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.packed import Coded, Nullable, Packed
+from netlens.columnar import Coded, LazyColumn, Nullable
 
 # isort: off
 from netlens.parsers import session_history as history
@@ -90,7 +90,7 @@ def session_rows(s: Array, missing: Array, sni: Array | None, first_id: int = 0)
         # a clock that stepped back in between leaves nothing that can be told
         return np.where(values < 0, np.nan, values / 1e6)
 
-    columns: dict[str, Array | Packed] = {
+    columns: dict[str, Array | LazyColumn] = {
         "session_id": rows + first_id,
         "orig_ip": Coded(np.where(flipped, b_codes, a.codes), ips),
         "orig_port": np.where(flipped, port_b, port_a),

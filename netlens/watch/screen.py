@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netlens.text import amount, plural, printable, size
-from netlens.watch.board import CONNECTIONS, REQUESTS, Frame, Limit, clock, elapsed
+from netlens.watch.groups import ALL
+from netlens.watch.monitor import Limit, Snapshot, clock, elapsed
+from netlens.watch.view import CONNECTIONS, REQUESTS
 
 if TYPE_CHECKING:
     from netlens.watch.refusals import Refusal
-    from netlens.watch.state import Line, Row
+    from netlens.watch.view import Line, Row
 
 Part = tuple[str, str]  #: text and style: "", "dim", "bold", "good", "alarm", "warn"
 
@@ -39,20 +41,20 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
-def lines(frame: Frame, width: int, height: int, title: str, ascii_only: bool = False) -> list[list[Part]]:
+def lines(snapshot: Snapshot, width: int, height: int, title: str, ascii_only: bool = False) -> list[list[Part]]:
     """At most ``height`` lines of at most ``width`` columns."""
-    top = [_head(frame, width, title), *_feeds(frame, width)]
-    if frame.limit is not None:  # where it is found at once, and never moves
-        top.append(_limit(frame.limit, width))
-    refusals, tails = _refusals(frame, width), _tails(frame, width)
-    rows = _table_rows(frame)
+    top = [_head(snapshot, width, title), *_feeds(snapshot, width)]
+    if snapshot.limit is not None:  # where it is found at once, and never moves
+        top.append(_limit(snapshot.limit, width))
+    refusals, tails = _refusals(snapshot, width), _tails(snapshot, width)
+    rows = _table_rows(snapshot)
     blank = 1 if height >= 20 else 0
     room = height - len(top) - 3 * blank - 2  # without the heads of the two lists
     spare = max(0, room - HEADS - max(len(rows), LEAST_ROWS))
     of_tails = min(len(tails) - 1, max(spare // 2, spare - len(refusals) + 1))
     of_refusals = min(len(refusals) - 1, spare - of_tails)
     gap: list[list[Part]] = [[]] * blank
-    table = _table(frame, rows, width, max(2, room - of_refusals - of_tails), ascii_only)
+    table = _table(snapshot, rows, width, max(2, room - of_refusals - of_tails), ascii_only)
     return [*top, *gap, *table, *gap, *refusals[: 1 + of_refusals], *gap, *tails[: 1 + of_tails]][:height]
 
 
@@ -81,16 +83,16 @@ def _apart(left: list[Part], right: list[Part], width: int) -> list[Part]:
     return _cut([*head, (" " * max(1, width - used - taken), ""), *right], width)
 
 
-def _head(frame: Frame, width: int, title: str) -> list[Part]:
-    right = f"{clock(frame.now_ns)}  {elapsed(frame.elapsed_s)}" if width >= NARROW else elapsed(frame.elapsed_s)
+def _head(snapshot: Snapshot, width: int, title: str) -> list[Part]:
+    right = f"{clock(snapshot.now_ns)}  {elapsed(snapshot.elapsed_s)}" if width >= NARROW else elapsed(snapshot.elapsed_s)
     return _apart([("netlens watch  ", "bold"), (printable(title), "")], [(right, "dim")], width)
 
 
-def _feeds(frame: Frame, width: int) -> list[list[Part]]:
+def _feeds(snapshot: Snapshot, width: int) -> list[list[Part]]:
     out = []
-    for name, feed in frame.feeds.items():
-        view = frame.views[name]
-        side = f"{name}: " if len(frame.feeds) > 1 else ""
+    for name, feed in snapshot.feeds.items():
+        view = snapshot.views[name]
+        side = f"{name}: " if len(snapshot.feeds) > 1 else ""
         parts: list[Part] = [(f"{side}{_count(feed.packets)} packets  {_count(int(feed.rate)):>6}/s", "dim")]
         if feed.dropped is not None:
             parts.append((f"  {_count(feed.dropped)} dropped", "warn" if feed.dropped else "dim"))
@@ -102,11 +104,11 @@ def _feeds(frame: Frame, width: int) -> list[list[Part]]:
     return out
 
 
-def _table_rows(frame: Frame) -> list[tuple[str, str, Line, bool]]:
+def _table_rows(snapshot: Snapshot) -> list[tuple[str, str, Line, bool]]:
     """(target, side, numbers, is a total)."""
     out: list[tuple[str, str, Line, bool]] = []
-    for name, view in frame.views.items():
-        second = len(frame.views) > 1 and name == "host"
+    for name, view in snapshot.views.items():
+        second = len(snapshot.views) > 1 and name == "host"
         for line in view.lines:
             side = f"{line.side} upstream" if second and line.side == "vm" else line.side
             out.append((printable(line.target), side, line, False))
@@ -115,7 +117,7 @@ def _table_rows(frame: Frame) -> list[tuple[str, str, Line, bool]]:
     return out
 
 
-def _table(frame: Frame, rows: list[tuple[str, str, Line, bool]], width: int, height: int, ascii_only: bool) -> list[list[Part]]:
+def _table(snapshot: Snapshot, rows: list[tuple[str, str, Line, bool]], width: int, height: int, ascii_only: bool) -> list[list[Part]]:
     sides = any(side for _, side, _, _ in rows) or not rows
     side_width = max([4, *(len(side) for _, side, _, _ in rows)]) if sides else 0
     minutes = width - side_width >= WITH_MINUTES
@@ -144,8 +146,8 @@ def _table(frame: Frame, rows: list[tuple[str, str, Line, bool]], width: int, he
         titles.append((f"  {title:^{numbers - 3}} ", "dim"))
         heads.append(("  " + "".join(f"{name if minutes or i else short:>{number}} " for i, name in enumerate(names)), "dim"))
     if curve:
-        told = f"{CONNECTIONS if _connections_only(frame) else REQUESTS}, last 5 min"
-        titles.append(("  " + (told if len(told) <= curve else "last 5 min"), "dim"))
+        title = f"{CONNECTIONS if _connections_only(snapshot) else REQUESTS}, last 5 min"
+        titles.append(("  " + (title if len(title) <= curve else "last 5 min"), "dim"))
     out = [_cut(titles, width), _cut(heads, width)] if minutes else [_cut(heads, width)]
     shown = rows
     if len(rows) > height - len(out):
@@ -154,7 +156,7 @@ def _table(frame: Frame, rows: list[tuple[str, str, Line, bool]], width: int, he
         left = max(0, height - len(out) - len(totals))
         shown = plain[:left] + totals[: height - len(out)]
     if not rows:
-        out.append(_cut([(f"nothing to {'the target' if frame.main.name else 'see'} yet", "dim")], width))
+        out.append(_cut([(f"nothing to {'the target' if snapshot.main.name else 'see'} yet", "dim")], width))
     for name, side, line, total in shown:
         parts: list[Part] = [(fit(name, target), "bold" if total else "")]
         if sides:
@@ -162,14 +164,14 @@ def _table(frame: Frame, rows: list[tuple[str, str, Line, bool]], width: int, he
         parts += cells(line.connections, False)
         parts += cells(line.requests, line.http2)
         if curve:
-            row = line.connections if line.http2 or _connections_only(frame) else line.requests
+            row = line.connections if line.http2 or _connections_only(snapshot) else line.requests
             parts.append(("  " + spark(row.history, curve, ascii_only), "dim" if total else "good"))
         out.append(_cut(parts, width))
     return out
 
 
-def _connections_only(frame: Frame) -> bool:
-    return frame.limit is not None and frame.limit.unit == CONNECTIONS
+def _connections_only(snapshot: Snapshot) -> bool:
+    return snapshot.limit is not None and snapshot.limit.unit == CONNECTIONS
 
 
 def _per_column(columns: int, seconds: int = 300) -> int:
@@ -198,13 +200,13 @@ def _limit(limit: Limit, width: int) -> list[Part]:
     )
 
 
-def _refusals(frame: Frame, width: int) -> list[list[Part]]:
+def _refusals(snapshot: Snapshot, width: int) -> list[list[Part]]:
     """A head, then the latest first."""
-    count = frame.refused + frame.inferred
-    parts: list[Part] = [("rejections  ", "dim"), (f"{amount(count)}", "warn" if count else "")]
-    if frame.inferred:
-        parts.append((f"  ({amount(frame.inferred)} inferred)" if frame.refused else "  inferred from short answers", "dim"))
-    latest = frame.refusals[::-1]
+    count = snapshot.refused + snapshot.inferred
+    parts: list[Part] = [("refusals    ", "dim"), (f"{amount(count)}", "warn" if count else "")]
+    if snapshot.inferred:
+        parts.append((f"  ({amount(snapshot.inferred)} inferred)" if snapshot.refused else "  inferred from short answers", "dim"))
+    latest = snapshot.refusals[::-1]
     if latest and width < NARROW:
         parts.append((f"  last {clock(latest[0].time_ns)}", "dim"))
     return [_cut(parts, width), *(_cut([("  " + refusal_text(one), "")], width) for one in latest)]
@@ -217,8 +219,8 @@ def refusal_text(one: Refusal) -> str:
     return f"{clock(one.time_ns)}{side}{what}  {one.source}"
 
 
-def _tails(frame: Frame, width: int) -> list[list[Part]]:
-    view = frame.main
+def _tails(snapshot: Snapshot, width: int) -> list[list[Part]]:
+    view = snapshot.main
     parts: list[Part] = [("tails       ", "dim"), (amount(len(view.tails)), "warn" if view.tails else "")]
     parts.append((f"  {amount(view.tails_seen)} so far" if view.tails_seen else "", "dim"))
     out = [_cut(parts, width)]
@@ -245,42 +247,39 @@ def _count(value: int) -> str:
 # --- a line a second ----------------------------------------------------------------------------------------------------------------------
 
 
-def plain(frame: Frame) -> list[str]:
+def plain(snapshot: Snapshot) -> list[str]:
     """What is printed each second where nobody sees a screen: one line of numbers, and one for each thing that happened."""
     out = []
-    for name, view in frame.views.items():
+    for name, view in snapshot.views.items():
         at = clock(view.now_ns)
-        side = f" {name}" if len(frame.views) > 1 else ""
+        side = f" {name}" if len(snapshot.views) > 1 else ""
         for line in [*view.lines[:20], *([view.all] if len(view.lines) > 1 else [])]:
             who = f"{printable(line.target) or 'all'}{' ' + line.side if line.side else ''}"
             requests = "requests - (HTTP/2)" if line.http2 else f"requests {line.requests.now} (peak {line.requests.peak})"
             out.append(f"{at}{side}  {who}  connections {line.connections.now} (peak {line.connections.peak})  {requests}")
         if not view.lines:
-            out.append(f"{at}{side}  nothing yet  {frame.feeds[name].packets} packets")
-        if frame.feeds[name].dropped:
-            out.append(f"{at}{side}  {frame.feeds[name].dropped} packets dropped by the kernel so far")
-    out += [f"{clock(one.time_ns)}  rejection  {refusal_text(one).partition('  ')[2]}" for one in frame.new_refusals]
-    for tail in frame.main.tails:
+            out.append(f"{at}{side}  nothing yet  {snapshot.feeds[name].packets} packets")
+        if snapshot.feeds[name].dropped:
+            out.append(f"{at}{side}  {snapshot.feeds[name].dropped} packets dropped by the kernel so far")
+    out += [f"{clock(one.time_ns)}  refusal  {refusal_text(one).partition('  ')[2]}" for one in snapshot.new_refusals]
+    for tail in snapshot.main.tails:
         for_s = (tail.last_ns - tail.since_ns) / 1e9
-        out.append(f"{clock(frame.now_ns)}  tail  {printable(tail.client)} > {printable(tail.target)}  {for_s:.1f} s after its FIN")
-    if frame.limit is not None and frame.limit.alarm and not frame.final:
-        out.append(
-            f"{clock(frame.now_ns)}  ALARM  {printable(frame.limit.target)}: {frame.limit.now} {frame.limit.unit} at once, limit {frame.limit.value}"
-        )
+        out.append(f"{clock(snapshot.now_ns)}  tail  {printable(tail.client)} > {printable(tail.target)}  {for_s:.1f} s after its FIN")
+    if (limit := snapshot.limit) and limit.alarm and not snapshot.final:
+        alarm = f"{limit.now} {limit.unit} at once, limit {limit.value}"
+        out.append(f"{clock(snapshot.now_ns)}  ALARM  {printable(limit.target)}: {alarm}")
     return out
 
 
-def summary(frame: Frame) -> list[str]:
+def summary(snapshot: Snapshot) -> list[str]:
     """What remains on the terminal at the end."""
-    from netlens.watch.state import ALL
-
     out = []
-    for name, view in frame.views.items():
-        feed = frame.feeds[name]
+    for name, view in snapshot.views.items():
+        feed = snapshot.feeds[name]
         side = f"{name}: " if name else ""
         dropped = "" if feed.dropped is None else f", {feed.dropped:,} dropped by the kernel"
-        out.append(f"{side}{feed.packets:,} packets in {elapsed(frame.elapsed_s)}{dropped}")
-        exact = frame.exact.get(name, {})
+        out.append(f"{side}{feed.packets:,} packets in {elapsed(snapshot.elapsed_s)}{dropped}")
+        exact = snapshot.exact.get(name, {})
         for line in view.lines[:SUMMED_UP]:
             connections, requests = exact.get(("row", line.target, line.side), (0, 0))
             out.append(f"  {printable(line.target)}{' ' + line.side if line.side else ''}: {_peaks(connections, requests, line.http2)}")
@@ -290,20 +289,18 @@ def summary(frame: Frame) -> list[str]:
         if len(view.lines) > 1:
             out.append(f"  all: {_peaks(*exact.get(ALL, (0, 0)), any(line.http2 for line in view.lines))}")
         if view.tails_seen:
-            out.append(f"  {amount(view.tails_seen)} connections received on after their program had closed them")
-    count = frame.refused + frame.inferred
+            out.append(f"  {amount(view.tails_seen)} connections still received data after their program had closed them")
+    count = snapshot.refused + snapshot.inferred
     if count:
-        told = [f"{amount(frame.refused)} in the error log"] * bool(frame.refused) + [f"{amount(frame.inferred)} inferred"] * bool(
-            frame.inferred
-        )
-        out.append(f"rejections: {', '.join(told)}")
-    if frame.limit is not None:
-        limit = frame.limit
+        counts = ((snapshot.refused, "in the error log"), (snapshot.inferred, "inferred"))
+        out.append(f"refusals: {', '.join(f'{amount(n)} {how}' for n, how in counts if n)}")
+    if snapshot.limit is not None:
+        limit = snapshot.limit
         reached = f"reached {plural(limit.times, 'time')}, in {plural(limit.seconds, 'second')}" if limit.times else "not reached"
         out.append(f"limit of {limit.value} {limit.unit}: {reached}, peak {limit.peak}")
     return out
 
 
 def _peaks(connections: int, requests: int, http2: bool) -> str:
-    told = "HTTP/2: requests not told" if http2 else f"{plural(requests, 'request')} in flight"
-    return f"peak {plural(connections, 'connection')}, {told}"
+    requests_in_words = "HTTP/2: requests not counted" if http2 else f"{plural(requests, 'request')} in flight"
+    return f"peak {plural(connections, 'connection')}, {requests_in_words}"

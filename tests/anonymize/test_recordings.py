@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 import netlens
-from netlens import loglines, outputs
-from netlens.analysis.findings import analyze
-from netlens.analysis.inputs import from_folder
-from netlens.analysis.target import KNOWN_APIS
+from netlens import logs, outputs
+from netlens.analysis import analyze
 from netlens.anonymize import recordings, secret
 from netlens.anonymize.mapper import Mapper
 from netlens.api import TABLES, Capture
 from netlens.capture.recording import read_manifest
+from netlens.chains.inputs import from_folder
+from netlens.chains.target import KNOWN_APIS
 from netlens.errors import NetlensError
 from netlens.parsers import decrypted, errorlog
-from tests.analysis.recordings import FOLDER, NAMES
 from tests.anonymize.frames import SECRET
+from tests.recordings import FOLDER, NAMES
 
 
 def keys(folder: Path) -> tuple[str, ...]:
@@ -221,7 +221,7 @@ def test_a_reduced_line_is_read_alike(line: str, tmp_path: Path) -> None:
 
 
 def test_only_known_words_leave_a_line() -> None:
-    known = {word for _, text in loglines.WORDS for word in re.findall(r"[^\s\"]+", text)}
+    known = {word for _, text in logs.WORDS for word in re.findall(r"[^\s\"]+", text)}
     for line in LINES:
         rest = re.sub(r"^\S+ +\S+ \+\d+ms|service=\S+|level=\S+|timestamp=\S+|^\S+( \S+)?", "", recordings.reduced(line))
         assert set(re.findall(r"[^\s\"]+", rest)) <= known | {"service=", "-", "+0ms"}

@@ -20,8 +20,7 @@ from functools import partial
 from math import ceil, exp, sqrt
 from pathlib import Path
 
-from netlens.analysis.verdict import Weighed, weigh
-from netlens.analysis.weighing import ALPHA
+from netlens.lenses.refused.weighing import ALPHA, Weighed, weigh
 from tests.bench.situations import BORDERLINE, CAUSES, FAMILIES, Drawn, as_text, draw
 
 ROOT = Path(__file__).resolve().parents[2]

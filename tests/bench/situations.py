@@ -1,4 +1,4 @@
-"""Situations of known truth, drawn at random: what ``netlens.analysis.verdict.weigh`` sees, and what really was the matter.
+"""Situations of known truth, drawn at random: what ``netlens.lenses.refused.weighing.weigh`` sees, and what really was the matter.
 
 Theory of operation
 -------------------
@@ -23,7 +23,7 @@ from math import exp, log
 
 import numpy as np
 
-from netlens.analysis.situation import (
+from netlens.chains.situation import (
     ACCEPTED,
     COMPANION,
     HOST,
@@ -39,7 +39,7 @@ from netlens.analysis.situation import (
     Sessions,
     Situation,
 )
-from netlens.lab.rules import Overload
+from netlens.lab.provider.limiters.overload import Overload
 from tests.bench.world import ELSEWHERE, Flow, Held, History, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 
 CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")

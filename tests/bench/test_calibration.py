@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netlens.analysis.verdict import weigh
+from netlens.lenses.refused.weighing import weigh
 from tests.bench import calibration
 from tests.bench.calibration import CAUSES, FIRST_SEED, Outcome, histogram, ks_p, ks_uniform, outcome, page, rate, wilson
 from tests.bench.situations import FAMILIES, Drawn, draw

@@ -8,8 +8,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from netlens.analysis.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM, Situation
-from netlens.lab.rules import Overload
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM, Situation
+from netlens.lab.provider.limiters.overload import Overload
 from tests.bench.situations import (
     CORES,
     FAMILIES,

@@ -22,10 +22,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netlens.analysis.situation import COMPANION, LOOKUPS, REQUESTS, VM
+from netlens.chains.situation import COMPANION, LOOKUPS, REQUESTS, VM
 
 if TYPE_CHECKING:
-    from netlens.lab.rules import Overload
+    from netlens.lab.provider.limiters.overload import Overload
 
 ELSEWHERE = 3  #: a side that no capture shows; after VM, HOST and UNKNOWN of the situation
 NEVER = 1 << 62  #: later than every time

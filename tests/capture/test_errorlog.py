@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlens import loglines
+from netlens import logs
 from netlens.capture import errorlog
 from netlens.capture.errorlog import reduce_line
 from netlens.capture.processes import LineProcess
@@ -56,10 +56,10 @@ SECRET = "sk-live-0123456789abcdef please summarise my diary"
 def test_lines(line: str, kept: str | None, rejection: bool) -> None:
     found = reduce_line(line)
     assert (found.text if found else None) == kept
-    assert (found.rejection if found else False) == rejection
+    assert (found.refusal if found else False) == rejection
 
 
-_WORD = "|".join(re.escape(text) for _, text in loglines.WORDS)
+_WORD = "|".join(re.escape(text) for _, text in logs.WORDS)
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?|1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?"
 _ALLOWED = re.compile(
     rf"(?:(?:(?:DEBUG|INFO|WARN|ERROR) *)?(?:timestamp=)?(?:{_TIME})(?: \+\d+ms)?(?: service=[a-z][a-z0-9._-]{{0,31}})?"
@@ -185,9 +185,9 @@ def test_the_newest_log_of_a_folder(tmp_path: Path) -> None:
     ],
 )
 def test_classes_of_refusals(rest: str, refusal_class: str | None) -> None:
-    assert loglines.refusal_class(rest) == refusal_class
+    assert logs.refusal_class(rest) == refusal_class
     if refusal_class is not None:  # the recorder's words mean the same
-        assert loglines.refusal_class(" ".join(loglines.words(rest))) == refusal_class
+        assert logs.refusal_class(" ".join(logs.words(rest))) == refusal_class
 
 
 def test_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:

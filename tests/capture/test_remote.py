@@ -44,7 +44,7 @@ def test_tart_without_the_vm(tmp_path: Path) -> None:
 
 
 def test_without_tart() -> None:
-    with pytest.raises(CaptureError, match="no such file"):
+    with pytest.raises(CaptureError, match="not found"):
         resolve_target("tart:cal-dev", ["/no/such/tart"])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from netlens.capture import versions
+from netlens.capture import processes, versions
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -23,7 +23,7 @@ def program(folder: Path, name: str, script: str) -> None:
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Only programs of this folder are found."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(versions, "PLACES", "")
+    monkeypatch.setattr(processes, "SYSTEM_PATH", "")
     return tmp_path
 
 

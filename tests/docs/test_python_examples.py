@@ -10,6 +10,8 @@ import docs_examples
 import pytest
 
 import netlens
+from netlens import registry
+from netlens.lenses.refused import causes
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT / "captures"
@@ -30,10 +32,10 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("recording", "verdict"), [("fan-out", "supported"), ("zombie-sshuttle", "refuted"), ("healthy", "refuted")])
 def test_the_hypothesis_that_the_page_writes_is_one(recording: str, verdict: str) -> None:
-    module = ModuleType("beside")
+    module = ModuleType("netlens.lenses.refused.causes.beside")
     exec(compile("".join(blocks("docs/how-to/new-hypothesis.md")), "new-hypothesis.md", "exec"), module.__dict__)
-    assert re.findall(r"^(Claim|Refuted|Undecided|Source): ", module.__doc__ or "", re.M) == ["Claim", "Refuted", "Undecided", "Source"]
+    registry.check(module, causes.Cause, causes.SECTIONS)
     weighing = netlens.analyze(CAPTURES / recording).weighed.weighing
     found = module.judge(weighing)
-    assert (found.id, found.cause, found.verdict) == ("beside", "H", verdict)
+    assert (module.ID, module.LETTER, found.verdict) == ("beside", "H", verdict)
     assert found.evidence[0].frames

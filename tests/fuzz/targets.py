@@ -20,15 +20,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from netlens import loglines
+from netlens import logs
 from netlens.errors import NetlensError
 from netlens.wire import columns as c
-from netlens.wire import containers, dns, link, tls
+from netlens.wire import containers, dns, link, streams, tls
 from netlens.wire import decode as d
+from tests.wire import links
+from tests.wire.hello import read_hello
 
 Behaviour = set[Hashable]
 TARGETS: dict[str, Callable[[bytes], Behaviour]] = {}
-KNOWN = {text for _, text in loglines.WORDS}
+KNOWN = {text for _, text in logs.WORDS}
 LINKS = (*sorted(link.NAMES), 999)
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a file system in memory
 _ROOM = 64  # bytes around a frame that must make no difference
@@ -60,10 +62,10 @@ def _size(number: int) -> int:
 
 
 def _frames(path: str, **sizes: int) -> tuple[list[tuple[bytes, tuple[int, ...]]], list[str]]:
-    before = {name: getattr(containers, name) for name in sizes}
+    before = {name: getattr(streams, name) for name in sizes}
     try:
         for name, value in sizes.items():
-            setattr(containers, name, value)
+            setattr(streams, name, value)
         reader = containers.Reader([path])
         out: list[tuple[bytes, tuple[int, ...]]] = []
         for batch in reader.batches():
@@ -75,7 +77,7 @@ def _frames(path: str, **sizes: int) -> tuple[list[tuple[bytes, tuple[int, ...]]
         return out, [w for i in reader.inputs for w in i.warnings]
     finally:
         for name, value in before.items():
-            setattr(containers, name, value)
+            setattr(streams, name, value)
 
 
 @target
@@ -174,7 +176,7 @@ def message(data: bytes) -> Behaviour:
 @target
 def hello(data: bytes) -> Behaviour:
     """One stream of TLS records from its beginning."""
-    found = tls.read_hello(data)
+    found = read_hello(data)
     around = np.frombuffer(b"\x16" * _ROOM + data + b"\x16" * _ROOM, np.uint8).copy()
     row, scratch = np.zeros(tls.HELLO_WIDTH, np.int64), np.zeros(tls.SCRATCH, np.uint8)
     status = tls.parse_hello(around, _ROOM, len(data), scratch, row)
@@ -231,7 +233,7 @@ _STEP = 10
 def traffic_capture(data: bytes) -> bytes:
     """A raw-IP pcap of the segments that ``data`` describes, ten bytes each: flow and way, flags, number, acknowledgment, payload, time, interface."""
     out = io.BytesIO()
-    out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, link.SLL2))
+    out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, links.SLL2))
     now = 1_700_000_000_000_000
     sent = dict.fromkeys(range(32), 1000)
     for at in range(0, len(data) - _STEP + 1, _STEP):
@@ -342,7 +344,7 @@ def pipeline(data: bytes) -> Behaviour:
 @target
 def output(data: bytes) -> Behaviour:
     """A capture to every form of output: no line of it holds a control character."""
-    from netlens.report import export
+    from netlens.report import exports
 
     with as_file(data) as path:
         try:
@@ -351,11 +353,9 @@ def output(data: bytes) -> Behaviour:
             return {str(error).replace(path, "")[:24]}
     for name in ("sessions", "connections", "lookups", "exchanges"):
         table = capture.table(name)
-        for form in ("table", "csv", "json", "zeek"):
-            if form == "zeek" and name not in ("sessions", "lookups"):
-                continue
+        for form in (f for f, export in exports.of(name).items() if not export.BINARY):
             with contextlib.redirect_stdout(io.StringIO()) as text:
-                export.write(table, form, None, None, capture.part.first_ns or 0, capture.table("sessions") if form == "zeek" else None)
+                exports.write(exports.Rows(table, None, capture.table, capture.part.first_ns or 0), form, None)
             written = text.getvalue()
             odd = [ch for ch in set(written) if not ch.isprintable() and ch not in "\n\t\r"]
             assert not odd, f"{name} as {form}: {odd!r}"
@@ -367,9 +367,9 @@ def output(data: bytes) -> Behaviour:
 @target
 def analysis(data: bytes) -> Behaviour:
     """A capture to findings: alone, and as both sides at once."""
-    from netlens.analysis.findings import analyze
-    from netlens.analysis.inputs import Inputs
+    from netlens.analysis import analyze
     from netlens.api import Capture
+    from netlens.chains.inputs import Inputs
 
     behaviour: Behaviour = set()
     with as_file(data) as path:
@@ -415,18 +415,18 @@ def log(data: bytes) -> Behaviour:
         if kept is not None:
             assert len(kept.text) < 500
             assert kept.text.isprintable()
-            behaviour.add((kept.rejection, _size(len(kept.text))))
+            behaviour.add((kept.refusal, _size(len(kept.text))))
     return behaviour
 
 
 @target
 def manifest(data: bytes) -> Behaviour:
     """A manifest of a stranger: what it names stays in its folder."""
-    from netlens.analysis.fixes import bypass
-    from netlens.analysis.inputs import from_folder
     from netlens.anonymize import recordings
     from netlens.anonymize.mapper import Mapper
     from netlens.capture.recording import MANIFEST, read_manifest
+    from netlens.chains.inputs import from_folder
+    from netlens.lenses.refused.fixes import bypass
 
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         Path(folder, MANIFEST).write_bytes(data)
@@ -447,8 +447,8 @@ def manifest(data: bytes) -> Behaviour:
 @functools.cache
 def _pair() -> tuple[Any, Any, Any]:
     """Captures of both sides and their clock, for what is read beside them."""
-    from netlens.analysis import clock
     from netlens.api import TABLES, Capture
+    from netlens.chains import clock
 
     folder = Path(__file__).parents[2] / "captures" / "same-nat-ip-sshuttle"
     vm, host = (Capture([str(folder / f"{side}.pcap.gz")], TABLES) for side in ("vm", "host"))
@@ -458,9 +458,9 @@ def _pair() -> tuple[Any, Any, Any]:
 @target
 def sockets(data: bytes) -> Behaviour:
     """Samples of sockets: to whose connections are whose, and to their anonymous copy."""
-    from netlens.analysis import inputs, pairing
     from netlens.anonymize import recordings
     from netlens.anonymize.mapper import Mapper
+    from netlens.chains import inputs, pairing
 
     with as_file(data) as path:
         samples = inputs.read_sockets(path)
@@ -483,12 +483,13 @@ def sockets(data: bytes) -> Behaviour:
 @target
 def requests(data: bytes) -> Behaviour:
     """What keys showed, in a file of its own: to requests of the analysis."""
-    from netlens.analysis.assemble import assemble
+    from netlens.analysis import rebuilt
+    from netlens.chains.inputs import Inputs
 
     vm, host, _ = _pair()
     with as_file(data) as path:
         try:
-            made = assemble({"vm": vm, "host": host}, requests=path)
+            made = rebuilt({"vm": vm, "host": host}, Inputs({}, requests=path))
         except NetlensError as error:
             return {str(error).replace(path, "")[:30]}
     return {("requests", _size(len(made.situation.requests))), ("notes", len(made.notes))}
@@ -497,12 +498,12 @@ def requests(data: bytes) -> Behaviour:
 @target
 def recording(data: bytes) -> Behaviour:
     """A whole folder of a stranger's: to findings, to an anonymous copy, to a comparison with itself. Key logs in it are not used."""
-    from netlens.analysis.comparison import compare
-    from netlens.analysis.findings import analyze
-    from netlens.analysis.inputs import from_folder
+    from netlens.analysis import analyze
     from netlens.anonymize import recordings
     from netlens.anonymize.mapper import Mapper
     from netlens.api import TABLES, Capture
+    from netlens.chains.inputs import from_folder
+    from netlens.lenses.refused.comparison import compare
     from netlens.report.text import render
     from tests.fuzz.mutate import unpack
 

@@ -9,7 +9,7 @@ import pytest
 
 from netlens.errors import CaptureError
 from netlens.lab import clock
-from netlens.lab.opencode_log import Skew
+from netlens.lab.clock import Skew
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -8,7 +8,7 @@ import pytest
 
 from netlens.errors import NetlensError
 from netlens.lab import scenario
-from netlens.lab.program import Behaviour
+from netlens.lab.programs.agent import Behaviour
 
 NAMES = scenario.names()
 
@@ -44,7 +44,7 @@ def test_every_kind_of_tunnel_scenario_has_a_twin_with_the_api_excluded() -> Non
 
 BASE: dict[str, Any] = {
     "title": "a title of some length",
-    "provider": {"counts": "requests", "per": "ip", "limit": 2},
+    "provider": {"concurrency": {"counts": "requests", "per": "ip", "limit": 2}},
     "program": [{"side": "vm"}],
     "expect": {"causes": ["same-nat-ip"], "rule": "requests per ip", "limit": 2, "rejections": "vm", "why": "because"},
 }
@@ -58,8 +58,11 @@ BASE: dict[str, Any] = {
         ({"path": {"kinds": "nat"}}, r"\[path\] has no kinds"),
         ({"program": [{"side": "vm", "speed": 3}]}, "a program has no speed"),
         ({"program": [{}]}, "needs a side"),
-        ({"provider": {"counts": "sheep"}}, "no such rule"),
-        ({"provider": {"counts": "requests", "per": "ip", "limit": 3}}, "are not the provider's"),
+        ({"program": [{"side": "vm", "kind": "toaster"}]}, "kind is one of agent"),
+        ({"provider": {"concurrency": {"counts": "requests", "per": "ip"}}}, "limit"),
+        ({"provider": {"whim": {}}}, r"\[provider\] has no whim"),
+        ({"provider": {"concurrency": {"counts": "sheep", "per": "ip", "limit": 2}}}, "no such rule"),
+        ({"provider": {"concurrency": {"counts": "requests", "per": "ip", "limit": 3}}}, "are not the provider's"),
         ({"provider": {**BASE["provider"], "code": "42"}}, "code is one of"),
         ({"logs": {"vm": "xml"}}, "logs"),
         ({"expect": {**BASE["expect"], "causes": ["weather"]}}, "no such cause"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from netlens import loglines
+from netlens import logs
 from netlens.capture.errorlog import reduce_line
 from netlens.errors import CaptureError
 from netlens.lab.check import Truth, bundled
@@ -243,7 +243,7 @@ def test_no_bytes_are_too_odd(tmp_path_factory: pytest.TempPathFactory, parts: l
 
 def test_long_lines(tmp_path: Path) -> None:
     line = b"ERROR 2026-01-25T16:33:41 +58ms service=llm "
-    log = read(tmp_path, line + b"x" * 70_000 + b" 429 \n" + line + b"y" * (loglines.MAX_LINE + 5) + b" 429\n" + line + b"429")
+    log = read(tmp_path, line + b"x" * 70_000 + b" 429 \n" + line + b"y" * (logs.MAX_LINE + 5) + b" 429\n" + line + b"429")
     assert (log.lines, [e.line for e in log.events]) == (3, [1, 3])
 
 

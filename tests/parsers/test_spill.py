@@ -11,7 +11,8 @@ import pytest
 from netlens.api import Capture
 from netlens.parsers import spill
 from netlens.parsers.session_state import S_WIDTH
-from netlens.report.export import write, write_parquet
+from netlens.report.exports import Rows, write
+from netlens.report.exports.parquet import write_groups
 from tests.bench.generate import generate
 
 
@@ -47,10 +48,10 @@ def test_blocks_make_the_same_file(capture: Path, tmp_path: Path) -> None:
     import pandas as pd
 
     here = Capture([capture], ("sessions",)).table("sessions")
-    write(here, "parquet", str(tmp_path / "one.parquet"))
+    write(Rows(here), "parquet", str(tmp_path / "one.parquet"))
     spilled = Capture([capture], ("sessions",), spill_to=str(tmp_path))
     blocks = spilled.part.fold.blocks(None, 1000)
-    write_parquet(blocks, spilled.part.fold.n, str(tmp_path / "blocks.parquet"))
+    write_groups(blocks, spilled.part.fold.n, str(tmp_path / "blocks.parquet"))
     one, other = pd.read_parquet(tmp_path / "one.parquet"), pd.read_parquet(tmp_path / "blocks.parquet")
     assert one.equals(other)
     assert one.attrs == other.attrs
@@ -63,7 +64,7 @@ def test_a_capture_without_sessions_makes_a_file_without_rows(tmp_path: Path) ->
     from netlens.parsers.sessions import SessionFold
 
     fold = SessionFold()
-    write_parquet(fold.blocks(), 0, str(tmp_path / "none.parquet"))
+    write_groups(fold.blocks(), 0, str(tmp_path / "none.parquet"))
     assert len(pd.read_parquet(tmp_path / "none.parquet")) == 0
 
 

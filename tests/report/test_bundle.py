@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from netlens.analysis.findings import analyze
-from netlens.analysis.inputs import Inputs, from_folder
+from netlens.analysis import analyze
 from netlens.api import TABLES, Capture
+from netlens.chains.inputs import Inputs, from_folder
 from netlens.errors import NetlensError
 from netlens.report.bundle import _about, bundle
-from tests.analysis.recordings import FOLDER
+from tests.recordings import FOLDER
 
 
 def found(given: Inputs) -> dict[str, Any]:

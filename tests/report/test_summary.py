@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netlens.analysis import shares
-from netlens.report import plots, scene, story
-from netlens.report.labelled import labelled
+from netlens.lenses.refused import breakdown
+from netlens.report import answer, plots, scene
+from netlens.report.outcomes import with_outcomes
 from netlens.report.plots import style, summary
 
 
@@ -28,7 +28,7 @@ def test_the_answer_the_limit_and_every_verdict_are_on_the_page(name: str, analy
     a = analysis(name)
     figure = summary.draw(a)
     said = words(figure)
-    assert story.sentence(a) in said
+    assert answer.sentence(a) in said
     for v in a.hypotheses:
         assert f"{v.cause} {v.id}" in said
     lines = by_gid(figure, "limit")
@@ -54,8 +54,8 @@ def test_shares_are_drawn_in_their_colours(analysis: Callable[[str], Any]) -> No
 
     a = analysis("dns-over-tcp")
     figure = summary.draw(a)
-    made = shares.stack(a.assembled.situation, a.limit.unit)
-    for k, name in enumerate(shares.SHARES):
+    made = breakdown.stack(a.assembled.situation, a.limit.unit)
+    for k, name in enumerate(breakdown.SHARES):
         drawn = by_gid(figure, f"share {name}")
         assert bool(drawn) == bool(made.counts[k].any())
         for each in drawn:
@@ -65,13 +65,13 @@ def test_shares_are_drawn_in_their_colours(analysis: Callable[[str], Any]) -> No
 
 def test_many_connections_become_a_strip() -> None:
     many = 4 * summary.SLICES + 1
-    counts = np.zeros((len(shares.SHARES), many), np.int64)
+    counts = np.zeros((len(breakdown.SHARES), many), np.int64)
     counts[0, many // 2] = 9
 
     class Short:
         t0, span = 0, 10 * many
 
-    edges, drawn = summary._drawn(shares.Stack(np.arange(many) * 10, counts), Short())  # type: ignore[arg-type]
+    edges, drawn = summary._drawn(breakdown.Stack(np.arange(many) * 10, counts), Short())  # type: ignore[arg-type]
     assert len(edges) <= summary.SLICES + 1
     assert drawn[0].max() == 9  # the peak is kept
 
@@ -89,7 +89,7 @@ def test_pictures_of_an_analysis_know_its_refusals_and_limit(analysis: Callable[
 
 def test_labelled_exchanges_have_the_analysis_refusals(analysis: Callable[[str], Any]) -> None:
     a = analysis("two-causes")
-    table = labelled(a, "host")
+    table = with_outcomes(a, "host")
     assert sum(v is True for v in table["rejected"].tolist()) == a.counts["rejections"]
     assert a.host.table("exchanges")["rejected"].tolist() != table["rejected"].tolist()
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import netlens
-from netlens.analysis import overlap
 from netlens.api import Capture
-from netlens.watch.counts import SECOND
-from netlens.wire.containers import F_TS, Batch, Reader
+from netlens.chains import overlap
+from netlens.watch.peaks import SECOND
+from netlens.wire.containers import Batch, Reader
+from netlens.wire.framing import F_TS
 
 if TYPE_CHECKING:
     from netlens.watch.refusals import Refusal

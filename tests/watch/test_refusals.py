@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netlens.watch.counts import SECOND
+from netlens.watch.peaks import SECOND
 from netlens.watch.refusals import Answer, Inference, Log
 
 LLM = 'ERROR 2026-01-25T16:33:41 +58ms service=llm code=1302 status=429 "High concurrency"'

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from netlens.analysis.findings import Analysis
-    from netlens.analysis.overlap import Columns
+    from netlens.analysis import Analysis
+    from netlens.chains.overlap import Columns
 
 __all__ = ["concurrency", "lifetimes", "lookups", "save", "save_all", "save_analysis", "summary", "timeline"]
 
 
 def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Path]:
     """``summary``, and the pictures of each capture with the analysis' refusals and limit; of two captures in a folder each."""
-    from netlens.report.labelled import labelled
+    from netlens.report.outcomes import with_outcomes
 
     a, folder = analysis, Path(directory)
     written = save(summary.draw(a), folder, "summary")
     for name, side in a.sides.items():
         capture = side.capture
-        tables = (capture.table("connections"), capture.table("sessions"), labelled(a, name), capture.table("lookups"))
+        tables = (capture.table("connections"), capture.table("sessions"), with_outcomes(a, name), capture.table("lookups"))
         place = folder / (name or "") if len(a.sides) > 1 else folder
         if place != folder:
             subfolder(place)
@@ -43,8 +43,8 @@ def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list
 
 def _limit(a: Analysis, name: str | None) -> concurrency.Line | None:
     """The limit where this capture's curves are of what it counts: all from the egress address, or one side."""
-    from netlens.analysis import overlap
-    from netlens.analysis.situation import SIDES
+    from netlens.chains import overlap
+    from netlens.chains.situation import SIDES
 
     if a.limit is None:
         return None

@@ -1,0 +1,21 @@
+"""IP addresses as text: what is one, and what stays inside a machine."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)  # captures have few addresses and many connections
+def is_loopback(ip: str) -> bool:
+    """Whether an address (perhaps with a zone, ``%eth0``) never leaves its machine."""
+    return ipaddress.ip_address(ip.partition("%")[0]).is_loopback

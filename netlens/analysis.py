@@ -1,0 +1,384 @@
+"""What the captures say: the verdict on every cause with its evidence, the limit, the fixes, and the facts they rest on.
+
+One capture or two: with one, everything that it can show is said, and what the other would decide. All numbers are of the tables; every claim
+cites frames. Nothing here computes what is weighed: captures are rebuilt in :mod:`netlens.chains` and looked at in :mod:`netlens.lenses`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens import lenses
+from netlens.chains import overlap
+from netlens.chains.inputs import Inputs, read_beside, read_sockets
+from netlens.chains.linking import CODES, link
+from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM
+from netlens.chains.traffic import Traffic, rebuild
+from netlens.lenses import Finding, refused
+from netlens.lenses.refused import counting
+from netlens.lenses.refused.labels import labelled
+from netlens.lenses.refused.limit import Limit
+from netlens.lenses.refused.verdict import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from netlens.api import Capture
+    from netlens.chains import clock, target
+    from netlens.chains.inputs import Inputs
+    from netlens.chains.side import Side
+    from netlens.lenses.refused.fixes import Prediction
+    from netlens.lenses.refused.limit import Limit
+    from netlens.lenses.refused.verdict import Verdict
+    from netlens.lenses.refused.weighing import Weighed
+    from netlens.schema import Table
+
+TAIL_S = 1.0  #: a half-closed session that received for longer than this is told of; orderly closes take a round trip
+
+
+@dataclass(frozen=True)
+class PeakFacts:
+    """A peak and the frames that make it."""
+
+    count: int
+    from_ns: int
+    to_ns: int
+    frames: list[int]
+
+
+@dataclass(frozen=True)
+class SideFindings:
+    """What one capture shows by itself. ``requests``: bool per exchange, to the target, of NAT copies one."""
+
+    capture: Capture
+    vantage: str | None
+    rows: np.ndarray[Any, Any]  # bool per connection: to the target
+    connections: PeakFacts
+    in_flight: PeakFacts
+    tails: list[dict[str, Any]]
+    paths: dict[str, int]
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        part = self.capture.part
+        return {
+            "vantage": self.vantage,
+            "first_ns": part.first_ns,
+            "last_ns": part.last_ns,
+            "connections": int(self.rows.sum()),
+            "peaks": {"connections": asdict(self.connections), "in_flight": asdict(self.in_flight)},
+            "paths": self.paths,
+            "tails": self.tails,
+            "notes": self.notes,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """The findings; ``to_dict`` is the JSON of ``netlens analyze``, whose fields are attributes here.
+
+    sides : findings of each capture by side ("vm", "host"; None for one whose side nobody told); ``vm``, ``host`` and ``capture`` are their tables.
+    """
+
+    inputs: list[dict[str, Any]]
+    quality: dict[str, Any]
+    clock: clock.Clock
+    target: target.Target
+    counts: dict[str, Any]
+    peaks: dict[str, Any]
+    limit: Limit | None
+    hypotheses: list[Verdict]
+    cause: str | None
+    fixes: list[Prediction]
+    sides: dict[str | None, SideFindings]
+    assembled: Traffic
+    weighed: Weighed
+    given: Inputs
+    findings: list[Finding]
+
+    @property
+    def capture(self) -> Capture:
+        """The capture of what the provider saw: the host's if there is one, else the only one."""
+        return self.assembled.upstream.capture
+
+    @property
+    def vm(self) -> Capture | None:
+        return self.sides["vm"].capture if "vm" in self.sides else None
+
+    @property
+    def host(self) -> Capture | None:
+        return self.sides["host"].capture if "host" in self.sides else None
+
+    @property
+    def tails(self) -> list[dict[str, Any]]:
+        """Connections that received on for more than a second after their program had closed them, by the capture that shows it."""
+        return [{**tail, "side": name} for name, side in self.sides.items() for tail in side.tails]
+
+    @property
+    def paths(self) -> dict[str, int]:
+        """How connections went, as seen where the program in question runs."""
+        return (self.sides.get("vm") or next(iter(self.sides.values()))).paths
+
+    @property
+    def paired(self) -> bool:
+        """Whether both sides were captured."""
+        return "vm" in self.sides and "host" in self.sides
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """Requests to the target on the host's clock, one row each, with how many others were counted under each rule that was fitted.
+
+        side ("vm", "host", "unknown"), start_ns (last byte sent), end_ns (upstream), done_ns (as the program saw it), rejected (nullable
+        boolean), source of that label, session (row of the upstream sessions), stream (HTTP/2, else missing), host_frame, vm_frame.
+        """
+        import pandas as pd
+
+        r = self.assembled.situation.requests
+        columns: dict[str, Any] = {
+            "side": [SIDES[k] for k in r.side.tolist()],
+            "start_ns": r.start_ns,
+            "end_ns": r.end_ns,
+            "done_ns": r.done_ns,
+            "rejected": pd.array([None if v < 0 else bool(v) for v in r.rejected.tolist()], dtype="boolean"),
+            "source": r.source,
+            "session": r.session,
+            "stream": pd.array([None if v < 0 else v for v in r.stream.tolist()], dtype="Int64"),
+            "host_frame": pd.array([v or None for v in r.host_frame.tolist()], dtype="Int64"),
+            "vm_frame": pd.array([v or None for v in r.vm_frame.tolist()], dtype="Int64"),
+        }
+        for fit in self.weighed.weighing.inference.fits:
+            columns[fit.rule.name] = fit.counts.count
+        return pd.DataFrame(columns)
+
+    @property
+    def limiter(self) -> dict[str, Any] | None:
+        """What the provider does, as far as the refusals show it: see the JSON."""
+        return self.weighed.limiter
+
+    def to_dict(self) -> dict[str, Any]:
+        files = {name or SIDES[VM]: side.capture.paths[0] for name, side in self.sides.items()}
+        if None in self.sides:
+            files = dict.fromkeys(SIDES[:2], self.sides[None].capture.paths[0])
+        return {
+            "inputs": self.inputs,
+            "quality": self.quality,
+            "clock": self.clock.to_dict() if self.paired else None,
+            "target": {name: getattr(self.target, name) for name in ("names", "addresses", "guessed", "why")},
+            "counts": self.counts,
+            "peaks": self.peaks,
+            "paths": self.paths,
+            "tails": self.tails,
+            "limit": None if self.limit is None else asdict(self.limit),
+            "limiter": self.limiter,
+            "hypotheses": [v.to_dict(files) for v in self.hypotheses],
+            "cause": self.cause,
+            "fixes": [f.to_dict() for f in self.fixes],
+            "unmatched_rejections": self.assembled.unmatched,
+            "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
+        }
+
+
+def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
+    """What programs did, with labels on their requests.
+
+    Raises
+    ------
+    NetlensError
+        a file cannot be read, or a named API is in no capture.
+    """
+    samples = read_sockets(given.sockets) if given.sockets is not None else ()
+    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest")
+    beside = read_beside(given, linked.upstream.capture, [side.of_log() for side in linked.sides.values()])
+    return labelled(rebuild(linked, beside))
+
+
+def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
+    """Findings of one or two captures.
+
+    Parameters
+    ----------
+    captures : by side, with all tables.  given : what lies beside them, see :mod:`netlens.chains.inputs`.
+
+    Raises
+    ------
+    CaptureError, WireError
+        a file cannot be read.
+    NetlensError
+        a named API is in no capture.
+    """
+    made = rebuilt(captures, given)
+    found = lenses.look(made)
+    judged = made.once(refused.judge)
+    weighed, situation = judged.weighed, made.situation
+    sides = {name: _side(side) for name, side in made.sides.items()}
+    notes = given.notes + [f"{name}: {note}" if len(sides) > 1 else note for name, side in sides.items() for note in side.notes]
+    notes += made.notes
+    notes += [situation.uncountable] if situation.uncountable else []
+    return Analysis(
+        [_input(i, name, side.vantage) for name, side in sides.items() for i in side.capture.part.inputs],
+        {
+            "first_ns": min((s.capture.part.first_ns for s in sides.values() if s.capture.part.first_ns is not None), default=None),
+            "last_ns": max((s.capture.part.last_ns for s in sides.values() if s.capture.part.last_ns is not None), default=None),
+            "reasons": [{**row, "side": name} for name, side in sides.items() for row in side.capture.table("quality").records()],
+            "notes": notes,
+        },
+        made.clock,
+        made.goal,
+        _counts(made),
+        _peaks(made, sides),
+        weighed.limit,
+        weighed.verdicts,
+        weighed.cause,
+        judged.fixes,
+        sides,
+        made,
+        weighed,
+        given,
+        found,
+    )
+
+
+def _input(i: Any, side: str | None, vantage: str | None) -> dict[str, Any]:
+    names = ("path", "container", "frames", "bytes", "snaplen", "link_types")
+    return {name: getattr(i, name) for name in names} | {"vantage": side or vantage, "warnings": i.warnings}
+
+
+def _counts(made: Traffic) -> dict[str, Any]:
+    """Of both captures together: sessions on either wire; connections, lookups and requests of programs, each once."""
+    s = made.situation
+    pairs = made.pairing
+    connections = int(made.upstream.target.sum())
+    lookups = sum(side.capture.table("lookups").rows for side in made.sides.values())
+    if pairs is not None:
+        lookups -= len(pairs.lookup_pairs)
+        vm = made.sides["vm"]
+        companions = int(((pairs.companion_of >= 0) & made.upstream.target).sum())
+        connections += int((vm.target & (pairs.host_of < 0)).sum()) - companions
+    return {
+        "sessions": sum(side.sessions.rows for side in made.sides.values()),
+        "connections": connections,
+        "lookups": lookups,
+        "exchanges": len(s.requests),
+        "rejections": int((s.requests.rejected == REJECTED).sum()),
+        "refused_by_class": dict(sorted(Counter(s.requests.refusal_class[s.requests.rejected == REJECTED].tolist()).items())),
+    }
+
+
+def _peaks(made: Traffic, sides: Mapping[str | None, SideFindings]) -> dict[str, Any]:
+    """Most application connections to the target open at once, as the programs saw them: of the VM, of the host itself, together."""
+    up = made.upstream
+    c = up.connections
+    companions = np.zeros(c.rows, bool) if made.pairing is None else made.pairing.companion_of >= 0
+    rows = np.flatnonzero(up.target & ~companions)
+    out: dict[str, Any] = {"vm": None, "host": None, "combined": None}
+    start, end, side = c["start_ns"][rows].copy(), c["end_ns"][rows].copy(), _origin(made, rows)
+    if made.pairing is not None:
+        vm = made.sides["vm"]
+        theirs = np.flatnonzero(vm.target)
+        begin, close = (made.clock.to_host(vm.connections[name][theirs]) for name in ("start_ns", "end_ns"))
+        others = side != VM  # of those of the VM, what the VM saw
+        start, end = np.concatenate([start[others], begin]), np.concatenate([end[others], close])
+        side = np.concatenate([side[others], np.full(len(theirs), VM, np.int8)])
+    known = (side == VM).any() or up.name == "vm" or made.pairing is not None
+    if known:
+        out["vm"] = overlap.curve(start[side == VM], end[side == VM]).peak().count
+    if made.situation.host_seen:
+        out["host"] = overlap.curve(start[side == HOST], end[side == HOST]).peak().count
+        out["combined"] = overlap.curve(start, end).peak().count
+    if made.pairing is None:
+        only = sides[up.name]
+        out["capture"] = {"connections": asdict(only.connections), "in_flight": asdict(only.in_flight)}
+    out["upstream"] = counting.peaks(made.situation)
+    return out
+
+
+def _origin(made: Traffic, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if made.pairing is not None:
+        return made.pairing.origin[rows]
+    if not made.situation.host_seen:
+        return np.full(len(rows), VM, np.int8)
+    return np.array([CODES.get(o, UNKNOWN) for o in made.upstream.connections["origin"][rows].tolist()], np.int8)
+
+
+def _side(side: Side) -> SideFindings:
+    capture = side.capture
+    connections, sessions = side.connections, side.sessions
+    chosen = connections.take(np.flatnonzero(side.target))
+    vantage = side.name or (connections["vantage"][0] if connections.rows else None)
+    bounds = capture.part.bounds_ns
+    open_peak = overlap.connections_curve(chosen, bounds).peak() if chosen.rows else None
+    theirs = side.exchanges
+    flight_peak = overlap.exchanges_curve(theirs, sessions, None, bounds).peak() if theirs.rows else None
+    return SideFindings(
+        capture,
+        vantage,
+        side.target,
+        _facts(open_peak, chosen["first_frame"]),
+        _facts(flight_peak, theirs["start_frame"]),
+        _tails(sessions, chosen),
+        dict(Counter(chosen["path"].tolist())),
+        _notes(side, chosen),
+    )
+
+
+def _facts(peak: overlap.Peak | None, frames: np.ndarray[Any, Any]) -> PeakFacts:
+    if peak is None:
+        return PeakFacts(0, 0, 0, [])
+    return PeakFacts(peak.count, peak.from_ns, peak.to_ns, sorted(int(f) for f in frames[peak.members]))
+
+
+def _tails(sessions: Table, connections: Table) -> list[dict[str, Any]]:
+    """Connections of the target that went on receiving after the program had closed its side; ``session_id``: the one that received.
+
+    Of a redirected connection the FIN stands in one half and the payload in the other, so that the bytes after it are not known (None).
+    """
+    out = []
+    for row, ids in enumerate(connections["session_ids"].tolist()):
+        fins = [(int(t), k) for k in ids if (t := sessions["orig_fin_ns"][k]) is not None]
+        lasts = [(int(t), k) for k in ids if (t := sessions["resp_last_payload_ns"][k]) is not None]
+        if not fins or not lasts:
+            continue
+        (fin, _), (last, receiver) = min(fins), max(lasts)
+        if (last - fin) / 1e9 > TAIL_S:
+            known = sessions["orig_fin_ns"][receiver] is not None
+            out.append(
+                {
+                    "connection_id": int(connections["connection_id"][row]),
+                    "session_id": receiver,
+                    "tail_s": (last - fin) / 1e9,
+                    "bytes": int(sessions["resp_bytes_after_fin"][receiver]) if known else None,
+                    "frames": [int(connections["first_frame"][row]), int(connections["last_frame"][row])],
+                }
+            )
+    return out
+
+
+def _notes(side: Side, connections: Table) -> list[str]:
+    """Sentences that must precede any conclusion."""
+    notes = []
+    capture, there = side.capture, side.seen
+    if there.lost_bytes:
+        notes.append(
+            f"the capture lacks {there.lost_bytes:,} bytes that were acknowledged ({there.lost_share:.1%} of the payload): capture loss, "
+            "counts may be low"
+        )
+    elif there.one_way:
+        notes.append("one direction of the traffic is not in the capture")
+    reasons = dict(zip(capture.table("quality")["reason"].tolist(), capture.table("quality")["frames"].tolist(), strict=True))
+    if reasons.get("cut_payload"):
+        notes.append(f"the snaplen cut the payload of {reasons['cut_payload']:,} frames; server names and lookups in them may be missing")
+    notes += capture.part.unread()
+    if reasons.get("quic_initial"):
+        notes.append(f"{reasons['quic_initial']:,} QUIC Initial packets: requests over QUIC are not seen")
+    before = int(connections["started_before_capture"].sum())
+    if before:
+        notes.append(f"{before:,} of the connections were open before the capture began")
+    offered = sum(any(side.http2_offered.get(k) for k in ids) for ids in connections["session_ids"].tolist())
+    if offered:
+        notes.append(f"HTTP/2 was offered on {offered:,} connections: requests cannot be told by turn-taking there")
+    return notes

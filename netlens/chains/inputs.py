@@ -1,0 +1,222 @@
+"""What an analysis is given: the captures of the sides, and whatever lies beside them.
+
+A recording is a folder with ``host.pcap`` and/or ``vm.pcap`` (also ``.pcapng``, ``.gz``, or the parts of a rotation ``vm-0001.pcap``), and perhaps
+``vm-errors.log``, ``host-errors.log``, ``*keylog*.txt``, ``sockets.jsonl``, ``requests.jsonl`` and a ``manifest.toml``, which says what the folder
+cannot: the API and the command line of the tunnel. What is named on the command line goes before what lies in the folder. Key logs are used only if they
+are named: decrypting starts tshark, and whoever made the folder does not decide that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from netlens.capture.recording import MANIFEST, read_manifest
+from netlens.errors import CaptureError
+from netlens.sidefiles import Rows, is_count, refuse_special
+from netlens.text import plural, printable
+
+if TYPE_CHECKING:
+    from netlens.api import Capture
+    from netlens.parsers.decrypted import Decrypted
+    from netlens.parsers.errorlog import ErrorLog
+
+_ENDINGS = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
+MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: fourteen hours of twenty sockets, once a second
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files by side; a side is "vm", "host" or None where nobody said which.
+
+    captures : side -> its files in order.  errors : side -> error log.  keylogs : files of TLS keys that were named.
+    unused_keylogs : such files in the folder, which nobody named.
+    requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
+    apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.
+    complete : False if the recording says that it broke off.  reasons : why.  sshuttle : the tunnel's command line, if known.
+    dropped : side -> packets that the kernel dropped.  missing : files that the manifest names and the folder does not hold.
+    covering : sides whose error log spans the recording, because the recorder wrote both.
+    """
+
+    captures: dict[str | None, tuple[str, ...]]
+    errors: dict[str, str] = field(default_factory=dict)
+    keylogs: tuple[str, ...] = ()
+    unused_keylogs: tuple[str, ...] = ()
+    sockets: str | None = None
+    requests: str | None = None
+    apis: tuple[str, ...] = ()
+    apis_from: str = ""
+    complete: bool = True
+    reasons: tuple[str, ...] = ()
+    dropped: dict[str, int] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    sshuttle: tuple[str, ...] | None = None
+    covering: frozenset[str] = frozenset()
+
+    @property
+    def notes(self) -> list[str]:
+        """What makes a recording incomplete by its own account, and what in it was not used."""
+        notes = []
+        if not self.complete:
+            notes.append(f"the recording is incomplete: {'; '.join(self.reasons) or 'it ended early'}")
+        if self.missing:
+            notes.append(f"the manifest names {', '.join(printable(name) for name in self.missing)}, not in the folder")
+        for path in self.unused_keylogs:
+            notes.append(
+                f"{printable(path)}: a TLS key log in the recording, not used; to decrypt with it (this starts tshark), add --keylog FILE"
+            )
+        for side, dropped in self.dropped.items():
+            notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
+        return notes
+
+    def with_options(
+        self, *, apis: tuple[str, ...] = (), errors: Mapping[str, str | None] | None = None, keylogs: tuple[str, ...] = ()
+    ) -> Inputs:
+        """The same with what was named on the command line instead of what was found."""
+        named = {side: path for side, path in (errors or {}).items() if path is not None}
+        return replace(
+            self,
+            apis=apis or self.apis,
+            apis_from="named" if apis else self.apis_from,
+            errors={**self.errors, **named},
+            keylogs=keylogs or self.keylogs,
+            unused_keylogs=() if keylogs else self.unused_keylogs,
+            covering=self.covering - named.keys(),
+        )
+
+
+def from_folder(folder: str) -> Inputs:
+    """A recording.
+
+    Raises
+    ------
+    CaptureError
+        the folder holds no capture of a side, cannot be read, a capture in it is no file, or its manifest is none.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise CaptureError(f"{printable(folder)}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+    captures: dict[str | None, tuple[str, ...]] = {side: files for side in ("vm", "host") if (files := _side_files(folder, names, side))}
+    if not captures:
+        raise CaptureError(f"{printable(folder)}: a directory without host.pcap or vm.pcap (or .pcapng, .gz), so not a recording")
+    for path in (path for files in captures.values() for path in files):
+        refuse_special(path)  # a named pipe would be waited for, as one that is named on the command line is
+    errors = {side: os.path.join(folder, name) for side in ("vm", "host") if (name := f"{side}-errors.log") in names}
+    keylogs = tuple(os.path.join(folder, name) for name in names if re.fullmatch(r".*keylog.*\.(txt|log)|.*\.keys", name))
+    beside = {name: os.path.join(folder, f"{name}.jsonl") if f"{name}.jsonl" in names else None for name in ("sockets", "requests")}
+    found = Inputs(captures, errors, unused_keylogs=keylogs, sockets=beside["sockets"], requests=beside["requests"])
+    return _with_manifest(found, folder) if MANIFEST in names else found
+
+
+def _side_files(folder: str, names: list[str], side: str) -> tuple[str, ...]:
+    for ending in _ENDINGS:
+        if side + ending in names:
+            return (os.path.join(folder, side + ending),)
+    parts = [name for name in names if re.fullmatch(side + r"-\d+\.pcap(ng)?(\.gz)?", name)]
+    return tuple(os.path.join(folder, name) for name in sorted(parts, key=lambda name: (len(name), name)))
+
+
+def _with_manifest(found: Inputs, folder: str) -> Inputs:
+    manifest = read_manifest(folder)
+    api = manifest.extra.get("api")
+    names: list[str] = []
+    if isinstance(api, dict):
+        named = api.get("names") or api.get("addresses") or []
+        names = [n for n in (named if isinstance(named, list) else [named]) if isinstance(n, str)]
+    return replace(
+        found,
+        apis=tuple(names),
+        apis_from="the manifest" if names else "",
+        complete=manifest.complete,
+        reasons=tuple(manifest.reasons),
+        dropped={s.side: s.packets_dropped for s in manifest.sides if s.packets_dropped},
+        missing=tuple(sorted(name for name in manifest.files if not os.path.exists(os.path.join(folder, name)))),
+        covering=frozenset(found.errors),
+        sshuttle=_sshuttle(manifest.extra),
+    )
+
+
+def _sshuttle(told: dict[str, Any]) -> tuple[str, ...] | None:
+    """The command line of the VM's sshuttle, as far as the manifest has it; None if it has none, or several. Whoever shows it checks each word."""
+    lab, machines = told.get("lab"), told.get("machines")
+    options = lab.get("sshuttle_options") if isinstance(lab, dict) else None
+    if isinstance(options, list) and options:
+        return ("sshuttle", *(str(o) for o in options))
+    vm = machines.get("vm") if isinstance(machines, dict) else None
+    running = vm.get("sshuttle_processes") if isinstance(vm, dict) else None
+    if not isinstance(running, list) or len(running) != 1 or not isinstance(running[0], dict):
+        return None
+    one = running[0]
+    subnets, excludes = ([str(s) for s in v] if isinstance(v := one.get(name), list) else [] for name in ("subnets", "excludes"))
+    if not isinstance(one.get("remote"), str) or not (subnets or one.get("auto_nets")):
+        return None
+    words = ["sshuttle", "--method", str(one["method"])] if one.get("method") not in (None, "auto") else ["sshuttle"]
+    words += [
+        option for option, name in (("--dns", "dns"), ("--auto-hosts", "auto_hosts"), ("--auto-nets", "auto_nets")) if one.get(name) is True
+    ]
+    words += ["-r", one["remote"], *subnets]
+    for exclude in excludes:
+        words += ["-x", exclude]
+    return (*words, "-X", "FILE") if one.get("excludes_elsewhere") else tuple(words)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside captures, read.
+
+    logs : error logs by side.  covering : sides whose log spans the recording.  keys : requests that a key log shows, of the upstream capture.
+    sshuttle : the tunnel's command line, if known.  notes : what keeps any of it from being of full use.
+    """
+
+    logs: dict[str, ErrorLog] = field(default_factory=dict)
+    covering: frozenset[str] = frozenset()
+    keys: Decrypted | None = None
+    sshuttle: tuple[str, ...] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_beside(given: Inputs, upstream: Capture, sides: Collection[str]) -> Beside:
+    """Read what lies beside the captures of ``sides``; keys decrypt the upstream one.
+
+    Raises
+    ------
+    CaptureError
+        a file cannot be read.
+    """
+    from netlens.parsers import decrypted, decrypted_rows, errorlog
+
+    keys: Decrypted | None = None
+    logs: dict[str, ErrorLog] = {}
+    notes: list[str] = []
+    for path in given.keylogs:
+        found = decrypted.requests(upstream.paths, path, upstream.table("sessions"))
+        if found.rows or keys is None:
+            keys = found
+        notes += [found.note] if found.note else []
+    for side in sides:
+        if side in given.errors:
+            logs[side] = log = errorlog.read(given.errors[side])
+            notes += [log.note] if log.note else []
+    if given.requests is not None and keys is None:
+        keys = decrypted_rows.read(given.requests)
+        notes += [keys.note] if keys.note else []
+    return Beside(logs, given.covering, keys, given.sshuttle, notes)
+
+
+def read_sockets(path: str) -> Rows[dict[str, Any]]:
+    """Samples of sockets.jsonl; lines that are none are left out, and counted."""
+    return Rows(path, MAX_SAMPLES, _sample, "a socket sample")
+
+
+_TEXTS = ("side", "local", "remote", "state", "process")
+
+
+def _sample(row: dict[str, Any]) -> dict[str, Any] | None:
+    """What is used of a row; None if a value is not what it should be."""
+    sample = {name: row[name] for name in (*_TEXTS, "time_ns", "pid") if row.get(name) is not None}
+    texts = all(isinstance(sample[name], str) for name in _TEXTS if name in sample)
+    return sample if texts and all(is_count(sample[name]) for name in ("time_ns", "pid") if name in sample) else None

@@ -1,0 +1,33 @@
+"""Equal initial sequence numbers: translation keeps them.
+
+Both numbers are 64 random bits (RFC 6528). Where there was no answer, the SYN's number and the server must do. Numbers that two connections of one
+capture have (a replayed or doubled capture) tell nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from netlens.columns import Ints
+
+if TYPE_CHECKING:
+    from netlens.chains.compared import Compared, Found
+
+
+ID = "isn"
+RANK = 1
+EXACT = True
+
+
+def join(found: Found) -> None:
+    v, h = found.v, found.h
+
+    def both(t: Compared, rows: Ints) -> dict[int, list[Any]]:
+        return {i: [(int(t.isn[i]), int(t.answer[i]))] for i in rows.tolist() if t.isn[i] >= 0 and t.answer[i] >= 0}
+
+    def alone(t: Compared, rows: Ints) -> dict[int, list[Any]]:
+        # a redirected connection is answered by the proxy; nobody else has its numbers
+        return {i: [(int(t.isn[i]), int(t.server[i]))] for i in rows.tolist() if t.isn[i] >= 0 and t.answer[i] < 0 and not t.forwarded[i]}
+
+    for keys in (both, alone):
+        found.unique(keys(v, found.free_vm()), keys(h, found.free_host()), ID)

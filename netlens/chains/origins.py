@@ -1,0 +1,136 @@
+"""Whose each connection of the host is: the VM's, the host's own, or nobody knows whose.
+
+Theory of operation
+-------------------
+The VM's: what is paired, and what has the VM's address. The host's own: what belonged to a process of the host other than the tunnel's (sockets), and
+what carries a hello that the VM did not send though everything it sent then was captured. All else is unknown, also what could not be paired.
+
+Limits: a connection that was lost before the host's capture saw it can be confused with an equal one of the host's own at the same moment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+import numpy as np
+
+from netlens.addresses import is_loopback
+from netlens.chains.compared import DONE, FAR_NS, FIRST_UP, LAST_UP, MAX_DELAY_NS, Compared, Found
+from netlens.chains.situation import HOST, UNKNOWN, VM
+from netlens.columns import Codes, Ints, Objects
+
+FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
+
+
+def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Codes, Objects]:
+    v, h = found.v, found.h
+    origin = np.full(h.n, UNKNOWN, np.int8)
+    why = np.full(h.n, "not paired", dtype=object)
+    lacking = _Lacking(found)
+    sent = set().union(*v.randoms) if v.n else set()
+    window = (v.first + found.time.uncertain_ns + MAX_DELAY_NS, v.last - found.time.uncertain_ns) if found.time.known else (0, -1)
+    older = {int(v.server[i]) for i in np.flatnonzero(v.censored & (found.host_of < 0)).tolist()}
+    asking = np.zeros(v.n, dtype=bool)
+    asking[v.request_of[v.request_of >= 0]] = True
+    unpaired = {int(v.server[i]) for i in np.flatnonzero((found.host_of < 0) & asking).tolist()}
+    settled = {int(v.server[i]) for i in np.flatnonzero(found.host_of >= 0).tolist()} - unpaired if not (v.up_missing > 0).any() else set()
+    paths = h.connections["path"].tolist()
+    # a capture of one of the VM's interfaces may show nothing of what its programs send (with sshuttle the uplink shows the tunnel alone): then silence
+    # there says nothing
+    blind = {int(h.server[j]) for j in range(h.n) if paths[j] in FROM_GUESTS} - set(v.server.tolist())
+    for j in range(h.n):
+        i = int(found.vm_of[j])
+        if i >= 0:
+            # a container's connection has the VM's address only behind the VM's own translation
+            if v.orig_ip[i] in addresses or v.forwarded[i] or v.local[i] or v.connections["nat_ip"][i] in addresses:
+                origin[j], why[j] = VM, f"paired by {found.method[i]}"
+            elif paths[j] != "nat":
+                origin[j], why[j] = HOST, "opened from the host to the VM"
+            else:
+                why[j] = "opened to the VM from elsewhere"
+        elif h.orig_ip[j] in addresses:
+            origin[j], why[j] = VM, "from the VM's address"
+        elif found.processes.own[j]:
+            origin[j], why[j] = HOST, f"socket of {sorted(name for name, _ in found.processes.owners[j])[0]}"
+        elif companion_of[j] >= 0:
+            origin[j], why[j] = VM, "opened beside a forwarded connection"
+        elif found.processes.of_tunnel(j):
+            origin[j], why[j] = VM, "socket of the tunnel's process"
+        elif int(h.server[j]) in blind:
+            if paths[j] == "sshuttle":
+                origin[j], why[j] = VM, "came out of the tunnel"
+            else:
+                why[j] = "what the VM sends to that server is not in its capture"
+        elif h.randoms[j] and not h.randoms[j] & sent and not h.censored[j]:
+            server = int(h.server[j])
+            if not _covered(h, j, *window, server in older):
+                why[j] = "its ClientHello is of a time that the VM's capture does not surely cover"
+            elif lacking.may_be(j):
+                why[j] = "its ClientHello is not among the VM's, of which some are missing"
+            else:
+                origin[j], why[j] = HOST, "its ClientHello is not among the VM's"
+        elif h.censored[j] and not h.randoms[j] and int(h.server[j]) in settled and _asks_in(h, j, *window):
+            # older than both captures: whoever opened it asks while the VM's capture runs, and all that the VM asks there is paired
+            origin[j], why[j] = HOST, "it sends requests that no connection of the VM sends"
+    return origin, why
+
+
+def _covered(h: Compared, j: int, low: int, high: int, older: bool) -> bool:
+    """Whether the VM's capture would show a connection of the VM's that is session ``j`` upstream, with its hello.
+
+    The hello is in the window; or something else that its program sent is, and there is no connection of that kind whose hello is too old to be in it.
+    """
+    sent = [low <= ns <= high for ns in h.events[j, [FIRST_UP, LAST_UP, DONE]].tolist()]
+    if sent[0] or older:
+        return sent[0]
+    return any(sent) or _asks_in(h, j, low, high)
+
+
+def _asks_in(h: Compared, j: int, low: int, high: int) -> bool:
+    """Whether a request begins on session ``j`` within [low, high]."""
+    asked = h.request_ns[h.request_of == j]
+    return bool(((low <= asked) & (asked <= high)).any())
+
+
+def addresses(v: Compared, known: Collection[str]) -> set[str]:
+    """Addresses of the VM: those that are known, and those that have an end of each of its other sessions, the most frequent first."""
+    s = v.sessions
+    ends = [(a, b) for a, b in zip(s["orig_ip"].tolist(), s["resp_ip"].tolist(), strict=True) if not is_loopback(a) and not is_loopback(b)]
+    found = {v.orig_ip[i] for i in np.flatnonzero(v.forwarded).tolist()} | {ip for ip in known if not is_loopback(ip)}
+    pairs = Counter(ends)
+    while pairs := Counter({pair: n for pair, n in pairs.items() if found.isdisjoint(pair)}):
+        weight: Counter[str] = Counter()
+        opened: Counter[str] = Counter()
+        for (a, b), n in pairs.items():
+            weight[a] += n
+            opened[a] += n
+            if a != b:
+                weight[b] += n
+        found.add(max(weight, key=lambda ip: (weight[ip], opened[ip], ip)))
+    return found
+
+
+class _Lacking:
+    """Connections of the VM whose hellos are not known, though they should be: a session upstream whose hello the VM did not send may be theirs.
+
+    Where nothing is known to be lost, a connection whose hello is not known is either paired or shows that hellos are missing.
+    """
+
+    def __init__(self, found: Found) -> None:
+        v, self.h = found.v, found.h
+        # of one that was seen in one direction only, all is missing, which is no loss
+        self.lossy = bool(((v.up_missing > 0) & (v.up > 0)).any())
+        self.slack = (found.time.uncertain_ns + MAX_DELAY_NS) if found.time.known else FAR_NS
+        rows = [i for i in range(v.n) if v.up[i] + v.up_missing[i] > 0 and not (v.censored[i] or v.randoms[i]) and found.host_of[i] < 0]
+        self.begun: dict[int, Ints] = {}
+        for server in {int(v.server[i]) for i in rows}:
+            self.begun[server] = np.sort(v.start[[i for i in rows if v.server[i] == server]])
+
+    def may_be(self, j: int) -> bool:
+        """Whether session ``j`` upstream may belong to one of them: it began about when that did."""
+        begun = self.begun.get(int(self.h.server[j]))
+        if self.lossy or begun is None:
+            return self.lossy
+        low, high = np.searchsorted(begun, [self.h.start[j] - self.slack, self.h.start[j] + self.slack])
+        return bool(high > low)

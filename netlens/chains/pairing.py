@@ -1,0 +1,128 @@
+"""Pairing: which connection of the host's capture carries which connection of the VM's, and whose each connection of the host is.
+
+Theory of operation
+-------------------
+1. Kinds of evidence from certain to likely (:mod:`netlens.chains.links`); a connection that one has paired is left alone by the next.
+2. Exact pairs show what the clock is worth (:mod:`netlens.chains.timing`); what is likely rests on it.
+3. What is left beside the pairs: companions that a forwarder opened besides (:mod:`netlens.chains.companions`), whose each connection is
+   (:mod:`netlens.chains.origins`), and lookups.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.chains.companions import companions
+from netlens.chains.compared import FAR_NS, MAX_DELAY_NS, TOLERANCE_NS, Compared, Found, Timing, question_keys
+from netlens.chains.links import all_links
+from netlens.chains.origins import addresses, origins
+from netlens.chains.processes import Processes
+from netlens.chains.timing import timing
+from netlens.columns import MISSING, Codes, Floats, Ints, Objects
+
+if TYPE_CHECKING:
+    from netlens.api import Capture
+    from netlens.chains.clock import Clock
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """Which connections of two captures are one; rows number the rows of ``connections`` of each.
+
+    host_of, method, confidence : per connection of the VM: the host's (-1: none); "isn", "address", "hello", "assignment" or ""; 1.0 for the
+    exact methods, NaN where there is none.
+    vm_of, companion_of, origin, origin_why : per connection of the host: the VM's (-1: none); the VM's that it was opened beside (-1: none);
+    VM, HOST or UNKNOWN, and why.
+    lookup_pairs : int64[k, 2], rows of ``lookups`` of VM and host.
+    """
+
+    host_of: Ints
+    method: Objects
+    confidence: Floats
+    vm_of: Ints
+    companion_of: Ints
+    origin: Codes
+    origin_why: Objects
+    lookup_pairs: Ints
+
+
+def pair(
+    vm: Capture, host: Capture, clock: Clock, sockets: Iterable[Mapping[str, Any]] = (), *, vm_addresses: Collection[str] = ()
+) -> Pairing:
+    """Pair the connections and lookups of the VM's capture with those of the host's.
+
+    Parameters
+    ----------
+    vm, host : the two captures.
+    clock : takes the VM's times to the host's clock.
+    sockets : samples of the host's sockets (rows of ``sockets.jsonl``), if there are any.
+    vm_addresses : addresses that are known to be the VM's; others are told by how often they stand in its capture.
+    """
+    servers: dict[Any, int] = {}
+    v, h = Compared(vm, servers), Compared(host, servers)
+    v.to_host(clock)
+    found = Found(v, h, Timing(_uncertain(clock)), Processes(h, sockets))
+    links = all_links()
+    for link in links:
+        if link.EXACT:
+            link.join(found)
+    found.processes.settle(np.flatnonzero((found.vm_of >= 0) & v.forwarded[found.vm_of]).tolist() if v.n else ())
+    found.time = timing(found)
+    for link in links:
+        if not link.EXACT:
+            link.join(found)
+    companion_of = companions(found)
+    origin, why = origins(found, companion_of, addresses(v, vm_addresses))
+    return Pairing(found.host_of, found.method, found.confidence, found.vm_of, companion_of, origin, why, _lookups(found))
+
+
+def _uncertain(clock: Clock) -> int:
+    """A clock that nothing bounds converts nothing, whatever it says of itself."""
+    return FAR_NS if getattr(clock, "method", "") == "none" else int(min(max(clock.uncertain_ns, 0), FAR_NS))
+
+
+# --- lookups -------------------------------------------------------------------------------------------------------------------------------
+
+
+def _lookups(found: Found) -> Ints:
+    """Pairs of lookups with equal id, name and type, the nearest in time; each in one pair only.
+
+    Ids are used again: without a known clock only what is unique pairs.
+    """
+    v, h = found.v, found.h
+    there = defaultdict(list)
+    for j, key in enumerate(question_keys(h.lookups)):
+        there[key].append(j)
+    here = defaultdict(list)
+    for i, key in enumerate(question_keys(v.lookups)):
+        if key in there:
+            here[key].append(i)
+    slack = found.time.uncertain_ns + TOLERANCE_NS
+    pairs: list[tuple[int, int]] = []
+    for key, mine in here.items():
+        options = []
+        for i in mine:
+            for j in there[key]:
+                if v.asked_ns[i] != MISSING and h.asked_ns[j] != MISSING:
+                    delay = int(h.asked_ns[j] - v.asked_ns[i])
+                elif v.answered_ns[i] != MISSING and h.answered_ns[j] != MISSING:
+                    delay = int(v.answered_ns[i] - h.answered_ns[j])
+                else:
+                    continue
+                if -slack <= delay <= slack + MAX_DELAY_NS:
+                    options.append((abs(delay), i, j))
+        if not found.time.known and len(options) > 1:
+            continue
+        used_v: set[int] = set()
+        used_h: set[int] = set()
+        for _, i, j in sorted(options):
+            if i not in used_v and j not in used_h:
+                used_v.add(i)
+                used_h.add(j)
+                pairs.append((i, j))
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)

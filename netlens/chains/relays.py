@@ -1,0 +1,186 @@
+"""Relays on the machine of a capture: which connections they carry on in connections of their own, and which requests.
+
+Theory of operation
+-------------------
+1. A proxy that passes bytes on (CONNECT, SOCKS, ssh -D and -L) opens a connection of its own, with the ClientHello of the one that it serves:
+   where one capture holds both, only the one that goes on to the server is upstream, and it belongs to whoever opened the other (:func:`serving`).
+2. A reverse proxy (HAProxy, nginx, mitmproxy) ends the program's connection and opens its own to the server, encrypts anew, and carries requests of
+   many programs on one connection. Nothing passes through unchanged, so connections cannot be paired; exchanges can (:func:`match`). An exchange with
+   the relay encloses the one upstream: the relay asks after it was asked, and answers after it was answered. One machine captured both, by one clock.
+3. What the relay adds to a request (a record's header, a header field or two) is the same each time. So for each exchange with the relay, the candidates
+   are those upstream that begin soon after it and end no later; the nearest with the usual difference in size is taken, each only once.
+4. *Chance.* In a busy program something begins at any moment. So the pairs count only if nearly all exchanges with the relay have one, and far fewer
+   have one when their times are shifted by some seconds.
+
+Limits: a relay that answers by itself (a cache) or asks twice (a retry) leaves exchanges without a partner; a few are allowed for. One that waits
+longer than :data:`LATEST_NS` before it asks (a queue) is not followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.chains import overlap
+from netlens.chains.situation import UNKNOWN
+from netlens.columns import Bools, Ints
+
+if TYPE_CHECKING:
+    from netlens.chains.pairing import Pairing
+    from netlens.chains.side import Side
+    from netlens.schema import Table
+
+
+LATEST_NS = 1_000_000_000  #: from the last byte of the request to the relay to that of its own; a new connection takes two round trips
+TOLERANCE_NS = 1_000_000  #: two frames of one machine are stamped in the wrong order by less
+UNUSUAL_NS = 20_000_000  #: what another difference in size than the usual one is worth, as a distance in time
+ENOUGH = 5  #: exchanges with a relay, at least
+NEARLY_ALL = 0.8  #: share of them that must have a partner
+BY_CHANCE = 0.5  #: of that, what may have one by chance
+SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs
+
+
+# --- connections that are passed on
+
+
+def serving(side: Side) -> dict[int, int]:
+    """Connection that leaves -> the one that it was opened for, by a relay on the machine of the capture. The latter are no longer of the target.
+
+    Both carry one ClientHello; the second begins later, at an address of the machine (or beyond its loopback), and goes elsewhere than the first.
+    """
+    c, hellos = side.connections, side.capture.table("hellos")
+    owner = side.connection_of
+    carrying: dict[str, set[int]] = {}
+    for session, random in zip(hellos["session_id"].tolist(), hellos["random"].tolist(), strict=True):
+        if random is not None and session in owner and side.target[owner[session]]:
+            carrying.setdefault(random, set()).add(owner[session])
+    out: dict[int, int] = {}
+    for rows in carrying.values():
+        first, *rest = sorted(rows, key=lambda row: int(c["start_ns"][row]))
+        ends = {(c["resp_ip"][row], int(c["resp_port"][row])) for row in rows}
+        if not rest or len(ends) != len(rows):  # a copy or a replay of one connection is no relay
+            continue
+        out[rest[-1]] = first
+        side.target[[first, *rest[:-1]]] = False
+    return out
+
+
+def through(found: Pairing, served: Mapping[int, int]) -> Pairing:
+    """The pairing with connections of the VM that a relay on the host carries on: they end in the relay's own connections, not in those to the relay.
+
+    Parameters
+    ----------
+    served : rows of the host's connections: one that a relay opened -> the one that it was opened for.
+    """
+    if not served:
+        return found
+    host_of, vm_of, origin, why = found.host_of.copy(), found.vm_of.copy(), found.origin.copy(), found.origin_why.copy()
+    for up, down in served.items():
+        mate = int(vm_of[down])
+        if mate >= 0 and vm_of[up] < 0:
+            host_of[mate], vm_of[up], vm_of[down] = up, mate, -1
+        if origin[down] != UNKNOWN:
+            origin[up], why[up] = origin[down], f"opened by a relay for one that was {why[down]}"
+    return replace(found, host_of=host_of, vm_of=vm_of, origin=origin, origin_why=why)
+
+
+# --- requests that are asked anew
+
+
+@dataclass(frozen=True)
+class Carried:
+    """``of``: exchange upstream -> exchange with a relay (rows of the capture's table).  ``relays``: where these listen."""
+
+    of: dict[int, int]
+    relays: frozenset[tuple[str, int]]
+
+
+def carried(side: Side) -> Carried:
+    """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own."""
+    c, exchanges = side.connections, side.capture.table("exchanges")
+    if not side.target.any():
+        return Carried({}, frozenset())
+    owner = overlap.owner_rows(exchanges, c)
+    upstream = np.flatnonzero((owner >= 0) & side.target[owner])
+    of: dict[int, int] = {}
+    ends = set()
+    for end, rows in _services(c, side.target).items():
+        free = np.array([row for row in upstream.tolist() if row not in of], np.int64)
+        found = match(exchanges, np.flatnonzero(np.isin(owner, rows)), free)
+        if found:
+            of |= found
+            ends.add(end)
+    return Carried(of, frozenset(ends))
+
+
+def match(exchanges: Table, to_relay: Ints, upstream: Ints) -> dict[int, int]:
+    """Rows of exchanges upstream -> rows of exchanges with the relay; empty if these are not carried on there.
+
+    Parameters
+    ----------
+    exchanges : all exchanges of one capture.  to_relay, upstream : rows of it, of one server each.
+    """
+    if len(to_relay) < ENOUGH or not len(upstream):
+        return {}
+    a, b = _Times(exchanges, to_relay), _Times(exchanges, upstream)
+    usual = _usual(a, b)
+    pairs = _pairs(a, b, usual, 0)
+    by_chance = max(len(_pairs(a, b, usual, int(shift * 1e9))) for shift in SHIFTS_S)
+    if len(pairs) < NEARLY_ALL * len(to_relay) or by_chance > BY_CHANCE * len(pairs):
+        return {}
+    return {int(upstream[j]): int(to_relay[i]) for i, j in pairs}
+
+
+class _Times:
+    def __init__(self, exchanges: Table, rows: Ints) -> None:
+        self.asked = exchanges["request_end_ns"][rows].astype(np.int64)
+        missing = np.iinfo(np.int64).max
+        self.end = np.array([missing if v is None else int(v) for v in exchanges["end_ns"][rows].tolist()], np.int64)
+        self.size = exchanges["up_bytes"][rows].astype(np.int64)
+
+
+def _usual(a: _Times, b: _Times) -> int:
+    """The most frequent difference in size between what the relay was asked and what was asked upstream next."""
+    order = np.argsort(b.asked, kind="stable")
+    at = np.minimum(np.searchsorted(b.asked[order], a.asked - TOLERANCE_NS), len(order) - 1)
+    values, counts = np.unique(b.size[order][at] - a.size, return_counts=True)
+    return int(values[counts.argmax()])
+
+
+def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, int]]:
+    """Pairs that enclose each other and differ in size as usual, the nearest first, each in one pair only."""
+    order = np.argsort(b.asked, kind="stable")
+    asked = a.asked + shift_ns
+    low = np.searchsorted(b.asked[order], asked - TOLERANCE_NS)
+    high = np.searchsorted(b.asked[order], asked + LATEST_NS, "right")
+    options: list[tuple[int, int, int]] = []
+    for i in range(len(asked)):
+        for j in order[low[i] : high[i]].tolist():
+            late = a.end[i] != np.iinfo(np.int64).max and b.end[j] > a.end[i] + shift_ns + TOLERANCE_NS
+            if not late or b.end[j] == np.iinfo(np.int64).max:
+                odd = b.size[j] - a.size[i] != usual
+                options.append((int(abs(b.asked[j] - asked[i])) + UNUSUAL_NS * int(odd), i, j))
+    taken_a: set[int] = set()
+    taken_b: set[int] = set()
+    out = []
+    for _, i, j in sorted(options):
+        if i not in taken_a and j not in taken_b:
+            taken_a.add(i)
+            taken_b.add(j)
+            if b.size[j] - a.size[i] == usual or shift_ns == 0:
+                out.append((i, j))
+    return out
+
+
+def _services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:
+    """Connections that are not of the target by the server they go to; no SSH, no lookups, none of the target's own addresses."""
+    theirs = set(connections["resp_ip"][target].tolist())
+    out: dict[tuple[str, int], list[int]] = {}
+    ends: Any = zip(connections["resp_ip"].tolist(), connections["resp_port"].tolist(), target.tolist(), strict=True)
+    for row, (ip, port, is_target) in enumerate(ends):
+        if not is_target and ip not in theirs and port not in (22, 53, 853):
+            out.setdefault((ip, int(port)), []).append(row)
+    return {key: np.array(rows, np.int64) for key, rows in out.items()}

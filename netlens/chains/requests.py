@@ -1,0 +1,175 @@
+"""Requests to the target on the host's clock, each once, whichever capture has it; not yet whether it was refused.
+
+Theory of operation
+-------------------
+1. Requests are the exchanges of the connections to the target, of NAT copies one. A request was sent with its last byte. Its answer is over when the
+   next request or an orderly close shows it, or when nothing followed for a while (:data:`netlens.chains.side.SILENCE_NS`): programs keep connections
+   open long after their last answer. Otherwise the request is held until its connection closes, or the capture ends.
+2. When the program was *done* with it is seen where the program runs: the same exchange of the paired connection in the VM's capture (by its number
+   on the connection, else by time), or its FIN or RST; never later than upstream.
+3. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
+
+Limits: exchanges of a connection whose counts differ between the captures (capture loss) are matched by time; a wrong match shifts ``done_ns``, never
+a label of the upstream's own side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.addresses import is_loopback
+from netlens.chains.compared import TOLERANCE_NS
+from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
+from netlens.columns import Codes, Ints
+
+if TYPE_CHECKING:
+    from netlens.chains.linking import Linked
+    from netlens.chains.side import Side
+    from netlens.parsers.decrypted import Decrypted
+
+UPSTREAM, VM_ROW, STREAM = range(3)  #: columns of ``rows``
+
+
+def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: Ints, keys: Decrypted | None) -> tuple[Requests, Ints]:
+    """Requests in order of start, unlabelled, and where each stands: int64[n, 3], -1 where it is not.
+
+    Columns of the latter: row of the upstream's ``exchange_rows``, of the VM's (its own, or that of the same request), of the key log's.
+    """
+    up, vm = linked.upstream, linked.vm
+    x, n = up.exchanges, up.exchanges.rows
+    carrier = np.array([row_of.get(int(row), -1) for row in up.owner.tolist()], np.int64)
+    start = x["request_end_ns"].astype(np.int64)
+    end, _ = up.answered_ns
+    # a program that closes after the answer was done with the request when it had read the answer
+    done = np.minimum(end, sessions.done_ns[carrier]) if len(sessions) else end.copy()
+    frame, vm_frame = x["start_frame"].astype(np.int64), np.zeros(n, np.int64)
+    mate = np.full(n, -1, np.int64)
+    if vm is not None:
+        mate = _mates(linked, vm, start)
+        k = np.flatnonzero(mate >= 0)
+        over_ns, over = vm.answered_ns
+        finished = k[over[mate[k]] & linked.clock_told]
+        done[finished] = np.minimum(done[finished], linked.clock.to_host(over_ns[mate[finished]]))
+        vm_frame[k] = vm.exchanges["start_frame"][mate[k]]
+    side = linked.origin[up.owner].astype(np.int8)
+    _take_over(linked, side, sessions, carrier)
+    here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
+    done = np.maximum(np.minimum(done, end), start)
+    table = _unlabelled(side, carrier, start, np.maximum(end, start), done, here, there, x["up_bytes"].astype(np.int64))
+    rows = np.stack([np.arange(n), mate, np.full(n, -1)], axis=1)
+    if keys is not None:
+        table, rows = _with_streams(linked, keys, table, rows, row_of, sessions)
+    if len(alone) and vm is not None:
+        more, theirs = _of_vm(linked, vm, alone, len(sessions) - len(alone))
+        table, rows = table.joined(more), np.concatenate([rows, theirs])
+    order = np.lexsort((table.host_frame, table.start_ns))
+    return table.take(order), rows[order]
+
+
+def _unlabelled(side: Codes, session: Ints, start: Ints, end: Ints, done: Ints, host_frame: Ints, vm_frame: Ints, sent: Ints) -> Requests:
+    n = len(side)
+    nothing, no_stream = np.full(n, "", object), np.full(n, -1, np.int64)
+    return Requests(
+        side, session, start, end, done, np.full(n, UNLABELLED, np.int8), nothing, no_stream, host_frame, vm_frame, nothing.copy(), sent
+    )
+
+
+def _of_vm(linked: Linked, vm: Side, alone: Ints, first_session: int) -> tuple[Requests, Ints]:
+    """Of the VM's connections without a session upstream; ``first_session``: row of the first of these in the table of sessions."""
+    at = {row: first_session + k for k, row in enumerate(alone.tolist())}
+    last = linked.upstream.bounds_ns[1]
+    rows = np.flatnonzero(np.isin(vm.owner, alone))
+    rows = rows[linked.clock.to_host(vm.exchanges["request_end_ns"].astype(np.int64))[rows] <= last]
+    x, n = vm.exchanges.take(rows), len(rows)
+    start = linked.clock.to_host(x["request_end_ns"].astype(np.int64))
+    end = np.maximum(np.minimum(linked.clock.to_host(vm.answered_ns[0][rows]), last), start)
+    session = np.array([at[row] for row in vm.owner[rows].tolist()], np.int64)
+    frame = x["start_frame"].astype(np.int64)
+    table = _unlabelled(np.full(n, VM, np.int8), session, start, end, end, np.zeros(n, np.int64), frame, x["up_bytes"].astype(np.int64))
+    return table, np.stack([np.full(n, -1), rows, np.full(n, -1)], axis=1)
+
+
+def _mates(linked: Linked, vm: Side, start: Ints) -> Ints:
+    """Per exchange of the upstream, the row of the VM's exchanges that is the same request; -1 without."""
+    assert linked.pairing is not None
+    out = np.full(len(start), -1, np.int64)
+    ours, theirs = _by(linked.upstream.owner), _by(vm.owner)
+    vm_of, clock = linked.pairing.vm_of, linked.clock
+    vm_start = clock.to_host(vm.exchanges["start_ns"].astype(np.int64))
+    for row, mine in ours.items():
+        mate = int(vm_of[row])
+        there = theirs.get(mate, []) if mate >= 0 else []
+        if len(there) == len(mine):
+            out[mine] = there
+        elif there:  # something was not captured: each takes the last one that began before it, each once
+            at = np.searchsorted(vm_start[there], start[mine] + clock.uncertain_ns, "right") - 1
+            taken: set[int] = set()
+            for i, j in zip(mine, at.tolist(), strict=True):
+                if j >= 0 and j not in taken:
+                    out[i] = there[j]
+                    taken.add(j)
+    every = linked.upstream.capture.table("exchanges")
+    for i, asked in linked.asked_of_relay.items():
+        row = linked.upstream.connection_of[int(every["session_id"][asked])]
+        there = theirs.get(int(vm_of[row]), [])
+        at_ns = clock.to_host(vm.exchanges["request_end_ns"].astype(np.int64)[there])
+        before = np.flatnonzero(at_ns <= int(every["request_end_ns"][asked]) + clock.uncertain_ns + TOLERANCE_NS)
+        if len(before):
+            out[i] = there[int(before[-1])]
+    return out
+
+
+def _take_over(linked: Linked, side: Codes, sessions: Sessions, carrier: Ints) -> None:
+    """A request that a relay carries on belongs to whoever asked the relay; the relay's connection does so if all its requests are of one side."""
+    up = linked.upstream
+    x, c = up.capture.table("exchanges"), up.connections
+    inner = set(c["orig_ip"][up.target].tolist())
+    for i, asked in linked.asked_of_relay.items():
+        row = up.connection_of[int(x["session_id"][asked])]
+        known, ip = int(linked.origin[row]), c["orig_ip"][row]
+        side[i] = known if known != UNKNOWN else HOST if ip in inner or is_loopback(ip) else VM
+    if linked.carried:
+        for k in np.unique(carrier[carrier >= 0]).tolist():
+            whose = np.unique(side[carrier == k])
+            sessions.side[k] = whose[0] if len(whose) == 1 else UNKNOWN
+
+
+def _with_streams(
+    linked: Linked, keys: Decrypted, table: Requests, rows: Ints, row_of: dict[int, int], sessions: Sessions
+) -> tuple[Requests, Ints]:
+    """HTTP/2 requests from the key log in place of the turns of their sessions."""
+    up = linked.upstream
+    streams = [(k, r, up.connection_of.get(r.session_id, -1)) for k, r in enumerate(keys.rows) if r.http == "2"]
+    copies: dict[int, Counter[int]] = defaultdict(Counter)  # of NAT copies one is read: the one that shows most
+    for _, r, owner in streams:
+        copies[owner][r.session_id] += 1
+    read = {max(tally, key=lambda k: (tally[k], -k)) for tally in copies.values()}
+    extra: list[tuple[int, ...]] = []
+    for k, r, owner in streams:
+        session = row_of.get(owner, -1)
+        if session < 0 or not up.target[owner] or r.session_id not in read:
+            continue
+        begin = r.request_end_ns if r.request_end_ns is not None else r.start_ns
+        end = r.end_ns if r.end_ns is not None else int(sessions.end_ns[session])
+        done = min(end, int(sessions.done_ns[session]))
+        extra.append((int(linked.origin[owner]), session, begin, max(end, begin), max(done, begin), r.stream, r.frame, k))
+    if not extra:
+        return table, rows
+    kept = np.flatnonzero(~np.isin(up.owner, list(copies)))
+    side, carrier, start, ends, dones, stream, frame, number = (np.array(c, np.int64) for c in zip(*extra, strict=True))
+    none = np.zeros(len(extra), np.int64)
+    more = _unlabelled(side.astype(np.int8), carrier, start, ends, dones, frame, sessions.vm_frame[carrier], none)
+    more.stream[:] = stream
+    missing = np.full(len(extra), -1, np.int64)
+    return table.take(kept).joined(more), np.concatenate([rows[kept], np.stack([missing, missing, number], axis=1)])
+
+
+def _by(values: Ints) -> dict[int, list[int]]:
+    """Positions of each value, in order."""
+    out: dict[int, list[int]] = defaultdict(list)
+    for k, v in enumerate(values.tolist()):
+        out[v].append(k)
+    return out

@@ -1,0 +1,152 @@
+"""One capture and what was found in it: which connections go to the target, and the requests on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.chains import overlap
+from netlens.columns import NEVER, Bools, Ints, ints
+from netlens.schema import Table
+
+if TYPE_CHECKING:
+    from netlens.api import Capture
+
+
+#: An answer after which a connection stayed silent for this long was over. Streams pause between tokens for less; half of it would end some
+#: that were broken off while the model was thinking, twice would hold the titles of a program that exits a few seconds later.
+SILENCE_NS = 2_000_000_000
+WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How much of its traffic a capture has.
+
+    lost_bytes : acknowledged and not in it; lost_share : of the payload.  one_way : no session has frames of both directions.
+    """
+
+    lost_bytes: int
+    lost_share: float
+    one_way: bool
+
+
+@dataclass(eq=False)
+class Side:
+    """One capture. ``name``: "vm", "host", or None where nobody told.
+
+    target : which connections go to the target.  exchange_rows : exchanges of those, of copies one, in order of start.
+    owner : row of connections per exchange of ``exchange_rows``.
+    """
+
+    name: str | None
+    capture: Capture
+    target: Bools = field(default_factory=lambda: np.zeros(0, bool))
+    exchange_rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    owner: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def connections(self) -> Table:
+        return self.capture.table("connections")
+
+    @property
+    def sessions(self) -> Table:
+        return self.capture.table("sessions")
+
+    @property
+    def bounds_ns(self) -> tuple[int, int]:
+        """First and last time; 0 where no frame has a time."""
+        return self.capture.part.bounds_ns or (0, 0)
+
+    @cached_property
+    def session_ids(self) -> list[list[int]]:
+        """Sessions of each connection."""
+        ids: list[list[int]] = self.connections["session_ids"].tolist()
+        return ids
+
+    @cached_property
+    def connection_of(self) -> dict[int, int]:
+        """Row of connections by session."""
+        return {k: row for row, ids in enumerate(self.session_ids) for k in ids}
+
+    @cached_property
+    def http2_offered(self) -> dict[int, bool]:
+        """Whether HTTP/2 was offered, by session; those whose hello was not seen are not in it."""
+        hellos = self.capture.table("hellos")
+        return {k: "h2" in (alpn or ()) for k, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True)}
+
+    def find_requests(self) -> None:
+        """The exchanges of the connections to the target, once these are known."""
+        exchanges, chosen = self.capture.table("exchanges"), np.flatnonzero(self.target)
+        theirs = self.connections.take(chosen)
+        owner = overlap.owner_rows(exchanges, theirs)
+        kept = np.zeros(exchanges.rows, bool)
+        kept[overlap.exchange_intervals(exchanges, None, theirs).rows] = True
+        self.exchange_rows = np.flatnonzero(kept & (owner >= 0))
+        self.owner = chosen[owner[self.exchange_rows]]
+
+    @cached_property
+    def exchanges(self) -> Table:
+        """Of the target; an answer is complete also if the connection stayed silent after it for :data:`SILENCE_NS`."""
+        x = self.capture.table("exchanges").take(self.exchange_rows)
+        seen = ints(x["end_ns"], -1)
+        over = (seen >= 0) & (x["complete"] | (self._closed_ns - seen >= SILENCE_NS))
+        return Table(x.schema, {**x.columns, "complete": over})
+
+    @cached_property
+    def end_ns(self) -> Ints:
+        """Per connection, when it ended; of one that is open still, the end of the capture."""
+        c = self.connections
+        return np.where(c["open_at_end"], np.maximum(c["end_ns"], self.bounds_ns[1]), c["end_ns"])
+
+    @property
+    def _closed_ns(self) -> Ints:
+        return self.end_ns[self.owner]
+
+    @cached_property
+    def answered_ns(self) -> tuple[Ints, Bools]:
+        """Per row of ``exchanges``, in this capture's time: when its answer was over, and whether that is known; else when its connection ended."""
+        x = self.exchanges
+        seen = ints(x["end_ns"], -1)
+        return np.where(x["complete"], seen, np.maximum(self._closed_ns, seen)), x["complete"]
+
+    @cached_property
+    def done_ns(self) -> Ints:
+        """Per connection, the program's own FIN or RST, in this capture's time; :data:`NEVER` where there is none."""
+        fins, resets = ints(self.sessions["orig_fin_ns"], NEVER), ints(self.sessions["rst_ns"], NEVER)
+        ends = np.minimum(fins, resets)
+        return np.array([min((int(ends[k]) for k in ids), default=NEVER) for ids in self.session_ids], np.int64)
+
+    @cached_property
+    def opened(self) -> Bools:
+        """Which connections were established, as far as can be told: they held a place at the server."""
+        return np.array([state not in ("S0", "REJ", "RSTOS0", "SH") for state in self.connections["state"].tolist()], dtype=bool)
+
+    @cached_property
+    def for_lookups(self) -> Bools:
+        """Connections that carry lookups over TCP or TLS, wherever to."""
+        c, lookups = self.connections, self.capture.table("lookups")
+        asked = zip(*(lookups[name].tolist() for name in ("orig_ip", "orig_port", "transport")), strict=True)
+        over_tcp = {(ip, port) for ip, port, transport in asked if transport == "tcp"}
+        ends = zip(*(c[name].tolist() for name in ("orig_ip", "orig_port", "resp_port")), strict=True)
+        return np.array([(ip, port) in over_tcp or to in (53, 853) for ip, port, to in ends], dtype=bool)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """How much of the traffic the capture has."""
+        s, c = self.sessions, self.connections
+        missing = int(s["orig_missing_bytes"].sum() + s["resp_missing_bytes"].sum())
+        redirected = zip(self.session_ids, c["redirect_port"].tolist(), strict=True)
+        halves = {k for ids, port in redirected if port is not None for k in ids}
+        whole = np.array([k not in halves for k in range(s.rows)], dtype=bool)
+        two_way = whole & (s["orig_frames"] > 0) & (s["resp_frames"] > 0)
+        lost = int(s["orig_missing_bytes"][two_way].sum() + s["resp_missing_bytes"][two_way].sum())
+        share = lost / max(int(s["orig_bytes"].sum() + s["resp_bytes"].sum()) + lost, 1)
+        return Seen(lost, share, bool(missing) and not halves and not bool(two_way.any()))
+
+    def of_log(self) -> str:
+        """The side whose programs' log tells of this capture's requests: where nobody told, the VM's."""
+        return self.name or "vm"

@@ -1,0 +1,134 @@
+"""The situation: everything that is weighed, on the host's clock, without a packet in it.
+
+Counting rules, limits, causes, fixes, replay and comparison see nothing else. It is made from one or two captures by
+:mod:`netlens.chains.traffic`, and drawn at random by the calibration (``tests/bench/calibration.py``); so what is calibrated is what runs.
+
+Words: *upstream* is the wire nearest to the provider that was captured (the host's, else the VM's). *Done* is when the program no longer
+wanted a thing, seen where the program runs. All times are int64 ns UTC of the host's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from netlens import logs
+from netlens.columns import Codes, Ints, Objects
+
+VM, HOST, UNKNOWN = 0, 1, 2  #: sides: whose program made it; codes of every ``side`` column
+SIDES = ("vm", "host", "unknown")
+REQUESTS, COMPANION, LOOKUPS = 0, 1, 2  #: what an upstream session is for; codes of ``Sessions.kind``
+KINDS = ("requests", "companion", "lookups")
+ACCEPTED, REJECTED, UNLABELLED = 0, 1, -1  #: codes of ``Requests.rejected``
+
+
+class _Columns:
+    """Rows as arrays of equal length, one a field."""
+
+    def take(self, index: npt.NDArray[Any]) -> Self:
+        """The rows at ``index`` (integers or a mask)."""
+        return type(self)(**{name: column[index] for name, column in vars(self).items()})
+
+    def joined(self, other: Self) -> Self:
+        """These rows and then others."""
+        return type(self)(**{name: np.concatenate([column, getattr(other, name)]) for name, column in vars(self).items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions(_Columns):
+    """Upstream sessions to the provider, one row each; arrays of equal length.
+
+    side : VM, HOST or UNKNOWN.  start_ns : first frame.  end_ns : both FINs or an RST, else the end of the capture.
+    done_ns : the program's own FIN or RST (of a forwarded one: at the VM); ``end_ns`` where none was seen.
+    connection : number of the application connection it belongs to; -1 if unknown. A companion has the number of the one it accompanies.
+    kind : REQUESTS carries requests (or idles), COMPANION is opened beside one by the tunnel, LOOKUPS is DNS over TCP or TLS.
+    host_frame, vm_frame : first frame in each capture; 0 if it is not in it.
+    address : number of the server's address, as each may count by itself; all 0 unless told.
+    """
+
+    side: Codes
+    start_ns: Ints
+    end_ns: Ints
+    done_ns: Ints
+    connection: Ints
+    kind: Codes
+    host_frame: Ints
+    vm_frame: Ints
+    address: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.address) != len(self):
+            object.__setattr__(self, "address", np.zeros(len(self), np.int64))
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+
+@dataclass(frozen=True, eq=False)
+class Requests(_Columns):
+    """Requests to the provider in order of ``start_ns``, one row each; arrays of equal length.
+
+    side : VM, HOST or UNKNOWN.  session : row of ``Sessions`` that carries it.
+    start_ns : last byte of the request as sent upstream (the provider decides when it has it).
+    end_ns : last byte of the answer upstream; without a complete answer, the end of its session.
+    done_ns : when the program was done with it: the last byte of the answer it read, or its FIN or RST; at most ``end_ns``.
+    rejected : ACCEPTED, REJECTED or UNLABELLED.  source : where the label comes from ("error log", "key log", "inferred", "").
+    stream : HTTP/2 stream it is, -1 for a request of turn-taking.
+    host_frame, vm_frame : frame of its first byte in each capture; 0 if it is not in it.
+    refusal_class : of those refused, a class of :mod:`netlens.logs` ("unknown" unless told); else "".
+    sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
+    """
+
+    side: Codes
+    session: Ints
+    start_ns: Ints
+    end_ns: Ints
+    done_ns: Ints
+    rejected: Codes
+    source: Objects
+    stream: Ints
+    host_frame: Ints
+    vm_frame: Ints
+    refusal_class: Objects = field(default_factory=lambda: np.zeros(0, object))
+    sent_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.refusal_class) != len(self):
+            object.__setattr__(self, "refusal_class", np.where(self.rejected == REJECTED, logs.UNKNOWN, "").astype(object))
+        if len(self.sent_bytes) != len(self):
+            object.__setattr__(self, "sent_bytes", np.zeros(len(self), np.int64))
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """Requests and sessions of both sides.
+
+    vm_seen, host_seen : whether there is a capture of that side. egress_seen : whether everything from the egress address is in it.
+    egress_missing : what to capture instead, where the host's capture does not show what leaves it; else "".
+    capture_ns : first and last time that all captures cover.
+    uncertain_ns : how far a time may be off between sides (half the clock's interval, plus what the wire adds).
+    uncountable : why requests cannot be counted, or None (HTTP/2 without a key log).
+    facts : what causes may cite besides: plain numbers and frame lists by name.
+    """
+
+    requests: Requests
+    sessions: Sessions
+    vm_seen: bool
+    host_seen: bool
+    egress_seen: bool
+    capture_ns: tuple[int, int]
+    uncertain_ns: int = 1_000_000
+    uncountable: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    egress_missing: str = ""
+
+    @property
+    def other_capture(self) -> str:
+        """The capture to make where one machine, or what leaves the host, was not seen."""
+        return self.egress_missing or f"a capture of the {'host' if self.vm_seen else 'VM'} over the same time"

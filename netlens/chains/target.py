@@ -1,0 +1,167 @@
+"""The target: which server the question is about.
+
+Named (``--api``): every connection whose server name or address, or the name looked up for it, is one of those. Otherwise guessed, and the
+guess is stated: a known LLM API if one was contacted; else the server that had the most connections open at once, then the most connections.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.chains import overlap
+from netlens.errors import NetlensError
+from netlens.text import printable
+
+if TYPE_CHECKING:
+    from netlens.chains.side import Side
+    from netlens.schema import Table
+
+#: Names of APIs that answer "reduce concurrency" or its like; suffixes match whole labels.
+KNOWN_APIS = (
+    "api.z.ai",
+    "open.bigmodel.cn",
+    "api.zhipu.ai",
+    "bigmodel.cn",
+    "z.ai",
+    "api.openai.com",
+    "api.anthropic.com",
+    "api.deepseek.com",
+    "api.mistral.ai",
+    "api.groq.com",
+    "openrouter.ai",
+    "generativelanguage.googleapis.com",
+    "api.moonshot.cn",
+    "dashscope.aliyuncs.com",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Server names and addresses in question; ``why`` says how they were chosen; ``rows`` are the connections to it."""
+
+    names: list[str]
+    addresses: list[str]
+    guessed: bool
+    why: str
+    rows: np.ndarray[Any, Any] = field(repr=False)  # bool per connection
+
+    @property
+    def label(self) -> str:
+        return ", ".join(self.names or self.addresses) or "nothing"
+
+
+def matching(name: str | None, wanted: Iterable[str]) -> str | None:
+    """The one of ``wanted`` that is ``name``, or ends it after a dot; None if there is none."""
+    name = (name or "").lower().rstrip(".")
+    return next((w for w in wanted if name and (name == w or name.endswith("." + w))), None)
+
+
+def _named_by(apis: tuple[str, ...], manifest: bool) -> str:
+    """How messages call the APIs that were named: as they were written."""
+    return f"the manifest's API {', '.join(printable(a) for a in apis)}" if manifest else " ".join(f"--api {printable(a)}" for a in apis)
+
+
+def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool) -> Target:
+    """Choose the target where the program in question runs, and find it in the other capture by its names, or its addresses if it has none.
+
+    The sides' ``target`` is set.
+    """
+    first = sides.get("vm") or upstream
+    goal: Target | None = None
+    for side in (first, *(s for s in sides.values() if s is not first)):
+        c = side.connections
+        wanted = apis or tuple(goal.names or goal.addresses if goal else ())
+        try:
+            chosen = choose(c, side.capture.table("lookups"), wanted, manifest=manifest)
+        except NetlensError:
+            if not (goal or len(sides) > 1) or (side is not first and goal is None):
+                raise
+            side.target = np.zeros(c.rows, bool)
+            continue
+        side.target = _with_nameless(c, chosen.rows) & ~side.for_lookups
+        if goal is None or not (goal.names or goal.addresses):  # a capture without connections names no target
+            goal = chosen
+    if goal is None:  # named, and not even in the second capture
+        raise NetlensError(f"{_named_by(apis, manifest)}: no connection of these captures goes there")
+    return goal
+
+
+def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Also connections without a hello to an address and port of the target: as they asked for no other name, it is the same server."""
+    there = set(zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True))
+    if not there:
+        return rows
+    triples = zip(connections["resp_ip"].tolist(), connections["resp_port"].tolist(), connections["sni"].tolist(), strict=True)
+    return rows | np.array([sni is None and (ip, port) in there for ip, port, sni in triples], dtype=bool)
+
+
+def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, manifest: bool = False) -> Target:
+    """The target of a capture. ``manifest``: the manifest of a recording named the APIs, nobody on the command line.
+
+    Raises
+    ------
+    NetlensError
+        an API was named and no connection of the capture goes to it; the message lists what there is.
+    """
+    if apis:
+        return _named(connections, lookups, apis, manifest)
+    snis = connections["sni"].tolist()
+    known = np.array([matching(s, KNOWN_APIS) is not None for s in snis], dtype=bool)
+    if known.any():
+        return _of(connections, known, True, "a known LLM API")
+    labels = overlap.labels(connections, "target")
+    # what runs over TCP but is no application's own question: remote shells and name lookups
+    plain = ~np.isin(connections["resp_port"], (22, 53, 853))
+    if not plain.any():
+        plain = np.ones(connections.rows, dtype=bool)
+    if not connections.rows:
+        return Target([], [], True, "no TCP connection is in the capture", plain)
+    names, back, counts = np.unique(labels[plain].astype(str), return_inverse=True, return_counts=True)
+    chosen = connections.take(np.flatnonzero(plain))
+    # only the busiest can have the highest peak worth naming; more would take long on a capture of many servers
+    busiest = np.argsort(-counts, kind="stable")[:20]
+    peaks = {int(i): overlap.connections_curve(chosen.take(np.flatnonzero(back == i))).peak().count for i in busiest}
+    best = max(busiest.tolist(), key=lambda i: (peaks[i], int(counts[i])))
+    rows = labels == names[best]
+    why = "the only server" if len(names) == 1 else f"the one with most connections open at once ({peaks[best]}) of {len(names):,} servers"
+    return _of(connections, rows & plain, True, why)
+
+
+def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: bool) -> Target:
+    names, addresses = set(), set()
+    for api in apis:
+        try:
+            addresses.add(str(ipaddress.ip_address(api)))
+        except ValueError:
+            names.add(api.lower().rstrip("."))
+    by_sni = np.array([matching(s, names) is not None for s in connections["sni"].tolist()], dtype=bool)
+    by_address = np.array([ip in addresses for ip in connections["resp_ip"].tolist()], dtype=bool)
+    # where no hello was captured, the answer to the lookup tells; a shared address (CDN) with another SNI is somebody else's
+    looked_up = {
+        a
+        for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True)
+        if matching(name, names)
+        for a in answers or ()
+    }
+    by_lookup = np.array(
+        [s is None and ip in looked_up for s, ip in zip(connections["sni"].tolist(), connections["resp_ip"].tolist(), strict=True)],
+        dtype=bool,
+    )
+    rows = by_sni | by_address | by_lookup
+    if not rows.any():
+        there = sorted({s for s in connections["sni"].tolist() if s}) or sorted(set(connections["resp_ip"].tolist()))
+        few = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
+        told = _named_by(apis, manifest)
+        other = "; --api NAME chooses another" if manifest else ""
+        raise NetlensError(f"{told}: no connection of this capture goes there; it has {printable(few) or 'no connections'}{other}")
+    return _of(connections, rows, False, "from the manifest" if manifest else "named")
+
+
+def _of(connections: Table, rows: np.ndarray[Any, Any], guessed: bool, why: str) -> Target:
+    names = sorted({s for s in connections["sni"][rows].tolist() if s})
+    return Target(names, sorted(set(connections["resp_ip"][rows].tolist())), guessed, why, rows)

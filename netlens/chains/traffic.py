@@ -1,0 +1,154 @@
+"""What programs did, rebuilt from one or two captures: what lenses look at.
+
+Theory of operation
+-------------------
+1. Captures are linked (:mod:`netlens.chains.linking`): target, clock, pairs, relays, and which capture is upstream.
+2. From them come the sessions that hold a place at the provider (:mod:`netlens.chains.sessions`) and the requests on them
+   (:mod:`netlens.chains.requests`), all on the host's clock: the situation.
+3. What the captures can show of it is computed, not assumed (:mod:`netlens.chains.visibility`).
+
+Which requests were refused is not known here: a lens finds that out and fills the labels in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from netlens.chains import visibility
+from netlens.chains.linking import Linked
+from netlens.chains.requests import requests
+from netlens.chains.sessions import sessions, vm_alone
+from netlens.chains.situation import SIDES, VM, Requests, Situation
+from netlens.columns import Ints
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.inputs import Beside
+
+T = TypeVar("T")
+SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
+FRAMES = 5  #: frames cited for a fact
+
+
+@dataclass(frozen=True, eq=False)
+class Traffic(Linked):
+    """The situation and what it was made from.
+
+    rows : int64[n, 3], where each request stands (:func:`netlens.chains.requests.requests`).  beside : what lies beside the captures.
+    unmatched : refusals of logs that match no request.
+    """
+
+    beside: Beside
+    situation: Situation
+    rows: Ints
+    unmatched: list[dict[str, Any]] = field(default_factory=list)
+    _worked_out: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, function: Callable[[Traffic], T]) -> T:
+        """The result of a function of this traffic, worked out once: several lenses may ask for it, and the report."""
+        if function not in self._worked_out:
+            self._worked_out[function] = function(self)
+        found: T = self._worked_out[function]
+        return found
+
+
+def rebuild(linked: Linked, beside: Beside) -> Traffic:
+    """The traffic of linked captures, with what lies beside them; no request is labelled yet."""
+    notes = [*linked.notes, *beside.notes]
+    alone = vm_alone(linked, notes)
+    upstream, row_of = sessions(linked, alone)
+    made, rows = requests(linked, upstream, row_of, alone, beside.keys)
+    only = linked.only_vantage
+    vm_seen = ("vm" in linked.sides or only == "vm") and not _vm_is_blind(linked, notes)
+    host_seen = "host" in linked.sides or (only != "vm" and "vm" not in linked.sides)
+    egress = visibility.missing_egress(linked)
+    missing = egress if host_seen else ""
+    common = _common_ns(linked, notes)
+    facts = _facts(linked, egress_seen=not egress)
+    situation = Situation(
+        made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), _uncountable(linked, beside, made),
+        facts, missing,
+    )  # fmt: skip
+    told = {f.name: getattr(linked, f.name) for f in fields(Linked)} | {"notes": notes}
+    return Traffic(**told, beside=beside, situation=situation, rows=rows)
+
+
+def _vm_is_blind(linked: Linked, notes: list[str]) -> bool:
+    """Whether the VM's capture lacks what its programs send, though there is some."""
+    if linked.vm is not None and linked.vm.seen.one_way:
+        return True
+    if came := visibility.unseen_of_vm(linked):
+        notes.append(
+            f"{plural(came, 'connection')} that the host carried {'is' if came == 1 else 'are'} not in the VM's capture, which may be of the "
+            "wrong interface (with sshuttle, programs' traffic is on loopback); record with -i any"
+        )
+    return bool(came)
+
+
+def _uncountable(linked: Linked, beside: Beside, made: Requests) -> str | None:
+    """Why requests cannot be counted: HTTP/2 offered on a busy connection of the target whose streams no key log shows."""
+    up = linked.upstream
+    shown = set(made.session[made.stream >= 0].tolist())
+    readable = {r.session_id for r in beside.keys.rows} if beside.keys is not None else set()
+    busy = set(up.owner.tolist())
+    hidden = [
+        row
+        for row in np.flatnonzero(up.target).tolist()
+        if row in busy
+        and row not in shown
+        and linked.http2.intersection(up.session_ids[row])
+        and not readable.intersection(up.session_ids[row])
+    ]
+    if not hidden:
+        return None
+    return (
+        f"a TLS key log (SSLKEYLOGFILE): HTTP/2 was offered on {plural(len(hidden), 'connection')}, "
+        "where several requests share a connection and turn-taking does not tell them apart"
+    )
+
+
+def _uncertain_ns(linked: Linked) -> int:
+    """How far the provider's moment of counting may be from what was captured: a round trip upstream and :data:`SLACK_NS`."""
+    up = linked.upstream
+    trips = up.sessions["synack_ms"][[k for row in np.flatnonzero(up.target).tolist() for k in up.session_ids[row]]]
+    trips = trips[~np.isnan(trips)]
+    return SLACK_NS + (int(np.median(trips) * 1e6) if len(trips) else 0)
+
+
+def _common_ns(linked: Linked, notes: list[str]) -> tuple[int, int]:
+    """First and last time that all captures cover."""
+    first, last = bounds = linked.upstream.bounds_ns
+    theirs = linked.vm.capture.part.bounds_ns if linked.vm is not None else None
+    if theirs is not None:
+        begin, end = (int(t) for t in linked.clock.to_host(np.array(theirs, np.int64)))
+        first, last = max(first, begin), min(last, end)
+        if last < first and bounds != (0, 0):
+            earlier, later = ("VM", "host") if end < bounds[0] else ("host", "VM")
+            notes.append(
+                f"the captures do not overlap: the {earlier}'s ends {(first - last) / 1e9:,.1f} s before the {later}'s begins; "
+                "nothing of one can be found in the other"
+            )
+    return first, max(first, last)
+
+
+def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
+    """What causes may cite besides."""
+    asker, pairs, vm = linked.sides.get("vm") or linked.upstream, linked.pairing, linked.vm
+    lookups = asker.capture.table("lookups")
+    frames = [f for f in lookups["query_frame"].tolist() if f is not None]
+    facts: dict[str, Any] = {
+        "clock_unknown": vm is not None and not linked.clock_told,
+        "lost_share": max(side.seen.lost_share for side in linked.sides.values()),
+        "protocol_unknown": linked.protocol_unknown,
+        "lookups": lookups.rows,
+        "lookups_unseen": not egress_seen and any(side.for_lookups.any() for side in linked.sides.values()),
+        "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]],
+    }
+    if pairs is not None and vm is not None:
+        facts["pairs"] = int((vm.target & (pairs.host_of >= 0) & linked.upstream.target[pairs.host_of]).sum())
+        facts["unpaired"] = int(((pairs.host_of < 0) & vm.target).sum())
+    return facts

@@ -1,0 +1,112 @@
+"""What the captures can show: whether what leaves the host is in them, what the VM sends, and whether they were given the right way round.
+
+That what leaves the host was captured is not taken on trust: some connection to the target must be in its capture as it leaves, from an address
+that is not translated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.chains.origins import FROM_GUESTS
+from netlens.chains.side import WORDS, Side
+from netlens.errors import NetlensError
+from netlens.parsers import connections
+from netlens.text import plural, printable
+
+if TYPE_CHECKING:
+    from netlens.chains.linking import Linked
+
+LOSSY = 0.05  #: share of the payload; with half of that every verdict of the recordings stays right, with twice as much some turn wrong
+
+
+def exchanged(sides: Mapping[str | None, Side]) -> str:
+    """A warning that the captures were given the wrong way round; "" if nothing suggests it.
+
+    Packets that one machine sent and the other received prove which is which. Without them the marks of a tunnel do, unless both captures have
+    some: a VM with containers translates, and a host may redirect too.
+
+    Raises
+    ------
+    NetlensError
+        both are the same capture.
+    """
+    if not {"vm", "host"} <= sides.keys():
+        return ""
+    vm, host = sides["vm"], sides["host"]
+    a, b = vm.capture.part, host.capture.part
+    if a.frames and (a.frames, a.bounds_ns) == (b.frames, b.bounds_ns) and vm.sessions.rows == host.sessions.rows:
+        paths = f"{printable(vm.capture.paths[0])} and {printable(host.capture.paths[0])}"
+        raise NetlensError(f"{paths}: the same capture for VM and host ({plural(a.frames, 'frame')}); one of each is needed, or one alone")
+    proven = _sent_by_vm(vm, host)
+    if proven > 0:
+        return ""
+    found = {name: _marked(side) for name, side in sides.items()}
+    if proven < 0 or found["vm"] == "host" != found["host"] or found["host"] == "vm" != found["vm"]:
+        name, seems = ("vm", "host") if found["vm"] == "host" else ("host", "vm")
+        return f"the capture given with --{name} looks as if made on the {WORDS[seems]}: are --vm and --host exchanged?"
+    return ""
+
+
+def _marked(side: Side) -> str | None:
+    """Where a capture was made, by the marks of a tunnel: redirected connections, or such that came out of it."""
+    c = side.connections
+    redirected = any(port is not None for port in c["redirect_port"].tolist())
+    forwarded = any(t is not None and r is None for t, r in zip(c["tunnel_session_id"].tolist(), c["redirect_port"].tolist(), strict=True))
+    return "vm" if redirected and not forwarded else "host" if forwarded and not redirected else None
+
+
+def _sent_by_vm(vm: Side, host: Side) -> int:
+    """Of sessions that both captures hold, those that the capture given as the VM's sent itself and the host's received, less the other way round.
+
+    Only Linux cooked captures say which packets their machine sent.
+    """
+
+    def opened(side: Side) -> dict[Any, bool]:
+        s, sent = side.sessions, connections.opened_here(side.capture.part.state())
+        keys = zip(*(s[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port", "orig_isn")), strict=True)
+        return {key: here for key, here in zip(keys, sent.tolist(), strict=True) if key[-1] is not None}
+
+    here, there = opened(vm), opened(host)
+    return sum(here[key] - there[key] for key in here.keys() & there.keys() if here[key] != there[key])
+
+
+def missing_egress(linked: Linked) -> str:
+    """What to capture to see what leaves the host; "" if its capture shows that: some connection to the target, as it leaves.
+
+    A connection seen only with the VM's own private address has yet to be translated, beyond the interface that was captured.
+    """
+    outside = "a capture of the host where its connections leave (-i any, or the interface of its default route) over the same time"
+    up = linked.upstream
+    if linked.exchanged:
+        return "the captures given the other way round"
+    if up.seen.one_way:
+        return "a capture of the host with both directions of its traffic"
+    if up.seen.lost_share > LOSSY:
+        return "a capture of the host that lacks less (tcpdump -B 65536, a full snaplen)"
+    if up.name == "vm":  # the host's shows nothing of the target
+        return outside
+    c = up.connections
+    if linked.vm is not None:
+        v = linked.vm.connections
+        inner = {ip for name in ("orig_ip", "nat_ip") for ip in v[name].tolist() if ip is not None}
+    else:
+        inner = {ip for ip in c["orig_ip"].tolist() if connections.is_of_guest(ip)}
+    rows = np.flatnonzero(up.target)
+    for orig_ip, nat_ip, resp_ip in zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True):
+        outer = nat_ip or orig_ip
+        beyond = connections.is_public(resp_ip) or connections.is_of_guest(resp_ip)  # the latter: a relay on the host
+        if not (outer in inner and connections.is_private(outer) and beyond):
+            return ""
+    return outside if len(rows) else ""
+
+
+def unseen_of_vm(linked: Linked) -> int:
+    """Connections to the target that the host carried for the VM, where none of them is in the VM's capture; else 0."""
+    if linked.vm is None or linked.vm.target.any():
+        return 0
+    paths = linked.upstream.connections["path"][linked.upstream.target].tolist()
+    return sum(path in FROM_GUESTS for path in paths)

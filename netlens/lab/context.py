@@ -1,0 +1,50 @@
+"""What a part of the laboratory (a program, a relay, the provider) needs to know when it is started."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netlens.lab.topology import LabError, Topology
+
+if TYPE_CHECKING:
+    from netlens.lab.clock import Skew
+    from netlens.lab.scenario import Scenario
+
+
+@dataclass
+class Context:
+    """One run of a scenario.
+
+    folder : of the recording; what belongs to the run alone goes into ``topology.folder``.
+    skew : the clock of the VM.
+    certificate : trusted by the programs.
+    sshuttle : the one to use, if not the installed one.
+    details : what a part wants to have in the manifest.
+    """
+
+    scenario: Scenario
+    topology: Topology
+    folder: Path
+    seconds: float
+    seed: int
+    skew: Skew
+    certificate: Path
+    sshuttle: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def python(self, side: str, module: str, config: Mapping[str, Any], name: str) -> subprocess.Popen[str]:
+        """Start a module of the laboratory in the namespace of a side, and wait until it says that it is ready."""
+        path = self.topology.folder / f"{name}.json"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        argv = [sys.executable, "-m", f"netlens.lab.{module}", str(path)]
+        child = self.topology.start(side, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout
+        if child.stdout.readline() != "ready\n":
+            raise LabError(f"the lab's {name} did not start")
+        return child

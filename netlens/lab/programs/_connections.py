@@ -1,0 +1,166 @@
+"""Connections of an agent, how they are kept alive, and how names are looked up; all of it is written into the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netlens.lab.journal import Journal
+from netlens.lab.provider import dns
+
+if TYPE_CHECKING:
+    from netlens.lab.programs._http2 import SharedConnection
+    from netlens.lab.programs.agent import Behaviour
+
+
+class Connection:
+    """One TLS connection of the program; ``name`` is what the journal calls it."""
+
+    def __init__(self, sock: ssl.SSLSocket, name: str) -> None:
+        self.sock, self.name = sock, name
+        self.timer: threading.Timer | None = None
+
+
+class Network:
+    """What the programs of one side share: the journal and its numbers, TLS, the resolver."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.side, self.seed = str(config["side"]), int(config["seed"])
+        self.journal = Journal(Path(config["journal"]))
+        self.http2 = config["http"] == "2"
+        self._name_server = str(config["dns_over_tcp"])
+        self._tls = ssl.create_default_context(cafile=config["certificate"])
+        self._tls.set_alpn_protocols(["h2", "http/1.1"] if self.http2 else ["http/1.1"])
+        if self.http2 and config["programs"]:
+            self._tls.keylog_filename = config["keylog"]  # as SSLKEYLOGFILE does
+        self._lock = threading.Lock()
+        self._numbers = 0
+        self._dns_timers: list[threading.Timer] = []
+
+    def name(self) -> str:
+        """A new name, for a connection or a request."""
+        with self._lock:
+            self._numbers += 1
+            return f"{self.side}-{self._numbers}"
+
+    def connect(self, behaviour: Behaviour) -> Connection:
+        """Look the site up and open a TLS connection to it."""
+        ip = self.look_up(behaviour)
+        name = self.name()
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        ns = time.time_ns()
+        sock.connect((ip, 443))
+        self.journal.write("connect", ns, connection=name, port=sock.getsockname()[1], ip=ip, to_port=443, site=behaviour.site)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Connection(self._tls.wrap_socket(sock, server_hostname=behaviour.site), name)
+
+    def look_up(self, behaviour: Behaviour) -> str:
+        ns = time.time_ns()
+        if behaviour.dns == "udp":
+            found = socket.getaddrinfo(behaviour.site, 443, type=socket.SOCK_STREAM)[0][4][0]
+            self.journal.write("lookup", ns, name=behaviour.site, transport="udp")
+            return str(found)
+        # A stub that asks over TCP and keeps the connection for the next question, as RFC 7766 advises, though none comes in time.
+        connection = socket.create_connection((self._name_server, 53))
+        port = connection.getsockname()[1]
+        name = self.name()
+        self.journal.write("connect", ns, connection=name, port=port, ip=self._name_server, to_port=53, site="")
+        question = dns.query(random.Random(f"{self.seed} {port} {ns}").getrandbits(16), behaviour.site)
+        connection.sendall(struct.pack(">H", len(question)) + question)
+        with connection.makefile("rb") as stream:
+            answer = stream.read(struct.unpack(">H", stream.read(2))[0])
+        self.journal.write("lookup", ns, name=behaviour.site, transport="tcp")
+        self._dns_timers.append(_later(behaviour.dns_keep_s, self._close_plain, name, connection))
+        return dns.addresses(answer)[0]
+
+    def _close_plain(self, name: str, connection: socket.socket) -> None:
+        if connection.fileno() >= 0:
+            self.journal.write("close", connection=name, how="fin")
+            connection.close()
+
+    def close_connection(self, connection: Connection, how: str = "close_notify") -> None:
+        """Close a connection: in order, in mid-answer ("fin"), or with a reset ("rst")."""
+        with contextlib.suppress(OSError):
+            if how == "rst":
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.journal.write("close", connection=connection.name, how=how)
+            if how == "close_notify":
+                connection.sock.setblocking(False)
+                with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLError):
+                    connection.sock.unwrap()  # sends the alert; the other side's is not waited for
+            connection.sock.close()
+
+    def close(self) -> None:
+        """Close what the resolver still keeps, and the journal."""
+        for timer in self._dns_timers:
+            timer.cancel()
+            timer.function(*timer.args)
+        self.journal.close()
+
+
+class Pool:
+    """Idle connections of one program, each closed after a while; like the pools of fetch implementations."""
+
+    def __init__(self, network: Network, behaviour: Behaviour) -> None:
+        self._network, self._behaviour = network, behaviour
+        self._idle: list[Connection] = []
+        self._shared: SharedConnection | None = None
+        self._lock = threading.Lock()
+
+    def take(self) -> Connection:
+        """The connection that was used last, if any is idle and may be used again; else a new one."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle and self._behaviour.reuse else None
+        if connection is None:
+            return self._network.connect(self._behaviour)
+        if connection.timer:
+            connection.timer.cancel()
+        return connection
+
+    def give(self, connection: Connection) -> None:
+        with self._lock:
+            self._idle.append(connection)
+            connection.timer = _later(self._behaviour.keep_s, self._expire, connection)
+
+    def shared(self) -> SharedConnection:
+        """The HTTP/2 connection that all share; made by the first who asks."""
+        from netlens.lab.programs._http2 import SharedConnection  # needs h2, which reading a scenario does not
+
+        with self._lock:
+            if self._shared is None or self._shared.lost.is_set():
+                new = self._network.connect(self._behaviour)
+                self._shared = SharedConnection(new.sock, new.name)
+            return self._shared
+
+    def _expire(self, connection: Connection) -> None:
+        with self._lock:
+            if connection not in self._idle:
+                return
+            self._idle.remove(connection)
+        self._network.close_connection(connection)
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        if self._shared:
+            self._network.journal.write("close", connection=self._shared.name, how="fin")
+            self._shared.close()
+        for connection in idle:
+            if connection.timer:
+                connection.timer.cancel()
+            self._network.close_connection(connection)
+
+
+def _later(seconds: float, call: Any, *arguments: Any) -> threading.Timer:
+    timer = threading.Timer(seconds, call, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer

@@ -1,0 +1,32 @@
+"""What stands between VM and provider: one kind of relay a file, named by ``[path] kind``.
+
+A kind says with ``OPTIONS`` what a scenario may set for it beside ``kind`` (and what that is if it does not), and with ``NEEDS`` which programs it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from netlens.registry import members
+
+if TYPE_CHECKING:
+    from netlens.lab.context import Context
+
+
+class Relay(Protocol):
+    """One kind of relay."""
+
+    ID: str
+    OPTIONS: dict[str, Any]
+    NEEDS: tuple[str, ...]
+
+    def start(self, context: Context, /) -> None:
+        """Start it, while both sides are recorded; it ends with the run. LabError if it does not work."""
+        ...
+
+
+def kinds() -> Mapping[str, Relay]:
+    """All kinds of relay, by id."""
+    return MappingProxyType({each.ID: each for each in members(__name__, Relay)})

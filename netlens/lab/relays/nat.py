@@ -1,0 +1,16 @@
+"""No relay but the host's own translation of addresses, which the topology always has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netlens.lab.context import Context
+
+ID = "nat"
+OPTIONS: dict[str, Any] = {}
+NEEDS = ()
+
+
+def start(context: Context) -> None:
+    """There is nothing to start."""

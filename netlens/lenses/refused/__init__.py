@@ -1,0 +1,67 @@
+"""Was anything refused, by which limit, because of whom, and what would help?
+
+Asks: which requests the provider refused, what kind of limit tells refused from accepted, which traffic brings it to refuse, and which change would help.
+Applies: where a request to the target was refused; the labels say so (:mod:`netlens.lenses.refused.labels`).
+Cannot see: what the provider counts besides what left by the captured address, and requests of HTTP/2 without keys.
+
+Its parts, in the order in which they work: ``labels`` (one source a file), ``counting`` and ``limit`` (what was open), ``limiters`` and ``over_time`` (what was
+sent before), ``weighing``, ``causes`` (one file each), ``judging`` and ``verdict``, then ``intents``, ``replay`` and ``fixes`` (one file each).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netlens.lenses import Finding
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses.refused.fixes import Prediction
+    from netlens.lenses.refused.weighing import Weighed
+
+ID = "refused"
+FRAMES = 10  #: refused requests that a finding cites
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The verdicts on all causes with what they rest on, and what each fix would change, the best first."""
+
+    weighed: Weighed
+    fixes: list[Prediction]
+
+
+def judge(traffic: Traffic) -> Judged:
+    """Weigh what was refused and replay what would help. Through ``traffic.once`` it is worked out once."""
+    from netlens.lenses.refused.fixes import context, predict
+    from netlens.lenses.refused.weighing import weigh
+
+    weighed = weigh(traffic.situation)
+    return Judged(weighed, predict(traffic.situation, weighed.limit, context(traffic, weighed.cause, bool(weighed.weighing.by_time))))
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """One finding, if a request was refused."""
+    r = traffic.situation.requests
+    refused = r.rejected == 1
+    n = int(refused.sum())
+    if not n:
+        return []
+    weighed = traffic.once(judge).weighed
+    named = next((v for v in weighed.verdicts if v.id == weighed.cause), None)
+    why = named.claim if named else next((f"What would tell why: {v.needs}." for v in weighed.verdicts if v.needs), "Why is not known.")
+    name = traffic.upstream.of_log()
+    frames = [int(f) for f in (r.vm_frame if name == "vm" else r.host_frame)[refused].tolist() if f][:FRAMES]
+    return [
+        Finding(
+            ID,
+            ID,
+            "problem",
+            f"{n:,} of {plural(len(r), 'request')} {'was' if n == 1 else 'were'} refused. {why}",
+            [(name, frame) for frame in frames],
+            f"frame.number in {{{', '.join(map(str, frames))}}}" if frames else "",
+            {"requests": len(r), "refused": n, "cause": weighed.cause, "limiter": weighed.limiter},
+        )
+    ]

@@ -1,0 +1,45 @@
+"""DNS lookups cause connections to the provider that count.
+
+Claim: without the connections of DNS over TCP (or TLS), at least half of the refusals would have met less than the limit.
+Refuted: no lookup travelled over a connection; UDP holds nothing open.
+Undecided: connections of lookups were opened, and what leaves was not captured; else only through the other causes' reasons.
+Source: cause C of the investigation (docs/glossary.md).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.chains.situation import LOOKUPS
+from netlens.lenses.refused.counting import Adjustment
+from netlens.lenses.refused.judging import limit_verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
+ID = "dns"
+LETTER = "C"
+CLAIM = "DNS lookups cause connections to the provider that count."
+RANK = 3
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
+    theirs = s.sessions.kind == LOOKUPS
+    structure = missing = None
+    if not theirs.any() and s.facts.get("lookups_unseen"):
+        missing = f"{s.other_capture}: connections of lookups were opened, and are not among what leaves"
+    elif not theirs.any():
+        udp = int(s.facts.get("lookups", 0))
+        told = f"none of {plural(udp, 'lookup')} travelled over TCP, and UDP holds no connection open"
+        frames = s.facts.get("lookup_frames") or weighing.session_frames(s.sessions.kind != LOOKUPS)
+        structure = Evidence(told if udp else "no connection carried lookups", frames)
+    return limit_verdict(
+        weighing,
+        Adjustment(lookups=True),
+        structure=structure,
+        missing=missing,
+        told=f"without the {int(theirs.sum()):,} connections of lookups",
+    )

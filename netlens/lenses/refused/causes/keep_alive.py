@@ -1,0 +1,45 @@
+"""Connections or requests stay counted after the program was done with them.
+
+Claim: cut where the program was done with it (its FIN or RST, or the end of the answer), at least half of the refusals would have met less than
+the limit: pools that keep connections, half-closed tails, streams that go on after they were broken off.
+Refuted: cutting changes next to nothing under the rule that fits, or nothing outlived the program's interest.
+Undecided: when the program was done is seen on the VM, how long the provider's side lived on the host; one of them is missing, or
+their clocks cannot be compared.
+Source: cause D of the investigation (docs/glossary.md); RFC 9293 3.6.1 (half-closed).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses.refused.counting import Adjustment
+from netlens.lenses.refused.judging import limit_verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
+ID = "keep-alive"
+LETTER = "D"
+CLAIM = "Connections or requests stay counted after the program was done with them."
+RANK = 4
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
+    structure = missing = None
+    if not s.egress_seen or not s.vm_seen:
+        missing = f"{s.other_capture}: done is seen on the VM, how long it lived upstream on the host"
+    elif s.facts.get("clock_unknown"):
+        missing = "captures whose clocks can be compared, by packets that both hold (the SSH connection, or what is translated)"
+    elif not (s.requests.end_ns > s.requests.done_ns).any() and not (s.sessions.end_ns > s.sessions.done_ns).any():
+        structure = Evidence(
+            "every request and connection ended upstream when the program was done with it", weighing.session_frames(s.sessions.end_ns > 0)
+        )
+    return limit_verdict(
+        weighing,
+        Adjustment(leftovers=True),
+        structure=structure if not weighing.rules else None,
+        missing=missing,
+        told="if each request and connection had ended when the program was done with it",
+    )

@@ -1,0 +1,51 @@
+"""The tunnel makes more connections upstream than the program opened.
+
+Claim: with one upstream session for each connection of the program, at least half of the refusals would have met less than the limit.
+Refuted: each connection of the program has exactly one upstream session.
+Undecided: the host was not captured, so that upstream sessions are not seen; or it is not known whose some of them are.
+Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens exactly one (its ssnet.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.chains.situation import COMPANION, UNKNOWN
+from netlens.lenses.refused.counting import Adjustment
+from netlens.lenses.refused.judging import UNKNOWN_SIDES, limit_verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
+ID = "multiplexing"
+LETTER = "B"
+CLAIM = "The tunnel makes more connections upstream than the program opened."
+RANK = 2
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
+    companions = s.sessions.kind == COMPANION
+    structure = missing = None
+    if not (s.vm_seen and s.egress_seen):
+        missing = f"{s.other_capture}, so that each connection of the program is matched with those upstream"
+    elif not companions.any() and s.facts.get("unpaired") and (s.sessions.side == UNKNOWN).any():
+        missing = UNKNOWN_SIDES  # some may be the tunnel's, beside connections whose own session is not known
+    elif not companions.any():
+        pairs = int(s.facts.get("pairs", 0))
+        structure = Evidence(
+            f"each of the {pairs:,} connections of the VM has exactly one upstream"
+            if pairs
+            else "no connection upstream beyond those of the programs",
+            weighing.session_frames(np.asarray(s.sessions.vm_frame > 0)),
+        )
+    return limit_verdict(
+        weighing,
+        Adjustment(companions=True),
+        structure=structure,
+        missing=missing,
+        told=f"without the {int(companions.sum()):,} connections that the tunnel added",
+    )

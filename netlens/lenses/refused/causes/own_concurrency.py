@@ -1,0 +1,49 @@
+"""The program's own requests in flight exceed a limit of the account, whatever the path.
+
+Claim: requests of the side alone reach the limit in at least half of the refusals, with every other cause taken away.
+Refuted: with the other causes taken away, the side alone stays below the limit.
+Undecided: what leaves by the egress address was not captured: the side's own count is part of every wider one, and fits as well while it is short.
+Source: cause E of the investigation (docs/glossary.md); a limit per account is documented by the provider.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses.refused.counting import Adjustment
+from netlens.lenses.refused.judging import HALF, LITTLE, UNKNOWN_SIDES, fit_equally, without_rules
+from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
+ID = "own-concurrency"
+LETTER = "E"
+CLAIM = "The program's own requests in flight exceed a limit of the account, whatever the path."
+RANK = 5
+ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=True)
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s, rules = weighing.situation, weighing.rules
+    needed = None if s.egress_seen else f"{s.other_capture}: what else counts is not seen"
+    if not rules:
+        return without_rules(weighing, needed)
+    # what may be the side's own for want of knowing counts for it only at most
+    shares = [(1.0 - most, 1.0 - least) if fit.hits else (0.0, 0.0) for fit in rules for least, most, _ in [weighing.shares(fit, ALONE)]]
+    best, share = rules[0], shares[0][0]
+    at = weighing.refused & (best.counts.count >= best.value)
+    alone = at & ~weighing.without(best, ALONE)[2]
+    text = f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached {best.value}"
+    evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), weighing.separation(best)]
+    if needed is None:
+        if min(least for least, _ in shares) >= HALF:
+            return supported(share, best.p, evidence)
+        if max(most for _, most in shares) < LITTLE:
+            return refuted(*evidence, share=share, p=best.p)
+        if shares[0][1] >= HALF > share:
+            needed = UNKNOWN_SIDES
+        elif share >= HALF:
+            needed = fit_equally(weighing)
+    return undecided(needed or "a longer recording: the side alone reaches the limit in about half", share, best.p, evidence)

@@ -1,0 +1,52 @@
+"""The program's own requests over time exceed a limit, whatever is open.
+
+Claim: the provider says that a quota is used up; or there is a limit over time (so many in a window, a bucket of tokens), and the side's own requests
+reach it in at least half of the refusals.
+Refuted: what is open at once tells refused from accepted clearly better than what was sent before; or the refusals follow no window of time at all.
+Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well.
+Source: cause G of the investigation (docs/glossary.md); rate limits as providers document them (requests a minute, token buckets).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, share_verdict, time_evidence
+from netlens.lenses.refused.over_time import without_others
+from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
+from netlens.logs import QUOTA
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
+ID = "own-rate"
+LETTER = "G"
+CLAIM = "The program's own requests over time exceed a limit, whatever is open."
+RANK = 6
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
+    if weighing.named:
+        told = named_evidence(weighing)
+        return supported(1.0, None, [told]) if weighing.named == QUOTA else refuted(told)
+    if weighing.rules:
+        best = weighing.rules[0]
+        if not s.egress_seen:
+            return undecided(f"{s.other_capture}: what else was sent is not seen")
+        return refuted(weighing.separation(best), p=best.p)
+    if not weighing.by_time:
+        return refuted(chance_evidence(weighing)) if weighing.chance else undecided(needs(weighing))
+    fit = weighing.by_time[0]
+    at, gone = without_others(s, fit)
+    share = 1.0 - float(gone.sum() / at.sum()) if at.any() else 0.0
+    alone = at & ~gone
+    text = (
+        f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it"
+    )
+    evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
+    missing = None if s.egress_seen else f"{s.other_capture}: what else counts is not seen"
+    return share_verdict(
+        share, fit.p, evidence, missing, "a longer recording: the side alone reaches the limit in about half of the refusals"
+    )

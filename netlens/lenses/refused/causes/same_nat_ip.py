@@ -1,0 +1,55 @@
+"""The provider counts per source address; host and VM share one, and together exceed the limit.
+
+Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
+Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits.
+Undecided: only one side was captured, or what the host sends cannot be told from what it forwards.
+Source: cause A of the investigation (docs/glossary.md). That both sides use one key looks the same from outside: the rule is then per key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.chains.situation import HOST, REQUESTS, UNKNOWN, VM
+from netlens.lenses.refused.counting import Adjustment
+from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence
+from netlens.lenses.refused.over_time import without_others
+from netlens.lenses.refused.verdict import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
+ID = "same-nat-ip"
+LETTER = "A"
+CLAIM = "The provider counts per source address; host and VM share one, and together exceed the limit."
+RANK = 1
+
+
+def judge(weighing: Weighing) -> Verdict:
+    s = weighing.situation
+    structure = missing = None
+    if not s.egress_seen:
+        missing = f"{s.other_capture}: what else leaves by its address"
+    else:
+        there = {side for side in (VM, HOST) if bool(np.any((s.sessions.side == side) & (s.sessions.kind == REQUESTS)))}
+        unknown = int((s.sessions.side == UNKNOWN).sum())
+        if s.vm_seen and not unknown and there in ({VM}, {HOST}):
+            other = "host" if there == {VM} else "VM"
+            structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
+    if structure is None and weighing.by_time:
+        return _over_time(weighing, missing)
+    return limit_verdict(
+        weighing, Adjustment(others_side=True), structure=structure, missing=missing, told="without the other side's traffic"
+    )
+
+
+def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
+    """Under a limit over time: the share of its refusals that would have been below it without the other side's requests."""
+    fit = weighing.by_time[0]
+    at, gone = without_others(weighing.situation, fit)
+    share = float(gone.sum() / at.sum()) if at.any() else 0.0
+    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without the other side's requests"
+    evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
+    return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF)

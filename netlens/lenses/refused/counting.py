@@ -1,0 +1,255 @@
+"""Counting rules: what a provider may count, and how much of it others held when each request came.
+
+Theory of operation
+-------------------
+1. A rule is a *unit* (requests in flight, or connections not yet closed) times a *scope* (this side only: one account or key a side; or
+   everything from the egress address), and perhaps each address of the API by itself, where it has several (round robin, edges).
+2. n(i) is what *others* hold at the moment request i was sent upstream. Others excludes the request itself and, of connections, the one
+   session that carries it; what a tunnel opened beside that session does count.
+3. A refused request holds no place; one whose label is unknown is taken to hold one (refusals are short, so it hardly matters).
+4. Times are known only so well (the wire between us and the provider, the clock between two captures). What began or ended within
+   ``uncertain_ns`` of the request may or may not have been counted, so each count is three numbers: ``low`` <= ``count`` <= ``high``.
+   A session whose side is unknown is in no side's ``low`` and in every side's ``high``.
+5. A cause is taken away by an :class:`Adjustment` of the same count. Nothing else in netlens knows how to count.
+
+Limits: what was sent in a window of time is not a count of what is open; :mod:`netlens.lenses.refused.over_time` has that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, VM, Situation
+from netlens.columns import Bools, Codes, Ints
+
+UNITS = ("requests", "connections")
+SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call them
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is counted, and of whom. In order of preference where two fit alike: requests before connections, side before egress."""
+
+    unit: str
+    scope: str
+    per_address: bool = False
+
+    @property
+    def name(self) -> str:
+        each = ", each address of the server by itself" if self.per_address else ""
+        return f"{self.unit} per {SCOPES[self.scope]}{each}"
+
+
+RULES = tuple(Rule(unit, scope) for unit in UNITS for scope in SCOPES)
+#: Where the API was reached at several addresses.
+ADDRESS_RULES = tuple(Rule(unit, scope, True) for unit in UNITS for scope in SCOPES)
+
+
+def rules(situation: Situation) -> tuple[Rule, ...]:
+    """The rules that a situation can show, the preferred ones first. Rules about the egress address need a capture of all that leaves by it."""
+    s = situation.sessions
+    several = len(np.unique(s.address[s.kind == REQUESTS])) > 1
+    found = (*RULES, *ADDRESS_RULES) if several else RULES
+    return tuple(rule for rule in found if rule.scope == "side" or situation.egress_seen)
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What is taken away before counting; nothing by default.
+
+    others_side : the traffic of the side that the request does not belong to.  companions : extra upstream sessions of the tunnel.
+    lookups : sessions of DNS over TCP.  leftovers : what goes on after the program was done with it, and idle connections.
+    """
+
+    others_side: bool = False
+    companions: bool = False
+    lookups: bool = False
+    leftovers: bool = False
+
+
+AS_SEEN = Adjustment()
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many others there were at the start of each request: int64[n requests] each, low <= count <= high.
+
+    ``unknown``: how many more there would be if all of unknown side were of the request's own.
+    """
+
+    count: Ints
+    low: Ints
+    high: Ints
+    unknown: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Places held, [start, end), in order of (session, start): by whom, by which session; ``item``: the request that holds it, -1 for a session."""
+
+    start: Ints
+    end: Ints
+    side: Codes
+    session: Ints
+    item: Ints
+
+    def take(self, mask: Bools) -> _Held:
+        return _Held(self.start[mask], self.end[mask], self.side[mask], self.session[mask], self.item[mask])
+
+
+def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -> Counts:
+    """How many places others held when each request was sent, under a rule.
+
+    Parameters
+    ----------
+    situation : what was captured.  rule : what counts.  adjustment : what is taken away first.
+    """
+    held = _requests(situation, adjustment) if rule.unit == "requests" else _connections(situation, adjustment)
+    requests = situation.requests
+    n = len(requests)
+    out = Counts(*(np.zeros(n, np.int64) for _ in range(4)))
+    by_side = rule.scope == "side" or adjustment.others_side
+    for address in np.unique(situation.sessions.address).tolist() if rule.per_address else (None,):
+        there = _at(situation, requests.session, address)
+        near = held.take(_at(situation, held.session, address))
+        for side in (VM, HOST, UNKNOWN) if by_side else (None,):
+            asked = np.flatnonzero(there & (True if side is None else requests.side == side))
+            if not len(asked):
+                continue
+            sure = np.ones(len(near.start), np.bool_) if side is None else (near.side == side) & (side != UNKNOWN)
+            count, low, high = _count(situation, rule, near.take(sure), asked)
+            if side is not None:
+                maybe = ((near.side == UNKNOWN) | (side == UNKNOWN)) & ~sure
+                out.unknown[asked], _, more = _count(situation, rule, near.take(maybe), asked)
+                high = high + more
+            out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
+    return out
+
+
+def _at(situation: Situation, session: Ints, address: int | None) -> Bools:
+    """Which of these sessions (-1: none) go to an address of the server; all if that does not matter."""
+    if address is None or not len(situation.sessions):
+        return np.ones(len(session), np.bool_)
+    return (session >= 0) & (situation.sessions.address[np.maximum(session, 0)] == address)
+
+
+def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> tuple[Ints, Ints, Ints]:
+    """Count, low and high of ``held`` at the requests ``asked``, without what each holds itself."""
+    at, d = situation.requests.start_ns[asked], situation.uncertain_ns
+    long = held.end - held.start > 2 * d
+    count = open_at(held.start, held.end, at)
+    low = open_at(held.start[long] + d, held.end[long] - d, at)
+    high = open_at(held.start - d, held.end + d, at)
+    for k, known in _own(situation, rule, held, asked):
+        start, end = held.start[k], held.end[k]
+        count -= known & (start <= at) & (at < end)
+        low -= known & (end - start > 2 * d) & (start + d <= at) & (at < end - d)
+        high -= known & (start - d <= at) & (at < end + d)
+    return count, low, high
+
+
+def open_at(start: Ints, end: Ints, at: Ints) -> Ints:
+    """How many of [start, end) hold each time; starts at the very time count, ends do not."""
+    return np.searchsorted(np.sort(start), at, "right") - np.searchsorted(np.sort(end), at, "right")
+
+
+def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tuple[Ints, Bools]]:
+    """Up to two (place, whether there is one) per request: what is its own and so not others'.
+
+    Of connections, its session. Of requests, itself; and by turn-taking (HTTP/1.1) the one before it on its session, which is over for certain.
+    """
+    n = len(held.start)
+    if not n:
+        return []
+    requests = situation.requests
+    session, at = requests.session[asked], requests.start_ns[asked]
+    # last place of the own session that began by then; places of a session are in order of start
+    times = np.unique(np.concatenate([held.start, at]))
+    base = len(times) + 1
+    key = held.session * base + np.searchsorted(times, held.start)
+    last = np.searchsorted(key, session * base + np.searchsorted(times, at), "right") - 1
+    found = []
+    for k in (last, last - 1):
+        known = k >= 0
+        k = np.maximum(k, 0)
+        known = known & (held.session[k] == session)
+        if rule.unit == "requests":
+            known &= (held.item[k] == asked) | (requests.stream[asked] < 0)
+        found.append((k, known))
+    return found
+
+
+def _requests(situation: Situation, adjustment: Adjustment) -> _Held:
+    r = situation.requests
+    holds = np.flatnonzero(r.rejected != REJECTED)
+    holds = holds[np.lexsort((r.start_ns[holds], r.session[holds]))]
+    end = (r.done_ns if adjustment.leftovers else r.end_ns)[holds]
+    return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds)
+
+
+def _connections(situation: Situation, adjustment: Adjustment) -> _Held:
+    s = situation.sessions
+    keep = np.ones(len(s), np.bool_)
+    if adjustment.companions:
+        keep &= s.kind != COMPANION
+    if adjustment.lookups:
+        keep &= s.kind != LOOKUPS
+    rows, start, end = uses(situation) if adjustment.leftovers else (np.arange(len(s)), s.start_ns, s.end_ns)
+    kept = keep[rows]
+    rows, start, end = rows[kept], start[kept], end[kept]
+    return _Held(start, np.maximum(end, start + 1), s.side[rows], rows, np.full(len(rows), -1, np.int64))
+
+
+def uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
+    """(session, start, end) of the stretches in which programs used their connections, in order of (session, start).
+
+    A connection that carries requests is in use from its start to the end of its first answer as the program saw it, then from each request to
+    its answer. One without requests, and a companion, is in use until the program closes it (a companion until the program closes the connection
+    that it accompanies). Lookups' sessions are left alone: keeping them is a matter of the ``dns`` cause.
+    """
+    s, r = situation.sessions, situation.requests
+    known = np.flatnonzero((r.session >= 0) & (r.session < len(s)))
+    known = known[s.kind[r.session[known]] == REQUESTS]
+    used = np.zeros(len(s), np.bool_)
+    used[r.session[known]] = True
+    plain = np.flatnonzero(~used)
+    out: list[tuple[int, int, int]] = list(
+        zip(plain.tolist(), s.start_ns[plain].tolist(), np.where(s.kind == LOOKUPS, s.end_ns, s.done_ns)[plain].tolist(), strict=True)
+    )
+    order = known[np.lexsort((r.start_ns[known], r.session[known]))]
+    current, begin, until = -1, 0, 0
+    gap = 2 * situation.uncertain_ns  # stretches nearer than that are one: their order in time is not known
+    ends = np.maximum(r.done_ns, r.start_ns + 1)  # one that is done at once was there all the same
+    for session, start, end in zip(r.session[order].tolist(), r.start_ns[order].tolist(), ends[order].tolist(), strict=True):
+        if session != current:
+            if current >= 0:
+                out.append((current, begin, until))
+            current, begin, until = session, min(int(s.start_ns[session]), start), end
+        elif start <= until + gap:
+            until = max(until, end)
+        else:
+            out.append((current, begin, until))
+            begin, until = start, end
+    if current >= 0:
+        out.append((current, begin, until))
+    rows, starts, ends = (np.array(column, np.int64) for column in zip(*sorted(out), strict=True)) if out else (np.zeros(0, np.int64),) * 3
+    return rows, starts, ends
+
+
+def peaks(situation: Situation) -> dict[str, dict[str, int]]:
+    """Most places held at once, by unit and by vm, host and all together."""
+    out: dict[str, dict[str, int]] = {}
+    for unit in UNITS:
+        held = _requests(situation, AS_SEEN) if unit == "requests" else _connections(situation, AS_SEEN)
+        out[unit] = {}
+        for name, side in (("vm", VM), ("host", HOST), ("combined", None)):
+            mask = np.ones(len(held.start), np.bool_) if side is None else held.side == side
+            out[unit][name] = most_at_once(held.start[mask], held.end[mask])
+    return out
+
+
+def most_at_once(start: Ints, end: Ints) -> int:
+    """Peak of half-open intervals; an empty one lasts 1 ns."""
+    return int(open_at(start, np.maximum(end, start + 1), start).max(initial=0))

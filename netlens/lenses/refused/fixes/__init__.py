@@ -1,0 +1,320 @@
+"""What would help: one file a fix, each predicted by the same replay (:mod:`netlens.lenses.refused.replay`). A new fix is a new file and nothing else.
+
+Commands are to be pasted by a user, and names and addresses come from captures of strangers: they go through :func:`hosts` and ``shlex``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from netlens.chains.situation import HOST, REJECTED, SIDES, VM, Situation
+from netlens.lenses.refused import replay
+from netlens.lenses.refused.counting import most_at_once
+from netlens.lenses.refused.intents import Intents, S, intents
+from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
+from netlens.registry import members
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NO_COUNT = "no limit on what is open decides the refusals, so nothing can be predicted"
+FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
+MAX_HOSTS = 8  #: names or addresses in one command; more are no API but a whole network
+
+
+@dataclass(frozen=True)
+class Context:
+    """What commands are made of. All of it may come from a stranger's recording.
+
+    target_names, target_addresses : of the API.  path : "sshuttle", "nat" or "direct", how the VM reaches it.
+    sshuttle_argv : the command line of the running sshuttle, with or without its own name; None if unknown.
+    cause : id of the cause that was found.  port : of the API.
+    over_time : the limit is one over time: what is open at once does not matter.
+    """
+
+    target_names: Sequence[str] = ()
+    target_addresses: Sequence[str] = ()
+    path: str = "direct"
+    sshuttle_argv: Sequence[str] | None = None
+    cause: str | None = None
+    port: int = 443
+    over_time: bool = False
+
+
+def context(traffic: Traffic, cause: str | None, over_time: bool) -> Context:
+    """What commands are made of, from the traffic."""
+    vm = traffic.sides.get("vm") or traffic.upstream
+    paths = vm.connections["path"][vm.target].tolist()
+    path = max(("sshuttle", "nat", "direct"), key=paths.count) if paths else "direct"
+    ports = vm.connections["resp_port"][vm.target].tolist()
+    return Context(
+        tuple(traffic.goal.names),
+        tuple(traffic.goal.addresses),
+        path,
+        traffic.beside.sshuttle,
+        cause,
+        max(set(ports), key=ports.count) if ports else 443,
+        over_time,
+    )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to apply a fix. ``change``: None where no replay can tell. ``command``: None where none exists."""
+
+    id: str
+    title: str
+    change: Change | None
+    command: str | None
+    caveats: tuple[str, ...] = ()
+    note: str = ""
+    recommended: bool = False
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a fix would change; None where that cannot be said, and ``note`` says why.
+
+    rejections_before : recorded.  rejections_after, peak_after : of the replay.  added_wait_s : total waiting for a place of one's own queue.
+    mean_wait_s : the same per request.  retry_wait_before_s, retry_wait_after_s : total waiting between a refusal and the accepted attempt.
+    replayed_before : refusals that the replay of no change gives.  confidence : "good", "low" or None.  by_side : side -> (before, after).
+    peak_before, peak_after : most of what counts (requests or connections) that is held at once, in one group.
+    """
+
+    id: str
+    title: str
+    rejections_before: int
+    rejections_after: int | None
+    added_wait_s: float | None
+    peak_before: int | None
+    peak_after: int | None
+    command: str | None
+    caveats: list[str]
+    note: str
+    mean_wait_s: float | None = None
+    retry_wait_before_s: float | None = None
+    retry_wait_after_s: float | None = None
+    replayed_before: int | None = None
+    confidence: str | None = None
+    by_side: dict[str, tuple[int, int]] = field(default_factory=dict)
+    recommended: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self.__dict__, "caveats": list(self.caveats), "by_side": {k: list(v) for k, v in self.by_side.items()}}
+
+
+class Case:
+    """What a fix looks at. ``rule`` and ``setting`` are None where no count decides."""
+
+    def __init__(self, situation: Situation, rule: RuleLike | None, context: Context) -> None:
+        self.situation, self.rule, self.context = situation, rule, context
+        self.setting = Setting(situation, rule) if rule is not None else None
+        self._outcomes: dict[Change, Outcome] = {}
+
+    @cached_property
+    def intents(self) -> Intents:
+        return self.setting.intents if self.setting else intents(self.situation)
+
+    @cached_property
+    def titles(self) -> frozenset[int]:
+        return self.setting.titles if self.setting else replay.titles(self.intents, self.situation)
+
+    @cached_property
+    def own_peak(self) -> int:
+        """Most requests that one side's program had in progress at once."""
+        r = self.situation.requests
+        masks = [r.side == side for side in np.unique(r.side)]
+        return max((most_at_once(r.start_ns[m], r.done_ns[m]) for m in masks), default=0)
+
+    def has(self, side: int) -> bool:
+        """Whether there are requests or sessions of a side."""
+        return bool((self.situation.requests.side == side).any() or (self.situation.sessions.side == side).any())
+
+    def replay(self, change: Change) -> Outcome | None:
+        """The outcome under a change; None where no count decides."""
+        if self.setting is None:
+            return None
+        if change not in self._outcomes:
+            self._outcomes[change] = replay.replay(self.setting, change)
+        return self._outcomes[change]
+
+
+# --- the registry ------------------------------------------------------------------------------------------------------------------------
+
+#: What may refuse, as far as fixes differ by it: a limit on what is open; one over time that sides reach together, or one by itself; the provider alone.
+OPEN, SHARED_RATE, OWN_RATE, PROVIDER = ANYTHING = ("open", "shared-rate", "own-rate", "provider")
+
+
+class Fix(Protocol):
+    """What a file of this folder has.
+
+    TITLE : one line that says what is done.  RANK : how much it asks of the user, 1 to 9; among fixes that do equally well the simplest is first.
+    AGAINST : which of :data:`ANYTHING` it may help against; else it is not offered.  CAVEATS : what to know before.
+    """
+
+    ID: str
+    TITLE: str
+    RANK: int
+    AGAINST: tuple[str, ...]
+    CAVEATS: tuple[str, ...]
+
+    def variants(self, case: Case) -> list[Variant]:
+        """What it comes to here; empty where there is nothing that it could change."""
+        ...
+
+
+def all_fixes() -> list[Fix]:
+    """All fixes, simplest first."""
+    return sorted((check(module) for module in members(__name__, Fix)), key=lambda fix: (fix.RANK, fix.ID))
+
+
+def check(fix: Fix) -> Fix:
+    """``fix`` if its values make sense, else a TypeError that names it and what is wrong."""
+    if "\n" in fix.TITLE or not 1 <= fix.RANK <= 9 or not set(fix.AGAINST) <= set(ANYTHING):
+        raise TypeError(f"fix {fix.ID}: TITLE must be one line, RANK between 1 and 9, AGAINST some of {', '.join(ANYTHING)}")
+    return fix
+
+
+def _refuses(context: Context) -> str:
+    """Which of :data:`ANYTHING` refuses here."""
+    if context.cause == "provider":
+        return PROVIDER
+    if context.over_time:
+        return SHARED_RATE if context.cause == "same-nat-ip" else OWN_RATE
+    return OPEN
+
+
+def _variants(fix: Fix, case: Case) -> list[Variant]:
+    found = fix.variants(case)
+    for each in found:
+        if not isinstance(each, Variant) or not re.fullmatch(re.escape(fix.ID) + r"(-\d+)?", each.id):
+            raise TypeError(f"fix {fix.ID}: variants gave {each!r}; it must be a Variant whose id is {fix.ID} or {fix.ID}-NUMBER")
+    return list(found)
+
+
+# --- predictions -------------------------------------------------------------------------------------------------------------------------
+
+
+def predict(situation: Situation, rule: RuleLike | None, context: Context | None = None) -> list[Prediction]:
+    """What each fix that applies would change, best first: fewest refusals left, then least waiting, then simplest.
+
+    Parameters
+    ----------
+    situation : what was recorded.  rule : what decides the refusals; None if no count does.  context : what commands are made of.
+
+    Returns
+    -------
+    Empty if nothing was refused. Fixes whose effect cannot be computed come last, without numbers; those that do not help against what refuses
+    here are left out.
+    """
+    case = Case(situation, rule, context or Context())
+    if not _refusals(situation):
+        return []
+    out = []
+    for fix in all_fixes():
+        if _refuses(case.context) in fix.AGAINST:
+            for variant in _variants(fix, case):
+                prediction = _predict(case, variant)
+                out.append((_order(prediction, fix.RANK), prediction))
+    return [prediction for _, prediction in sorted(out, key=lambda pair: pair[0])]
+
+
+def _refusals(situation: Situation) -> int:
+    return int(np.count_nonzero(situation.requests.rejected == REJECTED))
+
+
+def _order(p: Prediction, rank: int) -> tuple[Any, ...]:
+    if p.rejections_after is None:
+        return (1, 0, 0.0, rank, p.id)
+    waiting = (p.added_wait_s or 0.0) + (p.retry_wait_after_s or 0.0)
+    return (0, p.rejections_after, round(waiting, 1), rank, p.id)
+
+
+def _predict(case: Case, v: Variant) -> Prediction:
+    before = _refusals(case.situation)
+    outcome = case.replay(v.change) if v.change is not None else None
+    setting = case.setting
+    if outcome is None or setting is None:
+        cause = "" if v.change is None else NO_COUNT
+        note = "; ".join(each for each in (cause, v.note) if each)
+        return Prediction(v.id, v.title, before, None, None, None, None, v.command, list(v.caveats), note, recommended=v.recommended)
+    base, found = setting.as_recorded, setting.intents
+    notes = [v.note] if v.note else []
+    same = outcome == base
+    if same:
+        notes.append("it would change nothing")
+    after = before if same else outcome.total
+    recorded = setting.rejections
+    sides = sorted(set(recorded) | set(outcome.rejections))
+    by_side = {SIDES[s]: (recorded.get(s, 0), recorded.get(s, 0) if same else outcome.rejections.get(s, 0)) for s in sides}
+    far = abs(base.total - before) > max(2.0, FAR_OFF * before)
+    if far:
+        notes.append(f"without any change the replay gives {base.total} refusals where {before} were recorded: take the numbers as rough")
+    if outcome.given_up:
+        notes.append(f"{outcome.given_up} requests would not be accepted at all")
+    if setting.situation.uncountable and setting.rule.unit == "requests":
+        notes.append(f"requests could not be counted: {setting.situation.uncountable}")
+    if unknown := replay.unlabelled(case.situation):
+        notes.append(f"{unknown} requests of unknown outcome are taken as accepted")
+    waited = (found.accepted_ns - found.start_ns).sum() / S
+    return Prediction(
+        id=v.id,
+        title=v.title,
+        rejections_before=before,
+        rejections_after=after,
+        added_wait_s=round(outcome.queued_s, 3),
+        peak_before=setting.peak,
+        peak_after=setting.peak if same else outcome.peak,
+        command=v.command,
+        caveats=list(v.caveats),
+        note="; ".join(notes),
+        mean_wait_s=round(outcome.queued_s / outcome.requests, 3) if outcome.requests else 0.0,
+        retry_wait_before_s=round(float(waited), 3),
+        retry_wait_after_s=round(float(waited) if same else outcome.retrying_s, 3),
+        replayed_before=base.total,
+        confidence="low" if far or (setting.situation.uncountable and setting.rule.unit == "requests") else "good",
+        by_side=by_side,
+        recommended=v.recommended,
+    )
+
+
+# --- what commands are made of -----------------------------------------------------------------------------------------------------------
+
+_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\Z")
+
+
+def names(context: Context) -> list[str]:
+    """The target's names that have the syntax of host names (RFC 1123 section 2.1) and are no addresses; others are left out."""
+    found = [n.rstrip(".") for n in context.target_names]
+    return [n for n in dict.fromkeys(found) if _NAME.match(n) and not n.replace(".", "").isdigit()][:MAX_HOSTS]
+
+
+def addresses(context: Context) -> list[str]:
+    """The target's addresses that are some; others are left out."""
+    out = []
+    for text in context.target_addresses:
+        try:
+            out.append(str(ipaddress.ip_address(text.partition("%")[0])))
+        except ValueError:
+            continue
+    return list(dict.fromkeys(out))[:MAX_HOSTS]
+
+
+def hosts(context: Context) -> list[str]:
+    """``name:port`` of the target, or ``address:port`` where it has no name; safe in a command."""
+    port = context.port if 0 < context.port < 65536 else 443
+    return [f"{n}:{port}" for n in names(context)] or [f"[{a}]:{port}" if ":" in a else f"{a}:{port}" for a in addresses(context)]
+
+
+ALL_SIDES = frozenset(range(len(SIDES)))
+VM_ONLY, HOST_ONLY = frozenset({VM}), frozenset({HOST})

@@ -1,0 +1,31 @@
+"""What the program has ended ends upstream too: no streams that go on (zombies), no half-closed connections.
+
+Applies where a request or a connection went on upstream after its program was done with it.
+"""
+
+from __future__ import annotations
+
+from netlens.lenses.refused.fixes import ALL_SIDES, OPEN, Case, Variant
+from netlens.lenses.refused.replay import Change
+
+ID = "close-tails"
+TITLE = "Close upstream what the program has closed"
+RANK = 3
+AGAINST = (OPEN,)
+TAIL_NS = 300_000_000  #: an orderly end takes a round trip or two, and one piece of an answer may be under way; below this nothing is worth fixing
+
+CAVEATS = (
+    "sshuttle 1.x goes on reading an answer that the program broke off; 2.0.0 ends it within about a second (seen on Linux), not at once as predicted",
+    "on macOS, sshuttle 2.x appears to disable excludes (-x)",
+)
+
+
+def variants(case: Case) -> list[Variant]:
+    """One, if there are tails."""
+    r, s = case.situation.requests, case.situation.sessions
+    if not ((r.end_ns - r.done_ns > TAIL_NS).any() or (s.end_ns - s.done_ns > TAIL_NS).any()):
+        return []
+    change = Change(cut=ALL_SIDES)
+    if case.context.path != "sshuttle":
+        return [Variant(ID, TITLE, change, None, ("what keeps them open is not known, so no command can be named",))]
+    return [Variant(ID, TITLE, change, "python3 -m pip install --upgrade 'sshuttle>=2'", CAVEATS)]

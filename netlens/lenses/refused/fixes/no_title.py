@@ -1,0 +1,28 @@
+"""No request for a title beside the first real one of a conversation.
+
+Applies where pairs of requests of one side begin together at a fixed distance, and one of the two is the shorter.
+"""
+
+from __future__ import annotations
+
+from netlens.lenses.refused.fixes import OPEN, Case, Variant
+from netlens.lenses.refused.replay import Change
+
+ID = "no-title"
+TITLE = "Generate session titles with another model"
+RANK = 1
+AGAINST = (OPEN,)
+
+COMMAND = """OPENCODE_CONFIG_CONTENT='{"small_model": "PROVIDER/MODEL"}' opencode"""
+CAVEATS = (
+    "titles are recognised by time and length only",
+    "opencode documents small_model for titles; name a model of another provider, or the request is counted all the same (not tried here)",
+)
+
+
+def variants(case: Case) -> list[Variant]:
+    """One, if there are requests that look like titles."""
+    if not case.titles:
+        return []
+    note = f"{len(case.titles)} requests look like titles"
+    return [Variant(ID, TITLE, Change(without=case.titles), COMMAND, CAVEATS, note)]

@@ -1,0 +1,27 @@
+"""The VM leaves from another public address than the host.
+
+Applies where the egress address is counted (or nobody knows what is) and both sides use the API.
+"""
+
+from __future__ import annotations
+
+from netlens.chains.situation import HOST, VM
+from netlens.lenses.refused.fixes import OPEN, SHARED_RATE, Case, Variant
+from netlens.lenses.refused.replay import Change
+
+ID = "other-egress"
+TITLE = "Give the VM a public address of its own"
+RANK = 7
+AGAINST = (OPEN, SHARED_RATE)
+
+CAVEATS = (
+    "SERVER is a machine elsewhere that you may use, with another public address; a bridged interface does not help, it leaves from the same one",
+    "helps only if addresses are counted, not keys",
+)
+
+
+def variants(case: Case) -> list[Variant]:
+    """One, if both sides are there."""
+    if not (case.has(VM) and case.has(HOST)) or (case.rule is not None and case.rule.scope != "egress"):
+        return []
+    return [Variant(ID, TITLE, Change(own_address=True), "sshuttle --dns -r USER@SERVER 0.0.0.0/0", CAVEATS)]

@@ -1,0 +1,17 @@
+"""Another provider or model, whose limit is another. Always applies; nothing can be predicted of it."""
+
+from __future__ import annotations
+
+from netlens.lenses.refused.fixes import ANYTHING, Case, Variant
+
+ID = "other-provider"
+TITLE = "Use another provider or model"
+RANK = 8
+AGAINST = ANYTHING
+
+CAVEATS = ("`opencode models` lists what is set up; limits differ by model, and another provider needs a key of its own",)
+
+
+def variants(case: Case) -> list[Variant]:
+    """Always one."""
+    return [Variant(ID, TITLE, None, "opencode --model PROVIDER/MODEL", CAVEATS, "the other one's limit is not known")]

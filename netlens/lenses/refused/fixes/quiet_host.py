@@ -1,0 +1,32 @@
+"""Nothing on the host uses the API while the VM does.
+
+Applies where the host had requests or connections to it, and the egress address is counted (or nobody knows what is).
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from netlens.chains.situation import HOST, VM
+from netlens.lenses.refused.fixes import HOST_ONLY, OPEN, SHARED_RATE, Case, Variant, addresses
+from netlens.lenses.refused.replay import Change
+
+ID = "quiet-host"
+TITLE = "Stop the host's programs from using the API while the VM works"
+RANK = 4
+AGAINST = (OPEN, SHARED_RATE)
+
+CAVEATS = ("the host's own requests are not made at all; run them later",)
+
+
+def variants(case: Case) -> list[Variant]:
+    """One, if both sides are there."""
+    if not case.has(HOST) or not case.has(VM) or (case.rule is not None and case.rule.scope != "egress"):
+        return []
+    port = case.context.port if 0 < case.context.port < 65536 else 443
+    where = [f"-i6TCP@[{a}]:{port}" if ":" in a else f"-i4TCP@{a}:{port}" for a in addresses(case.context)]
+    command = shlex.join(["sudo", "lsof", "-nP", *where]) if where else None
+    number = int((case.situation.requests.side == HOST).sum())
+    note = f"{number} requests of the host are left out"
+    caveats = (*CAVEATS, "the command, run on the host, lists the programs to quit") if command else CAVEATS
+    return [Variant(ID, TITLE, Change(without_sides=HOST_ONLY), command, caveats, note)]

@@ -1,0 +1,29 @@
+"""VM and host take turns: one queue for both, of as many places as the limit allows.
+
+Applies where both sides had requests and the egress address is counted (or nobody knows what is).
+"""
+
+from __future__ import annotations
+
+from netlens.chains.situation import HOST, VM
+from netlens.lenses.refused.fixes import OPEN, Case, Variant
+from netlens.lenses.refused.replay import Change
+
+ID = "stagger"
+TITLE = "Queue the requests of VM and host together"
+RANK = 6
+AGAINST = (OPEN,)
+
+CAVEATS = (
+    "it takes a proxy on the host that queues (HAProxy: maxconn {limit} on the server line) and that both use as the provider's baseURL",
+    "by hand: start work on one side only when the other has finished",
+)
+
+
+def variants(case: Case) -> list[Variant]:
+    """One, if both sides made requests."""
+    sides = set(case.situation.requests.side.tolist())
+    if not {VM, HOST} <= sides or (case.rule is not None and case.rule.scope != "egress"):
+        return []
+    limit = case.rule.value if case.rule else 1
+    return [Variant(ID, TITLE, Change(cap=max(limit, 1), cap_shared=True), None, tuple(text.format(limit=limit) for text in CAVEATS))]

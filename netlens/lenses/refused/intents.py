@@ -1,0 +1,214 @@
+"""Intents: what a program wanted, each request with its retries collapsed.
+
+Theory of operation
+-------------------
+1. A program that is refused waits and asks again. Which later request of its side is the retry is told by time: opencode's delays (Retry-After, else 2 s
+   doubling to 30 s) are exact to some tens of milliseconds, while its turns come at any time.
+2. So the first delay is looked for: the one after refusals at which requests begin more often than chance would have it. It doubles, or stays.
+3. Each refusal, in order of time, takes the free request nearest to its delay. None there: the program gave up, or the recording ended.
+4. Where no delay stands out, a refusal takes the next request on its connection, else the next of its side, within 30 s.
+
+Limits: random delays (jitter) of many agents at once cannot be told from new requests; rule 4 then collapses too much rather than too little, which
+errs on the side of fewer independent observations.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netlens.chains.situation import REJECTED, Situation
+from netlens.columns import Bools, Codes, Ints
+
+S = 1_000_000_000  #: ns
+MS = 1_000_000
+FIRST_BACK_OFF_NS = 2 * S  #: of opencode, where the recording shows none; it doubles
+LONGEST_BACK_OFF_NS = 30 * S  #: of opencode; nothing that comes later than this after a refusal is its retry
+BACK_OFF_SLACK_NS = 60 * MS  #: a sleeping program wakes late, and a retry may have to open a connection first (1 to 50 ms through a tunnel)
+BACK_OFF_SLACK = 0.02  #: and timers may be a little off; a tenth would take in other agents' turns
+CLEAR = 4.0  #: standard deviations; of some hundred delays that are tried the best reaches three by chance
+SAMPLE = 400  #: refusals from which the back-off is read
+LATER = 2_000  #: starts after a refusal that are looked at: 60 requests a second for as long as a back-off lasts
+
+
+@dataclass(frozen=True, eq=False)
+class Intents:
+    """Requests with their retries collapsed, in order of their first attempts; arrays of equal length.
+
+    side : as in Requests.  start_ns : first attempt.  accepted_ns : start of the accepted attempt, of the last one if none was.
+    finished_ns : when the program was done with the last attempt.  refusals : attempts that were refused.  accepted : whether any was not.
+    hold_ns : how long it holds a place upstream.  busy_ns : how long the program is busy with it (at most ``hold_ns``).
+    attempts : rows of Requests, per intent.
+    delays_ns : start to start, median over the recording after the first, second ... refusal.  refusal_ns : median time to a refusal.
+    """
+
+    side: Codes
+    start_ns: Ints
+    accepted_ns: Ints
+    finished_ns: Ints
+    refusals: Ints
+    accepted: Bools
+    hold_ns: Ints
+    busy_ns: Ints
+    attempts: list[list[int]]
+    delays_ns: list[int]
+    refusal_ns: int
+
+    def __len__(self) -> int:
+        return len(self.attempts)
+
+    def delay_ns(self, refusals: int) -> int:
+        """From the start of an attempt that is the ``refusals``-th refused to the next one."""
+        if refusals <= len(self.delays_ns):
+            return self.delays_ns[refusals - 1]
+        known = len(self.delays_ns)
+        if not known:
+            return min(FIRST_BACK_OFF_NS << min(refusals - 1, 8), LONGEST_BACK_OFF_NS) + self.refusal_ns
+        last = self.delays_ns[-1]
+        grows = known < 2 or last > 1.5 * self.delays_ns[-2]
+        return min(last << min(refusals - known, 8), max(LONGEST_BACK_OFF_NS, last)) if grows else last
+
+
+def intents(situation: Situation) -> Intents:
+    """Collapse retries."""
+    r = situation.requests
+    n = len(r)
+    nexts = _retries(situation)
+    taken = set(nexts.values())
+    done = np.clip(r.done_ns, r.start_ns, np.maximum(r.end_ns, r.start_ns))
+    chains = []
+    for row in range(n):  # in order of start, so that intents are in order of their first attempts
+        if row in taken:
+            continue
+        chain = [row]
+        while (row := nexts.get(row, -1)) >= 0:
+            chain.append(row)
+        chains.append(chain)
+    first = np.array([c[0] for c in chains], np.int64)
+    last = np.array([c[-1] for c in chains], np.int64)
+    accepted = r.rejected[last] != REJECTED if n else np.zeros(0, np.bool_)
+    side = r.side[first] if n else np.zeros(0, np.int8)
+    hold = np.maximum(r.end_ns - r.start_ns, 1)[last] if n else np.zeros(0, np.int64)
+    busy = np.maximum(done - r.start_ns, 1)[last] if n else np.zeros(0, np.int64)
+    for code in set(side.tolist()):
+        mine = side == code
+        model = mine & accepted if (mine & accepted).any() else accepted
+        hold[mine & ~accepted] = int(np.median(hold[model])) if model.any() else S
+        busy[mine & ~accepted] = int(np.median(busy[model])) if model.any() else S
+    gaps: dict[int, list[int]] = {}
+    for chain in chains:
+        for k in range(len(chain) - 1):
+            gaps.setdefault(k, []).append(int(r.start_ns[chain[k + 1]] - r.start_ns[chain[k]]))
+    refused = r.rejected == REJECTED
+    return Intents(
+        side=side,
+        start_ns=r.start_ns[first] if n else np.zeros(0, np.int64),
+        accepted_ns=r.start_ns[last] if n else np.zeros(0, np.int64),
+        finished_ns=np.maximum(done, r.start_ns + 1)[last] if n else np.zeros(0, np.int64),
+        refusals=np.array([len(c) - bool(a) for c, a in zip(chains, accepted.tolist(), strict=True)], np.int64),
+        accepted=accepted,
+        hold_ns=hold,
+        busy_ns=np.minimum(busy, hold),
+        attempts=chains,
+        delays_ns=[max(int(np.median(gaps[k])), MS) for k in range(len(gaps))],
+        refusal_ns=int(np.median((done - r.start_ns)[refused])) if refused.any() else 0,
+    )
+
+
+def _retries(situation: Situation) -> dict[int, int]:
+    """Refused row -> row of its retry."""
+    r = situation.requests
+    out: dict[int, int] = {}
+    for side in np.unique(r.side).tolist():
+        rows = np.flatnonzero(r.side == side)
+        starts, ends = r.start_ns[rows].tolist(), np.maximum(r.done_ns, r.start_ns)[rows].tolist()
+        refused = [k for k, code in enumerate(r.rejected[rows].tolist()) if code == REJECTED]
+        if not refused:
+            continue
+        first, growth = _back_off(starts, [ends[k] for k in refused])
+        sessions = r.session[rows].tolist()
+        level: dict[int, int] = {}  # refusals before this attempt
+        taken: set[int] = set()
+        for k in refused:
+            n = level.get(k, 0)
+            wanted = FIRST_BACK_OFF_NS if first is None else min(first * growth**n, max(LONGEST_BACK_OFF_NS, first))
+            found = _nearest(starts, ends[k], wanted, taken, k)
+            if found is None and first is None:  # no delay is known: the next on its connection, else the next of its side
+                begin = max(bisect_left(starts, ends[k]), k + 1)
+                until = bisect_left(starts, ends[k] + LONGEST_BACK_OFF_NS)
+                free = [j for j in range(begin, min(until, begin + 64)) if j not in taken]
+                found = next((j for j in free if sessions[j] == sessions[k]), free[0] if free else None)
+            if found is not None:
+                taken.add(found)
+                level[found] = n + 1
+                out[int(rows[k])] = int(rows[found])
+    return out
+
+
+def _nearest(starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int) -> int | None:
+    slack = BACK_OFF_SLACK_NS + BACK_OFF_SLACK * wanted
+    best, off = None, slack
+    j = bisect_left(starts, after + wanted - slack)
+    while j < len(starts) and starts[j] <= after + wanted + slack:
+        if j > own and j not in taken and abs(starts[j] - after - wanted) <= off:
+            best, off = j, abs(starts[j] - after - wanted)
+        j += 1
+    return best
+
+
+def _back_off(starts: Sequence[int], ends: Sequence[int]) -> tuple[int | None, int]:
+    """The delay after a first refusal, None if the recording shows none, and by how much it grows from one to the next.
+
+    Of all delays from a refusal (its end) to later starts, the one that exceeds what starts at random would give by most, if a third of all refusals
+    have it (a chain of many retries has one first delay) and it exceeds chance by :data:`CLEAR` standard deviations.
+    """
+    at, ask = np.array(starts, np.int64), np.sort(np.array(ends, np.int64))
+    some = ask[np.linspace(0, len(ask) - 1, min(len(ask), SAMPLE)).astype(np.int64)]
+    low = np.searchsorted(at, some)
+    many = np.minimum(np.searchsorted(at, some + LONGEST_BACK_OFF_NS + S) - low, LATER)
+    owner = np.repeat(np.arange(len(some)), many)
+    gap = (at[np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many) + low[owner]] - some[owner]).astype(np.float64)
+    order = np.argsort(gap, kind="stable")
+    gap, owner = gap[order], owner[order]
+    rate = len(at) / max(int(at[-1] - at[0]), 1)
+
+    def support(a: float, b: float) -> tuple[int, float, int]:
+        """How many refusals have a start between two delays; by how many standard deviations more than by chance; the median delay."""
+        i, j = np.searchsorted(gap, [a, b]).tolist()
+        hits = len(set(owner[i:j].tolist()))
+        chance = float(1 - np.exp(-rate * (b - a)))
+        deviation = max((len(some) * chance * (1 - chance)) ** 0.5, 0.5)
+        return hits, (hits - len(some) * chance) / deviation, int(np.median(gap[i:j])) if j > i else 0
+
+    def around(delay: float) -> tuple[int, float, int]:
+        slack = BACK_OFF_SLACK_NS + BACK_OFF_SLACK * delay
+        return support(delay - slack, delay + slack)
+
+    default = around(FIRST_BACK_OFF_NS)
+    width = BACK_OFF_SLACK_NS + BACK_OFF_SLACK * gap
+    inside = np.searchsorted(gap, gap + width) - np.arange(len(gap))
+    expected = np.maximum(len(some) * rate * width, 1.0)
+    likely = np.argsort(-(inside - expected) / np.sqrt(expected), kind="stable")[:128].tolist()
+    found = [support(gap[k], gap[k] + width[k]) for k in likely]
+    good = [each for each in found if each[0] >= max(2, len(some) / 3) and each[1] >= CLEAR]
+    if not good:
+        return (default[2], 2) if default[0] >= 1 and default[1] >= 1.5 else (None, 2)
+    best = max(good, key=lambda each: (each[1], -each[2]))
+    first = default[2] if default[0] >= best[0] else best[2]
+    for shorter in (2, 4, 8):  # most refusals may be later ones of long chains: is this a doubled delay?
+        hits, excess, median = around(first / shorter)
+        if hits >= max(2, len(some) / 6) and excess >= CLEAR / 2 and first / shorter > 4 * BACK_OFF_SLACK_NS:
+            return median, 2
+    # second refusals: those that came the first delay after another
+    seconds = [end for end in some.tolist() if _near(ask, end - first)]
+    doubled, same = (sum(_near(at, end + delay) for end in seconds) for delay in (2 * first, first))
+    return first, 1 if same > doubled else 2
+
+
+def _near(times: Ints, wanted: float) -> bool:
+    slack = BACK_OFF_SLACK_NS + BACK_OFF_SLACK * FIRST_BACK_OFF_NS
+    k = int(np.searchsorted(times, wanted - slack))
+    return k < len(times) and bool(times[k] <= wanted + slack)

@@ -1,0 +1,112 @@
+"""Which requests were refused: one source of labels a file, found without a list; the first that says anything of a request is believed.
+
+A key log says most, then the error log of the side whose program it is, then what a relay said in the clear, then the traffic alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from netlens.chains.side import WORDS
+from netlens.chains.situation import HOST, SIDES, UNLABELLED, Requests
+from netlens.columns import Codes, Ints, Objects
+from netlens.registry import members
+from netlens.text import plural, printable
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses.refused.labels._labels import Labels
+
+#: An answer that lasts longer, first to last byte, or is larger, is a stream; a short one lasts less than SHORT_NS, and between them nothing is claimed.
+STREAM_NS, STREAM_BYTES = 150_000_000, 16384
+#: Values of the column ``source``: who says so.
+ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike", "inferred"
+
+STREAM_NS = 150_000_000  #: an answer that lasts as long from its first byte to its last is a stream, and was accepted
+STREAM_BYTES = 16384  #: so is one of as many bytes
+
+
+@dataclass(eq=False)
+class Told:
+    """What a source says: per request its label, who says so, and the refusal's class, as in :class:`netlens.chains.situation.Requests`.
+
+    notes : what a person should know.  unmatched : refusals that match no request, as in the JSON; unmatched_within : how many of the capture's time.
+    """
+
+    rejected: Codes
+    source: Objects
+    refusal_class: Objects
+    notes: list[str] = field(default_factory=list)
+    unmatched: list[dict[str, Any]] = field(default_factory=list)
+    unmatched_within: int = 0
+
+    @classmethod
+    def nothing(cls, n: int, notes: list[str] | None = None) -> Told:
+        return cls(np.full(n, UNLABELLED, np.int8), np.full(n, "", object), np.full(n, "", object), notes or [])
+
+    @classmethod
+    def of(cls, labels: Labels, rows: Ints) -> Told:
+        """Labels of exchanges as labels of requests; ``rows``: per request its exchange, -1 for one that is none."""
+        told, known = cls.nothing(len(rows)), rows >= 0
+        for name in ("rejected", "source", "refusal_class"):
+            getattr(told, name)[known] = getattr(labels, name)[rows[known]]
+        return told
+
+    def add(self, other: Told) -> None:
+        """What another source says of requests that this one says nothing of, and its notes."""
+        use = (self.rejected == UNLABELLED) & (other.rejected != UNLABELLED)
+        for name in ("rejected", "source", "refusal_class"):
+            getattr(self, name)[use] = getattr(other, name)[use]
+        self.notes += other.notes
+        self.unmatched += other.unmatched
+        self.unmatched_within += other.unmatched_within
+
+
+class Source(Protocol):
+    """What a file of this folder has. ``RANK``: the lowest is asked first."""
+
+    ID: str
+    RANK: int
+
+    def tell(self, traffic: Traffic) -> Iterable[Told]:
+        """What it says; nothing where it is not there."""
+        ...
+
+
+def labelled(traffic: Traffic) -> Traffic:
+    """The same traffic with labels on its requests."""
+    told = Told.nothing(len(traffic.rows))
+    for source in sorted(members(__name__, Source, (), ("ID", "RANK")), key=lambda source: source.RANK):
+        for each in source.tell(traffic):
+            told.add(each)
+    situation = traffic.situation
+    requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
+    notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
+    situation = replace(situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within})
+    return replace(traffic, situation=situation, notes=notes, unmatched=told.unmatched)
+
+
+def _leave_out_repeated(traffic: Traffic, requests: Requests) -> list[str]:
+    """Where the clock of the upstream's capture was set back, times repeat and nobody knows what was open when: such requests stay in the counts and lose
+    their labels. Returns what to say of it."""
+    part, notes = traffic.upstream.capture.part, []
+    for frame, low, high in part.decoder.times.set_back().tolist():
+        there = (requests.start_ns >= low) & (requests.start_ns <= high)
+        told = int((there & (requests.rejected != UNLABELLED)).sum())
+        requests.rejected[there], requests.source[there] = UNLABELLED, ""
+        firsts = np.cumsum([1] + [i.frames for i in part.inputs]).tolist()[1:-1]
+        if frame in firsts:
+            what = f"{printable(part.inputs[firsts.index(frame) + 1].path)} begins before the file before it ends"
+            advice = "give the files in the order of their times"
+        else:
+            whose = WORDS[traffic.upstream.name or traffic.only_vantage or SIDES[HOST]]
+            what, advice = f"the {whose}'s clock was set back while recording, at frame {frame:,}", "record again with the clock left alone"
+        notes.append(
+            f"{what}: what happened in {(high - low) / 1e9:,.1f} s of these times cannot be put in order, so {plural(told, 'request')} of that time "
+            f"{'is' if told == 1 else 'are'} no evidence; {advice}"
+        )
+    return notes

@@ -1,0 +1,114 @@
+"""What sources of labels share: labels of exchanges, and exchanges as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netlens import logs
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
+from netlens.columns import MISSING, Bools, Codes, Ints, Objects, ints
+from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
+
+if TYPE_CHECKING:
+    from netlens.parsers.errorlog import ErrorEvent
+
+__all__ = ["ACCEPTED", "REJECTED", "UNLABELLED"]
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+MS, S = 1_000_000, 1_000_000_000
+
+# --- what an answer looks like
+ALIKE_BYTES = 16  #: sizes of one refusal differ by digits of a number or a header; two TLS records more would be 44
+SHORT_NS = 60 * MS  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
+SHORT_BYTES = 4096
+SAME_REQUEST_BYTES = 4  #: one request sent again differs by a digit or two at most
+BACK_OFF_NS = (400 * MS, 120 * S)  #: Retry-After of a second less what the clock may be off, to 30 s with room; programs give up after that
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Per exchange: refused or not, and who says so; arrays of equal length.
+
+    rejected : REJECTED, ACCEPTED or UNLABELLED.  source : "error log", "key log", "look-alike", "inferred", or "" where unknown.  reason : why, in a
+    few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.logs`; else "".
+    matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
+    note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log showed them.
+    lag_ns : how far the lines of a log are from the answers that they were matched with, as a rule.
+    """
+
+    rejected: Codes
+    source: Objects
+    reason: Objects
+    refusal_class: Objects
+    matched: list[tuple[int, int]] = field(default_factory=list)
+    unmatched: list[ErrorEvent] = field(default_factory=list)
+    note: str = ""
+    sizes: tuple[int, ...] = ()
+    lag_ns: int | None = None
+
+
+def unlabelled(n: int, reason: str) -> Labels:
+    source, reasons, classes = np.empty(n, object), np.empty(n, object), np.empty(n, object)
+    source[:], reasons[:], classes[:] = "", reason, ""
+    return Labels(np.full(n, UNLABELLED, np.int8), source, reasons, classes)
+
+
+def set_labels(labels: Labels, rows: Any, rejected: int, source: str, reason: str, refusal_class: str = logs.UNKNOWN) -> None:
+    labels.rejected[rows], labels.source[rows], labels.reason[rows] = rejected, source if rejected != UNLABELLED else "", reason
+    labels.refusal_class[rows] = refusal_class if rejected == REJECTED else ""
+
+
+class Answers:
+    """Columns of exchanges as plain arrays; times that are missing are MISSING."""
+
+    def __init__(self, exchanges: Columns):
+        self.start = ints(exchanges["start_ns"], MISSING)
+        self.asked = ints(exchanges["request_end_ns"], MISSING)
+        self.response = ints(exchanges["response_ns"], MISSING)
+        self.end = ints(exchanges["end_ns"], MISSING)
+        self.up, self.down = ints(exchanges["up_bytes"], 0), ints(exchanges["down_bytes"], 0)
+        self.complete = np.array([value is True or value == 1 for value in exchanges["complete"]], bool)
+        self.answered = (self.end != MISSING) & (self.response != MISSING)
+        self.lasts = np.where(self.answered, self.end - np.where(self.answered, self.response, 0), 0)
+        self.waits = np.where(self.answered, self.response - np.where(self.answered, self.asked, 0), 0)
+        self.short = self.answered & self.complete & (self.lasts <= SHORT_NS) & (self.down <= SHORT_BYTES)
+        self.stream = self.answered & ((self.lasts >= STREAM_NS) | (self.down >= STREAM_BYTES))
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def alike(values: Ints, sizes: Ints) -> Bools:
+    if not len(sizes):
+        return np.zeros(len(values), bool)
+    sizes = np.sort(sizes)
+    at = np.searchsorted(sizes, values)
+    below, above = sizes[np.maximum(at - 1, 0)], sizes[np.minimum(at, len(sizes) - 1)]
+    return np.minimum(np.abs(values - below), np.abs(values - above)) <= ALIKE_BYTES
+
+
+def chains(answers: Answers, usable: Bools, soonest_ns: int = BACK_OFF_NS[0]) -> Ints:
+    """Per exchange the row of the next one with the same request within the time of a back-off; -1 without."""
+    out = np.full(len(answers), -1, np.int64)
+    rows = np.flatnonzero(usable)
+    rows = rows[np.lexsort((answers.start[rows], answers.up[rows]))]
+    sizes, begins = np.unique(answers.up[rows], return_index=True)
+    by_size = dict(zip(sizes.tolist(), np.split(rows, begins[1:]), strict=True))
+    for row in np.flatnonzero(usable & answers.short).tolist():
+        best = None
+        for size in range(int(answers.up[row]) - SAME_REQUEST_BYTES, int(answers.up[row]) + SAME_REQUEST_BYTES + 1):
+            if (those := by_size.get(size)) is None:
+                continue
+            at = np.searchsorted(answers.start[those], answers.end[row] + soonest_ns)
+            if at < len(those) and answers.start[those[at]] <= answers.end[row] + BACK_OFF_NS[1]:
+                found = (int(answers.start[those[at]]), int(those[at]))
+                best = found if best is None else min(best, found)
+        if best is not None:
+            out[row] = best[1]
+    return out

@@ -1,0 +1,314 @@
+"""Which answer each line of an error log means.
+
+Theory of operation
+-------------------
+1. The program writes a refusal down when it has read the answer: the line follows the answer's last byte, on an idle machine within a
+millisecond (measured: 0.07 to 48 ms over 2,100 refusals, the long ones with a tunnel and delayed acknowledgments between), on a busy one
+later, and before it where the error stands in a stream that goes on a little. So an event and an answer may belong together if the one lies
+at most :data:`EARLY_NS` before and :data:`LATE_NS` after the end of the other.
+2. Of all ways to give each event an answer of its own, the cheapest is taken (dynamic programming over both in order of time). What a pair costs
+grows with its lag, and is higher if the answer does not look like a refusal; leaving an event out costs more than any pair.
+3. How long the lag usually is is learned from the events that leave no choice, and what a refusal looks like from all. Refusals are all of nearly one size
+if the provider answers with a status; if it refuses inside streams they are not, and size says nothing. Events of one chain of the log (see
+parsers.errorlog) share what is left open about their times, so those without a choice narrow the others.
+4. One refusal may leave several lines of different kinds (the stream's error, the session's, "retrying"). A line of another kind right behind one is
+its echo: it gets an answer only if an unclaimed one looks like a refusal.
+5. Where two answers fit an event about equally well, neither is claimed: both are doubtful. So is a stream where refusals are short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.columns import Bools, Floats, Ints
+from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, SHORT_NS, Answers, S, alike, chains
+
+if TYPE_CHECKING:
+    from netlens.parsers.errorlog import ErrorEvent
+
+
+# --- lags and costs: a cost of 1 is what a lag beyond the usual costs per LAG_UNIT_NS
+EARLY_NS = (
+    400 * MS
+)  #: an error event in a stream is read before the stream's end, which follows within a round trip and the server's next write
+LATE_NS = 2 * S  #: a machine busy enough to write a line later than that would have fewer requests in flight than matter
+USUAL_NS = 60 * MS  #: a delayed acknowledgment (40 ms on Linux) and some; replaced by what is learned
+AT_ONCE_NS = 5 * MS  #: of several lines the quickest follows its answer at least this soon
+LAG_UNIT_NS = 100 * MS  #: less where lines are known to follow at once
+MIN_LEAD = 2  #: lines more than any other place in the span of a chain must explain
+MIN_LEARNED = 4  #: events from which lag, look and place in a chain are learned
+TOO_EARLY = 0.6  #: cost of a line before the answer's end; more than MARGIN, as it happens inside streams only
+UNLIKE = 30.0  #: cost of an answer that does not look like the refusals; outweighs any lag but one near LATE_NS
+ONE_LOOK = 0.8  #: share of the events that must have a short answer of these sizes before them
+NOT_READ = 1.0  #: cost of an answer that the program did not read to its end
+SLOW_HINT = 0.2  #: cost of a long answer while it is not known how refusals look; a hint, no more
+ALONE = 1000.0  #: cost of an event without an answer
+MARGIN = 0.5  #: costs this close are no reason to prefer one answer; half of LAG_UNIT_NS
+MAX_CELLS = (
+    1 << 22
+)  #: of a table of costs, 32 MB; only thousands of requests a second reach it, and then its edges are matched a little worse
+SHORT_MARGIN = 3.0  #: the same towards a short answer while it is not known how refusals look
+#: How far before a line its answer is looked for while learning what refusals look like; opencode writes up to 360 ms later (measured).
+NEAR_NS = 600 * MS
+MANY = 1.5  #: answers that look like refusals for each event; where there are more, they are retries without a line, or something else
+MIN_OTHERS = 0.1  #: share of the answers that must be of other sizes, for a size to say anything
+RETRIED = 0.5  #: share of those beyond the events after which the same request must come again, for them to be refusals
+SILENT_RETRY_NS = 200 * MS  #: the OpenAI and Anthropic SDKs wait 0.375 s before the first of their retries, less on a clock that is off
+ECHO_NS = 500 * MS  #: the lines of one refusal are written together
+MAX_OPEN = (
+    64  #: refusals that may have their echo still to come; half a second of a busy program has ten, a log that repeats itself thousands
+)
+BELIEVED = 0.5  #: share of events that must find an answer for silence to mean anything
+
+
+@dataclass
+class Match:
+    pairs: list[tuple[int, int]]  # index of event, row
+    echoes: set[int]
+    doubtful: set[int]
+    looks_refused: Bools  # of those without a line for certain
+    sizes: tuple[int, ...]  # of refusals, which are short, so that streams are none; empty if not known
+    retried: bool  # what looks refused, but has no line, is asked for again as a rule
+
+
+def match(answers: Answers, events: Sequence[ErrorEvent], slack_ns: int, taught: Ints) -> Match:
+    n = len(answers)
+    rows = np.flatnonzero(answers.answered)
+    rows = rows[np.argsort(answers.end[rows], kind="stable")]
+    echoes = _echoes(events)
+    main = [i for i in range(len(events)) if i not in echoes]
+    low = np.array([events[i].low_ns for i in main], np.int64) - slack_ns
+    high = np.array([events[i].high_ns for i in main], np.int64) + slack_ns
+    end = answers.end[rows]
+    first = np.searchsorted(end, low - LATE_NS, "left")
+    stop = np.searchsorted(end, high + EARLY_NS, "right")
+    if _tighten([events[i] for i in main], end, low, high, slack_ns):
+        first = np.searchsorted(end, low - LATE_NS, "left")
+        stop = np.searchsorted(end, high + EARLY_NS, "right")
+    sizes = _sizes(answers, rows, low, high) if main else None
+    if sizes is None and len(taught):
+        sizes = taught
+    usual = _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
+    look = _look(answers, sizes)
+    # one size or two of all refusals: then they can be told by it
+    looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes)
+
+    def cost(i: int, a: int, b: int) -> Floats:
+        """Of the event i with rows a to b."""
+        return _lag_cost(low[i] - end[a:b], high[i] - end[a:b], usual) + look[rows[a:b]]
+
+    pairs: list[tuple[int, int]] = []
+    doubtful: set[int] = set()
+    floor = 0
+    for group in _groups(first, stop):
+        a, b = max(int(first[group[0]]), floor), int(max(stop[group[0] : group[-1] + 1]))
+        costs = np.full((len(group), max(b - a, 0)), np.inf)
+        for k, i in enumerate(group):
+            if (begin := max(int(first[i]), a)) < stop[i]:
+                costs[k, begin - a : stop[i] - a] = cost(i, begin, int(stop[i]))
+        chosen = _assign(costs)
+        found = [(k, a + j) for k, j in enumerate(chosen) if j >= 0]
+        pairs += [(main[group[k]], int(rows[j])) for k, j in found]
+        doubtful |= {int(rows[a + j]) for j in _ties(costs, chosen, answers.short[rows[a:b]] if sizes is None else None)}
+        if sizes is not None:  # a stream, where refusals are short
+            doubtful |= {int(rows[j]) for k, j in found if costs[k, j - a] >= UNLIKE and answers.stream[rows[j]]}
+        floor = max([floor, *(j + 1 for _, j in found)])
+    taken = {row for _, row in pairs}
+    if sizes is not None:
+        for i in sorted(echoes):
+            a = int(np.searchsorted(end, events[i].low_ns - slack_ns - usual, "left"))
+            b = int(np.searchsorted(end, events[i].high_ns + slack_ns, "right"))
+            if free := [row for row in rows[a:b].tolist() if looks[row] and row not in taken]:
+                row = min(free, key=lambda r: abs(events[i].time_ns - int(answers.end[r])))
+                pairs.append((i, row))
+                taken.add(row)
+    looks[list(taken - doubtful)] = False
+    retried = bool(looks.any()) and _retried(answers, looks)
+    return Match(sorted(pairs), echoes, doubtful, looks, () if sizes is None else tuple(sizes.tolist()), retried)
+
+
+def _retried(answers: Answers, rows: Bools) -> bool:
+    """Whether the same request came again soon after these answers, as a rule."""
+    return float((chains(answers, np.ones(len(answers), bool), SILENT_RETRY_NS)[rows] >= 0).mean()) >= RETRIED
+
+
+def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
+    """Lines of another kind than one shortly before that has no echo of this kind yet."""
+    out: set[int] = set()
+    open_now: list[tuple[ErrorEvent, set[str]]] = []
+    for i, event in enumerate(events):
+        open_now = [each for each in open_now[-MAX_OPEN:] if event.low_ns - each[0].high_ns <= ECHO_NS]
+        for before, kinds in open_now:
+            if before.file == event.file and before.line < event.line and before.kind != event.kind and event.kind not in kinds:
+                kinds.add(event.kind)
+                out.add(i)
+                break
+        else:
+            open_now.append((event, set()))
+    return out
+
+
+def _lag_cost(low: Ints, high: Ints, usual: int) -> Floats:
+    """Cost of a lag known to lie in low..high: nothing at once, little within the usual, then by the time; too early costs more."""
+    lag = np.clip(0, low, high).astype(np.float64)
+    unit = min(max(2 * usual, 20 * MS), LAG_UNIT_NS)  # where lines follow at once, one that comes late is the stranger
+    late = np.maximum(lag, 0)
+    return np.where(
+        lag < 0, TOO_EARLY - lag / (LAG_UNIT_NS / 4), np.minimum(late, usual) / usual * (MARGIN / 2) + np.maximum(late - usual, 0) / unit
+    )
+
+
+def _sure(end: Ints, low: Ints, high: Ints, first: Ints, stop: Ints) -> dict[int, int]:
+    """Event -> answer (both by position) where there is no choice: they have only each other, or it is the only answer right before the line."""
+    claims = np.zeros(len(end) + 1, np.int64)
+    np.add.at(claims, first, 1)
+    np.add.at(claims, stop, -1)
+    claims = np.cumsum(claims)
+    # With many agents nobody is ever alone.
+    a, b = np.searchsorted(end, low - USUAL_NS, "left"), np.searchsorted(end, high, "right")
+    out = {}
+    for i in range(len(low)):
+        if stop[i] - first[i] == 1 and claims[first[i]] == 1:
+            out[i] = int(first[i])
+        elif b[i] - a[i] == 1:
+            out[i] = int(a[i])
+    return out
+
+
+def _tighten(events: Sequence[ErrorEvent], end: Ints, low: Ints, high: Ints, slack_ns: int) -> bool:
+    """Narrow the spans of chains in place; True if any was.
+
+    All lines of a chain lie equally far within their spans. So the place is looked for at which most of them find an answer that ended at once
+    before; it is taken if no other is nearly as good.
+    """
+    members: dict[tuple[str, int], list[int]] = {}
+    for i, event in enumerate(events):
+        if event.chain >= 0 and event.high_ns - event.low_ns > 2 * AT_ONCE_NS:
+            members.setdefault((event.file, event.chain), []).append(i)
+    changed = False
+    for those in members.values():
+        ends = [end[np.searchsorted(end, low[i], "left") : np.searchsorted(end, high[i], "right")] - low[i] - slack_ns for i in those]
+        if sum(len(e) > 0 for e in ends) < MIN_LEARNED:
+            continue
+        place, owner = np.concatenate(ends), np.repeat(np.arange(len(ends)), [len(e) for e in ends])
+        order = np.argsort(place, kind="stable")
+        place, owner = place[order], owner[order]
+        stop = np.searchsorted(place, place + AT_ONCE_NS, "right")
+        votes = np.array([len(set(owner[a:b].tolist())) for a, b in enumerate(stop)])
+        best = int(votes.argmax())
+        rivals = votes[np.abs(place - place[best]) > 2 * AT_ONCE_NS]
+        if votes[best] < max(MIN_LEARNED, BELIEVED * len(those)) or (len(rivals) and rivals.max() > votes[best] - MIN_LEAD):
+            continue
+        first, last = int(place[best]), int(place[stop[best] - 1])
+        for i in those:
+            low[i] += first
+            high[i] = min(high[i], low[i] + last - first + 2 * slack_ns)
+        changed = True
+    return changed
+
+
+def _usual(answers: Answers, rows: Ints, low: Ints, sure: dict[int, int], sizes: Ints | None) -> int:
+    """How long after its answer a line is usually written, from events without a choice."""
+    if sizes is not None:
+        sure = {i: j for i, j in sure.items() if alike(answers.down[rows[j : j + 1]], sizes)[0]}
+    if len(sure) < MIN_LEARNED:
+        return USUAL_NS
+    lags = np.maximum(low[list(sure)] - answers.end[rows[list(sure.values())]], 0)
+    return int(np.clip(2 * np.percentile(lags, 95), AT_ONCE_NS, LATE_NS))
+
+
+def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
+    """Sizes of refusals: such that nearly each event has a short answer of one of them before it, and there are not many more of these than events."""
+    n, end = len(low), answers.end[rows]
+    a, b = np.searchsorted(end, low - NEAR_NS, "left"), np.searchsorted(end, high, "right")
+    near = [those[answers.short[those]] for those in (rows[i:j] for i, j in zip(a, b, strict=True))]
+    found = [answers.down[those] for those in near]
+    if n < 2 or not sum(map(len, found)):
+        return None
+    sizes = _modes(np.concatenate([np.unique(each) for each in found]), n)
+    explained = sum(bool(alike(each, sizes).any()) for each in found)
+    within = rows[np.searchsorted(end, low.min() - LATE_NS) : np.searchsorted(end, high.max() + LATE_NS)]
+    like = within[answers.short[within] & alike(answers.down[within], sizes)]
+    if explained < (ONE_LOOK if n >= MIN_LEARNED else 1.0) * n:
+        return None
+    if len(like) > MANY * n:  # retries without a line, unless all answers are of these sizes
+        looks = np.zeros(len(answers), bool)
+        looks[like] = True
+        if len(within) - len(like) < MIN_OTHERS * len(within) or not _retried(answers, looks):
+            return None
+    return sizes
+
+
+def _modes(values: Ints, events: int) -> Ints:
+    """Sizes that occur again and again: twice, and with a tenth of the events."""
+    found = [v for v in np.unique(values) if (np.abs(values - v) <= ALIKE_BYTES).sum() >= max(2, events / 10)]
+    return np.array(found, np.int64)
+
+
+def _look(answers: Answers, sizes: Ints | None) -> Floats:
+    unread = np.where(answers.complete, 0.0, NOT_READ)
+    if sizes is None:
+        return unread + np.minimum(answers.lasts / S, 1.0) * SLOW_HINT
+    return unread + np.where(alike(answers.down, sizes) & (answers.lasts <= SHORT_NS), 0.0, UNLIKE)
+
+
+def _groups(first: Ints, stop: Ints) -> Iterable[list[int]]:
+    """Events whose candidates overlap, in order; at most so many that a table of them stays small."""
+    group: list[int] = []
+    reach = -1
+    for i in range(len(first)):
+        if stop[i] <= first[i]:
+            continue
+        if group and (first[i] >= reach or (len(group) + 1) * (max(reach, int(stop[i])) - first[group[0]]) > MAX_CELLS):
+            yield group
+            group = []
+        group.append(i)
+        reach = max(reach, int(stop[i]))
+    if group:
+        yield group
+
+
+def _assign(costs: Floats) -> list[int]:
+    """Column for each row, -1 for none: cheapest in total, columns rising. costs : float64[rows, columns], inf where impossible."""
+    n, m = costs.shape
+    best = np.zeros(m + 1)
+    taken = np.zeros((n, m + 1), bool)  # row k takes column j - 1, if the first j columns are free for rows 0..k
+    origin = np.zeros((n, m + 1), np.int32)
+    for k in range(n):
+        with_it = np.concatenate([[np.inf], best[:-1] + costs[k]])
+        without = best + ALONE
+        now = np.minimum(with_it, without)
+        lowest = np.minimum.accumulate(now)
+        # where the minimum over fewer columns is as good, go there
+        change = np.concatenate([[True], now[1:] < lowest[:-1]])
+        origin[k] = np.maximum.accumulate(np.where(change, np.arange(m + 1), 0))
+        taken[k] = with_it < without
+        best = lowest
+    out, j = [-1] * n, m
+    for k in range(n - 1, -1, -1):
+        j = int(origin[k, j])
+        if taken[k, j]:
+            j -= 1
+            out[k] = j
+    return out
+
+
+def _ties(costs: Floats, chosen: list[int], short: Bools | None) -> set[int]:
+    """Columns of which it is not clear which are meant: a free one costs an event about as little as the chosen one.
+
+    short : where it is not known how refusals look, the short answers; beside one of these, a long one is not chosen for a little less lag.
+    """
+    free = np.ones(costs.shape[1], bool)
+    free[[j for j in chosen if j >= 0]] = False
+    out: set[int] = set()
+    for k, j in enumerate(chosen):
+        if j >= 0:
+            margin = np.where(short, SHORT_MARGIN, MARGIN) if short is not None and not short[j] else MARGIN
+            others = np.flatnonzero(free & (costs[k] <= costs[k, j] + margin))
+            if len(others):
+                out |= {j, *others.tolist()}
+    return out

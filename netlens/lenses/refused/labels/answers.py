@@ -1,0 +1,139 @@
+"""Labels from the traffic alone: what refusals look like, and what programs do after them.
+
+Theory of operation
+-------------------
+On HTTP/1.1 a refusal with a status is short, comes at once, and has nearly the same size each time, where answers are streams;
+and the same request is sent again after a while and answered by a stream in the end. Sizes at which this was seen to happen
+:data:`MIN_CHAINS` times are the provider's refusal; everything else of this size and shape is one too, streams are accepted, and what is neither stays
+unknown. Without such sizes all is unknown: perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
+
+Limits: any error with a short constant answer after which programs try again (500, 503) looks like a refusal in the traffic. A provider that refuses
+both ways, by status and inside streams, has the latter taken for accepted. With HTTP/2 turns are no requests: without keys nothing is inferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.chains.requests import UPSTREAM
+from netlens.columns import MISSING, Bools, Ints, ints
+from netlens.lenses.refused.labels import INFERRED, Told
+from netlens.lenses.refused.labels._labels import (
+    ACCEPTED,
+    ALIKE_BYTES,
+    REJECTED,
+    Answers,
+    Columns,
+    Labels,
+    S,
+    chains,
+    set_labels,
+    unlabelled,
+)
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+
+
+ID = "answers"
+RANK = 4
+MIN_CHAINS = 2  #: chains refused ... answered by a stream; one may be chance
+CONFIRMED = 0.5  #: share of the answers of a size, as far as the same request came again, that must belong to such a chain
+QUICK = 0.5  #: of the shortest waits for the first byte of a stream
+NEAR_CLOSE_NS = 2 * S  #: an answer after which the program closes at once may have been broken off instead of refused
+
+
+def tell(traffic: Traffic) -> Iterator[Told]:
+    """By what requests look like upstream, which is what decides; the other capture's labels come from its log."""
+    up = traffic.upstream
+    yield Told.of(infer(up.exchanges, up.sessions, up.capture.table("hellos")), traffic.rows[:, UPSTREAM])
+
+
+def infer(exchanges: Columns, sessions: Columns, hellos: Columns) -> Labels:
+    """Labels from the shape of answers and what came after; see the theory above. exchanges : rows to the target, of one or both sides."""
+    answers = Answers(exchanges)
+    n = len(answers)
+    labels = unlabelled(n, "the traffic does not show it")
+    status = ints(exchanges["status"], 0)
+    set_labels(labels, status == 429, REJECTED, INFERRED, "HTTP status 429")
+    set_labels(labels, (status >= 200) & (status < 400) & ~answers.stream, ACCEPTED, INFERRED, "HTTP status below 400")
+    h2 = _offers_h2(ints(exchanges["session_id"], -1), hellos)
+    labels.reason[h2] = "HTTP/2 may be spoken, or it is not known: turns need not be requests"
+    usable = ~h2 & (status == 0)
+    if not usable.any():
+        return labels
+    again = chains(answers, usable)
+    kinds, confirmed, sizes = _refusal_sizes(answers, usable, again)
+    if not len(sizes):
+        return labels
+    like = usable & answers.short & kinds
+    closing = _closes_soon(answers, ints(exchanges["session_id"], -1), sessions)
+    streams = usable & answers.stream
+    quick = answers.waits <= QUICK * np.percentile(answers.waits[streams], 10)
+    sure = like & (confirmed | ~closing | quick & (again >= 0))  # what was broken off on purpose is not asked for again
+    set_labels(labels, sure, REJECTED, INFERRED, "short, quick, of the provider's refusal size")
+    labels.reason[like & ~sure] = "like a refusal, but the program closed right behind it"
+    set_labels(labels, streams, ACCEPTED, INFERRED, "a stream, where refusals are short")
+    labels.reason[usable & ~like & ~answers.stream] = "neither a stream nor of the provider's refusal size"
+    return replace(
+        labels, note=f"answers of {', '.join(f'{s:,}' for s in sizes)} bytes are taken for refusals; other errors may look the same"
+    )
+
+
+def _offers_h2(session: Ints, hellos: Columns) -> Bools:
+    """Whether turns may be no requests. A connection older than the capture is judged by the others; without any it is not known."""
+    alpn: dict[int, bool] = {}
+    for number, offered in zip(hellos["session_id"].tolist(), hellos["alpn"], strict=True):
+        alpn[number] = alpn.get(number, False) or "h2" in (offered or [])
+    mine = [alpn[s] for s in set(session.tolist()) if s in alpn]
+    other = any(mine) or not mine
+    return np.array([alpn.get(s, other) for s in session.tolist()], bool)
+
+
+def _refusal_sizes(answers: Answers, usable: Bools, again: Ints) -> tuple[Bools, Bools, list[int]]:
+    """(answers of the size of a refusal, those whose chain ended with a stream, the sizes).
+
+    A chain is followed as long as answers are short (session tickets may make the first one on a connection longer); it counts if a stream ends it.
+    """
+    n = len(answers)
+    short = np.flatnonzero(usable & answers.short)
+    # Chains go forward in time, so from the last to the first each knows where the next one ends.
+    last = np.arange(n)
+    for row in short[np.argsort(-answers.start[short], kind="stable")].tolist():
+        if (after := int(again[row])) >= 0:
+            last[row] = last[after] if answers.short[after] else after
+    confirmed = answers.stream[last] & (last != np.arange(n)) & usable
+    streams = usable & answers.stream
+    kinds, sizes = np.zeros(n, bool), []
+    left = short
+    while len(left):
+        down = np.sort(answers.down[left])
+        counts = np.searchsorted(down, down + ALIKE_BYTES, "right") - np.searchsorted(down, down - ALIKE_BYTES, "left")
+        centre = int(down[counts.argmax()])
+        member = np.abs(answers.down[left] - centre) <= ALIKE_BYTES
+        rows, left = left[member], left[~member]
+        ended = set(last[rows[confirmed[rows]]].tolist())
+        asked_again = rows[again[rows] >= 0]
+        if len(ended) < MIN_CHAINS or confirmed[asked_again].mean() < CONFIRMED:
+            continue
+        if np.median(answers.waits[rows]) > np.median(answers.waits[streams]):
+            continue  # a refusal takes no thought
+        kinds[rows] = True
+        sizes.append(centre)
+    return kinds, confirmed, sorted(sizes)
+
+
+def _closes_soon(answers: Answers, session: Ints, sessions: Columns) -> Bools:
+    """Whether the program's FIN, or a reset, comes right behind the answer."""
+    fin, rst = ints(sessions["orig_fin_ns"], MISSING), ints(sessions["rst_ns"], MISSING)
+    at = {int(number): i for i, number in enumerate(sessions["session_id"])}
+    out = np.zeros(len(answers), bool)
+    for i, number in enumerate(session.tolist()):
+        if number in at and answers.answered[i]:
+            for when in (int(fin[at[number]]), int(rst[at[number]])):
+                out[i] |= when != MISSING and 0 <= when - int(answers.end[i]) <= NEAR_CLOSE_NS
+    return out

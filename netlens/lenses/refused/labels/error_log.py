@@ -1,0 +1,220 @@
+"""Labels from the programs' error logs: which line means which answer, and what silence means.
+
+Theory of operation
+-------------------
+1. Each line is matched with an answer (``_matching.py``). A log names exchanges of its own side's capture, in that machine's time, and the label is
+   carried over by the pairing.
+2. *Look-alikes.* Once the log has shown what refusals look like, an answer without a line that looks exactly like them was refused too, if programs
+   usually sent the same request again after such answers. SDKs retry without a word: one line stands for up to three refusals (measured). Otherwise
+   it stays unknown. Streams outside the time of the log were accepted; all else there stays unknown.
+3. An answer that looks different and has no event was accepted if the log covers it; but not if most events found no answer, for then the log is of
+   another time, side or program (:func:`_is_of_other`).
+
+Limits: the log's lines are believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens import logs
+from netlens.chains.linking import CODES
+from netlens.chains.requests import UPSTREAM, VM_ROW
+from netlens.chains.side import WORDS
+from netlens.columns import Bools, Ints
+from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told
+from netlens.lenses.refused.labels._labels import ACCEPTED, MS, REJECTED, UNLABELLED, Answers, Columns, Labels, S, set_labels, unlabelled
+from netlens.lenses.refused.labels._matching import BELIEVED, EARLY_NS, LATE_NS, MIN_LEARNED, Match, match
+from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.side import Side
+    from netlens.chains.traffic import Traffic
+
+
+ID = "error-log"
+RANK = 2
+STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
+MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
+
+
+def tell(traffic: Traffic) -> Iterator[Told]:
+    """One for each log, that of the VM first."""
+    logs = [(side, traffic.beside.logs[side.of_log()]) for side in traffic.sides.values() if side.of_log() in traffic.beside.logs]
+    first = [_of_log(traffic, side, log)[0].sizes for side, log in logs]
+    taught = tuple(sorted({size for sizes in first for size in sizes}))
+    for side, log in logs:
+        found, rows = _of_log(traffic, side, log, taught)
+        name = side.of_log()
+        if _is_of_other(traffic, side, found, log):
+            note = (
+                f"the error log given for the {WORDS[name]} fits the requests of the other side far better; it is left out: are "
+                "--vm-errors and --host-errors exchanged?"
+            )
+            yield Told.nothing(len(traffic.rows), notes=[note])
+            continue
+        place = np.full(len(side.exchange_rows), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        where = traffic.rows[:, UPSTREAM if side is traffic.upstream else VM_ROW]
+        told = Told.of(found, np.where(where >= 0, place[where], -1) if len(place) else np.full(len(where), -1, np.int64))
+        told.unmatched += [{"side": name, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
+        begin, end = side.bounds_ns
+        told.unmatched_within = sum(begin <= e.time_ns <= end for e in found.unmatched)
+        if found.unmatched:
+            told.notes.append(
+                f"{plural(len(found.unmatched), 'refusal')} in the error log of the {WORDS[name]} match no request in the capture"
+            )
+        if found.note:
+            told.notes.append(f"error log of the {WORDS[name]}: {found.note}")
+        yield told
+
+
+def _of_log(traffic: Traffic, side: Side, log: ErrorLog, taught: tuple[int, ...] = ()) -> tuple[Labels, Ints]:
+    """Labels of a side's exchanges by its own log, and which exchanges these are."""
+    rows = _own(traffic, side) if side.name is not None and len(traffic.sides) > 1 else np.arange(len(side.exchange_rows))
+    covers = side.of_log() in traffic.beside.covering and not log.cut  # what was not read of a log says nothing by its silence
+    return from_log(side.exchanges.take(rows), log, covers=covers, taught=taught), rows
+
+
+def _own(traffic: Traffic, side: Side) -> Ints:
+    """Exchanges of a capture that are of its own side: upstream, others' are among them."""
+    if side is not traffic.upstream:
+        return np.arange(len(side.exchange_rows))
+    return np.flatnonzero(traffic.origin[side.owner] == CODES[side.of_log()])
+
+
+def _is_of_other(traffic: Traffic, side: Side, found: Labels, log: ErrorLog) -> bool:
+    """Whether a log's lines stand right behind answers of the other side instead: programs write a refusal down at once."""
+    others = [s for s in traffic.sides.values() if s is not side]
+    lag = found.lag_ns
+    if not others or (lag is not None and lag < STRANGER_LAG_NS):
+        return False
+    there = from_log(others[0].exchanges.take(_own(traffic, others[0])), log)
+    enough = len(there.matched) >= max(MIN_LEARNED, len(found.matched))
+    return enough and there.lag_ns is not None and there.lag_ns < STRANGER_LAG_NS and (lag is None or 4 * there.lag_ns < lag)
+
+
+def from_log(
+    exchanges: Columns,
+    log: ErrorLog,
+    to_host: Callable[[int], int] | None = None,
+    *,
+    covers: bool = False,
+    slack_ns: int = 2 * MS,
+    taught: tuple[int, ...] = (),
+) -> Labels:
+    """Labels from one side's error log.
+
+    Parameters
+    ----------
+    exchanges : rows of that side to the target, as captured on either side.
+    log : the side's log.
+    to_host : takes the log's times to the clock of the exchanges; None if they are the same.
+    covers : the log is known to hold all that happened while the exchanges were captured; otherwise its first and last time are its bounds.
+    slack_ns : how far clocks may be off beyond the spans of the events.
+    taught : sizes of refusals that the log of another program of the same provider has shown, for a log that shows none.
+    """
+    if to_host is not None:
+        log = converted(log, to_host)
+    answers = Answers(exchanges)
+    labels = unlabelled(len(answers), "the error log does not cover it")
+    events = log.events
+    found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64))
+    covered = _covered(answers, log, covers)
+    doubted = _doubted(answers, events, found, covered)
+    classes = [events[event].refusal_class for event, _ in found.pairs]
+    if not doubted:
+        set_labels(labels, covered, ACCEPTED, ERROR_LOG, "the error log says nothing against it")
+        if found.sizes:
+            set_labels(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
+        if found.retried:
+            like = max(sorted(set(classes)), key=classes.count, default=logs.UNKNOWN)
+            set_labels(
+                labels,
+                found.looks_refused,
+                REJECTED,
+                LOOK_ALIKE,
+                "looks like the refusals in the error log, and is retried like them",
+                like,
+            )
+        else:
+            set_labels(labels, found.looks_refused, UNLABELLED, "", "looks like the refusals in the error log, but has no line there")
+    unsure = [row for row in found.doubtful if not (found.retried and found.looks_refused[row])]  # both were refused, one has the line
+    set_labels(labels, unsure, UNLABELLED, "", "a line of the error log may mean it, or another answer")
+    for event, row in found.pairs:
+        if row not in found.doubtful:
+            code = f" ({events[event].code})" if events[event].code else ""
+            reason = f"line {events[event].line} of the error log{code}"
+            set_labels(labels, row, REJECTED, ERROR_LOG, reason, events[event].refusal_class)
+    taken = {event for event, _ in found.pairs}
+    unmatched = [event for i, event in enumerate(events) if i not in taken and i not in found.echoes]
+    return replace(
+        labels,
+        matched=found.pairs,
+        unmatched=unmatched,
+        note=doubted or _note(answers, found, unsure, unmatched, covered),
+        sizes=found.sizes,
+        lag_ns=_lag_ns(answers, events, found.pairs),
+    )
+
+
+def _lag_ns(answers: Answers, events: Sequence[ErrorEvent], pairs: Sequence[tuple[int, int]]) -> int | None:
+    """How far lines are from the answers that they were matched with, as a rule; None without any."""
+    ends = [(events[i], int(answers.end[row])) for i, row in pairs]
+    return int(np.median([max(event.low_ns - end, end - event.high_ns, 0) for event, end in ends])) if ends else None
+
+
+def _covered(answers: Answers, log: ErrorLog, covers: bool) -> Bools:
+    if covers:
+        return np.ones(len(answers), bool)
+    if log.first_ns is None or log.last_ns is None:
+        return np.zeros(len(answers), bool)
+    until = np.where(answers.answered, answers.end, answers.start)
+    return (answers.start >= log.first_ns - S) & (until <= log.last_ns)  # the log of a run begins with its first request, at one second
+
+
+def _doubted(answers: Answers, events: Sequence[ErrorEvent], match: Match, covered: Bools) -> str:
+    """Why silence of this log means nothing; "" if it does."""
+    if not len(answers) or not covered.any():
+        return ""
+    begin, end = answers.start.min(), max(int(answers.end.max()), int(answers.start.max()))
+    inside = [i for i, e in enumerate(events) if e.high_ns >= begin and e.low_ns <= end and i not in match.echoes]
+    found = {event for event, _ in match.pairs}
+    hits = sum(i in found for i in inside)
+    if len(inside) >= MIN_LEARNED and hits < BELIEVED * len(inside):
+        return (
+            f"only {hits} of {plural(len(inside), 'rejection')} that the error log has of this time fall on the end of an answer: "
+            "is it the log of this side, and are its times UTC?"
+        )
+    return ""
+
+
+def _note(answers: Answers, match: Match, unsure: Sequence[int], unmatched: Sequence[ErrorEvent], covered: Bools) -> str:
+    parts = []
+    if not match.pairs and unmatched and len(answers):
+        parts.append("no rejection of the error log falls on the end of an answer" + _shifted(answers, unmatched))
+    if unsure:
+        parts.append(f"{plural(len(unsure), 'answer')} may or may not be meant by a line of the error log, and stay unknown")
+    open_rows = int((~covered).sum())
+    if open_rows:
+        parts.append(f"{plural(open_rows, 'exchange')} outside the time of the error log")
+    return "; ".join(parts)
+
+
+def _shifted(answers: Answers, events: Sequence[ErrorEvent]) -> str:
+    """Whether the events would fit if the log's times were of another zone."""
+    end = np.sort(answers.end[answers.answered])
+    times = np.array([e.time_ns for e in events], np.int64)
+    best = (0, 0)
+    for quarter in range(-56, 57):
+        at = times - quarter * 900 * S
+        near = np.searchsorted(end, at + EARLY_NS, "right") - np.searchsorted(end, at - LATE_NS, "left")
+        best = max(best, (int((near > 0).sum()), quarter))
+    if best[1] and best[0] >= max(MIN_LEARNED, 0.8 * len(events)):
+        return f"; they would if its times were UTC{best[1] / 4:+g} h"
+    return ""

@@ -1,0 +1,30 @@
+"""Labels from the status that a relay passed on in the clear: the program speaks HTTP with it, whatever the relay speaks upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from netlens import logs
+from netlens.chains.requests import UPSTREAM
+from netlens.lenses.refused.labels import INFERRED, Told
+from netlens.lenses.refused.labels._labels import ACCEPTED, REJECTED, set_labels, unlabelled
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+
+
+ID = "relay-status"
+RANK = 3
+
+
+def tell(traffic: Traffic) -> Iterator[Told]:
+    if not traffic.carried:
+        return
+    status = traffic.upstream.capture.table("exchanges")["status"]
+    labels = unlabelled(len(traffic.upstream.exchange_rows), "the relay's status says neither")
+    for i, asked in traffic.asked_of_relay.items():
+        code = status[asked]
+        if code is not None and (code == 429 or 200 <= code < 400):
+            set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, INFERRED, f"status {code}", logs.UNKNOWN)
+    yield Told.of(labels, traffic.rows[:, UPSTREAM])

@@ -1,0 +1,43 @@
+"""What limiters share: the values to try, and what a sliding window makes of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.columns import Floats, Ints
+from netlens.lenses.refused.limiters import USUAL_S
+
+if TYPE_CHECKING:
+    from netlens.columns import Floats, Ints
+
+
+def span_s(starts: Ints) -> float:
+    """Seconds from the first request to the last."""
+    return float(starts[-1] - starts[0]) / 1e9 if len(starts) else 0.0
+
+
+def between(shortest_s: float, longest_s: float, ratio: float) -> list[float]:
+    """Values from the shortest to the longest, each larger than the one before by ``ratio``."""
+    steps = int(np.log(max(longest_s / shortest_s, 1.0)) / np.log(ratio)) + 1
+    return [shortest_s * ratio**k for k in range(steps)]
+
+
+def parameters(starts: Ints, _: Floats) -> list[float]:
+    """Lengths of sliding windows."""
+    longest = span_s(starts)  # a longer window cannot be told from a quota
+    return sorted({*between(0.5, longest, 1.25), *(w for w in USUAL_S if w <= longest)})
+
+
+def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
+    """What was taken in the window before each request."""
+    before = np.concatenate([[0.0], np.cumsum(taken)])
+    first = np.searchsorted(starts, starts - int(parameter_s * 1e9), "right")
+    now = np.arange(len(starts))
+    yield before[now] - before[np.minimum(first, now)]
+
+
+def described(parameter_s: float, limit: int) -> dict[str, Any]:
+    return {"value": limit, "window_s": parameter_s, "window": "sliding", "burst": None, "refill_s": None}

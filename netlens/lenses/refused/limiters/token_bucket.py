@@ -1,0 +1,60 @@
+"""A bucket of tokens: each request takes one, and one comes back every so often.
+
+Claim: a request is refused if, and only if, less than one token is left. The bucket never holds more than its burst.
+What is missing from a full bucket does not depend on its size: with X = t / refill - accepted so far it is max(X until now) - X now (the reflection of
+a queue). So one number per request, whatever the burst, and the burst is the limit on it. A recording may begin when the bucket is full, or in the
+midst of use: then as much is missing at first as makes the first refusal one.
+Cannot be told from: a sliding window of limit x refill, where bursts are rare; its burst cannot be known where it was never used up after a pause.
+Source: RFC 2697 (token buckets for marking), GCRA (ITU-T I.371); the limits that Anthropic documents are of this kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.columns import Floats, Ints
+from netlens.lenses.refused.limiters._windows import between, span_s
+
+if TYPE_CHECKING:
+    from netlens.columns import Floats, Ints
+
+ID = "token-bucket"
+KIND = "rate"
+WINDOW = "bucket"
+COUNTS = "accepted"
+RANK = 3
+STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds and quarters
+
+
+def parameters(starts: Ints, taken: Floats) -> list[float]:
+    longest = max(span_s(starts) / 5, 0.05)  # five refills at least
+    found = set(between(0.05, longest, 1.04))
+    # In a bucket that never fills up again a small error of the refill adds up, so only a very close value fits. But there as many requests were
+    # accepted between two refusals as tokens came back, which gives the refill.
+    refused = np.flatnonzero(taken == 0)
+    before = np.concatenate([[0.0], np.cumsum(taken)])
+    for parts in range(1, STRETCHES + 1):
+        for edge in np.array_split(refused, parts):
+            if len(edge) > 1 and before[edge[-1]] > before[edge[0]]:
+                refill = span_s(starts[edge[[0, -1]]]) / (before[edge[-1]] - before[edge[0]])
+                found.add(float(refill))
+    return sorted(p for p in found if 0 < p <= longest)
+
+
+def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
+    level = (starts - starts[0]) / (parameter_s * 1e9) - np.concatenate([[0.0], np.cumsum(taken)])[:-1]
+    missing = np.maximum.accumulate(level) - level
+    yield missing
+    refused = np.flatnonzero(taken == 0)
+    if len(refused) == 0 or missing[refused[0]] >= missing[refused[-1]]:
+        return
+    # Begun in the midst of use. What later refusals met is the burst, as far as the bucket was full in between; the first met no less.
+    burst = np.ceil(missing[refused[-1]])
+    yield np.maximum(np.maximum.accumulate(level), burst - 0.5 + level[refused[0]]) - level
+
+
+def described(parameter_s: float, limit: int) -> dict[str, Any]:
+    return {"value": 60.0 / parameter_s, "window_s": 60.0, "window": WINDOW, "burst": limit, "refill_s": parameter_s}

@@ -1,0 +1,17 @@
+"""So many bytes in any window of time.
+
+Claim: a request is refused if, and only if, its bytes and those of the requests accepted in the window before it exceed the limit.
+Cannot be told from: a limit on requests, where all are of nearly one size.
+Source: limits on input tokens a minute (Anthropic, OpenAI). On the wire a token is about four bytes, encrypted or not.
+"""
+
+from __future__ import annotations
+
+from netlens.lenses.refused.limiters import _windows
+
+ID = "volume-window"
+KIND = "volume"
+WINDOW = "sliding"
+COUNTS = "bytes"
+RANK = 5
+parameters, scores, described = _windows.parameters, _windows.scores, _windows.described

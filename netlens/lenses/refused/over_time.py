@@ -1,0 +1,260 @@
+"""Limits over time: does how much was sent before tell which requests are refused?
+
+Theory of operation
+-------------------
+1. Each limiter of :mod:`netlens.lenses.refused.limiters` gives every request one number: how much of the limit earlier requests had used up. It refuses
+   where that reaches the limit. So it is a count like any other: likelihood, limit and noise are those of :mod:`netlens.lenses.refused.limit`.
+2. Requests count per side (an account each) or all together (one account, one address). A refused request takes nothing, unless attempts count; one
+   without a label counts as accepted. Under a limit on bytes, a request also needs room for its own bytes.
+3. Parameters are tried from a coarse grid, then finely around the best; lengths that providers use (a minute, an hour) are preferred where they fit as
+   well. Every value tried costs: the log of their number is taken from the log likelihood, so that a search over hundreds of windows wins no
+   more often than one rule that was named before. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
+   exceeds 1 / p with probability p at most. It is taken over first refusals only, as retries of one refusal are no independent evidence.
+4. *Chance comes in bursts.* An overloaded provider refuses for a while, and windows end after a while too. So chance has two rates here, one after a
+   refusal and one after an acceptance (a Markov chain of two states), and a limit must explain more than that there were bursts.
+
+Limits: tokens are known as bytes only. A window longer than the recording looks like a quota. Of very long recordings only the first :data:`MOST`
+requests are looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from netlens.chains.situation import REJECTED, UNKNOWN, Situation
+from netlens.columns import Bools, Floats, Ints
+from netlens.lenses.refused import limit
+from netlens.lenses.refused.counting import SCOPES, Counts
+from netlens.lenses.refused.limiters import USUAL_S, Limiter, all_limiters, sliding_window
+
+MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
+LIMITS = 64  #: limits tried for each window: the counts that refused requests met, thinned out
+#: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
+PEAKS, FINE, ZOOMS = 3, 4, 3
+ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
+MAX_COUNT = 100_000
+#: Youden's J above which refusals follow a window. With enough refusals chance gives 0.1 to 0.4, in bursts too; limits over time and places that
+#: are given back late give 0.5 to 0.9.
+NO_WINDOW = 0.45
+SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How a limiter over time fits, at its best parameter.
+
+    scope : "side" or "egress".  counts : what had been used up, per request.  value : the limit.
+    log_likelihood : of all labels, the price of the search taken off.  chance_log_likelihood : of the same labels by chance in bursts.
+    p : bound on how often chance fits as well.  hits, misses, false_alarms : as of :class:`netlens.lenses.refused.limit.RuleFit`.
+    """
+
+    limiter: Limiter = field(repr=False)
+    scope: str
+    parameter_s: float
+    value: int
+    low: int
+    high: int
+    log_likelihood: float
+    chance_log_likelihood: float
+    p: float
+    hits: int
+    misses: int
+    false_alarms: int
+    auc: float
+    counts: Counts = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.limiter.ID} per {SCOPES[self.scope]}"
+
+    def described(self) -> dict[str, Any]:
+        return self.limiter.described(self.parameter_s, self.value)
+
+
+def fits(situation: Situation, first: Bools) -> list[Fit]:
+    """Every limiter at its best, the best first; empty where nothing can be said.
+
+    Parameters
+    ----------
+    first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.
+    """
+    r = situation.requests
+    labelled = r.rejected >= 0
+    if situation.uncountable or not (r.rejected == REJECTED).any() or not (r.rejected == 0).any():
+        return []
+    sides = [side for side in np.unique(r.side).tolist() if side != UNKNOWN]
+    scopes = ["side"] if sides else []
+    if situation.egress_seen and len(np.unique(r.side)) > 1:
+        scopes.append("egress")
+    rules = [(limiter, scope) for limiter in all_limiters() for scope in scopes]
+    out = [_fit(situation, limiter, scope, labelled, first, sides, len(rules)) for limiter, scope in rules]
+    return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
+
+
+def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools]:
+    """(refusals at the limit, those of them that would be below it had the other side sent nothing): masks of requests."""
+    r = situation.requests
+    at = (r.rejected == REJECTED) & (fit.counts.count >= fit.value)
+    if fit.scope == "side":
+        return at, np.zeros(len(r), np.bool_)
+    gone = np.zeros(len(r), np.bool_)
+    own, taken = _taken(situation, fit.limiter)
+    for side in np.unique(r.side[at]).tolist():
+        rows = np.flatnonzero(r.side == side)
+        # what is left where the edge of the window is not known: the most that any edge gives
+        alone = np.max([_whole(score + own[rows]) for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s)], axis=0)
+        gone[rows] = at[rows] & (alone < fit.value)
+    return at, gone
+
+
+def _taken(situation: Situation, limiter: Limiter) -> tuple[Floats, Floats]:
+    """Per request: the room that it needs for itself, and what it takes of the limit."""
+    r = situation.requests
+    accepted = r.rejected != REJECTED
+    if limiter.COUNTS == "bytes":
+        own = r.sent_bytes.astype(np.float64)
+        return own, np.where(accepted, own, 0.0)
+    return np.zeros(len(r)), np.where(accepted, 1.0, 1.0 if limiter.COUNTS == "attempts" else 0.0)
+
+
+def follows_windows(situation: Situation, first: Bools) -> bool:
+    """Whether refusals follow how much was accepted in some window of time before. They do under limits that are not modelled here, and where
+    places are given back late; by chance they do not.
+
+    The statistic is the best that any sliding window separates refused from accepted (Youden's J), for one side or for all together. What chance
+    gives is found by shifting the labels in a circle along the requests: bursts of refusals stay, their tie to earlier requests is broken.
+    """
+    r = situation.requests
+    rejected = r.rejected == REJECTED
+    best = np.zeros(SHIFTS + 1)
+    for rows in (np.arange(min(len(r), MOST)), *(np.flatnonzero(r.side[:MOST] == side) for side in np.unique(r.side))):
+        chosen = np.flatnonzero(first[rows])
+        labels = rejected[rows][chosen]
+        if not labels.any() or labels.all():
+            continue
+        steps = np.unique(np.linspace(1, len(labels) - 1, SHIFTS).astype(np.int64)) if len(labels) > 1 else np.zeros(0, np.int64)
+        shifted = labels[(np.arange(len(labels))[None, :] + np.concatenate([[0], steps])[:, None]) % len(labels)]
+        for parameter in sliding_window.parameters(r.start_ns[rows], np.ones(len(rows))):
+            for score in sliding_window.scores(r.start_ns[rows], np.where(rejected[rows], 0.0, 1.0), parameter):
+                order = np.argsort(score[chosen], kind="stable")
+                edges = np.flatnonzero(np.diff(score[chosen][order])) + 1
+                if not len(edges):
+                    continue
+                refused = np.cumsum(shifted[:, order], axis=1)[:, edges - 1] / labels.sum()
+                accepted = np.cumsum(~shifted[:, order], axis=1)[:, edges - 1] / (~labels).sum()
+                found = (accepted - refused).max(axis=1)
+                best[: len(found)] = np.maximum(best[: len(found)], found)
+    return bool(best[0] > NO_WINDOW and (1 + (best[1:] >= best[0]).sum()) <= SHIFTED * (SHIFTS + 1))
+
+
+def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, first: Bools, sides: list[int], tries: int) -> Fit | None:
+    """``tries``: rules that compete with this one, each with as many parameters."""
+    r = situation.requests
+    rows = np.arange(min(len(r), MOST))
+    groups = [rows] if scope == "egress" else [rows[r.side[rows] == side] for side in sides]
+    used = np.zeros(len(r), np.bool_)
+    used[np.concatenate(groups)] = True
+    used &= labelled
+    rejected = r.rejected == REJECTED
+    if not (rejected & used).any():
+        return None
+    own, taken = _taken(situation, limiter)
+    if not taken[used].any():  # nothing is known of sizes
+        return None
+
+    def tried(parameter_s: float) -> tuple[float, Ints]:
+        """The log likelihood at the best limit, and the counts."""
+        best, best_counts = -np.inf, np.zeros(len(r), np.int64)
+        variants = [list(limiter.scores(r.start_ns[rows], taken[rows], parameter_s)) for rows in groups if len(rows)]
+        for k in range(max(map(len, variants))):
+            counts = np.zeros(len(r), np.int64)
+            for rows, scores in zip((g for g in groups if len(g)), variants, strict=True):
+                counts[rows] = _whole(scores[min(k, len(scores) - 1)] + own[rows])
+            ll, _ = _best_limit(counts, rejected, used)
+            if ll > best:
+                best, best_counts = ll, counts
+        return best - float(np.log(max(map(len, variants)))), best_counts  # each variant tried costs too
+
+    looked_at = np.sort(np.concatenate(groups))
+    coarse = limiter.parameters(r.start_ns[looked_at], taken[looked_at])
+    if not coarse:
+        return None
+    tries *= len(coarse)
+    found = {p: tried(p) for p in coarse}
+    if limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
+        for _ in range(ZOOMS):
+            order = sorted(found)
+            for at in sorted(range(len(order)), key=lambda k: -found[order[k]][0])[:PEAKS]:
+                around = (order[max(at - 1, 0)], order[at], order[min(at + 1, len(order) - 1)])
+                for p in np.concatenate([np.geomspace(a, b, FINE + 2)[1:-1] for a, b in pairwise(around)]).tolist():
+                    if p not in found:
+                        found[p] = tried(p)
+    best_p = max(found, key=lambda p: found[p][0])
+    usual = [p for p in found if p in USUAL_S and found[p][0] >= found[best_p][0] - ROUND]
+    best_p = usual[0] if usual else _middle(found, best_p)
+    _, counts = found[best_p]
+    ll, (low, high, value) = _best_limit(counts, rejected, used)
+    ll = found[best_p][0] - float(np.log(tries))
+    # requests that are not looked at, or of an unknown side, are as likely under this as under chance
+    rest = labelled & ~used
+    ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
+    alone = _best_limit(counts, rejected, used & first)[0] - float(np.log(tries))
+    chance = _by_chance(rejected[used & first])
+    full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
+    return Fit(
+        limiter, scope, best_p, value, low, high, ll, _by_chance(rejected[labelled]), float(min(1.0, np.exp(min(chance - alone, 0.0)))),
+        int((used & rejected & (counts >= value)).sum()),
+        int((used & rejected & (counts < value)).sum()),
+        int((used & ~rejected & (counts >= value)).sum()),
+        limit.auc_of(counts, rejected, used),
+        full,
+    )  # fmt: skip
+
+
+def _by_chance(rejected: Bools) -> float:
+    """Log likelihood of labels, in order, by chance: at one rate, or at two, one after a refusal and one after an acceptance."""
+    steady = limit.log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
+    if len(rejected) < 2:
+        return steady
+    bursts = sum(
+        limit.log_beta(float(after.sum()) + 1, float((~after).sum()) + 1)
+        for after in (rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]])
+    ) + float(np.log(0.5))
+    return max(steady, bursts)
+
+
+def _whole(score: Floats) -> Ints:
+    """A limit of whole requests is reached where the score is above the next lower number: 1.2 used of 2 leaves less than one."""
+    return np.minimum(np.ceil(score - 1e-9), MAX_COUNT).astype(np.int64)
+
+
+def _middle(found: dict[float, tuple[float, Ints]], best: float) -> float:
+    """Of the parameters that fit as well as the best, next to each other, the middle one."""
+    order = sorted(found)
+    at = order.index(best)
+    low = high = at
+    while low > 0 and found[order[low - 1]][0] >= found[best][0] - 1e-9:
+        low -= 1
+    while high + 1 < len(order) and found[order[high + 1]][0] >= found[best][0] - 1e-9:
+        high += 1
+    return order[(low + high) // 2]
+
+
+def _best_limit(counts: Ints, rejected: Bools, used: Bools) -> tuple[float, tuple[int, int, int]]:
+    """(log likelihood, (lowest, highest, named) limit) at the best limit for these counts."""
+    met = np.unique(counts[used & rejected])
+    met = met[met > 0]
+    if not len(met):
+        return -np.inf, (0, 0, 0)
+    if len(met) > LIMITS:
+        met = met[np.unique(np.linspace(0, len(met) - 1, LIMITS).astype(np.int64))]
+    full = Counts(counts, counts, counts, counts)
+    ll, _ = limit.likelihoods(full, rejected, used, met)
+    at = int(ll.argmax())
+    value = int(met[at])
+    below = counts[used & (counts < value)]
+    return float(ll[at]), (int(below.max()) + 1 if len(below) else 1, value, value)

@@ -1,0 +1,60 @@
+"""The verdict on one cause: what the evidence says, what would decide where it says neither, and the frames that show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A statement and the frames that show it: (side, frame number)."""
+
+    text: str
+    frames: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``verdict``: supported, refuted or undecided.  needs : what would decide an undecided one.  p : of the rule that it rests on.
+
+    attributable_fraction : share of the refusals that would not have happened without the cause.
+    id, cause, claim : of the cause, as its file declares them (``cause`` is its letter).
+    """
+
+    verdict: str
+    needs: str | None = None
+    attributable_fraction: float | None = None
+    p: float | None = None
+    evidence: list[Evidence] = field(default_factory=list)
+    id: str = ""
+    cause: str = ""
+    claim: str = ""
+
+    def to_dict(self, files: dict[str, str]) -> dict[str, Any]:
+        """For JSON; ``files``: path of the capture of each side."""
+        return {
+            "id": self.id,
+            "verdict": self.verdict,
+            "attributable_fraction": self.attributable_fraction,
+            "p": self.p,
+            "evidence": [
+                {"text": e.text, "frames": [{"file": files.get(side, side), "frame": frame} for side, frame in e.frames]}
+                for e in self.evidence
+            ],
+            "needs": self.needs,
+            "cause": self.cause,
+            "claim": self.claim,
+        }
+
+
+def supported(share: float | None, p: float | None, evidence: list[Evidence]) -> Verdict:
+    return Verdict("supported", None, share, p, evidence)
+
+
+def refuted(*evidence: Evidence, share: float | None = None, p: float | None = None) -> Verdict:
+    return Verdict("refuted", None, share, p, list(evidence))
+
+
+def undecided(needs: str, share: float | None = None, p: float | None = None, evidence: list[Evidence] | None = None) -> Verdict:
+    return Verdict("undecided", needs, share, p, evidence or [])

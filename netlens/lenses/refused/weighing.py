@@ -1,0 +1,275 @@
+"""From a situation to verdicts: rules are fitted, every cause is judged by them, and the one with the largest share is named.
+
+:class:`Weighing` is what causes judge by: which kind of limit tells refused from accepted, and which share of the refusals goes without something.
+How they judge is in :mod:`netlens.lenses.refused.judging`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from netlens import logs
+from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
+from netlens.columns import Bools
+from netlens.lenses.refused import causes, over_time
+from netlens.lenses.refused.counting import Adjustment, others
+from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
+from netlens.lenses.refused.over_time import Fit
+from netlens.lenses.refused.verdict import Evidence, Verdict
+
+ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
+SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
+PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
+EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
+MARGIN = 1.0  #: log units by which a rule must beat the chance model
+NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
+NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
+LABELLED = 0.5  #: share of the requests that must have a label for chance to be told
+BLURRED = 0.01  #: share of the payload that is missing from a capture
+UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
+SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
+FRAMES = 5  #: frames cited for a statement
+
+
+@dataclass(frozen=True, eq=False)
+class Weighing:
+    """A situation with its fitted rules.
+
+    time_fits : limits over time (:func:`netlens.lenses.refused.over_time.fits`).  refusal_class : the class of its refusals.
+    """
+
+    situation: Situation
+    inference: Inference
+    time_fits: list[Fit] = field(default_factory=list)
+    refusal_class: str = logs.UNKNOWN
+
+    @cached_property
+    def named(self) -> str:
+        """The limiter that the provider's own words name: "quota" or "overload", given enough refusals; "" if they name none."""
+        named = self.refusal_class in (logs.QUOTA, logs.OVERLOAD) and self.inference.refused >= ENOUGH
+        return self.refusal_class if named else ""
+
+    @cached_property
+    def kind(self) -> str:
+        """What kind of limit tells refused from accepted: "concurrency" (what is open), "rate" (what was sent before), "either", or "" for none."""
+        if self.named:
+            return ""
+        best, timely = self.inference.best, [f for f in self.time_fits if self.separates(f)]
+        by_open = best is not None and self.separates(best)
+        if best is None or not timely:
+            return "concurrency" if by_open else ""
+        # what leaves fewer exceptions is not outdone by the price of its search
+        clearer = min(f.misses + f.false_alarms for f in timely) < best.misses + best.false_alarms
+        if by_open and best.log_likelihood >= timely[0].log_likelihood + TIE and not clearer:
+            return "concurrency"
+        # what is uncertain about counts of what is open is no evidence for another kind of limit
+        could = max(f.possible_log_likelihood for f in self.inference.fits)
+        if by_open and self.situation.facts.get("lost_share", 0.0) > BLURRED:
+            return "either"  # where packets are missing, ends of connections are, and what was open is known less well than what was sent
+        return "rate" if timely[0].log_likelihood >= could + TIE else "either"
+
+    @cached_property
+    def by_time(self) -> list[Fit]:
+        """The limits over time that tell refused from accepted, the best first, if that is the kind of limit; else none."""
+        return [f for f in self.time_fits if self.separates(f)] if self.kind == "rate" else []
+
+    @cached_property
+    def undecided_kind(self) -> str:
+        """What would decide, where a limit on what is open and one over time fit about equally well; "" where they do not."""
+        if self.kind != "either":
+            return ""
+        best, other = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
+        return (
+            f"a recording with pauses and with longer answers: {best.rule.name} and {other.name} explain the refusals equally well, "
+            "so the limit may be on what is in progress or on what was sent over time"
+        )
+
+    @cached_property
+    def refused(self) -> Bools:
+        return self.situation.requests.rejected == REJECTED
+
+    @cached_property
+    def rules(self) -> list[RuleFit]:
+        """The best rule on what is open and those tied with it, if that is the kind of limit; else none."""
+        best = self.inference.best
+        return [best, *self.inference.tied] if best is not None and self.kind == "concurrency" else []
+
+    def separates(self, fit: RuleFit | Fit) -> bool:
+        """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
+        above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
+        if isinstance(fit, Fit):
+            chance = max(chance, fit.chance_log_likelihood)
+        return (
+            self.inference.enough
+            and fit.hits >= ENOUGH
+            and fit.p <= ALPHA
+            and fit.log_likelihood > max(chance + MARGIN, chance * (1.0 - EXPLAINED))
+            and fit.hits >= SENSITIVITY * (fit.hits + fit.misses)
+            and fit.hits >= PRECISION * above
+        )
+
+    @cached_property
+    def unmatched(self) -> int:
+        """Refusals of the logs that match no request, where they are so many that the labels may be of the wrong requests; else 0."""
+        n = int(self.situation.facts.get("unmatched", 0))
+        return n if n > UNMATCHED * self.inference.refused else 0
+
+    @cached_property
+    def chance(self) -> bool:
+        """Whether refusals follow no count at all: everything that could count was seen, and no rule separates, on what is open or over time."""
+        i = self.inference
+        if self.situation.facts.get("protocol_unknown"):
+            return False  # it may be HTTP/2, where turns are not requests and counting them tells nothing
+        if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
+            return False
+        labelled = i.refused + i.accepted
+        if self.unmatched or labelled < LABELLED * len(self.situation.requests):
+            return False
+        best = max(f.log_likelihood for f in i.fits)
+        if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
+            return False
+        if not (i.chance_log_likelihood > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
+            return False
+        return not over_time.follows_windows(self.situation, i.first)
+
+    def shares(self, fit: RuleFit, adjustment: Adjustment) -> tuple[float, float, Bools]:
+        """As :meth:`without`, over every limit that fits as well: the smallest and the largest share, and which refusals at ``value``."""
+        low, high, gone = self.without(fit, adjustment)
+        if fit.low < fit.value:
+            least, most, _ = self.without(fit, adjustment, fit.low)
+            low, high = min(low, least), max(high, most)
+        return low, high, gone
+
+    def without(self, fit: RuleFit, adjustment: Adjustment, limit: int | None = None) -> tuple[float, float, Bools]:
+        """Share of the refusals at or above the limit that fall below it once ``adjustment`` is made: for certain, at most, and which they are.
+
+        The two differ by what belongs to an unknown side: it may be the request's own, which no cause takes away.
+        """
+        limit = fit.value if limit is None else limit
+        at = self.refused & (fit.counts.count >= limit)
+        if fit.other_account is not None:
+            at &= self.situation.requests.side != fit.other_account
+        if not at.any():
+            return 0.0, 0.0, at
+        fewer = others(self.situation, fit.rule, adjustment)
+        gone = at & (fewer.count + fewer.unknown < limit)
+        return float(gone.sum() / at.sum()), float((at & (fewer.count < limit)).sum() / at.sum()), gone
+
+    def frames(self, mask: Bools) -> list[tuple[str, int]]:
+        """The first few of these requests, in each capture that has them."""
+        return _frames(self.situation.requests, mask)
+
+    def session_frames(self, mask: Bools) -> list[tuple[str, int]]:
+        """The same of sessions."""
+        return _frames(self.situation.sessions, mask)
+
+    def separation(self, fit: RuleFit) -> Evidence:
+        """One sentence on how a rule separates."""
+        r = self.situation.requests
+        met = self.refused & (fit.counts.count >= fit.value)
+        others = "requests were in flight" if fit.rule.unit == "requests" else "connections were open"
+        whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
+        text = (
+            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {fit.value} or more other {others} {whose}; "
+            f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did (AUC {fit.auc:.2f}, p {fit.p:.4f})"
+        )
+        return Evidence(text, self.frames(met))
+
+
+def _frames(table: Requests | Sessions, mask: Bools) -> list[tuple[str, int]]:
+    rows = np.flatnonzero(mask)[:FRAMES]
+    return [(side, int(f)) for side, column in (("host", table.host_frame), ("vm", table.vm_frame)) for f in column[rows].tolist() if f]
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """The verdicts in the order of the report, and what they rest on."""
+
+    weighing: Weighing
+    verdicts: list[Verdict]
+
+    @cached_property
+    def cause(self) -> str | None:
+        """The cause that is named: the supported one with the largest share."""
+        supported = [v for v in self.verdicts if v.verdict == "supported"]
+        return max(supported, key=lambda v: v.attributable_fraction or 0.0).id if supported else None
+
+    @cached_property
+    def limit(self) -> Limit | None:
+        """The limit on what is open; None where none tells refused from accepted."""
+        return Limit.of(self.weighing.rules) if self.weighing.rules else None
+
+    @cached_property
+    def limiter(self) -> dict[str, Any] | None:
+        """What the provider does, as the JSON has it: kind, unit, scope and numbers; None where no rule tells refused from accepted."""
+        w = self.weighing
+        told: dict[str, Any] = {
+            "kind": w.named, "unit": "requests", "scope": "egress", "per_address": False, "value": None, "low": None, "high": None,
+            "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [],
+            "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
+        }  # fmt: skip
+        if w.rules:
+            best = w.rules[0]
+            return told | {
+                "kind": "concurrency", "unit": best.rule.unit, "scope": SCOPE_WORDS[best.rule.scope], "per_address": best.rule.per_address,
+                "value": best.value, "low": best.low, "high": best.high, "auc": best.auc, "p": best.p,
+                "tied": [fit.rule.name for fit in w.rules[1:]],
+            }  # fmt: skip
+        if w.by_time:
+            fit = w.by_time[0]
+            own = fit.described()
+            low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low, fit.high)
+            return told | own | {
+                "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS == "bytes" else "requests", "scope": SCOPE_WORDS[fit.scope],
+                "low": low, "high": high, "auc": fit.auc, "p": fit.p,
+                "tied": [f.name for f in w.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
+            }  # fmt: skip
+        return told if w.named else None
+
+
+def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
+    """Weigh every cause against what was captured."""
+    situation, refusal_class = of_one_class(situation)
+    inference = infer(situation, permutations)
+    weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
+    return Weighed(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
+
+
+def of_one_class(situation: Situation) -> tuple[Situation, str]:
+    """The situation with the refusals of one class only, and that class: refusals by different limits are never fitted together.
+
+    Concurrency and rate go first, because a change here can help against them; else the class with most refusals is taken. Refusals of unknown class
+    may be of any, so they go with concurrency or rate, or by themselves. Refusals of other classes are no evidence and hold no place.
+    """
+    r = situation.requests
+    refused = r.rejected == REJECTED
+    many = Counter(r.refusal_class[refused].tolist())
+    limits = {k: n for k, n in many.items() if k in (logs.CONCURRENCY, logs.RATE) and n >= ENOUGH}
+    named = limits or {k: n for k, n in many.items() if k != logs.UNKNOWN}
+    main = max(sorted(named), key=named.__getitem__) if named else logs.UNKNOWN
+    if not limits and many[logs.UNKNOWN] > many[main]:
+        main = logs.UNKNOWN
+    with_it = {main, logs.UNKNOWN} if main in (logs.CONCURRENCY, logs.RATE) else {main}
+    others = refused & ~np.isin(r.refusal_class.astype(str), sorted(with_it))
+    if not others.any():
+        return situation, main
+    rejected, end, done = r.rejected.copy(), r.end_ns.copy(), r.done_ns.copy()
+    rejected[others], end[others], done[others] = UNLABELLED, r.start_ns[others], r.start_ns[others]
+    return replace(situation, requests=replace(r, rejected=rejected, end_ns=end, done_ns=done)), main
+
+
+def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts, but never all of them refuted: something did refuse the requests.
+
+    Then the fitted rule is not, or not alone, what the provider does, so causes that it refuted are undecided. Those that a fact of the captures
+    refuted stay refuted.
+    """
+    if not weighing.refused.any() or any(v.verdict != "refuted" for v in verdicts):
+        return verdicts
+    needed = "a longer recording: each cause alone explains too few of the refusals, so more than one is at work, or something that was not captured"
+    return [replace(v, verdict="undecided", needs=needed) if v.attributable_fraction or v.id == "provider" else v for v in verdicts]

@@ -1,0 +1,122 @@
+"""What programs write down when the provider refuses a request: one log format a file.
+
+Theory of operation
+-------------------
+1. A log is read record by record; a record is a line (with its continuation lines, where whoever reads joins them) or one object of JSON. Formats may be
+   mixed in one log, so each record finds its own: the first format, in their ``RANK``, that recognises it. The plain one comes last.
+2. ``recognise`` reads the head of a record: its time, its level, who wrote it. It is asked for every record of logs of millions of lines, and may be handed
+   the first ``HEAD`` characters only.
+3. ``read`` is asked only where the head says that the record may tell of a refusal (``Head.fault``: the level is that of a fault, as prompts may talk
+   about refusals, or there are no levels), and answers with what was said of it: its class, code, status, retry delay, model. Never with text.
+4. ``write`` gives a head as the format writes it. That, and the words of :data:`WORDS`, is all that the recorder and the anonymizer copy: a record is
+   *built* of what is known to be harmless, nothing is cut out of it. What is written so is recognised and read as the record it was made of.
+
+A new format is a new file here, and nothing else; ``tools/new.py log NAME`` writes one. Its docstring says whose it is, how a record looks and where that is
+known from (``Source:``); real records are its test data.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+from netlens import registry
+from netlens.logs._times import span as _span
+from netlens.logs._words import (
+    CLASS_OF_CODE,
+    CLASSES,
+    CONCURRENCY,
+    OTHER,
+    OVERLOAD,
+    QUOTA,
+    RATE,
+    REFUSALS,
+    UNKNOWN,
+    WORDS,
+    refusal_class,
+    words,
+)
+
+__all__ = [
+    "CLASSES", "CLASS_OF_CODE", "CONCURRENCY", "OTHER", "OVERLOAD", "QUOTA", "RATE", "REFUSALS", "UNKNOWN", "WORDS", "Head", "LogFormat", "Refusal",
+    "formats", "holds_head", "recognise", "refusal_class", "words",
+]  # fmt: skip
+
+SECTIONS = ("Source",)  #: what the docstring of a format says
+MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
+HEAD = 800  #: characters in which time, level and service stand: all are written first
+#: What makes a record that no format recognises a damaged one of the classic format instead of the rest of the one before.
+_HEAD_INSIDE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\s+\+-?\d+ms|\s\+-?\d{1,12}ms\sservice=|\0")
+_LOOK = 1 << 16  #: bytes of a record that are searched for that
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a record says of a refused request; None where it does not say. ``model`` : its name as the program calls it."""
+
+    refusal_class: str
+    code: str | None = None
+    status: int | None = None
+    retry_after_s: float | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a record.
+
+    time : as it stands there.  rest : where what follows the head begins.
+    fault : the record may tell of a refusal.  level, service : "" where there is none.
+    since_ms : time since the record before, if the format tells it.
+    """
+
+    time: str
+    rest: int
+    fault: bool = True
+    level: str = ""
+    service: str = ""
+    since_ms: int | None = None
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """First and last instant, in ns, that are written like its time; None if there is no such time."""
+        return _span(self.time)
+
+
+class LogFormat(Protocol):
+    """A module of this package."""
+
+    ID: str  #: the file's name with ``-`` for ``_``
+    PROGRAM: str  #: whose log it is; "any"
+    RANK: int  #: the narrow formats come first
+    CHAINED: bool  #: a record tells its time since the one before, so those that are no refusals are needed too
+
+    def recognise(self, record: str, /) -> Head | None:
+        """The head of a record of this format; None of another, or of one without a time."""
+
+    def read(self, head: Head, rest: str, /) -> Refusal | None:
+        """What the rest of a record says of a refusal; None if it tells of none. Asked only where ``head.fault``."""
+
+    def write(self, head: Head, /) -> str:
+        """The head as this format writes it, and nothing else."""
+
+
+@cache
+def formats() -> tuple[LogFormat, ...]:
+    """Every format, the narrow ones first."""
+    return tuple(sorted(registry.members(__name__, LogFormat, SECTIONS, ("ID", "RANK")), key=lambda each: each.RANK))
+
+
+def recognise(record: str) -> tuple[LogFormat, Head] | None:
+    """The format of a record and its head; None if no format recognises it."""
+    for each in formats():
+        if (found := each.recognise(record)) is not None:
+            return each, found
+    return None
+
+
+def holds_head(record: bytes) -> bool:
+    """Whether a record that no format recognises is a damaged one, and no continuation."""
+    return _HEAD_INSIDE.search(record, 0, _LOOK) is not None

@@ -1,0 +1,103 @@
+"""Words by which text tells of a refusal, and the classes they stand for.
+
+A text tells of a refusal if it names one of the provider's codes for it, status 429 or 529, or says so in words (:data:`REFUSALS`). A failed call of which
+the text says nothing but that it failed (``AI_APICallError`` without a status, a code or words that are known) may be a refusal in words of tomorrow: its
+class is unknown, and what its answer looked like has to tell.
+
+Classes: what the provider said it limits. *concurrency*: what is in progress; *rate*: how much in how long; *quota*: all until a reset; *overload*: the
+provider's own trouble; *other*: arrears, fair use; *unknown*: a limit of which nothing was said (status 429, "Rate limit reached for requests", which is
+Z.AI's newer wording of 1302).
+"""
+
+from __future__ import annotations
+
+import re
+
+from netlens import logs
+
+FAULTS = ("ERROR", "WARN", "WARNING", "FATAL")  #: levels at which a record may tell of a refusal
+
+CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN = "concurrency", "rate", "quota", "overload", "other", "unknown"
+CLASSES = (CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN)
+#: docs.z.ai/api-reference/api-code; all of them come with status 429.
+CLASS_OF_CODE = {
+    "1302": CONCURRENCY,
+    "1303": RATE,
+    "1304": QUOTA,
+    "1305": OVERLOAD,
+    "1308": QUOTA,
+    "1310": QUOTA,
+    "1312": OVERLOAD,
+    "1313": OTHER,
+    "1113": OTHER,
+}
+#: No part of a longer number, of a version, of an identifier, of ``+429ms``. The number comes first, and what may not stand before it is looked at behind
+#: it: patterns that begin with a text are searched for ten times as fast, and lines can be long.
+_NUMBER = r"{0}(?<![\w+-]{0})(?<!\w\.{0})(?!\w|\.\w)"
+
+
+def _words(*texts: str) -> re.Pattern[str]:
+    """Any of some texts in any case; letters spelled out, as a pattern that ignores case is not searched for quickly."""
+    return re.compile("|".join(re.sub(r"[A-Za-z]", lambda letter: f"[{letter[0].upper()}{letter[0].lower()}]", text) for text in texts))
+
+
+#: Words of a refusal, what the recorder writes instead, and its class; the first that stands in a line tells it, and a code goes before all.
+REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (re.compile(_NUMBER.format("1302")), "code=1302", CONCURRENCY),
+    (_words("high concurrency"), '"High concurrency"', CONCURRENCY),
+    (re.compile("并发数过高"), "并发数过高", CONCURRENCY),
+    (_words("insufficient_quota", "quota exceeded", "usage limit reached", "usage limit exceeded"), '"quota exceeded"', QUOTA),
+    (_words("daily limit", "daily call limit", "每日调用上限"), '"daily limit"', QUOTA),
+    (_words("overloaded_error", "temporarily overloaded", "currently overloaded", "访问量过大"), "overloaded_error", OVERLOAD),
+    (re.compile(_NUMBER.format("529")), "status=529", OVERLOAD),
+    (_words("rate limit reached for requests"), '"Rate limit reached for requests"', UNKNOWN),
+    (_words("rate limit reached", "rate limit exceeded", "rate_limit_error", "rate_limit_exceeded"), '"rate limit exceeded"', RATE),
+    (_words("high frequency usage"), '"high frequency usage"', RATE),
+    (_words("too many requests"), '"too many requests"', UNKNOWN),
+    (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
+)
+_FAILURES = (
+    "AbortError", "TimeoutError", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EPIPE", "ETIMEDOUT",
+)  # fmt: skip
+_CALL_FAILED = "AI_APICallError"
+#: What else the recorder writes if it stands in a line; with those above, all that ever leaves one.
+WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
+    *((pattern, text) for pattern, text, _ in sorted(REFUSALS, key=lambda refusal: "=" not in refusal[1])),  # numbers first
+    *((re.compile(_NUMBER.format(code)), f"code={code}") for code in CLASS_OF_CODE if code != "1302"),
+    *((re.compile(_NUMBER.format(status)), f"status={status}") for status in ("500", "502", "503", "504")),
+    *((re.compile(rf"{name}(?<!\w{name})\b"), name) for name in (_CALL_FAILED, "AI_RetryError", *_FAILURES)),
+    (_words("stream error"), '"stream error"'),
+)
+#: A bare number may be anything, unless it is called a code.
+_NAMED = re.compile(rf"code(?<!\wcode)\b[\\\"'\s:=]{{1,8}}({'|'.join(CLASS_OF_CODE)})(?!\w|\.\w)")
+_OTHER_FAILURE = tuple(
+    pattern for pattern, text in WORDS if text in _FAILURES or text in ("status=500", "status=502", "status=503", "status=504")
+)
+
+
+def words(rest: str) -> list[str]:
+    """The known words of the rest of a line, as the recorder writes them; codes in the order in which they stand there, as the first one counts."""
+    found = [(match.start(), text) for pattern, text in WORDS if (match := pattern.search(rest))]
+    codes = iter(sorted(each for each in found if each[1].startswith("code=")))
+    return [next(codes)[1] if text.startswith("code=") else text for _, text in found]
+
+
+def refusal_class(rest: str) -> str | None:
+    """The class of the refusal that the rest of a line speaks of; None if it speaks of none."""
+    if named := _NAMED.search(rest):
+        return CLASS_OF_CODE[named[1]]
+    for pattern, _, its_class in REFUSALS:
+        if pattern.search(rest):
+            return its_class
+    return UNKNOWN if _CALL_FAILED in rest and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
+
+
+_CODE = re.compile(r"(?<![\w+-])(?<!\w\.)(?P<code>1113|130[0-9]|131[0-9])(?!\w|\.\w)")
+
+
+def read_words(rest: str) -> logs.Refusal | None:
+    """What free text says of a refusal."""
+    if (its_class := refusal_class(rest)) is None:
+        return None
+    code = _CODE.search(rest)
+    return logs.Refusal(its_class, code["code"] if code else None)

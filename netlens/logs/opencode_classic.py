@@ -1,0 +1,38 @@
+"""opencode's log until spring 2026: ``ERROR 2026-01-25T16:33:41 +58ms service=llm ... error={...}``.
+
+UTC, whole seconds; ``+58ms`` is the exact time since the line before, from which :mod:`netlens.parsers.errorlog` recovers the fraction.
+
+Source: packages/opencode/src/util/log.ts of sst/opencode.
+"""
+
+from __future__ import annotations
+
+import re
+
+from netlens import logs
+from netlens.logs._words import FAULTS, read_words
+
+ID = "opencode-classic"
+PROGRAM = "opencode"
+RANK = 10
+CHAINED = True
+
+_HEAD = re.compile(
+    r"(?P<level>DEBUG|INFO|WARN|ERROR)\s+(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\s+\+(?P<since>-?\d{1,12})ms(?:\s+service=(?P<service>[a-z][a-z0-9._-]{0,31})(?=\s|$))?",
+    re.ASCII,
+)
+
+
+def recognise(record: str) -> logs.Head | None:
+    if (found := _HEAD.match(record)) is None:
+        return None
+    level = found["level"]
+    return logs.Head(found["time"], found.end(), level in FAULTS, level, found["service"] or "", int(found["since"]))
+
+
+def read(head: logs.Head, rest: str) -> logs.Refusal | None:
+    return read_words(rest)
+
+
+def write(head: logs.Head) -> str:
+    return f"{head.level:<5} {head.time} +{head.since_ms}ms" + (f" service={head.service}" if head.service else "")

@@ -1,0 +1,45 @@
+"""opencode's log since spring 2026, and others in logfmt: ``timestamp=2026-06-20T16:38:30.455Z level=ERROR ... error.error="AI_APICallError: ..."``.
+
+opencode appends to one file. UTC, milliseconds. A refusal is a line of level ERROR with the provider's words, often without status or code; the retries
+that follow are lines of level INFO like those of other requests.
+
+Source: real logs of opencode 1.1 to 1.18; logfmt as in pkg.go.dev/github.com/kr/logfmt.
+"""
+
+from __future__ import annotations
+
+import re
+
+from netlens import logs
+from netlens.logs._words import FAULTS, read_words
+
+ID = "opencode-logfmt"
+PROGRAM = "opencode"
+RANK = 20
+CHAINED = False
+
+NEAR = 200  #: characters behind the time in which level and service stand: both are written first
+
+_TIME = re.compile(
+    r"(?:timestamp|time|ts)=\"?(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?)\"?(?=\s|$)", re.ASCII
+)
+_LEVEL = re.compile(r"\blevel=\"?(?P<level>[A-Za-z]{1,8})\"?(?=\s|$)")
+_SERVICE = re.compile(r"\bservice=\"?(?P<service>[a-z][a-z0-9._-]{0,31})\"?(?=\s|$)")
+
+
+def recognise(record: str) -> logs.Head | None:
+    if (found := _TIME.match(record)) is None:
+        return None
+    near = record[found.end() : found.end() + NEAR]
+    level, service = _LEVEL.search(near), _SERVICE.search(near)
+    word = level["level"].upper() if level else ""
+    return logs.Head(found["time"], found.end(), word in FAULTS, word, service["service"] if service else "")
+
+
+def read(head: logs.Head, rest: str) -> logs.Refusal | None:
+    return read_words(rest)
+
+
+def write(head: logs.Head) -> str:
+    parts = {"timestamp": head.time, "level": head.level, "service": head.service}
+    return " ".join(f"{name}={value}" for name, value in parts.items() if value)

@@ -1,0 +1,24 @@
+"""One JSON array with one row a line. The file is ASCII; all other characters are JSON escapes."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netlens.report.exports import Rows
+
+ID = "json"
+MEANING = "one array of objects with all columns, for jq and programs"
+TABLES: tuple[str, ...] = ()
+BESIDE: tuple[str, ...] = ()
+FIXED = BINARY = False
+
+
+def write(rows: Rows, file: IO[str]) -> None:
+    file.write("[")
+    separator = "\n"
+    for row in rows.chosen().records():
+        file.write(separator + json.dumps(row, allow_nan=False))
+        separator = ",\n"
+    file.write("\n]\n" if rows.table.rows else "]\n")

@@ -1,0 +1,82 @@
+"""Exchanges that a relay carries on in connections of its own are found by what encloses what, and not where nothing does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netlens.chains import relays
+from netlens.schema import Table
+from netlens.tables import EXCHANGES
+
+MS = 1_000_000
+T0 = 1_700_000_000 * 1000 * MS
+
+
+def table(rows: list[tuple[float, float | None, int]]) -> Table:
+    """Exchanges as (asked, over or None, bytes), times in ms."""
+    n = len(rows)
+    asked = np.array([T0 + round(r[0] * MS) for r in rows], np.int64)
+    over: Any = np.array([None if r[1] is None else T0 + round(r[1] * MS) for r in rows], object)
+    columns = {
+        column.name: np.zeros(n, np.int64) if column.dtype == "int64" else np.full(n, None, object) for column in EXCHANGES
+    } | {
+        "start_ns": asked,
+        "request_end_ns": asked,
+        "end_ns": over,
+        "up_bytes": np.array([r[2] for r in rows], np.int64),
+        "complete": np.array([r[1] is not None for r in rows], bool),
+    }  # fmt: skip
+    return Table(EXCHANGES, columns)
+
+
+def relayed(seed: int, requests: int = 60, others: int = 40) -> tuple[Table, np.ndarray[Any, Any], np.ndarray[Any, Any], dict[int, int]]:
+    """A relay with four clients and the machine's own requests beside it; (table, rows with the relay, rows upstream, truth)."""
+    rng = np.random.default_rng(seed)
+    begun = np.cumsum(rng.exponential(400, requests))
+    lasts, adds = rng.uniform(30, 3000, requests), rng.exponential(0.4, requests)
+    sizes = rng.integers(400, 4000, requests)
+    asked = [(t, t + last, int(s)) for t, last, s in zip(begun, lasts, sizes, strict=True)]
+    carried_on = [(t + add, t + last - 0.05, int(s) + 22) for t, last, s, add in zip(begun, lasts, sizes, adds, strict=True)]
+    own = [(t, t + d, int(s)) for t, d, s in zip(rng.uniform(0, begun[-1], others), rng.uniform(30, 3000, others), sizes, strict=False)]
+    rows = [*asked, *carried_on, *own]
+    upstream = np.arange(requests, 2 * requests + len(own))
+    return table(rows), np.arange(requests), upstream, {requests + k: k for k in range(requests)}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_each_request_is_followed_through_the_relay(seed: int) -> None:
+    exchanges, to_relay, upstream, truth = relayed(seed)
+    found = relays.match(exchanges, to_relay, upstream)
+    assert len(found) >= 0.95 * len(truth)
+    assert sum(found[k] != v for k, v in truth.items() if k in found) <= 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_server_that_has_nothing_to_do_with_it_is_no_relay(seed: int) -> None:
+    """A busy program that talks to another server at the same time."""
+    exchanges, to_relay, upstream, _ = relayed(seed)
+    rng = np.random.default_rng(1000 + seed)
+    moved = {name: values.copy() for name, values in exchanges.columns.items()}
+    for row in to_relay.tolist():
+        by = int(rng.uniform(-20_000, 20_000) * MS)
+        moved["request_end_ns"][row] += by
+        moved["end_ns"][row] += by
+        moved["up_bytes"][row] = int(rng.integers(400, 4000))
+    assert relays.match(Table(EXCHANGES, moved), to_relay, upstream) == {}
+
+
+def test_few_exchanges_tell_nothing() -> None:
+    exchanges, to_relay, upstream, _ = relayed(0)
+    assert relays.match(exchanges, to_relay[: relays.ENOUGH - 1], upstream) == {}
+    assert relays.match(exchanges, to_relay, upstream[:0]) == {}
+
+
+def test_answers_that_are_missing_are_allowed_for() -> None:
+    exchanges, to_relay, upstream, truth = relayed(3)
+    columns = {name: values.copy() for name, values in exchanges.columns.items()}
+    columns["end_ns"][[0, 5, 61, 70]] = None
+    found = relays.match(Table(EXCHANGES, columns), to_relay, upstream)
+    assert sum(found.get(k) == v for k, v in truth.items()) >= 0.9 * len(truth)

@@ -1,0 +1,89 @@
+"""When each of the other fixes applies, and its command."""
+
+from __future__ import annotations
+
+import pytest
+
+from netlens.chains.situation import HOST, VM
+from netlens.lenses.refused.fixes import (
+    Case,
+    Context,
+    ask_provider,
+    close_idle,
+    close_tails,
+    no_title,
+    other_egress,
+    other_provider,
+    quiet_host,
+    separate_lookups,
+    stagger,
+)
+from tests.lenses.refused.made_up import LOOKUPS, Rule, situation
+
+REQUESTS, CONNECTIONS = Rule("requests", "egress", 2), Rule("connections", "egress", 2)
+BOTH = [(VM, 0, 1, 0), (HOST, 0.5, 2, 0)]
+CONTEXT = Context(("api.z.ai",), ("203.0.113.10", "2001:db8::1"), "sshuttle")
+
+
+def variants(
+    module, requests: list[tuple], rule: Rule | None = REQUESTS, context: Context = CONTEXT, sessions: list[tuple] | None = None
+) -> list:
+    return module.variants(Case(situation(requests, sessions), rule, context))
+
+
+def test_quiet_host():
+    assert variants(quiet_host, BOTH[:1]) == []
+    assert variants(quiet_host, BOTH, Rule("requests", "side", 2)) == []
+    [found] = variants(quiet_host, BOTH)
+    assert found.command == "sudo lsof -nP -i4TCP@203.0.113.10:443 '-i6TCP@[2001:db8::1]:443'"
+    assert variants(quiet_host, BOTH, context=Context())[0].command is None
+
+
+def test_stagger():
+    assert variants(stagger, BOTH[1:]) == []
+    assert variants(stagger, BOTH)[0].change.cap == 2
+    assert variants(stagger, BOTH, Rule("requests", "side", 2)) == []
+    assert variants(stagger, BOTH, None)[0].change.cap == 1
+
+
+@pytest.mark.parametrize(("rule", "applies"), [(REQUESTS, True), (Rule("requests", "side", 2), False), (None, True)])
+def test_other_egress(rule: Rule | None, applies: bool):
+    assert bool(variants(other_egress, BOTH, rule)) is applies
+    assert variants(other_egress, BOTH[:1], rule) == []
+
+
+def test_close_tails():
+    assert variants(close_tails, BOTH) == []
+    zombie = [(VM, 0, 5, 0, 1)]
+    assert variants(close_tails, zombie)[0].command == "python3 -m pip install --upgrade 'sshuttle>=2'"
+    assert variants(close_tails, zombie, context=Context(path="nat"))[0].command is None
+
+
+def test_close_idle():
+    kept = [(VM, 0, 9)]
+    assert variants(close_idle, BOTH[:1], CONNECTIONS, sessions=kept)
+    assert variants(close_idle, BOTH[:1], REQUESTS, sessions=kept) == []
+    assert variants(close_idle, BOTH[:1], CONNECTIONS) == []
+
+
+def test_separate_lookups():
+    sessions = [(VM, 0, 1), (VM, 0, 3, None, LOOKUPS)]
+    [found] = variants(separate_lookups, BOTH[:1], CONNECTIONS, sessions=sessions)
+    assert found.command == "echo '203.0.113.10 api.z.ai' | sudo tee -a /etc/hosts"
+    assert variants(separate_lookups, BOTH[:1], REQUESTS, sessions=sessions) == []
+    assert variants(separate_lookups, BOTH[:1], CONNECTIONS) == []
+
+
+def test_no_title():
+    # four conversations: a title of 0.5 s, and 55 ms after it a first turn of 3 s
+    talks = [r for k in range(4) for r in ((VM, 10 * k, 10 * k + 0.5, 0), (VM, 10 * k + 0.055, 10 * k + 3, 0))]
+    [found] = variants(no_title, talks)
+    assert found.change.without == {0, 2, 4, 6}
+    assert variants(no_title, talks[:4]) == []  # two pairs are chance
+    even = [r for k in range(4) for r in ((VM, 10 * k, 10 * k + 3, 0), (VM, 10 * k + 0.055, 10 * k + 3, 0))]
+    assert variants(no_title, even) == []  # neither is the shorter
+
+
+def test_those_that_always_apply_have_no_numbers():
+    for module in (ask_provider, other_provider):
+        assert [v.change for v in variants(module, BOTH[:1], None)] == [None]

@@ -1,0 +1,492 @@
+"""Rejections: labels of the bundled recordings against what the provider wrote down, and the rules one by one on made-up answers."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import netlens
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
+from netlens.lab.check import Report, Side, Truth, bundled
+from netlens.lenses.refused.labels import Told, _matching, key_log
+from netlens.lenses.refused.labels.answers import infer
+from netlens.lenses.refused.labels.error_log import from_log
+from netlens.lenses.refused.labels.key_log import from_decrypted
+from netlens.parsers import decrypted, errorlog
+from netlens.parsers.decrypted import Decrypted, DecryptedRequest
+from netlens.parsers.errorlog import ErrorEvent, ErrorLog
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.labels._labels import Labels
+
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
+RECORDINGS = bundled(ROOT / "captures")
+PLAIN = [path for path in RECORDINGS if "http2" not in path.name]
+MS, S = 1_000_000, 1_000_000_000
+T0 = 1_700_000_000 * S
+REFUSAL = 259
+
+
+# -- bundled recordings --
+
+
+class Seen:
+    """One side's capture and, for each of its exchanges that the truth knows, whose it was and whether it was refused."""
+
+    def __init__(self, recording: Path, side: str):
+        self.truth = truth = Truth(recording)
+        result = truth.manifest.side(side)
+        assert result is not None
+        capture = netlens.read(result.path)
+        self.exchanges, self.sessions, self.hellos = (capture.table(name) for name in ("exchanges", "sessions", "hellos"))
+        known = Side(Report(str(recording), truth.scenario), truth, side)
+        row_of = {number: row for row, number in enumerate(self.exchanges["exchange_id"].tolist())}
+        self.rows: dict[int, tuple[str, bool]] = {}
+        for row, event in known._pair(known._seen_by_provider() if side == "host" else known._opened_here()):
+            found = known.exchanges.get(row["connection_id"], [])
+            if side == "host":
+                true = [e for e in truth.requests if e["connection"] == event["connection"]]
+            else:
+                true = [truth.served[e["request"]] for e in truth.of("vm", "request") if e["connection"] == event["connection"]]
+            if row["resp_port"] != 443:  # lookups
+                continue
+            both = min(len(true), len(found))  # of a connection older than the recording only the last ones are in it
+            assert both == len(true) == len(found) or truth.shown(side, event["ns"]) < known.began
+            for one, other in zip(found[len(found) - both :], true[len(true) - both :], strict=True):
+                self.rows[row_of[one["exchange_id"]]] = other["name"].partition("-")[0], bool(other["refused"])
+
+    def of(self, whose: str | None = None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """(rows, refused)"""
+        rows = sorted(row for row, (side, _) in self.rows.items() if whose in (None, side))
+        return np.array(rows, np.int64), np.array([self.rows[row][1] for row in rows], bool)
+
+
+@cache
+def seen(recording: Path, side: str) -> Seen:
+    return Seen(recording, side)
+
+
+@pytest.mark.parametrize("side", ["vm", "host"])
+@pytest.mark.parametrize("recording", PLAIN, ids=lambda path: path.name)
+def test_error_logs_of_the_bundled_recordings(recording: Path, side: str) -> None:
+    """All refusals are found, and nothing else is called one; the VM's log also with the host's capture, through the tunnel."""
+    at = seen(recording, side)
+    for whose in ("vm", "host"):
+        rows, refused = at.of(whose)
+        if not len(rows):
+            continue
+        log = errorlog.read(recording / f"{whose}-errors.log")
+        to_host = (lambda ns, truth=at.truth: 2 * ns - truth.shown("vm", ns)) if (whose, side) == ("vm", "host") else None
+        labels = from_log(at.exchanges.take(rows), log, to_host, covers=True)
+        assert labels.rejected.tolist() == refused.astype(int).tolist()
+        assert len(labels.matched) == refused.sum()
+        assert set(labels.source) == {"error log"}
+        assert len(labels.unmatched) <= (recording.name == "older-tunnel")  # one refusal is older than the recording
+        bounded = from_log(at.exchanges.take(rows), log, to_host)
+        told = bounded.rejected != UNLABELLED
+        assert (bounded.rejected[told] == refused[told]).all()
+        assert told[refused].all()
+
+
+@pytest.mark.parametrize("side", ["vm", "host"])
+@pytest.mark.parametrize("recording", PLAIN, ids=lambda path: path.name)
+def test_what_is_inferred_is_never_wrong(recording: Path, side: str) -> None:
+    at = seen(recording, side)
+    rows, refused = at.of()
+    labels = infer(at.exchanges.take(rows), at.sessions, at.hellos)
+    told = labels.rejected != UNLABELLED
+    assert (labels.rejected[told] == refused[told]).all()
+    assert set(labels.source[told]) <= {"inferred"}
+    assert all(labels.reason)
+    if recording.name == "refused-in-stream" or not refused.any():
+        assert not told.any()
+    elif refused.sum() >= 8:
+        assert told[refused].mean() >= 0.7
+
+
+@pytest.mark.tshark
+def test_key_log_and_error_log_agree() -> None:
+    """HTTP/2: streams as the key log shows them, refusals as the error log has them."""
+    recording = ROOT / "captures" / "http2"
+    keys = decrypted.requests([str(recording / "host.pcap.gz")], str(recording / "vm-keylog.txt"))
+    columns: dict[str, list[Any]] = {
+        "session_id": [r.session_id for r in keys.rows],
+        "stream": [r.stream for r in keys.rows],
+        "start_ns": [r.start_ns for r in keys.rows],
+        "request_end_ns": [r.request_end_ns for r in keys.rows],
+        "response_ns": [r.response_ns for r in keys.rows],
+        "end_ns": [r.end_ns for r in keys.rows],
+        "up_bytes": [0 for r in keys.rows],
+        "down_bytes": [0 for r in keys.rows],
+        "complete": [r.complete for r in keys.rows],
+    }
+    exchanges = {name: np.array(values, object) for name, values in columns.items()}
+    by_keys = from_decrypted(exchanges, keys)
+    by_log = from_log(exchanges, errorlog.read(recording / "vm-errors.log"), covers=True)
+    assert by_keys.rejected.tolist() == by_log.rejected.tolist()
+    assert (by_keys.rejected == REJECTED).sum() >= 5
+    assert not by_log.unmatched
+
+
+def test_turns_of_http2_are_not_labelled() -> None:
+    recording = ROOT / "captures" / "http2"
+    capture = netlens.read(recording / "host.pcap.gz")
+    labels = infer(capture.table("exchanges"), capture.table("sessions"), capture.table("hellos"))
+    assert set(labels.rejected) == {UNLABELLED}
+
+
+# -- made-up answers --
+
+
+def table(*answers: tuple[Any, ...], session: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    """Answers as (end in ms, size, how long in ms, size of the request); the request was sent 100 ms before the first byte of the answer."""
+    rows = []
+    for i, (end, size, lasts, *more) in enumerate(answers):
+        stop = T0 + round(end * MS)
+        first = stop - round(lasts * MS)
+        rows.append(
+            (session + i, first - 100 * MS, first - 100 * MS, first, stop, more[0] if more else 1000 + 50 * i, size, None, True, i + 1)
+        )
+    names = [
+        "session_id",
+        "start_ns",
+        "request_end_ns",
+        "response_ns",
+        "end_ns",
+        "up_bytes",
+        "down_bytes",
+        "status",
+        "complete",
+        "start_frame",
+    ]
+    return {name: np.array([row[k] for row in rows], object) for k, name in enumerate(names)}
+
+
+def log(*lines: tuple[Any, ...], first: float = -10_000, last: float = 1e6) -> ErrorLog:
+    """Lines as (time in ms, width in ms, kind)."""
+    events = []
+    for i, (at, *more) in enumerate(lines):
+        low, high = T0 + round(at * MS), T0 + round((at + (more[0] if more else 1)) * MS)
+        events.append(ErrorEvent((low + high) // 2, low, high, i + 1, "1302", "x.log", more[1] if len(more) > 1 else "classic ERROR llm"))
+    return ErrorLog(events, len(events), 0, None, T0 + round(first * MS), T0 + round(last * MS), True)
+
+
+def test_the_answer_right_before_the_line() -> None:
+    labels = from_log(table((1000, 700, 900), (2000, 259, 0), (3000, 700, 900)), log((2000.5,)))
+    assert labels.rejected.tolist() == [ACCEPTED, REJECTED, ACCEPTED]
+    assert labels.matched == [(0, 1)]
+    assert labels.reason[1] == "line 1 of the error log (1302)"
+
+
+def test_several_refused_at_once() -> None:
+    answers = table(*((1000 + i, REFUSAL, 0) for i in range(5)), (5000, 700, 900))
+    assert from_log(answers, log(*((1006 + i,) for i in range(5)))).rejected.tolist() == [REJECTED] * 5 + [ACCEPTED]
+
+
+def test_echoes_are_not_counted_twice() -> None:
+    """Two lines for each refusal, and another answer ends close by."""
+    answers = table((1000, REFUSAL, 0), (1003, 700, 900), (3000, REFUSAL, 0), (5000, REFUSAL, 0), (7000, REFUSAL, 0), (7010, 800, 900))
+    lines = [
+        (at + d, 1, f"classic ERROR {who}") for at in (1000, 3000, 5000, 7000) for d, who in ((0.5, "llm"), (1.5, "session.processor"))
+    ]
+    labels = from_log(answers, log(*lines))
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, REJECTED, REJECTED, REJECTED, ACCEPTED]
+    assert labels.unmatched == []
+
+
+def test_a_line_between_two_equal_answers_claims_neither() -> None:
+    labels = from_log(table((1000, 700, 900), (1001, 700, 900), (9000, 700, 900)), log((1000.2, 30)))
+    assert labels.rejected.tolist() == [UNLABELLED, UNLABELLED, ACCEPTED]
+    assert "may or may not" in labels.note
+
+
+def test_the_look_decides_once_it_is_known() -> None:
+    sure = [(1000 * i, REFUSAL, 0) for i in range(1, 6)]
+    labels = from_log(table(*sure, (9000, REFUSAL, 0), (9040, 700, 900)), log(*((at + 0.3,) for at, *_ in sure), (9000, 60)))
+    assert labels.rejected.tolist() == [REJECTED] * 6 + [ACCEPTED]
+
+
+def test_what_looks_refused_but_has_no_line_is_not_called_accepted() -> None:
+    sure = [(1000 * i, REFUSAL, 0) for i in range(1, 6)]
+    labels = from_log(table(*sure, (20_000, REFUSAL, 0), (30_000, 700, 900)), log(*((at + 0.3,) for at, *_ in sure)))
+    assert labels.rejected.tolist() == [REJECTED] * 5 + [UNLABELLED, ACCEPTED]
+
+
+def hidden_retries(tries: int, rounds: int = 8, refused: int = REFUSAL) -> tuple[dict[str, np.ndarray[Any, Any]], ErrorLog, list[int]]:
+    """A program whose SDK tries again in silence: one line for so many refusals; (answers, log, whether each was refused)."""
+    answers, lines, truth = [], [], []
+    for k in range(rounds):
+        at, size = 20_000 * k, 30_000 + 40 * k
+        for n in range(tries):
+            answers.append((at + 1000 + 700 * n * (n + 1), refused, 0, size))
+            truth.append(REJECTED)
+        lines.append((answers[-1][0] + 1,))
+        answers.append((at + 15_000, 6_000 + 300 * k, 3_000, size + 5))
+        truth.append(ACCEPTED)
+    return table(*answers), log(*lines), truth
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_refusals_that_are_retried_in_silence_are_told_by_their_look(tries: int) -> None:
+    answers, lines, truth = hidden_retries(tries)
+    labels = from_log(answers, lines)
+    assert labels.rejected.tolist() == truth
+    assert (labels.source == "look-alike").sum() == (tries - 1) * 8
+    assert set(labels.refusal_class[labels.rejected == REJECTED]) == {"unknown"}
+
+
+def test_where_all_answers_look_alike_silence_is_no_refusal() -> None:
+    """Short answers of one size to everything: the size says nothing, and what has no line stays accepted as the log says."""
+    rows = [(1000 * k, REFUSAL, 0, 500 + k) for k in range(1, 60)]
+    labels = from_log(table(*rows), log(*((1000 * k + 0.3,) for k in range(1, 60, 10))))
+    assert int((labels.rejected == REJECTED).sum()) == 6
+    assert "look-alike" not in set(labels.source)
+
+
+def test_streams_outside_the_time_of_the_log_were_accepted_and_the_rest_is_unknown() -> None:
+    sure = [(1000 * i, REFUSAL, 0) for i in range(1, 6)]
+    labels = from_log(table(*sure, (20_000, 9_000, 900), (30_000, 700, 10)), log(*((at + 0.3,) for at, *_ in sure), first=0, last=6_000))
+    assert labels.rejected.tolist() == [REJECTED] * 5 + [ACCEPTED, UNLABELLED]
+    assert labels.source[5] == "look-alike"
+
+
+def test_a_log_without_enough_lines_is_taught_by_that_of_the_other_program() -> None:
+    answers = table((1000, REFUSAL, 0, 2_900), (3_100, REFUSAL, 0, 2_900), (7_300, 5_000, 900, 2_900), (9_000, 8_000, 900, 31_000))
+    alone = from_log(answers, log())
+    assert alone.rejected.tolist() == [ACCEPTED] * 4
+    taught = from_log(answers, log(), taught=(REFUSAL,))
+    assert taught.rejected.tolist() == [REJECTED, REJECTED, ACCEPTED, ACCEPTED]
+    assert taught.source.tolist() == ["look-alike", "look-alike", "error log", "error log"]
+
+
+def test_one_line_between_two_that_were_both_refused_labels_both() -> None:
+    sure = [(5000 * i, REFUSAL, 0, 31_000 + 50 * i) for i in range(1, 7)]
+    twins = [(40_000, REFUSAL, 0, 2_900), (40_006, REFUSAL, 0, 31_900), (42_100, 5_000, 900, 2_900), (43_000, 5_000, 700, 31_900)]
+    labels = from_log(table(*sure, *twins), log(*((at + 0.3,) for at, *_ in sure), (40_006.4,)))
+    assert labels.rejected.tolist()[6:] == [REJECTED, REJECTED, ACCEPTED, ACCEPTED]
+
+
+def test_lines_of_opencode_may_come_a_third_of_a_second_late() -> None:
+    rows = [(5000 * i, REFUSAL, 0) for i in range(1, 6)]
+    late = (2.7, 8.6, 271.4, 17.2, 356.5)
+    labels = from_log(table(*rows, (40_000, 700, 900)), log(*((at + by,) for (at, *_), by in zip(rows, late, strict=True))))
+    assert labels.sizes == (REFUSAL,)
+    assert labels.rejected.tolist() == [REJECTED] * 5 + [ACCEPTED]
+
+
+def test_only_what_the_log_covers_is_accepted() -> None:
+    answers = table((1000, 700, 500), (5000, 700, 500), (9000, 700, 500))
+    assert from_log(answers, log(first=3000, last=7000)).rejected.tolist() == [UNLABELLED, ACCEPTED, UNLABELLED]
+    assert from_log(answers, log(first=3000, last=7000), covers=True).rejected.tolist() == [ACCEPTED] * 3
+    nothing = replace(log(), first_ns=None, last_ns=None)
+    assert from_log(answers, nothing).rejected.tolist() == [UNLABELLED] * 3
+    assert from_log(answers, nothing, covers=True).rejected.tolist() == [ACCEPTED] * 3
+
+
+def test_a_log_of_another_time_labels_nothing() -> None:
+    answers = table(*((5000 * i, 700, 900) for i in range(1, 20)))
+    labels = from_log(answers, log(*((5000 * i + 2600,) for i in range(2, 18))))
+    assert set(labels.rejected) == {UNLABELLED}
+    assert "is it the log of this side" in labels.note
+    assert len(labels.unmatched) == 16
+
+
+def test_times_of_another_zone_are_told() -> None:
+    answers = table(*((5000 * i, REFUSAL, 0) for i in range(1, 20)))
+    hour = 3_600_000
+    labels = from_log(answers, log(*((5000 * i + 2 * hour + 1,) for i in range(2, 18)), first=2 * hour, last=3 * hour))
+    assert set(labels.rejected) == {UNLABELLED}
+    assert "UTC+2 h" in labels.note
+
+
+def test_the_clock_is_converted() -> None:
+    labels = from_log(table((1000, REFUSAL, 0), (3000, 700, 900)), log((8000.4,)), lambda ns: ns - 7 * S)
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED]
+
+
+def test_nothing_at_all() -> None:
+    empty = table()
+    assert len(from_log(empty, log((1,))).rejected) == 0
+    assert len(from_log(empty, log((1,))).unmatched) == 1
+    assert len(infer(empty, sessions(0), hellos(0)).rejected) == 0
+    assert len(from_decrypted(empty, Decrypted([])).rejected) == 0
+
+
+@given(st.integers(0, 4), st.integers(0, 6), st.data())
+def test_assignment_is_the_cheapest(n: int, m: int, data: st.DataObject) -> None:
+    cell = st.floats(0, 10) | st.just(np.inf)
+    costs = np.array([[data.draw(cell) for _ in range(m)] for _ in range(n)]).reshape(n, m)
+    chosen = _matching._assign(costs)
+    taken = [j for j in chosen if j >= 0]
+    assert taken == sorted(set(taken))
+
+    def total(columns: tuple[int, ...]) -> float:
+        return sum(_matching.ALONE if j < 0 else float(costs[k, j]) for k, j in enumerate(columns))
+
+    every = itertools.product(range(-1, m), repeat=n)
+    best = min(total(c) for c in every if (t := [j for j in c if j >= 0]) == sorted(set(t)))
+    assert total(tuple(chosen)) == pytest.approx(best)
+
+
+def test_thousands_of_requests_and_lines_in_one_second() -> None:
+    answers = table(*((10 * i, REFUSAL, 0) for i in range(4000)))
+    labels = from_log(answers, log(*((10 * i + 0.2, 1000) for i in range(0, 4000, 2))))
+    assert len(labels.matched) == 2000
+
+
+# -- key log --
+
+
+def request(session: int, frame: int, status: int | None, code: str | None = None, http: str = "1.1", stream: int = -1) -> DecryptedRequest:
+    return DecryptedRequest(session, stream, T0, T0, T0, T0, status, code, True, frame, frame, frame, http)
+
+
+def test_status_and_code() -> None:
+    cases = [
+        (200, None, ACCEPTED),
+        (429, None, REJECTED),
+        (200, "1302", REJECTED),
+        (500, "1305", REJECTED),
+        (500, "500", UNLABELLED),
+        (None, None, UNLABELLED),
+    ]
+    for status, code, expected in cases:
+        assert key_log.refused(request(0, 1, status, code)) == expected
+
+
+def test_exchanges_find_their_requests() -> None:
+    answers = table((1000, 259, 0), (2000, 700, 900), (3000, 259, 0), (4000, 259, 0), (5000, 259, 0))
+    answers["session_id"] = np.array([0, 0, 0, 1, 2], object)
+    answers["start_frame"] = np.array([10, 20, 30, 15, 5], object)
+    keys = Decrypted([request(0, 12, 429), request(0, 22, 200), request(0, 31, None), request(1, 15, 200, http="2", stream=1)], "a note")
+    labels = from_decrypted(answers, keys)
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, UNLABELLED, UNLABELLED, UNLABELLED]
+    assert labels.source.tolist() == ["key log", "key log", "", "", ""]
+    assert labels.note == "a note"
+    answers["stream"] = np.array([-1, -1, -1, 1, 1], object)
+    assert from_decrypted(answers, keys).rejected.tolist() == [REJECTED, ACCEPTED, UNLABELLED, ACCEPTED, UNLABELLED]
+
+
+# -- the traffic alone --
+
+
+def hellos(n: int, alpn: tuple[str, ...] = ("http/1.1",)) -> dict[str, np.ndarray[Any, Any]]:
+    offered = np.empty(n, object)
+    offered[:] = [list(alpn) for _ in range(n)]
+    return {"session_id": np.arange(n), "alpn": offered}
+
+
+def sessions(n: int, fin: dict[int, int] | None = None) -> dict[str, np.ndarray[Any, Any]]:
+    fins = np.array([(fin or {}).get(i) for i in range(n)], object)
+    return {"session_id": np.arange(n), "orig_fin_ns": fins, "rst_ns": np.full(n, None, object)}
+
+
+def chain(at: float, up: int, refusals: int = 1, size: int = REFUSAL, lasts: float = 900) -> list[tuple[float, int, float, int]]:
+    """Refused some times, then answered."""
+    out: list[tuple[float, int, float, int]] = [(at + 2500 * i, size, 0, up) for i in range(refusals)]
+    return [*out, (at + 2500 * refusals + lasts + 200, 4000, lasts, up)]
+
+
+def inferred(answers: list[tuple[float, int, float, int]], **more: Any) -> Labels:
+    n = len(answers)
+    return infer(table(*answers), more.get("sessions", sessions(n)), more.get("hellos", hellos(n)))
+
+
+SHOWN = [*chain(1000, 1500), *chain(11_000, 1700, 2), *chain(31_000, 1900)]
+
+
+def test_refusals_are_short_alike_and_tried_again() -> None:
+    labels = inferred(SHOWN)
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, REJECTED, REJECTED, ACCEPTED, REJECTED, ACCEPTED]
+    assert set(labels.source) == {"inferred"}
+    assert "259 bytes" in labels.note
+
+
+def test_the_last_try_of_a_program_that_gave_up() -> None:
+    labels = inferred([*SHOWN, (60_000, REFUSAL + 3, 0, 2100)])
+    assert labels.rejected[-1] == REJECTED
+
+
+def test_an_answer_that_the_program_cut_off_is_not_a_refusal() -> None:
+    """One piece of a stream, as short as a refusal by chance, then the program's FIN."""
+    answers = [*SHOWN, (60_000, REFUSAL, 0, 2100)]
+    n = len(answers)
+    labels = inferred(answers, sessions=sessions(n, {n - 1: T0 + 60_001 * MS}))
+    assert labels.rejected.tolist() == [*inferred(SHOWN).rejected.tolist(), UNLABELLED]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param([(1000 * i, 259, 0, 500 + i) for i in range(30)], id="all answers are short"),
+        pytest.param([*chain(1000, 1500)], id="one chain"),
+        pytest.param([(1000 * i, 4000, 900, 500 + 10 * i) for i in range(30)], id="streams alone"),
+        pytest.param(
+            [*((2000 * i, 900, 0, 300) for i in range(30)), *((3000 * i, 4000, 900, 900 + 10 * i) for i in range(20))], id="a poll beside streams"
+        ),
+        pytest.param([x for i in range(8) for x in ((10_000 * i, 4000, 700, 900 + 9 * i), (10_000 * i + 3500, 4000, 900, 900 + 9 * i))],
+                     id="refused inside streams, tried again"),
+        pytest.param([x for i in range(8) for x in ((10_000 * i, 300 + 40 * i, 0, 900 + 9 * i), (10_000 * i + 3500, 4000, 900, 900 + 9 * i))],
+                     id="short answers of all sizes"),
+    ],
+)  # fmt: skip
+def test_without_the_marks_nothing_is_claimed(answers: list[tuple[float, int, float, int]]) -> None:
+    labels = inferred(answers)
+    assert set(labels.rejected) == {UNLABELLED}
+    assert labels.note == ""
+
+
+def test_http2_is_not_inferred() -> None:
+    n = len(SHOWN)
+    for offered in (hellos(n, ("h2", "http/1.1")), hellos(0)):
+        labels = inferred(SHOWN, hellos=offered)
+        assert set(labels.rejected) == {UNLABELLED}
+        assert all("HTTP/2" in reason for reason in labels.reason)
+    assert (inferred(SHOWN, hellos=hellos(3)).rejected != UNLABELLED).all()  # connections older than the capture, beside others of HTTP/1.1
+
+
+def test_a_status_in_the_clear() -> None:
+    answers = table((1000, 259, 0), (2000, 300, 0), (3000, 300, 0))
+    answers["status"] = np.array([429, 200, 503], object)
+    labels = infer(answers, sessions(3), hellos(0))
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, UNLABELLED]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 6000), st.integers(0, 3000), st.integers(0, 3000)), max_size=30),
+    st.booleans(),
+)
+def test_any_traffic(answers: list[tuple[int, int, int, int]], complete: bool) -> None:
+    made = table(*answers)
+    made["complete"] = np.full(len(answers), complete, object)
+    if answers:
+        for name in ("response_ns", "end_ns"):
+            made[name][0] = None
+    labels = infer(made, sessions(len(answers)), hellos(len(answers)))
+    assert len(labels.rejected) == len(labels.source) == len(labels.reason) == len(answers)
+    assert ((labels.rejected == UNLABELLED) == (labels.source == "")).all()
+    found = from_log(made, log(*((a[0], 50) for a in answers[::2])))
+    assert len({row for _, row in found.matched}) == len(found.matched)
+    assert ((found.rejected == UNLABELLED) == (found.source == "")).all()
+
+
+# --- together ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_that_says_anything_is_believed() -> None:
+    a = np.array([REJECTED, UNLABELLED, UNLABELLED], np.int8)
+    b = np.array([ACCEPTED, REJECTED, UNLABELLED], np.int8)
+    found = Told.nothing(3)
+    for these, by, of in ((a, "key log", "rate"), (b, "error log", "quota")):
+        found.add(Told(these, np.array([by] * 3, object), np.array([of] * 3, object)))
+    assert found.rejected.tolist() == [REJECTED, REJECTED, UNLABELLED]
+    assert found.source.tolist() == ["key log", "error log", ""]
+    assert found.refusal_class.tolist() == ["rate", "quota", ""]

@@ -1,0 +1,267 @@
+"""Limits over time: found where a provider has one, with its numbers, and not where what is open decides."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from netlens.chains.situation import ACCEPTED, REJECTED, Situation
+from netlens.lenses.refused import weighing
+from netlens.lenses.refused.limiters import all_limiters
+from tests.lenses.refused.made import situation
+
+Decide = Callable[[str, float, int], bool]  # (side, time, open now) -> accepted
+
+
+def sliding(limit: int, window_s: float, *, together: bool = False) -> Decide:
+    taken: dict[str, deque[float]] = {}
+
+    def decide(side: str, now: float, _: int) -> bool:
+        mine = taken.setdefault("all" if together else side, deque())
+        while mine and mine[0] <= now - window_s:
+            mine.popleft()
+        if len(mine) >= limit:
+            return False
+        mine.append(now)
+        return True
+
+    return decide
+
+
+def fixed(limit: int, window_s: float, edge_s: float) -> Decide:
+    taken: dict[tuple[str, int], int] = {}
+
+    def decide(side: str, now: float, _: int) -> bool:
+        key = (side, int((now - edge_s) // window_s))
+        if taken.get(key, 0) >= limit:
+            return False
+        taken[key] = taken.get(key, 0) + 1
+        return True
+
+    return decide
+
+
+def bucket(burst: int, refill_s: float) -> Decide:
+    state: dict[str, tuple[float, float]] = {}
+
+    def decide(side: str, now: float, _: int) -> bool:
+        tokens, before = state.get(side, (float(burst), now))
+        tokens = min(float(burst), tokens + (now - before) / refill_s)
+        state[side] = (tokens - 1 if tokens >= 1 else tokens, now)
+        return tokens >= 1
+
+    return decide
+
+
+def concurrency(limit: int) -> Decide:
+    return lambda _, __, open_now: open_now < limit
+
+
+def played(decide: Decide, *, seed: int, seconds: float, rates: dict[str, float], lasts: tuple[float, float] = (0.3, 3.0)) -> Situation:
+    """Programs that send requests in bursts with pauses, try a refused one again once, and a provider that decides; each request on a session of
+    its own."""
+    rng = np.random.default_rng(seed)
+    sends: list[tuple[float, str]] = []
+    for side, rate in rates.items():
+        now = 0.5
+        while now < seconds:
+            for _ in range(int(rng.integers(1, 7))):
+                sends.append((now, side))
+                now += float(rng.exponential(0.15))
+            now += float(rng.exponential(6 / rate))
+    sends.sort()
+    open_until: list[tuple[float, str]] = []
+    rows: list[tuple[str, int, float, float, int]] = []
+    again: list[tuple[float, str]] = []
+    while sends or again:
+        source = sends if sends and (not again or sends[0] <= again[0]) else again
+        now, side = source.pop(0)
+        open_until = [(end, whose) for end, whose in open_until if end > now]
+        accepted = decide(side, now, sum(whose == side for _, whose in open_until))
+        end = now + (float(rng.uniform(*lasts)) if accepted else 0.04)
+        if accepted:
+            open_until.append((end, side))
+        elif source is sends:
+            again.append((now + float(rng.uniform(1.5, 2.5)), side))
+            again.sort()
+        rows.append((side, len(rows), now, end, ACCEPTED if accepted else REJECTED))
+    return situation(rows, uncertain_ns=2_000_000)
+
+
+def judged(made: Situation) -> tuple[set[str], dict[str, object]]:
+    weighed = weighing.weigh(made)
+    return {v.id for v in weighed.verdicts if v.verdict == "supported"}, weighed.limiter or {}
+
+
+def sized(decide: Callable[[float, int, float, list[float]], bool], *, seed: int, hold_s: float = 0.0) -> Situation:
+    """Requests of one program with sizes, each tried again once; ``decide(now, bytes, open now, ends)``."""
+    rng = np.random.default_rng(seed)
+    sends: list[tuple[float, int, bool]] = []
+    now = 0.5
+    while now < 240:
+        for _ in range(int(rng.integers(1, 7))):
+            sends.append((now, int(10_000 * rng.lognormal()), True))
+            now += float(rng.exponential(0.15))
+        now += float(rng.exponential(1.5))
+    rows, sizes = [], []
+    held: list[float] = []
+    while sends:
+        at, size, fresh = sends.pop(0)
+        held = [end for end in held if end > at]
+        accepted = decide(at, size, len(held), held)
+        end = at + (float(rng.uniform(0.3, 3.0)) if accepted else 0.04)
+        if accepted:
+            held.append(end + hold_s)
+        elif fresh:
+            sends.append((at + float(rng.uniform(1.5, 2.5)), size, False))
+            sends.sort()
+        rows.append(("vm", len(rows), at, end, ACCEPTED if accepted else REJECTED))
+        sizes.append(size)
+    made = situation(rows, uncertain_ns=2_000_000)
+    return replace(made, requests=replace(made.requests, sent_bytes=np.array(sizes, np.int64)))
+
+
+SEEDS = range(4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_limit_on_bytes_is_found_with_its_number(seed: int) -> None:
+    taken: list[tuple[float, int]] = []
+
+    def decide(now: float, size: int, *_: object) -> bool:
+        taken[:] = [each for each in taken if each[0] > now - 10]
+        if sum(each[1] for each in taken) + size > 80_000:
+            return False
+        taken.append((now, size))
+        return True
+
+    supported, found = judged(sized(decide, seed=seed))
+    assert supported == {"own-rate"}
+    assert (found["kind"], found["unit"]) == ("volume", "bytes")
+    assert found["value"] == pytest.approx(80_000, rel=0.05)
+    assert found["window_s"] == pytest.approx(10.0, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_attempts_may_count_instead_of_what_was_accepted(seed: int) -> None:
+    sent: list[float] = []
+
+    def decide(now: float, *_: object) -> bool:
+        sent[:] = [each for each in sent if each > now - 30]
+        sent.append(now)
+        return len(sent) <= 30
+
+    supported, found = judged(sized(decide, seed=seed))
+    assert supported <= {"own-rate"}
+    if found:
+        assert (found["kind"], found["window"]) == ("rate", "sliding")
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("hold_s", [1.0, 5.0])
+def test_places_given_back_late_are_not_called_the_providers_whim(seed: int, hold_s: float) -> None:
+    supported, _ = judged(sized(lambda _, __, held, ___: held < 2, seed=seed, hold_s=hold_s))
+    assert supported <= {"own-concurrency", "keep-alive"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("limit", "window_s"), [(20, 60.0), (10, 10.0), (8, 30.0)])
+def test_a_sliding_window_is_found_with_its_numbers(seed: int, limit: int, window_s: float) -> None:
+    supported, found = judged(played(sliding(limit, window_s), seed=seed, seconds=300, rates={"vm": 3}))
+    assert supported == {"own-rate"}
+    assert (found["kind"], found["value"]) == ("rate", limit)
+    assert found["window_s"] == pytest.approx(window_s, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("burst", "refill_s", "rate"), [(5, 2.0, 4), (10, 1.0, 9), (4, 6.0, 4)])
+def test_a_bucket_is_found_with_burst_and_refill(seed: int, burst: int, refill_s: float, rate: float) -> None:
+    supported, found = judged(played(bucket(burst, refill_s), seed=seed, seconds=300, rates={"vm": rate}))
+    assert supported == {"own-rate"}
+    assert (found["window"], found["burst"]) == ("bucket", burst)
+    assert found["refill_s"] == pytest.approx(refill_s, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_fixed_window_is_found_whatever_its_edge(seed: int) -> None:
+    supported, found = judged(played(fixed(25, 60.0, 17.3), seed=seed, seconds=400, rates={"vm": 4}))
+    assert supported == {"own-rate"}
+    assert (found["kind"], found["window_s"]) == ("rate", 60.0)
+    assert found["value"] == pytest.approx(25, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_window_that_both_sides_fill_together_is_the_shared_address(seed: int) -> None:
+    made = played(sliding(24, 60.0, together=True), seed=seed, seconds=300, rates={"vm": 1.5, "host": 3})
+    supported, found = judged(made)
+    assert supported <= {"same-nat-ip", "own-rate"}
+    assert "same-nat-ip" in supported
+    assert (found["scope"], found["value"]) == ("egress", 24)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("limit", [2, 4])
+def test_what_is_open_is_not_taken_for_a_limit_over_time(seed: int, limit: int) -> None:
+    supported, found = judged(played(concurrency(limit), seed=seed, seconds=200, rates={"vm": 4}))
+    assert supported == {"own-concurrency"}
+    assert (found["kind"], found["value"]) == ("concurrency", limit)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_answers_that_all_take_equally_long_leave_the_kind_open(seed: int) -> None:
+    """So many open, each for two seconds, is so many accepted in two seconds: nothing may be claimed about which it is."""
+    made = played(concurrency(3), seed=seed, seconds=200, rates={"vm": 4}, lasts=(2.0, 2.0001))
+    weighed = weighing.weigh(made)
+    assert weighed.weighing.kind in ("either", "concurrency")
+    assert "own-rate" not in {v.id for v in weighed.verdicts if v.verdict == "supported"}
+    if weighed.weighing.kind == "either":
+        assert all("explain the refusals equally well" in (v.needs or "") for v in weighed.verdicts if v.verdict == "undecided")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_chance_is_no_limit_over_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    supported, found = judged(played(lambda *_: bool(rng.random() > 0.2), seed=seed, seconds=200, rates={"vm": 4}))
+    assert supported <= {"provider"}
+    assert found == {}
+
+
+def test_with_fewer_than_five_refusals_nothing_is_claimed() -> None:
+    rows = [("vm", k, float(k), k + 0.5, REJECTED if k in (10, 11, 30) else ACCEPTED) for k in range(40)]
+    assert judged(situation(rows)) == (set(), {})
+
+
+@pytest.mark.parametrize("limiter", all_limiters(), ids=lambda each: each.ID)
+def test_a_limiter_is_complete_and_scores_what_came_before_only(limiter: object) -> None:
+    starts = np.cumsum(np.full(50, 700_000_000, np.int64))
+    taken = np.ones(50)
+    for parameter in limiter.parameters(starts, taken):  # type: ignore[attr-defined]
+        for score in limiter.scores(starts, taken, parameter):  # type: ignore[attr-defined]
+            assert score.shape == (50,)
+            assert score[0] == 0
+            assert (score >= 0).all()
+            later = taken.copy()
+            later[30:] = 0
+            if limiter.WINDOW != "fixed":  # type: ignore[attr-defined]  # whose edges are taken from the labels
+                (changed,) = limiter.scores(starts, later, parameter)  # type: ignore[attr-defined]
+                assert (changed[:30] == score[:30]).all()
+    assert limiter.described(60.0, 5)["window"] == limiter.WINDOW  # type: ignore[attr-defined]
+    assert "Claim:" in limiter.__doc__  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bucket_that_was_in_use_before_the_recording(seed: int) -> None:
+    whole = played(bucket(5, 2.0), seed=seed, seconds=160, rates={"vm": 2.0})
+    r = whole.requests
+    first = int(np.flatnonzero(r.rejected[20:] == REJECTED)[0]) + 20  # it begins in the midst of refusals
+    kept = replace(r, **{name: getattr(r, name)[first:] for name in r.__dataclass_fields__})
+    found = weighing.weigh(replace(whole, requests=kept), 199)
+    told = found.limiter
+    assert found.cause == "own-rate"
+    assert told is not None
+    assert (told["kind"], told["burst"]) == ("rate", 5)
+    assert told["refill_s"] == pytest.approx(2.0, rel=0.05)

@@ -1,0 +1,170 @@
+"""What a verdict rests on: when a rule separates, what share goes with a cause, and what is said to be needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from netlens.lenses.refused import weighing as w
+from netlens.lenses.refused.counting import RULES, Adjustment, Counts
+from netlens.lenses.refused.judging import limit_verdict, needs
+from netlens.lenses.refused.limit import Inference, RuleFit
+from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.weighing import Weighing
+from tests.lenses.refused.scenes import rounds, weighed, without_captures
+
+CLEAR = ["v.v", "vv!v"] * 8
+TOGETHER = ["v.v", "h.h", "vh!v", "hv!h"] * 5
+OTHERS = Adjustment(others_side=True)
+
+
+def fit(**changes: object) -> RuleFit:
+    none = np.zeros(0, np.int64)
+    given = {"low": 2, "high": 2, "value": 2, "hits": 10, "misses": 0, "false_alarms": 0, "log_likelihood": -3.0, "p": 0.002, **changes}
+    rest = {"possible_log_likelihood": -3.0, "auc": 1.0, "youden": 1.0}
+    return RuleFit(RULES[0], Counts(none, none, none, none), **{**rest, **given})  # type: ignore[arg-type]
+
+
+def weighing_of(chance: float = -20.0, **changes: object) -> Weighing:
+    made = {"refused": 10, "accepted": 10, "chains": 10, "enough": True, **changes}
+    return Weighing(rounds(*CLEAR), Inference([], chance_log_likelihood=chance, first=np.zeros(0, bool), **made))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "separates"),
+    [
+        ({}, True),
+        ({"p": 0.05}, True),
+        ({"p": 0.051}, False),
+        ({"hits": 8, "misses": 2}, True),
+        ({"hits": 7, "misses": 3}, False),
+        ({"false_alarms": 3}, True),
+        ({"false_alarms": 4}, False),
+        ({"log_likelihood": -13.9}, True),
+        ({"log_likelihood": -14.1}, False),  # explains less than 0.3 of 20
+    ],
+)
+def test_a_rule_separates_beyond_chance_with_few_exceptions(changes: dict[str, object], separates: bool) -> None:
+    assert weighing_of().separates(fit(**changes)) is separates
+
+
+def test_a_rule_must_beat_chance_by_a_margin_where_there_is_little_to_explain() -> None:
+    assert not weighing_of(chance=-2.0).separates(fit(log_likelihood=-1.2))
+    assert weighing_of(chance=-2.0).separates(fit(log_likelihood=-0.9))
+
+
+def test_rules_are_the_best_and_those_tied_with_it_or_none() -> None:
+    assert weighed(rounds(*CLEAR)).rules[0].rule == RULES[0]
+    assert weighed(rounds("v.v", "vv!v")).rules == []
+    assert weighed(rounds(*["v.v", "vv!v"] * 4)).rules == []
+
+
+def test_chance_is_told_only_if_all_that_could_count_was_seen() -> None:
+    flat = [("v" if k % 2 else "vv") + ("!" if k % 3 == 0 else ".") + "v" for k in range(60)]
+    assert weighed(rounds(*flat)).chance
+    assert not weighed(without_captures(rounds(*flat), "host")).chance
+    assert not weighed(rounds(*flat[:12])).chance
+    assert not weighed(rounds(*CLEAR)).chance
+
+
+# --- shares -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_share_is_of_the_refusals_at_the_limit() -> None:
+    scene = weighed(rounds(*TOGETHER, "v!v"))  # the last one met too few: it is none of the limit's
+    best = scene.rules[0]
+    least, most, gone = scene.without(best, OTHERS)
+    assert (least, most, int(gone.sum())) == (1.0, 1.0, 10)
+    assert scene.without(best, Adjustment())[0] == 0.0
+    assert scene.without(best, OTHERS, limit=99)[:2] == (0.0, 0.0)
+
+
+def test_what_is_of_an_unknown_side_may_be_the_own() -> None:
+    scene = weighed(rounds(*["v.v", "u.v", "vu!v"] * 7))
+    best = next(f for f in scene.inference.fits if f.rule == RULES[1])
+    least, most, _ = scene.without(best, OTHERS)
+    assert (least, most) == (0.0, 1.0)
+
+
+def test_over_all_limits_that_fit_as_well_the_smallest_and_the_largest_share_are_told() -> None:
+    scene = weighed(rounds(*["v.v", "vhhhh!v"] * 8))
+    best = replace(next(f for f in scene.inference.fits if f.rule == RULES[1]), low=1, value=5)
+    assert scene.without(best, OTHERS)[0] == 1.0
+    assert scene.without(best, OTHERS, 1)[0] == 0.0
+    assert scene.shares(best, OTHERS)[:2] == (0.0, 1.0)
+
+
+# --- verdicts -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def verdict(scene: Weighing, adjustment: Adjustment = OTHERS, structure: Evidence | None = None, missing: str | None = None) -> Verdict:
+    return limit_verdict(scene, adjustment, structure=structure, missing=missing, told="without it")
+
+
+def test_structure_refutes_and_a_missing_capture_leaves_undecided() -> None:
+    scene = weighed(rounds(*TOGETHER))
+    assert verdict(scene).verdict == "supported"
+    refuted = verdict(scene, structure=Evidence("there is none", [("vm", 1)]), missing="that")
+    assert (refuted.verdict, refuted.attributable_fraction) == ("refuted", 0.0)
+    undecided = verdict(scene, missing="a capture of the moon")
+    assert (undecided.verdict, undecided.needs, undecided.attributable_fraction) == ("undecided", "a capture of the moon", 1.0)
+    assert verdict(weighed(rounds("v.v")), missing="that").needs == "that"
+
+
+def test_a_share_below_a_third_is_refuted_and_one_about_a_half_undecided() -> None:
+    for specs, wanted in (
+        (["vh!v"] + ["vv!v"] * 4, "refuted"),
+        (["vh!v"] * 2 + ["vv!v"] * 3, "undecided"),
+        (["vh!v"] * 3 + ["vv!v"] * 2, "supported"),
+    ):
+        scene = weighed(rounds(*[*specs, "v.v", "h.v", "v.v"] * 6))
+        assert scene.rules
+        assert scene.rules[0].rule == RULES[1]
+        assert verdict(scene).verdict == wanted, specs
+
+
+def test_where_tied_rules_disagree_no_cause_is_given() -> None:
+    scene = weighed(rounds(*TOGETHER))
+    side = replace(
+        scene.inference.fits[0], rule=RULES[0], counts=next(f for f in scene.inference.fits if f.rule == RULES[0]).counts, value=1
+    )
+    tied = Weighing(scene.situation, replace(scene.inference, fits=[scene.inference.fits[0], side]))
+    assert len(tied.rules) == 2
+    found = verdict(tied)
+    assert found.verdict == "undecided"
+    assert found.needs == "a recording in which requests per egress address and requests per side differ more: they fit equally well here"
+
+
+def test_frames_of_a_few_requests_are_cited_from_every_capture_that_has_them() -> None:
+    scene = weighed(rounds(*CLEAR))
+    frames = scene.frames(scene.refused)
+    assert len(frames) == 2 * w.FRAMES
+    assert {side for side, _ in frames} == {"host", "vm"}
+    one_sided = weighed(without_captures(rounds(*CLEAR), "vm"))
+    assert {side for side, _ in one_sided.frames(one_sided.refused)} == {"host"}
+    assert scene.frames(np.zeros(len(scene.refused), bool)) == []
+
+
+# --- what would decide --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_would_decide() -> None:
+    def said(*specs: str, **changes: object) -> str:
+        return needs(weighed(replace(rounds(*specs), **changes)))  # type: ignore[arg-type]
+
+    assert said("v.v") == "a recording in which requests are refused"
+    assert said("!v") == "a recording in which some requests are accepted"
+    assert said("v.v", "v!v") == "a recording with more refusals: 1 are too few, 5 at least"
+    assert said(*["v!v", "v.v"] * 6, egress_seen=False, host_seen=False) == "a capture of the host over the same time"
+    assert said(*["v!v", "v.v"] * 6, egress_seen=False, vm_seen=False) == "a capture of the VM over the same time"
+    assert said(*["v!v", "v.v"] * 6).startswith("a longer recording")
+    assert said("v.v", uncountable="a TLS key log: HTTP/2") == "a TLS key log: HTTP/2"
+
+
+def test_the_json_names_files() -> None:
+    given = Verdict("supported", None, 0.5, 0.01, [Evidence("so", [("vm", 3), ("host", 4)])], "x", "X", "Claim.")
+    document = given.to_dict({"vm": "a.pcap"})
+    assert document["evidence"] == [{"text": "so", "frames": [{"file": "a.pcap", "frame": 3}, {"file": "host", "frame": 4}]}]
+    assert set(document) == {"id", "verdict", "attributable_fraction", "p", "evidence", "needs", "cause", "claim"}
