@@ -75,7 +75,7 @@ def command(
     if bundle is not None:
         _can_bundle(bundle, (capture, host_file, vm_file))
     given = _inputs(capture, host_file, vm_file).with_options(apis=apis, errors={"vm": vm_errors, "host": host_errors}, keylogs=keylogs)
-    found = analyze({side: read_capture(paths, TABLES) for side, paths in given.captures.items()}, given)
+    found = analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given)
     document = found.to_dict()
     if output is not None:
         _write(document, found, output)
