@@ -17,6 +17,7 @@ SAME_NS = 15 * S
 PENDING_NS = 5 * S
 #: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
 _OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
+ORPHANS = 0.1  #: of all lookups; a capture that begins in the middle has one or two
 FAILURES = ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP")
 
 
@@ -96,6 +97,13 @@ def _question(name: str, type_: str, client: str, rows: list[dict[str, Any]]) ->
         [r["query_frame"] for r in rows],
         [r["answer_frame"] for r in answered if r["answer_frame"] is not None],
     )
+
+
+def filtered(view: View) -> bool:
+    """Whether the capture holds answers whose questions it lacks: then it may lack answers as well."""
+    lookups = view.side.capture.table("lookups")
+    orphans = sum(query is None and transport != "mdns" for query, transport in zip(lookups["query_ns"].tolist(), lookups["transport"].tolist(), strict=True))
+    return orphans >= 2 and orphans >= ORPHANS * lookups.rows
 
 
 def visible(view: View) -> list[Question]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 OPEN, REFUSED, UNANSWERED, OTHER = "open", "refused", "unanswered", "other"
 #: Zeek's policy/misc/scan: 15 ports of one host, or 25 hosts on one port, within 5 minutes.
 SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
+PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
 SOME_PORTS = 8  #: worth a look
 
 
@@ -43,16 +44,27 @@ def attempts(view: View) -> list[Attempt]:
     """All attempts whose first SYN is in the capture, of copies one, in order."""
     found = []
     saw_syn, halves = view.column("saw_syn"), view.halves
+    s = view.sessions
+    plain = (s["orig_retransmits"] == 0) & (s["resp_retransmits"] == 0) & (s["handshake_ms"] < PLAIN_MS)
     for k in view.first_copies:
         if saw_syn[k] and k not in halves:
-            made = _attempt(view, k)
+            made = _plain(view, k) if plain[k] else _attempt(view, k)
             if made is not None:
                 found.append(made)
     return found
 
 
+def _plain(view: View, k: int) -> Attempt:
+    """A handshake in which nothing was repeated, from its row alone."""
+    s = view.sessions
+    client, _, server, port = view.ends(k)
+    start, frame = int(s["start_ns"][k]), int(s["first_frame"][k])
+    answer, usable = start + int(s["synack_ms"][k] * 1e6), start + int(s["handshake_ms"][k] * 1e6)
+    return Attempt(k, client, server, port, OPEN, [start], [frame], answer, frame, usable, frame, 1)
+
+
 def _attempt(view: View, k: int) -> Attempt | None:
-    seg = view.segments(k)
+    seg = view.opening(k)
     client, _, server, port = view.ends(k)
     syn_ns: list[int] = []
     syn_frames: list[int] = []
@@ -77,8 +89,6 @@ def _attempt(view: View, k: int) -> Attempt | None:
                 synack_at = i
         elif flags & RST and reset_at < 0 and not sent_more:
             reset_at = i
-        if i > 400:
-            break
     if not syn_ns:
         return None
     if synack_at >= 0:

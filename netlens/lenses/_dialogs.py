@@ -7,7 +7,9 @@ with which password is never read. A refusal counts if the same was not allowed 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from netlens.lenses._view import Segments, View
@@ -39,11 +41,10 @@ class Refusal:
 
 def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
-    protocols = view.column("protocol")
-    down = view.sessions["resp_frames"]
+    candidates = view.sessions_where(_says_no)
     found: list[Refusal] = []
     for k in view.first_copies:
-        if protocols[k] is not None or not down[k] or k in view.halves:
+        if k not in candidates or k in view.halves:
             continue
         seg = view.segments(k)
         if not len(seg):
@@ -56,9 +57,15 @@ def refusals(view: View) -> list[Refusal]:
     return found
 
 
-def sessions_of_replies(view: View) -> int:
-    """How many sessions speak such a protocol, as their greeting shows; at least those with refusals."""
-    return len({r.session for r in view.once(refusals)})
+def _says_no(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which segments begin as a refusal may."""
+    first = head >> 56
+    code = ((first == 0x34) | (first == 0x35)) & ((head >> 32) & 0xFF != 0) & ((head >> 48) & 0xF0 == 0x30)  # 4dd or 5dd
+    errors = (first == 0x2D) | (first == 0x45) | ((head >> 24) & 0xFF == 0xFF)  # -ERR, PostgreSQL's E, MySQL's 0xff
+    no = np.zeros(len(head), bool)
+    for shift in (0, 8, 16, 24, 32, 40):  # IMAP: a tag, then NO
+        no |= (head >> shift) & 0xFFFF == 0x4E4F
+    return code | errors | no
 
 
 def _data(seg: Segments) -> list[tuple[bool, bytes, int]]:
@@ -100,6 +107,8 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
             if asked in LOGINS and (code in (230, 235)):
                 allowed.update(dict.fromkeys(LOGINS, frame))
         refused = code >= 500 or code in (421, 450, 451, 452)
+        if protocol == "FTP" and 500 <= code <= 504:
+            refused = False  # a word that the server does not know
         login_failed = asked == b"AUTH" and code in (535, 534, 538, 454)
         if refused and (asked in TASKS or login_failed):
             found.append((asked, code, [f for f in (asked_frame, frame) if f]))

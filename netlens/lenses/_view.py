@@ -39,6 +39,7 @@ COPY_NS = 50_000_000
 COPY_V6_NS = 20_000_000  #: without an identification (IPv6, or zero), with the same TCP timestamp, which ticks each 1 to 10 ms
 COPY_BARE_NS = 1_000_000  #: with neither
 MOST_SEGMENTS = 200_000  #: of one session that are looked at one by one (half a second)
+OPENING = 64  #: segments in which a handshake is over; a certificate chain is 10
 #: Most conversations of a capture have frames of one direction only, and there are this many: it was recorded one-sided.
 ONE_SIDED_SHARE, ONE_SIDED_LEAST = 0.9, 3
 
@@ -138,12 +139,34 @@ class View:
             self._segments[k] = self._read(k)
         return self._segments[k]
 
-    def _read(self, k: int) -> Segments:
+    def opening(self, k: int) -> Segments:
+        """The first :data:`OPENING` segments of a session."""
+        return self._segments[k] if k in self._segments else self._read(k, OPENING)
+
+    @cached_property
+    def first_replies(self) -> np.ndarray[Any, Any]:
+        """By session, the first bytes that the responder sent, as one number; 0 without."""
+        out = np.zeros(self.sessions.rows, np.uint64)
+        if self.trail is not None and self.sessions.rows:
+            t = self.trail.segments()
+            by_responder = (t["length"] > 0) & (t["fresh"] > 0) & (t["way"] != self._originator[t["session"]])
+            of, first = np.unique(t["session"][by_responder], return_index=True)
+            out[of] = t["head"][by_responder][first]
+        return out
+
+    def sessions_where(self, holds: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> set[int]:
+        """Sessions with a segment of the responder or originator whose first bytes (uint64) satisfy a condition."""
+        if self.trail is None:
+            return set()
+        t = self.trail.segments()
+        return set(np.unique(t["session"][holds(t["head"])]).tolist())
+
+    def _read(self, k: int, most: int = MOST_SEGMENTS) -> Segments:
         if self.trail is None:
             return Segments([], [], [], [], [], [], [], [], [], [])
         low, high = int(self._bounds[k]), int(self._bounds[k + 1])
         all_ = self.trail.segments()
-        part = {name: values[low : min(high, low + MOST_SEGMENTS)].tolist() for name, values in all_.items() if name != "session"}
+        part = {name: values[low : min(high, low + most)].tolist() for name, values in all_.items() if name != "session"}
         originator = int(self._originator[k])
         seen: dict[tuple[int, int, int, int], tuple[int, int, int]] = {}
         kept: list[int] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._asked import PENDING_NS, Question, visible
+from netlens.lenses._asked import PENDING_NS, Question, filtered, visible
 from netlens.lenses._view import finding, most, views
 from netlens.text import plural
 
@@ -38,7 +38,7 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
     open_ = [q for q in asked if q.answer_ns is None and view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS]
     again = sum(q.attempts > 1 for q in open_)
     grave = len(open_) >= SHARE * len(asked) and (again > 0 or len(open_) >= LEAST)
-    return open_, bool(open_) and (grave or (again >= LEAST and len(open_) >= LEAST))
+    return open_, bool(open_) and not filtered(view) and (grave or (again >= LEAST and len(open_) >= LEAST))
 
 
 def _of(view: View) -> list[Finding]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import FIN, RST, SYN, S, finding, most, views
+from netlens.lenses._view import FIN, RST, S, finding, most, views
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ RANK = 40
 ASKED_NS = 10 * S  #: a request older than this was given up before
 AT_ONCE_NS = S  #: RST so soon after the request answers it
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
-HTTP = int.from_bytes(b"HTTP", "big")
-ALERT = 21
 
 
 @dataclass
@@ -62,7 +60,7 @@ def _reset(view: View, k: int) -> Broken | None:
     last = {True: -1, False: -1}
     answered = 0  # bytes of the server since the last request
     head = 0
-    server_syn = False
+    said = False  # the server sent anything at all
     for i in range(len(seg)):
         flags = seg.flags[i]
         orig = seg.orig[i]
@@ -74,28 +72,27 @@ def _reset(view: View, k: int) -> Broken | None:
             asked_at = last[True]
             since = seg.ts[i] - seg.ts[asked_at] if asked_at >= 0 else 1 << 62
             open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS
-            turned_away = (
-                not orig and answered <= SHORT and since <= AT_ONCE_NS and head >> 32 != HTTP and head >> 56 != ALERT and answered > 0
-            )
-            asked = open_ or (turned_away and _first_request(seg.offset[asked_at]))
+            wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and _greets(head) and seg.offset[asked_at] == 0
+            known = not said or view.column("protocol")[k] in ("http", "tls")
+            asked = (open_ and known) or wrong_door
             if asked and view.column("resp_missing_bytes")[k]:
                 return None  # the answer may have passed unseen
             frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
             return Broken(k, orig, asked, frames)
-        server_syn |= bool(flags & SYN) and not orig
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
                 answered, head = 0, 0
             else:
+                said = True
                 answered += seg.length[i]
                 head = head or seg.head[i]
     return None
 
 
-def _first_request(offset: int) -> bool:
-    """Whether a segment begins the client's stream: an answer to a greeting, not the last words of a session."""
-    return offset < SHORT
+def _greets(head: int) -> bool:
+    """Whether a server's first words are a greeting of SSH, SMTP, FTP, POP3, IMAP or VNC: no answer to a request."""
+    return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK", b"* OK", b"RFB "))
 
 
 def _of(view: View) -> list[Finding]:

@@ -37,10 +37,13 @@ def pauses(view: View) -> list[tuple[int, int, list[int]]]:
     lossy = {d.session for d in view.once(deliveries)}
     missing = view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
     out = []
+    lasted = view.sessions["end_ns"] - view.sessions["start_ns"]
     for k in view.whole:
+        if lasted[k] < LATE_NS:
+            continue
         if view.column("protocol")[k] != "tls" or k in view.halves or k in lossy or missing[k] > 0:
             continue
-        seg = view.segments(k)
+        seg = view.opening(k)
         hello = last = -1
         for i in range(len(seg)):
             if seg.flags[i] & (FIN | RST):
@@ -66,7 +69,7 @@ def _of(view: View) -> list[Finding]:
         return []
     longest = max(p[1] for p in shown)
     clients = most(view.ends(p[0])[0] for p in shown)
-    n = len(view.once(pauses))
+    n = sum(view.column("protocol")[k] == "tls" for k in view.whole)
     text = f"{len(shown):,} of {plural(n, 'TLS handshake')} waited up to {seconds(longest)} for the client ({clients})."
     values = {"handshakes": n, "slow": len(shown), "longest_s": longest / 1e9}
     advice = "The client checks certificates online, is busy, or asked somebody." if long else ""

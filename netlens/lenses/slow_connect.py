@@ -25,6 +25,7 @@ GROUP = "time"
 RANK = 51
 LONG_NS = 3 * S  #: two SYNs were lost
 LATE_NS = S  #: one SYN was lost
+LONGEST_NS = 130 * S  #: Linux gives up after 127 s (six repeats); what is longer is a clock that was set
 LEAST, SHARE = 3, 0.1  #: connections above LATE_NS
 
 
@@ -38,7 +39,7 @@ def _of(view: View) -> list[Finding]:
     opened = [
         (took, a)
         for took, a in opened
-        if 0 <= took < 3600 * S and (len(a.syn_ns) > 1 or a.synacks > 1 or a.answer_ns - a.syn_ns[0] >= LATE_NS)
+        if 0 <= took < LONGEST_NS and (len(a.syn_ns) > 1 or a.synacks > 1 or a.answer_ns - a.syn_ns[0] >= LATE_NS)
     ]
     long = [a for took, a in opened if took >= LONG_NS]
     late = [a for took, a in opened if took >= LATE_NS]

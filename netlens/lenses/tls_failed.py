@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ID = "tls-failed"
 GROUP = "handshakes"
 RANK = 20
+PATIENCE_NS = S  #: a client that closes sooner did not want it
 AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after makes up for it
 TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page
 #: RFC 8446 6 and RFC 5246 7.2, RFC 6066, RFC 7301
@@ -66,12 +67,17 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
     """Handshakes that failed, and when others succeeded by (client, server)."""
     hellos = view.side.capture.table("hellos")
     of = dict(zip(hellos["session_id"].tolist(), hellos["frame"].tolist(), strict=True))
+    alerted = view.sessions_where(lambda head: (head >> 56 == ALERT) & ((head >> 48) & 0xFF == 3) & ((head >> 16) & 0xFFFFFF == 0x0202))
+    first = view.first_replies >> 56
+    answered = (first >= CHANGE_CIPHER) & (first <= APPLICATION)
     failed, tried = [], []
     for k in view.first_copies:
         if k in view.halves or not (k in of or view.column("protocol")[k] == "tls"):
             continue
         tried.append(k)
-        found = _failure(view, k, view.segments(k), of.get(k))
+        if answered[k] and k not in alerted:
+            continue
+        found = _failure(view, k, view.opening(k), of.get(k))
         if found is not None:
             failed.append(found)
     return failed, tried
@@ -125,7 +131,7 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 secured[seg.orig[i]] = True
             if hello_at >= 0 and not seg.orig[i] and not server_spoke and seg.offset[i] >= 0:
                 server_spoke = True
-                if not tls and head >> 56 not in (0,) and seg.fresh[i] == length and not _tail_of_record(seg, i):
+                if not tls and head and seg.fresh[i] == length and not _tail_of_record(seg, i):
                     return Failure(
                         k, f"the server answers with {_words(head)}, not TLS", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i]
                     )
@@ -134,6 +140,10 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
         if seg.flags[i] & (FIN | RST) and hello_at >= 0 and not server_spoke:
             if view.column("resp_missing_bytes")[k] or not view.column("resp_frames")[k]:
                 return None
+            if seg.flags[i] & FIN and not seg.orig[i] and seg.offset[i] > 0:
+                continue  # what it sent before comes behind it
+            if seg.orig[i] and seg.ts[i] - seg.ts[hello_at] < PATIENCE_NS:
+                return None  # a browser opens more than it needs and closes them again
             by = "client" if seg.orig[i] else "server"
             how = "reset" if seg.flags[i] & RST else "closed"
             return Failure(k, f"{how} by the {by} before the server's hello", False, [f for f in (hello, seg.frame[i]) if f], seg.ts[i])
@@ -152,4 +162,6 @@ def _words(head: int) -> str:
         return "HTTP"
     if text.startswith(b"SSH-"):
         return "SSH"
+    if text.startswith(b"220"):
+        return "a greeting of SMTP or FTP"
     return "something else"
