@@ -61,7 +61,10 @@ def analyze(
         given = from_folder(os.fspath(capture))
         captures = {name: Capture(files, trail=True) for name, files in given.captures.items()}
     else:
-        captures = {name: c if isinstance(c, Capture) else Capture([c] if isinstance(c, (str, bytes, os.PathLike)) else c, trail=True) for name, c in sides.items()}
+        captures = {
+            name: c if isinstance(c, Capture) else Capture([c] if isinstance(c, (str, bytes, os.PathLike)) else c, trail=True)
+            for name, c in sides.items()
+        }
         given = Inputs({name: tuple(c.paths) for name, c in captures.items()})
     given = given.with_options(
         apis=(apis,) if isinstance(apis, str) else tuple(apis),

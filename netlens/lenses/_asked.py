@@ -71,7 +71,13 @@ def questions(view: View) -> list[Question]:
 
 
 def _counts(row: dict[str, Any]) -> bool:
-    if row["query_ns"] is None or row["qname"] is None or row["query_frame"] is None or row["transport"] == "mdns" or row["qtype"] in _OF_SERVERS:
+    if (
+        row["query_ns"] is None
+        or row["qname"] is None
+        or row["query_frame"] is None
+        or row["transport"] == "mdns"
+        or row["qtype"] in _OF_SERVERS
+    ):
         return False
     try:
         address = ipaddress.ip_address(row["resolver_ip"].partition("%")[0])
@@ -102,7 +108,10 @@ def _question(name: str, type_: str, client: str, rows: list[dict[str, Any]]) ->
 def filtered(view: View) -> bool:
     """Whether the capture holds answers whose questions it lacks: then it may lack answers as well."""
     lookups = view.side.capture.table("lookups")
-    orphans = sum(query is None and transport != "mdns" for query, transport in zip(lookups["query_ns"].tolist(), lookups["transport"].tolist(), strict=True))
+    orphans = sum(
+        query is None and transport != "mdns"
+        for query, transport in zip(lookups["query_ns"].tolist(), lookups["transport"].tolist(), strict=True)
+    )
     return orphans >= 2 and orphans >= ORPHANS * lookups.rows
 
 

@@ -6,7 +6,7 @@ import statistics
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from netlens.report import story
+from netlens.report import findings, story
 from netlens.text import plural, printable, size
 from netlens.wire.link import NAMES
 
@@ -18,16 +18,28 @@ _VANTAGE = {"vm": "made on the VM", "host": "made on the host", None: "side unkn
 _STYLES = {"supported": "bold", "refuted": "dim", "undecided": ""}
 
 
-def render(analysis: Analysis, console: Any) -> None:
-    """Print the findings to a rich console."""
+def render(analysis: Analysis, console: Any, verbose: bool = False) -> None:
+    """Print the findings to a rich console. ``verbose``: with frames, filters and what each capture shows by itself."""
     from rich.text import Text
 
     a = analysis
+    if findings.is_all(a):
+        findings.render(a, console, verbose)
+        if verbose:
+            console.print()
+            for name, side in a.sides.items():
+                _side(a, name, side, console)
+            _basis(a, console)
+        return
     console.print(Text("Answer", style="bold"))
     _indented(console, answer(a))
     console.print()
     _causes(a, console)
     _fixes(a, console)
+    if others := [f for f in a.findings if f.id != "refused" and (f.severity != "note" or verbose)]:
+        console.print(Text("Also found", style="bold"))
+        findings.listed(others, console, verbose)
+        console.print()
     for name, side in a.sides.items():
         _side(a, name, side, console)
     _basis(a, console)
