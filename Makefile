@@ -63,7 +63,7 @@ check: static ## the whole loop: format, lint, types, import contracts, docs, te
 	@$(MAKE) --no-print-directory test # after the quick checks, also under -j
 
 # One target a check: `make -k static` goes on after the first that fails.
-CHECKS := check-format check-lint check-types check-imports check-docs check-site
+CHECKS := check-format check-lint check-types check-imports check-private check-docs check-site
 .PHONY: static $(CHECKS)
 static: $(CHECKS) ## the part of check that runs no test
 
@@ -80,6 +80,9 @@ check-types:
 
 check-imports:
 	$(VENV)/bin/lint-imports --no-cache --no-logo
+
+check-private: # what one module calls private (_name), no other uses
+	@$(PY) tools/private_names.py
 
 check-docs:
 	@if [ -f tools/docs_current.py ]; then echo "$(PY) tools/docs_current.py"; $(PY) tools/docs_current.py; fi

@@ -1,18 +1,30 @@
-"""netlens: from packet captures to sessions, connections, lookups, exchanges and the causes behind refused requests.
+"""netlens: from packet captures to sessions, connections, lookups, requests, and the causes behind refused requests.
 
-The stages, each a package that imports only what stands below it::
+A packet's way is a straight line; each package imports only what stands below it. The last column says what it may do to the world outside::
 
-    cli        parses arguments, calls, prints
-    report     draws and writes what was found
-    analysis   tables in, findings out: target, concurrency, tails; causes, limits and fixes build on it
-    api        a capture as DataFrames: one pass, tables when they are asked for
-    parsers    packet rows to tables: sessions, connections, lookups, hellos, exchanges, tunnels
-    wire       bytes to packet rows: containers, link types, IP, TCP, UDP; compiled, in batches
-    tables     the declared columns of every table;  schema  what a table is;  errors  what can go wrong
-    registry   members of a folder, found and checked
-    sidefiles  logs, samples and manifests beside a capture, read within limits;  outputs  files made aside, never through a link
+    cli         parses arguments, calls, prints                                        terminal, signals
+    report      words, pictures, pages, tables in every output format                  writes files
+    analysis    a question asked of captures: findings, as an object and as JSON       -
+    lenses      one question a package; refused: labels limiters causes fixes          -
+    chains      sessions of all vantages -> hops -> chains, on one clock               -
+    api         a capture as DataFrames: one pass, tables when they are asked for      -
+    parsers     packets -> rows: sessions connections lookups hellos exchanges         starts tshark, for a key log
+    wire        bytes -> packets: containers, link types, tunnels, IP, TCP, UDP        reads captures
+    logs        what programs write down when a request is refused, one format a file  reads logs
 
-``read`` gives a capture as DataFrames, ``analyze`` its findings.
+Beside the line::
+
+    capture     records here or on a VM; the doctor's checks; the recording's folder   starts tcpdump and ssh, writes recordings
+    watch       the same parsers on packets as they come                               through capture
+    cluster     the same parsers on many machines                                      Dask, object stores
+    anonymize   a copy of a capture with addresses and names replaced                  writes copies
+    lab         VM, host and provider rebuilt on one machine, to record known truth    starts servers, namespaces
+
+What all share: ``tables`` (the columns of every table), ``schema`` (what a table is; ``columnar`` and ``arrays`` store it), ``errors``, ``text``
+(strangers' text made printable), ``addresses``, ``registry`` (members of a folder, found and checked), ``sidefiles`` (logs and manifests read within
+limits), ``outputs`` (files written aside, then renamed), ``threads``, ``compiling`` and ``warm`` (kernels, and what is shown while they are compiled).
+
+``read`` gives a capture as DataFrames, ``analyze`` its findings. docs/explanation/through-the-house.md follows a packet through all of it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -34,15 +46,15 @@ def analyze(
     host_errors: str | None = None,
     keylog: "str | tuple[str, ...] | None" = None,
 ) -> "Analysis":
-    """Findings of a capture, a recording, or of the captures of both sides; ``to_dict`` of the result is the JSON of ``netlens analyze``.
+    """The findings of a capture, a recording, or the captures of both sides. ``to_dict`` of the result is the JSON of ``netlens analyze``.
 
     Parameters
     ----------
     capture : a path, several files of one rotated capture, a :class:`Capture`, or the folder of a recording.
-    vm, host : instead, the capture of that side; either or both.
-    apis : names or addresses of the server in question (or one); from the manifest or guessed, and the guess stated, if empty.
-    vm_errors, host_errors : error log of the program of that side.  keylog : TLS keys (SSLKEYLOGFILE), one file or several;
-        one that lies in a recording is used only if it is named.
+    vm, host : instead of it, the capture of that side; either or both.
+    apis : names or addresses of the API's server, or one of them. If empty, they come from the manifest or are guessed, which the findings say.
+    vm_errors, host_errors : error log of the program on that side.  keylog : TLS keys (SSLKEYLOGFILE), one file or several;
+        a key log in a recording is used only if it is named here.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netlens.errors import NetlensError
 
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from netlens.schema import Table
 
 TABLES = ("sessions", "connections", "lookups", "hellos", "exchanges", "tunnels", "quality")
+
+
+class _Frame:
+    """A table as a DataFrame, made when it is first asked for."""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, capture: Capture, _owner: type | None = None) -> pd.DataFrame:
+        frame: pd.DataFrame = capture.table(self.name).to_pandas()
+        capture.__dict__[self.name] = frame  # found first from now on
+        return frame
 
 
 class Capture:
@@ -57,7 +69,6 @@ class Capture:
         self._spill_to = spill_to
         self._with_trail = trail
         self._tables: dict[str, Table] = {}
-        self._frames: dict[str, Any] = {}
 
     @cached_property
     def part(self) -> Part:
@@ -115,39 +126,13 @@ class Capture:
             made = connections.build(part.state(), self.table("sessions"), part.lookups.rows(), part.through())
             self._tables["connections"], self._tables["lookups"], self._tables["tunnels"] = made
 
-    def _frame(self, name: str) -> pd.DataFrame:
-        if name not in self._frames:
-            self._frames[name] = self.table(name).to_pandas()
-        frame: pd.DataFrame = self._frames[name]
-        return frame
-
-    @property
-    def sessions(self) -> pd.DataFrame:
-        return self._frame("sessions")
-
-    @property
-    def connections(self) -> pd.DataFrame:
-        return self._frame("connections")
-
-    @property
-    def lookups(self) -> pd.DataFrame:
-        return self._frame("lookups")
-
-    @property
-    def hellos(self) -> pd.DataFrame:
-        return self._frame("hellos")
-
-    @property
-    def exchanges(self) -> pd.DataFrame:
-        return self._frame("exchanges")
-
-    @property
-    def tunnels(self) -> pd.DataFrame:
-        return self._frame("tunnels")
-
-    @property
-    def quality(self) -> pd.DataFrame:
-        return self._frame("quality")
+    sessions = _Frame()
+    connections = _Frame()
+    lookups = _Frame()
+    hellos = _Frame()
+    exchanges = _Frame()
+    tunnels = _Frame()
+    quality = _Frame()
 
     @property
     def warnings(self) -> list[str]:

@@ -25,24 +25,25 @@ def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique:
     package : its full name.  kind : a Protocol; what it annotates must be there and of that type, what it defines must take the same parameters.
         ``ID``, if it is annotated, is the file's name with ``-`` for ``_``.
     sections : words that the docstring must have, each at the beginning of a line and followed by a colon (``Claim``).
-    unique : attributes that no two members may share.
+    unique : attributes that no two members may share; of a dict no key.
 
     Raises
     ------
     TypeError
         a file is no member: it is named, and what it lacks; or two share what is unique.
     """
-    found = import_module(package)
-    modules = [import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(found.__path__) if not m.name.startswith("_")]
+    folder = import_module(package).__path__
+    modules = [import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(folder) if not m.name.startswith("_")]
     for module in modules:
         check(module, kind, sections)
     for attribute in unique:
         taken: dict[Any, str] = {}
         for module in modules:
-            value = getattr(module, attribute)
-            if value in taken:
-                raise TypeError(f"{_file(module)} and {taken[value]} have the same {attribute}: {value!r}")
-            taken[value] = _file(module)
+            found = getattr(module, attribute)
+            for value in found if isinstance(found, dict) else (found,):
+                if value in taken:
+                    raise TypeError(f"{_file(module)} and {taken[value]} have the same {attribute}: {value!r}")
+                taken[value] = _file(module)
     return tuple(modules)  # type: ignore[arg-type]
 
 

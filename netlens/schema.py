@@ -1,7 +1,7 @@
 """What every table of netlens looks like: column, dtype, unit, basis, meaning.
 
 A :class:`Schema` is data: the reference pages, the empty tables, the Parquet metadata and the checks are all made from it. A
-:class:`Table` is the schema plus one numpy array per column (:mod:`netlens.packed` has those of objects until they are asked for); it becomes a
+:class:`Table` is the schema plus one numpy array per column (:mod:`netlens.columnar` has those of objects until they are asked for); it becomes a
 pandas DataFrame (``to_pandas``) or an Arrow table (``to_arrow``) when somebody asks, so that ``netlens sessions`` need not import pandas.
 
 Basis of a column: ``read`` (stands in the packets), ``derived`` (arithmetic on what was read), ``inferred`` (a judgement that can be wrong;
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.columnar import LazyColumn, Nullable, arrow
 from netlens.errors import SchemaError
-from netlens.packed import Nullable, Packed, arrow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ class Schema:
 
 
 class Table(Mapping[str, "np.ndarray[Any, Any]"]):
-    """Columns of equal length that obey a schema. ``columns`` has them as they are stored, some packed (:mod:`netlens.packed`).
+    """Columns of equal length that obey a schema. ``columns`` has them as they are stored, some of them lazy (:mod:`netlens.columnar`).
 
     Raises
     ------
@@ -74,9 +74,9 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         a declared column is missing, one too many is there, dtypes differ, or lengths differ.
     """
 
-    def __init__(self, schema: Schema, columns: Mapping[str, np.ndarray[Any, Any] | Packed]):
+    def __init__(self, schema: Schema, columns: Mapping[str, np.ndarray[Any, Any] | LazyColumn]):
         self.schema = schema
-        self.columns: dict[str, np.ndarray[Any, Any] | Packed] = {}
+        self.columns: dict[str, np.ndarray[Any, Any] | LazyColumn] = {}
         lengths = set()
         for column in schema:
             if column.name not in columns:
@@ -94,7 +94,7 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         values = self.columns[name]
-        if isinstance(values, Packed):
+        if isinstance(values, LazyColumn):
             self.columns[name] = values = values.objects()
         return values
 
@@ -107,7 +107,7 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
 
     def take(self, index: np.ndarray[Any, Any]) -> Table:
         """Rows at ``index`` (integers or a boolean mask), in that order."""
-        return Table(self.schema, {k: v.take(index) if isinstance(v, Packed) else v[index] for k, v in self.columns.items()})
+        return Table(self.schema, {k: v.take(index) if isinstance(v, LazyColumn) else v[index] for k, v in self.columns.items()})
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Rows as plain dicts of Python values (NaN becomes None), for JSON."""
@@ -144,7 +144,7 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         fields, arrays = [], []
         for c in self.schema:
             values = self.columns[c.name]
-            made = values.arrow(coded) if isinstance(values, Packed) else arrow(values, c.dtype)
+            made = values.arrow(coded) if isinstance(values, LazyColumn) else arrow(values, c.dtype)
             arrays.append(made)
             fields.append(pa.field(c.name, made.type, metadata={"unit": c.unit, "basis": c.basis, "meaning": c.meaning}))
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"netlens.table": self.schema.name}))

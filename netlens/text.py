@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import unicodedata
+from datetime import UTC, datetime
 
 
 def printable(text: str) -> str:
@@ -18,15 +18,6 @@ def printable(text: str) -> str:
         else:
             out.append(char)
     return "".join(out)
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def endpoint(ip: str, port: int) -> str:
@@ -66,3 +57,30 @@ def size(count: float) -> str:
 def plural(count: int, noun: str, many: str | None = None) -> str:
     """ "1 frame", "2 frames"."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A duration with a unit that fits: ``850 µs``, ``12 ms``, ``3.2 s``, ``2 min 5 s``, ``3 h 10 min``."""
+    if seconds < 0.0000009995:
+        return f"{seconds * 1e9:.3g} ns"
+    if seconds < 0.0009995:
+        return f"{seconds * 1e6:.3g} µs"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 99.95:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 172_800:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400:,} d {whole % 86_400 // 3600} h"
+
+
+def utc(t_ns: int) -> str:
+    """Date and time to the millisecond, UTC; a time outside the calendar as its number of seconds."""
+    try:
+        moment = datetime.fromtimestamp(t_ns // 1_000_000_000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{t_ns // 1_000_000_000} s after 1970"
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{t_ns // 1_000_000 % 1000:03d} UTC"

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import compileall
 import contextlib
-import io
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from netlens.wire import writing
+
+SECOND = 1_000_000_000
 CLIENTS = 2600  #: more than the tables of sessions and of addresses hold at first
 
 
@@ -38,33 +38,13 @@ def tiny_capture(clients: int = 1) -> bytes:
     hello = bytes.fromhex("1603010200010001fc0303") + bytes(40)  # 512 bytes, of which there are few
     packets = [_ip(6, _tcp(2)), _ip(17, udp), _ip(6, _tcp(0x18, hello, 1)), _ip(17, udp[:16], 1, 0x2000), _ip(17, udp[16:], 1, 2)]
     packets += [_ip(6, _tcp(2), client) for client in range(2, clients + 1)]
-    out = io.BytesIO()
-    out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 101))
-    for packet in packets:
-        out.write(struct.pack("<IIII", 1, 0, len(packet), len(packet)) + packet)
-    return out.getvalue()
+    return writing.pcap_header(101, unit_ns=1000) + b"".join(writing.pcap_record(packet, SECOND, len(packet), 1000) for packet in packets)
 
 
 def tiny_pcapng() -> bytes:
     """Its first SYN in a pcapng, so that its framing kernel runs too."""
     packet = tiny_capture()[40:80]
-    section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
-    interface = struct.pack("<IIHHII", 1, 20, 101, 0, 0, 20)
-    size = 32 + len(packet)
-    return section + interface + struct.pack("<IIIIIII", 6, size, 0, 0, 0, len(packet), len(packet)) + packet + struct.pack("<I", size)
-
-
-class _Here:
-    """Runs what is for the workers of a cluster (see :class:`netlens.cluster.job.Executor`)."""
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
-
-    def results(self, handles: Sequence[Any]) -> list[Any]:
-        return list(handles)
-
-    def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        yield from enumerate(handles)
+    return writing.SECTION + writing.interface(101) + writing.packet(0, packet, SECOND, len(packet))
 
 
 def _join_lookups() -> None:
@@ -89,7 +69,7 @@ def main() -> None:
     from netlens.anonymize.mapper import Mapper
     from netlens.api import TABLES, Capture
     from netlens.chains import clock
-    from netlens.cluster.job import NEEDS, ClusterCapture
+    from netlens.cluster.job import NEEDS, ClusterCapture, Executor
     from netlens.cluster.sources import Source
     from netlens.compiling import Shown
     from netlens.errors import NetlensError
@@ -108,7 +88,7 @@ def main() -> None:
             with contextlib.suppress(NetlensError):  # where the package cryptography is missing, nothing is anonymised
                 recordings.capture(str(path), str(path.with_suffix(".new")), Mapper(secret.fresh()))
         _join_lookups()
-        on_workers = ClusterCapture(_Here(), [Source(str(Path(folder, "tiny.pcap")), k, False) for k in range(2)], tuple(NEEDS))
+        on_workers = ClusterCapture(Executor(), [Source(str(Path(folder, "tiny.pcap")), k, False) for k in range(2)], tuple(NEEDS))
         for table in NEEDS:
             on_workers.table(table)
 

@@ -68,7 +68,7 @@ def test_what_nat_copies_counts_once(tmp_path: Path) -> None:
     assert tail["tail_s"] == pytest.approx(2.99, abs=0.001)
     assert tail["bytes"] == len(REFUSAL)
     assert tail["frames"] == [1, 16]
-    assert "1 connection received on" in shown(found)
+    assert "1 connection kept receiving" in shown(found)
 
 
 def test_a_redirected_connection_has_its_tail_in_the_other_half(tmp_path: Path) -> None:

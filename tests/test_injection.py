@@ -417,16 +417,17 @@ def test_watch_and_compare(case: Path) -> None:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_the_screen_and_the_lines_of_watch(name: str) -> None:
     from netlens.watch import screen
+    from netlens.watch.connection_table import Kind
     from netlens.watch.monitor import Monitor
     from netlens.watch.peaks import SECOND
-    from netlens.watch.state import Kind, Watched
+    from netlens.watch.state import Watched
 
     text = NAMES[name].decode("utf-8", "replace")
     watched = Watched(None)
-    watched.book.kinds.append(Kind(text, "203.0.113.1", 443, False, False, False))
+    watched.table.kinds.append(Kind(text, "203.0.113.1", 443, False, False, False))
     watched.tick(SECOND)
     for group in ("target", "row"):
-        watched.connections.peak[watched._groups[group, text, ""]] = 3
+        watched.connections.peak[watched.groups.names.index((group, text, ""))] = 3
     frame = Monitor({None: watched}, 1).snapshot({None: SECOND})
     for width in (40, 120):
         for parts in screen.lines(frame, width, 30, text, False):

@@ -1,4 +1,4 @@
-"""Pages that are made from the code: commands, tables, hypotheses, fixes, the JSON of analyze, the TCP state machine.
+"""Pages that are made from the code: commands, tables, formats, link types, hypotheses, fixes, the JSON of analyze, the TCP state machine.
 
 python tools/docs_current.py           exit 1 and the names of stale pages
 python tools/docs_current.py --write   writes them anew
@@ -10,7 +10,9 @@ import inspect
 import json
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import docs_schema
@@ -50,19 +52,74 @@ def tables() -> str:
     lines = [
         "# Tables\n\n",
         MADE,
-        "Columns of every table, in order. *read* stands in the packets, *derived* is arithmetic on what was read, *inferred* is a judgement\n",
-        "that can be wrong; its rule stands in the module that makes it.\n",
+        "Columns of every table, in order. *read* is in the packets, *derived* is computed from what was read, *inferred* is a judgement\n",
+        "that can be wrong; the module that makes it explains the rule.\n",
     ]
     for schema in declared.ALL.values():
         lines.append(f"\n## {schema.name}\n\n| column | dtype | unit | basis | meaning |\n|---|---|---|---|---|\n")
         lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.basis} | {_cell(c.meaning)} |\n" for c in schema]
-    lines.append(
-        "\n## Reasons in quality\n\nExclusive: every frame is counted under exactly one of these.\n\n| reason | meaning |\n|---|---|\n"
-    )
+    lines.append("\n## Reasons in quality\n\nEvery frame is counted under exactly one of these.\n\n| reason | meaning |\n|---|---|\n")
     lines += [f"| `{name}` | {_cell(meaning)} |\n" for name, meaning in REASONS]
-    lines.append("\nBesides, on frames that are counted above as well:\n\n| reason | meaning |\n|---|---|\n")
+    lines.append("\nThese are counted in addition, on frames that are counted above:\n\n| reason | meaning |\n|---|---|\n")
     lines += [f"| `{name}` | {_cell(meaning)} |\n" for name, meaning in NOTES]
     return "".join(lines)
+
+
+def link_types() -> str:
+    from netlens.wire import link, tunnels
+
+    lines = [
+        "# Link types and tunnels\n\n",
+        MADE,
+        "Headers that are followed from the start of a frame to IP, each one file under `netlens/wire/link/`. Frames of other link types are counted as\n",
+        "`link_type` in [quality](tables.md).\n\n| reached by | name | header |\n|---|---|---|\n",
+    ]
+    shown = [(link.LINK, "link type {}"), (0, "EtherType {:#06x}")]
+    lines += _headers(link.HEADERS, shown)
+    lines.append(
+        "\n## Tunnels\n\nEntered if IP is found in them; each is one file under `netlens/wire/tunnels/`.\n\n| reached by | name | header |\n|---|---|---|\n"
+    )
+    return "".join(lines + _headers(tunnels.HEADERS, [(tunnels.PROTOCOL, "IP protocol {}"), (tunnels.PORT, "UDP port {}")]))
+
+
+def _headers(members: tuple[Any, ...], shown: list[tuple[int, str]]) -> list[str]:
+    """A row for each header and way to it, in the order of these ways."""
+    rows = []
+    for member in members:
+        told = _cell(inspect.cleandoc(member.__doc__).split("\n\n")[0].replace("\n", " ").replace("``", "`"))
+        for kind, name in member.KINDS.items():
+            if isinstance(kind, range):
+                rows.append((len(shown), 0, f"| length up to {kind.stop - 1} | {name} | {told} |\n"))
+                continue
+            way, (flag, form) = next((k, pair) for k, pair in enumerate(shown) if kind & pair[0] or not pair[0])
+            rows.append((way, kind, f"| {form.format(kind & ~flag)} | {name} | {told} |\n"))
+    return [text for _, _, text in sorted(rows)]
+
+
+def formats() -> str:
+    from netlens.cli import COMMANDS
+    from netlens.report import exports
+
+    found = exports.found()
+    tables = {name: getattr(import_module(f"netlens.cli.{name}"), "TABLE", None) for name in sorted(COMMANDS)}
+    lines = [
+        "# Output formats\n\n",
+        MADE,
+        "What `--format` offers for the tables. Every format is one file under `netlens/report/exports/`.\n\n",
+        "| format | commands | what it is |\n|---|---|---|\n",
+    ]
+    for name, export in found.items():
+        commands = ", ".join(f"`{command}`" for command, table in tables.items() if table and name in exports.of(table))
+        lines.append(f"| [`{name}`](#{name}) | {commands} | {_cell(export.MEANING)} |\n")
+    for name, export in found.items():
+        lines.append(f"\n## {name}\n\n{_text(export.__doc__)}\n")
+    return "".join(lines)
+
+
+def _text(docstring: str | None) -> str:
+    """A docstring as Markdown."""
+    text = inspect.cleandoc(docstring or "").replace("``", "`")
+    return re.sub(r":(?:data|func|class|mod):`([^`]*)`", r"`\1`", text)
 
 
 def states() -> str:
@@ -71,8 +128,8 @@ def states() -> str:
     lines = [
         "# TCP states\n\n",
         MADE,
-        "Each end of a session has a state; a segment moves its sender and sometimes the peer. The first rule that matches wins, and what no\n",
-        "rule names leaves both as they were. The arrows say what an end sends, or with *peer's* what the other end sends; in brackets: only\n",
+        "Each end of a session has a state; a segment moves its sender and sometimes the peer. The first rule that matches wins; without one,\n",
+        "both keep their states. The arrows say what an end sends, or with *peer's* what the other end sends; in brackets: only\n",
         "if it is the originator (orig) or the responder (resp).\n\n",
         "![The states of one end of a session as boxes, the segments that move it as arrows; the table below says the same](tcp-states.svg)\n\n",
         "| sender | in state | peer in | sends | becomes | peer becomes | why |\n|---|---|---|---|---|---|---|\n",
@@ -95,8 +152,8 @@ def causes() -> str:
     lines = [
         "# Hypotheses\n\n",
         MADE,
-        "Every cause is one file under `netlens/lenses/refused/causes/`. What would refute it stands beside what it claims.\n",
-        "[The counting-rule model](../explanation/counting.md) says how it is weighed, [Write a hypothesis](../how-to/new-hypothesis.md) how to add one.\n",
+        "Every cause is one file under `netlens/lenses/refused/causes/`. It says what it claims, and what would refute it.\n",
+        "[What the provider counts](../explanation/counting.md) explains how it is weighed, [Write a cause](../how-to/new-hypothesis.md) how to add one.\n",
     ]
     for cause in registry.all_causes():
         lines.append(f"\n## {cause.LETTER}: {cause.ID}\n\n**{cause.CLAIM}**\n\n| | |\n|---|---|\n")
@@ -137,8 +194,8 @@ def remedies() -> str:
     lines = [
         "# Fixes\n\n",
         MADE,
-        "Every fix is one file under `netlens/lenses/refused/fixes/`, and a change to the same replay of the recorded requests. `netlens analyze` lists\n",
-        "those that could change something in the recording at hand, the best first, each with its command; the order here is by how much they ask of you.\n\n",
+        "Every fix is one file under `netlens/lenses/refused/fixes/`: a change to the replay of the recorded requests. `netlens analyze` lists\n",
+        "those that could help in your recording, the best first, each with its command. Here they are in order of effort.\n\n",
         "| fix | what is done |\n|---|---|\n",
     ]
     modules = fixes.all_fixes()
@@ -146,9 +203,9 @@ def remedies() -> str:
         title = module.TITLE.format(k="K")
         lines.append(f"| [`{module.ID}`](#{module.ID}) | {_cell(title)} |\n")
     for module in modules:
-        lines.append(f"\n## {module.ID}\n\n{inspect.cleandoc(module.__doc__ or '').replace('``', '`')}\n")
+        lines.append(f"\n## {module.ID}\n\n{_text(module.__doc__)}\n")
         if module.CAVEATS:
-            lines.append("\nTo know before:\n\n")
+            lines.append("\nBefore you do it:\n\n")
             lines += [f"- {text.replace('{k}', 'K').replace('{limit}', 'LIMIT')}\n" for text in module.CAVEATS]
     return "".join(lines)
 
@@ -158,7 +215,7 @@ def analyze_json() -> str:
         "# JSON of analyze\n\n",
         MADE,
         "`netlens analyze --format json` prints one object, and `-o DIR` writes the same as `report.json`. Its schema is\n",
-        "[analyze.schema.json](analyze.schema.json) (JSON Schema 2020-12). Later versions may add fields and will rename none.\n\n",
+        "[analyze.schema.json](analyze.schema.json) (JSON Schema 2020-12). Later versions may add fields, and will not rename any.\n\n",
         "| field | type | meaning |\n|---|---|---|\n",
     ]
     for name, kind, meaning in docs_schema.fields(docs_schema.build()):
@@ -177,11 +234,13 @@ def _cell(text: str) -> str:
 PAGES = {
     "commands.md": commands,
     "tables.md": tables,
+    "formats.md": formats,
     "hypotheses.md": causes,
     "limiters.md": limiters,
     "fixes.md": remedies,
     "analyze-json.md": analyze_json,
     "analyze.schema.json": schema,
+    "link-types.md": link_types,
     "tcp-states.md": states,
     "tcp-states.svg": docs_states.draw,
 }

@@ -10,7 +10,6 @@ Streaming: see :mod:`netlens.anonymize.streams` for what is held back.
 from __future__ import annotations
 
 import os
-import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,9 @@ import numpy as np
 
 from netlens.anonymize.kernels import frames as f
 from netlens.anonymize.streams import WINDOW, Window
-from netlens.wire.containers import F_CAP, F_IFACE, Input, Reader
+from netlens.wire import writing
+from netlens.wire.containers import Reader
+from netlens.wire.framing import F_CAP, F_IFACE, Input
 
 if TYPE_CHECKING:
     from netlens.anonymize.mapper import Mapper
@@ -120,17 +121,12 @@ class _Output:
 
     def _header(self) -> bytes:
         if self.form == f.PCAPNG:
-            return struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
-        magic = 0xA1B23C4D if self.unit_ns == 1 else 0xA1B2C3D4
-        link = self.info.link_types[0] if self.info.link_types else 1
-        return struct.pack("<IHHiIII", magic, 2, 4, 0, 0, self.info.snaplen, link)
+            return writing.SECTION
+        return writing.pcap_header(self.info.link_types[0] if self.info.link_types else 1, self.info.snaplen, self.unit_ns)
 
     def _interface(self, number: int, link: int) -> bytes:
-        """An interface description (draft-ietf-opsawg-pcapng 4.2): its number for a name, nanoseconds."""
-        name = f"if{number}".encode()
-        options = struct.pack("<HH", 2, len(name)) + name + bytes(-len(name) % 4) + struct.pack("<HHB3xI", 9, 1, 9, 0)
-        size = 20 + len(options)
-        return struct.pack("<IIHHI", 1, size, link & 0xFFFF, 0, self.info.snaplen) + options + struct.pack("<I", size)
+        """An interface description with its number for a name."""
+        return writing.interface(link, self.info.snaplen, f"if{number}".encode())
 
     def batch(self, source: np.ndarray[Any, Any], frames: np.ndarray[Any, Any], links: np.ndarray[Any, Any]) -> None:
         """Rewrite the frames of a batch."""

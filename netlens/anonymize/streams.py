@@ -22,10 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.anonymize.kernels import frames as f
+from netlens.anonymize.kernels.checksums import set_checksum
 from netlens.anonymize.kernels.dns import rewrite_message
 from netlens.anonymize.kernels.mapping import MISSED
-from netlens.anonymize.kernels.tls import HELLO_GOES_ON, MAX_MESSAGE, join_hello, rewrite_hello
+from netlens.anonymize.kernels.tls import HELLO_GOES_ON, join_hello, rewrite_hello
 from netlens.wire.fragments import MAX_AGE_NS, MAX_BYTES, MAX_DATAGRAMS
+from netlens.wire.tls import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from netlens.anonymize.mapper import Mapper
@@ -336,7 +338,7 @@ def _scatter(image: Bytes, start: int, pieces: list[_Piece]) -> None:
         info = piece.chunk.infos[piece.row].tolist()
         at = info[f.OUT_PAY] + low - piece.at
         piece.chunk.out[at : at + high - low] = image[low - start : high - start]
-        f.set_checksum(
+        set_checksum(
             piece.chunk.out, info[f.OUT_IP], info[f.VERSION], info[f.PROTO], info[f.OUT_T], info[f.T_CAP], info[f.T_LENGTH], info[f.MODE]
         )
 

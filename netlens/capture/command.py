@@ -80,6 +80,13 @@ def tcpdump(interface: str = "any", bpf: str = "", snaplen: int = SNAPLEN, buffe
     return [*argv, "--", bpf] if bpf else argv  # one argument: tcpdump joins them anyway, and a filter may begin with "-"
 
 
+def grant(system: str, tcpdump: str = "$(command -v tcpdump)") -> str:
+    """The command that gives the right to capture, once."""
+    if system == "Darwin":
+        return "sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*"
+    return f"sudo setcap cap_net_raw,cap_net_admin=eip {tcpdump}"
+
+
 def default_interface(system: str) -> str:
     """``any`` on Linux. On macOS ``pktap,all``: every interface with loopback and bridges, one link type, process names."""
     return "pktap,all" if system == "Darwin" else "any"

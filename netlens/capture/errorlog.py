@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netlens import logs
+from netlens.capture.processes import LineProcess
 from netlens.logs import MAX_LINE
 from netlens.text import printable
 
@@ -78,7 +79,7 @@ class Reduced:
     """What is kept of one line."""
 
     text: str
-    rejection: bool
+    refusal: bool
 
 
 def reduce_line(line: str) -> Reduced | None:
@@ -97,3 +98,15 @@ def reduce_line(line: str) -> Reduced | None:
             return None
         words = words or ["error"]
     return Reduced(" ".join([form.write(head if form.CHAINED else replace(head, service="")), *words]), refused)
+
+
+def follow(
+    path: str, name: str, keep: Callable[[Reduced], None], say: Callable[[str], None], wrap: Callable[[list[str]], list[str]] = list
+) -> LineProcess:
+    """Follow a log, here or where ``wrap`` leads: what may be kept goes to ``keep``, news of the file itself to ``say``."""
+
+    def take(line: str) -> None:
+        if (kept := reduce_line(line)) is not None:
+            keep(kept)
+
+    return LineProcess(["sh", "-c", SCRIPT, "netlens", path], taker(name, take, say), wrap)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from netlens.capture.processes import version_of
 from netlens.capture.programs import clocks, network, sockets
 from netlens.capture.programs.sshuttle import SshuttleProcess, parse_sshuttle_processes
 
@@ -115,40 +115,22 @@ class Facts:
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest."""
-        return {
-            "system": self.system,
-            "release": self.release,
-            "machine": self.machine,
-            "root": self.root,
-            "tcpdump": self.tcpdump,
-            "libpcap": self.libpcap,
+        plain = ("system", "release", "machine", "root", "tcpdump", "libpcap")
+        clock = asdict(self.clock) if self.clock else dict.fromkeys(("keeper", "synchronised", "offset_s", "bound_s"))
+        return {name: getattr(self, name) for name in plain} | {
             "sshuttle": self.sshuttle or None,
             "nameservers": list(self.nameservers),
-            "clock": {
-                "source": self.clock_source or None,
-                "keeper": self.clock.keeper if self.clock else None,
-                "synchronised": self.clock.synchronised if self.clock else None,
-                "offset_s": self.clock.offset_s if self.clock else None,
-                "bound_s": self.clock.bound_s if self.clock else None,
-            },
-            "interfaces": [{"name": i.name, "addresses": list(i.addresses), "up": i.up} for i in self.interfaces],
-            "routes": [{"destination": r.destination, "gateway": r.gateway, "interface": r.interface} for r in self.routes],
-            "sshuttle_processes": [
-                {
-                    "pid": t.pid,
-                    "method": t.method,
-                    "ports": list(t.listen_ports) or [s.local_port for s in self.sockets if s.pid == t.pid and s.state == "LISTEN"],
-                    "remote": t.remote,
-                    "subnets": list(t.subnets),
-                    "excludes": list(t.excludes),
-                    "excludes_elsewhere": t.excludes_elsewhere,
-                    "dns": t.dns,
-                    "auto_hosts": t.auto_hosts,
-                    "auto_nets": t.auto_nets,
-                }
-                for t in self.tunnels
-            ],
+            "clock": {"source": self.clock_source or None, **clock},
+            "interfaces": [asdict(i) for i in self.interfaces],
+            "routes": [asdict(r) for r in self.routes],
+            "sshuttle_processes": [self._tunnel(t) for t in self.tunnels],
         }
+
+    def _tunnel(self, tunnel: SshuttleProcess) -> dict[str, Any]:
+        shown = ("pid", "method", "ports", "remote", "subnets", "excludes", "excludes_elsewhere", "dns", "auto_hosts", "auto_nets")
+        ports = tunnel.listen_ports or [s.local_port for s in self.sockets if s.pid == tunnel.pid and s.state == "LISTEN"]
+        values = asdict(tunnel) | {"ports": list(ports), "subnets": list(tunnel.subnets), "excludes": list(tunnel.excludes)}
+        return {name: values[name] for name in shown}
 
 
 def said(text: str) -> dict[str, str]:
@@ -170,7 +152,6 @@ def parse(found: dict[str, str]) -> Facts:
         return next((found[each] for each in headings if found.get(each, "").strip()), "")
 
     system, release, machine, *_ = [*text("uname -srm").split(), "", "", ""]
-    version = re.search(r"\d+(?:\.\d+)+\S*", text("sshuttle --version"))
     return Facts(
         system=system,
         release=release,
@@ -179,7 +160,7 @@ def parse(found: dict[str, str]) -> Facts:
         programs={line.rpartition("/")[2]: line for line in text("programs").split("\n") if line.startswith("/")},
         tcpdump=version_of(r"tcpdump version (\d\S*)", text("tcpdump --version")),
         libpcap=version_of(r"libpcap version (\S+)", text("tcpdump --version")),
-        sshuttle=version[0] if version else "",
+        sshuttle=version_of(r"(\d+(?:\.\d+)+\S*)", text("sshuttle --version")),
         interfaces=network.parse_ip_addresses(text("ip -brief address")) or network.parse_ifconfig(text("ifconfig -a")),
         routes=network.parse_routes(f"{text('ip route')}\n{text('ip -6 route')}") or network.parse_routes(text("netstat -rn")),
         nameservers=network.parse_scutil_dns(text("scutil --dns")) or network.parse_resolv_conf(text("cat /etc/resolv.conf")),
@@ -197,23 +178,7 @@ def parse(found: dict[str, str]) -> Facts:
     )
 
 
-def version_of(pattern: str, text: str) -> str:
-    """The version that a program's ``--version`` prints; empty if it is not shown."""
-    found = re.search(pattern, text)
-    return found[1] if found else ""
-
-
 def parse_time(text: str) -> int | None:
     """Nanoseconds from ``date +%s.%N``; macOS's date has no %N and prints "N", which counts as the start of the second."""
     found = re.match(r"\s*(\d{1,12})(?:\.(\d{9}))?", text)
     return int(found[1]) * 1_000_000_000 + int(found[2] or 0) if found else None
-
-
-def merged_addresses(facts: Iterable[Facts]) -> dict[str, list[str]]:
-    """Addresses of each name as seen from anywhere."""
-    out: dict[str, list[str]] = {}
-    for f in facts:
-        for name, addresses in f.addresses.items():
-            known = out.setdefault(name, [])
-            known += [a for a in addresses if a not in known]
-    return out

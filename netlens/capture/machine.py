@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
+from netlens.addresses import is_address
 from netlens.capture import facts
 from netlens.capture.command import tart_name
 from netlens.capture.processes import COMMAND_TIMEOUT_S, SYSTEM_PATH, Outcome, Talk, run
 from netlens.capture.programs import iptables, network, nft, pf, sockets, sshuttle
 from netlens.errors import CaptureError
-from netlens.text import is_address
 
 if TYPE_CHECKING:
     from netlens.capture.programs.rules import Rule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -92,6 +93,12 @@ def run(argv: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S, given: str = 
             texts.append(file.read(OUTPUT_BYTES).decode("utf-8", "replace"))
     status = 124 if late.is_set() else process.returncode if process.returncode >= 0 else 128 - process.returncode
     return Outcome(status, texts[0], f"took longer than {timeout_s:g} s" if status == 124 else texts[1])
+
+
+def version_of(pattern: str, text: str) -> str:
+    """The version that a program's ``--version`` prints; empty if it is not shown."""
+    found = re.search(pattern, text)
+    return found[1] if found else ""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -79,13 +79,6 @@ def is_missing_right(line: str) -> bool:
     return bool(_NO_RIGHT.search(line))
 
 
-def rights_hint(system: str) -> str:
-    """The command that gives the right to capture."""
-    if system == "Darwin":
-        return "run it with sudo, or once: sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*"
-    return "run it with sudo, or once: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)"
-
-
 class SideRecorder:
     """One capture: ``start`` returns when tcpdump listens, ``stop`` when all of it is stored.
 
@@ -200,7 +193,7 @@ class SideRecorder:
 
     def _refused(self, why: str) -> CaptureError:
         self._forget_files()
-        hint = f"; {rights_hint(self.system)}" if is_missing_right(why) else ""
+        hint = f"; run it with sudo, or once: {command.grant(self.system)}" if is_missing_right(why) else ""
         return CaptureError(f"{self.side}: tcpdump does not record: {why}{hint}")
 
     def _forget_files(self) -> None:
@@ -239,9 +232,8 @@ class SideRecorder:
     def _reason_not_started(self, timeout: float) -> str:
         if not self._ended:
             return f"it was not ready after {timeout:.0f} s" + (f" ({self._lines[-1]})" if self._lines else "")
-        said = [line for line in self._lines if "romiscuous mode" not in line]
         # libpcap puts the bare reason in brackets on a second line: "You don't have permission ...\n(socket: Operation not permitted)"
-        told = [line for line in said if not line.startswith("(")] or said
+        told = [line for line in self._lines if not line.startswith("(")] or self._lines
         return told[-1] if told else f"it ended with status {self._status()}"
 
     # --- threads
@@ -259,7 +251,7 @@ class SideRecorder:
                 elif counts := parse_counts(line):
                     self._counts.update(counts)
                     self._answers += 1
-                elif line:
+                elif line and "romiscuous mode" not in line:
                     self._lines = [*self._lines[-19:], line]
                 self._changed.notify_all()
 
@@ -326,8 +318,7 @@ class SideRecorder:
 
     def _why_ended(self) -> str:
         status = self._status()
-        told = [line for line in self._lines if "romiscuous mode" not in line]
-        said = told[-1].removeprefix("tcpdump: ") if told else ""
+        said = self._lines[-1].removeprefix("tcpdump: ") if self._lines else ""
         if status == 255 and self.link_lost is not None:  # ssh's own status; tcpdump has none above 127
             return self.link_lost()
         if isinstance(status, int) and 128 < status < 128 + 65:

@@ -38,7 +38,7 @@ from typing import Any
 
 from netlens import sidefiles
 from netlens.errors import CaptureError
-from netlens.outputs import caller, create_file, give_to_caller
+from netlens.outputs import caller, create_file, give_to_caller, replacing
 from netlens.text import printable
 
 MANIFEST = "manifest.toml"
@@ -187,14 +187,8 @@ def write_manifest(directory: Path, sides: list[SideResult], extra: dict[str, An
     document: dict[str, Any] = {"format": FORMAT, "netlens": version, "complete": complete, "reasons": reasons, **extra}
     document["sides"] = [_side_to_dict(s) for s in sides]
     document["files"] = [{"name": n, "bytes": (directory / n).stat().st_size, "sha256": d} for n, d in files.items()]
-    target, draft = directory / MANIFEST, directory / f".{MANIFEST}.new"
-    try:
-        draft.unlink(missing_ok=True)
-        with os.fdopen(create_file(draft), "w", encoding="utf-8") as file:
-            file.write(to_toml(document))
-        os.replace(draft, target)
-    except OSError as error:
-        raise CaptureError(f"{target}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+    with replacing(directory / MANIFEST, 0o600, made_up=True) as aside, os.fdopen(create_file(Path(aside)), "w", encoding="utf-8") as file:
+        file.write(to_toml(document))
     return Manifest(directory, sides, extra, files, complete, reasons, version)
 
 
@@ -312,25 +306,17 @@ def _side_from_dict(directory: Path, table: dict[str, Any]) -> SideResult:
     side = _typed(table, "side", str, "")
     if not side or not paths:
         raise _Wrong("a side without a name or without files")
-    return SideResult(
-        side=side,
-        path=paths[0],
-        paths=paths,
-        argv=[str(a) for a in _typed(table, "argv", list, [])],
-        packets_captured=_typed(table, "packets_captured", int, None),
-        packets_received=_typed(table, "packets_received", int, None),
-        packets_dropped=_typed(table, "packets_dropped", int, None),
-        started_ns=_typed(table, "started_ns", int, 0),
-        stopped_ns=_typed(table, "stopped_ns", int, 0),
-        complete=_typed(table, "complete", bool, True),
-        reason=_typed(table, "reason", str, None),
-        removed=_typed(table, "removed", int, 0),
-        interface=_typed(table, "interface", str, ""),
-        link_type=_typed(table, "link_type", str, ""),
-        snaplen=_typed(table, "snaplen", int, 0),
-        bpf=_typed(table, "bpf", str, ""),
-        bytes=_typed(table, "bytes", int, 0),
-    )
+    optional = {"packets_captured": None, "packets_received": None, "packets_dropped": None, "started_ns": 0, "stopped_ns": 0}
+    values = {
+        f.name: _typed(table, f.name, _KINDS[str(f.type)], optional.get(f.name, f.default))
+        for f in fields(SideResult)
+        if str(f.type) in _KINDS
+    }
+    argv = [str(word) for word in _typed(table, "argv", list, [])]
+    return SideResult(**values | {"side": side}, path=paths[0], paths=paths, argv=argv)
+
+
+_KINDS: dict[str, type] = {"str": str, "int": int, "bool": bool, "str | None": str, "int | None": int}
 
 
 # --- TOML -----------------------------------------------------------------------------------------------------------------------------

@@ -16,22 +16,25 @@ import platform
 import shlex
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netlens.capture import command, errorlog, facts, sockets
-from netlens.capture.machine import Machine
+from netlens.addresses import is_address
+from netlens.capture import command, errorlog, places, sockets
 from netlens.capture.processes import LineProcess
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import Manifest, SideResult, create_directory, use_directory, write_manifest
-from netlens.capture.remote import RemoteHost, open_streams
+from netlens.capture.remote import open_streams
 from netlens.errors import CaptureError
 from netlens.outputs import create_file
-from netlens.text import endpoint, is_address, plural, printable, size
+from netlens.text import endpoint, plural, printable, size
+
+if TYPE_CHECKING:
+    from netlens.capture.places import Addresses, Place
 
 SIDES = ("vm", "host")
 RESERVE = 512 << 10  #: bytes kept free for the manifest of a recording that fills the disk; a manifest has about 10 kB
@@ -65,15 +68,6 @@ class Options:
     ssh: tuple[str, ...] = ("ssh",)
     prefixes: dict[str, list[str]] = field(default_factory=dict)
     invocation: tuple[str, ...] = ()
-
-
-class Place(Machine):
-    """Where one side is recorded: here, or a VM behind ssh."""
-
-    def __init__(self, side: str, remote: RemoteHost | None = None, prefix: Sequence[str] = ()):
-        super().__init__(side, remote.wrap if remote else lambda argv: [*prefix, *argv], far=remote is not None)
-        self.side, self.remote = side, remote
-        self.clock: dict[str, int] = {}
 
 
 class _Lines:
@@ -125,7 +119,7 @@ class Session:
         self.places: list[Place] = []
         self.recorders: list[SideRecorder] = []
         self.samplers: list[sockets.Sampler] = []
-        self.rejections = 0
+        self.refusals = 0
         self.directory = Path()
         self._helpers: list[LineProcess] = []
         self._files: list[_Lines] = []
@@ -153,8 +147,7 @@ class Session:
         with contextlib.ExitStack() as stack:
             self._connect(stack)
             self._streams = open_streams()
-            self._learn(names)
-            addresses = self._addresses(names)
+            addresses, self._resolved = places.learn(self.places, names)
             folder = self.options.folder
             self.directory = use_directory(folder) if folder is not None else create_directory(self.options.base, self.options.side)
             reserve = self.directory / ".reserve"
@@ -176,53 +169,14 @@ class Session:
     # --- before
 
     def _connect(self, stack: contextlib.ExitStack) -> None:
-        wanted = SIDES if self.options.side == "both" else (self.options.side,)
-        for side in wanted:
-            remote = None
-            if side == "vm" and self.options.vm is not None:
-                remote = stack.enter_context(RemoteHost(self.options.vm, self.options.ssh))
-            self.places.append(Place(side, remote, self.options.prefixes.get(side, ())))
+        o = self.options
+        for side in SIDES if o.side == "both" else (o.side,):
+            self.places.append(places.connected(side, o.vm, o.ssh, o.prefixes.get(side, ()), stack))
 
-    def _learn(self, names: list[str]) -> None:
-        def ask(place: Place) -> None:
-            asked_ns = time.time_ns()
-            place.facts = place.learn([n for n in names if not is_address(n)])
-            place.clock = place.read_clock()
-            self._resolved += [
-                {"name": n, "side": place.side, "time_ns": asked_ns, "addresses": a} for n, a in sorted(place.facts.addresses.items())
-            ]
-
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(ask, self.places))
-
-    def _addresses(self, names: list[str]) -> dict[str, list[str]]:
-        """Addresses of each API, as seen from all sides together."""
-        found = facts.merged_addresses(p.facts for p in self.places)
-        found |= {n: [n] for n in names if is_address(n)}
-        for name in names:
-            if not found.get(name):
-                raise CaptureError(
-                    f"{name}: no address is known for this name ({' and '.join(p.side for p in self.places)}); give one: --api ADDRESS"
-                )
-        return found
-
-    def _filter(self, place: Place, addresses: dict[str, list[str]]) -> str:
-        if self.options.everything:
-            return command.without_own_streams("", self._streams)
-        if self.options.filter is not None:
-            return command.without_own_streams(self.options.filter, self._streams)
-        vm = next((p for p in self.places if p.side == "vm"), None)
-        bpf = command.capture_filter(
-            [a for values in addresses.values() for a in values],
-            {port for p in self.places for port in p.facts.redirect_ports()},
-            self._ssh_ports(),
-            vm.facts.own_addresses() if vm is not None and vm is not place else (),
-        )
-        return command.without_own_streams(bpf, self._streams)
-
-    def _ssh_ports(self) -> set[int]:
-        """Where the tunnel's SSH server listens: its client runs in the VM."""
-        return {*command.SSH_PORTS, *(port for p in self.places if p.side == "vm" for port in p.facts.ssh_ports())}
+    def _filter(self, place: Place, addresses: Addresses) -> str:
+        if self.options.everything or self.options.filter is not None:
+            return command.without_own_streams(self.options.filter or "", self._streams)
+        return places.bpf(place, self.places, addresses, self._streams)
 
     def _reserve(self, path: Path) -> None:
         """Take the folder, and some room of its disk. Of two recordings that were given one empty folder at the same moment only one gets it."""
@@ -248,7 +202,7 @@ class Session:
                 raise
             raise CaptureError(f"{self.directory}: nothing can be written here ({(error.strerror or str(error)).lower()})") from None
 
-    def _start(self, addresses: dict[str, list[str]]) -> None:
+    def _start(self, addresses: Addresses) -> None:
         for place in self.places:
             remote = place.remote
             recorder = SideRecorder(
@@ -272,13 +226,19 @@ class Session:
         self._start_helpers(addresses)
         self._ready.set()
 
-    def _start_helpers(self, addresses: dict[str, list[str]]) -> None:
+    def _start_helpers(self, addresses: Addresses) -> None:
         rows = _Lines(self.directory / "sockets.jsonl")
         self._files.append(rows)
-        targets = [a for values in addresses.values() for a in values]
+        targets = places.flat(addresses)
         for place, recorder in zip(self.places, self.recorders, strict=True):
             sampler = sockets.Sampler(
-                place.side, rows.write, targets, place.facts.redirect_ports(), self._ssh_ports(), self.options.everything, self._streams
+                place.side,
+                rows.write,
+                targets,
+                place.facts.redirect_ports(),
+                places.ssh_ports(self.places),
+                self.options.everything,
+                self._streams,
             )
             self.samplers.append(sampler)
 
@@ -292,17 +252,13 @@ class Session:
             file = _Lines(self.directory / f"{place.side}-errors.log")
             self._files.append(file)
 
-            def take(line: str, file: _Lines = file) -> None:
-                kept = errorlog.reduce_line(line)
-                if kept is not None:
-                    file.write(kept.text)
-                    if kept.rejection:
-                        self.rejections += 1
-                        self.wake.set()
+            def keep(kept: errorlog.Reduced, file: _Lines = file) -> None:
+                file.write(kept.text)
+                if kept.refusal:
+                    self.refusals += 1
+                    self.wake.set()
 
-            for path in logs:
-                taker = errorlog.taker(f"{place.side}: {path}", take, self.say)
-                self._helpers.append(LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", path], taker, place.wrap))
+            self._helpers += [errorlog.follow(path, f"{place.side}: {path}", keep, self.say, place.wrap) for path in logs]
 
     def _abandon(self, reserve: Path) -> None:
         """Undo a start that failed: nothing was promised to be recorded yet."""
@@ -330,8 +286,8 @@ class Session:
             self.wake.clear()
             if self.stop_asked.is_set() or any(r.fault for r in self.recorders):
                 return
-            if self.rejections and self.options.until_rejection:
-                self.say("a rejection was logged")
+            if self.refusals and self.options.until_rejection:
+                self.say("a refusal was logged")
                 return
             self._tell_of_others()
             self.show(self.live_line(time.monotonic() - started))
@@ -356,9 +312,9 @@ class Session:
             if sampler.open_now is not None:
                 text += f", {sampler.open_now:,} open"
             parts.append(text)
-        rejected = f"  {plural(self.rejections, 'rejection')}" if self.options.errors else ""
+        refused = f"  {plural(self.refusals, 'refusal')}" if self.options.errors else ""
         whole = int(seconds)
-        return f"{whole // 60:02d}:{whole % 60:02d}  " + "  |  ".join(parts) + rejected
+        return f"{whole // 60:02d}:{whole % 60:02d}  " + "  |  ".join(parts) + refused
 
     # --- after
 
@@ -371,7 +327,7 @@ class Session:
             file.close()
         return results
 
-    def _write(self, results: list[SideResult], names: list[str], addresses: dict[str, list[str]], started_ns: int) -> Manifest:
+    def _write(self, results: list[SideResult], names: list[str], addresses: Addresses, started_ns: int) -> Manifest:
         self._ask_again(names, addresses)
         for result in results:
             if result.packets_dropped:
@@ -393,19 +349,14 @@ class Session:
             "started_ns": started_ns,
             "stopped_ns": max((r.stopped_ns for r in results), default=started_ns),
             "warnings": self.warnings,
-            "api": {
-                "names": [n for n in names if not is_address(n)],
-                "addresses": sorted({a for values in addresses.values() for a in values}),
-                "resolved": self._resolved,
-            },
-            "addresses": {p.side: p.facts.own_addresses() for p in self.places},
+            **places.described(self.places, names, addresses),
             "recorded_from": {"node": platform.node(), "system": platform.system()},
-            "machines": {p.side: p.facts.to_dict() | {"clock_reading": p.clock} for p in self.places},
             "ssh": next(({"target": p.remote.target, **vars(p.remote.own)} for p in self.places if p.remote and p.remote.own), None),
             "errors": logs,
-            "rejections_logged": self.rejections if logs else None,
+            "rejections_logged": self.refusals if logs else None,
             "samples": {s.side: s.samples for s in self.samplers},
         }
+        extra["api"]["resolved"] = self._resolved
         return write_manifest(self.directory, results, extra)
 
     def warn(self, text: str) -> None:
@@ -413,7 +364,7 @@ class Session:
             self.warnings.append(text)
             self.say(f"warning: {printable(text)}")
 
-    def _ask_again(self, names: list[str], addresses: dict[str, list[str]]) -> None:
+    def _ask_again(self, names: list[str], addresses: Addresses) -> None:
         """Addresses at the end, and the clock a second time; whatever is unreachable now is left out."""
         for place in self.places:
             if place.remote is not None and not place.remote.alive:
@@ -422,8 +373,8 @@ class Session:
                 asked_ns = time.time_ns()
                 found = place.learn([n for n in names if not is_address(n)])
                 place.clock |= {f"end_{key}": value for key, value in place.read_clock().items()}
+                self._resolved += places.who_said(place.side, asked_ns, found.addresses)
                 for name, values in sorted(found.addresses.items()):
-                    self._resolved.append({"name": name, "side": place.side, "time_ns": asked_ns, "addresses": values})
                     new = [a for a in values if a not in addresses.get(name, [])]
                     if new and not self.options.everything and self.options.filter is None:
                         self.warn(

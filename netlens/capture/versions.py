@@ -1,17 +1,14 @@
 """Versions of what netlens runs with, for ``netlens --version`` and bug reports.
 
-Nothing is imported to learn its version, and programs are asked side by side, so that the answer comes within the time of the slowest (tshark's
-half a second).
+Nothing is imported to learn its version; tshark's answer takes half a second.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
-from concurrent.futures import ThreadPoolExecutor
 
-from netlens.capture.facts import version_of
-from netlens.capture.processes import run
+from netlens.capture.processes import run, version_of
 
 PACKAGES = ("numba", "numpy", "pandas")
 #: Program -> what its version looks like in the first lines of ``--version``.
@@ -28,8 +25,7 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = NONE
-    with ThreadPoolExecutor() as pool:
-        return found | dict(zip(PROGRAMS, pool.map(_version, PROGRAMS), strict=True))
+    return found | {program: _version(program) for program in PROGRAMS}
 
 
 def _version(program: str) -> str:

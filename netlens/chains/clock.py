@@ -33,7 +33,7 @@ Limits
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
+from netlens.columns import Bools, Ints
 from netlens.errors import NetlensError
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "Step", "estimate", "identity"]
 
-Ints = npt.NDArray[np.int64]
 Pairs = list[tuple[int, int]]
 
 FLOWS = 4096  #: connections looked at, those with most frames first; one would do
@@ -114,17 +114,8 @@ class Clock:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "offset_s": self.offset_s,
-            "low_s": self.low_s,
-            "high_s": self.high_s,
-            "drift_ppm": self.drift_ppm,
-            "method": self.method,
-            "packets": self.packets,
-            "steps": [{"at_ns": s.at_ns, "size_s": s.size_s, "low_s": s.low_s, "high_s": s.high_s} for s in self.steps],
-            "frames": self.frames,
-            "note": self.note,
-        }
+        names = ("offset_s", "low_s", "high_s", "drift_ppm", "method", "packets", "frames", "note")
+        return {name: getattr(self, name) for name in names} | {"steps": [asdict(step) for step in self.steps]}
 
 
 def identity(note: str) -> Clock:
@@ -264,13 +255,14 @@ def _canonical(ends: Ints) -> Ints:
 def _by_originator(state: Ints) -> Ints:
     """5-tuples with the originator first."""
     from netlens.parsers import sessions as s_
+    from netlens.wire.addresses import other_way
 
     k4 = state[:, s_.K4]
-    back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], k4 >> 32 << 32 | (k4 & 0xFFFF) << 16 | k4 >> 16 & 0xFFFF])
+    back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], other_way(k4)])
     return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]])
 
 
-def _loopback(ends: Ints) -> npt.NDArray[np.bool_]:
+def _loopback(ends: Ints) -> Bools:
     """Connections inside one machine: their 5-tuples mean nothing elsewhere."""
     v4 = ends[:, 4] >> 32 == 4
     out = np.zeros(len(ends), bool)
@@ -320,7 +312,7 @@ def _ways(early_vm: Ints, early_host: Ints, late_vm: Ints, late_host: Ints, flow
     return ways
 
 
-def _votes(flow: Ints, kind: npt.NDArray[np.bool_], diff: Ints, at: Ints, sure: npt.NDArray[np.bool_] | None = None) -> Ints:
+def _votes(flow: Ints, kind: Bools, diff: Ints, at: Ints, sure: Bools | None = None) -> Ints:
     """For each row and the next: 1 if they show that what is not of ``kind`` comes from the VM, -1 if that what is does, 0 if nothing."""
     gap = np.diff(diff) * np.where(kind[1:], 1, -1)
     counts = (flow[1:] == flow[:-1]) & (kind[1:] != kind[:-1]) & (np.abs(gap) > VOTE_NS + VOTE_SLOPE * np.abs(np.diff(at)))

@@ -13,13 +13,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains.compared import TOLERANCE_NS, Found
 from netlens.chains.likelihood import NOT_OPENED
-
-Ints = npt.NDArray[np.int64]
-
+from netlens.columns import Ints
 
 COMPANION_NS = (10_000_000, 50_000_000, 250_000_000)  #: windows tried for companions, from sure to loose
 CHANCE = 0.1  #: share of companions that chance may explain

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.addresses import is_loopback
+from netlens.columns import MISSING, Ints, ints
 
 if TYPE_CHECKING:
     from netlens.api import Capture
     from netlens.chains.clock import Clock
     from netlens.chains.processes import Processes
     from netlens.schema import Table
-
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 MIN_ISN = 1 << 16  #: as for NAT copies: one random number in 65,536 is below, but those of scripts and simple stacks are
@@ -32,7 +29,6 @@ USUAL_DELAY_NS = 5_000_000
 TOLERANCE_NS = 100_000  #: two frames of one machine are stamped in the wrong order by less (several interfaces, 1 us of rounding)
 KNOWN_CLOCK_NS = 250_000_000  #: a clock that is less certain than this orders nothing by itself
 
-NONE = np.iinfo(np.int64).min  #: a time that is missing
 FAR_NS = 1 << 61  #: how far a clock may be off that nothing bounds
 START, FIRST_UP, LAST_UP, FIRST_DOWN, LAST_DOWN, DONE, SERVER_FIN = range(7)  #: events of a connection
 
@@ -49,7 +45,7 @@ class Timing:
 
 
 class Compared:
-    """Connections of one capture as arrays; missing times are ``NONE``."""
+    """Connections of one capture as arrays; missing times are ``MISSING``."""
 
     def __init__(self, capture: Capture, servers: dict[Any, int]) -> None:
         c, s, hellos = capture.table("connections"), capture.table("sessions"), capture.table("hellos")
@@ -60,7 +56,6 @@ class Compared:
         self.of = np.repeat(np.arange(n), [len(ids) for ids in members])  # connection of each member session
         place = {k: i for i, k in enumerate(s["session_id"].tolist())}
         self.member = np.array([place[k] for ids in members for k in ids], dtype=np.int64)  # row of each member session
-        self.members = [[place[k] for k in ids] for ids in members]
         ends = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True)
         self.server = np.array([servers.setdefault(e, len(servers)) for e in ends], dtype=np.int64)
         self.orig_ip, self.orig_port = c["orig_ip"].tolist(), c["orig_port"].tolist()
@@ -73,15 +68,15 @@ class Compared:
         self.up, self.down = c["orig_bytes"].astype(np.int64), c["resp_bytes"].astype(np.int64)
         self.up_missing = self._missing("orig", self.up)
         self.down_missing = self._missing("resp", self.down)
-        self.events = np.full((n, 7), NONE, np.int64)
-        self.events[:, START] = np.where(self.censored, NONE, self.start)
+        self.events = np.full((n, 7), MISSING, np.int64)
+        self.events[:, START] = np.where(self.censored, MISSING, self.start)
         self.events[:, FIRST_UP] = self._earliest("orig_first_payload_ns")
         self.events[:, LAST_UP] = self._latest("orig_last_payload_ns")
         self.events[:, FIRST_DOWN] = self._earliest("resp_first_payload_ns")
         self.events[:, LAST_DOWN] = self._latest("resp_last_payload_ns")
         self.events[:, DONE] = self._earliest("orig_fin_ns", "rst_ns")
         self.events[:, SERVER_FIN] = self._earliest("resp_fin_ns")
-        self.reset = self._earliest("rst_ns") != NONE
+        self.reset = self._earliest("rst_ns") != MISSING
         self.isn, self.answer = self._numbers("orig_isn"), self._numbers("resp_isn")
         spans = s if s.rows else None
         bounds = capture.part.bounds_ns or ((int(spans["start_ns"].min()), int(spans["end_ns"].max())) if spans else (0, 0))
@@ -95,16 +90,16 @@ class Compared:
         self.request_of = np.array([at.get(k, -1) for k in exchanges["session_id"].tolist()], np.int64)
         self.request_ns = exchanges["start_ns"].astype(np.int64)
         self.asked = self._asked()
-        self.asked_ns, self.answered_ns = nullable(self.lookups["query_ns"]), nullable(self.lookups["answer_ns"])
+        self.asked_ns, self.answered_ns = ints(self.lookups["query_ns"]), ints(self.lookups["answer_ns"])
 
     def to_host(self, clock: Clock) -> None:
         """Take all times to the host's clock."""
         if self.n:
             self.start, self.end = clock.to_host(self.start), clock.to_host(self.end)
-            known = self.events != NONE
+            known = self.events != MISSING
             self.events[known] = clock.to_host(self.events[known])
         for times in (self.asked_ns, self.answered_ns):
-            known = times != NONE
+            known = times != MISSING
             if known.any():
                 times[known] = clock.to_host(times[known])
         if self.sessions.rows:
@@ -113,30 +108,29 @@ class Compared:
     def shift(self, by_ns: int) -> None:
         self.start, self.end = self.start + by_ns, self.end + by_ns
         for times in (self.events, self.asked_ns, self.answered_ns):
-            times[times != NONE] += by_ns
+            times[times != MISSING] += by_ns
         self.first, self.last = self.first + by_ns, self.last + by_ns
 
-    def column(self, name: str) -> Ints:
+    def _column(self, name: str) -> Ints:
         """A column of the sessions, by member of connections."""
-        values = nullable(self.sessions[name])
-        return values[self.member]
+        return ints(self.sessions[name])[self.member]
 
     def _earliest(self, *names: str) -> Ints:
         out = np.full(self.n, np.iinfo(np.int64).max)
         for name in names:
-            values = self.column(name)
-            known = values != NONE
+            values = self._column(name)
+            known = values != MISSING
             np.minimum.at(out, self.of[known], values[known])
-        return np.where(out == np.iinfo(np.int64).max, NONE, out)
+        return np.where(out == np.iinfo(np.int64).max, MISSING, out)
 
     def _latest(self, name: str) -> Ints:
-        out = np.full(self.n, NONE)
-        np.maximum.at(out, self.of, self.column(name))
+        out = np.full(self.n, MISSING)
+        np.maximum.at(out, self.of, self._column(name))
         return out
 
     def _missing(self, side: str, seen: Ints) -> Ints:
         """Bytes known to be lost to the capture. What one redirect half lacks is all in the other, and its FIN counts as one there."""
-        values = self.column(f"{side}_missing_bytes")
+        values = self._column(f"{side}_missing_bytes")
         least = np.full(self.n, np.iinfo(np.int64).max)
         most = np.zeros(self.n, np.int64)
         np.minimum.at(least, self.of, values)
@@ -147,7 +141,7 @@ class Compared:
     def _numbers(self, name: str) -> Ints:
         """Initial sequence number; -1 where it is unknown or not drawn at random."""
         out = np.full(self.n, -1)
-        values = self.column(name)
+        values = self._column(name)
         good = (values >= MIN_ISN) & (values != REFUSED)
         out[self.of[good]] = values[good]
         return out
@@ -169,11 +163,6 @@ class Compared:
                 first = int(self.connections["start_ns"][i])
                 out[i] = frozenset(q for ns, q in by_end[end] if ns is not None and first <= ns <= last)
         return out
-
-
-def nullable(values: npt.NDArray[Any]) -> Ints:
-    """A column of nullable numbers, a copy."""
-    return np.array([NONE if x is None else x for x in values.tolist()], dtype=np.int64)
 
 
 class Found:

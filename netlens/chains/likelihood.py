@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains.compared import (
     DONE,
@@ -27,7 +26,6 @@ from netlens.chains.compared import (
     LAST_DOWN,
     LAST_UP,
     MAX_DELAY_NS,
-    NONE,
     START,
     TOLERANCE_NS,
     USUAL_DELAY_NS,
@@ -35,11 +33,7 @@ from netlens.chains.compared import (
     Found,
     only,
 )
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-
+from netlens.columns import MISSING, Bools, Floats, Ints
 
 RARE_DELAY = 0.1  #: share of delays that are not usual: machines stall
 INNER_NS = 20_000_000  #: how far inner times differ without remark: both ways through the tunnel
@@ -95,7 +89,7 @@ def possible(found: Found, i: Ints, j: Ints) -> Bools:
 def difference(v: Compared, h: Compared, i: Ints, j: Ints, event: int) -> tuple[Ints, Bools]:
     """Host's time of an event less the VM's, and where both saw that same event."""
     a, b = v.events[i, event], h.events[j, event]
-    valid = (a != NONE) & (b != NONE)
+    valid = (a != MISSING) & (b != MISSING)
     if event in (FIRST_UP, FIRST_DOWN):
         # of an older connection, the first payload seen is the same only after both captures had begun
         begun = max(v.first, h.first)
@@ -120,7 +114,7 @@ def inner(v: Compared, h: Compared, i: Ints, j: Ints) -> Floats:
     cost = np.minimum(np.log1p(off), INNER_MOST).sum(axis=1)
     # the program closed long before the host's capture ended, and upstream nothing did
     done = v.events[i, DONE]
-    left = (done != NONE) & (h.events[j, DONE] == NONE) & (done + MAX_DELAY_NS < h.last)
+    left = (done != MISSING) & (h.events[j, DONE] == MISSING) & (done + MAX_DELAY_NS < h.last)
     return cost + np.where(left, ODD_CLOSE, 0.0)
 
 

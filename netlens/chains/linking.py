@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains import clock as clocks
 from netlens.chains import pairing, relays, target, visibility
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
+from netlens.columns import Codes
 from netlens.parsers import connections
 from netlens.text import printable
 
@@ -44,7 +44,7 @@ class Linked:
     goal: target.Target
     clock: clocks.Clock
     pairing: pairing.Pairing | None
-    origin: npt.NDArray[np.int8]
+    origin: Codes
     carried: dict[int, int]
     http2: set[int]
     protocol_unknown: bool
@@ -79,11 +79,7 @@ class Linked:
 
 
 def link(
-    captures: Mapping[str | None, Capture],
-    apis: tuple[str, ...] = (),
-    samples: Iterable[Mapping[str, Any]] = (),
-    *,
-    manifest: bool = False,
+    captures: Mapping[str | None, Capture], apis: tuple[str, ...] = (), samples: Iterable[Mapping[str, Any]] = (), *, manifest: bool = False
 ) -> Linked:
     """Link one or two captures.
 
@@ -127,7 +123,7 @@ def link(
     return Linked(sides, upstream, goal, clock, pairs, _origin(upstream, pairs), carried, http2, unknown, bool(exchanged), notes)
 
 
-def _origin(upstream: Side, pairs: pairing.Pairing | None) -> npt.NDArray[np.int8]:
+def _origin(upstream: Side, pairs: pairing.Pairing | None) -> Codes:
     """Side of each connection of the upstream capture."""
     c = upstream.connections
     if pairs is not None:

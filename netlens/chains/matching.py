@@ -21,10 +21,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from netlens.columns import Floats, Ints
+
 _INF = float("inf")
 
 

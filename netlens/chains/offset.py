@@ -33,11 +33,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from netlens.columns import Bools, Floats, Ints
 
 #: How much later or earlier than it happened something may be stamped: captures are written in microseconds, cut off. Twice of it widens every
 #: interval by 2 us; half of it makes a pair of captures with next to no delay contradict itself.

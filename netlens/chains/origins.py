@@ -14,24 +14,16 @@ from collections import Counter
 from collections.abc import Collection
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.addresses import is_loopback
 from netlens.chains.compared import DONE, FAR_NS, FIRST_UP, LAST_UP, MAX_DELAY_NS, Compared, Found
 from netlens.chains.situation import HOST, UNKNOWN, VM
-
-Ints = npt.NDArray[np.int64]
-Objects = npt.NDArray[np.object_]
-
+from netlens.columns import Codes, Ints, Objects
 
 FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
 
 
-def origins(
-    found: Found,
-    companion_of: Ints,
-    addresses: set[str],
-) -> tuple[npt.NDArray[np.int8], Objects]:
+def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Codes, Objects]:
     v, h = found.v, found.h
     origin = np.full(h.n, UNKNOWN, np.int8)
     why = np.full(h.n, "not paired", dtype=object)

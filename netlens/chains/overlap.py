@@ -29,11 +29,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.columns import Bools, Codes, Floats, Ints
 from netlens.errors import SchemaError
 from netlens.text import endpoint
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.object_]
 Columns = Mapping[str, Any]  #: a Table, a dict of arrays or a DataFrame
 
@@ -131,7 +130,7 @@ class Curve:
             return nothing, nothing, nothing
         return most(self.count), most(self.low), most(self.high)
 
-    def mean(self, edges_ns: Ints) -> npt.NDArray[np.float64]:
+    def mean(self, edges_ns: Ints) -> Floats:
         """Count averaged over the time of each bin [edge, next edge)."""
         if not len(self.times_ns) or len(edges_ns) < 2:
             return np.zeros(max(0, len(edges_ns) - 1))
@@ -168,7 +167,7 @@ def sweep(intervals: Intervals) -> Curve:
     return Curve(events[last], count, count - taken, count + added, intervals)
 
 
-def _running(kind: npt.NDArray[np.int8], last: Bools, *starts: int) -> Ints:
+def _running(kind: Codes, last: Bools, *starts: int) -> Ints:
     """How many stretches of the kinds ``starts`` (their ends are the next number) are open after each step."""
     change = np.zeros(8, np.int8)
     for k in starts:
@@ -265,10 +264,7 @@ def connection_intervals(connections: Columns, capture_ns: tuple[int, int] | Non
 
 
 def exchange_intervals(
-    exchanges: Columns,
-    sessions: Columns | None = None,
-    connections: Columns | None = None,
-    capture_ns: tuple[int, int] | None = None,
+    exchanges: Columns, sessions: Columns | None = None, connections: Columns | None = None, capture_ns: tuple[int, int] | None = None
 ) -> Intervals:
     """Requests in flight: first byte of the request to the last of the answer.
 
@@ -321,29 +317,16 @@ def half_closed_intervals(sessions: Columns, capture_ns: tuple[int, int] | None 
     return _intervals(fin, last, None, open_still[rows], high_end_ns=closed[rows], capture_ns=capture_ns, rows=rows)
 
 
-def sessions_curve(sessions: Columns, capture_ns: tuple[int, int] | None = None) -> Curve:
-    """Sessions open; see :func:`session_intervals`."""
-    return sweep(session_intervals(sessions, capture_ns))
-
-
 def connections_curve(connections: Columns, capture_ns: tuple[int, int] | None = None) -> Curve:
     """Connections open; see :func:`connection_intervals`."""
     return sweep(connection_intervals(connections, capture_ns))
 
 
 def exchanges_curve(
-    exchanges: Columns,
-    sessions: Columns | None = None,
-    connections: Columns | None = None,
-    capture_ns: tuple[int, int] | None = None,
+    exchanges: Columns, sessions: Columns | None = None, connections: Columns | None = None, capture_ns: tuple[int, int] | None = None
 ) -> Curve:
     """Requests in flight; see :func:`exchange_intervals`."""
     return sweep(exchange_intervals(exchanges, sessions, connections, capture_ns))
-
-
-def half_closed_curve(sessions: Columns, capture_ns: tuple[int, int] | None = None) -> Curve:
-    """Half-closed but still receiving; see :func:`half_closed_intervals`."""
-    return sweep(half_closed_intervals(sessions, capture_ns))
 
 
 # Groups

@@ -5,52 +5,29 @@ Theory of operation
 1. Kinds of evidence from certain to likely (:mod:`netlens.chains.links`); a connection that one has paired is left alone by the next.
 2. Exact pairs show what the clock is worth (:mod:`netlens.chains.timing`); what is likely rests on it.
 3. What is left beside the pairs: companions that a forwarder opened besides (:mod:`netlens.chains.companions`), whose each connection is
-   (:mod:`netlens.chains.origins`), lookups, and what was left of connections after their programs were done with them.
+   (:mod:`netlens.chains.origins`), and lookups.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains.companions import companions
-from netlens.chains.compared import DONE, FAR_NS, LAST_DOWN, MAX_DELAY_NS, NONE, TOLERANCE_NS, Compared, Found, Timing, question_keys
+from netlens.chains.compared import FAR_NS, MAX_DELAY_NS, TOLERANCE_NS, Compared, Found, Timing, question_keys
 from netlens.chains.links import all_links
 from netlens.chains.origins import addresses, origins
 from netlens.chains.processes import Processes
 from netlens.chains.timing import timing
+from netlens.columns import MISSING, Codes, Floats, Ints, Objects
 
 if TYPE_CHECKING:
     from netlens.api import Capture
     from netlens.chains.clock import Clock
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Objects = npt.NDArray[np.object_]
-
-
-@dataclass(frozen=True)
-class Tail:
-    """What was left of a connection upstream after the VM's program was done with it.
-
-    done_ns : the program's FIN or RST, on the host's clock.  end_ns : end of the upstream session; of one still open, the end of the host's capture.
-    lived_s : from one to the other, at least 0.  bytes_after : payload that the upstream session received after ``done_ns``; None if unknown.
-    vm_frame, host_frame : last frame of the connection in each capture.
-    """
-
-    vm_row: int
-    host_row: int
-    done_ns: int
-    end_ns: int
-    lived_s: float
-    bytes_after: int | None
-    vm_frame: int
-    host_frame: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +46,9 @@ class Pairing:
     confidence: Floats
     vm_of: Ints
     companion_of: Ints
-    origin: npt.NDArray[np.int8]
+    origin: Codes
     origin_why: Objects
     lookup_pairs: Ints
-    tails: list[Tail] = field(repr=False)
 
 
 def pair(
@@ -102,7 +78,7 @@ def pair(
             link.join(found)
     companion_of = companions(found)
     origin, why = origins(found, companion_of, addresses(v, vm_addresses))
-    return Pairing(found.host_of, found.method, found.confidence, found.vm_of, companion_of, origin, why, _lookups(found), _tails(found))
+    return Pairing(found.host_of, found.method, found.confidence, found.vm_of, companion_of, origin, why, _lookups(found))
 
 
 def _uncertain(clock: Clock) -> int:
@@ -132,9 +108,9 @@ def _lookups(found: Found) -> Ints:
         options = []
         for i in mine:
             for j in there[key]:
-                if v.asked_ns[i] != NONE and h.asked_ns[j] != NONE:
+                if v.asked_ns[i] != MISSING and h.asked_ns[j] != MISSING:
                     delay = int(h.asked_ns[j] - v.asked_ns[i])
-                elif v.answered_ns[i] != NONE and h.answered_ns[j] != NONE:
+                elif v.answered_ns[i] != MISSING and h.answered_ns[j] != MISSING:
                     delay = int(v.answered_ns[i] - h.answered_ns[j])
                 else:
                     continue
@@ -150,42 +126,3 @@ def _lookups(found: Found) -> Ints:
                 used_h.add(j)
                 pairs.append((i, j))
     return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-
-
-# --- tails ---------------------------------------------------------------------------------------------------------------------------------
-
-
-def _tails(found: Found) -> list[Tail]:
-    v, h = found.v, found.h
-    after_fin = np.zeros(h.n, np.int64)
-    np.maximum.at(after_fin, h.of, h.column("resp_bytes_after_fin"))
-    out = []
-    for i in np.flatnonzero(found.host_of >= 0).tolist():
-        j, done = int(found.host_of[i]), int(v.events[i, DONE])
-        if done == NONE:
-            continue
-        end = h.last if h.open_end[j] else int(h.end[j])
-        last = int(h.events[j, LAST_DOWN])
-        # what the tunnel got and the program did not; of one that is open still, as long as both captures last
-        whole = not (v.censored[i] or h.censored[j] or v.down_missing[i] or h.down_missing[j])
-        whole &= not v.open_end[i] or last + found.time.uncertain_ns + MAX_DELAY_NS <= v.last
-        after: int | None = None
-        if last == NONE or (found.time.known and last <= done - found.time.uncertain_ns):
-            after = 0
-        elif not v.forwarded[i]:
-            after = int(after_fin[j]) if h.down_missing[j] == 0 else None  # the same packets, the same FIN
-        elif whole:
-            after = int(max(h.down[j] - v.down[i], 0))
-        out.append(
-            Tail(
-                i,
-                j,
-                done,
-                end,
-                max(end - done, 0) / 1e9,
-                after,
-                int(v.connections["last_frame"][i]),
-                int(h.connections["last_frame"][j]),
-            )
-        )
-    return out

@@ -10,16 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains.compared import KNOWN_CLOCK_NS
+from netlens.columns import Bools
 from netlens.text import endpoint
 
 if TYPE_CHECKING:
     from netlens.chains.compared import Compared
-
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 FORWARDERS = ("sshd", "sshuttle", "python")  #: beginnings of the names of processes that open connections for the VM

@@ -23,17 +23,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains import overlap
 from netlens.chains.situation import UNKNOWN
+from netlens.columns import Bools, Ints
 
 if TYPE_CHECKING:
     from netlens.chains.pairing import Pairing
     from netlens.chains.side import Side
     from netlens.schema import Table
 
-Ints = npt.NDArray[np.int64]
 
 LATEST_NS = 1_000_000_000  #: from the last byte of the request to the relay to that of its own; a new connection takes two round trips
 TOLERANCE_NS = 1_000_000  #: two frames of one machine are stamped in the wrong order by less
@@ -176,7 +175,7 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, i
     return out
 
 
-def _services(connections: Table, target: npt.NDArray[np.bool_]) -> dict[tuple[str, int], Ints]:
+def _services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:
     """Connections that are not of the target by the server they go to; no SSH, no lookups, none of the target's own addresses."""
     theirs = set(connections["resp_ip"][target].tolist())
     out: dict[tuple[str, int], list[int]] = {}

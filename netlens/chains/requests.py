@@ -19,18 +19,17 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.addresses import is_loopback
 from netlens.chains.compared import TOLERANCE_NS
 from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
+from netlens.columns import Codes, Ints
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
     from netlens.chains.side import Side
     from netlens.parsers.decrypted import Decrypted
 
-Ints = npt.NDArray[np.int64]
 UPSTREAM, VM_ROW, STREAM = range(3)  #: columns of ``rows``
 
 
@@ -70,9 +69,7 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     return table.take(order), rows[order]
 
 
-def _unlabelled(
-    side: npt.NDArray[np.int8], session: Ints, start: Ints, end: Ints, done: Ints, host_frame: Ints, vm_frame: Ints, sent: Ints
-) -> Requests:
+def _unlabelled(side: Codes, session: Ints, start: Ints, end: Ints, done: Ints, host_frame: Ints, vm_frame: Ints, sent: Ints) -> Requests:
     n = len(side)
     nothing, no_stream = np.full(n, "", object), np.full(n, -1, np.int64)
     return Requests(
@@ -125,7 +122,7 @@ def _mates(linked: Linked, vm: Side, start: Ints) -> Ints:
     return out
 
 
-def _take_over(linked: Linked, side: npt.NDArray[np.int8], sessions: Sessions, carrier: Ints) -> None:
+def _take_over(linked: Linked, side: Codes, sessions: Sessions, carrier: Ints) -> None:
     """A request that a relay carries on belongs to whoever asked the relay; the relay's connection does so if all its requests are of one side."""
     up = linked.upstream
     x, c = up.capture.table("exchanges"), up.connections

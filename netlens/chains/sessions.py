@@ -9,17 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains.compared import MAX_DELAY_NS
-from netlens.chains.side import NEVER, Side
 from netlens.chains.situation import COMPANION, LOOKUPS, REQUESTS, UNKNOWN, VM, Sessions
+from netlens.columns import NEVER, Ints
 from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
-
-Ints = npt.NDArray[np.int64]
+    from netlens.chains.side import Side
 
 
 def vm_alone(linked: Linked, notes: list[str]) -> Ints:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains import overlap
+from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.schema import Table
 
 if TYPE_CHECKING:
     from netlens.api import Capture
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 #: An answer after which a connection stayed silent for this long was over. Streams pause between tokens for less; half of it would end some
 #: that were broken off while the model was thinking, twice would hold the titles of a program that exits a few seconds later.
@@ -152,11 +150,3 @@ class Side:
     def of_log(self) -> str:
         """The side whose programs' log tells of this capture's requests: where nobody told, the VM's."""
         return self.name or "vm"
-
-
-NEVER = np.iinfo(np.int64).max
-
-
-def ints(values: npt.NDArray[Any], missing: int) -> Ints:
-    """A column of nullable numbers."""
-    return np.array([missing if v is None else int(v) for v in values.tolist()], np.int64)

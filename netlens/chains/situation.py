@@ -16,9 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens import logs
-
-Ints = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.int8]
+from netlens.columns import Codes, Ints, Objects
 
 VM, HOST, UNKNOWN = 0, 1, 2  #: sides: whose program made it; codes of every ``side`` column
 SIDES = ("vm", "host", "unknown")
@@ -51,12 +49,12 @@ class Sessions(_Columns):
     address : number of the server's address, as each may count by itself; all 0 unless told.
     """
 
-    side: Bytes
+    side: Codes
     start_ns: Ints
     end_ns: Ints
     done_ns: Ints
     connection: Ints
-    kind: Bytes
+    kind: Codes
     host_frame: Ints
     vm_frame: Ints
     address: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -84,17 +82,17 @@ class Requests(_Columns):
     sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
     """
 
-    side: Bytes
+    side: Codes
     session: Ints
     start_ns: Ints
     end_ns: Ints
     done_ns: Ints
-    rejected: Bytes
-    source: npt.NDArray[np.object_]
+    rejected: Codes
+    source: Objects
     stream: Ints
     host_frame: Ints
     vm_frame: Ints
-    refusal_class: npt.NDArray[np.object_] = field(default_factory=lambda: np.zeros(0, object))
+    refusal_class: Objects = field(default_factory=lambda: np.zeros(0, object))
     sent_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ guess is stated: a known LLM API if one was contacted; else the server that had 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +55,10 @@ class Target:
         return ", ".join(self.names or self.addresses) or "nothing"
 
 
-def _matches(name: str | None, wanted: set[str]) -> bool:
+def matching(name: str | None, wanted: Iterable[str]) -> str | None:
+    """The one of ``wanted`` that is ``name``, or ends it after a dot; None if there is none."""
     name = (name or "").lower().rstrip(".")
-    return bool(name) and any(name == w or name.endswith("." + w) for w in wanted)
+    return next((w for w in wanted if name and (name == w or name.endswith("." + w))), None)
 
 
 def _named_by(apis: tuple[str, ...], manifest: bool) -> str:
@@ -110,7 +111,7 @@ def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, ma
     if apis:
         return _named(connections, lookups, apis, manifest)
     snis = connections["sni"].tolist()
-    known = np.array([_matches(s, set(KNOWN_APIS)) for s in snis], dtype=bool)
+    known = np.array([matching(s, KNOWN_APIS) is not None for s in snis], dtype=bool)
     if known.any():
         return _of(connections, known, True, "a known LLM API")
     labels = overlap.labels(connections, "target")
@@ -138,13 +139,13 @@ def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: 
             addresses.add(str(ipaddress.ip_address(api)))
         except ValueError:
             names.add(api.lower().rstrip("."))
-    by_sni = np.array([_matches(s, names) for s in connections["sni"].tolist()], dtype=bool)
+    by_sni = np.array([matching(s, names) is not None for s in connections["sni"].tolist()], dtype=bool)
     by_address = np.array([ip in addresses for ip in connections["resp_ip"].tolist()], dtype=bool)
     # where no hello was captured, the answer to the lookup tells; a shared address (CDN) with another SNI is somebody else's
     looked_up = {
         a
         for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True)
-        if _matches(name, names)
+        if matching(name, names)
         for a in answers or ()
     }
     by_lookup = np.array(

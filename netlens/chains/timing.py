@@ -7,13 +7,11 @@ used, and without any, that on which the connections with rare totals and the lo
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains.compared import (
     KNOWN_CLOCK_NS,
     MAX_DELAY_NS,
     MIN_DELAY_NS,
-    NONE,
     START,
     TOLERANCE_NS,
     Found,
@@ -23,10 +21,7 @@ from netlens.chains.compared import (
     question_keys,
 )
 from netlens.chains.likelihood import MANY, SAME_LOOKUP, by_chance, difference, inner
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
+from netlens.columns import MISSING, Floats, Ints
 
 VOTE_NS = 50_000_000  #: how far votes on the clock may differ: delays of both ways
 VOTE_AHEAD = 5.0  #: the log of the odds by which the winner must lead
@@ -39,7 +34,7 @@ def timing(found: Found) -> Timing:
     v, h, uncertain_ns = found.v, found.h, found.time.uncertain_ns
     rows = np.flatnonzero(found.host_of >= 0)
     differences = h.events[found.host_of[rows], START] - v.events[rows, START]
-    differences = differences[(h.events[found.host_of[rows], START] != NONE) & (v.events[rows, START] != NONE)]
+    differences = differences[(h.events[found.host_of[rows], START] != MISSING) & (v.events[rows, START] != MISSING)]
     if len(differences):
         typical = int(np.median(differences))
         contradicted = not -uncertain_ns - TOLERANCE_NS <= typical <= MAX_DELAY_NS + uncertain_ns
@@ -99,5 +94,5 @@ def _lookup_votes(found: Found) -> tuple[Ints, Floats]:
         only({j: [key] for j, key in enumerate(question_keys(h.lookups))}),
     )
     there, here = h.asked_ns, v.asked_ns
-    x = [int(there[others[k]] - here[i]) for k, i in mine.items() if k in others and there[others[k]] != NONE and here[i] != NONE]
+    x = [int(there[others[k]] - here[i]) for k, i in mine.items() if k in others and there[others[k]] != MISSING and here[i] != MISSING]
     return np.array(x, dtype=np.int64), np.full(len(x), max(SAME_LOOKUP - np.log(max(len(mine), len(others), 1)), 0.0))

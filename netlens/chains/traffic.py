@@ -17,19 +17,18 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains import visibility
 from netlens.chains.linking import Linked
-from netlens.chains.requests import UPSTREAM, requests
+from netlens.chains.requests import requests
 from netlens.chains.sessions import sessions, vm_alone
 from netlens.chains.situation import SIDES, VM, Requests, Situation
+from netlens.columns import Ints
 from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.chains.inputs import Beside
 
-Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
 FRAMES = 5  #: frames cited for a fact
@@ -55,11 +54,6 @@ class Traffic(Linked):
             self._worked_out[function] = function(self)
         found: T = self._worked_out[function]
         return found
-
-    @property
-    def request_rows(self) -> Ints:
-        """Per request its row of the upstream's ``exchange_rows``, -1 for one that is not there (a stream of HTTP/2, one of the VM alone)."""
-        return self.rows[:, UPSTREAM]
 
 
 def rebuild(linked: Linked, beside: Beside) -> Traffic:
@@ -157,5 +151,4 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
     if pairs is not None and vm is not None:
         facts["pairs"] = int((vm.target & (pairs.host_of >= 0) & linked.upstream.target[pairs.host_of]).sum())
         facts["unpaired"] = int(((pairs.host_of < 0) & vm.target).sum())
-        facts["tails"] = pairs.tails
     return facts

@@ -149,7 +149,7 @@ def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
 def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support."""
     from netlens.outputs import replacing
-    from netlens.report import html, support
+    from netlens.report import html, letter
     from netlens.report.plots import save_analysis
 
     try:
@@ -162,5 +162,5 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     html.write(found, document, os.path.join(output, "report.html"))
     if found.counts["rejections"]:
         with replacing(os.path.join(output, "support.md"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
-            file.write(support.of(found))
+            file.write(letter.of(found))
     save_analysis(output, found)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import click
 
 from netlens.cli.common import say
-from netlens.cli.options import api_option, live_options, logs_by_side, ssh_words
+from netlens.cli.options import api_option, live_options, logs_by_side
 from netlens.text import printable
 
 
@@ -30,15 +31,7 @@ from netlens.text import printable
     "--vm", metavar="USER@HOST|tart:NAME", help="Record this VM by ssh; nothing is left on it. Without it, --side vm means this machine."
 )
 @api_option("Default: everything on port 443.")
-@click.option(
-    "-w",
-    "--write",
-    "folder",
-    metavar="DIR",
-    type=click.Path(file_okay=False),
-    help="Folder of the recording.  [default: captures/TIME-SIDE]",
-)
-@live_options()
+@live_options("Folder of the recording.  [default: captures/TIME-SIDE]")
 @click.option("--until-rejection", is_flag=True, help="Stop at the first refusal that an --errors log shows.")
 @click.option(
     "--snaplen",
@@ -58,32 +51,13 @@ from netlens.text import printable
     metavar="N",
     help="Stop when the disk has less than N MB free.",
 )
-def command(
-    side: str,
-    vm: str | None,
-    apis: tuple[str, ...],
-    interface: str | None,
-    folder: str | None,
-    seconds: float | None,
-    errors: tuple[str, ...],
-    until_rejection: bool,
-    bpf: str | None,
-    everything: bool,
-    snaplen: int,
-    headers_only: bool,
-    rotate_mb: float | None,
-    keep: int | None,
-    min_free_mb: float,
-    ssh_cmd: str,
-) -> None:
+def command(side: str, snaplen: int, headers_only: bool, errors: tuple[str, ...], **options: Any) -> None:
     """Record the host, the VM, or both at once.
 
     A recording is a folder that only you can read: a capture of each side, sockets.jsonl (which program had which connection open, every second),
     reduced error logs, and manifest.toml. Its name is printed when it is complete. A recording that ends early is kept, says why, and exits
     with status 1.
     """
-    from pathlib import Path
-
     from netlens.capture.command import HEADERS_ONLY_WARNING, SNAPLEN_HEADERS
     from netlens.capture.session import Options, Session, check
     from netlens.cli.ending import break_off, interrupts
@@ -94,29 +68,13 @@ def command(
     if headers_only:
         snaplen = min(snaplen, SNAPLEN_HEADERS)
         live.say(f"warning: {HEADERS_ONLY_WARNING}")
-    options = Options(
-        side=side,
-        vm=vm,
-        apis=apis,
-        interface=interface,
-        folder=Path(folder) if folder is not None else None,
-        seconds=seconds,
-        until_rejection=until_rejection,
-        errors=logs_by_side(errors, side),
-        filter=bpf,
-        everything=everything,
-        snaplen=snaplen,
-        rotate_mb=rotate_mb,
-        keep=keep,
-        min_free_mb=min_free_mb,
-        ssh=ssh_words(ssh_cmd),
-        invocation=("netlens", *sys.argv[1:]),
-    )
+    invocation = ("netlens", *sys.argv[1:])
+    wanted = Options(side=side, errors=logs_by_side(errors, side), snaplen=snaplen, invocation=invocation, **options)
     try:
-        check(options)
+        check(wanted)
     except CaptureError as error:
         raise click.UsageError(str(error)) from None
-    session = Session(options, live.say, live.show)
+    session = Session(wanted, live.say, live.show)
 
     def interrupted(number: int) -> None:
         try:

@@ -9,6 +9,8 @@ import click
 from netlens.cli.common import print_table
 from netlens.cli.options import output_options
 
+TABLE = "lookups"
+
 
 @click.command(
     "dns",
@@ -19,9 +21,9 @@ from netlens.cli.options import output_options
       netlens dns capture.pcap --format zeek > dns.log
     """,
 )
-@output_options("lookups")
+@output_options(TABLE)
 def command(captures: tuple[str, ...], **options: Any) -> None:
     """List DNS lookups, one per row: a question with its retries and its answer.
 
     Reads DNS over UDP and TCP, and mDNS. Each lookup is linked to the connections that were made to its answers."""
-    print_table(captures, "lookups", **options)
+    print_table(captures, TABLE, **options)

@@ -9,6 +9,8 @@ import click
 from netlens.cli.common import print_table
 from netlens.cli.options import output_options
 
+TABLE = "exchanges"
+
 
 @click.command(
     "exchanges",
@@ -18,10 +20,10 @@ from netlens.cli.options import output_options
       netlens exchanges capture.pcap --format csv -o exchanges.csv
     """,
 )
-@output_options("exchanges")
+@output_options(TABLE)
 def command(captures: tuple[str, ...], **options: Any) -> None:
     """List requests with their responses, one exchange per row.
 
     Exchanges are found by who sends when, so this works on encrypted connections too. With HTTP/2, requests share a connection and one
     exchange can hold several of them."""
-    print_table(captures, "exchanges", **options)
+    print_table(captures, TABLE, **options)

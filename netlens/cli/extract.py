@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from netlens.cli.common import progress_of, read_capture, say, stop_at_a_closed_pipe
 from netlens.cli.options import FILE
 from netlens.text import plural
+
+
+def _numbers(what: str) -> Any:
+    return click.option(
+        f"--{what}",
+        f"{what}s",
+        multiple=True,
+        type=click.IntRange(min=0),
+        metavar="N",
+        help=f"A {what}_id from `netlens {what}s`; repeatable.",
+    )
 
 
 @click.command(
@@ -21,22 +33,8 @@ from netlens.text import plural
     """,
 )
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=FILE)
-@click.option(
-    "--connection",
-    "connections",
-    multiple=True,
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="A connection_id from `netlens connections`; repeatable.",
-)
-@click.option(
-    "--session",
-    "sessions",
-    multiple=True,
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="A session_id from `netlens sessions`; repeatable.",
-)
+@_numbers("connection")
+@_numbers("session")
 @click.option("-w", "--write", "output", required=True, metavar="FILE", help="Write to FILE (pcapng if it ends so); - is standard output.")
 def command(captures: tuple[str, ...], connections: tuple[int, ...], sessions: tuple[int, ...], output: str) -> None:
     """Copy the frames of one or more connections to a capture of their own.

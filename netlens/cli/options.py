@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -45,9 +46,10 @@ def format_option(*formats: str) -> Callable[[Any], Any]:
     )
 
 
-def live_options() -> Callable[[F], F]:
-    """What ``capture`` and ``watch`` have in common: where to listen, for how long, and through which ssh."""
+def live_options(folder: str) -> Callable[[F], F]:
+    """What ``capture`` and ``watch`` have in common, by the names of their ``Options``. ``folder``: what ``-w`` does."""
     return together(
+        click.option("-w", "--write", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=folder),
         click.option("-i", "--interface", metavar="NAME", help="Interface to listen on.  [default: any; on macOS pktap,all]"),
         click.option(
             "--errors",
@@ -55,13 +57,19 @@ def live_options() -> Callable[[F], F]:
             metavar="[vm:|host:]PATH",
             help="Error log to follow, or a folder of *.log files; repeatable. Only times and error codes are kept, never prompts or keys.",
         ),
-        click.option("--filter", "bpf", metavar="BPF", help="tcpdump filter to use instead of the default one."),
+        click.option("--filter", metavar="BPF", help="tcpdump filter to use instead of the default one."),
         click.option("--everything", is_flag=True, help="Capture without a filter."),
         click.option(
             "--seconds", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Stop after N seconds instead of at Ctrl-C."
         ),
         click.option(
-            "--ssh-cmd", default="ssh", show_default=True, metavar="COMMAND", help="The ssh command with its options: 'ssh -p 2222 -i KEY'."
+            "--ssh-cmd",
+            "ssh",
+            default="ssh",
+            show_default=True,
+            metavar="COMMAND",
+            callback=lambda _context, _option, command: ssh_words(command),
+            help="The ssh command with its options: 'ssh -p 2222 -i KEY'.",
         ),
     )
 

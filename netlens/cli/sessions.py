@@ -9,6 +9,8 @@ import click
 from netlens.cli.common import print_table
 from netlens.cli.options import community_id_option, output_options
 
+TABLE = "sessions"
+
 
 @click.command(
     "sessions",
@@ -21,10 +23,10 @@ from netlens.cli.options import community_id_option, output_options
     """,
 )
 @community_id_option
-@output_options("sessions")
+@output_options(TABLE)
 def command(captures: tuple[str, ...], **options: Any) -> None:
     """List TCP sessions, one per row, as they are on the wire.
 
     CAPTURE is a file, or - for standard input. Several files of one rotated capture are read as one stream. Sessions are in the order of
     Wireshark's tcp.stream, whose numbers can be higher: Wireshark also counts connections quoted in ICMP errors."""
-    print_table(captures, "sessions", **options)
+    print_table(captures, TABLE, **options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlens.cli.common import say, show_compilation
-from netlens.cli.options import api_option, live_options, logs_by_side, ssh_words
+from netlens.cli.options import api_option, live_options, logs_by_side
 
 if TYPE_CHECKING:
     import threading
@@ -37,29 +37,24 @@ if TYPE_CHECKING:
 @click.option("--vm", metavar="USER@HOST|tart:NAME", help="Watch this VM by ssh; nothing is left on it.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Raise an alarm when N are in progress at once.")
 @click.option("--count", type=click.Choice(("requests", "connections")), default="requests", show_default=True, help="What --limit counts.")
-@click.option("-w", "--write", "folder", metavar="DIR", type=click.Path(file_okay=False), help="Keep the recording in DIR; needs --side.")
-@live_options()
+@live_options("Keep the recording in DIR; needs --side.")
 @click.option("--replay", metavar="CAPTURE|RECORDING", help="Play a capture, or a recording with its error logs, instead of capturing.")
 @click.option(
     "--speed", type=click.FloatRange(min=0), default=1, show_default=True, metavar="X", help="Speed of --replay; 0 is as fast as possible."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a second; the last one has the totals.")
 def command(
-    interface: str | None,
-    apis: tuple[str, ...],
     side: str | None,
     vm: str | None,
+    apis: tuple[str, ...],
     limit: int | None,
     count: str,
     errors: tuple[str, ...],
-    folder: str | None,
     replay: str | None,
     speed: float,
     as_json: bool,
-    bpf: str | None,
-    everything: bool,
     seconds: float | None,
-    ssh_cmd: str,
+    **options: Any,
 ) -> None:
     """Show live how many connections and requests are open at once, and which are refused.
 
@@ -68,13 +63,18 @@ def command(
     """
     import shlex
     import threading
-    from pathlib import Path
 
     from netlens.cli.ending import break_off, interrupts
 
-    live_only = {"-i": interface, "--vm": vm, "-w": folder, "--filter": bpf, "--everything": everything or None}
+    live_only = {
+        "--vm": vm,
+        "-i": options["interface"],
+        "-w": options["folder"],
+        "--filter": options["filter"],
+        "--everything": options["everything"],
+    }
     for name, value in live_only.items():
-        if replay is not None and value is not None:
+        if replay is not None and value:
             raise click.UsageError(f"{name} is for capturing and does not go with --replay")
     if replay is None and side == "both" and vm is None:
         raise click.UsageError("--side both needs the VM: --vm USER@HOST, --vm tart:NAME, or an alias of your ssh configuration")
@@ -82,7 +82,7 @@ def command(
         raise click.UsageError("--vm does not go with --side host; use --side both or --side vm")
     if vm is not None and side is None:
         side = "vm"
-    if folder is not None and side is None:
+    if options["folder"] is not None and side is None:
         raise click.UsageError("-w needs --side: which machine this is, vm, host or both")
     stop = threading.Event()
     shown = _Output(as_json, seconds)
@@ -99,23 +99,12 @@ def command(
             return
         from netlens.watch.live import Live, Options
 
-        ssh = ssh_words(ssh_cmd)
         _warm()
         logs = logs_by_side(errors, side)
-        options = Options(
-            side=side,
-            vm=vm,
-            apis=apis,
-            interface=interface,
-            folder=Path(folder) if folder is not None else None,
-            filter=bpf,
-            everything=everything,
-            errors=logs,
-            ssh=ssh,
-            invocation=shlex.join(["netlens", *sys.argv[1:]]),
-        )
-        with Live(options, stop, say) as live:
-            _record(live, limit, count, logs, ", ".join(apis) or (bpf or ("everything" if everything else "port 443")), shown)
+        wanted = Options(side=side, vm=vm, apis=apis, errors=logs, invocation=shlex.join(["netlens", *sys.argv[1:]]), **options)
+        what = ", ".join(apis) or options["filter"] or ("everything" if options["everything"] else "port 443")
+        with Live(wanted, stop, say) as live:
+            _record(live, limit, count, logs, what, shown)
 
 
 def _record(live: Live, limit: int | None, count: str, logs: tuple[tuple[str, str], ...], what: str, shown: _Output) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from netlens.cluster.plan import OWN, plan
-from netlens.cluster.scan import T_COLUMNS, Keys, Scan, piece, scan
-from netlens.cluster.settle import Settled, settle
+from netlens.cluster.rows import T_COLUMNS, SessionData, joined
+from netlens.cluster.scan import FileFacts, facts_of, piece, scan
 from netlens.cluster.sources import Source, natural
+from netlens.cluster.stitch import stitch
 from netlens.errors import NetlensError
 from netlens.parsers import quality
 from netlens.parsers import sessions as s_
@@ -41,32 +43,18 @@ _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 _WATCHED = 65536  #: rows at a time through the search for tunnels
 
 
-class Executor(Protocol):
-    """Runs functions; arguments may be what ``submit`` gave, also in lists."""
+class Executor:
+    """Runs functions, here in this process; arguments may be what ``submit`` gave, also in lists. See :class:`netlens.cluster.workers.OnWorkers`."""
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
 
-    def results(self, handles: Sequence[Any]) -> list[Any]: ...
+    def results(self, handles: Sequence[Any]) -> list[Any]:
+        return list(handles)
 
     def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """(place among ``handles``, result), as they come."""
-        ...
-
-
-class Summary:
-    """What is known of a file once it was read; small."""
-
-    def __init__(self, found: Scan):
-        self.paths = found.paths
-        self.inputs = found.inputs
-        self.interfaces = found.interfaces
-        self.frames = found.frames
-        self.counts = found.counts
-        self.first_ns = found.first_ns
-        self.keys: Keys = found.keys
-        self.has_ssh = found.has_ssh
-        self.fragments = found.fragments
-        self.slight = found.slight
+        yield from enumerate(handles)
 
 
 class ClusterCapture:
@@ -85,7 +73,6 @@ class ClusterCapture:
         self.products = ("sessions", *sorted({p for t in tables for p in NEEDS[t]}))
         self.seed = int(random_seed()) & (1 << 62) - 1
         self._tables: dict[str, Table] = {}
-        self._gathered: list[Settled] | None = None
         scans, files = self._read(sources, progress)
         self.inputs = [i for f in files for i in f.inputs]
         for before, info in pairwise(self.inputs):  # of files that one reader read it has told already
@@ -94,15 +81,15 @@ class ClusterCapture:
         self.frames = sum(f.frames for f in files)
         self._slight = sum(f.slight for f in files)
         self._counts = quality.total([(f.frames, f.counts) for f in files])
-        self._settle(scans, files)
+        self._stitch(scans, files)
 
     # -- steps --
 
-    def _read(self, sources: Sequence[Source], progress: Progress | None) -> tuple[list[Any], list[Summary]]:
+    def _read(self, sources: Sequence[Source], progress: Progress | None) -> tuple[list[Any], list[FileFacts]]:
         scans = [self.executor.submit(scan, [s.path], self.products, self.seed) for s in sources]
         files: list[Any] = [None] * len(scans)
         done, frames = 0, 0
-        for i, summary in self.executor.as_done([self.executor.submit(Summary, s) for s in scans]):
+        for i, summary in self.executor.as_done([self.executor.submit(facts_of, s) for s in scans]):
             files[i] = summary
             done, frames = done + sum(x.bytes for x in summary.inputs), frames + summary.frames
             if progress is not None:
@@ -113,38 +100,29 @@ class ClusterCapture:
             first, behind = torn
             paths = [path for f in files[first:behind] for path in f.paths]
             scans[first:behind] = [self.executor.submit(scan, paths, self.products, self.seed)]
-            files[first:behind] = self.executor.results([self.executor.submit(Summary, scans[first])])
+            files[first:behind] = self.executor.results([self.executor.submit(facts_of, scans[first])])
         return scans, files
 
-    def _settle(self, scans: list[Any], files: list[Summary]) -> None:
-        n = len(files)
+    def _stitch(self, scans: list[Any], files: list[FileFacts]) -> None:
         first_frames = np.concatenate([[0], np.cumsum([f.frames for f in files])]).tolist()
         interfaces = _interfaces([f.interfaces for f in files])
         planned = plan([f.keys for f in files])
-        homes = planned.homes
         self.tunnels = "tunnels" in self.products and any(f.has_ssh for f in files)
-        pieces: list[list[tuple[int, Any]]] = [[] for _ in files]
-        for i in range(n):
-            for home in np.unique(homes[i][homes[i] != OWN]).tolist():
-                pieces[home].append(
-                    (
-                        i,
-                        self.executor.submit(
-                            piece, scans[i], homes[i] == home, self.seed, planned.resumed[i], planned.quiet[i], planned.smooth[i]
-                        ),
-                    )
-                )
-        self.settled = [
-            self.executor.submit(
-                settle, scans[i], homes[i], [p for _, p in pieces[i]], [*(first_frames[j] for j, _ in pieces[i]), first_frames[i]],
-                [*(interfaces[j] for j, _ in pieces[i]), interfaces[i]], i, self.tunnels,
-            )
-            for i in range(n)
-        ]  # fmt: skip
-        counted = self.executor.results([self.executor.submit(_count, s) for s in self.settled])
-        self.session_ids = _ranks([first for first, _ in counted])
-        starts = [start for _, start in counted]
-        self.exchange_ids = _ranks_of([s[0] for s in starts], [s[1] for s in starts])
+        from_files: list[list[int]] = [[] for _ in files]
+        pieces: list[list[Any]] = [[] for _ in files]
+        for i, homes in enumerate(planned.homes):
+            for home in np.unique(homes[homes != OWN]).tolist():
+                more = planned.resumed[i], planned.quiet[i], planned.smooth[i]
+                pieces[home].append(self.executor.submit(piece, scans[i], homes == home, self.seed, *more))
+                from_files[home].append(i)
+        self.stitched = []
+        for i, homes in enumerate(planned.homes):
+            where = [*from_files[i], i]
+            frames, numbers = [first_frames[j] for j in where], [interfaces[j] for j in where]
+            self.stitched.append(self.executor.submit(stitch, scans[i], homes, pieces[i], frames, numbers, self.tunnels))
+        counted = self.executor.results([self.executor.submit(_count, s) for s in self.stitched])
+        first, start_ns, start_frame = zip(*counted, strict=True) if counted else ((), (), ())
+        self.session_ids, self.exchange_ids = _ranks(first), _ranks(start_ns, start_frame)
 
     # -- tables --
 
@@ -155,67 +133,43 @@ class ClusterCapture:
         return self._tables[name]
 
     def _build(self, name: str) -> None:
+        whole = self._whole
         if name == "sessions":
-            order = np.argsort(np.concatenate(self.session_ids), kind="stable")
-            settled = self._all()
-            state = np.concatenate([s.state for s in settled])[order]
-            missing = np.concatenate([s.missing for s in settled])[order]
-            self._tables[name] = s_.session_rows(state, missing, np.concatenate([s.sni for s in settled])[order])
+            self._tables[name] = s_.session_rows(whole.state, whole.missing, whole.sni)
         elif name == "exchanges":
-            blocks = [exchange_rows(s, i, e) for s, i, e in zip(self._all(), self.session_ids, self.exchange_ids, strict=True)]
+            assert whole.exchanges is not None
             order = np.argsort(np.concatenate(self.exchange_ids), kind="stable")
-            self._tables[name] = Table(EXCHANGES, {k: np.concatenate([b[k] for b in blocks])[order] for k in blocks[0]})
+            self._tables[name] = Table(EXCHANGES, {**whole.exchanges.take(order), "exchange_id": np.arange(len(order))})
         elif name == "lookups" and "tunnels" not in self.products:
             self._tables[name] = self._lookups()
         else:
             from netlens.parsers import connections
 
-            made = connections.build(self._state(), self.table("sessions"), self._lookups(), self._through())
+            made = connections.build(whole.state, self.table("sessions"), self._lookups(), self._through())
             self._tables["connections"], self._tables["lookups"], self._tables["tunnels"] = made
 
-    def _all(self) -> list[Settled]:
-        if self._gathered is None:
-            self._gathered = self.executor.results(self.settled)
-        return self._gathered
-
-    def _state(self) -> Array:
-        """The session state by session_id."""
-        out = np.empty((sum(map(len, self.session_ids)), s_.S_WIDTH), np.int64)
-        for one, ids in zip(self._all(), self.session_ids, strict=True):
-            state = one.state.copy()
-            mates = state[:, s_.MATE]
-            state[:, s_.MATE] = np.where(mates >= 0, ids[np.maximum(mates, 0)] if len(ids) else mates, -1)
-            out[ids] = state
-        return out
+    @cached_property
+    def _whole(self) -> SessionData:
+        """All sessions by session_id, which is the order of their first frames."""
+        return joined(self.executor.results(self.stitched))
 
     def _lookups(self) -> Table:
         builder = LookupBuilder()
-        for one in self._all():
-            for rows, arena in one.messages:
-                builder.extend(rows, arena)
+        for rows, texts in self._whole.messages:
+            builder.extend(rows, texts)
         return builder.rows()
 
     def _through(self) -> Array:
         """By session_id, the session of the tunnel that a session came through, or -1."""
-        state = self._state()
-        if not self.tunnels:
+        state, sends = self._whole.state, self._whole.sends
+        if sends is None:
             return np.full(len(state), -1, np.int64)
         watch = TunnelWatch()
-        sends = []
-        for one, ids in zip(self._all(), self.session_ids, strict=True):
-            assert one.sends is not None
-            rows = one.sends.copy()
-            rows[:, T_COLUMNS.index(c.SESSION)] = ids[rows[:, T_COLUMNS.index(c.SESSION)]]
-            sends.append(rows)
-        rows = np.concatenate(sends)
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]
-        for at in range(0, len(rows), _WATCHED):
-            some = rows[at : at + _WATCHED]
+        for at in range(0, max(len(sends), 1), _WATCHED):
+            some = sends[at : at + _WATCHED]
             packets = np.zeros((len(some), c.WIDTH), np.int64)
             packets[:, list(T_COLUMNS)] = some
             watch.feed(_NO_PAYLOAD, packets, state)
-        if not len(rows):
-            watch.feed(_NO_PAYLOAD, np.zeros((0, c.WIDTH), np.int64), state)
         return watch.attributed(np.arange(len(state)))
 
     @property
@@ -224,8 +178,8 @@ class ClusterCapture:
         lines = [w for i in self.inputs for w in i.warnings]
         if self._slight > s_.MAX_SLIGHT:
             lines.append(
-                f"{self._slight:,} sessions are one frame or unanswered SYNs (a flood, a scan); all have rows here, where one process holds "
-                f"{s_.MAX_SLIGHT:,} of them at a time and gives up the others"
+                f"{self._slight:,} sessions are one frame or unanswered SYNs (a flood, a scan); all have rows here, where one process keeps "
+                f"{s_.MAX_SLIGHT:,} of them at a time and drops the others"
             )
         missing = quality.unread(self.frames, self._counts, [k for i in self.inputs for k in i.link_types])
         return lines + quality.named([i.path for i in self.inputs], missing)
@@ -244,11 +198,12 @@ class ClusterCapture:
         """
         folder = make_folder(folder)
         if name in BY_FILE:
-            ids = [(a, b) for a, b in zip(self.session_ids, self.exchange_ids, strict=True)]
+            each = zip(self.stitched, self.session_ids, self.exchange_ids, strict=True)
+            paths = [part_name(folder, i) for i in range(len(self.stitched))]
             return self.executor.results(
                 [
-                    self.executor.submit(write_settled, s, name, a, b, part_name(folder, i), columns, community_id)
-                    for i, (s, (a, b)) in enumerate(zip(self.settled, ids, strict=True))
+                    self.executor.submit(write_stitched, *one, name, path, columns, community_id)
+                    for one, path in zip(each, paths, strict=True)
                 ]
             )
         table = self.table(name)
@@ -259,14 +214,14 @@ class ClusterCapture:
         return names
 
 
-def _place(source: Source, found: Summary, number: int) -> tuple[Any, ...]:
+def _place(source: Source, found: FileFacts, number: int) -> tuple[Any, ...]:
     """Where a file stands in the order of all."""
     if not source.by_time:
         return (source.group, 0, [], number)
     return (source.group, found.first_ns or 0, natural(source.path), number)
 
 
-def _torn(files: Sequence[Summary]) -> tuple[int, int] | None:
+def _torn(files: Sequence[FileFacts]) -> tuple[int, int] | None:
     """(first, behind the last) of files that must be read as one, because fragments of a datagram lie in several of them."""
     since: dict[tuple[Any, ...], int] = {}
     where: dict[tuple[Any, ...], int] = {}
@@ -288,47 +243,35 @@ def _interfaces(files: Sequence[list[tuple[int, int, bytes]]]) -> list[Array | N
     return out
 
 
-def _count(settled: Settled) -> tuple[Array, tuple[Array, Array]]:
+def _count(stitched: SessionData) -> tuple[Array, Array, Array]:
     """First frame of each session; start time and frame of each exchange."""
-    if settled.exchanges is None:
-        return settled.first_frames, (np.zeros(0, np.int64), np.zeros(0, np.int64))
-    return settled.first_frames, (settled.exchanges["start_ns"], settled.exchanges["start_frame"])
+    first, exchanges = stitched.state[:, s_.FIRST_FRAME].copy(), stitched.exchanges
+    none = np.zeros(0, np.int64)
+    return (first, none, none) if exchanges is None else (first, exchanges["start_ns"], exchanges["start_frame"])
 
 
-def _ranks(values: Sequence[Array]) -> list[Array]:
-    """The rank of each value among those of all arrays."""
-    return _ranks_of(values, [np.zeros(len(v), np.int64) for v in values])
-
-
-def _ranks_of(first: Sequence[Array], second: Sequence[Array]) -> list[Array]:
-    a, b = np.concatenate(list(first)), np.concatenate(list(second))
-    ranks = np.empty(len(a), np.int64)
-    ranks[np.lexsort((b, a))] = np.arange(len(a))
+def _ranks(first: Sequence[Array], second: Sequence[Array] = ()) -> list[Array]:
+    """The rank of each value of ``first`` among those of all arrays, by ``second`` where they are equal."""
+    keys = [np.concatenate(list(arrays)) for arrays in (second, first) if arrays]
+    ranks = np.empty(len(keys[-1]), np.int64)
+    ranks[np.lexsort(keys)] = np.arange(len(ranks))
     return np.split(ranks, np.cumsum([len(v) for v in first])[:-1])
-
-
-def exchange_rows(settled: Settled, session_ids: Array, exchange_ids: Array) -> dict[str, Array]:
-    """Columns of a file's exchanges with the numbers of the whole."""
-    assert settled.exchanges is not None
-    columns = dict(settled.exchanges)
-    columns["session_id"] = session_ids[columns["session_id"]]
-    columns["exchange_id"] = exchange_ids
-    return columns
 
 
 # ---- on a worker ----
 
 
-def write_settled(
-    settled: Settled, name: str, session_ids: Array, exchange_ids: Array, path: str, columns: Sequence[str] | None, community_id: bool
+def write_stitched(
+    stitched: SessionData, session_ids: Array, exchange_ids: Array, name: str, path: str, columns: Sequence[str] | None, community_id: bool
 ) -> str:
-    """Write the rows of a settled file."""
+    """Write the rows of a stitched file."""
     if name == "sessions":
-        table = s_.session_rows(settled.state, settled.missing, settled.sni)
+        table = s_.session_rows(stitched.state, stitched.missing, stitched.sni)
         table.columns["session_id"] = session_ids
     else:
-        table = Table(EXCHANGES, exchange_rows(settled, session_ids, exchange_ids))
-        table = table.take(np.argsort(table["exchange_id"], kind="stable"))
+        assert stitched.exchanges is not None
+        made = {**stitched.exchanges, "session_id": session_ids[stitched.exchanges["session_id"]], "exchange_id": exchange_ids}
+        table = Table(EXCHANGES, made).take(np.argsort(exchange_ids, kind="stable"))
     return write_table(table, path, columns, community_id)
 
 

@@ -38,18 +38,11 @@ def flatten(parent: Array) -> None:
 
 
 @kernel
-def follow(a: Array, b: Array, marks: Array) -> None:
-    """Hand marks on from ``a[i]`` to ``b[i]``, in order."""
-    for i in range(len(a)):
-        marks[b[i]] |= marks[a[i]]
-
-
-@kernel
 def carry(a: Array, b: Array, sound: Array, marks: Array) -> None:
     """Hand marks on from ``a[i]`` to ``b[i]`` where ``sound[i]``, in order."""
     for i in range(len(a)):
         if sound[i] and marks[a[i]]:
-            marks[b[i]] = 1
+            marks[b[i]] = True
 
 
 @kernel

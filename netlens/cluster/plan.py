@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from netlens.cluster.kernels import carry, flatten, follow, unite
-from netlens.cluster.scan import (
+from netlens.cluster.kernels import carry, flatten, unite
+from netlens.cluster.keys import (
     BEGINS,
     CLIENT_FIRST,
     FORCED,
@@ -47,85 +47,95 @@ class Plan:
     homes: list[Array]  # int64[groups] per file: the file in which each group of sessions is folded, or OWN if the file's own word stands
     #: per file, sessions that begin there with a SYN that is no beginning: one that was sent or captured again, behind more than SYNs in an earlier file
     resumed: list[Array]
-    #: per file, 2 * session + end (0 is A, see scan.LOOKS_A): what that end sends is not looked at for a ClientHello any more, so no payload is needed
+    #: per file, 2 * session + end (0 is A, see keys.LOOKS_A): what that end sends is not looked at for a ClientHello any more, so no payload is needed
     quiet: list[Array]
     #: the same, of streams that go on here without a hole, where the search had not begun to collect a hello: no payload is needed that leads
     smooth: list[Array]
 
 
+class _Sessions:
+    """The sessions of all files, one file behind the other."""
+
+    def __init__(self, files: Sequence[Keys]):
+        self.flow, self.client, self.isn, self.bits = (
+            np.concatenate([getattr(k, name) for k in files]) for name in ("flow", "client", "isn", "bits")
+        )
+        self.first = np.concatenate([[0], np.cumsum([len(k.flow) for k in files])])  # of each file
+        self.file = np.repeat(np.arange(len(files)), np.diff(self.first))
+        self.first_group = np.concatenate([[0], np.cumsum([k.groups for k in files])])
+        self.file_of_group = np.repeat(np.arange(len(files)), np.diff(self.first_group))
+        self.group = np.concatenate([k.group for k in files]) + self.first_group[self.file]
+        self.numbers = np.concatenate([k.numbers for k in files])
+        self.place = np.full(len(self), -1, np.int32)  # of each session in ``numbers``
+        self.place[np.concatenate([k.open_at + at for k, at in zip(files, self.first.tolist(), strict=False)])] = np.arange(
+            len(self.numbers)
+        )
+
+    def __len__(self) -> int:
+        return len(self.flow)
+
+    def by_file(self, marks: Array) -> list[Array]:
+        """Where ``marks`` (a bool for each session, or for each end of it) are set, counted within each file."""
+        return [np.flatnonzero(part) for part in np.split(marks, self.first[1:-1])]
+
+
 def plan(files: Sequence[Keys]) -> Plan:
-    groups = np.array([keys.groups for keys in files], np.int64)
-    base = np.concatenate([np.zeros(1, np.int64), np.cumsum(groups)])
-    file_of = np.repeat(np.arange(len(files)), groups)
-    if not len(file_of):
+    s = _Sessions(files)
+    if not len(s):
         nothing = [np.zeros(0, np.int64) for _ in files]
         return Plan(nothing, nothing, nothing, nothing)
-    sessions = np.repeat(np.arange(len(files)), [len(k.flow) for k in files])
-    flow, client, isn, bits = (np.concatenate([getattr(k, name) for k in files]) for name in ("flow", "client", "isn", "bits"))
-    node = np.concatenate([k.group.astype(np.int64) for k in files]) + base[sessions]
-    parent = np.arange(len(file_of))
-    first = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(k.flow) for k in files])])
-    numbers = np.concatenate([k.numbers for k in files])
-    place = np.full(len(flow), -1, np.int32)
-    place[np.concatenate([k.open_at + at for k, at in zip(files, first.tolist(), strict=False)])] = np.arange(len(numbers))
-    goes_on, resumed, quiet, smooth = _same_flows(flow, client, isn, bits, sessions, node, parent, numbers, place)
-    _waiting_halves(client, bits, sessions, node, goes_on, parent)
+    parent = np.arange(len(s.file_of_group))
+    goes_on, resumed, quiet, smooth = _same_flows(s, parent)
+    _waiting_halves(s, goes_on, parent)
     flatten(parent)
     several = np.zeros(len(parent), bool)
-    several[parent[file_of != file_of[parent]]] = True
-    several[parent[node[bits & FORCED != 0]]] = True
-    home = np.where(several[parent], file_of[parent], OWN)
-    return Plan(
-        [home[base[i] : base[i + 1]] for i in range(len(files))],
-        [np.flatnonzero(resumed[first[i] : first[i + 1]]) for i in range(len(files))],
-        [np.flatnonzero(quiet[first[i] : first[i + 1]].ravel()) for i in range(len(files))],
-        [np.flatnonzero(smooth[first[i] : first[i + 1]].ravel()) for i in range(len(files))],
-    )
+    several[parent[s.file_of_group != s.file_of_group[parent]]] = True
+    several[parent[s.group[s.bits & FORCED != 0]]] = True
+    home = np.where(several[parent], s.file_of_group[parent], OWN)
+    return Plan(np.split(home, s.first_group[1:-1]), s.by_file(resumed), s.by_file(quiet), s.by_file(smooth))
 
 
-def _same_flows(
-    flow: Array, client: Array, isn: Array, bits: Array, file: Array, node: Array, parent: Array, numbers: Array, place: Array
-) -> tuple[Array, Array, Array, Array]:
+def _same_flows(s: _Sessions, parent: Array) -> tuple[Array, Array, Array, Array]:
     """Rule 1; bool[n], bool[n], bool[n, 2] and bool[n, 2]: sessions that may be the continuation of one in an earlier file; see Plan for the others."""
-    order = np.lexsort((np.arange(len(flow)), flow))  # sessions are in order of files and, in each, of first frames
+    order = np.argsort(s.flow, kind="stable")  # sessions are in order of files and, in each, of first frames
     a, b = order[:-1], order[1:]
-    crossing = (flow[a] == flow[b]) & (file[a] != file[b])
+    crossing = (s.flow[a] == s.flow[b]) & (s.file[a] != s.file[b])
     a, b = a[crossing], b[crossing]
-    both = (bits[a] & bits[b] & BEGINS != 0) & (client[a] == client[b])
-    opens = both & ((isn[a] != isn[b]) | (bits[a] & SAW_END != 0))
-    unite(node[a[~opens]], node[b[~opens]], parent)
-    goes_on = np.zeros(len(flow), bool)
+    both = (s.bits[a] & s.bits[b] & BEGINS != 0) & (s.client[a] == s.client[b])
+    opens = both & ((s.isn[a] != s.isn[b]) | (s.bits[a] & SAW_END != 0))
+    unite(s.group[a[~opens]], s.group[b[~opens]], parent)
+    goes_on = np.zeros(len(s), bool)
     goes_on[b[~opens]] = True
-    resumed = np.zeros(len(flow), bool)
-    repeated = both & (bits[a] & ONLY_SYNS != 0)  # the usual case: nothing but this SYN came before, so all is as if it had begun here
+    resumed = np.zeros(len(s), bool)
+    repeated = both & (s.bits[a] & ONLY_SYNS != 0)  # the usual case: nothing but this SYN came before, so all is as if it had begun here
     while True:
-        resumed[b[~opens & (bits[b] & BEGINS != 0) & ~repeated]] = True
+        resumed[b[~opens & (s.bits[b] & BEGINS != 0) & ~repeated]] = True
         behind = repeated & resumed[a]
         if not behind.any():
             break
         repeated &= ~behind
     # Only where no SYN can have begun another session that the file alone does not see.
-    sure = ~opens & (bits[a] & (BEGINS | NO_SYN) != 0) & ~resumed[a] & (bits[b] & NO_SYN != 0)
+    sure = ~opens & (s.bits[a] & (BEGINS | NO_SYN) != 0) & ~resumed[a] & (s.bits[b] & NO_SYN != 0)
     a, b = a[sure], b[sure]
-    quiet = np.zeros((len(flow), 2), bool)
+    quiet, smooth = np.zeros((len(s), 2), bool), np.zeros((len(s), 2), bool)
     for end, looks in enumerate((LOOKS_A, LOOKS_B)):
-        marks = np.zeros(len(flow), np.uint8)
-        marks[a[bits[a] & looks == 0]] = 1
-        follow(a, b, marks)
-        quiet[b[marks[b] != 0], end] = True
-    smooth = np.zeros((len(flow), 2), bool)
-    told = (place[a] >= 0) & (place[b] >= 0)
+        marks = np.zeros(len(s), bool)
+        marks[a[s.bits[a] & looks == 0]] = True
+        carry(a, b, np.ones(len(a), bool), marks)
+        quiet[b, end] = marks[b]
+    told = (s.place[a] >= 0) & (s.place[b] >= 0)
     a, b = a[told], b[told]
     for end in (0, 1):
-        goes, begins = numbers[place[a], 2 * end + 1], numbers[place[b], 2 * end]
-        marks = (bits & BEGINS != 0).astype(np.uint8)
+        goes, begins = s.numbers[s.place[a], 2 * end + 1], s.numbers[s.place[b], 2 * end]
+        marks = s.bits & BEGINS != 0
         carry(a, b, (goes >= 0) & (goes == begins), marks)
-        smooth[b[marks[b] != 0], end] = True
+        smooth[b, end] = marks[b]
     return goes_on, resumed, quiet, smooth
 
 
-def _waiting_halves(client: Array, bits: Array, file: Array, node: Array, goes_on: Array, parent: Array) -> None:
+def _waiting_halves(s: _Sessions, goes_on: Array, parent: Array) -> None:
     """Rule 2."""
+    bits, client, file, node = s.bits, s.client, s.file, s.group
     half = bits & (ONLY_UP | ONLY_DOWN) != 0
     alone = bits & MATED == 0
     # what was joined to a session that is really older may in truth have no mate
@@ -135,7 +145,7 @@ def _waiting_halves(client: Array, bits: Array, file: Array, node: Array, goes_o
     new = (bits & BEGINS != 0) & ~goes_on
     clears = ~half & new
     fits = np.where(bits & CLIENT_FIRST != 0, ONLY_DOWN, ONLY_UP)  # what it could be joined to
-    order = np.lexsort((np.arange(len(client)), client))
+    order = np.argsort(client, kind="stable")
     edges = np.concatenate([[0], np.flatnonzero(np.diff(client[order])) + 1, [len(order)]])
     counted = np.concatenate([[0], np.cumsum(waits[order])])
     runs = np.flatnonzero((counted[edges[1:]] > counted[edges[:-1]]) & (file[order[edges[1:] - 1]] != file[order[edges[:-1]]]))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from netlens.errors import CaptureError
-from netlens.wire.containers import Batch, Input, Reader, _check, _Stream
+from netlens.wire.containers import Reader
+from netlens.wire.streams import Stream, check
 
 #: What captures are called: with what tcpdump -C, dumpcap -b and logrotate put behind it, and compressed.
 CAPTURE_NAME = re.compile(r"\.(pcapng|pcap|cap|dmp)([-._]?\d+)*(\.gz)?$", re.IGNORECASE)
@@ -53,7 +54,7 @@ def expand(names: Iterable[str], here: bool = False) -> list[Source]:
         found += [Source(path, group, several) for path in paths]
     for source in found if here else ():
         if not is_url(source.path):
-            _check(source.path)
+            check(source.path)
     if not found:
         raise CaptureError("no capture was named; give files, a folder, a pattern or URLs")
     return found
@@ -87,7 +88,7 @@ def _of_url(url: str) -> tuple[list[str], bool]:
 
 def _some(paths: list[str], name: str) -> list[str]:
     if not paths:
-        raise CaptureError(f"{name}: no capture is there (in folders: *.pcap, *.pcapng, *.cap, *.dmp, also with a number or .gz behind it)")
+        raise CaptureError(f"{name}: no capture found (in folders: *.pcap, *.pcapng, *.cap, *.dmp; a number or .gz may follow)")
     return sorted(paths, key=natural)
 
 
@@ -110,31 +111,15 @@ def reason(error: BaseException) -> str:
 class SourceReader(Reader):
     """:class:`netlens.wire.containers.Reader` that also reads URLs, as a stream, without a copy on disk."""
 
-    def __init__(self, paths: Iterable[str]):
-        names = list(paths)
-        super().__init__([p if not is_url(p) else "-" for p in names])
-        self.names = names
+    def check(self, path: str) -> None:
+        if not is_url(path):
+            super().check(path)
 
-    def batches(self) -> Iterator[Batch]:
-        plain = self.paths
-        for path, name in zip(plain, self.names, strict=True):
-            if not is_url(name):
-                self.paths = [path]
-                yield from super().batches()
-                continue
-            info = Input(name)
-            self.inputs.append(info)
-            stream: _Stream | None = None
-            try:
-                stream = _Stream(name, _opened(name), self.hold)
-                yield from self._one(stream, info)
-            except OSError as error:
-                raise CaptureError(f"{name}: {reason(error)}") from None
-            finally:
-                if stream is not None:
-                    stream.close()
-                    info.bytes = stream.raw_bytes
-                    self._done_bytes += stream.raw_bytes
+    def open(self, path: str) -> Stream:
+        return Stream(path, _opened(path), self.hold) if is_url(path) else super().open(path)
+
+    def why(self, path: str, error: OSError) -> str:
+        return reason(error) if is_url(path) else super().why(path, error)
 
 
 def _opened(url: str) -> Any:

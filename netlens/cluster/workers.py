@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+from netlens.cluster.job import Executor
 from netlens.errors import NetlensError
 
 MISSING = "--workers and --scheduler need Dask, which is not installed ({}); install it: pip install 'netlens[cluster]'"
@@ -20,8 +21,8 @@ LOOK_S = 2  #: how often workers are looked after while results are waited for
 SILENT_S = 30  #: after which a worker is taken for stopped; they report every 0.5 s, also while they compute (of 1,000: every 6 s)
 
 
-class OnWorkers:
-    """Runs functions on the workers of a Dask client (see :class:`netlens.cluster.job.Executor`).
+class OnWorkers(Executor):
+    """Runs functions on the workers of a Dask client.
 
     Dask replaces a worker that dies. One that is stopped (SIGSTOP, a sleeping machine, a cut wire) keeps its connection, and Dask would wait for it
     for minutes, or for ever: after :data:`SILENT_S` it is dropped here, and others redo its work.
@@ -122,7 +123,7 @@ def _told() -> Iterator[None]:
         yield
     except KilledWorker as error:
         raise NetlensError(
-            f"workers died again and again over the same file, the last of them {error.last_worker.address}; for want of memory? "
+            f"workers died repeatedly on the same file, the last of them {error.last_worker.address}; out of memory? "
             "(their logs say; smaller files or fewer workers a machine need less)"
         ) from None
     except (FutureCancelledError, TimeoutError, OSError) as error:

@@ -7,21 +7,36 @@ The recording is a folder: ``vm.pcap.gz`` and ``host.pcap.gz``, the error logs o
 from __future__ import annotations
 
 import gzip
+import platform
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
-from netlens.lab import clock, manifest, programs, relays
+from netlens.lab import clock, programs, relays
 from netlens.lab.clock import Skew
 from netlens.lab.context import Context
 from netlens.lab.provider import certificate
-from netlens.lab.topology import HOST, NAMESERVER_IP, OTHER_SITE_IP, PROVIDER, PROVIDER_IP, VM, LabError, Topology, need
+from netlens.lab.topology import (
+    HOST,
+    HOST_INSIDE_IP,
+    HOST_IP,
+    NAMESERVER_IP,
+    OTHER_SITE_IP,
+    PROVIDER,
+    PROVIDER_IP,
+    VM,
+    VM_IP,
+    LabError,
+    Topology,
+    need,
+)
 from netlens.outputs import create, give_to_caller
 
 if TYPE_CHECKING:
@@ -78,7 +93,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
                 raise LabError(f"the lab's program failed; see {folder}")
         results = _stop(context, provider, recorders)
         results = [_finished(context, result) for result in results]
-        write_manifest(folder, results, manifest.extra(context, [API_NAME]))
+        write_manifest(folder, results, _extra(context))
         for path in (folder, *folder.iterdir()):
             path.chmod(0o700 if path.is_dir() else 0o600)
             give_to_caller(path)
@@ -147,6 +162,31 @@ def _finished(context: Context, result: SideResult) -> SideResult:
         result = replace(result, started_ns=shown[0], stopped_ns=shown[1])
     path = _compress(result.path)
     return replace(result, path=path, paths=[path], bytes=path.stat().st_size)
+
+
+def _extra(context: Context) -> dict[str, Any]:
+    """What the manifest says beyond the captures: where they come from, what is expected of them, which clock the VM was given."""
+    scenario, seconds, seed, skew = context.scenario, context.seconds, context.seed, context.skew
+    return {
+        "command": f"sudo netlens lab run {scenario.name} --seconds {seconds:g} --seed {seed}",
+        "made_at": datetime.now(UTC).replace(microsecond=0),
+        "kernel": platform.release().partition("-")[0],
+        "api": {"names": [API_NAME], "addresses": [PROVIDER_IP], "port": 443},
+        "addresses": {"vm": [VM_IP], "host": [HOST_IP, HOST_INSIDE_IP]},
+        "lab": {
+            "scenario": scenario.name,
+            "title": scenario.title,
+            "seconds": float(seconds),
+            "seed": seed,
+            "path": scenario.path["kind"],
+            "exclude_api": scenario.path["exclude_api"],
+            "http": scenario.provider["http"],
+            "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
+            **context.details,
+            "clock": {"offset_s": float(skew.offset_s), "drift_ppm": float(skew.drift_ppm), "at_ns": skew.at_ns},
+            "expect": asdict(scenario.expect) | {"causes": list(scenario.expect.causes)},
+        },
+    }
 
 
 def _compress(path: Path) -> Path:

@@ -15,7 +15,6 @@ from importlib import resources
 from typing import Any
 
 from netlens.lab import programs, relays
-from netlens.lab.programs._opencode_log import FORMATS
 from netlens.lab.provider import limiters
 from netlens.lab.provider.api import HIGH_CONCURRENCY, MESSAGES
 from netlens.lab.topology import LabError
@@ -145,8 +144,8 @@ def _check(scenario: Scenario) -> None:
         raise ValueError(f"[path] kind is one of {', '.join(relays.kinds())}")
     if scenario.provider["code"] not in MESSAGES:
         raise ValueError(f"[provider] code is one of {', '.join(MESSAGES)}")
-    if any(form not in FORMATS for form in scenario.logs.values()):
-        raise ValueError(f"[logs] are one of {', '.join(FORMATS)}")
+    if any(form not in programs.LOG_FORMATS for form in scenario.logs.values()):
+        raise ValueError(f"[logs] are one of {', '.join(programs.LOG_FORMATS)}")
     if unknown := set(expect.causes) - set(CAUSES):
         raise ValueError(f"no such cause: {', '.join(unknown)}")
     if expect.rejections not in ("vm", "host", "both", "none"):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from netlens.capture.processes import SYSTEM_PATH
 from netlens.errors import NetlensError
 
 VM, HOST, PROVIDER = "vm", "host", "provider"
@@ -69,7 +70,7 @@ def need(programs: Sequence[str]) -> None:
 
 def program(name: str) -> str | None:
     """The path of a program; sbin is not on every PATH."""
-    return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_PATH)
 
 
 def _package(name: str) -> str:

@@ -51,13 +51,7 @@ class Lens(Protocol):
 
 
 def all_lenses() -> tuple[Lens, ...]:
-    """Every lens.
-
-    Raises
-    ------
-    TypeError
-        a file is no lens; it is named.
-    """
+    """Every lens."""
     return members(__name__, Lens, SECTIONS)
 
 

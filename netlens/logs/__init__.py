@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 1. A log is read record by record; a record is a line (with its continuation lines, where whoever reads joins them) or one object of JSON. Formats may be
-   mixed in one log, so each record finds its own: the first format, in their ``ORDER``, that recognises it. The plain one comes last.
+   mixed in one log, so each record finds its own: the first format, in their ``RANK``, that recognises it. The plain one comes last.
 2. ``recognise`` reads the head of a record: its time, its level, who wrote it. It is asked for every record of logs of millions of lines, and may be handed
    the first ``HEAD`` characters only.
 3. ``read`` is asked only where the head says that the record may tell of a refusal (``Head.fault``: the level is that of a fault, as prompts may talk
@@ -44,6 +44,7 @@ __all__ = [
     "formats", "holds_head", "recognise", "refusal_class", "words",
 ]  # fmt: skip
 
+SECTIONS = ("Source",)  #: what the docstring of a format says
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
 HEAD = 800  #: characters in which time, level and service stand: all are written first
 #: What makes a record that no format recognises a damaged one of the classic format instead of the rest of the one before.
@@ -89,7 +90,7 @@ class LogFormat(Protocol):
 
     ID: str  #: the file's name with ``-`` for ``_``
     PROGRAM: str  #: whose log it is; "any"
-    ORDER: int  #: the narrow formats come first
+    RANK: int  #: the narrow formats come first
     CHAINED: bool  #: a record tells its time since the one before, so those that are no refusals are needed too
 
     def recognise(self, record: str, /) -> Head | None:
@@ -105,7 +106,7 @@ class LogFormat(Protocol):
 @cache
 def formats() -> tuple[LogFormat, ...]:
     """Every format, the narrow ones first."""
-    return tuple(sorted(registry.members(__name__, LogFormat, ("Source",), ("ID", "ORDER")), key=lambda each: each.ORDER))
+    return tuple(sorted(registry.members(__name__, LogFormat, SECTIONS, ("ID", "RANK")), key=lambda each: each.RANK))
 
 
 def recognise(record: str) -> tuple[LogFormat, Head] | None:

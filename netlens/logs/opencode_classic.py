@@ -14,7 +14,7 @@ from netlens.logs._words import FAULTS, read_words
 
 ID = "opencode-classic"
 PROGRAM = "opencode"
-ORDER = 10
+RANK = 10
 CHAINED = True
 
 _HEAD = re.compile(

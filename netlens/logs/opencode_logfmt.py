@@ -15,7 +15,7 @@ from netlens.logs._words import FAULTS, read_words
 
 ID = "opencode-logfmt"
 PROGRAM = "opencode"
-ORDER = 20
+RANK = 20
 CHAINED = False
 
 NEAR = 200  #: characters behind the time in which level and service stand: both are written first

@@ -14,7 +14,7 @@ from netlens.logs._words import read_words
 
 ID = "plain"
 PROGRAM = "any"
-ORDER = 1000
+RANK = 1000
 CHAINED = False
 
 _ISO = re.compile(r"\[?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?)(?![\d.])\]?", re.ASCII)

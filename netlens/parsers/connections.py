@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.packed import Coded, Lists
+from netlens.columnar import Coded, Lists
 from netlens.parsers import sessions as s_
 from netlens.parsers.tcp_states import ESTABLISHED, INACTIVE, RESET, SYN_SENT, conn_state
 from netlens.parsers.tunnels import SSH_PORT

@@ -43,7 +43,9 @@ import numpy as np
 from netlens.errors import CaptureError, NetlensError
 from netlens.sidefiles import Lines
 from netlens.text import plural, printable
-from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Reader
+from netlens.wire import writing
+from netlens.wire.containers import Reader
+from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 
 if TYPE_CHECKING:
     from netlens.schema import Table
@@ -242,7 +244,7 @@ def _join(names: list[str], out: Any) -> None:
             kind = int(batch.links[frame[F_IFACE]]) if frame[F_IFACE] >= 0 else 0
             if link is None:
                 link = kind
-                parts.append(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 0x40000, link))
+                parts.append(writing.pcap_header(link))
             if kind != link:
                 raise NetlensError("the files of this capture have several link types; decrypt them one by one")
             at, size, ns = frame[F_OFF], frame[F_CAP], max(frame[F_TS], 0)

@@ -243,7 +243,7 @@ def _note(name: str, events: list[ErrorEvent], lines: int, unread: int, first: i
         )
     rough = sum(e.high_ns - e.low_ns >= SECOND for e in events)
     if rough:
-        return f"{shown}: {rough:,} of {plural(len(events), 'rejection')} known to the second only"
+        return f"{shown}: {rough:,} of {plural(len(events), 'refusal')} known to the second only"
     if unread > lines // 2:
         return f"{shown}: {unread:,} of {plural(lines, 'line')} without a time that can be read"
     return None

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from netlens.growing import plain
-from netlens.packed import Coded, Lists, Nullable, Packed, Texts, nothing
+from netlens.arrays import uninitialized
+from netlens.columnar import Coded, LazyColumn, Lists, Nullable, Texts, nothing
 from netlens.parsers import lookup_join as j
-from netlens.together import shares, together
+from netlens.threads import in_parallel, slices
 from netlens.wire import dns as d
 from netlens.wire.addresses import ip_column, ip_text, mix, random_seed
 from netlens.wire.compiled import lean
-from netlens.wire.words import be64, prefetch
+from netlens.wire.loads import be64, prefetch
 
 Array = np.ndarray[Any, Any]
 
@@ -102,15 +102,15 @@ def _describe(rows, lookups, numbers, begin, end, out, latency, asked, answered)
         out[_SERVER_VERSION, i] = server[d.PORTS] >> 32
 
 
-def columns(rows: Array, arena: Array, lookups: Array, numbers: Array) -> dict[str, Array | Packed]:
+def columns(rows: Array, arena: Array, lookups: Array, numbers: Array) -> dict[str, Array | LazyColumn]:
     """The columns of LOOKUPS, from what :func:`netlens.parsers.lookup_join.join` returns and the texts of the messages."""
     n = len(numbers)
     # its rows are one cache line off a page's multiple: else they would all want the same places of the cache
-    block = plain(np.int64, _DESCRIBED, n + (8 - n) % 512)
-    latency, asked, answered = plain(np.float64, n), plain(np.bool_, n), plain(np.bool_, n)
-    together(*(lambda a=a, b=b: _describe(rows, lookups, numbers, a, b, block, latency, asked, answered) for a, b in shares(n, SHARE)))
+    block = uninitialized(np.int64, _DESCRIBED, n + (8 - n) % 512)
+    latency, asked, answered = uninitialized(np.float64, n), uninitialized(np.bool_, n), uninitialized(np.bool_, n)
+    in_parallel(*(lambda a=a, b=b: _describe(rows, lookups, numbers, a, b, block, latency, asked, answered) for a, b in slices(n, SHARE)))
     out = block[:, :n]
-    (cnames, answers), (names, qtype, rcode, orig_ip, resolver_ip) = together(
+    (cnames, answers), (names, qtype, rcode, orig_ip, resolver_ip) = in_parallel(
         lambda: _answers(arena, out[_ANSWERS]),
         lambda: (
             _names(arena, out[_NAME], out[_NAME_BYTES], out[_QTYPE] >= 0),
@@ -167,7 +167,7 @@ def _names(arena: Array, offsets: Array, sizes: Array, known: Array) -> Texts:
     """Texts of the arena, of which few are equal: they are not compared."""
     ends = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=ends[1:])
-    out = plain(np.uint8, int(ends[-1]))
+    out = uninitialized(np.uint8, int(ends[-1]))
     _copy_texts(arena, offsets, sizes, out)
     return Texts(out, ends, known)
 
@@ -277,7 +277,7 @@ def _answers(arena: Array, answers: Array) -> tuple[Lists, Lists]:
     """Lists of CNAME steps and of final records of ``answers`` (int64, place in the arena << 20 | bytes)."""
     m = len(answers)
     most = int((answers & 0xFFFFF).sum()) // _RECORD  # pages that are not written to take no memory
-    cnames, finals = plain(np.int64, most), plain(np.int64, most)
+    cnames, finals = uninitialized(np.int64, most), uninitialized(np.int64, most)
     cname_ends, final_ends = np.zeros(m + 1, np.int64), np.zeros(m + 1, np.int64)
     seed, i, n = random_seed(), 0, 0
     table, first = np.zeros(2 * DISTINCT, np.int64), np.empty(DISTINCT, np.int64)

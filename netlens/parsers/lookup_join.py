@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from netlens.growing import plain
-from netlens.together import shares, together
+from netlens.arrays import uninitialized
+from netlens.threads import in_parallel, slices
 from netlens.wire import dns as d
 from netlens.wire.addresses import mix, random_seed
 from netlens.wire.compiled import lean
-from netlens.wire.words import prefetch
+from netlens.wire.loads import prefetch
 
 Array = np.ndarray[Any, Any]
 
@@ -467,7 +467,7 @@ def join(rows: Array) -> tuple[Array, Array, Array]:
         part, sizes, facts = _surveyed(rows, parts - 1)
     if facts[0]:
         parts = 1
-    order = plain(np.int64, n)
+    order = uninitialized(np.int64, n)
     if parts == 1:
         sizes = np.array([n], np.int64)
         order = np.argsort(rows[:, d.TS], kind="stable") if facts[3] else np.arange(n)
@@ -476,7 +476,7 @@ def join(rows: Array) -> tuple[Array, Array, Array]:
     else:
         _deal_in_order(part, np.cumsum(sizes) - sizes, order)
     begins, found = np.cumsum(sizes) - sizes, np.zeros(parts, np.int64)
-    lookups = plain(np.int32, n, _WIDTH)
+    lookups = uninitialized(np.int32, n, _WIDTH)
     seed = random_seed()
 
     def work(first: int, last: int) -> None:
@@ -486,8 +486,8 @@ def join(rows: Array) -> tuple[Array, Array, Array]:
             if begin < end:
                 found[k] = some.join(rows, order[begin:end], lookups[begin:end], seed)
 
-    together(*(lambda a=a, b=b: work(a, b) for a, b in shares(parts, 2)))
-    numbers = plain(np.int64, int(found.sum()))
+    in_parallel(*(lambda a=a, b=b: work(a, b) for a, b in slices(parts, 2)))
+    numbers = uninitialized(np.int64, int(found.sum()))
     _arrange(lookups, begins, found, np.full(n, -1, np.int32), numbers)
     return rows, lookups, numbers
 
@@ -505,7 +505,7 @@ def _surveyed(rows: Array, mask: int) -> tuple[Array, Array, Array]:
             facts[3] |= rows[a, d.TS] < rows[a - 1, d.TS]
         found.append((sizes, facts))
 
-    together(*(lambda a=a, b=b: work(a, b) for a, b in shares(len(rows), 4 * PART)))
+    in_parallel(*(lambda a=a, b=b: work(a, b) for a, b in slices(len(rows), 4 * PART)))
     return part, np.sum([s for s, _ in found], axis=0), np.sum([f for _, f in found], axis=0)
 
 

@@ -50,7 +50,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.growing import Growing
+from netlens.arrays import GrowableArray
 from netlens.parsers.lookup_columns import columns
 from netlens.parsers.lookup_join import is_loopback, join
 from netlens.schema import Table
@@ -147,8 +147,8 @@ class LookupBuilder:
     """
 
     def __init__(self) -> None:
-        self._rows = Growing(np.int64, 256, d.MESSAGE_WIDTH)
-        self._arena = Growing(np.uint8, 16384)
+        self._rows = GrowableArray(np.int64, 256, d.MESSAGE_WIDTH)
+        self._arena = GrowableArray(np.uint8, 16384)
         self._n_rows = 0  # used of the rows
         self._used = 0  # used of the arena
         self._scratch = np.empty((d.MAX_RECORDS, d.SCRATCH_WIDTH), np.int64)

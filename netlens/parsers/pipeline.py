@@ -19,11 +19,11 @@ from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.lifecycle import Kept, Stateful
 from netlens.parsers.sessions import FSM, MAX_SLIGHT, MIDSTREAM, SessionFold
-from netlens.together import cores
+from netlens.threads import cores
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.ahead import ahead
-from netlens.wire.containers import Batch, Input, Reader
+from netlens.wire.containers import Batch, Reader
 from netlens.wire.fragments import Fragments
 from netlens.wire.times import Times
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from netlens.parsers.trail import Trail
     from netlens.parsers.tunnels import TunnelWatch
     from netlens.schema import Table
+    from netlens.wire.framing import Input
 
 Array = np.ndarray[Any, Any]
 _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
@@ -187,7 +188,7 @@ class Part:
         self.fold.feed(packets)
         sessions = self.fold.state()
         if self.deferred:
-            self._keep_payload(buf, packets)
+            self.keep_payload(buf, packets)
         self.hellos.feed(buf, packets, sessions)
         self.follow(packets)
         if self.trail is not None:
@@ -259,7 +260,7 @@ class Part:
                 self.streams.feed(area, going_on, self.fold.state())
         self.payload.update({frame + offset: data for frame, data in later.payload.items()} if self.deferred else {})
 
-    def _keep_payload(self, buf: Array, packets: Array) -> None:
+    def keep_payload(self, buf: Array, packets: Array) -> None:
         """In a part that is not the first: remember the first payloads of sessions that go on from before it."""
         tcp = packets[(packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (packets[:, c.ORDINAL] <= KEPT_FRAMES)]
         for row in tcp[self.fold.sessions[tcp[:, c.SESSION], FSM] & MIDSTREAM != 0]:

@@ -47,16 +47,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.packed import Coded, Nullable, Packed
+from netlens.columnar import Coded, LazyColumn, Nullable
 from netlens.parsers import spill
 from netlens.parsers.tcp_states import ACK_BIT, CONN_STATES, DATA_BIT, TABLE
 from netlens.schema import Table
 from netlens.tables import SESSIONS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-from netlens.wire.addresses import distinct, ip_column
+from netlens.wire.addresses import distinct, ip_column, ports_back
 from netlens.wire.compiled import lean
-from netlens.wire.words import prefetch
+from netlens.wire.loads import prefetch
 
 if TYPE_CHECKING:
     from netlens.parsers.lifecycle import Kept
@@ -470,7 +470,7 @@ def _steady(s, fsm):
 def _same_ends(row, other):
     """Do two packet rows have the same 5-tuple, in either direction?"""
     ports = row[c.PORTS]
-    swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+    swapped = ports_back(ports)
     if other[c.PORTS] == ports and other[c.SRC_LO] == row[c.SRC_LO] and other[c.DST_LO] == row[c.DST_LO]:
         if other[c.SRC_HI] == row[c.SRC_HI] and other[c.DST_HI] == row[c.DST_HI]:
             return True
@@ -527,7 +527,7 @@ def fold(packets, n, start, sessions, n_sessions, holes, table, ends, seed, keys
 
         # -- which session --
         ports = row[c.PORTS]
-        swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+        swapped = ports_back(ports)
         s_hi, s_lo, d_hi, d_lo = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
         key = keys[i]
         tag = (key >> 33) & 0x3FFFFFFF
@@ -859,7 +859,7 @@ def rehash(sessions, first, last, table, ends, seed, row):
         tag = (key >> 33) & 0x3FFFFFFF
         slot = key & mask
         ports = s[K4]
-        swapped = (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF
+        swapped = ports_back(ports)
         while table[slot] != 0:
             if table[slot] >> 32 == tag:
                 o = sessions[(table[slot] & 0xFFFFFFFF) - 1]
@@ -1146,7 +1146,7 @@ def session_rows(s: np.ndarray[Any, Any], missing: np.ndarray[Any, Any], sni: np
         # a clock that stepped back in between leaves nothing that can be told
         return np.where(values < 0, np.nan, values / 1e6)
 
-    columns: dict[str, np.ndarray[Any, Any] | Packed] = {
+    columns: dict[str, np.ndarray[Any, Any] | LazyColumn] = {
         "session_id": rows + first_id,
         "orig_ip": Coded(np.where(flipped, b_codes, a.codes), ips),
         "orig_port": np.where(flipped, port_b, port_a),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from netlens import outputs
+from netlens.addresses import is_address
 from netlens.analysis import analyze
 from netlens.anonymize import recordings, secret
 from netlens.anonymize.mapper import Mapper
@@ -28,7 +29,7 @@ from netlens.capture.recording import MANIFEST
 from netlens.chains.inputs import Inputs
 from netlens.chains.target import KNOWN_APIS
 from netlens.errors import NetlensError
-from netlens.report import support
+from netlens.report import letter
 from netlens.text import printable
 
 ABOUT = """\
@@ -80,7 +81,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
     refuse_standard_input(p for files in inputs.captures.values() for p in files)
     names = [str(n) for n in document["target"]["names"]]
     targets = inputs.apis or tuple(names or (str(a) for a in document["target"]["addresses"]))
-    own = [*(a for a in inputs.apis if not _is_address(a)), *(n for n in names if _is_known(n))]
+    own = [*(a for a in inputs.apis if not is_address(a)), *(n for n in names if _is_known(n))]
     kept = list(dict.fromkeys([*own, *keep]))
     mapper = Mapper(secret.fresh(), kept)
     with outputs.new_file(path) as aside, tempfile.TemporaryDirectory(prefix="netlens-") as scratch:
@@ -95,7 +96,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
         differs += ["fixes"] if _numbers(told) != _numbers(document) else []
         content = {"report.json": json.dumps(told, indent=2, allow_nan=False) + "\n"}
         if told["counts"]["rejections"]:
-            content["support.md"] = support.of(found, with_address=False)
+            content["support.md"] = letter.of(found, with_address=False)
         files = sorted(folder.iterdir())
         content["ABOUT.txt"] = _about(
             [*content, *(f.name for f in files)], kept, len(given.captures), next(iter(given.captures.values()))[0]
@@ -161,10 +162,6 @@ def _of_copy(inputs: Inputs, folder: Path, mapper: Mapper, targets: Iterable[str
         reasons=("the recording ended early",) if inputs.reasons else (),
         sshuttle=None if options is None else ("sshuttle", *options),
     )
-
-
-def _is_address(text: str) -> bool:
-    return text.replace(".", "").isdigit() or ":" in text
 
 
 def _is_known(name: str) -> bool:

@@ -10,26 +10,8 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.comparison import Comparison, Figures
 
 
-def render(comparison: Comparison, console: Any) -> None:
-    """Print a comparison to a rich console."""
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    console.print(Text(printable(comparison.sentence), style="bold"))
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(justify="right")
-    table.add_column(justify="right")
-    for name, before, after in rows(comparison):
-        table.add_row(Text(name), Text(before), Text(after))
-    console.print(Padding(table, (1, 0, 1, 0)))
-    for note in comparison.notes:
-        console.print(Text(f"caution: {printable(note)}"))
-
-
 def lines(comparison: Comparison) -> list[str]:
-    """The same as plain text, one line each."""
+    """The verdict, the figures before and after, and cautions; one line each."""
     table = list(rows(comparison))
     wide, middle = max(len(name) for name, _, _ in table), max(len(before) for _, before, _ in table)
     out = [printable(comparison.sentence), ""]
@@ -47,17 +29,17 @@ def rows(c: Comparison) -> list[tuple[str, str, str]]:
     add("recorded", lambda f: f"{f.duration_s:.1f} s")
     add("requests", lambda f: f"{f.requests:,} ({f.requests_per_minute:.1f} a minute)")
     add("refused at least once", _rate)
-    add("refusals with retries", lambda f: f"{f.refusals:,} ({f.refusals_per_minute:.1f} a minute)")
+    add("refusals, retries counted", lambda f: f"{f.refusals:,} ({f.refusals_per_minute:.1f} a minute)")
     for unit in ("requests", "connections"):
         for side in ("vm", "host", "combined"):
             label = {"vm": "VM", "host": "host", "combined": "both"}[side]
-            add(f"peak of {unit}, {label}", lambda f, u=unit, s=side: str(f.peaks[u][s]))
+            add(f"most {unit} at once, {label}", lambda f, u=unit, s=side: str(f.peaks[u][s]))
     add("sessions", lambda f: f"{f.sessions:,}")
     add("lifetime, median", lambda f: _seconds(f.lifetime_median_s))
     add("lifetime, 90th percentile", lambda f: _seconds(f.lifetime_p90_s))
-    add("tails", lambda f: f"{f.tails:,}, {f.tail_s:.1f} s in all" + ("" if f.tail_bytes is None else f", {size(f.tail_bytes)}"))
+    add("tails", lambda f: f"{f.tails:,}, {f.tail_s:.1f} s in total" + ("" if f.tail_bytes is None else f", {size(f.tail_bytes)}"))
     if c.difference is not None and c.difference_low is not None and c.difference_high is not None:
-        out.append(("difference of shares", "", f"{c.difference:+.1%} ({c.difference_low:+.1%} to {c.difference_high:+.1%})"))
+        out.append(("difference", "", f"{c.difference:+.1%} ({c.difference_low:+.1%} to {c.difference_high:+.1%})"))
     return out
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,9 +29,11 @@ from netlens.errors import CaptureError, NetlensError
 from netlens.outputs import replacing
 from netlens.parsers.pipeline import Decoder
 from netlens.wire import columns as c
-from netlens.wire.addresses import ip_halves
-from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Batch, Reader
+from netlens.wire import writing
+from netlens.wire.addresses import ip_halves, other_way
+from netlens.wire.containers import Batch, Reader
 from netlens.wire.fragments import MAX_AGE_NS, Fragments
+from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 
 if TYPE_CHECKING:
     from netlens.schema import Table
@@ -40,9 +41,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
 
-SNAPLEN = 262144  #: what tcpdump writes where it cuts nothing
 MAX_NOTED = 1 << 20  #: fragments of datagrams that are not complete: a real capture has few at a time, and more are an attack on memory
-NANOSECONDS = 9  #: if_tsresol
 
 
 @dataclass
@@ -222,51 +221,37 @@ class _PcapWriter:
     def __init__(self, file: IO[bytes], reader: Reader, nanoseconds: bool):
         self.file = file
         self.reader = reader
-        self.unit = 1 if nanoseconds else 1000
+        self.unit_ns = 1 if nanoseconds else 1000
         self.begun = False
 
     def write(self, row: list[int], data: bytes) -> None:
         if not self.begun:
             self.begun = True
-            magic = 0xA1B23C4D if self.unit == 1 else 0xA1B2C3D4
-            link = int(self.reader.links[row[F_IFACE]])
-            self.file.write(struct.pack("<IHHiIII", magic, 2, 4, 0, 0, _snaplen(self.reader), link))
-        seconds, ns = divmod(row[F_TS], 1_000_000_000)
-        self.file.write(struct.pack("<IIII", seconds, ns // self.unit, len(data), row[F_WIRE]) + data)
+            self.file.write(writing.pcap_header(int(self.reader.links[row[F_IFACE]]), _snaplen(self.reader), self.unit_ns))
+        self.file.write(writing.pcap_record(data, row[F_TS], row[F_WIRE], self.unit_ns))
 
 
 class _PcapngWriter:
-    """Section header, an interface description in front of an interface's first frame, enhanced packet blocks (draft-ietf-opsawg-pcapng)."""
+    """Section header, an interface description in front of an interface's first frame, enhanced packet blocks."""
 
     def __init__(self, file: IO[bytes], reader: Reader, _nanoseconds: bool):
         self.file = file
         self.reader = reader
         self.places: dict[int, int] = {}
-        self._block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+        self.file.write(writing.SECTION)
 
     def write(self, row: list[int], data: bytes) -> None:
         number = row[F_IFACE]
         if number not in self.places:
             self.places[number] = len(self.places)
             _, _, name = self.reader.interfaces[number]
-            options = (_option(2, name) if name else b"") + _option(9, bytes([NANOSECONDS])) + bytes(4)
-            self._block(1, struct.pack("<HHI", int(self.reader.links[number]), 0, _snaplen(self.reader)) + options)
-        time = row[F_TS] & 0xFFFF_FFFF_FFFF_FFFF
-        self._block(6, struct.pack("<IIIII", self.places[number], time >> 32, time & 0xFFFF_FFFF, len(data), row[F_WIRE]) + data)
-
-    def _block(self, kind: int, body: bytes) -> None:
-        body += bytes(-len(body) % 4)
-        size = struct.pack("<I", len(body) + 12)
-        self.file.write(struct.pack("<I", kind) + size + body + size)
-
-
-def _option(code: int, data: bytes) -> bytes:
-    return struct.pack("<HH", code, len(data)) + data + bytes(-len(data) % 4)
+            self.file.write(writing.interface(int(self.reader.links[number]), _snaplen(self.reader), name))
+        self.file.write(writing.packet(self.places[number], data, row[F_TS], row[F_WIRE]))
 
 
 def _snaplen(reader: Reader) -> int:
     """The limit under which the frames were captured, as far as the inputs were read."""
-    return max((i.snaplen for i in reader.inputs), default=0) or SNAPLEN
+    return max((i.snaplen for i in reader.inputs), default=0) or writing.SNAPLEN
 
 
 def _batches(reader: Reader, last: int) -> Iterator[Batch]:
@@ -287,7 +272,7 @@ def _bits(orig_ip: str, orig_port: int, resp_ip: str, resp_port: int) -> tuple[i
 def _matches(packets: Array, key: tuple[int, ...]) -> Array:
     """Rows of this 5-tuple, in either direction."""
     a_hi, a_lo, b_hi, b_lo, ports = key
-    back = ports >> 32 << 32 | (ports & 0xFFFF) << 16 | ports >> 16 & 0xFFFF
+    back = other_way(ports)
     source_hi, source_lo, target_hi, target_lo = (packets[:, k] for k in (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO))
     there = (packets[:, c.PORTS] == ports) & (source_lo == a_lo) & (target_lo == b_lo) & (source_hi == a_hi) & (target_hi == b_hi)
     again = (packets[:, c.PORTS] == back) & (source_lo == b_lo) & (target_lo == a_lo) & (source_hi == b_hi) & (target_hi == a_hi)

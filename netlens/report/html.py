@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 1. The page is text first: question, answer, evidence, causes, fixes, clock and quality stand in the HTML and are read without a script. The script draws the
-   timeline and the tables from the data of :mod:`netlens.report.payload`.
+   timeline and the tables from the data of :mod:`netlens.report.page_data`.
 2. Captures come from strangers. Every string passes :func:`netlens.text.printable` and Jinja's autoescape; data for the script is base64, and the script
    writes text nodes only. A Content-Security-Policy forbids whatever is not this file: the one script and the one style sheet are named by their hashes.
 3. The drawing is our own (canvas, ``templates/*.js``): a chart library of megabytes would be most of the file, and none has bars in lanes, stacked step
@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.outputs import replacing
-from netlens.report import payload, scene, story
-from netlens.report.plots import style
-from netlens.text import plural, printable, size
+from netlens.report import answer, page_data, scene
+from netlens.text import duration, plural, printable, size, utc
 from netlens.wire.link import NAMES
 
 if TYPE_CHECKING:
@@ -74,10 +73,10 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(css)}'; img-src data:; base-uri 'none'; form-action 'none'",
             a=a,
             d=document,
-            target=story.target(a),
-            question=story.question(a),
-            headline=story.headline(a),
-            sentence=story.sentence(a),
+            target=answer.target(a),
+            question=answer.question(a),
+            headline=answer.headline(a),
+            sentence=answer.sentence(a),
             recording=_recording(a),
             when=_when(document),
             cautions=notes,
@@ -85,15 +84,15 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             met=met(a),
             key_evidence=_key_evidence(a),
             causes=_causes(a),
-            fix=story.best_fix(a),
-            next_fixes=story.next_fixes(a)[:NEXT],
-            limit=story.limit(a) if a.limit is not None else None,
-            how_sure=story.how_sure(a),
-            surer=story.surer(a),
+            fix=answer.best_fix(a),
+            next_fixes=answer.next_fixes(a)[:NEXT],
+            limit=answer.limit(a) if a.limit is not None else None,
+            how_sure=answer.how_sure(a),
+            surer=answer.surer(a),
             clock=_clock(a),
             inputs=[_input(i) for i in a.inputs],
-            sides=[(story.SIDE_NAMES[name or "capture"], side) for name, side in a.sides.items()],
-            chunks=payload.chunks(a),
+            sides=[(answer.SIDE_NAMES[name or "capture"], side) for name, side in a.sides.items()],
+            chunks=page_data.chunks(a),
             version=_version(),
         )
     )
@@ -124,12 +123,12 @@ def met(a: Analysis) -> dict[str, Any] | None:
         }
         for n in range(last + 1)
     ]
-    return {"rows": rows, "rule": fit.rule.name, "unit": story.UNITS[fit.rule.unit], "scope": fit.rule.scope, "value": value}
+    return {"rows": rows, "rule": fit.rule.name, "unit": answer.UNITS[fit.rule.unit], "scope": fit.rule.scope, "value": value}
 
 
 def _key_evidence(a: Analysis) -> list[dict[str, Any]]:
     """What the named cause rests on; of an open question nothing."""
-    named = story.supported(a)
+    named = answer.supported(a)
     return [_evidence(e) for e in named[0].evidence[:2]] if named else []
 
 
@@ -158,7 +157,7 @@ def _recording(a: Analysis) -> str:
 
 def _when(document: dict[str, Any]) -> str:
     first, last = document["quality"]["first_ns"], document["quality"]["last_ns"]
-    return "" if first is None else f"{style.utc(first)}, {style.duration((last - first) / 1e9)}"
+    return "" if first is None else f"{utc(first)}, {duration((last - first) / 1e9)}"
 
 
 def _clock(a: Analysis) -> dict[str, Any] | None:
@@ -168,15 +167,15 @@ def _clock(a: Analysis) -> dict[str, Any] | None:
     known = c.offset_s is not None and c.low_s is not None and c.high_s is not None
     return {
         "note": c.note,
-        "offset": f"{c.offset_s:+.9f} s" if known else "not known",
-        "between": f"{c.low_s:+.9f} s to {c.high_s:+.9f} s" if known else "nothing bounds it on both sides",
-        "drift": "cannot be told"
+        "offset": f"{c.offset_s:+.9f} s" if known else "unknown",
+        "between": f"{c.low_s:+.9f} s to {c.high_s:+.9f} s" if known else "no packets bound it from both sides",
+        "drift": "unknown"
         if c.drift_ppm is None
         else f"{c.drift_ppm:+.3g} ppm (the VM's clock runs {'faster' if c.drift_ppm > 0 else 'slower'})",
         "method": c.method,
         "packets": f"{c.packets:,}",
         "frames": [{"side": side, "frame": f} for side, frames in c.frames.items() for f in frames],
-        "steps": [f"{style.utc(s.at_ns)}: set by {s.size_s:+.6f} s" for s in c.steps],
+        "steps": [f"{utc(s.at_ns)}: clock set by {s.size_s:+.6f} s" for s in c.steps],
     }
 
 
@@ -195,7 +194,7 @@ def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
-    made.filters |= {"lines": _lines, "plural": plural, "printable": printable, "side": lambda name: story.SIDE_NAMES.get(name, name)}
+    made.filters |= {"lines": _lines, "plural": plural, "printable": printable, "side": lambda name: answer.SIDE_NAMES.get(name, name)}
     return made
 
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains import overlap
-from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM, Ints
-from netlens.report import story
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM
+from netlens.columns import Bools, Codes, Ints, Objects
+from netlens.report import answer
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
@@ -71,7 +71,7 @@ class Scene:
 
 
 def scene(a: Analysis) -> Scene:
-    """All of it."""
+    """The scene of an analysis."""
     t0 = origin_ns(a)
     bars = list(_all_bars(a, t0))
     groups, group_of = _groups(a, bars)
@@ -112,12 +112,12 @@ class Bars:
     start: Ints
     end: Ints
     done: Ints  # -1 without
-    whose: npt.NDArray[np.int8]
-    kind: npt.NDArray[np.int8]
-    early: npt.NDArray[np.bool_]
-    late: npt.NDArray[np.bool_]
+    whose: Codes
+    kind: Codes
+    early: Bools
+    late: Bools
     mate: Ints
-    target: npt.NDArray[np.object_]
+    target: Objects
 
     def __len__(self) -> int:
         return len(self.start)
@@ -128,7 +128,13 @@ def _all_bars(a: Analysis, t0: int) -> Iterator[Bars]:
     pairs = a.assembled.pairing
     names = sorted(a.assembled.sides, key=lambda name: name != "vm")
     offsets = dict(zip(names, np.cumsum([0, *(a.assembled.sides[n].connections.rows for n in names)]).tolist(), strict=False))
-    upstream: _Known = _known(a)
+    s, row = a.assembled.situation.sessions, row_of_sessions(a)
+    known = row >= 0
+    row, ends, kinds = (
+        row[known],
+        np.minimum(s.done_ns, s.end_ns)[known],
+        s.kind[known],
+    )  # what the situation says of the upstream's connections
     for name in names:
         side = a.assembled.sides[name]
         c = side.connections
@@ -139,15 +145,14 @@ def _all_bars(a: Analysis, t0: int) -> Iterator[Bars]:
         kind[side.target] = REQUESTS
         mate = np.full(n, -1, np.int64)
         if side is a.assembled.upstream:
-            done[upstream.row], kind[upstream.row] = upstream.done - t0, upstream.kind
+            done[row], kind[row] = ends - t0, kinds
         if pairs is not None:
             there = pairs.host_of if name == "vm" else pairs.vm_of
             mate = np.where(there >= 0, there + offsets["host" if name == "vm" else "vm"], -1)
             if name == "vm":
-                kinds = np.full(a.assembled.upstream.connections.rows, OTHER, np.int8)
-                kinds[upstream.row] = upstream.kind
-                paired = there >= 0
-                kind[paired & (kinds[there] == LOOKUPS)] = LOOKUPS
+                there_kind = np.full(a.assembled.upstream.connections.rows, OTHER, np.int8)
+                there_kind[row] = kinds
+                kind[(there >= 0) & (there_kind[there] == LOOKUPS)] = LOOKUPS
         yield Bars(
             name, side, bounds, offsets[name],
             to_host(a, name, found.start_ns) - t0, to_host(a, name, found.end_ns) - t0, done,
@@ -155,26 +160,7 @@ def _all_bars(a: Analysis, t0: int) -> Iterator[Bars]:
         )  # fmt: skip
 
 
-@dataclass(eq=False)
-class _Known:
-    """What the situation says of the upstream's connections: ``row`` of that table, per session of the situation."""
-
-    row: Ints
-    done: Ints
-    kind: npt.NDArray[np.int8]
-
-
-def _known(a: Analysis) -> _Known:
-    """A connection is known by its first frame, which no other has."""
-    s, c = a.assembled.situation.sessions, a.assembled.upstream.connections
-    frame = s.vm_frame if a.assembled.upstream.name == "vm" else s.host_frame
-    at = {int(f): k for k, f in enumerate(c["first_frame"].tolist())}
-    row = np.array([at.get(int(f), -1) for f in frame.tolist()], np.int64)
-    kept = row >= 0
-    return _Known(row[kept], np.minimum(s.done_ns, s.end_ns)[kept], s.kind[kept])
-
-
-def _whose(a: Analysis, name: str | None, side: Side) -> npt.NDArray[np.int8]:
+def _whose(a: Analysis, name: str | None, side: Side) -> Codes:
     """VM, HOST or UNKNOWN of each connection of a capture."""
     n = side.connections.rows
     if name == "vm" or (name is None and a.sides[name].vantage == "vm"):
@@ -185,7 +171,7 @@ def _whose(a: Analysis, name: str | None, side: Side) -> npt.NDArray[np.int8]:
     return np.array([codes.get(o, UNKNOWN) for o in side.connections["origin"].tolist()], np.int8).reshape(n)
 
 
-_WHOSE = {VM: "for the VM", HOST: "of the host itself", UNKNOWN: "whose is unknown"}
+_WHOSE = {VM: "for the VM", HOST: "of the host itself", UNKNOWN: "side unknown"}
 
 
 def _groups(a: Analysis, bars: Sequence[Bars]) -> tuple[list[Group], list[Ints]]:
@@ -210,10 +196,10 @@ def _key(capture: int, kind: int, whose: int, target: str) -> tuple[Any, ...]:
 
 def _title(a: Analysis, b: Bars, kind: int, whose: int, target: str) -> str:
     if kind == COMPANION:
-        return f"{story.target(a)}, opened by the tunnel beside them"
+        return f"{answer.target(a)}, opened by the tunnel beside them"
     if kind == LOOKUPS:
         return "lookups over TCP"
-    name = (target or "other servers") if kind == OTHER else story.target(a)
+    name = (target or "other servers") if kind == OTHER else answer.target(a)
     return name if b.name == "vm" else f"{name}, {_WHOSE[whose]}"
 
 
@@ -243,7 +229,7 @@ def _calls(a: Analysis, bars: Sequence[Bars], t0: int) -> Iterator[Call]:
 
 
 def row_of_sessions(a: Analysis) -> Ints:
-    """Row of the upstream's connections per session of the situation; -1 without."""
+    """Row of the upstream's connections per session of the situation, known by its first frame, which no other has; -1 without."""
     s, c = a.assembled.situation.sessions, a.assembled.upstream.connections
     frame = s.vm_frame if a.assembled.upstream.name == "vm" else s.host_frame
     at = {int(f): k for k, f in enumerate(c["first_frame"].tolist())}
@@ -260,7 +246,7 @@ def _requests_upstream(a: Analysis, b: Bars, t0: int) -> Iterator[Call]:
             yield Call(b.offset + row, start, end, done, label, k)
 
 
-def _exchanges(a: Analysis, b: Bars, t0: int, wanted: npt.NDArray[np.bool_], request_at: Mapping[int, int]) -> Iterator[Call]:
+def _exchanges(a: Analysis, b: Bars, t0: int, wanted: Bools, request_at: Mapping[int, int]) -> Iterator[Call]:
     """Exchanges of a capture on the bars that are ``wanted``; ``request_at``: the request by its first frame."""
     x = b.side.capture.table("exchanges")
     if not x.rows:

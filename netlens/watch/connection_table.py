@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-1. A column of numbers stands beside each row of the session state. :meth:`Book.update` is told which sessions had a packet and brings only those
+1. A column of numbers stands beside each row of the session state. :meth:`ConnectionTable.update` is told which sessions had a packet and brings only those
    up to date, so a second of 100,000 silent connections costs nothing.
 2. A connection is one session, the *head*, or several: redirect halves are paired by the session fold (head: the sending one); copies made by NAT have
    one initial sequence number. Sessions with a number that was seen within :data:`TOGETHER_NS` form a cluster, and each time one of its members
@@ -21,21 +21,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from netlens.addresses import is_loopback
+from netlens.columns import NEVER, Ints
 from netlens.parsers import connections
 from netlens.parsers import sessions as s_
 from netlens.parsers.connections import MIN_ISN, REFUSED
 from netlens.parsers.tcp_states import INACTIVE, SYN_SENT
 from netlens.parsers.tunnels import SSH_PORT
-from netlens.watch.peaks import FOREVER, SECOND
+from netlens.watch.peaks import SECOND
 from netlens.wire import hints as h
 from netlens.wire.addresses import ip_halves, ip_text, ip_texts
 
 if TYPE_CHECKING:
     from netlens.parsers.pipeline import Part
 
-Ints = npt.NDArray[np.int64]
 
 TOGETHER_NS = 3 * SECOND  #: how long a sequence number is remembered for copies, which follow within connections.COPY_WINDOW_NS
 MAX_CLUSTER = 64  #: sessions of one sequence number; more are a scanner's
@@ -48,10 +48,10 @@ LOOKUP_PORTS = (53, 853)
     HEAD,  # row of the connection's head
     START,
     LAST,  # last packet
-    CLOSED,  # FOREVER: not seen to close
+    CLOSED,  # NEVER: not seen to close
     UNANSWERED,  # a SYN that nobody answered yet
     KIND,
-    FIN,  # the originator's; FOREVER: none
+    FIN,  # the originator's; NEVER: none
     LAST_DOWN,  # last payload of the responder; -1: none
     AFTER_FIN,  # its bytes after that FIN; -1: cannot be known
     PAIR,  # the other redirect half; -1
@@ -63,12 +63,12 @@ LOOKUP_PORTS = (53, 853)
     IDENTITY,  # what KIND was made of
     STARTED,  # exchanges begun on this session
     COUNTS,  # its exchanges count; those of another copy do not
-    NAMED,  # its sequence number is in the book
+    NAMED,  # its sequence number is remembered
     ASKED_UNTIL,  # end of the exchange that it closed with; -1: not computed
 ) = range(20)
 WIDTH = 20
 _DEFAULT = np.zeros(WIDTH, np.int64)
-_DEFAULT[[CLOSED, FIN]] = FOREVER
+_DEFAULT[[CLOSED, FIN]] = NEVER
 _DEFAULT[[LAST_DOWN, AFTER_FIN, PAIR, CLUSTER, SNI, ASKED_UNTIL]] = -1
 _DEFAULT[[COUNTS, IDENTITY]] = 1, -1
 
@@ -93,7 +93,7 @@ class Kind:
         return self.ssh or self.port in LOOKUP_PORTS or not self.resp
 
 
-class Book:
+class ConnectionTable:
     """The connections of ``part``. ``vantage``: where it is captured, "vm" or "host"; None to infer it."""
 
     def __init__(self, part: Part, vantage: str | None = None):
@@ -177,8 +177,7 @@ class Book:
             return changed[:0]
         rows = np.unique(np.concatenate([changed[mate >= 0], mate[mate >= 0]]))
         mate = s[rows, s_.MATE]
-        orig = (s[:, s_.FSM][rows] >> 8) & 1
-        sends = s[rows, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FRAMES] == 0
+        sends = s[rows, _sides(s, rows)[1] + s_.FRAMES] == 0
         other = np.searchsorted(rows, mate)
         valid = sends != sends[np.minimum(other, len(rows) - 1)]
         pair = np.where(valid, mate, -1)
@@ -187,15 +186,14 @@ class Book:
         t[HEAD, rows[turned]] = np.where((pair >= 0) & ~sends, pair, rows)[turned]
         sender = rows[turned & sends & valid]
         if len(sender) and not self._near:
-            resp_hi, resp_lo, version = _end_point(s, sender, 1)[:3]
-            self._near = any(_is_loopback(ip) for ip in set(ip_texts(resp_hi, resp_lo, version).tolist()))
+            resp_hi, resp_lo, version = end_point(s, sender, 1)[:3]
+            self._near = any(is_loopback(ip) for ip in set(ip_texts(resp_hi, resp_lo, version).tolist()))
         return rows[turned]
 
     def _join_copies(self, s: np.ndarray[Any, Any], changed: Ints) -> Ints:
         """Copies made by NAT; returns the sessions of the clusters that were looked at."""
         t = self.columns
-        orig = (s[:, s_.FSM][changed] >> 8) & 1
-        own, peer = s_.SIDE + orig * s_.SIDE_WIDTH, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH
+        own, peer = _sides(s, changed)
         isn, answer = s[changed, own + s_.BASE], s[changed, peer + s_.BASE]
         base = s[changed, own + s_.BASE_KIND]
         silent = (s[changed, peer + s_.BASE_KIND] == s_.NO_BASE) | (answer == REFUSED)
@@ -230,24 +228,14 @@ class Book:
 
     def _join(self, s: np.ndarray[Any, Any], members: Ints) -> None:
         t = self.columns
-        sub = s[members]
-        orig = (sub[:, s_.FSM] >> 8) & 1
-        a, b = _numbers(sub[:, s_.K0], sub[:, s_.K1]), _numbers(sub[:, s_.K2], sub[:, s_.K3])
-        pa, pb = (sub[:, s_.K4] >> 16) & 0xFFFF, sub[:, s_.K4] & 0xFFFF
-        flipped = orig == 1
-        table = {
-            "start_ns": sub[:, s_.FIRST_TS],
-            "orig_ip": np.where(flipped, b, a),
-            "resp_ip": np.where(flipped, a, b),
-            "orig_port": np.where(flipped, pb, pa),
-            "resp_port": np.where(flipped, pa, pb),
-            "orig_bytes": sub[np.arange(len(sub)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.BYTES],
-            "resp_bytes": sub[np.arange(len(sub)), s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.BYTES],
-            "orig_missing_bytes": np.zeros(len(sub), np.int64),  # not known before the end
-            "resp_missing_bytes": np.zeros(len(sub), np.int64),
-        }
+        table = {"start_ns": s[members, s_.FIRST_TS]}
+        for which, (name, side) in enumerate(zip(("orig", "resp"), _sides(s, members), strict=True)):
+            hi, lo, _, table[f"{name}_port"] = end_point(s, members, which)
+            table[f"{name}_ip"] = _numbers(hi, lo)
+            table[f"{name}_bytes"] = s[members, side + s_.BYTES]
+            table[f"{name}_missing_bytes"] = np.zeros(len(members), np.int64)  # not known before the end
         group = np.where(t[PAIR, members] >= 0, -1, np.arange(len(members)))
-        found = connections.nat_copies(sub, table, group)
+        found = connections.nat_copies(s[members], table, group)
         plain = t[PAIR, members] < 0
         t[HEAD, members[plain]] = members[plain]
         t[COUNTS, members] = 1
@@ -261,7 +249,7 @@ class Book:
             renamed = [i for i in copies if table["orig_ip"][i] != table["orig_ip"][first]]
             self._marks = True
             if renamed:
-                self._learn_own(*_end_point(s, members[renamed], 0)[:3])
+                self._learn_own(*end_point(s, members[renamed], 0)[:3])
 
     def _describe(self, s: np.ndarray[Any, Any], heads: Ints) -> None:
         """Times and identity of connections."""
@@ -276,10 +264,9 @@ class Book:
             own.append(np.full(len(others), i, np.int64))
             rows.append(np.array(others, np.int64))
         owner, row = np.concatenate(own), np.concatenate(rows)
-        orig = (s[:, s_.FSM][row] >> 8) & 1
-        up, down = s_.SIDE + orig * s_.SIDE_WIDTH, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH
+        up, down = _sides(s, row)
 
-        def least(values: Ints, start: int = FOREVER) -> Ints:
+        def least(values: Ints, start: int = NEVER) -> Ints:
             out = np.full(len(heads), start, np.int64)
             np.minimum.at(out, owner, values)
             return out
@@ -290,7 +277,7 @@ class Book:
             return out
 
         def or_never(values: Ints) -> Ints:
-            return np.where(values == s_.UNSET, FOREVER, values)
+            return np.where(values == s_.UNSET, NEVER, values)
 
         t[START, heads] = least(s[row, s_.FIRST_TS])
         t[LAST, heads] = most(s[row, s_.LAST_TS])
@@ -301,8 +288,7 @@ class Book:
         closed = least(or_never(s[row, s_.CLOSED_TS]))
         if len(paired):
             a, b = heads[paired], t[PAIR, heads[paired]]
-            theirs = s_.SIDE + (1 - ((s[:, s_.FSM][b] >> 8) & 1)) * s_.SIDE_WIDTH
-            both = np.maximum(fin[paired], or_never(s[b, theirs + s_.FIN_TS]))
+            both = np.maximum(fin[paired], or_never(s[b, _sides(s, b)[1] + s_.FIN_TS]))
             closed[paired] = np.minimum(least(or_never(s[row, s_.RST_TS]))[paired], both)
             t[AFTER_FIN, a] = -1
         t[CLOSED, heads] = closed
@@ -314,18 +300,18 @@ class Book:
 
     def _identify(self, s: np.ndarray[Any, Any], heads: Ints, owner: Ints, row: Ints, copied: list[int]) -> None:
         t = self.columns
-        sni = np.full(len(heads), FOREVER, np.int64)
+        sni = np.full(len(heads), NEVER, np.int64)
         known = t[SNI, row] >= 0
         # of several sessions the first one's name
         np.minimum.at(sni, owner[known], row[known] << 20 | t[SNI, row[known]])
-        sni = np.where(sni == FOREVER, -1, sni & 0xFFFFF)
+        sni = np.where(sni == NEVER, -1, sni & 0xFFFFF)
         http2 = np.zeros(len(heads), np.int64)
         np.maximum.at(http2, owner, t[HTTP2, row])
         mark = np.zeros(len(heads), bool)
         mark[copied] = True
         receiver = np.where(t[PAIR, heads] >= 0, t[PAIR, heads], heads)
-        orig_hi, orig_lo, version, _ = _end_point(s, heads, 0)
-        resp_hi, resp_lo, resp_version, port = _end_point(s, receiver, 1)
+        orig_hi, orig_lo, version, _ = end_point(s, heads, 0)
+        resp_hi, resp_lo, resp_version, port = end_point(s, receiver, 1)
         ssh = (port == SSH_PORT) | (s[heads, s_.PROTOCOL] == h.SSH)
         self.has_tunnel |= bool(ssh.any())
         through = self._through(s, heads, orig_hi, orig_lo)
@@ -352,7 +338,7 @@ class Book:
         if len(forwarded):
             self._marks = True
             for rows, side in ((heads[forwarded], 0), (through[forwarded], 1)):
-                self._learn_own(*_end_point(s, rows, side)[:3])
+                self._learn_own(*end_point(s, rows, side)[:3])
 
     def _number(self, key: tuple[int, ...]) -> int:
         """Of a kind; 0 where there are too many."""
@@ -380,7 +366,7 @@ class Book:
         tunnel = self.part.tunnels.attributed(heads)
         if not (tunnel >= 0).any():
             return none
-        hi, lo, _, _ = _end_point(s, np.maximum(tunnel, 0), 0)
+        hi, lo, _, _ = end_point(s, np.maximum(tunnel, 0), 0)
         return np.where((hi == orig_hi) & (lo == orig_lo), -1, tunnel)
 
     # --- exchanges
@@ -430,7 +416,13 @@ class Book:
         self._recent, self._older, self._clusters = (renumbered(store) for store in old)
 
 
-def _end_point(s: np.ndarray[Any, Any], rows: Ints, which: int) -> tuple[Ints, Ints, Ints, Ints]:
+def _sides(s: np.ndarray[Any, Any], rows: Ints) -> tuple[Ints, Ints]:
+    """First column of what each sent: the originator, the responder."""
+    orig = (s[:, s_.FSM][rows] >> 8) & 1
+    return s_.SIDE + orig * s_.SIDE_WIDTH, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH
+
+
+def end_point(s: np.ndarray[Any, Any], rows: Ints, which: int) -> tuple[Ints, Ints, Ints, Ints]:
     """Upper and lower half of the address, IP version, and port, of the originator (0) or responder (1)."""
     flipped = ((s[:, s_.FSM][rows] >> 8) & 1) == (1 - which)
     hi = np.where(flipped, s[rows, s_.K2], s[rows, s_.K0])
@@ -443,7 +435,3 @@ def _numbers(hi: Ints, lo: Ints) -> np.ndarray[Any, Any]:
     out = np.empty(len(hi), object)
     out[:] = [(a << 64) ^ (b & 0xFFFFFFFFFFFFFFFF) for a, b in zip(hi.tolist(), lo.tolist(), strict=True)]
     return out
-
-
-def _is_loopback(ip: str) -> bool:
-    return ip == "::1" or ip.startswith("127.")

@@ -19,16 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netlens.capture import command, errorlog, facts
-from netlens.capture.processes import LineProcess
+from netlens.capture import command, errorlog, places
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
-from netlens.capture.remote import RemoteHost, open_streams
-from netlens.capture.session import Place
+from netlens.capture.remote import open_streams
 from netlens.capture.sink import Sink
 from netlens.errors import CaptureError, NetlensError
 from netlens.outputs import create_file
-from netlens.text import is_address
 from netlens.watch.peaks import SECOND
 from netlens.watch.refusals import Log, Refusal
 from netlens.watch.state import Watched
@@ -36,6 +33,8 @@ from netlens.wire.ahead import ahead
 from netlens.wire.containers import Reader
 
 if TYPE_CHECKING:
+    from netlens.capture.places import Place
+    from netlens.capture.processes import LineProcess
     from netlens.watch.monitor import Monitor
     from netlens.watch.replay import Times
 
@@ -211,26 +210,17 @@ class Live:
         if options.interface is not None:
             command.tcpdump(options.interface)
         sides: list[str | None] = ["vm", "host"] if options.side == "both" else [options.side]
-        places: dict[str | None, Place] = {}
-        for side in sides:
-            remote = None
-            if side == "vm" and options.vm is not None:
-                remote = self._stack.enter_context(RemoteHost(options.vm, options.ssh))
-            places[side] = Place(side or "capture", remote)
-        for place in places.values():
-            place.facts = place.learn([n for n in names if not is_address(n)])
-            place.clock = place.read_clock()
-        self._addresses = facts.merged_addresses(p.facts for p in places.values()) | {n: [n] for n in names if is_address(n)}
-        for name in names:
-            if not self._addresses.get(name):
-                raise CaptureError(f"{name}: no address is known for this name; give one: --api ADDRESS")
+        asked: dict[str | None, Place] = {
+            side: places.connected(side or "capture", options.vm, options.ssh, (), self._stack) for side in sides
+        }
+        self._addresses, _ = places.learn(asked.values(), names)
         if options.folder is not None:
             use_directory(options.folder)
         watched: dict[str | None, Watched] = {
-            side: Watched(side, options.apis, place.facts.own_addresses() if side != "vm" else ()) for side, place in places.items()
+            side: Watched(side, options.apis, place.facts.own_addresses() if side != "vm" else ()) for side, place in asked.items()
         }
-        for side, place in places.items():
-            feed = _Feed(place, watched[side], options, self._filter(place, places), self.stop, place.remote is None)
+        for side, place in asked.items():
+            feed = _Feed(place, watched[side], options, self._filter(place, list(asked.values())), self.stop, place.remote is None)
             try:
                 feed.start()
             except BaseException:
@@ -240,7 +230,7 @@ class Live:
             r = feed.recorder
             self.say(f"{place.side}: tcpdump listens on {r.interface} ({r.link_type}, {r.snaplen} bytes a packet)")
         self._started_ns = time.time_ns()
-        self._follow(places)
+        self._follow(asked)
         self.monitor = make(watched)
         return self.monitor
 
@@ -254,37 +244,30 @@ class Live:
             with contextlib.suppress(OSError):
                 self.options.folder.rmdir()
 
-    def _filter(self, place: Place, places: dict[str | None, Place]) -> str:
+    def _filter(self, place: Place, asked: list[Place]) -> str:
         streams = open_streams()
         if self.options.everything or self.options.filter is not None:
             return command.without_own_streams(self.options.filter or "", streams)
-        ports = {port for p in places.values() for port in p.facts.redirect_ports()}
-        ssh = {*command.SSH_PORTS, *(port for p in places.values() if p.side != "host" for port in p.facts.ssh_ports())}
-        bpf = command.capture_filter([a for values in self._addresses.values() for a in values], ports, ssh)
-        return command.without_own_streams(bpf, streams)
+        return places.bpf(place, asked, self._addresses, streams)
 
-    def _follow(self, places: dict[str | None, Place]) -> None:
+    def _follow(self, asked: dict[str | None, Place]) -> None:
         for side, path in self.options.errors:
-            if side not in places and None not in places:
+            if side not in asked and None not in asked:
                 raise CaptureError(f"--errors {side}:{path}: the {side} is not watched")
-            place = places.get(side) or next(iter(places.values()))
+            place = asked.get(side) or next(iter(asked.values()))
             log = Log(side)
             if self.options.folder is not None and side not in self._logs:
                 self._logs[side] = create_file(self.options.folder / f"{side}-errors.log")
 
-            def take(line: str, log: Log = log) -> None:
-                kept = errorlog.reduce_line(line)
-                if kept is None:
-                    return
+            def keep(kept: errorlog.Reduced, log: Log = log) -> None:
                 with self._lock:
                     if (descriptor := self._logs.get(log.side)) is not None:
                         with contextlib.suppress(OSError):
                             os.write(descriptor, kept.text.encode("utf-8", "replace") + b"\n")
-                    if kept.rejection and (found := log.line(kept.text, time.time_ns())) is not None:
+                    if kept.refusal and (found := log.line(kept.text, time.time_ns())) is not None:
                         self._refusals.append(found)
 
-            taker = errorlog.taker(path, take, self.say)
-            self._helpers.append(LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", path], taker, place.wrap))
+            self._helpers.append(errorlog.follow(path, path, keep, self.say, place.wrap))
 
     # --- run
 
@@ -343,14 +326,11 @@ class Live:
             if empty:
                 (self.options.folder / f"{side}-errors.log").unlink(missing_ok=True)
         self._logs = {}
-        names = [n for n in self.options.apis if not is_address(n)]
         extra: dict[str, Any] = {
             "command": self.options.invocation or None,
             "started_ns": self._started_ns,
             "stopped_ns": max(r.stopped_ns for r in results),
-            "api": {"names": names, "addresses": sorted({a for values in self._addresses.values() for a in values})},
-            "addresses": {feed.place.side: feed.place.facts.own_addresses() for feed in self.feeds.values()},
-            "machines": {feed.place.side: feed.place.facts.to_dict() | {"clock_reading": feed.place.clock} for feed in self.feeds.values()},
+            **places.described([feed.place for feed in self.feeds.values()], self.options.apis, self._addresses),
             "errors": [{"side": side, "path": path} for side, path in self.options.errors],
         }
         return write_manifest(self.options.folder, results, extra).complete

@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from netlens.watch.groups import ALL
 from netlens.watch.peaks import SECOND
-from netlens.watch.state import ALL, CONNECTIONS, REQUESTS, Line, View, Watched
+from netlens.watch.view import CONNECTIONS, REQUESTS, Line, View, view_of
 
 if TYPE_CHECKING:
     from netlens.watch.refusals import Refusal
+    from netlens.watch.state import Watched
 
 SHOWN_REFUSALS = 50
 
 
 @dataclass
 class Feed:
-    """How the capturing of one side goes. ``rate``: packets a second.  ``dropped`` None: not told (yet)."""
+    """How the capturing of one side goes. ``rate``: packets a second.  ``dropped`` None: tcpdump has not said."""
 
     packets: int = 0
     rate: float = 0.0
@@ -77,7 +79,7 @@ class Monitor:
     Parameters
     ----------
     limit : alarm when so many of ``unit`` ("requests", "connections") are in progress at once; None: no alarm.
-    logged : sides whose error log is followed; what the traffic shows of these is not told again.
+    logged : sides whose error log is followed; what the traffic shows of these is not repeated.
     """
 
     def __init__(self, watched: Mapping[str | None, Watched], limit: int | None = None, unit: str = REQUESTS, logged: tuple[str, ...] = ()):
@@ -91,7 +93,7 @@ class Monitor:
         self._limit: Limit | None = None
 
     def refusal(self, found: Refusal) -> None:
-        """Take a rejection."""
+        """Take a refusal."""
         self._refusals.append(found)
         self._new.append(found)
         if found.source == "inferred":
@@ -110,7 +112,7 @@ class Monitor:
 
     def snapshot(self, now_ns: Mapping[str | None, int], final: bool = False) -> Snapshot:
         """The moment of the last tick."""
-        views = {name: one.view(now_ns[name]) for name, one in self.watched.items()}
+        views = {name: view_of(one, now_ns[name]) for name, one in self.watched.items()}
         now = now_ns[next(iter(now_ns))]
         if self._first_ns is None:
             self._first_ns = min((one.part.first_ns for one in self.watched.values() if one.part.first_ns is not None), default=now)
@@ -135,7 +137,7 @@ class Monitor:
         if self.limit is None:
             return None
         main = snapshot.main
-        of_all = self.watched[main.name].has_apis
+        of_all = self.watched[main.name].groups.has_apis
         if of_all and main.lines:
             chosen, name = main.all, ", ".join(dict.fromkeys(line.target for line in main.lines))
             http2 = any(line.http2 for line in main.lines)

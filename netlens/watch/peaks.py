@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-1. Everything that lasts is [start, end) in ns, as there; what still lasts ends at :data:`FOREVER`.
+1. Everything that lasts is [start, end) in ns, as there; what still lasts ends at :data:`NEVER`.
 2. What happened :data:`WINDOW_S` seconds ago may still become known now (two copies of a connection turn out to be one, a paused stream goes
    on), so the bins of the window are counted anew at each tick. A bin that leaves it is final: it goes into the ring of the last minutes and
    into the peak.
@@ -18,13 +18,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from netlens.columns import NEVER, Ints
+
 Rows = np.ndarray[Any, Any]
 
 SECOND = 1_000_000_000
-FOREVER = np.iinfo(np.int64).max
 WINDOW_S = 10  #: joins are found within milliseconds, and streams of tokens rarely pause for longer
 RING_S = 300  #: seconds that are shown and kept
 MAX_ROWS = 1 << 20  #: intervals kept, 25 MB; at ten connections a second a day
@@ -109,13 +108,11 @@ class RollingPeaks:
 
     def peaks(self) -> Ints:
         """Per group, the most at once so far."""
-        top = self.open_bins.max(axis=1) if self.open_bins.size else np.zeros(self.groups, np.int64)
-        return np.maximum(self.peak[: self.groups], top)
+        return np.maximum(self.peak[: self.groups], self.open_bins.max(axis=1, initial=0))
 
     def minutes(self) -> Ints:
         """Per group, the most at once within the ring's time."""
-        top = self.open_bins.max(axis=1) if self.open_bins.size else np.zeros(self.groups, np.int64)
-        return np.maximum(self.ring[: self.groups].max(axis=1), top)
+        return np.maximum(self.ring[: self.groups].max(axis=1), self.open_bins.max(axis=1, initial=0))
 
     def history(self, group: int, seconds: int = RING_S) -> Ints:
         """The maxima of one group in each of the last ``seconds``, the running one last."""
@@ -178,7 +175,7 @@ def _peaks(rows: Rows, groups_of: Any) -> dict[Any, int]:
     out: dict[Any, int] = {}
     if not rows.shape[1]:
         return out
-    edges = np.array([int(rows[0].min()), FOREVER], np.int64)
+    edges = np.array([int(rows[0].min()), NEVER], np.int64)
     for group, names in groups_of(rows[2]):
         known = group >= 0
         found = maxima(rows[0][known], rows[1][known], group[known], len(names), edges)[:, 0]

@@ -1,4 +1,4 @@
-"""Rejections as they come: lines of the program's log, or inferred from short answers.
+"""Refusals as they come: lines of the program's log, or inferred from short answers.
 
 A log says more than traffic, so what is inferred is left out where a log is followed. Inference is that of :mod:`netlens.lenses.refused.labels.answers`, run
 on the latest exchanges with the target: answers of one small size after which the same request came again until it was answered by a stream. So
@@ -63,7 +63,7 @@ class Log:
         self._last: tuple[int, str] | None = None
 
     def line(self, text: str, time_ns: int) -> Refusal | None:
-        """A reduced line that speaks of a rejection; None if it is the echo of the one before."""
+        """A reduced line that speaks of a refusal; None if it is the echo of the one before."""
         found = _CODE.search(text)
         # what the line is besides its time and code: one refusal leaves a line of each kind
         return self.take(time_ns, re.sub(r"\S*\d\S*", "", text), found[1] if found else "")
@@ -81,7 +81,7 @@ class Inference:
 
     def __init__(self) -> None:
         self.answers: dict[tuple[int, int], Answer] = {}
-        self._told: set[tuple[int, int]] = set()
+        self._shown: set[tuple[int, int]] = set()
         self._order: deque[tuple[int, int]] = deque()
         self._changed = False
 
@@ -98,7 +98,7 @@ class Inference:
         while len(self._order) > KEPT:
             key = self._order.popleft()
             del self.answers[key]
-            self._told.discard(key)
+            self._shown.discard(key)
 
     def new(self) -> list[Refusal]:
         """Those that are known now and were not before."""
@@ -138,8 +138,8 @@ class Inference:
         labels = answers.infer(exchanges, sessions, hellos)
         out = []
         for i in np.flatnonzero(labels.rejected == REJECTED).tolist():
-            if keys[i] not in self._told:
-                self._told.add(keys[i])
+            if keys[i] not in self._shown:
+                self._shown.add(keys[i])
                 a = rows[i]
                 out.append(Refusal(a.end_ns or a.start_ns, a.side, "inferred", str(a.status) if a.status else "", a.target))
         return sorted(out, key=lambda r: r.time_ns)

@@ -21,7 +21,8 @@ from netlens.errors import CaptureError
 from netlens.parsers import errorlog
 from netlens.watch.peaks import SECOND, WINDOW_S
 from netlens.watch.refusals import Log, Refusal
-from netlens.wire.containers import F_TS, Batch, Reader
+from netlens.wire.containers import Batch, Reader
+from netlens.wire.framing import F_TS
 
 if TYPE_CHECKING:
     from netlens.watch.monitor import Monitor
@@ -79,7 +80,7 @@ class Replay:
 
     Parameters
     ----------
-    paths : side -> its files in order.  errors : side -> error log, whose lines are told when their time comes.
+    paths : side -> its files in order.  errors : side -> error log, whose lines are shown when their time comes.
     speed : how many times as fast as it was; 0: as fast as possible.
     stop : set by whoever wants it to end.
 

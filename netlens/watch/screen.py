@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netlens.text import amount, plural, printable, size
+from netlens.watch.groups import ALL
 from netlens.watch.monitor import Limit, Snapshot, clock, elapsed
-from netlens.watch.state import ALL, CONNECTIONS, REQUESTS
+from netlens.watch.view import CONNECTIONS, REQUESTS
 
 if TYPE_CHECKING:
     from netlens.watch.refusals import Refusal
-    from netlens.watch.state import Line, Row
+    from netlens.watch.view import Line, Row
 
 Part = tuple[str, str]  #: text and style: "", "dim", "bold", "good", "alarm", "warn"
 
@@ -145,8 +146,8 @@ def _table(snapshot: Snapshot, rows: list[tuple[str, str, Line, bool]], width: i
         titles.append((f"  {title:^{numbers - 3}} ", "dim"))
         heads.append(("  " + "".join(f"{name if minutes or i else short:>{number}} " for i, name in enumerate(names)), "dim"))
     if curve:
-        told = f"{CONNECTIONS if _connections_only(snapshot) else REQUESTS}, last 5 min"
-        titles.append(("  " + (told if len(told) <= curve else "last 5 min"), "dim"))
+        title = f"{CONNECTIONS if _connections_only(snapshot) else REQUESTS}, last 5 min"
+        titles.append(("  " + (title if len(title) <= curve else "last 5 min"), "dim"))
     out = [_cut(titles, width), _cut(heads, width)] if minutes else [_cut(heads, width)]
     shown = rows
     if len(rows) > height - len(out):
@@ -202,7 +203,7 @@ def _limit(limit: Limit, width: int) -> list[Part]:
 def _refusals(snapshot: Snapshot, width: int) -> list[list[Part]]:
     """A head, then the latest first."""
     count = snapshot.refused + snapshot.inferred
-    parts: list[Part] = [("rejections  ", "dim"), (f"{amount(count)}", "warn" if count else "")]
+    parts: list[Part] = [("refusals    ", "dim"), (f"{amount(count)}", "warn" if count else "")]
     if snapshot.inferred:
         parts.append((f"  ({amount(snapshot.inferred)} inferred)" if snapshot.refused else "  inferred from short answers", "dim"))
     latest = snapshot.refusals[::-1]
@@ -260,7 +261,7 @@ def plain(snapshot: Snapshot) -> list[str]:
             out.append(f"{at}{side}  nothing yet  {snapshot.feeds[name].packets} packets")
         if snapshot.feeds[name].dropped:
             out.append(f"{at}{side}  {snapshot.feeds[name].dropped} packets dropped by the kernel so far")
-    out += [f"{clock(one.time_ns)}  rejection  {refusal_text(one).partition('  ')[2]}" for one in snapshot.new_refusals]
+    out += [f"{clock(one.time_ns)}  refusal  {refusal_text(one).partition('  ')[2]}" for one in snapshot.new_refusals]
     for tail in snapshot.main.tails:
         for_s = (tail.last_ns - tail.since_ns) / 1e9
         out.append(f"{clock(snapshot.now_ns)}  tail  {printable(tail.client)} > {printable(tail.target)}  {for_s:.1f} s after its FIN")
@@ -288,13 +289,11 @@ def summary(snapshot: Snapshot) -> list[str]:
         if len(view.lines) > 1:
             out.append(f"  all: {_peaks(*exact.get(ALL, (0, 0)), any(line.http2 for line in view.lines))}")
         if view.tails_seen:
-            out.append(f"  {amount(view.tails_seen)} connections received on after their program had closed them")
+            out.append(f"  {amount(view.tails_seen)} connections still received data after their program had closed them")
     count = snapshot.refused + snapshot.inferred
     if count:
-        told = [f"{amount(snapshot.refused)} in the error log"] * bool(snapshot.refused) + [f"{amount(snapshot.inferred)} inferred"] * bool(
-            snapshot.inferred
-        )
-        out.append(f"rejections: {', '.join(told)}")
+        counts = ((snapshot.refused, "in the error log"), (snapshot.inferred, "inferred"))
+        out.append(f"refusals: {', '.join(f'{amount(n)} {how}' for n, how in counts if n)}")
     if snapshot.limit is not None:
         limit = snapshot.limit
         reached = f"reached {plural(limit.times, 'time')}, in {plural(limit.seconds, 'second')}" if limit.times else "not reached"
@@ -303,5 +302,5 @@ def summary(snapshot: Snapshot) -> list[str]:
 
 
 def _peaks(connections: int, requests: int, http2: bool) -> str:
-    told = "HTTP/2: requests not told" if http2 else f"{plural(requests, 'request')} in flight"
-    return f"peak {plural(connections, 'connection')}, {told}"
+    requests_in_words = "HTTP/2: requests not counted" if http2 else f"{plural(requests, 'request')} in flight"
+    return f"peak {plural(connections, 'connection')}, {requests_in_words}"

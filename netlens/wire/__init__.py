@@ -1,4 +1,14 @@
-"""Bytes to columns; nothing is remembered from one packet to the next (fragments of one datagram excepted)."""
+"""Bytes to columns; nothing is remembered from one packet to the next (fragments of one datagram excepted).
+
+The folder, in the order in which things depend on each other::
+
+    machinecode.py compiled.py loads.py                 kernels: where their code is kept, their decorators, reading numbers
+    streams.py gunzip.py framing.py containers.py       a file or pipe to frames, in batches;  times.py  their order;  writing.py  the way back
+    link/ tunnels/                                      one header a file, for the decoder and the anonymizer
+    routes.py hints.py decode.py fragments.py           frames to rows, as columns.py lays them out
+    dns.py tls.py addresses.py                          one message, one ClientHello, addresses as text
+    ahead.py                                            a thread that decodes ahead
+"""
 
 import mmap
 

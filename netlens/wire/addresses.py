@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from netlens.growing import plain
-from netlens.packed import Coded
+from netlens.arrays import uninitialized
+from netlens.columnar import Coded
 from netlens.wire.columns import V4_PREFIX
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import inlined, kernel
 
 Array = np.ndarray[Any, Any]
+P = TypeVar("P", int, Array)
 
 _MASK64 = (1 << 64) - 1
 SLOTS = 4096  #: of the table of distinct addresses, at first
@@ -27,6 +28,15 @@ SLOTS = 4096  #: of the table of distinct addresses, at first
 def random_seed() -> np.int64:
     """Seed of a hash table's slots: from the system, so that nobody can make a capture whose keys all fall on one slot."""
     return np.int64(int.from_bytes(os.urandom(8), "little", signed=True))
+
+
+def other_way(ports: P) -> P:
+    """The column PORTS of packets that go the other way."""
+    return ports >> 32 << 32 | (ports & 0xFFFF) << 16 | ports >> 16 & 0xFFFF
+
+
+#: The same in a kernel.
+ports_back = inlined(other_way)
 
 
 @kernel
@@ -127,7 +137,7 @@ def distinct(hi: Array, lo: Array, version: Array) -> tuple[Array, Array]:
     n, seed = len(hi), random_seed()
     # most columns have few addresses: a table that grows with them stays in a core's cache
     table = np.full(SLOTS, -1, np.int64)
-    ids, first = plain(np.int64, n), plain(np.int64, n)
+    ids, first = uninitialized(np.int64, n), uninitialized(np.int64, n)
     i = found = 0
     while True:
         i, found = _distinct(hi, lo, version, i, found, table, ids, first, seed)

@@ -26,10 +26,11 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
+import numpy as np
 from numba import njit
 from numba.core import event
 from numba.core.caching import _Cache as NumbaCache
@@ -39,21 +40,16 @@ from numba.core.serialize import dumps
 
 from netlens.wire import machinecode
 
+if TYPE_CHECKING:
+    from netlens.compiling import Shown
+
 #: The order of numba's own preparations is no public interface; with a version that was not tried, it does them all.
 _KNOWN = numba.__version__.startswith(("0.68.",))
+_PASS, _KERNEL = "numba:run_pass", "numba:compile"  # events of numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Watcher(Protocol):
-    """Who is told (:class:`netlens.compiling.Shown`)."""
-
-    def compiling(self, done: int, about: int) -> None: ...
-    def waiting(self) -> None: ...
-    def not_kept(self, why: str) -> None: ...
-    def ended(self) -> None: ...
-
-
-shown: Watcher | None = None
+shown: Shown | None = None  #: who is told
 known = 0  #: kernels of the modules that are loaded: about as many are compiled in the first run
 compiled = 0  #: by this process; what was loaded from disk does not count
 
@@ -73,6 +69,28 @@ def lean(function: F) -> F:
     time of a loop that takes a few views per packet. Whoever calls the function holds its arguments, so there is nothing to count.
     """
     return _compiled(function, {"_nrt": False})
+
+
+def inlined(function: F) -> F:
+    """:func:`lean` for a small function that the compiler shall put into each of its callers, where it would rather call it."""
+    return _compiled(function, {"_nrt": False, "forceinline": True})
+
+
+def chosen(name: str, parameters: str, cases: Sequence[tuple[Iterable[int | range], Any]], otherwise: str) -> Any:
+    """A kernel that calls one of several by its parameter ``kind``: comparisons of a number with constants, of which LLVM makes one jump.
+
+    name : with its module's.  cases : (numbers or ranges of them, kernel with the same parameters).  otherwise : what it returns for all other numbers.
+    """
+    module, _, name = name.rpartition(".")
+    called = {f"case{k}": function for k, (_, function) in enumerate(cases)}
+    lines = [f"def {name}({parameters}):"]
+    for case, (kinds, _) in zip(called, cases, strict=True):
+        tests = [f"{kind.start} <= kind < {kind.stop}" if isinstance(kind, range) else f"kind == {kind}" for kind in kinds]
+        lines.append(f"    if {' or '.join(tests)}:\n        return {case}({parameters})")
+    made: dict[str, Any] = {"np": np, "__name__": module, **called}
+    exec("\n".join([*lines, f"    return {otherwise}"]), made)
+    function: Any = inlined(made[name])
+    return function
 
 
 def _compiled(function: F, options: dict[str, Any]) -> F:
@@ -177,42 +195,39 @@ def _compile(compile_: Callable[[Any], Any], sig: Any) -> Any:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    store = machinecode.store()
-    with _turn.queue, contextlib.nullcontext() if store is None else store.alone(_waiting), _signals_held_back(), _turn.busy:
-        passes, compilations = _Passes(), _Compilations()
-        with event.install_listener("numba:run_pass", passes), event.install_listener("numba:compile", compilations):
-            _turn.owner = threading.get_ident()
-            try:
-                _turn.look_up()
-                yield
-            finally:
-                _turn.owner = None
-                if shown is not None:
-                    shown.ended()
+    store, listener = machinecode.store(), _Listener()
+    alone = contextlib.nullcontext() if store is None else store.alone(lambda: shown.waiting() if shown is not None else None)
+    with (
+        _turn.queue,
+        alone,
+        _signals_held_back(),
+        _turn.busy,
+        event.install_listener(_PASS, listener),
+        event.install_listener(_KERNEL, listener),
+    ):
+        _turn.owner = threading.get_ident()
+        try:
+            _turn.look_up()
+            yield
+        finally:
+            _turn.owner = None
+            if shown is not None:
+                shown.ended()
 
 
-def _waiting() -> None:
-    if shown is not None:
-        shown.waiting()
+class _Listener(event.Listener):  # type: ignore[misc]
+    """Of the thread that compiles: looks up between two passes, and counts kernels."""
 
-
-class _Passes(event.Listener):  # type: ignore[misc]
     def on_start(self, event: Any) -> None:
         if threading.get_ident() == _turn.owner:
-            _turn.look_up()
-
-    def on_end(self, event: Any) -> None: ...
-
-
-class _Compilations(event.Listener):  # type: ignore[misc]
-    def on_start(self, event: Any) -> None:
-        if threading.get_ident() == _turn.owner and shown is not None:
-            shown.compiling(compiled, known)
+            if event.kind == _PASS:
+                _turn.look_up()
+            elif shown is not None:
+                shown.compiling(compiled, known)
 
     def on_end(self, event: Any) -> None:
         global compiled
-        if threading.get_ident() == _turn.owner:
-            compiled += 1
+        compiled += event.kind == _KERNEL and threading.get_ident() == _turn.owner
 
 
 @contextlib.contextmanager

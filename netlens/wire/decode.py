@@ -1,7 +1,7 @@
 """The decode kernel: framed bytes to rows of the packet matrix.
 
 One pass per batch over link layer, IP and transport header of every frame; of a tunnel, over those of the packet inside
-(:mod:`netlens.wire.encapsulation`). Nothing is remembered from one frame to the next: IP fragments are handed back (``fragments``) for
+(:mod:`netlens.wire.tunnels`). Nothing is remembered from one frame to the next: IP fragments are handed back (``fragments``) for
 :mod:`netlens.wire.fragments`, everything that makes no row is counted by reason in ``quality``, so that frames in = frames accounted for. Every
 read is checked against the captured length; no byte string can make it read outside the frame.
 
@@ -16,14 +16,13 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.wire import columns as c
-from netlens.wire import hints as h
-from netlens.wire.compiled import lean
-from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
-from netlens.wire.encapsulation import GENEVE_PORT, GRE_PORT, GTP_PORT, MAX_TUNNELS, VXLAN_PORT, inner_of_ip, inner_of_udp, ip_inside
-from netlens.wire.link import network_start
+from netlens.wire import tunnels
+from netlens.wire.compiled import inlined, lean
+from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
+from netlens.wire.hints import payload_hint
+from netlens.wire.link import CUT, network_start
+from netlens.wire.loads import be16, be32, be64, byte
 from netlens.wire.routes import final_v4, final_v6
-from netlens.wire.tls import front
-from netlens.wire.words import be16, be32, be64, byte
 
 # Exclusive reasons: every frame is counted under exactly one of these.
 REASONS: tuple[tuple[str, str], ...] = (
@@ -58,11 +57,7 @@ NOTES: tuple[tuple[str, str], ...] = (
     ("odd_tcp_header", "TCP segments whose data offset contradicts their length: counted, but read as having no options and no payload"),
     ("offloaded", "TCP or UDP in IP packets above 1,500 bytes or of IP length 0: offload at the capturing machine, normal"),
     ("quic_initial", "QUIC Initial packets (UDP): counted, not entered; requests over QUIC are invisible to netlens"),
-    ("in_gre", "packets inside GRE, ERSPAN included: read in place of the outer one"),
-    ("in_ip", "packets inside IP in IP: read in place of the outer one"),
-    ("in_vxlan", "packets inside VXLAN (UDP 4789): read in place of the outer one"),
-    ("in_geneve", "packets inside Geneve (UDP 6081): read in place of the outer one"),
-    ("in_gtp", "packets inside GTP-U (UDP 2152): read in place of the outer one"),
+    *tunnels.NOTES,
     ("tunnel_esp", "ESP in UDP (port 4500, RFC 3948): encrypted, cannot be read"),
     ("reassembled", "datagrams put together from IP fragments"),
 )
@@ -73,9 +68,10 @@ _TCP, _UDP, _FRAGMENT, _ICMP, _ICMP_ERROR, _OTHER = R["tcp"], R["udp"], R["fragm
 _ARP, _NOT_IP, _LINK, _NOT_PACKET, _ETHERTYPE = R["arp"], R["not_ip"], R["link_type"], R["not_a_packet"], R["ethertype"]
 _CUT_LINK, _CUT_IP, _CUT_TRANSPORT = R["cut_link"], R["cut_ip"], R["cut_transport"]
 _BAD_IP, _BAD_TRANSPORT, _CUT_PAYLOAD, _OFFLOADED = R["bad_ip"], R["bad_transport"], R["cut_payload"], R["offloaded"]
+_FINE = -1
 _ODD_HEADER = R["odd_tcp_header"]
-_QUIC, _ESP_UDP, _GRE, _IPIP = R["quic_initial"], R["tunnel_esp"], R["tunnel_gre"], R["tunnel_ipip"]
-_IN_GRE, _IN_IP, _IN_VXLAN, _IN_GENEVE, _IN_GTP = R["in_gre"], R["in_ip"], R["in_vxlan"], R["in_geneve"], R["in_gtp"]
+_QUIC, _ESP_UDP = R["quic_initial"], R["tunnel_esp"]
+_IN_TUNNEL = R[tunnels.NOTES[0][0]]  # of the first tunnel; those of the others follow
 
 #: Reason by IP protocol number, of those that are neither TCP, UDP nor ICMP.
 _PROTOCOL = np.full(256, _OTHER, np.int64)
@@ -84,6 +80,9 @@ _PROTOCOL[47] = R["tunnel_gre"]
 _PROTOCOL[50] = R["esp"]
 _PROTOCOL[[33, 132, 136]] = R["other_transport"]
 _PROTOCOL[[55, 94, 97, 98, 108, 115, 137, 143]] = R["tunnel_other"]
+#: Whether a packet of a reason may be a tunnel that is entered.
+_MAY_BE_TUNNEL = np.zeros(N_REASONS, np.bool_)
+_MAY_BE_TUNNEL[_PROTOCOL[list(tunnels.PROTOCOLS)]] = True
 #: Reason by EtherType, of those that are not IP; up to 1500 it is a length, and LLC follows.
 _ETHERTYPES = np.full(65536, _ETHERTYPE, np.int64)
 _ETHERTYPES[:1501] = _NOT_IP
@@ -104,214 +103,87 @@ MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than t
 MIN_TCP_HEADER, UDP_HEADER = 20, 8
 TCP_FLAG_BITS = 0xFFF
 ETHERNET_MTU = 1500
-MAX_METHOD = 20  #: letters; the longest registered is UPDATEREDIRECTREF
-MAX_LINE = 2048  #: of a request with a method that is not known by name
-_HTTP = 0x48545450
 _ONLY_TIMES = 0x0101080A  # NOP NOP timestamps, what almost every segment has (RFC 7323 appendix A)
 
 
 @lean
-def _tls_hint(buf, o, cap, length):
-    """Walk the TLS records of a segment that starts with a record header."""
-    hint = np.int64(h.TLS)
-    count = 0
-    alike = np.int64(0)
-    first = np.int64(0)
-    last = np.int64(0)
-    p = np.int64(0)
-    for _ in range(h.MAX_RECORDS_PER_SEGMENT):
-        if p + 5 > cap:
-            break
-        kind = byte(buf, o + p)
-        size = be16(buf, o + p + 3)
-        if kind < 20 or kind > 23 or byte(buf, o + p + 1) != 3 or byte(buf, o + p + 2) > 4 or size > h.TLS_MAX_RECORD:
-            break
-        if kind == 23:
-            hint |= h.APPLICATION
-            if count == 0:
-                first = size
-            if alike == count and size == first and alike < h.MAX_ALIKE:
-                alike += 1
-            last = size
-            if count < 255:
-                count += 1
-        elif kind == 22:
-            hint |= h.HANDSHAKE
-            if p + 5 < cap:
-                if byte(buf, o + p + 5) == 1:
-                    hint |= h.CLIENT_HELLO
-                elif byte(buf, o + p + 5) == 2:
-                    hint |= h.SERVER_HELLO
-        elif kind == 20:
-            hint |= h.CHANGE_CIPHER
-        else:
-            hint |= h.ALERT
-        p += 5 + size
-        if p >= length:
-            if p == length:
-                hint |= h.WHOLE
-            break
-    return hint | np.int64(count) << h.COUNT_SHIFT | first << h.FIRST_SHIFT | last << h.LAST_SHIFT | alike << h.ALIKE_SHIFT
-
-
-@lean
-def _socks_hint(buf, o, cap, length):
-    """The hint of a payload of two bytes or more, if it is a message of SOCKS and nothing else."""
-    b, second = byte(buf, o), byte(buf, o + 1)
-    if b == 5:
-        if length == 2:  # the method chosen: none, GSSAPI, user and password, private ones; 255 for none of those offered
-            return np.int64(h.SOCKS_REPLY)
-        end = np.int64(2 + second)
-        if second > 0 and length >= end and cap >= end:
-            offered = True
-            for i in range(o + 2, o + end):
-                method = byte(buf, i)
-                offered &= method < 10 or method >= 0x80
-            # alone, or with the request right behind it
-            if offered and (length == end or (cap >= end + 4 and byte(buf, o + end) == 5 and byte(buf, o + end + 2) == 0)):
-                return np.int64(h.SOCKS)
-        # the method, and the last reply behind it: for a client that waits for neither
-        at = np.int64(2) if cap >= 6 and byte(buf, o + 2) == 5 else np.int64(0)
-        if cap >= at + 4 and byte(buf, o + at + 1) <= 8 and byte(buf, o + at + 2) == 0:
-            kind = byte(buf, o + at + 3)
-            if (kind == 1 and length >= at + 10) or (kind == 4 and length >= at + 22) or (kind == 3 and length >= at + 7):
-                return np.int64(h.SOCKS_REPLY | h.LAST_REPLY)
-    elif b == 1:
-        if length == 2:  # the answer to user and password
-            return np.int64(h.SOCKS_REPLY)
-    elif b == 4:
-        if 1 <= second <= 2 and length >= 9 and cap == length and byte(buf, o + length - 1) == 0:
-            return np.int64(h.SOCKS)
-    elif b == 0 and length >= 8 and 90 <= second <= 93:  # SOCKS4 granted or refused, perhaps with the first words of the server behind it
-        return np.int64(h.SOCKS_REPLY | h.LAST_REPLY)
-    return np.int64(0)
-
-
-@lean
-def request_line(buf, o, cap):
-    """HTTP_REQUEST or CONNECT if a request line begins here (RFC 9112 3), else 0.
-
-    Where only four letters are there (cut, or blanked by ``netlens anonymize``) they decide.
-    """
-    w = be32(buf, o)
-    if w == 0x47455420 or w == 0x50555420:  # GET, PUT
-        return np.int64(h.HTTP_REQUEST)
-    rest = be32(buf, o + 4) if cap >= 8 else np.int64(0)
-    whole = rest != 0
-    if w == 0x504F5354 or w == 0x48454144:  # POST, HEAD
-        return np.int64(h.HTTP_REQUEST) if not whole or rest >> 24 == 0x20 else np.int64(0)
-    if w == 0x50415443 or w == 0x54524143:  # PATCH, TRACE
-        return np.int64(h.HTTP_REQUEST) if not whole or rest >> 16 == (0x4820 if w == 0x50415443 else 0x4520) else np.int64(0)
-    if w == 0x44454C45:  # DELETE
-        return np.int64(h.HTTP_REQUEST) if not whole or rest >> 8 == 0x544520 else np.int64(0)
-    if w == 0x4F505449:  # OPTIONS
-        return np.int64(h.HTTP_REQUEST) if not whole or rest == 0x4F4E5320 else np.int64(0)
-    if w == 0x434F4E4E and (not whole or rest == 0x45435420):
-        # of an authority, "CONNECT api.example.test:443"; never of a path
-        return np.int64(h.CONNECT) if cap >= 9 and byte(buf, o + 8) != 47 else np.int64(h.HTTP_REQUEST)
-    # Any other method (WebDAV's, say) by the whole line: capital letters or hyphens, a space, a target, and the version
-    n = 0
-    while n < min(cap, MAX_METHOD) and (65 <= byte(buf, o + n) <= 90 or (byte(buf, o + n) == 45 and n > 0)):
-        n += 1
-    if n < 3 or n + 2 > cap or byte(buf, o + n) != 32 or (byte(buf, o + n + 1) != 47 and byte(buf, o + n + 1) != 104):
-        return np.int64(0)
-    for i in range(o + n + 2, o + min(cap, MAX_LINE) - 8):
-        b = byte(buf, i)
-        if b == 32:
-            return np.int64(h.HTTP_REQUEST) if be32(buf, i + 1) == _HTTP and byte(buf, i + 5) == 47 else np.int64(0)
-        if b < 32:
-            break
-    return np.int64(0)
-
-
-@lean
-def _http_request(buf, o, cap):
-    """The hint of a payload that begins with a request line; 0 for others."""
-    kind = request_line(buf, o, cap)
-    if kind != h.HTTP_REQUEST:
-        return kind
-    more = np.int64(0)
-    for i in range(o + 16, o + min(cap, h.MORE_WITHIN) - 8):  # a request without a body, and the next one behind it
-        if byte(buf, i) == 13 and be32(buf, i) == 0x0D0A0D0A and more < h.MAX_MORE and request_line(buf, i + 4, o + cap - i - 4):
-            more += 1
-    return kind | more << h.MORE_SHIFT
-
-
-@lean
-def status_line(buf, o, cap):
-    """The status code of a status line (RFC 9112 4), or -1."""
-    if cap < 12 or be32(buf, o) != _HTTP or byte(buf, o + 4) != 47 or byte(buf, o + 8) != 32:
-        return np.int64(-1)
-    status = np.int64(0)
-    for i in range(o + 9, o + 12):
-        d = byte(buf, i) - 48
-        if d < 0 or d > 9:
-            return np.int64(-1)
-        status = status * 10 + d
-    return status
-
-
-@lean
-def _proxy_hint(buf, o, cap, length):
-    """The hint of what stands behind a PROXY header in the same segment, PROXY if nothing does, 0 if it is none."""
-    skip = front(buf, o, o + cap) - o
-    if skip <= 0:
-        return np.int64(0)
-    o, cap, length = o + skip, cap - skip, length - skip
-    if cap < 5:
-        return np.int64(h.PROXY)
-    b = byte(buf, o)
-    if 20 <= b <= 23 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
-        return _tls_hint(buf, o, cap, length)
-    hint = _http_request(buf, o, cap)
-    return hint | skip << h.PREFIX_SHIFT if hint & h.CLASS_MASK == h.HTTP_REQUEST else hint
-
-
-@lean
-def _rare_hint(buf, o, cap, length):
-    """The hint of a payload that begins with a control character: SOCKS, or a PROXY header of version 2."""
-    if byte(buf, o) == 13:
-        return _proxy_hint(buf, o, cap, length) if be32(buf, o) == 0x0D0A0D0A else np.int64(0)
-    return _socks_hint(buf, o, cap, length)
-
-
-@lean
-def payload_hint(buf, o, cap, length):
-    """The hint (see :mod:`netlens.wire.hints`) of a payload at ``buf[o:o+cap]`` that is ``length`` bytes on the wire."""
-    if cap < 4:
-        return _socks_hint(buf, o, cap, length) if cap >= 2 else np.int64(0)
-    b = byte(buf, o)
-    if 20 <= b <= 23:
-        if cap >= 5 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= h.TLS_MAX_RECORD:
-            return _tls_hint(buf, o, cap, length)
-        return np.int64(0)
-    # C .. U. Encrypted bytes may be anything, so few branches lead here: a mispredicted one in ten costs more than the work.
-    if b < 67 or b > 85:
-        return _rare_hint(buf, o, cap, length) if b <= 13 else np.int64(0)
-    w = be32(buf, o)
-    if w == 0x50524F58:  # PROX
-        return _proxy_hint(buf, o, cap, length)
-    if w == 0x5353482D:  # SSH-
-        return np.int64(h.SSH)
-    if w == _HTTP:
-        status = status_line(buf, o, cap)
-        if status < 0:
-            return np.int64(0)
-        more = np.int64(0)
-        for i in range(o + 12, o + min(cap, h.MORE_WITHIN) - 12):
-            if byte(buf, i) == 72 and more < h.MAX_MORE and status_line(buf, i, o + cap - i) >= 200:
-                more += 1
-        return np.int64(h.HTTP_RESPONSE) | status << h.STATUS_SHIFT | more << h.MORE_SHIFT
-    if w == 0x50524920:  # "PRI " of the HTTP/2 preface, RFC 9113 3.4
-        return np.int64(h.HTTP2_PREFACE)
-    return _http_request(buf, o, cap)
-
-
-@lean
-def _note(quality, reason, frame):
+def note(quality, reason, frame):
+    """Count a frame under a reason; the first of each is remembered."""
     if quality[reason, 0] == 0:
         quality[reason, 1] = frame
     quality[reason, 0] += 1
+
+
+@inlined
+def _payload(row, at, cap, length, quality, frame):
+    """Fill in where the payload lies, and what the session fold writes later."""
+    row[c.LENGTH] = length
+    row[c.PAY_OFF] = at
+    row[c.PAY_CAP] = cap
+    row[c.SESSION] = -1
+    row[c.DIRECTION] = 0
+    row[c.OFFSET] = 0
+    row[c.FRESH] = 0
+    row[c.ORDINAL] = 0
+    if cap < length:
+        note(quality, _CUT_PAYLOAD, frame)
+
+
+@lean
+def _tcp_options(buf, t, end, row):
+    """Fill in TSVAL and OPTIONS from the options of the TCP header at ``t``, which is there as far as its byte ``end``."""
+    tsval = np.int64(-1)
+    options = np.int64(0)
+    if end >= 32 and be32(buf, t + 20) == _ONLY_TIMES:
+        tsval = be64(buf, t + 24)
+        o = np.int64(32)
+    else:
+        o = np.int64(20)
+    while o < end:
+        kind = byte(buf, t + o)
+        if kind == 0:
+            break
+        if kind == 1:
+            o += 1
+            continue
+        if o + 1 >= end:
+            break
+        size = byte(buf, t + o + 1)
+        if size < 2 or o + size > end:
+            break
+        if kind == 2 and size == 4:
+            options = options & ~np.int64(0xFFFF) | be16(buf, t + o + 2)  # of an option that is there twice the last one counts
+        elif kind == 3 and size == 3:
+            options = options & ~np.int64(0xFF0000) | (byte(buf, t + o + 2) + 1 & 0xFF) << 16
+        elif kind == 4 and size == 2:
+            options |= 1 << 24
+        elif kind == 5:
+            blocks = (size - 2) // 8
+            options = options & ~np.int64(0x3E000000) | blocks << 25  # at most 4 fit into 40 bytes of options
+            if blocks >= 1 and row[c.FLAGS] & c.ACK_FLAG:
+                # RFC 2883 4: a first block below the acknowledgment, or inside the second block, reports a duplicate
+                left = be32(buf, t + o + 2)
+                if (left - row[c.ACK]) & 0x80000000:
+                    options |= 1 << 29
+                elif blocks >= 2:
+                    right = be32(buf, t + o + 6)
+                    if not (left - be32(buf, t + o + 10)) & 0x80000000 and not (be32(buf, t + o + 14) - right) & 0x80000000:
+                        options |= 1 << 29
+        elif kind == 8 and size == 10:
+            tsval = be64(buf, t + o + 2)
+        o += size
+    row[c.TSVAL] = tsval
+    row[c.OPTIONS] = options
+
+
+@inlined
+def udp_length(buf, t, length):
+    """Bytes of the UDP datagram at ``t`` in IP payload of ``length``, -1 if its header contradicts itself.
+
+    0 is an offloaded (UDP GSO) or jumbo datagram. One that claims more than IP has is read as far as IP goes, as Wireshark does.
+    """
+    claimed = be16(buf, t + 4)
+    return length if claimed == 0 else min(length, claimed) if claimed >= UDP_HEADER else np.int64(-1)
 
 
 @lean
@@ -327,7 +199,7 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
         end = min(header, tcap)
         if header < MIN_TCP_HEADER or header > tlen:
             # The fixed part is whole, so the segment belongs to its session; what follows it cannot be told: no options, no payload.
-            _note(quality, _ODD_HEADER, frame)
+            note(quality, _ODD_HEADER, frame)
             header = tlen
             end = np.int64(0)
         row[c.KIND] = c.TCP
@@ -335,62 +207,18 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
         row[c.ACK] = be32(buf, t + 8)
         row[c.FLAGS] = bits & TCP_FLAG_BITS
         row[c.WINDOW] = be16(buf, t + 14)
-        tsval = np.int64(-1)
-        options = np.int64(0)
-        if end >= 32 and be32(buf, t + 20) == _ONLY_TIMES:
-            tsval = be64(buf, t + 24)
-            o = np.int64(32)
-        else:
-            o = np.int64(20)
-        while o < end:
-            kind = byte(buf, t + o)
-            if kind == 0:
-                break
-            if kind == 1:
-                o += 1
-                continue
-            if o + 1 >= end:
-                break
-            size = byte(buf, t + o + 1)
-            if size < 2 or o + size > end:
-                break
-            if kind == 2 and size == 4:
-                options = options & ~np.int64(0xFFFF) | be16(buf, t + o + 2)  # of an option that is there twice the last one counts
-            elif kind == 3 and size == 3:
-                options = options & ~np.int64(0xFF0000) | (byte(buf, t + o + 2) + 1 & 0xFF) << 16
-            elif kind == 4 and size == 2:
-                options |= 1 << 24
-            elif kind == 5:
-                blocks = (size - 2) // 8
-                options = options & ~np.int64(0x3E000000) | blocks << 25  # at most 4 fit into 40 bytes of options
-                if blocks >= 1 and row[c.FLAGS] & c.ACK_FLAG:
-                    # RFC 2883 4: a first block below the acknowledgment, or inside the second block, reports a duplicate
-                    left = be32(buf, t + o + 2)
-                    if (left - row[c.ACK]) & 0x80000000:
-                        options |= 1 << 29
-                    elif blocks >= 2:
-                        right = be32(buf, t + o + 6)
-                        if not (left - be32(buf, t + o + 10)) & 0x80000000 and not (be32(buf, t + o + 14) - right) & 0x80000000:
-                            options |= 1 << 29
-            elif kind == 8 and size == 10:
-                tsval = be64(buf, t + o + 2)
-            o += size
-        row[c.TSVAL] = tsval
-        row[c.OPTIONS] = options
+        _tcp_options(buf, t, end, row)
         reason = _TCP
     else:
         if tcap < UDP_HEADER:
             return _CUT_TRANSPORT if tlen >= UDP_HEADER else _BAD_TRANSPORT
         sport = be16(buf, t)
         dport = be16(buf, t + 2)
-        ulen = be16(buf, t + 4)
         header = np.int64(UDP_HEADER)
-        # 0 is an offloaded (UDP GSO) or jumbo datagram. One that claims more than IP has is read as far as IP goes, as Wireshark does
-        if ulen >= UDP_HEADER:
-            tlen = min(tlen, ulen)
-            tcap = min(tcap, ulen)
-        elif ulen != 0:
+        tlen = udp_length(buf, t, tlen)
+        if tlen < 0:
             return _BAD_TRANSPORT
+        tcap = min(tcap, tlen)
         row[c.KIND] = c.UDP
         row[c.SEQ] = 0
         row[c.ACK] = 0
@@ -400,20 +228,9 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
         row[c.OPTIONS] = 0
         reason = _UDP
     length = tlen - header
-    cap = max(tcap - header, 0)
-    if cap > length:
-        cap = length
-    row[c.LENGTH] = length
-    row[c.PAY_OFF] = t + header
-    row[c.PAY_CAP] = cap
+    cap = min(max(tcap - header, 0), length)
     row[c.PORTS] = row[c.PORTS] | sport << 16 | dport
-    row[c.SESSION] = -1
-    row[c.DIRECTION] = 0
-    row[c.OFFSET] = 0
-    row[c.FRESH] = 0
-    row[c.ORDINAL] = 0
-    if cap < length:
-        _note(quality, _CUT_PAYLOAD, frame)
+    _payload(row, t + header, cap, length, quality, frame)
     if reason == _TCP:
         row[c.HINT] = payload_hint(buf, t + header, cap, length) if length > 0 else 0
     else:
@@ -423,129 +240,141 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
             first = byte(buf, t + 8)
             version = be32(buf, t + 9)
             if first & 0xC0 == 0xC0 and ((version == 1 and first & 0x30 == 0) or (version == 0x6B3343CF and first & 0x30 == 0x10)):
-                _note(quality, _QUIC, frame)
+                note(quality, _QUIC, frame)
         elif (dport == 4500 or sport == 4500) and cap >= 8 and be32(buf, t + 8) != 0:  # 0 marks IKE (RFC 3948 2.2)
-            _note(quality, _ESP_UDP, frame)
+            note(quality, _ESP_UDP, frame)
     return reason
 
 
 @lean
+def _refused(reason):
+    """What :func:`_ipv4` and :func:`_ipv6` return of a header that cannot be read."""
+    return reason, np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(-1)
+
+
+@inlined
+def _ipv4(buf, o, cap, wire, row):
+    """Fill in the addresses of the IPv4 header at ``o``.
+
+    Returns
+    -------
+    (reason, t, tcap, tlen, proto, ident, piece)
+        reason: _FINE, or why it cannot be read; where its payload begins, how much is captured, how long it is and of which protocol; of a fragment its
+        identification, and offset * 2 + whether more follow (-1: it is none).
+    """
+    if cap < 20:
+        return _refused(_CUT_IP if wire >= 20 else _BAD_IP)
+    header = (byte(buf, o) & 15) * 4
+    total = be16(buf, o + 2)
+    if header < 20:
+        return _refused(_BAD_IP)
+    if total == 0:
+        total = wire  # TSO: the length did not fit or was left to the card
+    elif total < header:
+        return _refused(_BAD_IP)
+    elif total > wire:
+        total = wire
+    if header > total:
+        return _refused(_BAD_IP)
+    if cap < header:
+        return _refused(_CUT_IP)
+    cap = min(cap, total)
+    proto = byte(buf, o + 9)
+    row[c.SRC_HI] = 0
+    row[c.SRC_LO] = c.V4_PREFIX | be32(buf, o + 12)
+    row[c.DST_HI] = 0
+    row[c.DST_LO] = c.V4_PREFIX | be32(buf, o + 16)
+    if header > 20:
+        final = final_v4(buf, o + 20, o + header)
+        if final >= 0:
+            row[c.DST_LO] = c.V4_PREFIX | be32(buf, final)
+    fragment = be16(buf, o + 6)
+    t = o + header
+    tcap = cap - header
+    tlen = total - header
+    while proto == 51 and not fragment & 0x3FFF:  # AH (RFC 4302): authenticated, not hidden; of a fragment once it is put together
+        size = (byte(buf, t + 1) + 2) * 4 if tcap >= 2 else np.int64(12)
+        if size < 12 or size > tcap:
+            return _refused(_BAD_IP if size < 12 or size > tlen else _CUT_IP)
+        proto = byte(buf, t)
+        t += size
+        tcap -= size
+        tlen -= size
+    if not fragment & 0x3FFF:
+        return _FINE, t, tcap, tlen, proto, np.int64(0), np.int64(-1)
+    return _FINE, t, tcap, tlen, proto, be16(buf, o + 4), (fragment & 0x1FFF) << 4 | (fragment >> 13 & 1)
+
+
+@inlined
+def _ipv6(buf, o, cap, wire, row):
+    """The same of an IPv6 header and its extension headers."""
+    if cap < 40:
+        return _refused(_CUT_IP if wire >= 40 else _BAD_IP)
+    tlen = be16(buf, o + 4)
+    if tlen == 0 and byte(buf, o + 6) != 59:
+        tlen = wire - 40  # jumbogram (RFC 2675) or TSO
+    tlen = min(tlen, wire - 40)
+    tcap = min(cap - 40, tlen)
+    proto = byte(buf, o + 6)
+    row[c.SRC_HI] = be64(buf, o + 8)
+    row[c.SRC_LO] = be64(buf, o + 16)
+    row[c.DST_HI] = be64(buf, o + 24)
+    row[c.DST_LO] = be64(buf, o + 32)
+    t = o + 40
+    ident, piece = np.int64(0), np.int64(-1)
+    for _ in range(MAX_EXTENSION_HEADERS):
+        if proto == 0 or proto == 43 or proto == 60 or proto == 135 or proto == 139 or proto == 140 or proto == 51:
+            if tcap < 8:
+                return _refused(_CUT_IP if tlen >= 8 else _BAD_IP)
+            size = (byte(buf, t + 1) + 2) * 4 if proto == 51 else (byte(buf, t + 1) + 1) * 8
+        elif proto == 44:
+            if tcap < 8:
+                return _refused(_CUT_IP if tlen >= 8 else _BAD_IP)
+            size = np.int64(8)
+            if be16(buf, t + 2) & 0xFFF9:  # RFC 6946: an atomic fragment is none
+                ident, piece = be32(buf, t + 4), (be16(buf, t + 2) & 0xFFF8) << 1 | be16(buf, t + 2) & 1
+        else:
+            break
+        if size > tcap:
+            return _refused(_CUT_IP if size <= tlen else _BAD_IP)
+        if proto == 43:
+            final = final_v6(buf, t, size)
+            if final >= 0:
+                row[c.DST_HI], row[c.DST_LO] = be64(buf, final), be64(buf, final + 8)
+        proto = byte(buf, t)
+        t += size
+        tcap -= size
+        tlen -= size
+        if piece >= 0:
+            break
+    return _FINE, t, tcap, tlen, proto, ident, piece
+
+
+@lean
 def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality, frame):
-    """From the network header on. ``kind`` is 4, 6 or an EtherType; returns (reason, fragments)."""
-    if kind == 0x0800:
-        kind = 4
-    elif kind == 0x86DD:
-        kind = 6
-    if kind != 4 and kind != 6:
+    """From the network header on; returns (reason, fragments)."""
+    if kind != 0x0800 and kind != 0x86DD:
         return _ETHERTYPES[kind], n_fragments
+    kind = np.int64(4 if kind == 0x0800 else 6)
     if cap < 1:
         return _CUT_IP, n_fragments
     if byte(buf, o) >> 4 != kind:
         return _BAD_IP, n_fragments
-    proto = np.int64(0)
-    unset = False  # the IP header leaves the length open
-    if kind == 4:
-        if cap < 20:
-            return (_CUT_IP if wire >= 20 else _BAD_IP), n_fragments
-        header = (byte(buf, o) & 15) * 4
-        total = be16(buf, o + 2)
-        if header < 20:
-            return _BAD_IP, n_fragments
-        if total == 0:
-            total = wire  # TSO: the length did not fit or was left to the card
-            unset = True
-        elif total < header:
-            return _BAD_IP, n_fragments
-        elif total > wire:
-            total = wire
-        if header > total:
-            return _BAD_IP, n_fragments
-        if cap < header:
-            return _CUT_IP, n_fragments
-        cap = min(cap, total)
-        proto = byte(buf, o + 9)
-        row[c.SRC_HI] = 0
-        row[c.SRC_LO] = c.V4_PREFIX | be32(buf, o + 12)
-        row[c.DST_HI] = 0
-        row[c.DST_LO] = c.V4_PREFIX | be32(buf, o + 16)
-        if header > 20:
-            final = final_v4(buf, o + 20, o + header)
-            if final >= 0:
-                row[c.DST_LO] = c.V4_PREFIX | be32(buf, final)
-        fragment = be16(buf, o + 6)
-        t = o + header
-        tcap = cap - header
-        tlen = total - header
-        while proto == 51 and not fragment & 0x3FFF:  # AH (RFC 4302): authenticated, not hidden; of a fragment once it is put together
-            size = (byte(buf, t + 1) + 2) * 4 if tcap >= 2 else np.int64(12)
-            if size < 12 or size > tcap:
-                return (_BAD_IP if size < 12 or size > tlen else _CUT_IP), n_fragments
-            proto = byte(buf, t)
-            t += size
-            tcap -= size
-            tlen -= size
-        if fragment & 0x3FFF:
-            ident, more, where = be16(buf, o + 4), (fragment >> 13) & 1, (fragment & 0x1FFF) * 8
-            is_fragment = True
-        else:
-            ident, more, where = np.int64(0), np.int64(0), np.int64(0)
-            is_fragment = False
-    else:
-        if cap < 40:
-            return (_CUT_IP if wire >= 40 else _BAD_IP), n_fragments
-        tlen = be16(buf, o + 4)
-        if tlen == 0 and byte(buf, o + 6) != 59:
-            tlen = wire - 40  # jumbogram (RFC 2675) or TSO
-            unset = True
-        tlen = min(tlen, wire - 40)
-        tcap = min(cap - 40, tlen)
-        proto = byte(buf, o + 6)
-        row[c.SRC_HI] = be64(buf, o + 8)
-        row[c.SRC_LO] = be64(buf, o + 16)
-        row[c.DST_HI] = be64(buf, o + 24)
-        row[c.DST_LO] = be64(buf, o + 32)
-        t = o + 40
-        ident, more, where = np.int64(0), np.int64(0), np.int64(0)
-        is_fragment = False
-        for _ in range(MAX_EXTENSION_HEADERS):
-            if proto == 0 or proto == 43 or proto == 60 or proto == 135 or proto == 139 or proto == 140 or proto == 51:
-                if tcap < 8:
-                    return (_CUT_IP if tlen >= 8 else _BAD_IP), n_fragments
-                size = (byte(buf, t + 1) + 2) * 4 if proto == 51 else (byte(buf, t + 1) + 1) * 8
-            elif proto == 44:
-                if tcap < 8:
-                    return (_CUT_IP if tlen >= 8 else _BAD_IP), n_fragments
-                size = np.int64(8)
-                piece = be16(buf, t + 2)
-                ident, more, where = be32(buf, t + 4), piece & 1, piece & 0xFFF8
-                if piece & 0xFFF9:  # RFC 6946: an atomic fragment is none
-                    is_fragment = True
-            else:
-                break
-            if size > tcap:
-                return (_CUT_IP if size <= tlen else _BAD_IP), n_fragments
-            if proto == 43:
-                final = final_v6(buf, t, size)
-                if final >= 0:
-                    row[c.DST_HI], row[c.DST_LO] = be64(buf, final), be64(buf, final + 8)
-            proto = byte(buf, t)
-            t += size
-            tcap -= size
-            tlen -= size
-            if is_fragment:
-                break
+    reason, t, tcap, tlen, proto, ident, piece = _ipv4(buf, o, cap, wire, row) if kind == 4 else _ipv6(buf, o, cap, wire, row)
+    if reason != _FINE:
+        return reason, n_fragments
     row[c.PORTS] = kind << 32
-    if is_fragment:
+    if piece >= 0:
         if n_fragments < fragments.shape[0]:
             f = fragments[n_fragments]
             f[0], f[1], f[2], f[3] = frame, row[c.TS], row[c.IFACE], kind
             f[4], f[5], f[6], f[7] = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
-            f[8], f[9], f[10], f[11], f[12], f[13] = ident, proto, where * 2 + more, t, tlen, tcap
+            f[8], f[9], f[10], f[11], f[12], f[13] = ident, proto, piece, t, tlen, tcap
             n_fragments += 1
         return _FRAGMENT, n_fragments
     if proto == 6 or proto == 17:
-        if unset or tlen + (t - o) > ETHERNET_MTU:
-            _note(quality, _OFFLOADED, frame)
+        if be16(buf, o + (2 if kind == 4 else 4)) == 0 or tlen + (t - o) > ETHERNET_MTU:
+            note(quality, _OFFLOADED, frame)
         return _transport(buf, t, tcap, tlen, proto, row, quality, frame), n_fragments
     if proto == 1:
         if tcap >= 1 and (byte(buf, t) == 3 or byte(buf, t) == 4 or byte(buf, t) == 5 or byte(buf, t) == 11 or byte(buf, t) == 12):
@@ -559,36 +388,34 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
     return _PROTOCOL[proto], n_fragments
 
 
-@lean
-def _may_hold_another(reason, port):
-    """Whether it is worth the call of :func:`enter`, which nearly no packet is."""
+@inlined
+def _tunnel(reason, row):
+    """(kind, note) of the tunnel that a packet may be by its protocol or port; note -1 for nearly all packets, which are none."""
     if reason == _UDP:
-        return port == VXLAN_PORT or port == GENEVE_PORT or port == GTP_PORT or port == GRE_PORT
-    return reason == _GRE or reason == _IPIP
+        kind = tunnels.PORT | row[c.PORTS] & 0xFFFF
+    elif _MAY_BE_TUNNEL[reason]:
+        kind = tunnels.PROTOCOL | row[c.KIND]
+    else:
+        return np.int64(0), np.int64(-1)
+    return kind, tunnels.note_of(kind)
 
 
 @lean
 def enter(buf, reason, row, fragments, n_fragments, quality, frame):
     """Go into a packet that was decoded to ``reason`` and ``row`` as far as there are tunnels; returns (reason, fragments) of the innermost packet."""
-    for _ in range(MAX_TUNNELS):
-        at, cap, length, port = row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH], row[c.PORTS] & 0xFFFF
-        if reason == _UDP:
-            note = _IN_VXLAN if port == VXLAN_PORT else _IN_GENEVE if port == GENEVE_PORT else _IN_GTP if port == GTP_PORT else _IN_GRE
-            start, kind = inner_of_udp(buf, at, cap, length, port)
-        elif reason == _GRE or reason == _IPIP:
-            note = _IN_GRE if reason == _GRE else _IN_IP
-            start, kind = inner_of_ip(buf, at, cap, row[c.KIND])
-        else:
+    for _ in range(tunnels.MAX_TUNNELS):
+        kind, which = _tunnel(reason, row)
+        if which < 0:
             break
-        if start >= 0:
-            start, kind = ip_inside(buf, start, at + cap, kind)
-        if start < 0:
+        at, cap, length = row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH]
+        size, _following, start, network = tunnels.enter(buf, at, cap, length, kind)
+        if size < 0:
             break
         if reason == _UDP and cap < length:
             quality[_CUT_PAYLOAD, 0] -= 1  # it is the inner packet's that counts
-        _note(quality, note, frame)
+        note(quality, _IN_TUNNEL + which, frame)
         used = start - at
-        reason, n_fragments = decode_network(buf, start, cap - used, length - used, kind, row, fragments, n_fragments, quality, frame)
+        reason, n_fragments = decode_network(buf, start, cap - used, length - used, network, row, fragments, n_fragments, quality, frame)
     return reason, n_fragments
 
 
@@ -634,23 +461,14 @@ def _usual(buf, o, cap, wire, row, quality, frame):
     row[c.DST_LO] = c.V4_PREFIX | be32(buf, o + 16)
     row[c.PORTS] = np.int64(4) << 32 | be32(buf, t)
     row[c.KIND] = c.TCP
-    row[c.LENGTH] = length
-    pay_cap = min(cap - 20 - header, length)
-    row[c.PAY_OFF] = t + header
-    row[c.PAY_CAP] = pay_cap
     row[c.SEQ] = be32(buf, t + 4)
     row[c.ACK] = be32(buf, t + 8)
     row[c.FLAGS] = bits & TCP_FLAG_BITS
     row[c.WINDOW] = be16(buf, t + 14)
     row[c.OPTIONS] = 0
+    pay_cap = min(cap - 20 - header, length)
     row[c.HINT] = payload_hint(buf, t + header, pay_cap, length) if pay_cap >= 2 else 0
-    row[c.SESSION] = -1
-    row[c.DIRECTION] = 0
-    row[c.OFFSET] = 0
-    row[c.FRESH] = 0
-    row[c.ORDINAL] = 0
-    if pay_cap < length:
-        _note(quality, _CUT_PAYLOAD, frame)
+    _payload(row, t + header, pay_cap, length, quality, frame)
     return True
 
 
@@ -680,7 +498,7 @@ def decode(buf, frames, n, links, frame0, packets, fragments, quality):
         frame = frame0 + i + 1
         iface = frames[i, F_IFACE]
         if iface < 0:
-            _note(quality, _NOT_PACKET, frame)
+            note(quality, _NOT_PACKET, frame)
             continue
         row = packets[m]
         row[c.FRAME] = frame
@@ -689,17 +507,17 @@ def decode(buf, frames, n, links, frame0, packets, fragments, quality):
         start, kind, where = network_start(buf, o, cap, links[iface])
         row[c.IFACE] = iface << 40 | where
         if start < 0:
-            _note(quality, _CUT_LINK if start == -1 else (_LINK if start == -2 else _ETHERTYPES[kind]), frame)
+            note(quality, _CUT_LINK if start == CUT else _LINK, frame)
             continue
         used = start - o
-        if (kind == 0x0800 or kind == 4) and _usual(buf, start, cap - used, wire - used, row, quality, frame):
-            _note(quality, _TCP, frame)
+        if kind == 0x0800 and _usual(buf, start, cap - used, wire - used, row, quality, frame):
+            note(quality, _TCP, frame)
             m += 1
             continue
         reason, n_fragments = decode_network(buf, start, cap - used, wire - used, kind, row, fragments, n_fragments, quality, frame)
-        if _may_hold_another(reason, row[c.PORTS] & 0xFFFF):
+        if _tunnel(reason, row)[1] >= 0:
             reason, n_fragments = enter(buf, reason, row, fragments, n_fragments, quality, frame)
-        _note(quality, reason, frame)
+        note(quality, reason, frame)
         if reason == _TCP or reason == _UDP:
             m += 1
     return m, n_fragments

@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from netlens.wire.compiled import lean
-from netlens.wire.words import be16, be32
+from netlens.wire.compiled import inlined, lean
+from netlens.wire.loads import be16, be32, byte
 
 # The message matrix: one row per message (mDNS: one per name and type answered). The first eight columns say which datagram it was.
 FRAME = 0  #: frame number
@@ -55,6 +55,8 @@ CNAME_STEP, FINAL = 1, 2
 
 #: Id and flags: with less, not even the direction is known. tshark counts such stumps on port 53 as questions, and a snaplen makes them.
 MIN_MESSAGE = 4
+POINTER, STOPS = -1, -2  #: what :func:`step` meets besides labels
+MAX_OCTETS = 255  #: of a name (RFC 1035 2.3.4)
 #: Compression pointers followed in one name. A name has at most 127 labels (255 octets), so one that needs more points at pointers to no end.
 MAX_POINTERS = 128
 #: CNAME steps followed. Resolvers give up at about ten; half of it would cut chains of large content networks.
@@ -105,16 +107,16 @@ def room(cap):
 
 
 @lean
-def _put_byte(arena, used, byte, quoted):
+def _put_byte(arena, used, value, quoted):
     """One byte in presentation form; ``quoted`` for character strings, where the dot is plain and the quote is not."""
-    special = byte == 92 or (byte == 34 if quoted else byte == 46)
-    if byte < 32 or byte > 126 or special:
+    special = value == 92 or (value == 34 if quoted else value == 46)
+    if value < 32 or value > 126 or special:
         arena[used] = 92
-        arena[used + 1] = 48 + byte // 100
-        arena[used + 2] = 48 + byte // 10 % 10
-        arena[used + 3] = 48 + byte % 10
+        arena[used + 1] = 48 + value // 100
+        arena[used + 2] = 48 + value // 10 % 10
+        arena[used + 3] = 48 + value % 10
         return used + 4
-    arena[used] = byte
+    arena[used] = value
     return used + 1
 
 
@@ -132,6 +134,20 @@ def _put_number(arena, used, value):
     return used + digits
 
 
+@inlined
+def step(buf, start, end, here, bound):
+    """One step along a name of the message ``buf[start:end]``, from ``here``; ``bound``: where its piece begins, before which a pointer must lead.
+
+    Returns (bytes of the label at ``here``, 0 at the name's end, POINTER, or STOPS where it is cut or malformed; where the name goes on).
+    """
+    n = byte(buf, here) if here < end else np.int64(64)
+    if n >= 192:
+        target = start + (be16(buf, here) & 0x3FFF) if here + 2 <= end else bound
+        return (np.int64(POINTER), target) if target < bound else (np.int64(STOPS), here)
+    # 01 and 10 are label types nobody uses (RFC 6891 5)
+    return (np.int64(STOPS), here) if n > 63 or here + 1 + n > end else (n, here + 1 + n)
+
+
 @lean
 def read_name(buf, start, end, pos, arena, used, limit, write):
     """Read the name at ``pos`` of the message ``buf[start:end]``.
@@ -140,35 +156,30 @@ def read_name(buf, start, end, pos, arena, used, limit, write):
     text would pass ``limit``. The root is ".", any other name has no final dot.
     """
     here = pos
-    bound = pos  # a pointer must lead before the piece that holds it
+    bound = pos
     after = np.int64(-1)
     octets = np.int64(1)
     pointers = 0
     begun = used
     h = _FNV_BASIS
     while True:
-        if here >= end:
+        n, following = step(buf, start, end, here, bound)
+        if n == STOPS:
             return np.int64(-1), begun, h
-        n = np.int64(buf[here])
         if n == 0:
             if after < 0:
-                after = here + 1
+                after = following
             break
-        if n >= 192:
-            if here + 2 > end:
-                return np.int64(-1), begun, h
-            target = start + ((n & 63) << 8 | np.int64(buf[here + 1]))
+        if n == POINTER:
             pointers += 1
-            if target >= bound or pointers > MAX_POINTERS:
+            if pointers > MAX_POINTERS:
                 return np.int64(-1), begun, h
             if after < 0:
                 after = here + 2
-            here = target
-            bound = target
+            here = bound = following
             continue
         octets += n + 1
-        # 01 and 10 are label types nobody uses (RFC 6891 5); 255 octets are the most a name may have (RFC 1035 2.3.4).
-        if n > 63 or octets > 255 or here + 1 + n > end:
+        if octets > MAX_OCTETS:
             return np.int64(-1), begun, h
         h = (h ^ n) * _FNV_PRIME
         if write:
@@ -178,13 +189,13 @@ def read_name(buf, start, end, pos, arena, used, limit, write):
                 arena[used] = 46
                 used += 1
         for i in range(here + 1, here + 1 + n):
-            byte = np.int64(buf[i])
+            octet = np.int64(buf[i])
             if write:
-                used = _put_byte(arena, used, byte, False)
-            if 65 <= byte <= 90:
-                byte += 32
-            h = (h ^ byte) * _FNV_PRIME
-        here += 1 + n
+                used = _put_byte(arena, used, octet, False)
+            if 65 <= octet <= 90:
+                octet += 32
+            h = (h ^ octet) * _FNV_PRIME
+        here = following
     if write and used == begun:
         if used >= limit:
             return np.int64(-1), begun, h

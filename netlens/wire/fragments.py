@@ -18,7 +18,7 @@ import numpy as np
 
 from netlens.wire import columns as c
 from netlens.wire import decode as d
-from netlens.wire.encapsulation import GRE, IPV4_IN_IP, IPV6_IN_IP
+from netlens.wire.tunnels import PROTOCOLS
 
 MAX_DATAGRAMS = 1024
 MAX_BYTES = 65535
@@ -31,7 +31,7 @@ MAX_AGE_NS = 60_000_000_000
 _AH = 51
 _EXTENSIONS = (0, 43, 60, 135, 139, 140)  # IPv6 headers of 8 * (length + 1) bytes that may stand behind the fragment header
 
-_CARRIERS = (6, 17, IPV4_IN_IP, IPV6_IN_IP, GRE)
+_CARRIERS = (6, 17, *PROTOCOLS)
 _NO_ROOM = np.zeros((0, d.FRAGMENT_WIDTH), np.int64)
 
 
@@ -133,7 +133,7 @@ class Fragments:
                 area = np.frombuffer(data, np.uint8)  # writable: a read-only array would compile every kernel once more
                 reason = d.reassembled(area, at, cut_at - at, len(data) - at, proto, packet[0], _NO_ROOM, quality, frame)
                 if reason in (d.R["tcp"], d.R["udp"]):
-                    d._note(quality, d.R["reassembled"], frame)
+                    d.note(quality, d.R["reassembled"], frame)
                     out.append((area, packet))
         return out
 

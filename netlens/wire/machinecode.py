@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import glob
 import hashlib
 import os
 import shutil
@@ -41,7 +42,7 @@ def sources() -> Iterator[str]:
     """All files that may change what kernels do, in order."""
     for name in SOURCES:
         path = os.path.join(PACKAGE, name)
-        yield from [path] if name.endswith(".py") else (os.path.join(path, n) for n in sorted(os.listdir(path)) if n.endswith(".py"))
+        yield from [path] if name.endswith(".py") else sorted(glob.iglob(os.path.join(glob.escape(path), "**", "*.py"), recursive=True))
 
 
 def stamp() -> str:
@@ -151,7 +152,6 @@ class Store:
     def __init__(self, stamp: str):
         self.stamp = stamp
         self._home: str | None = None  # where this process writes
-        self._locked = False
 
     @functools.cached_property
     def _readable(self) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.wire.compiled import lean
-from netlens.wire.words import byte
+from netlens.wire.loads import byte
 
 LOOSE, STRICT = 131, 137  #: options of IPv4
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from netlens.wire.compiled import lean
-from netlens.wire.containers import F_TS
+from netlens.wire.framing import F_TS
 
 #: NTP sets a clock that is off by more than 128 ms and slews it below; interfaces that are written in turns swap frames by tenths of a second.
 SET_BACK_NS = 500_000_000

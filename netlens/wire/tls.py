@@ -22,12 +22,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from netlens.wire.compiled import kernel, lean
+from netlens.wire.loads import be16, be32
 
 #: What :func:`look` and :func:`parse_hello` answer.
 NOT_HELLO, INCOMPLETE, COMPLETE = 0, 1, 2
@@ -72,30 +71,16 @@ def front(buf, off, end):
     """Where the records begin: behind a header of HAProxy's PROXY protocol (versions 1 and 2), else ``off``; -1 if the header is cut."""
     if off + 6 > end:
         return off
-    if (
-        buf[off] == 0x50
-        and buf[off + 1] == 0x52
-        and buf[off + 2] == 0x4F
-        and buf[off + 3] == 0x58
-        and buf[off + 4] == 0x59
-        and buf[off + 5] == 0x20
-    ):
+    if be32(buf, off) == 0x50524F58 and be16(buf, off + 4) == 0x5920:  # PROXY and a space
         for pos in range(off + 6, min(end, off + 107)):  # the line has at most 107 bytes
             if buf[pos] == 0x0A:
                 return pos + 1
         return off if end >= off + 107 else np.int64(-1)
-    if (
-        buf[off] == 0x0D
-        and buf[off + 1] == 0x0A
-        and buf[off + 2] == 0x0D
-        and buf[off + 3] == 0x0A
-        and buf[off + 4] == 0
-        and buf[off + 5] == 0x0D
-    ):
+    if be32(buf, off) == 0x0D0A0D0A and be16(buf, off + 4) == 0x000D:
         if off + 16 > end:
             return np.int64(-1)
-        if buf[off + 6] == 0x0A and buf[off + 7] == 0x51 and buf[off + 8] == 0x55 and buf[off + 9] == 0x49 and buf[off + 10] == 0x54:
-            pos = off + 16 + ((np.int64(buf[off + 14]) << 8) | np.int64(buf[off + 15]))
+        if be32(buf, off + 6) == 0x0A515549 and buf[off + 10] == 0x54:
+            pos = off + 16 + be16(buf, off + 14)
             return pos if pos <= end else np.int64(-1)
     return off
 
@@ -139,7 +124,7 @@ def look(buf, off, cap):
     if pos + 5 >= end:
         return INCOMPLETE
     # Length and version of the message, where they lie in the first record: a record in the middle of a longer message may begin with 1 by chance.
-    if (np.int64(buf[pos + 3]) << 8 | np.int64(buf[pos + 4])) >= 6:
+    if be16(buf, pos + 3) >= 6:
         if (pos + 6 < end and buf[pos + 6] > 1) or (pos + 9 < end and buf[pos + 9] != 3) or (pos + 10 < end and buf[pos + 10] > 4):
             return NOT_HELLO
     return COMPLETE
@@ -156,12 +141,12 @@ def _parse_extension(buf, kind, pos, end, row):
             return True  # empty: only a server may send that, but it harms nobody
         if end - pos < 2:
             return False
-        stop = pos + 2 + ((np.int64(buf[pos]) << 8) | np.int64(buf[pos + 1]))
+        stop = pos + 2 + be16(buf, pos)
         fits = stop <= end
         stop = min(stop, end)
         pos += 2
         while pos + 3 <= stop:
-            length = (np.int64(buf[pos + 1]) << 8) | np.int64(buf[pos + 2])
+            length = be16(buf, pos + 1)
             if pos + 3 + length > stop:
                 return False
             if buf[pos] == 0:
@@ -176,7 +161,7 @@ def _parse_extension(buf, kind, pos, end, row):
             return True
         if end - pos < 2:
             return False
-        length = (np.int64(buf[pos]) << 8) | np.int64(buf[pos + 1])
+        length = be16(buf, pos)
         row[at] = pos + 2
         row[at + 1] = min(length, end - pos - 2)
         return length <= end - pos - 2
@@ -205,7 +190,7 @@ def _parse_message(buf, start, have, total, row):
     if have >= 1 and buf[pos] != 3:
         return NOT_HELLO
     if have >= 2:
-        row[LEGACY] = (np.int64(buf[pos]) << 8) | np.int64(buf[pos + 1])
+        row[LEGACY] = be16(buf, pos)
     pos += 2
     if pos + 32 > end:
         return INCOMPLETE
@@ -224,7 +209,7 @@ def _parse_message(buf, start, have, total, row):
     pos += length
     if pos + 2 > end:
         return INCOMPLETE
-    length = (np.int64(buf[pos]) << 8) | np.int64(buf[pos + 1])
+    length = be16(buf, pos)
     pos += 2
     if pos + length > end:
         return INCOMPLETE
@@ -246,7 +231,7 @@ def _parse_message(buf, start, have, total, row):
         return COMPLETE
     if pos + 2 > end:
         return INCOMPLETE
-    length = (np.int64(buf[pos]) << 8) | np.int64(buf[pos + 1])
+    length = be16(buf, pos)
     pos += 2
     stop = min(pos + length, end)
     row[EXTENSIONS] = pos
@@ -254,8 +239,8 @@ def _parse_message(buf, start, have, total, row):
     fits = even and pos + length == start + total
     whole = pos + length <= end
     while pos + 4 <= stop:
-        kind = (np.int64(buf[pos]) << 8) | np.int64(buf[pos + 1])
-        size = (np.int64(buf[pos + 2]) << 8) | np.int64(buf[pos + 3])
+        kind = be16(buf, pos)
+        size = be16(buf, pos + 2)
         pos += 4
         if pos + size > stop:
             whole = False
@@ -273,7 +258,7 @@ def _parse_message(buf, start, have, total, row):
         at = row[VERSIONS]
         last = at + row[VERSIONS_LEN]
         while at + 2 <= last:
-            value = (np.int64(buf[at]) << 8) | np.int64(buf[at + 1])
+            value = be16(buf, at)
             if not ((value & 0x0F0F) == 0x0A0A and (value >> 8) == (value & 0xFF)) and value > best:
                 best = value
             at += 2
@@ -317,7 +302,7 @@ def parse_hello(buf, off, cap, scratch, row):
     pos = front(buf, off, end)
     if buf[pos] == 20:
         pos += 6
-    size = (np.int64(buf[pos + 3]) << 8) | np.int64(buf[pos + 4])
+    size = be16(buf, pos + 3)
     if size == 0 or size > MAX_FRAGMENT:
         return NOT_HELLO
     pos += 5
@@ -325,7 +310,7 @@ def parse_hello(buf, off, cap, scratch, row):
         # The usual case: the first record holds the header, and most often the whole message.
         if pos + 4 > end:
             return INCOMPLETE
-        total = (np.int64(buf[pos + 1]) << 16) | (np.int64(buf[pos + 2]) << 8) | np.int64(buf[pos + 3])
+        total = (np.int64(buf[pos + 1]) << 16) | be16(buf, pos + 2)
         if total > MAX_MESSAGE:
             return NOT_HELLO
         if total + 4 <= size:
@@ -348,7 +333,7 @@ def parse_hello(buf, off, cap, scratch, row):
         filled += part
         row[USED] = pos + part - off
         if total < 0 and filled >= 4:
-            total = (np.int64(scratch[1]) << 16) | (np.int64(scratch[2]) << 8) | np.int64(scratch[3])
+            total = (np.int64(scratch[1]) << 16) | be16(scratch, 2)
             if total > MAX_MESSAGE or total + 4 > room:
                 return NOT_HELLO
             if filled > total + 4:
@@ -363,7 +348,7 @@ def parse_hello(buf, off, cap, scratch, row):
             return NOT_HELLO  # RFC 8446 5.1: no other record may stand between the fragments
         if pos + 5 > end:
             break
-        size = (np.int64(buf[pos + 3]) << 8) | np.int64(buf[pos + 4])
+        size = be16(buf, pos + 3)
         if size == 0 or size > MAX_FRAGMENT:
             return NOT_HELLO
         pos += 5
@@ -430,8 +415,8 @@ def write_key(src, row, work, out, at):
     end = pos + max(row[EXTENSIONS_LEN], np.int64(0))
     count = np.int64(0)
     while pos + 4 <= end:
-        kind = (np.int64(src[pos]) << 8) | np.int64(src[pos + 1])
-        pos += 4 + ((np.int64(src[pos + 2]) << 8) | np.int64(src[pos + 3]))
+        kind = be16(src, pos)
+        pos += 4 + be16(src, pos + 2)
         if (kind & 0x0F0F) == 0x0A0A and (kind >> 8) == (kind & 0xFF):
             continue
         if count < MAX_SORT:
@@ -528,44 +513,3 @@ def describe_key(key: bytes) -> tuple[str | None, list[str], str | None]:
     ciphers, extensions, sigalgs = take(), take(), take()
     fingerprint = ja4(version, bool(flags & KEY_SNI), alpn, ciphers, extensions, sigalgs) if flags & KEY_WHOLE else None
     return None if version == 0xFFFF else version_text(version), [escape(name) for name in alpn], fingerprint
-
-
-@dataclass(frozen=True)
-class ClientHello:
-    """One hello as values; see ``netlens.tables.HELLOS`` for their meaning."""
-
-    sni: str | None
-    alpn: list[str]
-    random: str
-    version: str | None
-    ja4: str | None
-    length_bytes: int
-    complete: bool
-
-
-def read_hello(stream: bytes) -> ClientHello | None:
-    """The hello that the bytes of a stream begin with, or None.
-
-    A cut hello is read as far as it goes, but only if its random and server name are there: without them a row would say nothing. Its
-    ``ja4`` is None, its ``version`` None unless supported_versions was there.
-    """
-    buf = np.frombuffer(stream, np.uint8).copy()
-    scratch: np.ndarray[Any, Any] = np.empty(SCRATCH, np.uint8)
-    row: np.ndarray[Any, Any] = np.empty(HELLO_WIDTH, np.int64)
-    status = parse_hello(buf, 0, len(buf), scratch, row)
-    if status == NOT_HELLO or row[RANDOM] < 0 or (status == INCOMPLETE and row[SNI_LEN] <= 0):
-        return None
-    src = scratch if row[WHERE] else buf
-    out: np.ndarray[Any, Any] = np.empty(SCRATCH + 16, np.uint8)
-    end = write_key(src, row, np.empty(MAX_SORT, np.int64), out, 0)
-    version, alpn, fingerprint = describe_key(out[:end].tobytes())
-    name = src[row[SNI] : row[SNI] + min(int(row[SNI_LEN]), MAX_SNI)].tobytes() if row[SNI_LEN] > 0 else b""
-    return ClientHello(
-        sni=escape(name) if name else None,
-        alpn=alpn,
-        random=src[row[RANDOM] : row[RANDOM] + 32].tobytes().hex(),
-        version=version,
-        ja4=fingerprint,
-        length_bytes=int(row[TOTAL]),
-        complete=status == COMPLETE,
-    )

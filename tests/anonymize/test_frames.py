@@ -11,16 +11,16 @@ import pytest
 
 import netlens
 from netlens.anonymize.mapper import Mapper
-from netlens.wire.link import C_HDLC, ETHERNET, FDDI, LOOP, NULL, PKTAP, PPP, PPPOE, RAW, SLL, SLL2
-from netlens.wire.tls import read_hello
 from tests.anonymize.frames import SECRET, anonymous, assert_alike, check
 from tests.wire import helpers as w
+from tests.wire.hello import read_hello
 from tests.wire.helpers import Pcapng, decode, ethernet, ip4, ip6, pcap, read, tcp, udp
+from tests.wire.links import C_HDLC, ETHERNET, FDDI, LOOP, NULL, PKTAP, PPP, PPPOE, RAW, SLL, SLL2
 from tests.wire.test_decode import routed
-from tests.wire.test_encapsulation import FORMS as TUNNELS
-from tests.wire.test_encapsulation import VXLAN, gre
 from tests.wire.test_link import FORMS, VERSIONS
 from tests.wire.test_tls import chrome, hello, record
+from tests.wire.test_tunnels import FORMS as TUNNELS
+from tests.wire.test_tunnels import VXLAN, gre
 
 SAID = b"the quick brown fox: Bearer sk-0123456789abcdef"
 MAPPER = Mapper(SECRET)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from netlens.anonymize.mapper import Mapper
-from netlens.wire.link import ETHERNET, IPV4, LOOP, NULL, PKTAP, RAW, SLL, SLL2, USER2_PKTAP
 from tests.anonymize.frames import SECRET, anonymous, assert_alike
 from tests.wire.helpers import decode_paths, pcap, read
+from tests.wire.links import ETHERNET, IPV4, LOOP, NULL, PKTAP, RAW, SLL, SLL2, USER2_PKTAP
 
 SAID = b"SECRETSECRET"
 NAME = "SecretSecret.corp.example.com."

@@ -21,10 +21,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from netlens.cluster.job import Executor
 from tests.bench.inprocess import peak_bytes
 from tests.bench.run import WARM_UP, BenchError, cache_folder, capture_file, say, warm
 
@@ -53,8 +54,8 @@ def rotated(capture: Path, files: int) -> list[str]:
     return [str(folder / f"part-{i}.pcap") for i in range(files)]
 
 
-class Counted:
-    """An executor (see netlens.cluster.job) in this process; notes the bytes that the results of each function are as messages."""
+class Counted(Executor):
+    """Notes the bytes that the results of each function are as messages."""
 
     def __init__(self) -> None:
         self.sizes: Counter[str] = Counter()
@@ -66,12 +67,6 @@ class Counted:
         self.seconds[function.__name__] += time.perf_counter() - started
         self.sizes[function.__name__] += len(pickle.dumps(result, protocol=5))
         return result
-
-    def results(self, handles: Sequence[Any]) -> list[Any]:
-        return list(handles)
-
-    def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        yield from enumerate(handles)
 
 
 def _rows(folder: Path, table: str) -> list[dict[str, Any]]:
@@ -142,12 +137,12 @@ def moved(paths: Sequence[str], table: str) -> str:
     sessions = sum(map(len, made.session_ids))
     lines = [f"{table}: {made.frames:,} packets, {sessions:,} sessions, {sum(i.bytes for i in made.inputs):,} bytes read"]
     if table in ("lookups", "connections"):
-        say(f"  {made.table(table).rows:,} rows of {table}, joined in one place from the results of settle")
+        say(f"  {made.table(table).rows:,} rows of {table}, joined in one place from the results of stitch")
     names = {
         "scan": "kept by a worker",
-        "Summary": "to the plan",
+        "facts_of": "to the plan",
         "piece": "from worker to worker",
-        "settle": "kept by a worker",
+        "stitch": "kept by a worker",
         "_count": "to the plan",
     }
     for name, where in names.items():

@@ -48,7 +48,7 @@ def test_the_checks_that_were_promised_are_there() -> None:
 
 def made(name: str, on: str, look: Callable[[Machine, Scene], Result]) -> Check:
     """A check of a test's own."""
-    return cast("Check", SimpleNamespace(ID=name, TITLE=name, ON=on, ORDER=0, look=look))
+    return cast("Check", SimpleNamespace(ID=name, TITLE=name, ON=on, RANK=0, look=look))
 
 
 def test_each_check_is_run_where_it_belongs() -> None:
@@ -206,7 +206,7 @@ def _check(name: str, machine: Machine, scene: Scene | None = None) -> Result:
         ("Host key verification failed.", "host key is not known", "ssh admin@192.168.64.2"),
         (
             "@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
-            "another than last time",
+            "host key has changed",
             "ssh-keygen -R 192.168.64.2",
         ),
         ("admin@192.168.64.2: Permission denied (publickey,password).", "asks for a password", "ssh-copy-id admin@192.168.64.2"),

@@ -56,7 +56,7 @@ SECRET = "sk-live-0123456789abcdef please summarise my diary"
 def test_lines(line: str, kept: str | None, rejection: bool) -> None:
     found = reduce_line(line)
     assert (found.text if found else None) == kept
-    assert (found.rejection if found else False) == rejection
+    assert (found.refusal if found else False) == rejection
 
 
 _WORD = "|".join(re.escape(text) for _, text in logs.WORDS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from netlens.capture import recorder
+from netlens.capture import command, recorder
 from netlens.capture.recorder import SideRecorder
 from netlens.errors import CaptureError
 from tests.capture.conftest import Namespace, numbers
@@ -64,8 +64,8 @@ def test_missing_rights(line: str, missing: bool) -> None:
 
 
 def test_the_hint_is_a_command() -> None:
-    assert "sudo setcap cap_net_raw,cap_net_admin=eip" in recorder.rights_hint("Linux")
-    assert "/dev/bpf" in recorder.rights_hint("Darwin")
+    assert "sudo setcap cap_net_raw,cap_net_admin=eip" in command.grant("Linux")
+    assert "/dev/bpf" in command.grant("Darwin")
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:

@@ -348,7 +348,9 @@ def test_the_command_exits_with_1_when_incomplete(namespace: Namespace, tmp_path
             process.kill()  # leaving the block waits for it
     assert process.returncode == 1
     assert out == f"{tmp_path / 'r'}\n"
-    assert errors.splitlines()[-1] == "netlens: the recording is incomplete, what there is is kept: host: tcpdump was killed (signal 9)"
+    assert (
+        errors.splitlines()[-1] == "netlens: the recording is incomplete (host: tcpdump was killed (signal 9)); what was captured is kept"
+    )
 
 
 def _count(path: Path, bpf: str) -> int:

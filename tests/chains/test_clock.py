@@ -14,8 +14,8 @@ import pytest
 
 import netlens
 from netlens.chains.clock import Clock, estimate, identity
-from netlens.wire.link import RAW, SLL2
 from tests.parsers.build import INCOMING, MS, OUTGOING, T0, US, Packet, S, Talk, datagram, mixed, rewritten, write
+from tests.wire.links import RAW, SLL2
 
 VM, HOST, API = ("192.168.64.2", 40000), ("192.168.64.1", 22), ("203.0.113.10", 443)
 UPLINK = ("203.0.113.1", 61000)

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from netlens.chains import offset
-from netlens.chains.offset import Bounds, Corridor, Floats, Ints, fit
+from netlens.chains.offset import Bounds, Corridor, fit
+from netlens.columns import Floats, Ints
 
 START = 1_700_000_000_000_000_000
 S, MS, US = 10**9, 10**6, 10**3

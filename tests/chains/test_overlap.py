@@ -143,7 +143,7 @@ def test_sessions_end_when_closed_not_with_their_last_frame():
     sessions = build(
         tables.SESSIONS, session_id=[0, 1], start_ns=[0, 0], end_ns=[50, 60], closed_ns=[40, None], saw_syn=[True, True], state=["SF", "S1"]
     )
-    curve = overlap.sessions_curve(sessions, (0, 100))
+    curve = overlap.sweep(overlap.session_intervals(sessions, (0, 100)))
     assert [curve.at(t) for t in (39, 40, 59, 60)] == [2, 1, 1, 0]
     assert curve.high[-2] == 1
 
@@ -181,7 +181,7 @@ def test_half_closed_and_receiving():
         orig_fin_ns=[20, 20, None], resp_fin_ns=[None, None, 30], resp_bytes_after_fin=[500, 0, 0], orig_bytes_after_fin=[0, 0, 10],
         resp_last_payload_ns=[60, 60, 5], orig_last_payload_ns=[1, 1, 45],
     )  # fmt: skip
-    curve = overlap.half_closed_curve(sessions, (0, 200))
+    curve = overlap.sweep(overlap.half_closed_intervals(sessions, (0, 200)))
     assert [curve.at(t) for t in (19, 20, 30, 45, 59, 60)] == [0, 1, 2, 1, 1, 0]
     assert curve.peak().members.tolist() == [0, 2]
     step = int(np.searchsorted(curve.times_ns, 80, side="right")) - 1
@@ -210,7 +210,7 @@ def test_data_frames_with_nullable_columns_give_the_same():
         tables.SESSIONS, session_id=[0, 1], start_ns=[T0, T0], end_ns=[T0 + 50, T0 + 60], closed_ns=[T0 + 40, None], saw_syn=[True, False],
         state=["SF", "S1"], resp_ip=["192.0.2.1"] * 2, resp_port=[443, 80],
     )  # fmt: skip
-    table, frame = overlap.sessions_curve(sessions), overlap.sessions_curve(sessions.to_pandas())
+    table, frame = (overlap.sweep(overlap.session_intervals(t)) for t in (sessions, sessions.to_pandas()))
     for name in ("times_ns", "count", "low", "high"):
         assert getattr(table, name).tolist() == getattr(frame, name).tolist()
     assert list(overlap.curves_by(sessions.to_pandas(), "target")) == list(overlap.curves_by(sessions, "target"))

@@ -144,19 +144,6 @@ def test_where_rows_are_missing_no_other_takes_their_place(captures):
                 assert b < 0 or pairs[int(kept[0][a])] == kept[1][b]
 
 
-def test_a_tail_is_what_went_on_after_the_program(captures):
-    vm, host, clock, pairs, _, _ = recorded(captures / "zombie-sshuttle")
-    tails = {t.vm_row: t for t in pairing.pair(vm, host, clock).tails}
-    assert set(tails) == set(pairs)
-    aborted = [i for i, state in enumerate(vm.table("connections")["state"].tolist()) if state == "RSTO"]
-    for i, t in tails.items():
-        assert t.host_row == pairs[i]
-        assert t.lived_s == (t.end_ns - t.done_ns) / 1e9
-        more = host.table("connections")["resp_bytes"][t.host_row] - vm.table("connections")["resp_bytes"][i]
-        assert t.bytes_after == more
-        assert (t.lived_s > 0.5) == (t.bytes_after > 0) == (i in aborted)
-
-
 # --- translation ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -321,9 +308,6 @@ def test_an_aborted_one_received_more_upstream():
     host[0].done = 501 * MS
     result = pairing.pair(capture([*vm, watching()], vm=True), capture([*host, watching()]), Exact())
     assert result.host_of.tolist() == [0, 1, 2]
-    tail = result.tails[0]
-    assert (tail.vm_row, tail.host_row, tail.bytes_after) == (0, 0, 5_000)
-    assert tail.lived_s == pytest.approx(7.5)
 
 
 def test_the_edge_of_a_capture_cuts_totals():
@@ -419,7 +403,6 @@ def test_empty_captures():
         assert len(result.host_of) == vm.table("connections").rows
         assert len(result.origin) == host.table("connections").rows
         assert result.lookup_pairs.shape == (0, 2)
-        assert result.tails == []
 
 
 # --- lookups --------------------------------------------------------------------------------------------------------------------------

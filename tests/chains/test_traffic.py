@@ -12,6 +12,7 @@ import pytest
 
 import netlens
 from netlens.chains.linking import link
+from netlens.chains.requests import UPSTREAM
 from netlens.chains.situation import HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM
 from netlens.errors import NetlensError
 from netlens.lenses.refused.labels.error_log import MAX_UNMATCHED
@@ -288,7 +289,7 @@ def test_streams_of_http2_are_requests_each_once(name: str) -> None:
     assert int(vm.sum()) == asked
     assert (r.stream[vm] >= 0).all()
     assert len(set(zip(r.session[vm].tolist(), r.stream[vm].tolist(), strict=True))) == asked
-    assert (made.request_rows[r.stream >= 0] == -1).all()
+    assert (made.rows[r.stream >= 0, UPSTREAM] == -1).all()
 
 
 # --- given in the wrong place -------------------------------------------------------------------------------------------------------------------

@@ -131,14 +131,14 @@ def test_one_side_may_be_standard_input(both: dict[str, Any]) -> None:
     assert {k: document[k] for k in ("counts", "cause")} == {k: both[k] for k in ("counts", "cause")}
     done = run("analyze", "--vm", "-", "--host", "-", data=b"")
     assert done.returncode == 2
-    assert "only one side can be standard input; name a file for the other" in done.stderr
+    assert "only one side can be standard input; give a file for the other" in done.stderr
 
 
 def test_one_capture_says_what_it_shows_and_what_would_decide() -> None:
     done = run("analyze", VM, "--vm-errors", str(R / "vm-errors.log"))
     assert done.returncode == 0
     assert done.stderr == ""
-    assert "What would decide: a capture of the host over the same time" in done.stdout.replace("\n  ", " ")
+    assert "To find out, you need: a capture of the host over the same time" in done.stdout.replace("\n  ", " ")
 
 
 def test_api_by_name_and_by_address() -> None:
@@ -178,8 +178,8 @@ def test_o_that_is_no_directory(where: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ([], "name a capture"),
-        ([VM, "--host", HOST], "name either a CAPTURE or recording, or the sides"),
+        ([], "give a capture"),
+        ([VM, "--host", HOST], "give either a CAPTURE or RECORDING, or the sides"),
         ([VM, HOST], "unexpected extra argument"),
         ([VM, "--format", "yaml"], "'yaml' is not one of 'text', 'json'"),
         (["--vm"], "requires an argument"),

@@ -44,7 +44,7 @@ def test_captures_of_one_side_and_of_standard_input() -> None:
     assert run("compare", "-", AFTER, data=gzip.decompress(Path(vm).read_bytes())).returncode == 0
     done = run("compare", "-", "-", data=b"")
     assert done.returncode == 2
-    assert "only one of the two can be standard input" in done.stderr
+    assert "only one of the two recordings can be standard input" in done.stderr
 
 
 def test_captures_with_nothing_in_them(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def netlens(args: list[str], redirected: str = "", env: dict[str, str] | None = 
     )
     said = done.stderr.decode()
     assert "Traceback" not in said
-    assert "this is a defect" not in said
+    assert "this is a bug" not in said
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(errors="replace"), said)
 
 
@@ -159,7 +159,7 @@ def test_a_defect_is_one_line_with_what_a_report_needs() -> None:
     done = python(BROKEN, "sessions", SMALL)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith(
-        rf"netlens: this is a defect of netlens {package.__version__}: ValueError (of a\x1b kind) at netlens/cli/common.py:"
+        rf"netlens: this is a bug in netlens {package.__version__}: ValueError (of a\x1b kind) at netlens/cli/common.py:"
     )
     assert "please report" in done.stderr
     assert "NETLENS_DEBUG=1" in done.stderr

@@ -58,8 +58,8 @@ def test_lines_and_a_summary(captures: Path) -> None:
     found = run("--replay", str(captures / "two-causes"), "--side", "vm", "--speed", "200")
     lines = found.stdout.splitlines()
     assert any("api.z.ai vm  connections 1 (peak 1)  requests 1 (peak 1)" in line for line in lines)
-    assert sum("  rejection  " in line for line in lines) == 7
-    assert lines[-1] == "rejections: 7 in the error log"
+    assert sum("  refusal  " in line for line in lines) == 7
+    assert lines[-1] == "refusals: 7 in the error log"
 
 
 def test_speed(captures: Path) -> None:
@@ -98,10 +98,10 @@ def test_a_time_that_jumps_far_ahead_does_not_take_that_long(tmp_path: Path, cap
     [
         (["--replay", "nosuch.pcap"], 1, "nosuch.pcap: no such file"),
         (["--replay", "."], 1, "not a recording"),
-        (["--replay", "x", "-i", "lo"], 2, "--replay plays a file"),
-        (["--replay", "x", "-w", "y"], 2, "--replay plays a file"),
+        (["--replay", "x", "-i", "lo"], 2, "does not go with --replay"),
+        (["--replay", "x", "-w", "y"], 2, "does not go with --replay"),
         (["--side", "both"], 2, "--side both needs the VM"),
-        (["--side", "host", "--vm", "a@b"], 2, "--vm is of no use"),
+        (["--side", "host", "--vm", "a@b"], 2, "--vm does not go with"),
         (["-w", "somewhere"], 2, "-w needs --side"),
         (["--limit", "0"], 2, "--limit"),
         (["--api", "-x"], 1, "neither a name nor an address"),

@@ -6,12 +6,12 @@ import gzip
 import itertools
 import random
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import netlens
-from netlens.cluster.job import ClusterCapture
+from netlens.cluster.job import ClusterCapture, Executor
 from netlens.cluster.sources import Source
 
 TABLES = ("sessions", "connections", "lookups", "exchanges", "tunnels")
@@ -56,17 +56,11 @@ def anywhere(rng: random.Random, frames: int, most: int) -> list[int]:
     return sorted(rng.randint(0, frames) for _ in range(rng.randint(1, most)))
 
 
-class InTurn:
+class InTurn(Executor):
     """Runs what is submitted at once, and hands results on in random order."""
 
     def __init__(self, rng: random.Random):
         self.rng = rng
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
-
-    def results(self, handles: Sequence[Any]) -> list[Any]:
-        return list(handles)
 
     def as_done(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         order = list(range(len(handles)))

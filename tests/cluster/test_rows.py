@@ -13,6 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from netlens.cluster import fragments as fragments_module
+from netlens.cluster import keys as keys_module
 from netlens.cluster import plan as plan_module
 from netlens.cluster import scan as scan_module
 from netlens.errors import CaptureError, NetlensError
@@ -105,7 +107,7 @@ def test_what_was_not_kept_is_read_again(what: str, tmp_path: Path, monkeypatch:
 
 def test_equal_hashes_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections whose hashes are equal go together, which is more work and no other rows."""
-    monkeypatch.setattr(scan_module, "_mixed", lambda x: x & np.uint64(1))
+    monkeypatch.setattr(keys_module, "_mixed", lambda x: x & np.uint64(1))
     for seed in range(20):
         rng = random.Random(seed)
         packets = _captures(rng, 6)
@@ -114,9 +116,7 @@ def test_equal_hashes_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_plan_is_what_makes_them_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it the comparison above fails: it can see a difference."""
-    monkeypatch.setattr(
-        plan_module, "_same_flows", lambda flow, *_: (np.zeros(len(flow), bool),) * 2 + (np.zeros((len(flow), 2), bool),) * 2
-    )
+    monkeypatch.setattr(plan_module, "_same_flows", lambda s, _: (np.zeros(len(s), bool),) * 2 + (np.zeros((len(s), 2), bool),) * 2)
     with pytest.raises(AssertionError):
         check(build.pcap(Talk(CLIENT, SERVER).open().close().packets), [3], tmp_path)
 
@@ -220,7 +220,7 @@ def test_fragments_in_several_files(tmp_path: Path) -> None:
 
 
 def test_more_fragments_than_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "MAX_SEEN", 1)
+    monkeypatch.setattr(fragments_module, "MAX_SEEN", 1)
     resolver = ("10.0.0.53", 53)
     streams = [_fragments(i * MS, 7 + i, datagram(("10.0.0.2", 6000 + i), resolver, QUERY)) for i in range(3)]
     every_cut(mixed(*streams), tmp_path)
@@ -333,7 +333,7 @@ def test_payload_that_is_not_looked_at_stays(tmp_path: Path) -> None:
     build.write(tmp_path / "whole.pcap", t.packets)
     paths = cut(tmp_path / "whole.pcap", tmp_path, [83, 163])
     found = [scan_module.scan([p], ("sessions",), 1) for p in paths]
-    plan = plan_module.plan([f.keys for f in found])
+    plan = plan_module.plan([f.facts.keys for f in found])
     pieces = [
         scan_module.piece(f, h == 0, 1, *more) for f, h, *more in zip(found, plan.homes, plan.resumed, plan.quiet, plan.smooth, strict=True)
     ]
@@ -352,6 +352,6 @@ def test_one_side_of_everything_binds_nothing(tmp_path: Path) -> None:
         packets += t.packets
     build.write(tmp_path / "whole.pcap", packets)
     paths = cut(tmp_path / "whole.pcap", tmp_path, [4, 8, 12])
-    plan = plan_module.plan([scan_module.scan([p], ("sessions",), 1).keys for p in paths])
+    plan = plan_module.plan([scan_module.scan([p], ("sessions",), 1).facts.keys for p in paths])
     assert [h.tolist() for h in plan.homes] == [[plan_module.OWN]] * 4
     assert_same(in_turn(paths, random.Random(0)), paths)

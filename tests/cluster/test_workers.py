@@ -159,7 +159,7 @@ class Watched(OnWorkers):
             yield done
 
 
-@pytest.mark.parametrize("when", [HALF_WAY, "piece", "settle", "_count", "write_settled"])
+@pytest.mark.parametrize("when", [HALF_WAY, "piece", "stitch", "_count", "write_stitched"])
 def test_a_killed_worker_changes_nothing(when: str, cluster: Cluster, captures: Path, tmp_path: Path) -> None:
     """SIGKILL for a worker that holds results which nobody else has, at each step."""
     cluster.workers(2)
@@ -193,7 +193,7 @@ def stop_one_that_holds_results(client: Any) -> int:
     return pid
 
 
-@pytest.mark.parametrize("when", [HALF_WAY, "settle", "write_settled"])
+@pytest.mark.parametrize("when", [HALF_WAY, "stitch", "write_stitched"])
 def test_a_stopped_worker_is_given_up(when: str, captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGSTOP for a worker that holds results which nobody else has, of a scheduler whose workers nobody starts again."""
     monkeypatch.setattr("netlens.cluster.workers.SILENT_S", 4)
@@ -215,7 +215,7 @@ def test_processes_of_the_command_that_are_stopped_are_replaced(captures: Path, 
     paths = cut(captures / "zombie-sshuttle" / "host.pcap.gz", tmp_path / "in", [300, 600])
     with on_workers(workers=1) as executor:
         stopped: list[int] = []
-        watched = Watched(executor.client, "settle", lambda: stopped.append(stop_one_that_holds_results(executor.client)))
+        watched = Watched(executor.client, "stitch", lambda: stopped.append(stop_one_that_holds_results(executor.client)))
         assert_same(ClusterCapture(watched, [Source(p, i, False) for i, p in enumerate(paths)], TABLES), paths)
         assert stopped[0] not in executor.client.run(os.getpid).values()
 
@@ -263,14 +263,14 @@ def test_an_exception_on_a_worker_that_is_not_ours_is_a_defect_in_one_line(clust
     assert status_of(run) == 1
     out, said = capsys.readouterr()
     assert (out, said.count("\n")) == ("", 1)
-    assert said.startswith("netlens: this is a defect of netlens")
+    assert said.startswith("netlens: this is a bug in netlens")
     assert "ZeroDivisionError" in said
 
 
 def test_a_file_over_which_workers_die_is_named_in_one_line(tmp_path: Path) -> None:
     with on_workers(workers=1) as executor:
         executor.client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
-        with pytest.raises(NetlensError, match="workers died again and again over the same file"):
+        with pytest.raises(NetlensError, match="workers died repeatedly on the same file"):
             executor.results([executor.submit(_die)])
 
 
@@ -385,9 +385,9 @@ def test_names_of_rotated_files(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("-", "standard input cannot be read by workers"),
-        ("{}", "no capture is there"),
-        ("{}/*.pcap", "no capture is there"),
-        ("memory://nothing/*.pcap", "no capture is there"),
+        ("{}", "no capture found"),
+        ("{}/*.pcap", "no capture found"),
+        ("memory://nothing/*.pcap", "no capture found"),
         ("nonsense://x/y.pcap", "rotocol not known: nonsense"),
         ("s3://bucket/x.pcap", "s3fs"),
     ],
@@ -408,7 +408,7 @@ def test_a_url_that_leads_nowhere(tmp_path: Path) -> None:
 
 
 def test_wrong_usage(day: Path, tmp_path: Path) -> None:
-    assert "give one of them" in fails("sessions", day, "--workers", "1", "--scheduler", "tcp://127.0.0.1:1", code=2)
+    assert "not both" in fails("sessions", day, "--workers", "1", "--scheduler", "tcp://127.0.0.1:1", code=2)
     assert "--workers" in fails("sessions", day, "--workers", "0", code=2)
     assert "is a directory; --format parquet" in fails("sessions", day, "--workers", "1", "-o", tmp_path, code=2)
     assert "gets all rows" in fails("sessions", day, "--workers", "1", "--format", "parquet", "-o", f"{tmp_path}/", "--limit", "3", code=2)

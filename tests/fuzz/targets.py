@@ -23,8 +23,10 @@ from rich.console import Console
 from netlens import logs
 from netlens.errors import NetlensError
 from netlens.wire import columns as c
-from netlens.wire import containers, dns, link, tls
+from netlens.wire import containers, dns, link, streams, tls
 from netlens.wire import decode as d
+from tests.wire import links
+from tests.wire.hello import read_hello
 
 Behaviour = set[Hashable]
 TARGETS: dict[str, Callable[[bytes], Behaviour]] = {}
@@ -60,10 +62,10 @@ def _size(number: int) -> int:
 
 
 def _frames(path: str, **sizes: int) -> tuple[list[tuple[bytes, tuple[int, ...]]], list[str]]:
-    before = {name: getattr(containers, name) for name in sizes}
+    before = {name: getattr(streams, name) for name in sizes}
     try:
         for name, value in sizes.items():
-            setattr(containers, name, value)
+            setattr(streams, name, value)
         reader = containers.Reader([path])
         out: list[tuple[bytes, tuple[int, ...]]] = []
         for batch in reader.batches():
@@ -75,7 +77,7 @@ def _frames(path: str, **sizes: int) -> tuple[list[tuple[bytes, tuple[int, ...]]
         return out, [w for i in reader.inputs for w in i.warnings]
     finally:
         for name, value in before.items():
-            setattr(containers, name, value)
+            setattr(streams, name, value)
 
 
 @target
@@ -174,7 +176,7 @@ def message(data: bytes) -> Behaviour:
 @target
 def hello(data: bytes) -> Behaviour:
     """One stream of TLS records from its beginning."""
-    found = tls.read_hello(data)
+    found = read_hello(data)
     around = np.frombuffer(b"\x16" * _ROOM + data + b"\x16" * _ROOM, np.uint8).copy()
     row, scratch = np.zeros(tls.HELLO_WIDTH, np.int64), np.zeros(tls.SCRATCH, np.uint8)
     status = tls.parse_hello(around, _ROOM, len(data), scratch, row)
@@ -231,7 +233,7 @@ _STEP = 10
 def traffic_capture(data: bytes) -> bytes:
     """A raw-IP pcap of the segments that ``data`` describes, ten bytes each: flow and way, flags, number, acknowledgment, payload, time, interface."""
     out = io.BytesIO()
-    out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, link.SLL2))
+    out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, links.SLL2))
     now = 1_700_000_000_000_000
     sent = dict.fromkeys(range(32), 1000)
     for at in range(0, len(data) - _STEP + 1, _STEP):
@@ -413,7 +415,7 @@ def log(data: bytes) -> Behaviour:
         if kept is not None:
             assert len(kept.text) < 500
             assert kept.text.isprintable()
-            behaviour.add((kept.rejection, _size(len(kept.text))))
+            behaviour.add((kept.refusal, _size(len(kept.text))))
     return behaviour
 
 

@@ -69,7 +69,7 @@ def test_records_stay_records() -> None:
 
 _CHECKED = """
 import numpy as np
-from netlens.wire.words import be32
+from netlens.wire.loads import be32
 try:
     be32(np.zeros(8, np.uint8), 6)
 except IndexError:

@@ -19,11 +19,12 @@ from netlens.parsers import sessions as s_
 from netlens.parsers.hellos import SLOT_BYTES
 from netlens.parsers.pipeline import Part
 from netlens.parsers.sessions import SessionFold
-from netlens.report import html, payload, scene
+from netlens.report import html, page_data, scene
 from netlens.wire import columns as c
-from netlens.wire import containers, dns, fragments, tls
+from netlens.wire import dns, fragments, framing, gunzip, tls
 from netlens.wire.containers import Reader
 from tests.wire import helpers
+from tests.wire.hello import read_hello
 
 
 def read(path: Path) -> Reader:
@@ -41,7 +42,7 @@ def warnings(reader: Reader) -> list[str]:
 
 
 def test_a_gzip_that_becomes_a_thousand_times_as_large_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "GUNZIP_FREE", 4 << 20)
+    monkeypatch.setattr(gunzip, "GUNZIP_FREE", 4 << 20)
     path = tmp_path / "bomb.pcap.gz"
     path.write_bytes(gzip.compress(helpers.pcap([b"\x45" * 40]) + bytes(64 << 20)))
     reader = read(path)
@@ -51,7 +52,7 @@ def test_a_gzip_that_becomes_a_thousand_times_as_large_is_not_read_to_its_end(tm
 
 
 def test_a_capture_that_compresses_well_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "GUNZIP_FREE", 1 << 20)
+    monkeypatch.setattr(gunzip, "GUNZIP_FREE", 1 << 20)
     path = tmp_path / "one-flow.pcap.gz"
     path.write_bytes(gzip.compress(helpers.pcap([helpers.ip4(helpers.tcp(bytes(1400), seq=i * 1400)) for i in range(4000)])))
     reader = read(path)
@@ -63,10 +64,10 @@ def test_a_pcapng_of_nothing_but_interfaces(tmp_path: Path, monkeypatch: pytest.
     section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
     interface = struct.pack("<IIHHII", 1, 20, 101, 0, 0, 20)
     path = tmp_path / "interfaces.pcapng"
-    path.write_bytes(section + interface * (containers.MAX_INTERFACES + 1))
+    path.write_bytes(section + interface * (framing.MAX_INTERFACES + 1))
     (warning,) = warnings(read(path))
     assert "more than 65536 interfaces in one section" in warning
-    monkeypatch.setattr(containers, "MAX_DESCRIPTIONS", 1000)
+    monkeypatch.setattr(framing, "MAX_DESCRIPTIONS", 1000)
     path.write_bytes((section + interface) * 501)
     (warning,) = warnings(read(path))
     assert "more than 1000 sections and interfaces" in warning
@@ -155,9 +156,9 @@ def _hello(extra: int) -> bytes:
 
 
 def test_hellos_longer_than_any_client_sends() -> None:
-    assert tls.read_hello(_hello(1000)) is not None
+    assert read_hello(_hello(1000)) is not None
     claims = b"\x16\3\1\x40\0\1" + (tls.MAX_MESSAGE + 1).to_bytes(3, "big") + b"\3\3" + bytes(16000)
-    assert tls.read_hello(claims) is None
+    assert read_hello(claims) is None
 
 
 def test_a_hello_that_does_not_fit_its_slot_is_given_up_and_counted(tmp_path: Path) -> None:
@@ -339,7 +340,7 @@ def test_findings_do_not_grow_with_the_capture(tmp_path: Path) -> None:
 
 def test_the_page_grows_by_a_bar_a_connection_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tables are cut; what is drawn takes a tenth of what the connection takes in a capture."""
-    monkeypatch.setattr(payload, "MAX_ROWS", 100)
+    monkeypatch.setattr(page_data, "MAX_ROWS", 100)
     monkeypatch.setattr(scene, "MAX_CALLS", 100)
     few, many = (
         len(html.render(found, found.to_dict())) for found in (_found(tmp_path / "a.pcap", 1000), _found(tmp_path / "b.pcap", 4000))

@@ -20,7 +20,7 @@ import numpy as np
 from netlens.parsers.sessions import SessionFold
 from netlens.wire import columns as c
 from netlens.wire.decode import FRAGMENT_WIDTH, N_REASONS, decode
-from netlens.wire.link import RAW, SLL2
+from tests.wire.links import RAW, SLL2
 
 T0 = 1_700_000_000_000_000_000
 US, MS, S = 1_000, 1_000_000, 1_000_000_000

@@ -20,8 +20,8 @@ import netlens
 from netlens.errors import CaptureError, NetlensError
 from netlens.lab.check import Truth
 from netlens.parsers import decrypted
-from netlens.wire.link import RAW, SLL2
 from tests.parsers.build import MS, T0, S, Talk, _sll2, mixed, unreachable, write
+from tests.wire.links import RAW, SLL2
 
 if TYPE_CHECKING:
     from netlens.parsers.decrypted import Decrypted, DecryptedRequest

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from netlens.parsers import hellos
 from netlens.parsers.hellos import HelloBuilder
 from netlens.wire import columns as col
-from netlens.wire import tls
+from tests.wire.hello import read_hello
 from tests.wire.test_tls import alpn_extension, chrome, hello, message, openssl, record, records, sni_extension, vector
 
 OPENSSL = openssl()
@@ -86,7 +86,7 @@ def counted(builder: HelloBuilder) -> dict[str, int]:
 def test_whole_in_one_segment() -> None:
     builder = build([Seg(0, b"\0" * 9, kind=col.UDP, session=-1), *stream(OPENSSL, session=3)])
     (row,) = rows(builder)
-    want = tls.read_hello(OPENSSL)
+    want = read_hello(OPENSSL)
     assert want is not None
     assert row == {
         "session_id": 3, "frame": 2, "time_ns": 2000, "sni": "api.example.com", "alpn": ["h2", "http/1.1"], "random": want.random,
@@ -119,7 +119,7 @@ def test_split_at_every_byte(data: bytes, late: bool) -> None:
     assert {r["segments"] for r in got} == {2}
     assert [r["frame"] for r in got] == [2 * i for i in cuts]
     assert len({str(value_columns(r)) for r in got}) == 1
-    want = tls.read_hello(data)
+    want = read_hello(data)
     assert want is not None
     assert (got[0]["sni"], got[0]["ja4"], got[0]["random"]) == (want.sni, want.ja4, want.random)
     assert counted(builder) == {}
@@ -128,7 +128,7 @@ def test_split_at_every_byte(data: bytes, late: bool) -> None:
 @pytest.mark.parametrize("data", [chrome(), records(OPENSSL[5:], 300)], ids=["chrome", "records"])
 def test_any_order_overlap_and_repetition(data: bytes) -> None:
     rng = random.Random(5)
-    want = tls.read_hello(data)
+    want = read_hello(data)
     assert want is not None
     segments = []
     for session in range(300):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
-from netlens import together
+from netlens import threads
 from netlens.parsers import lookup_columns, lookup_join
 from netlens.parsers import lookups as module
 from netlens.parsers.lookups import LookupBuilder
@@ -454,7 +454,7 @@ def test_questions_may_be_dealt_out(traffic: list[Datagram], size: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(lookup_join, "PART", size)
             assert list(builder.rows().records()) == whole
-            patch.setattr(together, "cores", lambda: 1)
+            patch.setattr(threads, "cores", lambda: 1)
             assert list(builder.rows().records()) == whole
 
 

@@ -11,8 +11,8 @@ import pytest
 import netlens
 from netlens.parsers import quality
 from netlens.wire import decode as d
-from netlens.wire.link import ETHERNET, RAW
 from tests.wire.helpers import MACS, ethernet, ip4, pcap, tcp, udp
+from tests.wire.links import ETHERNET, RAW
 
 ESP, GRE, SCTP, IGMP = ip4(bytes(40), 50), ip4(bytes(40), 47), ip4(bytes(40), 132), ip4(bytes(8), 2)
 SEGMENT, PING = ip4(tcp(b"data")), ip4(b"\x08\0" + bytes(6), 1)

@@ -148,12 +148,12 @@ def test_several_interfaces_stay_apart_in_a_pcapng(tmp_path: Path) -> None:
     path, out = tmp_path / "c.pcapng", tmp_path / "o.pcap"
     path.write_bytes(pcapng_of_two_interfaces())
     done = run(str(path), "--session", "0", "-w", str(out))
-    assert b"written as pcapng (from 2 interfaces, which a pcap does not hold)" in done.stderr
+    assert b"written as pcapng (pcap cannot hold frames of 2 interfaces)" in done.stderr
     whole, part = helpers.read(path), helpers.read(out)
     assert [f[:3] + f[4:] for f in part.frames] == [f[:3] + f[4:] for i, f in enumerate(whole.frames) if i % 3 != 1]
     assert part.ifaces == [0, 1] * 3
     assert part.reader is not None
-    assert [key[2] for key in part.reader._numbers] == [b"eth0", b"tun0"]
+    assert [key[2] for key in part.reader.interfaces] == [b"eth0", b"tun0"]
     before, after = netlens.read(path).table("sessions"), netlens.read(out).table("sessions")
     assert after["orig_copies"][0] == before["orig_copies"][0] > 0
     assert after["orig_retransmits"][0] == before["orig_retransmits"][0] == 0

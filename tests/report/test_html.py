@@ -18,7 +18,7 @@ import pytest
 
 import netlens
 from netlens.errors import NetlensError
-from netlens.report import html, payload, scene, story
+from netlens.report import answer, html, page_data, scene
 from netlens.text import printable
 from tests.parsers import build
 from tests.wire.test_tls import hello
@@ -101,13 +101,13 @@ def test_the_first_screen_stands_in_the_html(name: str, page_text: Callable[[str
     a, text = analysis(name), page_text(name)
     read = Reader(text)
     said = " ".join(read.text.split())
-    assert story.question(a) in said
-    assert " ".join(story.sentence(a).split()) in said
-    answer = said[: said.index("Timeline Requests in flight")]
-    for fact in story.how_sure(a):
-        assert fact.text in answer
-    if (fix := story.best_fix(a)) is not None and fix.command:
-        assert " ".join(fix.command.split()) in answer
+    assert answer.question(a) in said
+    assert " ".join(answer.sentence(a).split()) in said
+    first_screen = said[: said.index("Timeline Requests in flight")]
+    for fact in answer.how_sure(a):
+        assert fact.text in first_screen
+    if (fix := answer.best_fix(a)) is not None and fix.command:
+        assert " ".join(fix.command.split()) in first_screen
     for v in a.hypotheses:
         assert v.claim in said
         for e in v.evidence:
@@ -212,11 +212,11 @@ def test_hostile_strings_are_text(hostile: Any) -> None:
 
 def test_a_string_that_no_parser_escaped_is_escaped_in_the_data() -> None:
     raw = HOSTILE.decode()
-    [shown] = payload._values(np.array([raw], object), "string")
-    [[listed]] = payload._values(np.array([[raw], None], object)[:1], "list<string>")
+    [shown] = page_data._values(np.array([raw], object), "string")
+    [[listed]] = page_data._values(np.array([[raw], None], object)[:1], "list<string>")
     assert shown == listed
     assert shown.isprintable()
-    packed = payload.pack({"name": raw, "half": printable("\udc80")})
+    packed = page_data.pack({"name": raw, "half": printable("\udc80")})
     assert re.fullmatch("[A-Za-z0-9+/=]+", packed)
 
 
@@ -234,7 +234,7 @@ def test_write_replaces_the_file_or_says_why_not(analysis: Callable[[str], Any],
 def test_one_capture_of_a_side_nobody_told(captures: Path) -> None:
     a = netlens.analyze(captures / "two-causes" / "host.pcap.gz")
     text = html.render(a, a.to_dict())
-    assert "One side was captured" in text
+    assert "Only one side was captured" in text
     assert data(text, "core")["captures"][0]["name"] == "capture"
 
 

@@ -202,7 +202,7 @@ def test_timeline_marks_rejected_requests_only_where_known():
     assert known > 0
     assert sum(len(m.get_offsets()) for m in marks) == known
     assert {h for m in marks for h in hexes(m)} == {style.REJECTED.upper()}
-    assert f"{known} rejected" in words(figure)
+    assert f"{known} refused" in words(figure)
     silent = t["exchanges"].take(np.array([v is not True for v in t["exchanges"]["rejected"]]))
     assert by_gid(timeline.draw(t["connections"], silent), "rejected") == []
 

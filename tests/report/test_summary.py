@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from netlens.lenses.refused import breakdown
-from netlens.report import plots, scene, story
-from netlens.report.labelled import labelled
+from netlens.report import answer, plots, scene
+from netlens.report.outcomes import with_outcomes
 from netlens.report.plots import style, summary
 
 
@@ -28,7 +28,7 @@ def test_the_answer_the_limit_and_every_verdict_are_on_the_page(name: str, analy
     a = analysis(name)
     figure = summary.draw(a)
     said = words(figure)
-    assert story.sentence(a) in said
+    assert answer.sentence(a) in said
     for v in a.hypotheses:
         assert f"{v.cause} {v.id}" in said
     lines = by_gid(figure, "limit")
@@ -89,7 +89,7 @@ def test_pictures_of_an_analysis_know_its_refusals_and_limit(analysis: Callable[
 
 def test_labelled_exchanges_have_the_analysis_refusals(analysis: Callable[[str], Any]) -> None:
     a = analysis("two-causes")
-    table = labelled(a, "host")
+    table = with_outcomes(a, "host")
     assert sum(v is True for v in table["rejected"].tolist()) == a.counts["rejections"]
     assert a.host.table("exchanges")["rejected"].tolist() != table["rejected"].tolist()
 

@@ -13,7 +13,8 @@ import netlens
 from netlens.api import Capture
 from netlens.chains import overlap
 from netlens.watch.peaks import SECOND
-from netlens.wire.containers import F_TS, Batch, Reader
+from netlens.wire.containers import Batch, Reader
+from netlens.wire.framing import F_TS
 
 if TYPE_CHECKING:
     from netlens.watch.refusals import Refusal

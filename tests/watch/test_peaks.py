@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlens.chains import overlap
-from netlens.watch.peaks import FOREVER, SECOND, WINDOW_S, ExactPeaks, RollingPeaks, maxima
+from netlens.columns import NEVER
+from netlens.watch.peaks import SECOND, WINDOW_S, ExactPeaks, RollingPeaks, maxima
 
 intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(0, 2)), max_size=40)
 
@@ -33,7 +34,7 @@ def test_an_end_and_a_start_at_one_moment_do_not_overlap() -> None:
 
 
 def test_what_lasts_counts_in_every_bin() -> None:
-    found = maxima(np.array([3]), np.array([FOREVER]), np.zeros(1, np.int64), 1, np.array([0, 2, 4, 6]))
+    found = maxima(np.array([3]), np.array([NEVER]), np.zeros(1, np.int64), 1, np.array([0, 2, 4, 6]))
     assert found.tolist() == [[0, 1, 1]]
 
 
@@ -46,7 +47,7 @@ def test_second_by_second_gives_the_same_peak_and_history(rows: list[tuple[int, 
     for second in range(1, last + 1):
         now = second * SECOND
         known = start < now
-        rolling.update(start[known], np.where(end[known] < now, end[known], FOREVER), group[known], 3, now - 1)
+        rolling.update(start[known], np.where(end[known] < now, end[known], NEVER), group[known], 3, now - 1)
     edges = np.arange(0, last + 1) * SECOND
     for g in range(3):
         curve = overlap.curve(start[group == g], end[group == g])
@@ -58,9 +59,9 @@ def test_second_by_second_gives_the_same_peak_and_history(rows: list[tuple[int, 
 def test_an_overcount_that_is_mended_within_the_window_leaves_no_peak() -> None:
     rolling = RollingPeaks()
     two = np.array([5, 5]) * SECOND
-    rolling.update(two, np.array([FOREVER, FOREVER]), np.zeros(2, np.int64), 1, 6 * SECOND)
+    rolling.update(two, np.array([NEVER, NEVER]), np.zeros(2, np.int64), 1, 6 * SECOND)
     assert rolling.peaks().tolist() == [2]
-    rolling.update(two[:1], np.array([FOREVER]), np.zeros(1, np.int64), 1, 7 * SECOND)  # two copies of one connection
+    rolling.update(two[:1], np.array([NEVER]), np.zeros(1, np.int64), 1, 7 * SECOND)  # two copies of one connection
     assert rolling.peaks().tolist() == [1]
 
 

@@ -8,10 +8,11 @@ import pytest
 from rich.cells import cell_len
 
 from netlens.watch import screen
+from netlens.watch.connection_table import Kind
 from netlens.watch.monitor import Monitor, Snapshot
 from netlens.watch.peaks import SECOND
 from netlens.watch.refusals import Refusal
-from netlens.watch.state import Kind, Watched
+from netlens.watch.state import Watched
 from tests.watch.helpers import play
 
 
@@ -59,7 +60,7 @@ def test_the_small_terminal_has_what_matters(frames: dict[str, Snapshot]) -> Non
     shown = texts(frames["two-causes"], 40, 10)
     assert any("limit 2" in line for line in shown)
     assert any(line.startswith("all") for line in shown)
-    assert any(line.startswith("rejections  9") for line in shown)
+    assert any(line.startswith("refusals    9") for line in shown)
 
 
 def test_http2_has_no_requests(frames: dict[str, Snapshot]) -> None:
@@ -71,12 +72,12 @@ def test_http2_has_no_requests(frames: dict[str, Snapshot]) -> None:
 
 def test_a_name_of_a_stranger_is_shown_as_text() -> None:
     watched = Watched(None)
-    watched.book.kinds.append(Kind("a\x1b[31m\u202eevil\n", "203.0.113.1", 443, False, False, False))
+    watched.table.kinds.append(Kind("a\x1b[31m\u202eevil\n", "203.0.113.1", 443, False, False, False))
     watched.tick(SECOND)
     monitor = Monitor({None: watched}, 1)
-    group = watched._groups["target", "a\x1b[31m\u202eevil\n", ""]
+    group = watched.groups.names.index(("target", "a\x1b[31m\u202eevil\n", ""))
     watched.connections.peak[group] = 3
-    watched.connections.peak[watched._groups["row", "a\x1b[31m\u202eevil\n", ""]] = 3
+    watched.connections.peak[watched.groups.names.index(("row", "a\x1b[31m\u202eevil\n", ""))] = 3
     snapshot = monitor.snapshot({None: SECOND})
     shown = "\n".join(texts(snapshot, 100, 24) + screen.plain(snapshot) + screen.summary(snapshot))
     assert "evil" in shown
@@ -94,7 +95,7 @@ def test_spark() -> None:
 
 def test_plain_lines(frames: dict[str, Snapshot], captures: Path) -> None:
     shown = screen.plain(frames["two-causes"])
-    assert sum("rejection" in line for line in shown) == 9
+    assert sum("refusal" in line for line in shown) == 9
     assert any("api.z.ai vm  connections" in line for line in shown)
 
 

@@ -11,8 +11,10 @@ import pytest
 
 from netlens.chains import inputs
 from netlens.watch import state
+from netlens.watch.groups import ALL
 from netlens.watch.peaks import SECOND
-from netlens.watch.state import ALL, Watched
+from netlens.watch.state import Watched
+from netlens.watch.view import view_of
 from tests.conftest import ROOT
 from tests.watch.helpers import by_target, found_by_analyze, play
 
@@ -30,7 +32,7 @@ def test_peaks_are_those_of_analyze(captures: Path, name: str) -> None:
         watched = Watched(side, given.apis)
         end = play(watched, files)
         assert watched.exact()[ALL] == wanted[side], side
-        seen = watched.view(end).all
+        seen = view_of(watched, end).all
         # nothing of these recordings is silent to its end without being closed, so the running peak is the same
         assert (seen.connections.peak, seen.requests.peak) == wanted[side], side
 
@@ -58,9 +60,9 @@ def test_forgetting_changes_no_number(captures: Path, name: str, monkeypatch: py
         watched.ended_connections.max_rows = watched.ended_requests.max_rows = 2
         end = play(watched, files)
         assert watched.exact()[ALL] == wanted[side], side
-        seen = watched.view(end).all
+        seen = view_of(watched, end).all
         assert (seen.connections.peak, seen.requests.peak) == wanted[side], side
-        assert watched.forgotten + watched.book.n > 0
+        assert watched.forgotten + watched.table.n > 0
 
 
 def test_something_is_forgotten_in_these_recordings(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +71,7 @@ def test_something_is_forgotten_in_these_recordings(captures: Path, monkeypatch:
     watched = Watched("host", ("api.z.ai",))
     play(watched, [captures / "fan-out" / "host.pcap.gz"])
     assert watched.forgotten > 20
-    assert len(watched.part.fold.state()) == watched.book.n
+    assert len(watched.part.fold.state()) == watched.table.n
 
 
 def test_targets_without_a_named_api(captures: Path) -> None:
@@ -83,17 +85,17 @@ def test_targets_without_a_named_api(captures: Path) -> None:
 def test_sides_of_the_host(captures: Path) -> None:
     watched = Watched("host", ("api.z.ai",))
     end = play(watched, [captures / "same-nat-ip-nat" / "host.pcap.gz"])
-    assert {line.side: line.connections.peak for line in watched.view(end).lines} == {"host": 2, "vm": 2}
+    assert {line.side: line.connections.peak for line in view_of(watched, end).lines} == {"host": 2, "vm": 2}
     watched = Watched("host", ("api.z.ai",))
     end = play(watched, [captures / "fan-out" / "host.pcap.gz"])
-    assert {line.side: line.connections.peak for line in watched.view(end).lines} == {"host?": 6, "vm": 2}  # a tunnel is up
+    assert {line.side: line.connections.peak for line in view_of(watched, end).lines} == {"host?": 6, "vm": 2}  # a tunnel is up
 
 
 def test_the_vantage_is_inferred(captures: Path) -> None:
     for side in ("vm", "host"):
         watched = Watched(None, ("api.z.ai",))
         play(watched, [captures / "same-nat-ip-sshuttle" / f"{side}.pcap.gz"])
-        assert watched.book.vantage == side
+        assert watched.table.vantage == side
 
 
 def test_tails_while_they_last(captures: Path) -> None:
@@ -103,12 +105,12 @@ def test_tails_while_they_last(captures: Path) -> None:
     class Spy(Watched):
         def tick(self, now_ns: int) -> list[Refusal]:
             found = super().tick(now_ns)
-            seen.extend((tail.client, tail.last_ns - tail.since_ns) for tail in self.view(now_ns).tails)
+            seen.extend((tail.client, tail.last_ns - tail.since_ns) for tail in view_of(self, now_ns).tails)
             return found
 
     watched = Spy("host", ("api.z.ai",))
     end = play(watched, [captures / "zombie-sshuttle" / "host.pcap.gz"])
-    assert watched.view(end).tails_seen == 4
+    assert view_of(watched, end).tails_seen == 4
     assert len({client for client, _ in seen}) == 3  # the fourth had closed when the second was over
     assert max(length for _, length in seen) > 2 * SECOND
 
@@ -116,7 +118,7 @@ def test_tails_while_they_last(captures: Path) -> None:
 def test_http2_is_told(captures: Path) -> None:
     watched = Watched("vm", ("api.z.ai",))
     end = play(watched, [captures / "http2" / "vm.pcap.gz"])
-    assert [line.http2 for line in watched.view(end).lines] == [True]
+    assert [line.http2 for line in view_of(watched, end).lines] == [True]
 
 
 def test_refusals_that_the_traffic_shows(captures: Path) -> None:
@@ -135,9 +137,9 @@ def test_a_flood_is_bounded(tmp_path: Path) -> None:
     _write_flood(path, 9000)
     watched = Watched(None, (), max_sessions=2000)
     end = play(watched, [path])
-    assert watched.book.n <= 2000 + 1000
+    assert watched.table.n <= 2000 + 1000
     assert watched.forgotten >= 6000
-    assert watched.view(end).all.connections.now > 0
+    assert view_of(watched, end).all.connections.now > 0
 
 
 def _write_flood(path: Path, count: int) -> None:
@@ -169,31 +171,31 @@ def test_silent_connections_cost_nothing_anew(tmp_path: Path) -> None:
     watched = Watched(None)
     end = play(watched, [path])
     described: list[int] = []
-    book_describe = watched.book._describe
-    watched.book._describe = lambda s, heads: (described.append(len(heads)), book_describe(s, heads))[1]  # type: ignore[method-assign]
+    table_describe = watched.table._describe
+    watched.table._describe = lambda s, heads: (described.append(len(heads)), table_describe(s, heads))[1]  # type: ignore[method-assign]
     for i in range(1, 4):
         watched.tick(end + i * SECOND)
     assert described == []
-    assert watched.view(end + 3 * SECOND).all.connections.now == 3000
+    assert view_of(watched, end + 3 * SECOND).all.connections.now == 3000
 
 
 def test_renumbering_keeps_rows_together(captures: Path) -> None:
     """Sessions of one connection are kept or forgotten together, and references follow."""
     from netlens.parsers import sessions as s_
-    from netlens.watch import connection_table as b_
+    from netlens.watch import connection_table as conn
 
     watched = Watched("vm", ("api.z.ai",))
     play(watched, [captures / "same-nat-ip-sshuttle" / "vm.pcap.gz"])
-    book = watched.book
-    before = {int(watched.part.fold.sessions[k, s_.FIRST_FRAME]) for k in book.heads()}
-    gone = book.heads()[::2]
+    table = watched.table
+    before = {int(watched.part.fold.sessions[k, s_.FIRST_FRAME]) for k in table.heads()}
+    gone = table.heads()[::2]
     lost = {int(watched.part.fold.sessions[k, s_.FIRST_FRAME]) for k in gone}
     watched._drop(gone)
-    t = book.columns[:, : book.n]
-    assert {int(watched.part.fold.sessions[k, s_.FIRST_FRAME]) for k in book.heads()} == before - lost
-    pair = t[b_.PAIR]
+    t = table.columns[:, : table.n]
+    assert {int(watched.part.fold.sessions[k, s_.FIRST_FRAME]) for k in table.heads()} == before - lost
+    pair = t[conn.PAIR]
     paired = np.flatnonzero(pair >= 0)
     assert (pair[pair[paired]] == paired).all()
     mate = watched.part.fold.state()[paired, s_.MATE]
     assert (mate == pair[paired]).all()
-    assert (t[b_.HEAD] < book.n).all()
+    assert (t[conn.HEAD] < table.n).all()

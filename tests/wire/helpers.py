@@ -14,8 +14,9 @@ import numpy as np
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.addresses import ip_text
-from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE, Reader
+from netlens.wire.containers import Reader
 from netlens.wire.fragments import Fragments
+from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 
 RAW, ETHERNET = 101, 1
 START_NS = 1_700_000_000_000_000_000

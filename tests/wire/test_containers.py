@@ -21,8 +21,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netlens.errors import CaptureError, NetlensError, WireError
-from netlens.wire import containers
-from netlens.wire.containers import Reader, _units_to_ns
+from netlens.wire import containers, framing, streams
+from netlens.wire import gunzip as gz
+from netlens.wire.containers import Reader
+from netlens.wire.framing import units_to_ns
 from tests.wire.helpers import ETHERNET, RAW, START_NS, Pcapng, decode_bytes, ip4, option, pcap, read, read_bytes, tcp
 
 PACKETS = [ip4(tcp(bytes([i]) * (i * 37 % 200), seq=i)) for i in range(12)]
@@ -32,8 +34,8 @@ PACKETS = [ip4(tcp(bytes([i]) * (i * 37 % 200), seq=i)) for i in range(12)]
 def small_buffers() -> Iterator[None]:
     """Buffers of a few bytes, so that records of ordinary size meet every boundary."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(containers, "CHUNK", 96)
-        patch.setattr(containers, "HEADROOM", 48)
+        patch.setattr(streams, "CHUNK", 96)
+        patch.setattr(streams, "HEADROOM", 48)
         yield
 
 
@@ -121,7 +123,7 @@ def test_an_absurd_record_length_ends_the_reading_with_one_warning(order: str, l
     assert "3 frames before it were read" in warning
 
 
-@pytest.mark.parametrize("size", [containers.HEADROOM + 1000, containers.CHUNK + containers.HEADROOM + 1000, 2 * containers.CHUNK + 17])
+@pytest.mark.parametrize("size", [streams.HEADROOM + 1000, streams.CHUNK + streams.HEADROOM + 1000, 2 * streams.CHUNK + 17])
 def test_records_larger_than_headroom_and_than_a_chunk(size: int) -> None:
     packets = [PACKETS[1], bytes(range(256)) * (size // 256), PACKETS[2], bytes(size), *PACKETS[3:]]
     assert read_bytes(pcap(packets, snaplen=size)).data == packets
@@ -138,7 +140,7 @@ def test_large_records_do_not_add_buffers(tmp_path: Path) -> None:
         reader = Reader([path])
         for _ in reader.batches():
             assert reader._stream is not None
-            assert reader._stream.empty.qsize() <= containers.BUFFERS
+            assert reader._stream.empty.qsize() <= streams.BUFFERS
     assert reader.frame == 50
 
 
@@ -332,7 +334,7 @@ def test_the_kernel_for_times_is_the_one_that_python_computes() -> None:
         (2, 32, 1_700_000_000 << 32 | 1 << 31),
         (2, 33, 7 << 60),
     ):
-        compiled = _units_to_ns(units >> 32, units & 0xFFFFFFFF, kind, value)
+        compiled = units_to_ns(units >> 32, units & 0xFFFFFFFF, kind, value)
         power = {0: 6, 1: 10, 2: 0x80 | value}[kind]
         assert compiled == exact_ns(units, power)
 
@@ -374,10 +376,10 @@ def test_blocks_without_a_packet() -> None:
     for kind in (4, 5, 0xA, 0x201, 0x208, 0x1234, 0x80000001):
         file.block(kind, b"abcdefg")
     file.enhanced(PACKETS[1])
-    for kind in containers.NUMBERED_BLOCKS:
+    for kind in framing.NUMBERED_BLOCKS:
         file.block(kind, b"abcdefg")
     found = decode_bytes(file.enhanced(PACKETS[2]).bytes())
-    n = len(containers.NUMBERED_BLOCKS)
+    n = len(framing.NUMBERED_BLOCKS)
     assert [p.frame for p in found.packets] == [1, 2, 3 + n]
     assert found.counts == {"tcp": 3, "not_a_packet": n}
 
@@ -494,9 +496,9 @@ def test_a_pcapng_cut_at_every_byte() -> None:
 
 def test_interfaces_without_end_are_damage_not_memory() -> None:
     block = Pcapng().interface().out[1]
-    found = read_bytes(Pcapng().bytes() + block * (containers.MAX_INTERFACES + 10))
+    found = read_bytes(Pcapng().bytes() + block * (framing.MAX_INTERFACES + 10))
     (warning,) = found.warnings
-    assert f"more than {containers.MAX_INTERFACES} interfaces" in warning
+    assert f"more than {framing.MAX_INTERFACES} interfaces" in warning
 
 
 def test_numbers_of_interfaces_stay_bounded() -> None:
@@ -541,7 +543,7 @@ def test_members_that_end_anywhere_in_a_read() -> None:
     packed = b"".join(member(CAPTURE[a : a + 5000]) for a in range(0, len(CAPTURE), 5000))
     with pytest.MonkeyPatch.context() as patch:
         for size in (1, 2, 3, 7, 100):
-            patch.setattr(containers._Gunzip, "PIECE", size)
+            patch.setattr(gz.Gunzip, "PIECE", size)
             found = read_bytes(packed)
             assert len(found.frames) == 300
             assert not found.warnings
@@ -639,10 +641,10 @@ def content(path: Path, room: int) -> tuple[bytes, str | None]:
     """All that is made of a gzip file, taken ``room`` bytes at a time, and what ended it early."""
     with open(path, "rb", buffering=0) as file:
         head = file.read(4)
-        stream = containers._Stream(str(path), file, keep=True)
+        stream = streams.Stream(str(path), file, keep=True)
         stream.raw_bytes = len(head)
-        gunzip, made, buffer = containers._Gunzip(stream, head), b"", bytearray(room)
-        assert (gunzip.quick is None) == (containers._isal() is None)
+        gunzip, made, buffer = gz.Gunzip(stream, head), b"", bytearray(room)
+        assert (gunzip.quick is None) == (gz.isal() is None)
         try:
             while size := gunzip.fill(memoryview(buffer)):
                 made += buffer[:size]
@@ -667,10 +669,10 @@ def test_isal_and_zlib_make_the_same_of_members_damaged_anywhere(tmp_path_factor
     path.write_bytes(packed)
     room, piece = data.draw(st.sampled_from([1000, 1 << 16])), data.draw(st.sampled_from([100, 4096, 1 << 18]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(containers._Gunzip, "PIECE", piece)
-        assert containers._isal() is not None
+        patch.setattr(gz.Gunzip, "PIECE", piece)
+        assert gz.isal() is not None
         quick, why = content(path, room)
-        patch.setattr(containers, "_isal", lambda: None)
+        patch.setattr(gz, "isal", lambda: None)
         careful, why_not = content(path, room)
     common = min(len(quick), len(careful))
     assert quick[:common] == careful[:common]

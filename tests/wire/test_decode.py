@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire import link
-from netlens.wire.containers import F_CAP, F_OFF, F_WIRE, FRAME_WIDTH
+from netlens.wire.framing import F_CAP, F_OFF, F_WIRE, FRAME_WIDTH
+from tests.wire import links
 from tests.wire.helpers import (
     DST6,
     ETHERNET,
@@ -650,7 +651,7 @@ def test_what_lies_outside_a_frame_changes_nothing(frame: bytes, number: int, mo
 GUARDED = """
 import itertools, random, sys
 import numpy as np
-from netlens.wire import columns as c, containers, decode as d, link
+from netlens.wire import columns as c, framing, decode as d, link
 
 class Guard:
     '''A buffer that may be read between two offsets only, and by whole numbers only.'''
@@ -690,8 +691,8 @@ for i in range(rounds):
 assert quality[: len(d.REASONS), 0].sum() == done
 
 file = bytearray(bytes.fromhex(sys.argv[3]))
-table = np.zeros((4, containers.INTERFACE_WIDTH), np.int64)
-found = np.zeros((8, containers.FRAME_WIDTH), np.int64)
+table = np.zeros((4, framing.INTERFACE_WIDTH), np.int64)
+found = np.zeros((8, framing.FRAME_WIDTH), np.int64)
 for i in range(rounds // 4):
     damaged = bytearray(file)
     for _ in range(chance.randrange(5)):
@@ -702,13 +703,13 @@ for i in range(rounds // 4):
         for pos, step in ((28, "ng"), (0, "pcap")):
             while pos < end:
                 if step == "ng":
-                    n, new, status = containers.frame_pcapng(data, pos, end, big, table, 2, 1 << 24, found)
+                    n, new, status = framing.frame_pcapng(data, pos, end, big, table, 2, 1 << 24, found)
                 else:
-                    n, new, status = containers.frame_pcap(data, pos, end, big, 1000, 262144, 0, found)
+                    n, new, status = framing.frame_pcap(data, pos, end, big, 1000, 262144, 0, found)
                 for f in found[:n].tolist():
                     assert 0 <= f[0] <= f[0] + f[1] <= end
-                assert new <= end and (n or new > pos or status != containers.FULL)
-                if status != containers.FULL:
+                assert new <= end and (n or new > pos or status != framing.FULL)
+                if status != framing.FULL:
                     break
                 pos = new
 print("done")
@@ -773,7 +774,7 @@ def test_usual_packets_are_read_as_all_others(monkeypatch: pytest.MonkeyPatch) -
     def run(kernel: Any) -> tuple[Any, ...]:
         rows = np.zeros((len(packets), c.WIDTH), np.int64)
         fragments, quality = np.zeros((len(packets), d.FRAGMENT_WIDTH), np.int64), np.zeros((d.N_REASONS, 2), np.int64)
-        m, n = kernel(buf, frames, len(packets), np.array([link.RAW]), 0, rows, fragments, quality)
+        m, n = kernel(buf, frames, len(packets), np.array([links.RAW]), 0, rows, fragments, quality)
         return rows[:m].tolist(), fragments[:n].tolist(), quality.tolist()
 
     short = run(d.decode)

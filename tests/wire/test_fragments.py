@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from netlens.wire import columns as c
 from netlens.wire import fragments as f
-from netlens.wire import link
+from tests.wire import links
 from tests.wire.helpers import (
     MACS,
     RAW,
@@ -67,7 +67,7 @@ def test_in_any_order(version: int, whole: bytes, order: tuple[int, ...]) -> Non
     pieces = split(whole, (16, 96, 104), version, proto)
     check(decode([pieces[i] for i in order]), 4, proto, version)
     framed = [MACS + struct.pack(">HHH", 0x8100, 5, 0x0800 if version == 4 else 0x86DD) + pieces[i] for i in order]
-    check(decode(framed, link.ETHERNET), 4, proto, version)
+    check(decode(framed, links.ETHERNET), 4, proto, version)
 
 
 def test_what_a_reassembled_segment_says() -> None:
@@ -294,7 +294,7 @@ def test_tshark_puts_the_same_datagrams_together(tshark: str, tmp_path: Path) ->
     overlap = [piece(w[:32], 0, True, ident=5), piece(w[16:64], 16, True, ident=5), piece(w[40:], 40, False, ident=5)]
     packets = [a[2], b[0], a[0], b[2], ah[0], a[1], ah[1], b[1], *options, ah[2], *overlap, a[1], ip4(DATAGRAM, 17)]
     path = tmp_path / "c.pcap"
-    path.write_bytes(pcap([ethernet(p, 0x0800 if p[0] >> 4 == 4 else 0x86DD) for p in packets], link.ETHERNET))
+    path.write_bytes(pcap([ethernet(p, 0x0800 if p[0] >> 4 == 4 else 0x86DD) for p in packets], links.ETHERNET))
     fields = ["frame.number", "udp.srcport", "tcp.srcport", "udp.payload", "tcp.payload"]
     command = [tshark, "-r", str(path), "-T", "fields", *(x for name in fields for x in ("-e", name))]
     rows = [r.split("\t") for r in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlens.wire import hints as h
-from netlens.wire.decode import payload_hint
+from netlens.wire.hints import payload_hint
 from tests.wire.helpers import ip4, one, tcp, udp
 
 

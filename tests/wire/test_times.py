@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netlens.wire.containers import F_TS, FRAME_WIDTH
+from netlens.wire.framing import F_TS, FRAME_WIDTH
 from netlens.wire.times import SET_BACK_NS, SPANS, Times
 
 S = 1_000_000_000

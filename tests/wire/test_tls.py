@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlens.wire import tls
+from tests.wire.hello import read_hello
 
 GREASE = [0x0A0A + 0x1010 * i for i in range(16)]
 RANDOM = bytes(range(32))
@@ -126,7 +127,7 @@ def parse(data: bytes) -> tuple[int, np.ndarray, np.ndarray]:
 
 def test_openssl_hello() -> None:
     data = openssl()
-    got = tls.read_hello(data)
+    got = read_hello(data)
     assert got is not None
     assert (got.sni, got.alpn, got.version, got.complete) == ("api.example.com", ["h2", "http/1.1"], "TLS1.3", True)
     assert got.random == data[11:43].hex()
@@ -137,7 +138,7 @@ def test_openssl_hello() -> None:
 
 
 def test_openssl_without_name_and_tls13() -> None:
-    got = tls.read_hello(openssl(None, (), ssl.TLSVersion.TLSv1_2))
+    got = read_hello(openssl(None, (), ssl.TLSVersion.TLSv1_2))
     assert got is not None
     assert (got.sni, got.alpn, got.version) == (None, [], "TLS1.2")
     assert got.ja4 is not None
@@ -186,7 +187,7 @@ def test_chrome_permuted_extensions_have_one_key_and_one_fingerprint() -> None:
         _, row, src = parse(data)
         out = np.zeros(tls.SCRATCH + 16, np.uint8)
         keys.add(out[: tls.write_key(src, row, np.empty(tls.MAX_SORT, np.int64), out, 0)].tobytes())
-        got = tls.read_hello(data)
+        got = read_hello(data)
         assert got is not None
         prints.add((got.sni, tuple(got.alpn), got.version, got.ja4))
     assert len(keys) == len(prints) == 1
@@ -212,7 +213,7 @@ def test_message_over_several_records_reads_the_same(size: int) -> None:
     status, row, _ = parse(records(data[5:], size) + b"behind")
     assert (status, row[tls.WHERE]) == (tls.COMPLETE, 1)
     assert row[tls.USED] == len(records(data[5:], size))
-    assert tls.read_hello(records(data[5:], size)) == tls.read_hello(data)
+    assert read_hello(records(data[5:], size)) == read_hello(data)
 
 
 @pytest.mark.parametrize("size", [None, 3, 200])
@@ -221,11 +222,11 @@ def test_cut_anywhere_is_incomplete(size: int | None) -> None:
     for cut in range(len(data)):
         if cut:
             assert parse(data[:cut])[0] == tls.INCOMPLETE, cut
-        got = tls.read_hello(data[:cut])
+        got = read_hello(data[:cut])
         if got is not None:
             assert (got.sni, got.ja4, got.complete) == ("api.example.com", None, False)
             assert got.version in (None, "TLS1.3")
-    assert tls.read_hello(data[:-1]) is not None
+    assert read_hello(data[:-1]) is not None
 
 
 def test_other_record_between_the_fragments() -> None:
@@ -238,7 +239,7 @@ def test_other_record_between_the_fragments() -> None:
 )
 def test_what_may_stand_before_the_hello(front: bytes) -> None:
     data = hello()
-    assert tls.read_hello(front + data) == tls.read_hello(data)
+    assert read_hello(front + data) == read_hello(data)
     for cut in range(1, len(front)):
         assert parse(front[:cut])[0] in (tls.INCOMPLETE, tls.NOT_HELLO)
     assert parse(front)[0] == tls.NOT_HELLO
@@ -262,12 +263,12 @@ def test_what_may_stand_before_the_hello(front: bytes) -> None:
 )
 def test_no_hello(data: bytes) -> None:
     assert parse(data)[0] == tls.NOT_HELLO
-    assert tls.read_hello(data) is None
+    assert read_hello(data) is None
 
 
 def test_names_are_data() -> None:
     def name_of(raw: bytes) -> str | None:
-        got = tls.read_hello(hello(raw))
+        got = read_hello(hello(raw))
         assert got is not None
         return got.sni
 
@@ -280,10 +281,10 @@ def test_names_are_data() -> None:
 
 def test_first_host_name_counts() -> None:
     both = (0, vector(2, b"\x05" + vector(2, b"other") + b"\x00" + vector(2, b"one.example") + b"\x00" + vector(2, b"two.example")))
-    got = tls.read_hello(record(message([both, sni_extension(b"three.example")])))
+    got = read_hello(record(message([both, sni_extension(b"three.example")])))
     assert got is not None
     assert got.sni == "one.example"
-    got = tls.read_hello(record(message([(0, b"")])))
+    got = read_hello(record(message([(0, b"")])))
     assert got is not None
     assert got.ja4 is not None
     assert (got.sni, got.ja4[3]) == (None, "d")
@@ -305,13 +306,13 @@ def test_first_host_name_counts() -> None:
 )
 def test_version(legacy: int, offered: list[int] | None, text: str) -> None:
     extensions = [] if offered is None else [(43, vector(1, values(*offered)))]
-    got = tls.read_hello(record(message(extensions, legacy=legacy)))
+    got = read_hello(record(message(extensions, legacy=legacy)))
     assert got is not None
     assert got.version == text
 
 
 def test_without_any_extensions() -> None:
-    got = tls.read_hello(record(message(None, legacy=0x0300)))
+    got = read_hello(record(message(None, legacy=0x0300)))
     assert got is not None
     assert (got.sni, got.alpn, got.version) == (None, [], "SSL3.0")
     assert got.ja4 is not None
@@ -324,7 +325,7 @@ def test_contradicting_lengths_give_no_fingerprint() -> None:
     longer = bytearray(whole)
     at = whole.index(values(16) + vector(2, alpn_extension(b"h2")[1]))
     longer[at + 3] += 9  # the ALPN extension reaches over the end
-    got = tls.read_hello(record(bytes(longer)))
+    got = read_hello(record(bytes(longer)))
     assert got is not None
     assert (got.sni, got.ja4, got.complete) == ("example.com", None, True)
 
@@ -337,8 +338,8 @@ def test_grease_is_ignored_everywhere() -> None:
         (13, vector(2, values(0x0403, *GREASE, 0x0804))),
         (43, vector(1, values(*GREASE, 0x0304))),
     ]
-    one = tls.read_hello(record(message(plain, ciphers=[0x1301, 0x1302])))
-    other = tls.read_hello(record(message(greased, ciphers=[*GREASE, 0x1302, 0x1301])))
+    one = read_hello(record(message(plain, ciphers=[0x1301, 0x1302])))
+    other = read_hello(record(message(greased, ciphers=[*GREASE, 0x1302, 0x1301])))
     assert one is not None
     assert other is not None
     assert one.ja4 is not None
@@ -349,16 +350,16 @@ def test_grease_is_ignored_everywhere() -> None:
 def test_very_many_extensions() -> None:
     kinds = [k for k in range(0x1000, 0x1000 + 3000) if k not in GREASE]
     random.Random(3).shuffle(kinds)
-    got = tls.read_hello(record(message([(k, b"") for k in kinds])))
+    got = read_hello(record(message([(k, b"") for k in kinds])))
     assert got is not None
     assert got.ja4 == tls.ja4(0x0303, False, [], [0x1301, 0xC02F], kinds, [])
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes(data: bytes) -> None:
-    tls.read_hello(data)
-    tls.read_hello(hello()[:5] + data)
-    tls.read_hello(hello()[:43] + data)
+    read_hello(data)
+    read_hello(hello()[:5] + data)
+    read_hello(hello()[:43] + data)
 
 
 @given(st.data())
@@ -377,7 +378,7 @@ def test_any_change_of_a_hello(data: st.DataObject) -> None:
         end = tls.write_key(src, row, np.empty(tls.MAX_SORT, np.int64), out, 0)
         assert end <= max(row[tls.TOTAL], 0) + 20
         tls.describe_key(out[:end].tobytes())
-    tls.read_hello(bytes(raw))
+    read_hello(bytes(raw))
 
 
 @given(st.binary(max_size=300))
@@ -421,7 +422,7 @@ def test_tshark_reads_the_same(tshark: str, tmp_path: Path) -> None:
     ).stdout  # fmt: skip
     ours = []
     for data in hellos:
-        got = tls.read_hello(data)
+        got = read_hello(data)
         assert got is not None
         ours.append(f"{got.sni or ''}\t{got.random}\t{got.ja4}\t{got.length_bytes}")
     assert out.splitlines() == ours

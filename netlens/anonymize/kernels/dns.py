@@ -15,7 +15,8 @@ import numpy as np
 from netlens.anonymize.kernels.mapping import EPOCH, MESSAGE, ROOT, chain, is_in, map_label, map_nibble, map_v4, map_v6
 from netlens.anonymize.kernels.tls import keep, keep_protocols
 from netlens.wire.compiled import kernel
-from netlens.wire.words import be16
+from netlens.wire.dns import MAX_OCTETS, POINTER, STOPS, step
+from netlens.wire.loads import be16
 
 HEADER = 12
 _X = np.uint8(120)
@@ -27,31 +28,28 @@ def map_name(buf, off, end, pos, out, shift, m):
     here, bound, after = pos, pos, np.int64(-1)
     octets, count = np.int64(1), 0
     while True:
-        if here >= end:
+        if here < end:
+            out[here + shift] = buf[here]
+            if buf[here] >= 192 and here + 2 <= end:
+                out[here + 1 + shift] = buf[here + 1]
+        n, following = step(buf, off, end, here, bound)
+        if n == STOPS or (n == POINTER and following < off + HEADER):
             return np.int64(-1)
-        n = np.int64(buf[here])
-        out[here + shift] = buf[here]
         if n == 0:
             if after < 0:
-                after = here + 1
+                after = following
             break
-        if n >= 192:
-            if here + 2 > end:
-                return np.int64(-1)
-            out[here + 1 + shift] = buf[here + 1]
-            target = off + ((n & 63) << 8 | np.int64(buf[here + 1]))
-            if target >= bound or target < off + HEADER:
-                return np.int64(-1)
+        if n == POINTER:
             if after < 0:
                 after = here + 2
-            here = bound = target
+            here = bound = following
             continue
         octets += n + 1
-        if n > 63 or octets > 255 or here + 1 + n > end:
+        if octets > MAX_OCTETS:
             return np.int64(-1)
         m.spots[count] = here
         count += 1
-        here += 1 + n
+        here = following
     parent, reverse = ROOT, False
     for i in range(count - 1, -1, -1):
         at = m.spots[i]

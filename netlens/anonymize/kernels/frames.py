@@ -16,16 +16,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from netlens.anonymize.kernels.checksums import UNSET, set_checksum, state_of
 from netlens.anonymize.kernels.dns import rewrite_message
-from netlens.anonymize.kernels.mapping import MISSED, SEED, hash_text, map_mac, map_v4, map_v6
+from netlens.anonymize.kernels.headers import copy_arp, copy_header, copy_headers, copy_ipv4, copy_ipv6
+from netlens.anonymize.kernels.icmp import copy_icmp4, copy_icmp6
+from netlens.anonymize.kernels.mapping import MISSED, SEED, map_v6
 from netlens.anonymize.kernels.tls import keep, rewrite_stream
-from netlens.wire import link as links_
+from netlens.wire import link as link_
+from netlens.wire import tunnels as tunnels_
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
-from netlens.wire.containers import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
-from netlens.wire.encapsulation import FRAME, GENEVE_PORT, GRE, MAX_TUNNELS, inner_of_ip, inner_of_udp, ip_inside
-from netlens.wire.routes import addresses_of_route, final_v4, final_v6, route_of_v4
-from netlens.wire.words import be16, be64
+from netlens.wire.decode import udp_length
+from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
+from netlens.wire.loads import be16, be64
+from netlens.wire.routes import addresses_of_route, final_v4, final_v6
 
 # Columns of what is told of a frame. Places starting with OUT_ are in the output, the others in the input.
 KIND = 0  #: 6, 17, FRAGMENT, or 0: nothing that anybody asks for
@@ -44,129 +48,9 @@ INNER, INNER_OUT, INNER_CAP, INNER_LENGTH, INNER_KIND = 25, 26, 27, 28, 29  #: t
 WIDTH = 30
 
 FRAGMENT = 44
-UNSET, RIGHT, PARTIAL, WRONG, PARTIAL_LSO = 0, 1, 2, 3, 4  #: what a checksum was
 PCAP, PCAPNG = 0, 1
 PCAP_HEAD, BLOCK_HEAD, BLOCK_TAIL = 16, 28, 4
 MAX_HEADERS = 16
-
-
-@kernel
-def _put16(out, at, value):
-    out[at] = np.uint8(value >> 8 & 255)
-    out[at + 1] = np.uint8(value & 255)
-
-
-# ---- checksums ----
-
-
-@kernel
-def _sum(buf, at, n):
-    total = np.int64(0)
-    for i in range(at, at + n - 1, 2):
-        total += np.int64(buf[i]) << 8 | np.int64(buf[i + 1])
-    if n & 1:
-        total += np.int64(buf[at + n - 1]) << 8
-    return total
-
-
-@kernel
-def _fold(total):
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
-
-
-@kernel
-def _pseudo(buf, ip, version, proto, length):
-    """Sum of the pseudo header (RFC 9293 3.1, RFC 8200 8.1); none for ICMP of IPv4."""
-    if version == 4:
-        return np.int64(0) if proto == 1 else _sum(buf, ip + 12, 8) + proto + length
-    return _sum(buf, ip + 8, 32) + proto + (length >> 16) + (length & 0xFFFF)
-
-
-@kernel
-def _checksum_at(proto):
-    return np.int64(16) if proto == 6 else np.int64(6) if proto == 17 else np.int64(2)
-
-
-@kernel
-def _mode(buf, ip, version, proto, t, cap, length):
-    """What the checksum of a transport header at ``t`` is: one of UNSET to PARTIAL_LSO."""
-    at = t + _checksum_at(proto)
-    if at + 2 > t + cap:
-        return UNSET
-    value = be16(buf, at)
-    if value == 0 and proto != 6:
-        return UNSET
-    pseudo = _pseudo(buf, ip, version, proto, length)
-    if cap >= length and _fold(pseudo + _sum(buf, t, length)) == 0xFFFF:
-        return RIGHT
-    if value == 0:
-        return UNSET
-    if proto == 6 or proto == 17:
-        if value == _fold(pseudo):
-            return PARTIAL
-        if value == _fold(_pseudo(buf, ip, version, proto, np.int64(0))):
-            return PARTIAL_LSO
-    return RIGHT if cap < length else WRONG
-
-
-@kernel
-def set_checksum(out, ip, version, proto, t, cap, length, mode):
-    at = t + _checksum_at(proto)
-    if at + 2 > t + cap:
-        return
-    _put16(out, at, np.int64(0))
-    if mode == UNSET:
-        return
-    if mode == PARTIAL or mode == PARTIAL_LSO:
-        _put16(out, at, _fold(_pseudo(out, ip, version, proto, length if mode == PARTIAL else np.int64(0))))
-        return
-    value = 0xFFFF - _fold(_pseudo(out, ip, version, proto, length) + _sum(out, t, min(cap, length)))
-    if mode == WRONG:
-        value ^= 0x5A5A
-    elif value == 0 and proto == 17:
-        value = np.int64(0xFFFF)
-    _put16(out, at, value)
-
-
-# ---- IP ----
-
-
-@kernel
-def _header4(buf, o, cap, out, q, m):
-    """Header and options of IPv4; addresses are mapped as far as they are there."""
-    if cap < 20:
-        keep(buf, o, min(cap, 10), out, q)
-        return
-    keep(buf, o, 12, out, q)
-    map_v4(buf, o + 12, out, q + 12, m)
-    map_v4(buf, o + 16, out, q + 16, m)
-    header = (np.int64(buf[o]) & 15) * 4
-    for i in range(20, min(header, cap)):
-        out[q + i] = np.uint8(1)  # NOP, for any option
-    route = route_of_v4(buf, o + 20, o + min(header, cap))
-    if route >= 0:  # the final destination is in it
-        keep(buf, route, 3, out, q + (route - o))
-        for i in range((np.int64(buf[route + 1]) - 3) // 4):
-            map_v4(buf, route + 3 + 4 * i, out, q + (route - o) + 3 + 4 * i, m)
-    value = be16(buf, o + 10)
-    _put16(out, q + 10, np.int64(0))
-    if value != 0 and header >= 20 and header <= cap:
-        right = 0xFFFF - _fold(_sum(out, q, header))
-        _put16(out, q + 10, right if _fold(_sum(buf, o, header)) == 0xFFFF else right ^ 0x5A5A)
-    elif value != 0:
-        _put16(out, q + 10, 0xFFFF - _fold(_sum(out, q, 20)))
-
-
-@kernel
-def _header6(buf, o, cap, out, q, m):
-    if cap < 40:
-        keep(buf, o, min(cap, 8), out, q)
-        return
-    keep(buf, o, 8, out, q)
-    map_v6(buf, o + 8, out, q + 8, m)
-    map_v6(buf, o + 24, out, q + 24, m)
 
 
 @kernel
@@ -237,12 +121,10 @@ def _udp(buf, t, cap, length, loopback, out, q, m, info):
         keep(buf, t, min(cap, 6), out, q)
         return length
     keep(buf, t, 8, out, q)
-    claimed = be16(buf, t + 4)
-    if claimed >= 8:
-        length = min(length, claimed)
-        cap = min(cap, length)
-    elif claimed != 0:
+    claimed = udp_length(buf, t, length)
+    if claimed < 0:
         return length
+    length, cap = claimed, min(cap, claimed)
     info[KIND] = 17
     source, target = be16(buf, t), be16(buf, t + 2)
     have = min(cap, length) - 8
@@ -263,128 +145,29 @@ def _udp(buf, t, cap, length, loopback, out, q, m, info):
 
 
 @kernel
-def _quoted(buf, o, cap, version, out, q, m):
-    """The packet that an ICMP error quotes: its headers."""
-    if cap < 1 or np.int64(buf[o]) >> 4 != version:
-        return
-    if version == 4:
-        _header4(buf, o, cap, out, q, m)
-        size = (np.int64(buf[o]) & 15) * 4
-        if size < 20 or cap < size:
-            return
-        proto, later = np.int64(buf[o + 9]), be16(buf, o + 6) & 0x1FFF
-    else:
-        _header6(buf, o, cap, out, q, m)
-        size, later = np.int64(40), np.int64(0)
-        if cap < size:
-            return
-        proto = np.int64(buf[o + 6])
-    have = cap - size
-    if later:
-        return
-    if proto == 6 or proto == 17 or proto == 1 or proto == 58:
-        keep(buf, o + size, min(have, 8), out, q + size)
-        if proto == 6 and have > 8:
-            keep(buf, o + size + 8, min(have - 8, 8), out, q + size + 8)
-        at = _checksum_at(proto)
-        for i in range(at, min(at + 2, have)):
-            out[q + size + i] = np.uint8(0)  # it covered what is not there any more
-
-
-@kernel
-def _icmp4(buf, t, cap, out, q, m):
-    keep(buf, t, min(cap, 4), out, q)
-    if cap < 8:
-        return
-    kind = buf[t]
-    if kind == 5:
-        map_v4(buf, t + 4, out, q + 4, m)
-    elif kind == 0 or kind == 8 or kind == 3 or kind == 4 or kind == 11 or kind == 12 or kind == 13 or kind == 14:
-        keep(buf, t + 4, 4, out, q + 4)
-    if kind == 3 or kind == 4 or kind == 5 or kind == 11 or kind == 12:
-        _quoted(buf, t + 8, cap - 8, 4, out, q + 8, m)
-
-
-@kernel
-def _neighbour_options(buf, at, end, out, to, m):
-    """Options of neighbour discovery (RFC 4861 4.6)."""
-    while at + 8 <= end:
-        size = np.int64(buf[at + 1]) * 8
-        keep(buf, at, 2, out, to)
-        if size == 0 or at + size > end:
-            return
-        kind = buf[at]
-        if kind == 1 or kind == 2:
-            map_mac(buf, at + 2, out, to + 2, m)
-        elif kind == 3 and size == 32:
-            keep(buf, at, 16, out, to)
-            map_v6(buf, at + 16, out, to + 16, m)
-        elif kind == 5:
-            keep(buf, at, 8, out, to)
-        elif kind == 4:
-            _quoted(buf, at + 8, size - 8, 6, out, to + 8, m)
-        at += size
-        to += size
-
-
-@kernel
-def _icmp6(buf, t, cap, out, q, m):
-    keep(buf, t, min(cap, 4), out, q)
-    if cap < 8:
-        return
-    kind = buf[t]
-    if kind < 128 or (kind >= 128 and kind <= 137) or kind == 143:
-        keep(buf, t + 4, 4, out, q + 4)
-    if kind < 128:
-        _quoted(buf, t + 8, cap - 8, 6, out, q + 8, m)
-    elif 130 <= kind <= 132 and cap >= 24:
-        map_v6(buf, t + 8, out, q + 8, m)
-    elif (kind == 135 or kind == 136) and cap >= 24:
-        map_v6(buf, t + 8, out, q + 8, m)
-        _neighbour_options(buf, t + 24, t + cap, out, q + 24, m)
-    elif kind == 137 and cap >= 40:
-        map_v6(buf, t + 8, out, q + 8, m)
-        map_v6(buf, t + 24, out, q + 24, m)
-        _neighbour_options(buf, t + 40, t + cap, out, q + 40, m)
-    elif kind == 133:
-        _neighbour_options(buf, t + 8, t + cap, out, q + 8, m)
-    elif kind == 134 and cap >= 16:
-        keep(buf, t + 8, 8, out, q + 8)
-        _neighbour_options(buf, t + 16, t + cap, out, q + 16, m)
-
-
-@kernel
-def _tunnel(buf, proto, t, cap, length, out, q, info):
+def _tunnel(buf, proto, t, cap, length, out, q, m, info):
     """If IP payload at ``t`` is a tunnel that is entered: keep its header, and note what is inside for :func:`_inside`.
 
     Checksums of the outer headers are left out: they cover what changes later.
     """
-    at = t
+    at, kind = t, tunnels_.PROTOCOL | proto
     if proto == 17:
         if cap < 8:
             return False
-        claimed = be16(buf, t + 4)
-        if claimed >= 8:
-            length = min(length, claimed)
-            cap = min(cap, length)
-        elif claimed != 0:
+        length = udp_length(buf, t, length)
+        if length < 0:
             return False
-        at = t + 8
-        start, kind = inner_of_udp(buf, at, cap - 8, length - 8, be16(buf, t + 2))
-    else:
-        start, kind = inner_of_ip(buf, t, cap, proto)
-    if start < 0 or ip_inside(buf, start, t + cap, kind)[0] < 0:
+        cap = min(cap, length)
+        at, kind = t + 8, tunnels_.PORT | be16(buf, t + 2)
+    udp = at - t
+    size, following, _start, _network = tunnels_.enter(buf, at, cap - udp, length - udp, kind)
+    if size < 0:
         return False
-    if proto == 17 and be16(buf, t + 2) == GENEVE_PORT:
-        keep(buf, t, 16, out, q)  # not the options
-    else:
-        keep(buf, t, start - t, out, q)
-    if proto == 17:
-        _put16(out, q + 6, np.int64(0))
-    elif proto == GRE and buf[t] & 128:
-        _put16(out, q + 4, np.int64(0))
-    info[INNER], info[INNER_OUT], info[INNER_KIND] = start, q + (start - t), kind
-    info[INNER_CAP], info[INNER_LENGTH] = cap - (start - t), length - (start - t)
+    keep(buf, t, udp - 2 if udp else 0, out, q)
+    copy_header(buf, at, size, kind, out, q + udp, m)
+    size += udp
+    info[INNER], info[INNER_OUT], info[INNER_KIND] = t + size, q + size, following
+    info[INNER_CAP], info[INNER_LENGTH] = cap - size, length - size
     return True
 
 
@@ -398,7 +181,7 @@ def _transport(buf, ip, version, proto, t, cap, length, final, out, ip_q, q, m, 
     if final >= 0:
         target_at = final
     info[INNER] = 0
-    if _tunnel(buf, proto, t, cap, length, out, q, info):
+    if _tunnel(buf, proto, t, cap, length, out, q, m, info):
         return
     if proto == 6 or proto == 17:
         info[TO_LOOPBACK] = _is_loopback(buf, target_at, version)
@@ -414,9 +197,9 @@ def _transport(buf, ip, version, proto, t, cap, length, final, out, ip_q, q, m, 
             info[TARGET] = _end_hash(buf, target_at, version, be16(buf, t + 2), seed)
             info[FLOW] = mix(mix(seed, info[SOURCE]), info[TARGET])  # mix alone does not tell its two values apart
     elif proto == 1 and version == 4:
-        _icmp4(buf, t, cap, out, q, m)
+        copy_icmp4(buf, t, cap, out, q, m)
     elif proto == 58 and version == 6:
-        _icmp6(buf, t, cap, out, q, m)
+        copy_icmp6(buf, t, cap, out, q, m)
     else:
         if (proto == 1 or proto == 58) and cap > 0:
             out[q] = buf[t]  # of the other version: what it would be is told by its first byte
@@ -424,7 +207,7 @@ def _transport(buf, ip, version, proto, t, cap, length, final, out, ip_q, q, m, 
     cap = min(cap, length)
     info[OUT_IP], info[VERSION], info[PROTO] = ip_q, version, proto
     info[OUT_T], info[T_CAP], info[T_LENGTH] = q, cap, length
-    info[MODE] = _mode(buf, ip, version, proto, t, cap, length) if final < 0 else UNSET
+    info[MODE] = state_of(buf, ip, version, proto, t, cap, length) if final < 0 else UNSET
     set_checksum(out, ip_q, version, proto, q, cap, length, info[MODE])
 
 
@@ -477,7 +260,7 @@ def _network(buf, o, cap, wire, version, out, q, m, info):
             out[q] = buf[o]
         return
     if version == 4:
-        _header4(buf, o, cap, out, q, m)
+        copy_ipv4(buf, o, cap, out, q, m)
         if cap < 20:
             return
         header = (np.int64(buf[o]) & 15) * 4
@@ -499,7 +282,7 @@ def _network(buf, o, cap, wire, version, out, q, m, info):
         at, proto, _piece, _ident, _final = _after_extensions(buf, t, cap - header, length, proto, version, out, q + header, m)
         final = final_v4(buf, o + 20, o + header)
     else:
-        _header6(buf, o, cap, out, q, m)
+        copy_ipv6(buf, o, cap, out, q, m)
         if cap < 40:
             return
         length = be16(buf, o + 4)
@@ -530,7 +313,7 @@ def _note_fragment(info, version, proto, ident, piece, o, q, at, cap, length):
 @kernel
 def _inside(buf, out, m, info):
     """The packets in the tunnels of one packet, from the outermost on; ``info`` is of the innermost in the end."""
-    for _ in range(MAX_TUNNELS):
+    for _ in range(tunnels_.MAX_TUNNELS):
         start, to, cap, length, kind = info[INNER], info[INNER_OUT], info[INNER_CAP], info[INNER_LENGTH], info[INNER_KIND]
         if start == 0:
             return
@@ -538,14 +321,7 @@ def _inside(buf, out, m, info):
         for k in range(WIDTH):
             info[k] = 0
         info[TS], info[IFACE] = ts, iface
-        at, network = ip_inside(buf, start, start + cap, kind)
-        if kind == FRAME:
-            map_mac(buf, start, out, to, m)
-            map_mac(buf, start + 6, out, to + 6, m)
-            keep(buf, start + 12, 2, out, to + 12)
-            _tags(buf, start + 14, start + cap, be16(buf, start + 12), out, to + 14, m)
-        else:
-            _tags(buf, start, start + cap, kind, out, to, m)
+        at, network = copy_headers(buf, start, start + cap, kind, out, to, m)
         used = at - start
         left = max(length - used, cap - used)
         _network(buf, at, cap - used, left, np.int64(4 if network == 0x0800 else 6), out, to + used, m, info)
@@ -569,180 +345,24 @@ def rewrite_datagram(data, cap, proto, version, header, out_header, out, m, info
     _inside(data, out, m, info)
 
 
-# ---- link layer ----
-
-
-@kernel
-def _arp(buf, o, cap, out, q, m):
-    """RFC 826, of IPv4 on Ethernet; of other kinds the eight bytes that say so."""
-    keep(buf, o, min(cap, 8), out, q)
-    if cap >= 28 and be16(buf, o + 2) == 0x0800 and buf[o + 4] == 6 and buf[o + 5] == 4:
-        for i in range(2):
-            map_mac(buf, o + 8 + 10 * i, out, q + 8 + 10 * i, m)
-            map_v4(buf, o + 14 + 10 * i, out, q + 14 + 10 * i, m)
-
-
-@kernel
-def _tags(buf, o, end, kind, out, q, m):
-    """What stands between an EtherType and the network header, whether there is one or not: tags, labels, LLC, PPPoE, the header of an inner Ethernet.
-
-    The same steps as those of :func:`netlens.wire.link.ether_payload`.
-    """
-    for _ in range(links_.MAX_TAGS + 1):
-        inner = False  # an Ethernet header stands behind
-        if kind == 0x8100 or kind == 0x88A8 or kind == 0x9100 or kind == 0x9200 or kind == 0x8926:
-            size = np.int64(6) if kind == 0x8926 else np.int64(4)
-        elif kind == 0x8847 or kind == 0x8848:
-            if o + 5 > end:
-                return
-            keep(buf, o, 4, out, q)
-            bottom = buf[o + 2] & 1
-            o += 4
-            q += 4
-            if not bottom:
-                continue
-            size = links_.ethernet_in_mpls(buf, o, end) - 14
-            if buf[o] >> 4 == 4 or buf[o] >> 4 == 6 or size < 0:
-                return
-            inner = True
-        elif kind == links_.BACKBONE:
-            size = np.int64(4)
-            inner = True
-        elif kind == 0x8864:
-            short = o + 6 < end and buf[o + 6] & 1
-            keep(buf, o, min(end - o, 7 if short else 8), out, q)
-            return
-        elif kind <= 1500:
-            snap = o + 8 <= end and buf[o] == 0xAA and buf[o + 1] == 0xAA and buf[o + 2] == 3
-            keep(buf, o, min(end - o, 8 if snap else 3), out, q)
-            if not snap or buf[o + 3] != 0 or buf[o + 4] != 0 or (buf[o + 5] != 0 and buf[o + 5] != 0xF8):
-                return
-            kind = be16(buf, o + 6)
-            if kind <= 1500:
-                return
-            o += 8
-            q += 8
-            continue
-        else:
-            return
-        if o + size > end:
-            return
-        keep(buf, o, size, out, q)
-        if inner:
-            if o + size + 14 > end:
-                return
-            map_mac(buf, o + size, out, q + size, m)
-            map_mac(buf, o + size + 6, out, q + size + 6, m)
-            if size == 0:  # in MPLS without a control word the first four bits must not become those of IP
-                out[q] = out[q] & np.uint8(15) | buf[o] & np.uint8(240)
-            size += 14
-            keep(buf, o + size - 2, 2, out, q + size - 2)
-        kind = be16(buf, o + size - 2)
-        o += size
-        q += size
-
-
-@kernel
-def _pktap(buf, o, size, out, q, m):
-    """Apple's header: the interface gets another name, the process none. Of what is no such header only the numbers that decide how it is read stay."""
-    keep(buf, o, 4, out, q)
-    if buf[o + 10] == 0 and buf[o + 11] == 0:
-        keep(buf, o + 8, 2, out, q + 8)
-    else:
-        out[q + 11] = np.uint8(255)  # no link type either
-    is_packet = buf[o + 4] == 1 and buf[o + 5] == 0 and buf[o + 6] == 0 and buf[o + 7] == 0
-    if is_packet:
-        out[q + 4] = buf[o + 4]
-    if size >= 36:
-        word = hash_text(buf, o + 12, 24, m)
-        out[q + 12], out[q + 13] = np.uint8(105), np.uint8(102)  # "if" and ten letters
-        for i in range(10):
-            out[q + 14 + i] = np.uint8(97 + (np.int64(word >> np.uint64(6 * i)) & 63) % 26)
-        if is_packet:
-            keep(buf, o + 36, min(size - 36, 16), out, q + 36)
+# ---- frames ----
 
 
 @kernel
 def _frame(buf, o, cap, wire, link, out, q, m, info):
     """One frame; ``out[q:q + cap]`` is zero before."""
     end = o + cap
-    start, kind, _where = links_.network_start(buf, o, cap, link)
-    at, to = o, q
-    for _ in range(links_.MAX_PKTAP):
-        if link != links_.PKTAP and link != links_.USER2_PKTAP:
-            break
-        if cap < 12:
-            return
-        size = np.int64(buf[at]) | np.int64(buf[at + 1]) << 8 | np.int64(buf[at + 2]) << 16 | np.int64(buf[at + 3]) << 24
-        link = np.int64(buf[at + 8]) | np.int64(buf[at + 9]) << 8 | np.int64(buf[at + 10]) << 16 | np.int64(buf[at + 11]) << 24
-        if size < 12 or size > cap:
-            return
-        _pktap(buf, at, size, out, to, m)
-        at += size
-        to += size
-        cap -= size
-    if link == links_.ETHERNET or link == links_.SLL or link == links_.SLL2 or link == links_.FDDI or link == links_.C_HDLC:
-        if link == links_.ETHERNET:
-            size, ether = np.int64(14), np.int64(12)
-        elif link == links_.C_HDLC:
-            size, ether = np.int64(4), np.int64(2)
-        elif link == links_.SLL2:
-            size, ether = np.int64(20), np.int64(0)
-        elif link == links_.SLL:
-            size, ether = np.int64(16), np.int64(14)
-        else:
-            size, ether = np.int64(13), np.int64(-1)
-        if cap < size:
-            if link == links_.C_HDLC:
-                keep(buf, at, cap, out, to)
-            return
-        if link == links_.ETHERNET:
-            map_mac(buf, at, out, to, m)
-            map_mac(buf, at + 6, out, to + 6, m)
-            keep(buf, at + 12, 2, out, to + 12)
-        elif link == links_.SLL2:
-            keep(buf, at, 12, out, to)
-            if buf[at + 11] == 6:
-                map_mac(buf, at + 12, out, to + 12, m)
-        elif link == links_.SLL:
-            keep(buf, at, 6, out, to)
-            if be16(buf, at + 4) == 6:
-                map_mac(buf, at + 6, out, to + 6, m)
-            keep(buf, at + 14, 2, out, to + 14)
-        elif link == links_.C_HDLC:
-            keep(buf, at, 4, out, to)
-        else:
-            keep(buf, at, 1, out, to)
-            map_mac(buf, at + 1, out, to + 1, m)
-            map_mac(buf, at + 7, out, to + 7, m)
-        what = be16(buf, at + ether) if ether >= 0 else np.int64(1500)
-        if link == links_.SLL or link == links_.SLL2:
-            if what == 4:
-                what = np.int64(1500)
-            elif what <= 1500:
-                what = np.int64(0xFFFF)
-        _tags(buf, at + size, end, what, out, to + size, m)
-        if start < 0:
-            return
-    elif start >= 0:
-        keep(buf, at, start - at, out, to)
-    else:
-        if link == links_.NULL or link == links_.LOOP:
-            keep(buf, at, min(cap, 4), out, to)
-        elif link == links_.PPPOE:
-            keep(buf, at, min(cap, 8), out, to)
-        elif link == links_.PPP or link == links_.PPP_HDLC:
-            keep(buf, at, min(cap, 4 if cap > 1 and buf[at] == 0xFF and buf[at + 1] == 3 else 2), out, to)
+    start, kind = copy_headers(buf, o, end, link_.LINK | link, out, q, m)
+    if start < 0:
         return
-    used = start - o
-    here, rest = q + used, end - start
-    left = max(wire - used, rest)
-    if kind == 0x0800 or kind == 4:
+    here, rest = q + start - o, end - start
+    left = max(wire - (start - o), rest)
+    if kind == 0x0800:
         _network(buf, start, rest, left, np.int64(4), out, here, m, info)
-    elif kind == 0x86DD or kind == 6:
+    elif kind == 0x86DD:
         _network(buf, start, rest, left, np.int64(6), out, here, m, info)
     elif kind == 0x0806 or kind == 0x8035:
-        _arp(buf, start, rest, out, here, m)
+        copy_arp(buf, start, rest, out, here, m)
     _inside(buf, out, m, info)
 
 

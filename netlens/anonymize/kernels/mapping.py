@@ -22,7 +22,7 @@ import numpy as np
 from netlens.anonymize.kernels.prf import permute, sip_bytes, sip_words
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
-from netlens.wire.words import be64
+from netlens.wire.loads import be16, be32, be64
 
 # Places of ``state``.
 MISSED, EPOCH, SEED = 0, 1, 2
@@ -100,8 +100,7 @@ def write64(out, to, value):
 
 @kernel
 def map_v4(buf, at, out, to, m):
-    value = np.int64(buf[at]) << 24 | np.int64(buf[at + 1]) << 16 | np.int64(buf[at + 2]) << 8 | np.int64(buf[at + 3])
-    _hi, lo = _image(m, np.int64(0), value, np.int64(4))
+    _hi, lo = _image(m, np.int64(0), be32(buf, at), np.int64(4))
     for i in range(4):
         out[to + i] = np.uint8(lo >> (24 - 8 * i) & 255)
 
@@ -119,9 +118,7 @@ def map_v6(buf, at, out, to, m):
 @kernel
 def map_mac(buf, at, out, to, m):
     """Six bytes. Who made a card is hidden too; the bits "group" and "local" stay, and with them well-known groups and the address of nobody."""
-    value = np.int64(0)
-    for i in range(6):
-        value = value << 8 | np.int64(buf[at + i])
+    value = be16(buf, at) << 32 | be32(buf, at + 2)
     k0, k1 = m.keys[K_MACS], m.keys[K_MACS + 1]
     if value == 0 or value == 0xFFFFFFFFFFFF or value >> 24 == 0x0180C2:
         image = value

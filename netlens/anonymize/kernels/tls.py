@@ -18,12 +18,10 @@ import numpy as np
 from netlens.anonymize.kernels.mapping import map_dotted, map_random
 from netlens.wire import hints as h
 from netlens.wire.compiled import kernel
-from netlens.wire.decode import payload_hint, request_line, status_line
-from netlens.wire.words import be16
+from netlens.wire.hints import payload_hint, request_line, status_line
+from netlens.wire.loads import be16
+from netlens.wire.tls import MAX_MESSAGE, front
 
-MAX_RECORDS = 64  #: of one segment, as far as they are looked at there
-MAX_RECORD = 16384 + 2048
-MAX_MESSAGE = 65536
 SOFTWARE = np.frombuffer(b"SSH-2.0-OpenSSH_SSH-2.0-dropbear", np.uint8).reshape(2, 16)  #: how a banner of SSH begins of which more is kept
 MAX_VERSION = 8  #: bytes of what follows there, such as 10.0p1 or _2022.83
 NOTHING, HELLO_GOES_ON = 0, 1  #: what a segment may ask of its caller
@@ -185,12 +183,12 @@ def _handshake(buf, at, have, size, out, to, m):
 def _records(buf, at, cap, length, out, to, m):
     """TLS records from the start of a segment on; returns what is asked of the caller, and where the record begins that asks."""
     pos = np.int64(0)
-    for _ in range(MAX_RECORDS):
+    for _ in range(h.MAX_RECORDS_PER_SEGMENT):
         if pos + 5 > cap:
             break
         kind = buf[at + pos]
         size = be16(buf, at + pos + 3)
-        if kind < 20 or kind > 23 or buf[at + pos + 1] != 3 or buf[at + pos + 2] > 4 or size > MAX_RECORD:
+        if kind < 20 or kind > 23 or buf[at + pos + 1] != 3 or buf[at + pos + 2] > 4 or size > h.TLS_MAX_RECORD:
             break
         keep(buf, at + pos, 5, out, to + pos)
         have = min(cap - pos - 5, size)
@@ -208,29 +206,17 @@ def _records(buf, at, cap, length, out, to, m):
 @kernel
 def _proxy(buf, at, cap, out, to):
     """A header of HAProxy's PROXY protocol: that it is one, and how long it is; its addresses are blanked. Returns its length, 0 without."""
-    if cap < 6:
+    size = front(buf, at, at + cap) - at
+    if size <= 0:
         return np.int64(0)
-    if be16(buf, at) == 0x5052 and be16(buf, at + 2) == 0x4F58 and be16(buf, at + 4) == 0x5920:
-        for pos in range(6, min(cap, 107)):
-            if buf[at + pos] == 10:
-                keep(buf, at, 6, out, to)
-                for i in range(6, pos - 1):
-                    out[to + i] = np.uint8(32)
-                keep(buf, at + pos - 1, 2, out, to + pos - 1)
-                return np.int64(pos + 1)
-        return np.int64(0)
-    if (
-        cap >= 16
-        and be16(buf, at) == 0x0D0A
-        and be16(buf, at + 2) == 0x0D0A
-        and be16(buf, at + 4) == 0x000D
-        and be16(buf, at + 6) == 0x0A51
-    ):
-        size = 16 + be16(buf, at + 14)
-        if be16(buf, at + 8) == 0x5549 and buf[at + 10] == 0x54 and size <= cap:
-            keep(buf, at, 16, out, to)
-            return size
-    return np.int64(0)
+    if buf[at] == 0x50:  # version 1: a line of text
+        keep(buf, at, 6, out, to)
+        for i in range(6, size - 2):
+            out[to + i] = np.uint8(32)
+        keep(buf, at + size - 2, 2, out, to + size - 2)
+    else:
+        keep(buf, at, 16, out, to)
+    return size
 
 
 @kernel
@@ -325,18 +311,7 @@ def rewrite_stream(buf, at, cap, length, out, to, m):
                 if buf[at + pos] == 72 and status_line(buf, at + pos, cap - pos) >= 200:
                     keep(buf, at + pos, 5, out, to + pos)
                     keep(buf, at + pos + 8, 4, out, to + pos + 8)
-    elif (
-        word == 0x50524920  # the preface of HTTP/2, RFC 9113 3.4; then the methods of HTTP/1
-        or word == 0x47455420
-        or word == 0x50555420
-        or word == 0x504F5354
-        or word == 0x48454144
-        or word == 0x50415443
-        or word == 0x44454C45
-        or word == 0x4F505449
-        or word == 0x434F4E4E
-        or word == 0x54524143
-    ):
+    elif word == 0x50524920 or request_line(buf, at, np.int64(4)):  # the preface of HTTP/2, RFC 9113 3.4; a method of HTTP/1
         keep(buf, at, 4, out, to)
         for pos in range(16, min(cap, h.MORE_WITHIN) - 8):
             if buf[at + pos] == 13 and be16(buf, at + pos) == 0x0D0A and be16(buf, at + pos + 2) == 0x0D0A:
@@ -358,7 +333,7 @@ def join_hello(stream, have, message):
         if stream[pos] != 22 or stream[pos + 1] != 3:
             return np.int64(-1), False
         size = be16(stream, pos + 3)
-        if size == 0 or size > MAX_RECORD:
+        if size == 0 or size > h.TLS_MAX_RECORD:
             return np.int64(-1), False
         pos += 5
         for i in range(min(size, have - pos)):

@@ -24,7 +24,7 @@ from netlens import registry
 from netlens.capture.machine import Machine
 from netlens.capture.processes import Outcome
 
-__all__ = ["MISSING", "NOT", "OK", "WARNING", "Check", "Machine", "Outcome", "Result", "Scene", "Status", "checks", "few"]
+__all__ = ["MISSING", "NOT", "OK", "SECTIONS", "WARNING", "Check", "Machine", "Outcome", "Result", "Scene", "Status", "checks", "few"]
 
 Status = Literal["ok", "warning", "missing", "does not apply"]
 OK: Status = "ok"
@@ -33,6 +33,10 @@ MISSING: Status = "missing"
 NOT: Status = "does not apply"
 
 API_PORT = 443
+
+
+#: What the docstring of a check says.
+SECTIONS = ("Claim", "Fix")
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Check(Protocol):
     ID: str  #: the file's name with ``-`` for ``_``
     TITLE: str  #: in the table
     ON: str  #: the machines it is run on: ``here``, ``vm``, ``each``
-    ORDER: int  #: its place in the table
+    RANK: int  #: its place in the table
 
     def look(self, machine: Machine, scene: Scene, /) -> Result:
         """Look at ``machine``, one of those of ``scene``; never raises."""
@@ -74,8 +78,8 @@ class Check(Protocol):
 
 def checks() -> tuple[Check, ...]:
     """Every check, in the order of the table."""
-    found = registry.members(__name__, Check, sections=("Claim", "Fix"), unique=("ID", "ORDER"))
-    return tuple(sorted(found, key=lambda check: check.ORDER))
+    found = registry.members(__name__, Check, SECTIONS, ("ID", "RANK"))
+    return tuple(sorted(found, key=lambda check: check.RANK))
 
 
 def few(items: Sequence[str], most: int) -> str:

@@ -15,7 +15,7 @@ from netlens.text import size
 ID = "buffer"
 TITLE = "kernel buffer"
 ON = "each"
-ORDER = 70
+RANK = 70
 
 
 def look(machine: Machine, scene: Scene) -> Result:
@@ -26,11 +26,11 @@ def look(machine: Machine, scene: Scene) -> Result:
         if not limit.isdigit():
             return Result(WARNING, "its limit could not be read (sysctl debug.bpf_maxbufsize)")
         if int(limit) < wanted:
-            text = f"the kernel gives a capture at most {size(int(limit))}; {shown} lose nothing at hundreds of packets per second"
+            text = f"the kernel gives a capture at most {size(int(limit))}; {shown} loses nothing at hundreds of packets per second"
             return Result(WARNING, text, f"sudo sysctl debug.bpf_maxbufsize={wanted}")
         return Result(OK, f"-B {BUFFER_KIB} ({shown}) is within the limit")
     found = re.search(r"(?m)^MemAvailable:\s+(\d+) kB", machine.said.get("grep MemAvailable /proc/meminfo", ""))
     if found and int(found[1]) * 1024 < 4 * wanted:
-        text = f"{size(int(found[1]) * 1024)} of memory are free; a capture's buffer takes {shown}, and with less it loses packets"
+        text = f"{size(int(found[1]) * 1024)} of memory is free; a capture's buffer takes {shown}, and with less it loses packets"
         return Result(WARNING, text, "end programs that need much memory before recording")
-    return Result(OK, f"-B {BUFFER_KIB} ({shown}); tcpdump's own 2 MiB lose packets at a few hundred per second")
+    return Result(OK, f"-B {BUFFER_KIB} ({shown}); tcpdump's default of 2 MiB loses packets at a few hundred per second")

@@ -13,7 +13,7 @@ from netlens.capture.programs.clocks import parse_systemsetup
 ID = "clock"
 TITLE = "clock"
 ON = "each"
-ORDER = 100
+RANK = 100
 
 
 def look(machine: Machine, scene: Scene) -> Result:
@@ -22,11 +22,11 @@ def look(machine: Machine, scene: Scene) -> Result:
         state = parse_systemsetup(machine.run_as_root("systemsetup", "-getusingnetworktime").stdout)
     if state is None and "chronyc" in machine.programs:
         start = "sudo systemctl start chrony" if "timedatectl" in machine.programs else "sudo chronyd"
-        return Result(WARNING, "chrony is installed, but does not run or does not say", start)
+        return Result(WARNING, "chrony is installed, but it does not run or does not answer", start)
     if state is None:
         fix = machine.install("chronyc") if machine.system == "Linux" else "sudo systemsetup -setusingnetworktime on"
         return Result(
-            WARNING, "nobody says whether it is kept; recordings of both sides are still put on one time line by their packets", fix
+            WARNING, "nothing says whether it is synchronised; recordings of both sides are aligned by their packets all the same", fix
         )
     if state.synchronised is False:
         fix = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ID = "clock-offset"
 TITLE = "clock of the VM"
 ON = "vm"
-ORDER = 110
+RANK = 110
 
 
 TRIPS = 8  #: the bounds are as good as the quickest of them; more than eight gain little
@@ -37,7 +37,9 @@ def look(machine: Machine, scene: Scene) -> Result:
     text = f"VM minus this machine: between {span(low, True)} and {span(high, True)} ({plural(len(trips), 'round trip')} by ssh)"
     if low > 1 or high < -1:
         return Result(
-            WARNING, f"{text}; recordings are put on one time line by their packets, error logs read wrongly by eye", _set_clock(machine)
+            WARNING,
+            f"{text}; recordings are aligned by their packets, but who compares logs of both sides by eye is misled",
+            _set_clock(machine),
         )
     return Result(OK, text)
 

@@ -16,7 +16,7 @@ from netlens.text import size
 ID = "disk"
 TITLE = "disk space"
 ON = "here"
-ORDER = 80
+RANK = 80
 
 
 def look(machine: Machine, scene: Scene) -> Result:

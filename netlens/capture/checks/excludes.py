@@ -14,7 +14,7 @@ from netlens.capture.programs.sshuttle import SshuttleProcess, Subnet, parse_sub
 ID = "excludes"
 TITLE = "excludes"
 ON = "each"
-ORDER = 170
+RANK = 170
 
 
 def look(machine: Machine, scene: Scene) -> Result:
@@ -58,7 +58,7 @@ def look(machine: Machine, scene: Scene) -> Result:
             return Result(WARNING, f"{few(half, 3)} goes both ways: {text}", restart)
         return Result(OK, text)
     if tunnelled:
-        return Result(OK, f"{few(_distinct(tunnelled), 3)} goes through the tunnel; no exclude is meant for it")
+        return Result(OK, f"{few(_distinct(tunnelled), 3)} goes through the tunnel; no exclude names it")
     return Result(OK, f"effective: {few(_distinct(direct), 3)} goes out directly")
 
 

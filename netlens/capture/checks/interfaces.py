@@ -13,7 +13,7 @@ from netlens.capture.checks import MISSING, OK, WARNING, Machine, Result, Scene,
 ID = "interfaces"
 TITLE = "interfaces"
 ON = "each"
-ORDER = 40
+RANK = 40
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -11,7 +11,7 @@ from netlens.capture.checks import MISSING, NOT, OK, WARNING, Machine, Result, S
 ID = "names"
 TITLE = "API names"
 ON = "each"
-ORDER = 160
+RANK = 160
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -13,7 +13,7 @@ from netlens.capture.checks import OK, WARNING, Machine, Result, Scene, few
 ID = "proxy"
 TITLE = "HTTP proxy"
 ON = "each"
-ORDER = 130
+RANK = 130
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -13,7 +13,7 @@ from netlens.capture.checks import MISSING, NOT, OK, WARNING, Machine, Result, S
 ID = "redirects"
 TITLE = "redirect rules"
 ON = "each"
-ORDER = 150
+RANK = 150
 
 
 def look(machine: Machine, scene: Scene) -> Result:

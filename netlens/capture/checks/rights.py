@@ -9,11 +9,12 @@ from __future__ import annotations
 import shlex
 
 from netlens.capture.checks import MISSING, NOT, OK, Machine, Result, Scene
+from netlens.capture.command import grant
 
 ID = "rights"
 TITLE = "right to capture"
 ON = "each"
-ORDER = 30
+RANK = 30
 
 
 def look(machine: Machine, scene: Scene) -> Result:
@@ -29,10 +30,6 @@ def look(machine: Machine, scene: Scene) -> Result:
     if machine.sudo and machine.run("sudo", "-n", *argv).ok:
         return Result(OK, "sudo without a password")
     if machine.is_root:
-        return Result(MISSING, f"not even root may: {outcome.complaint}", "give the container or jail the capability NET_RAW")
-    fix = (
-        "sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*"
-        if machine.system == "Darwin"
-        else f"sudo setcap cap_net_raw,cap_net_admin=eip {shlex.quote(machine.programs['tcpdump'])}"
-    )
+        return Result(MISSING, f"even root may not capture: {outcome.complaint}", "give the container or jail the capability NET_RAW")
+    fix = grant(machine.system, shlex.quote(machine.programs["tcpdump"]))
     return Result(MISSING, "not root, no sudo without a password, no capabilities", fix)

@@ -14,7 +14,7 @@ from netlens.capture.programs.network import parse_fwmark_rules
 ID = "routes"
 TITLE = "routes"
 ON = "each"
-ORDER = 120
+RANK = 120
 
 
 def look(machine: Machine, scene: Scene) -> Result:

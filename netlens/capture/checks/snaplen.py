@@ -12,7 +12,7 @@ from netlens.capture.command import SNAPLEN, SNAPLEN_HEADERS
 ID = "snaplen"
 TITLE = "snaplen"
 ON = "each"
-ORDER = 60
+RANK = 60
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -11,13 +11,13 @@ from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
 ID = "sockets"
 TITLE = "owners of sockets"
 ON = "each"
-ORDER = 50
+RANK = 50
 
 
 def look(machine: Machine, scene: Scene) -> Result:
     if "ss" not in machine.programs and "lsof" not in machine.programs:
         fix = machine.install("ss" if machine.system == "Linux" else "lsof")
-        return Result(WARNING, "neither ss nor lsof: a recording will not say whose connections they are", fix)
+        return Result(WARNING, "neither ss nor lsof: a recording will not say which program a connection belongs to", fix)
     program = "ss" if "ss" in machine.programs else "lsof"
     if machine.is_root or machine.sudo:
         return Result(OK, program)

@@ -16,7 +16,7 @@ from netlens.capture.processes import Outcome
 ID = "ssh"
 TITLE = "ssh to the VM"
 ON = "vm"
-ORDER = 10
+RANK = 10
 
 
 def look(machine: Machine, scene: Scene) -> Result:
@@ -36,11 +36,11 @@ def problem(outcome: Outcome, target: str, ssh: Sequence[str] = ("ssh",)) -> tup
     for pattern, text, fix in (
         (
             "REMOTE HOST IDENTIFICATION HAS CHANGED",
-            "the host key is another than last time (a new VM at an old address?)",
+            "the host key has changed (a new VM at an old address?)",
             f"ssh-keygen -R {host}",
         ),
         ("Host key verification failed|No .* host key is known", "the host key is not known yet", f"ssh {user_host}"),
-        ("Permission denied|Too many authentication", "it asks for a password, or refuses our keys", f"ssh-copy-id {user_host}"),
+        ("Permission denied|Too many authentication", "it asks for a password, or refuses your keys", f"ssh-copy-id {user_host}"),
         (
             "Could not resolve|Name or service not known",
             "the name has no address",

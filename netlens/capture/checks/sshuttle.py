@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ID = "sshuttle"
 TITLE = "sshuttle"
 ON = "each"
-ORDER = 140
+RANK = 140
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -13,7 +13,7 @@ from netlens.capture.checks import MISSING, OK, Machine, Result, Scene
 ID = "tcpdump"
 TITLE = "tcpdump"
 ON = "each"
-ORDER = 20
+RANK = 20
 
 
 def look(machine: Machine, scene: Scene) -> Result:

@@ -7,16 +7,16 @@ Fix: the package manager's command.
 from __future__ import annotations
 
 from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
-from netlens.capture.facts import version_of
+from netlens.capture.processes import version_of
 
 ID = "tshark"
 TITLE = "tshark"
 ON = "here"
-ORDER = 90
+RANK = 90
 
 
 def look(machine: Machine, scene: Scene) -> Result:
     if "tshark" not in machine.programs:
-        return Result(WARNING, "not installed: everything works but decryption with a key log", machine.install("tshark"))
+        return Result(WARNING, "not installed: everything works except decryption with a key log", machine.install("tshark"))
     version = version_of(r"TShark \(Wireshark\) (\d+(?:\.\d+)*)", machine.run("tshark", "--version").stdout)
     return Result(OK, f"tshark {version or 'of unknown version'}")

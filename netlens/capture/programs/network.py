@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from netlens.addresses import is_address
 from netlens.capture.programs._reading import network_of, plain_address
-from netlens.text import is_address
 
 
 def parse_resolv_conf(text: str) -> tuple[str, ...]:

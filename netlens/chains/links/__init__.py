@@ -26,11 +26,5 @@ class Link(Protocol):
 
 
 def all_links() -> list[Link]:
-    """Every kind, in turn.
-
-    Raises
-    ------
-    TypeError
-        a file is no link; it is named.
-    """
+    """Every kind, in turn."""
     return sorted(members(__name__, Link, (), ("ID", "RANK")), key=lambda link: link.RANK)

@@ -18,15 +18,11 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-from netlens.chains.compared import MAX_DELAY_NS, MIN_DELAY_NS, NONE, START, TOLERANCE_NS, USUAL_DELAY_NS, Found, equal_totals
+from netlens.chains.compared import MAX_DELAY_NS, MIN_DELAY_NS, START, TOLERANCE_NS, USUAL_DELAY_NS, Found, equal_totals
 from netlens.chains.likelihood import MANY, possible, weights
 from netlens.chains.matching import assign
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
+from netlens.columns import MISSING, Floats, Ints
 
 ID = "assignment"
 RANK = 4
@@ -124,7 +120,7 @@ def _usual_delay(found: Found) -> float | None:
 
 
 def _delay_of(found: Found, begun: Ints, followed: Ints) -> float | None:
-    seen = (begun != NONE) & (followed != NONE)
+    seen = (begun != MISSING) & (followed != MISSING)
     if not found.time.known or seen.sum() < 3:
         return None
     return float(np.clip(2 * np.median(followed[seen] - begun[seen]), MIN_DELAY_NS, MAX_USUAL_DELAY_NS))
@@ -197,7 +193,7 @@ def _crossing(found: Found, accepted: Mapping[int, tuple[int, float]]) -> list[i
     if not pairs:
         return []
     out = np.array([b for _, b, _ in pairs], dtype=np.int64)
-    before = np.concatenate([[NONE], np.maximum.accumulate(out)[:-1]])
+    before = np.concatenate([[MISSING], np.maximum.accumulate(out)[:-1]])
     after = np.concatenate([np.minimum.accumulate(out[::-1])[::-1][1:], [np.iinfo(np.int64).max]])
     wrong = (before > out) | (after < out)
     return [i for (_, _, i), bad in zip(pairs, wrong.tolist(), strict=True) if bad and i in accepted]

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+from netlens.columns import Ints
 
 if TYPE_CHECKING:
     from netlens.chains.compared import Compared, Found
-
-Ints = npt.NDArray[np.int64]
 
 
 ID = "isn"

@@ -26,12 +26,12 @@ class Side:
             raise NetlensError(f"{printable(str(truth.recording))}: the {side} was not recorded")
         sidefiles.refuse_special(str(result.path))
         capture = read(result.path)
-        self.connections = _rows(capture.connections, lambda row: row["resp_ip"] in _SITES)
-        self.lookups = _rows(capture.lookups, lambda row: row["transport"] != "mdns")
-        self.sessions = {row["session_id"]: row for row in _rows(capture.sessions)}
+        self.connections = [row for row in capture.table("connections").records() if row["resp_ip"] in _SITES]
+        self.lookups = [row for row in capture.table("lookups").records() if row["transport"] != "mdns"]
+        self.sessions = {row["session_id"]: row for row in capture.table("sessions").records()}
         self.exchanges: dict[int, list[dict[str, Any]]] = {}
         by_session: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for row in _rows(capture.exchanges):
+        for row in capture.table("exchanges").records():
             by_session[row["session_id"]].append(row)
         for row in self.connections:
             # Where translation shows a connection twice, each copy has its exchanges: the later copy is the one the provider sees.
@@ -186,12 +186,3 @@ class Side:
         if [each[:2] for each in found] == [each[:2] for each in true]:
             for one, other in zip(found, true, strict=True):
                 self.report.time(f"{self.side} lookup start", one[2], other[2], f"{one[0]} {one[1]}")
-
-
-def _rows(frame: Any, keep: Any = None) -> list[dict[str, Any]]:
-    """Rows as dictionaries of plain values, missing ones None."""
-    import pandas as pd
-
-    plain = frame.astype(object).where(frame.notna(), None) if len(frame) else frame
-    rows = [{str(k): None if v is pd.NA else v for k, v in row.items()} for row in plain.to_dict("records")]
-    return [row for row in rows if keep is None or keep(row)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 DEFAULT = "agent"
+LOG_FORMATS = ("classic", "logfmt")  #: of opencode, see _opencode_log
 
 
 class Kind(Protocol):

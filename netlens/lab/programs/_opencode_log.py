@@ -17,16 +17,15 @@ from typing import Any
 
 from netlens.lab.clock import Skew
 from netlens.lab.journal import LineFile
-
-FORMATS = ("classic", "logfmt")
+from netlens.lab.programs import LOG_FORMATS
 
 
 class OpencodeLog:
     """A log file in one of the formats."""
 
     def __init__(self, path: Path, form: str, skew: Skew | None = None) -> None:
-        if form not in FORMATS:
-            raise ValueError(f"no such log format: {form!r}; there are {', '.join(FORMATS)}")
+        if form not in LOG_FORMATS:
+            raise ValueError(f"no such log format: {form!r}; there are {', '.join(LOG_FORMATS)}")
         self._file = LineFile(path)
         self._form, self._skew, self._lock = form, skew or Skew(), threading.Lock()
         self._last_ms: int | None = None

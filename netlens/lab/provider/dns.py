@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from netlens.text import is_address
+from netlens.addresses import is_address
 
 if TYPE_CHECKING:
     from netlens.lab.journal import Journal

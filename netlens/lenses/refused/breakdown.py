@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, REQUESTS, Ints, Situation
+from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, REQUESTS, Situation
+from netlens.columns import Ints
 from netlens.lenses.refused import counting
 
 #: In the order of the stack, from the bottom. The first three are the codes of ``side`` columns.
@@ -32,7 +33,7 @@ class Stack:
     """A step function of each share: ``counts[k, i]`` of share k holds from ``times_ns[i]`` until ``times_ns[i + 1]``; 0 before the first."""
 
     times_ns: Ints
-    counts: npt.NDArray[np.int64]
+    counts: Ints
 
     @property
     def total(self) -> Ints:
@@ -72,7 +73,7 @@ def _connections(situation: Situation, side: int | None) -> tuple[Ints, Ints, In
     s = situation.sessions
     mine = np.ones(len(s), np.bool_) if side is None else s.side == side
     end = np.maximum(s.end_ns, s.start_ns + 1)
-    row, begun, over = counting._uses(situation)
+    row, begun, over = counting.uses(situation)
     over = np.minimum(np.maximum(over, begun + 1), end[row])
     used = mine[row] & (s.kind[row] == REQUESTS)
     row, begun, over = row[used], begun[used], over[used]

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from netlens.chains.situation import HOST, SIDES, UNLABELLED, VM, Situation
+from netlens.chains.situation import REJECTED, UNLABELLED, Situation
+from netlens.lenses.refused.counting import peaks
 from netlens.lenses.refused.intents import S, intents
-from netlens.lenses.refused.replay import most_at_once
 
 ALPHA = 0.05
 POWER = 0.8
@@ -120,7 +120,7 @@ def figures(situation: Situation) -> Figures:
     labelled = np.array([all(r.rejected[row] != UNLABELLED for row in rows) for rows in found.attempts], np.bool_)
     refused = int(np.count_nonzero(found.refusals[labelled]))
     n = int(np.count_nonzero(labelled))
-    refusals = int(np.count_nonzero(r.rejected == 1))
+    refusals = int(np.count_nonzero(r.rejected == REJECTED))
     attempts = int(np.count_nonzero(r.rejected != UNLABELLED))
     duration = max(situation.capture_ns[1] - situation.capture_ns[0], 0) / S
     minutes = duration / 60
@@ -142,7 +142,7 @@ def figures(situation: Situation) -> Figures:
         rate_high=high,
         requests_per_minute=n / minutes if minutes else 0.0,
         refusals_per_minute=refusals / minutes if minutes else 0.0,
-        peaks=_peaks(situation),
+        peaks=peaks(situation),
         sessions=len(s),
         lifetime_median_s=float(np.median(lifetime)) if len(s) else None,
         lifetime_p90_s=float(np.quantile(lifetime, 0.9)) if len(s) else None,
@@ -151,19 +151,6 @@ def figures(situation: Situation) -> Figures:
         tail_s=float(tails[tailed].sum()),
         tail_bytes=int(known_bytes) if isinstance(known_bytes, (int, np.integer)) else None,
     )
-
-
-def _peaks(situation: Situation) -> dict[str, dict[str, int]]:
-    r, s = situation.requests, situation.sessions
-    holds = r.rejected != 1  # a refused request holds no place
-    out = {}
-    for unit, side, start, end in (
-        ("requests", r.side[holds], r.start_ns[holds], r.end_ns[holds]),
-        ("connections", s.side, s.start_ns, s.end_ns),
-    ):
-        out[unit] = {SIDES[code]: most_at_once(start[side == code], end[side == code]) for code in (VM, HOST)}
-        out[unit]["combined"] = most_at_once(start, end)
-    return out
 
 
 def _notes(a: Figures, b: Figures) -> list[str]:

@@ -20,13 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, VM, Ints, Situation
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, VM, Situation
+from netlens.columns import Bools, Codes, Ints
 
 UNITS = ("requests", "connections")
-SCOPES = ("side", "egress")
-Bools = npt.NDArray[np.bool_]
+SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call them
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Rule:
     @property
     def name(self) -> str:
         each = ", each address of the server by itself" if self.per_address else ""
-        return f"{self.unit} per {'side' if self.scope == 'side' else 'egress address'}{each}"
+        return f"{self.unit} per {SCOPES[self.scope]}{each}"
 
 
 RULES = tuple(Rule(unit, scope) for unit in UNITS for scope in SCOPES)
@@ -92,7 +91,7 @@ class _Held:
 
     start: Ints
     end: Ints
-    side: npt.NDArray[np.int8]
+    side: Codes
     session: Ints
     item: Ints
 
@@ -140,9 +139,9 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> tuple[
     """Count, low and high of ``held`` at the requests ``asked``, without what each holds itself."""
     at, d = situation.requests.start_ns[asked], situation.uncertain_ns
     long = held.end - held.start > 2 * d
-    count = _open(held.start, held.end, at)
-    low = _open(held.start[long] + d, held.end[long] - d, at)
-    high = _open(held.start - d, held.end + d, at)
+    count = open_at(held.start, held.end, at)
+    low = open_at(held.start[long] + d, held.end[long] - d, at)
+    high = open_at(held.start - d, held.end + d, at)
     for k, known in _own(situation, rule, held, asked):
         start, end = held.start[k], held.end[k]
         count -= known & (start <= at) & (at < end)
@@ -151,7 +150,7 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> tuple[
     return count, low, high
 
 
-def _open(start: Ints, end: Ints, at: Ints) -> Ints:
+def open_at(start: Ints, end: Ints, at: Ints) -> Ints:
     """How many of [start, end) hold each time; starts at the very time count, ends do not."""
     return np.searchsorted(np.sort(start), at, "right") - np.searchsorted(np.sort(end), at, "right")
 
@@ -197,13 +196,13 @@ def _connections(situation: Situation, adjustment: Adjustment) -> _Held:
         keep &= s.kind != COMPANION
     if adjustment.lookups:
         keep &= s.kind != LOOKUPS
-    rows, start, end = _uses(situation) if adjustment.leftovers else (np.arange(len(s)), s.start_ns, s.end_ns)
+    rows, start, end = uses(situation) if adjustment.leftovers else (np.arange(len(s)), s.start_ns, s.end_ns)
     kept = keep[rows]
     rows, start, end = rows[kept], start[kept], end[kept]
     return _Held(start, np.maximum(end, start + 1), s.side[rows], rows, np.full(len(rows), -1, np.int64))
 
 
-def _uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
+def uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
     """(session, start, end) of the stretches in which programs used their connections, in order of (session, start).
 
     A connection that carries requests is in use from its start to the end of its first answer as the program saw it, then from each request to
@@ -247,6 +246,10 @@ def peaks(situation: Situation) -> dict[str, dict[str, int]]:
         out[unit] = {}
         for name, side in (("vm", VM), ("host", HOST), ("combined", None)):
             mask = np.ones(len(held.start), np.bool_) if side is None else held.side == side
-            start, end = held.start[mask], np.maximum(held.end[mask], held.start[mask] + 1)
-            out[unit][name] = int(_open(start, end, start).max(initial=0))
+            out[unit][name] = most_at_once(held.start[mask], held.end[mask])
     return out
+
+
+def most_at_once(start: Ints, end: Ints) -> int:
+    """Peak of half-open intervals; an empty one lasts 1 ns."""
+    return int(open_at(start, np.maximum(end, start + 1), start).max(initial=0))

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from netlens.chains.situation import REJECTED, Ints, Situation
+from netlens.chains.situation import REJECTED, Situation
+from netlens.columns import Bools, Codes, Ints
 
 S = 1_000_000_000  #: ns
 MS = 1_000_000
@@ -45,12 +45,12 @@ class Intents:
     delays_ns : start to start, median over the recording after the first, second ... refusal.  refusal_ns : median time to a refusal.
     """
 
-    side: npt.NDArray[np.int8]
+    side: Codes
     start_ns: Ints
     accepted_ns: Ints
     finished_ns: Ints
     refusals: Ints
-    accepted: npt.NDArray[np.bool_]
+    accepted: Bools
     hold_ns: Ints
     busy_ns: Ints
     attempts: list[list[int]]

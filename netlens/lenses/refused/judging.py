@@ -31,7 +31,7 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     ----------
     structure : a fact of the captures that refutes it whatever was refused ("no lookup travelled over TCP"), or None.
     missing : the capture that could show it and is not there, or None.
-    told : "... without it", for the sentence on the share.
+    told : "without it", for the sentence on the share.
     """
     if structure is not None:
         return refuted(structure, share=0.0 if weighing.rules else None)
@@ -41,7 +41,7 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     shares = [weighing.shares(fit, adjustment) for fit in rules]
     best, (share, most, gone) = rules[0], shares[0]
     at = weighing.refused & (best.counts.count >= best.value)
-    text = f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) would have met fewer than {best.value} {told}"
+    text = f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) would have succeeded {told}"
     evidence = [Evidence(text, weighing.frames(gone if gone.any() else at)), weighing.separation(best)]
     low, high = min(s for s, _, _ in shares), max(s for _, s, _ in shares)
     if missing is not None:
@@ -118,7 +118,7 @@ def chance_evidence(weighing: Weighing) -> Evidence:
     i = weighing.inference
     best = max(i.fits, key=lambda f: f.youden)
     text = (
-        f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count tells which: the best, {best.rule.name}, "
+        f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count predicts which: the best, {best.rule.name}, "
         f"separates {best.youden:.0%} at most (AUC {best.auc:.2f}), where a limit separates nearly all"
     )
     return Evidence(text, weighing.frames(weighing.refused))
@@ -141,4 +141,4 @@ def needs(weighing: Weighing) -> str:
         return s.other_capture
     if weighing.unmatched:
         return f"logs by the clocks of the captures: {plural(weighing.unmatched, 'refusal')} in them match no request, so others may be taken for refused"
-    return "a longer recording: what was counted separates refused from accepted requests neither clearly nor not at all"
+    return "a longer recording: no count separates refused from accepted requests clearly, and chance does not explain them either"

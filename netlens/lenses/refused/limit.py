@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from math import lgamma
 
 import numpy as np
-import numpy.typing as npt
 
-from netlens.chains.situation import ACCEPTED, REJECTED, Ints, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, Situation
+from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused.counting import Counts, Rule, others, rules
 
 ENOUGH = 5  #: refusals, before retries are collapsed: with fewer a rule fits too easily
@@ -38,7 +38,6 @@ CHAIN_NS = 5_000_000_000  #: refusals closer than this, one after the other, are
 PERMUTATIONS = 1_999  #: smallest p 0.0005, which four rules make 0.002
 MAX_CELLS = 4_000_000  #: of a table of permuted refusals, 32 MB
 MAX_LIMIT = 4_096  #: of candidates; nobody has a limit of thousands in flight
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +107,7 @@ class Inference:
     chains: int
     enough: bool
     chance_log_likelihood: float
-    first: npt.NDArray[np.bool_] = field(repr=False)
+    first: Bools = field(repr=False)
 
     @property
     def best(self) -> RuleFit | None:
@@ -150,7 +149,7 @@ def infer(situation: Situation, permutations: int = PERMUTATIONS, seed: int = 0)
     return Inference(fits, refused, accepted, chains, refused >= ENOUGH, chance, first)
 
 
-def later_in_chain(situation: Situation) -> npt.NDArray[np.bool_]:
+def later_in_chain(situation: Situation) -> Bools:
     """Refusals that follow another refusal of the same chain: on the same connection, or on a connection of the same side that had no request
     before, with nothing accepted in between and less than :data:`CHAIN_NS` after the first of the chain: what is refused later is a new chain, or
     a connection that is refused for a minute would count once."""
@@ -174,9 +173,7 @@ def later_in_chain(situation: Situation) -> npt.NDArray[np.bool_]:
 # --- one rule -------------------------------------------------------------------------------------------------------------------------------
 
 
-def _fit(
-    situation: Situation, rule: Rule, labelled: npt.NDArray[np.bool_], first: npt.NDArray[np.bool_], permutations: int, seed: int
-) -> RuleFit:
+def _fit(situation: Situation, rule: Rule, labelled: Bools, first: Bools, permutations: int, seed: int) -> RuleFit:
     counts = others(situation, rule)
     r = situation.requests
     rejected = r.rejected == REJECTED
@@ -224,7 +221,7 @@ def _fit(
     )
 
 
-def likelihoods(counts: Counts, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_], limits: Ints) -> tuple[Floats, Floats]:
+def likelihoods(counts: Counts, rejected: Bools, used: Bools, limits: Ints) -> tuple[Floats, Floats]:
     """Log likelihood of the labels at each limit, with uncertain counts as tosses of a coin, and with all of them fitting."""
     out, possible = np.empty(len(limits)), np.empty(len(limits))
     low, high, y = counts.low[used], counts.high[used], rejected[used]
@@ -257,7 +254,7 @@ def log_beta(a: float, b: float) -> float:
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
-def auc_of(count: Ints, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_]) -> float:
+def auc_of(count: Ints, rejected: Bools, used: Bools) -> float:
     """Mann and Whitney's U over its largest value; ties count a half."""
     high, low = count[used & rejected], np.sort(count[used & ~rejected])
     if not len(high) or not len(low):
@@ -266,7 +263,7 @@ def auc_of(count: Ints, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bo
     return float((below + upto).mean() / 2 / len(low))
 
 
-def _youden(counts: Counts, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_], limits: Ints) -> float:
+def _youden(counts: Counts, rejected: Bools, used: Bools, limits: Ints) -> float:
     high, low = np.sort(counts.high[used & rejected]), np.sort(counts.low[used & ~rejected])
     if not len(high) or not len(low):
         return 0.0
@@ -278,7 +275,7 @@ def _youden(counts: Counts, rejected: npt.NDArray[np.bool_], used: npt.NDArray[n
 # --- chance ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def _p(situation: Situation, counts: Counts, first: npt.NDArray[np.bool_], permutations: int, seed: int) -> float:
+def _p(situation: Situation, counts: Counts, first: Bools, permutations: int, seed: int) -> float:
     """How often labels of ``first``, permuted within each side, fit a rule as well as the true ones: the statistic is of all sides together.
 
     Requests of one side with equal counts are alike, so that only how many of them are refused is drawn: by a hypergeometric law, which is what

@@ -24,13 +24,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains.situation import REJECTED, UNKNOWN, Situation
+from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import limit
-from netlens.lenses.refused.counting import Counts
-from netlens.lenses.refused.limiters import Floats, Ints, Limiter, _windows, all_limiters
-from netlens.lenses.refused.limiters._windows import USUAL_S
+from netlens.lenses.refused.counting import SCOPES, Counts
+from netlens.lenses.refused.limiters import USUAL_S, Limiter, all_limiters, sliding_window
 
 MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
 LIMITS = 64  #: limits tried for each window: the counts that refused requests met, thinned out
@@ -70,13 +69,13 @@ class Fit:
 
     @property
     def name(self) -> str:
-        return f"{self.limiter.ID} per {'side' if self.scope == 'side' else 'egress address'}"
+        return f"{self.limiter.ID} per {SCOPES[self.scope]}"
 
     def described(self) -> dict[str, Any]:
         return self.limiter.described(self.parameter_s, self.value)
 
 
-def fits(situation: Situation, first: npt.NDArray[np.bool_]) -> list[Fit]:
+def fits(situation: Situation, first: Bools) -> list[Fit]:
     """Every limiter at its best, the best first; empty where nothing can be said.
 
     Parameters
@@ -96,7 +95,7 @@ def fits(situation: Situation, first: npt.NDArray[np.bool_]) -> list[Fit]:
     return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
 
 
-def without_others(situation: Situation, fit: Fit) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools]:
     """(refusals at the limit, those of them that would be below it had the other side sent nothing): masks of requests."""
     r = situation.requests
     at = (r.rejected == REJECTED) & (fit.counts.count >= fit.value)
@@ -122,7 +121,7 @@ def _taken(situation: Situation, limiter: Limiter) -> tuple[Floats, Floats]:
     return np.zeros(len(r)), np.where(accepted, 1.0, 1.0 if limiter.COUNTS == "attempts" else 0.0)
 
 
-def follows_windows(situation: Situation, first: npt.NDArray[np.bool_]) -> bool:
+def follows_windows(situation: Situation, first: Bools) -> bool:
     """Whether refusals follow how much was accepted in some window of time before. They do under limits that are not modelled here, and where
     places are given back late; by chance they do not.
 
@@ -139,8 +138,8 @@ def follows_windows(situation: Situation, first: npt.NDArray[np.bool_]) -> bool:
             continue
         steps = np.unique(np.linspace(1, len(labels) - 1, SHIFTS).astype(np.int64)) if len(labels) > 1 else np.zeros(0, np.int64)
         shifted = labels[(np.arange(len(labels))[None, :] + np.concatenate([[0], steps])[:, None]) % len(labels)]
-        for parameter in _windows.parameters(r.start_ns[rows], np.ones(len(rows))):
-            for score in _windows.scores(r.start_ns[rows], np.where(rejected[rows], 0.0, 1.0), parameter):
+        for parameter in sliding_window.parameters(r.start_ns[rows], np.ones(len(rows))):
+            for score in sliding_window.scores(r.start_ns[rows], np.where(rejected[rows], 0.0, 1.0), parameter):
                 order = np.argsort(score[chosen], kind="stable")
                 edges = np.flatnonzero(np.diff(score[chosen][order])) + 1
                 if not len(edges):
@@ -152,15 +151,7 @@ def follows_windows(situation: Situation, first: npt.NDArray[np.bool_]) -> bool:
     return bool(best[0] > NO_WINDOW and (1 + (best[1:] >= best[0]).sum()) <= SHIFTED * (SHIFTS + 1))
 
 
-def _fit(
-    situation: Situation,
-    limiter: Limiter,
-    scope: str,
-    labelled: npt.NDArray[np.bool_],
-    first: npt.NDArray[np.bool_],
-    sides: list[int],
-    tries: int,
-) -> Fit | None:
+def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, first: Bools, sides: list[int], tries: int) -> Fit | None:
     """``tries``: rules that compete with this one, each with as many parameters."""
     r = situation.requests
     rows = np.arange(min(len(r), MOST))
@@ -224,7 +215,7 @@ def _fit(
     )  # fmt: skip
 
 
-def _by_chance(rejected: npt.NDArray[np.bool_]) -> float:
+def _by_chance(rejected: Bools) -> float:
     """Log likelihood of labels, in order, by chance: at one rate, or at two, one after a refusal and one after an acceptance."""
     steady = limit.log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
     if len(rejected) < 2:
@@ -253,7 +244,7 @@ def _middle(found: dict[float, tuple[float, Ints]], best: float) -> float:
     return order[(low + high) // 2]
 
 
-def _best_limit(counts: Ints, rejected: npt.NDArray[np.bool_], used: npt.NDArray[np.bool_]) -> tuple[float, tuple[int, int, int]]:
+def _best_limit(counts: Ints, rejected: Bools, used: Bools) -> tuple[float, tuple[int, int, int]]:
     """(log likelihood, (lowest, highest, named) limit) at the best limit for these counts."""
     met = np.unique(counts[used & rejected])
     met = met[met > 0]

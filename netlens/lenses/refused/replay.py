@@ -31,7 +31,8 @@ from typing import Protocol
 
 import numpy as np
 
-from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, UNKNOWN, UNLABELLED, Ints, Sessions, Situation
+from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, UNKNOWN, UNLABELLED, Sessions, Situation
+from netlens.lenses.refused.counting import most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
 
 DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
@@ -168,23 +169,8 @@ class Setting:
 
 def peak(situation: Situation, rule: RuleLike) -> int:
     """Most places that were held at once in one group of ``rule``."""
-    if rule.unit == "requests":
-        r = situation.requests
-        keep = r.rejected != REJECTED
-        start, end, side = r.start_ns[keep], r.end_ns[keep], r.side[keep]
-    else:
-        s = situation.sessions
-        start, end, side = s.start_ns, s.end_ns, s.side
-    groups = [np.ones(len(start), np.bool_)] if rule.scope == "egress" else [side == code for code in np.unique(side) if code != UNKNOWN]
-    return max((most_at_once(start[g], end[g]) for g in groups), default=0)
-
-
-def most_at_once(start: Ints, end: Ints) -> int:
-    """Peak of half-open intervals; an empty one lasts 1 ns."""
-    if not len(start):
-        return 0
-    begin, finish = np.sort(start), np.sort(np.maximum(end, start + 1))
-    return int((np.arange(1, len(begin) + 1) - np.searchsorted(finish, begin, "right")).max())
+    most = peaks(situation)[rule.unit]
+    return most["combined"] if rule.scope == "egress" else max(most["vm"], most["host"])
 
 
 def _would_be_refused(situation: Situation, rule: RuleLike, side: int) -> bool:
@@ -192,9 +178,8 @@ def _would_be_refused(situation: Situation, rule: RuleLike, side: int) -> bool:
     mine = r.side == side
     if rule.unit == "requests":
         return most_at_once(r.start_ns[mine], r.end_ns[mine]) > rule.value
-    begin, finish = np.sort(s.start_ns[s.side == side]), np.sort(s.end_ns[s.side == side])
-    at = r.start_ns[mine]
-    return bool((np.searchsorted(begin, at, "right") - np.searchsorted(finish, at, "right") - 1 >= rule.value).any())
+    theirs = s.side == side
+    return bool((open_at(s.start_ns[theirs], s.end_ns[theirs], r.start_ns[mine]) - 1 >= rule.value).any())
 
 
 def _bursts(found: Intents, situation: Situation) -> list[tuple[int, int]]:

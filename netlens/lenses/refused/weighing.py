@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens import logs
 from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
+from netlens.columns import Bools
 from netlens.lenses.refused import causes, over_time
 from netlens.lenses.refused.counting import Adjustment, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
@@ -90,7 +90,7 @@ class Weighing:
         )
 
     @cached_property
-    def refused(self) -> npt.NDArray[np.bool_]:
+    def refused(self) -> Bools:
         return self.situation.requests.rejected == REJECTED
 
     @cached_property
@@ -137,7 +137,7 @@ class Weighing:
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
-    def shares(self, fit: RuleFit, adjustment: Adjustment) -> tuple[float, float, npt.NDArray[np.bool_]]:
+    def shares(self, fit: RuleFit, adjustment: Adjustment) -> tuple[float, float, Bools]:
         """As :meth:`without`, over every limit that fits as well: the smallest and the largest share, and which refusals at ``value``."""
         low, high, gone = self.without(fit, adjustment)
         if fit.low < fit.value:
@@ -145,7 +145,7 @@ class Weighing:
             low, high = min(low, least), max(high, most)
         return low, high, gone
 
-    def without(self, fit: RuleFit, adjustment: Adjustment, limit: int | None = None) -> tuple[float, float, npt.NDArray[np.bool_]]:
+    def without(self, fit: RuleFit, adjustment: Adjustment, limit: int | None = None) -> tuple[float, float, Bools]:
         """Share of the refusals at or above the limit that fall below it once ``adjustment`` is made: for certain, at most, and which they are.
 
         The two differ by what belongs to an unknown side: it may be the request's own, which no cause takes away.
@@ -160,11 +160,11 @@ class Weighing:
         gone = at & (fewer.count + fewer.unknown < limit)
         return float(gone.sum() / at.sum()), float((at & (fewer.count < limit)).sum() / at.sum()), gone
 
-    def frames(self, mask: npt.NDArray[np.bool_]) -> list[tuple[str, int]]:
+    def frames(self, mask: Bools) -> list[tuple[str, int]]:
         """The first few of these requests, in each capture that has them."""
         return _frames(self.situation.requests, mask)
 
-    def session_frames(self, mask: npt.NDArray[np.bool_]) -> list[tuple[str, int]]:
+    def session_frames(self, mask: Bools) -> list[tuple[str, int]]:
         """The same of sessions."""
         return _frames(self.situation.sessions, mask)
 
@@ -172,16 +172,16 @@ class Weighing:
         """One sentence on how a rule separates."""
         r = self.situation.requests
         met = self.refused & (fit.counts.count >= fit.value)
-        unit = "requests in flight" if fit.rule.unit == "requests" else "open connections"
+        others = "requests were in flight" if fit.rule.unit == "requests" else "connections were open"
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
         text = (
-            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests met {fit.value} or more other {unit} {whose}; "
+            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {fit.value} or more other {others} {whose}; "
             f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did (AUC {fit.auc:.2f}, p {fit.p:.4f})"
         )
         return Evidence(text, self.frames(met))
 
 
-def _frames(table: Requests | Sessions, mask: npt.NDArray[np.bool_]) -> list[tuple[str, int]]:
+def _frames(table: Requests | Sessions, mask: Bools) -> list[tuple[str, int]]:
     rows = np.flatnonzero(mask)[:FRAMES]
     return [(side, int(f)) for side, column in (("host", table.host_frame), ("vm", table.vm_frame)) for f in column[rows].tolist() if f]
 

@@ -1,4 +1,4 @@
-"""CSV as RFC 4180 has it, with a header; missing is empty, lists are joined with ``;``."""
+"""CSV (RFC 4180) with a header. A missing value is an empty cell; lists are joined with ``;``."""
 
 from __future__ import annotations
 

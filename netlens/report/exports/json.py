@@ -1,4 +1,4 @@
-"""One JSON array, a row a line. It is ASCII: characters of a capture are escaped as JSON escapes them."""
+"""One JSON array with one row a line. The file is ASCII; all other characters are JSON escapes."""
 
 from __future__ import annotations
 

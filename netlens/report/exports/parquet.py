@@ -1,8 +1,8 @@
-"""Parquet, with units, bases and meanings in its metadata.
+"""Parquet with the unit, basis and meaning of each column in its metadata.
 
-Each field has unit, basis and meaning (pyarrow); the file has the units of all columns as JSON under ``netlens.units`` (DuckDB's
-``parquet_kv_metadata``, any reader), and what pandas needs to read back the frame that ``Table.to_pandas`` gives: nullable integers as ``Int64``
-(as float64, times in ns would be off by up to 128 ns), ``attrs`` with the units.
+pyarrow shows them as each field's metadata. The file's metadata has the units of all columns as JSON under ``netlens.units`` (in DuckDB:
+``parquet_kv_metadata``), and what pandas needs to read back the frame that ``Table.to_pandas`` gives: nullable integers as ``Int64`` (as float64, times in
+ns would be off by up to 128 ns), and ``attrs`` with the units.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Aligned columns for people: rich's table on a terminal, plain text elsewhere."""
+"""Aligned columns for people. On a terminal that is too narrow, the least needed columns are left out, and a note says which."""
 
 from __future__ import annotations
 

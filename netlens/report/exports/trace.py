@@ -1,20 +1,20 @@
-"""Connections and sessions as a trace, for Perfetto (https://ui.perfetto.dev) and Chrome's chrome://tracing: the JSON trace event format.
+"""Connections or sessions as a trace in the JSON trace event format, for Perfetto (https://ui.perfetto.dev) and chrome://tracing.
 
-What stands where: a process is a server (its name, else its address), a track in it is one connection, a slice on the track is its life. In
-it lie the exchanges, cut into sending, waiting and receiving, and FIN and RST as marks. Below a connection of several sessions (redirect
-halves, copies behind a translation) each of them has a track, and an arrow leads to it; another one leads from a DNS lookup to the
-connections that followed it. Counter tracks show how many connections were open and how many requests in flight, per server and in all. A
-slice's arguments hold the facts of its row, with the display filter that finds it in Wireshark.
+A process is a server (its name, else its address), a track in it is one connection, and a slice on the track is its life. Inside the slice are its
+exchanges, each cut into sending, waiting and receiving; FIN and RST are marks. If a connection has several sessions (redirect halves, copies before and
+after NAT), each has a track below it, with an arrow to it. Another arrow leads from a DNS lookup to the connections that followed. Counter
+tracks show how many connections were open and how many requests in flight, per server and in total. The arguments of a slice are the facts of its row,
+with the display filter that finds it in Wireshark.
 
-Times are microseconds with three decimals, exact to the nanosecond, from the earliest frame of the capture on: since 1970 they would not fit the
-53 bits that viewers count with. That frame's time stands in ``otherData``, the absolute times of a slice in its arguments.
+Times are microseconds with three decimals, exact to the nanosecond, counted from the earliest frame of the capture: since 1970 they would not fit the
+53 bits that viewers count with. The time of that frame is in ``otherData``; the arguments of a slice have its absolute times.
 
-Slices of a track must lie in one another (the format has no others), so an exchange that goes on after the end of its connection is cut there;
-its arguments tell its own times. Beyond :data:`MAX_TRACKS` connections, those of one server that follow each other share a track, and sessions
-have none: a viewer with more tracks than that cannot be scrolled.
+The format allows slices of a track only inside each other, so an exchange that continues after the end of its connection is cut there; its arguments
+have its true times. Beyond :data:`MAX_TRACKS` connections, successive connections to one server share a track, and sessions get none: nobody can
+scroll through more tracks.
 
-Limits: an exchange is drawn on the first session of its connection that has any, so copies show once. With HTTP/2 exchanges are turns, not
-requests (see parsers.exchanges).
+Limits: an exchange is drawn on the first session of its connection that has any, so copies show once. With HTTP/2, exchanges are not single
+requests (see :mod:`netlens.parsers.exchanges`).
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class _Trace:
         for r in bar.exchanges:
             start, end = _within(at, bar.end, r["start_ns"]), _within(at, bar.end, bar.end if r["end_ns"] is None else r["end_ns"])
             end = max(start, end)
-            name = "rejected request" if r["rejected"] else "request"
+            name = "refused request" if r["rejected"] else "request"
             facts = _facts(r, [bar.filters[r["session_id"]]])
             yield self._slice(pid, bar.track, f"{name} {r['status']}" if r["status"] else name, start, end, facts, "http")
             sent = _within(start, end, r["request_end_ns"])

@@ -1,22 +1,22 @@
-r"""Zeek's logs: sessions as ``conn.log``, lookups as ``dns.log``, in the form of Zeek's ASCII writer, for ``zeek-cut``, zat and whatever reads Zeek.
+r"""Zeek's logs: sessions as ``conn.log``, lookups as ``dns.log``, as Zeek's ASCII writer writes them, for ``zeek-cut``, zat and other readers.
 
-The form, as the writer has it (docs.zeek.org, "Zeek Log Formats"; base/frameworks/logging/writers/ascii.zeek):
+The form (docs.zeek.org, "Zeek Log Formats"; base/frameworks/logging/writers/ascii.zeek):
 
 1. Lines that start with ``#`` describe the rest: separators, how an empty and an unset value are written, the name of the log, its fields and
-   their types. ``-`` is a value that is not known, ``(empty)`` a list or text that is known to be empty.
-2. A text has bytes outside printable ASCII, the separators and the backslash as ``\xNN``, and one that is the sign for unset or empty has
-   its first character so.
-3. Times are seconds since 1970, durations seconds, both with six digits; ns beyond them are cut off.
+   their types. ``-`` is an unknown value, ``(empty)`` a list or text that is known to be empty.
+2. In a text, bytes outside printable ASCII, separators and the backslash are written as ``\xNN``. If a text looks like the sign for unset or
+   empty, its first character is.
+3. Times are seconds since 1970 and durations seconds, both with six digits; what is below a microsecond is cut off.
 
-What a field holds is Zeek's definition of it (base/protocols/conn/main.zeek, base/protocols/dns/main.zeek), not the nearest column of ours:
-``duration``, ``orig_bytes`` and ``resp_bytes`` are unset where the duration is 0, and a duration ends with the second FIN, not with its
-acknowledgment. What netlens does not keep is unset, never 0: lengths of IP packets, in ``dns.log`` class, header flags and TTLs.
+Fields mean what Zeek defines (base/protocols/conn/main.zeek, base/protocols/dns/main.zeek), which may differ from our column of that name:
+``duration``, ``orig_bytes`` and ``resp_bytes`` are unset if the duration is 0, and a duration ends with the second FIN, not with its
+acknowledgment. What netlens does not keep is unset, never 0: lengths of IP packets; in ``dns.log`` class, header flags and TTLs.
 
-Differences one should know: ``uid`` is ``C`` and the number of the session (unique in one run, not beyond it), the same in both logs for
-lookups over TCP; lookups over UDP, whose flows are in no ``conn.log`` of ours, have ``CU`` and a number. A retried query is one row here. ``rtt``
-is there for every answer, where Zeek wants a record in it. Answers other than addresses and names are
-in the form of zone files (RFC 1035 5.1; an MX with its preference). ``#open`` and ``#close`` are the times of the first and the last row, so that one
-capture gives one file. The server's port of a lookup is that of its protocol, 53 or 5353.
+Differences from Zeek: ``uid`` is ``C`` and the number of the session, unique within one run. Lookups over TCP have the ``uid`` of their session;
+lookups over UDP, whose flows are not in ``conn.log``, have ``CU`` and a number. A retried query is one row. ``rtt`` is there for every answer; Zeek
+sets it only if the answer has a record. Answers other than addresses and names are written as in zone files (RFC 1035 5.1; an MX with its
+preference). ``#open`` and ``#close`` are the times of the first and the last row, so that the same capture always gives the same file. The server's
+port of a lookup is that of its protocol, 53 or 5353.
 """
 
 from __future__ import annotations

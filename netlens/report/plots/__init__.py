@@ -26,13 +26,13 @@ __all__ = ["concurrency", "lifetimes", "lookups", "save", "save_all", "save_anal
 
 def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Path]:
     """``summary``, and the pictures of each capture with the analysis' refusals and limit; of two captures in a folder each."""
-    from netlens.report.labelled import labelled
+    from netlens.report.outcomes import with_outcomes
 
     a, folder = analysis, Path(directory)
     written = save(summary.draw(a), folder, "summary")
     for name, side in a.sides.items():
         capture = side.capture
-        tables = (capture.table("connections"), capture.table("sessions"), labelled(a, name), capture.table("lookups"))
+        tables = (capture.table("connections"), capture.table("sessions"), with_outcomes(a, name), capture.table("lookups"))
         place = folder / (name or "") if len(a.sides) > 1 else folder
         if place != folder:
             subfolder(place)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains import overlap
+from netlens.columns import Floats, Ints
 from netlens.report.plots import style
+from netlens.text import duration, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def capture_bounds(connections: overlap.Columns, exchanges: overlap.Columns | No
     return (int(every.min()), int(every.max())) if len(every) else (0, 0)
 
 
-def steps(curve: overlap.Curve, capture_ns: tuple[int, int]) -> tuple[npt.NDArray[np.float64], list[npt.NDArray[np.int64]], float]:
+def steps(curve: overlap.Curve, capture_ns: tuple[int, int]) -> tuple[Floats, list[Ints], float]:
     """A curve as drawn: seconds, [count, low, high], and the width of a slice in seconds (0 if exact)."""
     first, last = capture_ns
     if len(curve.times_ns) <= EXACT_STEPS:
@@ -111,7 +112,7 @@ def perhaps(curve: overlap.Curve) -> str:
 
 
 def slice_note(capture_ns: tuple[int, int]) -> str:
-    return f"Curves show the highest count in each {style.duration((capture_ns[1] - capture_ns[0]) / 1e9 / SLICES)}."
+    return f"Curves show the highest count in each {duration((capture_ns[1] - capture_ns[0]) / 1e9 / SLICES)}."
 
 
 def draw(
@@ -157,12 +158,12 @@ def draw(
             mine = curves[name]
             peak = mine.peak()
             top = draw_curve(axes, mine, OPEN, bounds)
-            said = f"{style.safe(name)}: {style.plural(int(np.sum(groups == name)), 'connection')}, at most {peak.count:,} open at once"
+            said = f"{style.safe(name)}: {plural(int(np.sum(groups == name)), 'connection')}, at most {peak.count:,} open at once"
             said += perhaps(mine)
             drawn = [mine]
             if name in flights:
                 top = max(top, draw_curve(axes, flights[name], IN_FLIGHT, bounds))
-                said += f", at most {style.plural(flights[name].peak().count, 'request')} in flight"
+                said += f", at most {plural(flights[name].peak().count, 'request')} in flight"
                 drawn.append(flights[name])
             sliced |= any(len(c.times_ns) > EXACT_STEPS for c in drawn)
             banded |= any(bool(np.any(c.high > c.low)) for c in drawn)
@@ -174,11 +175,11 @@ def draw(
             style.count_axis(axes, top)
         style.time_axis(panels[-1], *bounds)
         best = overlap.connections_curve(connections, bounds).peak()
-        at = style.duration((best.from_ns - bounds[0]) / 1e9)
+        at = duration((best.from_ns - bounds[0]) / 1e9)
         targets = len(set(overlap.labels(connections, "target")))
         headline = (
-            f"At most {style.plural(best.count, 'connection')} open at once ({at} after the start), "
-            f"out of {total:,} to {style.plural(targets, 'target')}"
+            f"At most {plural(best.count, 'connection')} open at once ({at} after the start), "
+            f"out of {total:,} to {plural(targets, 'target')}"
         )
         style.title(figure, headline, slice_note(bounds) if sliced else "")
         style.legend(figure, handles([OPEN, *([IN_FLIGHT] if flights else [])], banded))

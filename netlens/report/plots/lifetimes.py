@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.chains import overlap
+from netlens.columns import Bools, Floats, Objects
 from netlens.report.plots import style
+from netlens.text import duration, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,9 +70,7 @@ def draw(connections: overlap.Columns, sessions: overlap.Columns | None = None) 
     return figure
 
 
-def _tails(
-    connections: overlap.Columns, sessions: overlap.Columns | None, path: npt.NDArray[np.object_]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _tails(connections: overlap.Columns, sessions: overlap.Columns | None, path: Objects) -> tuple[Floats, Objects, Bools, Bools]:
     """Longest half-closed time of each connection, its path, whether it received payload in it, and whether its close is missing.
 
     Copies of a connection (NAT, redirects) are one; sessions of no connection (the tunnel) are left out.
@@ -88,16 +88,14 @@ def _tails(
     return seconds[rows], path[owner[rows]], received[rows], still_open[rows]
 
 
-def survival(
-    durations: npt.NDArray[np.float64], cut: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floating[Any]]]:
+def survival(durations: Floats, cut: Bools) -> tuple[Floats, npt.NDArray[np.floating[Any]]]:
     """Kaplan and Meier's estimate: sorted durations and the share that was over by each; ``cut`` ones lasted at least that long."""
     order = np.lexsort((cut, durations))  # at equal durations ends come before cuts
     at_risk = len(durations) - np.arange(len(durations))
     return durations[order], 1 - np.cumprod(1 - ~cut[order] / at_risk)
 
 
-def _curve(axes: Axes, durations: npt.NDArray[np.float64], cut: npt.NDArray[np.bool_], name: str | None) -> None:
+def _curve(axes: Axes, durations: Floats, cut: Bools, name: str | None) -> None:
     """The curve of a path, or (None) of all tails that received payload."""
     if not len(durations):
         return
@@ -119,7 +117,7 @@ def _curve(axes: Axes, durations: npt.NDArray[np.float64], cut: npt.NDArray[np.b
         axes.plot(where, height, linestyle="", marker="+", markersize=8, markeredgewidth=1.3, color=colour, gid=f"cut {name}")
 
 
-def _scales(axes: Axes, values: npt.NDArray[np.float64]) -> None:
+def _scales(axes: Axes, values: Floats) -> None:
     from matplotlib.ticker import PercentFormatter
 
     style.decades(axes, "x", np.maximum(values, FLOOR_S), _tick)
@@ -135,14 +133,14 @@ def _tick(seconds: float) -> str:
     return f"{seconds * 1e3:g} ms" if seconds < 0.9 else f"{seconds:,.0f} s"
 
 
-def _handles(path: npt.NDArray[np.object_], cut: bool, receiving: int) -> list[Any]:
+def _handles(path: Objects, cut: bool, receiving: int) -> list[Any]:
     from matplotlib.lines import Line2D
 
     found: list[Any] = []
     for name in style.PATHS:
         n = int((path == name).sum())
         if n:
-            label = f"{name} ({style.plural(n, 'connection')})"
+            label = f"{name} ({plural(n, 'connection')})"
             found.append(Line2D([], [], color=style.COLOURS[name], linewidth=WIDTHS[name], label=label))
     if cut:
         label = "opening or close not captured: at least this long"
@@ -155,32 +153,28 @@ def _handles(path: npt.NDArray[np.object_], cut: bool, receiving: int) -> list[A
     return found
 
 
-def _headline(
-    lived: npt.NDArray[np.float64], cut: npt.NDArray[np.bool_], tails: npt.NDArray[np.float64], receiving: npt.NDArray[np.bool_]
-) -> str:
+def _headline(lived: Floats, cut: Bools, tails: Floats, receiving: Bools) -> str:
     x, share = survival(lived, cut)
     half = int(np.searchsorted(share, 0.5 - 1e-9))
-    n = style.plural(len(lived), "connection")
+    n = plural(len(lived), "connection")
     if len(lived) == 1:
-        said = f"{n}: it lived {'at least ' if cut[0] else ''}{style.duration(float(lived[0]))}"
+        said = f"{n}: it lived {'at least ' if cut[0] else ''}{duration(float(lived[0]))}"
     elif half < len(x):
         least = "at least " if cut[np.argmax(lived)] else ""
-        said = (
-            f"Half of {n} were over within {style.duration(float(x[half]))}, the longest lived {least}{style.duration(float(lived.max()))}"
-        )
+        said = f"Half of {n} were over within {duration(float(x[half]))}, the longest lived {least}{duration(float(lived.max()))}"
     else:
-        said = f"Less than half of {n} were seen to close; the longest lived at least {style.duration(float(lived.max()))}"
+        said = f"Less than half of {n} were seen to close; the longest lived at least {duration(float(lived.max()))}"
     if len(tails):
-        said += f"; half-closed for up to {style.duration(float(tails.max()))}"
+        said += f"; half-closed for up to {duration(float(tails.max()))}"
         if receiving.any():
             said += f", {int(receiving.sum()):,} still receiving"
     return said
 
 
-def _note(cut: npt.NDArray[np.bool_], unfinished: npt.NDArray[np.bool_]) -> str:
+def _note(cut: Bools, unfinished: Bools) -> str:
     said = []
     if cut.any():
-        said.append(f"{style.plural(int(cut.sum()), 'connection')} not seen from open to close: at least as long as was seen.")
+        said.append(f"{plural(int(cut.sum()), 'connection')} not seen from open to close: at least as long as was seen.")
     if unfinished.any():
-        said.append(f"{style.plural(int(unfinished.sum()), 'half-closed tail')} did not end within the capture.")
+        said.append(f"{plural(int(unfinished.sum()), 'half-closed tail')} did not end within the capture.")
     return " ".join(said)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from netlens.columns import MISSING, Bools, Floats, Ints, Objects, ints
 from netlens.report.plots import style
+from netlens.text import duration, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 POINTS = 2000  # lookups drawn one by one; about 100 bytes each in SVG, and beyond this they hide each other
 FLOOR_MS = 0.001  # an answer in the same microsecond has no place on a log axis
 SLICES, LEVELS = 180, 48
-MISSING = np.iinfo(np.int64).min  # no time: those before 1970 are negative
 
 
 def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figure:
@@ -33,7 +33,7 @@ def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figu
             "No DNS lookups in this capture",
             "Names may have been looked up before it began, over HTTPS or TLS, or where it does not see them.",
         )
-    query, answer = _times(lookups["query_ns"]), _times(lookups["answer_ns"])
+    query, answer = ints(lookups["query_ns"]), ints(lookups["answer_ns"])
     latency = np.asarray(lookups["latency_ms"], np.float64)
     when = np.where(query != MISSING, query, answer)
     unanswered = answer == MISSING
@@ -71,20 +71,15 @@ def draw(lookups: Columns, *, capture_ns: tuple[int, int] | None = None) -> Figu
     return figure
 
 
-def _times(values: Any) -> npt.NDArray[np.int64]:
-    """A nullable column of times; :data:`MISSING` where there is none."""
-    return np.fromiter((int(v) if isinstance(v, (int, np.integer)) else MISSING for v in values), np.int64, len(values))
-
-
 def _points(
     axes: Axes,
-    x: npt.NDArray[np.float64],
-    latency: npt.NDArray[np.float64],
-    measured: npt.NDArray[np.bool_],
-    unanswered: npt.NDArray[np.bool_],
-    path: npt.NDArray[np.object_],
-    attempts: npt.NDArray[np.int64],
-    failed: npt.NDArray[np.bool_],
+    x: Floats,
+    latency: Floats,
+    measured: Bools,
+    unanswered: Bools,
+    path: Objects,
+    attempts: Ints,
+    failed: Bools,
 ) -> list[Any]:
     from matplotlib.lines import Line2D
 
@@ -94,11 +89,9 @@ def _points(
         for bad in (False, True):
             mine = measured & (path == name) & (failed == bad)
             if mine.any():
-                face = "none" if bad else colour
-                axes.scatter(
-                    x[mine], latency[mine], s=_size(attempts[mine]), facecolors=face, edgecolors=colour if bad else "white",
-                    linewidths=1.4 if bad else 0.5, alpha=None if bad else 0.85, zorder=3, gid=f"lookups {name}{' failed' if bad else ''}",
-                )  # fmt: skip
+                look = _hollow(colour) if bad else {"facecolors": colour, "edgecolors": "white", "linewidths": 0.5, "alpha": 0.85}
+                gid = f"lookups {name}{' failed' if bad else ''}"
+                axes.scatter(x[mine], latency[mine], s=_size(attempts[mine]), zorder=3, gid=gid, **look)
         if ((measured | unanswered) & (path == name)).any():
             handles.append(_dot(f"{name} lookup", colour, colour, 1))
     if (measured & failed).any():
@@ -112,6 +105,10 @@ def _points(
     return handles
 
 
+def _hollow(colour: str) -> dict[str, Any]:
+    return {"facecolors": "none", "edgecolors": colour, "linewidths": 1.4}
+
+
 def _dot(label: str, face: str, edge: str, attempts: int) -> Any:
     from matplotlib.lines import Line2D
 
@@ -119,17 +116,17 @@ def _dot(label: str, face: str, edge: str, attempts: int) -> Any:
     return Line2D([], [], color=edge, marker="o", linestyle="", markersize=size, markerfacecolor=face, markeredgecolor=edge, label=label)
 
 
-def _size(attempts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _size(attempts: Ints) -> Floats:
     """Area of a mark in square points; what was asked four times and more looks alike."""
     return 34.0 * np.clip(attempts, 1, 4).astype(np.float64) ** 1.5
 
 
 def _unanswered(
     axes: Axes,
-    x: npt.NDArray[np.float64],
-    mask: npt.NDArray[np.bool_],
-    path: npt.NDArray[np.object_],
-    attempts: npt.NDArray[np.int64],
+    x: Floats,
+    mask: Bools,
+    path: Objects,
+    attempts: Ints,
     first: int,
     last: int,
 ) -> None:
@@ -140,10 +137,9 @@ def _unanswered(
         for name in style.PATHS:
             mine = mask & (path == name)
             if mine.any():
-                axes.scatter(
-                    x[mine], np.zeros(mine.sum()), s=np.minimum(_size(attempts[mine]), 110), marker="v", facecolors="none",
-                    edgecolors=style.COLOURS[name], linewidths=1.4, zorder=3, gid=f"unanswered {name}",
-                )  # fmt: skip
+                sizes = np.minimum(_size(attempts[mine]), 110)
+                gid = f"unanswered {name}"
+                axes.scatter(x[mine], np.zeros(mine.sum()), s=sizes, marker="v", zorder=3, gid=gid, **_hollow(style.COLOURS[name]))
         axes.set_yticks([0], ["no answer"])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-1, 1)
@@ -157,7 +153,7 @@ def _unanswered(
     axes.grid(axis="x")
 
 
-def _grid(figure: Figure, axes: Axes, x: npt.NDArray[np.float64], latency: npt.NDArray[np.float64], span: float) -> None:
+def _grid(figure: Figure, axes: Axes, x: Floats, latency: Floats, span: float) -> None:
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 
@@ -177,20 +173,20 @@ def _grid(figure: Figure, axes: Axes, x: npt.NDArray[np.float64], latency: npt.N
 
 def _headline(
     lookups: Columns,
-    latency: npt.NDArray[np.float64],
-    measured: npt.NDArray[np.bool_],
-    unanswered: npt.NDArray[np.bool_],
-    attempts: npt.NDArray[np.int64],
+    latency: Floats,
+    measured: Bools,
+    unanswered: Bools,
+    attempts: Ints,
 ) -> str:
     names = len(set(lookups["qname"]))
-    said = f"{style.plural(len(latency), 'DNS lookup')} of {style.plural(names, 'name')}"
+    said = f"{plural(len(latency), 'DNS lookup')} of {plural(names, 'name')}"
     if measured.any():
         slowest = int(np.argmax(np.where(measured, latency, -np.inf)))
-        longest = f"{style.duration(float(latency[slowest]) / 1e3)} ({style.safe(lookups['qname'][slowest])})"
+        longest = f"{duration(float(latency[slowest]) / 1e3)} ({style.safe(lookups['qname'][slowest])})"
         if measured.sum() == 1:
             said += f"; answered within {longest}"
         else:
-            said += f"; half within {style.duration(float(np.median(latency[measured])) / 1e3)}, slowest {longest}"
+            said += f"; half within {duration(float(np.median(latency[measured])) / 1e3)}, slowest {longest}"
     if unanswered.any():
         said += f"; {int(unanswered.sum()):,} unanswered"
     if (attempts > 1).any():
@@ -198,11 +194,11 @@ def _headline(
     return said
 
 
-def _note(query: npt.NDArray[np.int64], answer: npt.NDArray[np.int64], failed: npt.NDArray[np.bool_]) -> str:
+def _note(query: Ints, answer: Ints, failed: Bools) -> str:
     said = []
     if failed.any():
-        said.append(f"{style.plural(int(failed.sum()), 'answer')} reported an error (NXDOMAIN, SERVFAIL, ...).")
+        said.append(f"{plural(int(failed.sum()), 'answer')} reported an error (NXDOMAIN, SERVFAIL, ...).")
     alone = int(((query < 0) & (answer >= 0)).sum())
     if alone:
-        said.append(f"{style.plural(alone, 'answer')} without a captured question: no latency, not drawn.")
+        said.append(f"{plural(alone, 'answer')} without a captured question: no latency, not drawn.")
     return " ".join(said)

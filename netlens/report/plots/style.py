@@ -41,15 +41,16 @@ import math
 import os
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from netlens.columns import Floats, Ints, Objects
 from netlens.errors import NetlensError
 from netlens.outputs import replacing
+from netlens.text import utc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,37 +187,7 @@ def _fit(parts: list[str], longest: int) -> list[str]:
     return parts[: int(np.searchsorted(total, longest, side="right"))]
 
 
-def plural(n: int, one: str, many: str | None = None) -> str:
-    """``1 connection``, ``60,000 connections``."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
-def duration(seconds: float) -> str:
-    """A duration with a unit that fits: ``850 µs``, ``12 ms``, ``3.2 s``, ``2 min 5 s``, ``3 h 10 min``."""
-    if seconds < 0.0009995:
-        return f"{seconds * 1e6:.3g} µs"
-    if seconds < 0.9995:
-        return f"{seconds * 1e3:.3g} ms"
-    if seconds < 99.95:
-        return f"{seconds:.3g} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 172_800:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86_400:,} d {whole % 86_400 // 3600} h"
-
-
-def utc(t_ns: int) -> str:
-    """Date and time to the millisecond, UTC; a time outside the calendar as its number of seconds."""
-    try:
-        moment = datetime.fromtimestamp(t_ns // 1_000_000_000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{t_ns // 1_000_000_000} s after 1970"
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{t_ns // 1_000_000 % 1000:03d} UTC"
-
-
-def seconds(t_ns: npt.NDArray[np.int64], origin_ns: int) -> npt.NDArray[np.float64]:
+def seconds(t_ns: Ints, origin_ns: int) -> Floats:
     """Times as seconds since ``origin_ns``."""
     return (np.asarray(t_ns, np.int64) - origin_ns).astype(np.float64) / 1e9
 
@@ -234,7 +205,7 @@ def time_axis(axes: Axes, origin_ns: int, end_ns: int) -> None:
         axes.ticklabel_format(axis="x", style="plain", useOffset=False)
 
 
-def decades(axes: Axes, which: str, values: npt.NDArray[np.float64], unit: Callable[[float], str]) -> None:
+def decades(axes: Axes, which: str, values: Floats, unit: Callable[[float], str]) -> None:
     """A log axis over whole decades, so that at least two ticks have a label; labels are plain text, never formulas."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -260,6 +231,27 @@ def crosses(axes: Axes, x: Any, y: Any, size: float) -> None:
     axes.scatter(x, y, s=size, c=REJECTED, marker=REJECTED_MARK, edgecolors="white", linewidths=0.7, zorder=5, gid="rejected")
 
 
+def cross_handle(label: str) -> Any:
+    """Its entry of the legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=REJECTED, marker=REJECTED_MARK, linestyle="", markersize=8, markeredgecolor="white", label=label)
+
+
+def lanes(begin: npt.NDArray[Any], finish: npt.NDArray[Any], most: int | None = None) -> tuple[Ints, int]:
+    """For each interval (sorted by ``begin``) the first lane that is free again, and how many lanes that takes; it stops above ``most``."""
+    free: list[float] = []
+    lane = np.zeros(len(begin), np.int64)
+    for i, (start, end) in enumerate(zip(begin.tolist(), finish.tolist(), strict=True)):
+        lane[i] = next((at for at, until in enumerate(free) if until <= start), len(free))
+        if lane[i] == len(free):
+            free.append(end)
+        free[lane[i]] = end
+        if most is not None and len(free) > most:
+            break
+    return lane, len(free)
+
+
 def limit_line(axes: Axes, value: int, words: str = "limit") -> None:
     """The count from which on requests are refused, over the whole width, with its number."""
     axes.axhline(value, color="white", linewidth=3.6, alpha=0.9, zorder=3.9)  # so that it is seen on a black curve, too
@@ -276,7 +268,7 @@ def words(text: str) -> str:
     return safe(text, max(LONGEST_NAME, 4 * len(text) + 8))
 
 
-def path_names(values: Any) -> npt.NDArray[np.object_]:
+def path_names(values: Any) -> Objects:
     """The column ``path`` with all that has no colour of its own as "unknown"."""
     out = np.empty(len(values), object)
     out[:] = [v if isinstance(v, str) and v in COLOURS else "unknown" for v in values]

@@ -16,7 +16,7 @@ import numpy as np
 from netlens.chains import overlap
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, SIDES, VM
 from netlens.lenses.refused import breakdown
-from netlens.report import story
+from netlens.report import answer
 from netlens.report.plots import style
 from netlens.report.scene import Scene, scene, shown_rule
 from netlens.text import plural, printable
@@ -36,7 +36,7 @@ SLICES = 600
 TITLES = {
     "vm": "VM",
     "host": "host itself",
-    "unknown": "whose is unknown",
+    "unknown": "side unknown",
     "leftover": "left over (tail, idle)",
     "companion": "opened by the tunnel",
     "lookups": "lookups",
@@ -66,7 +66,7 @@ def draw(analysis: Analysis) -> Figure:
         for axes in (above, *below):
             axes.grid(axis="x")
         _write_verdicts(figure.add_subplot(grid[-1]), a)
-        style.title(figure, style.words(story.sentence(a)), style.words(_note(a)))
+        style.title(figure, style.words(answer.sentence(a)), style.words(_note(a)))
         style.legend(figure, _handles(a, s, panels))
     return figure
 
@@ -74,7 +74,7 @@ def draw(analysis: Analysis) -> Figure:
 def _note(a: Analysis) -> str:
     cautions = a.quality["notes"]
     files = ", ".join(i["path"] for i in a.inputs)
-    more = f" Before any conclusion: {'; '.join(cautions)}." if cautions else ""
+    more = f" Before you draw conclusions: {'; '.join(cautions)}." if cautions else ""
     return f"From {files}.{more}"
 
 
@@ -90,23 +90,22 @@ class _Lanes:
         self.rows = np.flatnonzero(s.group_of[self.group.capture] == group)
         start, end = self.bars.start[self.rows], np.maximum(self.bars.end[self.rows], self.bars.start[self.rows] + s.span // 250)
         order = np.argsort(start, kind="stable")
-        free: list[int] = []
         self.lane = np.zeros(len(order), np.int64)
-        for k in order.tolist():
-            lane = next((at for at, until in enumerate(free) if until <= start[k]), len(free))
-            if lane > LANES:
-                break
-            if lane == len(free):
-                free.append(0)
-            free[lane] = int(end[k]) + s.span // 400
-            self.lane[k] = lane
-        self.strip = len(free) > LANES
-        self.lanes = max(1, len(free))
+        self.lane[order], count = style.lanes(start[order], end[order] + s.span // 400, LANES)
+        self.strip = count > LANES
+        self.lanes = max(1, count)
         self.height_in = 0.24 + (STRIP_IN if self.strip else LANE_IN * self.lanes)
 
 
 def _colour(kind: int, whose: int) -> str:
     return "companion" if kind == COMPANION else "lookups" if kind == LOOKUPS else SIDES[whose]
+
+
+def _look(share: str) -> dict[str, Any]:
+    """How a share is filled, in bars, stacks and the legend."""
+    if share == "leftover":
+        return {"facecolor": "white", "edgecolor": style.LEFTOVER, "hatch": style.HATCH, "linewidth": 0.5}
+    return {"facecolor": style.SHARES[share], "edgecolor": style.SHARES_DARK[share], "linewidth": 0.5}
 
 
 def _draw_lanes(axes: Axes, s: Scene, groups: list[_Lanes]) -> None:
@@ -137,16 +136,8 @@ def _draw_strip(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> 
     edges = np.unique(np.linspace(0, s.span + 1, SLICES + 1).astype(np.int64))
     highest = overlap.curve(each.bars.start[each.rows], each.bars.end[each.rows]).highest(edges)[0]
     foot, scale = top + STRIP_IN - 0.08, (STRIP_IN - 0.15) / max(1, int(highest.max(initial=1)))
-    x = edges / 1e9
-    axes.fill_between(
-        x,
-        foot,
-        foot - np.append(highest, highest[-1:]) * scale,
-        step="post",
-        color=style.SHARES[colour],
-        linewidth=0,
-        gid=f"strip {colour}",
-    )
+    above = foot - np.append(highest, highest[-1:]) * scale
+    axes.fill_between(edges / 1e9, foot, above, step="post", color=style.SHARES[colour], linewidth=0, gid=f"strip {colour}")
 
 
 def _draw_bars(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> None:
@@ -175,8 +166,8 @@ def _draw_bars(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> N
                 boxes["left"].append(Rectangle((over, y + tall * 0.25), finish - over, tall * 0.5))
     dark = style.SHARES_DARK[colour]
     looks: dict[str, dict[str, Any]] = {
-        "bars": {"facecolor": style.SHARES[colour], "edgecolor": dark, "linewidth": 0.5},
-        "tails": {"facecolor": "white", "edgecolor": style.LEFTOVER, "hatch": style.HATCH, "linewidth": 0.5},
+        "bars": _look(colour),
+        "tails": _look("leftover"),
         "requests": {"facecolor": dark, "linewidth": 0},
         "left": {"facecolor": dark, "linewidth": 0, "alpha": 0.45},
     }
@@ -209,10 +200,7 @@ def _draw_stack(axes: Axes, a: Analysis, s: Scene, unit: str, side: int | None) 
         if not counts[k].any():
             continue
         above = below + counts[k]
-        look: dict[str, Any] = {"facecolor": style.SHARES[name], "edgecolor": style.SHARES_DARK[name], "linewidth": 0.5}
-        if name == "leftover":
-            look = {"facecolor": "white", "edgecolor": style.LEFTOVER, "hatch": style.HATCH, "linewidth": 0.5}
-        axes.fill_between(edges, below, above, step="post", gid=f"share {name}", zorder=2, **look)
+        axes.fill_between(edges, below, above, step="post", gid=f"share {name}", zorder=2, **_look(name))
         below = above
     top = int(made.total.max(initial=0))
     refused = np.flatnonzero((r.rejected == REJECTED) & (True if side is None else r.side == side))
@@ -224,7 +212,7 @@ def _draw_stack(axes: Axes, a: Analysis, s: Scene, unit: str, side: int | None) 
         style.limit_line(axes, a.limit.value)
         top = max(top, a.limit.value)
     whose = "all together" if side is None else "VM" if side == VM else "host itself"
-    axes.set_title(f"{story.UNITS[unit]}, {whose}", fontsize=9.5, loc="left")
+    axes.set_title(f"{answer.UNITS[unit]}, {whose}", fontsize=9.5, loc="left")
     axes.set_ylabel("at once")
     style.count_axis(axes, top)
 
@@ -251,7 +239,7 @@ def _write_verdicts(axes: Axes, a: Analysis) -> None:
     causes = sorted(a.hypotheses, key=lambda v: (v.id != a.cause, v.verdict != "supported"))
     lines = [("Causes", "", "", True)]
     lines += [(f"{v.cause}  {v.id}", v.verdict, _why(a, v), v.verdict == "supported") for v in causes]
-    fixes = [(f.id, story.effect(f), f.title, f is story.best_fix(a)) for f in a.fixes[:FIXES]]
+    fixes = [(f.id, answer.effect(f), f.title, f is answer.best_fix(a)) for f in a.fixes[:FIXES]]
     lines += [("Fixes", "", "", True), *fixes] if fixes else []
     for k, (name, said, text, bold) in enumerate(lines):
         wide = k > len(causes)  # what a fix changes takes more room than a verdict
@@ -281,16 +269,11 @@ def _handles(a: Analysis, s: Scene, panels: list[tuple[str, int | None]]) -> lis
     found: list[Any] = []
     for k, name in enumerate(breakdown.SHARES):
         if held[k] or name in drawn:
-            look: dict[str, Any] = {"facecolor": style.SHARES[name], "edgecolor": style.SHARES_DARK[name]}
-            if name == "leftover":
-                look = {"facecolor": "white", "edgecolor": style.LEFTOVER, "hatch": style.HATCH}
-            found.append(Patch(label=TITLES[name], linewidth=0.5, **look))
+            found.append(Patch(label=TITLES[name], **_look(name)))
     if s.calls:
         found.append(Patch(facecolor=style.SHARES_DARK["unknown"], label="request inside its connection"))
     if a.counts["rejections"]:
-        mark = Line2D([], [], color=style.REJECTED, marker=style.REJECTED_MARK, linestyle="", markersize=8, markeredgecolor="white")
-        mark.set_label("refused")
-        found.append(mark)
+        found.append(style.cross_handle("refused"))
     if a.limit is not None:
         found.append(Line2D([], [], color=style.LIMIT, linewidth=1.8, linestyle=(0, (5, 3)), label="limit"))
     return found

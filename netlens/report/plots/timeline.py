@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.chains import overlap
+from netlens.columns import Bools, Floats, Ints, Objects
 from netlens.report.plots import concurrency, style
-from netlens.text import endpoint
+from netlens.text import duration, endpoint, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,9 +34,6 @@ MAX_BLOCKS = 8000  # requests drawn inside bars (about 120 bytes each in SVG); b
 SLICES = 240  # across a strip: five pixels each on a page 1200 wide
 STRIP = 3.0  # height of a strip in lanes
 
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
-
 
 @dataclass
 class _Scene:
@@ -45,16 +43,16 @@ class _Scene:
     span: float
     start: Floats
     end: Floats
-    early: npt.NDArray[np.bool_]  # open before the capture
-    late: npt.NDArray[np.bool_]  # not seen to close
-    path: npt.NDArray[np.object_]
+    early: Bools  # open before the capture
+    late: Bools  # not seen to close
+    path: Objects
     group: Ints  # index into names
     names: list[str]
     intervals: overlap.Intervals
     ex_row: Ints  # per exchange drawn: its connection
     ex_start: Floats
     ex_end: Floats
-    ex_rejected: npt.NDArray[np.bool_]
+    ex_rejected: Bools
 
     @property
     def pixel(self) -> float:
@@ -93,7 +91,7 @@ def draw(
         flight = overlap.exchanges_curve(exchanges, sessions, connections, bounds)
         curves.append((flight, concurrency.IN_FLIGHT))
     if sessions is not None and len(sessions["start_ns"]):
-        zombies = overlap.half_closed_curve(sessions, bounds)
+        zombies = overlap.sweep(overlap.half_closed_intervals(sessions, bounds))
         if len(zombies.times_ns):
             curves.append((zombies, concurrency.HALF_CLOSED))
 
@@ -183,25 +181,12 @@ def _rows(scene: _Scene, total: int) -> _Rows:
         for g in range(len(scene.names)):
             mine = np.flatnonzero(scene.group == g)
             mine = mine[np.lexsort((mine, begin[mine]))]
-            lane[mine] = np.arange(len(mine)) if total <= LANE_EACH else _pack(begin[mine], finish[mine])
+            lane[mine] = np.arange(len(mine)) if total <= LANE_EACH else style.lanes(begin[mine], finish[mine])[0]
             per_group[g] = lane[mine].max() + 1
         if total <= LANE_EACH or per_group.sum() <= MAX_LANES:
             return _Rows("each" if total <= LANE_EACH else "packed", lane, int(per_group.sum()), per_group)
     per_group = np.full(len(scene.names), STRIP)
     return _Rows("strips", np.empty(0, np.int64), float(STRIP * len(scene.names)), per_group)
-
-
-def _pack(begin: Floats, finish: Floats) -> Ints:
-    """First lane that is free for each interval (sorted by begin)."""
-    free: list[float] = []
-    lane = np.zeros(len(begin), np.int64)
-    for i, (b, f) in enumerate(zip(begin.tolist(), finish.tolist(), strict=True)):
-        found = next((at for at, until in enumerate(free) if until <= b), len(free))
-        if found == len(free):
-            free.append(0.0)
-        free[found] = f
-        lane[i] = found
-    return lane
 
 
 def _draw_bars(axes: Axes, scene: _Scene, rows: _Rows, header: float, connections: overlap.Columns) -> None:
@@ -309,7 +294,7 @@ def _head(axes: Axes, scene: _Scene, group: int, floor: float, header: float, na
     peak = overlap.sweep(scene.intervals.take(mine)).peak().count
     if group:
         axes.axhline(floor - header, color=style.GRID, linewidth=0.8, zorder=0.5)
-    counts = f"{style.plural(int(mine.sum()), 'connection')}, at most {peak:,} open at once"
+    counts = f"{plural(int(mine.sum()), 'connection')}, at most {peak:,} open at once"
     label = style.safe(name)
     axes.annotate(
         label, (0, floor - header * 0.45), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
@@ -363,9 +348,7 @@ def _handles(scene: _Scene, mode: str) -> list[Any]:
             pale = Patch(facecolor="white", edgecolor=style.COLOURS[present[0]], hatch=style.HATCH, label="opening or close not captured")
             found.append(pale)
     if scene.ex_rejected.any():
-        mark = Line2D([], [], color=style.REJECTED, marker=style.REJECTED_MARK, linestyle="", markersize=8, markeredgecolor="white")
-        mark.set_label("rejected request")
-        found.append(mark)
+        found.append(style.cross_handle("refused request"))
     return found
 
 
@@ -380,14 +363,14 @@ def _titles(
 ) -> None:
     total = len(scene.start)
     targets = len(set(overlap.labels(connections, "target")))
-    headline = f"{style.plural(total, 'connection')} to {style.plural(targets, 'target')} in {style.duration(scene.span)}; "
+    headline = f"{plural(total, 'connection')} to {plural(targets, 'target')} in {duration(scene.span)}; "
     headline += f"at most {open_curve.peak().count:,} open{concurrency.perhaps(open_curve)}"
     if flight is not None:
-        headline += f" and {style.plural(flight.peak().count, 'request')} in flight"
+        headline += f" and {plural(flight.peak().count, 'request')} in flight"
     headline += " at once"
     refused = int(scene.ex_rejected.sum())
     if refused:
-        headline += f"; {refused:,} rejected"
+        headline += f"; {refused:,} refused"
     note = {
         "each": "A bar is a connection; on the left who opened it.",
         "packed": "A bar is a connection; connections of one target share a lane when they do not overlap.",

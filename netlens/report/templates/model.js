@@ -7,7 +7,7 @@ const on = (name, heard) => bus.addEventListener(name, (event) => heard(event.de
 const model = { core: null, tables: null, view: { from: 0, to: 1 }, unit: "requests", scope: "egress", picked: null };
 const OTHER = 3, REFUSED = 1;
 const SHARE_TITLES = {
-  vm: "VM", host: "host itself", unknown: "whose is unknown", leftover: "left over (tail, idle)", companion: "opened by the tunnel", lookups: "lookups",
+  vm: "VM", host: "host itself", unknown: "side unknown", leftover: "left over (tail, idle)", companion: "opened by the tunnel", lookups: "lookups",
 };
 
 function prepare(core) {

@@ -122,7 +122,7 @@ function fillTable(columns) {
   }));
   if (!rows.length) body.append(el("tr", {}, el("td", { colspan: columns.length }, "No row.")));
   const status = order.length ? `${number(from + 1)} to ${number(from + rows.length)} of ${number(order.length)}` : "0 rows";
-  $("#table-status").textContent = order.length === table.columns[0].values.length ? status : `${status} (of ${number(table.columns[0].values.length)} in all)`;
+  $("#table-status").textContent = order.length === table.columns[0].values.length ? status : `${status} (of ${number(table.columns[0].values.length)} in total)`;
   for (const button of $$("[data-turn]")) button.disabled = button.dataset.turn === "-1" ? page === 0 : from + size >= order.length;
 }
 

@@ -77,7 +77,7 @@ def test_shares_add_up_to_what_is_counted(drawn: list[tuple[str, float, float, f
         made = breakdown.stack(s, unit)
         for adjustment, rows in ((counting.AS_SEEN, slice(None)), (counting.Adjustment(leftovers=True), NOT_LEFT)):
             places = held(s, adjustment)
-            assert counting._open(places.start, places.end, made.times_ns).tolist() == made.counts[rows].sum(axis=0).tolist()
+            assert counting.open_at(places.start, places.end, made.times_ns).tolist() == made.counts[rows].sum(axis=0).tolist()
 
 
 @pytest.mark.parametrize("unit", counting.UNITS)

@@ -19,9 +19,9 @@ import netlens
 from netlens.parsers.sessions import SessionFold
 from netlens.report.exports import Rows, trace
 from netlens.wire import columns as c
-from netlens.wire.link import RAW
 from tests.parsers.build import S, Talk, mixed, rows, unreachable, write
 from tests.parsers.test_pipeline import ACK, ANSWER, HELLO, PSH, QUERY, SYN, conversation, datagram, pcap, segment
+from tests.wire.links import RAW
 
 Event = dict[str, Any]
 ENDS = ("192.0.2.1", 40000), ("192.0.2.2", 443)

@@ -30,13 +30,7 @@ class Cause(Protocol):
 
 
 def all_causes() -> list[Cause]:
-    """Every cause, in the order of the report.
-
-    Raises
-    ------
-    TypeError
-        a file is no cause, or two have one letter; it is named.
-    """
+    """Every cause, in the order of the report."""
     return sorted(members(__name__, Cause, SECTIONS, ("ID", "LETTER", "RANK")), key=lambda cause: cause.RANK)
 
 

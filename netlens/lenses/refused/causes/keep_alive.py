@@ -41,5 +41,5 @@ def judge(weighing: Weighing) -> Verdict:
         Adjustment(leftovers=True),
         structure=structure if not weighing.rules else None,
         missing=missing,
-        told="had each request and connection ended when the program was done with it",
+        told="if each request and connection had ended when the program was done with it",
     )

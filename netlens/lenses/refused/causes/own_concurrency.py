@@ -35,10 +35,7 @@ def judge(weighing: Weighing) -> Verdict:
     best, share = rules[0], shares[0][0]
     at = weighing.refused & (best.counts.count >= best.value)
     alone = at & ~weighing.without(best, ALONE)[2]
-    text = (
-        f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests, all else taken away, "
-        f"were {best.value} or more"
-    )
+    text = f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached {best.value}"
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), weighing.separation(best)]
     if needed is None:
         if min(least for least, _ in shares) >= HALF:

@@ -41,11 +41,7 @@ def judge(weighing: Weighing) -> Verdict:
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
     return limit_verdict(
-        weighing,
-        Adjustment(others_side=True),
-        structure=structure,
-        missing=missing,
-        told="without the other side's traffic",
+        weighing, Adjustment(others_side=True), structure=structure, missing=missing, told="without the other side's traffic"
     )
 
 
@@ -54,6 +50,6 @@ def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     fit = weighing.by_time[0]
     at, gone = without_others(weighing.situation, fit)
     share = float(gone.sum() / at.sum()) if at.any() else 0.0
-    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have been below it without the other side's requests"
+    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without the other side's requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
     return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF)

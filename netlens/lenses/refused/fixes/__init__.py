@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from netlens.chains.situation import HOST, LOOKUPS, REJECTED, SIDES, VM, Situation
+from netlens.chains.situation import HOST, REJECTED, SIDES, VM, Situation
 from netlens.lenses.refused import replay
+from netlens.lenses.refused.counting import most_at_once
 from netlens.lenses.refused.intents import Intents, S, intents
 from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
 from netlens.registry import members
@@ -36,7 +37,7 @@ class Context:
 
     target_names, target_addresses : of the API.  path : "sshuttle", "nat" or "direct", how the VM reaches it.
     sshuttle_argv : the command line of the running sshuttle, with or without its own name; None if unknown.
-    dns_tcp : lookups go over TCP.  cause : id of the cause that was found.  port : of the API.
+    cause : id of the cause that was found.  port : of the API.
     over_time : the limit is one over time: what is open at once does not matter.
     """
 
@@ -44,7 +45,6 @@ class Context:
     target_addresses: Sequence[str] = ()
     path: str = "direct"
     sshuttle_argv: Sequence[str] | None = None
-    dns_tcp: bool = False
     cause: str | None = None
     port: int = 443
     over_time: bool = False
@@ -61,7 +61,6 @@ def context(traffic: Traffic, cause: str | None, over_time: bool) -> Context:
         tuple(traffic.goal.addresses),
         path,
         traffic.beside.sshuttle,
-        bool((traffic.situation.sessions.kind == LOOKUPS).any()),
         cause,
         max(set(ports), key=ports.count) if ports else 443,
         over_time,
@@ -135,7 +134,7 @@ class Case:
         """Most requests that one side's program had in progress at once."""
         r = self.situation.requests
         masks = [r.side == side for side in np.unique(r.side)]
-        return max((replay.most_at_once(r.start_ns[m], r.done_ns[m]) for m in masks), default=0)
+        return max((most_at_once(r.start_ns[m], r.done_ns[m]) for m in masks), default=0)
 
     def has(self, side: int) -> bool:
         """Whether there are requests or sessions of a side."""
@@ -175,13 +174,7 @@ class Fix(Protocol):
 
 
 def all_fixes() -> list[Fix]:
-    """All fixes, simplest first.
-
-    Raises
-    ------
-    TypeError
-        a file is no fix; it is named, and what it lacks.
-    """
+    """All fixes, simplest first."""
     return sorted((check(module) for module in members(__name__, Fix)), key=lambda fix: (fix.RANK, fix.ID))
 
 

@@ -10,7 +10,7 @@ from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "cap"
-TITLE = "At most {k} in progress at once on each side"
+TITLE = "Limit each side to {k} at once"
 RANK = 3
 AGAINST = (OPEN,)
 FEW = 6  #: caps that are all tried; of more, the largest that leaves no refusal is looked for

@@ -9,7 +9,7 @@ from netlens.lenses.refused.fixes import ALL_SIDES, OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "close-tails"
-TITLE = "End upstream what the program has ended"
+TITLE = "Close upstream what the program has closed"
 RANK = 3
 AGAINST = (OPEN,)
 TAIL_NS = 300_000_000  #: an orderly end takes a round trip or two, and one piece of an answer may be under way; below this nothing is worth fixing

@@ -9,7 +9,7 @@ from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "no-title"
-TITLE = "Have titles made elsewhere"
+TITLE = "Generate session titles with another model"
 RANK = 1
 AGAINST = (OPEN,)
 

@@ -10,7 +10,7 @@ from netlens.lenses.refused.fixes import OPEN, SHARED_RATE, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "other-egress"
-TITLE = "Let the VM leave from a public address of its own"
+TITLE = "Give the VM a public address of its own"
 RANK = 7
 AGAINST = (OPEN, SHARED_RATE)
 

@@ -12,7 +12,7 @@ from netlens.lenses.refused.fixes import HOST_ONLY, OPEN, SHARED_RATE, Case, Var
 from netlens.lenses.refused.replay import Change
 
 ID = "quiet-host"
-TITLE = "Keep the host's programs away from the API while the VM works"
+TITLE = "Stop the host's programs from using the API while the VM works"
 RANK = 4
 AGAINST = (OPEN, SHARED_RATE)
 

@@ -10,7 +10,7 @@ from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "stagger"
-TITLE = "One queue for VM and host together"
+TITLE = "Queue the requests of VM and host together"
 RANK = 6
 AGAINST = (OPEN,)
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens.chains.side import WORDS
 from netlens.chains.situation import HOST, SIDES, UNLABELLED, Requests
+from netlens.columns import Codes, Ints, Objects
 from netlens.registry import members
 from netlens.text import plural, printable
 
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.lenses.refused.labels._labels import Labels
 
-Ints = npt.NDArray[np.int64]
+#: An answer that lasts longer, first to last byte, or is larger, is a stream; a short one lasts less than SHORT_NS, and between them nothing is claimed.
+STREAM_NS, STREAM_BYTES = 150_000_000, 16384
 #: Values of the column ``source``: who says so.
 ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike", "inferred"
+
+STREAM_NS = 150_000_000  #: an answer that lasts as long from its first byte to its last is a stream, and was accepted
+STREAM_BYTES = 16384  #: so is one of as many bytes
 
 
 @dataclass(eq=False)
@@ -33,9 +37,9 @@ class Told:
     notes : what a person should know.  unmatched : refusals that match no request, as in the JSON; unmatched_within : how many of the capture's time.
     """
 
-    rejected: npt.NDArray[np.int8]
-    source: npt.NDArray[np.object_]
-    refusal_class: npt.NDArray[np.object_]
+    rejected: Codes
+    source: Objects
+    refusal_class: Objects
     notes: list[str] = field(default_factory=list)
     unmatched: list[dict[str, Any]] = field(default_factory=list)
     unmatched_within: int = 0

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
+from netlens.columns import MISSING, Bools, Codes, Ints, Objects, ints
+from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent
 
 __all__ = ["ACCEPTED", "REJECTED", "UNLABELLED"]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
@@ -27,8 +27,6 @@ MS, S = 1_000_000, 1_000_000_000
 ALIKE_BYTES = 16  #: sizes of one refusal differ by digits of a number or a header; two TLS records more would be 44
 SHORT_NS = 60 * MS  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 SHORT_BYTES = 4096
-STREAM_NS = 150 * MS  #: first to last byte; between the two nothing is claimed
-STREAM_BYTES = 16384
 SAME_REQUEST_BYTES = 4  #: one request sent again differs by a digit or two at most
 BACK_OFF_NS = (400 * MS, 120 * S)  #: Retry-After of a second less what the clock may be off, to 30 s with room; programs give up after that
 
@@ -41,18 +39,18 @@ class Labels:
     few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.logs`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
     note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log showed them.
-    ends : when each answer ended, where a log was matched.
+    lag_ns : how far the lines of a log are from the answers that they were matched with, as a rule.
     """
 
-    rejected: npt.NDArray[np.int8]
-    source: npt.NDArray[np.object_]
-    reason: npt.NDArray[np.object_]
-    refusal_class: npt.NDArray[np.object_]
+    rejected: Codes
+    source: Objects
+    reason: Objects
+    refusal_class: Objects
     matched: list[tuple[int, int]] = field(default_factory=list)
     unmatched: list[ErrorEvent] = field(default_factory=list)
     note: str = ""
     sizes: tuple[int, ...] = ()
-    ends: Ints | None = field(default=None, repr=False)
+    lag_ns: int | None = None
 
 
 def unlabelled(n: int, reason: str) -> Labels:
@@ -67,18 +65,16 @@ def set_labels(labels: Labels, rows: Any, rejected: int, source: str, reason: st
 
 
 class Answers:
-    """Columns of exchanges as plain arrays; times that are missing are NONE."""
-
-    NONE = np.iinfo(np.int64).min
+    """Columns of exchanges as plain arrays; times that are missing are MISSING."""
 
     def __init__(self, exchanges: Columns):
-        self.start = ints(exchanges["start_ns"], self.NONE)
-        self.asked = ints(exchanges["request_end_ns"], self.NONE)
-        self.response = ints(exchanges["response_ns"], self.NONE)
-        self.end = ints(exchanges["end_ns"], self.NONE)
+        self.start = ints(exchanges["start_ns"], MISSING)
+        self.asked = ints(exchanges["request_end_ns"], MISSING)
+        self.response = ints(exchanges["response_ns"], MISSING)
+        self.end = ints(exchanges["end_ns"], MISSING)
         self.up, self.down = ints(exchanges["up_bytes"], 0), ints(exchanges["down_bytes"], 0)
         self.complete = np.array([value is True or value == 1 for value in exchanges["complete"]], bool)
-        self.answered = (self.end != self.NONE) & (self.response != self.NONE)
+        self.answered = (self.end != MISSING) & (self.response != MISSING)
         self.lasts = np.where(self.answered, self.end - np.where(self.answered, self.response, 0), 0)
         self.waits = np.where(self.answered, self.response - np.where(self.answered, self.asked, 0), 0)
         self.short = self.answered & self.complete & (self.lasts <= SHORT_NS) & (self.down <= SHORT_BYTES)
@@ -86,14 +82,6 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.start)
-
-
-def ints(values: Any, missing: int) -> Ints:
-    array = np.asarray(values)
-    if array.dtype.kind in "iu":
-        return array.astype(np.int64)
-    # pandas' missing value is none of these, and a float would not hold nanoseconds since 1970
-    return np.array([int(v) if isinstance(v, (int, np.integer)) else missing for v in np.asarray(values, object)], np.int64)
 
 
 def alike(values: Ints, sizes: Ints) -> Bools:

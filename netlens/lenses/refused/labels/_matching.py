@@ -23,14 +23,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, SHORT_NS, Answers, Bools, Ints, S, alike, chains
+from netlens.columns import Bools, Floats, Ints
+from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, SHORT_NS, Answers, S, alike, chains
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent
-
-Floats = npt.NDArray[np.float64]
 
 
 # --- lags and costs: a cost of 1 is what a lag beyond the usual costs per LAG_UNIT_NS
@@ -160,9 +158,7 @@ def _lag_cost(low: Ints, high: Ints, usual: int) -> Floats:
     unit = min(max(2 * usual, 20 * MS), LAG_UNIT_NS)  # where lines follow at once, one that comes late is the stranger
     late = np.maximum(lag, 0)
     return np.where(
-        lag < 0,
-        TOO_EARLY - lag / (LAG_UNIT_NS / 4),
-        np.minimum(late, usual) / usual * (MARGIN / 2) + np.maximum(late - usual, 0) / unit,
+        lag < 0, TOO_EARLY - lag / (LAG_UNIT_NS / 4), np.minimum(late, usual) / usual * (MARGIN / 2) + np.maximum(late - usual, 0) / unit
     )
 
 

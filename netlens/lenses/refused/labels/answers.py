@@ -20,19 +20,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens.chains.requests import UPSTREAM
+from netlens.columns import MISSING, Bools, Ints, ints
 from netlens.lenses.refused.labels import INFERRED, Told
 from netlens.lenses.refused.labels._labels import (
     ACCEPTED,
     ALIKE_BYTES,
     REJECTED,
     Answers,
-    Bools,
     Columns,
-    Ints,
     Labels,
     S,
     chains,
-    ints,
     set_labels,
     unlabelled,
 )
@@ -131,11 +129,11 @@ def _refusal_sizes(answers: Answers, usable: Bools, again: Ints) -> tuple[Bools,
 
 def _closes_soon(answers: Answers, session: Ints, sessions: Columns) -> Bools:
     """Whether the program's FIN, or a reset, comes right behind the answer."""
-    fin, rst = ints(sessions["orig_fin_ns"], answers.NONE), ints(sessions["rst_ns"], answers.NONE)
+    fin, rst = ints(sessions["orig_fin_ns"], MISSING), ints(sessions["rst_ns"], MISSING)
     at = {int(number): i for i, number in enumerate(sessions["session_id"])}
     out = np.zeros(len(answers), bool)
     for i, number in enumerate(session.tolist()):
         if number in at and answers.answered[i]:
             for when in (int(fin[at[number]]), int(rst[at[number]])):
-                out[i] |= when != answers.NONE and 0 <= when - int(answers.end[i]) <= NEAR_CLOSE_NS
+                out[i] |= when != MISSING and 0 <= when - int(answers.end[i]) <= NEAR_CLOSE_NS
     return out

@@ -25,21 +25,9 @@ from netlens import logs
 from netlens.chains.linking import CODES
 from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
+from netlens.columns import Bools, Ints
 from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told
-from netlens.lenses.refused.labels._labels import (
-    ACCEPTED,
-    MS,
-    REJECTED,
-    UNLABELLED,
-    Answers,
-    Bools,
-    Columns,
-    Ints,
-    Labels,
-    S,
-    set_labels,
-    unlabelled,
-)
+from netlens.lenses.refused.labels._labels import ACCEPTED, MS, REJECTED, UNLABELLED, Answers, Columns, Labels, S, set_labels, unlabelled
 from netlens.lenses.refused.labels._matching import BELIEVED, EARLY_NS, LATE_NS, MIN_LEARNED, Match, match
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
 from netlens.text import plural
@@ -103,13 +91,12 @@ def _own(traffic: Traffic, side: Side) -> Ints:
 def _is_of_other(traffic: Traffic, side: Side, found: Labels, log: ErrorLog) -> bool:
     """Whether a log's lines stand right behind answers of the other side instead: programs write a refusal down at once."""
     others = [s for s in traffic.sides.values() if s is not side]
-    lag = typical_lag_ns(found, log)
+    lag = found.lag_ns
     if not others or (lag is not None and lag < STRANGER_LAG_NS):
         return False
     there = from_log(others[0].exchanges.take(_own(traffic, others[0])), log)
-    their_lag = typical_lag_ns(there, log)
     enough = len(there.matched) >= max(MIN_LEARNED, len(found.matched))
-    return enough and their_lag is not None and their_lag < STRANGER_LAG_NS and (lag is None or 4 * their_lag < lag)
+    return enough and there.lag_ns is not None and there.lag_ns < STRANGER_LAG_NS and (lag is None or 4 * there.lag_ns < lag)
 
 
 def from_log(
@@ -172,20 +159,14 @@ def from_log(
         unmatched=unmatched,
         note=doubted or _note(answers, found, unsure, unmatched, covered),
         sizes=found.sizes,
-        ends=answers.end,
+        lag_ns=_lag_ns(answers, events, found.pairs),
     )
 
 
-def typical_lag_ns(labels: Labels, log: ErrorLog) -> int | None:
-    """How far the lines of a log are from the answers that they were matched with, as a rule; None without any.
-
-    Needs ``labels`` to be those of :func:`from_log` with this log.
-    """
-    if not labels.matched or labels.ends is None:
-        return None
-    events = log.events
-    lags = [max(events[i].low_ns - end, end - events[i].high_ns, 0) for i, row in labels.matched for end in [int(labels.ends[row])]]
-    return int(np.median(lags))
+def _lag_ns(answers: Answers, events: Sequence[ErrorEvent], pairs: Sequence[tuple[int, int]]) -> int | None:
+    """How far lines are from the answers that they were matched with, as a rule; None without any."""
+    ends = [(events[i], int(answers.end[row])) for i, row in pairs]
+    return int(np.median([max(event.low_ns - end, end - event.high_ns, 0) for event, end in ends])) if ends else None
 
 
 def _covered(answers: Answers, log: ErrorLog, covers: bool) -> Bools:

@@ -10,18 +10,9 @@ import numpy as np
 
 from netlens import logs
 from netlens.chains.requests import STREAM, UPSTREAM
+from netlens.columns import ints
 from netlens.lenses.refused.labels import KEY_LOG, Told
-from netlens.lenses.refused.labels._labels import (
-    ACCEPTED,
-    REJECTED,
-    UNLABELLED,
-    Answers,
-    Columns,
-    Labels,
-    ints,
-    set_labels,
-    unlabelled,
-)
+from netlens.lenses.refused.labels._labels import ACCEPTED, REJECTED, UNLABELLED, Answers, Columns, Labels, set_labels, unlabelled
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic

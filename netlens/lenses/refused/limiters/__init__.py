@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from netlens.columns import Floats, Ints
 from netlens.registry import members
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 #: What the docstring of a limiter says.
 SECTIONS = ("Claim", "Cannot be told from", "Source")
+#: Windows that providers and libraries use, in seconds: second, a few, minute, some, hour, five hours (plans of coding agents), day.
+USUAL_S = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 18000.0, 86400.0)
 
 
 class Limiter(Protocol):
@@ -54,11 +52,5 @@ class Limiter(Protocol):
 
 
 def all_limiters() -> list[Limiter]:
-    """Every limiter, in the order in which ties are named.
-
-    Raises
-    ------
-    TypeError
-        a file is no limiter; it is named.
-    """
+    """Every limiter, in the order in which ties are named."""
     return sorted(members(__name__, Limiter, SECTIONS, ("ID", "RANK")), key=lambda limiter: limiter.RANK)

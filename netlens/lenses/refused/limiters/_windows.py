@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from netlens.lenses.refused.limiters import Floats, Ints
+from netlens.columns import Floats, Ints
+from netlens.lenses.refused.limiters import USUAL_S
 
-#: Windows that providers and libraries use, in seconds: second, a few, minute, some, hour, five hours (plans of coding agents), day.
-USUAL_S = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 18000.0, 86400.0)
+if TYPE_CHECKING:
+    from netlens.columns import Floats, Ints
 
 
 def span_s(starts: Ints) -> float:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from netlens.lenses.refused.limiters import Floats, Ints, _windows
-from netlens.lenses.refused.limiters._windows import USUAL_S, span_s
+from netlens.columns import Floats, Ints
+from netlens.lenses.refused.limiters import USUAL_S, _windows
+from netlens.lenses.refused.limiters._windows import span_s
 
 ID = "fixed-window"
 KIND = "rate"

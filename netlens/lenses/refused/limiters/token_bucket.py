@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.columns import Floats, Ints
 from netlens.lenses.refused.limiters._windows import between, span_s
 
 if TYPE_CHECKING:
-    from netlens.lenses.refused.limiters import Floats, Ints
+    from netlens.columns import Floats, Ints
 
 ID = "token-bucket"
 KIND = "rate"

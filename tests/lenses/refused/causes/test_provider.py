@@ -22,7 +22,7 @@ def test_refusals_at_random() -> None:
     scene = rounds(*at_random(120))
     verdict = judged(provider, scene)
     assert (verdict.verdict, verdict.attributable_fraction) == ("supported", 1.0)
-    assert "no count tells which" in verdict.evidence[0].text
+    assert "no count predicts which" in verdict.evidence[0].text
     assert judged(own_concurrency, scene).verdict == judged(same_nat_ip, scene).verdict == "refuted"
     assert weigh(scene, 199).limit is None
 
@@ -30,7 +30,7 @@ def test_refusals_at_random() -> None:
 def test_a_rule_refutes_it() -> None:
     verdict = judged(provider, rounds(*["v.v", "vv!v"] * 8))
     assert verdict.verdict == "refuted"
-    assert "met 2 or more" in verdict.evidence[0].text
+    assert "came while 2 or more" in verdict.evidence[0].text
 
 
 def test_a_short_recording_tells_nothing() -> None:

@@ -1,0 +1,75 @@
+"""Large arrays that are written once, one after the other, and such that grow at their end.
+
+numpy asks for huge pages, for which the kernel may have to tidy up memory first: the same two hundred megabytes took 0.03 or 0.3 s. Hash tables are worth
+that, these arrays are not. And numpy's ``resize`` writes zeros to all it adds, which costs as much again as filling it; here the memory is moved by the
+kernel, and takes a page when it is written to.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+LARGE = 1 << 22  #: bytes from which on numpy asks for huge pages
+
+
+def uninitialized(dtype: type[np.generic], *shape: int) -> Array:
+    """An array to be written to, without huge pages; what is in it before is anything."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.empty(shape, dtype) if size < LARGE else np.frombuffer(_mapped(size), dtype).reshape(shape)
+
+
+class GrowableArray:
+    """``array``: of ``dtype``, ``rows`` rows at first (of ``width`` columns, one-dimensional without). What was not written to is 0.
+
+    Arrays that were taken from it before it grew keep their values, and may be the same memory or not.
+    """
+
+    def __init__(self, dtype: type[np.generic], rows: int, width: int = 0) -> None:
+        self._dtype, self._shape = np.dtype(dtype), (-1, width) if width else (-1,)
+        self._row = self._dtype.itemsize * max(width, 1)
+        self._map = _mapped(self._size(rows))
+        self.array = self._view()
+
+    def _size(self, rows: int) -> int:
+        return max(rows, 1) * self._row
+
+    def _view(self) -> Array:
+        return np.frombuffer(self._map, self._dtype).reshape(self._shape)
+
+    def make_room(self, rows: int) -> None:
+        """Grow to ``rows`` rows at least, and by a quarter at least, if there are fewer."""
+        there = len(self.array)
+        if rows <= there:
+            return
+        size = self._size(max(rows, there + there // 4))
+        self.array = _NOTHING  # a memory map that an array looks at cannot be moved
+        try:
+            self._map.resize(size)
+        except (BufferError, SystemError, OSError, ValueError):  # another array looks at it, or this system cannot move memory
+            try:
+                larger = _mapped(size)
+                with memoryview(self._map) as old:
+                    larger[: len(old)] = old
+                self._map = larger
+            finally:
+                self.array = self._view()
+            return
+        self.array = self._view()
+
+
+def _mapped(size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, size, **_PRIVATE)
+    except OSError as error:
+        raise MemoryError(f"no room for {size:,} bytes ({error.strerror})") from None
+
+
+_PRIVATE: dict[str, int] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+_NOTHING: Array = np.empty(0, np.uint8)

@@ -1,0 +1,25 @@
+"""Columns of tables as arrays: their types, and nullable ones as plain numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Objects = npt.NDArray[np.object_]
+
+MISSING = np.iinfo(np.int64).min  #: a time that is missing
+NEVER = np.iinfo(np.int64).max  #: one that did not come
+
+
+def ints(values: Any, missing: int = MISSING) -> Ints:
+    """A column of nullable numbers as int64. (pandas' missing value is no number either, and a float would not hold nanoseconds since 1970.)"""
+    array = np.asarray(values)
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    return np.array([int(v) if isinstance(v, (int, np.integer)) else missing for v in array.tolist()], np.int64)

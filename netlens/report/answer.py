@@ -1,0 +1,244 @@
+"""The answer in words: what was asked, what was found, how sure it is, and what would make it surer.
+
+The terminal, the page, the summary picture and the letter take their words from here, so that they cannot disagree. It says what
+:class:`~netlens.analysis.Analysis` holds and computes nothing. Names and paths are strangers' text: whoever shows them escapes them (the page
+by autoescape and :func:`netlens.text.printable`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netlens.text import duration, plural
+
+if TYPE_CHECKING:
+    from netlens.analysis import Analysis
+    from netlens.lenses.refused.fixes import Prediction
+    from netlens.lenses.refused.verdict import Verdict
+
+UNITS = {"requests": "requests in flight", "connections": "open connections"}
+AT_ONCE = {"requests": "requests at once", "connections": "connections open at once"}
+SOURCES = {
+    "error log": "from the error log",
+    "key log": "from decryption",
+    "look-alike": "by likeness to logged refusals",
+    "inferred": "inferred from traffic",
+}
+SIDE_NAMES = {"vm": "VM", "host": "host", "unknown": "unknown side", "capture": "capture"}
+NAMED = 3  #: names of the target that are told
+WEAK_AUC = 0.9  #: below this the page says how many do not fit, also where the interval of the limit is one number
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the answer; ``role``: "cause", "limit", "fix" or "" for what joins them."""
+
+    text: str
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A statement with a short name. ``good``: speaks for the answer (True), against it (False), or neither (None)."""
+
+    name: str
+    text: str
+    good: bool | None = None
+
+
+def question(a: Analysis) -> str:
+    """What is asked."""
+    return f"Why are requests to {target(a)} refused?" if a.counts["rejections"] else f"Are requests to {target(a)} refused, and why?"
+
+
+def target(a: Analysis) -> str:
+    """The API's names, of many the first few."""
+    names = a.target.names or a.target.addresses
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "") or "nothing"
+
+
+def supported(a: Analysis) -> list[Verdict]:
+    """The causes that the evidence supports, the one that is named first."""
+    return sorted((v for v in a.hypotheses if v.verdict == "supported"), key=lambda v: v.id != a.cause)
+
+
+def best_fix(a: Analysis) -> Prediction | None:
+    """The first fix whose effect is predicted and is one."""
+    return next((f for f in a.fixes if f.rejections_after is not None and f.rejections_after < f.rejections_before), None)
+
+
+def next_fixes(a: Analysis) -> list[Prediction]:
+    """What to try besides the best fix: those that lower the refusals; if none does, those whose effect cannot be predicted."""
+    best = best_fix(a)
+    lower_it = [f for f in a.fixes if f is not best and f.rejections_after is not None and f.rejections_after < f.rejections_before]
+    return lower_it if best is not None else [f for f in a.fixes if f.rejections_after is None]
+
+
+def headline(a: Analysis) -> list[Part]:
+    """The answer in a few sentences, in pieces."""
+    refused, requests = a.counts["rejections"], a.counts["exchanges"]
+    hidden = a.assembled.situation.uncountable
+    if not requests:
+        return [Part(f"Requests cannot be counted here: {hidden}." if hidden else _nothing(a)), *_needed(a)]
+    if not refused and not hidden:
+        return [Part(f"No refusals found in {plural(requests, 'request')} to {target(a)}."), *_needed(a, "a cause")]
+    parts = [Part(f"{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
+    causes = supported(a)
+    if not causes:
+        return [*parts, Part(" "), Part("Cause unknown.", "cause"), *_needed(a)]
+    for v in causes:
+        share = "" if v.attributable_fraction is None else f", {v.attributable_fraction:.0%} of the refusals"
+        parts += [Part(" "), Part(v.claim.removesuffix("."), "cause"), Part(f" ({v.id}{share}).")]
+    if (words := limiter(a)) is not None:
+        tied = a.limit.tied if a.limit is not None else []
+        also = f" ({' and '.join(tied)} {'fit' if len(tied) > 1 else 'fits'} as well)" if tied else ""
+        parts += [Part(" The limit is "), Part(words, "limit"), Part(f"{also}.")]
+    if (fix := best_fix(a)) is not None:
+        parts += [Part(" Best fix: "), Part(fix.title, "fix"), Part(f" ({effect(fix)}).")]
+    return parts
+
+
+def sentence(a: Analysis) -> str:
+    return "".join(part.text for part in headline(a))
+
+
+def _nothing(a: Analysis) -> str:
+    """What there is where no request is."""
+    if a.target.names or a.target.addresses:
+        return f"No requests to {target(a)} found."
+    lookups = [t for side in a.sides.values() if (t := side.capture.table("lookups")).rows]
+    rows, open_ = sum(t.rows for t in lookups), sum(sum(v is None for v in t["answer_ns"].tolist()) for t in lookups)
+    return "No TCP requests found." + (f" {plural(rows, 'DNS lookup')}, {open_:,} unanswered." if rows else "")
+
+
+def limit(a: Analysis) -> str:
+    """``2 requests at once per egress address``."""
+    assert a.limit is not None
+    span = f"{a.limit.value:,}" if a.limit.low == a.limit.high else f"{a.limit.low:,} to {a.limit.high:,}"
+    return f"{span} {AT_ONCE.get(a.limit.unit, a.limit.unit)} {_whose(a.limit.scope)}"
+
+
+def _whose(scope: str) -> str:
+    return "per side" if scope == "side" else "per egress address"
+
+
+def limiter(a: Analysis) -> str | None:
+    """The limit in words, of what is open or over time: ``60 requests in any 60 s per egress address``; None where none is known."""
+    if a.limit is not None:
+        return limit(a)
+    if not (timely := a.weighed.weighing.by_time):
+        return None
+    fit, told = timely[0], timely[0].described()
+    whose = _whose(fit.scope)
+    if told["window"] == "bucket":
+        return f"{plural(told['burst'], 'request')} at once and one more every {told['refill_s']:.3g} s {whose}"
+    what = fit.limiter.COUNTS if fit.limiter.COUNTS in ("bytes", "attempts") else "requests"
+    return f"{told['value']:,} {what} in {'each' if told['window'] == 'fixed' else 'any'} {told['window_s']:.3g} s {whose}"
+
+
+def effect(fix: Prediction) -> str:
+    """``10 refusals become 0, 4.9 s of waiting added``."""
+    if fix.rejections_after is None:
+        return "not predicted"
+    wait = f", {fix.added_wait_s:.1f} s of waiting added" if fix.added_wait_s else ""
+    return f"{plural(fix.rejections_before, 'refusal')} become {fix.rejections_after:,}{wait}"
+
+
+def _needed(a: Analysis, what: str = "out") -> list[Part]:
+    wanted = needs(a)
+    return [Part(f" To find {what}, you need: "), Part(wanted[0]), Part(".")] if wanted else []
+
+
+def needs(a: Analysis) -> list[str]:
+    """What the undecided causes need to be decided; what most of them need comes first."""
+    wanted = Counter(v.needs for v in a.hypotheses if v.verdict == "undecided" and v.needs)
+    return [text for text, _ in wanted.most_common()]
+
+
+def how_sure(a: Analysis) -> list[Fact]:
+    """What speaks for the answer and against it."""
+    found = _fit_facts(a)
+    for v in supported(a)[:2]:
+        if v.attributable_fraction is not None and v.id != "provider":
+            found.append(Fact(v.id, f"explains {v.attributable_fraction:.0%} of the refusals at the limit", good=True))
+    known, told = outcomes(a)
+    firm = known - Counter(a.assembled.situation.requests.source.tolist())["inferred"]
+    found.append(Fact("outcomes", told, good=firm * 2 >= a.counts["exchanges"] if a.counts["exchanges"] else None))
+    if a.paired:
+        clock = a.clock
+        off = (
+            "" if clock.low_s is None or clock.high_s is None else f"; clock offset known to ± {duration((clock.high_s - clock.low_s) / 2)}"
+        )
+        found.append(Fact("sides", f"both captured{off}", good=bool(off)))
+    else:
+        seen = next(iter(a.sides.values())).vantage
+        found.append(Fact("sides", f"only {'one side' if seen is None else f'the {SIDE_NAMES[seen]}'} was captured", good=False))
+    fix = best_fix(a)
+    if fix is not None and fix.replayed_before is not None:
+        told = f"replayed without a change: {plural(fix.replayed_before, 'refusal')}; recorded: {fix.rejections_before:,}"
+        found.append(Fact("prediction", told, good=fix.confidence == "good"))
+    return found
+
+
+def _fit_facts(a: Analysis) -> list[Fact]:
+    """How well the limit tells refused from accepted requests."""
+    i = a.weighed.weighing.inference
+    n = plural(i.refused + i.accepted, "request")
+    chance = "p = {p:.2g}{most} that chance alone would tell refused from accepted this well"
+    if a.limit is not None:
+        found = [Fact("chance", chance.format(p=a.limit.p, most=""), good=True)]
+        if a.limit.misfits or a.limit.auc < WEAK_AUC:
+            off = f"{a.limit.misfits:,} of {n} clearly {'contradicts' if a.limit.misfits == 1 else 'contradict'} the limit (AUC {a.limit.auc:.2f})"
+            found.append(Fact("exceptions", off, good=a.limit.misfits == 0))
+        else:
+            found.append(Fact("exceptions", f"no request clearly contradicts the limit (AUC {a.limit.auc:.2f})", good=True))
+        if a.limit.tied:
+            found.append(
+                Fact("ties", f"{' and '.join(a.limit.tied)} {'fits' if len(a.limit.tied) == 1 else 'fit'} equally well", good=False)
+            )
+        return found
+    if timely := a.weighed.weighing.by_time:
+        odd = timely[0].misses + timely[0].false_alarms
+        off = f"{odd:,} of {n} clearly {'contradicts' if odd == 1 else 'contradict'} the limit"
+        return [Fact("chance", chance.format(p=timely[0].p, most=" at most"), good=True), Fact("exceptions", off, good=not odd)]
+    if i.refused and i.fits:
+        best = max(i.fits, key=lambda f: f.auc)
+        off = (
+            f"no count tells refused from accepted better than chance; the best, {best.rule.name}, has AUC {best.auc:.2f}, p = {best.p:.2g}"
+        )
+        return [Fact("chance", off)]
+    return []
+
+
+def outcomes(a: Analysis) -> tuple[int, str]:
+    """How many outcomes are known, and where from: ``known for 67 of 67 requests: 60 from the error log, 7 inferred from traffic``."""
+    sources = Counter(s for s in a.assembled.situation.requests.source.tolist() if s)
+    known = sum(sources.values())
+    told = ", ".join(f"{n:,} {SOURCES.get(s, f'from {s}')}" for s, n in sources.most_common())
+    return known, f"known for {known:,} of {plural(a.counts['exchanges'], 'request')}" + (f": {told}" if told else "")
+
+
+def surer(a: Analysis) -> list[str]:
+    """What to record or do next, most useful first."""
+    out: list[str] = []
+    for text in needs(a):  # the same capture is asked for once, whatever else it would show
+        if len(out) < 2 and not any(text.startswith(before) for before in out):
+            out.append(text)
+    sources = Counter(a.assembled.situation.requests.source.tolist())
+    unsure = sources["inferred"] + sources[""]
+    if a.counts["exchanges"] and unsure * 4 > a.counts["exchanges"]:
+        out.append(
+            f"the programs' error logs (--vm-errors FILE, --host-errors FILE): no log tells the outcome of {plural(unsure, 'request')}"
+        )
+    if not a.paired and a.counts["exchanges"]:
+        other = "the other side" if next(iter(a.sides)) is None else "the host" if "host" not in a.sides else "the VM"
+        text = f"a capture of {other} over the same time"
+        if not any(text in each or ("capture of the" in each and "same time" in each) for each in out):
+            out.append(text)
+    if a.limit is not None and a.limit.tied:
+        out.append(f"a recording in which {a.limit.rule} and {' and '.join(a.limit.tied)} differ: with both sides busy at different times")
+    if best_fix(a) is not None:
+        out.append("a proof: apply the fix, record again, and run netlens compare BEFORE AFTER")
+    return out

@@ -1,0 +1,253 @@
+"""The report's data: the timeline and all tables as columns of numbers, for the page's own script to draw.
+
+Theory of operation
+-------------------
+1. The timeline is :mod:`netlens.report.scene`, with the curves of :mod:`netlens.lenses.refused.breakdown`. Times are whole ns since its start, which JavaScript
+   holds exactly up to 104 days.
+2. A *chunk* is JSON, compressed, in base64: no byte of a capture can end the script element that carries it, and 60,000 connections stay a few MB.
+   All text goes through :func:`netlens.text.printable` first.
+
+Limits: tables longer than :data:`MAX_ROWS` are cut, and the page says so and names the command that gives all.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netlens.chains.situation import HOST, SIDES, VM
+from netlens.columns import Ints
+from netlens.lenses.refused import breakdown
+from netlens.report import answer
+from netlens.report.outcomes import with_outcomes
+from netlens.report.scene import row_of_sessions, scene, shown_rule, to_host
+from netlens.text import printable
+
+if TYPE_CHECKING:
+    from netlens.analysis import Analysis
+    from netlens.report.scene import Bars, Scene
+    from netlens.schema import Schema, Table
+
+MAX_ROWS = 100_000  #: of a table in the page; twice of it makes browsers slow to sort
+TABLES = ("connections", "sessions", "exchanges", "lookups", "hellos", "tunnels", "quality")
+#: Columns of each table that are shown first; all others come with one click.
+FIRST = {
+    "connections": ("connection_id", "path", "orig_ip", "orig_port", "resp_ip", "resp_port", "sni", "start_ns", "duration_s", "session_ids", "origin",
+                    "state", "orig_bytes", "resp_bytes", "first_frame", "last_frame"),
+    "sessions": ("session_id", "orig_ip", "orig_port", "resp_ip", "resp_port", "sni", "start_ns", "duration_s", "state", "history", "orig_bytes",
+                 "resp_bytes", "orig_retransmits", "resp_retransmits", "first_frame", "last_frame"),
+    "exchanges": ("exchange_id", "session_id", "start_ns", "response_ns", "end_ns", "up_bytes", "down_bytes", "status", "rejected", "start_frame",
+                  "end_frame"),
+    "lookups": ("lookup_id", "qname", "qtype", "rcode", "answers", "query_ns", "latency_ms", "attempts", "orig_ip", "resolver_ip", "transport", "path",
+                "query_frame", "answer_frame"),
+    "hellos": ("session_id", "frame", "time_ns", "sni", "alpn", "version", "ja4"),
+}  # fmt: skip
+
+
+def chunks(a: Analysis) -> dict[str, str]:
+    """Name of each part -> its text in the page. "core" is what the first picture needs, "tables" the rest."""
+    s = scene(a)
+    return {name: pack(part) for name, part in (("core", core(a, s)), ("tables", tables(a, s.t0)))}
+
+
+def pack(value: Any) -> str:
+    """JSON, gzip, base64. The same value gives the same text."""
+    raw = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode("ascii")
+
+
+# --- the timeline ------------------------------------------------------------------------------------------------------------------------
+
+
+def core(a: Analysis, s: Scene) -> dict[str, Any]:
+    """What the timeline is drawn from."""
+    fit = shown_rule(a)
+    return {
+        "t0_ns": str(s.t0),
+        "span_ns": s.span,
+        "captures": [_capture(b) for b in s.bars],
+        "limit": None if a.limit is None else {k: getattr(a.limit, k) for k in ("rule", "unit", "scope", "value", "low", "high")},
+        "counted": None if fit is None else {"rule": fit.rule.name, "unit": fit.rule.unit, "scope": fit.rule.scope},
+        "countable": a.assembled.situation.uncountable is None,
+        "curves": _curves(a, s.t0),
+        "groups": [{**vars(group), "title": printable(group.title)} for group in s.groups],
+        "bars": _bars(s),
+        "calls": {
+            **{name: [getattr(call, name) for call in s.calls] for name in ("bar", "start", "end", "done", "rejected", "request")},
+            "met": [] if fit is None else fit.counts.count.tolist(),
+        },
+    }
+
+
+def _bars(s: Scene) -> dict[str, list[int]]:
+    def joined(name: str) -> list[int]:
+        return [v for b in s.bars for v in getattr(b, name).astype(np.int64).tolist()]
+
+    return {
+        "capture": [n for n, b in enumerate(s.bars) for _ in range(len(b))],
+        "row": [k for b in s.bars for k in range(len(b))],
+        "group": [g for rows in s.group_of for g in rows.tolist()],
+        **{name: joined(name) for name in ("start", "end", "done", "whose", "kind", "early", "late", "mate")},
+    }
+
+
+def _capture(b: Bars) -> dict[str, Any]:
+    paths = b.side.capture.paths
+    return {
+        "name": b.name or "capture",
+        "title": {"vm": "VM", "host": "host"}.get(b.name or "", "capture"),
+        "paths": [printable(p) for p in paths],
+        "one_file": len(paths) == 1,  # of a rotated capture no single file has these frame numbers
+    }
+
+
+def _curves(a: Analysis, t0: int) -> dict[str, Any]:
+    """Per unit and whose: the times at which a share changes, and each share that is ever held, as differences."""
+    situation = a.assembled.situation
+    out: dict[str, Any] = {"shares": list(breakdown.SHARES)}
+    for unit in ("requests", "connections"):
+        out[unit] = {}
+        for name, side in (("all", None), ("vm", VM), ("host", HOST)):
+            if side is not None and not ((situation.requests.side == side).any() or (situation.sessions.side == side).any()):
+                continue
+            made = breakdown.stack(situation, unit, side)
+            held = {breakdown.SHARES[k]: row.tolist() for k, row in enumerate(made.counts) if row.any()}
+            out[unit][name] = {"dt": _deltas(made.times_ns - t0), "held": held}
+    return out
+
+
+def _deltas(times: Ints) -> list[int]:
+    return np.diff(times, prepend=0).tolist() if len(times) else []
+
+
+# --- tables ------------------------------------------------------------------------------------------------------------------------------
+
+
+def tables(a: Analysis, t0: int) -> list[dict[str, Any]]:
+    """Every table of every capture, and the requests of both."""
+    out = [_requests(a, t0)]
+    for name in sorted(a.assembled.sides, key=lambda name: name != "vm"):
+        side = a.assembled.sides[name]
+        for kind in TABLES:
+            table = with_outcomes(a, name) if kind == "exchanges" else side.capture.table(kind)
+            out.append(_table(a, name, kind, table, t0))
+    return out
+
+
+def _table(a: Analysis, name: str | None, kind: str, table: Table, t0: int) -> dict[str, Any]:
+    schema: Schema = table.schema
+    cut = table.take(np.arange(MAX_ROWS)) if table.rows > MAX_ROWS else table
+    first = FIRST.get(kind)
+    columns = []
+    for c in schema:
+        is_time = c.name.endswith("_ns") and c.dtype in ("int64", "nullable_int64")
+        values = cut[c.name]
+        shown = _times(a, name, values, t0) if is_time else _values(values, c.dtype)
+        columns.append(
+            {
+                "name": c.name,
+                "unit": "s" if is_time else c.unit,
+                "type": "time" if is_time else _kind(c.dtype),
+                "meaning": f"{c.meaning} ({c.basis})",
+                "first": first is None or c.name in first,
+                **_coded(shown, c.dtype),
+            }
+        )
+    return {
+        "id": f"{name or 'capture'}-{kind}",
+        "title": f"{kind}" if name is None else f"{kind}, {answer.SIDE_NAMES[name]}",
+        "capture": sorted(a.assembled.sides, key=lambda n: n != "vm").index(name),
+        "kind": kind,
+        "rows": table.rows,
+        "columns": columns,
+    }
+
+
+def _kind(dtype: str) -> str:
+    if dtype.startswith("list"):
+        return "list"
+    return {"string": "text", "bool": "bool", "nullable_bool": "bool"}.get(dtype, "number")
+
+
+def _times(a: Analysis, name: str | None, values: npt.NDArray[Any], t0: int) -> list[Any]:
+    known = [v is not None for v in values.tolist()]
+    numbers = np.array([int(v) if v is not None else 0 for v in values.tolist()], np.int64)
+    moved = (to_host(a, name, numbers) - t0).tolist()
+    return [t if k else None for t, k in zip(moved, known, strict=True)]
+
+
+def _values(values: npt.NDArray[Any], dtype: str) -> list[Any]:
+    out = values.tolist()
+    if dtype == "float64":
+        return [None if v != v or v in (float("inf"), float("-inf")) else float(f"{v:.9g}") for v in out]
+    if dtype == "string":
+        return [None if v is None else printable(str(v)) for v in out]
+    if dtype == "list<string>":
+        return [[printable(str(each)) for each in v or ()] for v in out]
+    if dtype == "list<int64>":
+        return [[int(each) for each in v] if v is not None else [] for v in out]
+    return out
+
+
+def _coded(values: list[Any], dtype: str) -> dict[str, list[Any]]:
+    """``values``; or ``deltas`` where whole numbers only grow (numbers of rows, frames, times), which compress to a third."""
+    if dtype == "int64" and len(values) > 1 and all(a <= b for a, b in itertools.pairwise(values)):
+        return {"deltas": [values[0], *(b - a for a, b in itertools.pairwise(values))]}
+    return {"values": values}
+
+
+def _requests(a: Analysis, t0: int) -> dict[str, Any]:
+    """Requests to the target, of both sides, with how many others each met under every rule that was fitted."""
+    r = a.assembled.situation.requests
+    session = row_of_sessions(a)
+    connection = [int(session[k]) if 0 <= k < len(session) else None for k in r.session.tolist()]
+    label = {0: "accepted", 1: "refused"}
+
+    def column(name: str, kind: str, unit: str, meaning: str, values: list[Any], first: bool = True) -> dict[str, Any]:
+        return {"name": name, "type": kind, "unit": unit, "meaning": meaning, "first": first, "values": values[:MAX_ROWS]}
+
+    columns = [
+        column("request", "number", "", "Number of the request in order of its last byte as sent upstream.", list(range(len(r)))),
+        column("side", "text", "", "Whose program sent it.", [SIDES[k] for k in r.side.tolist()]),
+        column("sent", "time", "s", "When its last byte was sent upstream.", (r.start_ns - t0).tolist()),
+        column("held", "number", "s", "How long it was held upstream.", _seconds(r.end_ns - r.start_ns)),
+        column("tail", "number", "s", "How long it was held after the program was done with it.", _seconds(r.end_ns - r.done_ns)),
+        column("outcome", "text", "", "What the provider did with it.", [label.get(k, "unknown") for k in r.rejected.tolist()]),
+        column("told by", "text", "", "Where the outcome comes from.", [printable(str(s)) for s in r.source.tolist()]),
+    ]
+    for fit in a.weighed.weighing.inference.fits:
+        said = f"How many others were counted when it was sent, by the rule {fit.rule.name}."
+        columns.append(column(fit.rule.name, "number", "others", said, fit.counts.count.tolist(), first=fit is shown_rule(a)))
+    columns += [
+        column("connection", "number", "", "Row of the connections of the capture nearest to the provider.", connection),
+        column(
+            "stream",
+            "number",
+            "",
+            "Stream of HTTP/2.",
+            [None if k < 0 else k for k in r.stream.tolist()],
+            first=bool((r.stream >= 0).any()),
+        ),
+        column("VM frame", "number", "", "Frame of its first byte in the capture of the VM.", [k or None for k in r.vm_frame.tolist()]),
+        column(
+            "host frame", "number", "", "Frame of its first byte in the capture of the host.", [k or None for k in r.host_frame.tolist()]
+        ),
+    ]
+    return {
+        "id": "requests",
+        "title": f"requests to {printable(answer.target(a))}",
+        "capture": None,
+        "kind": "requests",
+        "rows": len(r),
+        "columns": columns,
+    }
+
+
+def _seconds(ns: Ints) -> list[float]:
+    return [float(f"{v / 1e9:.9g}") for v in ns.tolist()]

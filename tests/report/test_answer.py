@@ -1,0 +1,79 @@
+"""The first screen in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from netlens.lenses.refused import labels
+from netlens.report import answer
+
+
+def test_one_sentence_has_cause_limit_fix_and_effect(analysis: Callable[[str], Any]) -> None:
+    a = analysis("two-causes")
+    said = answer.sentence(a)
+    assert said.startswith(f"{a.counts['rejections']} of {a.counts['exchanges']} requests to api.z.ai were refused. ")
+    for v in a.hypotheses:
+        assert (v.claim.removesuffix(".") in said) == (f" ({v.id}, " in said) == (v.verdict == "supported")
+    assert f"The limit is {a.limit.value} requests at once per egress address" in said
+    assert f"{a.fixes[0].rejections_before} refusals become {a.fixes[0].rejections_after}" in said
+    assert said.endswith(").")
+
+
+def test_no_refusal_is_said_with_what_would_decide(analysis: Callable[[str], Any]) -> None:
+    a = analysis("healthy")
+    assert answer.sentence(a).startswith("No refusals found in ")
+    assert "To find a cause, you need: a recording in which requests are refused." in answer.sentence(a)
+    assert answer.best_fix(a) is None
+    assert not answer.supported(a)
+
+
+def test_no_count_decides(analysis: Callable[[str], Any]) -> None:
+    a = analysis("provider-steady")
+    assert "depend on nothing local: neither on what is open nor on what was sent over time" in answer.sentence(a)
+    assert answer.how_sure(a)[0].text.startswith("no count tells refused from accepted")
+
+
+def test_what_to_try_besides(analysis: Callable[[str], Any]) -> None:
+    a = analysis("two-causes")
+    others = answer.next_fixes(a)
+    assert answer.best_fix(a) not in others
+    assert all(f.rejections_after < f.rejections_before for f in others)
+    assert all(f.rejections_after is None for f in answer.next_fixes(analysis("provider-steady")))
+
+
+def test_how_sure_tells_what_speaks_for_and_against(analysis: Callable[[str], Any]) -> None:
+    facts = {f.name: f for f in answer.how_sure(analysis("two-causes"))}
+    assert facts["chance"].good
+    assert facts["sides"].text.startswith("both captured")
+    assert "error log" in facts["outcomes"].text
+
+
+def test_one_side_says_what_the_other_would_add(captures: Any) -> None:
+    import netlens
+
+    a = netlens.analyze(vm=captures / "two-causes" / "vm.pcap.gz")
+    facts = {f.name: f for f in answer.how_sure(a)}
+    assert facts["sides"].good is False
+    assert any("capture of the host" in text for text in answer.surer(a))
+
+
+def test_a_limit_over_time_is_said_in_words() -> None:
+    """Each kind of limiter, from simulated providers; the report and the text use the same words."""
+    from types import SimpleNamespace
+
+    from netlens.lenses.refused import weighing
+    from tests.lenses.refused.test_over_time import bucket, fixed, played, sliding
+
+    def said(decide: Any, **more: Any) -> str | None:
+        weighed = weighing.weigh(played(decide, seed=1, seconds=300, rates={"vm": 4}, **more))
+        return answer.limiter(SimpleNamespace(limit=weighed.limit, weighed=weighed))  # type: ignore[arg-type]
+
+    assert said(sliding(20, 60.0)) == "20 requests in any 60 s per side"
+    assert said(fixed(25, 60.0, 17.3)) == "25 requests in each 60 s per side"
+    assert said(bucket(5, 2.0)) == "5 requests at once and one more every 2 s per side"
+
+
+def test_every_source_of_a_label_has_words() -> None:
+    sources = {labels.ERROR_LOG, labels.KEY_LOG, labels.LOOK_ALIKE, labels.INFERRED}
+    assert sources == answer.SOURCES.keys()

@@ -1,0 +1,20 @@
+"""Words for people: durations and times in the unit that fits."""
+
+from __future__ import annotations
+
+import pytest
+
+from netlens.text import duration, utc
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(2.5, "2.5 s"), (0.0021, "2.1 ms"), (2e-6, "2 µs"), (3e-8, "30 ns"), (125, "2 min 5 s"), (11400, "3 h 10 min"), (200_000, "2 d 7 h")],
+)
+def test_a_duration_has_a_unit_that_fits(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_time_outside_the_calendar_is_a_number() -> None:
+    assert utc(1_769_300_000_123_456_789) == "2026-01-25 00:13:20.123 UTC"
+    assert utc(10**30) == "1000000000000000000000 s after 1970"

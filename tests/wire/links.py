@@ -1,0 +1,4 @@
+"""Numbers of link types as tcpdump.org lists them."""
+
+NULL, ETHERNET, PPP, FDDI, RAW_BSD, RAW_OPENBSD, PPP_HDLC, PPPOE, RAW, C_HDLC, LOOP, SLL = 0, 1, 9, 10, 12, 14, 50, 51, 101, 104, 108, 113
+USER2_PKTAP, IPV4, IPV6, NFLOG, PKTAP, SLL2 = 149, 228, 229, 239, 258, 276
