@@ -74,7 +74,7 @@ def analyze(
         captures = {name: Capture(files, trail=True) for name, files in given.captures.items()}
     else:
         captures = {
-            name: c if isinstance(c, Capture) else Capture([c] if isinstance(c, (str, bytes, os.PathLike)) else c, trail=True)
+            name: c if isinstance(c, Capture) else Capture([c] if isinstance(c, (str, os.PathLike)) else c, trail=True)
             for name, c in sides.items()
         }
         given = Inputs({name: tuple(c.paths) for name, c in captures.items()})

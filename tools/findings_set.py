@@ -118,16 +118,21 @@ def summary(rows: list[Any]) -> dict[str, str]:
 
 def page(rows: list[Any]) -> str:
     """docs/findings.md."""
-    parts = {part: summary([r for r in rows if part == "all" or held_out(r[0]["sha256"]) == (part == "held-out")]) for part in ("tuning", "held-out", "all")}
+    parts = {
+        part: summary([r for r in rows if part == "all" or held_out(r[0]["sha256"]) == (part == "held-out")])
+        for part in ("tuning", "held-out", "all")
+    }
     lines = [
         "# Findings in captures by others",
         "",
         "<!-- made by tools/findings_set.py; do not edit -->",
         "",
-        f"An engineer judged {len(rows)} captures from the test suites of other projects frame by frame, with tshark, without knowing what netlens says of",
-        "them: which findings the first two problems should include, which may stand there, which would be wrong, and why. Captures on which engineers would",
+        f"An engineer judged {len(rows)} captures from the test suites of other projects frame by frame, with tshark, without knowing",
+        "what netlens says of them: which findings the first two problems should include, which may stand there, which would be wrong, and why. Captures on which engineers would",
         f"differ ({sum(bool(r[0].get('doubtful')) for r in rows)}) are listed but not counted. The captures are not part of this repository; the judgements are",
-        "(`tests/lenses/findings-set.toml`, with checksums). A third of them, chosen by checksum, was held out while thresholds were set.",
+        "(`tests/lenses/findings-set.toml`, with checksums). A third of them, chosen by checksum, was held out while thresholds were set. At its",
+        "first measurement it gave 83 %, 100 % and 100 %; the two faults that were missed (an FTP refusal behind a stray packet of SSH, a FIN that was",
+        "recorded before the data in front of it) were then fixed, so that it is no longer unseen.",
         "",
         "| | tuning | held out | all |",
         "|---|---|---|---|",
@@ -141,7 +146,15 @@ def page(rows: list[Any]) -> str:
             if (case["kind"] == "fault") != (wanted == "fault"):
                 continue
             said = "<br>".join(f"`{f.id}` {f.text}" for f in found if f.severity == "problem") or "none"
-            ok = "not counted" if case.get("doubtful") else "wrong" if judged["wrong"] else "missed" if judged["hit"] is False or judged["healthy"] is False else "right"
+            ok = (
+                "not counted"
+                if case.get("doubtful")
+                else "wrong"
+                if judged["wrong"]
+                else "missed"
+                if judged["hit"] is False or judged["healthy"] is False
+                else "right"
+            )
             name = "/".join(case["path"].split("/")[-1:]) + f" ({case['path'].split('/')[0].replace('+', '/')})"
             cells = [name, case["why"], ", ".join(case["expected"]), said, ok]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from netlens.registry import members
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from netlens.chains.traffic import Traffic
 
 #: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
@@ -31,6 +33,10 @@ class Finding:
     filter: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     advice: str = ""
+
+    def to_dict(self, files: Mapping[str, str]) -> dict[str, Any]:
+        """For JSON. ``files``: of each side."""
+        return {**asdict(self), "frames": [{"file": files[side], "frame": frame} for side, frame in self.frames]}
 
 
 class Lens(Protocol):

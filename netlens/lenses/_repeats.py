@@ -8,11 +8,12 @@ Theory of operation
 3. A repeat of what was acknowledged already is spurious: the sender waited too short, nobody waited for it.
 4. What is left is real. Its wait goes from the first time that the bytes were sent (or their hole was seen) to the last time before they were acknowledged.
 5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a peer that has closed never acknowledged, and farewells of a side that has closed.
-6. A connection of which one direction is not in the capture is looked at only if other packets of that peer are: then its silence is silence.
+6. A connection of which one direction is not in the capture is looked at only if most of what else reaches its originator is: then silence is silence.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 REORDER_NS = 3_000_000
 FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: a close_notify is 31
+LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
 ENOUGH = 5000  #: sessions that are looked at
 STALL_NS = 2_500_000_000  #: two time-outs of 1 s (RFC 6298 2.1 and 5.5: 1 s, then 2 s), as measured between first and last sending
 STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt the way
@@ -43,10 +45,6 @@ class Repeat:
     @property
     def wait_ns(self) -> int:
         return max(self.end_ns - self.start_ns, 0)
-
-    @property
-    def stalls(self) -> bool:
-        return self.wait_ns >= STALL_NS
 
 
 @dataclass
@@ -81,12 +79,14 @@ def deliveries(view: View) -> list[Delivery]:
 
 
 def _unheard(view: View) -> list[int]:
-    """Connections of which only the originator is in the capture, though packets of the responder are, and reach it."""
+    """Connections of which only the originator is in the capture, though most others of it are there in both directions."""
     if view.one_sided:
         return []
-    heard = {(view.ends(k)[0], view.ends(k)[2]) for k in view.whole}
     up, down = view.sessions["orig_frames"], view.sessions["resp_frames"]
-    return [k for k in view.first_copies if up[k] and not down[k] and (view.ends(k)[0], view.ends(k)[2]) in heard]
+    heard = Counter(view.ends(k)[0] for k in view.whole)
+    alone = [k for k in view.first_copies if up[k] and not down[k]]
+    unheard = Counter(view.ends(k)[0] for k in alone)
+    return [k for k in alone if heard[view.ends(k)[0]] >= unheard[view.ends(k)[0]] and view.sessions["resp_missing_bytes"][k] == 0]
 
 
 def _delivery(view: View, k: int) -> Delivery:
@@ -179,6 +179,11 @@ def _covering(first_sent: dict[int, tuple[int, int, int]], offset: int) -> tuple
 
 
 def stalled(view: View) -> list[Repeat]:
-    """Waits long enough to be a standstill."""
-    longest = 3600 * S  # a seam, not a wait
-    return [r for d in view.once(deliveries) for r in d.repeats if STALL_NS <= r.wait_ns < longest and (r.times >= 1)]
+    """Waits long enough to be a standstill; of a peer that is not heard at all, after :data:`STALL_TIMES` repeats."""
+    heard = set(view.whole)
+    return [
+        r
+        for d in view.once(deliveries)
+        for r in d.repeats
+        if STALL_NS <= r.wait_ns < LONGEST_NS and (r.session in heard or r.times >= STALL_TIMES)
+    ]

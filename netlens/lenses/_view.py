@@ -5,7 +5,8 @@ Four things decide more than any threshold:
 1. A *copy* is no retransmission. The same packet recorded twice (a mirror port, before and after routing, NFLOG) has the same IP identification and comes
    within milliseconds; a packet sent again is a new one, a round trip later at the earliest. Copies are taken out before anything is counted.
 2. Of a *one-sided* conversation nothing can be said about answers: where one direction was not recorded, its silence means nothing.
-3. The *end of the capture* is no fault: what is younger than an answer may need is pending. So is a seam, where files were joined (:mod:`netlens.parsers.trail`).
+3. The *end of the capture* is no fault: what is younger than an answer may need is pending. Nor is a seam, where files were joined
+   (:mod:`netlens.parsers.trail`).
 4. After the *close* nothing fails: what is repeated or reset then cost nobody anything.
 """
 
@@ -119,6 +120,11 @@ class View:
         """Originator and responder of a session."""
         orig, orig_port, resp, resp_port = (self.column(name)[k] for name in ("orig_ip", "orig_port", "resp_ip", "resp_port"))
         return orig, orig_port, resp, resp_port
+
+    def address(self, k: int, orig: bool) -> str:
+        """Of one end of a session."""
+        found: str = self.column("orig_ip" if orig else "resp_ip")[k]
+        return found
 
     def server(self, k: int) -> str:
         """The responder as people write it, with its name where a ClientHello told."""

@@ -48,7 +48,10 @@ def _of(view: View) -> list[Finding]:
     seen = int(sum(s["orig_bytes"][k] + s["resp_bytes"][k] for k in view.whole))
     share = lost / max(lost + seen, 1)
     grave = share >= SHARE or len(lacking) >= SESSIONS
-    text = f"{size(lost)} that were acknowledged are not in the capture ({share:.1%} of the payload, {plural(len(lacking), 'connection')}): the recorder missed them."
+    text = (
+        f"{size(lost)} that were acknowledged are not in the capture ({share:.1%} of the payload, {plural(len(lacking), 'connection')}): "
+        "the recorder missed them."
+    )
     frames = [int(firsts[k]) for k in lacking]
     values = {"missing_bytes": lost, "share": share, "connections": len(lacking)}
     return [finding(view, ID, "warning" if grave else "note", text, frames, values, advice if grave else "")]

@@ -55,15 +55,11 @@ def _no_such_names(view: View) -> list[Finding]:
     if not names:
         return []
     all_ = {q.name for q in wanted}
-    grave = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
+    len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)."
     values = {"names": len(all_), "missing": len(names)}
-    severity = "problem" if grave else "note"
-    return [
-        finding(
-            view, ID, severity, text, [f for q in missing for f in q.frames + q.answer_frames], values, "Check the names for typing errors."
-        )
-    ]
+    frames = [f for q in missing for f in q.frames + q.answer_frames]
+    return [finding(view, ID, "problem" if grave else "note", text, frames, values, "Check the names for typing errors.")]
 
 
 def _suffixed(question: Question, found: set[str]) -> bool:

@@ -56,7 +56,8 @@ def _of(view: View) -> list[Finding]:
         text = f"DNS answers take {seconds(middle)} in the middle, of {plural(len(timed), 'question')}."
         return [finding(view, ID, "warning", text, [q.frames[0] for _, q in timed], values)]
     over = seconds(SLOW_NS if grave else LATE_NS)
-    text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took more than {over}, the longest {seconds(longest)} ({most(r for q in shown for r in q.resolvers)})."
+    whom = most(r for q in shown for r in q.resolvers)
+    text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took more than {over}, the longest {seconds(longest)} ({whom})."
     advice = "Time the resolver (dig @RESOLVER NAME); a first query that is lost costs the client's time-out, usually 5 s." if grave else ""
     return [
         finding(view, ID, "problem" if grave else "warning", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)

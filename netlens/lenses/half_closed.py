@@ -50,7 +50,7 @@ def _of(view: View) -> list[Finding]:
     if not found:
         return []
     longest = max(f[2] for f in found)
-    who = most(view.ends(k)[0 if orig else 2] for k, orig, _ in found)
+    who = most(view.address(k, orig) for k, orig, _ in found)
     grave = len(found) >= MANY
     text = f"{plural(len(found), 'connection')} stayed half-closed for up to {seconds(longest)}: the peer had closed and {who} did not."
     values = {"connections": len(found), "longest_s": longest / 1e9}

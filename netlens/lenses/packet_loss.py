@@ -27,7 +27,7 @@ RESENT = 3  #: fewer are an accident
 LONG, LONG_SHARE, SHORT_SHARE = (
     50,
     0.03,
-    0.2,
+    0.1,
 )  #: of a connection with so many segments this share was sent again; of a shorter one that share
 WAITED_NS = S  #: what is noticed
 SOME_SHARE = 0.01

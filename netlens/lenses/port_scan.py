@@ -1,4 +1,4 @@
-"""Did somebody try doors?
+"""Did somebody scan for open ports?
 
 Asks: whether one source failed to connect to many ports of a host, or to many hosts on one port, in a short time.
 Applies: where the SYNs are in the capture.

@@ -50,7 +50,8 @@ def _of(view: View) -> list[Finding]:
     longest = max(a.wait_ns for a in shown)
     silent = sum(not a.answered for a in shown)
     end = f"; {silent:,} got none" if silent else ""
-    text = f"{len(shown):,} of {plural(len(of), 'request')} to {most(view.server(a.session) for a in shown)} waited up to {seconds(longest)} for the answer's first byte{end}."
+    whom = most(view.server(a.session) for a in shown)
+    text = f"{len(shown):,} of {plural(len(of), 'request')} to {whom} waited up to {seconds(longest)} for the answer's first byte{end}."
     values = {"requests": len(of), "slow": len(shown), "unanswered": silent, "longest_s": longest / 1e9}
     advice = "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log." if grave else ""
     frames = [f for a in sorted(shown, key=lambda a: -a.wait_ns) for f in a.frames[:2]]

@@ -51,5 +51,8 @@ def _of(view: View) -> list[Finding]:
         "longest_s": longest.wait_ns / 1e9,
         "never_acknowledged": lost,
     }
-    advice = "Something on the way drops packets (or the peer is gone): compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
+    advice = (
+        "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, "
+        "look at the MTU."
+    )
     return [finding(view, ID, "problem", text, [f for r in sorted(waits, key=lambda r: -r.wait_ns) for f in r.frames], values, advice)]

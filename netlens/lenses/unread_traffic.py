@@ -22,7 +22,10 @@ GROUP = "sight"
 RANK = 91
 MOST = 0.5
 #: reasons of the quality table that hide traffic of programs
-HIDING = ("tunnel_gre", "tunnel_ipip", "tunnel_other", "esp", "tunnel_esp", "macsec", "mpls", "ppp", "link_type", "cut_link", "cut_ip", "cut_transport", "bad_ip", "bad_transport", "other_transport", "ethertype")  # fmt: skip
+HIDING = (
+    "tunnel_gre", "tunnel_ipip", "tunnel_other", "esp", "tunnel_esp", "macsec", "mpls", "ppp", "link_type", "cut_link", "cut_ip", "cut_transport", "bad_ip",
+    "bad_transport", "other_transport", "ethertype",
+)  # fmt: skip
 
 
 def look(traffic: Traffic) -> list[Finding]:

@@ -44,7 +44,7 @@ def _of(view: View) -> list[Finding]:
     if not shown:
         return []
     longest = max(s.lasted_ns for s in shown)
-    who = most(view.ends(s.session)[0 if s.orig else 2] for s in shown)
+    who = most(view.address(s.session, s.orig) for s in shown)
     text = f"{plural(len(shown), 'time')} a receiver's window was shut, for up to {seconds(longest)}, while data waited for it: {who} did not read."
     values = {"times": len(shown), "longest_s": longest / 1e9, "connections": len({s.session for s in shown})}
     advice = "The receiving program is busy or blocked: look at its CPU and disk, not at the network." if grave else ""

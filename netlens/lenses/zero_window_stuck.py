@@ -43,7 +43,7 @@ def _of(view: View) -> list[Finding]:
     if not shown:
         return []
     longest = max(s.lasted_ns for s in shown)
-    who = most(view.ends(s.session)[0 if s.orig else 2] for s in shown)
+    who = most(view.address(s.session, s.orig) for s in shown)
     text = f"{plural(len(shown), 'connection')} hung because {who} stopped reading: the window stayed shut for {seconds(longest)} and never opened."
     values = {"connections": len(shown), "longest_s": longest / 1e9, "probes": sum(s.probes for s in shown)}
     advice = "The receiving program is stuck: take its stack trace (py-spy, gdb, jstack) while it happens."

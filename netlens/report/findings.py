@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from netlens.report import overview
-from netlens.text import plural, printable, size
+from netlens.text import duration, plural, printable, size, utc
 from netlens.wire.link import NAMES
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def render(a: Analysis, console: Any, verbose: bool = False) -> None:
         console.print(Padding(grid, (0, 0, 1, 2)))
     console.print(Text(headline(a), style="bold"))
     listed(a.findings, console, verbose)
-    if a.findings and not verbose:
+    if not verbose and any(f.severity != "note" for f in a.findings):
         console.print(Text("  -v shows frames and Wireshark filters", style="dim"))
 
 
@@ -60,7 +59,7 @@ def listed(findings: list[Finding], console: Any, verbose: bool) -> None:
     grid = RichTable.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column()
-    shown = findings if verbose else findings[:SHOWN]
+    shown = findings if verbose else [f for f in findings if f.severity != "note"][:SHOWN]
     for f in shown:
         rows = [f.text]
         if f.advice and f.severity == "problem":
@@ -69,7 +68,8 @@ def listed(findings: list[Finding], console: Any, verbose: bool) -> None:
             rows.append(f"{f.id}; Wireshark: {f.filter}")
         grid.add_row(Text(f.severity, style=_STYLES[f.severity]), Text("\n".join(printable(row) for row in rows)))
     if len(findings) > len(shown):
-        grid.add_row("", Text(f"{len(findings) - len(shown)} more with -v", style="dim"))
+        rest = len(findings) - len(shown)
+        grid.add_row("", Text(f"{plural(rest, 'note') if len(shown) < SHOWN else f'{rest:,} more'} with -v", style="dim"))
     console.print(Padding(grid, (0, 0, 0, 2)))
 
 
@@ -85,14 +85,4 @@ def _head(side: SideFindings, console: Any) -> None:
         console.print(Text("no frame has a time"))
         return
     start, last = part.bounds_ns
-    span = (last - start) / 1e9
-    length = (
-        f"{span:,.3f} s"
-        if span < 600
-        else f"{span / 60:,.0f} min"
-        if span < 7200
-        else f"{span / 3600:,.1f} h"
-        if span < 172800
-        else f"{span / 86400:,.0f} days"
-    )
-    console.print(Text(f"from {datetime.fromtimestamp(start // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC, {length}"))
+    console.print(Text(f"from {utc(start)}, {duration((last - start) / 1e9)}"))

@@ -78,7 +78,7 @@ def _pairs(capture: Capture) -> list[Pair]:
     for talk in capture.trail.conversations() if capture.trail is not None else ():
         one, other = _address(talk.source), _address(talk.destination)
         port = _service(talk.source[2], talk.destination[2])
-        if (other, one) in found or (one, other) not in found and port == talk.source[2] != talk.destination[2]:
+        if (other, one) in found or ((one, other) not in found and port == talk.source[2] != talk.destination[2]):
             one, other = other, one
         pair = found.setdefault((one, other), Pair(one, other))
         pair.bytes += talk.bytes
@@ -137,7 +137,8 @@ def _dns(capture: Capture) -> str:
     open_ = sum(v is None for v in t["answer_ns"].tolist())
     codes = Counter(v for v in t["rcode"].tolist() if v not in (None, "NOERROR"))
     asked = Counter(v for v in t["qname"].tolist() if v)
-    told = f"{plural(t.rows, 'lookup')}, {plural(len(asked), 'name')} ({', '.join(printable(name)[:60] for name, _ in asked.most_common(2))}{', ...' if len(asked) > 2 else ''})"
+    first = ", ".join(printable(name)[:60] for name, _ in asked.most_common(2)) + (", ..." if len(asked) > 2 else "")
+    told = f"{plural(t.rows, 'lookup')}, {plural(len(asked), 'name')} ({first})"
     told += f", median {statistics.median(latency):.3g} ms" if latency else ""
     told += "".join(f", {n:,} {code}" for code, n in codes.most_common(2))
     return told + (f", {open_:,} unanswered" if open_ else "")

@@ -63,7 +63,8 @@ def _of_dialogs(view: View) -> list[Finding]:
     protocols = sorted({r.protocol for r in shown})
     servers = {view.ends(k)[2:] for k in sessions}
     all_ = sum(view.ends(k)[2:] in servers for k in view.first_copies)
-    text = f"{len(sessions):,} of {plural(all_, 'connection')} to {most(view.server(k) for k in sessions)} got a refusal: {most(r.what for r in shown)} ({', '.join(protocols)})."
+    whom, what = most(view.server(k) for k in sessions), most(r.what for r in shown)
+    text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} got a refusal: {what} ({', '.join(protocols)})."
     values = {"connections": all_, "refused": len(sessions), "protocols": protocols, "replies": sorted({r.what for r in shown})}
     advice = "Check user, password and permissions at that server; its log says what it did not like." if lasting else ""
     return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
