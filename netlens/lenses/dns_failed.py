@@ -55,9 +55,9 @@ def _no_such_names(view: View) -> list[Finding]:
     if not names:
         return []
     all_ = {q.name for q in wanted}
-    len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)."
     values = {"names": len(all_), "missing": len(names)}
+    grave = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     frames = [f for q in missing for f in q.frames + q.answer_frames]
     return [finding(view, ID, "problem" if grave else "note", text, frames, values, "Check the names for typing errors.")]
 
