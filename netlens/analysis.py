@@ -178,6 +178,7 @@ class Analysis:
             "hypotheses": [v.to_dict(files) for v in self.hypotheses],
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],
+            "findings": [f.to_dict(files) for f in self.findings],
             "unmatched_rejections": self.assembled.unmatched,
             "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
         }
