@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.cluster.kernels import gather
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
