@@ -111,7 +111,8 @@ def link(
     if "vm" in sides and "host" in sides:
         vm, host = sides["vm"], sides["host"]
         clock = clocks.estimate(vm.capture, host.capture)
-        pairs = pairing.pair(vm.capture, host.capture, clock, samples, vm_addresses=connections.sent_from(vm.capture))
+        known = connections.sent_from(vm.capture)
+        pairs = pairing.pair(vm.capture, host.capture, clock, samples, vm_addresses=known, served=served["host"])
         pairs = relays.through(pairs, served["host"])
         notes += getattr(samples, "notes", ())
         if not host.target.any() and vm.target.any():
