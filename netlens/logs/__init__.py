@@ -40,8 +40,26 @@ from netlens.logs._words import (
 )
 
 __all__ = [
-    "CLASSES", "CLASS_OF_CODE", "CONCURRENCY", "OTHER", "OVERLOAD", "QUOTA", "RATE", "REFUSALS", "UNKNOWN", "WORDS", "Head", "LogFormat", "Refusal",
-    "CLIENTS", "formats", "holds_head", "plainly", "recognise", "refusal_class", "words",
+    "CLASSES",
+    "CLASS_OF_CODE",
+    "CLIENTS",
+    "CONCURRENCY",
+    "OTHER",
+    "OVERLOAD",
+    "QUOTA",
+    "RATE",
+    "REFUSALS",
+    "UNKNOWN",
+    "WORDS",
+    "Head",
+    "LogFormat",
+    "Refusal",
+    "formats",
+    "holds_head",
+    "plainly",
+    "recognise",
+    "refusal_class",
+    "words",
 ]  # fmt: skip
 
 SECTIONS = ("Source",)  #: what the docstring of a format says

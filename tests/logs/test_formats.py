@@ -112,7 +112,7 @@ def test_what_a_record_says(name: str, record: str, said: tuple[str, str | None,
     known = logs.recognise(record)
     assert known is not None
     form, head = known
-    assert form.ID == name
+    assert name == form.ID
     refusal = form.read(head, record[head.rest :])
     assert refusal is not None
     assert (refusal.refusal_class, refusal.code, refusal.status, refusal.retry_after_s) == said
@@ -120,7 +120,7 @@ def test_what_a_record_says(name: str, record: str, said: tuple[str, str | None,
     assert kept is not None
     form, head = logs.recognise(kept.text) or pytest.fail(kept.text)
     again = form.read(head, kept.text[head.rest :])
-    assert form.ID == name, "the program is kept"
+    assert name == form.ID, "the program is kept"
     assert again is not None
     assert (again.refusal_class, again.code, again.status, again.retry_after_s) == said, kept.text
 
