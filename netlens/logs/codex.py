@@ -8,10 +8,13 @@ Source: lines quoted in the issues of openai/codex; the layout is that of docs.r
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
 
 ID = "codex"
 PROGRAM = "Codex"

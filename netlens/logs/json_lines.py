@@ -8,9 +8,13 @@ Source: pino, bunyan, structlog, zap, litellm's ``json_logs`` and loggers like t
 
 from __future__ import annotations
 
-from netlens import logs
+from typing import TYPE_CHECKING
+
 from netlens.logs import _objects
 from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
 
 ID = "json-lines"
 PROGRAM = "any"

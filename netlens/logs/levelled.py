@@ -6,10 +6,13 @@ Source: the usual formats of Python's logging, loguru, log4j, zap, tracing and c
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
 
 ID = "levelled"
 PROGRAM = "any"

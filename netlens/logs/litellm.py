@@ -8,10 +8,13 @@ Source: litellm/_logging.py of BerriAI/litellm.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
 
 ID = "litellm"
 PROGRAM = "litellm"

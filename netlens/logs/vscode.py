@@ -8,10 +8,13 @@ Source: what ``LogOutputChannel`` of code.visualstudio.com/api writes.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
 
 ID = "vscode"
 PROGRAM = "Cline or Roo Code"
