@@ -27,7 +27,7 @@ from __future__ import annotations
 import os
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from netlens import logs
@@ -111,6 +111,25 @@ def read(path: str | os.PathLike[str]) -> ErrorLog:
     """
     name = os.fsdecode(path)
     return _read(Lines(name, MAX_LINES, logs.MAX_LINE, "the error log"), name)
+
+
+def joined(found: Sequence[ErrorLog]) -> ErrorLog:
+    """The logs of several programs of one side as one. Its silence says something only while all of them tell of it."""
+    if len(found) == 1:
+        return found[0]
+    firsts, lasts = [log.first_ns for log in found if log.first_ns is not None], [log.last_ns for log in found if log.last_ns is not None]
+    whole = len(firsts) == len(found)
+    return ErrorLog(
+        sorted((event for log in found for event in log.events), key=lambda e: (e.time_ns, e.file, e.line)),
+        sum(log.lines for log in found),
+        sum(log.unread for log in found),
+        None,
+        max(firsts) if whole else None,
+        min(lasts) if whole else None,
+        all(log.complete for log in found),
+        any(log.cut for log in found),
+        tuple(time for log in found for time in log.unclear_ns),
+    )
 
 
 class _Chain:

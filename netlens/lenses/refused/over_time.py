@@ -203,28 +203,16 @@ def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, fi
     rest = labelled & ~used
     ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
     alone = _best_limit(counts, rejected, used & first)[0] - float(np.log(tries))
-    chance = _by_chance(rejected[used & first])
+    chance = limit.by_chance(rejected[used & first])
     full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
     return Fit(
-        limiter, scope, best_p, value, low, high, ll, _by_chance(rejected[labelled]), float(min(1.0, np.exp(min(chance - alone, 0.0)))),
+        limiter, scope, best_p, value, low, high, ll, limit.by_chance(rejected[labelled]), float(min(1.0, np.exp(min(chance - alone, 0.0)))),
         int((used & rejected & (counts >= value)).sum()),
         int((used & rejected & (counts < value)).sum()),
         int((used & ~rejected & (counts >= value)).sum()),
         limit.auc_of(counts, rejected, used),
         full,
     )  # fmt: skip
-
-
-def _by_chance(rejected: Bools) -> float:
-    """Log likelihood of labels, in order, by chance: at one rate, or at two, one after a refusal and one after an acceptance."""
-    steady = limit.log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
-    if len(rejected) < 2:
-        return steady
-    bursts = sum(
-        limit.log_beta(float(after.sum()) + 1, float((~after).sum()) + 1)
-        for after in (rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]])
-    ) + float(np.log(0.5))
-    return max(steady, bursts)
 
 
 def _whole(score: Floats) -> Ints:

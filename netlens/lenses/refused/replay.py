@@ -378,6 +378,7 @@ class _Replay:
         self.setting, self.change = setting, change
         rule = setting.rule
         self.limit, self.exempt = rule.value, setting.exempt
+        self.changes: tuple[tuple[int, int], ...] = getattr(rule, "changes", ())
         apart = rule.scope == "side" or change.own_address
         self.group = {side: side if apart else 0 for side in range(UNKNOWN + 1)}
         self.events: list[tuple[int, int, int, int]] = []  # time, kind, what, more
@@ -389,7 +390,8 @@ class _Replay:
         n = len(found)
         sides, busy, hold = found.side.tolist(), found.busy_ns.tolist(), found.hold_ns.tolist()
         starts, ends = found.start_ns.tolist(), found.finished_ns.tolist()
-        hold = [b if side in change.cut else h for side, b, h in zip(sides, busy, hold, strict=True)]
+        late = round(getattr(self.setting.rule, "held_s", 0.0) * S)
+        hold = [b if side in change.cut else h + late for side, b, h in zip(sides, busy, hold, strict=True)]
         left_out = [side in change.without_sides or k in change.without for k, side in enumerate(sides)]
         on, distance, from_start = self.setting.after
         followers: list[list[int]] = [[] for _ in range(n)]
@@ -466,12 +468,18 @@ class _Replay:
         held = self.held[self.group[side]]
         while held and held[0] <= now:
             heapq.heappop(held)
-        if len(held) >= self.limit and side not in self.exempt:
+        if len(held) >= self.limit_at(now) and side not in self.exempt:
             return False
         heapq.heappush(held, now + hold)
         if len(held) > self.peak and not (side == UNKNOWN and self.setting.rule.scope == "side"):
             self.peak = len(held)
         return True
+
+    def limit_at(self, now: int) -> int:
+        """The limit, which may change."""
+        if not self.changes:
+            return self.limit
+        return next((value for at, value in reversed(self.changes) if at <= now), self.changes[0][1])
 
     def finished(self, now: int, k: int) -> None:
         """The program is done with an attempt."""
@@ -566,7 +574,7 @@ class _Connected(_Replay):
             for before, lasts in known.lookups.get(row, ()):
                 self._hold(group, now, now - before + lasts)
         own = int(connection >= 0 or session in known.uses)  # its session is counted: here, or in the background
-        accepted = self.count[group] - own < self.limit or side in self.exempt
+        accepted = self.count[group] - own < self.limit_at(now) or side in self.exempt
         last = rows[-1] if accepted else row
         if accepted:
             idles = known.idles[last]
