@@ -32,7 +32,8 @@ MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: fourteen hours
 class Inputs:
     """Files by side; a side is "vm", "host" or None where nobody said which.
 
-    captures : side -> its files in order.  errors : side -> error log.  more_errors : (side, error log) of further programs.  keylogs : files of TLS keys that were named.
+    captures : side -> its files in order.  errors : side -> error log.  keylogs : files of TLS keys that were named.
+    more_errors : (side, error log) of further programs.
     unused_keylogs : such files in the folder, which nobody named.
     requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
     apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.

@@ -34,6 +34,7 @@ import numpy as np
 from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, UNKNOWN, UNLABELLED, Sessions, Situation
 from netlens.lenses.refused.counting import most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
+from netlens.lenses.refused.over_time import TimeRule
 
 DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
 BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first turn were 55 ms apart in a published log
@@ -66,6 +67,8 @@ class Change:
     cut : sides whose requests and sessions end upstream when the program is done with them.  close_idle : connections end with their answer.
     without_companions : sides for which the tunnel opens nothing besides.  without_lookups : no sessions of DNS over TCP.
     own_address : each side has an egress address of its own.
+    pace_s : seconds from one attempt to the next, of each side or, where all are counted together, of all; earlier ones wait.
+    waits : after a refusal the program tries again when the limit lets it.  smaller : share of its size that each request keeps.
     """
 
     without_sides: frozenset[int] = frozenset()
@@ -77,6 +80,9 @@ class Change:
     without_companions: frozenset[int] = frozenset()
     without_lookups: bool = False
     own_address: bool = False
+    pace_s: float | None = None
+    waits: bool = False
+    smaller: float = 1.0
 
 
 NOTHING = Change()
@@ -151,6 +157,8 @@ class Setting:
     @cached_property
     def exempt(self) -> frozenset[int]:
         """Sides that the limit does not hold for."""
+        if isinstance(self.rule, TimeRule):
+            return self.rule.exempt(self.situation)
         if self.rule.scope != "side":
             return frozenset()
         r = self.situation.requests
@@ -349,6 +357,8 @@ def replay(setting: Setting, change: Change = NOTHING) -> Outcome:
     change = bare(setting, change)
     if change == NOTHING and "as_recorded" in setting.__dict__:
         return setting.as_recorded
+    if isinstance(setting.rule, TimeRule):
+        return _Timely(setting, change).run()
     return (_Connected if setting.rule.unit == "connections" else _Replay)(setting, change).run()
 
 
@@ -383,6 +393,7 @@ class _Replay:
         self.group = {side: side if apart else 0 for side in range(UNKNOWN + 1)}
         self.events: list[tuple[int, int, int, int]] = []  # time, kind, what, more
         self.held: dict[int, list[int]] = {g: [] for g in range(UNKNOWN + 1)}  # heaps of ends
+        self.next_ns: dict[int, int] = {}
         self.peak = 0
 
     def run(self) -> Outcome:
@@ -443,6 +454,11 @@ class _Replay:
                     push(events, (now + max(ends[k] - starts[k], 0), _DONE, k, 2))
                     continue
             side = sides[k]
+            if (later := self.paced(now, side)) > now:
+                waited += later - now
+                queued_ns[k] += later - now
+                push(events, (later, _TRY, k, 0))
+                continue
             if cap is not None:
                 line = 0 if change.cap_shared else side
                 if in_progress[line] >= cap:
@@ -460,7 +476,8 @@ class _Replay:
                 given_up += over
                 push(events, (now + refusal_ns, _DONE, k, int(over)))
                 if not over:
-                    push(events, (now + max(delays[refused[k] - 1], refusal_ns + 1), _TRY, k, 0))
+                    delay = delays[refused[k] - 1] if not change.waits else self.free_in(now, k, side)
+                    push(events, (now + max(delay, refusal_ns + 1), _TRY, k, 0))
         made = n - sum(left_out)
         return Outcome(rejections, sum(1 for x in refused if x), waited / S, retrying / S, self.peak, given_up, made)
 
@@ -475,6 +492,20 @@ class _Replay:
             self.peak = len(held)
         return True
 
+    def paced(self, now: int, side: int) -> int:
+        """When an attempt may be made: now, or later where attempts are paced."""
+        if self.change.pace_s is None:
+            return now
+        line = self.group[side]
+        at = max(now, self.next_ns.get(line, 0))
+        if at == now:
+            self.next_ns[line] = now + round(self.change.pace_s * S)
+        return at
+
+    def free_in(self, now: int, k: int, side: int) -> int:
+        """How long until an attempt would be accepted."""
+        return 0
+
     def limit_at(self, now: int) -> int:
         """The limit, which may change."""
         if not self.changes:
@@ -486,6 +517,33 @@ class _Replay:
 
     def other(self, now: int, kind: int, what: int, more: int) -> None:
         """Another event."""
+
+
+class _Timely(_Replay):
+    """Of what is sent over time."""
+
+    def __init__(self, setting: Setting, change: Change) -> None:
+        super().__init__(setting, change)
+        rule = setting.rule
+        assert isinstance(rule, TimeRule)
+        self.attempts = rule.counts == "attempts"
+        self.meters = {group: rule.meter() for group in set(self.group.values())}
+        self.room = [1.0] * len(setting.intents)
+        if rule.counts == "bytes":
+            sizes = setting.situation.requests.sent_bytes.tolist()
+            self.room = [sizes[rows[-1]] * change.smaller for rows in setting.intents.attempts]
+
+    def accepts(self, now: int, k: int, side: int, refusals: int, hold: int) -> bool:
+        if side in self.exempt:
+            return True
+        meter = self.meters[self.group[side]]
+        free = meter.free_at(now, self.room[k]) <= now
+        if free or self.attempts:
+            meter.take(now, self.room[k])
+        return free
+
+    def free_in(self, now: int, k: int, side: int) -> int:
+        return self.meters[self.group[side]].free_at(now, self.room[k]) - now + MS
 
 
 class _Connected(_Replay):

@@ -16,7 +16,7 @@ import numpy as np
 from netlens import logs
 from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
-from netlens.lenses.refused import causes, over_time
+from netlens.lenses.refused import causes, odds, over_time
 from netlens.lenses.refused.counting import Adjustment, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
 from netlens.lenses.refused.over_time import Fit
@@ -245,7 +245,9 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     situation, refusal_class = of_one_class(situation)
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
-    return Weighed(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
+    verdicts = _never_all_refuted(weighing, causes.judge_all(weighing))
+    likely = odds.probabilities(weighing)
+    return Weighed(weighing, [replace(v, probability=likely.get(v.id)) for v in verdicts])
 
 
 def of_one_class(situation: Situation) -> tuple[Situation, str]:

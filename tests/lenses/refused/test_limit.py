@@ -171,9 +171,7 @@ def exact_p(s: Situation, rule: object) -> float:
         best = -np.inf
         for at in limits:
             sure, under = counts.low[rows] >= at, counts.high[rows] < at
-            ll = li.log_noise(int((sure & ~y).sum()), int((sure & y).sum())) + li.log_noise(
-                int((under & y).sum()), int((under & ~y).sum())
-            )
+            ll = li.log_noise(int((sure & ~y).sum()), int((sure & y).sum())) + li.log_noise(int((under & y).sum()), int((under & ~y).sum()))
             best = max(best, ll + int((~sure & ~under).sum()) * log(0.5))
         return best + 0.01 * li.auc_of(counts.count[rows], y, np.ones(len(rows), bool))
 
