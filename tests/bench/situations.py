@@ -298,12 +298,14 @@ def _below(held: Sequence[Held], limit: int, goes: Callable[[Held], bool]) -> bo
     return sum(not goes(h) for h in held) < limit
 
 
-def readings(request: Request, limit: int, over_time: bool = False) -> dict[str, tuple[bool, ...]]:
+def readings(request: Request, limit: int, over_time: str = "") -> dict[str, tuple[bool, ...]]:
     """Per cause, whether it has this refusal on its account: the strict reading first, then wider ones."""
     if request.refused == "overload":
         return {cause: (cause == "provider",) for cause in CAUSES}
     if over_time:
-        return {cause: (cause == ("own-rate" if request.alone else "same-nat-ip"),) for cause in CAUSES}
+        strict = "own-rate" if request.alone else "same-nat-ip"
+        # how much of a quota was used before the recording nobody knows, so where both use it either may be blamed
+        return {cause: (cause == strict, cause == strict or (cause == "own-rate" and over_time == "quota")) for cause in CAUSES}
     side, held = request.flow.program.side, request.held
     other = HOST if side == VM else VM
     own = sum(h.side == side and h.kind == REQUESTS and not h.over for h in held)
@@ -336,7 +338,7 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
     """The truth about the refusals that the situation knows of."""
     provider = history.setup.provider
     known = [r for r, label in zip(rows, situation.requests.rejected.tolist(), strict=True) if label == REJECTED]
-    told = [readings(r, r.limit, provider.over_time is not None) for r in known]
+    told = [readings(r, r.limit, provider.over_time.kind if provider.over_time else "") for r in known]
     groups = [told, [each for each, r in zip(told, known, strict=True) if r.flow.program.side == VM]]
     causes, borderline, shares = set(), set(), {}
     for cause in CAUSES:

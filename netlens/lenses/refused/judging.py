@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens import logs
-from netlens.lenses.refused.limit import ENOUGH
+from netlens.lenses.refused.limit import ENOUGH, TIE
+from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.text import plural
 
@@ -58,10 +59,30 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     return undecided(needed, share, best.p, evidence)
 
 
-def share_verdict(share: float, p: float, evidence: list[Evidence], missing: str | None, between: str) -> Verdict:
-    """Verdict by the share of refusals that go with a cause under a limit over time; ``between``: what is needed where it is about half."""
+def without_others_tied(weighing: Weighing) -> list[float]:
+    """The share of refusals at the limit that would have succeeded without the other side, under each limit over time that fits about equally well."""
+    best = weighing.by_time[0]
+    out = []
+    for fit in weighing.by_time:
+        if fit.log_likelihood >= best.log_likelihood - TIE:
+            at, gone = without_others(weighing.situation, fit)
+            out.append(float(gone.sum() / at.sum()) if at.any() else 0.0)
+    return out
+
+
+def share_verdict(share: float, p: float, evidence: list[Evidence], missing: str | None, between: str, tied: list[float]) -> Verdict:
+    """Verdict by the share of refusals that go with a cause under a limit over time.
+
+    Parameters
+    ----------
+    between : what is needed where it is about half.  tied : the shares under all limits that fit about equally well.
+    """
     if missing is not None:
         return undecided(missing, share, p, evidence)
+    if min(tied) < HALF <= max(tied):
+        return undecided(
+            "a recording in which one side pauses now and then: a limit for each side and one for both fit equally well", share, p, evidence
+        )
     if LITTLE <= share < HALF:
         return undecided(between, share, p, evidence)
     return supported(share, p, evidence) if share >= HALF else refuted(*evidence, share=share, p=p)

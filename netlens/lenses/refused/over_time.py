@@ -49,6 +49,7 @@ class Fit:
 
     scope : "side" or "egress".  counts : what had been used up, per request.  value : the limit.
     log_likelihood : of all labels, the price of the search taken off.  chance_log_likelihood : of the same labels by chance in bursts.
+    runs : how many times the limit was reached, something having been accepted in between.
     p : bound on how often chance fits as well.  hits, misses, false_alarms : as of :class:`netlens.lenses.refused.limit.RuleFit`.
     """
 
@@ -65,6 +66,7 @@ class Fit:
     misses: int
     false_alarms: int
     auc: float
+    runs: int
     counts: Counts = field(repr=False)
 
     @property
@@ -260,8 +262,15 @@ def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, fi
         int((used & rejected & (counts < value)).sum()),
         int((used & ~rejected & (counts >= value)).sum()),
         limit.auc_of(counts, rejected, used),
+        _runs(used & rejected & (counts >= value), used),
         full,
     )  # fmt: skip
+
+
+def _runs(hits: Bools, used: Bools) -> int:
+    """How many times the limit was reached: runs of such refusals with something accepted in between."""
+    there = hits[used]
+    return int((there[1:] & ~there[:-1]).sum() + (there[:1].sum() if len(there) else 0))
 
 
 def _whole(score: Floats) -> Ints:

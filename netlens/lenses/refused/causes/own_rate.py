@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, share_verdict, time_evidence
+from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, share_verdict, time_evidence, without_others_tied
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.logs import QUOTA
@@ -46,11 +46,13 @@ def judge(weighing: Weighing) -> Verdict:
         f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it"
     )
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
+    tied = [1.0 - gone_share for gone_share in without_others_tied(weighing)]
     missing = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
     return share_verdict(
         share,
         fit.p,
         evidence,
         missing,
-        "a longer recording, because the side alone reaches the limit at only about half of the refusals of the refusals",
+        "a longer recording, because the side alone reaches the limit at only about half of the refusals",
+        tied,
     )

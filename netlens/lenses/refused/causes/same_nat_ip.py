@@ -14,7 +14,7 @@ import numpy as np
 
 from netlens.chains.situation import HOST, REQUESTS, UNKNOWN, VM
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence
+from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence, without_others_tied
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict
 
@@ -52,4 +52,4 @@ def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     share = float(gone.sum() / at.sum()) if at.any() else 0.0
     told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without the other side's requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
-    return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF)
+    return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF, without_others_tied(weighing))
