@@ -8,7 +8,7 @@ import numpy as np
 
 from netlens.wire import tls
 from netlens.wire.columns import DIRECTION, FRAME, FRESH, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
-from netlens.wire.compiled import lean
+from netlens.wire.compiled import inlined, lean
 
 Array = np.ndarray[Any, Any]
 
@@ -230,7 +230,7 @@ def drop_slot(k, reason, full, arrays):
     close_slot(k, arrays.slots)
 
 
-@lean
+@inlined
 def _captured(buf, packet):
     """Bytes of the payload that lie in ``buf``."""
     src = packet[PAY_OFF]
@@ -279,13 +279,13 @@ def _store(buf, packet, k, slots):
         meta[S_TS] = packet[TS]
 
 
-@lean
+@inlined
 def _clip(offset):
     """A stream offset as int32: the looking state sees no more than LOOKS segments, so a larger one is a stranger's and may be wrong."""
     return min(max(offset, np.int64(-(1 << 30))), np.int64(1 << 30))
 
 
-@lean
+@inlined
 def _begin(buf, packet, begins, owner, left, full, arrays):
     """Look at a segment of a direction that collects nothing, ``left`` segments before the end of looking.
 
