@@ -173,7 +173,7 @@ def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
         for orig, text, frame in data:
             if orig:
                 asked = text[:4].upper()
-            elif text[:4] == b"-ERR" and asked in (b"USER", b"PASS", b"APOP", b"AUTH"):
+            elif text[:4] == b"-ERR" and asked in (b"USER", b"PASS", b"APOP"):  # AUTH asks which ways there are
                 found.append(Refusal(k, "POP3", f"-ERR to {asked.decode()}", True, [frame]))
             elif text[:3] == b"+OK" and asked in (b"PASS", b"APOP"):
                 served = frame
