@@ -66,7 +66,7 @@ def test_only_kernels_go_without_types(root: Path) -> None:
     for file in sorted((root / "netlens").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or any(
-                ast.unparse(d) in ("kernel", "lean") for d in node.decorator_list
+                ast.unparse(d) in ("inlined", "kernel", "lean") for d in node.decorator_list
             ):
                 continue
             arguments = [a for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs) if a.arg not in ("self", "cls")]

@@ -161,7 +161,7 @@ def _error_log(path: str, target: Path, result: Result) -> None:
 
 def reduced(line: str) -> str:
     """What is kept of a line of an error log: it is read as the same event, and holds nothing else."""
-    line = line.lstrip("\ufeff \t\0\r")
+    line = logs.plainly(line)
     if not line.strip():
         return ""
     if (known := logs.recognise(line)) is None:
@@ -170,7 +170,7 @@ def reduced(line: str) -> str:
     if not head.fault:
         return form.write(replace(head, service="") if form.CHAINED else head)
     rest = line[head.rest :]
-    words = logs.words(rest)
+    words = logs.words(form.said(rest))
     if form.read(head, rest) is None:  # a number that only looks like a code of the provider's must not become one
         words = [word for word in words if form.read(head, word) is None]
     return " ".join([form.write(head), *words])

@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 1. *Common packets.* A packet seen in both captures bounds the offset: it was captured where it came from before it was captured where it went.
    One packet each way gives an interval as wide as the sum of their delays, and the quickest of many give microseconds. Connections worth
-   reading again (:mod:`netlens.parsers.marks`) are those with one 5-tuple in both captures (the SSH connection; what the host routes, on the VM's side
+   reading again (:mod:`netlens.parsers.packet_digests`) are those with one 5-tuple in both captures (the SSH connection; what the host routes, on the VM's side
    of its NAT) and those with the same two initial sequence numbers (NAT, of which the host captured the far side only). Packets are matched by
    direction, sequence and acknowledgment number, TCP timestamps, length and window, so that neither a handshake from before the capture nor a reused port
    matters. Offload merges and splits segments on one side only; those do not match and are not missed.
@@ -131,10 +131,10 @@ def estimate(vm: Capture, host: Capture) -> Clock:
     CaptureError, WireError
         a file cannot be read.
     """
-    from netlens.parsers.marks import readable_again
+    from netlens.parsers.packet_digests import readable_again
 
     if not vm.part.frames or not host.part.frames:
-        return identity("One of the captures is empty, so nothing tells how the clocks differ; times are taken as they are.")
+        return identity("One of the captures is empty, so the clocks cannot be compared. Times are used as they are.")
     again = readable_again(vm.paths) and readable_again(host.paths)
     bounds, methods, packets, undecided = _common_packets(vm, host) if again else (join([]), [], 0, 0)
     if not bounds.two_sided:
@@ -143,12 +143,12 @@ def estimate(vm: Capture, host: Capture) -> Clock:
             bounds, methods, packets = join([bounds, causal]), [*methods, "causal bounds"], packets + len(causal)
     if not len(bounds):
         if undecided:
-            why = "The captures have packets in common, but not which way they went can be told, so not how the clocks differ"
+            why = "The captures share packets, but nothing shows which way they went, so the clocks cannot be compared"
         elif not again:
-            why = "A capture that does not come from a file cannot be read again, so common packets were not looked for and how the clocks differ is unknown"
+            why = "A capture that is not a file cannot be read again to look for common packets, so the clocks cannot be compared"
         else:
-            why = "Nothing is in both captures (no packet, tunnelled connection or lookup), so nothing tells how the clocks differ"
-        return identity(why + "; times are taken as they are.")
+            why = "The captures share no packet, tunnelled connection or lookup, so the clocks cannot be compared"
+        return identity(why + ". Times are used as they are.")
     return _clock(bounds, ", ".join(methods), packets, vm.part.bounds_ns)
 
 
@@ -157,7 +157,7 @@ def estimate(vm: Capture, host: Capture) -> Clock:
 
 def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int, int]:
     """Bounds from packets in both captures; how they were found; how many packets; how many say nothing because their direction is unknown."""
-    from netlens.parsers import marks as m
+    from netlens.parsers import packet_digests as m
 
     flows_vm, flows_host, kinds = _flows(vm, host)
     if not len(kinds):
@@ -190,7 +190,7 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
 
 def _groups(marks: Ints) -> dict[str, npt.NDArray[Any]]:
     """Packets that look the same: key, row of the earliest and of the latest, and whether all are of different interfaces."""
-    from netlens.parsers import marks as m
+    from netlens.parsers import packet_digests as m
 
     order = np.lexsort((marks[:, m.TIME], marks[:, m.KEY]))
     key = marks[order, m.KEY]
@@ -208,10 +208,10 @@ def _groups(marks: Ints) -> dict[str, npt.NDArray[Any]]:
 
 def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     """Connections that may have packets in both captures, as flows of each, with ends in the same order; and of the VM's, what kind each is."""
-    from netlens.parsers import sessions as s_
+    from netlens.parsers import session_state as s_
 
     states = [capture.part.state() for capture in (vm, host)]
-    tuples = [_canonical(state[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]]) for state in states]
+    tuples = [_canonical(state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]]) for state in states]
     seen = [np.ascontiguousarray(t).view(np.dtype((np.void, 40))).ravel() for t in tuples]
     local = [_loopback(t) for t in tuples]
     isns = [_isns(c) for c in (vm, host)]
@@ -221,7 +221,7 @@ def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     busiest = busiest[~local[0][i[busiest]]]
     i, j = i[busiest], j[busiest]
     numbers, times = np.unique(isns[1][isns[1] >= 0], return_counts=True)
-    ports = tuples[0][i, s_.K4]
+    ports = tuples[0][i, s_.PORTS]
     ssh = ((ports & 0xFFFF) == SSH_PORT) | ((ports >> 16 & 0xFFFF) == SSH_PORT) | (vm.table("sessions")["protocol"][i] == "ssh")
     kinds = np.where(ssh, "ssh packets", np.where(np.isin(isns[1][j], numbers[times > 1]), "nat copies", "common packets"))
     # NAT of which the host captured the far side only: the VM's 5-tuple is not in its capture, the initial numbers are.
@@ -254,12 +254,12 @@ def _canonical(ends: Ints) -> Ints:
 
 def _by_originator(state: Ints) -> Ints:
     """5-tuples with the originator first."""
-    from netlens.parsers import sessions as s_
+    from netlens.parsers import session_state as s_
     from netlens.wire.addresses import other_way
 
-    k4 = state[:, s_.K4]
-    back = np.column_stack([state[:, [s_.K2, s_.K3, s_.K0, s_.K1]], other_way(k4)])
-    return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]])
+    k4 = state[:, s_.PORTS]
+    back = np.column_stack([state[:, [s_.B_HI, s_.B_LO, s_.A_HI, s_.A_LO]], other_way(k4)])
+    return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]])
 
 
 def _loopback(ends: Ints) -> Bools:
@@ -281,7 +281,8 @@ def _isns(capture: Capture) -> Ints:
 
 def _ways(early_vm: Ints, early_host: Ints, late_vm: Ints, late_host: Ints, flows: Ints) -> Ints:
     """Per flow, the direction (0, 1) in which its packets go from the VM to the host; -1 unknown."""
-    from netlens.parsers import marks as m
+    from netlens.parsers import packet_digests as m
+    from netlens.parsers import session_state as s_
 
     order = np.lexsort((early_vm[:, m.FRAME], early_vm[:, m.FLOW]))
     flow, direction = early_vm[order, m.FLOW], early_vm[order, m.DIRECTION]
@@ -303,7 +304,7 @@ def _ways(early_vm: Ints, early_host: Ints, late_vm: Ints, late_host: Ints, flow
         votes = np.where(votes == 0, told, votes)
     ways = np.where(votes > 0, 0, np.where(votes < 0, 1, -1))
     # the VM's addresses are those on its side of the flows that are decided
-    ends = [list(map(tuple, flows[:, [m.A_HI, m.A_LO]].tolist())), list(map(tuple, flows[:, [m.B_HI, m.B_LO]].tolist()))]
+    ends = [list(map(tuple, flows[:, [s_.A_HI, s_.A_LO]].tolist())), list(map(tuple, flows[:, [s_.B_HI, s_.B_LO]].tolist()))]
     of_vm = {ends[w][k] for k, w in enumerate(ways.tolist()) if w >= 0}
     of_vm -= {ends[1 - w][k] for k, w in enumerate(ways.tolist()) if w >= 0}
     for k in np.flatnonzero(ways < 0).tolist():
@@ -395,14 +396,14 @@ def _segments(capture: Capture, groups: list[list[int]]) -> list[tuple[Ints, Int
 
     Each is int64[n, 4]: time, frame, stream offset of the first and one after the last byte; in order of all of these.
     """
-    from netlens.parsers import marks as m
+    from netlens.parsers import packet_digests as m
 
     table, state = capture.table("sessions"), capture.part.state()
     wanted = sorted({s for group in groups for s in group})
     flows = _by_originator(state[wanted])
     unique, row = np.unique(flows, axis=0, return_inverse=True)
     flow_of = dict(zip(wanted, row.ravel().tolist(), strict=True))
-    marks = m.collect(capture.paths, unique) if wanted else np.zeros((0, m.MARK_WIDTH), np.int64)
+    marks = m.collect(capture.paths, unique) if wanted else np.zeros((0, m.DIGEST_WIDTH), np.int64)
     marks = marks[marks[:, m.LENGTH] > 0]
     marks = marks[np.argsort(marks[:, m.FLOW], kind="stable")]
     starts = np.searchsorted(marks[:, m.FLOW], np.arange(len(unique) + 1))
@@ -486,7 +487,7 @@ def _clock(bounds: Bounds, method: str, packets: int, vm_bounds_ns: tuple[int, i
         at = int(np.argmin(bounds.diff_ns) if upper else np.argmax(bounds.diff_ns))
         best = bounds.take(slice(at, at + 1))
         note = (
-            f"Common traffic goes from the {'host to the VM' if upper else 'VM to the host'} only: the VM's clock is at "
+            f"Common traffic goes only from the {'host to the VM' if upper else 'VM to the host'}: the VM's clock is at "
             f"{'most' if upper else 'least'} {bounds.diff_ns[at] / 1e9:+.6f} s from the host's, and times are converted with that."
         )
         return Clock(None, None, None, None, method, packets, [], _frames(best), note, (_flat(best),), GUESS_NS)
@@ -495,7 +496,7 @@ def _clock(bounds: Bounds, method: str, packets: int, vm_bounds_ns: tuple[int, i
         nearest = Corridor(bounds)
         piece = _flat(bounds, nearest)
         note = (
-            f"The interval is empty: no offset obeys what {packets:,} common packets say of the clocks, not even one that steps or changes its rate. "
+            f"No clock offset agrees with all {packets:,} common packets, not even one that steps or changes its rate. "
             f"The nearest, {piece.offset_ns(bounds.vm_ns[:1])[0] / 1e9:+.6f} s, is used and misses by {-nearest.gap_ns / 2e6:.3f} ms."
         )
         return Clock(None, None, None, None, method, packets, [], _frames(bounds), note, (piece,), max(GUESS_NS, int(-nearest.gap_ns / 2)))
@@ -567,7 +568,7 @@ def _note(found: Fit, offset: float, low: float, high: float, drift: float | Non
     else:
         text = f"The VM's clock is {abs(offset):.6f} s {'ahead of' if offset > 0 else 'behind'} the host's, to within {within}"
     if drift is None:
-        text += "; whether they drift cannot be told, what they have in common is too short or too slow"
+        text += ". Their drift is unknown: they share too little traffic"
     else:
         least, most = longest.used.slopes
         error = f"{(most - least) / 2 * 1e6:.2f} ppm"
@@ -576,16 +577,16 @@ def _note(found: Fit, offset: float, low: float, high: float, drift: float | Non
         else:
             text += f", and the VM's {'gains' if drift > 0 else 'loses'} {abs(drift):.2f} ppm, to within {error}"
         if abs(longest.slope) > STEEP:
-            text += ", which no clock does that is left alone: it was being adjusted"
+            text += ". No clock drifts like that by itself: it was being adjusted"
     if found.steps:
         sizes = ", ".join(f"{s.size_s:+.6f} s" for s in found.steps[:3]) + (" and more" if len(found.steps) > 3 else "")
         text += f"; one was set {len(found.steps)} time{'s' if len(found.steps) > 1 else ''} while recording ({sizes})"
     if found.bends:
         text += f"; the rate changed {found.bends} time{'s' if found.bends > 1 else ''}"
     if found.wrong:
-        text += f"; {found.wrong} of the bounds contradict all others and were left out"
-    what = "bounds from tunnelled bytes or lookups" if method == "causal bounds" else "packets that both captures hold"
-    return f"{text}. It rests on {packets:,} {what} ({method})."
+        text += f"; {found.wrong} of the bounds contradict all others and are ignored"
+    what = "bounds from tunnelled bytes or lookups" if method == "causal bounds" else "packets seen in both captures"
+    return f"{text}. Based on {packets:,} {what} ({method})."
 
 
 def _short(seconds: float) -> str:

@@ -169,10 +169,19 @@ class Found:
     """The pairs so far, and what they are found by.
 
     v, h : the captures of the VM and of the host.  time : how far their times can be compared.  processes : whose the host's connections are.
+    ends_in : of chains over relays on the host, the first connection -> the last; all but the first are left out here.
     """
 
-    def __init__(self, v: Compared, h: Compared, time: Timing, processes: Processes) -> None:
+    def __init__(
+        self, v: Compared, h: Compared, time: Timing, processes: Processes, served: Mapping[int, tuple[int, ...]] | None = None
+    ) -> None:
         self.v, self.h, self.time, self.processes = v, h, time, processes
+        self.ends_in = {hops[0]: last for last, hops in (served or {}).items()}
+        self.later = np.zeros(h.n, dtype=bool)
+        for last, hops in (served or {}).items():
+            self.later[[last, *hops[1:]]] = True
+        for j in np.flatnonzero(self.later).tolist():
+            h.randoms[j] = set()
         self.host_of = np.full(v.n, -1, np.int64)
         self.vm_of = np.full(h.n, -1, np.int64)
         self.method = np.full(v.n, "", dtype=object)
@@ -200,7 +209,7 @@ class Found:
         return np.flatnonzero((self.host_of < 0) & ~self.v.local)
 
     def free_host(self) -> Ints:
-        return np.flatnonzero((self.vm_of < 0) & ~self.h.local)
+        return np.flatnonzero((self.vm_of < 0) & ~self.h.local & ~self.later)
 
 
 def only(keys: Mapping[int, Iterable[Any]]) -> dict[Any, int]:

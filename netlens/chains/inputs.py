@@ -63,10 +63,10 @@ class Inputs:
         if not self.complete:
             notes.append(f"the recording is incomplete: {'; '.join(self.reasons) or 'it ended early'}")
         if self.missing:
-            notes.append(f"the manifest names {', '.join(printable(name) for name in self.missing)}, not in the folder")
+            notes.append(f"the folder lacks {', '.join(printable(name) for name in self.missing)}, which the manifest names")
         for path in self.unused_keylogs:
             notes.append(
-                f"{printable(path)}: a TLS key log in the recording, not used; to decrypt with it (this starts tshark), add --keylog FILE"
+                f"{printable(path)}: this TLS key log is in the recording but was not used; to decrypt with it (this starts tshark), add --keylog FILE"
             )
         for side, dropped in self.dropped.items():
             notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
@@ -102,7 +102,7 @@ def from_folder(folder: str) -> Inputs:
         raise CaptureError(f"{printable(folder)}: cannot be read ({(error.strerror or str(error)).lower()})") from None
     captures: dict[str | None, tuple[str, ...]] = {side: files for side in ("vm", "host") if (files := _side_files(folder, names, side))}
     if not captures:
-        raise CaptureError(f"{printable(folder)}: a directory without host.pcap or vm.pcap (or .pcapng, .gz), so not a recording")
+        raise CaptureError(f"{printable(folder)}: this folder has no host.pcap or vm.pcap (or .pcapng, .gz), so it is not a recording")
     for path in (path for files in captures.values() for path in files):
         refuse_special(path)  # a named pipe would be waited for, as one that is named on the command line is
     errors = {side: os.path.join(folder, name) for side in ("vm", "host") if (name := f"{side}-errors.log") in names}

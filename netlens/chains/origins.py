@@ -10,7 +10,7 @@ Limits: a connection that was lost before the host's capture saw it can be confu
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.chains.compared import DONE, FAR_NS, FIRST_UP, LAST_UP, MAX_DELAY_NS, Compared, Found
 from netlens.chains.situation import HOST, UNKNOWN, VM
-from netlens.columns import Codes, Ints, Objects
+from netlens.columns import Bools, Codes, Ints, Objects
 
 FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
 
@@ -30,15 +30,21 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
     lacking = _Lacking(found)
     sent = set().union(*v.randoms) if v.n else set()
     window = (v.first + found.time.uncertain_ns + MAX_DELAY_NS, v.last - found.time.uncertain_ns) if found.time.known else (0, -1)
-    older = {int(v.server[i]) for i in np.flatnonzero(v.censored & (found.host_of < 0)).tolist()}
+    reached = _reached(found)
+
+    def servers(rows: Bools) -> set[int]:
+        """What the VM's connections of these rows go to in the end."""
+        return set().union(*(reached[int(v.server[i])] for i in np.flatnonzero(rows).tolist()))
+
+    older = servers(v.censored & (found.host_of < 0))
     asking = np.zeros(v.n, dtype=bool)
     asking[v.request_of[v.request_of >= 0]] = True
-    unpaired = {int(v.server[i]) for i in np.flatnonzero((found.host_of < 0) & asking).tolist()}
-    settled = {int(v.server[i]) for i in np.flatnonzero(found.host_of >= 0).tolist()} - unpaired if not (v.up_missing > 0).any() else set()
+    unpaired = servers((found.host_of < 0) & asking)
+    settled = servers(found.host_of >= 0) - unpaired if not (v.up_missing > 0).any() else set()
     paths = h.connections["path"].tolist()
     # a capture of one of the VM's interfaces may show nothing of what its programs send (with sshuttle the uplink shows the tunnel alone): then silence
     # there says nothing
-    blind = {int(h.server[j]) for j in range(h.n) if paths[j] in FROM_GUESTS} - set(v.server.tolist())
+    blind = {int(h.server[j]) for j in range(h.n) if paths[j] in FROM_GUESTS and not found.later[j]} - servers(np.ones(v.n, bool))
     for j in range(h.n):
         i = int(found.vm_of[j])
         if i >= 0:
@@ -74,6 +80,16 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
             # older than both captures: whoever opened it asks while the VM's capture runs, and all that the VM asks there is paired
             origin[j], why[j] = HOST, "it sends requests that no connection of the VM sends"
     return origin, why
+
+
+def _reached(found: Found) -> dict[int, set[int]]:
+    """Servers of the VM's connections -> where these go in the end: of a relay (SOCKS, ssh -L), also where it took those that are paired."""
+    v, h = found.v, found.h
+    out = {server: {server} for server in v.server.tolist()}
+    for i in np.flatnonzero(found.host_of >= 0).tolist():
+        j = int(found.host_of[i])
+        out[int(v.server[i])].add(int(h.server[found.ends_in.get(j, j)]))
+    return out
 
 
 def _covered(h: Compared, j: int, low: int, high: int, older: bool) -> bool:
@@ -123,9 +139,12 @@ class _Lacking:
         self.lossy = bool(((v.up_missing > 0) & (v.up > 0)).any())
         self.slack = (found.time.uncertain_ns + MAX_DELAY_NS) if found.time.known else FAR_NS
         rows = [i for i in range(v.n) if v.up[i] + v.up_missing[i] > 0 and not (v.censored[i] or v.randoms[i]) and found.host_of[i] < 0]
-        self.begun: dict[int, Ints] = {}
-        for server in {int(v.server[i]) for i in rows}:
-            self.begun[server] = np.sort(v.start[[i for i in rows if v.server[i] == server]])
+        reached = _reached(found)
+        begun: dict[int, list[int]] = defaultdict(list)
+        for i in rows:
+            for server in reached[int(v.server[i])]:
+                begun[server].append(int(v.start[i]))
+        self.begun = {server: np.sort(np.array(starts, np.int64)) for server, starts in begun.items()}
 
     def may_be(self, j: int) -> bool:
         """Whether session ``j`` upstream may belong to one of them: it began about when that did."""

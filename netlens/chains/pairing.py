@@ -52,7 +52,13 @@ class Pairing:
 
 
 def pair(
-    vm: Capture, host: Capture, clock: Clock, sockets: Iterable[Mapping[str, Any]] = (), *, vm_addresses: Collection[str] = ()
+    vm: Capture,
+    host: Capture,
+    clock: Clock,
+    sockets: Iterable[Mapping[str, Any]] = (),
+    *,
+    vm_addresses: Collection[str] = (),
+    served: Mapping[int, tuple[int, ...]] | None = None,
 ) -> Pairing:
     """Pair the connections and lookups of the VM's capture with those of the host's.
 
@@ -62,11 +68,12 @@ def pair(
     clock : takes the VM's times to the host's clock.
     sockets : samples of the host's sockets (rows of ``sockets.jsonl``), if there are any.
     vm_addresses : addresses that are known to be the VM's; others are told by how often they stand in its capture.
+    served : the host's connections that a relay on it opened -> those that they were opened for; of each chain, the first is paired.
     """
     servers: dict[Any, int] = {}
     v, h = Compared(vm, servers), Compared(host, servers)
     v.to_host(clock)
-    found = Found(v, h, Timing(_uncertain(clock)), Processes(h, sockets))
+    found = Found(v, h, Timing(_uncertain(clock)), Processes(h, sockets), served or {})
     links = all_links()
     for link in links:
         if link.EXACT:

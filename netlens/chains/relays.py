@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.chains import overlap
-from netlens.chains.situation import UNKNOWN
 from netlens.columns import Bools, Ints
 
 if TYPE_CHECKING:
@@ -46,10 +46,12 @@ SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of 
 # --- connections that are passed on
 
 
-def serving(side: Side) -> dict[int, int]:
-    """Connection that leaves -> the one that it was opened for, by a relay on the machine of the capture. The latter are no longer of the target.
+def serving(side: Side) -> dict[int, tuple[int, ...]]:
+    """Connection that leaves -> those it was opened for, one after the other, by relays on the machine of the capture. The latter are no longer of the
+    target.
 
-    Both carry one ClientHello; the second begins later, at an address of the machine (or beyond its loopback), and goes elsewhere than the first.
+    Both carry one ClientHello; the second is another one, begun while the first is open. What the host redirects to a proxy of its own is a hop,
+    whether or not its hello was captured whole, if the capture shows anything else that goes to the target.
     """
     c, hellos = side.connections, side.capture.table("hellos")
     owner = side.connection_of
@@ -57,33 +59,41 @@ def serving(side: Side) -> dict[int, int]:
     for session, random in zip(hellos["session_id"].tolist(), hellos["random"].tolist(), strict=True):
         if random is not None and session in owner and side.target[owner[session]]:
             carrying.setdefault(random, set()).add(owner[session])
-    out: dict[int, int] = {}
+    out: dict[int, tuple[int, ...]] = {}
     for rows in carrying.values():
-        first, *rest = sorted(rows, key=lambda row: int(c["start_ns"][row]))
-        ends = {(c["resp_ip"][row], int(c["resp_port"][row])) for row in rows}
-        if not rest or len(ends) != len(rows):  # a copy or a replay of one connection is no relay
-            continue
-        out[rest[-1]] = first
-        side.target[[first, *rest[:-1]]] = False
+        *hops, last = sorted(rows, key=lambda row: int(c["start_ns"][row]))
+        if hops and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
+            out[last] = tuple(hops)
+            side.target[hops] = False
+    if side.name == "host":
+        redirected = side.target & np.array([port is not None for port in c["redirect_port"].tolist()], bool)
+        if (side.target & ~redirected).any():
+            side.target[redirected] = False
     return out
 
 
-def through(found: Pairing, served: Mapping[int, int]) -> Pairing:
+def _goes_on(connections: Table, a: int, b: int) -> bool:
+    """Whether connection ``b`` may be what a relay opened for ``a``: another one, begun while that was open. A copy or a replay is none."""
+    c = connections
+    ends = {(c["orig_ip"][k], c["orig_port"][k]) for k in (a, b)}
+    return len(ends) == 2 and bool(c["start_ns"][b] <= c["end_ns"][a])
+
+
+def through(found: Pairing, served: Mapping[int, tuple[int, ...]]) -> Pairing:
     """The pairing with connections of the VM that a relay on the host carries on: they end in the relay's own connections, not in those to the relay.
 
     Parameters
     ----------
-    served : rows of the host's connections: one that a relay opened -> the one that it was opened for.
+    served : rows of the host's connections: one that a relay opened -> those that it was opened for, see :func:`serving`.
     """
     if not served:
         return found
     host_of, vm_of, origin, why = found.host_of.copy(), found.vm_of.copy(), found.origin.copy(), found.origin_why.copy()
-    for up, down in served.items():
+    for up, (down, *_) in served.items():
         mate = int(vm_of[down])
         if mate >= 0 and vm_of[up] < 0:
             host_of[mate], vm_of[up], vm_of[down] = up, mate, -1
-        if origin[down] != UNKNOWN:
-            origin[up], why[up] = origin[down], f"opened by a relay for one that was {why[down]}"
+        origin[up], why[up] = origin[down], f"opened by a relay for one that was {why[down]}"
     return replace(found, host_of=host_of, vm_of=vm_of, origin=origin, origin_why=why)
 
 
@@ -176,11 +186,11 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, i
 
 
 def _services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:
-    """Connections that are not of the target by the server they go to; no SSH, no lookups, none of the target's own addresses."""
-    theirs = set(connections["resp_ip"][target].tolist())
+    """Connections that are not of the target by the server they go to; no SSH, no lookups, of the target's own addresses only what is redirected."""
+    c, theirs = connections, set(connections["resp_ip"][target].tolist())
     out: dict[tuple[str, int], list[int]] = {}
-    ends: Any = zip(connections["resp_ip"].tolist(), connections["resp_port"].tolist(), target.tolist(), strict=True)
-    for row, (ip, port, is_target) in enumerate(ends):
-        if not is_target and ip not in theirs and port not in (22, 53, 853):
+    ends: Any = zip(*(c[name].tolist() for name in ("resp_ip", "resp_port", "redirect_port")), target.tolist(), strict=True)
+    for row, (ip, port, redirect, is_target) in enumerate(ends):
+        if not is_target and (ip not in theirs or redirect is not None) and port not in (22, 53, 853):
             out.setdefault((ip, int(port)), []).append(row)
     return {key: np.array(rows, np.int64) for key, rows in out.items()}

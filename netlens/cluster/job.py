@@ -16,8 +16,9 @@ from netlens.cluster.sources import Source, natural
 from netlens.cluster.stitch import stitch
 from netlens.errors import NetlensError
 from netlens.parsers import quality
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.parsers.lookups import LookupBuilder
+from netlens.parsers.session_rows import session_rows
 from netlens.parsers.tunnels import TunnelWatch
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
@@ -135,7 +136,7 @@ class ClusterCapture:
     def _build(self, name: str) -> None:
         whole = self._whole
         if name == "sessions":
-            self._tables[name] = s_.session_rows(whole.state, whole.missing, whole.sni)
+            self._tables[name] = session_rows(whole.state, whole.missing, whole.sni)
         elif name == "exchanges":
             assert whole.exchanges is not None
             order = np.argsort(np.concatenate(self.exchange_ids), kind="stable")
@@ -266,7 +267,7 @@ def write_stitched(
 ) -> str:
     """Write the rows of a stitched file."""
     if name == "sessions":
-        table = s_.session_rows(stitched.state, stitched.missing, stitched.sni)
+        table = session_rows(stitched.state, stitched.missing, stitched.sni)
         table.columns["session_id"] = session_ids
     else:
         assert stitched.exchanges is not None

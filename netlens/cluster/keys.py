@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.cluster.kernels import flatten, unite
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 
 if TYPE_CHECKING:
     from netlens.parsers.hellos import HelloBuilder
@@ -52,7 +52,7 @@ def is_dns(sessions: Array, k: Array) -> Array:
     def at_53(ports: Array) -> Array:
         return ((ports & 0xFFFF) == DNS_PORT) | ((ports >> 16) & 0xFFFF == DNS_PORT)
 
-    found: Array = at_53(sessions[k, s_.K4]) | ((mates >= 0) & at_53(sessions[mates, s_.K4]))
+    found: Array = at_53(sessions[k, s_.PORTS]) | ((mates >= 0) & at_53(sessions[mates, s_.PORTS]))
     return found
 
 
@@ -66,12 +66,12 @@ def _mixed(x: Array) -> Array:
 def keys_of(state: Array, seed: int, hellos: HelloBuilder, dns: bool) -> tuple[Keys, Array]:
     """The keys; bool[n], whether A (see LOOKS_A) is side 0 of the session. ``dns``: DNS over TCP is looked for."""
     n = len(state)
-    u = state[:, : s_.K4 + 1].astype(np.uint64)
-    ports, salt = u[:, s_.K4], np.uint64(seed)
+    u = state[:, : s_.PORTS + 1].astype(np.uint64)
+    ports, salt = u[:, s_.PORTS], np.uint64(seed)
     version = ports >> np.uint64(32)
     ends = [
         _mixed(_mixed(_mixed(u[:, hi] ^ salt) + u[:, lo]) + (version << np.uint64(16) | ports >> np.uint64(shift) & np.uint64(0xFFFF)))
-        for hi, lo, shift in ((s_.K0, s_.K1, 16), (s_.K2, s_.K3, 0))
+        for hi, lo, shift in ((s_.A_HI, s_.A_LO, 16), (s_.B_HI, s_.B_LO, 0))
     ]
     flow = _mixed(ends[0] + ends[1]) ^ _mixed(ends[0] ^ ends[1])
     fsm = state[:, s_.FSM]

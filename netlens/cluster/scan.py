@@ -26,8 +26,8 @@ from netlens.cluster.keys import FORCED, Keys, is_dns, keys_of
 from netlens.cluster.rows import R_FRAME, R_SESSION, Payload, Piece, SessionData, copied, packed, sends_of
 from netlens.cluster.sources import SourceReader
 from netlens.errors import CaptureError
-from netlens.parsers import sessions as s_
-from netlens.parsers.hellos import MAX_SEGMENTS, HelloBuilder
+from netlens.parsers import session_state as s_
+from netlens.parsers.hello_scan import MAX_SEGMENTS
 from netlens.parsers.pipeline import Part
 from netlens.parsers.streams import DnsStreams
 from netlens.parsers.tunnels import SSH_PORT
@@ -35,6 +35,7 @@ from netlens.wire import columns as c
 from netlens.wire import hints as h
 
 if TYPE_CHECKING:
+    from netlens.parsers.hellos import HelloBuilder
     from netlens.wire.framing import Input
 
 Array = np.ndarray[Any, Any]
@@ -178,7 +179,7 @@ def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | N
     if part.overflow:  # what was not kept in full is read again
         kept = kept & begins & (keys.bits & FORCED == 0)
         rows = rows[kept[rows[:, R_SESSION] >> 1]]
-    ports = state[:, s_.K4]
+    ports = state[:, s_.PORTS]
     ssh = ((ports & 0xFFFF) == SSH_PORT) | ((ports >> 16) & 0xFFFF == SSH_PORT) | (state[:, s_.PROTOCOL] == h.SSH)
     facts = FileFacts(
         paths, products, reader.inputs, reader.interfaces, reader.frame, part.counts, part.first_ns, keys,
@@ -211,7 +212,7 @@ def piece(found: Scan, groups: Array, seed: int, resumed: Array, quiet: Array, s
     k, side = rows[:, R_SESSION] >> 1, rows[:, R_SESSION] & 1
     read = ~_of_sides(found, quiet)[names][k, side]
     payload = found.payload.take(rows[read, R_FRAME], _of_sides(found, smooth)[names][k, side][read])
-    return Piece(rows, state[names, : s_.K4 + 1].copy(), begins[names], payload, found.hellos.extract(took))
+    return Piece(rows, state[names, : s_.PORTS + 1].copy(), begins[names], payload, found.hellos.extract(took))
 
 
 def _of_sides(found: Scan, ends: Array) -> Array:

@@ -23,7 +23,7 @@ import numpy as np
 
 from netlens.addresses import is_loopback
 from netlens.lenses import Finding
-from netlens.parsers.sessions import FSM
+from netlens.parsers.session_state import FSM
 from netlens.text import endpoint
 
 if TYPE_CHECKING:

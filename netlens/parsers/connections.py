@@ -35,7 +35,20 @@ from typing import Any
 import numpy as np
 
 from netlens.columnar import Coded, Lists
-from netlens.parsers import sessions as s_
+from netlens.parsers.session_state import (
+    BASE,
+    BASE_KIND,
+    BASE_SYN,
+    FIRST_FRAME,
+    FRAMES,
+    FSM,
+    IFACE,
+    MATE,
+    NO_BASE,
+    SAW_SYNACK,
+    SIDE,
+    SIDE_WIDTH,
+)
 from netlens.parsers.tcp_states import ESTABLISHED, INACTIVE, RESET, SYN_SENT, conn_state
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.schema import Table
@@ -128,9 +141,9 @@ def _halves(state: Array) -> tuple[Array, Array]:
 
     Two that turned out to hold both sides (one port to two addresses of a rewritten server) are no halves.
     """
-    mate = state[:, s_.MATE]
-    orig = (state[:, s_.FSM] >> 8) & 1
-    sends = state[np.arange(len(state)), s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FRAMES] == 0
+    mate = state[:, MATE]
+    orig = (state[:, FSM] >> 8) & 1
+    sends = state[np.arange(len(state)), SIDE + (1 - orig) * SIDE_WIDTH + FRAMES] == 0
     k = np.flatnonzero((mate > np.arange(len(state))) & (sends != sends[mate]))
     return np.where(sends[k], k, mate[k]), np.where(sends[k], mate[k], k)
 
@@ -154,23 +167,23 @@ def nat_copies(state: Array, sessions: Mapping[str, Array], group: Array) -> dic
     """
     n = len(state)
     at = np.arange(n)
-    orig = (state[:, s_.FSM] >> 8) & 1
+    orig = (state[:, FSM] >> 8) & 1
 
     def side(field: int, which: Array) -> Array:
-        return state[at, s_.SIDE + which * s_.SIDE_WIDTH + field]
+        return state[at, SIDE + which * SIDE_WIDTH + field]
 
     resp = 1 - orig
-    isn, answer, iface = side(s_.BASE, orig), side(s_.BASE, resp), side(s_.IFACE, orig)
+    isn, answer, iface = side(BASE, orig), side(BASE, resp), side(IFACE, orig)
     key = isn << 32 | answer
     alone = group == at
-    random = alone & (side(s_.BASE_KIND, orig) != s_.NO_BASE) & (isn >= MIN_ISN)
-    silent = (side(s_.BASE_KIND, resp) == s_.NO_BASE) | (answer == REFUSED)
+    random = alone & (side(BASE_KIND, orig) != NO_BASE) & (isn >= MIN_ISN)
+    silent = (side(BASE_KIND, resp) == NO_BASE) | (answer == REFUSED)
     both = random & ~silent & (answer >= MIN_ISN)
-    unanswered = random & silent & (side(s_.BASE_KIND, orig) == s_.BASE_SYN)
+    unanswered = random & silent & (side(BASE_KIND, orig) == BASE_SYN)
     copies: dict[int, list[int]] = {}
     for chosen, is_answered in ((np.flatnonzero(both), True), (np.flatnonzero(unanswered), False)):
         keys = key[chosen]
-        order = np.lexsort((state[chosen, s_.FIRST_FRAME], keys))
+        order = np.lexsort((state[chosen, FIRST_FRAME], keys))
         chosen, keys = chosen[order].tolist(), keys[order]
         edges = np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)]])
         runs = np.flatnonzero((np.diff(edges) >= 2) & (np.diff(edges) <= MAX_COPIES))
@@ -225,8 +238,8 @@ def _vantage(state: Array, sessions: Table, near: bool, nat: dict[int, list[int]
 
 def opened_here(state: Array) -> Array:
     """Which sessions the machine of the capture opened, as far as a Linux cooked capture tells: it sent the originator's first frame itself."""
-    orig = (state[:, s_.FSM] >> 8) & 1
-    return state[np.arange(len(state)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.IFACE] & 0xFF == SLL_OUTGOING
+    orig = (state[:, FSM] >> 8) & 1
+    return state[np.arange(len(state)), SIDE + orig * SIDE_WIDTH + IFACE] & 0xFF == SLL_OUTGOING
 
 
 def sent_from(capture: Any) -> set[str]:
@@ -303,7 +316,7 @@ def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Table, sends: 
     rows["orig_bytes"][i], rows["resp_bytes"][i] = s["orig_bytes"][sends], s["resp_bytes"][receives]
 
     def own(k: int, side: int) -> int:
-        fsm = int(state[k, s_.FSM])
+        fsm = int(state[k, FSM])
         orig = (fsm >> 8) & 1
         return (fsm >> (4 * (orig if side == 0 else 1 - orig))) & 15
 
@@ -311,7 +324,7 @@ def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Table, sends: 
     # The sending half never sees the answer; one that is an RST only, which by itself would tell of no connection, was a refusal (REJ).
     if resp == INACTIVE:
         resp = RESET
-    answered = resp != RESET or int(state[receives, s_.FSM]) >> 16 & s_.SAW_SYNACK
+    answered = resp != RESET or int(state[receives, FSM]) >> 16 & SAW_SYNACK
     rows["state"][i] = conn_state(
         ESTABLISHED if orig == SYN_SENT and answered else orig, resp, int(rows["orig_bytes"][i]), int(rows["resp_bytes"][i])
     )

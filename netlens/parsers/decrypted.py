@@ -35,7 +35,7 @@ import struct
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -342,12 +342,12 @@ class _Request:
     ends: tuple[End, End]  # the client's first
     stream: int
     http: str
-    start: int
+    start_ns: int
     frame: int
-    request_end: int | None = None
-    response: int | None = None
+    request_end_ns: int | None = None
+    response_ns: int | None = None
     response_frame: int | None = None
-    end: int | None = None
+    end_ns: int | None = None
     end_frame: int | None = None
     status: int | None = None
     code: str | None = None
@@ -355,21 +355,7 @@ class _Request:
     over: bool = False  # ended, in order or by a reset
 
     def row(self, session: int) -> DecryptedRequest:
-        return DecryptedRequest(
-            session,
-            self.stream,
-            self.start,
-            self.request_end,
-            self.response,
-            self.end,
-            self.status,
-            self.code,
-            self.complete,
-            self.frame,
-            self.response_frame,
-            self.end_frame,
-            self.http,
-        )
+        return DecryptedRequest(session, **{field.name: getattr(self, field.name) for field in fields(DecryptedRequest)[1:]})
 
 
 class _Follower:
@@ -412,11 +398,11 @@ class _Follower:
         if row is None or row.over:
             return
         if kind == _RST_STREAM:
-            row.end, row.end_frame = at
+            row.end_ns, row.end_frame = at
             row.over = True
         elif ends == row.ends:
-            if kind <= _HEADERS and flags & _END_STREAM and row.request_end is None:
-                row.request_end = at[0]
+            if kind <= _HEADERS and flags & _END_STREAM and row.request_end_ns is None:
+                row.request_end_ns = at[0]
         elif kind <= _HEADERS:
             self._answer(row, fields.get("http2.headers.status", "") if kind == _HEADERS else "", at)
             row.code = row.code or _code(_bytes(fields.get("http2.data.data", "")))
@@ -428,28 +414,28 @@ class _Follower:
         fields = dict(leaves)
         turns = self._turns.setdefault(number, [])
         if "http.request.method" in fields:
-            if turns and turns[-1].response is not None:
+            if turns and turns[-1].response_ns is not None:
                 turns.clear()  # an answer whose end did not show
-            row = _Request(number, ends, -1, "1.1", *at, request_end=at[0])
+            row = _Request(number, ends, -1, "1.1", *at, request_end_ns=at[0])
             turns.append(row)
             self.all.append(row)
             return
         if not turns:
             return
         if ends == turns[0].ends:
-            if turns[-1].response is None:
-                turns[-1].request_end = at[0]
+            if turns[-1].response_ns is None:
+                turns[-1].request_end_ns = at[0]
             return
         row = turns[0]
         if "http.response.code" in fields:
-            if row.response is not None and len(turns) > 1:
+            if row.response_ns is not None and len(turns) > 1:
                 turns.pop(0)
                 row = turns[0]
             self._answer(row, fields.get("http.response.code", ""), at)
         body = _bytes(fields.get("http.file_data", ""))
         row.code = row.code or _code(body)
         length = fields.get("http.content_length_header", "")
-        whole = row.response == at[0] and length.isdecimal() and len(body) == int(length[:18])
+        whole = row.response_ns == at[0] and length.isdecimal() and len(body) == int(length[:18])
         if whole or ("http.chunk_size", "0") in leaves or ("http.response.code" not in fields and _LAST_CHUNKS.search(body)):
             self._ended(row, at)
         if row.over:
@@ -459,11 +445,11 @@ class _Follower:
     def _answer(row: _Request, status: str, at: tuple[int, int]) -> None:
         if row.status is None and status.isdecimal() and ((len(status) == 3 and status[0] != "1") or status == "101"):
             row.status = int(status)
-            row.response, row.response_frame = at
+            row.response_ns, row.response_frame = at
 
     @staticmethod
     def _ended(row: _Request, at: tuple[int, int]) -> None:
-        row.end, row.end_frame = at
+        row.end_ns, row.end_frame = at
         row.complete = row.over = True
 
 

@@ -25,6 +25,7 @@ Lines hold prompts and keys: nothing of one but its number, its time and the err
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from netlens import logs
 from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 
+_COLOURS = re.compile(logs.COLOURS.pattern.encode())
 MS = 1_000_000
 SECOND = 1_000_000_000
 MAX_LINES = 10_000_000  #: some 50 bytes of memory each
@@ -192,11 +194,13 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
             break
         lines += 1
+        if b"\x1b" in raw:
+            raw = _COLOURS.sub(b"", raw)
         raw = raw.lstrip(b"\xef\xbb\xbf \t\0\r")
         if not raw.strip():
             continue
         # Most lines are long and of no interest: only their head is decoded.
-        text = raw[: logs.HEAD].decode("utf-8", "replace")
+        text = (raw if raw[:1] == b"{" else raw[: logs.HEAD]).decode("utf-8", "replace")
         form, found = logs.recognise(text) or (None, None)
         span = found.span if found else None
         if form is None or found is None or span is None:
@@ -205,7 +209,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             continue
         kind, refusal = "", None
         if found.fault:
-            rest = raw.decode("utf-8", "replace")[found.rest :] if len(raw) > logs.HEAD else text[found.rest :]
+            rest = (raw.decode("utf-8", "replace") if len(raw) > logs.HEAD else text)[found.rest :]
             refusal = form.read(found, rest)
             kind = f"{form.ID} {found.level} {found.service}".strip()
             quiet += not quiet and not found.level and not refusal and not logs.words(rest)

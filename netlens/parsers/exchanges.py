@@ -35,11 +35,12 @@ only how much: inside TLS a WebSocket's messages, and a CONNECT to a proxy that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from netlens.parsers import sessions as s_
+from netlens.parsers.lifecycle import LEAST_ROWS, grown
+from netlens.parsers.session_state import FIN_TS, FSM, LAST_TS, MATE, ORIGINATOR_SHIFT, PORTS, RST_TS, SIDE, SIDE_WIDTH, UNSET
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
@@ -86,9 +87,14 @@ SAW_CLIENT_DATA, SAW_SERVER_DATA, TLS_1_2 = 1, 2, 4
 FULL_RECORD, EARLY, TENTATIVE, CONTINUED, INNER_TLS, HAS_LINE = 8, 16, 32, 64, 128, 256
 PLAIN, CONNECT_ASKED, SOCKS_ASKED, SOCKS_AGREED, UPGRADED = range(5)
 
-# A queued request, int64[:, Q_WIDTH]; row 0: rows in use, first free row.
+# A queued request, int64[:, Q_WIDTH]
 Q_NEXT, Q_START, Q_REQUEST_END, Q_UP, Q_START_FRAME = range(5)
 Q_WIDTH = 5
+# ---- what is counted over all sessions, int64[N_COUNTS] ----
+FINISHED = 0  # rows of finished exchanges
+QUEUE_USED = 1  # rows of the queue that were ever in use
+FREE_ROW = 2  # the first of those that are free again, which are a list by Q_NEXT; -1: none
+N_COUNTS = 3
 MAX_QUEUED = 16  #: browsers pipelined 8 at most; with more, and where the answers are not captured, the oldest is given up as unanswered
 MOST_ROWS = MAX_QUEUED + h.MAX_MORE + 2  #: that one segment can finish or queue
 
@@ -104,13 +110,26 @@ SOCKS_BYTES = 1024  #: of a server, within which SOCKS has been negotiated: RFC 
 SSH_PORT = 22  #: turns of an SSH connection that is older than the capture are no requests either
 
 
+class Arrays(NamedTuple):
+    """All that the kernel writes to.
+
+    state : int64[:, X_WIDTH], one row a session.  queue : int64[:, Q_WIDTH].  finished : int64[:, ROW].  counts : int64[N_COUNTS].
+    """
+
+    state: Array
+    queue: Array
+    finished: Array
+    counts: Array
+
+
 @kernel
-def _emit(x, out, n, complete):
-    row = out[n]
+def _emit(x, arrays, complete):
+    """The exchange that is followed is finished."""
+    row = arrays.finished[arrays.counts[FINISHED]]
     for i in range(COMPLETE):
         row[i] = x[i]
     row[COMPLETE] = complete
-    return n + 1
+    arrays.counts[FINISHED] += 1
 
 
 @kernel
@@ -235,17 +254,17 @@ def _unanswered(x):
     """Forget what was taken for the answer."""
     x[SEEN] &= ~np.int64(TENTATIVE)
     x[DOWN] = 0
-    x[RESPONSE_AT] = s_.UNSET
-    x[RESPONSE_END] = s_.UNSET
+    x[RESPONSE_AT] = UNSET
+    x[RESPONSE_END] = UNSET
     x[RESPONSE_FRAME] = 0
     x[END_FRAME] = 0
 
 
 @kernel
-def _next_in_queue(x, queue):
+def _next_in_queue(x, arrays):
     """Make the oldest queued request the one that is followed."""
     at = x[QUEUE_FIRST]
-    q = queue[at]
+    q = arrays.queue[at]
     x[QUEUE_FIRST] = q[Q_NEXT]
     x[QUEUED] -= 1
     x[PHASE] = REQUEST
@@ -253,31 +272,31 @@ def _next_in_queue(x, queue):
     x[STATUS] = 0
     x[SEEN] = (x[SEEN] & ~np.int64(EARLY | CONTINUED)) | HAS_LINE
     _unanswered(x)
-    q[Q_NEXT] = queue[0, 1]
-    queue[0, 1] = at
+    q[Q_NEXT] = arrays.counts[FREE_ROW]
+    arrays.counts[FREE_ROW] = at
 
 
 @kernel
-def _enqueue(x, queue, ts, frame, count, out, n_out):
-    """A request behind one that is not answered yet. Returns the rows of ``out``."""
+def _enqueue(x, arrays, row, count):
+    """A request behind one that is not answered yet."""
     if x[QUEUED] >= MAX_QUEUED:
-        n_out = _emit(x, out, n_out, 0)
-        _next_in_queue(x, queue)
-    at = queue[0, 1]
-    if at:
-        queue[0, 1] = queue[at, Q_NEXT]
+        _emit(x, arrays, 0)
+        _next_in_queue(x, arrays)
+    queue, counts = arrays.queue, arrays.counts
+    at = counts[FREE_ROW]
+    if at >= 0:
+        counts[FREE_ROW] = queue[at, Q_NEXT]
     else:
-        queue[0, 0] += 1
-        at = queue[0, 0]
+        at = counts[QUEUE_USED]
+        counts[QUEUE_USED] += 1
     q = queue[at]
-    q[Q_NEXT], q[Q_START], q[Q_REQUEST_END], q[Q_UP], q[Q_START_FRAME] = 0, ts, ts, count, frame
+    q[Q_NEXT], q[Q_START], q[Q_REQUEST_END], q[Q_UP], q[Q_START_FRAME] = -1, row[c.TS], row[c.TS], count, row[c.FRAME]
     if x[QUEUED]:
         queue[x[QUEUE_LAST], Q_NEXT] = at
     else:
         x[QUEUE_FIRST] = at
     x[QUEUE_LAST] = at
     x[QUEUED] += 1
-    return n_out
 
 
 @kernel
@@ -291,209 +310,234 @@ def _answered(x, ts, frame, count, status):
 
 
 @kernel
-def _finish_queue(x, queue, out, n_out):
+def _finish_queue(x, arrays):
     """The client asks anew, so all it asked before is answered: what was queued, in segments that began with other answers."""
     ts, frame = x[RESPONSE_END], x[END_FRAME]
     while x[QUEUED]:
-        _next_in_queue(x, queue)
+        _next_in_queue(x, arrays)
         _answered(x, ts, frame, 0, 0)
-        n_out = _emit(x, out, n_out, 1)
-    return n_out
+        _emit(x, arrays, 1)
 
 
 @kernel
-def turns(packets, n, start, sessions, state, queue, out, n_out):
-    """Follow the turns of rows ``start..n``.
+def _tls_data(x, row, hint, up):
+    """Bytes of a segment of TLS that are neither handshake nor ticket nor alert; 0: it takes no part."""
+    count = row[c.FRESH]
+    if hint & h.CLASS_MASK != h.TLS:  # the rest of a record; before there was any data, of a handshake message
+        return count if x[SEEN] & SAW_CLIENT_DATA else np.int64(0)
+    if hint & h.CHANGE_CIPHER and hint & h.HANDSHAKE and not hint & (h.CLIENT_HELLO if up else h.SERVER_HELLO | h.APPLICATION):
+        # A Finished that is called handshake. (TLS 1.3 has ChangeCipherSpec only beside a hello, for old middleboxes. One Finished in
+        # 256 begins with the byte of a hello; then the other side's tells.)
+        x[SEEN] |= TLS_1_2
+    if not hint & h.APPLICATION:
+        if hint & h.HANDSHAKE and not x[SEEN] & SAW_CLIENT_DATA and not x[QUEUED]:
+            x[PHASE] = IDLE  # joined mid-way: what looked like a request was the rest of a handshake message
+        return np.int64(0)
+    records = (hint >> h.COUNT_SHIFT) & 0xFF
+    first = (hint >> h.FIRST_SHIFT) & 0xFFFF
+    if up and not x[SEEN] & SAW_CLIENT_DATA:
+        x[SEEN] |= SAW_CLIENT_DATA
+        if (first == FINISHED_SHA256 or first == FINISHED_SHA384) and not x[SEEN] & TLS_1_2:
+            if records == 1:
+                return np.int64(0)
+            count -= first + 5
+            if hint & h.CHANGE_CIPHER:
+                count -= 6
+    elif not up and x[SEEN] & SAW_CLIENT_DATA and (x[TICKET] != 0 or not x[SEEN] & SAW_SERVER_DATA) and not x[SEEN] & TLS_1_2:
+        count = _without_tickets(x, count, hint, records, first)
+    if count <= 0 or (records == 1 and first == ALERT_RECORD):
+        return np.int64(0)
+    return count
 
-    sessions : int64[:, S_WIDTH] (read); state : int64[:, X_WIDTH], one row a session; queue : int64[:, Q_WIDTH]; out : int64[:, ROW].
-    Returns (next row, rows of out); the next row is below ``n`` if ``out`` must be emptied or ``queue`` must grow first.
+
+@kernel
+def _without_tickets(x, count, hint, records, first):
+    """Bytes of a server's first application data that are no session tickets."""
+    tickets = (hint >> h.ALIKE_SHIFT) & h.MAX_ALIKE  # if they are: records of one size, with an answer behind them or not
+    alone = records == tickets and hint & h.WHOLE != 0
+    fits = MIN_TICKET <= first <= MAX_TICKET and (alone or records > tickets)
+    if not x[SEEN] & SAW_SERVER_DATA:
+        x[SEEN] |= SAW_SERVER_DATA
+        if fits and alone:
+            x[TICKET] = first
+            return np.int64(0) if tickets >= 2 else count  # one record may be a short response
+        if fits and tickets >= 2:
+            count -= tickets * (first + 5)
+        return count
+    if not fits or first != x[TICKET]:
+        x[TICKET] = 0
+        return count
+    if x[PHASE] == RESPONSE or x[SEEN] & TENTATIVE:  # the second of a size: the first was no response
+        x[PHASE] = REQUEST
+        _unanswered(x)
+    if alone:
+        return np.int64(0)
+    x[TICKET] = 0
+    return count - tickets * (first + 5)
+
+
+@kernel
+def _request(x, row, hint, protocol, count, carrier, arrays):
+    """Payload of the client: it begins a request, goes on with one, or stands in the queue."""
+    kind = hint & h.CLASS_MASK
+    if x[PHASE] == RESPONSE and not _goes_on(x, row, hint, protocol):
+        _emit(x, arrays, 1)
+        if x[QUEUED]:
+            _finish_queue(x, arrays)
+        x[PHASE] = IDLE
+        x[TICKET] = 0
+    more = share = np.int64(0)
+    if kind == h.HTTP_REQUEST:
+        count = max(count - ((hint >> h.PREFIX_SHIFT) & 0xFFFF), 1)
+        if protocol == h.HTTP_REQUEST or protocol == h.HTTP_RESPONSE:
+            more = (hint >> h.MORE_SHIFT) & h.MAX_MORE
+            share = max(count // (more + 1), 1)  # where in the segment they begin is not known
+            count = max(count - more * share, 1)
+            if x[PHASE] == REQUEST and (x[SEEN] & HAS_LINE or x[MODE] != PLAIN):
+                _enqueue(x, arrays, row, count)
+                for _ in range(more):
+                    _enqueue(x, arrays, row, share)
+                return
+    elif x[QUEUED]:
+        last = arrays.queue[x[QUEUE_LAST]]
+        last[Q_REQUEST_END] = row[c.TS]
+        last[Q_UP] += count
+        return
+    if x[PHASE] == IDLE:
+        x[PHASE] = REQUEST
+        x[SEEN] &= ~np.int64(EARLY | CONTINUED | HAS_LINE)
+        if kind == h.HTTP_REQUEST:
+            x[SEEN] |= HAS_LINE
+        x[CARRIER] = carrier
+        x[START] = row[c.TS]
+        x[START_FRAME] = row[c.FRAME]
+        x[UP] = 0
+        x[STATUS] = 0
+        x[RECEIVED] = _first_record_end(row, hint)
+        x[RECORD_LEFT] = -1
+        _unanswered(x)
+    if protocol == h.TLS:
+        _follow_record(x, hint, row[c.LENGTH])
+    x[REQUEST_END] = row[c.TS]
+    x[UP] += count
+    for _ in range(more):
+        _enqueue(x, arrays, row, share)
+
+
+@kernel
+def _response(x, row, hint, status, count, arrays):
+    """Payload of the server while a request waits for its answer or has begun to get it."""
+    next_ack = (row[c.SEQ] + row[c.LENGTH]) & 0xFFFFFFFF
+    if x[QUEUED] and hint & h.CLASS_MASK == h.HTTP_RESPONSE:
+        more = min((hint >> h.MORE_SHIFT) & h.MAX_MORE, x[QUEUED] - (x[PHASE] == RESPONSE))
+        share = count // (more + 1)
+        if x[PHASE] == RESPONSE:
+            _emit(x, arrays, 1)
+            _next_in_queue(x, arrays)
+        _answered(x, row[c.TS], row[c.FRAME], count - more * share, status)
+        for _ in range(more):
+            _emit(x, arrays, 1)
+            _next_in_queue(x, arrays)
+            _answered(x, row[c.TS], row[c.FRAME], share, 0)
+        x[ANSWER_SEEN] = next_ack
+        return
+    if x[PHASE] == REQUEST:
+        if row[c.FLAGS] & c.ACK_FLAG and _behind(row[c.ACK], x[RECEIVED]):
+            return  # the server did not have enough of the request to answer it
+        x[PHASE] = RESPONSE
+        if x[SEEN] & TENTATIVE:
+            _unanswered(x)
+        x[ANSWER_SEEN] = next_ack
+        x[RESPONSE_AT] = row[c.TS]
+        x[RESPONSE_FRAME] = row[c.FRAME]
+    if x[STATUS] == 0:
+        x[STATUS] = status
+    x[RESPONSE_END] = row[c.TS]
+    x[END_FRAME] = row[c.FRAME]
+    x[DOWN] += count
+    if status == 101:
+        _emit(x, arrays, 1)
+        x[PHASE] = IDLE
+        x[SEEN] = 0
+        x[MODE] = UPGRADED
+
+
+@kernel
+def turns(packets, start, sessions, arrays):
+    """Follow the turns of rows from ``start`` on; ``sessions``: int64[:, S_WIDTH] (read).
+
+    Returns the next row, which is below their number if there must be room first: for finished exchanges, or in the queue.
     """
-    for i in range(start, n):
+    state, counts = arrays.state, arrays.counts
+    most_finished, most_queued = arrays.finished.shape[0] - MOST_ROWS, arrays.queue.shape[0] - MOST_ROWS
+    for i in range(start, packets.shape[0]):
         row = packets[i]
-        fresh = row[c.FRESH]
-        if fresh <= 0 or row[c.KIND] != c.TCP:
+        if row[c.FRESH] <= 0 or row[c.KIND] != c.TCP:
             continue
-        if n_out + MOST_ROWS > out.shape[0] or queue[0, 0] + MOST_ROWS >= queue.shape[0]:
-            return i, n_out
+        if counts[FINISHED] > most_finished or counts[QUEUE_USED] > most_queued:
+            return i
         k = row[c.SESSION]
         s = sessions[k]
         hint = row[c.HINT]
         protocol = (hint >> h.PROTOCOL_SHIFT) & 15
         kind = hint & h.CLASS_MASK
-        orig = (s[s_.FSM] >> 8) & 1
-        if protocol == h.SSH or (s[s_.K4] >> (16 * orig)) & 0xFFFF == SSH_PORT:
+        orig = (s[FSM] >> ORIGINATOR_SHIFT) & 1
+        if protocol == h.SSH or (s[PORTS] >> (16 * orig)) & 0xFFFF == SSH_PORT:
             continue
-        mate = s[s_.MATE]
+        mate = s[MATE]
         x = state[mate] if 0 <= mate < k else state[k]
         up = orig == row[c.DIRECTION]
-        count = fresh
+        count = row[c.FRESH]
         status = (hint >> h.STATUS_SHIFT) & 0x3FF if kind == h.HTTP_RESPONSE and not up else np.int64(0)
         if (x[MODE] != PLAIN or kind >= h.CONNECT) and _negotiates(x, row, hint, up, status):
             if x[QUEUED] and x[PHASE] == IDLE:
-                _next_in_queue(x, queue)  # asked without waiting for the tunnel
+                _next_in_queue(x, arrays)  # asked without waiting for the tunnel
             continue
         if x[SEEN] & INNER_TLS:
             protocol = np.int64(h.TLS)
         if protocol == h.TLS:
             status = np.int64(0)
-            if kind == h.TLS:
-                if hint & h.CHANGE_CIPHER and hint & h.HANDSHAKE and not hint & (h.CLIENT_HELLO if up else h.SERVER_HELLO | h.APPLICATION):
-                    # A Finished that is called handshake. (TLS 1.3 has ChangeCipherSpec only beside a hello, for old middleboxes. One Finished in
-                    # 256 begins with the byte of a hello; then the other side's tells.)
-                    x[SEEN] |= TLS_1_2
-                if not hint & h.APPLICATION:
-                    if hint & h.HANDSHAKE and not x[SEEN] & SAW_CLIENT_DATA and not x[QUEUED]:
-                        x[PHASE] = IDLE  # joined mid-way: what looked like a request was the rest of a handshake message
-                    continue
-                records = (hint >> h.COUNT_SHIFT) & 0xFF
-                first = (hint >> h.FIRST_SHIFT) & 0xFFFF
-                if up:
-                    if not x[SEEN] & SAW_CLIENT_DATA:
-                        x[SEEN] |= SAW_CLIENT_DATA
-                        if (first == FINISHED_SHA256 or first == FINISHED_SHA384) and not x[SEEN] & TLS_1_2:
-                            if records == 1:
-                                continue
-                            count -= first + 5
-                            if hint & h.CHANGE_CIPHER:
-                                count -= 6
-                            if count <= 0:
-                                continue
-                elif x[SEEN] & SAW_CLIENT_DATA and (x[TICKET] != 0 or not x[SEEN] & SAW_SERVER_DATA) and not x[SEEN] & TLS_1_2:
-                    tickets = (hint >> h.ALIKE_SHIFT) & h.MAX_ALIKE  # if they are: records of one size, with an answer behind them or not
-                    alone = records == tickets and hint & h.WHOLE != 0
-                    fits = MIN_TICKET <= first <= MAX_TICKET and (alone or records > tickets)
-                    if not x[SEEN] & SAW_SERVER_DATA:
-                        x[SEEN] |= SAW_SERVER_DATA
-                        if fits and alone:
-                            x[TICKET] = first
-                            if tickets >= 2:
-                                continue
-                            # one record may be a short response
-                        elif fits and tickets >= 2:
-                            count -= tickets * (first + 5)
-                    elif fits and first == x[TICKET]:
-                        if x[PHASE] == RESPONSE or x[SEEN] & TENTATIVE:  # the second of a size: the first was no response
-                            x[PHASE] = REQUEST
-                            _unanswered(x)
-                        if alone:
-                            continue
-                        count -= tickets * (first + 5)
-                        x[TICKET] = 0
-                    else:
-                        x[TICKET] = 0
-                    if count <= 0:
-                        continue
-                if records == 1 and first == ALERT_RECORD:
-                    continue
-            elif not x[SEEN] & SAW_CLIENT_DATA:
-                continue  # the rest of a handshake message
+            count = _tls_data(x, row, hint, up)
+            if count <= 0:
+                continue
         elif 100 <= status < 200 and status != 101:
             if status != 100 or row[c.LENGTH] <= CONTINUE:
                 continue
             status = np.int64(0)
         if up:
-            if x[PHASE] == RESPONSE and not _goes_on(x, row, hint, protocol):
-                n_out = _emit(x, out, n_out, 1)
-                if x[QUEUED]:
-                    n_out = _finish_queue(x, queue, out, n_out)
-                x[PHASE] = IDLE
-                x[TICKET] = 0
-            more = np.int64(0)
-            if kind == h.HTTP_REQUEST:
-                count = max(count - ((hint >> h.PREFIX_SHIFT) & 0xFFFF), 1)
-                if protocol == h.HTTP_REQUEST or protocol == h.HTTP_RESPONSE:
-                    more = (hint >> h.MORE_SHIFT) & h.MAX_MORE
-                    share = max(count // (more + 1), 1)  # where in the segment they begin is not known
-                    count = max(count - more * share, 1)
-                    if x[PHASE] == REQUEST and (x[SEEN] & HAS_LINE or x[MODE] != PLAIN):
-                        n_out = _enqueue(x, queue, row[c.TS], row[c.FRAME], count, out, n_out)
-                        for _ in range(more):
-                            n_out = _enqueue(x, queue, row[c.TS], row[c.FRAME], share, out, n_out)
-                        continue
-            elif x[QUEUED]:
-                queue[x[QUEUE_LAST], Q_REQUEST_END] = row[c.TS]
-                queue[x[QUEUE_LAST], Q_UP] += count
-                continue
-            if x[PHASE] == IDLE:
-                x[PHASE] = REQUEST
-                x[SEEN] &= ~np.int64(EARLY | CONTINUED | HAS_LINE)
-                if kind == h.HTTP_REQUEST:
-                    x[SEEN] |= HAS_LINE
-                x[CARRIER] = k
-                x[START] = row[c.TS]
-                x[START_FRAME] = row[c.FRAME]
-                x[UP] = 0
-                x[STATUS] = 0
-                x[RECEIVED] = _first_record_end(row, hint)
-                x[RECORD_LEFT] = -1
-                _unanswered(x)
-            if protocol == h.TLS:
-                _follow_record(x, hint, row[c.LENGTH])
-            x[REQUEST_END] = row[c.TS]
-            x[UP] += count
-            for _ in range(more):
-                n_out = _enqueue(x, queue, row[c.TS], row[c.FRAME], share, out, n_out)
+            _request(x, row, hint, protocol, count, k, arrays)
         elif x[PHASE] != IDLE:
-            if x[QUEUED] and kind == h.HTTP_RESPONSE:
-                more = min((hint >> h.MORE_SHIFT) & h.MAX_MORE, x[QUEUED] - (x[PHASE] == RESPONSE))
-                share = count // (more + 1)
-                if x[PHASE] == RESPONSE:
-                    n_out = _emit(x, out, n_out, 1)
-                    _next_in_queue(x, queue)
-                _answered(x, row[c.TS], row[c.FRAME], count - more * share, status)
-                for _ in range(more):
-                    n_out = _emit(x, out, n_out, 1)
-                    _next_in_queue(x, queue)
-                    _answered(x, row[c.TS], row[c.FRAME], share, 0)
-                x[ANSWER_SEEN] = (row[c.SEQ] + row[c.LENGTH]) & 0xFFFFFFFF
-                continue
-            if x[PHASE] == REQUEST:
-                if row[c.FLAGS] & c.ACK_FLAG and _behind(row[c.ACK], x[RECEIVED]):
-                    continue  # the server did not have enough of the request to answer it
-                x[PHASE] = RESPONSE
-                if x[SEEN] & TENTATIVE:
-                    _unanswered(x)
-                x[ANSWER_SEEN] = (row[c.SEQ] + row[c.LENGTH]) & 0xFFFFFFFF
-                x[RESPONSE_AT] = row[c.TS]
-                x[RESPONSE_FRAME] = row[c.FRAME]
-            if x[STATUS] == 0:
-                x[STATUS] = status
-            x[RESPONSE_END] = row[c.TS]
-            x[END_FRAME] = row[c.FRAME]
-            x[DOWN] += count
-            if status == 101:
-                n_out = _emit(x, out, n_out, 1)
-                x[PHASE] = IDLE
-                x[SEEN] = 0
-                x[MODE] = UPGRADED
-    return n, n_out
+            _response(x, row, hint, status, count, arrays)
+    return packets.shape[0]
 
 
 class ExchangeBuilder:
     """Collects exchanges while a capture is read; ``feed`` comes after the session fold of the same batch."""
 
     def __init__(self) -> None:
-        self.state = np.zeros((1024, X_WIDTH), np.int64)
-        self.queue = np.zeros((256, Q_WIDTH), np.int64)
-        self.out = np.zeros((4096, ROW), np.int64)
-        self.n_out = 0
+        counts = np.zeros(N_COUNTS, np.int64)
+        counts[FREE_ROW] = -1
+        self.arrays = Arrays(
+            np.zeros((LEAST_ROWS, X_WIDTH), np.int64), np.zeros((256, Q_WIDTH), np.int64), np.zeros((4096, ROW), np.int64), counts
+        )
         self._done: list[Array] = []
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
-        while len(sessions) > len(self.state):
-            self.state = np.concatenate([self.state, np.zeros_like(self.state)])
-        at, n = 0, len(packets)
+        if len(sessions) > len(self.arrays.state):
+            self.arrays = self.arrays._replace(state=grown(self.arrays.state, len(sessions)))
+        at = 0
         while True:
-            at, self.n_out = turns(packets, n, at, sessions, self.state, self.queue, self.out, self.n_out)
-            if at >= n:
+            at = turns(packets, at, sessions, self.arrays)
+            if at >= len(packets):
                 return
             self._flush()
-            if self.queue[0, 0] + MOST_ROWS >= len(self.queue):
-                self.queue = np.concatenate([self.queue, np.zeros_like(self.queue)])
+            queue = self.arrays.queue
+            if self.arrays.counts[QUEUE_USED] + MOST_ROWS > len(queue):
+                self.arrays = self.arrays._replace(queue=np.concatenate([queue, np.zeros_like(queue)]))
 
     def _flush(self) -> None:
-        self._done.append(self.out[: self.n_out].copy())
-        self.n_out = 0
+        self._done.append(self.arrays.finished[: self.arrays.counts[FINISHED]].copy())
+        self.arrays.counts[FINISHED] = 0
 
     def drain(self) -> Array:
         """int64[m, ROW]: take out the exchanges that others have followed since the last time."""
@@ -504,8 +548,8 @@ class ExchangeBuilder:
 
     def open(self, n: int) -> tuple[Array, Array]:
         """Of ``n`` sessions those whose latest exchange nothing has followed yet, and their int64[m, X_WIDTH]."""
-        busy = np.flatnonzero(self.state[:n, PHASE] != IDLE)
-        return busy, self.state[busy]
+        busy = np.flatnonzero(self.arrays.state[:n, PHASE] != IDLE)
+        return busy, self.arrays.state[busy]
 
     def rows(self, sessions: Array) -> Table:
         """All exchanges, open ones included, in order of start. ``sessions``: int64[n, S_WIDTH], the final session state."""
@@ -523,29 +567,31 @@ class ExchangeBuilder:
         for i in np.flatnonzero(x[:, QUEUED]).tolist():
             at = int(x[i, QUEUE_FIRST])
             for _ in range(int(x[i, QUEUED])):
-                q, row = self.queue[at], rows[i].copy()
+                q, row = self.arrays.queue[at], rows[i].copy()
                 row[[START, REQUEST_END, UP, START_FRAME]] = q[[Q_START, Q_REQUEST_END, Q_UP, Q_START_FRAME]]
                 row[[DOWN, STATUS]] = 0
                 row[[RESPONSE_AT, RESPONSE_FRAME]] = row[[RESPONSE_END, END_FRAME]]
                 if not row[COMPLETE]:
-                    row[[RESPONSE_AT, RESPONSE_END]] = s_.UNSET
+                    row[[RESPONSE_AT, RESPONSE_END]] = UNSET
                     row[[RESPONSE_FRAME, END_FRAME]] = 0
                 out.append(row)
                 at = int(q[Q_NEXT])
         return np.array(out, np.int64).reshape(-1, ROW)
 
     def forget(self, kept: Kept) -> None:
-        old, self.state = self.state, kept.rows(self.state)
-        busy = self.state[:, PHASE] != IDLE
-        self.state[busy, CARRIER] = kept.place[self.state[busy, CARRIER]]
+        old, queue, _, counts = self.arrays
+        state = kept.rows(old)
+        self.arrays = self.arrays._replace(state=state)
+        busy = state[:, PHASE] != IDLE
+        state[busy, CARRIER] = kept.place[state[busy, CARRIER]]
         gone = np.ones(len(old), bool)
         gone[kept.sessions] = False
         for x in old[gone & (old[:, QUEUED] > 0)]:  # their rows of the queue are free
-            self.queue[x[QUEUE_LAST], Q_NEXT], self.queue[0, 1] = self.queue[0, 1], x[QUEUE_FIRST]
+            queue[x[QUEUE_LAST], Q_NEXT], counts[FREE_ROW] = counts[FREE_ROW], x[QUEUE_FIRST]
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self.state, self.queue, *self._done))
+        return sum(a.nbytes for a in (self.arrays.state, self.arrays.queue, *self._done))
 
 
 def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
@@ -553,22 +599,22 @@ def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
 
     groups, x : sessions with an open exchange and their states, see :meth:`ExchangeBuilder.open`.
     """
-    mates = sessions[groups, s_.MATE]
+    mates = sessions[groups, MATE]
     ok = np.zeros(len(groups), bool)
     aborted = np.zeros(len(groups), bool)
     for rows in (groups, np.where(mates >= 0, mates, groups)):
         s = sessions[rows]
-        orig = (s[:, s_.FSM] >> 8) & 1
+        orig = (s[:, FSM] >> ORIGINATOR_SHIFT) & 1
         at = np.arange(len(s))
-        fin = s[at, s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FIN_TS]
-        client_fin = s[at, s_.SIDE + orig * s_.SIDE_WIDTH + s_.FIN_TS]
+        fin = s[at, SIDE + (1 - orig) * SIDE_WIDTH + FIN_TS]
+        client_fin = s[at, SIDE + orig * SIDE_WIDTH + FIN_TS]
         end = x[:, RESPONSE_END]
-        behind = (client_fin != s_.UNSET) & (client_fin >= end)
-        ok |= (fin != s_.UNSET) | (behind & (s[:, s_.LAST_TS] > client_fin))
+        behind = (client_fin != UNSET) & (client_fin >= end)
+        ok |= (fin != UNSET) | (behind & (s[:, LAST_TS] > client_fin))
         # A client that has closed answers the server's close_notify with an RST: the answer had ended before.
-        reset = s[:, s_.RST_TS]
-        aborted |= (reset != s_.UNSET) & (fin == s_.UNSET) & ~(behind & (reset > client_fin))
-    return ok & ~aborted & (x[:, RESPONSE_AT] != s_.UNSET)
+        reset = s[:, RST_TS]
+        aborted |= (reset != UNSET) & (fin == UNSET) & ~(behind & (reset > client_fin))
+    return ok & ~aborted & (x[:, RESPONSE_AT] != UNSET)
 
 
 def exchange_rows(rows: Array) -> Table:
@@ -582,7 +628,7 @@ def exchange_rows(rows: Array) -> Table:
         out[missing] = None
         return out
 
-    unanswered = col(RESPONSE_AT) == s_.UNSET
+    unanswered = col(RESPONSE_AT) == UNSET
     unknown = col(STATUS) == 0
     return Table(
         EXCHANGES,

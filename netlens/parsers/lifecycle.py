@@ -25,6 +25,14 @@ Array = np.ndarray[Any, Any]
 LEAST_ROWS = 1024  #: rows that a state has at least
 
 
+def grown(state: Array, rows: int) -> Array:
+    """``state`` with room for ``rows`` rows at least; it doubles, new ones are 0."""
+    room = len(state)
+    while room < rows:
+        room *= 2
+    return np.concatenate([state, np.zeros((room - len(state), *state.shape[1:]), state.dtype)])
+
+
 @dataclass(frozen=True)
 class Kept:
     """Sessions that stay when the others are forgotten.

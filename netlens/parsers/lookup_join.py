@@ -10,7 +10,7 @@ mDNS (a query for any type) is in the first one, and an answer whose question ca
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from netlens.arrays import uninitialized
 from netlens.threads import in_parallel, slices
 from netlens.wire import dns as d
 from netlens.wire.addresses import mix, random_seed
-from netlens.wire.compiled import lean
+from netlens.wire.compiled import inlined, lean
 from netlens.wire.loads import prefetch
 
 Array = np.ndarray[Any, Any]
@@ -54,6 +54,43 @@ ATTEMPTS, COPIES, PATH = 5, 6, 7
 _TAIL, _PREVIOUS = 8, 9  # its latest message, and the lookup before it of this client and question: numbers within the part
 _WIDTH = 10
 NEVER = np.int32(0x7FFFFFFF)
+NO_COPY, SAME_DATAGRAM, TRANSLATED = range(3)  # what a query is to one of before
+
+
+class Index(NamedTuple):
+    """A hash table that leads from a key to the latest message that has it.
+
+    slots : int64[power of 2], 31 bits of the hash << 32 | message + 1, 0 free; of length 1 where nothing in the capture needs it.  keys : int64, of messages.
+    """
+
+    slots: Array
+    keys: Array
+
+
+class Messages(NamedTuple):
+    """The messages of one part, and what is known of them so far. They are numbered by their place in ``order`` where they point at each other, and by
+    their row in :data:`FIRST` and wherever else a row is read.
+
+    rows : int64[:, MESSAGE_WIDTH].  order : int64[n], the rows of this part by time.  lookups : int32[n, _WIDTH], filled from the first on.
+    made : int64[1], how many.  previous : int32[n], the message before it of its lookup.  counted : bool[n], it is an attempt.
+    lookup_of : int32[n].  sockets : int64[n], hash of the client's socket and the id.
+    by_key : of a client's socket, id and question, the latest such lookup.  by_name : of a client and question its latest (others by _PREVIOUS).
+    by_resolver : of an id, question and resolver the latest query (for NAT).  by_id : of a socket and id the latest lookup.
+    """
+
+    rows: Array
+    order: Array
+    lookups: Array
+    made: Array
+    previous: Array
+    counted: Array
+    lookup_of: Array
+    sockets: Array
+    by_key: Index
+    by_name: Index
+    by_resolver: Index
+    by_id: Index
+    seed: np.int64
 
 
 @lean
@@ -62,8 +99,9 @@ def is_loopback(hi, lo, version):
 
 
 @lean
-def _find(table, keys, key, seed):
-    """Slot of ``key``: where it is or belongs (value 0). A slot is 31 bits of the hash << 32 | message + 1; keys are ``keys[message]``."""
+def _find(index, key, seed):
+    """Slot of ``key``: where it is or belongs (value 0)."""
+    table, keys = index.slots, index.keys
     mask = len(table) - 1
     h = mix(seed, key)
     tag = h >> 33 & 0x7FFFFFFF
@@ -81,14 +119,14 @@ def _lookup_at(table, slot, lookup_of):
 
 
 @lean
-def _put(table, keys, slot, key, i, seed):
-    table[slot] = (mix(seed, key) >> 33 & 0x7FFFFFFF) << 32 | (i + 1)
-    keys[i] = key
+def _put(index, slot, key, i, seed):
+    index.slots[slot] = (mix(seed, key) >> 33 & 0x7FFFFFFF) << 32 | (i + 1)
+    index.keys[i] = key
 
 
 @lean
 def _copy_of(rows, order, m, tail, previous, counted):
-    """Whether the query in row ``m`` is a copy of a counted query in the list that ends at message ``tail``: 0 no, 1 same datagram, 2 translated."""
+    """Whether the query in row ``m`` is a copy of a counted query in the list that ends at message ``tail``."""
     at = tail
     for _ in range(WALK):
         if at < 0:
@@ -112,78 +150,96 @@ def _copy_of(rows, order, m, tail, previous, counted):
                 )
                 if same_source and same_resolver:
                     if gap < COPY_NS:
-                        return 1
+                        return SAME_DATAGRAM
                 elif same_resolver:
                     # Translation changes the address; another port of the same address is a stub that opened a new socket.
                     if rows[p, d.SRC_HI] != rows[m, d.SRC_HI] or rows[p, d.SRC_LO] != rows[m, d.SRC_LO]:
-                        return 2
+                        return TRANSLATED
                 elif same_source and gap < COPY_NS:
                     looped = is_loopback(rows[p, d.DST_HI], rows[p, d.DST_LO], version) or is_loopback(
                         rows[m, d.DST_HI], rows[m, d.DST_LO], version
                     )
                     if not looped:
-                        return 2
+                        return TRANSLATED
         at = np.int64(previous[at])
-    return 0
+    return NO_COPY
 
 
 @lean
-def _new_lookup(lookups, n):
-    lookups[n, FIRST_QUERY] = -1
-    lookups[n, LAST_QUERY] = -1
-    lookups[n, ANSWER] = -1
-    lookups[n, _TAIL] = -1
-    lookups[n, ATTEMPTS] = 0
-    lookups[n, COPIES] = 0
-    lookups[n, RESOLVER] = -1
-    lookups[n, PATH] = DIRECT
-    lookups[n, _PREVIOUS] = -1
-    lookups[n, FIRST] = NEVER
+def _new_lookup(g):
+    """Append a lookup without messages; returns its number."""
+    x = g.made[0]
+    g.made[0] = x + 1
+    lookup = g.lookups[x]
+    lookup[FIRST_QUERY] = -1
+    lookup[LAST_QUERY] = -1
+    lookup[ANSWER] = -1
+    lookup[_TAIL] = -1
+    lookup[ATTEMPTS] = 0
+    lookup[COPIES] = 0
+    lookup[RESOLVER] = -1
+    lookup[PATH] = DIRECT
+    lookup[_PREVIOUS] = -1
+    lookup[FIRST] = NEVER
+    return x
 
 
 @lean
-def _link(order, lookups, x, i, previous, lookup_of):
-    previous[i] = lookups[x, _TAIL]
-    lookup_of[i] = x
-    lookups[x, _TAIL] = i
-    lookups[x, FIRST] = min(lookups[x, FIRST], order[i])
+def _link(g, x, i):
+    """Message ``i`` belongs to lookup ``x``."""
+    lookup = g.lookups[x]
+    g.previous[i] = lookup[_TAIL]
+    g.lookup_of[i] = x
+    lookup[_TAIL] = i
+    lookup[FIRST] = min(lookup[FIRST], g.order[i])
 
 
 @lean
-def _count(order, lookups, x, i, previous, counted, lookup_of):
+def _count(g, x, i):
     """Query ``i`` is an attempt of lookup ``x``."""
-    if lookups[x, FIRST_QUERY] < 0:
-        lookups[x, FIRST_QUERY] = order[i]
-        lookups[x, RESOLVER] = order[i]
-    lookups[x, LAST_QUERY] = order[i]
-    lookups[x, ATTEMPTS] += 1
-    counted[i] = True
-    _link(order, lookups, x, i, previous, lookup_of)
+    lookup = g.lookups[x]
+    if lookup[FIRST_QUERY] < 0:
+        lookup[FIRST_QUERY] = g.order[i]
+        lookup[RESOLVER] = g.order[i]
+    lookup[LAST_QUERY] = g.order[i]
+    lookup[ATTEMPTS] += 1
+    g.counted[i] = True
+    _link(g, x, i)
 
 
 @lean
-def _set_answer(rows, order, lookups, x, m, previous, counted):
+def _copied(g, x, i, translated):
+    """Query ``i`` is a copy of an attempt of lookup ``x``."""
+    g.lookups[x, COPIES] += 1
+    if translated:
+        g.lookups[x, PATH] = NAT
+    _link(g, x, i)
+
+
+@lean
+def _set_answer(g, x, m):
     """The message in row ``m`` is the first answer of lookup ``x``: whom it shows to have been asked, and by which path."""
-    lookups[x, ANSWER] = m
-    q = lookups[x, LAST_QUERY]
+    rows, lookup = g.rows, g.lookups[x]
+    lookup[ANSWER] = m
+    q = lookup[LAST_QUERY]
     if rows[m, d.META] >> 40 & 3 == d.MDNS:
         return
     version = rows[q, d.PORTS] >> 32
     same_ip = rows[q, d.DST_HI] == rows[m, d.SRC_HI] and rows[q, d.DST_LO] == rows[m, d.SRC_LO]
     asked_port = rows[q, d.PORTS] & 0xFFFF
     if version == rows[m, d.PORTS] >> 32 and asked_port != 53 and is_loopback(rows[q, d.DST_HI], rows[q, d.DST_LO], version):
-        lookups[x, PATH] = DIRECT if same_ip else SSHUTTLE
-        lookups[x, RESOLVER] = m
+        lookup[PATH] = DIRECT if same_ip else SSHUTTLE
+        lookup[RESOLVER] = m
         return
-    at = np.int64(lookups[x, _TAIL])
+    at = np.int64(lookup[_TAIL])
     for _ in range(WALK):
         if at < 0:
             break
-        p = order[at]
-        if counted[at] and rows[p, d.DST_HI] == rows[m, d.SRC_HI] and rows[p, d.DST_LO] == rows[m, d.SRC_LO]:
-            lookups[x, RESOLVER] = p
+        p = g.order[at]
+        if g.counted[at] and rows[p, d.DST_HI] == rows[m, d.SRC_HI] and rows[p, d.DST_LO] == rows[m, d.SRC_LO]:
+            lookup[RESOLVER] = p
             break
-        at = np.int64(previous[at])
+        at = np.int64(g.previous[at])
 
 
 @lean
@@ -195,8 +251,9 @@ def _named(rows, m):
 
 
 @lean
-def _keys(rows, order, key_keys, name_keys, sockets):
+def _keys(g):
     """Fill the keys by which messages are found."""
+    rows, order, sockets, key_keys, name_keys = g.rows, g.order, g.sockets, g.by_key.keys, g.by_name.keys
     last = len(order) - 1
     for i in range(len(order)):
         prefetch(rows[order[min(i + LOOK_AHEAD, last)]], d.TS)
@@ -221,173 +278,190 @@ def _keys(rows, order, key_keys, name_keys, sockets):
         name_keys[i] = mix(client, named)
 
 
+@inlined
+def _mdns_answer(g, i):
+    """An answer by multicast: of all who asked for its name and type, or for any type."""
+    rows, lookups, m = g.rows, g.lookups, g.order[i]
+    meta = rows[m, d.META]
+    for any_type in range(2):
+        named = g.by_name.keys[i]
+        if any_type:
+            named = mix(mix(np.int64(7), rows[m, d.HASH]), np.int64(255) | (meta >> 27 & 15) << 16 | np.int64(d.MDNS) << 20)
+        x = _lookup_at(g.by_name.slots, _find(g.by_name, named, g.seed), g.lookup_of)
+        for _ in range(WALK):
+            if x < 0:
+                break
+            q = lookups[x, LAST_QUERY]
+            gap = rows[m, d.TS] - rows[q, d.TS]
+            itself = rows[q, d.SRC_HI] == rows[m, d.SRC_HI] and rows[q, d.SRC_LO] == rows[m, d.SRC_LO]
+            if lookups[x, ANSWER] < 0 and gap <= MDNS_NS and not itself:
+                _set_answer(g, x, m)
+            x = np.int64(lookups[x, _PREVIOUS])
+
+
+@inlined
+def _mdns_query(g, i):
+    """A query by multicast: a copy or a repetition of one of this client, or a new lookup."""
+    rows, lookups, m = g.rows, g.lookups, g.order[i]
+    named = g.by_name.keys[i]
+    slot = _find(g.by_name, named, g.seed)
+    head = _lookup_at(g.by_name.slots, slot, g.lookup_of)
+    x = head
+    for _ in range(WALK):
+        if x < 0:
+            break
+        q = lookups[x, LAST_QUERY]
+        if (
+            rows[q, d.SRC_HI] == rows[m, d.SRC_HI]
+            and rows[q, d.SRC_LO] == rows[m, d.SRC_LO]
+            and rows[q, d.PORTS] >> 16 == rows[m, d.PORTS] >> 16
+        ):
+            if _copy_of(rows, g.order, m, np.int64(lookups[x, _TAIL]), g.previous, g.counted) == SAME_DATAGRAM:
+                _copied(g, x, i, False)
+                return
+            if lookups[x, ANSWER] < 0 and rows[m, d.TS] - rows[q, d.TS] <= MDNS_NS:
+                _count(g, x, i)
+                return
+            break
+        x = np.int64(lookups[x, _PREVIOUS])
+    x = _new_lookup(g)
+    lookups[x, _PREVIOUS] = head
+    _count(g, x, i)
+    _put(g.by_name, slot, named, i, g.seed)
+
+
+@inlined
+def _answer(g, i):
+    """An answer: the first or a duplicate of a known lookup, or of one whose query was not captured."""
+    rows, lookups, m = g.rows, g.lookups, g.order[i]
+    meta, now = rows[m, d.META], rows[m, d.TS]
+    unread = not meta >> 42 & d.QUESTION_READ
+    slot = np.int64(0)
+    if unread:
+        x = _lookup_at(g.by_id.slots, _find(g.by_id, g.sockets[i], g.seed), g.lookup_of)
+    else:
+        slot = _find(g.by_key, g.by_key.keys[i], g.seed)
+        x = _lookup_at(g.by_key.slots, slot, g.lookup_of)
+    if x >= 0:
+        if lookups[x, ANSWER] >= 0:
+            if now - rows[lookups[x, ANSWER], d.TS] <= ID_LIFE_NS:
+                _link(g, x, i)
+                return
+        elif now - rows[lookups[x, LAST_QUERY], d.TS] <= ID_LIFE_NS:
+            _set_answer(g, x, m)
+            _link(g, x, i)
+            return
+    # Noise on port 53 that happens to have the QR bit, or looks alone, prove no lookup.
+    if unread or meta >> 42 & d.ON_LOOPBACK:
+        return
+    x = _new_lookup(g)
+    lookups[x, ANSWER] = m
+    lookups[x, RESOLVER] = m
+    _link(g, x, i)
+    _put(g.by_key, slot, g.by_key.keys[i], i, g.seed)
+
+
+@inlined
+def _retried(g, i, head):
+    """The lookup of this client and question, not answered yet, of which query ``i`` is another attempt by its time, or -1; from ``head`` on."""
+    rows, lookups, m = g.rows, g.lookups, g.order[i]
+    y = head
+    for _ in range(WALK):
+        if y < 0:
+            break
+        if lookups[y, ANSWER] < 0:
+            q = lookups[y, LAST_QUERY]
+            gap = rows[m, d.TS] - rows[q, d.TS]
+            same_id = (rows[q, d.META] ^ rows[m, d.META]) & 0xFFFF == 0
+            same_port = (rows[q, d.PORTS] ^ rows[m, d.PORTS]) & 0xFFFF0000 == 0
+            if (same_id and not same_port and gap <= ID_LIFE_NS) or (not same_id and RETRY_MIN_NS <= gap <= RETRY_MAX_NS):
+                return y
+        y = np.int64(lookups[y, _PREVIOUS])
+    return np.int64(-1)
+
+
+@inlined
+def _attempt(g, i):
+    """Query ``i``, which has no lookup by its key, is another attempt of its client's, or a new lookup."""
+    rows, m = g.rows, g.order[i]
+    meta, version = rows[m, d.META], rows[m, d.PORTS] >> 32
+    can_retry = meta >> 42 & d.QUESTION_READ != 0 and meta >> 40 & 3 == d.UDP
+    origin = g.by_name.keys[i]
+    at = np.int64(0)
+    head = np.int64(-1)
+    if can_retry:
+        at = _find(g.by_name, origin, g.seed)
+        head = _lookup_at(g.by_name.slots, at, g.lookup_of)
+    x = _retried(g, i, head)
+    if x >= 0:
+        _count(g, x, i)
+        return
+    x = _new_lookup(g)
+    _count(g, x, i)
+    if (
+        meta >> 42 & d.ON_LOOPBACK
+        and is_loopback(rows[m, d.DST_HI], rows[m, d.DST_LO], version)
+        and not is_loopback(rows[m, d.SRC_HI], rows[m, d.SRC_LO], version)
+    ):
+        g.lookups[x, PATH] = SSHUTTLE
+    if can_retry:
+        g.lookups[x, _PREVIOUS] = head
+        _put(g.by_name, at, origin, i, g.seed)
+
+
+@inlined
+def _query(g, i):
+    """A query: a copy, another attempt, or a new lookup."""
+    rows, lookups, m = g.rows, g.lookups, g.order[i]
+    meta = rows[m, d.META]
+    key = g.by_key.keys[i]
+    slot = _find(g.by_key, key, g.seed)
+    x = _lookup_at(g.by_key.slots, slot, g.lookup_of)
+    if x >= 0:
+        copy = _copy_of(rows, g.order, m, np.int64(lookups[x, _TAIL]), g.previous, g.counted)
+        if copy != NO_COPY:
+            _copied(g, x, i, copy == TRANSLATED)
+            return
+        if lookups[x, ANSWER] < 0 and rows[m, d.TS] - rows[lookups[x, LAST_QUERY], d.TS] <= ID_LIFE_NS:
+            _count(g, x, i)
+            return
+    is_copy = False
+    asked = np.int64(0)
+    place = np.int64(0)
+    if len(g.by_resolver.slots) > 1:
+        asked = mix(mix(mix(_named(rows, m), rows[m, d.DST_HI]), rows[m, d.DST_LO]), (rows[m, d.PORTS] & 0xFFFF) << 16 | meta & 0xFFFF)
+        place = _find(g.by_resolver, asked, g.seed)
+        y = _lookup_at(g.by_resolver.slots, place, g.lookup_of)
+        is_copy = y >= 0 and _copy_of(rows, g.order, m, np.int64(lookups[y, _TAIL]), g.previous, g.counted) == TRANSLATED
+        if is_copy:
+            _copied(g, y, i, True)
+    if not is_copy:
+        _attempt(g, i)
+        if len(g.by_resolver.slots) > 1:
+            _put(g.by_resolver, place, asked, i, g.seed)
+    _put(g.by_key, slot, key, i, g.seed)
+    if len(g.by_id.slots) > 1:
+        _put(g.by_id, _find(g.by_id, g.sockets[i], g.seed), g.sockets[i], i, g.seed)
+
+
 @lean
-def _join(rows, order, lookups, previous, counted, lookup_of, sockets, tables, seed):
-    """Give every message to its lookup: of the rows ``order``, in that order. Returns the number of lookups.
-
-    Messages are numbered by their place in ``order`` where they point at each other, and by their row in :data:`FIRST` and wherever else a row is read.
-
-    ``by_key`` leads from a client's socket, id and question to the latest such lookup, ``by_name`` from a client and question to its latest
-    lookup (others by _PREVIOUS), ``by_resolver`` from an id, question and resolver to the latest query (for NAT), ``by_id`` from a socket
-    and id to the latest lookup. The last two are empty where nothing in the capture needs them.
-    """
-    by_key, key_keys, by_name, name_keys, by_resolver, resolver_keys, by_id, id_keys = tables
-    found = 0
-    _keys(rows, order, key_keys, name_keys, sockets)
-    for i in range(len(order)):
-        m = order[i]
-        meta = rows[m, d.META]
+def _join(g):
+    """Give every message to its lookup, in the order of ``g.order``. Returns the number of lookups."""
+    g.made[0] = 0
+    _keys(g)
+    for i in range(len(g.order)):
+        meta = g.rows[g.order[i], d.META]
         is_answer = meta >> 31 & 1
-        transport = meta >> 40 & 3
-        now = rows[m, d.TS]
-        ports = rows[m, d.PORTS]
-        if transport == d.MDNS:
+        if meta >> 40 & 3 == d.MDNS:
             if is_answer:
-                for any_type in range(2):
-                    named = name_keys[i]
-                    if any_type:
-                        named = mix(mix(np.int64(7), rows[m, d.HASH]), np.int64(255) | (meta >> 27 & 15) << 16 | transport << 20)
-                    slot = _find(by_name, name_keys, named, seed)
-                    x = _lookup_at(by_name, slot, lookup_of)
-                    for _ in range(WALK):
-                        if x < 0:
-                            break
-                        q = lookups[x, LAST_QUERY]
-                        gap = now - rows[q, d.TS]
-                        itself = rows[q, d.SRC_HI] == rows[m, d.SRC_HI] and rows[q, d.SRC_LO] == rows[m, d.SRC_LO]
-                        if lookups[x, ANSWER] < 0 and gap <= MDNS_NS and not itself:
-                            _set_answer(rows, order, lookups, x, m, previous, counted)
-                        x = np.int64(lookups[x, _PREVIOUS])
-                continue
-            named = name_keys[i]
-            slot = _find(by_name, name_keys, named, seed)
-            head = _lookup_at(by_name, slot, lookup_of)
-            x = head
-            joined = False
-            for _ in range(WALK):
-                if x < 0:
-                    break
-                q = lookups[x, LAST_QUERY]
-                same = (
-                    rows[q, d.SRC_HI] == rows[m, d.SRC_HI]
-                    and rows[q, d.SRC_LO] == rows[m, d.SRC_LO]
-                    and rows[q, d.PORTS] >> 16 == ports >> 16
-                )
-                if same:
-                    if _copy_of(rows, order, m, np.int64(lookups[x, _TAIL]), previous, counted) == 1:
-                        lookups[x, COPIES] += 1
-                        _link(order, lookups, x, i, previous, lookup_of)
-                        joined = True
-                    elif lookups[x, ANSWER] < 0 and now - rows[q, d.TS] <= MDNS_NS:
-                        _count(order, lookups, x, i, previous, counted, lookup_of)
-                        joined = True
-                    break
-                x = np.int64(lookups[x, _PREVIOUS])
-            if not joined:
-                _new_lookup(lookups, found)
-                lookups[found, _PREVIOUS] = head
-                _count(order, lookups, found, i, previous, counted, lookup_of)
-                _put(by_name, name_keys, slot, named, i, seed)
-                found += 1
-            continue
-
-        key = key_keys[i]
-        if is_answer:
-            unread = not meta >> 42 & d.QUESTION_READ
-            slot = np.int64(0)
-            if unread:
-                x = _lookup_at(by_id, _find(by_id, id_keys, sockets[i], seed), lookup_of)
+                _mdns_answer(g, i)
             else:
-                slot = _find(by_key, key_keys, key, seed)
-                x = _lookup_at(by_key, slot, lookup_of)
-            if x >= 0:
-                if lookups[x, ANSWER] >= 0:
-                    if now - rows[lookups[x, ANSWER], d.TS] <= ID_LIFE_NS:
-                        _link(order, lookups, x, i, previous, lookup_of)
-                        continue
-                elif now - rows[lookups[x, LAST_QUERY], d.TS] <= ID_LIFE_NS:
-                    _set_answer(rows, order, lookups, x, m, previous, counted)
-                    _link(order, lookups, x, i, previous, lookup_of)
-                    continue
-            # Noise on port 53 that happens to have the QR bit, or looks alone, prove no lookup.
-            if unread or meta >> 42 & d.ON_LOOPBACK:
-                continue
-            _new_lookup(lookups, found)
-            lookups[found, ANSWER] = m
-            lookups[found, RESOLVER] = m
-            _link(order, lookups, found, i, previous, lookup_of)
-            _put(by_key, key_keys, slot, key, i, seed)
-            found += 1
-            continue
-
-        slot = _find(by_key, key_keys, key, seed)
-        x = _lookup_at(by_key, slot, lookup_of)
-        if x >= 0:
-            kind = _copy_of(rows, order, m, np.int64(lookups[x, _TAIL]), previous, counted)
-            if kind:
-                lookups[x, COPIES] += 1
-                if kind == 2:
-                    lookups[x, PATH] = NAT
-                _link(order, lookups, x, i, previous, lookup_of)
-                continue
-            if lookups[x, ANSWER] < 0 and now - rows[lookups[x, LAST_QUERY], d.TS] <= ID_LIFE_NS:
-                _count(order, lookups, x, i, previous, counted, lookup_of)
-                continue
-        target = np.int64(-1)
-        asked = np.int64(0)
-        place = np.int64(0)
-        if len(by_resolver) > 1:
-            asked = mix(mix(mix(_named(rows, m), rows[m, d.DST_HI]), rows[m, d.DST_LO]), (ports & 0xFFFF) << 16 | meta & 0xFFFF)
-            place = _find(by_resolver, resolver_keys, asked, seed)
-            y = _lookup_at(by_resolver, place, lookup_of)
-            if y >= 0 and _copy_of(rows, order, m, np.int64(lookups[y, _TAIL]), previous, counted) == 2:
-                lookups[y, COPIES] += 1
-                lookups[y, PATH] = NAT
-                _link(order, lookups, y, i, previous, lookup_of)
-                target = y
-        if target < 0:
-            origin = name_keys[i]
-            at = np.int64(0)
-            head = np.int64(-1)
-            if meta >> 42 & d.QUESTION_READ and transport == d.UDP:
-                at = _find(by_name, name_keys, origin, seed)
-                head = _lookup_at(by_name, at, lookup_of)
-                y = head
-                for _ in range(WALK):
-                    if y < 0:
-                        break
-                    if lookups[y, ANSWER] < 0:
-                        q = lookups[y, LAST_QUERY]
-                        gap = now - rows[q, d.TS]
-                        same_id = (rows[q, d.META] ^ meta) & 0xFFFF == 0
-                        same_port = (rows[q, d.PORTS] ^ ports) & 0xFFFF0000 == 0
-                        if (same_id and not same_port and gap <= ID_LIFE_NS) or (not same_id and RETRY_MIN_NS <= gap <= RETRY_MAX_NS):
-                            target = y
-                            break
-                    y = np.int64(lookups[y, _PREVIOUS])
-            if target >= 0:
-                _count(order, lookups, target, i, previous, counted, lookup_of)
-            else:
-                target = found
-                found += 1
-                _new_lookup(lookups, target)
-                _count(order, lookups, target, i, previous, counted, lookup_of)
-                version = ports >> 32
-                if (
-                    meta >> 42 & d.ON_LOOPBACK
-                    and is_loopback(rows[m, d.DST_HI], rows[m, d.DST_LO], version)
-                    and not is_loopback(rows[m, d.SRC_HI], rows[m, d.SRC_LO], version)
-                ):
-                    lookups[target, PATH] = SSHUTTLE
-                if meta >> 42 & d.QUESTION_READ and transport == d.UDP:
-                    lookups[target, _PREVIOUS] = head
-                    _put(by_name, name_keys, at, origin, i, seed)
-            if len(by_resolver) > 1:
-                _put(by_resolver, resolver_keys, place, asked, i, seed)
-        _put(by_key, key_keys, slot, key, i, seed)
-        if len(by_id) > 1:
-            _put(by_id, id_keys, _find(by_id, id_keys, sockets[i], seed), sockets[i], i, seed)
-    return found
+                _mdns_query(g, i)
+        elif is_answer:
+            _answer(g, i)
+        else:
+            _query(g, i)
+    return g.made[0]
 
 
 @lean
@@ -523,13 +597,29 @@ class _Tables:
         """Join the rows ``order``; returns how many of ``lookups`` were made."""
         n = len(order)
         slots = _power(2 * n)
-        tables: list[Array] = []
+        indexes = []
         for table, keys, wanted in self._tables:
-            tables += [table[:slots], keys[:n]] if wanted else [table, keys]
-            tables[-2][:] = 0
+            indexes.append(Index(table[:slots], keys[:n]) if wanted else Index(table, keys))
+            indexes[-1].slots[:] = 0
         previous, lookup_of, counted = self._previous[:n], self._lookup_of[:n], self._counted[:n]
         previous[:], lookup_of[:], counted[:] = -1, -1, False
-        return int(_join(rows, order, lookups, previous, counted, lookup_of, self._sockets[:n], tuple(tables), seed))
+        by_key, by_name, by_resolver, by_id = indexes
+        messages = Messages(
+            rows,
+            order,
+            lookups,
+            np.zeros(1, np.int64),
+            previous,
+            counted,
+            lookup_of,
+            self._sockets[:n],
+            by_key,
+            by_name,
+            by_resolver,
+            by_id,
+            seed,
+        )
+        return int(_join(messages))
 
 
 def _power(n: int) -> int:

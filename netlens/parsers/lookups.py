@@ -164,37 +164,14 @@ class LookupBuilder:
                 return
             self._make_room(d.MAX_OWNERS, needs)
 
-    def feed_message(self, buf: Array, off: int, cap: int, pkt_row: Array, length: int | None = None, transport: int = d.TCP) -> None:
-        """Take one message that lies elsewhere than in a datagram: of a TCP stream, without its two bytes of length.
-
-        Parameters
-        ----------
-        buf : uint8 array
-        off, cap : int
-            Where the message is and how much of it there is.
-        pkt_row : int64[WIDTH]
-            Row of the packet matrix of the segment that completed it: time, frame, interface, and who sent it.
-        length : int, optional
-            Its length on the wire, if not all of it was captured.
-        transport : int
-            ``netlens.wire.dns.TCP`` or ``UDP``.
-        """
-        if cap < d.MIN_MESSAGE or off < 0 or off + cap > len(buf):
+    def feed_message(self, message: Array, packet: Array) -> None:
+        """Take one message of a TCP stream, without its two bytes of length; ``packet``: row of the segment that completed it."""
+        size = len(message)
+        if size < d.MIN_MESSAGE:
             return
-        self._make_room(d.MAX_OWNERS, d.room(cap))
+        self._make_room(d.MAX_OWNERS, d.room(size))
         self._n_rows, self._used = _add_message(
-            buf,
-            off,
-            cap,
-            cap if length is None else length,
-            pkt_row,
-            transport,
-            0,
-            self._rows.array,
-            self._n_rows,
-            self._arena.array,
-            self._used,
-            self._scratch,
+            message, 0, size, size, packet, d.TCP, 0, self._rows.array, self._n_rows, self._arena.array, self._used, self._scratch
         )
 
     def merge(self, other: LookupBuilder, frame_offset: int = 0) -> None:

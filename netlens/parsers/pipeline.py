@@ -18,7 +18,8 @@ from netlens.parsers import quality
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.lifecycle import Kept, Stateful
-from netlens.parsers.sessions import FSM, MAX_SLIGHT, MIDSTREAM, SessionFold
+from netlens.parsers.session_state import FSM, MAX_SLIGHT, MIDSTREAM
+from netlens.parsers.sessions import SessionFold
 from netlens.threads import cores
 from netlens.wire import columns as c
 from netlens.wire import decode as d

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.parsers.sessions import FIRST_FRAME, K4, MATE
+from netlens.parsers.session_state import FIRST_FRAME, MATE, PORTS
 from netlens.wire import columns as c
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class DnsStreams:
         # must not count, or the size of a batch would
         mates = np.where(rows[:, c.SESSION] >= 0, sessions[rows[:, c.SESSION], MATE], -1)
         if (mates >= 0).any():
-            at_53 |= (mates >= 0) & (sessions[mates, FIRST_FRAME] <= rows[:, c.FRAME]) & _at_53(sessions[mates, K4])
+            at_53 |= (mates >= 0) & (sessions[mates, FIRST_FRAME] <= rows[:, c.FRAME]) & _at_53(sessions[mates, PORTS])
         wanted = at_53 & (rows[:, c.KIND] == c.TCP) & (rows[:, c.FRESH] > 0)
         if skip is not None:
             wanted &= ~skip
@@ -77,7 +77,7 @@ class DnsStreams:
             start, size = int(row[c.PAY_OFF]), int(row[c.PAY_CAP])
             before = stream.held
             for message in stream.add(int(row[c.OFFSET]), bytes(buf[start : start + size])):
-                self.lookups.feed_message(np.frombuffer(bytearray(message), np.uint8), 0, len(message), row)
+                self.lookups.feed_message(np.frombuffer(bytearray(message), np.uint8), row)
             self.waiting += stream.held - before
             self._make_room()
 

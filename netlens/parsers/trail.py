@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.parsers.sessions import BASE, NEXT, SIDE, SIDE_WIDTH
+from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
 
 Array = np.ndarray[Any, Any]

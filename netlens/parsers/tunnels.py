@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.parsers import sessions as s_
+from netlens.parsers.lifecycle import LEAST_ROWS, grown
+from netlens.parsers.session_state import FSM, PORTS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import kernel
@@ -56,11 +57,11 @@ def watch(packets, n, sessions, slots, state):
         if k < 0:
             continue
         s = sessions[k]
-        orig = (s[s_.FSM] >> 8) & 1
+        orig = (s[FSM] >> 8) & 1
         if row[c.DIRECTION] != orig:
             continue
         ts = row[c.TS]
-        server_port = s[s_.K4] & 0xFFFF if orig == 0 else (s[s_.K4] >> 16) & 0xFFFF
+        server_port = s[PORTS] & 0xFFFF if orig == 0 else (s[PORTS] >> 16) & 0xFFFF
         # what is known at this segment, not at the end of the batch
         if (row[c.HINT] >> h.PROTOCOL_SHIFT) & 15 == h.SSH or server_port == SSH_PORT:
             state[k, TUNNEL] = 0
@@ -125,11 +126,11 @@ class TunnelWatch:
 
     def __init__(self) -> None:
         self.slots = np.zeros((SLOTS, 3), np.int64)
-        self.state = np.zeros((1024, T_WIDTH), np.int64)
+        self.state = np.zeros((LEAST_ROWS, T_WIDTH), np.int64)
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
-        while len(sessions) > len(self.state):
-            self.state = np.concatenate([self.state, np.zeros_like(self.state)])
+        if len(sessions) > len(self.state):
+            self.state = grown(self.state, len(sessions))
         watch(packets, len(packets), sessions, self.slots, self.state)
 
     def forget(self, kept: Kept) -> None:

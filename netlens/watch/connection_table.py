@@ -25,7 +25,7 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.columns import NEVER, Ints
 from netlens.parsers import connections
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.parsers.connections import MIN_ISN, REFUSED
 from netlens.parsers.tcp_states import INACTIVE, SYN_SENT
 from netlens.parsers.tunnels import SSH_PORT
@@ -425,9 +425,9 @@ def _sides(s: np.ndarray[Any, Any], rows: Ints) -> tuple[Ints, Ints]:
 def end_point(s: np.ndarray[Any, Any], rows: Ints, which: int) -> tuple[Ints, Ints, Ints, Ints]:
     """Upper and lower half of the address, IP version, and port, of the originator (0) or responder (1)."""
     flipped = ((s[:, s_.FSM][rows] >> 8) & 1) == (1 - which)
-    hi = np.where(flipped, s[rows, s_.K2], s[rows, s_.K0])
-    lo = np.where(flipped, s[rows, s_.K3], s[rows, s_.K1])
-    ports = s[rows, s_.K4]
+    hi = np.where(flipped, s[rows, s_.B_HI], s[rows, s_.A_HI])
+    lo = np.where(flipped, s[rows, s_.B_LO], s[rows, s_.A_LO])
+    ports = s[rows, s_.PORTS]
     return hi, lo, ports >> 32, np.where(flipped, ports & 0xFFFF, (ports >> 16) & 0xFFFF)
 
 

@@ -26,7 +26,7 @@ from netlens.addresses import is_address
 from netlens.columns import NEVER, Bools, Ints
 from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
 from netlens.parsers import exchanges as x_
-from netlens.parsers import sessions as s_
+from netlens.parsers import session_state as s_
 from netlens.parsers.pipeline import Part, Unit
 from netlens.watch import connection_table as conn
 from netlens.watch.connection_table import ConnectionTable

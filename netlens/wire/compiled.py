@@ -72,7 +72,7 @@ def lean(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """:func:`lean` for a small function that the compiler shall put into each of its callers, where it would rather call it."""
+    """:func:`lean` for a small function, or a stage of one long loop: the compiler puts it where it is called, so that calls cost nothing."""
     return _compiled(function, {"_nrt": False, "forceinline": True})
 
 
@@ -86,7 +86,7 @@ def chosen(name: str, parameters: str, cases: Sequence[tuple[Iterable[int | rang
     lines = [f"def {name}({parameters}):"]
     for case, (kinds, _) in zip(called, cases, strict=True):
         tests = [f"{kind.start} <= kind < {kind.stop}" if isinstance(kind, range) else f"kind == {kind}" for kind in kinds]
-        lines.append(f"    if {' or '.join(tests)}:\n        return {case}({parameters})")
+        lines.append(f"    if {' or '.join(tests) or 'False'}:\n        return {case}({parameters})")
     made: dict[str, Any] = {"np": np, "__name__": module, **called}
     exec("\n".join([*lines, f"    return {otherwise}"]), made)
     function: Any = inlined(made[name])

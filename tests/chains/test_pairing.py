@@ -603,7 +603,7 @@ def test_what_a_relay_opened_is_whose_it_was_opened_for():
     down, up, own = 0, 1, 2
     assert result.method[0] == "isn"
     assert result.vm_of[down] == 0
-    through = relays.through(result, {up: down})
+    through = relays.through(result, {up: (down,)})
     assert (through.vm_of[up], through.vm_of[down], through.host_of[0]) == (0, -1, up)
     assert through.origin[up] == result.origin[down]
     assert "opened by a relay" in through.origin_why[up]

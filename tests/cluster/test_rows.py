@@ -18,7 +18,7 @@ from netlens.cluster import keys as keys_module
 from netlens.cluster import plan as plan_module
 from netlens.cluster import scan as scan_module
 from netlens.errors import CaptureError, NetlensError
-from netlens.parsers import sessions as sessions_module
+from netlens.parsers import session_state
 from tests.cluster.rotate import anywhere, assert_same, cut, in_turn
 from tests.fuzz.targets import traffic_capture
 from tests.parsers import build
@@ -280,7 +280,7 @@ def test_damage_and_order_are_told_as_by_one_process(tmp_path: Path) -> None:
 
 
 def test_a_flood_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "MAX_SLIGHT", 10)
+    monkeypatch.setattr(session_state, "MAX_SLIGHT", 10)
     packets = [Packet(i * MS, build.segment(("10.0.0.2", 1000 + i), SERVER, "S", i)) for i in range(20)]
     build.write(tmp_path / "whole.pcap", packets)
     made = in_turn(cut(tmp_path / "whole.pcap", tmp_path, [7]), random.Random(0))

@@ -15,9 +15,11 @@ import pytest
 from netlens.analysis import Analysis, analyze
 from netlens.api import Capture
 from netlens.chains.inputs import Inputs
-from netlens.parsers import sessions as s_
-from netlens.parsers.hellos import SLOT_BYTES
+from netlens.parsers import session_state as s_
+from netlens.parsers.hello_scan import SLOT_BYTES
 from netlens.parsers.pipeline import Part
+from netlens.parsers.session_fold import MAX_JUMP
+from netlens.parsers.session_lookup import WAITING
 from netlens.parsers.sessions import SessionFold
 from netlens.report import html, page_data, scene
 from netlens.wire import columns as c
@@ -201,7 +203,7 @@ def _answered(rows: np.ndarray[tuple[int, int], np.dtype[np.int64]], frame: int)
 
 
 def test_a_flood_of_syns_is_bounded_and_counted_and_hides_no_connection() -> None:
-    fold, flood = SessionFold(seed=1), s_.MAX_SLIGHT + 3 * s_.WAITING
+    fold, flood = SessionFold(seed=1), s_.MAX_SLIGHT + 3 * WAITING
     seen = 0
     for number, rows in enumerate(_syns(flood)):
         fold.feed(rows)
@@ -279,33 +281,33 @@ def test_a_hole_that_is_made_again_and_again_is_one() -> None:
     """Jumps of a gigabyte back and forth: holes that lay over each other would all be split by one segment (more rows than there are), and filled by it."""
     again = [1000]
     for _ in range(100):
-        again += [1000 - s_.MAX_JUMP, -100, 1000]  # back, forth to the begin, and the hole from there to 1000
+        again += [1000 - MAX_JUMP, -100, 1000]  # back, forth to the begin, and the hole from there to 1000
     fold = SessionFold()
     rows = _segments(50000, [*again, 500])
     fold.feed(rows[:-1])
-    before = int(fold.holes[0, s_.HOLE_START])
+    before = int(fold.arrays.counts[s_.HOLES_USED])
     fold.feed(rows[-1:])
-    assert fold.holes[0, s_.HOLE_START] <= before + 1
+    assert fold.arrays.counts[s_.HOLES_USED] <= before + 1
     assert rows[-1, c.FRESH] == 100
     assert before < 100 + 10
     (missing,) = fold.rows()["orig_missing_bytes"]
-    assert missing < s_.MAX_JUMP + 2000
+    assert missing < MAX_JUMP + 2000
 
 
 @pytest.mark.parametrize("free", range(1, 6))
 def test_holes_have_room(free: int) -> None:
     """A segment that splits a hole, and one that jumps and acknowledges, where the rows of holes are nearly all in use."""
     fold = SessionFold()
-    rows = len(fold.holes)
+    rows = len(fold.arrays.holes.rows)
     for port in range(1, 50):
-        if (wanted := min(200, rows - 1 - free - int(fold.holes[0, s_.HOLE_START]))) == 0:
+        if (wanted := min(200, rows - 1 - free - int(fold.arrays.counts[s_.HOLES_USED]))) == 0:
             break
         segments = _segments(port, [2000 * (i + 1) for i in range(wanted)])
         fold.feed(segments)
     segments = _segments(50000, [10_000, 5_000, 20_000, 15_000, 30_000])
     for i in range(len(segments)):
         fold.feed(segments[i : i + 1])
-        assert fold.holes[0, s_.HOLE_START] < len(fold.holes)
+        assert fold.arrays.counts[s_.HOLES_USED] < len(fold.arrays.holes.rows)
 
 
 # --- as they are told ---------------------------------------------------------------------------------------------------------------------

@@ -880,7 +880,7 @@ def test_queued_requests_of_forgotten_sessions_make_room() -> None:
         spoken(t, [GET] * (1 + i % 5))
         feed(t.packets)
         talks.append(t)
-    used = int(builder.queue[0, 0])
+    used = int(builder.arrays.counts[module.QUEUE_USED])
     assert used == sum(i % 5 for i in range(40))
     kept = np.arange(1, 40, 2)
     builder.forget(Kept.of(kept, 40))
@@ -889,9 +889,9 @@ def test_queued_requests_of_forgotten_sessions_make_room() -> None:
     assert len(found) == sum(1 + i % 5 for i in range(1, 40, 2))
     assert {r["session_id"] for r in found} == set(range(20))
     # the room of those that are gone is used again, to the last row
-    free, at = 0, int(builder.queue[0, 1])
-    while at:
-        free, at = free + 1, int(builder.queue[at, module.Q_NEXT])
+    free, at = 0, int(builder.arrays.counts[module.FREE_ROW])
+    while at >= 0:
+        free, at = free + 1, int(builder.arrays.queue[at, module.Q_NEXT])
     assert free == sum(i % 5 for i in range(0, 40, 2))
 
 
@@ -973,7 +973,7 @@ def test_more_exchanges_than_fit_at_once() -> None:
         t.up("PA", 1)
         t.down("PA", 1)
     builder = ExchangeBuilder()
-    builder.out = builder.out[:64]
+    builder.arrays = builder.arrays._replace(finished=builder.arrays.finished[:64])
     state = SessionFold()
     buf, matrix = rows(t.packets)
     state.feed(matrix)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlens.parsers import hellos
+from netlens.parsers import hello_scan
 from netlens.parsers.hellos import HelloBuilder
 from netlens.wire import columns as col
 from tests.wire.hello import read_hello
@@ -94,11 +94,6 @@ def test_whole_in_one_segment() -> None:
     }  # fmt: skip
     assert builder.sni_of_sessions(5).tolist() == [None, None, None, "api.example.com", None]
     assert counted(builder) == {}
-
-
-def test_session_ids() -> None:
-    builder = build(stream(OPENSSL, session=2))
-    assert builder.rows(np.array([7, 8, 99]))["session_id"].tolist() == [99]
 
 
 def test_nothing() -> None:
@@ -205,7 +200,7 @@ def test_joined_mid_way_with_negative_offsets() -> None:
 
 
 def test_looking_ends() -> None:
-    plain = [Seg(10 * i, b"x" * 10) for i in range(hellos.LOOKS - 1)]
+    plain = [Seg(10 * i, b"x" * 10) for i in range(hello_scan.LOOKS - 1)]
     assert names(build([*plain, *stream(OPENSSL, start=10 * len(plain))])) == ["api.example.com"]
     plain.append(Seg(10 * len(plain), b"x" * 10))
     assert names(build([*plain, *stream(OPENSSL, start=10 * len(plain))])) == []
@@ -280,7 +275,7 @@ def test_segments_behind_the_hello_do_not_count() -> None:
 
 def test_longer_than_a_slot() -> None:
     big = record(message([sni_extension(b"big.example"), (0x1234, bytes(16000)), (0x1235, b"")]))
-    assert len(big) < hellos.SLOT_BYTES
+    assert len(big) < hello_scan.SLOT_BYTES
     assert counted(build(stream(big, *range(1400, len(big), 1400)))) == {}
     too_big = records(message([sni_extension(b"big.example"), (0x1234, bytes(40000))]), 16000)
     builder = build(stream(too_big, *range(4000, len(too_big), 4000)))
@@ -425,17 +420,18 @@ def test_any_segments(segments: list[Seg], full: bool) -> None:
         assert len(set(found) - {None} - set(names(builder))) == 0
         assert all(r["segments"] >= 1 for r in rows(builder))
     # Every slot is either free or owned by exactly one direction, once.
-    meta, state = builder._meta, builder._state
-    in_use = {k for k in range(2) if meta[k, hellos._OWNER] >= 0}
+    slots, state = builder._arrays.slots, builder._arrays.looks
+    meta = slots.meta
+    in_use = {k for k in range(2) if meta[k, hello_scan.S_OWNER] >= 0}
     assert {-int(s) - 1 for s in state if s < 0} == in_use
-    chain, k = set(), int(builder._ctl[hellos._C_FREE])
+    chain, k = set(), int(slots.ends[hello_scan.FREE])
     while k >= 0:
         assert k not in chain
         chain.add(k)
-        k = int(meta[k, hellos._NEXT])
+        k = int(meta[k, hello_scan.S_NEXT])
     assert chain == {0, 1} - in_use
     for k in chain:
-        assert not builder._held[k].any()
+        assert not slots.held[k].any()
 
 
 @given(st.integers(-5, 5000), st.integers(-5, 5000), st.integers(0, 5000))

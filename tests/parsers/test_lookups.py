@@ -345,10 +345,11 @@ def test_dns_over_tcp() -> None:
     builder = LookupBuilder()
     for at, message, src, dst, sport, dport in ((0, ask(), VM, NS, 5000, 53), (MS, reply(), NS, VM, 53, 5000)):
         buf, packets = matrix([Datagram(at, src, sport, dst, dport, message, kind=c.TCP)], first_frame=10 + at // MS)
-        builder.feed_message(buf, int(packets[0, c.PAY_OFF]), len(message), packets[0])
+        off = int(packets[0, c.PAY_OFF])
+        builder.feed_message(buf[off : off + len(message)], packets[0])
     (row,) = builder.rows().records()
     assert (row["transport"], row["query_frame"], row["answer_frame"], row["answers"], row["attempts"]) == ("tcp", 10, 11, ["192.0.2.1"], 1)
-    builder.feed_message(buf, 0, len(buf) + 1, packets[0])  # refused: not inside the buffer
+    builder.feed_message(buf[:3], packets[0])  # too short to be one
     assert builder.messages == 2
 
 

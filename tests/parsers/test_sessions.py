@@ -14,8 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from netlens.parsers import sessions as module
-from netlens.parsers.sessions import LETTERS, MAX_HOLES, MAX_JUMP, SIDE, SIDE_WIDTH, SessionFold, key_hash
+from netlens.parsers import session_fold, session_lookup
+from netlens.parsers import session_state as module
+from netlens.parsers import sessions as sessions_module
+from netlens.parsers.session_fold import MAX_JUMP
+from netlens.parsers.session_history import LETTERS, MAX_LETTERS
+from netlens.parsers.session_holes import MAX_HOLES
+from netlens.parsers.session_state import SIDE
+from netlens.parsers.sessions import SessionFold
 from netlens.wire import columns as c
 from tests.parsers.build import MS, US, End, Packet, S, Talk, fold, mixed, one, rewritten, rows, same_split, segment, sessions
 
@@ -312,7 +318,7 @@ def test_history_is_cut() -> None:
     packets = t.packets + [
         Packet(S + i, segment(CLIENT, SERVER, "A", ISN + 1, ANSWER + 1, window=0 if 10 ** (i % 7) > i else 1)) for i in range(2000)
     ]
-    assert len(one(packets)["history"]) <= module.MAX_LETTERS
+    assert len(one(packets)["history"]) <= MAX_LETTERS
     assert len(LETTERS) <= 32  # five bits each
 
 
@@ -479,7 +485,7 @@ def test_more_holes_than_are_kept() -> None:
     assert row["orig_missing_bytes"] == 10 * n
     state = fold(t.packets)
     assert state.sessions[0, SIDE + module.HOLE_COUNT] == MAX_HOLES
-    assert state.holes[0, module.HOLE_START] <= MAX_HOLES + 1
+    assert state.arrays.counts[module.HOLES_USED] <= MAX_HOLES + 1
     for i in range(n):
         t.up("PA", 10, seq=ISN + 1 + 20 * i)
     row = one(t.packets)
@@ -859,7 +865,7 @@ def test_a_hundred_thousand_sessions() -> None:
     state.feed(again)
     assert state.n == n
     assert again[:, c.SESSION].tolist() == list(range(n))[::-1]
-    assert 2 * n <= len(state.table) <= 8 * n
+    assert 2 * n <= len(state.arrays.table) <= 8 * n
     assert (state.state()[:, SIDE + module.FRAMES] == 2).all()
 
 
@@ -877,12 +883,12 @@ def test_colliding_by_design_takes_the_seed(what: str) -> None:
         matrix[:, c.SRC_HI] = 0x2001 << 48
         matrix[:, c.SRC_LO] = i << 48
         matrix[:, c.PORTS] = 6 << 32 | 1000 << 16 | 443
-    hashes = {int(key_hash(row, 12345)) for row in matrix}
+    hashes = {int(session_lookup.key_hash(row, 12345)) for row in matrix}
     assert len(hashes) == n
     clients = set()
     state = SessionFold(seed=99)
     state.feed(matrix)
-    clients = {int(module._client_hash(s, 99)) for s in state.state()}
+    clients = {int(session_lookup._client_hash(s, 99)) for s in state.state()}
     assert len(clients) == (1 if what == "address and port" else n)
     assert state.n == n
 
@@ -893,17 +899,25 @@ def test_equal_hashes_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     _, matrix = rows(packets)
     whole = SessionFold()
     whole.feed(matrix.copy())
-    for name in ("fold", "_find_mate", "rehash"):  # the uncompiled kernels, so that the hashes can be replaced
-        monkeypatch.setattr(module, name, getattr(module, name).py_func)
-    monkeypatch.setattr(module, "key_hash", lambda row, seed: np.int64(7))
-    monkeypatch.setattr(module, "_client_hash", lambda s, seed: np.int64(7))
+    uncompiled = [
+        (sessions_module, "fold"),
+        (sessions_module, "rehash"),
+        (session_fold, "begin"),
+        (session_fold, "_segment"),
+        (session_lookup, "_find_mate"),
+        (session_lookup, "_newest_of_client"),
+    ]
+    for room, name in uncompiled:  # so that the hashes can be replaced
+        monkeypatch.setattr(room, name, getattr(room, name).py_func)
+    for room, name in ((session_fold, "key_hash"), (session_lookup, "key_hash"), (session_lookup, "_client_hash")):
+        monkeypatch.setattr(room, name, lambda row, seed: np.int64(7))
     with np.errstate(over="ignore"):
         slow = SessionFold()
         slow.feed(matrix.copy())
         slow._rehash(64 * len(matrix))
         _same(slow, whole)
-    assert np.count_nonzero(slow.table) > 1
-    assert (slow.table[7 : 7 + np.count_nonzero(slow.table)] != 0).all()
+    assert np.count_nonzero(slow.arrays.table) > 1
+    assert (slow.arrays.table[7 : 7 + np.count_nonzero(slow.arrays.table)] != 0).all()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -929,15 +943,12 @@ def test_the_short_way_is_the_long_way(monkeypatch: pytest.MonkeyPatch, seed: in
     steady = (short.state()[:, module.FSM] & module.STEADY_MASK) >> module.STEADY_SHIFT & 15 != 0
     assert steady.any()
     long, long_rows = SessionFold(seed=1), matrix.copy()
-    monkeypatch.setattr(module, "fold", module.fold.py_func)
-    monkeypatch.setattr(module, "_steady", lambda _, fsm: fsm)
+    monkeypatch.setattr(sessions_module, "fold", session_fold.fold.py_func)
+    monkeypatch.setattr(session_fold, "_segment", session_fold._segment.py_func)
+    monkeypatch.setattr(session_fold, "_short_way", lambda *_: False)
     with np.errstate(over="ignore"):
         long.feed(long_rows)
     assert (short_rows == long_rows).all()
-    short.state()[:, module.FSM] &= ~module.STEADY_MASK
     assert (short.state() == long.state()).all()
-    assert (short.holes == long.holes).all()
-
-
-def test_nothing_in_the_state_is_unused_space() -> None:
-    assert SIDE + 2 * SIDE_WIDTH + 16 == module.S_WIDTH
+    assert (short.arrays.holes.rows == long.arrays.holes.rows).all()
+    assert (short.arrays.counts == long.arrays.counts).all()

@@ -10,7 +10,7 @@ import pytest
 
 from netlens.api import Capture
 from netlens.parsers import spill
-from netlens.parsers.sessions import S_WIDTH
+from netlens.parsers.session_state import S_WIDTH
 from netlens.report.exports import Rows, write
 from netlens.report.exports.parquet import write_groups
 from tests.bench.generate import generate

@@ -181,7 +181,7 @@ def test_silent_connections_cost_nothing_anew(tmp_path: Path) -> None:
 
 def test_renumbering_keeps_rows_together(captures: Path) -> None:
     """Sessions of one connection are kept or forgotten together, and references follow."""
-    from netlens.parsers import sessions as s_
+    from netlens.parsers import session_state as s_
     from netlens.watch import connection_table as conn
 
     watched = Watched("vm", ("api.z.ai",))

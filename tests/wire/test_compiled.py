@@ -255,7 +255,7 @@ def test_the_stamp_changes_with_any_source(tmp_path: Path, monkeypatch: pytest.M
     there = machinecode.stamp()
     monkeypatch.setattr(machinecode, "PACKAGE", str(tmp_path))
     assert machinecode.stamp() == there
-    for name in ("wire/loads.py", "wire/link/vlan.py", "parsers/sessions.py", "anonymize/kernels/prf.py", "cluster/kernels.py"):
+    for name in ("wire/loads.py", "wire/link/vlan.py", "parsers/session_fold.py", "anonymize/kernels/prf.py", "cluster/kernels.py"):
         with open(tmp_path / name, "a") as file:
             file.write("#\n")
         assert machinecode.stamp() != there, name

@@ -78,7 +78,11 @@ def _of_target(traffic: Traffic) -> list[Finding]:
         return []
     weighed = traffic.once(judge).weighed
     named = next((v for v in weighed.verdicts if v.id == weighed.cause), None)
-    why = named.claim if named else next((f"What would tell why: {v.needs}." for v in weighed.verdicts if v.needs), "Why is not known.")
+    why = (
+        named.claim
+        if named
+        else next((f"To find out why, you need: {v.needs}." for v in weighed.verdicts if v.needs), "The cause is unknown.")
+    )
     name = traffic.upstream.of_log()
     frames = [int(f) for f in (r.vm_frame if name == "vm" else r.host_frame)[refused].tolist() if f][:FRAMES]
     return [

@@ -85,8 +85,8 @@ class Weighing:
             return ""
         best, other = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
         return (
-            f"a recording with pauses and with longer answers: {best.rule.name} and {other.name} explain the refusals equally well, "
-            "so the limit may be on what is in progress or on what was sent over time"
+            f"a recording with pauses and longer answers: {best.rule.name} and {other.name} explain the refusals equally well, "
+            "so the limit may be on what is in progress, or on what was sent over time"
         )
 
     @cached_property
@@ -271,5 +271,5 @@ def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verd
     """
     if not weighing.refused.any() or any(v.verdict != "refuted" for v in verdicts):
         return verdicts
-    needed = "a longer recording: each cause alone explains too few of the refusals, so more than one is at work, or something that was not captured"
+    needed = "a longer recording: no cause alone explains enough of the refusals, so there are several, or one that was not captured"
     return [replace(v, verdict="undecided", needs=needed) if v.attributable_fraction or v.id == "provider" else v for v in verdicts]

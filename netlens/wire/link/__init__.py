@@ -1,9 +1,10 @@
-"""Link types, and what may stand between one and the network header: one header a file, read here by the decoder and the anonymizer alike.
+"""Link types, and what may stand between one and the network header: one header a file, for the decoder and the anonymizer alike.
 
-A file declares by which kinds its header is reached, how long it is and what follows it, and what each of its bytes is to a copy with addresses
-replaced (:class:`netlens.wire.link._kinds.Header`). A new file is all that a new header needs: the two functions below call it.
+A file declares by which kinds its header is reached (``KINDS``), how long it is and what follows it (``header``), and what each of its bytes is to a copy
+with addresses replaced (``content``); :class:`netlens.wire.link._kinds.Header` says how. A new header needs a new file and a row in
+tests/wire/test_link.py: names, messages, the anonymizer and the reference page follow.
 
-IEEE 802.11 is out; frames of link types that no file declares are counted as ``link_type``.
+IEEE 802.11 is not read. Frames of link types that no file declares are counted as ``link_type``.
 """
 
 from __future__ import annotations

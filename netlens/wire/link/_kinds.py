@@ -18,8 +18,8 @@ IPV4, IPV6, PPP_OTHER = 0x0800, 0x86DD, 0x880B  #: PPP_OTHER: RFC 5994; also wha
 #: What ``header`` says in place of a size: the header is cut; it is none that is read.
 CUT, NOT_READ = -1, -2
 
-#: What a byte of a header is to a copy with addresses replaced: gone, kept, the first of six of a hardware address, such a one whose upper four bits
-#: must stay, the first of 24 of an interface's name, a byte to be set to ones.
+#: What a byte of a header is to a copy with addresses replaced: set to zero; kept; the first of six of a hardware address; the same, but its upper four
+#: bits must stay; the first of 24 of an interface's name; set to ones.
 BLANK, KEPT, MAC, MAC_BELOW, NAME, ONES = 0, 1, 2, 3, 4, 5
 
 

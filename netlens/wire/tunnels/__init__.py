@@ -1,4 +1,4 @@
-"""Tunnels that carry IP: where in a packet the next one begins. One tunnel a file, read here by the decoder and the anonymizer alike.
+"""Tunnels that carry IP: where in a packet the next one begins. One tunnel a file, for the decoder and the anonymizer alike.
 
 A tunnel is entered only if IP is found in it; otherwise the packet stays what it was, GRE or UDP. The inner packet takes the place of the outer one,
 whose addresses make no session. Sessions that have the same ends in two tunnels (two tenants, say) are one here, as in Wireshark.

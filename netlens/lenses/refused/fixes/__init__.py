@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NO_COUNT = "no limit on what is open decides the refusals, so nothing can be predicted"
+NO_COUNT = "no limit on what is open explains the refusals, so nothing can be predicted"
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
 MAX_HOSTS = 8  #: names or addresses in one command; more are no API but a whole network
 
@@ -259,9 +259,9 @@ def _predict(case: Case, v: Variant) -> Prediction:
     by_side = {SIDES[s]: (recorded.get(s, 0), recorded.get(s, 0) if same else outcome.rejections.get(s, 0)) for s in sides}
     far = abs(base.total - before) > max(2.0, FAR_OFF * before)
     if far:
-        notes.append(f"without any change the replay gives {base.total} refusals where {before} were recorded: take the numbers as rough")
+        notes.append(f"replayed without a change, there are {base.total} refusals instead of the {before} recorded: the numbers are rough")
     if outcome.given_up:
-        notes.append(f"{outcome.given_up} requests would not be accepted at all")
+        notes.append(f"{outcome.given_up} requests would never be accepted")
     if setting.situation.uncountable and setting.rule.unit == "requests":
         notes.append(f"requests could not be counted: {setting.situation.uncountable}")
     if unknown := replay.unlabelled(case.situation):

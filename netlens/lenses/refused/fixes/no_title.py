@@ -15,8 +15,8 @@ AGAINST = (OPEN,)
 
 COMMAND = """OPENCODE_CONFIG_CONTENT='{"small_model": "PROVIDER/MODEL"}' opencode"""
 CAVEATS = (
-    "titles are recognised by time and length only",
-    "opencode documents small_model for titles; name a model of another provider, or the request is counted all the same (not tried here)",
+    "title requests are recognised only by their time and length",
+    "opencode documents small_model for titles; choose a model of another provider, or the request still counts (not tried here)",
 )
 
 

@@ -53,8 +53,8 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         name = side.of_log()
         if _is_of_other(traffic, side, found, log):
             note = (
-                f"the error log given for the {WORDS[name]} fits the requests of the other side far better; it is left out: are "
-                "--vm-errors and --host-errors exchanged?"
+                f"the error log given for the {WORDS[name]} fits the other side's requests far better, so it is ignored: are "
+                "--vm-errors and --host-errors swapped?"
             )
             yield Told.nothing(len(traffic.rows), notes=[note])
             continue

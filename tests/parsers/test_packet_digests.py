@@ -1,4 +1,4 @@
-"""Marks: of the chosen connections only, alike at two capture points, bounded in number."""
+"""Packet digests: of the chosen connections only, alike at two capture points, bounded in number."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import netlens
 from netlens.errors import CaptureError
-from netlens.parsers import marks as m
-from netlens.parsers import sessions as s_
+from netlens.parsers import packet_digests as m
+from netlens.parsers import session_state as s_
 from tests.parsers.build import MS, OUTGOING, T0, US, Array, Packet, Talk, mixed, rewritten, write
 
 VM, HOST, API = ("192.168.64.2", 40000), ("192.168.64.1", 22), ("203.0.113.10", 443)
@@ -22,7 +22,7 @@ KEYS = [m.DIRECTION, m.SEQ, m.ACK, m.TSVAL, m.LENGTH, m.FLAGS, m.WINDOW, m.KEY]
 
 def flows(path: Path) -> Array:
     """Of all sessions, the end that sent the first packet first."""
-    return netlens.read(path).part.state()[:, [s_.K0, s_.K1, s_.K2, s_.K3, s_.K4]]
+    return netlens.read(path).part.state()[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]]
 
 
 def talk(n: int = 5, **more: int) -> list[Packet]:
@@ -118,7 +118,7 @@ def test_no_second_pass_over_what_is_no_file(tmp_path: Path) -> None:
 def many(n: int, seed: int = 1) -> Array:
     """Marks at random times, with random keys."""
     rng = np.random.default_rng(seed)
-    marks = np.zeros((n, m.MARK_WIDTH), np.int64)
+    marks = np.zeros((n, m.DIGEST_WIDTH), np.int64)
     marks[:, m.TIME] = T0 + np.sort(rng.integers(0, 10**11, n))
     marks[:, m.FRAME] = np.arange(1, n + 1)
     marks[:, m.KEY] = rng.integers(-(1 << 63), (1 << 63) - 1, n)
