@@ -17,6 +17,7 @@ from netlens import lenses
 from netlens.chains import overlap
 from netlens.chains.inputs import Inputs, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
+from netlens.chains.parties import Party, parties
 from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM
 from netlens.chains.traffic import Traffic, rebuild
 from netlens.lenses import Finding, refused
@@ -156,6 +157,11 @@ class Analysis:
         return pd.DataFrame(columns)
 
     @property
+    def parties(self) -> list[Party]:
+        """Who sent requests to the target, as far as the captures tell them apart."""
+        return self.assembled.once(parties)
+
+    @property
     def limiter(self) -> dict[str, Any] | None:
         """What the provider does, as far as the refusals show it: see the JSON."""
         return self.weighed.limiter
@@ -179,6 +185,7 @@ class Analysis:
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],
             "unmatched_rejections": self.assembled.unmatched,
+            "parties": [party.to_dict() for party in self.parties],
             "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
         }
 

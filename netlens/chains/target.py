@@ -91,6 +91,26 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
     return goal
 
 
+def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool, notes: list[str]) -> Target:
+    """:func:`find`; but where the captures show no server's name at all (begun in the middle, cut payload, a base URL that names a relay), the target is
+    guessed, and that is noted: the named one cannot be told from others."""
+    try:
+        return find(sides, upstream, apis, manifest)
+    except NetlensError:
+        named = any(name is not None for side in sides.values() for name in side.connections["sni"].tolist())
+        if not apis or named or not any(side.connections.rows for side in sides.values()):
+            raise
+    # nearest to the provider first: the busiest server of the VM's capture may be a relay
+    side = next(s for s in (upstream, *sides.values()) if s.connections.rows)
+    guess = choose(side.connections, side.capture.table("lookups"))
+    find(sides, upstream, tuple(guess.addresses), False)
+    notes.append(
+        f"{_named_by(apis, manifest)}: the captures show no server's name (ClientHellos are missing or cut), so {printable(guess.label)} is taken, "
+        f"{guess.why}"
+    )
+    return guess
+
+
 def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Also connections without a hello to an address and port of the target: as they asked for no other name, it is the same server."""
     there = set(zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True))
