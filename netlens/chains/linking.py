@@ -39,6 +39,7 @@ class Linked:
     goal : the target.  origin : per connection of the upstream, whose it is (VM, HOST or UNKNOWN).
     carried : exchange of the upstream's capture -> exchange with the relay on the same machine that carries it on.
     served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
+    further : captures of further vantages, by name.
     claimed : connection of the upstream's capture -> the further vantage whose capture holds it.
     processes : vantage -> row of its connections -> process, where sockets were sampled.
     http2 : sessions of the upstream on which HTTP/2 was offered.  protocol_unknown : that is not known of any connection to the target.
@@ -53,6 +54,7 @@ class Linked:
     origin: Codes
     carried: dict[int, int]
     served: dict[int, tuple[int, ...]]
+    further: dict[str, Side]
     claimed: dict[int, str]
     processes: dict[str, dict[int, str]]
     http2: set[int]
@@ -135,12 +137,13 @@ def link(
     origin = _origin(upstream, pairs, notes)
     for row, (down, *_) in served[upstream.name].items():
         origin[row] = origin[down]
-    claimed = _claimed({name: side for name, side in every.items() if name not in sides}, upstream, served, notes)
+    further = {str(name): side for name, side in every.items() if len(every) > 1 and name not in sides}
+    claimed = _claimed(further, upstream, served, notes)
     for row in claimed:
         origin[row] = HOST if origin[row] == UNKNOWN else origin[row]
     processes = {name: parties.processes(side.connections, samples, name) for name, side in sides.items() if name is not None}
     return Linked(
-        sides, upstream, goal, clock, pairs, origin, carried, served[upstream.name], claimed, processes, http2, unknown, bool(exchanged), notes
+        sides, upstream, goal, clock, pairs, origin, carried, served[upstream.name], further, claimed, processes, http2, unknown, bool(exchanged), notes
     )  # fmt: skip
 
 
@@ -154,13 +157,13 @@ def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:
 
 
 def _claimed(
-    further: Mapping[str | None, Side], upstream: Side, served: Mapping[str | None, dict[int, tuple[int, ...]]], notes: list[str]
+    further: Mapping[str, Side], upstream: Side, served: Mapping[str | None, dict[int, tuple[int, ...]]], notes: list[str]
 ) -> dict[int, str]:
     """Connections of the host's capture that further captures hold, and whose."""
     out: dict[int, str] = {}
     for name, side in further.items():
         if upstream.name != "host":
-            notes.append(f"the capture of {printable(str(name))} is not used: without one of the host, nothing shows what leaves together")
+            notes.append(f"the capture of {printable(name)} is not used: without one of the host, nothing shows what leaves together")
             continue
         clock = clocks.estimate(side.capture, upstream.capture)
         known = connections.sent_from(side.capture)
@@ -169,8 +172,8 @@ def _claimed(
         )
         theirs = np.flatnonzero((found.origin == VM) & upstream.target).tolist()
         if not theirs:
-            notes.append(f"no connection to the target of the capture of {printable(str(name))} is in the host's")
-        out |= dict.fromkeys(theirs, str(name))
+            notes.append(f"no connection to the target of the capture of {printable(name)} is in the host's")
+        out |= dict.fromkeys(theirs, name)
     return out
 
 

@@ -81,6 +81,10 @@ def parties(traffic: Traffic) -> list[Party]:
         entry[1] |= {whose.address} - {None}
         entry[2] += 1
         entry[3] += refused
+    for name, side in traffic.further.items():
+        found.setdefault((name, None), [name, set(), 0, 0])[1].update(
+            ip for ip in connections.sent_from(side.capture) if not is_loopback(ip)
+        )
     split = {name for name, process in found if process is not None}
     listed = [
         Party(name if process is None else f"{name}: {process}", vantage, tuple(sorted(ips)), process, requests, refused)

@@ -111,6 +111,17 @@ def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[
     return guess
 
 
+def at_same_address(side: Side) -> list[str]:
+    """Other names that connections with requests ask for at the addresses and ports of the target: the provider may count these with it."""
+    c = side.connections
+    there = set(zip(c["resp_ip"][side.target].tolist(), c["resp_port"][side.target].tolist(), strict=True))
+    asking = {side.connection_of[k] for k in side.capture.table("exchanges")["session_id"].tolist() if k in side.connection_of}
+    rows = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), c["sni"].tolist(), side.target.tolist(), strict=True)
+    return sorted(
+        {sni for row, (ip, port, sni, is_target) in enumerate(rows) if sni and not is_target and (ip, port) in there and row in asking}
+    )
+
+
 def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Also connections without a hello to an address and port of the target: as they asked for no other name, it is the same server."""
     there = set(zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True))
