@@ -170,9 +170,9 @@ def _claimed(
         found = relays.through(
             pairing.pair(side.capture, upstream.capture, clock, vm_addresses=known, served=served["host"]), served["host"]
         )
-        theirs = np.flatnonzero((found.origin == VM) & upstream.target).tolist()
+        theirs = np.flatnonzero(found.origin == VM).tolist()  # with those to a relay
         if not theirs:
-            notes.append(f"no connection to the target of the capture of {printable(name)} is in the host's")
+            notes.append(f"no connection of the capture of {printable(name)} is in the host's")
         out |= dict.fromkeys(theirs, name)
     return out
 

@@ -114,7 +114,7 @@ def who(linked: Linked) -> list[Who]:
     if up.name == "vm":
         return [Who(VM, WORDS["vm"], "vm", ip) for ip in c["orig_ip"].tolist()]
     own = _own(linked)
-    in_vm = _addresses_of_vm(linked)
+    in_vm = addresses_of_vm(linked)
     first = inner(linked)
     processes = linked.processes.get(up.name or "", {})
     vm_processes = linked.processes.get("vm", {})
@@ -156,9 +156,11 @@ def _of_request(traffic: Traffic, owners: list[Who], i: int, up: int) -> Who:
             row = side.connection_of[int(side.capture.table("exchanges")["session_id"][asked])]
         if owners[row].code == code:
             return owners[row]
+        if (name := traffic.claimed.get(row)) is not None:
+            return Who(code, name, name, side.connections["orig_ip"][row])
         ip = side.connections["orig_ip"][row]
         if code == HOST and asked is not None and ip not in _own(traffic) and not is_loopback(ip):
-            return Who(HOST, _called(ip, _addresses_of_vm(traffic)), None, ip)
+            return Who(HOST, _called(ip, addresses_of_vm(traffic)), None, ip)
     name = {VM: WORDS["vm"], HOST: WORDS["host"]}.get(code, "unknown")
     vantage = {VM: "vm", HOST: "host"}.get(code)
     return Who(code, name, vantage if vantage in traffic.sides else None, None)
@@ -168,12 +170,13 @@ def _own(linked: Linked) -> set[str]:
     """Addresses of the machine of the upstream's capture."""
     side = linked.upstream
     c = side.connections
-    told = connections.sent_from(side.capture) - _addresses_of_vm(linked)
+    told = connections.sent_from(side.capture) - addresses_of_vm(linked)
     # what leaves by an address that others are translated to is the host's, whatever told the former
     return told | {ip for ip in c["nat_ip"].tolist() if ip is not None}
 
 
-def _addresses_of_vm(linked: Linked) -> set[str]:
+def addresses_of_vm(linked: Linked) -> set[str]:
+    """Addresses of the VM as its own capture shows them; none where there is none beside the host's."""
     vm = linked.sides.get("vm")
     if vm is None or vm is linked.upstream:
         return set()
