@@ -116,8 +116,9 @@ def inputs(
         files[name] = targets
         kept.update(os.path.basename(p) for p in paths)
     for side, path in given.errors.items():
-        _error_log(path, folder / f"{side}-errors.log", result)
-        kept.add(os.path.basename(path))
+        paths_of_side = [path, *(more for name, more in given.more_errors if name == side)]
+        _error_log(paths_of_side, folder / f"{side}-errors.log", result)
+        kept.update(map(os.path.basename, paths_of_side))
     if given.sockets is not None:
         _sockets(given.sockets, folder / "sockets.jsonl", mapper, result)
         kept.add(os.path.basename(given.sockets))
@@ -150,13 +151,14 @@ def _capture_name(side: str, path: str, number: int, count: int) -> str:
 # --- error logs -------------------------------------------------------------------------------------------------------------------------
 
 
-def _error_log(path: str, target: Path, result: Result) -> None:
-    lines = Lines(path, errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
+def _error_log(paths: list[str], target: Path, result: Result) -> None:
     with create(target) as file:
-        for line in lines:
-            file.write(reduced(line.decode("utf-8", "replace")).encode() + b"\n")
-    if lines.note:
-        result.warnings.append(lines.note)
+        for path in paths:
+            lines = Lines(path, errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
+            for line in lines:
+                file.write(reduced(line.decode("utf-8", "replace")).encode() + b"\n")
+            if lines.note:
+                result.warnings.append(lines.note)
 
 
 def reduced(line: str) -> str:

@@ -46,6 +46,13 @@ if TYPE_CHECKING:
 @api_option("Default: the manifest's, or a guess, which is printed.")
 @click.option("--vm-errors", metavar="FILE", type=FILE, help="Error log of the program on the VM: tells which requests were refused.")
 @click.option("--host-errors", metavar="FILE", type=FILE, help="Error log of the program on the host.")
+@click.option(
+    "--errors",
+    "logs",
+    multiple=True,
+    metavar="vm|host:FILE",
+    help="Error log of a program on that side; repeatable, one for each program. Formats of many programs are known, and may be mixed.",
+)
 @keylog_option("of the programs")
 @click.option(
     "-o",
@@ -72,6 +79,7 @@ def command(
     apis: tuple[str, ...],
     vm_errors: str | None,
     host_errors: str | None,
+    logs: tuple[str, ...],
     keylogs: tuple[str, ...],
     output: str | None,
     bundle: str | None,
@@ -92,7 +100,7 @@ def command(
     if bundle is not None:
         _can_bundle(bundle, (capture, host_file, vm_file))
     given = _inputs(capture, host_file, vm_file, _named(further)).with_options(
-        apis=apis, errors={"vm": vm_errors, "host": host_errors}, keylogs=keylogs
+        apis=apis, errors={"vm": vm_errors, "host": host_errors}, more_errors=_logs(logs), keylogs=keylogs
     )
     found = analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given)
     document = found.to_dict()
@@ -106,6 +114,19 @@ def command(
     _print(found, verbose)
     if output is not None:
         say(f"{os.path.join(output, 'report.html')} opens in a browser; report.json and the pictures are beside it")
+
+
+def _logs(named: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """``--errors`` as (side, path)."""
+    out = []
+    for each in named:
+        side, colon, path = each.partition(":")
+        if not colon or side not in ("vm", "host") or not path:
+            raise click.BadParameter(f"{printable(each)}: it must be vm:FILE or host:FILE", param_hint="--errors")
+        if not os.path.exists(path):
+            raise click.BadParameter(f"{printable(path)} does not exist", param_hint="--errors")
+        out.append((side, path))
+    return tuple(out)
 
 
 def _can_bundle(target: str, captures: tuple[str | None, ...]) -> None:

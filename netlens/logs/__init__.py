@@ -65,7 +65,19 @@ __all__ = [
 SECTIONS = ("Source",)  #: what the docstring of a format says
 #: Loggers of the libraries that programs ask providers with. Their names are harmless, and their lines of level INFO tell of refusals too.
 CLIENTS = frozenset(
-    {"httpx", "httpcore", "openai", "openai._base_client", "anthropic", "anthropic._base_client", "litellm", "urllib3", "aiohttp"}
+    {
+        "httpx2",
+        "httpcore2",
+        "httpx",
+        "httpcore",
+        "openai",
+        "openai._base_client",
+        "anthropic",
+        "anthropic._base_client",
+        "litellm",
+        "urllib3",
+        "aiohttp",
+    }
 )
 COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")  #: of terminals, which some logs keep
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log

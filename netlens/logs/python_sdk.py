@@ -1,9 +1,9 @@
 """Python's logging of the OpenAI and Anthropic SDKs and of httpx: ``2026-08-01 07:11:18,422 [INFO] httpx: HTTP Request: POST ... "HTTP/1.1 429 ..."``.
 
-Time, level and logger stand in any of the usual orders. Local time unless a zone is named. httpx writes a line for each answer, at level INFO, so that
-retries that the SDKs make by themselves are there too.
+Time, level and logger stand in any of the usual orders. Local time unless a zone is named. httpx (since 2026 httpx2) writes a line for each answer, at
+level INFO, so that retries that the SDKs make by themselves are there too.
 
-Source: the packages openai, anthropic and httpx, run against a stand-in; docs.python.org/3/library/logging.html.
+Source: the packages openai 3.57 and anthropic 2.14, run against a stand-in; docs.python.org/3/library/logging.html.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _HEAD = re.compile(
     rf"{_heads.LEVEL.replace('level', 'first')}(?:/[\w.-]{{1,40}})?{_BETWEEN}{_LOGGER.format('after')})[\s:|\]-]{{0,8}}",
     re.ASCII,
 )
+_STATUS = re.compile(r'"HTTP/\d(?:\.\d)? (?P<status>\d{3}) ')
 
 
 def recognise(record: str) -> logs.Head | None:
@@ -36,11 +37,14 @@ def recognise(record: str) -> logs.Head | None:
 
 
 def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(rest)
+    return read_words(said(rest))
 
 
 def said(rest: str) -> str:
-    return rest
+    """The status that it names, not its URL; of other lines, all."""
+    if (found := _STATUS.search(rest)) is not None:
+        return f"status={found['status']}"
+    return "" if "HTTP Request: " in rest else rest
 
 
 def write(head: logs.Head) -> str:

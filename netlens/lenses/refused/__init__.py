@@ -42,10 +42,14 @@ class Judged:
 def judge(traffic: Traffic) -> Judged:
     """Weigh what was refused and replay what would help. Through ``traffic.once`` it is worked out once."""
     from netlens.lenses.refused.fixes import context, predict
+    from netlens.lenses.refused.over_time import rule_of
     from netlens.lenses.refused.weighing import weigh
 
     weighed = weigh(traffic.situation)
-    return Judged(weighed, predict(traffic.situation, weighed.limit, context(traffic, weighed.cause, bool(weighed.weighing.by_time))))
+    timely = weighed.weighing.by_time
+    rule = rule_of(traffic.situation, timely[0]) if timely else weighed.limit
+    where = context(traffic, weighed.cause, bool(timely), weighed.weighing.named == "quota")
+    return Judged(weighed, predict(traffic.situation, rule, where))
 
 
 def look(traffic: Traffic) -> list[Finding]:

@@ -5,13 +5,13 @@ Applies where pairs of requests of one side begin together at a fixed distance, 
 
 from __future__ import annotations
 
-from netlens.lenses.refused.fixes import OPEN, Case, Variant
+from netlens.lenses.refused.fixes import OPEN, RATES, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "no-title"
 TITLE = "Generate session titles with another model"
 RANK = 1
-AGAINST = (OPEN,)
+AGAINST = (OPEN, *RATES)
 
 COMMAND = """OPENCODE_CONFIG_CONTENT='{"small_model": "PROVIDER/MODEL"}' opencode"""
 CAVEATS = (
