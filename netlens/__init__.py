@@ -33,6 +33,8 @@ from netlens.api import Capture, read
 from netlens.errors import CaptureError, NetlensError, SchemaError, WireError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from netlens.analysis import Analysis
 
 
@@ -41,6 +43,7 @@ def analyze(
     *,
     vm: Any = None,
     host: Any = None,
+    further: "Mapping[str, Any] | None" = None,
     apis: "str | tuple[str, ...]" = (),
     vm_errors: str | None = None,
     host_errors: str | None = None,
@@ -51,7 +54,7 @@ def analyze(
     Parameters
     ----------
     capture : a path, several files of one rotated capture, a :class:`Capture`, or the folder of a recording.
-    vm, host : instead of it, the capture of that side; either or both.
+    vm, host : instead of it, the capture of that side; either or both.  further : captures of other machines that leave through the host, by name.
     apis : names or addresses of the API's server, or one of them. If empty, they come from the manifest or are guessed, which the findings say.
     vm_errors, host_errors : error log of the program on that side.  keylog : TLS keys (SSLKEYLOGFILE), one file or several;
         a key log in a recording is used only if it is named here.
@@ -62,6 +65,7 @@ def analyze(
         a file cannot be read, a named API is not in it, or neither or both of capture and sides are given.
     """
     import os
+    from dataclasses import replace
 
     from netlens import analysis
     from netlens.chains.inputs import Inputs, from_folder
@@ -78,7 +82,9 @@ def analyze(
             for name, c in sides.items()
         }
         given = Inputs({name: tuple(c.paths) for name, c in captures.items()})
-    given = given.with_options(
+    for name, c in (further or {}).items():
+        captures[name] = c if isinstance(c, Capture) else read(c)
+    given = replace(given, captures=given.captures | {name: tuple(c.paths) for name, c in captures.items()}).with_options(
         apis=(apis,) if isinstance(apis, str) else tuple(apis),
         errors={"vm": vm_errors, "host": host_errors},
         keylogs=(keylog,) if isinstance(keylog, str) else tuple(keylog or ()),

@@ -219,7 +219,7 @@ def remedies() -> str:
     ]
     modules = fixes.all_fixes()
     for module in modules:
-        title = module.TITLE.format(k="K")
+        title = re.sub(r"\{(\w+)[^}]*\}", lambda blank: blank[1].upper(), module.TITLE)
         lines.append(f"| [`{module.ID}`](#{module.ID}) | {_cell(title)} |\n")
     for module in modules:
         lines.append(f"\n## {module.ID}\n\n{_text(module.__doc__)}\n")

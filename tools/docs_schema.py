@@ -198,6 +198,17 @@ def build() -> Schema:
                 obj(side=text(), time_ns=count("By the clock of its own side."), line=positive("Of the error log.")),
                 "Refusals in an error log that match no request of the capture; if there are many, the first ones.",
             ),
+            parties=array(
+                obj(
+                    name=text("As texts call it: VM, host, the name of a further capture, or what it is and its address."),
+                    vantage=nullable(text("The capture that was made there; null if there is none.")),
+                    addresses=array(text(), "Its addresses, as far as they were seen before translation."),
+                    process=nullable(text("The program, where samples of sockets tell; null for a machine as a whole.")),
+                    requests=count("Requests to the target."),
+                    refused=count("Those of them that were refused."),
+                ),
+                "Whose requests the provider may count together: captured machines, and others that the host was seen to carry for.",
+            ),
             sides={
                 "type": "object",
                 "description": "What each capture shows by itself. The key is its side, or 'capture' if the side was not given.",
@@ -222,7 +233,7 @@ def build() -> Schema:
                 bytes=count("Of the file."),
                 snaplen=count(),
                 link_types=array(count(), "As tcpdump.org numbers them."),
-                vantage=nullable({"enum": ["vm", "host"]}),
+                vantage=nullable(text("vm, host, or the name of a further capture.")),
                 warnings=array(text()),
             ),
             "reason": obj(reason=text(), frames=count(), first_frame=count(), meaning=text(), side=nullable({"enum": ["vm", "host"]})),

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 
 from netlens import logs
 from netlens.capture.processes import LineProcess
-from netlens.logs import MAX_LINE
-from netlens.logs._words import FAULTS
+from netlens.logs import FAULTS, MAX_LINE
 from netlens.text import printable
 
 MARK = "%%netlens"  #: begins what the script itself says, before the first line of a log

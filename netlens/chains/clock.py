@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.chains.compared import FAR_NS
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
 from netlens.columns import Bools, Ints
 from netlens.errors import NetlensError
@@ -558,7 +559,7 @@ def _uncertain(found: Fit, vm_bounds_ns: tuple[int, int] | None) -> int:
             here = np.array([after.from_ns])
             if int(after.from_ns - after.bounds.diff_ns[0]) not in at:
                 widest += abs(int(before.offset_ns(here)[0] - after.offset_ns(here)[0]))
-    return int(widest) + 1
+    return int(min(widest, FAR_NS)) + 1
 
 
 def _note(found: Fit, offset: float, low: float, high: float, drift: float | None, longest: Piece, method: str, packets: int) -> str:

@@ -59,6 +59,9 @@ class Compared:
         ends = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True)
         self.server = np.array([servers.setdefault(e, len(servers)) for e in ends], dtype=np.int64)
         self.orig_ip, self.orig_port = c["orig_ip"].tolist(), c["orig_port"].tolist()
+        outer = zip(self.orig_ip, self.orig_port, c["nat_ip"].tolist(), c["nat_port"].tolist(), strict=True)
+        #: address and port with which it leaves the machine, as far as its capture shows
+        self.leaves = [(ip, port) if nat_ip is None else (nat_ip, nat_port) for ip, port, nat_ip, nat_port in outer]
         self.local = np.array([is_loopback(ip) for ip in c["resp_ip"].tolist()], dtype=bool)
         self.forwarded = np.array([p is not None for p in c["redirect_port"].tolist()], dtype=bool)
         self.censored = c["started_before_capture"].astype(bool)

@@ -1,6 +1,7 @@
 """What an analysis is given: the captures of the sides, and whatever lies beside them.
 
-A recording is a folder with ``host.pcap`` and/or ``vm.pcap`` (also ``.pcapng``, ``.gz``, or the parts of a rotation ``vm-0001.pcap``), and perhaps
+A recording is a folder with ``host.pcap`` and/or ``vm.pcap`` (also ``.pcapng``, ``.gz``, or the parts of a rotation ``vm-0001.pcap``), any number of
+further captures ``NAME.pcap`` of machines that share the host's way out, and perhaps
 ``vm-errors.log``, ``host-errors.log``, ``*keylog*.txt``, ``sockets.jsonl``, ``requests.jsonl`` and a ``manifest.toml``, which says what the folder
 cannot: the API and the command line of the tunnel. What is named on the command line goes before what lies in the folder. Key logs are used only if they
 are named: decrypting starts tshark, and whoever made the folder does not decide that.
@@ -30,7 +31,7 @@ MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: fourteen hours
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files by side; a side is "vm", "host" or None where nobody said which.
+    """Files by side; a side is "vm", "host", the name of a further vantage, or None where nobody said which.
 
     captures : side -> its files in order.  errors : side -> error log.  keylogs : files of TLS keys that were named.
     more_errors : (side, error log) of further programs.
@@ -115,7 +116,9 @@ def from_folder(folder: str) -> Inputs:
     except OSError as error:
         raise CaptureError(f"{printable(folder)}: cannot be read ({(error.strerror or str(error)).lower()})") from None
     captures: dict[str | None, tuple[str, ...]] = {side: files for side in ("vm", "host") if (files := _side_files(folder, names, side))}
-    if not captures:
+    if captures:
+        captures |= {name: files for name in _further(names) if (files := _side_files(folder, names, name))}
+    else:
         raise CaptureError(f"{printable(folder)}: this folder has no host.pcap or vm.pcap (or .pcapng, .gz), so it is not a recording")
     for path in (path for files in captures.values() for path in files):
         refuse_special(path)  # a named pipe would be waited for, as one that is named on the command line is
@@ -126,11 +129,22 @@ def from_folder(folder: str) -> Inputs:
     return _with_manifest(found, folder) if MANIFEST in names else found
 
 
+def vantage(text: str) -> str | None:
+    """``text`` if it can name a vantage: a word that is safe as part of a file's name; else None."""
+    return text if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text) else None
+
+
+def _further(names: list[str]) -> list[str]:
+    """Names of the captures in a recording that are neither the VM's nor the host's."""
+    found = (re.fullmatch(r"(.+?)(-\d+)?\.pcap(ng)?(\.gz)?", name) for name in names)
+    return sorted({m[1] for m in found if m and m[1] not in ("vm", "host") and vantage(m[1])})
+
+
 def _side_files(folder: str, names: list[str], side: str) -> tuple[str, ...]:
     for ending in _ENDINGS:
         if side + ending in names:
             return (os.path.join(folder, side + ending),)
-    parts = [name for name in names if re.fullmatch(side + r"-\d+\.pcap(ng)?(\.gz)?", name)]
+    parts = [name for name in names if re.fullmatch(re.escape(side) + r"-\d+\.pcap(ng)?(\.gz)?", name)]
     return tuple(os.path.join(folder, name) for name in sorted(parts, key=lambda name: (len(name), name)))
 
 

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains import clock as clocks
-from netlens.chains import pairing, relays, target, visibility
+from netlens.chains import pairing, parties, relays, target, visibility
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes
+from netlens.errors import NetlensError
 from netlens.parsers import connections
+from netlens.parsers.tunnels import SSH_PORT
 from netlens.text import printable
 
 if TYPE_CHECKING:
     from netlens.api import Capture
 
 CODES = {"vm": VM, "host": HOST}
+USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
 #: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
 UNSURE_NS = 1_000_000_000
 
@@ -35,6 +38,10 @@ class Linked:
 
     goal : the target.  origin : per connection of the upstream, whose it is (VM, HOST or UNKNOWN).
     carried : exchange of the upstream's capture -> exchange with the relay on the same machine that carries it on.
+    served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
+    further : captures of further vantages, by name.
+    claimed : connection of the upstream's capture -> the further vantage whose capture holds it.
+    processes : vantage -> row of its connections -> process, where sockets were sampled.
     http2 : sessions of the upstream on which HTTP/2 was offered.  protocol_unknown : that is not known of any connection to the target.
     exchanged : the captures seem to have been given the wrong way round.  notes : what a person should know of all this.
     """
@@ -46,6 +53,10 @@ class Linked:
     pairing: pairing.Pairing | None
     origin: Codes
     carried: dict[int, int]
+    served: dict[int, tuple[int, ...]]
+    further: dict[str, Side]
+    claimed: dict[int, str]
+    processes: dict[str, dict[int, str]]
     http2: set[int]
     protocol_unknown: bool
     exchanged: bool
@@ -85,19 +96,21 @@ def link(
 
     Parameters
     ----------
-    captures : by side: "vm", "host", or None for one whose side nobody told.  apis : names or addresses of the API; guessed if empty.
+    captures : by side: "vm", "host", or None for one whose side nobody told; or any further name.  apis : names or addresses of the API; guessed if
+        empty.
     samples : of the host's sockets.  manifest : the recording's manifest named the APIs.
 
     Raises
     ------
     NetlensError
-        a file cannot be read, or a named API is in no capture.
+        a file cannot be read, a named API is in no capture, or none of several captures is the VM's or the host's.
     """
-    sides = {name: Side(name, capture) for name, capture in captures.items()}
+    every = {name: Side(name, capture) for name, capture in captures.items()}
+    sides = {name: side for name, side in every.items() if name in USUAL} or _alone(every)
     exchanged = visibility.exchanged(sides)
     notes = [exchanged] if exchanged else []
     upstream = sides.get("host") or next(iter(sides.values()))
-    goal = target.find(sides, upstream, apis, manifest)
+    goal = target.find_or_guess(sides, upstream, apis, manifest, notes)
     served = {name: relays.serving(side) for name, side in sides.items()}
     passed_on = relays.carried(sides["host"]) if "host" in sides else relays.Carried({}, frozenset())
     if "vm" in sides:  # what the VM's program asks the relay is what it asks the server
@@ -121,17 +134,78 @@ def link(
             notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
     http2, unknown = _http2(upstream, sides, pairs)
     carried = passed_on.of if upstream.name == "host" else {}
-    return Linked(sides, upstream, goal, clock, pairs, _origin(upstream, pairs), carried, http2, unknown, bool(exchanged), notes)
+    origin = _origin(upstream, pairs, notes)
+    for row, (down, *_) in served[upstream.name].items():
+        origin[row] = origin[down]
+    further = {str(name): side for name, side in every.items() if len(every) > 1 and name not in sides}
+    claimed = _claimed(further, upstream, served, notes)
+    for row in claimed:
+        origin[row] = HOST if origin[row] == UNKNOWN else origin[row]
+    processes = {name: parties.processes(side.connections, samples, name) for name, side in sides.items() if name is not None}
+    return Linked(
+        sides, upstream, goal, clock, pairs, origin, carried, served[upstream.name], further, claimed, processes, http2, unknown, bool(exchanged), notes
+    )  # fmt: skip
 
 
-def _origin(upstream: Side, pairs: pairing.Pairing | None) -> Codes:
-    """Side of each connection of the upstream capture."""
+def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:
+    """The only capture, whatever it is called."""
+    if len(every) > 1:
+        names = ", ".join(printable(str(name)) for name in every)
+        raise NetlensError(f"captures of {names}: none is the VM's or the host's; name one of each with --vm and --host")
+    (side,) = every.values()
+    return {None: Side(None, side.capture)}
+
+
+def _claimed(
+    further: Mapping[str, Side], upstream: Side, served: Mapping[str | None, dict[int, tuple[int, ...]]], notes: list[str]
+) -> dict[int, str]:
+    """Connections of the host's capture that further captures hold, and whose."""
+    out: dict[int, str] = {}
+    for name, side in further.items():
+        if upstream.name != "host":
+            notes.append(f"the capture of {printable(name)} is not used: without one of the host, nothing shows what leaves together")
+            continue
+        clock = clocks.estimate(side.capture, upstream.capture)
+        known = connections.sent_from(side.capture)
+        found = relays.through(
+            pairing.pair(side.capture, upstream.capture, clock, vm_addresses=known, served=served["host"]), served["host"]
+        )
+        theirs = np.flatnonzero(found.origin == VM).tolist()  # with those to a relay
+        if not theirs:
+            notes.append(f"no connection of the capture of {printable(name)} is in the host's")
+        out |= dict.fromkeys(theirs, name)
+    return out
+
+
+def _origin(upstream: Side, pairs: pairing.Pairing | None, notes: list[str]) -> Codes:
+    """Side of each connection of the upstream capture. Of several guests of a host that alone was captured, the one with most requests is the VM."""
     c = upstream.connections
     if pairs is not None:
         return pairs.origin
     if upstream.name == "vm" or (upstream.name is None and c.rows and c["vantage"][0] == "vm"):
         return np.full(c.rows, VM, np.int8)
-    return np.array([CODES.get(o, UNKNOWN) for o in c["origin"].tolist()], np.int8)
+    origin = np.array([CODES.get(o, UNKNOWN) for o in c["origin"].tolist()], np.int8)
+    if upstream.name == "host" and c.rows and c["vantage"][0] != "host":  # what was said goes before marks
+        origin = _by_interface(upstream)
+    guests = parties.machines(upstream, origin)
+    if len(guests) > 1:
+        vm = max(guests, key=lambda ip: (guests[ip], ip))
+        for row in np.flatnonzero(origin == VM).tolist():
+            if parties.guest(upstream, row) != vm:
+                origin[row] = HOST
+        notes.append(f"{len(guests)} machines behind the host use the target; {vm}, which has most requests, is called the VM")
+    return origin
+
+
+def _by_interface(host: Side) -> Codes:
+    """Whose each connection is by how the host got its first packet: another machine's came in, its own went out, but perhaps for a tunnel."""
+    c = host.connections
+    here = connections.opened_here(host.capture.part.state())
+    if not here.any():  # no cooked capture, or nothing of the host's own: nothing is told
+        return np.full(c.rows, UNKNOWN, np.int8)
+    tunnel = bool((c["resp_port"] == SSH_PORT).any() or (host.sessions["protocol"] == "ssh").any())
+    own = HOST if not tunnel else UNKNOWN
+    return np.array([own if here[ids].all() else VM for ids in host.session_ids], np.int8)
 
 
 def _http2(upstream: Side, sides: Mapping[str | None, Side], pairs: pairing.Pairing | None) -> tuple[set[int], bool]:

@@ -55,7 +55,7 @@ def _owners(h: Compared, sockets: Iterable[Mapping[str, Any]]) -> list[set[tuple
     samples = defaultdict(list)
     for row in sockets:
         if row.get("side", "host") == "host" and row.get("process"):
-            key = (_plain(str(row.get("local", ""))), _plain(str(row.get("remote", ""))))
+            key = (plain(str(row.get("local", ""))), plain(str(row.get("remote", ""))))
             samples[key].append((int(row.get("time_ns") or 0), str(row["process"]), row.get("pid")))
     if not samples:
         return out
@@ -67,7 +67,7 @@ def _owners(h: Compared, sockets: Iterable[Mapping[str, Any]]) -> list[set[tuple
     return out
 
 
-def _plain(end: str) -> str:
+def plain(end: str) -> str:
     """An IPv4 address that a socket of IPv6 uses stands without its prefix."""
     lower = end.lower()
     if lower.startswith("[::ffff:") and "." in lower:

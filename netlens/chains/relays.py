@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains import overlap
-from netlens.columns import Bools, Ints
+from netlens.columns import NEVER, Bools, Ints
 
 if TYPE_CHECKING:
     from netlens.chains.pairing import Pairing
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 LATEST_NS = 1_000_000_000  #: from the last byte of the request to the relay to that of its own; a new connection takes two round trips
 TOLERANCE_NS = 1_000_000  #: two frames of one machine are stamped in the wrong order by less
 UNUSUAL_NS = 20_000_000  #: what another difference in size than the usual one is worth, as a distance in time
+PASSED_ON_NS = 50_000_000  #: from one connection of a relay that passes bytes on to the other; measured below 1 ms
+NEGOTIATION_BYTES = 600  #: what CONNECT or SOCKS adds to a connection, each way: a header with credentials
+MIN_BYTES = 1000  #: less than a handshake of TLS; of what is shorter many look alike
 ENOUGH = 5  #: exchanges with a relay, at least
 NEARLY_ALL = 0.8  #: share of them that must have a partner
 BY_CHANCE = 0.5  #: of that, what may have one by chance
@@ -50,7 +53,8 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
     """Connection that leaves -> those it was opened for, one after the other, by relays on the machine of the capture. The latter are no longer of the
     target.
 
-    Both carry one ClientHello; the second is another one, begun while the first is open. What the host redirects to a proxy of its own is a hop,
+    Both carry one ClientHello, or as many bytes at the same times where that was not captured; the second is another one, begun while the first is
+    open. What the host redirects to a proxy of its own is a hop,
     whether or not its hello was captured whole, if the capture shows anything else that goes to the target.
     """
     c, hellos = side.connections, side.capture.table("hellos")
@@ -60,8 +64,9 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
         if random is not None and session in owner and side.target[owner[session]]:
             carrying.setdefault(random, set()).add(owner[session])
     out: dict[int, tuple[int, ...]] = {}
-    for rows in carrying.values():
-        *hops, last = sorted(rows, key=lambda row: int(c["start_ns"][row]))
+    known = {row for rows in carrying.values() for row in rows}
+    for rows in (*carrying.values(), *_alike(side, [row for row in np.flatnonzero(side.target).tolist() if row not in known])):
+        *hops, last = sorted(rows, key=lambda row: int(c["start_ns"][row])) if isinstance(rows, set) else rows
         if hops and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
             out[last] = tuple(hops)
             side.target[hops] = False
@@ -70,6 +75,35 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
         if (side.target & ~redirected).any():
             side.target[redirected] = False
     return out
+
+
+def _alike(side: Side, rows: list[int]) -> list[list[int]]:
+    """Pairs of connections without a hello that carry the same: as many bytes but for a negotiation, the last of them at the same times.
+
+    The one that the program's bytes reach first comes first. What looks like two others is neither's.
+    """
+    c, s = side.connections, side.sessions
+    lasts = np.array([[max((int(t) for k in side.session_ids[row] if (t := s[f"{end}_last_payload_ns"][k]) is not None), default=NEVER)
+                       for end in ("orig", "resp")] for row in rows], np.int64).reshape(-1, 2)  # fmt: skip
+    sizes = np.array([[int(c["orig_bytes"][row]), int(c["resp_bytes"][row])] for row in rows], np.int64).reshape(-1, 2)
+    near: dict[int, set[int]] = {}
+    for i in range(len(rows)):
+        same = (np.abs(lasts - lasts[i]) <= PASSED_ON_NS).all(axis=1) & (np.abs(sizes - sizes[i]) <= NEGOTIATION_BYTES).all(axis=1)
+        same &= (lasts != NEVER).all(axis=1) & (sizes > MIN_BYTES).all(axis=1)
+        for j in np.flatnonzero(same).tolist():
+            a, b = rows[i], rows[j]
+            if lasts[i, 0] <= lasts[j, 0] and lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS and _other_ends(c, a, b):
+                near.setdefault(i, set()).add(j)
+                near.setdefault(j, set()).add(i)
+    pairs = [(i, next(iter(js))) for i, js in near.items() if len(js) == 1]
+    return [[rows[i], rows[j]] for i, j in pairs if near[j] == {i} and (lasts[i, 0], -lasts[i, 1], i) < (lasts[j, 0], -lasts[j, 1], j)]
+
+
+def _other_ends(connections: Table, a: int, b: int) -> bool:
+    """Whether two connections differ at both ends, or one is redirected to a proxy on this machine: else one is a copy of the other."""
+    c = connections
+    (ip, port, to), (ip_, port_, to_) = ((c["orig_ip"][k], c["orig_port"][k], c["resp_ip"][k]) for k in (a, b))
+    return bool((ip, port) != (ip_, port_) and (to != to_ or (c["redirect_port"][a] is None) != (c["redirect_port"][b] is None)))
 
 
 def _goes_on(connections: Table, a: int, b: int) -> bool:

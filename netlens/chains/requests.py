@@ -22,6 +22,7 @@ import numpy as np
 
 from netlens.addresses import is_loopback
 from netlens.chains.compared import TOLERANCE_NS
+from netlens.chains.parties import addresses_of_vm
 from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
 from netlens.columns import Codes, Ints
 
@@ -127,10 +128,13 @@ def _take_over(linked: Linked, side: Codes, sessions: Sessions, carrier: Ints) -
     up = linked.upstream
     x, c = up.capture.table("exchanges"), up.connections
     inner = set(c["orig_ip"][up.target].tolist())
+    in_vm = addresses_of_vm(linked)
     for i, asked in linked.asked_of_relay.items():
         row = up.connection_of[int(x["session_id"][asked])]
         known, ip = int(linked.origin[row]), c["orig_ip"][row]
-        side[i] = known if known != UNKNOWN else HOST if ip in inner or is_loopback(ip) else VM
+        # who is neither the host nor the VM, whose addresses are known where it was captured, is another party
+        other = ip in inner or is_loopback(ip) or (in_vm and ip not in in_vm)
+        side[i] = known if known != UNKNOWN else HOST if other else VM
     if linked.carried:
         for k in np.unique(carrier[carrier >= 0]).tolist():
             whose = np.unique(side[carrier == k])

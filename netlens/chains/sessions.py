@@ -39,8 +39,12 @@ def vm_alone(linked: Linked, notes: list[str]) -> Ints:
     rows, begun = rows[within], begun[within]
     after = np.sort(h["start_ns"][open_to_all])
     near = np.searchsorted(after, begun + slack, "right") > np.searchsorted(after, begun - slack, "left")
-    older = bool(h["started_before_capture"][open_to_all].any())
-    return rows[~(near | (v["started_before_capture"][rows] & older))]
+    # one that was open when the VM's capture began is perhaps any of those that were open upstream then
+    starts, ends = h["start_ns"][open_to_all], up.end_ns[open_to_all]
+    old = v["started_before_capture"][rows]
+    perhaps = np.array([bool(((starts <= ns + slack) & (ends >= ns - slack)).any()) for ns in begun[old].tolist()], bool)
+    near[old] |= perhaps | bool(h["started_before_capture"][open_to_all].any())
+    return rows[~near]
 
 
 def sessions(linked: Linked, alone: Ints) -> tuple[Sessions, dict[int, int]]:
@@ -93,7 +97,9 @@ def _of_vm(linked: Linked, vm: Side, rows: Ints, numbers: dict[str, int]) -> Ses
     end = np.maximum(np.minimum(linked.clock.to_host(vm.end_ns[rows]), linked.upstream.bounds_ns[1]), start + 1)
     done = np.clip(_vm_done(linked, vm)[rows], start, end)
     side, kind, none = np.full(n, VM, np.int8), np.full(n, REQUESTS, np.int8), np.zeros(n, np.int64)
-    return Sessions(side, start, end, done, rows, kind, none, c["first_frame"][rows], _address(vm, rows, numbers))
+    reached = set(numbers)  # an address of a relay says nothing of which of the server's it leads to
+    address = np.array([numbers.get(ip, 0) if reached else 0 for ip in c["resp_ip"][rows].tolist()], np.int64)
+    return Sessions(side, start, end, done, rows, kind, none, c["first_frame"][rows], address)
 
 
 def _vm_done(linked: Linked, vm: Side) -> Ints:

@@ -91,6 +91,37 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
     return goal
 
 
+def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool, notes: list[str]) -> Target:
+    """:func:`find`; but where the captures show no server's name at all (begun in the middle, cut payload, a base URL that names a relay), the target is
+    guessed, and that is noted: the named one cannot be told from others."""
+    try:
+        return find(sides, upstream, apis, manifest)
+    except NetlensError:
+        named = any(name is not None for side in sides.values() for name in side.connections["sni"].tolist())
+        if not apis or named or not any(side.connections.rows for side in sides.values()):
+            raise
+    # nearest to the provider first: the busiest server of the VM's capture may be a relay
+    side = next(s for s in (upstream, *sides.values()) if s.connections.rows)
+    guess = choose(side.connections, side.capture.table("lookups"))
+    find(sides, upstream, tuple(guess.addresses), False)
+    notes.append(
+        f"{_named_by(apis, manifest)}: the captures show no server's name (ClientHellos are missing or cut), so {printable(guess.label)} is taken, "
+        f"{guess.why}"
+    )
+    return guess
+
+
+def at_same_address(side: Side) -> list[str]:
+    """Other names that connections with requests ask for at the addresses and ports of the target: the provider may count these with it."""
+    c = side.connections
+    there = set(zip(c["resp_ip"][side.target].tolist(), c["resp_port"][side.target].tolist(), strict=True))
+    asking = {side.connection_of[k] for k in side.capture.table("exchanges")["session_id"].tolist() if k in side.connection_of}
+    rows = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), c["sni"].tolist(), side.target.tolist(), strict=True)
+    return sorted(
+        {sni for row, (ip, port, sni, is_target) in enumerate(rows) if sni and not is_target and (ip, port) in there and row in asking}
+    )
+
+
 def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Also connections without a hello to an address and port of the target: as they asked for no other name, it is the same server."""
     there = set(zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True))

@@ -20,6 +20,7 @@ import numpy as np
 
 from netlens.chains import visibility
 from netlens.chains.linking import Linked
+from netlens.chains.parties import others
 from netlens.chains.requests import requests
 from netlens.chains.sessions import sessions, vm_alone
 from netlens.chains.situation import SIDES, VM, Requests, Situation
@@ -74,7 +75,9 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
         facts, missing,
     )  # fmt: skip
     told = {f.name: getattr(linked, f.name) for f in fields(Linked)} | {"notes": notes}
-    return Traffic(**told, beside=beside, situation=situation, rows=rows)
+    traffic = Traffic(**told, beside=beside, situation=situation, rows=rows)
+    facts["others"] = others(traffic)
+    return traffic
 
 
 def _vm_is_blind(linked: Linked, notes: list[str]) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,12 +29,20 @@ if TYPE_CHECKING:
       netlens analyze capture.pcap --api api.z.ai -o findings
       netlens analyze captures/same-nat-ip-sshuttle --format json | jq .cause
       netlens analyze --vm vm.pcap --host host.pcap --vm-errors opencode.log
+      netlens analyze --vm vm.pcap --host host.pcap --capture vm2=second.pcap
       netlens analyze captures/same-nat-ip-sshuttle --bundle support.zip
     """,
 )
 @click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]", type=FILE)
 @click.option("--host", "host_file", metavar="FILE", type=FILE, help="Capture made on the host.")
 @click.option("--vm", "vm_file", metavar="FILE", type=FILE, help="Capture made on the VM.")
+@click.option(
+    "--capture",
+    "further",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="Capture made on a further machine that leaves through the host, such as a second VM; repeatable. NAME is how results call it.",
+)
 @api_option("Default: the manifest's, or a guess, which is printed.")
 @click.option("--vm-errors", metavar="FILE", type=FILE, help="Error log of the program on the VM: tells which requests were refused.")
 @click.option("--host-errors", metavar="FILE", type=FILE, help="Error log of the program on the host.")
@@ -66,6 +75,7 @@ def command(
     capture: str | None,
     host_file: str | None,
     vm_file: str | None,
+    further: tuple[str, ...],
     apis: tuple[str, ...],
     vm_errors: str | None,
     host_errors: str | None,
@@ -81,14 +91,15 @@ def command(
     Where requests were refused you get the cause, the limit, and what each fix would change.
 
     Give both sides: a RECORDING, or --vm and --host. A recording is a folder with vm.pcap and host.pcap (also .pcapng, .gz), and perhaps
-    vm-errors.log, host-errors.log and manifest.toml. With a single CAPTURE, you get what it can show, and what to record for the rest.
+    further captures NAME.pcap, vm-errors.log, host-errors.log and manifest.toml. With a single CAPTURE, you get what it can show, and what to
+    record for the rest.
     """
     from netlens.analysis import analyze
     from netlens.api import TABLES
 
     if bundle is not None:
         _can_bundle(bundle, (capture, host_file, vm_file))
-    given = _inputs(capture, host_file, vm_file).with_options(
+    given = _inputs(capture, host_file, vm_file, _named(further)).with_options(
         apis=apis, errors={"vm": vm_errors, "host": host_errors}, more_errors=_logs(logs), keylogs=keylogs
     )
     found = analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given)
@@ -154,15 +165,34 @@ def _print(found: Analysis, verbose: bool) -> None:
     sys.stdout.write("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
 
 
-def _inputs(capture: str | None, host: str | None, vm: str | None) -> Inputs:
+def _named(further: tuple[str, ...]) -> dict[str | None, tuple[str, ...]]:
+    """``--capture NAME=FILE`` by name."""
+    from netlens.chains.inputs import vantage
+
+    out: dict[str | None, tuple[str, ...]] = {}
+    for text in further:
+        name, equals, file = text.partition("=")
+        if not equals or not file or vantage(name) is None:
+            raise click.UsageError(f"--capture {printable(text)}: give NAME=FILE; a name is of letters, digits, dots, - and _")
+        if name in out:
+            raise click.UsageError(f"--capture {name}: given twice")
+        out[name] = (file,)
+    return out
+
+
+def _inputs(capture: str | None, host: str | None, vm: str | None, further: dict[str | None, tuple[str, ...]]) -> Inputs:
     from netlens.chains.inputs import Inputs, from_folder
 
     if capture is not None and (host is not None or vm is not None):
         raise click.UsageError("give either a CAPTURE or RECORDING, or the sides with --vm and --host, not both")
     if capture is not None:
-        return from_folder(capture) if os.path.isdir(capture) else Inputs({None: (capture,)})
+        found = from_folder(capture) if os.path.isdir(capture) else Inputs({None: (capture,)})
+        return replace(found, captures=found.captures | further)
+    if twice := [name for name, file in (("vm", vm), ("host", host)) if file is not None and name in further]:
+        raise click.UsageError(f"--{twice[0]} and --capture {twice[0]}=FILE are the same; give one of them")
     given: dict[str | None, tuple[str, ...]] = {side: (file,) for side, file in (("vm", vm), ("host", host)) if file is not None}
-    if host == vm == "-":
+    given |= further
+    if sum(files == ("-",) for files in given.values()) > 1:
         raise click.UsageError("only one side can be standard input; give a file for the other")
     if not given:
         raise click.UsageError("give a capture: netlens analyze CAPTURE (or --vm FILE, --host FILE)")

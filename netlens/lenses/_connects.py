@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
+import bisect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import ACK, RST, SYN, S
+from netlens.addresses import is_loopback
+from netlens.lenses._view import ACK, RST, SYN, S, grouped
 
 if TYPE_CHECKING:
     from netlens.lenses._view import View
@@ -15,6 +16,7 @@ OPEN, REFUSED, UNANSWERED, OTHER = "open", "refused", "unanswered", "other"
 #: Zeek's policy/misc/scan: 15 ports of one host, or 25 hosts on one port, within 5 minutes.
 SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
 PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
+MOST_TRIED = 1000  #: other attempts that are looked at for one that failed
 SOME_PORTS = 8  #: worth a look
 
 
@@ -108,19 +110,25 @@ def _attempt(view: View, k: int) -> Attempt | None:
 
 def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
     """Whether the service was reached within some time of a failed attempt: another address, the other family, or from the other side."""
-    for a in view.once(attempts):
-        if a.outcome != OPEN or a.session == failed.session:
-            continue
-        if not -within_ns <= a.answer_ns - failed.syn_ns[0] <= within_ns + failed.span_ns:
-            continue
+    opened, times = view.once(_opened_by_port).get(failed.port, ([], []))
+    low = bisect.bisect_left(times, failed.syn_ns[0] - within_ns)
+    high = bisect.bisect_right(times, failed.syn_ns[-1] + within_ns)
+    for a in opened[low : min(high, low + MOST_TRIED)]:
         if a.answer_ns < failed.syn_ns[0] and a.server == failed.server:
             continue  # it worked before, not after
         same_client = a.client == failed.client or _family(a.client) != _family(failed.client)
-        if a.port == failed.port and same_client and (a.server == failed.server or _alias(view, a.server, failed.server)):
+        if same_client and (a.server == failed.server or _alias(view, a.server, failed.server)):
             return True
-        if a.client == failed.server and a.server == failed.client and a.port == failed.port:
+        if a.client == failed.server and a.server == failed.client:
             return True
     return False
+
+
+def _opened_by_port(view: View) -> dict[int, tuple[list[Attempt], list[int]]]:
+    """Attempts that succeeded, by port, with the times of the answers, in their order."""
+    opened = grouped((a for a in view.once(attempts) if a.outcome == OPEN), lambda a: a.port)
+    ordered = {port: sorted(group, key=lambda a: a.answer_ns) for port, group in opened.items()}
+    return {port: (group, [a.answer_ns for a in group]) for port, group in ordered.items()}
 
 
 def _family(address: str) -> int:
@@ -128,16 +136,21 @@ def _family(address: str) -> int:
 
 
 def _alias(view: View, one: str, other: str) -> bool:
-    """Whether two addresses may be of one service: the other family, or a name that has both."""
-    if _family(one) != _family(other):
+    """Whether two addresses may be of one service: the other family, this machine, or a name that has both."""
+    if _family(one) != _family(other) or (is_loopback(one) and is_loopback(other)):
         return True
-    try:
-        if ipaddress.ip_address(one).is_loopback and ipaddress.ip_address(other).is_loopback:
-            return True
-    except ValueError:
-        return False
-    answers = view.side.capture.table("lookups")["answers"].tolist()
-    return any(one in found and other in found for found in answers if found)
+    named = view.once(_names)
+    return bool(named.get(one, frozenset()) & named.get(other, frozenset()))
+
+
+def _names(view: View) -> dict[str, set[str]]:
+    """Names by address, as lookups told."""
+    lookups = view.side.capture.table("lookups")
+    out: dict[str, set[str]] = {}
+    for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True):
+        for address in answers or ():
+            out.setdefault(address, set()).add(name)
+    return out
 
 
 @dataclass

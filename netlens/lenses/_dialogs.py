@@ -42,9 +42,10 @@ class Refusal:
 def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
     candidates = view.sessions_where(_says_no)
+    tls = (view.first_replies >> 56 >= 20) & (view.first_replies >> 56 <= 23)  # noise that looks like anything
     found: list[Refusal] = []
     for k in view.first_copies:
-        if k not in candidates or k in view.halves:
+        if k not in candidates or tls[k] or k in view.halves:
             continue
         seg = view.segments(k)
         if not len(seg):
@@ -173,7 +174,7 @@ def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
         for orig, text, frame in data:
             if orig:
                 asked = text[:4].upper()
-            elif text[:4] == b"-ERR" and asked in (b"USER", b"PASS", b"APOP", b"AUTH"):
+            elif text[:4] == b"-ERR" and asked in (b"USER", b"PASS", b"APOP"):  # AUTH asks which ways there are
                 found.append(Refusal(k, "POP3", f"-ERR to {asked.decode()}", True, [frame]))
             elif text[:3] == b"+OK" and asked in (b"PASS", b"APOP"):
                 served = frame

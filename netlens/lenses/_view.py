@@ -23,7 +23,7 @@ import numpy as np
 
 from netlens.addresses import is_loopback
 from netlens.lenses import Finding
-from netlens.parsers.session_state import FSM
+from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
 from netlens.text import endpoint
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class View:
 
     @cached_property
     def _originator(self) -> np.ndarray[Any, Any]:
-        return (self.side.capture.part.state()[:, FSM] >> 8) & 1
+        return (self.side.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
 
     @cached_property
     def halves(self) -> set[int]:

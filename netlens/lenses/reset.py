@@ -92,7 +92,7 @@ def _reset(view: View, k: int) -> Broken | None:
 
 def _greets(head: int) -> bool:
     """Whether a server's first words are a greeting of SSH, SMTP, FTP, POP3, IMAP or VNC: no answer to a request."""
-    return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK", b"* OK", b"RFB "))
+    return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK ", b"* OK", b"RFB "))
 
 
 def _of(view: View) -> list[Finding]:

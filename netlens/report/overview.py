@@ -55,7 +55,7 @@ def lines(capture: Capture) -> list[tuple[str, str]]:
 def _traffic(capture: Capture) -> str:
     pairs = _pairs(capture)
     if not pairs:
-        return capture.part.holds()
+        return "" if capture.part.unread() else capture.part.holds()
     names = _names(capture)
     told = []
     for pair in pairs[:PAIRS]:

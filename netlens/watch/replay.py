@@ -201,9 +201,10 @@ def open_recording(path: str, side: str | None) -> Played:
     from netlens.chains.inputs import from_folder
 
     found = from_folder(path)
-    captures = {name: files for name, files in found.captures.items() if side in (None, "both", name)}
+    usual = {name: files for name, files in found.captures.items() if name in ("vm", "host")}
+    captures: dict[str | None, tuple[str, ...]] = {name: files for name, files in usual.items() if side in (None, "both", name)}
     if not captures:
-        raise CaptureError(f"{path}: has no capture of the {side}; there is {', '.join(str(n) for n in found.captures)}")
+        raise CaptureError(f"{path}: has no capture of the {side}; there is {', '.join(str(n) for n in usual)}")
     errors = {name: log for name, log in found.errors.items() if name in captures and not _is_empty(log)}
     return Played(captures, found.apis, errors)
 

@@ -1,4 +1,4 @@
-"""Equal ends: the host sees the VM's packets before it translates them, with the VM's own address and port.
+"""Equal ends: the host sees the VM's packets before it translates them, with the address and port by which they left the VM.
 
 That is used where a handshake is older than a capture, so that numbers are missing, and only for connections that overlap in time: ports are used again.
 """
@@ -23,7 +23,7 @@ def join(found: Found) -> None:
     slack = found.time.uncertain_ns + TOLERANCE_NS
     near = defaultdict(list)
     for i in found.free_vm().tolist():
-        for j in at.get((v.orig_ip[i], v.orig_port[i], int(v.server[i])), ()):
+        for j in at.get((*v.leaves[i], int(v.server[i])), ()):
             known = v.isn[i] >= 0 and h.isn[j] >= 0
             if not known and v.start[i] <= h.end[j] + slack and h.start[j] <= v.end[i] + slack:
                 near[i].append(j)

@@ -67,11 +67,17 @@ ADDRESS_RULES = tuple(Rule(unit, scope, True) for unit in UNITS for scope in SCO
 
 
 def rules(situation: Situation) -> tuple[Rule, ...]:
-    """The rules that a situation can show, the preferred ones first. Rules about the egress address need a capture of all that leaves by it."""
-    s = situation.sessions
+    """The rules that a situation can show, the preferred ones first. Rules about the egress address need a capture of all that leaves by it.
+
+    Connections in which a relay carries the requests of both sides belong to neither, so nobody can count connections per side there.
+    """
+    s, r = situation.sessions, situation.requests
+    known = r.side != UNKNOWN
+    shared = bool(np.intersect1d(r.session[known & (r.side == VM)], r.session[known & (r.side != VM)]).size)
     several = len(np.unique(s.address[s.kind == REQUESTS])) > 1
     found = (*RULES, *ADDRESS_RULES) if several else RULES
-    return tuple(rule for rule in found if rule.scope == "side" or situation.egress_seen)
+    possible = (rule for rule in found if rule.scope == "side" or situation.egress_seen)
+    return tuple(rule for rule in possible if not (shared and (rule.unit, rule.scope) == ("connections", "side")))
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,14 @@ def judge(weighing: Weighing) -> Verdict:
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
     return limit_verdict(
-        weighing, Adjustment(others_side=True), structure=structure, missing=missing, told="without the other side's traffic"
+        weighing, Adjustment(others_side=True), structure=structure, missing=missing, told=f"without {_whose(weighing)} traffic"
     )
+
+
+def _whose(weighing: Weighing) -> str:
+    """Whose traffic is taken away, in the genitive: each side's is taken from the other's; who that is, is said where it is more than the host."""
+    others = str(weighing.situation.facts.get("others") or "the host")
+    return "the other side's" if others == "the host" else f"the other side's ({others})"
 
 
 def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
@@ -50,6 +56,6 @@ def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     fit = weighing.by_time[0]
     at, gone = without_others(weighing.situation, fit)
     share = float(gone.sum() / at.sum()) if at.any() else 0.0
-    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without the other side's requests"
+    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without {_whose(weighing)} requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
     return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF, without_others_tied(weighing))

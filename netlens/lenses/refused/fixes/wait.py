@@ -10,7 +10,7 @@ from netlens.lenses.refused.over_time import TimeRule
 from netlens.lenses.refused.replay import Change
 
 ID = "wait"
-TITLE = "After a refusal wait {seconds:.3g} s before the next attempt"
+TITLE = "Wait {seconds:.3g} s after a refusal before the next attempt"
 RANK = 5
 AGAINST = RATES
 CAVEATS = ("opencode has no setting for it; by hand: interrupt it and go on after that time",)

@@ -1,0 +1,228 @@
+"""Parties: those whose requests a provider may count together, each named, with its requests.
+
+Theory of operation
+-------------------
+1. A party is a captured machine, a machine that the host was seen to carry for but that was not captured itself (another VM, a container), or one
+   program of the host or of the VM where samples of its sockets tell programs apart.
+2. Whose a request is follows the connection that carries it; over a relay on the host, the connection that the relay was asked on.
+3. A machine that was not captured is named by the address that it has before the host translates it. Of one behind a tunnel, that is the other end of
+   the tunnel.
+
+Limits: a capture made only where packets are translated already shows one address for all; whoever is behind it is then the host, or unknown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from netlens.addresses import is_loopback
+from netlens.chains.processes import plain
+from netlens.chains.side import WORDS
+from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM
+from netlens.columns import Codes
+from netlens.parsers import connections
+from netlens.text import endpoint
+
+if TYPE_CHECKING:
+    from netlens.chains.linking import Linked
+    from netlens.chains.side import Side
+    from netlens.chains.traffic import Traffic
+    from netlens.schema import Table
+
+NEAR = {
+    4: 24,
+    6: 64,
+}  #: length of the prefix that machines of one network share where nothing tells it: what hypervisors and container engines use
+
+
+@dataclass(frozen=True)
+class Party:
+    """``name``: as texts call it.  vantage : the capture made there; None if there is none.  process : None for all of a machine's.
+
+    requests, refused : to the target.
+    """
+
+    name: str
+    vantage: str | None
+    addresses: tuple[str, ...]
+    process: str | None
+    requests: int
+    refused: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"addresses": list(self.addresses)}
+
+
+@dataclass(frozen=True)
+class Who:
+    """Whose a connection is: ``code`` as in ``Requests.side``; ``address``: None where only translated ones were seen."""
+
+    code: int
+    name: str
+    vantage: str | None
+    address: str | None
+    process: str | None = None
+
+
+def parties(traffic: Traffic) -> list[Party]:
+    """All that have requests, and the captured machines also without any; the VM first, then the host, then by requests."""
+    r = traffic.situation.requests
+    owners = who(traffic)
+    found: dict[tuple[str, str | None], list[Any]] = {}
+    for name in traffic.sides:
+        if name in WORDS:
+            found[WORDS[name], None] = [name, set(), 0, 0]
+    for i, (up, refused) in enumerate(zip(traffic.rows[:, 0].tolist(), (r.rejected == REJECTED).tolist(), strict=True)):
+        whose = _of_request(traffic, owners, i, up)
+        entry = found.setdefault((whose.name, whose.process), [whose.vantage, set(), 0, 0])
+        entry[1] |= {whose.address} - {None}
+        entry[2] += 1
+        entry[3] += refused
+    for name, side in traffic.further.items():
+        found.setdefault((name, None), [name, set(), 0, 0])[1].update(
+            ip for ip in connections.sent_from(side.capture) if not is_loopback(ip)
+        )
+    split = {name for name, process in found if process is not None}
+    listed = [
+        Party(name if process is None else f"{name}: {process}", vantage, tuple(sorted(ips)), process, requests, refused)
+        for (name, process), (vantage, ips, requests, refused) in found.items()
+        if requests or process is not None or name not in split
+    ]
+    order = {WORDS["vm"]: 0, WORDS["host"]: 1}
+    return sorted(listed, key=lambda p: (order.get(p.name.partition(":")[0], 2), -p.requests, p.name))
+
+
+def others(traffic: Traffic) -> str:
+    """Who shares the egress with the VM, as a sentence says it: "the host and the other VM, 192.168.64.6"; "" if nobody was seen."""
+    r, owners = traffic.situation.requests, who(traffic)
+    names = dict.fromkeys(
+        whose.name
+        for i, (up, side) in enumerate(zip(traffic.rows[:, 0].tolist(), r.side.tolist(), strict=True))
+        if side == HOST and (whose := _of_request(traffic, owners, i, up)).code == HOST
+    )
+    words = [f"the {name}" for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def who(linked: Linked) -> list[Who]:
+    """Whose each connection of the upstream's capture is."""
+    up = linked.upstream
+    c, n = up.connections, up.connections.rows
+    if up.name == "vm":
+        return [Who(VM, WORDS["vm"], "vm", ip) for ip in c["orig_ip"].tolist()]
+    own = _own(linked)
+    in_vm = addresses_of_vm(linked)
+    first = inner(linked)
+    processes = linked.processes.get(up.name or "", {})
+    vm_processes = linked.processes.get("vm", {})
+    vm_of = [-1] * n if linked.pairing is None else linked.pairing.vm_of.tolist()
+    by_tunnel = [None if k is None else up.sessions["orig_ip"][k] for k in c["tunnel_session_id"].tolist()]
+    out = []
+    for row in range(n):
+        code, ip = int(linked.origin[row]), c["orig_ip"][first[row]]
+        if name := linked.claimed.get(row):
+            out.append(Who(HOST, name, name, ip if ip not in own else None))
+        elif code == VM:
+            address = by_tunnel[first[row]] or (None if ip in own or is_loopback(ip) else ip)
+            out.append(Who(VM, WORDS["vm"], "vm" if "vm" in linked.sides else None, address, vm_processes.get(vm_of[row])))
+        elif code == UNKNOWN:
+            out.append(Who(UNKNOWN, "unknown", None, ip))
+        elif ip in own or is_loopback(ip) or not connections.is_private(ip):
+            out.append(Who(HOST, WORDS["host"], up.name, None if is_loopback(ip) else ip, processes.get(first[row])))
+        else:
+            out.append(Who(HOST, _called(ip, in_vm), None, ip))
+    return out
+
+
+def inner(linked: Linked) -> list[int]:
+    """Per connection of the upstream's capture, the first of its chain on that machine: itself, where no relay opened it."""
+    first = list(range(linked.upstream.connections.rows))
+    for last, hops in linked.served.items():
+        first[last] = hops[0]
+    return first
+
+
+def _of_request(traffic: Traffic, owners: list[Who], i: int, up: int) -> Who:
+    """Whose request ``i`` is; ``up``: its place in the upstream's exchanges, -1 for one that only the VM's capture or a key log has."""
+    side = traffic.upstream
+    code = int(traffic.situation.requests.side[i])
+    if up >= 0:
+        row = int(side.owner[up])
+        asked = traffic.asked_of_relay.get(up)
+        if asked is not None:
+            row = side.connection_of[int(side.capture.table("exchanges")["session_id"][asked])]
+        if owners[row].code == code:
+            return owners[row]
+        if (name := traffic.claimed.get(row)) is not None:
+            return Who(code, name, name, side.connections["orig_ip"][row])
+        ip = side.connections["orig_ip"][row]
+        if code == HOST and asked is not None and ip not in _own(traffic) and not is_loopback(ip):
+            return Who(HOST, _called(ip, addresses_of_vm(traffic)), None, ip)
+    name = {VM: WORDS["vm"], HOST: WORDS["host"]}.get(code, "unknown")
+    vantage = {VM: "vm", HOST: "host"}.get(code)
+    return Who(code, name, vantage if vantage in traffic.sides else None, None)
+
+
+def _own(linked: Linked) -> set[str]:
+    """Addresses of the machine of the upstream's capture."""
+    side = linked.upstream
+    c = side.connections
+    told = connections.sent_from(side.capture) - addresses_of_vm(linked)
+    # what leaves by an address that others are translated to is the host's, whatever told the former
+    return told | {ip for ip in c["nat_ip"].tolist() if ip is not None}
+
+
+def addresses_of_vm(linked: Linked) -> set[str]:
+    """Addresses of the VM as its own capture shows them; none where there is none beside the host's."""
+    vm = linked.sides.get("vm")
+    if vm is None or vm is linked.upstream:
+        return set()
+    sent = connections.sent_from(vm.capture)
+    seen = {ip for name in ("orig_ip", "nat_ip") for ip in vm.connections[name][vm.target].tolist() if ip is not None}
+    return {ip for ip in sent | seen if not is_loopback(ip)}
+
+
+def _called(ip: str, in_vm: Iterable[str]) -> str:
+    """How texts call a machine that was not captured: another VM if it is on a network of the VM's."""
+    address = ipaddress.ip_address(ip)
+    network = ipaddress.ip_network((ip, NEAR[address.version]), strict=False)
+    near = any((a := ipaddress.ip_address(other)).version == address.version and a in network for other in in_vm)
+    return f"other VM, {ip}" if near or connections.is_of_guest(ip) else f"other machine, {ip}"
+
+
+def machines(side: Side, origin: Codes) -> dict[str, int]:
+    """Requests of each guest of a host whose guests were not captured, by its address there; of what came out of a tunnel, by the tunnel's other end."""
+    c, tally = side.connections, dict[str, int]()
+    for row in side.owner.tolist():
+        if origin[row] == VM:
+            ip = guest(side, row)
+            tally[ip] = tally.get(ip, 0) + 1
+    return tally if c.rows else {}
+
+
+def guest(side: Side, row: int) -> str:
+    """Address of the guest that a connection of the host's capture is of."""
+    tunnel = side.connections["tunnel_session_id"][row]
+    ip: str = side.connections["orig_ip"][row] if tunnel is None else side.sessions["orig_ip"][tunnel]
+    return ip
+
+
+def processes(table: Table, samples: Iterable[Mapping[str, Any]], side: str) -> dict[int, str]:
+    """Row of connections -> the one process that samples of that side's sockets show for it."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for sample in samples:
+        if sample.get("side", "host") == side and sample.get("process"):
+            key = (plain(str(sample.get("local", ""))), plain(str(sample.get("remote", ""))))
+            seen.setdefault(key, set()).add(str(sample["process"]))
+    if not seen:
+        return {}
+    out = {}
+    ends = zip(*(table[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port")), strict=True)
+    for row, (ip, port, to, to_port) in enumerate(ends):
+        names = seen.get((endpoint(ip, port), endpoint(to, to_port)), set())
+        if len(names) == 1:
+            out[row] = next(iter(names))
+    return out
