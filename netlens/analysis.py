@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from netlens.chains import overlap, target
 from netlens.chains.inputs import Inputs, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
-from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM
+from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM, joined
 from netlens.chains.traffic import Traffic, rebuild
 from netlens.lenses import Finding, refused
 from netlens.lenses.refused import counting
@@ -269,6 +269,30 @@ def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], gi
     shown = f"with them the limit separates refused from accepted requests with AUC {explained[1]:.2f}, without with {explained[0]:.2f}"
     chosen.notes.append(f"{requests} {'are counted as well' if chosen is wider else 'are not counted'}: {shown}")
     return chosen if chosen is made else replace(chosen, goal=replace(wider.goal, guessed=made.goal.guessed, why=made.goal.why))
+
+
+def together(found: Sequence[Analysis]) -> Analysis:
+    """Several recordings of one situation weighed as one: the limiter and the causes are shared, clocks and parties are each recording's own.
+
+    Tables and pictures are those of the recording with most refusals.
+    """
+    shown = max(found, key=lambda each: int(each.counts["rejections"] or 0))
+    situation = joined([each.assembled.situation for each in found])
+    judged = refused.judge(replace(shown.assembled, situation=situation))
+    counts: dict[str, Any] = {}
+    for name, value in shown.counts.items():
+        values = [each.counts.get(name) for each in found]
+        if isinstance(value, dict):
+            added: Counter[str] = Counter()
+            for each in values:
+                added.update(each or {})
+            counts[name] = dict(sorted(added.items()))
+        else:
+            counts[name] = sum(each or 0 for each in values)
+    weighed = judged.weighed
+    return replace(
+        shown, counts=counts, limit=weighed.limit, hypotheses=weighed.verdicts, cause=weighed.cause, fixes=judged.fixes, weighed=weighed
+    )
 
 
 def _input(i: Any, side: str | None, vantage: str | None) -> dict[str, Any]:

@@ -9,7 +9,8 @@ wanted a thing, seen where the program runs. All times are int64 ns UTC of the h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -132,3 +133,56 @@ class Situation:
     def other_capture(self) -> str:
         """The capture to make where one machine, or what leaves the host, was not seen."""
         return self.egress_missing or f"a capture of the {'host' if self.vm_seen else 'VM'} over the same time"
+
+
+DAY_NS = 86_400_000_000_000
+APART_NS = 3_600_000_000_000  #: between recordings that are weighed together; more than most windows
+
+
+def joined(situations: Sequence[Situation]) -> Situation:
+    """Several recordings of one situation, one after the other, as one.
+
+    Each is moved by whole days, so that windows by the clock stay where they were. What all have seen is seen. Frames belong to their own files, so none is
+    kept.
+    """
+    first, *others = sorted(situations, key=lambda each: each.capture_ns[0])
+    out = first
+    for each in others:
+        behind = out.capture_ns[1] + APART_NS - each.capture_ns[0]
+        shift = -(-behind // DAY_NS) * DAY_NS
+        sessions, requests = each.sessions, each.requests
+        connections = max(int(out.sessions.connection.max(initial=-1)) + 1, 0)
+        moved_sessions = replace(
+            sessions, start_ns=sessions.start_ns + shift, end_ns=sessions.end_ns + shift, done_ns=sessions.done_ns + shift,
+            connection=np.where(sessions.connection >= 0, sessions.connection + connections, -1),
+        )  # fmt: skip
+        moved_requests = replace(
+            requests, start_ns=requests.start_ns + shift, end_ns=requests.end_ns + shift, done_ns=requests.done_ns + shift,
+            session=np.where(requests.session >= 0, requests.session + len(out.sessions), -1),
+        )  # fmt: skip
+        out = Situation(
+            out.requests.joined(moved_requests),
+            out.sessions.joined(moved_sessions),
+            out.vm_seen and each.vm_seen,
+            out.host_seen and each.host_seen,
+            out.egress_seen and each.egress_seen,
+            (out.capture_ns[0], each.capture_ns[1] + shift),
+            max(out.uncertain_ns, each.uncertain_ns),
+            out.uncountable or each.uncountable,
+            {
+                k: out.facts.get(k, 0) + each.facts.get(k, 0)
+                for k in {*out.facts, *each.facts}
+                if _is_number(out.facts.get(k, 0), each.facts.get(k, 0))
+            },
+            out.egress_missing or each.egress_missing,
+        )
+    nothing = np.zeros(len(out.requests), np.int64), np.zeros(len(out.sessions), np.int64)
+    return replace(
+        out,
+        requests=replace(out.requests, host_frame=nothing[0], vm_frame=nothing[0]),
+        sessions=replace(out.sessions, host_frame=nothing[1], vm_frame=nothing[1]),
+    )
+
+
+def _is_number(*values: Any) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

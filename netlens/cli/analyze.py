@@ -33,7 +33,7 @@ if TYPE_CHECKING:
       netlens analyze captures/same-nat-ip-sshuttle --bundle support.zip
     """,
 )
-@click.argument("capture", required=False, metavar="[CAPTURE|RECORDING]", type=FILE)
+@click.argument("captures", nargs=-1, metavar="[CAPTURE|RECORDING]...", type=FILE)
 @click.option("--host", "host_file", metavar="FILE", type=FILE, help="Capture made on the host.")
 @click.option("--vm", "vm_file", metavar="FILE", type=FILE, help="Capture made on the VM.")
 @click.option(
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 )
 @format_option("text", "json")
 def command(
-    capture: str | None,
+    captures: tuple[str, ...],
     host_file: str | None,
     vm_file: str | None,
     further: tuple[str, ...],
@@ -92,8 +92,14 @@ def command(
 
     Give both sides: a RECORDING, or --vm and --host. A recording is a folder with vm.pcap and host.pcap (also .pcapng, .gz), and perhaps
     further captures NAME.pcap, vm-errors.log, host-errors.log and manifest.toml. With a single CAPTURE, you get what it can show, and what to
-    record for the rest.
+    record for the rest. Several recordings of one situation are weighed together: few refusals in each may be enough in all.
     """
+    if len(captures) > 1:
+        if host_file or vm_file or further or vm_errors or host_errors or logs or keylogs or output or bundle:
+            raise click.UsageError("several recordings are weighed together as they are: only --api, --format and -v go with them")
+        _together(captures, apis, form, verbose)
+        return
+    capture = captures[0] if captures else None
     from netlens.analysis import analyze
     from netlens.api import TABLES
 
@@ -114,6 +120,31 @@ def command(
     _print(found, verbose)
     if output is not None:
         say(f"{os.path.join(output, 'report.html')} opens in a browser; report.json and the pictures are beside it")
+
+
+def _together(recordings: tuple[str, ...], apis: tuple[str, ...], form: str, verbose: bool) -> None:
+    """Several recordings of one situation: each by itself in a line, then what they say together."""
+    from netlens.analysis import analyze, together
+    from netlens.api import TABLES
+
+    found = []
+    for path in recordings:
+        given = _inputs(path, None, None, {}).with_options(apis=apis)
+        found.append(analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given))
+    all_of_them = together(found)
+    each = [
+        {"path": path, "counts": one.counts, "cause": one.cause, "limiter": one.limiter}
+        for path, one in zip(recordings, found, strict=True)
+    ]
+    if form == "json":
+        print_json(all_of_them.to_dict() | {"recordings": each})
+        return
+    for path, one in zip(recordings, found, strict=True):
+        say(
+            f"{printable(path)}: {one.counts['rejections']} of {plural(one.counts['exchanges'], 'request')} refused; cause {one.cause or 'not told'}"
+        )
+    say("all together:")
+    _print(all_of_them, verbose)
 
 
 def _logs(named: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

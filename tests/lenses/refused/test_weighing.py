@@ -134,7 +134,10 @@ def test_where_tied_rules_disagree_no_cause_is_given() -> None:
     assert len(tied.rules) == 2
     found = verdict(tied)
     assert found.verdict == "undecided"
-    assert found.needs == "a recording in which requests per egress address and requests per side differ more: they fit equally well here"
+    assert (
+        found.needs
+        == "a recording in which requests per egress address and requests per side differ more, because here they fit equally well"
+    )
 
 
 def test_frames_of_a_few_requests_are_cited_from_every_capture_that_has_them() -> None:
@@ -156,7 +159,7 @@ def test_what_would_decide() -> None:
 
     assert said("v.v") == "a recording in which requests are refused"
     assert said("!v") == "a recording in which some requests are accepted"
-    assert said("v.v", "v!v") == "a recording with more refusals: 1 are too few, 5 at least"
+    assert said("v.v", "v!v") == "a recording with at least 5 refusals; this one has 1"
     assert said(*["v!v", "v.v"] * 6, egress_seen=False, host_seen=False) == "a capture of the host over the same time"
     assert said(*["v!v", "v.v"] * 6, egress_seen=False, vm_seen=False) == "a capture of the VM over the same time"
     assert said(*["v!v", "v.v"] * 6).startswith("a longer recording")
@@ -167,4 +170,4 @@ def test_the_json_names_files() -> None:
     given = Verdict("supported", None, 0.5, 0.01, [Evidence("so", [("vm", 3), ("host", 4)])], "x", "X", "Claim.")
     document = given.to_dict({"vm": "a.pcap"})
     assert document["evidence"] == [{"text": "so", "frames": [{"file": "a.pcap", "frame": 3}, {"file": "host", "frame": 4}]}]
-    assert set(document) == {"id", "verdict", "attributable_fraction", "p", "evidence", "needs", "cause", "claim"}
+    assert set(document) == {"id", "verdict", "attributable_fraction", "p", "probability", "evidence", "needs", "cause", "claim"}
