@@ -31,7 +31,8 @@ HALF = 0.5
 PRIOR = {"open": 0.0, "time": -2.0, "chance": -0.5}
 LIMITS = 6
 #: Log odds are taken times the first and plus the second.
-CORRECTED = (0.6, -0.4)
+CORRECTED = (0.456, -0.356)
+LIKELY = 0.6  #: probability below which no cause is supported
 SUREST = 0.98  #: with so few refusals nothing is surer
 TAKEN_AWAY = {
     "same-nat-ip": Adjustment(others_side=True),

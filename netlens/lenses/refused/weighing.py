@@ -250,7 +250,15 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     verdicts = _never_all_refuted(weighing, causes.judge_all(weighing))
     likely = odds.probabilities(weighing)
-    return Weighed(weighing, [replace(v, probability=likely.get(v.id)) for v in verdicts])
+    return Weighed(weighing, [_with_odds(v, likely.get(v.id)) for v in verdicts])
+
+
+def _with_odds(verdict: Verdict, probability: float | None) -> Verdict:
+    """The verdict with its probability; one of few refusals that is not likely is not supported."""
+    if verdict.verdict == "supported" and probability is not None and probability < odds.LIKELY:
+        needed = "a longer recording: with so few refusals other explanations are nearly as likely"
+        return replace(verdict, verdict="undecided", needs=needed, probability=probability)
+    return replace(verdict, probability=probability)
 
 
 def of_one_class(situation: Situation) -> tuple[Situation, str]:
