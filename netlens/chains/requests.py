@@ -16,6 +16,7 @@ a label of the upstream's own side.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ from netlens.addresses import is_loopback
 from netlens.chains.compared import TOLERANCE_NS
 from netlens.chains.parties import addresses_of_vm
 from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
-from netlens.columns import Codes, Ints
+from netlens.columns import Codes, Ints, ints
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
@@ -60,6 +61,7 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
     done = np.maximum(np.minimum(done, end), start)
     table = _unlabelled(side, carrier, start, np.maximum(end, start), done, here, there, x["up_bytes"].astype(np.int64))
+    table = replace(table, answer_ns=ints(x["response_ns"], 0))
     rows = np.stack([np.arange(n), mate, np.full(n, -1)], axis=1)
     if keys is not None:
         table, rows = _with_streams(linked, keys, table, rows, row_of, sessions)

@@ -81,6 +81,7 @@ class Requests(_Columns):
     host_frame, vm_frame : frame of its first byte in each capture; 0 if it is not in it.
     refusal_class : of those refused, a class of :mod:`netlens.logs` ("unknown" unless told); else "".
     sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
+    answer_ns : first byte of the answer upstream; 0 where it is not known.
     """
 
     side: Codes
@@ -95,12 +96,15 @@ class Requests(_Columns):
     vm_frame: Ints
     refusal_class: Objects = field(default_factory=lambda: np.zeros(0, object))
     sent_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    answer_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         if len(self.refusal_class) != len(self):
             object.__setattr__(self, "refusal_class", np.where(self.rejected == REJECTED, logs.UNKNOWN, "").astype(object))
         if len(self.sent_bytes) != len(self):
             object.__setattr__(self, "sent_bytes", np.zeros(len(self), np.int64))
+        if len(self.answer_ns) != len(self):
+            object.__setattr__(self, "answer_ns", np.zeros(len(self), np.int64))
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -157,7 +161,9 @@ def joined(situations: Sequence[Situation]) -> Situation:
             connection=np.where(sessions.connection >= 0, sessions.connection + connections, -1),
         )  # fmt: skip
         moved_requests = replace(
-            requests, start_ns=requests.start_ns + shift, end_ns=requests.end_ns + shift, done_ns=requests.done_ns + shift,
+            requests,
+            answer_ns=np.where(requests.answer_ns > 0, requests.answer_ns + shift, 0),
+            start_ns=requests.start_ns + shift, end_ns=requests.end_ns + shift, done_ns=requests.done_ns + shift,
             session=np.where(requests.session >= 0, requests.session + len(out.sessions), -1),
         )  # fmt: skip
         out = Situation(

@@ -52,6 +52,31 @@ def judge(traffic: Traffic) -> Judged:
     return Judged(weighed, predict(traffic.situation, rule, where))
 
 
+def _queued(traffic: Traffic) -> list[Finding]:
+    """One finding, if requests stood in a queue instead of being refused."""
+    from netlens.lenses.refused import queue
+
+    r = traffic.situation.requests
+    found = queue.fit(traffic.situation)
+    if found is None:
+        return []
+    name = traffic.upstream.of_log()
+    frames = [int(f) for f in (r.vm_frame if name == "vm" else r.host_frame)[found.waited].tolist() if f][:FRAMES]
+    n = int(found.waited.sum())
+    return [
+        Finding(
+            "queued",
+            ID,
+            "warning",
+            f"{n:,} of {plural(len(r), 'request')} waited for another to end, {found.median_ns / 1e9:,.1f} s as a rule. "
+            f"The provider serves {found.value} at once and refuses none.",
+            [(name, frame) for frame in frames],
+            f"frame.number in {{{', '.join(map(str, frames))}}}" if frames else "",
+            {"requests": len(r), "waited": n, "served_at_once": found.value, "median_wait_s": found.median_ns / 1e9},
+        )
+    ]
+
+
 def look(traffic: Traffic) -> list[Finding]:
     """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
     return [*_of_target(traffic), *(found for view in views(traffic) for found in _of_dialogs(view))]
@@ -79,7 +104,7 @@ def _of_target(traffic: Traffic) -> list[Finding]:
     refused = r.rejected == 1
     n = int(refused.sum())
     if not n:
-        return []
+        return _queued(traffic)
     weighed = traffic.once(judge).weighed
     named = next((v for v in weighed.verdicts if v.id == weighed.cause), None)
     why = (

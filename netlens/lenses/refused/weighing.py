@@ -16,7 +16,7 @@ import numpy as np
 from netlens import logs
 from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
-from netlens.lenses.refused import causes, odds, over_time
+from netlens.lenses.refused import causes, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
 from netlens.lenses.refused.over_time import Fit
@@ -213,6 +213,11 @@ class Weighed:
         return Limit.of(self.weighing.rules) if self.weighing.rules else None
 
     @cached_property
+    def queue(self) -> queue.Queue | None:
+        """The queue that requests stood in, where nothing was refused."""
+        return queue.fit(self.weighing.situation)
+
+    @cached_property
     def limiter(self) -> dict[str, Any] | None:
         """What the provider does, as the JSON has it: kind, unit, scope and numbers; None where no rule tells refused from accepted."""
         w = self.weighing
@@ -237,6 +242,10 @@ class Weighed:
                 "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS == "bytes" else "requests", "scope": SCOPE_WORDS[fit.scope],
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p,
                 "tied": [f.name for f in w.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
+            }  # fmt: skip
+        if (waits := self.queue) is not None:
+            return told | {
+                "kind": "queue", "scope": SCOPE_WORDS[waits.scope], "value": waits.value, "low": waits.low, "high": waits.high,
             }  # fmt: skip
         if not w.named and w.chance:
             return told | {"kind": logs.OVERLOAD}
