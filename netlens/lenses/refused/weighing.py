@@ -23,7 +23,10 @@ from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
-RUNS = 3  #: times that a limit over time must have been reached: what is reached once may as well be an overload that lasted a while
+#: Times that a limit over time must have been reached, with fewer than 10 refusals and with more: what is reached once may as well be an overload that
+#: lasted a while.
+RUNS = (3, 2)
+MANY = 10  #: refusals
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
@@ -105,7 +108,7 @@ class Weighing:
         above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
         if isinstance(fit, Fit):
             chance = max(chance, fit.chance_log_likelihood)
-            if fit.runs < RUNS:
+            if fit.runs < RUNS[self.inference.refused >= MANY]:
                 return False  # one bad minute has a beginning and an end, and some window fits these
         return (
             self.inference.enough

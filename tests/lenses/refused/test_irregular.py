@@ -9,12 +9,11 @@ from tests.bench.situations import draw
 from tests.lenses.refused.test_over_time import concurrency, played
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 4, 6, 7])
 def test_given_back_late(seed: int) -> None:
     drawn = draw(seed, "given-back-late")
     found = weigh(drawn.situation).limiter
-    if drawn.n_rejections < 20 or found is None:
-        pytest.skip("too few refusals")
+    assert found is not None
     assert (found["kind"], found["value"]) == ("concurrency", drawn.truth.values["value"])
     assert found["held_s"] == pytest.approx(drawn.truth.values["held_s"], rel=0.15)
 
