@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from netlens.chains.side import WORDS
 from netlens.registry import members
 
 if TYPE_CHECKING:
@@ -65,5 +66,13 @@ def look(traffic: Traffic) -> list[Finding]:
     """What all lenses find: problems first, then warnings, then notes; of each the gravest consequence first."""
     order = ("problem", "warning", "note")
     rank = {lens.ID: lens.RANK for lens in all_lenses()}
-    found = [finding for lens in all_lenses() for finding in lens.look(traffic)]
+    found = [_with_side(finding, traffic) for lens in all_lenses() for finding in lens.look(traffic)]
     return sorted(found, key=lambda finding: (order.index(finding.severity), rank[finding.lens]))
+
+
+def _with_side(finding: Finding, traffic: Traffic) -> Finding:
+    """Of two captures, the sentence says which one shows it; refusals are weighed over both."""
+    sides = {side for side, _ in finding.frames}
+    if len(traffic.sides) < 2 or len(sides) != 1 or finding.id == "refused":
+        return finding
+    return replace(finding, text=f"{finding.text.removesuffix('.')} (the {WORDS[sides.pop()]}'s capture).")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens.lenses._view import finding, views
+from netlens.parsers.trail import MAX_SEGMENTS
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
@@ -36,12 +37,22 @@ def look(traffic: Traffic) -> list[Finding]:
 def _of(view: View) -> list[Finding]:
     part = view.side.capture.part
     q = view.side.capture.table("quality")
+    unlooked = _not_looked_at(view)
     rows = [(r, n, f) for r, n, f in zip(q["reason"].tolist(), q["frames"].tolist(), q["first_frame"].tolist(), strict=True) if r in HIDING]
     hidden = sum(n for _, n, _ in rows)
     if not hidden or not part.frames:
-        return []
+        return unlooked
     share = hidden / part.frames
     lines = part.unread()
     text = f"{lines[0][:1].upper()}{lines[0][1:]}." if lines else f"{hidden:,} of {part.frames:,} frames were not read."
     values = {"frames": part.frames, "unread": hidden, "reasons": {r: n for r, n, _ in rows}}
-    return [finding(view, ID, "warning" if share > MOST else "note", text, [f for _, _, f in rows], values)]
+    return [*unlooked, finding(view, ID, "warning" if share > MOST else "note", text, [f for _, _, f in rows], values)]
+
+
+def _not_looked_at(view: View) -> list[Finding]:
+    """What is beyond the segments that are kept one by one."""
+    if view.trail is None or not view.trail.left_out:
+        return []
+    n = view.trail.left_out
+    text = f"{n:,} TCP segments after the first {MAX_SEGMENTS:,} were counted, but not looked at one by one: losses, resets and refusals in them are not told."
+    return [finding(view, ID, "warning", text, [], {"not_looked_at": n})]

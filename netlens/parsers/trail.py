@@ -161,11 +161,6 @@ class Trail:
                 self._lots = [self._joined]
         return self._joined
 
-    @property
-    def nbytes(self) -> int:
-        """What it holds."""
-        return sum(each.nbytes for lot in self._lots for each in lot.values()) + sum(rows.nbytes for rows in self._udp)
-
 
 def _segments(buf: Array, rows: Array, sessions: Array) -> dict[str, Array]:
     peer = SIDE + (1 - rows[:, c.DIRECTION]) * SIDE_WIDTH
