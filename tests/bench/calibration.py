@@ -122,7 +122,7 @@ def outcome(drawn: Drawn, weighed: Weighed) -> Outcome:
         weighed.cause,
         drawn.truth.kind in (None, "overload"),
         drawn.setup.provider.overload is None or not drawn.setup.provider.overload.every_s,
-        {fit.rule.name: fit.p_raw for fit in fits},
+        {fit.rule.name: fit.p_raw for fit in fits if not (fit.rule.held_s or fit.rule.changes)},
         min((fit.p for fit in fits), default=None),
         drawn.truth.limit,
         drawn.truth.rule,
