@@ -19,6 +19,7 @@ from netlens.chains import overlap, target
 from netlens.chains.inputs import Inputs, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
+from netlens.chains.paths import chains
 from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM
 from netlens.chains.traffic import Traffic, rebuild
 from netlens.lenses import Finding, refused
@@ -188,6 +189,7 @@ class Analysis:
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],
             "unmatched_rejections": self.assembled.unmatched,
+            "chains": self.assembled.once(chains),
             "parties": [party.to_dict() for party in self.parties],
             "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
         }

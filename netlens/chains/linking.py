@@ -39,6 +39,7 @@ class Linked:
     goal : the target.  origin : per connection of the upstream, whose it is (VM, HOST or UNKNOWN).
     carried : exchange of the upstream's capture -> exchange with the relay on the same machine that carries it on.
     served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
+    served_in_vm : the same of the VM's capture.
     further : captures of further vantages, by name.
     claimed : connection of the upstream's capture -> the further vantage whose capture holds it.
     processes : vantage -> row of its connections -> process, where sockets were sampled.
@@ -54,6 +55,7 @@ class Linked:
     origin: Codes
     carried: dict[int, int]
     served: dict[int, tuple[int, ...]]
+    served_in_vm: dict[int, tuple[int, ...]]
     further: dict[str, Side]
     claimed: dict[int, str]
     processes: dict[str, dict[int, str]]
@@ -143,8 +145,23 @@ def link(
         origin[row] = HOST if origin[row] == UNKNOWN else origin[row]
     processes = {name: parties.processes(side.connections, samples, name) for name, side in sides.items() if name is not None}
     return Linked(
-        sides, upstream, goal, clock, pairs, origin, carried, served[upstream.name], further, claimed, processes, http2, unknown, bool(exchanged), notes
-    )  # fmt: skip
+        sides=sides,
+        upstream=upstream,
+        goal=goal,
+        clock=clock,
+        pairing=pairs,
+        origin=origin,
+        carried=carried,
+        served=served[upstream.name],
+        served_in_vm=served.get("vm", {}),
+        further=further,
+        claimed=claimed,
+        processes=processes,
+        http2=http2,
+        protocol_unknown=unknown,
+        exchanged=bool(exchanged),
+        notes=notes,
+    )
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:
@@ -170,7 +187,13 @@ def _claimed(
         found = relays.through(
             pairing.pair(side.capture, upstream.capture, clock, vm_addresses=known, served=served["host"]), served["host"]
         )
-        theirs = np.flatnonzero(found.origin == VM).tolist()  # with those to a relay
+        own = connections.sent_from(upstream.capture) & {ip for ip in upstream.connections["nat_ip"].tolist() if ip is not None}
+        mate, here, there = found.vm_of, upstream.connections["orig_ip"], side.connections["orig_ip"]
+        theirs = [
+            row  # with those to a relay; without the host's own, if the capture is another one of the host
+            for row in np.flatnonzero(found.origin == VM).tolist()
+            if here[row] not in own or (mate[row] >= 0 and there[mate[row]] != here[row])
+        ]
         if not theirs:
             notes.append(f"no connection of the capture of {printable(name)} is in the host's")
         out |= dict.fromkeys(theirs, name)

@@ -123,7 +123,7 @@ def who(linked: Linked) -> list[Who]:
     out = []
     for row in range(n):
         code, ip = int(linked.origin[row]), c["orig_ip"][first[row]]
-        if name := linked.claimed.get(row):
+        if (name := linked.claimed.get(row)) and code != VM:
             out.append(Who(HOST, name, name, ip if ip not in own else None))
         elif code == VM:
             address = by_tunnel[first[row]] or (None if ip in own or is_loopback(ip) else ip)

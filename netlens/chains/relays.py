@@ -64,8 +64,8 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
         if random is not None and session in owner and side.target[owner[session]]:
             carrying.setdefault(random, set()).add(owner[session])
     out: dict[int, tuple[int, ...]] = {}
-    known = {row for rows in carrying.values() for row in rows}
-    for rows in (*carrying.values(), *_alike(side, [row for row in np.flatnonzero(side.target).tolist() if row not in known])):
+    linked = {row for rows in carrying.values() if len(rows) > 1 for row in rows}
+    for rows in (*carrying.values(), *_alike(side, [row for row in np.flatnonzero(side.target).tolist() if row not in linked])):
         *hops, last = sorted(rows, key=lambda row: int(c["start_ns"][row])) if isinstance(rows, set) else rows
         if hops and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
             out[last] = tuple(hops)
@@ -78,25 +78,39 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
 
 
 def _alike(side: Side, rows: list[int]) -> list[list[int]]:
-    """Pairs of connections without a hello that carry the same: as many bytes but for a negotiation, the last of them at the same times.
+    """Pairs of connections that carry the same: as many bytes but for a negotiation, the last of them at the same times; one hello at most is known.
 
     The one that the program's bytes reach first comes first. What looks like two others is neither's.
     """
     c, s = side.connections, side.sessions
     lasts = np.array([[max((int(t) for k in side.session_ids[row] if (t := s[f"{end}_last_payload_ns"][k]) is not None), default=NEVER)
                        for end in ("orig", "resp")] for row in rows], np.int64).reshape(-1, 2)  # fmt: skip
-    sizes = np.array([[int(c["orig_bytes"][row]), int(c["resp_bytes"][row])] for row in rows], np.int64).reshape(-1, 2)
+    sizes = np.array([[sent(side, row, end) for end in ("orig", "resp")] for row in rows], np.int64).reshape(-1, 2)
+    randoms = {k for k, random in zip(*(side.capture.table("hellos")[n].tolist() for n in ("session_id", "random")), strict=True) if random}
+    hello = {row: not randoms.isdisjoint(side.session_ids[row]) for row in rows}
     near: dict[int, set[int]] = {}
     for i in range(len(rows)):
         same = (np.abs(lasts - lasts[i]) <= PASSED_ON_NS).all(axis=1) & (np.abs(sizes - sizes[i]) <= NEGOTIATION_BYTES).all(axis=1)
         same &= (lasts != NEVER).all(axis=1) & (sizes > MIN_BYTES).all(axis=1)
         for j in np.flatnonzero(same).tolist():
             a, b = rows[i], rows[j]
-            if lasts[i, 0] <= lasts[j, 0] and lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS and _other_ends(c, a, b):
+            if (
+                not (hello[a] and hello[b])
+                and lasts[i, 0] <= lasts[j, 0]
+                and lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS
+                and _other_ends(c, a, b)
+            ):
                 near.setdefault(i, set()).add(j)
                 near.setdefault(j, set()).add(i)
     pairs = [(i, next(iter(js))) for i, js in near.items() if len(js) == 1]
     return [[rows[i], rows[j]] for i, j in pairs if near[j] == {i} and (lasts[i, 0], -lasts[i, 1], i) < (lasts[j, 0], -lasts[j, 1], j)]
+
+
+def sent(side: Side, row: int, end: str) -> int:
+    """Payload that one end sent, with what the capture lost. One redirect half lacks what the other has, which is no loss."""
+    whole = side.connections["redirect_port"][row] is None
+    lost = min(int(side.sessions[f"{end}_missing_bytes"][k]) for k in side.session_ids[row]) if whole else 0
+    return int(side.connections[f"{end}_bytes"][row]) + lost
 
 
 def _other_ends(connections: Table, a: int, b: int) -> bool:
