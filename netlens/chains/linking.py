@@ -6,6 +6,7 @@ provider made it. Else it is the VM's.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.addresses import is_loopback
 from netlens.chains import clock as clocks
 from netlens.chains import pairing, parties, relays, target, visibility
 from netlens.chains.side import Side
@@ -136,9 +138,18 @@ def link(
             notes.append(f"the host's capture shows no connection to {name}, so only the VM's is used")
     http2, unknown = _http2(upstream, sides, pairs)
     carried = passed_on.of if upstream.name == "host" else {}
-    origin = _origin(upstream, pairs, notes)
+    origin = _origin(upstream, pairs)
     for row, (down, *_) in served[upstream.name].items():
         origin[row] = origin[down]
+    if pairs is None:
+        _one_vm(upstream, origin, served[upstream.name], carried, notes)
+    elif upstream.name == "host" and relays.may_be_relayed(upstream, passed_on.relays):
+        origin[(origin == HOST) & upstream.target & np.array([not str(why).startswith("socket") for why in pairs.origin_why.tolist()])] = (
+            UNKNOWN
+        )
+        notes.append(
+            "a service on the host is asked by other machines and may be a relay to the target, so whose the host's connections are is unknown"
+        )
     further = {str(name): side for name, side in every.items() if len(every) > 1 and name not in sides}
     claimed = _claimed(further, upstream, served, notes)
     for row in claimed:
@@ -200,8 +211,27 @@ def _claimed(
     return out
 
 
-def _origin(upstream: Side, pairs: pairing.Pairing | None, notes: list[str]) -> Codes:
-    """Side of each connection of the upstream capture. Of several guests of a host that alone was captured, the one with most requests is the VM."""
+def _one_vm(upstream: Side, origin: Codes, served: Mapping[int, tuple[int, ...]], carried: Mapping[int, int], notes: list[str]) -> None:
+    """Of several guests of a host that alone was captured, the one with most requests is the VM, the others are not."""
+    x = upstream.capture.table("exchanges")
+    session = x["session_id"]
+    tally: Counter[str] = Counter()
+    rows: dict[str, set[int]] = defaultdict(set)
+    for i, up in zip(upstream.exchange_rows.tolist(), upstream.owner.tolist(), strict=True):
+        asked = upstream.connection_of[int(session[carried[i]])] if i in carried else served.get(up, (up,))[0]
+        if origin[asked] == VM:
+            ip = parties.guest(upstream, asked)
+            tally[ip] += 1
+            rows[ip] |= {asked} if i in carried else {asked, up}
+    if len(tally) > 1:
+        vm, *others = sorted(tally, key=lambda ip: (-tally[ip], ip))
+        for ip in others:
+            origin[list(rows[ip])] = HOST
+        notes.append(f"{len(tally)} machines behind the host use the target; {vm}, which has most requests, is called the VM")
+
+
+def _origin(upstream: Side, pairs: pairing.Pairing | None) -> Codes:
+    """Side of each connection of the upstream capture."""
     c = upstream.connections
     if pairs is not None:
         return pairs.origin
@@ -209,14 +239,9 @@ def _origin(upstream: Side, pairs: pairing.Pairing | None, notes: list[str]) -> 
         return np.full(c.rows, VM, np.int8)
     origin = np.array([CODES.get(o, UNKNOWN) for o in c["origin"].tolist()], np.int8)
     if upstream.name == "host" and c.rows and c["vantage"][0] != "host":  # what was said goes before marks
-        origin = _by_interface(upstream)
-    guests = parties.machines(upstream, origin)
-    if len(guests) > 1:
-        vm = max(guests, key=lambda ip: (guests[ip], ip))
-        for row in np.flatnonzero(origin == VM).tolist():
-            if parties.guest(upstream, row) != vm:
-                origin[row] = HOST
-        notes.append(f"{len(guests)} machines behind the host use the target; {vm}, which has most requests, is called the VM")
+        return _by_interface(upstream)
+    if c.rows and c["vantage"][0] == "host":  # what came in from another machine and no mark explains
+        origin = np.where((origin == UNKNOWN) & (_by_interface(upstream) == VM), VM, origin).astype(np.int8)
     return origin
 
 
@@ -228,7 +253,8 @@ def _by_interface(host: Side) -> Codes:
         return np.full(c.rows, UNKNOWN, np.int8)
     tunnel = bool((c["resp_port"] == SSH_PORT).any() or (host.sessions["protocol"] == "ssh").any())
     own = HOST if not tunnel else UNKNOWN
-    return np.array([own if here[ids].all() else VM for ids in host.session_ids], np.int8)
+    mine = here | np.array([is_loopback(ip) for ip in host.sessions["orig_ip"].tolist()], bool)
+    return np.array([own if mine[ids].all() else VM for ids in host.session_ids], np.int8)
 
 
 def _http2(upstream: Side, sides: Mapping[str | None, Side], pairs: pairing.Pairing | None) -> tuple[set[int], bool]:
