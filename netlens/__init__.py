@@ -75,9 +75,12 @@ def analyze(
     sides = {None: capture} if capture is not None else {name: c for name, c in (("vm", vm), ("host", host)) if c is not None}
     if isinstance(capture, (str, os.PathLike)) and os.path.isdir(capture):
         given = from_folder(os.fspath(capture))
-        captures = {name: read(files) for name, files in given.captures.items()}
+        captures = {name: Capture(files, trail=True) for name, files in given.captures.items()}
     else:
-        captures = {name: c if isinstance(c, Capture) else read(c) for name, c in sides.items()}
+        captures = {
+            name: c if isinstance(c, Capture) else Capture([c] if isinstance(c, (str, os.PathLike)) else c, trail=True)
+            for name, c in sides.items()
+        }
         given = Inputs({name: tuple(c.paths) for name, c in captures.items()})
     for name, c in (further or {}).items():
         captures[name] = c if isinstance(c, Capture) else read(c)

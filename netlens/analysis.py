@@ -188,6 +188,7 @@ class Analysis:
             "hypotheses": [v.to_dict(files) for v in self.hypotheses],
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],
+            "findings": [f.to_dict(files) for f in self.findings],
             "unmatched_rejections": self.assembled.unmatched,
             "chains": self.assembled.once(chains),
             "parties": [party.to_dict() for party in self.parties],
@@ -393,14 +394,14 @@ def _notes(side: Side, connections: Table) -> list[str]:
     capture, there = side.capture, side.seen
     if there.lost_bytes:
         notes.append(
-            f"the capture lacks {there.lost_bytes:,} bytes that were acknowledged ({there.lost_share:.1%} of the payload): capture loss, "
+            f"capture loss: {there.lost_bytes:,} bytes that were acknowledged are not in the capture ({there.lost_share:.1%} of the payload); "
             "counts may be low"
         )
     elif there.one_way:
-        notes.append("one direction of the traffic is not in the capture")
+        notes.append("the capture has only one direction of the traffic")
     reasons = dict(zip(capture.table("quality")["reason"].tolist(), capture.table("quality")["frames"].tolist(), strict=True))
     if reasons.get("cut_payload"):
-        notes.append(f"the snaplen cut the payload of {reasons['cut_payload']:,} frames; server names and lookups in them may be missing")
+        notes.append(f"the snaplen truncated {reasons['cut_payload']:,} frames; server names and lookups in them may be missing")
     notes += capture.part.unread()
     if reasons.get("quic_initial"):
         notes.append(f"{reasons['quic_initial']:,} QUIC Initial packets: requests over QUIC are not seen")

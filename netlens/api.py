@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from netlens.parsers.pipeline import Part
+    from netlens.parsers.trail import Trail
     from netlens.schema import Table
 
 TABLES = ("sessions", "connections", "lookups", "hellos", "exchanges", "tunnels", "quality")
@@ -44,6 +45,8 @@ class Capture:
     spill_to : a folder on a disk; with a million sessions and more their state lies in a file there, as long as the capture is in use, and memory
         grows with the sessions that are in use. (By default it is all held in memory, 0.9 GB for each million.)
 
+    trail : keep single segments as well, which lenses look at; else the capture is read again when they are asked for.
+
     Raises
     ------
     CaptureError, WireError
@@ -56,6 +59,7 @@ class Capture:
         tables: Iterable[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
         spill_to: str | None = None,
+        trail: bool = False,
     ):
         self.paths = [os.fsdecode(p) for p in paths]
         self._wanted = TABLES if tables is None else (tables,) if isinstance(tables, str) else tuple(tables)
@@ -63,6 +67,7 @@ class Capture:
             raise NetlensError(f"no table is called {sorted(unknown)[0]!r}; there are {', '.join(TABLES)}")
         self._progress = progress
         self._spill_to = spill_to
+        self._with_trail = trail
         self._tables: dict[str, Table] = {}
 
     @cached_property
@@ -73,7 +78,19 @@ class Capture:
         wanted = {"sessions"}
         for name in self._wanted:
             wanted |= _NEEDS[name]
-        return pipeline.run(self.paths, [p for p in pipeline.PRODUCTS if p in wanted], self._progress, self._spill_to)
+        products = [p for p in pipeline.PRODUCTS if p in wanted] + ([pipeline.TRAIL] if self._with_trail else [])
+        return pipeline.run(self.paths, products, self._progress, self._spill_to)
+
+    @cached_property
+    def trail(self) -> Trail | None:
+        """Single segments, for lenses; None of standard input that was read without."""
+        if self.part.trail is not None:
+            return self.part.trail
+        if "-" in self.paths:
+            return None
+        from netlens.parsers import pipeline
+
+        return pipeline.run(self.paths, ["sessions", pipeline.TRAIL], self._progress, self._spill_to).trail
 
     def table(self, name: str) -> Table:
         """A table by name, as numpy columns."""

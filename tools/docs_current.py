@@ -177,6 +177,25 @@ def limiters() -> str:
     return "".join(lines)
 
 
+def findings() -> str:
+    from netlens import lenses
+
+    lines = [
+        "# Findings\n\n",
+        MADE,
+        "What `netlens analyze` looks for in any capture. Every question is one file under `netlens/lenses/`. A finding is a *problem* if something\n",
+        "failed or somebody waited, a *warning* if it may come to that, else a *note*; a healthy capture has no problem. Problems are told in order of\n",
+        "consequence: what failed altogether, what took long, its causes on the way. [Findings in captures by others](../findings.md) measures them.\n",
+    ]
+    for group in ("names", "handshakes", "answers", "delivery", "time", "leaks", "sight"):
+        lines.append(f"\n## {group.capitalize()}\n")
+        for lens in sorted((lens for lens in lenses.all_lenses() if group == lens.GROUP), key=lambda lens: lens.RANK):
+            title = (lens.__doc__ or "").partition("\n")[0]
+            lines.append(f"\n### {lens.ID}\n\n**{title}**\n\n| | |\n|---|---|\n")
+            lines += [f"| {label} | {_cell(_text(told))} |\n" for label, told in _fields(lens, lenses.SECTIONS)]
+    return "".join(lines)
+
+
 def _fields(member: object, sections: tuple[str, ...]) -> list[tuple[str, str]]:
     """``Claim: ...`` and so on of a member's docstring, lines joined; the registry has seen to it that they are there."""
     found: list[tuple[str, str]] = []
@@ -200,7 +219,7 @@ def remedies() -> str:
     ]
     modules = fixes.all_fixes()
     for module in modules:
-        title = module.TITLE.format(k="K")
+        title = re.sub(r"\{(\w+)[^}]*\}", lambda blank: blank[1].upper(), module.TITLE)
         lines.append(f"| [`{module.ID}`](#{module.ID}) | {_cell(title)} |\n")
     for module in modules:
         lines.append(f"\n## {module.ID}\n\n{_text(module.__doc__)}\n")
@@ -235,6 +254,7 @@ PAGES = {
     "commands.md": commands,
     "tables.md": tables,
     "formats.md": formats,
+    "findings.md": findings,
     "hypotheses.md": causes,
     "limiters.md": limiters,
     "fixes.md": remedies,

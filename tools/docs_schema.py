@@ -13,12 +13,14 @@ Schema = dict[str, Any]
 
 def build() -> Schema:
     from netlens.chains.paths import KINDS
+    from netlens.lenses import all_lenses
     from netlens.lenses.refused import causes, fixes
     from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
     from netlens.logs import CLASSES
 
     kinds = "|".join(KINDS)
     ids = [cause.ID for cause in causes.all_causes()]
+    lens_ids = [lens.ID for lens in all_lenses()]
     rules = [rule.name for rule in (*RULES, *ADDRESS_RULES)]
     fix_ids = "|".join(module.ID for module in fixes.all_fixes())
     peak = ref("peak")
@@ -149,6 +151,23 @@ def build() -> Schema:
                 ),
                 "minItems": len(ids),
             },
+            findings=array(
+                obj(
+                    "What a lens found; the gravest first.",
+                    id={"enum": lens_ids, "description": "What it is; see the reference of findings."},
+                    lens={"enum": lens_ids, "description": "Whose finding."},
+                    severity={
+                        "enum": ["problem", "warning", "note"],
+                        "description": "By consequence: something failed or somebody waited, may come to it, is a fact.",
+                    },
+                    text=text("One sentence, the number first."),
+                    frames=array(obj(file=text(), frame=positive("As Wireshark numbers it.")), "Where it can be seen."),
+                    filter=text("Display filter for Wireshark that shows these frames; empty where there are none."),
+                    values={"type": "object", "description": "The numbers in the sentence and more, by name."},
+                    advice=text("What to do; empty where that is not known."),
+                ),
+                "What is wrong in the capture: names, handshakes, answers, delivery, time, leaks, and what cannot be seen.",
+            ),
             cause={"enum": [*ids, None], "description": "The supported cause with the largest share. null: none is supported."},
             fixes=array(
                 obj(

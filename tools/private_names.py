@@ -3,7 +3,7 @@
 A name is private if it begins with one underscore. Reported is one that is imported from another module of netlens, or read from or written to an
 object that is not ``self``, ``cls``, ``super()`` or of a class of the same file. An object's class is not known here, so an attribute counts as the
 file's own if the file defines it: as a method, a field, a global, or by ``self._name = ...``. A file with a private name (``_kinds.py``) is no member
-of its folder (see netlens/registry.py); the folder and the one above may use its public names.
+of its folder (see netlens/registry.py); the folder, those within it and the one above may use its public names.
 
 Names of the standard library and of numba that have no public way are listed in ALLOWED, each with its reason.
 """
@@ -98,10 +98,10 @@ def uses(path: Path, root: Path = ROOT) -> list[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "netlens":
             module = node.module or ""
-            if private(module.rpartition(".")[2]) and package not in _near(module.rpartition(".")[0]):
+            if private(module.rpartition(".")[2]) and not _near(module.rpartition(".")[0], package):
                 found.append((node.lineno, module))
             for name in (alias.name for alias in node.names if private(alias.name)):
-                if not (_is_file(root, module, name) and package in _near(module)):
+                if not (_is_file(root, module, name) and _near(module, package)):
                     found.append((node.lineno, f"{module}.{name}"))
         elif isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in ALLOWED and not _own(node.value):
             of_module = isinstance(node.value, ast.Name) and node.value.id in modules
@@ -111,9 +111,9 @@ def uses(path: Path, root: Path = ROOT) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _near(folder: str) -> tuple[str, str]:
-    """Where the files of a folder with private names may be used."""
-    return folder, folder.rpartition(".")[0]
+def _near(folder: str, package: str) -> bool:
+    """Whether the files of ``folder`` with private names may be used in ``package``: it is that folder, lies within it, or holds it."""
+    return package in (folder, folder.rpartition(".")[0]) or package.startswith(f"{folder}.")
 
 
 def _is_file(root: Path, module: str, name: str) -> bool:

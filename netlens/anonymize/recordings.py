@@ -116,8 +116,9 @@ def inputs(
         files[name] = targets
         kept.update(os.path.basename(p) for p in paths)
     for side, path in given.errors.items():
-        _error_log(path, folder / f"{side}-errors.log", result)
-        kept.add(os.path.basename(path))
+        paths_of_side = [path, *(more for name, more in given.more_errors if name == side)]
+        _error_log(paths_of_side, folder / f"{side}-errors.log", result)
+        kept.update(map(os.path.basename, paths_of_side))
     if given.sockets is not None:
         _sockets(given.sockets, folder / "sockets.jsonl", mapper, result)
         kept.add(os.path.basename(given.sockets))
@@ -150,18 +151,19 @@ def _capture_name(side: str, path: str, number: int, count: int) -> str:
 # --- error logs -------------------------------------------------------------------------------------------------------------------------
 
 
-def _error_log(path: str, target: Path, result: Result) -> None:
-    lines = Lines(path, errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
+def _error_log(paths: list[str], target: Path, result: Result) -> None:
     with create(target) as file:
-        for line in lines:
-            file.write(reduced(line.decode("utf-8", "replace")).encode() + b"\n")
-    if lines.note:
-        result.warnings.append(lines.note)
+        for path in paths:
+            lines = Lines(path, errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
+            for line in lines:
+                file.write(reduced(line.decode("utf-8", "replace")).encode() + b"\n")
+            if lines.note:
+                result.warnings.append(lines.note)
 
 
 def reduced(line: str) -> str:
     """What is kept of a line of an error log: it is read as the same event, and holds nothing else."""
-    line = line.lstrip("\ufeff \t\0\r")
+    line = logs.plainly(line)
     if not line.strip():
         return ""
     if (known := logs.recognise(line)) is None:
@@ -170,7 +172,7 @@ def reduced(line: str) -> str:
     if not head.fault:
         return form.write(replace(head, service="") if form.CHAINED else head)
     rest = line[head.rest :]
-    words = logs.words(rest)
+    words = logs.words(form.said(rest))
     if form.read(head, rest) is None:  # a number that only looks like a code of the provider's must not become one
         words = [word for word in words if form.read(head, word) is None]
     return " ".join([form.write(head), *words])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from netlens import logs
 from netlens.capture.processes import LineProcess
-from netlens.logs import MAX_LINE
+from netlens.logs import FAULTS, MAX_LINE
 from netlens.text import printable
 
 MARK = "%%netlens"  #: begins what the script itself says, before the first line of a log
@@ -84,7 +84,7 @@ class Reduced:
 
 def reduce_line(line: str) -> Reduced | None:
     """What may be kept of a line; None if nothing is worth keeping, or it has no time."""
-    line = line[:MAX_LINE].lstrip("\ufeff \t")
+    line = logs.plainly(line[:MAX_LINE])
     if (known := logs.recognise(line)) is None:
         return None
     form, head = known
@@ -92,12 +92,15 @@ def reduce_line(line: str) -> Reduced | None:
         return Reduced(form.write(replace(head, service="")), False) if form.CHAINED else None
     rest = line[head.rest :]
     refused = form.read(head, rest) is not None
-    words = logs.words(rest)
+    words = logs.words(form.said(rest))
     if not head.level and not refused:  # a format without levels
         if not _ERROR.search(rest):
             return None
         words = words or ["error"]
-    return Reduced(" ".join([form.write(head if form.CHAINED else replace(head, service="")), *words]), refused)
+    if head.level not in FAULTS and head.level and not refused:  # of level INFO, and no refusal
+        return Reduced(form.write(replace(head, service="")), False) if form.CHAINED else None
+    known_service = form.CHAINED or head.service in logs.CLIENTS
+    return Reduced(" ".join([form.write(head if known_service else replace(head, service="")), *words]), refused)
 
 
 def follow(

@@ -150,13 +150,13 @@ def _take_over(path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
-        raise CaptureError(f"{path}: exists and is no empty folder; a recording never writes over another") from None
+        raise CaptureError(f"{path}: exists and is not an empty folder; a recording never overwrites another") from None
     try:
         invoker = caller()
         if os.fstat(descriptor).st_uid not in (0, os.geteuid(), *(invoker[:1] if invoker else ())):
             raise CaptureError(f"{path}: belongs to another user, who could replace what is recorded in it; name a folder of your own")
         if os.listdir(descriptor):
-            raise CaptureError(f"{path}: exists and is no empty folder; a recording never writes over another")
+            raise CaptureError(f"{path}: exists and is not an empty folder; a recording never overwrites another")
         os.fchmod(descriptor, 0o700)
     finally:
         os.close(descriptor)

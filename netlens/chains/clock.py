@@ -135,7 +135,7 @@ def estimate(vm: Capture, host: Capture) -> Clock:
     from netlens.parsers.packet_digests import readable_again
 
     if not vm.part.frames or not host.part.frames:
-        return identity("One of the captures is empty, so nothing tells how the clocks differ; times are taken as they are.")
+        return identity("One of the captures is empty, so the clocks cannot be compared. Times are used as they are.")
     again = readable_again(vm.paths) and readable_again(host.paths)
     bounds, methods, packets, undecided = _common_packets(vm, host) if again else (join([]), [], 0, 0)
     if not bounds.two_sided:
@@ -144,12 +144,12 @@ def estimate(vm: Capture, host: Capture) -> Clock:
             bounds, methods, packets = join([bounds, causal]), [*methods, "causal bounds"], packets + len(causal)
     if not len(bounds):
         if undecided:
-            why = "The captures have packets in common, but not which way they went can be told, so not how the clocks differ"
+            why = "The captures share packets, but nothing shows which way they went, so the clocks cannot be compared"
         elif not again:
-            why = "A capture that does not come from a file cannot be read again, so common packets were not looked for and how the clocks differ is unknown"
+            why = "A capture that is not a file cannot be read again to look for common packets, so the clocks cannot be compared"
         else:
-            why = "Nothing is in both captures (no packet, tunnelled connection or lookup), so nothing tells how the clocks differ"
-        return identity(why + "; times are taken as they are.")
+            why = "The captures share no packet, tunnelled connection or lookup, so the clocks cannot be compared"
+        return identity(why + ". Times are used as they are.")
     return _clock(bounds, ", ".join(methods), packets, vm.part.bounds_ns)
 
 
@@ -488,7 +488,7 @@ def _clock(bounds: Bounds, method: str, packets: int, vm_bounds_ns: tuple[int, i
         at = int(np.argmin(bounds.diff_ns) if upper else np.argmax(bounds.diff_ns))
         best = bounds.take(slice(at, at + 1))
         note = (
-            f"Common traffic goes from the {'host to the VM' if upper else 'VM to the host'} only: the VM's clock is at "
+            f"Common traffic goes only from the {'host to the VM' if upper else 'VM to the host'}: the VM's clock is at "
             f"{'most' if upper else 'least'} {bounds.diff_ns[at] / 1e9:+.6f} s from the host's, and times are converted with that."
         )
         return Clock(None, None, None, None, method, packets, [], _frames(best), note, (_flat(best),), GUESS_NS)
@@ -497,7 +497,7 @@ def _clock(bounds: Bounds, method: str, packets: int, vm_bounds_ns: tuple[int, i
         nearest = Corridor(bounds)
         piece = _flat(bounds, nearest)
         note = (
-            f"The interval is empty: no offset obeys what {packets:,} common packets say of the clocks, not even one that steps or changes its rate. "
+            f"No clock offset agrees with all {packets:,} common packets, not even one that steps or changes its rate. "
             f"The nearest, {piece.offset_ns(bounds.vm_ns[:1])[0] / 1e9:+.6f} s, is used and misses by {-nearest.gap_ns / 2e6:.3f} ms."
         )
         return Clock(None, None, None, None, method, packets, [], _frames(bounds), note, (piece,), max(GUESS_NS, int(-nearest.gap_ns / 2)))
@@ -569,7 +569,7 @@ def _note(found: Fit, offset: float, low: float, high: float, drift: float | Non
     else:
         text = f"The VM's clock is {abs(offset):.6f} s {'ahead of' if offset > 0 else 'behind'} the host's, to within {within}"
     if drift is None:
-        text += "; whether they drift cannot be told, what they have in common is too short or too slow"
+        text += ". Their drift is unknown: they share too little traffic"
     else:
         least, most = longest.used.slopes
         error = f"{(most - least) / 2 * 1e6:.2f} ppm"
@@ -578,16 +578,16 @@ def _note(found: Fit, offset: float, low: float, high: float, drift: float | Non
         else:
             text += f", and the VM's {'gains' if drift > 0 else 'loses'} {abs(drift):.2f} ppm, to within {error}"
         if abs(longest.slope) > STEEP:
-            text += ", which no clock does that is left alone: it was being adjusted"
+            text += ". No clock drifts like that by itself: it was being adjusted"
     if found.steps:
         sizes = ", ".join(f"{s.size_s:+.6f} s" for s in found.steps[:3]) + (" and more" if len(found.steps) > 3 else "")
         text += f"; one was set {len(found.steps)} time{'s' if len(found.steps) > 1 else ''} while recording ({sizes})"
     if found.bends:
         text += f"; the rate changed {found.bends} time{'s' if found.bends > 1 else ''}"
     if found.wrong:
-        text += f"; {found.wrong} of the bounds contradict all others and were left out"
-    what = "bounds from tunnelled bytes or lookups" if method == "causal bounds" else "packets that both captures hold"
-    return f"{text}. It rests on {packets:,} {what} ({method})."
+        text += f"; {found.wrong} of the bounds contradict all others and are ignored"
+    what = "bounds from tunnelled bytes or lookups" if method == "causal bounds" else "packets seen in both captures"
+    return f"{text}. Based on {packets:,} {what} ({method})."
 
 
 def _short(seconds: float) -> str:

@@ -34,6 +34,7 @@ class Inputs:
     """Files by side; a side is "vm", "host", the name of a further vantage, or None where nobody said which.
 
     captures : side -> its files in order.  errors : side -> error log.  keylogs : files of TLS keys that were named.
+    more_errors : (side, error log) of further programs.
     unused_keylogs : such files in the folder, which nobody named.
     requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
     apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.
@@ -44,6 +45,7 @@ class Inputs:
 
     captures: dict[str | None, tuple[str, ...]]
     errors: dict[str, str] = field(default_factory=dict)
+    more_errors: tuple[tuple[str, str], ...] = ()
     keylogs: tuple[str, ...] = ()
     unused_keylogs: tuple[str, ...] = ()
     sockets: str | None = None
@@ -64,25 +66,37 @@ class Inputs:
         if not self.complete:
             notes.append(f"the recording is incomplete: {'; '.join(self.reasons) or 'it ended early'}")
         if self.missing:
-            notes.append(f"the manifest names {', '.join(printable(name) for name in self.missing)}, not in the folder")
+            notes.append(f"the folder lacks {', '.join(printable(name) for name in self.missing)}, which the manifest names")
         for path in self.unused_keylogs:
             notes.append(
-                f"{printable(path)}: a TLS key log in the recording, not used; to decrypt with it (this starts tshark), add --keylog FILE"
+                f"{printable(path)}: this TLS key log is in the recording but was not used; to decrypt with it (this starts tshark), add --keylog FILE"
             )
         for side, dropped in self.dropped.items():
             notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
         return notes
 
     def with_options(
-        self, *, apis: tuple[str, ...] = (), errors: Mapping[str, str | None] | None = None, keylogs: tuple[str, ...] = ()
+        self,
+        *,
+        apis: tuple[str, ...] = (),
+        errors: Mapping[str, str | None] | None = None,
+        more_errors: tuple[tuple[str, str], ...] = (),
+        keylogs: tuple[str, ...] = (),
     ) -> Inputs:
         """The same with what was named on the command line instead of what was found."""
         named = {side: path for side, path in (errors or {}).items() if path is not None}
+        further = []
+        for side, path in more_errors:
+            if side in named:
+                further.append((side, path))
+            else:
+                named[side] = path
         return replace(
             self,
             apis=apis or self.apis,
             apis_from="named" if apis else self.apis_from,
             errors={**self.errors, **named},
+            more_errors=(*self.more_errors, *further),
             keylogs=keylogs or self.keylogs,
             unused_keylogs=() if keylogs else self.unused_keylogs,
             covering=self.covering - named.keys(),
@@ -105,7 +119,7 @@ def from_folder(folder: str) -> Inputs:
     if captures:
         captures |= {name: files for name in _further(names) if (files := _side_files(folder, names, name))}
     else:
-        raise CaptureError(f"{printable(folder)}: a directory without host.pcap or vm.pcap (or .pcapng, .gz), so not a recording")
+        raise CaptureError(f"{printable(folder)}: this folder has no host.pcap or vm.pcap (or .pcapng, .gz), so it is not a recording")
     for path in (path for files in captures.values() for path in files):
         refuse_special(path)  # a named pipe would be waited for, as one that is named on the command line is
     errors = {side: os.path.join(folder, name) for side in ("vm", "host") if (name := f"{side}-errors.log") in names}
@@ -213,8 +227,10 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str]) -> Bes
         notes += [found.note] if found.note else []
     for side in sides:
         if side in given.errors:
-            logs[side] = log = errorlog.read(given.errors[side])
-            notes += [log.note] if log.note else []
+            of_side = [given.errors[side], *(path for name, path in given.more_errors if name == side)]
+            found_logs = [errorlog.read(path) for path in of_side]
+            notes += [log.note for log in found_logs if log.note]
+            logs[side] = errorlog.joined(found_logs)
     if given.requests is not None and keys is None:
         keys = decrypted_rows.read(given.requests)
         notes += [keys.note] if keys.note else []

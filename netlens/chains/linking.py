@@ -124,7 +124,7 @@ def link(
     for side in sides.values():
         side.find_requests()
     pairs: pairing.Pairing | None = None
-    clock = clocks.identity("only one side was captured: its own clock is used")
+    clock = clocks.identity("only one side was captured; its clock is used")
     if "vm" in sides and "host" in sides:
         vm, host = sides["vm"], sides["host"]
         clock = clocks.estimate(vm.capture, host.capture)
@@ -135,7 +135,7 @@ def link(
         if not host.target.any() and vm.target.any():
             upstream, pairs = vm, None
             name = printable((goal.names or goal.addresses or ["the target"])[0])
-            notes.append(f"the host's capture shows no connection to {name}, so only the VM's is used")
+            notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
     http2, unknown = _http2(upstream, sides, pairs)
     carried = passed_on.of if upstream.name == "host" else {}
     origin = _origin(upstream, pairs)

@@ -162,7 +162,11 @@ def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, ma
     peaks = {int(i): overlap.connections_curve(chosen.take(np.flatnonzero(back == i))).peak().count for i in busiest}
     best = max(busiest.tolist(), key=lambda i: (peaks[i], int(counts[i])))
     rows = labels == names[best]
-    why = "the only server" if len(names) == 1 else f"the one with most connections open at once ({peaks[best]}) of {len(names):,} servers"
+    why = (
+        "the only server"
+        if len(names) == 1
+        else f"of {len(names):,} servers, the one with the most connections open at once ({peaks[best]})"
+    )
     return _of(connections, rows & plain, True, why)
 
 
@@ -192,7 +196,7 @@ def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: 
         few = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
         told = _named_by(apis, manifest)
         other = "; --api NAME chooses another" if manifest else ""
-        raise NetlensError(f"{told}: no connection of this capture goes there; it has {printable(few) or 'no connections'}{other}")
+        raise NetlensError(f"{told}: this capture has no connection there, only to {printable(few) or 'nobody'}{other}")
     return _of(connections, rows, False, "from the manifest" if manifest else "named")
 
 

@@ -110,7 +110,7 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> str | None:
         return None
     return (
         f"a TLS key log (SSLKEYLOGFILE): HTTP/2 was offered on {plural(len(hidden), 'connection')}, "
-        "where several requests share a connection and turn-taking does not tell them apart"
+        "where several requests share a connection and cannot be told apart by who sends when"
     )
 
 
@@ -133,7 +133,7 @@ def _common_ns(linked: Linked, notes: list[str]) -> tuple[int, int]:
             earlier, later = ("VM", "host") if end < bounds[0] else ("host", "VM")
             notes.append(
                 f"the captures do not overlap: the {earlier}'s ends {(first - last) / 1e9:,.1f} s before the {later}'s begins; "
-                "nothing of one can be found in the other"
+                "they cannot be matched"
             )
     return first, max(first, last)
 

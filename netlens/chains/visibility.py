@@ -40,13 +40,15 @@ def exchanged(sides: Mapping[str | None, Side]) -> str:
     a, b = vm.capture.part, host.capture.part
     if a.frames and (a.frames, a.bounds_ns) == (b.frames, b.bounds_ns) and vm.sessions.rows == host.sessions.rows:
         paths = f"{printable(vm.capture.paths[0])} and {printable(host.capture.paths[0])}"
-        raise NetlensError(f"{paths}: the same capture for VM and host ({plural(a.frames, 'frame')}); one of each is needed, or one alone")
+        raise NetlensError(
+            f"{paths}: the captures of VM and host are the same ({plural(a.frames, 'frame')}); give one of each side, or only one"
+        )
     proven = _sent_by_vm(vm, host)
     if proven > 0:
         return ""
     found = {name: _marked(side) for name, side in sides.items()}
     if proven < 0 or (found["vm"] == "host" and found["host"] == "vm"):
-        return f"the capture given with --vm looks as if made on the {WORDS['host']}: are --vm and --host exchanged?"
+        return f"the capture given with --vm seems to be from the {WORDS['host']}: are --vm and --host swapped?"
     return ""
 
 
@@ -81,11 +83,11 @@ def missing_egress(linked: Linked) -> str:
     outside = "a capture of the host where its connections leave (-i any, or the interface of its default route) over the same time"
     up = linked.upstream
     if linked.exchanged:
-        return "the captures given the other way round"
+        return "the captures with --vm and --host swapped"
     if up.seen.one_way:
         return "a capture of the host with both directions of its traffic"
     if up.seen.lost_share > LOSSY:
-        return "a capture of the host that lacks less (tcpdump -B 65536, a full snaplen)"
+        return "a capture of the host with less loss (tcpdump -B 65536, full snaplen)"
     if up.name == "vm":  # the host's shows nothing of the target
         return outside
     c = up.connections

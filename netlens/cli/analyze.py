@@ -46,6 +46,13 @@ if TYPE_CHECKING:
 @api_option("Default: the manifest's, or a guess, which is printed.")
 @click.option("--vm-errors", metavar="FILE", type=FILE, help="Error log of the program on the VM: tells which requests were refused.")
 @click.option("--host-errors", metavar="FILE", type=FILE, help="Error log of the program on the host.")
+@click.option(
+    "--errors",
+    "logs",
+    multiple=True,
+    metavar="vm|host:FILE",
+    help="Error log of a program on that side; repeatable, one for each program. Formats of many programs are known, and may be mixed.",
+)
 @keylog_option("of the programs")
 @click.option(
     "-o",
@@ -60,6 +67,9 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False),
     help="Write a zip for the provider's support: anonymised captures, their analysis, and the letter. Must not exist yet.",
 )
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Show frames and Wireshark filters of all findings, and what each capture shows by itself."
+)
 @format_option("text", "json")
 def command(
     capture: str | None,
@@ -69,12 +79,16 @@ def command(
     apis: tuple[str, ...],
     vm_errors: str | None,
     host_errors: str | None,
+    logs: tuple[str, ...],
     keylogs: tuple[str, ...],
     output: str | None,
     bundle: str | None,
+    verbose: bool,
     form: str,
 ) -> None:
-    """Find out why requests were refused: the cause, the limit, and what each fix would change.
+    """Say what is wrong in a capture: names, connections, answers, losses, waits; and why requests were refused.
+
+    Where requests were refused you get the cause, the limit, and what each fix would change.
 
     Give both sides: a RECORDING, or --vm and --host. A recording is a folder with vm.pcap and host.pcap (also .pcapng, .gz), and perhaps
     further captures NAME.pcap, vm-errors.log, host-errors.log and manifest.toml. With a single CAPTURE, you get what it can show, and what to
@@ -86,9 +100,9 @@ def command(
     if bundle is not None:
         _can_bundle(bundle, (capture, host_file, vm_file))
     given = _inputs(capture, host_file, vm_file, _named(further)).with_options(
-        apis=apis, errors={"vm": vm_errors, "host": host_errors}, keylogs=keylogs
+        apis=apis, errors={"vm": vm_errors, "host": host_errors}, more_errors=_logs(logs), keylogs=keylogs
     )
-    found = analyze({side: read_capture(paths, TABLES) for side, paths in given.captures.items()}, given)
+    found = analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given)
     document = found.to_dict()
     if output is not None:
         _write(document, found, output)
@@ -97,9 +111,22 @@ def command(
     if form == "json":
         print_json(document)
         return
-    _print(found)
+    _print(found, verbose)
     if output is not None:
         say(f"{os.path.join(output, 'report.html')} opens in a browser; report.json and the pictures are beside it")
+
+
+def _logs(named: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """``--errors`` as (side, path)."""
+    out = []
+    for each in named:
+        side, colon, path = each.partition(":")
+        if not colon or side not in ("vm", "host") or not path:
+            raise click.BadParameter(f"{printable(each)}: it must be vm:FILE or host:FILE", param_hint="--errors")
+        if not os.path.exists(path):
+            raise click.BadParameter(f"{printable(path)} does not exist", param_hint="--errors")
+        out.append((side, path))
+    return tuple(out)
 
 
 def _can_bundle(target: str, captures: tuple[str | None, ...]) -> None:
@@ -123,7 +150,7 @@ def _bundle(given: Inputs, document: dict[str, Any], target: str) -> None:
     say(f"{target}: {plural(len(made.names), 'file')}, anonymised; ABOUT.txt in it says what was left in")
 
 
-def _print(found: Analysis) -> None:
+def _print(found: Analysis, verbose: bool) -> None:
     import io
 
     from rich.console import Console
@@ -133,7 +160,7 @@ def _print(found: Analysis) -> None:
     to_terminal = sys.stdout.isatty()
     text = io.StringIO()
     width = shutil.get_terminal_size().columns if to_terminal else 140
-    render(found, Console(file=text, highlight=False, force_terminal=to_terminal, width=width))
+    render(found, Console(file=text, highlight=False, force_terminal=to_terminal, width=width), verbose)
     stop_at_a_closed_pipe()
     sys.stdout.write("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
 

@@ -87,13 +87,13 @@ def show_compilation() -> None:
     compiled.shown = Shown()
 
 
-def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str | None = None) -> Any:
-    """Read captures with progress; warnings go to standard error."""
+def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str | None = None, trail: bool = False) -> Any:
+    """Read captures with progress; warnings go to standard error. ``trail``: see :class:`netlens.api.Capture`."""
     from netlens.api import Capture
 
     show_compilation()
     with progress_of(paths) as progress:
-        capture = Capture(paths, tables, progress, spill_to)
+        capture = Capture(paths, tables, progress, spill_to, trail)
         _ = capture.part
     _warn(capture.warnings)
     return capture

@@ -14,6 +14,7 @@ from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
 from netlens.wire import dns as d
+from netlens.wire.addresses import other_way
 
 if TYPE_CHECKING:
     from netlens.parsers.hellos import HelloBuilder
@@ -120,7 +121,7 @@ class Piece:
         for there, back, column in ((0, 2, c.SRC_HI), (1, 3, c.SRC_LO), (2, 0, c.DST_HI), (3, 1, c.DST_LO)):
             out[:, column] = np.where(swap, ends[:, back], ends[:, there])
         ports = ends[:, 4]
-        out[:, c.PORTS] = np.where(swap, (ports >> 32) << 32 | (ports & 0xFFFF) << 16 | (ports >> 16) & 0xFFFF, ports)
+        out[:, c.PORTS] = np.where(swap, other_way(ports), ports)
         out[:, c.FRAME], out[:, c.TS], out[:, c.HINT] = r[:, R_FRAME] + first_frame, r[:, R_TS], r[:, R_HINT]
         out[:, c.IFACE] = renumbered(r[:, R_IFACE], interfaces)
         out[:, c.KIND], out[:, c.LENGTH] = c.TCP, r[:, R_LENGTH]

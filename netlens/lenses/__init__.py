@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from netlens.chains.side import WORDS
 from netlens.registry import members
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from netlens.chains.traffic import Traffic
 
-#: What the docstring of a lens says: its question, when it has an answer, and what it cannot see.
-SECTIONS = ("Asks", "Applies", "Cannot see")
+#: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
+SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Finding:
 
     id : what it is, one of a fixed set of words.  lens : whose finding.  text : one plain sentence with the numbers.
     severity : by consequence: something failed or somebody waited (problem), may come to that (warning), else worth knowing (note).
-    frames : (side, frame number) that show it.  filter : for Wireshark, shows them.  values : the numbers, for programs.
+    frames : (side, frame number) that show it.  filter : for Wireshark, shows them.  values : the numbers, for programs.  advice : what to do, if known.
     """
 
     id: str
@@ -30,12 +33,24 @@ class Finding:
     frames: list[tuple[str, int]] = field(default_factory=list)
     filter: str = ""
     values: dict[str, Any] = field(default_factory=dict)
+    advice: str = ""
+
+    def to_dict(self, files: Mapping[str, str]) -> dict[str, Any]:
+        """For JSON. ``files``: of each side."""
+        return {**asdict(self), "frames": [{"file": files[side], "frame": frame} for side, frame in self.frames]}
 
 
 class Lens(Protocol):
-    """What a member of this folder has."""
+    """What a member of this folder has.
+
+    GROUP : what it looks at (names, handshakes, answers, delivery, time, leaks, sight).
+    RANK : among findings of one severity the lower comes first: what failed altogether (10 to 49) stands before what took long (50 to 69), that before
+        its causes on the way (70 to 79) and what may come to harm (80 and more).
+    """
 
     ID: str
+    GROUP: str
+    RANK: int
 
     def look(self, traffic: Traffic) -> list[Finding]:
         """What it finds; empty where there is nothing to say."""
@@ -48,6 +63,16 @@ def all_lenses() -> tuple[Lens, ...]:
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """What all lenses find: problems first, then warnings, then notes."""
+    """What all lenses find: problems first, then warnings, then notes; of each the gravest consequence first."""
     order = ("problem", "warning", "note")
-    return sorted((found for lens in all_lenses() for found in lens.look(traffic)), key=lambda found: order.index(found.severity))
+    rank = {lens.ID: lens.RANK for lens in all_lenses()}
+    found = [_with_side(finding, traffic) for lens in all_lenses() for finding in lens.look(traffic)]
+    return sorted(found, key=lambda finding: (order.index(finding.severity), rank[finding.lens]))
+
+
+def _with_side(finding: Finding, traffic: Traffic) -> Finding:
+    """Of two captures, the sentence says which one shows it; refusals are weighed over both."""
+    sides = {side for side, _ in finding.frames}
+    if len(traffic.sides) < 2 or len(sides) != 1 or finding.id == "refused":
+        return finding
+    return replace(finding, text=f"{finding.text.removesuffix('.')} (the {WORDS[sides.pop()]}'s capture).")

@@ -5,7 +5,7 @@ Theory of operation
 1. A log is read record by record; a record is a line (with its continuation lines, where whoever reads joins them) or one object of JSON. Formats may be
    mixed in one log, so each record finds its own: the first format, in their ``RANK``, that recognises it. The plain one comes last.
 2. ``recognise`` reads the head of a record: its time, its level, who wrote it. It is asked for every record of logs of millions of lines, and may be handed
-   the first ``HEAD`` characters only.
+   the first ``HEAD`` characters only; a record of JSON is handed over whole, as its time may stand at its end.
 3. ``read`` is asked only where the head says that the record may tell of a refusal (``Head.fault``: the level is that of a fault, as prompts may talk
    about refusals, or there are no levels), and answers with what was said of it: its class, code, status, retry delay, model. Never with text.
 4. ``write`` gives a head as the format writes it. That, and the words of :data:`WORDS`, is all that the recorder and the anonymizer copy: a record is
@@ -28,6 +28,7 @@ from netlens.logs._words import (
     CLASS_OF_CODE,
     CLASSES,
     CONCURRENCY,
+    FAULTS,
     OTHER,
     OVERLOAD,
     QUOTA,
@@ -40,11 +41,47 @@ from netlens.logs._words import (
 )
 
 __all__ = [
-    "CLASSES", "CLASS_OF_CODE", "CONCURRENCY", "OTHER", "OVERLOAD", "QUOTA", "RATE", "REFUSALS", "UNKNOWN", "WORDS", "Head", "LogFormat", "Refusal",
-    "formats", "holds_head", "recognise", "refusal_class", "words",
+    "CLASSES",
+    "CLASS_OF_CODE",
+    "CLIENTS",
+    "CONCURRENCY",
+    "FAULTS",
+    "OTHER",
+    "OVERLOAD",
+    "QUOTA",
+    "RATE",
+    "REFUSALS",
+    "UNKNOWN",
+    "WORDS",
+    "Head",
+    "LogFormat",
+    "Refusal",
+    "formats",
+    "holds_head",
+    "plainly",
+    "recognise",
+    "refusal_class",
+    "words",
 ]  # fmt: skip
 
 SECTIONS = ("Source",)  #: what the docstring of a format says
+#: Loggers of the libraries that programs ask providers with. Their names are harmless, and their lines of level INFO tell of refusals too.
+CLIENTS = frozenset(
+    {
+        "httpx2",
+        "httpcore2",
+        "httpx",
+        "httpcore",
+        "openai",
+        "openai._base_client",
+        "anthropic",
+        "anthropic._base_client",
+        "litellm",
+        "urllib3",
+        "aiohttp",
+    }
+)
+COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")  #: of terminals, which some logs keep
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
 HEAD = 800  #: characters in which time, level and service stand: all are written first
 #: What makes a record that no format recognises a damaged one of the classic format instead of the rest of the one before.
@@ -99,6 +136,9 @@ class LogFormat(Protocol):
     def read(self, head: Head, rest: str, /) -> Refusal | None:
         """What the rest of a record says of a refusal; None if it tells of none. Asked only where ``head.fault``."""
 
+    def said(self, rest: str, /) -> str:
+        """What the rest of a record says in words, without what is no more than data (durations, sizes): the recorder looks for known words there."""
+
     def write(self, head: Head, /) -> str:
         """The head as this format writes it, and nothing else."""
 
@@ -115,6 +155,13 @@ def recognise(record: str) -> tuple[LogFormat, Head] | None:
         if (found := each.recognise(record)) is not None:
             return each, found
     return None
+
+
+def plainly(line: str) -> str:
+    """A line without what stands before a record (byte order mark, blanks) and without a terminal's colours."""
+    if "\x1b" in line:
+        line = COLOURS.sub("", line)
+    return line.lstrip("\ufeff \t\0\r")
 
 
 def holds_head(record: bytes) -> bool:

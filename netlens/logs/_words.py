@@ -15,7 +15,10 @@ import re
 
 from netlens import logs
 
-FAULTS = ("ERROR", "WARN", "WARNING", "FATAL")  #: levels at which a record may tell of a refusal
+FAULTS = ("ERROR", "WARN", "WARNING", "FATAL", "CRITICAL")  #: levels at which a record may tell of a refusal
+
+#: A field or a word by which a record of another level says that a request is tried again; what a person wrote is never in such a field.
+RETRIES = re.compile(r"(?<![\w.])(?:error(?:\.\w{1,16}){0,2}=|message=\"?(?:stream error|retry)|retry(?:ing)?\b)")
 
 CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN = "concurrency", "rate", "quota", "overload", "other", "unknown"
 CLASSES = (CONCURRENCY, RATE, QUOTA, OVERLOAD, OTHER, UNKNOWN)
@@ -46,13 +49,57 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(_NUMBER.format("1302")), "code=1302", CONCURRENCY),
     (_words("high concurrency"), '"High concurrency"', CONCURRENCY),
     (re.compile("并发数过高"), "并发数过高", CONCURRENCY),
-    (_words("insufficient_quota", "quota exceeded", "usage limit reached", "usage limit exceeded"), '"quota exceeded"', QUOTA),
+    (
+        _words("concurrent connections to", "too many concurrent", "concurrency limit", "maximum concurrency"),
+        '"too many concurrent"',
+        CONCURRENCY,
+    ),
+    (
+        _words(
+            "insufficient_quota",
+            "quota exceeded",
+            "exceeded your current quota",
+            "usage limit",
+            "usage_limit_reached",
+            "resource_exhausted",
+            "weekly limit",
+            "monthly limit",
+            "credit balance is too low",
+        ),
+        '"quota exceeded"',
+        QUOTA,
+    ),
     (_words("daily limit", "daily call limit", "每日调用上限"), '"daily limit"', QUOTA),
-    (_words("overloaded_error", "temporarily overloaded", "currently overloaded", "访问量过大"), "overloaded_error", OVERLOAD),
+    (
+        _words(
+            "overloaded_error",
+            "overloadederror",
+            "temporarily overloaded",
+            "currently overloaded",
+            "model is overloaded",
+            "engine_overloaded",
+            "访问量过大",
+        ),
+        "overloaded_error",
+        OVERLOAD,
+    ),
     (re.compile(_NUMBER.format("529")), "status=529", OVERLOAD),
     (_words("rate limit reached for requests"), '"Rate limit reached for requests"', UNKNOWN),
-    (_words("rate limit reached", "rate limit exceeded", "rate_limit_error", "rate_limit_exceeded"), '"rate limit exceeded"', RATE),
+    (
+        _words(
+            "rate limit reached",
+            "rate limit exceeded",
+            "rate_limit_error",
+            "rate_limit_exceeded",
+            "your organization's rate limit",
+            "tokens per min",
+            "requests per min",
+        ),
+        '"rate limit exceeded"',
+        RATE,
+    ),
     (_words("high frequency usage"), '"high frequency usage"', RATE),
+    (_words("ratelimiterror", "rate limited", "rate_limited"), '"rate limited"', UNKNOWN),
     (_words("too many requests"), '"too many requests"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
 )
@@ -79,7 +126,10 @@ def words(rest: str) -> list[str]:
     """The known words of the rest of a line, as the recorder writes them; codes in the order in which they stand there, as the first one counts."""
     found = [(match.start(), text) for pattern, text in WORDS if (match := pattern.search(rest))]
     codes = iter(sorted(each for each in found if each[1].startswith("code=")))
-    return [next(codes)[1] if text.startswith("code=") else text for _, text in found]
+    told = [next(codes)[1] if text.startswith("code=") else text for _, text in found]
+    if told and (after := retry_after_s(rest)) is not None:
+        told.append(f"retry-after={after:g}")
+    return told
 
 
 def refusal_class(rest: str) -> str | None:
@@ -92,6 +142,25 @@ def refusal_class(rest: str) -> str | None:
     return UNKNOWN if _CALL_FAILED in rest and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
 
 
+_RETRY_AFTER = re.compile(
+    r"retry(?:ing)?[-_ ]?(?:after|in)(?P<ms>[-_]?ms)?[\"'\\]{0,4}[ :=]{1,4}[\"'\\]{0,4}(?P<after>\d{1,7}(?:\.\d{1,9})?) ?(?P<unit>ms|s|sec|m|min)?(?![\w.]|:\d)"
+    r"|try again in (?P<again>\d{1,6}(?:\.\d{1,9})?) ?(?P<of>ms|s|sec|m|min)(?![a-z])",
+    re.IGNORECASE | re.ASCII,
+)
+_SECONDS = {"ms": 0.001, "m": 60.0, "min": 60.0}
+_STATUS = re.compile(r"(?<![\w.+-])(429|529)(?![\w]|\.\w)")
+
+
+def retry_after_s(rest: str) -> float | None:
+    """How long the program waits before it tries again, or is told to, in seconds."""
+    if (found := _RETRY_AFTER.search(rest)) is None:
+        return None
+    if found["again"]:
+        return float(found["again"]) * _SECONDS.get(found["of"].lower(), 1.0)
+    unit = "ms" if found["ms"] else (found["unit"] or "s").lower()
+    return float(found["after"]) * _SECONDS.get(unit, 1.0)
+
+
 _CODE = re.compile(r"(?<![\w+-])(?<!\w\.)(?P<code>1113|130[0-9]|131[0-9])(?!\w|\.\w)")
 
 
@@ -99,5 +168,5 @@ def read_words(rest: str) -> logs.Refusal | None:
     """What free text says of a refusal."""
     if (its_class := refusal_class(rest)) is None:
         return None
-    code = _CODE.search(rest)
-    return logs.Refusal(its_class, code["code"] if code else None)
+    code, status = _CODE.search(rest), _STATUS.search(rest)
+    return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, retry_after_s(rest))

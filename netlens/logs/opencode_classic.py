@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from netlens import logs
-from netlens.logs._words import FAULTS, read_words
+from netlens.logs._words import FAULTS, RETRIES, read_words
 
 ID = "opencode-classic"
 PROGRAM = "opencode"
@@ -27,11 +27,16 @@ def recognise(record: str) -> logs.Head | None:
     if (found := _HEAD.match(record)) is None:
         return None
     level = found["level"]
-    return logs.Head(found["time"], found.end(), level in FAULTS, level, found["service"] or "", int(found["since"]))
+    fault = level in FAULTS or RETRIES.search(record, found.end(), logs.HEAD) is not None
+    return logs.Head(found["time"], found.end(), fault, level, found["service"] or "", int(found["since"]))
 
 
 def read(head: logs.Head, rest: str) -> logs.Refusal | None:
     return read_words(rest)
+
+
+def said(rest: str) -> str:
+    return rest
 
 
 def write(head: logs.Head) -> str:

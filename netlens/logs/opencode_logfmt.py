@@ -1,7 +1,7 @@
 """opencode's log since spring 2026, and others in logfmt: ``timestamp=2026-06-20T16:38:30.455Z level=ERROR ... error.error="AI_APICallError: ..."``.
 
 opencode appends to one file. UTC, milliseconds. A refusal is a line of level ERROR with the provider's words, often without status or code; the retries
-that follow are lines of level INFO like those of other requests.
+that follow are lines of level INFO like those of other requests. Newer versions say that they retry, and why, at any level.
 
 Source: real logs of opencode 1.1 to 1.18; logfmt as in pkg.go.dev/github.com/kr/logfmt.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from netlens import logs
-from netlens.logs._words import FAULTS, read_words
+from netlens.logs._words import FAULTS, RETRIES, read_words
 
 ID = "opencode-logfmt"
 PROGRAM = "opencode"
@@ -33,11 +33,16 @@ def recognise(record: str) -> logs.Head | None:
     near = record[found.end() : found.end() + NEAR]
     level, service = _LEVEL.search(near), _SERVICE.search(near)
     word = level["level"].upper() if level else ""
-    return logs.Head(found["time"], found.end(), word in FAULTS, word, service["service"] if service else "")
+    fault = word in FAULTS or RETRIES.search(record, found.end(), logs.HEAD) is not None
+    return logs.Head(found["time"], found.end(), fault, word, service["service"] if service else "")
 
 
 def read(head: logs.Head, rest: str) -> logs.Refusal | None:
     return read_words(rest)
+
+
+def said(rest: str) -> str:
+    return rest
 
 
 def write(head: logs.Head) -> str:

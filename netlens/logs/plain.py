@@ -30,5 +30,9 @@ def read(head: logs.Head, rest: str) -> logs.Refusal | None:
     return read_words(rest)
 
 
+def said(rest: str) -> str:
+    return rest
+
+
 def write(head: logs.Head) -> str:
     return head.time

@@ -25,16 +25,21 @@ Lines hold prompts and keys: nothing of one but its number, its time and the err
 from __future__ import annotations
 
 import os
+import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from netlens import logs
 from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 
+_COLOURS = re.compile(logs.COLOURS.pattern.encode())
 MS = 1_000_000
 SECOND = 1_000_000_000
+ECHO_NS = 500 * MS  #: the lines of one refusal are written together
+NEAR = 8  #: lines after one that are looked at for its echo
+_FAULTS = frozenset({"ERROR", "FATAL", "CRITICAL"})
 MAX_LINES = 10_000_000  #: some 50 bytes of memory each
 MAX_EVENTS = 100_000  #: one a second for a day; some 600 bytes each
 LINES_A_BREAK = 50  #: a log that breaks more often has lines missing; then breaks too small to be seen must be expected everywhere
@@ -70,6 +75,7 @@ class ErrorLog:
     first_ns, last_ns : earliest and latest time in it, whatever the line says; None without any.
     complete : lines that are no errors are in it too, so that silence between its times says something.
     note : one line if something keeps the log from being of full use.  cut : only its beginning was read, as it is larger than a log may be.
+    unclear_ns : times of faults in words that are not known; each may tell of a refusal.
     """
 
     events: list[ErrorEvent]
@@ -80,6 +86,7 @@ class ErrorLog:
     last_ns: int | None
     complete: bool = False
     cut: bool = False
+    unclear_ns: tuple[int, ...] = ()
 
 
 def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
@@ -90,7 +97,8 @@ def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
         events.append(replace(event, low_ns=low, high_ns=high, time_ns=(low + high) // 2))
     first = None if log.first_ns is None else int(to_host(log.first_ns))
     last = None if log.last_ns is None else int(to_host(log.last_ns))
-    return replace(log, events=sorted(events, key=lambda e: (e.time_ns, e.line)), first_ns=first, last_ns=last)
+    unclear = tuple(int(to_host(time)) for time in log.unclear_ns)
+    return replace(log, events=sorted(events, key=lambda e: (e.time_ns, e.line)), first_ns=first, last_ns=last, unclear_ns=unclear)
 
 
 def read(path: str | os.PathLike[str]) -> ErrorLog:
@@ -103,6 +111,25 @@ def read(path: str | os.PathLike[str]) -> ErrorLog:
     """
     name = os.fsdecode(path)
     return _read(Lines(name, MAX_LINES, logs.MAX_LINE, "the error log"), name)
+
+
+def joined(found: Sequence[ErrorLog]) -> ErrorLog:
+    """The logs of several programs of one side as one. Its silence says something only while all of them tell of it."""
+    if len(found) == 1:
+        return found[0]
+    firsts, lasts = [log.first_ns for log in found if log.first_ns is not None], [log.last_ns for log in found if log.last_ns is not None]
+    whole = len(firsts) == len(found)
+    return ErrorLog(
+        sorted((event for log in found for event in log.events), key=lambda e: (e.time_ns, e.file, e.line)),
+        sum(log.lines for log in found),
+        sum(log.unread for log in found),
+        None,
+        max(firsts) if whole else None,
+        min(lasts) if whole else None,
+        all(log.complete for log in found),
+        any(log.cut for log in found),
+        tuple(time for log in found for time in log.unclear_ns),
+    )
 
 
 class _Chain:
@@ -184,6 +211,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     chain = _Chain()
     alone: list[tuple[int, int, int, str, logs.Refusal]] = []  # low, high, line, kind
     chained: list[tuple[int, int, str, logs.Refusal]] = []  # row of the chain, line, kind
+    unclear = array("q")
     lines = unread = quiet = 0
     first = last = None
     joined = True
@@ -192,11 +220,13 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
             break
         lines += 1
+        if b"\x1b" in raw:
+            raw = _COLOURS.sub(b"", raw)
         raw = raw.lstrip(b"\xef\xbb\xbf \t\0\r")
         if not raw.strip():
             continue
         # Most lines are long and of no interest: only their head is decoded.
-        text = raw[: logs.HEAD].decode("utf-8", "replace")
+        text = (raw if raw[:1] == b"{" else raw[: logs.HEAD]).decode("utf-8", "replace")
         form, found = logs.recognise(text) or (None, None)
         span = found.span if found else None
         if form is None or found is None or span is None:
@@ -205,9 +235,11 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             continue
         kind, refusal = "", None
         if found.fault:
-            rest = raw.decode("utf-8", "replace")[found.rest :] if len(raw) > logs.HEAD else text[found.rest :]
+            rest = (raw.decode("utf-8", "replace") if len(raw) > logs.HEAD else text)[found.rest :]
             refusal = form.read(found, rest)
             kind = f"{form.ID} {found.level} {found.service}".strip()
+            if refusal is None and found.level in _FAULTS and len(unclear) < MAX_EVENTS and not logs.words(form.said(rest)):
+                unclear.append(span[0])
             quiet += not quiet and not found.level and not refusal and not logs.words(rest)
         else:
             quiet += 1
@@ -231,8 +263,32 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         for low, high, number, line, kind, refusal in found_spans
     ]
     events.sort(key=lambda e: (e.time_ns, e.line))
+    events = _classed(events)
     note = rows.note or _note(name, events, lines, unread, first)
-    return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None)
+    return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None, tuple(unclear))
+
+
+def _classed(events: list[ErrorEvent]) -> list[ErrorEvent]:
+    """The events with the classes that their echoes name: a library writes a status, and then the program what the provider said.
+
+    Lines of one kind, of which all that have such an echo are of one class, are of that class: of a request that is tried three times the last is echoed.
+    """
+    found, by_kind = list(events), dict[str, set[tuple[str, str | None]]]()
+    for i, event in enumerate(events):
+        if event.refusal_class != logs.UNKNOWN:
+            continue
+        for after in events[i + 1 : i + 1 + NEAR]:
+            if after.low_ns - event.high_ns > ECHO_NS:
+                break
+            if after.file == event.file and after.kind != event.kind and after.refusal_class != logs.UNKNOWN:
+                found[i] = replace(event, refusal_class=after.refusal_class, code=after.code)
+                by_kind.setdefault(event.kind, set()).add((after.refusal_class, after.code))
+                break
+    for i, event in enumerate(found):
+        if event.refusal_class == logs.UNKNOWN and len(said := by_kind.get(event.kind, set())) == 1:
+            refusal_class, code = next(iter(said))
+            found[i] = replace(event, refusal_class=refusal_class, code=code)
+    return found
 
 
 def _note(name: str, events: list[ErrorEvent], lines: int, unread: int, first: int | None) -> str | None:

@@ -45,7 +45,7 @@ from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import lean
 
 if TYPE_CHECKING:
     from netlens.parsers.lifecycle import Kept
@@ -122,7 +122,7 @@ class Arrays(NamedTuple):
     counts: Array
 
 
-@kernel
+@lean
 def _emit(x, arrays, complete):
     """The exchange that is followed is finished."""
     row = arrays.finished[arrays.counts[FINISHED]]
@@ -132,14 +132,14 @@ def _emit(x, arrays, complete):
     arrays.counts[FINISHED] += 1
 
 
-@kernel
+@lean
 def _behind(number, mark):
     """Is a 32-bit sequence number before ``mark``, and not so far that it must be wrong?"""
     distance = np.int64(np.int32((number - mark) & 0xFFFFFFFF))
     return -IN_FLIGHT < distance < 0
 
 
-@kernel
+@lean
 def _negotiates(x, row, hint, up, status):
     """Follow what comes before another protocol: CONNECT, SOCKS, PROXY, Upgrade. True: this segment is no turn.
 
@@ -189,7 +189,7 @@ def _negotiates(x, row, hint, up, status):
     return not over
 
 
-@kernel
+@lean
 def _first_record_end(row, hint):
     """Sequence number up to which a server must have received to know the request that begins in ``row``: of its first record, if that can be told."""
     least = row[c.SEQ] + 1
@@ -201,7 +201,7 @@ def _first_record_end(row, hint):
     return least & 0xFFFFFFFF
 
 
-@kernel
+@lean
 def _follow_record(x, hint, length):
     """Note how much of the client's last TLS record is still to come, and whether it is a full one."""
     if hint & h.CLASS_MASK == h.TLS:
@@ -219,7 +219,7 @@ def _follow_record(x, hint, length):
             x[RECORD_LEFT] = -1
 
 
-@kernel
+@lean
 def _goes_on(x, row, hint, protocol):
     """Does the client's segment, which came after server payload, belong to the request that the payload seemed to answer?
 
@@ -249,7 +249,7 @@ def _goes_on(x, row, hint, protocol):
     return on
 
 
-@kernel
+@lean
 def _unanswered(x):
     """Forget what was taken for the answer."""
     x[SEEN] &= ~np.int64(TENTATIVE)
@@ -260,7 +260,7 @@ def _unanswered(x):
     x[END_FRAME] = 0
 
 
-@kernel
+@lean
 def _next_in_queue(x, arrays):
     """Make the oldest queued request the one that is followed."""
     at = x[QUEUE_FIRST]
@@ -276,7 +276,7 @@ def _next_in_queue(x, arrays):
     arrays.counts[FREE_ROW] = at
 
 
-@kernel
+@lean
 def _enqueue(x, arrays, row, count):
     """A request behind one that is not answered yet."""
     if x[QUEUED] >= MAX_QUEUED:
@@ -299,7 +299,7 @@ def _enqueue(x, arrays, row, count):
     x[QUEUED] += 1
 
 
-@kernel
+@lean
 def _answered(x, ts, frame, count, status):
     """Begin the answer of the request that is followed."""
     x[PHASE] = RESPONSE
@@ -309,7 +309,7 @@ def _answered(x, ts, frame, count, status):
     x[STATUS] = status
 
 
-@kernel
+@lean
 def _finish_queue(x, arrays):
     """The client asks anew, so all it asked before is answered: what was queued, in segments that began with other answers."""
     ts, frame = x[RESPONSE_END], x[END_FRAME]
@@ -319,7 +319,7 @@ def _finish_queue(x, arrays):
         _emit(x, arrays, 1)
 
 
-@kernel
+@lean
 def _tls_data(x, row, hint, up):
     """Bytes of a segment of TLS that are neither handshake nor ticket nor alert; 0: it takes no part."""
     count = row[c.FRESH]
@@ -350,7 +350,7 @@ def _tls_data(x, row, hint, up):
     return count
 
 
-@kernel
+@lean
 def _without_tickets(x, count, hint, records, first):
     """Bytes of a server's first application data that are no session tickets."""
     tickets = (hint >> h.ALIKE_SHIFT) & h.MAX_ALIKE  # if they are: records of one size, with an answer behind them or not
@@ -376,7 +376,7 @@ def _without_tickets(x, count, hint, records, first):
     return count - tickets * (first + 5)
 
 
-@kernel
+@lean
 def _request(x, row, hint, protocol, count, carrier, arrays):
     """Payload of the client: it begins a request, goes on with one, or stands in the queue."""
     kind = hint & h.CLASS_MASK
@@ -424,7 +424,7 @@ def _request(x, row, hint, protocol, count, carrier, arrays):
         _enqueue(x, arrays, row, share)
 
 
-@kernel
+@lean
 def _response(x, row, hint, status, count, arrays):
     """Payload of the server while a request waits for its answer or has begun to get it."""
     next_ack = (row[c.SEQ] + row[c.LENGTH]) & 0xFFFFFFFF
@@ -462,7 +462,7 @@ def _response(x, row, hint, status, count, arrays):
         x[MODE] = UPGRADED
 
 
-@kernel
+@lean
 def turns(packets, start, sessions, arrays):
     """Follow the turns of rows from ``start`` on; ``sessions``: int64[:, S_WIDTH] (read).
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from netlens.wire import tls
 from netlens.wire.columns import DIRECTION, FRAME, FRESH, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import inlined, lean
 
 Array = np.ndarray[Any, Any]
 
@@ -114,14 +114,14 @@ class Arrays(NamedTuple):
     work: Work
 
 
-@kernel
+@lean
 def _count(counts, which, frame):
     counts[which, 0] += 1
     if counts[which, 1] < 0:
         counts[which, 1] = frame
 
 
-@kernel
+@lean
 def _emit(buf, owner, frame, ts, segments, full, work, out):
     """Append a found hello: what the row of ``work`` says of ``buf`` (the batch's buffer or a slot) or of the scratch."""
     row, arena = work.row, out.arena
@@ -155,7 +155,7 @@ def _emit(buf, owner, frame, ts, segments, full, work, out):
     out.used[TEXT_BYTES] = at
 
 
-@kernel
+@lean
 def close_slot(k, slots):
     """Give a slot back: clear what it held and take it out of the list of those in use."""
     meta, ends = slots.meta, slots.ends
@@ -176,7 +176,7 @@ def close_slot(k, slots):
     ends[FREE] = k
 
 
-@kernel
+@lean
 def open_slot(owner, slots):
     """Take the first free slot, of which there must be one, for a direction; it is the newest from now on."""
     meta, ends = slots.meta, slots.ends
@@ -193,7 +193,7 @@ def open_slot(owner, slots):
     return k
 
 
-@kernel
+@lean
 def _slot_segments(meta, k, used):
     """Segments of slot ``k`` that began before ``used``: those the hello was spread over."""
     n = np.int64(0)
@@ -203,7 +203,7 @@ def _slot_segments(meta, k, used):
     return n
 
 
-@kernel
+@lean
 def _partial(k, reason, full, arrays):
     """Make a row of an incomplete hello in slot ``k`` if there is enough of it, and count it. Does not close the slot."""
     meta, data, row = arrays.slots.meta, arrays.slots.data[k], arrays.work.row
@@ -222,7 +222,7 @@ def _partial(k, reason, full, arrays):
         _emit(data, meta[k, S_OWNER], meta[k, S_FRAME], meta[k, S_TS], segments, full, arrays.work, arrays.out)
 
 
-@kernel
+@lean
 def drop_slot(k, reason, full, arrays):
     """Make a row of what slot ``k`` holds, count it under ``reason`` and free it: nothing more is looked at in its direction."""
     _partial(k, reason, full, arrays)
@@ -230,7 +230,7 @@ def drop_slot(k, reason, full, arrays):
     close_slot(k, arrays.slots)
 
 
-@kernel
+@inlined
 def _captured(buf, packet):
     """Bytes of the payload that lie in ``buf``."""
     src = packet[PAY_OFF]
@@ -238,7 +238,7 @@ def _captured(buf, packet):
     return np.int64(0) if src < 0 or src + cap > buf.shape[0] else cap
 
 
-@kernel
+@lean
 def _store(buf, packet, k, slots):
     """Put a segment into slot ``k`` and see how far the bytes go without a hole."""
     meta, data, held = slots.meta[k], slots.data[k], slots.held[k]
@@ -252,8 +252,9 @@ def _store(buf, packet, k, slots):
         # No hole before nor in it, the usual case: what lies behind the prefix is new.
         first = prefix
         if last > first:
-            data[first:last] = buf[src + first - rel : src + last - rel]
-            held[first:last] = 1
+            for j in range(first, last):
+                data[j] = buf[src + j - rel]
+                held[j] = 1
             prefix = last
     else:
         for j in range(first, last):
@@ -278,13 +279,13 @@ def _store(buf, packet, k, slots):
         meta[S_TS] = packet[TS]
 
 
-@kernel
+@inlined
 def _clip(offset):
     """A stream offset as int32: the looking state sees no more than LOOKS segments, so a larger one is a stranger's and may be wrong."""
     return min(max(offset, np.int64(-(1 << 30))), np.int64(1 << 30))
 
 
-@kernel
+@inlined
 def _begin(buf, packet, begins, owner, left, full, arrays):
     """Look at a segment of a direction that collects nothing, ``left`` segments before the end of looking.
 
@@ -328,7 +329,7 @@ def _begin(buf, packet, begins, owner, left, full, arrays):
     return k
 
 
-@kernel
+@lean
 def _judge(k, packet, full, arrays):
     """Is the hello in slot ``k`` whole, or will it never be?"""
     meta, data, row = arrays.slots.meta, arrays.slots.data[k], arrays.work.row
@@ -360,7 +361,7 @@ def _judge(k, packet, full, arrays):
             looks[owner] = left
 
 
-@kernel
+@lean
 def scan(buf, packets, start, full, arrays):
     """Fold packet rows from ``start`` on into the state.
 
@@ -405,7 +406,7 @@ def scan(buf, packets, start, full, arrays):
     return packets.shape[0], np.int64(-1)
 
 
-@kernel
+@lean
 def peek(k, full, arrays):
     """Rows of the hellos that are still incomplete, from slot ``k`` in order of age; returns the slot to go on with, -1 at the end."""
     out = arrays.out

@@ -28,7 +28,7 @@ from netlens.parsers.session_lookup import enter, find, key_hash
 from netlens.parsers.session_state import A_HI, A_LO, B_HI, B_LO, PORTS
 from netlens.wire import columns as c
 from netlens.wire.addresses import mix, random_seed
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import kernel, lean
 from netlens.wire.containers import Reader
 
 Ints = np.ndarray[Any, Any]
@@ -62,7 +62,7 @@ def _enter_flows(flows, table, seed):
             enter(table, slot, key, i)
 
 
-@kernel
+@lean
 def pick(packets, flows, table, seed, out, at):
     """Append a digest to ``out`` (from row ``at`` on; it must have room for all) for each packet of a chosen flow; returns the next row."""
     for i in range(len(packets)):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netlens.parsers.exchanges import ExchangeBuilder
     from netlens.parsers.lookups import LookupBuilder
     from netlens.parsers.streams import DnsStreams
+    from netlens.parsers.trail import Trail
     from netlens.parsers.tunnels import TunnelWatch
     from netlens.schema import Table
     from netlens.wire.framing import Input
@@ -41,6 +42,7 @@ _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
+TRAIL = "trail"  #: besides, for lenses: single segments (parsers.trail); of a capture that is read in one part
 
 TOGETHER = 4  #: units that are handed over at a time
 AHEAD = 1  #: finished lots of them that may wait for the parsers
@@ -120,6 +122,7 @@ class Part:
         self.streams: DnsStreams | None = None
         self.exchanges: ExchangeBuilder | None = None
         self.tunnels: TunnelWatch | None = None
+        self.trail: Trail | None = None
         if "lookups" in self.products:
             from netlens.parsers.lookups import LookupBuilder
             from netlens.parsers.streams import DnsStreams
@@ -134,6 +137,10 @@ class Part:
             from netlens.parsers.tunnels import TunnelWatch
 
             self.tunnels = TunnelWatch()
+        if TRAIL in self.products:
+            from netlens.parsers.trail import Trail
+
+            self.trail = Trail()
         self.decoder = Decoder()
         self.frames = 0
         self.bytes = 0
@@ -176,6 +183,8 @@ class Part:
         if self.lookups is not None:
             self.lookups.feed(buf, packets)
         if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
+            if self.trail is not None:
+                self.trail.feed(buf, packets, self.fold.state())
             return
         self.fold.feed(packets)
         sessions = self.fold.state()
@@ -183,6 +192,8 @@ class Part:
             self.keep_payload(buf, packets)
         self.hellos.feed(buf, packets, sessions)
         self.follow(packets)
+        if self.trail is not None:
+            self.trail.feed(buf, packets, sessions)
         if self.streams is not None:
             skip = None
             if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged

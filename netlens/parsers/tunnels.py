@@ -28,7 +28,7 @@ from netlens.parsers.lifecycle import LEAST_ROWS, grown
 from netlens.parsers.session_state import FSM, PORTS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-from netlens.wire.compiled import kernel
+from netlens.wire.compiled import lean
 
 if TYPE_CHECKING:
     from netlens.parsers.lifecycle import Kept
@@ -44,7 +44,7 @@ REACTION_NS = 50_000_000
 T_WIDTH = 5
 
 
-@kernel
+@lean
 def watch(packets, n, sessions, slots, state):
     """Note, for each session that is not SSH, how its SYN and payloads follow SSH payload towards sshd.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from netlens.report import answer
+from netlens.report import answer, findings
 from netlens.text import duration, plural, printable, size, utc
 from netlens.wire.link import NAMES
 
@@ -17,16 +17,28 @@ _VANTAGE = {"vm": "made on the VM", "host": "made on the host", None: "side unkn
 _STYLES = {"supported": "bold", "refuted": "dim", "undecided": ""}
 
 
-def render(analysis: Analysis, console: Any) -> None:
-    """Print the findings to a rich console."""
+def render(analysis: Analysis, console: Any, verbose: bool = False) -> None:
+    """Print the findings to a rich console. ``verbose``: with frames, filters and what each capture shows by itself."""
     from rich.padding import Padding
     from rich.text import Text
 
     a = analysis
+    if findings.is_all(a):
+        findings.render(a, console, verbose)
+        if verbose:
+            console.print()
+            for name, side in a.sides.items():
+                _side(a, name, side, console)
+            _basis(a, console)
+        return
     console.print(Text("Answer", style="bold"))
     console.print(Padding(Text(printable(answer.sentence(a))), (0, 0, 1, 2)))
     _causes(a, console)
     _fixes(a, console)
+    if others := [f for f in a.findings if f.id != "refused" and (f.severity != "note" or verbose)]:
+        console.print(Text("Also found", style="bold"))
+        findings.listed(others, console, verbose)
+        console.print()
     for name, side in a.sides.items():
         _side(a, name, side, console)
     _basis(a, console)

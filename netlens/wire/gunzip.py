@@ -19,7 +19,7 @@ GUNZIP_RATIO = 200
 
 GZIP_MAGIC = b"\x1f\x8b"
 RESERVED_FLAGS = 0xE0  #: of the fourth byte: a member that has one must be refused (RFC 1952 2.3.1.2)
-NO_GZIP = "{}: starts like gzip but is none or is damaged ({}); is it really a .gz file?"
+NO_GZIP = "{}: looks like gzip but is not or is damaged ({}); is it really a .gz file?"
 
 
 def isal() -> Any:

@@ -63,6 +63,27 @@ class Outcome:
     shown: bool
     limit_value: int | None
     limit_rule: str | None
+    true_kind: str | None = None
+    true_values: tuple[tuple[str, float], ...] = ()
+    limiter: tuple[tuple[str, object], ...] = ()
+    probabilities: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def kind(self) -> str | None:
+        return str(dict(self.limiter)["kind"]) if self.limiter else None
+
+    @property
+    def values_right(self) -> bool:
+        """Whether what there is to be found of the limiter was: exact for a count of what is open, else within a tenth."""
+        told = dict(self.limiter)
+        for name, true in self.true_values:
+            found = told.get(name)
+            if not isinstance(found, int | float):
+                return False
+            exact = self.true_kind == "concurrency" and name == "value"
+            if abs(found - true) > (0.0 if exact else max(0.1 * true, 1.0 if name in ("value", "burst") and true < 10 else 0.0)):
+                return False
+        return True
 
     @property
     def sure(self) -> frozenset[str]:
@@ -99,7 +120,7 @@ def outcome(drawn: Drawn, weighed: Weighed) -> Outcome:
         drawn.truth.borderline,
         verdicts,
         weighed.cause,
-        drawn.truth.limit is None,
+        drawn.truth.kind in (None, "overload"),
         drawn.setup.provider.overload is None or not drawn.setup.provider.overload.every_s,
         {fit.rule.name: fit.p_raw for fit in fits},
         min((fit.p for fit in fits), default=None),
@@ -108,6 +129,10 @@ def outcome(drawn: Drawn, weighed: Weighed) -> Outcome:
         drawn.truth.shown,
         weighed.limit.value if weighed.limit else None,
         weighed.limit.rule if weighed.limit else None,
+        drawn.truth.kind,
+        tuple(drawn.truth.values.items()),
+        tuple((name, value) for name, value in (weighed.limiter or {}).items() if isinstance(value, int | float | str)),
+        tuple((v.id, v.probability) for v in weighed.verdicts if v.probability is not None),
     )
 
 
@@ -317,6 +342,63 @@ def limits(outcomes: Sequence[Outcome]) -> str:
     return table(("", "situations", "limit told", "value exact", "off by one", "unit right"), rows)
 
 
+def limiters(outcomes: Sequence[Outcome]) -> str:
+    """The limiter's kind and values, by the true one and the number of refusals."""
+    rows = []
+    for kind in ("concurrency", "rate", "quota", "overload"):
+        for low, high in REFUSALS:
+            some = [o for o in outcomes if o.true_kind == kind and low <= o.refusals <= high and o.family not in MIXED]
+            told = [o for o in some if o.kind is not None]
+            right = [o for o in told if o.kind == kind]
+            named = Counter(o.kind for o in told if o.kind != kind)
+            others = ", ".join(f"{name} {n}" for name, n in named.most_common())
+            values = rate(sum(o.values_right for o in right), len(right)) if kind in ("concurrency", "rate") else ""
+            rows.append(
+                (kind, f"{low} to {high}" if high < 2_000 else f"{low} or more", len(some), rate(len(right), len(some)), others, values)
+            )
+    return table(("true kind", "refusals", "situations", "kind right", "another kind", "values right, where the kind is"), rows)
+
+
+#: Families with two things that refuse, or with too little to see one.
+MIXED = (
+    "rule-and-overload",
+    "elsewhere",
+    "anything",
+    "vm-capture-only",
+    "host-capture-only",
+    "host-unlabelled",
+    "unpaired",
+    "few-rejections",
+    "under-ten",
+)
+
+
+def by_limiter_family(outcomes: Sequence[Outcome]) -> str:
+    """The same by family, from 20 refusals on: which limiters are told, and what they are taken for."""
+    rows = []
+    for family in dict.fromkeys(o.family for o in sorted(outcomes, key=lambda o: list(FAMILIES).index(o.family))):
+        some = [o for o in outcomes if o.family == family and o.refusals >= 20 and o.true_kind]
+        if not some:
+            continue
+        right = [o for o in some if o.kind == o.true_kind]
+        named = Counter(str(o.kind) for o in some if o.kind != o.true_kind)
+        others = ", ".join(f"{'none' if name == 'None' else name} {n}" for name, n in named.most_common())
+        rows.append((f"`{family}`", len(some), rate(len(right), len(some)), others, rate(sum(o.values_right for o in right), len(right))))
+    return table(("family", "situations", "kind right", "else", "values right, where the kind is"), rows)
+
+
+def reliability(outcomes: Sequence[Outcome]) -> str:
+    """How often causes are true, by the probability that was given."""
+    pairs = [(p, c in o.causes) for o in outcomes for c, p in o.probabilities if c not in o.borderline]
+    rows = []
+    for k in range(BINS):
+        mine = [true for p, true in pairs if k / BINS <= p < (k + 1) / BINS or (k == BINS - 1 and p == 1.0)]
+        mean = [p for p, _ in pairs if k / BINS <= p < (k + 1) / BINS or (k == BINS - 1 and p == 1.0)]
+        if mine:
+            rows.append((f"{k / BINS:.1f} to {(k + 1) / BINS:.1f}", f"{100 * sum(mean) / len(mean):.0f} %", rate(sum(mine), len(mine))))
+    return table(("probability", "mean", "true"), rows) if rows else "None were given."
+
+
 def page(outcomes: Sequence[Outcome], which: str, family: str | None = None) -> str:
     """The whole report in Markdown."""
     first = FIRST_SEED[which]
@@ -375,6 +457,21 @@ The same where both sides were captured and every session upstream was matched:
 ## The limit
 
 {limits(outcomes)}
+
+## The limiter
+
+Kind: what is open (`concurrency`), what was sent over time (`rate`), a quota that the provider names, or chance (`overload`). Values: the limit on what is
+open exactly, others within 10 %, or by one where the limit is below 10. Families in which two things refuse, or too little was captured, are left out.
+
+{limiters(outcomes)}
+
+The same by family, from 20 refusals on:
+
+{by_limiter_family(outcomes)}
+
+## Probabilities with 1 to 9 refusals
+
+{reliability(outcomes)}
 
 ## By family
 

@@ -11,7 +11,7 @@ Theory of operation
 4. Where the definition leaves room (the other side's lookups and companions, its leftovers, refusals of the VM or of both) each share is a
    range over all readings. A range that touches :data:`BORDERLINE` or has both sides of it is borderline: neither right nor wrong.
 
-Limits: labels are never wrong, at most missing.
+Limits: labels are wrong in one family only, else at most missing. Of a quota the provider says that it is one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from netlens.chains.situation import (
     Situation,
 )
 from netlens.lab.provider.limiters.overload import Overload
-from tests.bench.world import ELSEWHERE, Flow, Held, History, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
+from tests.bench.world import ELSEWHERE, Flow, Held, History, OverTime, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 
 CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")
 BORDERLINE = (0.35, 0.65)
@@ -53,19 +53,21 @@ ANALYSTS_MARGIN_NS = 2_000_000  #: what an analyst adds to the round trip for wh
 class View:
     """What the captures see of a world. Fractions of the time for ``begins`` and ``ends``.
 
-    few : the captures are cut so that one to four refusals are in them.  clock_half_ns : half the interval of the clock's offset; the true one
+    few : the captures are cut so that one to so many refusals are in them.  clock_half_ns : half the interval of the clock's offset; the true one
     is anywhere in it.  unpaired_fraction : of the VM's upstream sessions that could not be matched with one of the VM's.
+    wrong_fraction : of the refusals that are believed to be accepted.
     """
 
     vm_seen: bool = True
     host_seen: bool = True
     begins: float = 0.0
     ends: float = 1.0
-    few: bool = False
+    few: int = 0
     host_labelled: bool = True
     unlabelled_fraction: float = 0.0
     clock_half_ns: int = 0
     unpaired_fraction: float = 0.0
+    wrong_fraction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Truth:
     """``causes`` without regard to borderline ones.  shares : per cause the smallest and the largest reading.
 
     limit, rule : the provider's, None where nothing is counted.  shown : whether the captures hold a request accepted at one less than the limit and
-    one refused at the limit, by the provider's count, so that the value can be told at all.
+    one refused at the limit, by the provider's count, so that the value can be told at all.  kind, values : of the limiter, as the JSON calls them.
     """
 
     causes: frozenset[str]
@@ -82,6 +84,8 @@ class Truth:
     limit: int | None
     rule: str | None
     shown: bool
+    kind: str | None = None
+    values: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +250,12 @@ class _Observer:
             np.array(source, np.object_),
             np.array(stream, np.int64),
             *self.frames(in_vm),
+            refusal_class=np.array([self.refusal_class() if each == REJECTED else "" for each in label], np.object_),
         )
+
+    def refusal_class(self) -> str:
+        it = self.history.setup.provider.over_time
+        return "quota" if it is not None and it.kind == "quota" else "unknown"
 
     def label(self, request: Request) -> tuple[int, str]:
         """ACCEPTED, REJECTED or UNLABELLED, and where that comes from."""
@@ -256,6 +265,8 @@ class _Observer:
         answered = request.end_ns if request.refused else request.decided_ns + self.half
         if answered > self.end or self.rng.random() < self.view.unlabelled_fraction:
             return unknown
+        if request.refused and self.rng.random() < self.view.wrong_fraction:
+            return ACCEPTED, "error log"
         source = "key log" if request.stream > 0 else "inferred" if self.side(request.flow) == UNKNOWN else "error log"
         return (REJECTED if request.refused else ACCEPTED), source
 
@@ -287,10 +298,12 @@ def _below(held: Sequence[Held], limit: int, goes: Callable[[Held], bool]) -> bo
     return sum(not goes(h) for h in held) < limit
 
 
-def readings(request: Request, limit: int) -> dict[str, tuple[bool, ...]]:
+def readings(request: Request, limit: int, over_time: bool = False) -> dict[str, tuple[bool, ...]]:
     """Per cause, whether it has this refusal on its account: the strict reading first, then wider ones."""
     if request.refused == "overload":
         return {cause: (cause == "provider",) for cause in CAUSES}
+    if over_time:
+        return {cause: (cause == ("own-rate" if request.alone else "same-nat-ip"),) for cause in CAUSES}
     side, held = request.flow.program.side, request.held
     other = HOST if side == VM else VM
     own = sum(h.side == side and h.kind == REQUESTS and not h.over for h in held)
@@ -323,7 +336,7 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
     """The truth about the refusals that the situation knows of."""
     provider = history.setup.provider
     known = [r for r, label in zip(rows, situation.requests.rejected.tolist(), strict=True) if label == REJECTED]
-    told = [readings(r, provider.limit) for r in known]
+    told = [readings(r, r.limit, provider.over_time is not None) for r in known]
     groups = [told, [each for each, r in zip(told, known, strict=True) if r.flow.program.side == VM]]
     causes, borderline, shares = set(), set(), {}
     for cause in CAUSES:
@@ -344,9 +357,25 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
         provider.limit if counted else None,
         f"{provider.counts} per {provider.per}" if counted else None,
         counted
-        and any(r.refused == "limit" and r.count == provider.limit for r in known)
-        and any(not r.refused and r.count == provider.limit - 1 for r in rows),
+        and any(r.refused == "limit" and r.count == r.limit for r in known)
+        and any(not r.refused and r.count == r.limit - 1 for r in rows),
+        *_limiter(provider),
     )
+
+
+def _limiter(provider: Provider) -> tuple[str | None, dict[str, float]]:
+    """Kind of the limiter, and what is to be found of it."""
+    it = provider.over_time
+    if it is None:
+        if provider.counts == "nothing":
+            return ("overload" if provider.overload else None), {}
+        last = provider.changes[-1][1] if provider.changes else provider.limit
+        return "concurrency", {"value": last} | ({"held_s": provider.late_s} if provider.late_s else {})
+    if it.kind == "quota":
+        return "quota", {}
+    if it.kind == "bucket":
+        return "rate", {"refill_s": it.window_s, "burst": it.limit}
+    return "rate", {"value": it.limit, "window_s": it.window_s}
 
 
 def _shares(told: Sequence[dict[str, tuple[bool, ...]]], cause: str) -> list[float]:
@@ -647,6 +676,62 @@ def _anyones(rng: random.Random, side: int, key: str) -> Program:
     )
 
 
+def _over_time(rng: random.Random, kind: str) -> Plan:
+    """Programs that send more than a limit over time allows; the limit is per key, or both sides share it."""
+    setup = _own(rng, "key")
+    vm = replace(setup.programs[0], answer_s=_log_uniform(rng, 0.5, 6.0), keep_s=5.0)
+    host = [_program(rng, HOST, rng.choice(("vm", "host", "host")), answer_s=_log_uniform(rng, 0.5, 6.0))] if rng.random() < 0.5 else []
+    window_s = rng.choice((10.0, 20.0, 30.0, 60.0)) if kind == "fixed" else rng.choice((10.0, 60.0, round(_log_uniform(rng, 5, 90), 1)))
+    limit = max(2, round(window_s * rng.uniform(0.08, 0.4)))
+    if kind == "bucket":
+        limit, window_s = rng.randint(2, 10), round(_log_uniform(rng, 1.0, 8.0), 2)
+    if kind == "quota":
+        limit, window_s = rng.randint(20, 60), _log_uniform(rng, 60, 600)
+    provider = replace(setup.provider, counts="nothing", limit=0, over_time=OverTime(kind, limit, window_s, rng.uniform(0, window_s)))
+    return replace(setup, provider=provider, programs=(vm, *host), seconds=_log_uniform(rng, 200, 1800)), View()
+
+
+def sliding_window(rng: random.Random) -> Plan:
+    """so many accepted requests in a sliding window"""
+    return _over_time(rng, "sliding")
+
+
+def fixed_window(rng: random.Random) -> Plan:
+    """so many accepted requests from one round time to the next"""
+    return _over_time(rng, "fixed")
+
+
+def token_bucket(rng: random.Random) -> Plan:
+    """a bucket of tokens"""
+    return _over_time(rng, "bucket")
+
+
+def attempts_window(rng: random.Random) -> Plan:
+    """so many attempts in a sliding window, refused ones too"""
+    return _over_time(rng, "attempts")
+
+
+def quota(rng: random.Random) -> Plan:
+    """so many requests, then none until a reset; the provider says so"""
+    return _over_time(rng, "quota")
+
+
+def given_back_late(rng: random.Random) -> Plan:
+    """places are given back late: requests stay counted after their answer"""
+    setup = _own(rng, "key") if rng.random() < 0.5 else _together(rng, "host", "ip")
+    late_s = round(_log_uniform(rng, 0.5, 15), 2)
+    return replace(setup, provider=replace(setup.provider, counts="requests", late_s=late_s), seconds=_log_uniform(rng, 100, 1800)), View()
+
+
+def limit_changes(rng: random.Random) -> Plan:
+    """the limit is lowered, or raised, while recording"""
+    setup = _own(rng, "key") if rng.random() < 0.5 else _together(rng, "host", "ip")
+    first, seconds = setup.provider.limit, _log_uniform(rng, 200, 1800)
+    second = max(1, first + rng.choice((-2, -1, 1)))
+    changes = ((seconds * rng.uniform(0.3, 0.7), second),) if second != first else ()
+    return replace(setup, provider=replace(setup.provider, counts="requests", changes=changes), seconds=seconds), View()
+
+
 #: Families that others change the view of.
 CORES: dict[str, Callable[[random.Random], Plan]] = {
     "same-nat-ip": same_nat_ip,
@@ -664,6 +749,13 @@ CORES: dict[str, Callable[[random.Random], Plan]] = {
     "overload-steady": overload_steady,
     "overload-bursts": overload_bursts,
     "retry-storm": retry_storm,
+    "sliding-window": sliding_window,
+    "fixed-window": fixed_window,
+    "token-bucket": token_bucket,
+    "attempts-window": attempts_window,
+    "quota": quota,
+    "given-back-late": given_back_late,
+    "limit-changes": limit_changes,
 }
 RANDOM = ("overload-steady", "overload-bursts", "retry-storm")
 
@@ -675,7 +767,13 @@ def _core(rng: random.Random, random_too: bool = True) -> Plan:
 def few_rejections(rng: random.Random) -> Plan:
     """any of the above, cut so that one to four refusals are left"""
     setup, _ = _core(rng)
-    return setup, View(few=True)
+    return setup, View(few=4)
+
+
+def under_ten(rng: random.Random) -> Plan:
+    """any of the above, cut so that one to nine refusals are left"""
+    setup, _ = _core(rng)
+    return setup, View(few=9)
 
 
 def host_unlabelled(rng: random.Random) -> Plan:
@@ -690,6 +788,12 @@ def labels_missing(rng: random.Random) -> Plan:
     """of a tenth of the requests nobody knows"""
     setup, _ = _core(rng)
     return setup, View(unlabelled_fraction=0.1)
+
+
+def labels_wrong(rng: random.Random) -> Plan:
+    """one refusal in thirty is believed to be accepted"""
+    setup, _ = _core(rng)
+    return setup, View(wrong_fraction=1 / 30)
 
 
 def clock_uncertain(rng: random.Random) -> Plan:
@@ -735,8 +839,10 @@ FAMILIES: dict[str, Callable[[random.Random], Plan]] = CORES | {
     "rule-and-overload": rule_and_overload,
     "anything": anything,
     "few-rejections": few_rejections,
+    "under-ten": under_ten,
     "host-unlabelled": host_unlabelled,
     "labels-missing": labels_missing,
+    "labels-wrong": labels_wrong,
     "clock-uncertain": clock_uncertain,
     "begins-in-the-middle": begins_in_the_middle,
     "vm-capture-only": vm_capture_only,
@@ -751,8 +857,14 @@ WEIGHTS = {
     "overload-bursts": 2,
     "retry-storm": 2,
     "few-rejections": 2,
+    "under-ten": 3,
     "same-nat-ip": 2,
     "rule-and-overload": 2,
+    "sliding-window": 2,
+    "fixed-window": 2,
+    "token-bucket": 2,
+    "given-back-late": 2,
+    "limit-changes": 2,
 }
 
 
@@ -782,16 +894,16 @@ def draw(seed: int, family: str | None = None) -> Drawn:
 
 
 def _observe(history: History, view: View, rng: random.Random) -> tuple[Observed, View] | None:
-    """The tables; where few refusals are wanted, of a stretch that has one to four of them."""
+    """The tables; where few refusals are wanted, of a stretch that has one to so many of them."""
     if not view.few:
         return observe(history, view, rng), view
     refused = sum(r.refused is not None and r.flow.program.side != ELSEWHERE for r in history.requests)
     for _ in range(30 if refused else 0):
-        length = min(rng.uniform(1.0, 4.5) / refused, 1.0)
+        length = min(rng.uniform(1.0, view.few + 0.5) / refused, 1.0)
         begins = rng.uniform(0.0, 1.0 - length)
         cut = replace(view, begins=begins, ends=begins + length)
         seen = observe(history, cut, rng)
-        if 1 <= (seen.situation.requests.rejected == REJECTED).sum() <= 4:
+        if 1 <= (seen.situation.requests.rejected == REJECTED).sum() <= view.few:
             return seen, cut
     return None
 

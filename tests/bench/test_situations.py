@@ -132,7 +132,8 @@ def recount(setup: Setup, observed: Observed, row: int) -> int:
         for other in range(len(r)):
             earlier = (r.start_ns[other], observed.rows[other].number) < (at, observed.rows[row].number)
             same = provider.per == "ip" or observed.rows[other].flow.program.key == asker.program.key
-            found += bool(earlier and same and at < r.end_ns[other] and r.rejected[other] != REJECTED)
+            late = round(provider.late_s * 1e9)
+            found += bool(earlier and same and at < r.end_ns[other] + late and r.rejected[other] != REJECTED)
     elif provider.counts == "connections":
         for other in range(len(s)):
             first = s.start_ns[other]
@@ -157,7 +158,7 @@ def test_decisions_follow_from_the_tables(family: str) -> None:
             assert count == request.count, f"{family} {seed}: row {row}"
             assert len(request.held) == (count if request.refused else 0)
             if setup.provider.counts != "nothing":
-                assert (request.refused == "limit") == (count >= limit)
+                assert (request.refused == "limit") == (count >= (request.limit or limit))
             refused += request.refused is not None
             checked += 1
     assert checked > 50

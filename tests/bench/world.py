@@ -111,6 +111,58 @@ class Provider:
     refusal_s: Span = (0.001, 0.05)  # until a refusal is sent
     close_s: float = 0.0  # from a program's FIN to the provider's own; counted until then
     retry_after_s: float | None = None
+    over_time: OverTime | None = None  # then ``counts`` is nothing
+    late_s: float = 0.0  # a place is given back that long after the answer
+    changes: tuple[tuple[float, int], ...] = ()  # (from which second on, limit)
+
+    def limit_at(self, now_ns: int) -> int:
+        return next((limit for at, limit in reversed(self.changes) if ns(at) <= now_ns), self.limit)
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """A limit on what is sent: so many in a window (``sliding``, ``fixed``, ``attempts``), a ``bucket`` of ``limit`` tokens with one back every
+    ``window_s``, or a ``quota``: ``limit`` requests, then none until ``window_s`` after the first refusal."""
+
+    kind: str
+    limit: int
+    window_s: float
+    edge_s: float = 0.0
+
+
+class Meter:
+    """What was used of a limit over time by a group of programs."""
+
+    def __init__(self, limiter: OverTime) -> None:
+        self.limiter = limiter
+        self.taken: list[int] = []
+        self.tokens, self.at = float(limiter.limit), 0
+        self.closed_ns = NEVER
+
+    def refuses(self, now: int) -> bool:
+        it, width = self.limiter, ns(self.limiter.window_s)
+        if it.kind == "bucket":
+            self.tokens = min(float(it.limit), self.tokens + (now - self.at) / width)
+            self.at = now
+            return self.tokens < 1
+        if it.kind == "quota":
+            if now >= self.closed_ns + width:
+                self.taken.clear()
+                self.closed_ns = NEVER
+            if len(self.taken) >= it.limit:
+                self.closed_ns = min(self.closed_ns, now)
+                return True
+            return False
+        since = now - width
+        if it.kind == "fixed":
+            since = (now - ns(it.edge_s)) // width * width + ns(it.edge_s) - 1
+        while self.taken and self.taken[0] <= since:
+            self.taken.pop(0)
+        return len(self.taken) >= it.limit
+
+    def take(self, now: int) -> None:
+        self.tokens -= 1
+        self.taken.append(now)
 
 
 @dataclass(frozen=True)
@@ -173,6 +225,8 @@ class Request:
     decided_ns: int = NEVER
     refused: str | None = None
     count: int = 0
+    limit: int = 0  # that held then
+    alone: bool = False  # a limit over time would have refused it had its side been alone
     held: tuple[Held, ...] = ()  # of refusals
     freed_ns: int = NEVER
     end_ns: int = NEVER
@@ -258,6 +312,7 @@ class Desk:
         self._rng = rng
         self.requests: dict[int, Request] = {}
         self.flows: dict[int, Flow] = {}
+        self.meters: dict[object, Meter] = {}
 
     def open(self, flow: Flow) -> None:
         if flow.closed_ns == NEVER:
@@ -277,8 +332,11 @@ class Desk:
         request.decided_ns = now
         held = self._counted(request)
         request.count = len(held)
+        request.limit = provider.limit_at(now)
         draw = self._rng.random()  # one for each request, whatever becomes of it
-        if provider.counts != "nothing" and len(held) >= provider.limit:
+        if provider.over_time is not None:
+            self._measure(request, provider.over_time, now)
+        elif provider.counts != "nothing" and len(held) >= request.limit:
             request.refused = "limit"
         elif provider.overload and provider.overload.now(now / S) and draw < provider.overload.fraction:
             request.refused = "overload"
@@ -286,6 +344,19 @@ class Desk:
             self.requests[request.number] = request
         else:
             request.held = tuple(_as_held(item, request.start_ns) for item in held)
+
+    def _measure(self, request: Request, limiter: OverTime, now: int) -> None:
+        """Refuse by what was sent before; and whether the side's own alone would have been refused."""
+        program = request.flow.program
+        elsewhere = program.side == ELSEWHERE
+        group = request.flow.key if self.provider.per == "key" else elsewhere
+        together, own = (self.meters.setdefault(name, Meter(limiter)) for name in (group, (group, program.side)))
+        refused, request.alone = together.refuses(now), own.refuses(now)
+        if refused:
+            request.refused = "limit"
+        if not refused or limiter.kind == "attempts":
+            together.take(now)
+            own.take(now)
 
     def _counted(self, request: Request) -> list[Request] | list[Flow]:
         if self.provider.counts == "requests":
@@ -455,7 +526,7 @@ class _Running:
         request.end_ns = request.gone_ns = freed + self.world.half
         request.done_ns = request.end_ns + self.delay
         request.complete = True
-        self.loop.at(freed, self.world.desk.free, request)
+        self.loop.at(freed + ns(self.world.setup.provider.late_s), self.world.desk.free, request)
         yield takes_ns + self.world.half + self.delay
 
     def break_off(self, request: Request, natural_ns: int) -> None:
@@ -480,7 +551,7 @@ class _Running:
         # An answer that was nearly over may reach its end all the same.
         request.complete = natural_ns + world.half <= ended
         request.freed_ns, request.end_ns = min(ended + world.half, natural_ns), min(ended, natural_ns + world.half)
-        self.loop.at(request.freed_ns, world.desk.free, request)
+        self.loop.at(request.freed_ns + ns(world.setup.provider.late_s), world.desk.free, request)
 
     # --- connections
 

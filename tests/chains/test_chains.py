@@ -172,4 +172,4 @@ def test_what_is_named_is_not_doubted_from_an_address(tmp_path: Path) -> None:
     (one,) = hellos(1)
     host.see(Talk((VM, 40001), API, 1, one, 1 << 20), *VM_SIDE)
     found = analysed(tmp_path, host=host)
-    assert not any("exchanged" in note for note in found["quality"]["notes"])
+    assert not any("swapped" in note for note in found["quality"]["notes"])

@@ -250,7 +250,7 @@ def test_logs_that_were_exchanged_are_noticed_and_left_out(pair: Path) -> None:
         folder = FOLDER / name
         files = {"vm": str(folder / "vm.pcap.gz"), "host": str(folder / "host.pcap.gz")}
         found = netlens.analyze(**files, vm_errors=str(folder / "host-errors.log"), host_errors=str(folder / "vm-errors.log"))  # type: ignore[arg-type]
-        assert any("are --vm-errors and --host-errors exchanged?" in note for note in found.quality["notes"]), name
+        assert any("are --vm-errors and --host-errors swapped?" in note for note in found.quality["notes"]), name
         assert found.cause in (None, "same-nat-ip"), name
     right = analyzed(pair)
     assert not any("exchanged" in note for note in right.quality["notes"])

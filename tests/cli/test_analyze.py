@@ -27,7 +27,7 @@ VM, HOST = str(R / "vm.pcap.gz"), str(R / "host.pcap.gz")
 LOGS = ("--vm-errors", str(R / "vm-errors.log"), "--host-errors", str(R / "host-errors.log"))
 
 #: The contract, and what is ours besides.
-CONTRACT = ("inputs", "quality", "clock", "target", "counts", "peaks", "limit", "limiter", "hypotheses", "cause", "fixes")
+CONTRACT = ("inputs", "quality", "clock", "target", "counts", "peaks", "limit", "limiter", "hypotheses", "cause", "fixes", "findings")
 OURS = ("paths", "tails", "unmatched_rejections", "chains", "parties", "sides")
 
 

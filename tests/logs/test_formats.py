@@ -5,11 +5,31 @@ from __future__ import annotations
 import pytest
 
 from netlens import logs
+from netlens.capture.errorlog import reduce_line
 
 RECORDS = {
     "opencode-classic": 'ERROR 2026-01-25T16:33:41 +58ms service=llm error={"code":"1302"}',
     "opencode-logfmt": 'timestamp=2026-06-20T16:38:30.455Z level=ERROR service=llm message="status 429"',
     "plain": "2026-01-25T16:33:41.5+01:00 Too many requests",
+    "claude-code": '2026-01-10T12:34:56.789Z [ERROR] API error (attempt 1/11): 529 {"type":"error","error":{"type":"overloaded_error"}}',
+    "claude-transcript": (
+        '{"type":"system","subtype":"api_error","level":"error","timestamp":"2026-03-04T11:00:09Z","sessionId":"s1","retryAttempt":1,"maxRetries":10,'
+        '"retryInMs":500,"error":{"status":529,"message":"overloaded","isNetworkDown":false}}'
+    ),
+    "cline": '{"ts":1734690000123,"type":"say","say":"api_req_retry_delayed","text":"429 rate_limit_error Retry attempt 1 Retrying in 5 seconds..."}',
+    "codex": "2026-06-10T01:55:01.699073Z  WARN codex_core::responses_retry: exceeded retry limit, last status: 429 Too Many Requests",
+    "vscode": '2026-01-10 12:34:56.789 [error] API request failed: 429 {"error":{"code":"1302"}}',
+    "litellm": "2026-01-10T12:34:56+0100 12:34:56 - LiteLLM Proxy:ERROR: proxy_server.py:123 - litellm.RateLimitError: 429",
+    "aider": "2026-01-10T12:34:56+0100 litellm.RateLimitError: RateLimitError: OpenAIException - High concurrency usage of this API",
+    "python-sdk": (
+        '2026-08-01 07:11:18,422 [INFO] httpx: HTTP Request: POST https://openrouter.ai/api/v1/chat/completions "HTTP/1.1 429 Too Many Requests"'
+    ),
+    "javascript-sdk": (
+        "2026-11-26T00:32:45.123+0000 [log_be829a] post http://127.0.0.1:8765/429/chat/completions failed with status 429 in 123ms - retrying, "
+        "2 attempts remaining"
+    ),
+    "json-lines": '{"level":50,"time":1734690000123,"msg":"request failed","err":{"type":"APIError","status":429,"code":"1302"}}',
+    "levelled": "2026-06-20 16:38:30,455 - app.chat - ERROR - Error code: 429 - {'error': {'code': '1302', 'message': 'High concurrency'}}",
 }
 FORMATS = {each.ID: each for each in logs.formats()}
 
@@ -42,3 +62,86 @@ def test_what_is_no_record(form: logs.LogFormat, text: str) -> None:
 
 def test_the_plain_format_is_asked_last() -> None:
     assert logs.formats()[-1].ID == "plain"
+
+
+#: What each kind of record says: class, code, status, delay before the next attempt.
+SAID = [
+    ("claude-code", RECORDS["claude-code"], ("overload", None, 529, None)),
+    ("claude-transcript", RECORDS["claude-transcript"], ("overload", None, 529, 0.5)),
+    (
+        "claude-transcript",
+        '{"type":"assistant","timestamp":"2026-10-04T10:00:09.000Z","isApiErrorMessage":true,"apiErrorStatus":429,"error":"rate_limit","message":{}}',
+        ("unknown", None, 429, None),
+    ),
+    ("cline", RECORDS["cline"], ("rate", None, 429, 5.0)),
+    ("codex", RECORDS["codex"], ("unknown", None, 429, None)),
+    (
+        "codex",
+        "\x1b[2m2026-06-10T01:55:01.699073Z\x1b[0m \x1b[33m WARN\x1b[0m \x1b[2mcodex_core::client\x1b[0m\x1b[2m:\x1b[0m 429",
+        ("unknown", None, 429, None),
+    ),
+    ("vscode", RECORDS["vscode"], ("concurrency", "1302", 429, None)),
+    ("litellm", RECORDS["litellm"], ("unknown", None, 429, None)),
+    ("aider", RECORDS["aider"], ("concurrency", None, None, None)),
+    ("python-sdk", RECORDS["python-sdk"], ("unknown", None, 429, None)),
+    (
+        "python-sdk",
+        '2025-02-28 22:45:08,288 - httpx - INFO - HTTP Request: POST https://api.anthropic.com/v1/messages "HTTP/1.1 529 "',
+        ("overload", None, 529, None),
+    ),
+    ("javascript-sdk", RECORDS["javascript-sdk"], ("unknown", None, 429, None)),
+    ("json-lines", RECORDS["json-lines"], ("concurrency", "1302", 429, None)),
+    ("json-lines", '{"level":"error","ts":1734690000.5,"msg":"429","retry-after":"20","code":"1308"}', ("quota", "1308", 429, 20.0)),
+    ("levelled", RECORDS["levelled"], ("concurrency", "1302", 429, None)),
+    (
+        "levelled",
+        "[2026-06-20T16:38:30Z] [WARN] client: Rate limit reached for gpt-4o on requests per min (RPM): Limit 3. Please try again in 20s.",
+        ("rate", None, None, 20.0),
+    ),
+    (
+        "opencode-logfmt",
+        'timestamp=2026-06-20T16:38:30.455Z level=INFO service=session error="AI_APICallError: Rate limit reached for requests" message=retry',
+        ("unknown", None, None, None),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "record", "said"), SAID)
+def test_what_a_record_says(name: str, record: str, said: tuple[str, str | None, int | None, float | None]) -> None:
+    record = logs.plainly(record)
+    known = logs.recognise(record)
+    assert known is not None
+    form, head = known
+    assert name == form.ID
+    refusal = form.read(head, record[head.rest :])
+    assert refusal is not None
+    assert (refusal.refusal_class, refusal.code, refusal.status, refusal.retry_after_s) == said
+    kept = reduce_line(record)
+    assert kept is not None
+    form, head = logs.recognise(kept.text) or pytest.fail(kept.text)
+    again = form.read(head, kept.text[head.rest :])
+    assert name == form.ID, "the program is kept"
+    assert again is not None
+    assert (again.refusal_class, again.code, again.status, again.retry_after_s) == said, kept.text
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"type":"user","timestamp":"2026-10-04T10:00:07.000Z","message":{"role":"user","content":"why did I get a 429?"}}',
+        '{"ts":1734690000123,"type":"say","say":"text","text":"error 429 means too many requests"}',
+        '{"level":30,"time":1734690000123,"msg":"prompt: what is status 429?"}',
+        '{"level":50,"time":1734690000123,"msg":"slow","durationMs":429}',
+        "2026-06-20 16:38:30,455 - app - INFO - the model wrote: too many requests",
+        '2026-08-01 07:11:18,787 [INFO] httpx: HTTP Request: POST https://api.deepseek.com/v1/chat/completions "HTTP/1.1 200 OK"',
+        "2026-11-26T00:32:45.123+0000 [log_be829a] post http://127.0.0.1:8765/429/chat succeeded with status 200 in 429ms",
+        "2026-06-10T01:55:01.699073Z  INFO codex_core::codex: user asks about 429",
+    ],
+)
+def test_what_is_no_refusal(record: str) -> None:
+    known = logs.recognise(record)
+    assert known is not None
+    form, head = known
+    assert not head.fault or form.read(head, record[head.rest :]) is None
+    kept = reduce_line(record)
+    assert kept is None or not kept.refusal

@@ -618,7 +618,7 @@ def test_what_only_starts_like_gzip() -> None:
         member(CAPTURE)[:10],
         member(CAPTURE)[:10] + b"\xff" * 50,
     ):
-        with pytest.raises(CaptureError, match=r"starts like gzip but is none or is damaged .* is it really a \.gz file"):
+        with pytest.raises(CaptureError, match=r"looks like gzip but is not or is damaged .* is it really a \.gz file"):
             read_bytes(data)
     with pytest.raises(CaptureError, match="empty"):
         read_bytes(member(b""))

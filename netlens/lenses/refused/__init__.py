@@ -2,7 +2,8 @@
 
 Asks: which requests the provider refused, what kind of limit tells refused from accepted, which traffic brings it to refuse, and which change would help.
 Applies: where a request to the target was refused; the labels say so (:mod:`netlens.lenses.refused.labels`).
-Cannot see: what the provider counts besides what left by the captured address, and requests of HTTP/2 without keys.
+Cannot see: what the provider counts besides what left by the captured address, and requests of HTTP/2 without keys; a login that is refused inside TLS.
+Normal: a refusal that a client answers by another way at once, which then works: an unknown EHLO (RFC 5321 3.2), a pre-authentication asked for (RFC 4120).
 
 Its parts, in the order in which they work: ``labels`` (one source a file), ``counting`` and ``limit`` (what was open), ``limiters`` and ``over_time`` (what was
 sent before), ``weighing``, ``causes`` (one file each), ``judging`` and ``verdict``, then ``intents``, ``replay`` and ``fixes`` (one file each).
@@ -14,14 +15,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlens.lenses import Finding
+from netlens.lenses._dialogs import refusals
+from netlens.lenses._view import finding, most, views
 from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
+    from netlens.lenses._view import View
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.weighing import Weighed
 
 ID = "refused"
+GROUP = "answers"
+RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
 
 
@@ -36,14 +42,39 @@ class Judged:
 def judge(traffic: Traffic) -> Judged:
     """Weigh what was refused and replay what would help. Through ``traffic.once`` it is worked out once."""
     from netlens.lenses.refused.fixes import context, predict
+    from netlens.lenses.refused.over_time import rule_of
     from netlens.lenses.refused.weighing import weigh
 
     weighed = weigh(traffic.situation)
-    return Judged(weighed, predict(traffic.situation, weighed.limit, context(traffic, weighed.cause, bool(weighed.weighing.by_time))))
+    timely = weighed.weighing.by_time
+    rule = rule_of(traffic.situation, timely[0]) if timely else weighed.limit
+    where = context(traffic, weighed.cause, bool(timely), weighed.weighing.named == "quota")
+    return Judged(weighed, predict(traffic.situation, rule, where))
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """One finding, if a request was refused."""
+    """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
+    return [*_of_target(traffic), *(found for view in views(traffic) for found in _of_dialogs(view))]
+
+
+def _of_dialogs(view: View) -> list[Finding]:
+    found = view.once(refusals)
+    lasting = [r for r in found if r.lasting]
+    shown = lasting or found
+    if not shown:
+        return []
+    sessions = sorted({r.session for r in shown})
+    protocols = sorted({r.protocol for r in shown})
+    servers = {view.ends(k)[2:] for k in sessions}
+    all_ = sum(view.ends(k)[2:] in servers for k in view.first_copies)
+    whom, what = most(view.server(k) for k in sessions), most(r.what for r in shown)
+    text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} got a refusal: {what} ({', '.join(protocols)})."
+    values = {"connections": all_, "refused": len(sessions), "protocols": protocols, "replies": sorted({r.what for r in shown})}
+    advice = "Check user, password and permissions at that server; its log says what it did not like." if lasting else ""
+    return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
+
+
+def _of_target(traffic: Traffic) -> list[Finding]:
     r = traffic.situation.requests
     refused = r.rejected == 1
     n = int(refused.sum())
@@ -51,7 +82,11 @@ def look(traffic: Traffic) -> list[Finding]:
         return []
     weighed = traffic.once(judge).weighed
     named = next((v for v in weighed.verdicts if v.id == weighed.cause), None)
-    why = named.claim if named else next((f"What would tell why: {v.needs}." for v in weighed.verdicts if v.needs), "Why is not known.")
+    why = (
+        named.claim
+        if named
+        else next((f"To find out why, you need: {v.needs}." for v in weighed.verdicts if v.needs), "The cause is unknown.")
+    )
     name = traffic.upstream.of_log()
     frames = [int(f) for f in (r.vm_frame if name == "vm" else r.host_frame)[refused].tolist() if f][:FRAMES]
     return [

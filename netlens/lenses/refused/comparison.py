@@ -157,7 +157,9 @@ def _notes(a: Figures, b: Figures) -> list[str]:
     notes = []
     short, long = sorted((a.duration_s, b.duration_s))
     if long > 3 * short:
-        notes.append(f"the recordings differ in length ({a.duration_s:.0f} s before, {b.duration_s:.0f} s after): compare shares, not sums")
+        notes.append(
+            f"the recordings differ in length ({a.duration_s:.0f} s before, {b.duration_s:.0f} s after): compare shares, not totals"
+        )
     slow, fast = sorted((a.requests_per_minute, b.requests_per_minute))
     if slow and fast > 2 * slow:
         notes.append(
@@ -167,9 +169,7 @@ def _notes(a: Figures, b: Figures) -> list[str]:
         if f.unlabelled:
             notes.append(f"{f.unlabelled} requests of unknown outcome {name} are left out")
         if f.cut:
-            notes.append(
-                f"{f.cut} of {f.sessions} sessions {name} were open at an end of the capture: their lifetimes are at least what is said"
-            )
+            notes.append(f"{f.cut} of {f.sessions} sessions {name} were open at an end of the capture: their true lifetimes are longer")
     return notes
 
 
@@ -239,9 +239,9 @@ def _sentence(a: Figures, b: Figures, p: float | None, verdict: str, needed: int
         return f"{verdict.capitalize()}: {seen} (Fisher's exact p = {_p(p)})."
     if not a.refused and not b.refused:
         high = max(a.rate_high or 0.0, b.rate_high or 0.0)
-        return f"Cannot tell: nothing was refused in either recording; up to {high:.0%} refused requests would fit as well."
+        return f"Cannot tell: nothing was refused in either recording; a true share of up to {high:.0%} would fit that."
     if needed is None:
-        return f"Cannot tell: {seen}, the same share, so no amount of such recording would tell them apart (p = {_p(p)})."
+        return f"Cannot tell: {seen}: the shares are equal, so no recording of this kind could tell them apart (p = {_p(p)})."
     waits = [(more, when) for more, when in ((more_a, "before"), (more_b, "after")) if more]
     missing = (
         f": {' and '.join(f'{more:.0f} more minutes {when}' if more >= 1 else f'a minute more {when}' for more, when in waits)}"
@@ -250,9 +250,7 @@ def _sentence(a: Figures, b: Figures, p: float | None, verdict: str, needed: int
     )
     if not waits:  # enough by the approximation, and yet the exact test does not say so
         return f"Cannot tell: {seen} (p = {_p(p)}); a little more recording of both should tell."
-    return (
-        f"Cannot tell: {seen} (p = {_p(p)}); if these are the true shares, {needed} requests on each side would most likely tell{missing}."
-    )
+    return f"Cannot tell: {seen} (p = {_p(p)}); if these are the true shares, {needed} requests in each recording would most likely tell{missing}."
 
 
 def _p(p: float) -> str:

@@ -30,16 +30,35 @@ SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call the
 
 @dataclass(frozen=True)
 class Rule:
-    """What is counted, and of whom. In order of preference where two fit alike: requests before connections, side before egress."""
+    """What is counted, and of whom. In order of preference where two fit alike: requests before connections, side before egress.
+
+    held_s : how long a request stays counted after its answer.
+    changes : (from when on in ns, how much lower the limit is than at its highest); as much is added to counts, so they are of the highest limit.
+    """
 
     unit: str
     scope: str
     per_address: bool = False
+    held_s: float = 0.0
+    changes: tuple[tuple[int, int], ...] = ()
 
     @property
     def name(self) -> str:
         each = ", each address of the server by itself" if self.per_address else ""
-        return f"{self.unit} per {SCOPES[self.scope]}{each}"
+        late = f", given back {self.held_s:g} s late" if self.held_s else ""
+        return f"{self.unit} per {SCOPES[self.scope]}{each}{late}{', the limit changing' if self.changes else ''}"
+
+    def lower(self, at_ns: Ints) -> Ints:
+        """How much lower the limit was at these times than at its highest."""
+        if not self.changes:
+            return np.zeros(len(at_ns), np.int64)
+        times, less = (np.array(column, np.int64) for column in zip(*self.changes, strict=True))
+        return np.asarray(less[np.maximum(np.searchsorted(times, at_ns, "right") - 1, 0)])
+
+    @property
+    def lower_now(self) -> int:
+        """The same at the end."""
+        return self.changes[-1][1] if self.changes else 0
 
 
 RULES = tuple(Rule(unit, scope) for unit in UNITS for scope in SCOPES)
@@ -112,7 +131,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     ----------
     situation : what was captured.  rule : what counts.  adjustment : what is taken away first.
     """
-    held = _requests(situation, adjustment) if rule.unit == "requests" else _connections(situation, adjustment)
+    held = _requests(situation, adjustment, rule.held_s) if rule.unit == "requests" else _connections(situation, adjustment)
     requests = situation.requests
     n = len(requests)
     out = Counts(*(np.zeros(n, np.int64) for _ in range(4)))
@@ -131,6 +150,9 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
                 out.unknown[asked], _, more = _count(situation, rule, near.take(maybe), asked)
                 high = high + more
             out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
+    if rule.changes:
+        lower = rule.lower(requests.start_ns)
+        return Counts(out.count + lower, out.low + lower, out.high + lower, out.unknown)
     return out
 
 
@@ -182,16 +204,17 @@ def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tup
         k = np.maximum(k, 0)
         known = known & (held.session[k] == session)
         if rule.unit == "requests":
-            known &= (held.item[k] == asked) | (requests.stream[asked] < 0)
+            # by turn-taking the one before it is over for certain, unless places are given back late
+            known &= (held.item[k] == asked) | ((requests.stream[asked] < 0) & (rule.held_s == 0.0))
         found.append((k, known))
     return found
 
 
-def _requests(situation: Situation, adjustment: Adjustment) -> _Held:
+def _requests(situation: Situation, adjustment: Adjustment, held_s: float = 0.0) -> _Held:
     r = situation.requests
     holds = np.flatnonzero(r.rejected != REJECTED)
     holds = holds[np.lexsort((r.start_ns[holds], r.session[holds]))]
-    end = (r.done_ns if adjustment.leftovers else r.end_ns)[holds]
+    end = (r.done_ns if adjustment.leftovers else r.end_ns + int(held_s * 1e9))[holds]
     return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 HALF = 0.5  #: share of the refusals that must go with a cause for it to be supported
 LITTLE = 0.35  #: below this share the cause is refuted; between, two recordings of one situation may fall on either side of a half
-UNKNOWN_SIDES = "whose connections they are: a capture of the VM over the same time, or sockets.jsonl"
-ABOUT_HALF = "a longer recording: about half of the refusals go with it"
+UNKNOWN_SIDES = "a capture of the VM over the same time, or sockets.jsonl, to tell whose connections they are"
+ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
 
 def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evidence | None, missing: str | None, told: str) -> Verdict:
@@ -82,7 +82,7 @@ def without_rules(weighing: Weighing, missing: str | None = None) -> Verdict:
 
 def fit_equally(weighing: Weighing) -> str:
     """What would decide between rules that are tied."""
-    return f"a recording in which {' and '.join(fit.rule.name for fit in weighing.rules)} differ more: they fit equally well here"
+    return f"a recording in which {' and '.join(fit.rule.name for fit in weighing.rules)} differ more, because here they fit equally well"
 
 
 def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
@@ -92,11 +92,13 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
     whose = "from the same egress address" if fit.scope == "egress" else "by the same side"
     told = fit.described()
     if told["window"] == "bucket":
-        rule = f"when requests {whose} had used up {told['burst']} tokens, of which one comes back every {told['refill_s']:.3g} s"
+        rule = f"when requests {whose} had used up {told['burst']} tokens, one of which comes back every {told['refill_s']:.3g} s"
     elif fit.limiter.COUNTS == "bytes":
-        rule = f"when they and those accepted {whose} in the {told['window_s']:.4g} s before came to {fit.value:,} bytes or more"
+        rule = (
+            f"when, together with those accepted {whose} in the {told['window_s']:.4g} s before, they came to {fit.value:,} bytes or more"
+        )
     elif fit.limiter.COUNTS == "attempts":
-        rule = f"when {fit.value} or more had been sent {whose} in the {told['window_s']:.4g} s before, refused ones too"
+        rule = f"when {fit.value} or more, including refused ones, had been sent {whose} in the {told['window_s']:.4g} s before"
     else:
         since = "since the window began" if told["window"] == "fixed" else "before"
         rule = f"when {fit.value} or more had been accepted {whose} in the {told['window_s']:.4g} s {since}"
@@ -119,7 +121,7 @@ def chance_evidence(weighing: Weighing) -> Evidence:
     best = max(i.fits, key=lambda f: f.youden)
     text = (
         f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count predicts which: the best, {best.rule.name}, "
-        f"separates {best.youden:.0%} at most (AUC {best.auc:.2f}), where a limit separates nearly all"
+        f"separates {best.youden:.0%} at most (AUC {best.auc:.2f}); a limit would separate nearly all"
     )
     return Evidence(text, weighing.frames(weighing.refused))
 
@@ -134,11 +136,11 @@ def needs(weighing: Weighing) -> str:
     if not i.accepted:
         return "a recording in which some requests are accepted"
     if not i.enough:
-        return f"a recording with more refusals: {i.refused} are too few, {ENOUGH} at least"
+        return f"a recording with at least {ENOUGH} refusals; this one has {i.refused}"
     if weighing.undecided_kind:
         return weighing.undecided_kind
     if not s.egress_seen:
         return s.other_capture
     if weighing.unmatched:
-        return f"logs by the clocks of the captures: {plural(weighing.unmatched, 'refusal')} in them match no request, so others may be taken for refused"
-    return "a longer recording: no count separates refused from accepted requests clearly, and chance does not explain them either"
+        return f"error logs on the same clocks as the captures: {plural(weighing.unmatched, 'refusal')} in these match no request"
+    return "a longer recording: no count separates refused from accepted requests clearly, but chance alone does not explain them either"

@@ -15,19 +15,22 @@ Theory of operation
    the AUC. p = (1 + #{as good or better}) / (1 + permutations), Holm over rules (Holm 1979; Phipson and Smyth 2010 for the 1).
 6. Rules within :data:`TIE` log units of the best are tied with it.
 
-Limits: with fewer than :data:`ENOUGH` refusals nothing is claimed. A limit that changes while it is recorded is not modelled.
+Places given back late and limits that change are tried where plain rules leave exceptions: :mod:`netlens.lenses.refused.irregular`.
+
+Limits: with fewer than :data:`ENOUGH` refusals nothing is claimed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import lgamma
 
 import numpy as np
 
 from netlens.chains.situation import ACCEPTED, REJECTED, Situation
 from netlens.columns import Bools, Floats, Ints
+from netlens.lenses.refused import irregular
 from netlens.lenses.refused.counting import Counts, Rule, others, rules
 
 ENOUGH = 5  #: refusals, before retries are collapsed: with fewer a rule fits too easily
@@ -71,7 +74,8 @@ class Limit:
     """The inferred limit. ``value``: others in progress at which a request is refused; ``low`` to ``high``: what fits as well.
 
     ``rule`` in words, ``unit`` and ``scope`` as in :mod:`netlens.lenses.refused.counting`; ``tied``: names of the rules that fit equally well;
-    ``misfits``: requests that it does not explain.
+    ``misfits``: requests that it does not explain.  ``held_s``: how long a place stays taken after the answer.  ``changes``: (from when on, limit), where
+    it changed while recording; ``value`` is the last.
     """
 
     rule: str
@@ -84,6 +88,8 @@ class Limit:
     scope: str
     tied: list[str]
     misfits: int
+    held_s: float = 0.0
+    changes: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, fits: list[RuleFit]) -> Limit:
@@ -91,7 +97,10 @@ class Limit:
         best, *tied = fits
         misfits = best.misses + best.false_alarms
         names = [f.rule.name for f in tied]
-        return cls(best.rule.name, best.value, best.low, best.high, best.auc, best.p, best.rule.unit, best.rule.scope, names, misfits)
+        rule, less = best.rule, best.rule.lower_now
+        values = (best.value - less, best.low - less, best.high - less)
+        changes = tuple((at, best.value - lower) for at, lower in rule.changes)
+        return cls(rule.name, *values, best.auc, best.p, rule.unit, rule.scope, names, misfits, rule.held_s, changes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +155,8 @@ def infer(situation: Situation, permutations: int = PERMUTATIONS, seed: int = 0)
     fits.sort(key=lambda f: f is not preferred)
     holm = _holm_distinct(fits)
     fits = [RuleFit(**{**f.__dict__, "p": p}) for f, p in zip(fits, holm, strict=True)]
+    if refused >= ENOUGH and (better := irregular.better(situation, fits, labelled, first)) is not None:
+        fits = [better, *fits]
     return Inference(fits, refused, accepted, chains, refused >= ENOUGH, chance, first)
 
 
@@ -174,6 +185,12 @@ def later_in_chain(situation: Situation) -> Bools:
 
 
 def _fit(situation: Situation, rule: Rule, labelled: Bools, first: Bools, permutations: int, seed: int) -> RuleFit:
+    fit = at_its_best(situation, rule, labelled)
+    return replace(fit, p_raw=_p(situation, fit.counts, first, permutations, seed))
+
+
+def at_its_best(situation: Situation, rule: Rule, labelled: Bools) -> RuleFit:
+    """A rule at its best limit; how often chance does as well is not asked yet."""
     counts = others(situation, rule)
     r = situation.requests
     rejected = r.rejected == REJECTED
@@ -187,7 +204,7 @@ def _fit(situation: Situation, rule: Rule, labelled: Bools, first: Bools, permut
                 continue
             n = int(theirs.sum())
             without = likelihoods(counts, rejected, labelled & ~theirs, limits)
-            other, maybe = (each + _log_noise(0, n) - OTHER_ACCOUNT for each in without)
+            other, maybe = (each + log_noise(0, n) - OTHER_ACCOUNT for each in without)
             if other.max() > ll.max():
                 ll, possible, left_out = other, maybe, side
     used = labelled if left_out is None else labelled & (r.side != left_out)
@@ -215,9 +232,7 @@ def _fit(situation: Situation, rule: Rule, labelled: Bools, first: Bools, permut
         int((used & ~rejected & (counts.low >= value)).sum()),
         auc,
         _youden(counts, rejected, used, limits),
-        _p(situation, counts, first, permutations, seed),
-        1.0,
-        left_out,
+        other_account=left_out,
     )
 
 
@@ -233,7 +248,7 @@ def likelihoods(counts: Counts, rejected: Bools, used: Bools, limits: Ints) -> t
         hit, alarm = at_least[True][0] - at_least[True][limit], at_least[False][0] - at_least[False][limit]
         miss, calm = below[True][limit], below[False][limit]
         unsure = len(y) - hit - alarm - miss - calm
-        possible[j] = _log_noise(alarm, hit) + _log_noise(miss, calm)
+        possible[j] = log_noise(alarm, hit) + log_noise(miss, calm)
         out[j] = possible[j] + unsure * np.log(0.5)
     return out, possible
 
@@ -245,7 +260,18 @@ def _cumulative(values: Ints, top: int) -> Ints:
     return sums
 
 
-def _log_noise(wrong: float, right: float) -> float:
+def by_chance(rejected: Bools) -> float:
+    """Log likelihood of labels, in order, by chance: at one rate, or at two, one after a refusal and one after an acceptance."""
+    steady = log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
+    if len(rejected) < 2:
+        return steady
+    bursts = sum(
+        log_beta(float(after.sum()) + 1, float((~after).sum()) + 1) for after in (rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]])
+    ) + float(np.log(0.5))
+    return max(steady, bursts)
+
+
+def log_noise(wrong: float, right: float) -> float:
     """Log probability of these outcomes, the error rate integrated out under Beta(1, NOISE)."""
     return log_beta(wrong + 1, right + NOISE) - log_beta(1.0, NOISE)
 

@@ -29,7 +29,7 @@ from netlens.chains.situation import REJECTED, UNKNOWN, Situation
 from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import limit
 from netlens.lenses.refused.counting import SCOPES, Counts
-from netlens.lenses.refused.limiters import USUAL_S, Limiter, all_limiters, sliding_window
+from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
 
 MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
 LIMITS = 64  #: limits tried for each window: the counts that refused requests met, thinned out
@@ -73,6 +73,55 @@ class Fit:
 
     def described(self) -> dict[str, Any]:
         return self.limiter.described(self.parameter_s, self.value)
+
+
+@dataclass(frozen=True, eq=False)
+class TimeRule:
+    """A fitted limiter over time as the replay decides by it."""
+
+    fit: Fit
+    edge_ns: int
+
+    unit = "requests"
+
+    @property
+    def scope(self) -> str:
+        return self.fit.scope
+
+    @property
+    def value(self) -> int:
+        return self.fit.value
+
+    @property
+    def counts(self) -> str:
+        return self.fit.limiter.COUNTS
+
+    @property
+    def per_s(self) -> float:
+        """How many requests a second are accepted in the long run; of bytes, bytes."""
+        refill = self.fit.described()["refill_s"]
+        return 1.0 / refill if refill else self.fit.value / self.fit.parameter_s
+
+    def meter(self) -> Meter:
+        return self.fit.limiter.decide(self.fit.parameter_s, self.fit.value, self.edge_ns)
+
+    def exempt(self, situation: Situation) -> frozenset[int]:
+        """Sides that were never refused, though they had reached the limit: it does not hold for them."""
+        r = situation.requests
+        refused = set(np.unique(r.side[r.rejected == REJECTED]).tolist())
+        reached = set(np.unique(r.side[self.fit.counts.count >= self.fit.value]).tolist())
+        return frozenset(reached - refused) | {UNKNOWN}
+
+
+def rule_of(situation: Situation, fit: Fit) -> TimeRule:
+    """With the edge of its windows, which lies just before what found an empty one: behind the widest gap between such requests, modulo the window."""
+    starts, counts = situation.requests.start_ns, fit.counts.count
+    width = int(fit.parameter_s * 1e9)
+    first = np.sort(starts[1:][(counts[1:] == 0) & (counts[:-1] > 0)] % width)
+    if not len(first):
+        return TimeRule(fit, int(starts[0]) if len(starts) else 0)
+    gaps = np.diff(np.concatenate([[first[-1] - width], first]))
+    return TimeRule(fit, int(first[gaps.argmax()]))
 
 
 def fits(situation: Situation, first: Bools) -> list[Fit]:
@@ -203,28 +252,16 @@ def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, fi
     rest = labelled & ~used
     ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
     alone = _best_limit(counts, rejected, used & first)[0] - float(np.log(tries))
-    chance = _by_chance(rejected[used & first])
+    chance = limit.by_chance(rejected[used & first])
     full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
     return Fit(
-        limiter, scope, best_p, value, low, high, ll, _by_chance(rejected[labelled]), float(min(1.0, np.exp(min(chance - alone, 0.0)))),
+        limiter, scope, best_p, value, low, high, ll, limit.by_chance(rejected[labelled]), float(min(1.0, np.exp(min(chance - alone, 0.0)))),
         int((used & rejected & (counts >= value)).sum()),
         int((used & rejected & (counts < value)).sum()),
         int((used & ~rejected & (counts >= value)).sum()),
         limit.auc_of(counts, rejected, used),
         full,
     )  # fmt: skip
-
-
-def _by_chance(rejected: Bools) -> float:
-    """Log likelihood of labels, in order, by chance: at one rate, or at two, one after a refusal and one after an acceptance."""
-    steady = limit.log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
-    if len(rejected) < 2:
-        return steady
-    bursts = sum(
-        limit.log_beta(float(after.sum()) + 1, float((~after).sum()) + 1)
-        for after in (rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]])
-    ) + float(np.log(0.5))
-    return max(steady, bursts)
 
 
 def _whole(score: Floats) -> Ints:

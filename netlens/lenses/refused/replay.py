@@ -34,6 +34,7 @@ import numpy as np
 from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, UNKNOWN, UNLABELLED, Sessions, Situation
 from netlens.lenses.refused.counting import most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
+from netlens.lenses.refused.over_time import TimeRule
 
 DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
 BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first turn were 55 ms apart in a published log
@@ -66,6 +67,8 @@ class Change:
     cut : sides whose requests and sessions end upstream when the program is done with them.  close_idle : connections end with their answer.
     without_companions : sides for which the tunnel opens nothing besides.  without_lookups : no sessions of DNS over TCP.
     own_address : each side has an egress address of its own.
+    pace_s : seconds from one attempt to the next, of each side or, where all are counted together, of all; earlier ones wait.
+    waits : after a refusal the program tries again when the limit lets it.  smaller : share of its size that each request keeps.
     """
 
     without_sides: frozenset[int] = frozenset()
@@ -77,6 +80,9 @@ class Change:
     without_companions: frozenset[int] = frozenset()
     without_lookups: bool = False
     own_address: bool = False
+    pace_s: float | None = None
+    waits: bool = False
+    smaller: float = 1.0
 
 
 NOTHING = Change()
@@ -151,6 +157,8 @@ class Setting:
     @cached_property
     def exempt(self) -> frozenset[int]:
         """Sides that the limit does not hold for."""
+        if isinstance(self.rule, TimeRule):
+            return self.rule.exempt(self.situation)
         if self.rule.scope != "side":
             return frozenset()
         r = self.situation.requests
@@ -349,6 +357,8 @@ def replay(setting: Setting, change: Change = NOTHING) -> Outcome:
     change = bare(setting, change)
     if change == NOTHING and "as_recorded" in setting.__dict__:
         return setting.as_recorded
+    if isinstance(setting.rule, TimeRule):
+        return _Timely(setting, change).run()
     return (_Connected if setting.rule.unit == "connections" else _Replay)(setting, change).run()
 
 
@@ -378,10 +388,12 @@ class _Replay:
         self.setting, self.change = setting, change
         rule = setting.rule
         self.limit, self.exempt = rule.value, setting.exempt
+        self.changes: tuple[tuple[int, int], ...] = getattr(rule, "changes", ())
         apart = rule.scope == "side" or change.own_address
         self.group = {side: side if apart else 0 for side in range(UNKNOWN + 1)}
         self.events: list[tuple[int, int, int, int]] = []  # time, kind, what, more
         self.held: dict[int, list[int]] = {g: [] for g in range(UNKNOWN + 1)}  # heaps of ends
+        self.next_ns: dict[int, int] = {}
         self.peak = 0
 
     def run(self) -> Outcome:
@@ -389,7 +401,8 @@ class _Replay:
         n = len(found)
         sides, busy, hold = found.side.tolist(), found.busy_ns.tolist(), found.hold_ns.tolist()
         starts, ends = found.start_ns.tolist(), found.finished_ns.tolist()
-        hold = [b if side in change.cut else h for side, b, h in zip(sides, busy, hold, strict=True)]
+        late = round(getattr(self.setting.rule, "held_s", 0.0) * S)
+        hold = [b if side in change.cut else h + late for side, b, h in zip(sides, busy, hold, strict=True)]
         left_out = [side in change.without_sides or k in change.without for k, side in enumerate(sides)]
         on, distance, from_start = self.setting.after
         followers: list[list[int]] = [[] for _ in range(n)]
@@ -441,6 +454,11 @@ class _Replay:
                     push(events, (now + max(ends[k] - starts[k], 0), _DONE, k, 2))
                     continue
             side = sides[k]
+            if (later := self.paced(now, side)) > now:
+                waited += later - now
+                queued_ns[k] += later - now
+                push(events, (later, _TRY, k, 0))
+                continue
             if cap is not None:
                 line = 0 if change.cap_shared else side
                 if in_progress[line] >= cap:
@@ -458,7 +476,8 @@ class _Replay:
                 given_up += over
                 push(events, (now + refusal_ns, _DONE, k, int(over)))
                 if not over:
-                    push(events, (now + max(delays[refused[k] - 1], refusal_ns + 1), _TRY, k, 0))
+                    delay = delays[refused[k] - 1] if not change.waits else self.free_in(now, k, side)
+                    push(events, (now + max(delay, refusal_ns + 1), _TRY, k, 0))
         made = n - sum(left_out)
         return Outcome(rejections, sum(1 for x in refused if x), waited / S, retrying / S, self.peak, given_up, made)
 
@@ -466,18 +485,65 @@ class _Replay:
         held = self.held[self.group[side]]
         while held and held[0] <= now:
             heapq.heappop(held)
-        if len(held) >= self.limit and side not in self.exempt:
+        if len(held) >= self.limit_at(now) and side not in self.exempt:
             return False
         heapq.heappush(held, now + hold)
         if len(held) > self.peak and not (side == UNKNOWN and self.setting.rule.scope == "side"):
             self.peak = len(held)
         return True
 
+    def paced(self, now: int, side: int) -> int:
+        """When an attempt may be made: now, or later where attempts are paced."""
+        if self.change.pace_s is None:
+            return now
+        line = self.group[side]
+        at = max(now, self.next_ns.get(line, 0))
+        if at == now:
+            self.next_ns[line] = now + round(self.change.pace_s * S)
+        return at
+
+    def free_in(self, now: int, k: int, side: int) -> int:
+        """How long until an attempt would be accepted."""
+        return 0
+
+    def limit_at(self, now: int) -> int:
+        """The limit, which may change."""
+        if not self.changes:
+            return self.limit
+        return next((value for at, value in reversed(self.changes) if at <= now), self.changes[0][1])
+
     def finished(self, now: int, k: int) -> None:
         """The program is done with an attempt."""
 
     def other(self, now: int, kind: int, what: int, more: int) -> None:
         """Another event."""
+
+
+class _Timely(_Replay):
+    """Of what is sent over time."""
+
+    def __init__(self, setting: Setting, change: Change) -> None:
+        super().__init__(setting, change)
+        rule = setting.rule
+        assert isinstance(rule, TimeRule)
+        self.attempts = rule.counts == "attempts"
+        self.meters = {group: rule.meter() for group in set(self.group.values())}
+        self.room = [1.0] * len(setting.intents)
+        if rule.counts == "bytes":
+            sizes = setting.situation.requests.sent_bytes.tolist()
+            self.room = [sizes[rows[-1]] * change.smaller for rows in setting.intents.attempts]
+
+    def accepts(self, now: int, k: int, side: int, refusals: int, hold: int) -> bool:
+        if side in self.exempt:
+            return True
+        meter = self.meters[self.group[side]]
+        free = meter.free_at(now, self.room[k]) <= now
+        if free or self.attempts:
+            meter.take(now, self.room[k])
+        return free
+
+    def free_in(self, now: int, k: int, side: int) -> int:
+        return self.meters[self.group[side]].free_at(now, self.room[k]) - now + MS
 
 
 class _Connected(_Replay):
@@ -566,7 +632,7 @@ class _Connected(_Replay):
             for before, lasts in known.lookups.get(row, ()):
                 self._hold(group, now, now - before + lasts)
         own = int(connection >= 0 or session in known.uses)  # its session is counted: here, or in the background
-        accepted = self.count[group] - own < self.limit or side in self.exempt
+        accepted = self.count[group] - own < self.limit_at(now) or side in self.exempt
         last = rows[-1] if accepted else row
         if accepted:
             idles = known.idles[last]

@@ -19,6 +19,7 @@ class Verdict:
     """``verdict``: supported, refuted or undecided.  needs : what would decide an undecided one.  p : of the rule that it rests on.
 
     attributable_fraction : share of the refusals that would not have happened without the cause.
+    probability : how likely it is, with 1 to 9 refusals (:mod:`netlens.lenses.refused.odds`); else None.
     id, cause, claim : of the cause, as its file declares them (``cause`` is its letter).
     """
 
@@ -30,6 +31,7 @@ class Verdict:
     id: str = ""
     cause: str = ""
     claim: str = ""
+    probability: float | None = None
 
     def to_dict(self, files: dict[str, str]) -> dict[str, Any]:
         """For JSON; ``files``: path of the capture of each side."""
@@ -38,6 +40,7 @@ class Verdict:
             "verdict": self.verdict,
             "attributable_fraction": self.attributable_fraction,
             "p": self.p,
+            "probability": self.probability,
             "evidence": [
                 {"text": e.text, "frames": [{"file": files.get(side, side), "frame": frame} for side, frame in e.frames]}
                 for e in self.evidence

@@ -16,7 +16,7 @@ import numpy as np
 from netlens import logs
 from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
-from netlens.lenses.refused import causes, over_time
+from netlens.lenses.refused import causes, odds, over_time
 from netlens.lenses.refused.counting import Adjustment, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
 from netlens.lenses.refused.over_time import Fit
@@ -85,8 +85,8 @@ class Weighing:
             return ""
         best, other = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
         return (
-            f"a recording with pauses and with longer answers: {best.rule.name} and {other.name} explain the refusals equally well, "
-            "so the limit may be on what is in progress or on what was sent over time"
+            f"a recording with pauses and longer answers: {best.rule.name} and {other.name} explain the refusals equally well, "
+            "so the limit may be on what is in progress, or on what was sent over time"
         )
 
     @cached_property
@@ -174,8 +174,13 @@ class Weighing:
         met = self.refused & (fit.counts.count >= fit.value)
         others = "requests were in flight" if fit.rule.unit == "requests" else "connections were open"
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
+        many = str(fit.value)
+        if fit.rule.changes:
+            many = "as many as the limit (" + ", then ".join(str(fit.value - lower) for _, lower in fit.rule.changes) + ")"
+        if fit.rule.held_s:
+            others += f", or had been until {fit.rule.held_s:g} s before,"
         text = (
-            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {fit.value} or more other {others} {whose}; "
+            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {many} or more other {others} {whose}; "
             f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did (AUC {fit.auc:.2f}, p {fit.p:.4f})"
         )
         return Evidence(text, self.frames(met))
@@ -214,11 +219,12 @@ class Weighed:
             "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
         }  # fmt: skip
         if w.rules:
-            best = w.rules[0]
+            best, limit = w.rules[0], Limit.of(w.rules)
             return told | {
                 "kind": "concurrency", "unit": best.rule.unit, "scope": SCOPE_WORDS[best.rule.scope], "per_address": best.rule.per_address,
-                "value": best.value, "low": best.low, "high": best.high, "auc": best.auc, "p": best.p,
-                "tied": [fit.rule.name for fit in w.rules[1:]],
+                "value": limit.value, "low": limit.low, "high": limit.high, "auc": best.auc, "p": best.p,
+                "held_s": limit.held_s or None, "changes": [{"at_ns": at, "value": value} for at, value in limit.changes],
+                "tied": limit.tied,
             }  # fmt: skip
         if w.by_time:
             fit = w.by_time[0]
@@ -229,6 +235,8 @@ class Weighed:
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p,
                 "tied": [f.name for f in w.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
             }  # fmt: skip
+        if not w.named and w.chance:
+            return told | {"kind": logs.OVERLOAD}
         return told if w.named else None
 
 
@@ -237,7 +245,9 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     situation, refusal_class = of_one_class(situation)
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
-    return Weighed(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
+    verdicts = _never_all_refuted(weighing, causes.judge_all(weighing))
+    likely = odds.probabilities(weighing)
+    return Weighed(weighing, [replace(v, probability=likely.get(v.id)) for v in verdicts])
 
 
 def of_one_class(situation: Situation) -> tuple[Situation, str]:
@@ -271,5 +281,5 @@ def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verd
     """
     if not weighing.refused.any() or any(v.verdict != "refuted" for v in verdicts):
         return verdicts
-    needed = "a longer recording: each cause alone explains too few of the refusals, so more than one is at work, or something that was not captured"
+    needed = "a longer recording: no cause alone explains enough of the refusals, so there are several, or one that was not captured"
     return [replace(v, verdict="undecided", needs=needed) if v.attributable_fraction or v.id == "provider" else v for v in verdicts]

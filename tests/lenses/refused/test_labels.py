@@ -303,8 +303,17 @@ def test_times_of_another_zone_are_told() -> None:
     answers = table(*((5000 * i, REFUSAL, 0) for i in range(1, 20)))
     hour = 3_600_000
     labels = from_log(answers, log(*((5000 * i + 2 * hour + 1,) for i in range(2, 18)), first=2 * hour, last=3 * hour))
-    assert set(labels.rejected) == {UNLABELLED}
+    assert labels.rejected.tolist()[1:17] == [REJECTED] * 16
     assert "UTC+2 h" in labels.note
+
+
+def test_an_error_line_in_unknown_words_is_no_acceptance() -> None:
+    answers = table(*((5000 * i, REFUSAL, 0) for i in range(1, 5)))
+    read = log(first=0, last=60_000)
+    assert set(from_log(answers, read).rejected) == {ACCEPTED}
+    labels = from_log(answers, replace(read, unclear_ns=(T0 + 10_002 * MS,)))
+    assert labels.rejected.tolist() == [ACCEPTED, UNLABELLED, ACCEPTED, ACCEPTED]
+    assert "words that are not known" in labels.note
 
 
 def test_the_clock_is_converted() -> None:

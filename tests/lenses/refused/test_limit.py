@@ -46,14 +46,14 @@ def test_the_likelihood_of_two_requests_by_hand() -> None:
 def test_the_error_rate_is_integrated_out(wrong: int, right: int) -> None:
     e = (np.arange(1_000_000) + 0.5) / 1_000_000
     prior = li.NOISE * (1 - e) ** (li.NOISE - 1)
-    assert exp(li._log_noise(wrong, right)) == pytest.approx(float(np.mean(e**wrong * (1 - e) ** right * prior)), rel=1e-4)
+    assert exp(li.log_noise(wrong, right)) == pytest.approx(float(np.mean(e**wrong * (1 - e) ** right * prior)), rel=1e-4)
 
 
 def test_the_table_of_likelihoods_is_the_formula() -> None:
     table = li._noise_table(60)
     for wrong, right in product(range(0, 61, 7), repeat=2):
         if wrong + right <= 60:
-            assert table(np.array([wrong]), np.array([right]))[0] == pytest.approx(li._log_noise(wrong, right), abs=1e-9)
+            assert table(np.array([wrong]), np.array([right]))[0] == pytest.approx(li.log_noise(wrong, right), abs=1e-9)
 
 
 def test_an_uncertain_count_is_the_toss_of_a_coin() -> None:
@@ -171,9 +171,7 @@ def exact_p(s: Situation, rule: object) -> float:
         best = -np.inf
         for at in limits:
             sure, under = counts.low[rows] >= at, counts.high[rows] < at
-            ll = li._log_noise(int((sure & ~y).sum()), int((sure & y).sum())) + li._log_noise(
-                int((under & y).sum()), int((under & ~y).sum())
-            )
+            ll = li.log_noise(int((sure & ~y).sum()), int((sure & y).sum())) + li.log_noise(int((under & y).sum()), int((under & ~y).sum()))
             best = max(best, ll + int((~sure & ~under).sum()) * log(0.5))
         return best + 0.01 * li.auc_of(counts.count[rows], y, np.ones(len(rows), bool))
 
@@ -330,7 +328,7 @@ def test_a_side_that_is_never_refused_may_have_an_account_of_its_own() -> None:
     limits = np.arange(1, 5)
     counts = others(s, REQ_SIDE)
     alone = li.likelihoods(counts, s.requests.rejected == REJECTED, vm_only, limits)[0].max()
-    assert fit.log_likelihood == pytest.approx(alone + li._log_noise(0, int((~vm_only).sum())) - OTHER_ACCOUNT)
+    assert fit.log_likelihood == pytest.approx(alone + li.log_noise(0, int((~vm_only).sum())) - OTHER_ACCOUNT)
 
 
 def test_leaving_a_side_out_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:

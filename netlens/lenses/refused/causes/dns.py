@@ -30,12 +30,12 @@ def judge(weighing: Weighing) -> Verdict:
     theirs = s.sessions.kind == LOOKUPS
     structure = missing = None
     if not theirs.any() and s.facts.get("lookups_unseen"):
-        missing = f"{s.other_capture}: connections of lookups were opened, and are not among what leaves"
+        missing = f"{s.other_capture}: the VM opened connections for lookups, but this capture does not show them leave"
     elif not theirs.any():
         udp = int(s.facts.get("lookups", 0))
-        told = f"none of {plural(udp, 'lookup')} travelled over TCP, and UDP holds no connection open"
+        told = f"all {plural(udp, 'lookup')} used UDP, which holds no connection open"
         frames = s.facts.get("lookup_frames") or weighing.session_frames(s.sessions.kind != LOOKUPS)
-        structure = Evidence(told if udp else "no connection carried lookups", frames)
+        structure = Evidence(told if udp else "no lookup used a connection", frames)
     return limit_verdict(
         weighing,
         Adjustment(lookups=True),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ID = "keep-alive"
 LETTER = "D"
-CLAIM = "Connections or requests stay counted after the program was done with them."
+CLAIM = "Connections or requests still count after the program is done with them."
 RANK = 4
 
 
@@ -29,9 +29,9 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     structure = missing = None
     if not s.egress_seen or not s.vm_seen:
-        missing = f"{s.other_capture}: done is seen on the VM, how long it lived upstream on the host"
+        missing = f"{s.other_capture}: the VM shows when the program was done, the host how long the connection lived upstream"
     elif s.facts.get("clock_unknown"):
-        missing = "captures whose clocks can be compared, by packets that both hold (the SSH connection, or what is translated)"
+        missing = "captures whose clocks can be compared, by packets that are in both (of the SSH connection, or before and after NAT)"
     elif not (s.requests.end_ns > s.requests.done_ns).any() and not (s.sessions.end_ns > s.sessions.done_ns).any():
         structure = Evidence(
             "every request and connection ended upstream when the program was done with it", weighing.session_frames(s.sessions.end_ns > 0)

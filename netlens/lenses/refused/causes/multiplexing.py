@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ID = "multiplexing"
 LETTER = "B"
-CLAIM = "The tunnel makes more connections upstream than the program opened."
+CLAIM = "The tunnel opens more connections to the provider than the program did."
 RANK = 2
 
 
@@ -31,15 +31,15 @@ def judge(weighing: Weighing) -> Verdict:
     companions = s.sessions.kind == COMPANION
     structure = missing = None
     if not (s.vm_seen and s.egress_seen):
-        missing = f"{s.other_capture}, so that each connection of the program is matched with those upstream"
+        missing = f"{s.other_capture}, to match each connection of the program with those to the provider"
     elif not companions.any() and s.facts.get("unpaired") and (s.sessions.side == UNKNOWN).any():
         missing = UNKNOWN_SIDES  # some may be the tunnel's, beside connections whose own session is not known
     elif not companions.any():
         pairs = int(s.facts.get("pairs", 0))
         structure = Evidence(
-            f"each of the {pairs:,} connections of the VM has exactly one upstream"
+            f"each of the {pairs:,} connections of the VM left the host as exactly one"
             if pairs
-            else "no connection upstream beyond those of the programs",
+            else "no connection reached the provider besides those of the programs",
             weighing.session_frames(np.asarray(s.sessions.vm_frame > 0)),
         )
     return limit_verdict(

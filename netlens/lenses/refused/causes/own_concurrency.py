@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 ID = "own-concurrency"
 LETTER = "E"
-CLAIM = "The program's own requests in flight exceed a limit of the account, whatever the path."
+CLAIM = "The program's own requests in flight exceed the account's limit, whichever way they go."
 RANK = 5
 ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=True)
 
 
 def judge(weighing: Weighing) -> Verdict:
     s, rules = weighing.situation, weighing.rules
-    needed = None if s.egress_seen else f"{s.other_capture}: what else counts is not seen"
+    needed = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
     if not rules:
         return without_rules(weighing, needed)
     # what may be the side's own for want of knowing counts for it only at most
@@ -46,4 +46,6 @@ def judge(weighing: Weighing) -> Verdict:
             needed = UNKNOWN_SIDES
         elif share >= HALF:
             needed = fit_equally(weighing)
-    return undecided(needed or "a longer recording: the side alone reaches the limit in about half", share, best.p, evidence)
+    return undecided(
+        needed or "a longer recording, because the side alone reaches the limit at only about half of the refusals", share, best.p, evidence
+    )

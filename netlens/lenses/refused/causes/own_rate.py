@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ID = "own-rate"
 LETTER = "G"
-CLAIM = "The program's own requests over time exceed a limit, whatever is open."
+CLAIM = "The program sends more requests over time than a limit allows, however few are open at once."
 RANK = 6
 
 
@@ -34,7 +34,7 @@ def judge(weighing: Weighing) -> Verdict:
     if weighing.rules:
         best = weighing.rules[0]
         if not s.egress_seen:
-            return undecided(f"{s.other_capture}: what else was sent is not seen")
+            return undecided(f"{s.other_capture}, which shows what else was sent")
         return refuted(weighing.separation(best), p=best.p)
     if not weighing.by_time:
         return refuted(chance_evidence(weighing)) if weighing.chance else undecided(needs(weighing))
@@ -46,7 +46,11 @@ def judge(weighing: Weighing) -> Verdict:
         f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it"
     )
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
-    missing = None if s.egress_seen else f"{s.other_capture}: what else counts is not seen"
+    missing = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
     return share_verdict(
-        share, fit.p, evidence, missing, "a longer recording: the side alone reaches the limit in about half of the refusals"
+        share,
+        fit.p,
+        evidence,
+        missing,
+        "a longer recording, because the side alone reaches the limit at only about half of the refusals of the refusals",
     )

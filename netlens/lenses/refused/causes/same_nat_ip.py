@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ID = "same-nat-ip"
 LETTER = "A"
-CLAIM = "The provider counts per source address; host and VM share one, and together exceed the limit."
+CLAIM = "The provider counts per source address. Host and VM share one, and together they exceed the limit."
 RANK = 1
 
 
@@ -31,7 +31,7 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     structure = missing = None
     if not s.egress_seen:
-        missing = f"{s.other_capture}: what else leaves by its address"
+        missing = f"{s.other_capture}, which shows what else leaves from its address"
     else:
         there = {side for side in (VM, HOST) if bool(np.any((s.sessions.side == side) & (s.sessions.kind == REQUESTS)))}
         unknown = int((s.sessions.side == UNKNOWN).sum())

@@ -17,6 +17,7 @@ from netlens.chains.situation import HOST, REJECTED, SIDES, VM, Situation
 from netlens.lenses.refused import replay
 from netlens.lenses.refused.counting import most_at_once
 from netlens.lenses.refused.intents import Intents, S, intents
+from netlens.lenses.refused.over_time import TimeRule
 from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
 from netlens.registry import members
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NO_COUNT = "no limit on what is open decides the refusals, so nothing can be predicted"
+NO_COUNT = "no limit on what is open explains the refusals, so nothing can be predicted"
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
 MAX_HOSTS = 8  #: names or addresses in one command; more are no API but a whole network
 
@@ -38,7 +39,7 @@ class Context:
     target_names, target_addresses : of the API.  path : "sshuttle", "nat" or "direct", how the VM reaches it.
     sshuttle_argv : the command line of the running sshuttle, with or without its own name; None if unknown.
     cause : id of the cause that was found.  port : of the API.
-    over_time : the limit is one over time: what is open at once does not matter.
+    over_time : the limit is one over time: what is open at once does not matter.  quota : the provider says that a quota is used up.
     """
 
     target_names: Sequence[str] = ()
@@ -48,9 +49,10 @@ class Context:
     cause: str | None = None
     port: int = 443
     over_time: bool = False
+    quota: bool = False
 
 
-def context(traffic: Traffic, cause: str | None, over_time: bool) -> Context:
+def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = False) -> Context:
     """What commands are made of, from the traffic."""
     vm = traffic.sides.get("vm") or traffic.upstream
     paths = vm.connections["path"][vm.target].tolist()
@@ -64,6 +66,7 @@ def context(traffic: Traffic, cause: str | None, over_time: bool) -> Context:
         cause,
         max(set(ports), key=ports.count) if ports else 443,
         over_time,
+        quota,
     )
 
 
@@ -151,8 +154,10 @@ class Case:
 
 # --- the registry ------------------------------------------------------------------------------------------------------------------------
 
-#: What may refuse, as far as fixes differ by it: a limit on what is open; one over time that sides reach together, or one by itself; the provider alone.
-OPEN, SHARED_RATE, OWN_RATE, PROVIDER = ANYTHING = ("open", "shared-rate", "own-rate", "provider")
+#: What may refuse, as far as fixes differ by it: a limit on what is open; one over time that sides reach together, or one by itself; a quota that the
+#: provider names; the provider alone.
+OPEN, SHARED_RATE, OWN_RATE, QUOTA, PROVIDER = ANYTHING = ("open", "shared-rate", "own-rate", "quota", "provider")
+RATES = (SHARED_RATE, OWN_RATE)
 
 
 class Fix(Protocol):
@@ -189,6 +194,8 @@ def _refuses(context: Context) -> str:
     """Which of :data:`ANYTHING` refuses here."""
     if context.cause == "provider":
         return PROVIDER
+    if context.quota:
+        return QUOTA
     if context.over_time:
         return SHARED_RATE if context.cause == "same-nat-ip" else OWN_RATE
     return OPEN
@@ -225,8 +232,15 @@ def predict(situation: Situation, rule: RuleLike | None, context: Context | None
         if _refuses(case.context) in fix.AGAINST:
             for variant in _variants(fix, case):
                 prediction = _predict(case, variant)
+                if isinstance(rule, TimeRule) and prediction.rejections_after is not None and not _helps(prediction):
+                    continue
                 out.append((_order(prediction, fix.RANK), prediction))
     return [prediction for _, prediction in sorted(out, key=lambda pair: pair[0])]
+
+
+def _helps(p: Prediction) -> bool:
+    """Whether fewer are refused than in the replay of no change, and than were recorded."""
+    return (p.rejections_after or 0) < min(p.rejections_before, p.replayed_before or p.rejections_before)
 
 
 def _refusals(situation: Situation) -> int:
@@ -249,6 +263,7 @@ def _predict(case: Case, v: Variant) -> Prediction:
         note = "; ".join(each for each in (cause, v.note) if each)
         return Prediction(v.id, v.title, before, None, None, None, None, v.command, list(v.caveats), note, recommended=v.recommended)
     base, found = setting.as_recorded, setting.intents
+    over_time = isinstance(setting.rule, TimeRule)
     notes = [v.note] if v.note else []
     same = outcome == base
     if same:
@@ -259,9 +274,9 @@ def _predict(case: Case, v: Variant) -> Prediction:
     by_side = {SIDES[s]: (recorded.get(s, 0), recorded.get(s, 0) if same else outcome.rejections.get(s, 0)) for s in sides}
     far = abs(base.total - before) > max(2.0, FAR_OFF * before)
     if far:
-        notes.append(f"without any change the replay gives {base.total} refusals where {before} were recorded: take the numbers as rough")
+        notes.append(f"replayed without a change, there are {base.total} refusals instead of the {before} recorded: the numbers are rough")
     if outcome.given_up:
-        notes.append(f"{outcome.given_up} requests would not be accepted at all")
+        notes.append(f"{outcome.given_up} requests would never be accepted")
     if setting.situation.uncountable and setting.rule.unit == "requests":
         notes.append(f"requests could not be counted: {setting.situation.uncountable}")
     if unknown := replay.unlabelled(case.situation):
@@ -273,8 +288,8 @@ def _predict(case: Case, v: Variant) -> Prediction:
         rejections_before=before,
         rejections_after=after,
         added_wait_s=round(outcome.queued_s, 3),
-        peak_before=setting.peak,
-        peak_after=setting.peak if same else outcome.peak,
+        peak_before=None if over_time else setting.peak,
+        peak_after=None if over_time else setting.peak if same else outcome.peak,
         command=v.command,
         caveats=list(v.caveats),
         note="; ".join(notes),

@@ -9,9 +9,9 @@ TITLE = "Ask the provider, with the evidence attached"
 RANK = 9
 AGAINST = ANYTHING
 
-CAVEATS = ("look through the text before you send it",)
+CAVEATS = ("read the letter before you send it",)
 
 
 def variants(case: Case) -> list[Variant]:
     """Always one."""
-    return [Variant(ID, TITLE, None, None, CAVEATS, "what the answer will be is not known")]
+    return [Variant(ID, TITLE, None, None, CAVEATS, "nobody can predict the answer")]

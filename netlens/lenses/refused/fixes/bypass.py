@@ -63,7 +63,7 @@ def variants(case: Case) -> list[Variant]:
     if targets:
         known = options(case.context.sshuttle_argv or ())
         if case.context.sshuttle_argv is not None and known is None:
-            caveats.append("the recorded command line of sshuttle has options that are not repeated here: add the excludes to your own")
+            caveats.append("the recorded sshuttle command has options that are not repeated here: add the excludes to your own command")
         excludes = [word for target in targets for word in ("-x", target)]
         command = shlex.join(["sshuttle", *(known or ["--dns", "-r", "USER@HOST", "0.0.0.0/0"]), *excludes])
     else:

@@ -17,7 +17,7 @@ FEW = 6  #: caps that are all tried; of more, the largest that leaves no refusal
 
 CAVEATS = (
     "opencode has no documented setting for this; BUN_CONFIG_MAX_HTTP_REQUESTS limits Bun's own fetch and whether opencode obeys it is untested",
-    "besides: run one agent at a time, or a local proxy that queues (HAProxy: maxconn {k} on the server line) and name it as the provider's baseURL",
+    "or run one agent at a time, or a local proxy that queues (HAProxy: maxconn {k} on the server line), set as the provider's baseURL",
 )
 
 

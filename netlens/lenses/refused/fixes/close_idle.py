@@ -10,7 +10,7 @@ from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "close-idle"
-TITLE = "Close each connection when its answer is over"
+TITLE = "Close each connection after its answer"
 RANK = 5
 AGAINST = (OPEN,)
 IDLE_NS = 300_000_000  #: shorter is no keeping

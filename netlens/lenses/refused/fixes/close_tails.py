@@ -9,13 +9,13 @@ from netlens.lenses.refused.fixes import ALL_SIDES, OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "close-tails"
-TITLE = "Close upstream what the program has closed"
+TITLE = "End requests at the provider when the program ends them"
 RANK = 3
 AGAINST = (OPEN,)
 TAIL_NS = 300_000_000  #: an orderly end takes a round trip or two, and one piece of an answer may be under way; below this nothing is worth fixing
 
 CAVEATS = (
-    "sshuttle 1.x goes on reading an answer that the program broke off; 2.0.0 ends it within about a second (seen on Linux), not at once as predicted",
+    "sshuttle 1.x keeps reading an answer that the program aborted; 2.0.0 ends it within about a second (seen on Linux), not at once as predicted",
     "on macOS, sshuttle 2.x appears to disable excludes (-x)",
 )
 
@@ -27,5 +27,5 @@ def variants(case: Case) -> list[Variant]:
         return []
     change = Change(cut=ALL_SIDES)
     if case.context.path != "sshuttle":
-        return [Variant(ID, TITLE, change, None, ("what keeps them open is not known, so no command can be named",))]
+        return [Variant(ID, TITLE, change, None, ("it is not known what keeps them open, so there is no command to suggest",))]
     return [Variant(ID, TITLE, change, "python3 -m pip install --upgrade 'sshuttle>=2'", CAVEATS)]

@@ -5,18 +5,18 @@ Applies where pairs of requests of one side begin together at a fixed distance, 
 
 from __future__ import annotations
 
-from netlens.lenses.refused.fixes import OPEN, Case, Variant
+from netlens.lenses.refused.fixes import OPEN, RATES, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "no-title"
 TITLE = "Generate session titles with another model"
 RANK = 1
-AGAINST = (OPEN,)
+AGAINST = (OPEN, *RATES)
 
 COMMAND = """OPENCODE_CONFIG_CONTENT='{"small_model": "PROVIDER/MODEL"}' opencode"""
 CAVEATS = (
-    "titles are recognised by time and length only",
-    "opencode documents small_model for titles; name a model of another provider, or the request is counted all the same (not tried here)",
+    "title requests are recognised only by their time and length",
+    "opencode documents small_model for titles; choose a model of another provider, or the request still counts (not tried here)",
 )
 
 

@@ -10,13 +10,13 @@ from netlens.lenses.refused.fixes import OPEN, SHARED_RATE, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "other-egress"
-TITLE = "Give the VM a public address of its own"
+TITLE = "Give the VM its own public address"
 RANK = 7
 AGAINST = (OPEN, SHARED_RATE)
 
 CAVEATS = (
-    "SERVER is a machine elsewhere that you may use, with another public address; a bridged interface does not help, it leaves from the same one",
-    "helps only if addresses are counted, not keys",
+    "SERVER is a machine elsewhere that you may use, with another public address; a bridged interface does not help, because it leaves from the same address",
+    "helps only if the provider counts per address, not per key",
 )
 
 

@@ -16,7 +16,7 @@ TITLE = "Stop the host's programs from using the API while the VM works"
 RANK = 4
 AGAINST = (OPEN, SHARED_RATE)
 
-CAVEATS = ("the host's own requests are not made at all; run them later",)
+CAVEATS = ("the host's own requests are not sent at all; run them later",)
 
 
 def variants(case: Case) -> list[Variant]:

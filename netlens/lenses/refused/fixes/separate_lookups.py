@@ -12,7 +12,7 @@ from netlens.lenses.refused.fixes import OPEN, Case, Variant, addresses, names
 from netlens.lenses.refused.replay import Change
 
 ID = "separate-lookups"
-TITLE = "Look names up without connections to the provider"
+TITLE = "Look up names without connections to the provider"
 RANK = 3
 AGAINST = (OPEN,)
 

@@ -10,12 +10,12 @@ from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "stagger"
-TITLE = "Queue the requests of VM and host together"
+TITLE = "Share one queue between VM and host"
 RANK = 6
 AGAINST = (OPEN,)
 
 CAVEATS = (
-    "it takes a proxy on the host that queues (HAProxy: maxconn {limit} on the server line) and that both use as the provider's baseURL",
+    "needs a proxy on the host that queues (HAProxy: maxconn {limit} on the server line), set as the provider's baseURL on both",
     "by hand: start work on one side only when the other has finished",
 )
 

@@ -53,8 +53,8 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         name = side.of_log()
         if _is_of_other(traffic, side, found, log):
             note = (
-                f"the error log given for the {WORDS[name]} fits the requests of the other side far better; it is left out: are "
-                "--vm-errors and --host-errors exchanged?"
+                f"the error log given for the {WORDS[name]} fits the other side's requests far better, so it is ignored: are "
+                "--vm-errors and --host-errors swapped?"
             )
             yield Told.nothing(len(traffic.rows), notes=[note])
             continue
@@ -125,6 +125,11 @@ def from_log(
     labels = unlabelled(len(answers), "the error log does not cover it")
     events = log.events
     found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64))
+    zone = "" if found.pairs else _other_zone(answers, events)
+    if zone:
+        log = converted(log, lambda time: time - round(float(zone) * 3600 * S))
+        events = log.events
+        found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64))
     covered = _covered(answers, log, covers)
     doubted = _doubted(answers, events, found, covered)
     classes = [events[event].refusal_class for event, _ in found.pairs]
@@ -144,6 +149,8 @@ def from_log(
             )
         else:
             set_labels(labels, found.looks_refused, UNLABELLED, "", "looks like the refusals in the error log, but has no line there")
+    unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
+    set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED, "", "an error line in words that are not known may mean it")
     unsure = [row for row in found.doubtful if not (found.retried and found.looks_refused[row])]  # both were refused, one has the line
     set_labels(labels, unsure, UNLABELLED, "", "a line of the error log may mean it, or another answer")
     for event, row in found.pairs:
@@ -157,7 +164,7 @@ def from_log(
         labels,
         matched=found.pairs,
         unmatched=unmatched,
-        note=doubted or _note(answers, found, unsure, unmatched, covered),
+        note=doubted or _note(answers, found, unsure, unmatched, covered, zone, int(unclear.sum())),
         sizes=found.sizes,
         lag_ns=_lag_ns(answers, events, found.pairs),
     )
@@ -194,10 +201,16 @@ def _doubted(answers: Answers, events: Sequence[ErrorEvent], match: Match, cover
     return ""
 
 
-def _note(answers: Answers, match: Match, unsure: Sequence[int], unmatched: Sequence[ErrorEvent], covered: Bools) -> str:
+def _note(
+    answers: Answers, match: Match, unsure: Sequence[int], unmatched: Sequence[ErrorEvent], covered: Bools, zone: str, unclear: int
+) -> str:
     parts = []
     if not match.pairs and unmatched and len(answers):
-        parts.append("no rejection of the error log falls on the end of an answer" + _shifted(answers, unmatched))
+        parts.append("no rejection of the error log falls on the end of an answer")
+    if zone:
+        parts.append(f"its times are read as UTC{zone} h, as its refusals fall on the ends of answers then, and on none as UTC")
+    if unclear:
+        parts.append(f"error lines in words that are not known may mean {plural(unclear, 'answer')}, which stay unknown")
     if unsure:
         parts.append(f"{plural(len(unsure), 'answer')} may or may not be meant by a line of the error log, and stay unknown")
     open_rows = int((~covered).sum())
@@ -206,15 +219,24 @@ def _note(answers: Answers, match: Match, unsure: Sequence[int], unmatched: Sequ
     return "; ".join(parts)
 
 
-def _shifted(answers: Answers, events: Sequence[ErrorEvent]) -> str:
-    """Whether the events would fit if the log's times were of another zone."""
+def _other_zone(answers: Answers, events: Sequence[ErrorEvent]) -> str:
+    """The zone of the log's times, in hours, if its refusals fall on the ends of answers in one other than UTC and in no other; else ""."""
+    if len(events) < MIN_LEARNED or not answers.answered.any():
+        return ""
     end = np.sort(answers.end[answers.answered])
     times = np.array([e.time_ns for e in events], np.int64)
-    best = (0, 0)
+    fit = {}
     for quarter in range(-56, 57):
         at = times - quarter * 900 * S
         near = np.searchsorted(end, at + EARLY_NS, "right") - np.searchsorted(end, at - LATE_NS, "left")
-        best = max(best, (int((near > 0).sum()), quarter))
-    if best[1] and best[0] >= max(MIN_LEARNED, 0.8 * len(events)):
-        return f"; they would if its times were UTC{best[1] / 4:+g} h"
-    return ""
+        fit[quarter] = int((near > 0).sum())
+    best = max(fit, key=lambda quarter: fit[quarter])
+    clear = fit[best] >= max(MIN_LEARNED, 0.8 * len(events)) and all(n <= 0.5 * fit[best] for quarter, n in fit.items() if quarter != best)
+    return f"{best / 4:+g}" if best and clear else ""
+
+
+def _may_be_meant(answers: Answers, unclear_ns: Sequence[int], slack_ns: int) -> Bools:
+    """Answers that are no streams and end where an error line of unknown words may mean them."""
+    at = np.sort(np.array(unclear_ns, np.int64))
+    near = np.searchsorted(at, answers.end + LATE_NS + slack_ns, "right") - np.searchsorted(at, answers.end - EARLY_NS - slack_ns, "left")
+    return answers.answered & ~answers.stream & (near > 0)

@@ -18,6 +18,18 @@ SECTIONS = ("Claim", "Cannot be told from", "Source")
 USUAL_S = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 18000.0, 86400.0)
 
 
+class Meter(Protocol):
+    """What one party has used of a limit, for the replay of what would happen; times in ns, never going back."""
+
+    def free_at(self, now: int, room: float, /) -> int:
+        """When a request that needs ``room`` would be accepted: ``now``, or later."""
+        ...
+
+    def take(self, now: int, room: float, /) -> None:
+        """A request counts from now on."""
+        ...
+
+
 class Limiter(Protocol):
     """What a file of this folder has.
 
@@ -44,6 +56,10 @@ class Limiter(Protocol):
         ----------
         starts : ns, in order.  taken : what each request took of the limit (1 if it was accepted).
         """
+        ...
+
+    def decide(self, parameter_s: float, limit: int, edge_ns: int, /) -> Meter:
+        """The limiter at work; ``edge_ns``: when some window began, for windows that follow each other."""
         ...
 
     def described(self, parameter_s: float, limit: int, /) -> dict[str, Any]:

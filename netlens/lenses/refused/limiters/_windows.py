@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,39 @@ def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     first = np.searchsorted(starts, starts - int(parameter_s * 1e9), "right")
     now = np.arange(len(starts))
     yield before[now] - before[np.minimum(first, now)]
+
+
+class Window:
+    """Requests of the last ``width`` ns, or since the last edge; ``edge_ns``: None for a window that slides."""
+
+    def __init__(self, width: int, limit: float, edge_ns: int | None) -> None:
+        self.width, self.limit, self.edge = width, limit, edge_ns
+        self.taken: deque[tuple[int, float]] = deque()
+        self.used = 0.0
+
+    def free_at(self, now: int, room: float) -> int:
+        since = now - self.width if self.edge is None else (now - self.edge) // self.width * self.width + self.edge - 1
+        while self.taken and self.taken[0][0] <= since:
+            self.used -= self.taken.popleft()[1]
+        most = self.limit - room
+        if self.used <= most or not self.taken:
+            return now
+        if self.edge is not None:
+            return since + 1 + self.width
+        left = self.used
+        for at, size in self.taken:
+            left -= size
+            if left <= most:
+                return at + self.width + 1
+        return self.taken[-1][0] + self.width + 1
+
+    def take(self, now: int, room: float) -> None:
+        self.taken.append((now, room))
+        self.used += room
+
+
+def decide(parameter_s: float, limit: int, edge_ns: int) -> Window:
+    return Window(int(parameter_s * 1e9), limit, None)
 
 
 def described(parameter_s: float, limit: int) -> dict[str, Any]:

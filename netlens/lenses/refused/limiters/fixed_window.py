@@ -46,5 +46,9 @@ def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
     return np.concatenate([[0], found])
 
 
+def decide(parameter_s: float, limit: int, edge_ns: int) -> _windows.Window:
+    return _windows.Window(int(parameter_s * 1e9), limit, edge_ns)
+
+
 def described(parameter_s: float, limit: int) -> dict[str, Any]:
     return {**_windows.described(parameter_s, limit), "window": WINDOW}

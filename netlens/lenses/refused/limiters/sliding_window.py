@@ -14,4 +14,4 @@ KIND = "rate"
 WINDOW = "sliding"
 COUNTS = "accepted"
 RANK = 1
-parameters, scores, described = _windows.parameters, _windows.scores, _windows.described
+parameters, scores, decide, described = _windows.parameters, _windows.scores, _windows.decide, _windows.described

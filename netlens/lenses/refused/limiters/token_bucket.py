@@ -56,5 +56,25 @@ def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     yield np.maximum(np.maximum.accumulate(level), burst - 0.5 + level[refused[0]]) - level
 
 
+class Bucket:
+    """Tokens that are left."""
+
+    def __init__(self, burst: float, refill_ns: float) -> None:
+        self.burst, self.refill_ns = burst, refill_ns
+        self.tokens, self.at = burst, 0
+
+    def free_at(self, now: int, room: float) -> int:
+        tokens = min(self.burst, self.tokens + (now - self.at) / self.refill_ns)
+        return now if tokens >= room - 1e-9 else now + int((room - tokens) * self.refill_ns) + 1
+
+    def take(self, now: int, room: float) -> None:
+        self.tokens = min(self.burst, self.tokens + (now - self.at) / self.refill_ns) - room
+        self.at = now
+
+
+def decide(parameter_s: float, limit: int, edge_ns: int) -> Bucket:
+    return Bucket(float(limit), parameter_s * 1e9)
+
+
 def described(parameter_s: float, limit: int) -> dict[str, Any]:
     return {"value": 60.0 / parameter_s, "window_s": 60.0, "window": WINDOW, "burst": limit, "refill_s": parameter_s}

@@ -14,4 +14,4 @@ KIND = "volume"
 WINDOW = "sliding"
 COUNTS = "bytes"
 RANK = 5
-parameters, scores, described = _windows.parameters, _windows.scores, _windows.described
+parameters, scores, decide, described = _windows.parameters, _windows.scores, _windows.decide, _windows.described

@@ -15,7 +15,7 @@ def test_a_fan_out_that_varies_is_seen() -> None:
 def test_one_upstream_session_for_each_refutes_it() -> None:
     verdict = judged(multiplexing, rounds(*["v.v", "vv!v"] * 8))
     assert verdict.verdict == "refuted"
-    assert verdict.evidence[0].text == "no connection upstream beyond those of the programs"
+    assert verdict.evidence[0].text == "no connection reached the provider besides those of the programs"
 
 
 def test_companions_that_change_nothing_refute_it() -> None:

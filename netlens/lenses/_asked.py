@@ -1,0 +1,120 @@
+"""What was asked of the DNS, as who asked sees it: one question is its name and type with all repeats, ids and servers together."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netlens.lenses._view import S, grouped
+
+if TYPE_CHECKING:
+    from netlens.lenses._view import View
+
+#: The next time the same is asked after this is another question: a resolver library gives up after 5 s twice (resolv.conf(5): timeout 5, attempts 2).
+SAME_NS = 15 * S
+#: RFC 1035 4.2.1: "the minimum retransmission interval should be 2-5 seconds": what was asked more recently is pending.
+PENDING_NS = 5 * S
+#: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
+_OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
+ORPHANS = 0.1  #: of all lookups; a capture that begins in the middle has one or two
+FAILURES = ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP")
+
+
+@dataclass
+class Question:
+    """One question. ``answer_ns`` and ``rcode``: of the first answer, and of the last one; None without."""
+
+    name: str
+    type: str
+    client: str
+    resolvers: list[str]
+    first_ns: int
+    last_ns: int
+    attempts: int
+    answer_ns: int | None
+    rcode: str | None
+    addresses: list[str]
+    frames: list[int]  # of the queries
+    answer_frames: list[int]
+
+    @property
+    def pending(self) -> bool:
+        return self.answer_ns is None
+
+    @property
+    def forward(self) -> bool:
+        """Whether somebody wanted the address of a name."""
+        name = self.name.lower()
+        housekeeping = name.endswith(".arpa") or name.startswith(("wpad", "isatap", "_", "b._", "lb._")) or "._" in name
+        return self.type in ("A", "AAAA") and not housekeeping and "." in name
+
+    @property
+    def tunnelled(self) -> bool:
+        """Whether the name looks like data rather than a name: a label of more than 40 characters."""
+        return max((len(label) for label in self.name.split(".")), default=0) > 40
+
+
+def questions(view: View) -> list[Question]:
+    """All questions to resolvers (not multicast, not broadcast) whose first query is in the capture."""
+    rows = [r for r in view.side.capture.table("lookups").records() if _counts(r)]
+    out = []
+    for (name, type_, client), group in grouped(rows, lambda r: (r["qname"].lower(), r["qtype"], r["orig_ip"])).items():
+        run: list[dict[str, Any]] = []
+        for row in group:
+            if run and abs(row["query_ns"] - run[-1]["query_ns"]) > SAME_NS:
+                out.append(_question(name, type_, client, run))
+                run = []
+            run.append(row)
+        out.append(_question(name, type_, client, run))
+    return sorted(out, key=lambda q: q.frames[0])
+
+
+def _counts(row: dict[str, Any]) -> bool:
+    if (
+        row["query_ns"] is None
+        or row["qname"] is None
+        or row["query_frame"] is None
+        or row["transport"] == "mdns"
+        or row["qtype"] in _OF_SERVERS
+    ):
+        return False
+    try:
+        address = ipaddress.ip_address(row["resolver_ip"].partition("%")[0])
+    except ValueError:
+        return True
+    return not (address.is_multicast or str(address).endswith(".255") or address.is_unspecified)
+
+
+def _question(name: str, type_: str, client: str, rows: list[dict[str, Any]]) -> Question:
+    answered = [r for r in rows if r["answer_ns"] is not None]
+    good = [r for r in answered if r["rcode"] not in FAILURES]
+    return Question(
+        name,
+        type_,
+        client,
+        list(dict.fromkeys(r["resolver_ip"] for r in rows)),
+        min(r["query_ns"] for r in rows),
+        max(r["query_ns"] for r in rows),
+        sum(max(r["attempts"], 1) for r in rows),
+        min((r["answer_ns"] for r in good or answered), default=None),
+        (good or answered)[-1]["rcode"] if answered else None,
+        [text for r in answered for text in r["answers"] or ()],
+        [r["query_frame"] for r in rows],
+        [r["answer_frame"] for r in answered if r["answer_frame"] is not None],
+    )
+
+
+def filtered(view: View) -> bool:
+    """Whether the capture holds answers whose questions it lacks: then it may lack answers as well."""
+    lookups = view.side.capture.table("lookups")
+    orphans = sum(
+        query is None and transport != "mdns"
+        for query, transport in zip(lookups["query_ns"].tolist(), lookups["transport"].tolist(), strict=True)
+    )
+    return orphans >= 2 and orphans >= ORPHANS * lookups.rows
+
+
+def visible(view: View) -> list[Question]:
+    """Questions whose answers would be in the capture."""
+    return [q for q in view.once(questions) if not view.hears_nothing(q.client)]

@@ -1,0 +1,191 @@
+"""Protocols in clear in which a server says no: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis.
+
+Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`): the code of a reply and the command before it. What was said, for whom and
+with which password is never read. A refusal counts if the same was not allowed later in the same session (a typing error).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from netlens.lenses._view import Segments, View
+
+#: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
+TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
+LOGINS = {b"USER", b"PASS", b"ACCT", b"AUTH"}
+_KNOWN = TASKS | {
+    b"AUTH", b"EHLO", b"HELO", b"QUIT", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"STLS", b"STAR", b"LHLO", b"FEAT", b"SYST", b"OPTS", b"SIZE", b"MDTM",
+    b"LIST", b"NLST", b"MLSD", b"MLST", b"CWD ", b"CDUP", b"PWD\r", b"XPWD", b"TYPE", b"PORT", b"EPRT", b"PASV", b"EPSV", b"DELE", b"MKD ", b"RMD ", b"RNFR",
+    b"RNTO", b"REST", b"ABOR", b"SITE", b"STAT", b"MODE", b"STRU", b"PBSZ", b"PROT", b"CCC\r", b"ALLO", b"CLNT", b"HOST", b"LANG", b"XCWD", b"XMKD", b"XRMD",
+}  # fmt: skip
+#: MySQL: too many connections, access denied (to database, to user), host blocked or not allowed, too many of a user, access denied
+MYSQL = {1040: "too many connections", 1044: "access denied", 1045: "access denied", 1129: "host blocked", 1130: "host not allowed",
+         1203: "too many connections", 1226: "too many connections", 1698: "access denied"}  # fmt: skip
+MOST = 5000  #: segments of one session
+
+
+@dataclass
+class Refusal:
+    """A server's no: ``what`` in words; ``lasting`` unless the same was allowed later."""
+
+    session: int
+    protocol: str
+    what: str
+    lasting: bool
+    frames: list[int]
+
+
+def refusals(view: View) -> list[Refusal]:
+    """Of all sessions in clear."""
+    candidates = view.sessions_where(_says_no)
+    tls = (view.first_replies >> 56 >= 20) & (view.first_replies >> 56 <= 23)  # noise that looks like anything
+    found: list[Refusal] = []
+    for k in view.first_copies:
+        if k not in candidates or tls[k] or k in view.halves:
+            continue
+        seg = view.segments(k)
+        if not len(seg):
+            continue
+        for of in (_replies, _mysql, _postgres, _redis, _pop):
+            said = of(k, seg, view)
+            if said:
+                found += said
+                break
+    return found
+
+
+def _says_no(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which segments begin as a refusal may."""
+    first = head >> 56
+    code = ((first == 0x34) | (first == 0x35)) & ((head >> 32) & 0xFF != 0) & ((head >> 48) & 0xF0 == 0x30)  # 4dd or 5dd
+    errors = (first == 0x2D) | (first == 0x45) | ((head >> 24) & 0xFF == 0xFF)  # -ERR, PostgreSQL's E, MySQL's 0xff
+    no = np.zeros(len(head), bool)
+    for shift in (0, 8, 16, 24, 32, 40):  # IMAP: a tag, then NO
+        no |= (head >> shift) & 0xFFFF == 0x4E4F
+    return code | errors | no
+
+
+def _data(seg: Segments) -> list[tuple[bool, bytes, int]]:
+    """(by the originator, first bytes, frame) of new data."""
+    return [
+        (seg.orig[i], seg.head[i].to_bytes(8, "big"), seg.frame[i])
+        for i in range(min(len(seg), MOST))
+        if seg.length[i] and seg.fresh[i] == seg.length[i]
+    ]
+
+
+def _code(text: bytes) -> int:
+    return int(text[:3]) if text[:3].isdigit() and text[3:4] in (b" ", b"-", b"\r") and 100 <= int(text[:3]) < 600 else 0
+
+
+def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
+    """FTP and SMTP: replies of three digits."""
+    data = _data(seg)
+    codes = [_code(text) for orig, text, _ in data if not orig]
+    commands = [text[:4].upper() for orig, text, _ in data if orig]
+    if not codes or not codes[0] or not (any(command in _KNOWN for command in commands) or codes[0] in (421, 530, 554)):
+        return []
+    port = view.ends(k)[3]
+    smtp = port in (25, 465, 587, 2525) or any(c in (b"EHLO", b"HELO", b"MAIL", b"RCPT", b"LHLO") for c in commands)
+    protocol = "SMTP" if smtp else "FTP"
+    asked, asked_frame = b"", 0
+    found: list[tuple[bytes, int, list[int]]] = []
+    allowed: dict[bytes, int] = {}
+    for orig, text, frame in data:
+        if orig:
+            if text[:4].upper() in _KNOWN:
+                asked, asked_frame = text[:4].upper(), frame
+            continue
+        code = _code(text)
+        if not code:
+            continue
+        if 200 <= code < 400 and asked:
+            allowed[asked] = frame
+            if asked in LOGINS and (code in (230, 235)):
+                allowed.update(dict.fromkeys(LOGINS, frame))
+        refused = code >= 500 or code in (421, 450, 451, 452)
+        if protocol == "FTP" and 500 <= code <= 504:
+            refused = False  # a word that the server does not know
+        login_failed = asked == b"AUTH" and code in (535, 534, 538, 454)
+        if refused and (asked in TASKS or login_failed):
+            found.append((asked, code, [f for f in (asked_frame, frame) if f]))
+        elif code in (421, 530, 554) and not asked:
+            found.append((b"", code, [frame]))
+    out = []
+    for command, code, frames in found:
+        lasting = allowed.get(command, 0) < frames[-1]
+        if command == b"RCPT" and (b"DATA" in allowed or b"BDAT" in allowed):
+            lasting = False  # the others get it
+        word = command.decode().strip() or "the connection"
+        out.append(Refusal(k, protocol, f"{code} to {word}", lasting, frames))
+    if protocol == "FTP" and any(r.what.startswith("530") for r in out):
+        logins = [r for r in out if r.what.split()[-1] in ("USER", "PASS", "ACCT", "connection")]
+        return logins[-1:] or out
+    return out
+
+
+def _mysql(k: int, seg: Segments, view: View) -> list[Refusal]:
+    """An error packet (0xff) where a handshake begins, or within it."""
+    data = _data(seg)
+    server = [text for orig, text, _ in data if not orig]
+    if not server or server[0][3:5] not in (b"\x00\x0a", b"\x00\xff"):
+        return []
+    for orig, text, frame in data[:12]:
+        if not orig and text[4] == 0xFF and text[3] < 16 and (code := int.from_bytes(text[5:7], "little")) in MYSQL:
+            return [Refusal(k, "MySQL", f"{MYSQL[code]} ({code})", True, [frame])]
+    return []
+
+
+def _postgres(k: int, seg: Segments, view: View) -> list[Refusal]:
+    """ErrorResponse of severity FATAL (or with its new-style twin V first) to a start-up."""
+    data = _data(seg)
+    asked = [text for orig, text, _ in data if orig]
+    if not asked or asked[0][4:8] not in (b"\x00\x03\x00\x00", b"\x04\xd2\x16\x2f", b"\x04\xd2\x16\x30"):
+        return []
+    for orig, text, frame in data:
+        if not orig and text[:1] == b"E" and text[5:6] in (b"S", b"V") and text[6:8] in (b"FA", b"PA"):
+            return [Refusal(k, "PostgreSQL", "fatal error at login", True, [frame])]
+    return []
+
+
+def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
+    found = []
+    served = 0
+    for orig, text, frame in _data(seg):
+        if not orig and text[:7] in (b"-WRONGP", b"-NOAUTH", b"-NOPERM"):
+            found.append(Refusal(k, "Redis", text[1:7].decode(), True, [frame]))
+        elif not orig and text[:1] in (b"+", b":", b"$", b"*", b"%"):
+            served = frame
+    return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
+
+
+def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
+    """POP3 says -ERR to a login, IMAP NO."""
+    data = _data(seg)
+    server = [text for orig, text, _ in data if not orig]
+    if not server:
+        return []
+    if server[0][:3] == b"+OK" or (server[0][:4] == b"-ERR" and view.ends(k)[3] in (110, 995)):
+        asked, found, served = b"", [], 0
+        for orig, text, frame in data:
+            if orig:
+                asked = text[:4].upper()
+            elif text[:4] == b"-ERR" and asked in (b"USER", b"PASS", b"APOP"):  # AUTH asks which ways there are
+                found.append(Refusal(k, "POP3", f"-ERR to {asked.decode()}", True, [frame]))
+            elif text[:3] == b"+OK" and asked in (b"PASS", b"APOP"):
+                served = frame
+        return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
+    if server[0][:4] in (b"* OK", b"* NO", b"* BY", b"* PR"):
+        asked_tag, found = b"", []
+        for orig, text, frame in data:
+            tag, _, rest = text.partition(b" ")
+            if orig:
+                asked_tag = tag if rest[:2].upper() in (b"LO", b"AU") else b""
+            elif asked_tag and tag == asked_tag and rest[:2].upper() == b"NO":
+                found.append(Refusal(k, "IMAP", "NO to the login", True, [frame]))
+        return found
+    return []

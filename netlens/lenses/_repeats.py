@@ -1,0 +1,189 @@
+"""What had to be sent again, and how long somebody waited for it.
+
+Theory of operation
+-------------------
+1. Of a direction the stream is followed by its offsets. A segment below what was sent is a *repeat* if all of it was seen before, else it *fills* a hole.
+2. A fill that comes within a round trip (3 ms where that is unknown, as Wireshark) is reordered, not sent again. One whose bytes were acknowledged before
+   it came was missed by the recorder.
+3. A repeat of what was acknowledged already is spurious: the sender waited too short, nobody waited for it.
+4. What is left is real. Its wait goes from the first time that the bytes were sent (or their hole was seen) to the last time before they were acknowledged.
+5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a peer that has closed never acknowledged, and farewells of a side that has closed.
+6. A connection of which one direction is not in the capture is looked at only if most of what else reaches its originator is: then silence is silence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments
+
+if TYPE_CHECKING:
+    from netlens.lenses._view import View
+
+REORDER_NS = 3_000_000
+FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: a close_notify is 31
+LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
+ENOUGH = 5000  #: sessions that are looked at
+STALL_NS = 2_500_000_000  #: two time-outs of 1 s (RFC 6298 2.1 and 5.5: 1 s, then 2 s), as measured between first and last sending
+STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt the way
+
+
+@dataclass
+class Repeat:
+    """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``times``: how often they were sent again; ``acked``: whether ever."""
+
+    session: int
+    orig: bool
+    start_ns: int
+    end_ns: int
+    times: int
+    acked: bool
+    frames: list[int]
+
+    @property
+    def wait_ns(self) -> int:
+        return max(self.end_ns - self.start_ns, 0)
+
+
+@dataclass
+class Delivery:
+    """Of one session: real repeats, how many were spurious, and segments with data (both directions)."""
+
+    session: int
+    repeats: list[Repeat]
+    spurious: int
+    segments: int
+
+    @property
+    def resent(self) -> int:
+        return sum(r.times for r in self.repeats)
+
+    @property
+    def waited_ns(self) -> int:
+        """Time in which at least one repeat was waited for."""
+        total, until = 0, -(1 << 62)
+        for r in sorted(self.repeats, key=lambda each: each.start_ns):
+            total += max(r.end_ns - max(r.start_ns, until), 0)
+            until = max(until, r.end_ns)
+        return total
+
+
+def deliveries(view: View) -> list[Delivery]:
+    """Sessions seen in both directions in which something was sent again."""
+    s = view.sessions
+    suspicious = s["orig_retransmits"] + s["resp_retransmits"]
+    chosen = [k for k in [*view.whole, *_unheard(view)] if suspicious[k] > 0 and k not in view.halves][:ENOUGH]
+    return [found for k in chosen if (found := _delivery(view, k)).repeats or found.spurious]
+
+
+def _unheard(view: View) -> list[int]:
+    """Connections of which only the originator is in the capture, though most others of it are there in both directions."""
+    if view.one_sided:
+        return []
+    up, down = view.sessions["orig_frames"], view.sessions["resp_frames"]
+    heard = Counter(view.ends(k)[0] for k in view.whole)
+    alone = [k for k in view.first_copies if up[k] and not down[k]]
+    unheard = Counter(view.ends(k)[0] for k in alone)
+    return [k for k in alone if heard[view.ends(k)[0]] >= unheard[view.ends(k)[0]] and view.sessions["resp_missing_bytes"][k] == 0]
+
+
+def _delivery(view: View, k: int) -> Delivery:
+    seg = view.segments(k)
+    rtt = view.column("handshake_ms")[k]
+    reorder = max(REORDER_NS, int(rtt * 1e6) if rtt == rtt else 0)
+    found, spurious, count = [], 0, 0
+    for orig in (True, False):
+        repeats, false_ones, data = _direction(k, seg, orig, reorder)
+        found += repeats
+        spurious += false_ones
+        count += data
+    return Delivery(k, found, spurious, count)
+
+
+def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Repeat], int, int]:
+    next_ = acked = None
+    first_sent: dict[int, tuple[int, int, int]] = {}  # offset -> time, frame, end
+    holes: list[list[int]] = []  # start, end, time, frame
+    open_: dict[int, tuple[Repeat, int]] = {}  # by first offset: not yet acknowledged, and its end
+    done: list[Repeat] = []
+    spurious = data = 0
+    peer_closed = closed = False
+    in_vain: set[int] = set()  # begun after the peer had closed
+    for i in range(len(seg)):
+        flags, ts = seg.flags[i], seg.ts[i]
+        if flags & RST:
+            break
+        if seg.orig[i] != orig:
+            if flags & ACK and seg.acked[i] >= 0 and (acked is None or seg.acked[i] > acked):
+                acked = seg.acked[i]
+                for offset in [o for o, (_, end) in open_.items() if end <= acked]:
+                    repeat, _ = open_.pop(offset)
+                    repeat.acked = True
+                    done.append(repeat)
+            peer_closed |= bool(flags & FIN)
+            continue
+        if flags & SYN:
+            next_ = 0
+        offset, length = seg.offset[i], seg.length[i]
+        if length and not flags & SYN:
+            end = offset + length
+            probe = length == 1 and next_ is not None and offset == next_ - 1
+            if next_ is None or offset >= next_:
+                data += 1
+                if next_ is not None and offset > next_:
+                    holes.append([next_, offset, ts, seg.frame[i]])
+                next_ = end
+                first_sent[offset] = (ts, seg.frame[i], end)
+            elif not probe and not (closed and length <= FAREWELL):
+                if peer_closed and offset not in open_:
+                    in_vain.add(offset)
+                data += 1
+                hole = next((h for h in holes if h[0] < end and offset < h[1]), None)
+                if hole is not None:
+                    holes.remove(hole)
+                    if hole[0] < offset:
+                        holes.append([hole[0], offset, hole[2], hole[3]])
+                    if end < hole[1]:
+                        holes.append([end, hole[1], hole[2], hole[3]])
+                    if not (acked is not None and acked >= min(end, hole[1])) and ts - hole[2] > reorder:
+                        open_[offset] = (Repeat(k, orig, hole[2], ts, 1, False, [hole[3], seg.frame[i]]), end)
+                    first_sent.setdefault(offset, (ts, seg.frame[i], end))
+                    next_ = max(next_, end)
+                elif acked is not None and acked >= min(end, next_):
+                    spurious += 1
+                    next_ = max(next_, end)
+                else:
+                    next_ = max(next_, end)
+                    if offset in open_:
+                        repeat, old = open_[offset]
+                        repeat.times += 1
+                        repeat.end_ns = ts
+                        repeat.frames.append(seg.frame[i])
+                        open_[offset] = (repeat, max(old, end))
+                    else:
+                        before = first_sent.get(offset) or _covering(first_sent, offset)
+                        if before is not None and ts - before[0] > reorder:
+                            open_[offset] = (Repeat(k, orig, before[0], ts, 1, False, [before[1], seg.frame[i]]), end)
+        closed |= bool(flags & FIN)
+    return done + [repeat for offset, (repeat, _) in open_.items() if offset not in in_vain], spurious, data
+
+
+def _covering(first_sent: dict[int, tuple[int, int, int]], offset: int) -> tuple[int, int, int] | None:
+    """The latest sending that holds an offset; among the last hundred only."""
+    for start in list(first_sent)[-100:][::-1]:
+        if start <= offset < first_sent[start][2]:
+            return first_sent[start]
+    return None
+
+
+def stalled(view: View) -> list[Repeat]:
+    """Waits long enough to be a standstill; of a peer that is not heard at all, after :data:`STALL_TIMES` repeats."""
+    heard = set(view.whole)
+    return [
+        r
+        for d in view.once(deliveries)
+        for r in d.repeats
+        if STALL_NS <= r.wait_ns < LONGEST_NS and (r.session in heard or r.times >= STALL_TIMES)
+    ]

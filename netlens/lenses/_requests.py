@@ -1,0 +1,67 @@
+"""Requests and how long their answers took, where that can be said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netlens.lenses._repeats import deliveries
+from netlens.lenses._view import FIN, RST, S
+
+if TYPE_CHECKING:
+    from netlens.lenses._view import View
+
+
+@dataclass
+class Asked:
+    """A request: ``wait_ns`` to the first byte of the answer (or to the end, if there was none), ``http`` in clear."""
+
+    session: int
+    http: bool
+    wait_ns: int
+    answered: bool
+    down_bytes: int
+    took_ns: int  # from the first to the last byte of the answer
+    frames: list[int]
+
+
+def asked(view: View) -> list[Asked]:
+    """Requests on connections seen in both directions without a gap, while nothing had to be sent again."""
+    x = view.side.capture.table("exchanges")
+    names = ("session_id", "request_end_ns", "response_ns", "end_ns", "status", "down_bytes", "start_frame", "response_frame", "end_frame")
+    kept, halves = set(view.whole), view.halves
+    protocols, lost = view.column("protocol"), view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
+    repeats: dict[int, list[tuple[int, int]]] = {}
+    for d in view.once(deliveries):
+        repeats[d.session] = [(r.start_ns, r.end_ns) for r in d.repeats]
+    out = []
+    for k, sent, response, end, status, down, first, answer_frame, end_frame in zip(*(x[name].tolist() for name in names), strict=True):
+        if k not in kept or k in halves or lost[k] > 0 or protocols[k] not in ("http", "tls"):
+            continue
+        http = protocols[k] == "http" and (status is not None or response is None)
+        until = response
+        if until is None:
+            until = _gave_up(view, k, sent)
+            if until is None:
+                continue
+        wait = until - sent
+        if any(begin < until and finish > sent - S for begin, finish in repeats.get(k, ())) or not 0 <= wait < 3600 * S:
+            continue
+        took = end - response if end is not None and response is not None else 0
+        frames = [f for f in (first, answer_frame, end_frame) if f]
+        out.append(Asked(k, http, wait, response is not None, down, max(took, 0), frames))
+    return out
+
+
+def _gave_up(view: View, k: int, sent: int) -> int | None:
+    """When the client gave an unanswered request up (FIN or RST), or the capture ended; None if the request was not even acknowledged."""
+    seg = view.segments(k)
+    acknowledged = False
+    for i in range(len(seg)):
+        if seg.ts[i] < sent:
+            continue
+        if not seg.orig[i]:
+            acknowledged = True
+        if seg.flags[i] & (FIN | RST):
+            return seg.ts[i] if seg.orig[i] and acknowledged else None
+    return view.end_of(seg.frame[-1]) if acknowledged and len(seg) else None

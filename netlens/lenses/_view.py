@@ -1,0 +1,309 @@
+"""What lenses share: one capture as they look at it, and what every one of them must leave alone.
+
+Four things decide more than any threshold:
+
+1. A *copy* is no retransmission. The same packet recorded twice (a mirror port, before and after routing, NFLOG) has the same IP identification and comes
+   within milliseconds; a packet sent again is a new one, a round trip later at the earliest. Copies are taken out before anything is counted.
+2. Of a *one-sided* conversation nothing can be said about answers: where one direction was not recorded, its silence means nothing.
+3. The *end of the capture* is no fault: what is younger than an answer may need is pending. Nor is a seam, where files were joined
+   (:mod:`netlens.parsers.trail`).
+4. After the *close* nothing fails: what is repeated or reset then cost nobody anything.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+
+from netlens.addresses import is_loopback
+from netlens.lenses import Finding
+from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
+from netlens.text import endpoint
+
+if TYPE_CHECKING:
+    from netlens.chains.side import Side
+    from netlens.chains.traffic import Traffic
+    from netlens.schema import Table
+
+T = TypeVar("T")
+S = 1_000_000_000  #: ns of a second
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+FRAMES = 20  #: that a finding cites
+#: A copy comes within this of the packet; measured 0 to 12.5 ms. The shortest retransmission time-out in use is 200 ms (Linux; RFC 6298 says 1 s).
+COPY_NS = 50_000_000
+COPY_V6_NS = 20_000_000  #: without an identification (IPv6, or zero), with the same TCP timestamp, which ticks each 1 to 10 ms
+COPY_BARE_NS = 1_000_000  #: with neither
+MOST_SEGMENTS = 200_000  #: of one session that are looked at one by one (half a second)
+OPENING = 64  #: segments in which a handshake is over; a certificate chain is 10
+#: Most conversations of a capture have frames of one direction only, and there are this many: it was recorded one-sided.
+ONE_SIDED_SHARE, ONE_SIDED_LEAST = 0.9, 3
+
+
+@dataclass
+class Segments:
+    """Segments of one session in the order of the capture, without copies; lists of equal length."""
+
+    frame: list[int]
+    ts: list[int]
+    orig: list[bool]  # sent by the originator
+    flags: list[int]
+    window: list[int]
+    length: list[int]
+    fresh: list[int]
+    offset: list[int]
+    acked: list[int]
+    head: list[int]
+    copies: int = 0
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+class View:
+    """One capture."""
+
+    def __init__(self, side: Side):
+        self.side = side
+        self.name = side.of_log()
+        self.sessions: Table = side.sessions
+        self.trail = side.capture.trail
+        self._worked_out: dict[Any, Any] = {}
+        self._segments: dict[int, Segments] = {}
+
+    def once(self, function: Callable[[View], T]) -> T:
+        """The result of a function of this view, worked out once."""
+        if function not in self._worked_out:
+            self._worked_out[function] = function(self)
+        found: T = self._worked_out[function]
+        return found
+
+    # -- columns of sessions as lists --
+
+    def column(self, name: str) -> list[Any]:
+        """A column of sessions as a list; None is missing."""
+        return self.once(_column(name))
+
+    @cached_property
+    def _originator(self) -> np.ndarray[Any, Any]:
+        return (self.side.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
+
+    @cached_property
+    def halves(self) -> set[int]:
+        """Sessions that are half of a redirected connection: the other direction stands in another session."""
+        ports = self.side.connections["redirect_port"].tolist()
+        return {k for ids, port in zip(self.side.session_ids, ports, strict=True) if port is not None for k in ids}
+
+    @cached_property
+    def first_copies(self) -> list[int]:
+        """Sessions, of each connection that was recorded several times (NAT, a bridge and its port) one."""
+        ids = self.side.session_ids
+        if not ids:
+            return list(range(self.sessions.rows))
+        frames, halves = self.sessions["orig_frames"] + self.sessions["resp_frames"], self.halves
+        chosen = [max(group, key=lambda k: (int(frames[k]), -k)) for group in ids if group and group[0] not in halves]
+        rest = set(range(self.sessions.rows)) - {k for group in ids for k in group}
+        return sorted([*chosen, *rest])
+
+    @cached_property
+    def whole(self) -> list[int]:
+        """Sessions with frames of both directions, of copies one."""
+        up, down = self.sessions["orig_frames"], self.sessions["resp_frames"]
+        return [k for k in self.first_copies if up[k] > 0 and down[k] > 0]
+
+    def ends(self, k: int) -> tuple[str, int, str, int]:
+        """Originator and responder of a session."""
+        orig, orig_port, resp, resp_port = (self.column(name)[k] for name in ("orig_ip", "orig_port", "resp_ip", "resp_port"))
+        return orig, orig_port, resp, resp_port
+
+    def address(self, k: int, orig: bool) -> str:
+        """Of one end of a session."""
+        found: str = self.column("orig_ip" if orig else "resp_ip")[k]
+        return found
+
+    def server(self, k: int) -> str:
+        """The responder as people write it, with its name where a ClientHello told."""
+        _, _, ip, port = self.ends(k)
+        sni = self.column("sni")[k]
+        return f"{sni}:{port}" if sni else endpoint(ip, port)
+
+    # -- single segments --
+
+    @cached_property
+    def _bounds(self) -> np.ndarray[Any, Any]:
+        of = self.trail.segments()["session"] if self.trail is not None else np.zeros(0, np.int32)
+        return np.searchsorted(of, np.arange(self.sessions.rows + 1))
+
+    def segments(self, k: int) -> Segments:
+        """Of one session, copies taken out."""
+        if k not in self._segments:
+            self._segments[k] = self._read(k)
+        return self._segments[k]
+
+    def opening(self, k: int) -> Segments:
+        """The first :data:`OPENING` segments of a session."""
+        return self._segments[k] if k in self._segments else self._read(k, OPENING)
+
+    @cached_property
+    def first_replies(self) -> np.ndarray[Any, Any]:
+        """By session, the first bytes that the responder sent, as one number; 0 without."""
+        out = np.zeros(self.sessions.rows, np.uint64)
+        if self.trail is not None and self.sessions.rows:
+            t = self.trail.segments()
+            by_responder = (t["length"] > 0) & (t["fresh"] > 0) & (t["way"] != self._originator[t["session"]])
+            of, first = np.unique(t["session"][by_responder], return_index=True)
+            out[of] = t["head"][by_responder][first]
+        return out
+
+    def sessions_where(self, holds: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> set[int]:
+        """Sessions with a segment of the responder or originator whose first bytes (uint64) satisfy a condition."""
+        if self.trail is None:
+            return set()
+        t = self.trail.segments()
+        return set(np.unique(t["session"][holds(t["head"])]).tolist())
+
+    def _read(self, k: int, most: int = MOST_SEGMENTS) -> Segments:
+        if self.trail is None:
+            return Segments([], [], [], [], [], [], [], [], [], [])
+        low, high = int(self._bounds[k]), int(self._bounds[k + 1])
+        all_ = self.trail.segments()
+        part = {name: values[low : min(high, low + most)].tolist() for name, values in all_.items() if name != "session"}
+        originator = int(self._originator[k])
+        seen: dict[tuple[int, int, int, int], tuple[int, int, int]] = {}
+        kept: list[int] = []
+        for i in range(len(part["ts"])):
+            way, flags, length, ts = part["way"][i], part["flags"][i], part["length"][i], part["ts"][i]
+            ident, tsval = part["ident"][i], part["tsval"][i]
+            if length or flags & (SYN | FIN | RST):
+                key = (way, part["offset"][i], length, flags)
+                before = seen.get(key)
+                if before is not None and _is_copy(ts - before[0], before[1], ident, before[2], tsval):
+                    continue
+                seen[key] = (ts, ident, tsval)
+            kept.append(i)
+        names = ("frame", "ts", "flags", "window", "length", "fresh", "offset", "acked", "head")
+        lists = {name: [part[name][i] for i in kept] for name in names}
+        return Segments(orig=[part["way"][i] == originator for i in kept], copies=len(part["ts"]) - len(kept), **lists)
+
+    # -- time --
+
+    @cached_property
+    def _excerpts(self) -> list[list[int]]:
+        if self.trail is not None and self.trail.excerpts:
+            return self.trail.excerpts
+        return [[1, self.side.bounds_ns[1]]]
+
+    def end_of(self, frame: int) -> int:
+        """When the excerpt that holds a frame ends; of most captures it is their end."""
+        return self._excerpts[max(bisect.bisect_right(self._excerpts, [frame, 1 << 63]) - 1, 0)][1]
+
+    # -- what was not recorded --
+
+    @cached_property
+    def one_sided(self) -> bool:
+        """Whether (nearly) all conversations were recorded in one direction only, as their acknowledgments prove."""
+        s = self.sessions
+        up, down, state = s["orig_frames"], s["resp_frames"], s["state"].tolist()
+        mute = [state[k] in ("S0", "REJ", "RSTOS0") and up[k] * down[k] == 0 for k in range(s.rows)]  # nobody claims to have heard anything
+        talks = [k for k in self.first_copies if not mute[k]]
+        one_way = sum(up[k] == 0 or down[k] == 0 for k in talks)
+        return one_way >= max(ONE_SIDED_SHARE * len(talks), 1) and (len(talks) >= ONE_SIDED_LEAST or bool(self.heard_unseen))
+
+    @cached_property
+    def heard_unseen(self) -> set[str]:
+        """Addresses that acknowledge what was not recorded at all: what they hear is not in the capture."""
+        s, unseen, seen = self.sessions, set(), set()
+        up, down = s["orig_frames"], s["resp_frames"]
+        missing, their_missing = s["resp_missing_bytes"], s["orig_missing_bytes"]
+        for k in self.first_copies:
+            orig, _, resp, _ = self.ends(k)
+            if up[k] and down[k]:
+                seen |= {orig, resp}
+            elif up[k] and (missing[k] > 0 or self.column("state")[k] in ("SH", "SHR", "OTH", "RSTOS0", "S1")):
+                unseen.add(orig)
+            elif down[k] and their_missing[k] > 0:
+                unseen.add(resp)
+        return unseen - seen - {address for address in unseen if is_loopback(address)}
+
+    def hears_nothing(self, ip: str) -> bool:
+        """Whether what was sent to an address is known not to be in the capture."""
+        return self.one_sided or ip in self.heard_unseen
+
+
+def _is_copy(apart: int, ident_before: int, ident: int, tsval_before: int, tsval: int) -> bool:
+    if apart < 0:
+        return ident_before == ident
+    if ident > 0 or ident_before > 0:
+        return ident == ident_before and apart < COPY_NS
+    if tsval != -1 or tsval_before != -1:
+        return tsval == tsval_before and apart < COPY_V6_NS
+    return apart < COPY_BARE_NS
+
+
+_COLUMNS: dict[str, Callable[[View], list[Any]]] = {}
+
+
+def _column(name: str) -> Callable[[View], list[Any]]:
+    if name not in _COLUMNS:
+
+        def values(view: View) -> list[Any]:
+            return view.sessions[name].tolist()
+
+        _COLUMNS[name] = values
+    return _COLUMNS[name]
+
+
+def views(traffic: Traffic) -> list[View]:
+    """One of each capture."""
+    return traffic.once(_views)
+
+
+def _views(traffic: Traffic) -> list[View]:
+    return [View(side) for side in traffic.sides.values()]
+
+
+def finding(
+    view: View,
+    id_: str,
+    severity: Literal["problem", "warning", "note"],
+    text: str,
+    frames: Iterable[int | None],
+    values: dict[str, Any],
+    advice: str = "",
+) -> Finding:
+    """A finding with the frames that show it, and Wireshark's filter for them."""
+    cited = sorted({int(frame) for frame in frames if frame})[:FRAMES]
+    shown = f"frame.number in {{{', '.join(map(str, cited))}}}" if cited else ""
+    return Finding(id_, id_, severity, text, [(view.name, frame) for frame in cited], shown, values, advice)
+
+
+def seconds(ns: float) -> str:
+    """A time as people say it."""
+    s = ns / S
+    if abs(s) < 1:
+        return f"{s * 1000:.0f} ms"
+    return f"{s:.1f} s" if abs(s) < 120 else f"{s / 60:.0f} min" if abs(s) < 7200 else f"{s / 3600:.0f} h"
+
+
+def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
+    """Items by key, in order."""
+    out: dict[Any, list[T]] = defaultdict(list)
+    for item in items:
+        out[key(item)].append(item)
+    return out
+
+
+def most(names: Iterable[str]) -> str:
+    """The most frequent names: "a", "a and b", "a, b and 3 others"."""
+    counts: dict[str, int] = defaultdict(int)
+    for name in names:
+        counts[name] += 1
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    if len(order) <= 2:
+        return " and ".join(order)
+    return f"{order[0]}, {order[1]} and {len(order) - 2} {'other' if len(order) == 3 else 'others'}"

@@ -1,0 +1,57 @@
+"""What did the recorder miss?
+
+Asks: how much was acknowledged that the capture does not hold, and whether only one direction was recorded.
+Applies: to TCP.
+Cannot see: UDP that was missed; what is missing at the very end.
+Normal: the recorder's loss, not the network's. Zeek (policy/misc/capture-loss) speaks of too much from 10 % of acknowledgments; a gap or two happen where
+    a capture begins, or a buffer was small.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import finding, views
+from netlens.text import plural, size
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "capture-loss"
+GROUP = "sight"
+RANK = 90
+SHARE = 0.01
+SESSIONS = 3
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    s = view.sessions
+    firsts = s["first_frame"]
+    advice = "Record with a larger buffer (netlens capture does), on the interface that carries both directions, without a filter that drops one."
+    if view.one_sided:
+        n = sum(not (s["orig_frames"][k] and s["resp_frames"][k]) for k in view.first_copies)
+        text = f"{n:,} of {plural(len(view.first_copies), 'connection')} were recorded in one direction only: nothing can be said about answers."
+        frames = [int(firsts[k]) for k in view.first_copies[:5]]
+        return [finding(view, ID, "warning", text, frames, {"one_sided": n, "connections": len(view.first_copies)}, advice)]
+    missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
+    lacking = [k for k in view.whole if missing[k] > 0 and k not in view.halves]
+    if not lacking:
+        return []
+    lost = int(sum(missing[k] for k in lacking))
+    seen = int(sum(s["orig_bytes"][k] + s["resp_bytes"][k] for k in view.whole))
+    share = lost / max(lost + seen, 1)
+    grave = share >= SHARE or len(lacking) >= SESSIONS
+    text = (
+        f"{size(lost)} that were acknowledged are not in the capture ({share:.1%} of the payload, {plural(len(lacking), 'connection')}): "
+        "the recorder missed them."
+    )
+    frames = [int(firsts[k]) for k in lacking]
+    values = {"missing_bytes": lost, "share": share, "connections": len(lacking)}
+    return [finding(view, ID, "warning" if grave else "note", text, frames, values, advice if grave else "")]

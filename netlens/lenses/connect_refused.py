@@ -1,0 +1,62 @@
+"""Which connections were refused?
+
+Asks: whether a SYN was answered by RST: nothing listens on that port, or a firewall says no.
+Applies: where the SYN and the RST are in the capture.
+Cannot see: a refusal inside a proxy or tunnel; an ICMP error that says the same.
+Normal: a client that tries ::1 and then 127.0.0.1, or the other address family, within a second (RFC 8305 5); routers whose peer is not up yet.
+    RFC 9293 3.10.7.1 has a closed port answer with RST.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._connects import OPEN, REFUSED, attempts, reached_after, scanning
+from netlens.lenses._view import S, finding, most, views
+from netlens.text import endpoint, plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "connect-refused"
+GROUP = "handshakes"
+RANK = 15
+AT_ONCE_NS = S  #: reached otherwise so soon: nobody noticed
+SOON_NS = 5 * S  #: reached so soon: worth a look
+ROUTING = (179, 646)  #: BGP, LDP: both sides try until one gets through
+PEERS, PEERS_SHARE = 10, 0.2  #: as for connect-unanswered
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    all_ = view.once(attempts)
+    left_out = view.once(scanning)
+    refused = [a for a in all_ if a.outcome == REFUSED and a.session not in left_out]
+    if not refused:
+        return []
+    lasting = [a for a in refused if not reached_after(view, a, AT_ONCE_NS)]
+    grave = [a for a in lasting if not reached_after(view, a, SOON_NS) and a.port not in ROUTING]
+    if grave:
+        tried = {a.server for a in all_ if a.client == grave[0].client and a.port == grave[0].port}
+        hosts = {a.server for a in grave}
+        answered = {a.server for a in all_ if a.outcome == OPEN and a.port == grave[0].port}
+        if len(tried) >= PEERS and len(hosts) < PEERS_SHARE * len(tried) and len(answered) > len(hosts):
+            grave = []
+    shown = grave or lasting or refused
+    severity = "problem" if grave else "warning" if lasting else "note"
+    whom = most(endpoint(a.server, a.port) for a in shown)
+    end = "" if grave else "; the service was reached another way" if not lasting else "; it was reached soon after, or others were"
+    text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {'was' if len(shown) == 1 else 'were'} refused by {whom}{end}."
+    values = {"attempts": len(all_), "refused": len(shown)}
+    advice = (
+        "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
+        if grave
+        else ""
+    )
+    return [finding(view, ID, severity, text, [f for a in shown for f in (a.syn_frames[0], a.answer_frame)], values, advice)]  # type: ignore[arg-type]

@@ -1,0 +1,75 @@
+"""Which connections were never answered?
+
+Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated.
+Applies: where the SYNs are in the capture and what their sender hears would be.
+Cannot see: whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
+Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address of several that is silent while another is connected costs nobody
+    anything (RFC 8305 5); among peers of a peer-to-peer program some are always gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._connects import OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
+from netlens.lenses._view import S, finding, grouped, most, seconds, views
+from netlens.text import endpoint, plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "connect-unanswered"
+GROUP = "handshakes"
+RANK = 14
+SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had three times the time-out of RFC 6298
+ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
+PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this share silent: peers that are gone
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    if view.one_sided:
+        return []
+    left_out = view.once(scanning)
+    silent = [a for a in view.once(attempts) if a.outcome == UNANSWERED and a.session not in left_out and a.client not in view.heard_unseen]
+    groups = grouped(silent, lambda a: (a.client, a.server, a.port))
+    given_up, early = [], []
+    for group in groups.values():
+        syns = sorted(t for a in group for t in a.syn_ns)
+        last = view.end_of(group[0].syn_frames[0]) - syns[0]
+        if len(syns) >= SYNS and syns[-1] - syns[0] >= SPAN_NS:
+            given_up.append(group)
+        elif last >= SPAN_NS:
+            early.append(group)
+    given_up = [group for group in given_up if not reached_after(view, group[0], ELSEWHERE_NS)]
+    early = [group for group in early if not reached_after(view, group[0], ELSEWHERE_NS)]
+    grave = [group for group in given_up if not _peers(view, group[0])]
+    shown = grave or given_up or early
+    if not shown:
+        return []
+    n = len(shown)
+    whom = most(endpoint(g[0].server, g[0].port) for g in shown)
+    syns = [t for g in shown for a in g for t in a.syn_ns]
+    tried = max(sum(len(a.syn_ns) for a in g) for g in shown)
+    took = max(max(a.syn_ns[-1] for a in g) - g[0].syn_ns[0] for g in shown)
+    all_ = len({(a.client, a.server, a.port) for a in view.once(attempts)})
+    how = f"up to {tried} tries over {seconds(took)}" if tried > 1 else "one try each"
+    text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how})."
+    values = {"unanswered": n, "services": all_, "syns": len(syns), "longest_s": took / 1e9}
+    advice = (
+        "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
+    )
+    return [finding(view, ID, "problem" if grave else "warning", text, [f for g in shown for a in g for f in a.syn_frames], values, advice)]
+
+
+def _peers(view: View, failed: Attempt) -> bool:
+    """Whether this is one of many hosts on its port, most of which answer."""
+    hosts = {a.server for a in view.once(attempts) if a.client == failed.client and a.port == failed.port}
+    answered = {a.server for a in view.once(attempts) if a.client == failed.client and a.port == failed.port and a.outcome == OPEN}
+    return len(hosts) >= PEERS and len(hosts - answered) < PEERS_SHARE * len(hosts)

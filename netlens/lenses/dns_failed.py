@@ -1,0 +1,69 @@
+"""Which names could not be resolved?
+
+Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORMERR, NOTIMP), or that a name somebody wanted does not exist.
+Applies: where answers of DNS were captured.
+Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
+Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
+    where most names somebody wanted do not exist under any suffix. A failure that a repeat or another server cures is none (RFC 7873 5.2.3: BADCOOKIE).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._asked import FAILURES, Question, visible
+from netlens.lenses._view import finding, most, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "dns-failed"
+GROUP = "names"
+RANK = 11
+SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a problem: one SERVFAIL of twenty is one broken zone
+NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """Failures, and names that do not exist."""
+    return [found for view in views(traffic) for found in [*_failures(view), *_no_such_names(view)]]
+
+
+def _failures(view: View) -> list[Finding]:
+    asked = visible(view)
+    failed = [q for q in asked if q.rcode in FAILURES]
+    if not failed:
+        return []
+    codes = most(q.rcode or "" for q in failed)
+    grave = len(failed) >= LEAST or len(failed) >= SHARE * len(asked)
+    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes}), by {most(r for q in failed for r in q.resolvers)}."
+    values = {"questions": len(asked), "failed": len(failed), "codes": sorted({q.rcode for q in failed if q.rcode})}
+    advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
+    return [
+        finding(view, ID, "problem" if grave else "warning", text, [f for q in failed for f in q.frames + q.answer_frames], values, advice)
+    ]
+
+
+def _no_such_names(view: View) -> list[Finding]:
+    wanted = [q for q in visible(view) if q.forward and q.rcode is not None and not q.tunnelled]
+    found = {q.name for q in wanted if q.rcode == "NOERROR"}
+    missing = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name not in found and not _suffixed(q, found)]
+    names = {q.name for q in missing}
+    if not names:
+        return []
+    all_ = {q.name for q in wanted}
+    text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)."
+    values = {"names": len(all_), "missing": len(names)}
+    grave = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
+    frames = [f for q in missing for f in q.frames + q.answer_frames]
+    return [finding(view, ID, "problem" if grave else "note", text, frames, values, "Check the names for typing errors.")]
+
+
+def _suffixed(question: Question, found: set[str]) -> bool:
+    """Whether the name is another one that exists, with a search suffix behind it (or without)."""
+    labels = question.name.split(".")
+    shorter = any(".".join(labels[:k]) in found for k in range(1, len(labels)))
+    return shorter or any(name.startswith(question.name + ".") for name in found)

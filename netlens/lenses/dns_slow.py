@@ -1,0 +1,64 @@
+"""Which names took long to resolve?
+
+Asks: how long lookups took from the first query, repeats included, to the first answer.
+Applies: where queries and answers of DNS were captured.
+Cannot see: whether the resolver, its upstream or the way was slow; what a program's own cache answered.
+Normal: tens of ms, up to a second for what no cache has. RFC 8767 5 sets 1.8 s for an answer because clients begin to give up at about 2 s.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from netlens.lenses._asked import visible
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses.dns_unanswered import unanswered
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "dns-slow"
+GROUP = "names"
+RANK = 50
+SLOW_NS = 2 * S  #: clients begin to give up (RFC 8767 5)
+GAVE_UP_NS = 5 * S  #: the time-out of resolver libraries: one is enough
+LATE_NS = S  #: worth a look
+USUAL_NS = S * 3 // 10  #: a median above this is felt with each page
+SHARE, LEAST = 0.1, 3
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    timed = [(q.answer_ns - q.first_ns, q) for q in visible(view) if q.answer_ns is not None and q.answer_ns >= q.first_ns]
+    if not timed:
+        return []
+    slow = [q for took, q in timed if took > SLOW_NS]
+    late = [q for took, q in timed if took > LATE_NS]
+    longest = max(took for took, _ in timed)
+    middle = median(took for took, _ in timed)
+    grave = bool(slow) and (len(slow) >= LEAST or len(slow) >= SHARE * len(timed) or longest > GAVE_UP_NS)
+    lost, grave_loss = view.once(unanswered)
+    if grave_loss and {r for q in slow for r in q.resolvers} <= {r for q in lost for r in q.resolvers}:
+        grave = False  # of one cause: what was lost and asked again with success took long
+    if not late and middle <= USUAL_NS:
+        return []
+    shown = slow if grave else late
+    values = {"questions": len(timed), "slow": len(slow), "late": len(late), "median_ms": middle / 1e6, "longest_ms": longest / 1e6}
+    if not shown:
+        text = f"DNS answers take {seconds(middle)} in the middle, of {plural(len(timed), 'question')}."
+        return [finding(view, ID, "warning", text, [q.frames[0] for _, q in timed], values)]
+    over = seconds(SLOW_NS if grave else LATE_NS)
+    whom = most(r for q in shown for r in q.resolvers)
+    text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took more than {over}, the longest {seconds(longest)} ({whom})."
+    advice = "Time the resolver (dig @RESOLVER NAME); a first query that is lost costs the client's time-out, usually 5 s." if grave else ""
+    return [
+        finding(view, ID, "problem" if grave else "warning", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)
+    ]

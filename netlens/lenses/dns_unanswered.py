@@ -1,0 +1,72 @@
+"""Which names got no answer?
+
+Asks: whether lookups stayed without any answer, counting all repeats of a question, all ids and all servers together.
+Applies: where DNS over UDP or TCP was captured in both directions. Multicast DNS and broadcasts need no answer.
+Cannot see: lookups over TLS, HTTPS or QUIC; whether the question or the answer was lost. One asked in the last 5 s of the capture is pending.
+Normal: RFC 1035 4.2.1 asks again after 2 to 5 s at the earliest; RFC 8767 5 lets a resolver try for 10 to 30 s. A question that another server or a
+    repeat answered was answered. A single one of many is noise; a tenth of all, or one that was asked again in vain while few were asked, is a fault.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._asked import PENDING_NS, Question, filtered, visible
+from netlens.lenses._view import finding, most, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "dns-unanswered"
+GROUP = "names"
+RANK = 10
+SHARE = 0.1  #: of all questions; with fewer than a tenth open, programs went on (a capture with 6 % open among parallel questions: nobody waited)
+LEAST = 3  #: that were asked once only; one or two may be a filter of the capture
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def unanswered(view: View) -> tuple[list[Question], bool]:
+    """Questions without an answer, and whether they are a problem."""
+    asked = visible(view)
+    open_ = [q for q in asked if q.answer_ns is None and view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS]
+    again = sum(q.attempts > 1 for q in open_)
+    grave = len(open_) >= SHARE * len(asked) and (again > 0 or len(open_) >= LEAST)
+    return open_, bool(open_) and not filtered(view) and (grave or (again >= LEAST and len(open_) >= LEAST))
+
+
+def _of(view: View) -> list[Finding]:
+    open_, grave = view.once(unanswered)
+    if not open_:
+        return []
+    queries, silent = _queries(view, {(q.name, q.type, q.client) for q in open_})
+    again = sum(q.attempts > 1 for q in open_)
+    resolvers = most(r for q in open_ for r in q.resolvers)
+    text = f"{silent:,} of {plural(queries, 'DNS lookup')} to {resolvers} got no answer."
+    values = {
+        "lookups": queries,
+        "unanswered": silent,
+        "questions": len(open_),
+        "asked_again": again,
+        "resolvers": sorted({r for q in open_ for r in q.resolvers}),
+    }
+    advice = "Ask the resolver directly (dig @RESOLVER NAME); if it does not answer, name another one in resolv.conf, or look for what drops UDP port 53."
+    return [finding(view, ID, "problem" if grave else "warning", text, [f for q in open_ for f in q.frames], values, advice)]
+
+
+def _queries(view: View, open_: set[tuple[str, str, str]]) -> tuple[int, int]:
+    """Lookups (of the table) to the resolvers in question, and those of open questions without an answer."""
+    t = view.side.capture.table("lookups")
+    rows = list(
+        zip(*(t[name].tolist() for name in ("qname", "qtype", "orig_ip", "resolver_ip", "answer_ns", "query_ns", "transport")), strict=True)
+    )
+    theirs = [r for r in rows if r[5] is not None and r[6] != "mdns"]
+    silent = [r for r in theirs if r[4] is None and ((r[0] or "").lower(), r[1], r[2]) in open_]
+    resolvers = {r[3] for r in silent}
+    return sum(r[3] in resolvers for r in theirs), len(silent)

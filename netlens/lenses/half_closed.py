@@ -1,0 +1,68 @@
+"""Are connections left half-closed?
+
+Asks: whether one side's FIN was acknowledged and the other did not close for a minute or longer: the other program forgot it (CLOSE_WAIT).
+Applies: to connections captured in both directions.
+Cannot see: whether the other side still has something to do.
+Normal: RFC 9293 3.6 allows a half-close for as long as anybody likes; a server streams on, ssh -N waits, browsers let go after 15 s.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "half-closed"
+GROUP = "leaks"
+RANK = 81
+LONG_NS = 60 * S
+MANY = 20
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    fins = {True: view.column("orig_fin_ns"), False: view.column("resp_fin_ns")}
+    resets = view.column("rst_ns")
+    data = {True: view.column("orig_last_payload_ns"), False: view.column("resp_last_payload_ns")}
+    last_frame = view.sessions["last_frame"]
+    found: list[tuple[int, bool, int]] = []
+    for k in view.whole:
+        if k in view.halves or resets[k] is not None:
+            continue
+        for orig in (True, False):
+            mine, other = fins[orig][k], fins[not orig][k]
+            if mine is None or (other is not None and other <= mine):
+                continue
+            until = other if other is not None else view.end_of(int(last_frame[k]))
+            since = max(mine, data[not orig][k] or 0)
+            if LONG_NS <= until - since < 3600 * S * 24 and _acknowledged(view, k, orig):
+                found.append((k, not orig, until - since))
+    if not found:
+        return []
+    longest = max(f[2] for f in found)
+    who = most(view.address(k, orig) for k, orig, _ in found)
+    grave = len(found) >= MANY
+    text = f"{plural(len(found), 'connection')} stayed half-closed for up to {seconds(longest)}: the peer had closed and {who} did not."
+    values = {"connections": len(found), "longest_s": longest / 1e9}
+    advice = "The program does not close its side when it reads the end (CLOSE_WAIT in ss -t): its sockets leak." if grave else ""
+    return [finding(view, ID, "problem" if grave else "warning", text, [int(last_frame[k]) for k, _, _ in found], values, advice)]
+
+
+def _acknowledged(view: View, k: int, orig: bool) -> bool:
+    """Whether the FIN of a side was acknowledged: else its peer is gone, and forgot nothing."""
+    seg = view.segments(k)
+    fin = next((i for i in range(len(seg)) if seg.orig[i] == orig and seg.flags[i] & 1), None)
+    if fin is None:
+        return False
+    end = seg.offset[fin] + seg.length[fin] + 1
+    return any(seg.orig[i] != orig and seg.acked[i] >= end for i in range(fin + 1, len(seg)))

@@ -1,0 +1,76 @@
+"""Did the network lose packets, and did that cost time?
+
+Asks: how many segments with data really had to be sent again, and how long the other side waited for them.
+Applies: to connections captured in both directions.
+Cannot see: where on the way they were lost; losses that SACK and a short round trip repair at once look the same as none to a program.
+Normal: copies of packets, spurious retransmissions, reordering, repeated SYNs and FINs, probes and what comes after the close are no loss. A loss of 1 %
+    repaired within a round trip (RFC 5681 3.2, fast retransmit) is everyday; only time lost makes it a problem.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._repeats import Delivery, deliveries, stalled
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "packet-loss"
+GROUP = "delivery"
+RANK = 70
+RESENT = 3  #: fewer are an accident
+LONG, LONG_SHARE, SHORT_SHARE = (
+    50,
+    0.03,
+    0.1,
+)  #: of a connection with so many segments this share was sent again; of a shorter one that share
+WAITED_NS = S  #: what is noticed
+SOME_SHARE = 0.01
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    lossy = [d for d in view.once(deliveries) if d.repeats]
+    standing = {r.session for r in view.once(stalled)}
+    grave = [d for d in lossy if _grave(d)]
+    only_here = [d for d in grave if d.session not in standing]
+    some = [d for d in lossy if d.resent >= RESENT or d.resent >= SOME_SHARE * d.segments > 1]
+    shown = grave or some
+    if not shown:
+        return []
+    resent, segments = sum(d.resent for d in shown), sum(d.segments for d in shown)
+    waited = max(d.waited_ns for d in shown)
+    text = (
+        f"{resent:,} of {plural(segments, 'data segment')} had to be sent again on {plural(len(shown), 'connection')} "
+        f"({most(view.server(d.session) for d in shown)}), which cost up to {seconds(waited)}."
+    )
+    values = {
+        "connections": len(shown),
+        "resent": resent,
+        "segments": segments,
+        "spurious": sum(d.spurious for d in shown),
+        "waited_s": waited / 1e9,
+    }
+    frames = [f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames]
+    advice = (
+        "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
+        if only_here
+        else ""
+    )
+    return [finding(view, ID, "problem" if only_here else "warning", text, frames, values, advice)]
+
+
+def _grave(d: Delivery) -> bool:
+    resent = d.resent + (d.spurious if d.repeats else 0)  # a sender that has lost something sends more again than it must
+    share = resent / max(d.segments, 1)
+    often = resent >= RESENT and share >= (LONG_SHARE if d.segments >= LONG else SHORT_SHARE)
+    return often and WAITED_NS <= d.waited_ns < 3600 * S

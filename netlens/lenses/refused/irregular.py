@@ -1,0 +1,141 @@
+"""Limits on what is open that are not plain: places given back late, and a limit that changes while it is recorded.
+
+Claim: as a plain rule, but a request stays counted for a while after its answer; or the limit has other values at other times.
+Theory of operation: tried only where the plain rules leave exceptions. Late release is one more number, searched for from a fraction of a second to a minute;
+changes are found one by one, each where it explains most (binary segmentation). Both searches cost the log of what was tried, a change its two numbers.
+The likelihood of first refusals against chance in bursts, price taken off, bounds p as in :mod:`netlens.lenses.refused.over_time`.
+Cannot be told from: a sliding window, where all answers take equally long (late release); two limiters at once (changes).
+Source: load balancers that count by connection and notice its end late; providers that lower limits under load (docs.z.ai: adjusted by load).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.chains.situation import REJECTED, Situation
+from netlens.lenses.refused import limit
+from netlens.lenses.refused.counting import Counts, Rule, rules
+
+if TYPE_CHECKING:
+    from netlens.columns import Bools, Floats, Ints
+    from netlens.lenses.refused.limit import RuleFit
+
+LATE_S = tuple(0.2 * 1.25**k for k in range(26))  #: to 53 s
+FINE = 6  #: values between two of them
+ROUND_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0)
+EXCEPTIONS = 0.05  #: of the refusals; fewer are what counts of any rule leave
+FEW = 3  #: exceptions that nobody explains
+RARE = 2.0  #: log units against what is not plain
+MOST_CHANGES = 3
+APART = 8  #: requests between two changes
+HIGHEST = 64  #: limits that are tried where it may change
+MOST = 20_000  #: requests
+
+
+def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bools) -> RuleFit | None:
+    """What explains the labels clearly better than the best plain rule; None if nothing does."""
+    best = fits[0]
+    if best.misses + best.false_alarms <= max(FEW, EXCEPTIONS * best.hits) or len(situation.requests) > MOST:
+        return None
+    plain = [rule for rule in rules(situation) if not rule.per_address]
+    found = [
+        *(_late(situation, rule, labelled) for rule in plain if rule.unit == "requests"),
+        *(_changing(situation, f, labelled) for f in fits),
+    ]
+    ours = max((each for each in found if each is not None), key=lambda each: each[0].log_likelihood - each[1], default=None)
+    if ours is None:
+        return None
+    fit, price = ours
+    price += float(np.log(len(plain))) + RARE
+    if fit.log_likelihood - price < best.log_likelihood + limit.TIE:
+        return None
+    rejected = situation.requests.rejected == REJECTED
+    limits = np.arange(max(fit.low, 1), fit.high + 1)
+    alone = float(limit.likelihoods(fit.counts, rejected, first, limits)[0].max()) - price
+    p = float(min(1.0, np.exp(min(limit.by_chance(rejected[first]) - alone, 0.0))))
+    return replace(
+        fit, log_likelihood=fit.log_likelihood - price, possible_log_likelihood=fit.possible_log_likelihood - price, p_raw=p, p=p
+    )
+
+
+def _late(situation: Situation, rule: Rule, labelled: Bools) -> tuple[RuleFit, float] | None:
+    found: dict[float, RuleFit] = {}
+
+    def tried(late_s: float) -> float:
+        if late_s not in found:
+            found[late_s] = limit.at_its_best(situation, replace(rule, held_s=late_s), labelled)
+        return found[late_s].log_likelihood
+
+    peak = max(LATE_S, key=tried)
+    at = LATE_S.index(peak)
+    for late_s in np.linspace(LATE_S[max(at - 1, 0)], LATE_S[min(at + 1, len(LATE_S) - 1)], 2 * FINE + 3).tolist():
+        tried(round(late_s, 3))
+    best = max(fit.log_likelihood for fit in found.values())
+    as_good = sorted(late_s for late_s, fit in found.items() if fit.log_likelihood >= best - 1e-9)
+    between = [each for each in ROUND_S if as_good[0] <= each <= as_good[-1]]
+    late_s = between[len(between) // 2] if between else as_good[len(as_good) // 2]
+    tried(late_s)
+    chosen = late_s if found[late_s].log_likelihood >= best - 1e-9 else as_good[len(as_good) // 2]
+    return found[chosen], float(np.log(len(LATE_S)))
+
+
+def _changing(situation: Situation, plain: RuleFit, labelled: Bools) -> tuple[RuleFit, float] | None:
+    """The rule with a limit that changes where that explains most."""
+    rule = plain.rule
+    r = situation.requests
+    used = labelled if plain.other_account is None else labelled & (r.side != plain.other_account)
+    rows = np.flatnonzero(used)
+    highest = min(int(plain.counts.high[rows].max(initial=0)) + 1, HIGHEST)
+    if rule.per_address or len(rows) < 2 * APART or highest < 2:
+        return None
+    tables = _tables(plain.counts, (r.rejected == REJECTED)[rows], rows, highest)
+    cuts, price = _split(tables, 0, len(rows), 0)
+    if not cuts:
+        return None
+    edges = [0, *sorted(cuts), len(rows)]
+    values = [1 + int(_of(tables, a, b).argmax()) for a, b in itertools.pairwise(edges)]
+    most = max(values)
+    changes = tuple((int(r.start_ns[rows[a]]) if a else int(r.start_ns[0]), most - value) for a, value in zip(edges, values, strict=False))
+    changes = tuple(each for k, each in enumerate(changes) if not k or each[1] != changes[k - 1][1])
+    if len(changes) < 2:
+        return None
+    return limit.at_its_best(situation, replace(rule, changes=changes), labelled), price
+
+
+def _tables(counts: Counts, rejected: Bools, rows: Ints, highest: int) -> list[Ints]:
+    """Running sums over the requests, by limit: refused at or above, accepted at or above, refused below, accepted below."""
+    limits = np.arange(1, highest + 1)[:, None]
+    above, below = counts.low[rows][None, :] >= limits, counts.high[rows][None, :] < limits
+    out = []
+    for mask in (above & rejected, above & ~rejected, below & rejected, below & ~rejected):
+        out.append(np.concatenate([np.zeros((highest, 1), np.int64), np.cumsum(mask, axis=1)], axis=1))
+    return out
+
+
+def _of(tables: list[Ints], begin: int, end: int) -> Floats:
+    """Log likelihood of the requests from ``begin`` to ``end`` at each limit."""
+    hit, alarm, miss, calm = ((table[:, end] - table[:, begin]).tolist() for table in tables)
+    unsure = [end - begin - sum(each) for each in zip(hit, alarm, miss, calm, strict=True)]
+    return np.array([
+        limit.log_noise(a, h) + limit.log_noise(m, c) + u * np.log(0.5) for h, a, m, c, u in zip(hit, alarm, miss, calm, unsure, strict=True)
+    ])  # fmt: skip
+
+
+def _split(tables: list[Ints], begin: int, end: int, depth: int) -> tuple[list[int], float]:
+    """(where to cut, what that costs)."""
+    if depth >= MOST_CHANGES or end - begin < 2 * APART:
+        return [], 0.0
+    places = np.unique(np.linspace(begin + APART, end - APART, 200).astype(np.int64)).tolist()
+    whole = float(_of(tables, begin, end).max())
+    gain = {at: float(_of(tables, begin, at).max() + _of(tables, at, end).max()) - whole for at in places}
+    at = max(gain, key=lambda place: gain[place])
+    price = float(np.log(len(places)) + np.log(tables[0].shape[0]))
+    if gain[at] < price + limit.TIE:
+        return [], 0.0
+    lefts, left_price = _split(tables, begin, at, depth + 1)
+    rights, right_price = _split(tables, at, end, depth + 1)
+    return [*lefts, at, *rights], price + left_price + right_price

@@ -1,0 +1,78 @@
+"""With few refusals: how likely each cause is.
+
+Theory of operation
+-------------------
+1. What may refuse: each rule on what is open, each limit over time, or chance. How well each explains the labels is its likelihood, the price of its search
+   taken off; times how usual it is (:data:`PRIOR`), these add up to 1.
+2. Under each, a cause is one if at least half of the refusals at the limit go with it; under chance, the cause is the provider.
+3. The sum is too sure of itself, as situations are not drawn as the rules are. So its log odds are corrected by a line that was fitted on simulated
+   situations with 1 to 9 refusals (``python -m tests.bench.calibration --seeds tune``); docs/calibration.md has what comes of it on others.
+
+Limits: it is a probability among situations like those that are simulated. Causes are judged one by one, so their sum may be more or less than 1.
+Source: Bayesian model averaging (Hoeting, Madigan, Raftery, Volinsky 1999); Platt scaling (Platt 1999).
+"""
+
+from __future__ import annotations
+
+from math import exp, log
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.lenses.refused.counting import Adjustment
+from netlens.lenses.refused.over_time import without_others
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
+FEWEST, MOST = 1, 9  #: refusals; with more, verdicts tell
+HALF = 0.5
+#: How usual each is, in log units, and how many limits a rule on what is open is taken to have tried.
+PRIOR = {"open": 0.0, "time": -2.0, "chance": -0.5}
+LIMITS = 6
+#: Log odds are taken times the first and plus the second.
+CORRECTED = (0.6, -0.4)
+SUREST = 0.98  #: with so few refusals nothing is surer
+TAKEN_AWAY = {
+    "same-nat-ip": Adjustment(others_side=True),
+    "multiplexing": Adjustment(companions=True),
+    "dns": Adjustment(lookups=True),
+    "keep-alive": Adjustment(leftovers=True),
+}
+ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=True)
+
+
+def probabilities(weighing: Weighing) -> dict[str, float]:
+    """The probability of each cause by its id; empty where there are no refusals, or enough of them, or where nothing can be compared."""
+    i = weighing.inference
+    if not FEWEST <= i.refused <= MOST or not i.fits or weighing.refusal_class in ("quota", "overload"):
+        return {}
+    raw = sums(weighing)
+    return {cause: corrected(p) for cause, p in raw.items()}
+
+
+def corrected(p: float) -> float:
+    p = min(max(p, 1e-4), 1 - 1e-4)
+    slope, shift = CORRECTED
+    odds = slope * log(p / (1 - p)) + shift
+    return round(min(max(1 / (1 + exp(-odds)), 1 - SUREST), SUREST), 3)
+
+
+def sums(weighing: Weighing) -> dict[str, float]:
+    """The share of what may refuse under which each cause is one."""
+    i = weighing.inference
+    causes = (*TAKEN_AWAY, "own-concurrency", "own-rate", "provider")
+    weights, holds = [PRIOR["chance"] + i.chance_log_likelihood], [{"provider"}]
+    for fit in i.fits:
+        weights.append(PRIOR["open"] + fit.log_likelihood - log(LIMITS * len(i.fits)))
+        true = {cause for cause, away in TAKEN_AWAY.items() if fit.hits and weighing.without(fit, away)[0] >= HALF}
+        if fit.hits and 1.0 - weighing.without(fit, ALONE)[1] >= HALF:
+            true.add("own-concurrency")
+        holds.append(true or {"provider"})
+    for timely in weighing.time_fits:
+        weights.append(PRIOR["time"] + timely.log_likelihood)
+        at, gone = without_others(weighing.situation, timely)
+        holds.append({"same-nat-ip" if at.any() and gone.sum() >= HALF * at.sum() else "own-rate"})
+    each = np.exp(np.array(weights) - max(weights))
+    each /= each.sum()
+    return {cause: float(sum(w for w, true in zip(each.tolist(), holds, strict=True) if cause in true)) for cause in causes}

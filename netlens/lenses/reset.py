@@ -1,0 +1,121 @@
+"""Which connections were broken off?
+
+Asks: whether a RST ended a connection while something was asked or under way.
+Applies: to connections captured in both directions, in which data was exchanged or asked for.
+Cannot see: whether the peer or a box on the way sent the RST; what was asked inside TLS.
+Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST behind a FIN of either side, to what comes late, by a client that has all it
+    wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import FIN, RST, S, finding, most, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "reset"
+GROUP = "delivery"
+RANK = 40
+ASKED_NS = 10 * S  #: a request older than this was given up before
+AT_ONCE_NS = S  #: RST so soon after the request answers it
+SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
+
+
+@dataclass
+class Broken:
+    """A connection that was reset."""
+
+    session: int
+    by_client: bool
+    asked: bool  # a request of the client was open
+    frames: list[int]
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def broken(view: View) -> list[Broken]:
+    """Resets of established connections that had not been closed before."""
+    resets = view.column("rst_ns")
+    found = []
+    for k in view.whole:
+        if resets[k] is not None and k not in view.halves:
+            one = _reset(view, k)
+            if one is not None:
+                found.append(one)
+    return found
+
+
+def _reset(view: View, k: int) -> Broken | None:
+    seg = view.segments(k)
+    last = {True: -1, False: -1}
+    answered = 0  # bytes of the server since the last request
+    head = 0
+    said = False  # the server sent anything at all
+    for i in range(len(seg)):
+        flags = seg.flags[i]
+        orig = seg.orig[i]
+        if flags & FIN:
+            return None
+        if flags & RST:
+            if i == 0 or (last[True] < 0 and last[False] < 0):
+                return None
+            asked_at = last[True]
+            since = seg.ts[i] - seg.ts[asked_at] if asked_at >= 0 else 1 << 62
+            open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS
+            wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and _greets(head) and seg.offset[asked_at] == 0
+            known = not said or view.column("protocol")[k] in ("http", "tls")
+            asked = (open_ and known) or wrong_door
+            if asked and view.column("resp_missing_bytes")[k]:
+                return None  # the answer may have passed unseen
+            frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
+            return Broken(k, orig, asked, frames)
+        if seg.length[i] and seg.fresh[i]:
+            last[orig] = i
+            if orig:
+                answered, head = 0, 0
+            else:
+                said = True
+                answered += seg.length[i]
+                head = head or seg.head[i]
+    return None
+
+
+def _greets(head: int) -> bool:
+    """Whether a server's first words are a greeting of SSH, SMTP, FTP, POP3, IMAP or VNC: no answer to a request."""
+    return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK ", b"* OK", b"RFB "))
+
+
+def _of(view: View) -> list[Finding]:
+    if view.one_sided:
+        return []
+    found = view.once(broken)
+    grave = [b for b in found if b.asked and not b.by_client]
+    some = [b for b in found if not b.by_client or b.asked]
+    shown = grave or some
+    if not shown:
+        return []
+    n, of = len(shown), len(view.whole)
+    whom = most(view.server(b.session) for b in shown)
+    if grave:
+        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset by {whom} while a request was open."
+    else:
+        by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
+        text = f"{n:,} of {plural(of, 'connection')} with {whom} ended by a reset of {by} instead of a close."
+    values = {"connections": of, "reset": n, "while_asked": len(grave), "by_client": sum(b.by_client for b in shown)}
+    advice = (
+        "Look at the server's log of that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
+        if grave
+        else ""
+    )
+    severity = "problem" if grave else "warning" if any(b.asked for b in shown) or len(shown) >= 3 else "note"
+    return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]

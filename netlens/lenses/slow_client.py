@@ -1,0 +1,76 @@
+"""Where did a client hold things up?
+
+Asks: how long a client took for a step that no person makes: the answer to a TLS server's hello.
+Applies: where TLS handshakes are in the capture, in both directions and without losses.
+Cannot see: steps inside TLS; whether a person was asked about a certificate. Pauses of FTP, SSH or chat are people's.
+Normal: milliseconds; checking a certificate's revocation online takes a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._repeats import deliveries
+from netlens.lenses._view import FIN, RST, S, finding, most, seconds, views
+from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "slow-client"
+GROUP = "time"
+RANK = 53
+LONG_NS = 5 * S
+LATE_NS = S
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def pauses(view: View) -> list[tuple[int, int, list[int]]]:
+    """(session, wait in ns, frames): from the server's last handshake segment to the client's next data, if the client acknowledged and nothing was lost."""
+    lossy = {d.session for d in view.once(deliveries)}
+    missing = view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
+    out = []
+    lasted = view.sessions["end_ns"] - view.sessions["start_ns"]
+    for k in view.whole:
+        if lasted[k] < LATE_NS:
+            continue
+        if view.column("protocol")[k] != "tls" or k in view.halves or k in lossy or missing[k] > 0:
+            continue
+        seg = view.opening(k)
+        hello = last = -1
+        for i in range(len(seg)):
+            if seg.flags[i] & (FIN | RST):
+                break
+            if not seg.length[i]:
+                continue
+            if seg.orig[i]:
+                if hello >= 0:
+                    out.append((k, seg.ts[i] - seg.ts[last], [seg.frame[last], seg.frame[i]]))
+                    break
+            else:
+                if hello < 0 and seg.head[i] >> 56 == HANDSHAKE and seg.head[i] >> 16 & 0xFF == SERVER_HELLO:
+                    hello = i
+                last = i
+    return out
+
+
+def _of(view: View) -> list[Finding]:
+    late = [p for p in view.once(pauses) if LATE_NS <= p[1] < 3600 * S]
+    long = [p for p in late if p[1] >= LONG_NS]
+    shown = long or late
+    if not shown:
+        return []
+    longest = max(p[1] for p in shown)
+    clients = most(view.ends(p[0])[0] for p in shown)
+    n = sum(view.column("protocol")[k] == "tls" for k in view.whole)
+    text = f"{len(shown):,} of {plural(n, 'TLS handshake')} waited up to {seconds(longest)} for the client ({clients})."
+    values = {"handshakes": n, "slow": len(shown), "longest_s": longest / 1e9}
+    advice = "The client checks certificates online, is busy, or asked somebody." if long else ""
+    return [finding(view, ID, "problem" if long else "warning", text, [f for p in shown for f in p[2]], values, advice)]

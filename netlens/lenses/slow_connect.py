@@ -1,0 +1,68 @@
+"""Which connections took long to open?
+
+Asks: how long it took from the first SYN until the client could send, with repeated SYNs and with SYN+ACKs that had to be repeated.
+Applies: where the handshake is in the capture.
+Cannot see: whether the SYN or its answer was lost; the lookup before it (see dns-slow).
+Normal: one round trip, a second by satellite at most. RFC 6298 2.1: the first time-out is 1 s, the second comes at 3 s (5.5), the third at 7 s; a wait near
+    these is a lost SYN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._connects import OPEN, attempts
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "slow-connect"
+GROUP = "time"
+RANK = 51
+LONG_NS = 3 * S  #: two SYNs were lost
+LATE_NS = S  #: one SYN was lost
+LONGEST_NS = 130 * S  #: Linux gives up after 127 s (six repeats); what is longer is a clock that was set
+LEAST, SHARE = 3, 0.1  #: connections above LATE_NS
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    opened = [(a.usable_ns - a.syn_ns[0], a) for a in view.once(attempts) if a.outcome == OPEN and a.usable_ns]
+    opened = [
+        (took, a)
+        for took, a in opened
+        if 0 <= took < LONGEST_NS and (len(a.syn_ns) > 1 or a.synacks > 1 or a.answer_ns - a.syn_ns[0] >= LATE_NS)
+    ]
+    long = [a for took, a in opened if took >= LONG_NS]
+    late = [a for took, a in opened if took >= LATE_NS]
+    if not late:
+        return []
+    all_ = sum(a.outcome == OPEN for a in view.once(attempts))
+    grave = bool(long) or (len(late) >= LEAST and len(late) >= SHARE * all_)
+    shown = long or late
+    longest = max(took for took, _ in opened)
+    syns = max(len(a.syn_ns) for a in shown)
+    repeated = (
+        f"up to {syns} SYNs"
+        if syns > 1
+        else f"{max(a.synacks for a in shown)} SYN+ACKs"
+        if any(a.synacks > 1 for a in shown)
+        else "one SYN"
+    )
+    text = f"{len(shown):,} of {plural(all_, 'connection')} took up to {seconds(longest)} to open ({repeated}): {most(view.server(a.session) for a in shown)}."
+    values = {"connections": all_, "slow": len(shown), "longest_s": longest / 1e9, "syns": syns}
+    advice = (
+        "SYNs or their answers are lost, or the server's queue of new connections is full (nstat TcpExtListenOverflows on the server)."
+        if grave
+        else ""
+    )
+    frames = [f for a in shown for f in (a.syn_frames[0], a.answer_frame, a.usable_frame)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]

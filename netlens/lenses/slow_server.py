@@ -1,0 +1,58 @@
+"""Which requests did a server answer late?
+
+Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
+Applies: to HTTP/1.1 in clear; inside TLS to turns, which is told more carefully: a wait there may be a push channel or a long poll.
+Cannot see: what the server did meanwhile, or asked others; the share of the way (a round trip is in it).
+Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
+    are not looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._requests import asked
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "slow-server"
+GROUP = "time"
+RANK = 52
+LONG_NS = 5 * S  #: once is enough
+LATE_NS = 3 * S  #: twice, or a tenth of all
+NOTICED_NS = S
+TIMES, SHARE = 2, 0.1
+UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    all_ = [a for a in view.once(asked) if a.answered or a.wait_ns >= UNANSWERED_NS]
+    clear = [a for a in all_ if a.http]
+    long = [a for a in clear if a.wait_ns >= LONG_NS]
+    late = [a for a in clear if a.wait_ns >= LATE_NS]
+    grave = bool(long) or len(late) >= TIMES or (bool(late) and len(late) >= SHARE * len(clear))
+    hidden = [a for a in all_ if not a.http and a.answered and a.wait_ns >= LONG_NS]
+    some = [a for a in clear if a.wait_ns >= NOTICED_NS]
+    shown = late if grave else (late or some) + hidden
+    if not shown:
+        return []
+    of = clear if grave or not hidden else all_
+    longest = max(a.wait_ns for a in shown)
+    silent = sum(not a.answered for a in shown)
+    end = f"; {silent:,} got none" if silent else ""
+    whom = most(view.server(a.session) for a in shown)
+    text = f"{len(shown):,} of {plural(len(of), 'request')} to {whom} waited up to {seconds(longest)} for the answer's first byte{end}."
+    values = {"requests": len(of), "slow": len(shown), "unanswered": silent, "longest_s": longest / 1e9}
+    advice = "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log." if grave else ""
+    frames = [f for a in sorted(shown, key=lambda a: -a.wait_ns) for f in a.frames[:2]]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]

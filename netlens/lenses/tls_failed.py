@@ -1,0 +1,167 @@
+"""Which TLS handshakes failed?
+
+Asks: whether a fatal alert in clear, an answer that is no TLS, or a connection that ended before the server's hello broke a handshake off.
+Applies: where a ClientHello or a TLS alert is in the capture.
+Cannot see: alerts of TLS 1.3 after the hellos, which are encrypted; why a certificate was not liked, unless the alert says so.
+Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
+    A client that is told of a version and connects anew at once with another one is served.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import FIN, RST, S, Segments, finding, grouped, most, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "tls-failed"
+GROUP = "handshakes"
+RANK = 20
+PATIENCE_NS = S  #: a client that closes sooner did not want it
+AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after makes up for it
+TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page
+#: RFC 8446 6 and RFC 5246 7.2, RFC 6066, RFC 7301
+ALERTS = {
+    10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed", 22: "record_overflow", 30: "decompression_failure", 40: "handshake_failure",
+    41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired",
+    46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error",
+    60: "export_restriction", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback",
+    109: "missing_extension", 110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
+    113: "bad_certificate_status_response", 115: "unknown_psk_identity", 116: "certificate_required", 120: "no_application_protocol",
+}  # fmt: skip
+_ADVICE = {
+    "protocol_version": "Client and server share no TLS version: update the older one.",
+    "unknown_ca": "The client does not trust the server's issuer: install the issuer's certificate, or have the server send its intermediates.",
+    "certificate_expired": "Renew the certificate (or set the clock).",
+    "handshake_failure": "Client and server share no cipher suite, group or signature algorithm.",
+    "unrecognized_name": "The server does not serve that name: check the SNI.",
+    "no_application_protocol": "Client and server share no protocol (ALPN).",
+}
+FATAL, CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 2, 20, 21, 22, 23
+SERVER_HELLO = 2
+
+
+@dataclass
+class Failure:
+    """A handshake that failed: ``how`` in words, ``sure`` if the wire says it in so many words."""
+
+    session: int
+    how: str
+    sure: bool
+    frames: list[int]
+    ts: int
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def failures(view: View) -> tuple[list[Failure], list[int]]:
+    """Handshakes that failed, and when others succeeded by (client, server)."""
+    hellos = view.side.capture.table("hellos")
+    of = dict(zip(hellos["session_id"].tolist(), hellos["frame"].tolist(), strict=True))
+    alerted = view.sessions_where(lambda head: (head >> 56 == ALERT) & ((head >> 48) & 0xFF == 3) & ((head >> 16) & 0xFFFFFF == 0x0202))
+    first = view.first_replies >> 56
+    answered = (first >= CHANGE_CIPHER) & (first <= APPLICATION)
+    failed, tried = [], []
+    for k in view.first_copies:
+        if k in view.halves or not (k in of or view.column("protocol")[k] == "tls"):
+            continue
+        tried.append(k)
+        if answered[k] and k not in alerted:
+            continue
+        found = _failure(view, k, view.opening(k), of.get(k))
+        if found is not None:
+            failed.append(found)
+    return failed, tried
+
+
+def _of(view: View) -> list[Finding]:
+    failed, tried = view.once(failures)
+    served = {f.session for f in failed}
+    starts: dict[tuple[str, str], list[int]] = {}
+    for k in tried:
+        if k not in served:
+            orig, _, resp, _ = view.ends(k)
+            starts.setdefault((orig, resp), []).append(view.column("start_ns")[k])
+    lasting = []
+    for f in failed:
+        orig, _, resp, _ = view.ends(f.session)
+        if not any(0 <= t - f.ts <= AT_ONCE_NS for t in starts.get((orig, resp), ())):
+            lasting.append(f)
+    if not failed:
+        return []
+    often = {key for key, group in grouped(lasting, lambda f: view.ends(f.session)[2]).items() if len(group) >= TWICE}
+    grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often]
+    shown = grave or lasting or failed
+    severity = "problem" if grave else "warning" if lasting else "note"
+    ways = most(f.how for f in shown)
+    n = len(shown)
+    text = f"{n:,} of {plural(len(tried), 'TLS handshake')} failed ({ways}) at {most(view.server(f.session) for f in shown)}."
+    advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
+    values = {"handshakes": len(tried), "failed": n, "how": sorted({f.how for f in shown})}
+    return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]  # type: ignore[arg-type]
+
+
+def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:
+    secured = {
+        True: False,
+        False: False,
+    }  # ChangeCipherSpec or application data was sent: an alert behind it is not of the handshake, or encrypted
+    server_spoke = False
+    hello_at = -1
+    for i in range(len(seg)):
+        head, length = seg.head[i], seg.length[i]
+        if length and seg.fresh[i]:
+            kind, version = head >> 56, head >> 40 & 0xFFFF
+            tls = kind in (CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION) and 0x0300 <= version <= 0x0304
+            if tls and kind == ALERT and head >> 24 & 0xFFFF == 2 and not secured[seg.orig[i]]:
+                level, what = head >> 16 & 0xFF, head >> 8 & 0xFF
+                if level == FATAL and what in ALERTS:
+                    by = "client" if seg.orig[i] else "server"
+                    return Failure(k, f"{ALERTS[what]} by the {by}", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i])
+            if tls and kind in (CHANGE_CIPHER, APPLICATION):
+                secured[seg.orig[i]] = True
+            if hello_at >= 0 and not seg.orig[i] and not server_spoke and seg.offset[i] >= 0:
+                server_spoke = True
+                if not tls and head and seg.fresh[i] == length and not _tail_of_record(seg, i):
+                    return Failure(
+                        k, f"the server answers with {_words(head)}, not TLS", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i]
+                    )
+        if hello is not None and seg.frame[i] >= hello and hello_at < 0 and seg.orig[i]:
+            hello_at = i
+        if seg.flags[i] & (FIN | RST) and hello_at >= 0 and not server_spoke:
+            if view.column("resp_missing_bytes")[k] or not view.column("resp_frames")[k]:
+                return None
+            if seg.flags[i] & FIN and not seg.orig[i] and seg.offset[i] > 0:
+                continue  # what it sent before comes behind it
+            if seg.orig[i] and seg.ts[i] - seg.ts[hello_at] < PATIENCE_NS:
+                return None  # a browser opens more than it needs and closes them again
+            by = "client" if seg.orig[i] else "server"
+            how = "reset" if seg.flags[i] & RST else "closed"
+            return Failure(k, f"{how} by the {by} before the server's hello", False, [f for f in (hello, seg.frame[i]) if f], seg.ts[i])
+    return None
+
+
+def _tail_of_record(seg: Segments, at: int) -> bool:
+    """Whether the server's first segment does not begin its stream here (a segment before it was lost)."""
+    last = max((seg.offset[i] + seg.length[i] for i in range(at) if not seg.orig[i] and seg.length[i]), default=None)
+    return seg.offset[at] != (last if last is not None else 0)
+
+
+def _words(head: int) -> str:
+    text = head.to_bytes(8, "big")
+    if text.startswith(b"HTTP/"):
+        return "HTTP"
+    if text.startswith(b"SSH-"):
+        return "SSH"
+    if text.startswith(b"220"):
+        return "a greeting of SMTP or FTP"
+    return "something else"

@@ -1,0 +1,58 @@
+"""What could netlens not read?
+
+Asks: how many frames hold what netlens does not decode: link types, tunnels it does not enter, encryption of whole packets.
+Applies: to every capture.
+Cannot see: what is in them.
+Normal: routing protocols, ARP and discovery are part of every network. Encrypted payloads of protocols that it does read are not meant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import finding, views
+from netlens.parsers.trail import MAX_SEGMENTS
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "unread-traffic"
+GROUP = "sight"
+RANK = 91
+MOST = 0.5
+#: reasons of the quality table that hide traffic of programs
+HIDING = (
+    "tunnel_gre", "tunnel_ipip", "tunnel_other", "esp", "tunnel_esp", "macsec", "mpls", "ppp", "link_type", "cut_link", "cut_ip", "cut_transport", "bad_ip",
+    "bad_transport", "other_transport", "ethertype",
+)  # fmt: skip
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    part = view.side.capture.part
+    q = view.side.capture.table("quality")
+    unlooked = _not_looked_at(view)
+    rows = [(r, n, f) for r, n, f in zip(q["reason"].tolist(), q["frames"].tolist(), q["first_frame"].tolist(), strict=True) if r in HIDING]
+    hidden = sum(n for _, n, _ in rows)
+    if not hidden or not part.frames:
+        return unlooked
+    share = hidden / part.frames
+    lines = part.unread()
+    text = f"{lines[0][:1].upper()}{lines[0][1:]}." if lines else f"{hidden:,} of {part.frames:,} frames were not read."
+    values = {"frames": part.frames, "unread": hidden, "reasons": {r: n for r, n, _ in rows}}
+    return [*unlooked, finding(view, ID, "warning" if share > MOST else "note", text, [f for _, _, f in rows], values)]
+
+
+def _not_looked_at(view: View) -> list[Finding]:
+    """What is beyond the segments that are kept one by one."""
+    if view.trail is None or not view.trail.left_out:
+        return []
+    n = view.trail.left_out
+    text = f"{n:,} TCP segments after the first {MAX_SEGMENTS:,} were counted, but not looked at one by one: losses, resets and refusals in them are not told."
+    return [finding(view, ID, "warning", text, [], {"not_looked_at": n})]

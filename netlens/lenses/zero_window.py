@@ -1,0 +1,51 @@
+"""Did a receiver keep its sender waiting?
+
+Asks: how long a receiver's window was zero while its peer had data to send: its program does not read fast enough.
+Applies: to connections captured in both directions.
+Cannot see: why the program does not read.
+Normal: RFC 9293 3.8.6.1 provides for it, and the Wireshark manual names a printer. Below 200 ms nobody notices; a window of zero on a RST, behind a FIN
+    or on the last acknowledgment says nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._windows import shut_windows
+from netlens.lenses.zero_window_stuck import stuck
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "zero-window"
+GROUP = "delivery"
+RANK = 55
+LONG_NS = S  #: in one stretch
+SHARE = 0.1  #: of the transfer
+NOTICED_NS = 200_000_000
+OFTEN = 5
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    left_out = {id(shut) for shut in view.once(stuck)}
+    shuts = [shut for shut in view.once(shut_windows) if id(shut) not in left_out and shut.reopened]
+    grave = [s for s in shuts if s.lasted_ns >= LONG_NS or (s.share >= SHARE and s.lasted_ns >= NOTICED_NS)]
+    some = [s for s in shuts if s.lasted_ns >= NOTICED_NS]
+    shown = grave or some or (shuts if len(shuts) >= OFTEN else [])
+    if not shown:
+        return []
+    longest = max(s.lasted_ns for s in shown)
+    who = most(view.address(s.session, s.orig) for s in shown)
+    text = f"{plural(len(shown), 'time')} a receiver's window was shut, for up to {seconds(longest)}, while data waited for it: {who} did not read."
+    values = {"times": len(shown), "longest_s": longest / 1e9, "connections": len({s.session for s in shown})}
+    advice = "The receiving program is busy or blocked: look at its CPU and disk, not at the network." if grave else ""
+    return [finding(view, ID, "problem" if grave else "warning", text, [f for s in shown for f in s.frames], values, advice)]

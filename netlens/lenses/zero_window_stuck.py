@@ -1,0 +1,50 @@
+"""Did a receiver stop reading for good?
+
+Asks: whether a window stayed zero, through probe after probe, until the connection was reset or the capture ended.
+Applies: to connections captured in both directions.
+Cannot see: whether it would have opened after the end of the capture.
+Normal: RFC 9293 3.8.6.1: the sender probes at growing intervals and may do so for ever; a window may stay shut, but somebody waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._windows import Shut, shut_windows
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+
+ID = "zero-window-stuck"
+GROUP = "delivery"
+RANK = 44
+STUCK_NS, PROBES = 10 * S, 3  #: three probes are sent within 7 s (RFC 6298: 1, 2, 4 s)
+SOME_NS = 3 * S
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def stuck(view: View) -> list[Shut]:
+    """Windows that never opened again."""
+    return [s for s in view.once(shut_windows) if not s.reopened and s.probes and s.lasted_ns >= SOME_NS]
+
+
+def _of(view: View) -> list[Finding]:
+    shuts = view.once(stuck)
+    grave = [s for s in shuts if s.lasted_ns >= STUCK_NS and s.probes >= PROBES]
+    shown = grave or shuts
+    if not shown:
+        return []
+    longest = max(s.lasted_ns for s in shown)
+    who = most(view.address(s.session, s.orig) for s in shown)
+    text = f"{plural(len(shown), 'connection')} hung because {who} stopped reading: the window stayed shut for {seconds(longest)} and never opened."
+    values = {"connections": len(shown), "longest_s": longest / 1e9, "probes": sum(s.probes for s in shown)}
+    advice = "The receiving program is stuck: take its stack trace (py-spy, gdb, jstack) while it happens."
+    return [finding(view, ID, "problem" if grave else "warning", text, [f for s in shown for f in s.frames], values, advice)]

@@ -1,0 +1,93 @@
+"""Records that are an object of JSON: their time and level, and what of them is said in words.
+
+Heads are found by a pattern, so a record may be cut off, and what the recorder makes of one (its head, then known words) is read the same way. In a string
+of JSON a quotation mark never stands without a backslash, so a key that is found is one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from netlens import logs
+from netlens.logs._words import FAULTS
+
+_TIME = re.compile(
+    r'[{,]\s?"(?:time|timestamp|ts|@timestamp|datetime|date|asctime)"\s?:\s?"?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?'
+    r'(?:\s?Z|\s?[+-]\d\d:?\d\d)?|1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)"?\s?[,}]',
+    re.ASCII,
+)
+_LEVEL = re.compile(r'[{,]\s?"(?:level|severity|levelname|lvl|log\.level)"\s?:\s?"?(?P<level>[A-Za-z]{1,8}|\d\d)"?\s?[,}]', re.ASCII)
+_NUMBERED = {"10": "TRACE", "20": "DEBUG", "30": "INFO", "40": "WARN", "50": "ERROR", "60": "FATAL"}  #: of pino and bunyan
+#: Keys whose numbers are a status, and those whose texts are no words of a program: what a person or a model wrote.
+_STATUS = frozenset(
+    {
+        "status",
+        "statuscode",
+        "status_code",
+        "http_status",
+        "httpstatuscode",
+        "code",
+        "apierrorstatus",
+        "error_code",
+        "http.response.status_code",
+    }
+)
+_WRITTEN = frozenset(
+    {"content", "prompt", "messages", "input", "output", "completion", "choices", "requestbodyvalues", "url", "path", "cwd", "body"}
+)
+_AFTER = {"retry-after": 1.0, "retry_after": 1.0, "retryafter": 1.0, "retryinms": 0.001, "retry-after-ms": 0.001, "retry_after_ms": 0.001}
+DEPTH = 8  #: of nesting that is looked at
+MOST = 200  #: texts that are
+
+
+def recognise(record: str, always: bool = False) -> logs.Head | None:
+    """The head of an object with a time; ``always``: it may tell of a refusal whatever its level."""
+    if record[:1] != "{" or (time := _TIME.search(record)) is None:
+        return None
+    level = _LEVEL.search(record)
+    word = level["level"].upper() if level else ""
+    word = _NUMBERED.get(word, word)
+    return logs.Head(time["time"], 0, always or not word or word in FAULTS, word)
+
+
+def told(rest: str) -> str:
+    """Texts, statuses and codes of an object and what follows it, as words."""
+    try:
+        found, end = json.JSONDecoder().raw_decode(rest)
+    except (ValueError, RecursionError):
+        return rest
+    return " ".join([*[text for text, _ in zip(_texts(found, "", 0), range(MOST), strict=False)], rest[end:]])
+
+
+def _texts(value: Any, key: str, depth: int) -> Iterator[str]:
+    name = key.lower()
+    if depth > DEPTH or name in _WRITTEN:
+        return
+    if isinstance(value, dict):
+        for inner, each in value.items():
+            yield from _texts(each, str(inner), depth + 1)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each, key, depth + 1)
+    elif isinstance(value, bool) or value is None:
+        return
+    elif name in _AFTER and _number(value) is not None:
+        yield f"retry-after={(_number(value) or 0.0) * _AFTER[name]:g}"
+    elif isinstance(value, str):
+        if name in _STATUS and value.isdigit():
+            yield f"code={value}"
+        elif name not in ("time", "timestamp", "ts"):
+            yield value
+    elif name in _STATUS:
+        yield f"{'code' if name.endswith('code') and 'status' not in name else 'status'}={value:g}"
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 <= number < 1e9 else None

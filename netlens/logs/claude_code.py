@@ -1,0 +1,41 @@
+"""Claude Code's debug log, ``~/.claude/debug/*.txt``: ``2026-01-10T12:34:56.789Z [ERROR] API error (attempt 1/11): 529 ...``.
+
+UTC, milliseconds. Each refused attempt is a line with status and error type; continuation lines have no time.
+
+Source: debug logs quoted in the issues of anthropics/claude-code.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from netlens.logs import _heads
+from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
+
+ID = "claude-code"
+PROGRAM = "Claude Code"
+RANK = 30
+CHAINED = False
+
+_HEAD = re.compile(rf"(?P<time>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z) \[{_heads.LEVEL}\]", re.ASCII)
+
+
+def recognise(record: str) -> logs.Head | None:
+    found = _HEAD.match(record)
+    return _heads.head(found) if found else None
+
+
+def read(head: logs.Head, rest: str) -> logs.Refusal | None:
+    return read_words(rest)
+
+
+def said(rest: str) -> str:
+    return rest
+
+
+def write(head: logs.Head) -> str:
+    return f"{head.time} [{head.level}]"

@@ -1,0 +1,44 @@
+"""Codex's log, ``~/.codex/log/codex-tui.log``, and its stderr: ``2026-06-10T01:55:01.699073Z  WARN codex_core::responses_retry: ... retrying ...``.
+
+UTC, microseconds; with colours where it was meant for a terminal. Attempts that it retries by itself leave a line each only where the log's level lets them.
+
+Source: lines quoted in the issues of openai/codex; the layout is that of docs.rs/tracing-subscriber.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from netlens.logs import _heads
+from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
+
+ID = "codex"
+PROGRAM = "Codex"
+RANK = 60
+CHAINED = False
+
+_HEAD = re.compile(
+    rf"(?P<time>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3,9}}Z)\s{{1,2}}{_heads.LEVEL}\s(?=(?:[\w-]{{1,40}}(?:\{{[^{{}}]{{0,400}}\}})?:)*\s?codex)",
+    re.ASCII,
+)
+
+
+def recognise(record: str) -> logs.Head | None:
+    found = _HEAD.match(record)
+    return _heads.head(found) if found else None
+
+
+def read(head: logs.Head, rest: str) -> logs.Refusal | None:
+    return read_words(rest)
+
+
+def said(rest: str) -> str:
+    return rest
+
+
+def write(head: logs.Head) -> str:
+    return f"{head.time} {head.level:>5} codex:"

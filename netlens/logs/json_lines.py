@@ -1,0 +1,39 @@
+"""One object of JSON a line, with a time: ``{"level":50,"time":1734690000123,"msg":"...","err":{"status":429}}``.
+
+Levels are words or pino's numbers; without any, each record may tell of a refusal. Only texts, statuses and codes are looked at, and none of what a person
+or a model wrote.
+
+Source: pino, bunyan, structlog, zap, litellm's ``json_logs`` and loggers like them; ecma-international.org, ECMA-404.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.logs import _objects
+from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
+
+ID = "json-lines"
+PROGRAM = "any"
+RANK = 500
+CHAINED = False
+
+
+def recognise(record: str) -> logs.Head | None:
+    return _objects.recognise(record)
+
+
+def read(head: logs.Head, rest: str) -> logs.Refusal | None:
+    return read_words(_objects.told(rest))
+
+
+def said(rest: str) -> str:
+    return _objects.told(rest)
+
+
+def write(head: logs.Head) -> str:
+    level = f'"level":"{head.level}",' if head.level else ""
+    return f'{{{level}"time":"{head.time}"}}'

@@ -1,0 +1,41 @@
+"""litellm's own log, of library and proxy: ``12:34:56 - LiteLLM Proxy:ERROR: proxy_server.py:123 - litellm.RateLimitError: ...``.
+
+It writes no date, so its output needs a time before each line (``... 2>&1 | ts '%FT%T%z'``); with ``json_logs`` it writes JSON lines.
+
+Source: litellm/_logging.py of BerriAI/litellm.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from netlens.logs import _heads
+from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
+
+ID = "litellm"
+PROGRAM = "litellm"
+RANK = 70
+CHAINED = False
+
+_HEAD = re.compile(rf"{_heads.TIME}\s(?:\d\d:\d\d:\d\d )?- LiteLLM(?: Router| Proxy)?:{_heads.LEVEL}:", re.ASCII)
+
+
+def recognise(record: str) -> logs.Head | None:
+    found = _HEAD.match(record)
+    return _heads.head(found) if found else None
+
+
+def read(head: logs.Head, rest: str) -> logs.Refusal | None:
+    return read_words(rest)
+
+
+def said(rest: str) -> str:
+    return rest
+
+
+def write(head: logs.Head) -> str:
+    return f"{head.time} - LiteLLM:{head.level}:"

@@ -1,0 +1,41 @@
+"""Output channels of Visual Studio Code, where Cline, Roo Code and others write: ``2026-01-10 12:34:56.789 [error] ...``.
+
+Local time without a zone, milliseconds.
+
+Source: what ``LogOutputChannel`` of code.visualstudio.com/api writes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from netlens.logs import _heads
+from netlens.logs._words import read_words
+
+if TYPE_CHECKING:
+    from netlens import logs
+
+ID = "vscode"
+PROGRAM = "Cline or Roo Code"
+RANK = 50
+CHAINED = False
+
+_HEAD = re.compile(r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) \[(?P<level>trace|debug|info|warning|error)\]", re.ASCII)
+
+
+def recognise(record: str) -> logs.Head | None:
+    found = _HEAD.match(record)
+    return _heads.head(found) if found else None
+
+
+def read(head: logs.Head, rest: str) -> logs.Refusal | None:
+    return read_words(rest)
+
+
+def said(rest: str) -> str:
+    return rest
+
+
+def write(head: logs.Head) -> str:
+    return f"{head.time} [{head.level.lower()}]"

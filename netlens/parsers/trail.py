@@ -1,0 +1,221 @@
+"""The trail: what lenses ask of single segments, kept of each in a few bytes while the capture is read.
+
+A table has a row for a connection; whether somebody waited for a lost segment, who reset what, how long a window was shut and which alert ended a handshake
+stand in single segments. ``netlens analyze`` keeps of each TCP segment its numbers, the first :data:`HEAD` bytes of its payload (a reply code, a TLS
+alert) and what tells a copy from a retransmission (IP identification, TTL, TCP timestamp); of UDP, sums by conversation. No other command does.
+
+Limits: of at most :data:`MAX_SEGMENTS` segments (64 bytes each, 200 MB); ``left_out`` counts the others, and lenses then speak of the first part only.
+Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *excerpt* ends and another begins: files are joined that way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
+from netlens.wire import columns as c
+
+Array = np.ndarray[Any, Any]
+
+MAX_SEGMENTS = 3_000_000
+MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less
+HEAD = 8  #: bytes of payload: "530 Login", a TLS alert (7), MySQL's error (7)
+SEAM_NS = 3600 * 10**9  #: no program waits an hour for a packet; a joined file jumps by days
+_LATER = 65_536  #: rows of UDP that are summed at a time
+_TCP_HEADERS = (32, 20, 24, 28, 36, 40, 44, 48, 52, 56, 60)  #: lengths; the most frequent first (12 bytes of timestamps, none)
+_IPV4 = 20  #: a header with options is rare, and its identification is not needed
+
+#: column of the trail -> dtype
+SEGMENT: dict[str, type] = {
+    "session": np.int32,
+    "frame": np.int64,
+    "ts": np.int64,
+    "way": np.int8,  # 0 the session's first endpoint sent it
+    "flags": np.int16,
+    "window": np.int32,  # as on the wire, not scaled
+    "length": np.int32,
+    "fresh": np.int32,
+    "offset": np.int64,  # of the first payload byte in its stream
+    "acked": np.int64,  # up to where the peer's stream is acknowledged; meaningless without ACK
+    "ident": np.int32,  # IPv4 identification; -1: none was read
+    "ttl": np.int16,
+    "tsval": np.int64,  # TCP timestamps, -1 without
+    "head": np.uint64,  # the first bytes of the payload, big endian; 0 without
+}
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Datagrams from one end to another."""
+
+    source: tuple[int, int, int]  # upper and lower half of the address, port
+    destination: tuple[int, int, int]
+    datagrams: int
+    bytes: int
+    first_ns: int
+    last_ns: int
+    first_frame: int
+
+
+class Trail:
+    """Fed with decoded packets whose sessions are known."""
+
+    def __init__(self) -> None:
+        self.left_out = 0
+        self._rows = 0
+        self._lots: list[dict[str, Array]] = []
+        self._joined: dict[str, Array] | None = None
+        self._udp: list[Array] = []
+        self._udp_rows = 0
+        self._sums: dict[int, list[int]] = {}
+        #: first frame and latest time of each excerpt
+        self.excerpts: list[list[int]] = []
+        self._last_ns: int | None = None
+
+    def feed(self, buf: Array, rows: Array, sessions: Array) -> None:
+        """Take in a batch (int64[n, WIDTH]) with the state of the sessions."""
+        if not len(rows):
+            return
+        self._note_time(rows)
+        udp = rows[:, c.KIND] == c.UDP
+        if udp.any():
+            self._udp.append(rows[udp])
+            self._udp_rows += int(udp.sum())
+            if self._udp_rows >= _LATER:
+                self._sum()
+        tcp = rows if not udp.any() else rows[~udp]
+        tcp = tcp[tcp[:, c.SESSION] >= 0]
+        if not len(tcp):
+            return
+        if self._rows >= MAX_SEGMENTS:
+            self.left_out += len(tcp)
+            return
+        self._rows += len(tcp)
+        self._joined = None
+        self._lots.append(_segments(buf, tcp, sessions))
+
+    def _note_time(self, rows: Array) -> None:
+        times = rows[:, c.TS]
+        steps = np.diff(times, prepend=times[0] if self._last_ns is None else self._last_ns)
+        begins = np.flatnonzero(np.abs(steps) > SEAM_NS)
+        self._last_ns = int(times[-1])
+        if not self.excerpts:
+            self.excerpts.append([int(rows[0, c.FRAME]), int(times[0])])
+        at = 0
+        for k in begins.tolist():
+            if k > at:
+                self.excerpts[-1][1] = max(self.excerpts[-1][1], int(times[at:k].max()))
+            self.excerpts.append([int(rows[k, c.FRAME]), int(times[k])])
+            at = k
+        self.excerpts[-1][1] = max(self.excerpts[-1][1], int(times[at:].max()))
+
+    def _sum(self) -> None:
+        """Add the datagrams that wait to the sums by conversation."""
+        rows = np.concatenate(self._udp)
+        self._udp, self._udp_rows = [], 0
+        key = np.zeros(len(rows), np.uint64)
+        for column in (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS):
+            key = (key ^ rows[:, column].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+            key ^= key >> np.uint64(29)
+        _, first, which = np.unique(key, return_index=True, return_inverse=True)
+        count, size = np.bincount(which), np.bincount(which, rows[:, c.LENGTH]).astype(np.int64)
+        last = np.full(len(first), -(1 << 62), np.int64)
+        np.maximum.at(last, which, rows[:, c.TS])
+        for i, at in enumerate(first.tolist()):
+            row = rows[at]
+            known = self._sums.get(int(key[at]))
+            if known is None and len(self._sums) < MAX_CONVERSATIONS:
+                known = self._sums[int(key[at])] = [
+                    *(int(row[k]) for k in (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS)),
+                    0, 0, int(row[c.TS]), int(row[c.TS]), int(row[c.FRAME]),
+                ]  # fmt: skip
+            if known is not None:
+                known[5] += int(count[i])
+                known[6] += int(size[i])
+                known[8] = max(known[8], int(last[i]))
+
+    def conversations(self) -> list[Conversation]:
+        """Of UDP, one row a direction, in the order of their first datagrams."""
+        if self._udp:
+            self._sum()
+        found = [
+            Conversation((a, b, ports >> 16 & 0xFFFF), (d, e, ports & 0xFFFF), n, size, first, last, frame)
+            for a, b, d, e, ports, n, size, first, last, frame in self._sums.values()
+        ]
+        return sorted(found, key=lambda each: each.first_frame)
+
+    def segments(self) -> dict[str, Array]:
+        """All columns of :data:`SEGMENT`, by session and in each in the order of the capture."""
+        if self._joined is None:
+            order = (
+                np.argsort(np.concatenate([lot["session"] for lot in self._lots]), kind="stable") if self._lots else np.zeros(0, np.int64)
+            )
+            self._joined = {
+                name: np.concatenate([lot[name] for lot in self._lots])[order] if self._lots else np.zeros(0, dtype)
+                for name, dtype in SEGMENT.items()
+            }
+            if self._lots:  # once is enough: the memory of the lots goes
+                self._lots = [self._joined]
+        return self._joined
+
+
+def _segments(buf: Array, rows: Array, sessions: Array) -> dict[str, Array]:
+    peer = SIDE + (1 - rows[:, c.DIRECTION]) * SIDE_WIDTH
+    base, its_next = sessions[rows[:, c.SESSION], peer + BASE], sessions[rows[:, c.SESSION], peer + NEXT]
+    acked = ((rows[:, c.ACK] - base - 1 - its_next) & 0xFFFFFFFF).astype(np.uint32).astype(np.int32).astype(np.int64) + its_next
+    ident, ttl = _identification(buf, rows)
+    return {
+        "session": rows[:, c.SESSION].astype(np.int32),
+        "frame": rows[:, c.FRAME].copy(),
+        "ts": rows[:, c.TS].copy(),
+        "way": rows[:, c.DIRECTION].astype(np.int8),
+        "flags": rows[:, c.FLAGS].astype(np.int16),
+        "window": rows[:, c.WINDOW].astype(np.int32),
+        "length": rows[:, c.LENGTH].astype(np.int32),
+        "fresh": rows[:, c.FRESH].astype(np.int32),
+        "offset": rows[:, c.OFFSET].copy(),
+        "acked": acked,
+        "ident": ident,
+        "ttl": ttl,
+        "tsval": rows[:, c.TSVAL].copy(),
+        "head": _heads(buf, rows),
+    }
+
+
+def _heads(buf: Array, rows: Array) -> Array:
+    """The first bytes of each payload, as far as captured, as one number."""
+    out = np.zeros(len(rows), np.uint64)
+    with_data = np.flatnonzero(rows[:, c.PAY_CAP] > 0)
+    if not len(with_data):
+        return out
+    start, held = rows[with_data, c.PAY_OFF], rows[with_data, c.PAY_CAP]
+    made = np.zeros(len(with_data), np.uint64)
+    for k in range(HEAD):
+        byte = buf[np.minimum(start + k, len(buf) - 1)].astype(np.uint64)
+        made = made << np.uint64(8) | np.where(held > k, byte, np.uint64(0))
+    out[with_data] = made
+    return out
+
+
+def _identification(buf: Array, rows: Array) -> tuple[Array, Array]:
+    """IPv4 identification and TTL of each segment, found by walking back from its payload; -1 where no plain header stands there."""
+    ident, ttl = np.full(len(rows), -1, np.int32), np.full(len(rows), -1, np.int16)
+    left = np.flatnonzero((rows[:, c.PORTS] >> 32 == 4) & (rows[:, c.PAY_OFF] >= _IPV4 + 20) & (rows[:, c.PAY_OFF] <= len(buf)))
+    for header in _TCP_HEADERS:
+        if not len(left):
+            break
+        tcp = rows[left, c.PAY_OFF] - header
+        ip = tcp - _IPV4
+        right = (ip >= 0) & (tcp + 13 <= len(buf))
+        tcp, ip = np.where(right, tcp, _IPV4), np.where(right, ip, 0)
+        right &= (buf[tcp + 12] >> 4 == header // 4) & (buf[ip] == 0x45) & (buf[ip + 9] == c.TCP)
+        for k in range(4):
+            right &= buf[ip + 12 + k] == (rows[left, c.SRC_LO] >> (24 - 8 * k)) & 0xFF
+        found = left[right]
+        ident[found] = buf[ip[right] + 4].astype(np.int32) << 8 | buf[ip[right] + 5]
+        ttl[found] = buf[ip[right] + 8]
+        left = left[~right]
+    return ident, ttl

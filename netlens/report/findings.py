@@ -1,0 +1,88 @@
+"""What is wrong in a capture, as text for a terminal: an overview, the findings with what to do, the gravest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from netlens.report import overview
+from netlens.text import duration, plural, printable, size, utc
+from netlens.wire.link import NAMES
+
+if TYPE_CHECKING:
+    from netlens.analysis import Analysis, SideFindings
+    from netlens.lenses import Finding
+
+_STYLES = {"problem": "bold red", "warning": "yellow", "note": "dim"}
+SHOWN = 8  #: findings on the first screen; -v shows all
+
+
+def is_all(a: Analysis) -> bool:
+    """Whether findings are the whole answer: one capture, of which nobody said what to look for, and in which no request was refused."""
+    return None in a.sides and a.target.guessed and not a.counts["rejections"]
+
+
+def render(a: Analysis, console: Any, verbose: bool = False) -> None:
+    """The first screen: the capture, an overview, the findings."""
+    from rich.padding import Padding
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    for side in a.sides.values():
+        _head(side, console)
+        grid = RichTable.grid(padding=(0, 2))
+        grid.add_column(style="bold", no_wrap=True)
+        grid.add_column()
+        for what, text in overview.lines(side.capture):
+            grid.add_row(what, Text(printable(text)))
+        console.print(Padding(grid, (0, 0, 1, 2)))
+    console.print(Text(headline(a), style="bold"))
+    listed(a.findings, console, verbose)
+    if not verbose and any(f.severity != "note" for f in a.findings):
+        console.print(Text("  -v shows frames and Wireshark filters", style="dim"))
+
+
+def headline(a: Analysis) -> str:
+    """How many problems there are, in one line."""
+    count = {severity: sum(f.severity == severity for f in a.findings) for severity in _STYLES}
+    said = [plural(count[s], s) for s in ("problem", "warning") if count[s]]
+    return "Found: " + " and ".join(said) if said else "No problem found"
+
+
+def listed(findings: list[Finding], console: Any, verbose: bool) -> None:
+    """One finding a row; with ``verbose`` all of them, with frames and filter."""
+    from rich.padding import Padding
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if not findings:
+        return
+    grid = RichTable.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    shown = findings if verbose else [f for f in findings if f.severity != "note"][:SHOWN]
+    for f in shown:
+        rows = [f.text]
+        if f.advice and f.severity == "problem":
+            rows.append(f"To do: {f.advice}")
+        if verbose and f.filter:
+            rows.append(f"{f.id}; Wireshark: {f.filter}")
+        grid.add_row(Text(f.severity, style=_STYLES[f.severity]), Text("\n".join(printable(row) for row in rows)))
+    if len(findings) > len(shown):
+        rest = len(findings) - len(shown)
+        grid.add_row("", Text(f"{plural(rest, 'note') if len(shown) < SHOWN else f'{rest:,} more'} with -v", style="dim"))
+    console.print(Padding(grid, (0, 0, 0, 2)))
+
+
+def _head(side: SideFindings, console: Any) -> None:
+    """The files, their beginning and length."""
+    from rich.text import Text
+
+    part = side.capture.part
+    for i in part.inputs:
+        links = ", ".join(NAMES.get(link, f"link type {link}") for link in i.link_types)
+        console.print(Text.assemble((printable(i.path), "bold"), f"  {i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"))
+    if part.bounds_ns is None:
+        console.print(Text("no frame has a time"))
+        return
+    start, last = part.bounds_ns
+    console.print(Text(f"from {utc(start)}, {duration((last - start) / 1e9)}"))

@@ -1,0 +1,144 @@
+"""What a capture holds, in a few lines: who talks to whom, about what, how much and for how long, and what could not be read."""
+
+from __future__ import annotations
+
+import ipaddress
+import statistics
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from netlens.text import plural, printable, size
+
+if TYPE_CHECKING:
+    from netlens.api import Capture
+
+#: Well-known ports of UDP, and of TCP where the payload does not tell (IANA's names, in lower case)
+UDP = {53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios", 161: "snmp", 162: "snmp", 443: "quic", 500: "ike",
+       514: "syslog", 546: "dhcp", 547: "dhcp", 1194: "openvpn", 1812: "radius", 1900: "ssdp", 2152: "gtp", 3478: "stun", 4500: "ike", 4789: "vxlan",
+       5060: "sip", 5353: "mdns", 5355: "llmnr", 6081: "geneve", 51820: "wireguard"}  # fmt: skip
+TCP = {20: "ftp-data", 21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns", 80: "http", 88: "kerberos", 110: "pop3", 111: "rpc", 135: "rpc", 139: "smb",
+       143: "imap", 179: "bgp", 389: "ldap", 443: "tls", 445: "smb", 465: "smtp", 502: "modbus", 587: "smtp", 853: "dns", 993: "imap", 995: "pop3",
+       1080: "socks", 1433: "tds", 1521: "oracle", 1883: "mqtt", 2049: "nfs", 3128: "http", 3306: "mysql", 3389: "rdp", 5432: "postgresql", 5900: "vnc",
+       6379: "redis", 6667: "irc", 8080: "http", 9092: "kafka", 11211: "memcached", 27017: "mongodb"}  # fmt: skip
+PAIRS = 3  #: that are named; "and N others" says the rest
+NAMES = 4
+
+
+@dataclass
+class Pair:
+    """Two addresses that talk to each other."""
+
+    one: str
+    other: str
+    bytes: int = 0
+    frames: int = 0
+    protocols: Counter[str] = field(default_factory=Counter)
+
+
+def lines(capture: Capture) -> list[tuple[str, str]]:
+    """(what, text), one a line."""
+    part = capture.part
+    found = [("traffic", _traffic(capture))]
+    s = capture.table("sessions")
+    if s.rows:
+        found.append(("tcp", _tcp(capture)))
+    lookups = capture.table("lookups")
+    if lookups.rows:
+        found.append(("dns", _dns(capture)))
+    unread = part.unread()
+    if unread:
+        found.append(("not read", "; ".join(unread)))
+    return [(what, text) for what, text in found if text]
+
+
+def _traffic(capture: Capture) -> str:
+    pairs = _pairs(capture)
+    if not pairs:
+        return "" if capture.part.unread() else capture.part.holds()
+    names = _names(capture)
+    told = []
+    for pair in pairs[:PAIRS]:
+        about = ", ".join(name for name, _ in pair.protocols.most_common(3))
+        told.append(f"{pair.one} and {_named(pair.other, names)} ({about}, {size(pair.bytes)})")
+    more = f"; {plural(len(pairs) - PAIRS, 'other pair')} of addresses" if len(pairs) > PAIRS else ""
+    return "; ".join(told) + more
+
+
+def _pairs(capture: Capture) -> list[Pair]:
+    """Largest first."""
+    found: dict[tuple[str, str], Pair] = {}
+    s = capture.table("sessions")
+    columns = ("orig_ip", "resp_ip", "resp_port", "orig_bytes", "resp_bytes", "orig_frames", "resp_frames", "protocol")
+    for one, other, port, up, down, frames, back, protocol in zip(*(s[name].tolist() for name in columns), strict=True):
+        pair = found.setdefault((one, other), Pair(one, other))
+        pair.bytes += up + down
+        pair.frames += frames + back
+        pair.protocols[protocol or TCP.get(port, f"tcp {port}")] += frames + back
+    for talk in capture.trail.conversations() if capture.trail is not None else ():
+        one, other = _address(talk.source), _address(talk.destination)
+        port = _service(talk.source[2], talk.destination[2])
+        if (other, one) in found or ((one, other) not in found and port == talk.source[2] != talk.destination[2]):
+            one, other = other, one
+        pair = found.setdefault((one, other), Pair(one, other))
+        pair.bytes += talk.bytes
+        pair.frames += talk.datagrams
+        pair.protocols[UDP.get(port, f"udp {port}")] += talk.datagrams
+    return sorted(found.values(), key=lambda pair: (-pair.bytes, -pair.frames))
+
+
+def _service(source: int, destination: int) -> int:
+    """The port that tells what it is about: a known one, else the lower."""
+    known = [port for port in (destination, source) if port in UDP]
+    return known[0] if known else min(source, destination)
+
+
+def _address(end: tuple[int, int, int]) -> str:
+    upper, lower = end[0] & (1 << 64) - 1, end[1] & (1 << 64) - 1
+    if not upper and lower >> 32 == 0xFFFF:
+        return str(ipaddress.IPv4Address(lower & 0xFFFFFFFF))
+    return str(ipaddress.IPv6Address(upper << 64 | lower))
+
+
+def _names(capture: Capture) -> dict[str, str]:
+    """A name of each address: of a ClientHello, else of a lookup."""
+    lookups, s = capture.table("lookups"), capture.table("sessions")
+    names = {
+        text: name for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True) for text in answers or ()
+    }
+    names |= {ip: sni for ip, sni in zip(s["resp_ip"].tolist(), s["sni"].tolist(), strict=True) if sni}
+    return names
+
+
+def _named(address: str, names: dict[str, str]) -> str:
+    name = names.get(address)
+    return f"{address} = {printable(name)}" if name else address
+
+
+def _tcp(capture: Capture) -> str:
+    s, c = capture.table("sessions"), capture.table("connections")
+    protocols: Counter[str] = Counter(
+        p or TCP.get(port, f"port {port}") for p, port in zip(s["protocol"].tolist(), s["resp_port"].tolist(), strict=True)
+    )
+    about = ", ".join(f"{n:,} {name}" for name, n in protocols.most_common(NAMES)) + (", ..." if len(protocols) > NAMES else "")
+    servers: dict[str, int] = defaultdict(int)
+    for ip, port in zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True):
+        servers[f"{ip}:{port}"] += 1
+    trips = [v for v in s["synack_ms"].tolist() if v == v]
+    trip = f"; round trip {statistics.median(trips):.3g} ms in the middle" if trips else ""
+    again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum())
+    repeated = f"; {plural(again, 'frame')} repeated" if again else ""
+    return f"{plural(c.rows, 'connection')} ({about}) to {plural(len(servers), 'server')}{trip}{repeated}"
+
+
+def _dns(capture: Capture) -> str:
+    t = capture.table("lookups")
+    latency = [v for v in t["latency_ms"].tolist() if v == v]
+    open_ = sum(v is None for v in t["answer_ns"].tolist())
+    codes = Counter(v for v in t["rcode"].tolist() if v not in (None, "NOERROR"))
+    asked = Counter(v for v in t["qname"].tolist() if v)
+    first = ", ".join(printable(name)[:60] for name, _ in asked.most_common(2)) + (", ..." if len(asked) > 2 else "")
+    told = f"{plural(t.rows, 'lookup')}, {plural(len(asked), 'name')} ({first})"
+    told += f", median {statistics.median(latency):.3g} ms" if latency else ""
+    told += "".join(f", {n:,} {code}" for code, n in codes.most_common(2))
+    return told + (f", {open_:,} unanswered" if open_ else "")

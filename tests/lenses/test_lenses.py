@@ -1,0 +1,562 @@
+"""Each lens finds its fault, is silent on the healthy twin, and where it cannot be seen: one direction, a capture that begins or ends in the middle."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import netlens
+from netlens import lenses
+from tests.lenses.made import CLIENT, GET, MS, OK, SERVER, WEB, S, close, exchange, found, healthy, lookup, ping, problems, talk
+from tests.parsers.build import End, Packet, Talk, mixed, segment, write
+from tests.parsers.test_pipeline import HELLO
+
+TLS: End = (SERVER, 443)
+ALERT = b"\x15\x03\x03\x00\x02\x02"  # fatal; the description follows
+
+
+def only(packets: list[Packet], source: str) -> list[Packet]:
+    """What one address sent."""
+    from ipaddress import ip_address
+
+    return [p for p in packets if p.data[12:16] == ip_address(source).packed]
+
+
+def lookups(n: int, missing: int, slow: int = 0, rcode: int = 0) -> list[Packet]:
+    """``n`` questions, the first of them without answer (asked twice), after 3 s, or with a failure."""
+    out: list[Packet] = []
+    for k in range(n):
+        at = k * 100 * MS
+        if k < missing:
+            out += lookup(f"n{k}.example.test", at, txid=k)
+            out += lookup(f"n{k}.example.test", at + 2 * S, txid=k)
+        else:
+            out += lookup(f"n{k}.example.test", at, at + (3 * S if k < missing + slow else 20 * MS), rcode if k < 3 else 0, txid=k)
+    return out
+
+
+# -- names --
+
+
+def test_unanswered_lookups(tmp_path: Path) -> None:
+    this = found(tmp_path, lookups(10, missing=3), healthy(), ping(30 * S))["dns-unanswered"]
+    assert this.severity == "problem"
+    assert this.text.startswith("3 of 10 DNS lookups to 198.51.100.53 got no answer")
+    assert this.values["asked_again"] == 3
+    assert len(this.frames) >= 3
+
+
+def test_answered_lookups_are_nothing(tmp_path: Path) -> None:
+    assert not found(tmp_path, lookups(10, missing=0), healthy(), ping(30 * S)).keys() & {"dns-unanswered", "dns-failed", "dns-slow"}
+
+
+def test_a_lookup_at_the_end_is_pending(tmp_path: Path) -> None:
+    assert "dns-unanswered" not in found(tmp_path, lookups(10, missing=0), lookup("late.example.test", 2 * S), ping(3 * S))
+
+
+def test_of_one_direction_nothing_is_said_of_answers(tmp_path: Path) -> None:
+    packets = [*lookups(10, missing=0), *(p for k in range(4) for p in healthy(41_000 + k, k * S)), *ping(30 * S)]
+    this = found(tmp_path, only(packets, CLIENT))
+    assert not problems(this)
+    assert this["capture-loss"].severity == "warning"
+
+
+def test_one_of_many_that_is_asked_once_is_a_warning(tmp_path: Path) -> None:
+    packets = [*lookups(30, missing=0), *lookup("once.example.test", S), *ping(30 * S)]
+    assert found(tmp_path, packets)["dns-unanswered"].severity == "warning"
+
+
+def test_a_question_that_another_id_answers_was_answered(tmp_path: Path) -> None:
+    packets = [*lookup("a.example.test", 0, txid=1), *lookup("a.example.test", S, S + 20 * MS, txid=2), *ping(30 * S)]
+    assert "dns-unanswered" not in found(tmp_path, packets)
+
+
+def test_failed_lookups(tmp_path: Path) -> None:
+    this = found(tmp_path, lookups(5, missing=0, rcode=2), ping(30 * S))["dns-failed"]
+    assert (this.severity, this.text.split(",")[0]) == ("problem", "3 of 5 DNS questions failed (SERVFAIL)")
+
+
+def test_a_failure_that_a_repeat_cures_is_none(tmp_path: Path) -> None:
+    packets = [*lookup("a.example.test", 0, 20 * MS, rcode=2, txid=1), *lookup("a.example.test", S, S + 20 * MS, txid=2)]
+    assert "dns-failed" not in found(tmp_path, packets, ping(30 * S))
+
+
+def test_names_that_do_not_exist_with_a_search_suffix_are_ordinary(tmp_path: Path) -> None:
+    packets = [p for k in range(4) for p in lookup(f"www.example.test.s{k}.local", k * S, k * S + MS, rcode=3, txid=k)]
+    packets += lookup("www.example.test", 5 * S, 5 * S + MS, txid=9)
+    assert "problem" not in {f.severity for f in found(tmp_path, packets, ping(30 * S)).values()}
+
+
+def test_most_names_do_not_exist(tmp_path: Path) -> None:
+    packets = [p for k in range(4) for p in lookup(f"typo{k}.example.test", k * S, k * S + MS, rcode=3, txid=k)]
+    assert found(tmp_path, packets, ping(30 * S))["dns-failed"].severity == "problem"
+
+
+def test_slow_lookups(tmp_path: Path) -> None:
+    this = found(tmp_path, lookups(10, missing=0, slow=3), ping(30 * S))["dns-slow"]
+    assert this.severity == "problem"
+    assert "3 of 10" in this.text
+
+
+# -- handshakes --
+
+
+def syns(port: int, times: list[int], server: End = (SERVER, 8009), client: str = CLIENT) -> list[Packet]:
+    made = Talk((client, port), server, isn=port)
+    return [dataclasses.replace(made.up("S", seq=port), at=at) for at in times]
+
+
+def test_a_connection_that_is_never_answered(tmp_path: Path) -> None:
+    this = found(tmp_path, syns(40_000, [0, S, 3 * S, 7 * S]), healthy(), ping(30 * S))["connect-unanswered"]
+    assert (this.severity, this.values["syns"]) == ("problem", 4)
+    assert "198.51.100.20:8009" in this.text
+
+
+@pytest.mark.parametrize("times", [[29 * S], [29 * S, 30 * S]])
+def test_a_syn_at_the_end_is_pending(tmp_path: Path, times: list[int]) -> None:
+    assert "connect-unanswered" not in found(tmp_path, syns(40_000, times), healthy(), ping(30 * S))
+
+
+def test_another_address_that_is_reached_at_once_makes_up_for_it(tmp_path: Path) -> None:
+    names = lookup("two.example.test", 0, MS)
+    silent = syns(40_000, [S, 2 * S, 4 * S], ("2001:db8::1", 80), "2001:db8::10")
+    assert "connect-unanswered" not in found(tmp_path, names, silent, healthy(at=S + 300 * MS), ping(30 * S))
+
+
+def refused(port: int, at: int, server: End = (SERVER, 8009), client: str = CLIENT) -> list[Packet]:
+    made = Talk((client, port), server, at=at)
+    made.up("S")
+    made.down("RA")
+    return made.packets
+
+
+def test_a_refused_connection(tmp_path: Path) -> None:
+    this = found(tmp_path, refused(40_000, 0), healthy(), ping(30 * S))["connect-refused"]
+    assert this.severity == "problem"
+    assert this.text == "1 of 2 connection attempts was refused by 198.51.100.20:8009."
+    assert [frame for _, frame in this.frames] == [1, 3]  # in between: the healthy one's SYN
+
+
+def test_the_other_family_at_once(tmp_path: Path) -> None:
+    six = refused(40_000, 0, ("::1", 80), "::1")
+    four = close(exchange(talk(40_001, MS, ("127.0.0.1", 80), "127.0.0.1"))).packets
+    assert found(tmp_path, six, four, ping(30 * S))["connect-refused"].severity == "note"
+
+
+def test_a_scan(tmp_path: Path) -> None:
+    tried = [p for k in range(20) for p in refused(40_000 + k, k * 50 * MS, (SERVER, 1_000 + k))]
+    this = found(tmp_path, tried, ping(30 * S))
+    assert problems(this) == {"port-scan"}
+    assert "20 ports of 198.51.100.20" in this["port-scan"].text
+
+
+def test_many_connections_that_succeed_are_no_scan(tmp_path: Path) -> None:
+    served = [p for k in range(20) for p in close(exchange(talk(40_000 + k, k * 50 * MS, (SERVER, 1_000 + k)))).packets]
+    assert not found(tmp_path, served)
+
+
+def test_a_fatal_alert(tmp_path: Path) -> None:
+    made = talk(server=TLS)
+    made.up("PA", HELLO)
+    made.down("PA", ALERT + b"\x46")
+    this = found(tmp_path, close(made).packets, ping(30 * S))["tls-failed"]
+    assert this.severity == "problem"
+    assert "protocol_version by the server" in this.text
+    assert this.advice
+
+
+def test_tls_that_is_answered_by_http(tmp_path: Path) -> None:
+    made = talk()
+    made.up("PA", HELLO)
+    made.down("PA", b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert "answers with HTTP, not TLS" in found(tmp_path, close(made).packets, ping(30 * S))["tls-failed"].text
+
+
+def test_an_alert_behind_the_handshake_is_the_end(tmp_path: Path) -> None:
+    made = talk(server=TLS)
+    made.up("PA", HELLO)
+    made.down("PA", b"\x16\x03\x03\x00\x32\x02" + bytes(49))
+    made.up("PA", b"\x14\x03\x03\x00\x01\x01")
+    made.up("PA", ALERT + b"\x46")
+    assert "tls-failed" not in found(tmp_path, close(made).packets, ping(30 * S))
+
+
+def test_a_browser_that_opens_more_than_it_needs(tmp_path: Path) -> None:
+    spare = []
+    for k in range(4):
+        made = talk(40_000 + k, k * MS, TLS)
+        made.up("PA", HELLO)
+        made.up("FA")
+        made.down("A")
+        spare.append(made.packets)
+    assert "tls-failed" not in found(tmp_path, *spare, ping(30 * S))
+
+
+# -- answers --
+
+
+def test_errors_of_http(tmp_path: Path) -> None:
+    bad = [p for k in range(4) for p in close(exchange(talk(40_000 + k, k * S), answer=b"HTTP/1.1 500 Oops\r\n\r\n")).packets]
+    this = found(tmp_path, bad, healthy(at=5 * S))["http-errors"]
+    assert (this.severity, this.values["errors"], this.values["responses"]) == ("problem", 4, 5)
+
+
+def test_one_404_of_many(tmp_path: Path) -> None:
+    good = [p for k in range(20) for p in healthy(41_000 + k, k * S)]
+    lost = close(exchange(talk(40_000), answer=b"HTTP/1.1 404 Not Found\r\n\r\n")).packets
+    assert not problems(found(tmp_path, good, lost))
+
+
+def test_a_challenge_that_is_answered(tmp_path: Path) -> None:
+    made = talk()
+    exchange(made, answer=b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+    exchange(made)
+    assert "http-errors" not in found(tmp_path, close(made).packets)
+
+
+def ftp(*said: tuple[bytes, bytes]) -> list[Packet]:
+    made = talk(server=(SERVER, 21))
+    made.down("PA", b"220 ready\r\n")
+    for command, reply in said:
+        made.at += 50 * MS
+        exchange(made, command + b"\r\n", reply + b"\r\n")
+    return close(made).packets
+
+
+def test_a_refused_login(tmp_path: Path) -> None:
+    this = found(tmp_path, ftp((b"USER a", b"331 Password"), (b"PASS b", b"530 Login incorrect"), (b"QUIT", b"221 Bye")))["refused"]
+    assert this.severity == "problem"
+    assert "530 to PASS (FTP)" in this.text
+    assert "Login" not in str(dataclasses.asdict(this))  # what was said is not told
+
+
+def test_a_login_that_succeeds_at_the_second_try(tmp_path: Path) -> None:
+    said = [(b"USER a", b"331 Password"), (b"PASS b", b"530 Login incorrect"), (b"USER a", b"331 Password"), (b"PASS c", b"230 In")]
+    assert found(tmp_path, ftp(*said))["refused"].severity == "warning"
+
+
+def test_questions_to_a_server_are_no_tasks(tmp_path: Path) -> None:
+    assert "refused" not in found(tmp_path, ftp((b"FEAT", b"500 Unknown"), (b"SIZE x", b"550 No"), (b"PASS b", b"230 In")))
+
+
+@pytest.mark.parametrize(
+    ("port", "hello", "asked", "says", "told"),
+    [
+        (3306, b"\x4a\x00\x00\x00\x0a8.0.32", b"\x20\x00\x00\x01login", b"\x17\x00\x00\x02\xff\x15\x04#28000", "MySQL"),
+        (5432, b"", b"\x00\x00\x00\x29\x00\x03\x00\x00user", b"E\x00\x00\x00\x66SFATAL\x00", "PostgreSQL"),
+        (6379, b"", b"*2\r\n$4\r\nAUTH\r\n", b"-WRONGPASS no\r\n", "Redis"),
+        (110, b"+OK ready\r\n", b"PASS x\r\n", b"-ERR no\r\n", "POP3"),
+        (143, b"* OK ready\r\n", b"a1 LOGIN x y\r\n", b"a1 NO no\r\n", "IMAP"),
+        (25, b"220 mail\r\n", b"RCPT TO:<x>\r\n", b"550 no\r\n", "SMTP"),
+    ],
+)
+def test_refusals_of_other_protocols(tmp_path: Path, port: int, hello: bytes, asked: bytes, says: bytes, told: str) -> None:
+    made = talk(server=(SERVER, port))
+    if hello:
+        made.down("PA", hello)
+    exchange(made, asked, says)
+    this = found(tmp_path, close(made).packets)["refused"]
+    assert (this.severity, this.values["protocols"]) == ("problem", [told])
+
+
+# -- delivery --
+
+
+def resent(times: list[int], acked: bool = True) -> Talk:
+    """A request that is sent again at these times (s)."""
+    made = talk()
+    seq = made.seq
+    made.up("PA", GET)
+    for t in times:
+        made.at = int(t * S)
+        made.up("PA", GET, seq=seq)
+    if acked:
+        made.down("A")
+        made.down("PA", OK)
+    return made
+
+
+def test_a_standstill(tmp_path: Path) -> None:
+    this = found(tmp_path, resent([0.3, 0.9, 2.1, 4.5]).packets, ping(30 * S))["stalled"]
+    assert (this.severity, this.values["retransmissions"]) == ("problem", 4)
+    assert "4.5 s" in this.text
+
+
+def test_a_quick_repair_is_no_problem(tmp_path: Path) -> None:
+    assert not problems(found(tmp_path, close(resent([0.3])).packets, ping(30 * S)))
+
+
+def test_a_second_recording_is_no_loss(tmp_path: Path) -> None:
+    packets = close(exchange(talk(), answer=OK + bytes(400))).packets
+    for k, p in enumerate(packets):  # with IP identifications
+        packets[k] = dataclasses.replace(p, data=p.data[:4] + (k + 1).to_bytes(2, "big") + p.data[6:])
+    copies = [dataclasses.replace(p, at=p.at + 500_000) for p in packets]
+    assert not found(tmp_path, packets, copies)
+
+
+def test_a_repeat_after_the_peer_left_costs_nobody_anything(tmp_path: Path) -> None:
+    made = exchange(talk())
+    made.down("FA")
+    seq = made.seq
+    made.up("PA", b"bye")
+    for t in (1, 3, 7):
+        made.at = t * S
+        made.up("PA", b"bye", seq=seq)
+    assert not problems(found(tmp_path, made.packets, ping(30 * S)))
+
+
+def lossy(spurious: bool) -> list[Packet]:
+    """Forty segments, five of which come again after 0.4 s; acknowledged at once if the repeats were needless."""
+    made = exchange(talk())
+    for k in range(40):
+        seq = made.back
+        made.down("PA", 1000)
+        if spurious or k % 8:
+            made.up("A")
+        if k % 8 == 0:
+            made.at += 400 * MS
+            made.down("PA", 1000, seq=seq)
+            made.up("A")
+    return close(made).packets
+
+
+def test_loss_that_costs_time(tmp_path: Path) -> None:
+    this = found(tmp_path, lossy(spurious=False))["packet-loss"]
+    assert (this.severity, this.values["resent"]) == ("problem", 5)
+
+
+def test_repeats_of_what_had_arrived_are_no_loss(tmp_path: Path) -> None:
+    assert "packet-loss" not in found(tmp_path, lossy(spurious=True))
+
+
+def shut(reopens: bool, lasts: int) -> list[Packet]:
+    made = exchange(talk())
+    made.down("PA", 1000)
+    made.up("A", window=0)
+    begun, probes = made.at, 0
+    while made.at < begun + lasts:
+        made.at += S
+        made.down("A", 1, seq=made.back)
+        made.up("A", window=0)
+        probes += 1
+    if reopens:
+        made.up("A", window=1000)
+        made.down("PA", 1000)
+        made.up("A")
+        close(made)
+    return made.packets
+
+
+def test_a_window_that_is_shut_for_seconds(tmp_path: Path) -> None:
+    this = found(tmp_path, shut(reopens=True, lasts=4 * S))["zero-window"]
+    assert this.severity == "problem"
+    assert "192.0.2.10 did not read" in this.text
+
+
+def test_a_window_that_never_opens(tmp_path: Path) -> None:
+    this = found(tmp_path, shut(reopens=False, lasts=15 * S))
+    assert problems(this) == {"zero-window-stuck"}
+
+
+def test_a_window_of_zero_on_the_last_acknowledgment(tmp_path: Path) -> None:
+    made = exchange(talk())
+    made.down("FA")
+    made.up("A", window=0)
+    made.up("FA", window=0)
+    made.down("A")
+    assert not found(tmp_path, made.packets, ping(30 * S))
+
+
+def test_a_reset_while_a_request_is_open(tmp_path: Path) -> None:
+    made = talk()
+    made.up("PA", GET)
+    made.down("A")
+    made.down("RA")
+    this = found(tmp_path, made.packets, healthy(at=S))["reset"]
+    assert this.severity == "problem"
+    assert "1 of 2 connections was reset by 198.51.100.20:80 while a request was open" in this.text
+
+
+@pytest.mark.parametrize("ending", ["after a FIN", "idle client", "late data"])
+def test_harmless_resets(tmp_path: Path, ending: str) -> None:
+    made = exchange(talk())
+    if ending == "after a FIN":
+        made.down("FA")
+        made.up("A")
+        made.up("RA")
+    elif ending == "idle client":
+        made.at += 60 * S
+        made.up("RA")
+    else:
+        made.up("FA")
+        made.down("PA", OK)
+        made.up("R", ack=0)
+    assert not problems(found(tmp_path, made.packets, ping(90 * S)))
+
+
+# -- time --
+
+
+def test_a_slow_server(tmp_path: Path) -> None:
+    this = found(tmp_path, close(exchange(talk(), wait=6 * S)).packets, healthy())["slow-server"]
+    assert (this.severity, round(this.values["longest_s"])) == ("problem", 6)
+
+
+def test_a_pause_of_the_client_is_not_the_servers(tmp_path: Path) -> None:
+    made = exchange(talk())
+    made.at += 20 * S
+    assert not found(tmp_path, close(exchange(made)).packets)
+
+
+def test_a_request_at_the_end_is_pending(tmp_path: Path) -> None:
+    made = talk(at=28 * S)
+    made.up("PA", GET)
+    made.down("A")
+    assert not problems(found(tmp_path, made.packets, ping(30 * S)))
+
+
+def test_an_answer_that_passed_unseen_is_not_late(tmp_path: Path) -> None:
+    made = exchange(talk(), wait=6 * S)
+    packets = [p for p in close(made).packets if OK not in p.data]
+    assert not problems(found(tmp_path, packets, ping(30 * S)))
+
+
+def test_a_slow_connect(tmp_path: Path) -> None:
+    made = Talk((CLIENT, 40_000), WEB)
+    for t in (0, S, 3 * S, 7 * S):
+        made.at = t
+        made.up("S", seq=1000)
+    made.seq = 1001
+    made.down("SA")
+    made.up("A")
+    this = found(tmp_path, close(exchange(made)).packets)["slow-connect"]
+    assert (this.severity, this.values["syns"]) == ("problem", 4)
+
+
+def test_a_lost_syn_is_a_warning(tmp_path: Path) -> None:
+    made = Talk((CLIENT, 40_000), WEB)
+    made.up("S", seq=1000)
+    made.at = S
+    made.up("S", seq=1000)
+    made.seq = 1001
+    made.down("SA")
+    made.up("A")
+    assert found(tmp_path, close(exchange(made)).packets)["slow-connect"].severity == "warning"
+
+
+def test_a_slow_download_is_a_warning(tmp_path: Path) -> None:
+    made = talk()
+    made.up("PA", GET)
+    for _ in range(150):
+        made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n" + bytes(981))
+        made.at += 20 * MS
+        made.up("A")
+    assert found(tmp_path, close(made).packets)["slow-transfer"].severity == "warning"
+
+
+def test_a_slow_client(tmp_path: Path) -> None:
+    made = talk(server=TLS)
+    made.up("PA", HELLO)
+    made.down("PA", b"\x16\x03\x03\x00\x32\x02" + bytes(49))
+    made.up("A")
+    made.at += 6 * S
+    made.up("PA", b"\x16\x03\x03\x00\x46\x10" + bytes(69))
+    assert found(tmp_path, close(made).packets)["slow-client"].severity == "problem"
+
+
+# -- leaks --
+
+
+def test_connections_that_stay_open(tmp_path: Path) -> None:
+    held = [p for k in range(25) for p in exchange(talk(40_000 + k, k * 60 * S)).packets]
+    this = found(tmp_path, held, *(ping(t * 600 * S) for t in range(5)))
+    assert this["never-closed"].severity == "warning"
+    assert not problems(this)
+
+
+def test_what_is_open_at_the_end_is_no_leak(tmp_path: Path) -> None:
+    held = [p for k in range(25) for p in exchange(talk(40_000 + k, k * S)).packets]
+    assert not found(tmp_path, held, ping(40 * S))
+
+
+def test_an_idle_pool(tmp_path: Path) -> None:
+    held = [p for k in range(12) for p in exchange(talk(40_000 + k, k * MS)).packets]
+    assert found(tmp_path, held, ping(90 * S))["idle-pool"].severity == "warning"
+
+
+def test_half_closed(tmp_path: Path) -> None:
+    made = exchange(talk())
+    made.down("FA")
+    made.up("A")
+    assert found(tmp_path, made.packets, ping(300 * S))["half-closed"].severity == "warning"
+    assert "half-closed" not in found(tmp_path, made.packets, ping(15 * S))
+
+
+# -- sight --
+
+
+def test_what_the_recorder_missed(tmp_path: Path) -> None:
+    packets = [p for k in range(4) for p in close(exchange(talk(40_000 + k, k * S), answer=OK + bytes(900))).packets if OK not in p.data]
+    this = found(tmp_path, packets)
+    assert this["capture-loss"].severity == "warning"
+    assert not problems(this)
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    esp = bytes.fromhex("4500003c00000000403200000a0000010a000002") + bytes(40)
+    this = found(tmp_path, [Packet(k * MS, esp) for k in range(20)])
+    assert this["unread-traffic"].severity == "warning"
+    assert not problems(this)
+
+
+# -- all of them --
+
+
+def test_every_id_of_the_design_is_a_lens() -> None:
+    assert {lens.ID for lens in lenses.all_lenses()} >= {
+        "dns-unanswered", "dns-failed", "dns-slow", "connect-unanswered", "connect-refused", "tls-failed", "port-scan", "http-errors", "refused",
+        "packet-loss", "stalled", "zero-window", "zero-window-stuck", "reset", "slow-connect", "slow-client", "slow-server", "slow-transfer",
+        "never-closed", "half-closed", "idle-pool", "capture-loss", "unread-traffic",
+    }  # fmt: skip
+
+
+def test_what_failed_stands_before_what_took_long_and_its_causes(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "many.pcap", mixed(resent([0.3, 0.9, 2.1, 4.5]).packets, refused(40_100, 0), lookups(5, missing=0, slow=2), ping(30 * S))
+    )
+    ids = [f.id for f in netlens.analyze(str(path)).findings if f.severity == "problem"]
+    assert ids == ["connect-refused", "stalled", "dns-slow"]
+
+
+def test_a_seam_is_no_wait(tmp_path: Path) -> None:
+    """Two captures joined into one file, years apart."""
+    made = talk()
+    made.up("PA", GET)
+    later = [dataclasses.replace(p, at=p.at + 10**8 * S) for p in healthy()]
+    assert not problems(found(tmp_path, made.packets, later))
+
+
+def test_a_broken_handshake_number_crashes_nothing(tmp_path: Path) -> None:
+    odd = [
+        Packet(k * MS, segment((CLIENT, 1), WEB, flags, 2**32 - k, k, bytes(k)))
+        for k, flags in enumerate(["S", "SF", "SR", "FA", "R", "", "UPA"])
+    ]
+    found(tmp_path, odd)
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is the second opinion")
+def test_filters_show_the_frames(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "shown.pcap", mixed(resent([0.3, 0.9, 2.1, 4.5]).packets, refused(40_100, 0), lookups(5, missing=2), ping(30 * S))
+    )
+    findings = netlens.analyze(str(path)).findings
+    assert findings
+    for f in findings:
+        done = subprocess.run(
+            ["tshark", "-r", str(path), "-Y", f.filter, "-T", "fields", "-e", "frame.number"], capture_output=True, text=True, check=True
+        )
+        assert [int(n) for n in done.stdout.split()] == [frame for _, frame in f.frames]

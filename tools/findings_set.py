@@ -1,0 +1,167 @@
+"""Compare the findings of netlens with what an engineer said of captures made by others.
+
+    python tools/findings_set.py tests/lenses/findings-set.toml CORPUS [--part tuning|held-out] [--write docs/findings.md] [--only TEXT] [-v]
+
+The set is a TOML file of ``[[capture]]`` tables: ``path`` (below the folder CORPUS; the captures are not part of the repository), ``sha256``, ``expected``,
+``acceptable`` and ``wrong`` (ids of findings; "none" is no problem at all, "*" every other id), ``doubtful`` (not counted), ``why``. A third of it, chosen by
+the checksum, is held out: it was not run while thresholds were set.
+
+Counted are problems, as they are printed: an expected one must be among the first two, a healthy capture must have none, and none may be wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import os
+import sys
+import time
+import tomllib
+from typing import Any
+
+FIRST = 2  #: problems that people read
+
+
+def held_out(sha256: str) -> bool:
+    """Whether a capture belongs to the part that is not tuned on."""
+    return int(sha256[:8], 16) % 3 == 0
+
+
+def findings(path: str) -> list[Any]:
+    """What netlens finds in a capture."""
+    import netlens
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        return netlens.analyze(path).findings
+
+
+def judge(case: dict[str, Any], found: list[Any]) -> dict[str, Any]:
+    """One capture: which targets it meets (None: does not apply)."""
+    problems = list(dict.fromkeys(f.id for f in found if f.severity == "problem"))
+    expected, acceptable, wrong = (set(case.get(name, ())) for name in ("expected", "acceptable", "wrong"))
+    fine = expected | acceptable
+    bad = [p for p in problems if p in wrong or ("*" in wrong and p not in fine)]
+    hit = None
+    if expected - {"none"}:
+        hit = bool(set(problems[:FIRST]) & expected) or ("none" in fine and not problems)
+    healthy = None
+    if expected == {"none"}:
+        healthy = not problems or set(problems) <= acceptable
+    return {"problems": problems, "wrong": bad, "hit": hit, "healthy": healthy, "mentioned": sorted({f.id for f in found})}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("set")
+    parser.add_argument("corpus")
+    parser.add_argument("--part", choices=("tuning", "held-out"))
+    parser.add_argument("--write")
+    parser.add_argument("--only")
+    parser.add_argument("-v", action="store_true")
+    given = parser.parse_args()
+    with open(given.set, "rb") as file:
+        cases = tomllib.load(file)["capture"]
+    rows = []
+    for case in cases:
+        if given.only and given.only not in case["path"]:
+            continue
+        if given.part and held_out(case["sha256"]) != (given.part == "held-out"):
+            continue
+        path = os.path.join(given.corpus, case["path"])
+        if not os.path.exists(path):
+            print("missing", case["path"], file=sys.stderr)
+            continue
+        with open(path, "rb") as file:
+            if hashlib.sha256(file.read()).hexdigest() != case["sha256"]:
+                print("another file", case["path"], file=sys.stderr)
+                continue
+        began = time.monotonic()
+        try:
+            found = findings(path)
+        except Exception as error:  # a crash is a result
+            if given.v:
+                raise
+            print("CRASH", case["path"], repr(error))
+            rows.append((case, [], {"problems": ["crash"], "wrong": ["crash"], "hit": False, "healthy": False, "mentioned": []}, 0.0))
+            continue
+        judged = judge(case, found)
+        took = time.monotonic() - began
+        rows.append((case, found, judged, took))
+        bad = judged["hit"] is False or judged["healthy"] is False or judged["wrong"]
+        if bad or given.v or given.only:
+            mark = "doubtful" if case.get("doubtful") else "needs " + case["needs"] if case.get("needs") else ""
+            print(f"{case['path']}  expected {case['expected']} got {judged['problems']} wrong {judged['wrong']} {mark} ({took:.2f} s)")
+            for f in found if given.v or given.only or judged["wrong"] else ():
+                print(f"    {f.severity} {f.id}: {f.text} {f.filter[:90]}")
+    for part in ("tuning", "held-out", "all"):
+        print(part, summary([r for r in rows if part == "all" or held_out(r[0]["sha256"]) == (part == "held-out")]))
+    if given.write:
+        with open(given.write, "w", encoding="utf-8") as file:
+            file.write(page(rows))
+    return 0
+
+
+def summary(rows: list[Any]) -> dict[str, str]:
+    """The three figures, without the doubtful ones."""
+    counted = [r for r in rows if not r[0].get("doubtful")]
+    hits = [r[2]["hit"] for r in counted if r[2]["hit"] is not None]
+    healthy = [r[2]["healthy"] for r in counted if r[2]["healthy"] is not None]
+    right = [not r[2]["wrong"] for r in counted]
+
+    def share(values: list[bool]) -> str:
+        return f"{sum(values)} of {len(values)} ({sum(values) / max(len(values), 1):.0%})"
+
+    return {"expected among the first two": share(hits), "healthy without a problem": share(healthy), "no wrong problem": share(right)}
+
+
+def page(rows: list[Any]) -> str:
+    """docs/findings.md."""
+    parts = {
+        part: summary([r for r in rows if part == "all" or held_out(r[0]["sha256"]) == (part == "held-out")])
+        for part in ("tuning", "held-out", "all")
+    }
+    lines = [
+        "# Findings in captures by others",
+        "",
+        "<!-- made by tools/findings_set.py; do not edit -->",
+        "",
+        f"An engineer judged {len(rows)} captures from the test suites of other projects frame by frame, with tshark, without knowing",
+        "what netlens says of them: which findings the first two problems should include, which may stand there, which would be wrong, and",
+        f"why. Captures on which engineers would differ ({sum(bool(r[0].get('doubtful')) for r in rows)}) are listed but not counted. The captures are",
+        "not part of this repository; the judgements are (`tests/lenses/findings-set.toml`, with checksums). A third of them, chosen by",
+        "checksum, was not run while thresholds were set (its judgements had been read, so it is not blind). At its",
+        "first measurement it gave 83 %, 100 % and 100 %; the two faults that were missed (an FTP refusal behind a stray packet of SSH, a FIN that was",
+        "recorded before the data in front of it) were then fixed, so the figures below are after that.",
+        "",
+        "| | tuning | held out | all |",
+        "|---|---|---|---|",
+    ]
+    for name, goal in zip(parts["all"], ("90 %", "95 %", "97 %"), strict=True):
+        lines.append(f"| {name} (goal {goal}) | {parts['tuning'][name]} | {parts['held-out'][name]} | {parts['all'][name]} |")
+    lines += ["", "Made with `python tools/findings_set.py tests/lenses/findings-set.toml CORPUS --write docs/findings.md`.", ""]
+    for title, wanted in (("Faults", "fault"), ("Healthy and odd captures", "")):
+        lines += [f"## {title}", "", "| capture | what the engineer says | expected | netlens' problems | |", "|---|---|---|---|---|"]
+        for case, found, judged, _ in rows:
+            if (case["kind"] == "fault") != (wanted == "fault"):
+                continue
+            said = "<br>".join(f"`{f.id}` {f.text}" for f in found if f.severity == "problem") or "none"
+            ok = (
+                "not counted"
+                if case.get("doubtful")
+                else "wrong"
+                if judged["wrong"]
+                else "missed"
+                if judged["hit"] is False or judged["healthy"] is False
+                else "right"
+            )
+            name = "/".join(case["path"].split("/")[-1:]) + f" ({case['path'].split('/')[0].replace('+', '/')})"
+            cells = [name, case["why"], ", ".join(case["expected"]), said, ok]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
