@@ -101,7 +101,7 @@ def build() -> Schema:
                 "description": "What the provider limits, as far as the refusals show. null: no rule tells refused from accepted requests.",
                 "anyOf": [
                     obj(
-                        kind={"enum": ["concurrency", "rate", "volume", "quota", "overload"]},
+                        kind={"enum": ["concurrency", "rate", "volume", "quota", "overload", "queue"]},
                         unit={"enum": [*UNITS, "bytes"]},
                         scope={"enum": ["party", "egress"], "description": "Whose requests are counted together."},
                         per_address=boolean("Each address of the server counts by itself."),
@@ -118,9 +118,10 @@ def build() -> Schema:
                         window={"enum": ["fixed", "sliding", "bucket", None]},
                         burst=count_or_null("Tokens of a full bucket."),
                         refill_s=nullable(seconds("Time for one token to come back.")),
-                        held_s=nullable(seconds("How long a request still counts after its end. Not fitted yet: always null.")),
+                        held_s=nullable(seconds("How long a request still counts after its end; null if it does not, or for other kinds.")),
                         changes=array(
-                            obj(at_ns=count(), value=count()), "When the value changed during the recording. Not fitted yet: always empty."
+                            obj(at_ns=count(), value=count()),
+                            "From when on which value held, where it changed during the recording; else empty.",
                         ),
                         classes=array({"enum": list(CLASSES)}, "Classes of the refusals that it was fitted to."),
                         auc=nullable(fraction("Probability that a refused request met more than an accepted one (AUC).")),
@@ -139,6 +140,9 @@ def build() -> Schema:
                         verdict={"enum": ["supported", "refuted", "undecided"]},
                         attributable_fraction=nullable(fraction("Share of the refusals that would not have met the limit without it.")),
                         p=nullable(fraction("Of the rule that it is based on.")),
+                        probability=nullable(
+                            fraction("How likely it is, with 1 to 9 refusals (docs/calibration.md); null with none or more.")
+                        ),
                         evidence=array(
                             obj(
                                 text=text("A statement."),

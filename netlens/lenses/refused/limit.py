@@ -96,11 +96,12 @@ class Limit:
         """Of the best rule and those tied with it."""
         best, *tied = fits
         misfits = best.misses + best.false_alarms
-        names = [f.rule.name for f in tied]
+        own = replace(best.rule, held_s=0.0, changes=()).name
+        names = [name for name in dict.fromkeys(replace(f.rule, held_s=0.0, changes=()).name for f in tied) if name != own]
         rule, less = best.rule, best.rule.lower_now
         values = (best.value - less, best.low - less, best.high - less)
         changes = tuple((at, best.value - lower) for at, lower in rule.changes)
-        return cls(rule.name, *values, best.auc, best.p, rule.unit, rule.scope, names, misfits, rule.held_s, changes)
+        return cls(own, *values, best.auc, best.p, rule.unit, rule.scope, names, misfits, rule.held_s, changes)
 
 
 @dataclass(frozen=True, eq=False)

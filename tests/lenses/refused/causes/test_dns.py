@@ -20,7 +20,7 @@ def test_connections_of_lookups_that_fill_the_limit() -> None:
 def test_lookups_over_udp_hold_nothing() -> None:
     verdict = judged(dns, replace(rounds(*["v.v", "vv!v"] * 8), facts={"lookups": 12, "lookup_frames": [("vm", 3), ("vm", 9)]}))
     assert verdict.verdict == "refuted"
-    assert verdict.evidence[0].text == "none of 12 lookups travelled over TCP, and UDP holds no connection open"
+    assert verdict.evidence[0].text == "all 12 lookups used UDP, which holds no connection open"
     assert verdict.evidence[0].frames == [("vm", 3), ("vm", 9)]
 
 

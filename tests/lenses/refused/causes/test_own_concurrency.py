@@ -55,4 +55,4 @@ def test_retry_storms_make_a_concurrency_that_is_none(seed: int) -> None:
 def test_four_refusals_are_too_few() -> None:
     verdict = judged(own_concurrency, rounds(*["v.v", "vv!v"] * 4))
     assert verdict.verdict == "undecided"
-    assert verdict.needs == "a recording with more refusals: 4 are too few, 5 at least"
+    assert verdict.needs == "a recording with at least 5 refusals; this one has 4"

@@ -53,7 +53,7 @@ def test_labels_that_may_be_of_the_wrong_requests_are_no_evidence_for_chance() -
     scene = rounds(*at_random(120))
     verdict = judged(provider, replace(scene, facts={**scene.facts, "unmatched": 30}))
     assert verdict.verdict == "undecided"
-    assert "30 refusals in them match no request" in str(verdict.needs)
+    assert "30 refusals in these match no request" in str(verdict.needs)
 
 
 def test_most_requests_must_have_a_label_for_chance() -> None:

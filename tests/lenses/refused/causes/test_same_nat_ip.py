@@ -74,4 +74,4 @@ def test_half_and_half_is_undecided() -> None:
 def test_four_refusals_are_too_few() -> None:
     verdict = judged(same_nat_ip, rounds(*["v.v", "h.h", "vh!v", "h.v"] * 4))
     assert verdict.verdict == "undecided"
-    assert verdict.needs == "a recording with more refusals: 4 are too few, 5 at least"
+    assert verdict.needs == "a recording with at least 5 refusals; this one has 4"
