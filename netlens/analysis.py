@@ -19,6 +19,7 @@ from netlens.chains import overlap, target
 from netlens.chains.inputs import Inputs, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
+from netlens.chains.paths import chains
 from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM, joined
 from netlens.chains.traffic import Traffic, rebuild
 from netlens.lenses import Finding, refused
@@ -189,6 +190,7 @@ class Analysis:
             "fixes": [f.to_dict() for f in self.fixes],
             "findings": [f.to_dict(files) for f in self.findings],
             "unmatched_rejections": self.assembled.unmatched,
+            "chains": self.assembled.once(chains),
             "parties": [party.to_dict() for party in self.parties],
             "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
         }

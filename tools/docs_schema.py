@@ -12,11 +12,13 @@ Schema = dict[str, Any]
 
 
 def build() -> Schema:
+    from netlens.chains.paths import KINDS
     from netlens.lenses import all_lenses
     from netlens.lenses.refused import causes, fixes
     from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
     from netlens.logs import CLASSES
 
+    kinds = "|".join(KINDS)
     ids = [cause.ID for cause in causes.all_causes()]
     lens_ids = [lens.ID for lens in all_lenses()]
     rules = [rule.name for rule in (*RULES, *ADDRESS_RULES)]
@@ -202,6 +204,12 @@ def build() -> Schema:
                 obj(side=text(), time_ns=count("By the clock of its own side."), line=positive("Of the error log.")),
                 "Refusals in an error log that match no request of the capture; if there are many, the first ones.",
             ),
+            chains={
+                "type": "object",
+                "description": "Connections to the target that leave, by the relays they went over, in order, joined by '>'; 'direct' without any.",
+                "propertyNames": {"pattern": f"^(direct|({kinds})(>({kinds}))*)$"},
+                "additionalProperties": {"type": "integer", "minimum": 1},
+            },
             parties=array(
                 obj(
                     name=text("As texts call it: VM, host, the name of a further capture, or what it is and its address."),

@@ -32,7 +32,7 @@ class Place(Machine):
 
 def connected(side: str, vm: str | None, ssh: Sequence[str], prefix: Sequence[str], stack: contextlib.ExitStack) -> Place:
     """The place of a side; the connection to a VM ends with ``stack``."""
-    remote = stack.enter_context(RemoteHost(vm, ssh)) if side == "vm" and vm is not None else None
+    remote = stack.enter_context(RemoteHost(vm, ssh)) if side != "host" and vm is not None else None
     return Place(side, remote, prefix)
 
 
@@ -79,12 +79,12 @@ def ssh_ports(places: Iterable[Place]) -> set[int]:
 
 def bpf(place: Place, places: Sequence[Place], addresses: Addresses, streams: Iterable[command.SshConnection]) -> str:
     """The filter that the question needs, at ``place``."""
-    vm = next((p for p in places if p.side == "vm"), None)
+    vms = {address for p in places if p.side != "host" and p is not place for address in p.facts.own_addresses()}
     made = command.capture_filter(
         flat(addresses),
         {port for p in places for port in p.facts.redirect_ports()},
         ssh_ports(places),
-        vm.facts.own_addresses() if vm is not None and vm is not place else (),
+        sorted(vms) if place.side == "host" else (),
     )
     return command.without_own_streams(made, streams)
 

@@ -45,12 +45,14 @@ TICK_S = 1.0
 class Options:
     """What ``netlens capture`` is asked for; names as on the command line.
 
-    ``errors`` are pairs of side and path there. ``prefixes`` are put before every command of a side that is on this machine (the laboratory's
-    namespaces). ``folder`` is the recording's own folder; None makes ``base/TIME-side``.
+    ``further`` are VMs beside the first; they are recorded as vm2, vm3 and so on. ``errors`` are pairs of side and path there. ``prefixes`` are put
+    before every command of a side that is on this machine (the laboratory's namespaces). ``folder`` is the recording's own folder; None makes
+    ``base/TIME-side``.
     """
 
     side: str
     vm: str | None = None
+    further: tuple[str, ...] = ()
     apis: tuple[str, ...] = ()
     interface: str | None = None
     folder: Path | None = None
@@ -172,6 +174,8 @@ class Session:
         o = self.options
         for side in SIDES if o.side == "both" else (o.side,):
             self.places.append(places.connected(side, o.vm, o.ssh, o.prefixes.get(side, ()), stack))
+        for number, vm in enumerate(o.further, 2):
+            self.places.append(places.connected(f"vm{number}", vm, o.ssh, o.prefixes.get(f"vm{number}", ()), stack))
 
     def _filter(self, place: Place, addresses: Addresses) -> str:
         if self.options.everything or self.options.filter is not None:
@@ -396,11 +400,14 @@ def check(options: Options) -> None:
         raise CaptureError("--until-rejection needs a log to follow: --errors FILE")
     if options.keep is not None and options.rotate_mb is None:
         raise CaptureError("--keep needs --rotate-mb")
-    if options.vm is not None:
+    vms = [vm for vm in (options.vm, *options.further) if vm is not None]
+    for vm in vms:
         if options.side == "host":
             raise CaptureError("--vm is of no use with --side host; record both, or the vm")
-        if command.tart_name(options.vm) is None:
-            command.check_host(options.vm)
+        if command.tart_name(vm) is None:
+            command.check_host(vm)
+        if vms.count(vm) > 1:
+            raise CaptureError(f"--vm {vm} is given twice")
     for name in options.apis:
         command.check_api(name)
     if options.interface is not None:

@@ -6,6 +6,7 @@ provider made it. Else it is the VM's.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.addresses import is_loopback
 from netlens.chains import clock as clocks
 from netlens.chains import pairing, parties, relays, target, visibility
 from netlens.chains.side import Side
@@ -39,6 +41,7 @@ class Linked:
     goal : the target.  origin : per connection of the upstream, whose it is (VM, HOST or UNKNOWN).
     carried : exchange of the upstream's capture -> exchange with the relay on the same machine that carries it on.
     served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
+    served_in_vm : the same of the VM's capture.
     further : captures of further vantages, by name.
     claimed : connection of the upstream's capture -> the further vantage whose capture holds it.
     processes : vantage -> row of its connections -> process, where sockets were sampled.
@@ -54,6 +57,7 @@ class Linked:
     origin: Codes
     carried: dict[int, int]
     served: dict[int, tuple[int, ...]]
+    served_in_vm: dict[int, tuple[int, ...]]
     further: dict[str, Side]
     claimed: dict[int, str]
     processes: dict[str, dict[int, str]]
@@ -134,17 +138,41 @@ def link(
             notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
     http2, unknown = _http2(upstream, sides, pairs)
     carried = passed_on.of if upstream.name == "host" else {}
-    origin = _origin(upstream, pairs, notes)
+    origin = _origin(upstream, pairs)
     for row, (down, *_) in served[upstream.name].items():
         origin[row] = origin[down]
+    if pairs is None:
+        _one_vm(upstream, origin, served[upstream.name], carried, notes)
+    elif upstream.name == "host" and relays.may_be_relayed(upstream, passed_on.relays):
+        origin[(origin == HOST) & upstream.target & np.array([not str(why).startswith("socket") for why in pairs.origin_why.tolist()])] = (
+            UNKNOWN
+        )
+        notes.append(
+            "a service on the host is asked by other machines and may be a relay to the target, so whose the host's connections are is unknown"
+        )
     further = {str(name): side for name, side in every.items() if len(every) > 1 and name not in sides}
     claimed = _claimed(further, upstream, served, notes)
     for row in claimed:
         origin[row] = HOST if origin[row] == UNKNOWN else origin[row]
     processes = {name: parties.processes(side.connections, samples, name) for name, side in sides.items() if name is not None}
     return Linked(
-        sides, upstream, goal, clock, pairs, origin, carried, served[upstream.name], further, claimed, processes, http2, unknown, bool(exchanged), notes
-    )  # fmt: skip
+        sides=sides,
+        upstream=upstream,
+        goal=goal,
+        clock=clock,
+        pairing=pairs,
+        origin=origin,
+        carried=carried,
+        served=served[upstream.name],
+        served_in_vm=served.get("vm", {}),
+        further=further,
+        claimed=claimed,
+        processes=processes,
+        http2=http2,
+        protocol_unknown=unknown,
+        exchanged=bool(exchanged),
+        notes=notes,
+    )
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:
@@ -170,15 +198,40 @@ def _claimed(
         found = relays.through(
             pairing.pair(side.capture, upstream.capture, clock, vm_addresses=known, served=served["host"]), served["host"]
         )
-        theirs = np.flatnonzero(found.origin == VM).tolist()  # with those to a relay
+        own = connections.sent_from(upstream.capture) & {ip for ip in upstream.connections["nat_ip"].tolist() if ip is not None}
+        mate, here, there = found.vm_of, upstream.connections["orig_ip"], side.connections["orig_ip"]
+        theirs = [
+            row  # with those to a relay; without the host's own, if the capture is another one of the host
+            for row in np.flatnonzero(found.origin == VM).tolist()
+            if here[row] not in own or (mate[row] >= 0 and there[mate[row]] != here[row])
+        ]
         if not theirs:
             notes.append(f"no connection of the capture of {printable(name)} is in the host's")
         out |= dict.fromkeys(theirs, name)
     return out
 
 
-def _origin(upstream: Side, pairs: pairing.Pairing | None, notes: list[str]) -> Codes:
-    """Side of each connection of the upstream capture. Of several guests of a host that alone was captured, the one with most requests is the VM."""
+def _one_vm(upstream: Side, origin: Codes, served: Mapping[int, tuple[int, ...]], carried: Mapping[int, int], notes: list[str]) -> None:
+    """Of several guests of a host that alone was captured, the one with most requests is the VM, the others are not."""
+    x = upstream.capture.table("exchanges")
+    session = x["session_id"]
+    tally: Counter[str] = Counter()
+    rows: dict[str, set[int]] = defaultdict(set)
+    for i, up in zip(upstream.exchange_rows.tolist(), upstream.owner.tolist(), strict=True):
+        asked = upstream.connection_of[int(session[carried[i]])] if i in carried else served.get(up, (up,))[0]
+        if origin[asked] == VM:
+            ip = parties.guest(upstream, asked)
+            tally[ip] += 1
+            rows[ip] |= {asked} if i in carried else {asked, up}
+    if len(tally) > 1:
+        vm, *others = sorted(tally, key=lambda ip: (-tally[ip], ip))
+        for ip in others:
+            origin[list(rows[ip])] = HOST
+        notes.append(f"{len(tally)} machines behind the host use the target; {vm}, which has most requests, is called the VM")
+
+
+def _origin(upstream: Side, pairs: pairing.Pairing | None) -> Codes:
+    """Side of each connection of the upstream capture."""
     c = upstream.connections
     if pairs is not None:
         return pairs.origin
@@ -186,14 +239,9 @@ def _origin(upstream: Side, pairs: pairing.Pairing | None, notes: list[str]) -> 
         return np.full(c.rows, VM, np.int8)
     origin = np.array([CODES.get(o, UNKNOWN) for o in c["origin"].tolist()], np.int8)
     if upstream.name == "host" and c.rows and c["vantage"][0] != "host":  # what was said goes before marks
-        origin = _by_interface(upstream)
-    guests = parties.machines(upstream, origin)
-    if len(guests) > 1:
-        vm = max(guests, key=lambda ip: (guests[ip], ip))
-        for row in np.flatnonzero(origin == VM).tolist():
-            if parties.guest(upstream, row) != vm:
-                origin[row] = HOST
-        notes.append(f"{len(guests)} machines behind the host use the target; {vm}, which has most requests, is called the VM")
+        return _by_interface(upstream)
+    if c.rows and c["vantage"][0] == "host":  # what came in from another machine and no mark explains
+        origin = np.where((origin == UNKNOWN) & (_by_interface(upstream) == VM), VM, origin).astype(np.int8)
     return origin
 
 
@@ -205,7 +253,8 @@ def _by_interface(host: Side) -> Codes:
         return np.full(c.rows, UNKNOWN, np.int8)
     tunnel = bool((c["resp_port"] == SSH_PORT).any() or (host.sessions["protocol"] == "ssh").any())
     own = HOST if not tunnel else UNKNOWN
-    return np.array([own if here[ids].all() else VM for ids in host.session_ids], np.int8)
+    mine = here | np.array([is_loopback(ip) for ip in host.sessions["orig_ip"].tolist()], bool)
+    return np.array([own if mine[ids].all() else VM for ids in host.session_ids], np.int8)
 
 
 def _http2(upstream: Side, sides: Mapping[str | None, Side], pairs: pairing.Pairing | None) -> tuple[set[int], bool]:

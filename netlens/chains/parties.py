@@ -22,7 +22,6 @@ from netlens.addresses import is_loopback
 from netlens.chains.processes import plain
 from netlens.chains.side import WORDS
 from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM
-from netlens.columns import Codes
 from netlens.parsers import connections
 from netlens.text import endpoint
 
@@ -123,7 +122,7 @@ def who(linked: Linked) -> list[Who]:
     out = []
     for row in range(n):
         code, ip = int(linked.origin[row]), c["orig_ip"][first[row]]
-        if name := linked.claimed.get(row):
+        if (name := linked.claimed.get(row)) and code != VM:
             out.append(Who(HOST, name, name, ip if ip not in own else None))
         elif code == VM:
             address = by_tunnel[first[row]] or (None if ip in own or is_loopback(ip) else ip)
@@ -191,16 +190,6 @@ def _called(ip: str, in_vm: Iterable[str]) -> str:
     network = ipaddress.ip_network((ip, NEAR[address.version]), strict=False)
     near = any((a := ipaddress.ip_address(other)).version == address.version and a in network for other in in_vm)
     return f"other VM, {ip}" if near or connections.is_of_guest(ip) else f"other machine, {ip}"
-
-
-def machines(side: Side, origin: Codes) -> dict[str, int]:
-    """Requests of each guest of a host whose guests were not captured, by its address there; of what came out of a tunnel, by the tunnel's other end."""
-    c, tally = side.connections, dict[str, int]()
-    for row in side.owner.tolist():
-        if origin[row] == VM:
-            ip = guest(side, row)
-            tally[ip] = tally.get(ip, 0) + 1
-    return tally if c.rows else {}
 
 
 def guest(side: Side, row: int) -> str:

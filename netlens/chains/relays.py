@@ -27,6 +27,7 @@ import numpy as np
 
 from netlens.chains import overlap
 from netlens.columns import NEVER, Bools, Ints
+from netlens.parsers.connections import is_private
 
 if TYPE_CHECKING:
     from netlens.chains.pairing import Pairing
@@ -64,8 +65,11 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
         if random is not None and session in owner and side.target[owner[session]]:
             carrying.setdefault(random, set()).add(owner[session])
     out: dict[int, tuple[int, ...]] = {}
-    known = {row for rows in carrying.values() for row in rows}
-    for rows in (*carrying.values(), *_alike(side, [row for row in np.flatnonzero(side.target).tolist() if row not in known])):
+    linked = {row for rows in carrying.values() if len(rows) > 1 for row in rows}
+    nameless = [row for row in np.flatnonzero(side.target).tolist() if row not in linked]
+    if nameless:
+        nameless += [row for rows in _services(c, side.target).values() for row in rows.tolist() if c["sni"][row] is None]
+    for rows in (*carrying.values(), *_alike(side, sorted(nameless))):
         *hops, last = sorted(rows, key=lambda row: int(c["start_ns"][row])) if isinstance(rows, set) else rows
         if hops and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
             out[last] = tuple(hops)
@@ -78,32 +82,48 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
 
 
 def _alike(side: Side, rows: list[int]) -> list[list[int]]:
-    """Pairs of connections without a hello that carry the same: as many bytes but for a negotiation, the last of them at the same times.
+    """Pairs of connections that carry the same: as many bytes but for a negotiation, the last of them at the same times; one hello at most is known.
 
     The one that the program's bytes reach first comes first. What looks like two others is neither's.
     """
-    c, s = side.connections, side.sessions
+    s = side.sessions
     lasts = np.array([[max((int(t) for k in side.session_ids[row] if (t := s[f"{end}_last_payload_ns"][k]) is not None), default=NEVER)
                        for end in ("orig", "resp")] for row in rows], np.int64).reshape(-1, 2)  # fmt: skip
-    sizes = np.array([[int(c["orig_bytes"][row]), int(c["resp_bytes"][row])] for row in rows], np.int64).reshape(-1, 2)
+    sizes = np.array([[sent(side, row, end) for end in ("orig", "resp")] for row in rows], np.int64).reshape(-1, 2)
+    randoms = {k for k, random in zip(*(side.capture.table("hellos")[n].tolist() for n in ("session_id", "random")), strict=True) if random}
+    hello = {row: not randoms.isdisjoint(side.session_ids[row]) for row in rows}
     near: dict[int, set[int]] = {}
     for i in range(len(rows)):
         same = (np.abs(lasts - lasts[i]) <= PASSED_ON_NS).all(axis=1) & (np.abs(sizes - sizes[i]) <= NEGOTIATION_BYTES).all(axis=1)
         same &= (lasts != NEVER).all(axis=1) & (sizes > MIN_BYTES).all(axis=1)
         for j in np.flatnonzero(same).tolist():
             a, b = rows[i], rows[j]
-            if lasts[i, 0] <= lasts[j, 0] and lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS and _other_ends(c, a, b):
+            if (
+                not (hello[a] and hello[b])
+                and lasts[i, 0] <= lasts[j, 0]
+                and lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS
+                and _other_ends(side, a, b)
+            ):
                 near.setdefault(i, set()).add(j)
                 near.setdefault(j, set()).add(i)
     pairs = [(i, next(iter(js))) for i, js in near.items() if len(js) == 1]
     return [[rows[i], rows[j]] for i, j in pairs if near[j] == {i} and (lasts[i, 0], -lasts[i, 1], i) < (lasts[j, 0], -lasts[j, 1], j)]
 
 
-def _other_ends(connections: Table, a: int, b: int) -> bool:
-    """Whether two connections differ at both ends, or one is redirected to a proxy on this machine: else one is a copy of the other."""
-    c = connections
+def sent(side: Side, row: int, end: str) -> int:
+    """Payload that one end sent, with what the capture lost. One redirect half lacks what the other has, which is no loss."""
+    whole = side.connections["redirect_port"][row] is None
+    lost = min(int(side.sessions[f"{end}_missing_bytes"][k]) for k in side.session_ids[row]) if whole else 0
+    return int(side.connections[f"{end}_bytes"][row]) + lost
+
+
+def _other_ends(side: Side, a: int, b: int) -> bool:
+    """Whether two connections are two and no copies: they differ at both ends, or one is redirected to a proxy here, or their numbers differ."""
+    c = side.connections
     (ip, port, to), (ip_, port_, to_) = ((c["orig_ip"][k], c["orig_port"][k], c["resp_ip"][k]) for k in (a, b))
-    return bool((ip, port) != (ip_, port_) and (to != to_ or (c["redirect_port"][a] is None) != (c["redirect_port"][b] is None)))
+    numbers = {side.sessions["orig_isn"][side.session_ids[k][0]] for k in (a, b)}
+    redirected = (c["redirect_port"][a] is None) != (c["redirect_port"][b] is None)
+    return bool((ip, port) != (ip_, port_) and (to != to_ or redirected or (len(numbers) == 2 and None not in numbers)))
 
 
 def _goes_on(connections: Table, a: int, b: int) -> bool:
@@ -217,6 +237,24 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, i
             if b.size[j] - a.size[i] == usual or shift_ns == 0:
                 out.append((i, j))
     return out
+
+
+def may_be_relayed(side: Side, known: frozenset[tuple[str, int]]) -> bool:
+    """Whether a service of the machine itself, other than the ``known`` relays, may be one: other machines ask it, and mostly soon after that something
+    is asked upstream. Then what the machine opens may be for them."""
+    c, x = side.connections, side.capture.table("exchanges")
+    own = set(c["orig_ip"][side.target].tolist())
+    owner = overlap.owner_rows(x, c)
+    upstream = np.sort(x["request_end_ns"][(owner >= 0) & side.target[owner]].astype(np.int64))
+    for end, rows in _services(c, side.target).items():
+        theirs = [row for row in rows.tolist() if c["orig_ip"][row] not in own]
+        asked = x["request_end_ns"][np.isin(owner, theirs)].astype(np.int64)
+        if end in known or len(asked) < ENOUGH or not is_private(end[0]):
+            continue
+        followed = np.searchsorted(upstream, asked + LATEST_NS, "right") > np.searchsorted(upstream, asked - TOLERANCE_NS)
+        if followed.mean() >= BY_CHANCE:
+            return True
+    return False
 
 
 def _services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:

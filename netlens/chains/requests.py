@@ -138,6 +138,11 @@ def _take_over(linked: Linked, side: Codes, sessions: Sessions, carrier: Ints) -
         other = ip in inner or is_loopback(ip) or (in_vm and ip not in in_vm)
         side[i] = known if known != UNKNOWN else HOST if other else VM
     if linked.carried:
+        # what else such a connection carries was asked of the relay too, nobody knows by whom
+        asked_on = np.unique(carrier[sorted(linked.asked_of_relay)])
+        rest = np.isin(carrier, asked_on[asked_on >= 0])
+        rest[list(linked.asked_of_relay)] = False
+        side[rest] = UNKNOWN
         for k in np.unique(carrier[carrier >= 0]).tolist():
             whose = np.unique(side[carrier == k])
             sessions.side[k] = whose[0] if len(whose) == 1 else UNKNOWN

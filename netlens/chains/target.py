@@ -15,6 +15,7 @@ import numpy as np
 
 from netlens.chains import overlap
 from netlens.errors import NetlensError
+from netlens.parsers.connections import is_public
 from netlens.text import printable
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[
             raise
     # nearest to the provider first: the busiest server of the VM's capture may be a relay
     side = next(s for s in (upstream, *sides.values()) if s.connections.rows)
-    guess = choose(side.connections, side.capture.table("lookups"))
+    c = side.connections
+    public = np.array([is_public(ip) for ip in c["resp_ip"].tolist()], bool) & ~np.isin(c["resp_port"], (22, 53, 853))
+    guess = choose(c.take(np.flatnonzero(public)) if public.any() else c, side.capture.table("lookups"))
     find(sides, upstream, tuple(guess.addresses), False)
     notes.append(
         f"{_named_by(apis, manifest)}: the captures show no server's name (ClientHellos are missing or cut), so {printable(guess.label)} is taken, "

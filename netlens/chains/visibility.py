@@ -26,8 +26,8 @@ LOSSY = 0.05  #: share of the payload; with half of that every verdict of the re
 def exchanged(sides: Mapping[str | None, Side]) -> str:
     """A warning that the captures were given the wrong way round; "" if nothing suggests it.
 
-    Packets that one machine sent and the other received prove which is which. Without them the marks of a tunnel do, unless both captures have
-    some: a VM with containers translates, and a host may redirect too.
+    Packets that one machine sent and the other received prove which is which. Without them the marks of a tunnel do, if each capture has those of the
+    other side: one alone proves nothing, as a VM with containers translates, and a host may redirect to a proxy of its own.
 
     Raises
     ------
@@ -47,9 +47,8 @@ def exchanged(sides: Mapping[str | None, Side]) -> str:
     if proven > 0:
         return ""
     found = {name: _marked(side) for name, side in sides.items()}
-    if proven < 0 or found["vm"] == "host" != found["host"] or found["host"] == "vm" != found["vm"]:
-        name, seems = ("vm", "host") if found["vm"] == "host" else ("host", "vm")
-        return f"the capture given with --{name} seems to be from the {WORDS[seems]}: are --vm and --host swapped?"
+    if proven < 0 or (found["vm"] == "host" and found["host"] == "vm"):
+        return f"the capture given with --vm seems to be from the {WORDS['host']}: are --vm and --host swapped?"
     return ""
 
 

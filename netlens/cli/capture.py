@@ -19,6 +19,7 @@ from netlens.text import printable
     Examples:
       sudo netlens capture --side host --api api.z.ai --seconds 60
       netlens capture --side both --vm admin@192.168.64.5 --api api.z.ai
+      netlens capture --side both --vm tart:builder --vm tart:second --api api.z.ai
       netlens capture --side vm --vm tart:cal-dev --api api.z.ai --errors '~/.local/share/opencode/log' --until-rejection
       netlens analyze "$(sudo netlens capture --side host --api api.z.ai --seconds 60)"
 
@@ -28,7 +29,11 @@ from netlens.text import printable
 )
 @click.option("--side", type=click.Choice(("vm", "host", "both")), required=True, help="What to record; both needs --vm.")
 @click.option(
-    "--vm", metavar="USER@HOST|tart:NAME", help="Record this VM by ssh; nothing is left on it. Without it, --side vm means this machine."
+    "--vm",
+    "vms",
+    multiple=True,
+    metavar="USER@HOST|tart:NAME",
+    help="Record this VM by ssh; nothing is left on it. Repeatable: the second becomes vm2.pcap. Without it, --side vm means this machine.",
 )
 @api_option("Default: everything on port 443.")
 @live_options("Folder of the recording.  [default: captures/TIME-SIDE]")
@@ -51,7 +56,7 @@ from netlens.text import printable
     metavar="N",
     help="Stop when the disk has less than N MB free.",
 )
-def command(side: str, snaplen: int, headers_only: bool, errors: tuple[str, ...], **options: Any) -> None:
+def command(side: str, vms: tuple[str, ...], snaplen: int, headers_only: bool, errors: tuple[str, ...], **options: Any) -> None:
     """Record the host, the VM, or both at once.
 
     A recording is a folder that only you can read: a capture of each side, sockets.jsonl (which program had which connection open, every second),
@@ -69,7 +74,15 @@ def command(side: str, snaplen: int, headers_only: bool, errors: tuple[str, ...]
         snaplen = min(snaplen, SNAPLEN_HEADERS)
         live.say(f"warning: {HEADERS_ONLY_WARNING}")
     invocation = ("netlens", *sys.argv[1:])
-    wanted = Options(side=side, errors=logs_by_side(errors, side), snaplen=snaplen, invocation=invocation, **options)
+    wanted = Options(
+        side=side,
+        vm=vms[0] if vms else None,
+        further=vms[1:],
+        errors=logs_by_side(errors, side),
+        snaplen=snaplen,
+        invocation=invocation,
+        **options,
+    )
     try:
         check(wanted)
     except CaptureError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -401,3 +402,24 @@ class _Python:
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def test_several_vms_are_recorded_as_vantages_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+    monkeypatch.setattr("netlens.capture.places.connected", lambda side, vm, *_: asked.append((side, vm)))
+    options = Options("both", vm="one", further=("two", "three"))
+    Session(options, print, print)._connect(contextlib.ExitStack())
+    assert asked == [("vm", "one"), ("host", "one"), ("vm2", "two"), ("vm3", "three")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options("both", vm="one", further=("one",)), "--vm one is given twice"),
+        (Options("both", vm="one", further=("two", "two")), "--vm two is given twice"),
+        (Options("both", vm="one", further=("-oProxyCommand=x",)), "-oProxyCommand"),
+    ],
+)
+def test_further_vms_that_cannot_be(options: Options, message: str) -> None:
+    with pytest.raises(CaptureError, match=message):
+        check(options)

@@ -1,0 +1,96 @@
+"""Chains: by which relays each connection of the target went, from the program's socket to the last hop that was captured, in order.
+
+Theory of operation
+-------------------
+1. What the VM's capture shows comes first: relays on the VM, its own redirect or translation. Then what the host's shows: relays on it, translation.
+2. What stands between two hops of one chain is told by what it added: nothing (a port forwarded, a transparent proxy), the answer of SOCKS (8, 12
+   or 24 bytes), or the longer one of CONNECT. A relay that encrypts anew is a proxy.
+3. One relay that both captures show (sshuttle, from either end) is listed once; the host's translation follows the VM's.
+
+Limits: the bridge that a guest is plugged into shows only where the host translates behind it; elsewhere it looks like routing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.chains import relays
+from netlens.wire.tunnels import NOTES
+
+if TYPE_CHECKING:
+    from netlens.chains.linking import Linked
+    from netlens.chains.side import Side
+
+DIRECT, NAT, SSHUTTLE, REDIRECT, SOCKS, PROXY, FORWARD = "direct", "nat", "sshuttle", "redirect", "socks", "proxy", "forward"
+BRIDGE, TUNNEL = "bridge", "tunnel"
+KINDS = (NAT, SSHUTTLE, REDIRECT, SOCKS, PROXY, FORWARD, BRIDGE, TUNNEL)
+#: What an answer to SOCKS4 has (8 bytes), and to SOCKS5: two to the greeting, then 10 with an IPv4 or 22 with an IPv6 address (RFC 1928 3, 6).
+SOCKS_BYTES = (8, 12, 24)
+
+
+def chains(linked: Linked) -> dict[str, int]:
+    """Connections to the target that leave, by their chain."""
+    up = linked.upstream
+    return dict(Counter(path(linked, row) for row in np.flatnonzero(up.target).tolist()))
+
+
+def path(linked: Linked, row: int) -> str:
+    """Relays of a connection of the upstream's capture, joined by ``>``; ``direct`` if there is none."""
+    up, vm, pairs = linked.upstream, linked.vm, linked.pairing
+    hops = linked.served.get(row, ())
+    kinds = _between(up, (*hops, row))
+    first = hops[0] if hops else row
+    before: list[str] = []
+    mate = -1 if pairs is None or vm is None else int(pairs.vm_of[row])
+    if vm is not None and mate >= 0:
+        local = linked.served_in_vm.get(mate, ())
+        before = _between(vm, (*local, mate)) + _own(vm, mate)
+        if vm.connections["resp_ip"][mate] != up.connections["resp_ip"][first]:  # ssh -D or -L: only their ends are connections
+            before.append(_kind(vm, mate, up, first))
+    if (
+        up.connections["path"][first] == SSHUTTLE
+        and up.connections["redirect_port"][first] is None
+        and not {SSHUTTLE, SOCKS, FORWARD} & {*before}
+    ):
+        before.append(SSHUTTLE)
+    anew = not hops and any(k in linked.carried for k in up.exchange_rows[up.owner == row].tolist())
+    kinds += [PROXY] if anew else []
+    kinds += _own(up, row)
+    return ">".join(before + kinds) or DIRECT
+
+
+def _between(side: Side, hops: tuple[int, ...]) -> list[str]:
+    """What stands between each two hops of a chain in one capture."""
+    redirects = side.connections["redirect_port"]
+    return [REDIRECT if redirects[a] is not None else _kind(side, a, side, b) for a, b in pairwise(hops)]
+
+
+def _kind(one: Side, a: int, other: Side, b: int) -> str:
+    """What a relay is by what its negotiation added to connection ``a``."""
+    added = relays.sent(one, a, "resp") - relays.sent(other, b, "resp")
+    return SOCKS if added in SOCKS_BYTES else PROXY if added > 0 else FORWARD
+
+
+def _own(side: Side, row: int) -> list[str]:
+    """Relays of the machine itself on the last hop of its capture."""
+    c = side.connections
+    if c["redirect_port"][row] is not None:
+        return [SSHUTTLE if c["tunnel_session_id"][row] is not None else REDIRECT]
+    if c["nat_ip"][row] is None:
+        return []
+    frames, copies, ip = (side.sessions[name] for name in ("orig_frames", "orig_copies", "orig_ip"))
+    inner = [k for k in side.session_ids[row] if ip[k] == c["orig_ip"][row]]
+    outer = [k for k in side.session_ids[row] if ip[k] == c["nat_ip"][row]]
+    # Each packet is seen twice: on the bridge's port and on the bridge, or inside another packet and by itself. Frames that are cut otherwise
+    # on one interface differ less.
+    bridged = bool(inner and outer and copies[inner[0]] and 2 * frames[inner[0]] >= 3 * frames[outer[0]])
+    return [_twice(side), NAT] if bridged else [NAT]
+
+
+def _twice(side: Side) -> str:
+    """What shows packets twice before they are translated: a tunnel, if the capture has packets inside others."""
+    return TUNNEL if {name for name, _ in NOTES} & set(side.capture.table("quality")["reason"].tolist()) else BRIDGE

@@ -1,0 +1,92 @@
+"""Captures of conversations over relays, packet by packet: cooked as ``tcpdump -i any`` writes them, with real ClientHellos and turns."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, client_hello, segment
+
+SERVER = "198.51.100.10"
+EGRESS = "203.0.113.7"
+HERE, IN, OUT = 772, 0, 4  #: ARPHRD_LOOPBACK; packet types of SLL2
+T0 = 1_700_000_000
+ANSWER = b"\x17\x03\x03\x01\x90" + bytes(400)
+
+
+def request(size: int) -> bytes:
+    """A TLS record of application data."""
+    return b"\x17\x03\x03" + struct.pack(">H", size) + bytes(size)
+
+
+@dataclass
+class Talk:
+    """One connection: handshake, perhaps a negotiation with a relay, a hello and its answer, requests of these sizes, and FINs."""
+
+    client: tuple[str, int]
+    server: tuple[str, int]
+    start: float
+    hello: bytes
+    isn: int
+    sizes: tuple[int, ...] = (500, 700, 900)
+    every: float = 1.0
+    negotiation: tuple[bytes, bytes] = (b"", b"")
+    begins: float = 0.0  # what is earlier is not captured
+
+    def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
+        """(time, from the client, flags, payload)"""
+        t = self.start
+        yield t, True, SYN, b""
+        yield t + 0.001, False, SYN | ACK, b""
+        yield t + 0.002, True, ACK, b""
+        if self.negotiation[0]:
+            yield t + 0.003, True, PSH | ACK, self.negotiation[0]
+            yield t + 0.006, False, PSH | ACK, self.negotiation[1]
+        yield t + 0.010, True, PSH | ACK, self.hello
+        yield t + 0.012, False, PSH | ACK, b"\x16\x03\x03\x03\xe8" + bytes(1000)
+        for k, size in enumerate(self.sizes):
+            at = t + 0.1 + k * self.every
+            yield at, True, PSH | ACK, request(size)
+            yield at + 0.3, False, PSH | ACK, ANSWER
+        yield t + 0.1 + len(self.sizes) * self.every, True, FIN | ACK, b""
+        yield t + 0.102 + len(self.sizes) * self.every, False, FIN | ACK, b""
+
+    def packets(self) -> Iterator[tuple[float, bool, bytes]]:
+        """(time, from the client, IP packet)"""
+        seq, ack = self.isn, self.isn ^ 0x5A5A5A5A
+        for t, up, flags, data in self.turns():
+            ends, mine, theirs = (self.client, self.server), seq, ack
+            if not up:
+                ends, mine, theirs = (self.server, self.client), ack, seq
+            if t >= self.begins:
+                yield t, up, segment(*ends[0], *ends[1], flags, mine, 0 if flags == SYN else theirs, data)
+            step = len(data) + (1 if flags & (SYN | FIN) else 0)
+            seq, ack = (seq + step, ack) if up else (seq, ack + step)
+
+
+@dataclass
+class Machine:
+    """A capture of one machine: which packets passed which interfaces, one after the other."""
+
+    frames: list[tuple[float, int, int, int, bytes]] = field(default_factory=list)
+
+    def see(self, talk: Talk, *interfaces: tuple[int, bool], late: float = 0.0, kind: int = 1) -> Machine:
+        """``interfaces``: index, and whether what the client sends comes in there."""
+        for t, up, packet in talk.packets():
+            for k, (index, comes_in) in enumerate(interfaces if up else interfaces[::-1]):
+                self.frames.append((t + late + k * 2e-6, index, IN if comes_in == up else OUT, kind, packet))
+        return self
+
+    def write(self, path: Path) -> None:
+        out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 276)]
+        for t, index, direction, kind, packet in sorted(self.frames, key=lambda frame: frame[0]):
+            cooked = struct.pack(">HHIHBB8s", 0x800, 0, index, kind, direction, 6, bytes(8)) + packet
+            us = round((T0 + t) * 1e6)
+            out.append(struct.pack("<IIII", us // 10**6, us % 10**6, len(cooked), len(cooked)) + cooked)
+        path.write_bytes(b"".join(out))
+
+
+def hellos(count: int, name: str = "api.example.test") -> Iterable[bytes]:
+    return (client_hello(name) for _ in range(count))

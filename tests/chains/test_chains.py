@@ -1,0 +1,175 @@
+"""Chains over relays, and parties: each request once, for whoever sent it, by the relays that it went over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import netlens
+from netlens.errors import NetlensError
+from tests.chains.build_chain import EGRESS, SERVER, Machine, Talk, hellos
+
+VM, OTHER, BRIDGE = "192.168.122.2", "192.168.122.6", "192.168.122.1"
+API = (SERVER, 443)
+VM_SIDE = ((2, False),)
+THROUGH_NAT = ((3, True),)
+LEAVES = ((2, False),)
+
+
+def nat(vm: Machine | None, host: Machine, talk: Talk, port: int, bridged: bool = False) -> None:
+    """A connection of a guest that the host translates; ``vm``: the guest's own capture."""
+    if vm is not None:
+        vm.see(talk, *VM_SIDE)
+    host.see(talk, *(((4, True), (3, True)) if bridged else THROUGH_NAT), late=50e-6)
+    host.see(replace(talk, client=(EGRESS, port)), *LEAVES, late=60e-6)
+
+
+def analysed(folder: Path, **machines: Machine) -> dict[str, Any]:
+    for name, machine in machines.items():
+        machine.write(folder / f"{name}.pcap")
+    document: dict[str, Any] = netlens.analyze(folder, apis="api.example.test").to_dict()
+    return document
+
+
+def requests(document: dict[str, Any]) -> dict[str, int]:
+    return {party["name"]: party["requests"] for party in document["parties"]}
+
+
+def test_a_second_vm_is_a_party_of_its_own(tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    first, second, own = hellos(3)
+    nat(vm, host, Talk((VM, 40001), API, 1, first, 1 << 20), 50001, bridged=True)
+    nat(None, host, Talk((OTHER, 40002), API, 1.2, second, 2 << 20, (600, 800)), 50002, bridged=True)
+    host.see(Talk((EGRESS, 50003), API, 1.4, own, 3 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert requests(found) == {"VM": 3, "host": 1, f"other VM, {OTHER}": 2}
+    assert found["counts"]["exchanges"] == 6
+    assert found["chains"] == {"bridge>nat": 2, "direct": 1}
+    other = found["parties"][2]
+    assert (other["vantage"], other["addresses"], other["process"]) == (None, [OTHER], None)
+
+
+def test_a_further_capture_names_its_party(tmp_path: Path) -> None:
+    vm, second, host = Machine(), Machine(), Machine()
+    one, two = hellos(2)
+    nat(vm, host, Talk((VM, 40001), API, 1, one, 1 << 20), 50001)
+    nat(second, host, Talk((OTHER, 40002), API, 1.2, two, 2 << 20, (600, 800)), 50002)
+    found = analysed(tmp_path, vm=vm, host=host, builder=second)
+    assert requests(found) == {"VM": 3, "host": 0, "builder": 2}
+    assert found["parties"][2]["vantage"] == "builder"
+    assert [i["vantage"] for i in found["inputs"]] == ["vm", "host", "builder"]
+
+
+def test_another_capture_of_the_host_takes_nothing_from_it(tmp_path: Path) -> None:
+    vm, host, uplink = Machine(), Machine(), Machine()
+    one, two = hellos(2)
+    talk, own = Talk((VM, 40001), API, 1, one, 1 << 20), Talk((EGRESS, 50003), API, 1.4, two, 3 << 20, (650,))
+    nat(vm, host, talk, 50001)
+    for machine in (host, uplink):
+        machine.see(own, *LEAVES)
+    uplink.see(replace(talk, client=(EGRESS, 50001)), *LEAVES, late=60e-6)
+    assert requests(analysed(tmp_path, vm=vm, host=host, uplink=uplink)) == {"VM": 3, "host": 1, "uplink": 0}
+
+
+def test_captures_of_which_none_is_the_vms_or_the_hosts(tmp_path: Path) -> None:
+    (hello,) = hellos(1)
+    for name in ("a", "b"):
+        Machine().see(Talk((VM, 40001), API, 1, hello, 1 << 20), *VM_SIDE).write(tmp_path / f"{name}.pcap")
+    captures = {name: netlens.read(tmp_path / f"{name}.pcap") for name in ("a", "b")}
+    with pytest.raises(NetlensError, match="captures of a, b: none is the VM's or the host's"):
+        netlens.analysis.analyze(captures, netlens.chains.inputs.Inputs({name: tuple(c.paths) for name, c in captures.items()}))  # type: ignore[attr-defined]
+
+
+CONNECT = (b"CONNECT api.example.test:443 HTTP/1.1\r\nHost: api.example.test:443\r\n\r\n", b"HTTP/1.1 200 Connection established\r\n\r\n")
+SOCKS = (b"\x05\x01\x00\x05\x01\x00\x03" + bytes(19), bytes(12))
+
+
+@pytest.mark.parametrize(("negotiation", "kind"), [(CONNECT, "proxy"), (SOCKS, "socks"), ((b"", b""), "forward")])
+@pytest.mark.parametrize("begins", [0.0, 1.05])
+def test_what_a_relay_on_the_host_passes_on_counts_once(negotiation: tuple[bytes, bytes], kind: str, begins: float, tmp_path: Path) -> None:
+    """Also if the host's capture begins after the hellos: then as many bytes at the same times link the two."""
+    vm, host = Machine(), Machine()
+    one, two = hellos(2)
+    asked = Talk((VM, 40001), (BRIDGE, 8888), 1, one, 1 << 20, negotiation=negotiation)
+    vm.see(asked, *VM_SIDE)
+    host.see(replace(asked, begins=begins), *THROUGH_NAT, late=50e-6)
+    host.see(Talk((EGRESS, 50001), API, 1.0005, one, 7 << 20, begins=begins), *LEAVES)
+    host.see(Talk((EGRESS, 50003), API, 1.3, two, 3 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["counts"]["exchanges"] == 4
+    assert requests(found)["VM"] == 3
+    if not begins:
+        assert found["chains"] == {kind: 1, "direct": 1}
+
+
+def test_a_proxy_that_the_host_redirects_to_is_a_hop(tmp_path: Path) -> None:
+    """The VM's packets are taken by the host before they leave: the same destination twice, from two ends."""
+    vm, host = Machine(), Machine()
+    one, two = hellos(2)
+    asked = Talk((VM, 40001), API, 1, one, 1 << 20)
+    vm.see(asked, *VM_SIDE)
+    host.see(asked, *THROUGH_NAT, late=50e-6)
+    host.see(Talk((EGRESS, 50001), API, 1.0005, one, 7 << 20), *LEAVES)
+    host.see(Talk((EGRESS, 50003), API, 1.3, two, 3 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert requests(found) == {"VM": 3, "host": 1}
+    assert found["counts"]["exchanges"] == 4
+
+
+def test_several_relays_one_after_the_other(tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    one, two = hellos(2)
+    local = Talk(("127.0.0.1", 39999), ("127.0.0.1", 8889), 0.999, one, 5 << 20, negotiation=CONNECT)
+    asked = Talk((VM, 40001), (BRIDGE, 8888), 1, one, 1 << 20, negotiation=CONNECT)
+    vm.see(local, (1, False), kind=772).see(asked, *VM_SIDE)
+    host.see(asked, *THROUGH_NAT, late=50e-6)
+    host.see(Talk((EGRESS, 50001), API, 1.0005, one, 7 << 20), *LEAVES)
+    host.see(Talk((EGRESS, 50003), API, 1.3, two, 3 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert requests(found) == {"VM": 3, "host": 1}
+    assert found["counts"]["exchanges"] == 4
+
+
+def test_an_older_connection_of_a_container_is_found_by_the_address_that_leaves(tmp_path: Path) -> None:
+    """The VM translates for the container, and its capture begins after the handshakes: neither numbers nor hellos tell."""
+    vm, host = Machine(), Machine()
+    one, two = hellos(2)
+    inner = Talk(("172.17.0.2", 40001), API, 1, one, 1 << 20)
+    outer = replace(inner, client=(VM, 40001))
+    vm.see(replace(inner, begins=1.05), (5, True)).see(replace(outer, begins=1.05), *VM_SIDE, late=20e-6)
+    nat(None, host, outer, 50001)
+    host.see(Talk((EGRESS, 50003), API, 1.3, two, 3 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["counts"]["exchanges"] == 4
+    assert requests(found)["VM"] == 3
+
+
+def test_where_no_name_was_captured_the_target_is_guessed_and_said(tmp_path: Path) -> None:
+    host = Machine()
+    (one,) = hellos(1)
+    nat(None, host, Talk((VM, 40001), API, 1, one, 1 << 20, begins=1.05), 50001)
+    found = analysed(tmp_path, host=host)
+    assert found["target"]["guessed"]
+    assert found["target"]["addresses"] == [SERVER]
+    assert any("the captures show no server's name" in note for note in found["quality"]["notes"])
+
+
+def test_guests_of_a_host_that_alone_was_captured_are_parties(tmp_path: Path) -> None:
+    host = Machine()
+    one, two = hellos(2)
+    nat(None, host, Talk((VM, 40001), API, 1, one, 1 << 20), 50001)
+    nat(None, host, Talk((OTHER, 40002), API, 1.2, two, 2 << 20, (600, 800)), 50002)
+    found = analysed(tmp_path, host=host)
+    assert requests(found) == {"VM": 3, "host": 0, f"other VM, {OTHER}": 2}
+
+
+def test_what_is_named_is_not_doubted_from_an_address(tmp_path: Path) -> None:
+    """The capture given as the host's was made on a machine with a guest's address; no packet proves anything else."""
+    host = Machine()
+    (one,) = hellos(1)
+    host.see(Talk((VM, 40001), API, 1, one, 1 << 20), *VM_SIDE)
+    found = analysed(tmp_path, host=host)
+    assert not any("swapped" in note for note in found["quality"]["notes"])
