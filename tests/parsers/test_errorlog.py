@@ -290,3 +290,15 @@ def test_of_several_codes_the_first_counts_also_in_the_copy(tmp_path: Path) -> N
     assert kept.text.endswith("service=llm code=1305 status=429 code=1302")
     (tmp_path / "log").write_text(f"{line}\n{kept.text}\n")
     assert [event.code for event in errorlog.read(tmp_path / "log").events] == ["1305", "1305"]
+
+
+def test_logs_of_several_programs_speak_while_all_of_them_do(tmp_path: Path) -> None:
+    paths = []
+    for name, hour in (("a", "10"), ("b", "11")):
+        path = tmp_path / f"{name}.log"
+        path.write_text(f"2026-06-20T{hour}:00:00Z status 429\n2026-06-20T{hour}:50:00Z done\n")
+        paths.append(path)
+    one, two = (errorlog.read(path) for path in paths)
+    both = errorlog.joined([one, two])
+    assert [event.file for event in both.events] == [str(path) for path in paths]
+    assert (both.first_ns, both.last_ns) == (two.first_ns, one.last_ns)
