@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlens.report import findings
 from netlens.text import duration, plural
 
 if TYPE_CHECKING:
@@ -50,7 +51,16 @@ class Fact:
 
 def question(a: Analysis) -> str:
     """What is asked."""
-    return f"Why are requests to {target(a)} refused?" if a.counts["rejections"] else f"Are requests to {target(a)} refused, and why?"
+    if a.counts["rejections"]:
+        return f"Why are requests to {target(a)} refused?"
+    if findings.is_all(a):
+        return "What is wrong in this capture?"
+    return f"Are requests to {target(a)} refused, and {'why' if anything_refused(a) else 'what else is wrong'}?"
+
+
+def anything_refused(a: Analysis) -> bool:
+    """Whether a request was refused, or an error log tells of refusals that match none: only then are there causes and fixes to show."""
+    return bool(a.counts["rejections"] or a.assembled.unmatched)
 
 
 def target(a: Analysis) -> str:
@@ -98,6 +108,26 @@ def headline(a: Analysis) -> list[Part]:
     if (fix := best_fix(a)) is not None:
         parts += [Part(" Best fix: "), Part(fix.title, "fix"), Part(f" ({effect(fix)}).")]
     return parts
+
+
+def findings_headline(a: Analysis) -> list[Part]:
+    """The answer where nothing was refused: how much is wrong, and what is known of requests to the target."""
+    parts = [Part(f"{findings.headline(a)}.", "found")]
+    hidden, requests = a.assembled.situation.uncountable, a.counts["exchanges"]
+    if hidden:
+        parts.append(Part(f" Requests to {target(a)} cannot be counted: {hidden}."))
+    elif requests and not findings.is_all(a):
+        parts.append(Part(f" No refusals found in {plural(requests, 'request')} to {target(a)}."))
+    return parts
+
+
+def requests_in_brief(a: Analysis) -> str:
+    """``43 to api.z.ai, at most 2 at once``; empty where there are none to count. Where :func:`how_sure` is not told, with what is known of outcomes."""
+    requests = a.counts["exchanges"]
+    if not requests or a.assembled.situation.uncountable:
+        return ""
+    at_once = a.peaks["upstream"]["requests"]["combined"]
+    return f"{requests:,} to {target(a)}, at most {at_once:,} at once" + (f"; outcomes {outcomes(a)[1]}" if findings.is_all(a) else "")
 
 
 def sentence(a: Analysis) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netlens.report import overview
-from netlens.text import duration, plural, printable, size, utc
-from netlens.wire.link import NAMES
+from netlens.text import duration, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis, SideFindings
@@ -48,6 +47,22 @@ def headline(a: Analysis) -> str:
     return "Found: " + " and ".join(said) if said else "No problem found"
 
 
+def first(findings: list[Finding]) -> list[Finding]:
+    """Those of the first screen: problems and warnings, the gravest :data:`SHOWN`."""
+    return [f for f in findings if f.severity != "note"][:SHOWN]
+
+
+def beside_refusals(a: Analysis) -> list[Finding]:
+    """What was found besides the refusals of the target, which the answer tells."""
+    return [f for f in a.findings if f.id != "refused" or "cause" not in f.values]
+
+
+def more(findings: list[Finding]) -> str:
+    """What the first screen leaves out: ``3 notes``, ``5 more``; empty if nothing."""
+    rest, shown = len(findings) - len(first(findings)), len(first(findings))
+    return "" if not rest else plural(rest, "note") if shown < SHOWN else f"{rest:,} more"
+
+
 def listed(findings: list[Finding], console: Any, verbose: bool) -> None:
     """One finding a row; with ``verbose`` all of them, with frames and filter."""
     from rich.padding import Padding
@@ -59,7 +74,7 @@ def listed(findings: list[Finding], console: Any, verbose: bool) -> None:
     grid = RichTable.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column()
-    shown = findings if verbose else [f for f in findings if f.severity != "note"][:SHOWN]
+    shown = findings if verbose else first(findings)
     for f in shown:
         rows = [f.text]
         if f.advice and f.severity == "problem":
@@ -67,9 +82,8 @@ def listed(findings: list[Finding], console: Any, verbose: bool) -> None:
         if verbose and f.filter:
             rows.append(f"{f.id}; Wireshark: {f.filter}")
         grid.add_row(Text(f.severity, style=_STYLES[f.severity]), Text("\n".join(printable(row) for row in rows)))
-    if len(findings) > len(shown):
-        rest = len(findings) - len(shown)
-        grid.add_row("", Text(f"{plural(rest, 'note') if len(shown) < SHOWN else f'{rest:,} more'} with -v", style="dim"))
+    if not verbose and (rest := more(findings)):
+        grid.add_row("", Text(f"{rest} with -v", style="dim"))
     console.print(Padding(grid, (0, 0, 0, 2)))
 
 
@@ -79,8 +93,7 @@ def _head(side: SideFindings, console: Any) -> None:
 
     part = side.capture.part
     for i in part.inputs:
-        links = ", ".join(NAMES.get(link, f"link type {link}") for link in i.link_types)
-        console.print(Text.assemble((printable(i.path), "bold"), f"  {i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"))
+        console.print(Text.assemble((printable(i.path), "bold"), f"  {overview.file(i)}"))
     if part.bounds_ns is None:
         console.print(Text("no frame has a time"))
         return

@@ -2,8 +2,9 @@
 
 Theory of operation
 -------------------
-1. The page is text first: question, answer, evidence, causes, fixes, clock and quality stand in the HTML and are read without a script. The script draws the
-   timeline and the tables from the data of :mod:`netlens.report.page_data`.
+1. The page is text first: question, answer, findings, evidence, causes, fixes, clock and quality stand in the HTML and are read without a script. The script
+   draws the timeline and the tables from the data of :mod:`netlens.report.page_data`. Where nothing was refused the answer is the findings with an overview,
+   and there are no causes and fixes; else the refusals come first and the other findings after them.
 2. Captures come from strangers. Every string passes :func:`netlens.text.printable` and Jinja's autoescape; data for the script is base64, and the script
    writes text nodes only. A Content-Security-Policy forbids whatever is not this file: the one script and the one style sheet are named by their hashes.
 3. The drawing is our own (canvas, ``templates/*.js``): a chart library of megabytes would be most of the file, and none has bars in lanes, stacked step
@@ -24,21 +25,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.lenses import all_lenses
 from netlens.outputs import replacing
-from netlens.report import answer, page_data, scene
+from netlens.report import answer, findings, overview, page_data, scene
 from netlens.text import duration, plural, printable, size, utc
 from netlens.wire.link import NAMES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from netlens.analysis import Analysis
+    from netlens.analysis import Analysis, SideFindings
+    from netlens.lenses import Finding
     from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"
 SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "tables.js", "page.js")
 NEXT = 3  #: fixes named beside the best
 CAUTIONS = 3  #: shown above the answer; the rest unfold
+FILES = 3  #: of a rotated capture that the overview lists; Quality has all
+CITED = 5  #: frames of a finding that lead to the timeline; its filter has more
 MOST = 12  #: rows of the evidence: counts above it share the last
 
 
@@ -64,6 +69,8 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
     a = analysis
     css, script = _asset("report.css"), "\n".join(_asset(name) for name in SCRIPTS)
     notes = a.quality["notes"]
+    refused = answer.anything_refused(a)
+    headline = answer.headline(a) if refused else answer.findings_headline(a)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -75,8 +82,13 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             d=document,
             target=answer.target(a),
             question=answer.question(a),
-            headline=answer.headline(a),
-            sentence=answer.sentence(a),
+            headline=headline,
+            sentence="".join(part.text for part in headline),
+            refused=refused,
+            findings=_findings(a, findings.beside_refusals(a) if refused else a.findings),
+            overview=_overview(a),
+            asked_for_refusals=not findings.is_all(a),
+            connections=sum(side.connections.rows for side in a.assembled.sides.values()),
             recording=_recording(a),
             when=_when(document),
             cautions=notes,
@@ -91,7 +103,8 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             surer=answer.surer(a),
             clock=_clock(a),
             inputs=[_input(i) for i in a.inputs],
-            sides=[(answer.SIDE_NAMES[name or "capture"], side) for name, side in a.sides.items()],
+            several=len(a.sides) > 1,
+            sides=[(answer.SIDE_NAMES[name or "capture"], side, overview.lines(side.capture)) for name, side in a.sides.items()],
             chunks=page_data.chunks(a),
             version=_version(),
         )
@@ -124,6 +137,66 @@ def met(a: Analysis) -> dict[str, Any] | None:
         for n in range(last + 1)
     ]
     return {"rows": rows, "rule": fit.rule.name, "unit": answer.UNITS[fit.rule.unit], "scope": fit.rule.scope, "value": value}
+
+
+def _findings(a: Analysis, found: list[Finding]) -> dict[str, Any]:
+    """The first screen's findings and the rest, both in order; ``looked_at``: what the lenses ask about, for pages without a finding."""
+    rows, shown = [_finding(a, f) for f in found], findings.first(found)
+    kept = [f in shown for f in found]
+    groups = dict.fromkeys(lens.GROUP for lens in sorted(all_lenses(), key=lambda lens: lens.RANK) if lens.GROUP != "sight")
+    return {
+        "shown": [row for row, first in zip(rows, kept, strict=True) if first],
+        "rest": [row for row, first in zip(rows, kept, strict=True) if not first],
+        "more": findings.more(found),
+        "looked_at": ", ".join(groups),
+    }
+
+
+def _finding(a: Analysis, f: Finding) -> dict[str, Any]:
+    side = next((side for side, _ in f.frames), "")
+    return {"f": f, "frames": _frames(a, f.frames)[:CITED], "where": _where(a, side) if f.filter else ""}
+
+
+def _frames(a: Analysis, cited: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Frames of TCP, which stand in the timeline, with the session of each."""
+    session_of: dict[tuple[str, int], int] = {}
+    for name in {side for side, _ in cited}:
+        trail = _side(a, name).capture.trail
+        if trail is not None:
+            t = trail.segments()
+            at = np.flatnonzero(np.isin(t["frame"], [frame for side, frame in cited if side == name]))
+            session_of |= {(name, int(t["frame"][k])): int(t["session"][k]) for k in at}
+    return [{"side": side, "frame": frame, "session": session_of[side, frame]} for side, frame in cited if (side, frame) in session_of]
+
+
+def _side(a: Analysis, name: str) -> SideFindings:
+    return a.sides[name] if name in a.sides else a.sides[None]
+
+
+def _where(a: Analysis, side: str) -> str:
+    """In which file the filter shows the frames. Those of several files are numbered as if the files were one."""
+    paths = _side(a, side).capture.paths
+    if len(paths) > 1:
+        return f"once mergecap has joined the {len(paths):,} files"
+    return f"in {os.path.basename(paths[0])}" if len(a.sides) > 1 else ""
+
+
+def _overview(a: Analysis) -> list[dict[str, Any]]:
+    """What the captures hold: requests to the target, then each capture."""
+    told = [_holds(a, name, side) for name, side in a.sides.items()]
+    if requests := answer.requests_in_brief(a):
+        row = ("requests", requests)
+        if len(told) > 1:
+            return [{"title": "", "rows": [row]}, *told]
+        told[0]["rows"].insert(0, row)
+    return told
+
+
+def _holds(a: Analysis, name: str | None, side: SideFindings) -> dict[str, Any]:
+    files = [(os.path.basename(i.path), overview.file(i)) for i in side.capture.part.inputs]
+    told = [("file", f"{path}: {text}" if len(a.inputs) > 1 else text) for path, text in files]
+    title = f"Capture of the {answer.SIDE_NAMES[name]}" if name and len(a.sides) > 1 else ""
+    return {"title": title, "rows": [*told[:FILES], *overview.lines(side.capture)]}
 
 
 def _key_evidence(a: Analysis) -> list[dict[str, Any]]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netlens.text import plural, printable, size
+from netlens.wire.link import NAMES as LINKS
 
 if TYPE_CHECKING:
     from netlens.api import Capture
+    from netlens.wire.framing import Input
 
 #: Well-known ports of UDP, and of TCP where the payload does not tell (IANA's names, in lower case)
 UDP = {53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios", 161: "snmp", 162: "snmp", 443: "quic", 500: "ike",
@@ -34,6 +36,12 @@ class Pair:
     bytes: int = 0
     frames: int = 0
     protocols: Counter[str] = field(default_factory=Counter)
+
+
+def file(i: Input) -> str:
+    """``pcap, Ethernet, 382 frames, 106 kB``."""
+    links = ", ".join(LINKS.get(link, f"link type {link}") for link in i.link_types)
+    return f"{i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"
 
 
 def lines(capture: Capture) -> list[tuple[str, str]]:

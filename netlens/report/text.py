@@ -5,9 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from netlens.report import answer, findings
-from netlens.text import duration, plural, printable, size, utc
-from netlens.wire.link import NAMES
+from netlens.report import answer, findings, overview
+from netlens.text import duration, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis, PeakFacts, SideFindings
@@ -35,7 +34,7 @@ def render(analysis: Analysis, console: Any, verbose: bool = False) -> None:
     console.print(Padding(Text(printable(answer.sentence(a))), (0, 0, 1, 2)))
     _causes(a, console)
     _fixes(a, console)
-    if others := [f for f in a.findings if f.id != "refused" and (f.severity != "note" or verbose)]:
+    if others := [f for f in findings.beside_refusals(a) if f.severity != "note" or verbose]:
         console.print(Text("Also found", style="bold"))
         findings.listed(others, console, verbose)
         console.print()
@@ -111,8 +110,7 @@ def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> No
     part = side.capture.part
     start, last = part.bounds_ns or (0, 0)
     for i in part.inputs:
-        links = ", ".join(NAMES.get(link, f"link type {link}") for link in i.link_types)
-        console.print(Text.assemble((printable(i.path), "bold"), f"  {i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"))
+        console.print(Text.assemble((printable(i.path), "bold"), f"  {overview.file(i)}"))
     when = f"from {utc(start)}, {(last - start) / 1e9:.3f} s" if part.bounds_ns else "no frame has a time"
     console.print(Text(f"{when}, {_VANTAGE[side.vantage]}"))
     sessions = side.capture.table("sessions").rows

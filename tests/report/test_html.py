@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ import pytest
 
 import netlens
 from netlens.errors import NetlensError
-from netlens.report import answer, html, page_data, scene
+from netlens.report import answer, findings, html, overview, page_data, scene
 from netlens.text import printable
+from tests.lenses import made
 from tests.parsers import build
 from tests.wire.test_tls import hello
 
@@ -102,17 +104,115 @@ def test_the_first_screen_stands_in_the_html(name: str, page_text: Callable[[str
     read = Reader(text)
     said = " ".join(read.text.split())
     assert answer.question(a) in said
-    assert " ".join(answer.sentence(a).split()) in said
+    refused = answer.anything_refused(a)
+    headline = answer.headline(a) if refused else answer.findings_headline(a)
+    assert " ".join("".join(part.text for part in headline).split()) in said
     first_screen = said[: said.index("Timeline Requests in flight")]
     for fact in answer.how_sure(a):
         assert fact.text in first_screen
     if (fix := answer.best_fix(a)) is not None and fix.command:
         assert " ".join(fix.command.split()) in first_screen
+    for f in findings.beside_refusals(a):
+        assert f.text in first_screen
+    ids = {attributes.get("id") for _, attributes in read.tags}
+    assert ({"causes", "fixes"} <= ids) is refused
     for v in a.hypotheses:
-        assert v.claim in said
+        assert (v.claim in said) is refused
         for e in v.evidence:
-            assert e.text in said
+            assert e.text in said or not refused
     assert len(text) < SIZE_LIMIT
+
+
+@pytest.fixture(scope="session")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> netlens.analysis.Analysis:
+    """A capture of a stranger: lookups without answer, HTTP errors, and nothing refused by a limit."""
+    asked = [p for k in range(4) for at in (0, 2) for p in made.lookup(f"n{k}.example.test", k * 100 * made.MS + at * made.S, txid=k)]
+    talk = made.talk()
+    for _ in range(5):
+        made.exchange(talk, answer=b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+    packets = build.mixed(asked, made.close(talk).packets, made.ping(30 * made.S))
+    return netlens.analyze(str(build.write(tmp_path_factory.mktemp("troubled") / "capture.pcap", packets)))
+
+
+@pytest.fixture(scope="session")
+def lookups_only(tmp_path_factory: pytest.TempPathFactory) -> netlens.analysis.Analysis:
+    """Without any TCP: the name that is looked up would be markup."""
+    asked = [
+        p for k in range(4) for p in made.lookup(f"<script>alert({k})</script>.test", k * made.S, k * made.S + 10 * made.MS, 2, txid=k)
+    ]
+    return netlens.analyze(str(build.write(tmp_path_factory.mktemp("lookups") / "<b>.pcap", [*asked, *made.ping(30 * made.S)])))
+
+
+def test_without_refusals_the_page_leads_with_findings_and_overview(troubled: netlens.analysis.Analysis) -> None:
+    a, text = troubled, html.render(troubled, troubled.to_dict())
+    read = Reader(text)
+    said = " ".join(read.text.split())
+    first_screen = said[: said.index("Timeline Requests in flight")]
+    assert "What is wrong in this capture?" in first_screen
+    assert findings.headline(a) in first_screen
+    wrong = [f for f in a.findings if f.severity != "note"]
+    assert {"dns-unanswered", "http-errors"} <= {f.id for f in wrong}
+    places = [first_screen.index(f.text) for f in wrong]
+    assert places == sorted(places)  # the gravest first
+    for f in wrong:
+        assert f.severity in first_screen
+        assert f.advice in first_screen
+        assert f.filter in first_screen
+    for _, told in overview.lines(a.capture):
+        assert " ".join(told.split()) in first_screen
+    assert not {"causes", "fixes"} & {attributes.get("id") for _, attributes in read.tags}
+    assert not any(v.claim in said for v in a.hypotheses)
+
+
+def test_a_page_without_findings_says_what_was_looked_at(page_text: Callable[[str], str]) -> None:
+    said = Reader(page_text("healthy")).text
+    assert "No problem found." in said
+    assert "Looked at: names, handshakes, " in said
+
+
+def test_what_else_was_found_stands_below_the_refusals(page_text: Callable[[str], str], analysis: Callable[[str], Any]) -> None:
+    """The refusals of the target are the answer and not listed again."""
+    said = Reader(page_text("fan-out")).text
+    also = said[said.index("Also found") : said.index("Requests in flight")]
+    [other] = findings.beside_refusals(analysis("fan-out"))
+    assert other.text in also
+    assert f"in {analysis('fan-out').host.paths[0].rpartition('/')[2]}" in also
+    assert "Also found" not in Reader(page_text("two-causes")).text
+
+
+def test_only_frames_of_tcp_lead_to_the_timeline(troubled: netlens.analysis.Analysis) -> None:
+    by_id = {row["f"].id: row for row in html._findings(troubled, troubled.findings)["shown"]}
+    assert by_id["dns-unanswered"]["frames"] == []
+    assert {each["session"] for each in by_id["http-errors"]["frames"]} == {0}
+
+
+def test_findings_of_a_rotated_capture_say_how_their_frames_are_numbered(tmp_path: Path) -> None:
+    asked = [p for k in range(4) for at in (0, 2) for p in made.lookup(f"n{k}.example.test", k * 100 * made.MS + at * made.S, txid=k)]
+    paths = [str(build.write(tmp_path / f"part{k}.pcap", part)) for k, part in enumerate((asked, made.ping(30 * made.S)))]
+    found = netlens.analyze(paths)
+    assert "Wireshark filter once mergecap has joined the 2 files" in Reader(html.render(found, found.to_dict())).text
+
+
+def test_notes_and_what_exceeds_the_first_screen_unfold(troubled: netlens.analysis.Analysis) -> None:
+    f = troubled.findings[0]
+    many = [replace(f, text=f"number {k}") for k in range(findings.SHOWN + 2)]
+    shown = html._findings(troubled, many)
+    assert len(shown["shown"]) == findings.SHOWN
+    assert [row["f"].text for row in shown["rest"]] == [f"number {findings.SHOWN}", f"number {findings.SHOWN + 1}"]
+    assert shown["more"] == "2 more"
+    shown = html._findings(troubled, [f, replace(f, severity="note", text="known")])
+    assert (len(shown["shown"]), shown["more"]) == (1, "1 note")
+
+
+def test_hostile_words_of_a_finding_are_text(troubled: netlens.analysis.Analysis) -> None:
+    raw = HOSTILE.decode()
+    f = replace(troubled.findings[0], text=raw, advice=raw, filter=raw)
+    text = html.render(replace(troubled, findings=[f, replace(f, severity="note")]), troubled.to_dict())
+    assert "<img" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert [tag for tag, _ in Reader(text).tags].count("script") == 3
+    assert Reader(text).text.count("onerror") == 6
 
 
 def test_nothing_outside_the_file_is_named(page_text: Callable[[str], str]) -> None:
@@ -329,6 +429,47 @@ def test_a_report_opens_from_disk_without_a_word_or_a_request(
         )
     drawn = "[...document.querySelectorAll('#stage canvas')].map((c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v))"
     assert all(page.run(drawn))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 640, 390])
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("which", ["troubled", "lookups_only"])
+def test_findings_show_on_any_screen(
+    which: str, width: int, dark: bool, request: pytest.FixtureRequest, tmp_path: Path, chromium: Browser
+) -> None:
+    a = request.getfixturevalue(which)
+    path = tmp_path / "report.html"
+    html.write(a, a.to_dict(), path)
+    page = opened(chromium, path, width=width, height=844, dark=dark, touch=width < 600)
+    assert page.run("document.documentElement.scrollWidth") <= width
+    shown = page.run("[...document.querySelectorAll('.finding')].filter((e) => e.checkVisibility()).map((e) => e.innerText)")
+    wrong = [f for f in a.findings if f.severity != "note"]
+    assert len(shown) == len(wrong)
+    for f, said in zip(wrong, shown, strict=True):
+        assert all(part in " ".join(said.split()) for part in (f.severity, f.text, f.filter))
+    assert page.run("document.querySelector('.finding').getBoundingClientRect().bottom < innerHeight")
+    assert page.run("document.querySelector('#stage').checkVisibility()") is (which == "troubled")
+    assert page.run((Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")) == []
+    assert page.complaints() == []
+    assert page.requests() == [path.resolve().as_uri()]
+
+
+@pytest.mark.browser
+def test_a_finding_is_copied_and_leads_to_its_connection(troubled: Any, tmp_path: Path, chromium: Browser) -> None:
+    path = tmp_path / "report.html"
+    html.write(troubled, troubled.to_dict(), path)
+    page = opened(chromium, path)
+    page.run("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
+    page.run("document.querySelector('.finding .copy').click()")
+    page.frame()
+    assert page.run("window.copied") == troubled.findings[0].filter
+    page.run("document.querySelector('.finding .chip').click()")
+    page.frame()
+    frame = page.run("Number(document.querySelector('.finding .chip').dataset.frame)")
+    assert page.run("[model.picked.frame.number, model.picked.bar]") == [frame, 0]
+    assert f"frame.number == {frame}" in page.run("document.querySelector('#picked').innerText")
+    assert page.complaints() == []
 
 
 @pytest.mark.browser

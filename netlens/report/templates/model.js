@@ -178,8 +178,8 @@ function filterOf(bar) {
   return ids.map(one).filter(Boolean).join(" || ");
 }
 
-/** What an evidence's frame belongs to. */
-function pickFrame(side, frame) {
+/** What a cited frame belongs to. `session`: its TCP session; -1: not known, and the connection is found by its frames. */
+function pickFrame(side, frame, session) {
   const { core, bars, calls } = model;
   let capture = core.captures.findIndex((c) => c.name === side);
   if (capture < 0) capture = 0;
@@ -189,6 +189,7 @@ function pickFrame(side, frame) {
   if (k >= 0)
     for (let c = 0; c < calls.n; c++) if (calls.request[c] === k && (call < 0 || bars.capture[calls.bar[c]] === capture)) call = c;
   if (call >= 0) bar = calls.bar[call];
+  else if (session >= 0) bar = barOfSession(capture, session);
   else {
     const table = tableOf("connections", capture);
     let row = table ? table.by.first_frame.values.indexOf(frame) : -1;

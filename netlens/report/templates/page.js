@@ -15,7 +15,7 @@ $("#print").addEventListener("click", () => print());
 for (const button of $$(".copy[data-copy]")) button.addEventListener("click", () => copyText(button.previousElementSibling.textContent, button));
 for (const chip of $$(".chip")) chip.addEventListener("click", () => {
   if (!model.tables) return;
-  pickFrame(chip.dataset.side, Number(chip.dataset.frame));
+  pickFrame(chip.dataset.side, Number(chip.dataset.frame), Number(chip.dataset.session ?? -1));
   $("#timeline").scrollIntoView();
 });
 for (const button of $$("[data-unit]")) button.addEventListener("click", () => { model.unit = button.dataset.unit; redraw(); });
