@@ -115,7 +115,7 @@ class Clock:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        names = ("offset_s", "low_s", "high_s", "drift_ppm", "method", "packets", "frames", "note")
+        names = ("offset_s", "low_s", "high_s", "drift_ppm", "method", "packets", "steps", "frames", "note")
         return {name: getattr(self, name) for name in names} | {"steps": [asdict(step) for step in self.steps]}
 
 

@@ -253,7 +253,7 @@ def test_logs_that_were_exchanged_are_noticed_and_left_out(pair: Path) -> None:
         assert any("are --vm-errors and --host-errors swapped?" in note for note in found.quality["notes"]), name
         assert found.cause in (None, "same-nat-ip"), name
     right = analyzed(pair)
-    assert not any("exchanged" in note for note in right.quality["notes"])
+    assert not any("swapped" in note for note in right.quality["notes"])
 
 
 def test_a_log_that_repeats_itself_without_end_takes_no_time(pair: Path, tmp_path: Path) -> None:
@@ -296,15 +296,15 @@ def test_streams_of_http2_are_requests_each_once(name: str) -> None:
 
 
 def test_the_same_capture_for_both_sides_is_refused(pair: Path) -> None:
-    with pytest.raises(NetlensError, match=r"the same capture for VM and host \([\d,]+ frames\); one of each is needed"):
+    with pytest.raises(NetlensError, match=r"the captures of VM and host are the same \([\d,]+ frames\); give one of each side"):
         netlens.analyze(vm=str(pair / "vm.pcap"), host=str(pair / "vm.pcap"))
 
 
 def test_exchanged_sides_are_noticed(pair: Path) -> None:
     found = netlens.analyze(vm=str(pair / "host.pcap"), host=str(pair / "vm.pcap"))
-    assert found.quality["notes"][0] == "the capture given with --vm looks as if made on the host: are --vm and --host exchanged?"
+    assert found.quality["notes"][0] == "the capture given with --vm seems to be from the host: are --vm and --host swapped?"
     assert all(v.verdict != "supported" or v.id == "provider" for v in found.hypotheses) or found.cause is None
-    assert not any("exchanged" in note for note in netlens.analyze(vm=str(pair / "vm.pcap"), host=str(pair / "host.pcap")).quality["notes"])
+    assert not any("swapped" in note for note in netlens.analyze(vm=str(pair / "vm.pcap"), host=str(pair / "host.pcap")).quality["notes"])
 
 
 def test_captures_of_different_times_are_told(pair: Path, tmp_path: Path) -> None:
@@ -331,12 +331,12 @@ def test_an_api_that_one_side_alone_has(pair: Path, tmp_path: Path) -> None:
     nothing = cut_down(pair / "vm.pcap", tmp_path / "empty.pcap", keep=slice(0, 0))
     assert netlens.analyze(vm=nothing, host=str(pair / "host.pcap"), apis="cdn.aa.b").counts["exchanges"] > 0
     with pytest.raises(
-        NetlensError, match=r"^--api nowhere\.example: no connection of this capture goes there; it has api\.z\.ai, cdn\.aa\.b$"
+        NetlensError, match=r"^--api nowhere\.example: this capture has no connection there, only to api\.z\.ai, cdn\.aa\.b$"
     ):
         netlens.analyze(vm=str(pair / "vm.pcap"), host=str(pair / "host.pcap"), apis="nowhere.example")
 
 
 def test_an_api_of_the_manifest_that_is_not_there_is_called_so(pair: Path) -> None:
     captures: dict[str | None, netlens.Capture] = {"vm": netlens.read(pair / "vm.pcap")}
-    with pytest.raises(NetlensError, match=r"^the manifest's API other\.example: no connection .* --api NAME chooses another$"):
+    with pytest.raises(NetlensError, match=r"^the manifest's API other\.example: this capture has no connection there, .* --api NAME chooses another$"):
         link(captures, ("other.example",), manifest=True)

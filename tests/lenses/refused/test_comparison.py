@@ -77,7 +77,7 @@ def test_cannot_tell_says_how_much_more():
     assert found.verdict == "cannot-tell"
     assert found.needed_requests == 91
     assert found.more_minutes_before == pytest.approx(71, rel=0.02)
-    assert "91 requests on each side" in found.sentence
+    assert "91 requests in each recording" in found.sentence
 
 
 def test_nothing_refused_in_either():
@@ -89,7 +89,7 @@ def test_nothing_refused_in_either():
 def test_the_same_share():
     found = compare(recorded(30, 3), recorded(30, 3))
     assert found.needed_requests is None
-    assert "same share" in found.sentence
+    assert "the shares are equal" in found.sentence
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ID = "provider"
 LETTER = "F"
-CLAIM = "Refusals do not depend on anything local: neither on what is open nor on what was sent over time."
+CLAIM = "Refusals depend on nothing local: neither on what is open nor on what was sent over time."
 RANK = 7
 
 
