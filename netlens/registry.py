@@ -11,7 +11,7 @@ import pkgutil
 import types
 from functools import cache
 from importlib import import_module
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 P = TypeVar("P")
 
@@ -58,9 +58,13 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
             raise TypeError(f"{name}: its docstring has no line that begins with {section}:")
     for attribute, wanted in get_type_hints(kind).items():
         value = getattr(module, attribute, None)
+        if get_origin(wanted) is Literal:
+            if value not in get_args(wanted):
+                raise TypeError(f"{name}: {attribute} is {value!r}, it must be one of {', '.join(map(repr, get_args(wanted)))}")
+            continue
         accepted = tuple(get_origin(each) or each for each in (get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)))
         if value is None or not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted) or value == "":
-            raise TypeError(f"{name}: {attribute} is {value!r}, it must be a {' or '.join(t.__name__ for t in accepted)}")
+            raise TypeError(f"{name}: {attribute} is {value!r}, it must be of type {' or '.join(t.__name__ for t in accepted)}")
     if "ID" in get_type_hints(kind) and (wanted := module.__name__.rpartition(".")[2].replace("_", "-")) != module.ID:
         raise TypeError(f"{name}: ID is {module.ID!r}, it must be {wanted!r}")
     for attribute, model in vars(kind).items():

@@ -13,7 +13,6 @@ import pytest
 from tools import new
 
 ROOT = Path(new.ROOT)
-HERE = [kind for kind, room in new.ROOMS.items() if not new.described(room).startswith("not here")]
 
 
 def run(tree: Path, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -27,6 +26,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("tree")
     for folder in ("netlens", "tools"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests" / "wire", copy / "tests" / "wire", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy
 
@@ -35,7 +35,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def members(tree: Path) -> dict[str, list[str]]:
     before = {path for path in tree.rglob("*") if "__pycache__" not in path.parts}
     found = {}
-    for kind in HERE:
+    for kind in new.ROOMS:
         done = run(tree, "tools/new.py", kind, f"made-up-{kind}")
         assert done.returncode == 0, done.stderr
         found[kind] = done.stdout.splitlines()[:-1]
@@ -68,13 +68,24 @@ def test_the_types_of_what_is_written(tree: Path, members: dict[str, list[str]])
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
+def test_the_frames_of_what_is_written_are_read(tree: Path, members: dict[str, list[str]]) -> None:
+    """The tests of all link types and tunnels find those of a new one."""
+    files = ["tests/wire/test_link.py", "tests/wire/test_tunnels.py"]
+    done = run(tree, "-m", "pytest", "-v", "-n", "0", "-p", "no:cacheprovider", "-k", "made-up or form_here", *files)
+    assert done.returncode == 0, done.stdout
+    for member in ("link", "tunnel"):
+        for test in ("read", "cut_at_every_byte"):
+            assert f"test_{test}[made-up-{member}-IPv6] PASSED" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["cause"], "a kind and a name"),
-        (["cause", "../x"], "small letters"),
-        (["cause", "Rain"], "small letters"),
-        (["check", "tcpdump"], "tcpdump.py: is there already"),
+        (["cause", "../x"], "lower-case letters"),
+        (["cause", "Rain"], "lower-case letters"),
+        (["check", "tcpdump"], "tcpdump.py exists already"),
         (["house", "x"], "invalid choice"),
     ],
 )

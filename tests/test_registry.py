@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pytest
 
 from netlens.registry import members
 
-GOOD = '"""What it is.\n\nClaim: something.\n"""\n\nID = "good-one"\nLETTER = "A"\nRANK = 1\n\n\ndef judge(facts):\n    return facts\n'
+GOOD = '"""What it is.\n\nClaim: something.\n"""\n\nID = "good-one"\nLETTER = "A"\nGROUP = "time"\nRANK = 1\n\n\ndef judge(facts):\n    return facts\n'
 
 
 class Kind(Protocol):
     ID: str
     LETTER: str
+    GROUP: Literal["names", "time"]
     RANK: int | float
 
     def judge(self, facts: object) -> object: ...
@@ -47,8 +48,9 @@ def test_a_file_is_a_member_and_one_with_an_underscore_is_none(folder):
     ("change", "said"),
     [
         (("good-one", "other"), "good_one.py: ID is 'other', it must be 'good-one'"),
-        (('LETTER = "A"', ""), "good_one.py: LETTER is None, it must be a str"),
-        (("RANK = 1", "RANK = True"), "good_one.py: RANK is True, it must be a int or float"),
+        (('LETTER = "A"', ""), "good_one.py: LETTER is None, it must be of type str"),
+        (("RANK = 1", "RANK = True"), "good_one.py: RANK is True, it must be of type int or float"),
+        (('"time"', '"space"'), "good_one.py: GROUP is 'space', it must be one of 'names', 'time'"),
         (("Claim:", "Claims:"), "good_one.py: its docstring has no line that begins with Claim:"),
         (("def judge", "def judged"), "good_one.py has no function judge"),
         (("(facts)", "(data)"), "good_one.py: judge takes (data), it must take (facts)"),

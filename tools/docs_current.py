@@ -12,7 +12,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import docs_schema
@@ -187,7 +187,7 @@ def findings() -> str:
         "failed or somebody waited, a *warning* if it may come to that, else a *note*; a healthy capture has no problem. Problems are told in order of\n",
         "consequence: what failed altogether, what took long, its causes on the way. [Findings in captures by others](../findings.md) measures them.\n",
     ]
-    for group in ("names", "handshakes", "answers", "delivery", "time", "leaks", "sight"):
+    for group in get_args(lenses.Group):
         lines.append(f"\n## {group.capitalize()}\n")
         for lens in sorted((lens for lens in lenses.all_lenses() if group == lens.GROUP), key=lambda lens: lens.RANK):
             title = (lens.__doc__ or "").partition("\n")[0]

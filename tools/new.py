@@ -22,7 +22,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -37,6 +37,7 @@ class Room:
     values : attributes that may not be just any value of their type.  bodies : functions whose result is none of None, an empty list, dict or text.
     needs : module -> names that the bodies use.  like : a test of a neighbour, to copy from.  scenario : it is shown in the laboratory.
     source : the whole file after its docstring, for rooms whose functions are compiled.  free : numbers that nobody has a claim to, for its KINDS.
+    forms : the test's FORMS, for rooms where one test runs over every member's frames.
     """
 
     package: str
@@ -47,13 +48,14 @@ class Room:
     scenario: bool = False
     source: str = ""
     free: range = range(0)
+    forms: str = ""
 
 
 KERNELS = """
 import numpy as np
 
 from netlens.wire.compiled import lean
-from netlens.wire.link._kinds import KEPT
+from netlens.wire.link._kinds import KEPT, LINK
 from netlens.wire.{room} import {names}
 
 {values}
@@ -77,10 +79,12 @@ ROOMS = {
         like="tests/lenses/refused/causes/test_dns.py",
         scenario=True,
     ),
-    "lens": Room("netlens.lenses", like="tests/lenses"),
+    "lens": Room("netlens.lenses", like="tests/lenses/test_lenses.py"),
     "limiter": Room(
         f"{REFUSED}.limiters",
         values={"KIND": "rate", "WINDOW": "sliding", "COUNTS": "accepted"},
+        bodies={"decide": "return _windows.decide(parameter_s, limit, edge_ns)"},
+        needs={f"{REFUSED}.limiters": "_windows"},
         like="tests/lenses/refused/test_over_time.py",
         scenario=True,
     ),
@@ -93,25 +97,37 @@ ROOMS = {
         like="tests/wire/test_link.py",
         source=KERNELS.format(
             room="link._kinds",
-            names="LINK, NOT_READ",
-            values='KINDS = {LINK | {free}: "{title}"}  # to be written: link types, or EtherTypes; 147 to 162 are nobody\'s (tcpdump.org/linktypes.html)\n',
+            names="LINK",
+            values='KINDS = {LINK | {free}: "{title}"}  # to be written: link types, or EtherTypes; 150 to 162 are nobody\'s (tcpdump.org/linktypes.html)\n',
             parameters="buf, o, cap, kind",
-            nothing="np.int64(NOT_READ), kind, np.int64(0)",
+            nothing="np.int64(0), np.int64(LINK | 101), np.int64(0)  # to be written: as it is, raw IP follows at once",
         ),
-        free=range(147, 163),
+        free=range(150, 163),
+        forms="""
+#: Name: link type, frame around a packet of an EtherType, does tshark read it too. tests/wire/test_link.py decodes and cuts them.
+FORMS: dict[str, tuple[int, Callable[[bytes, int], bytes], bool]] = {
+    "{id}": ({free}, lambda packet, ethertype: packet, False),
+}
+""",
     ),
     "tunnel": Room(
         "netlens.wire.tunnels",
         like="tests/wire/test_tunnels.py",
         source=KERNELS.format(
             room="tunnels._kinds",
-            names="NO_TUNNEL, PROTOCOL",
+            names="PROTOCOL",
             values='KINDS = {PROTOCOL | {free}: "{title}"}  # to be written: IP protocols or UDP ports; 253 and 254 are nobody\'s (RFC 3692)\n'
             'ENTERED = ("{id}", "to be written")\n',
             parameters="buf, o, cap, length, kind",
-            nothing="NO_TUNNEL",
+            nothing="np.int64(0), np.int64(LINK | 101)  # to be written: as it is, raw IP follows at once",
         ),
         free=range(253, 255),
+        forms="""
+#: Name: the note, frame around a packet of an EtherType, does tshark enter it too. tests/wire/test_tunnels.py decodes and cuts them.
+FORMS: dict[str, tuple[str, Callable[[bytes, int], bytes], bool]] = {
+    "{id}": ("{id}", lambda packet, ethertype: ip4(packet, {free}), False),
+}
+""",
     ),
     "label": Room(f"{REFUSED}.labels", like="tests/lenses/refused/test_labels.py"),
     "evidence": Room("netlens.chains.links", like="tests/chains"),
@@ -129,7 +145,7 @@ ROOMS = {
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", nargs="?", choices=sorted(ROOMS))
-    parser.add_argument("name", nargs="?", help="small letters and digits, parted by -")
+    parser.add_argument("name", nargs="?", help="lower-case letters and digits, separated by -")
     parser.add_argument("--list", action="store_true", help="the rooms, and what a member of each has")
     options = parser.parse_args(arguments)
     if options.list:
@@ -139,19 +155,19 @@ def main(arguments: list[str] | None = None) -> int:
     if options.kind is None or options.name is None:
         parser.error("a kind and a name are needed (see --list)")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", options.name):
-        parser.error(f"{options.name!r}: a name is made of small letters and digits, parted by -")
+        parser.error(f"{options.name!r}: a name is made of lower-case letters and digits, separated by -")
     room = ROOMS[options.kind]
     try:
         protocol_of(importlib.import_module(room.package))
     except (ImportError, LookupError) as error:
-        parser.error(f"there is no room for a {options.kind} here: {error}")
+        parser.error(f"no {options.kind} can be written: {error}")
     try:
         files = written(options.kind, room, options.name)
     except FileExistsError as error:
-        parser.error(f"{error.filename}: is there already")
+        parser.error(f"{error.filename} exists already")
     for file in files:
         print(file.relative_to(ROOT))
-    print(f"To be filled in; {room.like} shows how a neighbour is tested. Then: python tools/docs_current.py --write && make check")
+    print(f'Fill in what says "to be written"; {room.like} shows how a neighbour is tested. Then: make docs && make check')
     return 0
 
 
@@ -186,8 +202,9 @@ def written(kind: str, room: Room, name: str) -> list[Path]:
 
 
 def protocol_of(package: ModuleType) -> type[Any]:
-    """The room's Protocol: the one that is defined in it."""
-    found = [v for v in vars(package).values() if getattr(v, "_is_protocol", False) and v.__module__.startswith(package.__name__)]
+    """The room's Protocol: the one that is defined in it and has attributes; others there are of what members make."""
+    declared = [v for v in vars(package).values() if getattr(v, "_is_protocol", False) and v.__module__.startswith(package.__name__)]
+    found = [each for each in declared if get_type_hints(each)]
     if len(found) != 1:
         raise LookupError(f"{package.__name__} has {len(found)} Protocols")
     kind: type[Any] = found[0]
@@ -203,11 +220,8 @@ def functions(kind: type[Any]) -> dict[str, inspect.Signature]:
 
 
 def described(room: Room) -> str:
-    try:
-        package = importlib.import_module(room.package)
-        kind = protocol_of(package)
-    except (ImportError, LookupError):
-        return "not here yet"
+    package = importlib.import_module(room.package)
+    kind = protocol_of(package)
     parts = [*get_type_hints(kind), *(f"{name}()" for name in functions(kind))]
     return ", ".join(parts) + (f"; docstring: {', '.join(sections(package))}" if sections(package) else "")
 
@@ -229,9 +243,7 @@ def member(kind: str, room: Room, name: str) -> str:
     wanted_sections = "".join(f"{section}: to be written.\n" for section in sections(package))
     docstring = f'"""{title}: {kind}, to be written.' + (f"\n\n{wanted_sections}" if wanted_sections else "") + '"""\n'
     if room.source:
-        used = {kind & 0xFFFF for kinds in taken(package, "KINDS") for kind in kinds if isinstance(kind, int)}
-        free = next(number for number in room.free if number not in used)
-        return docstring + room.source.replace("{id}", name).replace("{title}", title).replace("{free}", str(free))
+        return docstring + filled(room, room.source, name)
     protocol = protocol_of(package)
     values = []
     for attribute, wanted in get_type_hints(protocol).items():
@@ -247,12 +259,22 @@ def member(kind: str, room: Room, name: str) -> str:
     return "\n".join(head) + "\n\n" + "\n".join(values) + "\n\n\n" + "\n\n".join(bodies)
 
 
+def filled(room: Room, text: str, name: str) -> str:
+    """A template with the name, a title and a number that no member has."""
+    used = {kind & 0xFFFF for kinds in taken(importlib.import_module(room.package), "KINDS") for kind in kinds if isinstance(kind, int)}
+    free = next(number for number in room.free if number not in used)
+    return text.replace("{id}", name).replace("{title}", name.replace("-", " ").capitalize()).replace("{free}", str(free))
+
+
 def value(room: Room, package: ModuleType, attribute: str, wanted: Any, name: str) -> str:
     """The source of an attribute's first value: of its type, and nobody else's where that matters."""
     if attribute in room.values:
         return f'"{room.values[attribute]}"'
     if attribute == "ID":
         return f'"{name}"'
+    if get_origin(wanted) is Literal:
+        first, *rest = get_args(wanted)
+        return f'"{first}"  # or {", ".join(rest)}'
     there = taken(package, attribute)
     if attribute == "LETTER":
         return f'"{next(chr(c) for c in range(ord("A"), ord("Z") + 1) if chr(c) not in there)}"'
@@ -309,16 +331,21 @@ def member_test(kind: str, room: Room, name: str) -> str:
     module = name.replace("-", "_")
     given = f"{module}, {protocol.__name__}" + (", SECTIONS" if sections(package) else "")
     extra = f"from {room.package} import SECTIONS\n" if sections(package) else ""
+    frames = (
+        f"from collections.abc import Callable\n\n{'from tests.wire.helpers import ip4' if 'ip4' in room.forms else ''}\n"
+        if room.forms
+        else ""
+    )
     return f'''"""{name.replace("-", " ").capitalize()}: what it says and does; to be written."""
 
 from __future__ import annotations
 
-from {room.package} import {module}
+{frames}from {room.package} import {module}
 from {protocol.__module__} import {protocol.__name__}
 {extra}from netlens.registry import check
+{filled(room, room.forms, name) if room.forms else ""}
 
-
-def test_it_is_a_{kind}() -> None:
+def test_it_is_{"an" if kind[0] in "aeiou" else "a"}_{kind}() -> None:
     check({given})
 '''
 

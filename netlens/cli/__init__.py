@@ -32,7 +32,7 @@ Examples:
 
 \b
 Exit status: 0 done, 1 the input cannot be used or the output cannot be written, 2 wrong usage.
-If netlens itself fails, set NETLENS_DEBUG=1 to see the whole trace.
+If netlens itself fails, set NETLENS_DEBUG=1 to see the traceback.
 """
 
 

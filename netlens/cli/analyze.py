@@ -41,17 +41,17 @@ if TYPE_CHECKING:
     "further",
     metavar="NAME=FILE",
     multiple=True,
-    help="Capture made on a further machine that leaves through the host, such as a second VM; repeatable. NAME is how results call it.",
+    help="Capture made on a further machine that leaves through the host, such as a second VM; repeatable. Results call it NAME.",
 )
 @api_option("Default: the manifest's, or a guess, which is printed.")
-@click.option("--vm-errors", metavar="FILE", type=FILE, help="Error log of the program on the VM: tells which requests were refused.")
+@click.option("--vm-errors", metavar="FILE", type=FILE, help="Error log of the program on the VM: says which requests were refused.")
 @click.option("--host-errors", metavar="FILE", type=FILE, help="Error log of the program on the host.")
 @click.option(
     "--errors",
     "logs",
     multiple=True,
     metavar="vm|host:FILE",
-    help="Error log of a program on that side; repeatable, one for each program. Formats of many programs are known, and may be mixed.",
+    help="Error log of a program on that side; repeatable, one for each program. Many programs' formats are recognised, and may be mixed.",
 )
 @keylog_option("of the programs")
 @click.option(
@@ -86,9 +86,9 @@ def command(
     verbose: bool,
     form: str,
 ) -> None:
-    """Say what is wrong in a capture: names, connections, answers, losses, waits; and why requests were refused.
+    """Find what is wrong in a capture (failed lookups and connections, errors, losses, delays), and why requests were refused.
 
-    Where requests were refused you get the cause, the limit, and what each fix would change.
+    Where requests were refused, you get the cause, the limit, and what each fix would change.
 
     Give both sides: a RECORDING, or --vm and --host. A recording is a folder with vm.pcap and host.pcap (also .pcapng, .gz), and perhaps
     further captures NAME.pcap, vm-errors.log, host-errors.log and manifest.toml. With a single CAPTURE, you get what it can show, and what to

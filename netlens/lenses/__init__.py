@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
 SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
 
+#: What lenses look at, in the order of the reference.
+Group = Literal["names", "handshakes", "answers", "delivery", "time", "leaks", "sight"]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -43,13 +46,13 @@ class Finding:
 class Lens(Protocol):
     """What a member of this folder has.
 
-    GROUP : what it looks at (names, handshakes, answers, delivery, time, leaks, sight).
+    GROUP : what it looks at; its place in the reference of findings.
     RANK : among findings of one severity the lower comes first: what failed altogether (10 to 49) stands before what took long (50 to 69), that before
         its causes on the way (70 to 79) and what may come to harm (80 and more).
     """
 
     ID: str
-    GROUP: str
+    GROUP: Group
     RANK: int
 
     def look(self, traffic: Traffic) -> list[Finding]:

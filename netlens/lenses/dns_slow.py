@@ -53,7 +53,7 @@ def _of(view: View) -> list[Finding]:
     shown = slow if grave else late
     values = {"questions": len(timed), "slow": len(slow), "late": len(late), "median_ms": middle / 1e6, "longest_ms": longest / 1e6}
     if not shown:
-        text = f"DNS answers take {seconds(middle)} in the middle, of {plural(len(timed), 'question')}."
+        text = f"DNS answers take {seconds(middle)} (median of {plural(len(timed), 'question')})."
         return [finding(view, ID, "warning", text, [q.frames[0] for _, q in timed], values)]
     over = seconds(SLOW_NS if grave else LATE_NS)
     whom = most(r for q in shown for r in q.resolvers)

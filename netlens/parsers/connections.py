@@ -398,7 +398,7 @@ def _tunnels(sessions: Table, rows: dict[str, Array], vantage: str | None) -> Ta
         elif counts.get(k):
             side.append("host")
             carries.append("sshuttle")
-            evidence.append(f"{counts[k]} sessions opened and sent within 50 ms after payload towards sshd of at least their size")
+            evidence.append(f"{counts[k]} sessions were opened and sent data within 50 ms after at least as much payload had gone to sshd")
         else:
             side.append(vantage if vantage == "host" else None)
             carries.append(None)

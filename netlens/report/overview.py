@@ -133,10 +133,14 @@ def _tcp(capture: Capture) -> str:
     for ip, port in zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True):
         servers[f"{ip}:{port}"] += 1
     trips = [v for v in s["synack_ms"].tolist() if v == v]
-    trip = f"; round trip {statistics.median(trips):.3g} ms in the middle" if trips else ""
+    trip = f"; median round trip {statistics.median(trips):.3g} ms" if trips else ""
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum())
     repeated = f"; {plural(again, 'frame')} repeated" if again else ""
-    return f"{plural(c.rows, 'connection')} ({about}) to {plural(len(servers), 'server')}{trip}{repeated}"
+    to = f" to {plural(len(servers), 'server')}"
+    many = (
+        f" ({about}){to}" if s.rows == c.rows else f"{to}, in {plural(s.rows, 'session')} on the wire ({about})"
+    )  # halves, copies, tunnels
+    return f"{plural(c.rows, 'connection')}{many}{trip}{repeated}"
 
 
 def _dns(capture: Capture) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pkgutil
 import struct
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,12 @@ from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 
 RAW, ETHERNET = 101, 1
 START_NS = 1_700_000_000_000_000_000
+
+
+def forms(package: str) -> dict[str, Any]:
+    """The FORMS of all modules of a package of tests: frames of one link type, or of one tunnel."""
+    modules = [import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules(import_module(package).__path__)]
+    return {name: form for module in modules for name, form in module.FORMS.items()}
 
 
 # -- packets ------------------------------------------------------------------------------------------------------------------------

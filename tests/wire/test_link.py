@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from netlens.wire import link
 from netlens.wire.link import network_start
 from tests.wire import links
-from tests.wire.helpers import MACS, decode, decode_bytes, ethernet, ip4, ip6, one, pcap, reason, tcp
+from tests.wire.helpers import MACS, decode, decode_bytes, ethernet, forms, ip4, ip6, one, pcap, reason, tcp
 
 V4, V6 = ip4(tcp(b"four")), ip6(tcp(b"six!"))
 SNAP = b"\xaa\xaa\x03\0\0\0"
@@ -148,6 +148,7 @@ FORMS: dict[str, tuple[int, Callable[[bytes, int], bytes], bool]] = {
     "pktap, user link type": (links.USER2_PKTAP, lambda p, k: pktap(ethernet(p, k), links.ETHERNET), True),
     "pktap, long header": (links.PKTAP, lambda p, k: pktap(ethernet(p, k), links.ETHERNET, size=156), True),
 }
+FORMS |= forms("tests.wire.link")  # of members whose test has them
 VERSIONS = {"IPv4": (V4, 0x0800), "IPv6": (V6, 0x86DD)}
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import netlens
 from netlens.wire import columns as c
 from netlens.wire.tunnels import MAX_TUNNELS, NOTES, PORT, PROTOCOL, enter, header
-from tests.wire.helpers import MACS, decode, decode_bytes, ethernet, ip4, ip6, one, pcap, tcp, udp
+from tests.wire.helpers import MACS, decode, decode_bytes, ethernet, forms, ip4, ip6, one, pcap, tcp, udp
 from tests.wire.links import RAW
 
 OUTER = {"src": "203.0.113.1", "dst": "203.0.113.2"}
@@ -68,6 +68,7 @@ FORMS: dict[str, tuple[str, Callable[[bytes, int], bytes], bool]] = {
     "gtp, number": ("in_gtp", lambda p, k: gtp(p, 0x32, b"\0\1\0\0"), True),
     "gtp, next headers": ("in_gtp", lambda p, k: gtp(p, 0x34, b"\0\1\0\x85" + b"\1\x10\5\x85" + b"\2\0\0\0\0\0\0\0"), True),
 }
+FORMS |= forms("tests.wire.tunnels")  # of members whose test has them
 VERSIONS = {"IPv4": (V4, 0x0800), "IPv6": (V6, 0x86DD)}
 CASES = [(f, v) for f, v in itertools.product(FORMS, VERSIONS) if (f, v) != ("gre, wccp", "IPv6")]
 

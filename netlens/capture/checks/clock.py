@@ -26,7 +26,9 @@ def look(machine: Machine, scene: Scene) -> Result:
     if state is None:
         fix = machine.install("chronyc") if machine.system == "Linux" else "sudo systemsetup -setusingnetworktime on"
         return Result(
-            WARNING, "nothing says whether it is synchronised; recordings of both sides are aligned by their packets all the same", fix
+            WARNING,
+            "cannot tell whether it is synchronised; recordings of both sides are aligned by the packets they share in any case",
+            fix,
         )
     if state.synchronised is False:
         fix = {

@@ -25,4 +25,6 @@ def look(machine: Machine, scene: Scene) -> Result:
         return Result(MISSING, "only loopback is up", f"ip link set {shlex.quote(machine.facts.interfaces[-1].name)} up")
     shown = [f"{i.name} {few([a for a in i.addresses if not a.startswith('fe80')] or list(i.addresses), 2)}".strip() for i in outside]
     loopback = "lo0" if machine.system == "Darwin" else "lo"
-    return Result(OK, f"{few(shown, 4)}; a tunnel's traffic is on {loopback}, so record {'pktap,all' if loopback == 'lo0' else 'any'}")
+    return Result(
+        OK, f"{few(shown, 4)}; a tunnel's traffic is on {loopback}, so record with -i {'pktap,all' if loopback == 'lo0' else 'any'}"
+    )

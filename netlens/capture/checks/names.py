@@ -23,10 +23,10 @@ def look(machine: Machine, scene: Scene) -> Result:
     asked = f"{'asked ' + servers if servers else 'no name server is configured'}"
     if len(lost) == len(found):
         status = MISSING if scene.apis_named else WARNING
-        return Result(status, f"{few(lost, 3)}: no address ({asked})", _look_up(machine, lost[0]))
+        return Result(status, f"{few(lost, 3)}: cannot be resolved ({asked})", _look_up(machine, lost[0]))
     text = "; ".join(f"{name} is {few(list(addresses), 3)}" for name, addresses in found.items() if addresses)
     if lost and scene.apis_named:
-        return Result(MISSING, f"{few(lost, 3)}: no address ({asked}); {text}", _look_up(machine, lost[0]))
+        return Result(MISSING, f"{few(lost, 3)}: cannot be resolved ({asked}); {text}", _look_up(machine, lost[0]))
     if machine is not scene.here and (apart := [n for n in found if set(found[n]) != set(scene.here.resolve(n))]):
         # more than a nuisance only where addresses were written down: netlens capture resolves on each side
         return Result(

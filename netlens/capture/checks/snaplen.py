@@ -18,6 +18,6 @@ RANK = 60
 def look(machine: Machine, scene: Scene) -> Result:
     return Result(
         OK,
-        f"{SNAPLEN:,} bytes keep packets whole; ClientHellos need about 2,000, and with --headers-only ({SNAPLEN_HEADERS}) names, requests "
-        "and pairing through a tunnel cannot be told",
+        f"{SNAPLEN:,} bytes keep packets whole; a ClientHello needs about 2,000; --headers-only ({SNAPLEN_HEADERS}) loses names and requests, "
+        "and connections cannot be followed through a tunnel",
     )

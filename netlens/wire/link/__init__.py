@@ -1,8 +1,8 @@
 """Link types, and what may stand between one and the network header: one header a file, for the decoder and the anonymizer alike.
 
 A file declares by which kinds its header is reached (``KINDS``), how long it is and what follows it (``header``), and what each of its bytes is to a copy
-with addresses replaced (``content``); :class:`netlens.wire.link._kinds.Header` says how. A new header needs a new file and a row in
-tests/wire/test_link.py: names, messages, the anonymizer and the reference page follow.
+with addresses replaced (``content``); :class:`netlens.wire.link._kinds.Header` says how. A new header needs a new file and a test with
+its frames (``FORMS``, in tests/wire/link): names, messages, the anonymizer and the reference page follow.
 
 IEEE 802.11 is not read. Frames of link types that no file declares are counted as ``link_type``.
 """
