@@ -338,5 +338,7 @@ def test_an_api_that_one_side_alone_has(pair: Path, tmp_path: Path) -> None:
 
 def test_an_api_of_the_manifest_that_is_not_there_is_called_so(pair: Path) -> None:
     captures: dict[str | None, netlens.Capture] = {"vm": netlens.read(pair / "vm.pcap")}
-    with pytest.raises(NetlensError, match=r"^the manifest's API other\.example: this capture has no connection there, .* --api NAME chooses another$"):
+    with pytest.raises(
+        NetlensError, match=r"^the manifest's API other\.example: this capture has no connection there, .* --api NAME chooses another$"
+    ):
         link(captures, ("other.example",), manifest=True)
