@@ -118,12 +118,12 @@ def sent(side: Side, row: int, end: str) -> int:
 
 
 def _other_ends(side: Side, a: int, b: int) -> bool:
-    """Whether two connections are two and no copies: they differ at both ends, or one is redirected to a proxy here, or their numbers differ."""
+    """Whether two connections that carry the same are hops of one chain: they go to two servers, one is redirected to a proxy here, or they come from
+    two machines (a proxy that takes packets on their way; or a copy that was not known as one, of which one must go as well)."""
     c = side.connections
     (ip, port, to), (ip_, port_, to_) = ((c["orig_ip"][k], c["orig_port"][k], c["resp_ip"][k]) for k in (a, b))
-    numbers = {side.sessions["orig_isn"][side.session_ids[k][0]] for k in (a, b)}
     redirected = (c["redirect_port"][a] is None) != (c["redirect_port"][b] is None)
-    return bool((ip, port) != (ip_, port_) and (to != to_ or redirected or (len(numbers) == 2 and None not in numbers)))
+    return bool((ip, port) != (ip_, port_) and (to != to_ or redirected or ip != ip_))
 
 
 def _goes_on(connections: Table, a: int, b: int) -> bool:

@@ -1,0 +1,33 @@
+"""A VXLAN tunnel between VM and host: the VM's packets travel inside UDP datagrams, and the host translates what comes out.
+
+A capture of all interfaces shows each packet inside another one and by itself, on both machines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP
+
+if TYPE_CHECKING:
+    from netlens.lab.context import Context
+
+ID = "vxlan"
+OPTIONS: dict[str, Any] = {}
+NEEDS = ("nft",)
+DEVICE, PORT, NETWORK = "vxlan0", 4789, 42
+VM_INNER, HOST_INNER, INNER_NET = "10.64.0.2", "10.64.0.1", "10.64.0.0/24"
+
+
+def start(context: Context) -> None:
+    """Make both ends, lead the VM's default route through the tunnel, and translate what comes out of it."""
+    topology = context.topology
+    for side, here, there, inner in ((VM, VM_IP, HOST_INSIDE_IP, VM_INNER), (HOST, HOST_INSIDE_IP, VM_IP, HOST_INNER)):
+        for words in (
+            f"link add {DEVICE} type vxlan id {NETWORK} local {here} remote {there} dstport {PORT}",
+            f"addr add {inner}/24 dev {DEVICE}",
+            f"link set {DEVICE} up",
+        ):
+            topology.inside(side, "ip", *words.split())
+    topology.inside(HOST, "nft", "add", "rule", "ip", "lab", "postrouting", "oifname", "eth0", "ip", "saddr", INNER_NET, "masquerade")
+    topology.inside(VM, "ip", "route", "replace", "default", "via", HOST_INNER)
