@@ -290,7 +290,7 @@ def test_the_letter(analyzed: tuple[Path, str, str, dict[str, object]]) -> None:
     assert "<" not in text
     assert "`" not in text
     assert "](" not in text
-    wanted = {"## What was recorded", "## Refusals", "## What fits", "## What we would like to know", "## What we tried"}
+    wanted = {"## What was recorded", "## Refusals", "## What fits", "## What we would like to know", "## What we checked"}
     assert {line for line in text.splitlines() if line.startswith("#")} <= wanted
     assert text.count("Subject:") == 1
 
@@ -452,7 +452,7 @@ def test_the_bundle(case: Path, tmp_path: Path) -> None:
     assert status == 0, err
     assert_plain(out)
     assert_plain(err)
-    assert ("has another name in it" in err) != known
+    assert ("was guessed and is replaced in the bundle" in err) != known
     assert "are analysed to something else" not in err
     with zipfile.ZipFile(tmp_path / "b.zip") as archive:
         for entry in archive.infolist():

@@ -195,7 +195,7 @@ def test_captures_that_lack_much_support_nothing(tmp_path: Path) -> None:
     found = netlens.analyze(folder, apis=("api.z.ai",))
     assert supported(found) <= {"dns"}
     assert of(found, "dns") != "refuted"
-    assert any("lacks less" in (v.needs or "") for v in found.hypotheses)
+    assert any("with less loss" in (v.needs or "") for v in found.hypotheses)
 
 
 def test_ends_of_connections_that_are_missing_do_not_make_a_limit_over_time(tmp_path: Path) -> None:

@@ -97,6 +97,10 @@ def command(
     if len(captures) > 1:
         if host_file or vm_file or further or vm_errors or host_errors or logs or keylogs or output or bundle:
             raise click.UsageError("several recordings are weighed together as they are: only --api, --format and -v go with them")
+        if not all(map(os.path.isdir, captures)):  # two files may be the two sides of one run, whose requests would count twice
+            raise click.UsageError("of several, each must be a RECORDING (a folder); give the captures of one run with --vm and --host")
+        if len(set(map(os.path.realpath, captures))) < len(captures):
+            raise click.UsageError("the same recording is given twice")
         _together(captures, apis, form, verbose)
         return
     capture = captures[0] if captures else None

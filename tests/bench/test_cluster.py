@@ -27,4 +27,4 @@ def test_rotated_files_are_the_capture_and_what_moves_is_counted(tmp_path: Path,
     assert Path(paths[0]).stat().st_mtime_ns == made
     lines = cluster.moved(paths, "sessions").splitlines()
     assert f"60 sessions, {sum(sizes):,} bytes read" in lines[0]
-    assert [line.split()[0] for line in lines[1:]] == ["scan", "Summary", "piece", "settle", "_count"]
+    assert [line.split()[0] for line in lines[1:]] == ["scan", "facts_of", "piece", "stitch", "_count"]

@@ -115,7 +115,7 @@ def test_an_empty_folder_that_is_there_is_used(tmp_path: Path) -> None:
 def test_a_link_in_place_of_a_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir(mode=0o755)
     (tmp_path / "r").symlink_to(tmp_path / "victim")
-    with pytest.raises(CaptureError, match="no empty folder"):
+    with pytest.raises(CaptureError, match="not an empty folder"):
         use_directory(tmp_path / "r")
     assert stat.S_IMODE((tmp_path / "victim").stat().st_mode) == 0o755
 
@@ -151,7 +151,7 @@ def test_folders(tmp_path: Path) -> None:
     assert stat.S_IMODE(first.stat().st_mode) == 0o700
     assert use_directory(first) == first
     (first / "x").touch()
-    with pytest.raises(CaptureError, match="no empty folder"):
+    with pytest.raises(CaptureError, match="not an empty folder"):
         use_directory(first)
     with pytest.raises(CaptureError):
         use_directory(first / "x" / "y")

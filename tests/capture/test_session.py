@@ -266,7 +266,7 @@ def test_a_folder_in_which_another_recording_begins(namespace: Namespace, tmp_pa
     """Both found it empty: the first to take its place there goes on, the other leaves without a trace."""
     (tmp_path / "r").mkdir()
     first = Running(_options(namespace, tmp_path / "r"))
-    with pytest.raises(CaptureError, match="no empty folder"):
+    with pytest.raises(CaptureError, match="not an empty folder"):
         Session(_options(namespace, tmp_path / "r"), lambda _: None).run()
     late = Session(_options(namespace, tmp_path / "r"), lambda _: None)
     late.directory = tmp_path / "r"

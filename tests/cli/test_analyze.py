@@ -180,7 +180,8 @@ def test_o_that_is_no_directory(where: str, tmp_path: Path) -> None:
     [
         ([], "give a capture"),
         ([VM, "--host", HOST], "give either a CAPTURE or RECORDING, or the sides"),
-        ([VM, HOST], "unexpected extra argument"),
+        ([VM, HOST], "each must be a RECORDING (a folder)"),
+        ([str(R), str(R)], "the same recording is given twice"),
         ([VM, "--format", "yaml"], "'yaml' is not one of 'text', 'json'"),
         (["--vm"], "requires an argument"),
     ],
@@ -194,13 +195,13 @@ def test_wrong_usage(args: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--vm", VM, "--host", VM], "the same capture for VM and host"),
+        (["--vm", VM, "--host", VM], "the captures of VM and host are the same"),
         (["--vm", VM, "--host", "nope.pcap"], "nope.pcap: no such file"),
         (["--vm", VM, "--host", HOST, "--vm-errors", "nope.log"], "nope.log: the error log cannot be read (no such file or directory)"),
         (["--vm", VM, "--host", HOST, "--vm-errors", str(CAPTURES)], "is a directory, not a file"),
         (["--vm", VM, "--host", HOST, "--keylog", "nope.txt"], "nope.txt: the key log cannot be read (no such file or directory)"),
-        (["--vm", VM, "--host", HOST, "--api", "a\x1b[31m.example"], r"--api a\x1b[31m.example: no connection of this capture goes there"),
-        ([str(CAPTURES)], "a directory without host.pcap or vm.pcap"),
+        (["--vm", VM, "--host", HOST, "--api", "a\x1b[31m.example"], r"--api a\x1b[31m.example: this capture has no connection there"),
+        ([str(CAPTURES)], "this folder has no host.pcap or vm.pcap"),
     ],
 )
 def test_input_that_cannot_be_used(args: list[str], says: str) -> None:
@@ -211,7 +212,7 @@ def test_a_manifest_whose_api_nobody_called(tmp_path: Path) -> None:
     shutil.copytree(R, tmp_path / "r")
     manifest = tmp_path / "r" / "manifest.toml"
     manifest.write_text(manifest.read_text().replace('names = ["api.z.ai"]', 'names = ["other.example"]'))
-    refused(run("analyze", str(tmp_path / "r")), "the manifest's API other.example", "it has api.z.ai", "--api NAME chooses another")
+    refused(run("analyze", str(tmp_path / "r")), "the manifest's API other.example", "only to api.z.ai", "--api NAME chooses another")
     assert found(str(tmp_path / "r"), "--api", "api.z.ai")["cause"] == "same-nat-ip"
 
 
@@ -219,7 +220,7 @@ def test_files_that_the_manifest_names_and_nobody_finds_are_told(tmp_path: Path)
     shutil.copytree(R, tmp_path / "r")
     (tmp_path / "r" / "vm.pcap.gz").unlink()
     document = found(str(tmp_path / "r"))
-    assert "the manifest names vm.pcap.gz, not in the folder" in document["quality"]["notes"]
+    assert "the folder lacks vm.pcap.gz, which the manifest names" in document["quality"]["notes"]
     assert document["cause"] is None
 
 

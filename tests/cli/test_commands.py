@@ -239,7 +239,7 @@ def test_analyze_a_recording_of_both_sides(capture: Path, tmp_path: Path) -> Non
     (folder / "host.pcap").write_bytes(data)
     refused = run("analyze", str(folder))
     assert refused.returncode == 1
-    assert "the same capture for VM and host" in refused.stderr
+    assert "the captures of VM and host are the same" in refused.stderr
     (folder / "host.pcap").write_bytes(data[: offsets(data)[-2]])
     report = json.loads(run("analyze", str(folder), "--format", "json").stdout)
     assert set(report["sides"]) == {"vm", "host"}

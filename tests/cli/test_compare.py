@@ -59,8 +59,8 @@ def test_captures_with_nothing_in_them(tmp_path: Path) -> None:
     ("args", "says"),
     [
         ([BEFORE, "nope"], "nope: no such file"),
-        ([BEFORE, str(CAPTURES)], "a directory without host.pcap or vm.pcap"),
-        ([BEFORE, AFTER, "--api", "nowhere.example"], "--api nowhere.example: no connection of this capture goes there"),
+        ([BEFORE, str(CAPTURES)], "this folder has no host.pcap or vm.pcap"),
+        ([BEFORE, AFTER, "--api", "nowhere.example"], "--api nowhere.example: this capture has no connection there"),
         (["a\x1b[2J", AFTER], r"a\x1b[2J: no such file"),
     ],
 )

@@ -566,7 +566,7 @@ def test_a_gzip_cut_at_every_byte() -> None:
     packed = member(data)
     for cut in range(len(packed)):
         if len(inflated(packed[:cut])) < 24:
-            with pytest.raises(CaptureError, match=("empty", "neither pcap", "starts like gzip but")[min(cut, 2)]):
+            with pytest.raises(CaptureError, match=("empty", "neither pcap", "looks like gzip but")[min(cut, 2)]):
                 read_bytes(packed[:cut])
             continue
         found = read_bytes(packed[:cut])
