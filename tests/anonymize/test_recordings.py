@@ -73,7 +73,7 @@ def test_keys_that_nobody_named_are_not_used(tmp_path: Path, monkeypatch: pytest
     ]
     assert "vm-keylog.txt" in result.left_out
     notes = netlens.analyze(source).quality["notes"]
-    assert sum("vm-keylog.txt: a TLS key log in the recording, not used" in note for note in notes) == 1
+    assert sum("vm-keylog.txt: this TLS key log is in the recording but was not used" in note for note in notes) == 1
     assert "--keylog FILE" in " ".join(notes)
     assert started == []
     keylog = str(source / "vm-keylog.txt")
