@@ -27,7 +27,10 @@ def test_length_and_syntax_stay(name: str) -> None:
     image = MAPPER.name(name)
     assert [len(label) for label in image.split(".")] == [len(label) for label in name.split(".")]
     for label, mapped in zip(name.split("."), image.split("."), strict=True):
-        assert HOST.fullmatch(mapped)
+        if label.isdigit() or any(
+            c.isalpha() for c in label
+        ):  # "0-0", without a letter, is of the class *other* (anonymize/kernels/mapping.py)
+            assert HOST.fullmatch(mapped)
         assert label.isdigit() == mapped.isdigit()
 
 
