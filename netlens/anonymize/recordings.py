@@ -172,9 +172,10 @@ def reduced(line: str) -> str:
     if not head.fault:
         return form.write(replace(head, service="") if form.CHAINED else head)
     rest = line[head.rest :]
-    words = logs.words(form.said(rest))
-    if form.read(head, rest) is None:  # a number that only looks like a code of the provider's must not become one
-        words = [word for word in words if form.read(head, word) is None]
+    said = form.said(rest)
+    words = logs.words(said)
+    if logs.refusal(said) is None:  # a number that only looks like a code of the provider's must not become one
+        words = [word for word in words if logs.refusal(form.said(word)) is None]
     return " ".join([form.write(head), *words])
 
 

@@ -91,8 +91,9 @@ def reduce_line(line: str) -> Reduced | None:
     if not head.fault:
         return Reduced(form.write(replace(head, service="")), False) if form.CHAINED else None
     rest = line[head.rest :]
-    refused = form.read(head, rest) is not None
-    words = logs.words(form.said(rest))
+    said = form.said(rest)
+    refused = logs.refusal(said) is not None
+    words = logs.words(said)
     if not head.level and not refused:  # a format without levels
         if not _ERROR.search(rest):
             return None

@@ -6,8 +6,9 @@ Theory of operation
    mixed in one log, so each record finds its own: the first format, in their ``RANK``, that recognises it. The plain one comes last.
 2. ``recognise`` reads the head of a record: its time, its level, who wrote it. It is asked for every record of logs of millions of lines, and may be handed
    the first ``HEAD`` characters only; a record of JSON is handed over whole, as its time may stand at its end.
-3. ``read`` is asked only where the head says that the record may tell of a refusal (``Head.fault``: the level is that of a fault, as prompts may talk
-   about refusals, or there are no levels), and answers with what was said of it: its class, code, status, retry delay, model. Never with text.
+3. ``said`` is asked only where the head says that the record may tell of a refusal (``Head.fault``: the level is that of a fault, as prompts may talk
+   about refusals, or there are no levels). In the words that it gives, :func:`refusal` and :func:`words` look for what is known: class, code, status,
+   retry delay. The text goes nowhere.
 4. ``write`` gives a head as the format writes it. That, and the words of :data:`WORDS`, is all that the recorder and the anonymizer copy: a record is
    *built* of what is known to be harmless, nothing is cut out of it. What is written so is recognised and read as the record it was made of.
 
@@ -36,6 +37,7 @@ from netlens.logs._words import (
     REFUSALS,
     UNKNOWN,
     WORDS,
+    refusal,
     refusal_class,
     words,
 )
@@ -60,6 +62,7 @@ __all__ = [
     "holds_head",
     "plainly",
     "recognise",
+    "refusal",
     "refusal_class",
     "words",
 ]  # fmt: skip
@@ -91,13 +94,12 @@ _LOOK = 1 << 16  #: bytes of a record that are searched for that
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a record says of a refused request; None where it does not say. ``model`` : its name as the program calls it."""
+    """What a record says of a refused request; None where it does not say."""
 
     refusal_class: str
     code: str | None = None
     status: int | None = None
     retry_after_s: float | None = None
-    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,11 +135,8 @@ class LogFormat(Protocol):
     def recognise(self, record: str, /) -> Head | None:
         """The head of a record of this format; None of another, or of one without a time."""
 
-    def read(self, head: Head, rest: str, /) -> Refusal | None:
-        """What the rest of a record says of a refusal; None if it tells of none. Asked only where ``head.fault``."""
-
     def said(self, rest: str, /) -> str:
-        """What the rest of a record says in words, without what is no more than data (durations, sizes): the recorder looks for known words there."""
+        """What the rest of a record says in words, without what is no more than data (durations, sizes). Asked only where ``head.fault``."""
 
     def write(self, head: Head, /) -> str:
         """The head as this format writes it, and nothing else."""

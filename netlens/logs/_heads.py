@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from netlens import logs
 from netlens.logs._words import FAULTS
@@ -13,8 +14,14 @@ NEAR = 300  #: characters behind a head in which a program says that it tries ag
 _RETRIES = re.compile(r"\bHTTP Request: |\b[Rr]etry(?:ing|ies)?\b|\b(?:API|stream) error\b|status_code[= ]")
 
 
-def head(found: re.Match[str], service: str = "", always: bool = False) -> logs.Head:
-    """The head that a pattern found. ``always``: lines of level INFO may tell of a refusal too, as who writes them never writes what a person said."""
-    level = found["level"].upper()
-    retries = always or _RETRIES.search(found.string, found.end(), found.end() + NEAR) is not None
-    return logs.Head(found["time"], found.end(), level in FAULTS or retries, level, service)
+def recogniser(pattern: re.Pattern[str]) -> Callable[[str], logs.Head | None]:
+    """``recognise`` of a format whose head is a pattern with the groups ``time`` and ``level``."""
+
+    def recognise(record: str, /) -> logs.Head | None:
+        if (found := pattern.match(record)) is None:
+            return None
+        level = found["level"].upper()
+        fault = level in FAULTS or _RETRIES.search(record, found.end(), found.end() + NEAR) is not None
+        return logs.Head(found["time"], found.end(), fault, level)
+
+    return recognise

@@ -43,14 +43,14 @@ DEPTH = 8  #: of nesting that is looked at
 MOST = 200  #: texts that are
 
 
-def recognise(record: str, always: bool = False) -> logs.Head | None:
-    """The head of an object with a time; ``always``: it may tell of a refusal whatever its level."""
+def recognise(record: str) -> logs.Head | None:
+    """The head of an object with a time."""
     if record[:1] != "{" or (time := _TIME.search(record)) is None:
         return None
     level = _LEVEL.search(record)
     word = level["level"].upper() if level else ""
     word = _NUMBERED.get(word, word)
-    return logs.Head(time["time"], 0, always or not word or word in FAULTS, word)
+    return logs.Head(time["time"], 0, not word or word in FAULTS, word)
 
 
 def told(rest: str) -> str:

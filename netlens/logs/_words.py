@@ -164,9 +164,14 @@ def retry_after_s(rest: str) -> float | None:
 _CODE = re.compile(r"(?<![\w+-])(?<!\w\.)(?P<code>1113|130[0-9]|131[0-9])(?!\w|\.\w)")
 
 
-def read_words(rest: str) -> logs.Refusal | None:
-    """What free text says of a refusal."""
-    if (its_class := refusal_class(rest)) is None:
+def whole(rest: str, /) -> str:
+    """``said`` of a format whose lines are words from the head on."""
+    return rest
+
+
+def refusal(said: str) -> logs.Refusal | None:
+    """What words say of a refusal; None if they tell of none."""
+    if (its_class := refusal_class(said)) is None:
         return None
-    code, status = _CODE.search(rest), _STATUS.search(rest)
-    return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, retry_after_s(rest))
+    code, status = _CODE.search(said), _STATUS.search(said)
+    return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, retry_after_s(said))

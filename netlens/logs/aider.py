@@ -11,7 +11,7 @@ import re
 
 from netlens import logs
 from netlens.logs import _heads
-from netlens.logs._words import read_words
+from netlens.logs._words import whole
 
 ID = "aider"
 PROGRAM = "aider"
@@ -26,12 +26,7 @@ def recognise(record: str) -> logs.Head | None:
     return logs.Head(found["time"], found.end()) if found else None
 
 
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(rest)
-
-
-def said(rest: str) -> str:
-    return rest
+said = whole
 
 
 def write(head: logs.Head) -> str:

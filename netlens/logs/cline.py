@@ -12,7 +12,6 @@ import re
 
 from netlens import logs
 from netlens.logs import _objects
-from netlens.logs._words import read_words
 
 ID = "cline"
 PROGRAM = "Cline or Roo Code"
@@ -30,12 +29,7 @@ def recognise(record: str) -> logs.Head | None:
     return logs.Head(found["time"], 0, fault, "ERROR" if fault else "INFO")
 
 
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(_objects.told(rest))
-
-
-def said(rest: str) -> str:
-    return _objects.told(rest)
+said = _objects.told
 
 
 def write(head: logs.Head) -> str:

@@ -12,7 +12,6 @@ import re
 
 from netlens import logs
 from netlens.logs import _heads
-from netlens.logs._words import read_words
 
 ID = "javascript-sdk"
 PROGRAM = "OpenAI or Anthropic SDK for JavaScript"
@@ -26,10 +25,6 @@ _STATUS = re.compile(r" (?:failed|succeeded) with status (?P<status>\d{3}) in (?
 def recognise(record: str) -> logs.Head | None:
     found = _HEAD.match(record)
     return logs.Head(found["time"], found.end()) if found else None
-
-
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(said(rest))
 
 
 def said(rest: str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens.logs import _objects
-from netlens.logs._words import read_words
 
 if TYPE_CHECKING:
     from netlens import logs
@@ -26,12 +25,7 @@ def recognise(record: str) -> logs.Head | None:
     return _objects.recognise(record)
 
 
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(_objects.told(rest))
-
-
-def said(rest: str) -> str:
-    return _objects.told(rest)
+said = _objects.told
 
 
 def write(head: logs.Head) -> str:

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from netlens.logs import _heads
-from netlens.logs._words import read_words
+from netlens.logs._words import whole
 
 if TYPE_CHECKING:
     from netlens import logs
@@ -21,18 +21,8 @@ CHAINED = False
 
 _HEAD = re.compile(rf"{_heads.TIME}[\s:|,\]\[-]{{1,8}}(?:[\w.]{{1,60}}(?::\d{{1,5}})?[\s:|,\]\[-]{{1,8}})?\b{_heads.LEVEL}\b", re.ASCII)
 
-
-def recognise(record: str) -> logs.Head | None:
-    found = _HEAD.match(record)
-    return _heads.head(found) if found else None
-
-
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(rest)
-
-
-def said(rest: str) -> str:
-    return rest
+recognise = _heads.recogniser(_HEAD)
+said = whole
 
 
 def write(head: logs.Head) -> str:

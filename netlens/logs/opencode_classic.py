@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from netlens import logs
-from netlens.logs._words import FAULTS, RETRIES, read_words
+from netlens.logs._words import FAULTS, RETRIES, whole
 
 ID = "opencode-classic"
 PROGRAM = "opencode"
@@ -31,12 +31,7 @@ def recognise(record: str) -> logs.Head | None:
     return logs.Head(found["time"], found.end(), fault, level, found["service"] or "", int(found["since"]))
 
 
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(rest)
-
-
-def said(rest: str) -> str:
-    return rest
+said = whole
 
 
 def write(head: logs.Head) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from netlens import logs
-from netlens.logs._words import FAULTS, RETRIES, read_words
+from netlens.logs._words import FAULTS, RETRIES, whole
 
 ID = "opencode-logfmt"
 PROGRAM = "opencode"
@@ -37,12 +37,7 @@ def recognise(record: str) -> logs.Head | None:
     return logs.Head(found["time"], found.end(), fault, word, service["service"] if service else "")
 
 
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(rest)
-
-
-def said(rest: str) -> str:
-    return rest
+said = whole
 
 
 def write(head: logs.Head) -> str:

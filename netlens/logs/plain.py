@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from netlens import logs
-from netlens.logs._words import read_words
+from netlens.logs._words import whole
 
 ID = "plain"
 PROGRAM = "any"
@@ -26,12 +26,7 @@ def recognise(record: str) -> logs.Head | None:
     return logs.Head(found["time"], found.end()) if found else None
 
 
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(rest)
-
-
-def said(rest: str) -> str:
-    return rest
+said = whole
 
 
 def write(head: logs.Head) -> str:

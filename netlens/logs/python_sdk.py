@@ -12,7 +12,6 @@ import re
 
 from netlens import logs
 from netlens.logs import _heads
-from netlens.logs._words import read_words
 
 ID = "python-sdk"
 PROGRAM = "OpenAI or Anthropic SDK for Python"
@@ -34,10 +33,6 @@ def recognise(record: str) -> logs.Head | None:
         return None
     level = found["level"] or found["first"]
     return logs.Head(found["time"], found.end(), level != "DEBUG", level, found["before"] or found["after"])
-
-
-def read(head: logs.Head, rest: str) -> logs.Refusal | None:
-    return read_words(said(rest))
 
 
 def said(rest: str) -> str:

@@ -236,9 +236,10 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         kind, refusal = "", None
         if found.fault:
             rest = (raw.decode("utf-8", "replace") if len(raw) > logs.HEAD else text)[found.rest :]
-            refusal = form.read(found, rest)
+            said = form.said(rest)
+            refusal = logs.refusal(said)
             kind = f"{form.ID} {found.level} {found.service}".strip()
-            if refusal is None and found.level in _FAULTS and len(unclear) < MAX_EVENTS and not logs.words(form.said(rest)):
+            if refusal is None and found.level in _FAULTS and len(unclear) < MAX_EVENTS and not logs.words(said):
                 unclear.append(span[0])
             quiet += not quiet and not found.level and not refusal and not logs.words(rest)
         else:

@@ -40,7 +40,7 @@ def test_a_record_finds_its_format(name: str, record: str) -> None:
     assert known is not None
     form, head = known
     assert (form.ID, head.fault) == (name, True)
-    assert form.read(head, record[head.rest :]) is not None
+    assert logs.refusal(form.said(record[head.rest :])) is not None
     assert (head.since_ms is not None) == form.CHAINED
 
 
@@ -113,13 +113,13 @@ def test_what_a_record_says(name: str, record: str, said: tuple[str, str | None,
     assert known is not None
     form, head = known
     assert name == form.ID
-    refusal = form.read(head, record[head.rest :])
+    refusal = logs.refusal(form.said(record[head.rest :]))
     assert refusal is not None
     assert (refusal.refusal_class, refusal.code, refusal.status, refusal.retry_after_s) == said
     kept = reduce_line(record)
     assert kept is not None
     form, head = logs.recognise(kept.text) or pytest.fail(kept.text)
-    again = form.read(head, kept.text[head.rest :])
+    again = logs.refusal(form.said(kept.text[head.rest :]))
     assert name == form.ID, "the program is kept"
     assert again is not None
     assert (again.refusal_class, again.code, again.status, again.retry_after_s) == said, kept.text
@@ -142,6 +142,6 @@ def test_what_is_no_refusal(record: str) -> None:
     known = logs.recognise(record)
     assert known is not None
     form, head = known
-    assert not head.fault or form.read(head, record[head.rest :]) is None
+    assert not head.fault or logs.refusal(form.said(record[head.rest :])) is None
     kept = reduce_line(record)
     assert kept is None or not kept.refusal
