@@ -2,7 +2,7 @@
 
 A table has a row for a connection; whether somebody waited for a lost segment, who reset what, how long a window was shut and which alert ended a handshake
 stand in single segments. ``netlens analyze`` keeps of each TCP segment its numbers, the first :data:`HEAD` bytes of its payload (a reply code, a TLS
-alert) and what tells a copy from a retransmission (IP identification, TTL, TCP timestamp); of UDP, sums by conversation. No other command does.
+alert) and what tells a copy from a retransmission (IP identification, TCP timestamp); of UDP, sums by conversation. No other command does.
 
 Limits: of at most :data:`MAX_SEGMENTS` segments (64 bytes each, 200 MB); ``left_out`` counts the others, and lenses then speak of the first part only.
 Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *excerpt* ends and another begins: files are joined that way.
@@ -41,7 +41,6 @@ SEGMENT: dict[str, type] = {
     "offset": np.int64,  # of the first payload byte in its stream
     "acked": np.int64,  # up to where the peer's stream is acknowledged; meaningless without ACK
     "ident": np.int32,  # IPv4 identification; -1: none was read
-    "ttl": np.int16,
     "tsval": np.int64,  # TCP timestamps, -1 without
     "head": np.uint64,  # the first bytes of the payload, big endian; 0 without
 }
@@ -166,7 +165,6 @@ def _segments(buf: Array, rows: Array, sessions: Array) -> dict[str, Array]:
     peer = SIDE + (1 - rows[:, c.DIRECTION]) * SIDE_WIDTH
     base, its_next = sessions[rows[:, c.SESSION], peer + BASE], sessions[rows[:, c.SESSION], peer + NEXT]
     acked = ((rows[:, c.ACK] - base - 1 - its_next) & 0xFFFFFFFF).astype(np.uint32).astype(np.int32).astype(np.int64) + its_next
-    ident, ttl = _identification(buf, rows)
     return {
         "session": rows[:, c.SESSION].astype(np.int32),
         "frame": rows[:, c.FRAME].copy(),
@@ -178,8 +176,7 @@ def _segments(buf: Array, rows: Array, sessions: Array) -> dict[str, Array]:
         "fresh": rows[:, c.FRESH].astype(np.int32),
         "offset": rows[:, c.OFFSET].copy(),
         "acked": acked,
-        "ident": ident,
-        "ttl": ttl,
+        "ident": _identification(buf, rows),
         "tsval": rows[:, c.TSVAL].copy(),
         "head": _heads(buf, rows),
     }
@@ -200,9 +197,9 @@ def _heads(buf: Array, rows: Array) -> Array:
     return out
 
 
-def _identification(buf: Array, rows: Array) -> tuple[Array, Array]:
-    """IPv4 identification and TTL of each segment, found by walking back from its payload; -1 where no plain header stands there."""
-    ident, ttl = np.full(len(rows), -1, np.int32), np.full(len(rows), -1, np.int16)
+def _identification(buf: Array, rows: Array) -> Array:
+    """IPv4 identification of each segment, found by walking back from its payload; -1 where no plain header stands there."""
+    ident = np.full(len(rows), -1, np.int32)
     left = np.flatnonzero((rows[:, c.PORTS] >> 32 == 4) & (rows[:, c.PAY_OFF] >= _IPV4 + 20) & (rows[:, c.PAY_OFF] <= len(buf)))
     for header in _TCP_HEADERS:
         if not len(left):
@@ -216,6 +213,5 @@ def _identification(buf: Array, rows: Array) -> tuple[Array, Array]:
             right &= buf[ip + 12 + k] == (rows[left, c.SRC_LO] >> (24 - 8 * k)) & 0xFF
         found = left[right]
         ident[found] = buf[ip[right] + 4].astype(np.int32) << 8 | buf[ip[right] + 5]
-        ttl[found] = buf[ip[right] + 8]
         left = left[~right]
-    return ident, ttl
+    return ident

@@ -89,7 +89,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
         folder.mkdir(mode=0o700)
         made = recordings.inputs(inputs, folder, mapper, _recording_of(inputs))
         given = _of_copy(inputs, folder, mapper, targets)
-        found = analyze({side: Capture(files, TABLES) for side, files in given.captures.items()}, given)
+        found = analyze({side: Capture(files, TABLES, trail=True) for side, files in given.captures.items()}, given)
         told = _without(found.to_dict(), str(folder) + os.sep)
         differs = [name for name in SAME if json.dumps(told[name], default=str) != json.dumps(document[name], default=str)]
         differs += ["hypotheses"] if _verdicts(told) != _verdicts(document) else []
