@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 
 def build() -> Schema:
     from netlens.chains.paths import KINDS
-    from netlens.lenses import all_lenses
+    from netlens.lenses import SEVERITIES, all_lenses
     from netlens.lenses.refused import causes, fixes
     from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
     from netlens.logs import CLASSES
@@ -161,7 +161,7 @@ def build() -> Schema:
                     id={"enum": lens_ids, "description": "What it is; see the reference of findings."},
                     lens={"enum": lens_ids, "description": "Whose finding."},
                     severity={
-                        "enum": ["problem", "warning", "note"],
+                        "enum": list(SEVERITIES),
                         "description": "By consequence: something failed or somebody waited, may come to it, is a fact.",
                     },
                     text=text("One sentence, the number first."),

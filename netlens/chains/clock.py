@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "Step", "estimate", "identity"]
 
-Pairs = list[tuple[int, int]]
-
 FLOWS = 4096  #: connections looked at, those with most frames first; one would do
 STREAMS = 512  #: tunnelled connections looked at; each takes some Python
 #: Half of the range of possible drifts up to which its middle is reported: half of what cheap crystals are off (50 ppm).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from netlens.chains.side import WORDS
 from netlens.registry import members
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
 SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
 
+Severity = Literal["problem", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  #: the gravest first
 #: What lenses look at, in the order of the reference.
 Group = Literal["names", "handshakes", "answers", "delivery", "time", "leaks", "sight"]
 
@@ -31,7 +33,7 @@ class Finding:
 
     id: str
     lens: str
-    severity: Literal["problem", "warning", "note"]
+    severity: Severity
     text: str
     frames: list[tuple[str, int]] = field(default_factory=list)
     filter: str = ""
@@ -67,10 +69,9 @@ def all_lenses() -> tuple[Lens, ...]:
 
 def look(traffic: Traffic) -> list[Finding]:
     """What all lenses find: problems first, then warnings, then notes; of each the gravest consequence first."""
-    order = ("problem", "warning", "note")
     rank = {lens.ID: lens.RANK for lens in all_lenses()}
     found = [_with_side(finding, traffic) for lens in all_lenses() for finding in lens.look(traffic)]
-    return sorted(found, key=lambda finding: (order.index(finding.severity), rank[finding.lens]))
+    return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), rank[finding.lens]))
 
 
 def _with_side(finding: Finding, traffic: Traffic) -> Finding:

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from netlens.text import endpoint
 if TYPE_CHECKING:
     from netlens.chains.side import Side
     from netlens.chains.traffic import Traffic
+    from netlens.lenses import Severity
     from netlens.schema import Table
 
 T = TypeVar("T")
@@ -270,7 +271,7 @@ def _views(traffic: Traffic) -> list[View]:
 def finding(
     view: View,
     id_: str,
-    severity: Literal["problem", "warning", "note"],
+    severity: Severity,
     text: str,
     frames: Iterable[int | None],
     values: dict[str, Any],
@@ -278,8 +279,12 @@ def finding(
 ) -> Finding:
     """A finding with the frames that show it, and Wireshark's filter for them."""
     cited = sorted({int(frame) for frame in frames if frame})[:FRAMES]
-    shown = f"frame.number in {{{', '.join(map(str, cited))}}}" if cited else ""
-    return Finding(id_, id_, severity, text, [(view.name, frame) for frame in cited], shown, values, advice)
+    return Finding(id_, id_, severity, text, [(view.name, frame) for frame in cited], frame_filter(cited), values, advice)
+
+
+def frame_filter(frames: list[int]) -> str:
+    """Wireshark's display filter for frames; "" without any."""
+    return f"frame.number in {{{', '.join(map(str, frames))}}}" if frames else ""
 
 
 def seconds(ns: float) -> str:

@@ -12,15 +12,18 @@ sent before), ``weighing``, ``causes`` (one file each), ``judging`` and ``verdic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
 from netlens.lenses._dialogs import refusals
-from netlens.lenses._view import finding, most, views
+from netlens.lenses._view import finding, frame_filter, most, views
 from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
+    from netlens.columns import Bools
+    from netlens.lenses import Severity
     from netlens.lenses._view import View
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.weighing import Weighed
@@ -56,25 +59,16 @@ def _queued(traffic: Traffic) -> list[Finding]:
     """One finding, if requests stood in a queue instead of being refused."""
     from netlens.lenses.refused import queue
 
-    r = traffic.situation.requests
     found = queue.fit(traffic.situation)
     if found is None:
         return []
-    name = traffic.upstream.of_log()
-    frames = [int(f) for f in (r.vm_frame if name == "vm" else r.host_frame)[found.waited].tolist() if f][:FRAMES]
-    n = int(found.waited.sum())
-    return [
-        Finding(
-            "queued",
-            ID,
-            "warning",
-            f"{n:,} of {plural(len(r), 'request')} waited for another to end, {found.median_ns / 1e9:,.1f} s as a rule. "
-            f"The provider serves {found.value} at once and refuses none.",
-            [(name, frame) for frame in frames],
-            f"frame.number in {{{', '.join(map(str, frames))}}}" if frames else "",
-            {"requests": len(r), "waited": n, "served_at_once": found.value, "median_wait_s": found.median_ns / 1e9},
-        )
-    ]
+    n, all_ = int(found.waited.sum()), len(traffic.situation.requests)
+    text = (
+        f"{n:,} of {plural(all_, 'request')} waited for another to end, {found.median_ns / 1e9:,.1f} s as a rule. "
+        f"The provider serves {found.value} at once and refuses none."
+    )
+    values = {"requests": all_, "waited": n, "served_at_once": found.value, "median_wait_s": found.median_ns / 1e9}
+    return [_of_requests(traffic, "queued", "warning", text, found.waited, values)]
 
 
 def look(traffic: Traffic) -> list[Finding]:
@@ -101,7 +95,7 @@ def _of_dialogs(view: View) -> list[Finding]:
 
 def _of_target(traffic: Traffic) -> list[Finding]:
     r = traffic.situation.requests
-    refused = r.rejected == 1
+    refused = r.rejected == REJECTED
     n = int(refused.sum())
     if not n:
         return _queued(traffic)
@@ -112,16 +106,13 @@ def _of_target(traffic: Traffic) -> list[Finding]:
         if named
         else next((f"To find out why, you need: {v.needs}." for v in weighed.verdicts if v.needs), "The cause is unknown.")
     )
-    name = traffic.upstream.of_log()
-    frames = [int(f) for f in (r.vm_frame if name == "vm" else r.host_frame)[refused].tolist() if f][:FRAMES]
-    return [
-        Finding(
-            ID,
-            ID,
-            "problem",
-            f"{n:,} of {plural(len(r), 'request')} {'was' if n == 1 else 'were'} refused. {why}",
-            [(name, frame) for frame in frames],
-            f"frame.number in {{{', '.join(map(str, frames))}}}" if frames else "",
-            {"requests": len(r), "refused": n, "cause": weighed.cause, "limiter": weighed.limiter},
-        )
-    ]
+    text = f"{n:,} of {plural(len(r), 'request')} {'was' if n == 1 else 'were'} refused. {why}"
+    values = {"requests": len(r), "refused": n, "cause": weighed.cause, "limiter": weighed.limiter}
+    return [_of_requests(traffic, ID, "problem", text, refused, values)]
+
+
+def _of_requests(traffic: Traffic, id_: str, severity: Severity, text: str, which: Bools, values: dict[str, Any]) -> Finding:
+    """A finding that cites the first requests of ``which`` (bool per request), in the capture nearest to the provider."""
+    r, name = traffic.situation.requests, traffic.upstream.of_log()
+    frames = [int(f) for f in (r.vm_frame if name == "vm" else r.host_frame)[which].tolist() if f][:FRAMES]
+    return Finding(id_, ID, severity, text, [(name, frame) for frame in frames], frame_filter(frames), values)

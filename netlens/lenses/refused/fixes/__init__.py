@@ -22,10 +22,9 @@ from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
 from netlens.registry import members
 
 if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-
-if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from netlens.chains.traffic import Traffic
 
 NO_COUNT = "no limit on what is open explains the refusals, so nothing can be predicted"
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
