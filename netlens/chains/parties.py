@@ -69,7 +69,7 @@ class Who:
 def parties(traffic: Traffic) -> list[Party]:
     """All that have requests, and the captured machines also without any; the VM first, then the host, then by requests."""
     r = traffic.situation.requests
-    owners = who(traffic)
+    owners = traffic.once(who)
     found: dict[tuple[str, str | None], list[Any]] = {}
     for name in traffic.sides:
         if name in WORDS:
@@ -96,7 +96,7 @@ def parties(traffic: Traffic) -> list[Party]:
 
 def others(traffic: Traffic) -> str:
     """Who shares the egress with the VM, as a sentence says it: "the host and the other VM, 192.168.64.6"; "" if nobody was seen."""
-    r, owners = traffic.situation.requests, who(traffic)
+    r, owners = traffic.situation.requests, traffic.once(who)
     names = dict.fromkeys(
         whose.name
         for i, (up, side) in enumerate(zip(traffic.rows[:, 0].tolist(), r.side.tolist(), strict=True))
@@ -158,8 +158,8 @@ def _of_request(traffic: Traffic, owners: list[Who], i: int, up: int) -> Who:
         if (name := traffic.claimed.get(row)) is not None:
             return Who(code, name, name, side.connections["orig_ip"][row])
         ip = side.connections["orig_ip"][row]
-        if code == HOST and asked is not None and ip not in _own(traffic) and not is_loopback(ip):
-            return Who(HOST, _called(ip, addresses_of_vm(traffic)), None, ip)
+        if code == HOST and asked is not None and ip not in traffic.once(_own) and not is_loopback(ip):
+            return Who(HOST, _called(ip, traffic.once(addresses_of_vm)), None, ip)
     name = {VM: WORDS["vm"], HOST: WORDS["host"]}.get(code, "unknown")
     vantage = {VM: "vm", HOST: "host"}.get(code)
     return Who(code, name, vantage if vantage in traffic.sides else None, None)

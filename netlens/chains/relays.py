@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains import overlap
-from netlens.columns import NEVER, Bools, Ints
+from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.parsers.connections import is_private
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
     target.
 
     Both carry one ClientHello, or as many bytes at the same times where that was not captured; the second is another one, begun while the first is
-    open. What the host redirects to a proxy of its own is a hop,
-    whether or not its hello was captured whole, if the capture shows anything else that goes to the target.
+    open. What the host redirects to a proxy of its own is a hop, whether or not its hello was captured whole, if the capture shows anything else that
+    goes to the target.
     """
     c, hellos = side.connections, side.capture.table("hellos")
     owner = side.connection_of
@@ -201,8 +201,7 @@ def match(exchanges: Table, to_relay: Ints, upstream: Ints) -> dict[int, int]:
 class _Times:
     def __init__(self, exchanges: Table, rows: Ints) -> None:
         self.asked = exchanges["request_end_ns"][rows].astype(np.int64)
-        missing = np.iinfo(np.int64).max
-        self.end = np.array([missing if v is None else int(v) for v in exchanges["end_ns"][rows].tolist()], np.int64)
+        self.end = ints(exchanges["end_ns"][rows], NEVER)
         self.size = exchanges["up_bytes"][rows].astype(np.int64)
 
 
@@ -223,8 +222,8 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, i
     options: list[tuple[int, int, int]] = []
     for i in range(len(asked)):
         for j in order[low[i] : high[i]].tolist():
-            late = a.end[i] != np.iinfo(np.int64).max and b.end[j] > a.end[i] + shift_ns + TOLERANCE_NS
-            if not late or b.end[j] == np.iinfo(np.int64).max:
+            late = a.end[i] != NEVER and b.end[j] > a.end[i] + shift_ns + TOLERANCE_NS
+            if not late or b.end[j] == NEVER:
                 odd = b.size[j] - a.size[i] != usual
                 options.append((int(abs(b.asked[j] - asked[i])) + UNUSUAL_NS * int(odd), i, j))
     taken_a: set[int] = set()
