@@ -17,6 +17,7 @@ import numpy as np
 
 from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
+from netlens.wire.addresses import ip_text
 
 Array = np.ndarray[Any, Any]
 
@@ -50,8 +51,8 @@ SEGMENT: dict[str, type] = {
 class Conversation:
     """Datagrams from one end to another."""
 
-    source: tuple[int, int, int]  # upper and lower half of the address, port
-    destination: tuple[int, int, int]
+    source: tuple[str, int]  # address, port
+    destination: tuple[str, int]
     datagrams: int
     bytes: int
     first_ns: int
@@ -141,7 +142,15 @@ class Trail:
         if self._udp:
             self._sum()
         found = [
-            Conversation((a, b, ports >> 16 & 0xFFFF), (d, e, ports & 0xFFFF), n, size, first, last, frame)
+            Conversation(
+                (ip_text(a, b, ports >> 32), ports >> 16 & 0xFFFF),
+                (ip_text(d, e, ports >> 32), ports & 0xFFFF),
+                n,
+                size,
+                first,
+                last,
+                frame,
+            )
             for a, b, d, e, ports, n, size, first, last, frame in self._sums.values()
         ]
         return sorted(found, key=lambda each: each.first_frame)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import statistics
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -84,9 +83,9 @@ def _pairs(capture: Capture) -> list[Pair]:
         pair.frames += frames + back
         pair.protocols[protocol or TCP.get(port, f"tcp {port}")] += frames + back
     for talk in capture.trail.conversations() if capture.trail is not None else ():
-        one, other = _address(talk.source), _address(talk.destination)
-        port = _service(talk.source[2], talk.destination[2])
-        if (other, one) in found or ((one, other) not in found and port == talk.source[2] != talk.destination[2]):
+        (one, from_port), (other, to_port) = talk.source, talk.destination
+        port = _service(from_port, to_port)
+        if (other, one) in found or ((one, other) not in found and port == from_port != to_port):
             one, other = other, one
         pair = found.setdefault((one, other), Pair(one, other))
         pair.bytes += talk.bytes
@@ -99,13 +98,6 @@ def _service(source: int, destination: int) -> int:
     """The port that tells what it is about: a known one, else the lower."""
     known = [port for port in (destination, source) if port in UDP]
     return known[0] if known else min(source, destination)
-
-
-def _address(end: tuple[int, int, int]) -> str:
-    upper, lower = end[0] & (1 << 64) - 1, end[1] & (1 << 64) - 1
-    if not upper and lower >> 32 == 0xFFFF:
-        return str(ipaddress.IPv4Address(lower & 0xFFFFFFFF))
-    return str(ipaddress.IPv6Address(upper << 64 | lower))
 
 
 def _names(capture: Capture) -> dict[str, str]:
