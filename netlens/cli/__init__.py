@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 COMMANDS = {
-    "analyze": "Find out why requests were refused: cause, limit, fixes.",
+    "analyze": "Find what is wrong in a capture, and why requests were refused.",
     "anonymize": "Copy a capture or recording with addresses and names replaced.",
     "capture": "Record the host, the VM, or both at once.",
     "compare": "Compare two recordings, before and after a change: did it help?",
@@ -84,7 +84,7 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     help="Print the versions of netlens and of the programs it uses.",
 )
 def cli() -> None:
-    """Find out from packet captures why an API refuses requests, and what was open on the network at the time."""
+    """Find out from packet captures what is wrong, why an API refuses requests, and what was open on the network at the time."""
 
 
 def _invoke() -> int:
