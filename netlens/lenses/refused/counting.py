@@ -95,6 +95,7 @@ class Adjustment:
 
 
 AS_SEEN = Adjustment()
+ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=True)  #: the side's own requests, as the program made them
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens.lenses.refused.counting import Adjustment
+from netlens import logs
+from netlens.lenses.refused import causes
+from netlens.lenses.refused.counting import ALONE
+from netlens.lenses.refused.judging import HALF
 from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighing
 
 FEWEST, MOST = 1, 9  #: refusals; with more, verdicts tell
-HALF = 0.5
 #: How usual each is, in log units, and how many limits a rule on what is open is taken to have tried.
 PRIOR = {"open": 0.0, "time": -2.0, "chance": -0.5}
 LIMITS = 6
@@ -34,19 +36,12 @@ LIMITS = 6
 CORRECTED = (0.456, -0.356)
 LIKELY = 0.6  #: probability below which no cause is supported
 SUREST = 0.98  #: with so few refusals nothing is surer
-TAKEN_AWAY = {
-    "same-nat-ip": Adjustment(others_side=True),
-    "multiplexing": Adjustment(companions=True),
-    "dns": Adjustment(lookups=True),
-    "keep-alive": Adjustment(leftovers=True),
-}
-ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=True)
 
 
 def probabilities(weighing: Weighing) -> dict[str, float]:
     """The probability of each cause by its id; empty where there are no refusals, or enough of them, or where nothing can be compared."""
     i = weighing.inference
-    if not FEWEST <= i.refused <= MOST or not i.fits or weighing.refusal_class in ("quota", "overload"):
+    if not FEWEST <= i.refused <= MOST or not i.fits or weighing.refusal_class in (logs.QUOTA, logs.OVERLOAD):
         return {}
     raw = sums(weighing)
     return {cause: corrected(p) for cause, p in raw.items()}
@@ -62,11 +57,12 @@ def corrected(p: float) -> float:
 def sums(weighing: Weighing) -> dict[str, float]:
     """The share of what may refuse under which each cause is one."""
     i = weighing.inference
-    causes = (*TAKEN_AWAY, "own-concurrency", "own-rate", "provider")
+    taken_away = causes.taken_away()
+    ids = (*taken_away, "own-concurrency", "own-rate", "provider")
     weights, holds = [PRIOR["chance"] + i.chance_log_likelihood], [{"provider"}]
     for fit in i.fits:
         weights.append(PRIOR["open"] + fit.log_likelihood - log(LIMITS * len(i.fits)))
-        true = {cause for cause, away in TAKEN_AWAY.items() if fit.hits and weighing.without(fit, away)[0] >= HALF}
+        true = {cause for cause, away in taken_away.items() if fit.hits and weighing.without(fit, away)[0] >= HALF}
         if fit.hits and 1.0 - weighing.without(fit, ALONE)[1] >= HALF:
             true.add("own-concurrency")
         holds.append(true or {"provider"})
@@ -76,4 +72,4 @@ def sums(weighing: Weighing) -> dict[str, float]:
         holds.append({"same-nat-ip" if at.any() and gone.sum() >= HALF * at.sum() else "own-rate"})
     each = np.exp(np.array(weights) - max(weights))
     each /= each.sum()
-    return {cause: float(sum(w for w, true in zip(each.tolist(), holds, strict=True) if cause in true)) for cause in causes}
+    return {cause: float(sum(w for w, true in zip(each.tolist(), holds, strict=True) if cause in true)) for cause in ids}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from netlens.registry import members
 
 if TYPE_CHECKING:
+    from netlens.lenses.refused.counting import Adjustment
     from netlens.lenses.refused.verdict import Verdict
     from netlens.lenses.refused.weighing import Weighing
 
@@ -19,7 +20,10 @@ SECTIONS = ("Claim", "Refuted", "Undecided", "Source")
 
 
 class Cause(Protocol):
-    """What a file of this folder has. ``LETTER``: its short name; ``CLAIM``: one sentence; ``RANK``: its place in the report."""
+    """What a file of this folder has. ``LETTER``: its short name; ``CLAIM``: one sentence; ``RANK``: its place in the report.
+
+    One that blames traffic that can be taken away has besides ``WITHOUT``, the :class:`~netlens.lenses.refused.counting.Adjustment` that does so.
+    """
 
     ID: str
     LETTER: str
@@ -32,6 +36,11 @@ class Cause(Protocol):
 def all_causes() -> list[Cause]:
     """Every cause, in the order of the report."""
     return sorted(members(__name__, Cause, SECTIONS, ("ID", "LETTER", "RANK")), key=lambda cause: cause.RANK)
+
+
+def taken_away() -> dict[str, Adjustment]:
+    """What each cause that blames traffic takes away, by its id."""
+    return {cause.ID: without for cause in all_causes() if (without := getattr(cause, "WITHOUT", None)) is not None}
 
 
 def judge_all(weighing: Weighing) -> list[Verdict]:

@@ -23,6 +23,7 @@ ID = "dns"
 LETTER = "C"
 CLAIM = "DNS lookups cause connections to the provider that count."
 RANK = 3
+WITHOUT = Adjustment(lookups=True)
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -38,7 +39,7 @@ def judge(weighing: Weighing) -> Verdict:
         structure = Evidence(told if udp else "no lookup used a connection", frames)
     return limit_verdict(
         weighing,
-        Adjustment(lookups=True),
+        WITHOUT,
         structure=structure,
         missing=missing,
         told=f"without the {int(theirs.sum()):,} connections of lookups",

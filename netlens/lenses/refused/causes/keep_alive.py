@@ -23,6 +23,7 @@ ID = "keep-alive"
 LETTER = "D"
 CLAIM = "Connections or requests still count after the program is done with them."
 RANK = 4
+WITHOUT = Adjustment(leftovers=True)
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -38,7 +39,7 @@ def judge(weighing: Weighing) -> Verdict:
         )
     return limit_verdict(
         weighing,
-        Adjustment(leftovers=True),
+        WITHOUT,
         structure=structure if not weighing.rules else None,
         missing=missing,
         told="if each request and connection had ended when the program was done with it",

@@ -24,6 +24,7 @@ ID = "multiplexing"
 LETTER = "B"
 CLAIM = "The tunnel opens more connections to the provider than the program did."
 RANK = 2
+WITHOUT = Adjustment(companions=True)
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -44,7 +45,7 @@ def judge(weighing: Weighing) -> Verdict:
         )
     return limit_verdict(
         weighing,
-        Adjustment(companions=True),
+        WITHOUT,
         structure=structure,
         missing=missing,
         told=f"without the {int(companions.sum()):,} connections that the tunnel added",

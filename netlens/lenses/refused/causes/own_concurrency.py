@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses.refused.counting import Adjustment
+from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF, LITTLE, UNKNOWN_SIDES, fit_equally, without_rules
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.text import plural
@@ -22,7 +22,6 @@ ID = "own-concurrency"
 LETTER = "E"
 CLAIM = "The program's own requests in flight exceed the account's limit, whichever way they go."
 RANK = 5
-ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=True)
 
 
 def judge(weighing: Weighing) -> Verdict:

@@ -25,6 +25,7 @@ ID = "same-nat-ip"
 LETTER = "A"
 CLAIM = "The provider counts per source address. Host and VM share one, and together they exceed the limit."
 RANK = 1
+WITHOUT = Adjustment(others_side=True)
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -40,9 +41,7 @@ def judge(weighing: Weighing) -> Verdict:
             structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
-    return limit_verdict(
-        weighing, Adjustment(others_side=True), structure=structure, missing=missing, told=f"without {_whose(weighing)} traffic"
-    )
+    return limit_verdict(weighing, WITHOUT, structure=structure, missing=missing, told=f"without {_whose(weighing)} traffic")
 
 
 def _whose(weighing: Weighing) -> str:
