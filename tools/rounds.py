@@ -20,9 +20,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +33,7 @@ SMOKE = "tests/test_package.py tests/wire/test_compiled.py tests/cli/test_bad_in
 CAPTURE = "captures/same-nat-ip-sshuttle/host.pcap.gz"
 USERS = (65534, 65533)  #: nobody, and one whom the system does not know
 FULL = "/dev/full"
+FAILED = "**failed**"
 
 
 class Failed(Exception):
@@ -47,10 +50,9 @@ class Ground:
 
     base: Path
     quick: bool
-    log: Path = LOGS / "none"
-
-    def __post_init__(self) -> None:
-        self.made: dict[str, Path] = {}
+    log: Path = LOGS / "none"  #: of the round that uses this
+    made: dict[str, Path] = field(default_factory=dict)
+    making: threading.Lock = field(default_factory=threading.Lock)
 
     def run(
         self, command: list[str], cwd: Path, env: dict[str, str] | None = None, user: int | None = None, before: tuple[str, ...] = ()
@@ -96,11 +98,12 @@ class Ground:
 
     def roots(self) -> Path:
         """Root's own checkout, installed."""
-        if "root" not in self.made:
-            folder = self.clone("home/root/netlens")
-            self.run(["make", "demo"], folder)
-            self.made["root"] = folder
-        return self.made["root"]
+        with self.making:
+            if "root" not in self.made:
+                folder = self.clone("home/root/netlens")
+                self.run(["make", "demo"], folder)
+                self.made["root"] = folder
+            return self.made["root"]
 
 
 def need_root() -> None:
@@ -139,70 +142,53 @@ def a_round(name: str, about: str) -> Callable[[Round], Round]:
     return register
 
 
-@a_round("root", "a fresh clone, as root")
+@a_round("root", "as root, tests in random order")
 def root(ground: Ground) -> str:
-    need_root()
-    return ground.test(ground.roots())
-
-
-@a_round("user", "as an ordinary user without sudo")
-def user(ground: Ground) -> str:
-    need_root()
-    return ground.demo_and_test(ground.clone("home/65534/netlens", USERS[0]), user=USERS[0])
-
-
-@a_round("path", "in a path with spaces and an umlaut")
-def path(ground: Ground) -> str:
-    return ground.demo_and_test(ground.clone("Ein Ordner für alles/net lens"))
-
-
-def _python(version: str) -> Round:
-    def run(ground: Ground) -> str:
-        found = shutil.which(f"python{version}")
-        pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python{version}"))
-        for candidate in [*([found] if found else []), *map(str, pyenv)]:
-            # A name on the PATH may be a shim with nothing behind it.
-            if subprocess.run([candidate, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode == 0:
-                folder = ground.clone(f"python{version}/netlens")
-                return ground.demo_and_test(folder, env=environment(None, ground.base) | {"PYTHON": candidate})
-        raise NotRun(f"no python{version} here that can make environments")
-
-    return run
-
-
-for _version in ("3.11", "3.12", "3.13"):
-    a_round(f"python{_version}", f"on Python {_version}")(_python(_version))
-
-
-@a_round("shuffle", "tests in random order")
-def shuffle(ground: Ground) -> str:
     need_root()
     said = ground.test(ground.roots(), "--shuffle=0")
     seed = re.findall(r"--shuffle=([1-9]\d*)", ground.log.read_text(errors="replace"))
     return f"{said}; seed {seed[-1] if seed else 'unknown'}"
 
 
-@a_round("offline", "without a network once installed (unshare -n)")
-def offline(ground: Ground) -> str:
-    need_root()
-    folder = ground.roots()
-    return ground.demo_and_test(folder, before=("unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"))
-
-
-@a_round("no-home", "HOME unset")
-def no_home(ground: Ground) -> str:
-    env = environment(None, ground.base)
-    env.pop("HOME", None)
-    return ground.demo_and_test(ground.clone("no-home/netlens"), env=env)
-
-
-@a_round("no-tmp", "an ordinary user's TMPDIR that cannot be written")
-def no_tmp(ground: Ground) -> str:
+@a_round("user", "as an ordinary user without sudo, in a path with spaces and an umlaut, TMPDIR not writable")
+def user(ground: Ground) -> str:
     need_root()
     closed = ground.base / "closed"
     closed.mkdir(mode=0o755)
     env = environment(USERS[0], ground.base) | {"TMPDIR": str(closed)}
-    return ground.demo_and_test(ground.clone("no-tmp/netlens", USERS[0]), user=USERS[0], env=env)
+    return ground.demo_and_test(ground.clone("Ein Ordner für alles/net lens", USERS[0]), user=USERS[0], env=env)
+
+
+def on_python(version: str, ground: Ground, **how: object) -> str:
+    """``make demo`` and ``make test`` in a fresh clone with that Python, from the PATH or of pyenv."""
+    found = shutil.which(f"python{version}")
+    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python{version}"))
+    for candidate in [*([found] if found else []), *map(str, pyenv)]:
+        # A name on the PATH may be a shim with nothing behind it.
+        if subprocess.run([candidate, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode == 0:
+            env = how.pop("env", None) or environment(None, ground.base)
+            folder = ground.clone(f"python{version}/netlens")
+            ground.run(["make", "install", f"PYTHON={candidate}"], folder, env=env)  # type: ignore[arg-type]
+            return ground.demo_and_test(folder, env=env, **how)
+    raise NotRun(f"no python{version} here that can make environments")
+
+
+@a_round("python3.11", "on Python 3.11, HOME unset")
+def python_311(ground: Ground) -> str:
+    env = environment(None, ground.base)
+    env.pop("HOME", None)
+    return on_python("3.11", ground, env=env)
+
+
+@a_round("python3.12", "on Python 3.12, without a network once installed (unshare -n)")
+def python_312(ground: Ground) -> str:
+    need_root()
+    return on_python("3.12", ground, before=("unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"))
+
+
+@a_round("python3.13", "on Python 3.13")
+def python_313(ground: Ground) -> str:
+    return on_python("3.13", ground)
 
 
 @a_round("full", "standard output on a full device: status 1 and one line")
@@ -297,6 +283,23 @@ def a_base(keep: bool) -> Iterator[Path]:
             shutil.rmtree(base, ignore_errors=True)
 
 
+def one(name: str, ground: Ground) -> tuple[str, str, str, float]:
+    """One round: its name, its condition, what it said, and how many seconds it took."""
+    about, function = ROUNDS[name]
+    ground = replace(ground, log=LOGS / f"{name}.log")
+    ground.log.write_bytes(b"")
+    print(f"{name}: {about}", file=sys.stderr)
+    begin = time.monotonic()
+    try:
+        result = function(ground)
+    except NotRun as why:
+        result = f"not run: {why}"
+    except Failed as why:
+        result = f"{FAILED}: {why}"
+    print(f"{name}: {result}; its log is {ground.log}", file=sys.stderr)
+    return name, about, result, time.monotonic() - begin
+
+
 def table(rows: list[tuple[str, str, str, float]]) -> str:
     lines = ["| round | condition | result | seconds |", "|---|---|---|---:|"]
     lines += [
@@ -317,6 +320,7 @@ def page(rows: list[tuple[str, str, str, float]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rounds", nargs="*", metavar="ROUND", help=", ".join(ROUNDS))
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="rounds at once (1; tests wait for half of their time)")
     parser.add_argument("--quick", action="store_true", help="a smoke test in place of all tests")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     parser.add_argument("--keep", action="store_true", help="keep the clones")
@@ -332,32 +336,16 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # the clones are deleted
     LOGS.mkdir(parents=True, exist_ok=True)
-    rows = []
-    failed = False
-    with a_base(options.keep) as base:
+    with a_base(options.keep) as base, ThreadPoolExecutor(options.jobs) as pool:
         ground = Ground(base, options.quick)
-        for name in options.rounds or ROUNDS:
-            about, function = ROUNDS[name]
-            ground.log = LOGS / f"{name}.log"
-            ground.log.write_bytes(b"")
-            print(f"{name}: {about}", file=sys.stderr)
-            begin = time.monotonic()
-            try:
-                result = function(ground)
-            except NotRun as why:
-                result = f"not run: {why}"
-            except Failed as why:
-                failed = True
-                result = f"**failed**: {why}"
-                print(f"  {result}; see {ground.log}", file=sys.stderr)
-            rows.append((name, about, result, time.monotonic() - begin))
+        rows = list(pool.map(lambda name: one(name, ground), options.rounds or ROUNDS))
     print(table(rows), end="")
     if options.write:
         sys.path.insert(0, str(ROOT))
         from tests.faults.ground import write_section
 
         write_section(ROOT / "docs" / "reliability.md", "rounds", page(rows))
-    return int(failed)
+    return int(any(result.startswith(FAILED) for _, _, result, _ in rows))
 
 
 if __name__ == "__main__":
