@@ -20,9 +20,10 @@ Beside the line::
     anonymize   a copy of a capture with addresses and names replaced                  writes copies
     lab         VM, host and provider rebuilt on one machine, to record known truth    starts servers, namespaces
 
-What all share: ``tables`` (the columns of every table), ``schema`` (what a table is; ``columnar`` and ``arrays`` store it), ``errors``, ``text``
-(strangers' text made printable), ``addresses``, ``registry`` (members of a folder, found and checked), ``sidefiles`` (logs and manifests read within
-limits), ``outputs`` (files written aside, then renamed), ``threads``, ``compiling`` and ``warm`` (kernels, and what is shown while they are compiled).
+What all share: ``tables`` (the columns of every table), ``schema`` (what a table is; ``columnar`` and ``arrays`` store it), ``errors``, ``extras``
+(packages that only some results need), ``text`` (strangers' text made printable), ``addresses``, ``registry`` (members of a folder, found and
+checked), ``sidefiles`` (logs and manifests read within limits), ``outputs`` (files written aside, then renamed), ``threads``, ``compiling`` and
+``warm`` (kernels, and what is shown while they are compiled).
 
 ``read`` gives a capture as DataFrames, ``analyze`` its findings. docs/explanation/through-the-house.md follows a packet through all of it.
 """

@@ -22,6 +22,7 @@ from netlens.chains.parties import Party, parties
 from netlens.chains.paths import chains
 from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM, joined
 from netlens.chains.traffic import Traffic, rebuild
+from netlens.extras import need
 from netlens.lenses import Finding, refused
 from netlens.lenses.refused import counting
 from netlens.lenses.refused.labels import labelled
@@ -141,6 +142,7 @@ class Analysis:
         side ("vm", "host", "unknown"), start_ns (last byte sent), end_ns (upstream), done_ns (as the program saw it), rejected (nullable
         boolean), source of that label, session (row of the upstream sessions), stream (HTTP/2, else missing), host_frame, vm_frame.
         """
+        need("pandas")
         import pandas as pd
 
         r = self.assembled.situation.requests
@@ -434,5 +436,5 @@ def _notes(side: Side, connections: Table) -> list[str]:
         notes.append(f"{before:,} of the connections were open before the capture began")
     offered = sum(any(side.http2_offered.get(k) for k in ids) for ids in connections["session_ids"].tolist())
     if offered:
-        notes.append(f"HTTP/2 was offered on {offered:,} connections: requests cannot be told by turn-taking there")
+        notes.append(f"HTTP/2 was offered on {plural(offered, 'connection')}: requests cannot be told by turn-taking there")
     return notes

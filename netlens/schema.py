@@ -18,6 +18,7 @@ import numpy as np
 
 from netlens.columnar import LazyColumn, Nullable, arrow
 from netlens.errors import SchemaError
+from netlens.extras import need
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,6 +122,7 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
 
     def to_pandas(self) -> pd.DataFrame:
         """The table as a DataFrame with a RangeIndex; units and meanings are in ``.attrs["units"]`` and ``.attrs["schema"]``."""
+        need("pandas")
         import pandas as pd
 
         dtypes: dict[str, Any] = {"nullable_int64": "Int64", "nullable_bool": "boolean", "string": "str"}
@@ -139,6 +141,7 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
 
     def to_arrow(self, coded: bool = False) -> pa.Table:
         """The table for Arrow; unit, basis and meaning are in each field's metadata. ``coded``: text that repeats as Arrow dictionaries."""
+        need("pyarrow")
         import pyarrow as pa
 
         fields, arrays = [], []

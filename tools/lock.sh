@@ -12,7 +12,7 @@ tools/venv.sh "$scratch/venv"
 cp requirements.lock "$scratch/lock"
 # `fewest`: the newest version that serves all Pythons, not one for each; so a bug report needs no Python version to be repeated.
 "$scratch/venv/bin/uv" --no-config pip compile pyproject.toml \
-    --extra anonymize --extra cluster --extra dev --extra lab --universal --python-version 3.11 --fork-strategy fewest \
+    --all-extras --universal --python-version 3.11 --fork-strategy fewest \
     --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet "$@" -o "$scratch/lock"
 {
     echo "# Exact versions for Python 3.11 and later, with hashes. Made by \`make lock\` from pyproject.toml; do not edit."

@@ -68,7 +68,10 @@ if TYPE_CHECKING:
     help="Write a zip for the provider's support: anonymised captures, their analysis, and the letter. Must not exist yet.",
 )
 @click.option(
-    "-v", "--verbose", is_flag=True, help="Show frames and Wireshark filters of all findings, and what each capture shows by itself."
+    "-v",
+    "--verbose",
+    count=True,
+    help="Show the evidence with frames and Wireshark filters, every fix that helps, and what each capture shows by itself; -vv shows all.",
 )
 @format_option("text", "json")
 def command(
@@ -83,7 +86,7 @@ def command(
     keylogs: tuple[str, ...],
     output: str | None,
     bundle: str | None,
-    verbose: bool,
+    verbose: int,
     form: str,
 ) -> None:
     """Find what is wrong in a capture (failed lookups and connections, errors, losses, delays), and why requests were refused.
@@ -126,7 +129,7 @@ def command(
         say(f"{os.path.join(output, 'report.html')} opens in a browser; report.json and the pictures are beside it")
 
 
-def _together(recordings: tuple[str, ...], apis: tuple[str, ...], form: str, verbose: bool) -> None:
+def _together(recordings: tuple[str, ...], apis: tuple[str, ...], form: str, verbose: int) -> None:
     """Several recordings of one situation: each by itself in a line, then what they say together."""
     from netlens.analysis import analyze, together
     from netlens.api import TABLES
@@ -185,7 +188,7 @@ def _bundle(given: Inputs, document: dict[str, Any], target: str) -> None:
     say(f"{target}: {plural(len(made.names), 'file')}, anonymised; ABOUT.txt in it says what was left in")
 
 
-def _print(found: Analysis, verbose: bool) -> None:
+def _print(found: Analysis, verbose: int) -> None:
     import io
 
     from rich.console import Console
@@ -236,6 +239,7 @@ def _inputs(capture: str | None, host: str | None, vm: str | None, further: dict
 
 def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support."""
+    from netlens.extras import missing
     from netlens.outputs import replacing
     from netlens.report import html, letter
     from netlens.report.plots import save_analysis
@@ -251,4 +255,7 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
     if found.counts["rejections"]:
         with replacing(os.path.join(output, "support.md"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
             file.write(letter.of(found))
-    save_analysis(output, found)
+    if (why := missing("matplotlib")) is None:
+        save_analysis(output, found)
+    else:
+        say(f"no pictures: {why}")

@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.errors import CaptureError, NetlensError
+from netlens.extras import need
 from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 from netlens.wire import writing
@@ -274,14 +275,10 @@ def _read(path: str, keylog: str) -> tuple[list[_Request], str]:
 
 
 def _follow(path: str, keylog: str, follower: _Follower) -> str:
-    try:
-        import pyshark
-        from pyshark.capture.capture import TSharkCrashException
-        from pyshark.tshark.tshark import TSharkNotFoundException, get_process_path
-    except ImportError as error:
-        raise NetlensError(
-            f"pyshark cannot be imported ({error}), and a key log is of no use without it; install it: pip install pyshark"
-        ) from None
+    need("pyshark")
+    import pyshark
+    from pyshark.capture.capture import TSharkCrashException
+    from pyshark.tshark.tshark import TSharkNotFoundException, get_process_path
 
     class Patient(pyshark.FileCapture):  # type: ignore[misc] # pyshark has no types
         """Lets tshark end by itself: pyshark kills it at the end of its output, and then how it ended is not known."""

@@ -42,11 +42,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Fact:
-    """A statement with a short name. ``good``: speaks for the answer (True), against it (False), or neither (None)."""
+    """A statement with a short name. ``good``: speaks for the answer (True), against it (False), or neither (None). ``brief``: without details."""
 
     name: str
     text: str
     good: bool | None = None
+    brief: str = ""
 
 
 def question(a: Analysis) -> str:
@@ -195,13 +196,14 @@ def how_sure(a: Analysis) -> list[Fact]:
             found.append(Fact(v.id, f"explains {v.attributable_fraction:.0%} of the refusals at the limit", good=True))
     known, told = outcomes(a)
     firm = known - Counter(a.assembled.situation.requests.source.tolist())["inferred"]
-    found.append(Fact("outcomes", told, good=firm * 2 >= a.counts["exchanges"] if a.counts["exchanges"] else None))
+    firm_enough = firm * 2 >= a.counts["exchanges"] if a.counts["exchanges"] else None
+    found.append(Fact("outcomes", told, firm_enough, told.split(": ")[0]))
     if a.paired:
         clock = a.clock
         off = (
             "" if clock.low_s is None or clock.high_s is None else f"; clock offset known to ± {duration((clock.high_s - clock.low_s) / 2)}"
         )
-        found.append(Fact("sides", f"both captured{off}", good=bool(off)))
+        found.append(Fact("sides", f"both captured{off}", bool(off), "both sides captured"))
     else:
         seen = next(iter(a.sides.values())).vantage
         found.append(Fact("sides", f"only {'one side' if seen is None else f'the {SIDE_NAMES[seen]}'} was captured", good=False))
@@ -212,6 +214,12 @@ def how_sure(a: Analysis) -> list[Fact]:
     return found
 
 
+def how_sure_in_brief(a: Analysis) -> str:
+    """In one line, without statistics: exceptions to the limit, outcomes, which sides were captured."""
+    wanted = {"exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
+    return "; ".join(wanted[fact.name] + (fact.brief or fact.text) for fact in how_sure(a) if fact.name in wanted)
+
+
 def _fit_facts(a: Analysis) -> list[Fact]:
     """How well the limit tells refused from accepted requests."""
     i = a.weighed.weighing.inference
@@ -220,10 +228,11 @@ def _fit_facts(a: Analysis) -> list[Fact]:
     if a.limit is not None:
         found = [Fact("chance", chance.format(p=a.limit.p, most=""), good=True)]
         if a.limit.misfits or a.limit.auc < WEAK_AUC:
-            off = f"{a.limit.misfits:,} of {n} clearly {'contradicts' if a.limit.misfits == 1 else 'contradict'} the limit (AUC {a.limit.auc:.2f})"
-            found.append(Fact("exceptions", off, good=a.limit.misfits == 0))
+            off = _contradict(a.limit.misfits, n)
+            found.append(Fact("exceptions", f"{off} (AUC {a.limit.auc:.2f})", a.limit.misfits == 0, off))
         else:
-            found.append(Fact("exceptions", f"no request clearly contradicts the limit (AUC {a.limit.auc:.2f})", good=True))
+            off = _contradict(0, n)
+            found.append(Fact("exceptions", f"{off} (AUC {a.limit.auc:.2f})", True, off))
         if a.limit.tied:
             found.append(
                 Fact("ties", f"{' and '.join(a.limit.tied)} {'fits' if len(a.limit.tied) == 1 else 'fit'} equally well", good=False)
@@ -231,8 +240,7 @@ def _fit_facts(a: Analysis) -> list[Fact]:
         return found
     if timely := a.weighed.weighing.by_time:
         odd = timely[0].misses + timely[0].false_alarms
-        off = f"{odd:,} of {n} clearly {'contradicts' if odd == 1 else 'contradict'} the limit"
-        return [Fact("chance", chance.format(p=timely[0].p, most=" at most"), good=True), Fact("exceptions", off, good=not odd)]
+        return [Fact("chance", chance.format(p=timely[0].p, most=" at most"), True), Fact("exceptions", _contradict(odd, n), not odd)]
     if i.refused and i.fits:
         best = max(i.fits, key=lambda f: f.auc)
         off = (
@@ -240,6 +248,12 @@ def _fit_facts(a: Analysis) -> list[Fact]:
         )
         return [Fact("chance", off)]
     return []
+
+
+def _contradict(odd: int, of: str) -> str:
+    if not odd:
+        return "no request clearly contradicts the limit"
+    return f"{odd:,} of {of} clearly {'contradicts' if odd == 1 else 'contradict'} the limit"
 
 
 def outcomes(a: Analysis) -> tuple[int, str]:

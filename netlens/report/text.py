@@ -14,33 +14,91 @@ if TYPE_CHECKING:
 _PATHS = {"direct": "direct", "nat": "through NAT", "sshuttle": "through sshuttle"}
 _VANTAGE = {"vm": "made on the VM", "host": "made on the host", None: "side unknown (say it with --vm or --host)"}
 _STYLES = {"supported": "bold", "refuted": "dim", "undecided": ""}
+_CAUTION = "yellow"
+_LIKELY = 0.1  #: causes less likely than this are not named
 
 
-def render(analysis: Analysis, console: Any, verbose: bool = False) -> None:
-    """Print the findings to a rich console. ``verbose``: with frames, filters and what each capture shows by itself."""
-    from rich.padding import Padding
+def render(analysis: Analysis, console: Any, verbose: int = 0) -> None:
+    """Print the findings to a rich console.
+
+    verbose : 0 for about ten lines: the answer, why, how sure, the best fix.  1 for the evidence with frames, every fix that helps with its command,
+    and what each capture shows by itself.  2 for all: statistics, notes, fixes that do not help.
+    """
     from rich.text import Text
 
     a = analysis
     if findings.is_all(a):
-        findings.render(a, console, verbose)
-        if verbose:
+        findings.render(a, console, bool(verbose))
+    else:
+        wrong = answer.anything_refused(a) or findings.first(a.findings)
+        console.print(Text(printable(_headline(a)), style="bold red" if wrong else "bold green"))
+        _brief(a, console)
+        if verbose and answer.anything_refused(a):
             console.print()
-            for name, side in a.sides.items():
-                _side(a, name, side, console)
-            _basis(a, console)
-        return
-    console.print(Text("Answer", style="bold"))
-    console.print(Padding(Text(printable(answer.sentence(a))), (0, 0, 1, 2)))
-    _causes(a, console)
-    _fixes(a, console)
-    if others := [f for f in findings.beside_refusals(a) if f.severity != "note" or verbose]:
-        console.print(Text("Also found", style="bold"))
-        findings.listed(others, console, verbose)
+            _causes(a, console, verbose)
+            _fixes(a, console, verbose)
+        _also(a, console, verbose)
+    if verbose:
         console.print()
-    for name, side in a.sides.items():
-        _side(a, name, side, console)
-    _basis(a, console)
+        for name, side in a.sides.items():
+            _side(a, name, side, console)
+        _basis(a, console)
+    elif not findings.is_all(a):
+        cautions = [("caution", note) for note in a.quality["notes"] if note not in answer.needs(a)]
+        _grid(console, cautions, "", (0, 0, 0, 2), [_CAUTION] * len(cautions))
+        console.print(Text(f"  -v shows {'causes, fixes and evidence' if answer.anything_refused(a) else 'more'}", style="dim"))
+
+
+def _headline(a: Analysis) -> str:
+    if answer.anything_refused(a) or not answer.requests_in_brief(a):
+        return answer.headline(a)[0].text
+    return "".join(part.text for part in answer.findings_headline(a))
+
+
+def _brief(a: Analysis, console: Any) -> None:
+    """Why, which limit, how sure, what is ruled out, and what to do: a line each."""
+    rows: list[tuple[Any, ...]] = []
+    command = ""
+    causes = answer.supported(a) if answer.anything_refused(a) else []
+    for v in causes:
+        rows.append(("why", "\n".join([f"{v.claim.removesuffix('.')} ({v.id})", *(e.text for e in v.evidence[:1])])))
+    if (limit := answer.limiter(a)) is not None:
+        rows.append(("limit", limit))
+    if answer.anything_refused(a):
+        if not causes:
+            rows.append(("why", "Cause unknown" + _likely(a)))
+        if needed := [] if causes else answer.needs(a):
+            rows.append(("you need", needed[0]))
+        rows.append(("how sure", answer.how_sure_in_brief(a)))
+        if out := [v.id for v in a.hypotheses if v.verdict == "refuted"]:
+            rows.append(("ruled out", ", ".join(out)))
+        fix = answer.best_fix(a)
+        if more := answer.next_fixes(a):
+            rows.append(("other fixes" if fix is not None else "try", ", ".join(f.id for f in more)))
+        if fix is not None:
+            rows.append(("best fix", f"{fix.title}: {answer.effect(fix)}"))
+            command = fix.command or ""
+    elif requests := answer.requests_in_brief(a):
+        rows.append(("requests", requests))
+    _grid(console, rows, "", (0, 0, 0, 2), ["bold green" if name == "best fix" else "bold" for name, _ in rows])
+    _command(command, 4 + max((len(name) for name, _ in rows), default=0), console)
+
+
+def _likely(a: Analysis) -> str:
+    """The likeliest causes where few refusals were seen: ``; likely own-concurrency (72 %), same-nat-ip (20 %)``."""
+    odds = sorted(((v.probability, v.id) for v in a.hypotheses if v.probability), reverse=True)[:2]
+    told = ", ".join(f"{name} {probability:.0%}" for probability, name in odds if probability >= _LIKELY)
+    return f"; with so few refusals, the odds are {told}" if told else ""
+
+
+def _also(a: Analysis, console: Any, verbose: int) -> None:
+    """What was found besides the refusals."""
+    from rich.text import Text
+
+    if others := [f for f in findings.beside_refusals(a) if f.severity != "note" or verbose]:
+        if answer.anything_refused(a):
+            console.print(Text("Also found", style="bold"))
+        findings.listed(others, console, bool(verbose))
 
 
 def _grid(
@@ -67,11 +125,12 @@ def _grid(
     console.print(Padding(grid, padding))
 
 
-def _causes(a: Analysis, console: Any) -> None:
+def _causes(a: Analysis, console: Any, verbose: int) -> None:
     rows = []
     for v in a.hypotheses:
         # what refutes is one sentence; that a rule separates is said where it supports
-        lines = [e.text + _frames(e.frames) for e in (v.evidence if v.verdict != "refuted" else v.evidence[:1])]
+        told = v.evidence if v.verdict != "refuted" or verbose > 1 else v.evidence[:1]
+        lines = [e.text + (f" ({e.detail})" if e.detail and verbose > 1 else "") + _frames(e.frames) for e in told]
         rows.append((f"{v.cause} {v.id}", v.verdict, "\n".join([*lines, *([f"needs {v.needs}"] if v.needs else [])])))
     _grid(console, rows, "Causes", (0, 0, 1, 2), [_STYLES[v.verdict] for v in a.hypotheses])
 
@@ -83,13 +142,31 @@ def _frames(frames: list[tuple[str, int]]) -> str:
     return f" ({'; '.join(f'{side} frames ' + ' '.join(numbers) for side, numbers in by.items())})" if by else ""
 
 
-def _fixes(a: Analysis, console: Any) -> None:
+def _command(command: str, indent: int, console: Any) -> None:
+    """A command in a line of its own, which can be pasted as it stands: the terminal wraps it, not we."""
+    from rich.text import Text
+
+    for line in command.splitlines():
+        console.print(Text(" " * indent + printable(line)), soft_wrap=True)
+
+
+def _fixes(a: Analysis, console: Any, verbose: int) -> None:
+    """Each fix with what it changes and its command."""
+    from rich.text import Text
+
     rows = []
-    for f in a.fixes:
+    best = answer.best_fix(a)
+    for f in a.fixes if verbose > 1 else [*([best] if best else []), *answer.next_fixes(a)]:
         wait = f", {f.added_wait_s:.1f} s waiting" if f.added_wait_s else ""
         told = "not predicted" if f.rejections_after is None else f"{f.rejections_before} -> {f.rejections_after} refused{wait}"
-        rows.append((f.id, told, f.title + (f"\n{f.command}" if f.command else "")))
-    _grid(console, rows, "Fixes", (0, 0, 1, 2), [""] * len(rows))
+        rows.append((f.id, told, f.title, f.command or ""))
+    if not rows:
+        return
+    console.print(Text("Fixes", style="bold"))
+    name, effect = (max(len(row[k]) for row in rows) for k in (0, 1))
+    for fix, told, title, command in rows:
+        console.print(Text(f"  {fix:<{name}}  {told:<{effect}}  {printable(title)}"), soft_wrap=True)
+        _command(command, name + 4, console)
 
 
 def _basis(a: Analysis, console: Any) -> None:

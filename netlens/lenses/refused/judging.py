@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from netlens import logs
 from netlens.lenses.refused.limit import ENOUGH, TIE
 from netlens.lenses.refused.over_time import without_others
-from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
+from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, statistics, supported, undecided
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -123,11 +123,36 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
     else:
         since = "since the window began" if told["window"] == "fixed" else "before"
         rule = f"when {fit.value} or more had been accepted {whose} in the {told['window_s']:.4g} s {since}"
+    text = f"{fit.hits:,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {fit.false_alarms:,} of {accepted:,} accepted ones did"
+    return Evidence(text, weighing.frames(weighing.refused & (fit.counts.count >= fit.value)), statistics(fit))
+
+
+def not_chance_evidence(weighing: Weighing) -> Evidence:
+    """Why it is no whim of the provider, where a limit on what is open tells refused from accepted."""
+    fit = weighing.rules[0]
+    refused, accepted = int(weighing.refused.sum()), int((weighing.situation.requests.rejected == 0).sum())
     text = (
-        f"{fit.hits:,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {fit.false_alarms:,} of {accepted:,} accepted ones did "
-        f"(AUC {fit.auc:.2f}, p {fit.p:.2g})"
+        f"refusals follow local traffic: {fit.hits:,} of {refused:,} came when the limit was reached, "
+        f"and {fit.false_alarms:,} of {plural(accepted, 'accepted request')}"
     )
-    return Evidence(text, weighing.frames(weighing.refused & (fit.counts.count >= fit.value)))
+    return Evidence(text, weighing.frames(weighing.refused & (fit.counts.count >= fit.value)), statistics(fit))
+
+
+def not_time_evidence(weighing: Weighing) -> Evidence:
+    """Why no limit over time does it, where a limit on what is open tells refused from accepted."""
+    best = weighing.rules[0]
+    frames = weighing.frames(weighing.refused & (best.counts.count >= best.value))
+    what = "in flight" if best.rule.unit == "requests" else "open"
+    if not weighing.time_fits:
+        return Evidence(
+            f"no limit over time tells refused from accepted requests; a limit on what is {what} does", frames, statistics(best)
+        )
+    fit = weighing.time_fits[0]
+    text = (
+        f"the best limit over time ({fit.name}) has {plural(fit.misses + fit.false_alarms, 'exception')}, "
+        f"the limit on what is {what} {best.misses + best.false_alarms:,}"
+    )
+    return Evidence(text, frames, f"log likelihood {fit.log_likelihood:.1f}, on what is {what} {best.log_likelihood:.1f}")
 
 
 def named_evidence(weighing: Weighing) -> Evidence:
@@ -142,9 +167,9 @@ def chance_evidence(weighing: Weighing) -> Evidence:
     best = max(i.fits, key=lambda f: f.youden)
     text = (
         f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count predicts which: the best, {best.rule.name}, "
-        f"separates {best.youden:.0%} at most (AUC {best.auc:.2f}); a limit would separate nearly all"
+        f"separates {best.youden:.0%} at most; a limit would separate nearly all"
     )
-    return Evidence(text, weighing.frames(weighing.refused))
+    return Evidence(text, weighing.frames(weighing.refused), statistics(best))
 
 
 def needs(weighing: Weighing) -> str:

@@ -39,8 +39,13 @@ SUREST = 0.98  #: with so few refusals nothing is surer
 
 
 def probabilities(weighing: Weighing) -> dict[str, float]:
-    """The probability of each cause by its id; empty where there are no refusals, or enough of them, or where nothing can be compared."""
+    """The probability of each cause by its id; empty where there are no refusals, or enough of them, or where nothing can be compared.
+
+    Also empty where what leaves was not captured: whoever else counts cannot be weighed then.
+    """
     i = weighing.inference
+    if not weighing.situation.egress_seen:
+        return {}
     if not FEWEST <= i.refused <= MOST or not i.fits or weighing.refusal_class in (logs.QUOTA, logs.OVERLOAD):
         return {}
     raw = sums(weighing)

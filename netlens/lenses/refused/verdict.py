@@ -8,10 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Evidence:
-    """A statement and the frames that show it: (side, frame number)."""
+    """A statement and the frames that show it: (side, frame number).  detail : its statistics, for who asks for details."""
 
     text: str
     frames: list[tuple[str, int]] = field(default_factory=list)
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,22 @@ class Verdict:
             "p": self.p,
             "probability": self.probability,
             "evidence": [
-                {"text": e.text, "frames": [{"file": files.get(side, side), "frame": frame} for side, frame in e.frames]}
+                {
+                    "text": e.text,
+                    "detail": e.detail,
+                    "frames": [{"file": files.get(side, side), "frame": frame} for side, frame in e.frames],
+                }
                 for e in self.evidence
             ],
             "needs": self.needs,
             "cause": self.cause,
             "claim": self.claim,
         }
+
+
+def statistics(fit: Any) -> str:
+    """``AUC 1.00, p 0.002``, of a fitted rule."""
+    return f"AUC {fit.auc:.2f}, p {fit.p:.2g}"
 
 
 def supported(share: float | None, p: float | None, evidence: list[Evidence]) -> Verdict:

@@ -20,7 +20,7 @@ from netlens.lenses.refused import causes, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
 from netlens.lenses.refused.over_time import Fit
-from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
 #: Times that a limit over time must have been reached, with fewer than 10 refusals and with more: what is reached once may as well be an overload that
@@ -187,9 +187,9 @@ class Weighing:
             others += f", or had been until {fit.rule.held_s:g} s before,"
         text = (
             f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {many} or more other {others} {whose}; "
-            f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did (AUC {fit.auc:.2f}, p {fit.p:.4f})"
+            f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did"
         )
-        return Evidence(text, self.frames(met))
+        return Evidence(text, self.frames(met), statistics(fit))
 
 
 def _frames(table: Requests | Sessions, mask: Bools) -> list[tuple[str, int]]:

@@ -13,6 +13,8 @@ import json
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
+from netlens.extras import need
+
 if TYPE_CHECKING:
     from netlens.report.exports import Rows
     from netlens.schema import Schema, Table
@@ -33,6 +35,7 @@ def write(rows: Rows, file: IO[bytes]) -> None:
 
 def write_groups(tables: Iterable[Table], rows: int, file: Any) -> None:
     """Write tables of one schema, at least one and ``rows`` rows in all, as one Parquet file, a row group each."""
+    need("pyarrow")
     import pyarrow.parquet as pq
 
     with contextlib.ExitStack() as stack:

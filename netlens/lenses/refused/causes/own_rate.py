@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, share_verdict, time_evidence, without_others_tied
+from netlens.lenses.refused.judging import (
+    chance_evidence,
+    named_evidence,
+    needs,
+    not_time_evidence,
+    share_verdict,
+    time_evidence,
+    without_others_tied,
+)
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.logs import QUOTA
@@ -32,10 +40,9 @@ def judge(weighing: Weighing) -> Verdict:
         told = named_evidence(weighing)
         return supported(1.0, None, [told]) if weighing.named == QUOTA else refuted(told)
     if weighing.rules:
-        best = weighing.rules[0]
         if not s.egress_seen:
             return undecided(f"{s.other_capture}, which shows what else was sent")
-        return refuted(weighing.separation(best), p=best.p)
+        return refuted(not_time_evidence(weighing), p=weighing.rules[0].p)
     if not weighing.by_time:
         return refuted(chance_evidence(weighing)) if weighing.chance else undecided(needs(weighing))
     fit = weighing.by_time[0]

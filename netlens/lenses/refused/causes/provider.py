@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, time_evidence
+from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, not_chance_evidence, time_evidence
 from netlens.lenses.refused.verdict import Verdict, refuted, supported, undecided
 from netlens.logs import OVERLOAD
 
@@ -26,8 +26,7 @@ RANK = 7
 
 def judge(weighing: Weighing) -> Verdict:
     if weighing.rules:
-        best = weighing.rules[0]
-        return refuted(weighing.separation(best), p=best.p)
+        return refuted(not_chance_evidence(weighing), p=weighing.rules[0].p)
     if weighing.named:
         told = named_evidence(weighing)
         return supported(1.0, None, [told]) if weighing.named == OVERLOAD else refuted(told)

@@ -30,7 +30,7 @@ def test_refusals_at_random() -> None:
 def test_a_rule_refutes_it() -> None:
     verdict = judged(provider, rounds(*["v.v", "vv!v"] * 8))
     assert verdict.verdict == "refuted"
-    assert "came while 2 or more" in verdict.evidence[0].text
+    assert "refusals follow local traffic: " in verdict.evidence[0].text
 
 
 def test_a_short_recording_tells_nothing() -> None:
