@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 def build() -> Schema:
     from netlens.chains.paths import KINDS
     from netlens.lenses import SEVERITIES, all_lenses
-    from netlens.lenses.refused import causes, fixes
+    from netlens.lenses.refused import causes, fixes, odds
     from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
     from netlens.logs import CLASSES
 
@@ -123,6 +123,10 @@ def build() -> Schema:
                             obj(at_ns=count(), value=count()),
                             "From when on which value held, where it changed during the recording; else empty.",
                         ),
+                        models=array(
+                            count(),
+                            "The limits of large requests and of small ones, where they go to models that count by themselves; else empty.",
+                        ),
                         classes=array({"enum": list(CLASSES)}, "Classes of the refusals that it was fitted to."),
                         auc=nullable(fraction("Probability that a refused request met more than an accepted one (AUC).")),
                         p=nullable(fraction("Upper bound on the probability of so good a fit by chance, corrected for the search.")),
@@ -130,6 +134,10 @@ def build() -> Schema:
                     ),
                     {"type": "null"},
                 ],
+            },
+            limiter_probabilities={
+                "description": "How likely each kind of limiter is, with 1 to 9 refusals (docs/calibration.md); null with none or more.",
+                "anyOf": [obj(**{kind: fraction(f"That it is of the kind {kind}.") for kind in odds.KINDS}), {"type": "null"}],
             },
             hypotheses={
                 **array(
