@@ -22,10 +22,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.addresses import is_loopback
 from netlens.chains import overlap, paths
 from netlens.chains.openings import SOON_NS, Opening, openings
 from netlens.chains.parties import of_request, who
@@ -39,9 +41,20 @@ if TYPE_CHECKING:
     from netlens.chains.side import Side
     from netlens.chains.traffic import Traffic
 
-CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, STREAM, STALL = "client", "lookup", "connect", "tls", "relay", "wire", "server", "stream", "stall"
+CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, STREAM, STALL = (
+    "client",
+    "lookup",
+    "connect",
+    "tls",
+    "relay",
+    "wire",
+    "server",
+    "stream",
+    "stall",
+)
 PHASES = (CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, STREAM, STALL)
 MOST = 50_000  #: requests that are divided; each takes some 50 µs
+LISTED = 5_000  #: requests in JSON; 0.5 kB each
 LONG_SENDING_NS = 1_000_000  #: a request that takes less to send is in one flight
 OPENING_FRAMES = 64  #: the first request of HTTP/2 comes within these of what seems the first turn of its connection
 NETWORK = "network"  #: between two captures with no relay that shows
@@ -114,13 +127,13 @@ class _Hop:
 # --- from hops to spells
 
 
-def divide(hops: list[_Hop], round_trip_ns: int | None, lookups_ahead: Spans | None = None) -> tuple[Spell, ...]:
+def divide(hops: list[_Hop], round_trip_ns: int | None, lookup_ahead: tuple[int, int, int] | None = None) -> tuple[Spell, ...]:
     """The time line of one request.
 
     Parameters
     ----------
     hops : from the program to the server, at least one.  round_trip_ns : of the last, None if unknown.
-    lookups_ahead : [(first query, last answer)] as the next capture shows the program's lookup.
+    lookup_ahead : first query and last answer as the next capture shows the program's lookup, and by which relay it came there.
     """
     first, last = hops[0], hops[-1]
     o = _used(first)
@@ -129,9 +142,9 @@ def divide(hops: list[_Hop], round_trip_ns: int | None, lookups_ahead: Spans | N
     paint: list[tuple[int, int, str, int]] = [(begin, end, CLIENT, -1)]
     if o is not None:
         paint += _opened(o, -1)
-    if o is not None and lookups_ahead and o.lookup_ns is not None and o.looked_up_ns is not None:
-        (asked, told), *_ = lookups_ahead
-        paint += [(o.lookup_ns, asked, RELAY, 0), (told, o.looked_up_ns, RELAY, 0)]
+    if o is not None and lookup_ahead and o.lookup_ns is not None and o.looked_up_ns is not None:
+        asked, told, relay = lookup_ahead
+        paint += [(o.lookup_ns, asked, RELAY, relay), (told, o.looked_up_ns, RELAY, relay)]
     paint += [(a, b, WIRE, -1) for a, b in first.flights]
     paint += [(first.sent, _or(first.answered, end), SERVER, -1), (_or(first.answered, end), end, STREAM, -1)]
     for k in range(1, len(hops)):
@@ -203,7 +216,7 @@ def _flat(begin: int, end: int, paint: list[tuple[int, int, str, int]]) -> tuple
     layers = [(max(a, begin), min(b, end), phase, relay) for a, b, phase, relay in paint if a < b and a < end and b > begin]
     cuts = sorted({begin, end, *(t for a, b, _, _ in layers for t in (a, b))})
     out: list[Spell] = []
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in pairwise(cuts):
         phase, relay = next((p, r) for x, y, p, r in reversed(layers) if x <= a and b <= y)
         if out and (out[-1].phase, out[-1].relay) == (phase, relay):
             out[-1] = Spell(out[-1].start_ns, b, phase, relay)
@@ -273,8 +286,8 @@ class _View:
 
     def _in_flight(self, k: int) -> Spans:
         """While the request was sent, when bytes of it were not yet acknowledged: the program had handed them over."""
-        trail = self.side.capture.trail
-        if trail is None:
+        trail, sessions = self.side.capture.trail, self.side.sessions
+        if trail is None or not sessions["resp_frames"][self.session[k]]:  # of half of a connection the acknowledgments stand elsewhere
             return []
         t = trail.segments()
         low, high = (int(at) for at in np.searchsorted(t["session"], [self.session[k], self.session[k] + 1]))
@@ -282,7 +295,14 @@ class _View:
         part = slice(low, high)
         if low == high:
             return []
-        columns = (t["ts"][part], self.moved(t["ts"][part]), t["way"][part] == t["way"][low], t["length"][part], t["offset"][part], t["acked"][part])
+        columns = (
+            t["ts"][part],
+            self.moved(t["ts"][part]),
+            t["way"][part] == t["way"][low],
+            t["length"][part],
+            t["offset"][part],
+            t["acked"][part],
+        )
         out: Spans = []
         since, upto, at = None, 0, 0
         for ts, moved, mine, length, offset, acked in zip(*(column.tolist() for column in columns), strict=True):
@@ -303,7 +323,7 @@ class _View:
     def round_trips(self) -> dict[int, int]:
         """Per connection, a round trip to the server: its own handshake's, else the usual one to the same server; without what is behind a local proxy."""
         s, c = self.side.sessions["synack_ms"], self.side.connections
-        local = (c["path"] == "sshuttle") & (np.full(c.rows, self.side.name == "vm") | (c["vantage"] == "vm"))
+        local = (c["path"] == paths.SSHUTTLE) & (np.full(c.rows, self.side.name == "vm") | (c["vantage"] == "vm"))
         own: dict[int, int] = {}
         usual: dict[Any, list[int]] = defaultdict(list)
         for row, ids in enumerate(self.side.session_ids):
@@ -333,6 +353,7 @@ class _Dividing:
         self.who = traffic.once(who)
         self.used: dict[int, set[int]] = {id(view): set() for view in self._views()}
         self.lookup_of = {} if traffic.pairing is None else dict(traffic.pairing.lookup_pairs.tolist())
+        self._known_parts: dict[int, tuple[list[str], list[str], list[str]]] = {}
         self.found: list[Divided] = []
 
     def _views(self) -> list[_View]:
@@ -365,7 +386,7 @@ class _Dividing:
         row = -1
         if up >= 0:
             k, row = int(self.up.exchange_rows[up]), int(self.up.owner[up])
-            before, between, own = paths.parts(self.traffic, row)
+            before, between, own = self._parts(row)
             hops = self._inner(k, row, between, up)
             hops.append((self.upstream, k, between[-1] if hops and between else ""))
             if self.vm is not None and vm >= 0:
@@ -392,8 +413,8 @@ class _Dividing:
         return out if len(out) == len(self.traffic.served.get(row, ())) else []
 
     def _relayed(self, row: int) -> bool:
-        """Whether something carries a connection of the upstream's capture that this capture does not show from both sides."""
-        before, between, _ = paths.parts(self.traffic, row)
+        """Whether something that this capture does not show from both sides carries a connection of the upstream's."""
+        before, between, _ = self._parts(row)
         return bool(before or between) or (int(self.traffic.origin[row]) == VM and self.up.name != "vm")
 
     def _other(self, view: _View, k: int, same: int | None) -> None:
@@ -404,14 +425,20 @@ class _Dividing:
         hops = [(view, k, "")]
         if same is not None:
             hops.append((self.upstream, same, ">".join(self._between(int(self.upstream.owner[same]))) or NETWORK))
-        local = view.side.connections["path"][row] == "sshuttle" and same is None
+        c = view.side.connections
+        local = same is None and (c["path"][row] == paths.SSHUTTLE or is_loopback(c["resp_ip"][row]))
         whose = self.who[row] if view is self.upstream else None
         name, process = (whose.name, whose.process) if whose else ("VM", self.traffic.processes.get("vm", {}).get(row))
         self._add(hops, -1, name, process, local)
 
+    def _parts(self, row: int) -> tuple[list[str], list[str], list[str]]:
+        """Relays of a connection of the upstream's capture."""
+        if row not in self._known_parts:
+            self._known_parts[row] = paths.parts(self.traffic, row)
+        return self._known_parts[row]
+
     def _between(self, row: int) -> list[str]:
-        before, between, own = paths.parts(self.traffic, row)
-        return before + between + own
+        return [relay for part in self._parts(row) for relay in part]
 
     def _add(self, hops: list[tuple[_View, int, str]], request: int, party: str, process: str | None, relayed: bool) -> None:
         for view, k, _ in hops:
@@ -425,13 +452,14 @@ class _Dividing:
         if two_clocks:
             uncertain = self._one_clock(made)
         trip = self.trips[id(last_view)].get(last_row)
-        spells = divide(made, trip, self._lookup_ahead(made[0]) if two_clocks else None)
+        relays = [hop.relay for hop in made[1:]]
+        spells = divide(made, trip, self._lookup_ahead(made[0], relays) if two_clocks else None)
         missing = {RELAY} if relayed else set()
         missing |= {WIRE} if trip is None and not any(s.phase == WIRE for s in spells) else set()
         self.found.append(
             Divided(
                 first_view.side.name, first, first_view.session[first], None, last_view.server(last_row) if request >= 0 else first_view.server(row),
-                request, party, process, spells, tuple(hop.relay for hop in made[1:]), frozenset(missing), uncertain,
+                request, party, process, spells, tuple(relays), frozenset(missing), uncertain,
                 last_view.http[last] or first_view.http[first], bool(first_view.complete[first] or last_view.complete[last]), first_view.frame[first],
             )
         )  # fmt: skip
@@ -452,13 +480,19 @@ class _Dividing:
             _move(near, by)
         return clock.uncertain_ns if told else max(abs(there + back) // 2, 0)
 
-    def _lookup_ahead(self, hop: _Hop) -> Spans | None:
-        """The program's lookup as the upstream's capture shows it."""
-        rows = [self.lookup_of[row] for row in (hop.opening.lookups if hop.opening else ()) if row in self.lookup_of]
+    def _lookup_ahead(self, hop: _Hop, relays: list[str]) -> tuple[int, int, int] | None:
+        """The program's lookup as the upstream's capture shows it; a tunnel that carries lookups only is added to the relays."""
+        rows = [row for row in (hop.opening.lookups if hop.opening else ()) if row in self.lookup_of]
         table = self.up.capture.table("lookups")
-        asked = [int(t) for k in rows if (t := table["query_ns"][k]) is not None]
-        told = [int(t) for k in rows if (t := table["answer_ns"][k]) is not None]
-        return [(min(asked), max(told))] if asked and told else None
+        there = [self.lookup_of[row] for row in rows]
+        asked = [int(t) for k in there if (t := table["query_ns"][k]) is not None]
+        told = [int(t) for k in there if (t := table["answer_ns"][k]) is not None]
+        if not asked or not told or self.vm is None:
+            return None
+        way = str(self.vm.side.capture.table("lookups")["path"][rows[0]])
+        if way == paths.SSHUTTLE and not any(way in relay for relay in relays):
+            relays.append(way)
+        return min(asked), max(told), next((k for k, relay in enumerate(relays) if way in relay), 0)
 
     def _stream(self, i: int, key: int) -> None:
         """A request of HTTP/2, which only a key log shows."""
@@ -501,6 +535,58 @@ def budget(traffic: Traffic, waits: Mapping[str | None, Waits]) -> list[Divided]
     waits : by capture and session, when data that had to be sent again was waited for, or a window was shut; each capture's own times.
     """
     return _Dividing(traffic, waits).all()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Requests of one party (and program) to one server, with where their time went.
+
+    by_phase : phase -> ns of all of them; None: of none of them is it known.  by_relay : relay -> ns.
+    """
+
+    server: str
+    target: bool
+    party: str
+    process: str | None
+    requests: int
+    total_ns: int
+    by_phase: dict[str, int | None]
+    by_relay: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        phases = {f"{phase}_ns": ns for phase, ns in self.by_phase.items()}
+        return (
+            {name: getattr(self, name) for name in ("server", "target", "party", "process", "requests", "total_ns")}
+            | phases
+            | {"relays_ns": self.by_relay}
+        )
+
+
+def groups(divided: Iterable[Divided]) -> list[Group]:
+    """By server, party and program: the target first, then by time."""
+    found: dict[Any, list[Divided]] = defaultdict(list)
+    for d in divided:
+        found[d.server, d.request >= 0, d.party, d.process].append(d)
+    made = []
+    for (server, target, party, process), mine in found.items():
+        relays: dict[str, int] = defaultdict(int)
+        for d in mine:
+            for k, relay in enumerate(d.relays):
+                relays[relay] += d.ns(RELAY, k)
+        known = {phase: [d.ns(phase) for d in mine if phase not in d.unmeasured] for phase in PHASES}
+        total = sum(d.end_ns - d.begin_ns for d in mine)
+        by_phase = {phase: sum(values) if values else None for phase, values in known.items()}
+        made.append(Group(server, target, party, process, len(mine), total, by_phase, dict(relays)))
+    return sorted(made, key=lambda g: (not g.target, -g.total_ns, g.server, g.party))
+
+
+def document(divided: list[Divided]) -> dict[str, Any]:
+    """For JSON: groups, and the requests to the target one by one (the first :data:`LISTED`)."""
+    asked = [d for d in divided if d.request >= 0]
+    names = [c.name for c in BUDGET if c.name not in ("budget_id", "target")]
+    rows = [{name: row[name] for name in names} for row in table(asked[:LISTED]).records()]
+    return {"groups": [group.to_dict() for group in groups(divided)], "requests": rows, "left_out": max(len(asked) - LISTED, 0)}
 
 
 def table(divided: Iterable[Divided]) -> Table:

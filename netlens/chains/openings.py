@@ -84,7 +84,9 @@ class _Segments:
         self._columns = trail.segments() if trail is not None else None
         n = side.sessions.rows
         self._originator: Ints = (side.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
-        self._bounds = np.searchsorted(self._columns["session"], np.arange(n + 1)) if self._columns is not None else np.zeros(n + 1, np.int64)
+        self._bounds = (
+            np.searchsorted(self._columns["session"], np.arange(n + 1)) if self._columns is not None else np.zeros(n + 1, np.int64)
+        )
 
     def of(self, ids: list[int]) -> list[tuple[int, int, bool, int, int, int]]:
         """(frame, time, by the originator, flags, new bytes, first byte)."""
@@ -93,7 +95,9 @@ class _Segments:
         found: list[tuple[int, int, bool, int, int, int]] = []
         for k in ids:
             part = slice(int(self._bounds[k]), min(int(self._bounds[k + 1]), int(self._bounds[k]) + SEGMENTS))
-            frame, ts, way, flags, fresh, head = (self._columns[name][part].tolist() for name in ("frame", "ts", "way", "flags", "fresh", "head"))
+            frame, ts, way, flags, fresh, head = (
+                self._columns[name][part].tolist() for name in ("frame", "ts", "way", "flags", "fresh", "head")
+            )
             mine = int(self._originator[k])
             found += zip(frame, ts, [w == mine for w in way], flags, fresh, [h >> 56 for h in head], strict=True)
         return sorted(found) if len(ids) > 1 else found

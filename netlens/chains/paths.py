@@ -63,7 +63,7 @@ def parts(linked: Linked, row: int) -> tuple[list[str], list[str], list[str]]:
         and not {SSHUTTLE, SOCKS, FORWARD} & {*before}
     ):
         before.append(SSHUTTLE)
-    anew = not hops and any(k in linked.carried for k in up.exchange_rows[up.owner == row].tolist())
+    anew = bool(linked.carried) and not hops and any(k in linked.carried for k in up.exchange_rows[up.owner == row].tolist())
     kinds += [PROXY] if anew else []
     return before, kinds, _own(up, row)
 
