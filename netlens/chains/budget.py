@@ -111,7 +111,7 @@ class Divided:
 
 
 @dataclass
-class _Hop:
+class Hop:
     """A request as one connection carries it, on the host's clock. ``relay``: the name of what lies before it."""
 
     start: int
@@ -127,7 +127,7 @@ class _Hop:
 # --- from hops to spells
 
 
-def divide(hops: list[_Hop], round_trip_ns: int | None, lookup_ahead: tuple[int, int, int] | None = None) -> tuple[Spell, ...]:
+def divide(hops: list[Hop], round_trip_ns: int | None, lookup_ahead: tuple[int, int, int] | None = None) -> tuple[Spell, ...]:
     """The time line of one request.
 
     Parameters
@@ -157,7 +157,7 @@ def divide(hops: list[_Hop], round_trip_ns: int | None, lookup_ahead: tuple[int,
     return _flat(begin, end, paint)
 
 
-def _used(hop: _Hop) -> Opening | None:
+def _used(hop: Hop) -> Opening | None:
     """How its connection was opened, if it was opened for this request."""
     o = hop.opening
     if o is None or o.syn_ns is None:
@@ -180,7 +180,7 @@ def _opened(o: Opening, relay: int) -> list[tuple[int, int, str, int]]:
     return out
 
 
-def _through(near: _Hop, far: _Hop, relay: int, end: int) -> list[tuple[int, int, str, int]]:
+def _through(near: Hop, far: Hop, relay: int, end: int) -> list[tuple[int, int, str, int]]:
     """What the farther hop shows of the time in which the nearer one waited."""
     answered, far_answered = _or(near.answered, end), _or(far.answered, far.end)
     out = [(near.sent, answered, RELAY, relay)]
@@ -262,12 +262,12 @@ class _View:
         times = self.moved(np.array([getattr(o, name) for name in names], np.int64)).tolist()
         return Opening(**dict(zip(names, times, strict=True)), lookups=o.lookups)
 
-    def hop(self, k: int, relay: str = "") -> _Hop:
+    def hop(self, k: int, relay: str = "") -> Hop:
         """Of one exchange."""
         row = int(self.owner[k])
         waits = [span for s in self.side.session_ids[row] for span in self.waits.get(s, ())]
         spans = [(a, b) for a, b in self._spans(waits) if a < self.end[k] and b > self.start[k]] if waits else []
-        return _Hop(
+        return Hop(
             self.start[k],
             max(self.sent[k], self.start[k]),
             None if self.silent[k] else self.answered[k],
@@ -414,8 +414,9 @@ class _Dividing:
 
     def _relayed(self, row: int) -> bool:
         """Whether something that this capture does not show from both sides carries a connection of the upstream's."""
-        before, between, _ = self._parts(row)
-        return bool(before or between) or (int(self.traffic.origin[row]) == VM and self.up.name != "vm")
+        before, between, own = self._parts(row)
+        hidden = before or between or {paths.SSHUTTLE, paths.REDIRECT}.intersection(own)
+        return bool(hidden) or (int(self.traffic.origin[row]) == VM and self.up.name != "vm")
 
     def _other(self, view: _View, k: int, same: int | None) -> None:
         """An exchange that goes elsewhere."""
@@ -464,7 +465,7 @@ class _Dividing:
             )
         )  # fmt: skip
 
-    def _one_clock(self, hops: list[_Hop]) -> int:
+    def _one_clock(self, hops: list[Hop]) -> int:
         """Move the VM's hop so that nothing leaves before it came; how far each way of the relay may be off."""
         near, far = hops[0], hops[1]
         there = far.sent - near.sent
@@ -480,7 +481,7 @@ class _Dividing:
             _move(near, by)
         return clock.uncertain_ns if told else max(abs(there + back) // 2, 0)
 
-    def _lookup_ahead(self, hop: _Hop, relays: list[str]) -> tuple[int, int, int] | None:
+    def _lookup_ahead(self, hop: Hop, relays: list[str]) -> tuple[int, int, int] | None:
         """The program's lookup as the upstream's capture shows it; a tunnel that carries lookups only is added to the relays."""
         rows = [row for row in (hop.opening.lookups if hop.opening else ()) if row in self.lookup_of]
         table = self.up.capture.table("lookups")
@@ -505,7 +506,7 @@ class _Dividing:
         first = self.upstream.first & set(self.upstream.of.get(row, ()))
         opening = self.upstream.openings.get(row) if any(self.upstream.frame[k] >= r.frame - OPENING_FRAMES for k in first) else None
         waits = [span for s in self.up.session_ids[row] for span in self.upstream.waits.get(s, ())]
-        hop = _Hop(r.start_ns, sent if answered is None else min(sent, answered), answered, max(end, r.start_ns), opening, waits)
+        hop = Hop(r.start_ns, sent if answered is None else min(sent, answered), answered, max(end, r.start_ns), opening, waits)
         trip = self.trips[id(self.upstream)].get(row)
         whose = of_request(self.traffic, self.who, i, -1)
         missing = ({RELAY} if self._relayed(row) else set()) | ({WIRE} if trip is None else set())
@@ -517,7 +518,7 @@ class _Dividing:
         )  # fmt: skip
 
 
-def _move(hop: _Hop, by: int) -> None:
+def _move(hop: Hop, by: int) -> None:
     """Move a hop in time."""
     hop.start, hop.sent, hop.end = hop.start + by, hop.sent + by, hop.end + by
     hop.answered = None if hop.answered is None else hop.answered + by
