@@ -23,7 +23,7 @@ SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
 Severity = Literal["problem", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  #: the gravest first
 #: What lenses look at, in the order of the reference.
-Group = Literal["names", "handshakes", "answers", "delivery", "time", "leaks", "sight"]
+Group = Literal["names", "handshakes", "answers", "delivery", "time", "leaks", "sameness", "sight"]
 
 
 @dataclass(frozen=True)
