@@ -140,6 +140,7 @@ def test_a_thousand_changes_are_found_and_what_was_only_not_captured_is_not(tmp_
             streams = list(receiver.streams)
             streams[end] = changed
             receiver.streams = (streams[0], streams[1])
+            near.closes = far.closes = end
             where = end, position
             true[1024 + k] = where
         for wire in (near, far):
@@ -254,3 +255,4 @@ def test_a_capture_that_is_no_file_is_not_compared(tmp_path: Path) -> None:
     Path(of.sides["vm"].capture.paths[0]).unlink()
     assert sameness.compare(of) is None
     assert S > 0
+
