@@ -255,4 +255,3 @@ def test_a_capture_that_is_no_file_is_not_compared(tmp_path: Path) -> None:
     Path(of.sides["vm"].capture.paths[0]).unlink()
     assert sameness.compare(of) is None
     assert S > 0
-
