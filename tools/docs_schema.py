@@ -229,6 +229,12 @@ def build() -> Schema:
                 ),
                 "Whose requests the provider may count together: captured machines, and others that the host was seen to carry for.",
             ),
+            budget=obj(
+                "Where the wall time of requests went; each time is an integer, and phases that are not null add up to the total exactly.",
+                groups=array(_group(), "By server, party and program; the target first, then by time."),
+                requests=array(_divided(), "Requests to the target, in order of their beginning."),
+                left_out=count("Requests to the target beyond those listed."),
+            ),
             sides={
                 "type": "object",
                 "description": "What each capture shows by itself. The key is its side, or 'capture' if the side was not given.",
@@ -283,6 +289,39 @@ def build() -> Schema:
             "tail_of_side": obj(**tail(), side=nullable({"enum": ["vm", "host"]})),
         },
     }
+
+
+def _divided() -> Schema:
+    """A request of the time budget: the columns of its table."""
+    from netlens.tables import BUDGET
+
+    kinds = {
+        "int64": {"type": "integer"}, "nullable_int64": nullable({"type": "integer"}), "string": nullable({"type": "string"}), "bool": {"type": "boolean"},
+        "list<string>": array(text()), "list<int64>": array({"type": "integer", "minimum": 0}),
+    }  # fmt: skip
+    return obj(**{c.name: described(kinds[c.dtype], c.meaning) for c in BUDGET if c.name not in ("budget_id", "target")})
+
+
+def _group() -> Schema:
+    """Requests that belong together in the time budget."""
+    from netlens.chains.budget import PHASES
+    from netlens.tables import BUDGET
+
+    meaning = {c.name: c.meaning for c in BUDGET}
+    return obj(
+        server=text(meaning["server"]),
+        target=boolean(meaning["target"]),
+        party=text(meaning["party"]),
+        process=nullable(text(meaning["process"])),
+        requests=count(),
+        total_ns=count("Of all of them together, as the phases."),
+        **{f"{phase}_ns": count_or_null(meaning[f"{phase}_ns"]) for phase in PHASES},
+        relays_ns={
+            "type": "object",
+            "description": "Time of each relay that was measured.",
+            "additionalProperties": {"type": "integer", "minimum": 0},
+        },
+    )
 
 
 def tail() -> Schema:

@@ -40,6 +40,12 @@ def chains(linked: Linked) -> dict[str, int]:
 
 def path(linked: Linked, row: int) -> str:
     """Relays of a connection of the upstream's capture, joined by ``>``; ``direct`` if there is none."""
+    before, between, own = parts(linked, row)
+    return ">".join(before + between + own) or DIRECT
+
+
+def parts(linked: Linked, row: int) -> tuple[list[str], list[str], list[str]]:
+    """Relays of a connection of the upstream's capture: up to its machine, between connections on it, and on the last of these."""
     up, vm, pairs = linked.upstream, linked.vm, linked.pairing
     hops = linked.served.get(row, ())
     kinds = _between(up, (*hops, row))
@@ -57,10 +63,9 @@ def path(linked: Linked, row: int) -> str:
         and not {SSHUTTLE, SOCKS, FORWARD} & {*before}
     ):
         before.append(SSHUTTLE)
-    anew = not hops and any(k in linked.carried for k in up.exchange_rows[up.owner == row].tolist())
+    anew = bool(linked.carried) and not hops and any(k in linked.carried for k in up.exchange_rows[up.owner == row].tolist())
     kinds += [PROXY] if anew else []
-    kinds += _own(up, row)
-    return ">".join(before + kinds) or DIRECT
+    return before, kinds, _own(up, row)
 
 
 def _between(side: Side, hops: tuple[int, ...]) -> list[str]:

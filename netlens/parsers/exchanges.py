@@ -391,6 +391,8 @@ def _request(x, row, hint, protocol, count, carrier, arrays):
             _finish_queue(x, arrays)
         x[PHASE] = IDLE
         x[TICKET] = 0
+    if kind == h.HTTP_REQUEST and x[PHASE] == REQUEST and x[UP] == 1 and not x[SEEN] & HAS_LINE and x[MODE] == PLAIN:
+        x[PHASE] = IDLE  # the capture begins with a keep-alive probe (RFC 9293 3.8.4), whose byte nobody can know to be an old one
     more = share = np.int64(0)
     if kind == h.HTTP_REQUEST:
         count = max(count - ((hint >> h.PREFIX_SHIFT) & 0xFFFF), 1)

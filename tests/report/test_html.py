@@ -649,6 +649,32 @@ def test_a_phone_needs_no_sideways_scrolling(name: str, report: Callable[[str], 
 
 
 @pytest.mark.browser
+def test_the_waterfall_draws_every_phase_of_every_request(
+    analysis: Callable[[str], Any], report: Callable[[str], Path], chromium: Browser
+) -> None:
+    page = opened(chromium, report("same-nat-ip-sshuttle"))
+    divided = analysis("same-nat-ip-sshuttle").divided
+    assert page.run("document.querySelector('#water-which').textContent") == f"1 to 30 of {len(divided)}"
+    page.run("document.querySelector('[data-aligned=yes]').click()")
+    slowest = max(range(30), key=lambda k: divided[k].end_ns - divided[k].begin_ns)
+    drawn = page.run(
+        f"[...document.querySelectorAll('#water-rows tr')[{slowest}].querySelectorAll('rect')].map((r) => [r.getAttribute('class'), +r.getAttribute('width')])"
+    )
+    spells = divided[slowest].spells
+    assert [what for what, _ in drawn] == [f"phase-{s.phase}" for s in spells]
+    wide = sum(width for _, width in drawn)
+    for (_, width), s in zip(drawn, spells, strict=True):
+        assert width == pytest.approx(wide * (s.end_ns - s.start_ns) / (divided[slowest].end_ns - divided[slowest].begin_ns), abs=0.01)
+    page.run("document.querySelector('[data-order=slowest]').click()")
+    page.run("document.querySelector('.water-who').click()")
+    said = page.run("document.querySelector('.water-details').textContent")
+    assert "server, to first byte" in said
+    page.run("document.querySelector('.water-details button').click()")
+    assert page.run("document.querySelector('#picked').hidden") is False
+    assert page.complaints() == []
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_has_contrast(dark: bool, report: Callable[[str], Path], chromium: Browser) -> None:
     """WCAG 2.2, 1.4.3: 4.5 to 1, of every element that holds text."""
