@@ -74,11 +74,21 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
         if hops and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
             out[last] = tuple(hops)
             side.target[hops] = False
+    _leave_to_relays(side, c, out)
     if side.name == "host":
         redirected = side.target & np.array([port is not None for port in c["redirect_port"].tolist()], bool)
         if (side.target & ~redirected).any():
             side.target[redirected] = False
     return out
+
+
+def _leave_to_relays(side: Side, c: Table, served: Mapping[int, tuple[int, ...]]) -> None:
+    """Connections to where a relay was found to listen are no more to the target than those that it serves, also if they are older than the capture."""
+    ends = list(zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True))
+    reached = {ends[up] for up in served}
+    listening = {ends[k] for hops in served.values() for k in hops} - reached
+    if listening:
+        side.target &= np.array([end not in listening for end in ends], bool)
 
 
 def _alike(side: Side, rows: list[int]) -> list[list[int]]:

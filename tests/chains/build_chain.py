@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, client_hello, segment
+from tests.parsers.test_pipeline import ACK, FIN, PSH, RST, SYN, client_hello, segment
 
 SERVER = "198.51.100.10"
 EGRESS = "203.0.113.7"
-HERE, IN, OUT = 772, 0, 4  #: ARPHRD_LOOPBACK; packet types of SLL2
+HERE, IN, OTHER_HOST, OUT = 772, 0, 3, 4  #: ARPHRD_LOOPBACK; packet types of SLL2
 T0 = 1_700_000_000
 ANSWER = b"\x17\x03\x03\x01\x90" + bytes(400)
 
@@ -23,7 +23,7 @@ def request(size: int) -> bytes:
 
 @dataclass
 class Talk:
-    """One connection: handshake, perhaps a negotiation with a relay, a hello and its answer, requests of these sizes, and FINs."""
+    """One connection: handshake, perhaps a negotiation with a relay, a hello and its answer, requests of these sizes, and FINs or a reset."""
 
     client: tuple[str, int]
     server: tuple[str, int]
@@ -34,6 +34,7 @@ class Talk:
     every: float = 1.0
     negotiation: tuple[bytes, bytes] = (b"", b"")
     begins: float = 0.0  # what is earlier is not captured
+    reset: bool = False  # the client ends with an RST
 
     def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
         """(time, from the client, flags, payload)"""
@@ -50,6 +51,9 @@ class Talk:
             at = t + 0.1 + k * self.every
             yield at, True, PSH | ACK, request(size)
             yield at + 0.3, False, PSH | ACK, ANSWER
+        if self.reset:
+            yield t + 0.1 + len(self.sizes) * self.every, True, RST | ACK, b""
+            return
         yield t + 0.1 + len(self.sizes) * self.every, True, FIN | ACK, b""
         yield t + 0.102 + len(self.sizes) * self.every, False, FIN | ACK, b""
 
@@ -72,11 +76,12 @@ class Machine:
 
     frames: list[tuple[float, int, int, int, bytes]] = field(default_factory=list)
 
-    def see(self, talk: Talk, *interfaces: tuple[int, bool], late: float = 0.0, kind: int = 1) -> Machine:
-        """``interfaces``: index, and whether what the client sends comes in there."""
+    def see(self, talk: Talk, *interfaces: tuple[int, bool], late: float = 0.0, kind: int = 1, to_others: bool = False) -> Machine:
+        """``interfaces``: index, and whether what the client sends comes in there.  to_others : what comes in is addressed to another machine."""
+        came = OTHER_HOST if to_others else IN
         for t, up, packet in talk.packets():
             for k, (index, comes_in) in enumerate(interfaces if up else interfaces[::-1]):
-                self.frames.append((t + late + k * 2e-6, index, IN if comes_in == up else OUT, kind, packet))
+                self.frames.append((t + late + k * 2e-6, index, came if comes_in == up else OUT, kind, packet))
         return self
 
     def write(self, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import netlens
+from netlens.chains.side import Side
 from netlens.errors import NetlensError
 from tests.chains.build_chain import EGRESS, SERVER, Machine, Talk, hellos
 
@@ -117,6 +118,42 @@ def test_a_proxy_that_the_host_redirects_to_is_a_hop(tmp_path: Path) -> None:
     found = analysed(tmp_path, vm=vm, host=host)
     assert requests(found) == {"VM": 3, "host": 1}
     assert found["counts"]["exchanges"] == 4
+    assert found["chains"] == {"redirect": 1, "direct": 1}
+
+
+def test_what_is_older_than_the_capture_and_ends_with_a_reset_held_a_place(tmp_path: Path) -> None:
+    """Of a session without a handshake Zeek's state is RSTOS0, which is also that of one that was never answered."""
+    (hello,) = hellos(1)
+    host = Machine().see(Talk((EGRESS, 50003), API, 1, hello, 3 << 20, begins=1.05, reset=True), *LEAVES)
+    host.write(tmp_path / "host.pcap")
+    side = Side("host", netlens.read(tmp_path / "host.pcap"))
+    assert side.connections["state"].tolist() == ["RSTOS0"]
+    assert side.opened.tolist() == [True]
+
+
+def test_an_older_connection_to_a_relay_is_not_upstream(tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    one, two, three = hellos(3)
+    for k, (hello, start, begins) in enumerate(((one, 1.0, 1.2), (two, 1.5, 1.2))):
+        asked = Talk((VM, 40001 + k), (BRIDGE, 8888), start, hello, (1 + k) << 20, begins=begins, negotiation=CONNECT)
+        vm.see(asked, *VM_SIDE)
+        host.see(asked, *THROUGH_NAT, late=50e-6)
+    host.see(Talk((EGRESS, 50002), API, 1.5005, two, 7 << 20, begins=1.2), *LEAVES)
+    host.see(Talk((EGRESS, 50003), API, 1.3, three, 9 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["chains"] == {"proxy": 1, "direct": 1}
+
+
+@pytest.mark.parametrize("translated", [False, True])
+def test_a_port_of_a_bridge_takes_what_is_addressed_to_others(translated: bool, tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    talk = Talk((VM, 40001), API, 1, one, 1 << 20)
+    vm.see(talk, *VM_SIDE)
+    host.see(talk, (4, True), late=50e-6, to_others=True)
+    host.see(replace(talk, client=(EGRESS, 50001)) if translated else talk, *LEAVES, late=60e-6)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["chains"] == {"bridge>nat" if translated else "bridge": 1}
 
 
 def test_several_relays_one_after_the_other(tmp_path: Path) -> None:
