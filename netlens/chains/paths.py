@@ -16,6 +16,7 @@ Limits: without either, a bridge looks like routing.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,8 @@ def path(linked: Linked, row: int) -> str:
     mate = -1 if pairs is None or vm is None else int(pairs.vm_of[row])
     if vm is not None and mate >= 0:
         local = linked.served_in_vm.get(mate, ())
-        before = _between(vm, (*local, mate)) + _own(vm, mate)
+        anew = [] if local or not _asks_anew(vm, mate, linked.carried_in_vm) else [PROXY]
+        before = _between(vm, (*local, mate)) + anew + _own(vm, mate)
         if vm.connections["resp_ip"][mate] != up.connections["resp_ip"][first]:  # ssh -D or -L: only their ends are connections
             before.append(_kind(vm, mate, up, first))
     if (
@@ -61,10 +63,14 @@ def path(linked: Linked, row: int) -> str:
         and not {SSHUTTLE, SOCKS, FORWARD} & {*before}
     ):
         before.append(SSHUTTLE)
-    anew = not hops and any(k in linked.carried for k in up.exchange_rows[up.owner == row].tolist())
-    kinds += [PROXY] if anew else []
+    kinds += [PROXY] if not hops and _asks_anew(up, row, linked.carried) else []
     kinds += _own(up, row)
     return ">".join(before + kinds) or DIRECT
+
+
+def _asks_anew(side: Side, row: int, carried: Mapping[int, int]) -> bool:
+    """Whether a relay on the machine asks for others on the connection."""
+    return bool(carried) and any(k in carried for k in side.exchange_rows[side.owner == row].tolist())
 
 
 def _between(side: Side, hops: tuple[int, ...]) -> list[str]:
@@ -86,20 +92,23 @@ def _kind(one: Side, a: int, other: Side, b: int) -> str:
 def _own(side: Side, row: int) -> list[str]:
     """Relays of the machine itself on the last hop of its capture."""
     c = side.connections
+    plugged = _plugged(side, row)
     if c["redirect_port"][row] is not None:
-        return [SSHUTTLE if c["tunnel_session_id"][row] is not None else REDIRECT]
-    plugged = [BRIDGE] if side.by_bridge[side.session_ids[row][0]] else []
-    if c["nat_ip"][row] is None:
-        return plugged
-    if plugged:
-        return [BRIDGE, NAT]
+        return [*plugged, SSHUTTLE if c["tunnel_session_id"][row] is not None else REDIRECT]
+    return plugged if c["nat_ip"][row] is None else [*plugged, NAT]
+
+
+def _plugged(side: Side, row: int) -> list[str]:
+    """What the packets came to the machine through, where that shows: a bridge or a tunnel."""
+    c = side.connections
     frames, copies, ip = (side.sessions[name] for name in ("orig_frames", "orig_copies", "orig_ip"))
     inner = [k for k in side.session_ids[row] if ip[k] == c["orig_ip"][row]]
     outer = [k for k in side.session_ids[row] if ip[k] == c["nat_ip"][row]]
+    if inner and side.by_bridge[inner[0]]:
+        return [BRIDGE]
     # Each packet is seen twice: on the bridge's port and on the bridge, or inside another packet and by itself. Frames that are cut otherwise
     # on one interface differ less.
-    bridged = bool(inner and outer and copies[inner[0]] and 2 * frames[inner[0]] >= 3 * frames[outer[0]])
-    return [_twice(side), NAT] if bridged else [NAT]
+    return [_twice(side)] if inner and outer and copies[inner[0]] and 2 * frames[inner[0]] >= 3 * frames[outer[0]] else []
 
 
 def _twice(side: Side) -> str:

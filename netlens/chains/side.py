@@ -128,10 +128,20 @@ class Side:
 
     @cached_property
     def opened(self) -> Bools:
-        """Which connections were established, as far as can be told: they held a place at the server. Whoever heard something of the server was."""
+        """Which connections were established, as far as can be told: they held a place at the server. Payload shows it of either end."""
         c = self.connections
         states = np.array([state not in ("S0", "REJ", "RSTOS0", "SH") for state in c["state"].tolist()], dtype=bool)
-        return states | (c["resp_bytes"].astype(np.int64) > 0)  # without a handshake in the capture, RSTOS0 may be the end of any
+        # without a handshake in the capture, RSTOS0 may be the end of any; so may S0 and SH in one of outgoing packets alone
+        return states | (c["orig_bytes"].astype(np.int64) + c["resp_bytes"].astype(np.int64) > 0)
+
+    def one_sided(self, rows: Ints) -> int:
+        """How many of these connections have payload of one end, and not one frame of the other."""
+        frames = [self.sessions[f"{end}_frames"] for end in ("orig", "resp")]
+        payload = [self.connections[f"{end}_bytes"] for end in ("orig", "resp")]
+        return sum(
+            any(payload[end][row] > 0 and not any(frames[1 - end][k] for k in self.session_ids[row]) for end in (0, 1))
+            for row in rows.tolist()
+        )
 
     @cached_property
     def for_lookups(self) -> Bools:

@@ -35,6 +35,8 @@ class Talk:
     negotiation: tuple[bytes, bytes] = (b"", b"")
     begins: float = 0.0  # what is earlier is not captured
     reset: bool = False  # the client ends with an RST
+    one_way: bool = False  # what the server sends is not captured
+    shorter: float = 0.0  # by how much its answers come earlier
 
     def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
         """(time, from the client, flags, payload)"""
@@ -50,7 +52,7 @@ class Talk:
         for k, size in enumerate(self.sizes):
             at = t + 0.1 + k * self.every
             yield at, True, PSH | ACK, request(size)
-            yield at + 0.3, False, PSH | ACK, ANSWER
+            yield at + 0.3 - self.shorter, False, PSH | ACK, ANSWER
         if self.reset:
             yield t + 0.1 + len(self.sizes) * self.every, True, RST | ACK, b""
             return
@@ -64,7 +66,7 @@ class Talk:
             ends, mine, theirs = (self.client, self.server), seq, ack
             if not up:
                 ends, mine, theirs = (self.server, self.client), ack, seq
-            if t >= self.begins:
+            if t >= self.begins and (up or not self.one_way):
                 yield t, up, segment(*ends[0], *ends[1], flags, mine, 0 if flags == SYN else theirs, data)
             step = len(data) + (1 if flags & (SYN | FIN) else 0)
             seq, ack = (seq + step, ack) if up else (seq, ack + step)

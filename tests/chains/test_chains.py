@@ -144,6 +144,46 @@ def test_an_older_connection_to_a_relay_is_not_upstream(tmp_path: Path) -> None:
     assert found["chains"] == {"proxy": 1, "direct": 1}
 
 
+def test_a_relay_on_the_vm_that_asks_anew_is_part_of_the_chain(tmp_path: Path) -> None:
+    """Its own hello is another one, so only the requests tell; what the program asks it is counted once, as what leaves."""
+    vm, host = Machine(), Machine()
+    asking, two, three = hellos(3)
+    sizes = (500, 700, 900, 650, 820, 560)
+    vm.see(Talk(("127.0.0.1", 39999), ("127.0.0.1", 8443), 1, asking, 5 << 20, sizes), (1, False), kind=772)
+    nat(vm, host, Talk((VM, 40001), API, 1.001, two, 1 << 20, tuple(size + 40 for size in sizes), shorter=0.004), 50001)
+    host.see(Talk((EGRESS, 50003), API, 1.3, three, 3 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["chains"] == {"proxy>nat": 1, "direct": 1}
+    assert requests(found) == {"VM": 6, "host": 1}
+
+
+def test_a_relay_with_a_name_of_its_own_does_not_stop_the_analysis(tmp_path: Path) -> None:
+    """The VM's capture alone shows the relay's name only, not that of the API that was asked for."""
+    vm = Machine()
+    (hello,) = hellos(1, "relay.example.test")
+    vm.see(Talk((VM, 40001), (BRIDGE, 8443), 1, hello, 1 << 20), *VM_SIDE)
+    found = analysed(tmp_path, vm=vm)
+    assert requests(found)["VM"] == 3
+    assert any("perhaps" in note or "programs ask a relay" in note for note in found["quality"]["notes"])
+
+
+@pytest.mark.parametrize("guests", [1, 2])
+def test_one_direction_of_the_hosts_own_connections_is_not_the_egress(guests: int, tmp_path: Path) -> None:
+    """Outgoing packets alone: on a bridge that is all of a guest's connections, and half of the host's own."""
+    vm, host = Machine(), Machine()
+    for k, hello in enumerate(hellos(guests)):
+        talk = Talk((VM, 40001 + k), API, 1 + k, hello, (1 + k) << 20)
+        vm.see(talk, *VM_SIDE)
+        host.see(talk, *LEAVES, late=60e-6)
+    for k, hello in enumerate(hellos(2)):
+        host.see(Talk((EGRESS, 50003 + k), API, 1.4, hello, (9 + k) << 20, (650,), one_way=True), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["counts"]["connections"] == guests + 2
+    (nat,) = (cause for cause in found["hypotheses"] if cause["id"] == "same-nat-ip")
+    assert nat["verdict"] == "undecided"
+    assert "both directions" in nat["needs"]
+
+
 @pytest.mark.parametrize("translated", [False, True])
 def test_a_port_of_a_bridge_takes_what_is_addressed_to_others(translated: bool, tmp_path: Path) -> None:
     vm, host = Machine(), Machine()
