@@ -86,12 +86,17 @@ class Machine:
                 self.frames.append((t + late + k * 2e-6, index, came if comes_in == up else OUT, kind, packet))
         return self
 
-    def write(self, path: Path) -> None:
-        out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 276)]
+    def write(self, path: Path, interface: int | None = None) -> None:
+        """All interfaces, as ``-i any`` gives them; or one, as Ethernet."""
+        out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 276 if interface is None else 1)]
         for t, index, direction, kind, packet in sorted(self.frames, key=lambda frame: frame[0]):
-            cooked = struct.pack(">HHIHBB8s", 0x800, 0, index, kind, direction, 6, bytes(8)) + packet
-            us = round((T0 + t) * 1e6)
-            out.append(struct.pack("<IIII", us // 10**6, us % 10**6, len(cooked), len(cooked)) + cooked)
+            header = (
+                struct.pack(">HHIHBB8s", 0x800, 0, index, kind, direction, 6, bytes(8)) if interface is None else bytes(12) + b"\x08\x00"
+            )
+            if interface in (None, index):
+                us = round((T0 + t) * 1e6)
+                size = len(header) + len(packet)
+                out.append(struct.pack("<IIII", us // 10**6, us % 10**6, size, size) + header + packet)
         path.write_bytes(b"".join(out))
 
 

@@ -179,9 +179,32 @@ def test_one_direction_of_the_hosts_own_connections_is_not_the_egress(guests: in
         host.see(Talk((EGRESS, 50003 + k), API, 1.4, hello, (9 + k) << 20, (650,), one_way=True), *LEAVES)
     found = analysed(tmp_path, vm=vm, host=host)
     assert found["counts"]["connections"] == guests + 2
-    (nat,) = (cause for cause in found["hypotheses"] if cause["id"] == "same-nat-ip")
-    assert nat["verdict"] == "undecided"
-    assert "both directions" in nat["needs"]
+    assert cause(found, "same-nat-ip")["verdict"] == "undecided"
+    assert "both directions" in cause(found, "same-nat-ip")["needs"]
+
+
+def cause(found: dict[str, Any], wanted: str) -> dict[str, Any]:
+    return next(cause for cause in found["hypotheses"] if cause["id"] == wanted)
+
+
+@pytest.mark.parametrize("interface", [None, 2, 4])
+def test_an_address_that_needs_no_translation_leaves_by_any_interface(interface: int | None, tmp_path: Path) -> None:
+    """One interface alone may be the way out, or a bridge that the host's own connections never cross."""
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    talk = Talk(("198.51.100.77", 40001), API, 1, one, 1 << 20)
+    vm.see(talk, *VM_SIDE).write(tmp_path / "vm.pcap")
+    host.see(talk, (4, True), *LEAVES, late=50e-6).write(tmp_path / "host.pcap", interface)
+    found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
+    assert (found["verdict"], "-i any" in str(found["needs"])) == (("refuted", False) if interface is None else ("undecided", True))
+
+
+def test_another_name_at_the_same_address_is_no_silence_of_the_host(tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    (one,), (other,) = hellos(1), hellos(1, "chat.example.test")
+    nat(vm, host, Talk((VM, 40001), API, 1, one, 1 << 20), 50001)
+    host.see(Talk((EGRESS, 50003), API, 1.3, other, 3 << 20, (650,)), *LEAVES)
+    assert cause(analysed(tmp_path, vm=vm, host=host), "same-nat-ip")["verdict"] == "undecided"
 
 
 @pytest.mark.parametrize("translated", [False, True])
