@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighed
     from netlens.schema import Table
 
+EXPLAINS = 0.9  #: AUC from which a limit explains which requests were refused; true ones have 0.97 and more
 CLEARLY = 0.02  #: of AUC; between counts that differ in nothing it is 0, where the other name is half of what counts it was 0.2
 TAIL_S = 1.0  #: a half-closed session that received for longer than this is told of; orderly closes take a round trip
 
@@ -274,14 +275,17 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
 
 
 def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
-    """The traffic that explains the refusals better: that of the target, or that of all names at its addresses, which one provider may count together."""
+    """The traffic that explains the refusals better: that of the target, or that of all names at its addresses, which one provider may count together.
+
+    Where the target's alone explains nothing, all is taken: a cause that rests on a part would be judged on what was left out.
+    """
     names = target.at_same_address(made.upstream)
     if not names or not (made.situation.requests.rejected == REJECTED).any():
         return made
     wider = rebuilt(captures, replace(given, apis=(*(given.apis or made.goal.names or made.goal.addresses), *names), apis_from="named"))
     fits = [of.once(refused.judge).weighed.limit for of in (made, wider)]
     explained = [0.0 if fit is None or math.isnan(fit.auc) else fit.auc for fit in fits]
-    chosen = wider if explained[1] > explained[0] + CLEARLY else made
+    chosen = wider if explained[1] > explained[0] + CLEARLY or explained[0] < EXPLAINS else made
     extra = len(wider.situation.requests) - len(made.situation.requests)
     requests = f"{plural(extra, 'request')} to {', '.join(printable(name) for name in names)} at the same address"
     shown = f"with them the limit separates refused from accepted requests with AUC {explained[1]:.2f}, without with {explained[0]:.2f}"
