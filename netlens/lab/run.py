@@ -119,13 +119,13 @@ def _start_all(recorders: Sequence[SideRecorder]) -> None:
 
 
 def _start_programs(context: Context) -> list[subprocess.Popen[str]]:
-    """The programs of both sides. The default kind runs on either, also with nothing to do: each side has its journal and its log."""
+    """The programs of both sides. The default kind runs where no other does, also with nothing to do: each side has its journal and its log."""
     children = []
     for side in RECORDED_SIDES:
         here = [each for each in context.scenario.programs if each["side"] == side]
         for name, kind in programs.kinds().items():
             tables = [each for each in here if programs.kind_of(each) == name]
-            if tables or name == programs.DEFAULT:
+            if tables or (name == programs.DEFAULT and not here):
                 children.append(kind.start(context, side, tables))
     for child in children:  # all are loaded and wait: they start together
         _tell(child, "go")
@@ -182,6 +182,8 @@ def _extra(context: Context) -> dict[str, Any]:
             "exclude_api": scenario.path["exclude_api"],
             "http": scenario.provider["http"],
             "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
+            "unlogged": sorted({each["side"] for each in scenario.programs if not each.get("logs", True)}),
+            "provider": {name: value for name, value in scenario.provider.items() if value is not None},
             **context.details,
             "clock": {"offset_s": float(skew.offset_s), "drift_ppm": float(skew.drift_ppm), "at_ns": skew.at_ns},
             "expect": asdict(scenario.expect) | {"causes": list(scenario.expect.causes)},

@@ -362,6 +362,7 @@ def limiters(outcomes: Sequence[Outcome]) -> str:
 #: Families with two things that refuse, or with too little to see one.
 MIXED = (
     "rule-and-overload",
+    "models-alike",
     "elsewhere",
     "anything",
     "vm-capture-only",

@@ -34,7 +34,18 @@ def test_every_cause_is_shown_and_so_is_its_absence() -> None:
 def test_every_kind_of_tunnel_scenario_has_a_twin_with_the_api_excluded() -> None:
     loaded = {name: scenario.load(name) for name in NAMES}
     # A twin differs in nothing but the path and what follows from it; variants of clock, age and disguise need none of their own.
-    variants = {"provider-bursts", "own-concurrency-idle-host", "older-tunnel", "refused-in-stream", "clock-skew", "zombie-clock-skew"}
+    variants = {
+        "late-release",
+        "overload-beside",
+        "second-program",
+        "rate-bucket",
+        "provider-bursts",
+        "own-concurrency-idle-host",
+        "older-tunnel",
+        "refused-in-stream",
+        "clock-skew",
+        "zombie-clock-skew",
+    }
     twins = [each for each in loaded.values() if each.path["exclude_api"]]
     for name, each in loaded.items():
         if each.path["kind"] == "sshuttle" and not each.path["exclude_api"] and name not in variants:

@@ -5,6 +5,7 @@ Counts must agree exactly, times within ``TOLERANCE_NS``, after the known clock 
 - host: connections to the provider's network with what it accepted (start, end), exchanges with its requests, lookups with its name server's;
 - vm: connections, exchanges and lookups with what the VM's programs did; where no tunnel is between, ends with the provider's too;
 - error logs: one refusal in them for each that the programs saw;
+- labels: what netlens says of every request with what the provider did, with the error logs and without them;
 - the scenario itself: who was refused, and which causes the provider's own log shows (``fractions``).
 
 A program notes a time before or after the packet, and on a busy machine it runs late now and then (90 ms were seen). So where both ends
@@ -17,6 +18,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from netlens.errors import NetlensError
+from netlens.lab.check.labels import check_labels
 from netlens.lab.check.report import Report, as_json, as_text
 from netlens.lab.check.side import Side
 from netlens.lab.check.story import check_story
@@ -34,6 +36,7 @@ def check(recording: Path) -> Report:
         check_story(report, truth)
         for side in ("host", "vm"):
             Side(report, truth, side).check()
+        check_labels(report, truth)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # What the laboratory wrote has every value that is asked for; in what another wrote any of some hundred may be missing or of another kind.
         raise NetlensError(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.provider.api import DONE, HIGH_CONCURRENCY, Answer, error_body, event
+from netlens.lab.provider.apis import Api, apis, zai
 from netlens.lab.provider.limiters import settings_of
 
 if TYPE_CHECKING:
@@ -18,21 +18,61 @@ if TYPE_CHECKING:
     from netlens.lab.provider.admission import Admission
 
 
+REASONS = {429: "Too Many Requests", 503: "Service Unavailable", 529: "Site Overloaded"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request asks the stand-in to do: wait, then send so many pieces with a gap between them.
+
+    It stands in the request (``lab``), so that the seed of the program decides how long an answer takes and not the order of arrival.
+    """
+
+    wait_s: float = 0.1
+    pieces: int = 3
+    gap_s: float = 0.1
+    piece_bytes: int = 120
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A plain refusal: status, headers besides the length, body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 @dataclass
 class Settings:
-    """Everything about a provider but its addresses. ``limits``: by the id of their limiter."""
+    """Everything about a provider but its addresses. ``limits``: by the id of their limiter.
+
+    codes : those of limits that say another than ``code``.  retry_after_s : told in headers, and in words where the API does so.
+    """
 
     limits: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
-    code: str = HIGH_CONCURRENCY
+    code: str = zai.HIGH_CONCURRENCY
     refuses_in_stream: bool = False  # an error event inside a 200 stream instead of a 429
     http: str = "1.1"
     names: Mapping[str, str] = field(default_factory=dict)
+    api: str = zai.ID
+    codes: Mapping[str, str] = field(default_factory=dict)
+    retry_after_s: float | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
         """From the JSON of a scenario's [provider]."""
-        return cls(settings_of(values), values["seed"], values["code"], values["refuses_in_stream"], values["http"], values["names"])
+        plain = ("seed", "code", "refuses_in_stream", "http", "names", "api", "codes", "retry_after_s")
+        return cls(settings_of(values), **{name: values[name] for name in plain})
+
+    def refusal(self, limiter: str | None) -> Refusal:
+        """What is answered when a limit refuses."""
+        api: Api = apis()[self.api]
+        code = self.codes.get(limiter or "", self.code)
+        error, number = api.ERRORS[code], getattr(self.limits.get(limiter or ""), "limit", 0)
+        message = error.message.format(limit=number, after=f"{self.retry_after_s or 1:g}")
+        return Refusal(error.status, api.headers(self.limits, self.retry_after_s), api.error_body(code, message))
 
 
 @dataclass
@@ -43,6 +83,10 @@ class Service:
     journal: Journal
     start_ns: int = field(default_factory=time.time_ns)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))  # of requests
+
+    def since_s(self) -> float:
+        """Seconds since it started."""
+        return (time.time_ns() - self.start_ns) / 1e9
 
 
 @dataclass
@@ -57,49 +101,55 @@ class Connection:
 
 
 class Exchange:
-    """``body``, ``authorization``: of the request, which is received in full now; ``first_ns``: when its first byte came."""
+    """``body``, ``headers``: of the request, which is received in full now; ``first_ns``: when its first byte came."""
 
-    def __init__(self, connection: Connection, authorization: str, body: bytes, first_ns: int) -> None:
+    def __init__(self, connection: Connection, headers: Mapping[str, str], body: bytes, first_ns: int) -> None:
         received_ns = time.time_ns()
         self._connection, self._journal, self._settings = connection, connection.service.journal, connection.service.settings
-        wish = dict(json.loads(body).get("lab", {})) if body else {}
-        name = wish.pop("request", None)  # the program's own number for it
+        asked = json.loads(body) if body else {}
+        wish = dict(asked.get("lab", {}))
+        name = headers.get("x-lab-request") or wish.pop("request", None)  # the program's own number for it
         self.answer = Answer(**wish)
-        key = authorization.removeprefix("Bearer ")
+        key = headers.get("authorization", headers.get("x-api-key", "")).removeprefix("Bearer ")
+        model = str(asked.get("model", ""))
         self._number = next(connection.service.numbers)
-        since_s = (time.time_ns() - connection.service.start_ns) / 1e9
-        decision = connection.admission.ask(self._number, connection.number, connection.ip, key, since_s)
+        decision = connection.admission.ask(
+            self._number, connection.number, connection.ip, key, connection.service.since_s(), model=model, size=len(body), side=str(name).partition("-")[0],
+        )  # fmt: skip
         in_flight, open_now = connection.admission.held()
-        self._refused = decision.refused is not None
+        self._refused = decision.refused
         self._names = {"connection": connection.number, "request": self._number}
-        about = {"name": name, "key": key, "first_ns": first_ns, "others": decision.others, "refused": decision.refused}
-        self._journal.write("request", received_ns, **self._names, **about, in_flight=in_flight, open=open_now)
+        self._journal.write(
+            "request", received_ns, **self._names, name=name, key=key, first_ns=first_ns, others=decision.others, refused=decision.refused,
+            limit=decision.limit, alone=decision.alone, model=model, size=len(body), in_flight=in_flight, open=open_now,
+        )  # fmt: skip
 
     @property
     def refused_plainly(self) -> bool:
         """With a status of its own, not inside a stream."""
-        return self._refused and not self._settings.refuses_in_stream
+        return self._refused is not None and not self._settings.refuses_in_stream
 
-    def refusal(self) -> bytes:
-        """The body of a plain refusal."""
-        return error_body(self._settings.code)
+    def refusal(self) -> Refusal:
+        """A plain refusal."""
+        return self._settings.refusal(self._refused)
 
     def pieces(self) -> list[bytes]:
         """The events of the answer; a refusal inside the stream has one that says so, and looks like the others from outside."""
-        piece, count = event("." * self.answer.piece_bytes), self.answer.pieces
+        pieces = apis()[self._settings.api].events(["." * self.answer.piece_bytes] * self.answer.pieces)
         if self._refused and self._settings.refuses_in_stream:
-            return [*[piece] * (count - 1), b"data: " + self.refusal() + b"\n\n"]
-        return [*[piece] * count, DONE]
+            return [*pieces[: self.answer.pieces - 1], b"data: " + self.refusal().body + b"\n\n"]
+        return pieces
 
     def answer_http1(self) -> bool:
         """Send the answer; False if the connection is of no use any more."""
-        status = 429 if self.refused_plainly else 200
+        refusal = self.refusal() if self.refused_plainly else None
+        status = refusal.status if refusal else 200
         try:
-            if self.refused_plainly:
-                body = self.refusal()
-                head = f"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            if refusal:
+                fields = {"Content-Type": "application/json", "Content-Length": str(len(refusal.body)), **refusal.headers}
+                lines = [f"HTTP/1.1 {status} {REASONS.get(status, '')}", *(f"{name}: {value}" for name, value in fields.items())]
                 last_ns = self.began()
-                self._connection.socket.sendall(head.encode() + body)
+                self._connection.socket.sendall("\r\n".join([*lines, "", ""]).encode() + refusal.body)
             else:
                 last_ns = self._stream(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         except OSError:
@@ -126,7 +176,7 @@ class Exchange:
 
     def release(self) -> int:
         """Give the place back. Before the last byte, or a program that is quick to ask again would find its own place still taken."""
-        self._connection.admission.done(self._number)
+        self._connection.admission.done(self._number, self._connection.service.since_s())
         return time.time_ns()
 
     def finish(self, status: int, how: str, last_ns: int | None = None) -> None:

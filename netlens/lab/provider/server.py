@@ -122,6 +122,6 @@ def _serve_http1(connection: Connection) -> None:
             name, _, value = header.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
         body = stream.read(int(headers.get("content-length", "0")))
-        exchange = Exchange(connection, headers.get("authorization", ""), body, first_ns)
+        exchange = Exchange(connection, headers, body, first_ns)
         if not exchange.answer_http1() or headers.get("connection", "").lower() == "close":
             return

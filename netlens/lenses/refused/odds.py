@@ -73,7 +73,7 @@ def sums(weighing: Weighing) -> dict[str, float]:
         holds.append(true or {"provider"})
     for timely in weighing.time_fits:
         weights.append(PRIOR["time"] + timely.log_likelihood)
-        at, gone = without_others(weighing.situation, timely)
+        at, gone, _ = without_others(weighing.situation, timely)
         holds.append({"same-nat-ip" if at.any() and gone.sum() >= HALF * at.sum() else "own-rate"})
     each = np.exp(np.array(weights) - max(weights))
     each /= each.sum()

@@ -14,26 +14,28 @@ from typing import Any
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, odds, over_time, queue
-from netlens.lenses.refused.counting import Adjustment, others
+from netlens.lenses.refused.counting import Adjustment, models, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
+from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
-#: Times that a limit over time must have been reached, with fewer than 10 refusals and with more: what is reached once may as well be an overload that
-#: lasted a while.
+#: Times that a limit over time must have been reached, with fewer than 10 refusals and with more (one on what is open: the latter, always): what is
+#: reached once may as well be an overload that lasted a while.
 RUNS = (3, 2)
 MANY = 10  #: refusals
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
+HELD = 3.0  #: times as long as most answers
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
 NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
-LABELLED = 0.5  #: share of the requests that must have a label for chance to be told
+LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
@@ -71,11 +73,20 @@ class Weighing:
         clearer = min(f.misses + f.false_alarms for f in timely) < best.misses + best.false_alarms
         if by_open and best.log_likelihood >= timely[0].log_likelihood + TIE and not clearer:
             return "concurrency"
+        if best.rule.held_s > HELD * self._usual_s and timely[0].log_likelihood >= best.log_likelihood - TIE:
+            return "rate"  # a place that stays taken for much longer than any answer takes is one in a window, which is far more usual
         # what is uncertain about counts of what is open is no evidence for another kind of limit
         could = max(f.possible_log_likelihood for f in self.inference.fits)
         if by_open and self.situation.facts.get("lost_share", 0.0) > BLURRED:
             return "either"  # where packets are missing, ends of connections are, and what was open is known less well than what was sent
         return "rate" if timely[0].log_likelihood >= could + TIE else "either"
+
+    @property
+    def _usual_s(self) -> float:
+        """How long most answers take at most."""
+        r = self.situation.requests
+        accepted = r.rejected == ACCEPTED
+        return float(np.percentile((r.end_ns - r.start_ns)[accepted], 90)) / 1e9 if accepted.any() else 0.0
 
     @cached_property
     def by_time(self) -> list[Fit]:
@@ -108,8 +119,8 @@ class Weighing:
         above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
         if isinstance(fit, Fit):
             chance = max(chance, fit.chance_log_likelihood)
-            if fit.runs < RUNS[self.inference.refused >= MANY]:
-                return False  # one bad minute has a beginning and an end, and some window fits these
+        if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
+            return False  # one bad minute has a beginning and an end, and some window or count fits these
         return (
             self.inference.enough
             and fit.hits >= ENOUGH
@@ -139,7 +150,9 @@ class Weighing:
         best = max(f.log_likelihood for f in i.fits)
         if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
             return False
-        if not (i.chance_log_likelihood > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
+        rejected = self.situation.requests.rejected
+        by_chance = max(i.chance_log_likelihood, by_chance_of(rejected[rejected != UNLABELLED] == REJECTED))
+        if not (by_chance > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
@@ -183,6 +196,9 @@ class Weighing:
         many = str(fit.value)
         if fit.rule.changes:
             many = "as many as the limit (" + ", then ".join(str(fit.value - lower) for _, lower in fit.rule.changes) + ")"
+        if fit.rule.models:
+            large, small = (fit.value - lower for lower in fit.rule.models)
+            many, others = f"{large} (or, of small requests, {small})", f"{others} for the same model, by their size,"
         if fit.rule.held_s:
             others += f", or had been until {fit.rule.held_s:g} s before,"
         text = (
@@ -213,7 +229,9 @@ class Weighed:
     @cached_property
     def limit(self) -> Limit | None:
         """The limit on what is open; None where none tells refused from accepted."""
-        return Limit.of(self.weighing.rules) if self.weighing.rules else None
+        w = self.weighing
+        small = models(w.situation.requests)[w.refused] == 1
+        return Limit.of(w.rules, bool(2 * small.sum() > small.size)) if w.rules else None
 
     @cached_property
     def queue(self) -> queue.Queue | None:
@@ -226,15 +244,17 @@ class Weighed:
         w = self.weighing
         told: dict[str, Any] = {
             "kind": w.named, "unit": "requests", "scope": "egress", "per_address": False, "value": None, "low": None, "high": None,
-            "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [],
+            "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [], "models": [],
             "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
         }  # fmt: skip
         if w.rules:
-            best, limit = w.rules[0], Limit.of(w.rules)
+            best, limit = w.rules[0], self.limit
+            assert limit is not None
             return told | {
                 "kind": "concurrency", "unit": best.rule.unit, "scope": SCOPE_WORDS[best.rule.scope], "per_address": best.rule.per_address,
                 "value": limit.value, "low": limit.low, "high": limit.high, "auc": best.auc, "p": best.p,
                 "held_s": limit.held_s or None, "changes": [{"at_ns": at, "value": value} for at, value in limit.changes],
+                "models": list(limit.models),
                 "tied": limit.tied,
             }  # fmt: skip
         if w.by_time:

@@ -23,7 +23,7 @@ OTHERS = Adjustment(others_side=True)
 def fit(**changes: object) -> RuleFit:
     none = np.zeros(0, np.int64)
     given = {"low": 2, "high": 2, "value": 2, "hits": 10, "misses": 0, "false_alarms": 0, "log_likelihood": -3.0, "p": 0.002, **changes}
-    rest = {"possible_log_likelihood": -3.0, "auc": 1.0, "youden": 1.0}
+    rest = {"possible_log_likelihood": -3.0, "auc": 1.0, "youden": 1.0, "runs": 2}
     return RuleFit(RULES[0], Counts(none, none, none, none), **{**rest, **given})  # type: ignore[arg-type]
 
 
@@ -42,6 +42,7 @@ def weighing_of(chance: float = -20.0, **changes: object) -> Weighing:
         ({"hits": 7, "misses": 3}, False),
         ({"false_alarms": 3}, True),
         ({"false_alarms": 4}, False),
+        ({"runs": 1}, False),  # one bad minute
         ({"log_likelihood": -13.9}, True),
         ({"log_likelihood": -14.1}, False),  # explains less than 0.3 of 20
     ],

@@ -53,8 +53,9 @@ def _whose(weighing: Weighing) -> str:
 def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     """Under a limit over time: the share of its refusals that would have been below it without the other side's requests."""
     fit = weighing.by_time[0]
-    at, gone = without_others(weighing.situation, fit)
-    share = float(gone.sum() / at.sum()) if at.any() else 0.0
+    at, gone, _ = without_others(weighing.situation, fit)
+    shares = without_others_tied(weighing)
+    share = shares[0][0]
     told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without {_whose(weighing)} requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
-    return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF, without_others_tied(weighing))
+    return share_verdict(fit.p, evidence, missing, ABOUT_HALF, shares)
