@@ -123,6 +123,10 @@ def build() -> Schema:
                             obj(at_ns=count(), value=count()),
                             "From when on which value held, where it changed during the recording; else empty.",
                         ),
+                        models=array(
+                            count(),
+                            "The limits of large requests and of small ones, where they go to models that count by themselves; else empty.",
+                        ),
                         classes=array({"enum": list(CLASSES)}, "Classes of the refusals that it was fitted to."),
                         auc=nullable(fraction("Probability that a refused request met more than an accepted one (AUC).")),
                         p=nullable(fraction("Upper bound on the probability of so good a fit by chance, corrected for the search.")),

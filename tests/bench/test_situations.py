@@ -133,6 +133,7 @@ def recount(setup: Setup, observed: Observed, row: int) -> int:
         for other in range(len(r)):
             earlier = (r.start_ns[other], observed.rows[other].number) < (at, observed.rows[row].number)
             same = provider.per == "ip" or observed.rows[other].flow.program.key == asker.program.key
+            same &= not provider.small_limit or observed.rows[other].small == observed.rows[row].small
             late = round(provider.late_s * 1e9)
             found += bool(earlier and same and at < r.end_ns[other] + late and r.rejected[other] != REJECTED)
     elif provider.counts == "connections":
