@@ -185,7 +185,9 @@ class Analysis:
             "peaks": self.peaks,
             "paths": self.paths,
             "tails": self.tails,
-            "limit": None if self.limit is None else {k: v for k, v in asdict(self.limit).items() if k not in ("held_s", "changes", "models")},
+            "limit": None
+            if self.limit is None
+            else {k: v for k, v in asdict(self.limit).items() if k not in ("held_s", "changes", "models")},
             "limiter": self.limiter,
             "hypotheses": [v.to_dict(files) for v in self.hypotheses],
             "cause": self.cause,
