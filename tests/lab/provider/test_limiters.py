@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from netlens.lab.provider.admission import Admission
-from netlens.lab.provider.limiters import Held, Request, kinds, quota, queue, rate, volume
+from netlens.lab.provider.limiters import Held, Request, kinds, queue, quota, rate, volume
 from netlens.lab.provider.limiters.concurrency import Concurrency
 from netlens.lab.provider.limiters.overload import Overload
 
