@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,13 +182,18 @@ def _extra(context: Context) -> dict[str, Any]:
             "exclude_api": scenario.path["exclude_api"],
             "http": scenario.provider["http"],
             "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
-            "unlogged": sorted({each["side"] for each in scenario.programs if not each.get("logs", True)}),
+            "unlogged": sorted({each["side"] for each in scenario.programs if _silent(each)}),
             "provider": {name: value for name, value in scenario.provider.items() if value is not None},
             **context.details,
             "clock": {"offset_s": float(skew.offset_s), "drift_ppm": float(skew.drift_ppm), "at_ns": skew.at_ns},
             "expect": asdict(scenario.expect) | {"causes": list(scenario.expect.causes)},
         },
     }
+
+
+def _silent(program: Mapping[str, Any]) -> bool:
+    """Whether a program writes down less than each refusal."""
+    return programs.kinds()[programs.kind_of(program)].SILENT or not program.get("logs", True)
 
 
 def _compress(path: Path) -> Path:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "agent"
+SILENT = False
 
 
 @dataclass(frozen=True)
