@@ -88,6 +88,7 @@ class Truth:
     shown: bool
     kind: str | None = None
     values: dict[str, float] = field(default_factory=dict)
+    limiter: str = ""  # the same more finely, as netlens' limiters call it
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,7 +376,21 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
         and any(r.refused == "limit" and r.count == r.limit for r in known)
         and any(not r.refused and r.count == r.limit - 1 for r in rows),
         *_limiter(provider, known),
+        _finely(provider, known),
     )
+
+
+FINELY = {"sliding": "sliding-window", "fixed": "fixed-window", "bucket": "token-bucket", "attempts": "attempts-window", "quota": "quota"}
+
+
+def _finely(provider: Provider, known: Sequence[Request]) -> str:
+    it = provider.over_time
+    if known and all(r.refused == "overload" for r in known):
+        return "overload"
+    if it is not None:
+        return FINELY.get(it.kind, "volume-fixed" if it.edge_s >= 0 else "volume-window")
+    special = ((provider.late_s, "late release"), (provider.changes, "changing limit"), (provider.small_limit, "limit a model"))
+    return next((name for there, name in special if there), "concurrency")
 
 
 def _limiter(provider: Provider, known: Sequence[Request]) -> tuple[str | None, dict[str, float]]:

@@ -28,6 +28,7 @@ from netlens.lab.provider.apis import error_in
 
 KEEP_S = 5.0  #: an idle connection is kept that long, as httpx does by default
 AFTER_FAILURE_S = 1.0
+LOOKED_UP = threading.local()  #: when a thread's last look-up was over, after which it connects
 
 
 @cache
@@ -76,7 +77,7 @@ class Client:
             if event == "connection.connect_tcp.complete":
                 local, peer = (info["return_value"].get_extra_info(end) for end in ("client_addr", "server_addr"))
                 self._connections[local[1]] = connection = self.name()
-                began = times["connection.connect_tcp.started"]
+                began = max(times["connection.connect_tcp.started"], getattr(LOOKED_UP, "ns", 0))
                 self._journal.write(
                     "connect", began, connection=connection, port=local[1], ip=peer[0], to_port=peer[1], site=request.url.host
                 )
@@ -179,6 +180,7 @@ class Programs:
         def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
             ns = time.time_ns()
             found = plain(host, *arguments, **options)
+            LOOKED_UP.ns = time.time_ns()
             if host in sites:
                 self.journal.write("lookup", ns, name=host, transport="udp")
             return found

@@ -60,7 +60,12 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     alone = float(limit.likelihoods(fit.counts, rejected, first, limits)[0].max()) - price
     p = float(min(1.0, np.exp(min(limit.by_chance(rejected[first]) - alone, 0.0))))
     return replace(
-        fit, log_likelihood=fit.log_likelihood - price, possible_log_likelihood=fit.possible_log_likelihood - price, p_raw=p, p=p
+        fit,
+        log_likelihood=fit.log_likelihood - price,
+        possible_log_likelihood=fit.possible_log_likelihood - price,
+        p_raw=p,
+        p=p,
+        price=price,
     )
 
 

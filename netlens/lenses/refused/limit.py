@@ -70,6 +70,7 @@ class RuleFit:
     p: float = 1.0
     other_account: int | None = None  # the side that was left out
     runs: int = 0
+    price: float = 0.0  # of what was searched besides the limit, in log units
 
 
 @dataclass(frozen=True)

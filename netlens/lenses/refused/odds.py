@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens import logs
-from netlens.lenses.refused import causes
+from netlens.lenses.refused import causes, limit
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF
 from netlens.lenses.refused.over_time import without_others
@@ -34,6 +34,7 @@ PRIOR = {"open": 0.0, "time": -2.0, "chance": -0.5}
 LIMITS = 6
 #: Log odds are taken times the first and plus the second.
 CORRECTED = (0.456, -0.356)
+KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose probabilities are told as well
 LIKELY = 0.6  #: probability below which no cause is supported
 SUREST = 0.98  #: with so few refusals nothing is surer
 
@@ -63,18 +64,21 @@ def sums(weighing: Weighing) -> dict[str, float]:
     """The share of what may refuse under which each cause is one."""
     i = weighing.inference
     taken_away = causes.taken_away()
-    ids = (*taken_away, "own-concurrency", "own-rate", "provider")
-    weights, holds = [PRIOR["chance"] + i.chance_log_likelihood], [{"provider"}]
+    ids = (*taken_away, "own-concurrency", "own-rate", "provider", *KINDS)
+    rejected = weighing.refused
+    weights, holds = [PRIOR["chance"] + limit.by_chance(rejected[i.first])], [{"provider", "overload"}]
     for fit in i.fits:
-        weights.append(PRIOR["open"] + fit.log_likelihood - log(LIMITS * len(i.fits)))
+        limits = np.arange(max(fit.low, 1), fit.high + 1)
+        first = float(limit.likelihoods(fit.counts, rejected, i.first, limits)[0].max())
+        weights.append(PRIOR["open"] + first - fit.price - log(LIMITS * len(i.fits)))
         true = {cause for cause, away in taken_away.items() if fit.hits and weighing.without(fit, away)[0] >= HALF}
         if fit.hits and 1.0 - weighing.without(fit, ALONE)[1] >= HALF:
             true.add("own-concurrency")
-        holds.append(true or {"provider"})
+        holds.append((true or {"provider"}) | {"concurrency"})
     for timely in weighing.time_fits:
-        weights.append(PRIOR["time"] + timely.log_likelihood)
+        weights.append(PRIOR["time"] + timely.first_log_likelihood)
         at, gone, _ = without_others(weighing.situation, timely)
-        holds.append({"same-nat-ip" if at.any() and gone.sum() >= HALF * at.sum() else "own-rate"})
+        holds.append({"same-nat-ip" if at.any() and gone.sum() >= HALF * at.sum() else "own-rate", timely.limiter.KIND})
     each = np.exp(np.array(weights) - max(weights))
     each /= each.sum()
     return {cause: float(sum(w for w, true in zip(each.tolist(), holds, strict=True) if cause in true)) for cause in ids}

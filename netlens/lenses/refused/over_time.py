@@ -90,6 +90,7 @@ class Fit:
     runs: int
     counts: Counts = field(repr=False)
     reading: Reading = Reading()
+    first_log_likelihood: float = -np.inf  # of first refusals only, the price taken off too
 
     @property
     def name(self) -> str:
@@ -259,6 +260,8 @@ def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, fi
     used, rejected = search.used, search.rejected
     price += float(np.log(tries))
     ll, (low, high, value) = _best_limit(counts, rejected, used)
+    if not np.isfinite(ll):
+        return None  # no refusal came when anything had been used
     # requests that are not looked at, or of an unknown side, are as likely under this as under chance
     rest = labelled & ~used
     ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
@@ -275,6 +278,7 @@ def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, fi
         limit.runs_of(used & rejected & (counts >= value), used),
         full,
         reading,
+        alone,
     )  # fmt: skip
 
 

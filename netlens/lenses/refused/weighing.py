@@ -35,6 +35,7 @@ EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must 
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
 NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
+SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
@@ -119,6 +120,8 @@ class Weighing:
         above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
         if isinstance(fit, Fit):
             chance = max(chance, fit.chance_log_likelihood)
+        if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and fit.hits < MANY:
+            return False  # sizes differ so much that with few refusals some number of bytes parts them
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
             return False  # one bad minute has a beginning and an end, and some window or count fits these
         return (
@@ -145,9 +148,11 @@ class Weighing:
         if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
             return False
         labelled = i.refused + i.accepted
-        if self.unmatched or labelled < LABELLED * len(self.situation.requests):
+        if self.unmatched or labelled < LABELLED * len(self.situation.requests) or i.accepted < SOME * labelled:
             return False
         best = max(f.log_likelihood for f in i.fits)
+        if any(f.p <= ALPHA for f in i.fits):
+            return False  # refusals do depend on what is open, whatever the rule is
         if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
             return False
         rejected = self.situation.requests.rejected
@@ -215,10 +220,11 @@ def _frames(table: Requests | Sessions, mask: Bools) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """The verdicts in the order of the report, and what they rest on."""
+    """The verdicts in the order of the report, and what they rest on. ``likely``: with 1 to 9 refusals, the probability of each kind of limiter."""
 
     weighing: Weighing
     verdicts: list[Verdict]
+    likely: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def cause(self) -> str | None:
@@ -282,7 +288,7 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     verdicts = _never_all_refuted(weighing, causes.judge_all(weighing))
     likely = odds.probabilities(weighing)
-    return Weighed(weighing, [_with_odds(v, likely.get(v.id)) for v in verdicts])
+    return Weighed(weighing, [_with_odds(v, likely.get(v.id)) for v in verdicts], {k: likely[k] for k in odds.KINDS if k in likely})
 
 
 def _with_odds(verdict: Verdict, probability: float | None) -> Verdict:

@@ -2,7 +2,7 @@
 
 Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
 Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits.
-Undecided: only one side was captured, or what the host sends cannot be told from what it forwards.
+Undecided: only one side was captured, or what the host sends cannot be told from what it forwards; a quota is used up, and both sides sent requests.
 Source: cause A of the investigation (docs/glossary.md). That both sides use one key looks the same from outside: the rule is then per key.
 """
 
@@ -16,7 +16,8 @@ from netlens.chains.situation import HOST, REQUESTS, UNKNOWN, VM
 from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence, without_others_tied
 from netlens.lenses.refused.over_time import without_others
-from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict, undecided
+from netlens.logs import QUOTA
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighing
@@ -39,6 +40,8 @@ def judge(weighing: Weighing) -> Verdict:
         if s.vm_seen and not unknown and there in ({VM}, {HOST}):
             other = "host" if there == {VM} else "VM"
             structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
+        elif weighing.named == QUOTA:
+            return undecided("to know whether both sides use one key or plan, because then both use up its quota")
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
     return limit_verdict(weighing, WITHOUT, structure=structure, missing=missing, told=f"without {_whose(weighing)} traffic")
