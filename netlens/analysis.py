@@ -189,6 +189,7 @@ class Analysis:
             if self.limit is None
             else {k: v for k, v in asdict(self.limit).items() if k not in ("held_s", "changes", "models")},
             "limiter": self.limiter,
+            "limiter_probabilities": self.weighed.likely or None,
             "hypotheses": [v.to_dict(files) for v in self.hypotheses],
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],

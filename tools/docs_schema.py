@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 def build() -> Schema:
     from netlens.chains.paths import KINDS
     from netlens.lenses import SEVERITIES, all_lenses
-    from netlens.lenses.refused import causes, fixes
+    from netlens.lenses.refused import causes, fixes, odds
     from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
     from netlens.logs import CLASSES
 
@@ -134,6 +134,10 @@ def build() -> Schema:
                     ),
                     {"type": "null"},
                 ],
+            },
+            limiter_probabilities={
+                "description": "How likely each kind of limiter is, with 1 to 9 refusals (docs/calibration.md); null with none or more.",
+                "anyOf": [obj(**{kind: fraction(f"That it is of the kind {kind}.") for kind in odds.KINDS}), {"type": "null"}],
             },
             hypotheses={
                 **array(

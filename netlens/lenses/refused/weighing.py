@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Requests, Sessions, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, models, others
@@ -22,6 +22,7 @@ from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, L
 from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
+from netlens.text import plural
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
 #: Times that a limit over time must have been reached, with fewer than 10 refusals and with more (one on what is open: the latter, always): what is
@@ -117,9 +118,7 @@ class Weighing:
 
     def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
-        above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
-        if isinstance(fit, Fit):
-            chance = max(chance, fit.chance_log_likelihood)
+        above, chance = fit.hits + fit.false_alarms, self.by_chance
         if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and fit.hits < MANY:
             return False  # sizes differ so much that with few refusals some number of bytes parts them
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
@@ -140,6 +139,12 @@ class Weighing:
         return n if n > UNMATCHED * self.inference.refused else 0
 
     @cached_property
+    def by_chance(self) -> float:
+        """The log likelihood of the labels by chance, at one rate or in bursts."""
+        labels = self.situation.requests.rejected
+        return max(self.inference.chance_log_likelihood, by_chance_of(labels[labels != UNLABELLED] == REJECTED))
+
+    @cached_property
     def chance(self) -> bool:
         """Whether refusals follow no count at all: everything that could count was seen, and no rule separates, on what is open or over time."""
         i = self.inference
@@ -155,9 +160,7 @@ class Weighing:
             return False  # refusals do depend on what is open, whatever the rule is
         if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
             return False
-        rejected = self.situation.requests.rejected
-        by_chance = max(i.chance_log_likelihood, by_chance_of(rejected[rejected != UNLABELLED] == REJECTED))
-        if not (by_chance > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
+        if not (self.by_chance > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
@@ -288,11 +291,27 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     verdicts = _never_all_refuted(weighing, causes.judge_all(weighing))
     likely = odds.probabilities(weighing)
-    return Weighed(weighing, [_with_odds(v, likely.get(v.id)) for v in verdicts], {k: likely[k] for k in odds.KINDS if k in likely})
+    verdicts = [_with_odds(weighing, v, likely.get(v.id)) for v in verdicts]
+    return Weighed(weighing, verdicts, {k: likely[k] for k in odds.KINDS if k in likely})
 
 
-def _with_odds(verdict: Verdict, probability: float | None) -> Verdict:
-    """The verdict with its probability; one of few refusals that is not likely is not supported."""
+def _with_odds(weighing: Weighing, verdict: Verdict, probability: float | None) -> Verdict:
+    """The verdict with its probability; of few refusals one that is not likely is not supported, and one that is next to certain is, if all was captured."""
+    s = weighing.situation
+    seen = (
+        s.egress_seen
+        and s.vm_seen
+        and not s.facts.get("clock_unknown")
+        and not (s.sessions.side == UNKNOWN).any()
+        and not weighing.unmatched
+    )
+    enough = weighing.inference.enough and weighing.inference.accepted >= ENOUGH and seen
+    if verdict.verdict == "undecided" and probability is not None and probability >= odds.SURE and enough:
+        told = f"with {plural(weighing.inference.refused, 'refusal')}, this is the cause in {probability:.0%} of such situations"
+        return replace(
+            verdict, verdict="supported", needs=None, probability=probability,
+            evidence=[*verdict.evidence, Evidence(told, weighing.frames(weighing.refused))],
+        )  # fmt: skip
     if verdict.verdict == "supported" and probability is not None and probability < odds.LIKELY:
         needed = "a longer recording: with so few refusals other explanations are nearly as likely"
         return replace(verdict, verdict="undecided", needs=needed, probability=probability)

@@ -63,10 +63,10 @@ def test_rules_are_the_best_and_those_tied_with_it_or_none() -> None:
 
 
 def test_chance_is_told_only_if_all_that_could_count_was_seen() -> None:
-    flat = [("v" if k % 2 else "vv") + ("!" if k % 3 == 0 else ".") + "v" for k in range(60)]
+    flat = (["!v", "vv.v", "v!v", "vv.v", "!v", "vv.v", "vv!v", "vv.v", "!v", "vv.v", "v!v", "vv.v", "!v"] + ["vv.v"] * 7) * 3
     assert weighed(rounds(*flat)).chance
     assert not weighed(without_captures(rounds(*flat), "host")).chance
-    assert not weighed(rounds(*flat[:12])).chance
+    assert not weighed(rounds(*flat[:7])).chance
     assert not weighed(rounds(*CLEAR)).chance
 
 
