@@ -25,7 +25,7 @@ from tests.bench.situations import BORDERLINE, CAUSES, FAMILIES, Drawn, as_text,
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "calibration.md"
-FIRST_SEED = {"tune": 0, "report": 1_000_000}
+FIRST_SEED = {"tune": 0, "report": 2_000_000}  # mistakes at 1,000,000 and on were looked at, and mended by cause
 COUNT = 2_000
 CHOSEN = {
     "tune": "the constants of the verdict are chosen on these seeds",

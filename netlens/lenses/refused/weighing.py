@@ -35,6 +35,7 @@ HELD = 3.0  #: times as long as most answers
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
+HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
@@ -91,6 +92,12 @@ class Weighing:
         return float(np.percentile((r.end_ns - r.start_ns)[accepted], 90)) / 1e9 if accepted.any() else 0.0
 
     @cached_property
+    def _usual_bytes(self) -> float:
+        """The median size of what was accepted."""
+        r = self.situation.requests
+        return float(np.median(r.sent_bytes[r.rejected == ACCEPTED])) if (r.rejected == ACCEPTED).any() else 0.0
+
+    @cached_property
     def by_time(self) -> list[Fit]:
         """The limits over time that tell refused from accepted, the best first, if that is the kind of limit; else none."""
         return [f for f in self.time_fits if self.separates(f)] if self.kind == "rate" else []
@@ -119,8 +126,8 @@ class Weighing:
     def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
         above, chance = fit.hits + fit.false_alarms, self.by_chance
-        if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and fit.hits < MANY:
-            return False  # sizes differ so much that with few refusals some number of bytes parts them
+        if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and (fit.hits < MANY or fit.value < 2 * self._usual_bytes):
+            return False  # sizes differ so much that some number of bytes parts few refusals; and no limit on bytes is that of a single request
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
             return False  # one bad minute has a beginning and an end, and some window or count fits these
         return (
@@ -156,7 +163,7 @@ class Weighing:
         if self.unmatched or labelled < LABELLED * len(self.situation.requests) or i.accepted < SOME * labelled:
             return False
         best = max(f.log_likelihood for f in i.fits)
-        if any(f.p <= ALPHA for f in i.fits):
+        if any(f.p <= ALPHA and f.youden >= HINT for f in i.fits):
             return False  # refusals do depend on what is open, whatever the rule is
         if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
             return False
@@ -312,7 +319,7 @@ def _with_odds(weighing: Weighing, verdict: Verdict, probability: float | None) 
             verdict, verdict="supported", needs=None, probability=probability,
             evidence=[*verdict.evidence, Evidence(told, weighing.frames(weighing.refused))],
         )  # fmt: skip
-    if verdict.verdict == "supported" and probability is not None and probability < odds.LIKELY:
+    if verdict.verdict == "supported" and verdict.id != "provider" and probability is not None and probability < odds.LIKELY:
         needed = "a longer recording: with so few refusals other explanations are nearly as likely"
         return replace(verdict, verdict="undecided", needs=needed, probability=probability)
     return replace(verdict, probability=probability)
