@@ -154,6 +154,7 @@ def build() -> Schema:
                         evidence=array(
                             obj(
                                 text=text("A statement."),
+                                detail=text("Its statistics, such as AUC and p; may be empty."),
                                 frames=array(obj(file=text(), frame=positive("As Wireshark numbers it.")), "Where it can be seen."),
                             )
                         ),
