@@ -170,5 +170,5 @@ def test_what_would_decide() -> None:
 def test_the_json_names_files() -> None:
     given = Verdict("supported", None, 0.5, 0.01, [Evidence("so", [("vm", 3), ("host", 4)])], "x", "X", "Claim.")
     document = given.to_dict({"vm": "a.pcap"})
-    assert document["evidence"] == [{"text": "so", "frames": [{"file": "a.pcap", "frame": 3}, {"file": "host", "frame": 4}]}]
+    assert document["evidence"] == [{"text": "so", "detail": "", "frames": [{"file": "a.pcap", "frame": 3}, {"file": "host", "frame": 4}]}]
     assert set(document) == {"id", "verdict", "attributable_fraction", "p", "probability", "evidence", "needs", "cause", "claim"}
