@@ -12,7 +12,7 @@ from netlens.lab import check, scenario
 #: Scenarios that are only run: limits over time and their like need minutes and megabytes.
 NOT_BUNDLED = {
     "late-release", "overload-beside", "queue", "quota", "rate-attempts", "rate-bucket", "rate-fixed", "rate-window", "shrinking-limit", "two-models",
-    "second-program", "volume",
+    "sdk-anthropic", "sdk-openai", "second-program", "volume",
 }  # fmt: skip
 BUNDLED = sorted(set(scenario.names()) - NOT_BUNDLED)
 
