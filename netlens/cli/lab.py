@@ -63,6 +63,20 @@ def run(scenario: str, output: Path | None, seconds: float | None, seed: int | N
     click.echo(os.fsencode(folder))
 
 
+@command.command(epilog="\b\nExample:\n  sudo netlens lab install opencode")
+@click.argument("program", type=click.Choice(["opencode"]))
+def install(program: str) -> None:
+    """Install a real program for the scenarios that use one.
+
+    opencode: its npm package, of one version, by npm into a folder of the laboratory's own (200 MB). Its scenarios reach no other host than the stand-in."""
+    from netlens.lab.programs import opencode
+
+    if (found := opencode.binary()) is None:
+        click.echo(f"installing {opencode.PACKAGE} by npm into {opencode.folder()}", err=True)
+        found = opencode.install()
+    click.echo(os.fsencode(found))
+
+
 @command.command(epilog="\b\nExample:\n  netlens lab check captures/*")
 @click.argument("recordings", nargs=-1, type=click.Path(path_type=Path, readable=False))
 @format_option("table", "json")

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
-from netlens.lab import clock, programs, relays
+from netlens.lab import clock, programs, real_logs, relays
 from netlens.lab.clock import Skew
 from netlens.lab.context import Context
-from netlens.lab.provider import certificate
+from netlens.lab.provider import certificate, limiters
 from netlens.lab.topology import (
     HOST,
     HOST_INSIDE_IP,
@@ -84,6 +84,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
             _start_all(recorders)
         relay.start(context)
         children = _start_programs(context)
+        logs = real_logs.follow(context)
         say(f"{scenario.name}: {seconds:g} s, seed {seed}")
         if older_s:
             time.sleep(older_s)  # the programs are at work for a while before anybody looks
@@ -92,6 +93,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
             if child.wait() != 0:
                 raise LabError(f"the lab's program failed; see {folder}")
         results = _stop(context, provider, recorders)
+        logs.close()
         results = [_finished(context, result) for result in results]
         write_manifest(folder, results, _extra(context))
         for path in (folder, *folder.iterdir()):
@@ -119,13 +121,13 @@ def _start_all(recorders: Sequence[SideRecorder]) -> None:
 
 
 def _start_programs(context: Context) -> list[subprocess.Popen[str]]:
-    """The programs of both sides. The default kind runs on either, also with nothing to do: each side has its journal and its log."""
+    """The programs of both sides. Where there is none, the default kind runs with nothing to do: each side has its journal and its log."""
     children = []
     for side in RECORDED_SIDES:
         here = [each for each in context.scenario.programs if each["side"] == side]
         for name, kind in programs.kinds().items():
             tables = [each for each in here if programs.kind_of(each) == name]
-            if tables or name == programs.DEFAULT:
+            if tables or (name == programs.DEFAULT and not here):
                 children.append(kind.start(context, side, tables))
     for child in children:  # all are loaded and wait: they start together
         _tell(child, "go")
@@ -182,6 +184,8 @@ def _extra(context: Context) -> dict[str, Any]:
             "exclude_api": scenario.path["exclude_api"],
             "http": scenario.provider["http"],
             "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
+            "programs": sorted({programs.kind_of(each) for each in scenario.programs}),
+            "limits": {name: settings for name in limiters.kinds() if (settings := scenario.provider[name]) is not None},
             **context.details,
             "clock": {"offset_s": float(skew.offset_s), "drift_ppm": float(skew.drift_ppm), "at_ns": skew.at_ns},
             "expect": asdict(scenario.expect) | {"causes": list(scenario.expect.causes)},

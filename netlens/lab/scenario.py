@@ -16,14 +16,22 @@ from typing import Any
 
 from netlens.lab import programs, relays
 from netlens.lab.provider import limiters
-from netlens.lab.provider.api import HIGH_CONCURRENCY, MESSAGES
+from netlens.lab.provider.api import HIGH_CONCURRENCY, MESSAGES, WORDINGS, Answers
 from netlens.lab.topology import LabError
 
-CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "provider")
+CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")
 _FOLDER = resources.files("netlens.lab") / "scenarios"
 _RUN = {"seconds": 30.0, "seed": 1}
 _PATH = {"kind": "sshuttle", "older_s": 0.0}  # and what the relays may be told
-_PROVIDER = {"code": HIGH_CONCURRENCY, "refuses_in_stream": False, "http": "1.1"}  # and a table for each limit
+#: And a table for each limit. ``answers``: to real programs, which do not say what they want (:class:`netlens.lab.provider.api.Answers`).
+_PROVIDER: dict[str, Any] = {
+    "code": HIGH_CONCURRENCY,
+    "wording": "old",
+    "retry_after_s": None,
+    "refuses_in_stream": False,
+    "http": "1.1",
+    "answers": {},
+}
 _CLOCK = {"offset_s": 0.0, "drift_ppm": 0.0}
 _LOGS = {"vm": "classic", "host": "logfmt"}
 _EXPECT_KEYS = {"causes", "limit", "rule", "rejections", "why"}
@@ -144,6 +152,9 @@ def _check(scenario: Scenario) -> None:
         raise ValueError(f"[path] kind is one of {', '.join(relays.kinds())}")
     if scenario.provider["code"] not in MESSAGES:
         raise ValueError(f"[provider] code is one of {', '.join(MESSAGES)}")
+    if scenario.provider["wording"] not in WORDINGS:
+        raise ValueError(f"[provider] wording is one of {', '.join(WORDINGS)}")
+    Answers.of(scenario.provider["answers"])
     if any(form not in programs.LOG_FORMATS for form in scenario.logs.values()):
         raise ValueError(f"[logs] are one of {', '.join(programs.LOG_FORMATS)}")
     if unknown := set(expect.causes) - set(CAUSES):

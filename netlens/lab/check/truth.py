@@ -9,7 +9,7 @@ from typing import Any
 
 from netlens.capture.recording import Manifest, read_manifest
 from netlens.errors import NetlensError
-from netlens.lab import journal
+from netlens.lab import journal, programs
 from netlens.lab.clock import Skew
 from netlens.text import printable
 
@@ -43,6 +43,7 @@ class Truth:
         self.expect: dict[str, Any] = lab["expect"]
         self.tunnelled = lab["path"] == "sshuttle" and not lab["exclude_api"]
         self.http2 = lab["http"] == "2"
+        self.real = any(kind != programs.DEFAULT for kind in lab.get("programs", ()))
         clock = lab["clock"]
         self.skew = Skew(clock["offset_s"], clock["drift_ppm"], clock["at_ns"])
         self.provider = list(journal.read(recording / "provider.jsonl"))
@@ -50,7 +51,7 @@ class Truth:
         self.accepts = {e["connection"]: e for e in self.provider if e["event"] == "accept"}
         self.ended_by_program: set[int] = set()  # by a reset, out of the blue; else the provider's own FIN or write has a part in it
         self.ends = self._ends()
-        self.requests = [e for e in self.provider if e["event"] == "request"]
+        self.requests = [e | {"port": self.accepts[e["connection"]]["port"]} for e in self.provider if e["event"] == "request"]
         self.done = {e["request"]: e for e in self.provider if e["event"] == "done"}
         # The programs' side of everything, by their own names.
         both = [*self.programs["vm"], *self.programs["host"]]

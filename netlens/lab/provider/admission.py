@@ -48,6 +48,7 @@ class Admission:
             refused = next((name for name, limit in self.limits.items() if limiters[name].decide(limit, request, self._held)), None)
             if refused is None:
                 self._held.requests[number] = request
+                self._held.accepted.append(request)
             return Decision(others, refused)
 
     def done(self, number: int) -> None:

@@ -1,18 +1,34 @@
-"""The part of z.ai's API that the laboratory speaks: answers as events of a stream, and error bodies."""
+"""The part of z.ai's API that the laboratory speaks: answers as events of a stream, tools called, error bodies and headers.
+
+The stand-in program says in its request what answer it wants (``lab``). A real program does not: then the provider's own settings (:class:`Answers`) and a
+seed decide, and the conversation itself, as a model would: a first turn may call tools, and the turn that brings their results is answered in words.
+"""
 
 from __future__ import annotations
 
 import json
+import random
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 PATH = "/api/coding/paas/v4/chat/completions"
 HIGH_CONCURRENCY = "1302"
 # FIELD-NOTES of the provider's own pages: the code is a string, the status 429 for all of these.
 MESSAGES = {
     HIGH_CONCURRENCY: "High concurrency usage of this API, please reduce concurrency or contact customer service to increase limits",
+    "1303": "High frequency usage of this API, please reduce the frequency or contact customer service to increase limits",
     "1305": "The service may be temporarily overloaded, please try again later",
+    "1308": "Usage limit reached for 5 hour. Your limit will reset later",
 }
+NEW_MESSAGES = {HIGH_CONCURRENCY: "Rate limit reached for requests"}  #: what the provider has written for the same code since 2026
+WORDINGS = ("old", "new")
 DONE = b"data: [DONE]\n\n"
+TITLE, MAIN = "title", "main"
+_TITLE_PROMPT = "You are a title generator"  #: how opencode's instruction for titles begins
+_AGENTS = re.compile(r"\b(\d{1,2}) agents\b")  #: in a prompt: so many are called at once
+_DIRECTORY = re.compile(r"Working directory: (/[^\s<]+)")
 
 
 @dataclass(frozen=True)
@@ -20,17 +36,97 @@ class Answer:
     """What a request asks the stand-in to do: wait, then send so many pieces with a gap between them.
 
     It stands in the request (``lab``), so that the seed of the program decides how long an answer takes and not the order of arrival.
+    ``calls``: tools that the last piece calls, each a name and its arguments.
     """
 
     wait_s: float = 0.1
     pieces: int = 3
     gap_s: float = 0.1
     piece_bytes: int = 120
+    calls: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
 
-def error_body(code: str) -> bytes:
+@dataclass(frozen=True)
+class Answers:
+    """How requests of real programs are answered: how long an answer takes (drawn between two), and how many turns of a prompt call a tool first."""
+
+    seconds: tuple[float, float] = (1.0, 5.0)
+    title_seconds: tuple[float, float] = (0.6, 2.0)
+    tools: tuple[int, int] = (0, 1)
+    gap_s: float = 0.2
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Answers:
+        """From the JSON of a scenario's [provider.answers]."""
+        fixed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**fixed)
+
+    def draw(self, asked: Asked, seed: str) -> Answer:
+        """The answer to a request; the same for one seed. How many tools are called is drawn for each prompt, not for each turn."""
+        rng = random.Random(seed)
+        lasts_s = rng.uniform(*(self.title_seconds if asked.kind == TITLE else self.seconds))
+        pieces = max(int(0.8 * lasts_s / self.gap_s), 2)
+        wait_s = max(lasts_s - pieces * self.gap_s, 0.05)
+        return Answer(wait_s, pieces, self.gap_s, rng.randint(20, 160), self._calls(asked))
+
+    def _calls(self, asked: Asked) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        if asked.kind == TITLE:
+            return ()
+        if "task" in asked.tools and not asked.results and (wanted := _AGENTS.search(asked.prompt)):
+            return tuple(
+                ("task", {"description": f"look {n}", "prompt": f"Look at part {n} of this project", "subagent_type": "general"})
+                for n in range(1, int(wanted[1]) + 1)
+            )
+        if "read" in asked.tools and asked.results < random.Random(asked.prompt + asked.session).randint(*self.tools):
+            return (("read", {"filePath": f"{asked.directory}/README.md"}),)
+        return ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the body of a real program's request says. ``results``: of tools, since the last prompt.  ``stream``: as events, or as one body."""
+
+    kind: str = MAIN
+    model: str = ""
+    prompt: str = ""
+    session: str = ""
+    directory: str = "/tmp"
+    tools: frozenset[str] = frozenset()
+    results: int = 0
+    stream: bool = True
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any], session: str) -> Asked:
+        messages = body.get("messages") or []
+        system = " ".join(_text(each) for each in messages if each.get("role") == "system")
+        users = [number for number, each in enumerate(messages) if each.get("role") == "user"]
+        last = users[-1] if users else -1
+        directory = _DIRECTORY.search(system)
+        return cls(
+            TITLE if system.startswith(_TITLE_PROMPT) else MAIN,
+            str(body.get("model", "")),
+            _text(messages[last]) if users else "",
+            session,
+            directory[1] if directory else "/tmp",
+            frozenset(each["function"]["name"] for each in body.get("tools") or ()),
+            sum(each.get("role") == "tool" for each in messages[last + 1 :]),
+            bool(body.get("stream", False)),
+        )
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else " ".join(str(part.get("text", "")) for part in content)
+
+
+def message_of(code: str, wording: str = "old") -> str:
+    """The words of a refusal."""
+    return NEW_MESSAGES.get(code, MESSAGES[code]) if wording == "new" else MESSAGES[code]
+
+
+def error_body(code: str, wording: str = "old") -> bytes:
     """z.ai's error body."""
-    return json.dumps({"error": {"code": code, "message": MESSAGES[code]}}).encode()
+    return json.dumps({"error": {"code": code, "message": message_of(code, wording)}}).encode()
 
 
 def error_code(piece: bytes) -> str | None:
@@ -42,5 +138,45 @@ def error_code(piece: bytes) -> str | None:
 
 def event(text: str) -> bytes:
     """One server-sent event that carries a piece of an answer."""
-    delta = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]}
-    return b"data: " + json.dumps(delta).encode() + b"\n\n"
+    return _event({"role": "assistant", "content": text})
+
+
+def last_events(answer: Answer, number: int) -> list[bytes]:
+    """The events that end an answer to a real program: the tools it calls, why it ends, and what it used."""
+    calls = [
+        {"index": k, "id": f"call_{number}_{k}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for k, (name, arguments) in enumerate(answer.calls)
+    ]
+    usage = {"prompt_tokens": 100, "completion_tokens": 10 * answer.pieces, "total_tokens": 100 + 10 * answer.pieces}
+    return [
+        *([_event({"role": "assistant", "tool_calls": calls})] if calls else []),
+        _event({}, finish_reason="tool_calls" if calls else "stop", usage=usage),
+    ]
+
+
+def _event(delta: Mapping[str, Any], finish_reason: str | None = None, **more: Any) -> bytes:
+    choice = {"index": 0, "delta": delta} | ({"finish_reason": finish_reason} if finish_reason else {})
+    return b"data: " + json.dumps({"choices": [choice], **more}).encode() + b"\n\n"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A plain refusal as it is sent."""
+
+    code: str
+    wording: str = "old"
+    retry_after_s: float | None = None
+
+    @property
+    def body(self) -> bytes:
+        return error_body(self.code, self.wording)
+
+    def http1(self) -> bytes:
+        """Head and body."""
+        head: Sequence[str] = (
+            "HTTP/1.1 429 Too Many Requests",
+            "Content-Type: application/json",
+            f"Content-Length: {len(self.body)}",
+            *([f"Retry-After: {self.retry_after_s:g}"] if self.retry_after_s is not None else []),
+        )
+        return ("\r\n".join(head) + "\r\n\r\n").encode() + self.body

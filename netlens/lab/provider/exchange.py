@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.provider.api import DONE, HIGH_CONCURRENCY, Answer, error_body, event
+from netlens.lab.provider.api import DONE, HIGH_CONCURRENCY, Answer, Answers, Asked, Refused, event, last_events
 from netlens.lab.provider.limiters import settings_of
 
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Settings:
-    """Everything about a provider but its addresses. ``limits``: by the id of their limiter."""
+    """Everything about a provider but its addresses. ``limits``: by the id of their limiter.  ``answers``: to programs that do not say what they want."""
 
     limits: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
-    code: str = HIGH_CONCURRENCY
+    refused: Refused = field(default_factory=lambda: Refused(HIGH_CONCURRENCY))
+    answers: Answers = field(default_factory=Answers)
     refuses_in_stream: bool = False  # an error event inside a 200 stream instead of a 429
     http: str = "1.1"
     names: Mapping[str, str] = field(default_factory=dict)
@@ -32,7 +33,9 @@ class Settings:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
         """From the JSON of a scenario's [provider]."""
-        return cls(settings_of(values), values["seed"], values["code"], values["refuses_in_stream"], values["http"], values["names"])
+        refused = Refused(values["code"], values.get("wording", "old"), values.get("retry_after_s"))
+        answers = Answers.of(values.get("answers") or {})
+        return cls(settings_of(values), values["seed"], refused, answers, values["refuses_in_stream"], values["http"], values["names"])
 
 
 @dataclass
@@ -57,23 +60,36 @@ class Connection:
 
 
 class Exchange:
-    """``body``, ``authorization``: of the request, which is received in full now; ``first_ns``: when its first byte came."""
+    """``headers``, ``body``: of the request, which is received in full now; ``first_ns``: when its first byte came.
 
-    def __init__(self, connection: Connection, authorization: str, body: bytes, first_ns: int) -> None:
+    The stand-in program numbers its requests itself. Those of a real one are named by their key, which begins with its side, and the number here.
+    """
+
+    def __init__(self, connection: Connection, headers: Mapping[str, str], body: bytes, first_ns: int) -> None:
         received_ns = time.time_ns()
         self._connection, self._journal, self._settings = connection, connection.service.journal, connection.service.settings
-        wish = dict(json.loads(body).get("lab", {})) if body else {}
-        name = wish.pop("request", None)  # the program's own number for it
-        self.answer = Answer(**wish)
-        key = authorization.removeprefix("Bearer ")
+        key = headers.get("authorization", "").removeprefix("Bearer ")
         self._number = next(connection.service.numbers)
+        content = json.loads(body) if body else {}
+        self.asked: Asked | None = None
+        more: dict[str, Any] = {}
+        if "messages" in content and "lab" not in content:
+            self.asked = Asked.of(content, headers.get("x-session-id", ""))
+            self.answer = self._settings.answers.draw(self.asked, f"{self._settings.seed} {self._number}")
+            name = f"{key}-{self._number}"
+            more = {"kind": self.asked.kind, "model": self.asked.model, "bytes": len(body), "session": self.asked.session}
+            more["results"] = self.asked.results
+        else:
+            wish = dict(content.get("lab", {}))
+            name = wish.pop("request", None)
+            self.answer = Answer(**wish)
         since_s = (time.time_ns() - connection.service.start_ns) / 1e9
         decision = connection.admission.ask(self._number, connection.number, connection.ip, key, since_s)
         in_flight, open_now = connection.admission.held()
         self._refused = decision.refused is not None
         self._names = {"connection": connection.number, "request": self._number}
         about = {"name": name, "key": key, "first_ns": first_ns, "others": decision.others, "refused": decision.refused}
-        self._journal.write("request", received_ns, **self._names, **about, in_flight=in_flight, open=open_now)
+        self._journal.write("request", received_ns, **self._names, **about, in_flight=in_flight, open=open_now, **more)
 
     @property
     def refused_plainly(self) -> bool:
@@ -82,24 +98,22 @@ class Exchange:
 
     def refusal(self) -> bytes:
         """The body of a plain refusal."""
-        return error_body(self._settings.code)
+        return self._settings.refused.body
 
     def pieces(self) -> list[bytes]:
         """The events of the answer; a refusal inside the stream has one that says so, and looks like the others from outside."""
         piece, count = event("." * self.answer.piece_bytes), self.answer.pieces
         if self._refused and self._settings.refuses_in_stream:
             return [*[piece] * (count - 1), b"data: " + self.refusal() + b"\n\n"]
-        return [*[piece] * count, DONE]
+        return [*[piece] * count, *(last_events(self.answer, self._number) if self.asked else ()), DONE]
 
     def answer_http1(self) -> bool:
         """Send the answer; False if the connection is of no use any more."""
         status = 429 if self.refused_plainly else 200
         try:
             if self.refused_plainly:
-                body = self.refusal()
-                head = f"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                 last_ns = self.began()
-                self._connection.socket.sendall(head.encode() + body)
+                self._connection.socket.sendall(self._settings.refused.http1())
             else:
                 last_ns = self._stream(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         except OSError:
@@ -110,9 +124,10 @@ class Exchange:
 
     def _stream(self, head: bytes) -> int:
         time.sleep(self.answer.wait_s)
+        paced = self.answer.pieces + 1  # what ends an answer follows its last words at once
         for number, piece in enumerate(self.pieces()):
             if number:
-                time.sleep(self.answer.gap_s)
+                time.sleep(self.answer.gap_s if number < paced else 0)
             else:
                 self.began()
             self._connection.socket.sendall((b"" if number else head) + b"%x\r\n%s\r\n" % (len(piece), piece))

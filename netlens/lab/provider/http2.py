@@ -88,7 +88,7 @@ class _Conversation:
 
     def _ask(self, stream: int) -> None:
         headers, body, first_ns = self._arriving.pop(stream)
-        exchange = Exchange(self._connection, headers.get("authorization", ""), bytes(body), first_ns)
+        exchange = Exchange(self._connection, headers, bytes(body), first_ns)
         if exchange.refused_plainly:
             exchange.began()
             self._h2.send_headers(stream, [(":status", "429"), ("content-type", "application/json")])

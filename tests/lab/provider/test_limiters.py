@@ -8,6 +8,8 @@ from netlens.lab.provider.admission import Admission
 from netlens.lab.provider.limiters import kinds
 from netlens.lab.provider.limiters.concurrency import Concurrency
 from netlens.lab.provider.limiters.overload import Overload
+from netlens.lab.provider.limiters.quota import Quota
+from netlens.lab.provider.limiters.rate import Rate
 
 
 def test_requests_per_ip_counts_what_others_hold() -> None:
@@ -69,3 +71,27 @@ def test_rules_that_make_no_sense_are_refused(wrong: tuple[str, str, int]) -> No
 
 def test_each_kind_is_a_file() -> None:
     assert {"concurrency", "overload"} <= set(kinds())
+
+
+def refused(limit: Rate | Quota, *seconds: float) -> list[float]:
+    """Times of the requests that are refused, of one key, each answered at once."""
+    admission = Admission({"rate" if isinstance(limit, Rate) else "quota": limit})
+    out = []
+    for number, at in enumerate(seconds):
+        if admission.ask(number, number, "a", "k", at).refused:
+            out.append(at)
+        admission.done(number)
+    return out
+
+
+def test_a_rate_counts_what_was_accepted_in_its_window() -> None:
+    assert refused(Rate("key", 2, 10.0), 1, 2, 3, 10.5, 11.5, 12.5) == [3, 10.5]
+    assert refused(Rate("key", 2, 10.0, "fixed"), 1, 9, 9.5, 10.5, 11, 12) == [9.5, 12], "it begins anew at multiples of the window"
+    assert refused(Rate("key", 3, 2.0, "bucket"), 1, 1.1, 1.2, 1.3, 3.3, 3.4, 20, 20.1, 20.2, 20.3) == [1.3, 3.4, 20.3], (
+        "a token in 2 s, three at most"
+    )
+
+
+def test_a_quota_refuses_everything_until_its_reset() -> None:
+    assert refused(Quota("key", 2, 60.0), 1, 2, 3, 59, 60, 61, 62) == [3, 59, 62]
+    assert refused(Quota("key", 1), 1, 2, 300) == [2, 300]

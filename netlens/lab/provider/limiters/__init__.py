@@ -28,10 +28,11 @@ class Request:
 
 @dataclass
 class Held:
-    """What is held when a request arrives: requests in flight and open connections (with their addresses), by number."""
+    """What is held when a request arrives: requests in flight and open connections (with their addresses), by number; and all that were accepted so far."""
 
     requests: dict[int, Request] = field(default_factory=dict)
     connections: dict[int, str] = field(default_factory=dict)
+    accepted: list[Request] = field(default_factory=list)
 
 
 class Limiter(Protocol):
