@@ -89,7 +89,7 @@ def reduce_line(line: str) -> Reduced | None:
         return None
     form, head = known
     if not head.fault:
-        return Reduced(form.write(replace(head, service="")), False) if form.CHAINED else None
+        return Reduced(form.write(replace(head, service="")), False) if form.CHAINED or (head.about and head.about.starts) else None
     rest = line[head.rest :]
     said = form.said(rest)
     refused = logs.refusal(said) is not None

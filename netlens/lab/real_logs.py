@@ -41,7 +41,8 @@ class RealLogs:
         for follower in self._followers:
             follower.stop()
         for side, kept in self._kept.items():
-            (self._context.folder / f"{side}-errors.log").write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            if kept:  # as the recorder does: a log that said nothing is no log
+                (self._context.folder / f"{side}-errors.log").write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
             if self._log(side).exists():
                 with create(self._context.folder / f"{side}-opencode.log.gz") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
                     packed.write(self._log(side).read_bytes())

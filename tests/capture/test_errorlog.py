@@ -43,6 +43,24 @@ SECRET = "sk-live-0123456789abcdef please summarise my diary"
             True,
         ),
         (f"timestamp=2026-06-20T16:38:30.455Z level=INFO message={SECRET} 429", None, False),
+        (
+            "timestamp=2026-06-20T16:38:30.455Z level=INFO run=77 message=stream providerID=zai modelID=mine session.id=ses_secret small=true agent=x",
+            "timestamp=2026-06-20T16:38:30.455Z level=INFO message=stream session.id=ses_f222d46d small=true",
+            False,
+        ),
+        (
+            "INFO  2026-01-25T16:33:41 +3ms service=llm providerID=zai modelID=mine sessionID=ses_secret small=false agent=build stream",
+            "INFO  2026-01-25T16:33:41 +3ms sessionID=ses_f222d46d small=false stream",
+            False,
+        ),
+        (
+            (
+                'timestamp=2026-06-20T16:38:30.455Z level=ERROR message="stream error" session.id=ses_secret small=true '
+                f'error.error="AI_RetryError: Failed after 3 attempts. Last error: words of tomorrow, {SECRET}"'
+            ),
+            'timestamp=2026-06-20T16:38:30.455Z level=ERROR session.id=ses_f222d46d small=true AI_RetryError "stream error"',
+            True,
+        ),
         ("2026-06-20T16:38:30+02:00 HTTP 429", "2026-06-20T16:38:30+02:00 status=429", True),
         ("[2026-06-20 16:38:30,455] high concurrency usage", '2026-06-20 16:38:30,455 "High concurrency"', True),
         (f"1782059910.455 error 1302 {SECRET}", "1782059910.455 code=1302", True),
@@ -63,7 +81,8 @@ _WORD = "|".join(re.escape(text) for _, text in logs.WORDS)
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?|1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?"
 _ALLOWED = re.compile(
     rf"(?:(?:(?:DEBUG|INFO|WARN|ERROR) *)?(?:timestamp=)?(?:{_TIME})(?: \+\d+ms)?(?: service=[a-z][a-z0-9._-]{{0,31}})?"
-    rf"(?: level=(?:ERROR|WARN|WARNING|FATAL))?)(?: error)?(?: (?:{_WORD}))*"
+    rf"(?: level=(?:INFO|ERROR|WARN|WARNING|FATAL))?)(?: message=stream)?"
+    rf"(?: (?:session\.id|sessionID)=ses_[0-9a-f]{{8}} small=(?:true|false))?(?: stream)?(?: error)?(?: (?:{_WORD}))*"
 )
 _HEADS = st.sampled_from(
     [
@@ -75,7 +94,21 @@ _HEADS = st.sampled_from(
     ]
 )
 _TAILS = st.lists(
-    st.sampled_from(["1302", "429", "error", "service=llm", "High concurrency", "并发数过高", SECRET, "level=ERROR"]) | st.text()
+    st.sampled_from(
+        [
+            "1302",
+            "429",
+            "session.id=ses_secret42 small=true",
+            "message=stream",
+            "error",
+            "service=llm",
+            "High concurrency",
+            "并发数过高",
+            SECRET,
+            "level=ERROR",
+        ]
+    )
+    | st.text()
 )
 
 
@@ -91,6 +124,8 @@ def test_the_reduced_line_is_read_as_what_it_was() -> None:
         "ERROR 2026-01-25T16:33:41 +58ms service=llm error=1302",
         "INFO  2026-01-25T16:33:41 +3ms x",
         "timestamp=2026-06-20T16:38:30.455Z level=ERROR 1302",
+        "timestamp=2026-06-20T16:38:30.455Z level=INFO message=stream session.id=ses_secret small=true agent=title",
+        "INFO  2026-01-25T16:33:41 +3ms service=llm sessionID=ses_secret small=false agent=build stream",
         "2026-06-20T16:38:30Z 429",
     ):
         once = reduce_line(line)

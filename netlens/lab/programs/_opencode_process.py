@@ -26,8 +26,8 @@ from netlens.lab.programs.opencode import Behaviour, configuration
 GRACE_S = 20.0  #: for an answer that is under way when the time is over
 READY_S = 60.0  #: for a screen to appear; the first start of all sets up its data base
 LOOK_S = 0.25  #: how often a screen is looked at
-BUSY, IDLE = "esc interrupt", "Ask anything"  #: what a screen says while it works, and before the first prompt
-AGAIN = "again to interrupt"
+BUSY = ("esc interrupt", "again to interrupt", "[retrying")  #: what a screen says while it works
+IDLE = "Ask anything"  #: and before the first prompt
 
 
 class Users:
@@ -192,12 +192,11 @@ class _Screen:
             self._until(lambda screen: IDLE in screen, 10, "no new session")
         self.used = True
         self._type(text)
-        self._until(lambda screen: BUSY in screen or AGAIN in screen, 40, "the prompt was not taken")
+        self._until(_busy, 40, "the prompt was not taken")
         begun, late, idle_since = time.monotonic(), None, None
         while True:
             time.sleep(LOOK_S)
-            screen = self._tmux("capture-pane", "-p", "-t", "lab")
-            working = BUSY in screen or AGAIN in screen
+            working = _busy(self._tmux("capture-pane", "-p", "-t", "lab"))
             now = time.monotonic()
             idle_since = None if working else idle_since or now
             if idle_since is not None and now - idle_since > 0.5:  # between two turns it may say so for a moment
@@ -226,6 +225,10 @@ class _Screen:
             return
         with contextlib.suppress(RuntimeError):
             self._tmux("kill-server")
+
+
+def _busy(screen: str) -> bool:
+    return any(each in screen for each in BUSY)
 
 
 def main() -> None:
