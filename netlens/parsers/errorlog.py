@@ -55,7 +55,7 @@ class ErrorEvent:
     code : the provider's error code ("1302"), if it was said.  refusal_class : one of the classes of :mod:`netlens.logs`.
     file : the log.  kind : form, level and service, for telling apart the lines that one refusal may leave.
     chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
-    small : whether it was a request for a title; None if the line does not say.
+    small : whether it was a request for a title; None if the line does not say.  session : which lines are of one session; "" if it does not say.
     """
 
     time_ns: int
@@ -68,6 +68,7 @@ class ErrorEvent:
     chain: int = -1
     refusal_class: str = logs.UNKNOWN
     small: bool | None = None
+    session: str = ""
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,8 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         found_spans.append((*exact(row), line, kind, refusal, about))
     events = [
         ErrorEvent(
-            (low + high) // 2, low, high, line, refusal.code, name, kind, number, refusal.refusal_class, about.small if about else None
+            *((low + high) // 2, low, high, line, refusal.code, name, kind, number, refusal.refusal_class),
+            *((about.small, about.session) if about else ()),
         )
         for low, high, number, line, kind, refusal, about in found_spans
     ]

@@ -16,11 +16,12 @@ its echo: it gets an answer only if an unclaimed one looks like a refusal.
 5. Where two answers fit an event about equally well, neither is claimed: both are doubtful. So is a stream where refusals are short.
 6. opencode says of each line whether it is about a title, and writes down every request's start. Requests for titles are of another order of size (2.9 kB
 against 31 kB, measured): where the sizes fall into two such groups, of as many requests as the log tells of, a line of the one kind means no request of
-the other.
+the other. And the line of a refusal that comes too late for any answer means the only short one since the line of that request's start.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -82,8 +83,10 @@ class Match:
     retried: bool  # what looks refused, but has no line, is asked for again as a rule
 
 
-def match(answers: Answers, events: Sequence[ErrorEvent], slack_ns: int, taught: Ints, small: Bools | None = None) -> Match:
-    """Which answer each line means.  small : per answer whether it is of a title (:func:`small_ones`); None if that cannot be told."""
+def match(
+    answers: Answers, events: Sequence[ErrorEvent], slack_ns: int, taught: Ints, small: Bools | None = None, starts: Sequence[Start] = ()
+) -> Match:
+    """Which answer each line means.  small : per answer whether it is of a title (:func:`small_ones`); None if that cannot be told.  starts : of the log."""
     n = len(answers)
     rows = np.flatnonzero(answers.answered)
     rows = rows[np.argsort(answers.end[rows], kind="stable")]
@@ -92,6 +95,7 @@ def match(answers: Answers, events: Sequence[ErrorEvent], slack_ns: int, taught:
     low = np.array([events[i].low_ns for i in main], np.int64) - slack_ns
     high = np.array([events[i].high_ns for i in main], np.int64) + slack_ns
     end = answers.end[rows]
+    _by_account([events[i] for i in main], starts, answers, small, low, high, slack_ns)
     first = np.searchsorted(end, low - LATE_NS, "left")
     stop = np.searchsorted(end, high + EARLY_NS, "right")
     if _tighten([events[i] for i in main], end, low, high, slack_ns):
@@ -139,6 +143,30 @@ def match(answers: Answers, events: Sequence[ErrorEvent], slack_ns: int, taught:
     looks[list(taken - doubtful)] = False
     retried = bool(looks.any()) and _retried(answers, looks)
     return Match(sorted(pairs), echoes, doubtful, looks, () if sizes is None else tuple(sizes.tolist()), retried)
+
+
+def _by_account(
+    events: Sequence[ErrorEvent], starts: Sequence[Start], answers: Answers, small: Bools | None, low: Ints, high: Ints, slack_ns: int
+) -> None:
+    """Move the spans of events that come too late for any answer, in place, to the end of the one that they must mean: the only short one, of a request that
+    was sent after the log tells of its start, before the line. On a busy machine lines are seconds late."""
+    begun: dict[tuple[str, bool], list[int]] = {}
+    for start in starts:
+        begun.setdefault((start.session, start.small), []).append(start.low_ns)
+    short = np.flatnonzero(answers.short)
+    short = short[np.argsort(answers.start[short], kind="stable")]
+    sent = answers.start[short]
+    for i, event in enumerate(events):
+        times = begun.get((event.session, bool(event.small)), []) if event.session else []
+        at = bisect_right(times, event.low_ns) - 1
+        if at < 0:
+            continue
+        a, b = np.searchsorted(sent, [times[at] - slack_ns, event.high_ns + slack_ns]).tolist()
+        those = [row for row in short[a:b].tolist() if answers.end[row] <= event.high_ns + slack_ns]
+        if small is not None:
+            those = [row for row in those if small[row] == event.small]
+        if len(those) == 1 and answers.end[those[0]] < low[i] - LATE_NS:
+            low[i] = high[i] = answers.end[those[0]]
 
 
 def small_ones(answers: Answers, starts: Sequence[Start]) -> Bools | None:

@@ -125,7 +125,7 @@ def from_log(
     labels = unlabelled(len(answers), "the error log does not cover it")
     events = log.events
     small = small_ones(answers, log.starts)
-    found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small)
+    found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small, log.starts)
     zone = "" if found.pairs else _other_zone(answers, events)
     if zone:
         log = converted(log, lambda time: time - round(float(zone) * 3600 * S))
