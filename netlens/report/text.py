@@ -159,7 +159,7 @@ def _fixes(a: Analysis, console: Any, verbose: int) -> None:
     for f in a.fixes if verbose > 1 else [*([best] if best else []), *answer.next_fixes(a)]:
         wait = f", {f.added_wait_s:.1f} s waiting" if f.added_wait_s else ""
         told = "not predicted" if f.rejections_after is None else f"{f.rejections_before} -> {f.rejections_after} refused{wait}"
-        rows.append((f.id, told, f.title, f.command or ""))
+        rows.append((f.id, told, f.title, "\n".join(each for each in (f.command, f.program) if each)))
     if not rows:
         return
     console.print(Text("Fixes", style="bold"))

@@ -71,7 +71,8 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to apply a fix. ``change``: None where no replay can tell. ``command``: None where none exists."""
+    """One way to apply a fix. ``change``: None where no replay can tell. ``command``: None where none exists.  ``program``: what the program is started with
+    then, where that is something else than the command."""
 
     id: str
     title: str
@@ -80,6 +81,7 @@ class Variant:
     caveats: tuple[str, ...] = ()
     note: str = ""
     recommended: bool = False
+    program: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Prediction:
     mean_wait_s : the same per request.  retry_wait_before_s, retry_wait_after_s : total waiting between a refusal and the accepted attempt.
     replayed_before : refusals that the replay of no change gives.  confidence : "good", "low" or None.  by_side : side -> (before, after).
     peak_before, peak_after : most of what counts (requests or connections) that is held at once, in one group.
+    program : what the program is started with, beside the command; None: as before, or it is the command.
     """
 
     id: str
@@ -109,6 +112,7 @@ class Prediction:
     confidence: str | None = None
     by_side: dict[str, tuple[int, int]] = field(default_factory=dict)
     recommended: bool = False
+    program: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -260,7 +264,9 @@ def _predict(case: Case, v: Variant) -> Prediction:
     if outcome is None or setting is None:
         cause = "" if v.change is None else NO_COUNT
         note = "; ".join(each for each in (cause, v.note) if each)
-        return Prediction(v.id, v.title, before, None, None, None, None, v.command, list(v.caveats), note, recommended=v.recommended)
+        return Prediction(
+            *(v.id, v.title, before, None, None, None, None, v.command, list(v.caveats), note), recommended=v.recommended, program=v.program
+        )
     base, found = setting.as_recorded, setting.intents
     over_time = isinstance(setting.rule, TimeRule)
     notes = [v.note] if v.note else []
@@ -299,6 +305,7 @@ def _predict(case: Case, v: Variant) -> Prediction:
         confidence="low" if far or (setting.situation.uncountable and setting.rule.unit == "requests") else "good",
         by_side=by_side,
         recommended=v.recommended,
+        program=v.program,
     )
 
 

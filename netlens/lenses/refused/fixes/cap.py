@@ -16,8 +16,8 @@ AGAINST = (OPEN,)
 FEW = 6  #: caps that are all tried; of more, the largest that leaves no refusal is looked for
 
 CAVEATS = (
-    "opencode has no documented setting for this; BUN_CONFIG_MAX_HTTP_REQUESTS limits Bun's own fetch and whether opencode obeys it is untested",
-    "or run one agent at a time, or a local proxy that queues (HAProxy: maxconn {k} on the server line), set as the provider's baseURL",
+    "BUN_CONFIG_MAX_HTTP_REQUESTS is a setting of Bun, which opencode runs on; 1.18 obeys it, but `opencode run --attach` hangs with it",
+    "it counts for one opencode: for several windows or programs use a proxy that queues",
 )
 
 
