@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
-from netlens.lab import clock, programs, real_logs, relays
+from netlens.lab import clock, programs, real_logs, relays, services
 from netlens.lab.clock import Skew
 from netlens.lab.context import Context
 from netlens.lab.provider import certificate, limiters
@@ -56,11 +56,12 @@ RECORDED_SIDES = (VM, HOST)
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line may change about a scenario."""
+    """What the command line, or a fix that is tried, may change about a scenario. ``services``: commands that run on a side while the programs do."""
 
     seconds: float | None = None
     seed: int | None = None
     sshuttle: str | None = None
+    services: tuple[tuple[str, str], ...] = ()
 
 
 def run(scenario: Scenario, folder: Path, options: Options | None = None, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -83,6 +84,8 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
         if not older_s:
             _start_all(recorders)
         relay.start(context)
+        for side, command in options.services:
+            services.start(context, side, command)
         children = _start_programs(context)
         logs = real_logs.follow(context)
         say(f"{scenario.name}: {seconds:g} s, seed {seed}")

@@ -114,6 +114,11 @@ class Prediction:
     recommended: bool = False
     program: str | None = None
 
+    @property
+    def to_paste(self) -> str:
+        """Its command, and in a line of its own what the program is started with; "" if there is none."""
+        return "\n".join(each for each in (self.command, self.program) if each)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {**self.__dict__, "caveats": list(self.caveats), "by_side": {k: list(v) for k, v in self.by_side.items()}}
