@@ -143,6 +143,11 @@ def refusal_class(rest: str) -> str | None:
     return UNKNOWN if failed and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
 
 
+def in_known_words(rest: str) -> bool:
+    """Whether a refusal is told in words, or by a code, that are known."""
+    return _NAMED.search(rest) is not None or any(pattern.search(rest) for pattern, _, _ in REFUSALS)
+
+
 _RETRY_AFTER = re.compile(
     r"retry(?:ing)?[-_ ]?(?:after|in)(?P<ms>[-_]?ms)?[\"'\\]{0,4}[ :=]{1,4}[\"'\\]{0,4}(?P<after>\d{1,7}(?:\.\d{1,9})?) ?(?P<unit>ms|s|sec|m|min)?(?![\w.]|:\d)"
     r"|try again in (?P<again>\d{1,6}(?:\.\d{1,9})?) ?(?P<of>ms|s|sec|m|min)(?![a-z])",

@@ -35,6 +35,8 @@ def check_requests(report: Report, truth: Truth) -> None:
     report.count("requests", len(found.assembled.situation.requests), len(true))
     report.count("refusals", int(found.counts["rejections"] or 0), len(refused))
     _each(report, found, true)
+    for problem in [*truth.of("vm", "problem"), *truth.of("host", "problem")]:
+        report.problems.append(f"the program had trouble: {str(problem['text'])[:200]}")
     report.fractions = fractions(truth)
     _verdict(report, found, truth, len(refused))
 

@@ -24,7 +24,7 @@ from netlens.lab.journal import Journal
 from netlens.lab.programs.opencode import Behaviour, configuration
 
 GRACE_S = 20.0  #: for an answer that is under way when the time is over
-READY_S = 60.0  #: for a screen to appear; the first start of all sets up its data base
+READY_S = 180.0  #: for a screen to appear; the first start of all sets up its data base
 LOOK_S = 0.25  #: how often a screen is looked at
 BUSY = ("esc interrupt", "again to interrupt", "[retrying")  #: what a screen says while it works
 IDLE = "Ask anything"  #: and before the first prompt
@@ -83,7 +83,12 @@ class Users:
         environment = {**self.environment, "OPENCODE_CONFIG": str(config)}
         if self.deadline.wait(behaviour.start_s):
             return
-        use = _Screen(self, behaviour, name, environment) if behaviour.how == "screen" else _Runs(self, behaviour, name, environment)
+        kind = _Screen if behaviour.how == "screen" else _Runs
+        try:
+            use: _Screen | _Runs = kind(self, behaviour, name, environment)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
+            self.journal.write("problem", text=repr(problem)[:2000])
+            return
         self.begin()
         number = 0
         with contextlib.closing(use):
