@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlens import logs
-from netlens.capture import errorlog
+from netlens.capture import errorlog, known_logs
 from netlens.capture.errorlog import reduce_line
 from netlens.capture.processes import LineProcess
 
@@ -137,11 +137,12 @@ def test_the_reduced_line_is_read_as_what_it_was() -> None:
 class Followed:
     """Lines of a follower, awaited."""
 
-    def __init__(self, path: Path, said: list[str] | None = None):
+    def __init__(self, path: Path | str, said: list[str] | None = None):
         self.lines: list[str] = []
         self.said: list[str] = [] if said is None else said
         self.changed = threading.Condition()
-        self.process = LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", str(path)], errorlog.taker(str(path), self.take, self.say))
+        argv = known_logs.script(str(path)) or ["sh", "-c", errorlog.SCRIPT, "netlens", str(path)]
+        self.process = LineProcess(argv, errorlog.taker(str(path), self.take, self.say))
 
     def say(self, text: str) -> None:
         with self.changed:
@@ -263,3 +264,58 @@ def test_only_the_script_speaks_for_itself() -> None:
         take(line)
     assert said == ["a\\x1b[2J: does not exist yet; it is followed from its start when it appears"]
     assert lines == ["%%netlens other", "%%netlens there"]
+
+
+@pytest.fixture
+def opencode_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of opencode's logs, of a user whose home has a blank in its name."""
+    data = tmp_path / "a home" / "data"
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    return data / "opencode" / "log"
+
+
+def test_a_programs_log_is_found_and_each_later_one_is_followed_from_its_start(opencode_logs: Path) -> None:
+    """Older versions begin a file a run, and two runs may go on at once; today's appends to one."""
+    opencode_logs.mkdir(parents=True)
+    first = opencode_logs / "2026-06-20T163830.log"
+    first.write_text("before the recording\n", encoding="utf-8")
+    followed = Followed("opencode")
+    try:
+        followed.until("first", first)
+        second = opencode_logs / "2026-06-20T163930.log"
+        second.write_text("the start of the second\n", encoding="utf-8")
+        followed.until("second", second)
+        followed.until("first again", first)
+        second.rename(second.with_suffix(".log.1"))
+        second.write_text("after the rotation\n", encoding="utf-8")
+        followed.until("second again", second)
+    finally:
+        followed.process.stop()
+    assert "before the recording" not in followed.lines
+    assert followed.lines.count("the start of the second") == 1
+    assert "after the rotation" in followed.lines
+    assert followed.said == [f"opencode: follows {first}"]
+
+
+def test_a_program_that_has_no_log_yet(opencode_logs: Path) -> None:
+    followed = Followed("opencode")
+    try:
+        with followed.changed:
+            assert followed.changed.wait_for(lambda: followed.said, 20)
+        opencode_logs.mkdir(parents=True)
+        followed.until("a line", opencode_logs / "opencode.log")
+    finally:
+        followed.process.stop()
+    assert followed.said == [
+        "opencode: does not exist yet; it is followed from its start when it appears",
+        f"opencode: follows {opencode_logs}/opencode.log",
+    ]
+
+
+def test_words_that_are_not_known_are_kept_and_told_of() -> None:
+    line = 'timestamp=2026-06-20T16:38:30.455Z level=ERROR message="stream error" error.error="AI_APICallError: {}"'
+    unknown, known = reduce_line(line.format("Slow lane, please")), reduce_line(line.format("High concurrency usage"))
+    assert unknown is not None
+    assert known is not None
+    assert (unknown.refusal, unknown.unknown, known.refusal, known.unknown) == (True, True, True, False)
+    assert "Slow lane" not in unknown.text

@@ -19,7 +19,7 @@ RANK = 165
 SLACK_S = 120  #: a program that has just been started may have written nothing yet
 
 #: Per program: its name, the age of its newest log in seconds and the log; then the running processes and for how long they have run.
-_SCRIPT = "now=$(date +%s); " + "".join(
+SCRIPT = "now=$(date +%s); " + "".join(
     f'f=$(ls -dt -- {place} 2>/dev/null | head -n 1); [ -z "$f" ] || '
     f'echo "log {name} $((now - $(stat -c %Y -- "$f" 2>/dev/null || stat -f %m -- "$f"))) $f"; '
     for name, place in PLACES.items()
@@ -28,7 +28,7 @@ _ETIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)")
 
 
 def look(machine: Machine, scene: Scene) -> Result:
-    said = machine.run("sh", "-c", _SCRIPT).stdout.splitlines()
+    said = machine.run("sh", "-c", SCRIPT).stdout.splitlines()
     logs: dict[str, tuple[int, str]] = {}
     runs: dict[str, int] = {}
     for line in said:
