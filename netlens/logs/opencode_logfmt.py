@@ -45,5 +45,5 @@ said = whole
 
 def write(head: logs.Head) -> str:
     parts = {"timestamp": head.time, "level": head.level, "service": head.service}
-    starts = " message=stream" if head.about and head.about.starts else ""
+    starts = (f" run={head.about.run}" if head.about.run else "") + (" message=stream" if head.about.starts else "") if head.about else ""
     return " ".join(f"{name}={value}" for name, value in parts.items() if value) + starts + written(head.about, "session.id")

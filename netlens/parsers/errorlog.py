@@ -73,13 +73,15 @@ class ErrorEvent:
 
 @dataclass(frozen=True)
 class Start:
-    """A line that says that a request starts, at ``low_ns`` to ``high_ns``.  session : which lines are of one session.  small : it is for a title."""
+    """A line that says that a request starts, at ``low_ns`` to ``high_ns``.  session : which lines are of one session.  small : it is for a title.
+    run : which lines are of one process; "" if it is not said."""
 
     low_ns: int
     high_ns: int
     line: int
     session: str
     small: bool
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,19 @@ class ErrorLog:
     cut: bool = False
     unclear_ns: tuple[int, ...] = ()
     starts: tuple[Start, ...] = ()
+
+
+def at_once(log: ErrorLog) -> int:
+    """Most processes of the program that made requests over the same time, as far as its account of requests tells; 0 without one."""
+    runs: dict[str, tuple[int, int]] = {}
+    for start in log.starts:
+        first, last = runs.get(start.run, (start.low_ns, start.high_ns))
+        runs[start.run] = min(first, start.low_ns), max(last, start.high_ns)
+    most = now = 0
+    for _, change in sorted([(first, 1) for first, _ in runs.values()] + [(last, -1) for _, last in runs.values()]):
+        now += change
+        most = max(most, now)
+    return most
 
 
 def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
@@ -268,7 +283,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         else:
             quiet += 1
             if found.about and found.about.starts and len(starts) < MAX_STARTS:
-                starts.append(Start(*span, lines, found.about.session, found.about.small))
+                starts.append(Start(*span, lines, found.about.session, found.about.small, found.about.run))
                 accounts.add(form.PROGRAM)
         if found.since_ms is not None:
             joined = joined and abs(found.since_ms) <= MAX_SINCE_MS

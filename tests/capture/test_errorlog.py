@@ -45,12 +45,12 @@ SECRET = "sk-live-0123456789abcdef please summarise my diary"
         (f"timestamp=2026-06-20T16:38:30.455Z level=INFO message={SECRET} 429", None, False),
         (
             "timestamp=2026-06-20T16:38:30.455Z level=INFO run=77 message=stream providerID=zai modelID=mine session.id=ses_secret small=true agent=x",
-            "timestamp=2026-06-20T16:38:30.455Z level=INFO message=stream session.id=ses_f222d46d small=true",
+            "timestamp=2026-06-20T16:38:30.455Z level=INFO run=696317c4 message=stream session.id=ses_5ca2e8e5 small=true",
             False,
         ),
         (
             "INFO  2026-01-25T16:33:41 +3ms service=llm providerID=zai modelID=mine sessionID=ses_secret small=false agent=build stream",
-            "INFO  2026-01-25T16:33:41 +3ms sessionID=ses_f222d46d small=false stream",
+            "INFO  2026-01-25T16:33:41 +3ms sessionID=ses_5ca2e8e5 small=false stream",
             False,
         ),
         (
@@ -58,7 +58,7 @@ SECRET = "sk-live-0123456789abcdef please summarise my diary"
                 'timestamp=2026-06-20T16:38:30.455Z level=ERROR message="stream error" session.id=ses_secret small=true '
                 f'error.error="AI_RetryError: Failed after 3 attempts. Last error: words of tomorrow, {SECRET}"'
             ),
-            'timestamp=2026-06-20T16:38:30.455Z level=ERROR session.id=ses_f222d46d small=true AI_RetryError "stream error"',
+            'timestamp=2026-06-20T16:38:30.455Z level=ERROR session.id=ses_5ca2e8e5 small=true AI_RetryError "stream error"',
             True,
         ),
         ("2026-06-20T16:38:30+02:00 HTTP 429", "2026-06-20T16:38:30+02:00 status=429", True),
@@ -81,7 +81,7 @@ _WORD = "|".join(re.escape(text) for _, text in logs.WORDS)
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?|1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?"
 _ALLOWED = re.compile(
     rf"(?:(?:(?:DEBUG|INFO|WARN|ERROR) *)?(?:timestamp=)?(?:{_TIME})(?: \+\d+ms)?(?: service=[a-z][a-z0-9._-]{{0,31}})?"
-    rf"(?: level=(?:INFO|ERROR|WARN|WARNING|FATAL))?)(?: message=stream)?"
+    rf"(?: level=(?:INFO|ERROR|WARN|WARNING|FATAL))?)(?: run=[0-9a-f]{{8}})?(?: message=stream)?"
     rf"(?: (?:session\.id|sessionID)=ses_[0-9a-f]{{8}} small=(?:true|false))?(?: stream)?(?: error)?(?: (?:{_WORD}))*"
 )
 _HEADS = st.sampled_from(

@@ -19,6 +19,7 @@ from netlens.lenses.refused.counting import most_at_once
 from netlens.lenses.refused.intents import Intents, S, intents
 from netlens.lenses.refused.over_time import TimeRule
 from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
+from netlens.parsers import errorlog
 from netlens.registry import members
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Context:
     sshuttle_argv : the command line of the running sshuttle, with or without its own name; None if unknown.
     cause : id of the cause that was found.  port : of the API.
     over_time : the limit is one over time: what is open at once does not matter.  quota : the provider says that a quota is used up.
+    at_once : most processes of one side that made requests over the same time; 0 if that is not known.
     """
 
     target_names: Sequence[str] = ()
@@ -49,6 +51,7 @@ class Context:
     port: int = 443
     over_time: bool = False
     quota: bool = False
+    at_once: int = 0
 
 
 def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = False) -> Context:
@@ -66,6 +69,7 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         max(set(ports), key=ports.count) if ports else 443,
         over_time,
         quota,
+        max((errorlog.at_once(log) for log in traffic.beside.logs.values()), default=0),
     )
 
 

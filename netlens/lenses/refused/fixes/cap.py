@@ -1,7 +1,7 @@
 """Have fewer requests in progress at once: the rest wait for their turn on their own machine.
 
-Applies where a side's program had more than one in progress. A place is free again when the *program* is done, so requests that go on upstream
-after that (zombies) are not held back by any cap.
+Applies where a side's program had more than one in progress, and is one process as far as its log tells: each of several would have a cap of its own.
+A place is free again when the *program* is done, so requests that go on upstream after that (zombies) are not held back by any cap.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ CAVEATS = (
 
 def variants(case: Case) -> list[Variant]:
     """``cap-1`` up to one less than the program's own peak, or to the limit if that is less; the largest without refusals is recommended."""
+    if case.context.at_once > 1:
+        return []
     top = case.own_peak - 1
     if case.rule is None:
         return [_variant(1, False)] if top >= 1 else []
