@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import venv
@@ -89,6 +90,7 @@ def prove(scenario: Scenario, folder: Path, options: Options, say: Callable[[str
 
 def _once(scenario: Scenario, folder: Path, options: Options, say: Callable[[str], None]) -> None:
     if not (folder / "manifest.toml").exists():
+        shutil.rmtree(folder, ignore_errors=True)  # what a run that was ended has left
         run.run(scenario, folder, options, say)
 
 
