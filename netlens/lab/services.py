@@ -22,11 +22,13 @@ def start(context: Context, side: str, command: str) -> None:
     The certificate of the stand-in is the system's only one there, as that of a real provider is among those of a real system.
     """
     folder = context.topology.folder / f"service-{side}"
-    authorities = folder / "certificates"
-    authorities.mkdir(parents=True)
-    (authorities / "lab.pem").write_bytes(context.certificate.read_bytes())
+    folder.mkdir()
+    authorities = context.topology.laid_over_etc(side) / "ssl" / "certs"
+    authorities.mkdir(parents=True, exist_ok=True)
+    for name in ("lab.pem", "ca-certificates.crt"):
+        (authorities / name).write_bytes(context.certificate.read_bytes())
     log = folder / "output.txt"
-    environment = {**os.environ, "SSL_CERT_DIR": str(authorities), "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     before = _listening(context, side)
     with log.open("wb") as output:
         child = context.topology.start(
