@@ -89,7 +89,7 @@ def prove(scenarios: tuple[str, ...], folder: Path, only: tuple[str, ...], secon
 
 
 @command.command(epilog="\b\nExample:\n  netlens lab proven proofs > docs/fixes-proven.md")
-@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
 def proven(folders: tuple[Path, ...]) -> None:
     """Print the page of the fixes that `netlens lab prove` has tried."""
     from netlens.lab import prove as lab_prove

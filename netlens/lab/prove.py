@@ -98,7 +98,10 @@ def _once(scenario: Scenario, folder: Path, options: Options, say: Callable[[str
 def read(folders: Iterable[Path]) -> list[Proof]:
     """The proofs that lie below folders."""
     out = []
-    for path in sorted(file for folder in folders for file in folder.rglob(NAME)):
+    paths = sorted(file for folder in folders for file in folder.rglob(NAME))
+    if not paths:
+        raise LabError("no proofs are there; make some with: sudo netlens lab prove SCENARIO... -o DIR")
+    for path in paths:
         values = json.loads(path.read_text(encoding="utf-8"))
         out.append(Proof(**values | {when: Seen(**values[when]) for when in ("before", "after")}))
     return sorted(out, key=lambda proof: (proof.scenario, proof.fix))
@@ -197,5 +200,5 @@ def as_markdown(proofs: Sequence[Proof]) -> str:
     for fix in dict.fromkeys(p.fix for p in proofs):
         one = next(p for p in proofs if p.fix == fix)
         lines += [f"**{fix}**: {one.title}", ""]
-        lines += ["```sh", one.command, "```", ""] if one.command else []
+        lines += ["```text", one.command, "```", ""] if one.command else []
     return "\n".join(lines).rstrip("\n") + "\n"
