@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens import lenses
-from netlens.chains import overlap, target
+from netlens.chains import budget, overlap, target
 from netlens.chains.inputs import Inputs, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighed
     from netlens.schema import Table
 
+EXPLAINS = 0.9  #: AUC from which a limit explains which requests were refused; true ones have 0.97 and more
 CLEARLY = 0.02  #: of AUC; between counts that differ in nothing it is 0, where the other name is half of what counts it was 0.2
 TAIL_S = 1.0  #: a half-closed session that received for longer than this is told of; orderly closes take a round trip
 
@@ -168,6 +169,16 @@ class Analysis:
         return self.assembled.once(parties)
 
     @property
+    def divided(self) -> list[budget.Divided]:
+        """Where the time of every request went, each with its time line, on the host's clock."""
+        return lenses.divided(self.assembled)
+
+    @property
+    def budget(self) -> pd.DataFrame:
+        """Where the time of every request went: phases of integer nanoseconds whose sum is exactly the total (:data:`netlens.tables.BUDGET`)."""
+        return budget.table(self.divided).to_pandas()
+
+    @property
     def limiter(self) -> dict[str, Any] | None:
         """What the provider does, as far as the refusals show it: see the JSON."""
         return self.weighed.limiter
@@ -185,8 +196,11 @@ class Analysis:
             "peaks": self.peaks,
             "paths": self.paths,
             "tails": self.tails,
-            "limit": None if self.limit is None else {k: v for k, v in asdict(self.limit).items() if k not in ("held_s", "changes")},
+            "limit": None
+            if self.limit is None
+            else {k: v for k, v in asdict(self.limit).items() if k not in ("held_s", "changes", "models")},
             "limiter": self.limiter,
+            "limiter_probabilities": self.weighed.likely or None,
             "hypotheses": [v.to_dict(files) for v in self.hypotheses],
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],
@@ -194,6 +208,7 @@ class Analysis:
             "unmatched_rejections": self.assembled.unmatched,
             "chains": self.assembled.once(chains),
             "parties": [party.to_dict() for party in self.parties],
+            "budget": budget.document(self.divided),
             "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
         }
 
@@ -260,14 +275,17 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
 
 
 def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
-    """The traffic that explains the refusals better: that of the target, or that of all names at its addresses, which one provider may count together."""
+    """The traffic that explains the refusals better: that of the target, or that of all names at its addresses, which one provider may count together.
+
+    Where the target's alone explains nothing, all is taken: a cause that rests on a part would be judged on what was left out.
+    """
     names = target.at_same_address(made.upstream)
     if not names or not (made.situation.requests.rejected == REJECTED).any():
         return made
     wider = rebuilt(captures, replace(given, apis=(*(given.apis or made.goal.names or made.goal.addresses), *names), apis_from="named"))
     fits = [of.once(refused.judge).weighed.limit for of in (made, wider)]
     explained = [0.0 if fit is None or math.isnan(fit.auc) else fit.auc for fit in fits]
-    chosen = wider if explained[1] > explained[0] + CLEARLY else made
+    chosen = wider if explained[1] > explained[0] + CLEARLY or explained[0] < EXPLAINS else made
     extra = len(wider.situation.requests) - len(made.situation.requests)
     requests = f"{plural(extra, 'request')} to {', '.join(printable(name) for name in names)} at the same address"
     shown = f"with them the limit separates refused from accepted requests with AUC {explained[1]:.2f}, without with {explained[0]:.2f}"

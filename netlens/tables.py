@@ -181,4 +181,37 @@ QUALITY = Schema(
     ),
 )
 
+BUDGET = Schema(
+    "budget",
+    (
+        C("budget_id", "int64", "", "derived", "Number of the request in order of begin_ns."),
+        C("vantage", "string", "", "inferred", "Capture nearest to the program that shows the request: vm, host, or null where nobody told."),
+        C("exchange_id", "nullable_int64", "", "derived", "Its row in the exchanges of that capture; null for an HTTP/2 stream."),
+        C("session_id", "int64", "", "derived", "Session that carries it there."),
+        C("stream", "nullable_int64", "", "read", "HTTP/2 stream; null for requests that take turns."),
+        C("server", "string", "", "read", "Name (else address) and port of the server."),
+        C("target", "bool", "", "inferred", "It goes to the target of the analysis."),
+        C("party", "string", "", "inferred", "Whose it is, as the analysis names parties."),
+        C("process", "string", "", "inferred", "Its program, where sockets were sampled; null if unknown."),
+        C("begin_ns", "int64", "ns since 1970 UTC", "inferred", "First packet that was sent for it: the lookup's, the connection's, or the request's own; on the clock of the capture nearest to the server."),
+        C("end_ns", "int64", "ns since 1970 UTC", "inferred", "Last byte of the answer where the program runs; without an answer, when the program gave up or the capture ended."),
+        C("total_ns", "int64", "ns", "derived", "end_ns - begin_ns: exactly the sum of the phases below that are not null."),
+        C("client_ns", "int64", "ns", "inferred", "The program: between lookup, connection and request, and while it handed the request over."),
+        C("lookup_ns", "int64", "ns", "inferred", "Waiting for DNS."),
+        C("connect_ns", "int64", "ns", "inferred", "TCP handshakes, from the first SYN on."),
+        C("tls_ns", "int64", "ns", "inferred", "TLS handshakes."),
+        C("relay_ns", "nullable_int64", "ns", "inferred", "On the way between captured hops: all of relays_ns; null where a relay is known but not captured on both sides (then it is in server and others)."),
+        C("wire_ns", "nullable_int64", "ns", "inferred", "A round trip from the last hop to the server, as its TCP handshake measured it, and sending while earlier bytes were not acknowledged; null if no handshake tells (then it is in server_ns)."),
+        C("server_ns", "int64", "ns", "inferred", "From the last byte of the request to the first of the answer at the last hop, less the wire: the server and what is behind it."),
+        C("stream_ns", "int64", "ns", "inferred", "From the first to the last byte of the answer."),
+        C("stall_ns", "int64", "ns", "inferred", "Within any other phase: data that was lost and sent again was waited for, or a receiver's window was shut."),
+        C("relays", "list<string>", "", "inferred", "The relays that were measured, from the program to the server."),
+        C("relays_ns", "list<int64>", "ns", "inferred", "Time of each of relays."),
+        C("uncertain_ns", "int64", "ns", "inferred", "How far what was measured between two captures (each way of the first relay) may be off for want of a common clock; their sum is exact."),
+        C("status", "nullable_int64", "", "read", "HTTP status if it was readable."),
+        C("complete", "bool", "", "inferred", "The answer was seen to end."),
+        C("first_frame", "int64", "", "read", "Frame of the request's first byte in the capture of vantage."),
+    ),
+)
+
 ALL = {s.name: s for s in (SESSIONS, CONNECTIONS, LOOKUPS, HELLOS, EXCHANGES, TUNNELS, QUALITY)}

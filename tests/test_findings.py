@@ -48,7 +48,7 @@ def write(folder: Path, packets: list[tuple[int, bytes]]) -> str:
 
 def shown(analysis: netlens.analysis.Analysis) -> str:
     out = io.StringIO()
-    render(analysis, Console(file=out, width=200))
+    render(analysis, Console(file=out, width=200), verbose=1)
     return out.getvalue()
 
 

@@ -55,7 +55,7 @@ def tables() -> str:
         "Columns of every table, in order. *read* is in the packets, *derived* is computed from what was read, *inferred* is a judgement\n",
         "that can be wrong; the module that makes it explains the rule.\n",
     ]
-    for schema in declared.ALL.values():
+    for schema in (*declared.ALL.values(), declared.BUDGET):
         lines.append(f"\n## {schema.name}\n\n| column | dtype | unit | basis | meaning |\n|---|---|---|---|---|\n")
         lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.basis} | {_cell(c.meaning)} |\n" for c in schema]
     lines.append("\n## Reasons in quality\n\nEvery frame is counted under exactly one of these.\n\n| reason | meaning |\n|---|---|\n")

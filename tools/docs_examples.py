@@ -31,7 +31,25 @@ FILTERS = {"cat", "cut", "grep", "head", "jq", "sed", "sort", "tail", "wc", "zca
 #: Commands of netlens that need root, a VM, a terminal, or say what this machine is like.
 ELSEWHERE = {"capture", "doctor", "watch"}
 #: Programs that a reader runs and these tests do not.
-THEIRS = {"apt-get", "brew", "chgrp", "chmod", "dask", "export", "make", "mitmdump", "opencode", "python", "setcap", "tcpdump", "tshark"}
+THEIRS = {
+    "apt-get",
+    "brew",
+    "chgrp",
+    "chmod",
+    "dask",
+    "export",
+    "make",
+    "mitmdump",
+    "nsenter",
+    "opencode",
+    "pip",
+    "pipx",
+    "python",
+    "setcap",
+    "tcpdump",
+    "tshark",
+    "uv",
+}
 PLACEHOLDER = re.compile(r"(?<![\w$\"{])[A-Z][A-Z_]{2,}(?![\w=.])")
 BLOCK = re.compile(r"^```sh\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.M | re.S)
 

@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 def build() -> Schema:
     from netlens.chains.paths import KINDS
     from netlens.lenses import SEVERITIES, all_lenses
-    from netlens.lenses.refused import causes, fixes
+    from netlens.lenses.refused import causes, fixes, odds
     from netlens.lenses.refused.counting import ADDRESS_RULES, RULES, SCOPES, UNITS
     from netlens.logs import CLASSES
 
@@ -123,6 +123,10 @@ def build() -> Schema:
                             obj(at_ns=count(), value=count()),
                             "From when on which value held, where it changed during the recording; else empty.",
                         ),
+                        models=array(
+                            count(),
+                            "The limits of large requests and of small ones, where they go to models that count by themselves; else empty.",
+                        ),
                         classes=array({"enum": list(CLASSES)}, "Classes of the refusals that it was fitted to."),
                         auc=nullable(fraction("Probability that a refused request met more than an accepted one (AUC).")),
                         p=nullable(fraction("Upper bound on the probability of so good a fit by chance, corrected for the search.")),
@@ -130,6 +134,10 @@ def build() -> Schema:
                     ),
                     {"type": "null"},
                 ],
+            },
+            limiter_probabilities={
+                "description": "How likely each kind of limiter is, with 1 to 9 refusals (docs/calibration.md); null with none or more.",
+                "anyOf": [obj(**{kind: fraction(f"That it is of the kind {kind}.") for kind in odds.KINDS}), {"type": "null"}],
             },
             hypotheses={
                 **array(
@@ -146,6 +154,7 @@ def build() -> Schema:
                         evidence=array(
                             obj(
                                 text=text("A statement."),
+                                detail=text("Its statistics, such as AUC and p; may be empty."),
                                 frames=array(obj(file=text(), frame=positive("As Wireshark numbers it.")), "Where it can be seen."),
                             )
                         ),
@@ -224,6 +233,12 @@ def build() -> Schema:
                 ),
                 "Whose requests the provider may count together: captured machines, and others that the host was seen to carry for.",
             ),
+            budget=obj(
+                "Where the wall time of requests went; each time is an integer, and phases that are not null add up to the total exactly.",
+                groups=array(_group(), "By server, party and program; the target first, then by time."),
+                requests=array(_divided(), "Requests to the target, in order of their beginning."),
+                left_out=count("Requests to the target beyond those listed."),
+            ),
             sides={
                 "type": "object",
                 "description": "What each capture shows by itself. The key is its side, or 'capture' if the side was not given.",
@@ -278,6 +293,39 @@ def build() -> Schema:
             "tail_of_side": obj(**tail(), side=nullable({"enum": ["vm", "host"]})),
         },
     }
+
+
+def _divided() -> Schema:
+    """A request of the time budget: the columns of its table."""
+    from netlens.tables import BUDGET
+
+    kinds = {
+        "int64": {"type": "integer"}, "nullable_int64": nullable({"type": "integer"}), "string": nullable({"type": "string"}), "bool": {"type": "boolean"},
+        "list<string>": array(text()), "list<int64>": array({"type": "integer", "minimum": 0}),
+    }  # fmt: skip
+    return obj(**{c.name: described(kinds[c.dtype], c.meaning) for c in BUDGET if c.name not in ("budget_id", "target")})
+
+
+def _group() -> Schema:
+    """Requests that belong together in the time budget."""
+    from netlens.chains.budget import PHASES
+    from netlens.tables import BUDGET
+
+    meaning = {c.name: c.meaning for c in BUDGET}
+    return obj(
+        server=text(meaning["server"]),
+        target=boolean(meaning["target"]),
+        party=text(meaning["party"]),
+        process=nullable(text(meaning["process"])),
+        requests=count(),
+        total_ns=count("Of all of them together, as the phases."),
+        **{f"{phase}_ns": count_or_null(meaning[f"{phase}_ns"]) for phase in PHASES},
+        relays_ns={
+            "type": "object",
+            "description": "Time of each relay that was measured.",
+            "additionalProperties": {"type": "integer", "minimum": 0},
+        },
+    )
 
 
 def tail() -> Schema:

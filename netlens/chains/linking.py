@@ -39,7 +39,8 @@ class Linked:
     """One or two captures whose connections are linked. ``upstream`` is one of ``sides``.
 
     goal : the target.  origin : per connection of the upstream, whose it is (VM, HOST or UNKNOWN).
-    carried : exchange of the upstream's capture -> exchange with the relay on the same machine that carries it on.
+    carried : exchange of the upstream's capture -> exchange with the relay on the same machine that carries it on.  carried_in_vm : the same of the
+        VM's capture.
     served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
     served_in_vm : the same of the VM's capture.
     further : captures of further vantages, by name.
@@ -56,6 +57,7 @@ class Linked:
     pairing: pairing.Pairing | None
     origin: Codes
     carried: dict[int, int]
+    carried_in_vm: dict[int, int]
     served: dict[int, tuple[int, ...]]
     served_in_vm: dict[int, tuple[int, ...]]
     further: dict[str, Side]
@@ -88,9 +90,16 @@ class Linked:
     @cached_property
     def asked_of_relay(self) -> dict[int, int]:
         """Exchange of the upstream (by its place in ``exchange_rows``) -> row of the exchange with the relay that it carries on."""
-        if not self.carried:
-            return {}
-        return {i: self.carried[row] for i, row in enumerate(self.upstream.exchange_rows.tolist()) if row in self.carried}
+        return _by_place(self.upstream, self.carried)
+
+    @cached_property
+    def asked_in_vm(self) -> dict[int, int]:
+        """The same of the VM's capture, by the place in its ``exchange_rows``, where it is not the upstream itself."""
+        return {} if self.vm is None else _by_place(self.vm, self.carried_in_vm)
+
+
+def _by_place(side: Side, carried: Mapping[int, int]) -> dict[int, int]:
+    return {i: carried[row] for i, row in enumerate(side.exchange_rows.tolist()) if row in carried} if carried else {}
 
 
 def link(
@@ -116,11 +125,11 @@ def link(
     upstream = sides.get("host") or next(iter(sides.values()))
     goal = target.find_or_guess(sides, upstream, apis, manifest, notes)
     served = {name: relays.serving(side) for name, side in sides.items()}
-    passed_on = relays.carried(sides["host"]) if "host" in sides else relays.Carried({}, frozenset())
-    if "vm" in sides:  # what the VM's program asks the relay is what it asks the server
+    passed_on = {name: relays.carried(side) for name, side in sides.items()}
+    if {"vm", "host"} <= sides.keys():  # what the VM's program asks the host's relay is what it asks the server
         c = sides["vm"].connections
         ends = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True)
-        sides["vm"].target |= np.array([end in passed_on.relays for end in ends], bool)
+        sides["vm"].target |= np.array([end in passed_on["host"].relays for end in ends], bool)
     for side in sides.values():
         side.find_requests()
     pairs: pairing.Pairing | None = None
@@ -137,13 +146,13 @@ def link(
             name = printable((goal.names or goal.addresses or ["the target"])[0])
             notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
     http2, unknown = _http2(upstream, sides, pairs)
-    carried = passed_on.of if upstream.name == "host" else {}
+    carried = passed_on[upstream.name].of
     origin = _origin(upstream, pairs)
     for row, (down, *_) in served[upstream.name].items():
         origin[row] = origin[down]
     if pairs is None:
         _one_vm(upstream, origin, served[upstream.name], carried, notes)
-    elif upstream.name == "host" and relays.may_be_relayed(upstream, passed_on.relays):
+    elif upstream.name == "host" and relays.may_be_relayed(upstream, passed_on["host"].relays):
         origin[(origin == HOST) & upstream.target & np.array([not str(why).startswith("socket") for why in pairs.origin_why.tolist()])] = (
             UNKNOWN
         )
@@ -163,6 +172,7 @@ def link(
         pairing=pairs,
         origin=origin,
         carried=carried,
+        carried_in_vm=passed_on["vm"].of if "vm" in passed_on else {},
         served=served[upstream.name],
         served_in_vm=served.get("vm", {}),
         further=further,

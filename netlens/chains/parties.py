@@ -75,7 +75,7 @@ def parties(traffic: Traffic) -> list[Party]:
         if name in WORDS:
             found[WORDS[name], None] = [name, set(), 0, 0]
     for i, (up, refused) in enumerate(zip(traffic.rows[:, 0].tolist(), (r.rejected == REJECTED).tolist(), strict=True)):
-        whose = _of_request(traffic, owners, i, up)
+        whose = of_request(traffic, owners, i, up)
         entry = found.setdefault((whose.name, whose.process), [whose.vantage, set(), 0, 0])
         entry[1] |= {whose.address} - {None}
         entry[2] += 1
@@ -100,7 +100,7 @@ def others(traffic: Traffic) -> str:
     names = dict.fromkeys(
         whose.name
         for i, (up, side) in enumerate(zip(traffic.rows[:, 0].tolist(), r.side.tolist(), strict=True))
-        if side == HOST and (whose := _of_request(traffic, owners, i, up)).code == HOST
+        if side == HOST and (whose := of_request(traffic, owners, i, up)).code == HOST
     )
     words = [f"the {name}" for name in names]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
@@ -144,7 +144,7 @@ def inner(linked: Linked) -> list[int]:
     return first
 
 
-def _of_request(traffic: Traffic, owners: list[Who], i: int, up: int) -> Who:
+def of_request(traffic: Traffic, owners: list[Who], i: int, up: int) -> Who:
     """Whose request ``i`` is; ``up``: its place in the upstream's exchanges, -1 for one that only the VM's capture or a key log has."""
     side = traffic.upstream
     code = int(traffic.situation.requests.side[i])

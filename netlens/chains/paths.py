@@ -3,16 +3,20 @@
 Theory of operation
 -------------------
 1. What the VM's capture shows comes first: relays on the VM, its own redirect or translation. Then what the host's shows: relays on it, translation.
-2. What stands between two hops of one chain is told by what it added: nothing (a port forwarded, a transparent proxy), the answer of SOCKS (8, 12
-   or 24 bytes), or the longer one of CONNECT. A relay that encrypts anew is a proxy.
+2. What stands between two hops of one chain is told by what the program had to say to it first: nothing (a port forwarded; a transparent proxy, if
+   both go to one server), the few bytes of SOCKS, or the longer request of CONNECT. A relay that encrypts anew is a proxy.
 3. One relay that both captures show (sshuttle, from either end) is listed once; the host's translation follows the VM's.
 
-Limits: the bridge that a guest is plugged into shows only where the host translates behind it; elsewhere it looks like routing.
+4. A bridge's port takes packets that are addressed to other machines; Linux cooked captures say so of each packet. In others a bridge shows only
+   where the host translates behind it: each packet was seen twice before that.
+
+Limits: without either, a bridge looks like routing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -28,8 +32,9 @@ if TYPE_CHECKING:
 DIRECT, NAT, SSHUTTLE, REDIRECT, SOCKS, PROXY, FORWARD = "direct", "nat", "sshuttle", "redirect", "socks", "proxy", "forward"
 BRIDGE, TUNNEL = "bridge", "tunnel"
 KINDS = (NAT, SSHUTTLE, REDIRECT, SOCKS, PROXY, FORWARD, BRIDGE, TUNNEL)
-#: What an answer to SOCKS4 has (8 bytes), and to SOCKS5: two to the greeting, then 10 with an IPv4 or 22 with an IPv6 address (RFC 1928 3, 6).
-SOCKS_BYTES = (8, 12, 24)
+#: What a program says to SOCKS beside a server's name: up to 5 bytes of greeting, 7 around the name (RFC 1928 3, 4). CONNECT takes 25 and the name,
+#: and most programs send header fields besides (RFC 9110 9.3.6). With an address in place of a name, SOCKS takes 26 at most, CONNECT 32 at least.
+SOCKS_BYTES, SOCKS_WITH_ADDRESS_BYTES = 18, 28
 
 
 def chains(linked: Linked) -> dict[str, int]:
@@ -40,6 +45,12 @@ def chains(linked: Linked) -> dict[str, int]:
 
 def path(linked: Linked, row: int) -> str:
     """Relays of a connection of the upstream's capture, joined by ``>``; ``direct`` if there is none."""
+    before, between, own = parts(linked, row)
+    return ">".join(before + between + own) or DIRECT
+
+
+def parts(linked: Linked, row: int) -> tuple[list[str], list[str], list[str]]:
+    """Relays of a connection of the upstream's capture: up to its machine, between connections on it, and on the last of these."""
     up, vm, pairs = linked.upstream, linked.vm, linked.pairing
     hops = linked.served.get(row, ())
     kinds = _between(up, (*hops, row))
@@ -48,7 +59,8 @@ def path(linked: Linked, row: int) -> str:
     mate = -1 if pairs is None or vm is None else int(pairs.vm_of[row])
     if vm is not None and mate >= 0:
         local = linked.served_in_vm.get(mate, ())
-        before = _between(vm, (*local, mate)) + _own(vm, mate)
+        anew = [] if local or not _asks_anew(vm, mate, linked.carried_in_vm) else [PROXY]
+        before = _between(vm, (*local, mate)) + anew + _own(vm, mate)
         if vm.connections["resp_ip"][mate] != up.connections["resp_ip"][first]:  # ssh -D or -L: only their ends are connections
             before.append(_kind(vm, mate, up, first))
     if (
@@ -57,10 +69,13 @@ def path(linked: Linked, row: int) -> str:
         and not {SSHUTTLE, SOCKS, FORWARD} & {*before}
     ):
         before.append(SSHUTTLE)
-    anew = not hops and any(k in linked.carried for k in up.exchange_rows[up.owner == row].tolist())
-    kinds += [PROXY] if anew else []
-    kinds += _own(up, row)
-    return ">".join(before + kinds) or DIRECT
+    kinds += [PROXY] if not hops and _asks_anew(up, row, linked.carried) else []
+    return before, kinds, _own(up, row)
+
+
+def _asks_anew(side: Side, row: int, carried: Mapping[int, int]) -> bool:
+    """Whether a relay on the machine asks for others on the connection."""
+    return bool(carried) and any(k in carried for k in side.exchange_rows[side.owner == row].tolist())
 
 
 def _between(side: Side, hops: tuple[int, ...]) -> list[str]:
@@ -70,25 +85,35 @@ def _between(side: Side, hops: tuple[int, ...]) -> list[str]:
 
 
 def _kind(one: Side, a: int, other: Side, b: int) -> str:
-    """What a relay is by what its negotiation added to connection ``a``."""
-    added = relays.sent(one, a, "resp") - relays.sent(other, b, "resp")
-    return SOCKS if added in SOCKS_BYTES else PROXY if added > 0 else FORWARD
+    """What a relay is by where connection ``a`` goes, and by what the program said there that did not go on in ``b``."""
+    c, d = one.connections, other.connections
+    if (c["resp_ip"][a], c["resp_port"][a]) == (d["resp_ip"][b], d["resp_port"][b]):
+        return REDIRECT
+    added = relays.sent(one, a, "orig") - relays.sent(other, b, "orig")
+    most = max(SOCKS_WITH_ADDRESS_BYTES, SOCKS_BYTES + len(d["sni"][b] or c["sni"][a] or ""))
+    return FORWARD if added <= 0 else SOCKS if added <= most else PROXY
 
 
 def _own(side: Side, row: int) -> list[str]:
     """Relays of the machine itself on the last hop of its capture."""
     c = side.connections
+    plugged = _plugged(side, row)
     if c["redirect_port"][row] is not None:
-        return [SSHUTTLE if c["tunnel_session_id"][row] is not None else REDIRECT]
-    if c["nat_ip"][row] is None:
-        return []
+        return [*plugged, SSHUTTLE if c["tunnel_session_id"][row] is not None else REDIRECT]
+    return plugged if c["nat_ip"][row] is None else [*plugged, NAT]
+
+
+def _plugged(side: Side, row: int) -> list[str]:
+    """What the packets came to the machine through, where that shows: a bridge or a tunnel."""
+    c = side.connections
     frames, copies, ip = (side.sessions[name] for name in ("orig_frames", "orig_copies", "orig_ip"))
     inner = [k for k in side.session_ids[row] if ip[k] == c["orig_ip"][row]]
     outer = [k for k in side.session_ids[row] if ip[k] == c["nat_ip"][row]]
+    if inner and side.by_bridge[inner[0]]:
+        return [BRIDGE]
     # Each packet is seen twice: on the bridge's port and on the bridge, or inside another packet and by itself. Frames that are cut otherwise
     # on one interface differ less.
-    bridged = bool(inner and outer and copies[inner[0]] and 2 * frames[inner[0]] >= 3 * frames[outer[0]])
-    return [_twice(side), NAT] if bridged else [NAT]
+    return [_twice(side)] if inner and outer and copies[inner[0]] and 2 * frames[inner[0]] >= 3 * frames[outer[0]] else []
 
 
 def _twice(side: Side) -> str:

@@ -18,7 +18,7 @@ longer than :data:`LATEST_NS` before it asks (a queue) is not followed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ import numpy as np
 
 from netlens.chains import overlap
 from netlens.columns import NEVER, Bools, Ints, ints
-from netlens.parsers.connections import is_private
+from netlens.parsers.connections import is_private, is_public
 
 if TYPE_CHECKING:
     from netlens.chains.pairing import Pairing
@@ -74,11 +74,21 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
         if hops and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
             out[last] = tuple(hops)
             side.target[hops] = False
+    _leave_to_relays(side, c, out)
     if side.name == "host":
         redirected = side.target & np.array([port is not None for port in c["redirect_port"].tolist()], bool)
         if (side.target & ~redirected).any():
             side.target[redirected] = False
     return out
+
+
+def _leave_to_relays(side: Side, c: Table, served: Mapping[int, tuple[int, ...]]) -> None:
+    """Connections to where a relay was found to listen are no more to the target than those that it serves, also if they are older than the capture."""
+    ends = list(zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True))
+    reached = {ends[up] for up in served}
+    listening = {ends[k] for hops in served.values() for k in hops} - reached
+    if listening:
+        side.target &= np.array([end not in listening for end in ends], bool)
 
 
 def _alike(side: Side, rows: list[int]) -> list[list[int]]:
@@ -163,20 +173,29 @@ class Carried:
 
 
 def carried(side: Side) -> Carried:
-    """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own."""
+    """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own.
+
+    A relay that goes by the target's name (``/etc/hosts`` leads there) is found likewise; connections to it are no longer of the target.
+    """
     c, exchanges = side.connections, side.capture.table("exchanges")
-    if not side.target.any():
-        return Carried({}, frozenset())
     owner = overlap.owner_rows(exchanges, c)
-    upstream = np.flatnonzero((owner >= 0) & side.target[owner])
+    counts = np.bincount(owner[owner >= 0], minlength=c.rows)
+    named = np.array([not is_public(ip) for ip in c["resp_ip"].tolist()], bool) & side.target
+    if (side.target & ~named & (counts > 0)).any():
+        sure = side.target & ~named
+    else:  # all that is known as the target is near: that may be a relay, but nothing is beyond it
+        sure, named = side.target, np.zeros(c.rows, bool)
+    upstream = np.flatnonzero((owner >= 0) & sure[owner])
     of: dict[int, int] = {}
     ends = set()
-    for end, rows in _services(c, side.target).items():
-        free = np.array([row for row in upstream.tolist() if row not in of], np.int64)
-        found = match(exchanges, np.flatnonzero(np.isin(owner, rows)), free)
-        if found:
-            of |= found
-            ends.add(end)
+    for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
+        if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
+            free = upstream[~np.isin(upstream, list(of))]
+            found = match(exchanges, np.flatnonzero(np.isin(owner, rows)), free)
+            if found:
+                of |= found
+                ends.add(end)
+                side.target[rows] = False
     return Carried(of, frozenset(ends))
 
 
@@ -259,9 +278,19 @@ def may_be_relayed(side: Side, known: frozenset[tuple[str, int]]) -> bool:
 def _services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:
     """Connections that are not of the target by the server they go to; no SSH, no lookups, of the target's own addresses only what is redirected."""
     c, theirs = connections, set(connections["resp_ip"][target].tolist())
-    out: dict[tuple[str, int], list[int]] = {}
     ends: Any = zip(*(c[name].tolist() for name in ("resp_ip", "resp_port", "redirect_port")), target.tolist(), strict=True)
-    for row, (ip, port, redirect, is_target) in enumerate(ends):
-        if not is_target and (ip not in theirs or redirect is not None) and port not in (22, 53, 853):
-            out.setdefault((ip, int(port)), []).append(row)
-    return {key: np.array(rows, np.int64) for key, rows in out.items()}
+    chosen = [
+        row
+        for row, (ip, port, redirect, is_target) in enumerate(ends)
+        if not is_target and (ip not in theirs or redirect is not None) and port not in (22, 53, 853)
+    ]
+    return _grouped(c, chosen)
+
+
+def _grouped(connections: Table, rows: Iterable[int]) -> dict[tuple[str, int], Ints]:
+    """Rows by the address and port that they go to."""
+    ips, ports = connections["resp_ip"], connections["resp_port"]
+    out: dict[tuple[str, int], list[int]] = {}
+    for row in rows:
+        out.setdefault((ips[row], int(ports[row])), []).append(row)
+    return {key: np.array(found, np.int64) for key, found in out.items()}

@@ -25,7 +25,7 @@ from netlens.addresses import is_loopback
 from netlens.chains.compared import TOLERANCE_NS
 from netlens.chains.parties import addresses_of_vm
 from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
-from netlens.columns import Codes, Ints, ints
+from netlens.columns import Bools, Codes, Ints, ints
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
@@ -52,7 +52,7 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     if vm is not None:
         mate = _mates(linked, vm, start)
         k = np.flatnonzero(mate >= 0)
-        over_ns, over = vm.answered_ns
+        over_ns, over = _over_in_vm(linked, vm)
         finished = k[over[mate[k]] & linked.clock_told]
         done[finished] = np.minimum(done[finished], linked.clock.to_host(over_ns[mate[finished]]))
         vm_frame[k] = vm.exchanges["start_frame"][mate[k]]
@@ -70,6 +70,18 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
         table, rows = table.joined(more), np.concatenate([rows, theirs])
     order = np.lexsort((table.host_frame, table.start_ns))
     return table.take(order), rows[order]
+
+
+def _over_in_vm(linked: Linked, vm: Side) -> tuple[Ints, Bools]:
+    """Per exchange of the VM, when its program had the answer, and whether that is known; what a relay there asks, the program has from the relay."""
+    over_ns, over = vm.answered_ns
+    over_ns, over = over_ns.copy(), over.copy()
+    x = vm.capture.table("exchanges")
+    ends = ints(x["end_ns"], -1)
+    for i, asked in linked.asked_in_vm.items():
+        if x["complete"][asked] and ends[asked] >= 0:
+            over_ns[i], over[i] = ends[asked], True
+    return over_ns, over
 
 
 def _unlabelled(side: Codes, session: Ints, start: Ints, end: Ints, done: Ints, host_frame: Ints, vm_frame: Ints, sent: Ints) -> Requests:

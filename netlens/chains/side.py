@@ -10,6 +10,7 @@ import numpy as np
 
 from netlens.chains import overlap
 from netlens.columns import NEVER, Bools, Ints, ints
+from netlens.parsers import connections
 from netlens.schema import Table
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class Side:
         return {k: row for row, ids in enumerate(self.session_ids) for k in ids}
 
     @cached_property
+    def by_bridge(self) -> Bools:
+        """Per session, whether it came in by a port of a bridge."""
+        return connections.bridged(self.capture.part.state())
+
+    @cached_property
     def http2_offered(self) -> dict[int, bool]:
         """Whether HTTP/2 was offered, by session; those whose hello was not seen are not in it."""
         hellos = self.capture.table("hellos")
@@ -122,8 +128,20 @@ class Side:
 
     @cached_property
     def opened(self) -> Bools:
-        """Which connections were established, as far as can be told: they held a place at the server."""
-        return np.array([state not in ("S0", "REJ", "RSTOS0", "SH") for state in self.connections["state"].tolist()], dtype=bool)
+        """Which connections were established, as far as can be told: they held a place at the server. Payload shows it of either end."""
+        c = self.connections
+        states = np.array([state not in ("S0", "REJ", "RSTOS0", "SH") for state in c["state"].tolist()], dtype=bool)
+        # without a handshake in the capture, RSTOS0 may be the end of any; so may S0 and SH in one of outgoing packets alone
+        return states | (c["orig_bytes"].astype(np.int64) + c["resp_bytes"].astype(np.int64) > 0)
+
+    def one_sided(self, rows: Ints) -> int:
+        """How many of these connections have payload of one end, and not one frame of the other."""
+        frames = [self.sessions[f"{end}_frames"] for end in ("orig", "resp")]
+        payload = [self.connections[f"{end}_bytes"] for end in ("orig", "resp")]
+        return sum(
+            any(payload[end][row] > 0 and not any(frames[1 - end][k] for k in self.session_ids[row]) for end in (0, 1))
+            for row in rows.tolist()
+        )
 
     @cached_property
     def for_lookups(self) -> Bools:

@@ -94,11 +94,15 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
 
 def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool, notes: list[str]) -> Target:
     """:func:`find`; but where the captures show no server's name at all (begun in the middle, cut payload, a base URL that names a relay), the target is
-    guessed, and that is noted: the named one cannot be told from others."""
+    guessed, and that is noted: the named one cannot be told from others. Names of servers in the local network are those of relays, perhaps."""
     try:
         return find(sides, upstream, apis, manifest)
     except NetlensError:
-        named = any(name is not None for side in sides.values() for name in side.connections["sni"].tolist())
+        named = any(
+            name is not None and is_public(ip)  # a server of the local network may be a relay that has a name of its own
+            for side in sides.values()
+            for name, ip in zip(side.connections["sni"].tolist(), side.connections["resp_ip"].tolist(), strict=True)
+        )
         if not apis or named or not any(side.connections.rows for side in sides.values()):
             raise
     # nearest to the provider first: the busiest server of the VM's capture may be a relay
@@ -108,8 +112,8 @@ def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[
     guess = choose(c.take(np.flatnonzero(public)) if public.any() else c, side.capture.table("lookups"))
     find(sides, upstream, tuple(guess.addresses), False)
     notes.append(
-        f"{_named_by(apis, manifest)}: the captures show no server's name (ClientHellos are missing or cut), so {printable(guess.label)} is taken, "
-        f"{guess.why}"
+        f"{_named_by(apis, manifest)}: the captures show no server's name (ClientHellos are missing or cut, or programs ask a relay), so "
+        f"{printable(guess.label)} is taken, {guess.why}"
     )
     return guess
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from netlens.chains import visibility
+from netlens.chains import target, visibility
 from netlens.chains.linking import Linked
 from netlens.chains.parties import others
 from netlens.chains.requests import requests
@@ -147,6 +147,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "clock_unknown": vm is not None and not linked.clock_told,
         "lost_share": max(side.seen.lost_share for side in linked.sides.values()),
         "protocol_unknown": linked.protocol_unknown,
+        "other_names": bool(target.at_same_address(linked.upstream)),
         "lookups": lookups.rows,
         "lookups_unseen": not egress_seen and any(side.for_lookups.any() for side in linked.sides.values()),
         "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]],

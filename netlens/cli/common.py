@@ -188,6 +188,13 @@ def _sessions_by_blocks(captures: tuple[str, ...], output: str, columns: list[st
         write_groups((Rows(block, columns).chosen() for block in blocks), capture.part.fold.n, file)
 
 
+def _with_budget(capture: Any) -> Any:
+    """A capture's tables by name, and the time budget as one more."""
+    from netlens import lenses
+
+    return lambda name: lenses.budget_of(capture) if name == "budget" else capture.table(name)
+
+
 def print_table(
     captures: tuple[str, ...],
     name: str,
@@ -200,6 +207,7 @@ def print_table(
     scheduler: str | None = None,
 ) -> None:
     """Read ``captures`` and write their table ``name``."""
+    from netlens.api import TABLES
     from netlens.report import exports
 
     export = exports.found()[form]
@@ -220,13 +228,16 @@ def print_table(
     elif chosen is not None and community_id:
         chosen.append("community_id")
     needed = (name, *export.BESIDE, *(["connections"] if name == "lookups" else []))
+    with_budget = "budget" in export.BESIDE
+    if with_budget and on_workers:
+        raise click.UsageError(f"--format {form} needs single packets of each request: read without --workers and --scheduler")
     if on_workers:
         capture = read_on_workers(captures, needed, workers, scheduler, name, folder, chosen, community_id)
     elif name == "sessions" and form == "parquet" and output is not None and not limit:
         _sessions_by_blocks(captures, output, chosen, community_id)
         return
     else:
-        capture = read_capture(captures, needed)
+        capture = read_capture(captures, TABLES if with_budget else needed, trail=with_budget)
     if folder is not None:
         return
     table = capture.table(name)
@@ -248,6 +259,7 @@ def print_table(
             chosen = [*NARROW[name], "community_id"]
     stop_at_a_closed_pipe()
     zero_ns = (capture.first_ns if on_workers else capture.part.first_ns) or 0
-    exports.write(exports.Rows(table, chosen, capture.table, zero_ns, len(captures) == 1), form, output)
+    beside = _with_budget(capture) if with_budget else capture.table
+    exports.write(exports.Rows(table, chosen, beside, zero_ns, len(captures) == 1), form, output)
     if limit and rows > limit:
         say(f"{amount(limit)} of {amount(rows)} rows shown; --limit 0 shows all")

@@ -18,6 +18,7 @@ TABLE = "exchanges"
     Examples:
       netlens exchanges capture.pcap
       netlens exchanges capture.pcap --format csv -o exchanges.csv
+      netlens exchanges capture.pcap --format har -o exchanges.har
     """,
 )
 @output_options(TABLE)

@@ -1,8 +1,8 @@
 """Fixes proven by doing them: a scenario is recorded, and then run again with each fix that the analysis offers, by the command that it shows.
 
 What is done is what the command says: a program is started by it, a proxy by its configuration, sshuttle with its excludes, another sshuttle by pip. What
-cannot be done here (another provider, another account, another address) is left out. Runs of real programs differ in length, so refusals are compared as if
-both runs had as many prompts.
+cannot be done here (another provider, another account or address, a wait of hours) is left out. Runs of real programs differ in length, so refusals are
+compared as if both runs had as many prompts.
 """
 
 from __future__ import annotations
@@ -113,9 +113,6 @@ def applied(scenario: Scenario, options: Options, fix: Prediction, folder: Path)
     starts = fix.program or command
     if fix.id == "quiet-host":
         return replace(scenario, programs=tuple(each for each in scenario.programs if each["side"] != HOST)), options
-    if fix.id == "wait-for-reset":
-        reset_s = float((scenario.provider.get("quota") or {}).get("reset_s", 0))
-        return (_with_programs(scenario, {"start_s": reset_s}), options) if reset_s else None
     if fix.id == "bypass" and command.startswith("sshuttle "):
         words = shlex.split(command)
         excludes = [after for word, after in pairwise(words) if word == "-x"]

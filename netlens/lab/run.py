@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,7 +124,7 @@ def _start_all(recorders: Sequence[SideRecorder]) -> None:
 
 
 def _start_programs(context: Context) -> list[subprocess.Popen[str]]:
-    """The programs of both sides. Where there is none, the default kind runs with nothing to do: each side has its journal and its log."""
+    """The programs of both sides. The default kind runs where no other does, also with nothing to do: each side has its journal and its log."""
     children = []
     for side in RECORDED_SIDES:
         here = [each for each in context.scenario.programs if each["side"] == side]
@@ -189,11 +189,18 @@ def _extra(context: Context) -> dict[str, Any]:
             "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
             "programs": sorted({programs.kind_of(each) for each in scenario.programs}),
             "limits": {name: settings for name in limiters.kinds() if (settings := scenario.provider[name]) is not None},
+            "unlogged": sorted({each["side"] for each in scenario.programs if _silent(each)}),
+            "provider": {name: value for name, value in scenario.provider.items() if value is not None},
             **context.details,
             "clock": {"offset_s": float(skew.offset_s), "drift_ppm": float(skew.drift_ppm), "at_ns": skew.at_ns},
             "expect": asdict(scenario.expect) | {"causes": list(scenario.expect.causes)},
         },
     }
+
+
+def _silent(program: Mapping[str, Any]) -> bool:
+    """Whether a program writes down less than each refusal."""
+    return programs.kinds()[programs.kind_of(program)].SILENT or not program.get("logs", True)
 
 
 def _compress(path: Path) -> Path:

@@ -16,22 +16,18 @@ from typing import Any
 
 from netlens.lab import programs, relays
 from netlens.lab.provider import limiters
-from netlens.lab.provider.api import HIGH_CONCURRENCY, MESSAGES, WORDINGS, Answers
+from netlens.lab.provider.apis import apis, zai
+from netlens.lab.provider.real import Answers
 from netlens.lab.topology import LabError
 
 CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")
 _FOLDER = resources.files("netlens.lab") / "scenarios"
 _RUN = {"seconds": 30.0, "seed": 1}
 _PATH = {"kind": "sshuttle", "older_s": 0.0}  # and what the relays may be told
-#: And a table for each limit. ``answers``: to real programs, which do not say what they want (:class:`netlens.lab.provider.api.Answers`).
 _PROVIDER: dict[str, Any] = {
-    "code": HIGH_CONCURRENCY,
-    "wording": "old",
-    "retry_after_s": None,
-    "refuses_in_stream": False,
-    "http": "1.1",
+    "api": zai.ID, "code": "", "codes": {}, "retry_after_s": None, "refuses_in_stream": False, "http": "1.1",
     "answers": {},
-}
+}  # fmt: skip  # and a table for each limit; ``answers``: to real programs, which do not say what they want (netlens.lab.provider.real)
 _CLOCK = {"offset_s": 0.0, "drift_ppm": 0.0}
 _LOGS = {"vm": "classic", "host": "logfmt"}
 _EXPECT_KEYS = {"causes", "limit", "rule", "rejections", "why"}
@@ -116,7 +112,7 @@ def parse(name: str, values: Mapping[str, Any]) -> Scenario:
             values["title"],
             _filled("[run]", _RUN, values),
             _filled("[path]", _PATH | {k: v for each in relays.kinds().values() for k, v in each.OPTIONS.items()}, values),
-            _filled("[provider]", _PROVIDER | dict.fromkeys(limiters.kinds()), values),
+            _provider(values),
             _filled("[clock]", _CLOCK, values),
             _filled("[logs]", _LOGS, values),
             tuple(values["program"]),
@@ -128,6 +124,14 @@ def parse(name: str, values: Mapping[str, Any]) -> Scenario:
     except (TypeError, ValueError) as error:
         raise LabError(f"scenario {name}: {error}") from None
     return scenario
+
+
+def _provider(values: Mapping[str, Any]) -> dict[str, Any]:
+    """[provider], with the usual code of its API where none is named."""
+    filled = _filled("[provider]", _PROVIDER | dict.fromkeys(limiters.kinds()), values)
+    if filled["api"] not in apis():
+        raise ValueError(f"[provider] api is one of {', '.join(apis())}")
+    return filled | {"code": filled["code"] or next(iter(apis()[filled["api"]].ERRORS))}
 
 
 def _filled(where: str, defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,12 +152,13 @@ def _check(scenario: Scenario) -> None:
         if "side" not in program:
             raise ValueError("a [[program]] needs a side")
         programs.kinds()[programs.kind_of(program)].check(program)
+        if len({programs.kind_of(each) for each in scenario.programs if each["side"] == program["side"]}) > 1:
+            raise ValueError("all programs of a side are of one kind: they share its log")
     if scenario.path["kind"] not in relays.kinds():
         raise ValueError(f"[path] kind is one of {', '.join(relays.kinds())}")
-    if scenario.provider["code"] not in MESSAGES:
-        raise ValueError(f"[provider] code is one of {', '.join(MESSAGES)}")
-    if scenario.provider["wording"] not in WORDINGS:
-        raise ValueError(f"[provider] wording is one of {', '.join(WORDINGS)}")
+    known = apis()[scenario.provider["api"]].ERRORS
+    if any(code not in known for code in (scenario.provider["code"], *scenario.provider["codes"].values())):
+        raise ValueError(f"[provider] code is one of {', '.join(known)}")
     Answers.of(scenario.provider["answers"])
     if any(form not in programs.LOG_FORMATS for form in scenario.logs.values()):
         raise ValueError(f"[logs] are one of {', '.join(programs.LOG_FORMATS)}")

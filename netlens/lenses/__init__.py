@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from netlens.chains import budget
 from netlens.chains.side import WORDS
 from netlens.registry import members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from netlens.api import Capture
+    from netlens.chains.budget import Divided
     from netlens.chains.traffic import Traffic
+    from netlens.schema import Table
 
 #: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
 SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
@@ -19,7 +23,7 @@ SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
 Severity = Literal["problem", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  #: the gravest first
 #: What lenses look at, in the order of the reference.
-Group = Literal["names", "handshakes", "answers", "delivery", "time", "leaks", "sight"]
+Group = Literal["names", "handshakes", "answers", "delivery", "time", "leaks", "sameness", "sight"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,27 @@ def look(traffic: Traffic) -> list[Finding]:
     rank = {lens.ID: lens.RANK for lens in all_lenses()}
     found = [_with_side(finding, traffic) for lens in all_lenses() for finding in lens.look(traffic)]
     return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), rank[finding.lens]))
+
+
+def divided(traffic: Traffic) -> list[Divided]:
+    """The time budget of every request, in order of beginning."""
+    return traffic.once(_divided)
+
+
+def budget_of(capture: Capture) -> Table:
+    """The time budget of the exchanges of one capture, as its table."""
+    from netlens.chains.inputs import Beside
+    from netlens.chains.linking import link
+    from netlens.chains.traffic import rebuild
+
+    return budget.table(divided(rebuild(link({None: capture}), Beside())))
+
+
+def _divided(traffic: Traffic) -> list[Divided]:
+    from netlens.lenses._view import views
+    from netlens.lenses._waits import waits
+
+    return budget.budget(traffic, {view.side.name: view.once(waits) for view in views(traffic)})
 
 
 def _with_side(finding: Finding, traffic: Traffic) -> Finding:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlens.chains.budget import RELAY, STREAM, Divided
+from netlens.lenses import divided
 from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import FIN, RST, S
 
 if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
     from netlens.lenses._view import View
 
 
@@ -65,3 +68,25 @@ def _gave_up(view: View, k: int, sent: int) -> int | None:
         if seg.flags[i] & (FIN | RST):
             return seg.ts[i] if seg.orig[i] and acknowledged else None
     return view.end_of(seg.frame[-1]) if acknowledged and len(seg) else None
+
+
+def budget_of(traffic: Traffic, view: View, request: Asked) -> Divided | None:
+    """The time budget of a request of a capture."""
+    return traffic.once(_budgets).get((view.side.name, request.session, request.frames[0]))
+
+
+def _budgets(traffic: Traffic) -> dict[tuple[str | None, int, int], Divided]:
+    return {(d.vantage, d.session, d.frame): d for d in divided(traffic)}
+
+
+def relayed(budget: Divided | None) -> tuple[int, str]:
+    """How long the first byte of the answer was waited for because of relays that were measured (ns), and the one that took most of it."""
+    took: dict[int, int] = {}
+    for spell in budget.spells if budget is not None else ():
+        if spell.phase == STREAM:
+            break
+        if spell.phase == RELAY:
+            took[spell.relay] = took.get(spell.relay, 0) + spell.end_ns - spell.start_ns
+    if budget is None or not took:
+        return 0, ""
+    return sum(took.values()), budget.relays[max(took, key=lambda k: took[k])]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._requests import asked
-from netlens.lenses._view import S, finding, most, views
+from netlens.chains.budget import STALL
+from netlens.lenses._requests import asked, budget_of
+from netlens.lenses._view import S, finding, most, seconds, views
 from netlens.text import plural, size
 
 if TYPE_CHECKING:
@@ -25,19 +26,24 @@ GROUP = "time"
 RANK = 54
 BYTES, RATE = 100_000, 64_000  #: per second
 LEAST_NS = S
+TOLD_SHARE = 0.1  #: of the slowest, from which on it is told that it stood still
 
 
 def look(traffic: Traffic) -> list[Finding]:
     """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
+    return [found for view in views(traffic) for found in _of(view, traffic)]
 
 
-def _of(view: View) -> list[Finding]:
+def _of(view: View, traffic: Traffic) -> list[Finding]:
     large = [a for a in view.once(asked) if a.http and a.down_bytes >= BYTES and a.took_ns > 0]
     slow = [a for a in large if a.took_ns >= LEAST_NS and a.down_bytes * S < RATE * a.took_ns]
     if not slow:
         return []
-    rate = min(a.down_bytes * S / a.took_ns for a in slow)
-    text = f"{len(slow):,} of {plural(len(large), 'download')} came slowly, at {size(rate)} a second: {most(view.server(a.session) for a in slow)}."
-    values = {"downloads": len(large), "slow": len(slow), "slowest_bytes_per_s": rate}
+    slowest = min(slow, key=lambda a: a.down_bytes * S / a.took_ns)
+    rate = slowest.down_bytes * S / slowest.took_ns
+    budget = budget_of(traffic, view, slowest)
+    stood = budget.ns(STALL) if budget is not None else 0
+    share = f"; the slowest stood still for {seconds(stood)} of {seconds(slowest.took_ns)}" if stood >= TOLD_SHARE * slowest.took_ns else ""
+    text = f"{len(slow):,} of {plural(len(large), 'download')} came slowly, at {size(rate)} a second: {most(view.server(a.session) for a in slow)}{share}."
+    values = {"downloads": len(large), "slow": len(slow), "slowest_bytes_per_s": rate, "stalled_s": stood / 1e9}
     return [finding(view, ID, "warning", text, [f for a in slow for f in a.frames], values)]

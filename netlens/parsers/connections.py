@@ -70,6 +70,7 @@ _PRIVATE = [
 #: What hypervisors give their guests unless told otherwise: Apple vmnet (Tart, UTM), libvirt, QEMU and VirtualBox user NAT, Parallels.
 _VM_NETWORKS = [ipaddress.ip_network(n) for n in ("192.168.64.0/24", "192.168.122.0/24", "10.0.2.0/24", "10.211.55.0/24")]
 SLL_OUTGOING = 4  #: packet type of LINUX_SLL and SLL2 for what this machine sent
+SLL_OTHER_HOST = 3  #: for what was addressed to another machine: only a bridge's port (or an interface in promiscuous mode) takes that
 Array = np.ndarray[Any, Any]
 
 
@@ -240,6 +241,12 @@ def opened_here(state: Array) -> Array:
     """Which sessions the machine of the capture opened, as far as a Linux cooked capture tells: it sent the originator's first frame itself."""
     orig = (state[:, FSM] >> 8) & 1
     return state[np.arange(len(state)), SIDE + orig * SIDE_WIDTH + IFACE] & 0xFF == SLL_OUTGOING
+
+
+def bridged(state: Array) -> Array:
+    """Which sessions' first frame of the originator this machine took for another one, as far as a Linux cooked capture tells."""
+    orig = (state[:, FSM] >> 8) & 1
+    return state[np.arange(len(state)), SIDE + orig * SIDE_WIDTH + IFACE] & 0xFF == SLL_OTHER_HOST
 
 
 def sent_from(capture: Any) -> set[str]:

@@ -17,7 +17,8 @@ Theory of operation
    the same exchanges.
 7. Server payload may come while the request is under way (a large upload): the client's next segment is the rest of a TLS record, or was sent
    before that payload arrived, or stands behind a full record. Then the request goes on. What came early is its answer (413, 429), but where it
-   looks like a ticket or 100 Continue: then it is the answer only if no other follows.
+   looks like a ticket or 100 Continue: then it is the answer only if no other follows. A client that sends its head and its body in two records may have
+   a ticket between them, where the way is short: the body follows it sooner than any program could read an answer and ask again.
 8. What is negotiated before the protocol itself is no exchange: a CONNECT that is granted or asks for a password, SOCKS 4, 4a, 5 (RFC 1928, 1929),
    a PROXY header. After it, everything begins anew. A CONNECT that is refused is one: it is what became of the program's request. ``101 Switching
    Protocols`` ends its exchange and the counting (WebSocket messages are no requests), until a TLS hello begins it again (RFC 2817).
@@ -100,6 +101,9 @@ MOST_ROWS = MAX_QUEUED + h.MAX_MORE + 2  #: that one segment can finish or queue
 
 FINISHED_SHA256, FINISHED_SHA384 = 53, 69  #: handshake header 4 + hash 32 or 48 + content type 1 + tag 16 (RFC 8446 4.4.4, 5.2)
 ALERT_RECORD = 19  #: level and description 2 + content type 1 + tag 16
+AT_ONCE_NS = (
+    200_000  #: from what may be a ticket to the rest of a request; SDKs in Python took 40 µs, and more to read an answer and ask again
+)
 MIN_TICKET = 64  #: the shortest NewSessionTicket seen is above this; two equal chunks of a stream as the very first data are smaller
 MAX_TICKET = 4096  #: with a client certificate inside; a response cut into full records (16,401 bytes) is longer
 CONTINUE = 25  #: "HTTP/1.1 100 Continue" and an empty line
@@ -237,6 +241,7 @@ def _goes_on(x, row, hint, protocol):
     on |= row[c.FLAGS] & c.ACK_FLAG != 0 and _behind(row[c.ACK], x[ANSWER_SEEN])
     if protocol == h.TLS and not on:
         on = full and (ticket or x[SEEN] & EARLY != 0)  # a full record ended in front of it
+        on |= ticket and row[c.TS] - x[RESPONSE_AT] < AT_ONCE_NS  # head and body in two records, and a ticket between them
         if not on and x[DOWN] == CONTINUE_RECORD + 5 and not x[SEEN] & (CONTINUED | TLS_1_2):
             x[SEEN] |= CONTINUED
             ticket = on = True
@@ -386,6 +391,8 @@ def _request(x, row, hint, protocol, count, carrier, arrays):
             _finish_queue(x, arrays)
         x[PHASE] = IDLE
         x[TICKET] = 0
+    if kind == h.HTTP_REQUEST and x[PHASE] == REQUEST and x[UP] == 1 and not x[SEEN] & HAS_LINE and x[MODE] == PLAIN:
+        x[PHASE] = IDLE  # the capture begins with a keep-alive probe (RFC 9293 3.8.4), whose byte nobody can know to be an old one
     more = share = np.int64(0)
     if kind == h.HTTP_REQUEST:
         count = max(count - ((hint >> h.PREFIX_SHIFT) & 0xFFFF), 1)

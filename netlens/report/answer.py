@@ -148,6 +148,8 @@ def limit(a: Analysis) -> str:
     """``2 requests at once per egress address``."""
     assert a.limit is not None
     span = f"{a.limit.value:,}" if a.limit.low == a.limit.high else f"{a.limit.low:,} to {a.limit.high:,}"
+    if a.limit.models:
+        span = f"{a.limit.models[0]:,} large (and, to another model, {a.limit.models[1]:,} small)"
     return f"{span} {AT_ONCE.get(a.limit.unit, a.limit.unit)} {_whose(a.limit.scope)}"
 
 

@@ -10,7 +10,7 @@ one link type, and a copy would look like a retransmission in it.
 
 Limits: ICMP messages about a session are not part of it, nor is the SSH connection that carried it, so what was inferred from other traffic
 (path of a forwarded connection, vantage, origin) may differ when the extract is read by itself. Comments and name records of a pcapng are not
-copied, and neither is a pcap's note that frames end with a checksum (FCS).
+copied (those that netlens makes are others: :mod:`netlens.report.comments`), and neither is a pcap's note that frames end with a checksum (FCS).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -179,10 +179,34 @@ def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progres
     return chosen
 
 
-def write(paths: Sequence[str], selection: Selection, output: str | None, form: str | None = None, progress: Progress | None = None) -> int:
+def everything(paths: Sequence[str], progress: Progress | None = None) -> Selection:
+    """All frames of a capture.
+
+    Raises
+    ------
+    NetlensError
+        a file cannot be read.
+    """
+    reader = Reader(paths, progress)
+    interfaces: dict[int, None] = {}
+    frames = 0
+    for batch in reader.batches():
+        frames = batch.frame0 + batch.n
+        interfaces.update(dict.fromkeys(batch.frames[: batch.n, F_IFACE].tolist()))
+    return Selection(np.arange(1, frames + 1, dtype=np.int64), list(interfaces), nanoseconds=True)
+
+
+def write(
+    paths: Sequence[str],
+    selection: Selection,
+    output: str | None,
+    form: str | None = None,
+    progress: Progress | None = None,
+    comments: Mapping[int, Sequence[str]] | None = None,
+) -> int:
     """Copy the selected frames to the file ``output`` (made readable for its owner only), or to standard output; how many they were.
 
-    ``form``: pcap or pcapng; by default pcap where it holds all.
+    ``form``: pcap or pcapng; by default pcap where it holds all.  ``comments``: by frame, shown with it; only a pcapng holds them.
 
     Raises
     ------
@@ -192,24 +216,32 @@ def write(paths: Sequence[str], selection: Selection, output: str | None, form: 
     files_only(paths)
     not_an_input(output, paths)
     if output is None:
-        return _copy(paths, selection, sys.stdout.buffer, form, progress)
+        return _copy(paths, selection, sys.stdout.buffer, form, progress, comments or {})
     # what programs sent to each other is in it
     with replacing(output, 0o600) as path, open(path, "wb") as file:
-        return _copy(paths, selection, file, form, progress)
+        return _copy(paths, selection, file, form, progress, comments or {})
 
 
-def _copy(paths: Sequence[str], selection: Selection, file: IO[bytes], form: str | None, progress: Progress | None) -> int:
+def _copy(
+    paths: Sequence[str],
+    selection: Selection,
+    file: IO[bytes],
+    form: str | None,
+    progress: Progress | None,
+    comments: Mapping[int, Sequence[str]],
+) -> int:
     reader = Reader(paths, progress)
     out: _PcapWriter | _PcapngWriter | None = None
     written = 0
     for batch in _batches(reader, int(selection.frames[-1]) if len(selection.frames) else 0):
         at = np.searchsorted(selection.frames, [batch.frame0 + 1, batch.frame0 + batch.n + 1])
-        rows = batch.frames[selection.frames[at[0] : at[1]] - batch.frame0 - 1]
-        for row in rows.tolist():
+        numbers = selection.frames[at[0] : at[1]]
+        rows = batch.frames[numbers - batch.frame0 - 1]
+        for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
             if out is None:
                 new = _PcapngWriter if form == "pcapng" or selection.form == "pcapng" else _PcapWriter
                 out = new(file, reader, selection.nanoseconds)
-            out.write(row, batch.buf[row[F_OFF] : row[F_OFF] + row[F_CAP]].tobytes())
+            out.write(row, batch.buf[row[F_OFF] : row[F_OFF] + row[F_CAP]].tobytes(), comments.get(number, ()))
         written += len(rows)
     file.flush()
     if written < len(selection.frames) or not written:
@@ -224,7 +256,7 @@ class _PcapWriter:
         self.unit_ns = 1 if nanoseconds else 1000
         self.begun = False
 
-    def write(self, row: list[int], data: bytes) -> None:
+    def write(self, row: list[int], data: bytes, _comments: Sequence[str]) -> None:
         if not self.begun:
             self.begun = True
             self.file.write(writing.pcap_header(int(self.reader.links[row[F_IFACE]]), _snaplen(self.reader), self.unit_ns))
@@ -240,13 +272,13 @@ class _PcapngWriter:
         self.places: dict[int, int] = {}
         self.file.write(writing.SECTION)
 
-    def write(self, row: list[int], data: bytes) -> None:
+    def write(self, row: list[int], data: bytes, comments: Sequence[str]) -> None:
         number = row[F_IFACE]
         if number not in self.places:
             self.places[number] = len(self.places)
             _, _, name = self.reader.interfaces[number]
             self.file.write(writing.interface(int(self.reader.links[number]), _snaplen(self.reader), name))
-        self.file.write(writing.packet(self.places[number], data, row[F_TS], row[F_WIRE]))
+        self.file.write(writing.packet(self.places[number], data, row[F_TS], row[F_WIRE], comments))
 
 
 def _snaplen(reader: Reader) -> int:

@@ -27,7 +27,7 @@ import numpy as np
 
 from netlens.lenses import all_lenses
 from netlens.outputs import replacing
-from netlens.report import answer, findings, overview, page_data, scene
+from netlens.report import answer, findings, overview, page_data, scene, time_budget
 from netlens.text import duration, plural, printable, size, utc
 from netlens.wire.link import NAMES
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"
-SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "tables.js", "page.js")
+SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "waterfall.js", "tables.js", "page.js")
 NEXT = 3  #: fixes named beside the best
 CAUTIONS = 3  #: shown above the answer; the rest unfold
 FILES = 3  #: of a rotated capture that the overview lists; Quality has all
@@ -101,6 +101,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             limit=answer.limit(a) if a.limit is not None else None,
             how_sure=answer.how_sure(a),
             surer=answer.surer(a),
+            time_groups=time_budget.drawn(a),
             clock=_clock(a),
             inputs=[_input(i) for i in a.inputs],
             several=len(a.sides) > 1,

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from netlens.chains.situation import HOST, SIDES, VM
 from netlens.columns import Ints
 from netlens.lenses.refused import breakdown
-from netlens.report import answer
+from netlens.report import answer, time_budget
 from netlens.report.outcomes import with_outcomes
 from netlens.report.scene import row_of_sessions, scene, shown_rule, to_host
 from netlens.text import printable
@@ -78,6 +78,7 @@ def core(a: Analysis, s: Scene) -> dict[str, Any]:
         "curves": _curves(a, s.t0),
         "groups": [{**vars(group), "title": printable(group.title)} for group in s.groups],
         "bars": _bars(s),
+        "time": time_budget.page(a, s.t0),
         "calls": {
             **{name: [getattr(call, name) for call in s.calls] for name in ("bar", "start", "end", "done", "rejected", "request")},
             "met": [] if fit is None else fit.counts.count.tolist(),

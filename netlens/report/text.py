@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from netlens.report import answer, findings, overview
+from netlens.report import answer, findings, overview, time_budget
 from netlens.text import duration, plural, printable, utc
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def render(analysis: Analysis, console: Any, verbose: int = 0) -> None:
         _also(a, console, verbose)
     if verbose:
         console.print()
+        _time(a, console)
         for name, side in a.sides.items():
             _side(a, name, side, console)
         _basis(a, console)
@@ -99,6 +100,11 @@ def _also(a: Analysis, console: Any, verbose: int) -> None:
         if answer.anything_refused(a):
             console.print(Text("Also found", style="bold"))
         findings.listed(others, console, bool(verbose))
+
+
+def _time(a: Analysis, console: Any) -> None:
+    """Where the time of requests went."""
+    _grid(console, time_budget.rows(a), "Where the time went", (0, 0, 1, 2))
 
 
 def _grid(

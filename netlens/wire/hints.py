@@ -34,6 +34,7 @@ ALIKE_SHIFT, MAX_ALIKE = 52, 15
 MORE_SHIFT, MAX_MORE = 22, 15
 MORE_WITHIN = 16384  #: bytes of a segment in which further heads are looked for
 TLS_MAX_RECORD = 16384 + 2048  #: RFC 5246 6.2.3: 2^14 + 2048 bytes of ciphertext at most (TLS 1.3: 2^14 + 256)
+CHANGE_CIPHER_BYTES = 6  #: of a ChangeCipherSpec with its header (RFC 8446 5)
 MAX_RECORDS_PER_SEGMENT = 64  #: a 64 kB offloaded segment holds a handful of full records; a hostile one of empty records ends here
 PROTOCOL_SHIFT = 56
 PROTOCOL_MASK = 15 << PROTOCOL_SHIFT
@@ -84,6 +85,28 @@ def _tls_hint(buf, o, cap, length):
                 hint |= WHOLE
             break
     return hint | np.int64(count) << COUNT_SHIFT | first << FIRST_SHIFT | last << LAST_SHIFT | alike << ALIKE_SHIFT
+
+
+@lean
+def _cut_tls_hint(buf, o, length):
+    """The hint of a segment of TLS of which four bytes were captured (IPv6 on a cooked interface with a snaplen of 96), as if it held one record, or one
+    behind ChangeCipherSpec: 0 if the four begin none."""
+    kind = byte(buf, o)
+    if byte(buf, o + 1) != 3 or byte(buf, o + 2) > 4 or byte(buf, o + 3) > TLS_MAX_RECORD >> 8:
+        return np.int64(0)
+    if kind == 22:
+        return np.int64(TLS | HANDSHAKE)
+    if kind == 21:
+        return np.int64(TLS | ALERT)
+    hint = np.int64(TLS | APPLICATION)
+    size = length - 5
+    if kind == 20:
+        hint |= CHANGE_CIPHER
+        size -= CHANGE_CIPHER_BYTES
+        if size <= 0:
+            return np.int64(TLS | CHANGE_CIPHER)
+    size = min(size, np.int64(TLS_MAX_RECORD))
+    return hint | WHOLE | np.int64(1) << COUNT_SHIFT | size << FIRST_SHIFT | size << LAST_SHIFT | np.int64(1) << ALIKE_SHIFT
 
 
 @lean
@@ -216,7 +239,7 @@ def payload_hint(buf, o, cap, length):
     if 20 <= b <= 23:
         if cap >= 5 and byte(buf, o + 1) == 3 and byte(buf, o + 2) <= 4 and be16(buf, o + 3) <= TLS_MAX_RECORD:
             return _tls_hint(buf, o, cap, length)
-        return np.int64(0)
+        return _cut_tls_hint(buf, o, length) if cap == 4 and length > 4 else np.int64(0)
     # C .. U. Encrypted bytes may be anything, so few branches lead here: a mispredicted one in ten costs more than the work.
     if b < 67 or b > 85:
         return _rare_hint(buf, o, cap, length) if b <= 13 else np.int64(0)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 SNAPLEN = 262144  #: tcpdump's own
+COMMENT = 1  #: opt_comment
+MOST_OPTION = 65532  #: bytes: lengths have 16 bits, and are padded to four
 NANOSECONDS = 9  #: if_tsresol: units of 10**-9 s
 
 
@@ -36,6 +39,8 @@ def _option(code: int, data: bytes) -> bytes:
     return struct.pack("<HH", code, len(data)) + data + bytes(-len(data) % 4)
 
 
-def packet(place: int, data: bytes, ns: int, wire: int) -> bytes:
-    """A packet of the section's interface number ``place``, from 0."""
-    return block(6, struct.pack("<IIIII", place, ns >> 32 & 0xFFFFFFFF, ns & 0xFFFFFFFF, len(data), wire) + data)
+def packet(place: int, data: bytes, ns: int, wire: int, comments: Iterable[str] = ()) -> bytes:
+    """A packet of the section's interface number ``place``, from 0; ``comments`` are shown with it (opt_comment, of which there may be several)."""
+    body = struct.pack("<IIIII", place, ns >> 32 & 0xFFFFFFFF, ns & 0xFFFFFFFF, len(data), wire) + data
+    options = b"".join(_option(COMMENT, text.encode("utf-8", "replace")[:MOST_OPTION]) for text in comments)
+    return block(6, body + bytes(-len(body) % 4) + options + bytes(4) if options else body)

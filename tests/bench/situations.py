@@ -17,7 +17,7 @@ Limits: labels are wrong in one family only, else at most missing. Of a quota th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log
 
@@ -40,6 +40,7 @@ from netlens.chains.situation import (
     Situation,
 )
 from netlens.lab.provider.limiters.overload import Overload
+from netlens.lenses.refused.weighing import of_one_class
 from tests.bench.world import ELSEWHERE, Flow, Held, History, OverTime, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 
 CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")
@@ -55,7 +56,7 @@ class View:
 
     few : the captures are cut so that one to so many refusals are in them.  clock_half_ns : half the interval of the clock's offset; the true one
     is anywhere in it.  unpaired_fraction : of the VM's upstream sessions that could not be matched with one of the VM's.
-    wrong_fraction : of the refusals that are believed to be accepted.
+    wrong_fraction : of the refusals that are believed to be accepted.  classes : of refusals, by what refused ("limit", "overload").
     """
 
     vm_seen: bool = True
@@ -68,6 +69,7 @@ class View:
     clock_half_ns: int = 0
     unpaired_fraction: float = 0.0
     wrong_fraction: float = 0.0
+    classes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Truth:
     shown: bool
     kind: str | None = None
     values: dict[str, float] = field(default_factory=dict)
+    limiter: str = ""  # the same more finely, as netlens' limiters call it
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +130,7 @@ class _Observer:
         vm_flows = [f.number for f in history.flows if f.program.side == VM and f.kind == REQUESTS]
         self.unpaired = {number for number in vm_flows if rng.random() < view.unpaired_fraction}
         self.unpaired_connections = {history.flows[number].connection for number in self.unpaired}
+        self.overhead = rng.randint(200, 700)  # bytes of headers and TLS records, which a provider does not count
 
     def observe(self) -> Observed:
         flows = sorted(
@@ -236,9 +240,10 @@ class _Observer:
                 )
             end = max(min(end, self.end), start)
             done = min(max(self.done(r.flow, r.done_ns, r.gone_ns, end), start), end)
-            rows.append((self.side(r.flow), row_of[r.flow.number], start, end, done, *self.label(r), r.stream, self.in_vm(r.flow)))
-        side, session, start, end, done, label, source, stream, in_vm = (
-            (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 9
+            told = (*self.label(r), r.stream, self.in_vm(r.flow), r.sent_bytes + self.overhead)
+            rows.append((self.side(r.flow), row_of[r.flow.number], start, end, done, *told))
+        side, session, start, end, done, label, source, stream, in_vm, sent = (
+            (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 10
         )
         return Requests(
             np.array(side, np.int8),
@@ -250,18 +255,26 @@ class _Observer:
             np.array(source, np.object_),
             np.array(stream, np.int64),
             *self.frames(in_vm),
-            refusal_class=np.array([self.refusal_class() if each == REJECTED else "" for each in label], np.object_),
+            refusal_class=np.array(
+                [self.refusal_class(r) if each == REJECTED else "" for each, r in zip(label, requests, strict=True)], np.object_
+            ),
+            sent_bytes=np.array(sent, np.int64),
         )
 
-    def refusal_class(self) -> str:
+    def refusal_class(self, request: Request) -> str:
+        """As the provider's code has it, where it says what it is."""
         it = self.history.setup.provider.over_time
-        return "quota" if it is not None and it.kind == "quota" else "unknown"
+        if it is not None and it.kind == "quota":
+            return "quota"
+        return self.view.classes.get(request.refused or "", "unknown")
 
     def label(self, request: Request) -> tuple[int, str]:
         """ACCEPTED, REJECTED or UNLABELLED, and where that comes from."""
         unknown = (UNLABELLED, "")
         if request.flow.program.side == HOST and not self.view.host_labelled:
             return unknown
+        if request.refused and not request.flow.program.logged:
+            return unknown  # it looks like a refusal, and nobody says so
         answered = request.end_ns if request.refused else request.decided_ns + self.half
         if answered > self.end or self.rng.random() < self.view.unlabelled_fraction:
             return unknown
@@ -337,7 +350,8 @@ def _elsewhere_decides(held: Sequence[Held], limit: int) -> bool:
 def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Truth:
     """The truth about the refusals that the situation knows of."""
     provider = history.setup.provider
-    known = [r for r, label in zip(rows, situation.requests.rejected.tolist(), strict=True) if label == REJECTED]
+    judged, _ = of_one_class(situation)  # refusals of other classes are not what is judged
+    known = [r for r, label in zip(rows, judged.requests.rejected.tolist(), strict=True) if label == REJECTED]
     told = [readings(r, r.limit, provider.over_time.kind if provider.over_time else "") for r in known]
     groups = [told, [each for each, r in zip(told, known, strict=True) if r.flow.program.side == VM]]
     causes, borderline, shares = set(), set(), {}
@@ -361,20 +375,40 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
         counted
         and any(r.refused == "limit" and r.count == r.limit for r in known)
         and any(not r.refused and r.count == r.limit - 1 for r in rows),
-        *_limiter(provider),
+        *_limiter(provider, known),
+        _finely(provider, known),
     )
 
 
-def _limiter(provider: Provider) -> tuple[str | None, dict[str, float]]:
+FINELY = {"sliding": "sliding-window", "fixed": "fixed-window", "bucket": "token-bucket", "attempts": "attempts-window", "quota": "quota"}
+
+
+def _finely(provider: Provider, known: Sequence[Request]) -> str:
+    it = provider.over_time
+    if known and all(r.refused == "overload" for r in known):
+        return "overload"
+    if it is not None:
+        return FINELY.get(it.kind, "volume-fixed" if it.edge_s >= 0 else "volume-window")
+    special = ((provider.late_s, "late release"), (provider.changes, "changing limit"), (provider.small_limit, "limit a model"))
+    return next((name for there, name in special if there), "concurrency")
+
+
+def _limiter(provider: Provider, known: Sequence[Request]) -> tuple[str | None, dict[str, float]]:
     """Kind of the limiter, and what is to be found of it."""
     it = provider.over_time
+    if known and all(r.refused == "overload" for r in known):
+        return "overload", {}
     if it is None:
         if provider.counts == "nothing":
             return ("overload" if provider.overload else None), {}
         last = provider.changes[-1][1] if provider.changes else provider.limit
+        if provider.small_limit and 2 * sum(r.small for r in known) > len(known):  # of two limits that which refuses more is named
+            last = provider.small_limit
         return "concurrency", {"value": last} | ({"held_s": provider.late_s} if provider.late_s else {})
     if it.kind == "quota":
         return "quota", {}
+    if it.kind == "volume":
+        return "volume", {"value": it.limit, "window_s": it.window_s}
     if it.kind == "bucket":
         return "rate", {"refill_s": it.window_s, "burst": it.limit}
     return "rate", {"value": it.limit, "window_s": it.window_s}
@@ -718,6 +752,57 @@ def quota(rng: random.Random) -> Plan:
     return _over_time(rng, "quota")
 
 
+def volume_window(rng: random.Random) -> Plan:
+    """so many bytes in a window, which slides or begins at round times; with the request's own bytes or without"""
+    setup, view = _over_time(rng, "volume")
+    it = setup.provider.over_time
+    assert it is not None
+    low, high = _log_uniform(rng, 800, 6_000), _log_uniform(rng, 8_000, 60_000)
+    sizes = {"prompt_bytes": (low, high), "title_bytes": rng.randint(800, 3_000)}
+    own = rng.random() < 0.6
+    limit = round(max(it.limit, 2) * (high - low) / log(high / low))  # as many requests of the mean size
+    edge_s = rng.choice((-1.0, it.edge_s))
+    window_s = it.window_s if edge_s < 0 else rng.choice((10.0, 20.0, 30.0, 60.0))
+    limit = max(round(limit * window_s / it.window_s), round(1.2 * high))
+    provider = replace(setup.provider, over_time=OverTime("volume", limit, window_s, edge_s, own))
+    programs = tuple(replace(p, **sizes) for p in setup.programs)  # type: ignore[arg-type]
+    return replace(setup, provider=provider, programs=programs), view
+
+
+def model_limits(rng: random.Random) -> Plan:
+    """each model has a limit of its own: titles, which are small, go to a small one"""
+    return _by_model(rng, {"prompt_bytes": (_log_uniform(rng, 8_000, 30_000), 34_000), "title_bytes": 2_900})
+
+
+def models_alike(rng: random.Random) -> Plan:
+    """each model has a limit of its own, and nothing shows which request is for which"""
+    return _by_model(rng, {"small_fraction": rng.uniform(0.1, 0.5)})
+
+
+def _by_model(rng: random.Random, sizes: dict[str, object]) -> Plan:
+    setup = _own(rng, "key", title=True, small_model=True)
+    vm = replace(setup.programs[0], **sizes)  # type: ignore[arg-type]
+    host = [_program(rng, HOST, "host", small_model=True, **sizes)] if rng.random() < 0.5 else []
+    provider = replace(setup.provider, counts="requests", limit=_between(rng, 1, vm.agents - 1), small_limit=_between(rng, 1, vm.agents))
+    return replace(setup, provider=provider, programs=(vm, *host)), View()
+
+
+def second_program(rng: random.Random) -> Plan:
+    """two programs on the VM, of which one has no log: its refusals are not known to be any"""
+    setup, view = _core(rng)
+    other = _program(rng, VM, "vm", agents=rng.randint(1, 2), logged=False)
+    return replace(setup, programs=(*setup.programs, other)), view
+
+
+def limit_and_overload(rng: random.Random) -> Plan:
+    """a limit, and besides an overload that the provider's code tells apart"""
+    names = ("same-nat-ip", "own-key", "idle-host", "pool-lingers", "zombies", "sliding-window", "fixed-window", "token-bucket")
+    setup, view = CORES[rng.choice(names)](rng)
+    overload = Overload(rng.uniform(0.05, 0.3)) if rng.random() < 0.5 else Overload(rng.uniform(0.3, 0.9), 20.0, rng.uniform(2, 8))
+    classes = {"limit": rng.choice(("unknown", "rate" if setup.provider.over_time else "concurrency")), "overload": "overload"}
+    return replace(setup, provider=replace(setup.provider, overload=overload)), replace(view, classes=classes)
+
+
 def given_back_late(rng: random.Random) -> Plan:
     """places are given back late: requests stay counted after their answer"""
     setup = _own(rng, "key") if rng.random() < 0.5 else _together(rng, "host", "ip")
@@ -729,8 +814,11 @@ def limit_changes(rng: random.Random) -> Plan:
     """the limit is lowered, or raised, while recording"""
     setup = _own(rng, "key") if rng.random() < 0.5 else _together(rng, "host", "ip")
     first, seconds = setup.provider.limit, _log_uniform(rng, 200, 1800)
-    second = max(1, first + rng.choice((-2, -1, 1)))
-    changes = ((seconds * rng.uniform(0.3, 0.7), second),) if second != first else ()
+    changes: tuple[tuple[float, int], ...] = ()
+    if first > 2 and rng.random() < 0.4:  # it shrinks and shrinks
+        changes = tuple((seconds * (k + rng.uniform(0.2, 0.8)) / (first - 1), first - k - 1) for k in range(first - 1))
+    elif (second := max(1, first + rng.choice((-2, -1, 1)))) != first:
+        changes = ((seconds * rng.uniform(0.3, 0.7), second),)
     return replace(setup, provider=replace(setup.provider, counts="requests", changes=changes), seconds=seconds), View()
 
 
@@ -756,6 +844,9 @@ CORES: dict[str, Callable[[random.Random], Plan]] = {
     "token-bucket": token_bucket,
     "attempts-window": attempts_window,
     "quota": quota,
+    "volume-window": volume_window,
+    "model-limits": model_limits,
+    "models-alike": models_alike,
     "given-back-late": given_back_late,
     "limit-changes": limit_changes,
 }
@@ -843,6 +934,8 @@ FAMILIES: dict[str, Callable[[random.Random], Plan]] = CORES | {
     "few-rejections": few_rejections,
     "under-ten": under_ten,
     "host-unlabelled": host_unlabelled,
+    "second-program": second_program,
+    "limit-and-overload": limit_and_overload,
     "labels-missing": labels_missing,
     "labels-wrong": labels_wrong,
     "clock-uncertain": clock_uncertain,
@@ -867,6 +960,10 @@ WEIGHTS = {
     "token-bucket": 2,
     "given-back-late": 2,
     "limit-changes": 2,
+    "volume-window": 2,
+    "model-limits": 2,
+    "second-program": 2,
+    "limit-and-overload": 2,
 }
 
 
@@ -889,7 +986,7 @@ def draw(seed: int, family: str | None = None) -> Drawn:
         observed = _observe(history, view, random.Random(f"view {name}"))
         if observed is not None and len(observed[0].rows) >= FEWEST_REQUESTS:
             seen, view = observed
-            refusals = int((seen.situation.requests.rejected == REJECTED).sum())
+            refusals = int((of_one_class(seen.situation)[0].requests.rejected == REJECTED).sum())
             facts = truth(history, seen.situation, seen.rows)
             return Drawn(family, seed, seen.situation, facts, refusals, history.setup, view, history, seen.rows)
     raise ValueError(f"{family} {seed}: nothing comes of this family")

@@ -101,7 +101,7 @@ def test_seeds_for_tuning_are_not_reported() -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "PAGE", tmp_path / "calibration.md")
     calibration.main(["--seeds", "report", "--count", "3", "--jobs", "1"])
-    assert "3 situations, seeds 1,000,000 to 1,000,002" in capsys.readouterr().out
+    assert "3 situations, seeds 2,000,000 to 2,000,002" in capsys.readouterr().out
     assert not calibration.PAGE.exists()  # three are no calibration
     calibration.main(["--count", "3", "--jobs", "1", "--family", "zombies", "--out", str(tmp_path / "some.md")])
     assert FAMILIES["zombies"].__doc__ in (tmp_path / "some.md").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import pytest
 
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM, Situation
 from netlens.lab.provider.limiters.overload import Overload
+from netlens.lenses.refused.weighing import of_one_class
 from tests.bench.situations import (
     CORES,
     FAMILIES,
@@ -77,7 +78,7 @@ def test_tables_are_sound(drawn: list[Drawn]) -> None:
         assert (s.side[r.session] == r.side).all()
         assert (s.start_ns[r.session] <= r.start_ns).all()
         assert (r.end_ns <= s.end_ns[r.session]).all()
-        assert each.n_rejections == (r.rejected == REJECTED).sum()
+        assert each.n_rejections == (of_one_class(each.situation)[0].requests.rejected == REJECTED).sum()
         assert {source for source, label in zip(r.source, r.rejected, strict=True) if label == UNLABELLED} <= {""}
         assert ((r.stream == -1) | (r.stream % 2 == 1)).all()
 
@@ -132,6 +133,7 @@ def recount(setup: Setup, observed: Observed, row: int) -> int:
         for other in range(len(r)):
             earlier = (r.start_ns[other], observed.rows[other].number) < (at, observed.rows[row].number)
             same = provider.per == "ip" or observed.rows[other].flow.program.key == asker.program.key
+            same &= not provider.small_limit or observed.rows[other].small == observed.rows[row].small
             late = round(provider.late_s * 1e9)
             found += bool(earlier and same and at < r.end_ns[other] + late and r.rejected[other] != REJECTED)
     elif provider.counts == "connections":

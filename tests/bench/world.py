@@ -87,6 +87,11 @@ class Program:
     dns_every: bool = False  # a lookup for each request, not only for each connection
     dns_keep_s: float = 2.0
     idle_connections: int = 0  # opened at the start and never used
+    prompt_bytes: Span = (2_000, 20_000)  # of a request; log-uniform
+    title_bytes: int = 1_500
+    small_model: bool = False  # titles are made by another model
+    small_fraction: float = 0.0  # of the turns, asked of that model too
+    logged: bool = True  # it writes down what is refused
 
 
 @dataclass(frozen=True)
@@ -114,20 +119,25 @@ class Provider:
     over_time: OverTime | None = None  # then ``counts`` is nothing
     late_s: float = 0.0  # a place is given back that long after the answer
     changes: tuple[tuple[float, int], ...] = ()  # (from which second on, limit)
+    small_limit: int = 0  # each model counts by itself, and this is the small one's; 0: all together
 
-    def limit_at(self, now_ns: int) -> int:
+    def limit_at(self, now_ns: int, small: bool = False) -> int:
+        if small and self.small_limit:
+            return self.small_limit
         return next((limit for at, limit in reversed(self.changes) if ns(at) <= now_ns), self.limit)
 
 
 @dataclass(frozen=True)
 class OverTime:
     """A limit on what is sent: so many in a window (``sliding``, ``fixed``, ``attempts``), a ``bucket`` of ``limit`` tokens with one back every
-    ``window_s``, or a ``quota``: ``limit`` requests, then none until ``window_s`` after the first refusal."""
+    ``window_s``, a ``quota``: ``limit`` requests, then none until ``window_s`` after the first refusal, or a ``volume``: ``limit`` bytes in a window
+    (``edge_s`` of at least 0: windows that follow each other, else one that slides), with the request's own bytes (``own``) or without."""
 
     kind: str
     limit: int
     window_s: float
     edge_s: float = 0.0
+    own: bool = True
 
 
 class Meter:
@@ -135,11 +145,11 @@ class Meter:
 
     def __init__(self, limiter: OverTime) -> None:
         self.limiter = limiter
-        self.taken: list[int] = []
+        self.taken: list[tuple[int, int]] = []
         self.tokens, self.at = float(limiter.limit), 0
         self.closed_ns = NEVER
 
-    def refuses(self, now: int) -> bool:
+    def refuses(self, now: int, size: int) -> bool:
         it, width = self.limiter, ns(self.limiter.window_s)
         if it.kind == "bucket":
             self.tokens = min(float(it.limit), self.tokens + (now - self.at) / width)
@@ -154,15 +164,18 @@ class Meter:
                 return True
             return False
         since = now - width
-        if it.kind == "fixed":
+        if it.kind == "fixed" or (it.kind == "volume" and it.edge_s >= 0):
             since = (now - ns(it.edge_s)) // width * width + ns(it.edge_s) - 1
-        while self.taken and self.taken[0] <= since:
+        while self.taken and self.taken[0][0] <= since:
             self.taken.pop(0)
+        if it.kind == "volume":
+            used = sum(bytes_ for _, bytes_ in self.taken)
+            return used + size > it.limit if it.own else used >= it.limit
         return len(self.taken) >= it.limit
 
-    def take(self, now: int) -> None:
+    def take(self, now: int, size: int) -> None:
         self.tokens -= 1
-        self.taken.append(now)
+        self.taken.append((now, size))
 
 
 @dataclass(frozen=True)
@@ -222,6 +235,8 @@ class Request:
     flow: Flow
     start_ns: int
     stream: int
+    sent_bytes: int = 0
+    small: bool = False  # to the small model
     decided_ns: int = NEVER
     refused: str | None = None
     count: int = 0
@@ -332,35 +347,37 @@ class Desk:
         request.decided_ns = now
         held = self._counted(request)
         request.count = len(held)
-        request.limit = provider.limit_at(now)
+        request.limit = provider.limit_at(now, request.small)
         draw = self._rng.random()  # one for each request, whatever becomes of it
+        overloaded = bool(provider.overload and provider.overload.now(now / S) and draw < provider.overload.fraction)
         if provider.over_time is not None:
-            self._measure(request, provider.over_time, now)
+            self._measure(request, provider.over_time, now, overloaded)
         elif provider.counts != "nothing" and len(held) >= request.limit:
             request.refused = "limit"
-        elif provider.overload and provider.overload.now(now / S) and draw < provider.overload.fraction:
+        if request.refused is None and overloaded:
             request.refused = "overload"
         if request.refused is None:
             self.requests[request.number] = request
         else:
             request.held = tuple(_as_held(item, request.start_ns) for item in held)
 
-    def _measure(self, request: Request, limiter: OverTime, now: int) -> None:
+    def _measure(self, request: Request, limiter: OverTime, now: int, overloaded: bool) -> None:
         """Refuse by what was sent before; and whether the side's own alone would have been refused."""
         program = request.flow.program
         elsewhere = program.side == ELSEWHERE
         group = request.flow.key if self.provider.per == "key" else elsewhere
         together, own = (self.meters.setdefault(name, Meter(limiter)) for name in (group, (group, program.side)))
-        refused, request.alone = together.refuses(now), own.refuses(now)
+        refused, request.alone = together.refuses(now, request.sent_bytes), own.refuses(now, request.sent_bytes)
         if refused:
             request.refused = "limit"
-        if not refused or limiter.kind == "attempts":
-            together.take(now)
-            own.take(now)
+        if (not refused and not overloaded) or limiter.kind == "attempts":
+            together.take(now, request.sent_bytes)
+            own.take(now, request.sent_bytes)
 
     def _counted(self, request: Request) -> list[Request] | list[Flow]:
         if self.provider.counts == "requests":
-            return [r for r in self.requests.values() if self._same(r.flow, request.flow)]
+            each = self.provider.small_limit > 0
+            return [r for r in self.requests.values() if self._same(r.flow, request.flow) and not (each and r.small != request.small)]
         if self.provider.counts == "connections":
             return [f for f in self.flows.values() if f is not request.flow and self._same(f, request.flow)]
         return []
@@ -431,15 +448,24 @@ class World:
         for companion in flow.companions:
             self.close(companion, done_ns)
 
-    def send(self, flow: Flow, start_ns: int) -> Request:
+    def send(self, flow: Flow, start_ns: int, prompt: Prompt) -> Request:
         """Put a request on the wire."""
-        request = Request(len(self.history.requests), flow, start_ns, 2 * len(flow.requests) + 1 if flow.program.http2 else -1)
+        stream = 2 * len(flow.requests) + 1 if flow.program.http2 else -1
+        request = Request(len(self.history.requests), flow, start_ns, stream, prompt.sent_bytes, prompt.small)
         flow.requests.append(request)
         self.history.requests.append(request)
         self._seen += flow.program.side != ELSEWHERE
         if self._seen >= MOST_REQUESTS:
             self.loop.stopped = True
         return request
+
+
+class Prompt(NamedTuple):
+    """What is asked: how long its answer takes, how large it is, and whether the small model is asked."""
+
+    answer_s: float
+    sent_bytes: int
+    small: bool = False
 
 
 class _Running:
@@ -464,12 +490,12 @@ class _Running:
         while loop.now < self.stop_ns:
             title = None
             if program.title:
-                title = loop.start(self.request(rng.uniform(0.3, 1.5), aborts=False))
+                title = loop.start(self.request(Prompt(rng.uniform(0.3, 1.5), program.title_bytes, program.small_model), aborts=False))
                 yield ns(TITLE_AFTER_S)
             for _ in range(rng.randint(*program.turns)):
                 if loop.now >= self.stop_ns:
                     break
-                answered = yield from self.request(self.answer_s(), aborts=rng.random() < program.abort_fraction)
+                answered = yield from self.request(self.prompt(), aborts=rng.random() < program.abort_fraction)
                 if not answered:
                     break
                 yield ns(rng.uniform(*program.think_s))
@@ -477,19 +503,23 @@ class _Running:
                 yield title
             yield ns(rng.uniform(*program.idle_s))
 
+    def prompt(self) -> Prompt:
+        low, high = self.program.prompt_bytes
+        return Prompt(self.answer_s(), round(low * (high / low) ** self.rng.random()), self.rng.random() < self.program.small_fraction)
+
     def answer_s(self) -> float:
         """How long an answer takes: a stream of seconds to tens of seconds, or a short one."""
         if self.rng.random() < self.program.short_fraction:
             return self.rng.uniform(0.15, 0.9)
         return min(self.program.answer_s * self.rng.lognormvariate(0, self.program.spread), 60.0)
 
-    def request(self, answer_s: float, aborts: bool) -> Process:
+    def request(self, prompt: Prompt, aborts: bool) -> Process:
         """One request with its retries; whether it was answered, or broken off on purpose."""
         retry = self.program.retry
         for attempt in range(retry.retries + 1):
             if self.loop.now >= self.stop_ns:
                 return False
-            refused = yield from self.attempt(answer_s, aborts)
+            refused = yield from self.attempt(prompt, aborts)
             if not refused:
                 return True
             wait_s = min(retry.first_s * retry.factor**attempt, LONGEST_BACK_OFF_S)
@@ -497,16 +527,16 @@ class _Running:
                 wait_s = self.world.setup.provider.retry_after_s
             yield ns(wait_s * self.rng.uniform(1.0, 1.1))
             for _ in range(retry.parallel - 1):
-                self.loop.at(self.loop.now + ns(self.rng.uniform(0, STORM_WITHIN_S)), self.loop.start, self.attempt(answer_s, aborts))
+                self.loop.at(self.loop.now + ns(self.rng.uniform(0, STORM_WITHIN_S)), self.loop.start, self.attempt(prompt, aborts))
         return False
 
-    def attempt(self, answer_s: float, aborts: bool) -> Process:
+    def attempt(self, prompt: Prompt, aborts: bool) -> Process:
         """Send it once and read the answer; whether it was refused."""
-        loop, world = self.loop, self.world
+        loop, world, answer_s = self.loop, self.world, prompt.answer_s
         if self.program.dns_tcp and self.program.dns_every:
             yield from self.lookup()
         flow = yield from self.connection()
-        request = world.send(flow, loop.now + self.delay)
+        request = world.send(flow, loop.now + self.delay, prompt)
         yield self.delay + world.half + ns(self.rng.uniform(0, world.setup.provider.jitter_s))
         world.desk.decide(request, loop.now)
         if request.refused is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import netlens
+from netlens.chains.side import Side
 from netlens.errors import NetlensError
 from tests.chains.build_chain import EGRESS, SERVER, Machine, Talk, hellos
 
@@ -117,6 +118,105 @@ def test_a_proxy_that_the_host_redirects_to_is_a_hop(tmp_path: Path) -> None:
     found = analysed(tmp_path, vm=vm, host=host)
     assert requests(found) == {"VM": 3, "host": 1}
     assert found["counts"]["exchanges"] == 4
+    assert found["chains"] == {"redirect": 1, "direct": 1}
+
+
+def test_what_is_older_than_the_capture_and_ends_with_a_reset_held_a_place(tmp_path: Path) -> None:
+    """Of a session without a handshake Zeek's state is RSTOS0, which is also that of one that was never answered."""
+    (hello,) = hellos(1)
+    host = Machine().see(Talk((EGRESS, 50003), API, 1, hello, 3 << 20, begins=1.05, reset=True), *LEAVES)
+    host.write(tmp_path / "host.pcap")
+    side = Side("host", netlens.read(tmp_path / "host.pcap"))
+    assert side.connections["state"].tolist() == ["RSTOS0"]
+    assert side.opened.tolist() == [True]
+
+
+def test_an_older_connection_to_a_relay_is_not_upstream(tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    one, two, three = hellos(3)
+    for k, (hello, start, begins) in enumerate(((one, 1.0, 1.2), (two, 1.5, 1.2))):
+        asked = Talk((VM, 40001 + k), (BRIDGE, 8888), start, hello, (1 + k) << 20, begins=begins, negotiation=CONNECT)
+        vm.see(asked, *VM_SIDE)
+        host.see(asked, *THROUGH_NAT, late=50e-6)
+    host.see(Talk((EGRESS, 50002), API, 1.5005, two, 7 << 20, begins=1.2), *LEAVES)
+    host.see(Talk((EGRESS, 50003), API, 1.3, three, 9 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["chains"] == {"proxy": 1, "direct": 1}
+
+
+def test_a_relay_on_the_vm_that_asks_anew_is_part_of_the_chain(tmp_path: Path) -> None:
+    """Its own hello is another one, so only the requests tell; what the program asks it is counted once, as what leaves."""
+    vm, host = Machine(), Machine()
+    asking, two, three = hellos(3)
+    sizes = (500, 700, 900, 650, 820, 560)
+    vm.see(Talk(("127.0.0.1", 39999), ("127.0.0.1", 8443), 1, asking, 5 << 20, sizes), (1, False), kind=772)
+    nat(vm, host, Talk((VM, 40001), API, 1.001, two, 1 << 20, tuple(size + 40 for size in sizes), shorter=0.004), 50001)
+    host.see(Talk((EGRESS, 50003), API, 1.3, three, 3 << 20, (650,)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["chains"] == {"proxy>nat": 1, "direct": 1}
+    assert requests(found) == {"VM": 6, "host": 1}
+
+
+def test_a_relay_with_a_name_of_its_own_does_not_stop_the_analysis(tmp_path: Path) -> None:
+    """The VM's capture alone shows the relay's name only, not that of the API that was asked for."""
+    vm = Machine()
+    (hello,) = hellos(1, "relay.example.test")
+    vm.see(Talk((VM, 40001), (BRIDGE, 8443), 1, hello, 1 << 20), *VM_SIDE)
+    found = analysed(tmp_path, vm=vm)
+    assert requests(found)["VM"] == 3
+    assert any("perhaps" in note or "programs ask a relay" in note for note in found["quality"]["notes"])
+
+
+@pytest.mark.parametrize("guests", [1, 2])
+def test_one_direction_of_the_hosts_own_connections_is_not_the_egress(guests: int, tmp_path: Path) -> None:
+    """Outgoing packets alone: on a bridge that is all of a guest's connections, and half of the host's own."""
+    vm, host = Machine(), Machine()
+    for k, hello in enumerate(hellos(guests)):
+        talk = Talk((VM, 40001 + k), API, 1 + k, hello, (1 + k) << 20)
+        vm.see(talk, *VM_SIDE)
+        host.see(talk, *LEAVES, late=60e-6)
+    for k, hello in enumerate(hellos(2)):
+        host.see(Talk((EGRESS, 50003 + k), API, 1.4, hello, (9 + k) << 20, (650,), one_way=True), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["counts"]["connections"] == guests + 2
+    assert cause(found, "same-nat-ip")["verdict"] == "undecided"
+    assert "both directions" in cause(found, "same-nat-ip")["needs"]
+
+
+def cause(found: dict[str, Any], wanted: str) -> dict[str, Any]:
+    return next(cause for cause in found["hypotheses"] if cause["id"] == wanted)
+
+
+@pytest.mark.parametrize("interface", [None, 2, 4])
+def test_an_address_that_needs_no_translation_leaves_by_any_interface(interface: int | None, tmp_path: Path) -> None:
+    """One interface alone may be the way out, or a bridge that the host's own connections never cross."""
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    talk = Talk(("198.51.100.77", 40001), API, 1, one, 1 << 20)
+    vm.see(talk, *VM_SIDE).write(tmp_path / "vm.pcap")
+    host.see(talk, (4, True), *LEAVES, late=50e-6).write(tmp_path / "host.pcap", interface)
+    found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
+    assert (found["verdict"], "-i any" in str(found["needs"])) == (("refuted", False) if interface is None else ("undecided", True))
+
+
+def test_another_name_at_the_same_address_is_no_silence_of_the_host(tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    (one,), (other,) = hellos(1), hellos(1, "chat.example.test")
+    nat(vm, host, Talk((VM, 40001), API, 1, one, 1 << 20), 50001)
+    host.see(Talk((EGRESS, 50003), API, 1.3, other, 3 << 20, (650,)), *LEAVES)
+    assert cause(analysed(tmp_path, vm=vm, host=host), "same-nat-ip")["verdict"] == "undecided"
+
+
+@pytest.mark.parametrize("translated", [False, True])
+def test_a_port_of_a_bridge_takes_what_is_addressed_to_others(translated: bool, tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    talk = Talk((VM, 40001), API, 1, one, 1 << 20)
+    vm.see(talk, *VM_SIDE)
+    host.see(talk, (4, True), late=50e-6, to_others=True)
+    host.see(replace(talk, client=(EGRESS, 50001)) if translated else talk, *LEAVES, late=60e-6)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["chains"] == {"bridge>nat" if translated else "bridge": 1}
 
 
 def test_several_relays_one_after_the_other(tmp_path: Path) -> None:

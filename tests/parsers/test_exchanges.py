@@ -898,7 +898,9 @@ def test_queued_requests_of_forgotten_sessions_make_room() -> None:
 def test_a_byte_before_the_first_request_line_is_no_request() -> None:
     """The first frame of a capture may be a keep-alive probe."""
     t = http(("up", b"\0"), GET, ("down", OK), GET, ("down", OK))
-    assert [r["status"] for r in exchanges(t.packets)] == [200, 200]
+    found = exchanges(t.packets)
+    assert [r["status"] for r in found] == [200, 200]
+    assert [r["start_frame"] for r in found] == [k for k, p in enumerate(t.packets, 1) if b"GET " in p.data]
 
 
 def test_a_page_about_http_is_one_answer() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import netlens
 from netlens.errors import CaptureError, NetlensError
 from netlens.report import extract
-from netlens.text import display_filter
+from netlens.text import display_filter, duration
 from tests.parsers.test_pipeline import conversation, segment
 from tests.parsers.test_pipeline import pcap as micro_pcap
 from tests.wire import helpers
@@ -299,3 +300,68 @@ def test_the_command_and_connections_agree(two: Path, tmp_path: Path) -> None:
 
     (alone,) = rows(out)
     assert {k: alone[k] for k in OWN} == {k: rows(two)[1][k] for k in OWN}
+
+
+# -- comments
+
+
+def shown(path: Path) -> dict[int, list[str]]:
+    """Comments by frame, as tshark reads them."""
+    fields = ["-T", "fields", "-e", "frame.number", "-e", "frame.comment", "-E", "occurrence=a", "-E", "aggregator=/s"]
+    done = subprocess.run(["tshark", "-n", "-r", str(path), "-Y", "frame.comment", *fields], capture_output=True, check=True)
+    rows = [line.split("\t", 1) for line in done.stdout.decode().splitlines()]
+    return {int(frame): text.split(" netlens ") for frame, text in rows}
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is missing")
+def test_comments_stand_where_tshark_reads_them(captures: Path, tmp_path: Path) -> None:
+    source, out = captures / "same-nat-ip-nat" / "host.pcap.gz", tmp_path / "commented.pcapng"
+    done = run(str(source), "--comments", "-w", str(out))
+    assert done.returncode == 0, done.stderr
+    whole, again = netlens.read(source), netlens.read(out)
+    assert again.part.frames == whole.part.frames
+    assert again.table("sessions").to_pandas().equals(whole.table("sessions").to_pandas())
+    found = shown(out)
+    analysis = netlens.analyze(source)
+    budget = analysis.budget
+    assert len(budget) > 60
+    exchanges = whole.exchanges
+    for number, total in zip(budget["exchange_id"], budget["total_ns"], strict=True):
+        row = exchanges.iloc[number]
+        begins, ends = " ".join(found[row.start_frame]), " ".join(found[row.end_frame])
+        assert f"request {number} to api.z.ai:443 begins" in begins
+        assert f"request {number} to api.z.ai:443: the answer ends; {duration(total / 1e9)} in all: " in ends
+    for finding in analysis.findings:
+        assert all(finding.id in " ".join(found[frame]) for _, frame in finding.frames)
+    assert all(f"connection {row.connection_id}" in " ".join(found[row.first_frame]) for row in whole.connections.itertuples())
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is missing")
+def test_comments_of_one_connection_are_on_its_frames_in_the_extract(captures: Path, tmp_path: Path) -> None:
+    source, out = captures / "same-nat-ip-sshuttle" / "vm.pcap.gz", tmp_path / "one.pcapng"
+    done = run(str(source), "--comments", "--connection", "1", "-w", str(out))
+    assert done.returncode == 0, done.stderr
+    found = shown(out)
+    assert "connection 1" in " ".join(found[1])
+    assert not any("connection 0" in text for texts in found.values() for text in texts)
+    assert any("sshuttle" in text for texts in found.values() for text in texts)
+    assert max(found) <= netlens.read(out).part.frames
+
+
+def test_a_pcap_holds_no_comments(captures: Path, tmp_path: Path) -> None:
+    refused(
+        run(str(captures / "healthy" / "vm.pcap.gz"), "--comments", "-w", str(tmp_path / "out.pcap")), "only a pcapng holds comments", 2
+    )
+
+
+def test_strangers_text_in_comments_is_printable(tmp_path: Path) -> None:
+    from scapy.layers.dns import DNS, DNSQR
+
+    from tests.parsers.build import Packet, datagram, mixed, write
+
+    query = bytes(DNS(id=1, rd=1, qd=DNSQR(qname=b"a\x1b[31m\n.example")))
+    path = write(tmp_path / "hostile.pcap", mixed([Packet(0, datagram(("192.0.2.1", 5000), ("192.0.2.53", 53), query))]))
+    out = tmp_path / "out.pcapng"
+    assert run(str(path), "--comments", "-w", str(out)).returncode == 0
+    assert b"netlens lookup 0, A a" in out.read_bytes()
+    assert b"\x1b[31m" not in out.read_bytes().split(b"netlens lookup", 1)[1]

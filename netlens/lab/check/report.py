@@ -22,6 +22,7 @@ class Report:
     counts : what was compared -> (netlens, truth).  worst_ms : what was compared -> largest distance of a time from the true span.
     widest_ms : the widest true span.
     fractions : share of the VM's refusals that would not have happened without each cause, from the provider's own log.
+    labels : with the programs' logs, and without: how many requests were labelled as the provider's log has it, how many not at all, how many wrongly.
     problems : one line for each disagreement; empty if all is well.
     """
 
@@ -32,6 +33,7 @@ class Report:
     worst_ms: dict[str, float] = field(default_factory=dict)
     widest_ms: float = 0.0
     fractions: dict[str, float] = field(default_factory=dict)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def count(self, what: str, found: int, truth: int) -> None:
@@ -69,5 +71,6 @@ def as_text(reports: Sequence[Report]) -> str:
         lines.append("  counts: " + ", ".join(f"{what} {found}" for what, (found, true) in report.counts.items() if found == true))
         lines.append("  worst difference in ms: " + ", ".join(f"{what} {worst:g}" for what, worst in report.worst_ms.items()))
         lines[-1] += f"; widest true span {report.widest_ms:g}"
+        lines += [f"  labels {how}: {', '.join(f'{n} {name}' for name, n in said.items())}" for how, said in report.labels.items()]
         lines += [f"  ! {problem}" for problem in report.problems]
     return "\n".join(map(printable, lines))

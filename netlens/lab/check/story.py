@@ -23,7 +23,8 @@ def check_story(report: Report, truth: Truth) -> None:
         seen = sum(bool(e["refused"]) for e in truth.of(side, "done"))
         report.count(f"{side} refusals in the program's journal", seen, refused[side])
         log = sidefiles.Lines(truth.recording / f"{side}-errors.log", errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
-        report.count(f"{side} refusals in the error log", sum(b"ERROR" in line for line in log), seen)
+        if side not in truth.lab.get("unlogged", ()):
+            report.count(f"{side} refusals in the error log", sum(b"ERROR" in line for line in log), seen)
     for problem in [*truth.of("vm", "problem"), *truth.of("host", "problem")]:
         report.problems.append(f"the program had trouble: {problem['text']}")
     report.fractions = fractions(truth)
@@ -37,7 +38,6 @@ def fractions(truth: Truth) -> dict[str, float]:
     refusals = [r for r in truth.requests if r["refused"] and side_of(r) == "vm"]
     if not refusals:
         return {}
-    limit = truth.expect.get("limit", 0)
     by_request = {r["request"]: r for r in truth.requests}
     by_connection: dict[int, list[Event]] = defaultdict(list)
     for request in truth.requests:
@@ -49,7 +49,7 @@ def fractions(truth: Truth) -> dict[str, float]:
         if truth.lab["counts"] == "requests":
             request = by_request[number]
             done = program_done.get(request["name"])
-            over = done is not None and done["how"] == "broken off" and done["ns"] <= ns
+            over = done is not None and done["ns"] <= ns  # broken off, or given back late
             return {"same-nat-ip"} if side_of(request) == "host" else {"keep-alive"} if over else set()
         if truth.accepts[number]["to_port"] == 53:
             return {"dns"}
@@ -68,8 +68,12 @@ def fractions(truth: Truth) -> dict[str, float]:
         if refusal["refused"] == "overload":
             hits["provider"] += 1
             continue
+        if refusal.get("alone") is not None:  # by what was sent over time
+            hits["own-rate" if refusal["alone"] else "same-nat-ip"] += 1
+            continue
+        limit = refusal.get("limit") or truth.expect.get("limit", 0)
         held = [causes(number, refusal["ns"]) for number in refusal["others"]]
         hits["own-concurrency"] += sum(not each for each in held) >= limit
         for name in names:
             hits[name] += sum(name not in each for each in held) < limit
-    return {name: round(hits[name] / len(refusals), 3) for name in (*names, "own-concurrency", "provider")}
+    return {name: round(hits[name] / len(refusals), 3) for name in (*names, "own-concurrency", "own-rate", "provider")}

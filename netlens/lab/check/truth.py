@@ -9,8 +9,9 @@ from typing import Any
 
 from netlens.capture.recording import Manifest, read_manifest
 from netlens.errors import NetlensError
-from netlens.lab import journal, programs
+from netlens.lab import journal
 from netlens.lab.clock import Skew
+from netlens.lab.programs import opencode
 from netlens.text import printable
 
 Event = Mapping[str, Any]
@@ -43,7 +44,7 @@ class Truth:
         self.expect: dict[str, Any] = lab["expect"]
         self.tunnelled = lab["path"] == "sshuttle" and not lab["exclude_api"]
         self.http2 = lab["http"] == "2"
-        self.real = any(kind != programs.DEFAULT for kind in lab.get("programs", ()))
+        self.real = opencode.ID in lab.get("programs", ())
         clock = lab["clock"]
         self.skew = Skew(clock["offset_s"], clock["drift_ppm"], clock["at_ns"])
         self.provider = list(journal.read(recording / "provider.jsonl"))

@@ -20,9 +20,10 @@ LOG_FORMATS = ("classic", "logfmt")  #: of opencode, see _opencode_log
 
 
 class Kind(Protocol):
-    """One kind of program."""
+    """One kind of program. ``SILENT``: it does not write down each refusal."""
 
     ID: str
+    SILENT: bool
 
     def check(self, table: Mapping[str, Any], /) -> None:
         """ValueError or TypeError if a [[program]] is none that this kind can be."""

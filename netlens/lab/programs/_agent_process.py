@@ -25,7 +25,8 @@ from netlens.lab.programs import _http1
 from netlens.lab.programs._connections import Network, Pool
 from netlens.lab.programs._opencode_log import OpencodeLog
 from netlens.lab.programs.agent import Behaviour
-from netlens.lab.provider.api import MESSAGES, PATH, Answer, error_code
+from netlens.lab.provider.apis import apis, error_in
+from netlens.lab.provider.real import Answer
 
 TITLE_AFTER_S = 0.055  #: the real request follows the title's by this in a published log of opencode
 LONGEST_BACK_OFF_S = 30.0
@@ -38,19 +39,21 @@ class Plan:
     answer: Answer
     prompt_bytes: int
     stop_after: int | None
+    model: str = "glm-4.7"
 
     @classmethod
     def drawn(cls, behaviour: Behaviour, rng: random.Random, title: bool = False) -> Plan:
         pieces = 2 if title else rng.randint(*behaviour.pieces)
         answer = Answer(rng.uniform(*behaviour.wait_s), pieces, behaviour.gap_s, rng.randint(*behaviour.piece_bytes))
         stop_after = rng.randint(1, 2) if rng.random() < behaviour.abort_fraction and not title else None
-        return cls(answer, 300 if title else rng.randint(*behaviour.prompt_bytes), stop_after)
+        model = behaviour.small_model if title and behaviour.small_model else behaviour.model
+        return cls(answer, behaviour.title_bytes if title else rng.randint(*behaviour.prompt_bytes), stop_after, model)
 
     def body(self, request: str) -> bytes:
         """The JSON to send, with the program's own number of the request."""
         wish = {**asdict(self.answer), "request": request}
         messages = [{"role": "user", "content": "x" * self.prompt_bytes}]
-        return json.dumps({"model": "glm-4.7", "stream": True, "lab": wish, "messages": messages}).encode()
+        return json.dumps({"model": self.model, "stream": True, "lab": wish, "messages": messages}).encode()
 
 
 class Agents:
@@ -58,6 +61,7 @@ class Agents:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.behaviours = [Behaviour.of(each) for each in config["programs"]]
+        self.path = apis()[config["api"]].PATH
         self.log = OpencodeLog(Path(config["log"]), config["log_format"], Skew(**config["skew"]))
         self.network = Network(config)
         self.journal = self.network.journal
@@ -108,7 +112,7 @@ class Agents:
 
     def _request(self, behaviour: Behaviour, pool: Pool, plan: Plan, session: str, small: bool) -> bool:
         """One request with its retries; True if it was answered (or broken off on purpose)."""
-        about: dict[str, Any] = {"service": "llm", "providerID": "zai-coding-plan", "modelID": "glm-4.7", "sessionID": session}
+        about: dict[str, Any] = {"service": "llm", "providerID": "zai-coding-plan", "modelID": plan.model, "sessionID": session}
         about |= {"small": str(small).lower(), "agent": "title" if small else "build"}
         self.log.line("INFO", "stream", **about)
         attempt = self._attempt_http2 if self.network.http2 else self._attempt
@@ -123,29 +127,30 @@ class Agents:
                 return False
             if refused is None:
                 return True
-            self.log.refusal("stream error", refused, MESSAGES[refused], **about)
+            if behaviour.logs:
+                self.log.refusal("stream error", *refused, **about)
             if self.deadline.wait(min(behaviour.back_off_s * 2**number, LONGEST_BACK_OFF_S)):
                 return False
         return False
 
-    def _attempt(self, behaviour: Behaviour, pool: Pool, plan: Plan) -> str | None:
-        """Send a request and read its answer; the error code if it was refused."""
+    def _attempt(self, behaviour: Behaviour, pool: Pool, plan: Plan) -> tuple[str, str] | None:
+        """Send a request and read its answer; the error's code and message if it was refused."""
         if behaviour.dns_every:
             self.network.look_up(behaviour)
         connection = pool.take()
         about: dict[str, Any] = {"connection": connection.name, "request": self.network.name()}
         start_ns = time.time_ns()
-        _http1.send(connection.sock, PATH, behaviour.site, behaviour.key, plan.body(about["request"]))
+        _http1.send(connection.sock, self.path, behaviour.site, behaviour.key, plan.body(about["request"]))
         self.journal.write("request", start_ns, **about, sent_ns=time.time_ns(), key=behaviour.key)
         response = _http1.answer(connection.sock)
         self.journal.write("answer", **about, status=response.status)
         refused, how = None, "complete"
         for events, piece in enumerate(_http1.pieces(response), 1):
-            refused = error_code(piece) or refused
+            refused = error_in(piece) or refused
             if plan.stop_after is not None and events >= plan.stop_after and refused is None:
                 how = "broken off"
                 break
-        self.journal.write("done", **about, status=response.status, refused=refused, how=how)
+        self.journal.write("done", **about, status=response.status, refused=refused and refused[0], how=how)
         response.close()
         if how == "broken off":
             self.network.close_connection(connection, behaviour.abort_with)
@@ -155,12 +160,12 @@ class Agents:
             pool.give(connection)
         return refused
 
-    def _attempt_http2(self, behaviour: Behaviour, pool: Pool, plan: Plan) -> str | None:
+    def _attempt_http2(self, behaviour: Behaviour, pool: Pool, plan: Plan) -> tuple[str, str] | None:
         connection = pool.shared()
         about: dict[str, Any] = {"connection": connection.name, "request": self.network.name()}
         body = plan.body(about["request"])
         sent_ns = self.journal.write("request", **about, sent_ns=time.time_ns(), key=behaviour.key)
-        parts = connection.request(PATH, behaviour.site, behaviour.key, body)
+        parts = connection.request(self.path, behaviour.site, behaviour.key, body)
         status, refused, events, how = 0, None, 0, "complete"
         for kind, data in parts:
             if kind == "status":
@@ -168,14 +173,14 @@ class Agents:
                 self.journal.write("answer", **about, status=status, after_ns=time.time_ns() - sent_ns)
             elif kind == "data" and data:
                 events += 1
-                refused = error_code(data) or refused
+                refused = error_in(data) or refused
                 if plan.stop_after is not None and events >= plan.stop_after and refused is None:
                     how = "broken off"
                     break
             elif kind == "lost":
                 raise ConnectionResetError("the connection ended inside an answer")
         parts.close()
-        self.journal.write("done", **about, status=status, refused=refused, how=how)
+        self.journal.write("done", **about, status=status, refused=refused and refused[0], how=how)
         return refused
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "agent"
+SILENT = False
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Behaviour:
     side: str
     kind: str = "agent"
     key: str = "key-1"
+    model: str = "glm-4.7"
+    small_model: str = ""  # that makes the titles; the same where none is named
     site: str = "api.z.ai"
     agents: int = 1  # that many at once, each with prompts of its own
     start_s: float = 0.0
@@ -39,12 +42,14 @@ class Behaviour:
     gap_s: float = 0.22
     piece_bytes: tuple[int, int] = (20, 160)
     prompt_bytes: tuple[int, int] = (300, 2500)
+    title_bytes: int = 300
     abort_fraction: float = 0.0  # share of answers broken off after a piece or two
     abort_with: str = "fin"  # or rst
     keep_s: float = 5.0  # an idle connection is kept that long
     reuse: bool = True  # False: a new connection for each request; the old one is kept all the same
     back_off_s: float = 2.0
     retries: int = 4
+    logs: bool = True  # False: it writes nothing down
     dns: str = "udp"  # or tcp: to the provider's own name server, the connection kept for dns_keep_s
     dns_keep_s: float = 2.0
     dns_every: bool = False  # a lookup before each request, not only for a new connection
@@ -79,6 +84,7 @@ def start(context: Context, side: str, tables: Sequence[Mapping[str, Any]]) -> s
         "dns_over_tcp": PROVIDER_IP,
         "certificate": str(context.certificate),
         "http": context.scenario.provider["http"],
+        "api": context.scenario.provider["api"],
         "keylog": str(context.folder / f"{side}-keylog.txt"),
     }
     return context.python(side, "programs._agent_process", config, f"{side}-program")

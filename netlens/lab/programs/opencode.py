@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.provider.api import PATH
+from netlens.lab.provider.apis.zai import PATH
 from netlens.lab.topology import LabError, program
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "opencode"
+SILENT = False
 VERSION = "1.18.33"  #: the newest in November 2026, whose behaviour was measured
 PACKAGE = f"opencode-ai@{VERSION}"
 PROVIDER, MODEL, API = "zai-coding-plan", "glm-4.7", "api.z.ai"

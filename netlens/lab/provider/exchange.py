@@ -10,32 +10,58 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.provider.api import DONE, HIGH_CONCURRENCY, Answer, Answers, Asked, Refused, event, last_events
+from netlens.lab.provider.apis import Api, apis, zai
 from netlens.lab.provider.limiters import settings_of
+from netlens.lab.provider.real import Answer, Answers, Asked, last_events
 
 if TYPE_CHECKING:
     from netlens.lab.journal import Journal
     from netlens.lab.provider.admission import Admission
 
 
+REASONS = {429: "Too Many Requests", 503: "Service Unavailable", 529: "Site Overloaded"}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A plain refusal: status, headers besides the length, body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 @dataclass
 class Settings:
-    """Everything about a provider but its addresses. ``limits``: by the id of their limiter.  ``answers``: to programs that do not say what they want."""
+    """Everything about a provider but its addresses. ``limits``: by the id of their limiter.
+
+    codes : those of limits that say another than ``code``.  retry_after_s : told in headers, and in words where the API does so.
+    """
 
     limits: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
-    refused: Refused = field(default_factory=lambda: Refused(HIGH_CONCURRENCY))
-    answers: Answers = field(default_factory=Answers)
+    code: str = zai.HIGH_CONCURRENCY
     refuses_in_stream: bool = False  # an error event inside a 200 stream instead of a 429
     http: str = "1.1"
     names: Mapping[str, str] = field(default_factory=dict)
+    api: str = zai.ID
+    codes: Mapping[str, str] = field(default_factory=dict)
+    retry_after_s: float | None = None
+    answers: Answers = field(default_factory=Answers)  # to programs that do not say what they want
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
         """From the JSON of a scenario's [provider]."""
-        refused = Refused(values["code"], values.get("wording", "old"), values.get("retry_after_s"))
-        answers = Answers.of(values.get("answers") or {})
-        return cls(settings_of(values), values["seed"], refused, answers, values["refuses_in_stream"], values["http"], values["names"])
+        plain = ("seed", "code", "refuses_in_stream", "http", "names", "api", "codes", "retry_after_s")
+        return cls(settings_of(values), **{name: values[name] for name in plain}, answers=Answers.of(values.get("answers") or {}))
+
+    def refusal(self, limiter: str | None) -> Refusal:
+        """What is answered when a limit refuses."""
+        api: Api = apis()[self.api]
+        code = self.codes.get(limiter or "", self.code)
+        error, number = api.ERRORS[code], getattr(self.limits.get(limiter or ""), "limit", 0)
+        message = error.message.format(limit=number, after=f"{self.retry_after_s or 1:g}")
+        return Refusal(error.status, api.headers(self.limits, self.retry_after_s), api.error_body(code, message))
 
 
 @dataclass
@@ -46,6 +72,10 @@ class Service:
     journal: Journal
     start_ns: int = field(default_factory=time.time_ns)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))  # of requests
+
+    def since_s(self) -> float:
+        """Seconds since it started."""
+        return (time.time_ns() - self.start_ns) / 1e9
 
 
 @dataclass
@@ -60,7 +90,7 @@ class Connection:
 
 
 class Exchange:
-    """``headers``, ``body``: of the request, which is received in full now; ``first_ns``: when its first byte came.
+    """``body``, ``headers``: of the request, which is received in full now; ``first_ns``: when its first byte came.
 
     The stand-in program numbers its requests itself. Those of a real one are named by their key, which begins with its side, and the number here.
     """
@@ -68,52 +98,59 @@ class Exchange:
     def __init__(self, connection: Connection, headers: Mapping[str, str], body: bytes, first_ns: int) -> None:
         received_ns = time.time_ns()
         self._connection, self._journal, self._settings = connection, connection.service.journal, connection.service.settings
-        key = headers.get("authorization", "").removeprefix("Bearer ")
+        asked = json.loads(body) if body else {}
+        key = headers.get("authorization", headers.get("x-api-key", "")).removeprefix("Bearer ")
+        model = str(asked.get("model", ""))
         self._number = next(connection.service.numbers)
-        content = json.loads(body) if body else {}
         self.asked: Asked | None = None
         more: dict[str, Any] = {}
-        if "messages" in content and "lab" not in content:
-            self.asked = Asked.of(content, headers.get("x-session-id", ""))
+        name = headers.get("x-lab-request")
+        if name is None and "messages" in asked and "lab" not in asked:
+            self.asked = Asked.of(asked, headers.get("x-session-id", ""))
             self.answer = self._settings.answers.draw(self.asked, f"{self._settings.seed} {self._number}")
             name = f"{key}-{self._number}"
-            more = {"kind": self.asked.kind, "model": self.asked.model, "bytes": len(body), "session": self.asked.session}
-            more["results"] = self.asked.results
+            more = {"kind": self.asked.kind, "session": self.asked.session, "results": self.asked.results}
         else:
-            wish = dict(content.get("lab", {}))
-            name = wish.pop("request", None)
+            wish = dict(asked.get("lab", {}))
+            name = name or wish.pop("request", None)  # the program's own number for it
             self.answer = Answer(**wish)
-        since_s = (time.time_ns() - connection.service.start_ns) / 1e9
-        decision = connection.admission.ask(self._number, connection.number, connection.ip, key, since_s)
+        decision = connection.admission.ask(
+            self._number, connection.number, connection.ip, key, connection.service.since_s(), model=model, size=len(body), side=str(name).partition("-")[0],
+        )  # fmt: skip
         in_flight, open_now = connection.admission.held()
-        self._refused = decision.refused is not None
+        self._refused = decision.refused
         self._names = {"connection": connection.number, "request": self._number}
-        about = {"name": name, "key": key, "first_ns": first_ns, "others": decision.others, "refused": decision.refused}
-        self._journal.write("request", received_ns, **self._names, **about, in_flight=in_flight, open=open_now, **more)
+        self._journal.write(
+            "request", received_ns, **self._names, name=name, key=key, first_ns=first_ns, others=decision.others, refused=decision.refused,
+            limit=decision.limit, alone=decision.alone, model=model, size=len(body), in_flight=in_flight, open=open_now, **more,
+        )  # fmt: skip
 
     @property
     def refused_plainly(self) -> bool:
         """With a status of its own, not inside a stream."""
-        return self._refused and not self._settings.refuses_in_stream
+        return self._refused is not None and not self._settings.refuses_in_stream
 
-    def refusal(self) -> bytes:
-        """The body of a plain refusal."""
-        return self._settings.refused.body
+    def refusal(self) -> Refusal:
+        """A plain refusal."""
+        return self._settings.refusal(self._refused)
 
     def pieces(self) -> list[bytes]:
         """The events of the answer; a refusal inside the stream has one that says so, and looks like the others from outside."""
-        piece, count = event("." * self.answer.piece_bytes), self.answer.pieces
+        pieces = apis()[self._settings.api].events(["." * self.answer.piece_bytes] * self.answer.pieces)
         if self._refused and self._settings.refuses_in_stream:
-            return [*[piece] * (count - 1), b"data: " + self.refusal() + b"\n\n"]
-        return [*[piece] * count, *(last_events(self.answer, self._number) if self.asked else ()), DONE]
+            return [*pieces[: self.answer.pieces - 1], b"data: " + self.refusal().body + b"\n\n"]
+        return [*pieces[:-1], *last_events(self.answer, self._number), pieces[-1]] if self.asked else pieces
 
     def answer_http1(self) -> bool:
         """Send the answer; False if the connection is of no use any more."""
-        status = 429 if self.refused_plainly else 200
+        refusal = self.refusal() if self.refused_plainly else None
+        status = refusal.status if refusal else 200
         try:
-            if self.refused_plainly:
+            if refusal:
+                fields = {"Content-Type": "application/json", "Content-Length": str(len(refusal.body)), **refusal.headers}
+                lines = [f"HTTP/1.1 {status} {REASONS.get(status, '')}", *(f"{name}: {value}" for name, value in fields.items())]
                 last_ns = self.began()
-                self._connection.socket.sendall(self._settings.refused.http1())
+                self._connection.socket.sendall("\r\n".join([*lines, "", ""]).encode() + refusal.body)
             else:
                 last_ns = self._stream(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         except OSError:
@@ -141,7 +178,7 @@ class Exchange:
 
     def release(self) -> int:
         """Give the place back. Before the last byte, or a program that is quick to ask again would find its own place still taken."""
-        self._connection.admission.done(self._number)
+        self._connection.admission.done(self._number, self._connection.service.since_s())
         return time.time_ns()
 
     def finish(self, status: int, how: str, last_ns: int | None = None) -> None:

@@ -91,10 +91,12 @@ class _Conversation:
         exchange = Exchange(self._connection, headers, bytes(body), first_ns)
         if exchange.refused_plainly:
             exchange.began()
-            self._h2.send_headers(stream, [(":status", "429"), ("content-type", "application/json")])
-            self._h2.send_data(stream, exchange.refusal(), end_stream=True)
+            refusal = exchange.refusal()
+            told = [(name.lower(), value) for name, value in refusal.headers.items()]
+            self._h2.send_headers(stream, [(":status", str(refusal.status)), ("content-type", "application/json"), *told])
+            self._h2.send_data(stream, refusal.body, end_stream=True)
             self._flush()
-            exchange.finish(429, "complete")
+            exchange.finish(refusal.status, "complete")
         else:
             self._answering[stream] = exchange
             heapq.heappush(self._due, (time.monotonic() + exchange.answer.wait_s, stream, 0))

@@ -38,6 +38,14 @@ class Observer:
         for _fd, events in last.poll(0):
             self._tell(fd, events)
 
+    def reset(self, number: int) -> None:
+        """A serving thread met a reset; to nobody else will the kernel tell it again."""
+        with self._lock:
+            if (number, "reset") in self._told:
+                return
+            self._told.add((number, "reset"))
+        self._journal.write("reset", connection=number)
+
     def _loop(self) -> None:
         while True:
             for fd, events in self._epoll.poll():

@@ -81,6 +81,8 @@ class Provider:
                 plain(connection.socket, peer)
             else:
                 self._serve_https(connection)
+        except ConnectionResetError:
+            self._observer.reset(connection.number)  # where this thread met it first
         except OSError:
             pass  # resets, broken pipes, time-outs, clients that leave in mid-handshake: the journal has what arrived
         finally:

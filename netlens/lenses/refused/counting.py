@@ -17,11 +17,12 @@ Limits: what was sent in a window of time is not a count of what is open; :mod:`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
-from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, VM, Situation
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, VM, Requests, Situation
 from netlens.columns import Bools, Codes, Ints
 
 UNITS = ("requests", "connections")
@@ -34,6 +35,8 @@ class Rule:
 
     held_s : how long a request stays counted after its answer.
     changes : (from when on in ns, how much lower the limit is than at its highest); as much is added to counts, so they are of the highest limit.
+    models : each model counts by itself, and its limit is so much lower than the highest, by the number that :func:`models` gives; () if all are counted
+        together. As much is added to counts, too.
     """
 
     unit: str
@@ -41,12 +44,19 @@ class Rule:
     per_address: bool = False
     held_s: float = 0.0
     changes: tuple[tuple[int, int], ...] = ()
+    models: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
         each = ", each address of the server by itself" if self.per_address else ""
         late = f", given back {self.held_s:g} s late" if self.held_s else ""
-        return f"{self.unit} per {SCOPES[self.scope]}{each}{late}{', the limit changing' if self.changes else ''}"
+        changing = ", the limit changing" if self.changes else ", small and large requests by themselves" if self.models else ""
+        return f"{self.unit} per {SCOPES[self.scope]}{each}{late}{changing}"
+
+    @property
+    def plain(self) -> Rule:
+        """The same without what is not plain."""
+        return replace(self, held_s=0.0, changes=(), models=())
 
     def lower(self, at_ns: Ints) -> Ints:
         """How much lower the limit was at these times than at its highest."""
@@ -59,6 +69,28 @@ class Rule:
     def lower_now(self) -> int:
         """The same at the end."""
         return self.changes[-1][1] if self.changes else 0
+
+
+APART = (
+    2.5  #: times that the smallest of the large requests is larger than the largest of the small ones, where they go to different models
+)
+SHARE, FEWEST = 0.05, 5  #: of the requests that are of either size, at least
+
+
+def models(requests: Requests) -> Ints:
+    """Which model each request is for, as far as sizes tell: 0 the large ones, 1 the small ones (titles, summaries); all 0 where there are not two sizes.
+
+    In an encrypted stream the model's name is not seen. Programs send small jobs to another model, and these are small by nature (measured with opencode:
+    2.9 kB for titles, 31 to 34 kB for turns).
+    """
+    sizes = np.sort(requests.sent_bytes)
+    none = np.zeros(len(sizes), np.int64)
+    fewest = max(FEWEST, int(SHARE * len(sizes)))
+    if len(sizes) < 2 * fewest or sizes[0] <= 0:
+        return none
+    ratio = (sizes[1:] / sizes[:-1])[fewest - 1 : len(sizes) - fewest]
+    at = int(ratio.argmax())
+    return (requests.sent_bytes <= sizes[at + fewest - 1]).astype(np.int64) if ratio[at] >= APART else none
 
 
 RULES = tuple(Rule(unit, scope) for unit in UNITS for scope in SCOPES)
@@ -137,9 +169,14 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     n = len(requests)
     out = Counts(*(np.zeros(n, np.int64) for _ in range(4)))
     by_side = rule.scope == "side" or adjustment.others_side
-    for address in np.unique(situation.sessions.address).tolist() if rule.per_address else (None,):
+    which = models(requests)
+    addresses = np.unique(situation.sessions.address).tolist() if rule.per_address else (None,)
+    for address, model in product(addresses, range(len(rule.models)) or (None,)):
         there = _at(situation, requests.session, address)
         near = held.take(_at(situation, held.session, address))
+        if model is not None:
+            there &= which == model
+            near = near.take(which[near.item] == model)
         for side in (VM, HOST, UNKNOWN) if by_side else (None,):
             asked = np.flatnonzero(there & (True if side is None else requests.side == side))
             if not len(asked):
@@ -151,8 +188,8 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
                 out.unknown[asked], _, more = _count(situation, rule, near.take(maybe), asked)
                 high = high + more
             out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
-    if rule.changes:
-        lower = rule.lower(requests.start_ns)
+    if rule.changes or rule.models:
+        lower = rule.lower(requests.start_ns) + (np.array(rule.models, np.int64)[which] if rule.models else 0)
         return Counts(out.count + lower, out.low + lower, out.high + lower, out.unknown)
     return out
 

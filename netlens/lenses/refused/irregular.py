@@ -1,6 +1,7 @@
-"""Limits on what is open that are not plain: places given back late, and a limit that changes while it is recorded.
+"""Limits on what is open that are not plain: places given back late, a limit that changes while it is recorded, and models that count by themselves.
 
-Claim: as a plain rule, but a request stays counted for a while after its answer; or the limit has other values at other times.
+Claim: as a plain rule, but a request stays counted for a while after its answer; or the limit has other values at other times; or small requests and large
+ones, which go to different models, have a limit each.
 Theory of operation: tried only where the plain rules leave exceptions. Late release is one more number, searched for from a fraction of a second to a minute;
 changes are found one by one, each where it explains most (binary segmentation). Both searches cost the log of what was tried, a change its two numbers.
 The likelihood of first refusals against chance in bursts, price taken off, bounds p as in :mod:`netlens.lenses.refused.over_time`.
@@ -18,7 +19,7 @@ import numpy as np
 
 from netlens.chains.situation import REJECTED, Situation
 from netlens.lenses.refused import limit
-from netlens.lenses.refused.counting import Counts, Rule, rules
+from netlens.lenses.refused.counting import Counts, Rule, models, others, rules
 
 if TYPE_CHECKING:
     from netlens.columns import Bools, Floats, Ints
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 LATE_S = tuple(0.2 * 1.25**k for k in range(26))  #: to 53 s
 FINE = 6  #: values between two of them
 ROUND_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0)
-EXCEPTIONS = 0.05  #: of the refusals; fewer are what counts of any rule leave
+EXCEPTIONS = 0.03  #: of the refusals; fewer are what counts of any rule leave
 FEW = 3  #: exceptions that nobody explains
 RARE = 2.0  #: log units against what is not plain
 MOST_CHANGES = 3
@@ -45,6 +46,7 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     found = [
         *(_late(situation, rule, labelled) for rule in plain if rule.unit == "requests"),
         *(_changing(situation, f, labelled) for f in fits),
+        *(_by_model(situation, rule, labelled) for rule in plain if rule.unit == "requests"),
     ]
     ours = max((each for each in found if each is not None), key=lambda each: each[0].log_likelihood - each[1], default=None)
     if ours is None:
@@ -58,7 +60,12 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     alone = float(limit.likelihoods(fit.counts, rejected, first, limits)[0].max()) - price
     p = float(min(1.0, np.exp(min(limit.by_chance(rejected[first]) - alone, 0.0))))
     return replace(
-        fit, log_likelihood=fit.log_likelihood - price, possible_log_likelihood=fit.possible_log_likelihood - price, p_raw=p, p=p
+        fit,
+        log_likelihood=fit.log_likelihood - price,
+        possible_log_likelihood=fit.possible_log_likelihood - price,
+        p_raw=p,
+        p=p,
+        price=price,
     )
 
 
@@ -104,6 +111,18 @@ def _changing(situation: Situation, plain: RuleFit, labelled: Bools) -> tuple[Ru
     if len(changes) < 2:
         return None
     return limit.at_its_best(situation, replace(rule, changes=changes), labelled), price
+
+
+def _by_model(situation: Situation, rule: Rule, labelled: Bools) -> tuple[RuleFit, float] | None:
+    """The rule for small and large requests by themselves, each with its own limit."""
+    which, rejected = models(situation.requests), situation.requests.rejected == REJECTED
+    if not which.any():
+        return None
+    counts = others(situation, replace(rule, models=(0, 0)))
+    limits = np.arange(1, min(int(counts.high[labelled].max(initial=0)) + 1, HIGHEST) + 1)
+    best = [int(limits[limit.likelihoods(counts, rejected, labelled & (which == k), limits)[0].argmax()]) for k in (0, 1)]
+    lower = (max(best) - best[0], max(best) - best[1])
+    return limit.at_its_best(situation, replace(rule, models=lower), labelled), float(np.log(len(limits)))
 
 
 def _tables(counts: Counts, rejected: Bools, rows: Ints, highest: int) -> list[Ints]:

@@ -59,33 +59,40 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     return undecided(needed, share, best.p, evidence)
 
 
-def without_others_tied(weighing: Weighing) -> list[float]:
-    """The share of refusals at the limit that would have succeeded without the other side, under each limit over time that fits about equally well."""
+Share = tuple[float, float]  #: for certain, and at most
+
+
+def without_others_tied(weighing: Weighing) -> list[Share]:
+    """The share of refusals at the limit that would have succeeded without the other side, under each limit over time that fits about equally well; the
+    best first."""
     best = weighing.by_time[0]
     out = []
     for fit in weighing.by_time:
         if fit.log_likelihood >= best.log_likelihood - TIE:
-            at, gone = without_others(weighing.situation, fit)
-            out.append(float(gone.sum() / at.sum()) if at.any() else 0.0)
+            at, gone, maybe = without_others(weighing.situation, fit)
+            out.append((float(gone.sum() / at.sum()), float(maybe.sum() / at.sum())) if at.any() else (0.0, 0.0))
     return out
 
 
-def share_verdict(share: float, p: float, evidence: list[Evidence], missing: str | None, between: str, tied: list[float]) -> Verdict:
+def share_verdict(p: float, evidence: list[Evidence], missing: str | None, between: str, shares: list[Share]) -> Verdict:
     """Verdict by the share of refusals that go with a cause under a limit over time.
 
     Parameters
     ----------
-    between : what is needed where it is about half.  tied : the shares under all limits that fit about equally well.
+    between : what is needed where it is about half.  shares : under all limits that fit about equally well, the best first.
     """
+    (share, most), least_of_all, most_of_all = shares[0], min(low for low, _ in shares), max(high for _, high in shares)
     if missing is not None:
         return undecided(missing, share, p, evidence)
-    if min(tied) < HALF <= max(tied):
-        return undecided(
-            "a recording in which one side pauses now and then: a limit for each side and one for both fit equally well", share, p, evidence
-        )
-    if LITTLE <= share < HALF:
-        return undecided(between, share, p, evidence)
-    return supported(share, p, evidence) if share >= HALF else refuted(*evidence, share=share, p=p)
+    if least_of_all >= HALF:
+        return supported(share, p, evidence)
+    if most < LITTLE and most_of_all < HALF:
+        return refuted(*evidence, share=share, p=p)
+    if share < HALF <= most:
+        between = UNKNOWN_SIDES
+    elif least_of_all < HALF <= most_of_all:
+        between = "a recording in which one side pauses now and then: a limit for each side and one for both fit equally well"
+    return undecided(between, share, p, evidence)
 
 
 def without_rules(weighing: Weighing, missing: str | None = None) -> Verdict:

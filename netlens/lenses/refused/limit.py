@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import lgamma
 
 import numpy as np
@@ -49,6 +50,7 @@ class RuleFit:
 
     misses : refused below the limit.  false_alarms : accepted at or above it.  hits : refused at or above.  log_likelihood : of all labels.
     possible_log_likelihood : the same if every request whose count is uncertain fits.
+    runs : how many times the limit was reached, something having been accepted in between.
     youden : most that any limit could separate: share of refused at or above it less share of accepted (Youden 1950), all that is uncertain fitting.
     """
 
@@ -67,6 +69,8 @@ class RuleFit:
     p_raw: float = 1.0
     p: float = 1.0
     other_account: int | None = None  # the side that was left out
+    runs: int = 0
+    price: float = 0.0  # of what was searched besides the limit, in log units
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Limit:
 
     ``rule`` in words, ``unit`` and ``scope`` as in :mod:`netlens.lenses.refused.counting`; ``tied``: names of the rules that fit equally well;
     ``misfits``: requests that it does not explain.  ``held_s``: how long a place stays taken after the answer.  ``changes``: (from when on, limit), where
-    it changed while recording; ``value`` is the last.
+    it changed while recording; ``value`` is the last.  models : the limit of large requests and of small ones, where models count by themselves;
+    ``value`` is that of those more often refused.
     """
 
     rule: str
@@ -90,18 +95,20 @@ class Limit:
     misfits: int
     held_s: float = 0.0
     changes: tuple[tuple[int, int], ...] = ()
+    models: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, fits: list[RuleFit]) -> Limit:
-        """Of the best rule and those tied with it."""
+    def of(cls, fits: list[RuleFit], small_refused: bool = False) -> Limit:
+        """Of the best rule and those tied with it. ``small_refused``: of two models, that of the small requests refused more."""
         best, *tied = fits
         misfits = best.misses + best.false_alarms
-        own = replace(best.rule, held_s=0.0, changes=()).name
-        names = [name for name in dict.fromkeys(replace(f.rule, held_s=0.0, changes=()).name for f in tied) if name != own]
-        rule, less = best.rule, best.rule.lower_now
+        own = best.rule.plain.name
+        names = [name for name in dict.fromkeys(f.rule.plain.name for f in tied) if name != own]
+        rule, less = best.rule, best.rule.models[small_refused] if best.rule.models else best.rule.lower_now
         values = (best.value - less, best.low - less, best.high - less)
         changes = tuple((at, best.value - lower) for at, lower in rule.changes)
-        return cls(own, *values, best.auc, best.p, rule.unit, rule.scope, names, misfits, rule.held_s, changes)
+        models = tuple(best.value - lower for lower in rule.models)
+        return cls(own, *values, best.auc, best.p, rule.unit, rule.scope, names, misfits, rule.held_s, changes, models)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,31 +241,25 @@ def at_its_best(situation: Situation, rule: Rule, labelled: Bools) -> RuleFit:
         auc,
         _youden(counts, rejected, used, limits),
         other_account=left_out,
+        runs=runs_of(used & rejected & (counts.count >= value), used),
     )
+
+
+def runs_of(hits: Bools, used: Bools) -> int:
+    """How many times a limit was reached: runs of refusals at it with something accepted in between."""
+    there = hits[used]
+    return int((there[1:] & ~there[:-1]).sum() + (there[:1].sum() if len(there) else 0))
 
 
 def likelihoods(counts: Counts, rejected: Bools, used: Bools, limits: Ints) -> tuple[Floats, Floats]:
     """Log likelihood of the labels at each limit, with uncertain counts as tosses of a coin, and with all of them fitting."""
-    out, possible = np.empty(len(limits)), np.empty(len(limits))
     low, high, y = counts.low[used], counts.high[used], rejected[used]
-    top = int(limits[-1]) + 1
     # how many have at least / less than L for certain, by label
-    at_least = {v: _cumulative(np.minimum(low[y == v], top), top) for v in (False, True)}
-    below = {v: _cumulative(np.minimum(high[y == v], top), top) for v in (False, True)}
-    for j, limit in enumerate(limits.tolist()):
-        hit, alarm = at_least[True][0] - at_least[True][limit], at_least[False][0] - at_least[False][limit]
-        miss, calm = below[True][limit], below[False][limit]
-        unsure = len(y) - hit - alarm - miss - calm
-        possible[j] = log_noise(alarm, hit) + log_noise(miss, calm)
-        out[j] = possible[j] + unsure * np.log(0.5)
-    return out, possible
-
-
-def _cumulative(values: Ints, top: int) -> Ints:
-    """Index 0: how many there are; index L: how many are below L."""
-    sums = np.concatenate([[0], np.cumsum(np.bincount(values, minlength=top + 1))])
-    sums[0] = len(values)
-    return sums
+    hits, alarms = ((each := np.sort(low[y == v])).size - np.searchsorted(each, limits, "left") for v in (True, False))
+    misses, calms = (np.searchsorted(np.sort(high[y == v]), limits, "left") for v in (True, False))
+    noise = noise_table(len(y))
+    possible = noise(alarms, hits) + noise(misses, calms)
+    return possible + (len(y) - hits - alarms - misses - calms) * np.log(0.5), possible
 
 
 def by_chance(rejected: Bools) -> float:
@@ -345,7 +346,7 @@ class _Statistic:
         self.above_sizes = self.total - _sums(sizes[self.by_low][None, :])[0][self.maybe_below]
         self.below_sizes = _sums(sizes[self.by_high][None, :])[0][self.below]
         self.midranks = _midranks(mid[self.by_mid], sizes[self.by_mid])
-        self.noise = _noise_table(self.total)
+        self.noise = noise_table(self.total)
 
     def of(self, refused: Ints) -> Floats:
         """For each row of ``refused``: how many of each cell are (int64[rows, cells])."""
@@ -367,6 +368,12 @@ def _sums(rows: Ints) -> Ints:
     return np.concatenate([np.zeros((len(rows), 1), np.int64), np.cumsum(rows, axis=1)], axis=1)
 
 
+def noise_table(most: int) -> Callable[[Ints, Ints], Floats]:
+    """log_noise for arrays of small integers that add up to ``most`` at most, by tables of log gamma."""
+    return _noise_table(1 << most.bit_length())
+
+
+@lru_cache(8)
 def _noise_table(total: int) -> Callable[[Ints, Ints], Floats]:
     """log_noise for arrays of small integers, by tables of log gamma."""
 

@@ -5,7 +5,8 @@ Theory of operation
 1. Each limiter of :mod:`netlens.lenses.refused.limiters` gives every request one number: how much of the limit earlier requests had used up. It refuses
    where that reaches the limit. So it is a count like any other: likelihood, limit and noise are those of :mod:`netlens.lenses.refused.limit`.
 2. Requests count per side (an account each) or all together (one account, one address). A refused request takes nothing, unless attempts count; one
-   without a label counts as accepted. Under a limit on bytes, a request also needs room for its own bytes.
+   without a label counts as accepted. Under a limit on bytes a request may need room for its own bytes, or be refused only once the limit is used up;
+   and what is captured of it is more than what is counted, by headers and TLS records (:class:`Reading`). Both are searched for.
 3. Parameters are tried from a coarse grid, then finely around the best; lengths that providers use (a minute, an hour) are preferred where they fit as
    well. Every value tried costs: the log of their number is taken from the log likelihood, so that a search over hundreds of windows wins no
    more often than one rule that was named before. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
@@ -19,28 +20,48 @@ requests are looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from netlens.chains.situation import REJECTED, UNKNOWN, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, Requests, Situation
 from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import limit
 from netlens.lenses.refused.counting import SCOPES, Counts
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
 
 MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
-LIMITS = 64  #: limits tried for each window: the counts that refused requests met, thinned out
 #: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
 PEAKS, FINE, ZOOMS = 3, 4, 3
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
-MAX_COUNT = 100_000
+MAX_COUNT = 1_000_000_000
+SMALL = 1_000  #: a limit below is one on requests, and exact
 #: Youden's J above which refusals follow a window. With enough refusals chance gives 0.1 to 0.4, in bursts too; limits over time and places that
 #: are given back late give 0.5 to 0.9.
 NO_WINDOW = 0.45
+OVERHEADS = (0, 350)  #: bytes of a request that no provider counts: none, and what headers and one TLS record make as a rule
+OVERHEAD_STEP, MOST_OVERHEAD = 50, 1000  #: tried at the best parameter
+QUICK = 1.5  #: times as long as nearly all refusals
 SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How sizes are read. overhead : bytes of each request that are not counted.  own : a request also needs room for itself."""
+
+    overhead: int = 0
+    own: bool = True
+
+    def taken(self, sent_bytes: Ints) -> Ints:
+        """What requests take of the limit."""
+        return np.maximum(sent_bytes - self.overhead, 0)
+
+    def room(self, taken: Floats) -> Floats:
+        """What must be free for them."""
+        return taken if self.own else np.ones(len(taken))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +89,8 @@ class Fit:
     auc: float
     runs: int
     counts: Counts = field(repr=False)
+    reading: Reading = Reading()
+    first_log_likelihood: float = -np.inf  # of first refusals only, the price taken off too
 
     @property
     def name(self) -> str:
@@ -139,37 +162,59 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
         return []
     sides = [side for side in np.unique(r.side).tolist() if side != UNKNOWN]
     scopes = ["side"] if sides else []
-    if situation.egress_seen and len(np.unique(r.side)) > 1:
+    if situation.egress_seen and (len(np.unique(r.side)) > 1 or not sides):
         scopes.append("egress")
     rules = [(limiter, scope) for limiter in all_limiters() for scope in scopes]
     out = [_fit(situation, limiter, scope, labelled, first, sides, len(rules)) for limiter, scope in rules]
     return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
 
 
-def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools]:
-    """(refusals at the limit, those of them that would be below it had the other side sent nothing): masks of requests."""
+def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]:
+    """Masks of requests: refusals at the limit; those of them that would be below it had the other side sent nothing, for certain; and at most.
+
+    The two differ by what belongs to an unknown side: it may be the request's own, and not the other's.
+    """
     r = situation.requests
     at = (r.rejected == REJECTED) & (fit.counts.count >= fit.value)
+    gone, maybe = np.zeros(len(r), np.bool_), np.zeros(len(r), np.bool_)
     if fit.scope == "side":
-        return at, np.zeros(len(r), np.bool_)
-    gone = np.zeros(len(r), np.bool_)
-    own, taken = _taken(situation, fit.limiter)
-    for side in np.unique(r.side[at]).tolist():
-        rows = np.flatnonzero(r.side == side)
+        return at, gone, maybe
+    own, taken = _taken(situation, fit.limiter, fit.reading)
+
+    def below(rows: Ints, asked: Bools) -> Ints:
+        """Those of the requests ``asked`` that are below the limit if no other than ``rows`` were sent."""
         # what is left where the edge of the window is not known: the most that any edge gives
         alone = np.max([_whole(score + own[rows]) for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s)], axis=0)
-        gone[rows] = at[rows] & (alone < fit.value)
-    return at, gone
+        return rows[(at & asked)[rows] & (alone < fit.value)]
+
+    for side in np.unique(r.side[at]).tolist():
+        mine = r.side == side
+        maybe[below(np.flatnonzero(mine), mine)] = True
+        gone[below(np.flatnonzero(mine | (r.side == UNKNOWN)), mine)] = side != UNKNOWN
+    return at, gone, maybe
 
 
-def _taken(situation: Situation, limiter: Limiter) -> tuple[Floats, Floats]:
+def _taken(situation: Situation, limiter: Limiter, reading: Reading) -> tuple[Floats, Floats]:
     """Per request: the room that it needs for itself, and what it takes of the limit."""
     r = situation.requests
-    accepted = r.rejected != REJECTED
+    accepted = counted(r)
     if limiter.COUNTS == "bytes":
-        own = r.sent_bytes.astype(np.float64)
-        return own, np.where(accepted, own, 0.0)
+        size = reading.taken(r.sent_bytes).astype(np.float64)
+        return size if reading.own else np.zeros(len(r)), np.where(accepted, size, 0.0)
     return np.zeros(len(r)), np.where(accepted, 1.0, 1.0 if limiter.COUNTS == "attempts" else 0.0)
+
+
+def counted(requests: Requests) -> Bools:
+    """Requests that take something of a limit: accepted ones, and those without a label, unless they were answered as quickly as refused ones are and
+    accepted ones are not (a program without a log)."""
+    r = requests
+    lasted = r.end_ns - r.start_ns
+    refused, accepted = lasted[r.rejected == REJECTED], lasted[r.rejected == ACCEPTED]
+    out = np.asarray(r.rejected != REJECTED)
+    if len(refused) and len(accepted):
+        quick = min(float(np.percentile(refused, 95)) * QUICK, float(np.percentile(accepted, 5)))
+        out &= (r.rejected == ACCEPTED) | (lasted > quick)
+    return out
 
 
 def follows_windows(situation: Situation, first: Bools) -> bool:
@@ -181,13 +226,14 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
     """
     r = situation.requests
     rejected = r.rejected == REJECTED
-    best = np.zeros(SHIFTS + 1)
+    best, made = np.zeros(SHIFTS + 1), 1
     for rows in (np.arange(min(len(r), MOST)), *(np.flatnonzero(r.side[:MOST] == side) for side in np.unique(r.side))):
         chosen = np.flatnonzero(first[rows])
         labels = rejected[rows][chosen]
         if not labels.any() or labels.all():
             continue
         steps = np.unique(np.linspace(1, len(labels) - 1, SHIFTS).astype(np.int64)) if len(labels) > 1 else np.zeros(0, np.int64)
+        made = max(made, 1 + len(steps))  # a short recording has fewer shifts
         shifted = labels[(np.arange(len(labels))[None, :] + np.concatenate([[0], steps])[:, None]) % len(labels)]
         for parameter in sliding_window.parameters(r.start_ns[rows], np.ones(len(rows))):
             for score in sliding_window.scores(r.start_ns[rows], np.where(rejected[rows], 0.0, 1.0), parameter):
@@ -199,7 +245,7 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
                 accepted = np.cumsum(~shifted[:, order], axis=1)[:, edges - 1] / (~labels).sum()
                 found = (accepted - refused).max(axis=1)
                 best[: len(found)] = np.maximum(best[: len(found)], found)
-    return bool(best[0] > NO_WINDOW and (1 + (best[1:] >= best[0]).sum()) <= SHIFTED * (SHIFTS + 1))
+    return bool(best[0] > NO_WINDOW and 1 + (best[1:made] >= best[0]).sum() <= max(SHIFTED * made, 1.0))
 
 
 def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, first: Bools, sides: list[int], tries: int) -> Fit | None:
@@ -207,70 +253,114 @@ def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, fi
     r = situation.requests
     rows = np.arange(min(len(r), MOST))
     groups = [rows] if scope == "egress" else [rows[r.side[rows] == side] for side in sides]
-    used = np.zeros(len(r), np.bool_)
-    used[np.concatenate(groups)] = True
-    used &= labelled
-    rejected = r.rejected == REJECTED
-    if not (rejected & used).any():
+    search = _Search(situation, limiter, labelled, [g for g in groups if len(g)])
+    if not search.possible or not search.coarse:
         return None
-    own, taken = _taken(situation, limiter)
-    if not taken[used].any():  # nothing is known of sizes
-        return None
-
-    def tried(parameter_s: float) -> tuple[float, Ints]:
-        """The log likelihood at the best limit, and the counts."""
-        best, best_counts = -np.inf, np.zeros(len(r), np.int64)
-        variants = [list(limiter.scores(r.start_ns[rows], taken[rows], parameter_s)) for rows in groups if len(rows)]
-        for k in range(max(map(len, variants))):
-            counts = np.zeros(len(r), np.int64)
-            for rows, scores in zip((g for g in groups if len(g)), variants, strict=True):
-                counts[rows] = _whole(scores[min(k, len(scores) - 1)] + own[rows])
-            ll, _ = _best_limit(counts, rejected, used)
-            if ll > best:
-                best, best_counts = ll, counts
-        return best - float(np.log(max(map(len, variants)))), best_counts  # each variant tried costs too
-
-    looked_at = np.sort(np.concatenate(groups))
-    coarse = limiter.parameters(r.start_ns[looked_at], taken[looked_at])
-    if not coarse:
-        return None
-    tries *= len(coarse)
-    found = {p: tried(p) for p in coarse}
-    if limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
-        for _ in range(ZOOMS):
-            order = sorted(found)
-            for at in sorted(range(len(order)), key=lambda k: -found[order[k]][0])[:PEAKS]:
-                around = (order[max(at - 1, 0)], order[at], order[min(at + 1, len(order) - 1)])
-                for p in np.concatenate([np.geomspace(a, b, FINE + 2)[1:-1] for a, b in pairwise(around)]).tolist():
-                    if p not in found:
-                        found[p] = tried(p)
-    best_p = max(found, key=lambda p: found[p][0])
-    usual = [p for p in found if p in USUAL_S and found[p][0] >= found[best_p][0] - ROUND]
-    best_p = usual[0] if usual else _middle(found, best_p)
-    _, counts = found[best_p]
+    reading, parameter_s, counts, price = search.best()
+    used, rejected = search.used, search.rejected
+    price += float(np.log(tries))
     ll, (low, high, value) = _best_limit(counts, rejected, used)
-    ll = found[best_p][0] - float(np.log(tries))
+    if not np.isfinite(ll):
+        return None  # no refusal came when anything had been used
     # requests that are not looked at, or of an unknown side, are as likely under this as under chance
     rest = labelled & ~used
     ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
-    alone = _best_limit(counts, rejected, used & first)[0] - float(np.log(tries))
+    alone = _best_limit(counts, rejected, used & first)[0] - price
     chance = limit.by_chance(rejected[used & first])
     full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
     return Fit(
-        limiter, scope, best_p, value, low, high, ll, limit.by_chance(rejected[labelled]), float(min(1.0, np.exp(min(chance - alone, 0.0)))),
+        limiter, scope, parameter_s, value, low, high, ll - price, limit.by_chance(rejected[labelled]),
+        float(min(1.0, np.exp(min(chance - alone, 0.0)))),
         int((used & rejected & (counts >= value)).sum()),
         int((used & rejected & (counts < value)).sum()),
         int((used & ~rejected & (counts >= value)).sum()),
         limit.auc_of(counts, rejected, used),
-        _runs(used & rejected & (counts >= value), used),
+        limit.runs_of(used & rejected & (counts >= value), used),
         full,
+        reading,
+        alone,
     )  # fmt: skip
 
 
-def _runs(hits: Bools, used: Bools) -> int:
-    """How many times the limit was reached: runs of such refusals with something accepted in between."""
-    there = hits[used]
-    return int((there[1:] & ~there[:-1]).sum() + (there[:1].sum() if len(there) else 0))
+class _Search:
+    """The search for the best parameter of one limiter in one scope; ``groups``: rows of the requests that count together."""
+
+    def __init__(self, situation: Situation, limiter: Limiter, labelled: Bools, groups: list[Ints]) -> None:
+        r = situation.requests
+        self.situation, self.limiter, self.groups, self.starts = situation, limiter, groups, r.start_ns
+        self.used = np.zeros(len(r), np.bool_)
+        if groups:
+            self.used[np.concatenate(groups)] = True
+        self.used &= labelled
+        self.rejected = r.rejected == REJECTED
+        self.found: dict[Reading, dict[float, tuple[float, Ints]]] = {}
+        sizes = limiter.COUNTS == "bytes"
+        self.readings = [Reading(overhead, own) for overhead in OVERHEADS for own in (True, False)] if sizes else [Reading()]
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are refusals, and something that was taken (bytes may not be known)."""
+        return bool((self.rejected & self.used).any() and _taken(self.situation, self.limiter, self.readings[0])[1][self.used].any())
+
+    @cached_property
+    def coarse(self) -> tuple[float, ...]:
+        """Parameters to try first: those that any group suggests."""
+        taken = _taken(self.situation, self.limiter, self.readings[0])[1]
+        return tuple(sorted({p for rows in self.groups for p in self.limiter.parameters(self.starts[rows], taken[rows])}))
+
+    def tried(self, reading: Reading, parameter_s: float) -> tuple[float, Ints]:
+        """The log likelihood at the best limit, what the variants cost taken off, and the counts."""
+        known = self.found.setdefault(reading, {})
+        if parameter_s not in known:
+            own, taken = _taken(self.situation, self.limiter, reading)
+            variants = [list(self.limiter.scores(self.starts[rows], taken[rows], parameter_s)) for rows in self.groups]
+            most = max(map(len, variants))
+            best, best_counts = -np.inf, np.zeros(len(self.starts), np.int64)
+            for k in range(most):
+                counts = np.zeros(len(self.starts), np.int64)
+                for rows, scores in zip(self.groups, variants, strict=True):
+                    counts[rows] = _whole(scores[min(k, len(scores) - 1)] + own[rows])
+                ll, _ = _best_limit(counts, self.rejected, self.used)
+                if ll > best:
+                    best, best_counts = ll, counts
+            known[parameter_s] = (best - float(np.log(most)), best_counts)
+        return known[parameter_s]
+
+    def best(self) -> tuple[Reading, float, Ints, float]:
+        """(reading, parameter, counts, what the search cost)."""
+        coarse = self.coarse
+        reading = max(self.readings, key=lambda each: max(self.tried(each, p)[0] for p in coarse))
+        if self.limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
+            self._finely(reading)
+        parameter_s = self._named(reading)
+        tries = len(coarse) * len(self.readings)
+        if len(self.readings) > 1:
+            reading = self._overhead(reading, parameter_s)
+            tries *= MOST_OVERHEAD // OVERHEAD_STEP
+        ll, counts = self.tried(reading, parameter_s)
+        return reading, parameter_s, counts, _best_limit(counts, self.rejected, self.used)[0] - ll + float(np.log(tries))
+
+    def _finely(self, reading: Reading) -> None:
+        for _ in range(ZOOMS):
+            found = self.found[reading]
+            order = sorted(found)
+            for at in sorted(range(len(order)), key=lambda k: -found[order[k]][0])[:PEAKS]:
+                around = (order[max(at - 1, 0)], order[at], order[min(at + 1, len(order) - 1)])
+                for p in np.concatenate([np.geomspace(a, b, FINE + 2)[1:-1] for a, b in pairwise(around)]).tolist():
+                    self.tried(reading, p)
+
+    def _named(self, reading: Reading) -> float:
+        """The best parameter: a usual one where that fits as well, else the middle of those that do."""
+        found = self.found[reading]
+        best_p = max(found, key=lambda p: found[p][0])
+        usual = [p for p in found if p in USUAL_S and found[p][0] >= found[best_p][0] - ROUND]
+        return usual[0] if usual else _middle(found, best_p)
+
+    def _overhead(self, reading: Reading, parameter_s: float) -> Reading:
+        """The reading with the overhead that fits best, the middle of those that fit equally well."""
+        each = [replace(reading, overhead=k) for k in range(0, MOST_OVERHEAD, OVERHEAD_STEP)]
+        fit = {r.overhead: self.tried(r, parameter_s) for r in [*each, reading]}
+        return replace(reading, overhead=round(_middle({float(k): v for k, v in fit.items()}, max(fit, key=lambda k: fit[k][0]))))
 
 
 def _whole(score: Floats) -> Ints:
@@ -292,15 +382,25 @@ def _middle(found: dict[float, tuple[float, Ints]], best: float) -> float:
 
 def _best_limit(counts: Ints, rejected: Bools, used: Bools) -> tuple[float, tuple[int, int, int]]:
     """(log likelihood, (lowest, highest, named) limit) at the best limit for these counts."""
-    met = np.unique(counts[used & rejected])
-    met = met[met > 0]
-    if not len(met):
+    refused, accepted = np.sort(counts[used & rejected]), np.sort(counts[used & ~rejected])
+    first = np.flatnonzero(np.concatenate([refused[:1] > 0, (refused[1:] > refused[:-1]) & (refused[1:] > 0)]))
+    if not len(first):
         return -np.inf, (0, 0, 0)
-    if len(met) > LIMITS:
-        met = met[np.unique(np.linspace(0, len(met) - 1, LIMITS).astype(np.int64))]
-    full = Counts(counts, counts, counts, counts)
-    ll, _ = limit.likelihoods(full, rejected, used, met)
+    met = refused[first]  # the limits to try: where a refused request is just at it
+    calms = np.searchsorted(accepted, met, "left")
+    noise = limit.noise_table(len(refused) + len(accepted))
+    ll = noise(len(accepted) - calms, len(refused) - first) + noise(first, calms)
     at = int(ll.argmax())
-    value = int(met[at])
-    below = counts[used & (counts < value)]
-    return float(ll[at]), (int(below.max()) + 1 if len(below) else 1, value, value)
+    value, calm = int(met[at]), int(calms[at])
+    below = max(int(refused[first[at] - 1]) if first[at] else 0, int(accepted[calm - 1]) if calm else 0)
+    return float(ll[at]), (below + 1, value, _roundest(below + 1, value))
+
+
+def _roundest(low: int, high: int) -> int:
+    """The number from low to high that somebody would have chosen: with the fewest digits before zeros; of small ones the highest."""
+    if high < SMALL:
+        return high
+    step = 10 ** len(str(high))
+    while high // step * step < low:
+        step //= 2 if str(step)[0] == "1" else 5
+    return high // step * step

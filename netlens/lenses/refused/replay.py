@@ -32,7 +32,7 @@ from typing import Protocol
 import numpy as np
 
 from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, UNKNOWN, UNLABELLED, Sessions, Situation
-from netlens.lenses.refused.counting import most_at_once, open_at, peaks
+from netlens.lenses.refused.counting import models, most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
 from netlens.lenses.refused.over_time import TimeRule
 
@@ -414,10 +414,13 @@ class _Replay:
         rule = setting.rule
         self.limit, self.exempt = rule.value, setting.exempt
         self.changes: tuple[tuple[int, int], ...] = getattr(rule, "changes", ())
+        self.models: tuple[int, ...] = getattr(rule, "models", ())
+        which = models(setting.situation.requests).tolist()
+        self.model = [which[rows[0]] if self.models else 0 for rows in setting.intents.attempts]
         apart = rule.scope == "side" or change.own_address
         self.group = {side: side if apart else 0 for side in range(UNKNOWN + 1)}
         self.events: list[tuple[int, int, int, int]] = []  # time, kind, what, more
-        self.held: dict[int, list[int]] = {g: [] for g in range(UNKNOWN + 1)}  # heaps of ends
+        self.held: dict[tuple[int, int], list[int]] = {(g, m): [] for g in range(UNKNOWN + 1) for m in (0, 1)}  # heaps of ends
         self.next_ns: dict[int, int] = {}
         self.peak = 0
 
@@ -507,10 +510,10 @@ class _Replay:
         return Outcome(rejections, sum(1 for x in refused if x), waited / S, retrying / S, self.peak, given_up, made)
 
     def accepts(self, now: int, k: int, side: int, refusals: int, hold: int) -> bool:
-        held = self.held[self.group[side]]
+        held = self.held[self.group[side], self.model[k]]
         while held and held[0] <= now:
             heapq.heappop(held)
-        if len(held) >= self.limit_at(now) and side not in self.exempt:
+        if len(held) >= (self.models[self.model[k]] if self.models else self.limit_at(now)) and side not in self.exempt:
             return False
         heapq.heappush(held, now + hold)
         if len(held) > self.peak and not (side == UNKNOWN and self.setting.rule.scope == "side"):

@@ -14,26 +14,31 @@ from typing import Any
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import REJECTED, UNLABELLED, Requests, Sessions, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, odds, over_time, queue
-from netlens.lenses.refused.counting import Adjustment, others
+from netlens.lenses.refused.counting import Adjustment, models, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
+from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
+from netlens.text import plural
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
-#: Times that a limit over time must have been reached, with fewer than 10 refusals and with more: what is reached once may as well be an overload that
-#: lasted a while.
+#: Times that a limit over time must have been reached, with fewer than 10 refusals and with more (one on what is open: the latter, always): what is
+#: reached once may as well be an overload that lasted a while.
 RUNS = (3, 2)
 MANY = 10  #: refusals
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
+HELD = 3.0  #: times as long as most answers
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
+HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
-LABELLED = 0.5  #: share of the requests that must have a label for chance to be told
+SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
+LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
@@ -71,6 +76,8 @@ class Weighing:
         clearer = min(f.misses + f.false_alarms for f in timely) < best.misses + best.false_alarms
         if by_open and best.log_likelihood >= timely[0].log_likelihood + TIE and not clearer:
             return "concurrency"
+        if best.rule.held_s > HELD * self._usual_s and timely[0].log_likelihood >= best.log_likelihood - TIE:
+            return "rate"  # a place that stays taken for much longer than any answer takes is one in a window, which is far more usual
         # what is uncertain about counts of what is open is no evidence for another kind of limit
         could = max(f.possible_log_likelihood for f in self.inference.fits)
         if by_open and self.situation.facts.get("lost_share", 0.0) > BLURRED:
@@ -78,6 +85,19 @@ class Weighing:
         # a place given back late by as long as a window is the window in other words; where the provider speaks of frequency, it is one
         said = self.refusal_class == logs.RATE and best.rule.held_s > 0
         return "rate" if said or timely[0].log_likelihood >= could + TIE else "either"
+
+    @property
+    def _usual_s(self) -> float:
+        """How long most answers take at most."""
+        r = self.situation.requests
+        accepted = r.rejected == ACCEPTED
+        return float(np.percentile((r.end_ns - r.start_ns)[accepted], 90)) / 1e9 if accepted.any() else 0.0
+
+    @cached_property
+    def _usual_bytes(self) -> float:
+        """The median size of what was accepted."""
+        r = self.situation.requests
+        return float(np.median(r.sent_bytes[r.rejected == ACCEPTED])) if (r.rejected == ACCEPTED).any() else 0.0
 
     @cached_property
     def by_time(self) -> list[Fit]:
@@ -107,11 +127,11 @@ class Weighing:
 
     def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
-        above, chance = fit.hits + fit.false_alarms, self.inference.chance_log_likelihood
-        if isinstance(fit, Fit):
-            chance = max(chance, fit.chance_log_likelihood)
-            if fit.runs < RUNS[self.inference.refused >= MANY]:
-                return False  # one bad minute has a beginning and an end, and some window fits these
+        above, chance = fit.hits + fit.false_alarms, self.by_chance
+        if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and (fit.hits < MANY or fit.value < 2 * self._usual_bytes):
+            return False  # sizes differ so much that some number of bytes parts few refusals; and no limit on bytes is that of a single request
+        if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
+            return False  # one bad minute has a beginning and an end, and some window or count fits these
         return (
             self.inference.enough
             and fit.hits >= ENOUGH
@@ -128,6 +148,12 @@ class Weighing:
         return n if n > UNMATCHED * self.inference.refused else 0
 
     @cached_property
+    def by_chance(self) -> float:
+        """The log likelihood of the labels by chance, at one rate or in bursts."""
+        labels = self.situation.requests.rejected
+        return max(self.inference.chance_log_likelihood, by_chance_of(labels[labels != UNLABELLED] == REJECTED))
+
+    @cached_property
     def chance(self) -> bool:
         """Whether refusals follow no count at all: everything that could count was seen, and no rule separates, on what is open or over time."""
         i = self.inference
@@ -136,12 +162,14 @@ class Weighing:
         if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
             return False
         labelled = i.refused + i.accepted
-        if self.unmatched or labelled < LABELLED * len(self.situation.requests):
+        if self.unmatched or labelled < LABELLED * len(self.situation.requests) or i.accepted < SOME * labelled:
             return False
         best = max(f.log_likelihood for f in i.fits)
+        if any(f.p <= ALPHA and f.youden >= HINT for f in i.fits):
+            return False  # refusals do depend on what is open, whatever the rule is
         if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
             return False
-        if not (i.chance_log_likelihood > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
+        if not (self.by_chance > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
@@ -185,6 +213,9 @@ class Weighing:
         many = str(fit.value)
         if fit.rule.changes:
             many = "as many as the limit (" + ", then ".join(str(fit.value - lower) for _, lower in fit.rule.changes) + ")"
+        if fit.rule.models:
+            large, small = (fit.value - lower for lower in fit.rule.models)
+            many, others = f"{large} (or, of small requests, {small})", f"{others} for the same model, by their size,"
         if fit.rule.held_s:
             others += f", or had been until {fit.rule.held_s:g} s before,"
         text = (
@@ -201,10 +232,11 @@ def _frames(table: Requests | Sessions, mask: Bools) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """The verdicts in the order of the report, and what they rest on."""
+    """The verdicts in the order of the report, and what they rest on. ``likely``: with 1 to 9 refusals, the probability of each kind of limiter."""
 
     weighing: Weighing
     verdicts: list[Verdict]
+    likely: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def cause(self) -> str | None:
@@ -215,7 +247,9 @@ class Weighed:
     @cached_property
     def limit(self) -> Limit | None:
         """The limit on what is open; None where none tells refused from accepted."""
-        return Limit.of(self.weighing.rules) if self.weighing.rules else None
+        w = self.weighing
+        small = models(w.situation.requests)[w.refused] == 1
+        return Limit.of(w.rules, bool(2 * small.sum() > small.size)) if w.rules else None
 
     @cached_property
     def queue(self) -> queue.Queue | None:
@@ -228,15 +262,17 @@ class Weighed:
         w = self.weighing
         told: dict[str, Any] = {
             "kind": w.named, "unit": "requests", "scope": "egress", "per_address": False, "value": None, "low": None, "high": None,
-            "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [],
+            "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [], "models": [],
             "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
         }  # fmt: skip
         if w.rules:
-            best, limit = w.rules[0], Limit.of(w.rules)
+            best, limit = w.rules[0], self.limit
+            assert limit is not None
             return told | {
                 "kind": "concurrency", "unit": best.rule.unit, "scope": SCOPE_WORDS[best.rule.scope], "per_address": best.rule.per_address,
                 "value": limit.value, "low": limit.low, "high": limit.high, "auc": best.auc, "p": best.p,
                 "held_s": limit.held_s or None, "changes": [{"at_ns": at, "value": value} for at, value in limit.changes],
+                "models": list(limit.models),
                 "tied": limit.tied,
             }  # fmt: skip
         if w.by_time:
@@ -264,12 +300,28 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     verdicts = _never_all_refuted(weighing, causes.judge_all(weighing))
     likely = odds.probabilities(weighing)
-    return Weighed(weighing, [_with_odds(v, likely.get(v.id)) for v in verdicts])
+    verdicts = [_with_odds(weighing, v, likely.get(v.id)) for v in verdicts]
+    return Weighed(weighing, verdicts, {k: likely[k] for k in odds.KINDS if k in likely})
 
 
-def _with_odds(verdict: Verdict, probability: float | None) -> Verdict:
-    """The verdict with its probability; one of few refusals that is not likely is not supported."""
-    if verdict.verdict == "supported" and probability is not None and probability < odds.LIKELY:
+def _with_odds(weighing: Weighing, verdict: Verdict, probability: float | None) -> Verdict:
+    """The verdict with its probability; of few refusals one that is not likely is not supported, and one that is next to certain is, if all was captured."""
+    s = weighing.situation
+    seen = (
+        s.egress_seen
+        and s.vm_seen
+        and not s.facts.get("clock_unknown")
+        and not (s.sessions.side == UNKNOWN).any()
+        and not weighing.unmatched
+    )
+    enough = weighing.inference.enough and weighing.inference.accepted >= ENOUGH and seen
+    if verdict.verdict == "undecided" and probability is not None and probability >= odds.SURE and enough:
+        told = f"with {plural(weighing.inference.refused, 'refusal')}, this is the cause in {probability:.0%} of such situations"
+        return replace(
+            verdict, verdict="supported", needs=None, probability=probability,
+            evidence=[*verdict.evidence, Evidence(told, weighing.frames(weighing.refused))],
+        )  # fmt: skip
+    if verdict.verdict == "supported" and verdict.id != "provider" and probability is not None and probability < odds.LIKELY:
         needed = "a longer recording: with so few refusals other explanations are nearly as likely"
         return replace(verdict, verdict="undecided", needs=needed, probability=probability)
     return replace(verdict, probability=probability)

@@ -49,6 +49,7 @@ async function start() {
   makeGroups($("#lanes"));
   drawLegend();
   drawNow();
+  makeWaterfall();
   new ResizeObserver(redraw).observe(stage);
   model.tables = await unpack("tables");
   for (const column of model.tables.flatMap((t) => t.columns)) if (column.deltas) {

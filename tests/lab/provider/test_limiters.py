@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 
 from netlens.lab.provider.admission import Admission
-from netlens.lab.provider.limiters import kinds
+from netlens.lab.provider.limiters import Held, Request, kinds, queue, quota, rate, volume
 from netlens.lab.provider.limiters.concurrency import Concurrency
 from netlens.lab.provider.limiters.overload import Overload
-from netlens.lab.provider.limiters.quota import Quota
-from netlens.lab.provider.limiters.rate import Rate
 
 
 def test_requests_per_ip_counts_what_others_hold() -> None:
@@ -73,25 +74,96 @@ def test_each_kind_is_a_file() -> None:
     assert {"concurrency", "overload"} <= set(kinds())
 
 
-def refused(limit: Rate | Quota, *seconds: float) -> list[float]:
-    """Times of the requests that are refused, of one key, each answered at once."""
-    admission = Admission({"rate" if isinstance(limit, Rate) else "quota": limit})
-    out = []
-    for number, at in enumerate(seconds):
-        if admission.ask(number, number, "a", "k", at).refused:
-            out.append(at)
+def sent(kind: Any, settings: Any, requests: list[Request]) -> list[bool]:
+    """Whether each is accepted, one after the other."""
+    held = Held()
+    for request in requests:
+        held.sent.append((request, not kind.decide(settings, request, held)))
+    return [accepted for _, accepted in held.sent]
+
+
+def at(*seconds: float, sizes: tuple[int, ...] = (), key: str = "k") -> list[Request]:
+    return [Request(n, n, "a", key, s, size=sizes[n] if sizes else 0) for n, s in enumerate(seconds)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds", "accepted"),
+    [
+        (rate.Rate(2, 10), (1, 2, 3, 11.5, 11.6), (True, True, False, True, False)),
+        (rate.Rate(2, 10, "fixed"), (8, 9, 9.5, 10.5, 11, 12), (True, True, False, True, True, False)),
+        (rate.Rate(2, 10, attempts=True), (1, 2, 3, 11.5, 12.5), (True, True, False, False, False)),
+        (rate.Rate(2, 10, "bucket"), (1, 2, 3, 10, 13, 40, 41, 42), (True, True, False, False, True, True, True, False)),
+    ],
+)
+def test_rates_over_time(settings: rate.Rate, seconds: tuple[float, ...], accepted: tuple[bool, ...]) -> None:
+    assert tuple(sent(rate, settings, at(*seconds))) == accepted
+
+
+def test_a_rate_is_of_one_key() -> None:
+    assert sent(rate, rate.Rate(1, 10), at(1) + at(2, key="other")) == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "accepted"),
+    [
+        (volume.Volume(100, 10), (True, False, True, False, False)),
+        (volume.Volume(100, 10, own=False), (True, True, False, False, True)),
+        (volume.Volume(100, 10, "fixed"), (True, False, True, False, True)),
+    ],
+)
+def test_bytes_over_time(settings: volume.Volume, accepted: tuple[bool, ...]) -> None:
+    assert tuple(sent(volume, settings, at(1, 2, 3, 4, 12.5, sizes=(60, 50, 40, 1, 90)))) == accepted
+
+
+def test_a_quota_is_used_up_until_its_reset() -> None:
+    assert sent(quota, quota.Quota(2, 10), at(1, 2, 3, 12.9, 13.1, 14, 15)) == [True, True, False, False, True, True, False]
+
+
+def test_places_given_back_late_limits_that_change_and_models() -> None:
+    late = Admission({"concurrency": Concurrency("requests", "key", 1, held_s=3.0)})
+    assert late.ask(1, 1, "a", "k", 0).refused is None
+    late.done(1, 5.0)
+    assert late.ask(2, 2, "a", "k", 7.9).refused == "concurrency"
+    assert late.ask(3, 3, "a", "k", 8.1).refused is None
+    shrinking = Concurrency("requests", "key", 3, changes=[(10, 2), (20, 1)])
+    assert [shrinking.limit_for(each) for each in at(9, 10, 25)] == [3, 2, 1]
+    models = Admission({"concurrency": Concurrency("requests", "key", 2, models={"small": 1})})
+    asked = [models.ask(n, n, "a", "k", 0, model=model).refused for n, model in enumerate(("large", "small", "small", "large", "large"))]
+    assert asked == [None, None, "concurrency", None, "concurrency"]
+
+
+def test_a_queue_serves_in_order_and_refuses_nothing() -> None:
+    admission = Admission({"queue": queue.Queue(1)})
+    admission.ask(1, 1, "a", "k", 0)
+    served: list[int] = []
+    waiting = []
+    for number in (2, 3):
+        thread = threading.Thread(target=lambda n=number: (admission.ask(n, n, "a", "k", 0), served.append(n)))
+        thread.start()
+        while admission.waiting() < number - 1:
+            thread.join(0.001)
+        waiting.append(thread)
+    assert served == []
+    for number in (1, 2, 3):
         admission.done(number)
-    return out
+        if number < 3:
+            waiting[number - 1].join()
+            assert served == list(range(2, number + 2))
 
 
-def test_a_rate_counts_what_was_accepted_in_its_window() -> None:
-    assert refused(Rate("key", 2, 10.0), 1, 2, 3, 10.5, 11.5, 12.5) == [3, 10.5]
-    assert refused(Rate("key", 2, 10.0, "fixed"), 1, 9, 9.5, 10.5, 11, 12) == [9.5, 12], "it begins anew at multiples of the window"
-    assert refused(Rate("key", 3, 2.0, "bucket"), 1, 1.1, 1.2, 1.3, 3.3, 3.4, 20, 20.1, 20.2, 20.3) == [1.3, 3.4, 20.3], (
-        "a token in 2 s, three at most"
-    )
+def test_what_was_sent_alone_is_told() -> None:
+    admission = Admission({"rate": rate.Rate(2, 10)})
+    sides = ("vm", "host", "vm", "vm")
+    decisions = [admission.ask(n, n, "a", "k", n, side=side) for n, side in enumerate(sides)]
+    assert [(d.refused, d.alone) for d in decisions] == [(None, None), (None, None), ("rate", False), ("rate", False)]
 
 
-def test_a_quota_refuses_everything_until_its_reset() -> None:
-    assert refused(Quota("key", 2, 60.0), 1, 2, 3, 59, 60, 61, 62) == [3, 59, 62]
-    assert refused(Quota("key", 1), 1, 2, 300) == [2, 300]
+@pytest.mark.parametrize(
+    "wrong",
+    [(rate.Rate, (0, 1)), (rate.Rate, (1, 0)), (rate.Rate, (1, 1, "leap")), (volume.Volume, (0, 1)), (quota.Quota, (0,)), (queue.Queue, (0,)),
+     (queue.Queue, (1, "person"))],
+)  # fmt: skip
+def test_limits_over_time_that_make_no_sense_are_refused(wrong: tuple[Any, tuple[Any, ...]]) -> None:
+    kind, values = wrong
+    with pytest.raises(ValueError, match=r"refuses everything|sliding|serves nobody|per ip or key"):
+        kind(*values)

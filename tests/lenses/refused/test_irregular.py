@@ -27,7 +27,16 @@ def test_a_limit_that_is_lowered() -> None:
     assert [each["value"] for each in found["changes"]] == [4, 2]
 
 
+@pytest.mark.parametrize("seed", [1, 3, 4, 11])
+def test_models_that_count_by_themselves(seed: int) -> None:
+    drawn = draw(seed, "model-limits")
+    found = weigh(drawn.situation).limiter
+    assert found is not None
+    assert (found["kind"], found["value"]) == ("concurrency", drawn.truth.values["value"])
+    assert found["models"] == [drawn.setup.provider.limit, drawn.setup.provider.small_limit]
+
+
 def test_a_plain_limit_stays_plain() -> None:
     found = weigh(played(concurrency(2), seed=5, seconds=200, rates={"vm": 2.0}, lasts=(1.0, 4.0))).limiter
     assert found is not None
-    assert (found["kind"], found["value"], found["held_s"], found["changes"]) == ("concurrency", 2, None, [])
+    assert (found["kind"], found["value"], found["held_s"], found["changes"], found["models"]) == ("concurrency", 2, None, [], [])

@@ -220,6 +220,18 @@ def test_what_looks_refused_but_has_no_line_is_not_called_accepted() -> None:
     assert labels.rejected.tolist() == [REJECTED] * 5 + [UNLABELLED, ACCEPTED]
 
 
+def test_a_refusal_in_another_form_that_was_retried_in_silence_is_not_called_accepted() -> None:
+    """Six refusals with a line, one of another size (529) without, and streams: it comes as quickly as they do, and much sooner than any stream."""
+    sure = [(10_000 * k, REFUSAL, 0, 700 + 40 * k) for k in range(1, 7)]
+    other = (75_000, REFUSAL - 90, 0, 1_500)
+    streams = [(80_000 + 5_000 * k, 3_000 + 10 * k, 900, 2_000 + 50 * k) for k in range(5)]
+    answers = table(*sure, other, *streams)
+    answers["response_ns"][:7] -= 95 * MS  # streams begin after 100 ms, refusals come after 5
+    answers["end_ns"][:7] -= 95 * MS
+    labels = from_log(answers, log(*((at - 95 + 0.3,) for at, *_ in sure)), covers=True)
+    assert labels.rejected.tolist() == [REJECTED] * 6 + [UNLABELLED] + [ACCEPTED] * 5
+
+
 def hidden_retries(tries: int, rounds: int = 8, refused: int = REFUSAL) -> tuple[dict[str, np.ndarray[Any, Any]], ErrorLog, list[int]]:
     """A program whose SDK tries again in silence: one line for so many refusals; (answers, log, whether each was refused)."""
     answers, lines, truth = [], [], []

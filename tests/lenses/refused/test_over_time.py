@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netlens.chains.situation import ACCEPTED, REJECTED, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Situation
 from netlens.lenses.refused import weighing
 from netlens.lenses.refused.limiters import all_limiters
 from tests.lenses.refused.made import situation
@@ -144,6 +144,35 @@ def test_a_limit_on_bytes_is_found_with_its_number(seed: int) -> None:
     assert (found["kind"], found["unit"]) == ("volume", "bytes")
     assert found["value"] == pytest.approx(80_000, rel=0.05)
     assert found["window_s"] == pytest.approx(10.0, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_headers_that_are_not_counted_and_room_for_oneself_are_found(seed: int) -> None:
+    """A limit on the bytes of bodies, reached only by what was sent before, in windows by the clock."""
+    window, used = 0.0, 0
+
+    def decide(now: float, size: int, *_: object) -> bool:
+        nonlocal window, used
+        if now // 30 != window:
+            window, used = now // 30, 0
+        accepted = used < 150_000
+        used += (size - 400) * accepted
+        return accepted
+
+    supported, found = judged(sized(decide, seed=seed))
+    assert supported == {"own-rate"}
+    assert (found["kind"], found["window"], found["window_s"]) == ("volume", "fixed", 30.0)
+    assert found["value"] == pytest.approx(150_000, rel=0.05)
+
+
+def test_unlabelled_requests_that_are_answered_like_refusals_take_nothing() -> None:
+    made = played(sliding(10, 10.0), seed=1, seconds=300, rates={"vm": 3})
+    known = made.requests.rejected.copy()
+    refused = np.flatnonzero(known == REJECTED)
+    known[refused[::2]] = UNLABELLED
+    supported, found = judged(replace(made, requests=replace(made.requests, rejected=known)))
+    assert supported == {"own-rate"}
+    assert found["value"] == 10
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -23,7 +23,7 @@ OTHERS = Adjustment(others_side=True)
 def fit(**changes: object) -> RuleFit:
     none = np.zeros(0, np.int64)
     given = {"low": 2, "high": 2, "value": 2, "hits": 10, "misses": 0, "false_alarms": 0, "log_likelihood": -3.0, "p": 0.002, **changes}
-    rest = {"possible_log_likelihood": -3.0, "auc": 1.0, "youden": 1.0}
+    rest = {"possible_log_likelihood": -3.0, "auc": 1.0, "youden": 1.0, "runs": 2}
     return RuleFit(RULES[0], Counts(none, none, none, none), **{**rest, **given})  # type: ignore[arg-type]
 
 
@@ -42,6 +42,7 @@ def weighing_of(chance: float = -20.0, **changes: object) -> Weighing:
         ({"hits": 7, "misses": 3}, False),
         ({"false_alarms": 3}, True),
         ({"false_alarms": 4}, False),
+        ({"runs": 1}, False),  # one bad minute
         ({"log_likelihood": -13.9}, True),
         ({"log_likelihood": -14.1}, False),  # explains less than 0.3 of 20
     ],
@@ -62,10 +63,10 @@ def test_rules_are_the_best_and_those_tied_with_it_or_none() -> None:
 
 
 def test_chance_is_told_only_if_all_that_could_count_was_seen() -> None:
-    flat = [("v" if k % 2 else "vv") + ("!" if k % 3 == 0 else ".") + "v" for k in range(60)]
+    flat = (["!v", "vv.v", "v!v", "vv.v", "!v", "vv.v", "vv!v", "vv.v", "!v", "vv.v", "v!v", "vv.v", "!v"] + ["vv.v"] * 7) * 3
     assert weighed(rounds(*flat)).chance
     assert not weighed(without_captures(rounds(*flat), "host")).chance
-    assert not weighed(rounds(*flat[:12])).chance
+    assert not weighed(rounds(*flat[:7])).chance
     assert not weighed(rounds(*CLEAR)).chance
 
 
@@ -169,5 +170,5 @@ def test_what_would_decide() -> None:
 def test_the_json_names_files() -> None:
     given = Verdict("supported", None, 0.5, 0.01, [Evidence("so", [("vm", 3), ("host", 4)])], "x", "X", "Claim.")
     document = given.to_dict({"vm": "a.pcap"})
-    assert document["evidence"] == [{"text": "so", "frames": [{"file": "a.pcap", "frame": 3}, {"file": "host", "frame": 4}]}]
+    assert document["evidence"] == [{"text": "so", "detail": "", "frames": [{"file": "a.pcap", "frame": 3}, {"file": "host", "frame": 4}]}]
     assert set(document) == {"id", "verdict", "attributable_fraction", "p", "probability", "evidence", "needs", "cause", "claim"}

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
 ID = "overload"
+OVER_TIME, WAITS = False, False
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,44 @@
-"""Refuses everything from the time on at which so many requests have been accepted, until a reset."""
+"""Refuses every request once so many were accepted, until it is reset some time after the first refusal."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlens.lab.provider.limiters import check_per
+
 if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
 ID = "quota"
+OVER_TIME, WAITS = True, False
 
 
 @dataclass(frozen=True)
 class Quota:
-    """``limit`` requests ``per`` ip or key; ``reset_s`` seconds after the provider's start it begins again (0: never)."""
+    """``limit`` requests; ``reset_s``: from the first refusal to the reset."""
 
-    per: str
     limit: int
-    reset_s: float = 0.0
+    reset_s: float = 3600.0
+    per: str = "key"
 
     def __post_init__(self) -> None:
-        if self.per not in ("ip", "key") or self.limit < 1:
-            raise ValueError(f"no such quota: {self.limit} per {self.per!r}")
+        check_per(self.per)
+        if self.limit < 1:
+            raise ValueError(f"a quota of {self.limit} refuses everything")
 
 
 SETTINGS = Quota
 
 
 def decide(settings: Quota, request: Request, held: Held) -> bool:
-    begin = settings.reset_s if request.seconds >= settings.reset_s else 0.0
-    used = [each for each in held.accepted if getattr(each, settings.per) == getattr(request, settings.per) and each.seconds >= begin]
-    return len(used) >= settings.limit
+    used, closed_s = 0, None
+    for each, accepted in reversed(list(held.before(request, settings.per))):
+        if closed_s is not None and each.seconds >= closed_s + settings.reset_s:
+            used, closed_s = 0, None
+        used += accepted
+        if not accepted and closed_s is None and used >= settings.limit:
+            closed_s = each.seconds
+    if closed_s is not None and request.seconds >= closed_s + settings.reset_s:
+        return False
+    return used >= settings.limit

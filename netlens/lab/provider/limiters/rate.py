@@ -1,43 +1,49 @@
-"""Refuses what comes faster than allowed, whatever is open: so many requests in a window of time, or a bucket of tokens. Refused ones are not counted."""
+"""Refuses a request when too many were sent before: in a window that slides, in windows that follow each other, or by a bucket of tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlens.lab.provider.limiters import check_per, since_s
+
 if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
 ID = "rate"
-WINDOWS = ("sliding", "fixed", "bucket")
+OVER_TIME, WAITS = True, False
 
 
 @dataclass(frozen=True)
 class Rate:
-    """``limit`` requests in ``window_s`` seconds: any of that length ("sliding"), or from multiples of it on ("fixed"). Of a "bucket", ``limit`` is how many
-    tokens it holds, and ``window_s`` how long one takes to come back. ``per``: ip or key."""
+    """``limit`` requests in ``window_s``; ``window``: sliding, fixed or bucket (of ``limit`` tokens, one back every ``window_s``).
 
-    per: str
+    attempts : refused requests count too.
+    """
+
     limit: int
     window_s: float
     window: str = "sliding"
+    per: str = "key"
+    attempts: bool = False
 
     def __post_init__(self) -> None:
-        if self.window not in WINDOWS or self.per not in ("ip", "key") or self.limit < 1 or self.window_s <= 0:
-            raise ValueError(f"no such rate: {self.limit} in {self.window_s} s, {self.window!r}, per {self.per!r}")
+        check_per(self.per)
+        if self.window not in ("sliding", "fixed", "bucket"):
+            raise ValueError(f"a window is sliding, fixed or a bucket, not {self.window!r}")
+        if self.limit < 1 or self.window_s <= 0:
+            raise ValueError(f"a rate of {self.limit} in {self.window_s:g} s refuses everything")
 
 
 SETTINGS = Rate
 
 
 def decide(settings: Rate, request: Request, held: Held) -> bool:
-    times = [each.seconds for each in held.accepted if getattr(each, settings.per) == getattr(request, settings.per)]
+    earlier = [each.seconds for each, accepted in held.before(request, settings.per) if accepted or settings.attempts]
     if settings.window == "bucket":
         tokens, at = float(settings.limit), 0.0
-        for time in times:
-            tokens, at = min(tokens + (time - at) / settings.window_s, settings.limit) - 1, time
-        return min(tokens + (request.seconds - at) / settings.window_s, settings.limit) < 1
-    begin = (
-        request.seconds - settings.window_s if settings.window == "sliding" else request.seconds // settings.window_s * settings.window_s
-    )
-    return sum(time > begin for time in times) >= settings.limit
+        for seconds in reversed(earlier):
+            tokens, at = min(settings.limit, tokens + (seconds - at) / settings.window_s) - 1, seconds
+        return min(settings.limit, tokens + (request.seconds - at) / settings.window_s) < 1
+    since = since_s(request.seconds, settings.window_s, settings.window)
+    return sum(seconds > since for seconds in earlier) >= settings.limit

@@ -46,20 +46,18 @@ def judge(weighing: Weighing) -> Verdict:
     if not weighing.by_time:
         return refuted(chance_evidence(weighing)) if weighing.chance else undecided(needs(weighing))
     fit = weighing.by_time[0]
-    at, gone = without_others(s, fit)
-    share = 1.0 - float(gone.sum() / at.sum()) if at.any() else 0.0
-    alone = at & ~gone
+    at, _, gone = without_others(s, fit)
+    shares = [(1.0 - most, 1.0 - least) for least, most in without_others_tied(weighing)]
+    share, alone = shares[0][0], at & ~gone
     text = (
         f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it"
     )
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
-    tied = [1.0 - gone_share for gone_share in without_others_tied(weighing)]
     missing = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
     return share_verdict(
-        share,
         fit.p,
         evidence,
         missing,
         "a longer recording, because the side alone reaches the limit at only about half of the refusals",
-        tied,
+        shares,
     )

@@ -2,7 +2,7 @@
 
 Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
 Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits.
-Undecided: only one side was captured, or what the host sends cannot be told from what it forwards.
+Undecided: only one side was captured, or what the host sends cannot be told from what it forwards; a quota is used up, and both sides sent requests.
 Source: cause A of the investigation (docs/glossary.md). That both sides use one key looks the same from outside: the rule is then per key.
 """
 
@@ -16,7 +16,8 @@ from netlens.chains.situation import HOST, REQUESTS, UNKNOWN, VM
 from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence, without_others_tied
 from netlens.lenses.refused.over_time import without_others
-from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict, undecided
+from netlens.logs import QUOTA
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighing
@@ -35,10 +36,12 @@ def judge(weighing: Weighing) -> Verdict:
         missing = f"{s.other_capture}, which shows what else leaves from its address"
     else:
         there = {side for side in (VM, HOST) if bool(np.any((s.sessions.side == side) & (s.sessions.kind == REQUESTS)))}
-        unknown = int((s.sessions.side == UNKNOWN).sum())
+        unknown = bool((s.sessions.side == UNKNOWN).any()) or bool(s.facts.get("other_names"))  # which the provider may count too
         if s.vm_seen and not unknown and there in ({VM}, {HOST}):
             other = "host" if there == {VM} else "VM"
             structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
+        elif weighing.named == QUOTA:
+            return undecided("to know whether both sides use one key or plan, because then both use up its quota")
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
     return limit_verdict(weighing, WITHOUT, structure=structure, missing=missing, told=f"without {_whose(weighing)} traffic")
@@ -53,8 +56,9 @@ def _whose(weighing: Weighing) -> str:
 def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     """Under a limit over time: the share of its refusals that would have been below it without the other side's requests."""
     fit = weighing.by_time[0]
-    at, gone = without_others(weighing.situation, fit)
-    share = float(gone.sum() / at.sum()) if at.any() else 0.0
+    at, gone, _ = without_others(weighing.situation, fit)
+    shares = without_others_tied(weighing)
+    share = shares[0][0]
     told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without {_whose(weighing)} requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
-    return share_verdict(share, fit.p, evidence, missing, ABOUT_HALF, without_others_tied(weighing))
+    return share_verdict(fit.p, evidence, missing, ABOUT_HALF, shares)

@@ -27,6 +27,7 @@ MS, S = 1_000_000, 1_000_000_000
 ALIKE_BYTES = 16  #: sizes of one refusal differ by digits of a number or a header; two TLS records more would be 44
 SHORT_NS = 60 * MS  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 SHORT_BYTES = 4096
+QUICK = 0.5  #: of the shortest waits for the first byte of a stream
 SAME_REQUEST_BYTES = 4  #: one request sent again differs by a digit or two at most
 BACK_OFF_NS = (400 * MS, 120 * S)  #: Retry-After of a second less what the clock may be off, to 30 s with room; programs give up after that
 

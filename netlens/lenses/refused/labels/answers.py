@@ -25,6 +25,7 @@ from netlens.lenses.refused.labels import INFERRED, Told
 from netlens.lenses.refused.labels._labels import (
     ACCEPTED,
     ALIKE_BYTES,
+    QUICK,
     REJECTED,
     Answers,
     Columns,
@@ -43,7 +44,6 @@ ID = "answers"
 RANK = 4
 MIN_CHAINS = 2  #: chains refused ... answered by a stream; one may be chance
 CONFIRMED = 0.5  #: share of the answers of a size, as far as the same request came again, that must belong to such a chain
-QUICK = 0.5  #: of the shortest waits for the first byte of a stream
 NEAR_CLOSE_NS = 2 * S  #: an answer after which the program closes at once may have been broken off instead of refused
 
 

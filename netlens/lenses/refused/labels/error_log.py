@@ -7,8 +7,8 @@ Theory of operation
 2. *Look-alikes.* Once the log has shown what refusals look like, an answer without a line that looks exactly like them was refused too, if programs
    usually sent the same request again after such answers. SDKs retry without a word: one line stands for up to three refusals (measured). Otherwise
    it stays unknown. Streams outside the time of the log were accepted; all else there stays unknown.
-3. An answer that looks different and has no event was accepted if the log covers it; but not if most events found no answer, for then the log is of
-   another time, side or program (:func:`_is_of_other`).
+3. An answer that looks different and has no event was accepted if the log covers it, unless it is short and sooner than any stream; but not if most
+   events found no answer, for then the log is of another time, side or program (:func:`_is_of_other`).
 
 Limits: the log's lines are believed.
 """
@@ -27,7 +27,19 @@ from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
 from netlens.columns import Bools, Ints
 from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told
-from netlens.lenses.refused.labels._labels import ACCEPTED, MS, REJECTED, UNLABELLED, Answers, Columns, Labels, S, set_labels, unlabelled
+from netlens.lenses.refused.labels._labels import (
+    ACCEPTED,
+    MS,
+    QUICK,
+    REJECTED,
+    UNLABELLED,
+    Answers,
+    Columns,
+    Labels,
+    S,
+    set_labels,
+    unlabelled,
+)  # fmt: skip
 from netlens.lenses.refused.labels._matching import BELIEVED, EARLY_NS, LATE_NS, MIN_LEARNED, Match, match, small_ones, tried_again
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
 from netlens.text import plural
@@ -150,6 +162,8 @@ def from_log(
             )
         else:
             set_labels(labels, found.looks_refused, UNLABELLED, "", "looks like the refusals in the error log, but has no line there")
+    silent = _silently_refused(answers) & (labels.rejected == ACCEPTED)
+    set_labels(labels, silent, UNLABELLED, "", "short, and sooner than any stream: perhaps a refusal that the program did not write down")
     unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
     set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED, "", "an error line in words that are not known may mean it")
     unsure = [row for row in found.doubtful if not (found.retried and found.looks_refused[row])]  # both were refused, one has the line
@@ -239,6 +253,15 @@ def _other_zone(answers: Answers, events: Sequence[ErrorEvent]) -> str:
     best = max(fit, key=lambda quarter: fit[quarter])
     clear = fit[best] >= max(MIN_LEARNED, 0.8 * len(events)) and all(n <= 0.5 * fit[best] for quarter, n in fit.items() if quarter != best)
     return f"{best / 4:+g}" if best and clear else ""
+
+
+def _silently_refused(answers: Answers) -> Bools:
+    """Answers that are short and come much sooner than streams begin. They may be refusals of which an SDK says nothing when a retry is accepted, and may
+    look different from those that the log tells of (529 beside 429)."""
+    streams = answers.waits[answers.stream]
+    if not len(streams):
+        return np.zeros(len(answers), bool)
+    return np.asarray(answers.short & (answers.waits <= QUICK * np.percentile(streams, 10)))
 
 
 def _may_be_meant(answers: Answers, unclear_ns: Sequence[int], slack_ns: int) -> Bools:

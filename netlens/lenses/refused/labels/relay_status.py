@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netlens import logs
-from netlens.chains.requests import UPSTREAM
+from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.lenses.refused.labels import INFERRED, Told
 from netlens.lenses.refused.labels._labels import ACCEPTED, REJECTED, set_labels, unlabelled
 
@@ -19,12 +19,13 @@ RANK = 3
 
 
 def tell(traffic: Traffic) -> Iterator[Told]:
-    if not traffic.carried:
-        return
-    status = traffic.upstream.capture.table("exchanges")["status"]
-    labels = unlabelled(len(traffic.upstream.exchange_rows), "the relay's status says neither")
-    for i, asked in traffic.asked_of_relay.items():
-        code = status[asked]
-        if code is not None and (code == 429 or 200 <= code < 400):
-            set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, INFERRED, f"status {code}", logs.UNKNOWN)
-    yield Told.of(labels, traffic.rows[:, UPSTREAM])
+    for side, places, column in ((traffic.upstream, traffic.asked_of_relay, UPSTREAM), (traffic.vm, traffic.asked_in_vm, VM_ROW)):
+        if side is None or not places:
+            continue
+        status = side.capture.table("exchanges")["status"]
+        labels = unlabelled(len(side.exchange_rows), "the relay's status says neither")
+        for i, asked in places.items():
+            code = status[asked]
+            if code is not None and (code == 429 or 200 <= code < 400):
+                set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, INFERRED, f"status {code}", logs.UNKNOWN)
+        yield Told.of(labels, traffic.rows[:, column])

@@ -1,6 +1,6 @@
 """So many bytes in any window of time.
 
-Claim: a request is refused if, and only if, its bytes and those of the requests accepted in the window before it exceed the limit.
+Claim: a request is refused if, and only if, the bytes accepted in the window before it, with its own or without, exceed the limit.
 Cannot be told from: a limit on requests, where all are of nearly one size.
 Source: limits on input tokens a minute (Anthropic, OpenAI). On the wire a token is about four bytes, encrypted or not.
 """

@@ -1,4 +1,4 @@
-"""The part of z.ai's API that the laboratory speaks: answers as events of a stream, tools called, error bodies and headers.
+"""Requests of real programs: what they ask, and what they are answered, as z.ai's chat completions (and others like them) do.
 
 The stand-in program says in its request what answer it wants (``lab``). A real program does not: then the provider's own settings (:class:`Answers`) and a
 seed decide, and the conversation itself, as a model would: a first turn may call tools, and the turn that brings their results is answered in words.
@@ -9,22 +9,10 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PATH = "/api/coding/paas/v4/chat/completions"
-HIGH_CONCURRENCY = "1302"
-# FIELD-NOTES of the provider's own pages: the code is a string, the status 429 for all of these.
-MESSAGES = {
-    HIGH_CONCURRENCY: "High concurrency usage of this API, please reduce concurrency or contact customer service to increase limits",
-    "1303": "High frequency usage of this API, please reduce the frequency or contact customer service to increase limits",
-    "1305": "The service may be temporarily overloaded, please try again later",
-    "1308": "Usage limit reached for 5 hour. Your limit will reset later",
-}
-NEW_MESSAGES = {HIGH_CONCURRENCY: "Rate limit reached for requests"}  #: what the provider has written for the same code since 2026
-WORDINGS = ("old", "new")
-DONE = b"data: [DONE]\n\n"
 TITLE, MAIN = "title", "main"
 _TITLE_PROMPT = "You are a title generator"  #: how opencode's instruction for titles begins
 _AGENTS = re.compile(r"\b(\d{1,2}) agents\b")  #: in a prompt: so many are called at once
@@ -119,28 +107,6 @@ def _text(message: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else " ".join(str(part.get("text", "")) for part in content)
 
 
-def message_of(code: str, wording: str = "old") -> str:
-    """The words of a refusal."""
-    return NEW_MESSAGES.get(code, MESSAGES[code]) if wording == "new" else MESSAGES[code]
-
-
-def error_body(code: str, wording: str = "old") -> bytes:
-    """z.ai's error body."""
-    return json.dumps({"error": {"code": code, "message": message_of(code, wording)}}).encode()
-
-
-def error_code(piece: bytes) -> str | None:
-    """The code in an error body or error event; None in any other piece of an answer."""
-    if b'"error"' not in piece:
-        return None
-    return str(json.loads(piece.removeprefix(b"data: "))["error"]["code"])
-
-
-def event(text: str) -> bytes:
-    """One server-sent event that carries a piece of an answer."""
-    return _event({"role": "assistant", "content": text})
-
-
 def last_events(answer: Answer, number: int) -> list[bytes]:
     """The events that end an answer to a real program: the tools it calls, why it ends, and what it used."""
     calls = [
@@ -157,26 +123,3 @@ def last_events(answer: Answer, number: int) -> list[bytes]:
 def _event(delta: Mapping[str, Any], finish_reason: str | None = None, **more: Any) -> bytes:
     choice = {"index": 0, "delta": delta} | ({"finish_reason": finish_reason} if finish_reason else {})
     return b"data: " + json.dumps({"choices": [choice], **more}).encode() + b"\n\n"
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A plain refusal as it is sent."""
-
-    code: str
-    wording: str = "old"
-    retry_after_s: float | None = None
-
-    @property
-    def body(self) -> bytes:
-        return error_body(self.code, self.wording)
-
-    def http1(self) -> bytes:
-        """Head and body."""
-        head: Sequence[str] = (
-            "HTTP/1.1 429 Too Many Requests",
-            "Content-Type: application/json",
-            f"Content-Length: {len(self.body)}",
-            *([f"Retry-After: {self.retry_after_s:g}"] if self.retry_after_s is not None else []),
-        )
-        return ("\r\n".join(head) + "\r\n\r\n").encode() + self.body

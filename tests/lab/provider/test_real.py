@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from netlens.lab.provider.api import MAIN, TITLE, Answer, Answers, Asked, Refused, error_code, event, last_events
-from netlens.logs import CONCURRENCY, UNKNOWN, refusal_class
+from netlens.lab.provider.real import MAIN, TITLE, Answer, Answers, Asked, last_events
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "task")]
 SYSTEM = {"role": "system", "content": "You are opencode. <env> Working directory: /home/dev/work\n</env>"}
@@ -57,15 +56,3 @@ def test_the_end_of_an_answer_says_why_it_ends() -> None:
     assert (call["id"], json.loads(call["function"]["arguments"])) == ("call_7_0", {"filePath": "/a"})
     assert said[1]["choices"][0]["finish_reason"] == "tool_calls"
     assert json.loads(last_events(Answer(), 8)[0].removeprefix(b"data: "))["choices"][0]["finish_reason"] == "stop"
-
-
-@pytest.mark.parametrize(("wording", "means"), [("old", CONCURRENCY), ("new", UNKNOWN)])
-def test_a_refusal_in_the_words_of_before_and_of_today(wording: str, means: str) -> None:
-    refused = Refused("1302", wording, 3)
-    head, _, body = refused.http1().partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 429 ")
-    assert b"Retry-After: 3\r\n" in head + b"\r\n"
-    assert f"Content-Length: {len(body)}".encode() in head
-    assert error_code(body) == "1302"
-    assert refusal_class(json.loads(body)["error"]["message"]) == means
-    assert error_code(event("no error")) is None

@@ -1,0 +1,190 @@
+"""How each connection came to be ready for its first request: lookup, TCP handshake, TLS handshake, as one capture shows it.
+
+Theory of operation
+-------------------
+1. *Lookup.* One question is a name asked for with all its types at once (A and AAAA come from one socket, or within :data:`TOGETHER_NS`). A question
+   belongs to the first connection that begins within :data:`SOON_NS` of its answer, to an address that the name has; to several only if
+   they begin at once (:data:`SHARED_NS`): a browser opens six. What was looked up earlier was no part of anybody's wait.
+2. *Connect* goes from the first SYN to the originator's first acknowledgment after it, so lost SYNs are in it.
+3. *TLS* goes from the ClientHello to the last message of the handshake before the first request: the client's Finished (RFC 8446 2), or with TLS 1.2 the
+   server's ChangeCipherSpec and Finished behind it (RFC 5246 7.3). Session tickets, which the server sends when it likes, are not waited for.
+4. Halves of a redirected connection are read together.
+
+Limits: what a program did before its first packet is not seen. A handshake whose last message shares a segment with the request ends with that segment.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
+from netlens.wire import columns as c
+
+if TYPE_CHECKING:
+    from netlens.chains.side import Side
+    from netlens.columns import Ints
+
+SOON_NS = 1_000_000_000  #: from a lookup's answer to the first SYN: a program that needs longer looked the name up for another reason, or beforehand
+SHARED_NS = 10_000_000  #: connections that begin so soon after an answer all waited for it
+TOGETHER_NS = 5_000_000  #: A and AAAA from two sockets (musl, Go) leave within microseconds
+SEGMENTS = 64  #: in which a handshake is over
+CHANGE_CIPHER, HANDSHAKE = 0x14, 0x16  #: kinds of TLS records
+
+
+@dataclass
+class Opening:
+    """Times of one capture; None: not seen, or there was none.
+
+    lookup_ns, looked_up_ns : first query and last answer that was waited for; ``lookups``: rows of them.  syn_ns, open_ns : first SYN, first ACK.
+    asked_ns : first payload, where something is negotiated before TLS.  hello_ns : ClientHello.  flight_ns : the server's last segment before the client's last
+    of the handshake.  ready_ns : the handshake's last message.
+    """
+
+    syn_ns: int | None = None
+    open_ns: int | None = None
+    asked_ns: int | None = None
+    hello_ns: int | None = None
+    flight_ns: int | None = None
+    ready_ns: int | None = None
+    lookup_ns: int | None = None
+    looked_up_ns: int | None = None
+    lookups: tuple[int, ...] = ()
+
+
+def openings(side: Side, first_frames: dict[int, int]) -> dict[int, Opening]:
+    """Of the connections named, by row: how they were opened, as far as the capture shows it.
+
+    Parameters
+    ----------
+    first_frames : frame of the first byte of the first request, by row of connections; what comes behind it is no opening.
+    """
+    segments = _Segments(side)
+    made = {}
+    for row, frame in first_frames.items():
+        opening = made[row] = Opening()
+        ids = side.session_ids[row]
+        starts = [int(side.sessions["start_ns"][k]) for k in ids if side.sessions["saw_syn"][k]]
+        if not starts:
+            continue  # older than the capture
+        opening.syn_ns = min(starts)
+        _handshakes(opening, segments.of(ids), frame)
+    _lookups(side, made)
+    return made
+
+
+class _Segments:
+    """The first segments of a connection, of all its sessions, in order."""
+
+    def __init__(self, side: Side) -> None:
+        trail = side.capture.trail
+        self._columns = trail.segments() if trail is not None else None
+        n = side.sessions.rows
+        self._originator: Ints = (side.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
+        self._bounds = (
+            np.searchsorted(self._columns["session"], np.arange(n + 1)) if self._columns is not None else np.zeros(n + 1, np.int64)
+        )
+
+    def of(self, ids: list[int]) -> list[tuple[int, int, bool, int, int, int]]:
+        """(frame, time, by the originator, flags, new bytes, first byte)."""
+        if self._columns is None:
+            return []
+        found: list[tuple[int, int, bool, int, int, int]] = []
+        for k in ids:
+            part = slice(int(self._bounds[k]), min(int(self._bounds[k + 1]), int(self._bounds[k]) + SEGMENTS))
+            frame, ts, way, flags, fresh, head = (
+                self._columns[name][part].tolist() for name in ("frame", "ts", "way", "flags", "fresh", "head")
+            )
+            mine = int(self._originator[k])
+            found += zip(frame, ts, [w == mine for w in way], flags, fresh, [h >> 56 for h in head], strict=True)
+        return sorted(found) if len(ids) > 1 else found
+
+
+def _handshakes(opening: Opening, segments: list[tuple[int, int, bool, int, int, int]], first_frame: int) -> None:
+    """TCP's and TLS's."""
+    last_server = None
+    tls_1_2 = False
+    for frame, ts, orig, flags, fresh, head in segments:
+        if opening.open_ns is None and orig and flags & c.ACK_FLAG and not flags & (c.SYN | c.RST):
+            opening.open_ns = ts
+        if frame >= first_frame:
+            break
+        if fresh <= 0 or flags & c.SYN:
+            continue
+        if orig and opening.hello_ns is None:
+            if head == HANDSHAKE:
+                opening.hello_ns = opening.ready_ns = ts
+            elif opening.asked_ns is None:
+                opening.asked_ns = ts
+        elif opening.hello_ns is None:
+            continue
+        elif orig:
+            tls_1_2 = tls_1_2 or head == HANDSHAKE
+            opening.flight_ns, opening.ready_ns = last_server, ts
+        else:
+            last_server = ts
+            if tls_1_2 and head in (CHANGE_CIPHER, HANDSHAKE):
+                opening.flight_ns = opening.ready_ns = ts
+    if opening.hello_ns is not None and opening.ready_ns == opening.hello_ns and last_server is not None:
+        opening.flight_ns = opening.ready_ns = last_server  # the client's last message shares a segment with the request
+
+
+# --- lookups
+
+
+@dataclass
+class _Question:
+    rows: list[int]
+    asked: int
+    kinds: set[Any]
+    socket: Any
+    used: bool = False
+
+
+def _lookups(side: Side, made: dict[int, Opening]) -> None:
+    """Fill in the lookup that each connection waited for."""
+    table = side.capture.table("lookups")
+    if not table.rows:
+        return
+    asked, answered = table["query_ns"].tolist(), table["answer_ns"].tolist()
+    questions = _questions(table, asked)
+    of_row = {row: (key, q) for key, group in questions.items() for q in group for row in q.rows}
+    keys_of: dict[int, set[Any]] = defaultdict(set)
+    for row, ids in enumerate(table["connection_ids"].tolist()):
+        for connection in ids:
+            if row in of_row:
+                keys_of[connection].add(of_row[row][0])
+    order = sorted((o.syn_ns, row) for row, o in made.items() if o.syn_ns is not None and row in keys_of)
+    for syn, row in order:
+        best: tuple[bool, int, _Question] | None = None
+        for key in keys_of[row]:
+            for q in questions[key]:
+                done = max((answered[k] for k in q.rows if answered[k] is not None and answered[k] <= syn), default=None)
+                if done is None or syn - done > (SHARED_NS if q.used else SOON_NS):
+                    continue
+                if best is None or (not q.used, done) > best[:2]:
+                    best = (not q.used, done, q)
+        if best is not None:
+            _, done, q = best
+            q.used = True
+            made[row].lookup_ns, made[row].looked_up_ns, made[row].lookups = q.asked, done, tuple(q.rows)
+
+
+def _questions(table: Any, asked: list[int | None]) -> dict[Any, list[_Question]]:
+    """Questions by who asks for what, in order; the types of one name that are asked for together are one."""
+    names = [table[name].tolist() for name in ("orig_ip", "qname", "orig_port", "qtype")]
+    found: dict[Any, list[_Question]] = defaultdict(list)
+    for row in sorted((k for k in range(table.rows) if asked[k] is not None), key=lambda k: asked[k] or 0):
+        ip, name, port, kind = (column[row] for column in names)
+        at = int(asked[row] or 0)
+        recent = [q for q in found[ip, name][-8:] if kind not in q.kinds]
+        same = [q for q in recent if q.socket == port and at - q.asked <= SOON_NS] or [q for q in recent if at - q.asked <= TOGETHER_NS]
+        if same:
+            same[-1].rows.append(row)
+            same[-1].kinds.add(kind)
+        else:
+            found[ip, name].append(_Question([row], at, {kind}, port))
+    return found

@@ -1,0 +1,41 @@
+"""Refuses a request when too many bytes were sent before it in a window, which slides or begins at round times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netlens.lab.provider.limiters import check_per, since_s
+
+if TYPE_CHECKING:
+    from netlens.lab.provider.limiters import Held, Request
+
+ID = "volume"
+OVER_TIME, WAITS = True, False
+
+
+@dataclass(frozen=True)
+class Volume:
+    """``limit`` bytes of bodies in ``window_s``; ``window``: sliding or fixed.  own : a request needs room for its own bytes too."""
+
+    limit: int
+    window_s: float
+    window: str = "sliding"
+    per: str = "key"
+    own: bool = True
+
+    def __post_init__(self) -> None:
+        check_per(self.per)
+        if self.window not in ("sliding", "fixed"):
+            raise ValueError(f"a window is sliding or fixed, not {self.window!r}")
+        if self.limit < 1 or self.window_s <= 0:
+            raise ValueError(f"a volume of {self.limit} in {self.window_s:g} s refuses everything")
+
+
+SETTINGS = Volume
+
+
+def decide(settings: Volume, request: Request, held: Held) -> bool:
+    since = since_s(request.seconds, settings.window_s, settings.window)
+    used = sum(each.size for each, accepted in held.before(request, settings.per) if accepted and each.seconds > since)
+    return used + request.size > settings.limit if settings.own else used >= settings.limit

@@ -1,0 +1,48 @@
+"""What limiters with windows that follow each other share: where windows may begin, and what was taken since.
+
+Clocks differ, so where windows begin is not known: it is taken from requests accepted right after a refusal, which come just after an edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netlens.lenses.refused.limiters import USUAL_S, _windows
+from netlens.lenses.refused.limiters._windows import span_s
+
+if TYPE_CHECKING:
+    from netlens.columns import Floats, Ints
+
+EDGES = 24  #: edges tried for a window, of those that the requests suggest
+
+
+def parameters(starts: Ints, _: Floats) -> list[float]:
+    return [w for w in USUAL_S if w <= span_s(starts)]
+
+
+def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
+    width = int(parameter_s * 1e9)
+    before = np.concatenate([[0.0], np.cumsum(taken)])[:-1]
+    for edge in _edges(starts, taken, width).tolist():
+        window = (starts - edge) // width
+        yield before - before[np.searchsorted(window, window, "left")]
+
+
+def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
+    """Where windows may begin, modulo their width: by the clock, and just before what was accepted right after a refusal."""
+    again = starts[1:][(taken[1:] > 0) & (taken[:-1] == 0)] - 1
+    found = np.unique(again % width)
+    if len(found) > EDGES:
+        found = found[np.linspace(0, len(found) - 1, EDGES).astype(np.int64)]
+    return np.concatenate([[0], found])
+
+
+def decide(parameter_s: float, limit: int, edge_ns: int) -> _windows.Window:
+    return _windows.Window(int(parameter_s * 1e9), limit, edge_ns)
+
+
+def described(parameter_s: float, limit: int) -> dict[str, Any]:
+    return {**_windows.described(parameter_s, limit), "window": "fixed"}

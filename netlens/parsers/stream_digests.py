@@ -1,0 +1,250 @@
+"""Stream digests: what chosen directions of connections carried, as hashes of blocks of their bytes; and the bytes of single blocks. From passes of their own.
+
+Theory of operation
+-------------------
+1. Two capture points saw the same stream if each byte at each position is the same, whatever segments it came in, how often and in which order. So a byte
+   counts once, where it was seen first, at its place in the stream.
+2. The hash of a block is the sum over its bytes of byte times a random number of the position, modulo 2^64. A sum needs no order; blocks that differ
+   have the same hash by a chance of 2^-50 at most. The numbers come from the system, so nobody can make a capture whose differences cancel.
+3. The bytes seen of each block are counted. A block of which bytes are missing (capture loss, snaplen, the end of the capture) cannot be compared by its
+   hash; its bytes can, as far as both have them (:func:`read_blocks`), and so can those of a block that differs, to find out where.
+
+Memory is bounded: 16 bytes a block, and blocks grow with the stream (:func:`block_shift`).
+
+Limits: standard input and pipes cannot be read twice (CaptureError). Beyond :data:`HOLES` holes in one stream at a time the oldest is forgotten, so
+bytes that fill it are missing from the count of their block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netlens.errors import CaptureError
+from netlens.parsers.packet_digests import readable_again
+from netlens.parsers.pipeline import ROOMS, Decoder
+from netlens.parsers.sessions import SessionFold
+from netlens.wire import columns as c
+from netlens.wire.addresses import mix
+from netlens.wire.compiled import lean
+from netlens.wire.containers import Reader
+
+Array = np.ndarray[Any, Any]
+
+UNIT_SHIFT = 10
+UNIT = 1 << UNIT_SHIFT  #: bytes: the smallest block, and as many random numbers are drawn
+BLOCKS = 4096  #: of one stream, about; more than that only of streams whose length was not known
+HOLES = 8  #: of one stream, at a time
+# ---- columns of a stream, int64[n, S_WIDTH] ----
+MOVED, SHIFT, FIRST, COUNT, NEXT = range(
+    5
+)  #: what is added to offsets; log2 of a block; its first block in the arrays, how many; next position
+HOLE = 5  # start and end, HOLES times; an empty one is free
+S_WIDTH = HOLE + 2 * HOLES
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A direction of a session that is looked at. ``way``: as in wire.columns.DIRECTION.  moved : added to stream offsets, to give positions.
+
+    length : positions below it are of interest.
+    """
+
+    session: int
+    way: int
+    moved: int
+    length: int
+
+
+@dataclass
+class Digest:
+    """Of one stream: per block its hash and how many bytes of it were seen; ``shift``: log2 of a block's length."""
+
+    shift: int
+    hashes: Array
+    seen: Array
+
+
+def block_shift(length: int) -> int:
+    """log2 of the length of the blocks of a stream of so many bytes."""
+    return max(UNIT_SHIFT, (max(length, 1) - 1).bit_length() - (BLOCKS - 1).bit_length())
+
+
+def factors(seed: bytes) -> Array:
+    """The random numbers of positions, which both sides of a comparison must share: int64[UNIT + 1]; the last is for :func:`mix`.
+
+    Parameters
+    ----------
+    seed : at least 8 bytes that no one could foresee.
+    """
+    return np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big"))).integers(-(1 << 63), 1 << 63, UNIT + 1, np.int64) | 1
+
+
+@lean
+def _add(x, start, n, buf, at, numbers, hashes, seen):
+    """Count ``n`` bytes of a stream from position ``start``, which lie in ``buf`` from ``at``."""
+    i = np.int64(0)
+    while i < n:
+        position = start + i
+        block = position >> x[SHIFT]
+        if block >= x[COUNT]:
+            return
+        k = position & (UNIT - 1)
+        m = min(UNIT - k, n - i)
+        total = np.int64(0)
+        for j in range(m):
+            total += numbers[k + j] * np.int64(buf[at + i + j])
+        hashes[x[FIRST] + block] += total * (mix(numbers[UNIT], position >> UNIT_SHIFT) | 1)
+        seen[x[FIRST] + block] += m
+        i += m
+
+
+@lean
+def take_in(buf, packets, stream_of, streams, numbers, hashes, seen):
+    """Take in rows whose session, direction and offset are known; ``stream_of``: row of ``streams`` by 2 * session + direction, or -1."""
+    for i in range(packets.shape[0]):
+        row = packets[i]
+        key = 2 * row[c.SESSION] + row[c.DIRECTION]
+        if row[c.KIND] != c.TCP or row[c.PAY_CAP] <= 0 or row[c.SESSION] < 0 or key >= stream_of.shape[0] or row[c.FLAGS] & c.SYN:
+            continue
+        if stream_of[key] < 0:
+            continue
+        x = streams[stream_of[key]]
+        start, at = row[c.OFFSET] + x[MOVED], row[c.PAY_OFF]
+        end = start + min(row[c.PAY_CAP], row[c.LENGTH])
+        if start < 0:
+            start, at = np.int64(0), at - start
+        if start >= end:
+            continue
+        nxt = x[NEXT]
+        for h in range(HOLE, S_WIDTH, 2):
+            a, b = x[h], x[h + 1]
+            low, high = max(a, start), min(b, end)
+            if low >= high:
+                continue
+            _add(x, low, high - low, buf, at + low - start, numbers, hashes, seen)
+            x[h], x[h + 1] = a, low
+            if high < b:
+                _hole(x, high, b)
+        if start > nxt:
+            _hole(x, nxt, start)
+        low = max(start, nxt)
+        if low < end:
+            _add(x, low, end - low, buf, at + low - start, numbers, hashes, seen)
+            x[NEXT] = end
+
+
+@lean
+def _hole(x, start, end):
+    """Note a hole, in a free place or that of the lowest."""
+    place = HOLE
+    for h in range(HOLE, S_WIDTH, 2):
+        if x[h] >= x[h + 1]:
+            place = h
+            break
+        if x[h] < x[place]:
+            place = h
+    x[place], x[place + 1] = start, end
+
+
+def collect(paths: Sequence[str], streams: Sequence[Stream], numbers: Array) -> list[Digest]:
+    """The digests of streams, in their order.
+
+    Parameters
+    ----------
+    paths : the files of one capture in order, as they were read the first time.  numbers : :func:`factors`.
+
+    Raises
+    ------
+    CaptureError
+        an input is no regular file, or can no longer be read.
+    WireError
+        see :class:`netlens.wire.containers.Reader`.
+    """
+    state = np.zeros((len(streams), S_WIDTH), np.int64)
+    at = 0
+    for k, stream in enumerate(streams):
+        shift = block_shift(stream.length)
+        blocks = -(-stream.length >> shift)
+        state[k, [MOVED, SHIFT, FIRST, COUNT]] = stream.moved, shift, at, blocks
+        at += blocks
+    hashes, seen = np.zeros(at, np.int64), np.zeros(at, np.int64)
+    of = packets_of(streams)
+    for buf, packets in _segments(paths, streams):
+        take_in(buf, packets, of, state, numbers, hashes, seen)
+    return [Digest(int(x[SHIFT]), hashes[x[FIRST] : x[FIRST] + x[COUNT]], seen[x[FIRST] : x[FIRST] + x[COUNT]]) for x in state.astype(int)]
+
+
+def packets_of(streams: Sequence[Stream]) -> Array:
+    """Row of ``streams`` by 2 * session + direction, -1 for all others."""
+    out = np.full(2 * max((s.session for s in streams), default=-1) + 2, -1, np.int64)
+    for k, stream in enumerate(streams):
+        out[2 * stream.session + stream.way] = k
+    return out
+
+
+def _segments(paths: Sequence[str], streams: Sequence[Stream]) -> Iterator[tuple[Array, Array]]:
+    """(buffer, packet rows with their sessions) of a capture, once more."""
+    if not readable_again(paths):
+        raise CaptureError(f"{', '.join(paths)}: only regular files can be read a second time")
+    if not streams:
+        return
+    fold = SessionFold()
+    for unit in Decoder().ahead(Reader(paths, hold=ROOMS)):
+        for buf, packets in unit.pieces:
+            if len(packets) and (packets[:, c.KIND] == c.TCP).any():
+                fold.feed(packets)
+                yield buf, packets
+
+
+@dataclass
+class Bytes:
+    """A block of a stream: what was seen first and last at each position, and where anything was; equal lengths."""
+
+    first: Array
+    last: Array
+    seen: Array
+
+
+def read_blocks(
+    paths: Sequence[str], streams: Sequence[Stream], wanted: Mapping[int, Sequence[tuple[int, int]]]
+) -> dict[tuple[int, int], Bytes]:
+    """The bytes of stretches of streams: by (row of ``streams``, first position).
+
+    Parameters
+    ----------
+    wanted : row of ``streams`` -> (first position, end) of each stretch.
+
+    Raises
+    ------
+    CaptureError, WireError
+        see :func:`collect`.
+    """
+    out: dict[tuple[int, int], Bytes] = {}
+    for k, spans in wanted.items():
+        for start, end in spans:
+            out[k, start] = Bytes(np.zeros(end - start, np.uint8), np.zeros(end - start, np.uint8), np.zeros(end - start, bool))
+    chosen = sorted(wanted)
+    of = packets_of([streams[k] for k in chosen])
+    for buf, packets in _segments(paths, [streams[k] for k in chosen]):
+        tcp = packets[
+            (packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (packets[:, c.SESSION] >= 0) & (packets[:, c.FLAGS] & c.SYN == 0)
+        ]
+        key = 2 * tcp[:, c.SESSION] + tcp[:, c.DIRECTION]
+        tcp = tcp[(key < len(of)) & (of[np.minimum(key, len(of) - 1)] >= 0)]
+        for row in tcp:
+            k = chosen[int(of[2 * row[c.SESSION] + row[c.DIRECTION]])]
+            low = int(row[c.OFFSET]) + streams[k].moved
+            high = low + int(min(row[c.PAY_CAP], row[c.LENGTH]))
+            for start, end in wanted[k]:
+                a, b = max(low, start), min(high, end)
+                if a < b:
+                    data, block = buf[int(row[c.PAY_OFF]) + a - low : int(row[c.PAY_OFF]) + b - low], out[k, start]
+                    here = slice(a - start, b - start)
+                    block.first[here] = np.where(block.seen[here], block.first[here], data)
+                    block.last[here] = data
+                    block.seen[here] = True
+    return out

@@ -1,0 +1,139 @@
+// Where each request's time went: a bar of phases a request, in pages; all on one time line, or each from its own beginning.
+
+const ROWS = 30, SVG = "http://www.w3.org/2000/svg", LEAST = 2; // px of the shortest request
+const PHASE_WORDS = {
+  client: "client", lookup: "lookup", connect: "connect", tls: "TLS", relay: "relay", wire: "wire", server: "server, to first byte", stream: "stream", stall: "stall",
+};
+const water = { order: "sent", aligned: false, page: 0, open: null, rows: [] };
+
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function titled(text) {
+  const title = svg("title", {});
+  title.textContent = text;
+  return title;
+}
+
+/** The spells of a request: {phase, relay, from, to}, ns since its beginning. */
+function spellsOf(k) {
+  const { time } = model.core, flat = time.spells[k], out = [];
+  for (let i = 0, at = 0; i < flat.length; i += 3) out.push({ phase: time.phases[flat[i]], relay: flat[i + 1], from: at, to: (at += flat[i + 2]) });
+  return out;
+}
+
+const totalOf = (k) => model.core.time.spells[k].reduce((sum, value, i) => (i % 3 === 2 ? sum + value : sum), 0);
+const phaseName = (k, spell) => (spell.phase === "relay" && spell.relay >= 0 ? model.core.time.labels[model.core.time.relays[k][spell.relay]] : PHASE_WORDS[spell.phase]);
+
+/** Each phase of a request with its whole time, relays by name, in the order in which they begin. */
+function sumsOf(k) {
+  const sums = new Map();
+  for (const spell of spellsOf(k)) {
+    const name = phaseName(k, spell), sum = sums.get(name) ?? { phase: spell.phase, ns: 0 };
+    sum.ns += spell.to - spell.from;
+    sums.set(name, sum);
+  }
+  return [...sums].filter(([, sum]) => sum.ns > 0);
+}
+
+function makeWaterfall() {
+  const { time } = model.core;
+  water.rows = [...time.begin.keys()];
+  if (!water.rows.length) return;
+  $("#waterfall").hidden = false;
+  for (const button of $$("[data-order]")) button.addEventListener("click", () => { Object.assign(water, { order: button.dataset.order, page: 0, open: null }); orderWaterfall(); });
+  for (const button of $$("[data-aligned]")) button.addEventListener("click", () => { water.aligned = button.dataset.aligned === "yes"; drawWaterfall(); });
+  $("#water-back").addEventListener("click", () => turnWaterfall(-1));
+  $("#water-on").addEventListener("click", () => turnWaterfall(1));
+  orderWaterfall();
+  new ResizeObserver(() => drawWaterfall()).observe($("#waterfall"));
+}
+
+function turnWaterfall(by) {
+  Object.assign(water, { page: water.page + by, open: null });
+  drawWaterfall();
+}
+
+function orderWaterfall() {
+  const { begin } = model.core.time, total = begin.map((_, k) => totalOf(k));
+  water.rows.sort(water.order === "slowest" ? (a, b) => total[b] - total[a] : (a, b) => begin[a] - begin[b]);
+  drawWaterfall();
+}
+
+function drawWaterfall() {
+  const { time } = model.core, pages = Math.max(1, Math.ceil(water.rows.length / ROWS));
+  water.page = Math.min(Math.max(water.page, 0), pages - 1);
+  const shown = water.rows.slice(water.page * ROWS, (water.page + 1) * ROWS);
+  for (const button of $$("[data-order]")) button.setAttribute("aria-pressed", String(button.dataset.order === water.order));
+  for (const button of $$("[data-aligned]")) button.setAttribute("aria-pressed", String((button.dataset.aligned === "yes") === water.aligned));
+  $("#water-back").disabled = water.page === 0;
+  $("#water-on").disabled = water.page === pages - 1;
+  $("#water-which").textContent = `${number(water.page * ROWS + 1)} to ${number(water.page * ROWS + shown.length)} of ${number(water.rows.length)}`;
+  const from = water.aligned ? 0 : Math.min(...shown.map((k) => time.begin[k]));
+  const to = Math.max(from + 1, ...shown.map((k) => (water.aligned ? 0 : time.begin[k]) + totalOf(k)));
+  const body = $("#water-rows"), wide = Math.max(120, $("#water-axis").clientWidth - 2);
+  const x = (ns) => ((ns - from) / (to - from)) * wide;
+  const marks = ticksOf(from, to, Math.max(2, Math.floor(wide / 110)));
+  $("#water-axis").replaceChildren(svg("svg", { width: wide, height: 18, "aria-hidden": "true" }, ...marks.map((at) => {
+    const text = svg("text", { x: Math.min(x(at), wide - 34), y: 13, class: "tick" });
+    text.textContent = !at ? "0" : water.aligned ? duration(at) : `${seconds(at, marks[1] - marks[0] || 1e6)} s`;
+    return text;
+  })));
+  body.replaceChildren(...shown.flatMap((k) => waterRow(k, x, wide, marks)));
+  drawPhases(shown);
+}
+
+/** Round times between two, about so many. */
+function ticksOf(from, to, about) {
+  const rough = (to - from) / about, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((f) => f * power).find((each) => each >= rough);
+  const out = [];
+  for (let at = Math.ceil(from / step) * step; at <= to; at += step) out.push(at);
+  return out;
+}
+
+function waterRow(k, x, wide, marks) {
+  const { time } = model.core, begin = water.aligned ? 0 : time.begin[k], total = totalOf(k), sums = sumsOf(k);
+  const refused = time.refused[k] === REFUSED, server = time.labels[time.server[k]], party = time.labels[time.party[k]];
+  const drawing = svg("svg", { width: wide, height: 16, "aria-hidden": "true" }, ...marks.map((at) => svg("line", { x1: x(at), x2: x(at), y1: 0, y2: 16, class: "grid" })));
+  const spells = x(begin + total) - x(begin) < LEAST ? [] : spellsOf(k).filter((spell) => spell.to > spell.from);
+  for (const spell of spells) {
+    const stall = spell.phase === "stall";
+    drawing.append(svg("rect", { x: x(begin + spell.from), y: stall ? 0 : 2, width: x(spell.to) - x(spell.from), height: stall ? 16 : 12, class: `phase-${spell.phase}` }, titled(`${phaseName(k, spell)}: ${duration(spell.to - spell.from)}`)));
+  }
+  if (!spells.length) {
+    const most = sums.reduce((a, b) => (b[1].ns > a[1].ns ? b : a), ["client", { phase: "client", ns: 0 }]);
+    drawing.append(svg("rect", { x: x(begin), y: 2, width: LEAST, height: 12, class: `phase-${most[1].phase}` }, titled(`${most[0]}: ${duration(most[1].ns)}`)));
+  }
+  const said = sums.map(([name, sum]) => `${name} ${duration(sum.ns)}`).join(", ");
+  const status = refused ? el("span", { class: "refused-word" }, "refused") : time.status[k] ? `${time.status[k]}` : "";
+  const toggle = el("button", { type: "button", class: "water-who", "aria-expanded": String(water.open === k), title: `${party} to ${server}: ${said}`, onclick: () => {
+    water.open = water.open === k ? null : k;
+    drawWaterfall();
+    $(`[data-water="${k}"]`)?.focus();
+  } }, `${party} > ${server}`);
+  toggle.dataset.water = k;
+  const row = el("tr", {}, el("th", { scope: "row" }, toggle), el("td", { class: "state" }, status), el("td", { class: "drawn" }, drawing), el("td", { class: "number" }, duration(total)));
+  return water.open === k ? [row, waterDetails(k, sums, total)] : [row];
+}
+
+function waterDetails(k, sums, total) {
+  const { time } = model.core, side = time.labels[time.side[k]], unmeasured = time.unmeasured[k].map((p) => PHASE_WORDS[time.phases[p]]);
+  const list = el("dl", { class: "pairs" }, sums.flatMap(([name, sum]) => [el("dt", {}, el("span", { class: `key phase-${sum.phase}` }), name), el("dd", {}, `${duration(sum.ns)}, ${number(+((100 * sum.ns) / Math.max(total, 1)).toPrecision(3))} %`)]));
+  const notes = [`begins at ${seconds(time.begin[k])} s`, `first byte in frame ${number(time.frame[k])}${side === "capture" ? "" : ` of the ${model.core.captures.find((c) => c.name === side)?.title ?? side}'s capture`}`];
+  if (unmeasured.length) notes.push(`${unmeasured.join(" and ")} not told apart`);
+  if (time.uncertain[k]) notes.push(`each way of the relay ± ${duration(time.uncertain[k])}, both together exact`);
+  const go = el("button", { type: "button", onclick: () => { pickFrame(side, time.frame[k], time.session[k]); $("#timeline").scrollIntoView(); } }, "Show in the timeline");
+  return el("tr", { class: "water-details" }, el("td", { colspan: 4 }, list, el("p", { class: "muted" }, notes.join("; ")), go));
+}
+
+/** The legend: the phases that are drawn, with their time. */
+function drawPhases(shown) {
+  const sums = Object.fromEntries(model.core.time.phases.map((phase) => [phase, 0]));
+  for (const k of shown) for (const spell of spellsOf(k)) sums[spell.phase] += spell.to - spell.from;
+  $("#water-legend").replaceChildren(...Object.entries(sums).filter(([, ns]) => ns > 0).map(([phase, ns]) => el("span", {}, el("span", { class: `key phase-${phase}` }), `${PHASE_WORDS[phase]} `, el("span", { class: "muted" }, duration(ns)))));
+}

@@ -1,0 +1,315 @@
+"""The time budget: nothing is left over or counted twice, and what it says is what program and provider of the laboratory logged."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import netlens
+from netlens.chains.budget import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, WIRE, Divided, groups
+from netlens.lab.check.truth import Truth
+from netlens.tables import BUDGET
+from tests.lenses.made import CLIENT as PROGRAM
+from tests.lenses.made import GET, OK, close, exchange, lookup, ping, talk
+from tests.lenses.made import SERVER as WEB_SERVER
+from tests.parsers.build import MS, Packet, S, mixed, write
+from tests.recordings import FOLDER
+
+PROMPT_NS = 1_000_000  #: what writing a journal takes at most, nearly always: 0.3 ms in the median
+#: Share of what the journals say that may be off by more: a program that had to wait for a processor logs late.
+LATE = 0.02
+STEPS = ("syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "lookup_ns", "looked_up_ns")
+RECORDINGS = ("healthy", "dns-over-tcp", "same-nat-ip-nat", "zombie-clock-skew")
+
+
+def whole(divided: list[Divided]) -> None:
+    """Every nanosecond of every request has one phase."""
+    for d in divided:
+        assert all(a.end_ns == b.start_ns for a, b in pairwise(d.spells))
+        assert all(s.start_ns <= s.end_ns and s.phase in PHASES for s in d.spells)
+        assert sum(d.ns(phase) for phase in PHASES) == d.end_ns - d.begin_ns
+        assert sum(d.ns(RELAY, k) for k in range(len(d.relays))) <= d.ns(RELAY)
+
+
+def of(folder: Path, *streams: list[Packet]) -> list[Divided]:
+    divided = netlens.analyze(str(write(folder / "made.pcap", mixed(*streams)))).divided
+    whole(divided)
+    return divided
+
+
+def ms(d: Divided) -> dict[str, int]:
+    return {phase: d.ns(phase) // MS for phase in PHASES if d.ns(phase) >= MS}
+
+
+# --- what packets show
+
+
+def test_a_request_begins_with_its_lookup_and_every_step_is_named(tmp_path: Path) -> None:
+    made = talk(at=50 * MS, step=10 * MS)  # SYN at 50, SYN+ACK at 60, ACK at 70
+    made.at = 75 * MS
+    made.up("PA", GET)
+    made.at = 200 * MS
+    made.down("PA", OK[:20])
+    made.at = 260 * MS
+    made.down("PA", OK[20:])
+    close(made)
+    (d,) = of(tmp_path, lookup("a.example", 0, 40 * MS), made.packets)
+    assert ms(d) == {LOOKUP: 40, CLIENT: 15, CONNECT: 20, WIRE: 10, SERVER: 115, STREAM: 60}
+    assert d.begin_ns == d.spells[0].start_ns
+    assert d.server == f"{WEB_SERVER}:80"
+
+
+def test_a_second_request_on_the_connection_begins_with_itself(tmp_path: Path) -> None:
+    made = exchange(talk(step=MS), wait=20 * MS)
+    made.at = 5 * S
+    divided = of(tmp_path, close(exchange(made, wait=30 * MS)).packets)
+    assert [d.ns(CONNECT) // MS for d in divided] == [2, 0]
+    assert divided[1].begin_ns - divided[0].begin_ns == 5 * S
+
+
+def test_a_connection_that_was_ready_long_before_is_not_part_of_the_wait(tmp_path: Path) -> None:
+    made = talk(step=MS)
+    made.at = 10 * S
+    (d,) = of(tmp_path, close(exchange(made, wait=20 * MS)).packets)
+    assert d.ns(CONNECT) == 0
+    assert d.end_ns - d.begin_ns < 100 * MS
+
+
+def test_a_lookup_of_long_before_is_not_part_of_the_wait(tmp_path: Path) -> None:
+    (d,) = of(tmp_path, lookup("a.example", 0, 40 * MS), close(exchange(talk(at=3 * S))).packets)
+    assert d.ns(LOOKUP) == 0
+
+
+def test_a_lost_syn_is_time_of_connecting(tmp_path: Path) -> None:
+    first = talk(at=0)
+    syn = Packet(0, first.packets[0].data)
+    late = talk(at=S, step=MS)
+    (d,) = of(tmp_path, [syn], close(exchange(late)).packets)
+    assert d.ns(CONNECT) // MS == 1002
+
+
+def test_waiting_for_data_that_was_sent_again_is_a_stall(tmp_path: Path) -> None:
+    made = talk(step=MS)
+    made.up("PA", GET)
+    made.down("A")
+    made.at = 100 * MS
+    start, body = made.back, OK + bytes(3000)
+    for k in (0, 2):  # the second piece is lost
+        made.down("A", body[k * 1000 : k * 1000 + 1000], seq=start + k * 1000)
+    made.up("A", ack=start + 1000)
+    made.at = 700 * MS
+    made.down("A", body[1000:2000], seq=start + 1000)
+    made.back = start + 3000
+    made.up("A")
+    (d,) = of(tmp_path, close(made).packets)
+    assert d.ns(STALL) // MS in (598, 599)
+    assert d.ns(STALL) + d.ns(STREAM) // MS * MS <= d.end_ns - d.begin_ns
+
+
+def test_a_request_without_an_answer_waits_for_the_server_until_the_end(tmp_path: Path) -> None:
+    made = talk(step=MS)
+    made.up("PA", GET)
+    made.down("A")
+    (d,) = of(tmp_path, made.packets, ping(20 * S))
+    assert not d.complete
+    assert 19 * S < d.ns(SERVER) < 20 * S
+
+
+def test_what_the_handshake_does_not_tell_is_null_and_in_the_server_s_share(tmp_path: Path) -> None:
+    made = exchange(talk(step=5 * MS), wait=50 * MS)
+    later = exchange(made, wait=50 * MS)
+    path = write(tmp_path / "made.pcap", mixed(close(later).packets[5:]))
+    a = netlens.analyze(str(path))
+    assert a.budget["wire_ns"].isna().all()
+    assert (a.budget["server_ns"] > 50 * MS).all()
+    assert all(g.by_phase[WIRE] is None for g in groups(a.divided))
+
+
+def test_sending_while_earlier_bytes_are_on_their_way_is_the_wire_s(tmp_path: Path) -> None:
+    made = talk(step=MS)
+    made.up("A", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n" + bytes(1000))
+    made.at += 100 * MS
+    made.down("A")
+    made.up("PA", 1000)
+    made.at += 100 * MS
+    made.down("A")
+    made.at += 70 * MS  # all is acknowledged: the program has not said more
+    made.up("PA", 1000)
+    made.down("PA", OK)
+    (d,) = of(tmp_path, close(made).packets)
+    assert d.ns(CLIENT) // MS in range(70, 76)
+    assert d.ns(WIRE) // MS in range(200, 206)
+
+
+@pytest.mark.parametrize("port", [1, 2])
+def test_a_lookup_is_of_the_connection_that_follows_it(port: int, tmp_path: Path) -> None:
+    asked = [*lookup("a.example", 0, 10 * MS, port=5001, txid=1), *lookup("a.example", 12 * MS, 30 * MS, port=5002, txid=2)]
+    first, second = (close(exchange(talk(port=40_000 + k, at=at))).packets for k, at in ((1, 11 * MS), (2, 31 * MS)))
+    divided = of(tmp_path, sorted(asked, key=lambda p: p.at), first, second)
+    assert [d.ns(LOOKUP) // MS for d in divided] == [10, 18]
+
+
+# --- whatever the times
+
+
+@st.composite
+def disordered(draw: st.DrawFn) -> list[Any]:
+    """Hops whose times stand in no order, as losses and clocks that were set make them."""
+    from netlens.chains.budget import Hop  # the property is of what follows from hops, however these came to be
+    from netlens.chains.openings import Opening
+
+    time = st.integers(-50, 50)
+    maybe = st.none() | time
+    hops = []
+    for _ in range(draw(st.integers(1, 3))):
+        opening = draw(st.none() | st.builds(Opening, **dict.fromkeys(STEPS, maybe)))
+        spans = draw(st.lists(st.tuples(time, time), max_size=3))
+        hops.append(
+            Hop(draw(time), draw(time), draw(maybe), draw(time), opening, spans, flights=draw(st.lists(st.tuples(time, time), max_size=2)))
+        )
+    return hops
+
+
+@given(disordered(), st.none() | st.integers(0, 80), st.none() | st.tuples(st.integers(-50, 50), st.integers(-50, 50), st.just(0)))
+def test_no_order_of_times_leaves_a_rest(hops: list[Any], trip: int | None, ahead: tuple[int, int, int] | None) -> None:
+    from netlens.chains.budget import divide
+
+    spells = divide(hops, trip, ahead)
+    assert all(a.end_ns == b.start_ns for a, b in pairwise(spells))
+    assert all(s.end_ns > s.start_ns for s in spells) or (len(spells) == 1 and spells[0].start_ns == spells[0].end_ns)
+    assert all((s.phase == RELAY) == (s.relay >= 0) for s in spells)
+
+
+# --- the laboratory's truth
+
+
+class Journals:
+    """What program and provider of a recording logged, by request; times are true."""
+
+    def __init__(self, name: str) -> None:
+        self.truth = t = Truth(FOLDER / name)
+        both = [*t.programs["vm"], *t.programs["host"]]
+        self.heard = {e["request"]: e["ns"] for e in both if e["event"] == "answer"}
+        self.answered = {e["request"]: e["ns"] for e in t.provider if e["event"] == "answer"}
+        self.lookups = {side: [e["ns"] for e in t.programs[side] if e["event"] == "lookup"] for side in t.programs}
+        self.first: dict[str, str] = {}
+        for e in sorted(t.sent.values(), key=lambda e: e["ns"]):
+            self.first.setdefault(e["connection"], e["request"])
+
+    def told(self, d: Divided, port: int, start_ns: int) -> dict[str, tuple[int, int]]:
+        """Of one request: what is said about it -> (found, logged); empty if no journal tells."""
+        t = self.truth
+        near = [
+            e
+            for e in t.requests
+            if abs(e["ns"] - start_ns) < 20 * MS and (s := t.sent.get(e["name"])) and t.opened[s["connection"]]["port"] == port
+        ]
+        if not near:
+            return {}
+        served = min(near, key=lambda e: abs(e["ns"] - start_ns))
+        sent, done = t.sent[served["name"]], t.done.get(served["request"])
+        received, heard = t.received.get(served["name"]), self.heard.get(served["name"])
+        if not done or not received or heard is None or not (done["how"] == received["how"] == "complete"):
+            return {}
+        answered, last, end = self.answered[served["request"]], done["last_ns"], received["ns"]
+        out = {"server": (d.ns(SERVER) + d.ns(WIRE), answered - served["ns"])}
+        at = max(k for k, s in enumerate(d.spells) if s.phase in (SERVER, WIRE))
+        before, behind = d.spells[:at], d.spells[at + 1 :]
+
+        def relay(spells: Any) -> int:
+            return sum(s.end_ns - s.start_ns for s in spells if s.phase == RELAY)
+
+        fresh = self.first[sent["connection"]] == served["name"] and d.ns(CONNECT) > 0
+        if d.relays:
+            out["stream"] = (d.ns(STREAM), max(last - heard, 0))
+            streams = next((k for k, s in enumerate(behind) if s.phase == STREAM), None)
+            if streams is None:
+                out["the answer's relay"] = (relay(behind), end - answered)
+            else:
+                out["the answer's relay"] = (relay(behind[:streams]), heard - answered)
+                out["the last byte's relay"] = (relay(behind[streams:]), end - max(last, heard))
+            if not fresh:
+                out["the request's relay"] = (relay(before), served["ns"] - sent["sent_ns"])
+        else:
+            out["stream"] = (d.ns(STREAM), end - heard)
+        if fresh:
+            opened = t.opened[sent["connection"]]["ns"]
+            connect = next(s.start_ns for s in d.spells if s.phase == CONNECT)
+            asked = max((ns for ns in self.lookups[served["name"].partition("-")[0]] if ns <= opened), default=opened)
+            out["opening"] = (next(s.start_ns for s in d.spells if s.phase in (SERVER, WIRE)) - connect, served["ns"] - opened)
+            if d.ns(LOOKUP):
+                out["lookup"] = (connect - d.begin_ns, opened - asked)
+        else:
+            out["total"] = (d.end_ns - d.begin_ns, end - sent["ns"])
+        return out
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_every_phase_is_within_a_millisecond_of_what_program_and_provider_logged(name: str) -> None:
+    a = netlens.analyze(FOLDER / name)
+    whole(a.divided)
+    journals, start = Journals(name), a.assembled.situation.requests.start_ns
+    off: dict[str, list[int]] = defaultdict(list)
+    for d in a.divided:
+        if d.request < 0:
+            continue
+        port = int(a.sides[d.vantage].capture.table("sessions")["orig_port"][d.session])
+        for what, (found, logged) in journals.told(d, port, int(start[d.request])).items():
+            off[what].append(max(abs(found - logged) - d.uncertain_ns, 0))
+    assert len(off["server"]) > 15
+    assert {"opening", "lookup", "stream", "total"} <= set(off)
+    for what, errors in off.items():
+        assert np.median(errors) < PROMPT_NS / 2, what
+        assert sum(e > PROMPT_NS for e in errors) <= max(LATE * len(errors), 1), (what, sorted(errors)[-5:])
+
+
+def test_the_tunnel_s_share_is_measured_with_two_captures_and_not_guessed_with_one() -> None:
+    both, vm, host = (netlens.analyze(**given) for given in (
+        {"capture": FOLDER / "healthy"}, {"vm": FOLDER / "healthy/vm.pcap.gz"}, {"host": FOLDER / "healthy/host.pcap.gz"},
+    ))  # fmt: skip
+    mine = both.budget[both.budget["party"] == "VM"]
+    assert mine["relays"].tolist() == [["sshuttle"]] * len(mine)
+    assert (mine["relay_ns"] > MS).mean() > 0.9
+    assert (mine["relay_ns"] == [each[0] for each in mine["relays_ns"]]).all()
+    assert (both.budget["relay_ns"][both.budget["party"] == "host"] == 0).all()
+    assert vm.budget["relay_ns"].isna().all()
+    assert vm.budget["wire_ns"].isna().all()
+    assert host.budget["relay_ns"][host.budget["party"] == "VM"].isna().all()
+
+
+def test_without_a_common_clock_the_relay_s_time_is_the_same_in_all(tmp_path: Path) -> None:
+    """How long the program waited less how long the host waited depends on no clock."""
+    from tests.recordings import copy
+
+    true = netlens.analyze(FOLDER / "same-nat-ip-sshuttle").budget
+    moved = netlens.analyze(copy("same-nat-ip-sshuttle", tmp_path / "moved", offset_s=-37.25, drift_ppm=80.0)).budget
+    a, b = (t[(t["party"] == "VM") & t["target"]] for t in (true, moved))
+    reused = (a["connect_ns"] == 0).to_numpy()
+    assert len(a) == len(b)
+    assert np.abs(a["relay_ns"].to_numpy() - b["relay_ns"].to_numpy())[reused].max() < 0.1 * MS + 80e-6 * 2 * S
+
+
+def test_the_table_is_as_declared_and_its_sums_are_exact() -> None:
+    a = netlens.analyze(FOLDER / "same-nat-ip-nat")
+    assert list(a.budget.columns) == BUDGET.names()
+    phases = a.budget[[f"{phase}_ns" for phase in PHASES]].fillna(0).sum(axis=1)
+    assert (phases == a.budget["total_ns"]).all()
+    document = a.to_dict()["budget"]
+    assert sum(g["total_ns"] for g in document["groups"]) == a.budget["total_ns"].sum()
+    assert len(document["requests"]) == int(a.budget["target"].sum())
+    assert PROGRAM not in str(document)
+
+
+def test_tls_is_divided_from_the_request() -> None:
+    budget = netlens.analyze(FOLDER / "same-nat-ip-nat").budget
+    opened = budget[budget["connect_ns"] > 0]
+    assert len(opened) > 3
+    assert (opened[f"{TLS}_ns"] > 0.3 * MS).all()
+    assert (budget[budget["connect_ns"] == 0][f"{TLS}_ns"] == 0).all()
