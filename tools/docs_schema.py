@@ -188,6 +188,9 @@ def build() -> Schema:
                     id={"type": "string", "pattern": rf"^({fix_ids})(-\d+)?$"},
                     title=text("What is done."),
                     command=nullable(text("How to apply it.")),
+                    program=nullable(
+                        text("What the program is started with then, beside the command. null: as before, or the command is it.")
+                    ),
                     caveats=array(text(), "What to know before you do it."),
                     note=text("What to know about the prediction; may be empty."),
                     rejections_before=count("As recorded."),

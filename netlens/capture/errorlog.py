@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netlens import logs
+from netlens.capture import known_logs
 from netlens.capture.processes import LineProcess
 from netlens.logs import FAULTS, MAX_LINE
 from netlens.text import printable
@@ -47,6 +48,7 @@ while :; do
 done
 """
 
+FOLLOWS = f"{MARK} follows "
 _NEWS = {
     f"{MARK} missing": "does not exist yet; it is followed from its start when it appears",
     f"{MARK} there": "exists now, and is followed",
@@ -62,6 +64,8 @@ def taker(name: str, take: Callable[[str], None], say: Callable[[str], None]) ->
     def line(text: str) -> None:
         nonlocal begun
         news = None if begun else _NEWS.get(text)
+        if not begun and text.startswith(FOLLOWS):
+            news = f"follows {printable(text.removeprefix(FOLLOWS))}"
         if news is not None:
             say(f"{printable(name)}: {news}")
         else:
@@ -76,10 +80,11 @@ _ERROR = re.compile(r"\b(error|failed|failure|exception|refused|rejected|timed? 
 
 @dataclass(frozen=True)
 class Reduced:
-    """What is kept of one line."""
+    """What is kept of one line.  unknown : it is taken for a refusal only because a call failed, in words that are not known."""
 
     text: str
     refusal: bool
+    unknown: bool = False
 
 
 def reduce_line(line: str) -> Reduced | None:
@@ -89,7 +94,7 @@ def reduce_line(line: str) -> Reduced | None:
         return None
     form, head = known
     if not head.fault:
-        return Reduced(form.write(replace(head, service="")), False) if form.CHAINED else None
+        return Reduced(form.write(replace(head, service="")), False) if form.CHAINED or (head.about and head.about.starts) else None
     rest = line[head.rest :]
     said = form.said(rest)
     refused = logs.refusal(said) is not None
@@ -101,16 +106,18 @@ def reduce_line(line: str) -> Reduced | None:
     if head.level not in FAULTS and head.level and not refused:  # of level INFO, and no refusal
         return Reduced(form.write(replace(head, service="")), False) if form.CHAINED else None
     known_service = form.CHAINED or head.service in logs.CLIENTS
-    return Reduced(" ".join([form.write(head if known_service else replace(head, service="")), *words]), refused)
+    text = " ".join([form.write(head if known_service else replace(head, service="")), *words])
+    return Reduced(text, refused, refused and not logs.in_known_words(said))
 
 
 def follow(
     path: str, name: str, keep: Callable[[Reduced], None], say: Callable[[str], None], wrap: Callable[[list[str]], list[str]] = list
 ) -> LineProcess:
-    """Follow a log, here or where ``wrap`` leads: what may be kept goes to ``keep``, news of the file itself to ``say``."""
+    """Follow a log, or the logs of a known program, here or where ``wrap`` leads: what may be kept goes to ``keep``, news of the file itself to ``say``."""
 
     def take(line: str) -> None:
         if (kept := reduce_line(line)) is not None:
             keep(kept)
 
-    return LineProcess(["sh", "-c", SCRIPT, "netlens", path], taker(name, take, say), wrap)
+    argv = known_logs.script(path) or ["sh", "-c", SCRIPT, "netlens", path]
+    return LineProcess(argv, taker(name, take, say), wrap)

@@ -121,7 +121,7 @@ class Session:
         self.places: list[Place] = []
         self.recorders: list[SideRecorder] = []
         self.samplers: list[sockets.Sampler] = []
-        self.refusals = 0
+        self.refusals = self.unknown = 0
         self.directory = Path()
         self._helpers: list[LineProcess] = []
         self._files: list[_Lines] = []
@@ -260,6 +260,7 @@ class Session:
                 file.write(kept.text)
                 if kept.refusal:
                     self.refusals += 1
+                    self.unknown += kept.unknown
                     self.wake.set()
 
             self._helpers += [errorlog.follow(path, f"{place.side}: {path}", keep, self.say, place.wrap) for path in logs]
@@ -344,6 +345,11 @@ class Session:
         for file in self._files:
             if file.written == 0:
                 file.path.unlink(missing_ok=True)
+        if self.unknown:
+            self.warn(
+                f"{plural(self.unknown, 'failed call')} in the error logs in words that netlens does not know: kept, and counted as refused if the answer "
+                "looks like a refusal; please report the words (without keys and prompts)"
+            )
         if self.options.snaplen < 2048:
             self.warn(command.HEADERS_ONLY_WARNING)
         logs = [{"side": side, "path": path} for side, path in self.options.errors]
@@ -358,6 +364,7 @@ class Session:
             "ssh": next(({"target": p.remote.target, **vars(p.remote.own)} for p in self.places if p.remote and p.remote.own), None),
             "errors": logs,
             "rejections_logged": self.refusals if logs else None,
+            "unknown_words_logged": self.unknown if logs else None,
             "samples": {s.side: s.samples for s in self.samplers},
         }
         extra["api"]["resolved"] = self._resolved

@@ -20,7 +20,7 @@ from netlens.text import printable
       sudo netlens capture --side host --api api.z.ai --seconds 60
       netlens capture --side both --vm admin@192.168.64.5 --api api.z.ai
       netlens capture --side both --vm tart:builder --vm tart:second --api api.z.ai
-      netlens capture --side vm --vm tart:cal-dev --api api.z.ai --errors '~/.local/share/opencode/log' --until-rejection
+      netlens capture --side vm --vm tart:cal-dev --api api.z.ai --errors opencode --until-rejection
       netlens analyze "$(sudo netlens capture --side host --api api.z.ai --seconds 60)"
 
     \b

@@ -63,6 +63,54 @@ def run(scenario: str, output: Path | None, seconds: float | None, seed: int | N
     click.echo(os.fsencode(folder))
 
 
+@command.command(epilog="\b\nExample:\n  sudo netlens lab prove opencode-own-title -o proofs --seconds 60")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the recordings; what is in it is not run again.",
+)
+@click.option("--fix", "only", multiple=True, metavar="ID", help="Only this fix; repeatable.  [default: all that can be done here]")
+@click.option("--seconds", type=click.FloatRange(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
+def prove(scenarios: tuple[str, ...], folder: Path, only: tuple[str, ...], seconds: float | None) -> None:
+    """Do each fix that the analysis of a scenario offers, by the command that it shows, and compare with what it predicts.
+
+    Prints a table of refusals, predicted and measured. Needs root on Linux."""
+    from netlens.lab import prove as lab_prove
+    from netlens.lab.run import Options
+    from netlens.lab.scenario import load
+
+    for name in scenarios:
+        lab_prove.prove(load(name), folder, Options(seconds), lambda text: click.echo(text, err=True), only)
+    click.echo(lab_prove.as_markdown(lab_prove.read([folder])), nl=False)
+
+
+@command.command(epilog="\b\nExample:\n  netlens lab proven proofs > docs/fixes-proven.md")
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+def proven(folders: tuple[Path, ...]) -> None:
+    """Print the page of the fixes that `netlens lab prove` has tried."""
+    from netlens.lab import prove as lab_prove
+
+    click.echo(lab_prove.as_markdown(lab_prove.read(folders)), nl=False)
+
+
+@command.command(epilog="\b\nExample:\n  sudo netlens lab install opencode")
+@click.argument("program", type=click.Choice(["opencode"]))
+def install(program: str) -> None:
+    """Install a real program for the scenarios that use one.
+
+    opencode: its npm package, of one version, by npm into a folder of the laboratory's own (200 MB). Its scenarios reach no other host than the stand-in."""
+    from netlens.lab.programs import opencode
+
+    if (found := opencode.binary()) is None:
+        click.echo(f"installing {opencode.PACKAGE} by npm into {opencode.folder()}", err=True)
+        found = opencode.install()
+    click.echo(os.fsencode(found))
+
+
 @command.command(epilog="\b\nExample:\n  netlens lab check captures/*")
 @click.argument("recordings", nargs=-1, type=click.Path(path_type=Path, readable=False))
 @format_option("table", "json")

@@ -54,8 +54,9 @@ def live_options(folder: str) -> Callable[[F], F]:
         click.option(
             "--errors",
             multiple=True,
-            metavar="[vm:|host:]PATH",
-            help="Error log to follow, or a folder of *.log files; repeatable. Only times and error codes are kept, never prompts or keys.",
+            metavar="[vm:|host:]PATH|PROGRAM",
+            help="Error log to follow, a folder of *.log files, or a program whose log is found by itself (opencode, codex, claude-code); repeatable. "
+            "Only times, error codes and starts of requests are kept, never prompts or keys.",
         ),
         click.option("--filter", metavar="BPF", help="tcpdump filter to use instead of the default one."),
         click.option("--everything", is_flag=True, help="Capture without a filter."),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     epilog="""\b
     Examples:
       sudo netlens watch --side host --api api.z.ai --limit 3
-      netlens watch --side both --vm admin@192.168.64.5 --api api.z.ai --errors '~/.local/share/opencode/log'
+      netlens watch --side both --vm admin@192.168.64.5 --api api.z.ai --errors opencode
       netlens watch --replay captures/two-causes --limit 2 --speed 10
       sudo netlens watch --json --api api.z.ai | jq '.captures[0].all.requests.now'
 

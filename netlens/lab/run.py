@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
-from netlens.lab import clock, programs, relays
+from netlens.lab import clock, programs, real_logs, relays, services
 from netlens.lab.clock import Skew
 from netlens.lab.context import Context
-from netlens.lab.provider import certificate
+from netlens.lab.provider import certificate, limiters
 from netlens.lab.topology import (
     HOST,
     HOST_INSIDE_IP,
@@ -56,11 +56,12 @@ RECORDED_SIDES = (VM, HOST)
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line may change about a scenario."""
+    """What the command line, or a fix that is tried, may change about a scenario. ``services``: commands that run on a side while the programs do."""
 
     seconds: float | None = None
     seed: int | None = None
     sshuttle: str | None = None
+    services: tuple[tuple[str, str], ...] = ()
 
 
 def run(scenario: Scenario, folder: Path, options: Options | None = None, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -83,7 +84,10 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
         if not older_s:
             _start_all(recorders)
         relay.start(context)
+        for side, command in options.services:
+            services.start(context, side, command)
         children = _start_programs(context)
+        logs = real_logs.follow(context)
         say(f"{scenario.name}: {seconds:g} s, seed {seed}")
         if older_s:
             time.sleep(older_s)  # the programs are at work for a while before anybody looks
@@ -92,6 +96,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
             if child.wait() != 0:
                 raise LabError(f"the lab's program failed; see {folder}")
         results = _stop(context, provider, recorders)
+        logs.close()
         results = [_finished(context, result) for result in results]
         write_manifest(folder, results, _extra(context))
         for path in (folder, *folder.iterdir()):
@@ -182,6 +187,8 @@ def _extra(context: Context) -> dict[str, Any]:
             "exclude_api": scenario.path["exclude_api"],
             "http": scenario.provider["http"],
             "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
+            "programs": sorted({programs.kind_of(each) for each in scenario.programs}),
+            "limits": {name: settings for name in limiters.kinds() if (settings := scenario.provider[name]) is not None},
             "unlogged": sorted({each["side"] for each in scenario.programs if _silent(each)}),
             "provider": {name: value for name, value in scenario.provider.items() if value is not None},
             **context.details,

@@ -98,6 +98,10 @@ class Topology:
         """What to put before a command so that it runs in the namespace of a side."""
         return [program("ip") or "ip", "netns", "exec", self.namespace(side)]
 
+    def laid_over_etc(self, side: str) -> Path:
+        """The folder whose entries take the place of those in /etc for what is started on a side from now on."""
+        return _RESOLV / self.namespace(side)
+
     def __enter__(self) -> Topology:
         self.folder.mkdir(mode=0o700, parents=True)
         # The janitor holds our end of a pipe: it wakes when this process is gone, whatever ended it.

@@ -24,6 +24,7 @@ from functools import cache
 from typing import Protocol
 
 from netlens import registry
+from netlens.logs._account import About
 from netlens.logs._times import span as _span
 from netlens.logs._words import (
     CLASS_OF_CODE,
@@ -37,6 +38,7 @@ from netlens.logs._words import (
     REFUSALS,
     UNKNOWN,
     WORDS,
+    in_known_words,
     refusal,
     refusal_class,
     words,
@@ -55,11 +57,13 @@ __all__ = [
     "REFUSALS",
     "UNKNOWN",
     "WORDS",
+    "About",
     "Head",
     "LogFormat",
     "Refusal",
     "formats",
     "holds_head",
+    "in_known_words",
     "plainly",
     "recognise",
     "refusal",
@@ -108,7 +112,7 @@ class Head:
 
     time : as it stands there.  rest : where what follows the head begins.
     fault : the record may tell of a refusal.  level, service : "" where there is none.
-    since_ms : time since the record before, if the format tells it.
+    since_ms : time since the record before, if the format tells it.  about : what it says of its request, refused or not.
     """
 
     time: str
@@ -117,6 +121,7 @@ class Head:
     level: str = ""
     service: str = ""
     since_ms: int | None = None
+    about: About | None = None
 
     @property
     def span(self) -> tuple[int, int] | None:

@@ -1,8 +1,8 @@
 """Words by which text tells of a refusal, and the classes they stand for.
 
 A text tells of a refusal if it names one of the provider's codes for it, status 429 or 529, or says so in words (:data:`REFUSALS`). A failed call of which
-the text says nothing but that it failed (``AI_APICallError`` without a status, a code or words that are known) may be a refusal in words of tomorrow: its
-class is unknown, and what its answer looked like has to tell.
+the text says nothing but that it failed (``AI_APICallError``, ``AI_RetryError`` without a status, a code or words that are known) may be a refusal in words
+of tomorrow: its class is unknown, and what its answer looked like has to tell.
 
 Classes: what the provider said it limits. *concurrency*: what is in progress; *rate*: how much in how long; *quota*: all until a reset; *overload*: the
 provider's own trouble; *other*: arrears, fair use; *unknown*: a limit of which nothing was said (status 429, "Rate limit reached for requests", which is
@@ -106,13 +106,13 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
 _FAILURES = (
     "AbortError", "TimeoutError", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EPIPE", "ETIMEDOUT",
 )  # fmt: skip
-_CALL_FAILED = "AI_APICallError"
+_CALL_FAILED, _GAVE_UP = "AI_APICallError", "AI_RetryError"
 #: What else the recorder writes if it stands in a line; with those above, all that ever leaves one.
 WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
     *((pattern, text) for pattern, text, _ in sorted(REFUSALS, key=lambda refusal: "=" not in refusal[1])),  # numbers first
     *((re.compile(_NUMBER.format(code)), f"code={code}") for code in CLASS_OF_CODE if code != "1302"),
     *((re.compile(_NUMBER.format(status)), f"status={status}") for status in ("500", "502", "503", "504")),
-    *((re.compile(rf"{name}(?<!\w{name})\b"), name) for name in (_CALL_FAILED, "AI_RetryError", *_FAILURES)),
+    *((re.compile(rf"{name}(?<!\w{name})\b"), name) for name in (_CALL_FAILED, _GAVE_UP, *_FAILURES)),
     (_words("stream error"), '"stream error"'),
 )
 #: A bare number may be anything, unless it is called a code.
@@ -139,7 +139,13 @@ def refusal_class(rest: str) -> str | None:
     for pattern, _, its_class in REFUSALS:
         if pattern.search(rest):
             return its_class
-    return UNKNOWN if _CALL_FAILED in rest and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
+    failed = _CALL_FAILED in rest or _GAVE_UP in rest
+    return UNKNOWN if failed and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
+
+
+def in_known_words(rest: str) -> bool:
+    """Whether a refusal is told in words, or by a code, that are known."""
+    return _NAMED.search(rest) is not None or any(pattern.search(rest) for pattern, _, _ in REFUSALS)
 
 
 _RETRY_AFTER = re.compile(

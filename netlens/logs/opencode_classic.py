@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from netlens import logs
+from netlens.logs._account import about, written
 from netlens.logs._words import FAULTS, RETRIES, whole
 
 ID = "opencode-classic"
@@ -28,11 +29,14 @@ def recognise(record: str) -> logs.Head | None:
         return None
     level = found["level"]
     fault = level in FAULTS or RETRIES.search(record, found.end(), logs.HEAD) is not None
-    return logs.Head(found["time"], found.end(), fault, level, found["service"] or "", int(found["since"]))
+    said = about(record[: logs.HEAD], level)
+    return logs.Head(found["time"], found.end(), fault, level, found["service"] or "", int(found["since"]), said)
 
 
 said = whole
 
 
 def write(head: logs.Head) -> str:
-    return f"{head.level:<5} {head.time} +{head.since_ms}ms" + (f" service={head.service}" if head.service else "")
+    service = f" service={head.service}" if head.service else ""
+    starts = " stream" if head.about and head.about.starts else ""
+    return f"{head.level:<5} {head.time} +{head.since_ms}ms{service}{written(head.about, 'sessionID')}{starts}"

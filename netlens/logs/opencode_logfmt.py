@@ -1,7 +1,8 @@
 """opencode's log since spring 2026, and others in logfmt: ``timestamp=2026-06-20T16:38:30.455Z level=ERROR ... error.error="AI_APICallError: ..."``.
 
 opencode appends to one file. UTC, milliseconds. A refusal is a line of level ERROR with the provider's words, often without status or code; the retries
-that follow are lines of level INFO like those of other requests. Newer versions say that they retry, and why, at any level.
+that follow are lines of level INFO like those of other requests (``message=stream``, at the start of every one). Newer versions say that they retry, and
+why, at any level.
 
 Source: real logs of opencode 1.1 to 1.18; logfmt as in pkg.go.dev/github.com/kr/logfmt.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 
 from netlens import logs
+from netlens.logs._account import about, written
 from netlens.logs._words import FAULTS, RETRIES, whole
 
 ID = "opencode-logfmt"
@@ -34,7 +36,8 @@ def recognise(record: str) -> logs.Head | None:
     level, service = _LEVEL.search(near), _SERVICE.search(near)
     word = level["level"].upper() if level else ""
     fault = word in FAULTS or RETRIES.search(record, found.end(), logs.HEAD) is not None
-    return logs.Head(found["time"], found.end(), fault, word, service["service"] if service else "")
+    named = service["service"] if service else ""
+    return logs.Head(found["time"], found.end(), fault, word, named, about=about(record[: logs.HEAD], word))
 
 
 said = whole
@@ -42,4 +45,5 @@ said = whole
 
 def write(head: logs.Head) -> str:
     parts = {"timestamp": head.time, "level": head.level, "service": head.service}
-    return " ".join(f"{name}={value}" for name, value in parts.items() if value)
+    starts = (f" run={head.about.run}" if head.about.run else "") + (" message=stream" if head.about.starts else "") if head.about else ""
+    return " ".join(f"{name}={value}" for name, value in parts.items() if value) + starts + written(head.about, "session.id")

@@ -42,6 +42,7 @@ NEAR = 8  #: lines after one that are looked at for its echo
 _FAULTS = frozenset({"ERROR", "FATAL", "CRITICAL"})
 MAX_LINES = 10_000_000  #: some 50 bytes of memory each
 MAX_EVENTS = 100_000  #: one a second for a day; some 600 bytes each
+MAX_STARTS = 1_000_000  #: of requests
 LINES_A_BREAK = 50  #: a log that breaks more often has lines missing; then breaks too small to be seen must be expected everywhere
 MAX_SINCE_MS = 400 * 86_400_000  #: a longer silence in one run is damage; sums of a million of them stay within int64
 
@@ -54,6 +55,7 @@ class ErrorEvent:
     code : the provider's error code ("1302"), if it was said.  refusal_class : one of the classes of :mod:`netlens.logs`.
     file : the log.  kind : form, level and service, for telling apart the lines that one refusal may leave.
     chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
+    small : whether it was a request for a title; None if the line does not say.  session : which lines are of one session; "" if it does not say.
     """
 
     time_ns: int
@@ -65,6 +67,21 @@ class ErrorEvent:
     kind: str = ""
     chain: int = -1
     refusal_class: str = logs.UNKNOWN
+    small: bool | None = None
+    session: str = ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A line that says that a request starts, at ``low_ns`` to ``high_ns``.  session : which lines are of one session.  small : it is for a title.
+    run : which lines are of one process; "" if it is not said."""
+
+    low_ns: int
+    high_ns: int
+    line: int
+    session: str
+    small: bool
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,7 @@ class ErrorLog:
     complete : lines that are no errors are in it too, so that silence between its times says something.
     note : one line if something keeps the log from being of full use.  cut : only its beginning was read, as it is larger than a log may be.
     unclear_ns : times of faults in words that are not known; each may tell of a refusal.
+    starts : of requests, in order of time, where the program writes down every one.
     """
 
     events: list[ErrorEvent]
@@ -87,6 +105,20 @@ class ErrorLog:
     complete: bool = False
     cut: bool = False
     unclear_ns: tuple[int, ...] = ()
+    starts: tuple[Start, ...] = ()
+
+
+def at_once(log: ErrorLog) -> int:
+    """Most processes of the program that made requests over the same time, as far as its account of requests tells; 0 without one."""
+    runs: dict[str, tuple[int, int]] = {}
+    for start in log.starts:
+        first, last = runs.get(start.run, (start.low_ns, start.high_ns))
+        runs[start.run] = min(first, start.low_ns), max(last, start.high_ns)
+    most = now = 0
+    for _, change in sorted([(first, 1) for first, _ in runs.values()] + [(last, -1) for _, last in runs.values()]):
+        now += change
+        most = max(most, now)
+    return most
 
 
 def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
@@ -98,7 +130,9 @@ def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
     first = None if log.first_ns is None else int(to_host(log.first_ns))
     last = None if log.last_ns is None else int(to_host(log.last_ns))
     unclear = tuple(int(to_host(time)) for time in log.unclear_ns)
-    return replace(log, events=sorted(events, key=lambda e: (e.time_ns, e.line)), first_ns=first, last_ns=last, unclear_ns=unclear)
+    starts = tuple(replace(each, low_ns=int(to_host(each.low_ns)), high_ns=int(to_host(each.high_ns))) for each in log.starts)
+    events.sort(key=lambda e: (e.time_ns, e.line))
+    return replace(log, events=events, first_ns=first, last_ns=last, unclear_ns=unclear, starts=starts)
 
 
 def read(path: str | os.PathLike[str]) -> ErrorLog:
@@ -129,6 +163,7 @@ def joined(found: Sequence[ErrorLog]) -> ErrorLog:
         all(log.complete for log in found),
         any(log.cut for log in found),
         tuple(time for log in found for time in log.unclear_ns),
+        tuple(sorted((start for log in found for start in log.starts), key=lambda start: start.low_ns)),
     )
 
 
@@ -209,9 +244,11 @@ def _cut(chain: _Chain, order: range) -> array[int]:
 
 def _read(rows: Lines, name: str) -> ErrorLog:
     chain = _Chain()
-    alone: list[tuple[int, int, int, str, logs.Refusal]] = []  # low, high, line, kind
-    chained: list[tuple[int, int, str, logs.Refusal]] = []  # row of the chain, line, kind
-    unclear = array("q")
+    alone: list[tuple[int, int, int, str, logs.Refusal, logs.About | None]] = []  # low, high, line, kind
+    chained: list[tuple[int, int, str, logs.Refusal, logs.About | None]] = []  # row of the chain, line, kind
+    starts: list[Start] = []
+    unclear: dict[str, list[int]] = {"": []}  # by program; of errors that say which request they are of, under ""
+    accounts: set[str] = set()  # programs that write down the start of every request
     lines = unread = quiet = 0
     first = last = None
     joined = True
@@ -239,34 +276,44 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             said = form.said(rest)
             refusal = logs.refusal(said)
             kind = f"{form.ID} {found.level} {found.service}".strip()
-            if refusal is None and found.level in _FAULTS and len(unclear) < MAX_EVENTS and not logs.words(said):
-                unclear.append(span[0])
+            if refusal is None and found.level in _FAULTS and not logs.words(said):
+                those = unclear.setdefault("" if found.about else form.PROGRAM, [])
+                those += [span[0]] if len(those) < MAX_EVENTS else []
             quiet += not quiet and not found.level and not refusal and not logs.words(rest)
         else:
             quiet += 1
+            if found.about and found.about.starts and len(starts) < MAX_STARTS:
+                starts.append(Start(*span, lines, found.about.session, found.about.small, found.about.run))
+                accounts.add(form.PROGRAM)
         if found.since_ms is not None:
             joined = joined and abs(found.since_ms) <= MAX_SINCE_MS
             row = chain.add(span[0], found.since_ms * MS if joined else 0, joined)
             joined = True
             if refusal:
-                chained.append((row, lines, kind, refusal))
+                chained.append((row, lines, kind, refusal, found.about))
         elif refusal:
-            alone.append((*span, lines, kind, refusal))
+            alone.append((*span, lines, kind, refusal, found.about))
         first = span[0] if first is None else min(first, span[0])
         last = span[1] if last is None else max(last, span[1])
     exact = chain.spans() if chained else None
-    found_spans = [(low, high, -1, line, kind, refusal) for low, high, line, kind, refusal in alone]
-    for row, line, kind, refusal in chained:
+    found_spans = [(low, high, -1, line, kind, refusal, about) for low, high, line, kind, refusal, about in alone]
+    for row, line, kind, refusal, about in chained:
         assert exact is not None
-        found_spans.append((*exact(row), line, kind, refusal))
+        found_spans.append((*exact(row), line, kind, refusal, about))
     events = [
-        ErrorEvent((low + high) // 2, low, high, line, refusal.code, name, kind, number, refusal.refusal_class)
-        for low, high, number, line, kind, refusal in found_spans
+        ErrorEvent(
+            *((low + high) // 2, low, high, line, refusal.code, name, kind, number, refusal.refusal_class),
+            *((about.small, about.session) if about else ()),
+        )
+        for low, high, number, line, kind, refusal, about in found_spans
     ]
     events.sort(key=lambda e: (e.time_ns, e.line))
     events = _classed(events)
     note = rows.note or _note(name, events, lines, unread, first)
-    return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None, tuple(unclear))
+    # A program that writes down every request says of each error whether it is a request's.
+    doubts = tuple(sorted(ns for whose, those in unclear.items() if whose not in accounts for ns in those))
+    starts.sort(key=lambda start: start.low_ns)
+    return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None, doubts, tuple(starts))
 
 
 def _classed(events: list[ErrorEvent]) -> list[ErrorEvent]:

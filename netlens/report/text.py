@@ -78,7 +78,7 @@ def _brief(a: Analysis, console: Any) -> None:
             rows.append(("other fixes" if fix is not None else "try", ", ".join(f.id for f in more)))
         if fix is not None:
             rows.append(("best fix", f"{fix.title}: {answer.effect(fix)}"))
-            command = fix.command or ""
+            command = fix.to_paste
     elif requests := answer.requests_in_brief(a):
         rows.append(("requests", requests))
     _grid(console, rows, "", (0, 0, 0, 2), ["bold green" if name == "best fix" else "bold" for name, _ in rows])
@@ -165,7 +165,7 @@ def _fixes(a: Analysis, console: Any, verbose: int) -> None:
     for f in a.fixes if verbose > 1 else [*([best] if best else []), *answer.next_fixes(a)]:
         wait = f", {f.added_wait_s:.1f} s waiting" if f.added_wait_s else ""
         told = "not predicted" if f.rejections_after is None else f"{f.rejections_before} -> {f.rejections_after} refused{wait}"
-        rows.append((f.id, told, f.title, f.command or ""))
+        rows.append((f.id, told, f.title, f.to_paste))
     if not rows:
         return
     console.print(Text("Fixes", style="bold"))

@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlens.capture import command, doctor
-from netlens.capture.checks import MISSING, NOT, OK, WARNING, Check, Result, Scene, checks, clock_offset
+from netlens.capture.checks import MISSING, NOT, OK, WARNING, Check, Result, Scene, checks, clock_offset, program_logs
 from netlens.capture.checks import ssh as ssh_check
 from netlens.capture.machine import Machine, Trip, tart_address
 from netlens.capture.processes import Outcome, run
@@ -411,6 +411,34 @@ def test_the_address_of_a_tart_vm(said: str, target: str | None) -> None:
 
 def test_disk(tmp_path: Path) -> None:
     assert _check("disk", Told("here", {}), Scene(Told("here", {}), directory=str(tmp_path / "not" / "yet"))).text.endswith(str(tmp_path))
+
+
+HOME_LOG = "/home/dev/.local/share/opencode/log/opencode.log"
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "text"),
+    [
+        (f"log opencode 7 {HOME_LOG}\nrun 05:10 opencode\nrun 1-02:03:04 systemd", OK, "opencode: written to just now"),
+        (f"log opencode 9000 {HOME_LOG}\nrun 05:10 opencode", WARNING, "opencode runs, but its newest log, "),
+        ("run 02:05:10 /opt/homebrew/bin/codex", WARNING, "codex runs, but no log of it is where it is looked for"),
+        ("run 00:10 opencode", NOT, "none of opencode, codex, claude-code has a log here"),
+        (f"log opencode 90000 {HOME_LOG}", OK, "opencode: written to 1 day ago"),
+        ("", NOT, "none of"),
+    ],
+)
+def test_logs_that_no_longer_grow_are_told_of(said: str, status: str, text: str) -> None:
+    result = _check("program-logs", Told("here", {f"sh -c {program_logs.SCRIPT}": said}))
+    assert (result.status, result.text[: len(text)]) == (status, text)
+
+
+def test_the_log_of_a_program_is_found_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data" / "opencode" / "log"
+    folder.mkdir(parents=True)
+    (folder / "opencode.log").write_text("a line\n", encoding="utf-8")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    here = Machine("here")
+    assert f"opencode: written to just now ({folder}/opencode.log)" in _check("program-logs", here, Scene(here)).text
 
 
 # --- the command ----------------------------------------------------------------------------------------------------------------------------

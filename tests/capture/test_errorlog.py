@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlens import logs
-from netlens.capture import errorlog
+from netlens.capture import errorlog, known_logs
 from netlens.capture.errorlog import reduce_line
 from netlens.capture.processes import LineProcess
 
@@ -43,6 +43,24 @@ SECRET = "sk-live-0123456789abcdef please summarise my diary"
             True,
         ),
         (f"timestamp=2026-06-20T16:38:30.455Z level=INFO message={SECRET} 429", None, False),
+        (
+            "timestamp=2026-06-20T16:38:30.455Z level=INFO run=77 message=stream providerID=zai modelID=mine session.id=ses_secret small=true agent=x",
+            "timestamp=2026-06-20T16:38:30.455Z level=INFO run=696317c4 message=stream session.id=ses_5ca2e8e5 small=true",
+            False,
+        ),
+        (
+            "INFO  2026-01-25T16:33:41 +3ms service=llm providerID=zai modelID=mine sessionID=ses_secret small=false agent=build stream",
+            "INFO  2026-01-25T16:33:41 +3ms sessionID=ses_5ca2e8e5 small=false stream",
+            False,
+        ),
+        (
+            (
+                'timestamp=2026-06-20T16:38:30.455Z level=ERROR message="stream error" session.id=ses_secret small=true '
+                f'error.error="AI_RetryError: Failed after 3 attempts. Last error: words of tomorrow, {SECRET}"'
+            ),
+            'timestamp=2026-06-20T16:38:30.455Z level=ERROR session.id=ses_5ca2e8e5 small=true AI_RetryError "stream error"',
+            True,
+        ),
         ("2026-06-20T16:38:30+02:00 HTTP 429", "2026-06-20T16:38:30+02:00 status=429", True),
         ("[2026-06-20 16:38:30,455] high concurrency usage", '2026-06-20 16:38:30,455 "High concurrency"', True),
         (f"1782059910.455 error 1302 {SECRET}", "1782059910.455 code=1302", True),
@@ -63,7 +81,8 @@ _WORD = "|".join(re.escape(text) for _, text in logs.WORDS)
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?|1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?"
 _ALLOWED = re.compile(
     rf"(?:(?:(?:DEBUG|INFO|WARN|ERROR) *)?(?:timestamp=)?(?:{_TIME})(?: \+\d+ms)?(?: service=[a-z][a-z0-9._-]{{0,31}})?"
-    rf"(?: level=(?:ERROR|WARN|WARNING|FATAL))?)(?: error)?(?: (?:{_WORD}))*"
+    rf"(?: level=(?:INFO|ERROR|WARN|WARNING|FATAL))?)(?: run=[0-9a-f]{{8}})?(?: message=stream)?"
+    rf"(?: (?:session\.id|sessionID)=ses_[0-9a-f]{{8}} small=(?:true|false))?(?: stream)?(?: error)?(?: (?:{_WORD}))*"
 )
 _HEADS = st.sampled_from(
     [
@@ -75,7 +94,21 @@ _HEADS = st.sampled_from(
     ]
 )
 _TAILS = st.lists(
-    st.sampled_from(["1302", "429", "error", "service=llm", "High concurrency", "并发数过高", SECRET, "level=ERROR"]) | st.text()
+    st.sampled_from(
+        [
+            "1302",
+            "429",
+            "session.id=ses_secret42 small=true",
+            "message=stream",
+            "error",
+            "service=llm",
+            "High concurrency",
+            "并发数过高",
+            SECRET,
+            "level=ERROR",
+        ]
+    )
+    | st.text()
 )
 
 
@@ -91,6 +124,8 @@ def test_the_reduced_line_is_read_as_what_it_was() -> None:
         "ERROR 2026-01-25T16:33:41 +58ms service=llm error=1302",
         "INFO  2026-01-25T16:33:41 +3ms x",
         "timestamp=2026-06-20T16:38:30.455Z level=ERROR 1302",
+        "timestamp=2026-06-20T16:38:30.455Z level=INFO message=stream session.id=ses_secret small=true agent=title",
+        "INFO  2026-01-25T16:33:41 +3ms service=llm sessionID=ses_secret small=false agent=build stream",
         "2026-06-20T16:38:30Z 429",
     ):
         once = reduce_line(line)
@@ -102,11 +137,12 @@ def test_the_reduced_line_is_read_as_what_it_was() -> None:
 class Followed:
     """Lines of a follower, awaited."""
 
-    def __init__(self, path: Path, said: list[str] | None = None):
+    def __init__(self, path: Path | str, said: list[str] | None = None):
         self.lines: list[str] = []
         self.said: list[str] = [] if said is None else said
         self.changed = threading.Condition()
-        self.process = LineProcess(["sh", "-c", errorlog.SCRIPT, "netlens", str(path)], errorlog.taker(str(path), self.take, self.say))
+        argv = known_logs.script(str(path)) or ["sh", "-c", errorlog.SCRIPT, "netlens", str(path)]
+        self.process = LineProcess(argv, errorlog.taker(str(path), self.take, self.say))
 
     def say(self, text: str) -> None:
         with self.changed:
@@ -228,3 +264,58 @@ def test_only_the_script_speaks_for_itself() -> None:
         take(line)
     assert said == ["a\\x1b[2J: does not exist yet; it is followed from its start when it appears"]
     assert lines == ["%%netlens other", "%%netlens there"]
+
+
+@pytest.fixture
+def opencode_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of opencode's logs, of a user whose home has a blank in its name."""
+    data = tmp_path / "a home" / "data"
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    return data / "opencode" / "log"
+
+
+def test_a_programs_log_is_found_and_each_later_one_is_followed_from_its_start(opencode_logs: Path) -> None:
+    """Older versions begin a file a run, and two runs may go on at once; today's appends to one."""
+    opencode_logs.mkdir(parents=True)
+    first = opencode_logs / "2026-06-20T163830.log"
+    first.write_text("before the recording\n", encoding="utf-8")
+    followed = Followed("opencode")
+    try:
+        followed.until("first", first)
+        second = opencode_logs / "2026-06-20T163930.log"
+        second.write_text("the start of the second\n", encoding="utf-8")
+        followed.until("second", second)
+        followed.until("first again", first)
+        second.rename(second.with_suffix(".log.1"))
+        second.write_text("after the rotation\n", encoding="utf-8")
+        followed.until("second again", second)
+    finally:
+        followed.process.stop()
+    assert "before the recording" not in followed.lines
+    assert followed.lines.count("the start of the second") == 1
+    assert "after the rotation" in followed.lines
+    assert followed.said == [f"opencode: follows {first}"]
+
+
+def test_a_program_that_has_no_log_yet(opencode_logs: Path) -> None:
+    followed = Followed("opencode")
+    try:
+        with followed.changed:
+            assert followed.changed.wait_for(lambda: followed.said, 20)
+        opencode_logs.mkdir(parents=True)
+        followed.until("a line", opencode_logs / "opencode.log")
+    finally:
+        followed.process.stop()
+    assert followed.said == [
+        "opencode: does not exist yet; it is followed from its start when it appears",
+        f"opencode: follows {opencode_logs}/opencode.log",
+    ]
+
+
+def test_words_that_are_not_known_are_kept_and_told_of() -> None:
+    line = 'timestamp=2026-06-20T16:38:30.455Z level=ERROR message="stream error" error.error="AI_APICallError: {}"'
+    unknown, known = reduce_line(line.format("Slow lane, please")), reduce_line(line.format("High concurrency usage"))
+    assert unknown is not None
+    assert known is not None
+    assert (unknown.refusal, unknown.unknown, known.refusal, known.unknown) == (True, True, True, False)
+    assert "Slow lane" not in unknown.text

@@ -14,7 +14,8 @@ NOT_BUNDLED = {
     "late-release", "overload-beside", "queue", "quota", "rate-attempts", "rate-bucket", "rate-fixed", "rate-window", "shrinking-limit", "two-models",
     "sdk-anthropic", "sdk-openai", "second-program", "volume",
 }  # fmt: skip
-BUNDLED = sorted(set(scenario.names()) - NOT_BUNDLED)
+#: Those of the real opencode are tested in test_real.
+BUNDLED = sorted(name for name in set(scenario.names()) - NOT_BUNDLED if not name.startswith("opencode-"))
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -302,3 +302,17 @@ def test_logs_of_several_programs_speak_while_all_of_them_do(tmp_path: Path) -> 
     both = errorlog.joined([one, two])
     assert [event.file for event in both.events] == [str(path) for path in paths]
     assert (both.first_ns, both.last_ns) == (two.first_ns, one.last_ns)
+
+
+def test_the_account_of_requests_tells_processes_that_were_at_work_together(tmp_path: Path) -> None:
+    def line(second: int, run: str) -> str:
+        return (
+            f"timestamp=2026-06-20T16:38:{second:02d}.455Z level=INFO run={run} message=stream session.id=ses_{run} small=false agent=build"
+        )
+
+    one_after_another = read(tmp_path, "\n".join([line(1, "a"), line(5, "a"), line(7, "b"), line(9, "b")]))
+    assert [start.small for start in one_after_another.starts] == [False] * 4
+    assert len({start.session for start in one_after_another.starts}) == 2
+    assert errorlog.at_once(one_after_another) == 1
+    assert errorlog.at_once(read(tmp_path, "\n".join([line(1, "a"), line(5, "b"), line(7, "a"), line(9, "b")]))) == 2
+    assert errorlog.at_once(read(tmp_path, "2026-06-20T16:38:30Z HTTP 429\n")) == 0

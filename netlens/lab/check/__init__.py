@@ -11,6 +11,8 @@ Counts must agree exactly, times within ``TOLERANCE_NS``, after the known clock 
 A program notes a time before or after the packet, and on a busy machine it runs late now and then (90 ms were seen). So where both ends
 of a request are known, the truth is a span: not before the sender began, not after the receiver had it. Such spans are below a millisecond
 nearly always; ``widest_ms`` tells the widest.
+
+Recordings of the real opencode, which keeps no journal, are held against the provider's log alone (``real``): each request with its label, and the verdict.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from netlens.errors import NetlensError
 from netlens.lab.check.labels import check_labels
+from netlens.lab.check.real import check_requests
 from netlens.lab.check.report import Report, as_json, as_text
 from netlens.lab.check.side import Side
 from netlens.lab.check.story import check_story
@@ -33,10 +36,13 @@ def check(recording: Path) -> Report:
     try:
         truth = Truth(recording)
         report = Report(str(recording), truth.scenario)
-        check_story(report, truth)
-        for side in ("host", "vm"):
-            Side(report, truth, side).check()
-        check_labels(report, truth)
+        if truth.real:
+            check_requests(report, truth)
+        else:
+            check_story(report, truth)
+            for side in ("host", "vm"):
+                Side(report, truth, side).check()
+            check_labels(report, truth)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # What the laboratory wrote has every value that is asked for; in what another wrote any of some hundred may be missing or of another kind.
         raise NetlensError(

@@ -11,6 +11,7 @@ from netlens.capture.recording import Manifest, read_manifest
 from netlens.errors import NetlensError
 from netlens.lab import journal, relays
 from netlens.lab.clock import Skew
+from netlens.lab.programs import opencode
 from netlens.text import printable
 
 Event = Mapping[str, Any]
@@ -43,6 +44,7 @@ class Truth:
         self.expect: dict[str, Any] = lab["expect"]
         self.tunnelled = relays.kinds()[str(lab["path"])].OWN_CONNECTIONS and not lab["exclude_api"]
         self.http2 = lab["http"] == "2"
+        self.real = opencode.ID in lab.get("programs", ())
         clock = lab["clock"]
         self.skew = Skew(clock["offset_s"], clock["drift_ppm"], clock["at_ns"])
         self.provider = list(journal.read(recording / "provider.jsonl"))
@@ -50,7 +52,7 @@ class Truth:
         self.accepts = {e["connection"]: e for e in self.provider if e["event"] == "accept"}
         self.ended_by_program: set[int] = set()  # by a reset, out of the blue; else the provider's own FIN or write has a part in it
         self.ends = self._ends()
-        self.requests = [e for e in self.provider if e["event"] == "request"]
+        self.requests = [e | {"port": self.accepts[e["connection"]]["port"]} for e in self.provider if e["event"] == "request"]
         self.done = {e["request"]: e for e in self.provider if e["event"] == "done"}
         # The programs' side of everything, by their own names.
         both = [*self.programs["vm"], *self.programs["host"]]

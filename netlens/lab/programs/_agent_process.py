@@ -26,7 +26,7 @@ from netlens.lab.programs._connections import Network, Pool
 from netlens.lab.programs._opencode_log import OpencodeLog
 from netlens.lab.programs.agent import Behaviour
 from netlens.lab.provider.apis import apis, error_in
-from netlens.lab.provider.exchange import Answer
+from netlens.lab.provider.real import Answer
 
 TITLE_AFTER_S = 0.055  #: the real request follows the title's by this in a published log of opencode
 LONGEST_BACK_OFF_S = 30.0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlens.lab.provider.apis import Api, apis, zai
 from netlens.lab.provider.limiters import settings_of
+from netlens.lab.provider.real import Answer, Answers, Asked, last_events
 
 if TYPE_CHECKING:
     from netlens.lab.journal import Journal
@@ -19,19 +20,6 @@ if TYPE_CHECKING:
 
 
 REASONS = {429: "Too Many Requests", 503: "Service Unavailable", 529: "Site Overloaded"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a request asks the stand-in to do: wait, then send so many pieces with a gap between them.
-
-    It stands in the request (``lab``), so that the seed of the program decides how long an answer takes and not the order of arrival.
-    """
-
-    wait_s: float = 0.1
-    pieces: int = 3
-    gap_s: float = 0.1
-    piece_bytes: int = 120
 
 
 @dataclass(frozen=True)
@@ -59,12 +47,13 @@ class Settings:
     api: str = zai.ID
     codes: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
+    answers: Answers = field(default_factory=Answers)  # to programs that do not say what they want
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
         """From the JSON of a scenario's [provider]."""
         plain = ("seed", "code", "refuses_in_stream", "http", "names", "api", "codes", "retry_after_s")
-        return cls(settings_of(values), **{name: values[name] for name in plain})
+        return cls(settings_of(values), **{name: values[name] for name in plain}, answers=Answers.of(values.get("answers") or {}))
 
     def refusal(self, limiter: str | None) -> Refusal:
         """What is answered when a limit refuses."""
@@ -101,18 +90,30 @@ class Connection:
 
 
 class Exchange:
-    """``body``, ``headers``: of the request, which is received in full now; ``first_ns``: when its first byte came."""
+    """``body``, ``headers``: of the request, which is received in full now; ``first_ns``: when its first byte came.
+
+    The stand-in program numbers its requests itself. Those of a real one are named by their key, which begins with its side, and the number here.
+    """
 
     def __init__(self, connection: Connection, headers: Mapping[str, str], body: bytes, first_ns: int) -> None:
         received_ns = time.time_ns()
         self._connection, self._journal, self._settings = connection, connection.service.journal, connection.service.settings
         asked = json.loads(body) if body else {}
-        wish = dict(asked.get("lab", {}))
-        name = headers.get("x-lab-request") or wish.pop("request", None)  # the program's own number for it
-        self.answer = Answer(**wish)
         key = headers.get("authorization", headers.get("x-api-key", "")).removeprefix("Bearer ")
         model = str(asked.get("model", ""))
         self._number = next(connection.service.numbers)
+        self.asked: Asked | None = None
+        more: dict[str, Any] = {}
+        name = headers.get("x-lab-request")
+        if name is None and "messages" in asked and "lab" not in asked:
+            self.asked = Asked.of(asked, headers.get("x-session-id", ""))
+            self.answer = self._settings.answers.draw(self.asked, f"{self._settings.seed} {self._number}")
+            name = f"{key}-{self._number}"
+            more = {"kind": self.asked.kind, "session": self.asked.session, "results": self.asked.results}
+        else:
+            wish = dict(asked.get("lab", {}))
+            name = name or wish.pop("request", None)  # the program's own number for it
+            self.answer = Answer(**wish)
         decision = connection.admission.ask(
             self._number, connection.number, connection.ip, key, connection.service.since_s(), model=model, size=len(body), side=str(name).partition("-")[0],
         )  # fmt: skip
@@ -121,7 +122,7 @@ class Exchange:
         self._names = {"connection": connection.number, "request": self._number}
         self._journal.write(
             "request", received_ns, **self._names, name=name, key=key, first_ns=first_ns, others=decision.others, refused=decision.refused,
-            limit=decision.limit, alone=decision.alone, model=model, size=len(body), in_flight=in_flight, open=open_now,
+            limit=decision.limit, alone=decision.alone, model=model, size=len(body), in_flight=in_flight, open=open_now, **more,
         )  # fmt: skip
 
     @property
@@ -138,7 +139,7 @@ class Exchange:
         pieces = apis()[self._settings.api].events(["." * self.answer.piece_bytes] * self.answer.pieces)
         if self._refused and self._settings.refuses_in_stream:
             return [*pieces[: self.answer.pieces - 1], b"data: " + self.refusal().body + b"\n\n"]
-        return pieces
+        return [*pieces[:-1], *last_events(self.answer, self._number), pieces[-1]] if self.asked else pieces
 
     def answer_http1(self) -> bool:
         """Send the answer; False if the connection is of no use any more."""
@@ -160,9 +161,10 @@ class Exchange:
 
     def _stream(self, head: bytes) -> int:
         time.sleep(self.answer.wait_s)
+        paced = self.answer.pieces + 1  # what ends an answer follows its last words at once
         for number, piece in enumerate(self.pieces()):
             if number:
-                time.sleep(self.answer.gap_s)
+                time.sleep(self.answer.gap_s if number < paced else 0)
             else:
                 self.began()
             self._connection.socket.sendall((b"" if number else head) + b"%x\r\n%s\r\n" % (len(piece), piece))

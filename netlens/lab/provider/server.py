@@ -117,13 +117,16 @@ class Provider:
 
 def _serve_http1(connection: Connection) -> None:
     stream = connection.socket.makefile("rb")
-    while stream.readline():
+    while line := stream.readline():
         first_ns = time.time_ns()
         headers: dict[str, str] = {}
         while (header := stream.readline()) not in (b"\r\n", b""):
             name, _, value = header.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
         body = stream.read(int(headers.get("content-length", "0")))
+        if not line.startswith(b"POST "):  # lists of models and the like, which real programs ask for; no limit counts them
+            connection.socket.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            continue
         exchange = Exchange(connection, headers, body, first_ns)
         if not exchange.answer_http1() or headers.get("connection", "").lower() == "close":
             return

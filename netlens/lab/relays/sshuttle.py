@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 ID = "sshuttle"
 OWN_CONNECTIONS = True
-#: ``exclude_api``: the provider's address is not tunnelled (-x).  ``fan_out``: how many companions a connection has, one of these at random.
+#: ``exclude_api``: the provider's address is not tunnelled (-x).  ``excludes``: more that is not.
+#: ``fan_out``: how many companions a connection has, one of these at random.
 #: ``sshuttle``: how its version must begin.
-OPTIONS: dict[str, Any] = {"exclude_api": False, "fan_out": [], "sshuttle": ""}
+OPTIONS: dict[str, Any] = {"exclude_api": False, "excludes": [], "fan_out": [], "sshuttle": ""}
 NEEDS = ("sshd", "ssh", "ssh-keygen")
 READY_S = 30.0  #: sshuttle compiles its server part on the far side first; on a busy machine this has taken seconds
 
@@ -42,6 +43,7 @@ def start(context: Context) -> None:
     argv = [binary, "--method", "nft", "--disable-ipv6", "--dns", "-r", f"root@{HOST_INSIDE_IP}", "-e", ssh, "0.0.0.0/0"]
     for excluded in (f"{HOST_INSIDE_IP}/32", VM_NET, *([f"{PROVIDER_IP}/32"] if path["exclude_api"] else [])):
         argv += ["-x", excluded]
+    argv += [word for each in path["excludes"] if each not in argv for word in ("-x", each)]
     if path["fan_out"]:
         argv += ["--python", _fan_out.write_python(folder, context.seed, path["fan_out"])]
     _start_sshuttle(context.topology, argv)

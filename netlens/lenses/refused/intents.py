@@ -5,7 +5,8 @@ Theory of operation
 1. A program that is refused waits and asks again. Which later request of its side is the retry is told by time: opencode's delays (Retry-After, else 2 s
    doubling to 30 s) are exact to some tens of milliseconds, while its turns come at any time.
 2. So the first delay is looked for: the one after refusals at which requests begin more often than chance would have it. It doubles, or stays.
-3. Each refusal, in order of time, takes the free request nearest to its delay. None there: the program gave up, or the recording ended.
+3. Each refusal, in order of time, takes the free request nearest to its delay, of those of its size where sizes are known: what is asked again is the same.
+   None there: of a size that few requests have, the next one (a busy machine wakes programs seconds late). Else the program gave up, or the recording ended.
 4. Where no delay stands out, a refusal takes the next request on its connection, else the next of its side, within 30 s.
 
 Limits: random delays (jitter) of many agents at once cannot be told from new requests; rule 4 then collapses too much rather than too little, which
@@ -30,6 +31,8 @@ LONGEST_BACK_OFF_NS = 30 * S  #: of opencode; nothing that comes later than this
 BACK_OFF_SLACK_NS = 60 * MS  #: a sleeping program wakes late, and a retry may have to open a connection first (1 to 50 ms through a tunnel)
 BACK_OFF_SLACK = 0.02  #: and timers may be a little off; a tenth would take in other agents' turns
 CLEAR = 4.0  #: standard deviations; of some hundred delays that are tried the best reaches three by chance
+SAME_BYTES = 8  #: a request that is sent again differs by a digit or two
+RARE = 4  #: requests of one size within a back-off; more may be others' that say the same
 SAMPLE = 400  #: refusals from which the back-off is read
 LATER = 2_000  #: starts after a refusal that are looked at: 60 requests a second for as long as a back-off lasts
 
@@ -129,17 +132,19 @@ def _retries(situation: Situation) -> dict[int, int]:
         if not refused:
             continue
         first, growth = _back_off(starts, [ends[k] for k in refused])
-        sessions = r.session[rows].tolist()
+        sessions, sizes = r.session[rows].tolist(), r.sent_bytes[rows].tolist()
         level: dict[int, int] = {}  # refusals before this attempt
         taken: set[int] = set()
         for k in refused:
             n = level.get(k, 0)
             wanted = FIRST_BACK_OFF_NS if first is None else min(first * growth**n, max(LONGEST_BACK_OFF_NS, first))
-            found = _nearest(starts, ends[k], wanted, taken, k)
+            found = _nearest(starts, ends[k], wanted, taken, k, sizes)
+            if found is None and sizes[k]:
+                found = _next_of_its_size(starts, ends[k], taken, k, sizes)
             if found is None and first is None:  # no delay is known: the next on its connection, else the next of its side
                 begin = max(bisect_left(starts, ends[k]), k + 1)
                 until = bisect_left(starts, ends[k] + LONGEST_BACK_OFF_NS)
-                free = [j for j in range(begin, min(until, begin + 64)) if j not in taken]
+                free = [j for j in range(begin, min(until, begin + 64)) if j not in taken and _alike(sizes, j, k)]
                 found = next((j for j in free if sessions[j] == sessions[k]), free[0] if free else None)
             if found is not None:
                 taken.add(found)
@@ -148,12 +153,23 @@ def _retries(situation: Situation) -> dict[int, int]:
     return out
 
 
-def _nearest(starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int) -> int | None:
+def _alike(sizes: Sequence[int], one: int, other: int) -> bool:
+    """Whether two requests may be the same, as far as their sizes are known."""
+    return not sizes[one] or not sizes[other] or abs(sizes[one] - sizes[other]) <= SAME_BYTES
+
+
+def _next_of_its_size(starts: Sequence[int], after: int, taken: set[int], own: int, sizes: Sequence[int]) -> int | None:
+    begin, until = bisect_left(starts, after + FIRST_BACK_OFF_NS // 4), bisect_left(starts, after + LONGEST_BACK_OFF_NS)
+    those = [j for j in range(max(begin, own + 1), min(until, begin + 256)) if sizes[j] and _alike(sizes, j, own)]
+    return next((j for j in those if j not in taken), None) if len(those) <= RARE else None
+
+
+def _nearest(starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int, sizes: Sequence[int]) -> int | None:
     slack = BACK_OFF_SLACK_NS + BACK_OFF_SLACK * wanted
     best, off = None, slack
     j = bisect_left(starts, after + wanted - slack)
     while j < len(starts) and starts[j] <= after + wanted + slack:
-        if j > own and j not in taken and abs(starts[j] - after - wanted) <= off:
+        if j > own and j not in taken and _alike(sizes, j, own) and abs(starts[j] - after - wanted) <= off:
             best, off = j, abs(starts[j] - after - wanted)
         j += 1
     return best

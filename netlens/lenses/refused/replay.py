@@ -39,6 +39,10 @@ from netlens.lenses.refused.over_time import TimeRule
 DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
 BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first turn were 55 ms apart in a published log
 BURST_SPREAD_NS = 25 * MS  #: within this of their median, starts that follow a fixed code path; a quarter of the window by chance
+ANOTHER_ORDER = 4.0  #: between the sizes of requests for titles and of turns; opencode's are 10 times apart
+TURN_BYTES = 16_000  #: of a turn with its tools described; the smallest of opencode has 31 kB
+BESIDE_NS = 10 * S  #: a title and its turn were 2 s apart, and on a busy machine 7 s (measured)
+OFTEN = 0.75  #: share of the titles that are; the first turn of a program that has just started was 17 s late
 TOGETHER_NS = S  #: a lookup this close before a request was made for it
 PRECONNECT_NS = 200 * MS  #: a connection that waits longer for its first request was opened in advance
 MAX_ATTEMPTS = 12  #: of one intent, or as many as were recorded: four minutes of opencode's back-off. A crowded replay must drain
@@ -210,10 +214,12 @@ def _bursts(found: Intents, situation: Situation) -> list[tuple[int, int]]:
 
 
 def titles(found: Intents, situation: Situation) -> frozenset[int]:
-    """Intents that look like requests for a title: of pairs that begin together at a fixed distance, those in the place that is the shorter one.
+    """Intents that look like requests for a title: by their size, or of pairs that begin together at a fixed distance those in the place that is the shorter.
 
-    Nothing but their length and time tells them; with fewer than three such pairs of a side, or where neither place is shorter, there are none.
+    Without sizes nothing but their length and time tells them; with fewer than three such pairs of a side, or where neither place is shorter, there are none.
     """
+    if by_size := _small(found, situation):
+        return by_size
     out: set[int] = set()
     pairs = _bursts(found, situation)
     for side in {int(found.side[i]) for i, _ in pairs}:
@@ -223,6 +229,25 @@ def titles(found: Intents, situation: Situation) -> frozenset[int]:
             lengths = [float(np.median(found.busy_ns[place])) for place in places]
             if min(lengths) < 0.9 * max(lengths):
                 out |= {pair[int(np.argmin(lengths))] for pair in mine}
+    return frozenset(out)
+
+
+def _small(found: Intents, situation: Situation) -> frozenset[int]:
+    """Intents whose requests are of another order of size than all others of their side, as a rule beside a large one: opencode sends 2.9 kB for a title,
+    and 31 kB and more for a turn, a moment before or after it."""
+    out: set[int] = set()
+    sent = situation.requests.sent_bytes[[rows[0] for rows in found.attempts]]
+    for side in np.unique(found.side).tolist():
+        mine = np.flatnonzero((found.side == side) & (sent > 0))
+        sizes = np.unique(sent[mine])
+        if len(sizes) < 2:
+            continue
+        ratios = sizes[1:] / sizes[:-1]
+        at = int(ratios.argmax())
+        little, large = mine[sent[mine] <= sizes[at]], mine[sent[mine] > sizes[at]]
+        beside = np.abs(found.start_ns[little][:, None] - found.start_ns[large]).min(axis=1) <= BESIDE_NS
+        if ratios[at] >= ANOTHER_ORDER and sizes[at + 1] >= TURN_BYTES and len(little) <= len(large) and beside.mean() >= OFTEN:
+            out |= set(little.tolist())
     return frozenset(out)
 
 

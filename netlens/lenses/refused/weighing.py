@@ -82,7 +82,9 @@ class Weighing:
         could = max(f.possible_log_likelihood for f in self.inference.fits)
         if by_open and self.situation.facts.get("lost_share", 0.0) > BLURRED:
             return "either"  # where packets are missing, ends of connections are, and what was open is known less well than what was sent
-        return "rate" if timely[0].log_likelihood >= could + TIE else "either"
+        # a place given back late by as long as a window is the window in other words; where the provider speaks of frequency, it is one
+        said = self.refusal_class == logs.RATE and best.rule.held_s > 0
+        return "rate" if said or timely[0].log_likelihood >= could + TIE else "either"
 
     @property
     def _usual_s(self) -> float:

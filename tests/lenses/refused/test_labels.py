@@ -511,3 +511,61 @@ def test_the_first_that_says_anything_is_believed() -> None:
     assert found.rejected.tolist() == [REJECTED, REJECTED, UNLABELLED]
     assert found.source.tolist() == ["key log", "error log", ""]
     assert found.refusal_class.tolist() == ["rate", "quota", ""]
+
+
+# -- an account of every request --
+
+OPENCODE = """timestamp=2026-11-26T04:45:01.191Z level=ERROR run=1 message="Failed to fetch models.dev" cause="Cause([Fail(HttpClientError)])"
+timestamp=2026-11-26T04:45:01.668Z level=INFO run=1 message=stream providerID=zai modelID=glm session.id=ses_one small=true agent=title mode=primary
+timestamp=2026-11-26T04:45:02.136Z level=INFO run=1 message=stream providerID=zai modelID=glm session.id=ses_one small=false agent=build mode=primary
+timestamp=2026-11-26T04:45:{late}Z level=ERROR run=1 message="stream error" session.id=ses_one small=false error.error="AI_APICallError: High concurrency"
+timestamp=2026-11-26T04:45:07.237Z level=INFO run=1 message=stream providerID=zai modelID=glm session.id=ses_one small=false agent=build mode=primary
+"""
+LINE_NS = 1_795_668_300 * S  #: 04:45:00
+
+
+def opencode_log(folder: Path, text: str) -> ErrorLog:
+    path = folder / "vm-errors.log"
+    path.write_text(text, encoding="utf-8")
+    return errorlog.read(path)
+
+
+def at_that_time(*answers: tuple[Any, ...]) -> dict[str, np.ndarray[Any, Any]]:
+    """As ``table``, in ms after 04:45."""
+    made = table(*answers)
+    return made | {name: made[name] - T0 + LINE_NS for name in ("start_ns", "request_end_ns", "response_ns", "end_ns")}
+
+
+TITLE, MAIN = 2924, 31264  #: bytes of such requests
+
+
+def test_a_line_about_a_turn_means_no_title(tmp_path: Path) -> None:
+    """The only line: the title's answer ends 50 ms before it, the refusal of the turn 370 ms before it."""
+    answers = at_that_time((2935, 1333, 1000, TITLE), (2619, REFUSAL, 0, MAIN), (9468, 2416, 1600, MAIN))
+    labels = from_log(answers, opencode_log(tmp_path, OPENCODE.replace("{late}", "02.988")), covers=True)
+    assert labels.rejected.tolist() == [ACCEPTED, REJECTED, ACCEPTED]
+    assert labels.sizes == ()
+
+
+def test_a_line_that_is_written_seconds_late_means_the_request_that_had_begun(tmp_path: Path) -> None:
+    answers = at_that_time((7950, 4952, 4600, TITLE), (2238, REFUSAL, 0, MAIN), (15154, 2897, 2400, MAIN))
+    labels = from_log(answers, opencode_log(tmp_path, OPENCODE.replace("{late}", "04.601")), covers=True)
+    assert labels.rejected.tolist() == [ACCEPTED, REJECTED, ACCEPTED]
+    assert not labels.unmatched
+
+
+def test_a_title_that_is_asked_for_again_was_refused_without_a_line(tmp_path: Path) -> None:
+    again = OPENCODE.splitlines()[1].replace("04:45:01.668", "04:45:04.100")
+    text = "".join(f"{line}\n" for line in [*OPENCODE.splitlines()[:3], again, OPENCODE.splitlines()[4]])
+    answers = at_that_time((1950, REFUSAL, 0, TITLE), (5000, 1800, 2500, MAIN), (5100, 700, 800, TITLE), (9468, 2416, 1600, MAIN))
+    labels = from_log(answers, opencode_log(tmp_path, text), covers=True)
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED, ACCEPTED]
+    assert labels.reason[0] == "asked for again, as line 4 of the error log says"
+
+
+def test_errors_that_are_of_no_request_cast_no_doubt(tmp_path: Path) -> None:
+    answers = at_that_time((1180, 300, 0, TITLE), (2300, 300, 0, MAIN), (9468, 2416, 1600, MAIN))
+    lines = [line for line in OPENCODE.splitlines(keepends=True) if "stream error" not in line]
+    assert from_log(answers, opencode_log(tmp_path, "".join(lines)), covers=True).rejected.tolist() == [ACCEPTED] * 3
+    alone = from_log(answers, opencode_log(tmp_path, lines[0]), covers=True)
+    assert alone.rejected.tolist() == [UNLABELLED, ACCEPTED, ACCEPTED], "without the account the line may mean anything"

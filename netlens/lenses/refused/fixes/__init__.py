@@ -19,6 +19,7 @@ from netlens.lenses.refused.counting import most_at_once
 from netlens.lenses.refused.intents import Intents, S, intents
 from netlens.lenses.refused.over_time import TimeRule
 from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
+from netlens.parsers import errorlog
 from netlens.registry import members
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Context:
     sshuttle_argv : the command line of the running sshuttle, with or without its own name; None if unknown.
     cause : id of the cause that was found.  port : of the API.
     over_time : the limit is one over time: what is open at once does not matter.  quota : the provider says that a quota is used up.
+    at_once : most processes of one side that made requests over the same time; 0 if that is not known.
     """
 
     target_names: Sequence[str] = ()
@@ -49,6 +51,7 @@ class Context:
     port: int = 443
     over_time: bool = False
     quota: bool = False
+    at_once: int = 0
 
 
 def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = False) -> Context:
@@ -66,12 +69,14 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         max(set(ports), key=ports.count) if ports else 443,
         over_time,
         quota,
+        max((errorlog.at_once(log) for log in traffic.beside.logs.values()), default=0),
     )
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to apply a fix. ``change``: None where no replay can tell. ``command``: None where none exists."""
+    """One way to apply a fix. ``change``: None where no replay can tell. ``command``: None where none exists.  ``program``: what the program is started with
+    then, where that is something else than the command."""
 
     id: str
     title: str
@@ -80,6 +85,7 @@ class Variant:
     caveats: tuple[str, ...] = ()
     note: str = ""
     recommended: bool = False
+    program: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class Prediction:
     mean_wait_s : the same per request.  retry_wait_before_s, retry_wait_after_s : total waiting between a refusal and the accepted attempt.
     replayed_before : refusals that the replay of no change gives.  confidence : "good", "low" or None.  by_side : side -> (before, after).
     peak_before, peak_after : most of what counts (requests or connections) that is held at once, in one group.
+    program : what the program is started with, beside the command; None: as before, or it is the command.
     """
 
     id: str
@@ -109,6 +116,12 @@ class Prediction:
     confidence: str | None = None
     by_side: dict[str, tuple[int, int]] = field(default_factory=dict)
     recommended: bool = False
+    program: str | None = None
+
+    @property
+    def to_paste(self) -> str:
+        """Its command, and in a line of its own what the program is started with; "" if there is none."""
+        return "\n".join(each for each in (self.command, self.program) if each)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -260,7 +273,9 @@ def _predict(case: Case, v: Variant) -> Prediction:
     if outcome is None or setting is None:
         cause = "" if v.change is None else NO_COUNT
         note = "; ".join(each for each in (cause, v.note) if each)
-        return Prediction(v.id, v.title, before, None, None, None, None, v.command, list(v.caveats), note, recommended=v.recommended)
+        return Prediction(
+            *(v.id, v.title, before, None, None, None, None, v.command, list(v.caveats), note), recommended=v.recommended, program=v.program
+        )
     base, found = setting.as_recorded, setting.intents
     over_time = isinstance(setting.rule, TimeRule)
     notes = [v.note] if v.note else []
@@ -299,6 +314,7 @@ def _predict(case: Case, v: Variant) -> Prediction:
         confidence="low" if far or (setting.situation.uncountable and setting.rule.unit == "requests") else "good",
         by_side=by_side,
         recommended=v.recommended,
+        program=v.program,
     )
 
 

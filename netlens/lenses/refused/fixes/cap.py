@@ -1,7 +1,7 @@
 """Have fewer requests in progress at once: the rest wait for their turn on their own machine.
 
-Applies where a side's program had more than one in progress. A place is free again when the *program* is done, so requests that go on upstream
-after that (zombies) are not held back by any cap.
+Applies where a side's program had more than one in progress, and is one process as far as its log tells: each of several would have a cap of its own.
+A place is free again when the *program* is done, so requests that go on upstream after that (zombies) are not held back by any cap.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ AGAINST = (OPEN,)
 FEW = 6  #: caps that are all tried; of more, the largest that leaves no refusal is looked for
 
 CAVEATS = (
-    "opencode has no documented setting for this; BUN_CONFIG_MAX_HTTP_REQUESTS limits Bun's own fetch and whether opencode obeys it is untested",
-    "or run one agent at a time, or a local proxy that queues (HAProxy: maxconn {k} on the server line), set as the provider's baseURL",
+    "BUN_CONFIG_MAX_HTTP_REQUESTS is a setting of Bun, which opencode runs on; 1.18 obeys it, but `opencode run --attach` hangs with it",
+    "it counts for one opencode: for several windows or programs use a proxy that queues",
 )
 
 
 def variants(case: Case) -> list[Variant]:
     """``cap-1`` up to one less than the program's own peak, or to the limit if that is less; the largest without refusals is recommended."""
+    if case.context.at_once > 1:
+        return []
     top = case.own_peak - 1
     if case.rule is None:
         return [_variant(1, False)] if top >= 1 else []

@@ -1,6 +1,7 @@
 """No request for a title beside the first real one of a conversation.
 
-Applies where pairs of requests of one side begin together at a fixed distance, and one of the two is the shorter.
+Applies where requests are known as titles: by their size, which is of another order than a turn's, or as the shorter one of pairs of requests that begin
+together at a fixed distance.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from netlens.lenses.refused.fixes import OPEN, RATES, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "no-title"
-TITLE = "Generate session titles with another model"
+TITLE = "Turn off session titles"
 RANK = 1
 AGAINST = (OPEN, *RATES)
 
-COMMAND = """OPENCODE_CONFIG_CONTENT='{"small_model": "PROVIDER/MODEL"}' opencode"""
+COMMAND = """OPENCODE_CONFIG_CONTENT='{"agent": {"title": {"disable": true}}}' opencode"""
 CAVEATS = (
-    "title requests are recognised only by their time and length",
-    "opencode documents small_model for titles; choose a model of another provider, or the request still counts (not tried here)",
+    "title requests are recognised by their size or time alone",
+    "sessions are then named by their date; a small_model of another provider for titles helps as well, and an unknown model is ignored without a word",
 )
 
 

@@ -6,7 +6,8 @@ Applies where both sides had requests and the egress address is counted (or nobo
 from __future__ import annotations
 
 from netlens.chains.situation import HOST, VM
-from netlens.lenses.refused.fixes import OPEN, Case, Variant
+from netlens.lenses.refused import proxies
+from netlens.lenses.refused.fixes import OPEN, Case, Variant, names
 from netlens.lenses.refused.replay import Change
 
 ID = "stagger"
@@ -15,7 +16,7 @@ RANK = 6
 AGAINST = (OPEN,)
 
 CAVEATS = (
-    "needs a proxy on the host that queues (HAProxy: maxconn {limit} on the server line), set as the provider's baseURL on both",
+    "needs HAProxy on the host (apt-get install haproxy, brew install haproxy), and every program led to it",
     "by hand: start work on one side only when the other has finished",
 )
 
@@ -26,4 +27,11 @@ def variants(case: Case) -> list[Variant]:
     if not {VM, HOST} <= sides or (case.rule is not None and case.rule.scope != "egress"):
         return []
     limit = case.rule.value if case.rule else 1
-    return [Variant(ID, TITLE, Change(cap=max(limit, 1), cap_shared=True), None, tuple(text.format(limit=limit) for text in CAVEATS))]
+    limit, found = max(limit, 1), names(case.context)
+    command = program = None
+    caveats: tuple[str, ...] = CAVEATS
+    if found:
+        command = proxies.queue(found[0], case.context.port, limit)
+        program, more = proxies.leads(case.context, found, shared=True)
+        caveats += more
+    return [Variant(ID, TITLE, Change(cap=limit, cap_shared=True), command, caveats, program=program)]

@@ -40,7 +40,7 @@ from netlens.lenses.refused.labels._labels import (
     set_labels,
     unlabelled,
 )  # fmt: skip
-from netlens.lenses.refused.labels._matching import BELIEVED, EARLY_NS, LATE_NS, MIN_LEARNED, Match, match
+from netlens.lenses.refused.labels._matching import BELIEVED, EARLY_NS, LATE_NS, MIN_LEARNED, Match, match, small_ones, tried_again
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
 from netlens.text import plural
 
@@ -136,7 +136,8 @@ def from_log(
     answers = Answers(exchanges)
     labels = unlabelled(len(answers), "the error log does not cover it")
     events = log.events
-    found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64))
+    small = small_ones(answers, log.starts)
+    found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small, log.starts)
     zone = "" if found.pairs else _other_zone(answers, events)
     if zone:
         log = converted(log, lambda time: time - round(float(zone) * 3600 * S))
@@ -172,6 +173,11 @@ def from_log(
             code = f" ({events[event].code})" if events[event].code else ""
             reason = f"line {events[event].line} of the error log{code}"
             set_labels(labels, row, REJECTED, ERROR_LOG, reason, events[event].refusal_class)
+    told = {event.refusal_class for event in events} - {logs.UNKNOWN}
+    for row, line in (tried_again(answers, log.starts, small, slack_ns) if small is not None else {}).items():
+        if labels.rejected[row] != REJECTED:
+            reason = f"asked for again, as line {line} of the error log says"
+            set_labels(labels, row, REJECTED, ERROR_LOG, reason, next(iter(told)) if len(told) == 1 else logs.UNKNOWN)
     taken = {event for event, _ in found.pairs}
     unmatched = [event for i, event in enumerate(events) if i not in taken and i not in found.echoes]
     return replace(

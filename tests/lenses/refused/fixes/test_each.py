@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from netlens.chains.situation import HOST, VM
@@ -14,6 +17,7 @@ from netlens.lenses.refused.fixes import (
     no_title,
     other_egress,
     other_provider,
+    queue,
     quiet_host,
     separate_lookups,
     stagger,
@@ -87,3 +91,37 @@ def test_no_title():
 def test_those_that_always_apply_have_no_numbers():
     for module in (ask_provider, other_provider):
         assert [v.change for v in variants(module, BOTH[:1], None)] == [None]
+
+
+def test_queue():
+    """For one side that makes more requests at once than it may; of both sides see ``stagger``."""
+    two = [(VM, 0, 2, 0), (VM, 0.5, 3, 0)]
+    assert variants(queue, two, Rule("requests", "side", 2)) == []
+    assert variants(queue, BOTH, Rule("requests", "egress", 1)) == []
+    assert variants(queue, two, Rule("connections", "side", 1)) == []
+    [found] = variants(queue, two, Rule("requests", "side", 1))
+    assert (found.change.cap, found.change.cap_shared) == (1, True)
+    assert "maxconn 1" in found.command
+    assert found.program.endswith(" opencode")
+    assert variants(queue, two, Rule("requests", "side", 1), Context())[0].command is None
+
+
+def sized(requests: list[tuple], *sizes: int) -> Case:
+    made = situation(requests)
+    return Case(replace(made, requests=replace(made.requests, sent_bytes=np.array(sizes, np.int64))), REQUESTS, CONTEXT)
+
+
+def test_titles_are_known_by_their_size():
+    """As opencode sends them: 2.9 kB and 31 kB, in either order, at no fixed distance."""
+    talks = [(VM, 0, 1, 0), (VM, 0.9, 4, 0), (VM, 20, 24, 0), (VM, 20.2, 21, 0), (VM, 25, 27, 0)]
+    [found] = no_title.variants(sized(talks, 2920, 32775, 32768, 2914, 34051))
+    assert found.change.without == {0, 3}
+    assert "disable" in found.command
+    assert not no_title.variants(sized(talks, 2920, 5775, 5768, 2914, 6051)), "not of another order of size"
+    assert not no_title.variants(sized(talks, 2920, 32775, 2911, 2914, 2920)), "more small ones than turns"
+
+
+def test_a_retry_is_of_the_size_of_what_was_refused():
+    """A title that starts where the turn's retry would be is none; the turn comes later, as a busy machine wakes it late."""
+    found = sized([(VM, 0, 3, 0), (VM, 1, 1.1, 1), (VM, 3.1, 4, 0), (VM, 6.4, 9, 0)], 2920, 32768, 2914, 32768).intents
+    assert found.attempts == [[0], [1, 3], [2]]

@@ -1,0 +1,139 @@
+"""Recordings of the real opencode, held against the provider's log: what lies under tests/data/real was recorded by ``netlens lab run`` on a busy machine.
+
+opencode-own-title: one refusal, whose only line comes 370 ms after it and 50 ms after the end of the title. opencode-long-titles: a line 2.4 s late.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import netlens
+from netlens.capture.recording import read_manifest
+from netlens.lab import check, prove, scenario
+from netlens.lab.check import Truth
+from netlens.lab.programs import opencode
+from netlens.lab.run import Options
+
+FOLDER = Path(__file__).parents[1] / "data" / "real"
+RECORDINGS = sorted(path.name for path in FOLDER.iterdir())
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_every_request_and_label_agrees_with_the_providers_log(name: str) -> None:
+    assert read_manifest(FOLDER / name).changed() == []
+    report = check.check(FOLDER / name)
+    assert report.problems == []
+    found, true = report.counts["labels that are right"]
+    assert found == true == report.counts["requests"][0] > 5
+    assert report.counts["refusals"][0] == report.refused["vm"] > 0
+
+
+def changed(tmp_path: Path, **values: Any) -> Path:
+    """A copy in which the provider says something else of its last request."""
+    folder = tmp_path / "copy"
+    shutil.copytree(FOLDER / "opencode-own-title", folder)
+    events = [json.loads(line) for line in (folder / "provider.jsonl").read_text().splitlines()]
+    last = next(each for each in reversed(events) if each["event"] == "request")
+    last |= values
+    (folder / "provider.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"refused": "concurrency", "others": []}, "called accepted, was refused"),
+        ({"name": "host-key-9"}, "called the vm's, was the host's"),
+    ],
+)
+def test_what_differs_is_told(tmp_path: Path, values: dict[str, Any], problem: str) -> None:
+    assert any(problem in each for each in check.check(changed(tmp_path, **values)).problems)
+
+
+def test_a_request_that_is_missing_is_told(tmp_path: Path) -> None:
+    folder = changed(tmp_path)
+    lines = (folder / "provider.jsonl").read_text().splitlines(keepends=True)
+    (folder / "provider.jsonl").write_text(
+        "".join(line for line in lines if '"event": "request"' not in line or '"request": 3' not in line)
+    )
+    assert any("requests: 6 found, 5 true" in each for each in check.check(folder).problems)
+
+
+def test_titles_are_found_and_their_fix_takes_the_refusals() -> None:
+    analysis = netlens.analyze(FOLDER / "opencode-long-titles")
+    requests = Truth(FOLDER / "opencode-long-titles").requests
+    fixes = {fix.id: fix for fix in analysis.fixes}
+    assert f"{sum(each['kind'] == 'title' for each in requests)} requests look like titles" in fixes["no-title"].note
+
+
+# --- proofs -----------------------------------------------------------------------------------------------------------------------------
+
+
+def fix(name: str, command: str | None = None, program: str | None = None) -> Any:
+    return SimpleNamespace(id=name, title=name, command=command, program=program)
+
+
+def test_a_fix_is_done_by_the_command_that_is_shown(tmp_path: Path) -> None:
+    loaded, options = scenario.load("opencode-same-ip"), Options(60)
+
+    def done(which: Any) -> Any:
+        return prove.applied(loaded, options, which, tmp_path)
+
+    off = "OPENCODE_CONFIG_CONTENT='{\"agent\": {}}' opencode"
+    assert {each["command"] for each in done(fix("no-title", off))[0].programs} == {off}
+    assert [each["side"] for each in done(fix("quiet-host", "sudo lsof"))[0].programs] == ["vm"]
+    assert done(fix("bypass", "sshuttle --dns -r USER@HOST 0/0 -x api.z.ai:443"))[0].path["excludes"] == ["api.z.ai:443"]
+    shared, changed_options = done(fix("stagger", "haproxy -f queue.cfg", "BASE=http://192.168.64.1:8900/x opencode"))
+    assert [(each["side"], each["command"]) for each in shared.programs] == [
+        ("vm", "BASE=http://192.168.64.1:8900/x opencode"),
+        ("host", "BASE=http://127.0.0.1:8900/x opencode"),
+    ]
+    assert changed_options.services == (("host", "haproxy -f queue.cfg"),)
+    assert done(fix("other-provider", "opencode --model PROVIDER/MODEL")) is None
+    assert done(fix("ask-provider")) is None
+
+
+def proof(predicted: int | None, before: int, after: int, prompts: tuple[int, int] = (10, 10)) -> prove.Proof:
+    made = [prove.Seen(40, refused, prompts[k], 5.0 - k) for k, refused in enumerate((before, after))]
+    return prove.Proof("opencode-own-title", "cap-1", "Limit", predicted, *made, "opencode")
+
+
+@pytest.mark.parametrize(
+    ("made", "holds"),
+    [
+        (proof(0, 9, 2), True),
+        (proof(0, 9, 3), False),
+        (proof(10, 40, 14), True),
+        (proof(0, 9, 3, (10, 20)), True),
+        (proof(None, 9, 3), None),
+    ],
+)
+def test_when_a_prediction_holds(made: prove.Proof, holds: bool | None) -> None:
+    assert made.holds is holds
+
+
+def test_the_page_of_proofs(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / prove.NAME).write_text(json.dumps(prove.asdict(proof(0, 9, 3))))
+    page = prove.as_markdown(prove.read([tmp_path]))
+    assert "| opencode-own-title | cap-1 | 9 of 40 | 0 | 3 (3 of 40) | 5 s → 4 s | **no** |" in page
+    assert "0 of 1 predictions held." in page
+
+
+@pytest.mark.lab
+def test_the_real_program_here(tmp_path: Path) -> None:
+    """As short as can be: one prompt, whose requests are all found and labelled."""
+    if opencode.binary() is None:
+        pytest.skip("opencode is not installed for the laboratory: netlens lab install opencode")
+    from netlens.lab import run
+
+    folder = run.run(scenario.load("opencode-own-title-nat"), tmp_path / "r", Options(seconds=1))
+    report = check.check(folder)
+    assert report.problems == []
+    assert report.counts["requests"][0] > 0
