@@ -120,10 +120,11 @@ class Capture:
             assert part.lookups is not None
             self._tables[name] = part.lookups.rows()
         else:
-            from netlens.parsers import connections
+            from netlens.parsers import connections, processes
 
             assert part.lookups is not None
             made = connections.build(part.state(), self.table("sessions"), part.lookups.rows(), part.through())
+            made[0].columns["process"] = processes.owners(made[0], self.table("sessions"), part.inputs)
             self._tables["connections"], self._tables["lookups"], self._tables["tunnels"] = made
 
     sessions = _Frame()

@@ -64,7 +64,7 @@ CONNECTIONS = Schema(
     "connections",
     (
         C("connection_id", "int64", "", "derived", "Number of the connection in order of start."),
-        C("path", "string", "", "inferred", "direct, nat or sshuttle: how the packets got from the program to the server."),
+        C("path", "string", "", "inferred", "Relays from the program to the server, in order, joined by > (sshuttle, nat, redirect, proxy, socks, forward, bridge, tunnel); direct: none."),
         C("orig_ip", "string", "", "read", "Address of the program's machine (before any translation seen here)."),
         C("orig_port", "int64", "", "read", "TCP port of the program."),
         C("resp_ip", "string", "", "read", "Address of the server: the original destination, even behind a redirect."),
@@ -74,6 +74,7 @@ CONNECTIONS = Schema(
         C("end_ns", "int64", "ns since 1970 UTC", "derived", "When it was over: both FINs or an RST; else its last frame."),
         C("duration_s", "float64", "s", "derived", "end_ns - start_ns; NaN if the clock was set back in between."),
         C("session_ids", "list<int64>", "", "derived", "The sessions that this connection is made of."),
+        C("process", "string", "", "read", "Program whose socket it is, from PKTAP, pcapng or samples of sockets; null if unknown."),
         C("vantage", "string", "", "inferred", "host or vm: where this capture was made; null if unknown."),
         C("origin", "string", "", "inferred", "host or vm: whose program opened it; null if unknown."),
         C("state", "string", "", "derived", "Zeek's conn_state of the whole, both halves read as one."),

@@ -200,18 +200,18 @@ def guest(side: Side, row: int) -> str:
 
 
 def processes(table: Table, samples: Iterable[Mapping[str, Any]], side: str) -> dict[int, str]:
-    """Row of connections -> the one process that samples of that side's sockets show for it."""
+    """Row of connections -> the one process that its capture or samples of that side's sockets show for it. The table's column is filled."""
     seen: dict[tuple[str, str], set[str]] = {}
     for sample in samples:
         if sample.get("side", "host") == side and sample.get("process"):
             key = (plain(str(sample.get("local", ""))), plain(str(sample.get("remote", ""))))
             seen.setdefault(key, set()).add(str(sample["process"]))
+    out = {row: str(name) for row, name in enumerate(table["process"].tolist()) if name is not None}
     if not seen:
-        return {}
-    out = {}
+        return out
     ends = zip(*(table[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port")), strict=True)
     for row, (ip, port, to, to_port) in enumerate(ends):
         names = seen.get((endpoint(ip, port), endpoint(to, to_port)), set())
         if len(names) == 1:
-            out[row] = next(iter(names))
+            out[row] = table["process"][row] = next(iter(names))
     return out

@@ -282,6 +282,7 @@ def _columns(
         "end_ns": end,
         "duration_s": np.zeros(n),
         "session_ids": ids,
+        "process": none.copy(),
         "vantage": none.copy(),
         "origin": none.copy(),
         "state": s["state"][heads].copy(),
