@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 
 SYSTEM_PROGRAMS := tcpdump tshark
 # What the tests record with on Linux, besides; `make demo` needs none of it.
-TEST_PROGRAMS := $(if $(filter Linux,$(shell uname -s)),ip ss ssh ssh-keygen sshd nft iptables setpriv ps pgrep sysctl chromium)
+TEST_PROGRAMS := $(if $(filter Linux,$(shell uname -s)),ip ss ssh ssh-keygen sshd nft iptables tinyproxy haproxy setpriv ps pgrep sysctl chromium)
 SOURCES := $(shell find netlens -name '*.py' 2>/dev/null)
 
 .PHONY: help

@@ -17,6 +17,8 @@ package_of() {
         sshuttle) echo "sshuttle sshuttle" ;;
         nft) echo "nftables -" ;;
         iptables) echo "iptables -" ;;
+        tinyproxy) echo "tinyproxy-bin -" ;;
+        haproxy) echo "haproxy -" ;;
         ip | ss) echo "iproute2 -" ;;
         ssh | ssh-keygen) echo "openssh-client -" ;;
         setpriv) echo "util-linux -" ;;

@@ -26,7 +26,8 @@ class Side:
             raise NetlensError(f"{printable(str(truth.recording))}: the {side} was not recorded")
         sidefiles.refuse_special(str(result.path))
         capture = read(result.path)
-        self.connections = [row for row in capture.table("connections").records() if row["resp_ip"] in _SITES]
+        sites = {*_SITES, *(str(e["ip"]) for e in (truth.of("vm", "connect") if side == "vm" else ()))}  # with proxies
+        self.connections = [row for row in capture.table("connections").records() if row["resp_ip"] in sites and row["resp_port"] != 22]
         self.lookups = [row for row in capture.table("lookups").records() if row["transport"] != "mdns"]
         self.sessions = {row["session_id"]: row for row in capture.table("sessions").records()}
         self.exchanges: dict[int, list[dict[str, Any]]] = {}
@@ -114,7 +115,7 @@ class Side:
     def _check_exchanges(self, pairs: Iterable[tuple[dict[str, Any], Event]]) -> None:
         found_total = true_total = 0
         for row, event in pairs:
-            if row["resp_port"] != 443:  # lookups over TCP are turns too, and no requests
+            if row["resp_port"] == 53:  # lookups over TCP are turns too, and no requests
                 continue
             true = self._true_exchanges(event["connection"])
             found = self.exchanges.get(row["connection_id"], [])

@@ -9,7 +9,7 @@ from typing import Any
 
 from netlens.capture.recording import Manifest, read_manifest
 from netlens.errors import NetlensError
-from netlens.lab import journal
+from netlens.lab import journal, relays
 from netlens.lab.clock import Skew
 from netlens.text import printable
 
@@ -41,7 +41,7 @@ class Truth:
         self.lab: dict[str, Any] = lab
         self.scenario = str(lab["scenario"])
         self.expect: dict[str, Any] = lab["expect"]
-        self.tunnelled = lab["path"] == "sshuttle" and not lab["exclude_api"]
+        self.tunnelled = relays.kinds()[str(lab["path"])].OWN_CONNECTIONS and not lab["exclude_api"]
         self.http2 = lab["http"] == "2"
         clock = lab["clock"]
         self.skew = Skew(clock["offset_s"], clock["drift_ppm"], clock["at_ns"])

@@ -22,11 +22,35 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """One TLS connection of the program; ``name`` is what the journal calls it."""
+    """One connection of the program, with TLS but to a reverse proxy; ``name`` is what the journal calls it."""
 
-    def __init__(self, sock: ssl.SSLSocket, name: str) -> None:
+    def __init__(self, sock: socket.socket, name: str) -> None:
         self.sock, self.name = sock, name
         self.timer: threading.Timer | None = None
+
+
+def _way(behaviour: Behaviour) -> tuple[str, tuple[str, int]]:
+    """Scheme, address and port of the relay that is asked first; no scheme and the site's port without one."""
+    scheme, _, end = (behaviour.proxy or behaviour.base_url).partition("://")
+    ip, _, port = end.partition(":")
+    return scheme, (ip, int(port or 443))
+
+
+def _negotiate(sock: socket.socket, scheme: str, site: str) -> None:
+    """Have a proxy connect to the site: CONNECT (RFC 9110 9.3.6), or SOCKS5 with the site's name (RFC 1928). ConnectionError if it refuses."""
+    if scheme == "http":
+        sock.sendall(f"CONNECT {site}:443 HTTP/1.1\r\nHost: {site}:443\r\n\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n") and (byte := sock.recv(1)):
+            answer += byte
+        granted = answer.split(b" ")[1:2] == [b"200"]
+    else:
+        sock.sendall(b"\x05\x01\x00")
+        sock.recv(2, socket.MSG_WAITALL)
+        sock.sendall(b"\x05\x01\x00\x03" + bytes([len(site)]) + site.encode() + struct.pack(">H", 443))
+        granted = sock.recv(10, socket.MSG_WAITALL)[1:2] == b"\0"
+    if not granted:
+        raise ConnectionError(f"the proxy does not connect to {site}")
 
 
 class Network:
@@ -53,13 +77,19 @@ class Network:
 
     def connect(self, behaviour: Behaviour) -> Connection:
         """Look the site up and open a TLS connection to it."""
-        ip = self.look_up(behaviour)
+        scheme, (ip, port) = _way(behaviour)
+        if not scheme:
+            ip = self.look_up(behaviour)
         name = self.name()
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         ns = time.time_ns()
-        sock.connect((ip, 443))
-        self.journal.write("connect", ns, connection=name, port=sock.getsockname()[1], ip=ip, to_port=443, site=behaviour.site)
+        sock.connect((ip, port))
+        self.journal.write("connect", ns, connection=name, port=sock.getsockname()[1], ip=ip, to_port=port, site=behaviour.site)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if behaviour.base_url:
+            return Connection(sock, name)
+        if scheme:
+            _negotiate(sock, scheme, behaviour.site)
         return Connection(self._tls.wrap_socket(sock, server_hostname=behaviour.site), name)
 
     def look_up(self, behaviour: Behaviour) -> str:
@@ -92,7 +122,7 @@ class Network:
             if how == "rst":
                 connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.journal.write("close", connection=connection.name, how=how)
-            if how == "close_notify":
+            if how == "close_notify" and isinstance(connection.sock, ssl.SSLSocket):
                 connection.sock.setblocking(False)
                 with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLError):
                     connection.sock.unwrap()  # sends the alert; the other side's is not waited for
@@ -137,6 +167,7 @@ class Pool:
         with self._lock:
             if self._shared is None or self._shared.lost.is_set():
                 new = self._network.connect(self._behaviour)
+                assert isinstance(new.sock, ssl.SSLSocket)  # HTTP/2 is never asked for through a relay
                 self._shared = SharedConnection(new.sock, new.name)
             return self._shared
 

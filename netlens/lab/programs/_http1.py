@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
+import socket
 from collections.abc import Iterator
 from http.client import HTTPResponse
 
 
-def send(sock: ssl.SSLSocket, path: str, host: str, key: str, body: bytes) -> None:
+def send(sock: socket.socket, path: str, host: str, key: str, body: bytes) -> None:
     """Send a POST with a JSON body."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
@@ -16,7 +16,7 @@ def send(sock: ssl.SSLSocket, path: str, host: str, key: str, body: bytes) -> No
     sock.sendall(head.encode() + body)
 
 
-def answer(sock: ssl.SSLSocket) -> HTTPResponse:
+def answer(sock: socket.socket) -> HTTPResponse:
     """Read up to the body. OSError or HTTPException if the connection ends before, or this is not HTTP."""
     response = HTTPResponse(sock, method="POST")
     response.begin()

@@ -31,6 +31,8 @@ class Behaviour:
     model: str = "glm-4.7"
     small_model: str = ""  # that makes the titles; the same where none is named
     site: str = "api.z.ai"
+    proxy: str = ""  # http://IP:PORT (CONNECT) or socks5://IP:PORT, as HTTPS_PROXY has it
+    base_url: str = ""  # http://IP:PORT of a reverse proxy that is asked in the clear in place of the site
     agents: int = 1  # that many at once, each with prompts of its own
     start_s: float = 0.0
     title: bool = True

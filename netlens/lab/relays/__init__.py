@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Relay(Protocol):
-    """One kind of relay."""
+    """One kind of relay. ``OWN_CONNECTIONS``: whether it opens connections of its own for those of the VM's programs."""
 
     ID: str
+    OWN_CONNECTIONS: bool
     OPTIONS: dict[str, Any]
     NEEDS: tuple[str, ...]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "bridge"
+OWN_CONNECTIONS = False
 OPTIONS: dict[str, Any] = {}
 NEEDS = ()
 BRIDGE, PORT = "virbr0", "vmnet0"

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "nat"
+OWN_CONNECTIONS = False
 OPTIONS: dict[str, Any] = {}
 NEEDS = ()
 

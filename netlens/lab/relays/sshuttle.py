@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "sshuttle"
+OWN_CONNECTIONS = True
 #: ``exclude_api``: the provider's address is not tunnelled (-x).  ``fan_out``: how many companions a connection has, one of these at random.
 #: ``sshuttle``: how its version must begin.
 OPTIONS: dict[str, Any] = {"exclude_api": False, "fan_out": [], "sshuttle": ""}
@@ -37,8 +38,7 @@ def start(context: Context) -> None:
         )
     context.details["sshuttle"] = version
     folder = context.topology.folder
-    _start_sshd(context.topology)
-    ssh = f"ssh -F /dev/null -i {folder}/user_key -o UserKnownHostsFile={folder}/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes"
+    ssh = start_sshd(context.topology)
     argv = [binary, "--method", "nft", "--disable-ipv6", "--dns", "-r", f"root@{HOST_INSIDE_IP}", "-e", ssh, "0.0.0.0/0"]
     for excluded in (f"{HOST_INSIDE_IP}/32", VM_NET, *([f"{PROVIDER_IP}/32"] if path["exclude_api"] else [])):
         argv += ["-x", excluded]
@@ -58,8 +58,8 @@ def _installed() -> str:
     return found
 
 
-def _start_sshd(topology: Topology) -> None:
-    """Start sshd on the host, with keys made for this run, and wait until it listens."""
+def start_sshd(topology: Topology) -> str:
+    """Start sshd on the host, with keys made for this run, wait until it listens, and return the ssh command that may enter."""
     folder = topology.folder
     for name in ("host_key", "user_key"):
         argv = [program("ssh-keygen") or "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(folder / name)]
@@ -79,7 +79,8 @@ def _start_sshd(topology: Topology) -> None:
         said.append(line.strip())
         if "Server listening" in line:
             # A log that nobody reads would block sshd in the end; it says a few lines for each login, the pipe holds thousands.
-            return
+            options = f"-o UserKnownHostsFile={folder}/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes"
+            return f"ssh -F /dev/null -i {folder}/user_key {options}"
     raise LabError(f"sshd did not start: {'; '.join(said)}")
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "vxlan"
+OWN_CONNECTIONS = False
 OPTIONS: dict[str, Any] = {}
 NEEDS = ("nft",)
 DEVICE, PORT, NETWORK = "vxlan0", 4789, 42

@@ -1,0 +1,34 @@
+"""A proxy on the host that programs ask with CONNECT (tinyproxy); a program of the VM says ``proxy = "http://192.168.64.1:8888"``."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM_NET, LabError, program
+
+if TYPE_CHECKING:
+    from netlens.lab.context import Context
+
+ID = "connect"
+OWN_CONNECTIONS = True
+OPTIONS: dict[str, Any] = {}
+NEEDS = ("tinyproxy",)
+PORT = 8888
+
+
+def start(context: Context) -> None:
+    """Start it, and wait until it listens."""
+    config = context.topology.folder / "tinyproxy.conf"
+    config.write_text(f"Listen {HOST_INSIDE_IP}\nPort {PORT}\nAllow {VM_NET}\nLogLevel Info\n", encoding="ascii")
+    argv = [program("tinyproxy") or "tinyproxy", "-d", "-c", str(config)]
+    child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = []
+    for line in child.stdout or ():
+        said.append(line.strip())
+        if "listening on fd" in line:
+            assert child.stdout
+            threading.Thread(target=child.stdout.read, daemon=True).start()  # a log that nobody reads would block it in the end
+            return
+    raise LabError(f"tinyproxy did not start: {'; '.join(said)}")
