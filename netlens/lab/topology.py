@@ -74,7 +74,9 @@ def program(name: str) -> str | None:
 
 
 def _package(name: str) -> str:
-    return {"ip": "iproute2", "nft": "nftables", "sshd": "openssh-server", "ssh": "openssh-client", "tinyproxy": "tinyproxy-bin"}.get(name, name)
+    return {"ip": "iproute2", "nft": "nftables", "sshd": "openssh-server", "ssh": "openssh-client", "tinyproxy": "tinyproxy-bin"}.get(
+        name, name
+    )
 
 
 class Topology:
