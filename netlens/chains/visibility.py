@@ -106,7 +106,8 @@ def missing_egress(linked: Linked) -> str:
     everywhere = any(kind in COOKED for given in up.capture.part.inputs for kind in given.link_types)
     for orig_ip, nat_ip, resp_ip in zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True):
         outer = nat_ip or orig_ip
-        beyond = connections.is_public(resp_ip) or connections.is_of_guest(resp_ip)  # the latter: a relay on the host
+        # a private server may be a relay on the host, of whose own connections one interface shows nothing
+        beyond = connections.is_public(resp_ip) or connections.is_of_guest(resp_ip) or not everywhere
         if outer not in inner or not (beyond if connections.is_private(outer) else not everywhere):
             return ""
     return outside if len(rows) else ""

@@ -199,6 +199,17 @@ def test_an_address_that_needs_no_translation_leaves_by_any_interface(interface:
     assert (found["verdict"], "-i any" in str(found["needs"])) == (("refuted", False) if interface is None else ("undecided", True))
 
 
+def test_a_relay_on_the_hosts_network_is_not_the_way_out(tmp_path: Path) -> None:
+    """The port of a bridge alone: the VM asks a proxy by an address of the local network, and what the proxy asks does not cross it."""
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    talk = Talk(("192.168.1.50", 40001), ("192.168.1.20", 8888), 1, one, 1 << 20, negotiation=CONNECT)
+    vm.see(talk, *VM_SIDE).write(tmp_path / "vm.pcap")
+    host.see(talk, (4, True), late=50e-6).write(tmp_path / "host.pcap", 4)
+    found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
+    assert (found["verdict"], "-i any" in str(found["needs"])) == ("undecided", True)
+
+
 def test_another_name_at_the_same_address_is_no_silence_of_the_host(tmp_path: Path) -> None:
     vm, host = Machine(), Machine()
     (one,), (other,) = hellos(1), hellos(1, "chat.example.test")
