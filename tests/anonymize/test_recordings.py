@@ -44,7 +44,7 @@ def comparable(found: dict[str, Any]) -> dict[str, Any]:
         [h["id"], h["verdict"], h["attributable_fraction"], h["p"], [[(Path(f["file"]).name, f["frame"]) for f in e["frames"]] for e in h["evidence"]]]
         for h in found["hypotheses"]
     ]  # fmt: skip
-    out["fixes"] = [{k: v for k, v in f.items() if k not in ("command", "caveats", "title")} for f in found["fixes"]]
+    out["fixes"] = [{k: v for k, v in f.items() if k not in ("command", "program", "caveats", "title")} for f in found["fixes"]]
     out["sides"] = {name: {k: v for k, v in side.items() if k != "notes"} for name, side in found["sides"].items()}
     return out
 
