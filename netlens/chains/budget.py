@@ -54,7 +54,7 @@ CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, STREAM, STALL = (
 )
 PHASES = (CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, STREAM, STALL)
 MOST = 50_000  #: requests that are divided; each takes some 50 µs
-LISTED = 5_000  #: requests in JSON; 0.5 kB each
+LISTED = 100  #: requests in JSON; 0.5 kB each
 LONG_SENDING_NS = 1_000_000  #: a request that takes less to send is in one flight
 OPENING_FRAMES = 64  #: the first request of HTTP/2 comes within these of what seems the first turn of its connection
 NETWORK = "network"  #: between two captures with no relay that shows

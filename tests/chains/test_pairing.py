@@ -18,8 +18,11 @@ from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.lab.check import Truth
 from netlens.schema import Table
 from tests.chains.build_pairs import API, HOST_IP, MS, T0, VM_IP, Conn, Exact, Made, S, capture, forwarded, watching
+from tests.recordings import PROXIED
 
-RECORDINGS = sorted(p.parent.name for p in (Path(__file__).parents[2] / "captures").glob("*/provider.jsonl"))
+RECORDINGS = sorted(
+    p.parent.name for p in (Path(__file__).parents[2] / "captures").glob("*/provider.jsonl") if p.parent.name not in PROXIED
+)
 _NAMES = ("sessions", "connections", "hellos", "lookups", "exchanges")
 
 

@@ -150,7 +150,7 @@ def test_completion_ends_with_0_and_wrong_usage_with_2() -> None:
 
 # --- defects -----------------------------------------------------------------------------------------------------------------------------
 
-BROKEN = "import netlens.cli.common as c\ndef read_capture(*_): raise ValueError('of a\\x1b\\nkind')\nc.read_capture = read_capture"
+BROKEN = "import netlens.cli.common as c\ndef read_capture(*_, **__): raise ValueError('of a\\x1b\\nkind')\nc.read_capture = read_capture"
 
 
 def test_a_defect_is_one_line_with_what_a_report_needs() -> None:
@@ -202,7 +202,7 @@ def test_signals_keep_their_status(number: int, status: int, said: str) -> None:
     code = (
         "import os, signal, netlens.cli.common as c\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"c.read_capture = lambda *_: os.kill(os.getpid(), {int(number)})"
+        f"c.read_capture = lambda *_, **__: os.kill(os.getpid(), {int(number)})"
     )
     done = python(code, "sessions", SMALL)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", said)
