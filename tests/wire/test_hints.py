@@ -225,7 +225,7 @@ def test_any_payload(start: bytes, rest: bytes, cap: int) -> None:
     values = {hint(start + rest, cap, filler) for filler in (0, 0x03, 0x17, 0x20, 0x34, 0xFF)}  # what was not captured is not read
     (value,) = values
     assert 0 <= value < 1 << h.PROTOCOL_SHIFT
-    assert value & h.CLASS_MASK <= h.HTTP2_PREFACE
+    assert value & h.CLASS_MASK <= h.PROXY
 
 
 V1, V2 = b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 443\r\n", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12)
