@@ -36,16 +36,19 @@ def status_of(run: Callable[[], int]) -> int:
     """The exit status of ``run``, however it ends; the message has been printed."""
     _open_streams()
     failed: list[str] = []  # threads that an exception ended: the status cannot be 0
+    told = False
     with _hooks(failed):
         try:
             status = run()
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
             if isinstance(stop.code, str):
+                told = True
                 say(stop.code)
         except BaseException as error:  # noqa: BLE001 -- the last place where it can be said
+            told = True
             status = _told(error)
-        return _flushed(status or int(bool(failed)))
+        return _flushed(status or int(bool(failed)), told or bool(failed))
 
 
 def break_off(number: int) -> NoReturn:
@@ -176,14 +179,14 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal shows \xfc for what it has no letter for
 
 
-def _flushed(status: int) -> int:
-    """Flush what is still buffered; the status is 1 if that fails."""
+def _flushed(status: int, told: bool) -> int:
+    """Flush what is still buffered; the status is 1 if that fails, which is said unless another reason for a status of 1 was (``told``)."""
     try:
         sys.stdout.flush()
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             _end_as_by_a_closed_pipe()
-        if not status:
+        if status in (0, 1) and not told:  # 1 without a word: a doctor who found something missing
             _unwritable(error)
         status = status or 1
         _discard(sys.stdout)

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def test_keys_that_nobody_named_are_not_used(tmp_path: Path, monkeypatch: pytest
     source = FOLDER / "http2"
     result = recordings.recording(str(source), str(tmp_path / "a"), Mapper(SECRET))
     assert result.warnings == [
-        f"the copy has no decrypted requests, as no key log was named; to include them (this starts tshark), add --keylog {source / 'vm-keylog.txt'}"
+        f"the copy has no decrypted requests, as no key log was named; to include them (this starts tshark), add --keylog {shlex.quote(str(source / 'vm-keylog.txt'))}"
     ]
     assert "vm-keylog.txt" in result.left_out
     notes = netlens.analyze(source).quality["notes"]
