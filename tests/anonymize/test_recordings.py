@@ -70,8 +70,9 @@ def test_keys_that_nobody_named_are_not_used(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(decrypted, "requests", lambda _, keylog, *__: started.append(keylog) or decrypted.Decrypted([]))
     source = FOLDER / "http2"
     result = recordings.recording(str(source), str(tmp_path / "a"), Mapper(SECRET))
+    wanted = f"add --keylog {shlex.quote(str(source / 'vm-keylog.txt'))}"
     assert result.warnings == [
-        f"the copy has no decrypted requests, as no key log was named; to include them (this starts tshark), add --keylog {shlex.quote(str(source / 'vm-keylog.txt'))}"
+        f"the copy has no decrypted requests, as no key log was named; to include them (this starts tshark), {wanted}"
     ]
     assert "vm-keylog.txt" in result.left_out
     notes = netlens.analyze(source).quality["notes"]
