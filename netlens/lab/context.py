@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.topology import LabError, Topology
+from netlens.lab.clock import Skew
+from netlens.lab.topology import VM, LabError, Topology
 
 if TYPE_CHECKING:
-    from netlens.lab.clock import Skew
     from netlens.lab.scenario import Scenario
 
 
@@ -37,6 +37,19 @@ class Context:
     certificate: Path
     sshuttle: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+
+    def told(self, side: str, programs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What the process of programs of any kind is told, as JSON."""
+        return {
+            "side": side,
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "programs": programs,
+            "journal": str(self.folder / f"{side}-program.jsonl"),
+            "log": str(self.folder / f"{side}-errors.log"),
+            "skew": asdict(self.skew if side == VM else Skew()),
+            "certificate": str(self.certificate),
+        }
 
     def python(self, side: str, module: str, config: Mapping[str, Any], name: str) -> subprocess.Popen[str]:
         """Start a module of the laboratory in the namespace of a side, and wait until it says that it is ready."""

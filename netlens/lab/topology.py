@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -169,6 +169,16 @@ class Topology:
             self._janitor.stdin.close()
             self._janitor.wait()
             self._janitor = None
+
+
+def await_line(lines: Iterable[str] | None, ready: str, name: str) -> None:
+    """Read what a program says until a line has ``ready`` in it; LabError with all that it said if it ends before."""
+    said = []
+    for line in lines or ():
+        said.append(line.strip())
+        if ready in line:
+            return
+    raise LabError(f"{name} did not start: {'; '.join(said)}")
 
 
 def _link(*ends: tuple[str, str, str]) -> None:

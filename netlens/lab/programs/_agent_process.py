@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import socket
 import sys
 import threading
@@ -24,6 +23,7 @@ from netlens.lab.journal import be_prompt
 from netlens.lab.programs import _http1
 from netlens.lab.programs._connections import Network, Pool
 from netlens.lab.programs._opencode_log import OpencodeLog
+from netlens.lab.programs._process import serve, work
 from netlens.lab.programs.agent import Behaviour
 from netlens.lab.provider.apis import apis, error_in
 from netlens.lab.provider.real import Answer
@@ -69,9 +69,6 @@ class Agents:
 
     def run(self, seconds: float) -> None:
         """Run all agents, until ``seconds`` are over and what was begun is finished."""
-        ending = threading.Timer(seconds, self.deadline.set)
-        ending.daemon = True
-        ending.start()
         # Pools are shared by the agents of one program and by nobody else.
         pools = [Pool(self.network, behaviour) for behaviour in self.behaviours]
         threads = [
@@ -79,10 +76,7 @@ class Agents:
             for number, (behaviour, pool) in enumerate(zip(self.behaviours, pools, strict=True))
             for agent in range(behaviour.agents)
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        work(seconds, self.deadline, threads)
         for pool in pools:
             pool.close()
         self.log.close()
@@ -189,11 +183,7 @@ def main() -> None:
     be_prompt()
     agents = Agents(config)
     socket.getaddrinfo("localhost", 443)  # loads what the first look-up of a process loads, before anything is timed
-    signal.signal(signal.SIGTERM, lambda *_: agents.deadline.set())
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    agents.run(float(config["seconds"]))
+    serve(agents.deadline, lambda: agents.run(float(config["seconds"])))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from netlens.lab.journal import Journal
+from netlens.lab.programs._process import serve
 from netlens.lab.programs.opencode import Behaviour, configuration
 
 GRACE_S = 20.0  #: for an answer that is under way when the time is over
@@ -238,11 +239,7 @@ def _busy(screen: str) -> bool:
 
 def main() -> None:
     users = Users(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    signal.signal(signal.SIGTERM, lambda *_: users.deadline.set())
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    users.run()
+    serve(users.deadline, users.run)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import random
-import signal
 import socket
 import ssl
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 from netlens.lab.clock import Skew
 from netlens.lab.journal import Journal, LineFile, be_prompt
+from netlens.lab.programs._process import serve, work
 from netlens.lab.programs.sdk import Behaviour
 from netlens.lab.provider.apis import error_in
 
@@ -138,19 +138,13 @@ class Programs:
 
     def run(self, seconds: float) -> None:
         """Run all workers, until ``seconds`` are over and what was begun is finished."""
-        ending = threading.Timer(seconds, self.deadline.set)
-        ending.daemon = True
-        ending.start()
         clients = [Client(self.side, self.journal, self.certificate) for _ in self.behaviours]
         threads = [
             threading.Thread(target=self._worker, args=(behaviour, client, f"{self.side} {number} {worker}"))
             for number, (behaviour, client) in enumerate(zip(self.behaviours, clients, strict=True))
             for worker in range(behaviour.workers)
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        work(seconds, self.deadline, threads)
         for client in clients:
             client.http.close()
         self.log.close()
@@ -215,11 +209,7 @@ def main() -> None:
     for behaviour in programs.behaviours:
         importlib.import_module(behaviour.package)  # takes seconds, which are not to be part of the run
     socket.getaddrinfo("localhost", 443)
-    signal.signal(signal.SIGTERM, lambda *_: programs.deadline.set())
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    programs.run(float(config["seconds"]))
+    serve(programs.deadline, lambda: programs.run(float(config["seconds"])))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.clock import Skew
-from netlens.lab.topology import PROVIDER_IP, VM
+from netlens.lab.topology import PROVIDER_IP
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
@@ -75,16 +74,9 @@ def check(table: Mapping[str, Any]) -> None:
 
 def start(context: Context, side: str, tables: Sequence[Mapping[str, Any]]) -> subprocess.Popen[str]:
     config = {
-        "side": side,
-        "seed": context.seed,
-        "seconds": context.seconds,
-        "programs": tables,
-        "journal": str(context.folder / f"{side}-program.jsonl"),
-        "log": str(context.folder / f"{side}-errors.log"),
+        **context.told(side, tables),
         "log_format": context.scenario.logs[side],
-        "skew": asdict(context.skew if side == VM else Skew()),
         "dns_over_tcp": PROVIDER_IP,
-        "certificate": str(context.certificate),
         "http": context.scenario.provider["http"],
         "api": context.scenario.provider["api"],
         "keylog": str(context.folder / f"{side}-keylog.txt"),

@@ -111,14 +111,9 @@ def start(context: Context, side: str, tables: Sequence[Mapping[str, Any]]) -> s
         raise LabError("a screen of opencode needs tmux; on Debian and Ubuntu: apt-get install tmux")
     context.details["opencode"] = VERSION
     config = {
-        "side": side,
-        "seed": context.seed,
-        "seconds": context.seconds,
-        "programs": [{**table, "key": table.get("key", f"{side}-key")} for table in tables],
-        "journal": str(context.folder / f"{side}-program.jsonl"),
+        **context.told(side, [{**table, "key": table.get("key", f"{side}-key")} for table in tables]),
         "home": str(home(context, side)),
         "binary": str(found),
-        "certificate": str(context.certificate),
         "machine": platform.machine(),
     }
     return context.python(side, "programs._opencode_process", config, f"{side}-opencode")

@@ -10,12 +10,11 @@ import importlib.util
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.clock import Skew
-from netlens.lab.topology import VM, LabError
+from netlens.lab.topology import LabError
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
@@ -70,18 +69,7 @@ def start(context: Context, side: str, tables: Sequence[Mapping[str, Any]]) -> s
         raise LabError(
             f"scenario {context.scenario.name} runs the Python package {names}: pip install --target FOLDER {names}, then set {FOLDER}=FOLDER"
         )
-    config = {
-        "side": side,
-        "seed": context.seed,
-        "seconds": context.seconds,
-        "programs": tables,
-        "journal": str(context.folder / f"{side}-program.jsonl"),
-        "log": str(context.folder / f"{side}-errors.log"),
-        "skew": asdict(context.skew if side == VM else Skew()),
-        "certificate": str(context.certificate),
-        "packages": folder,
-    }
-    return context.python(side, "programs._sdk_process", config, f"{side}-program")
+    return context.python(side, "programs._sdk_process", {**context.told(side, tables), "packages": folder}, f"{side}-program")
 
 
 def _there(package: str, folder: str) -> bool:

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM_NET, LabError, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM_NET, await_line, program
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
@@ -24,11 +24,6 @@ def start(context: Context) -> None:
     config.write_text(f"Listen {HOST_INSIDE_IP}\nPort {PORT}\nAllow {VM_NET}\nLogLevel Info\n", encoding="ascii")
     argv = [program("tinyproxy") or "tinyproxy", "-d", "-c", str(config)]
     child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said = []
-    for line in child.stdout or ():
-        said.append(line.strip())
-        if "listening on fd" in line:
-            assert child.stdout
-            threading.Thread(target=child.stdout.read, daemon=True).start()  # a log that nobody reads would block it in the end
-            return
-    raise LabError(f"tinyproxy did not start: {'; '.join(said)}")
+    await_line(child.stdout, "listening on fd", "tinyproxy")
+    assert child.stdout
+    threading.Thread(target=child.stdout.read, daemon=True).start()  # a log that nobody reads would block it in the end

@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, LabError, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, await_line, program
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
@@ -39,9 +39,4 @@ backend provider
     )
     argv = [program("haproxy") or "haproxy", "-W", "-f", str(config)]
     child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = []
-    for line in child.stderr or ():
-        said.append(line.strip())
-        if "Loading success" in line:
-            return
-    raise LabError(f"HAProxy did not start: {'; '.join(said)}")
+    await_line(child.stderr, "Loading success", "HAProxy")

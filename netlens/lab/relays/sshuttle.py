@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.lab.relays import _fan_out
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, VM, VM_NET, LabError, Topology, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, VM, VM_NET, LabError, Topology, await_line, program
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
@@ -76,14 +76,10 @@ def start_sshd(topology: Topology) -> str:
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd locks its unprivileged part; Debian's service makes it at start
     argv = [program("sshd") or "sshd", "-D", "-e", "-f", str(config)]
     sshd = topology.start(HOST, argv, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    said = []
-    for line in sshd.stderr or ():
-        said.append(line.strip())
-        if "Server listening" in line:
-            # A log that nobody reads would block sshd in the end; it says a few lines for each login, the pipe holds thousands.
-            options = f"-o UserKnownHostsFile={folder}/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes"
-            return f"ssh -F /dev/null -i {folder}/user_key {options}"
-    raise LabError(f"sshd did not start: {'; '.join(said)}")
+    await_line(sshd.stderr, "Server listening", "sshd")
+    # A log that nobody reads would block sshd in the end; it says a few lines for each login, the pipe holds thousands.
+    options = f"-o UserKnownHostsFile={folder}/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes"
+    return f"ssh -F /dev/null -i {folder}/user_key {options}"
 
 
 def _start_sshuttle(topology: Topology, argv: list[str]) -> None:
