@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from netlens.lenses.refused.fixes import names
+
 if TYPE_CHECKING:
     from netlens.lenses.refused.fixes import Context
 
@@ -28,6 +30,12 @@ _PROVIDERS = {
 }
 PROVIDER_CAVEAT = "PROVIDER and PATH are yours: `opencode models` lists the one, the provider's documentation has the other"
 _REMOTE = re.compile(r"(?:[\w.-]+@)?(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?\Z")
+
+
+def queued(context: Context, limit: int, shared: bool) -> tuple[str | None, str | None, tuple[str, ...]]:
+    """(command, what the program is started with, caveats) for a queue in front of the API; nothing where the API's name is not known."""
+    found = names(context)
+    return (queue(found[0], context.port, limit), *leads(context, found, shared=shared)) if found else (None, None, ())
 
 
 def queue(name: str, port: int, at_once: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import proxies
-from netlens.lenses.refused.fixes import OPEN, Case, Variant, names
+from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "queue"
@@ -25,11 +25,6 @@ def variants(case: Case) -> list[Variant]:
     """One, if one side alone made more requests at once than the limit allows."""
     if case.rule is None or case.rule.unit != "requests" or (case.has(VM) and case.has(HOST)) or case.own_peak <= case.rule.value:
         return []
-    limit, found = case.rule.value, names(case.context)
-    command = program = None
-    caveats: tuple[str, ...] = CAVEATS
-    if found:
-        command = proxies.queue(found[0], case.context.port, limit)
-        program, more = proxies.leads(case.context, found, shared=False)
-        caveats += more
-    return [Variant(ID, TITLE.format(limit=limit), Change(cap=limit, cap_shared=True), command, caveats, program=program)]
+    limit = case.rule.value
+    command, program, more = proxies.queued(case.context, limit, shared=False)
+    return [Variant(ID, TITLE.format(limit=limit), Change(cap=limit, cap_shared=True), command, (*CAVEATS, *more), program=program)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import proxies
-from netlens.lenses.refused.fixes import OPEN, Case, Variant, names
+from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
 ID = "stagger"
@@ -27,11 +27,6 @@ def variants(case: Case) -> list[Variant]:
     if not {VM, HOST} <= sides or (case.rule is not None and case.rule.scope != "egress"):
         return []
     limit = case.rule.value if case.rule else 1
-    limit, found = max(limit, 1), names(case.context)
-    command = program = None
-    caveats: tuple[str, ...] = CAVEATS
-    if found:
-        command = proxies.queue(found[0], case.context.port, limit)
-        program, more = proxies.leads(case.context, found, shared=True)
-        caveats += more
-    return [Variant(ID, TITLE, Change(cap=limit, cap_shared=True), command, caveats, program=program)]
+    limit = max(limit, 1)
+    command, program, more = proxies.queued(case.context, limit, shared=True)
+    return [Variant(ID, TITLE, Change(cap=limit, cap_shared=True), command, (*CAVEATS, *more), program=program)]
