@@ -41,7 +41,7 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
         return without_rules(weighing, missing)
     shares = [weighing.shares(fit, adjustment) for fit in rules]
     best, (share, most, gone) = rules[0], shares[0]
-    at = weighing.refused & (best.counts.count >= best.value)
+    at = weighing.met(best)
     text = f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) would have succeeded {told}"
     evidence = [Evidence(text, weighing.frames(gone if gone.any() else at)), weighing.separation(best)]
     low, high = min(s for s, _, _ in shares), max(s for _, s, _ in shares)
@@ -131,7 +131,7 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
         since = "since the window began" if told["window"] == "fixed" else "before"
         rule = f"when {fit.value} or more had been accepted {whose} in the {told['window_s']:.4g} s {since}"
     text = f"{fit.hits:,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {fit.false_alarms:,} of {accepted:,} accepted ones did"
-    return Evidence(text, weighing.frames(weighing.refused & (fit.counts.count >= fit.value)), statistics(fit))
+    return Evidence(text, weighing.frames(weighing.met(fit)), statistics(fit))
 
 
 def not_chance_evidence(weighing: Weighing) -> Evidence:
@@ -142,13 +142,13 @@ def not_chance_evidence(weighing: Weighing) -> Evidence:
         f"refusals follow local traffic: {fit.hits:,} of {refused:,} came when the limit was reached, "
         f"and {fit.false_alarms:,} of {plural(accepted, 'accepted request')}"
     )
-    return Evidence(text, weighing.frames(weighing.refused & (fit.counts.count >= fit.value)), statistics(fit))
+    return Evidence(text, weighing.frames(weighing.met(fit)), statistics(fit))
 
 
 def not_time_evidence(weighing: Weighing) -> Evidence:
     """Why no limit over time does it, where a limit on what is open tells refused from accepted."""
     best = weighing.rules[0]
-    frames = weighing.frames(weighing.refused & (best.counts.count >= best.value))
+    frames = weighing.frames(weighing.met(best))
     what = "in flight" if best.rule.unit == "requests" else "open"
     if not weighing.time_fits:
         return Evidence(

@@ -196,6 +196,10 @@ class Weighing:
         gone = at & (fewer.count + fewer.unknown < limit)
         return float(gone.sum() / at.sum()), float((at & (fewer.count < limit)).sum() / at.sum()), gone
 
+    def met(self, fit: RuleFit | Fit) -> Bools:
+        """Refused requests that came when the limit was reached."""
+        return self.refused & (fit.counts.count >= fit.value)
+
     def frames(self, mask: Bools) -> list[tuple[str, int]]:
         """The first few of these requests, in each capture that has them."""
         return _frames(self.situation.requests, mask)
@@ -207,7 +211,6 @@ class Weighing:
     def separation(self, fit: RuleFit) -> Evidence:
         """One sentence on how a rule separates."""
         r = self.situation.requests
-        met = self.refused & (fit.counts.count >= fit.value)
         others = "requests were in flight" if fit.rule.unit == "requests" else "connections were open"
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
         many = str(fit.value)
@@ -222,7 +225,7 @@ class Weighing:
             f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {many} or more other {others} {whose}; "
             f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did"
         )
-        return Evidence(text, self.frames(met), statistics(fit))
+        return Evidence(text, self.frames(self.met(fit)), statistics(fit))
 
 
 def _frames(table: Requests | Sessions, mask: Bools) -> list[tuple[str, int]]:

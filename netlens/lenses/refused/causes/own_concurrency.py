@@ -32,7 +32,7 @@ def judge(weighing: Weighing) -> Verdict:
     # what may be the side's own for want of knowing counts for it only at most
     shares = [(1.0 - most, 1.0 - least) if fit.hits else (0.0, 0.0) for fit in rules for least, most, _ in [weighing.shares(fit, ALONE)]]
     best, share = rules[0], shares[0][0]
-    at = weighing.refused & (best.counts.count >= best.value)
+    at = weighing.met(best)
     alone = at & ~weighing.without(best, ALONE)[2]
     text = f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached {best.value}"
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), weighing.separation(best)]
