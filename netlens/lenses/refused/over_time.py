@@ -293,26 +293,33 @@ class _Search:
             self.used[np.concatenate(groups)] = True
         self.used &= labelled
         self.rejected = r.rejected == REJECTED
+        self._known: dict[Reading, tuple[Floats, Floats]] = {}
         self.found: dict[Reading, dict[float, tuple[float, Ints]]] = {}
         sizes = limiter.COUNTS == "bytes"
         self.readings = [Reading(overhead, own) for overhead in OVERHEADS for own in (True, False)] if sizes else [Reading()]
 
+    def _taken(self, reading: Reading) -> tuple[Floats, Floats]:
+        """As :func:`_taken`, worked out once for a reading."""
+        if reading not in self._known:
+            self._known[reading] = _taken(self.situation, self.limiter, reading)
+        return self._known[reading]
+
     @property
     def possible(self) -> bool:
         """Whether there are refusals, and something that was taken (bytes may not be known)."""
-        return bool((self.rejected & self.used).any() and _taken(self.situation, self.limiter, self.readings[0])[1][self.used].any())
+        return bool((self.rejected & self.used).any() and self._taken(self.readings[0])[1][self.used].any())
 
     @cached_property
     def coarse(self) -> tuple[float, ...]:
         """Parameters to try first: those that any group suggests."""
-        taken = _taken(self.situation, self.limiter, self.readings[0])[1]
+        taken = self._taken(self.readings[0])[1]
         return tuple(sorted({p for rows in self.groups for p in self.limiter.parameters(self.starts[rows], taken[rows])}))
 
     def tried(self, reading: Reading, parameter_s: float) -> tuple[float, Ints]:
         """The log likelihood at the best limit, what the variants cost taken off, and the counts."""
         known = self.found.setdefault(reading, {})
         if parameter_s not in known:
-            own, taken = _taken(self.situation, self.limiter, reading)
+            own, taken = self._taken(reading)
             variants = [list(self.limiter.scores(self.starts[rows], taken[rows], parameter_s)) for rows in self.groups]
             most = max(map(len, variants))
             best, best_counts = -np.inf, np.zeros(len(self.starts), np.int64)
