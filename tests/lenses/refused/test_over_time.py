@@ -224,6 +224,27 @@ def test_a_fixed_window_is_found_whatever_its_edge(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_the_edge_of_windows_is_found_though_other_refusals_lie_about(seed: int) -> None:
+    """An account each, and an overload of another class: what was accepted right after that says nothing of an edge."""
+    rng = np.random.default_rng(seed)
+    window = fixed(2, 10.0, 4.8)
+    overloaded: list[float] = []
+
+    def decide(side: str, now: float, open_now: int) -> bool:
+        if now % 20 < 7 and rng.random() < 0.7:
+            overloaded.append(now)
+            return False
+        return window(side, now, open_now)
+
+    made = played(decide, seed=seed, seconds=300, rates={"vm": 9, "host": 9})
+    known = made.requests.rejected.copy()
+    known[np.isin(np.round(made.requests.start_ns / 1e9, 4), np.round(overloaded, 4))] = UNLABELLED
+    supported, found = judged(replace(made, requests=replace(made.requests, rejected=known)))
+    assert supported == {"own-rate"}
+    assert (found["window"], found["window_s"], found["value"], found["scope"]) == ("fixed", 10.0, 2, "party")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_window_that_both_sides_fill_together_is_the_shared_address(seed: int) -> None:
     made = played(sliding(24, 60.0, together=True), seed=seed, seconds=300, rates={"vm": 1.5, "host": 3})
     supported, found = judged(made)

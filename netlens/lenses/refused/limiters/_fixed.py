@@ -32,12 +32,17 @@ def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
 
 
 def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
-    """Where windows may begin, modulo their width: by the clock, and just before what was accepted right after a refusal."""
-    again = starts[1:][(taken[1:] > 0) & (taken[:-1] == 0)] - 1
-    found = np.unique(again % width)
-    if len(found) > EDGES:
-        found = found[np.linspace(0, len(found) - 1, EDGES).astype(np.int64)]
-    return np.concatenate([[0], found])
+    """Where windows may begin, modulo their width: by the clock, and just before what was accepted right after a refusal.
+
+    Between the two is an edge, so those that lie within most such pairs are tried first.
+    """
+    again = np.flatnonzero((taken[1:] > 0) & (taken[:-1] == 0))
+    low, high = starts[again] % width, starts[again + 1]
+    reach = np.sort(low + (high - starts[again]))
+    low, found = np.sort(low), np.unique((high - 1) % width)
+    round_twice = found[:, None] + (0, width)
+    within = (np.searchsorted(low, round_twice) - np.searchsorted(reach, round_twice)).sum(axis=1)
+    return np.concatenate([[0], found[np.argsort(-within, kind="stable")][:EDGES]])
 
 
 def decide(parameter_s: float, limit: int, edge_ns: int) -> _windows.Window:
