@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens import logs
-from netlens.columns import Codes, Ints, Objects
+from netlens.columns import Bools, Codes, Ints, Objects
 
 VM, HOST, UNKNOWN = 0, 1, 2  #: sides: whose program made it; codes of every ``side`` column
 SIDES = ("vm", "host", "unknown")
 REQUESTS, COMPANION, LOOKUPS = 0, 1, 2  #: what an upstream session is for; codes of ``Sessions.kind``
 KINDS = ("requests", "companion", "lookups")
 ACCEPTED, REJECTED, UNLABELLED = 0, 1, -1  #: codes of ``Requests.rejected``
+ELSEWISE = -2  #: one more: refused, but by a limit of another class than the one that is weighed
 
 
 class _Columns:
@@ -76,7 +77,8 @@ class Requests(_Columns):
     start_ns : last byte of the request as sent upstream (the provider decides when it has it).
     end_ns : last byte of the answer upstream; without a complete answer, the end of its session.
     done_ns : when the program was done with it: the last byte of the answer it read, or its FIN or RST; at most ``end_ns``.
-    rejected : ACCEPTED, REJECTED or UNLABELLED.  source : where the label comes from ("error log", "key log", "inferred", "").
+    rejected : ACCEPTED, REJECTED or UNLABELLED (ELSEWISE while one class is weighed).
+    source : where the label comes from ("error log", "key log", "inferred", "").
     stream : HTTP/2 stream it is, -1 for a request of turn-taking.
     host_frame, vm_frame : frame of its first byte in each capture; 0 if it is not in it.
     refusal_class : of those refused, a class of :mod:`netlens.logs` ("unknown" unless told); else "".
@@ -108,6 +110,11 @@ class Requests(_Columns):
 
     def __len__(self) -> int:
         return len(self.start_ns)
+
+    @property
+    def held(self) -> Bools:
+        """Requests that held a place: accepted ones, and those without a label."""
+        return (self.rejected == ACCEPTED) | (self.rejected == UNLABELLED)
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,7 @@ def facts(situation: Situation, rule: RuleLike | None = None, **more: object) ->
     from netlens.lenses.refused.counting import most_at_once
 
     r, s = situation.requests, situation.sessions
-    refused, held = r.rejected == REJECTED, r.rejected != REJECTED
+    refused, held = r.rejected == REJECTED, r.held
     at = r.start_ns[refused]
     flying = np.searchsorted(np.sort(r.start_ns[held]), at, "right") - np.searchsorted(np.sort(r.end_ns[held]), at, "right")
     known = r.session[refused]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, REQUESTS, Situation
+from netlens.chains.situation import COMPANION, LOOKUPS, REQUESTS, Situation
 from netlens.columns import Ints
 from netlens.lenses.refused import counting
 
@@ -62,7 +62,7 @@ def stack(situation: Situation, unit: str, side: int | None = None) -> Stack:
 
 def _requests(situation: Situation, side: int | None) -> tuple[Ints, Ints, Ints]:
     r = situation.requests
-    rows = np.flatnonzero((r.rejected != REJECTED) & (True if side is None else r.side == side))
+    rows = np.flatnonzero(r.held & (True if side is None else r.side == side))
     start = r.start_ns[rows]
     end = np.maximum(r.end_ns[rows], start + 1)
     done = np.clip(r.done_ns[rows], start + 1, end)

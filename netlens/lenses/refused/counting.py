@@ -22,7 +22,7 @@ from itertools import product
 
 import numpy as np
 
-from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, VM, Requests, Situation
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM, Requests, Situation
 from netlens.columns import Bools, Codes, Ints
 
 UNITS = ("requests", "connections")
@@ -250,7 +250,7 @@ def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tup
 
 def _requests(situation: Situation, adjustment: Adjustment, held_s: float = 0.0) -> _Held:
     r = situation.requests
-    holds = np.flatnonzero(r.rejected != REJECTED)
+    holds = np.flatnonzero(r.held)
     holds = holds[np.lexsort((r.start_ns[holds], r.session[holds]))]
     end = (r.done_ns if adjustment.leftovers else r.end_ns + int(held_s * 1e9))[holds]
     return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds)

@@ -210,7 +210,7 @@ def counted(requests: Requests) -> Bools:
     r = requests
     lasted = r.end_ns - r.start_ns
     refused, accepted = lasted[r.rejected == REJECTED], lasted[r.rejected == ACCEPTED]
-    out = np.asarray(r.rejected != REJECTED)
+    out = r.held
     if len(refused) and len(accepted):
         quick = min(float(np.percentile(refused, 95)) * QUICK, float(np.percentile(accepted, 5)))
         out &= (r.rejected == ACCEPTED) | (lasted > quick)

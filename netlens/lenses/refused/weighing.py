@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
+from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, models, others
@@ -151,7 +151,7 @@ class Weighing:
     def by_chance(self) -> float:
         """The log likelihood of the labels by chance, at one rate or in bursts."""
         labels = self.situation.requests.rejected
-        return max(self.inference.chance_log_likelihood, by_chance_of(labels[labels != UNLABELLED] == REJECTED))
+        return max(self.inference.chance_log_likelihood, by_chance_of(labels[labels >= 0] == REJECTED))
 
     @cached_property
     def chance(self) -> bool:
@@ -348,9 +348,7 @@ def of_one_class(situation: Situation) -> tuple[Situation, str]:
     others = refused & ~np.isin(r.refusal_class.astype(str), sorted(with_it))
     if not others.any():
         return situation, main
-    rejected, end, done = r.rejected.copy(), r.end_ns.copy(), r.done_ns.copy()
-    rejected[others], end[others], done[others] = UNLABELLED, r.start_ns[others], r.start_ns[others]
-    return replace(situation, requests=replace(r, rejected=rejected, end_ns=end, done_ns=done)), main
+    return replace(situation, requests=replace(r, rejected=np.where(others, np.int8(ELSEWISE), r.rejected))), main
 
 
 def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
