@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens import logs
+from netlens.chains.situation import UNKNOWN
 from netlens.lenses.refused.limit import ENOUGH, TIE
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, statistics, supported, undecided
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 HALF = 0.5  #: share of the refusals that must go with a cause for it to be supported
 LITTLE = 0.35  #: below this share the cause is refuted; between, two recordings of one situation may fall on either side of a half
 UNKNOWN_SIDES = "a capture of the VM over the same time, or sockets.jsonl, to tell whose connections they are"
+UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
 
@@ -40,11 +42,11 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     if not rules:
         return without_rules(weighing, missing)
     shares = [weighing.shares(fit, adjustment) for fit in rules]
-    best, (share, most, gone) = rules[0], shares[0]
-    at = weighing.met(best)
+    best, at, gone = rules[0], shares[0].at, shares[0].gone
+    share = float(gone.sum() / max(at.sum(), 1))
     text = f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) would have succeeded {told}"
     evidence = [Evidence(text, weighing.frames(gone if gone.any() else at)), weighing.separation(best)]
-    low, high = min(s for s, _, _ in shares), max(s for _, s, _ in shares)
+    low, high = min(s.low for s in shares), max(s.high for s in shares)
     if missing is not None:
         return undecided(missing, share, best.p, evidence)
     if low >= HALF:
@@ -54,9 +56,14 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     needed = ABOUT_HALF
     if len(rules) > 1 and high >= HALF:
         needed = fit_equally(weighing)
-    elif most >= HALF > share:
-        needed = UNKNOWN_SIDES
+    elif high >= HALF > low:
+        needed = doubt(weighing)
     return undecided(needed, share, best.p, evidence)
+
+
+def doubt(weighing: Weighing) -> str:
+    """What would decide where what goes for certain and what goes at most lie on either side of a half."""
+    return UNKNOWN_SIDES if UNKNOWN in (*weighing.situation.sessions.side, *weighing.situation.requests.side) else UNSURE_ORDER
 
 
 Share = tuple[float, float]  #: for certain, and at most

@@ -27,6 +27,7 @@ from netlens.lenses.refused.judging import HALF
 from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
+    from netlens.columns import Bools
     from netlens.lenses.refused.weighing import Weighing
 
 FEWEST, MOST = 1, 9  #: refusals; with more, verdicts tell
@@ -72,8 +73,10 @@ def sums(weighing: Weighing) -> dict[str, float]:
         limits = np.arange(max(fit.low, 1), fit.high + 1)
         first = float(limit.likelihoods(fit.counts, rejected, i.first, limits)[0].max())
         weights.append(PRIOR["open"] + first - fit.price - log(LIMITS * len(i.fits)))
-        true = {cause for cause, away in taken_away.items() if fit.hits and weighing.without(fit, away)[0] >= HALF}
-        if fit.hits and 1.0 - weighing.without(fit, ALONE)[1] >= HALF:
+        found = {cause: weighing.without(fit, away) for cause, away in taken_away.items()}
+        true = {cause for cause, away in found.items() if _half(away.gone, away.at)}
+        alone = weighing.without(fit, ALONE)
+        if _half(alone.kept, alone.at):
             true.add("own-concurrency")
         holds.append((true or {"provider"}) | {"concurrency"})
     for timely in weighing.time_fits:
@@ -83,3 +86,8 @@ def sums(weighing: Weighing) -> dict[str, float]:
     each = np.exp(np.array(weights) - max(weights))
     each /= each.sum()
     return {cause: float(sum(w for w, true in zip(each.tolist(), holds, strict=True) if cause in true)) for cause in ids}
+
+
+def _half(some: Bools, at: Bools) -> bool:
+    """Whether ``some`` of the refusals ``at`` the limit are at least half of them."""
+    return bool(at.any() and some.sum() >= HALF * at.sum())

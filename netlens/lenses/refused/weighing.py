@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,21 @@ BLURRED = 0.01  #: share of the payload that is missing from a capture
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
 FRAMES = 5  #: frames cited for a statement
+
+
+class Without(NamedTuple):
+    """Of the refusals ``at`` a limit, those that fall below it once something is taken away.
+
+    low, high : their share for certain, and at most. What belongs to an unknown side may be the request's own, which no cause takes away; what began or
+    ended very near to the request may or may not have been counted.  gone : which fall below it, as counted, all of unknown side being the request's own.
+    kept : which do not, as counted, none of it being so.
+    """
+
+    low: float
+    high: float
+    at: Bools
+    gone: Bools
+    kept: Bools
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,28 +188,25 @@ class Weighing:
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
-    def shares(self, fit: RuleFit, adjustment: Adjustment) -> tuple[float, float, Bools]:
+    def shares(self, fit: RuleFit, adjustment: Adjustment) -> Without:
         """As :meth:`without`, over every limit that fits as well: the smallest and the largest share, and which refusals at ``value``."""
-        low, high, gone = self.without(fit, adjustment)
+        found = self.without(fit, adjustment)
         if fit.low < fit.value:
-            least, most, _ = self.without(fit, adjustment, fit.low)
-            low, high = min(low, least), max(high, most)
-        return low, high, gone
+            lower = self.without(fit, adjustment, fit.low)
+            found = found._replace(low=min(found.low, lower.low), high=max(found.high, lower.high))
+        return found
 
-    def without(self, fit: RuleFit, adjustment: Adjustment, limit: int | None = None) -> tuple[float, float, Bools]:
-        """Share of the refusals at or above the limit that fall below it once ``adjustment`` is made: for certain, at most, and which they are.
-
-        The two differ by what belongs to an unknown side: it may be the request's own, which no cause takes away.
-        """
+    def without(self, fit: RuleFit, adjustment: Adjustment, limit: int | None = None) -> Without:
+        """What becomes of the refusals at or above the limit once ``adjustment`` is made."""
         limit = fit.value if limit is None else limit
         at = self.refused & (fit.counts.count >= limit)
         if fit.other_account is not None:
             at &= self.situation.requests.side != fit.other_account
         if not at.any():
-            return 0.0, 0.0, at
+            return Without(0.0, 0.0, at, at, at)
         fewer = others(self.situation, fit.rule, adjustment)
-        gone = at & (fewer.count + fewer.unknown < limit)
-        return float(gone.sum() / at.sum()), float((at & (fewer.count < limit)).sum() / at.sum()), gone
+        low, high = (float((at & (count < limit)).sum() / at.sum()) for count in (fewer.high, np.minimum(fewer.low, fewer.count)))
+        return Without(low, high, at, at & (fewer.count + fewer.unknown < limit), at & (fewer.count >= limit))
 
     def met(self, fit: RuleFit | Fit) -> Bools:
         """Refused requests that came when the limit was reached."""

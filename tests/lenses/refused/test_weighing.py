@@ -76,7 +76,7 @@ def test_chance_is_told_only_if_all_that_could_count_was_seen() -> None:
 def test_the_share_is_of_the_refusals_at_the_limit() -> None:
     scene = weighed(rounds(*TOGETHER, "v!v"))  # the last one met too few: it is none of the limit's
     best = scene.rules[0]
-    least, most, gone = scene.without(best, OTHERS)
+    least, most, _, gone, _ = scene.without(best, OTHERS)
     assert (least, most, int(gone.sum())) == (1.0, 1.0, 10)
     assert scene.without(best, Adjustment())[0] == 0.0
     assert scene.without(best, OTHERS, limit=99)[:2] == (0.0, 0.0)
@@ -85,7 +85,7 @@ def test_the_share_is_of_the_refusals_at_the_limit() -> None:
 def test_what_is_of_an_unknown_side_may_be_the_own() -> None:
     scene = weighed(rounds(*["v.v", "u.v", "vu!v"] * 7))
     best = next(f for f in scene.inference.fits if f.rule == RULES[1])
-    least, most, _ = scene.without(best, OTHERS)
+    least, most, *_ = scene.without(best, OTHERS)
     assert (least, most) == (0.0, 1.0)
 
 

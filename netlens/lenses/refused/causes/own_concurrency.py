@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens.lenses.refused.counting import ALONE
-from netlens.lenses.refused.judging import HALF, LITTLE, UNKNOWN_SIDES, fit_equally, without_rules
+from netlens.lenses.refused.judging import HALF, LITTLE, doubt, fit_equally, without_rules
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.text import plural
 
@@ -29,21 +29,22 @@ def judge(weighing: Weighing) -> Verdict:
     needed = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
     if not rules:
         return without_rules(weighing, needed)
+    found = [weighing.shares(fit, ALONE) for fit in rules]
     # what may be the side's own for want of knowing counts for it only at most
-    shares = [(1.0 - most, 1.0 - least) if fit.hits else (0.0, 0.0) for fit in rules for least, most, _ in [weighing.shares(fit, ALONE)]]
-    best, share = rules[0], shares[0][0]
-    at = weighing.met(best)
-    alone = at & ~weighing.without(best, ALONE)[2]
+    shares = [(1.0 - away.high, 1.0 - away.low) if fit.hits else (0.0, 0.0) for fit, away in zip(rules, found, strict=True)]
+    best, at, alone = rules[0], found[0].at, found[0].kept
+    share = float(alone.sum() / max(at.sum(), 1))
     text = f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached {best.value}"
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), weighing.separation(best)]
     if needed is None:
-        if min(least for least, _ in shares) >= HALF:
+        if min(low for low, _ in shares) >= HALF:
             return supported(share, best.p, evidence)
-        if max(most for _, most in shares) < LITTLE:
+        if max(high for _, high in shares) < LITTLE:
             return refuted(*evidence, share=share, p=best.p)
-        if shares[0][1] >= HALF > share:
-            needed = UNKNOWN_SIDES
-        elif share >= HALF:
+        least, most = shares[0]
+        if least < HALF <= most:
+            needed = doubt(weighing)
+        elif least >= HALF:
             needed = fit_equally(weighing)
     return undecided(
         needed or "a longer recording, because the side alone reaches the limit at only about half of the refusals", share, best.p, evidence
