@@ -8,7 +8,8 @@ Theory of operation
 1. A batch buffer starts as a copy of one pool of random printable bytes: every payload is there before anything is written.
 2. Headers are structured records, one array per kind of frame (TCP, SYN with its options, UDP). They are scattered into the buffer
    through a view with a stride of one byte: numpy then copies one whole header per element.
-3. A payload may begin with bytes of its own (an *overlay*: a ClientHello, a DNS message), scattered the same way.
+3. A payload may begin with bytes of its own (an *overlay*: a ClientHello, a DNS message), scattered the same way. Where two captures hold the same
+   payload (``Frames.source``), it is copied from a place of the pool that both name.
 4. The checksum of what is left of the pool comes from two running sums, of the bytes at even and at odd positions: no payload is ever read.
 
 Limits: IPv4 only, no IP options, a snapshot length that is never shorter than the headers and never cuts an overlay.
@@ -118,6 +119,8 @@ class Frames:
     """Frames in any order, one array per column; integers throughout, addresses as numbers.
 
     ``length`` is the payload in bytes; ``interface`` is the pcapng interface or the SLL2 ifindex; ``packet_type`` matters to SLL2 only.
+    ``source`` (below :data:`POOL_BYTES`): frames with the same one have the same payload as far as both go; without it each has what its place in the
+    file gives.
     """
 
     time_ns: Array
@@ -135,6 +138,7 @@ class Frames:
     tsecr: Array
     interface: Array | None = None
     packet_type: Array | None = None
+    source: Array | None = None
     overlays: list[Overlay] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -249,8 +253,12 @@ def _write_records(
         buffer[:end] = pool.data[:end]
         kind = frames.kind[chosen]
         payload = offset + prefix + original[start:stop] - frames.length[chosen]
+        source = payload
+        if frames.source is not None:
+            source = frames.source[chosen]
+            _copy(buffer, payload, pool.data, source, frames.length[chosen])
         overlay_sum, skip = _overlay(buffer, frames, chosen, payload, group, row)
-        payload_sum = overlay_sum + pool.word_sum(payload, skip, frames.length[chosen])
+        payload_sum = overlay_sum + pool.word_sum(source, skip, frames.length[chosen])
         for which in (TCP, SYN, UDP):
             member = np.flatnonzero(kind == which)
             if len(member):
@@ -265,6 +273,13 @@ def _write_records(
             _scatter(buffer, offset + prefix + captured[start:stop], np.zeros(len(chosen), "<u4"))
             _scatter(buffer, offset + size - 4, size.astype("<u4"))
         file.write(buffer[:end].data)
+
+
+def _copy(buffer: Array, to: Array, pool: Array, source: Array, length: Array) -> None:
+    """Payloads from their places in the pool."""
+    into, data = memoryview(buffer), memoryview(pool)
+    for at, begin, n in zip(to.tolist(), source.tolist(), length.tolist(), strict=True):
+        into[at : at + n] = data[begin : begin + n]
 
 
 def _overlay(buffer: Array, frames: Frames, chosen: Array, payload: Array, group: Array, row: Array) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import netlens
 from netlens.parsers import errorlog
 from tests.bench.two_sides import generate
 
@@ -22,6 +23,14 @@ def test_the_same_parameters_give_the_same_bytes(path: str, tmp_path: Path) -> N
     for file in FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert (tmp_path / "a" / "vm.pcap").read_bytes() != (tmp_path / "c" / "vm.pcap").read_bytes()
+
+
+@pytest.mark.parametrize("path", ["sshuttle", "nat"])
+def test_both_sides_carry_the_same_bytes(path: str, tmp_path: Path) -> None:
+    generate(tmp_path, connections=30, limit=2, path=path)
+    (damaged,) = [f for f in netlens.analyze(tmp_path).findings if f.lens == "damaged"]
+    assert damaged.severity == "note"
+    assert damaged.text.startswith("What the VM's and the host's capture both hold is the same")
 
 
 @pytest.mark.tshark

@@ -25,14 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from tests.bench.frames import LINUX_SLL2, SYN, TCP, UDP, Frames, Overlay, write
+from tests.bench.frames import LINUX_SLL2, POOL_BYTES, SYN, TCP, UDP, Frames, Overlay, write
 
 EPOCH_NS = 1_769_358_813_000_000_000
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
 OFFSET_NS, DRIFT_PPM = 1_234_567_000, 20.0
 NAMES = (b"api.z.ai", b"cdn.aa.b")  #: the API, and something else; of one length, so that hellos are
 _FIN, _SYN, _PSH, _ACK = 1, 2, 8, 16
-_COLUMNS = ("time_ns", "kind", "src", "dst", "sport", "dport", "length", "seq", "ack", "flags", "tsval", "tsecr")
+_COLUMNS = ("time_ns", "kind", "src", "dst", "sport", "dport", "length", "seq", "ack", "flags", "tsval", "tsecr", "source")
 SEGMENT = 1448
 Address = tuple[int, int]
 
@@ -61,14 +61,16 @@ class Wire:
 
     def add(
         self, ns: int, src: Address, dst: Address, length: int = 0, seq: int = 0, ack: int = 0, flags: int = _ACK, kind: int = TCP,
-        start: bytes = b"",
+        start: bytes = b"", source: int = 0,
     ) -> None:  # fmt: skip
+        """``source``: what the payload is, behind ``start``; any number, the same wherever the same bytes are captured."""
         if start:
             frames, data = self.overlays.setdefault(len(start), (array("q"), bytearray()))
             frames.append(len(self.columns["kind"]))
             data += start
         now = vm_clock(ns) if self.vm else ns // US * US
-        row = (now, kind, src[0], dst[0], src[1], dst[1], length, seq, ack, flags, ns // MS & 0xFFFFFFF, ns // MS & 0xFFFFFFF)
+        milliseconds = ns // MS & 0xFFFFFFF
+        row = (now, kind, src[0], dst[0], src[1], dst[1], length, seq, ack, flags, milliseconds, milliseconds, source % POOL_BYTES)
         for name, value in zip(_COLUMNS, row, strict=True):
             self.columns[name].append(value)
 
@@ -97,21 +99,25 @@ class Message:
 
 def tcp(
     wire: Wire, client: Address, server: Address, messages: Iterable[tuple[int, Message]], isn: tuple[int, int], open_ns: int, close_ns: int,
-    trip_ns: int, *, to: Address | None = None,
+    trip_ns: int, *, to: Address | None = None, source: int = 0,
 ) -> None:  # fmt: skip
-    """One session as one capture point sees it. ``to``: where the client's packets go, if a redirect answers in the server's name."""
+    """One session as one capture point sees it. ``to``: where the client's packets go, if a redirect answers in the server's name.
+
+    source : what the connection carries, as of :meth:`Wire.add`; it is the same at every point, whatever the sequence numbers.
+    """
     to = to or server
     wire.add(open_ns, client, to, seq=isn[0], flags=_SYN, kind=SYN)
     wire.add(open_ns + trip_ns, server, client, seq=isn[1], ack=isn[0] + 1, flags=_SYN | _ACK, kind=SYN)
     sent = [isn[0] + 1, isn[1] + 1]
     wire.add(open_ns + trip_ns + 20 * US, client, to, seq=sent[0], ack=sent[1])
     for ns, m in messages:
+        here = source + sent[0] + sent[1] - isn[0] - isn[1]
         if m.up:
-            wire.add(ns, client, to, m.length, sent[0], sent[1], _PSH | _ACK, start=m.start)
+            wire.add(ns, client, to, m.length, sent[0], sent[1], _PSH | _ACK, start=m.start, source=here)
             sent[0] += m.length
             wire.add(ns + 30 * US, server, client, seq=sent[1], ack=sent[0])
         else:
-            wire.add(ns, server, client, m.length, sent[1], sent[0], _PSH | _ACK, start=m.start)
+            wire.add(ns, server, client, m.length, sent[1], sent[0], _PSH | _ACK, start=m.start, source=here)
             sent[1] += m.length
             wire.add(ns + 30 * US, client, to, seq=sent[0], ack=sent[1])
     wire.add(close_ns, client, to, seq=sent[0], ack=sent[1], flags=_FIN | _ACK)
@@ -280,7 +286,7 @@ def _ssh(vm: Wire, host: Wire, carried: list[tuple[int, bool, int]], isn: tuple[
         last[up] = came
         seq, ack = sent[not up], sent[up]
         for wire, near in ((vm, True), (host, False)):
-            wire.add(ns if up == near else came, *ends, length, seq, ack, _PSH | _ACK, start=start)
+            wire.add(ns if up == near else came, *ends, length, seq, ack, _PSH | _ACK, start=start, source=seq)
         sent[not up] += length
         seq, ack = sent[up], sent[not up]
         for wire, near in ((vm, True), (host, False)):
@@ -306,14 +312,17 @@ def generate(folder: Path, *, connections: int = 150, path: str = "sshuttle", li
         server = SERVERS[c.server]
         isn = tuple(int(x) for x in rng.integers(1 << 20, 1 << 32, 4))
         port, upstream = 32_768 + number % 28_000, 32_768 + (number * 7 + 11) % 28_000
+        source = number * SEGMENT
         near, far = [(m.near_ns, m) for m in c.messages], [(m.far_ns, m) for m in c.messages]
         if number % 3 == 0:
             _lookup(vm, host, c, number, sshuttle)
         if not c.vm:
-            tcp(host, (HOST, upstream), server, far, (isn[0], isn[1]), c.open_ns, c.close_ns, 10 * MS)
+            tcp(host, (HOST, upstream), server, far, (isn[0], isn[1]), c.open_ns, c.close_ns, 10 * MS, source=source)
         elif sshuttle:
-            tcp(vm, (VM, port), server, near, (isn[0], isn[1]), c.open_ns, c.close_ns, 30 * US, to=(LOCAL, 12300))
-            tcp(host, (HOST, upstream), server, far, (isn[2], isn[3]), c.open_ns + 1500 * US, c.close_ns + 1500 * US, 10 * MS)
+            tcp(vm, (VM, port), server, near, (isn[0], isn[1]), c.open_ns, c.close_ns, 30 * US, to=(LOCAL, 12300), source=source)
+            tcp(
+                host, (HOST, upstream), server, far, (isn[2], isn[3]), c.open_ns + 1500 * US, c.close_ns + 1500 * US, 10 * MS, source=source
+            )
             carried.append((c.open_ns + 200 * US, True, 40))
             carried += [((m.near_ns + 200 * US, True, m.length) if m.up else (m.far_ns + 200 * US, False, m.length)) for m in c.messages]
             carried.append((c.close_ns + 200 * US, True, 8))
@@ -321,8 +330,9 @@ def generate(folder: Path, *, connections: int = 150, path: str = "sshuttle", li
             for wire, client, shift in ((vm, (VM, port), 0), (host, (VM, port), 60), (host, (HOST, upstream), 70)):
                 moved = [(ns + (shift if m.up else 100 - shift) * US, m) for ns, m in far]
                 tcp(
-                    wire, client, server, moved, (isn[0], isn[1]), c.open_ns + shift * US, c.close_ns + shift * US, 10 * MS - 2 * shift * US
-                )
+                    wire, client, server, moved, (isn[0], isn[1]), c.open_ns + shift * US, c.close_ns + shift * US, 10 * MS - 2 * shift * US,
+                    source=source,
+                )  # fmt: skip
     _ssh(vm, host, carried, (1_000_000_000 + seed * 7_654_321, 2_000_000_000 + seed * 1_234_567))
     folder.mkdir(parents=True, exist_ok=True)
     frames = {"vm": vm.write(folder / "vm.pcap"), "host": host.write(folder / "host.pcap")}
