@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.columnar import LazyColumn, Nullable, arrow
+from netlens.columns import MISSING, Ints, ints
 from netlens.errors import SchemaError
 from netlens.extras import need
 
@@ -92,12 +93,20 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         if len(lengths) > 1:
             raise SchemaError(f"table {schema.name}: columns of different lengths {sorted(lengths)}")
         self.rows = lengths.pop() if lengths else 0
+        # kept when their objects are asked for: nobody changes numbers, and from these they are had at once
+        self._numbers = {name: values for name, values in self.columns.items() if isinstance(values, Nullable)}
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         values = self.columns[name]
         if isinstance(values, LazyColumn):
             self.columns[name] = values = values.objects()
         return values
+
+    def ints(self, name: str, missing: int = MISSING) -> Ints:
+        """A column of integers with a number for those that are missing."""
+        if name in self._numbers:
+            return np.where(self._numbers[name].known, self._numbers[name].values, missing)
+        return ints(self[name], missing)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)

@@ -289,11 +289,10 @@ class _View:
         trail, sessions = self.side.capture.trail, self.side.sessions
         if trail is None or not sessions["resp_frames"][self.session[k]]:  # of half of a connection the acknowledgments stand elsewhere
             return []
-        t = trail.segments()
-        low, high = (int(at) for at in np.searchsorted(t["session"], [self.session[k], self.session[k] + 1]))
-        low += int(np.searchsorted(t["frame"][low:high], self.frame[k]))
-        part = slice(low, high)
-        if low == high:
+        t, all_ = trail.segments(), trail.of(self.session[k])
+        low = all_.start + int(np.searchsorted(t["frame"][all_], self.frame[k]))
+        part = slice(low, all_.stop)
+        if low == all_.stop:
             return []
         columns = (
             t["ts"][part],

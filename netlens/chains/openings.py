@@ -15,11 +15,10 @@ Limits: what a program did before its first packet is not seen. A handshake whos
 
 from __future__ import annotations
 
+import bisect
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
 from netlens.wire import columns as c
@@ -80,24 +79,19 @@ class _Segments:
     """The first segments of a connection, of all its sessions, in order."""
 
     def __init__(self, side: Side) -> None:
-        trail = side.capture.trail
-        self._columns = trail.segments() if trail is not None else None
-        n = side.sessions.rows
+        self._trail = side.capture.trail
         self._originator: Ints = (side.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
-        self._bounds = (
-            np.searchsorted(self._columns["session"], np.arange(n + 1)) if self._columns is not None else np.zeros(n + 1, np.int64)
-        )
 
     def of(self, ids: list[int]) -> list[tuple[int, int, bool, int, int, int]]:
         """(frame, time, by the originator, flags, new bytes, first byte)."""
-        if self._columns is None:
+        if self._trail is None:
             return []
+        columns = self._trail.segments()
         found: list[tuple[int, int, bool, int, int, int]] = []
         for k in ids:
-            part = slice(int(self._bounds[k]), min(int(self._bounds[k + 1]), int(self._bounds[k]) + SEGMENTS))
-            frame, ts, way, flags, fresh, head = (
-                self._columns[name][part].tolist() for name in ("frame", "ts", "way", "flags", "fresh", "head")
-            )
+            at = self._trail.of(k)
+            part = slice(at.start, min(at.stop, at.start + SEGMENTS))
+            frame, ts, way, flags, fresh, head = (columns[name][part].tolist() for name in ("frame", "ts", "way", "flags", "fresh", "head"))
             mine = int(self._originator[k])
             found += zip(frame, ts, [w == mine for w in way], flags, fresh, [h >> 56 for h in head], strict=True)
         return sorted(found) if len(ids) > 1 else found
@@ -152,6 +146,11 @@ def _lookups(side: Side, made: dict[int, Opening]) -> None:
     asked, answered = table["query_ns"].tolist(), table["answer_ns"].tolist()
     questions = _questions(table, asked)
     of_row = {row: (key, q) for key, group in questions.items() for q in group for row in q.rows}
+    # answers of each key in order, with the number of the question in its group
+    answers = {
+        key: sorted((at, i) for i, q in enumerate(group) for k in q.rows if (at := answered[k]) is not None)
+        for key, group in questions.items()
+    }
     keys_of: dict[int, set[Any]] = defaultdict(set)
     for row, ids in enumerate(table["connection_ids"].tolist()):
         for connection in ids:
@@ -161,7 +160,9 @@ def _lookups(side: Side, made: dict[int, Opening]) -> None:
     for syn, row in order:
         best: tuple[bool, int, _Question] | None = None
         for key in keys_of[row]:
-            for q in questions[key]:
+            near = answers[key][bisect.bisect_left(answers[key], (syn - SOON_NS,)) : bisect.bisect_left(answers[key], (syn + 1,))]
+            for i in sorted({i for _, i in near}):
+                q = questions[key][i]
                 done = max((answered[k] for k in q.rows if answered[k] is not None and answered[k] <= syn), default=None)
                 if done is None or syn - done > (SHARED_NS if q.used else SOON_NS):
                     continue

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains import overlap
-from netlens.columns import NEVER, Bools, Ints, ints
+from netlens.columns import MISSING, NEVER, Bools, Ints, ints
 from netlens.parsers.connections import is_private, is_public
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ MIN_BYTES = 1000  #: less than a handshake of TLS; of what is shorter many look 
 ENOUGH = 5  #: exchanges with a relay, at least
 NEARLY_ALL = 0.8  #: share of them that must have a partner
 BY_CHANCE = 0.5  #: of that, what may have one by chance
+MOST_PAIRS = 1_000_000  #: looked at together, 50 MB
 SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs
 
 
@@ -96,28 +97,45 @@ def _alike(side: Side, rows: list[int]) -> list[list[int]]:
 
     The one that the program's bytes reach first comes first. What looks like two others is neither's.
     """
+    if not rows:
+        return []
     s = side.sessions
-    lasts = np.array([[max((int(t) for k in side.session_ids[row] if (t := s[f"{end}_last_payload_ns"][k]) is not None), default=NEVER)
-                       for end in ("orig", "resp")] for row in rows], np.int64).reshape(-1, 2)  # fmt: skip
+    ids = [side.session_ids[row] for row in rows]
+    begins = np.concatenate([[0], np.cumsum([len(each) for each in ids])[:-1]])
+    of = np.array([k for each in ids for k in each], np.int64)
+    lasts = np.stack([np.maximum.reduceat(s.ints(f"{end}_last_payload_ns", MISSING)[of], begins) for end in ("orig", "resp")], axis=1)
     sizes = np.array([[sent(side, row, end) for end in ("orig", "resp")] for row in rows], np.int64).reshape(-1, 2)
     randoms = {k for k, random in zip(*(side.capture.table("hellos")[n].tolist() for n in ("session_id", "random")), strict=True) if random}
-    hello = {row: not randoms.isdisjoint(side.session_ids[row]) for row in rows}
+    hello = np.array([not randoms.isdisjoint(each) for each in ids], np.bool_)
+    chosen = np.flatnonzero((lasts != MISSING).all(axis=1) & (sizes > MIN_BYTES).all(axis=1))
+    i, j = _near(lasts[chosen], PASSED_ON_NS)
+    i, j = chosen[i], chosen[j]
+    same = (np.abs(sizes[i] - sizes[j]) <= NEGOTIATION_BYTES).all(axis=1) & ~(hello[i] & hello[j])
+    same &= (lasts[i, 0] <= lasts[j, 0]) & (lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS)
     near: dict[int, set[int]] = {}
-    for i in range(len(rows)):
-        same = (np.abs(lasts - lasts[i]) <= PASSED_ON_NS).all(axis=1) & (np.abs(sizes - sizes[i]) <= NEGOTIATION_BYTES).all(axis=1)
-        same &= (lasts != NEVER).all(axis=1) & (sizes > MIN_BYTES).all(axis=1)
-        for j in np.flatnonzero(same).tolist():
-            a, b = rows[i], rows[j]
-            if (
-                not (hello[a] and hello[b])
-                and lasts[i, 0] <= lasts[j, 0]
-                and lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS
-                and _other_ends(side, a, b)
-            ):
-                near.setdefault(i, set()).add(j)
-                near.setdefault(j, set()).add(i)
+    for a, b in zip(i[same].tolist(), j[same].tolist(), strict=True):
+        if _other_ends(side, rows[a], rows[b]):
+            near.setdefault(a, set()).add(b)
+            near.setdefault(b, set()).add(a)
     pairs = [(i, next(iter(js))) for i, js in near.items() if len(js) == 1]
     return [[rows[i], rows[j]] for i, j in pairs if near[j] == {i} and (lasts[i, 0], -lasts[i, 1], i) < (lasts[j, 0], -lasts[j, 1], j)]
+
+
+def _near(times: Ints, most: int) -> tuple[Ints, Ints]:
+    """Pairs of rows of ``times`` (int64[n, 2]) of which no column differs by more than ``most``, each both ways round, in order."""
+    order = np.argsort(times[:, 0], kind="stable")
+    first = times[order, 0]
+    low, high = np.searchsorted(first, first - most, "left"), np.searchsorted(first, first + most, "right")
+    found: list[tuple[Ints, Ints]] = []
+    for part in np.array_split(np.arange(len(order)), max(1, -(-int((high - low).sum()) // MOST_PAIRS))):
+        count = (high - low)[part]
+        i = np.repeat(part, count)
+        j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low[part], count)
+        both = (np.abs(times[order[i], 1] - times[order[j], 1]) <= most) & (i != j)
+        found.append((order[i[both]], order[j[both]]))
+    i, j = (np.concatenate(each) for each in zip(*found, strict=True))
+    by_row = np.lexsort((j, i))
+    return i[by_row], j[by_row]
 
 
 def sent(side: Side, row: int, end: str) -> int:

@@ -150,8 +150,7 @@ class _Ends:
         s = side.sessions
         self.bytes = {True: s["orig_bytes"], False: s["resp_bytes"]}
         self.missing = {True: s["orig_missing_bytes"], False: s["resp_missing_bytes"]}
-        trail = side.capture.trail
-        self.trail = trail.segments() if trail is not None else None
+        self.trail = side.capture.trail
         self.fins = {True: ints(s["orig_fin_ns"], NEVER), False: ints(s["resp_fin_ns"], NEVER)}
         self.resets = ints(s["rst_ns"], NEVER)
         self.lasts = {True: ints(s["orig_last_payload_ns"], NEVER), False: ints(s["resp_last_payload_ns"], NEVER)}
@@ -176,8 +175,8 @@ class _Ends:
         """The segments of a direction that hold new bytes."""
         if self.trail is None:
             return {}
-        low, high = np.searchsorted(self.trail["session"], [session, session + 1])
-        part = {name: self.trail[name][low:high] for name in ("offset", "length", "frame", "way", "head")}
+        at, all_ = self.trail.of(session), self.trail.segments()
+        part = {name: all_[name][at] for name in ("offset", "length", "frame", "way", "head")}
         kept = (part["way"] == self.way(session, orig)) & (part["length"] > 0)
         return {name: values[kept] for name, values in part.items()}
 

@@ -70,10 +70,16 @@ def _sent_by_vm(vm: Side, host: Side) -> int:
     Only Linux cooked captures say which packets their machine sent.
     """
 
+    numbers = np.intersect1d(
+        vm.sessions.ints("orig_isn", -1), host.sessions.ints("orig_isn", -1)
+    )  # few where a tunnel opens sessions of its own
+
     def opened(side: Side) -> dict[Any, bool]:
-        s, sent = side.sessions, connections.opened_here(side.capture.part.state())
-        keys = zip(*(s[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port", "orig_isn")), strict=True)
-        return {key: here for key, here in zip(keys, sent.tolist(), strict=True) if key[-1] is not None}
+        s, isn = side.sessions, side.sessions.ints("orig_isn", -1)
+        rows = np.flatnonzero((isn >= 0) & np.isin(isn, numbers))
+        sent = connections.opened_here(side.capture.part.state())[rows].tolist()
+        keys = zip(*(s[name][rows].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port")), isn[rows].tolist(), strict=True)
+        return dict(zip(keys, sent, strict=True))
 
     here, there = opened(vm), opened(host)
     return sum(here[key] - there[key] for key in here.keys() & there.keys() if here[key] != there[key])

@@ -135,11 +135,6 @@ class View:
 
     # -- single segments --
 
-    @cached_property
-    def _bounds(self) -> np.ndarray[Any, Any]:
-        of = self.trail.segments()["session"] if self.trail is not None else np.zeros(0, np.int32)
-        return np.searchsorted(of, np.arange(self.sessions.rows + 1))
-
     def segments(self, k: int) -> Segments:
         """Of one session, copies taken out."""
         if k not in self._segments:
@@ -171,9 +166,12 @@ class View:
     def _read(self, k: int, most: int = MOST_SEGMENTS) -> Segments:
         if self.trail is None:
             return Segments([], [], [], [], [], [], [], [], [], [])
-        low, high = int(self._bounds[k]), int(self._bounds[k + 1])
-        all_ = self.trail.segments()
-        part = {name: values[low : min(high, low + most)].tolist() for name, values in all_.items() if name != "session"}
+        at = self.trail.of(k)
+        part = {
+            name: values[at.start : min(at.stop, at.start + most)].tolist()
+            for name, values in self.trail.segments().items()
+            if name != "session"
+        }
         originator = int(self._originator[k])
         seen: dict[tuple[int, int, int, int], tuple[int, int, int]] = {}
         kept: list[int] = []

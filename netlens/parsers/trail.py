@@ -68,6 +68,7 @@ class Trail:
         self._rows = 0
         self._lots: list[dict[str, Array]] = []
         self._joined: dict[str, Array] | None = None
+        self._bounds: Array | None = None
         self._udp: list[Array] = []
         self._udp_rows = 0
         self._sums: dict[int, list[int]] = {}
@@ -94,7 +95,7 @@ class Trail:
             self.left_out += len(tcp)
             return
         self._rows += len(tcp)
-        self._joined = None
+        self._joined = self._bounds = None
         self._lots.append(_segments(buf, tcp, sessions))
 
     def _note_time(self, rows: Array) -> None:
@@ -168,6 +169,15 @@ class Trail:
             if self._lots:  # once is enough: the memory of the lots goes
                 self._lots = [self._joined]
         return self._joined
+
+    def of(self, session: int) -> slice:
+        """Where the segments of a session stand in :meth:`segments`."""
+        if self._bounds is None:
+            sessions = self.segments()["session"]
+            # one more behind the last, for sessions that have no segment
+            self._bounds = np.searchsorted(sessions, np.arange(int(sessions[-1]) + 3 if len(sessions) else 2, dtype=sessions.dtype))
+        last = len(self._bounds) - 2
+        return slice(int(self._bounds[min(session, last)]), int(self._bounds[min(session, last) + 1]))
 
 
 def _segments(buf: Array, rows: Array, sessions: Array) -> dict[str, Array]:
