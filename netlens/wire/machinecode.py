@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: Folders and files with kernels, and with what kernels use; tests/wire/test_compiled.py fails if one is missing.
-SOURCES = ("anonymize/kernels", "cluster/kernels.py", "parsers", "wire")
+SOURCES = ("anonymize/kernels", "cluster/kernels.py", "lenses/refused/kernels.py", "parsers", "wire")
 STAMPS_KEPT = 8  #: folders of 20 MB: a few Pythons, processors and branches that take turns on one checkout
 _HEAD = struct.Struct("<II")  #: length and CRC of what follows: a power cut may leave the name of a file without its bytes
 

@@ -22,7 +22,6 @@ Limits: with fewer than :data:`ENOUGH` refusals nothing is claimed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import lgamma
@@ -31,7 +30,7 @@ import numpy as np
 
 from netlens.chains.situation import ACCEPTED, REJECTED, Situation
 from netlens.columns import Bools, Floats, Ints
-from netlens.lenses.refused import irregular
+from netlens.lenses.refused import irregular, kernels
 from netlens.lenses.refused.counting import Counts, Rule, others, rules
 
 ENOUGH = 5  #: refusals, before retries are collapsed: with fewer a rule fits too easily
@@ -257,7 +256,7 @@ def likelihoods(counts: Counts, rejected: Bools, used: Bools, limits: Ints) -> t
     # how many have at least / less than L for certain, by label
     hits, alarms = ((each := np.sort(low[y == v])).size - np.searchsorted(each, limits, "left") for v in (True, False))
     misses, calms = (np.searchsorted(np.sort(high[y == v]), limits, "left") for v in (True, False))
-    noise = noise_table(len(y))
+    noise = noise_of(len(y))
     possible = noise(alarms, hits) + noise(misses, calms)
     return possible + (len(y) - hits - alarms - misses - calms) * np.log(0.5), possible
 
@@ -346,7 +345,7 @@ class _Statistic:
         self.above_sizes = self.total - _sums(sizes[self.by_low][None, :])[0][self.maybe_below]
         self.below_sizes = _sums(sizes[self.by_high][None, :])[0][self.below]
         self.midranks = _midranks(mid[self.by_mid], sizes[self.by_mid])
-        self.noise = noise_table(self.total)
+        self.noise = noise_of(self.total)
 
     def of(self, refused: Ints) -> Floats:
         """For each row of ``refused``: how many of each cell are (int64[rows, cells])."""
@@ -368,25 +367,31 @@ def _sums(rows: Ints) -> Ints:
     return np.concatenate([np.zeros((len(rows), 1), np.int64), np.cumsum(rows, axis=1)], axis=1)
 
 
-def noise_table(most: int) -> Callable[[Ints, Ints], Floats]:
-    """log_noise for arrays of small integers that add up to ``most`` at most, by tables of log gamma."""
-    return _noise_table(1 << most.bit_length())
+class Noise:
+    """:func:`log_noise` for arrays of small integers that add up to ``total`` at most, by tables of log gamma."""
+
+    def __init__(self, total: int):
+        #: For kernels, rows as of :mod:`netlens.lenses.refused.kernels`.
+        self.tables = np.zeros((4, total + 1))
+        for row, offset in ((kernels.WRONG, 1.0), (kernels.RIGHT, NOISE), (kernels.BOTH, 1.0 + NOISE)):
+            self.tables[row] = lgamma(offset) + np.concatenate([[0.0], np.cumsum(np.log(offset + np.arange(total)))])
+        self.tables[kernels.CONSTANT] = log_beta(1.0, NOISE)
+
+    def __call__(self, wrong: Ints, right: Ints) -> Floats:
+        found: Floats = (
+            self.tables[kernels.WRONG][wrong] + self.tables[kernels.RIGHT][right] - self.tables[kernels.BOTH][wrong + right]
+        ) - self.tables[kernels.CONSTANT, 0]
+        return found
 
 
 @lru_cache(8)
-def _noise_table(total: int) -> Callable[[Ints, Ints], Floats]:
-    """log_noise for arrays of small integers, by tables of log gamma."""
+def _noise(total: int) -> Noise:
+    return Noise(total)
 
-    def log_gamma(offset: float) -> Floats:  # of offset, offset + 1, ... offset + total
-        return lgamma(offset) + np.concatenate([[0.0], np.cumsum(np.log(offset + np.arange(total)))])
 
-    gamma, gamma_noise, gamma_both = log_gamma(1.0), log_gamma(NOISE), log_gamma(1.0 + NOISE)
-    constant = log_beta(1.0, NOISE)
-
-    def look_up(wrong: Ints, right: Ints) -> Floats:
-        return gamma[wrong] + gamma_noise[right] - gamma_both[wrong + right] - constant
-
-    return look_up
+def noise_of(most: int) -> Noise:
+    """The noise of ``most`` outcomes or fewer."""
+    return _noise(1 << most.bit_length())
 
 
 def _midranks(ordered: Ints, sizes: Ints) -> Floats:

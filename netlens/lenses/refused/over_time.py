@@ -29,7 +29,7 @@ import numpy as np
 
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, Requests, Situation
 from netlens.columns import Bools, Floats, Ints
-from netlens.lenses.refused import limit
+from netlens.lenses.refused import kernels, limit
 from netlens.lenses.refused.counting import SCOPES, Counts
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
 
@@ -37,7 +37,6 @@ MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a se
 #: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
 PEAKS, FINE, ZOOMS = 3, 4, 3
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
-MAX_COUNT = 1_000_000_000
 SMALL = 1_000  #: a limit below is one on requests, and exact
 #: Youden's J above which refusals follow a window. With enough refusals chance gives 0.1 to 0.4, in bursts too; limits over time and places that
 #: are given back late give 0.5 to 0.9.
@@ -184,7 +183,11 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
     def below(rows: Ints, asked: Bools) -> Ints:
         """Those of the requests ``asked`` that are below the limit if no other than ``rows`` were sent."""
         # what is left where the edge of the window is not known: the most that any edge gives
-        alone = np.max([_whole(score + own[rows]) for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s)], axis=0)
+        alone = np.zeros(len(rows), np.int64)
+        for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s):
+            counts = np.zeros(len(rows), np.int64)
+            kernels.whole(score, own[rows], counts)
+            alone = np.maximum(alone, counts)
         return rows[(at & asked)[rows] & (alone < fit.value)]
 
     for side in np.unique(r.side[at]).tolist():
@@ -282,61 +285,101 @@ def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, fi
     )  # fmt: skip
 
 
+class _Outcomes:
+    """Which of some requests were refused, as the kernel that finds the best limit wants it; ``label``: of :mod:`netlens.lenses.refused.kernels`."""
+
+    def __init__(self, rejected: Bools, used: Bools) -> None:
+        self.label = np.where(used, np.where(rejected, kernels.REFUSED, kernels.ACCEPTED), kernels.UNUSED).astype(np.int8)
+        self._tables = limit.noise_of(int(used.sum())).tables
+        self._below = np.zeros((4, kernels.BUCKETS + 1), np.int64)
+        self._rest = np.zeros((2, len(rejected)), np.int64)
+        self._best = np.zeros(1)
+        self.found = np.zeros(3, np.int64)
+
+    def better(self, counts: Ints, than: float) -> float:
+        """The log likelihood at the best limit, if it is higher than ``than``; else that. ``found`` is of the last that was higher."""
+        self._best[0] = than
+        kernels.best_limit(counts, self.label, self._tables, self._below, self._rest, self.found, self._best)
+        return float(self._best[0])
+
+
 class _Search:
     """The search for the best parameter of one limiter in one scope; ``groups``: rows of the requests that count together."""
 
     def __init__(self, situation: Situation, limiter: Limiter, labelled: Bools, groups: list[Ints]) -> None:
         r = situation.requests
-        self.situation, self.limiter, self.groups, self.starts = situation, limiter, groups, r.start_ns
-        self.used = np.zeros(len(r), np.bool_)
-        if groups:
-            self.used[np.concatenate(groups)] = True
-        self.used &= labelled
+        self.situation, self.limiter, self.groups = situation, limiter, groups
+        self._rows = np.concatenate(groups) if groups else np.zeros(0, np.int64)
+        self._parts = [slice(end - len(g), end) for g, end in zip(groups, np.cumsum([len(g) for g in groups]).tolist(), strict=True)]
+        self._starts = [r.start_ns[g] for g in groups]
         self.rejected = r.rejected == REJECTED
+        self.used = np.zeros(len(r), np.bool_)
+        self.used[self._rows] = labelled[self._rows]
+        self._outcomes = _Outcomes(self.rejected[self._rows], self.used[self._rows])
+        self._counts = np.zeros(len(self._rows), np.int64)
         self._known: dict[Reading, tuple[Floats, Floats]] = {}
-        self.found: dict[Reading, dict[float, tuple[float, Ints]]] = {}
+        self.found: dict[Reading, dict[float, float]] = {}
         sizes = limiter.COUNTS == "bytes"
         self.readings = [Reading(overhead, own) for overhead in OVERHEADS for own in (True, False)] if sizes else [Reading()]
 
     def _taken(self, reading: Reading) -> tuple[Floats, Floats]:
-        """As :func:`_taken`, worked out once for a reading."""
+        """As :func:`_taken`, of the requests of all groups, one group after the other; worked out once for a reading."""
         if reading not in self._known:
-            self._known[reading] = _taken(self.situation, self.limiter, reading)
+            own, taken = _taken(self.situation, self.limiter, reading)
+            self._known[reading] = own[self._rows], taken[self._rows]
         return self._known[reading]
 
     @property
     def possible(self) -> bool:
         """Whether there are refusals, and something that was taken (bytes may not be known)."""
-        return bool((self.rejected & self.used).any() and self._taken(self.readings[0])[1][self.used].any())
+        return bool((self.rejected & self.used).any() and self._taken(self.readings[0])[1][self.used[self._rows]].any())
 
     @cached_property
     def coarse(self) -> tuple[float, ...]:
         """Parameters to try first: those that any group suggests."""
         taken = self._taken(self.readings[0])[1]
-        return tuple(sorted({p for rows in self.groups for p in self.limiter.parameters(self.starts[rows], taken[rows])}))
+        each = zip(self._starts, self._parts, strict=True)
+        return tuple(sorted({p for starts, part in each for p in self.limiter.parameters(starts, taken[part])}))
 
-    def tried(self, reading: Reading, parameter_s: float) -> tuple[float, Ints]:
-        """The log likelihood at the best limit, what the variants cost taken off, and the counts."""
+    def _variants(self, reading: Reading, parameter_s: float) -> list[list[Floats]]:
+        """What had been used up, by group; several where something besides the parameter is unknown."""
+        _, taken = self._taken(reading)
+        each = zip(self._starts, self._parts, strict=True)
+        return [list(self.limiter.scores(starts, taken[part], parameter_s)) for starts, part in each]
+
+    def _count(self, reading: Reading, variants: list[list[Floats]], k: int) -> Ints:
+        """The counts of variant ``k``, of the requests of all groups; they are overwritten by the next."""
+        own, _ = self._taken(reading)
+        for part, scores in zip(self._parts, variants, strict=True):
+            kernels.whole(scores[min(k, len(scores) - 1)], own[part], self._counts[part])
+        return self._counts
+
+    def tried(self, reading: Reading, parameter_s: float) -> float:
+        """The log likelihood at the best limit, what the variants cost taken off."""
         known = self.found.setdefault(reading, {})
         if parameter_s not in known:
-            own, taken = self._taken(reading)
-            variants = [list(self.limiter.scores(self.starts[rows], taken[rows], parameter_s)) for rows in self.groups]
+            variants = self._variants(reading, parameter_s)
             most = max(map(len, variants))
-            best, best_counts = -np.inf, np.zeros(len(self.starts), np.int64)
+            best = -np.inf
             for k in range(most):
-                counts = np.zeros(len(self.starts), np.int64)
-                for rows, scores in zip(self.groups, variants, strict=True):
-                    counts[rows] = _whole(scores[min(k, len(scores) - 1)] + own[rows])
-                ll, _ = _best_limit(counts, self.rejected, self.used)
-                if ll > best:
-                    best, best_counts = ll, counts
-            known[parameter_s] = (best - float(np.log(most)), best_counts)
+                best = self._outcomes.better(self._count(reading, variants, k), best)
+            known[parameter_s] = best - float(np.log(most))
         return known[parameter_s]
+
+    def _counts_of(self, reading: Reading, parameter_s: float) -> Ints:
+        """Per request of the situation, the counts of the best variant."""
+        variants = self._variants(reading, parameter_s)
+        best, out = -np.inf, np.zeros(len(self.used), np.int64)
+        for k in range(max(map(len, variants))):
+            ll = self._outcomes.better(self._count(reading, variants, k), best)
+            if ll > best:
+                best, out[self._rows] = ll, self._counts
+        return out
 
     def best(self) -> tuple[Reading, float, Ints, float]:
         """(reading, parameter, counts, what the search cost)."""
         coarse = self.coarse
-        reading = max(self.readings, key=lambda each: max(self.tried(each, p)[0] for p in coarse))
+        reading = max(self.readings, key=lambda each: max(self.tried(each, p) for p in coarse))
         if self.limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
             self._finely(reading)
         parameter_s = self._named(reading)
@@ -344,14 +387,15 @@ class _Search:
         if len(self.readings) > 1:
             reading = self._overhead(reading, parameter_s)
             tries *= MOST_OVERHEAD // OVERHEAD_STEP
-        ll, counts = self.tried(reading, parameter_s)
-        return reading, parameter_s, counts, _best_limit(counts, self.rejected, self.used)[0] - ll + float(np.log(tries))
+        counts = self._counts_of(reading, parameter_s)
+        price = _best_limit(counts, self.rejected, self.used)[0] - self.tried(reading, parameter_s)
+        return reading, parameter_s, counts, price + float(np.log(tries))
 
     def _finely(self, reading: Reading) -> None:
         for _ in range(ZOOMS):
             found = self.found[reading]
             order = sorted(found)
-            for at in sorted(range(len(order)), key=lambda k: -found[order[k]][0])[:PEAKS]:
+            for at in sorted(range(len(order)), key=lambda k: -found[order[k]])[:PEAKS]:
                 around = (order[max(at - 1, 0)], order[at], order[min(at + 1, len(order) - 1)])
                 for p in np.concatenate([np.geomspace(a, b, FINE + 2)[1:-1] for a, b in pairwise(around)]).tolist():
                     self.tried(reading, p)
@@ -359,48 +403,38 @@ class _Search:
     def _named(self, reading: Reading) -> float:
         """The best parameter: a usual one where that fits as well, else the middle of those that do."""
         found = self.found[reading]
-        best_p = max(found, key=lambda p: found[p][0])
-        usual = [p for p in found if p in USUAL_S and found[p][0] >= found[best_p][0] - ROUND]
+        best_p = max(found, key=lambda p: found[p])
+        usual = [p for p in found if p in USUAL_S and found[p] >= found[best_p] - ROUND]
         return usual[0] if usual else _middle(found, best_p)
 
     def _overhead(self, reading: Reading, parameter_s: float) -> Reading:
         """The reading with the overhead that fits best, the middle of those that fit equally well."""
         each = [replace(reading, overhead=k) for k in range(0, MOST_OVERHEAD, OVERHEAD_STEP)]
         fit = {r.overhead: self.tried(r, parameter_s) for r in [*each, reading]}
-        return replace(reading, overhead=round(_middle({float(k): v for k, v in fit.items()}, max(fit, key=lambda k: fit[k][0]))))
+        return replace(reading, overhead=round(_middle({float(k): v for k, v in fit.items()}, max(fit, key=lambda k: fit[k]))))
 
 
-def _whole(score: Floats) -> Ints:
-    """A limit of whole requests is reached where the score is above the next lower number: 1.2 used of 2 leaves less than one."""
-    return np.minimum(np.ceil(score - 1e-9), MAX_COUNT).astype(np.int64)
-
-
-def _middle(found: dict[float, tuple[float, Ints]], best: float) -> float:
+def _middle(found: dict[float, float], best: float) -> float:
     """Of the parameters that fit as well as the best, next to each other, the middle one."""
     order = sorted(found)
     at = order.index(best)
     low = high = at
-    while low > 0 and found[order[low - 1]][0] >= found[best][0] - 1e-9:
+    while low > 0 and found[order[low - 1]] >= found[best] - 1e-9:
         low -= 1
-    while high + 1 < len(order) and found[order[high + 1]][0] >= found[best][0] - 1e-9:
+    while high + 1 < len(order) and found[order[high + 1]] >= found[best] - 1e-9:
         high += 1
     return order[(low + high) // 2]
 
 
 def _best_limit(counts: Ints, rejected: Bools, used: Bools) -> tuple[float, tuple[int, int, int]]:
     """(log likelihood, (lowest, highest, named) limit) at the best limit for these counts."""
-    refused, accepted = np.sort(counts[used & rejected]), np.sort(counts[used & ~rejected])
-    first = np.flatnonzero(np.concatenate([refused[:1] > 0, (refused[1:] > refused[:-1]) & (refused[1:] > 0)]))
-    if not len(first):
-        return -np.inf, (0, 0, 0)
-    met = refused[first]  # the limits to try: where a refused request is just at it
-    calms = np.searchsorted(accepted, met, "left")
-    noise = limit.noise_table(len(refused) + len(accepted))
-    ll = noise(len(accepted) - calms, len(refused) - first) + noise(first, calms)
-    at = int(ll.argmax())
-    value, calm = int(met[at]), int(calms[at])
-    below = max(int(refused[first[at] - 1]) if first[at] else 0, int(accepted[calm - 1]) if calm else 0)
-    return float(ll[at]), (below + 1, value, _roundest(below + 1, value))
+    outcomes = _Outcomes(rejected, used)
+    ll = outcomes.better(counts, -np.inf)
+    if not np.isfinite(ll):
+        return ll, (0, 0, 0)
+    value = int(outcomes.found[kernels.VALUE])
+    low = int(counts[used & (counts < value)].max(initial=0)) + 1
+    return ll, (low, value, _roundest(low, value))
 
 
 def _roundest(low: int, high: int) -> int:

@@ -50,7 +50,7 @@ def test_the_error_rate_is_integrated_out(wrong: int, right: int) -> None:
 
 
 def test_the_table_of_likelihoods_is_the_formula() -> None:
-    table = li._noise_table(60)
+    table = li.Noise(60)
     for wrong, right in product(range(0, 61, 7), repeat=2):
         if wrong + right <= 60:
             assert table(np.array([wrong]), np.array([right]))[0] == pytest.approx(li.log_noise(wrong, right), abs=1e-9)

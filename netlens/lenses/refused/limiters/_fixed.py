@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.lenses.refused import kernels
 from netlens.lenses.refused.limiters import USUAL_S, _windows
 from netlens.lenses.refused.limiters._windows import span_s
 
@@ -27,8 +28,9 @@ def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     width = int(parameter_s * 1e9)
     before = np.concatenate([[0.0], np.cumsum(taken)])[:-1]
     for edge in _edges(starts, taken, width).tolist():
-        window = (starts - edge) // width
-        yield before - before[np.searchsorted(window, window, "left")]
+        out = np.empty(len(starts))
+        kernels.edge_sums(starts, before, edge, width, out)
+        yield out
 
 
 def _edges(starts: Ints, taken: Floats, width: int) -> Ints:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.columns import Floats, Ints
+from netlens.lenses.refused import kernels
 from netlens.lenses.refused.limiters import USUAL_S
 
 if TYPE_CHECKING:
@@ -34,10 +35,9 @@ def parameters(starts: Ints, _: Floats) -> list[float]:
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     """What was taken in the window before each request."""
-    before = np.concatenate([[0.0], np.cumsum(taken)])
-    first = np.searchsorted(starts, starts - int(parameter_s * 1e9), "right")
-    now = np.arange(len(starts))
-    yield before[now] - before[np.minimum(first, now)]
+    out = np.empty(len(starts))
+    kernels.window_sums(starts, np.concatenate([[0.0], np.cumsum(taken)]), int(parameter_s * 1e9), out)
+    yield out
 
 
 class Window:
