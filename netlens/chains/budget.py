@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -213,15 +212,19 @@ def _or(time: int | None, otherwise: int) -> int:
 
 def _flat(begin: int, end: int, paint: list[tuple[int, int, str, int]]) -> tuple[Spell, ...]:
     """Stretches that follow each other, each of what was painted last there."""
-    layers = [(max(a, begin), min(b, end), phase, relay) for a, b, phase, relay in paint if a < b and a < end and b > begin]
-    cuts = sorted({begin, end, *(t for a, b, _, _ in layers for t in (a, b))})
+    layers = [(a if a > begin else begin, b if b < end else end, p, r) for a, b, p, r in paint if a < b and a < end and b > begin]
+    cuts = sorted({begin, end, *[layer[0] for layer in layers], *[layer[1] for layer in layers]})
+    place = {t: k for k, t in enumerate(cuts)}
+    last: list[tuple[str, int]] = [(CLIENT, -1)] * (len(cuts) - 1)
+    for a, b, phase, relay in layers:
+        first, behind = place[a], place[b]
+        last[first:behind] = [(phase, relay)] * (behind - first)
     out: list[Spell] = []
-    for a, b in pairwise(cuts):
-        phase, relay = next((p, r) for x, y, p, r in reversed(layers) if x <= a and b <= y)
-        if out and (out[-1].phase, out[-1].relay) == (phase, relay):
-            out[-1] = Spell(out[-1].start_ns, b, phase, relay)
-        else:
-            out.append(Spell(a, b, phase, relay))
+    since = begin
+    for k, (phase, relay) in enumerate(last):
+        if k + 1 == len(last) or last[k + 1] != (phase, relay):
+            out.append(Spell(since, cuts[k + 1], phase, relay))
+            since = cuts[k + 1]
     return tuple(out) or (Spell(begin, begin, CLIENT),)
 
 

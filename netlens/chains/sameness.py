@@ -23,16 +23,18 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.chains.paths import SSHUTTLE
-from netlens.columns import NEVER, Ints, ints
+from netlens.columns import NEVER, Ints
 from netlens.parsers import stream_digests
 from netlens.parsers.packet_digests import readable_again
 from netlens.parsers.session_state import BASE, BASE_ACKED, BASE_KIND, BASE_SYN, FIN_END, FSM, ORIGINATOR_SHIFT, SIDE, SIDE_WIDTH, UNSET
 from netlens.parsers.stream_digests import Digest, Stream
+from netlens.threads import in_parallel
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
@@ -122,10 +124,10 @@ def compare(linked: Linked) -> Sameness | None:
         if not kept:
             found.skipped[next(str(each) for each in made)] += 1
     numbers = stream_digests.factors(os.urandom(16))
-    digests = [
-        stream_digests.collect(side.capture.paths, [getattr(p, name) for p in chosen], numbers)
-        for side, name in ((vm, "vm"), (host, "host"))
-    ]
+    digests = in_parallel(
+        lambda: stream_digests.collect(vm.capture.paths, [p.vm for p in chosen], numbers),
+        lambda: stream_digests.collect(host.capture.paths, [p.host for p in chosen], numbers),
+    )
     _judge(found, sides, chosen, digests)
     return found
 
@@ -145,53 +147,61 @@ class _Ends:
 
     def __init__(self, side: Side, moved: Callable[[Ints], Ints] = np.array) -> None:
         self.side, self._moved = side, moved
-        self.state = side.capture.part.state()
-        self.originator: Ints = (self.state[:, FSM] >> ORIGINATOR_SHIFT) & 1
+        state = side.capture.part.state()
+        self.originator: list[int] = ((state[:, FSM] >> ORIGINATOR_SHIFT) & 1).tolist()
         s = side.sessions
-        self.bytes = {True: s["orig_bytes"], False: s["resp_bytes"]}
-        self.missing = {True: s["orig_missing_bytes"], False: s["resp_missing_bytes"]}
+        #: by direction, as packet rows have it: of each session the columns that are asked for
+        self.columns = {
+            column: [state[:, SIDE + way * SIDE_WIDTH + column].tolist() for way in (0, 1)] for column in (BASE, BASE_KIND, FIN_END)
+        }
+        self.saw_syn = s["saw_syn"].tolist()
+        self.bytes = {True: s["orig_bytes"].tolist(), False: s["resp_bytes"].tolist()}
+        self.missing = {True: s["orig_missing_bytes"].tolist(), False: s["resp_missing_bytes"].tolist()}
         self.trail = side.capture.trail
-        self.fins = {True: ints(s["orig_fin_ns"], NEVER), False: ints(s["resp_fin_ns"], NEVER)}
-        self.resets = ints(s["rst_ns"], NEVER)
-        self.lasts = {True: ints(s["orig_last_payload_ns"], NEVER), False: ints(s["resp_last_payload_ns"], NEVER)}
+        self.fins = {True: s.ints("orig_fin_ns", NEVER), False: s.ints("resp_fin_ns", NEVER)}
+        self.resets = s.ints("rst_ns", NEVER)
+        self.lasts = {True: s.ints("orig_last_payload_ns", NEVER), False: s.ints("resp_last_payload_ns", NEVER)}
 
     def session(self, row: int, orig: bool) -> int:
         """Of a connection, the session that carries a direction, of copies the last."""
         ids = self.side.session_ids[row]
-        return max(ids, key=lambda k: (int(self.bytes[orig][k]) > 0, k))
+        sent = self.bytes[orig]
+        return ids[0] if len(ids) == 1 else max(ids, key=lambda k: (sent[k] > 0, k))
 
     def way(self, session: int, orig: bool) -> int:
         """The direction of the session, as packet rows have it."""
-        return int(self.originator[session]) if orig else 1 - int(self.originator[session])
+        return self.originator[session] if orig else 1 - self.originator[session]
 
     def column(self, session: int, orig: bool, column: int) -> int:
-        return int(self.state[session, SIDE + self.way(session, orig) * SIDE_WIDTH + column])
+        return self.columns[column][self.way(session, orig)][session]
 
     def begins(self, session: int, orig: bool) -> bool:
         """Whether the beginning of the stream is known."""
-        return self.column(session, orig, BASE_KIND) in (BASE_SYN, BASE_ACKED) and bool(self.side.sessions["saw_syn"][session] or not orig)
+        return self.column(session, orig, BASE_KIND) in (BASE_SYN, BASE_ACKED) and bool(self.saw_syn[session] or not orig)
 
-    def _segments(self, session: int, orig: bool) -> dict[str, Any]:
-        """The segments of a direction that hold new bytes."""
+    @cached_property
+    def _records(self) -> dict[tuple[int, int], int]:
+        """Where the first handshake record of TLS begins in a stream, by session and direction; of those streams that have one."""
         if self.trail is None:
             return {}
-        at, all_ = self.trail.of(session), self.trail.segments()
-        part = {name: all_[name][at] for name in ("offset", "length", "frame", "way", "head")}
-        kept = (part["way"] == self.way(session, orig)) & (part["length"] > 0)
-        return {name: values[kept] for name, values in part.items()}
+        t = self.trail.segments()
+        at = np.flatnonzero((t["head"] >> np.uint64(56) == HANDSHAKE) & (t["length"] > 0))
+        streams, first = np.unique(2 * t["session"][at].astype(np.int64) + t["way"][at], return_index=True)
+        offsets = np.maximum(t["offset"][at[first]], 0)
+        return dict(zip(zip((streams >> 1).tolist(), (streams & 1).tolist(), strict=True), offsets.tolist(), strict=True))
 
     def first_record(self, session: int, orig: bool) -> int:
         """Where TLS begins in a stream; 0 where nothing tells."""
-        seg = self._segments(session, orig)
-        if not seg:
-            return 0
-        at = np.flatnonzero(seg["head"] >> np.uint64(56) == HANDSHAKE)
-        return max(int(seg["offset"][at[0]]), 0) if len(at) else 0
+        return self._records.get((session, self.way(session, orig)), 0)
 
     def frame(self, session: int, orig: bool, offset: int) -> int:
         """The first frame that holds a byte of a stream; of a byte that none has, that before it."""
-        seg = self._segments(session, orig)
-        if not seg or not len(seg["frame"]):
+        if self.trail is None:
+            return 0
+        at, all_ = self.trail.of(session), self.trail.segments()
+        chosen = at.start + np.flatnonzero((all_["way"][at] == self.way(session, orig)) & (all_["length"][at] > 0))
+        seg = {name: all_[name][chosen] for name in ("offset", "length", "frame")}
+        if not len(chosen):
             return 0
         holding = np.flatnonzero((seg["offset"] <= offset) & (seg["offset"] + seg["length"] > offset))
         before = np.flatnonzero(seg["offset"] <= offset)
@@ -220,9 +230,9 @@ def _pair(sides: tuple[_Ends, _Ends], row: int, mate: int, orig: bool, method: s
     """A direction of a pair as two streams with common positions; else why it cannot be compared."""
     near, far = sides
     a, b = near.session(row, orig), far.session(mate, orig)
-    sizes = [int(e.bytes[orig][k]) + int(e.missing[orig][k]) for e, k in ((near, a), (far, b))]
-    if not int(near.bytes[orig][a]) or not int(far.bytes[orig][b]):
+    if not near.bytes[orig][a] or not far.bytes[orig][b]:
         return EMPTY
+    sizes = [e.bytes[orig][k] + e.missing[orig][k] for e, k in ((near, a), (far, b))]
     moved = 0, 0
     apart = ((far.column(b, orig, BASE) - near.column(a, orig, BASE) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
     if method in EXACT and abs(apart) < NEAR:
@@ -259,9 +269,8 @@ def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: list[_Pair], dige
         if pair.row not in sure:
             unsure.add(pair.row)
             continue
-        whole = digests[0][k].seen.copy()
-        whole[[at for at, _, _ in suspects[k]]] = 0
-        amount = int(whole.sum())
+        seen = digests[0][k].seen
+        amount = int(seen.sum()) - sum(int(seen[at]) for at, _, _ in suspects[k])
         position: int | None = None
         for start, _ in wanted.get(k, ()):
             mine, theirs = read[0][k, start], read[1][k, start]
@@ -292,7 +301,10 @@ def _suspects(pair: _Pair, a: Digest, b: Digest) -> list[tuple[int, int, int]]:
     n = len(a.seen)
     full = np.full(n, 1 << a.shift, np.int64)
     full[-1:] = pair.vm.length - ((n - 1) << a.shift)
-    odd = ((a.hashes != b.hashes) | (a.seen != b.seen) | (a.seen != full)) & ((a.seen > 0) & (b.seen > 0))
+    alike = (a.hashes == b.hashes) & (a.seen == b.seen) & (a.seen == full)
+    if alike.all():
+        return []
+    odd = ~alike & (a.seen > 0) & (b.seen > 0)
     return [(int(k), int(k) << a.shift, min((int(k) + 1) << a.shift, pair.vm.length)) for k in np.flatnonzero(odd)]
 
 

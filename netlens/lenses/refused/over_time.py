@@ -318,6 +318,7 @@ class _Search:
         self._outcomes = _Outcomes(self.rejected[self._rows], self.used[self._rows])
         self._counts = np.zeros(len(self._rows), np.int64)
         self._known: dict[Reading, tuple[Floats, Floats]] = {}
+        self._last: tuple[tuple[int, float], list[list[Floats]]] | None = None
         self.found: dict[Reading, dict[float, float]] = {}
         sizes = limiter.COUNTS == "bytes"
         self.readings = [Reading(overhead, own) for overhead in OVERHEADS for own in (True, False)] if sizes else [Reading()]
@@ -342,10 +343,16 @@ class _Search:
         return tuple(sorted({p for starts, part in each for p in self.limiter.parameters(starts, taken[part])}))
 
     def _variants(self, reading: Reading, parameter_s: float) -> list[list[Floats]]:
-        """What had been used up, by group; several where something besides the parameter is unknown."""
-        _, taken = self._taken(reading)
-        each = zip(self._starts, self._parts, strict=True)
-        return [list(self.limiter.scores(starts, taken[part], parameter_s)) for starts, part in each]
+        """What had been used up, by group; several where something besides the parameter is unknown.
+
+        The last are kept: readings that differ only in the room that a request needs have the same, and are tried one after the other.
+        """
+        if self._last is None or self._last[0] != (reading.overhead, parameter_s):
+            _, taken = self._taken(reading)
+            each = zip(self._starts, self._parts, strict=True)
+            scores = [list(self.limiter.scores(starts, taken[part], parameter_s)) for starts, part in each]
+            self._last = (reading.overhead, parameter_s), scores
+        return self._last[1]
 
     def _count(self, reading: Reading, variants: list[list[Floats]], k: int) -> Ints:
         """The counts of variant ``k``, of the requests of all groups; they are overwritten by the next."""
@@ -379,6 +386,9 @@ class _Search:
     def best(self) -> tuple[Reading, float, Ints, float]:
         """(reading, parameter, counts, what the search cost)."""
         coarse = self.coarse
+        for p in coarse:
+            for each in self.readings:
+                self.tried(each, p)
         reading = max(self.readings, key=lambda each: max(self.tried(each, p) for p in coarse))
         if self.limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
             self._finely(reading)

@@ -245,7 +245,10 @@ def _small(found: Intents, situation: Situation) -> frozenset[int]:
         ratios = sizes[1:] / sizes[:-1]
         at = int(ratios.argmax())
         little, large = mine[sent[mine] <= sizes[at]], mine[sent[mine] > sizes[at]]
-        beside = np.abs(found.start_ns[little][:, None] - found.start_ns[large]).min(axis=1) <= BESIDE_NS
+        begun = np.sort(found.start_ns[large])
+        nearest = np.searchsorted(begun, found.start_ns[little] - BESIDE_NS)
+        beside = begun[np.minimum(nearest, len(begun) - 1)] - found.start_ns[little]
+        beside = (nearest < len(begun)) & (beside <= BESIDE_NS)
         if ratios[at] >= ANOTHER_ORDER and sizes[at + 1] >= TURN_BYTES and len(little) <= len(large) and beside.mean() >= OFTEN:
             out |= set(little.tolist())
     return frozenset(out)
