@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -63,8 +63,7 @@ Spans = list[tuple[int, int]]
 Waits = Mapping[int, Spans]
 
 
-@dataclass(frozen=True)
-class Spell:
+class Spell(NamedTuple):
     """A stretch of a request's time. ``relay``: which of the relays, with the phase of that name."""
 
     start_ns: int
@@ -573,14 +572,17 @@ def groups(divided: Iterable[Divided]) -> list[Group]:
         found[d.server, d.request >= 0, d.party, d.process].append(d)
     made = []
     for (server, target, party, process), mine in found.items():
-        relays: dict[str, int] = defaultdict(int)
+        relays = dict.fromkeys((relay for d in mine for relay in d.relays), 0)
+        known = {phase: 0 for phase in PHASES if any(phase not in each for each in {d.unmeasured for d in mine})}
         for d in mine:
-            for k, relay in enumerate(d.relays):
-                relays[relay] += d.ns(RELAY, k)
-        known = {phase: [d.ns(phase) for d in mine if phase not in d.unmeasured] for phase in PHASES}
+            for start, end, phase, relay in d.spells:
+                if phase not in d.unmeasured:
+                    known[phase] += end - start
+                if phase == RELAY and relay >= 0:
+                    relays[d.relays[relay]] += end - start
         total = sum(d.end_ns - d.begin_ns for d in mine)
-        by_phase = {phase: sum(values) if values else None for phase, values in known.items()}
-        made.append(Group(server, target, party, process, len(mine), total, by_phase, dict(relays)))
+        by_phase = {phase: known.get(phase) for phase in PHASES}
+        made.append(Group(server, target, party, process, len(mine), total, by_phase, relays))
     return sorted(made, key=lambda g: (not g.target, -g.total_ns, g.server, g.party))
 
 

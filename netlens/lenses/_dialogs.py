@@ -41,11 +41,12 @@ class Refusal:
 
 def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
-    candidates = view.sessions_where(_says_no)
-    tls = (view.first_replies >> 56 >= 20) & (view.first_replies >> 56 <= 23)  # noise that looks like anything
+    clear = (view.first_replies >> 56 < 20) | (view.first_replies >> 56 > 23)  # TLS is noise that looks like anything
+    clear[list(view.halves)] = False
+    candidates = view.sessions_where(_says_no, clear)
     found: list[Refusal] = []
-    for k in view.first_copies:
-        if k not in candidates or tls[k] or k in view.halves:
+    for k in view.first_copies if candidates else ():
+        if k not in candidates:
             continue
         seg = view.segments(k)
         if not len(seg):

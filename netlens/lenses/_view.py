@@ -151,17 +151,26 @@ class View:
         out = np.zeros(self.sessions.rows, np.uint64)
         if self.trail is not None and self.sessions.rows:
             t = self.trail.segments()
-            by_responder = (t["length"] > 0) & (t["fresh"] > 0) & (t["way"] != self._originator[t["session"]])
-            of, first = np.unique(t["session"][by_responder], return_index=True)
-            out[of] = t["head"][by_responder][first]
+            by_responder = np.flatnonzero(
+                (t["fresh"] > 0) & (t["length"] > 0) & (t["way"] != self._originator.astype(np.int8)[t["session"]])
+            )
+            of = t["session"][by_responder]
+            first = np.flatnonzero(np.diff(of, prepend=-1))  # segments stand by session
+            out[of[first]] = t["head"][by_responder[first]]
         return out
 
-    def sessions_where(self, holds: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> set[int]:
-        """Sessions with a segment of the responder or originator whose first bytes (uint64) satisfy a condition."""
+    def sessions_where(
+        self, holds: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]], among: np.ndarray[Any, Any] | None = None
+    ) -> set[int]:
+        """Sessions (of those ``among``, bool per session) with a segment of either end whose first bytes (uint64) satisfy a condition."""
         if self.trail is None:
             return set()
         t = self.trail.segments()
-        return set(np.unique(t["session"][holds(t["head"])]).tolist())
+        of, head = t["session"], t["head"]
+        if among is not None:
+            chosen = among[of]
+            of, head = of[chosen], head[chosen]
+        return set(np.unique(of[holds(head)]).tolist())
 
     def _read(self, k: int, most: int = MOST_SEGMENTS) -> Segments:
         if self.trail is None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
-from netlens.columns import MISSING, Bools, Codes, Ints, Objects, ints
+from netlens.columns import MISSING, NEVER, Bools, Codes, Ints, Objects, ints
 from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Answers:
         self.response = ints(exchanges["response_ns"], MISSING)
         self.end = ints(exchanges["end_ns"], MISSING)
         self.up, self.down = ints(exchanges["up_bytes"], 0), ints(exchanges["down_bytes"], 0)
-        self.complete = np.array([value is True or value == 1 for value in exchanges["complete"]], bool)
+        complete = np.asarray(exchanges["complete"])
+        self.complete = complete if complete.dtype == np.bool_ else np.array([value is True or value == 1 for value in complete], bool)
         self.answered = (self.end != MISSING) & (self.response != MISSING)
         self.lasts = np.where(self.answered, self.end - np.where(self.answered, self.response, 0), 0)
         self.waits = np.where(self.answered, self.response - np.where(self.answered, self.asked, 0), 0)
@@ -99,17 +100,23 @@ def chains(answers: Answers, usable: Bools, soonest_ns: int = BACK_OFF_NS[0]) ->
     out = np.full(len(answers), -1, np.int64)
     rows = np.flatnonzero(usable)
     rows = rows[np.lexsort((answers.start[rows], answers.up[rows]))]
-    sizes, begins = np.unique(answers.up[rows], return_index=True)
-    by_size = dict(zip(sizes.tolist(), np.split(rows, begins[1:]), strict=True))
-    for row in np.flatnonzero(usable & answers.short).tolist():
-        best = None
-        for size in range(int(answers.up[row]) - SAME_REQUEST_BYTES, int(answers.up[row]) + SAME_REQUEST_BYTES + 1):
-            if (those := by_size.get(size)) is None:
-                continue
-            at = np.searchsorted(answers.start[those], answers.end[row] + soonest_ns)
-            if at < len(those) and answers.start[those[at]] <= answers.end[row] + BACK_OFF_NS[1]:
-                found = (int(answers.start[those[at]]), int(those[at]))
-                best = found if best is None else min(best, found)
-        if best is not None:
-            out[row] = best[1]
+    if not len(rows):
+        return out
+    # size and time as one number, so that one search finds the first that begins at a time or later, of one size
+    times = np.sort(answers.start[rows])
+    sizes, of_size = np.unique(answers.up[rows], return_inverse=True)
+    keys = of_size * (len(times) + 1) + np.searchsorted(times, answers.start[rows])
+    asking = np.flatnonzero(usable & answers.short)
+    earliest, latest = np.searchsorted(times, answers.end[asking] + soonest_ns), answers.end[asking] + BACK_OFF_NS[1]
+    soonest, best = np.full(len(asking), NEVER), np.full(len(asking), -1, np.int64)
+    for apart in range(-SAME_REQUEST_BYTES, SAME_REQUEST_BYTES + 1):
+        size = np.searchsorted(sizes, answers.up[asking] + apart)
+        known = sizes[np.minimum(size, len(sizes) - 1)] == answers.up[asking] + apart
+        at = np.minimum(np.searchsorted(keys, size * (len(times) + 1) + earliest), len(rows) - 1)
+        begun = answers.start[rows[at]]
+        found = known & (of_size[at] == size) & (begun >= times[np.minimum(earliest, len(times) - 1)]) & (begun <= latest)
+        found &= earliest < len(times)
+        nearer = found & ((begun < soonest) | ((begun == soonest) & (rows[at] < best)))
+        soonest, best = np.where(nearer, begun, soonest), np.where(nearer, rows[at], best)
+    out[asking] = best
     return out
