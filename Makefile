@@ -116,6 +116,7 @@ bench: install ## compare speed and memory with capinfos, tcptrace, argus, tshar
 	@tools/system-packages.sh tshark capinfos tcptrace argus
 	@$(PY) -m tests.bench.peers
 	$(PY) -m tests.bench.run
+	$(PY) -m tests.bench.stage_page
 
 # make properties EXAMPLES=100000 PROPERTIES=tests/wire
 EXAMPLES ?= 2000

@@ -349,7 +349,7 @@ def by_name(results: Iterable[Result], contestant: Contestant) -> Result | None:
     return next((r for r in results if r.contestant == contestant.name and r.seconds), None)
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+def markdown_table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
     align = ["---", *("---:" for _ in head[1:])]
     return ["| " + " | ".join(row) + " |" for row in (head, align, *rows)] + [""]
 
@@ -385,7 +385,7 @@ def _workload_section(name: str, results: list[Result], capture: dict[str, Any])
         *(f"/ {c.name}" for c in references),
     ]
     title = f"## {name}: {WORKLOADS[name].title}"
-    return [title, "", f"{capture['frames']:,} packets, {capture['bytes'] / 1e9:.2f} GB.", "", *_table(head, rows)]
+    return [title, "", f"{capture['frames']:,} packets, {capture['bytes'] / 1e9:.2f} GB.", "", *markdown_table(head, rows)]
 
 
 def targets(data: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
@@ -457,13 +457,13 @@ def report(data: dict[str, Any]) -> str:
         "truth of the generated captures: addresses, ports, frames and bytes each way, first and last frame and time, state.",
         "*In process* is without starting Python and imports; the other lines are whole commands.",
         "",
-        *_table(["machine", ""], [[k, v] for k, v in (data["machine"] | {"date": data["date"]}).items()]),
-        *_table(["program", "version"], [[k, v] for k, v in data["versions"].items()]),
+        *markdown_table(["machine", ""], [[k, v] for k, v in (data["machine"] | {"date": data["date"]}).items()]),
+        *markdown_table(["program", "version"], [[k, v] for k, v in data["versions"].items()]),
         "## Targets",
         "",
     ]
     word = {True: "yes", False: "**no**", None: "not measured"}
-    lines += _table(
+    lines += markdown_table(
         ["claim", "target", "measured", "met"], [[claim, target, text, word[met]] for claim, target, text, met in targets(data)]
     )
     for name, results in data["workloads"].items():
@@ -482,7 +482,7 @@ def report(data: dict[str, Any]) -> str:
             for r in results
             if r.seconds
         ]
-        lines += _table(["workload", "scale", "packets", "program", "median, s", "packets/s", "peak, MB"], rows)
+        lines += markdown_table(["workload", "scale", "packets", "program", "median, s", "packets/s", "peak, MB"], rows)
     if data["small"]:
         lines += [
             "## Start-up",
@@ -491,7 +491,7 @@ def report(data: dict[str, Any]) -> str:
             "",
         ]
         rows = [[r.contestant, r.failure or f"{r.median_s:.3f}", f"{r.peak_mb:,.0f}" if r.seconds else ""] for r in data["small"]]
-        lines += _table(["program", "median, s", "peak, MB"], rows)
+        lines += markdown_table(["program", "median, s", "peak, MB"], rows)
     return "\n".join(lines)
 
 
