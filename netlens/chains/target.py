@@ -122,10 +122,15 @@ def at_same_address(side: Side) -> list[str]:
     """Other names that connections with requests ask for at the addresses and ports of the target: the provider may count these with it."""
     c = side.connections
     there = set(zip(c["resp_ip"][side.target].tolist(), c["resp_port"][side.target].tolist(), strict=True))
+    own = set(c["sni"][side.target].tolist())  # also of hops that do not leave
     asking = {side.connection_of[k] for k in side.capture.table("exchanges")["session_id"].tolist() if k in side.connection_of}
     rows = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), c["sni"].tolist(), side.target.tolist(), strict=True)
     return sorted(
-        {sni for row, (ip, port, sni, is_target) in enumerate(rows) if sni and not is_target and (ip, port) in there and row in asking}
+        {
+            sni
+            for row, (ip, port, sni, is_target) in enumerate(rows)
+            if sni and sni not in own and not is_target and (ip, port) in there and row in asking
+        }
     )
 
 

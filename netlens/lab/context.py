@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.lab.clock import Skew
-from netlens.lab.topology import VM, LabError, Topology
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, OTHER_VM, PROVIDER_IP, VM, VM_IP, LabError, Topology
 
 if TYPE_CHECKING:
     from netlens.lab.scenario import Scenario
@@ -26,6 +26,9 @@ class Context:
     certificate : trusted by the programs.
     sshuttle : the one to use, if not the installed one.
     details : what a part wants to have in the manifest.
+    api_ip : where the provider is asked.
+    runs_in : the namespace in which a side's programs run, if not the side's own.
+    addresses : of each side, as the manifest has them.
     """
 
     scenario: Scenario
@@ -37,6 +40,9 @@ class Context:
     certificate: Path
     sshuttle: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    api_ip: str = PROVIDER_IP
+    runs_in: dict[str, str] = field(default_factory=dict)
+    addresses: dict[str, list[str]] = field(default_factory=lambda: {VM: [VM_IP], HOST: [HOST_IP, HOST_INSIDE_IP]})
 
     def told(self, side: str, programs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """What the process of programs of any kind is told, as JSON."""
@@ -46,7 +52,8 @@ class Context:
             "seconds": self.seconds,
             "programs": programs,
             "journal": str(self.folder / f"{side}-program.jsonl"),
-            "log": str(self.folder / f"{side}-errors.log"),
+            # Nobody records another VM, nor has its log.
+            "log": str((self.topology.folder if side == OTHER_VM else self.folder) / f"{side}-errors.log"),
             "skew": asdict(self.skew if side == VM else Skew()),
             "certificate": str(self.certificate),
         }
@@ -56,7 +63,7 @@ class Context:
         path = self.topology.folder / f"{name}.json"
         path.write_text(json.dumps(config), encoding="utf-8")
         argv = [sys.executable, "-m", f"netlens.lab.{module}", str(path)]
-        child = self.topology.start(side, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = self.topology.start(self.runs_in.get(side, side), argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert child.stdout
         if child.stdout.readline() != "ready\n":
             raise LabError(f"the lab's {name} did not start")

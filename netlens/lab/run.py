@@ -25,14 +25,11 @@ from netlens.lab.context import Context
 from netlens.lab.provider import certificate, limiters
 from netlens.lab.topology import (
     HOST,
-    HOST_INSIDE_IP,
-    HOST_IP,
     NAMESERVER_IP,
     OTHER_SITE_IP,
+    OTHER_VM,
     PROVIDER,
-    PROVIDER_IP,
     VM,
-    VM_IP,
     LabError,
     Topology,
     need,
@@ -44,12 +41,7 @@ if TYPE_CHECKING:
 
 API_NAME = "api.z.ai"
 # The second name is an alias, as names behind a content network are.
-NAMES = {
-    API_NAME: PROVIDER_IP,
-    "open.bigmodel.cn": "open.bigmodel.cn.edge.example",
-    "open.bigmodel.cn.edge.example": PROVIDER_IP,
-    "registry.npmjs.org": OTHER_SITE_IP,
-}
+ALIAS, EDGE, OTHER_SITE = "open.bigmodel.cn", "open.bigmodel.cn.edge.example", "registry.npmjs.org"
 DRAIN_S = 20.0  #: how long connections may outlive the programs (zombies) before the recording ends without them
 RECORDED_SIDES = (VM, HOST)
 
@@ -76,14 +68,14 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
     seed = scenario.run["seed"] if options.seed is None else options.seed
     with Topology() as topology:
         skew = Skew(scenario.clock["offset_s"], scenario.clock["drift_ppm"], time.time_ns())
-        pem, key = certificate.write(topology.folder, [*NAMES])
+        pem, key = certificate.write(topology.folder, [API_NAME, ALIAS, EDGE, OTHER_SITE])
         context = Context(scenario, topology, folder, seconds, seed, skew, pem, options.sshuttle)
-        provider = _start_provider(context, key)
         recorders = [SideRecorder(side=side, directory=folder, prefix=topology.prefix(side)) for side in RECORDED_SIDES]
         older_s = float(scenario.path["older_s"])
         if not older_s:
             _start_all(recorders)
         relay.start(context)
+        provider = _start_provider(context, key)
         for side, command in options.services:
             services.start(context, side, command)
         children = _start_programs(context)
@@ -106,12 +98,13 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
 
 
 def _start_provider(context: Context, key: Path) -> subprocess.Popen[str]:
+    names = {API_NAME: context.api_ip, ALIAS: EDGE, EDGE: context.api_ip, OTHER_SITE: OTHER_SITE_IP}
     config = {
-        "provider": {**context.scenario.provider, "seed": context.seed, "names": NAMES},
+        "provider": {**context.scenario.provider, "seed": context.seed, "names": names},
         "journal": str(context.folder / "provider.jsonl"),
         "certificate": str(context.certificate),
         "key": str(key),
-        "ip": PROVIDER_IP,
+        "ip": context.api_ip,
         "other_ip": OTHER_SITE_IP,
         "nameserver_ip": NAMESERVER_IP,
     }
@@ -126,11 +119,11 @@ def _start_all(recorders: Sequence[SideRecorder]) -> None:
 def _start_programs(context: Context) -> list[subprocess.Popen[str]]:
     """The programs of both sides. The default kind runs where no other does, also with nothing to do: each side has its journal and its log."""
     children = []
-    for side in RECORDED_SIDES:
+    for side in (*RECORDED_SIDES, OTHER_VM):
         here = [each for each in context.scenario.programs if each["side"] == side]
         for name, kind in programs.kinds().items():
             tables = [each for each in here if programs.kind_of(each) == name]
-            if tables or (name == programs.DEFAULT and not here):
+            if tables or (name == programs.DEFAULT and not here and side in RECORDED_SIDES):
                 children.append(kind.start(context, side, tables))
     for child in children:  # all are loaded and wait: they start together
         _tell(child, "go")
@@ -176,8 +169,8 @@ def _extra(context: Context) -> dict[str, Any]:
         "command": f"sudo netlens lab run {scenario.name} --seconds {seconds:g} --seed {seed}",
         "made_at": datetime.now(UTC).replace(microsecond=0),
         "kernel": platform.release().partition("-")[0],
-        "api": {"names": [API_NAME], "addresses": [PROVIDER_IP], "port": 443},
-        "addresses": {"vm": [VM_IP], "host": [HOST_IP, HOST_INSIDE_IP]},
+        "api": {"names": [API_NAME], "addresses": [context.api_ip], "port": 443},
+        "addresses": context.addresses,
         "lab": {
             "scenario": scenario.name,
             "title": scenario.title,

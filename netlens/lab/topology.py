@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +25,15 @@ from netlens.errors import NetlensError
 
 VM, HOST, PROVIDER = "vm", "host", "provider"
 SIDES = (VM, HOST, PROVIDER)
+#: further namespaces that a relay may add: another VM of the same host, a container in the VM
+OTHER_VM, CONTAINER = "vm2", "container"
 
 VM_IP, HOST_INSIDE_IP, HOST_IP = "192.168.64.2", "192.168.64.1", "203.0.113.1"
 VM_NET = "192.168.64.0/24"
 PROVIDER_IP, NAMESERVER_IP, OTHER_SITE_IP = "203.0.113.10", "203.0.113.53", "203.0.113.80"
+PROVIDER_IP6 = "2001:db8:71::10"
+
+READY_S = 30.0  #: until a program that was started is up
 
 STATE = Path("/run/netlens-lab")
 _RESOLV = Path("/etc/netns")
@@ -35,15 +41,6 @@ _RUN_NAME = re.compile(r"nl(\d+)")
 
 # Without this the kernel would add neighbour discovery and router solicitations, which say nothing here.
 _NO_IPV6 = "net.ipv6.conf.all.disable_ipv6=1"
-
-_NAT = f"""
-table ip lab {{
-    chain postrouting {{
-        type nat hook postrouting priority 100;
-        oifname "eth0" ip saddr {VM_NET} masquerade
-    }}
-}}
-"""
 
 
 class LabError(NetlensError):
@@ -120,18 +117,10 @@ class Topology:
 
     def _build(self) -> None:
         for side in SIDES:
-            namespace = self.namespace(side)
-            # /etc/netns/NAME is laid over /etc by `ip netns exec`: each side has a resolv.conf of its own.
-            folder = _RESOLV / namespace
-            folder.mkdir(parents=True)
-            (folder / "resolv.conf").write_text(f"nameserver {NAMESERVER_IP}\n", encoding="ascii")
-            _run("ip", "netns", "add", namespace)
-            self.inside(side, "sysctl", "-q", "-w", _NO_IPV6)
-            self.inside(side, "ip", "link", "set", "lo", "up")
-        vm, host, provider = map(self.namespace, SIDES)
+            self.add(side)
         # Fixed hardware addresses: a recording shows them, and two runs of one seed should differ in nothing that we can hold still.
-        _link((vm, "eth0", "02:00:00:40:00:02"), (host, "vmnet0", "02:00:00:40:00:01"))
-        _link((host, "eth0", "02:00:00:71:00:01"), (provider, "eth0", "02:00:00:71:00:10"))
+        self.link((VM, "eth0", "02:00:00:40:00:02"), (HOST, "vmnet0", "02:00:00:40:00:01"))
+        self.link((HOST, "eth0", "02:00:00:71:00:01"), (PROVIDER, "eth0", "02:00:00:71:00:10"))
         for side, device, addresses in (
             (VM, "eth0", (VM_IP,)),
             (HOST, "vmnet0", (HOST_INSIDE_IP,)),
@@ -143,7 +132,40 @@ class Topology:
             self.inside(side, "ip", "link", "set", device, "up")
         self.inside(VM, "ip", "route", "add", "default", "via", HOST_INSIDE_IP)
         self.inside(HOST, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
-        self.inside(HOST, "nft", "-f", "-", stdin=_NAT)
+        self.masquerade(HOST, "eth0", VM_NET)
+
+    def add(self, side: str) -> None:
+        """Make a namespace, which has a loopback interface and nothing else."""
+        namespace = self.namespace(side)
+        # /etc/netns/NAME is laid over /etc by `ip netns exec`: each side has a resolv.conf of its own.
+        folder = _RESOLV / namespace
+        folder.mkdir(parents=True)
+        (folder / "resolv.conf").write_text(f"nameserver {NAMESERVER_IP}\n", encoding="ascii")
+        _run("ip", "netns", "add", namespace)
+        self.inside(side, "sysctl", "-q", "-w", _NO_IPV6)
+        self.inside(side, "ip", "link", "set", "lo", "up")
+
+    def link(self, *ends: tuple[str, str, str]) -> None:
+        """A cable between two namespaces: of each end the side, the interface and its hardware address."""
+        (one, device, address), (other, peer, peer_address) = ends
+        _run(
+            *("ip", "link", "add", device, "address", address, "netns", self.namespace(one)),
+            *("type", "veth", "peer", "name", peer, "address", peer_address, "netns", self.namespace(other)),
+        )
+
+    def ip(self, side: str, *commands: str) -> None:
+        """Run ``ip`` in a namespace, once for each command; LabError at the first that fails."""
+        for words in commands:
+            self.inside(side, "ip", *words.split())
+
+    def masquerade(self, side: str, device: str, network: str) -> None:
+        """Have a side put its own address in place of those of a network (IPv4 or IPv6) in what leaves by an interface."""
+        family = "ip6" if ":" in network else "ip"
+        rules = (
+            f"table {family} lab {{ chain postrouting {{ type nat hook postrouting priority 100; "
+            f'oifname "{device}" {family} saddr {network} masquerade; }}; }}'
+        )
+        self.inside(side, "nft", "-f", "-", stdin=rules)
 
     def inside(self, side: str, *argv: str, stdin: str | None = None) -> None:
         """Run a short command in a namespace; LabError if it fails."""
@@ -171,6 +193,26 @@ class Topology:
             self._janitor = None
 
 
+def _await(topology: Topology, side: str, argv: Sequence[str], child: subprocess.Popen[str], name: str) -> None:
+    """Ask with a command until it says something; LabError if the program ends before, or takes too long."""
+    deadline = time.monotonic() + READY_S
+    while child.poll() is None and time.monotonic() < deadline:
+        if _output(*topology.prefix(side), *argv).strip():
+            return
+        time.sleep(0.05)
+    raise LabError(f"{name} did not start")
+
+
+def await_listening(topology: Topology, side: str, port: int, child: subprocess.Popen[str], name: str) -> None:
+    """Wait until somebody listens on a TCP port of a side, as one does not say that it is ready; LabError if it does not come to that."""
+    _await(topology, side, (program("ss") or "ss", "-Hltn", f"sport = :{port}"), child, name)
+
+
+def await_interface(topology: Topology, side: str, device: str, child: subprocess.Popen[str]) -> None:
+    """Wait until an interface of a side, which a program makes, has an address."""
+    _await(topology, side, ("ip", "-o", "address", "show", "up", "dev", device), child, device)
+
+
 def await_line(lines: Iterable[str] | None, ready: str, name: str) -> None:
     """Read what a program says until a line has ``ready`` in it; LabError with all that it said if it ends before."""
     said = []
@@ -179,14 +221,6 @@ def await_line(lines: Iterable[str] | None, ready: str, name: str) -> None:
         if ready in line:
             return
     raise LabError(f"{name} did not start: {'; '.join(said)}")
-
-
-def _link(*ends: tuple[str, str, str]) -> None:
-    (one, device, address), (other, peer, peer_address) = ends
-    _run(
-        *("ip", "link", "add", device, "address", address, "netns", one),
-        *("type", "veth", "peer", "name", peer, "address", peer_address, "netns", other),
-    )
 
 
 def _output(*argv: str) -> str:
@@ -206,7 +240,7 @@ def _kill(namespace: str) -> None:
 def remove(name: str) -> None:
     """End every process in the namespaces of a run and remove them with their files; what is not there is no error."""
     there = set(_namespaces())
-    for side in SIDES:
+    for side in (*SIDES, OTHER_VM, CONTAINER):
         namespace = f"{name}-{side}"
         if namespace in there:
             _kill(namespace)

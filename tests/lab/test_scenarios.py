@@ -18,7 +18,7 @@ def test_loads_and_expects_something(name: str) -> None:
     assert len(loaded.title) > 20
     assert len(loaded.expect.why) > 20
     assert loaded.programs
-    assert {each["side"] for each in loaded.programs} <= {"vm", "host"}
+    assert {each["side"] for each in loaded.programs} <= {"vm", "host", "vm2"}
 
 
 def test_every_cause_is_shown_and_so_is_its_absence() -> None:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.lab.topology import PROVIDER_IP
-
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
     from netlens.lab.check.report import Report
@@ -58,7 +56,7 @@ def matched(analysis: Analysis, truth: Truth) -> list[tuple[int, Event]]:
     by_port: dict[int, list[dict[str, Any]]] = {}
     for event in truth.requests:
         accept = truth.accepts[event["connection"]]
-        if accept["to_ip"] == PROVIDER_IP and accept["to_port"] == 443:
+        if accept["to_ip"] == truth.api_ip and accept["to_port"] == 443:
             by_port.setdefault(accept["port"], []).append(dict(event))
     out: list[tuple[int, Event]] = []
     taken: set[Any] = set()

@@ -9,11 +9,11 @@ from typing import Any
 from netlens import sidefiles
 from netlens.errors import NetlensError
 from netlens.lab.check.report import TOLERANCE_NS, Report
-from netlens.lab.check.truth import Event, Span, Truth, side_of
-from netlens.lab.topology import NAMESERVER_IP, OTHER_SITE_IP, PROVIDER_IP
+from netlens.lab.check.truth import SIDES, Event, Span, Truth, side_of
+from netlens.lab.topology import NAMESERVER_IP, OTHER_SITE_IP
 from netlens.text import printable
 
-_SITES = (PROVIDER_IP, OTHER_SITE_IP, NAMESERVER_IP)
+LOOPBACK = "127.0.0.1"
 
 
 class Side:
@@ -26,10 +26,19 @@ class Side:
             raise NetlensError(f"{printable(str(truth.recording))}: the {side} was not recorded")
         sidefiles.refuse_special(str(result.path))
         capture = read(result.path)
-        sites = {*_SITES, *(str(e["ip"]) for e in (truth.of("vm", "connect") if side == "vm" else ()))}  # with proxies
-        self.connections = [row for row in capture.table("connections").records() if row["resp_ip"] in sites and row["resp_port"] != 22]
-        self.lookups = [row for row in capture.table("lookups").records() if row["transport"] != "mdns"]
+        sites = {
+            truth.api_ip,
+            OTHER_SITE_IP,
+            NAMESERVER_IP,
+            *(str(e["ip"]) for e in (truth.of("vm", "connect") if side == "vm" else ())),
+        }  # with proxies
         self.sessions = {row["session_id"]: row for row in capture.table("sessions").records()}
+        rows = [row for row in capture.table("connections").records() if row["resp_ip"] in sites and row["resp_port"] != 22]
+        # What is redirected on the host stays there: its proxy's own connections leave.
+        self.connections = [
+            row for row in rows if side == "vm" or not any(self.sessions[n]["resp_ip"] == LOOPBACK for n in row["session_ids"])
+        ]
+        self.lookups = [row for row in capture.table("lookups").records() if row["transport"] != "mdns"]
         self.exchanges: dict[int, list[dict[str, Any]]] = {}
         by_session: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in capture.table("exchanges").records():
@@ -152,7 +161,8 @@ class Side:
             done, received = self.truth.done.get(served["request"]), self.truth.received.get(sent["request"])
             complete = done is not None and received is not None and done["how"] == received["how"] == "complete"
             if self.side == "host":
-                first: Span = (served["first_ns"], served["first_ns"]) if self._crossed(served) else (sent["ns"], served["first_ns"])
+                # A relay may send on a record in two segments, of which the server can read none before it has both.
+                first: Span = (sent["ns"], served["first_ns"])
                 last = done["ns"] if done and complete else 0
             else:
                 first = (self.truth.shown("vm", sent["ns"]), self.truth.shown("vm", sent["sent_ns"]))
@@ -172,7 +182,7 @@ class Side:
         """Names and types with their times, in order of time; the type of what a program asks is not in its journal, so both are expected."""
         true: list[tuple[str, str, Span]] = []
         if self.side == "host":
-            asked = sorted((e["ns"], e["name"]) for side in ("vm", "host") for e in self.truth.of(side, "lookup"))
+            asked = sorted((e["ns"], e["name"]) for side in SIDES for e in self.truth.of(side, "lookup"))
             for event in self.truth.provider:
                 if event["event"] == "lookup":
                     before = [ns for ns, name in asked if ns <= event["ns"] and name == event["name"]]

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from netlens import logs, sidefiles
-from netlens.lab.check.truth import Event, Truth, side_of
+from netlens.lab.check.truth import SIDES, Event, Truth, side_of
+from netlens.lab.topology import OTHER_VM
 from netlens.parsers import errorlog
 
 if TYPE_CHECKING:
@@ -15,17 +16,20 @@ if TYPE_CHECKING:
 
 def check_story(report: Report, truth: Truth) -> None:
     refused = Counter(side_of(request) for request in truth.requests if request["refused"])
-    report.refused = {side: refused[side] for side in ("vm", "host")}
-    sides = "both" if refused["vm"] and refused["host"] else "vm" if refused["vm"] else "host" if refused["host"] else "none"
+    report.refused = {side: refused[side] for side in SIDES if side in ("vm", "host") or refused[side]}
+    others = refused.total() - refused["vm"]
+    sides = "both" if refused["vm"] and others else "vm" if refused["vm"] else "host" if others else "none"
     if sides != truth.expect["rejections"]:
         report.problems.append(f"refused: {sides}, expected {truth.expect['rejections']}")
-    for side in ("vm", "host"):
+    for side in report.refused:
         seen = sum(bool(e["refused"]) for e in truth.of(side, "done"))
         report.count(f"{side} refusals in the program's journal", seen, refused[side])
+        if side == OTHER_VM:
+            continue  # nobody has its log
         log = sidefiles.Lines(truth.recording / f"{side}-errors.log", errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
         if side not in truth.lab.get("unlogged", ()):
             report.count(f"{side} refusals in the error log", sum(b"ERROR" in line for line in log), seen)
-    for problem in [*truth.of("vm", "problem"), *truth.of("host", "problem")]:
+    for problem in [event for side in SIDES for event in truth.of(side, "problem")]:
         report.problems.append(f"the program had trouble: {problem['text']}")
     report.fractions = fractions(truth)
     found = {cause for cause, share in report.fractions.items() if share >= 0.5}
@@ -50,13 +54,13 @@ def fractions(truth: Truth) -> dict[str, float]:
             request = by_request[number]
             done = program_done.get(request["name"])
             over = done is not None and done["ns"] <= ns  # broken off, or given back late
-            return {"same-nat-ip"} if side_of(request) == "host" else {"keep-alive"} if over else set()
+            return {"same-nat-ip"} if side_of(request) != "vm" else {"keep-alive"} if over else set()
         if truth.accepts[number]["to_port"] == 53:
             return {"dns"}
         carried = by_connection.get(number)
         if not carried:
             return {"multiplexing"}
-        if side_of(carried[0]) == "host":
+        if side_of(carried[0]) != "vm":
             return {"same-nat-ip"}
         earlier = [r for r in carried if r["ns"] <= ns]
         over = bool(earlier) and all((done := program_done.get(r["name"])) is not None and done["ns"] <= ns for r in earlier)

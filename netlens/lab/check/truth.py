@@ -12,10 +12,12 @@ from netlens.errors import NetlensError
 from netlens.lab import journal, relays
 from netlens.lab.clock import Skew
 from netlens.lab.programs import opencode
+from netlens.lab.topology import HOST, OTHER_VM, VM
 from netlens.text import printable
 
 Event = Mapping[str, Any]
 Span = tuple[int, int]  #: not before, not after
+SIDES = (VM, HOST, OTHER_VM)
 
 
 def bundled(folder: Path) -> list[Path]:
@@ -44,27 +46,33 @@ class Truth:
         self.expect: dict[str, Any] = lab["expect"]
         self.tunnelled = relays.kinds()[str(lab["path"])].OWN_CONNECTIONS and not lab["exclude_api"]
         self.http2 = lab["http"] == "2"
+        self.api_ip = str(self.manifest.extra["api"]["addresses"][0])
         self.real = opencode.ID in lab.get("programs", ())
         clock = lab["clock"]
         self.skew = Skew(clock["offset_s"], clock["drift_ppm"], clock["at_ns"])
         self.provider = list(journal.read(recording / "provider.jsonl"))
-        self.programs = {side: list(journal.read(recording / f"{side}-program.jsonl")) for side in ("vm", "host")}
+        self.programs = {side: self._journal(side) for side in SIDES}
         self.accepts = {e["connection"]: e for e in self.provider if e["event"] == "accept"}
         self.ended_by_program: set[int] = set()  # by a reset, out of the blue; else the provider's own FIN or write has a part in it
         self.ends = self._ends()
         self.requests = [e | {"port": self.accepts[e["connection"]]["port"]} for e in self.provider if e["event"] == "request"]
         self.done = {e["request"]: e for e in self.provider if e["event"] == "done"}
         # The programs' side of everything, by their own names.
-        both = [*self.programs["vm"], *self.programs["host"]]
-        self.sent = {e["request"]: e for e in both if e["event"] == "request"}
-        self.received = {e["request"]: e for e in both if e["event"] == "done"}
+        every = [event for each in self.programs.values() for event in each]
+        self.sent = {e["request"]: e for e in every if e["event"] == "request"}
+        self.received = {e["request"]: e for e in every if e["event"] == "done"}
         self.served = {e["name"]: e for e in self.requests}
-        self.opened = {e["connection"]: e for e in both if e["event"] == "connect"}
-        self.closed = {e["connection"]: e for e in both if e["event"] == "close"}
+        self.opened = {e["connection"]: e for e in every if e["event"] == "connect"}
+        self.closed = {e["connection"]: e for e in every if e["event"] == "close"}
         #: the provider's number of a connection -> the program's name of it, where no tunnel is between them
         self.direct = {r["connection"]: self.sent[r["name"]]["connection"] for r in self.requests if r["name"] in self.sent}
         if self.tunnelled:
-            self.direct = {number: name for number, name in self.direct.items() if name.startswith("host-")}
+            self.direct = {number: name for number, name in self.direct.items() if not name.startswith("vm-")}
+
+    def _journal(self, side: str) -> list[dict[str, Any]]:
+        """What the programs of a side wrote down; a second VM is in few recordings."""
+        path = self.recording / f"{side}-program.jsonl"
+        return list(journal.read(path)) if side != OTHER_VM or path.exists() else []
 
     def _ends(self) -> dict[int, int]:
         """When each connection was over: the first reset, or the later FIN."""

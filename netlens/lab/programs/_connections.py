@@ -81,14 +81,14 @@ class Network:
         if not scheme:
             ip = self.look_up(behaviour)
         name = self.name()
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
         ns = time.time_ns()
         sock.connect((ip, port))
         self.journal.write("connect", ns, connection=name, port=sock.getsockname()[1], ip=ip, to_port=port, site=behaviour.site)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if behaviour.base_url:
+        if behaviour.base_url and scheme == "http":
             return Connection(sock, name)
-        if scheme:
+        if behaviour.proxy:
             _negotiate(sock, scheme, behaviour.site)
         return Connection(self._tls.wrap_socket(sock, server_hostname=behaviour.site), name)
 

@@ -31,7 +31,9 @@ class Behaviour:
     small_model: str = ""  # that makes the titles; the same where none is named
     site: str = "api.z.ai"
     proxy: str = ""  # http://IP:PORT (CONNECT) or socks5://IP:PORT, as HTTPS_PROXY has it
-    base_url: str = ""  # http://IP:PORT of a reverse proxy that is asked in the clear in place of the site
+    base_url: str = (
+        ""  # http://IP:PORT of a reverse proxy that is asked in the clear in place of the site; https:// of a port that leads to the site
+    )
     agents: int = 1  # that many at once, each with prompts of its own
     start_s: float = 0.0
     title: bool = True
@@ -63,8 +65,12 @@ class Behaviour:
             raise ValueError(f"a program has no {', '.join(sorted(unknown))}")
         fixed: dict[str, Any] = {n: (tuple(v) if isinstance(v, list) else (v, v)) if n in pairs else v for n, v in values.items()}
         behaviour = cls(**fixed)
-        if behaviour.abort_with not in ("fin", "rst") or behaviour.dns not in ("udp", "tcp") or behaviour.side not in ("vm", "host", ""):
-            raise ValueError("a program has side vm or host, abort_with fin or rst, dns udp or tcp")
+        if (
+            behaviour.abort_with not in ("fin", "rst")
+            or behaviour.dns not in ("udp", "tcp")
+            or behaviour.side not in ("vm", "host", "vm2", "")
+        ):
+            raise ValueError("a program has side vm, host or vm2, abort_with fin or rst, dns udp or tcp")
         return behaviour
 
 
@@ -75,7 +81,7 @@ def check(table: Mapping[str, Any]) -> None:
 def start(context: Context, side: str, tables: Sequence[Mapping[str, Any]]) -> subprocess.Popen[str]:
     config = {
         **context.told(side, tables),
-        "log_format": context.scenario.logs[side],
+        "log_format": context.scenario.logs.get(side, context.scenario.logs["vm"]),
         "dns_over_tcp": PROVIDER_IP,
         "http": context.scenario.provider["http"],
         "api": context.scenario.provider["api"],

@@ -68,7 +68,7 @@ def addresses(message: bytes) -> list[str]:
 
 
 def answer(message: bytes, names: Mapping[str, str]) -> bytes:
-    """The answer to a question. ``names`` maps a name to an IPv4 address or to another name (a CNAME)."""
+    """The answer to a question. ``names`` maps a name to an address or to another name (a CNAME)."""
     txid, name, kind, end = question(message)
     records, owner = [], b"\xc0\x0c"  # a pointer to the question's name
     target = names.get(name)
@@ -77,8 +77,9 @@ def answer(message: bytes, names: Mapping[str, str]) -> bytes:
         alias = encode_name(target)
         records.append(owner + struct.pack(">HHIH", CNAME, 1, TTL_S, len(alias)) + alias)
         owner, target = alias, names.get(target)
-    if target and kind == A:
-        records.append(owner + struct.pack(">HHIH", A, 1, TTL_S, 4) + socket.inet_aton(target))
+    if target and kind == (AAAA if ":" in target else A):
+        data = socket.inet_pton(socket.AF_INET6 if kind == AAAA else socket.AF_INET, target)
+        records.append(owner + struct.pack(">HHIH", kind, 1, TTL_S, len(data)) + data)
     return struct.pack(">HHHHHH", txid, 0x8180 | rcode, 1, len(records), 0, 0) + message[12:end] + b"".join(records)
 
 
@@ -95,7 +96,7 @@ def _reply(message: bytes, names: Mapping[str, str], journal: Journal, peer: tup
 
 def serve_udp(ip: str, names: Mapping[str, str], journal: Journal, port: int = 53) -> socket.socket:
     """Answer on UDP in a thread until the socket is closed."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
     listener.bind((ip, port))
 
     def loop() -> None:

@@ -47,7 +47,7 @@ class Provider:
 
     def listen(self, ip: str, port: int, counted: bool = True, plain: Plain | None = None) -> socket.socket:
         """Accept on an address in a thread; ``counted`` by the limits, or another site; ``plain`` serves other than HTTPS."""
-        listener = socket.create_server((ip, port), backlog=128)
+        listener = socket.create_server((ip, port), family=socket.AF_INET6 if ":" in ip else socket.AF_INET, backlog=128)
         admission = self.admission if counted else self._elsewhere
         threading.Thread(target=self._accept, args=(listener, admission, plain), daemon=True).start()
         return listener

@@ -24,7 +24,10 @@ class Relay(Protocol):
     NEEDS: tuple[str, ...]
 
     def start(self, context: Context, /) -> None:
-        """Start it, while both sides are recorded; it ends with the run. LabError if it does not work."""
+        """Start it, while both sides are recorded, before provider and programs; it ends with the run. LabError if it does not work.
+
+        It may say in the context where the provider is to be asked, where the VM's programs run, and which addresses the sides have.
+        """
         ...
 
 

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM_NET, await_line, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM_NET, Topology, await_line, program
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
@@ -20,10 +20,15 @@ PORT = 8888
 
 def start(context: Context) -> None:
     """Start it, and wait until it listens."""
-    config = context.topology.folder / "tinyproxy.conf"
-    config.write_text(f"Listen {HOST_INSIDE_IP}\nPort {PORT}\nAllow {VM_NET}\nLogLevel Info\n", encoding="ascii")
+    start_tinyproxy(context.topology, HOST_INSIDE_IP)
+
+
+def start_tinyproxy(topology: Topology, ip: str) -> None:
+    """Start it on an address of the host, for the VM and the host itself."""
+    config = topology.folder / "tinyproxy.conf"
+    config.write_text(f"Listen {ip}\nPort {PORT}\nAllow {VM_NET}\nAllow {HOST_IP}\nLogLevel Info\n", encoding="ascii")
     argv = [program("tinyproxy") or "tinyproxy", "-d", "-c", str(config)]
-    child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    child = topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     await_line(child.stdout, "listening on fd", "tinyproxy")
     assert child.stdout
     threading.Thread(target=child.stdout.read, daemon=True).start()  # a log that nobody reads would block it in the end

@@ -24,11 +24,11 @@ def start(context: Context) -> None:
     """Make both ends, lead the VM's default route through the tunnel, and translate what comes out of it."""
     topology = context.topology
     for side, here, there, inner in ((VM, VM_IP, HOST_INSIDE_IP, VM_INNER), (HOST, HOST_INSIDE_IP, VM_IP, HOST_INNER)):
-        for words in (
+        topology.ip(
+            side,
             f"link add {DEVICE} type vxlan id {NETWORK} local {here} remote {there} dstport {PORT}",
             f"addr add {inner}/24 dev {DEVICE}",
             f"link set {DEVICE} up",
-        ):
-            topology.inside(side, "ip", *words.split())
-    topology.inside(HOST, "nft", "add", "rule", "ip", "lab", "postrouting", "oifname", "eth0", "ip", "saddr", INNER_NET, "masquerade")
-    topology.inside(VM, "ip", "route", "replace", "default", "via", HOST_INNER)
+        )
+    topology.masquerade(HOST, "eth0", INNER_NET)
+    topology.ip(VM, f"route replace default via {HOST_INNER}")
