@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LOSSY = 0.05  #: share of the payload; with half of that every verdict of the recordings stays right, with twice as much some turn wrong
 
 COOKED = (113, 276, 149, 258)  #: link types of captures of all interfaces: Linux cooked, and Apple's PKTAP
+NUMBERED = {276, 149, 258}  #: those that tell interfaces apart
 #: Connections to the target, at least, and share of them, of which one direction is missing: at the edge of a capture one may lack an end by chance.
 ONE_SIDED, ONE_SIDED_SHARE = 2, 0.05
 
@@ -89,7 +90,8 @@ def missing_egress(linked: Linked) -> str:
     """What to capture to see what leaves the host; "" if its capture shows that: some connection to the target, as it leaves.
 
     A connection seen only with the VM's own private address has yet to be translated, beyond the interface that was captured. One with an address of the
-    VM's that needs no translation leaves likewise on each interface, so it shows what leaves only in a capture of all of them.
+    VM's that needs no translation leaves likewise on each interface, so it shows what leaves only in a capture of all of them. Where answers come in by
+    another interface than requests, both were captured, whatever the addresses.
     """
     outside = "a capture of the host where its connections leave (-i any, or the interface of its default route) over the same time"
     up = linked.upstream
@@ -109,7 +111,9 @@ def missing_egress(linked: Linked) -> str:
         inner = {ip for name in ("orig_ip", "nat_ip") for ip in v[name].tolist() if ip is not None}
     else:
         inner = {ip for ip in c["orig_ip"].tolist() if connections.is_of_guest(ip)}
-    everywhere = any(kind in COOKED for given in up.capture.part.inputs for kind in given.link_types)
+    everywhere = _everywhere(up)
+    if everywhere and connections.crossed(up.capture.part.state())[[k for row in rows.tolist() for k in up.session_ids[row]]].any():
+        return ""  # what comes from beyond comes in where the others leave
     for orig_ip, nat_ip, resp_ip in zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True):
         outer = nat_ip or orig_ip
         # a private server may be a relay on the host, of whose own connections one interface shows nothing
@@ -117,6 +121,13 @@ def missing_egress(linked: Linked) -> str:
         if outer not in inner or not (beyond if connections.is_private(outer) else not everywhere):
             return ""
     return outside if len(rows) else ""
+
+
+def _everywhere(side: Side) -> bool:
+    """Whether all interfaces were captured: by the link type, unless all packets are of one of those that it numbers."""
+    kinds = {kind for given in side.capture.part.inputs for kind in given.link_types}
+    first = connections.first_seen(side.capture.part.state())
+    return bool(kinds & set(COOKED)) and (not kinds <= NUMBERED or len(np.unique(first[first >= 0] >> 8)) > 1)
 
 
 def unseen_of_vm(linked: Linked) -> int:

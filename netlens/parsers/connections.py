@@ -249,6 +249,19 @@ def bridged(state: Array) -> Array:
     return state[np.arange(len(state)), SIDE + orig * SIDE_WIDTH + IFACE] & 0xFF == SLL_OTHER_HOST
 
 
+def first_seen(state: Array) -> Array:
+    """int64[n, 2]: where the first frame of each end of a session was seen: number of the interface, if the capture has it, << 8 | packet type of a Linux
+    cooked capture; below 0 where an end has none."""
+    return state[:, [SIDE + end * SIDE_WIDTH + IFACE for end in (0, 1)]]
+
+
+def crossed(state: Array) -> Array:
+    """Sessions between whose ends this machine stands, as far as a cooked capture with numbers of interfaces tells: the first frame of each end came in,
+    by another interface than the other's."""
+    first = first_seen(state)
+    return ((first >= 0) & (first & 0xFF != SLL_OUTGOING)).all(axis=1) & (first[:, 0] >> 8 != first[:, 1] >> 8)
+
+
 def sent_from(capture: Any) -> set[str]:
     """Addresses from which the machine of a capture opened sessions; empty where the capture does not tell."""
     return set(capture.table("sessions")["orig_ip"][opened_here(capture.part.state())].tolist())

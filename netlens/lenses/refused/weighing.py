@@ -18,7 +18,7 @@ from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, Requ
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, models, others
-from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer
+from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, log_beta
 from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
@@ -89,17 +89,39 @@ class Weighing:
             return "concurrency" if by_open else ""
         # what leaves fewer exceptions is not outdone by the price of its search
         clearer = min(f.misses + f.false_alarms for f in timely) < best.misses + best.false_alarms
-        if by_open and best.log_likelihood >= timely[0].log_likelihood + TIE and not clearer:
+        open_ll, time_ll = (self._of_known_sides(fit)[0] for fit in (best, timely[0]))
+        if by_open and open_ll >= time_ll + TIE and not clearer:
             return "concurrency"
-        if best.rule.held_s > HELD * self._usual_s and timely[0].log_likelihood >= best.log_likelihood - TIE:
+        if best.rule.held_s > HELD * self._usual_s and time_ll >= open_ll - TIE:
             return "rate"  # a place that stays taken for much longer than any answer takes is one in a window, which is far more usual
         # what is uncertain about counts of what is open is no evidence for another kind of limit
-        could = max(f.possible_log_likelihood for f in self.inference.fits)
+        could = max(self._of_known_sides(f)[1] for f in self.inference.fits)
         if by_open and self.situation.facts.get("lost_share", 0.0) > BLURRED:
             return "either"  # where packets are missing, ends of connections are, and what was open is known less well than what was sent
         # a place given back late by as long as a window is the window in other words; where the provider speaks of frequency, it is one
         said = self.refusal_class == logs.RATE and best.rule.held_s > 0
-        return "rate" if said or timely[0].log_likelihood >= could + TIE else "either"
+        return "rate" if said or time_ll >= could + TIE else "either"
+
+    def _of_known_sides(self, fit: RuleFit | Fit) -> tuple[float, float]:
+        """Log likelihood of the labels, at least and at most, without requests of unknown sides: what these met is uncertain for a rule on what is open and
+        plain chance for one over time, which says nothing of either. With them where too few refusals are left."""
+        r = self.situation.requests
+        possible = fit.possible_log_likelihood if isinstance(fit, RuleFit) else fit.log_likelihood
+        used = r.rejected != UNLABELLED
+        if isinstance(fit, RuleFit) and fit.other_account is not None:
+            used &= r.side != fit.other_account
+        known = used & (r.side != UNKNOWN)
+        unknown = used & ~known
+        if not unknown.any() or (known & self.refused).sum() < ENOUGH:
+            return fit.log_likelihood, possible
+        if isinstance(fit, Fit) and fit.scope == "side":
+            chance = log_beta(float((unknown & self.refused).sum()) + 1, float((unknown & ~self.refused).sum()) + 1)
+            return fit.log_likelihood - chance, possible - chance
+        of_all, of_known = (likelihoods(fit.counts, self.refused, rows, np.array([fit.value])) for rows in (used, known))
+        return (
+            fit.log_likelihood + float(of_known[0][0] - of_all[0][0]),
+            possible + float(of_known[1][0] - of_all[1][0]),
+        )
 
     @property
     def _usual_s(self) -> float:
