@@ -73,10 +73,23 @@ class Spell(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Pass:
+    """A request as one connection carried it, with its times on the host's clock. ``exchange``: row of that capture's exchanges; -1: a stream of HTTP/2."""
+
+    vantage: str | None
+    exchange: int
+    start_ns: int
+    sent_ns: int
+    answered_ns: int | None
+    end_ns: int
+
+
+@dataclass(frozen=True)
 class Divided:
     """One request. ``spells`` follow each other without a gap; ``request``: row of the situation's requests, -1 for what goes elsewhere.
 
-    unmeasured : phases whose share is not known, and so in another.
+    unmeasured : phases whose share is not known, and so in another.  passes : the connections that carried it, from the program to the server; what
+    lies between two of them is one of ``relays``.
     """
 
     vantage: str | None
@@ -94,6 +107,7 @@ class Divided:
     status: int | None
     complete: bool
     frame: int
+    passes: tuple[Pass, ...] = ()
 
     @property
     def begin_ns(self) -> int:
@@ -120,6 +134,9 @@ class Hop:
     waits: Spans
     relay: str = ""
     flights: Spans = field(default_factory=list)  # while the request was sent: bytes on their way
+
+    def passed(self, vantage: str | None, exchange: int) -> Pass:
+        return Pass(vantage, exchange, self.start, self.sent, self.answered, self.end)
 
 
 # --- from hops to spells
@@ -463,6 +480,7 @@ class _Dividing:
                 first_view.side.name, first, first_view.session[first], None, last_view.server(last_row) if request >= 0 else first_view.server(row),
                 request, party, process, spells, tuple(relays), frozenset(missing), uncertain,
                 last_view.http[last] or first_view.http[first], bool(first_view.complete[first] or last_view.complete[last]), first_view.frame[first],
+                tuple(hop.passed(view.side.name, k) for hop, (view, k, _) in zip(made, hops, strict=True)),
             )
         )  # fmt: skip
 
@@ -514,7 +532,7 @@ class _Dividing:
         self.found.append(
             Divided(
                 self.up.name, None, r.session_id, r.stream, self.upstream.server(row), i, whose.name, whose.process, divide([hop], trip), (),
-                frozenset(missing), 0, r.status, r.complete, r.frame,
+                frozenset(missing), 0, r.status, r.complete, r.frame, (hop.passed(self.up.name, -1),),
             )
         )  # fmt: skip
 

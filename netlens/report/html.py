@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"
-SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "waterfall.js", "tables.js", "page.js")
+SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "waterfall.js", "panel.js", "tables.js", "page.js")
 NEXT = 3  #: fixes named beside the best
 CAUTIONS = 3  #: shown above the answer; the rest unfold
 FILES = 3  #: of a rotated capture that the overview lists; Quality has all

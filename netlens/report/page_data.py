@@ -78,9 +78,12 @@ def core(a: Analysis, s: Scene) -> dict[str, Any]:
         "curves": _curves(a, s.t0),
         "groups": [{**vars(group), "title": printable(group.title)} for group in s.groups],
         "bars": _bars(s),
-        "time": time_budget.page(a, s.t0),
+        "time": time_budget.page(a, s.t0, [b.name for b in s.bars]),
         "calls": {
-            **{name: [getattr(call, name) for call in s.calls] for name in ("bar", "start", "end", "done", "rejected", "request")},
+            **{
+                name: [getattr(call, name) for call in s.calls]
+                for name in ("bar", "start", "end", "done", "rejected", "request", "exchange")
+            },
             "met": [] if fit is None else fit.counts.count.tolist(),
         },
     }

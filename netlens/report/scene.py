@@ -48,7 +48,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Call:
-    """``request``: row of the situation's requests, -1 for exchanges of others; times as the capture of its bar shows them."""
+    """``request``: row of the situation's requests, -1 for exchanges of others; times as the capture of its bar shows them.
+
+    exchange : row of that capture's exchanges; -1 for a stream of HTTP/2.
+    """
 
     bar: int
     start: int
@@ -56,6 +59,7 @@ class Call:
     done: int
     rejected: int
     request: int
+    exchange: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +98,14 @@ def to_host(a: Analysis, name: str | None, times: Ints) -> Ints:
 
 
 def shown_rule(a: Analysis) -> RuleFit | None:
-    """The rule whose counts are shown: that of the limit, else the one that tells most, else None."""
+    """The rule whose counts are shown: that of the limit, else the one that tells most, else None.
+
+    Counts of a rule whose limit changes are moved by the change: without a limit that was found they are no counts of anything.
+    """
     fits = a.weighed.weighing.inference.fits
     if a.limit is not None:
         return next((f for f in fits if f.rule.name == a.limit.rule), None)
-    return max(fits, key=lambda f: f.auc, default=None)
+    return max((f for f in fits if not f.rule.changes), key=lambda f: f.auc, default=None)
 
 
 @dataclass(eq=False)
@@ -224,7 +231,7 @@ def _calls(a: Analysis, bars: Sequence[Bars], t0: int) -> Iterator[Call]:
                 mate = int(bars[-1].mate[call.bar - bars[-1].offset])
                 if mate >= 0 and r.stream[call.request] >= 0:
                     turns[mate - b.offset] = False
-                    yield replace(call, bar=mate)
+                    yield replace(call, bar=mate, exchange=-1)
             yield from _exchanges(a, b, t0, turns, at_frame)
 
 
@@ -239,11 +246,13 @@ def row_of_sessions(a: Analysis) -> Ints:
 def _requests_upstream(a: Analysis, b: Bars, t0: int) -> Iterator[Call]:
     """The situation's requests on the bars of the capture nearest to the provider."""
     r, row_of = a.assembled.situation.requests, row_of_sessions(a)
-    columns = (r.session, r.start_ns - t0, r.end_ns - t0, r.done_ns - t0, r.rejected)
-    for k, (session, start, end, done, label) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+    up = a.assembled.rows[:, 0]  # places among the upstream's exchanges; -1: not one of them
+    exchange = np.append(a.assembled.upstream.exchange_rows, -1)[up]
+    columns = (r.session, r.start_ns - t0, r.end_ns - t0, r.done_ns - t0, r.rejected, exchange)
+    for k, (session, start, end, done, label, x) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
         row = int(row_of[session]) if 0 <= session < len(row_of) else -1
         if row >= 0:
-            yield Call(b.offset + row, start, end, done, label, k)
+            yield Call(b.offset + row, start, end, done, label, k, x)
 
 
 def _exchanges(a: Analysis, b: Bars, t0: int, wanted: Bools, request_at: Mapping[int, int]) -> Iterator[Call]:
@@ -256,7 +265,8 @@ def _exchanges(a: Analysis, b: Bars, t0: int, wanted: Bools, request_at: Mapping
     owner = overlap.owner_rows(x, b.side.connections)[flights.rows]
     kept = np.flatnonzero((owner >= 0) & wanted[owner])[:MAX_CALLS]
     start, end = to_host(a, b.name, flights.start_ns[kept]) - t0, to_host(a, b.name, flights.end_ns[kept]) - t0
-    frames = x["start_frame"][flights.rows[kept]].tolist()
-    for row, begin, finish, frame in zip(owner[kept].tolist(), start.tolist(), end.tolist(), frames, strict=True):
+    rows = flights.rows[kept]
+    frames = x["start_frame"][rows].tolist()
+    for row, begin, finish, frame, n in zip(owner[kept].tolist(), start.tolist(), end.tolist(), frames, rows.tolist(), strict=True):
         k = request_at.get(frame, -1)
-        yield Call(b.offset + row, begin, finish, finish, int(rejected[k]) if k >= 0 else -1, k)
+        yield Call(b.offset + row, begin, finish, finish, int(rejected[k]) if k >= 0 else -1, k, n)

@@ -8,6 +8,8 @@ from netlens.chains.budget import PHASES, RELAY, groups
 from netlens.text import duration, plural, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netlens.analysis import Analysis
     from netlens.chains.budget import Divided, Group
 
@@ -63,8 +65,13 @@ def drawn(a: Analysis) -> list[dict[str, Any]]:
     return out
 
 
-def page(a: Analysis, t0: int) -> dict[str, Any]:
-    """For the waterfall: columns of the requests, their spells as flat lists; times in ns since ``t0``."""
+def page(a: Analysis, t0: int, captures: Sequence[str | None]) -> dict[str, Any]:
+    """For the waterfall and the chain of a request: columns of the requests, their spells and passes as flat lists.
+
+    Parameters
+    ----------
+    t0 : times are ns since it; those of passes since the request's begin.  captures : in the order of the page.
+    """
     divided = a.divided[:DRAWN]
     labels: dict[Any, int] = {}
     refused = a.assembled.situation.requests.rejected
@@ -85,6 +92,7 @@ def page(a: Analysis, t0: int) -> dict[str, Any]:
         "session": [d.session for d in divided],
         "frame": [d.frame for d in divided],
         "spells": [_flat(d) for d in divided],
+        "passes": [_passes(d, captures) for d in divided],
         "relays": [[label(relay) for relay in d.relays] for d in divided],
         "unmeasured": [[PHASES.index(phase) for phase in sorted(d.unmeasured)] for d in divided],
         "uncertain": [d.uncertain_ns for d in divided],
@@ -96,3 +104,12 @@ def page(a: Analysis, t0: int) -> dict[str, Any]:
 def _flat(d: Divided) -> list[int]:
     """Phase, relay, duration; of each spell."""
     return [value for s in d.spells for value in (PHASES.index(s.phase), s.relay, s.end_ns - s.start_ns)]
+
+
+def _passes(d: Divided, captures: Sequence[str | None]) -> list[int | None]:
+    """Capture, exchange, and when it began, was sent, was answered (None: never) and ended; of each pass."""
+    out: list[int | None] = []
+    for p in d.passes:
+        times = (p.start_ns, p.sent_ns, p.answered_ns, p.end_ns)
+        out += [captures.index(p.vantage), p.exchange, *(None if t is None else t - d.begin_ns for t in times)]
+    return out

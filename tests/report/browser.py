@@ -197,3 +197,47 @@ class Page:
 
     def dialogs(self) -> int:
         return sum(e["method"] == "Page.javascriptDialogOpening" for e in self._mine())
+
+
+# --- what tests of the report do with a page
+
+
+def opened(chromium: Browser, path: Path, **how: Any) -> Page:
+    page = chromium.page(**how)
+    page.open(path)
+    page.frame()
+    return page
+
+
+def middle(page: Page, expression: str) -> tuple[float, float]:
+    """The middle of an element, scrolled into view."""
+    page.run(f"({expression}).scrollIntoView({{behavior: 'instant', block: 'center'}})")
+    page.frame()
+    box = page.run(
+        f"(() => {{ const b = ({expression}).getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()"
+    )
+    return box[0], box[1]
+
+
+def place_of(page: Page, bar: int) -> tuple[float, float]:
+    """The middle of a bar on the screen."""
+    page.run(f"groups[model.bars.group[{bar}]].canvas.scrollIntoView({{behavior: 'instant', block: 'center'}})")
+    page.frame()
+    x, y = page.run(
+        f"""(() => {{
+          const group = groups[model.bars.group[{bar}]], box = group.canvas.getBoundingClientRect();
+          const drawn = group.drawn.find((each) => each.bar === {bar});
+          return [box.left + (drawn.left + drawn.right) / 2, box.top + (drawn.top + drawn.bottom) / 2];
+        }})()"""
+    )
+    return x, y
+
+
+def pixel(page: Page, bar: int) -> list[int]:
+    """The colour just inside a bar's upper left corner."""
+    return page.run(  # type: ignore[no-any-return]
+        f"""(() => {{
+          const group = groups[model.bars.group[{bar}]], drawn = group.drawn.find((each) => each.bar === {bar});
+          return [...group.canvas.getContext('2d').getImageData(Math.round(drawn.left) + 2, drawn.top + 2, 1, 1).data];
+        }})()"""
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import netlens
+from netlens.report import html
 from tests.conftest import IN_CI
 from tests.report import browser
 
@@ -31,3 +32,18 @@ def chromium() -> Iterator[browser.Browser]:
         pytest.skip(message)
     with browser.Browser(program) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def page_text(analysis: Callable[[str], Any]) -> Callable[[str], str]:
+    return lambda name: html.render(analysis(name), analysis(name).to_dict())
+
+
+@pytest.fixture
+def report(page_text: Callable[[str], str], tmp_path: Path) -> Callable[[str], Path]:
+    def make(name: str) -> Path:
+        path = tmp_path / f"{name}.html"
+        path.write_text(page_text(name), encoding="utf-8")
+        return path
+
+    return make

@@ -23,10 +23,11 @@ from netlens.report import answer, findings, html, overview, page_data, scene
 from netlens.text import printable
 from tests.lenses import made
 from tests.parsers import build
+from tests.report.browser import middle, opened, pixel, place_of
 from tests.wire.test_tls import hello
 
 if TYPE_CHECKING:
-    from tests.report.browser import Browser, Page
+    from tests.report.browser import Browser
 
 SIZE_LIMIT = 8_000_000  # of a recording of the laboratory; they are about 150 kB
 SOME = ("two-causes", "fan-out", "dns-over-tcp", "http2", "healthy", "provider-steady", "same-nat-ip-nat", "zombie-clock-skew")
@@ -59,21 +60,6 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._within not in ("script", "style"):
             self.text += data
-
-
-@pytest.fixture(scope="session")
-def page_text(analysis: Callable[[str], Any]) -> Callable[[str], str]:
-    return lambda name: html.render(analysis(name), analysis(name).to_dict())
-
-
-@pytest.fixture
-def report(page_text: Callable[[str], str], tmp_path: Path) -> Callable[[str], Path]:
-    def make(name: str) -> Path:
-        path = tmp_path / f"{name}.html"
-        path.write_text(page_text(name), encoding="utf-8")
-        return path
-
-    return make
 
 
 @pytest.fixture(scope="session")
@@ -370,47 +356,6 @@ def test_colours_of_the_page_are_those_of_the_pictures() -> None:
 # --- in Chromium ---------------------------------------------------------------------------------------------------------------------------
 
 
-def opened(chromium: Browser, path: Path, **how: Any) -> Page:
-    page = chromium.page(**how)
-    page.open(path)
-    page.frame()
-    return page
-
-
-def middle(page: Page, expression: str) -> tuple[float, float]:
-    """The middle of an element, scrolled into view."""
-    page.run(f"({expression}).scrollIntoView({{behavior: 'instant', block: 'center'}})")
-    page.frame()
-    box = page.run(
-        f"(() => {{ const b = ({expression}).getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; }})()"
-    )
-    return box[0], box[1]
-
-
-def place_of(page: Page, bar: int) -> tuple[float, float]:
-    """The middle of a bar on the screen."""
-    page.run(f"groups[model.bars.group[{bar}]].canvas.scrollIntoView({{behavior: 'instant', block: 'center'}})")
-    page.frame()
-    x, y = page.run(
-        f"""(() => {{
-          const group = groups[model.bars.group[{bar}]], box = group.canvas.getBoundingClientRect();
-          const drawn = group.drawn.find((each) => each.bar === {bar});
-          return [box.left + (drawn.left + drawn.right) / 2, box.top + (drawn.top + drawn.bottom) / 2];
-        }})()"""
-    )
-    return x, y
-
-
-def pixel(page: Page, bar: int) -> list[int]:
-    """The colour just inside a bar's upper left corner."""
-    return page.run(  # type: ignore[no-any-return]
-        f"""(() => {{
-          const group = groups[model.bars.group[{bar}]], drawn = group.drawn.find((each) => each.bar === {bar});
-          return [...group.canvas.getContext('2d').getImageData(Math.round(drawn.left) + 2, drawn.top + 2, 1, 1).data];
-        }})()"""
-    )
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize("name", SOME)
 def test_a_report_opens_from_disk_without_a_word_or_a_request(
@@ -558,12 +503,15 @@ def test_keys_walk_through_refusals_and_frames_of_evidence_lead_to_them(
 
 
 @pytest.mark.browser
-def test_what_a_refused_request_met_is_listed(report: Callable[[str], Path], chromium: Browser, analysis: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("name", ["two-causes", "own-concurrency-haproxy"])
+def test_what_a_refused_request_met_is_listed(
+    name: str, report: Callable[[str], Path], chromium: Browser, analysis: Callable[[str], Any]
+) -> None:
     """The page lists who held the places; where nothing is uncertain that are as many as were counted."""
-    a = analysis("two-causes")
+    a = analysis(name)
     fit = scene.shown_rule(a)
     assert fit is not None
-    page = opened(chromium, report("two-causes"))
+    page = opened(chromium, report(name))
     listed = page.run("model.refusals.map((k) => [model.calls.request[k], othersAt(k).length])")
     sure = [(k, n) for k, n in listed if fit.counts.low[k] == fit.counts.high[k]]
     assert sure
@@ -665,12 +613,6 @@ def test_the_waterfall_draws_every_phase_of_every_request(
     wide = sum(width for _, width in drawn)
     for (_, width), s in zip(drawn, spells, strict=True):
         assert width == pytest.approx(wide * (s.end_ns - s.start_ns) / (divided[slowest].end_ns - divided[slowest].begin_ns), abs=0.01)
-    page.run("document.querySelector('[data-order=slowest]').click()")
-    page.run("document.querySelector('.water-who').click()")
-    said = page.run("document.querySelector('.water-details').textContent")
-    assert "server, to first byte" in said
-    page.run("document.querySelector('.water-details button').click()")
-    assert page.run("document.querySelector('#picked').hidden") is False
     assert page.complaints() == []
 
 

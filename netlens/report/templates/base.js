@@ -42,6 +42,8 @@ function duration(ns) {
   return s < 100 ? `${+s.toPrecision(4)} s` : `${Math.floor(s / 60)} min ${(s % 60).toFixed(0)} s`;
 }
 
+const percent = (share) => (share >= 10 ? `${share.toFixed(0)} %` : share >= 0.05 || share === 0 ? `${share.toFixed(1)} %` : "< 0.1 %");
+
 /** A string that sh reads as one word. */
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", `'"'"'`) + "'");
 

@@ -15,7 +15,7 @@ function prepare(core) {
   model.bars = { n: core.bars.row.length };
   for (const [name, values] of Object.entries(core.bars)) model.bars[name] = Float64Array.from(values);
   model.calls = { n: core.calls.bar.length, met: core.calls.met };
-  for (const name of ["bar", "start", "end", "done", "rejected", "request"]) model.calls[name] = Float64Array.from(core.calls[name]);
+  for (const name of ["bar", "start", "end", "done", "rejected", "request", "exchange"]) model.calls[name] = Float64Array.from(core.calls[name]);
   // calls stand in order of (bar, start): those of a bar are a stretch
   model.callsFrom = new Int32Array(model.bars.n + 1);
   for (const bar of core.calls.bar) model.callsFrom[bar + 1]++;
@@ -62,10 +62,54 @@ function barOfSession(capture, session) {
   return row === undefined ? -1 : barsOf(capture) + row;
 }
 
-/** Pick a bar, and perhaps one of its calls and a frame; null lets go. */
+/** Pick a bar, and perhaps one of its calls, a row of the time budget, a lookup and a frame; null lets go. */
 function pick(picked, { reveal = false } = {}) {
-  model.picked = picked === null ? null : { call: -1, frame: null, ...picked };
+  model.picked = picked === null ? null : { bar: -1, call: -1, time: -1, lookup: null, frame: null, ...picked };
+  if (model.picked && model.picked.time < 0) model.picked.time = timeOf(model.picked);
   tell("picked", { reveal });
+}
+
+/** The passes of a request: {capture, exchange, start, sent, answered, end}, ns since it began; from the program to the server. */
+function passesOf(k) {
+  const flat = model.core.time.passes[k], out = [];
+  for (let i = 0; i < flat.length; i += 6) out.push({ capture: flat[i], exchange: flat[i + 1], start: flat[i + 2], sent: flat[i + 3], answered: flat[i + 4], end: flat[i + 5] });
+  return out;
+}
+
+/** Which rows of the time budget are of a request of the target, by its number; and of any other, by capture and exchange. */
+function timeIndex() {
+  if (!model.times) {
+    model.times = { ofRequest: new Map(), ofExchange: new Map() };
+    model.core.time.request.forEach((request, k) => {
+      if (request >= 0) model.times.ofRequest.set(request, k);
+      for (const pass of passesOf(k)) if (pass.exchange >= 0) model.times.ofExchange.set(`${pass.capture} ${pass.exchange}`, k);
+    });
+  }
+  return model.times;
+}
+
+/** The row of the time budget of a call; of a bar, that of its first call that has one; -1 without. */
+function timeOf({ bar, call }) {
+  if (bar < 0) return -1;
+  const index = timeIndex(), { bars, calls } = model;
+  const one = (c) => index.ofRequest.get(calls.request[c]) ?? index.ofExchange.get(`${bars.capture[bar]} ${calls.exchange[c]}`) ?? -1;
+  if (call >= 0) return one(call);
+  for (let c = model.callsFrom[bar]; c < model.callsFrom[bar + 1]; c++) if (one(c) >= 0) return one(c);
+  return -1;
+}
+
+/** The bar and the call of a row of the time budget: as the program's capture shows it, else as any. */
+function placeOf(k) {
+  const request = model.core.time.request[k], passes = passesOf(k), { calls } = model;
+  for (const { capture, exchange } of passes) {
+    if (exchange < 0) continue;
+    const bar = barOfSession(capture, cell(tableOf("exchanges", capture), "session_id", exchange));
+    if (bar < 0) continue;
+    for (let c = model.callsFrom[bar]; c < model.callsFrom[bar + 1]; c++) if (calls.exchange[c] === exchange || (request >= 0 && calls.request[c] === request)) return { bar, call: c };
+    return { bar, call: -1 };
+  }
+  const call = request < 0 ? -1 : calls.request.indexOf(request);
+  return call < 0 ? { bar: -1, call: -1 } : { bar: calls.bar[call], call };
 }
 
 const isPicked = (bar) => model.picked !== null && (model.picked.bar === bar || (model.bars.mate[bar] >= 0 && model.bars.mate[bar] === model.picked.bar));
@@ -93,16 +137,17 @@ function reveal(start, end) {
   show((start + end - span) / 2, (start + end + span) / 2);
 }
 
+const endpointOf = (ip, port) => (String(ip).includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);
+
 /** What a connection is, for tooltip and panel: [name, value] pairs. */
 function factsOf(bar) {
   const { bars, core } = model, capture = bars.capture[bar], row = bars.row[bar], table = tableOf("connections", capture);
   const get = (name) => cell(table, name, row);
-  const end = (ip, port) => (String(ip).includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`);
   const out = [];
   const fact = (name, value) => value !== null && value !== undefined && value !== "" && out.push([name, value]);
   if (table && row < (table.by.orig_ip?.values.length ?? 0)) {
-    fact("from", end(get("orig_ip"), get("orig_port")));
-    fact("to", end(get("resp_ip"), get("resp_port")));
+    fact("from", endpointOf(get("orig_ip"), get("orig_port")));
+    fact("to", endpointOf(get("resp_ip"), get("resp_port")));
     fact("server name", get("sni"));
     fact("path", get("path"));
   }
@@ -116,7 +161,7 @@ function factsOf(bar) {
     fact("state", get("state"));
     fact("bytes", `${number(get("orig_bytes"))} up, ${number(get("resp_bytes"))} down`);
     if (get("redirect_port") !== null) fact("redirected to port", get("redirect_port"));
-    if (get("nat_ip") !== null) fact("after NAT", end(get("nat_ip"), get("nat_port")));
+    if (get("nat_ip") !== null) fact("after NAT", endpointOf(get("nat_ip"), get("nat_port")));
     fact("sessions", get("session_ids").join(", "));
     fact("frames", `${number(get("first_frame"))} to ${number(get("last_frame"))} (${core.captures[capture].title})`);
   }
@@ -149,16 +194,16 @@ function othersAt(call) {
   if (own < 0) return [];
   let at = calls.start[call]; // as sent upstream
   for (let k = model.callsFrom[own]; k < model.callsFrom[own + 1]; k++) if (calls.request[k] === request) at = calls.start[k];
-  const out = [];
+  const out = [], sideOf = (k) => cell(tableOf("requests", null), "side", k); // over a proxy's connection go requests of several
   for (let bar = barsOf(upstream); bar < bars.n && out.length < 50; bar++) {
     if (bars.kind[bar] === OTHER || bars.start[bar] > at || (bars.end[bar] <= at && counted.unit === "connections")) continue;
-    if (counted.scope === "side" && bars.whose[bar] !== bars.whose[own]) continue;
     if (counted.unit === "connections") {
-      if (bar !== own) out.push({ bar, call: -1, left: bars.done[bar] >= 0 && bars.done[bar] <= at });
+      if (bar !== own && (counted.scope !== "side" || bars.whose[bar] === bars.whose[own])) out.push({ bar, call: -1, left: bars.done[bar] >= 0 && bars.done[bar] <= at });
       continue;
     }
     for (let k = model.callsFrom[bar]; k < model.callsFrom[bar + 1]; k++)
-      if (calls.request[k] >= 0 && calls.request[k] !== request && calls.rejected[k] !== REFUSED && calls.start[k] <= at && calls.end[k] > at)
+      if (calls.request[k] >= 0 && calls.request[k] !== request && calls.rejected[k] !== REFUSED && calls.start[k] <= at && calls.end[k] > at
+        && (counted.scope !== "side" || sideOf(calls.request[k]) === sideOf(request)))
         out.push({ bar, call: k, left: calls.done[k] <= at });
   }
   return out;

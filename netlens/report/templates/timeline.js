@@ -1,6 +1,6 @@
-// The timeline: its canvases drawn together, pointer and keys, tooltip, and the panel of what is picked.
+// The timeline: its canvases drawn together, pointer and keys, and the tooltip.
 
-const stage = $("#stage"), tip = $("#tip"), cursor = $("#cursor"), brush = $("#brush"), picked = $("#picked");
+const stage = $("#stage"), tip = $("#tip"), cursor = $("#cursor"), brush = $("#brush");
 let asked = 0;
 
 /** Draw everything once, at the next frame of the browser. */
@@ -227,44 +227,6 @@ function zoomToPicked() {
   const { bar, call } = model.picked, from = call >= 0 ? model.calls.start[call] : model.bars.start[bar], to = call >= 0 ? model.calls.end[call] : model.bars.end[bar];
   const room = Math.max((to - from) * 0.15, 1e6);
   show(from - room, to + room);
-}
-
-// --- what is picked
-
-function half(bar) {
-  const capture = model.core.captures[model.bars.capture[bar]], filter = filterOf(bar), out = [];
-  out.push(el("h4", {}, titleOf(bar)), describe(factsOf(bar)));
-  if (filter) {
-    out.push(el("div", { class: "muted" }, `Wireshark display filter for ${capture.paths.join(", ")}`), copyable(filter, "Wireshark display filter"));
-  }
-  return el("div", { class: "half" }, out);
-}
-
-function nameOf({ bar, call, left }) {
-  const { bars, calls } = model, kind = bars.kind[bar], whose = ["VM", "host", "unknown"][bars.whose[bar]];
-  const what = kind === 1 ? "opened by the tunnel" : kind === 2 ? "lookups" : whose;
-  return `${call >= 0 ? `request ${calls.request[call]}` : `connection ${bars.row[bar]}`}, ${what}${left ? ", left over" : ""}`;
-}
-
-function drawPicked() {
-  picked.replaceChildren();
-  picked.hidden = model.picked === null;
-  if (model.picked === null) return;
-  const { bar, call, frame } = model.picked, { bars, calls } = model;
-  const request = call >= 0 ? calls.request[call] : -1;
-  const refused = call >= 0 && calls.rejected[call] === REFUSED;
-  const title = call >= 0 ? `${refused ? "Refused request" : "Request"}${request < 0 ? "" : ` ${request}`}` : bar >= 0 ? "Connection" : `Frame ${number(frame.number)}`;
-  picked.append(el("header", {}, el("h3", {}, title), bar >= 0 ? el("button", { type: "button", onclick: zoomToPicked }, "Zoom to it") : null,
-    el("button", { type: "button", onclick: () => { pick(null); stage.focus({ preventScroll: true }); } }, "Close")));
-  if (call >= 0) picked.append(describe(factsOfCall(call)));
-  const others = othersAt(call);
-  if (others.length) picked.append(el("p", { class: "met-then" }, "In progress when it was sent: ", others.slice(0, 12).map((other) => el("button", { type: "button", class: "chip",
-    onclick: () => pick({ bar: other.bar, call: other.call }, { reveal: true }) }, nameOf(other))), others.length > 12 ? ` and ${number(others.length - 12)} more` : ""));
-  if (frame) picked.append(el("div", { class: "muted" }, `Frame cited, in ${model.core.captures[frame.capture].paths[0]}`), copyable(`frame.number == ${frame.number}`, "Wireshark display filter of the frame"));
-  if (bar < 0) return;
-  const both = [bar, ...(bars.mate[bar] >= 0 ? [bars.mate[bar]] : [])].sort((a, b) => bars.capture[a] - bars.capture[b]);
-  picked.append(el("div", { class: "halves" }, both.map(half)));
-  if (both.length < 2 && model.core.captures.length > 1) picked.append(el("p", { class: "muted" }, "It is in this capture only."));
 }
 
 on("view", redraw);

@@ -1,10 +1,10 @@
-// Where each request's time went: a bar of phases a request, in pages; all on one time line, or each from its own beginning.
+// Where each request's time went: a bar of phases a request, in pages; all on one time line, or each from its own beginning. A click shows its chain.
 
 const ROWS = 30, SVG = "http://www.w3.org/2000/svg", LEAST = 2; // px of the shortest request
 const PHASE_WORDS = {
   client: "client", lookup: "lookup", connect: "connect", tls: "TLS", relay: "relay", wire: "wire", server: "server, to first byte", stream: "stream", stall: "stall",
 };
-const water = { order: "sent", aligned: false, page: 0, open: null, rows: [] };
+const water = { order: "sent", aligned: false, page: 0, rows: [] };
 
 function svg(tag, attributes, ...children) {
   const node = document.createElementNS(SVG, tag);
@@ -45,16 +45,17 @@ function makeWaterfall() {
   water.rows = [...time.begin.keys()];
   if (!water.rows.length) return;
   $("#waterfall").hidden = false;
-  for (const button of $$("[data-order]")) button.addEventListener("click", () => { Object.assign(water, { order: button.dataset.order, page: 0, open: null }); orderWaterfall(); });
+  for (const button of $$("[data-order]")) button.addEventListener("click", () => { Object.assign(water, { order: button.dataset.order, page: 0 }); orderWaterfall(); });
   for (const button of $$("[data-aligned]")) button.addEventListener("click", () => { water.aligned = button.dataset.aligned === "yes"; drawWaterfall(); });
   $("#water-back").addEventListener("click", () => turnWaterfall(-1));
   $("#water-on").addEventListener("click", () => turnWaterfall(1));
   orderWaterfall();
   new ResizeObserver(() => drawWaterfall()).observe($("#waterfall"));
+  on("picked", () => { for (const row of $$("#water-rows tr")) row.classList.toggle("picked", Number($("button", row).dataset.water) === model.picked?.time); });
 }
 
 function turnWaterfall(by) {
-  Object.assign(water, { page: water.page + by, open: null });
+  water.page += by;
   drawWaterfall();
 }
 
@@ -83,7 +84,7 @@ function drawWaterfall() {
     text.textContent = !at ? "0" : water.aligned ? duration(at) : `${seconds(at, marks[1] - marks[0] || 1e6)} s`;
     return text;
   })));
-  body.replaceChildren(...shown.flatMap((k) => waterRow(k, x, wide, marks)));
+  body.replaceChildren(...shown.map((k) => waterRow(k, x, wide, marks)));
   drawPhases(shown);
 }
 
@@ -111,24 +112,11 @@ function waterRow(k, x, wide, marks) {
   }
   const said = sums.map(([name, sum]) => `${name} ${duration(sum.ns)}`).join(", ");
   const status = refused ? el("span", { class: "refused-word" }, "refused") : time.status[k] ? `${time.status[k]}` : "";
-  const toggle = el("button", { type: "button", class: "water-who", "aria-expanded": String(water.open === k), title: `${party} to ${server}: ${said}`, onclick: () => {
-    water.open = water.open === k ? null : k;
-    drawWaterfall();
-    $(`[data-water="${k}"]`)?.focus();
-  } }, `${party} > ${server}`);
-  toggle.dataset.water = k;
-  const row = el("tr", {}, el("th", { scope: "row" }, toggle), el("td", { class: "state" }, status), el("td", { class: "drawn" }, drawing), el("td", { class: "number" }, duration(total)));
-  return water.open === k ? [row, waterDetails(k, sums, total)] : [row];
-}
-
-function waterDetails(k, sums, total) {
-  const { time } = model.core, side = time.labels[time.side[k]], unmeasured = time.unmeasured[k].map((p) => PHASE_WORDS[time.phases[p]]);
-  const list = el("dl", { class: "pairs" }, sums.flatMap(([name, sum]) => [el("dt", {}, el("span", { class: `key phase-${sum.phase}` }), name), el("dd", {}, `${duration(sum.ns)}, ${number(+((100 * sum.ns) / Math.max(total, 1)).toPrecision(3))} %`)]));
-  const notes = [`begins at ${seconds(time.begin[k])} s`, `first byte in frame ${number(time.frame[k])}${side === "capture" ? "" : ` of the ${model.core.captures.find((c) => c.name === side)?.title ?? side}'s capture`}`];
-  if (unmeasured.length) notes.push(`${unmeasured.join(" and ")} not told apart`);
-  if (time.uncertain[k]) notes.push(`each way of the relay ± ${duration(time.uncertain[k])}, both together exact`);
-  const go = el("button", { type: "button", onclick: () => { pickFrame(side, time.frame[k], time.session[k]); $("#timeline").scrollIntoView(); } }, "Show in the timeline");
-  return el("tr", { class: "water-details" }, el("td", { colspan: 4 }, list, el("p", { class: "muted" }, notes.join("; ")), go));
+  const chosen = () => pick({ ...placeOf(k), time: k }, { reveal: true });
+  const who = el("button", { type: "button", class: "water-who", title: `${party} to ${server}: ${said}`, onclick: chosen }, `${party} > ${server}`);
+  who.dataset.water = k;
+  return el("tr", { class: model.picked?.time === k ? "picked" : null },
+    el("th", { scope: "row" }, who), el("td", { class: "state" }, status), el("td", { class: "drawn", onclick: chosen }, drawing), el("td", { class: "number" }, duration(total)));
 }
 
 /** The legend: the phases that are drawn, with their time. */
