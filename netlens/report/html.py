@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -39,7 +40,24 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"
-SCRIPTS = ("base.js", "model.js", "curves.js", "lanes.js", "timeline.js", "waterfall.js", "panel.js", "tables.js", "page.js")
+SCRIPTS = tuple(
+    f"{name}.js"
+    for name in (
+        "base",
+        "model",
+        "curves",
+        "lanes",
+        "lookups",
+        "timeline",
+        "area",
+        "waterfall",
+        "panel",
+        "tables",
+        "search",
+        "state",
+        "page",
+    )
+)  #: in this order: later ones use what earlier ones declare
 NEXT = 3  #: fixes named beside the best
 CAUTIONS = 3  #: shown above the answer; the rest unfold
 FILES = 3  #: of a rotated capture that the overview lists; Quality has all
@@ -268,13 +286,30 @@ def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
-    made.filters |= {"lines": _lines, "plural": plural, "printable": printable, "side": lambda name: answer.SIDE_NAMES.get(name, name)}
+    made.filters |= {
+        "lines": _lines,
+        "whole": _whole,
+        "plural": plural,
+        "printable": printable,
+        "side": lambda name: answer.SIDE_NAMES.get(name, name),
+    }
     return made
 
 
 def _shown(value: Any) -> Any:
     """What any expression of the template comes to: strangers' text with its control and bidirectional characters shown as escapes."""
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+#: A number and what it counts: "12 of 67", "3.1 ms", "± 2 µs", "p = 0.002", "8 to 12", "frame 7".
+_NUMBER_AND_UNIT = re.compile(
+    r"(?<=\d) (?=(?:of|to) \d)|(?<=\d of) (?=\d)|(?<=\d to) (?=\d)|(?<=\d) (?=(?:ns|µs|ms|s|min|h|%|B|kB|MB|GB|bytes?|ppm)\b|%)|(?<=[±=→~]) (?=[\d-])"
+)
+
+
+def _whole(text: str) -> str:
+    """Text whose numbers stay with their units at the end of a line. Never of commands, which are pasted."""
+    return _NUMBER_AND_UNIT.sub("\N{NO-BREAK SPACE}", text)
 
 
 def _lines(text: str) -> list[str]:

@@ -158,7 +158,7 @@ def test_a_page_without_findings_says_what_was_looked_at(page_text: Callable[[st
 
 def test_what_else_was_found_stands_below_the_refusals(page_text: Callable[[str], str], analysis: Callable[[str], Any]) -> None:
     """The refusals of the target are the answer and not listed again."""
-    said = Reader(page_text("fan-out")).text
+    said = " ".join(Reader(page_text("fan-out")).text.split())
     also = said[said.index("Also found") : said.index("Requests in flight")]
     [other] = [f for f in findings.beside_refusals(analysis("fan-out")) if f.severity != "note"]
     assert other.text in also
@@ -462,15 +462,12 @@ def test_hover_tells_all_facts_and_frames(report: Callable[[str], Path], chromiu
 
 
 @pytest.mark.browser
-def test_drag_zooms_keys_pan_and_all_shows_all(report: Callable[[str], Path], chromium: Browser) -> None:
+def test_keys_zoom_and_pan_and_all_shows_all(report: Callable[[str], Path], chromium: Browser) -> None:
     page = opened(chromium, report("two-causes"))
     x, y = middle(page, "document.querySelector('#curves canvas')")
-    page.mouse("mousePressed", x - 200, y, button="left", clickCount=1)
-    page.mouse("mouseMoved", x, y, button="left", buttons=1)
-    page.mouse("mouseReleased", x, y, button="left", clickCount=1)
+    page.run("show(3e9, 9e9)")
     page.frame()
     span, whole = page.run("[model.view.to - model.view.from, model.whole.to - model.whole.from]")
-    assert span / whole == pytest.approx(200 / page.run("document.querySelector('#curves canvas').clientWidth - GUTTER - 8"), rel=0.02)
     before = page.run("model.view.from")
     page.run("stage.focus({preventScroll: true})")
     page.press("ArrowRight")

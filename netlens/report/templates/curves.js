@@ -93,6 +93,14 @@ function countAt(curve, t) {
   return Object.fromEntries(Object.entries(curve.held).map(([share, held]) => [share, i < 0 ? 0 : held[i]]));
 }
 
+/** How much is held in all, of the shares that the legend shows. */
+function shownTotal(curve) {
+  if (!Object.keys(curve.held).some((share) => model.hidden.has(share))) return curve.total;
+  const total = new Float64Array(curve.t.length);
+  for (const [share, held] of Object.entries(curve.held)) if (!model.hidden.has(share)) held.forEach((n, i) => (total[i] += n));
+  return total;
+}
+
 /** The panels shown: [key of the curve, title, limit or null]. */
 function panels() {
   const curves = model.core.curves[model.unit], { limit } = model.core;
@@ -114,8 +122,9 @@ function refusalsOf(key) {
 function drawCurve(canvas, [key, title, limit]) {
   const { g, width, height } = surface(canvas);
   const curve = model.core.curves[model.unit][key], x = scaleX(width);
-  const marks = refusalsOf(key);
-  const top = Math.max(1, ...[limit ?? 0], curve.total.reduce((a, b) => Math.max(a, b), 0), marks.reduce((a, m) => Math.max(a, m.met ?? 0), 0)) * 1.18;
+  const marks = model.hidden.has("refused") ? [] : refusalsOf(key);
+  const total = shownTotal(curve), most = total.reduce((a, b) => Math.max(a, b), 0);
+  const top = Math.max(1, ...[limit ?? 0], most, marks.reduce((a, m) => Math.max(a, m.met ?? 0), 0)) * 1.18;
   const foot = height - 6, y = (n) => foot - (n / top) * (foot - 22);
   gridlines(g, width, height);
   g.fillStyle = theme.pale;
@@ -128,11 +137,11 @@ function drawCurve(canvas, [key, title, limit]) {
   }
   g.save();
   g.beginPath(); g.rect(GUTTER, 0, width - GUTTER - 8, height); g.clip();
-  const { index, at } = stepsOf(curve, model.view, Math.max(1, Math.floor(width - GUTTER - 8)));
+  const { index, at } = stepsOf({ t: curve.t, total }, model.view, Math.max(1, Math.floor(width - GUTTER - 8)));
   const floor = new Float64Array(index.length);
   for (const share of model.core.curves.shares) {
     const held = curve.held[share];
-    if (!held || !index.length) continue;
+    if (!held || !index.length || model.hidden.has(share)) continue;
     g.beginPath();
     const time = (i) => (at ? at[i] : curve.t[index[i]]);
     const edge = (i) => x(i + 1 < index.length ? time(i + 1) : Math.max(model.view.to, time(i)));
@@ -146,7 +155,8 @@ function drawCurve(canvas, [key, title, limit]) {
     g.stroke();
     for (let i = 0; i < index.length; i++) floor[i] += held[index[i]];
   }
-  if (limit !== null) {
+  const lined = limit !== null && !model.hidden.has("limit");
+  if (lined) {
     g.strokeStyle = theme.limit;
     g.lineWidth = 2;
     g.setLineDash([8, 5]);
@@ -167,12 +177,12 @@ function drawCurve(canvas, [key, title, limit]) {
   g.textAlign = "left";
   g.textBaseline = "top";
   label(g, `${title}: ${unitWords()}`, GUTTER + 6, 4, theme.ink, true);
-  if (limit !== null) {
+  if (lined) {
     g.textBaseline = "bottom";
     const words = `limit ${number(limit)}`;
     label(g, words, width - 14 - g.measureText(words).width, y(limit) - 3, theme.limit, true);
   }
-  canvas.setAttribute("aria-label", `${title}: ${unitWords()} over time, at most ${number(curve.total.reduce((a, b) => Math.max(a, b), 0))}` +
+  canvas.setAttribute("aria-label", `${title}: ${unitWords()} over time, at most ${number(most)}` +
     `${limit === null ? "" : `, limit ${limit}`}; ${plural(marks.length, "refusal")}`);
   canvas.geometry = { y, curve, marks, x };
 }

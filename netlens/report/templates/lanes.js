@@ -47,7 +47,7 @@ const colourOf = (bar) => {
 
 function drawGroup(group) {
   const { bars, view } = model;
-  const seen = group.members.filter((bar) => bars.start[bar] <= view.to && (bars.end[bar] >= view.from || bars.late[bar]));
+  const seen = group.members.filter((bar) => !model.hidden.has(colourOf(bar)) && bars.start[bar] <= view.to && (bars.end[bar] >= view.from || bars.late[bar]));
   const used = [...new Set(seen.map((bar) => group.lane.get(bar)))].sort((a, b) => a - b);
   group.mode = group.open && used.length <= MOST_LANES ? "bars" : "strip";
   const all = group.lanes <= MOST_LANES; // lanes keep their place unless there are too many
@@ -69,11 +69,11 @@ function drawGroup(group) {
 }
 
 function drawBar(g, group, bar, top, tall, width) {
-  const { bars, calls } = model, x = scaleX(width), colour = colourOf(bar), any = model.picked !== null && model.picked.bar >= 0;
-  const left = x(bars.start[bar]), right = Math.max(x(bars.end[bar]), left + 2), mine = isPicked(bar);
-  g.globalAlpha = any && !mine ? theme.dim : 1;
+  const { bars, calls } = model, x = scaleX(width), colour = colourOf(bar), any = model.hits ? true : model.picked !== null && model.picked.bar >= 0;
+  const left = x(bars.start[bar]), right = Math.max(x(bars.end[bar]), left + 2), mine = isPicked(bar), bright = mine || (model.hits ? model.hits.bars.has(bar) : !any);
+  g.globalAlpha = bright ? 1 : theme.dim;
   const clip = (v) => Math.min(Math.max(v, -10), width + 10);
-  const over = bars.done[bar] >= 0 ? x(bars.done[bar]) : right, done = right - over > 2 ? over : right; // a tail of two pixels is none
+  const over = bars.done[bar] >= 0 ? x(bars.done[bar]) : right, done = right - over > 2 && !model.hidden.has("leftover") ? over : right; // a tail of two pixels is none
   g.fillStyle = theme[colour];
   g.fillRect(clip(left), top, Math.max(1.5, clip(Math.min(done, right)) - clip(left)), tall);
   if (done < right) {
@@ -101,12 +101,12 @@ function drawBar(g, group, bar, top, tall, width) {
     if (over < to - 1) {
       g.globalAlpha *= 0.45;
       g.fillRect(clip(over), top + inset, clip(to) - clip(over), tall - 2 * inset);
-      g.globalAlpha = any && !mine ? theme.dim : 1;
+      g.globalAlpha = bright ? 1 : theme.dim;
     }
     last = to;
   }
   for (let k = model.callsFrom[bar]; k < model.callsFrom[bar + 1]; k++)
-    if (calls.rejected[k] === REFUSED && x(calls.start[k]) > GUTTER - 8 && x(calls.start[k]) < width + 8) cross(g, x(calls.start[k]), top + tall / 2, Math.max(2, Math.min(4.2, tall / 2.6)));
+    if (!model.hidden.has("refused") && calls.rejected[k] === REFUSED && x(calls.start[k]) > GUTTER - 8 && x(calls.start[k]) < width + 8) cross(g, x(calls.start[k]), top + tall / 2, Math.max(2, Math.min(4.2, tall / 2.6)));
   g.globalAlpha = 1;
   if (mine) {
     g.strokeStyle = theme.focus;

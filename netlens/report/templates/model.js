@@ -4,7 +4,7 @@ const bus = new EventTarget();
 const tell = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { detail }));
 const on = (name, heard) => bus.addEventListener(name, (event) => heard(event.detail));
 
-const model = { core: null, tables: null, view: { from: 0, to: 1 }, unit: "requests", scope: "egress", picked: null };
+const model = { core: null, tables: null, view: { from: 0, to: 1 }, unit: "requests", scope: "egress", picked: null, area: null, hidden: new Set(), hits: null, theme: null };
 const OTHER = 3, REFUSED = 1;
 const SHARE_TITLES = {
   vm: "VM", host: "host itself", unknown: "side unknown", leftover: "left over (tail, idle)", companion: "opened by the tunnel", lookups: "lookups",

@@ -149,7 +149,7 @@ function drawPicked() {
   if (others.length) picked.append(el("p", { class: "met-then" }, "In progress when it was sent: ", others.slice(0, 12).map((other) => el("button", { type: "button", class: "chip",
     onclick: () => pick({ bar: other.bar, call: other.call }, { reveal: true }) }, nameOf(other))), others.length > 12 ? ` and ${number(others.length - 12)} more` : ""));
   if (frame) picked.append(el("div", { class: "muted" }, `Frame cited, in ${model.core.captures[frame.capture].paths[0]}`), copyable(`frame.number == ${frame.number}`, "Wireshark display filter of the frame"));
-  if (lookup) picked.append(...lookupFacts(lookup));
+  if (lookup) picked.append(...lookupSection(lookup));
   if (bar >= 0) picked.append(requestsOn(bar, call) ?? "");
   if (time >= 0) picked.append(chainSection(time));
   if (bar < 0) return;

@@ -1,7 +1,7 @@
 // All tables: sorted by a click on a column's name, filtered by text or per column, a page at a time.
 
-const SIZES = [25, 50, 100, 500];
-const sheet = { table: null, order: [], sort: null, down: false, text: "", filters: {}, page: 0, size: 25, all: false };
+const SIZES = [25, 50, 100, 500], PRINTED = 500; // rows on paper
+const sheet = { table: null, usual: null, order: [], sort: null, down: false, text: "", filters: {}, page: 0, size: 25, all: false };
 
 function shownCell(column, value) {
   if (value === null || value === undefined) return "";
@@ -77,7 +77,7 @@ function openTable(table) {
 function frameTable() {
   const { table } = sheet, panel = $("#table-panel");
   const columns = table.columns.filter((c) => sheet.all || c.first);
-  const again = () => { sheet.page = 0; arrange(); fillTable(columns); }, typed = soon(again);
+  const again = () => { sheet.page = 0; arrange(); fillTable(columns); tell("table"); }, typed = soon(again);
   const head = el("tr", {}, columns.map((c) => el("th", { scope: "col", class: c.type === "number" || c.type === "time" ? "number" : null, title: `${c.meaning}${c.unit ? ` [${c.unit}]` : ""}`, "data-column": c.name },
     el("button", { type: "button", class: "sort", onclick: () => {
       sheet.down = sheet.sort === c.name ? !sheet.down : false;
@@ -98,17 +98,21 @@ function frameTable() {
   const all = model.core.captures[table.capture ?? 0].paths.map(quoted).join(" ");
   const names = { lookups: "dns", sessions: "sessions", connections: "connections", exchanges: "exchanges" };
   panel.replaceChildren(
-    el("div", { class: "table-tools" }, search, table.columns.some((c) => !c.first) ? wider : null, turn(-1, "Previous"), el("span", { id: "table-status", role: "status" }), turn(1, "Next"), size),
+    el("div", { class: "table-tools" }, search, table.columns.some((c) => !c.first) ? wider : null, turn(-1, "Previous"), el("span", { id: "table-status", role: "status" }), turn(1, "Next"), size,
+      el("button", { type: "button", id: "csv", title: "All columns of the rows that pass the filters; times in ns since 1970, on the host's clock", onclick: () => download(`${table.id}.csv`, csvOf(sheet)) }, "Download CSV")),
+    el("p", { id: "table-printed", class: "print-only" }),
     held < table.rows ? el("p", { class: "caution" }, `The first ${number(held)} of ${number(table.rows)} rows are in this page.`) : "",
     el("div", { class: "scroll tall", tabIndex: 0, role: "region", "aria-label": table.title }, el("table", { class: "data" }, el("caption", { class: "sr" }, table.title), el("thead", {}, head, filters), el("tbody"))),
     names[table.kind] ? copyable(`netlens ${names[table.kind]} ${all} --format csv`, "Command that gives this table") : "",
   );
+  if (sheet.sort) $(`th[data-column="${CSS.escape(sheet.sort)}"]`, head)?.setAttribute("aria-sort", sheet.down ? "descending" : "ascending");
   arrange();
   fillTable(columns);
+  tell("table");
 }
 
 function fillTable(columns) {
-  const { table, order, page, size } = sheet, from = page * size, rows = order.slice(from, from + size);
+  const { table, order, page } = sheet, size = model.printing ? PRINTED : sheet.size, from = page * size, rows = order.slice(from, from + size);
   const outcome = table.columns.find((c) => c.name === "outcome" || c.name === "rejected");
   const body = $("#table-panel tbody");
   body.replaceChildren(...rows.map((k) => {
@@ -122,6 +126,7 @@ function fillTable(columns) {
   }));
   if (!rows.length) body.append(el("tr", {}, el("td", { colspan: columns.length }, "No row.")));
   const status = order.length ? `${number(from + 1)} to ${number(from + rows.length)} of ${number(order.length)}` : "0 rows";
+  $("#table-printed").textContent = `${table.title}: ${status === "0 rows" ? status : `rows ${status}`}${order.length === table.columns[0].values.length ? "" : `, filtered from ${number(table.columns[0].values.length)}`}${sheet.all ? "" : ", most used columns"}`;
   $("#table-status").textContent = order.length === table.columns[0].values.length ? status : `${status} (of ${number(table.columns[0].values.length)} in total)`;
   for (const button of $$("[data-turn]")) button.disabled = button.dataset.turn === "-1" ? page === 0 : from + size >= order.length;
 }
@@ -146,20 +151,40 @@ function rowIsPicked(table, k) {
 
 function pickRow(table, k) {
   const bar = barOfRow(table, k);
+  if (table.kind === "lookups") return pick({ lookup: { capture: table.capture, row: k } }, { reveal: true });
   if (bar < 0) return;
   let call = -1;
-  if (table.kind === "requests") for (let c = model.callsFrom[bar]; c < model.callsFrom[bar + 1]; c++) if (model.calls.request[c] === k) call = c;
+  for (let c = model.callsFrom[bar]; c < model.callsFrom[bar + 1]; c++)
+    if (table.kind === "requests" ? model.calls.request[c] === k : table.kind === "exchanges" && model.calls.exchange[c] === k) call = c;
   pick({ bar, call }, { reveal: true });
 }
 
-/** Typing in a long table must not wait for each letter: the last one counts. */
-function soon(act) {
+/** Typing must not wait for each letter where there is much to look through: the last one counts. */
+function soon(act, long = () => sheet.table.rows >= 5000) {
   let waiting = 0;
   return () => {
     clearTimeout(waiting);
-    if (sheet.table.rows < 5000) act();
+    if (!long()) act();
     else waiting = setTimeout(act, 250);
   };
+}
+
+/** The rows that are chosen, with all columns, as `netlens ... --format csv` writes them; times are exact, and on the host's clock. */
+function csvOf({ table, order }) {
+  const text = (value) => (/^[=+@-]/.test(value) ? `'${value}` : value), quote = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const one = (c, value) => {
+    if (value === null || value === undefined) return "";
+    if (c.type === "time") return String(BigInt(model.core.t0_ns) + BigInt(Math.round(value)));
+    if (c.type === "list") return value.length ? quote(text(value.join(";"))) : "";
+    return c.type === "text" ? quote(text(value)) : String(value);
+  };
+  return [table.columns.map((c) => quote(c.name)).join(","), ...order.map((k) => table.columns.map((c) => one(c, c.values[k])).join(","))].join("\n") + "\n";
+}
+
+function download(name, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
 function makeTables() {
@@ -173,6 +198,7 @@ function makeTables() {
     next.focus();
     next.click();
   });
-  if (filled.length) openTable(filled[0]);
+  sheet.usual = filled[0] ?? null;
+  if (sheet.usual) openTable(sheet.usual);
   on("picked", () => sheet.table && fillTable(sheet.table.columns.filter((c) => sheet.all || c.first)));
 }

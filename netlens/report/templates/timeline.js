@@ -19,6 +19,8 @@ function drawNow() {
   }
   wanted.forEach((panel, k) => drawCurve(canvases[k], panel));
   groups.forEach(drawGroup);
+  lookupLanes.forEach(drawLookups);
+  placeArea();
   drawAxis($("#axis"));
   drawOverview($("#overview"));
   for (const button of $$("[data-unit]")) button.setAttribute("aria-pressed", String(button.dataset.unit === model.unit));
@@ -27,9 +29,14 @@ function drawNow() {
 
 function drawLegend() {
   const held = new Set(["requests", "connections"].flatMap((unit) => Object.keys(model.core.curves[unit].all.held)));
-  const entry = (title, draw) => {
+  const entry = (title, draw, share = null) => {
     const canvas = el("canvas", { "aria-hidden": "true" });
-    legend.append(el("span", {}, canvas, title));
+    legend.append(share === null ? el("span", {}, canvas, title) : el("button", { type: "button", "aria-pressed": String(!model.hidden.has(share)), "data-share": share, title: `Show or hide: ${title}`, onclick: () => {
+      if (!model.hidden.delete(share)) model.hidden.add(share);
+      drawLegend();
+      $(`[data-share="${share}"]`, legend).focus();
+      tell("view");
+    } }, canvas, title));
     const { g } = surface(canvas);
     draw(g);
   };
@@ -41,10 +48,12 @@ function drawLegend() {
       g.fillRect(0, 0, 22, 12);
       g.strokeStyle = theme[share + "-dark"] || theme.leftover;
       g.strokeRect(0.5, 0.5, 21, 11);
-    });
+    }, share);
   entry("request inside its connection", (g) => { g.fillStyle = theme.unknown; g.fillRect(0, 0, 22, 12); g.fillStyle = theme["unknown-dark"]; g.fillRect(5, 3, 12, 6); });
-  if (model.refusals.length) entry("refused", (g) => cross(g, 11, 6));
-  if (model.core.limit) entry("limit", (g) => { g.strokeStyle = theme.limit; g.lineWidth = 2; g.setLineDash([6, 4]); g.beginPath(); g.moveTo(0, 6); g.lineTo(22, 6); g.stroke(); });
+  if (model.refusals.length) entry("refused", (g) => cross(g, 11, 6), "refused");
+  if (model.core.limit) entry("limit", (g) => { g.strokeStyle = theme.limit; g.lineWidth = 2; g.setLineDash([6, 4]); g.beginPath(); g.moveTo(0, 6); g.lineTo(22, 6); g.stroke(); }, "limit");
+  if (lookupLanes.length && !held.has("lookups")) entry("lookup", (g) => { g.fillStyle = theme.lookups; g.fillRect(0, 2, 22, 8); }, "lookups");
+  if (lookupLanes.some((made) => made.bad.some(Boolean))) entry("lookup without a good answer", (g) => { g.strokeStyle = theme.rejected; g.lineWidth = 1.6; g.strokeRect(1, 3, 20, 6); });
 }
 
 // --- what is under the pointer
@@ -68,6 +77,11 @@ function under(event) {
     const n = group.counts?.[Math.round(px)];
     return n ? { text: `${plural(n, "connection")} of ${group.title}`, at: timeAt(px, box.width) } : null;
   }
+  const lane = lookupLanes.find((each) => each.canvas === canvas);
+  if (lane) {
+    const row = hitLookup(lane, px, py);
+    return row < 0 ? null : { lookup: { capture: lane.index, row }, at: timeAt(px, box.width) };
+  }
   if (!canvas.geometry) return null;
   const { curve, marks, y } = canvas.geometry, x = scaleX(box.width);
   let best = null, near = 9;
@@ -88,7 +102,8 @@ function tooltip(found, event) {
       tip.append(el("h4", { class: refused ? "refused-word" : "" }, `${refused ? "Refused request" : "Request"}${k < 0 ? "" : ` ${k}`}`), describe(factsOfCall(found.call)));
     }
     tip.append(el("div", { class: "muted" }, "Click: both sides, and a filter to copy"));
-  } else if (found.curve) {
+  } else if (found.lookup) tip.append(el("h4", {}, "Lookup"), describe(factsOfLookup(found.lookup)));
+  else if (found.curve) {
     const counts = Object.entries(countAt(found.curve, found.at)).filter(([, n]) => n);
     const total = counts.reduce((sum, [, n]) => sum + n, 0);
     tip.append(el("h4", {}, `${number(total)} ${unitWords()} at ${seconds(found.at)} s`), describe(counts.map(([share, n]) => [SHARE_TITLES[share], number(n)])));
@@ -101,7 +116,7 @@ function tooltip(found, event) {
   tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 6))}px`;
 }
 
-// --- pointer: drag to zoom into a stretch, shift-drag to pan, the overview pans, two fingers pinch
+// --- pointer: drag to choose a stretch, shift-drag to pan, the overview pans, two fingers pinch
 
 const pointers = new Map();
 let drag = null;
@@ -171,17 +186,18 @@ stage.addEventListener("pointerup", (event) => {
   if (!drag) return;
   const { mode, moved, x, box } = drag;
   drag = null;
-  brush.hidden = true;
+  placeArea();
   if (mode === "brush" && moved) {
     const ends = [x, event.clientX].map((at) => timeAt(Math.max(GUTTER, at - box.left), box.width)).sort((a, b) => a - b);
-    show(...ends);
+    setArea({ from: ends[0], to: ends[1] });
   } else if (!moved && mode !== "overview") {
     const found = under(event);
-    pick(found && found.bar !== undefined ? { bar: found.bar, call: found.call } : null);
+    if (!found && model.area) setArea(null);
+    pick(found && found.bar !== undefined ? { bar: found.bar, call: found.call } : found?.lookup ? { lookup: found.lookup } : null);
     if (event.pointerType === "touch" && found) tip.hidden = true;
   }
 });
-stage.addEventListener("pointercancel", (event) => { pointers.delete(event.pointerId); drag = null; brush.hidden = true; });
+stage.addEventListener("pointercancel", (event) => { pointers.delete(event.pointerId); drag = null; placeArea(); });
 stage.addEventListener("dblclick", (event) => event.target.tagName === "CANVAS" && show(model.whole.from, model.whole.to));
 stage.addEventListener("wheel", (event) => {
   const canvas = event.target;
@@ -214,12 +230,13 @@ function nextConnection(step) {
 
 const KEYS = {
   ArrowLeft: () => pan(-0.2), ArrowRight: () => pan(0.2), "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1 / 0.6), 0: () => show(model.whole.from, model.whole.to),
-  n: () => nextRefusal(1), p: () => nextRefusal(-1), "]": () => nextConnection(1), "[": () => nextConnection(-1), z: () => zoomToPicked(), Escape: () => pick(null),
+  n: () => nextRefusal(1), p: () => nextRefusal(-1), "]": () => nextConnection(1), "[": () => nextConnection(-1), z: () => (model.area ? show(model.area.from, model.area.to) : zoomToPicked()), Escape: () => (model.area ? setArea(null) : pick(null)),
 };
 stage.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key] || event.target.tagName === "BUTTON") return;
   KEYS[event.key]();
   event.preventDefault();
+  event.stopPropagation();
 });
 
 function zoomToPicked() {
@@ -232,6 +249,8 @@ function zoomToPicked() {
 on("view", redraw);
 on("picked", ({ reveal: wanted }) => {
   drawPicked();
+  const lookup = wanted && model.picked?.lookup, lane = lookup && lookupLanes.find((each) => each.index === lookup.capture);
+  if (lane) reveal(lane.start[lookup.row], Math.max(lane.start[lookup.row], lane.end[lookup.row]));
   if (model.picked && model.picked.bar >= 0) {
     const group = groups[model.bars.group[model.picked.bar]];
     if (!group.open) $("button", group.canvas.previousElementSibling).click();

@@ -1,6 +1,6 @@
 // Where each request's time went: a bar of phases a request, in pages; all on one time line, or each from its own beginning. A click shows its chain.
 
-const ROWS = 30, SVG = "http://www.w3.org/2000/svg", LEAST = 2; // px of the shortest request
+const ROWS = 30, ROWS_PRINTED = 200, SVG = "http://www.w3.org/2000/svg", LEAST = 2; // px of the shortest request
 const PHASE_WORDS = {
   client: "client", lookup: "lookup", connect: "connect", tls: "TLS", relay: "relay", wire: "wire", server: "server, to first byte", stream: "stream", stall: "stall",
 };
@@ -45,8 +45,8 @@ function makeWaterfall() {
   water.rows = [...time.begin.keys()];
   if (!water.rows.length) return;
   $("#waterfall").hidden = false;
-  for (const button of $$("[data-order]")) button.addEventListener("click", () => { Object.assign(water, { order: button.dataset.order, page: 0 }); orderWaterfall(); });
-  for (const button of $$("[data-aligned]")) button.addEventListener("click", () => { water.aligned = button.dataset.aligned === "yes"; drawWaterfall(); });
+  for (const button of $$("[data-order]")) button.addEventListener("click", () => { Object.assign(water, { order: button.dataset.order, page: 0 }); orderWaterfall(); tell("shown"); });
+  for (const button of $$("[data-aligned]")) button.addEventListener("click", () => { water.aligned = button.dataset.aligned === "yes"; drawWaterfall(); tell("shown"); });
   $("#water-back").addEventListener("click", () => turnWaterfall(-1));
   $("#water-on").addEventListener("click", () => turnWaterfall(1));
   orderWaterfall();
@@ -66,41 +66,34 @@ function orderWaterfall() {
 }
 
 function drawWaterfall() {
-  const { time } = model.core, pages = Math.max(1, Math.ceil(water.rows.length / ROWS));
-  water.page = Math.min(Math.max(water.page, 0), pages - 1);
-  const shown = water.rows.slice(water.page * ROWS, (water.page + 1) * ROWS);
+  const { time } = model.core, rows = model.printing ? ROWS_PRINTED : ROWS, pages = Math.max(1, Math.ceil(water.rows.length / rows));
+  const page = Math.min(Math.max(water.page, 0), pages - 1), first = model.printing ? 0 : page * rows;
+  if (!model.printing) water.page = page;
+  const shown = water.rows.slice(first, first + rows);
   for (const button of $$("[data-order]")) button.setAttribute("aria-pressed", String(button.dataset.order === water.order));
   for (const button of $$("[data-aligned]")) button.setAttribute("aria-pressed", String((button.dataset.aligned === "yes") === water.aligned));
-  $("#water-back").disabled = water.page === 0;
-  $("#water-on").disabled = water.page === pages - 1;
-  $("#water-which").textContent = `${number(water.page * ROWS + 1)} to ${number(water.page * ROWS + shown.length)} of ${number(water.rows.length)}`;
+  $("#water-back").disabled = page === 0;
+  $("#water-on").disabled = page === pages - 1;
+  $("#water-which").textContent = `${number(first + 1)} to ${number(first + shown.length)} of ${number(water.rows.length)}`;
+  $("#water-printed").textContent = `Requests ${$("#water-which").textContent}${water.order === "slowest" ? ", the slowest first" : ", as sent"}`;
   const from = water.aligned ? 0 : Math.min(...shown.map((k) => time.begin[k]));
   const to = Math.max(from + 1, ...shown.map((k) => (water.aligned ? 0 : time.begin[k]) + totalOf(k)));
   const body = $("#water-rows"), wide = Math.max(120, $("#water-axis").clientWidth - 2);
   const x = (ns) => ((ns - from) / (to - from)) * wide;
-  const marks = ticksOf(from, to, Math.max(2, Math.floor(wide / 110)));
-  $("#water-axis").replaceChildren(svg("svg", { width: wide, height: 18, "aria-hidden": "true" }, ...marks.map((at) => {
-    const text = svg("text", { x: Math.min(x(at), wide - 34), y: 13, class: "tick" });
-    text.textContent = !at ? "0" : water.aligned ? duration(at) : `${seconds(at, marks[1] - marks[0] || 1e6)} s`;
+  const { step, at: marks } = ticks(from, to, Math.max(2, Math.floor(wide / 110)));
+  $("#water-axis").replaceChildren(svg("svg", { height: 18, "aria-hidden": "true" }, ...marks.map((at) => {
+    const text = svg("text", { x: `${(100 * Math.min(x(at), wide - 34)) / wide}%`, y: 13, class: "tick" });
+    text.textContent = !at ? "0" : water.aligned ? duration(at) : `${seconds(at, step)} s`;
     return text;
   })));
   body.replaceChildren(...shown.map((k) => waterRow(k, x, wide, marks)));
   drawPhases(shown);
 }
 
-/** Round times between two, about so many. */
-function ticksOf(from, to, about) {
-  const rough = (to - from) / about, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((f) => f * power).find((each) => each >= rough);
-  const out = [];
-  for (let at = Math.ceil(from / step) * step; at <= to; at += step) out.push(at);
-  return out;
-}
-
 function waterRow(k, x, wide, marks) {
   const { time } = model.core, begin = water.aligned ? 0 : time.begin[k], total = totalOf(k), sums = sumsOf(k);
   const refused = time.refused[k] === REFUSED, server = time.labels[time.server[k]], party = time.labels[time.party[k]];
-  const drawing = svg("svg", { width: wide, height: 16, "aria-hidden": "true" }, ...marks.map((at) => svg("line", { x1: x(at), x2: x(at), y1: 0, y2: 16, class: "grid" })));
+  const drawing = svg("svg", { viewBox: `0 0 ${wide} 16`, preserveAspectRatio: "none", height: 16, "aria-hidden": "true" }, ...marks.map((at) => svg("line", { x1: x(at), x2: x(at), y1: 0, y2: 16, class: "grid" })));
   const spells = x(begin + total) - x(begin) < LEAST ? [] : spellsOf(k).filter((spell) => spell.to > spell.from);
   for (const spell of spells) {
     const stall = spell.phase === "stall";
@@ -116,7 +109,7 @@ function waterRow(k, x, wide, marks) {
   const who = el("button", { type: "button", class: "water-who", title: `${party} to ${server}: ${said}`, onclick: chosen }, `${party} > ${server}`);
   who.dataset.water = k;
   return el("tr", { class: model.picked?.time === k ? "picked" : null },
-    el("th", { scope: "row" }, who), el("td", { class: "state" }, status), el("td", { class: "drawn", onclick: chosen }, drawing), el("td", { class: "number" }, duration(total)));
+    el("th", { scope: "row" }, who, refused ? el("span", { class: "refused-word phone-only" }, "refused") : null), el("td", { class: "state" }, status), el("td", { class: "drawn", onclick: chosen }, drawing), el("td", { class: "number" }, duration(total)));
 }
 
 /** The legend: the phases that are drawn, with their time. */
