@@ -20,10 +20,14 @@ function el(tag, options = {}, ...children) {
 
 /** JSON that was compressed and put into the page as base64. */
 async function unpack(id) {
-  const bytes = Uint8Array.from(atob($("#data-" + id).textContent), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
+  const node = $("#data-" + id), text = atob(node.textContent), bytes = new Uint8Array(text.length);
+  for (let k = 0; k < bytes.length; k++) bytes[k] = text.charCodeAt(k); // Uint8Array.from with a function takes ten times as long
+  node.remove();
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
 }
+
+/** After what was drawn is on the screen. */
+const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 
 const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 });
 const number = (value) => grouped.format(value);

@@ -76,8 +76,10 @@ async function start() {
   drawLegend();
   drawNow();
   document.documentElement.dataset.drawn = "true";
+  await painted();
   makeWaterfall();
   new ResizeObserver(redraw).observe(stage);
+  if (document.readyState === "loading") await new Promise((done) => addEventListener("DOMContentLoaded", done));
   model.tables = await unpack("tables");
   for (const column of model.tables.flatMap((t) => t.columns)) if (column.deltas) {
     let sum = 0;

@@ -3,8 +3,11 @@
 const find = $("#find"), found = $("#found");
 const SEARCHED = ["requests", "connections", "sessions", "lookups", "hellos"];
 
-/** Text of each row of a table as the search sees it; made once. */
-const textsOf = (table) => (table.texts ??= Array.from({ length: table.columns[0].values.length }, (_, k) => table.columns.map((c) => searched(c, c.values[k])).join("\n")));
+/** Text of each row of a table as the search sees it, made once: names, addresses, ports and numbers of rows and frames; no times and sizes. */
+function textsOf(table) {
+  const looked = table.columns.filter((c) => c.type === "text" || c.type === "list" || /(_id|port|frame|request)$/.test(c.name));
+  return (table.texts ??= Array.from({ length: table.columns[0].values.length }, (_, k) => looked.map((c) => searched(c, c.values[k])).join("\n")));
+}
 
 function search(text) {
   const wanted = text.trim().toLowerCase();
