@@ -1,18 +1,21 @@
 """The pictures of the documentation, from the bundled recordings: ``make docs-pictures`` writes docs/images anew.
 
-Charts are netlens's own, as ``analyze -o`` writes them. Drawings are SVG: the two sketches are drawn here, the counting rule from the requests of a recording.
+Charts are netlens's own, as ``analyze -o`` writes them; the report is taken from the screen of Chromium.
+Drawings are SVG: the two sketches are drawn here, the counting rule from the requests of a recording.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from html import escape
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # tests drive Chromium
 IMAGES = ROOT / "docs" / "images"
 #: picture -> (recording, file under the folder of ``analyze -o``)
 CHARTS = {
@@ -170,6 +173,62 @@ def counting(analysis: Any, from_s: float = 12.6, to_s: float = 21.6) -> str:
     )
 
 
+#: The phases as report.html draws them (netlens/report/templates/report.css).
+PHASES = {"client": "#8d939c", "lookup": "#cc79a7", "connect": "#e69f00", "tls": "#f0e442", "relay": "#009e73", "wire": "#4d535c",
+          "server": "#0072b2", "stream": "#8ecbf0", "stall": "#d55e00"}  # fmt: skip
+
+
+def chain(analysis: Any, relays: int = 2) -> str:
+    """One request over all its relays: a lane for each connection that carried it, and its time divided. The slowest over so many relays."""
+    from netlens.text import duration
+
+    chosen = max((d for d in analysis.divided if len(d.relays) == relays and d.request >= 0), key=lambda d: d.end_ns - d.begin_ns)
+    left, right, total = 210, 1070, chosen.end_ns - chosen.begin_ns
+    where = {"vm": "the VM's capture", "host": "the host's capture"}
+
+    def x(ns: int) -> float:
+        return round(left + (right - left) * (min(max(ns, chosen.begin_ns), chosen.end_ns) - chosen.begin_ns) / total, 1)
+
+    title = f"One request over {' and '.join(chosen.relays)}: {duration(total / 1e9)} from the program's first packet to its last byte"
+    parts = [text(30, 30, title, "bold")]
+    for n, p in enumerate(chosen.passes):
+        y, answered = 62 + 58 * n, p.answered_ns or p.end_ns
+        parts += [
+            text(30, y + 8, f"connection {n + 1}", "bold"),
+            text(30, y + 26, f"in {where.get(p.vantage or '', 'the capture')}", "small"),
+        ]
+        for begin, end, fill, stroke in (
+            (p.start_ns, p.sent_ns, INK, INK),
+            (p.sent_ns, answered, "#eef0f3", PALE),
+            (answered, p.end_ns, "#56B4E9", PALE),
+        ):
+            if end > begin:
+                parts.append(
+                    f'<rect x="{x(begin)}" y="{y}" width="{max(x(end) - x(begin), 1):.1f}" height="26" fill="{fill}" stroke="{stroke}"/>\n'
+                )
+        if answered - p.sent_ns > total / 8:
+            parts.append(text(x(p.sent_ns) + 8, y + 13, f"waits {duration((answered - p.sent_ns) / 1e9)} for the first byte", "small"))
+        if n:
+            before = chosen.passes[n - 1]
+            for a, b in ((before.sent_ns, p.sent_ns), (before.answered_ns or 0, answered)):
+                parts.append(line(x(a), y - 32, x(b), y, PALE, 'stroke-dasharray="4 4"'))
+            spent = duration(chosen.ns("relay", n - 1) / 1e9)
+            parts.append(text(left - 12, y - 16, f"{chosen.relays[n - 1].replace('>', ' > ')}: {spent}", "end"))
+    at = 62 + 58 * len(chosen.passes)
+    parts.append(text(30, at + 13, "its time, divided", "bold"))
+    parts += [
+        f'<rect x="{x(s.start_ns)}" y="{at}" width="{x(s.end_ns) - x(s.start_ns):.1f}" height="26" fill="{PHASES[s.phase]}"/>\n'
+        for s in chosen.spells
+    ]
+    known = [(phase, chosen.ns(phase)) for phase in PHASES if chosen.ns(phase) >= total / 1000]
+    place = left
+    for phase, ns in known:
+        words = f"{'server, to first byte' if phase == 'server' else phase} {duration(ns / 1e9)}, {100 * ns / total:.1f} %"
+        parts += [box(place, at + 40, 12, 12, PHASES[phase], "none"), text(place + 18, at + 46, words, "small")]
+        place += 40 + 7 * len(words)
+    return svg(1100, at + 70, title, parts)
+
+
 def charts() -> None:
     import netlens
     from netlens.report import plots
@@ -181,15 +240,46 @@ def charts() -> None:
             shutil.copy(Path(name) / recording / file, IMAGES / picture)
 
 
+#: picture of the report -> (recording, what is done before it is taken)
+SCREENS = {
+    "report.png": ("two-causes", ()),
+    "report-panel.png": ("own-concurrency-haproxy", ("document.querySelector('[data-order=slowest]').click()",
+        "document.querySelector('#water-rows .drawn').click()", "document.querySelector('#timeline').scrollIntoView({behavior: 'instant'})")),
+}  # fmt: skip
+
+
+def screens() -> None:
+    """The report as Chromium shows it; without Chromium the pictures stay as they are."""
+    import netlens
+    from netlens.report import html
+    from tests.report import browser
+
+    program = browser.find()
+    if program is None:
+        print("no Chromium: " + ", ".join(SCREENS) + " stay as they are")
+        return
+    with tempfile.TemporaryDirectory() as name, browser.Browser(program) as chromium:
+        for picture, (recording, acts) in SCREENS.items():
+            a = netlens.analyze(f"captures/{recording}")
+            html.write(a, a.to_dict(), Path(name) / "report.html")
+            page = browser.opened(chromium, Path(name) / "report.html")
+            for act in acts:
+                page.run(act)
+                page.frame()
+            page.picture(IMAGES / picture)
+
+
 def main() -> None:
     import netlens
 
     os.chdir(ROOT)  # pictures name the files as they are given
     IMAGES.mkdir(parents=True, exist_ok=True)
     drawings = {"paths": paths(), "clock": clock(), "counting": counting(netlens.analyze("captures/same-nat-ip-sshuttle"))}
+    drawings["chain"] = chain(netlens.analyze("captures/own-concurrency-haproxy"))
     for name, drawn in drawings.items():
         (IMAGES / f"{name}.svg").write_text(drawn, encoding="utf-8")
     charts()
+    screens()
 
 
 if __name__ == "__main__":

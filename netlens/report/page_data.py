@@ -85,6 +85,7 @@ def core(a: Analysis, s: Scene) -> dict[str, Any]:
                 for name in ("bar", "start", "end", "done", "rejected", "request", "exchange")
             },
             "met": [] if fit is None else fit.counts.count.tolist(),
+            "side": a.assembled.situation.requests.side.tolist(),  # of each request: a proxy's connection carries those of several
         },
     }
 

@@ -500,6 +500,20 @@ def test_keys_walk_through_refusals_and_frames_of_evidence_lead_to_them(
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("name", ["own-concurrency-busy-host", "own-concurrency-haproxy"])
+def test_each_sides_curve_has_the_refusals_of_that_side(
+    name: str, report: Callable[[str], Path], chromium: Browser, analysis: Callable[[str], Any]
+) -> None:
+    """Whoever's connection carries them: over a proxy it is the host's."""
+    r = analysis(name).assembled.situation.requests
+    page = opened(chromium, report(name))
+    assert page.run("model.scope") == "side"
+    shown = page.run("Object.fromEntries(panels().map(([key]) => [key, refusalsOf(key).length]))")
+    assert shown == {side: int(((r.side == code) & (r.rejected == 1)).sum()) for side, code in (("vm", 0), ("host", 1)) if side in shown}
+    assert sum(shown.values()) == analysis(name).counts["rejections"] > 0
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("name", ["two-causes", "own-concurrency-haproxy"])
 def test_what_a_refused_request_met_is_listed(
     name: str, report: Callable[[str], Path], chromium: Browser, analysis: Callable[[str], Any]

@@ -116,7 +116,7 @@ function refusalsOf(key) {
   const side = { vm: 0, host: 1 }[key];
   const { counted } = model.core;
   const standing = counted && counted.unit === model.unit && (counted.scope === model.scope);
-  return model.refusals.filter((k) => side === undefined || model.bars.whose[model.calls.bar[k]] === side).map((k) => ({ k, met: standing ? model.calls.met[model.calls.request[k]] : null }));
+  return model.refusals.filter((k) => side === undefined || model.calls.side[model.calls.request[k]] === side).map((k) => ({ k, met: standing ? model.calls.met[model.calls.request[k]] : null }));
 }
 
 function drawCurve(canvas, [key, title, limit]) {

@@ -14,7 +14,7 @@ function prepare(core) {
   model.core = core;
   model.bars = { n: core.bars.row.length };
   for (const [name, values] of Object.entries(core.bars)) model.bars[name] = Float64Array.from(values);
-  model.calls = { n: core.calls.bar.length, met: core.calls.met };
+  model.calls = { n: core.calls.bar.length, met: core.calls.met, side: core.calls.side };
   for (const name of ["bar", "start", "end", "done", "rejected", "request", "exchange"]) model.calls[name] = Float64Array.from(core.calls[name]);
   // calls stand in order of (bar, start): those of a bar are a stretch
   model.callsFrom = new Int32Array(model.bars.n + 1);
@@ -194,7 +194,7 @@ function othersAt(call) {
   if (own < 0) return [];
   let at = calls.start[call]; // as sent upstream
   for (let k = model.callsFrom[own]; k < model.callsFrom[own + 1]; k++) if (calls.request[k] === request) at = calls.start[k];
-  const out = [], sideOf = (k) => cell(tableOf("requests", null), "side", k); // over a proxy's connection go requests of several
+  const out = [];
   for (let bar = barsOf(upstream); bar < bars.n && out.length < 50; bar++) {
     if (bars.kind[bar] === OTHER || bars.start[bar] > at || (bars.end[bar] <= at && counted.unit === "connections")) continue;
     if (counted.unit === "connections") {
@@ -203,7 +203,7 @@ function othersAt(call) {
     }
     for (let k = model.callsFrom[bar]; k < model.callsFrom[bar + 1]; k++)
       if (calls.request[k] >= 0 && calls.request[k] !== request && calls.rejected[k] !== REFUSED && calls.start[k] <= at && calls.end[k] > at
-        && (counted.scope !== "side" || sideOf(calls.request[k]) === sideOf(request)))
+        && (counted.scope !== "side" || calls.side[calls.request[k]] === calls.side[request]))
         out.push({ bar, call: k, left: calls.done[k] <= at });
   }
   return out;

@@ -118,7 +118,7 @@ function half(bar, k) {
 }
 
 function nameOf({ bar, call, left }) {
-  const { bars, calls } = model, kind = bars.kind[bar], whose = ["VM", "host", "unknown"][bars.whose[bar]];
+  const { bars, calls } = model, kind = bars.kind[bar], whose = ["VM", "host", "unknown"][call >= 0 ? calls.side[calls.request[call]] : bars.whose[bar]];
   const what = kind === 1 ? "opened by the tunnel" : kind === 2 ? "lookups" : whose;
   return `${call >= 0 ? `request ${calls.request[call]}` : `connection ${bars.row[bar]}`}, ${what}${left ? ", left over" : ""}`;
 }
