@@ -344,11 +344,15 @@ def _counts(made: Traffic) -> dict[str, Any]:
 
 
 def _peaks(made: Traffic, sides: Mapping[str | None, SideFindings]) -> dict[str, Any]:
-    """Most application connections to the target open at once, as the programs saw them: of the VM, of the host itself, together."""
+    """Most application connections to the target open at once, as the programs saw them: of the VM, of the host itself, together.
+
+    What a relay opens by itself, beside others or to carry requests on, is no program's.
+    """
     up = made.upstream
     c = up.connections
-    companions = np.zeros(c.rows, bool) if made.pairing is None else made.pairing.companion_of >= 0
-    rows = np.flatnonzero(up.target & ~companions)
+    relays = np.zeros(c.rows, bool) if made.pairing is None else made.pairing.companion_of >= 0
+    relays[up.owner[list(made.asked_of_relay)]] = made.pairing is not None
+    rows = np.flatnonzero(up.target & ~relays)
     out: dict[str, Any] = {"vm": None, "host": None, "combined": None}
     start, end, side = c["start_ns"][rows].copy(), c["end_ns"][rows].copy(), _origin(made, rows)
     if made.pairing is not None:

@@ -248,7 +248,7 @@ def build() -> Schema:
                     first_ns=count_or_null(),
                     last_ns=count_or_null(),
                     connections=count("To the target."),
-                    peaks=obj(connections=peak, in_flight=peak),
+                    peaks=obj("As the capture shows it: in_flight has the refused ones with it.", connections=peak, in_flight=peak),
                     paths=ref("paths"),
                     tails=array(ref("tail")),
                     notes=array(text()),

@@ -186,6 +186,9 @@ def _basis(a: Analysis, console: Any) -> None:
     _grid(console, [*rows, *(("caution", note) for note in a.quality["notes"])], "", (0, 0, 0, 0))
 
 
+REFUSED_TOO = " with refused ones"  #: what one capture shows in flight; a limit counts only what was accepted
+
+
 def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> None:
     """What one capture shows by itself."""
     from rich.text import Text
@@ -205,7 +208,7 @@ def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> No
             f"{int(side.rows.sum()):,} to the target{f' ({how})' if how else ''}; {plural(sessions, 'session')} on the wire in total",
         ),
         ("open at once", _peak(side.connections, start, "connection", "opened")),
-        ("in flight", _peak(side.in_flight, start, "request", "started")),
+        ("in flight", _peak(side.in_flight, start, "request", "started", REFUSED_TOO if a.counts["rejections"] else "")),
         ("lookups", _lookups(side)),
         ("tunnels", _tunnels(side)),
         ("tails", _tails(side)),
@@ -222,13 +225,13 @@ def _target(a: Analysis) -> str:
     return f"{a.target.label}{at}" + (f"; from {source}" if source == "the manifest" else "")
 
 
-def _peak(peak: PeakFacts, start: int, noun: str, verb: str) -> str:
+def _peak(peak: PeakFacts, start: int, noun: str, verb: str, which: str = "") -> str:
     if not peak.count:
         return f"no {noun}"
     frames = ", ".join(f"{f:,}" for f in peak.frames[:6]) + (f" and {len(peak.frames) - 6:,} more" if len(peak.frames) > 6 else "")
     low, high = (peak.from_ns - start) / 1e9, (peak.to_ns - start) / 1e9
     by = "frame" if len(peak.frames) == 1 else "frames"
-    return f"at most {plural(peak.count, noun)}, first at {low:.3f} s for {duration(high - low)} ({verb} in {by} {frames})"
+    return f"at most {plural(peak.count, noun)}{which}, first at {low:.3f} s for {duration(high - low)} ({verb} in {by} {frames})"
 
 
 def _lookups(a: SideFindings) -> str:

@@ -274,6 +274,7 @@ def plain(snapshot: Snapshot) -> list[str]:
 def summary(snapshot: Snapshot) -> list[str]:
     """What remains on the terminal at the end."""
     out = []
+    refused = bool(snapshot.refused + snapshot.inferred)
     for name, view in snapshot.views.items():
         feed = snapshot.feeds[name]
         side = f"{name}: " if name else ""
@@ -282,12 +283,14 @@ def summary(snapshot: Snapshot) -> list[str]:
         exact = snapshot.exact.get(name, {})
         for line in view.lines[:SUMMED_UP]:
             connections, requests = exact.get(("row", line.target, line.side), (0, 0))
-            out.append(f"  {printable(line.target)}{' ' + line.side if line.side else ''}: {_peaks(connections, requests, line.http2)}")
+            out.append(
+                f"  {printable(line.target)}{' ' + line.side if line.side else ''}: {_peaks(connections, requests, line.http2, refused)}"
+            )
         more = sum(name[0] == "row" for name in exact) - SUMMED_UP
         if more > 0:
             out.append(f"  and {amount(more)} more")
         if len(view.lines) > 1:
-            out.append(f"  all: {_peaks(*exact.get(ALL, (0, 0)), any(line.http2 for line in view.lines))}")
+            out.append(f"  all: {_peaks(*exact.get(ALL, (0, 0)), any(line.http2 for line in view.lines), refused)}")
         if view.tails_seen:
             out.append(f"  {amount(view.tails_seen)} connections still received data after their program had closed them")
     count = snapshot.refused + snapshot.inferred
@@ -301,6 +304,8 @@ def summary(snapshot: Snapshot) -> list[str]:
     return out
 
 
-def _peaks(connections: int, requests: int, http2: bool) -> str:
-    requests_in_words = "HTTP/2: requests not counted" if http2 else f"{plural(requests, 'request')} in flight"
+def _peaks(connections: int, requests: int, http2: bool, refused: bool) -> str:
+    requests_in_words = (
+        "HTTP/2: requests not counted" if http2 else f"{plural(requests, 'request')} in flight{' with refused ones' if refused else ''}"
+    )
     return f"peak {plural(connections, 'connection')}, {requests_in_words}"
