@@ -107,7 +107,7 @@ class Weighing:
         plain chance for one over time, which says nothing of either. With them where too few refusals are left."""
         r = self.situation.requests
         possible = fit.possible_log_likelihood if isinstance(fit, RuleFit) else fit.log_likelihood
-        used = r.rejected != UNLABELLED
+        used = r.rejected >= 0
         if isinstance(fit, RuleFit) and fit.other_account is not None:
             used &= r.side != fit.other_account
         known = used & (r.side != UNKNOWN)
