@@ -60,8 +60,11 @@ def break_off(number: int) -> NoReturn:
 
 @contextlib.contextmanager
 def interrupts(handler: Callable[[int], None]) -> Iterator[None]:
-    """Within the block, Ctrl-C, a termination and a closed terminal call ``handler`` with the signal's number."""
-    before = {number: signal.signal(number, lambda n, _: handler(n)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    """Within the block, Ctrl-C, a termination and a closed terminal call ``handler`` with the signal's number; under nohup the last does not."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda n, _: handler(n)) for number in numbers}
     try:
         yield
     finally:

@@ -220,6 +220,7 @@ def test_signals_keep_their_status(number: int, status: int, said: str) -> None:
     code = (
         "import os, signal, netlens.cli.common as c\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # the tests may run under nohup
         f"c.read_capture = lambda *_, **__: os.kill(os.getpid(), {int(number)})"
     )
     done = python(code, "sessions", SMALL)
@@ -233,13 +234,25 @@ def test_signals_before_anything_is_recorded_keep_their_status(command: str, num
     at = {"watch": "netlens.cli.watch._warm", "capture": "netlens.capture.session.Session.run"}[command]
     module, _, name = at.rpartition(".")
     code = (
-        "import os, pkgutil, netlens.cli.watch\n"
+        "import os, pkgutil, signal, netlens.cli.watch\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         f"setattr(pkgutil.resolve_name({module!r}), {name!r}, lambda *_: os.kill(os.getpid(), {int(number)}))"
     )
     done = python(code, command, "--side", "host", "-w", str(tmp_path / "recording"))
     assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.splitlines()[-1:] == (["netlens: interrupted"] if status == 130 else [])
     assert not (tmp_path / "recording").exists()
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_under_nohup_a_closed_terminal_ends_no_recording(ignored: bool) -> None:
+    code = (
+        "import os, signal\nfrom netlens.cli.ending import interrupts\n"
+        f"signal.signal(signal.SIGHUP, signal.{'SIG_IGN' if ignored else 'SIG_DFL'})\n"
+        "with interrupts(print):\n    os.kill(os.getpid(), signal.SIGHUP)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == ("" if ignored else f"{int(signal.SIGHUP)}\n")
 
 
 # --- memory ------------------------------------------------------------------------------------------------------------------------------
