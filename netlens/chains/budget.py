@@ -84,7 +84,7 @@ class Pass:
     end_ns: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Divided:
     """One request. ``spells`` follow each other without a gap; ``request``: row of the situation's requests, -1 for what goes elsewhere.
 
@@ -253,16 +253,17 @@ class _View:
     def __init__(self, side: Side, waits: Waits, moved: Callable[[Ints], Ints]) -> None:
         self.side, self.waits, self.moved = side, waits, moved
         self.table = x = side.capture.table("exchanges")
-        self.owner = overlap.owner_rows(x, side.connections)
+        owner = overlap.owner_rows(x, side.connections)
         kept = np.zeros(x.rows, bool)
         kept[overlap.exchange_intervals(x, None, side.connections).rows] = True
-        self.kept = np.flatnonzero(kept & (self.owner >= 0))
+        rows = np.flatnonzero(kept & (owner >= 0))
+        self.owner: list[int] = owner.tolist()
         self.of: dict[int, list[int]] = defaultdict(list)
-        for k, row in zip(self.kept.tolist(), self.owner[self.kept].tolist(), strict=True):
+        for k, row in zip(rows.tolist(), owner[rows].tolist(), strict=True):
             self.of[row].append(k)
         start, sent = x["start_ns"].astype(np.int64), x["request_end_ns"].astype(np.int64)
         answered, end = ints(x["response_ns"], NEVER), ints(x["end_ns"], NEVER)
-        closed = np.minimum(side.end_ns, np.where(side.done_ns >= 0, side.done_ns, NEVER))[self.owner] if side.connections.rows else end
+        closed = np.minimum(side.end_ns, np.where(side.done_ns >= 0, side.done_ns, NEVER))[owner] if side.connections.rows else end
         silent = answered == NEVER
         self.silent = silent.tolist()
         self.start, self.sent = moved(start).tolist(), moved(np.where(silent, sent, np.minimum(sent, answered))).tolist()
@@ -273,6 +274,7 @@ class _View:
         self.first = set(firsts.values())
         raw = openings(side, {row: self.frame[k] for row, k in firsts.items()})
         self.openings = {row: self._moved(o) for row, o in raw.items()}
+        self._servers: dict[int, str] = {}
         self.http = x["status"].tolist()
         self.complete = x["complete"].tolist()
 
@@ -283,8 +285,8 @@ class _View:
 
     def hop(self, k: int, relay: str = "") -> Hop:
         """Of one exchange."""
-        row = int(self.owner[k])
-        waits = [span for s in self.side.session_ids[row] for span in self.waits.get(s, ())]
+        row = self.owner[k]
+        waits = [span for s in self.side.session_ids[row] for span in self.waits.get(s, ())] if self.waits else []
         spans = [(a, b) for a, b in self._spans(waits) if a < self.end[k] and b > self.start[k]] if waits else []
         return Hop(
             self.start[k],
@@ -335,8 +337,11 @@ class _View:
         return out if since is None else [*out, (since, at)]
 
     def server(self, row: int) -> str:
-        c = self.side.connections
-        return f"{c['sni'][row]}:{c['resp_port'][row]}" if c["sni"][row] else endpoint(c["resp_ip"][row], c["resp_port"][row])
+        if row not in self._servers:
+            c = self.side.connections
+            name, address = (f"{c['sni'][row]}:{c['resp_port'][row]}" if c["sni"][row] else ""), (c["resp_ip"][row], c["resp_port"][row])
+            self._servers[row] = name or endpoint(*address)
+        return self._servers[row]
 
     def round_trips(self) -> dict[int, int]:
         """Per connection, a round trip to the server: its own handshake's, else the usual one to the same server; without what is behind a local proxy."""
@@ -440,10 +445,10 @@ class _Dividing:
         """An exchange that goes elsewhere."""
         if k in self.used[id(view)] or len(self.found) >= MOST:
             return
-        row = int(view.owner[k])
+        row = view.owner[k]
         hops = [(view, k, "")]
         if same is not None:
-            hops.append((self.upstream, same, ">".join(self._between(int(self.upstream.owner[same]))) or NETWORK))
+            hops.append((self.upstream, same, ">".join(self._between(self.upstream.owner[same])) or NETWORK))
         c = view.side.connections
         local = same is None and (c["path"][row] == paths.SSHUTTLE or is_loopback(c["resp_ip"][row]))
         whose = self.who[row] if view is self.upstream else None
@@ -465,7 +470,7 @@ class _Dividing:
         made = [view.hop(k, relay) for view, k, relay in hops]
         first_view, first, _ = hops[0]
         last_view, last, _ = hops[-1]
-        row, last_row = int(first_view.owner[first]), int(last_view.owner[last])
+        row, last_row = first_view.owner[first], last_view.owner[last]
         uncertain = 0
         two_clocks = self.vm is not None and first_view is self.vm and len(hops) > 1
         if two_clocks:

@@ -70,7 +70,7 @@ def openings(side: Side, first_frames: dict[int, int]) -> dict[int, Opening]:
         if not starts:
             continue  # older than the capture
         opening.syn_ns = min(starts)
-        _handshakes(opening, segments.of(ids), frame)
+        _handshakes(opening, segments.of(ids, frame), frame)
     _lookups(side, made)
     return made
 
@@ -82,15 +82,16 @@ class _Segments:
         self._trail = side.capture.trail
         self._originator: Ints = (side.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
 
-    def of(self, ids: list[int]) -> list[tuple[int, int, bool, int, int, int]]:
-        """(frame, time, by the originator, flags, new bytes, first byte)."""
+    def of(self, ids: list[int], upto: int) -> list[tuple[int, int, bool, int, int, int]]:
+        """(frame, time, by the originator, flags, new bytes, first byte), no more than to the first from frame ``upto`` on."""
         if self._trail is None:
             return []
         columns = self._trail.segments()
         found: list[tuple[int, int, bool, int, int, int]] = []
         for k in ids:
             at = self._trail.of(k)
-            part = slice(at.start, min(at.stop, at.start + SEGMENTS))
+            stop = min(at.stop, at.start + SEGMENTS)
+            part = slice(at.start, min(stop, at.start + int(columns["frame"][at.start : stop].searchsorted(upto)) + 1))
             frame, ts, way, flags, fresh, head = (columns[name][part].tolist() for name in ("frame", "ts", "way", "flags", "fresh", "head"))
             mine = int(self._originator[k])
             found += zip(frame, ts, [w == mine for w in way], flags, fresh, [h >> 56 for h in head], strict=True)

@@ -162,12 +162,13 @@ class Trail:
             order = (
                 np.argsort(np.concatenate([lot["session"] for lot in self._lots]), kind="stable") if self._lots else np.zeros(0, np.int64)
             )
+            # column by column, and each goes from the lots as it is joined: once is enough
             self._joined = {
-                name: np.concatenate([lot[name] for lot in self._lots])[order] if self._lots else np.zeros(0, dtype)
+                name: np.concatenate([lot.pop(name) for lot in self._lots])[order] if self._lots else np.zeros(0, dtype)
                 for name, dtype in SEGMENT.items()
             }
-            if self._lots:  # once is enough: the memory of the lots goes
-                self._lots = [self._joined]
+            if self._lots:
+                self._lots = [dict(self._joined)]
         return self._joined
 
     def of(self, session: int) -> slice:

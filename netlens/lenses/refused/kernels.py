@@ -1,4 +1,4 @@
-"""The compiled loops of the search for limits: over requests, once for each value that is tried.
+"""The compiled loops over requests: of the search for limits, once for each value that is tried, and of replays of requests in flight.
 
 They read and write arrays that their callers made and checked; ``score`` and the like are float64, ``label`` is int8 (:data:`REFUSED` and so on).
 """
@@ -163,3 +163,194 @@ def _look_into(b, better, tables, below, used, rest, found, log_likelihood):
             log_likelihood[0], better = ll, 1
             found[VALUE], found[MISSES], found[CALMS] = value, misses, calms
     return better
+
+
+# --- replays of requests in flight: see netlens.lenses.refused.replay, whose loop this is, with what is counted in it
+
+#: Columns of intents, int64[n, 10]: times in ns; the model it asks; whether it is left out; the intent it depends on (-1: none), how far from its end, or
+#: from its start.
+START, LASTED, BUSY, HOLD, SIDE, MODEL, LEFT_OUT, AFTER, DISTANCE, FROM_START = range(10)
+CAP, PACE_NS, REFUSAL_NS, MOST, BY_SIDE = range(5)  #: of the settings; the first two are -1 where there is none
+GROUP, EXEMPT, LINE = range(3)  #: by side: which are counted together, whether the limit holds, which wait for each other under a cap
+UNKNOWN = 2  #: side
+REFUSALS, FIRST, QUEUED_AT, QUEUED_NS, CHILD, SIBLING, BEHIND, STATE_WIDTH = range(8)  #: columns of what becomes of intents
+WAITED, RETRYING, PEAK, GIVEN_UP, TOTALS_WIDTH = range(5)  #: of the totals, ns or counts; behind them refusals by side
+HELD, IN_PROGRESS, NEXT_NS, HEAD, TAIL = range(5)  #: rows of the lines: places held, and by line what is in progress and who waits
+_TRY = 1 << 40  #: of an event's second number, which is this (but 0 for done), four times the intent, and what more is told of it
+
+
+@lean
+def _push(heap, n, time, what):
+    """Add to a heap of ``n`` events, int64[2, ...]: times, and what happens, which parts equal times."""
+    k = n
+    while k > 0:
+        up = (k - 1) >> 1
+        if heap[0, up] < time or (heap[0, up] == time and heap[1, up] <= what):
+            break
+        heap[0, k], heap[1, k] = heap[0, up], heap[1, up]
+        k = up
+    heap[0, k], heap[1, k] = time, what
+    return n + 1
+
+
+@lean
+def _pop(heap, n):
+    """Take the first off a heap of ``n`` events."""
+    n -= 1
+    time, what = heap[0, n], heap[1, n]
+    k = np.int64(0)
+    while 2 * k + 1 < n:
+        down = 2 * k + 1
+        if down + 1 < n and (
+            heap[0, down + 1] < heap[0, down] or (heap[0, down + 1] == heap[0, down] and heap[1, down + 1] < heap[1, down])
+        ):
+            down += 1
+        if time < heap[0, down] or (time == heap[0, down] and what <= heap[1, down]):
+            break
+        heap[0, k], heap[1, k] = heap[0, down], heap[1, down]
+        k = down
+    heap[0, k], heap[1, k] = time, what
+    return n
+
+
+@lean
+def _push_end(ends, n, time):
+    """Add to a heap of ``n`` times."""
+    k = n
+    while k > 0 and ends[(k - 1) >> 1] > time:
+        ends[k] = ends[(k - 1) >> 1]
+        k = (k - 1) >> 1
+    ends[k] = time
+    return n + 1
+
+
+@lean
+def _drop_ends(ends, n, now):
+    """Take off a heap of ``n`` times all that are not later than ``now``."""
+    while n > 0 and ends[0] <= now:
+        n -= 1
+        time = ends[n]
+        k = np.int64(0)
+        while 2 * k + 1 < n:
+            down = 2 * k + 1
+            if down + 1 < n and ends[down + 1] < ends[down]:
+                down += 1
+            if time <= ends[down]:
+                break
+            ends[k] = ends[down]
+            k = down
+        ends[k] = time
+    return n
+
+
+@lean
+def _limit_at(limits, changes, model, now):
+    if changes.shape[0] == 0:
+        return limits[model]
+    for k in range(changes.shape[0] - 1, -1, -1):
+        if changes[k, 0] <= now:
+            return changes[k, 1]
+    return changes[0, 1]
+
+
+@lean
+def _begin(intents, state, k, from_start, now, heap, n):
+    """Try what depends on an intent, from its start or from its end."""
+    j = state[k, CHILD]
+    while j >= 0:
+        if intents[j, FROM_START] == from_start:
+            n = _push(heap, n, now + intents[j, DISTANCE], _TRY + 4 * j)
+        j = state[j, SIBLING]
+    return n
+
+
+@lean
+def replay(intents, settings, sides, limits, changes, delays, state, totals, heap, ends, lines):
+    """Replay intents under a limit on requests in flight.
+
+    Parameters
+    ----------
+    intents, settings : see :data:`START` and :data:`CAP`.  sides : int64[3, 3], see :data:`GROUP`.  limits : by model.  changes : int64[m, 2], from when on
+        the limit is another.  delays : ns to the next attempt after the first, second ... refusal.
+    state, totals : zeros, filled in; see :data:`REFUSALS` and :data:`WAITED`.
+    heap, ends, lines : int64[2, 2 n + 8], int64[6, n + 1], zeros int64[5, 6]; for use here.
+    """
+    cap, pace_ns, refusal_ns = settings[CAP], settings[PACE_NS], settings[REFUSAL_NS]
+    n = np.int64(0)
+    for k in range(intents.shape[0]):
+        for column in (FIRST, QUEUED_AT, CHILD, SIBLING, BEHIND):
+            state[k, column] = -1
+    for line in range(sides.shape[0]):
+        lines[HEAD, line] = -1
+    for k in range(intents.shape[0]):
+        after = intents[k, AFTER]
+        if after < 0:
+            n = _push(heap, n, intents[k, START], _TRY + 4 * k)
+        else:
+            state[k, SIBLING] = state[after, CHILD]
+            state[after, CHILD] = k
+    while n > 0:
+        now, what = heap[0, 0], heap[1, 0]
+        n = _pop(heap, n)
+        k, more = (
+            (what & (_TRY - 1)) >> 2,
+            what & 3,
+        )  # more: 1 done for good, 0 refused and to be tried again, 2 done without having been made
+        if what < _TRY:
+            if more:
+                n = _begin(intents, state, k, 0, now, heap, n)
+            if cap < 0 or more == 2:
+                continue
+            line = sides[intents[k, SIDE], LINE]
+            lines[IN_PROGRESS, line] -= 1
+            k = lines[HEAD, line]
+            if k < 0:
+                continue
+            lines[HEAD, line] = state[k, BEHIND]
+            state[k, BEHIND] = -1
+            totals[WAITED] += now - state[k, QUEUED_AT]
+            state[k, QUEUED_NS] += now - state[k, QUEUED_AT]
+        elif state[k, FIRST] < 0:
+            state[k, FIRST] = now
+            n = _begin(intents, state, k, 1, now, heap, n)
+            if intents[k, LEFT_OUT]:
+                n = _push(heap, n, now + intents[k, LASTED], 4 * k + 2)
+                continue
+        side = intents[k, SIDE]
+        group, line = sides[side, GROUP], sides[side, LINE]
+        if pace_ns >= 0:
+            later = max(now, lines[NEXT_NS, group])
+            if later > now:
+                totals[WAITED] += later - now
+                state[k, QUEUED_NS] += later - now
+                n = _push(heap, n, later, _TRY + 4 * k)
+                continue
+            lines[NEXT_NS, group] = now + pace_ns
+        if cap >= 0:
+            if lines[IN_PROGRESS, line] >= cap:
+                if lines[HEAD, line] < 0:
+                    lines[HEAD, line] = k
+                else:
+                    state[lines[TAIL, line], BEHIND] = k
+                lines[TAIL, line] = k
+                state[k, QUEUED_AT] = now
+                continue
+            lines[IN_PROGRESS, line] += 1
+        place = 2 * group + intents[k, MODEL]
+        held = _drop_ends(ends[place], lines[HELD, place], now)
+        if held < _limit_at(limits, changes, intents[k, MODEL], now) or sides[side, EXEMPT]:
+            held = _push_end(ends[place], held, now + intents[k, HOLD])
+            if not (side == UNKNOWN and settings[BY_SIDE]):
+                totals[PEAK] = max(totals[PEAK], held)
+            totals[RETRYING] += now - state[k, FIRST] - state[k, QUEUED_NS]
+            n = _push(heap, n, now + intents[k, BUSY], 4 * k + 1)
+        else:
+            state[k, REFUSALS] += 1
+            totals[TOTALS_WIDTH + side] += 1
+            over = state[k, REFUSALS] >= settings[MOST]
+            totals[GIVEN_UP] += over
+            n = _push(heap, n, now + refusal_ns, 4 * k + over)
+            if not over:
+                delay = max(delays[state[k, REFUSALS] - 1], refusal_ns + 1)
+                n = _push(heap, n, now + delay, _TRY + 4 * k)
+        lines[HELD, place] = held

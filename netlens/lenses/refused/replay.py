@@ -8,7 +8,7 @@ Theory of operation
 3. **The loop is closed where the recording shows that it is.** An agent asks, thinks, asks again: a later turn begins its recorded pause after
    the turn before it is done, however long that took. Which turn is before it: of the turns of its side that are done, the one that was done
    last and that nothing else has followed. Where pairs of requests begin together at a fixed distance (a title and the first turn), the second keeps
-   that distance to the first. A pause longer than :data:`DEPENDENT_NS` is not tied: the turn begins when it did.
+   that distance to the first. A pause longer than :data:`~netlens.lenses.refused.turns.DEPENDENT_NS` is not tied: the turn begins when it did.
 4. Connections follow the attempts: an attempt opens a connection if it did so in the recording though one was idle, or if none is idle now;
    after the answer it idles as long as its like did; what the tunnel opened beside it, and the lookups before it, come and go with it. Sessions that
    carried no request (and those of HTTP/2, which all requests share) stay where they were.
@@ -32,17 +32,12 @@ from typing import Protocol
 import numpy as np
 
 from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, UNKNOWN, UNLABELLED, Sessions, Situation
+from netlens.lenses.refused import kernels
 from netlens.lenses.refused.counting import models, most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
 from netlens.lenses.refused.over_time import TimeRule
+from netlens.lenses.refused.turns import dependencies, titles
 
-DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
-BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first turn were 55 ms apart in a published log
-BURST_SPREAD_NS = 25 * MS  #: within this of their median, starts that follow a fixed code path; a quarter of the window by chance
-ANOTHER_ORDER = 4.0  #: between the sizes of requests for titles and of turns; opencode's are 10 times apart
-TURN_BYTES = 16_000  #: of a turn with its tools described; the smallest of opencode has 31 kB
-BESIDE_NS = 10 * S  #: a title and its turn were 2 s apart, and on a busy machine 7 s (measured)
-OFTEN = 0.75  #: share of the titles that are; the first turn of a program that has just started was 17 s late
 TOGETHER_NS = S  #: a lookup this close before a request was made for it
 PRECONNECT_NS = 200 * MS  #: a connection that waits longer for its first request was opened in advance
 MAX_ATTEMPTS = 12  #: of one intent, or as many as were recorded: four minutes of opencode's back-off. A crowded replay must drain
@@ -155,7 +150,7 @@ class Setting:
 
     @cached_property
     def titles(self) -> frozenset[int]:
-        """Intents that are title requests: see :func:`titles`."""
+        """Intents that are title requests: see :func:`netlens.lenses.refused.turns.titles`."""
         return titles(self.intents, self.situation)
 
     @cached_property
@@ -172,7 +167,7 @@ class Setting:
     @cached_property
     def after(self) -> tuple[list[int], list[int], list[bool]]:
         """Per intent: the one it depends on (-1: none), its distance in ns, and whether that is from the other's start."""
-        return _dependencies(self.intents, self.situation)
+        return dependencies(self.intents, self.situation)
 
     @cached_property
     def connections(self) -> _Connections:
@@ -192,86 +187,6 @@ def _would_be_refused(situation: Situation, rule: RuleLike, side: int) -> bool:
         return most_at_once(r.start_ns[mine], r.end_ns[mine]) > rule.value
     theirs = s.side == side
     return bool((open_at(s.start_ns[theirs], s.end_ns[theirs], r.start_ns[mine]) - 1 >= rule.value).any())
-
-
-def _bursts(found: Intents, situation: Situation) -> list[tuple[int, int]]:
-    """Pairs of intents of one side on different sessions that begin together, at a distance that is the same each time."""
-    session, pairs, previous = situation.requests.session, [], dict[int, int]()
-    starts = found.start_ns.tolist()
-    for j, side in enumerate(found.side.tolist()):
-        i = previous.get(side, -1)
-        if i >= 0 and starts[j] - starts[i] <= BURST_NS and session[found.attempts[i][0]] != session[found.attempts[j][0]]:
-            pairs.append((i, j))
-        previous[side] = j
-    out = []
-    for side in {int(found.side[i]) for i, _ in pairs}:
-        mine = [(i, j) for i, j in pairs if found.side[i] == side]
-        offset = np.array([starts[j] - starts[i] for i, j in mine])
-        regular = np.abs(offset - np.median(offset)) <= BURST_SPREAD_NS
-        if len(mine) >= 3 and regular.mean() > 0.6:
-            out += [pair for pair, near in zip(mine, regular.tolist(), strict=True) if near]
-    return sorted(out)
-
-
-def titles(found: Intents, situation: Situation) -> frozenset[int]:
-    """Intents that look like requests for a title: by their size, or of pairs that begin together at a fixed distance those in the place that is the shorter.
-
-    Without sizes nothing but their length and time tells them; with fewer than three such pairs of a side, or where neither place is shorter, there are none.
-    """
-    if by_size := _small(found, situation):
-        return by_size
-    out: set[int] = set()
-    pairs = _bursts(found, situation)
-    for side in {int(found.side[i]) for i, _ in pairs}:
-        mine = [p for p in pairs if found.side[p[0]] == side]
-        places = [[k for k in place if found.accepted[k]] for place in zip(*mine, strict=True)]
-        if len(places) == 2 and all(places):
-            lengths = [float(np.median(found.busy_ns[place])) for place in places]
-            if min(lengths) < 0.9 * max(lengths):
-                out |= {pair[int(np.argmin(lengths))] for pair in mine}
-    return frozenset(out)
-
-
-def _small(found: Intents, situation: Situation) -> frozenset[int]:
-    """Intents whose requests are of another order of size than all others of their side, as a rule beside a large one: opencode sends 2.9 kB for a title,
-    and 31 kB and more for a turn, a moment before or after it."""
-    out: set[int] = set()
-    sent = situation.requests.sent_bytes[[rows[0] for rows in found.attempts]]
-    for side in np.unique(found.side).tolist():
-        mine = np.flatnonzero((found.side == side) & (sent > 0))
-        sizes = np.unique(sent[mine])
-        if len(sizes) < 2:
-            continue
-        ratios = sizes[1:] / sizes[:-1]
-        at = int(ratios.argmax())
-        little, large = mine[sent[mine] <= sizes[at]], mine[sent[mine] > sizes[at]]
-        begun = np.sort(found.start_ns[large])
-        nearest = np.searchsorted(begun, found.start_ns[little] - BESIDE_NS)
-        beside = begun[np.minimum(nearest, len(begun) - 1)] - found.start_ns[little]
-        beside = (nearest < len(begun)) & (beside <= BESIDE_NS)
-        if ratios[at] >= ANOTHER_ORDER and sizes[at + 1] >= TURN_BYTES and len(little) <= len(large) and beside.mean() >= OFTEN:
-            out |= set(little.tolist())
-    return frozenset(out)
-
-
-def _dependencies(found: Intents, situation: Situation) -> tuple[list[int], list[int], list[bool]]:
-    n = len(found)
-    on, distance, from_start = [-1] * n, [0] * n, [False] * n
-    starts, ends = found.start_ns.tolist(), found.finished_ns.tolist()
-    for i, j in _bursts(found, situation):
-        on[j], distance[j], from_start[j] = i, starts[j] - starts[i], True
-    bound = [k >= 0 for k in on]
-    free: dict[int, list[tuple[int, int]]] = {}
-    events = sorted([(ends[k], 0, k) for k in range(n)] + [(starts[k], 1, k) for k in range(n)])
-    sides = found.side.tolist()
-    for time, starting, k in events:
-        stack = free.setdefault(sides[k], [])
-        if not starting:
-            stack.append((time, k))
-        elif not bound[k] and stack and time - stack[-1][0] <= DEPENDENT_NS:
-            end, i = stack.pop()
-            on[k], distance[k] = i, time - end
-    return on, distance, from_start
 
 
 class _Connections:
@@ -387,7 +302,7 @@ def replay(setting: Setting, change: Change = NOTHING) -> Outcome:
         return setting.as_recorded
     if isinstance(setting.rule, TimeRule):
         return _Timely(setting, change).run()
-    return (_Connected if setting.rule.unit == "connections" else _Replay)(setting, change).run()
+    return (_Connected if setting.rule.unit == "connections" else _InFlight)(setting, change).run()
 
 
 def bare(setting: Setting, change: Change) -> Change:
@@ -410,7 +325,7 @@ def bare(setting: Setting, change: Change) -> Change:
 
 
 class _Replay:
-    """Of requests in flight."""
+    """What all replays share; what is counted, its subclasses decide."""
 
     def __init__(self, setting: Setting, change: Change) -> None:
         self.setting, self.change = setting, change
@@ -418,23 +333,25 @@ class _Replay:
         self.limit, self.exempt = rule.value, setting.exempt
         self.changes: tuple[tuple[int, int], ...] = getattr(rule, "changes", ())
         self.models: tuple[int, ...] = getattr(rule, "models", ())
-        which = models(setting.situation.requests).tolist()
-        self.model = [which[rows[0]] if self.models else 0 for rows in setting.intents.attempts]
         apart = rule.scope == "side" or change.own_address
         self.group = {side: side if apart else 0 for side in range(UNKNOWN + 1)}
         self.events: list[tuple[int, int, int, int]] = []  # time, kind, what, more
-        self.held: dict[tuple[int, int], list[int]] = {(g, m): [] for g in range(UNKNOWN + 1) for m in (0, 1)}  # heaps of ends
         self.next_ns: dict[int, int] = {}
         self.peak = 0
+        found, late = setting.intents, round(getattr(rule, "held_s", 0.0) * S)
+        sides = found.side.tolist()
+        held = zip(sides, found.busy_ns.tolist(), found.hold_ns.tolist(), strict=True)
+        self.hold_ns = [b if side in change.cut else h + late for side, b, h in held]
+        self.left_out = [side in change.without_sides or k in change.without for k, side in enumerate(sides)]
+        self.most = max(MAX_ATTEMPTS, int(found.refusals.max(initial=0)) + 1)
+        self.delays = [found.delay_ns(k) for k in range(1, self.most + 1)]
+        self.refusal_ns = max(found.refusal_ns, 1)
 
     def run(self) -> Outcome:
         found, change = self.setting.intents, self.change
         n = len(found)
-        sides, busy, hold = found.side.tolist(), found.busy_ns.tolist(), found.hold_ns.tolist()
+        sides, busy, left_out = found.side.tolist(), found.busy_ns.tolist(), self.left_out
         starts, ends = found.start_ns.tolist(), found.finished_ns.tolist()
-        late = round(getattr(self.setting.rule, "held_s", 0.0) * S)
-        hold = [b if side in change.cut else h + late for side, b, h in zip(sides, busy, hold, strict=True)]
-        left_out = [side in change.without_sides or k in change.without for k, side in enumerate(sides)]
         on, distance, from_start = self.setting.after
         followers: list[list[int]] = [[] for _ in range(n)]
         companions: list[list[int]] = [[] for _ in range(n)]
@@ -444,9 +361,7 @@ class _Replay:
             else:
                 (companions if from_start[k] else followers)[i].append(k)
         heapq.heapify(self.events)
-        most = max(MAX_ATTEMPTS, int(found.refusals.max(initial=0)) + 1)
-        delays = [found.delay_ns(k) for k in range(1, most + 1)]
-        refusal_ns = max(found.refusal_ns, 1)
+        most, delays, refusal_ns = self.most, self.delays, self.refusal_ns
         refused, first, queued_at, waited = [0] * n, [-1] * n, [-1] * n, 0
         retrying = 0
         rejections: dict[int, int] = {}
@@ -497,7 +412,7 @@ class _Replay:
                     queued_at[k] = now
                     continue
                 in_progress[line] += 1
-            if self.accepts(now, k, side, refused[k], hold[k]):
+            if self.accepts(now, k, side, refused[k]):
                 retrying += now - first[k] - queued_ns[k]
                 push(events, (now + busy[k], _DONE, k, 1))
             else:
@@ -512,16 +427,9 @@ class _Replay:
         made = n - sum(left_out)
         return Outcome(rejections, sum(1 for x in refused if x), waited / S, retrying / S, self.peak, given_up, made)
 
-    def accepts(self, now: int, k: int, side: int, refusals: int, hold: int) -> bool:
-        held = self.held[self.group[side], self.model[k]]
-        while held and held[0] <= now:
-            heapq.heappop(held)
-        if len(held) >= (self.models[self.model[k]] if self.models else self.limit_at(now)) and side not in self.exempt:
-            return False
-        heapq.heappush(held, now + hold)
-        if len(held) > self.peak and not (side == UNKNOWN and self.setting.rule.scope == "side"):
-            self.peak = len(held)
-        return True
+    def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
+        """Whether an attempt is accepted, which then counts."""
+        raise NotImplementedError
 
     def paced(self, now: int, side: int) -> int:
         """When an attempt may be made: now, or later where attempts are paced."""
@@ -550,6 +458,33 @@ class _Replay:
         """Another event."""
 
 
+class _InFlight(_Replay):
+    """Of requests in flight: the whole loop is a kernel, as this is what most replays are of."""
+
+    def run(self) -> Outcome:
+        found, change, rule = self.setting.intents, self.change, self.setting.rule
+        n, sides = len(found), range(UNKNOWN + 1)
+        on, distance, from_start = self.setting.after
+        lasted = np.maximum(found.finished_ns - found.start_ns, 0)
+        which = models(self.setting.situation.requests)[[rows[0] for rows in found.attempts]] if self.models else np.zeros(n, np.int64)
+        columns = [found.start_ns, lasted, found.busy_ns, self.hold_ns, found.side, which, self.left_out, on, distance, from_start]
+        table = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
+        cap = -1 if change.cap is None else change.cap
+        pace_ns = -1 if change.pace_s is None else round(change.pace_s * S)
+        settings = np.array([cap, pace_ns, self.refusal_ns, self.most, rule.scope == "side"], np.int64)
+        each = [[self.group[side], side in self.exempt, 0 if change.cap_shared else side] for side in sides]
+        limits = np.array(self.models or (self.limit, self.limit), np.int64)
+        delays = np.zeros(self.most, np.int64) if change.waits else np.array(self.delays, np.int64)
+        changes = np.array([] if self.models else self.changes, np.int64).reshape(-1, 2)
+        state, totals = np.zeros((n, kernels.STATE_WIDTH), np.int64), np.zeros(kernels.TOTALS_WIDTH + len(sides), np.int64)
+        rooms = np.zeros((2, 2 * n + 8), np.int64), np.zeros((2 * len(sides), n + 1), np.int64), np.zeros((5, 2 * len(sides)), np.int64)
+        kernels.replay(table, settings, np.array(each, np.int64), limits, changes, delays, state, totals, *rooms)
+        waited, retrying, peak, given_up, *rejections = totals.tolist()
+        refused = int((state[:, kernels.REFUSALS] > 0).sum())
+        by_side = {side: count for side, count in enumerate(rejections) if count}
+        return Outcome(by_side, refused, waited / S, retrying / S, peak, given_up, n - sum(self.left_out))
+
+
 class _Timely(_Replay):
     """Of what is sent over time."""
 
@@ -564,7 +499,7 @@ class _Timely(_Replay):
             sizes = setting.situation.requests.sent_bytes.tolist()
             self.room = [sizes[rows[-1]] * change.smaller for rows in setting.intents.attempts]
 
-    def accepts(self, now: int, k: int, side: int, refusals: int, hold: int) -> bool:
+    def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
         if side in self.exempt:
             return True
         meter = self.meters[self.group[side]]
@@ -644,7 +579,7 @@ class _Connected(_Replay):
                     self._hold(group, now, now + max(each.end, 1))
         return len(self.profile) - 1
 
-    def accepts(self, now: int, k: int, side: int, refusals: int, hold: int) -> bool:
+    def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
         rows = self.rows[k]
         known = self.known
         # More retries than were recorded are each like some attempt of the side: a tunnel that opens more beside one connection need not beside the next.

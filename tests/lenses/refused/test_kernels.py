@@ -1,12 +1,20 @@
-"""The compiled loops give what plain numpy gives, bit for bit."""
+"""The compiled loops give what plain numpy gives, bit for bit, and the replay what the loop in Python gives."""
 
 from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from netlens.lenses.refused import kernels
+from netlens.chains.situation import UNKNOWN
+from netlens.lenses.refused import kernels, replay
+from netlens.lenses.refused.counting import models
 from netlens.lenses.refused.limit import noise_of
+from netlens.lenses.refused.replay import Change, Setting
+from tests.bench.situations import draw
 
 
 @pytest.mark.parametrize("most", [0, 1, 9, 300, 5_000, 10_000_000])
@@ -52,3 +60,66 @@ def test_a_part_of_a_place_is_a_whole_one() -> None:
     counts = np.zeros(6, np.int64)
     kernels.whole(np.array([0.0, 1.0, 1.2, 2.0000000001, 1e12, 0.0]), np.array([0.0, 0.0, 0.0, 0.0, 0.0, 2.5]), counts)
     assert counts.tolist() == [0, 1, 2, 2, kernels.MAX_COUNT, 3]
+
+
+@dataclass(frozen=True)
+class Limit:
+    scope: str
+    value: int
+    held_s: float = 0.0
+    changes: tuple[tuple[int, int], ...] = ()
+    models: tuple[int, ...] = ()
+    unit: str = "requests"
+
+
+class InPython(replay._Replay):
+    """Requests in flight by the loop that replays of connections and of limits over time share."""
+
+    def __init__(self, setting: Setting, change: Change) -> None:
+        super().__init__(setting, change)
+        which = models(setting.situation.requests).tolist()
+        self.model = [which[rows[0]] if self.models else 0 for rows in setting.intents.attempts]
+        self.held: dict[tuple[int, int], list[int]] = {(group, model): [] for group in range(UNKNOWN + 1) for model in (0, 1)}
+
+    def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
+        held = self.held[self.group[side], self.model[k]]
+        while held and held[0] <= now:
+            heapq.heappop(held)
+        if len(held) >= (self.models[self.model[k]] if self.models else self.limit_at(now)) and side not in self.exempt:
+            return False
+        heapq.heappush(held, now + self.hold_ns[k])
+        if len(held) > self.peak and not (side == UNKNOWN and self.setting.rule.scope == "side"):
+            self.peak = len(held)
+        return True
+
+
+@pytest.mark.parametrize("family", ["same-nat-ip", "zombies", "retry-storm", "limit-changes", "model-limits", "unpaired"])
+def test_the_replay_is_that_of_the_loop_in_python(family: str) -> None:
+    rng = random.Random(family)
+    situation = draw(4, family).situation
+    middle = int(situation.requests.start_ns[len(situation.requests) // 2])
+    refused = 0
+    for _ in range(12):
+        limit = Limit(
+            rng.choice(["side", "egress"]),
+            rng.randint(1, 4),
+            rng.choice([0.0, 1.5]),
+            rng.choice([(), ((middle - 10**10, 1), (middle, 3))]),
+            rng.choice([(), (), (1, 3)]),
+        )
+        setting = Setting(situation, limit)
+        change = Change(
+            without_sides=frozenset(rng.sample([0, 1], rng.choice([0, 0, 1]))),
+            without=frozenset(rng.sample(range(len(setting.intents)), 2)),
+            cap=rng.choice([None, None, 1, 3]),
+            cap_shared=rng.random() < 0.5,
+            cut=frozenset(rng.sample([0, 1, 2], rng.randint(0, 2))),
+            own_address=rng.random() < 0.3,
+            pace_s=rng.choice([None, None, 0.5, 3.0]),
+            waits=rng.random() < 0.2,
+        )
+        change = replay.bare(setting, change)
+        found = replay._InFlight(setting, change).run()
+        assert found == InPython(setting, change).run()
+        refused += found.total
+    assert refused

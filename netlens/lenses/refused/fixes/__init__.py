@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from netlens.chains.situation import HOST, REJECTED, SIDES, VM, Situation
-from netlens.lenses.refused import replay
+from netlens.lenses.refused import replay, turns
 from netlens.lenses.refused.counting import most_at_once
 from netlens.lenses.refused.intents import Intents, S, intents
 from netlens.lenses.refused.over_time import TimeRule
@@ -142,7 +142,7 @@ class Case:
 
     @cached_property
     def titles(self) -> frozenset[int]:
-        return self.setting.titles if self.setting else replay.titles(self.intents, self.situation)
+        return self.setting.titles if self.setting else turns.titles(self.intents, self.situation)
 
     @cached_property
     def own_peak(self) -> int:

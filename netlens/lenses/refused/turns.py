@@ -1,0 +1,105 @@
+"""Turns: which request of a program follows which, and which are for titles, as the recording shows it. The replay keeps these ties.
+
+An agent asks, thinks, asks again: a turn begins its pause after the one before it is done. Which that is: of the turns of its side that are done, the one
+that was done last and that nothing else has followed. Pairs that begin together at a fixed distance (a title and the first turn) keep that distance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.lenses.refused.intents import MS, Intents, S
+
+if TYPE_CHECKING:
+    from netlens.chains.situation import Situation
+
+DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
+BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first turn were 55 ms apart in a published log
+BURST_SPREAD_NS = 25 * MS  #: within this of their median, starts that follow a fixed code path; a quarter of the window by chance
+ANOTHER_ORDER = 4.0  #: between the sizes of requests for titles and of turns; opencode's are 10 times apart
+TURN_BYTES = 16_000  #: of a turn with its tools described; the smallest of opencode has 31 kB
+BESIDE_NS = 10 * S  #: a title and its turn were 2 s apart, and on a busy machine 7 s (measured)
+OFTEN = 0.75  #: share of the titles that are; the first turn of a program that has just started was 17 s late
+
+
+def _bursts(found: Intents, situation: Situation) -> list[tuple[int, int]]:
+    """Pairs of intents of one side on different sessions that begin together, at a distance that is the same each time."""
+    session, pairs, previous = situation.requests.session, [], dict[int, int]()
+    starts = found.start_ns.tolist()
+    for j, side in enumerate(found.side.tolist()):
+        i = previous.get(side, -1)
+        if i >= 0 and starts[j] - starts[i] <= BURST_NS and session[found.attempts[i][0]] != session[found.attempts[j][0]]:
+            pairs.append((i, j))
+        previous[side] = j
+    out = []
+    for side in {int(found.side[i]) for i, _ in pairs}:
+        mine = [(i, j) for i, j in pairs if found.side[i] == side]
+        offset = np.array([starts[j] - starts[i] for i, j in mine])
+        regular = np.abs(offset - np.median(offset)) <= BURST_SPREAD_NS
+        if len(mine) >= 3 and regular.mean() > 0.6:
+            out += [pair for pair, near in zip(mine, regular.tolist(), strict=True) if near]
+    return sorted(out)
+
+
+def titles(found: Intents, situation: Situation) -> frozenset[int]:
+    """Intents that look like requests for a title: by their size, or of pairs that begin together at a fixed distance those in the place that is the shorter.
+
+    Without sizes nothing but their length and time tells them; with fewer than three such pairs of a side, or where neither place is shorter, there are none.
+    """
+    if by_size := _small(found, situation):
+        return by_size
+    out: set[int] = set()
+    pairs = _bursts(found, situation)
+    for side in {int(found.side[i]) for i, _ in pairs}:
+        mine = [p for p in pairs if found.side[p[0]] == side]
+        places = [[k for k in place if found.accepted[k]] for place in zip(*mine, strict=True)]
+        if len(places) == 2 and all(places):
+            lengths = [float(np.median(found.busy_ns[place])) for place in places]
+            if min(lengths) < 0.9 * max(lengths):
+                out |= {pair[int(np.argmin(lengths))] for pair in mine}
+    return frozenset(out)
+
+
+def _small(found: Intents, situation: Situation) -> frozenset[int]:
+    """Intents whose requests are of another order of size than all others of their side, as a rule beside a large one: opencode sends 2.9 kB for a title,
+    and 31 kB and more for a turn, a moment before or after it."""
+    out: set[int] = set()
+    sent = situation.requests.sent_bytes[[rows[0] for rows in found.attempts]]
+    for side in np.unique(found.side).tolist():
+        mine = np.flatnonzero((found.side == side) & (sent > 0))
+        sizes = np.unique(sent[mine])
+        if len(sizes) < 2:
+            continue
+        ratios = sizes[1:] / sizes[:-1]
+        at = int(ratios.argmax())
+        little, large = mine[sent[mine] <= sizes[at]], mine[sent[mine] > sizes[at]]
+        begun = np.sort(found.start_ns[large])
+        nearest = np.searchsorted(begun, found.start_ns[little] - BESIDE_NS)
+        beside = begun[np.minimum(nearest, len(begun) - 1)] - found.start_ns[little]
+        beside = (nearest < len(begun)) & (beside <= BESIDE_NS)
+        if ratios[at] >= ANOTHER_ORDER and sizes[at + 1] >= TURN_BYTES and len(little) <= len(large) and beside.mean() >= OFTEN:
+            out |= set(little.tolist())
+    return frozenset(out)
+
+
+def dependencies(found: Intents, situation: Situation) -> tuple[list[int], list[int], list[bool]]:
+    """Per intent: the one it depends on (-1: none), its distance in ns, and whether that is from the other's start."""
+    n = len(found)
+    on, distance, from_start = [-1] * n, [0] * n, [False] * n
+    starts, ends = found.start_ns.tolist(), found.finished_ns.tolist()
+    for i, j in _bursts(found, situation):
+        on[j], distance[j], from_start[j] = i, starts[j] - starts[i], True
+    bound = [k >= 0 for k in on]
+    free: dict[int, list[tuple[int, int]]] = {}
+    events = sorted([(ends[k], 0, k) for k in range(n)] + [(starts[k], 1, k) for k in range(n)])
+    sides = found.side.tolist()
+    for time, starting, k in events:
+        stack = free.setdefault(sides[k], [])
+        if not starting:
+            stack.append((time, k))
+        elif not bound[k] and stack and time - stack[-1][0] <= DEPENDENT_NS:
+            end, i = stack.pop()
+            on[k], distance[k] = i, time - end
+    return on, distance, from_start
