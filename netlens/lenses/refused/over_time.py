@@ -32,8 +32,10 @@ from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import kernels, limit
 from netlens.lenses.refused.counting import SCOPES, Counts
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
+from netlens.threads import cores, in_parallel
 
 MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
+MANY = 5_000  #: requests from which on limiters are fitted side by side
 #: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
 PEAKS, FINE, ZOOMS = 3, 4, 3
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
@@ -164,7 +166,12 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
     if situation.egress_seen and (len(np.unique(r.side)) > 1 or not sides):
         scopes.append("egress")
     rules = [(limiter, scope) for limiter in all_limiters() for scope in scopes]
-    out = [_fit(situation, limiter, scope, labelled, first, sides, len(rules)) for limiter, scope in rules]
+    # the kernels let go of the interpreter's lock; where there are few requests they are over before another thread has begun
+    k = cores() if len(r) >= MANY else 1
+    shares = in_parallel(
+        *(lambda n=n: [_fit(situation, *rule, labelled, first, sides, len(rules)) for rule in rules[n::k]] for n in range(k))
+    )
+    out = [shares[n % k][n // k] for n in range(len(rules))]
     return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
 
 
