@@ -44,6 +44,7 @@ from netlens.chains.compared import FAR_NS
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
 from netlens.columns import Bools, Ints
 from netlens.errors import NetlensError
+from netlens.threads import in_parallel
 
 if TYPE_CHECKING:
     from netlens.api import Capture
@@ -161,7 +162,7 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
     flows_vm, flows_host, kinds = _flows(vm, host)
     if not len(kinds):
         return join([]), [], 0, 0
-    a, b = m.collect(vm.paths, flows_vm), m.collect(host.paths, flows_host)
+    a, b = in_parallel(lambda: m.collect(vm.paths, flows_vm), lambda: m.collect(host.paths, flows_host))
     # Of same-looking packets without timestamps only those with bytes of their own are what they seem (keep-alives repeat, 0 or 1 byte long).
     a, b = (x[(x[:, m.TSVAL] != -1) | (x[:, m.LENGTH] > 1) | (x[:, m.FLAGS] != 0)] for x in (a, b))
     first, second = _groups(a), _groups(b)

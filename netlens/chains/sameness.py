@@ -23,7 +23,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -258,10 +258,10 @@ def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: list[_Pair], dige
     """Fill in what was compared and what differs."""
     suspects = [_suspects(p, a, b) for p, a, b in zip(pairs, *digests, strict=True)]
     wanted = _within(pairs, suspects)
-    read = [
-        stream_digests.read_blocks(e.side.capture.paths, [getattr(p, name) for p in pairs], wanted)
-        for e, name in zip(sides, ("vm", "host"), strict=True)
-    ] if wanted else [{}, {}]  # fmt: skip
+    read: list[dict[tuple[int, int], stream_digests.Bytes]] = [{}, {}]
+    if wanted:
+        each = zip(sides, ([p.vm for p in pairs], [p.host for p in pairs]), strict=True)
+        read = in_parallel(*(partial(stream_digests.read_blocks, e.side.capture.paths, streams, wanted) for e, streams in each))
     sure = {p.row for p in pairs if p.sure} | _proven(pairs, digests, read)
     compared: set[int] = set()
     unsure: set[int] = set()

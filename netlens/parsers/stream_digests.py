@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,43 @@ def _hole(x, start, end):
     x[place], x[place + 1] = start, end
 
 
+@lean
+def take_blocks(buf, packets, stream_of, moved, of, spans, first, last, seen):
+    """Take in the bytes of rows that lie in stretches of streams.
+
+    Parameters
+    ----------
+    stream_of : as in :func:`take_in`.  moved : by stream.  of : where the stretches of each stream begin, and behind the last.
+    spans : first position, end, and where its bytes lie in ``first``, ``last`` and ``seen``; of each stream in order.
+    """
+    for i in range(packets.shape[0]):
+        row = packets[i]
+        key = 2 * row[c.SESSION] + row[c.DIRECTION]
+        if row[c.KIND] != c.TCP or row[c.PAY_CAP] <= 0 or row[c.SESSION] < 0 or key >= stream_of.shape[0] or row[c.FLAGS] & c.SYN:
+            continue
+        k = stream_of[key]
+        if k < 0:
+            continue
+        begin = row[c.OFFSET] + moved[k]
+        end = begin + min(row[c.PAY_CAP], row[c.LENGTH])
+        low, high = of[k], of[k + 1]
+        while low < high:  # to the first stretch that ends behind where the row begins
+            middle = (low + high) >> 1
+            if spans[middle, 1] <= begin:
+                low = middle + 1
+            else:
+                high = middle
+        while low < of[k + 1] and spans[low, 0] < end:
+            moved_by = spans[low, 2] - spans[low, 0]
+            for position in range(max(begin, spans[low, 0]), min(end, spans[low, 1])):
+                byte, at = buf[row[c.PAY_OFF] + position - begin], moved_by + position
+                if not seen[at]:
+                    seen[at] = True
+                    first[at] = byte
+                last[at] = byte
+            low += 1
+
+
 def collect(paths: Sequence[str], streams: Sequence[Stream], numbers: Array) -> list[Digest]:
     """The digests of streams, in their order.
 
@@ -223,28 +261,16 @@ def read_blocks(
     CaptureError, WireError
         see :func:`collect`.
     """
-    out: dict[tuple[int, int], Bytes] = {}
-    for k, spans in wanted.items():
-        for start, end in spans:
-            out[k, start] = Bytes(np.zeros(end - start, np.uint8), np.zeros(end - start, np.uint8), np.zeros(end - start, bool))
     chosen = sorted(wanted)
-    of = packets_of([streams[k] for k in chosen])
-    for buf, packets in _segments(paths, [streams[k] for k in chosen]):
-        tcp = packets[
-            (packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (packets[:, c.SESSION] >= 0) & (packets[:, c.FLAGS] & c.SYN == 0)
-        ]
-        key = 2 * tcp[:, c.SESSION] + tcp[:, c.DIRECTION]
-        tcp = tcp[(key < len(of)) & (of[np.minimum(key, len(of) - 1)] >= 0)]
-        for row in tcp:
-            k = chosen[int(of[2 * row[c.SESSION] + row[c.DIRECTION]])]
-            low = int(row[c.OFFSET]) + streams[k].moved
-            high = low + int(min(row[c.PAY_CAP], row[c.LENGTH]))
-            for start, end in wanted[k]:
-                a, b = max(low, start), min(high, end)
-                if a < b:
-                    data, block = buf[int(row[c.PAY_OFF]) + a - low : int(row[c.PAY_OFF]) + b - low], out[k, start]
-                    here = slice(a - start, b - start)
-                    block.first[here] = np.where(block.seen[here], block.first[here], data)
-                    block.last[here] = data
-                    block.seen[here] = True
-    return out
+    stretches = [(k, start, end) for k in chosen for start, end in sorted(wanted[k])]
+    begins = np.concatenate([[0], np.cumsum([end - start for _, start, end in stretches])]).astype(np.int64)
+    spans = np.array([(start, end, at) for (_, start, end), at in zip(stretches, begins.tolist(), strict=False)], np.int64).reshape(-1, 3)
+    of = np.concatenate([[0], np.cumsum([len(wanted[k]) for k in chosen])]).astype(np.int64)
+    moved = np.array([streams[k].moved for k in chosen], np.int64)
+    first, last, seen = (np.zeros(int(begins[-1]), dtype) for dtype in (np.uint8, np.uint8, np.bool_))
+    looked_at = [streams[k] for k in chosen]
+    stream_of = packets_of(looked_at)
+    for buf, packets in _segments(paths, looked_at):
+        take_blocks(buf, packets, stream_of, moved, of, spans, first, last, seen)
+    parts = [slice(a, b) for a, b in pairwise(begins.tolist())]
+    return {(k, start): Bytes(first[part], last[part], seen[part]) for (k, start, _), part in zip(stretches, parts, strict=True)}
