@@ -244,16 +244,17 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
             continue
         steps = np.unique(np.linspace(1, len(labels) - 1, SHIFTS).astype(np.int64)) if len(labels) > 1 else np.zeros(0, np.int64)
         made = max(made, 1 + len(steps))  # a short recording has fewer shifts
-        shifted = labels[(np.arange(len(labels))[None, :] + np.concatenate([[0], steps])[:, None]) % len(labels)]
+        shifted = (np.flatnonzero(labels)[None, :] - np.concatenate([[0], steps])[:, None]) % len(labels)  # where refusals come to lie
         for parameter in sliding_window.parameters(r.start_ns[rows], np.ones(len(rows))):
             for score in sliding_window.scores(r.start_ns[rows], np.where(rejected[rows], 0.0, 1.0), parameter):
-                order = np.argsort(score[chosen], kind="stable")
-                edges = np.flatnonzero(np.diff(score[chosen][order])) + 1
-                if not len(edges):
+                values, of = np.unique(score[chosen], return_inverse=True)
+                if len(values) < 2:
                     continue
-                refused = np.cumsum(shifted[:, order], axis=1)[:, edges - 1] / labels.sum()
-                accepted = np.cumsum(~shifted[:, order], axis=1)[:, edges - 1] / (~labels).sum()
-                found = (accepted - refused).max(axis=1)
+                cells = of[shifted] + len(values) * np.arange(len(shifted))[:, None]
+                refused = np.bincount(cells.ravel(), minlength=len(shifted) * len(values)).reshape(len(shifted), -1)
+                below = np.cumsum(refused, axis=1)[:, :-1]  # below each value but the lowest
+                all_below = np.cumsum(np.bincount(of))[:-1]
+                found = ((all_below - below) / (~labels).sum() - below / labels.sum()).max(axis=1)
                 best[: len(found)] = np.maximum(best[: len(found)], found)
     return bool(best[0] > NO_WINDOW and 1 + (best[1:made] >= best[0]).sum() <= max(SHIFTED * made, 1.0))
 
