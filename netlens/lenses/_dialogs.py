@@ -26,6 +26,7 @@ _KNOWN = TASKS | {
 MYSQL = {1040: "too many connections", 1044: "access denied", 1045: "access denied", 1129: "host blocked", 1130: "host not allowed",
          1203: "too many connections", 1226: "too many connections", 1698: "access denied"}  # fmt: skip
 MOST = 5000  #: segments of one session
+SSH = int.from_bytes(b"SSH-", "big")  #: how a server begins that says nothing in clear after its first line
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Refusal:
 def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
     clear = (view.first_replies >> 56 < 20) | (view.first_replies >> 56 > 23)  # TLS is noise that looks like anything
+    clear &= view.first_replies >> 32 != SSH
     clear[list(view.halves)] = False
     candidates = view.sessions_where(_says_no, clear)
     found: list[Refusal] = []
