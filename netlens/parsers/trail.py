@@ -18,6 +18,7 @@ import numpy as np
 from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
+from netlens.wire.compiled import lean
 
 Array = np.ndarray[Any, Any]
 
@@ -182,56 +183,66 @@ class Trail:
 
 
 def _segments(buf: Array, rows: Array, sessions: Array) -> dict[str, Array]:
-    peer = SIDE + (1 - rows[:, c.DIRECTION]) * SIDE_WIDTH
-    base, its_next = sessions[rows[:, c.SESSION], peer + BASE], sessions[rows[:, c.SESSION], peer + NEXT]
-    acked = ((rows[:, c.ACK] - base - 1 - its_next) & 0xFFFFFFFF).astype(np.uint32).astype(np.int32).astype(np.int64) + its_next
-    return {
-        "session": rows[:, c.SESSION].astype(np.int32),
-        "frame": rows[:, c.FRAME].copy(),
-        "ts": rows[:, c.TS].copy(),
-        "way": rows[:, c.DIRECTION].astype(np.int8),
-        "flags": rows[:, c.FLAGS].astype(np.int16),
-        "window": rows[:, c.WINDOW].astype(np.int32),
-        "length": rows[:, c.LENGTH].astype(np.int32),
-        "fresh": rows[:, c.FRESH].astype(np.int32),
-        "offset": rows[:, c.OFFSET].copy(),
-        "acked": acked,
-        "ident": _identification(buf, rows),
-        "tsval": rows[:, c.TSVAL].copy(),
-        "head": _heads(buf, rows),
-    }
-
-
-def _heads(buf: Array, rows: Array) -> Array:
-    """The first bytes of each payload, as far as captured, as one number."""
-    out = np.zeros(len(rows), np.uint64)
-    with_data = np.flatnonzero(rows[:, c.PAY_CAP] > 0)
-    if not len(with_data):
-        return out
-    start, held = rows[with_data, c.PAY_OFF], rows[with_data, c.PAY_CAP]
-    made = np.zeros(len(with_data), np.uint64)
-    for k in range(HEAD):
-        byte = buf[np.minimum(start + k, len(buf) - 1)].astype(np.uint64)
-        made = made << np.uint64(8) | np.where(held > k, byte, np.uint64(0))
-    out[with_data] = made
+    out: dict[str, Array] = {name: np.empty(len(rows), dtype) for name, dtype in SEGMENT.items()}
+    numbers = np.empty((len(rows), 3), np.int64)
+    _look_at(buf, rows, sessions, numbers)
+    for name, column in _COLUMNS.items():
+        out[name][:] = rows[:, column]
+    out["acked"][:], out["ident"][:] = numbers[:, _ACKED], numbers[:, _IDENT]
+    out["head"][:] = numbers[:, _HEAD].view(np.uint64)
     return out
 
 
-def _identification(buf: Array, rows: Array) -> Array:
-    """IPv4 identification of each segment, found by walking back from its payload; -1 where no plain header stands there."""
-    ident = np.full(len(rows), -1, np.int32)
-    left = np.flatnonzero((rows[:, c.PORTS] >> 32 == 4) & (rows[:, c.PAY_OFF] >= _IPV4 + 20) & (rows[:, c.PAY_OFF] <= len(buf)))
+#: What stands in packet rows as it is.
+_COLUMNS = {
+    "session": c.SESSION,
+    "frame": c.FRAME,
+    "ts": c.TS,
+    "way": c.DIRECTION,
+    "flags": c.FLAGS,
+    "window": c.WINDOW,
+    "length": c.LENGTH,
+    "fresh": c.FRESH,
+    "offset": c.OFFSET,
+    "tsval": c.TSVAL,
+}
+_ACKED, _IDENT, _HEAD = range(3)  #: columns of what is looked up
+
+
+@lean
+def _look_at(buf, rows, sessions, out):
+    """Of each segment what does not stand in its row: up to where it acknowledges, its IPv4 identification, the first bytes of its payload."""
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        peer = SIDE + (1 - row[c.DIRECTION]) * SIDE_WIDTH
+        its_next = sessions[row[c.SESSION], peer + NEXT]
+        ahead = (row[c.ACK] - sessions[row[c.SESSION], peer + BASE] - 1 - its_next) & 0xFFFFFFFF
+        out[i, _ACKED] = its_next + ahead - ((ahead >> 31) << 32)  # the nearest with these 32 bits
+        out[i, _IDENT] = _identification(buf, row)
+        head = np.int64(0)
+        if row[c.PAY_CAP] > 0:
+            for k in range(HEAD):
+                at = row[c.PAY_OFF] + k
+                head <<= 8
+                if k < row[c.PAY_CAP] and at < buf.shape[0]:
+                    head |= np.int64(buf[at])
+        out[i, _HEAD] = head
+
+
+@lean
+def _identification(buf, row):
+    """IPv4 identification of a segment, found by walking back from its payload; -1 where no plain header stands there."""
+    at = row[c.PAY_OFF]
+    if row[c.PORTS] >> 32 != 4 or at < _IPV4 + 20 or at > buf.shape[0]:
+        return np.int64(-1)
     for header in _TCP_HEADERS:
-        if not len(left):
-            break
-        tcp = rows[left, c.PAY_OFF] - header
+        tcp = at - header
         ip = tcp - _IPV4
-        right = (ip >= 0) & (tcp + 13 <= len(buf))
-        tcp, ip = np.where(right, tcp, _IPV4), np.where(right, ip, 0)
-        right &= (buf[tcp + 12] >> 4 == header // 4) & (buf[ip] == 0x45) & (buf[ip + 9] == c.TCP)
-        for k in range(4):
-            right &= buf[ip + 12 + k] == (rows[left, c.SRC_LO] >> (24 - 8 * k)) & 0xFF
-        found = left[right]
-        ident[found] = buf[ip[right] + 4].astype(np.int32) << 8 | buf[ip[right] + 5]
-        left = left[~right]
-    return ident
+        if ip < 0 or tcp + 13 > buf.shape[0]:
+            continue
+        if buf[tcp + 12] >> 4 != header // 4 or buf[ip] != 0x45 or buf[ip + 9] != c.TCP:
+            continue
+        source = np.int64(buf[ip + 12]) << 24 | np.int64(buf[ip + 13]) << 16 | np.int64(buf[ip + 14]) << 8 | np.int64(buf[ip + 15])
+        if source == row[c.SRC_LO] & 0xFFFFFFFF:
+            return np.int64(buf[ip + 4]) << 8 | np.int64(buf[ip + 5])
+    return np.int64(-1)
