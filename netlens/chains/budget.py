@@ -19,6 +19,7 @@ none is divided.
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -273,15 +274,18 @@ class _View:
         firsts = {row: group[0] for row, group in self.of.items()}
         self.first = set(firsts.values())
         raw = openings(side, {row: self.frame[k] for row, k in firsts.items()})
-        self.openings = {row: self._moved(o) for row, o in raw.items()}
+        self.openings = dict(zip(raw, self._moved(list(raw.values())), strict=True))
         self._servers: dict[int, str] = {}
         self.http = x["status"].tolist()
         self.complete = x["complete"].tolist()
 
-    def _moved(self, o: Opening) -> Opening:
-        names = [name for name, value in vars(o).items() if name.endswith("_ns") and value is not None]
-        times = self.moved(np.array([getattr(o, name) for name in names], np.int64)).tolist()
-        return Opening(**dict(zip(names, times, strict=True)), lookups=o.lookups)
+    def _moved(self, found: list[Opening]) -> list[Opening]:
+        """The same on the host's clock."""
+        names = [[name for name, value in vars(o).items() if name.endswith("_ns") and value is not None] for o in found]
+        times = iter(
+            self.moved(np.array([getattr(o, name) for o, each in zip(found, names, strict=True) for name in each], np.int64)).tolist()
+        )
+        return [Opening(**{name: next(times) for name in each}, lookups=o.lookups) for o, each in zip(found, names, strict=True)]
 
     def hop(self, k: int, relay: str = "") -> Hop:
         """Of one exchange."""
@@ -559,7 +563,13 @@ def budget(traffic: Traffic, waits: Mapping[str | None, Waits]) -> list[Divided]
     ----------
     waits : by capture and session, when data that had to be sent again was waited for, or a window was shut; each capture's own times.
     """
-    return _Dividing(traffic, waits).all()
+    collecting = gc.isenabled()
+    gc.disable()  # of the many small objects that are made none is in a cycle, and each search for one would walk all of them
+    try:
+        return _Dividing(traffic, waits).all()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @dataclass(frozen=True)
