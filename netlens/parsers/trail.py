@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from netlens.arrays import GrowableArray
 from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
@@ -26,6 +27,7 @@ MAX_SEGMENTS = 3_000_000
 MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less
 HEAD = 8  #: bytes of payload: "530 Login", a TLS alert (7), MySQL's error (7)
 SEAM_NS = 3600 * 10**9  #: no program waits an hour for a packet; a joined file jumps by days
+_AT_FIRST = 4_096  #: segments for which there is room
 _LATER = 65_536  #: rows of UDP that are summed at a time
 _TCP_HEADERS = (32, 20, 24, 28, 36, 40, 44, 48, 52, 56, 60)  #: lengths; the most frequent first (12 bytes of timestamps, none)
 _IPV4 = 20  #: a header with options is rare, and its identification is not needed
@@ -67,7 +69,7 @@ class Trail:
     def __init__(self) -> None:
         self.left_out = 0
         self._rows = 0
-        self._lots: list[dict[str, Array]] = []
+        self._columns = {name: GrowableArray(dtype, _AT_FIRST) for name, dtype in SEGMENT.items()}
         self._joined: dict[str, Array] | None = None
         self._bounds: Array | None = None
         self._udp: list[Array] = []
@@ -95,9 +97,19 @@ class Trail:
         if self._rows >= MAX_SEGMENTS:
             self.left_out += len(tcp)
             return
-        self._rows += len(tcp)
         self._joined = self._bounds = None
-        self._lots.append(_segments(buf, tcp, sessions))
+        self._add(buf, tcp, sessions)
+
+    def _add(self, buf: Array, rows: Array, sessions: Array) -> None:
+        part = slice(self._rows, self._rows + len(rows))
+        self._rows = part.stop
+        for column in self._columns.values():
+            column.make_room(self._rows)
+        numbers = np.empty((len(rows), 3), np.int64)
+        _look_at(buf, rows, sessions, numbers)
+        looked_up = {"acked": numbers[:, _ACKED], "ident": numbers[:, _IDENT], "head": numbers[:, _HEAD].view(np.uint64)}
+        for name, column in self._columns.items():
+            column.array[part] = looked_up[name] if name in looked_up else rows[:, _COLUMNS[name]]
 
     def _note_time(self, rows: Array) -> None:
         times = rows[:, c.TS]
@@ -158,18 +170,12 @@ class Trail:
         return sorted(found, key=lambda each: each.first_frame)
 
     def segments(self) -> dict[str, Array]:
-        """All columns of :data:`SEGMENT`, by session and in each in the order of the capture."""
+        """All columns of :data:`SEGMENT`, by session and in each in the order of the capture; void once more is fed."""
         if self._joined is None:
-            order = (
-                np.argsort(np.concatenate([lot["session"] for lot in self._lots]), kind="stable") if self._lots else np.zeros(0, np.int64)
-            )
-            # column by column, and each goes from the lots as it is joined: once is enough
-            self._joined = {
-                name: np.concatenate([lot.pop(name) for lot in self._lots])[order] if self._lots else np.zeros(0, dtype)
-                for name, dtype in SEGMENT.items()
-            }
-            if self._lots:
-                self._lots = [dict(self._joined)]
+            self._joined = {name: column.array[: self._rows] for name, column in self._columns.items()}
+            order = np.argsort(self._joined["session"], kind="stable")
+            for values in self._joined.values():
+                values[:] = values[order]
         return self._joined
 
     def of(self, session: int) -> slice:
@@ -180,17 +186,6 @@ class Trail:
             self._bounds = np.searchsorted(sessions, np.arange(int(sessions[-1]) + 3 if len(sessions) else 2, dtype=sessions.dtype))
         last = len(self._bounds) - 2
         return slice(int(self._bounds[min(session, last)]), int(self._bounds[min(session, last) + 1]))
-
-
-def _segments(buf: Array, rows: Array, sessions: Array) -> dict[str, Array]:
-    out: dict[str, Array] = {name: np.empty(len(rows), dtype) for name, dtype in SEGMENT.items()}
-    numbers = np.empty((len(rows), 3), np.int64)
-    _look_at(buf, rows, sessions, numbers)
-    for name, column in _COLUMNS.items():
-        out[name][:] = rows[:, column]
-    out["acked"][:], out["ident"][:] = numbers[:, _ACKED], numbers[:, _IDENT]
-    out["head"][:] = numbers[:, _HEAD].view(np.uint64)
-    return out
 
 
 #: What stands in packet rows as it is.
