@@ -10,6 +10,7 @@ import argparse
 import datetime as dt
 import hashlib
 import json
+import os
 import re
 import resource
 import statistics
@@ -67,7 +68,14 @@ def collect(repeat: int) -> dict[str, Any]:
                 say(f"{n:,} connections, turn {turn + 1}: {NAMES[kind]}: {turns[kind][-1]['seconds']:.2f} s")
         capinfos = [statistics.median(each[k] for each in turns["capinfos"]) for k in (0, 1)]
         sizes[n] = {"capinfos": capinfos} | {kind: _middle(turns[kind]) for kind in NAMES}
-    return {"netlens": versions()["netlens"], "date": dt.datetime.now(dt.UTC).date().isoformat(), "repeat": repeat, "sizes": sizes}
+    other = f"{os.getloadavg()[2]:.0f} on {os.cpu_count()} cores"
+    return {
+        "load": other,
+        "netlens": versions()["netlens"],
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "repeat": repeat,
+        "sizes": sizes,
+    }
 
 
 def _middle(turns: list[dict[str, Any]]) -> dict[str, Any]:
@@ -114,7 +122,7 @@ def section(data: dict[str, Any]) -> list[str]:
         "",
         f"`python -m tests.bench.stage_page`, {data['date']}, netlens {data['netlens']}; median of {data['repeat']} turns. In process, kernels",
         "loaded, warm page cache. Seconds of wall time / of processor time; the latter counts all threads, and changes less with other work on",
-        "the machine. A stage is without the stages inside it. *Growth*: of processor time over that of requests; 1 is linear.",
+        f"the machine (load while this was measured: {data['load']}). A stage is without the stages inside it. *Growth*: of processor time over that of requests; 1 is linear.",
         "",
         *markdown_table([*head, "growth"], rows),
         *markdown_table(["claim, of the largest pair", "target", "measured", "met"], wanted),

@@ -32,7 +32,13 @@ def measured(requests: int, second: float) -> dict[str, Any]:
 
 
 def test_the_section_is_replaced_and_the_rest_is_kept() -> None:
-    data = {"netlens": "1", "date": "2026-01-01", "repeat": 3, "sizes": {10: measured(100, 0.1), 100: measured(1000, 3.0)}}
+    data = {
+        "load": "0 on 2 cores",
+        "netlens": "1",
+        "date": "2026-01-01",
+        "repeat": 3,
+        "sizes": {10: measured(100, 0.1), 100: measured(1000, 3.0)},
+    }
     lines = stage_page.section(data)
     assert "| read | 0.10 / 0.20 | 3.00 / 6.00 | 3.00 |" in lines  # thirty times the time for ten times the requests
     assert "| all without the report, wall time / capinfos -c of both files | at most 9 | 30.0 | **no** |" in lines
