@@ -6,7 +6,8 @@ Theory of operation
    where one capture holds both, only the one that goes on to the server is upstream, and it belongs to whoever opened the other (:func:`serving`).
 2. A reverse proxy (HAProxy, nginx, mitmproxy) ends the program's connection and opens its own to the server, encrypts anew, and carries requests of
    many programs on one connection. Nothing passes through unchanged, so connections cannot be paired; exchanges can (:func:`match`). An exchange with
-   the relay encloses the one upstream: the relay asks after it was asked, and answers after it was answered. One machine captured both, by one clock.
+   the relay encloses the one upstream: the relay asks after it was asked, and answers after it was answered. (If the program breaks it off, the relay
+   ends its own a little later.) One machine captured both, by one clock.
 3. What the relay adds to a request (a record's header, a header field or two) is the same each time. So for each exchange with the relay, the candidates
    are those upstream that begin soon after it and end no later; the nearest with the usual difference in size is taken, each only once.
 4. *Chance.* In a busy program something begins at any moment. So the pairs count only if nearly all exchanges with the relay have one, and far fewer
@@ -41,6 +42,7 @@ UNUSUAL_NS = 20_000_000  #: what another difference in size than the usual one i
 PASSED_ON_NS = 50_000_000  #: from one connection of a relay that passes bytes on to the other; measured below 1 ms
 NEGOTIATION_BYTES = 600  #: what CONNECT or SOCKS adds to a connection, each way: a header with credentials
 MIN_BYTES = 1000  #: less than a handshake of TLS; of what is shorter many look alike
+BROKEN_NS = 2_000_000_000  #: from the last piece of an answer that a program breaks off to its FIN: a pause of a stream
 ENOUGH = 5  #: exchanges with a relay, at least
 NEARLY_ALL = 0.8  #: share of them that must have a partner
 BY_CHANCE = 0.5  #: of that, what may have one by chance
@@ -206,10 +208,11 @@ def carried(side: Side) -> Carried:
     upstream = np.flatnonzero((owner >= 0) & sure[owner])
     of: dict[int, int] = {}
     ends = set()
+    until = _until(side, exchanges)
     for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
         if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
             free = upstream[~np.isin(upstream, list(of))]
-            found = match(exchanges, np.flatnonzero(np.isin(owner, rows)), free)
+            found = match(exchanges, np.flatnonzero(np.isin(owner, rows)), free, until)
             if found:
                 of |= found
                 ends.add(end)
@@ -217,16 +220,35 @@ def carried(side: Side) -> Carried:
     return Carried(of, frozenset(ends))
 
 
-def match(exchanges: Table, to_relay: Ints, upstream: Ints) -> dict[int, int]:
+def _until(side: Side, exchanges: Table) -> Ints:
+    """Per exchange, until when its answer may go on upstream: to its own end; if the program ended the connection right behind that, perhaps in the middle,
+    until the relay has ended its own; :data:`NEVER` where no end is known."""
+    s, ends = side.sessions, ints(exchanges["end_ns"], NEVER)
+    fins = [ints(s[f"{end}_fin_ns"], NEVER) for end in ("orig", "resp")]
+    closed = np.where(fins[0] < fins[1], np.minimum(fins[0], ints(s["rst_ns"], NEVER)), ints(s["rst_ns"], NEVER))
+    at = {number: k for k, number in enumerate(s["session_id"].tolist())}
+    out = ends.copy()
+    last: dict[int, int] = {}
+    for row, number in enumerate(exchanges["session_id"].tolist()):
+        last[number] = row  # in order of start
+    for number, row in last.items():
+        over = int(closed[at[number]])
+        if ends[row] != NEVER and over != NEVER and over - ends[row] <= BROKEN_NS:
+            out[row] = max(over, int(ends[row])) + LATEST_NS
+    return out
+
+
+def match(exchanges: Table, to_relay: Ints, upstream: Ints, until: Ints | None = None) -> dict[int, int]:
     """Rows of exchanges upstream -> rows of exchanges with the relay; empty if these are not carried on there.
 
     Parameters
     ----------
-    exchanges : all exchanges of one capture.  to_relay, upstream : rows of it, of one server each.
+    exchanges : all exchanges of one capture.  to_relay, upstream : rows of it, of one server each.  until : per exchange, when it is over upstream at the
+        latest (:func:`_until`).
     """
     if len(to_relay) < ENOUGH or not len(upstream):
         return {}
-    a, b = _Times(exchanges, to_relay), _Times(exchanges, upstream)
+    a, b = (_Times(exchanges, rows, until) for rows in (to_relay, upstream))
     usual = _usual(a, b)
     pairs = _pairs(a, b, usual, 0)
     by_chance = max(len(_pairs(a, b, usual, int(shift * 1e9))) for shift in SHIFTS_S)
@@ -236,9 +258,10 @@ def match(exchanges: Table, to_relay: Ints, upstream: Ints) -> dict[int, int]:
 
 
 class _Times:
-    def __init__(self, exchanges: Table, rows: Ints) -> None:
+    def __init__(self, exchanges: Table, rows: Ints, until: Ints | None) -> None:
         self.asked = exchanges["request_end_ns"][rows].astype(np.int64)
         self.end = ints(exchanges["end_ns"][rows], NEVER)
+        self.until = self.end if until is None else until[rows]
         self.size = exchanges["up_bytes"][rows].astype(np.int64)
 
 
@@ -259,7 +282,7 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, i
     options: list[tuple[int, int, int]] = []
     for i in range(len(asked)):
         for j in order[low[i] : high[i]].tolist():
-            late = a.end[i] != NEVER and b.end[j] > a.end[i] + shift_ns + TOLERANCE_NS
+            late = a.until[i] != NEVER and b.end[j] > a.until[i] + shift_ns + TOLERANCE_NS
             if not late or b.end[j] == NEVER:
                 odd = b.size[j] - a.size[i] != usual
                 options.append((int(abs(b.asked[j] - asked[i])) + UNUSUAL_NS * int(odd), i, j))

@@ -6,7 +6,7 @@ Theory of operation
    next request or an orderly close shows it, or when nothing followed for a while (:data:`netlens.chains.side.SILENCE_NS`): programs keep connections
    open long after their last answer. Otherwise the request is held until its connection closes, or the capture ends.
 2. When the program was *done* with it is seen where the program runs: the same exchange of the paired connection in the VM's capture (by its number
-   on the connection, else by time), or its FIN or RST; never later than upstream.
+   on the connection, else by time), or its FIN or RST, also to a relay; never later than upstream.
 3. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
 
 Limits: exchanges of a connection whose counts differ between the captures (capture loss) are matched by time; a wrong match shifts ``done_ns``, never
@@ -25,13 +25,14 @@ from netlens.addresses import is_loopback
 from netlens.chains.compared import TOLERANCE_NS
 from netlens.chains.parties import addresses_of_vm
 from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
-from netlens.columns import Bools, Codes, Ints, ints
+from netlens.columns import NEVER, Bools, Codes, Ints, ints
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
     from netlens.chains.side import Side
     from netlens.parsers.decrypted import Decrypted
 
+SOON_NS = 1_000_000_000  #: from the last of an answer that was broken off to the reset: a pause of a stream, and round trips
 UPSTREAM, VM_ROW, STREAM = range(3)  #: columns of ``rows``
 
 
@@ -55,13 +56,16 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
         over_ns, over = _over_in_vm(linked, vm)
         finished = k[over[mate[k]] & linked.clock_told]
         done[finished] = np.minimum(done[finished], linked.clock.to_host(over_ns[mate[finished]]))
+        closed_ns = vm.done_ns[vm.owner[mate[k]]]  # of a connection to a relay, which goes on by itself for a while
+        closed = (closed_ns != NEVER) & linked.clock_told
+        done[k[closed]] = np.minimum(done[k[closed]], linked.clock.to_host(closed_ns[closed]))
         vm_frame[k] = vm.exchanges["start_frame"][mate[k]]
     side = linked.origin[up.owner].astype(np.int8)
     _take_over(linked, side, sessions, carrier)
     here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
     done = np.maximum(np.minimum(done, end), start)
     table = _unlabelled(side, carrier, start, np.maximum(end, start), done, here, there, x["up_bytes"].astype(np.int64))
-    table = replace(table, answer_ns=ints(x["response_ns"], 0))
+    table = replace(table, answer_ns=ints(x["response_ns"], 0), broken_off=_broken_off(up))
     rows = np.stack([np.arange(n), mate, np.full(n, -1)], axis=1)
     if keys is not None:
         table, rows = _with_streams(linked, keys, table, rows, row_of, sessions)
@@ -70,6 +74,18 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
         table, rows = table.joined(more), np.concatenate([rows, theirs])
     order = np.lexsort((table.host_frame, table.start_ns))
     return table.take(order), rows[order]
+
+
+def _broken_off(up: Side) -> Bools:
+    """Per exchange of the upstream, whether it is the last of a connection that a reset ended while it was under way or within :data:`SOON_NS`."""
+    x, resets = up.exchanges, ints(up.sessions["rst_ns"], -1)
+    begun, over = x["start_ns"].astype(np.int64), ints(x["end_ns"], -1)
+    out = np.zeros(x.rows, np.bool_)
+    for row, places in _by(up.owner).items():
+        reset = max((int(resets[k]) for k in up.session_ids[row]), default=-1)
+        last = places[int(begun[places].argmax())]
+        out[last] = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS
+    return out
 
 
 def _over_in_vm(linked: Linked, vm: Side) -> tuple[Ints, Bools]:

@@ -84,6 +84,7 @@ class Requests(_Columns):
     refusal_class : of those refused, a class of :mod:`netlens.logs` ("unknown" unless told); else "".
     sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
     answer_ns : first byte of the answer upstream; 0 where it is not known.
+    broken_off : a reset ended its connection, before the end of its answer or right behind it.
     """
 
     side: Codes
@@ -99,6 +100,7 @@ class Requests(_Columns):
     refusal_class: Objects = field(default_factory=lambda: np.zeros(0, object))
     sent_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     answer_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    broken_off: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __post_init__(self) -> None:
         if len(self.refusal_class) != len(self):
@@ -107,6 +109,8 @@ class Requests(_Columns):
             object.__setattr__(self, "sent_bytes", np.zeros(len(self), np.int64))
         if len(self.answer_ns) != len(self):
             object.__setattr__(self, "answer_ns", np.zeros(len(self), np.int64))
+        if len(self.broken_off) != len(self):
+            object.__setattr__(self, "broken_off", np.zeros(len(self), np.bool_))
 
     def __len__(self) -> int:
         return len(self.start_ns)

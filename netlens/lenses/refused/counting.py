@@ -33,7 +33,8 @@ SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call the
 class Rule:
     """What is counted, and of whom. In order of preference where two fit alike: requests before connections, side before egress.
 
-    held_s : how long a request stays counted after its answer.
+    held_s : how long a request stays counted after its answer.  broken_s : the same of one whose answer was broken off: a server learns of that with its
+        next write, or the one after.
     changes : (from when on in ns, how much lower the limit is than at its highest); as much is added to counts, so they are of the highest limit.
     models : each model counts by itself, and its limit is so much lower than the highest, by the number that :func:`models` gives; () if all are counted
         together. As much is added to counts, too.
@@ -43,6 +44,7 @@ class Rule:
     scope: str
     per_address: bool = False
     held_s: float = 0.0
+    broken_s: float = 0.0
     changes: tuple[tuple[int, int], ...] = ()
     models: tuple[int, ...] = ()
 
@@ -50,13 +52,14 @@ class Rule:
     def name(self) -> str:
         each = ", each address of the server by itself" if self.per_address else ""
         late = f", given back {self.held_s:g} s late" if self.held_s else ""
+        late += f", {self.broken_s:g} s late where an answer was broken off" if self.broken_s else ""
         changing = ", the limit changing" if self.changes else ", small and large requests by themselves" if self.models else ""
         return f"{self.unit} per {SCOPES[self.scope]}{each}{late}{changing}"
 
     @property
     def plain(self) -> Rule:
         """The same without what is not plain."""
-        return replace(self, held_s=0.0, changes=(), models=())
+        return replace(self, held_s=0.0, broken_s=0.0, changes=(), models=())
 
     def lower(self, at_ns: Ints) -> Ints:
         """How much lower the limit was at these times than at its highest."""
@@ -164,7 +167,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     ----------
     situation : what was captured.  rule : what counts.  adjustment : what is taken away first.
     """
-    held = _requests(situation, adjustment, rule.held_s) if rule.unit == "requests" else _connections(situation, adjustment)
+    held = _requests(situation, adjustment, rule.held_s, rule.broken_s) if rule.unit == "requests" else _connections(situation, adjustment)
     requests = situation.requests
     n = len(requests)
     out = Counts(*(np.zeros(n, np.int64) for _ in range(4)))
@@ -248,11 +251,12 @@ def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tup
     return found
 
 
-def _requests(situation: Situation, adjustment: Adjustment, held_s: float = 0.0) -> _Held:
+def _requests(situation: Situation, adjustment: Adjustment, held_s: float = 0.0, broken_s: float = 0.0) -> _Held:
     r = situation.requests
+    late = np.where(r.broken_off, int((held_s + broken_s) * 1e9), int(held_s * 1e9))
     holds = np.flatnonzero(r.held)
     holds = holds[np.lexsort((r.start_ns[holds], r.session[holds]))]
-    end = (r.done_ns if adjustment.leftovers else r.end_ns + int(held_s * 1e9))[holds]
+    end = (r.done_ns if adjustment.leftovers else r.end_ns + late)[holds]
     return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds)
 
 

@@ -1,7 +1,7 @@
 """Limits on what is open that are not plain: places given back late, a limit that changes while it is recorded, and models that count by themselves.
 
-Claim: as a plain rule, but a request stays counted for a while after its answer; or the limit has other values at other times; or small requests and large
-ones, which go to different models, have a limit each.
+Claim: as a plain rule, but a request stays counted for a while after its answer, or after it was broken off; or the limit has other values at other
+times; or small requests and large ones, which go to different models, have a limit each.
 Theory of operation: tried only where the plain rules leave exceptions. Late release is one more number, searched for from a fraction of a second to a minute;
 changes are found one by one, each where it explains most (binary segmentation). Both searches cost the log of what was tried, a change its two numbers.
 The likelihood of first refusals against chance in bursts, price taken off, bounds p as in :mod:`netlens.lenses.refused.over_time`.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,10 +23,13 @@ from netlens.lenses.refused import limit
 from netlens.lenses.refused.counting import Counts, Rule, models, others, rules
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netlens.columns import Bools, Floats, Ints
     from netlens.lenses.refused.limit import RuleFit
 
 LATE_S = tuple(0.2 * 1.25**k for k in range(26))  #: to 53 s
+BROKEN_S = tuple(0.05 * 1.25**k for k in range(24))  #: to 8 s: pauses of streams
 FINE = 6  #: values between two of them
 ROUND_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0)
 EXCEPTIONS = 0.03  #: of the refusals; fewer are what counts of any rule leave
@@ -43,8 +47,10 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     if best.misses + best.false_alarms <= max(FEW, EXCEPTIONS * best.hits) or len(situation.requests) > MOST:
         return None
     plain = [rule for rule in rules(situation) if not rule.per_address]
+    some_broken = bool(situation.requests.broken_off.any())
     found = [
-        *(_late(situation, rule, labelled) for rule in plain if rule.unit == "requests"),
+        *(_late(situation, partial(_held, rule), labelled, LATE_S) for rule in plain if rule.unit == "requests"),
+        *(_late(situation, partial(_broken, rule), labelled, BROKEN_S) for rule in plain if rule.unit == "requests" and some_broken),
         *(_changing(situation, f, labelled) for f in fits),
         *(_by_model(situation, rule, labelled) for rule in plain if rule.unit == "requests"),
     ]
@@ -69,17 +75,26 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     )
 
 
-def _late(situation: Situation, rule: Rule, labelled: Bools) -> tuple[RuleFit, float] | None:
+def _held(rule: Rule, late_s: float) -> Rule:
+    return replace(rule, held_s=late_s)
+
+
+def _broken(rule: Rule, late_s: float) -> Rule:
+    return replace(rule, broken_s=late_s)
+
+
+def _late(situation: Situation, late: Callable[[float], Rule], labelled: Bools, grid: tuple[float, ...]) -> tuple[RuleFit, float] | None:
+    """``late``: the rule with places given back so many seconds late, one of ``grid`` or between two of them."""
     found: dict[float, RuleFit] = {}
 
     def tried(late_s: float) -> float:
         if late_s not in found:
-            found[late_s] = limit.at_its_best(situation, replace(rule, held_s=late_s), labelled)
+            found[late_s] = limit.at_its_best(situation, late(late_s), labelled)
         return found[late_s].log_likelihood
 
-    peak = max(LATE_S, key=tried)
-    at = LATE_S.index(peak)
-    for late_s in np.linspace(LATE_S[max(at - 1, 0)], LATE_S[min(at + 1, len(LATE_S) - 1)], 2 * FINE + 3).tolist():
+    peak = max(grid, key=tried)
+    at = grid.index(peak)
+    for late_s in np.linspace(grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)], 2 * FINE + 3).tolist():
         tried(round(late_s, 3))
     best = max(fit.log_likelihood for fit in found.values())
     as_good = sorted(late_s for late_s, fit in found.items() if fit.log_likelihood >= best - 1e-9)
@@ -87,7 +102,7 @@ def _late(situation: Situation, rule: Rule, labelled: Bools) -> tuple[RuleFit, f
     late_s = between[len(between) // 2] if between else as_good[len(as_good) // 2]
     tried(late_s)
     chosen = late_s if found[late_s].log_likelihood >= best - 1e-9 else as_good[len(as_good) // 2]
-    return found[chosen], float(np.log(len(LATE_S)))
+    return found[chosen], float(np.log(len(grid)))
 
 
 def _changing(situation: Situation, plain: RuleFit, labelled: Bools) -> tuple[RuleFit, float] | None:

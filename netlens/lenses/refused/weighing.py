@@ -31,7 +31,7 @@ RUNS = (3, 2)
 MANY = 10  #: refusals
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
-HELD = 3.0  #: times as long as most answers
+HELD, FAR = 3.0, 10.0  #: times as long as most answers
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
@@ -90,7 +90,8 @@ class Weighing:
         # what leaves fewer exceptions is not outdone by the price of its search
         clearer = min(f.misses + f.false_alarms for f in timely) < best.misses + best.false_alarms
         open_ll, time_ll = (self._of_known_sides(fit)[0] for fit in (best, timely[0]))
-        if by_open and open_ll >= time_ll + TIE and not clearer:
+        far = best.rule.held_s > FAR * self._usual_s  # no such provider is known, and windows are everywhere
+        if by_open and open_ll >= time_ll + TIE and not clearer and not far:
             return "concurrency"
         if best.rule.held_s > HELD * self._usual_s and time_ll >= open_ll - TIE:
             return "rate"  # a place that stays taken for much longer than any answer takes is one in a window, which is far more usual
@@ -255,6 +256,8 @@ class Weighing:
             many, others = f"{large} (or, of small requests, {small})", f"{others} for the same model, by their size,"
         if fit.rule.held_s:
             others += f", or had been until {fit.rule.held_s:g} s before,"
+        if fit.rule.broken_s:
+            others += f", or had been broken off less than {fit.rule.broken_s:g} s before,"
         text = (
             f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {many} or more other {others} {whose}; "
             f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did"

@@ -141,7 +141,7 @@ def match(
                 pairs.append((i, row))
                 taken.add(row)
     looks[list(taken - doubtful)] = False
-    retried = bool(looks.any()) and _retried(answers, looks)
+    retried = bool(looks.any()) and tried_again_soon(answers, looks)
     return Match(sorted(pairs), echoes, doubtful, looks, () if sizes is None else tuple(sizes.tolist()), retried)
 
 
@@ -196,7 +196,7 @@ def tried_again(answers: Answers, starts: Sequence[Start], small: Bools, slack_n
     return {row: after.line for those in of_session.values() for (_, row), (after, _) in pairwise(those) if answers.short[row]}
 
 
-def _retried(answers: Answers, rows: Bools) -> bool:
+def tried_again_soon(answers: Answers, rows: Bools) -> bool:
     """Whether the same request came again soon after these answers, as a rule."""
     return float((chains(answers, np.ones(len(answers), bool), SILENT_RETRY_NS)[rows] >= 0).mean()) >= RETRIED
 
@@ -303,7 +303,7 @@ def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
     if len(like) > MANY * n:  # retries without a line, unless all answers are of these sizes
         looks = np.zeros(len(answers), bool)
         looks[like] = True
-        if len(within) - len(like) < MIN_OTHERS * len(within) or not _retried(answers, looks):
+        if len(within) - len(like) < MIN_OTHERS * len(within) or not tried_again_soon(answers, looks):
             return None
     return sizes
 

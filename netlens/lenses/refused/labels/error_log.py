@@ -37,10 +37,21 @@ from netlens.lenses.refused.labels._labels import (
     Columns,
     Labels,
     S,
+    alike,
     set_labels,
     unlabelled,
 )  # fmt: skip
-from netlens.lenses.refused.labels._matching import BELIEVED, EARLY_NS, LATE_NS, MIN_LEARNED, Match, match, small_ones, tried_again
+from netlens.lenses.refused.labels._matching import (
+    BELIEVED,
+    EARLY_NS,
+    LATE_NS,
+    MIN_LEARNED,
+    Match,
+    match,
+    small_ones,
+    tried_again,
+    tried_again_soon,
+)
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
 from netlens.text import plural
 
@@ -51,6 +62,8 @@ if TYPE_CHECKING:
 
 ID = "error-log"
 RANK = 2
+SHIFT_NS = 100_000_000  #: lines follow their answers more evenly than that
+MAX_SHIFTED = 2_000  #: lines and answers by which a shift is looked for
 STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 
@@ -137,12 +150,16 @@ def from_log(
     labels = unlabelled(len(answers), "the error log does not cover it")
     events = log.events
     small = small_ones(answers, log.starts)
-    found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small, log.starts)
+    shift, found = 0, match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small, log.starts)
     zone = "" if found.pairs else _other_zone(answers, events)
     if zone:
         log = converted(log, lambda time: time - round(float(zone) * 3600 * S))
         events = log.events
         found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64))
+    elif shift := _shift(answers, events, found):
+        log = converted(log, lambda time: time + shift)
+        events = log.events
+        found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small, log.starts)
     covered = _covered(answers, log, covers)
     doubted = _doubted(answers, events, found, covered)
     classes = [events[event].refusal_class for event, _ in found.pairs]
@@ -184,7 +201,7 @@ def from_log(
         labels,
         matched=found.pairs,
         unmatched=unmatched,
-        note=doubted or _note(answers, found, unsure, unmatched, covered, zone, int(unclear.sum())),
+        note=doubted or _note(answers, found, unsure, unmatched, covered, zone or shift, int(unclear.sum())),
         sizes=found.sizes,
         lag_ns=_lag_ns(answers, events, found.pairs),
     )
@@ -209,6 +226,8 @@ def _doubted(answers: Answers, events: Sequence[ErrorEvent], match: Match, cover
     """Why silence of this log means nothing; "" if it does."""
     if not len(answers) or not covered.any():
         return ""
+    if match.pairs and (without := int(_refused_without_line(answers, match).sum())):
+        return f"{plural(without, 'answer')} of one size look refused and have no line, while its lines fall on streams: are its times those of the capture?"
     begin, end = answers.start.min(), max(int(answers.end.max()), int(answers.start.max()))
     inside = [i for i, e in enumerate(events) if e.high_ns >= begin and e.low_ns <= end and i not in match.echoes]
     found = {event for event, _ in match.pairs}
@@ -222,13 +241,16 @@ def _doubted(answers: Answers, events: Sequence[ErrorEvent], match: Match, cover
 
 
 def _note(
-    answers: Answers, match: Match, unsure: Sequence[int], unmatched: Sequence[ErrorEvent], covered: Bools, zone: str, unclear: int
+    answers: Answers, match: Match, unsure: Sequence[int], unmatched: Sequence[ErrorEvent], covered: Bools, other: str | int, unclear: int
 ) -> str:
     parts = []
     if not match.pairs and unmatched and len(answers):
         parts.append("no rejection of the error log falls on the end of an answer")
-    if zone:
-        parts.append(f"its times are read as UTC{zone} h, as its refusals fall on the ends of answers then, and on none as UTC")
+    if isinstance(other, str) and other:
+        parts.append(f"its times are read as UTC{other} h, as its refusals fall on the ends of answers then, and on none as UTC")
+    elif other:
+        way = "later" if int(other) > 0 else "earlier"
+        parts.append(f"its times are read {abs(int(other)) / S:.1f} s {way}, as its refusals fall on answers that look refused then")
     if unclear:
         parts.append(f"error lines in words that are not known may mean {plural(unclear, 'answer')}, which stay unknown")
     if unsure:
@@ -253,6 +275,38 @@ def _other_zone(answers: Answers, events: Sequence[ErrorEvent]) -> str:
     best = max(fit, key=lambda quarter: fit[quarter])
     clear = fit[best] >= max(MIN_LEARNED, 0.8 * len(events)) and all(n <= 0.5 * fit[best] for quarter, n in fit.items() if quarter != best)
     return f"{best / 4:+g}" if best and clear else ""
+
+
+def _refused_without_line(answers: Answers, found: Match) -> Bools:
+    """Short answers of one size that have no line and are asked for again, where the lines fall on streams for the most part; none where they do not."""
+    none = np.zeros(len(answers), bool)
+    rows = [row for _, row in found.pairs]
+    if not len(answers) or not answers.stream.any() or answers.short[rows].sum() >= BELIEVED * max(len(rows), 1):
+        return none
+    free = answers.short & answers.answered
+    free[rows] = False
+    sizes, many = np.unique(answers.down[free], return_counts=True)
+    if not len(sizes) or many.max() < max(MIN_LEARNED, len(rows)):
+        return none
+    like = answers.short & answers.answered & alike(answers.down, sizes[[many.argmax()]])
+    return like if tried_again_soon(answers, like) else none
+
+
+def _shift(answers: Answers, events: Sequence[ErrorEvent], found: Match) -> int:
+    """By how many nanoseconds all times of the log are off, if its lines then stand right behind answers that look refused, and behind none now; else 0.
+
+    That is so where the times of a capture were changed, or a log is of a machine with another clock.
+    """
+    end = np.sort(answers.end[_refused_without_line(answers, found)])[:MAX_SHIFTED]
+    times = np.array([e.time_ns for e in events[:MAX_SHIFTED]], np.int64)
+    if len(end) < MIN_LEARNED or len(times) < MIN_LEARNED:
+        return 0
+    off = np.sort((end[:, None] - times[None, :]).ravel())
+    within = np.searchsorted(off, off + SHIFT_NS, "right") - np.arange(len(off))
+    best = int(within.argmax())
+    rivals = within[np.abs(off - off[best]) > 2 * SHIFT_NS]
+    clear = within[best] >= max(MIN_LEARNED, 0.8 * min(len(end), len(times))) and (not len(rivals) or rivals.max() <= 0.7 * within[best])
+    return int(np.median(off[best : best + int(within[best])])) if clear else 0
 
 
 def _silently_refused(answers: Answers) -> Bools:
