@@ -254,7 +254,14 @@ def match(exchanges: Table, to_relay: Ints, upstream: Ints, until: Ints | None =
     by_chance = max(len(_pairs(a, b, usual, int(shift * 1e9))) for shift in SHIFTS_S)
     if len(pairs) < NEARLY_ALL * len(to_relay) or by_chance > BY_CHANCE * len(pairs):
         return {}
-    return {int(upstream[j]): int(to_relay[i]) for i, j in pairs}
+    found = {int(upstream[j]): int(to_relay[i]) for i, j in pairs}
+    # whoever shares the egress has connections of its own, of which a request or two fit by chance: without these the right ones are left
+    sessions = exchanges["session_id"][upstream].astype(np.int64)
+    _, of, many = np.unique(sessions, return_inverse=True, return_counts=True)
+    fitting = np.bincount(of[[j for _, j in pairs]], minlength=len(many))
+    strangers = ((fitting > 0) & (2 * fitting < many))[of]
+    without = match(exchanges, to_relay, upstream[~strangers], until) if strangers.any() else {}
+    return without if len(without) >= len(found) else found
 
 
 class _Times:

@@ -48,6 +48,7 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     end, _ = up.answered_ns
     # a program that closes after the answer was done with the request when it had read the answer
     done = np.minimum(end, sessions.done_ns[carrier]) if len(sessions) else end.copy()
+    _done_with_relay(linked, done)
     frame, vm_frame = x["start_frame"].astype(np.int64), np.zeros(n, np.int64)
     mate = np.full(n, -1, np.int64)
     if vm is not None:
@@ -74,6 +75,15 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
         table, rows = table.joined(more), np.concatenate([rows, theirs])
     order = np.lexsort((table.host_frame, table.start_ns))
     return table.take(order), rows[order]
+
+
+def _done_with_relay(linked: Linked, done: Ints) -> None:
+    """Of requests that a relay carries on, when the program was done with the relay at the latest, as the upstream's own capture shows it; in place."""
+    up = linked.upstream
+    x, closed_ns = up.capture.table("exchanges"), up.done_ns
+    for i, asked in linked.asked_of_relay.items():
+        closed = int(closed_ns[up.connection_of[int(x["session_id"][asked])]])
+        done[i] = min(int(done[i]), closed)
 
 
 def _broken_off(up: Side) -> Bools:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.addresses import is_loopback
 from netlens.chains.origins import FROM_GUESTS
 from netlens.chains.side import WORDS, Side
 from netlens.errors import NetlensError
@@ -115,6 +116,8 @@ def missing_egress(linked: Linked) -> str:
     if everywhere and connections.crossed(up.capture.part.state())[[k for row in rows.tolist() for k in up.session_ids[row]]].any():
         return ""  # what comes from beyond comes in where the others leave
     for orig_ip, nat_ip, resp_ip in zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True):
+        if orig_ip == resp_ip or is_loopback(resp_ip):
+            continue  # with a relay on the machine itself
         outer = nat_ip or orig_ip
         # a private server may be a relay on the host, of whose own connections one interface shows nothing
         beyond = connections.is_public(resp_ip) or connections.is_of_guest(resp_ip) or not everywhere

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import netlens
+from netlens.chains import target
 from netlens.chains.side import Side
 from netlens.errors import NetlensError
-from tests.chains.build_chain import EGRESS, SERVER, Machine, Talk, hellos
+from tests.chains.build_chain import EGRESS, HERE, SERVER, Machine, Talk, hellos
 
 VM, OTHER, BRIDGE = "192.168.122.2", "192.168.122.6", "192.168.122.1"
 API = (SERVER, 443)
@@ -199,6 +200,42 @@ def test_an_address_that_needs_no_translation_leaves_by_any_interface(interface:
     assert (found["verdict"], "-i any" in str(found["needs"])) == (("refuted", False) if interface is None else ("undecided", True))
 
 
+@pytest.mark.parametrize(("crossed", "seen"), [(((2, True), (3, False)), True), (((3, False),), False), (((2, True),), False)])
+def test_an_address_of_a_private_network_that_is_not_translated(crossed: tuple[tuple[int, bool], ...], seen: bool, tmp_path: Path) -> None:
+    """Routed to the server as it is: what leaves was captured if the answers came in by another interface. Of one interface it was not, as cooked as it may
+    be."""
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    talk = Talk(("10.8.0.2", 40001), API, 1, one, 1 << 20)
+    vm.see(talk, *VM_SIDE).write(tmp_path / "vm.pcap")
+    host.see(talk, *crossed, late=50e-6).write(tmp_path / "host.pcap")
+    found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
+    assert (found["verdict"], "-i any" in str(found["needs"])) == (("refuted", False) if seen else ("undecided", True))
+
+
+def test_one_port_of_a_bridge_is_not_all_that_leaves(tmp_path: Path) -> None:
+    """A VM with a public address on the host's network, and of a capture of all interfaces the packets of one alone."""
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    talk = Talk(("198.51.100.77", 40001), API, 1, one, 1 << 20)
+    vm.see(talk, *VM_SIDE).write(tmp_path / "vm.pcap")
+    host.see(talk, (4, True), late=50e-6).write(tmp_path / "host.pcap")
+    found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
+    assert (found["verdict"], "-i any" in str(found["needs"])) == ("undecided", True)
+
+
+def test_a_hop_that_does_not_leave_is_no_other_name(tmp_path: Path) -> None:
+    """A proxy on the host takes connections on their way: the first half asks for the same name."""
+    host = Machine()
+    for k, hello in enumerate(hellos(2)):
+        host.see(Talk((VM, 40001 + k), API, 1 + k, hello, (1 + k) << 20), (2, True))
+        host.see(Talk((EGRESS, 50001 + k), API, 1.001 + k, hello, (5 + k) << 20), *LEAVES)
+    host.write(tmp_path / "host.pcap")
+    side = netlens.analyze(host=str(tmp_path / "host.pcap"), apis="api.example.test").assembled.upstream
+    assert side.target.sum() < side.connections.rows
+    assert target.at_same_address(side) == []
+
+
 def test_a_relay_on_the_hosts_network_is_not_the_way_out(tmp_path: Path) -> None:
     """The port of a bridge alone: the VM asks a proxy by an address of the local network, and what the proxy asks does not cross it."""
     vm, host = Machine(), Machine()
@@ -206,6 +243,17 @@ def test_a_relay_on_the_hosts_network_is_not_the_way_out(tmp_path: Path) -> None
     talk = Talk(("192.168.1.50", 40001), ("192.168.1.20", 8888), 1, one, 1 << 20, negotiation=CONNECT)
     vm.see(talk, *VM_SIDE).write(tmp_path / "vm.pcap")
     host.see(talk, (4, True), late=50e-6).write(tmp_path / "host.pcap", 4)
+    found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
+    assert (found["verdict"], "-i any" in str(found["needs"])) == ("undecided", True)
+
+
+def test_the_hosts_loopback_alone_is_not_the_way_out(tmp_path: Path) -> None:
+    """The tunnel's connections to a proxy on the host itself, by the host's own address."""
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    vm.see(Talk((VM, 40001), (EGRESS, 8888), 1, one, 1 << 20, negotiation=CONNECT), *VM_SIDE).write(tmp_path / "vm.pcap")
+    own = Talk((EGRESS, 40009), (EGRESS, 8888), 1, one, 2 << 20, negotiation=CONNECT)
+    host.see(own, (1, False), late=50e-6, kind=HERE).write(tmp_path / "host.pcap")
     found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
     assert (found["verdict"], "-i any" in str(found["needs"])) == ("undecided", True)
 

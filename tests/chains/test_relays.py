@@ -68,6 +68,32 @@ def test_a_server_that_has_nothing_to_do_with_it_is_no_relay(seed: int) -> None:
     assert relays.match(Table(EXCHANGES, moved), to_relay, upstream) == {}
 
 
+def test_a_request_of_another_that_fits_by_chance_is_left_to_its_own_connection() -> None:
+    """The host's own request begins nearer to one with the relay than the relay's does, and is of its size; the rest of its connection is of nobody's."""
+    exchanges, to_relay, upstream, _ = relayed(1)
+    moved = {name: values.copy() for name, values in exchanges.columns.items()}
+    moved["session_id"][to_relay], moved["session_id"][120:] = 1, 2
+    moved["request_end_ns"][120] = moved["request_end_ns"][10]
+    moved["end_ns"][120] = moved["end_ns"][10] - MS
+    moved["up_bytes"][120] = moved["up_bytes"][10] + 22
+    moved["request_end_ns"][70] += MS
+    found = relays.match(Table(EXCHANGES, moved), to_relay, upstream)
+    assert found[70] == 10
+    assert 120 not in found
+
+
+def test_an_answer_that_the_program_breaks_off_ends_a_little_later_upstream() -> None:
+    """Half of the answers are broken off, which the relay tells the server 80 ms later."""
+    exchanges, to_relay, upstream, truth = relayed(2, others=0)
+    late = {name: values.copy() for name, values in exchanges.columns.items()}
+    late["end_ns"][upstream[::2]] += 80 * MS
+    assert relays.match(Table(EXCHANGES, late), to_relay, upstream) == {}
+    until = exchanges["end_ns"].astype(np.int64)
+    until[to_relay[::2]] += 1000 * MS
+    found = relays.match(Table(EXCHANGES, late), to_relay, upstream, until)
+    assert sum(found.get(k) == v for k, v in truth.items()) >= 0.95 * len(truth)
+
+
 def test_few_exchanges_tell_nothing() -> None:
     exchanges, to_relay, upstream, _ = relayed(0)
     assert relays.match(exchanges, to_relay[: relays.ENOUGH - 1], upstream) == {}

@@ -31,7 +31,8 @@ RUNS = (3, 2)
 MANY = 10  #: refusals
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
-HELD, FAR = 3.0, 10.0  #: times as long as most answers
+HELD = 3.0  #: times as long as most answers
+LATE_S = 10.0  #: longer than any provider is known to need until it gives a place back
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
@@ -85,12 +86,12 @@ class Weighing:
             return ""
         best, timely = self.inference.best, [f for f in self.time_fits if self.separates(f)]
         by_open = best is not None and self.separates(best)
+        far = by_open and best is not None and self._long_held(best)
         if best is None or not timely:
-            return "concurrency" if by_open else ""
+            return "either" if far else "concurrency" if by_open else ""
         # what leaves fewer exceptions is not outdone by the price of its search
         clearer = min(f.misses + f.false_alarms for f in timely) < best.misses + best.false_alarms
         open_ll, time_ll = (self._of_known_sides(fit)[0] for fit in (best, timely[0]))
-        far = best.rule.held_s > FAR * self._usual_s  # no such provider is known, and windows are everywhere
         if by_open and open_ll >= time_ll + TIE and not clearer and not far:
             return "concurrency"
         if best.rule.held_s > HELD * self._usual_s and time_ll >= open_ll - TIE:
@@ -124,6 +125,11 @@ class Weighing:
             possible + float(of_known[1][0] - of_all[1][0]),
         )
 
+    def _long_held(self, fit: RuleFit) -> bool:
+        """Whether places would stay taken so long after the answers that the limit is one over time, which may not fit only because requests of unknown
+        sides, or lost packets, hide what was sent."""
+        return fit.rule.held_s > max(HELD * self._usual_s, LATE_S)
+
     @property
     def _usual_s(self) -> float:
         """How long most answers take at most."""
@@ -147,7 +153,12 @@ class Weighing:
         """What would decide, where a limit on what is open and one over time fit about equally well; "" where they do not."""
         if self.kind != "either":
             return ""
-        best, other = self.inference.fits[0], next(f for f in self.time_fits if self.separates(f))
+        best, other = self.inference.fits[0], next((f for f in self.time_fits if self.separates(f)), None)
+        if other is None:
+            return (
+                f"a recording in which it is known whose each request is: {best.rule.name} explains the refusals, "
+                "and so would a limit on what was sent over time"
+            )
         return (
             f"a recording with pauses and longer answers: {best.rule.name} and {other.name} explain the refusals equally well, "
             "so the limit may be on what is in progress, or on what was sent over time"
@@ -200,6 +211,8 @@ class Weighing:
         if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
             return False
         labelled = i.refused + i.accepted
+        if (self.situation.requests.side == UNKNOWN).mean() > 1.0 - LABELLED:
+            return False  # a limit for each side could not be told
         if self.unmatched or labelled < LABELLED * len(self.situation.requests) or i.accepted < SOME * labelled:
             return False
         best = max(f.log_likelihood for f in i.fits)

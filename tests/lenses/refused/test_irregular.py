@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from netlens.chains.situation import ACCEPTED, REJECTED, Situation
 from netlens.lenses.refused.weighing import weigh
 from tests.bench.situations import draw
+from tests.lenses.refused.made import situation
 from tests.lenses.refused.test_over_time import concurrency, played
 
 
@@ -16,6 +21,40 @@ def test_given_back_late(seed: int) -> None:
     assert found is not None
     assert (found["kind"], found["value"]) == ("concurrency", drawn.truth.values["value"])
     assert found["held_s"] == pytest.approx(drawn.truth.values["held_s"], rel=0.15)
+
+
+def broken_off(seed: int, late_s: float) -> Situation:
+    """Three programs that break off half of their answers and ask again at once; the server notices so much later than what was captured ends."""
+    rng = np.random.default_rng(seed)
+    begins = sorted((float(t), who) for who in range(3) for t in np.cumsum(rng.uniform(0.9, 2.6, 90)))
+    held: list[float] = []
+    rows: list[tuple[str, int, float, float, int]] = []
+    broken = []
+    for now, _ in begins:
+        held = [end for end in held if end > now]
+        broken.append(bool(rng.random() < 0.5) and len(held) < 2)
+        rows.append(
+            (
+                "vm",
+                len(rows),
+                now,
+                now + (float(rng.uniform(0.5, 2.0)) if len(held) < 2 else 0.02),
+                REJECTED if len(held) >= 2 else ACCEPTED,
+            )
+        )
+        if len(held) < 2:
+            held.append(rows[-1][3] + (late_s if broken[-1] else 0.0))
+    made = situation(rows, uncertain_ns=2_000_000)
+    return replace(made, requests=replace(made.requests, broken_off=np.array(broken)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_that_are_broken_off_count_until_the_server_notices(seed: int) -> None:
+    weighed = weigh(broken_off(seed, 0.4))
+    (best, *_) = weighed.weighing.rules
+    assert (best.value, best.rule.held_s, best.misses, best.false_alarms) == (2, 0.0, 0, 0)
+    assert best.rule.broken_s == pytest.approx(0.4, abs=0.15)
+    assert weigh(broken_off(seed, 0.0)).weighing.rules[0].rule.broken_s == 0.0
 
 
 def test_a_limit_that_is_lowered() -> None:

@@ -319,6 +319,28 @@ def test_times_of_another_zone_are_told() -> None:
     assert "UTC+2 h" in labels.note
 
 
+def shifted_by(seconds: float) -> Labels:
+    """Refusals now and then, each asked for again and answered by a stream, with a log whose times are off."""
+    rng = np.random.default_rng(3)
+    begun = np.cumsum(rng.uniform(2500, 9000, 16)).tolist()
+    answers = [row for k, at in enumerate(begun) for row in ((at, REFUSAL, 0, 1000 + 50 * k), (at + 2200, 4000, 1200, 1000 + 50 * k))]
+    lines = log(*((at + 1 - 1000 * seconds,) for at in begun), first=-1e6)
+    return from_log(table(*answers), lines)
+
+
+@pytest.mark.parametrize("seconds", [7.0, -3.5, 600.0])
+def test_a_log_whose_times_are_off_by_a_constant_is_read_with_that(seconds: float) -> None:
+    """A capture whose times were shifted, or a log of a machine with another clock."""
+    labels = shifted_by(seconds)
+    assert labels.rejected[::2].tolist() == [REJECTED] * 16
+    assert REJECTED not in labels.rejected[1::2].tolist()
+    assert f"{abs(seconds):.1f} s {'later' if seconds > 0 else 'earlier'}" in labels.note
+
+
+def test_a_log_of_another_hour_is_not_read_as_if_it_were_of_this() -> None:
+    assert REJECTED not in shifted_by(7777.0).rejected.tolist()
+
+
 def test_an_error_line_in_unknown_words_is_no_acceptance() -> None:
     answers = table(*((5000 * i, REFUSAL, 0) for i in range(1, 5)))
     read = log(first=0, last=60_000)
@@ -429,6 +451,15 @@ def test_refusals_are_short_alike_and_tried_again() -> None:
     assert labels.rejected.tolist() == [REJECTED, ACCEPTED, REJECTED, REJECTED, ACCEPTED, REJECTED, ACCEPTED]
     assert set(labels.source) == {"inferred"}
     assert "259 bytes" in labels.note
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.0])
+def test_what_is_sent_again_and_again_after_ever_longer_waits_was_refused(factor: float) -> None:
+    """No try is ever answered by a stream, as another program holds all places. At even distances it may be anything."""
+    at, waits = 1000.0, [500 * factor**k for k in range(7)]
+    tries = [(at + sum(waits[:k]), REFUSAL, 0, 1500) for k in range(8)]
+    labels = inferred([*tries, *((2000 + 3000 * k, 4000, 900, 1700 + 50 * k) for k in range(9))])
+    assert set(labels.rejected[:8].tolist()) == ({REJECTED} if factor > 1 else {UNLABELLED})
 
 
 def test_the_last_try_of_a_program_that_gave_up() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Situation
 from netlens.lenses.refused import weighing
 from netlens.lenses.refused.limiters import all_limiters
 from tests.lenses.refused.made import situation
@@ -270,6 +270,17 @@ def test_answers_that_all_take_equally_long_leave_the_kind_open(seed: int) -> No
     assert "own-rate" not in {v.id for v in weighed.verdicts if v.verdict == "supported"}
     if weighed.weighing.kind == "either":
         assert all("explain the refusals equally well" in (v.needs or "") for v in weighed.verdicts if v.verdict == "undecided")
+
+
+@pytest.mark.parametrize(("seed", "hidden"), [(0, 20), (1, 20), (2, 20), (6, 35), (7, 35)])
+def test_a_window_is_no_place_that_is_given_back_half_a_minute_late(seed: int, hidden: int) -> None:
+    """Where the VM's capture begins late, nobody knows whose the first requests were; that says nothing of what kind the limit is."""
+    made = played(sliding(12, 30.0), seed=seed, seconds=120, rates={"vm": 1.2, "host": 1.0}, lasts=(0.3, 0.9))
+    r = made.requests
+    early = r.start_ns < np.percentile(r.start_ns, hidden)
+    supported, found = judged(replace(made, requests=replace(r, side=np.where(early, UNKNOWN, r.side).astype(np.int8))))
+    assert supported <= {"own-rate"}
+    assert found.get("kind", "rate") == "rate"
 
 
 @pytest.mark.parametrize("seed", range(20))

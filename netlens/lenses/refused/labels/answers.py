@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 On HTTP/1.1 a refusal with a status is short, comes at once, and has nearly the same size each time, where answers are streams;
 and the same request is sent again after a while and answered by a stream in the end. Sizes at which this was seen to happen
-:data:`MIN_CHAINS` times are the provider's refusal; everything else of this size and shape is one too, streams are accepted, and what is neither stays
+:data:`MIN_CHAINS` times are the provider's refusal, and those after which it is sent again and again with waits that grow;
+everything else of this size and shape is one too, streams are accepted, and what is neither stays
 unknown. Without such sizes all is unknown: perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
 
 Limits: any error with a short constant answer after which programs try again (500, 503) looks like a refusal in the traffic. A provider that refuses
@@ -44,6 +45,8 @@ ID = "answers"
 RANK = 4
 MIN_CHAINS = 2  #: chains refused ... answered by a stream; one may be chance
 CONFIRMED = 0.5  #: share of the answers of a size, as far as the same request came again, that must belong to such a chain
+#: Waits that grow: how many at least, by which factor (back-offs double, less some chance), and which share must.
+MIN_GROWING, GROWS, NEARLY_ALL = 5, 1.4, 0.8
 NEAR_CLOSE_NS = 2 * S  #: an answer after which the program closes at once may have been broken off instead of refused
 
 
@@ -118,13 +121,20 @@ def _refusal_sizes(answers: Answers, usable: Bools, again: Ints) -> tuple[Bools,
         rows, left = left[member], left[~member]
         ended = set(last[rows[confirmed[rows]]].tolist())
         asked_again = rows[again[rows] >= 0]
-        if len(ended) < MIN_CHAINS or confirmed[asked_again].mean() < CONFIRMED:
+        if (len(ended) < MIN_CHAINS or confirmed[asked_again].mean() < CONFIRMED) and not _backs_off(answers, rows, again):
             continue
         if np.median(answers.waits[rows]) > np.median(answers.waits[streams]):
             continue  # a refusal takes no thought
         kinds[rows] = True
         sizes.append(centre)
     return kinds, confirmed, sorted(sizes)
+
+
+def _backs_off(answers: Answers, rows: Ints, again: Ints) -> bool:
+    """Whether the same requests come again after these answers with waits that grow from one to the next, as a rule."""
+    wait = {row: int(answers.start[again[row]] - answers.end[row]) for row in rows.tolist() if again[row] >= 0}
+    pairs = [(wait[row], wait[after]) for row in wait if (after := int(again[row])) in wait]
+    return len(pairs) >= MIN_GROWING and sum(later >= GROWS * first for first, later in pairs) >= NEARLY_ALL * len(pairs)
 
 
 def _closes_soon(answers: Answers, session: Ints, sessions: Columns) -> Bools:

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 ID = "error-log"
 RANK = 2
 SHIFT_NS = 100_000_000  #: lines follow their answers more evenly than that
+FITTING, RIVALS = 0.8, 0.7  #: share of lines that must stand right behind answers at one shift; and of these, that may do so at another
+MOST_SHIFT_NS = 3600 * S  #: beyond that a log is of another time, and what fits is chance, or a copy
 MAX_SHIFTED = 2_000  #: lines and answers by which a shift is looked for
 STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
@@ -156,7 +158,7 @@ def from_log(
         log = converted(log, lambda time: time - round(float(zone) * 3600 * S))
         events = log.events
         found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64))
-    elif shift := _shift(answers, events, found):
+    elif shift := _shift(answers, events):
         log = converted(log, lambda time: time + shift)
         events = log.events
         found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small, log.starts)
@@ -226,7 +228,7 @@ def _doubted(answers: Answers, events: Sequence[ErrorEvent], match: Match, cover
     """Why silence of this log means nothing; "" if it does."""
     if not len(answers) or not covered.any():
         return ""
-    if match.pairs and (without := int(_refused_without_line(answers, match).sum())):
+    if match.pairs and (without := _refused_without_line(answers, match)):
         return f"{plural(without, 'answer')} of one size look refused and have no line, while its lines fall on streams: are its times those of the capture?"
     begin, end = answers.start.min(), max(int(answers.end.max()), int(answers.start.max()))
     inside = [i for i, e in enumerate(events) if e.high_ns >= begin and e.low_ns <= end and i not in match.echoes]
@@ -277,36 +279,46 @@ def _other_zone(answers: Answers, events: Sequence[ErrorEvent]) -> str:
     return f"{best / 4:+g}" if best and clear else ""
 
 
-def _refused_without_line(answers: Answers, found: Match) -> Bools:
-    """Short answers of one size that have no line and are asked for again, where the lines fall on streams for the most part; none where they do not."""
-    none = np.zeros(len(answers), bool)
+def _look_refused(answers: Answers, among: Bools) -> Bools:
+    """Short answers of the size that most of ``among`` have, where there are streams beside them and they are asked for again as a rule; else none."""
+    sizes, many = np.unique(answers.down[among], return_counts=True)
+    if not answers.stream.any() or not len(sizes) or many.max() < MIN_LEARNED:
+        return np.zeros(len(answers), bool)
+    like: Bools = answers.short & alike(answers.down, sizes[[many.argmax()]])
+    return like if tried_again_soon(answers, like) else np.zeros(len(answers), bool)
+
+
+def _refused_without_line(answers: Answers, found: Match) -> int:
+    """How many answers look refused and have no line, where the lines fall on streams for the most part."""
     rows = [row for _, row in found.pairs]
-    if not len(answers) or not answers.stream.any() or answers.short[rows].sum() >= BELIEVED * max(len(rows), 1):
-        return none
-    free = answers.short & answers.answered
+    if answers.short[rows].sum() >= BELIEVED * len(rows):
+        return 0
+    free = answers.short.copy()
     free[rows] = False
-    sizes, many = np.unique(answers.down[free], return_counts=True)
-    if not len(sizes) or many.max() < max(MIN_LEARNED, len(rows)):
-        return none
-    like = answers.short & answers.answered & alike(answers.down, sizes[[many.argmax()]])
-    return like if tried_again_soon(answers, like) else none
+    like = int(_look_refused(answers, free).sum())
+    return like if like >= len(rows) else 0
 
 
-def _shift(answers: Answers, events: Sequence[ErrorEvent], found: Match) -> int:
-    """By how many nanoseconds all times of the log are off, if its lines then stand right behind answers that look refused, and behind none now; else 0.
+def _shift(answers: Answers, events: Sequence[ErrorEvent]) -> int:
+    """By how many nanoseconds all times of the log are off, if its lines then stand right behind answers that look refused, and do not as they are; else 0.
 
     That is so where the times of a capture were changed, or a log is of a machine with another clock.
     """
-    end = np.sort(answers.end[_refused_without_line(answers, found)])[:MAX_SHIFTED]
+    end = np.sort(answers.end[_look_refused(answers, answers.short)])[:MAX_SHIFTED]
     times = np.array([e.time_ns for e in events[:MAX_SHIFTED]], np.int64)
     if len(end) < MIN_LEARNED or len(times) < MIN_LEARNED:
         return 0
-    off = np.sort((end[:, None] - times[None, :]).ravel())
+    all_off = end[:, None] - times[None, :]
+    if (np.abs(all_off) <= LATE_NS // 4).any(axis=0).mean() >= BELIEVED:
+        return 0
+    off = np.sort(all_off.ravel())
     within = np.searchsorted(off, off + SHIFT_NS, "right") - np.arange(len(off))
     best = int(within.argmax())
     rivals = within[np.abs(off - off[best]) > 2 * SHIFT_NS]
-    clear = within[best] >= max(MIN_LEARNED, 0.8 * min(len(end), len(times))) and (not len(rivals) or rivals.max() <= 0.7 * within[best])
-    return int(np.median(off[best : best + int(within[best])])) if clear else 0
+    if within[best] < max(MIN_LEARNED, FITTING * min(len(end), len(times))) or (len(rivals) and rivals.max() > RIVALS * within[best]):
+        return 0
+    found = int(np.median(off[best : best + int(within[best])]))
+    return found if abs(found) <= MOST_SHIFT_NS else 0
 
 
 def _silently_refused(answers: Answers) -> Bools:
