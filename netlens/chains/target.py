@@ -68,11 +68,14 @@ def _named_by(apis: tuple[str, ...], manifest: bool) -> str:
 
 
 def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool) -> Target:
-    """Choose the target where the program in question runs, and find it in the other capture by its names, or its addresses if it has none.
+    """Choose the target where the program in question runs, and find it in the other capture by its names, or its addresses if it has none. If the
+    program asks nobody beyond the local network, a known API that the other capture shows is taken instead.
 
     The sides' ``target`` is set.
     """
     first = sides.get("vm") or upstream
+    if not apis and not _asks_public(first):
+        first = next((side for side in sides.values() if _asks_known(side)), first)  # what the VM asks may be a relay
     goal: Target | None = None
     for side in (first, *(s for s in sides.values() if s is not first)):
         c = side.connections
@@ -90,6 +93,16 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
     if goal is None:  # named, and not even in the second capture
         raise NetlensError(f"{_named_by(apis, manifest)}: no connection of these captures goes there")
     return goal
+
+
+def _asks_known(side: Side) -> bool:
+    return any(matching(name, KNOWN_APIS) for name in set(side.connections["sni"].tolist()))
+
+
+def _asks_public(side: Side) -> bool:
+    """Whether anything but remote shells and lookups goes to a public address."""
+    c = side.connections
+    return any(is_public(ip) for ip in set(c["resp_ip"][~np.isin(c["resp_port"], (22, 53, 853))].tolist()))
 
 
 def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool, notes: list[str]) -> Target:
