@@ -197,8 +197,12 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
             alone = np.maximum(alone, counts)
         return rows[(at & asked)[rows] & (alone < fit.value)]
 
+    some_known = bool((r.side != UNKNOWN).any())
     for side in np.unique(r.side[at]).tolist():
         mine = r.side == side
+        if side == UNKNOWN and some_known:  # these are of several sides, perhaps
+            maybe |= at & mine
+            continue
         maybe[below(np.flatnonzero(mine), mine)] = True
         gone[below(np.flatnonzero(mine | (r.side == UNKNOWN)), mine)] = side != UNKNOWN
     return at, gone, maybe

@@ -253,6 +253,15 @@ def test_a_window_that_both_sides_fill_together_is_the_shared_address(seed: int)
     assert (found["scope"], found["value"]) == ("egress", 24)
 
 
+def test_refusals_of_an_unknown_side_are_not_called_its_own() -> None:
+    """Half of the requests are nobody's in particular: together they reach the limit, whoever sent them."""
+    made = played(sliding(24, 60.0, together=True), seed=1, seconds=300, rates={"vm": 1.5, "host": 1.5})
+    r = made.requests
+    early = r.start_ns < np.percentile(r.start_ns, 55)
+    supported, _ = judged(replace(made, requests=replace(r, side=np.where(early, UNKNOWN, r.side).astype(np.int8))))
+    assert supported <= {"same-nat-ip"}
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("limit", [2, 4])
 def test_what_is_open_is_not_taken_for_a_limit_over_time(seed: int, limit: int) -> None:
