@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LOSSY = 0.05  #: share of the payload; with half of that every verdict of the recordings stays right, with twice as much some turn wrong
 
 COOKED = (113, 276, 149, 258)  #: link types of captures of all interfaces: Linux cooked, and Apple's PKTAP
+LINUX_COOKED = {113, 276}
 NUMBERED = {276, 149, 258}  #: those that tell interfaces apart
 #: Connections to the target, at least, and share of them, of which one direction is missing: at the edge of a capture one may lack an end by chance.
 ONE_SIDED, ONE_SIDED_SHARE = 2, 0.05
@@ -112,6 +113,7 @@ def missing_egress(linked: Linked) -> str:
         inner = {ip for name in ("orig_ip", "nat_ip") for ip in v[name].tolist() if ip is not None}
     else:
         inner = {ip for ip in c["orig_ip"].tolist() if connections.is_of_guest(ip)}
+    inner |= _passed_in(up)
     everywhere = _everywhere(up)
     if everywhere and connections.crossed(up.capture.part.state())[[k for row in rows.tolist() for k in up.session_ids[row]]].any():
         return ""  # what comes from beyond comes in where the others leave
@@ -124,6 +126,18 @@ def missing_egress(linked: Linked) -> str:
         if outer not in inner or not (beyond if connections.is_private(outer) else not everywhere):
             return ""
     return outside if len(rows) else ""
+
+
+def _passed_in(side: Side) -> set[str]:
+    """Private addresses of other machines whose connections to the target came in, as far as a Linux cooked capture tells, and were not seen translated."""
+    if not LINUX_COOKED & {kind for given in side.capture.part.inputs for kind in given.link_types}:
+        return set()
+    here, c = connections.opened_here(side.capture.part.state()), side.connections
+    return {
+        c["orig_ip"][row]
+        for row in np.flatnonzero(side.target).tolist()
+        if c["nat_ip"][row] is None and connections.is_private(c["orig_ip"][row]) and not here[side.session_ids[row]].any()
+    }
 
 
 def _everywhere(side: Side) -> bool:

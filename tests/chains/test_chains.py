@@ -247,6 +247,15 @@ def test_a_relay_on_the_hosts_network_is_not_the_way_out(tmp_path: Path) -> None
     assert (found["verdict"], "-i any" in str(found["needs"])) == ("undecided", True)
 
 
+def test_the_port_of_another_vm_is_not_the_way_out(tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    one, other = hellos(2)
+    vm.see(Talk((VM, 40001), API, 1, one, 1 << 20), *VM_SIDE).write(tmp_path / "vm.pcap")
+    host.see(Talk((OTHER, 40007), API, 1.2, other, 2 << 20), (5, True), to_others=True).write(tmp_path / "host.pcap")
+    found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
+    assert (found["verdict"], "-i any" in str(found["needs"])) == ("undecided", True)
+
+
 def test_the_hosts_loopback_alone_is_not_the_way_out(tmp_path: Path) -> None:
     """The tunnel's connections to a proxy on the host itself, by the host's own address."""
     vm, host = Machine(), Machine()

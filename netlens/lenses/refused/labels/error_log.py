@@ -279,10 +279,11 @@ def _other_zone(answers: Answers, events: Sequence[ErrorEvent]) -> str:
     return f"{best / 4:+g}" if best and clear else ""
 
 
-def _look_refused(answers: Answers, among: Bools) -> Bools:
-    """Short answers of the size that most of ``among`` have, where there are streams beside them and they are asked for again as a rule; else none."""
+def _look_refused(answers: Answers, among: Bools, least: int) -> Bools:
+    """Short answers of the size that most of ``among`` have, ``least`` of them at least, where there are streams beside them and they are asked for again as
+    a rule; else none."""
     sizes, many = np.unique(answers.down[among], return_counts=True)
-    if not answers.stream.any() or not len(sizes) or many.max() < MIN_LEARNED:
+    if not answers.stream.any() or not len(sizes) or many.max() < least:
         return np.zeros(len(answers), bool)
     like: Bools = answers.short & alike(answers.down, sizes[[many.argmax()]])
     return like if tried_again_soon(answers, like) else np.zeros(len(answers), bool)
@@ -295,8 +296,7 @@ def _refused_without_line(answers: Answers, found: Match) -> int:
         return 0
     free = answers.short.copy()
     free[rows] = False
-    like = int(_look_refused(answers, free).sum())
-    return like if like >= len(rows) else 0
+    return int(_look_refused(answers, free, max(2, len(rows))).sum())
 
 
 def _shift(answers: Answers, events: Sequence[ErrorEvent]) -> int:
@@ -304,7 +304,7 @@ def _shift(answers: Answers, events: Sequence[ErrorEvent]) -> int:
 
     That is so where the times of a capture were changed, or a log is of a machine with another clock.
     """
-    end = np.sort(answers.end[_look_refused(answers, answers.short)])[:MAX_SHIFTED]
+    end = np.sort(answers.end[_look_refused(answers, answers.short, MIN_LEARNED)])[:MAX_SHIFTED]
     times = np.array([e.time_ns for e in events[:MAX_SHIFTED]], np.int64)
     if len(end) < MIN_LEARNED or len(times) < MIN_LEARNED:
         return 0
