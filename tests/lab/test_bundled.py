@@ -9,10 +9,13 @@ import pytest
 from netlens.capture.recording import read_manifest
 from netlens.lab import check, scenario
 
-#: Scenarios that are only run: limits over time and their like need minutes and megabytes.
+#: Scenarios that are only run: limits over time and their like need minutes and megabytes, and of each kind of path one recording is enough.
 NOT_BUNDLED = {
     "late-release", "overload-beside", "queue", "quota", "rate-attempts", "rate-bucket", "rate-fixed", "rate-window", "shrinking-limit", "two-models",
     "sdk-anthropic", "sdk-openai", "second-program", "volume",
+    "own-concurrency-forward", "own-concurrency-ipv6", "own-concurrency-mitmproxy", "own-concurrency-nginx", "own-concurrency-tun",
+    "same-nat-ip-connect-tunnelled", "same-nat-ip-container", "same-nat-ip-lan", "same-nat-ip-nat66", "same-nat-ip-redirect", "same-nat-ip-two-vms",
+    "zombie-haproxy",
 }  # fmt: skip
 #: Those of the real opencode are tested in test_real.
 BUNDLED = sorted(name for name in set(scenario.names()) - NOT_BUNDLED if not name.startswith("opencode-"))

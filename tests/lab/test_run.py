@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import netlens
-from netlens.lab import check, run, scenario, topology
+from netlens.lab import check, relays, run, scenario, topology
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER, PROVIDER_IP, VM, LabError, Topology
+from tests.conftest import need_program
 
 pytestmark = pytest.mark.lab
 
@@ -52,6 +53,26 @@ def test_a_recording_agrees_with_the_providers_own_log(tmp_path: Path, name: str
     assert set(netlens.read(folder / "vm.pcap.gz").connections["path"]) == {name.rpartition("-")[2]}
     assert (folder / "manifest.toml").stat().st_mode & 0o777 == 0o600
     assert not left_of(f"nl{os.getpid()}")
+
+
+@pytest.mark.parametrize(
+    ("name", "paths", "parties"),
+    [
+        ("same-nat-ip-container", {"nat"}, {"VM", "host"}),
+        ("same-nat-ip-two-vms", {"nat"}, {"VM", "other VM, 192.168.64.3"}),
+        ("own-concurrency-nginx", {"direct"}, {"VM"}),
+    ],
+)
+def test_other_paths_and_parties_agree_with_the_providers_own_log(tmp_path: Path, name: str, paths: set[str], parties: set[str]) -> None:
+    loaded = scenario.load(name)
+    for program in relays.kinds()[loaded.path["kind"]].NEEDS:
+        need_program(program, name)
+    folder = run.run(loaded, tmp_path / name, run.Options(seconds=6, seed=1))
+    report = check.check(folder)
+    assert not [count for count in report.counts.items() if count[1][0] != count[1][1]]
+    assert not any("is called" in problem for problem in report.problems)
+    assert set(netlens.read(folder / "vm.pcap.gz").connections["path"]) == paths
+    assert {each["name"] for each in netlens.analyze(folder).to_dict()["parties"] if each["requests"]} == parties
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
