@@ -11,9 +11,7 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -139,6 +137,9 @@ def new_folder(target: str) -> Iterator[Path]:
 @contextlib.contextmanager
 def _aside(target: str) -> Iterator[str]:
     """A folder beside ``target``, of rights 0700 and a random name; it is gone afterwards."""
+    import shutil
+    import tempfile
+
     folder = tempfile.mkdtemp(prefix=f".{os.path.basename(target)[:40]}.", dir=os.path.dirname(os.path.abspath(target)))
     try:
         yield folder

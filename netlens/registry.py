@@ -56,7 +56,8 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
     for section in sections:
         if not any(line.startswith(f"{section}:") for line in lines):
             raise TypeError(f"{name}: its docstring has no line that begins with {section}:")
-    for attribute, wanted in get_type_hints(kind).items():
+    hints = _hints(kind)
+    for attribute, wanted in hints.items():
         value = getattr(module, attribute, None)
         if get_origin(wanted) is Literal:
             if value not in get_args(wanted):
@@ -65,11 +66,14 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
         accepted = tuple(get_origin(each) or each for each in (get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)))
         if value is None or not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted) or value == "":
             raise TypeError(f"{name}: {attribute} is {value!r}, it must be of type {' or '.join(t.__name__ for t in accepted)}")
-    if "ID" in get_type_hints(kind) and (wanted := module.__name__.rpartition(".")[2].replace("_", "-")) != module.ID:
+    if "ID" in hints and (wanted := module.__name__.rpartition(".")[2].replace("_", "-")) != module.ID:
         raise TypeError(f"{name}: ID is {module.ID!r}, it must be {wanted!r}")
     for attribute, model in vars(kind).items():
         if not attribute.startswith("_") and inspect.isfunction(model):
             _check_function(name, attribute, getattr(module, attribute, None), model)
+
+
+_hints = cache(get_type_hints)
 
 
 def _check_function(name: str, attribute: str, function: Any, model: Any) -> None:

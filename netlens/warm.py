@@ -65,6 +65,7 @@ def _join_lookups() -> None:
 
 def main() -> None:
     compileall.compile_dir(str(Path(__file__).parent), quiet=1)
+    from netlens import linker
     from netlens.anonymize import recordings, secret
     from netlens.anonymize.mapper import Mapper
     from netlens.api import TABLES, Capture
@@ -75,7 +76,7 @@ def main() -> None:
     from netlens.errors import NetlensError
     from netlens.wire import compiled
 
-    compiled.shown = Shown()
+    compiled.shown, compiled.find_linker = Shown(), linker.find
     with tempfile.TemporaryDirectory() as folder:
         for name, data in (("tiny.pcap", tiny_capture(CLIENTS)), ("tiny.pcapng", tiny_pcapng())):
             path = Path(folder, name)

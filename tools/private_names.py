@@ -25,6 +25,8 @@ ALLOWED = {
     "_cache": "numba: the place for a cache of one's own (docs/decisions/0018)",
     "_rebuild": "numba: CompileResult is read from disk (docs/decisions/0018)",
     "_reduce": "numba: CompileResult is written to disk (docs/decisions/0018)",
+    "_get_module_for_linking": "numba: the instructions of a compiled kernel (docs/decisions/0022)",
+    "_getvalue": "numba: an array as kernels take it (docs/decisions/0022)",
     "_all_fields": "pyshark: the fields of a layer that occur several times",
     "_last_error_line": "pyshark: what tshark said before it ended",
     "_exit": "os._exit: ends a process without clean-up, which is its point",

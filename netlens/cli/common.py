@@ -81,10 +81,11 @@ def print_json(value: Any) -> None:
 
 def show_compilation() -> None:
     """Say so while kernels are compiled, which takes half a minute in the first run and looks like a hang."""
+    from netlens import linker
     from netlens.compiling import Shown
     from netlens.wire import compiled
 
-    compiled.shown = Shown()
+    compiled.shown, compiled.find_linker = Shown(), linker.find
 
 
 def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str | None = None, trail: bool = False) -> Any:

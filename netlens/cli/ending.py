@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -136,6 +135,8 @@ def _unwritable(error: OSError) -> None:
 
 def _defect(kind: type[BaseException], error: BaseException | None, trace: Any, where: str = "") -> None:
     """The line that a report needs."""
+    import traceback
+
     from netlens import __version__
 
     if os.environ.get(DEBUG):

@@ -18,6 +18,7 @@ Limits: sequence numbers are not looked at here; a forged RST with a wild sequen
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -109,15 +110,29 @@ def step(is_orig: bool, own: int, peer: int, segment: int) -> tuple[int, int]:
     return own, peer
 
 
+def _after(event: str) -> tuple[np.ndarray[Any, np.dtype[np.int64]], ...]:
+    """int64[2, 8, 8] twice, by [is_orig, own, peer]: the new states of sender and peer after one event."""
+    _, own, peer = np.indices((2, 8, 8))
+    before = own.copy(), peer.copy()
+    for rule in reversed(RULES):  # the first match wins: it is written last
+        if event in rule.event:
+            senders = {"any": (0, 1), "orig": (1,), "resp": (0,)}[rule.sender]
+            where = np.ix_(senders, [STATES.index(s) for s in rule.own], [STATES.index(s) for s in rule.peer])
+            own[where] = before[0][where] if rule.to is None else STATES.index(rule.to)
+            peer[where] = before[1][where] if rule.peer_to is None else STATES.index(rule.peer_to)
+    return own, peer
+
+
 def _table() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    table = np.zeros(2 * 8 * 8 * 32, np.int64)
-    for is_orig in (0, 1):
-        for own in range(8):
-            for peer in range(8):
-                for segment in range(32):
-                    new, new_peer = step(bool(is_orig), own, peer, segment)
-                    table[((is_orig * 8 + own) * 8 + peer) * 32 + segment] = new | new_peer << 4
-    return table
+    """:func:`step` for all there is at once: one call for each takes a tenth of the time that a small capture takes to read."""
+    after = {event: _after(event) for event in EVENTS}
+    table = np.zeros((2, 8, 8, 32), np.int64)
+    for segment in range(32):
+        sender, own, peer = np.indices((2, 8, 8))
+        for event in events_of(segment):
+            own, peer = after[event][0][sender, own, peer], after[event][1][sender, own, peer]
+        table[..., segment] = own | peer << 4
+    return table.ravel()
 
 
 #: int64[2 * 8 * 8 * 32]: index ((is_orig * 8 + own) * 8 + peer) * 32 + segment class -> own | peer << 4.

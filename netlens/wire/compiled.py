@@ -1,16 +1,16 @@
-"""The decorator of all compiled kernels: numba in nopython mode, without the interpreter lock, kept on disk, loaded quickly.
+"""The decorators of all compiled kernels: machine code that is on disk is called without numba, which takes longer to import than a small capture to read.
 
 Theory of operation
 -------------------
-1. A kernel that is called for the first time is loaded from :mod:`netlens.wire.machinecode`. numba's own cache asks each kernel's source file
-   alone whether the code is fresh, trusts the folder that it finds, and prepares its compiler first (``target_context.refresh()``, 200 ms), which a
-   kernel that is on disk does not need. Measured with ``python -m tests.bench.run --workloads ten``.
-2. What is not there is compiled by one process, and in it by one thread, at a time: whoever waited looks on disk again. All that a kernel calls
-   is compiled within its turn.
-3. A signal that Python code handles (Ctrl-C, SIGTERM) is held back until numba is between two of its passes. Raised inside LLVM's calls back
-   into Python it is printed as a traceback and lost, and leaves half a kernel behind. A thread in LLVM is waited for before the interpreter ends.
+1. A kernel that is called for the first time looks for its *entries* on disk (:mod:`netlens.wire.machinecode`): shared libraries of one function each,
+   which Python calls as it calls its own (:mod:`netlens.wire.entries` makes them, one for each kernel that Python calls and types of arguments).
+2. An entry checks the types of its arguments itself. It hands those that it was not made for to the kernel's next entry, and the last one to numba.
+   So numba decides whatever no entry does, and rows never depend on which of them ran.
+3. numba is imported when the first kernel needs it (:mod:`netlens.wire.jit`): for types without an entry, where there was no linker to make entries
+   with, where a variable ``NUMBA_...`` or ``.numba_config.yaml`` tells numba how to compile, or with ``NETLENS_KERNELS=numba``.
 
-``shown`` is told what happens here; the command line sets it, a library says nothing.
+``shown`` is told what happens here; the command line sets it, a library says nothing. ``find_linker`` gives what makes shared libraries; the command line and
+``python -m netlens.warm`` set it (:mod:`netlens.linker`), because a library starts no programs.
 
 With ``NUMBA_BOUNDSCHECK=1`` every read and write of a kernel is checked against its array and raises IndexError, which is how they are fuzzed
 (``make fuzz``). With ``NUMBA_DISABLE_JIT=1`` kernels are plain Python, for a fuzzer that follows coverage.
@@ -18,40 +18,40 @@ With ``NUMBA_BOUNDSCHECK=1`` every read and write of a kernel is checked against
 
 from __future__ import annotations
 
-import atexit
-import contextlib
+import ctypes
 import functools
-import hashlib
-import pickle
-import signal
-import sys
+import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numba
 import numpy as np
-from numba import njit
-from numba.core import event
-from numba.core.caching import _Cache as NumbaCache
-from numba.core.compiler import CompileResult
-from numba.core.runtime import rtsys
-from numba.core.serialize import dumps
 
 from netlens.wire import machinecode
 
 if TYPE_CHECKING:
     from netlens.compiling import Shown
 
-#: The order of numba's own preparations is no public interface; with a version that was not tried, it does them all.
-_KNOWN = numba.__version__.startswith(("0.68.",))
-_PASS, _KERNEL = "numba:run_pass", "numba:compile"  # events of numba
 F = TypeVar("F", bound=Callable[..., Any])
-
+Link = Callable[[bytes], bytes | None]
 
 shown: Shown | None = None  #: who is told
+#: gives what makes a shared library of object code (None: it failed), or None where there is no linker
+find_linker: Callable[[], Link | None] | None = None
 known = 0  #: kernels of the modules that are loaded: about as many are compiled in the first run
 compiled = 0  #: by this process; what was loaded from disk does not count
+unwanted: set[int] = set()  #: threads whose result nobody waits for any more
+
+
+def _plain() -> bool:
+    if not machinecode.settings():
+        return False
+    from numba import config
+
+    return bool(config.DISABLE_JIT)
+
+
+PLAIN = _plain()  #: kernels are functions of Python
 
 
 def kernel(function: F) -> F:
@@ -95,179 +95,101 @@ def chosen(name: str, parameters: str, cases: Sequence[tuple[Iterable[int | rang
 
 def _compiled(function: F, options: dict[str, Any]) -> F:
     global known
-    if numba.config.DISABLE_JIT:
+    if PLAIN:
         return function
     known += 1
-    dispatcher = njit(nogil=True, **options)(function)
-    dispatcher._cache = _Cache(function)
-    dispatcher.compile = functools.partial(_compile, dispatcher.compile)
-    return dispatcher
+    found: Any = Kernel(function, options)
+    return found
 
 
-# --- on disk ------------------------------------------------------------------------------------------------------------------------------
+class Kernel:
+    """What a decorator makes of a function. Kernels that call it know it by its ``dispatcher``."""
 
+    def __init__(self, function: Any, options: dict[str, Any]):
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self.options = options
+        self.name = f"{function.__module__.removeprefix('netlens.')}.{function.__qualname__}-{function.__code__.co_firstlineno}"
+        self._run: Callable[..., Any] = self._first
 
-class _Missing(Exception):
-    """Not on disk, and it is not this thread's turn to compile."""
+    def __call__(self, *arguments: Any) -> Any:
+        return self._run(*arguments)
 
+    def _first(self, *arguments: Any) -> Any:
+        self._run = _entered(self.name, self._with_numba)
+        return self._run(*arguments)
 
-class _Cache(NumbaCache):  # type: ignore[misc]
-    """What numba's dispatchers ask before they compile, and give what they compiled."""
+    def _with_numba(self, *arguments: Any) -> Any:
+        return self.dispatcher(*arguments)
 
-    def __init__(self, function: Any):
-        code = function.__code__
-        self._name = f"{function.__module__.removeprefix('netlens.')}.{function.__qualname__}-{code.co_firstlineno}"
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """numba's."""
+        from netlens.wire import jit
+
+        return jit.dispatcher(self)
 
     @property
-    def cache_path(self) -> str | None:
-        return None
-
-    def enable(self) -> None: ...
-
-    def disable(self) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def _file(self, sig: Any, codegen: Any) -> str:
-        key = hashlib.sha256(repr((sig, codegen.magic_tuple())).encode()).hexdigest()[:16]
-        return f"{self._name}.{key}.nbc"
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        store = machinecode.store()
-        if store is not None:
-            if _KNOWN:
-                rtsys.initialize(target_context)  # compiled code calls into numba's runtime
-            else:
-                target_context.refresh()
-            body = store.read(self._file(sig, target_context.codegen()))
-            if body is not None:
-                return CompileResult._rebuild(target_context, *pickle.loads(body))
-        if _turn.owner != threading.get_ident():
-            raise _Missing
-        return None
-
-    def save_overload(self, sig: Any, result: Any) -> None:
-        store = machinecode.store()
-        if store is None:
-            why: str | None = "netlens runs from an archive"
-        elif result.lifted or result.library.has_dynamic_globals:
-            return  # holds addresses of this process; no kernel of ours does
-        else:
-            why = store.write(self._file(sig, result.codegen), dumps(result._reduce()))
-        if why is not None and shown is not None:
-            shown.not_kept(why)
+    def _numba_type_(self) -> Any:
+        return self.dispatcher._numba_type_
 
 
-# --- compiling ----------------------------------------------------------------------------------------------------------------------------
+class Intrinsic:
+    """A function of :mod:`netlens.wire.jit` that writes instructions itself, as kernels call it."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    @property
+    def _numba_type_(self) -> Any:
+        from netlens.wire import jit
+
+        return jit.type_of(getattr(jit, self.name))
 
 
-class _Turn:
-    """Whose turn it is to compile."""
+# --- entries ------------------------------------------------------------------------------------------------------------------------------
 
-    def __init__(self) -> None:
-        self.queue = threading.Lock()  # held while waiting for other processes, too
-        self.busy = threading.Lock()  # held while numba works
-        self.owner: int | None = None  # the thread that compiles
-        self.unwanted: set[int] = set()  # threads whose result nobody waits for any more
-        self.ending = False
-        self.signals: list[Callable[[], None]] = []  # what was held back
-
-    def look_up(self) -> None:
-        """Between two passes: act on what happened meanwhile."""
-        while self.signals:
-            self.signals.pop(0)()
-        if self.ending or threading.get_ident() in self.unwanted:
-            raise SystemExit
+ENTRY = "netlens_entry"  #: the function of a shared library
 
 
-_turn = _Turn()
+class _Method(ctypes.Structure):
+    """PyMethodDef of CPython, of a function that is called as FASTCALL."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
+    FASTCALL = 0x0080
 
 
-def _compile(compile_: Callable[[Any], Any], sig: Any) -> Any:
-    """numba's ``compile`` of one dispatcher: at once if the code is on disk, else when it is this thread's turn."""
-    try:
-        return compile_(sig)
-    except _Missing:
-        pass
-    with _alone():
-        return compile_(sig)
+_alive: list[Any] = []  # what functions made here point to
 
 
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    store, listener = machinecode.store(), _Listener()
-    alone = contextlib.nullcontext() if store is None else store.alone(lambda: shown.waiting() if shown is not None else None)
-    with (
-        _turn.queue,
-        alone,
-        _signals_held_back(),
-        _turn.busy,
-        event.install_listener(_PASS, listener),
-        event.install_listener(_KERNEL, listener),
-    ):
-        _turn.owner = threading.get_ident()
+def _entered(name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that tries the entries of a kernel, and then calls ``otherwise``."""
+    if machinecode.settings() or os.environ.get("NETLENS_KERNELS") == "numba" or (store := machinecode.store()) is None:
+        return otherwise
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    for path in store.entries(name):
         try:
-            _turn.look_up()
-            yield
-        finally:
-            _turn.owner = None
-            if shown is not None:
-                shown.ended()
+            library = ctypes.CDLL(path)
+            address = ctypes.cast(library[ENTRY], ctypes.c_void_p).value
+        except (OSError, AttributeError):  # made for a Python that is linked otherwise; numba needs none
+            continue
+        method = _Method(name.encode(), address, _Method.FASTCALL)
+        _alive.append((library, method))
+        otherwise = make(ctypes.addressof(method), (otherwise, np.ndarray, np.int64, np.uint64), None)
+    return otherwise
 
 
-class _Listener(event.Listener):  # type: ignore[misc]
-    """Of the thread that compiles: looks up between two passes, and counts kernels."""
-
-    def on_start(self, event: Any) -> None:
-        if threading.get_ident() == _turn.owner:
-            if event.kind == _PASS:
-                _turn.look_up()
-            elif shown is not None:
-                shown.compiling(compiled, known)
-
-    def on_end(self, event: Any) -> None:
-        global compiled
-        compiled += event.kind == _KERNEL and threading.get_ident() == _turn.owner
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """In the main thread, where Python runs the handlers of signals. One without a handler in Python ends the process at once, as always."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def hold(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:
-        return lambda number, _frame: _turn.signals.append(lambda: handler(number, sys._getframe()))
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    handled = {number: handler for number, handler in before.items() if callable(handler)}
-    try:
-        for number, handler in handled.items():
-            signal.signal(number, hold(handler))
-        yield
-    finally:
-        for number, handler in handled.items():
-            signal.signal(number, handler)
-        while _turn.signals:
-            _turn.signals.pop(0)()
+# --- threads that are not waited for ------------------------------------------------------------------------------------------------------
 
 
 def give_up(thread: threading.Thread) -> None:
     """Nobody waits for what ``thread`` does any more: it need not compile a kernel to the end."""
     if thread.ident is not None:
-        _turn.unwanted.add(thread.ident)
+        unwanted.add(thread.ident)
 
 
 def gone(thread: threading.Thread) -> None:
     """``thread`` has ended; another may get its number."""
     if thread.ident is not None:
-        _turn.unwanted.discard(thread.ident)
-
-
-@atexit.register
-def _end() -> None:
-    """Let no thread be in LLVM when the interpreter is taken down."""
-    _turn.ending = True
-    with _turn.busy:
-        pass
+        unwanted.discard(thread.ident)

@@ -84,7 +84,7 @@ _PROTOCOL[[55, 94, 97, 98, 108, 115, 137, 143]] = R["tunnel_other"]
 _MAY_BE_TUNNEL = np.zeros(N_REASONS, np.bool_)
 _MAY_BE_TUNNEL[_PROTOCOL[list(tunnels.PROTOCOLS)]] = True
 #: Reason by EtherType, of those that are not IP; up to 1500 it is a length, and LLC follows.
-_ETHERTYPES = np.full(65536, _ETHERTYPE, np.int64)
+_ETHERTYPES = np.full(65536, _ETHERTYPE, np.uint8)  # small: all of it is part of the machine code
 _ETHERTYPES[:1501] = _NOT_IP
 _ETHERTYPES[[0x0806, 0x8035]] = _ARP
 _ETHERTYPES[[0x8847, 0x8848]] = R["mpls"]
@@ -354,7 +354,7 @@ def _ipv6(buf, o, cap, wire, row):
 def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality, frame):
     """From the network header on; returns (reason, fragments)."""
     if kind != 0x0800 and kind != 0x86DD:
-        return _ETHERTYPES[kind], n_fragments
+        return np.int64(_ETHERTYPES[kind]), n_fragments
     kind = np.int64(4 if kind == 0x0800 else 6)
     if cap < 1:
         return _CUT_IP, n_fragments

@@ -6,17 +6,12 @@ bytes lie side by side and loads them as one word. Nobody checks bounds here: th
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.core.extending import intrinsic
 
-from netlens.wire.compiled import lean
+from netlens.wire.compiled import PLAIN, Intrinsic, lean
 
-_COMPILED = not numba.config.DISABLE_JIT  #: a hint to the processor has no meaning in plain Python
+_COMPILED = not PLAIN  #: a hint to the processor has no meaning in plain Python
+_prefetch = Intrinsic("prefetch")
 _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 
 
@@ -46,20 +41,6 @@ def le32(buf, o):
 @lean
 def byte(buf, o):
     return np.int64(buf[np.uint64(o)])
-
-
-@intrinsic
-def _prefetch(_context: Any, array: Any, index: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        shape = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
-        # for reading, to be kept in all caches, data
-        builder.call(builder.module.declare_intrinsic("llvm.prefetch", [address.type], shape), [address, number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), code
 
 
 @lean

@@ -30,12 +30,33 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: Folders and files with kernels, and with what kernels use; tests/wire/test_compiled.py fails if one is missing.
 SOURCES = ("anonymize/kernels", "cluster/kernels.py", "lenses/refused/kernels.py", "parsers", "wire")
 STAMPS_KEPT = 8  #: folders of 20 MB: a few Pythons, processors and branches that take turns on one checkout
-_HEAD = struct.Struct("<II")  #: length and CRC of what follows: a power cut may leave the name of a file without its bytes
+#: Variables of numba that change no code
+_NO_SETTINGS = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_PERFORMANCE_WARNINGS")
+#: What is kept of a kernel: numba's result, and a shared library, which is empty where none could be made
+CODE, ENTRY = ".nbc", ".so"
+#: Length and CRC of what is before it, at the end, where no loader of libraries looks: a power cut may leave the name of a file without its bytes.
+_SEAL = struct.Struct("<II")
+#: What the kernel of Linux says of a processor that instructions can be chosen by (x86; ARM); its other lines change with the load.
+_TRAITS = (
+    b"vendor_id",
+    b"cpu family",
+    b"model",
+    b"stepping",
+    b"flags",
+    b"Features",
+    b"CPU implementer",
+    b"CPU architecture",
+    b"CPU variant",
+    b"CPU part",
+)
 
 
 def sources() -> Iterator[str]:
@@ -45,24 +66,60 @@ def sources() -> Iterator[str]:
         yield from [path] if name.endswith(".py") else sorted(glob.iglob(os.path.join(glob.escape(path), "**", "*.py"), recursive=True))
 
 
+@functools.cache
+def settings() -> tuple[str, ...]:
+    """What tells numba to compile otherwise than it would by itself, as the environment and a file in the working directory say it."""
+    found = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_") and name not in _NO_SETTINGS]
+    with contextlib.suppress(OSError), open(".numba_config.yaml", encoding="utf-8", errors="replace") as file:
+        found.append(file.read())
+    return tuple(found)
+
+
+def _versions() -> list[str]:
+    """Of Python and of the packages that make machine code, which are not imported for it."""
+    import importlib.util
+
+    found = [sys.version, str(sys.implementation.cache_tag), np.__version__]
+    for package in ("numba", "llvmlite"):
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise OSError(f"{package} is not a folder of files")
+        with open(os.path.join(os.path.dirname(spec.origin), "_version.py"), encoding="utf-8") as file:
+            found.append(file.read())
+    return found
+
+
+def _processor() -> list[Any]:
+    """What LLVM's choice of instructions follows from. LLVM itself takes 30 ms to load, and is asked where the system does not say enough.
+
+    The features that numpy has found are those that a kernel of Linux may be too old to know. The names of files hold LLVM's own answer, too.
+    """
+    from numpy._core._multiarray_umath import __cpu_features__ as features  # type: ignore[import-not-found]
+
+    found: list[Any] = [sys.platform, *os.uname()[4:], sorted(name for name, there in features.items() if there)]
+    with contextlib.suppress(OSError):
+        descriptor = os.open("/proc/cpuinfo", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            first = os.read(descriptor, 16384).split(b"\n\n")[0]  # there may be hundreds of processors
+        finally:
+            os.close(descriptor)
+        lines = [line for line in first.split(b"\n") if line.startswith(_TRAITS)]
+        if any(line.startswith((b"flags", b"Features")) for line in lines):
+            return found + lines
+    from llvmlite import binding
+
+    return [*found, binding.get_process_triple(), binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()]
+
+
 def stamp() -> str:
     """Of everything that machine code depends on.
 
     Raises
     ------
     OSError
-        the sources cannot be read: netlens runs from an archive.
+        the sources cannot be read: netlens or numba runs from an archive.
     """
-    import llvmlite
-    import numba
-    import numpy as np
-    from llvmlite import binding
-
-    config = numba.config
-    settings = (config.OPT, config.BOUNDSCHECK, config.CPU_NAME, config.CPU_FEATURES, config.DEBUGINFO_DEFAULT)
-    versions = (sys.version, sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
-    processor = (sys.platform, binding.get_process_triple(), binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten())
-    found = hashlib.sha256(repr((settings, versions, processor)).encode())
+    found = hashlib.sha256(repr((settings(), _versions(), _processor())).encode())
     for path in sources():
         with open(path, "rb") as file:
             content = file.read()
@@ -165,18 +222,30 @@ class Store:
 
     def read(self, name: str) -> memoryview | None:
         """What was written under ``name``, whole and undamaged; else None."""
+        bodies = (_sealed(os.path.join(folder, name)) for folder in self._readable)
+        return next((body for body in bodies if body is not None), None)
+
+    @functools.cached_property
+    def _libraries(self) -> list[str]:
+        found = []
         for folder in self._readable:
-            try:
-                with open(os.path.join(folder, name), "rb") as file:
-                    content = file.read()
-            except OSError:
-                continue
-            if len(content) >= _HEAD.size:
-                length, crc = _HEAD.unpack_from(content)
-                body = memoryview(content)[_HEAD.size :]
-                if len(body) == length and zlib.crc32(body) == crc:
-                    return body
-        return None
+            with contextlib.suppress(OSError):
+                found += [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(ENTRY)]
+        return found
+
+    def entries(self, kernel: str) -> list[str]:
+        """The shared libraries that were made of ``kernel``, whole and undamaged, one for each of its signatures."""
+        found: dict[str, str] = {}
+        for path in self._libraries:
+            name = os.path.basename(path)
+            if name.startswith(f"{kernel}.") and name not in found and _sealed(path):
+                found[name] = path
+        return list(found.values())
+
+    @property
+    def writable(self) -> bool:
+        """Whether what is written is kept. Of use only while :meth:`alone`."""
+        return self._home is not None
 
     def write(self, name: str, body: bytes) -> str | None:
         """Keep ``body`` under ``name``; what kept it from being kept, if anything did. Of use only while :meth:`alone`."""
@@ -187,7 +256,7 @@ class Store:
         try:
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with open(descriptor, "wb") as file:
-                file.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
+                file.write(body + _SEAL.pack(len(body), zlib.crc32(body)))
                 os.fchmod(descriptor, 0o644)
             os.replace(aside, os.path.join(self._home, name))
         except OSError as error:
@@ -205,7 +274,8 @@ class Store:
                 with contextlib.suppress(OSError):  # a file system without locks: two may compile the same
                     stack.enter_context(_locked(os.path.join(root, "lock"), waiting))
                 self._begin(root)
-            vars(self).pop("_readable", None)  # another process may have made the folder
+            for known in ("_readable", "_libraries"):
+                vars(self).pop(known, None)  # another process may have made the folder
             yield
 
     def _begin(self, root: str) -> None:
@@ -220,6 +290,16 @@ class Store:
                 if entry.name.startswith("."):  # of a writer that was killed: nobody else writes now
                     with contextlib.suppress(OSError):
                         os.unlink(entry.path)
+
+
+def _sealed(path: str) -> memoryview | None:
+    """The content of a file, whole and undamaged; else None."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        content = memoryview(file.read())
+        body = content[: -_SEAL.size]
+        if len(content) >= _SEAL.size and _SEAL.unpack(content[len(body) :]) == (len(body), zlib.crc32(body)):
+            return body
+    return None
 
 
 @contextlib.contextmanager

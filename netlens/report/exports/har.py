@@ -13,7 +13,6 @@ Limits: with HTTP/2, an exchange can hold several requests.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import IO, TYPE_CHECKING, Any
 
@@ -33,6 +32,8 @@ Row = dict[str, Any]
 
 
 def write(rows: Rows, file: IO[str]) -> None:
+    import json
+
     from netlens import __version__
 
     budget, sessions = rows.beside("budget"), rows.beside("sessions")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +15,8 @@ FIXED = BINARY = False
 
 
 def write(rows: Rows, file: IO[str]) -> None:
+    import json
+
     file.write("[")
     separator = "\n"
     for row in rows.chosen().records():

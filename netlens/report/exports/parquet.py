@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
@@ -87,6 +86,8 @@ def arrow_table(table: Table, rows: int | None = None) -> Any:
 
     ``rows``: of the whole file, if this is part of it.
     """
+    import json
+
     made = table.to_arrow(coded=True)
     units = {c.name: c.unit for c in table.schema if c.unit}
     pandas_types = {

@@ -19,7 +19,6 @@ requests (see :mod:`netlens.parsers.exchanges`).
 
 from __future__ import annotations
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -82,6 +81,8 @@ def write(rows: Rows, file: IO[str]) -> None:
 
 
 def _write(file: IO[str], events: Iterator[Row], zero_ns: int) -> None:
+    import json
+
     start = {"first_frame": _utc(zero_ns), "first_frame_ns": str(zero_ns), "times": "microseconds after the earliest frame"}
     file.write(f'{{"displayTimeUnit":"ns","otherData":{json.dumps(start)},"traceEvents":[')
     separator = "\n"
@@ -93,6 +94,8 @@ def _write(file: IO[str], events: Iterator[Row], zero_ns: int) -> None:
 
 def _dumps(event: Row) -> str:
     """JSON of one event: its times, which are int ns here, as decimal us. (A float would round, and its text run to 17 digits.)"""
+    import json
+
     times = "".join(f',"{key}":{_us(event.pop(key))}' for key in ("ts", "dur") if key in event)
     return json.dumps(event, allow_nan=False, separators=(",", ":"))[:-1] + times + "}"
 
