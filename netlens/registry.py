@@ -56,7 +56,7 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
     for section in sections:
         if not any(line.startswith(f"{section}:") for line in lines):
             raise TypeError(f"{name}: its docstring has no line that begins with {section}:")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     for attribute, wanted in hints.items():
         value = getattr(module, attribute, None)
         if get_origin(wanted) is Literal:
@@ -73,7 +73,9 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
             _check_function(name, attribute, getattr(module, attribute, None), model)
 
 
-_hints = cache(get_type_hints)
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _check_function(name: str, attribute: str, function: Any, model: Any) -> None:

@@ -3,6 +3,7 @@
 The folder, in the order in which things depend on each other::
 
     machinecode.py compiled.py loads.py                 kernels: where their code is kept, their decorators, reading numbers
+    jit.py entries.py                                   imported only to compile: numba's side; functions that Python calls without it
     streams.py gunzip.py framing.py containers.py       a file or pipe to frames, in batches;  times.py  their order;  writing.py  the way back
     link/ tunnels/                                      one header a file, for the decoder and the anonymizer
     routes.py hints.py decode.py fragments.py           frames to rows, as columns.py lays them out

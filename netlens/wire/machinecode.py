@@ -4,13 +4,14 @@ Theory of operation
 -------------------
 1. One folder holds the code for one *stamp*: a hash of all sources that have kernels (and of all that kernels use), of the versions of Python,
    numba, llvmlite and numpy, and of the processor. Code of other sources or of another processor is in another folder, so it is never loaded.
+   Finding the stamp loads neither numba nor LLVM.
 2. The folder is beside the package, where everybody may read it, if whoever compiles may write there; else in the user's own cache
    (``~/.cache/netlens``). ``NUMBA_CACHE_DIR`` names another place instead of both. Both are read: what root compiled, and what was missing there.
    Where nothing can be written the code stays in memory for this run.
 3. Machine code is executed, and unpickling it executes more. So it comes only from folders that nobody but root and this user can change:
    the folder and all above it belong to one of them, and neither groups nor others may write there (a sticky folder like /tmp may stand above).
 4. One process compiles at a time (a lock on the folder); the others wait and then load what it made. A file appears whole, by a rename.
-   One that is damaged is compiled anew. Nothing is deleted but what interrupted writers left, and the oldest of many stamps, when a new one begins.
+   One that is damaged is made anew. Nothing is deleted but what interrupted writers left, and the oldest of many stamps, when a new one begins.
 
 *Limits.* Access lists of macOS and NFSv4 are not read. Two machines that share a file system without locks may compile the same code at once,
 which costs time only.

@@ -53,7 +53,7 @@ def truth(plan: Plan, order: Array) -> dict[str, Array]:
         sessions = len(plan.sessions["orig_ip"])
         member = np.flatnonzero(plan.session >= 0)
         session, forward, frame = plan.session[member], plan.forward[member], number[member]
-        length = plan.frames.length[member]
+        length = np.where(plan.again[member], 0, plan.frames.length[member]) if plan.again is not None else plan.frames.length[member]
         columns = dict(plan.sessions)
         columns["first_frame"] = np.full(sessions, len(order) + 1)
         columns["last_frame"] = np.zeros(sessions, np.int64)

@@ -45,6 +45,7 @@ class Plan:
     snaplen: int = 262144
     interfaces: int = 1
     connections: int = 0
+    again: Array | None = None  #: frames that repeat what was sent before: their bytes are not new
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ def _microseconds(rng: np.random.Generator, low: int, high: int, size: int) -> A
     return rng.integers(low, high, size) * 1000
 
 
-def _starts(rng: np.random.Generator, durations: Array) -> Array:
-    """Start times such that :data:`OPEN_AT_ONCE` sessions are open on average; the first is at the epoch."""
-    span = int(durations.sum()) // OPEN_AT_ONCE
+def _starts(rng: np.random.Generator, durations: Array, at_once: int) -> Array:
+    """Start times such that ``at_once`` sessions are open on average; the first is at the epoch."""
+    span = int(durations.sum()) // at_once
     starts = np.sort(rng.integers(0, max(span, 1000), len(durations))) // 1000 * 1000
     return EPOCH_NS + starts - starts[0]
 
@@ -171,12 +172,31 @@ def _tcp(
         gap[answer] += _microseconds(rng, 4_000, 90_000, int(answer.sum()))
     think = request & ~opening
     gap[think] += _microseconds(rng, 100_000, 1_300_000, int(think.sum()))
-    bounds = np.flatnonzero(first & (position == 0))
+    plan = _put_together(rng, session, forward, first & (position == 0), first & (position < 2), length, flags, gap, ports)
+    return plan, _Roles(frame_block, position, request, data, opening, last)
+
+
+def _put_together(
+    rng: np.random.Generator,
+    session: Array,
+    forward: Array,
+    begins: Array,
+    opens: Array,
+    length: Array,
+    flags: Array,
+    gap: Array,
+    ports: tuple[int, ...],
+    at_once: int = OPEN_AT_ONCE,
+) -> Plan:
+    """Sessions whose frames arrive in order, each ``gap`` ns after the one before; ``begins``: SYNs; ``opens``: SYNs and their answers."""
+    total = len(session)
+    bounds = np.flatnonzero(begins)
+    sessions = len(bounds)
     ends = np.append(bounds[1:], total) - 1
     gap[bounds] = 0
     elapsed = np.cumsum(gap)
     elapsed -= elapsed[bounds][session]
-    time_ns = _starts(rng, elapsed[ends])[session] + elapsed
+    time_ns = _starts(rng, elapsed[ends], at_once)[session] + elapsed
 
     number = rng.permutation(sessions)
     client, server = number % CLIENTS, rng.integers(0, SERVERS, sessions)
@@ -186,18 +206,18 @@ def _tcp(
     resp_port = np.array(ports)[rng.integers(0, len(ports), sessions)]
     frames = Frames(
         time_ns=time_ns,
-        kind=np.where(first & (position < 2), SYN, TCP).astype(np.int8),
+        kind=np.where(opens, SYN, TCP).astype(np.int8),
         src=np.where(forward, orig_ip[session], resp_ip[session]),
         dst=np.where(forward, resp_ip[session], orig_ip[session]),
         sport=np.where(forward, orig_port[session], resp_port[session]),
         dport=np.where(forward, resp_port[session], orig_port[session]),
         length=length,
         flags=flags,
-        window=np.where(first & (position < 2), 64240, 502),
+        window=np.where(opens, 64240, 502),
         **_sequence(rng, session, forward, length, flags, bounds, time_ns),
     )
     truth = {"orig_ip": orig_ip, "orig_port": orig_port, "resp_ip": resp_ip, "resp_port": resp_port, "state": np.full(sessions, "SF")}
-    return Plan(frames, session, forward, truth, {}, connections=sessions), _Roles(frame_block, position, request, data, opening, last)
+    return Plan(frames, session, forward, truth, {}, connections=sessions)
 
 
 def _sequence(
@@ -404,6 +424,92 @@ def tls(rng: np.random.Generator, scale: int, sessions: int) -> Plan:
     return plan
 
 
+def mixed(rng: np.random.Generator, scale: int, sessions: int) -> Plan:
+    """Whoever speaks next is drawn for each segment: many turns, segments of all sizes, short and very long sessions, thousands of them open."""
+    return _mixed(rng, scale, sessions, PLAIN_PORTS)[0]
+
+
+def mixed_tls(rng: np.random.Generator, scale: int, sessions: int) -> Plan:
+    """As ``mixed`` on port 443: the first segments of both ends are hellos, short ones begin with a record."""
+    plan, opening = _mixed(rng, scale, sessions, (443,), _HELLO_BYTES)
+    names = _rows([b"m", _digits(np.arange(sessions), 7), b".bench.example"], sessions)
+    randoms, shares = (rng.integers(0, 256, (sessions, 32), np.uint8) for _ in range(2))
+    length = plan.frames.length
+    records = np.flatnonzero((length >= 32) & (length < SEGMENT) & ~opening)
+    plan.frames.overlays = [
+        Overlay(np.flatnonzero(opening), _client_hellos(names, randoms, shares)),
+        Overlay(records, _rows([b"\x17\x03\x03", _u16(length[records] - 5)], len(records))),
+    ]
+    plan.sessions["sni"] = _text(names)
+    plan.sessions["client_random"] = randoms
+    return plan
+
+
+def lossy(rng: np.random.Generator, scale: int, sessions: int) -> Plan:
+    """As ``mixed``, with one data segment in 50 sent again, and one in 50 overtaken by the next."""
+    plan, _ = _mixed(rng, scale, sessions, PLAIN_PORTS)
+    frames, session, forward = plan.frames, plan.session, plan.forward
+    data = frames.length > 0
+    # Two neighbours of one end change places: nothing else of the session lies between, so only the order is another.
+    pair = np.flatnonzero(
+        data[:-1] & data[1:] & (session[:-1] == session[1:]) & (forward[:-1] == forward[1:]) & (rng.random(len(data) - 1) < 0.08)
+    )
+    pair = pair[np.diff(pair, prepend=-3) > 2]
+    pair = pair[frames.time_ns[pair + 1] - frames.time_ns[pair] < 2_000_000]  # below the 3 ms from which on it might be a repetition
+    frames.time_ns[pair], frames.time_ns[pair + 1] = frames.time_ns[pair + 1], frames.time_ns[pair]
+    moved = np.zeros(len(data), np.bool_)
+    moved[pair], moved[pair + 1] = True, True
+    ends = np.flatnonzero(np.append(session[1:] != session[:-1], True))
+    close_ns = frames.time_ns[ends - 2][session]
+    late = _microseconds(rng, 30_000, 250_000, len(data))
+    repeated = np.flatnonzero(data & ~moved & (rng.random(len(data)) < 0.02) & (frames.time_ns + late < close_ns))
+    of = np.concatenate([np.arange(len(data)), repeated])
+    again = np.arange(len(of)) >= len(data)
+    for column in fields(Frames):
+        values = getattr(frames, column.name)
+        if isinstance(values, np.ndarray):
+            setattr(frames, column.name, values[of])
+    frames.time_ns[again] += late[repeated]
+    frames.tsval[again] += late[repeated] // 1_000_000
+    plan.session, plan.forward, plan.again = session[of], forward[of], again
+    for name, way in (("orig", True), ("resp", False)):
+        plan.sessions[f"{name}_retransmits"] = np.bincount(session[repeated[forward[repeated] == way]], minlength=sessions)
+        plan.sessions[f"{name}_out_of_order"] = np.bincount(session[pair[forward[pair] == way]], minlength=sessions)
+    return plan
+
+
+def _mixed(rng: np.random.Generator, scale: int, sessions: int, ports: tuple[int, ...], hello_bytes: int = 0) -> tuple[Plan, Array]:
+    """The plan, and which frames are the first payload of their session."""
+    # Most sessions are short and most segments are in long ones, as everywhere (Crovella and Bestavros 1997: Pareto, exponent near 1.1).
+    middle = np.minimum(2 + (rng.pareto(1.1, sessions) * 8).astype(np.int64), 4000) * scale
+    count = middle + 6
+    session = np.repeat(np.arange(sessions, dtype=np.int32), count)
+    position = np.arange(len(session)) - np.repeat(np.cumsum(count) - count, count)
+    closing = position - (count - 3)[session]
+    first, last = position < 3, closing >= 0
+    forward = rng.random(len(session)) < 0.5
+    forward = np.where(first, position != 1, forward)
+    forward |= position == 3  # clients speak first
+    forward = np.where(last, (closing != 1) ^ (rng.random(sessions) < 0.5)[session], forward)
+    size = rng.choice(3, len(session), p=[0.35, 0.25, 0.4])
+    size[position == 3] = 1
+    length = np.choose(size, [0, rng.integers(20, SEGMENT, len(session)), SEGMENT])
+    length[first | last] = 0
+    opening = position == 3
+    if hello_bytes:
+        length[opening] = hello_bytes
+    flags = np.where((length > 0) & (length < SEGMENT), _PSH | _ACK, _ACK)
+    flags[position == 0] = _SYN
+    flags[position == 1] = _SYN | _ACK
+    flags[last & (closing < 2)] = _FIN | _ACK
+    gap = _microseconds(rng, 20, 400, len(session))
+    pause = rng.random(len(session)) < 0.1
+    gap[pause] += _microseconds(rng, 1_000, 400_000, int(pause.sum()))
+    turn = position == 1
+    gap[turn] += _microseconds(rng, 8_000, 60_000, sessions)
+    return _put_together(rng, session, forward, position == 0, position < 2, length, flags, gap, ports, 5000), opening
+
+
 def dns(rng: np.random.Generator, scale: int, lookups: int) -> Plan:
     """UDP lookups at one resolver: A, AAAA, A behind a CNAME, NXDOMAIN; some retried, some never answered. Scale multiplies the lookups."""
     count = lookups * scale
@@ -492,5 +598,8 @@ _ALL = (
     Workload("gzip", "as full with a quarter of the sessions, compressed", 10_000, full, ".pcap.gz"),
     Workload("ten", "one session, ten packets", 1, ten),
     Workload("tls", "as full on port 443, a ClientHello in each session", 40_000, tls),
+    Workload("mixed", "short and long TCP sessions, ends that speak at random, 5,000 open at once", 30_000, mixed),
+    Workload("mixed-tls", "as mixed on port 443, a ClientHello in each session", 30_000, mixed_tls),
+    Workload("lossy", "as mixed, with segments sent again and overtaken", 30_000, lossy),
 )
 WORKLOADS: dict[str, Workload] = {w.name: w for w in _ALL}
