@@ -111,6 +111,7 @@ class Kernel:
         self.options = options
         self.name = f"{function.__module__.removeprefix('netlens.')}.{function.__qualname__}-{function.__code__.co_firstlineno}"
         self._run: Callable[..., Any] = self._first
+        self._signatures = 0  # of numba's, when entries were made
 
     def __call__(self, *arguments: Any) -> Any:
         return self._run(*arguments)
@@ -120,7 +121,13 @@ class Kernel:
         return self._run(*arguments)
 
     def _with_numba(self, *arguments: Any) -> Any:
-        return self.dispatcher(*arguments)
+        found = self.dispatcher(*arguments)
+        if len(self.dispatcher.overloads) != self._signatures:
+            from netlens.wire import jit
+
+            self._signatures = len(self.dispatcher.overloads)
+            jit.make_entries(self)
+        return found
 
     @functools.cached_property
     def dispatcher(self) -> Any:

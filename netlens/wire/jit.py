@@ -102,21 +102,16 @@ class _Cache(NumbaCache):  # type: ignore[misc]
         return f"{self._name}.{key}"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        store, turn = machinecode.store(), _turn.owner == threading.get_ident()
+        store = machinecode.store()
         if store is not None:
             if _KNOWN:
                 rtsys.initialize(target_context)  # compiled code calls into numba's runtime
             else:
                 target_context.refresh()
-            key = self._key(sig, target_context.codegen())
-            link = _linker() if store.read(key + machinecode.ENTRY) is None else None
-            body = store.read(key + machinecode.CODE)
-            if body is not None and (turn or link is None):
-                result = CompileResult._rebuild(target_context, *pickle.loads(body))
-                if link is not None and store.writable:
-                    _keep_entry(link, store, key, result)
-                return result
-        if not turn:
+            body = store.read(_key(self._name, sig, target_context.codegen()) + machinecode.CODE)
+            if body is not None:
+                return CompileResult._rebuild(target_context, *pickle.loads(body))
+        if _turn.owner != threading.get_ident():
             raise _Missing
         return None
 
@@ -127,23 +122,29 @@ class _Cache(NumbaCache):  # type: ignore[misc]
         elif result.lifted or result.library.has_dynamic_globals:
             return  # holds addresses of this process; no kernel of ours does
         else:
-            key = self._key(sig, result.codegen)
-            if store.writable and (link := _linker()) is not None:
-                _keep_entry(link, store, key, result)
-            why = store.write(key + machinecode.CODE, dumps(result._reduce()))
+            why = store.write(_key(self._name, sig, result.codegen) + machinecode.CODE, dumps(result._reduce()))
         if why is not None and compiled.shown is not None:
             compiled.shown.not_kept(why)
 
 
-def _linker() -> compiled.Link | None:
-    """What an entry of the kernel in hand is to be made with, if one is wanted: Python called it, and there is a linker."""
-    return None if _turn.depth or machinecode.settings() or compiled.find_linker is None else compiled.find_linker()
+def _key(name: str, sig: Any, codegen: Any) -> str:
+    """The name of a kernel's files for a signature, without their suffix."""
+    return f"{name}.{hashlib.sha256(repr((sig, codegen.magic_tuple())).encode()).hexdigest()[:16]}"
 
 
-def _keep_entry(link: compiled.Link, store: machinecode.Store, key: str, result: Any) -> None:
-    """Or an empty file where there can be none."""
-    code = entries.object_code(result, key)
-    store.write(key + machinecode.ENTRY, (None if code is None else link(code)) or b"")
+def make_entries(kernel: compiled.Kernel) -> None:
+    """Keep an entry of each signature that numba has of ``kernel``, or an empty file where there can be none."""
+    store, link = machinecode.store(), compiled.find_linker and compiled.find_linker()
+    if store is None or not link or machinecode.settings():
+        return
+    keys = {_key(kernel.name, sig, result.codegen): result for sig, result in kernel.dispatcher.overloads.items()}
+    if all(store.read(key + machinecode.ENTRY) is not None for key in keys):
+        return
+    with _alone():
+        for key, result in keys.items():
+            if store.writable and store.read(key + machinecode.ENTRY) is None:  # nobody else has made it meanwhile
+                code = entries.object_code(result, key)
+                store.write(key + machinecode.ENTRY, (None if code is None else link(code)) or b"")
 
 
 # --- compiling ----------------------------------------------------------------------------------------------------------------------------
@@ -156,7 +157,6 @@ class _Turn:
         self.queue = threading.Lock()  # held while waiting for other processes, too
         self.busy = threading.Lock()  # held while numba works
         self.owner: int | None = None  # the thread that compiles
-        self.depth = 0  # kernels that are being compiled because another one calls them
         self.ending = False
         self.signals: list[Callable[[], None]] = []  # what was held back
 
@@ -173,12 +173,6 @@ _turn = _Turn()
 
 def _compile(compile_: Callable[[Any], Any], sig: Any) -> Any:
     """numba's ``compile`` of one dispatcher: at once if the code is on disk, else when it is this thread's turn."""
-    if _turn.owner == threading.get_ident():
-        _turn.depth += 1
-        try:
-            return compile_(sig)
-        finally:
-            _turn.depth -= 1
     try:
         return compile_(sig)
     except _Missing:
