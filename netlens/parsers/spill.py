@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,8 @@ class StateFile:
     """
 
     def __init__(self, folder: str, width: int) -> None:
+        import tempfile
+
         self._file = tempfile.TemporaryFile(prefix=".netlens-", dir=folder)
         self._row = 8 * width
         self._map: mmap.mmap | None = None

@@ -7,7 +7,6 @@ which writes RFC 5952 text. The version cannot be seen from the halves: an IPv4 
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import Any, TypeVar
 
@@ -116,6 +115,8 @@ def ip_text(hi: int, lo: int, version: int) -> str:
     """
     if version == 4:
         return f"{lo >> 24 & 255}.{lo >> 16 & 255}.{lo >> 8 & 255}.{lo & 255}"
+    import ipaddress
+
     address = ipaddress.IPv6Address((int(hi) & _MASK64) << 64 | int(lo) & _MASK64)
     mapped = address.ipv4_mapped
     # RFC 5952 section 5: the mapped prefix is well known, so its tail is dotted. ipaddress does so from Python 3.13 on only.
@@ -124,6 +125,8 @@ def ip_text(hi: int, lo: int, version: int) -> str:
 
 def ip_halves(ip: str) -> tuple[int, int]:
     """The bit patterns of an address, as the packet matrix holds them: two signed numbers."""
+    import ipaddress
+
     address = ipaddress.ip_address(ip)
     if address.version == 4:
         return 0, V4_PREFIX | int(address)

@@ -25,7 +25,6 @@ import functools
 import glob
 import hashlib
 import os
-import shutil
 import stat
 import struct
 import sys
@@ -282,6 +281,8 @@ class Store:
     def _begin(self, root: str) -> None:
         folder = os.path.join(root, self.stamp)
         if not os.path.lexists(folder):
+            import shutil
+
             others = [entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
             for old in sorted(others, key=os.path.getmtime, reverse=True)[STAMPS_KEPT - 1 :]:
                 shutil.rmtree(old, ignore_errors=True)

@@ -21,7 +21,6 @@ port of a lookup is that of its protocol, 53 or 5353.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from bisect import bisect_right
@@ -59,14 +58,11 @@ DNS = (
 SERVICES = {"tls": "ssl", "ssh": "ssh", "http": "http"}  #: what ``sessions.protocol`` is called in Zeek
 
 #: What Zeek counts as local unless it is told of a site: the blocks that IANA's special-purpose registries call not globally reachable.
-_LOCAL = [
-    ipaddress.ip_network(n)
-    for n in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
-        "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
-        "::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "fc00::/7", "fe80::/10",
-    )
-]  # fmt: skip
+_LOCAL = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+    "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+    "::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "fc00::/7", "fe80::/10",
+)  # fmt: skip
 
 #: Names that differ in Zeek (base/protocols/dns/consts.zeek).
 _TYPE_NAMES = {"ANY": "*"}
@@ -159,9 +155,18 @@ def _seconds(ns: int) -> str:
     return f"{'-' if ns < 0 else ''}{us // 1_000_000}.{us % 1_000_000:06d}"
 
 
+@cache
+def _networks() -> list[Any]:
+    import ipaddress
+
+    return [ipaddress.ip_network(network) for network in _LOCAL]
+
+
 def _is_local(ip: str) -> bool:
+    import ipaddress
+
     address = ipaddress.ip_address(ip)
-    return any(address.version == network.version and address in network for network in _LOCAL)
+    return any(address.version == network.version and address in network for network in _networks())
 
 
 def _text(data: bytes, also: bytes = b"") -> str:
