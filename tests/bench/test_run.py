@@ -50,10 +50,21 @@ def test_report_has_medians_ratios_and_who_is_absent() -> None:
 def test_targets_are_judged_by_medians() -> None:
     met = {claim: met for claim, _, _, met in targets(data())}
     assert met["full: sessions in process / capinfos -c"] is False
+    assert met["sessions in process / capinfos -c, geometric mean of 1 workloads"] is False
     assert met["full: peak memory, in process"] is True
     assert met["full, 1 to 2 times as long, in process: time for twice the packets"] is True
     assert met["full, 1 to 2 times as long, in process: peak memory"] is False
     assert met["full: whole command / tcptrace -n"] is None
+    two = data(
+        workloads={
+            name: [Result(CAPINFOS.name, [0.4], [1], packets=10), Result(NETLENS.name, [s], [1], packets=10)]
+            for name, s in (("mixed", 0.2), ("short", 0.5))
+        }
+    )
+    measured = {claim: (text, met) for claim, _, text, met in targets(two)}
+    assert measured["sessions in process / capinfos -c, geometric mean of 2 workloads"] == ("0.791", True)  # sqrt(0.5 * 1.25)
+    assert measured["short: sessions in process / capinfos -c"][1] is False
+    assert measured["mixed: sessions in process / capinfos -c"][1] is True
     slower = data(
         workloads={"short": [Result(NETLENS_COMMAND.name, [3.0], [1], packets=10), Result(TCPTRACE.name, [2.0], [1], packets=10)]}
     )
