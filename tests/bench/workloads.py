@@ -446,7 +446,7 @@ def mixed_tls(rng: np.random.Generator, scale: int, sessions: int) -> Plan:
 
 
 def lossy(rng: np.random.Generator, scale: int, sessions: int) -> Plan:
-    """As ``mixed``, with one data segment in 50 sent again, and one in 50 overtaken by the next."""
+    """As ``mixed``, with one data segment in 50 sent again, and about as many overtaken by the next."""
     plan, _ = _mixed(rng, scale, sessions, PLAIN_PORTS)
     frames, session, forward = plan.frames, plan.session, plan.forward
     data = frames.length > 0
@@ -462,7 +462,8 @@ def lossy(rng: np.random.Generator, scale: int, sessions: int) -> Plan:
     ends = np.flatnonzero(np.append(session[1:] != session[:-1], True))
     close_ns = frames.time_ns[ends - 2][session]
     late = _microseconds(rng, 30_000, 250_000, len(data))
-    repeated = np.flatnonzero(data & ~moved & (rng.random(len(data)) < 0.02) & (frames.time_ns + late < close_ns))
+    may_be = np.flatnonzero(data & ~moved & (frames.time_ns + late < close_ns))
+    repeated = np.sort(rng.choice(may_be, len(data) // scale // 80 * scale, replace=False))
     of = np.concatenate([np.arange(len(data)), repeated])
     again = np.arange(len(of)) >= len(data)
     for column in fields(Frames):
@@ -481,8 +482,7 @@ def lossy(rng: np.random.Generator, scale: int, sessions: int) -> Plan:
 def _mixed(rng: np.random.Generator, scale: int, sessions: int, ports: tuple[int, ...], hello_bytes: int = 0) -> tuple[Plan, Array]:
     """The plan, and which frames are the first payload of their session."""
     # Most sessions are short and most segments are in long ones, as everywhere (Crovella and Bestavros 1997: Pareto, exponent near 1.1).
-    middle = np.minimum(2 + (rng.pareto(1.1, sessions) * 8).astype(np.int64), 4000) * scale
-    count = middle + 6
+    count = scale * (np.minimum(2 + (rng.pareto(1.1, sessions) * 8).astype(np.int64), 4000) + 6)
     session = np.repeat(np.arange(sessions, dtype=np.int32), count)
     position = np.arange(len(session)) - np.repeat(np.cumsum(count) - count, count)
     closing = position - (count - 3)[session]

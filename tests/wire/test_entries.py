@@ -224,9 +224,10 @@ def test_who_tells_numba_how_to_compile_gets_numba(root: Path, ready: Path, name
 
 
 @needs_linker
-def test_a_kernel_that_fails_says_so(root: Path, ready: Path) -> None:
-    assert _run(root, ready, "zero")[0].startswith("ZeroDivisionError")
+def test_a_kernel_that_fails_says_so(root: Path, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _run(root, ready, "zero")[0].startswith("SystemError __main__.ratio")
+    monkeypatch.setenv("NETLENS_KERNELS", "numba")
+    assert _run(root, ready, "zero")[0].startswith("ZeroDivisionError")
 
 
 def test_a_file_of_settings_is_seen(tmp_path: Path, root: Path) -> None:
