@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netlens.wire import tls
-from netlens.wire.columns import DIRECTION, FRAME, FRESH, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
+from netlens.wire.columns import DIRECTION, FRAME, FRESH, HINT, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
 from netlens.wire.compiled import inlined, lean
+from netlens.wire.hints import NO_HELLO
 
 Array = np.ndarray[Any, Any]
 
@@ -387,7 +388,7 @@ def scan(buf, packets, start, full, arrays):
             return i, np.int64(-1)
         packet = packets[i]
         cap = _captured(buf, packet)
-        begins = tls.look(buf, packet[PAY_OFF], cap) if cap > 0 else tls.NOT_HELLO
+        begins = tls.look(buf, packet[PAY_OFF], cap) if cap > 0 and not packet[HINT] & NO_HELLO else tls.NOT_HELLO
         k = np.int64(-1)
         if left < 0:
             k = -left - 1

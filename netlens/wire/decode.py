@@ -19,7 +19,7 @@ from netlens.wire import columns as c
 from netlens.wire import tunnels
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
-from netlens.wire.hints import payload_hint
+from netlens.wire.hints import segment_hint
 from netlens.wire.link import CUT, network_start
 from netlens.wire.loads import be16, be32, be64, byte
 from netlens.wire.routes import final_v4, final_v6
@@ -232,7 +232,7 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
     row[c.PORTS] = row[c.PORTS] | sport << 16 | dport
     _payload(row, t + header, cap, length, quality, frame)
     if reason == _TCP:
-        row[c.HINT] = payload_hint(buf, t + header, cap, length) if length > 0 else 0
+        row[c.HINT] = segment_hint(buf, t + header, cap, length) if cap >= 2 else 0
     else:
         row[c.HINT] = 0
         if cap >= 7 and (sport == 443 or dport == 443):
@@ -467,7 +467,7 @@ def _usual(buf, o, cap, wire, row, quality, frame):
     row[c.WINDOW] = be16(buf, t + 14)
     row[c.OPTIONS] = 0
     pay_cap = min(cap - 20 - header, length)
-    row[c.HINT] = payload_hint(buf, t + header, pay_cap, length) if pay_cap >= 2 else 0
+    row[c.HINT] = segment_hint(buf, t + header, pay_cap, length) if pay_cap >= 2 else 0
     _payload(row, t + header, pay_cap, length, quality, frame)
     return True
 

@@ -9,6 +9,8 @@ Layout: bits 0-3 class; TLS: 4 ClientHello, 5 ServerHello, 6 any handshake recor
 HTTP request and response: 22-27 how many more begin in this segment (at most 15); response: 12-21 status code.
 SOCKS reply: 4 it is the last one, behind which the tunnel begins.
 Bytes of a PROXY header that stands before a request in the same segment: 36-51 (HTTP request only; elsewhere nothing counts them).
+Bit 11: certainly no ClientHello begins here, nor a PROXY header before one; who looks for them need not touch the payload, which by then is in another
+core's cache.
 Bits 56-59 are written by the session fold: the class that the session is known to have at this segment (what later segments show does not
 count, so that the size of a batch changes nothing).
 """
@@ -28,6 +30,7 @@ CONNECT, SOCKS, SOCKS_REPLY, PROXY = 6, 7, 8, 9
 CLASS_MASK = 15
 LAST_REPLY = 1 << 4
 CLIENT_HELLO, SERVER_HELLO, HANDSHAKE, CHANGE_CIPHER, ALERT, APPLICATION, WHOLE = 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10
+NO_HELLO = 1 << 11
 COUNT_SHIFT, FIRST_SHIFT, LAST_SHIFT, STATUS_SHIFT = 12, 20, 36, 12
 PREFIX_SHIFT = 36
 ALIKE_SHIFT, MAX_ALIKE = 52, 15
@@ -228,6 +231,15 @@ def _rare_hint(buf, o, cap, length):
     if byte(buf, o) == 13:
         return _proxy_hint(buf, o, cap, length) if be32(buf, o) == 0x0D0A0D0A else np.int64(0)
     return _socks_hint(buf, o, cap, length)
+
+
+@lean
+def segment_hint(buf, o, cap, length):
+    """:func:`payload_hint` of two bytes or more, and NO_HELLO."""
+    hint = payload_hint(buf, o, cap, length)
+    b = byte(buf, o)
+    # a handshake record, ChangeCipherSpec, and what the two versions of a PROXY header begin with (tls.look)
+    return hint if b == 22 or b == 20 or b == 80 or b == 13 else hint | NO_HELLO
 
 
 @lean

@@ -208,10 +208,11 @@ def test_nobody_loads_what_another_user_made(root: Path, place: Path) -> None:
     assert "for this run only" in _run(root, place)[1]
 
 
-def test_everybody_loads_what_root_compiled(root: Path, place: Path) -> None:
+def nobody(root: Path, place: Path) -> dict[str, object]:
+    """How a process is started as nobody; skips where that is not possible."""
     if os.geteuid() != 0:
         pytest.skip("root only: becomes somebody else")
-    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    nobody: dict[str, object] = {"user": 65534, "group": 65534, "extra_groups": []}
     program = [sys.executable, "-c", "import netlens.wire, numba"]
     try:
         unreadable = subprocess.run(program, env=_environment(root, place), cwd="/", check=False, **nobody).returncode  # type: ignore[call-overload]
@@ -219,8 +220,13 @@ def test_everybody_loads_what_root_compiled(root: Path, place: Path) -> None:
         unreadable = 1
     if unreadable:
         pytest.skip("root only, in a folder that others may read: this one is not")
+    return nobody
+
+
+def test_everybody_loads_what_root_compiled(root: Path, place: Path) -> None:
+    somebody_else = nobody(root, place)
     _run(root, place, umask=0o077)
-    assert _run(root, place, **nobody) == ("30 0", "")
+    assert _run(root, place, **somebody_else) == ("30 0", "")
 
 
 def test_trusted_folders(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from netlens import linker
-from tests.wire.test_compiled import COMPILES, _environment, _run, place  # noqa: F401 -- a fixture
+from tests.wire.test_compiled import COMPILES, _environment, _run, nobody, place  # noqa: F401 -- a fixture
 
 #: A program with a kernel of each kind of argument and result, called as its arguments say. It prints what came of it and whether numba was there.
 PROGRAM = """
@@ -178,6 +178,11 @@ def test_nobody_loads_an_entry_that_another_user_made(root: Path, ready: Path) -
     for path in (ready / "cache").rglob("*"):
         os.chown(path, 65534, 65534)
     assert _found(root, ready) == (USUAL, True)
+
+
+@needs_linker
+def test_everybody_loads_the_entries_that_root_made(root: Path, ready: Path) -> None:
+    assert _found(root, ready, **nobody(root, ready)) == (USUAL, False)
 
 
 @needs_linker

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netlens.wire import hints as h
-from netlens.wire.hints import payload_hint
+from netlens.wire.hints import payload_hint, segment_hint
+from netlens.wire.tls import NOT_HELLO, look
 from tests.wire.helpers import ip4, one, tcp, udp
 
 
@@ -35,7 +36,7 @@ def facts(value: int) -> tuple[int, int, int]:
 
 
 def test_fields_do_not_share_bits() -> None:
-    flags = [h.CLIENT_HELLO, h.SERVER_HELLO, h.HANDSHAKE, h.CHANGE_CIPHER, h.ALERT, h.APPLICATION, h.WHOLE]
+    flags = [h.CLIENT_HELLO, h.SERVER_HELLO, h.HANDSHAKE, h.CHANGE_CIPHER, h.ALERT, h.APPLICATION, h.WHOLE, h.NO_HELLO]
     fields = [h.CLASS_MASK, *flags, 0xFF << h.COUNT_SHIFT, 0xFFFF << h.FIRST_SHIFT, 0xFFFF << h.LAST_SHIFT, h.PROTOCOL_MASK]
     fields.append(h.MAX_ALIKE << h.ALIKE_SHIFT)
     assert sum(fields) == np.bitwise_or.reduce(np.array(fields, np.int64))
@@ -343,3 +344,30 @@ def test_how_many_messages_begin_in_a_segment() -> None:
     ]
     assert more(ok + ok, len(ok) + 8) == 0  # cut
     assert hint(ok * 2) >> h.STATUS_SHIFT & 0x3FF == 200
+
+
+BEGINS = [
+    b"",
+    HELLO,
+    CHANGE + HELLO,
+    SERVER,
+    DATA,
+    b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes(12),
+    b"POST /",
+    b"SSH-2.0",
+]
+
+
+@given(st.sampled_from(BEGINS), st.sampled_from(BEGINS), st.binary(max_size=40), st.integers(2, 300))
+def test_where_the_hint_says_no_hello_begins_none_is_found(first: bytes, second: bytes, rest: bytes, cap: int) -> None:
+    payload = first + second + rest
+    if len(payload) < 2:
+        return
+    cap = min(cap, len(payload))
+    buf = np.frombuffer(bytearray(payload), np.uint8)
+    found = int(segment_hint(buf, 0, cap, len(payload)))
+    assert found & ~h.NO_HELLO == int(payload_hint(buf, 0, cap, len(payload)))
+    if found & h.NO_HELLO:
+        assert look(buf, 0, cap) == NOT_HELLO
+    assert bool(found & h.NO_HELLO) == (payload[0] not in (13, 20, 22, 80))
