@@ -20,6 +20,7 @@ from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire import link
 from netlens.wire.framing import F_CAP, F_OFF, F_WIRE, FRAME_WIDTH
+from netlens.wire.hints import NO_HELLO
 from tests.wire import links
 from tests.wire.helpers import (
     DST6,
@@ -51,7 +52,7 @@ def test_every_column_of_a_segment() -> None:
     segment = tcp(b"payload", sport=1, dport=65535, seq=0xFFFFFFFF, ack=0x80000000, flags=0x1FF, window=65535)
     found = one(ip4(segment))
     assert found == Packet(
-        1, START_NS, "192.0.2.1", "192.0.2.2", 1, 65535, c.TCP, 7, b"payload", 0, 0xFFFFFFFF, 0x80000000, 0x1FF, 65535, -1, 0, 0
+        1, START_NS, "192.0.2.1", "192.0.2.2", 1, 65535, c.TCP, 7, b"payload", 0, 0xFFFFFFFF, 0x80000000, 0x1FF, 65535, -1, 0, NO_HELLO
     )
     found = one(ip6(tcp(b"payload", flags=0xFFF)))
     assert (found.src, found.dst, found.flags) == ("2001:db8::1", "2001:db8::2", 0xFFF)
