@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from netlens.capture.recording import MANIFEST, read_manifest
+from netlens.chains import reached
 from netlens.errors import CaptureError
 from netlens.sidefiles import Rows, is_count, refuse_special
 from netlens.text import plural, printable
@@ -39,6 +40,7 @@ class Inputs:
     requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
     apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.
     complete : False if the recording says that it broke off.  reasons : why.  sshuttle : the tunnel's command line, if known.
+    host_address : of the host as the VM reaches it, if the recording says.
     dropped : side -> packets that the kernel dropped.  missing : files that the manifest names and the folder does not hold.
     covering : sides whose error log spans the recording, because the recorder wrote both.
     """
@@ -57,6 +59,7 @@ class Inputs:
     dropped: dict[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     sshuttle: tuple[str, ...] | None = None
+    host_address: str | None = None
     covering: frozenset[str] = frozenset()
 
     @property
@@ -165,6 +168,7 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
         missing=tuple(sorted(name for name in manifest.files if not os.path.exists(os.path.join(folder, name)))),
         covering=frozenset(found.errors),
         sshuttle=_sshuttle(manifest.extra),
+        host_address=reached.told(manifest.extra),
     )
 
 
@@ -197,13 +201,15 @@ class Beside:
     """What lies beside captures, read.
 
     logs : error logs by side.  covering : sides whose log spans the recording.  keys : requests that a key log shows, of the upstream capture.
-    sshuttle : the tunnel's command line, if known.  notes : what keeps any of it from being of full use.
+    sshuttle : the tunnel's command line, if known.  host_address : as the recording says that the VM reaches the host.
+    notes : what keeps any of it from being of full use.
     """
 
     logs: dict[str, ErrorLog] = field(default_factory=dict)
     covering: frozenset[str] = frozenset()
     keys: Decrypted | None = None
     sshuttle: tuple[str, ...] | None = None
+    host_address: str | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -234,7 +240,7 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str]) -> Bes
     if given.requests is not None and keys is None:
         keys = decrypted_rows.read(given.requests)
         notes += [keys.note] if keys.note else []
-    return Beside(logs, given.covering, keys, given.sshuttle, notes)
+    return Beside(logs, given.covering, keys, given.sshuttle, given.host_address, notes)
 
 
 def read_sockets(path: str) -> Rows[dict[str, Any]]:

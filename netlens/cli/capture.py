@@ -41,6 +41,7 @@ from netlens.text import printable
 @click.option(
     "--snaplen",
     type=click.IntRange(64, 262144),
+    metavar="BYTES",
     default=262144,
     show_default=True,
     help="Bytes to keep of each packet; the default keeps all.",

@@ -11,8 +11,18 @@ from netlens.cli.common import stop_at_a_closed_pipe
 from netlens.cli.options import format_option
 
 
+class WholeSummaries(click.Group):
+    """Lists its commands with the whole first sentence of each, over several lines if need be."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, (command.help or "").split("\n\n")[0].replace("\n", " ")) for name, command in sorted(self.commands.items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 @click.group(
     "lab",
+    cls=WholeSummaries,
     epilog="""\b
     Examples:
       netlens lab list
@@ -46,7 +56,7 @@ def list_() -> None:
 @click.argument("scenario")
 @click.option("-o", "--output", "output", type=click.Path(path_type=Path), help="Folder of the recording.  [default: captures/SCENARIO]")
 @click.option("--seconds", type=click.FloatRange(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
-@click.option("--seed", type=int, help="Seed of all random choices.  [default: the scenario's]")
+@click.option("--seed", type=int, metavar="N", help="Seed of all random choices.  [default: the scenario's]")
 @click.option(
     "--sshuttle", type=click.Path(exists=True, dir_okay=False), help="The sshuttle to use, 1.3 or later.  [default: the installed one]"
 )

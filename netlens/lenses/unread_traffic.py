@@ -22,6 +22,13 @@ ID = "unread-traffic"
 GROUP = "sight"
 RANK = 91
 MOST = 0.5
+RADIO = frozenset(
+    {105, 119, 127, 163, 192}
+)  #: IEEE 802.11: plain, with Prism, radiotap or AVS header, and PPI (tcpdump.org/linktypes.html)
+OFF_THE_AIR = (
+    "These are radio frames of Wi-Fi, taken in monitor mode, most of them encrypted. Capture on the interface without monitor mode (tcpdump without -I), "
+    "or let airdecap-ng or Wireshark decrypt them and save the result as Ethernet."
+)
 #: reasons of the quality table that hide traffic of programs
 HIDING = (
     "tunnel_gre", "tunnel_ipip", "tunnel_other", "esp", "tunnel_esp", "macsec", "mpls", "ppp", "link_type", "cut_link", "cut_ip", "cut_transport", "bad_ip",
@@ -46,7 +53,9 @@ def _of(view: View) -> list[Finding]:
     lines = part.unread()
     text = f"{lines[0][:1].upper()}{lines[0][1:]}." if lines else f"{hidden:,} of {part.frames:,} frames were not read."
     values = {"frames": part.frames, "unread": hidden, "reasons": {r: n for r, n, _ in rows}}
-    return [*unlooked, finding(view, ID, "warning" if share > MOST else "note", text, [f for _, _, f in rows], values)]
+    radio = share > MOST and bool(RADIO.intersection(link for i in part.inputs for link in i.link_types))
+    severity = "warning" if share > MOST else "note"
+    return [*unlooked, finding(view, ID, severity, text, [f for _, _, f in rows], values, OFF_THE_AIR if radio else "")]
 
 
 def _not_looked_at(view: View) -> list[Finding]:

@@ -48,6 +48,13 @@ def test_every_help_ends_with_an_example_of_its_command(command: str) -> None:
     assert f"netlens {command}" in examples
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS, "lab run", "lab check", "lab prove"])
+def test_help_cuts_nothing_and_speaks_of_no_types(command: str) -> None:
+    said = run(*command.split(), "--help").stdout.split("Example")[0]
+    assert "..." not in re.sub(r"\[?[A-Z|]+\]?\.\.\.|A,B,\.\.\.", "", said)  # what may be repeated is written so
+    assert not re.search(r" (INTEGER|FLOAT|TEXT|RANGE|UUID|FILENAME)\b", said)
+
+
 def test_help_lists_all_commands() -> None:
     done = run("--help")
     assert done.returncode == 0

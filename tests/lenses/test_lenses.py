@@ -510,7 +510,16 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     esp = bytes.fromhex("4500003c00000000403200000a0000010a000002") + bytes(40)
     this = found(tmp_path, [Packet(k * MS, esp) for k in range(20)])
     assert this["unread-traffic"].severity == "warning"
+    assert not this["unread-traffic"].advice
     assert not problems(this)
+
+
+def test_radio_frames_say_what_they_are_and_what_to_capture(tmp_path: Path) -> None:
+    beacon = bytes.fromhex("80000000ffffffffffff0011223344550011223344550010") + bytes(40)
+    path = write(tmp_path / "air.pcap", [Packet(k * MS, beacon) for k in range(5)], 105)
+    [said] = [f for f in netlens.analyze(path).findings if f.id == "unread-traffic"]
+    assert "IEEE 802.11" in said.text
+    assert "monitor mode" in said.advice
 
 
 # -- all of them --

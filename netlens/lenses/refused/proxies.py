@@ -78,20 +78,21 @@ def known(name: str) -> bool:
     return name in _PROVIDERS
 
 
-def host_address(argv: Sequence[str] | None) -> str:
-    """The host's address as the VM reaches it, from the tunnel's command line; HOST where it is not there."""
+def host_address(argv: Sequence[str] | None, otherwise: str | None = None) -> str:
+    """The host's address as the VM reaches it, from the tunnel's command line; where it is not there ``otherwise``, or HOST."""
     words = list(argv or ())
     remote = next((after for word, after in pairwise(words) if word in ("-r", "--remote")), "")
     found = _REMOTE.match(remote)
-    return found[1] if found else "HOST"
+    return found[1] if found else (f"[{otherwise}]" if ":" in otherwise else otherwise) if otherwise else "HOST"
 
 
 def leads(context: Context, names: Sequence[str], shared: bool) -> tuple[str, tuple[str, ...]]:
     """What the program is started with, and what to know: for one machine, or for VM and host with one proxy on the host (``shared``)."""
-    host = host_address(context.sshuttle_argv)
+    host = host_address(context.sshuttle_argv, context.host_address)
     caveats = [] if known(names[0]) else [PROVIDER_CAVEAT]
     if shared:
         caveats.append(f"run the proxy on the host; on the VM the address is {host}, on the host itself 127.0.0.1")
+        caveats += ["HOST is what `ip route show default` names on the VM"] if host == "HOST" else []
     else:
         caveats.append("run the proxy on the machine of the program, beside it")
     return program(names[0], host if shared else "127.0.0.1"), tuple(caveats)

@@ -68,5 +68,7 @@ def test_the_host_as_the_vm_reaches_it(argv: tuple[str, ...] | None, host: str) 
     assert proxies.host_address(argv) == host
     program, caveats = proxies.leads(Context(sshuttle_argv=argv), ["api.z.ai"], shared=True)
     assert re.search(r"http://([\w.]+):8900", program)[1] == host  # type: ignore[index]
-    assert len(caveats) == 1
+    assert ("HOST is what `ip route show default` names on the VM" in caveats) is (host == "HOST")
+    told = Context(sshuttle_argv=argv, host_address="fd00::1")
+    assert ("[fd00::1]:8900" in proxies.leads(told, ["api.z.ai"], shared=True)[0]) is (host == "HOST")
     assert proxies.leads(Context(), ["api.example"], shared=False)[1][0] == proxies.PROVIDER_CAVEAT

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from netlens.chains.reached import host_from_vm
 from netlens.chains.situation import HOST, REJECTED, SIDES, VM, Situation
 from netlens.lenses.refused import replay, turns
 from netlens.lenses.refused.counting import most_at_once
@@ -40,6 +41,7 @@ class Context:
     sshuttle_argv : the command line of the running sshuttle, with or without its own name; None if unknown.
     cause : id of the cause that was found.  port : of the API.
     over_time : the limit is one over time: what is open at once does not matter.  quota : the provider says that a quota is used up.
+    host_address : of the host as the VM reaches it; None if unknown.
     at_once : most processes of one side that made requests over the same time; 0 if that is not known.
     """
 
@@ -52,6 +54,7 @@ class Context:
     over_time: bool = False
     quota: bool = False
     at_once: int = 0
+    host_address: str | None = None
 
 
 def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = False) -> Context:
@@ -70,6 +73,7 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         over_time,
         quota,
         max((errorlog.at_once(log) for log in traffic.beside.logs.values()), default=0),
+        host_from_vm(traffic),
     )
 
 

@@ -65,7 +65,8 @@ def variants(case: Case) -> list[Variant]:
         if case.context.sshuttle_argv is not None and known is None:
             caveats.append("the recorded sshuttle command has options that are not repeated here: add the excludes to your own command")
         excludes = [word for target in targets for word in ("-x", target)]
-        command = shlex.join(["sshuttle", *(known or ["--dns", "-r", "USER@HOST", "0.0.0.0/0"]), *excludes])
+        remote = case.context.host_address or "USER@HOST"  # ssh takes the name of the own account
+        command = shlex.join(["sshuttle", *(known or ["--dns", "-r", remote, "0.0.0.0/0"]), *excludes])
     else:
         caveats.append("no usable name or address of the API is known: add -x NAME:443 to the command line of sshuttle")
     return [Variant(ID, TITLE, change, command, tuple(caveats))]

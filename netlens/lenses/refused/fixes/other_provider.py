@@ -9,9 +9,9 @@ TITLE = "Use another provider or model"
 RANK = 8
 AGAINST = ANYTHING
 
-CAVEATS = ("`opencode models` lists what is set up; limits differ by model, and another provider needs its own key",)
+CAVEATS = ("the command lists what is set up, for `opencode --model`; limits differ by model, and another provider needs its own key",)
 
 
 def variants(case: Case) -> list[Variant]:
     """Always one."""
-    return [Variant(ID, TITLE, None, "opencode --model PROVIDER/MODEL", CAVEATS, "the other limit is unknown")]
+    return [Variant(ID, TITLE, None, "opencode models", CAVEATS, "the other limit is unknown")]
