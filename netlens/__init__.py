@@ -25,7 +25,8 @@ What all share: ``tables`` (the columns of every table), ``schema`` (what a tabl
 checked), ``sidefiles`` (logs and manifests read within limits), ``outputs`` (files written aside, then renamed), ``threads``, ``compiling`` and
 ``warm`` (kernels, and what is shown while they are compiled).
 
-``read`` gives a capture as DataFrames, ``analyze`` its findings. docs/explanation/through-the-house.md follows a packet through all of it.
+``read`` gives a capture as DataFrames, ``analyze`` its findings, ``plot`` a figure of them; ``compare`` tells whether a change helped.
+docs/explanation/through-the-house.md follows a packet through all of it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,10 @@ from netlens.errors import CaptureError, NetlensError, SchemaError, WireError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from matplotlib.figure import Figure
+
     from netlens.analysis import Analysis
+    from netlens.lenses.refused.comparison import Comparison
 
 
 def analyze(
@@ -93,5 +97,46 @@ def analyze(
     return analysis.analyze(captures, given)
 
 
+def compare(before: Any, after: Any) -> "Comparison":
+    """Two recordings of one situation, before and after a change: did it help? What ``netlens compare`` says, with its numbers.
+
+    Parameters
+    ----------
+    before, after : what :func:`analyze` takes, or its result.
+    """
+    from netlens.analysis import Analysis
+    from netlens.lenses.refused import comparison
+
+    found = [each if isinstance(each, Analysis) else analyze(each) for each in (before, after)]
+    return comparison.compare(*(each.assembled.situation for each in found))
+
+
+def plot(analysis: "Analysis", figure: str = "summary", side: str | None = None) -> "Figure":
+    """A picture of an analysis as a matplotlib Figure, which a notebook shows.
+
+    Parameters
+    ----------
+    figure : "summary", or one of a capture: "timeline", "concurrency", "lookups", "lifetimes".  side : "vm" or "host", where both were captured.
+
+    Raises
+    ------
+    NetlensError
+        there is no such figure or side, or matplotlib is missing.
+    """
+    from netlens.extras import missing
+    from netlens.report import plots
+
+    if (why := missing("matplotlib")) is not None:
+        raise NetlensError(why)
+    if figure == "summary":
+        return plots.summary.draw(analysis)
+    if side not in analysis.sides:
+        raise NetlensError(f"plot: side={side!r} is not one of {', '.join(map(repr, analysis.sides))}")
+    drawn = plots.figures(analysis, side)
+    if figure not in drawn:
+        raise NetlensError(f"plot: there is no figure {figure!r}; the figures are summary, {', '.join(drawn)}")
+    return drawn[figure]()
+
+
 __version__ = "0.1.0"
-__all__ = ["Capture", "CaptureError", "NetlensError", "SchemaError", "WireError", "__version__", "analyze", "read"]
+__all__ = ["Capture", "CaptureError", "NetlensError", "SchemaError", "WireError", "__version__", "analyze", "compare", "plot", "read"]

@@ -117,8 +117,7 @@ def command(
     )
     found = analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given)
     document = found.to_dict()
-    if output is not None:
-        _write(document, found, output)
+    drawn = output is not None and _write(document, found, output)
     if bundle is not None:
         _bundle(given, document, bundle)
     if form == "json":
@@ -126,7 +125,9 @@ def command(
         return
     _print(found, verbose)
     if output is not None:
-        say(f"{os.path.join(output, 'report.html')} opens in a browser; report.json and the pictures are beside it")
+        say(
+            f"{os.path.join(output, 'report.html')} opens in a browser; {'report.json and the pictures are' if drawn else 'report.json is'} beside it"
+        )
 
 
 def _together(recordings: tuple[str, ...], apis: tuple[str, ...], form: str, verbose: int) -> None:
@@ -237,8 +238,8 @@ def _inputs(capture: str | None, host: str | None, vm: str | None, further: dict
     return Inputs(given)
 
 
-def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
-    """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support."""
+def _write(document: dict[str, Any], found: Analysis, output: str) -> bool:
+    """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support. Whether there are pictures."""
     from netlens.extras import missing
     from netlens.outputs import replacing
     from netlens.report import html, letter
@@ -259,3 +260,4 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> None:
         save_analysis(output, found)
     else:
         say(f"no pictures: {why}")
+    return why is None

@@ -9,6 +9,7 @@ Normal: RFC 1035 4.2.1 asks again after 2 to 5 s at the earliest; RFC 8767 5 let
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from netlens.lenses._asked import PENDING_NS, Question, filtered, visible
@@ -24,6 +25,9 @@ ID = "dns-unanswered"
 GROUP = "names"
 RANK = 10
 SHARE = 0.1  #: of all questions; with fewer than a tenth open, programs went on (a capture with 6 % open among parallel questions: nobody waited)
+NAME = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?\Z"
+)  #: may stand in a command that is pasted
 LEAST = 3  #: that were asked once only; one or two may be a filter of the capture
 
 
@@ -56,7 +60,8 @@ def _of(view: View) -> list[Finding]:
         "asked_again": again,
         "resolvers": sorted({r for q in open_ for r in q.resolvers}),
     }
-    advice = "Ask the resolver directly (dig @RESOLVER NAME); if it does not answer, name another one in resolv.conf, or look for what drops UDP port 53."
+    example = next((f"dig @{q.resolvers[0]} {q.name}" for q in open_ if q.resolvers and NAME.match(q.name)), "dig @RESOLVER NAME")
+    advice = f"Ask the resolver directly ({example}); if it does not answer, name another one in resolv.conf, or look for what drops UDP port 53."
     return [finding(view, ID, "problem" if grave else "warning", text, [f for q in open_ for f in q.frames], values, advice)]
 
 

@@ -54,8 +54,10 @@ def _of(view: View) -> list[Finding]:
     text = f"{lines[0][:1].upper()}{lines[0][1:]}." if lines else f"{hidden:,} of {part.frames:,} frames were not read."
     values = {"frames": part.frames, "unread": hidden, "reasons": {r: n for r, n, _ in rows}}
     radio = share > MOST and bool(RADIO.intersection(link for i in part.inputs for link in i.link_types))
-    severity = "warning" if share > MOST else "note"
-    return [*unlooked, finding(view, ID, severity, text, [f for _, _, f in rows], values, OFF_THE_AIR if radio else "")]
+    return [
+        *unlooked,
+        finding(view, ID, "warning" if share > MOST else "note", text, [f for _, _, f in rows], values, OFF_THE_AIR if radio else ""),
+    ]
 
 
 def _not_looked_at(view: View) -> list[Finding]:

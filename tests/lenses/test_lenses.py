@@ -514,6 +514,13 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert not problems(this)
 
 
+def test_advice_names_the_resolver_and_the_name_that_were_seen(tmp_path: Path) -> None:
+    asked = [p for k in range(4) for at in (0, 2) for p in lookup(f"n{k}.example.test", k * 100 * MS + at * S, txid=k)]
+    assert "(dig @198.51.100.53 n0.example.test)" in found(tmp_path, asked, ping(30 * S))["dns-unanswered"].advice
+    odd = [p for k in range(4) for at in (0, 2) for p in lookup(f"$(id){k}.test", k * 100 * MS + at * S, txid=k)]
+    assert "(dig @RESOLVER NAME)" in found(tmp_path, odd, ping(30 * S))["dns-unanswered"].advice  # never in a command
+
+
 def test_radio_frames_say_what_they_are_and_what_to_capture(tmp_path: Path) -> None:
     beacon = bytes.fromhex("80000000ffffffffffff0011223344550011223344550010") + bytes(40)
     path = write(tmp_path / "air.pcap", [Packet(k * MS, beacon) for k in range(5)], 105)

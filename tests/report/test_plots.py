@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import netlens
 from netlens import tables
 from netlens.chains import overlap
 from netlens.errors import NetlensError
@@ -534,3 +535,24 @@ def test_importing_plots_does_not_import_matplotlib_and_drawing_not_pyplot():
         "p.lookups.draw(tables.LOOKUPS.empty()); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- the public API
+
+
+def test_plot_gives_figures_and_says_what_there_is(analysis) -> None:
+    from matplotlib.figure import Figure
+
+    a = analysis("two-causes")
+    for figure, side in (("summary", None), ("timeline", "vm"), ("concurrency", "host"), ("lookups", "host"), ("lifetimes", "vm")):
+        assert isinstance(netlens.plot(a, figure, side), Figure)
+    with pytest.raises(NetlensError, match="there is no figure 'pie'; the figures are summary, timeline"):
+        netlens.plot(a, "pie", "vm")
+    with pytest.raises(NetlensError, match="side=None is not one of 'vm', 'host'|side=None is not one of 'host', 'vm'"):
+        netlens.plot(a, "timeline")
+
+
+def test_compare_takes_recordings_and_analyses(analysis, captures) -> None:
+    found = netlens.compare(analysis("two-causes"), captures / "two-causes-excluded")
+    assert found.verdict == "better"
+    assert found.before.refusals == analysis("two-causes").counts["rejections"]

@@ -1,6 +1,7 @@
 """Pictures: one figure a file, each with a ``draw`` that takes tables and returns a matplotlib Figure; ``summary`` takes a whole analysis.
 
-``save_all`` draws and writes those of one capture, ``save_analysis`` those of an analysis. matplotlib is imported when the first figure is drawn, not before.
+``figures`` has those of one capture of an analysis by name; ``save_all`` draws and writes those of one capture, ``save_analysis`` those of an analysis.
+matplotlib is imported when the first figure is drawn, not before.
 """
 
 from __future__ import annotations
@@ -21,23 +22,27 @@ if TYPE_CHECKING:
     from netlens.analysis import Analysis
     from netlens.chains.overlap import Columns
 
-__all__ = ["concurrency", "lifetimes", "lookups", "save", "save_all", "save_analysis", "summary", "timeline"]
+__all__ = ["concurrency", "figures", "lifetimes", "lookups", "save", "save_all", "save_analysis", "summary", "timeline"]
+
+
+def figures(a: Analysis, name: str | None) -> dict[str, Callable[[], Figure]]:
+    """How each figure of one capture is drawn, with the analysis' refusals and limit."""
+    from netlens.report.outcomes import with_outcomes
+
+    capture = a.sides[name].capture
+    tables = (capture.table("connections"), capture.table("sessions"), with_outcomes(a, name), capture.table("lookups"))
+    return _figures(*tables, capture_ns=capture.part.bounds_ns, limit=_limit(a, name))
 
 
 def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Path]:
     """``summary``, and the pictures of each capture with the analysis' refusals and limit; of two captures in a folder each."""
-    from netlens.report.outcomes import with_outcomes
-
     a, folder = analysis, Path(directory)
     written = save(summary.draw(a), folder, "summary")
-    for name, side in a.sides.items():
-        capture = side.capture
-        tables = (capture.table("connections"), capture.table("sessions"), with_outcomes(a, name), capture.table("lookups"))
+    for name in a.sides:
         place = folder / (name or "") if len(a.sides) > 1 else folder
         if place != folder:
             subfolder(place)
-        made = save_all(place, *tables, capture_ns=capture.part.bounds_ns, limit=_limit(a, name))
-        written += [path for pair in made.values() for path in pair]
+        written += [path for figure, make in figures(a, name).items() for path in save(make(), place, figure)]
     return written
 
 
@@ -67,10 +72,22 @@ def save_all(
     limit: concurrency.Line | None = None,
 ) -> dict[str, list[Path]]:
     """Draw every figure of one capture into ``directory``; per figure the PNG and the SVG."""
-    figures: dict[str, Callable[[], Figure]] = {
+    made = _figures(connections, sessions, exchanges, lookup_rows, capture_ns=capture_ns, limit=limit)
+    return {name: save(make(), directory, name) for name, make in made.items()}  # one at a time: a figure holds megabytes
+
+
+def _figures(
+    connections: Columns,
+    sessions: Columns,
+    exchanges: Columns,
+    lookup_rows: Columns,
+    *,
+    capture_ns: tuple[int, int] | None,
+    limit: concurrency.Line | None,
+) -> dict[str, Callable[[], Figure]]:
+    return {
         "timeline": lambda: timeline.draw(connections, exchanges, sessions, capture_ns=capture_ns),
         "concurrency": lambda: concurrency.draw(connections, exchanges, sessions, capture_ns=capture_ns, limit=limit),
         "lookups": lambda: lookups.draw(lookup_rows, capture_ns=capture_ns),
         "lifetimes": lambda: lifetimes.draw(connections, sessions),
     }
-    return {name: save(make(), directory, name) for name, make in figures.items()}  # one at a time: a figure holds megabytes
