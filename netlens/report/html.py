@@ -107,6 +107,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             overview=_overview(a),
             asked_for_refusals=not findings.is_all(a),
             connections=sum(side.connections.rows for side in a.assembled.sides.values()),
+            lookups=sum(side.capture.table("lookups").rows for side in a.assembled.sides.values()),
             recording=_recording(a),
             when=_when(document),
             cautions=notes,

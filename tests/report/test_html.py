@@ -394,7 +394,8 @@ def test_findings_show_on_any_screen(
     for f, said in zip(wrong, shown, strict=True):
         assert all(part in " ".join(said.split()) for part in (f.severity, f.text, f.filter))
     assert page.run("document.querySelector('.finding').getBoundingClientRect().bottom < innerHeight")
-    assert page.run("document.querySelector('#stage').checkVisibility()") is (which == "troubled")
+    assert page.run("document.querySelector('#stage').checkVisibility()")  # also of lookups alone
+    assert page.run("document.querySelector('#curves').checkVisibility()") is (which == "troubled")
     assert page.run((Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")) == []
     assert page.complaints() == []
     assert page.requests() == [path.resolve().as_uri()]

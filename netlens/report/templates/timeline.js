@@ -49,7 +49,7 @@ function drawLegend() {
       g.strokeStyle = theme[share + "-dark"] || theme.leftover;
       g.strokeRect(0.5, 0.5, 21, 11);
     }, share);
-  entry("request inside its connection", (g) => { g.fillStyle = theme.unknown; g.fillRect(0, 0, 22, 12); g.fillStyle = theme["unknown-dark"]; g.fillRect(5, 3, 12, 6); });
+  if (model.bars.n) entry("request inside its connection", (g) => { g.fillStyle = theme.unknown; g.fillRect(0, 0, 22, 12); g.fillStyle = theme["unknown-dark"]; g.fillRect(5, 3, 12, 6); });
   if (model.refusals.length) entry("refused", (g) => cross(g, 11, 6), "refused");
   if (model.core.limit) entry("limit", (g) => { g.strokeStyle = theme.limit; g.lineWidth = 2; g.setLineDash([6, 4]); g.beginPath(); g.moveTo(0, 6); g.lineTo(22, 6); g.stroke(); }, "limit");
   if (lookupLanes.length && !held.has("lookups")) entry("lookup", (g) => { g.fillStyle = theme.lookups; g.fillRect(0, 2, 22, 8); }, "lookups");
