@@ -456,7 +456,8 @@ def _notes(side: Side, connections: Table) -> list[str]:
     before = int(connections["started_before_capture"].sum())
     if before:
         notes.append(f"{before:,} of the connections were open before the capture began")
-    offered = sum(any(side.http2_offered.get(k) for k in ids) for ids in connections["session_ids"].tolist())
-    if offered:
-        notes.append(f"HTTP/2 was offered on {plural(offered, 'connection')}: requests cannot be told by turn-taking there")
+    of = [[side.http2[k] for k in ids if k in side.http2] for ids in connections["session_ids"].tolist()]
+    for n, how in ((sum(True in told for told in of), "is spoken"), (sum(None in told and True not in told for told in of), "was offered")):
+        if n:
+            notes.append(f"HTTP/2 {how} on {plural(n, 'connection')}: requests cannot be told by turn-taking there")
     return notes

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from netlens.parsers.pipeline import Part
+    from netlens.parsers.records import RecordBuilder
     from netlens.parsers.trail import Trail
     from netlens.schema import Table
 
@@ -81,16 +82,24 @@ class Capture:
         products = [p for p in pipeline.PRODUCTS if p in wanted] + ([pipeline.TRAIL] if self._with_trail else [])
         return pipeline.run(self.paths, products, self._progress, self._spill_to)
 
-    @cached_property
+    @property
     def trail(self) -> Trail | None:
         """Single segments, for lenses; None of standard input that was read without."""
-        if self.part.trail is not None:
-            return self.part.trail
-        if "-" in self.paths:
-            return None
+        return self._closely.trail
+
+    @property
+    def records(self) -> RecordBuilder | None:
+        """TLS records of connections that may be HTTP/2; None of standard input that was read without."""
+        return self._closely.records
+
+    @cached_property
+    def _closely(self) -> Part:
+        """The parsers' state after a pass that kept what lenses look at, if there can be one."""
+        if (self.part.trail is not None and self.part.records is not None) or "-" in self.paths:
+            return self.part
         from netlens.parsers import pipeline
 
-        return pipeline.run(self.paths, ["sessions", pipeline.TRAIL], self._progress, self._spill_to).trail
+        return pipeline.run(self.paths, ["sessions", "hellos", pipeline.TRAIL], self._progress, self._spill_to)
 
     def table(self, name: str) -> Table:
         """A table by name, as numpy columns."""

@@ -46,7 +46,8 @@ class Linked:
     further : captures of further vantages, by name.
     claimed : connection of the upstream's capture -> the further vantage whose capture holds it.
     processes : vantage -> row of its connections -> process, where sockets were sampled.
-    http2 : sessions of the upstream on which HTTP/2 was offered.  protocol_unknown : that is not known of any connection to the target.
+    http2 : sessions of the upstream on which HTTP/2 is spoken (True) or may be (None).  protocol_unknown : that is not known of any connection to the
+        target.
     exchanged : the captures seem to have been given the wrong way round.  notes : what a person should know of all this.
     """
 
@@ -63,7 +64,7 @@ class Linked:
     further: dict[str, Side]
     claimed: dict[int, str]
     processes: dict[str, dict[int, str]]
-    http2: set[int]
+    http2: dict[int, bool | None]
     protocol_unknown: bool
     exchanged: bool
     notes: list[str]
@@ -267,18 +268,20 @@ def _by_interface(host: Side) -> Codes:
     return np.array([own if mine[ids].all() else VM for ids in host.session_ids], np.int8)
 
 
-def _http2(upstream: Side, sides: Mapping[str | None, Side], pairs: pairing.Pairing | None) -> tuple[set[int], bool]:
-    """Sessions of the upstream capture on which HTTP/2 was offered; and whether that is not known of any connection to the target.
+def _http2(upstream: Side, sides: Mapping[str | None, Side], pairs: pairing.Pairing | None) -> tuple[dict[int, bool | None], bool]:
+    """Sessions of the upstream capture on which HTTP/2 is spoken or may be; and whether that is not known of any connection to the target.
 
-    Hellos pass through NAT and tunnels as they are, so one that is cut in one capture is read in the other.
+    TLS passes through NAT and tunnels as it is, so what is cut in one capture is read in the other.
     """
-    known, ids = dict(upstream.http2_offered), upstream.session_ids
+    known, ids = dict(upstream.http2), upstream.session_ids
     if pairs is not None and upstream is sides.get("host"):
-        theirs, vm_ids = sides["vm"].http2_offered, sides["vm"].session_ids
+        theirs, vm_ids = sides["vm"].http2, sides["vm"].session_ids
         for row, mate in enumerate(pairs.vm_of.tolist()):
-            if mate >= 0 and not known.keys() & set(ids[row]):
-                known |= {k: theirs[m] for m in vm_ids[mate] if m in theirs for k in ids[row]}
+            if mate >= 0 and all(known.get(k) is None for k in ids[row]):
+                known |= {
+                    k: theirs[m] for m in vm_ids[mate] if m in theirs for k in ids[row] if k in known or not known.keys() & set(ids[row])
+                }
     there = [k for row in np.flatnonzero(upstream.target).tolist() for k in ids[row]]
     protocols = upstream.sessions["protocol"]
     unknown = bool(there) and not known.keys() & set(there) and any(protocols[k] == "tls" for k in there)
-    return {k for k, offered in known.items() if offered}, unknown
+    return {k: spoken for k, spoken in known.items() if spoken is not False}, unknown

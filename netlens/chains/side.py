@@ -10,7 +10,8 @@ import numpy as np
 
 from netlens.chains import overlap
 from netlens.columns import NEVER, Bools, Ints, ints
-from netlens.parsers import connections
+from netlens.parsers import connections, http2
+from netlens.parsers.session_state import MATE
 from netlens.schema import Table
 
 if TYPE_CHECKING:
@@ -79,10 +80,17 @@ class Side:
         return connections.bridged(self.capture.part.state())
 
     @cached_property
-    def http2_offered(self) -> dict[int, bool]:
-        """Whether HTTP/2 was offered, by session; those whose hello was not seen are not in it."""
-        hellos = self.capture.table("hellos")
-        return {k: "h2" in (alpn or ()) for k, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True)}
+    def http2(self) -> dict[int, bool | None]:
+        """Whether HTTP/2 is spoken, by session; None: it was offered and may be. Those whose hello was not seen are not in it."""
+        hellos, records, mates = self.capture.table("hellos"), self.capture.records, self.capture.part.state()[:, MATE]
+        told: dict[int, bool | None] = {}
+        for session, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True):
+            if "h2" not in (alpn or ()):
+                told[session] = False
+            elif session not in told or not told[session]:
+                seen = records.of(session, int(mates[session])) if records is not None else None
+                told[session] = None if seen is None else http2.spoken(seen)
+        return told
 
     def find_requests(self) -> None:
         """The exchanges of the connections to the target, once these are known."""

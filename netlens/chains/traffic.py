@@ -93,7 +93,7 @@ def _vm_is_blind(linked: Linked, notes: list[str]) -> bool:
 
 
 def _uncountable(linked: Linked, beside: Beside, made: Requests) -> str | None:
-    """Why requests cannot be counted: HTTP/2 offered on a busy connection of the target whose streams no key log shows."""
+    """Why requests cannot be counted: HTTP/2 spoken, as far as is known, on a busy connection of the target whose streams no key log shows."""
     up = linked.upstream
     shown = set(made.session[made.stream >= 0].tolist())
     readable = {r.session_id for r in beside.keys.rows} if beside.keys is not None else set()
@@ -103,13 +103,14 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> str | None:
         for row in np.flatnonzero(up.target).tolist()
         if row in busy
         and row not in shown
-        and linked.http2.intersection(up.session_ids[row])
+        and linked.http2.keys() & set(up.session_ids[row])
         and not readable.intersection(up.session_ids[row])
     ]
     if not hidden:
         return None
+    spoken = all(any(linked.http2.get(k) for k in up.session_ids[row]) for row in hidden)
     return (
-        f"a TLS key log (SSLKEYLOGFILE): HTTP/2 was offered on {plural(len(hidden), 'connection')}, "
+        f"a TLS key log (SSLKEYLOGFILE): HTTP/2 {'is spoken' if spoken else 'was offered'} on {plural(len(hidden), 'connection')}, "
         "where several requests share a connection and cannot be told apart by who sends when"
     )
 

@@ -40,7 +40,7 @@ import numpy as np
 
 # isort: off
 from netlens.parsers.hello_scan import (
-    Arrays, FACT_WIDTH, FREE, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, LOOKS_AFTER, MAX_SEGMENTS,
+    Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, LOOKS_AFTER, MAX_SEGMENTS,
     N_EVICTED, N_INCOMPLETE, OLDEST, Output, SLOTS, SLOT_BYTES, SLOT_WIDTH, S_BASE, S_FRAME, S_HIGH, S_NEXT, S_OWNER, S_PREV, S_STARTS, Slots, Work,
     close_slot, drop_slot, open_slot, peek, scan,
 )  # fmt: skip
@@ -202,6 +202,21 @@ class HelloBuilder:
         self._flush()
         found, self._found = self._found, Found()
         return found
+
+    def http2_since(self, seen: int) -> tuple[list[tuple[int, int]], int]:
+        """(session, direction) of the hellos found behind the first ``seen`` that offer HTTP/2; and how many have been found so far."""
+        self._flush()
+        described, new = self._found.described, len(self._found.described) - seen
+        if not new:
+            return [], seen
+        offers = np.array(["h2" in alpn for _, alpn, _ in described[seen:]], bool)
+        blocks: list[Array] = []
+        for block in reversed(self._found.numbers):
+            blocks.insert(0, block)
+            if sum(map(len, blocks)) >= new:
+                break
+        facts = np.concatenate(blocks)[-new:][offers]
+        return [(session, way) for session, way in facts[:, [F_SESSION, F_DIRECTION]].tolist()], seen + new
 
     def _all(self) -> tuple[Found, Array]:
         """All rows, those of incomplete hellos last, and the counters with these included. Changes nothing: more may be fed afterwards."""

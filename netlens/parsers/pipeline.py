@@ -31,6 +31,7 @@ from netlens.wire.times import Times
 if TYPE_CHECKING:
     from netlens.parsers.exchanges import ExchangeBuilder
     from netlens.parsers.lookups import LookupBuilder
+    from netlens.parsers.records import RecordBuilder
     from netlens.parsers.streams import DnsStreams
     from netlens.parsers.trail import Trail
     from netlens.parsers.tunnels import TunnelWatch
@@ -42,7 +43,8 @@ _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
-TRAIL = "trail"  #: besides, for lenses: single segments (parsers.trail); of a capture that is read in one part
+#: besides, for lenses: single segments (parsers.trail), and with ``hellos`` TLS records (parsers.records); of a capture that is read in one part
+TRAIL = "trail"
 
 TOGETHER = 4  #: units that are handed over at a time
 AHEAD = 1  #: finished lots of them that may wait for the parsers
@@ -123,6 +125,8 @@ class Part:
         self.exchanges: ExchangeBuilder | None = None
         self.tunnels: TunnelWatch | None = None
         self.trail: Trail | None = None
+        self.records: RecordBuilder | None = None
+        self._hellos_seen = 0
         if "lookups" in self.products:
             from netlens.parsers.lookups import LookupBuilder
             from netlens.parsers.streams import DnsStreams
@@ -141,6 +145,10 @@ class Part:
             from netlens.parsers.trail import Trail
 
             self.trail = Trail()
+            if "hellos" in self.products:
+                from netlens.parsers.records import RecordBuilder
+
+                self.records = RecordBuilder()
         self.decoder = Decoder()
         self.frames = 0
         self.bytes = 0
@@ -194,6 +202,11 @@ class Part:
         self.follow(packets)
         if self.trail is not None:
             self.trail.feed(buf, packets, sessions)
+        if self.records is not None:
+            offering, self._hellos_seen = self.hellos.http2_since(self._hellos_seen)
+            if offering:
+                self.records.follow(offering)
+            self.records.feed(buf, packets, sessions)
         if self.streams is not None:
             skip = None
             if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged

@@ -14,7 +14,7 @@ both ways, by status and inside streams, has the latter taken for accepted. With
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,18 +53,21 @@ NEAR_CLOSE_NS = 2 * S  #: an answer after which the program closes at once may h
 def tell(traffic: Traffic) -> Iterator[Told]:
     """By what requests look like upstream, which is what decides; the other capture's labels come from its log."""
     up = traffic.upstream
-    yield Told.of(infer(up.exchanges, up.sessions, up.capture.table("hellos")), traffic.rows[:, UPSTREAM])
+    yield Told.of(infer(up.exchanges, up.sessions, up.capture.table("hellos"), up.http2), traffic.rows[:, UPSTREAM])
 
 
-def infer(exchanges: Columns, sessions: Columns, hellos: Columns) -> Labels:
-    """Labels from the shape of answers and what came after; see the theory above. exchanges : rows to the target, of one or both sides."""
+def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping[int, bool | None] | None = None) -> Labels:
+    """Labels from the shape of answers and what came after; see the theory above.
+
+    exchanges : rows to the target, of one or both sides.  http2 : whether a session speaks HTTP/2, where more than its hello tells that.
+    """
     answers = Answers(exchanges)
     n = len(answers)
     labels = unlabelled(n, "the traffic does not show it")
     status = ints(exchanges["status"], 0)
     set_labels(labels, status == 429, REJECTED, INFERRED, "HTTP status 429")
     set_labels(labels, (status >= 200) & (status < 400) & ~answers.stream, ACCEPTED, INFERRED, "HTTP status below 400")
-    h2 = _offers_h2(ints(exchanges["session_id"], -1), hellos)
+    h2 = _may_be_h2(ints(exchanges["session_id"], -1), hellos, http2 or {})
     labels.reason[h2] = "HTTP/2 may be spoken, or it is not known: turns need not be requests"
     usable = ~h2 & (status == 0)
     if not usable.any():
@@ -87,11 +90,11 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns) -> Labels:
     )
 
 
-def _offers_h2(session: Ints, hellos: Columns) -> Bools:
+def _may_be_h2(session: Ints, hellos: Columns, http2: Mapping[int, bool | None]) -> Bools:
     """Whether turns may be no requests. A connection older than the capture is judged by the others; without any it is not known."""
     alpn: dict[int, bool] = {}
     for number, offered in zip(hellos["session_id"].tolist(), hellos["alpn"], strict=True):
-        alpn[number] = alpn.get(number, False) or "h2" in (offered or [])
+        alpn[number] = alpn.get(number, False) or ("h2" in (offered or []) and http2.get(number) is not False)
     mine = [alpn[s] for s in set(session.tolist()) if s in alpn]
     other = any(mine) or not mine
     return np.array([alpn.get(s, other) for s in session.tolist()], bool)

@@ -1,0 +1,173 @@
+"""HTTP/2 without keys: whether a TLS connection speaks it, from the sizes and the order of its records.
+
+Theory of operation
+-------------------
+Up to TLS 1.2 the ServerHello names what was chosen. In TLS 1.3:
+
+1. What a record holds is its size less what encryption adds, which follows from the cipher suite. Handshake messages of TLS 1.3 go by the name of
+   application data (RFC 8446 5.1): up to each side's Finished, and session tickets behind it.
+2. HTTP/2 (RFC 9113 3.4, 6.5) begins with SETTINGS of both sides, and each acknowledges the other's with an empty frame of 9 bytes. A server's SETTINGS are
+   6 bytes a setting, perhaps with WINDOW_UPDATE (13 bytes) and its acknowledgment in the same record, and come before any answer: the first record of the
+   server behind its tickets is one of few small sizes. With HTTP/1.1 it is the head of an answer.
+3. Only the acknowledgments are so short. The least that an HTTP/1.1 client sends is a request line and a Host field; the least that a server sends is a status
+   line. A chunk of a body may be shorter, but comes behind a head.
+4. Evidence is multiplied as odds. HTTP/2 is said where its opening was seen; HTTP/1.1 where none of it was, though the client asked several times. Else
+   neither is known.
+
+Limits: a padded record (RFC 8446 5.4) has any size; no client or server met pads. Early data, client certificates, suites with CBC, and a connection of which
+bytes are missing from the capture are left unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netlens.parsers.records import APPLICATION, Records
+
+Array = np.ndarray[Any, Any]
+
+TLS_1_3 = 0x13  #: of its cipher suites, the first byte (RFC 8446 B.4)
+FINISHED = (36, 52)  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4)
+ALERT_BYTES = 2
+ACKNOWLEDGMENT = 9  #: of SETTINGS: a frame's header (RFC 9113 4.1, 6.5)
+WINDOW_UPDATE = 13  #: RFC 9113 6.9
+SETTING, MOST_SETTINGS = 6, 9  #: RFC 9113 and 8441 define 7, and servers send one or two of their own
+MOST_UPDATES = 5  #: in one record: one or two for each stream that has begun
+TICKET = 56, 4096  #: the least and the most that a session ticket takes; see parsers.exchanges
+MOST_TICKETS = 4  #: OpenSSL sends 2, and 4 is the most seen
+OPENING = 12  #: records of either side within which SETTINGS are acknowledged
+MOST_OPENING = 110  #: the longest record of a server that began with SETTINGS was 101; the heads of HTTP/1.1 answers met begin at 80
+SURE_OPENING = 76  #: below any head met
+SHORT = 50  #: the requests of HTTP/1.1 clients that offer HTTP/2 name themselves; the shortest met has 70 bytes
+FRAME = 9  #: the least that HTTP/2 writes (RFC 9113 4.1); a last chunk of HTTP/1.1 has 5
+WHOLE = 16384  #: behind a record so long the rest of a frame may be shorter
+ALIKE = 16  #: bytes by which tickets of one server differ; OpenSSL's of the first and the second by 16
+
+#: Odds for HTTP/2 that a sight is worth, to the power of ten.
+SETTINGS_FIRST, OTHER_FIRST = 1.0, -1.0
+CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocket's may, and chunks of a body
+SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = 1.0, 0.5  #: the latter might be a head of 39 bytes and a body of 13
+NEVER_SHORT = -1.5  #: neither side
+OFTEN = 3  #: records of the client, of which each behind the first weighs so
+NO_FRAME = -2.0
+SURE, SURE_NOT = 2.0, -3.0  #: from which on it is said; the latter takes more, as then requests are counted
+
+
+class Dialog(NamedTuple):
+    """Plaintext sizes behind the handshake, without tickets known as such and alerts: int64[n] each, in the order of the connection.
+
+    way : 0 the client's.  size : bytes.  ts : ns.  frame : of the last byte.
+    """
+
+    way: Array
+    size: Array
+    ts: Array
+    frame: Array
+
+
+def overhead(suite: int) -> int | None:
+    """What encryption adds to a record (RFC 8446 5.2, 5288, 6655, 7905); None of a suite whose records do not tell their plaintext's size."""
+    if suite >> 8 == TLS_1_3:
+        return 9 if suite == 0x1305 else 17
+    if suite in range(0xCCA8, 0xCCAF):
+        return 16
+    if suite in range(0xC0A0, 0xC0A4) or suite in range(0xC0A8, 0xC0AC) or suite in (0xC0AE, 0xC0AF):
+        return 16  # CCM_8
+    gcm = suite in range(0x009C, 0x00A8) or suite in range(0xC02B, 0xC033)
+    return 24 if gcm or suite in range(0xC09C, 0xC0AC) else None
+
+
+def dialog(records: Records) -> Dialog | None:
+    """What both sides said behind the handshake; None where that cannot be told."""
+    extra = overhead(records.suite)
+    if extra is None or not records.whole:
+        return None
+    data = records.kind == APPLICATION
+    way, size, ts, frame = (column[data] for column in (records.way, records.size, records.ts, records.frame))
+    size = size - extra
+    keep = np.ones(len(size), bool)
+    if records.suite >> 8 == TLS_1_3:
+        mine = np.flatnonzero(way == 0)
+        if not len(mine) or size[mine[0]] not in FINISHED:
+            return None
+        theirs = np.flatnonzero(way == 1)
+        before = theirs[theirs < mine[0]]
+        last = before[
+            size[before] == size[mine[0]]
+        ]  # the server's Finished is as long as the client's, or stands in one record with the certificate
+        keep[before[before <= last[0]] if len(last) else before] = False
+        keep[mine[0]] = False
+        keep &= size != ALERT_BYTES
+    return Dialog(way[keep], size[keep], ts[keep], frame[keep])
+
+
+def is_opening(size: int) -> bool:
+    """Whether a record of the server may be its SETTINGS, with WINDOW_UPDATEs and the acknowledgment of the client's or without."""
+    if size > MOST_OPENING:
+        return False
+    for more in range(MOST_UPDATES + 1):
+        for acknowledged in (0, ACKNOWLEDGMENT):
+            settings = size - ACKNOWLEDGMENT - acknowledged - more * WINDOW_UPDATE
+            if settings >= 0 and settings % SETTING == 0 and settings <= SETTING * MOST_SETTINGS:
+                return True
+    return False
+
+
+def _is_acknowledgment(size: int) -> bool:
+    """Alone, or with a WINDOW_UPDATE or some."""
+    more, rest = divmod(size - ACKNOWLEDGMENT, WINDOW_UPDATE)
+    return not rest and more >= 0 and size <= SHORT
+
+
+def _is_short(size: int) -> bool:
+    """An acknowledgment, a WINDOW_UPDATE, or both, perhaps several."""
+    return size >= ACKNOWLEDGMENT and (not size % WINDOW_UPDATE or not (size - ACKNOWLEDGMENT) % WINDOW_UPDATE)
+
+
+def _behind_tickets(sizes: list[int]) -> int:
+    """Where, among the server's records, the tickets end, as far as sizes tell: the first records, where they are too long for SETTINGS and about alike."""
+    at, first = 0, sizes[0]
+    twice = len(sizes) > 1 and sizes[1] == first
+    while (
+        at < min(MOST_TICKETS, len(sizes) - 1)
+        and TICKET[0] <= sizes[at] <= TICKET[1]
+        and abs(sizes[at] - first) <= ALIKE
+        and (twice or not is_opening(sizes[at]))
+    ):
+        at += 1
+    return at
+
+
+def odds(said: Dialog) -> float:
+    """Odds that the connection speaks HTTP/2 and not HTTP/1.1, to the power of ten."""
+    client, server = (said.size[said.way == way].tolist() for way in (0, 1))
+    if not client or not server:
+        return 0.0
+    first = _behind_tickets(server)
+    begins = is_opening(server[first])
+    total = SETTINGS_FIRST if begins else OTHER_FIRST
+    if any(_is_acknowledgment(size) for size in client[:OPENING]):
+        total += CLIENT_ACKNOWLEDGES
+    elif not begins and min(client) > SHORT and not any(size in (ACKNOWLEDGMENT, WINDOW_UPDATE) for size in server[first:]):
+        total += NEVER_SHORT * min(len(client) - 1, OFTEN - 1)
+    if begins and server[first] <= SURE_OPENING:
+        if ACKNOWLEDGMENT in server[first + 1 :]:
+            total += SERVER_ACKNOWLEDGES
+        elif any(_is_short(size) for size in server[first + 1 : first + 4]):
+            total += SERVER_IS_SHORT
+    if any(size < FRAME and before < WHOLE for size, before in zip(server[first + 1 :], server[first:], strict=False)):
+        total += NO_FRAME
+    return total
+
+
+def spoken(records: Records) -> bool | None:
+    """Whether a connection speaks HTTP/2; None where that is not known."""
+    if records.suite and records.suite >> 8 != TLS_1_3 and records.chosen is not None:
+        return None if records.chosen.startswith("spdy") else records.chosen.startswith("h2")
+    said = dialog(records)
+    if said is None:
+        return None
+    sure = odds(said)
+    return True if sure >= SURE else False if sure <= SURE_NOT else None

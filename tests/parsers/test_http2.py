@@ -1,0 +1,131 @@
+"""Records of connections that may be HTTP/2, and whether they are, on real clients and servers."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netlens.parsers import http2, pipeline
+from netlens.parsers.hello_scan import F_DIRECTION, F_SESSION
+from netlens.parsers.hellos import HelloBuilder
+from netlens.parsers.records import APPLICATION, Records, server_hello
+from netlens.parsers.records import _Direction as Direction
+from netlens.parsers.session_state import MATE, PORTS
+
+HERE = Path(__file__).parents[1] / "data" / "http2"
+CAPTURES = Path(__file__).parents[2] / "captures"
+HTTP_1 = 8413  #: port of the server that does not speak HTTP/2, see the README there
+
+
+def followed(path: Path) -> list[tuple[int, Records | None]]:
+    """Port of the server and records, of each connection that has them."""
+    part = pipeline.run([path], ["sessions", "hellos", pipeline.TRAIL])
+    assert part.records is not None
+    state = part.state()
+    return [(int(state[k, PORTS]) & 0xFFFF, part.records.of(k, int(state[k, MATE]))) for k in part.records.sessions]
+
+
+def test_what_is_spoken_where_http2_is_offered() -> None:
+    found = followed(HERE / "offered.pcap.gz")
+    assert len(found) == 10
+    for port, records in found:
+        assert records is not None
+        assert http2.spoken(records) is (port != HTTP_1), (port, http2.dialog(records))
+
+
+@pytest.mark.parametrize("name", ["healthy", "same-nat-ip-sshuttle", "own-concurrency-haproxy", "refused-in-stream"])
+def test_http_1_is_never_taken_for_http2(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where HTTP/2 was not offered nobody asks; if they did, they would not be told wrong."""
+
+    def every(self: HelloBuilder, seen: int) -> tuple[list[tuple[int, int]], int]:
+        self._flush()
+        facts = self._found.facts()[seen:]
+        return [(int(fact[F_SESSION]), int(fact[F_DIRECTION])) for fact in facts], seen + len(facts)
+
+    monkeypatch.setattr(HelloBuilder, "http2_since", every)
+    told = [http2.spoken(records) for path in sorted((CAPTURES / name).glob("*.pcap.gz")) for _, records in followed(path) if records]
+    assert len(told) > 3
+    assert True not in told
+
+
+def test_tls_1_2_says_it_in_clear() -> None:
+    """RFC 7301 3.1, 3.2; a server that chooses nothing speaks HTTP/1.1."""
+
+    def made(extensions: bytes) -> bytes:
+        body = bytes([3, 3]) + bytes(32) + b"\x00\xc0\x2f\x00" + len(extensions).to_bytes(2, "big") + extensions
+        return b"\x02" + len(body).to_bytes(3, "big") + body
+
+    alpn = b"\x00\x10\x00\x05\x00\x03\x02h2"
+    assert server_hello(made(b"\xff\x01\x00\x01\x00" + alpn)) == (0xC02F, "h2")
+    assert server_hello(made(b"\xff\x01\x00\x01\x00")) == (0xC02F, "")
+    assert server_hello(made(alpn)[:-3]) == (0xC02F, None)
+    assert server_hello(made(alpn)[:20]) == (0, None)
+
+
+def stream(sizes: list[int]) -> bytes:
+    return b"".join(bytes([APPLICATION, 3, 3]) + size.to_bytes(2, "big") + bytes(size) for size in sizes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_records_are_the_same_however_the_stream_is_cut_and_ordered(seed: int) -> None:
+    r = random.Random(seed)
+    sizes = [r.choice([26, 30, 100, 1400, 16401]) for _ in range(12)]
+    data = stream(sizes)
+    pieces, at = [], 0
+    while at < len(data):
+        n = r.choice([1, 3, 5, 40, 1448, 9000])
+        pieces.append((at, data[max(at - r.choice([0, 0, 7]), 0) : at + n]))
+        at += n
+    pieces = [(min(at + len(part), len(data)) - len(part) if at else 0, part) for at, part in pieces]
+    first, rest = pieces[0], pieces[1:]
+    if len(first[1]) <= 5:
+        first = (0, data[:6])
+    order = sorted(range(len(rest)), key=lambda k: k + r.uniform(0, 4))
+    direction = Direction()
+    for frame, (offset, part) in enumerate([first, *(rest[k] for k in order)]):
+        direction.add(offset, len(part), part, frame, frame)
+    assert not direction.lost
+    assert direction.sizes.tolist() == sizes
+    assert len(direction.times) == len(sizes)
+
+
+def test_a_header_that_was_not_captured_ends_it() -> None:
+    direction, data = Direction(), stream([30, 30])
+    direction.add(0, len(data), data[:36], 0, 0)
+    assert direction.lost
+
+
+def test_a_hole_is_no_whole_connection() -> None:
+    direction, data = Direction(), stream([30, 30, 30])
+    direction.add(0, 35, data[:35], 0, 0)
+    direction.add(70, 35, data[70:], 0, 0)
+    assert len(direction.times) == 1
+    assert direction.later
+
+
+def dialog(*said: int) -> http2.Dialog:
+    """Sizes in order; the server's are negative."""
+    import numpy as np
+
+    sizes = np.array(said)
+    none: Any = np.zeros(len(said), np.int64)
+    return http2.Dialog((sizes < 0).astype(np.int64), np.abs(sizes), none, none)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ((919, -281, -281, -40, 9, -22, -85), True),  # nginx, curl
+        ((-122, 70, -39, -22, 110, 451, 9, -74), True),  # Go
+        ((2000, -39, -13, 2000, -39, -13, 2000), None),  # a tiny server of HTTP/1.1: its head has the length of SETTINGS
+        ((2000, -233, -249, -350, 2100, -350, 2300, -350), False),
+        ((2000, -300), None),
+        ((2000, -80, -137, -137, -5), None),
+    ],
+)
+def test_openings(said: tuple[int, ...], expected: bool | None) -> None:
+    sure = http2.odds(dialog(*said))
+    assert (True if sure >= http2.SURE else False if sure <= http2.SURE_NOT else None) is expected
