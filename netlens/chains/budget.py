@@ -392,7 +392,7 @@ class _Dividing:
         for i, (up, vm, key) in enumerate(rows[:MOST]):
             if key >= 0:
                 self._stream(i, key)
-            else:
+            elif not self._is_turn(up, vm):
                 self._request(i, up, vm)
         pairs = self.traffic.pairing
         if self.vm is not None:
@@ -406,6 +406,13 @@ class _Dividing:
             for k in mine:
                 self._other(self.upstream, k, None)
         return sorted(self.found, key=lambda d: (d.begin_ns, d.frame))
+
+    def _is_turn(self, up: int, vm: int) -> bool:
+        """Whether a row of the situation stands for a turn of HTTP/2 and for no request."""
+        there = self.traffic.vm
+        return (up >= 0 and int(self.up.owner[up]) in self.up.shared) or (
+            there is not None and vm >= 0 and int(there.owner[vm]) in there.shared
+        )
 
     def _request(self, i: int, up: int, vm: int) -> None:
         """One of the situation's requests: from the VM's exchange over the relays of the host to the one upstream."""
@@ -450,6 +457,8 @@ class _Dividing:
         if k in self.used[id(view)] or len(self.found) >= MOST:
             return
         row = view.owner[k]
+        if row in view.side.shared:
+            return
         hops = [(view, k, "")]
         if same is not None:
             hops.append((self.upstream, same, ">".join(self._between(self.upstream.owner[same])) or NETWORK))

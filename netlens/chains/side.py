@@ -92,6 +92,11 @@ class Side:
                 told[session] = None if seen is None else http2.spoken(seen)
         return told
 
+    @cached_property
+    def shared(self) -> set[int]:
+        """Rows of connections that speak HTTP/2: their turns are no requests."""
+        return {row for row, ids in enumerate(self.session_ids) if any(self.http2.get(k) for k in ids)}
+
     def find_requests(self) -> None:
         """The exchanges of the connections to the target, once these are known."""
         exchanges, chosen = self.capture.table("exchanges"), np.flatnonzero(self.target)

@@ -29,7 +29,7 @@ class Asked:
 
 
 def asked(view: View) -> list[Asked]:
-    """Requests on connections seen in both directions without a gap, while nothing had to be sent again."""
+    """Requests on connections seen in both directions without a gap, while nothing had to be sent again; not the turns of HTTP/2."""
     x = view.side.capture.table("exchanges")
     names = ("session_id", "request_end_ns", "response_ns", "end_ns", "status", "down_bytes", "start_frame", "response_frame", "end_frame")
     kept, halves = set(view.whole), view.halves
@@ -37,9 +37,9 @@ def asked(view: View) -> list[Asked]:
     repeats: dict[int, list[tuple[int, int]]] = {}
     for d in view.once(deliveries):
         repeats[d.session] = [(r.start_ns, r.end_ns) for r in d.repeats]
-    out = []
+    out, shared = [], view.side.http2
     for k, sent, response, end, status, down, first, answer_frame, end_frame in zip(*(x[name].tolist() for name in names), strict=True):
-        if k not in kept or k in halves or lost[k] > 0 or protocols[k] not in ("http", "tls"):
+        if k not in kept or k in halves or lost[k] > 0 or protocols[k] not in ("http", "tls") or shared.get(k):
             continue
         http = protocols[k] == "http" and (status is not None or response is None)
         until = response

@@ -1,0 +1,34 @@
+"""What is made of connections that offer HTTP/2: those on which it was not chosen have turns, those that speak it are said to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import netlens
+from netlens.api import Capture
+from netlens.chains.side import Side
+
+HERE = Path(__file__).parents[1] / "data" / "http2" / "offered.pcap.gz"
+HTTP_1 = 8413  #: port of the server that does not speak HTTP/2
+
+
+def test_what_a_side_knows_of_its_connections() -> None:
+    side = Side(None, Capture([HERE], trail=True))
+    ports = side.sessions["resp_port"].tolist()
+    assert {ports[k]: spoken for k, spoken in side.http2.items()} == {8401: True, 8403: True, 8404: True, 8407: True, HTTP_1: False}
+
+
+def test_http_1_under_an_offer_of_http2_can_be_counted() -> None:
+    whole = netlens.analyze(HERE).to_dict()
+    assert any("HTTP/2 is spoken on 6 connections" in note for note in whole["quality"]["notes"])
+    assert not any("was offered" in note for note in whole["quality"]["notes"])
+
+
+def test_turns_of_http2_have_no_time_budget() -> None:
+    servers = {group["server"].rpartition(":")[2] for group in netlens.analyze(HERE).to_dict()["budget"]["groups"]}
+    assert servers == {str(HTTP_1)}
+
+
+def test_a_capture_that_was_read_before_is_read_again_for_it() -> None:
+    capture = netlens.read(HERE)
+    assert Side(None, capture).http2 == Side(None, Capture([HERE], trail=True)).http2
