@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from netlens.parsers import http2, pipeline
 from netlens.parsers.hello_scan import F_DIRECTION, F_SESSION
@@ -88,6 +90,17 @@ def test_records_are_the_same_however_the_stream_is_cut_and_ordered(seed: int) -
     assert not direction.lost
     assert direction.sizes.tolist() == sizes
     assert len(direction.times) == len(sizes)
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.binary(max_size=80)), max_size=12), st.binary(max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_no_bytes_stop_it(segments: list[tuple[int, bytes]], hello: bytes) -> None:
+    direction = Direction()
+    direction.add(0, 6, b"\x16\x03\x03\x00\x01\x02", 0, 0)
+    for offset, payload in segments:
+        direction.add(offset, len(payload) + offset % 3, payload, 0, 0)
+    assert len(direction.times) <= len(direction.sizes)
+    server_hello(b"\x02" + hello)
 
 
 def test_a_header_that_was_not_captured_ends_it() -> None:
