@@ -39,7 +39,13 @@ TICKET = 56, 4096  #: the least and the most that a session ticket takes; see pa
 MOST_TICKETS = 4  #: OpenSSL sends 2, and 4 is the most seen
 OPENING = 12  #: records of either side within which SETTINGS are acknowledged
 MOST_OPENING = 110  #: the longest record of a server that began with SETTINGS was 101; the heads of HTTP/1.1 answers met begin at 80
-SURE_OPENING = 76  #: below any head met
+#: SETTINGS as servers send them: alone, with one WINDOW_UPDATE, or with the acknowledgment of the client's and up to two.
+USUAL_OPENINGS = frozenset(
+    [ACKNOWLEDGMENT + SETTING * n for n in range(8)]
+    + [ACKNOWLEDGMENT + SETTING * n + WINDOW_UPDATE for n in range(6)]
+    + [2 * ACKNOWLEDGMENT + SETTING * n + WINDOW_UPDATE * more for n in range(4) for more in range(3)]
+)
+SOON = 4  #: records behind them, within which a server acknowledges
 SHORT = 50  #: the requests of HTTP/1.1 clients that offer HTTP/2 name themselves; the shortest met has 70 bytes
 FRAME = 9  #: the least that HTTP/2 writes (RFC 9113 4.1); a last chunk of HTTP/1.1 has 5
 WHOLE = 16384  #: behind a record so long the rest of a frame may be shorter
@@ -152,10 +158,10 @@ def odds(said: Dialog) -> float:
         total += CLIENT_ACKNOWLEDGES
     elif not begins and min(client) > SHORT and not any(size in (ACKNOWLEDGMENT, WINDOW_UPDATE) for size in server[first:]):
         total += NEVER_SHORT * min(len(client) - 1, OFTEN - 1)
-    if begins and server[first] <= SURE_OPENING:
-        if ACKNOWLEDGMENT in server[first + 1 :]:
+    if server[first] in USUAL_OPENINGS:
+        if ACKNOWLEDGMENT in server[first + 1 : first + 1 + SOON]:
             total += SERVER_ACKNOWLEDGES
-        elif any(_is_short(size) for size in server[first + 1 : first + 4]):
+        elif any(_is_short(size) for size in server[first + 1 : first + 1 + SOON]):
             total += SERVER_IS_SHORT
     if any(size < FRAME and before < WHOLE for size, before in zip(server[first + 1 :], server[first:], strict=False)):
         total += NO_FRAME
