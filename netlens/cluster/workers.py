@@ -137,6 +137,7 @@ def _line(error: BaseException) -> str:
 def version() -> str:
     """On a worker: load all that it will need; which netlens that is."""
     import netlens.cluster.job
+    import netlens.wire.jit  # kernels that are on disk do without, others do not
 
     return netlens.__version__
 

@@ -28,7 +28,7 @@ from netlens.parsers.session_lookup import enter, find, key_hash
 from netlens.parsers.session_state import A_HI, A_LO, B_HI, B_LO, PORTS
 from netlens.wire import columns as c
 from netlens.wire.addresses import mix, random_seed
-from netlens.wire.compiled import kernel, lean
+from netlens.wire.compiled import lean
 from netlens.wire.containers import Reader
 
 Ints = np.ndarray[Any, Any]
@@ -49,10 +49,9 @@ CAP = 100_000
 STRETCHES = 1024  #: of time, in which equally many digests are kept: 3.5 s of an hour
 
 
-@kernel
-def _enter_flows(flows, table, seed):
-    """Fill ``table`` (zeros, its length a power of two) with the rows of ``flows``; of equal ones the first is found."""
-    row = np.zeros(c.WIDTH, np.int64)
+@lean
+def _enter_flows(flows, table, seed, row):
+    """Fill ``table`` (zeros, its length a power of two) with the rows of ``flows``; of equal ones the first is found. ``row``: room for a packet row."""
     for i in range(len(flows)):
         row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO] = flows[i, A_HI], flows[i, A_LO], flows[i, B_HI], flows[i, B_LO]
         row[c.PORTS] = flows[i, PORTS]
@@ -136,7 +135,7 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
     flows = np.ascontiguousarray(flows, np.int64)
     seed = random_seed()
     table = np.zeros(1 << (4 * len(flows) - 1).bit_length(), np.int64)
-    _enter_flows(flows, table, seed)
+    _enter_flows(flows, table, seed, np.zeros(c.WIDTH, np.int64))
     room, at = np.zeros((4096, DIGEST_WIDTH), np.int64), 0
     reader = Reader(paths, hold=ROOMS)
     for unit in Decoder().ahead(reader):
