@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "captures"
 NAMES = sorted(p.parent.name for p in FOLDER.glob("*/manifest.toml"))
 #: Of which a proxy on the way makes connections of its own: those of VM and host are not the same one by one.
-PROXIED = {"own-concurrency-connect", "own-concurrency-haproxy", "same-nat-ip-socks"}
+PROXIED = {"own-concurrency-connect", "own-concurrency-haproxy", "same-nat-ip-socks", "zombie-haproxy"}
 
 
 def lab(name: str) -> dict[str, Any]:

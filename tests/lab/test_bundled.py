@@ -15,7 +15,6 @@ NOT_BUNDLED = {
     "sdk-anthropic", "sdk-openai", "second-program", "volume",
     "own-concurrency-forward", "own-concurrency-ipv6", "own-concurrency-mitmproxy", "own-concurrency-nginx", "own-concurrency-tun",
     "same-nat-ip-connect-tunnelled", "same-nat-ip-container", "same-nat-ip-lan", "same-nat-ip-nat66", "same-nat-ip-redirect", "same-nat-ip-two-vms",
-    "zombie-haproxy",
 }  # fmt: skip
 #: Those of the real opencode are tested in test_real.
 BUNDLED = sorted(name for name in set(scenario.names()) - NOT_BUNDLED if not name.startswith("opencode-"))
