@@ -264,8 +264,10 @@ def _by_interface(host: Side) -> Codes:
         return np.full(c.rows, UNKNOWN, np.int8)
     tunnel = bool((c["resp_port"] == SSH_PORT).any() or (host.sessions["protocol"] == "ssh").any())
     own = HOST if not tunnel else UNKNOWN
-    mine = here | np.array([is_loopback(ip) for ip in host.sessions["orig_ip"].tolist()], bool)
-    return np.array([own if mine[ids].all() else VM for ids in host.session_ids], np.int8)
+    addresses = connections.sent_from(host.capture)  # what goes to a proxy here by the host's own address shows on loopback as coming in
+    mine = here | np.array([is_loopback(ip) or ip in addresses for ip in host.sessions["orig_ip"].tolist()], bool)
+    asked = host.sessions["orig_frames"] > 0  # of a redirected connection one half alone
+    return np.array([own if asked[ids].any() and mine[ids][asked[ids]].all() else VM for ids in host.session_ids], np.int8)
 
 
 def _http2(upstream: Side, sides: Mapping[str | None, Side], pairs: pairing.Pairing | None) -> tuple[dict[int, bool | None], bool]:

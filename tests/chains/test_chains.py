@@ -11,8 +11,9 @@ import pytest
 import netlens
 from netlens.chains import target
 from netlens.chains.side import Side
+from netlens.chains.situation import UNKNOWN
 from netlens.errors import NetlensError
-from tests.chains.build_chain import EGRESS, HERE, SERVER, Machine, Talk, hellos
+from tests.chains.build_chain import EGRESS, HERE, IN, SERVER, Machine, Talk, hellos
 
 VM, OTHER, BRIDGE = "192.168.122.2", "192.168.122.6", "192.168.122.1"
 API = (SERVER, 443)
@@ -234,6 +235,23 @@ def test_a_hop_that_does_not_leave_is_no_other_name(tmp_path: Path) -> None:
     side = netlens.analyze(host=str(tmp_path / "host.pcap"), apis="api.example.test").assembled.upstream
     assert side.target.sum() < side.connections.rows
     assert target.at_same_address(side) == []
+
+
+def test_whose_a_redirected_connection_of_the_host_is_nobody_knows_beside_a_tunnel(tmp_path: Path) -> None:
+    """The host alone was captured. It redirects to a proxy of its own what comes out of the tunnel, and what its programs ask."""
+    host = Machine()
+    host.see(Talk((VM, 40022), (BRIDGE, 22), 0.5, b"SSH-2.0-OpenSSH_9.9\r\n", 3 << 20), (3, True))
+    for k, hello in enumerate(hellos(2)):
+        half = Talk((EGRESS, 41001 + k), API, 1 + k, hello, (1 + k) << 20)
+        for t, up, packet in half.packets():
+            if not up:
+                host.frames.append((t, 1, IN, HERE, packet))
+        host.see(replace(half, server=("127.0.0.1", 3129), one_way=True), (1, True), kind=HERE)
+        host.see(Talk((EGRESS, 50001 + k), API, 1.001 + k, hello, (5 + k) << 20), *LEAVES)
+    host.write(tmp_path / "host.pcap")
+    found = netlens.analyze(host=str(tmp_path / "host.pcap"), apis="api.example.test")
+    assert found.assembled.upstream.target.sum() == 2
+    assert set(found.assembled.situation.requests.side.tolist()) == {UNKNOWN}
 
 
 def test_a_relay_on_the_hosts_network_is_not_the_way_out(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: ev
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
+ASTRAY = 0.05  #: share of the refusals that may match no request where chance is told: no rule survives a tenth of wrong labels
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
 FRAMES = 5  #: frames cited for a statement
@@ -213,6 +214,8 @@ class Weighing:
         labelled = i.refused + i.accepted
         if (self.situation.requests.side == UNKNOWN).mean() > 1.0 - LABELLED:
             return False  # a limit for each side could not be told
+        if int(self.situation.facts.get("unmatched", 0)) > ASTRAY * i.refused:
+            return False  # a log that is off mislabels a few, which hides any rule
         if self.unmatched or labelled < LABELLED * len(self.situation.requests) or i.accepted < SOME * labelled:
             return False
         best = max(f.log_likelihood for f in i.fits)
