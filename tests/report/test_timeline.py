@@ -70,6 +70,14 @@ def test_a_chosen_stretch_tells_what_the_tables_hold_of_it(
     assert page.complaints() == []
 
 
+def test_a_request_on_its_way_to_a_relay_is_not_another(
+    report: Callable[[str], Path], analysis: Callable[[str], Any], chromium: Browser
+) -> None:
+    page = opened(chromium, report("own-concurrency-haproxy"))
+    told = page.run("statisticsOf(model.whole)")
+    assert (told["sent"], told["elsewhere"]) == (analysis("own-concurrency-haproxy").counts["exchanges"], 0)
+
+
 def test_the_search_finds_in_all_tables_and_leads_to_each(
     report: Callable[[str], Path], analysis: Callable[[str], Any], chromium: Browser
 ) -> None:

@@ -12,12 +12,16 @@ function setArea(area) {
 /** What falls into a stretch: requests sent and connections opened in it, and the most that was in flight or open at once. */
 function statisticsOf({ from, to }) {
   const { bars, calls, core } = model, upstream = core.captures.length - 1, table = tableOf("exchanges", upstream);
-  const inside = (t) => t >= from && t < to, out = { sent: 0, refused: 0, unknown: 0, elsewhere: 0, up: 0, down: 0, sized: 0, opened: 0, peaks: {} };
+  const carried = timeIndex().ofExchange, inside = (t) => t >= from && t < to, out = { sent: 0, refused: 0, unknown: 0, elsewhere: 0, up: 0, down: 0, sized: 0, opened: 0, peaks: {} };
   for (let bar = barsOf(upstream); bar < bars.n; bar++) {
     if (bars.kind[bar] !== OTHER && !bars.early[bar] && inside(bars.start[bar])) out.opened++;
     for (let k = model.callsFrom[bar]; k < model.callsFrom[bar + 1]; k++) {
       if (!inside(calls.start[k])) continue;
-      if (calls.request[k] < 0) { out.elsewhere++; continue; }
+      if (calls.request[k] < 0) {
+        const same = carried.get(`${upstream} ${calls.exchange[k]}`); // the same request on its way to a relay is not another
+        if (same === undefined || core.time.request[same] < 0) out.elsewhere++;
+        continue;
+      }
       out.sent++;
       if (calls.rejected[k] === REFUSED) out.refused++;
       else if (calls.rejected[k] < 0) out.unknown++;
