@@ -9,8 +9,8 @@ Up to TLS 1.2 the ServerHello names what was chosen. In TLS 1.3:
 2. HTTP/2 (RFC 9113 3.4, 6.5) begins with SETTINGS of both sides, and each acknowledges the other's with an empty frame of 9 bytes. A server's SETTINGS are
    6 bytes a setting, perhaps with WINDOW_UPDATE (13 bytes) and its acknowledgment in the same record, and come before any answer: the first record of the
    server behind its tickets is one of few small sizes. With HTTP/1.1 it is the head of an answer.
-3. Only the acknowledgments are so short. The least that an HTTP/1.1 client sends is a request line and a Host field; the least that a server sends is a status
-   line. A chunk of a body may be shorter, but comes behind a head.
+3. Only the acknowledgments are so short. An HTTP/1.1 client sends a request line and fields, a server a head; a chunk of a body may be shorter, but comes
+   behind it, and the last one has 5 bytes, which is less than any frame.
 4. Evidence is multiplied as odds. HTTP/2 is said where its opening was seen; HTTP/1.1 where none of it was, though the client asked several times. Else
    neither is known.
 
@@ -47,8 +47,7 @@ USUAL_OPENINGS = frozenset(
 )
 SOON = 4  #: records behind them, within which a server acknowledges
 SHORT = 50  #: the requests of HTTP/1.1 clients that offer HTTP/2 name themselves; the shortest met has 70 bytes
-FRAME = 9  #: the least that HTTP/2 writes (RFC 9113 4.1); a last chunk of HTTP/1.1 has 5
-WHOLE = 16384  #: behind a record so long the rest of a frame may be shorter
+LAST_CHUNK = 5  #: of HTTP/1.1 (RFC 9112 7.1); no frame is so short (RFC 9113 4.1), but the rest of one that is cut may be
 ALIKE = 16  #: bytes by which tickets of one server differ; OpenSSL's of the first and the second by 16
 
 #: Odds for HTTP/2 that a sight is worth, to the power of ten.
@@ -57,7 +56,7 @@ CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocke
 SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = 1.0, 0.5  #: the latter might be a head of 39 bytes and a body of 13
 NEVER_SHORT = -1.5  #: neither side
 OFTEN = 3  #: records of the client, of which each behind the first weighs so
-NO_FRAME = -2.0
+ENDS_A_BODY = -2.0
 SURE, SURE_NOT = 2.0, -3.0  #: from which on it is said; the latter takes more, as then requests are counted
 
 
@@ -163,8 +162,8 @@ def odds(said: Dialog) -> float:
             total += SERVER_ACKNOWLEDGES
         elif any(_is_short(size) for size in server[first + 1 : first + 1 + SOON]):
             total += SERVER_IS_SHORT
-    if any(size < FRAME and before < WHOLE for size, before in zip(server[first + 1 :], server[first:], strict=False)):
-        total += NO_FRAME
+    if LAST_CHUNK in server[first + 1 :]:
+        total += ENDS_A_BODY
     return total
 
 
