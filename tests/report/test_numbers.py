@@ -31,6 +31,9 @@ class Truth:
         r = a.requests
         refused = r["rejected"].fillna(False).astype(bool)
         self.requests, self.refused, self.known = len(r), int(refused.sum()), int(r["rejected"].notna().sum())
+        up = a.assembled.upstream
+        places = a.assembled.rows[:, 0].tolist()
+        self.divided = sum(k < 0 or int(up.owner[k]) not in up.shared for k in places)  # turns of HTTP/2 are no requests there
         self.refused_by = {side: int(refused[r["side"] == side].sum()) for side in ("vm", "host", "unknown")}
         held = r[~refused]
         masks = {"vm": held["side"] == "vm", "host": held["side"] == "host", "combined": held["side"].notna()}
@@ -77,7 +80,7 @@ def in_json(a: Any, d: dict[str, Any], true: Truth) -> None:
     assert sum(d["chains"].values()) == int(a.sides[a.assembled.upstream.name].rows.sum())
     assert (sum(p["requests"] for p in d["parties"]), sum(p["refused"] for p in d["parties"])) == (true.requests, true.refused)
     groups = [g for g in d["budget"]["groups"] if g["target"]]
-    assert sum(g["requests"] for g in groups) == len(d["budget"]["requests"]) + d["budget"]["left_out"] == true.requests
+    assert sum(g["requests"] for g in groups) == len(d["budget"]["requests"]) + d["budget"]["left_out"] == true.divided
     table = a.budget[a.budget["target"]]
     assert sum(g["total_ns"] for g in groups) == int(table["total_ns"].sum())
     assert d["peaks"]["upstream"] == {"requests": true.in_flight, "connections": true.open}
@@ -105,10 +108,11 @@ def in_text(a: Any, brief: str, whole: str, true: Truth) -> None:
     assert numbers(r"open at once +at most ([\d,]+) connection", whole) == [(most,) for _, most in shown]
     each = [side.in_flight.count for side in a.sides.values()]
     assert numbers(r"in flight +at most ([\d,]+) request", whole) == [(n,) for n in each if n]
-    who = whole[whole.index("Where the time went") :]
+    who = whole.partition("Where the time went")[2]
+    assert bool(who) == bool(true.divided)
     targets = [row for g, row in zip(time_budget.groups(a.divided), time_budget.rows(a), strict=False) if g.target]
     assert all(f"{row[1]}" in " ".join(who.split()) for row in targets)
-    assert sum(n for row in targets for (n,) in numbers(r"^([\d,]+) request", row[1])) == true.requests
+    assert sum(n for row in targets for (n,) in numbers(r"^([\d,]+) request", row[1])) == true.divided
 
 
 def in_page(a: Any, true: Truth) -> None:
@@ -130,7 +134,7 @@ def in_page(a: Any, true: Truth) -> None:
     outcome = next(c for c in rows["columns"] if c["name"] == "outcome")["values"]
     assert (rows["rows"], outcome.count("refused")) == (true.requests, true.refused)
     time = core["time"]
-    assert (sum(time["target"]), time["refused"].count(1)) == (true.requests, true.refused)
+    assert (sum(time["target"]), time["refused"].count(1)) == (true.divided, true.refused if true.divided else 0)
     if (met := html.met(a)) is not None:
         counted = [(row["accepted"], row["refused"]) for row in met["rows"]]
         assert (sum(n for _, n in counted), sum(map(sum, counted))) == (true.refused, true.known)

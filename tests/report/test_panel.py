@@ -21,9 +21,7 @@ pytestmark = pytest.mark.browser
 CHAINS = "model.core.time.begin.map((_, k) => chainOf(k).map((part) => [part.kind, part.name, part.spent]))"
 
 
-@pytest.mark.parametrize(
-    "name", ["same-nat-ip-sshuttle", "own-concurrency-haproxy", "own-concurrency-connect", "same-nat-ip-vxlan", "http2"]
-)
+@pytest.mark.parametrize("name", ["same-nat-ip-sshuttle", "own-concurrency-haproxy", "own-concurrency-connect", "same-nat-ip-vxlan"])
 def test_a_chain_names_all_relays_in_order_and_divides_the_time_without_rest(
     name: str, report: Callable[[str], Path], analysis: Callable[[str], Any], chromium: Browser
 ) -> None:
