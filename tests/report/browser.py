@@ -47,6 +47,7 @@ class Browser:
         self._process = subprocess.Popen(
             ["bash", "-c", script, "bash", program, *options, "about:blank"],
             pass_fds=(to_read, to_write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=os.environ | {"TMPDIR": self._profile},  # its shared memory lies there, and it ends where it cannot write
         )  # fmt: skip
         os.close(to_read)
         os.close(to_write)
