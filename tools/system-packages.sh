@@ -22,6 +22,7 @@ package_of() {
         ip | ss) echo "iproute2 -" ;;
         ssh | ssh-keygen) echo "openssh-client -" ;;
         setpriv) echo "util-linux -" ;;
+        ld) echo "binutils -" ;;
         ps | pgrep | sysctl) echo "procps -" ;;
         chromium) echo "chromium chromium" ;;
         *) echo "$1 $1" ;;
