@@ -225,7 +225,7 @@ def _until(side: Side, exchanges: Table) -> Ints:
     until the relay has ended its own; :data:`NEVER` where no end is known."""
     s, ends = side.sessions, ints(exchanges["end_ns"], NEVER)
     fins = [ints(s[f"{end}_fin_ns"], NEVER) for end in ("orig", "resp")]
-    closed = np.where(fins[0] < fins[1], np.minimum(fins[0], ints(s["rst_ns"], NEVER)), ints(s["rst_ns"], NEVER))
+    closed = np.minimum(np.where(fins[0] < fins[1], fins[0], NEVER), ints(s["rst_ns"], NEVER))
     at = {number: k for k, number in enumerate(s["session_id"].tolist())}
     out = ends.copy()
     last: dict[int, int] = {}

@@ -203,7 +203,7 @@ def from_log(
         labels,
         matched=found.pairs,
         unmatched=unmatched,
-        note=doubted or _note(answers, found, unsure, unmatched, covered, zone or shift, int(unclear.sum())),
+        note=doubted or _note(answers, found, unsure, unmatched, covered, zone, shift, int(unclear.sum())),
         sizes=found.sizes,
         lag_ns=_lag_ns(answers, events, found.pairs),
     )
@@ -243,16 +243,23 @@ def _doubted(answers: Answers, events: Sequence[ErrorEvent], match: Match, cover
 
 
 def _note(
-    answers: Answers, match: Match, unsure: Sequence[int], unmatched: Sequence[ErrorEvent], covered: Bools, other: str | int, unclear: int
+    answers: Answers,
+    match: Match,
+    unsure: Sequence[int],
+    unmatched: Sequence[ErrorEvent],
+    covered: Bools,
+    zone: str,
+    shift: int,
+    unclear: int,
 ) -> str:
     parts = []
     if not match.pairs and unmatched and len(answers):
         parts.append("no rejection of the error log falls on the end of an answer")
-    if isinstance(other, str) and other:
-        parts.append(f"its times are read as UTC{other} h, as its refusals fall on the ends of answers then, and on none as UTC")
-    elif other:
-        way = "later" if int(other) > 0 else "earlier"
-        parts.append(f"its times are read {abs(int(other)) / S:.1f} s {way}, as its refusals fall on answers that look refused then")
+    if zone:
+        parts.append(f"its times are read as UTC{zone} h, as its refusals fall on the ends of answers then, and on none as UTC")
+    if shift:
+        way = "later" if shift > 0 else "earlier"
+        parts.append(f"its times are read {abs(shift) / S:.1f} s {way}, as its refusals fall on answers that look refused then")
     if unclear:
         parts.append(f"error lines in words that are not known may mean {plural(unclear, 'answer')}, which stay unknown")
     if unsure:
