@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOSSY = 0.05  #: share of the payload; with half of that every verdict of the recordings stays right, with twice as much some turn wrong
 
-COOKED = (113, 276, 149, 258)  #: link types of captures of all interfaces: Linux cooked, and Apple's PKTAP
+COOKED = {113, 276, 149, 258}  #: link types of captures of all interfaces: Linux cooked, and Apple's PKTAP
 LINUX_COOKED = {113, 276}
 NUMBERED = {276, 149, 258}  #: those that tell interfaces apart
 #: Connections to the target, at least, and share of them, of which one direction is missing: at the edge of a capture one may lack an end by chance.
@@ -130,7 +130,7 @@ def missing_egress(linked: Linked) -> str:
 
 def _passed_in(side: Side) -> set[str]:
     """Private addresses of other machines whose connections to the target came in, as far as a Linux cooked capture tells, and were not seen translated."""
-    if not LINUX_COOKED & {kind for given in side.capture.part.inputs for kind in given.link_types}:
+    if not LINUX_COOKED & _link_types(side):
         return set()
     here, c = connections.opened_here(side.capture.part.state()), side.connections
     return {
@@ -140,11 +140,14 @@ def _passed_in(side: Side) -> set[str]:
     }
 
 
+def _link_types(side: Side) -> set[int]:
+    return {kind for given in side.capture.part.inputs for kind in given.link_types}
+
+
 def _everywhere(side: Side) -> bool:
     """Whether all interfaces were captured: by the link type, unless all packets are of one of those that it numbers."""
-    kinds = {kind for given in side.capture.part.inputs for kind in given.link_types}
-    first = connections.first_seen(side.capture.part.state())
-    return bool(kinds & set(COOKED)) and (not kinds <= NUMBERED or len(np.unique(first[first >= 0] >> 8)) > 1)
+    kinds, first = _link_types(side), connections.first_seen(side.capture.part.state())
+    return bool(kinds & COOKED) and (not kinds <= NUMBERED or len(np.unique(first[first >= 0] >> 8)) > 1)
 
 
 def unseen_of_vm(linked: Linked) -> int:

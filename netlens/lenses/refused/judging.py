@@ -63,7 +63,8 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
 
 def doubt(weighing: Weighing) -> str:
     """What would decide where what goes for certain and what goes at most lie on either side of a half."""
-    return UNKNOWN_SIDES if UNKNOWN in (*weighing.situation.sessions.side, *weighing.situation.requests.side) else UNSURE_ORDER
+    s = weighing.situation
+    return UNKNOWN_SIDES if (s.sessions.side == UNKNOWN).any() or (s.requests.side == UNKNOWN).any() else UNSURE_ORDER
 
 
 Share = tuple[float, float]  #: for certain, and at most
