@@ -63,13 +63,11 @@ SURE, SURE_NOT = 2.0, -3.0  #: from which on it is said; the latter takes more, 
 class Dialog(NamedTuple):
     """Plaintext sizes behind the handshake, without tickets known as such and alerts: int64[n] each, in the order of the connection.
 
-    way : 0 the client's.  size : bytes.  ts : ns.  frame : of the last byte.
+    way : 0 the client's.  size : bytes.
     """
 
     way: Array
     size: Array
-    ts: Array
-    frame: Array
 
 
 def overhead(suite: int) -> int | None:
@@ -90,8 +88,7 @@ def dialog(records: Records) -> Dialog | None:
     if extra is None or not records.whole:
         return None
     data = records.kind == APPLICATION
-    way, size, ts, frame = (column[data] for column in (records.way, records.size, records.ts, records.frame))
-    size = size - extra
+    way, size = records.way[data], records.size[data] - extra
     keep = np.ones(len(size), bool)
     if records.suite >> 8 == TLS_1_3:
         mine = np.flatnonzero(way == 0)
@@ -105,7 +102,7 @@ def dialog(records: Records) -> Dialog | None:
         keep[before[before <= last[0]] if len(last) else before] = False
         keep[mine[0]] = False
         keep &= size != ALERT_BYTES
-    return Dialog(way[keep], size[keep], ts[keep], frame[keep])
+    return Dialog(way[keep], size[keep])
 
 
 def is_opening(size: int) -> bool:

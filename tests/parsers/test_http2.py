@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -122,8 +121,7 @@ def dialog(*said: int) -> http2.Dialog:
     import numpy as np
 
     sizes = np.array(said)
-    none: Any = np.zeros(len(said), np.int64)
-    return http2.Dialog((sizes < 0).astype(np.int64), np.abs(sizes), none, none)
+    return http2.Dialog((sizes < 0).astype(np.int64), np.abs(sizes))
 
 
 @pytest.mark.parametrize(
