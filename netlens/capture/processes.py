@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -54,6 +55,7 @@ def run(argv: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S, given: str = 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given_file:
         given_file.write(given.encode())
         given_file.seek(0)
+        path = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
         try:
             process = subprocess.Popen(
                 argv,
@@ -61,12 +63,14 @@ def run(argv: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S, given: str = 
                 stdout=subprocess.PIPE if talk else out,
                 stderr=err,
                 bufsize=0,
-                env={**os.environ, "LC_ALL": "C", "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"},
+                env={**os.environ, "LC_ALL": "C", "PATH": path},
                 process_group=0,  # not a new session: sudo's ticket belongs to the terminal
             )
-        except FileNotFoundError:
-            return Outcome(127, "", f"{argv[0]}: not found")
         except OSError as error:
+            # The error does not tell: where a folder of PATH may not be entered, what is nowhere else is "not permitted".
+            there = os.path.exists(argv[0]) if os.sep in argv[0] else shutil.which(argv[0], path=path)
+            if not there:
+                return Outcome(127, "", f"{argv[0]}: not found")
             return Outcome(126, "", f"{argv[0]}: {error.strerror or error}")
         late = threading.Event()
 

@@ -88,6 +88,16 @@ def test_run() -> None:
     assert run(["printf", r"\377"]).stdout == "\ufffd"
 
 
+def test_what_is_nowhere_is_not_there_though_a_folder_of_the_path_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir(mode=0)  # root enters it all the same
+    (tmp_path / "script").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "script").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'closed'}:{os.environ['PATH']}")
+    assert run(["no-such-program-of-any-name"]) == Outcome(127, "", "no-such-program-of-any-name: not found")
+    assert run([str(tmp_path / "nothing")]).status == 127
+    assert run([str(tmp_path / "script")]).status == 126
+
+
 def test_run_ends_what_hangs_and_its_children(tmp_path: Path) -> None:
     fifo = tmp_path / "held by the child"
     os.mkfifo(fifo)
