@@ -5,6 +5,8 @@ them at each start took 0.09 s.
 
 The machine code is kept beside the package, where every user finds it, if this user may write there (:mod:`netlens.wire.machinecode`). It is made
 anew when the sources, the versions of numba and Python, or the processor change.
+
+The command line starts the same in the background (:mod:`netlens.background`) after it has read a small capture with kernels that were not compiled.
 """
 
 from __future__ import annotations
@@ -93,8 +95,9 @@ def main() -> None:
     from netlens.cluster.sources import Source
     from netlens.compiling import Shown
     from netlens.errors import NetlensError
-    from netlens.wire import compiled
+    from netlens.wire import compiled, jit
 
+    compiled.compile_at_once()
     compiled.shown, compiled.find_linker = Shown(), linker.find
     with tempfile.TemporaryDirectory() as folder:
         for name, data in (("tiny.pcap", tiny_capture(CLIENTS)), ("tiny.pcapng", tiny_pcapng())):
@@ -115,6 +118,7 @@ def main() -> None:
         on_workers = ClusterCapture(Executor(), [Source(str(Path(folder, "tiny.pcap")), k, False) for k in range(2)], tuple(NEEDS))
         for table in NEEDS:
             on_workers.table(table)
+    jit.say_complete()
 
 
 if __name__ == "__main__":

@@ -96,6 +96,11 @@ def _invoke() -> int:
             cli.invoke(context)
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    finally:
+        if "netlens.wire.compiled" in sys.modules:
+            from netlens.cli.common import compile_for_later
+
+            compile_for_later()
     return 0
 
 

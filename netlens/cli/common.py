@@ -88,6 +88,17 @@ def show_compilation() -> None:
     compiled.shown, compiled.find_linker = Shown(), linker.find
 
 
+def compile_for_later() -> None:
+    """Where kernels ran as Python because none was compiled: compile them all, beside this process."""
+    from netlens.wire import compiled
+
+    if compiled.in_python:
+        from netlens import background
+
+        if background.compile_kernels():
+            say("compiling its kernels for this machine in the background, once; until then it works more slowly")
+
+
 def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str | None = None, trail: bool = False) -> Any:
     """Read captures with progress; warnings go to standard error. ``trail``: see :class:`netlens.api.Capture`."""
     from netlens.api import Capture

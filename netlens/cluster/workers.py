@@ -98,6 +98,7 @@ def run(function: Callable[..., Any], *arguments: Any) -> Any:
     from netlens.compiling import Shown
     from netlens.wire import compiled
 
+    compiled.compile_at_once()
     compiled.shown = Shown(bar=False, waits=False)  # its standard error may be the user's terminal, or a log
     try:
         return function(*arguments)

@@ -29,6 +29,7 @@ from netlens.outputs import create_file
 from netlens.watch.peaks import SECOND
 from netlens.watch.refusals import Log, Refusal
 from netlens.watch.state import Watched
+from netlens.wire import compiled
 from netlens.wire.ahead import ahead
 from netlens.wire.containers import Reader
 
@@ -85,6 +86,7 @@ class _Feed:
             sink=Sink(options.folder, place.side, also=self._give),
         )
         self.attention = attention
+        compiled.compile_at_once()  # now: later would be in the middle of what is watched
         self._reader = Reader([f"/dev/fd/{self._read_end}"], hold=AHEAD + 3)
         self._thread = threading.Thread(target=self._run, name=f"watch-{place.side}", daemon=True)
         with contextlib.suppress(OSError, ImportError, AttributeError):

@@ -8,6 +8,10 @@ Theory of operation
    So numba decides whatever no entry does, and rows never depend on which of them ran.
 3. numba is imported when the first kernel needs it (:mod:`netlens.wire.jit`): for types without an entry, where there was no linker to make entries
    with, where a variable ``NUMBA_...`` or ``.numba_config.yaml`` tells numba how to compile, or with ``NETLENS_KERNELS=numba``.
+4. Compiling takes half a minute and more, a thousand frames in plain Python half a second. So as long as few frames have been read
+   (:data:`FRAMES_IN_PYTHON`), a kernel that is not on disk *runs as the function of Python that it is*. With more frames, or when it has run for
+   :data:`SECONDS_IN_PYTHON`, it is compiled, and always with ``NETLENS_KERNELS=now``. State lies in arrays either way, so one can follow the other in the
+   middle of a file. The command line then compiles all kernels beside itself (:mod:`netlens.background`); a library starts no programs.
 
 ``shown`` is told what happens here; the command line sets it, a library says nothing. ``find_linker`` gives what makes shared libraries; the command line and
 ``python -m netlens.warm`` set it (:mod:`netlens.linker`), because a library starts no programs.
@@ -22,6 +26,7 @@ import ctypes
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +46,16 @@ find_linker: Callable[[], Link | None] | None = None
 known = 0  #: kernels of the modules that are loaded: about as many are compiled in the first run
 compiled = 0  #: by this process; what was loaded from disk does not count
 unwanted: set[int] = set()  #: threads whose result nobody waits for any more
+
+#: As many frames take some seconds in plain Python, 0.2 to 2 ms each; with more, compiling is what takes less
+FRAMES_IN_PYTHON = 20_000
+#: Bytes of as many frames, and of what is bound to hold more
+BYTES_IN_PYTHON = 8_000_000
+SECONDS_IN_PYTHON = 2.0  #: of processor time, of one kernel: about what it takes to compile it
+in_python = False  #: kernels ran as functions of Python, because they were not on disk
+_frames: int | None = None  # read until now; None: nothing is being read, or so much that kernels are compiled
+_at_once = os.environ.get("NETLENS_KERNELS") in ("now", "numba")
+_here = threading.local()  # whether this thread is inside such a function
 
 
 def _plain() -> bool:
@@ -112,13 +127,29 @@ class Kernel:
         self.name = f"{function.__module__.removeprefix('netlens.')}.{function.__qualname__}-{function.__code__.co_firstlineno}"
         self._run: Callable[..., Any] = self._first
         self._signatures = 0  # of numba's, when entries were made
+        self._seconds = 0.0  # of processor time in Python
 
     def __call__(self, *arguments: Any) -> Any:
         return self._run(*arguments)
 
     def _first(self, *arguments: Any) -> Any:
-        self._run = _entered(self.name, self._with_numba)
+        self._run = _entered(self.name, self._without_entry)
         return self._run(*arguments)
+
+    def _without_entry(self, *arguments: Any) -> Any:
+        if getattr(_here, "inside", False):
+            return self.py_func(*arguments)
+        if _frames is None or _all_on_disk() or (self._seconds > SECONDS_IN_PYTHON and not machinecode.busy()):
+            return self._with_numba(*arguments)
+        global in_python
+        in_python = _here.inside = True
+        begin = time.thread_time()
+        try:
+            with np.errstate(over="ignore"):  # hashes overflow as they do in machine code
+                return self.py_func(*arguments)
+        finally:
+            _here.inside = False
+            self._seconds += time.thread_time() - begin
 
     def _with_numba(self, *arguments: Any) -> Any:
         found = self.dispatcher(*arguments)
@@ -147,11 +178,48 @@ class Intrinsic:
     def __init__(self, name: str):
         self.name = name
 
+    def __call__(self, *_arguments: Any) -> None:
+        """In plain Python a hint to the processor has no meaning."""
+
     @property
     def _numba_type_(self) -> Any:
         from netlens.wire import jit
 
         return jit.type_of(getattr(jit, self.name))
+
+
+# --- in plain Python ----------------------------------------------------------------------------------------------------------------------
+
+
+def reading(size: int) -> None:
+    """Captures of ``size`` bytes are about to be read (0: nobody knows)."""
+    global _frames
+    if not _at_once and _frames is None:
+        _frames = 0
+    if size > BYTES_IN_PYTHON:
+        compile_at_once()
+
+
+def have_read(frames: int) -> None:
+    """So many frames more have been read."""
+    global _frames
+    if _frames is not None:
+        _frames += frames
+        if _frames > FRAMES_IN_PYTHON:
+            compile_at_once()
+
+
+def compile_at_once() -> None:
+    """From now on no kernel runs as a function of Python."""
+    global _frames, _at_once
+    _frames, _at_once = None, True
+
+
+@functools.cache
+def _all_on_disk() -> bool:
+    """Whether numba finds all kernels there, or is told to compile otherwise than by itself, or nobody may know."""
+    store = machinecode.store()
+    return bool(machinecode.settings()) or store is None or store.complete
 
 
 # --- entries ------------------------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from netlens.errors import CaptureError
+from netlens.wire import compiled
 from netlens.wire.columns import BATCH
 from netlens.wire.framing import DAMAGED, F_TS, FRAME_WIDTH, FULL, MAX_INTERFACES, Input, Pcap, Pcapng, open_container
 from netlens.wire.gunzip import NO_GZIP
@@ -85,6 +86,7 @@ class Reader:
         self.frame = 0
         self.frames = np.zeros((batch, FRAME_WIDTH), np.int64)
         self._done_bytes = 0
+        compiled.reading(self.total_bytes() or 0)
         for path in self.paths:  # all of them before the first is read: a misspelt third file is told at once
             self.check(path)
 
@@ -170,6 +172,7 @@ class Reader:
                 n, new, status = walk.step(self, buffer, pos, end)
                 if n:
                     self._note_times(info, int(self.frames[0, F_TS]), int(self.frames[n - 1, F_TS]))
+                    compiled.have_read(n)
                     yield Batch(buffer, self.frames, n, self.links, self.frame)
                     self.frame += n
                     info.frames += n

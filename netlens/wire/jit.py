@@ -147,6 +147,14 @@ def make_entries(kernel: compiled.Kernel) -> None:
                 store.write(key + machinecode.ENTRY, (None if code is None else link(code)) or b"")
 
 
+def say_complete() -> None:
+    """All kernels were compiled."""
+    store = machinecode.store()
+    if store is not None and not machinecode.settings():
+        with _alone():
+            store.write(machinecode.COMPLETE, b"")
+
+
 # --- compiling ----------------------------------------------------------------------------------------------------------------------------
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from netlens.wire.compiled import PLAIN, Intrinsic, lean
+from netlens.wire.compiled import Intrinsic, lean
 
-_COMPILED = not PLAIN  #: a hint to the processor has no meaning in plain Python
 _prefetch = Intrinsic("prefetch")
 _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 
@@ -46,5 +45,4 @@ def byte(buf, o):
 @lean
 def prefetch(array, index):
     """Let the processor load the cache line of ``array[index]`` (one dimension) while it does other things. Any index is safe."""
-    if _COMPILED:
-        _prefetch(array, np.int64(index))
+    _prefetch(array, np.int64(index))

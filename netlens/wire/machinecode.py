@@ -28,6 +28,7 @@ import os
 import stat
 import struct
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -42,6 +43,10 @@ STAMPS_KEPT = 8  #: folders of 20 MB: a few Pythons, processors and branches tha
 _NO_SETTINGS = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_PERFORMANCE_WARNINGS")
 #: What is kept of a kernel: numba's result, and a shared library, which is empty where none could be made
 CODE, ENTRY = ".nbc", ".so"
+COMPLETE = "complete"  #: the file that says that all kernels are there
+LOCK = "lock"  #: is held while a process compiles for its folder
+TRIED = "tried"  #: the file whose age says when the compilation of all was last begun
+TRY_AGAIN_S = 3600.0
 #: Length and CRC of what is before it, at the end, where no loader of libraries looks: a power cut may leave the name of a file without its bytes.
 _SEAL = struct.Struct("<II")
 #: What the kernel of Linux says of a processor that instructions can be chosen by (x86; ARM); its other lines change with the load.
@@ -242,6 +247,33 @@ class Store:
                 found[name] = path
         return list(found.values())
 
+    @functools.cached_property
+    def complete(self) -> bool:
+        """Whether all kernels were compiled (:mod:`netlens.warm`)."""
+        return self.read(COMPLETE) is not None
+
+    def due(self) -> bool:
+        """Whether all kernels should be compiled now: the result can be kept, and nobody has begun to within :data:`TRY_AGAIN_S`. Says so only once."""
+        root = next((made for made in map(_make, roots()) if made is not None), None)
+        if root is None:
+            return False
+        path = os.path.join(root, TRIED)
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                if file.read() == self.stamp and 0 <= time.time() - os.fstat(file.fileno()).st_mtime < TRY_AGAIN_S:
+                    return False
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(self.stamp)
+        except OSError:
+            return False
+        return True
+
     @property
     def writable(self) -> bool:
         """Whether what is written is kept. Of use only while :meth:`alone`."""
@@ -272,9 +304,9 @@ class Store:
         with contextlib.ExitStack() as stack:
             if root is not None:
                 with contextlib.suppress(OSError):  # a file system without locks: two may compile the same
-                    stack.enter_context(_locked(os.path.join(root, "lock"), waiting))
+                    stack.enter_context(_locked(os.path.join(root, LOCK), waiting))
                 self._begin(root)
-            for known in ("_readable", "_libraries"):
+            for known in ("_readable", "_libraries", "complete"):
                 vars(self).pop(known, None)  # another process may have made the folder
             yield
 
@@ -317,6 +349,20 @@ def _locked(path: str, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def busy() -> bool:
+    """Whether another process compiles now, as far as this one may know."""
+    for root in roots():
+        with contextlib.suppress(OSError):
+            descriptor = os.open(os.path.join(root, LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(descriptor)
+    return False
 
 
 @functools.cache
