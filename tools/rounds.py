@@ -2,7 +2,7 @@
 
 python3 tools/rounds.py [ROUND...]           make demo and make test in each round (or in those named); exit 1 if one failed
 python3 tools/rounds.py --quick [ROUND...]   a smoke test in place of all tests
-python3 tools/rounds.py --write              all rounds, and their table into docs/reliability.md
+python3 tools/rounds.py --write [ROUND...]   the same, and the table of the last run of each into docs/reliability.md
 python3 tools/rounds.py --list               what there is
 
 Needs nothing but Python and git. Run as root: it gives rights away. Logs are in build/rounds/ROUND.log.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import re
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -300,6 +301,14 @@ def one(name: str, ground: Ground) -> tuple[str, str, str, float]:
     return name, about, result, time.monotonic() - begin
 
 
+def kept(rows: Iterable[tuple[str, str, str, float]] = ()) -> list[tuple[str, str, str, float]]:
+    """The last run of each round, those of ``rows`` being the newest. A condition is followed by the commit that it was tried on."""
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    for name, about, result, seconds in rows:
+        (LOGS / f"{name}.json").write_text(json.dumps([name, f"{about} ({head})", result, seconds]))
+    return [tuple(json.loads((LOGS / f"{name}.json").read_text())) for name in ROUNDS if (LOGS / f"{name}.json").exists()]
+
+
 def table(rows: list[tuple[str, str, str, float]]) -> str:
     lines = ["| round | condition | result | seconds |", "|---|---|---|---:|"]
     lines += [
@@ -309,11 +318,9 @@ def table(rows: list[tuple[str, str, str, float]]) -> str:
 
 
 def page(rows: list[tuple[str, str, str, float]]) -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     return (
-        "## Anywhere\n\n`make demo` and `make test` in a fresh clone of commit "
-        f"{commit}, made by `python3 tools/rounds.py --write` (as root).\n\n{table(rows)}\n"
-        f"{os.cpu_count()} processors, {platform.system()} {platform.release()}.\n"
+        "## Anywhere\n\n`make demo` and `make test` in fresh clones of the commit in brackets, made by `python3 tools/rounds.py --write` (as root, "
+        f"two rounds at once).\n\n{table(rows)}\n{os.cpu_count()} processors, {platform.system()} {platform.release()}.\n"
     )
 
 
@@ -328,8 +335,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := [name for name in options.rounds if name not in ROUNDS]:
         parser.error(f"no round is called {unknown[0]!r}; there are {', '.join(ROUNDS)}")
-    if options.write and (options.quick or options.rounds):
-        parser.error("--write is for all rounds with all tests")
+    if options.write and options.quick:
+        parser.error("--write is for rounds with all tests")
     if options.list:
         for name, (about, _) in ROUNDS.items():
             print(f"{name:<12} {about}")
@@ -340,11 +347,12 @@ def main() -> int:
         ground = Ground(base, options.quick)
         rows = list(pool.map(lambda name: one(name, ground), options.rounds or ROUNDS))
     print(table(rows), end="")
+    all_rows = rows if options.quick else kept(rows)
     if options.write:
         sys.path.insert(0, str(ROOT))
         from tests.faults.ground import write_section
 
-        write_section(ROOT / "docs" / "reliability.md", "rounds", page(rows))
+        write_section(ROOT / "docs" / "reliability.md", "rounds", page(all_rows))
     return int(any(result.startswith(FAILED) for _, _, result, _ in rows))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -106,7 +107,8 @@ def output_options(table: str) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         listed = "".join(f"\n  {name:<8} {export.MEANING}" for name, export in formats.items())
-        function.__doc__ = f"{function.__doc__}\n\n\b\nFormats:{listed}"
+        # Before Python 3.13 a docstring keeps its indentation.
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nFormats:{listed}"
         return together(
             click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=FILE),
             click.option("--format", "form", type=click.Choice(list(formats)), default="table", show_default=True, help="Output format."),

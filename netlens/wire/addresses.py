@@ -15,7 +15,7 @@ import numpy as np
 from netlens.arrays import uninitialized
 from netlens.columnar import Coded
 from netlens.wire.columns import V4_PREFIX
-from netlens.wire.compiled import inlined, kernel
+from netlens.wire.compiled import inlined, kernel, lean
 
 Array = np.ndarray[Any, Any]
 P = TypeVar("P", int, Array)
@@ -38,14 +38,14 @@ def other_way(ports: P) -> P:
 ports_back = inlined(other_way)
 
 
-@kernel
+@lean
 def mix(h, value):
     """One 64-bit hash step over int64 values; wraps on purpose. The factor is 2^64 / golden ratio as a signed number."""
     x = (h ^ value) * np.int64(-7046029254386353131)
     return x ^ ((x >> np.int64(29)) & np.int64(0x7FFFFFFFF))
 
 
-@kernel
+@lean
 def _slot_of(hi, lo, version, i, table, first, seed):
     """Where the address of row ``i`` is in ``table``, or belongs."""
     mask = len(table) - 1
@@ -58,7 +58,7 @@ def _slot_of(hi, lo, version, i, table, first, seed):
     return slot
 
 
-@kernel
+@lean
 def _distinct(hi, lo, version, i, found, table, ids, first, seed):
     """Number rows from ``i`` on by their distinct (hi, lo, version); ``first`` gets the row where each was met.
 
@@ -77,7 +77,7 @@ def _distinct(hi, lo, version, i, found, table, ids, first, seed):
     return i, found
 
 
-@kernel
+@lean
 def _refill(hi, lo, version, found, table, first, seed):
     for k in range(found):
         table[_slot_of(hi, lo, version, first[k], table, first, seed)] = k

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +22,7 @@ from netlens.lenses.refused.intents import Intents, S, intents
 from netlens.lenses.refused.over_time import TimeRule
 from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
 from netlens.parsers import errorlog
+from netlens.parsers.connections import is_public
 from netlens.registry import members
 
 if TYPE_CHECKING:
@@ -62,19 +64,31 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
     vm = traffic.sides.get("vm") or traffic.upstream
     paths = vm.connections["path"][vm.target].tolist()
     path = max(("sshuttle", "nat", "direct"), key=paths.count) if paths else "direct"
-    ports = vm.connections["resp_port"][vm.target].tolist()
+    found, port = _servers(traffic)
     return Context(
         tuple(traffic.goal.names),
-        tuple(traffic.goal.addresses),
+        found,
         path,
         traffic.beside.sshuttle,
         cause,
-        max(set(ports), key=ports.count) if ports else 443,
+        port,
         over_time,
         quota,
         max((errorlog.at_once(log) for log in traffic.beside.logs.values()), default=0),
         host_from_vm(traffic),
     )
+
+
+def _servers(traffic: Traffic) -> tuple[tuple[str, ...], int]:
+    """The API's addresses and its port where the requests leave: at the VM both may be those of a relay."""
+    c, target = traffic.upstream.connections, traffic.upstream.target
+    seen: Counter[tuple[str, int]] = Counter(zip(c["resp_ip"][target].tolist(), c["resp_port"][target].tolist(), strict=True))
+    servers = Counter({end: number for end, number in seen.items() if is_public(end[0])}) or seen
+    ports: Counter[int] = Counter()
+    for (_, port), number in servers.items():
+        ports[port] += number
+    addresses = dict.fromkeys(ip for (ip, _), _ in servers.most_common())
+    return tuple(addresses) or tuple(traffic.goal.addresses), next((port for port, _ in ports.most_common(1)), 443)
 
 
 @dataclass(frozen=True)

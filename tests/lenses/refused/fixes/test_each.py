@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import netlens
 from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused.fixes import (
     Case,
@@ -125,3 +127,11 @@ def test_a_retry_is_of_the_size_of_what_was_refused():
     """A title that starts where the turn's retry would be is none; the turn comes later, as a busy machine wakes it late."""
     found = sized([(VM, 0, 3, 0), (VM, 1, 1.1, 1), (VM, 3.1, 4, 0), (VM, 6.4, 9, 0)], 2920, 32768, 2914, 32768).intents
     assert found.attempts == [[0], [1, 3], [2]]
+
+
+@pytest.mark.parametrize("recording", ["own-concurrency-haproxy", "own-concurrency-connect", "same-nat-ip-socks"])
+def test_commands_name_the_api_where_the_requests_leave_not_the_relay(root: Path, recording: str):
+    found = netlens.analyze(root / "captures" / recording).to_dict()
+    texts = [fix[part] for fix in found["fixes"] for part in ("command", "program") if fix.get(part)]
+    assert any("api.z.ai:443" in text for text in texts)
+    assert not any(f":{port}" in text for text in texts for port in (8080, 8888, 1080))
