@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens import lenses
-from netlens.chains import budget, overlap, target
+from netlens.chains import overlap, target
+from netlens.chains.divided import Division, document, table
 from netlens.chains.inputs import Inputs, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
@@ -169,14 +170,14 @@ class Analysis:
         return self.assembled.once(parties)
 
     @property
-    def divided(self) -> list[budget.Divided]:
+    def divided(self) -> Division:
         """Where the time of every request went, each with its time line, on the host's clock."""
         return lenses.divided(self.assembled)
 
     @property
     def budget(self) -> pd.DataFrame:
         """Where the time of every request went: phases of integer nanoseconds whose sum is exactly the total (:data:`netlens.tables.BUDGET`)."""
-        return budget.table(self.divided).to_pandas()
+        return table(self.divided).to_pandas()
 
     @property
     def limiter(self) -> dict[str, Any] | None:
@@ -208,7 +209,7 @@ class Analysis:
             "unmatched_rejections": self.assembled.unmatched,
             "chains": self.assembled.once(chains),
             "parties": [party.to_dict() for party in self.parties],
-            "budget": budget.document(self.divided),
+            "budget": document(self.divided),
             "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
         }
 

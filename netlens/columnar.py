@@ -152,7 +152,7 @@ class Texts(LazyColumn):
         return _text(self.data, self.offsets, self.known)
 
     def take(self, index: Array) -> Texts:
-        offsets, places = _pieces(self.offsets, index)
+        offsets, places = pieces(self.offsets, index)
         return Texts(self.data[places], offsets, self.known[index])
 
 
@@ -178,11 +178,11 @@ class Lists(LazyColumn):
         return _lists(self.offsets, values)
 
     def take(self, index: Array) -> Lists:
-        offsets, places = _pieces(self.offsets, index)
+        offsets, places = pieces(self.offsets, index)
         return Lists(offsets, self.values.take(places) if isinstance(self.values, LazyColumn) else self.values[places])
 
 
-def _pieces(offsets: Array, index: Array) -> tuple[Array, Array]:
+def pieces(offsets: Array, index: Array) -> tuple[Array, Array]:
     """Offsets of the pieces at ``index`` put one after the other, and where each of their elements was."""
     starts, ends = offsets[:-1][index], offsets[1:][index]
     sizes = ends - starts

@@ -308,7 +308,7 @@ def _divided() -> Schema:
 
 def _group() -> Schema:
     """Requests that belong together in the time budget."""
-    from netlens.chains.budget import PHASES
+    from netlens.chains.divided import PHASES
     from netlens.tables import BUDGET
 
     meaning = {c.name: c.meaning for c in BUDGET}

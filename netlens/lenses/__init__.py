@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from netlens.chains import budget
+from netlens.chains.divided import table
 from netlens.chains.side import WORDS
 from netlens.registry import members
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from netlens.api import Capture
-    from netlens.chains.budget import Divided
+    from netlens.chains.divided import Division
     from netlens.chains.traffic import Traffic
     from netlens.schema import Table
 
@@ -78,7 +79,7 @@ def look(traffic: Traffic) -> list[Finding]:
     return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), rank[finding.lens]))
 
 
-def divided(traffic: Traffic) -> list[Divided]:
+def divided(traffic: Traffic) -> Division:
     """The time budget of every request, in order of beginning."""
     return traffic.once(_divided)
 
@@ -89,10 +90,10 @@ def budget_of(capture: Capture) -> Table:
     from netlens.chains.linking import link
     from netlens.chains.traffic import rebuild
 
-    return budget.table(divided(rebuild(link({None: capture}), Beside())))
+    return table(divided(rebuild(link({None: capture}), Beside())))
 
 
-def _divided(traffic: Traffic) -> list[Divided]:
+def _divided(traffic: Traffic) -> Division:
     from netlens.lenses._view import views
     from netlens.lenses._waits import waits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlens.chains.budget import RELAY, STREAM, Divided
+from netlens.chains.divided import RELAY, STREAM, Divided
 from netlens.lenses import divided
 from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import FIN, RST, S
@@ -72,11 +72,15 @@ def _gave_up(view: View, k: int, sent: int) -> int | None:
 
 def budget_of(traffic: Traffic, view: View, request: Asked) -> Divided | None:
     """The time budget of a request of a capture."""
-    return traffic.once(_budgets).get((view.side.name, request.session, request.frames[0]))
+    row = traffic.once(_rows).get((view.side.name, request.session, request.frames[0]))
+    return None if row is None else divided(traffic)[row]
 
 
-def _budgets(traffic: Traffic) -> dict[tuple[str | None, int, int], Divided]:
-    return {(d.vantage, d.session, d.frame): d for d in divided(traffic)}
+def _rows(traffic: Traffic) -> dict[tuple[str | None, int, int], int]:
+    """Rows of budgets by capture, session and first frame."""
+    d = divided(traffic)
+    vantages = [d.vantages[k] for k in d.vantage.tolist()]
+    return {key: row for row, key in enumerate(zip(vantages, d.session.tolist(), d.frame.tolist(), strict=True))}
 
 
 def relayed(budget: Divided | None) -> tuple[int, str]:

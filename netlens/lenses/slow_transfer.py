@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.chains.budget import STALL
+from netlens.chains.divided import STALL
 from netlens.lenses._requests import asked, budget_of
 from netlens.lenses._view import S, finding, most, seconds, views
 from netlens.text import plural, size

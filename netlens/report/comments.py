@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from netlens.chains.budget import PHASES, RELAY, Divided
+from netlens.chains.divided import PHASES, RELAY, Divided
 from netlens.chains.side import WORDS as SIDES
 from netlens.chains.situation import ACCEPTED, REJECTED
 from netlens.report.time_budget import WORDS

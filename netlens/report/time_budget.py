@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from netlens.chains.budget import PHASES, RELAY, groups
+import numpy as np
+
+from netlens.chains.divided import PHASES, RELAY, groups
+from netlens.columns import NEVER, Ints
 from netlens.text import duration, plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from netlens.analysis import Analysis
-    from netlens.chains.budget import Divided, Group
+    from netlens.chains.divided import Division, Group, Ragged
 
 SHOWN = 8  #: groups on the terminal
 DRAWN = 20_000  #: requests in the page
@@ -72,44 +76,57 @@ def page(a: Analysis, t0: int, captures: Sequence[str | None]) -> dict[str, Any]
     ----------
     t0 : times are ns since it; those of passes since the request's begin.  captures : in the order of the page.
     """
-    divided = a.divided[:DRAWN]
+    d = a.divided[:DRAWN]
     labels: dict[Any, int] = {}
     refused = a.assembled.situation.requests.rejected
 
     def label(text: str) -> int:
         return labels.setdefault(printable(text), len(labels))
 
+    def named(codes: Ints, texts: list[str]) -> list[int]:
+        numbers: dict[int, int] = {k: label(texts[k]) for k in dict.fromkeys(codes.tolist())}
+        return [numbers[k] for k in codes.tolist()]
+
+    hidden = [[k for phase, k in sorted(zip(PHASES, range(len(PHASES)), strict=True)) if row[k]] for row in d.hidden.tolist()]
     return {
         "phases": list(PHASES),
-        "server": [label(d.server) for d in divided],
-        "party": [label(f"{d.party}: {d.process}" if d.process else d.party) for d in divided],
-        "target": [int(d.request >= 0) for d in divided],
-        "request": [d.request for d in divided],
-        "refused": [int(refused[d.request]) if d.request >= 0 else -1 for d in divided],
-        "status": [d.status for d in divided],
-        "begin": [d.begin_ns - t0 for d in divided],
-        "side": [label(d.vantage or "capture") for d in divided],
-        "session": [d.session for d in divided],
-        "frame": [d.frame for d in divided],
-        "spells": [_flat(d) for d in divided],
-        "passes": [_passes(d, captures) for d in divided],
-        "relays": [[label(relay) for relay in d.relays] for d in divided],
-        "unmeasured": [[PHASES.index(phase) for phase in sorted(d.unmeasured)] for d in divided],
-        "uncertain": [d.uncertain_ns for d in divided],
+        "server": named(d.server, d.servers),
+        "party": named(d.whose, [f"{party}: {process}" if process else party for party, process in d.parties]),
+        "target": (d.request >= 0).astype(int).tolist(),
+        "request": d.request.tolist(),
+        "refused": np.where(d.request >= 0, refused[d.request] if len(refused) else -1, -1).tolist(),
+        "status": d.status.tolist(),
+        "begin": (d.begin_ns - t0).tolist(),
+        "side": named(d.vantage, [name or "capture" for name in d.vantages]),
+        "session": d.session.tolist(),
+        "frame": d.frame.tolist(),
+        "spells": _spells(d),
+        "passes": _passes(d, captures),
+        "relays": [[label(relay) for relay in d.ways[way]] for way in d.way.tolist()],
+        "unmeasured": hidden,
+        "uncertain": d.uncertain_ns.tolist(),
         "labels": list(labels),
-        "left_out": len(a.divided) - len(divided),
+        "left_out": len(a.divided) - len(d),
     }
 
 
-def _flat(d: Divided) -> list[int]:
-    """Phase, relay, duration; of each spell."""
-    return [value for s in d.spells for value in (PHASES.index(s.phase), s.relay, s.end_ns - s.start_ns)]
+def _spells(d: Division) -> list[list[int]]:
+    """Phase, relay, duration; of each spell of each request."""
+    start, end, phase, relay = d.spells.columns
+    return _lists(d.spells, np.column_stack([phase, relay, end - start]))
 
 
-def _passes(d: Divided, captures: Sequence[str | None]) -> list[int | None]:
-    """Capture, exchange, and when it began, was sent, was answered (None: never) and ended; of each pass."""
-    out: list[int | None] = []
-    for p in d.passes:
-        times = (p.start_ns, p.sent_ns, p.answered_ns, p.end_ns)
-        out += [captures.index(p.vantage), p.exchange, *(None if t is None else t - d.begin_ns for t in times)]
-    return out
+def _passes(d: Division, captures: Sequence[str | None]) -> list[list[int | None]]:
+    """Capture, exchange, and when it began, was sent, was answered (None: never) and ended; of each pass of each request."""
+    vantage, exchange, *times = d.passes.columns
+    begin = np.repeat(d.begin_ns, np.diff(d.passes.offsets))
+    number = np.array([captures.index(name) for name in d.vantages], np.int64)[vantage]
+    table = np.column_stack([number, exchange, *(t - begin for t in times)]).astype(object)
+    table[times[2] == NEVER, 4] = None
+    return _lists(d.passes, table)
+
+
+def _lists(rows: Ragged, table: np.ndarray[Any, Any]) -> list[Any]:
+    """The rows of each request, one after the other."""
+    width, flat = table.shape[1], table.reshape(-1).tolist()
+    return [flat[a * width : b * width] for a, b in pairwise(rows.offsets.tolist())]

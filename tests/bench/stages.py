@@ -31,7 +31,7 @@ STAGES = {
     "replay": ("netlens.lenses.refused.fixes:predict",),
     "damaged": ("netlens.lenses.damaged:compare",),
     "other lenses": ("netlens.lenses:look",),
-    "budget": ("netlens.chains.budget:budget", "netlens.chains.budget:document"),
+    "budget": ("netlens.chains.budget:budget", "netlens.analysis:document"),
     "report": ("tests.bench.stages:_reported",),
 }
 REST = "the rest"

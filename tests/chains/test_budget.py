@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netlens
-from netlens.chains.budget import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, WIRE, Divided, groups
+from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, WIRE, Divided, Division, groups
 from netlens.lab.check.truth import Truth
 from netlens.tables import BUDGET
 from tests.lenses.made import CLIENT as PROGRAM
@@ -29,7 +29,7 @@ STEPS = ("syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "
 RECORDINGS = ("healthy", "dns-over-tcp", "same-nat-ip-nat", "zombie-clock-skew")
 
 
-def whole(divided: list[Divided]) -> None:
+def whole(divided: Division) -> None:
     """Every nanosecond of every request has one phase."""
     for d in divided:
         assert all(a.end_ns == b.start_ns for a, b in pairwise(d.spells))
@@ -38,7 +38,7 @@ def whole(divided: list[Divided]) -> None:
         assert sum(d.ns(RELAY, k) for k in range(len(d.relays))) <= d.ns(RELAY)
 
 
-def of(folder: Path, *streams: list[Packet]) -> list[Divided]:
+def of(folder: Path, *streams: list[Packet]) -> Division:
     divided = netlens.analyze(str(write(folder / "made.pcap", mixed(*streams)))).divided
     whole(divided)
     return divided
@@ -162,8 +162,8 @@ def test_a_lookup_is_of_the_connection_that_follows_it(port: int, tmp_path: Path
 @st.composite
 def disordered(draw: st.DrawFn) -> list[Any]:
     """Hops whose times stand in no order, as losses and clocks that were set make them."""
-    from netlens.chains.budget import Hop  # the property is of what follows from hops, however these came to be
     from netlens.chains.openings import Opening
+    from netlens.chains.painting import Hop  # the property is of what follows from hops, however these came to be
 
     time = st.integers(-50, 50)
     maybe = st.none() | time
@@ -179,9 +179,9 @@ def disordered(draw: st.DrawFn) -> list[Any]:
 
 @given(disordered(), st.none() | st.integers(0, 80), st.none() | st.tuples(st.integers(-50, 50), st.integers(-50, 50), st.just(0)))
 def test_no_order_of_times_leaves_a_rest(hops: list[Any], trip: int | None, ahead: tuple[int, int, int] | None) -> None:
-    from netlens.chains.budget import divide
+    from netlens.chains.painting import spells as painted
 
-    spells = divide(hops, trip, ahead)
+    spells = painted(hops, trip, ahead)
     assert all(a.end_ns == b.start_ns for a, b in pairwise(spells))
     assert all(s.end_ns > s.start_ns for s in spells) or (len(spells) == 1 and spells[0].start_ns == spells[0].end_ns)
     assert all((s.phase == RELAY) == (s.relay >= 0) for s in spells)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import netlens
-from netlens.chains.budget import PHASES, RELAY
+from netlens.chains.divided import PHASES, RELAY
 from netlens.report import html
 from tests.report.browser import opened, place_of
 

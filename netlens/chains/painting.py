@@ -1,0 +1,283 @@
+"""Painting: from the hops of requests to the spells that their time is made of, of many requests at once.
+
+The time line of a request is painted with the program's view first, then with what each further hop shows of the same time, then the wire's round trip,
+then the stalls. What is painted later covers what was painted before, so every nanosecond has one phase, and the sum is the total.
+
+Times that are missing are NEVER. A *layer* is one stretch of one request's time with its phase; each step here makes the layers of all requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, WIRE, Ragged, Spell
+from netlens.chains.openings import SOON_NS, Opening
+from netlens.columns import NEVER, Bools, Ints
+
+CODE = {phase: k for k, phase in enumerate(PHASES)}
+MOMENTS = (
+    "syn_ns",
+    "open_ns",
+    "asked_ns",
+    "hello_ns",
+    "flight_ns",
+    "ready_ns",
+    "lookup_ns",
+    "looked_up_ns",
+)  #: of an opening, in this order
+SYN, OPEN, ASKED, HELLO, FLIGHT, READY, LOOKED, TOLD = range(len(MOMENTS))
+TOGETHER = 8_192  #: requests that are painted at a time: 10 MB
+
+Spans = list[tuple[int, int]]
+
+
+@dataclass
+class Hop:
+    """A request as one connection carries it, on the host's clock."""
+
+    start: int
+    sent: int
+    answered: int | None
+    end: int
+    opening: Opening | None
+    waits: Spans
+    flights: Spans = field(default_factory=list)  # while the request was sent: bytes on their way
+
+
+def moments(o: Opening | None) -> list[int]:
+    """An opening as a row of :attr:`Hops.opened`."""
+    return [NEVER if o is None or (t := getattr(o, name)) is None else t for name in MOMENTS]
+
+
+@dataclass(eq=False)
+class Hops:
+    """Hops of requests, one after the other: those of request ``k`` are ``offsets[k]`` to ``offsets[k + 1]``, from the program to the server.
+
+    opened : int64[n, moments], how the connection was opened, if the request was its first (``was_first``); else all are NEVER.
+    waits, flights : (hop, start, end).
+    """
+
+    offsets: Ints
+    start: Ints
+    sent: Ints
+    answered: Ints
+    end: Ints
+    opened: Ints
+    was_first: Bools
+    waits: Ints
+    flights: Ints
+
+    @classmethod
+    def of(cls, requests: Sequence[Sequence[Hop]]) -> Hops:
+        """From objects."""
+        hops = [hop for each in requests for hop in each]
+        times = np.array([(h.start, h.sent, NEVER if h.answered is None else h.answered, h.end) for h in hops], np.int64).reshape(-1, 4)
+        waits, flights = (
+            np.array([(k, a, b) for k, h in enumerate(hops) for a, b in getattr(h, name)], np.int64).reshape(-1, 3)
+            for name in ("waits", "flights")
+        )
+        opened = np.array([moments(h.opening) for h in hops], np.int64).reshape(-1, len(MOMENTS))
+        was_first = np.array([h.opening is not None for h in hops], bool)
+        start, sent, answered, end = times.T
+        return cls(np.cumsum([0, *map(len, requests)]), start, sent, answered, end, opened, was_first, waits, flights)
+
+    @property
+    def first(self) -> Ints:
+        """The first hop of each request."""
+        return self.offsets[:-1]
+
+    @property
+    def last(self) -> Ints:
+        return self.offsets[1:] - 1
+
+    def move(self, hops: Ints, by: Ints) -> None:
+        """Move hops in time."""
+        shift = np.zeros(len(self.start), np.int64)
+        shift[hops] = by
+        self.start, self.sent, self.end = self.start + shift, self.sent + shift, self.end + shift
+        self.answered = np.where(self.answered == NEVER, NEVER, self.answered + shift)
+        self.opened = np.where(self.opened == NEVER, NEVER, self.opened + shift[:, None])
+        for spans in (self.waits, self.flights):
+            spans[:, 1:] += shift[spans[:, 0], None]
+
+    def used(self) -> Bools:
+        """Of which hops the connection was opened for the request."""
+        o = self.opened[:, [SYN, OPEN, READY]]
+        ready = np.where(o == NEVER, -NEVER, o).max(axis=1)
+        known = self.opened[:, SYN] != NEVER
+        return known & (self.start - np.where(known, ready, 0) <= SOON_NS)
+
+    def take(self, low: int, high: int) -> Hops:
+        """The hops of requests ``low`` to ``high``."""
+        a, b = self.offsets[[low, high]].tolist()
+        spans = []
+        for each in (self.waits, self.flights):
+            mine = each[(each[:, 0] >= a) & (each[:, 0] < b)]
+            spans.append(mine - [a, 0, 0])
+        columns = (getattr(self, name)[a:b] for name in ("start", "sent", "answered", "end", "opened", "was_first"))
+        return Hops(self.offsets[low : high + 1] - a, *columns, *spans)
+
+
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """First query and last answer as the next capture shows the program's lookup, and by which relay it came there; of some requests, in order."""
+
+    request: Ints
+    asked: Ints
+    told: Ints
+    relay: Ints
+
+    def take(self, low: int, high: int) -> Ahead:
+        a, b = np.searchsorted(self.request, [low, high])
+        return Ahead(self.request[a:b] - low, self.asked[a:b], self.told[a:b], self.relay[a:b])
+
+
+def divide(hops: Hops, trips: Ints, ahead: Ahead) -> Ragged:
+    """The time lines of requests: start, end, number of the phase and relay of each spell.
+
+    Parameters
+    ----------
+    hops : at least one of each request.  trips : the round trip of its last hop in ns, NEVER if unknown.
+    """
+    n = len(trips)
+    if not n:
+        return Ragged(np.zeros(1, np.int64), (np.empty(0, np.int64),) * 4)
+    parts = [
+        _divide(hops.take(low, high), trips[low:high], ahead.take(low, high))
+        for low in range(0, n, TOGETHER)
+        for high in (min(low + TOGETHER, n),)
+    ]
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    columns = tuple(np.concatenate(column) for column in zip(*(part.columns for part in parts), strict=True))
+    return Ragged(np.concatenate([[0], np.cumsum(counts)]), columns)
+
+
+def spells(hops: Sequence[Hop], round_trip_ns: int | None, lookup_ahead: tuple[int, int, int] | None = None) -> tuple[Spell, ...]:
+    """The time line of one request; ``round_trip_ns``: None if unknown."""
+    ahead = np.array([] if lookup_ahead is None else [[0, *lookup_ahead]], np.int64).reshape(-1, 4).T
+    found = divide(Hops.of([hops]), np.array([NEVER if round_trip_ns is None else round_trip_ns], np.int64), Ahead(*ahead))
+    rows = zip(*(column.tolist() for column in found.columns), strict=True)
+    return tuple(Spell(start, end, PHASES[phase], relay) for start, end, phase, relay in rows)
+
+
+class _Layers:
+    """What is painted, in order; ``begin``, ``end``: of each request. What lies outside of them is not kept."""
+
+    def __init__(self, begin: Ints, end: Ints) -> None:
+        self.begin, self.end = begin, end
+        self.rows: list[Ints] = []
+
+    def add(self, requests: Ints, start: Ints, end: Ints, phase: str, where: Bools | None = None, relay: int | Ints = -1) -> None:
+        """One stretch of each of ``requests`` (of those ``where``)."""
+        low, high = np.maximum(start, self.begin[requests]), np.minimum(end, self.end[requests])
+        kept = (start < end) & (low < high)
+        if where is not None:
+            kept &= where
+        relays = np.broadcast_to(np.asarray(relay, np.int64), low.shape)
+        self.rows.append(np.column_stack([requests[kept], low[kept], high[kept], np.full(int(kept.sum()), CODE[phase]), relays[kept]]))
+
+    def opened(self, requests: Ints, o: Ints, where: Bools, relay: int = -1, tls: Bools | None = None) -> None:
+        """Phases of openings. What is negotiated before TLS is a relay's (``relay``), or part of connecting."""
+        there = o != NEVER
+        self.add(requests, o[:, LOOKED], o[:, TOLD], LOOKUP, where & there[:, LOOKED] & there[:, TOLD])
+        self.add(requests, o[:, SYN], o[:, OPEN], CONNECT, where & there[:, SYN] & there[:, OPEN])
+        greeted = where & there[:, HELLO] & there[:, READY]
+        self.add(requests, o[:, ASKED], o[:, HELLO], RELAY if relay >= 0 else CONNECT, greeted & there[:, ASKED], relay)
+        self.add(requests, o[:, HELLO], o[:, READY], TLS, greeted if tls is None else greeted & tls)
+
+    def flat(self) -> Ragged:
+        """Stretches that follow each other, each of what was painted last there."""
+        n = len(self.begin)
+        request, low, high, phase, relay = np.concatenate(self.rows).T
+        all_ = np.arange(n)
+        cuts, places = _distinct(np.concatenate([all_, all_, request, request]), np.concatenate([self.begin, self.end, low, high]))
+        first, behind = places[2 * n :].reshape(2, -1)
+        size = behind - first
+        # of each stretch between two cuts, the layer that was painted last: later ones overwrite
+        top = np.full(len(cuts), -1)
+        top[np.arange(size.sum()) + np.repeat(first - (np.cumsum(size) - size), size)] = np.repeat(np.arange(len(size)), size)
+        of, at = cuts[:, 0], cuts[:, 1]
+        last = np.append(of[1:] != of[:-1], True)
+        alone = last & np.insert(last[:-1], 0, True)  # a request that took no time
+        painted = np.where(top >= 0, phase[top] if len(phase) else 0, CODE[CLIENT])
+        by = np.where(top >= 0, relay[top] if len(relay) else -1, -1)
+        kept = ~last | alone
+        of, since, until = of[kept], at[kept], np.where(alone, at, np.append(at[1:], 0))[kept]
+        painted, by = painted[kept], by[kept]
+        new = np.append(True, (of[1:] != of[:-1]) | (painted[1:] != painted[:-1]) | (by[1:] != by[:-1]))
+        heads = np.flatnonzero(new)
+        tails = np.append(heads[1:], len(new)) - 1
+        offsets = np.searchsorted(of[heads], np.arange(n + 1))
+        return Ragged(offsets, (since[heads], until[tails], painted[heads], by[heads]))
+
+
+def _distinct(requests: Ints, times: Ints) -> tuple[Ints, Ints]:
+    """The different (request, time) in order, and the place of each among them."""
+    order = np.lexsort((times, requests))
+    pairs = np.column_stack([requests, times])[order]
+    new = np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))
+    places = np.empty(len(order), np.int64)
+    places[order] = np.cumsum(new) - 1
+    return pairs[new], places
+
+
+def _divide(h: Hops, trips: Ints, ahead: Ahead) -> Ragged:
+    n = len(trips)
+    all_, first, last, used = np.arange(n), h.first, h.last, h.used()
+    o, for_it = h.opened[first], used[first]
+    begin = np.where(for_it, np.minimum(np.minimum(o[:, LOOKED], o[:, SYN]), h.start[first]), h.start[first])
+    end = np.maximum(np.maximum(h.end[first], h.sent[first]), np.maximum(h.start[first], begin))
+    paint = _Layers(begin, end)
+    paint.add(all_, begin, end, CLIENT)
+    paint.opened(all_, o, for_it)
+    mine = o[ahead.request]
+    told = for_it[ahead.request] & (mine[:, LOOKED] != NEVER) & (mine[:, TOLD] != NEVER)
+    paint.add(ahead.request, mine[:, LOOKED], ahead.asked, RELAY, told, ahead.relay)
+    paint.add(ahead.request, ahead.told, mine[:, TOLD], RELAY, told, ahead.relay)
+    of = np.repeat(all_, np.diff(h.offsets))
+    flights = h.flights[first[of[h.flights[:, 0]]] == h.flights[:, 0]]
+    paint.add(of[flights[:, 0]], flights[:, 1], flights[:, 2], WIRE)
+    answered = _or(h.answered[first], end)
+    paint.add(all_, h.sent[first], answered, SERVER)
+    paint.add(all_, answered, end, STREAM)
+    sizes = np.diff(h.offsets)
+    for k in range(1, int(sizes.max())):
+        longer = np.flatnonzero(sizes > k)
+        _through(paint, h, used, longer, first[longer] + k, k - 1, end[longer])
+    until = _or(h.answered[last], h.end[last])
+    measured = (trips != NEVER) & (h.answered[last] != NEVER) & (until > h.sent[last])
+    trip = np.where(measured, np.minimum(trips, until - h.sent[last]), 0)
+    paint.add(all_, h.sent[last], h.sent[last] + trip // 2, WIRE, measured)
+    paint.add(all_, until - (trip - trip // 2), until, WIRE, measured)
+    paint.add(of[h.waits[:, 0]], h.waits[:, 1], h.waits[:, 2], STALL)
+    return paint.flat()
+
+
+def _through(paint: _Layers, h: Hops, used: Bools, of: Ints, far: Ints, relay: int, end: Ints) -> None:
+    """What the farther hops show of the time in which the nearer ones waited."""
+    near = far - 1
+    answered, far_answered = _or(h.answered[near], end), _or(h.answered[far], h.end[far])
+    paint.add(of, h.sent[near], answered, RELAY, relay=relay)
+    n, f, for_it = h.opened[near], h.opened[far], used[far]
+    there, far_there = n != NEVER, f != NEVER
+    both = for_it & h.was_first[near]
+    same_packets = both & there[:, SYN] & there[:, OPEN] & (f[:, SYN] < n[:, OPEN])
+    paint.add(of, n[:, SYN], f[:, SYN], RELAY, same_packets, relay)
+    paint.add(of, f[:, OPEN], n[:, OPEN], RELAY, same_packets & far_there[:, OPEN], relay)
+    paint.add(of, n[:, ASKED], n[:, HELLO], RELAY, both & there[:, ASKED] & there[:, HELLO], relay)
+    same_hello = both & there[:, HELLO] & there[:, READY] & far_there[:, HELLO] & (f[:, HELLO] <= n[:, READY])
+    paint.add(of, n[:, HELLO], f[:, HELLO], RELAY, same_hello, relay)
+    paint.add(of, f[:, FLIGHT], n[:, FLIGHT], RELAY, same_hello & far_there[:, FLIGHT] & there[:, FLIGHT], relay)
+    paint.opened(of, f, for_it, relay, tls=~both)
+    anew = for_it & far_there[:, HELLO] & far_there[:, READY] & (f[:, HELLO] >= h.sent[near])  # encrypted anew
+    paint.add(of, f[:, HELLO], f[:, READY], TLS, anew)
+    paint.add(of, h.sent[far], far_answered, SERVER)
+    paint.add(of, far_answered, answered, RELAY, relay=relay)
+    paint.add(of, h.end[far], h.end[near], RELAY, relay=relay)
+
+
+def _or(times: Ints, otherwise: Ints) -> Ints:
+    return np.where(times == NEVER, otherwise, times)
