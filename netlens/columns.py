@@ -22,4 +22,12 @@ def ints(values: Any, missing: int = MISSING) -> Ints:
     array = np.asarray(values)
     if array.dtype.kind in "iu":
         return array.astype(np.int64)
-    return np.array([int(v) if isinstance(v, (int, np.integer)) else missing for v in array.tolist()], np.int64)
+    values = array.tolist()
+    if kinds(values) <= {int, type(None)}:  # nearly always, and twice as fast
+        return np.array([missing if v is None else v for v in values], np.int64)
+    return np.array([int(v) if isinstance(v, (int, np.integer)) else missing for v in values], np.int64)
+
+
+def kinds(values: list[Any]) -> set[type]:
+    """The types that are in a list."""
+    return set(map(type, values))

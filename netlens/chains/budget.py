@@ -212,7 +212,7 @@ class _Dividing:
         hops = self._hops()
         spans = np.diff(hops.offsets)
         uncertain = np.zeros(len(self.found), np.int64)
-        two_clocks = np.flatnonzero((spans > 1) & [f.stream is None and f.hops[0][0] == PROGRAM for f in self.found])
+        two_clocks = np.flatnonzero((spans > 1) & np.array([f.stream is None and f.hops[0][0] == PROGRAM for f in self.found], bool))
         if len(two_clocks):
             uncertain[two_clocks] = self._one_clock(hops, two_clocks)
         ahead = self._lookups_ahead(two_clocks.tolist())

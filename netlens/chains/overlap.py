@@ -24,18 +24,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from netlens.columns import Bools, Codes, Floats, Ints
+from netlens.columns import Bools, Codes, Floats, Ints, kinds
 from netlens.errors import SchemaError
 from netlens.text import endpoint
 
 Labels = npt.NDArray[np.object_]
 Columns = Mapping[str, Any]  #: a Table, a dict of arrays or a DataFrame
 
+_PLAIN = {int, bool, str, list, type(None)}  #: types of which only None is missing
 _LAST_NS = np.iinfo(np.int64).max - 1  # so that start + 1 cannot wrap: times come from strangers' captures
 
 
@@ -394,26 +396,26 @@ def curves_by(
 
 def owner_rows(exchanges: Columns, connections: Columns) -> Ints:
     """Row of ``connections`` that each exchange belongs to; -1 where none claims its session."""
-    owners = [(session, row) for row, ids in enumerate(connections["session_ids"]) for session in ids]
+    ids = list(connections["session_ids"])
+    sessions = np.fromiter(chain.from_iterable(ids), np.int64)
     wanted = _ints(exchanges["session_id"], -1)
-    if not owners:
+    if not len(sessions):
         return np.full(len(wanted), -1, np.int64)
-    pairs = np.array(owners, np.int64)
-    found = _find(pairs[:, 0], wanted)
-    return np.where(found >= 0, pairs[np.maximum(found, 0), 1], -1)
+    rows = np.repeat(np.arange(len(ids)), np.fromiter(map(len, ids), np.int64, len(ids)))
+    found = _find(sessions, wanted)
+    return np.where(found >= 0, rows[np.maximum(found, 0)], -1)
 
 
 def _once_per_connection(session: Ints, connections: Columns) -> Ints:
     """Rows of exchanges to keep: of each connection those of its session with the most exchanges, and all that belong to no connection."""
     owner = owner_rows({"session_id": session}, connections)
-    ids, inverse, sizes = np.unique(session, return_inverse=True, return_counts=True)
-    best: dict[int, tuple[int, int]] = {}
-    for one, size, row in zip(ids.tolist(), sizes.tolist(), owner[np.unique(session, return_index=True)[1]].tolist(), strict=True):
-        if row >= 0 and size > best.get(row, (0, 0))[0]:
-            best[row] = size, one
-    chosen = {one for _, one in best.values()}
-    keep = np.fromiter((one in chosen for one in ids.tolist()), np.bool_, len(ids))[inverse]
-    return np.flatnonzero(keep | (owner < 0))
+    _, first, inverse, sizes = np.unique(session, return_index=True, return_inverse=True, return_counts=True)
+    of = owner[first]
+    order = np.lexsort((-sizes, of))  # of equal ones the lowest session stays first
+    best = order[np.append(True, of[order][1:] != of[order][:-1])] if len(order) else order
+    chosen = np.zeros(len(of), np.bool_)
+    chosen[best] = True
+    return np.flatnonzero(chosen[inverse] | (owner < 0))
 
 
 def _find(haystack: Ints, needles: Ints) -> Ints:
@@ -446,7 +448,10 @@ def _array(values: Any) -> npt.NDArray[Any]:
 def _present(values: Any) -> Bools:
     array = _array(values)
     if array.dtype == object:
-        return np.fromiter((not _missing(v) for v in array), np.bool_, len(array))
+        values = array.tolist()
+        if kinds(values) <= _PLAIN:
+            return np.array([v is not None for v in values], np.bool_)
+        return np.array([not _missing(v) for v in values], np.bool_)
     return ~np.isnan(array) if array.dtype.kind == "f" else np.ones(len(array), np.bool_)
 
 
@@ -466,9 +471,9 @@ def _bools(values: Any) -> Bools:
     array = _array(values)
     if array.dtype == np.bool_:
         return array
-    return np.fromiter((isinstance(v, (bool, np.bool_)) and bool(v) for v in array), np.bool_, len(array))
+    return np.array([isinstance(v, (bool, np.bool_)) and bool(v) for v in array.tolist()], np.bool_)
 
 
 def _unanswered(table: Columns, rows: int) -> Bools:
     state = _column(table, "state")
-    return np.zeros(rows, np.bool_) if state is None else np.fromiter((s == "S0" for s in state), np.bool_, rows)
+    return np.zeros(rows, np.bool_) if state is None else np.array([s == "S0" for s in _array(state).tolist()], np.bool_)

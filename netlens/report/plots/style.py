@@ -307,9 +307,9 @@ def _settle(figure: Figure) -> None:
     """
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+    if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
         with context():
-            figure.draw_without_rendering()
+            engine.execute(figure)  # what figure.draw would begin with; the rest of it is done for each file anyway
         figure.set_layout_engine("none")
         for axes in figure.axes:
             x, y, width, height = (round(float(v), 5) for v in axes.get_position().bounds)
