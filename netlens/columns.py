@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,12 @@ def ints(values: Any, missing: int = MISSING) -> Ints:
     if kinds(values) <= {int, type(None)}:  # nearly always, and twice as fast
         return np.array([missing if v is None else v for v in values], np.int64)
     return np.array([int(v) if isinstance(v, (int, np.integer)) else missing for v in values], np.int64)
+
+
+def by_value(function: Callable[[Any], Any], values: list[Any]) -> list[Any]:
+    """A function of each value, worked out once of equal ones."""
+    known = {value: function(value) for value in set(values)}
+    return [known[value] for value in values]
 
 
 def kinds(values: list[Any]) -> set[type]:

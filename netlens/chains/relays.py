@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains import overlap
-from netlens.columns import MISSING, NEVER, Bools, Ints, ints
+from netlens.columns import MISSING, NEVER, Bools, Ints, by_value, ints
 from netlens.parsers.connections import is_private, is_public
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def carried(side: Side) -> Carried:
     c, exchanges = side.connections, side.capture.table("exchanges")
     owner = overlap.owner_rows(exchanges, c)
     counts = np.bincount(owner[owner >= 0], minlength=c.rows)
-    named = np.array([not is_public(ip) for ip in c["resp_ip"].tolist()], bool) & side.target
+    named = ~np.array(by_value(is_public, c["resp_ip"].tolist()), bool) & side.target
     if (side.target & ~named & (counts > 0)).any():
         sure = side.target & ~named
     else:  # all that is known as the target is near: that may be a relay, but nothing is beyond it

@@ -50,11 +50,11 @@ class Side:
     exchange_rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     owner: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    @property
+    @cached_property
     def connections(self) -> Table:
         return self.capture.table("connections")
 
-    @property
+    @cached_property
     def sessions(self) -> Table:
         return self.capture.table("sessions")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains import overlap
+from netlens.columns import by_value
 from netlens.errors import NetlensError
 from netlens.parsers.connections import is_public
 from netlens.text import printable
@@ -121,7 +122,7 @@ def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[
     # nearest to the provider first: the busiest server of the VM's capture may be a relay
     side = next(s for s in (upstream, *sides.values()) if s.connections.rows)
     c = side.connections
-    public = np.array([is_public(ip) for ip in c["resp_ip"].tolist()], bool) & ~np.isin(c["resp_port"], (22, 53, 853))
+    public = np.array(by_value(is_public, c["resp_ip"].tolist()), bool) & ~np.isin(c["resp_port"], (22, 53, 853))
     guess = choose(c.take(np.flatnonzero(public)) if public.any() else c, side.capture.table("lookups"))
     find(sides, upstream, tuple(guess.addresses), False)
     notes.append(

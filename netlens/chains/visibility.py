@@ -112,12 +112,12 @@ def missing_egress(linked: Linked) -> str:
         v = linked.vm.connections
         inner = {ip for name in ("orig_ip", "nat_ip") for ip in v[name].tolist() if ip is not None}
     else:
-        inner = {ip for ip in c["orig_ip"].tolist() if connections.is_of_guest(ip)}
+        inner = {ip for ip in set(c["orig_ip"].tolist()) if connections.is_of_guest(ip)}
     inner |= _passed_in(up)
     everywhere = _everywhere(up)
     if everywhere and connections.crossed(up.capture.part.state())[[k for row in rows.tolist() for k in up.session_ids[row]]].any():
         return ""  # what comes from beyond comes in where the others leave
-    for orig_ip, nat_ip, resp_ip in zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True):
+    for orig_ip, nat_ip, resp_ip in set(zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True)):
         if orig_ip == resp_ip or is_loopback(resp_ip):
             continue  # with a relay on the machine itself
         outer = nat_ip or orig_ip
@@ -133,11 +133,12 @@ def _passed_in(side: Side) -> set[str]:
     if not LINUX_COOKED & _link_types(side):
         return set()
     here, c = connections.opened_here(side.capture.part.state()), side.connections
-    return {
+    came_in = {
         c["orig_ip"][row]
         for row in np.flatnonzero(side.target).tolist()
-        if c["nat_ip"][row] is None and connections.is_private(c["orig_ip"][row]) and not here[side.session_ids[row]].any()
+        if c["nat_ip"][row] is None and not here[side.session_ids[row]].any()
     }
+    return {ip for ip in came_in if connections.is_private(ip)}
 
 
 def _link_types(side: Side) -> set[int]:

@@ -145,6 +145,13 @@ class View:
         """The first :data:`OPENING` segments of a session."""
         return self._segments[k] if k in self._segments else self._read(k, OPENING)
 
+    def by_originator(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """bool: which rows of the trail the originator of their session sent."""
+        assert self.trail is not None
+        t = self.trail.segments()
+        sent: np.ndarray[Any, Any] = t["way"][rows] == self._originator.astype(np.int8)[t["session"][rows]]
+        return sent
+
     @cached_property
     def first_replies(self) -> np.ndarray[Any, Any]:
         """By session, the first bytes that the responder sent, as one number; 0 without."""

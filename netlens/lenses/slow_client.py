@@ -8,10 +8,12 @@ Normal: milliseconds; checking a certificate's revocation online takes a second.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S, finding, most, seconds, views
+from netlens.lenses._view import COPY_NS, FIN, RST, S, finding, most, seconds, views
 from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
 from netlens.text import plural
 
@@ -33,13 +35,17 @@ def look(traffic: Traffic) -> list[Finding]:
 
 
 def pauses(view: View) -> list[tuple[int, int, list[int]]]:
-    """(session, wait in ns, frames): from the server's last handshake segment to the client's next data, if the client acknowledged and nothing was lost."""
+    """(session, wait in ns, frames): from the server's last handshake segment to the client's next data, if the client acknowledged and nothing was lost.
+
+    Of waits that are far from late most are left out.
+    """
     lossy = {d.session for d in view.once(deliveries)}
     missing = view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
     out = []
     lasted = view.sessions["end_ns"] - view.sessions["start_ns"]
+    may_be = _may_be_late(view)
     for k in view.whole:
-        if lasted[k] < LATE_NS:
+        if lasted[k] < LATE_NS or not may_be[k]:
             continue
         if view.column("protocol")[k] != "tls" or k in view.halves or k in lossy or missing[k] > 0:
             continue
@@ -58,6 +64,28 @@ def pauses(view: View) -> list[tuple[int, int, list[int]]]:
                 if hello < 0 and seg.head[i] >> 56 == HANDSHAKE and seg.head[i] >> 16 & 0xFF == SERVER_HELLO:
                     hello = i
                 last = i
+    return out
+
+
+def _may_be_late(view: View) -> np.ndarray[Any, Any]:
+    """bool per session: whether a client's data after the server's hello came late, or would have but for copies. A look at all segments at once."""
+    out = np.zeros(view.sessions.rows, bool)
+    if view.trail is None:
+        return out
+    t = view.trail.segments()
+    data = np.flatnonzero(t["length"] > 0)
+    session, head = t["session"][data], t["head"][data]
+    orig = view.by_originator(data)
+    hello = ~orig & (head >> np.uint64(56) == HANDSHAKE) & (head >> np.uint64(16) & np.uint64(0xFF) == SERVER_HELLO)
+    there, first = np.unique(session[hello], return_index=True)
+    first = np.flatnonzero(hello)[first]
+    nexts = np.append(np.flatnonzero(orig), len(data))
+    after = nexts[np.searchsorted(nexts, first)]  # the client's next data, perhaps of another session
+    known = after < len(data)
+    known[known] = session[after[known]] == there[known]
+    there, first, after = there[known], first[known], after[known]
+    ts = t["ts"][data]
+    out[there] = ts[after] - ts[after - 1] >= LATE_NS - COPY_NS
     return out
 
 

@@ -104,6 +104,8 @@ RC: Any = {
     "path.simplify": True,
 }
 
+PNG_LEVEL = 3  #: of zlib's: a tenth more bytes than 6 makes, in two thirds of the time
+
 
 @contextlib.contextmanager
 def context() -> Iterator[None]:
@@ -318,4 +320,5 @@ def _settle(figure: Figure) -> None:
 
 def _write(figure: Figure, target: Path, kind: str) -> None:
     with context(), replacing(target, made_up=True) as aside, open(aside, "wb") as out:
-        figure.savefig(out, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+        given: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"pil_kwargs": {"compress_level": PNG_LEVEL}}
+        figure.savefig(out, format=kind, dpi=DPI, **given)

@@ -73,10 +73,11 @@ MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is 
 def tell(traffic: Traffic) -> Iterator[Told]:
     """One for each log, that of the VM first."""
     logs = [(side, traffic.beside.logs[side.of_log()]) for side in traffic.sides.values() if side.of_log() in traffic.beside.logs]
-    first = [_of_log(traffic, side, log)[0].sizes for side, log in logs]
-    taught = tuple(sorted({size for sizes in first for size in sizes}))
-    for side, log in logs:
-        found, rows = _of_log(traffic, side, log, taught)
+    first = [_of_log(traffic, side, log) for side, log in logs]
+    taught = tuple(sorted({size for found, _ in first for size in found.sizes}))
+    for (side, log), (found, rows) in zip(logs, first, strict=True):
+        if taught and not (found.sizes and found.as_it_is):  # a log that shows sizes by itself is taught nothing
+            found, rows = _of_log(traffic, side, log, taught)
         name = side.of_log()
         if _is_of_other(traffic, side, found, log):
             note = (
@@ -206,6 +207,7 @@ def from_log(
         note=doubted or _note(answers, found, unsure, unmatched, covered, zone, shift, int(unclear.sum())),
         sizes=found.sizes,
         lag_ns=_lag_ns(answers, events, found.pairs),
+        as_it_is=not (zone or shift),
     )
 
 
