@@ -33,6 +33,8 @@ from netlens.text import duration, plural, printable, size, utc
 from netlens.wire.link import NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jinja2 import Environment
 
     from netlens.analysis import Analysis, SideFindings
@@ -88,6 +90,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
     css, script = _asset("report.css"), "\n".join(_asset(name) for name in SCRIPTS)
     notes = a.quality["notes"]
     refused = answer.anything_refused(a)
+    lines = {name: overview.lines(side.capture) for name, side in a.sides.items()}
     headline = answer.headline(a) if refused else answer.findings_headline(a)
     return (
         _environment()
@@ -104,7 +107,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             sentence="".join(part.text for part in headline),
             refused=refused,
             findings=_findings(a, findings.beside_refusals(a) if refused else a.findings),
-            overview=_overview(a),
+            overview=_overview(a, lines),
             asked_for_refusals=not findings.is_all(a),
             connections=sum(side.connections.rows for side in a.assembled.sides.values()),
             lookups=sum(side.capture.table("lookups").rows for side in a.assembled.sides.values()),
@@ -124,7 +127,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             clock=_clock(a),
             inputs=[_input(i) for i in a.inputs],
             several=len(a.sides) > 1,
-            sides=[(answer.SIDE_NAMES[name or "capture"], side, overview.lines(side.capture)) for name, side in a.sides.items()],
+            sides=[(answer.SIDE_NAMES[name or "capture"], side, lines[name]) for name, side in a.sides.items()],
             chunks=page_data.chunks(a),
             version=_version(),
         )
@@ -201,9 +204,9 @@ def _where(a: Analysis, side: str) -> str:
     return f"in {os.path.basename(paths[0])}" if len(a.sides) > 1 else ""
 
 
-def _overview(a: Analysis) -> list[dict[str, Any]]:
-    """What the captures hold: requests to the target, then each capture."""
-    told = [_holds(a, name, side) for name, side in a.sides.items()]
+def _overview(a: Analysis, lines: Mapping[str | None, list[tuple[str, str]]]) -> list[dict[str, Any]]:
+    """What the captures hold: requests to the target, then each capture, of which ``lines`` say what it holds."""
+    told = [_holds(a, name, side, lines[name]) for name, side in a.sides.items()]
     if requests := answer.requests_in_brief(a):
         row = ("requests", requests)
         if len(told) > 1:
@@ -212,11 +215,11 @@ def _overview(a: Analysis) -> list[dict[str, Any]]:
     return told
 
 
-def _holds(a: Analysis, name: str | None, side: SideFindings) -> dict[str, Any]:
+def _holds(a: Analysis, name: str | None, side: SideFindings, lines: list[tuple[str, str]]) -> dict[str, Any]:
     files = [(os.path.basename(i.path), overview.file(i)) for i in side.capture.part.inputs]
     told = [("file", f"{path}: {text}" if len(a.inputs) > 1 else text) for path, text in files]
     title = f"Capture of the {answer.SIDE_NAMES[name]}" if name and len(a.sides) > 1 else ""
-    return {"title": title, "rows": [*told[:FILES], *overview.lines(side.capture)]}
+    return {"title": title, "rows": [*told[:FILES], *lines]}
 
 
 def _key_evidence(a: Analysis) -> list[dict[str, Any]]:

@@ -80,10 +80,7 @@ def core(a: Analysis, s: Scene) -> dict[str, Any]:
         "bars": _bars(s),
         "time": time_budget.page(a, s.t0, [b.name for b in s.bars]),
         "calls": {
-            **{
-                name: [getattr(call, name) for call in s.calls]
-                for name in ("bar", "start", "end", "done", "rejected", "request", "exchange")
-            },
+            **{name: getattr(s.calls, name).tolist() for name in ("bar", "start", "end", "done", "rejected", "request", "exchange")},
             "met": [] if fit is None else fit.counts.count.tolist(),
             "side": a.assembled.situation.requests.side.tolist(),  # of each request: a proxy's connection carries those of several
         },

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -46,20 +47,32 @@ class Group:
     kind: int
 
 
-@dataclass(frozen=True)
-class Call:
-    """``request``: row of the situation's requests, -1 for exchanges of others; times as the capture of its bar shows them.
+@dataclass(frozen=True, eq=False)
+class Calls:
+    """Calls as columns, one element each. ``request``: row of the situation's requests, -1 for exchanges of others; times as the capture of the bar
+    shows them.
 
     exchange : row of that capture's exchanges; -1 for a stream of HTTP/2.
     """
 
-    bar: int
-    start: int
-    end: int
-    done: int
-    rejected: int
-    request: int
-    exchange: int = -1
+    bar: Ints
+    start: Ints
+    end: Ints
+    done: Ints
+    rejected: Ints
+    request: Ints
+    exchange: Ints
+
+    def __len__(self) -> int:
+        return len(self.bar)
+
+    @classmethod
+    def none(cls) -> Calls:
+        return cls(*(np.empty(0, np.int64) for _ in fields(cls)))
+
+    def take(self, index: Ints | Bools) -> Calls:
+        """Those at ``index``, in that order."""
+        return Calls(*(getattr(self, f.name)[index] for f in fields(Calls)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +84,25 @@ class Scene:
     bars: list[Bars]
     groups: list[Group]
     group_of: list[Ints]
-    calls: list[Call]
+    calls: Calls
+
+
+_MADE: WeakKeyDictionary[Analysis, Scene] = WeakKeyDictionary()  #: the page and the summary draw the same
 
 
 def scene(a: Analysis) -> Scene:
     """The scene of an analysis."""
+    if a not in _MADE:
+        _MADE[a] = _scene(a)
+    return _MADE[a]
+
+
+def _scene(a: Analysis) -> Scene:
     t0 = origin_ns(a)
     bars = list(_all_bars(a, t0))
     groups, group_of = _groups(a, bars)
     lasts = [int(to_host(a, b.name, np.array([b.bounds[1]], np.int64))[0]) - t0 for b in bars]
-    return Scene(t0, max([1, *lasts]), bars, groups, group_of, sorted(_calls(a, bars, t0), key=lambda call: (call.bar, call.start)))
+    return Scene(t0, max([1, *lasts]), bars, groups, group_of, _calls(a, bars, t0))
 
 
 def origin_ns(a: Analysis) -> int:
@@ -218,21 +240,23 @@ def _common_targets(b: Bars) -> set[str]:
     return set(names[order[sizes[order] > 1]].tolist()) or set(names[order].tolist())
 
 
-def _calls(a: Analysis, bars: Sequence[Bars], t0: int) -> Iterator[Call]:
+def _calls(a: Analysis, bars: Sequence[Bars], t0: int) -> Calls:
     r = a.assembled.situation.requests
+    found = [Calls.none()]
     for b in bars:
         if b.side is a.assembled.upstream:
-            yield from _requests_upstream(a, b, t0)
-            yield from _exchanges(a, b, t0, b.kind != REQUESTS, {})
+            found += [_requests_upstream(a, b, t0), _exchanges(a, b, t0, b.kind != REQUESTS, {})]
         else:  # the same requests as this capture shows them; streams of HTTP/2, which it does not show, as upstream
             at_frame = {int(f): k for k, f in enumerate(r.vm_frame.tolist()) if f and r.stream[k] < 0}
+            upstream = _requests_upstream(a, bars[-1], t0)
+            mate = bars[-1].mate[upstream.bar - bars[-1].offset]
+            streams = (mate >= 0) & (r.stream[upstream.request] >= 0)
             turns = np.ones(len(b), np.bool_)
-            for call in _requests_upstream(a, bars[-1], t0):
-                mate = int(bars[-1].mate[call.bar - bars[-1].offset])
-                if mate >= 0 and r.stream[call.request] >= 0:
-                    turns[mate - b.offset] = False
-                    yield replace(call, bar=mate, exchange=-1)
-            yield from _exchanges(a, b, t0, turns, at_frame)
+            turns[mate[streams] - b.offset] = False
+            there = upstream.take(streams)
+            found += [replace(there, bar=mate[streams], exchange=np.full(len(there), -1)), _exchanges(a, b, t0, turns, at_frame)]
+    calls = Calls(*(np.concatenate([getattr(each, f.name) for each in found]) for f in fields(Calls)))
+    return calls.take(np.lexsort((calls.start, calls.bar)))
 
 
 def row_of_sessions(a: Analysis) -> Ints:
@@ -243,30 +267,28 @@ def row_of_sessions(a: Analysis) -> Ints:
     return np.array([at.get(int(f), -1) for f in frame.tolist()], np.int64)
 
 
-def _requests_upstream(a: Analysis, b: Bars, t0: int) -> Iterator[Call]:
+def _requests_upstream(a: Analysis, b: Bars, t0: int) -> Calls:
     """The situation's requests on the bars of the capture nearest to the provider."""
     r, row_of = a.assembled.situation.requests, row_of_sessions(a)
     up = a.assembled.rows[:, 0]  # places among the upstream's exchanges; -1: not one of them
     exchange = np.append(a.assembled.upstream.exchange_rows, -1)[up]
-    columns = (r.session, r.start_ns - t0, r.end_ns - t0, r.done_ns - t0, r.rejected, exchange)
-    for k, (session, start, end, done, label, x) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        row = int(row_of[session]) if 0 <= session < len(row_of) else -1
-        if row >= 0:
-            yield Call(b.offset + row, start, end, done, label, k, x)
+    known = (r.session >= 0) & (r.session < len(row_of))
+    row = np.where(known, np.append(row_of, -1)[np.where(known, r.session, -1)], -1)
+    kept = np.flatnonzero(row >= 0)
+    start, end, done = (each[kept] - t0 for each in (r.start_ns, r.end_ns, r.done_ns))
+    return Calls(b.offset + row[kept], start, end, done, r.rejected[kept].astype(np.int64), kept, exchange[kept])
 
 
-def _exchanges(a: Analysis, b: Bars, t0: int, wanted: Bools, request_at: Mapping[int, int]) -> Iterator[Call]:
+def _exchanges(a: Analysis, b: Bars, t0: int, wanted: Bools, request_at: Mapping[int, int]) -> Calls:
     """Exchanges of a capture on the bars that are ``wanted``; ``request_at``: the request by its first frame."""
     x = b.side.capture.table("exchanges")
     if not x.rows:
-        return
-    rejected = a.assembled.situation.requests.rejected
+        return Calls.none()
     flights = overlap.exchange_intervals(x, b.side.sessions, b.side.connections, b.bounds)
     owner = overlap.owner_rows(x, b.side.connections)[flights.rows]
     kept = np.flatnonzero((owner >= 0) & wanted[owner])[:MAX_CALLS]
     start, end = to_host(a, b.name, flights.start_ns[kept]) - t0, to_host(a, b.name, flights.end_ns[kept]) - t0
     rows = flights.rows[kept]
-    frames = x["start_frame"][rows].tolist()
-    for row, begin, finish, frame, n in zip(owner[kept].tolist(), start.tolist(), end.tolist(), frames, rows.tolist(), strict=True):
-        k = request_at.get(frame, -1)
-        yield Call(b.offset + row, begin, finish, finish, int(rejected[k]) if k >= 0 else -1, k, n)
+    request = np.array([request_at.get(frame, -1) for frame in x["start_frame"][rows].tolist()], np.int64)
+    rejected = np.append(a.assembled.situation.requests.rejected, -1)[request].astype(np.int64)
+    return Calls(b.offset + owner[kept], start, end, end, rejected, request, rows)

@@ -265,9 +265,9 @@ def test_every_refusal_stands_on_a_bar_of_the_capture_nearest_to_the_provider(na
     a = analysis(name)
     s = scene.scene(a)
     last = s.bars[-1]
-    refused = [c for c in s.calls if c.rejected == 1 and last.offset <= c.bar]
+    refused = s.calls.take((s.calls.rejected == 1) & (last.offset <= s.calls.bar))
     assert len(refused) == a.counts["rejections"]
-    assert len({c.request for c in refused}) == len(refused)
+    assert len(set(refused.request.tolist())) == len(refused)
 
 
 def test_the_evidence_counts_every_request_once(analysis: Callable[[str], Any]) -> None:

@@ -147,7 +147,8 @@ def _draw_bars(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> N
     b, pixel = each.bars, s.span / 1e9 / 1000
     tall = LANE_IN * 0.78
     boxes: dict[str, list[Any]] = {"bars": [], "tails": [], "requests": [], "left": []}
-    first = np.searchsorted([call.bar for call in s.calls], np.arange(b.offset, b.offset + len(b) + 1))
+    first = np.searchsorted(s.calls.bar, np.arange(b.offset, b.offset + len(b) + 1))
+    times = [each / 1e9 for each in (s.calls.start, s.calls.end, s.calls.done)]
     crosses = []
     for row, lane in zip(each.rows.tolist(), each.lane.tolist(), strict=True):
         y = top + lane * LANE_IN
@@ -156,9 +157,9 @@ def _draw_bars(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> N
         boxes["bars"].append(Rectangle((start, y), max((done if tail else end) - start, pixel), tall))
         if tail:
             boxes["tails"].append(Rectangle((done, y), end - done, tall))
-        for call in s.calls[first[row] : first[row + 1]]:
-            begin, finish, over = call.start / 1e9, call.end / 1e9, call.done / 1e9
-            if call.rejected == REJECTED:
+        for k in range(first[row], first[row + 1]):
+            begin, finish, over = (float(each[k]) for each in times)
+            if s.calls.rejected[k] == REJECTED:
                 crosses.append((begin, y + tall / 2))
                 continue
             boxes["requests"].append(Rectangle((begin, y + tall * 0.25), max(over - begin, pixel), tall * 0.5))
@@ -270,7 +271,7 @@ def _handles(a: Analysis, s: Scene, panels: list[tuple[str, int | None]]) -> lis
     for k, name in enumerate(breakdown.SHARES):
         if held[k] or name in drawn:
             found.append(Patch(label=TITLES[name], **_look(name)))
-    if s.calls:
+    if len(s.calls):
         found.append(Patch(facecolor=style.SHARES_DARK["unknown"], label="request inside its connection"))
     if a.counts["rejections"]:
         found.append(style.cross_handle("refused"))
