@@ -203,7 +203,6 @@ class _Dividing:
         self.who = traffic.once(who)
         self.used: list[set[int]] = [set() for _ in self.views]
         self.lookup_of = {} if traffic.pairing is None else dict(traffic.pairing.lookup_pairs.tolist())
-        self._known_parts: dict[int, tuple[list[str], list[str], list[str]]] = {}
         self.found: list[_Found] = []
 
     def all(self) -> Division:
@@ -326,7 +325,7 @@ class _Dividing:
         row = -1
         if up >= 0:
             k, row = int(self.up.exchange_rows[up]), int(self.up.owner[up])
-            before, between, own = self._parts(row)
+            before, between, own = paths.parts(self.traffic, row)
             hops = self._inner(k, row, between, up)
             hops.append((UP, k, between[-1] if hops and between else ""))
             if self.vm is not None and vm >= 0:
@@ -354,7 +353,7 @@ class _Dividing:
 
     def _relayed(self, row: int) -> bool:
         """Whether something that this capture does not show from both sides carries a connection of the upstream's."""
-        before, between, own = self._parts(row)
+        before, between, own = paths.parts(self.traffic, row)
         hidden = before or between or {paths.SSHUTTLE, paths.REDIRECT}.intersection(own)
         return bool(hidden) or (int(self.traffic.origin[row]) == VM and self.up.name != "vm")
 
@@ -375,14 +374,8 @@ class _Dividing:
         name, process = (whose.name, whose.process) if whose else ("VM", self.traffic.processes.get("vm", {}).get(row))
         self._add(hops, -1, name, process, local)
 
-    def _parts(self, row: int) -> tuple[list[str], list[str], list[str]]:
-        """Relays of a connection of the upstream's capture."""
-        if row not in self._known_parts:
-            self._known_parts[row] = paths.parts(self.traffic, row)
-        return self._known_parts[row]
-
     def _between(self, row: int) -> list[str]:
-        return [relay for part in self._parts(row) for relay in part]
+        return [relay for part in paths.parts(self.traffic, row) for relay in part]
 
     def _add(self, hops: list[tuple[int, int, str]], request: int, party: str, process: str | None, relayed: bool) -> None:
         for number, k, _ in hops:

@@ -89,6 +89,11 @@ class Linked:
         return vantage if isinstance(vantage, str) else None
 
     @cached_property
+    def known_parts(self) -> dict[int, tuple[list[str], list[str], list[str]]]:
+        """What :func:`netlens.chains.paths.parts` has said, by row."""
+        return {}
+
+    @cached_property
     def asked_of_relay(self) -> dict[int, int]:
         """Exchange of the upstream (by its place in ``exchange_rows``) -> row of the exchange with the relay that it carries on."""
         return _by_place(self.upstream, self.carried)

@@ -17,15 +17,18 @@ from __future__ import annotations
 
 import bisect
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
 from netlens.wire import columns as c
 
 if TYPE_CHECKING:
     from netlens.chains.side import Side
-    from netlens.columns import Ints
 
 SOON_NS = 1_000_000_000  #: from a lookup's answer to the first SYN: a program that needs longer looked the name up for another reason, or beforehand
 SHARED_NS = 10_000_000  #: connections that begin so soon after an answer all waited for it
@@ -61,44 +64,51 @@ def openings(side: Side, first_frames: dict[int, int]) -> dict[int, Opening]:
     ----------
     first_frames : frame of the first byte of the first request, by row of connections; what comes behind it is no opening.
     """
-    segments = _Segments(side)
-    made = {}
-    for row, frame in first_frames.items():
-        opening = made[row] = Opening()
-        ids = side.session_ids[row]
-        starts = [int(side.sessions["start_ns"][k]) for k in ids if side.sessions["saw_syn"][k]]
-        if not starts:
-            continue  # older than the capture
-        opening.syn_ns = min(starts)
-        _handshakes(opening, segments.of(ids, frame), frame)
+    made = {row: Opening() for row in first_frames}
+    sessions, begun = side.sessions, side.sessions["start_ns"].tolist()
+    saw_syn = sessions["saw_syn"].tolist()
+    older = set()
+    for row, opening in made.items():
+        opening.syn_ns = min((begun[k] for k in side.session_ids[row] if saw_syn[k]), default=None)
+        if opening.syn_ns is None:
+            older.add(row)  # than the capture
+    for row, segments in _segments(side, {row: frame for row, frame in first_frames.items() if row not in older}):
+        _handshakes(made[row], segments, first_frames[row])
     _lookups(side, made)
     return made
 
 
-class _Segments:
-    """The first segments of a connection, of all its sessions, in order."""
-
-    def __init__(self, side: Side) -> None:
-        self._trail = side.capture.trail
-        self._originator: Ints = (side.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
-
-    def of(self, ids: list[int], upto: int) -> list[tuple[int, int, bool, int, int, int]]:
-        """(frame, time, by the originator, flags, new bytes, first byte), no more than to the first from frame ``upto`` on."""
-        if self._trail is None:
-            return []
-        columns = self._trail.segments()
-        found: list[tuple[int, int, bool, int, int, int]] = []
-        for k in ids:
-            at = self._trail.of(k)
-            stop = min(at.stop, at.start + SEGMENTS)
-            part = slice(at.start, min(stop, at.start + int(columns["frame"][at.start : stop].searchsorted(upto)) + 1))
-            frame, ts, way, flags, fresh, head = (columns[name][part].tolist() for name in ("frame", "ts", "way", "flags", "fresh", "head"))
-            mine = int(self._originator[k])
-            found += zip(frame, ts, [w == mine for w in way], flags, fresh, [h >> 56 for h in head], strict=True)
-        return sorted(found) if len(ids) > 1 else found
+Segment = tuple[int, int, bool, int, int, int]  #: frame, time, by the originator, flags, new bytes, first byte
 
 
-def _handshakes(opening: Opening, segments: list[tuple[int, int, bool, int, int, int]], first_frame: int) -> None:
+def _segments(side: Side, first_frames: dict[int, int]) -> Iterator[tuple[int, list[Segment]]]:
+    """Of connections, the first segments of all their sessions in order, no more than to the first from the frame named on."""
+    trail = side.capture.trail
+    if trail is None or not first_frames:
+        return
+    columns = trail.segments()
+    ids = [k for row in first_frames for k in side.session_ids[row]]
+    counts = [len(side.session_ids[row]) for row in first_frames]
+    upto = np.repeat(np.fromiter(first_frames.values(), np.int64, len(first_frames)), counts)
+    parts = [trail.of(k) for k in ids]
+    starts = np.array([part.start for part in parts], np.int64)
+    sizes = np.minimum([part.stop - part.start for part in parts], SEGMENTS)
+    at = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
+    of = np.repeat(np.arange(len(ids)), sizes)
+    before = columns["frame"][at - 1] < upto[of]  # whether the one before it is no later than the opening
+    kept = before | (at == starts[of])
+    at, of = at[kept], of[kept]
+    originator = (side.capture.part.state()[ids, FSM] >> ORIGINATOR_SHIFT) & 1
+    read = [columns[name][at].tolist() for name in ("frame", "ts", "flags", "fresh")]
+    frame, ts, flags, fresh = read
+    mine, head = (columns["way"][at] == originator[of]).tolist(), (columns["head"][at] >> np.uint64(56)).tolist()
+    rows = list(zip(frame, ts, mine, flags, fresh, head, strict=True))
+    ends = np.searchsorted(of, np.cumsum([0, *counts])).tolist()
+    for row, count, (begin, end) in zip(first_frames, counts, pairwise(ends), strict=True):
+        yield row, sorted(rows[begin:end]) if count > 1 else rows[begin:end]
+
+
+def _handshakes(opening: Opening, segments: list[Segment], first_frame: int) -> None:
     """TCP's and TLS's."""
     last_server = None
     tls_1_2 = False

@@ -51,6 +51,12 @@ def path(linked: Linked, row: int) -> str:
 
 def parts(linked: Linked, row: int) -> tuple[list[str], list[str], list[str]]:
     """Relays of a connection of the upstream's capture: up to its machine, between connections on it, and on the last of these."""
+    if row not in linked.known_parts:
+        linked.known_parts[row] = _parts(linked, row)
+    return linked.known_parts[row]
+
+
+def _parts(linked: Linked, row: int) -> tuple[list[str], list[str], list[str]]:
     up, vm, pairs = linked.upstream, linked.vm, linked.pairing
     hops = linked.served.get(row, ())
     kinds = _between(up, (*hops, row))
