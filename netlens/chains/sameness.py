@@ -256,7 +256,8 @@ def _pair(sides: tuple[_Ends, _Ends], row: int, mate: int, orig: bool, method: s
 
 def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: list[_Pair], digests: list[list[Digest]]) -> None:
     """Fill in what was compared and what differs."""
-    suspects = [_suspects(p, a, b) for p, a, b in zip(pairs, *digests, strict=True)]
+    differ, amounts = _differing(pairs, digests)
+    suspects = [_suspects(p, a, b) if odd else [] for p, a, b, odd in zip(pairs, *digests, differ, strict=True)]
     wanted = _within(pairs, suspects)
     read: list[dict[tuple[int, int], stream_digests.Bytes]] = [{}, {}]
     if wanted:
@@ -270,7 +271,7 @@ def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: list[_Pair], dige
             unsure.add(pair.row)
             continue
         seen = digests[0][k].seen
-        amount = int(seen.sum()) - sum(int(seen[at]) for at, _, _ in suspects[k])
+        amount = amounts[k] - sum(int(seen[at]) for at, _, _ in suspects[k])
         position: int | None = None
         for start, _ in wanted.get(k, ()):
             mine, theirs = read[0][k, start], read[1][k, start]
@@ -294,6 +295,26 @@ def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: list[_Pair], dige
     found.connections = len(compared)
     found.skipped[UNSURE] += len(unsure)
     found.skipped += Counter()
+
+
+def _differing(pairs: list[_Pair], digests: list[list[Digest]]) -> tuple[list[bool], list[int]]:
+    """Of each pair, whether any block is not the same and whole in both captures; and how many bytes the VM's capture has. Of all blocks at once."""
+    counts = [len(d.seen) for d in digests[0]]
+    of = np.repeat(np.arange(len(pairs)), counts)
+    if not len(of):
+        return [False] * len(pairs), [0] * len(pairs)
+    (hashes, seen), (their_hashes, their_seen) = (
+        [np.concatenate([getattr(d, name) for d in each]) for name in ("hashes", "seen")] for each in digests
+    )
+    ends = np.cumsum(counts)
+    shift, length = np.array([d.shift for d in digests[0]]), np.array([p.vm.length for p in pairs])
+    full = (1 << shift)[of]
+    some = np.array(counts) > 0
+    full[ends[some] - 1] = (length - ((np.array(counts) - 1) << shift))[some]
+    odd = (hashes != their_hashes) | (seen != their_seen) | (seen != full)
+    amounts = np.zeros(len(pairs), np.int64)
+    np.add.at(amounts, of, seen)
+    return (np.bincount(of[odd], minlength=len(pairs)) > 0).tolist(), amounts.tolist()
 
 
 def _suspects(pair: _Pair, a: Digest, b: Digest) -> list[tuple[int, int, int]]:

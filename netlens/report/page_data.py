@@ -30,6 +30,8 @@ from netlens.report.scene import row_of_sessions, scene, shown_rule, to_host
 from netlens.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from netlens.analysis import Analysis
     from netlens.report.scene import Bars, Scene
     from netlens.schema import Schema, Table
@@ -53,12 +55,19 @@ FIRST = {
 def chunks(a: Analysis) -> dict[str, str]:
     """Name of each part -> its text in the page. "core" is what the first picture needs, "tables" the rest."""
     s = scene(a)
-    return {name: pack(part) for name, part in (("core", core(a, s)), ("tables", tables(a, s.t0)))}
+    return {"core": pack(core(a, s)), "tables": _packed(b"[%b]" % b",".join(map(_json, tables(a, s.t0))))}
 
 
 def pack(value: Any) -> str:
     """JSON, gzip, base64. The same value gives the same text."""
-    raw = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _packed(_json(value))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _packed(raw: bytes) -> str:
     return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode("ascii")
 
 
@@ -131,15 +140,14 @@ def _deltas(times: Ints) -> list[int]:
 # --- tables ------------------------------------------------------------------------------------------------------------------------------
 
 
-def tables(a: Analysis, t0: int) -> list[dict[str, Any]]:
-    """Every table of every capture, and the requests of both."""
-    out = [_requests(a, t0)]
+def tables(a: Analysis, t0: int) -> Iterator[dict[str, Any]]:
+    """Every table of every capture, and the requests of both; one at a time, as each is as much again as the analysis holds of it."""
+    yield _requests(a, t0)
     for name in sorted(a.assembled.sides, key=lambda name: name != "vm"):
         side = a.assembled.sides[name]
         for kind in TABLES:
             table = with_outcomes(a, name) if kind == "exchanges" else side.capture.table(kind)
-            out.append(_table(a, name, kind, table, t0))
-    return out
+            yield _table(a, name, kind, table, t0)
 
 
 def _table(a: Analysis, name: str | None, kind: str, table: Table, t0: int) -> dict[str, Any]:

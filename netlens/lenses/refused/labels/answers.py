@@ -143,10 +143,10 @@ def _backs_off(answers: Answers, rows: Ints, again: Ints) -> bool:
 def _closes_soon(answers: Answers, session: Ints, sessions: Columns) -> Bools:
     """Whether the program's FIN, or a reset, comes right behind the answer."""
     fin, rst = ints(sessions["orig_fin_ns"], MISSING), ints(sessions["rst_ns"], MISSING)
-    at = {int(number): i for i, number in enumerate(sessions["session_id"])}
+    at = {number: i for i, number in enumerate(sessions["session_id"].tolist())}
+    row = np.array([at.get(number, -1) for number in session.tolist()], np.int64)
     out = np.zeros(len(answers), bool)
-    for i, number in enumerate(session.tolist()):
-        if number in at and answers.answered[i]:
-            for when in (int(fin[at[number]]), int(rst[at[number]])):
-                out[i] |= when != MISSING and 0 <= when - int(answers.end[i]) <= NEAR_CLOSE_NS
+    for when in (np.append(each, MISSING)[row] for each in (fin, rst)):
+        out |= (when != MISSING) & (when >= answers.end) & (when - answers.end <= NEAR_CLOSE_NS)
+    out &= answers.answered
     return out
