@@ -3,10 +3,13 @@
 numpy asks for huge pages, for which the kernel may have to tidy up memory first: the same two hundred megabytes took 0.03 or 0.3 s. Hash tables are worth
 that, these arrays are not. And numpy's ``resize`` writes zeros to all it adds, which costs as much again as filling it; here the memory is moved by the
 kernel, and takes a page when it is written to.
+
+What was freed is not the system's again by itself, see :func:`give_back`.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import mmap
 from typing import Any
@@ -62,6 +65,25 @@ class GrowableArray:
                 self.array = self._view()
             return
         self.array = self._view()
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library can be told to (glibc); some milliseconds.
+
+    Each thread allocates in a heap of its own, which keeps what was freed in it: 150 MB of 560 after two captures of a million packets were compared.
+    """
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+@functools.cache
+def _trim() -> Any:
+    import ctypes
+
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library; another system
+        return None
 
 
 def _mapped(size: int) -> mmap.mmap:

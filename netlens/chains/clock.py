@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.arrays import give_back
 from netlens.chains.compared import FAR_NS
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
 from netlens.columns import Bools, Ints
@@ -163,6 +164,7 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
     if not len(kinds):
         return join([]), [], 0, 0
     a, b = in_parallel(lambda: m.collect(vm.paths, flows_vm), lambda: m.collect(host.paths, flows_host))
+    give_back()
     # Of same-looking packets without timestamps only those with bytes of their own are what they seem (keep-alives repeat, 0 or 1 byte long).
     a, b = (x[(x[:, m.TSVAL] != -1) | (x[:, m.LENGTH] > 1) | (x[:, m.FLAGS] != 0)] for x in (a, b))
     first, second = _groups(a), _groups(b)

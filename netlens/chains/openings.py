@@ -19,7 +19,7 @@ import bisect
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,7 @@ SOON_NS = 1_000_000_000  #: from a lookup's answer to the first SYN: a program t
 SHARED_NS = 10_000_000  #: connections that begin so soon after an answer all waited for it
 TOGETHER_NS = 5_000_000  #: A and AAAA from two sockets (musl, Go) leave within microseconds
 SEGMENTS = 64  #: in which a handshake is over
+AT_A_TIME = 1024  #: connections whose first segments are read together; each takes 5 kB meanwhile
 CHANGE_CIPHER, HANDSHAKE = 0x14, 0x16  #: kinds of TLS records
 
 
@@ -72,8 +73,10 @@ def openings(side: Side, first_frames: dict[int, int]) -> dict[int, Opening]:
         opening.syn_ns = min((begun[k] for k in side.session_ids[row] if saw_syn[k]), default=None)
         if opening.syn_ns is None:
             older.add(row)  # than the capture
-    for row, segments in _segments(side, {row: frame for row, frame in first_frames.items() if row not in older}):
-        _handshakes(made[row], segments, first_frames[row])
+    seen = ((row, frame) for row, frame in first_frames.items() if row not in older)
+    while some := dict(islice(seen, AT_A_TIME)):
+        for row, segments in _segments(side, some):
+            _handshakes(made[row], segments, first_frames[row])
     _lookups(side, made)
     return made
 
@@ -84,7 +87,7 @@ Segment = tuple[int, int, bool, int, int, int]  #: frame, time, by the originato
 def _segments(side: Side, first_frames: dict[int, int]) -> Iterator[tuple[int, list[Segment]]]:
     """Of connections, the first segments of all their sessions in order, no more than to the first from the frame named on."""
     trail = side.capture.trail
-    if trail is None or not first_frames:
+    if trail is None:
         return
     columns = trail.segments()
     ids = [k for row in first_frames for k in side.session_ids[row]]

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.arrays import give_back
 from netlens.chains.paths import SSHUTTLE
 from netlens.columns import NEVER, Ints
 from netlens.parsers import stream_digests
@@ -129,6 +130,8 @@ def compare(linked: Linked) -> Sameness | None:
         lambda: stream_digests.collect(host.capture.paths, [p.host for p in chosen], numbers),
     )
     _judge(found, sides, chosen, digests)
+    del digests
+    give_back()
     return found
 
 
