@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import netlens
 from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, WIRE, Divided, Division, groups
+from netlens.columns import NEVER
 from netlens.lab.check.truth import Truth
 from netlens.tables import BUDGET
 from tests.lenses.made import CLIENT as PROGRAM
@@ -185,6 +186,35 @@ def test_no_order_of_times_leaves_a_rest(hops: list[Any], trip: int | None, ahea
     assert all(a.end_ns == b.start_ns for a, b in pairwise(spells))
     assert all(s.end_ns > s.start_ns for s in spells) or (len(spells) == 1 and spells[0].start_ns == spells[0].end_ns)
     assert all((s.phase == RELAY) == (s.relay >= 0) for s in spells)
+
+
+@given(st.lists(disordered(), min_size=1, max_size=4))
+def test_requests_are_painted_together_as_alone(requests: list[list[Any]]) -> None:
+    from netlens.chains import painting
+
+    n = len(requests)
+    trips = np.array([NEVER if k % 2 else 30 for k in range(n)], np.int64)
+    found = painting.divide(painting.Hops.of(requests), trips, painting.Ahead(*np.empty((4, 0), np.int64)))
+    for k, hops in enumerate(requests):
+        own = slice(*found.offsets[k : k + 2].tolist())
+        start, end, phase, relay = (column[own].tolist() for column in found.columns)
+        alone = painting.spells(hops, None if k % 2 else 30)
+        assert [tuple(s) for s in alone] == list(zip(start, end, [PHASES[p] for p in phase], relay, strict=True))
+
+
+def test_times_of_a_group_add_up_beyond_64_bits() -> None:
+    from netlens.chains.divided import Division, Ragged
+
+    longest, n = 2**63 - 2, 3
+    spells = Ragged(np.arange(n + 1), (np.zeros(n, np.int64), np.full(n, longest), np.full(n, PHASES.index(SERVER)), np.full(n, -1)))
+    zero, passes = np.zeros(n, np.int64), Ragged(np.zeros(n + 1, np.int64), tuple(np.empty((6, 0), np.int64)))
+    (group,) = groups(
+        Division(
+            [None], ["a.example:443"], [("VM", None)], [()], zero, zero, zero, zero - 1, zero, zero, zero, zero,
+            np.zeros((n, len(PHASES)), bool), zero, np.full(n, None), np.ones(n, bool), zero, spells, passes,
+        )
+    )  # fmt: skip
+    assert group.total_ns == group.by_phase[SERVER] == 3 * longest
 
 
 # --- the laboratory's truth
