@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens import lenses
+from netlens.arrays import no_cycles
 from netlens.chains import overlap, target
 from netlens.chains.divided import Division, document, table
 from netlens.chains.inputs import Inputs, read_beside, read_sockets
@@ -228,6 +229,7 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
     return labelled(rebuild(linked, beside))
 
 
+@no_cycles()
 def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
     """Findings of one or two captures.
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from netlens.addresses import is_loopback
+from netlens.arrays import no_cycles
 from netlens.chains import overlap, paths
 from netlens.chains.divided import PHASES, RELAY, WIRE, Division, Ragged, Words, objects
 from netlens.chains.openings import openings
@@ -437,6 +438,7 @@ class _Dividing:
         self.found.append(_Found([], i, whose.name, whose.process, [], self._relayed(row), stream))
 
 
+@no_cycles()
 def budget(traffic: Traffic, waits: Mapping[str | None, Waits]) -> Division:
     """Every request of the captures, divided, in order of beginning.
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.arrays import no_cycles
 from netlens.chains.situation import HOST, SIDES, VM
 from netlens.columns import Ints
 from netlens.lenses.refused import breakdown
@@ -52,6 +53,7 @@ FIRST = {
 }  # fmt: skip
 
 
+@no_cycles()
 def chunks(a: Analysis) -> dict[str, str]:
     """Name of each part -> its text in the page. "core" is what the first picture needs, "tables" the rest."""
     s = scene(a)
