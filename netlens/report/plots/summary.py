@@ -141,8 +141,7 @@ def _draw_strip(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> 
 
 
 def _draw_bars(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> None:
-    from matplotlib.collections import PatchCollection
-    from matplotlib.patches import Rectangle
+    from matplotlib.collections import PolyCollection
 
     b, pixel = each.bars, s.span / 1e9 / 1000
     tall = LANE_IN * 0.78
@@ -154,17 +153,17 @@ def _draw_bars(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> N
         y = top + lane * LANE_IN
         start, end, done = b.start[row] / 1e9, b.end[row] / 1e9, b.done[row] / 1e9
         tail = b.done[row] >= 0 and end - done > 2 * pixel
-        boxes["bars"].append(Rectangle((start, y), max((done if tail else end) - start, pixel), tall))
+        boxes["bars"].append(_box(start, y, max((done if tail else end) - start, pixel), tall))
         if tail:
-            boxes["tails"].append(Rectangle((done, y), end - done, tall))
+            boxes["tails"].append(_box(done, y, end - done, tall))
         for k in range(first[row], first[row + 1]):
             begin, finish, over = (float(each[k]) for each in times)
             if s.calls.rejected[k] == REJECTED:
                 crosses.append((begin, y + tall / 2))
                 continue
-            boxes["requests"].append(Rectangle((begin, y + tall * 0.25), max(over - begin, pixel), tall * 0.5))
+            boxes["requests"].append(_box(begin, y + tall * 0.25, max(over - begin, pixel), tall * 0.5))
             if finish - over > 2 * pixel:
-                boxes["left"].append(Rectangle((over, y + tall * 0.25), finish - over, tall * 0.5))
+                boxes["left"].append(_box(over, y + tall * 0.25, finish - over, tall * 0.5))
     dark = style.SHARES_DARK[colour]
     looks: dict[str, dict[str, Any]] = {
         "bars": _look(colour),
@@ -172,12 +171,17 @@ def _draw_bars(axes: Axes, s: Scene, each: _Lanes, top: float, colour: str) -> N
         "requests": {"facecolor": dark, "linewidth": 0},
         "left": {"facecolor": dark, "linewidth": 0, "alpha": 0.45},
     }
-    for name, patches in boxes.items():
-        if patches:
-            axes.add_collection(PatchCollection(patches, gid=f"{name} {colour}", zorder=2, **looks[name]), autolim=False)
+    for name, corners in boxes.items():
+        if corners:
+            axes.add_collection(PolyCollection(corners, gid=f"{name} {colour}", zorder=2, **looks[name]), autolim=False)
     if crosses:
         x, y_at = zip(*crosses, strict=True)
         style.crosses(axes, x, y_at, 34)
+
+
+def _box(x: float, y: float, width: float, height: float) -> list[tuple[float, float]]:
+    """Corners of a rectangle."""
+    return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 
 
 # --- what was counted ----------------------------------------------------------------------------------------------------------------------
