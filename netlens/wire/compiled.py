@@ -234,9 +234,6 @@ class _Method(ctypes.Structure):
     FASTCALL = 0x0080
 
 
-_alive: list[Any] = []  # what functions made here point to
-
-
 def _entered(name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
     """The function that tries the entries of a kernel, and then calls ``otherwise``."""
     if machinecode.settings() or os.environ.get("NETLENS_KERNELS") == "numba" or (store := machinecode.store()) is None:
@@ -250,7 +247,8 @@ def _entered(name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
         except (OSError, AttributeError):  # made for a Python that is linked otherwise; numba needs none
             continue
         method = _Method(name.encode(), address, _Method.FASTCALL)
-        _alive.append((library, method))
+        # When the interpreter ends, a function may outlive whatever refers to what it points to; so that is never freed.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(method))
         otherwise = make(ctypes.addressof(method), (otherwise, np.ndarray, np.int64, np.uint64), None)
     return otherwise
 

@@ -306,3 +306,14 @@ def test_objects_look_as_entries_know_them(monkeypatch: pytest.MonkeyPatch) -> N
         with monkeypatch.context() as patch:
             patch.setattr(entries, name, getattr(entries, name) + ctypes.sizeof(ctypes.c_void_p))
             assert not entries._as_known.__wrapped__(), name
+
+
+@needs_linker
+@pytest.mark.skipif(sys.platform != "linux", reason="a variable of glibc")
+def test_the_interpreter_ends_though_functions_outlive_what_they_point_to(root: Path) -> None:
+    # What is freed is overwritten, so that reading it fails each time; else it failed once in some thousand runs.
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "255"}
+    command = [sys.executable, "-m", "netlens", "analyze", str(root / "captures" / "healthy"), "--format", "json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("}\n")
