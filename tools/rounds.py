@@ -303,9 +303,9 @@ def one(name: str, ground: Ground) -> tuple[str, str, str, float]:
 
 def kept(rows: Iterable[tuple[str, str, str, float]] = ()) -> list[tuple[str, str, str, float]]:
     """The last run of each round, those of ``rows`` being the newest. A condition is followed by the commit that it was tried on."""
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     for name, about, result, seconds in rows:
-        (LOGS / f"{name}.json").write_text(json.dumps([name, f"{about} ({head})", result, seconds]))
+        (LOGS / f"{name}.json").write_text(json.dumps([name, f"{about} ({head or 'no commit'})", result, seconds]))
     return [tuple(json.loads((LOGS / f"{name}.json").read_text())) for name in ROUNDS if (LOGS / f"{name}.json").exists()]
 
 
