@@ -301,11 +301,15 @@ def one(name: str, ground: Ground) -> tuple[str, str, str, float]:
     return name, about, result, time.monotonic() - begin
 
 
-def kept(rows: Iterable[tuple[str, str, str, float]] = ()) -> list[tuple[str, str, str, float]]:
-    """The last run of each round, those of ``rows`` being the newest. A condition is followed by the commit that it was tried on."""
+def keep(rows: Iterable[tuple[str, str, str, float]]) -> None:
+    """For the table: each condition is followed by the commit that it was tried on."""
     head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     for name, about, result, seconds in rows:
         (LOGS / f"{name}.json").write_text(json.dumps([name, f"{about} ({head or 'no commit'})", result, seconds]))
+
+
+def kept() -> list[tuple[str, str, str, float]]:
+    """The last run of each round."""
     return [tuple(json.loads((LOGS / f"{name}.json").read_text())) for name in ROUNDS if (LOGS / f"{name}.json").exists()]
 
 
@@ -319,8 +323,8 @@ def table(rows: list[tuple[str, str, str, float]]) -> str:
 
 def page(rows: list[tuple[str, str, str, float]]) -> str:
     return (
-        "## Anywhere\n\n`make demo` and `make test` in fresh clones of the commit in brackets, made by `python3 tools/rounds.py --write` (as root, "
-        f"two rounds at once).\n\n{table(rows)}\n{os.cpu_count()} processors, {platform.system()} {platform.release()}.\n"
+        "## Anywhere\n\n`make demo` and `make test` in fresh clones of the commit in brackets, made by `python3 tools/rounds.py --write` (as "
+        f"root).\n\n{table(rows)}\n{os.cpu_count()} processors, {platform.system()} {platform.release()}.\n"
     )
 
 
@@ -347,12 +351,13 @@ def main() -> int:
         ground = Ground(base, options.quick)
         rows = list(pool.map(lambda name: one(name, ground), options.rounds or ROUNDS))
     print(table(rows), end="")
-    all_rows = rows if options.quick else kept(rows)
+    if not options.quick:
+        keep(rows)
     if options.write:
         sys.path.insert(0, str(ROOT))
         from tests.faults.ground import write_section
 
-        write_section(ROOT / "docs" / "reliability.md", "rounds", page(all_rows))
+        write_section(ROOT / "docs" / "reliability.md", "rounds", page(kept()))
     return int(any(result.startswith(FAILED) for _, _, result, _ in rows))
 
 

@@ -95,9 +95,10 @@ class _View:
 
     def flights(self, k: int) -> Spans:
         """While the request was sent, bytes on their way."""
-        return self._spans(self._in_flight(k)) if self.sent[k] - self.start[k] > LONG_SENDING_NS else []
+        return self._spans(self._in_flight(k))
 
     def _spans(self, spans: Spans) -> Spans:
+        """By the host's clock."""
         if not spans:
             return []
         moved = self.moved(np.array(spans, np.int64).reshape(-1)).reshape(-1, 2)

@@ -102,8 +102,7 @@ def _segments(side: Side, first_frames: dict[int, int]) -> Iterator[tuple[int, l
     kept = before | (at == starts[of])
     at, of = at[kept], of[kept]
     originator = (side.capture.part.state()[ids, FSM] >> ORIGINATOR_SHIFT) & 1
-    read = [columns[name][at].tolist() for name in ("frame", "ts", "flags", "fresh")]
-    frame, ts, flags, fresh = read
+    frame, ts, flags, fresh = (columns[name][at].tolist() for name in ("frame", "ts", "flags", "fresh"))
     mine, head = (columns["way"][at] == originator[of]).tolist(), (columns["head"][at] >> np.uint64(56)).tolist()
     rows = list(zip(frame, ts, mine, flags, fresh, head, strict=True))
     ends = np.searchsorted(of, np.cumsum([0, *counts])).tolist()

@@ -205,6 +205,11 @@ def _make(root: str) -> str | None:
     return None
 
 
+def _writable_root() -> str | None:
+    """The folder that this process keeps code in, made where it is missing; None where it may write to none."""
+    return next((made for made in map(_make, roots()) if made is not None), None)
+
+
 # --- what is kept -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -254,21 +259,17 @@ class Store:
 
     def due(self) -> bool:
         """Whether all kernels should be compiled now: the result can be kept, and nobody has begun to within :data:`TRY_AGAIN_S`. Says so only once."""
-        root = next((made for made in map(_make, roots()) if made is not None), None)
+        root = _writable_root()
         if root is None:
             return False
-        path = os.path.join(root, TRIED)
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                if file.read() == self.stamp and 0 <= time.time() - os.fstat(file.fileno()).st_mtime < TRY_AGAIN_S:
+            descriptor = os.open(os.path.join(root, TRIED), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            with open(descriptor, "r+", encoding="utf-8", errors="replace") as file:
+                age = time.time() - os.fstat(descriptor).st_mtime
+                if file.read() == self.stamp and 0 <= age < TRY_AGAIN_S:
                     return False
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return False
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-            with open(descriptor, "w", encoding="utf-8") as file:
+                file.seek(0)
+                file.truncate()
                 file.write(self.stamp)
         except OSError:
             return False
@@ -300,7 +301,7 @@ class Store:
     @contextlib.contextmanager
     def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
         """Let no other process compile for the same folder meanwhile; ``waiting`` is called if one does."""
-        root = next((made for made in map(_make, roots()) if made is not None), None)
+        root = _writable_root()
         with contextlib.ExitStack() as stack:
             if root is not None:
                 with contextlib.suppress(OSError):  # a file system without locks: two may compile the same
@@ -351,17 +352,22 @@ def _locked(path: str, waiting: Callable[[], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
+class _Held(Exception):
+    """Another process holds a lock."""
+
+
 def busy() -> bool:
     """Whether another process compiles now, as far as this one may know."""
+
+    def is_held() -> None:
+        raise _Held
+
     for root in roots():
-        with contextlib.suppress(OSError):
-            descriptor = os.open(os.path.join(root, LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(descriptor)
+        try:
+            with contextlib.suppress(OSError), _locked(os.path.join(root, LOCK), is_held):
+                pass
+        except _Held:
+            return True
     return False
 
 
