@@ -128,12 +128,12 @@ def test_the_page_of_proofs(tmp_path: Path) -> None:
 
 @pytest.mark.lab
 def test_the_real_program_here(tmp_path: Path) -> None:
-    """As short as can be: a few prompts, whose requests are all found and labelled. In less time some runs have three answers, too few for a verdict."""
+    """As short as can be: a few prompts, whose requests are all found and labelled. In 20 s some runs have five refusals, too few for a verdict."""
     if opencode.binary() is None:
         pytest.skip("opencode is not installed for the laboratory: netlens lab install opencode")
     from netlens.lab import run
 
-    folder = run.run(scenario.load("opencode-own-title-nat"), tmp_path / "r", Options(seconds=20))
+    folder = run.run(scenario.load("opencode-own-title-nat"), tmp_path / "r", Options(seconds=45))
     report = check.check(folder)
     assert report.problems == []
     assert report.counts["requests"][0] > 0
