@@ -3,11 +3,11 @@
 Theory of operation
 -------------------
 1. *Common packets.* A packet seen in both captures bounds the offset: it was captured where it came from before it was captured where it went.
-   One packet each way gives an interval as wide as the sum of their delays, and the quickest of many give microseconds. Connections worth
-   reading again (:mod:`netlens.parsers.packet_digests`) are those with one 5-tuple in both captures (the SSH connection; what the host routes, on the VM's side
-   of its NAT) and those with the same two initial sequence numbers (NAT, of which the host captured the far side only). Packets are matched by
-   direction, sequence and acknowledgment number, TCP timestamps, length and window, so that neither a handshake from before the capture nor a reused port
-   matters. Offload merges and splits segments on one side only; those do not match and are not missed.
+   One packet each way gives an interval as wide as the sum of their delays, and the quickest of many give microseconds. Connections worth a look
+   at each packet (:mod:`netlens.parsers.packet_digests`) are those with one 5-tuple in both captures (the SSH connection; what the host routes,
+   on the VM's side of its NAT) and those with the same two initial sequence numbers (NAT, of which the host captured the far side only). Packets
+   are matched by direction, sequence and acknowledgment number, TCP timestamps, length and window, so that neither a handshake from before the
+   capture nor a reused port matters. Offload merges and splits segments on one side only; those do not match and are not missed.
 2. *Several packets that look the same* on one side are copies of one packet (bridge and port, before and after a router) if each is of another
    interface: any copy is a true sighting, and those nearest to the other machine bound best. Otherwise some are retransmissions, and only the
    earliest where it came from and the latest where it went are surely in that order.
@@ -49,6 +49,7 @@ from netlens.threads import in_parallel
 
 if TYPE_CHECKING:
     from netlens.api import Capture
+    from netlens.parsers.trail import Trail
 
 __all__ = ["Clock", "Step", "estimate", "identity"]
 
@@ -132,20 +133,18 @@ def estimate(vm: Capture, host: Capture) -> Clock:
     CaptureError, WireError
         a file cannot be read.
     """
-    from netlens.parsers.packet_digests import readable_again
-
     if not vm.part.frames or not host.part.frames:
         return identity("One of the captures is empty, so the clocks cannot be compared. Times are used as they are.")
-    again = readable_again(vm.paths) and readable_again(host.paths)
-    bounds, methods, packets, undecided = _common_packets(vm, host) if again else (join([]), [], 0, 0)
+    known = _at_hand(vm) and _at_hand(host)
+    bounds, methods, packets, undecided = _common_packets(vm, host) if known else (join([]), [], 0, 0)
     if not bounds.two_sided:
-        causal = _causal(vm, host, again)
+        causal = _causal(vm, host, known)
         if len(causal):
             bounds, methods, packets = join([bounds, causal]), [*methods, "causal bounds"], packets + len(causal)
     if not len(bounds):
         if undecided:
             why = "The captures share packets, but nothing shows which way they went, so the clocks cannot be compared"
-        elif not again:
+        elif not known:
             why = "A capture that is not a file cannot be read again to look for common packets, so the clocks cannot be compared"
         else:
             why = "The captures share no packet, tunnelled connection or lookup, so the clocks cannot be compared"
@@ -156,6 +155,30 @@ def estimate(vm: Capture, host: Capture) -> Clock:
 # -- common packets --
 
 
+def _whole_trail(capture: Capture) -> Trail | None:
+    """What was kept of all segments while the capture was read; None where it was not, or not of all."""
+    trail = capture.part.trail
+    return None if trail is None or trail.left_out else trail
+
+
+def _at_hand(capture: Capture) -> bool:
+    """Whether single packets are known, or can be read again."""
+    from netlens.parsers.packet_digests import readable_again
+
+    return _whole_trail(capture) is not None or readable_again(capture.paths)
+
+
+def _digests(capture: Capture, flows: Ints) -> Ints:
+    """The digests of the packets of ``flows`` in a capture."""
+    from netlens.parsers import packet_digests as m
+    from netlens.parsers import session_state as s_
+
+    trail = _whole_trail(capture)
+    if trail is None:
+        return m.collect(capture.paths, flows)
+    return m.of_trail(trail, capture.part.state()[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]], flows)
+
+
 def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int, int]:
     """Bounds from packets in both captures; how they were found; how many packets; how many say nothing because their direction is unknown."""
     from netlens.parsers import packet_digests as m
@@ -163,7 +186,7 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
     flows_vm, flows_host, kinds = _flows(vm, host)
     if not len(kinds):
         return join([]), [], 0, 0
-    a, b = in_parallel(lambda: m.collect(vm.paths, flows_vm), lambda: m.collect(host.paths, flows_host))
+    a, b = in_parallel(lambda: _digests(vm, flows_vm), lambda: _digests(host, flows_host))
     give_back()
     # Of same-looking packets without timestamps only those with bytes of their own are what they seem (keep-alives repeat, 0 or 1 byte long).
     a, b = (x[(x[:, m.TSVAL] != -1) | (x[:, m.LENGTH] > 1) | (x[:, m.FLAGS] != 0)] for x in (a, b))
@@ -210,11 +233,12 @@ def _groups(marks: Ints) -> dict[str, npt.NDArray[Any]]:
 
 def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     """Connections that may have packets in both captures, as flows of each, with ends in the same order; and of the VM's, what kind each is."""
+    from netlens.parsers import packet_digests as m
     from netlens.parsers import session_state as s_
 
     states = [capture.part.state() for capture in (vm, host)]
-    tuples = [_canonical(state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]]) for state in states]
-    seen = [np.ascontiguousarray(t).view(np.dtype((np.void, 40))).ravel() for t in tuples]
+    tuples = [m.canonical(state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]])[0] for state in states]
+    seen = [m.as_keys(t) for t in tuples]
     local = [_loopback(t) for t in tuples]
     isns = [_isns(c) for c in (vm, host)]
     frames = states[0][:, s_.SIDE + s_.FRAMES] + states[0][:, s_.SIDE + s_.SIDE_WIDTH + s_.FRAMES]
@@ -240,18 +264,6 @@ def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
         np.concatenate([tuples[1][j], _by_originator(states[1][q])]),
         [*kinds.tolist(), *["nat copies"] * len(p)],
     )
-
-
-def _canonical(ends: Ints) -> Ints:
-    """5-tuples with the lower end first."""
-    port_a, port_b, version = ends[:, 4] >> 16 & 0xFFFF, ends[:, 4] & 0xFFFF, ends[:, 4] >> 32
-    turn = np.zeros(len(ends), bool)
-    equal = np.ones(len(ends), bool)
-    for x, y in ((ends[:, 0], ends[:, 2]), (ends[:, 1], ends[:, 3]), (port_a, port_b)):
-        turn |= equal & (x > y)
-        equal &= x == y
-    back = np.column_stack([ends[:, 2], ends[:, 3], ends[:, 0], ends[:, 1], version << 32 | port_b << 16 | port_a])
-    return np.where(turn[:, None], back, ends)
 
 
 def _by_originator(state: Ints) -> Ints:
@@ -327,15 +339,15 @@ def _votes(flow: Ints, kind: Bools, diff: Ints, at: Ints, sure: Bools | None = N
 # -- common bytes and lookups --
 
 
-def _causal(vm: Capture, host: Capture, again: bool) -> Bounds:
-    """Bounds from bytes and lookups that both captures hold, ``again``: files can be read again.
+def _causal(vm: Capture, host: Capture, known: bool) -> Bounds:
+    """Bounds from bytes and lookups that both captures hold, ``known``: so are single packets.
 
     The VM is where requests come from, unless the times show it is the other: then the captures were given the other way round.
     """
     as_given = join([])
     for turned in (False, True):
         first, second = (host, vm) if turned else (vm, host)
-        bounds = join(_streams(first, second)) if again else join([])
+        bounds = join(_streams(first, second)) if known else join([])
         if not bounds.two_sided:
             bounds = join([bounds, *_lookups(first, second)])
         if bounds.two_sided and _votes(np.zeros(len(bounds), np.int64), bounds.upper, bounds.diff_ns, bounds.vm_ns).sum() >= 0:
@@ -405,7 +417,7 @@ def _segments(capture: Capture, groups: list[list[int]]) -> list[tuple[Ints, Int
     flows = _by_originator(state[wanted])
     unique, row = np.unique(flows, axis=0, return_inverse=True)
     flow_of = dict(zip(wanted, row.ravel().tolist(), strict=True))
-    marks = m.collect(capture.paths, unique) if wanted else np.zeros((0, m.DIGEST_WIDTH), np.int64)
+    marks = _digests(capture, unique) if wanted else np.zeros((0, m.DIGEST_WIDTH), np.int64)
     marks = marks[marks[:, m.LENGTH] > 0]
     marks = marks[np.argsort(marks[:, m.FLOW], kind="stable")]
     starts = np.searchsorted(marks[:, m.FLOW], np.arange(len(unique) + 1))

@@ -1,24 +1,27 @@
-"""Packet digests: what tells one packet of a chosen connection from all others, and when it was captured; from a second pass over the files.
+"""Packet digests: what tells one packet of a chosen connection from all others, and when it was captured.
 
 The word and the idea are those of PSAMP (RFC 5475 6.2): a hash of what does not change on the way, by which observation points choose the same packets.
 
 Tables hold no packets, and few questions need them: whether the very same packet was seen at another capture point (clock), or when a byte of a
-stream was (bounds through a tunnel). Once the tables have told which connections are worth it, the files are read again and a digest is kept of
-each of their packets.
+stream was (bounds through a tunnel). Once the tables have told which connections are worth it, a digest is made of each of their packets: from
+the trail (:mod:`netlens.parsers.trail`), which has kept what it takes, or, of a capture with more segments than a trail holds, in a second pass
+over the files.
 
 Memory is bounded: beyond ``cap`` digests they are thinned out, evenly in time, and *alike in two captures*: of each stretch of time those with the
 lowest key stay. The key depends on what travels with the packet only, so a packet that is kept here is, but for the border between stretches, kept
 at the other capture point too; a random choice on either side would leave a thousandth of what a thirtieth each had in common.
 
-Limits: standard input and pipes cannot be read twice (CaptureError). Packets without a time are left out.
+Limits: standard input and pipes cannot be read twice (CaptureError). Packets without a time are left out, and in a trail those of a flood
+that became no session.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import stat
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +34,11 @@ from netlens.wire.addresses import mix, random_seed
 from netlens.wire.compiled import lean
 from netlens.wire.containers import Reader
 
+if TYPE_CHECKING:
+    from netlens.parsers.trail import Trail
+
 Ints = np.ndarray[Any, Any]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 # ---- columns of the digests, int64[n, DIGEST_WIDTH], in capture order ----
 TIME, FRAME = 0, 1  #: ns since 1970 UTC; frame number from 1, going on over several files
@@ -44,7 +51,7 @@ DIGEST_WIDTH = 12
 
 # Flows are int64[n, 5]: the first columns of the session state, A_HI to PORTS.
 
-#: Digests kept: 96 bytes each, and four times as many while reading, 38 MB. A tenth of it still bounds a clock nearly as well.
+#: Digests kept: 96 bytes each, and four times as many while a file is read, 38 MB. A tenth of it still bounds a clock nearly as well.
 CAP = 100_000
 STRETCHES = 1024  #: of time, in which equally many digests are kept: 3.5 s of an hour
 
@@ -82,25 +89,86 @@ def pick(packets, flows, table, seed, out, at):
     return at
 
 
+def _key(direction: Ints, seq: Ints, ack: Ints, tsval: Ints, length: Ints, flags: Ints, window: Ints) -> Ints:
+    """KEY of many packets."""
+    hashed: Any = inspect.unwrap(mix)
+    key = hashed(hashed(seq << 32 | ack, tsval), length << 32 | window << 16 | flags << 1 | direction)
+    found: Ints = hashed(key, key >> 17)
+    return found
+
+
 def thin(digests: Ints, cap: int) -> Ints:
-    """At most ``cap`` of the digests, in order: of each of :data:`STRETCHES` stretches of time the same number, those with the lowest keys."""
-    if len(digests) <= cap:
-        return digests
-    times = digests[:, TIME]
+    """At most ``cap`` of the digests, in order; see :func:`_lowest`."""
+    return digests if len(digests) <= cap else np.ascontiguousarray(digests[_lowest(digests[:, TIME], digests[:, KEY], cap)])
+
+
+def _lowest(times: Ints, keys: Ints, cap: int) -> Bools:
+    """Which of more than ``cap`` digests are kept: of each of :data:`STRETCHES` stretches of time the same number, those with the lowest keys."""
     first = int(times.min())
     stretch = (times - first) // max(1, -((first - int(times.max()) - 1) // STRETCHES))
-    order = np.argsort(stretch << 53 | digests[:, KEY] >> 11 & (1 << 53) - 1)
+    order = np.argsort(stretch << 53 | keys >> 11 & (1 << 53) - 1)
     counts = np.bincount(stretch, minlength=STRETCHES)
-    rank = np.empty(len(digests), np.int64)
-    rank[order] = np.arange(len(digests)) - np.repeat(np.cumsum(counts) - counts, counts)
-    low, high = 0, len(digests)  # so many of each stretch fit, do not fit
+    rank = np.empty(len(times), np.int64)
+    rank[order] = np.arange(len(times)) - np.repeat(np.cumsum(counts) - counts, counts)
+    low, high = 0, len(times)  # so many of each stretch fit, do not fit
     while high - low > 1:
         middle = (low + high) // 2
         if int(np.minimum(counts, middle).sum()) <= cap:
             low = middle
         else:
             high = middle
-    return np.ascontiguousarray(digests[rank < low])
+    kept: Bools = rank < low
+    return kept
+
+
+def canonical(flows: Ints) -> tuple[Ints, Bools]:
+    """Flows with the lower end first, and which of them are turned for that."""
+    port_a, port_b, version = flows[:, 4] >> 16 & 0xFFFF, flows[:, 4] & 0xFFFF, flows[:, 4] >> 32
+    turn = np.zeros(len(flows), np.bool_)
+    equal = np.ones(len(flows), np.bool_)
+    for x, y in ((flows[:, 0], flows[:, 2]), (flows[:, 1], flows[:, 3]), (port_a, port_b)):
+        turn |= equal & (x > y)
+        equal &= x == y
+    back = np.column_stack([flows[:, 2], flows[:, 3], flows[:, 0], flows[:, 1], version << 32 | port_b << 16 | port_a])
+    return np.where(turn[:, None], back, flows), turn
+
+
+def as_keys(flows: Ints) -> np.ndarray[Any, Any]:
+    """Each flow as one value, to be compared."""
+    return np.ascontiguousarray(flows, np.int64).view(np.dtype((np.void, 8 * flows.shape[1]))).ravel()
+
+
+def of_trail(trail: Trail, sessions: Ints, flows: Ints, cap: int = CAP) -> Ints:
+    """The same as :func:`collect`, from what was kept of each segment.
+
+    Parameters
+    ----------
+    sessions : int64[n, 5]: the ends of each session of the trail, as those of ``flows``.
+    """
+    if not len(flows) or not len(sessions):
+        return np.zeros((0, DIGEST_WIDTH), np.int64)
+    (those, turned), (wanted, turned_back) = canonical(sessions), canonical(flows)
+    number = np.unique(as_keys(np.concatenate([wanted, those])), return_inverse=True)[1].ravel()
+    flow_of = np.full(int(number.max()) + 1, -1, np.int64)
+    flow_of[number[: len(flows)][::-1]] = np.arange(len(flows))[::-1]  # of equal ones the first
+    flow = flow_of[number[len(flows) :]]
+    way = turned ^ turned_back[flow]
+    segments = trail.segments()
+    rows = np.flatnonzero((flow >= 0)[segments["session"]] & (segments["ts"] > 0))
+    rows = rows[np.argsort(segments["frame"][rows])]
+
+    def columns(rows: Ints) -> list[Ints]:
+        """From FLOW to WINDOW."""
+        session = segments["session"][rows]
+        named = [segments[name][rows].astype(np.int64) for name in ("seq", "ack", "tsval", "length", "flags", "window")]
+        named[FLAGS - SEQ] &= c.SYN | c.FIN | c.RST
+        return [flow[session], segments["way"][rows] ^ way[session], *named]
+
+    key = _key(*columns(rows)[1:])
+    if len(rows) > cap:
+        kept = _lowest(segments["ts"][rows], key, cap)
+        rows, key = rows[kept], key[kept]
+    return np.column_stack([segments["ts"][rows], segments["frame"][rows], *columns(rows), segments["iface"][rows], key])
 
 
 def readable_again(paths: Iterable[str]) -> bool:

@@ -4,7 +4,7 @@ A table has a row for a connection; whether somebody waited for a lost segment, 
 stand in single segments. ``netlens analyze`` keeps of each TCP segment its numbers, the first :data:`HEAD` bytes of its payload (a reply code, a TLS
 alert) and what tells a copy from a retransmission (IP identification, TCP timestamp); of UDP, sums by conversation. No other command does.
 
-Limits: of at most :data:`MAX_SEGMENTS` segments (64 bytes each, 200 MB); ``left_out`` counts the others, and lenses then speak of the first part only.
+Limits: of at most :data:`MAX_SEGMENTS` segments (87 bytes each, 260 MB); ``left_out`` counts the others, and lenses then speak of the first part only.
 Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *excerpt* ends and another begins: files are joined that way.
 """
 
@@ -46,6 +46,9 @@ SEGMENT: dict[str, type] = {
     "acked": np.int64,  # up to where the peer's stream is acknowledged; meaningless without ACK
     "ident": np.int32,  # IPv4 identification; -1: none was read
     "tsval": np.int64,  # TCP timestamps, -1 without
+    "seq": np.uint32,  # as on the wire
+    "ack": np.uint32,
+    "iface": np.int64,  # as in wire.columns
     "head": np.uint64,  # the first bytes of the payload, big endian; 0 without
 }
 
@@ -200,6 +203,9 @@ _COLUMNS = {
     "fresh": c.FRESH,
     "offset": c.OFFSET,
     "tsval": c.TSVAL,
+    "seq": c.SEQ,
+    "ack": c.ACK,
+    "iface": c.IFACE,
 }
 _ACKED, _IDENT, _HEAD = range(3)  #: columns of what is looked up
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import netlens
+from netlens.api import Capture
 from netlens.chains.clock import Clock, estimate, identity
 from tests.parsers.build import INCOMING, MS, OUTGOING, T0, US, Packet, S, Talk, datagram, mixed, rewritten, write
 from tests.wire.links import RAW, SLL2
@@ -415,6 +416,29 @@ def test_files_that_are_gone_or_were_pipes(tmp_path: Path) -> None:
     clock = estimate(vm, host)
     assert clock.method == "none"
     assert "cannot be read again" in clock.note
+
+
+def test_captures_from_a_pipe_that_were_read_with_single_segments(tmp_path: Path) -> None:
+    """Nothing has to be read a second time then."""
+    paths = files(tmp_path, *seen(chat().packets, from_vm))
+    vm, host = (Capture([p], trail=True) for p in paths)
+    expected = estimate(vm, host)
+    assert expected.packets
+    vm, host = (Capture([p], trail=True) for p in paths)
+    assert len(vm.sessions) == len(host.sessions) == 1
+    for path in paths:
+        path.unlink()
+    assert estimate(vm, host).to_dict() == expected.to_dict()
+
+
+def test_more_segments_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are read again then, so that the clock is known to their end."""
+    paths = files(tmp_path, *seen(chat(5000).packets, from_vm))
+    expected = estimate(*(Capture([p], trail=True) for p in paths))
+    monkeypatch.setattr("netlens.parsers.trail.MAX_SEGMENTS", 10)
+    captures = [Capture([p], trail=True) for p in paths]
+    assert all(c.trail is not None and c.trail.left_out for c in captures)
+    assert estimate(*captures).to_dict() == expected.to_dict()
 
 
 def test_bounds_that_describe_no_clock(tmp_path: Path) -> None:

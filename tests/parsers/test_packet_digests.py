@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netlens
+from netlens.api import Capture
 from netlens.errors import CaptureError
 from netlens.parsers import packet_digests as m
 from netlens.parsers import session_state as s_
@@ -103,6 +104,21 @@ def test_stops_after_the_last_frame(tmp_path: Path) -> None:
     found = m.collect([str(path)], flows(path), last_frame=len(first))
     assert np.bincount(found[:, m.FLOW])[0] == len(first)
     assert len(found) < 20_000
+
+
+def test_the_trail_tells_the_same_as_a_second_pass(tmp_path: Path) -> None:
+    """A port used twice, IPv6, both orders of the ends, and a session that is not asked for."""
+    again = Talk(VM, HOST, at=10**9).open().close().packets
+    six = Talk(("2001:db8::2", 40000), ("2001:db8::1", 22), at=7 * US).open().close().packets
+    path = write(tmp_path / "a.pcap", mixed(talk(), again, six, Talk(VM, API, at=100 * US).open().packets))
+    capture = Capture([path], trail=True)
+    wanted = np.concatenate([flows(path)[:1], flows(path)[[-1]][:, [2, 3, 0, 1, 4]]])
+    wanted[1, 4] = wanted[1, 4] >> 32 << 32 | (wanted[1, 4] & 0xFFFF) << 16 | wanted[1, 4] >> 16 & 0xFFFF
+    assert capture.trail is not None
+    for cap in (m.CAP, 12):
+        assert (m.of_trail(capture.trail, flows(path), wanted, cap) == m.collect(capture.paths, wanted, cap)).all()
+    assert len(m.of_trail(capture.trail, flows(path), wanted)) > 20
+    assert len(m.of_trail(capture.trail, flows(path), wanted[:0])) == 0
 
 
 def test_no_second_pass_over_what_is_no_file(tmp_path: Path) -> None:
