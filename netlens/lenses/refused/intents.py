@@ -133,6 +133,7 @@ def _retries(situation: Situation) -> dict[int, int]:
             continue
         first, growth = _back_off(starts, [ends[k] for k in refused])
         sessions, sizes = r.session[rows].tolist(), r.sent_bytes[rows].tolist()
+        sizes_of_all = r.sent_bytes[rows].astype(np.int64)
         level: dict[int, int] = {}  # refusals before this attempt
         taken: set[int] = set()
         for k in refused:
@@ -140,7 +141,7 @@ def _retries(situation: Situation) -> dict[int, int]:
             wanted = FIRST_BACK_OFF_NS if first is None else min(first * growth**n, max(LONGEST_BACK_OFF_NS, first))
             found = _nearest(starts, ends[k], wanted, taken, k, sizes)
             if found is None and sizes[k]:
-                found = _next_of_its_size(starts, ends[k], taken, k, sizes)
+                found = _next_of_its_size(starts, ends[k], taken, k, sizes_of_all)
             if found is None and first is None:  # no delay is known: the next on its connection, else the next of its side
                 begin = max(bisect_left(starts, ends[k]), k + 1)
                 until = bisect_left(starts, ends[k] + LONGEST_BACK_OFF_NS)
@@ -158,10 +159,12 @@ def _alike(sizes: Sequence[int], one: int, other: int) -> bool:
     return not sizes[one] or not sizes[other] or abs(sizes[one] - sizes[other]) <= SAME_BYTES
 
 
-def _next_of_its_size(starts: Sequence[int], after: int, taken: set[int], own: int, sizes: Sequence[int]) -> int | None:
+def _next_of_its_size(starts: Sequence[int], after: int, taken: set[int], own: int, sizes: Ints) -> int | None:
     begin, until = bisect_left(starts, after + FIRST_BACK_OFF_NS // 4), bisect_left(starts, after + LONGEST_BACK_OFF_NS)
-    those = [j for j in range(max(begin, own + 1), min(until, begin + 256)) if sizes[j] and _alike(sizes, j, own)]
-    return next((j for j in those if j not in taken), None) if len(those) <= RARE else None
+    first = max(begin, own + 1)
+    those = sizes[first : min(until, begin + 256)]
+    like = np.flatnonzero((those != 0) & (np.abs(those - sizes[own]) <= SAME_BYTES))
+    return next((j for j in (first + like).tolist() if j not in taken), None) if len(like) <= RARE else None
 
 
 def _nearest(starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int, sizes: Sequence[int]) -> int | None:
