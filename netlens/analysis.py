@@ -181,6 +181,11 @@ class Analysis:
         return table(self.divided).to_pandas()
 
     @property
+    def best_fix(self) -> Prediction | None:
+        """The first fix whose effect is predicted and is one."""
+        return next((f for f in self.fixes if f.rejections_after is not None and f.rejections_after < f.rejections_before), None)
+
+    @property
     def limiter(self) -> dict[str, Any] | None:
         """What the provider does, as far as the refusals show it: see the JSON."""
         return self.weighed.limiter
@@ -206,6 +211,7 @@ class Analysis:
             "hypotheses": [v.to_dict(files) for v in self.hypotheses],
             "cause": self.cause,
             "fixes": [f.to_dict() for f in self.fixes],
+            "best_fix": None if self.best_fix is None else self.best_fix.id,
             "findings": [f.to_dict(files) for f in self.findings],
             "unmatched_rejections": self.assembled.unmatched,
             "chains": self.assembled.once(chains),

@@ -208,10 +208,13 @@ def build() -> Schema:
                         "description": "Per side: refusals before and after.",
                         "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2},
                     },
-                    recommended=boolean("Among variants of one fix: the recommended one."),
+                    recommended=boolean(
+                        "Among variants of one fix (cap-1, cap-2 ...): the recommended one. The best of all fixes is best_fix."
+                    ),
                 ),
                 "Best first. Empty if nothing was refused.",
             ),
+            best_fix=nullable(text("Id of the first fix that is predicted to leave fewer refusals. null: none is.")),
             unmatched_rejections=array(
                 obj(side=text(), time_ns=count("By the clock of its own side."), line=positive("Of the error log.")),
                 "Refusals in an error log that match no request of the capture; if there are many, the first ones.",

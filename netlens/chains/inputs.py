@@ -165,11 +165,17 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
         complete=manifest.complete,
         reasons=tuple(manifest.reasons),
         dropped={s.side: s.packets_dropped for s in manifest.sides if s.packets_dropped},
-        missing=tuple(sorted(name for name in manifest.files if not os.path.exists(os.path.join(folder, name)))),
+        missing=tuple(sorted(name for name in manifest.files if not _there(folder, name))),
         covering=frozenset(found.errors),
         sshuttle=_sshuttle(manifest.extra),
         host_address=reached.told(manifest.extra),
     )
+
+
+def _there(folder: str, name: str) -> bool:
+    """Whether the folder holds a file of the manifest, as it was recorded, or compressed or unpacked since."""
+    bare = name.removesuffix(".gz")
+    return any(os.path.exists(os.path.join(folder, each)) for each in (bare, f"{bare}.gz"))
 
 
 def _sshuttle(told: dict[str, Any]) -> tuple[str, ...] | None:

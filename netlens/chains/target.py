@@ -126,8 +126,8 @@ def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[
     guess = choose(c.take(np.flatnonzero(public)) if public.any() else c, side.capture.table("lookups"))
     find(sides, upstream, tuple(guess.addresses), False)
     notes.append(
-        f"{_named_by(apis, manifest)}: the captures show no server's name (ClientHellos are missing or cut, or programs ask a relay), so "
-        f"{printable(guess.label)} is taken, {guess.why}"
+        f"{_named_by(apis, manifest)}: the captures show no server's name (ClientHellos are missing or cut, or programs ask a relay); "
+        f"{printable(guess.label)} is taken instead: {guess.why}"
     )
     return guess
 

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlens.chains.situation import ACCEPTED
 from netlens.report import findings
 from netlens.text import duration, plural
 
@@ -75,14 +76,9 @@ def supported(a: Analysis) -> list[Verdict]:
     return sorted((v for v in a.hypotheses if v.verdict == "supported"), key=lambda v: v.id != a.cause)
 
 
-def best_fix(a: Analysis) -> Prediction | None:
-    """The first fix whose effect is predicted and is one."""
-    return next((f for f in a.fixes if f.rejections_after is not None and f.rejections_after < f.rejections_before), None)
-
-
 def next_fixes(a: Analysis) -> list[Prediction]:
     """What to try besides the best fix: those that lower the refusals; if none does, those whose effect cannot be predicted."""
-    best = best_fix(a)
+    best = a.best_fix
     lower_it = [f for f in a.fixes if f is not best and f.rejections_after is not None and f.rejections_after < f.rejections_before]
     return lower_it if best is not None else [f for f in a.fixes if f.rejections_after is None]
 
@@ -106,7 +102,7 @@ def headline(a: Analysis) -> list[Part]:
         tied = a.limit.tied if a.limit is not None else []
         also = f" ({' and '.join(tied)} {'fit' if len(tied) > 1 else 'fits'} as well)" if tied else ""
         parts += [Part(" The limit is "), Part(words, "limit"), Part(f"{also}.")]
-    if (fix := best_fix(a)) is not None:
+    if (fix := a.best_fix) is not None:
         parts += [Part(" Best fix: "), Part(fix.title, "fix"), Part(f" ({effect(fix)}).")]
     return parts
 
@@ -150,7 +146,8 @@ def limit(a: Analysis) -> str:
     span = f"{a.limit.value:,}" if a.limit.low == a.limit.high else f"{a.limit.low:,} to {a.limit.high:,}"
     if a.limit.models:
         span = f"{a.limit.models[0]:,} large (and, to another model, {a.limit.models[1]:,} small)"
-    return f"{span} {AT_ONCE.get(a.limit.unit, a.limit.unit)} {_whose(a.limit.scope)}"
+    at_once = AT_ONCE.get(a.limit.unit, a.limit.unit)
+    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(a.limit.scope)}"
 
 
 def _whose(scope: str) -> str:
@@ -192,7 +189,8 @@ def needs(a: Analysis) -> list[str]:
 
 def how_sure(a: Analysis) -> list[Fact]:
     """What speaks for the answer and against it."""
-    found = _fit_facts(a)
+    found = [Fact("odds", f"{v.id} {v.probability:.0%} likely, of so few refusals") for v in supported(a) if v.probability]
+    found += _fit_facts(a)
     for v in supported(a)[:2]:
         if v.attributable_fraction is not None and v.id != "provider":
             found.append(Fact(v.id, f"explains {v.attributable_fraction:.0%} of the refusals at the limit", good=True))
@@ -209,7 +207,7 @@ def how_sure(a: Analysis) -> list[Fact]:
     else:
         seen = next(iter(a.sides.values())).vantage
         found.append(Fact("sides", f"only {'one side' if seen is None else f'the {SIDE_NAMES[seen]}'} was captured", good=False))
-    fix = best_fix(a)
+    fix = a.best_fix
     if fix is not None and fix.replayed_before is not None:
         told = f"replayed without a change: {plural(fix.replayed_before, 'refusal')}; recorded: {fix.rejections_before:,}"
         found.append(Fact("prediction", told, good=fix.confidence == "good"))
@@ -218,7 +216,7 @@ def how_sure(a: Analysis) -> list[Fact]:
 
 def how_sure_in_brief(a: Analysis) -> str:
     """In one line, without statistics: exceptions to the limit, outcomes, which sides were captured."""
-    wanted = {"exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
+    wanted = {"odds": "", "exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
     return "; ".join(wanted[fact.name] + (fact.brief or fact.text) for fact in how_sure(a) if fact.name in wanted)
 
 
@@ -262,7 +260,10 @@ def outcomes(a: Analysis) -> tuple[int, str]:
     """How many outcomes are known, and where from: ``known for 67 of 67 requests: 60 from the error log, 7 inferred from traffic``."""
     sources = Counter(s for s in a.assembled.situation.requests.source.tolist() if s)
     known = sum(sources.values())
-    told = ", ".join(f"{n:,} {SOURCES.get(s, f'from {s}')}" for s, n in sources.most_common())
+    r = a.assembled.situation.requests
+    quiet = int(((r.source == "error log") & (r.rejected == ACCEPTED)).sum())
+    silence = {"error log": f" ({quiet:,} of them because it names no error)"} if quiet else {}
+    told = ", ".join(f"{n:,} {SOURCES.get(s, f'from {s}')}{silence.get(s, '')}" for s, n in sources.most_common())
     return known, f"known for {known:,} of {plural(a.counts['exchanges'], 'request')}" + (f": {told}" if told else "")
 
 
@@ -285,6 +286,6 @@ def surer(a: Analysis) -> list[str]:
             out.append(text)
     if a.limit is not None and a.limit.tied:
         out.append(f"a recording in which {a.limit.rule} and {' and '.join(a.limit.tied)} differ: with both sides busy at different times")
-    if best_fix(a) is not None:
+    if a.best_fix is not None:
         out.append("a proof: apply the fix, record again, and run netlens compare BEFORE AFTER")
     return out

@@ -19,7 +19,6 @@ import base64
 import hashlib
 import os
 import re
-import shlex
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +117,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             met=met(a),
             key_evidence=_key_evidence(a),
             causes=_causes(a),
-            fix=answer.best_fix(a),
+            fix=a.best_fix,
             next_fixes=answer.next_fixes(a)[:NEXT],
             limit=answer.limit(a) if a.limit is not None else None,
             how_sure=answer.how_sure(a),
@@ -235,7 +234,9 @@ def _evidence(e: Evidence) -> dict[str, Any]:
 def _causes(a: Analysis) -> list[dict[str, Any]]:
     order = {"supported": 0, "undecided": 1, "refuted": 2}
     rows = sorted(a.hypotheses, key=lambda v: (v.id != a.cause, order.get(v.verdict, 3)))
-    return [{"v": v, "evidence": [_evidence(e) for e in v.evidence], "share": _share(v.attributable_fraction)} for v in rows]
+    # what refutes is one sentence; that a rule separates is said where it supports
+    told = {v.id: v.evidence[:1] if v.verdict == "refuted" else v.evidence for v in rows}
+    return [{"v": v, "evidence": [_evidence(e) for e in told[v.id]], "share": _share(v.attributable_fraction)} for v in rows]
 
 
 def _share(fraction: float | None) -> int | None:
@@ -277,7 +278,7 @@ def _clock(a: Analysis) -> dict[str, Any] | None:
 
 def _input(i: dict[str, Any]) -> dict[str, Any]:
     links = ", ".join(NAMES.get(link, f"link type {link}") for link in i["link_types"])
-    return {**i, "links": links, "size": size(i["bytes"]), "quoted": shlex.quote(i["path"])}
+    return {**i, "links": links, "size": size(i["bytes"]), "name": os.path.basename(i["path"])}
 
 
 # --- the template ------------------------------------------------------------------------------------------------------------------------

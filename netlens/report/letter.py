@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens import logs
 from netlens.chains.situation import REJECTED
+from netlens.report import answer
 from netlens.text import plural, printable, utc
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class SupportFacts:
     progress or open at each refusal, in the same order (empty if unknown).  peak_requests, peak_connections : most at once in the whole recording.
     unit, scope : of the inferred rule ("requests" or "connections"; "side" or "egress"), None if no count decides.  limit, limit_low, limit_high :
     others in progress from which on requests were refused, and what fits as well.  p : of chance.
+    why : how they were refused ("for high concurrency", "by a rate limit"; "" if nothing says).  over_time : the limit in words where it is one over time.
     target : name of the API.  codes : as in the error messages ("1302").  egress_address : shown only if it is public.  tested : sentences.
     """
 
@@ -53,6 +56,8 @@ class SupportFacts:
     limit_low: int | None = None
     limit_high: int | None = None
     p: float | None = None
+    why: str = ""
+    over_time: str | None = None
     target: str | None = None
     codes: Sequence[str] = ()
     egress_address: str | None = None
@@ -94,12 +99,13 @@ def text(facts: SupportFacts) -> str:
     where = clean(f.target) if f.target else "your API"
     codes = sorted({clean(c) for c in f.codes})
     said = f" with {'code' if len(codes) == 1 else 'codes'} {', '.join(codes)}" if codes else ""
+    why = f" {f.why}" if f.why else ""
     out = [
-        f"Subject: requests to {where} refused for high concurrency",
+        f"Subject: requests to {where} refused{why}",
         "",
         "Hello,",
         "",
-        f"some of our requests to {where} are refused for high concurrency{said}.",
+        f"some of our requests to {where} are refused{why}{said}.",
         "We recorded the traffic with a packet capture.",
         "",
         "## What was recorded",
@@ -109,7 +115,7 @@ def text(facts: SupportFacts) -> str:
     ]
     if (address := _public(f.egress_address)) is not None:
         out.append(f"- all of them came from {address}")
-    peaks = [(f.peak_requests, "request", "in flight"), (f.peak_connections, "connection", "open")]
+    peaks = [(f.peak_requests, "accepted request", "in flight"), (f.peak_connections, "connection", "open")]
     known = [f"{plural(n, what)} {how}" for n, what, how in peaks if n is not None]
     if known:
         out.append(f"- at most {' and '.join(known)} at the same time, all programs together")
@@ -142,13 +148,13 @@ def _refusals(f: SupportFacts) -> list[str]:
     for k in order[:SHOWN]:
         held = [
             f"{values[k]} other {name if values[k] != 1 else name[:-1]} {how}"
-            for values, name, how in ((f.in_flight, "requests", "in flight"), (f.connections, "connections", "open"))
+            for values, name, how in ((f.in_flight, "accepted requests", "in flight"), (f.connections, "connections", "open"))
             if len(values) == len(f.refusal_ns)
         ]
         out.append(f"- {utc(f.refusal_ns[k])}" + (f": {', '.join(held)}" if held else ""))
     if len(order) > SHOWN:
         out.append(f"- and {len(order) - SHOWN:,} more, the last at {utc(f.refusal_ns[order[-1]])}")
-    for values, name in ((f.in_flight, "requests in flight"), (f.connections, "connections open")):
+    for values, name in ((f.in_flight, "accepted requests in flight"), (f.connections, "connections open")):
         if len(values) == len(f.refusal_ns):
             counted = ", ".join(f"{n}: {times}x" for n, times in sorted(Counter(values).items()))
             out.append(f"- other {name} at the refusals: {counted}")
@@ -156,6 +162,8 @@ def _refusals(f: SupportFacts) -> list[str]:
 
 
 def _rule(f: SupportFacts) -> list[str]:
+    if f.over_time is not None:
+        return [f"A limit over time fits: {f.over_time}."]
     if f.unit is None or f.limit is None:
         return ["No count of requests or connections that we can see tells refused from accepted requests."]
     what = {"requests": "requests in flight", "connections": "open connections"}.get(f.unit, "requests in flight")
@@ -218,12 +226,23 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
             egress_address=max(dict.fromkeys(addresses), key=addresses.count) if addresses and with_address else None,
             codes=sorted(codes),
             tested=tested,
+            why=_WHY.get(analysis.weighed.weighing.refusal_class, ""),
+            over_time=answer.limiter(analysis) if analysis.limit is None else None,
         )
     )
 
 
+#: How requests were refused, by the class of the refusals.
+_WHY = {
+    logs.CONCURRENCY: "for high concurrency",
+    logs.RATE: "by a rate limit",
+    logs.QUOTA: "for a used-up quota",
+    logs.OVERLOAD: "for overload",
+}
+
 _TESTED = {
     "multiplexing": "whether a tunnel or proxy opens more connections than the program: it does not",
     "dns": "whether name lookups hold connections open: they do not",
-    "provider": "whether refusals come at random: they follow what is in progress",
+    "provider": "whether refusals come at random: they do not",
+    "own-rate": "whether a limit on requests over time fits as well: it does not",
 }

@@ -44,9 +44,12 @@ def render(analysis: Analysis, console: Any, verbose: int = 0) -> None:
         for name, side in a.sides.items():
             _side(a, name, side, console)
         _basis(a, console)
-    elif not findings.is_all(a):
-        cautions = [("caution", note) for note in a.quality["notes"] if note not in answer.needs(a)]
+    else:
+        # of a capture that was looked at as a whole, only that it does not show what was asked for
+        told = a.assembled.notes if a.given.apis else []
+        cautions = [("caution", note) for note in (told if findings.is_all(a) else a.quality["notes"]) if note not in answer.needs(a)]
         _grid(console, cautions, "", (0, 0, 0, 2), [_CAUTION] * len(cautions))
+    if not verbose and not findings.is_all(a):
         console.print(Text(f"  -v shows {'causes, fixes and evidence' if answer.anything_refused(a) else 'more'}", style="dim"))
 
 
@@ -73,7 +76,7 @@ def _brief(a: Analysis, console: Any) -> None:
         rows.append(("how sure", answer.how_sure_in_brief(a)))
         if out := [v.id for v in a.hypotheses if v.verdict == "refuted"]:
             rows.append(("ruled out", ", ".join(out)))
-        fix = answer.best_fix(a)
+        fix = a.best_fix
         if more := answer.next_fixes(a):
             rows.append(("other fixes" if fix is not None else "try", ", ".join(f.id for f in more)))
         if fix is not None:
@@ -144,8 +147,8 @@ def _causes(a: Analysis, console: Any, verbose: int) -> None:
 def _frames(frames: list[tuple[str, int]]) -> str:
     by: dict[str, list[str]] = {}
     for side, frame in frames:
-        by.setdefault(side, []).append(f"{frame:,}")
-    return f" ({'; '.join(f'{side} frames ' + ' '.join(numbers) for side, numbers in by.items())})" if by else ""
+        by.setdefault(side, []).append(str(frame))
+    return f" ({'; '.join(f'{side} frames ' + ', '.join(numbers) for side, numbers in by.items())})" if by else ""
 
 
 def _command(command: str, indent: int, console: Any) -> None:
@@ -161,11 +164,11 @@ def _fixes(a: Analysis, console: Any, verbose: int) -> None:
     from rich.text import Text
 
     rows = []
-    best = answer.best_fix(a)
+    best = a.best_fix
     for f in a.fixes if verbose > 1 else [*([best] if best else []), *answer.next_fixes(a)]:
         wait = f", {f.added_wait_s:.1f} s waiting" if f.added_wait_s else ""
         told = "not predicted" if f.rejections_after is None else f"{f.rejections_before} -> {f.rejections_after} refused{wait}"
-        rows.append((f.id, told, f.title, f.to_paste))
+        rows.append((f.id, told, f.title + (f" ({f.note})" if f.note else ""), f.to_paste))
     if not rows:
         return
     console.print(Text("Fixes", style="bold"))
@@ -173,6 +176,8 @@ def _fixes(a: Analysis, console: Any, verbose: int) -> None:
     for fix, told, title, command in rows:
         console.print(Text(f"  {fix:<{name}}  {told:<{effect}}  {printable(title)}"), soft_wrap=True)
         _command(command, name + 4, console)
+    if useless := [f.id for f in a.fixes if f.rejections_after is not None and f.rejections_after >= f.rejections_before and verbose == 1]:
+        console.print(Text(f"  no help: {', '.join(useless)}"))
 
 
 def _basis(a: Analysis, console: Any) -> None:
@@ -186,7 +191,7 @@ def _basis(a: Analysis, console: Any) -> None:
     _grid(console, [*rows, *(("caution", note) for note in a.quality["notes"])], "", (0, 0, 0, 0))
 
 
-REFUSED_TOO = " with refused ones"  #: what one capture shows in flight; a limit counts only what was accepted
+REFUSED_TOO = ", refused ones included"  #: what one capture shows in flight; a limit counts only what was accepted
 
 
 def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> None:
@@ -228,7 +233,7 @@ def _target(a: Analysis) -> str:
 def _peak(peak: PeakFacts, start: int, noun: str, verb: str, which: str = "") -> str:
     if not peak.count:
         return f"no {noun}"
-    frames = ", ".join(f"{f:,}" for f in peak.frames[:6]) + (f" and {len(peak.frames) - 6:,} more" if len(peak.frames) > 6 else "")
+    frames = ", ".join(str(f) for f in peak.frames[:6]) + (f" and {len(peak.frames) - 6:,} more" if len(peak.frames) > 6 else "")
     low, high = (peak.from_ns - start) / 1e9, (peak.to_ns - start) / 1e9
     by = "frame" if len(peak.frames) == 1 else "frames"
     return f"at most {plural(peak.count, noun)}{which}, first at {low:.3f} s for {duration(high - low)} ({verb} in {by} {frames})"

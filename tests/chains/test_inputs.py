@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -140,6 +141,16 @@ def test_files_that_the_manifest_names_and_nobody_finds(tmp_path: Path) -> None:
     found = from_folder(str(tmp_path / "r"))
     assert found.missing == ("vm.pcap.gz",)
     assert set(found.captures) == {"host"}
+
+
+def test_captures_that_were_unpacked_or_compressed_since_are_there(tmp_path: Path) -> None:
+    changed(tmp_path)
+    capture = tmp_path / "r" / "vm.pcap.gz"
+    (tmp_path / "r" / "vm.pcap").write_bytes(gzip.decompress(capture.read_bytes()))
+    capture.unlink()
+    assert from_folder(str(tmp_path / "r")).missing == ()
+    changed(tmp_path / "other", ("vm.pcap.gz", "vm.pcap"))
+    assert from_folder(str(tmp_path / "other" / "r")).missing == ()
 
 
 @pytest.mark.parametrize("text", ["", "= = =", "format = 99\n", "\x00"])

@@ -28,7 +28,7 @@ LOGS = ("--vm-errors", str(R / "vm-errors.log"), "--host-errors", str(R / "host-
 
 #: The contract, and what is ours besides.
 CONTRACT = ("inputs", "quality", "clock", "target", "counts", "peaks", "limit", "limiter", "hypotheses", "cause", "fixes", "findings")
-OURS = ("paths", "tails", "unmatched_rejections", "chains", "parties", "sides", "budget", "limiter_probabilities")
+OURS = ("best_fix", "paths", "tails", "unmatched_rejections", "chains", "parties", "sides", "budget", "limiter_probabilities")
 
 
 def found(*args: str, data: bytes | None = None) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_the_first_screen_stands_in_the_html(name: str, page_text: Callable[[str
     first_screen = said[: said.index("Timeline Requests in flight")]
     for fact in answer.how_sure(a):
         assert fact.text in first_screen
-    if (fix := answer.best_fix(a)) is not None and fix.command:
+    if (fix := a.best_fix) is not None and fix.command:
         assert " ".join(fix.command.split()) in first_screen
     for f in findings.beside_refusals(a):
         assert f.text in first_screen

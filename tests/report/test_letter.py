@@ -40,8 +40,8 @@ def test_it_says_what_support_needs():
     for wanted in (
         "2026-01-25 00:13:20.123 UTC to 2026-01-25 00:14:20.123 UTC",
         "40 requests (each retry counted), 2 of them refused (5%)",
-        "- 2026-01-25 00:13:21.123 UTC: 2 other requests in flight, 3 other connections open",
-        "- 2026-01-25 00:13:22.123 UTC: 1 other request in flight, 1 other connection open",
+        "- 2026-01-25 00:13:21.123 UTC: 2 other accepted requests in flight, 3 other connections open",
+        "- 2026-01-25 00:13:22.123 UTC: 1 other accepted request in flight, 1 other connection open",
         "when there are already 2 or more other requests in flight from one source address (anything from 2 to 3 fits as well)",
         "p below 0.001",
         "code 1302",
@@ -57,9 +57,24 @@ def test_it_says_what_support_needs():
 def test_long_lists_are_cut_and_the_last_is_named():
     many = replace(FACTS, refusal_ns=[T + k * 10**9 for k in range(50)], in_flight=[2] * 50, connections=())
     found = text(many)
-    assert found.count("other requests in flight\n") == letter.SHOWN
+    assert found.count("other accepted requests in flight\n") == letter.SHOWN
     assert "and 38 more, the last at 2026-01-25 00:14:09.123 UTC" in found
     assert "2: 50x" in found
+
+
+def test_it_says_how_requests_were_refused_as_the_provider_put_it():
+    assert "refused" in text(FACTS)
+    assert "for high concurrency" not in text(FACTS)
+    told = text(replace(FACTS, why="by a rate limit"))
+    assert "Subject: requests to api.z.ai refused by a rate limit" in told
+    assert "some of our requests to api.z.ai are refused by a rate limit with code 1302" in told
+
+
+def test_a_limit_over_time_is_told():
+    """It said that nothing tells refused from accepted, where a limit over time did."""
+    told = text(replace(FACTS, unit=None, limit=None, over_time="60 requests in any 60 s per egress address"))
+    assert "A limit over time fits: 60 requests in any 60 s per egress address." in told
+    assert "No count of requests" not in told
 
 
 def test_without_a_rule_it_claims_none():

@@ -163,10 +163,10 @@ def not_time_evidence(weighing: Weighing) -> Evidence:
             f"no limit over time tells refused from accepted requests; a limit on what is {what} does", frames, statistics(best)
         )
     fit = weighing.time_fits[0]
-    text = (
-        f"the best limit over time ({fit.name}) has {plural(fit.misses + fit.false_alarms, 'exception')}, "
-        f"the limit on what is {what} {best.misses + best.false_alarms:,}"
-    )
+    odd, own = fit.misses + fit.false_alarms, best.misses + best.false_alarms
+    text = f"a limit on what is {what} leaves {plural(own, 'exception')}; of all limits over time the best ({fit.name}) leaves {odd:,}"
+    if odd <= own:
+        text += ", and it takes a window chosen to fit"
     return Evidence(text, frames, f"log likelihood {fit.log_likelihood:.1f}, on what is {what} {best.log_likelihood:.1f}")
 
 

@@ -38,6 +38,7 @@ LIMITS = 6
 CORRECTED = {"cause": (0.50, 0.2), "provider": (0.41, -1.7), "kind": (0.585, 0.35), "overload": (0.365, -1.3)}
 KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose probabilities are told as well
 LIKELY = 0.5  #: probability below which no cause is supported; but the provider, whose own test is the stricter one (10 of 10 right in simulations)
+POSSIBLE = 0.1  #: probability from which on none is refuted
 SURE = 0.85  #: from which on one is supported though no rule passes its test: in simulations all of these were right
 SUREST = 0.98  #: with so few refusals nothing is surer
 

@@ -361,7 +361,8 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
 
 
 def _with_odds(weighing: Weighing, verdict: Verdict, probability: float | None) -> Verdict:
-    """The verdict with its probability; of few refusals one that is not likely is not supported, and one that is next to certain is, if all was captured."""
+    """The verdict with its probability; of few refusals one that is not likely is not supported, one that is possible is not refuted, and one that is next
+    to certain is supported, if all was captured."""
     s = weighing.situation
     seen = (
         s.egress_seen
@@ -379,6 +380,9 @@ def _with_odds(weighing: Weighing, verdict: Verdict, probability: float | None) 
         )  # fmt: skip
     if verdict.verdict == "supported" and verdict.id != "provider" and probability is not None and probability < odds.LIKELY:
         needed = "a longer recording: with so few refusals other explanations are nearly as likely"
+        return replace(verdict, verdict="undecided", needs=needed, probability=probability)
+    if verdict.verdict == "refuted" and probability is not None and probability >= odds.POSSIBLE:
+        needed = f"a longer recording: with so few refusals it is still possible ({probability:.0%})"
         return replace(verdict, verdict="undecided", needs=needed, probability=probability)
     return replace(verdict, probability=probability)
 

@@ -244,7 +244,7 @@ def _write_verdicts(axes: Axes, a: Analysis) -> None:
     causes = sorted(a.hypotheses, key=lambda v: (v.id != a.cause, v.verdict != "supported"))
     lines = [("Causes", "", "", True)]
     lines += [(f"{v.cause}  {v.id}", v.verdict, _why(a, v), v.verdict == "supported") for v in causes]
-    fixes = [(f.id, answer.effect(f), f.title, f is answer.best_fix(a)) for f in a.fixes[:FIXES]]
+    fixes = [(f.id, answer.effect(f), f.title, f is a.best_fix) for f in a.fixes[:FIXES]]
     lines += [("Fixes", "", "", True), *fixes] if fixes else []
     for k, (name, said, text, bold) in enumerate(lines):
         wide = k > len(causes)  # what a fix changes takes more room than a verdict

@@ -56,6 +56,14 @@ def test_a_rule_must_beat_chance_by_a_margin_where_there_is_little_to_explain() 
     assert weighing_of(chance=-2.0).separates(fit(log_likelihood=-0.9))
 
 
+def test_of_few_refusals_a_cause_that_is_possible_is_not_refuted() -> None:
+    """With equal pauses a limit on what was sent over time fits without an exception, too."""
+    verdicts = {v.id: v for v in w.weigh(rounds(*["v.v", "vv!v"] * 6, gap_s=20.0)).verdicts}
+    assert verdicts["own-rate"].verdict == "undecided"
+    assert "still possible" in (verdicts["own-rate"].needs or "")
+    assert verdicts["multiplexing"].verdict == "refuted"
+
+
 def test_rules_are_the_best_and_those_tied_with_it_or_none() -> None:
     assert weighed(rounds(*CLEAR)).rules[0].rule == RULES[0]
     assert weighed(rounds("v.v", "vv!v")).rules == []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ID = "own-concurrency"
 LETTER = "E"
-CLAIM = "The program's own requests in flight exceed the account's limit, whichever way they go."
+CLAIM = "The program's own requests in flight exceed the account's limit, with or without a tunnel."
 RANK = 5
 
 
@@ -34,7 +34,9 @@ def judge(weighing: Weighing) -> Verdict:
     shares = [(1.0 - away.high, 1.0 - away.low) if fit.hits else (0.0, 0.0) for fit, away in zip(rules, found, strict=True)]
     best, at, alone = rules[0], found[0].at, found[0].kept
     share = float(alone.sum() / max(at.sum(), 1))
-    text = f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached {best.value}"
+    text = (
+        f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it"
+    )
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), weighing.separation(best)]
     if needed is None:
         if min(low for low, _ in shares) >= HALF:

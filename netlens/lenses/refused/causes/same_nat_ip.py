@@ -39,7 +39,9 @@ def judge(weighing: Weighing) -> Verdict:
         unknown = bool((s.sessions.side == UNKNOWN).any()) or bool(s.facts.get("other_names"))  # which the provider may count too
         if s.vm_seen and not unknown and there in ({VM}, {HOST}):
             other = "host" if there == {VM} else "VM"
-            structure = Evidence(f"the {other} opened no connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS))
+            structure = Evidence(
+                f"no program on the {other} opened a connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS)
+            )
         elif weighing.named == QUOTA:
             return undecided("to know whether both sides use one key or plan, because then both use up its quota")
     if structure is None and weighing.by_time:

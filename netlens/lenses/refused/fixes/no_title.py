@@ -6,8 +6,12 @@ together at a fixed distance.
 
 from __future__ import annotations
 
+import numpy as np
+
+from netlens.chains.situation import REJECTED
 from netlens.lenses.refused.fixes import OPEN, RATES, Case, Variant
 from netlens.lenses.refused.replay import Change
+from netlens.text import plural
 
 ID = "no-title"
 TITLE = "Turn off session titles"
@@ -25,5 +29,19 @@ def variants(case: Case) -> list[Variant]:
     """One, if there are requests that look like titles."""
     if not case.titles:
         return []
-    note = f"{len(case.titles)} requests look like titles"
+    note = f"{plural(len(case.titles), 'request')} {'looks' if len(case.titles) == 1 else 'look'} like titles; {_beside(case)}"
     return [Variant(ID, TITLE, Change(without=case.titles), COMMAND, CAVEATS, note)]
+
+
+def _beside(case: Case) -> str:
+    """How many of the refusals are of titles, or came while one of the same side was in progress."""
+    r = case.situation.requests
+    refused = np.flatnonzero(r.rejected == REJECTED)
+    rows = np.array(sorted(row for k in case.titles for row in case.intents.attempts[k]), np.int64)
+    met = np.isin(refused, rows)
+    for side in np.unique(r.side[rows]).tolist():
+        mine = rows[r.side[rows] == side]
+        at = r.start_ns[refused]
+        begun, ended = (np.searchsorted(np.sort(times[mine]), at, "right") for times in (r.start_ns, r.done_ns))
+        met |= (r.side[refused] == side) & (begun > ended)
+    return f"{int(met.sum()):,} of {plural(len(refused), 'refusal')} {'is' if met.sum() == 1 else 'are'} of titles, or came while one was in progress"

@@ -29,9 +29,9 @@ def test_seen_from_the_host_as_well() -> None:
 def test_a_host_without_a_connection_to_the_provider_refutes_it_whatever_was_refused() -> None:
     verdict = judged(same_nat_ip, rounds(*["v.v", "vv!v"] * 8))
     assert (verdict.verdict, verdict.attributable_fraction) == ("refuted", 0.0)
-    assert verdict.evidence[0].text == "the host opened no connection to the provider"
+    assert verdict.evidence[0].text == "no program on the host opened a connection to the provider"
     assert judged(same_nat_ip, rounds("v.v", "vv!v")).verdict == "refuted"  # even where nothing else can be told
-    assert judged(same_nat_ip, rounds(*["h.h", "hh!h"] * 8)).evidence[0].text == "the VM opened no connection to the provider"
+    assert judged(same_nat_ip, rounds(*["h.h", "hh!h"] * 8)).evidence[0].text == "no program on the VM opened a connection to the provider"
 
 
 def test_an_idle_host_behind_the_same_address_is_none() -> None:

@@ -119,6 +119,11 @@ def test_titles_are_known_by_their_size():
     [found] = no_title.variants(sized(talks, 2920, 32775, 32768, 2914, 34051))
     assert found.change.without == {0, 3}
     assert "disable" in found.command
+    assert found.note == "2 requests look like titles; 0 of 0 refusals are of titles, or came while one was in progress"
+    talks[1] = (VM, 0.9, 4, 1)
+    talks[4] = (VM, 25, 27, 1)
+    [found] = no_title.variants(sized(talks, 2920, 32775, 32768, 2914, 34051))
+    assert found.note.endswith("; 1 of 2 refusals is of titles, or came while one was in progress")
     assert not no_title.variants(sized(talks, 2920, 5775, 5768, 2914, 6051)), "not of another order of size"
     assert not no_title.variants(sized(talks, 2920, 32775, 2911, 2914, 2920)), "more small ones than turns"
 
