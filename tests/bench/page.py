@@ -43,8 +43,12 @@ def make(folder: Path, connections: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         capture = folder / "capture.pcap"
         env = os.environ | {"PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-m", "tests.bench.generate", "short", str(capture), "--sessions", str(connections)], env=env, check=True)
-        subprocess.run([sys.executable, "-m", "netlens", "analyze", str(capture), "-o", str(folder)], env=env, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "tests.bench.generate", "short", str(capture), "--sessions", str(connections)], env=env, check=True
+        )
+        subprocess.run(
+            [sys.executable, "-m", "netlens", "analyze", str(capture), "-o", str(folder)], env=env, stdout=subprocess.DEVNULL, check=True
+        )
     return report
 
 
@@ -55,7 +59,9 @@ def measure(program: str, report: Path) -> dict[str, list[float]]:
         page.call("Page.addScriptToEvaluateOnNewDocument", source=DRAWN)
         page.open(report)
         page.frame()
-        paint = page.run("performance.getEntriesByType('paint').filter((e) => e.name === 'first-contentful-paint').map((e) => e.startTime)[0]")
+        paint = page.run(
+            "performance.getEntriesByType('paint').filter((e) => e.name === 'first-contentful-paint').map((e) => e.startTime)[0]"
+        )
         drawn = page.run("window.drawnAt")
         times, frames = page.run(ZOOM % STEPS)
         if said := page.complaints():

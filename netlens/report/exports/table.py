@@ -36,12 +36,12 @@ NARROW: dict[str, tuple[str, ...]] = {
         "start_frame",
     ),
 }
-#: What a narrow terminal can do without, least needed first.
+#: What a narrow terminal can do without, least needed first. In 80 columns there is room for time, path, state and bytes.
 SPARE: dict[str, tuple[str, ...]] = {
-    "sessions": ("history", "resp_bytes", "orig_bytes", "duration_s", "start", "session_id"),
-    "connections": ("resp_bytes", "orig_bytes", "state", "duration_s", "start", "connection_id"),
+    "sessions": ("history", "duration_s", "session_id", "sni", "orig", "resp_bytes", "orig_bytes", "start"),
+    "connections": ("duration_s", "connection_id", "orig", "sni", "resp_bytes", "orig_bytes", "state", "start"),
     "lookups": ("attempts", "orig_ip", "path", "qtype", "resolver_ip", "start", "lookup_id"),
-    "exchanges": ("complete", "start_frame", "up_bytes", "status", "exchange_id", "start"),
+    "exchanges": ("complete", "start_frame", "exchange_id", "up_bytes", "status", "start"),
 }
 _NUMERIC = {"int64", "float64", "nullable_int64"}
 
