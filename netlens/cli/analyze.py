@@ -199,7 +199,7 @@ def _print(found: Analysis, verbose: int) -> None:
     to_terminal = sys.stdout.isatty()
     text = io.StringIO()
     width = shutil.get_terminal_size().columns if to_terminal else 140
-    render(found, Console(file=text, highlight=False, force_terminal=to_terminal, width=width), verbose)
+    render(found, Console(file=text, highlight=False, force_terminal=to_terminal, width=width, height=25), verbose)
     stop_at_a_closed_pipe()
     sys.stdout.write("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
 

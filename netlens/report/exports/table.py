@@ -120,7 +120,9 @@ def write(rows: Rows, file: IO[str]) -> None:
         for row in zip(*(cells[i] for i in kept), strict=True):
             shown.add_row(*(Text(cell) for cell in row))
         # wider than the terminal after all: the terminal wraps lines, as it does for tcpdump
-        Console(file=file, highlight=False, width=max(room, sum(widths[i] + 2 for i in kept)), soft_wrap=True).print(shown)
+        wide = max(room, sum(widths[i] + 2 for i in kept))
+        # without a height rich takes a terminal called "dumb" to be 80 columns wide, whatever it is told
+        Console(file=file, highlight=False, width=wide, height=len(cells[0]) + 1, soft_wrap=True).print(shown)
         if len(kept) < len(headers):
             hidden = ", ".join(h for i, h in enumerate(headers) if i not in kept)
             sys.stderr.write(f"netlens: left out for want of width: {hidden} (--columns chooses, --format csv has all)\n")
