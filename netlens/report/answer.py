@@ -30,6 +30,7 @@ SOURCES = {
 }
 SIDE_NAMES = {"vm": "VM", "host": "host", "unknown": "unknown side", "capture": "capture"}
 NAMED = 3  #: names of the target that are told
+HARDLY = 0.01  #: p up to which chance hardly explains it
 WEAK_AUC = 0.9  #: below this the page says how many do not fit, also where the interval of the limit is one number
 
 
@@ -74,6 +75,16 @@ def target(a: Analysis) -> str:
 def supported(a: Analysis) -> list[Verdict]:
     """The causes that the evidence supports, the one that is named first."""
     return sorted((v for v in a.hypotheses if v.verdict == "supported"), key=lambda v: v.id != a.cause)
+
+
+def why_best(a: Analysis) -> str:
+    """Why the best fix is the best, where others leave as few refusals: `` (of 5 fixes that leave none, it costs least waiting and effort)``."""
+    best = a.best_fix
+    as_good = 0 if best is None else sum(f.rejections_after == best.rejections_after for f in a.fixes)
+    if best is None or as_good < 2:
+        return ""
+    left = f"{best.rejections_after:,}" if best.rejections_after else "none"
+    return f" (of {as_good} fixes that leave {left}, it costs least waiting and effort)"
 
 
 def next_fixes(a: Analysis) -> list[Prediction]:
@@ -216,8 +227,12 @@ def how_sure(a: Analysis) -> list[Fact]:
 
 def how_sure_in_brief(a: Analysis) -> str:
     """In one line, without statistics: exceptions to the limit, outcomes, which sides were captured."""
-    wanted = {"odds": "", "exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
-    return "; ".join(wanted[fact.name] + (fact.brief or fact.text) for fact in how_sure(a) if fact.name in wanted)
+    wanted = {"odds": "", "chance": "", "exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
+    return "; ".join(
+        wanted[fact.name] + (fact.brief or fact.text)
+        for fact in how_sure(a)
+        if fact.name in wanted and (fact.brief or fact.name != "chance")
+    )
 
 
 def _fit_facts(a: Analysis) -> list[Fact]:
@@ -226,7 +241,7 @@ def _fit_facts(a: Analysis) -> list[Fact]:
     n = plural(i.refused + i.accepted, "request")
     chance = "p = {p:.2g}{most} that chance alone would tell refused from accepted this well"
     if a.limit is not None:
-        found = [Fact("chance", chance.format(p=a.limit.p, most=""), good=True)]
+        found = [Fact("chance", chance.format(p=a.limit.p, most=""), True, _by_chance(a.limit.p))]
         if a.limit.misfits or a.limit.auc < WEAK_AUC:
             off = _contradict(a.limit.misfits, n)
             found.append(Fact("exceptions", f"{off} (AUC {a.limit.auc:.2f})", a.limit.misfits == 0, off))
@@ -240,7 +255,8 @@ def _fit_facts(a: Analysis) -> list[Fact]:
         return found
     if timely := a.weighed.weighing.by_time:
         odd = timely[0].misses + timely[0].false_alarms
-        return [Fact("chance", chance.format(p=timely[0].p, most=" at most"), True), Fact("exceptions", _contradict(odd, n), not odd)]
+        p = timely[0].p
+        return [Fact("chance", chance.format(p=p, most=" at most"), True, _by_chance(p)), Fact("exceptions", _contradict(odd, n), not odd)]
     if i.refused and i.fits:
         best = max(i.fits, key=lambda f: f.auc)
         off = (
@@ -248,6 +264,10 @@ def _fit_facts(a: Analysis) -> list[Fact]:
         )
         return [Fact("chance", off)]
     return []
+
+
+def _by_chance(p: float) -> str:
+    return "hardly by chance" if p <= HARDLY else "unlikely by chance"
 
 
 def _contradict(odd: int, of: str) -> str:
