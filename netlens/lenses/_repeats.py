@@ -6,9 +6,11 @@ Theory of operation
 2. A fill that comes within a round trip (3 ms where that is unknown, as Wireshark) is reordered, not sent again. One whose bytes were acknowledged before
    it came was missed by the recorder.
 3. A repeat of what was acknowledged already is spurious: the sender waited too short, nobody waited for it.
-4. What is left is real. Its wait goes from the first time that the bytes were sent (or their hole was seen) to the last time before they were acknowledged.
+4. What is left is real. Its wait goes from the first time that the bytes were sent (or their hole was seen) to their acknowledgment. Without one it goes
+   on until a RST, the end of the capture, or the time at which the next sending would be due (RFC 6298 5.5: twice the last interval).
 5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a peer that has closed never acknowledged, and farewells of a side that has closed.
 6. A connection of which one direction is not in the capture is looked at only if most of what else reaches its originator is: then silence is silence.
+   So is one of a sender that repeats itself :data:`STALL_TIMES` times: it heard nothing.
 """
 
 from __future__ import annotations
@@ -32,15 +34,34 @@ STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt t
 
 @dataclass
 class Repeat:
-    """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``times``: how often they were sent again; ``acked``: whether ever."""
+    """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``last_ns``: last sending; ``times``: how often they were sent again; ``acked``: whether
+    ever (else the wait may have been longer)."""
 
     session: int
     orig: bool
     start_ns: int
-    end_ns: int
+    last_ns: int
     times: int
-    acked: bool
     frames: list[int]
+    due_ns: int  # when it would be sent next
+    end_ns: int = 0
+    acked: bool = False
+
+    @classmethod
+    def first(cls, session: int, orig: bool, start_ns: int, ts: int, frames: list[int]) -> Repeat:
+        return cls(session, orig, start_ns, ts, 1, frames, 3 * ts - 2 * start_ns)
+
+    def again(self, ts: int, frame: int) -> None:
+        """Sent once more."""
+        self.times += 1
+        self.due_ns, self.last_ns = 3 * ts - 2 * self.last_ns, ts
+        self.frames.append(frame)
+
+    def end(self, ts: int, frame: int | None = None) -> Repeat:
+        """``frame``: what acknowledged it."""
+        self.end_ns, self.acked = max(ts, self.last_ns), frame is not None
+        self.frames += [frame] if frame is not None else []
+        return self
 
     @property
     def wait_ns(self) -> int:
@@ -86,7 +107,8 @@ def _unheard(view: View) -> list[int]:
     heard = Counter(view.ends(k)[0] for k in view.whole)
     alone = [k for k in view.first_copies if up[k] and not down[k]]
     unheard = Counter(view.ends(k)[0] for k in alone)
-    return [k for k in alone if heard[view.ends(k)[0]] >= unheard[view.ends(k)[0]] and view.sessions["resp_missing_bytes"][k] == 0]
+    repeated, missing = view.sessions["orig_retransmits"], view.sessions["resp_missing_bytes"]
+    return [k for k in alone if (heard[view.ends(k)[0]] >= unheard[view.ends(k)[0]] or repeated[k] >= STALL_TIMES) and missing[k] == 0]
 
 
 def _delivery(view: View, k: int) -> Delivery:
@@ -95,14 +117,14 @@ def _delivery(view: View, k: int) -> Delivery:
     reorder = max(REORDER_NS, int(rtt * 1e6) if rtt == rtt else 0)
     found, spurious, count = [], 0, 0
     for orig in (True, False):
-        repeats, false_ones, data = _direction(k, seg, orig, reorder)
+        repeats, false_ones, data = _direction(k, seg, orig, reorder, view.end_of(seg.frame[-1]))
         found += repeats
         spurious += false_ones
         count += data
     return Delivery(k, found, spurious, count)
 
 
-def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Repeat], int, int]:
+def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> tuple[list[Repeat], int, int]:
     next_ = acked = None
     first_sent: dict[int, tuple[int, int, int]] = {}  # offset -> time, frame, end
     holes: list[list[int]] = []  # start, end, time, frame
@@ -114,14 +136,13 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Re
     for i in range(len(seg)):
         flags, ts = seg.flags[i], seg.ts[i]
         if flags & RST:
+            end_ns = ts
             break
         if seg.orig[i] != orig:
             if flags & ACK and seg.acked[i] >= 0 and (acked is None or seg.acked[i] > acked):
                 acked = seg.acked[i]
                 for offset in [o for o, (_, end) in open_.items() if end <= acked]:
-                    repeat, _ = open_.pop(offset)
-                    repeat.acked = True
-                    done.append(repeat)
+                    done.append(open_.pop(offset)[0].end(ts, seg.frame[i]))
             peer_closed |= bool(flags & FIN)
             continue
         if flags & SYN:
@@ -148,7 +169,7 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Re
                     if end < hole[1]:
                         holes.append([end, hole[1], hole[2], hole[3]])
                     if not (acked is not None and acked >= min(end, hole[1])) and ts - hole[2] > reorder:
-                        open_[offset] = (Repeat(k, orig, hole[2], ts, 1, False, [hole[3], seg.frame[i]]), end)
+                        open_[offset] = (Repeat.first(k, orig, hole[2], ts, [hole[3], seg.frame[i]]), end)
                     first_sent.setdefault(offset, (ts, seg.frame[i], end))
                     next_ = max(next_, end)
                 elif acked is not None and acked >= min(end, next_):
@@ -158,16 +179,15 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Re
                     next_ = max(next_, end)
                     if offset in open_:
                         repeat, old = open_[offset]
-                        repeat.times += 1
-                        repeat.end_ns = ts
-                        repeat.frames.append(seg.frame[i])
+                        repeat.again(ts, seg.frame[i])
                         open_[offset] = (repeat, max(old, end))
                     else:
                         before = first_sent.get(offset) or _covering(first_sent, offset)
                         if before is not None and ts - before[0] > reorder:
-                            open_[offset] = (Repeat(k, orig, before[0], ts, 1, False, [before[1], seg.frame[i]]), end)
+                            open_[offset] = (Repeat.first(k, orig, before[0], ts, [before[1], seg.frame[i]]), end)
         closed |= bool(flags & FIN)
-    return done + [repeat for offset, (repeat, _) in open_.items() if offset not in in_vain], spurious, data
+    silent = [repeat.end(min(repeat.due_ns, end_ns)) for offset, (repeat, _) in open_.items() if offset not in in_vain]
+    return done + silent, spurious, data
 
 
 def _covering(first_sent: dict[int, tuple[int, int, int]], offset: int) -> tuple[int, int, int] | None:
@@ -185,5 +205,5 @@ def stalled(view: View) -> list[Repeat]:
         r
         for d in view.once(deliveries)
         for r in d.repeats
-        if STALL_NS <= r.wait_ns < LONGEST_NS and (r.session in heard or r.times >= STALL_TIMES)
+        if r.last_ns - r.start_ns >= STALL_NS and r.wait_ns < LONGEST_NS and (r.session in heard or r.times >= STALL_TIMES)
     ]

@@ -40,12 +40,13 @@ def look(traffic: Traffic) -> list[Finding]:
 
 def _of(view: View) -> list[Finding]:
     lossy = [d for d in view.once(deliveries) if d.repeats]
-    standing = {r.session for r in view.once(stalled)}
+    stalls = view.once(stalled)
+    standing = {r.session for r in stalls}
     grave = [d for d in lossy if _grave(d)]
     only_here = [d for d in grave if d.session not in standing]
     some = [d for d in lossy if d.resent >= RESENT or d.resent >= SOME_SHARE * d.segments > 1]
     shown = grave or some
-    if not shown:
+    if all(r in stalls for d in shown for r in d.repeats):  # the finding "stalled" says it
         return []
     resent, segments = sum(d.resent for d in shown), sum(d.segments for d in shown)
     waited = max(d.waited_ns for d in shown)

@@ -110,7 +110,7 @@ def _of(view: View) -> list[Finding]:
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset by {whom} while a request was open."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
-        text = f"{n:,} of {plural(of, 'connection')} with {whom} ended by a reset of {by} instead of a close."
+        text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended by a reset of {by} instead of a close."
     values = {"connections": of, "reset": n, "while_asked": len(grave), "by_client": sum(b.by_client for b in shown)}
     advice = (
         "Look at the server's log of that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."

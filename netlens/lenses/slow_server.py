@@ -29,6 +29,10 @@ LATE_NS = 3 * S  #: twice, or a tenth of all
 NOTICED_NS = S
 TIMES, SHARE = 2, 0.1
 TOLD_SHARE, MOST_SHARE = 0.1, 0.5  #: of the longest wait, from which on a relay's share is told, and is the reason
+LOOK = (
+    "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log. Something between that acknowledges for the "
+    "server (a proxy, a tunnel) looks the same: then capture behind it as well."
+)
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
 
 
@@ -56,13 +60,12 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     silent = sum(not a.answered for a in shown)
     end = f"; {silent:,} got none" if silent else ""
     whom = most(view.server(a.session) for a in shown)
-    text = (
-        f"{len(shown):,} of {plural(len(of), 'request')} to {whom} waited up to {seconds(longest)} for the answer's first byte{share}{end}."
-    )
+    kind = "HTTP request" if of is clear else "request"
+    text = f"{len(shown):,} of {plural(len(of), kind)}, to {whom}, waited up to {seconds(longest)} for the answer's first byte{share}{end}."
     values: dict[str, Any] = {"requests": len(of), "slow": len(shown), "unanswered": silent, "longest_s": longest / 1e9}
     if share:
         values |= {"relay": relay, "in_relay_s": in_relay / 1e9}
-    advice = "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log." if grave else ""
+    advice = LOOK if grave else ""
     if grave and in_relay >= MOST_SHARE * longest:
         advice = f"Most of the wait was between the two captures ({relay}), not at the server: look at what carries the traffic there."
     frames = [f for a in sorted(shown, key=lambda a: -a.wait_ns) for f in a.frames[:2]]

@@ -41,7 +41,7 @@ def _of(view: View) -> list[Finding]:
     times = sum(r.times for r in waits)
     end = f"; {plural(lost, 'of them was', 'of them were')} never acknowledged" if lost else ""
     text = (
-        f"{plural(n, 'connection')} stood still for up to {seconds(longest.wait_ns)} because data to or from {most(view.server(k) for k in by_session)} "
+        f"{plural(n, 'connection')} stood still for {'up to' if longest.acked else 'at least'} {seconds(longest.wait_ns)} because data to or from {most(view.server(k) for k in by_session)} "
         f"was not acknowledged and was sent again {plural(times, 'time')}{end}."
     )
     values = {

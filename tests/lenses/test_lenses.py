@@ -283,7 +283,31 @@ def resent(times: list[int], acked: bool = True) -> Talk:
 def test_a_standstill(tmp_path: Path) -> None:
     this = found(tmp_path, resent([0.3, 0.9, 2.1, 4.5]).packets, ping(30 * S))["stalled"]
     assert (this.severity, this.values["retransmissions"]) == ("problem", 4)
-    assert "4.5 s" in this.text
+    assert "stood still for up to 4.5 s" in this.text  # 2 ms behind the last sending
+
+
+def test_a_standstill_lasts_until_the_acknowledgment(tmp_path: Path) -> None:
+    made = resent([0.3, 0.9, 2.1, 4.5], acked=False)
+    made.at = 20 * S
+    made.down("A")
+    findings = found(tmp_path, made.packets, ping(30 * S))
+    this = findings["stalled"]
+    assert (round(this.values["longest_s"], 1), this.values["never_acknowledged"]) == (20.0, 0)
+    assert (this.frames[-1][1], len(this.frames)) == (9, 6)  # the acknowledgment is cited
+    assert "packet-loss" not in findings  # the same repeats, told once
+
+
+@pytest.mark.parametrize(("end", "lasted"), [(30 * S, 9.3), (6 * S, 6.0)])
+def test_a_standstill_without_end_lasts_until_the_next_sending_is_due_or_the_capture_ends(tmp_path: Path, end: int, lasted: float) -> None:
+    this = found(tmp_path, resent([0.3, 0.9, 2.1, 4.5], acked=False).packets, ping(end))["stalled"]
+    assert this.values["longest_s"] == pytest.approx(lasted, abs=0.02)
+    assert f"stood still for at least {lasted} s" in this.text
+
+
+def test_who_sends_again_three_times_heard_nothing_though_nobody_else_is_heard(tmp_path: Path) -> None:
+    packets = only(resent([0.5, 1.5, 3.5], acked=False).packets[3:], CLIENT)
+    other = close(exchange(talk(client="192.0.2.11", port=40_500))).packets
+    assert found(tmp_path, packets, other, ping(6 * S))["stalled"].values["never_acknowledged"] == 1
 
 
 def test_a_quick_repair_is_no_problem(tmp_path: Path) -> None:
@@ -404,6 +428,8 @@ def test_harmless_resets(tmp_path: Path, ending: str) -> None:
 def test_a_slow_server(tmp_path: Path) -> None:
     this = found(tmp_path, close(exchange(talk(), wait=6 * S)).packets, healthy())["slow-server"]
     assert (this.severity, round(this.values["longest_s"])) == ("problem", 6)
+    assert this.text.startswith(f"1 of 2 HTTP requests, to {SERVER}:80, waited up to 6.0 s for the answer's first byte")
+    assert "proxy" in this.advice
 
 
 def test_a_pause_of_the_client_is_not_the_servers(tmp_path: Path) -> None:
