@@ -175,7 +175,7 @@ def counting(analysis: Any, from_s: float = 12.6, to_s: float = 21.6) -> str:
 
 #: The phases as report.html draws them (netlens/report/templates/report.css).
 PHASES = {"client": "#8d939c", "lookup": "#cc79a7", "connect": "#e69f00", "tls": "#f0e442", "relay": "#009e73", "wire": "#4d535c",
-          "server": "#0072b2", "stream": "#8ecbf0", "stall": "#d55e00"}  # fmt: skip
+          "server": "#0072b2", "unanswered": "#7f3c8d", "stream": "#8ecbf0", "stall": "#d55e00"}  # fmt: skip
 
 
 def chain(analysis: Any, relays: int = 2) -> str:

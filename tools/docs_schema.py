@@ -321,6 +321,7 @@ def _group() -> Schema:
         party=text(meaning["party"]),
         process=nullable(text(meaning["process"])),
         requests=count(),
+        unanswered=count("Of them without an answer in the capture."),
         total_ns=count("Of all of them together, as the phases."),
         **{f"{phase}_ns": count_or_null(meaning[f"{phase}_ns"]) for phase in PHASES},
         relays_ns={

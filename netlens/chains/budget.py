@@ -9,7 +9,8 @@ Theory of operation
 3. *Painting* (:mod:`netlens.chains.painting`). The time line is painted with the program's view first, then with what each further hop shows of the same
    time, then the wire's round trip, then the stalls. Later paint covers earlier, so every nanosecond has one phase, and the sum is the total.
 4. *The wire* is a round trip as the TCP handshake of the last hop measured it (SYN to SYN+ACK), half of it before and half behind the server.
-5. *Two clocks.* The VM's times are on the host's clock as well as that is known (:mod:`netlens.chains.clock`). They are moved within what is not known so
+5. *No answer.* What a request waited that got none is no time of the server: nobody knows whether it worked on it, or ever had it.
+6. *Two clocks.* The VM's times are on the host's clock as well as that is known (:mod:`netlens.chains.clock`). They are moved within what is not known so
    that no answer leaves before it came; where nothing is known, so that both ways took as long. The relay's total does not depend on it.
 
 Limits: HTTP/2 is divided only where a key log shows its streams, and only as upstream shows it. What a connection that was opened ahead (a pool's spare
@@ -85,6 +86,9 @@ class _View:
         late = np.array([any(s in waits for s in ids) for ids in side.session_ids], bool)
         self.waiting = late[owner] if len(late) else np.zeros(x.rows, bool)
         self._servers: dict[int, str] = {}
+        c = side.connections
+        #: local ports that connections were redirected to, with their path
+        self.proxies = {port: path for port, path in zip(c["redirect_port"].tolist(), c["path"].tolist(), strict=True) if port is not None}
         self.http = x["status"].tolist()
         self.complete = x["complete"].tolist()
 
@@ -138,8 +142,14 @@ class _View:
     def server(self, row: int) -> str:
         if row not in self._servers:
             c = self.side.connections
-            name, address = (f"{c['sni'][row]}:{c['resp_port'][row]}" if c["sni"][row] else ""), (c["resp_ip"][row], c["resp_port"][row])
-            self._servers[row] = name or endpoint(*address)
+            name, address = c["sni"][row], (c["resp_ip"][row], c["resp_port"][row])
+            proxy = self.proxies.get(address[1]) if is_loopback(address[0]) else None
+            if proxy is not None:  # half of a connection; the server's own port is in the other one
+                self._servers[row] = (
+                    f"{name or endpoint(*address)} (redirected to {'sshuttle' if proxy == paths.SSHUTTLE else 'a local proxy'})"
+                )
+            else:
+                self._servers[row] = f"{name}:{address[1]}" if name else endpoint(*address)
         return self._servers[row]
 
     def round_trips(self) -> dict[int, int]:

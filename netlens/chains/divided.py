@@ -17,7 +17,7 @@ from netlens.columns import NEVER, Bools, Ints
 from netlens.schema import DTYPES, Table
 from netlens.tables import BUDGET
 
-CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, STREAM, STALL = (
+CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, UNANSWERED, STREAM, STALL = (
     "client",
     "lookup",
     "connect",
@@ -25,10 +25,11 @@ CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, STREAM, STALL = (
     "relay",
     "wire",
     "server",
+    "unanswered",
     "stream",
     "stall",
 )
-PHASES = (CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, STREAM, STALL)
+PHASES = (CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, UNANSWERED, STREAM, STALL)
 LISTED = 100  #: requests in JSON; 0.5 kB each
 
 
@@ -184,6 +185,12 @@ class Division(Sequence[Divided]):
     def end_ns(self) -> Ints:
         return self.spells.columns[1][self.spells.offsets[1:] - 1]
 
+    @property
+    def unanswered(self) -> Bools:
+        """bool[n]: whether the program got no answer, as far as was captured."""
+        silent: Bools = self.passes.columns[4][self.passes.offsets[:-1]] == NEVER
+        return silent
+
     def phases_ns(self) -> Ints:
         """int64[n, phases]: of each request."""
         start, end, phase, _ = self.spells.columns
@@ -239,7 +246,7 @@ class Division(Sequence[Divided]):
 class Group:
     """Requests of one party (and program) to one server, with where their time went.
 
-    by_phase : phase -> ns of all of them; None: of none of them is it known.  by_relay : relay -> ns.
+    unanswered : how many of them got no answer.  by_phase : phase -> ns of all of them; None: of none of them is it known.  by_relay : relay -> ns.
     """
 
     server: str
@@ -247,6 +254,7 @@ class Group:
     party: str
     process: str | None
     requests: int
+    unanswered: int
     total_ns: int
     by_phase: dict[str, int | None]
     by_relay: dict[str, int]
@@ -255,7 +263,7 @@ class Group:
         """For JSON."""
         phases = {f"{phase}_ns": ns for phase, ns in self.by_phase.items()}
         return (
-            {name: getattr(self, name) for name in ("server", "target", "party", "process", "requests", "total_ns")}
+            {name: getattr(self, name) for name in ("server", "target", "party", "process", "requests", "unanswered", "total_ns")}
             | phases
             | {"relays_ns": self.by_relay}
         )
@@ -272,7 +280,7 @@ def groups(divided: Division) -> list[Group]:
     order = np.argsort(first)  # as they come
     n = len(known)
     requests, total = np.bincount(group, minlength=n), _exact(group, d.end_ns - d.begin_ns, n)
-    phases = d.phases_ns()
+    silent, phases = np.bincount(group, d.unanswered, n), d.phases_ns()
     told = [_exact(group, np.where(d.hidden[:, k], 0, phases[:, k]), n) for k in range(len(PHASES))]
     measured = [np.bincount(group, ~d.hidden[:, k], n) > 0 for k in range(len(PHASES))]
     relays: list[dict[str, int]] = [{} for _ in range(n)]
@@ -288,7 +296,7 @@ def groups(divided: Division) -> list[Group]:
         server, target, whose = known[g].tolist()
         party, process = d.parties[whose]
         by_phase = {phase: told[k][g] if measured[k][g] else None for k, phase in enumerate(PHASES)}
-        made.append(Group(d.servers[server], bool(target), party, process, int(requests[g]), total[g], by_phase, relays[g]))
+        made.append(Group(d.servers[server], bool(target), party, process, int(requests[g]), int(silent[g]), total[g], by_phase, relays[g]))
     return sorted(made, key=lambda g: (not g.target, -g.total_ns, g.server, g.party))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, WIRE, Ragged, Spell
+from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, UNANSWERED, WIRE, Ragged, Spell
 from netlens.chains.openings import SOON_NS, Opening
 from netlens.columns import NEVER, Bools, Ints
 
@@ -179,6 +179,11 @@ class _Layers:
         relays = np.broadcast_to(np.asarray(relay, np.int64), low.shape)
         self.rows.append(np.column_stack([requests[kept], low[kept], high[kept], np.full(int(kept.sum()), CODE[phase]), relays[kept]]))
 
+    def served(self, requests: Ints, sent: Ints, answered: Ints, end: Ints) -> None:
+        """What the server took for its answer; where none came, what was waited in vain."""
+        self.add(requests, sent, answered, SERVER, answered != NEVER)
+        self.add(requests, sent, end, UNANSWERED, answered == NEVER)
+
     def opened(self, requests: Ints, o: Ints, where: Bools, relay: int = -1, tls: Bools | None = None) -> None:
         """Phases of openings. What is negotiated before TLS is a relay's (``relay``), or part of connecting."""
         there = o != NEVER
@@ -241,7 +246,7 @@ def _divide(h: Hops, trips: Ints, ahead: Ahead) -> Ragged:
     flights = h.flights[first[of[h.flights[:, 0]]] == h.flights[:, 0]]
     paint.add(of[flights[:, 0]], flights[:, 1], flights[:, 2], WIRE)
     answered = _or(h.answered[first], end)
-    paint.add(all_, h.sent[first], answered, SERVER)
+    paint.served(all_, h.sent[first], h.answered[first], end)
     paint.add(all_, answered, end, STREAM)
     sizes = np.diff(h.offsets)
     for k in range(1, int(sizes.max())):
@@ -274,7 +279,7 @@ def _through(paint: _Layers, h: Hops, used: Bools, of: Ints, far: Ints, relay: i
     paint.opened(of, f, for_it, relay, tls=~both)
     anew = for_it & far_there[:, HELLO] & far_there[:, READY] & (f[:, HELLO] >= h.sent[near])  # encrypted anew
     paint.add(of, f[:, HELLO], f[:, READY], TLS, anew)
-    paint.add(of, h.sent[far], far_answered, SERVER)
+    paint.served(of, h.sent[far], h.answered[far], h.end[far])
     paint.add(of, far_answered, answered, RELAY, relay=relay)
     paint.add(of, h.end[far], h.end[near], RELAY, relay=relay)
 

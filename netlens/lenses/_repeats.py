@@ -34,8 +34,10 @@ STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt t
 
 @dataclass
 class Repeat:
-    """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``last_ns``: last sending; ``times``: how often they were sent again; ``acked``: whether
-    ever (else the wait may have been longer)."""
+    """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``last_ns``: last sending; ``times``: how often they were sent again.
+
+    acked : whether ever; else the wait may have been longer.
+    """
 
     session: int
     orig: bool

@@ -40,8 +40,9 @@ def _of(view: View) -> list[Finding]:
     n = len(by_session)
     times = sum(r.times for r in waits)
     end = f"; {plural(lost, 'of them was', 'of them were')} never acknowledged" if lost else ""
+    lasted = f"{'up to' if longest.acked else 'at least'} {seconds(longest.wait_ns)}"
     text = (
-        f"{plural(n, 'connection')} stood still for {'up to' if longest.acked else 'at least'} {seconds(longest.wait_ns)} because data to or from {most(view.server(k) for k in by_session)} "
+        f"{plural(n, 'connection')} stood still for {lasted} because data to or from {most(view.server(k) for k in by_session)} "
         f"was not acknowledged and was sent again {plural(times, 'time')}{end}."
     )
     values = {

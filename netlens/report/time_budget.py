@@ -28,7 +28,7 @@ def rows(a: Analysis) -> list[tuple[str, str]]:
     made = groups(a.divided)
     told = [(_who(g, len(a.sides) > 1), sentence(g)) for g in made[:SHOWN]]
     if len(made) > SHOWN:
-        told.append(("", f"{len(made) - SHOWN:,} more groups in the JSON (budget.groups)"))
+        told.append(("", f"{plural(len(made) - SHOWN, 'more group')} in the JSON (budget.groups)"))
     return told
 
 
@@ -39,15 +39,16 @@ def _who(g: Group, several: bool) -> str:
 
 
 def sentence(g: Group) -> str:
-    """``67 requests, 830 ms each: stream 65 % (540 ms), server 31 % (260 ms), sshuttle 3.3 % (27 ms)``."""
+    """``67 requests (2 never answered), mean 830 ms: stream 65 % (540 ms), server 31 % (260 ms), sshuttle 3.3 % (27 ms)``."""
     parts = [(ns, WORDS.get(phase, phase)) for phase, ns in g.by_phase.items() if ns and phase != RELAY]
     parts += [(ns, relay) for relay, ns in g.by_relay.items() if ns]
     parts = sorted(((ns, name) for ns, name in parts if ns >= LEAST_SHARE * g.total_ns), key=lambda part: -part[0])
     said = [f"{name} {_percent(ns, g.total_ns)} ({duration(ns / g.requests / 1e9)})" for ns, name in parts]
     unknown = [WORDS.get(phase, phase) for phase, ns in g.by_phase.items() if ns is None]
-    end = f"; {' and '.join(unknown)} not told apart" if unknown else ""
-    each = "" if g.requests == 1 else " each"
-    return f"{plural(g.requests, 'request')}, {duration(g.total_ns / g.requests / 1e9)}{each}: {', '.join(said) or 'no time'}{end}"
+    end = f"; not measured (in the others' shares): {', '.join(unknown)}" if unknown else ""
+    silent = "" if not g.unanswered else " (never answered)" if g.unanswered == g.requests else f" ({g.unanswered:,} never answered)"
+    mean = "" if g.requests == 1 else "mean "
+    return f"{plural(g.requests, 'request')}{silent}, {mean}{duration(g.total_ns / g.requests / 1e9)}: {', '.join(said) or 'no time'}{end}"
 
 
 def _percent(ns: int, total: int) -> str:

@@ -13,14 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netlens
-from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, WIRE, Divided, Division, groups
+from netlens.chains.divided import (
+    CLIENT,
+    CONNECT,
+    LOOKUP,
+    PHASES,
+    RELAY,
+    SERVER,
+    STALL,
+    STREAM,
+    TLS,
+    UNANSWERED,
+    WIRE,
+    Divided,
+    Division,
+    groups,
+)
 from netlens.columns import NEVER
 from netlens.lab.check.truth import Truth
+from netlens.report.time_budget import sentence
 from netlens.tables import BUDGET
 from tests.lenses.made import CLIENT as PROGRAM
 from tests.lenses.made import GET, OK, close, exchange, lookup, ping, talk
 from tests.lenses.made import SERVER as WEB_SERVER
+from tests.lenses.test_lenses import only
 from tests.parsers.build import MS, Packet, S, mixed, write
+from tests.parsers.test_connections import halves
 from tests.recordings import FOLDER
 
 PROMPT_NS = 1_000_000  #: what writing a journal takes at most, nearly always: 0.3 ms in the median
@@ -114,13 +132,39 @@ def test_waiting_for_data_that_was_sent_again_is_a_stall(tmp_path: Path) -> None
     assert d.ns(STALL) + d.ns(STREAM) // MS * MS <= d.end_ns - d.begin_ns
 
 
-def test_a_request_without_an_answer_waits_for_the_server_until_the_end(tmp_path: Path) -> None:
+def test_what_a_request_without_an_answer_waits_is_no_time_of_the_server(tmp_path: Path) -> None:
     made = talk(step=MS)
     made.up("PA", GET)
     made.down("A")
     (d,) = of(tmp_path, made.packets, ping(20 * S))
     assert not d.complete
-    assert 19 * S < d.ns(SERVER) < 20 * S
+    assert (d.ns(SERVER), d.ns(STALL)) == (0, 0)
+    assert 19 * S < d.ns(UNANSWERED) < 20 * S
+
+
+def test_until_an_unanswered_request_is_acknowledged_all_is_a_stall(tmp_path: Path) -> None:
+    made = talk(step=MS)
+    seq = made.seq
+    made.up("PA", GET)
+    for at in (S, 3 * S, 7 * S):
+        made.at = at
+        made.up("PA", GET, seq=seq)
+    made.at = 10 * S
+    made.down("A")
+    divided = of(tmp_path, made.packets, ping(20 * S))
+    assert [round(divided[0].ns(phase) / S) for phase in (SERVER, STALL, UNANSWERED)] == [0, 10, 10]
+    (g,) = groups(divided)
+    assert g.unanswered == 1
+    assert sentence(g).startswith("1 request (never answered), 20 s: ")
+
+
+def test_half_of_a_redirected_connection_has_not_the_proxy_s_port(tmp_path: Path) -> None:
+    whole_one = close(exchange(talk(40_001))).packets
+    lone = talk(40_002, at=S)
+    lone.up("PA", GET)
+    sent = only(halves(lone.packets, server=(WEB_SERVER, 80)), PROGRAM)
+    divided = of(tmp_path, halves(whole_one, server=(WEB_SERVER, 80)), sent, ping(20 * S))
+    assert [d.server for d in divided] == [f"{WEB_SERVER}:80", "127.0.0.1:12300 (redirected to sshuttle)"]
 
 
 def test_what_the_handshake_does_not_tell_is_null_and_in_the_server_s_share(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_what_one_capture_cannot_tell_apart_is_said(captures: Path, tmp_path: Pa
     page = opened(chromium, tmp_path / "report.html")
     assert ["relay", "sshuttle", [["relay", None]]] in page.run(CHAINS)[0]
     page.run("document.querySelector('.water-who').click()")
-    assert "sshuttle not told apart" in " ".join(page.run("document.querySelector('.chain').innerText").split())
+    assert "sshuttle not measured" in " ".join(page.run("document.querySelector('.chain').innerText").split())
 
 
 def test_a_bar_of_the_waterfall_opens_the_panel_and_esc_closes_it(

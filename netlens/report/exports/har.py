@@ -104,7 +104,13 @@ def _timings(row: Row, times: Row) -> Row:
         "connect": _ms(opened) if opened else -1,
         "ssl": _ms(times["tls_ns"]) if times["tls_ns"] else -1,
         "send": _ms(send),
-        "wait": _ms((times["relay_ns"] or 0) + (times["wire_ns"] or 0) + times["server_ns"] + (0 if times["stream_ns"] else stall)),
+        "wait": _ms(
+            (times["relay_ns"] or 0)
+            + (times["wire_ns"] or 0)
+            + times["server_ns"]
+            + times["unanswered_ns"]
+            + (0 if times["stream_ns"] else stall)
+        ),
         "receive": _ms(receive),
     }
 

@@ -49,7 +49,7 @@ function chainOf(k) {
     out.push({ kind: "relay", name: ways && ways !== "direct" ? ways.replaceAll(">", " > ") : "relay", spent: [["relay", null]] });
   }
   out.push({ kind: "way", name: "on the wire", spent: spent("wire") });
-  out.push({ kind: "party", name: time.labels[time.server[k]], where: "", spent: spent("server", "stream", "stall") });
+  out.push({ kind: "party", name: time.labels[time.server[k]], where: "", spent: spent("server", "unanswered", "stream", "stall") });
   return out.filter((part) => part.kind === "party" || part.spent.length);
 }
 
@@ -87,7 +87,7 @@ function chainSection(k) {
     el("span", { class: "station" }, part.name),
     el("dl", {}, part.spent.flatMap(([phase, ns]) => [
       el("dt", {}, el("span", { class: `key phase-${phase}` }), part.kind === "relay" ? "" : PHASE_WORDS[phase]),
-      el("dd", {}, ...(ns === null ? ["not told apart"] : [duration(ns), el("span", { class: "muted" }, ` ${share(ns)}`)])),
+      el("dd", {}, ...(ns === null ? ["not measured"] : [duration(ns), el("span", { class: "muted" }, ` ${share(ns)}`)])),
     ])), part.where ? el("span", { class: "muted where" }, part.where) : null));
   const notes = [];
   if (time.uncertain[k]) notes.push(`each way of the relay ± ${duration(time.uncertain[k])}, both together exact`);

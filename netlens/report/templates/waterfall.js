@@ -2,7 +2,7 @@
 
 const ROWS = 30, ROWS_PRINTED = 200, SVG = "http://www.w3.org/2000/svg", LEAST = 2; // px of the shortest request
 const PHASE_WORDS = {
-  client: "client", lookup: "lookup", connect: "connect", tls: "TLS", relay: "relay", wire: "wire", server: "server, to first byte", stream: "stream", stall: "stall",
+  client: "client", lookup: "lookup", connect: "connect", tls: "TLS", relay: "relay", wire: "wire", server: "server, to first byte", unanswered: "unanswered", stream: "stream", stall: "stall",
 };
 const water = { order: "sent", aligned: false, page: 0, rows: [] };
 
