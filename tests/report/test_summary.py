@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import netlens
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, plots, scene
 from netlens.report.outcomes import with_outcomes
 from netlens.report.plots import style, summary
+from tests.lenses.made import S, ping
+from tests.lenses.test_lenses import lookups, resent
+from tests.parsers.build import mixed, write
 
 
 def by_gid(figure: Any, gid: str) -> list[Any]:
@@ -28,14 +32,37 @@ def test_the_answer_the_limit_and_every_verdict_are_on_the_page(name: str, analy
     a = analysis(name)
     figure = summary.draw(a)
     said = words(figure)
-    assert answer.sentence(a) in said
+    refused = answer.anything_refused(a)
+    assert (answer.sentence(a) if refused else "".join(part.text for part in answer.findings_headline(a))) in said
     for v in a.hypotheses:
-        assert f"{v.cause} {v.id}" in said
+        assert (f"{v.cause} {v.id}" in said) == refused
     lines = by_gid(figure, "limit")
     assert bool(lines) == (a.limit is not None)
     for line in lines:
         assert set(line.get_ydata()) == {a.limit.value}
     assert figure.get_size_inches()[0] == style.WIDTH_IN
+
+
+def test_without_refusals_the_findings_stand_there_and_lookups_over_time(tmp_path: Path) -> None:
+    path = write(tmp_path / "made.pcap", mixed(lookups(10, missing=3), resent([0.3, 0.9, 2.1, 4.5]).packets, ping(30 * S)))
+    a = netlens.analyze(str(path))
+    figure = summary.draw(a)
+    said = words(figure)
+    assert "Found: 2 problems" in said
+    assert "Causes" not in said
+    assert "a recording in which" not in said
+    assert all(" ".join(each.text.split())[:60] in said for each in a.findings if each.severity != "note")
+    assert by_gid(figure, "lookup answered")
+    assert by_gid(figure, "lookup unanswered")
+    assert by_gid(figure, "open")
+
+
+def test_of_lookups_alone_there_are_no_empty_axes(tmp_path: Path) -> None:
+    a = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(lookups(10, missing=3), ping(30 * S)))))
+    figure = summary.draw(a)
+    assert len(figure.axes) == 2  # lookups, and the findings
+    assert by_gid(figure, "lookup unanswered")
+    assert "no connection to it was captured" not in words(figure)
 
 
 def test_every_refusal_is_a_cross_at_the_count_that_it_met(analysis: Callable[[str], Any]) -> None:

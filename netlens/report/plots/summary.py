@@ -1,7 +1,10 @@
 """The summary for a bug report, on one page: the answer, connections by side, what was counted with its limit, and the verdicts.
 
-What it decides: only the target's connections are drawn, each group of them at most :data:`LANES` lanes high; more become a strip that says how many
-were open. Times are of the host's clock.
+Where nothing was refused there are no causes to weigh: then the findings take the place of the verdicts, with lookups over time, and all connections if
+nobody named a target.
+
+What it decides: of refusals only the target's connections are drawn, each group of them at most :data:`LANES` lanes high; more become a strip that says
+how many were open. Times are of the host's clock.
 
 Limits: printed on paper a cross is about 2 mm wide, so that of refusals nearer than that only one is seen; the title has their number.
 """
@@ -9,17 +12,19 @@ Limits: printed on paper a cross is about 2 mm wide, so that of refusals nearer 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.chains import overlap
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, SIDES, VM
+from netlens.lenses._asked import FAILURES
 from netlens.lenses.refused import breakdown
-from netlens.report import answer
+from netlens.report import answer, findings
 from netlens.report.plots import style
 from netlens.report.scene import Scene, scene, shown_rule
-from netlens.text import plural, printable
+from netlens.text import duration, plural, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +34,11 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.verdict import Verdict
 
 LANES = 24  #: of a group; at 0.13 inch a lane that is three inches
+FEW_LANES = 6  #: of a group, where all servers are drawn
 LANE_IN = 0.14
+LINE_IN = 0.22  #: of text
+ACROSS = 138  #: characters of a line
+BARS = 120  #: of lookups over time
 STRIP_IN = 0.7
 FIXES = 4  #: told; the report has all
 SLICES = 600
@@ -47,27 +56,39 @@ def draw(analysis: Analysis) -> Figure:
     """The picture of an analysis."""
     a = analysis
     s = scene(a)
-    lanes = [_Lanes(s, k) for k, group in enumerate(s.groups) if group.target]
-    panels = _panels(a)
+    refused = answer.anything_refused(a)
+    every = not refused and (findings.is_all(a) or not any(group.target for group in s.groups))
+    lanes = [_Lanes(s, k, FEW_LANES if every else LANES) for k, group in enumerate(s.groups) if group.target or every]
+    panels = [] if every else _panels(a)
+    told = _verdicts(a) if refused else _findings(a)
+    timed: list[tuple[float, Callable[[Axes], None]]] = []
+    if lanes or not every:
+        timed.append((max(0.7, sum(each.height_in for each in lanes)), lambda axes: _draw_lanes(axes, s, lanes)))
+    timed += [(1.7, lambda axes, panel=panel: _draw_stack(axes, a, s, *panel)) for panel in panels]  # type: ignore[misc]
+    if every:
+        timed += [(1.7, lambda axes, k=k: _draw_open(axes, s, k)) for k, bars in enumerate(s.bars) if len(bars)]  # type: ignore[misc]
+    asked = None if refused else _lookups(a)
+    if asked is not None:
+        timed.append((1.7, lambda axes: _draw_lookups(axes, s, asked)))
+    text_in = LINE_IN * max(len(told), 1)
     with style.context():
-        bars_in = max(0.7, sum(each.height_in for each in lanes))
-        curves_in = 1.7 * len(panels)
-        verdicts_in = 0.22 * (len(a.hypotheses) + min(len(a.fixes), FIXES) + 2)
-        figure = style.new_figure(bars_in + curves_in + verdicts_in + 2.2)
-        grid = figure.add_gridspec(2 + len(panels), 1, height_ratios=[bars_in, *[1.7] * len(panels), verdicts_in])
-        above = figure.add_subplot(grid[0])
-        below = [figure.add_subplot(grid[1 + k], sharex=above) for k in range(len(panels))]
-        _draw_lanes(above, s, lanes)
-        for axes, panel in zip(below, panels, strict=True):
-            _draw_stack(axes, a, s, *panel)
-        style.time_axis(below[-1], s.t0, s.t0 + s.span)
-        for axes in (above, *below[:-1]):
-            axes.tick_params(axis="x", labelbottom=False, length=0)
-        for axes in (above, *below):
+        heights = [*(height for height, _ in timed), text_in]
+        figure = style.new_figure(sum(heights) + 2.2)
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+        drawn: list[Axes] = []
+        for k, (_, make) in enumerate(timed):
+            drawn.append(figure.add_subplot(grid[k], sharex=drawn[0] if drawn else None))
+            make(drawn[-1])
+        for axes in drawn:
             axes.grid(axis="x")
-        _write_verdicts(figure.add_subplot(grid[-1]), a)
-        style.title(figure, style.words(answer.sentence(a)), style.words(_note(a)))
-        style.legend(figure, _handles(a, s, panels))
+        if drawn:
+            style.time_axis(drawn[-1], s.t0, s.t0 + s.span)
+        for axes in drawn[:-1]:
+            axes.tick_params(axis="x", labelbottom=False, length=0)
+        _write(figure.add_subplot(grid[-1]), told)
+        said = answer.sentence(a) if refused else "".join(part.text for part in answer.findings_headline(a))
+        style.title(figure, style.words(said), style.words(_note(a)))
+        style.legend(figure, [*_handles(a, s, panels, lanes), *(_lookup_handles(asked) if asked is not None else [])])
     return figure
 
 
@@ -84,15 +105,15 @@ def _note(a: Analysis) -> str:
 class _Lanes:
     """A group as it is drawn: ``lane`` of each of its bars, or none where it is a strip."""
 
-    def __init__(self, s: Scene, group: int) -> None:
+    def __init__(self, s: Scene, group: int, most: int) -> None:
         self.group = s.groups[group]
         self.bars = s.bars[self.group.capture]
         self.rows = np.flatnonzero(s.group_of[self.group.capture] == group)
         start, end = self.bars.start[self.rows], np.maximum(self.bars.end[self.rows], self.bars.start[self.rows] + s.span // 250)
         order = np.argsort(start, kind="stable")
         self.lane = np.zeros(len(order), np.int64)
-        self.lane[order], count = style.lanes(start[order], end[order] + s.span // 400, LANES)
-        self.strip = count > LANES
+        self.lane[order], count = style.lanes(start[order], end[order] + s.span // 400, most)
+        self.strip = count > most
         self.lanes = max(1, count)
         self.height_in = 0.24 + (STRIP_IN if self.strip else LANE_IN * self.lanes)
 
@@ -236,23 +257,104 @@ def _drawn(made: breakdown.Stack, s: Scene) -> tuple[Any, Any]:
     return np.append(times[best], s.span / 1e9), np.hstack([counts[:, best], counts[:, best[-1:]]])
 
 
-# --- verdicts ------------------------------------------------------------------------------------------------------------------------------
+def _draw_open(axes: Axes, s: Scene, capture: int) -> None:
+    """Connections of one capture that were open at once."""
+    bars = s.bars[capture]
+    edges = np.unique(np.linspace(0, s.span + 1, SLICES + 1).astype(np.int64))
+    highest = overlap.curve(bars.start, bars.end).highest(edges)[0]
+    axes.fill_between(edges / 1e9, 0, np.append(highest, highest[-1:]), step="post", color=style.UNKNOWN, linewidth=0, gid="open")
+    axes.set_title(f"connections open, {answer.SIDE_NAMES.get(bars.name or '', 'all servers')}", fontsize=9.5, loc="left")
+    axes.set_ylabel("at once")
+    style.count_axis(axes, int(highest.max(initial=0)))
 
 
-def _write_verdicts(axes: Axes, a: Analysis) -> None:
-    axes.set_axis_off()
+# --- lookups -------------------------------------------------------------------------------------------------------------------------------
+
+ANSWERED, FAILED, UNANSWERED = range(3)
+LOOKUP_LOOKS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("lookup answered", {"facecolor": style.SHARES["lookups"], "linewidth": 0}),
+    ("lookup failed", {"facecolor": style.SHARES_DARK["lookups"], "linewidth": 0}),
+    ("lookup unanswered", {"facecolor": "white", "edgecolor": style.INK, "hatch": style.HATCH, "linewidth": 0.5}),
+)
+
+
+def _lookups(a: Analysis) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """When lookups were asked (ns) and what came of each, of one capture; None without any."""
+    captures = [a.assembled.upstream.capture, *(side.capture for side in a.sides.values())]
+    table = next((t for t in (each.table("lookups") for each in captures) if t.rows), None)
+    if table is None:
+        return None
+    query, answered = (table[name].tolist() for name in ("query_ns", "answer_ns"))
+    when = np.array([told if asked is None else asked for asked, told in zip(query, answered, strict=True)], np.int64)
+    bad = [code in FAILURES for code in table["rcode"].tolist()]
+    return when, np.where([t is None for t in answered], UNANSWERED, np.where(bad, FAILED, ANSWERED))
+
+
+def _draw_lookups(axes: Axes, s: Scene, asked: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]) -> None:
+    when, outcome = asked
+    edges = np.linspace(0, s.span / 1e9, BARS + 1)
+    below = np.zeros(BARS)
+    for k, (name, look) in enumerate(LOOKUP_LOOKS):
+        above = below + np.histogram((when[outcome == k] - s.t0) / 1e9, edges)[0]
+        if (above > below).any():
+            axes.fill_between(edges, np.append(below, below[-1]), np.append(above, above[-1]), step="post", gid=name, **look)
+        below = above
+    axes.set_title(f"DNS lookups, by when they were asked ({duration(s.span / 1e9 / BARS)} a bar)", fontsize=9.5, loc="left")
+    axes.set_ylabel("lookups")
+    style.count_axis(axes, int(below.max(initial=0)))
+
+
+def _lookup_handles(asked: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]) -> list[Any]:
+    from matplotlib.patches import Patch
+
+    return [Patch(label=name, **look) for k, (name, look) in enumerate(LOOKUP_LOOKS) if (asked[1] == k).any()]
+
+
+# --- in words ------------------------------------------------------------------------------------------------------------------------------
+
+#: Pieces of a line (where it begins, text) and whether it is bold.
+_Line = tuple[tuple[tuple[float, str], ...], bool]
+
+
+def _findings(a: Analysis) -> list[_Line]:
+    """The first findings, with what to do."""
+    shown = findings.first(a.findings)
+    lines: list[_Line] = []
+    for each in shown:
+        for k, part in enumerate(textwrap.wrap(printable(each.text), ACROSS)):
+            lines.append((((0.0, "" if k else each.severity), (0.07, part)), each.severity == "problem"))
+        if each.advice and each.severity == "problem":
+            lines += [(((0.07, part),), False) for part in textwrap.wrap(f"To do: {printable(each.advice)}", ACROSS)]
+    if rest := findings.more(a.findings):
+        lines.append((((0.07, f"{rest} in the report"),), False))
+    return lines
+
+
+def _verdicts(a: Analysis) -> list[_Line]:
     causes = sorted(a.hypotheses, key=lambda v: (v.id != a.cause, v.verdict != "supported"))
-    lines = [("Causes", "", "", True)]
-    lines += [(f"{v.cause}  {v.id}", v.verdict, _why(a, v), v.verdict == "supported") for v in causes]
-    fixes = [(f.id, answer.effect(f), f.title, f is a.best_fix) for f in a.fixes[:FIXES]]
-    lines += [("Fixes", "", "", True), *fixes] if fixes else []
-    for k, (name, said, text, bold) in enumerate(lines):
-        wide = k > len(causes)  # what a fix changes takes more room than a verdict
-        for x, part, longest in ((0.0, name, 24), (0.15, said, 46), (0.46 if wide else 0.25, text, 82 if wide else 112)):
-            shown = textwrap.shorten(printable(part), longest, placeholder=" ...")
+    rows = [("Causes", "", "", True, 0.25, 112)]
+    rows += [(f"{v.cause}  {v.id}", v.verdict, _why(a, v), v.verdict == "supported", 0.25, 112) for v in causes]
+    fixes = [
+        (f.id, answer.effect(f), f.title, f is a.best_fix, 0.46, 82) for f in a.fixes[:FIXES]
+    ]  # what a fix changes takes more room
+    rows += [("Fixes", "", "", True, 0.46, 82), *fixes] if fixes else []
+    return [
+        (((0.0, _short(name, 24)), (0.15, _short(said, 46)), (x, _short(text, longest))), bold)
+        for name, said, text, bold, x, longest in rows
+    ]
+
+
+def _short(text: str, longest: int) -> str:
+    return textwrap.shorten(printable(text), longest, placeholder=" ...")
+
+
+def _write(axes: Axes, lines: list[_Line]) -> None:
+    axes.set_axis_off()
+    for k, (parts, bold) in enumerate(lines):
+        for n, (x, part) in enumerate(parts):
             axes.text(
-                x, 1 - k / len(lines), style.safe(shown, longest + 60), transform=axes.transAxes, va="top", fontsize=9, gid="verdict",
-                fontweight="bold" if bold and part is not text else "normal", color=style.INK if bold else style.PALE, in_layout=False,
+                x, 1 - k / len(lines), style.safe(part, len(part) + 60), transform=axes.transAxes, va="top", fontsize=9, gid="verdict",
+                fontweight="bold" if bold and n < max(len(parts) - 1, 1) else "normal", color=style.INK if bold else style.PALE, in_layout=False,
             )  # fmt: skip
 
 
@@ -263,19 +365,19 @@ def _why(a: Analysis, v: Verdict) -> str:
     return own[0] if own else f"needs {v.needs}" if v.needs else v.claim
 
 
-def _handles(a: Analysis, s: Scene, panels: list[tuple[str, int | None]]) -> list[Any]:
+def _handles(a: Analysis, s: Scene, panels: list[tuple[str, int | None]], lanes: list[_Lanes]) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     held = np.zeros(len(breakdown.SHARES), bool)
     for unit, side in panels:
         held |= breakdown.stack(a.assembled.situation, unit, side).counts.any(axis=1)
-    drawn = {_colour(g.kind, g.whose) for g in s.groups if g.target}
+    drawn = {_colour(each.group.kind, each.group.whose) for each in lanes}
     found: list[Any] = []
     for k, name in enumerate(breakdown.SHARES):
         if held[k] or name in drawn:
             found.append(Patch(label=TITLES[name], **_look(name)))
-    if len(s.calls):
+    if lanes and len(s.calls):
         found.append(Patch(facecolor=style.SHARES_DARK["unknown"], label="request inside its connection"))
     if a.counts["rejections"]:
         found.append(style.cross_handle("refused"))
