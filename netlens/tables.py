@@ -64,7 +64,7 @@ CONNECTIONS = Schema(
     "connections",
     (
         C("connection_id", "int64", "", "derived", "Number of the connection in order of start."),
-        C("path", "string", "", "inferred", "Relays that this capture shows by itself: sshuttle or nat; direct: none. analyze follows all of them over all captures (chains in its JSON)."),
+        C("path", "string", "", "inferred", "Relays that this capture shows by itself: sshuttle or nat; direct: none. nat: its translated copy was captured (nat_ip), or a private address reached a public one, which must have been translated beyond this capture (nat_ip is null). analyze follows all of them over all captures (chains in its JSON)."),
         C("orig_ip", "string", "", "read", "Address of the program's machine (before any translation seen here)."),
         C("orig_port", "int64", "", "read", "TCP port of the program."),
         C("resp_ip", "string", "", "read", "Address of the server: the original destination, even behind a redirect."),

@@ -20,6 +20,12 @@ def printable(text: str) -> str:
     return "".join(out)
 
 
+def shortened(text: str, longest: int) -> str:
+    """A text that is longer than that without its middle: ``05e100a621c362…labs.org``."""
+    tail = longest // 3
+    return text if len(text) <= longest else f"{text[: longest - tail - 1]}…{text[len(text) - tail :]}"
+
+
 def endpoint(ip: str, port: int) -> str:
     """``1.2.3.4:80`` or ``[2001:db8::1]:80`` (RFC 5952 section 6)."""
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

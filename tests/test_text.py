@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netlens.text import duration, utc
+from netlens.text import duration, shortened, utc
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,8 @@ def test_a_duration_has_a_unit_that_fits(seconds: float, said: str) -> None:
 def test_a_time_outside_the_calendar_is_a_number() -> None:
     assert utc(1_769_300_000_123_456_789) == "2026-01-25 00:13:20.123 UTC"
     assert utc(10**30) == "1000000000000000000000 s after 1970"
+
+
+def test_a_long_text_loses_its_middle() -> None:
+    assert shortened("a" * 48, 48) == "a" * 48
+    assert shortened("a" * 40 + "b" * 40, 12) == "aaaaaaa…bbbb"

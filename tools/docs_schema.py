@@ -174,7 +174,11 @@ def build() -> Schema:
                         "description": "By consequence: something failed or somebody waited, may come to it, is a fact.",
                     },
                     text=text("One sentence, the number first."),
-                    frames=array(obj(file=text(), frame=positive("As Wireshark numbers it.")), "Where it can be seen."),
+                    frames=array(obj(file=text(), frame=positive("As Wireshark numbers it.")), "Where it can be seen: the first few."),
+                    frames_in_all=count("Frames that show it; netlens extract --finding ID takes out all."),
+                    connections=array(
+                        count(), "Numbers of connections that carry these frames, the worst first; empty for what is not TCP."
+                    ),
                     filter=text("Display filter for Wireshark that shows these frames; empty where there are none."),
                     values={"type": "object", "description": "The numbers in the sentence and more, by name."},
                     advice=text("What to do; empty where that is not known."),

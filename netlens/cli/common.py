@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -217,8 +217,15 @@ def print_table(
     community_id: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
+    kept: Callable[[Any], Any] | None = None,
+    kept_what: str = "",
 ) -> None:
-    """Read ``captures`` and write their table ``name``."""
+    """Read ``captures`` and write their table ``name``.
+
+    Parameters
+    ----------
+    kept : which rows of the table are written (bool of each); all without.  kept_what : what these are called.
+    """
     from netlens.api import TABLES
     from netlens.report import exports
 
@@ -230,6 +237,8 @@ def print_table(
     if output is not None and folder is None and os.path.isdir(output):
         hint = "" if form == "parquet" else "; --format parquet with --workers or --scheduler writes a folder of files"
         raise click.BadParameter(f"{output}: is a directory{hint}", param_hint="-o")
+    if folder is not None and kept is not None:
+        raise click.UsageError(f"a folder of Parquet files gets all rows, not only {kept_what}")
     if folder is not None and limit:
         raise click.BadParameter("a folder of Parquet files gets all rows", param_hint="--limit")
     if columns and export.FIXED:
@@ -253,8 +262,12 @@ def print_table(
     if folder is not None:
         return
     table = capture.table(name)
+    if kept is not None:
+        import numpy as np
+
+        table = table.take(np.flatnonzero(kept(table)))
     if not table.rows and not capture.warnings:
-        say(f"no {name} found in {capture.holds() if on_workers else capture.part.holds()}")
+        say(f"no {kept_what or name} found in {capture.holds() if on_workers else capture.part.holds()}")
     if limit is None and form == "table" and output is None and sys.stdout.isatty():
         limit = SHOWN_ROWS
     rows = table.rows

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -10,6 +13,8 @@ import click
 from netlens.cli.common import progress_of, read_capture, say, stop_at_a_closed_pipe
 from netlens.cli.options import FILE
 from netlens.text import plural
+
+MOST_FRAMES = 20_000_000  #: of one range
 
 
 def _numbers(what: str) -> Any:
@@ -23,6 +28,24 @@ def _numbers(what: str) -> Any:
     )
 
 
+def _ranges(_context: click.Context, _option: click.Parameter, text: str | None) -> list[range]:
+    """``1,20-23`` as ranges.
+
+    Raises
+    ------
+    click.BadParameter
+        something else.
+    """
+    out = []
+    for part in (text or "").replace(" ", "").split(",") if text else ():
+        found = re.fullmatch(r"([1-9]\d{0,15})(?:-([1-9]\d{0,15}))?", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if last < first or last - first >= MOST_FRAMES:
+            raise click.BadParameter(f"{part!r} is no frame number and no range; write 1,20-23")
+        out.append(range(first, last + 1))
+    return out
+
+
 @click.command(
     "extract",
     epilog="""\b
@@ -30,27 +53,66 @@ def _numbers(what: str) -> Any:
       netlens extract capture.pcap --connection 3 -w connection-3.pcap
       netlens extract part-*.pcap.gz --connection 3 --connection 7 -w both.pcap
       netlens extract capture.pcap --session 12 -w - | tshark -r -
+      netlens extract capture.pcap --finding dns-unanswered -w unanswered.pcap
+      netlens extract capture.pcap --lookup 0 --frames 20-23,30 -w lookups.pcap
       netlens extract capture.pcap --comments -w commented.pcapng
     """,
 )
 @click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=FILE)
 @_numbers("connection")
 @_numbers("session")
-@click.option("-w", "--write", "output", required=True, metavar="FILE", help="Write to FILE (pcapng if it ends so); - is standard output.")
+@click.option(
+    "--lookup",
+    "lookups",
+    multiple=True,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="First query and answer of a lookup_id from `netlens dns`; repeatable.",
+)
+@click.option(
+    "--finding",
+    "findings",
+    multiple=True,
+    metavar="ID",
+    help="All frames of what `netlens analyze` found under this name (dns-unanswered); repeatable.",
+)
+@click.option("--frames", metavar="LIST", callback=_ranges, help="Frames by their numbers, as editcap -r takes them, with commas: 1,20-23.")
+@click.option(
+    "-w",
+    "--write",
+    "output",
+    required=True,
+    metavar="FILE",
+    help="Write to FILE (pcapng if it ends so), over what is in it, as tcpdump and editcap do; - is standard output.",
+)
 @click.option(
     "--comments",
     is_flag=True,
     help="Write what netlens found as packet comments, which Wireshark shows: where connections, lookups, requests and answers begin and end, how long each "
-    "phase took, and findings. The result is a pcapng; without --connection and --session it has all frames.",
+    "phase took, and findings. The result is a pcapng; without a choice of frames it has all.",
 )
-def command(captures: tuple[str, ...], connections: tuple[int, ...], sessions: tuple[int, ...], output: str, comments: bool) -> None:
-    """Copy the frames of one or more connections to a capture of their own.
+def command(
+    captures: tuple[str, ...],
+    connections: tuple[int, ...],
+    sessions: tuple[int, ...],
+    lookups: tuple[int, ...],
+    findings: tuple[str, ...],
+    frames: list[range],
+    output: str,
+    comments: bool,
+) -> None:
+    """Copy the frames of connections, lookups or findings to a capture of their own.
 
     A connection is copied with all its parts: both halves where it was redirected, and the copies before and after NAT. Link layer, times and
     order stay as they were. Frames of several interfaces are written as pcapng, otherwise as pcap. Name the same files as for
     `netlens connections`: the numbers count through all of them."""
-    if not connections and not sessions and not comments:
-        raise click.UsageError("name what to extract: --connection N or --session N (netlens connections CAPTURE lists them)")
+    wanted = _Wanted(connections, sessions, lookups, findings, frames)
+    if not wanted and not comments:
+        raise click.UsageError(
+            "name what to extract: --connection N or --session N (netlens connections CAPTURE lists them), --lookup N (netlens dns), --finding ID "
+            "(netlens analyze), or --frames LIST"
+        )
+    _known_findings(findings)
     target = None if output == "-" else output
     if target is None and sys.stdout.isatty():
         raise click.UsageError("a capture is binary and not for a terminal: use -w FILE, or -w - into a pipe or a file")
@@ -61,36 +123,102 @@ def command(captures: tuple[str, ...], connections: tuple[int, ...], sessions: t
     if comments:
         if output.endswith((".pcap", ".cap")):
             raise click.BadParameter(f"{output}: only a pcapng holds comments; name it FILE.pcapng", param_hint="-w")
-        _commented(captures, connections, sessions, target)
+        _commented(captures, wanted, target)
         return
-    capture = read_capture(captures, ("connections",) if connections else ("sessions",))
-    wanted = sorted({*sessions, *(extract.sessions_of(capture.table("connections"), connections) if connections else ())})
+    from netlens.api import TABLES
+
+    tables = tuple(
+        dict.fromkeys(["connections"] * bool(connections) + ["sessions"] * bool(sessions) + ["lookups", "connections"] * bool(lookups))
+    )
+    capture = read_capture(captures, TABLES if findings else tables or ("sessions",), trail=bool(findings))
+    found = _analysis(capture, captures).findings if findings else []
     with progress_of(captures) as progress:
-        selection = extract.select(captures, capture.table("sessions"), wanted, progress)
+        selection = wanted.select(captures, capture, found, progress)
         form = "pcapng" if output.endswith(".pcapng") else selection.form
         stop_at_a_closed_pipe()
-        frames = extract.write(captures, selection, target, form)
+        n = extract.write(captures, selection, target, form)
     several = form == "pcapng" and len(selection.interfaces) > 1
     note = f" (pcap cannot hold frames of {len(selection.interfaces)} interfaces)" if several else ""
-    say(f"{plural(frames, 'frame')} of {plural(len(wanted), 'session')} written as {form}{note}")
+    say(f"{plural(n, 'frame')}{wanted.of(capture)} written as {form}{note}")
 
 
-def _commented(captures: tuple[str, ...], connections: tuple[int, ...], sessions: tuple[int, ...], target: str | None) -> None:
-    """The frames of sessions, or all, with what was found."""
+@dataclass(frozen=True)
+class _Wanted:
+    """What is extracted."""
+
+    connections: tuple[int, ...]
+    sessions: tuple[int, ...]
+    lookups: tuple[int, ...]
+    findings: tuple[str, ...]
+    frames: list[range]
+
+    def __bool__(self) -> bool:
+        return any((self.connections, self.sessions, self.lookups, self.findings, self.frames))
+
+    def session_ids(self, capture: Any) -> list[int]:
+        from netlens.report import extract
+
+        return sorted({*self.sessions, *(extract.sessions_of(capture.table("connections"), self.connections) if self.connections else ())})
+
+    def of(self, capture: Any) -> str:
+        """`` of 2 sessions`` where these are all that is wanted."""
+        return "" if self.lookups or self.findings or self.frames else f" of {plural(len(self.session_ids(capture)), 'session')}"
+
+    def select(self, captures: tuple[str, ...], capture: Any, found: Iterable[Any], progress: Any) -> Any:
+        """The frames, of all sources together.
+
+        Raises
+        ------
+        NetlensError
+            something is not in the capture.
+        """
+        import numpy as np
+
+        from netlens.errors import NetlensError
+        from netlens.report import extract
+
+        ids = self.session_ids(capture)
+        selection = extract.select(captures, capture.table("sessions"), ids, progress) if ids else None
+        if selection is not None and not (self.lookups or self.findings or self.frames):
+            return selection
+        numbers = [np.arange(each.start, each.stop) for each in self.frames]
+        numbers.append(np.array(extract.of_lookups(capture.table("lookups"), self.lookups) if self.lookups else [], np.int64))
+        for id_ in self.findings:
+            mine = [frame for f in found if f.id == id_ for _, frame in f.every or f.frames]
+            if not mine:
+                there = ", ".join(dict.fromkeys(f.id for f in found if f.frames)) or "nothing"
+                raise NetlensError(f"{id_} was not found in the capture; found was: {there}")
+            numbers.append(np.array(mine, np.int64))
+        return extract.numbered(captures, np.concatenate([*numbers, *([selection.frames] if selection is not None else [])]), progress)
+
+
+def _known_findings(ids: Iterable[str]) -> None:
+    from netlens.lenses import all_lenses
+
+    known = [lens.ID for lens in all_lenses()]
+    for id_ in ids:
+        if id_ not in known:
+            raise click.BadParameter(f"no finding is called {id_}; there are {', '.join(sorted(known))}", param_hint="--finding")
+
+
+def _analysis(capture: Any, captures: tuple[str, ...]) -> Any:
     from netlens.analysis import analyze
-    from netlens.api import TABLES
     from netlens.chains.inputs import Inputs
+
+    return analyze({None: capture}, Inputs({None: captures}))
+
+
+def _commented(captures: tuple[str, ...], wanted: _Wanted, target: str | None) -> None:
+    """The frames that are wanted, or all, with what was found."""
+    from netlens.api import TABLES
     from netlens.report import extract
     from netlens.report.comments import comments
 
     capture = read_capture(captures, TABLES, trail=True)
-    found = comments(analyze({None: capture}, Inputs({None: captures})))
+    a = _analysis(capture, captures)
+    found = comments(a)
     with progress_of(captures) as progress:
-        if connections or sessions:
-            wanted = sorted({*sessions, *extract.sessions_of(capture.table("connections"), connections)})
-            selection = extract.select(captures, capture.table("sessions"), wanted, progress)
-        else:
-            selection = extract.everything(captures, progress)
+        selection = wanted.select(captures, capture, a.findings, progress) if wanted else extract.numbered(captures, None, progress)
         stop_at_a_closed_pipe()
         frames = extract.write(captures, selection, target, "pcapng", comments=found)
     with_comments = sum(frame in found for frame in selection.frames.tolist())

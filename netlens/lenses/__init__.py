@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from netlens.chains import budget
@@ -33,7 +33,9 @@ class Finding:
 
     id : what it is, one of a fixed set of words.  lens : whose finding.  text : one plain sentence with the numbers.
     severity : by consequence: something failed or somebody waited (problem), may come to that (warning), else worth knowing (note).
-    frames : (side, frame number) that show it.  filter : for Wireshark, shows them.  values : the numbers, for programs.  advice : what to do, if known.
+    frames : (side, frame number) that show it, the first few.  filter : for Wireshark, shows them.  values : the numbers, for programs.
+    advice : what to do, if known.  connections : numbers of those that carry these frames (in the capture of the first), the worst first.
+    every : all frames that show it.
     """
 
     id: str
@@ -44,10 +46,22 @@ class Finding:
     filter: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     advice: str = ""
+    connections: list[int] = field(default_factory=list)
+    every: list[tuple[str, int]] = field(default_factory=list, repr=False)
+
+    @property
+    def frames_in_all(self) -> int:
+        """How many frames show it."""
+        return max(len(self.every), len(self.frames))
 
     def to_dict(self, files: Mapping[str, str]) -> dict[str, Any]:
         """For JSON. ``files``: of each side."""
-        return {**asdict(self), "frames": [{"file": files[side], "frame": frame} for side, frame in self.frames]}
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "every"}
+        return {
+            **told,
+            "frames": [{"file": files[side], "frame": frame} for side, frame in self.frames],
+            "frames_in_all": self.frames_in_all,
+        }
 
 
 class Lens(Protocol):

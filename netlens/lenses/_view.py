@@ -205,6 +205,15 @@ class View:
         lists = {name: [part[name][i] for i in kept] for name in names}
         return Segments(orig=[part["way"][i] == originator for i in kept], copies=len(part["ts"]) - len(kept), **lists)
 
+    def connections_of(self, frames: list[int]) -> list[int]:
+        """Numbers of the connections that carry frames, in their order."""
+        if self.trail is None or not frames:
+            return []
+        t, numbers = self.trail.segments(), self.side.connection_of
+        at = np.flatnonzero(np.isin(t["frame"], frames))
+        session = dict(zip(t["frame"][at].tolist(), t["session"][at].tolist(), strict=True))
+        return list(dict.fromkeys(numbers[session[frame]] for frame in frames if session.get(frame) in numbers))
+
     # -- time --
 
     @cached_property
@@ -291,9 +300,11 @@ def finding(
     values: dict[str, Any],
     advice: str = "",
 ) -> Finding:
-    """A finding with the frames that show it, and Wireshark's filter for them."""
-    cited = sorted({int(frame) for frame in frames if frame})[:FRAMES]
-    return Finding(id_, id_, severity, text, [(view.name, frame) for frame in cited], frame_filter(cited), values, advice)
+    """A finding with the frames that show it (the worst first), Wireshark's filter for them, and the connections that carry them."""
+    given = list(dict.fromkeys(int(frame) for frame in frames if frame))
+    every = [(view.name, frame) for frame in sorted(given)]
+    filter_ = frame_filter([frame for _, frame in every[:FRAMES]])
+    return Finding(id_, id_, severity, text, every[:FRAMES], filter_, values, advice, view.connections_of(given[:FRAMES]), every)
 
 
 def frame_filter(frames: list[int]) -> str:

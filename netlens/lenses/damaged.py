@@ -56,13 +56,15 @@ def look(traffic: Traffic) -> list[Finding]:
         f"{n:,} of {plural(found.connections, 'connection')} did not come out as {'it' if n == 1 else 'they'} went in: {_what(traffic.vm, first)}"
         f"{' (the first)' if n > 1 else ''}."
     )
-    frames = [("vm", f) for f in sorted({d.frames[0] for d in found.differences if d.frames[0]})[:FRAMES]]
-    frames += [("host", f) for f in sorted({d.frames[1] for d in found.differences if d.frames[1]})[:FRAMES]]
+    of_vm, of_host = (
+        [(side, f) for f in sorted({d.frames[k] for d in found.differences if d.frames[k]})] for k, side in enumerate(("vm", "host"))
+    )
+    frames = of_vm[:FRAMES] + of_host[:FRAMES]
     advice = (
         "What carries the traffic between the two captures changes it: look at both frames, then at what stands between them (tunnel, proxy, driver, "
         "network card), and try without it."
     )
-    return [Finding(ID, ID, "problem", text, frames, frame_filter([f for side, f in frames if side == "vm"]), values, advice)]
+    return [Finding(ID, ID, "problem", text, frames, frame_filter([f for _, f in of_vm[:FRAMES]]), values, advice, every=of_vm + of_host)]
 
 
 def _what(vm: Side, d: Difference) -> str:

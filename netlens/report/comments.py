@@ -29,7 +29,7 @@ def comments(a: Analysis) -> Comments:
     """Frame -> what is said about it, of an analysis of one capture."""
     said: dict[int, list[str]] = defaultdict(list)
     for finding in a.findings:
-        for _, frame in finding.frames:
+        for _, frame in finding.every or finding.frames:
             said[frame].append(f"{finding.severity} {finding.id}: {finding.text}" + (f" To do: {finding.advice}" if finding.advice else ""))
     _connections(a, said)
     _lookups(a, said)

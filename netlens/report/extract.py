@@ -1,4 +1,5 @@
-"""Frames of chosen sessions as a capture of their own: every half and copy of a connection, with link layer, lengths, times and order as they were.
+"""Chosen frames as a capture of their own, with link layer, lengths, times and order as they were: of sessions (every half and copy of a connection), of
+lookups and findings, or by number.
 
 How it works: the tables say which 5-tuples are wanted, and between which frames. (A session is a 5-tuple between its first and its last frame,
 because a new session of the same 5-tuple ends the one before.) A second pass decodes as far as the last of them and notes the numbers of the
@@ -52,6 +53,11 @@ class Selection:
     interfaces: list[int] = field(default_factory=list)  # numbers of those they came from
     nanoseconds: bool = False  # a time is no whole microsecond
     fits_pcap: bool = True  # all times fit the 32-bit seconds of a pcap
+
+    def add_times(self, times: Array) -> None:
+        """What times of more frames ask of the file."""
+        self.nanoseconds = self.nanoseconds or bool((times % 1000 != 0).any())
+        self.fits_pcap = self.fits_pcap and bool(((times >= 0) & (times < (1 << 32) * 10**9)).all())
 
     @property
     def form(self) -> str:
@@ -134,10 +140,11 @@ def sessions_of(connections: Table, numbers: Iterable[int]) -> list[int]:
     return found
 
 
-def _known(number: int, rows: int, what: str) -> None:
+def _known(number: int, rows: int, what: str, lister: str = "") -> None:
     if not 0 <= number < rows:
-        there = f"they go from 0 to {rows - 1}" if rows else "there are none"
-        raise NetlensError(f"no {what} {number} is in the capture; {there} (netlens {what}s lists them)")
+        there = f"they go from 0 to {rows - 1} ({lister or f'netlens {what}s'} lists them)" if rows else "there are none"
+        other = "; --lookup, --finding and --frames take what is not TCP" if not rows and not lister else ""
+        raise NetlensError(f"no {what} {number} is in the capture; {there}{other}")
 
 
 def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progress: Progress | None = None) -> Selection:
@@ -171,29 +178,52 @@ def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progres
         rows = batch.frames[here - batch.frame0 - 1]
         times = np.concatenate([rows[:, F_TS], np.array([p[1] for p in parts], np.int64)])
         interfaces.update(dict.fromkeys([*rows[:, F_IFACE].tolist(), *(p[2] for p in parts)]))
-        chosen.nanoseconds = chosen.nanoseconds or bool((times % 1000 != 0).any())
-        chosen.fits_pcap = chosen.fits_pcap and bool(((times >= 0) & (times < (1 << 32) * 10**9)).all())
+        chosen.add_times(times)
         taken += [here, np.array([p[0] for p in parts], np.int64)]
     chosen.frames = np.unique(np.concatenate([*taken, np.zeros(0, np.int64)]))
     chosen.interfaces = list(interfaces)
     return chosen
 
 
-def everything(paths: Sequence[str], progress: Progress | None = None) -> Selection:
-    """All frames of a capture.
+def numbered(paths: Sequence[str], wanted: Array | None = None, progress: Progress | None = None) -> Selection:
+    """The frames with these numbers; all without.
 
     Raises
     ------
     NetlensError
-        a file cannot be read.
+        there is no such frame, or a file cannot be read.
     """
-    reader = Reader(paths, progress)
-    interfaces: dict[int, None] = {}
-    frames = 0
+    reader, interfaces, frames, chosen = Reader(paths, progress), dict[int, None](), 0, Selection(np.zeros(0, np.int64))
+    numbers = None if wanted is None else np.unique(wanted)
     for batch in reader.batches():
         frames = batch.frame0 + batch.n
-        interfaces.update(dict.fromkeys(batch.frames[: batch.n, F_IFACE].tolist()))
-    return Selection(np.arange(1, frames + 1, dtype=np.int64), list(interfaces), nanoseconds=True)
+        here = np.arange(batch.n)
+        if numbers is not None:
+            here = numbers[(numbers > batch.frame0) & (numbers <= frames)] - batch.frame0 - 1
+        rows = batch.frames[here]
+        interfaces.update(dict.fromkeys(rows[:, F_IFACE].tolist()))
+        chosen.add_times(rows[:, F_TS])
+    if numbers is not None and len(numbers) and not 1 <= numbers[0] <= numbers[-1] <= frames:
+        wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
+        raise NetlensError(f"no frame {wrong} is in the capture; it has {frames:,}")
+    chosen.frames = np.arange(1, frames + 1, dtype=np.int64) if numbers is None else numbers
+    chosen.interfaces = list(interfaces)
+    return chosen
+
+
+def of_lookups(lookups: Table, numbers: Iterable[int]) -> list[int]:
+    """The frames of lookups: first query and answer.
+
+    Raises
+    ------
+    NetlensError
+        there is no such lookup.
+    """
+    found: list[int] = []
+    for number in numbers:
+        _known(number, lookups.rows, "lookup", "netlens dns")
+        found += [frame for name in ("query_frame", "answer_frame") if (frame := lookups[name][number]) is not None]
+    return found
 
 
 def write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from netlens.report import overview
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from netlens.lenses import Finding
 
 _STYLES = {"problem": "bold red", "warning": "yellow", "note": "dim"}
+MOST_OTHERS = 5  #: connections that are named beside the worst
 SHOWN = 8  #: findings on the first screen; -v shows all
 
 
@@ -20,7 +22,7 @@ def is_all(a: Analysis) -> bool:
     return None in a.sides and a.target.guessed and not a.counts["rejections"]
 
 
-def render(a: Analysis, console: Any, verbose: bool = False) -> None:
+def render(a: Analysis, console: Any, verbose: int = 0) -> None:
     """The first screen: the capture, an overview, the findings."""
     from rich.padding import Padding
     from rich.table import Table as RichTable
@@ -31,11 +33,11 @@ def render(a: Analysis, console: Any, verbose: bool = False) -> None:
         grid = RichTable.grid(padding=(0, 2))
         grid.add_column(style="bold", no_wrap=True)
         grid.add_column()
-        for what, text in overview.lines(side.capture):
+        for what, text in overview.lines(side.capture, verbose):
             grid.add_row(what, Text(printable(text)))
         console.print(Padding(grid, (0, 0, 1, 2)))
     console.print(Text(headline(a), style="bold"))
-    listed(a.findings, console, verbose)
+    listed(a, a.findings, console, bool(verbose))
     if not verbose and any(f.severity != "note" for f in a.findings):
         console.print(Text("  -v shows frames and Wireshark filters", style="dim"))
 
@@ -63,8 +65,28 @@ def more(findings: list[Finding]) -> str:
     return "" if not rest else plural(rest, "note") if shown < SHOWN else f"{rest:,} more"
 
 
-def listed(findings: list[Finding], console: Any, verbose: bool) -> None:
-    """One finding a row; with ``verbose`` all of them, with frames and filter."""
+def in_wireshark(f: Finding) -> str:
+    """What the filter shows: ``Wireshark``, ``Wireshark (the first 20 of 58 frames)``."""
+    return "Wireshark" + (f" (the first {len(f.frames):,} of {f.frames_in_all:,} frames)" if f.frames_in_all > len(f.frames) else "")
+
+
+def to_extract(a: Analysis, f: Finding) -> tuple[str, str]:
+    """What is taken out and by which command: the worst connection, or all frames. Empty for what no file can give again."""
+    name = next((side for side, _ in f.frames), "")
+    side = a.sides.get(name) or a.sides.get(None)
+    paths = side.capture.paths if side is not None else []
+    if not f.frames or "-" in paths:
+        return "", ""
+    files = shlex.join(paths)
+    if f.connections:
+        number, others = f.connections[0], f.connections[1:]
+        also = f" (also {', '.join(map(str, others[:MOST_OTHERS]))}{', ...' if len(others) > MOST_OTHERS else ''})" if others else ""
+        return f"connection {number}{also}", f"netlens extract {files} --connection {number} -w connection-{number}.pcap"
+    return plural(f.frames_in_all, "frame"), f"netlens extract {files} --finding {f.id} -w {f.id}.pcap"
+
+
+def listed(a: Analysis, findings: list[Finding], console: Any, verbose: bool) -> None:
+    """One finding a row; with ``verbose`` all of them, with frames, filter, and the command that takes them out."""
     from rich.padding import Padding
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -80,7 +102,9 @@ def listed(findings: list[Finding], console: Any, verbose: bool) -> None:
         if f.advice and f.severity == "problem":
             rows.append(f"To do: {f.advice}")
         if verbose and f.filter:
-            rows.append(f"{f.id}; Wireshark: {f.filter}")
+            rows.append(f"{f.id}; {in_wireshark(f)}: {f.filter}")
+        if verbose and (taken := to_extract(a, f))[0]:
+            rows.append(": ".join(taken))
         grid.add_row(Text(f.severity, style=_STYLES[f.severity]), Text("\n".join(printable(row) for row in rows)))
     if not verbose and (rest := more(findings)):
         grid.add_row("", Text(f"{rest} with -v", style="dim"))

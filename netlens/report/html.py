@@ -176,7 +176,13 @@ def _findings(a: Analysis, found: list[Finding]) -> dict[str, Any]:
 
 def _finding(a: Analysis, f: Finding) -> dict[str, Any]:
     side = next((side for side, _ in f.frames), "")
-    return {"f": f, "frames": _frames(a, f.frames)[:CITED], "where": _where(a, side) if f.filter else ""}
+    return {
+        "f": f,
+        "frames": _frames(a, f.frames)[:CITED],
+        "where": _where(a, side) if f.filter else "",
+        "shows": findings.in_wireshark(f),
+        "taken": findings.to_extract(a, f),
+    }
 
 
 def _frames(a: Analysis, cited: list[tuple[str, int]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from netlens.text import plural, printable, size
+from netlens.text import plural, printable, shortened, size
 from netlens.wire.link import NAMES as LINKS
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ TCP = {20: "ftp-data", 21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns"
        143: "imap", 179: "bgp", 389: "ldap", 443: "tls", 445: "smb", 465: "smtp", 502: "modbus", 587: "smtp", 853: "dns", 993: "imap", 995: "pop3",
        1080: "socks", 1433: "tds", 1521: "oracle", 1883: "mqtt", 2049: "nfs", 3128: "http", 3306: "mysql", 3389: "rdp", 5432: "postgresql", 5900: "vnc",
        6379: "redis", 6667: "irc", 8080: "http", 9092: "kafka", 11211: "memcached", 27017: "mongodb"}  # fmt: skip
-PAIRS = 3  #: that are named; "and N others" says the rest
-NAMES = 4
+PAIRS, MORE_PAIRS = 3, 20  #: that are named; "and N others" says the rest
+NAMES = 5
 
 
 @dataclass
@@ -43,10 +43,10 @@ def file(i: Input) -> str:
     return f"{i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"
 
 
-def lines(capture: Capture) -> list[tuple[str, str]]:
-    """(what, text), one a line."""
+def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
+    """(what, text), one a line. ``verbose``: 1 for more pairs of addresses, 2 for all."""
     part = capture.part
-    found = [("traffic", _traffic(capture))]
+    found = [("traffic", _traffic(capture, PAIRS if not verbose else MORE_PAIRS if verbose == 1 else None))]
     s = capture.table("sessions")
     if s.rows:
         found.append(("tcp", _tcp(capture)))
@@ -59,16 +59,21 @@ def lines(capture: Capture) -> list[tuple[str, str]]:
     return [(what, text) for what, text in found if text]
 
 
-def _traffic(capture: Capture) -> str:
+def _traffic(capture: Capture, most: int | None) -> str:
     pairs = _pairs(capture)
     if not pairs:
         return "" if capture.part.unread() else capture.part.holds()
     names = _names(capture)
     told = []
-    for pair in pairs[:PAIRS]:
+    for pair in pairs[:most]:
         about = ", ".join(name for name, _ in pair.protocols.most_common(3))
         told.append(f"{pair.one} and {_named(pair.other, names)} ({about}, {size(pair.bytes)})")
-    more = f"; {plural(len(pairs) - PAIRS, 'other pair')} of addresses" if len(pairs) > PAIRS else ""
+    left = len(pairs) - len(told)
+    more = (
+        f"; {plural(left, 'other pair')} of addresses (-v{'' if most == PAIRS else 'v'} names {'more' if most == PAIRS else 'all'})"
+        if left
+        else ""
+    )
     return "; ".join(told) + more
 
 
@@ -81,7 +86,7 @@ def _pairs(capture: Capture) -> list[Pair]:
         pair = found.setdefault((one, other), Pair(one, other))
         pair.bytes += up + down
         pair.frames += frames + back
-        pair.protocols[protocol or TCP.get(port, f"tcp {port}")] += frames + back
+        pair.protocols[protocol or by_port(port)] += frames + back
     for talk in capture.trail.conversations() if capture.trail is not None else ():
         (one, from_port), (other, to_port) = talk.source, talk.destination
         port = _service(from_port, to_port)
@@ -117,9 +122,7 @@ def _named(address: str, names: dict[str, str]) -> str:
 
 def _tcp(capture: Capture) -> str:
     s, c = capture.table("sessions"), capture.table("connections")
-    protocols: Counter[str] = Counter(
-        p or TCP.get(port, f"port {port}") for p, port in zip(s["protocol"].tolist(), s["resp_port"].tolist(), strict=True)
-    )
+    protocols: Counter[str] = Counter(p or by_port(port) for p, port in zip(s["protocol"].tolist(), s["resp_port"].tolist(), strict=True))
     about = ", ".join(f"{n:,} {name}" for name, n in protocols.most_common(NAMES)) + (", ..." if len(protocols) > NAMES else "")
     servers: dict[str, int] = defaultdict(int)
     for ip, port in zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True):
@@ -127,12 +130,28 @@ def _tcp(capture: Capture) -> str:
     trips = [v for v in s["synack_ms"].tolist() if v == v]
     trip = f"; median round trip {statistics.median(trips):.3g} ms" if trips else ""
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum())
-    repeated = f"; {plural(again, 'frame')} repeated" if again else ""
+    data = _repeated_data(capture)
+    bare = f" ({again - data:,} of them FIN or SYN without data)" if data is not None and data < again else ""
+    repeated = f"; {plural(again, 'frame')} repeated{bare}" if again else ""
     to = f" to {plural(len(servers), 'server')}"
     many = (
         f" ({about}){to}" if s.rows == c.rows else f"{to}, in {plural(s.rows, 'session')} on the wire ({about})"
     )  # halves, copies, tunnels
     return f"{plural(c.rows, 'connection')}{many}{trip}{repeated}"
+
+
+def by_port(port: int) -> str:
+    """What a session is about whose payload does not tell: ``port 443 (tls)``, ``port 5222``."""
+    return f"port {port}" + (f" ({TCP[port]})" if port in TCP else "")
+
+
+def _repeated_data(capture: Capture) -> int | None:
+    """Segments with data of which all was sent before; None where single segments were not kept, or copies hide them."""
+    s = capture.table("sessions")
+    if capture.trail is None or (s["orig_copies"] + s["resp_copies"]).any():
+        return None
+    t = capture.trail.segments()
+    return int(((t["length"] > 0) & (t["fresh"] == 0)).sum())
 
 
 def _dns(capture: Capture) -> str:
@@ -141,7 +160,7 @@ def _dns(capture: Capture) -> str:
     open_ = sum(v is None for v in t["answer_ns"].tolist())
     codes = Counter(v for v in t["rcode"].tolist() if v not in (None, "NOERROR"))
     asked = Counter(v for v in t["qname"].tolist() if v)
-    first = ", ".join(printable(name)[:60] for name, _ in asked.most_common(2)) + (", ..." if len(asked) > 2 else "")
+    first = ", ".join(shortened(printable(name), 60) for name, _ in asked.most_common(2)) + (", ..." if len(asked) > 2 else "")
     told = f"{plural(t.rows, 'lookup')}, {plural(len(asked), 'name')} ({first})"
     told += f", median {statistics.median(latency):.3g} ms" if latency else ""
     told += "".join(f", {n:,} {code}" for code, n in codes.most_common(2))

@@ -28,7 +28,7 @@ def render(analysis: Analysis, console: Any, verbose: int = 0) -> None:
 
     a = analysis
     if findings.is_all(a):
-        findings.render(a, console, bool(verbose))
+        findings.render(a, console, verbose)
     else:
         wrong = answer.anything_refused(a) or findings.first(a.findings)
         console.print(Text(printable(_headline(a)), style="bold red" if wrong else "bold green"))
@@ -102,7 +102,7 @@ def _also(a: Analysis, console: Any, verbose: int) -> None:
     if others := [f for f in findings.beside_refusals(a) if f.severity != "note" or verbose]:
         if answer.anything_refused(a):
             console.print(Text("Also found", style="bold"))
-        findings.listed(others, console, bool(verbose))
+        findings.listed(a, others, console, bool(verbose))
 
 
 def _time(a: Analysis, console: Any) -> None:
@@ -206,6 +206,8 @@ def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> No
     console.print(Text(f"{when}, {_VANTAGE[side.vantage]}"))
     sessions = side.capture.table("sessions").rows
     how = ", ".join(f"{count:,} {_PATHS[path]}" for path, count in sorted(side.paths.items()))
+    if "nat" in side.paths and all(ip is None for ip in _of_target(side, "nat_ip")):
+        how += ", which only their private addresses tell: no translated copy was captured"
     rows = [
         ("target", _target(a)),
         (
@@ -219,6 +221,12 @@ def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> No
         ("tails", _tails(side)),
     ]
     _grid(console, rows, "", (1, 0, 1, 0))
+
+
+def _of_target(side: SideFindings, column: str) -> list[Any]:
+    """A column of the connections to the target."""
+    values: list[Any] = side.capture.table("connections")[column][side.rows].tolist()
+    return values
 
 
 def _target(a: Analysis) -> str:

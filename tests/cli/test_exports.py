@@ -11,6 +11,8 @@ import pytest
 
 from netlens.report.communityid import community_id
 from tests.cli.test_commands import run
+from tests.lenses.made import S, lookup
+from tests.parsers.build import mixed, write
 from tests.parsers.test_pipeline import ANSWER, QUERY, conversation, datagram, pcap
 
 
@@ -35,6 +37,17 @@ def test_trace(capture: Path, tmp_path: Path, command: str, bars: int) -> None:
     limited = run(command, str(capture), "--format", "trace", "--limit", "1")
     assert "1 of" in limited.stderr
     assert len([e for e in json.loads(limited.stdout)["traceEvents"] if e["ph"] == "X" and e["cat"] == "tcp"]) == 1
+
+
+def test_failed_lookups_and_long_names(tmp_path: Path) -> None:
+    long = f"{'a' * 60}.example.test"
+    lookups = [lookup(long, 0, txid=1), lookup("b.example.test", S, 2 * S, 2, txid=2), lookup("c.example.test", 3 * S, 4 * S, txid=3)]
+    path = write(tmp_path / "made.pcap", mixed(*lookups))
+    rows = list(csv.DictReader(io.StringIO(run("dns", str(path), "--failed", "--format", "csv").stdout)))
+    assert [(row["qname"], row["rcode"]) for row in rows] == [(long, ""), ("b.example.test", "SERVFAIL")]
+    assert f"{'a' * 31}…aaa.example.test" in (table := run("dns", str(path), "--failed").stdout)
+    assert long not in table
+    assert long in run("dns", str(path), "--columns", "qname").stdout
 
 
 @pytest.mark.parametrize("command", ["sessions", "connections"])

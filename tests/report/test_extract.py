@@ -17,8 +17,11 @@ import pytest
 
 import netlens
 from netlens.errors import CaptureError, NetlensError
-from netlens.report import extract
+from netlens.report import extract, findings
 from netlens.text import display_filter, duration
+from tests.lenses.made import S, close, exchange, healthy, ping, talk
+from tests.lenses.test_lenses import lookups
+from tests.parsers.build import mixed, write
 from tests.parsers.test_pipeline import conversation, segment
 from tests.parsers.test_pipeline import pcap as micro_pcap
 from tests.wire import helpers
@@ -365,3 +368,51 @@ def test_strangers_text_in_comments_is_printable(tmp_path: Path) -> None:
     assert run(str(path), "--comments", "-w", str(out)).returncode == 0
     assert b"netlens lookup 0, A a" in out.read_bytes()
     assert b"\x1b[31m" not in out.read_bytes().split(b"netlens lookup", 1)[1]
+
+
+# -- what is not TCP, and frames by number --
+
+
+def numbers(whole: Path, part: Path) -> list[int]:
+    """Which frames of a capture an extract has."""
+    frames = helpers.read(whole).frames
+    return [frames.index(frame) + 1 for frame in helpers.read(part).frames]
+
+
+def test_lookups_findings_and_frames_by_number(tmp_path: Path) -> None:
+    path, out = write(tmp_path / "made.pcap", mixed(lookups(30, missing=25), healthy(), ping(60 * S))), tmp_path / "out.pcap"
+    a = netlens.analyze(str(path))
+    (this,) = [f for f in a.findings if f.id == "dns-unanswered"]
+    assert (len(this.frames), this.frames_in_all) == (20, 25)
+    assert a.to_dict()["findings"][a.findings.index(this)]["frames_in_all"] == 25
+    assert run(str(path), "--finding", this.id, "-w", str(out)).returncode == 0
+    assert numbers(path, out) == [frame for _, frame in this.every]
+    (row,) = [r for r in a.capture.table("lookups").records() if r["answer_frame"]][:1]
+    assert run(str(path), "--lookup", str(row["lookup_id"]), "-w", str(out)).returncode == 0
+    assert numbers(path, out) == [row["query_frame"], row["answer_frame"]]
+    assert run(str(path), "--frames", "2,4-6,5", "-w", str(out)).returncode == 0
+    assert numbers(path, out) == [2, 4, 5, 6]
+    assert run(str(path), "--frames", "1", "--session", "0", "-w", str(out)).returncode == 0
+    session = a.capture.table("sessions")
+    assert numbers(path, out) == sorted({1, *extract.select([str(path)], session, [0]).frames.tolist()})
+    refused(run(str(path), "--frames", "1-9999", "-w", str(out)), "no frame 9999 is in the capture; it has ")
+    refused(run(str(path), "--frames", "6-4", "-w", str(out)), "'6-4' is no frame number and no range", 2)
+    refused(run(str(path), "--finding", "stalled", "-w", str(out)), "stalled was not found in the capture; found was: dns-unanswered")
+    refused(run(str(path), "--lookup", "30", "-w", str(out)), "no lookup 30 is in the capture; they go from 0 to ")
+
+
+def test_where_no_tcp_is_the_message_names_what_works(tmp_path: Path) -> None:
+    path = write(tmp_path / "made.pcap", mixed(lookups(3, missing=1), ping(60 * S)))
+    says = "no session 0 is in the capture; there are none; --lookup, --finding and --frames take what is not TCP"
+    refused(run(str(path), "--session", "0", "-w", str(tmp_path / "out.pcap")), says)
+
+
+def test_a_finding_of_connections_names_the_worst_one_and_the_command(tmp_path: Path) -> None:
+    slow = [close(exchange(talk(40_001 + k, at=k * S), wait=wait * S)).packets for k, wait in enumerate((4, 9, 6))]
+    path = write(tmp_path / "made.pcap", mixed(*slow))
+    a = netlens.analyze(str(path))
+    (this,) = [f for f in a.findings if f.id == "slow-server"]
+    assert this.connections == [1, 2, 0]
+    what, command = findings.to_extract(a, this)
+    assert what == "connection 1 (also 2, 0)"
+    assert command == f"netlens extract {path} --connection 1 -w connection-1.pcap"

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from netlens.text import endpoint, printable
+from netlens.text import endpoint, printable, shortened
 
 if TYPE_CHECKING:
     from netlens.report.exports import Rows
     from netlens.schema import Table
 
 ID = "table"
-MEANING = "the most used columns, for reading"
+MEANING = "the most used columns, for reading; names of more than 48 characters are cut unless --columns names theirs"
 TABLES: tuple[str, ...] = ()
 BESIDE: tuple[str, ...] = ()
 FIXED = BINARY = False
@@ -43,6 +43,7 @@ SPARE: dict[str, tuple[str, ...]] = {
     "lookups": ("attempts", "orig_ip", "path", "qtype", "resolver_ip", "start", "lookup_id"),
     "exchanges": ("complete", "start_frame", "exchange_id", "up_bytes", "status", "start"),
 }
+NAMES, LONGEST_NAME = ("qname", "sni"), 48  #: characters of these; ``--columns`` and other formats show all
 _NUMERIC = {"int64", "float64", "nullable_int64"}
 
 
@@ -104,6 +105,10 @@ def _fitting(headers: list[str], widths: list[int], room: int, spare: Sequence[s
 def write(rows: Rows, file: IO[str]) -> None:
     name = rows.table.schema.name
     headers, cells, numbers = view(rows.table, rows.columns or NARROW.get(name, tuple(rows.table)), rows.zero_ns)
+    if not rows.columns:
+        cells = [
+            [shortened(cell, LONGEST_NAME) for cell in column] if h in NAMES else column for h, column in zip(headers, cells, strict=True)
+        ]
     widths = [max([len(h), *map(len, column)]) for h, column in zip(headers, cells, strict=True)]
     if file.isatty():
         import shutil

@@ -41,6 +41,7 @@ class Line(NamedTuple):
     targets: frozenset[str]
 
 
+LOW = 12  #: up to this a band is drawn whole
 OPEN = Layer("connections open", style.OPEN, "line")
 IN_FLIGHT = Layer("requests in flight", style.IN_FLIGHT, "area")
 HALF_CLOSED = Layer("half-closed, still receiving", style.HALF_CLOSED, "hatched")
@@ -70,7 +71,7 @@ def steps(curve: overlap.Curve, capture_ns: tuple[int, int]) -> tuple[Floats, li
 def draw_curve(axes: Axes, curve: overlap.Curve, layer: Layer, capture_ns: tuple[int, int]) -> int:
     """One curve with its band; returned is how high the axis should reach.
 
-    That is the top of the band, but not more than thrice the top of the curve: a band far above it would press what is known flat.
+    That is the top of the band, but not more than thrice the top of the curve (or :data:`LOW`): a band far above it would press what is known flat.
     """
     times, (count, low, high), _ = steps(curve, capture_ns)
     if np.any(high > low):
@@ -79,7 +80,7 @@ def draw_curve(axes: Axes, curve: overlap.Curve, layer: Layer, capture_ns: tuple
         axes.fill_between(times, count, step="post", gid=layer.name, **_area(layer))
     else:
         axes.plot(times, count, drawstyle="steps-post", color=layer.colour, linewidth=1.3, gid=layer.name)
-    return int(min(high.max(), 3 * max(1, count.max())))
+    return int(min(high.max(), max(LOW, 3 * count.max())))
 
 
 def _area(layer: Layer) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def handles(layers: list[Layer], banded: bool) -> list[Any]:
         else:
             found.append(Line2D([], [], color=layer.colour, linewidth=1.6, label=layer.name))
     if banded:
-        found.append(Patch(facecolor=style.INK, alpha=0.18, label="uncertain: opening or close not captured"))
+        found.append(Patch(facecolor=style.INK, alpha=0.18, label="pale: uncertain, as opening or close was not captured"))
     return found
 
 
