@@ -188,7 +188,9 @@ class Division(Sequence[Divided]):
     @property
     def unanswered(self) -> Bools:
         """bool[n]: whether the program got no answer, as far as was captured."""
-        silent: Bools = self.passes.columns[4][self.passes.offsets[:-1]] == NEVER
+        first = self.passes.offsets[:-1]
+        silent, known = np.zeros(len(self), bool), np.diff(self.passes.offsets) > 0
+        silent[known] = self.passes.columns[4][first[known]] == NEVER
         return silent
 
     def phases_ns(self) -> Ints:
