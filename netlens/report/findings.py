@@ -39,7 +39,7 @@ def render(a: Analysis, console: Any, verbose: int = 0) -> None:
     console.print(Text(headline(a), style="bold"))
     listed(a, a.findings, console, bool(verbose))
     if not verbose and any(f.severity != "note" for f in a.findings):
-        console.print(Text("  -v shows frames and Wireshark filters", style="dim"))
+        console.print(Text("  -v shows frames, Wireshark filters and more of the traffic", style="dim"))
 
 
 def headline(a: Analysis) -> str:

@@ -89,7 +89,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
     css, script = _asset("report.css"), "\n".join(_asset(name) for name in SCRIPTS)
     notes = a.quality["notes"]
     refused = answer.anything_refused(a)
-    lines = {name: overview.lines(side.capture) for name, side in a.sides.items()}
+    lines = {name: overview.lines(side.capture, 1) for name, side in a.sides.items()}
     headline = answer.headline(a) if refused else answer.findings_headline(a)
     return (
         _environment()

@@ -69,11 +69,7 @@ def _traffic(capture: Capture, most: int | None) -> str:
         about = ", ".join(name for name, _ in pair.protocols.most_common(3))
         told.append(f"{pair.one} and {_named(pair.other, names)} ({about}, {size(pair.bytes)})")
     left = len(pairs) - len(told)
-    more = (
-        f"; {plural(left, 'other pair')} of addresses (-v{'' if most == PAIRS else 'v'} names {'more' if most == PAIRS else 'all'})"
-        if left
-        else ""
-    )
+    more = f"; {plural(left, 'other pair')} of addresses" if left else ""
     return "; ".join(told) + more
 
 

@@ -144,7 +144,7 @@ def test_without_refusals_the_page_leads_with_findings_and_overview(troubled: ne
         assert f.severity in first_screen
         assert f.advice in first_screen
         assert f.filter in first_screen
-    for _, told in overview.lines(a.capture):
+    for _, told in overview.lines(a.capture, 1):
         assert " ".join(told.split()) in first_screen
     assert not {"causes", "fixes"} & {attributes.get("id") for _, attributes in read.tags}
     assert not any(v.claim in said for v in a.hypotheses)

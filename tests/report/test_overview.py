@@ -1,0 +1,50 @@
+"""The overview of a capture: it agrees with the tables, and nothing is named nowhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import netlens
+from netlens.report import overview
+from tests.lenses.made import MS, S, close, exchange, healthy, lookup, ping, talk
+from tests.lenses.test_lenses import resent
+from tests.parsers.build import Packet, mixed, write
+
+
+def test_protocols_are_those_of_the_table(tmp_path: Path) -> None:
+    silent = close(talk(40_500, server=("198.51.100.21", 443))).packets
+    other = close(exchange(talk(40_600, server=("198.51.100.22", 5222)), b"hello", b"there")).packets
+    capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(healthy(), silent, other)))).capture
+    assert Counter(capture.table("sessions")["protocol"].tolist()) == {"http": 1, None: 2}
+    assert "(1 http, 1 port 443 (tls), 1 port 5222)" in dict(overview.lines(capture))["tcp"]
+
+
+def test_repeated_frames_without_data_are_told_apart(tmp_path: Path) -> None:
+    made = resent([0.3, 0.9])
+    seq = made.seq
+    made.up("FA")
+    made.at += 300 * MS
+    made.up("FA", seq=seq)
+    capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(made.packets, ping(9 * S))))).capture
+    assert "3 frames repeated (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
+
+
+def test_with_verbose_all_pairs_of_addresses_are_named(tmp_path: Path) -> None:
+    many = [healthy_of(k) for k in range(25)]
+    capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(*many)))).capture
+    left = [dict(overview.lines(capture, verbose))["traffic"].partition(" other pairs")[0].rpartition(" ")[2] for verbose in (0, 1)]
+    assert left == ["22", "5"]
+    assert all(f"192.0.2.{100 + k} and " in dict(overview.lines(capture, 2))["traffic"] for k in range(25))
+
+
+def healthy_of(k: int) -> list[Packet]:
+    return close(exchange(talk(41_000 + k, client=f"192.0.2.{100 + k}"))).packets
+
+
+def test_names_that_are_cut_have_an_ellipsis(tmp_path: Path) -> None:
+    name = f"{'a' * 60}.example.test"
+    capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(lookup(name, 0, S))))).capture
+    told = dict(overview.lines(capture))["dns"]
+    assert f"{'a' * 39}…" in told
+    assert name not in told
