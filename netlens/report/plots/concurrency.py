@@ -71,7 +71,7 @@ def steps(curve: overlap.Curve, capture_ns: tuple[int, int]) -> tuple[Floats, li
 def draw_curve(axes: Axes, curve: overlap.Curve, layer: Layer, capture_ns: tuple[int, int]) -> int:
     """One curve with its band; returned is how high the axis should reach.
 
-    That is the top of the band, but not more than thrice the top of the curve (or :data:`LOW`): a band far above it would press what is known flat.
+    That is the top of the band; of one above :data:`LOW` not more than thrice the top of the curve, as it would press what is known flat.
     """
     times, (count, low, high), _ = steps(curve, capture_ns)
     if np.any(high > low):
@@ -80,7 +80,7 @@ def draw_curve(axes: Axes, curve: overlap.Curve, layer: Layer, capture_ns: tuple
         axes.fill_between(times, count, step="post", gid=layer.name, **_area(layer))
     else:
         axes.plot(times, count, drawstyle="steps-post", color=layer.colour, linewidth=1.3, gid=layer.name)
-    return int(min(high.max(), max(LOW, 3 * count.max())))
+    return int(high.max() if high.max() <= LOW else min(high.max(), 3 * max(1, count.max())))
 
 
 def _area(layer: Layer) -> dict[str, Any]:
