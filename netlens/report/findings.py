@@ -82,7 +82,11 @@ def to_extract(a: Analysis, f: Finding) -> tuple[str, str]:
         number, others = f.connections[0], f.connections[1:]
         also = f" (also {', '.join(map(str, others[:MOST_OTHERS]))}{', ...' if len(others) > MOST_OTHERS else ''})" if others else ""
         return f"connection {number}{also}", f"netlens extract {files} --connection {number} -w connection-{number}.pcap"
-    return plural(f.frames_in_all, "frame"), f"netlens extract {files} --finding {f.id} -w {f.id}.pcap"
+    if name not in a.sides and f.id != "refused":
+        return plural(f.frames_in_all, "frame"), f"netlens extract {files} --finding {f.id} -w {f.id}.pcap"
+    # what rests on more than this capture is not found in it alone
+    mine = [frame for whose, frame in f.frames if whose == name]
+    return plural(len(mine), "frame"), f"netlens extract {files} --frames {','.join(map(str, mine))} -w {f.id}.pcap"
 
 
 def listed(a: Analysis, findings: list[Finding], console: Any, verbose: bool) -> None:

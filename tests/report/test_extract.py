@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -416,3 +418,14 @@ def test_a_finding_of_connections_names_the_worst_one_and_the_command(tmp_path: 
     what, command = findings.to_extract(a, this)
     assert what == "connection 1 (also 2, 0)"
     assert command == f"netlens extract {path} --connection 1 -w connection-1.pcap"
+
+
+def test_what_two_captures_show_together_is_taken_out_by_its_frames(analysis: Callable[[str], Any], tmp_path: Path) -> None:
+    a = analysis("two-causes")
+    (this,) = [f for f in a.findings if f.id == "refused"]
+    _, command = findings.to_extract(a, this)
+    _, _, *args = shlex.split(command)
+    assert "--frames" in args
+    assert run(*args, cwd=tmp_path).returncode == 0
+    side = this.frames[0][0]
+    assert len(helpers.read(tmp_path / "refused.pcap").frames) == sum(name == side for name, _ in this.frames)
