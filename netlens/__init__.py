@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from netlens.analysis import Analysis
-    from netlens.lenses.refused.comparison import Comparison
+    from netlens.report.comparison import Compared
 
 
 def analyze(
@@ -97,18 +97,24 @@ def analyze(
     return analysis.analyze(captures, given)
 
 
-def compare(before: Any, after: Any) -> "Comparison":
+def compare(before: Any, after: Any) -> "Compared":
     """Two recordings of one situation, before and after a change: did it help? What ``netlens compare`` says, with its numbers.
 
     Parameters
     ----------
     before, after : what :func:`analyze` takes, or its result.
+
+    Raises
+    ------
+    NetlensError
+        they are about different APIs.
     """
     from netlens.analysis import Analysis
-    from netlens.lenses.refused import comparison
+    from netlens.chains.differing import Recorded
+    from netlens.report.comparison import compared
 
     found = [each if isinstance(each, Analysis) else analyze(each) for each in (before, after)]
-    return comparison.compare(*(each.assembled.situation for each in found))
+    return compared(*(Recorded(each.given, each.assembled) for each in found))
 
 
 def plot(analysis: "Analysis", figure: str = "summary", side: str | None = None) -> "Figure":

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from netlens.capture.recording import MANIFEST, read_manifest
+from netlens.capture.recording import MANIFEST, Manifest, read_manifest
 from netlens.chains import reached
 from netlens.errors import CaptureError
 from netlens.sidefiles import Rows, is_count, refuse_special
@@ -42,7 +42,7 @@ class Inputs:
     complete : False if the recording says that it broke off.  reasons : why.  sshuttle : the tunnel's command line, if known.
     host_address : of the host as the VM reaches it, if the recording says.
     dropped : side -> packets that the kernel dropped.  missing : files that the manifest names and the folder does not hold.
-    covering : sides whose error log spans the recording, because the recorder wrote both.
+    covering : sides whose error log spans the recording, because the recorder wrote both.  manifest : of the folder, if it has one.
     """
 
     captures: dict[str | None, tuple[str, ...]]
@@ -61,6 +61,7 @@ class Inputs:
     sshuttle: tuple[str, ...] | None = None
     host_address: str | None = None
     covering: frozenset[str] = frozenset()
+    manifest: Manifest | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -169,6 +170,7 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
         covering=frozenset(found.errors),
         sshuttle=_sshuttle(manifest.extra),
         host_address=reached.told(manifest.extra),
+        manifest=manifest,
     )
 
 

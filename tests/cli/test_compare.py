@@ -36,6 +36,57 @@ def test_a_recording_with_itself_cannot_be_told_apart() -> None:
     document = json.loads(run("compare", BEFORE, BEFORE, "--format", "json").stdout)
     assert document["verdict"] == "cannot-tell"
     assert document["p"] == pytest.approx(1.0)
+    assert "both are the same recording" in document["sentence"]
+
+
+def test_a_copy_of_a_recording_is_the_same_recording(tmp_path: Path) -> None:
+    shutil.copytree(BEFORE, tmp_path / "copy")
+    assert "both are the same recording" in run("compare", BEFORE, str(tmp_path / "copy")).stdout
+
+
+def test_what_differs_is_said() -> None:
+    differs = [line for line in run("compare", BEFORE, AFTER).stdout.split("\n") if line.startswith("differs: ")]
+    assert differs == [
+        "differs: API excluded from the tunnel: no before, yes after",
+        "differs: sshuttle options: -x 203.0.113.10/32 only after",
+        "differs: connections to the API: 8 sshuttle before; 11 nat after",
+    ]
+    assert "differs" not in run("compare", BEFORE, BEFORE).stdout
+
+
+def test_programs_and_machines_that_differ_are_said(tmp_path: Path) -> None:
+    for name, version in (("a", "1.1.2"), ("b", "1.3.2")):
+        shutil.copytree(AFTER, tmp_path / name)
+        with open(tmp_path / name / "manifest.toml", "a") as file:
+            file.write(f'[machines.vm]\nsshuttle = "{version}\\u001b[2J"\nnameservers = ["192.0.2.1"]\n')
+    stdout = run("compare", str(tmp_path / "a"), str(tmp_path / "b")).stdout
+    assert r"differs: sshuttle version of the VM: 1.1.2\x1b[2J before, 1.3.2\x1b[2J after" in stdout
+    assert "name servers" not in stdout
+
+
+def test_the_wrong_way_round_is_cautioned() -> None:
+    wrong = "the recording given as after began 18.3 s earlier than the one given as before"
+    assert (
+        wrong in run("compare", BEFORE, AFTER).stdout
+    )  # in the laboratory each run has a provider of its own, whose order does not matter
+    assert "wrong way round" not in run("compare", AFTER, BEFORE).stdout
+
+
+def test_different_apis_are_not_compared_unless_both_are_named(tmp_path: Path) -> None:
+    other = shutil.copytree(AFTER, tmp_path / "other")
+    manifest = other / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace('names = ["api.z.ai"]', 'names = ["192.168.64.1"]'))
+    refused(run("compare", BEFORE, str(other)), "the recordings are about different APIs: api.z.ai before, 192.168.64.1 after")
+
+
+def test_the_result_goes_to_a_file(tmp_path: Path) -> None:
+    shown = run("compare", BEFORE, AFTER).stdout
+    done = run("compare", BEFORE, AFTER, "-o", str(tmp_path / "compared.txt"))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Better" in done.stderr
+    assert (tmp_path / "compared.txt").read_text() == shown
+    assert run("compare", BEFORE, AFTER, "-o", str(tmp_path / "compared.json")).returncode == 0
+    assert json.loads((tmp_path / "compared.json").read_text())["verdict"] == "better"
 
 
 def test_captures_of_one_side_and_of_standard_input() -> None:
