@@ -49,6 +49,7 @@ THEIRS = {
     "python",
     "python3",
     "setcap",
+    "ssh-copy-id",
     "tcpdump",
     "tshark",
     "uv",

@@ -123,7 +123,7 @@ def from_folder(folder: str) -> Inputs:
     if captures:
         captures |= {name: files for name in _further(names) if (files := _side_files(folder, names, name))}
     else:
-        raise CaptureError(f"{printable(folder)}: this folder has no host.pcap or vm.pcap (or .pcapng, .gz), so it is not a recording")
+        raise CaptureError(f"{printable(folder)}: {_why_no_recording(folder, names)}")
     for path in (path for files in captures.values() for path in files):
         refuse_special(path)  # a named pipe would be waited for, as one that is named on the command line is
     errors = {side: os.path.join(folder, name) for side in ("vm", "host") if (name := f"{side}-errors.log") in names}
@@ -131,6 +131,28 @@ def from_folder(folder: str) -> Inputs:
     beside = {name: os.path.join(folder, f"{name}.jsonl") if f"{name}.jsonl" in names else None for name in ("sockets", "requests")}
     found = Inputs(captures, errors, unused_keylogs=keylogs, sockets=beside["sockets"], requests=beside["requests"])
     return _with_manifest(found, folder) if MANIFEST in names else found
+
+
+def _why_no_recording(folder: str, names: list[str]) -> str:
+    if not names:
+        return "this folder is empty; a recording holds host.pcap or vm.pcap"
+    lacking = "this folder has no host.pcap or vm.pcap (or .pcapng, .gz), so it is not a recording"
+    within = [name for name in names if _is_recording(os.path.join(folder, name))]
+    if not within:
+        captures = [name for name in names if name.endswith(_ENDINGS)]
+        return lacking + (
+            f"; to analyse a capture in it, name the file: {printable(os.path.join(folder, captures[0]))}" if captures else ""
+        )
+    shown = ", ".join(printable(name) for name in within[:5]) + (f" and {len(within) - 5:,} more" if len(within) > 5 else "")
+    return f"{lacking}; it holds {plural(len(within), 'recording')}: {shown}. Name {'it' if len(within) == 1 else 'one of them'}"
+
+
+def _is_recording(folder: str) -> bool:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return any(_side_files(folder, names, side) for side in ("vm", "host"))
 
 
 def vantage(text: str) -> str | None:

@@ -21,7 +21,7 @@ COMMANDS = {
     "extract": "Copy the frames of one connection to a capture of its own.",
     "lab": "Rebuild VM, host and provider on one machine, and record them.",
     "sessions": "List TCP sessions as they are on the wire.",
-    "watch": "Show live how many connections and requests are open at once.",
+    "watch": "Record, and show every second how many connections and requests are open.",
 }
 
 EPILOG = """\b
@@ -84,7 +84,8 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     help="Print the versions of netlens and of the programs it uses.",
 )
 def cli() -> None:
-    """Find out from packet captures what is wrong, why an API refuses requests, and what was open on the network at the time."""
+    """Find out from packet captures what is wrong on the network, why an API refuses requests, and how many connections and requests were open at each
+    moment."""
 
 
 def _invoke() -> int:

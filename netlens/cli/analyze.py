@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlens.cli.common import print_json, read_capture, say, show_compilation, stop_at_a_closed_pipe
-from netlens.cli.options import FILE, api_option, format_option, keylog_option
+from netlens.cli.options import FILE, Folder, api_option, format_option, keylog_option
 from netlens.errors import CaptureError
 from netlens.text import plural, printable
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "further",
     metavar="NAME=FILE",
     multiple=True,
-    help="Capture made on a further machine that leaves through the host, such as a second VM; repeatable. Results call it NAME.",
+    help="Capture made on another machine behind the host, such as a second VM; repeatable. Results call it NAME.",
 )
 @api_option("Default: the manifest's, or a guess, which is printed.")
 @click.option("--vm-errors", metavar="FILE", type=FILE, help="Error log of the program on the VM: says which requests were refused.")
@@ -51,14 +51,15 @@ if TYPE_CHECKING:
     "logs",
     multiple=True,
     metavar="vm|host:FILE",
-    help="Error log of a program on that side; repeatable, one for each program. Many programs' formats are recognised, and may be mixed.",
+    help="Error log of one program on the VM (vm:FILE) or on the host (host:FILE); repeatable, for several programs on one side. Many programs' formats "
+    "are recognised, and may be mixed.",
 )
 @keylog_option("of the programs")
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
-    type=click.Path(file_okay=False),
+    type=Folder(),
     help="Write report.html, report.json, pictures (PNG and SVG) and a letter to the provider's support (support.md) to DIR.",
 )
 @click.option(
@@ -94,14 +95,19 @@ def command(
     Where requests were refused, you get the cause, the limit, and what each fix would change.
 
     Give both sides: a RECORDING, or --vm and --host. A recording is a folder with vm.pcap and host.pcap (also .pcapng, .gz), and perhaps
-    further captures NAME.pcap, vm-errors.log, host-errors.log and manifest.toml. With a single CAPTURE, you get what it can show, and what to
-    record for the rest. Several recordings of one situation are weighed together: few refusals in each may be enough in all.
+    captures NAME.pcap of other machines, vm-errors.log, host-errors.log and manifest.toml (what `netlens capture` noted: the API, the machines, the tunnel).
+    With a single CAPTURE, you get what it shows, and which other capture would show what it cannot. Several recordings of the same situation are
+    weighed together: refusals that are too few in each for a verdict can be enough in all of them.
     """
     if len(captures) > 1:
         if host_file or vm_file or further or vm_errors or host_errors or logs or keylogs or output or bundle:
             raise click.UsageError("several recordings are weighed together as they are: only --api, --format and -v go with them")
         if not all(map(os.path.isdir, captures)):  # two files may be the two sides of one run, whose requests would count twice
-            raise click.UsageError("of several, each must be a RECORDING (a folder); give the captures of one run with --vm and --host")
+            file = next(path for path in captures if not os.path.isdir(path))
+            raise click.UsageError(
+                f"several paths were given, so each must be a recording (a folder), and {printable(file)} is not; the two captures of one run are "
+                "given with --vm and --host"
+            )
         if len(set(map(os.path.realpath, captures))) < len(captures):
             raise click.UsageError("the same recording is given twice")
         _together(captures, apis, form, verbose)
@@ -109,12 +115,16 @@ def command(
     capture = captures[0] if captures else None
     from netlens.analysis import analyze
     from netlens.api import TABLES
+    from netlens.kinds import not_a_log
 
     if bundle is not None:
         _can_bundle(bundle, (capture, host_file, vm_file))
     given = _inputs(capture, host_file, vm_file, _named(further)).with_options(
         apis=apis, errors={"vm": vm_errors, "host": host_errors}, more_errors=_logs(logs), keylogs=keylogs
     )
+    for path in (*given.errors.values(), *(path for _, path in given.more_errors)):
+        if (kind := not_a_log(path)) is not None:
+            raise CaptureError(f"{printable(path)}: this is {kind}, not an error log")
     found = analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given)
     document = found.to_dict()
     drawn = output is not None and _write(document, found, output)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from netlens.cli.common import say
-from netlens.cli.options import api_option, live_options, logs_by_side
+from netlens.cli.options import Real, Whole, api_option, live_options, logs_by_side
 from netlens.text import printable
 
 
@@ -24,7 +24,10 @@ from netlens.text import printable
       netlens analyze "$(sudo netlens capture --side host --api api.z.ai --seconds 60)"
 
     \b
-    Rights: root, sudo without a password, or once: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
+    Rights: root, or sudo without a password, or once
+      Linux: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
+      macOS, until the next restart: sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*
+    `netlens doctor` says whether they are enough.
     """,
 )
 @click.option("--side", type=click.Choice(("vm", "host", "both")), required=True, help="What to record; both needs --vm.")
@@ -40,18 +43,18 @@ from netlens.text import printable
 @click.option("--until-rejection", is_flag=True, help="Stop at the first refusal that an --errors log shows.")
 @click.option(
     "--snaplen",
-    type=click.IntRange(64, 262144),
+    type=Whole(64, 262144),
     metavar="BYTES",
     default=262144,
     show_default=True,
     help="Bytes to keep of each packet; the default keeps all.",
 )
 @click.option("--headers-only", is_flag=True, help="Keep only 160 bytes of each packet. Most causes then stay undecided.")
-@click.option("--rotate-mb", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Start a new file every N megabytes.")
-@click.option("--keep", type=click.IntRange(min=1), metavar="N", help="With --rotate-mb: keep only the latest N files.")
+@click.option("--rotate-mb", type=Real(min=0, min_open=True), metavar="N", help="Start a new file every N megabytes.")
+@click.option("--keep", type=Whole(min=1), metavar="N", help="With --rotate-mb: keep only the latest N files.")
 @click.option(
     "--min-free-mb",
-    type=click.FloatRange(min=0),
+    type=Real(min=0),
     default=200,
     show_default=True,
     metavar="N",

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from netlens.cli.options import SHOWN_ROWS
+from netlens.errors import CaptureError, NetlensError, WireError
 from netlens.text import amount, printable, size
 
 
@@ -104,11 +105,29 @@ def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str 
     from netlens.api import Capture
 
     show_compilation()
-    with progress_of(paths) as progress:
-        capture = Capture(paths, tables, progress, spill_to, trail)
-        _ = capture.part
+    try:
+        with progress_of(paths) as progress:
+            capture = Capture(paths, tables, progress, spill_to, trail)
+            _ = capture.part
+    except (CaptureError, WireError) as error:
+        _say_what_it_is(paths, error)
+        raise
     _warn(capture.warnings)
     return capture
+
+
+def _say_what_it_is(paths: tuple[str, ...], error: NetlensError) -> None:
+    """Raise another error instead of one about a file whose beginning says nothing to it, if the kind of the file is known."""
+    from netlens.kinds import not_a_capture
+
+    said = str(error)
+    if "neither pcap nor pcapng" not in said and "looks like text" not in said:
+        return
+    for path in paths:
+        if path != "-" and said.startswith(f"{printable(path)}: ") and (kind := not_a_capture(path)) is not None:
+            raise CaptureError(
+                f"{printable(path)}: this is {kind}, not a capture; netlens reads pcap and pcapng files (tcpdump -w)"
+            ) from None
 
 
 def _warn(warnings: list[str]) -> None:
@@ -181,7 +200,7 @@ def chosen_columns(text: str | None, table: str, form: str) -> list[str] | None:
             raise click.BadParameter(
                 f"{table} have no column {name!r}"
                 + (f"; near: {', '.join(near)}" if near else "")
-                + f" (all: docs/reference/tables.md, {table})",
+                + f"; all: {', '.join([*known, *also])}",
                 param_hint="--columns",
             )
     return names
@@ -235,10 +254,12 @@ def print_table(
         raise click.UsageError("give either --workers (starts workers here) or --scheduler (uses running ones), not both")
     folder = output if on_workers and form == "parquet" and is_folder(output) else None
     if output is not None and folder is None and os.path.isdir(output):
-        hint = "" if form == "parquet" else "; --format parquet with --workers or --scheduler writes a folder of files"
+        hint = "; --format parquet writes a folder of files" if on_workers and form != "parquet" else ""
         raise click.BadParameter(f"{output}: is a directory{hint}", param_hint="-o")
     if folder is not None and kept is not None:
         raise click.UsageError(f"a folder of Parquet files gets all rows, not only {kept_what}")
+    if export.BINARY and output is None:
+        raise click.UsageError(f"--format {form} is binary and goes to a file: add -o FILE.{form}")
     if folder is not None and limit:
         raise click.BadParameter("a folder of Parquet files gets all rows", param_hint="--limit")
     if columns and export.FIXED:

@@ -37,15 +37,17 @@ def usual_apis() -> tuple[str, ...]:
     """,
 )
 @click.option(
-    "--vm", metavar="USER@HOST|tart:NAME|ALIAS", help="Check this VM as well, by ssh without a password. Default: only this machine."
+    "--vm",
+    metavar="USER@HOST|tart:NAME|ALIAS",
+    help="Check this VM as well, by ssh without a password: an address, a Tart VM, or an alias of ~/.ssh/config. Default: only this machine.",
 )
-@api_option("Default: the usual ones of z.ai and bigmodel.cn.")
+@api_option("Default: those of the provider Z.ai (z.ai, bigmodel.cn).")
 @click.option("-w", "--directory", metavar="DIR", default=".", show_default=True, help="Where recordings will be written.")
 @format_option("table", "json")
 def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) -> None:
     """Check what a recording needs on this machine, and print the command that fixes what is missing.
 
-    Checks tcpdump and the right to use it, interfaces, buffers, disk, clocks, routes, proxies, sshuttle with its redirect rules and excludes, and
+    Checks tcpdump and whether you may capture with it, interfaces, buffers, disk, clocks, routes, proxies, sshuttle with its redirect rules and excludes, and
     the addresses of the API, here and (with --vm) on the VM. Changes nothing, and contacts only the VM and the system's resolver.
     """
     with look_at(vm, apis or usual_apis(), bool(apis), directory) as scene:

@@ -118,15 +118,13 @@ def _say_out_of_memory() -> None:
 
 
 def _show(error: click.UsageError) -> None:
-    """click's own message about wrong usage, made printable: it may quote names of a stranger's files."""
-    import io
-
-    from netlens.text import printable
-
-    said = io.StringIO()
-    error.show(said)
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write("\n".join(printable(line) for line in said.getvalue().split("\n")))
+    """What is wrong in the usage, and where help is. Printable: click's message may quote names of a stranger's files."""
+    if (context := error.ctx) is not None:
+        say(error.format_message())
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
+    else:
+        say(error.format_message())
 
 
 def _unwritable(error: OSError) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from netlens.cli.common import progress_of, read_capture, say, stop_at_a_closed_pipe
-from netlens.cli.options import FILE
+from netlens.cli.options import FILE, Whole
 from netlens.text import plural
 
 MOST_FRAMES = 20_000_000  #: of one range
@@ -22,7 +22,7 @@ def _numbers(what: str) -> Any:
         f"--{what}",
         f"{what}s",
         multiple=True,
-        type=click.IntRange(min=0),
+        type=Whole(min=0),
         metavar="N",
         help=f"A {what}_id from `netlens {what}s`; repeatable.",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from netlens.cli.common import stop_at_a_closed_pipe
-from netlens.cli.options import format_option
+from netlens.cli.options import Real, format_option
 
 
 class WholeSummaries(click.Group):
@@ -55,7 +55,7 @@ def list_() -> None:
 @command.command(epilog="\b\nExample:\n  sudo netlens lab run same-nat-ip-sshuttle -o recording --seconds 20 --seed 2")
 @click.argument("scenario")
 @click.option("-o", "--output", "output", type=click.Path(path_type=Path), help="Folder of the recording.  [default: captures/SCENARIO]")
-@click.option("--seconds", type=click.FloatRange(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
+@click.option("--seconds", type=Real(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
 @click.option("--seed", type=int, metavar="N", help="Seed of all random choices.  [default: the scenario's]")
 @click.option(
     "--sshuttle", type=click.Path(exists=True, dir_okay=False), help="The sshuttle to use, 1.3 or later.  [default: the installed one]"
@@ -84,7 +84,7 @@ def run(scenario: str, output: Path | None, seconds: float | None, seed: int | N
     help="Folder of the recordings; what is in it is not run again.",
 )
 @click.option("--fix", "only", multiple=True, metavar="ID", help="Only this fix; repeatable.  [default: all that can be done here]")
-@click.option("--seconds", type=click.FloatRange(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
+@click.option("--seconds", type=Real(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
 def prove(scenarios: tuple[str, ...], folder: Path, only: tuple[str, ...], seconds: float | None) -> None:
     """Do each fix that the analysis of a scenario offers, by the command that it shows, and compare with what it predicts.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,7 +15,43 @@ from netlens.errors import CaptureError
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN_ROWS = 1000  #: rows of a text table on a terminal unless --limit says otherwise; nobody reads more, and files get all
+_DASK = "Needs the extra `cluster`: pip install 'netlens[cluster]', or '.[cluster]' in a clone."
 FILE = click.Path(readable=False)  #: opened by netlens, whose message says more than click's
+
+
+class Whole(click.IntRange):
+    """A whole number; the message for anything else says which."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value} is not a whole number{_within(self)}", param, ctx)
+
+
+class Real(click.FloatRange):
+    """A number; the message for anything else says which."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value} is not a number{_within(self)}", param, ctx)
+
+
+def _within(kind: click.IntRange | click.FloatRange) -> str:
+    if kind.max is not None:
+        return f" from {kind.min} to {kind.max}"
+    return "" if kind.min is None else f" above {kind.min}" if kind.min_open else f" of {kind.min} or more"
+
+
+class Folder(click.Path):
+    """A folder to write to, which may not be there yet."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if os.path.exists(value) and not os.path.isdir(value):
+            self.fail(f"{os.fsdecode(value)} is a file, and a folder is needed here (it is made if it is not there)", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -50,20 +87,19 @@ def format_option(*formats: str) -> Callable[[Any], Any]:
 def live_options(folder: str) -> Callable[[F], F]:
     """What ``capture`` and ``watch`` have in common, by the names of their ``Options``. ``folder``: what ``-w`` does."""
     return together(
-        click.option("-w", "--write", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=folder),
+        click.option("-w", "--write", "folder", metavar="DIR", type=Folder(path_type=Path), help=folder),
         click.option("-i", "--interface", metavar="NAME", help="Interface to listen on.  [default: any; on macOS pktap,all]"),
         click.option(
             "--errors",
             multiple=True,
             metavar="[vm:|host:]PATH|PROGRAM",
-            help="Error log to follow, a folder of *.log files, or a program whose log is found by itself (opencode, codex, claude-code); repeatable. "
-            "Only times, error codes and starts of requests are kept, never prompts or keys.",
+            help="Error log to follow: a file, a folder of *.log files, or the name of a program whose log is then found (opencode, codex, "
+            "claude-code); repeatable. On the VM or the host by the prefix; without one, on the side that is captured, and of both on the VM. Only times, "
+            "error codes and starts of requests are kept, never prompts or keys.",
         ),
         click.option("--filter", metavar="BPF", help="tcpdump filter to use instead of the default one."),
         click.option("--everything", is_flag=True, help="Capture without a filter."),
-        click.option(
-            "--seconds", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Stop after N seconds instead of at Ctrl-C."
-        ),
+        click.option("--seconds", type=Real(min=0, min_open=True), metavar="N", help="Stop after N seconds instead of at Ctrl-C."),
         click.option(
             "--ssh-cmd",
             "ssh",
@@ -108,31 +144,41 @@ def output_options(table: str) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         listed = "".join(f"\n  {name:<8} {export.MEANING}" for name, export in formats.items())
         # Before Python 3.13 a docstring keeps its indentation.
-        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nFormats:{listed}"
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nFormats:{listed}\n\nColumns: {_columns(table)}."
         return together(
             click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...", type=FILE),
             click.option("--format", "form", type=click.Choice(list(formats)), default="table", show_default=True, help="Output format."),
             click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write to FILE instead of standard output."),
-            click.option("--columns", metavar="A,B,...", help="Show only these columns, in this order."),
+            click.option("--columns", metavar="A,B,...", help="Show only these columns, in this order; their names are listed above."),
             click.option(
                 "--limit",
-                type=click.IntRange(min=0),
+                type=Whole(min=0),
                 metavar="N",
                 help=f"Show at most N rows; 0 shows all.  [default: {SHOWN_ROWS:,} for a table on a terminal, else all]",
             ),
-            click.option(
-                "--workers", metavar="N", type=click.IntRange(min=1), help="Read with N processes on this machine. Needs netlens[cluster]."
-            ),
+            click.option("--workers", metavar="N", type=Whole(min=1), help=f"Read with N processes on this machine. {_DASK}"),
             click.option(
                 "--scheduler",
                 metavar="ADDRESS",
-                help="Read on the workers of a Dask scheduler; CAPTURE may be a folder, a pattern or a URL. Needs netlens[cluster].",
+                help=f"Read on the workers of a Dask scheduler; CAPTURE may be a folder, a pattern or a URL. {_DASK}",
             ),
         )(function)
 
     return decorate
 
 
+def _columns(table: str) -> str:
+    from netlens.report.communityid import COLUMN, TABLES
+    from netlens.report.exports.table import NARROW
+    from netlens.tables import ALL
+
+    names = [*ALL[table].names(), *([COLUMN.name] if table in TABLES else [])]
+    made = [name for name in NARROW[table] if name not in names]
+    return ", ".join(names) + (f"; of --format table also {', '.join(made)}, which it makes of others" if made else "")
+
+
 community_id_option = click.option(
-    "--community-id", is_flag=True, help="Add the column community_id (version 1, seed 0), which Zeek and Suricata compute alike."
+    "--community-id",
+    is_flag=True,
+    help="Add the column community_id: a hash of addresses and ports (version 1, seed 0) that is the same in logs of Zeek and Suricata.",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlens.cli.common import say, show_compilation
-from netlens.cli.options import api_option, live_options, logs_by_side
+from netlens.cli.options import Real, Whole, api_option, live_options, logs_by_side
 
 if TYPE_CHECKING:
     import threading
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
       sudo netlens watch --json --api api.z.ai | jq '.captures[0].all.requests.now'
 
     \b
-    Rights: root, sudo without a password, or once: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
+    Rights: root, or sudo without a password, or once
+      Linux: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
+      macOS, until the next restart: sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*
+    `netlens doctor` says whether they are enough.
     """,
 )
 @api_option("Default: every server on port 443.")
 @click.option("--side", type=click.Choice(("vm", "host", "both")), help="Which machine this is; both needs --vm (or a recording of both).")
 @click.option("--vm", metavar="USER@HOST|tart:NAME", help="Watch this VM by ssh; nothing is left on it.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Raise an alarm when N are in progress at once.")
+@click.option("--limit", type=Whole(min=1), metavar="N", help="Raise an alarm when N are in progress at once.")
 @click.option("--count", type=click.Choice(("requests", "connections")), default="requests", show_default=True, help="What --limit counts.")
 @live_options("Keep the recording in DIR; needs --side.")
 @click.option("--replay", metavar="CAPTURE|RECORDING", help="Play a capture, or a recording with its error logs, instead of capturing.")
-@click.option(
-    "--speed", type=click.FloatRange(min=0), default=1, show_default=True, metavar="X", help="Speed of --replay; 0 is as fast as possible."
-)
+@click.option("--speed", type=Real(min=0), default=1, show_default=True, metavar="X", help="Speed of --replay; 0 is as fast as possible.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a second; the last one has the totals.")
 def command(
     side: str | None,
@@ -56,7 +57,7 @@ def command(
     seconds: float | None,
     **options: Any,
 ) -> None:
-    """Show live how many connections and requests are open at once, and which are refused.
+    """Capture, and show every second how many connections and requests are open, and which requests are refused.
 
     On a terminal this is a screen, redrawn every second; elsewhere lines of text, or with --json one object a second. "now" is the highest
     count within the last second. Ctrl-C stops it and prints a summary, counted by the rules of `netlens analyze`.

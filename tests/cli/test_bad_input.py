@@ -221,3 +221,41 @@ def test_a_writer_that_stays_does_not_keep_the_command_alive() -> None:
         child.stdin.flush()
         assert child.wait(120) == 1
         assert child.stderr.read().decode().splitlines()[-1].startswith("netlens: standard input: looks like text")
+
+
+def test_a_file_of_another_kind_is_called_by_name(place: Callable[[bytes, str], str]) -> None:
+    picture = place(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(50), "p.jpg")
+    capture = place(CAPTURE, "c.pcap")
+    refused(run("sessions", picture), "p.jpg: this is a JPEG picture, not a capture")
+    refused(run("analyze", capture, "--vm-errors", picture), "p.jpg: this is a JPEG picture, not an error log")
+
+
+def test_a_folder_that_is_no_recording_says_what_it_holds(tmp_path: Path) -> None:
+    refused(run("analyze", str(tmp_path)), "this folder is empty")
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vm.pcap").write_bytes(CAPTURE)
+    refused(run("analyze", str(tmp_path)), "it holds 2 recordings: after, before. Name one of them")
+    (tmp_path / "before" / "vm.pcap").rename(tmp_path / "before" / "some.pcap")
+    refused(run("analyze", str(tmp_path / "before")), "name the file: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["sessions", "c.pcap", "--limit", "-1"], "-1 is not a whole number of 0 or more"),
+        (["extract", "c.pcap", "-w", "x", "--connection", "abc"], "abc is not a whole number of 0 or more"),
+        (["capture", "--side", "host", "--seconds", "0"], "0 is not a number above 0"),
+        (["capture", "--side", "host", "--snaplen", "2"], "2 is not a whole number from 64 to 262144"),
+        (["sessions", "c.pcap", "--columns", "foo"], "; all: session_id, orig_ip, "),
+        (["sessions", "c.pcap", "--format", "parquet"], "add -o FILE.parquet"),
+        (["analyze", "c.pcap", "-o", sys.executable], "is a file, and a folder is needed here"),
+        (["analyze", "a", "b"], "each must be a recording (a folder), and a is not"),
+    ],
+)
+def test_wrong_usage_begins_with_what_is_wrong(args: list[str], says: str) -> None:
+    done = run(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("netlens: ")
+    assert says in done.stderr.splitlines()[0]
+    assert done.stderr.splitlines()[1].startswith("Usage: netlens ")

@@ -233,7 +233,7 @@ def test_refusals_are_one_line_each(two: Path, tmp_path: Path) -> None:
     refused(run(str(tmp_path), "--session", "0", "-w", out), "is a directory")
     refused(run(str(two), "--session", "0", "-w", str(tmp_path / "no" / "x.pcap")), "cannot be written")
     refused(run(str(two), "-w", out), "--connection N or --session N", status=2)
-    refused(run(str(two), "--session", "-1", "-w", out), "not in the range", status=2)
+    refused(run(str(two), "--session", "-1", "-w", out), "-1 is not a whole number of 0 or more", status=2)
     empty = tmp_path / "empty.pcap"
     empty.write_bytes(helpers.pcap([]))
     refused(run(str(empty), "--connection", "0", "-w", out), "no connection 0 is in the capture; there are none")

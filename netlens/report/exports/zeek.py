@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from netlens.schema import Table
 
 ID = "zeek"
-MEANING = "Zeek's log, conn.log of sessions and dns.log of lookups, for zeek-cut, zat and whatever reads Zeek"
+MEANING = "a log as Zeek writes it (of sessions conn.log, of lookups dns.log), for zeek-cut, zat and whatever reads Zeek"
 TABLES = ("sessions", "lookups")
 BESIDE: tuple[str, ...] = ()
 FIXED, BINARY = True, False
