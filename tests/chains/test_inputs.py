@@ -51,6 +51,8 @@ def test_the_parts_of_a_rotation_are_one_stream_in_order(tmp_path: Path) -> None
 
 def test_a_folder_that_is_no_recording(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"this folder has no host\.pcap or vm\.pcap \(or \.pcapng, \.gz\), so it is not a recording$"):
+        from_folder(folder(tmp_path, "readme"))
+    with pytest.raises(CaptureError, match=r"so it is not a recording; to analyse a capture in it, name the file: .*/capture\.pcap$"):
         from_folder(folder(tmp_path, "capture.pcap", "readme"))
     with pytest.raises(CaptureError, match=r"nope: cannot be read \(no such file or directory\)$"):
         from_folder(str(tmp_path / "nope"))
