@@ -118,13 +118,11 @@ def _say_out_of_memory() -> None:
 
 
 def _show(error: click.UsageError) -> None:
-    """What is wrong in the usage, and where help is. Printable: click's message may quote names of a stranger's files."""
+    """Where help is, and in the last line what is wrong in the usage."""
     if (context := error.ctx) is not None:
-        say(error.format_message())
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n")
-    else:
-        say(error.format_message())
+            sys.stderr.write(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n")
+    say(error.format_message())
 
 
 def _unwritable(error: OSError) -> None:

@@ -144,7 +144,7 @@ def test_columns_and_limit(capture: Path) -> None:
 
 def test_parquet_needs_a_file(capture: Path) -> None:
     done = run("sessions", str(capture), "--format", "parquet")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert "-o FILE.parquet" in done.stderr
 
 
