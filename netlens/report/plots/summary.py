@@ -334,9 +334,7 @@ def _verdicts(a: Analysis) -> list[_Line]:
     causes = sorted(a.hypotheses, key=lambda v: (v.id != a.cause, v.verdict != "supported"))
     rows = [("Causes", "", "", True, 0.25, 112)]
     rows += [(f"{v.cause}  {v.id}", v.verdict, _why(a, v), v.verdict == "supported", 0.25, 112) for v in causes]
-    fixes = [
-        (f.id, answer.effect(f), f.title, f is a.best_fix, 0.46, 82) for f in a.fixes[:FIXES]
-    ]  # what a fix changes takes more room
+    fixes = [(f.id, answer.effect(f), f.title, f is a.best_fix, 0.46, 82) for f in a.fixes[:FIXES]]  # what a fix changes takes more room
     rows += [("Fixes", "", "", True, 0.46, 82), *fixes] if fixes else []
     return [
         (((0.0, _short(name, 24)), (0.15, _short(said, 46)), (x, _short(text, longest))), bold)
