@@ -91,6 +91,7 @@ CONNECTIONS = Schema(
     ),
 )
 
+FAILURES = ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP")  #: rcodes of lookups that failed; NXDOMAIN is an answer
 LOOKUPS = Schema(
     "lookups",
     (

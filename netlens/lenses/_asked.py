@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netlens.lenses._view import S, grouped
+from netlens.tables import FAILURES
 
 if TYPE_CHECKING:
     from netlens.lenses._view import View
@@ -18,7 +19,6 @@ PENDING_NS = 5 * S
 #: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
 _OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
 ORPHANS = 0.1  #: of all lookups; a capture that begins in the middle has one or two
-FAILURES = ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP")
 
 
 @dataclass

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._asked import FAILURES, Question, visible
+from netlens.lenses._asked import Question, visible
 from netlens.lenses._view import finding, most, views
+from netlens.tables import FAILURES
 from netlens.text import plural
 
 if TYPE_CHECKING:

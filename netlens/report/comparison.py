@@ -13,11 +13,13 @@ from netlens.text import plural, printable, size
 
 @dataclass(frozen=True)
 class Compared(Comparison):
-    """A comparison that knows what it compares. ``differences``: what else differs, in the manifests and in how connections went, a line each.
+    """A comparison that knows what it compares, in words. ``sentence``: the verdict.
 
+    differences : what else differs, in the manifests and in how connections went, a line each.
     details : test, sample and power behind ``sentence``, a line each.
     """
 
+    sentence: str = ""
     differences: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
 
@@ -41,7 +43,7 @@ def compared(before: Recorded, after: Recorded) -> Compared:
 def told(found: Comparison, alike: bool = False) -> Compared:
     """A comparison in words. ``alike``: both are the same recording."""
     given = {f.name: getattr(found, f.name) for f in fields(Comparison)}
-    return Compared(**given | {"sentence": _sentence(found, alike)}, details=_details(found))
+    return Compared(**given, sentence=_sentence(found, alike), details=_details(found))
 
 
 def lines(comparison: Compared) -> list[str]:

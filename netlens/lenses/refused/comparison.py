@@ -82,7 +82,6 @@ class Comparison:
     needed_requests: int | None
     more_minutes_before: float | None
     more_minutes_after: float | None
-    sentence: str
     notes: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,9 +104,7 @@ def compare(before: Situation, after: Situation) -> Comparison:
     if verdict == "cannot-tell" and a.rate is not None and b.rate is not None and a.rate != b.rate:
         needed = max(sample_size(a.rate, b.rate), 1)
     more = [_minutes(needed, f) for f in (a, b)]
-    return Comparison(
-        a, b, difference, low, high, p, verdict, needed, more[0], more[1], _sentence(a, b, p, verdict, needed, more[0], more[1]), notes
-    )
+    return Comparison(a, b, difference, low, high, p, verdict, needed, more[0], more[1], notes)
 
 
 # --- figures -----------------------------------------------------------------------------------------------------------------------------
@@ -217,41 +214,3 @@ def _minutes(needed: int | None, f: Figures) -> float | None:
     if needed is None or not f.requests_per_minute:
         return None
     return max(needed - f.requests, 0) / f.requests_per_minute
-
-
-# --- the sentence ------------------------------------------------------------------------------------------------------------------------
-
-
-def _share(f: Figures) -> str:
-    return f"{f.refused} of {f.requests} requests ({f.rate:.0%})" if f.rate is not None else "no request"
-
-
-def _sentence(a: Figures, b: Figures, p: float | None, verdict: str, needed: int | None, more_a: float | None, more_b: float | None) -> str:
-    if p is None:
-        which = (
-            "neither recording has"
-            if not a.requests and not b.requests
-            else f"the recording {'before' if not a.requests else 'after'} has not"
-        )
-        return f"Cannot tell: {which} a request whose outcome is known."
-    seen = f"{_share(a)} were refused before and {_share(b)} after"
-    if verdict != "cannot-tell":
-        return f"{verdict.capitalize()}: {seen} (Fisher's exact p = {_p(p)})."
-    if not a.refused and not b.refused:
-        high = max(a.rate_high or 0.0, b.rate_high or 0.0)
-        return f"Cannot tell: nothing was refused in either recording; a true share of up to {high:.0%} would fit that."
-    if needed is None:
-        return f"Cannot tell: {seen}: the shares are equal, so no recording of this kind could tell them apart (p = {_p(p)})."
-    waits = [(more, when) for more, when in ((more_a, "before"), (more_b, "after")) if more]
-    missing = (
-        f": {' and '.join(f'{more:.0f} more minutes {when}' if more >= 1 else f'a minute more {when}' for more, when in waits)}"
-        if waits
-        else ""
-    )
-    if not waits:  # enough by the approximation, and yet the exact test does not say so
-        return f"Cannot tell: {seen} (p = {_p(p)}); a little more recording of both should tell."
-    return f"Cannot tell: {seen} (p = {_p(p)}); if these are the true shares, {needed} requests in each recording would most likely tell{missing}."
-
-
-def _p(p: float) -> str:
-    return f"{p:.2g}" if p >= 0.001 else "below 0.001"

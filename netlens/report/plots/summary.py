@@ -19,11 +19,11 @@ import numpy as np
 
 from netlens.chains import overlap
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, SIDES, VM
-from netlens.lenses._asked import FAILURES
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, findings
 from netlens.report.plots import style
 from netlens.report.scene import Scene, scene, shown_rule
+from netlens.tables import FAILURES
 from netlens.text import duration, plural, printable
 
 if TYPE_CHECKING:

@@ -68,7 +68,7 @@ def test_better_and_worse():
     assert (better.difference, better.p) == (-0.5, worse.p)
     assert better.difference_high is not None
     assert better.difference_high < 0
-    assert better.sentence.startswith("Better: 20 of 40 requests (50%) were refused before and 0 of 40 requests (0%) after")
+    assert report.told(better).sentence.startswith("Better: 20 of 40 requests (50%) were refused before and 0 of 40 requests (0%) after")
     assert better.needed_requests is None
 
 
@@ -77,33 +77,33 @@ def test_cannot_tell_says_how_much_more():
     assert found.verdict == "cannot-tell"
     assert found.needed_requests == 91
     assert found.more_minutes_before == pytest.approx(71, rel=0.02)
-    assert "91 requests in each recording" in found.sentence
+    assert any("91 requests in each recording" in line for line in report.told(found).details)
 
 
 def test_nothing_refused_in_either():
     found = compare(recorded(30, 0), recorded(30, 0))
     assert (found.verdict, found.p, found.needed_requests) == ("cannot-tell", 1, None)
-    assert "nothing was refused" in found.sentence
+    assert "nothing was refused" in report.told(found).sentence
 
 
 def test_the_same_share():
     found = compare(recorded(30, 3), recorded(30, 3))
     assert found.needed_requests is None
-    assert "the shares are equal" in found.sentence
+    assert "The shares are equal here" in report.told(found).sentence
 
 
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        (recorded(0, 0), recorded(5, 1), "the recording before has not"),
-        (recorded(5, 1), recorded(0, 0), "the recording after has not"),
-        (recorded(0, 0), recorded(0, 0), "neither recording has"),
+        (recorded(0, 0), recorded(5, 1), "the recording before has no request"),
+        (recorded(5, 1), recorded(0, 0), "the recording after has no request"),
+        (recorded(0, 0), recorded(0, 0), "neither recording has a request"),
     ],
 )
 def test_no_requests(before, after, says: str):
     found = compare(before, after)
     assert (found.verdict, found.p, found.difference) == ("cannot-tell", None, None)
-    assert says in found.sentence
+    assert says in report.told(found).sentence
     json.dumps(found.to_dict())
     report.lines(report.told(found))
 
