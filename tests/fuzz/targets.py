@@ -344,18 +344,29 @@ def pipeline(data: bytes) -> Behaviour:
 @target
 def output(data: bytes) -> Behaviour:
     """A capture to every form of output: no line of it holds a control character."""
+    from netlens import lenses
     from netlens.report import exports
 
     with as_file(data) as path:
         try:
             capture, behaviour = _tables_of(path)
+            tables = {"budget": lenses.budget_of(capture)}
         except NetlensError as error:
             return {str(error).replace(path, "")[:24]}
     for name in ("sessions", "connections", "lookups", "exchanges"):
         table = capture.table(name)
         for form in (f for f, export in exports.of(name).items() if not export.BINARY):
             with contextlib.redirect_stdout(io.StringIO()) as text:
-                exports.write(exports.Rows(table, None, capture.table, capture.part.first_ns or 0), form, None)
+                exports.write(
+                    exports.Rows(
+                        table,
+                        None,
+                        lambda beside: tables[beside] if beside in tables else capture.table(beside),
+                        capture.part.first_ns or 0,
+                    ),
+                    form,
+                    None,
+                )
             written = text.getvalue()
             odd = [ch for ch in set(written) if not ch.isprintable() and ch not in "\n\t\r"]
             assert not odd, f"{name} as {form}: {odd!r}"
