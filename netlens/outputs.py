@@ -89,7 +89,7 @@ def refuse_existing(target: str) -> None:
     NetlensError
     """
     if os.path.lexists(target):
-        raise NetlensError(f"{printable(target)}: already exists and is not overwritten; name another place with -o")
+        raise NetlensError(f"{printable(target)}: already exists and is not overwritten; name another place")
 
 
 @contextlib.contextmanager

@@ -61,8 +61,12 @@ def cautions(before: Recorded, after: Recorded) -> list[str]:
         out.append(apart)
     elif goals[0].label != goals[1].label and any(goal.guessed for goal in goals):
         out.append(f"the API is {printable(goals[0].label)} before and {printable(goals[1].label)} after; --api NAME makes them the same")
-    starts = [each.traffic.situation.capture_ns[0] for each in (before, after)]
-    if all(starts) and starts[1] < starts[0]:
+    (begin, end), (next_begin, next_end) = (each.traffic.situation.capture_ns for each in (before, after))
+    starts = [begin, next_begin]
+    if all(starts) and max(starts) < min(end, next_end):
+        both = duration((min(end, next_end) - max(starts)) / 1e9)
+        out.append(f"both were recorded at the same time for {both}, so neither is before or after anything")
+    elif all(starts) and starts[1] < starts[0]:
         earlier = duration((starts[0] - starts[1]) / 1e9)
         out.append(f"the recording given as after began {earlier} earlier than the one given as before: are they the wrong way round?")
     return out

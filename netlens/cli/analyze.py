@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     "--output",
     metavar="DIR",
     type=Folder(),
-    help="Write report.html, report.json, pictures (PNG and SVG) and a letter to the provider's support (support.md) to DIR.",
+    help="Write report.html, report.json and pictures (PNG and SVG) to DIR; where requests were refused, also a letter to the provider's support (support.md).",
 )
 @click.option(
     "--bundle",

@@ -74,22 +74,22 @@ def _ranges(_context: click.Context, _option: click.Parameter, text: str | None)
     "findings",
     multiple=True,
     metavar="ID",
-    help="All frames of what `netlens analyze` found under this name (dns-unanswered); repeatable.",
+    help="All frames that a finding of `netlens analyze` with this name (dns-unanswered) rests on; repeatable.",
 )
-@click.option("--frames", metavar="LIST", callback=_ranges, help="Frames by their numbers, as editcap -r takes them, with commas: 1,20-23.")
+@click.option("--frames", metavar="LIST", callback=_ranges, help="Frames by their numbers: 1,20-23.")
 @click.option(
     "-w",
     "--write",
     "output",
     required=True,
     metavar="FILE",
-    help="Write to FILE (pcapng if it ends so), over what is in it, as tcpdump and editcap do; - is standard output.",
+    help="Write to FILE (pcapng if its name ends so); a file that exists is overwritten, as by tcpdump and editcap. - is standard output.",
 )
 @click.option(
     "--comments",
     is_flag=True,
     help="Write what netlens found as packet comments, which Wireshark shows: where connections, lookups, requests and answers begin and end, how long each "
-    "phase took, and findings. The result is a pcapng; without a choice of frames it has all.",
+    "phase took, and findings. The result is a pcapng, of all frames unless some are chosen.",
 )
 def command(
     captures: tuple[str, ...],

@@ -51,7 +51,13 @@ def _of(view: View) -> list[Finding]:
     shown = grave or lasting or refused
     severity = "problem" if grave else "warning" if lasting else "note"
     whom = most(endpoint(a.server, a.port) for a in shown)
-    end = "" if grave else "; the service was reached another way" if not lasting else "; it was reached soon after, or others were"
+    end = (
+        ""
+        if grave
+        else "; the service was reached within a second after all"
+        if not lasting
+        else "; it was reached soon after, or others were"
+    )
     text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {'was' if len(shown) == 1 else 'were'} refused by {whom}{end}."
     values = {"attempts": len(all_), "refused": len(shown)}
     advice = (

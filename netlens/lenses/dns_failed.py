@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from netlens.lenses._asked import Question, visible
 from netlens.lenses._view import finding, most, views
 from netlens.tables import FAILURES
-from netlens.text import plural
+from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
@@ -40,7 +40,9 @@ def _failures(view: View) -> list[Finding]:
         return []
     codes = most(q.rcode or "" for q in failed)
     grave = len(failed) >= LEAST or len(failed) >= SHARE * len(asked)
-    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes}), by {most(r for q in failed for r in q.resolvers)}."
+    names = most(printable(q.name) for q in failed)
+    by = most(r for q in failed for r in q.resolvers)
+    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}."
     values = {"questions": len(asked), "failed": len(failed), "codes": sorted({q.rcode for q in failed if q.rcode})}
     advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
     return [

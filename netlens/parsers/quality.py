@@ -15,9 +15,9 @@ from netlens.wire import link
 
 #: Reasons for which sessions may be missing from the tables, in words that fit behind a number of frames.
 _HIDES = {
-    "tunnel_gre": "in GRE tunnels (not entered)",
-    "tunnel_ipip": "in IP-in-IP tunnels (not entered)",
-    "tunnel_other": "in other IP tunnels (not entered)",
+    "tunnel_gre": "in GRE tunnels, not IP or too deep (not read)",
+    "tunnel_ipip": "in IP-in-IP tunnels, damaged or too deep (not read)",
+    "tunnel_other": "in other IP tunnels (not read)",
     "esp": "ESP (encrypted)",
     "tunnel_esp": "ESP in UDP (encrypted)",
     "macsec": "MACsec",

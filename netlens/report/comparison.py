@@ -63,7 +63,7 @@ def rows(c: Comparison) -> list[tuple[str, str, str]]:
         out.append((name, show(c.before), show(c.after)))
 
     add("recorded", lambda f: f"{f.duration_s:.1f} s")
-    add("requests", lambda f: f"{_requests(f)}, {f.requests_per_minute:.1f} a minute")
+    add("requests", _requests)
     add("refused at least once", _rate)
     if c.difference is not None and c.difference_low is not None and c.difference_high is not None:
         points = f"{100 * c.difference:+.1f} percentage points (95%: {100 * c.difference_low:+.1f} to {100 * c.difference_high:+.1f})"
@@ -80,7 +80,10 @@ def rows(c: Comparison) -> list[tuple[str, str, str]]:
 
 
 def _requests(f: Figures) -> str:
-    return f"{f.requests:,}" + (f" ({f.attempts:,} with retries)" if f.attempts != f.requests else "")
+    if not f.requests and f.unlabelled:
+        return f"{f.unlabelled:,}, outcomes unknown"
+    retries = f" ({f.attempts:,} with retries)" if f.attempts != f.requests else ""
+    return f"{f.requests:,}, {f.requests_per_minute:.1f} a minute{retries}"
 
 
 def _tails(f: Figures) -> str:

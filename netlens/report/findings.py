@@ -79,11 +79,15 @@ def to_extract(a: Analysis, f: Finding) -> tuple[str, str]:
         return "", ""
     files = shlex.join(paths)
     if f.connections:
-        number, others = f.connections[0], f.connections[1:]
+        assert side is not None
+        begun_before = side.capture.table("connections")["started_before_capture"]
+        number, *others = sorted(f.connections, key=lambda k: bool(begun_before[k]))  # one that is whole is worth more
         also = f" (also {', '.join(map(str, others[:MOST_OTHERS]))}{', ...' if len(others) > MOST_OTHERS else ''})" if others else ""
         return f"connection {number}{also}", f"netlens extract {files} --connection {number} -w connection-{number}.pcap"
     if name not in a.sides and f.id != "refused":
-        return plural(f.frames_in_all, "frame"), f"netlens extract {files} --finding {f.id} -w {f.id}.pcap"
+        alone = sum(each.id == f.id for each in a.findings) == 1
+        told = plural(f.frames_in_all, "frame") if alone else f"frames of all findings {f.id}"
+        return told, f"netlens extract {files} --finding {f.id} -w {f.id}.pcap"
     # what rests on more than this capture is not found in it alone
     mine = [frame for whose, frame in f.frames if whose == name]
     return plural(len(mine), "frame"), f"netlens extract {files} --frames {','.join(map(str, mine))} -w {f.id}.pcap"

@@ -90,7 +90,7 @@ def facts(situation: Situation, rule: RuleLike | None = None, **more: object) ->
     if rule is not None:
         found |= {"unit": rule.unit, "scope": rule.scope, "limit": rule.value}
         found |= {"limit_low": getattr(rule, "low", None), "limit_high": getattr(rule, "high", None), "p": getattr(rule, "p", None)}
-    return SupportFacts(start, end, **(found | more))  # type: ignore[arg-type]
+    return SupportFacts(**({"started_ns": start, "ended_ns": end} | found | more))  # type: ignore[arg-type]
 
 
 def text(facts: SupportFacts) -> str:
@@ -107,6 +107,8 @@ def text(facts: SupportFacts) -> str:
         "",
         f"some of our requests to {where} are refused{why}{said}.",
         "We recorded the traffic with a packet capture.",
+        "",
+        "Account, model, and the key's id (never the key): [fill in]",
         "",
         "## What was recorded",
         "",
@@ -226,10 +228,17 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
             egress_address=max(dict.fromkeys(addresses), key=addresses.count) if addresses and with_address else None,
             codes=sorted(codes),
             tested=tested,
+            **_seen(analysis),
             why=_WHY.get(analysis.weighed.weighing.refusal_class, ""),
             over_time=answer.limiter(analysis) if analysis.limit is None else None,
         )
     )
+
+
+def _seen(analysis: Analysis) -> dict[str, int]:
+    """From when to when requests could be seen: in any capture that shows what reached the provider, on the host's clock."""
+    bounds = analysis.assembled.upstream.capture.part.bounds_ns
+    return {} if bounds is None else {"started_ns": bounds[0], "ended_ns": bounds[1]}
 
 
 #: How requests were refused, by the class of the refusals.

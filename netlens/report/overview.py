@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from netlens.text import plural, printable, shortened, size
+from netlens.text import duration, plural, printable, shortened, size
 from netlens.wire.link import NAMES as LINKS
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _tcp(capture: Capture) -> str:
     for ip, port in zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True):
         servers[f"{ip}:{port}"] += 1
     trips = [v for v in s["synack_ms"].tolist() if v == v]
-    trip = f"; median round trip {statistics.median(trips):.3g} ms" if trips else ""
+    trip = f"; median round trip {duration(statistics.median(trips) / 1e3)}" if trips else ""
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum())
     data = _repeated_data(capture)
     bare = f" ({again - data:,} of them FIN or SYN without data)" if data is not None and data < again else ""
@@ -158,6 +158,6 @@ def _dns(capture: Capture) -> str:
     asked = Counter(v for v in t["qname"].tolist() if v)
     first = ", ".join(shortened(printable(name), 60) for name, _ in asked.most_common(2)) + (", ..." if len(asked) > 2 else "")
     told = f"{plural(t.rows, 'lookup')}, {plural(len(asked), 'name')} ({first})"
-    told += f", median {statistics.median(latency):.3g} ms" if latency else ""
+    told += f", median {duration(statistics.median(latency) / 1e3)}" if latency else ""
     told += "".join(f", {n:,} {code}" for code, n in codes.most_common(2))
     return told + (f", {open_:,} unanswered" if open_ else "")

@@ -80,7 +80,7 @@ def _brief(a: Analysis, console: Any) -> None:
         if more := answer.next_fixes(a):
             rows.append(("other fixes" if fix is not None else "try", ", ".join(f.id for f in more)))
         if fix is not None:
-            rows.append(("best fix", f"{fix.title}: {answer.effect(fix)}{answer.why_best(a)}"))
+            rows.append(("best fix", f"{fix.title}: {answer.effect(fix)}{answer.why_best(a)}" + (f"; {fix.note}" if fix.note else "")))
             command = fix.to_paste
     elif requests := answer.requests_in_brief(a):
         rows.append(("requests", requests))

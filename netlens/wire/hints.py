@@ -162,8 +162,9 @@ def request_line(buf, o, cap):
         return np.int64(HTTP_REQUEST) if not whole or rest >> 16 == (0x4820 if w == 0x50415443 else 0x4520) else np.int64(0)
     if w == 0x44454C45:  # DELETE
         return np.int64(HTTP_REQUEST) if not whole or rest >> 8 == 0x544520 else np.int64(0)
-    if w == 0x4F505449:  # OPTIONS
-        return np.int64(HTTP_REQUEST) if not whole or rest == 0x4F4E5320 else np.int64(0)
+    if w == 0x4F505449:  # OPTIONS of a path, of * or of http://; RTSP and SIP have a method of that name for rtsp: and sip:
+        of = byte(buf, o + 8) if cap > 8 else np.int64(47)
+        return np.int64(HTTP_REQUEST) if not whole or (rest == 0x4F4E5320 and (of == 47 or of == 42 or of == 104)) else np.int64(0)
     if w == 0x434F4E4E and (not whole or rest == 0x45435420):
         # of an authority, "CONNECT api.example.test:443"; never of a path
         return np.int64(CONNECT) if cap >= 9 and byte(buf, o + 8) != 47 else np.int64(HTTP_REQUEST)

@@ -139,6 +139,21 @@ def test_nothing(payload: bytes) -> None:
     assert hint(payload) == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "http"),
+    [
+        (b"OPTIONS * HTTP/1.1\r\n", True),
+        (b"OPTIONS /v1 HTTP/1.1\r\n", True),
+        (b"OPTIONS http://a.example/ HTTP/1.1\r\n", True),
+        (b"OPTIONS ", True),
+        (b"OPTIONS rtsp://10.2.2.2:8554/ RTSP/1.0\r\n", False),
+        (b"OPTIONS sip:carol@chicago.example SIP/2.0\r\n", False),
+    ],
+)
+def test_options_of_other_protocols_is_no_http(line: bytes, http: bool) -> None:
+    assert (hint(line) & h.CLASS_MASK == h.HTTP_REQUEST) == http
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "HEAD", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"])
 def test_http_requests(method: str) -> None:
     assert hint(f"{method} /v1/chat HTTP/1.1\r\n".encode()) == h.HTTP_REQUEST

@@ -10,6 +10,7 @@ import shlex
 from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused.fixes import HOST_ONLY, OPEN, SHARED_RATE, Case, Variant, addresses
 from netlens.lenses.refused.replay import Change
+from netlens.text import plural
 
 ID = "quiet-host"
 TITLE = "Stop the host's programs from using the API while the VM works"
@@ -27,6 +28,6 @@ def variants(case: Case) -> list[Variant]:
     where = [f"-i6TCP@[{a}]:{port}" if ":" in a else f"-i4TCP@{a}:{port}" for a in addresses(case.context)]
     command = shlex.join(["sudo", "lsof", "-nP", *where]) if where else None
     number = int((case.situation.requests.side == HOST).sum())
-    note = f"{number} requests of the host are left out"
-    caveats = (*CAVEATS, "the command, run on the host, lists the programs to quit") if command else CAVEATS
-    return [Variant(ID, TITLE, Change(without_sides=HOST_ONLY), command, caveats, note)]
+    note = f"{plural(number, 'request')} of the host {'is' if number == 1 else 'are'} not sent"
+    note += "; the command, run on the host, lists the programs to quit" if command else ""
+    return [Variant(ID, TITLE, Change(without_sides=HOST_ONLY), command, CAVEATS, note)]
