@@ -464,7 +464,7 @@ def _notes(side: Side, connections: Table) -> list[str]:
         notes.append(f"{reasons['quic_initial']:,} QUIC Initial packets: requests over QUIC are not seen")
     before = int(connections["started_before_capture"].sum())
     if before:
-        notes.append(f"{before:,} of the connections were open before the capture began")
+        notes.append(f"{before:,} of the connections {'was' if before == 1 else 'were'} open before the capture began")
     of = [[side.http2[k] for k in ids if k in side.http2] for ids in connections["session_ids"].tolist()]
     for n, how in ((sum(True in told for told in of), "is spoken"), (sum(None in told and True not in told for told in of), "was offered")):
         if n:

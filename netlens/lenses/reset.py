@@ -73,7 +73,7 @@ def _reset(view: View, k: int) -> Broken | None:
             since = seg.ts[i] - seg.ts[asked_at] if asked_at >= 0 else 1 << 62
             open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS
             wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and _greets(head) and seg.offset[asked_at] == 0
-            known = not said or view.column("protocol")[k] in ("http", "tls")
+            known = not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
             asked = (open_ and known) or wrong_door
             if asked and view.column("resp_missing_bytes")[k]:
                 return None  # the answer may have passed unseen
@@ -88,6 +88,11 @@ def _reset(view: View, k: int) -> Broken | None:
                 answered += seg.length[i]
                 head = head or seg.head[i]
     return None
+
+
+def _answers(head: int) -> bool:
+    """Whether a server's first words are an answer of RTSP or SIP, which have one for each request as HTTP has."""
+    return head.to_bytes(8, "big").startswith((b"RTSP/1.0", b"RTSP/2.0", b"SIP/2.0 "))
 
 
 def _greets(head: int) -> bool:

@@ -405,6 +405,17 @@ def test_a_reset_while_a_request_is_open(tmp_path: Path) -> None:
     assert "1 of 2 connections was reset by 198.51.100.20:80 while a request was open" in this.text
 
 
+def test_a_reset_in_place_of_an_answer_of_rtsp(tmp_path: Path) -> None:
+    """A server that has answered so far, each request once."""
+    made = talk()
+    made.up("PA", b"OPTIONS rtsp://198.51.100.20/ RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+    made.down("PA", b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n")
+    made.up("PA", b"GET_PARAMETER rtsp://198.51.100.20/ RTSP/1.0\r\nCSeq: 2\r\n\r\n")
+    made.down("RA")
+    this = found(tmp_path, made.packets, healthy(at=S))["reset"]
+    assert "was reset by 198.51.100.20:80 while a request was open" in this.text
+
+
 @pytest.mark.parametrize("ending", ["after a FIN", "idle client", "late data"])
 def test_harmless_resets(tmp_path: Path, ending: str) -> None:
     made = exchange(talk())
