@@ -50,6 +50,7 @@ THEIRS = {
     "python3",
     "setcap",
     "ssh-copy-id",
+    "ssh-keygen",
     "tcpdump",
     "tshark",
     "uv",
