@@ -132,7 +132,7 @@ def findings_headline(a: Analysis) -> list[Part]:
 def requests_in_brief(a: Analysis) -> str:
     """``43 to api.z.ai, at most 2 at once``; empty where there are none to count. Where :func:`how_sure` is not told, with what is known of outcomes."""
     requests = a.counts["exchanges"]
-    if not requests or a.assembled.situation.uncountable:
+    if not requests or a.assembled.situation.uncountable or (a.target.guessed and not a.target.names):
         return ""
     at_once = a.peaks["upstream"]["requests"]["combined"]
     return f"{requests:,} to {target(a)}, at most {at_once:,} at once" + (f"; outcomes {outcomes(a)[1]}" if findings.is_all(a) else "")

@@ -229,7 +229,7 @@ def _title(a: Analysis, b: Bars, kind: int, whose: int, target: str) -> str:
     if kind == LOOKUPS:
         return "lookups over TCP"
     name = (target or "other servers") if kind == OTHER else answer.target(a)
-    return name if b.name == "vm" else f"{name}, {_WHOSE[whose]}"
+    return name if b.name == "vm" or (b.name is None and whose == UNKNOWN) else f"{name}, {_WHOSE[whose]}"
 
 
 def _common_targets(b: Bars) -> set[str]:

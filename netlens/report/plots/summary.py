@@ -94,7 +94,8 @@ def draw(analysis: Analysis) -> Figure:
 
 def _note(a: Analysis) -> str:
     cautions = a.quality["notes"]
-    files = ", ".join(i["path"] for i in a.inputs)
+    # a picture is passed on: of a path the file's name tells, and of several files their folder's
+    files = ", ".join("/".join(i["path"].split("/")[-1 if len(a.inputs) == 1 else -2 :]) for i in a.inputs)
     more = f" Before you draw conclusions: {'; '.join(cautions)}." if cautions else ""
     return f"From {files}.{more}"
 
@@ -135,8 +136,8 @@ def _draw_lanes(axes: Axes, s: Scene, groups: list[_Lanes]) -> None:
     y = 0.0
     for each in groups:
         b = each.bars
-        place = {"vm": "at the VM", "host": "at the host"}.get(b.name or "", "seen")
-        said = f"{place}: {style.safe(each.group.title)}"
+        place = {"vm": "at the VM: ", "host": "at the host: "}.get(b.name or "", "")
+        said = f"{place}{style.safe(each.group.title)}"
         axes.text(0.002, y + 0.11, said, transform=axes.get_yaxis_transform(), va="center", fontsize=9, fontweight="bold", gid="group")
         axes.text(
             0.998, y + 0.11, plural(len(each.rows), "connection"), transform=axes.get_yaxis_transform(),
