@@ -164,11 +164,14 @@ def _fixes(a: Analysis, console: Any, verbose: int) -> None:
     from rich.text import Text
 
     rows = []
+    said: set[str] = set()  # what holds of all predictions is said once
     best = a.best_fix
     for f in a.fixes if verbose > 1 else [*([best] if best else []), *answer.next_fixes(a)]:
         wait = f", {f.added_wait_s:.1f} s waiting" if f.added_wait_s else ""
         told = "not predicted" if f.rejections_after is None else f"{f.rejections_before} -> {f.rejections_after} refused{wait}"
-        rows.append((f.id, told, f.title + (f" ({f.note})" if f.note else ""), f.to_paste))
+        news = [each for each in f.note.split("; ") if each and each not in said]
+        said.update(news)
+        rows.append((f.id, told, f.title + (f" ({'; '.join(news)})" if news else ""), f.to_paste))
     if not rows:
         return
     console.print(Text("Fixes", style="bold"))

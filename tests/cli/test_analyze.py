@@ -180,7 +180,7 @@ def test_o_that_is_no_directory(where: str, tmp_path: Path) -> None:
     [
         ([], "give a capture"),
         ([VM, "--host", HOST], "give either a CAPTURE or RECORDING, or the sides"),
-        ([VM, HOST], "each must be a RECORDING (a folder)"),
+        ([VM, HOST], "each must be a recording (a folder)"),
         ([str(R), str(R)], "the same recording is given twice"),
         ([VM, "--format", "yaml"], "'yaml' is not one of 'text', 'json'"),
         (["--vm"], "requires an argument"),
