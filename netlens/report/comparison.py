@@ -64,38 +64,34 @@ def rows(c: Comparison) -> list[tuple[str, str, str]]:
 
     add("recorded", lambda f: f"{f.duration_s:.1f} s")
     add("requests", _requests)
-    add("refused at least once", _rate)
+    add("  a minute", lambda f: f"{f.requests_per_minute:.1f}" if f.requests else "-")
+    add("refused at least once", lambda f: "-" if f.rate is None else f"{f.refused:,}, {f.rate:.1%}")
+    add("  95% interval", lambda f: "-" if f.rate_low is None or f.rate_high is None else f"{f.rate_low:.1%} to {f.rate_high:.1%}")
     if c.difference is not None and c.difference_low is not None and c.difference_high is not None:
-        points = f"{100 * c.difference:+.1f} percentage points (95%: {100 * c.difference_low:+.1f} to {100 * c.difference_high:+.1f})"
-        out.append(("  change of that share", "", points))
-    add("refusals, each retry counted", lambda f: f"{f.refusals:,}, {f.refusals_per_minute:.1f} a minute")
+        out.append(("  change, percentage points", "", f"{100 * c.difference:+.1f}"))
+        out.append(("  95% interval", "", f"{100 * c.difference_low:+.1f} to {100 * c.difference_high:+.1f}"))
+    add("refusals, each retry counted", lambda f: f"{f.refusals:,}")
+    add("  a minute", lambda f: f"{f.refusals_per_minute:.1f}")
     for unit in ("requests", "connections"):
-        for side, label in (("vm", "of the VM"), ("host", "of the host"), ("combined", "of both together")):
+        for side, label in (("vm", "VM"), ("host", "host"), ("combined", "both together")):
             add(f"most {unit} at once, {label}", lambda f, u=unit, s=side: str(f.peaks[u][s]))  # type: ignore[misc]
     add("TCP sessions to the API", lambda f: f"{f.sessions:,}")
     add("  open for, median", lambda f: _seconds(f.lifetime_median_s))
     add("  open for, 90th percentile", lambda f: _seconds(f.lifetime_p90_s))
-    add(f"  open for over {TAIL_S:g} s after the program closed", _tails)
+    add(f"  open over {TAIL_S:g} s after closing", _tails)
     return out
 
 
 def _requests(f: Figures) -> str:
     if not f.requests and f.unlabelled:
         return f"{f.unlabelled:,}, outcomes unknown"
-    retries = f" ({f.attempts:,} with retries)" if f.attempts != f.requests else ""
-    return f"{f.requests:,}, {f.requests_per_minute:.1f} a minute{retries}"
+    return f"{f.requests:,}" + (f" ({f.attempts:,} with retries)" if f.attempts != f.requests else "")
 
 
 def _tails(f: Figures) -> str:
     if not f.tails:
         return "0"
     return f"{f.tails:,}, {f.tail_s:.1f} s in total" + ("" if f.tail_bytes is None else f", {size(f.tail_bytes)}")
-
-
-def _rate(f: Figures) -> str:
-    if f.rate is None or f.rate_low is None or f.rate_high is None:
-        return "-"
-    return f"{f.refused:,}, {f.rate:.1%} (95%: {f.rate_low:.1%} to {f.rate_high:.1%})"
 
 
 def _seconds(value: float | None) -> str:
