@@ -96,7 +96,8 @@ def _refuse(name: str, mode: int) -> None:
 
 
 def refuse_special(path: str) -> None:
-    """Refuse what is there and no regular file (nor a link to one), or would have to be waited for; what cannot be opened is left to whoever reads it.
+    """Refuse what is there and no regular file (nor a link to one), or would have to be waited for, now or later; what cannot be opened is left to whoever
+    reads it.
 
     Raises
     ------
@@ -104,9 +105,11 @@ def refuse_special(path: str) -> None:
     """
     with contextlib.suppress(OSError, ValueError), _File(_open(path)) as file:
         try:
-            file.readinto(bytearray(1))
+            some = file.readinto(bytearray(1))
         except BlockingIOError as error:
             raise CaptureError(f"{printable(path)}: cannot be read ({error.strerror})") from None
+        if some and not os.fstat(file.fileno()).st_size:  # the kernel's own: /proc/kmsg is waited for once its messages are read
+            raise CaptureError(f"{printable(path)}: has content though its size is 0, so it is no file on a disk")
 
 
 def whole(path: str | os.PathLike[str], limit: int, what: str = "") -> bytes:

@@ -88,6 +88,14 @@ def test_a_file_that_would_have_to_be_waited_for(name: str, tmp_path: Path, monk
         os.close(keep_open)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="has no such files")
+def test_a_capture_that_is_a_file_of_the_kernel(tmp_path: Path) -> None:
+    """/proc/kmsg has something to read now and then; a recording that linked to it passed the check then, and was waited for after that."""
+    (tmp_path / "vm.pcap").symlink_to("/proc/self/status")
+    with pytest.raises(NetlensError, match="has content though its size is 0, so it is no file on a disk"):
+        from_folder(str(tmp_path))
+
+
 def test_a_pipe_of_the_caller_is_read_as_process_substitution_gives_it(tmp_path: Path) -> None:
     read, write = os.pipe()
     with os.fdopen(write, "wb") as file:
