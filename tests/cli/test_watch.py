@@ -97,7 +97,7 @@ def test_a_time_that_jumps_far_ahead_does_not_take_that_long(tmp_path: Path, cap
     ("options", "code", "words"),
     [
         (["--replay", "nosuch.pcap"], 1, "nosuch.pcap: no such file"),
-        (["--replay", "."], 1, "not a recording"),
+        (["--replay", "."], 1, "this folder is empty"),
         (["--replay", "x", "-i", "lo"], 2, "does not go with --replay"),
         (["--replay", "x", "-w", "y"], 2, "does not go with --replay"),
         (["--side", "both"], 2, "--side both needs the VM"),

@@ -27,13 +27,13 @@ def warnings(folder: Path, packets: Sequence[bytes], link: int = RAW, **options:
 @pytest.mark.parametrize(
     ("packets", "says"),
     [
-        ([GRE], "no TCP or UDP was read in 1 frame: 1 in GRE tunnels (not entered)"),
+        ([GRE], "no TCP or UDP was read in 1 frame: 1 in GRE tunnels, not IP or too deep (not read)"),
         ([ESP, PING, ESP], "no TCP or UDP was read in 3 frames: 2 ESP (encrypted), 1 ICMP"),
         ([PING], "no TCP or UDP was read in 1 frame: 1 ICMP"),
         ([], "holds no frames"),
         (
             [SEGMENT, ESP, GRE, ESP, IGMP],
-            "3 of 5 frames not read, so sessions in them are missing: 2 ESP (encrypted), 1 in GRE tunnels (not entered); first frame 2",
+            "3 of 5 frames not read, so sessions in them are missing: 2 ESP (encrypted), 1 in GRE tunnels, not IP or too deep (not read); first frame 2",
         ),
         ([SEGMENT, SCTP], "1 of 2 frames not read, so sessions in them are missing: 1 SCTP, DCCP or UDP-Lite; first frame 2"),
         (
@@ -82,7 +82,7 @@ def test_several_files_are_named_as_one(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(pcap([GRE], RAW))
     paths = [tmp_path / name for name in ("a", "b", "c")]
     assert netlens.read(paths, tables=("sessions",)).warnings == [
-        f"{paths[0]} and 2 more: no TCP or UDP was read in 3 frames: 3 in GRE tunnels (not entered)"
+        f"{paths[0]} and 2 more: no TCP or UDP was read in 3 frames: 3 in GRE tunnels, not IP or too deep (not read)"
     ]
 
 
