@@ -462,6 +462,12 @@ def test_what_is_sent_again_and_again_after_ever_longer_waits_was_refused(factor
     assert set(labels.rejected[:8].tolist()) == ({REJECTED} if factor > 1 else {UNLABELLED})
 
 
+def test_nothing_but_refusals_sent_again_after_ever_longer_waits() -> None:
+    """Where everything is refused, no stream shows how long an answer takes to begin."""
+    tries = [(1000.0 + sum(500 * 2**k for k in range(n)), REFUSAL, 0, 1500) for n in range(8)]
+    assert set(inferred(tries).rejected.tolist()) == {REJECTED}
+
+
 def test_the_last_try_of_a_program_that_gave_up() -> None:
     labels = inferred([*SHOWN, (60_000, REFUSAL + 3, 0, 2100)])
     assert labels.rejected[-1] == REJECTED

@@ -79,7 +79,7 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     like = usable & answers.short & kinds
     closing = _closes_soon(answers, ints(exchanges["session_id"], -1), sessions)
     streams = usable & answers.stream
-    quick = answers.waits <= QUICK * np.percentile(answers.waits[streams], 10)
+    quick = answers.waits <= QUICK * _usual_wait(answers.waits[streams], 10)
     sure = like & (confirmed | ~closing | quick & (again >= 0))  # what was broken off on purpose is not asked for again
     set_labels(labels, sure, REJECTED, INFERRED, "short, quick, of the provider's refusal size")
     labels.reason[like & ~sure] = "like a refusal, but the program closed right behind it"
@@ -126,11 +126,16 @@ def _refusal_sizes(answers: Answers, usable: Bools, again: Ints) -> tuple[Bools,
         asked_again = rows[again[rows] >= 0]
         if (len(ended) < MIN_CHAINS or confirmed[asked_again].mean() < CONFIRMED) and not _backs_off(answers, rows, again):
             continue
-        if np.median(answers.waits[rows]) > np.median(answers.waits[streams]):
+        if np.median(answers.waits[rows]) > _usual_wait(answers.waits[streams], 50):
             continue  # a refusal takes no thought
         kinds[rows] = True
         sizes.append(centre)
     return kinds, confirmed, sorted(sizes)
+
+
+def _usual_wait(waits: Ints, percent: int) -> float:
+    """So long streams take to begin; where there are none, anything is quicker."""
+    return float(np.percentile(waits, percent)) if len(waits) else np.inf
 
 
 def _backs_off(answers: Answers, rows: Ints, again: Ints) -> bool:
