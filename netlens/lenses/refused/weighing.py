@@ -91,11 +91,11 @@ class Weighing:
         if best is None or not timely:
             return "either" if far else "concurrency" if by_open else ""
         # what leaves fewer exceptions is not outdone by the price of its search
-        clearer = min(f.misses + f.false_alarms for f in timely) < best.misses + best.false_alarms
+        clearer = min(f.misses + f.false_alarms for f in timely) < (own := best.misses + best.false_alarms)
         open_ll, time_ll = (self._of_known_sides(fit)[0] for fit in (best, timely[0]))
         if by_open and open_ll >= time_ll + TIE and not clearer and not far:
             return "concurrency"
-        if best.rule.held_s > HELD * self._usual_s and time_ll >= open_ll - TIE:
+        if best.rule.held_s > HELD * self._usual_s and time_ll >= open_ll - TIE and timely[0].misses + timely[0].false_alarms <= own:
             return "rate"  # a place that stays taken for much longer than any answer takes is one in a window, which is far more usual
         # what is uncertain about counts of what is open is no evidence for another kind of limit
         could = max(self._of_known_sides(f)[1] for f in self.inference.fits)

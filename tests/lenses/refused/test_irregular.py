@@ -79,3 +79,30 @@ def test_a_plain_limit_stays_plain() -> None:
     found = weigh(played(concurrency(2), seed=5, seconds=200, rates={"vm": 2.0}, lasts=(1.0, 4.0))).limiter
     assert found is not None
     assert (found["kind"], found["value"], found["held_s"], found["changes"], found["models"]) == ("concurrency", 2, None, [], [])
+
+
+def held_for(late_s: float, seed: int) -> Situation:
+    """Two programs that ask for about a second at a time, where three places are given back so long after the answer; each refusal is tried again."""
+    rng = np.random.default_rng(seed)
+    ready = [0.5, 0.9]
+    taken: list[float] = []
+    rows: list[tuple[str, int, float, float, int]] = []
+    while (now := min(ready)) < 60:
+        taken = [until for until in taken if until > now]
+        accepted = len(taken) < 3
+        end = now + (float(rng.uniform(0.3, 1.3)) if accepted else 0.02)
+        if accepted:
+            taken.append(end + late_s)
+        ready[ready.index(now)] = end + (float(rng.uniform(0.6, 5.4)) if accepted else float(rng.uniform(1.0, 1.4)))
+        rows.append(("vm", len(rows), now, end, ACCEPTED if accepted else REJECTED))
+    return situation(rows, uncertain_ns=2_000_000)
+
+
+def test_a_place_held_for_long_is_no_window_that_leaves_more_exceptions() -> None:
+    """A window of 5 s explains as much but for one request: the kind is open, and neither cause is refuted."""
+    found = weigh(held_for(4.0, seed=7))
+    assert found.weighing.kind == "either"
+    assert {v.id: v.verdict for v in found.verdicts if v.id in ("keep-alive", "own-rate")} == {
+        "keep-alive": "undecided",
+        "own-rate": "undecided",
+    }

@@ -29,6 +29,8 @@ WITHOUT = Adjustment(leftovers=True)
 def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     structure = missing = None
+    best = weighing.inference.best
+    late = best is not None and best.rule.held_s > 0 and bool(weighing.undecided_kind)  # what nobody sees end may count on at the provider
     if not s.egress_seen or not s.vm_seen:
         missing = f"{s.other_capture}: the VM shows when the program was done, the host how long the connection lived upstream"
     elif s.facts.get("clock_unknown"):
@@ -40,7 +42,7 @@ def judge(weighing: Weighing) -> Verdict:
     return limit_verdict(
         weighing,
         WITHOUT,
-        structure=structure if not weighing.rules else None,
+        structure=structure if not weighing.rules and not late else None,
         missing=missing,
         told="if each request and connection had ended when the program was done with it",
     )
