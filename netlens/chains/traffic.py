@@ -29,6 +29,7 @@ from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.chains.inputs import Beside
+    from netlens.chains.side import Side
 
 T = TypeVar("T")
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
@@ -139,6 +140,13 @@ def _common_ns(linked: Linked, notes: list[str]) -> tuple[int, int]:
     return first, max(first, last)
 
 
+def _hellos_cut(side: Side) -> int:
+    """Frames in which the snaplen cut a ClientHello, so that nothing in it could be read; where no hello is known, all that it cut."""
+    quality = side.capture.table("quality")
+    reason = "hello_cut_unreadable" if "hello_cut_unreadable" in quality["reason"] or side.capture.table("hellos").rows else "cut_payload"
+    return int(quality["frames"][quality["reason"] == reason].sum())
+
+
 def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
     """What causes may cite besides."""
     asker, pairs, vm = linked.sides.get("vm") or linked.upstream, linked.pairing, linked.vm
@@ -147,6 +155,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "clock_unknown": vm is not None and not linked.clock_told,
         "lost_share": max(side.seen.lost_share for side in linked.sides.values()),
+        "hellos_cut": sum(_hellos_cut(side) for side in linked.sides.values()),
         "protocol_unknown": linked.protocol_unknown,
         "other_names": bool(target.at_same_address(linked.upstream)),
         "lookups": lookups.rows,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -266,6 +268,22 @@ def test_a_log_that_repeats_itself_without_end_takes_no_time(pair: Path, tmp_pat
 
 
 # --- HTTP/2 -------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("snaplen", [96, 74])
+def test_where_the_snaplen_hides_whose_connections_are_whole_packets_are_asked_for(snaplen: int, tmp_path: Path) -> None:
+    """The lines of the host's log match none of its requests, whose they are being unknown: neither clocks nor more refusals would help."""
+    for side in ("vm", "host"):
+        whole = tmp_path / f"{side}.whole"
+        whole.write_bytes(gzip.decompress((FOLDER / "same-nat-ip-bridge" / f"{side}.pcap.gz").read_bytes()))
+        header, frames = records(whole)
+        cut = [f[:8] + struct.pack("<I", min(len(f) - 16, snaplen)) + f[12 : 16 + snaplen] for f in frames]
+        (tmp_path / f"{side}.pcap").write_bytes(header + b"".join(cut))
+        shutil.copy(FOLDER / "same-nat-ip-bridge" / f"{side}-errors.log", tmp_path)
+    said = {v.needs for v in netlens.analyze(tmp_path).hypotheses if v.id in ("same-nat-ip", "provider")}
+    assert said == {
+        "captures of whole packets (tcpdump -s 0), to tell whose the connections are: 10 refusals in the error logs match no request"
+    }
 
 
 @pytest.mark.parametrize("name", ["http2", "http2-excluded"])

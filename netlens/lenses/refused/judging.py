@@ -192,6 +192,8 @@ def needs(weighing: Weighing) -> str:
     i, s = weighing.inference, weighing.situation
     if s.uncountable:
         return s.uncountable
+    if not i.enough and i.refused + weighing.unmatched >= ENOUGH:
+        return matching(weighing)
     if i.refused == 0:
         return "a recording in which requests are refused"
     if not i.accepted:
@@ -203,5 +205,14 @@ def needs(weighing: Weighing) -> str:
     if not s.egress_seen:
         return s.other_capture
     if weighing.unmatched:
-        return f"error logs on the same clocks as the captures: {plural(weighing.unmatched, 'refusal')} in these match no request"
+        return matching(weighing)
     return "a longer recording: no count separates refused from accepted requests clearly, but chance alone does not explain them either"
+
+
+def matching(weighing: Weighing) -> str:
+    """What would let the refusals of the error logs find their requests."""
+    s = weighing.situation
+    left = f"{plural(weighing.unmatched, 'refusal')} in the error logs match no request"
+    if s.facts.get("hellos_cut") and (s.requests.side == UNKNOWN).any():
+        return f"captures of whole packets (tcpdump -s 0), to tell whose the connections are: {left}"
+    return f"error logs on the same clocks as the captures: {left.replace('the error logs', 'these')}"
