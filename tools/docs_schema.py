@@ -120,7 +120,14 @@ def build() -> Schema:
                         refill_s=nullable(seconds("Time for one token to come back.")),
                         held_s=nullable(seconds("How long a request still counts after its end; null if it does not, or for other kinds.")),
                         changes=array(
-                            obj(at_ns=count(), value=count()),
+                            obj(
+                                at_ns=count(),
+                                value=count(),
+                                at_least={
+                                    "type": "boolean",
+                                    "description": "Whether it may have been higher: nothing was refused while it held.",
+                                },
+                            ),
                             "From when on which value held, where it changed during the recording; else empty.",
                         ),
                         models=array(

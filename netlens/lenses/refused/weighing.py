@@ -259,6 +259,16 @@ class Weighing:
         """The same of sessions."""
         return _frames(self.situation.sessions, mask)
 
+    def values(self, fit: RuleFit) -> list[tuple[int, int, bool]]:
+        """Of a limit that changes: from when on, its value, and whether that is the least it was, as nothing was refused while it held."""
+        refused_ns = self.situation.requests.start_ns[self.refused]
+        edges = [at for at, _ in fit.rule.changes]
+        ends = [*edges[1:], np.iinfo(np.int64).max][: len(edges)]
+        return [
+            (at, fit.value - lower, not bool(((refused_ns >= at) & (refused_ns < end)).any()))
+            for (at, lower), end in zip(fit.rule.changes, ends, strict=True)
+        ]
+
     def separation(self, fit: RuleFit) -> Evidence:
         """One sentence on how a rule separates."""
         r = self.situation.requests
@@ -266,7 +276,8 @@ class Weighing:
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
         many = str(fit.value)
         if fit.rule.changes:
-            many = "as many as the limit (" + ", then ".join(str(fit.value - lower) for _, lower in fit.rule.changes) + ")"
+            values = (f"{'at least ' * least}{value}" for _, value, least in self.values(fit))
+            many = f"as many as the limit ({', then '.join(values)})"
         if fit.rule.models:
             large, small = (fit.value - lower for lower in fit.rule.models)
             many, others = f"{large} (or, of small requests, {small})", f"{others} for the same model, by their size,"
@@ -327,7 +338,7 @@ class Weighed:
             return told | {
                 "kind": "concurrency", "unit": best.rule.unit, "scope": SCOPE_WORDS[best.rule.scope], "per_address": best.rule.per_address,
                 "value": limit.value, "low": limit.low, "high": limit.high, "auc": best.auc, "p": best.p,
-                "held_s": limit.held_s or None, "changes": [{"at_ns": at, "value": value} for at, value in limit.changes],
+                "held_s": limit.held_s or None, "changes": [{"at_ns": at, "value": value, "at_least": least} for at, value, least in w.values(best)],
                 "models": list(limit.models),
                 "tied": limit.tied,
             }  # fmt: skip

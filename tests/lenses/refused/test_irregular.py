@@ -66,6 +66,16 @@ def test_a_limit_that_is_lowered() -> None:
     assert [each["value"] for each in found["changes"]] == [4, 2]
 
 
+def test_of_a_limit_that_refused_nothing_before_it_was_lowered_only_the_least_is_known() -> None:
+    now_and_then = {True: 40, False: 2}
+    made = played(lambda _, now, open_now: open_now < now_and_then[now < 200], seed=4, seconds=400, rates={"vm": 2.0}, lasts=(1.0, 4.0))
+    weighed = weigh(made)
+    assert weighed.limiter is not None
+    assert [(each["value"] == 2, each["at_least"]) for each in weighed.limiter["changes"]] == [(False, True), (True, False)]
+    fit = weighed.weighing.rules[0]
+    assert f"as many as the limit (at least {fit.value}, then 2) or more" in weighed.weighing.separation(fit).text
+
+
 @pytest.mark.parametrize("seed", [1, 3, 4, 11])
 def test_models_that_count_by_themselves(seed: int) -> None:
     drawn = draw(seed, "model-limits")
