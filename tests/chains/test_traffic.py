@@ -281,9 +281,7 @@ def test_where_the_snaplen_hides_whose_connections_are_whole_packets_are_asked_f
         (tmp_path / f"{side}.pcap").write_bytes(header + b"".join(cut))
         shutil.copy(FOLDER / "same-nat-ip-bridge" / f"{side}-errors.log", tmp_path)
     said = {v.needs for v in netlens.analyze(tmp_path).hypotheses if v.id in ("same-nat-ip", "provider")}
-    assert said == {
-        "captures of whole packets (tcpdump -s 0), to tell whose the connections are: 10 refusals in the error logs match no request"
-    }
+    assert said == {"captures of whole packets (tcpdump -s 0), to tell whose the connections are"}
 
 
 @pytest.mark.parametrize("name", ["http2", "http2-excluded"])

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 HALF = 0.5  #: share of the refusals that must go with a cause for it to be supported
 LITTLE = 0.35  #: below this share the cause is refuted; between, two recordings of one situation may fall on either side of a half
 UNKNOWN_SIDES = "a capture of the VM over the same time, or sockets.jsonl, to tell whose connections they are"
+WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the connections are"
+EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
+MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
@@ -192,8 +195,12 @@ def needs(weighing: Weighing) -> str:
     i, s = weighing.inference, weighing.situation
     if s.uncountable:
         return s.uncountable
+    whose_unknown = len(s.requests) > 0 and float((s.requests.side == UNKNOWN).mean()) > MANY_UNKNOWN
+    off = f"error logs on the same clocks as the captures: {plural(weighing.unmatched, 'refusal')} in these match no request"
+    if whose_unknown and s.facts.get("hellos_cut") and i.refused + weighing.unmatched:
+        return WHOLE_PACKETS
     if not i.enough and i.refused + weighing.unmatched >= ENOUGH:
-        return matching(weighing)
+        return off
     if i.refused == 0:
         return "a recording in which requests are refused"
     if not i.accepted:
@@ -205,14 +212,7 @@ def needs(weighing: Weighing) -> str:
     if not s.egress_seen:
         return s.other_capture
     if weighing.unmatched:
-        return matching(weighing)
+        return off
+    if whose_unknown:
+        return EARLIER if s.vm_seen and s.host_seen else UNKNOWN_SIDES
     return "a longer recording: no count separates refused from accepted requests clearly, but chance alone does not explain them either"
-
-
-def matching(weighing: Weighing) -> str:
-    """What would let the refusals of the error logs find their requests."""
-    s = weighing.situation
-    left = f"{plural(weighing.unmatched, 'refusal')} in the error logs match no request"
-    if s.facts.get("hellos_cut") and (s.requests.side == UNKNOWN).any():
-        return f"captures of whole packets (tcpdump -s 0), to tell whose the connections are: {left}"
-    return f"error logs on the same clocks as the captures: {left.replace('the error logs', 'these')}"
