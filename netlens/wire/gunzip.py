@@ -108,6 +108,9 @@ class Gunzip:
         self.pending = memoryview(bytes(self.pending) + piece[:size])
 
     def _some(self, limit: int) -> bytes:
+        # what a byte made and found no room is lost if the next byte is damaged
+        if self.careful and (left := self.inflate.decompress(b"", limit)):
+            return bytes(left)
         piece = self.pending[:1] if self.careful else self.pending
         before = None if self.careful or self.quick else self.inflate.copy()
         try:

@@ -680,6 +680,17 @@ def test_isal_and_zlib_make_the_same_of_members_damaged_anywhere(tmp_path_factor
     assert (why is None) == (why_not is None)  # of a wrong checksum whose length is cut off, one says the one, one the other
 
 
+def test_what_stands_before_damage_is_the_same_whatever_room_it_is_taken_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte of equal frames holds several of them; what found no room was lost when the next byte was damaged."""
+    monkeypatch.setattr(gz, "isal", lambda: None)
+    packed, path = member(bytes(24) + bytes(range(60, 132)) * 27, 9), tmp_path / "damaged.gz"
+    for at in range(12, len(packed) - 8):
+        for flip in (0xFF, 0x01, 0x10):
+            path.write_bytes(packed[:at] + bytes([packed[at] ^ flip]) + packed[at + 1 :])
+            whole = content(path, 1 << 20)
+            assert content(path, 53) == content(path, 101) == whole, (at, flip)
+
+
 def test_a_member_with_reserved_flags_is_refused() -> None:
     """Also where ISA-L reads, which would take it (RFC 1952 2.3.1.2)."""
     first, second = member(CAPTURE[:100_000]), bytearray(member(CAPTURE[100_000:]))
