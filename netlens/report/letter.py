@@ -236,7 +236,7 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
 
 
 def _seen(analysis: Analysis) -> dict[str, int]:
-    """From when to when requests could be seen: in any capture that shows what reached the provider, on the host's clock."""
+    """From when to when the capture nearest to the provider shows requests."""
     bounds = analysis.assembled.upstream.capture.part.bounds_ns
     return {} if bounds is None else {"started_ns": bounds[0], "ended_ns": bounds[1]}
 
@@ -253,5 +253,4 @@ _TESTED = {
     "multiplexing": "whether a tunnel or proxy opens more connections than the program: it does not",
     "dns": "whether name lookups hold connections open: they do not",
     "provider": "whether refusals come at random: they do not",
-    "own-rate": "whether a limit on requests over time fits as well: it does not",
 }

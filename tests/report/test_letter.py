@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import netlens
 from netlens.chains.situation import HOST, VM
 from netlens.report import letter
 from netlens.report.letter import SupportFacts, clean, facts, text
@@ -75,6 +77,13 @@ def test_a_limit_over_time_is_told():
     told = text(replace(FACTS, unit=None, limit=None, over_time="60 requests in any 60 s per egress address"))
     assert "A limit over time fits: 60 requests in any 60 s per egress address." in told
     assert "No count of requests" not in told
+
+
+def test_it_does_not_say_that_no_limit_over_time_fits(root: Path):
+    """A refuted own-rate says only that something else explains more: a window may fit, too, or be shared by both sides."""
+    a = netlens.analyze(root / "captures" / "same-nat-ip-sshuttle")
+    assert next(v.verdict for v in a.hypotheses if v.id == "own-rate") == "refuted"
+    assert "over time" not in letter.of(a)
 
 
 def test_without_a_rule_it_claims_none():
