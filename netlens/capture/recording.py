@@ -162,7 +162,7 @@ def _take_over(path: Path) -> None:
         os.close(descriptor)
 
 
-def sha256(path: Path) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     with sidefiles.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -171,12 +171,18 @@ def _at_hand(capture: Capture) -> bool:
 def _digests(capture: Capture, flows: Ints) -> Ints:
     """The digests of the packets of ``flows`` in a capture."""
     from netlens.parsers import packet_digests as m
-    from netlens.parsers import session_state as s_
 
     trail = _whole_trail(capture)
     if trail is None:
         return m.collect(capture.paths, flows)
-    return m.of_trail(trail, capture.part.state()[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]], flows)
+    return m.of_trail(trail, _ends(capture.part.state()), flows)
+
+
+def _ends(state: Ints) -> Ints:
+    """5-tuples of sessions as they stand there."""
+    from netlens.parsers import session_state as s_
+
+    return state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]]
 
 
 def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int, int]:
@@ -237,7 +243,7 @@ def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     from netlens.parsers import session_state as s_
 
     states = [capture.part.state() for capture in (vm, host)]
-    tuples = [m.canonical(state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]])[0] for state in states]
+    tuples = [m.canonical(_ends(state))[0] for state in states]
     seen = [m.as_keys(t) for t in tuples]
     local = [_loopback(t) for t in tuples]
     isns = [_isns(c) for c in (vm, host)]
@@ -273,7 +279,7 @@ def _by_originator(state: Ints) -> Ints:
 
     k4 = state[:, s_.PORTS]
     back = np.column_stack([state[:, [s_.B_HI, s_.B_LO, s_.A_HI, s_.A_LO]], other_way(k4)])
-    return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]])
+    return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, _ends(state))
 
 
 def _loopback(ends: Ints) -> Bools:

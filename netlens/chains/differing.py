@@ -9,13 +9,12 @@ another recording.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netlens import sidefiles
+from netlens.capture.recording import sha256
 from netlens.chains.paths import chains
 from netlens.errors import NetlensError
 from netlens.text import duration, plural, printable
@@ -92,14 +91,9 @@ def same(a: Inputs, b: Inputs) -> bool:
         if {(s.st_dev, s.st_ino) for s in found[0]} == {(s.st_dev, s.st_ino) for s in found[1]}:
             return True
         sizes = [sorted(s.st_size for s in each) for each in found]
-        return sizes[0] == sizes[1] and sorted(map(_digest, files[0])) == sorted(map(_digest, files[1]))
+        return sizes[0] == sizes[1] and sorted(map(sha256, files[0])) == sorted(map(sha256, files[1]))
     except (OSError, NetlensError):
         return False
-
-
-def _digest(path: str) -> str:
-    with sidefiles.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _ran(recorded: Recorded) -> str:

@@ -23,26 +23,23 @@ class Whole(click.IntRange):
     """A whole number; the message for anything else says which."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value} is not a whole number{_within(self)}", param, ctx)
+        return _in_words(self, "a whole number", super().convert, value, param, ctx)
 
 
 class Real(click.FloatRange):
     """A number; the message for anything else says which."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value} is not a number{_within(self)}", param, ctx)
+        return _in_words(self, "a number", super().convert, value, param, ctx)
 
 
-def _within(kind: click.IntRange | click.FloatRange) -> str:
-    if kind.max is not None:
-        return f" from {kind.min} to {kind.max}"
-    return "" if kind.min is None else f" above {kind.min}" if kind.min_open else f" of {kind.min} or more"
+def _in_words(kind: click.IntRange | click.FloatRange, what: str, convert: Callable[..., Any], value: Any, *where: Any) -> Any:
+    """``value`` converted; else the error says which numbers may be given."""
+    try:
+        return convert(value, *where)
+    except click.BadParameter:
+        above = "" if kind.min is None else f" above {kind.min}" if kind.min_open else f" of {kind.min} or more"
+        kind.fail(f"{value} is not {what}{above if kind.max is None else f' from {kind.min} to {kind.max}'}", *where)
 
 
 class Folder(click.Path):

@@ -206,11 +206,12 @@ def how_sure(a: Analysis) -> list[Fact]:
         if v.attributable_fraction is not None and v.id != "provider":
             found.append(Fact(v.id, f"explains {v.attributable_fraction:.0%} of the refusals at the limit", good=True))
     if any(v.id == "same-nat-ip" for v in supported(a)) and a.limit is not None and a.limit.scope == "egress":
-        found.append(Fact("scope", "per source address, or per key if both sides use one: packets cannot tell", brief="or per shared key"))
+        found.append(Fact("scope", "per source address, or per key if both sides use one: packets cannot tell"))
     known, told = outcomes(a)
-    firm = known - Counter(a.assembled.situation.requests.source.tolist())["inferred"]
+    sources = Counter(a.assembled.situation.requests.source.tolist())
+    firm = known - sources["inferred"]
     firm_enough = firm * 2 >= a.counts["exchanges"] if a.counts["exchanges"] else None
-    likely = sum(Counter(a.assembled.situation.requests.source.tolist())[name] for name in ("look-alike", "inferred"))
+    likely = sources["look-alike"] + sources["inferred"]
     found.append(Fact("outcomes", told, firm_enough, told.split(": ")[0] + (f" ({likely:,} by likeness or inference)" if likely else "")))
     if a.paired:
         clock = a.clock
