@@ -6,18 +6,27 @@ them at each start took 0.09 s.
 The machine code is kept beside the package, where every user finds it, if this user may write there (:mod:`netlens.wire.machinecode`). It is made
 anew when the sources, the versions of numba and Python, or the processor change.
 
-The command line starts the same in the background (:mod:`netlens.background`) after it has read a small capture with kernels that were not compiled.
+Where there are more cores than one, processes compile side by side (:func:`work`): each goes through the same captures, compiles the kernels that no
+other one has claimed, and runs those that another one compiles as Python. At the end one process goes through larger captures and compiles what is left.
+
+The command line starts the same beside itself (:mod:`netlens.background`): after it has read a small capture with kernels that were not compiled, or
+before a large one.
 """
 
 from __future__ import annotations
 
 import compileall
 import contextlib
+import os
 import struct
+import sys
 import tempfile
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from netlens.wire import writing
+from netlens import background, threads
+from netlens.wire import machinecode, writing
 
 SECOND = 1_000_000_000
 SERVER = 0x02020202
@@ -84,40 +93,110 @@ def _join_lookups() -> None:
     lookup_columns.grown(np.zeros(8, np.uint8), np.zeros(2, np.int64), 0, np.int64(1))
 
 
-def main() -> None:
-    compileall.compile_dir(str(Path(__file__).parent), quiet=1)
-    from netlens import analyze, linker
-    from netlens.anonymize import recordings, secret
-    from netlens.anonymize.mapper import Mapper
+def _read(folder: Path, clients: int) -> None:
+    """Captures, as their sessions alone are read and as all tables are."""
+    from netlens.api import TABLES, Capture
+
+    path = folder / "tiny.pcap"
+    path.write_bytes(tiny_capture(clients))
+    for tables in (("sessions",), TABLES):
+        capture = Capture([path], tables)
+        for table in tables:
+            capture.table(table)
+    _join_lookups()
+
+
+def _analyze(folder: Path, _clients: int) -> None:
+    """Two sides."""
+    from netlens import analyze
+
+    vm, host = folder / "vm.pcap", folder / "host.pcap"
+    for path in (vm, host):
+        path.write_bytes(refused_requests(path is host))
+    analyze(vm=vm, host=host, apis="2.2.2.2").to_dict()
+
+
+def _read_others(folder: Path, _clients: int) -> None:
+    """What only some captures need."""
     from netlens.api import TABLES, Capture
     from netlens.chains import clock
     from netlens.cluster.job import NEEDS, ClusterCapture, Executor
     from netlens.cluster.sources import Source
-    from netlens.compiling import Shown
+
+    path = folder / "tiny.pcapng"
+    path.write_bytes(tiny_pcapng())
+    capture = Capture([path], TABLES)
+    for table in TABLES:
+        capture.table(table)
+    clock.estimate(capture, capture)  # the second pass has kernels of its own
+    path = folder / "part.pcap"
+    path.write_bytes(tiny_capture())
+    on_workers = ClusterCapture(Executor(), [Source(str(path), k, False) for k in range(2)], tuple(NEEDS))
+    for table in NEEDS:
+        on_workers.table(table)
+
+
+def _anonymize(folder: Path, clients: int) -> None:
+    from netlens.anonymize import recordings, secret
+    from netlens.anonymize.mapper import Mapper
     from netlens.errors import NetlensError
-    from netlens.wire import compiled, jit
+
+    for path, data in ((folder / "mine.pcap", tiny_capture(clients)), (folder / "mine.pcapng", tiny_pcapng())):
+        path.write_bytes(data)
+        with contextlib.suppress(NetlensError):  # where the package cryptography is missing, nothing is anonymised
+            recordings.capture(str(path), str(path.with_suffix(".new")), Mapper(secret.fresh()))
+
+
+#: What makes kernels run, those first that most commands need
+STEPS = (_read, _analyze, _read_others, _anonymize)
+
+
+def _run(steps: Iterable[Callable[[Path, int], None]], clients: int) -> None:
+    from netlens import linker
+    from netlens.wire import compiled
 
     compiled.compile_at_once()
-    compiled.shown, compiled.find_linker = Shown(), linker.find
+    compiled.find_linker = linker.find
     with tempfile.TemporaryDirectory() as folder:
-        for name, data in (("tiny.pcap", tiny_capture(CLIENTS)), ("tiny.pcapng", tiny_pcapng())):
-            path = Path(folder, name)
-            path.write_bytes(data)
-            for tables in (TABLES, ("sessions",)):
-                capture = Capture([path], tables)
-                for table in tables:
-                    capture.table(table)
-            clock.estimate(capture, capture)  # the second pass has kernels of its own
-            with contextlib.suppress(NetlensError):  # where the package cryptography is missing, nothing is anonymised
-                recordings.capture(str(path), str(path.with_suffix(".new")), Mapper(secret.fresh()))
-        _join_lookups()
-        vm, host = Path(folder, "vm.pcap"), Path(folder, "host.pcap")
-        for path in (vm, host):
-            path.write_bytes(refused_requests(path is host))
-        analyze(vm=vm, host=host, apis="2.2.2.2").to_dict()
-        on_workers = ClusterCapture(Executor(), [Source(str(Path(folder, "tiny.pcap")), k, False) for k in range(2)], tuple(NEEDS))
-        for table in NEEDS:
-            on_workers.table(table)
+        for step in steps:
+            step(Path(folder), clients)
+
+
+def work(order: int) -> None:
+    """Compile for a process that holds the lock, beside others that do, for as long as that one is there. order : 1, or -1 to begin at the end."""
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+    machinecode.under_lock = True
+    _run(STEPS[::order], clients=1)  # of which Python makes rows fast enough where another process compiles
+
+
+def later() -> None:
+    """At low priority: whoever works meanwhile comes first."""
+    os.nice(5)
+    main()
+
+
+def now() -> None:
+    """Somebody waits: what is needed first comes first, for all."""
+    main(orders=(1, 1))
+
+
+def main(orders: tuple[int, int] = (1, -1)) -> None:
+    """orders : of every other process's steps. The kernels of the last step take nearly half of the time, so that one begins with them."""
+    import netlens.analysis
+    import netlens.anonymize.recordings
+    import netlens.cluster.job  # noqa: F401 -- with these all kernels are known
+    from netlens.compiling import Shown
+    from netlens.wire import compiled, jit
+
+    compileall.compile_dir(str(Path(__file__).parent), quiet=1)
+    shown = compiled.shown = Shown()
+    store, many = machinecode.store(), min(threads.cores(), background.AT_ONCE)
+    if store is not None and not store.complete and not machinecode.settings() and many > 1:
+        with store.alone(shown.waiting):
+            if store.writable:
+                background.divide([f"work({orders[k % 2]})" for k in range(many)], lambda: shown.compiling(store.count(), compiled.known))
+                shown.ended()
+    _run(STEPS, CLIENTS)
     jit.say_complete()
 
 

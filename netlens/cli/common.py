@@ -82,11 +82,11 @@ def print_json(value: Any) -> None:
 
 def show_compilation() -> None:
     """Say so while kernels are compiled, which takes half a minute in the first run and looks like a hang."""
-    from netlens import linker
+    from netlens import background, linker
     from netlens.compiling import Shown
     from netlens.wire import compiled
 
-    compiled.shown, compiled.find_linker = Shown(), linker.find
+    compiled.shown, compiled.find_linker, compiled.beside = Shown(), linker.find, background.compile_now
 
 
 def compile_for_later() -> None:
@@ -96,7 +96,7 @@ def compile_for_later() -> None:
     if compiled.in_python:
         from netlens import background
 
-        if background.compile_kernels():
+        if background.compile_later():
             say("compiling its kernels for this machine in the background, once; until then it works more slowly")
 
 

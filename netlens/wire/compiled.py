@@ -11,10 +11,12 @@ Theory of operation
 4. Compiling takes half a minute and more, a thousand frames in plain Python half a second. So as long as few frames have been read
    (:data:`FRAMES_IN_PYTHON`), a kernel that is not on disk *runs as the function of Python that it is*. With more frames, or when it has run for
    :data:`SECONDS_IN_PYTHON`, it is compiled, and always with ``NETLENS_KERNELS=now``. State lies in arrays either way, so one can follow the other in the
-   middle of a file. The command line then compiles all kernels beside itself (:mod:`netlens.background`); a library starts no programs.
+   middle of a file. The command line then compiles all kernels beside itself (:mod:`netlens.background`).
+5. The command line has kernels that it cannot do without compiled beside itself, too, by as many processes as there are cores, and goes on with each as soon
+   as it is on disk.
 
-``shown`` is told what happens here; the command line sets it, a library says nothing. ``find_linker`` gives what makes shared libraries; the command line and
-``python -m netlens.warm`` set it (:mod:`netlens.linker`), because a library starts no programs.
+``shown`` is told what happens here; the command line sets it, a library says nothing. ``find_linker`` gives what makes shared libraries, and ``beside``
+starts the compilation of all kernels; the command line and ``python -m netlens.warm`` set them, because a library starts no programs.
 
 With ``NUMBA_BOUNDSCHECK=1`` every read and write of a kernel is checked against its array and raises IndexError, which is how they are fuzzed
 (``make fuzz``). With ``NUMBA_DISABLE_JIT=1`` kernels are plain Python, for a fuzzer that follows coverage.
@@ -43,6 +45,8 @@ Link = Callable[[bytes], bytes | None]
 shown: Shown | None = None  #: who is told
 #: gives what makes a shared library of object code (None: it failed), or None where there is no linker
 find_linker: Callable[[], Link | None] | None = None
+#: starts processes that compile all kernels; gives whether they still do, or None where they were not started
+beside: Callable[[], Callable[[], bool] | None] | None = None
 known = 0  #: kernels of the modules that are loaded: about as many are compiled in the first run
 compiled = 0  #: by this process; what was loaded from disk does not count
 unwanted: set[int] = set()  #: threads whose result nobody waits for any more
@@ -56,6 +60,10 @@ in_python = False  #: kernels ran as functions of Python, because they were not 
 _frames: int | None = None  # read until now; None: nothing is being read, or so much that kernels are compiled
 _at_once = os.environ.get("NETLENS_KERNELS") in ("now", "numba")
 _here = threading.local()  # whether this thread is inside such a function
+
+
+class Claimed(Exception):
+    """A process beside this one, under the same lock, compiles the kernel."""
 
 
 def _plain() -> bool:
@@ -127,20 +135,26 @@ class Kernel:
         self.name = f"{function.__module__.removeprefix('netlens.')}.{function.__qualname__}-{function.__code__.co_firstlineno}"
         self._run: Callable[..., Any] = self._first
         self._signatures = 0  # of numba's, when entries were made
+        self._entries = 0  # that were on disk
         self._seconds = 0.0  # of processor time in Python
 
     def __call__(self, *arguments: Any) -> Any:
         return self._run(*arguments)
 
     def _first(self, *arguments: Any) -> Any:
-        self._run = _entered(self.name, self._without_entry)
+        self._run, self._entries = _entered(self.name, self._without_entry)
         return self._run(*arguments)
 
     def _without_entry(self, *arguments: Any) -> Any:
         if getattr(_here, "inside", False):
             return self.py_func(*arguments)
         if _frames is None or _all_on_disk() or (self._seconds > SECONDS_IN_PYTHON and not machinecode.busy()):
-            return self._with_numba(*arguments)
+            if _waited_for(self.name, self._entries):
+                return self._first(*arguments)
+            try:
+                return self._with_numba(*arguments)
+            except Claimed:
+                pass
         global in_python
         in_python = _here.inside = True
         begin = time.thread_time()
@@ -234,13 +248,18 @@ class _Method(ctypes.Structure):
     FASTCALL = 0x0080
 
 
-def _entered(name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
-    """The function that tries the entries of a kernel, and then calls ``otherwise``."""
-    if machinecode.settings() or os.environ.get("NETLENS_KERNELS") == "numba" or (store := machinecode.store()) is None:
-        return otherwise
+def _store() -> machinecode.Store | None:
+    """Of entries; None where they are not used."""
+    return None if machinecode.settings() or os.environ.get("NETLENS_KERNELS") == "numba" else machinecode.store()
+
+
+def _entered(name: str, otherwise: Callable[..., Any]) -> tuple[Callable[..., Any], int]:
+    """The function that tries the entries of a kernel, and then calls ``otherwise``; and how many there are."""
+    store = _store()
+    paths = [] if store is None else store.entries(name)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    for path in store.entries(name):
+    for path in paths:
         try:
             library = ctypes.CDLL(path)
             address = ctypes.cast(library[ENTRY], ctypes.c_void_p).value
@@ -250,7 +269,42 @@ def _entered(name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
         # When the interpreter ends, a function may outlive whatever refers to what it points to; so that is never freed.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(method))
         otherwise = make(ctypes.addressof(method), (otherwise, np.ndarray, np.int64, np.uint64), None)
-    return otherwise
+    return otherwise, len(paths)
+
+
+_start = threading.Lock()
+_still: list[Callable[[], bool] | None] = []  # of the one time that processes were to be started
+
+
+def _compiling() -> Callable[[], bool] | None:
+    """Whether processes beside this one still compile, which are started the first time; None where there are none."""
+    with _start:
+        if not _still:
+            _still.append(None if beside is None or _all_on_disk() else beside())
+    return _still[0]
+
+
+def _waited_for(name: str, entries: int) -> bool:
+    """Whether processes beside this one have made an entry of a kernel, besides those that were there: waits while they may."""
+    store, compiling = _store(), _compiling()
+    if store is None or compiling is None:
+        return False
+    try:
+        while True:
+            still = compiling()  # before looking: what was made last is seen
+            store.look_again()
+            if len(store.entries(name)) > entries:
+                return True
+            if not still:
+                return False
+            if threading.get_ident() in unwanted:
+                raise SystemExit
+            if shown is not None:
+                shown.compiling(store.count(), known)
+            time.sleep(machinecode.LOOK_AGAIN_S)
+    finally:
+        if shown is not None:
+            shown.ended()
 
 
 # --- threads that are not waited for ------------------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ Theory of operation
 1. A kernel that is called for the first time is loaded from :mod:`netlens.wire.machinecode`. numba's own cache asks each kernel's source file
    alone whether the code is fresh, trusts the folder that it finds, and prepares its compiler first (``target_context.refresh()``, 200 ms), which a
    kernel that is on disk does not need. Measured with ``python -m tests.bench.run --workloads ten``.
-2. What is not there is compiled by one process, and in it by one thread, at a time: whoever waited looks on disk again. All that a kernel calls
-   is compiled within its turn.
+2. What is not there is compiled by one process, and in it by one thread, at a time: whoever waits looks on disk again and again. All that a kernel
+   calls is compiled within its turn. Of several processes that compile under one lock each compiles what it is the first to claim.
 3. Of a kernel that Python called an entry is made as well (:mod:`netlens.wire.entries`), with which later runs do without numba. An empty file says
    that none could be made.
 4. A signal that Python code handles (Ctrl-C, SIGTERM) is held back until numba is between two of its passes. Raised inside LLVM's calls back
@@ -48,7 +48,7 @@ def dispatcher(kernel: compiled.Kernel) -> Any:
     """What numba calls and types a kernel by."""
     made = njit(nogil=True, **kernel.options)(kernel.py_func)
     made._cache = _Cache(kernel.name)
-    made.compile = functools.partial(_compile, made.compile)
+    made.compile = functools.partial(_compile, made.compile, name=kernel.name)
     return made
 
 
@@ -95,11 +95,6 @@ class _Cache(NumbaCache):  # type: ignore[misc]
     def disable(self) -> None: ...
 
     def flush(self) -> None: ...
-
-    def _key(self, sig: Any, codegen: Any) -> str:
-        """The name of a kernel's files for a signature, without their suffix."""
-        key = hashlib.sha256(repr((sig, codegen.magic_tuple())).encode()).hexdigest()[:16]
-        return f"{self._name}.{key}"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         store = machinecode.store()
@@ -179,22 +174,46 @@ class _Turn:
 _turn = _Turn()
 
 
-def _compile(compile_: Callable[[Any], Any], sig: Any) -> Any:
-    """numba's ``compile`` of one dispatcher: at once if the code is on disk, else when it is this thread's turn."""
+class _Made(Exception):
+    """Another process has compiled what this thread waits for."""
+
+
+def _compile(compile_: Callable[[Any], Any], sig: Any, name: str) -> Any:
+    """numba's ``compile`` of the kernel ``name``: at once if the code is on disk, else when it is this thread's turn.
+
+    Raises
+    ------
+    compiled.Claimed
+        a process beside this one compiles it.
+    """
     try:
         return compile_(sig)
     except _Missing:
         pass
-    with _alone():
+    store, key = machinecode.store(), _key(name, sig, cpu_target.target_context.codegen())
+
+    def look() -> None:
+        if store is not None and store.read(key + machinecode.CODE) is not None:
+            raise _Made
+
+    with contextlib.suppress(_Made), _alone(look):
+        if machinecode.under_lock and store is not None and not store.claim(key):
+            raise compiled.Claimed
         return compile_(sig)
+    return compile_(sig)
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def _alone(look: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """``look`` is called while another process compiles."""
     store, listener = machinecode.store(), _Listener()
-    alone = (
-        contextlib.nullcontext() if store is None else store.alone(lambda: compiled.shown.waiting() if compiled.shown is not None else None)
-    )
+
+    def waiting() -> None:
+        if compiled.shown is not None:
+            compiled.shown.waiting()
+        look()
+
+    alone = contextlib.nullcontext() if store is None else store.alone(waiting)
     with (
         _turn.queue,
         alone,

@@ -10,8 +10,10 @@ Theory of operation
    Where nothing can be written the code stays in memory for this run.
 3. Machine code is executed, and unpickling it executes more. So it comes only from folders that nobody but root and this user can change:
    the folder and all above it belong to one of them, and neither groups nor others may write there (a sticky folder like /tmp may stand above).
-4. One process compiles at a time (a lock on the folder); the others wait and then load what it made. A file appears whole, by a rename.
-   One that is damaged is made anew. Nothing is deleted but what interrupted writers left, and the oldest of many stamps, when a new one begins.
+4. One process compiles at a time (a lock on the folder), or starts several that do under its lock (:mod:`netlens.warm`): each *claims* what it
+   compiles, by a file, and leaves to the others what they have claimed. Whoever else needs a kernel waits until it is there. A file appears whole,
+   by a rename. One that is damaged is made anew. Nothing is deleted but what interrupted writers left, and the oldest of many stamps, when a new one
+   begins.
 
 *Limits.* Access lists of macOS and NFSv4 are not read. Two machines that share a file system without locks may compile the same code at once,
 which costs time only.
@@ -35,6 +37,7 @@ from typing import Any
 
 import numpy as np
 
+under_lock = False  #: this process compiles for another one, which holds the lock
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: Folders and files with kernels, and with what kernels use; tests/wire/test_compiled.py fails if one is missing.
 SOURCES = ("anonymize/kernels", "cluster/kernels.py", "lenses/refused/kernels.py", "parsers", "wire")
@@ -47,6 +50,7 @@ COMPLETE = "complete"  #: the file that says that all kernels are there
 LOCK = "lock"  #: is held while a process compiles for its folder
 TRIED = "tried"  #: the file whose age says when the compilation of all was last begun
 TRY_AGAIN_S = 3600.0
+LOOK_AGAIN_S = 0.03  #: how often a process that waits for another one looks
 #: Length and CRC of what is before it, at the end, where no loader of libraries looks: a power cut may leave the name of a file without its bytes.
 _SEAL = struct.Struct("<II")
 #: What the kernel of Linux says of a processor that instructions can be chosen by (x86; ARM); its other lines change with the load.
@@ -243,6 +247,19 @@ class Store:
                 found += [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(ENTRY)]
         return found
 
+    def look_again(self) -> None:
+        """Another process may have written."""
+        for known in ("_readable", "_libraries", "complete"):
+            vars(self).pop(known, None)
+
+    def count(self) -> int:
+        """How many kernels are compiled."""
+        names = []
+        for folder in self._readable:
+            with contextlib.suppress(OSError):
+                names += os.listdir(folder)
+        return len({name.rsplit(".", 2)[0] for name in names if name.endswith(CODE)})
+
     def entries(self, kernel: str) -> list[str]:
         """The shared libraries that were made of ``kernel``, whole and undamaged, one for each of its signatures."""
         found: dict[str, str] = {}
@@ -298,17 +315,30 @@ class Store:
             return f"{self._home}: {(error.strerror or str(error)).lower()}"
         return None
 
+    def claim(self, name: str) -> bool:
+        """Whether this process is to compile ``name``, and none of those that compile beside it under one lock."""
+        if self._home is None:
+            return True
+        try:
+            os.close(os.open(os.path.join(self._home, f".{name}.claimed"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return False
+        except OSError:
+            return True
+        return True
+
     @contextlib.contextmanager
     def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Let no other process compile for the same folder meanwhile; ``waiting`` is called if one does."""
+        """Let no other process compile for the same folder meanwhile; ``waiting`` is called again and again while one does."""
         root = _writable_root()
         with contextlib.ExitStack() as stack:
-            if root is not None:
+            if root is not None and under_lock:
+                self._home = _make(os.path.join(root, self.stamp))
+            elif root is not None:
                 with contextlib.suppress(OSError):  # a file system without locks: two may compile the same
                     stack.enter_context(_locked(os.path.join(root, LOCK), waiting))
                 self._begin(root)
-            for known in ("_readable", "_libraries", "complete"):
-                vars(self).pop(known, None)  # another process may have made the folder
+            self.look_again()
             yield
 
     def _begin(self, root: str) -> None:
@@ -342,11 +372,13 @@ def _locked(path: str, waiting: Callable[[], None]) -> Iterator[None]:
     # 0600: who may not write the code may not keep others from writing it.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(LOOK_AGAIN_S)
         yield
     finally:
         os.close(descriptor)

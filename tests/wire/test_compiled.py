@@ -124,6 +124,41 @@ def test_two_first_runs_share_one_compilation(root: Path, place: Path) -> None:
     assert (out, err) == ("30 0\n", "")
 
 
+def test_who_waits_goes_on_when_its_kernel_is_there(root: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when the other process has compiled everything."""
+    _run(root, place)
+    folder = _code(place)[0].parent
+    made = {path: path.read_bytes() for path in _code(place)}
+    for path in made:
+        path.unlink()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(place / "cache"))
+    with machinecode.Store(folder.name).alone(lambda: None):
+        second = _start(root, place)
+        assert second.stderr is not None
+        assert second.stderr.readline() == "netlens: waiting for another netlens, which is compiling the kernels\n"
+        for path, content in made.items():
+            path.write_bytes(content)
+        assert second.communicate() == ("30 0\n", "")
+
+
+def test_processes_under_one_lock_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(machinecode, "under_lock", False)
+    one, other = machinecode.Store("stamp"), machinecode.Store("stamp")
+    with one.alone(lambda: None):
+        monkeypatch.setattr(machinecode, "under_lock", True)
+        with other.alone(lambda: pytest.fail("it waits")):
+            assert other.claim("a")
+            assert not one.claim("a")
+            assert one.claim("b")
+            assert other.write("a", b"code") is None
+        monkeypatch.setattr(machinecode, "under_lock", False)
+    one.look_again()
+    assert one.read("a") == b"code"
+    with other.alone(lambda: None):  # what a process claimed that was killed is nobody's
+        assert other.claim("b")
+
+
 @pytest.mark.parametrize(("number", "status", "said"), [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "netlens: interrupted\n")])
 def test_a_signal_while_it_compiles_ends_it_in_order(root: Path, place: Path, number: int, status: int, said: str) -> None:
     process = _start(root, place, "wait", "handlers")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from netlens import threads
 from netlens.wire import machinecode
 
 #: Prints the hash of each table, whether kernels ran in Python, and how many were compiled.
@@ -93,24 +94,83 @@ def test_what_is_read_in_python_is_compiled_in_the_background(root: Path, kept: 
         done = subprocess.run(command, cwd=root, env=_environment(kept.parent.parent), capture_output=True, text=True, check=True)
         return json.loads(done.stdout), done.stderr
 
-    for file in kept.glob("wire.framing.frame_pcap-*"):
-        file.unlink()
+    _missing(kept, "wire.framing.frame_pcap")
     first = run()
     assert first[0]
     assert first[1] == "netlens: compiling its kernels for this machine in the background, once; until then it works more slowly\n"
     assert run() == (first[0], "")  # begun already
-    end = time.monotonic() + 300
-    while not (kept / machinecode.COMPLETE).exists():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    _wait_for(kept / machinecode.COMPLETE)
     assert list(kept.glob(f"wire.framing.frame_pcap-*{machinecode.ENTRY}"))
     assert run() == (first[0], "")
 
 
 def test_a_large_capture_is_compiled_for(root: Path, kept: Path, tmp_path: Path) -> None:
-    large = tmp_path / "large.pcap"
-    content = gzip.decompress((root / "captures/healthy/vm.pcap.gz").read_bytes())
-    large.write_bytes(content[:24] + content[24:] * (9_000_000 // len(content) + 1))
+    large = _large(root, tmp_path / "large.pcap")
     for library in kept.glob(f"*{machinecode.ENTRY}"):
         library.unlink()
     assert _tables(root, large, kept.parent.parent)[1] == "False True"
+
+
+#: The command line as it is called, and whether it imported numba.
+COMMAND = "import atexit, sys; atexit.register(lambda: print('numba' in sys.modules, file=sys.stderr)); from netlens import cli; cli.main()"
+
+
+def _missing(kept: Path, *kernels: str) -> None:
+    for kernel in kernels:
+        assert list(kept.glob(f"{kernel}-*"))
+        for file in kept.glob(f"{kernel}-*"):
+            file.unlink()
+
+
+def _large(root: Path, path: Path) -> Path:
+    content = gzip.decompress((root / "captures/healthy/vm.pcap.gz").read_bytes())
+    path.write_bytes(content[:24] + content[24:] * (9_000_000 // len(content) + 1))
+    return path
+
+
+@pytest.mark.skipif(threads.cores() < 2, reason="compiles by itself on one core")
+def test_processes_compile_what_a_command_waits_for(root: Path, kept: Path, tmp_path: Path) -> None:
+    _missing(kept, "wire.framing.frame_pcap", "wire.times._walk", "wire.addresses._write_v4")
+    command = [sys.executable, "-c", COMMAND, "sessions", str(_large(root, tmp_path / "large.pcap")), "--format", "json"]
+    done = subprocess.run(command, cwd=root, env=_environment(kept.parent.parent), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)
+    assert done.stderr == "netlens: compiling its kernels for this machine, once (up to a minute)\nFalse\n"
+    assert list(kept.glob(f"wire.framing.frame_pcap-*{machinecode.ENTRY}"))
+    _wait_for(kept / machinecode.COMPLETE)
+    assert not list(kept.glob(".*"))
+
+
+def test_who_compiles_for_another_ends_with_it(root: Path, kept: Path) -> None:
+    _missing(kept, "wire.decode.decode")
+    command = [sys.executable, "-m", "netlens.warm"]
+    coordinator = subprocess.Popen(command, cwd=root, env=_environment(kept.parent.parent), stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not (claims := list(kept.glob(".*.claimed"))) and coordinator.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    if not claims:
+        assert threads.cores() < 2
+        return
+    workers = Path(f"/proc/{coordinator.pid}/task/{coordinator.pid}/children")
+    children = workers.read_text().split() if workers.exists() else []
+    coordinator.kill()
+    coordinator.wait()
+    for child in children:
+        while _runs(child):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert not (kept / machinecode.COMPLETE).exists()
+
+
+def _runs(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _wait_for(path: Path) -> None:
+    end = time.monotonic() + 300
+    while not path.exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
