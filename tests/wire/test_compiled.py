@@ -183,7 +183,8 @@ def told(self, done, about):
     if done == 1:
         sys.stdin.readline()
 Shown.compiling = told
-from netlens import cli
+from netlens import background, cli
+background.compile_now = lambda: None
 sys.argv = ["netlens", "sessions", sys.argv[1]]
 cli.main()
 """
