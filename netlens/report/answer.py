@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlens.chains.situation import ACCEPTED
+from netlens.lenses.refused.verdict import needed
 from netlens.report import findings
 from netlens.text import duration, plural
 
@@ -188,14 +189,8 @@ def effect(fix: Prediction) -> str:
 
 
 def _needed(a: Analysis, what: str = "out") -> list[Part]:
-    wanted = needs(a)
+    wanted = needed(a.hypotheses)
     return [Part(f" To find {what}, you need: "), Part(wanted[0]), Part(".")] if wanted else []
-
-
-def needs(a: Analysis) -> list[str]:
-    """What the undecided causes need to be decided; what most of them need comes first."""
-    wanted = Counter(v.needs for v in a.hypotheses if v.verdict == "undecided" and v.needs)
-    return [text for text, _ in wanted.most_common()]
 
 
 def how_sure(a: Analysis) -> list[Fact]:
@@ -294,7 +289,7 @@ def outcomes(a: Analysis) -> tuple[int, str]:
 def surer(a: Analysis) -> list[str]:
     """What to record or do next, most useful first."""
     out: list[str] = []
-    for text in needs(a):  # the same capture is asked for once, whatever else it would show
+    for text in needed(a.hypotheses):  # the same capture is asked for once, whatever else it would show
         if len(out) < 2 and not any(text.startswith(before) for before in out):
             out.append(text)
     sources = Counter(a.assembled.situation.requests.source.tolist())

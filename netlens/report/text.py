@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from netlens.lenses.refused.verdict import needed
 from netlens.report import answer, findings, overview, time_budget
 from netlens.text import duration, plural, printable, utc
 
@@ -47,7 +48,7 @@ def render(analysis: Analysis, console: Any, verbose: int = 0) -> None:
     else:
         # of a capture that was looked at as a whole, only that it does not show what was asked for
         told = a.assembled.notes if a.given.apis else []
-        cautions = [("caution", note) for note in (told if findings.is_all(a) else a.quality["notes"]) if note not in answer.needs(a)]
+        cautions = [("caution", note) for note in (told if findings.is_all(a) else a.quality["notes"]) if note not in needed(a.hypotheses)]
         _grid(console, cautions, "", (0, 0, 0, 2), [_CAUTION] * len(cautions))
     if not verbose and not findings.is_all(a):
         console.print(Text(f"  -v shows {'causes, fixes and evidence' if answer.anything_refused(a) else 'more'}", style="dim"))
@@ -71,8 +72,8 @@ def _brief(a: Analysis, console: Any) -> None:
     if answer.anything_refused(a):
         if not causes:
             rows.append(("why", "Cause unknown" + _likely(a)))
-        if needed := [] if causes else answer.needs(a):
-            rows.append(("you need", needed[0]))
+        if wanted := [] if causes else needed(a.hypotheses):
+            rows.append(("you need", wanted[0]))
         rows.append(("how sure", answer.how_sure_in_brief(a)))
         if out := [v.id for v in a.hypotheses if v.verdict == "refuted"]:
             rows.append(("ruled out", ", ".join(out)))

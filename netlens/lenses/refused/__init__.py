@@ -18,6 +18,7 @@ from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
 from netlens.lenses._dialogs import refusals
 from netlens.lenses._view import finding, frame_filter, most, views
+from netlens.lenses.refused.verdict import needed
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _of_target(traffic: Traffic) -> list[Finding]:
     why = (
         named.claim
         if named
-        else next((f"To find out why, you need: {v.needs}." for v in weighed.verdicts if v.needs), "The cause is unknown.")
+        else next((f"To find out why, you need: {wanted}." for wanted in needed(weighed.verdicts)), "The cause is unknown.")
     )
     text = f"{n:,} of {plural(len(r), 'request')} {'was' if n == 1 else 'were'} refused. {why}"
     values = {"requests": len(r), "refused": n, "cause": weighed.cause, "limiter": weighed.limiter}

@@ -199,7 +199,7 @@ def needs(weighing: Weighing) -> str:
     off = f"error logs on the same clocks as the captures: {plural(weighing.unmatched, 'refusal')} in these match no request"
     if whose_unknown and s.facts.get("hellos_cut") and i.refused + weighing.unmatched:
         return WHOLE_PACKETS
-    if not i.enough and i.refused + weighing.unmatched >= ENOUGH:
+    if i.refused < ENOUGH <= i.refused + weighing.unmatched:
         return off
     if i.refused == 0:
         return "a recording in which requests are refused"
@@ -215,4 +215,11 @@ def needs(weighing: Weighing) -> str:
         return off
     if whose_unknown:
         return EARLIER if s.vm_seen and s.host_seen else UNKNOWN_SIDES
+    if i.accepted < ENOUGH:
+        return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
+    if (partly := weighing.partly) is not None:
+        return (
+            f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "
+            f"({plural(partly.misses + partly.false_alarms, 'exception')}), so something else refuses or counts, too"
+        )
     return "a longer recording: no count separates refused from accepted requests clearly, but chance alone does not explain them either"

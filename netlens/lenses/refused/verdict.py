@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +56,13 @@ class Verdict:
             "cause": self.cause,
             "claim": self.claim,
         }
+
+
+def needed(verdicts: Sequence[Verdict]) -> list[str]:
+    """What the undecided verdicts need: first what the likely one does, if one is, then what most of them do."""
+    undecided = [(v.needs, v.probability or 0.0) for v in verdicts if v.verdict == "undecided" and v.needs]
+    likely = [text for text, probability in undecided if probability > 0.5]
+    return list(dict.fromkeys([*likely[:1], *(text for text, _ in Counter(text for text, _ in undecided).most_common())]))
 
 
 def statistics(fit: Any) -> str:

@@ -227,6 +227,13 @@ class Weighing:
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
+    @property
+    def partly(self) -> RuleFit | None:
+        """The best rule on what is open, where it is beyond chance and leaves too many exceptions to be the whole of it."""
+        best = self.inference.best if self.inference.refused >= MANY else None
+        beyond = best is not None and best.p <= ALPHA and best.youden >= HINT and best.log_likelihood > self.by_chance + MARGIN
+        return best if beyond and best is not None and not self.separates(best) else None
+
     def shares(self, fit: RuleFit, adjustment: Adjustment) -> Without:
         """As :meth:`without`, over every limit that fits as well: the smallest and the largest share, and which refusals at ``value``."""
         found = self.without(fit, adjustment)

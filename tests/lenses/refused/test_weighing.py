@@ -11,7 +11,7 @@ from netlens.lenses.refused import weighing as w
 from netlens.lenses.refused.counting import RULES, Adjustment, Counts
 from netlens.lenses.refused.judging import limit_verdict, needs
 from netlens.lenses.refused.limit import Inference, RuleFit
-from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.verdict import Evidence, Verdict, needed, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
 from tests.lenses.refused.scenes import rounds, weighed, without_captures
 
@@ -178,6 +178,10 @@ def test_what_would_decide() -> None:
         said("u.v", "u.v", "v!v", facts={"hellos_cut": 2}) == "captures of whole packets (tcpdump -s 0), to tell whose the connections are"
     )
     assert said("v.v", "v!v", facts={"unmatched": 4, "hellos_cut": 2}).startswith("error logs on the same clocks")
+    assert said(*["!v"] * 9) == "a recording in which some requests are accepted"  # no log is off where all it has was found
+    assert said("v.v", *["!v"] * 9) == "a recording with at least 5 accepted requests; this one has 2"
+    mixed = [*["v.v", "vv!v", "v.v", "vv!v", "v!v", "v.v"] * 8]
+    assert said(*mixed).startswith("a recording of one program with one model and one key: requests per")
     assert said(*["u!v", "u.v"] * 6).startswith("captures of both sides that begin before the connections do")
     assert said("v.v", uncountable="a TLS key log: HTTP/2") == "a TLS key log: HTTP/2"
 
@@ -187,3 +191,10 @@ def test_the_json_names_files() -> None:
     document = given.to_dict({"vm": "a.pcap"})
     assert document["evidence"] == [{"text": "so", "detail": "", "frames": [{"file": "a.pcap", "frame": 3}, {"file": "host", "frame": 4}]}]
     assert set(document) == {"id", "verdict", "attributable_fraction", "p", "probability", "evidence", "needs", "cause", "claim"}
+
+
+def test_what_the_likely_cause_needs_comes_first() -> None:
+    many, one = undecided("a longer recording"), undecided("a capture of the VM")
+    assert needed([many, many, one]) == ["a longer recording", "a capture of the VM"]
+    assert needed([many, many, replace(one, probability=0.9)]) == ["a capture of the VM", "a longer recording"]
+    assert needed([refuted(Evidence("no"))]) == []
