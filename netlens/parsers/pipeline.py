@@ -47,6 +47,8 @@ PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 TRAIL = "trail"
 
 TOGETHER = 4  #: units that are handed over at a time
+#: products whose parsers take as long as reading does, so that decoding is divided best if it goes with them; all others take longer
+LIGHT = ("sessions",)
 AHEAD = 1  #: finished lots of them that may wait for the parsers
 ROOMS = (AHEAD + 2) * TOGETHER + 1
 KEPT_FRAMES = 128  #: frames of a session that goes on from the part before, whose payload is kept: a ClientHello ends within 32 segments
@@ -351,12 +353,14 @@ def run(
         see :class:`netlens.wire.containers.Reader`.
     """
     part = Part(products, spill_to=spill_to)
-    if cores() > 1:
-        reader = Reader(paths, progress, hold=ROOMS)
+    reader = Reader(paths, progress, hold=ROOMS if cores() > 1 else 0)
+    if cores() > 1 and part.products == LIGHT:
+        for batch in ahead(reader.batches(), AHEAD, reader.cancel, TOGETHER):
+            part.feed(batch)
+    elif cores() > 1:
         for unit in part.decoder.ahead(reader):
             part.take(unit)
     else:
-        reader = Reader(paths, progress)
         for unit in part.decoder.units(reader, 1):
             part.take(unit)
     part.inputs = reader.inputs

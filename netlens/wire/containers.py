@@ -43,7 +43,7 @@ def warn_of_overlap(before: Input, info: Input) -> None:
 
 @dataclass
 class Batch:
-    """At most ``BATCH`` frames of one buffer. ``frames`` is valid until the next batch is asked for, ``buf`` as long as the reader holds it."""
+    """At most ``BATCH`` frames of one buffer. ``buf`` and ``frames`` are valid as long as the reader holds them."""
 
     buf: np.ndarray[Any, Any]  # uint8
     frames: np.ndarray[Any, Any]  # int64[n, FRAME_WIDTH]
@@ -59,7 +59,7 @@ class Reader:
     ----------
     paths : paths of captures, or "-" for standard input; read in the order given, as one stream.
     progress : called with (bytes read so far of all inputs, frames) after each chunk.
-    hold : how many further buffers are read before one is used again; 0: a batch is valid until the next one is asked for.
+    hold : how many further buffers, and batches, are read before one is used again; 0: a batch is valid until the next one is asked for.
 
     Raises
     ------
@@ -84,7 +84,8 @@ class Reader:
         self.interfaces: list[tuple[int, int, bytes]] = []  # position, link type and name of each, by its number
         self._numbers: dict[tuple[int, int, bytes], int] = {}
         self.frame = 0
-        self.frames = np.zeros((batch, FRAME_WIDTH), np.int64)
+        self._areas = [np.zeros((batch, FRAME_WIDTH), np.int64) for _ in range(hold + 1)]  # for the frames of a batch each, in turn
+        self.frames = self._areas[0]
         self._done_bytes = 0
         compiled.reading(self.total_bytes() or 0)
         for path in self.paths:  # all of them before the first is read: a misspelt third file is told at once
@@ -174,6 +175,8 @@ class Reader:
                     self._note_times(info, int(self.frames[0, F_TS]), int(self.frames[n - 1, F_TS]))
                     compiled.have_read(n)
                     yield Batch(buffer, self.frames, n, self.links, self.frame)
+                    self._areas.append(self._areas.pop(0))
+                    self.frames = self._areas[0]
                     self.frame += n
                     info.frames += n
                 offset += new - pos
