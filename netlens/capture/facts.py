@@ -34,8 +34,8 @@ for program in tcpdump tshark sudo ip ifconfig netstat ss lsof nft iptables-save
   getent dscacheutil scutil proxy-status apt-get dnf brew; do command -v "$program"; done
 ask tcpdump --version 2>&1
 ask sshuttle --version 2>&1
-ask ip -brief address || ask ifconfig -a
-if have ip; then ask ip route; ask ip -6 route; ask ip rule; else ask netstat -rn; fi
+if have ip && [ "$(uname -s)" = Linux ]; then ask ip -brief address; ask ip route; ask ip -6 route; ask ip rule
+else ask ifconfig -a; ask netstat -rn; fi
 ask cat /etc/resolv.conf
 ask scutil --dns
 echo "%%netlens processes"

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_LINK_LOCAL, _LINK_LOCAL_GROUPS = ipaddress.IPv6Network("fe80::/16"), ipaddress.IPv6Network("ff02::/16")
 
 
 def is_number(text: str) -> bool:
@@ -16,14 +17,20 @@ def is_number(text: str) -> bool:
 
 
 def plain_address(text: str) -> str:
-    """A plain address: without brackets and interface; text that is no address stays, so that nothing is lost silently."""
+    """A plain address: without brackets and interface; text that is no address stays, so that nothing is lost silently.
+
+    lsof of macOS shows the interface's number as the kernel keeps it, in the second group of a link-local address (``fe80:4::1``), where the wire has zero.
+    """
     text = text.strip("[]").partition("%")[0]
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return text or "*"
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            address = address.ipv4_mapped
+        elif address in _LINK_LOCAL or address in _LINK_LOCAL_GROUPS:
+            address = ipaddress.IPv6Address(int(address) & ~(0xFFFF << 96))
     return str(address)
 
 

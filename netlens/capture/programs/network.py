@@ -20,10 +20,10 @@ def parse_resolv_conf(text: str) -> tuple[str, ...]:
 def parse_scutil_dns(text: str) -> tuple[str, ...]:
     """Name servers of macOS (``scutil --dns``): of the first resolver that is for every name, and of all of its kind.
 
-    Resolvers for one domain (mDNS, a VPN's) and the list of scoped queries, which repeats them by interface, are left out.
+    Resolvers for one domain (mDNS, a VPN's) and the lists of scoped and service-specific queries, which repeat them by interface, are left out.
     """
     servers: list[str] = []
-    for block in re.split(r"(?m)^(?=resolver #)", text.partition("DNS configuration (for scoped queries)")[0]):
+    for block in re.split(r"(?m)^(?=resolver #)", text.partition("DNS configuration (for ")[0]):
         if not re.search(r"(?m)^\s*domain\s*:", block) or "search domain" in block:
             servers += re.findall(r"(?m)^\s*nameserver\[\d+\]\s*:\s*(\S+)", block)
     return _servers(servers)
@@ -49,7 +49,7 @@ def parse_addresses(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route; ``destination`` is a network, ``default``, or as printed where it is neither; ``gateway`` None where there is none."""
+    """One route; ``destination`` is a network, ``default``, or as printed where it is neither; ``gateway`` None where there is none (a neighbour)."""
 
     destination: str
     gateway: str | None
@@ -94,7 +94,7 @@ def _netstat_routes(lines: Iterable[list[str]]) -> Iterator[Route]:
                 continue
             destination = str(network) if network.prefixlen else "default"
         gateway: str | None = row["Gateway"]
-        if gateway in ("0.0.0.0", "*", "::") or str(gateway).startswith("link#"):
+        if gateway in ("0.0.0.0", "*", "::") or re.fullmatch(r"link#\d+|[0-9a-f]{1,2}([:.][0-9a-f]{1,2}){5}", row["Gateway"]):
             gateway = None
         yield Route(destination, gateway, row.get("Netif"))
 
@@ -127,7 +127,7 @@ def parse_ifconfig(text: str) -> list[Interface]:
     for line in text.splitlines():
         if head := re.match(r"([\w.-]+): flags=[0-9a-fA-F]+<([^>]*)>", line):
             found.append(Interface(head[1], (), "UP" in head[2].split(",")))
-        elif found and (address := re.match(r"\s+inet6? ([0-9a-fA-F.:]+)", line)):
+        elif found and (address := re.match(r"\s+inet6? ([0-9a-fA-F.:]+)", line)) and is_address(address[1]):
             last = found[-1]
             found[-1] = Interface(last.name, (*last.addresses, address[1]), last.up)
     return found

@@ -30,6 +30,11 @@ def parse_pf_rules(text: str, table: str = "pf") -> list[Rule]:
         ports: tuple[tuple[int, int], ...] = ()
         # rdr works "on lo0", on what a filter rule has sent there: by itself it redirects nothing of this machine's own
         conditions = " ".join(before[before.index("on") :][:2]) if "on" in before else ""
+        for word in ("user", "group"):  # whose connections: not everybody's
+            if word in before:
+                conditions = f"{conditions} {' '.join(before[before.index(word) :][:3])}".strip()
+        if not rdr and "from" in before and before[before.index("from") + 1 :][:1] not in ([], ["any"]):
+            conditions = f"{conditions} {' '.join(before[before.index('from') : before.index('to') if 'to' in before else None])}".strip()
         if "to" in before:
             target = before[before.index("to") + 1 :]
             if target and target[0] not in ("any", "port"):

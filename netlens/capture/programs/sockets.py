@@ -139,5 +139,5 @@ def _lsof_fields(text: str) -> Iterator[Socket]:
 
 
 def _lsof_name(text: str) -> str:
-    r"""Lsof writes a blank in a command's name as ``\x20``."""
-    return re.sub(r"\\x([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), text)
+    r"""Lsof writes a blank in a command's name as ``\x20``, and each byte that is not ASCII in the same way."""
+    return re.sub(r"(?:\\x[0-9a-fA-F]{2})+", lambda m: bytes.fromhex(m[0].replace("\\x", "")).decode("utf-8", "replace"), text)
