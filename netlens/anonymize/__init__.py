@@ -8,6 +8,7 @@ The folder, in the order in which things depend on each other::
     secret.py           the key and its file   addresses.py         Crypto-PAn
     mapper.py           all maps of one run    streams.py           what is spread over several frames
     captures.py         file to file           recordings.py        folder to folder
+    texts.py            what programs print
 
 What stays, what is hidden, and what can still be learned from the result stands in docs/explanation/anonymising.md.
 """

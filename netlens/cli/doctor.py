@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
 from netlens.capture.doctor import Row, examine, look_at
 from netlens.cli.common import print_json, stop_at_a_closed_pipe
 from netlens.cli.options import api_option, format_option
+from netlens.outputs import replacing
 from netlens.text import printable
+
+if TYPE_CHECKING:
+    from netlens.capture.checks import Scene
 
 #: Where no API is named: those of the provider whose refusals netlens was made for.
 USUAL = ("z.ai", "bigmodel", "zhipu")
@@ -32,8 +37,9 @@ def usual_apis() -> tuple[str, ...]:
       netlens doctor
       netlens doctor --vm tart:cal-dev
       netlens doctor --vm admin@192.168.64.2 --api api.z.ai --format json
+      netlens doctor --vm tart:cal-dev --report -o report.txt
 
-    Exit status: 0 nothing is missing (there may be warnings), 1 something is missing, 2 wrong usage.
+    Exit status: 0 nothing is missing (there may be warnings) or a report was made, 1 something is missing, 2 wrong usage.
     """,
 )
 @click.option(
@@ -44,16 +50,34 @@ def usual_apis() -> tuple[str, ...]:
 @api_option("Default: those of the provider Z.ai (z.ai, bigmodel.cn).")
 @click.option("-w", "--directory", metavar="DIR", default=".", show_default=True, help="Where recordings will be written.")
 @format_option("table", "json")
-def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) -> None:
+@click.option(
+    "--report",
+    is_flag=True,
+    help="Instead of the table, one text to send to whoever mends netlens: names, addresses and keys are replaced in it.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Where the report goes.  [default: standard output]")
+def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str, report: bool, output: str | None) -> None:
     """Check what a recording needs on this machine, and print the command that fixes what is missing.
 
     Checks tcpdump and whether you may capture with it, interfaces, buffers, disk, clocks, routes, proxies, sshuttle with its redirect rules and excludes, and
     the addresses of the API, here and (with --vm) on the VM. Changes nothing, and contacts only the VM and the system's resolver.
     """
+    if report and form != "table":
+        raise click.UsageError("--report is a text; it has no --format")
+    if output is not None and not report:
+        raise click.UsageError("-o is for --report")
     with look_at(vm, apis or usual_apis(), bool(apis), directory) as scene:
         rows = examine(scene, progress=_progress)
+        text = _report(scene, rows) if report else ""
     _progress("")
     stop_at_a_closed_pipe()
+    if output is not None:
+        with replacing(output, 0o600) as path, open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    if report:
+        click.echo(text, nl=False)
+        return
     heads = {"here": f"this machine ({scene.here.system})", "vm": f"the VM {scene.target}"}
     if form == "json":
         print_json([_document(row) for row in rows])
@@ -61,6 +85,12 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str) ->
         _print(rows, heads)
     if any(row.status == "missing" for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _report(scene: Scene, rows: list[Row]) -> str:
+    from netlens.report.machines import as_text
+
+    return as_text(scene, rows)
 
 
 def _document(row: Row) -> dict[str, str]:
