@@ -60,15 +60,17 @@ def list_() -> None:
 @click.option(
     "--sshuttle", type=click.Path(exists=True, dir_okay=False), help="The sshuttle to use, 1.3 or later.  [default: the installed one]"
 )
-def run(scenario: str, output: Path | None, seconds: float | None, seed: int | None, sshuttle: str | None) -> None:
+@click.option("--snaplen", type=click.IntRange(min=96), metavar="N", help="Bytes kept of each packet.  [default: all]")
+def run(scenario: str, output: Path | None, seconds: float | None, seed: int | None, sshuttle: str | None, snaplen: int | None) -> None:
     """Run a scenario and record both sides, with the provider's own log.
 
     Needs root on Linux. Removes its namespaces and processes, however it ends."""
+    from netlens.capture.command import SNAPLEN
     from netlens.lab import run as lab_run
     from netlens.lab.scenario import load
 
     folder = output or Path("captures") / scenario
-    options = lab_run.Options(seconds, seed, sshuttle)
+    options = lab_run.Options(seconds, seed, sshuttle, snaplen or SNAPLEN)
     lab_run.run(load(scenario), folder, options, lambda text: click.echo(text, err=True))
     click.echo(os.fsencode(folder))
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netlens.capture.command import SNAPLEN
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
 from netlens.lab import clock, programs, real_logs, relays, services
@@ -48,11 +49,15 @@ RECORDED_SIDES = (VM, HOST)
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line, or a fix that is tried, may change about a scenario. ``services``: commands that run on a side while the programs do."""
+    """What the command line, or a fix that is tried, may change about a scenario.
+
+    snaplen : bytes kept of each packet.  services : commands that run on a side while the programs do.
+    """
 
     seconds: float | None = None
     seed: int | None = None
     sshuttle: str | None = None
+    snaplen: int = SNAPLEN
     services: tuple[tuple[str, str], ...] = ()
 
 
@@ -70,7 +75,9 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
         skew = Skew(scenario.clock["offset_s"], scenario.clock["drift_ppm"], time.time_ns())
         pem, key = certificate.write(topology.folder, [API_NAME, ALIAS, EDGE, OTHER_SITE])
         context = Context(scenario, topology, folder, seconds, seed, skew, pem, options.sshuttle)
-        recorders = [SideRecorder(side=side, directory=folder, prefix=topology.prefix(side)) for side in RECORDED_SIDES]
+        recorders = [
+            SideRecorder(side=side, directory=folder, prefix=topology.prefix(side), snaplen=options.snaplen) for side in RECORDED_SIDES
+        ]
         older_s = float(scenario.path["older_s"])
         if not older_s:
             _start_all(recorders)
@@ -90,7 +97,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
         results = _stop(context, provider, recorders)
         logs.close()
         results = [_finished(context, result) for result in results]
-        write_manifest(folder, results, _extra(context))
+        write_manifest(folder, results, _extra(context, options.snaplen))
         for path in (folder, *folder.iterdir()):
             path.chmod(0o700 if path.is_dir() else 0o600)
             give_to_caller(path)
@@ -162,11 +169,12 @@ def _finished(context: Context, result: SideResult) -> SideResult:
     return replace(result, path=path, paths=[path], bytes=path.stat().st_size)
 
 
-def _extra(context: Context) -> dict[str, Any]:
+def _extra(context: Context, snaplen: int) -> dict[str, Any]:
     """What the manifest says beyond the captures: where they come from, what is expected of them, which clock the VM was given."""
     scenario, seconds, seed, skew = context.scenario, context.seconds, context.seed, context.skew
     return {
-        "command": f"sudo netlens lab run {scenario.name} --seconds {seconds:g} --seed {seed}",
+        "command": f"sudo netlens lab run {scenario.name} --seconds {seconds:g} --seed {seed}"
+        + (f" --snaplen {snaplen}" if snaplen != SNAPLEN else ""),
         "made_at": datetime.now(UTC).replace(microsecond=0),
         "kernel": platform.release().partition("-")[0],
         "api": {"names": [API_NAME], "addresses": [context.api_ip], "port": 443},
