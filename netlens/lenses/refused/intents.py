@@ -6,7 +6,8 @@ Theory of operation
    doubling to 30 s) are exact to some tens of milliseconds, while its turns come at any time.
 2. So the first delay is looked for: the one after refusals at which requests begin more often than chance would have it. It doubles, or stays.
 3. Each refusal, in order of time, takes the free request nearest to its delay, of those of its size where sizes are known: what is asked again is the same.
-   None there: of a size that few requests have, the next one (a busy machine wakes programs seconds late). Else the program gave up, or the recording ended.
+   None there: the next one on its connection, if that is within half the delay; else, of a size that few requests have, the next one (a busy machine wakes
+   programs seconds late). Else the program gave up, or the recording ended.
 4. Where no delay stands out, a refusal takes the next request on its connection, else the next of its side, within 30 s.
 
 Limits: random delays (jitter) of many agents at once cannot be told from new requests; rule 4 then collapses too much rather than too little, which
@@ -28,6 +29,7 @@ S = 1_000_000_000  #: ns
 MS = 1_000_000
 FIRST_BACK_OFF_NS = 2 * S  #: of opencode, where the recording shows none; it doubles
 LONGEST_BACK_OFF_NS = 30 * S  #: of opencode; nothing that comes later than this after a refusal is its retry
+LATE_NS = 500 * MS  #: opencode's first retries came 2.1 to 2.5 s after the refusal (measured, on a busy machine)
 BACK_OFF_SLACK_NS = 60 * MS  #: a sleeping program wakes late, and a retry may have to open a connection first (1 to 50 ms through a tunnel)
 BACK_OFF_SLACK = 0.02  #: and timers may be a little off; a tenth would take in other agents' turns
 CLEAR = 4.0  #: standard deviations; of some hundred delays that are tried the best reaches three by chance
@@ -140,6 +142,8 @@ def _retries(situation: Situation) -> dict[int, int]:
             n = level.get(k, 0)
             wanted = FIRST_BACK_OFF_NS if first is None else min(first * growth**n, max(LONGEST_BACK_OFF_NS, first))
             found = _nearest(starts, ends[k], wanted, taken, k, sizes)
+            if found is None and first is not None:
+                found = _next_of_its_connection(starts, ends[k], wanted, taken, k, sessions, sizes)
             if found is None and sizes[k]:
                 found = _next_of_its_size(starts, ends[k], taken, k, sizes_of_all)
             if found is None and first is None:  # no delay is known: the next on its connection, else the next of its side
@@ -157,6 +161,17 @@ def _retries(situation: Situation) -> dict[int, int]:
 def _alike(sizes: Sequence[int], one: int, other: int) -> bool:
     """Whether two requests may be the same, as far as their sizes are known."""
     return not sizes[one] or not sizes[other] or abs(sizes[one] - sizes[other]) <= SAME_BYTES
+
+
+def _next_of_its_connection(
+    starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int, sessions: Sequence[int], sizes: Sequence[int]
+) -> int | None:
+    """The next request on the connection of the refused one, which stayed open and unused until about then: a busy machine wakes programs late."""
+    until = bisect_left(starts, after + 1.5 * wanted)
+    following = next((j for j in range(own + 1, min(until, own + 256)) if sessions[j] == sessions[own]), None)
+    if following is None or following in taken or starts[following] < after + wanted / 2 or not _alike(sizes, following, own):
+        return None
+    return following
 
 
 def _next_of_its_size(starts: Sequence[int], after: int, taken: set[int], own: int, sizes: Ints) -> int | None:
@@ -216,6 +231,8 @@ def _back_off(starts: Sequence[int], ends: Sequence[int]) -> tuple[int | None, i
     if not good:
         return (default[2], 2) if default[0] >= 1 and default[1] >= 1.5 else (None, 2)
     best = max(good, key=lambda each: (each[1], -each[2]))
+    if best[2] > 2 * FIRST_BACK_OFF_NS:  # what its user does every half minute comes at one delay after refusals, too
+        default = max(default, support(FIRST_BACK_OFF_NS - BACK_OFF_SLACK_NS, FIRST_BACK_OFF_NS + LATE_NS))
     first = default[2] if default[0] >= best[0] else best[2]
     for shorter in (2, 4, 8):  # most refusals may be later ones of long chains: is this a doubled delay?
         hits, excess, median = around(first / shorter)

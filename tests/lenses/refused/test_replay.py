@@ -61,6 +61,25 @@ def test_a_constant_delay_of_three_seconds_is_read_from_the_recording():
     assert round(found.delay_ns(5) / S, 1) == 3.1
 
 
+#: The real opencode behind sshuttle 1.3: an answer is broken off, goes on upstream, and the next prompt is refused and tried again; every 25 s.
+BROKEN_OFF = [
+    (VM, 0.0, 8.79, 0, None, 0), (VM, 11.635, 20.828, 0, 14.572, 0), (VM, 17.924, 17.925, 1, None, 1), (VM, 20.04, 20.041, 1, None, 1),
+    (VM, 24.624, 33.98, 0, None, 1), (VM, 36.855, 45.15, 0, 39.476, 1), (VM, 42.717, 42.718, 1, None, 2), (VM, 45.144, 45.145, 1, None, 2),
+    (VM, 49.503, 56.715, 0, None, 2), (VM, 59.454, 67.481, 0, 61.792, 2), (VM, 64.756, 64.757, 1, None, 3), (VM, 66.887, 66.888, 1, None, 3),
+    (VM, 71.063, 80.769, 0, None, 3), (VM, 83.487, 90.562, 0, 86.683, 3), (VM, 89.565, 89.566, 1, None, 4), (VM, 91.878, 101.59, 0, None, 4),
+]  # fmt: skip
+
+
+def test_what_a_user_does_every_half_minute_is_no_back_off():
+    """The retries came 2.1 to 2.4 s after the refusal, less alike than what the user did again and again."""
+    recorded = situation(BROKEN_OFF)
+
+    found = intents(recorded)
+    assert [rows for rows in found.attempts if len(rows) > 1] == [[2, 3, 4], [6, 7, 8], [10, 11, 12], [14, 15]]
+    setting = Setting(recorded, Rule("requests", "egress", 1))
+    assert (setting.as_recorded.total, replay(setting, Change(cut=frozenset({VM}))).total) == (7, 0)
+
+
 def test_without_a_delay_the_next_on_the_connection_is_the_retry():
     found = intents(situation([(VM, 0, 0.1, 1, None, 0), (VM, 0.9, 2, 0, None, 1), (VM, 5.3, 6, 0, None, 0)]))
     assert found.attempts == [[0, 2], [1]]
