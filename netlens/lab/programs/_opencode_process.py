@@ -56,6 +56,7 @@ class Users:
         self.deadline = threading.Event()
         self._seconds = float(config["seconds"])
         self._begun = threading.Lock()
+        self.starting = threading.Lock()  #: two that set up one data base at once have hung
 
     def begin(self) -> None:
         """The time begins with the first window that is ready: a program that starts slowly is no shorter recording."""
@@ -86,7 +87,8 @@ class Users:
             return
         kind = _Screen if behaviour.how == "screen" else _Runs
         try:
-            use: _Screen | _Runs = kind(self, behaviour, name, environment)
+            with self.starting:
+                use: _Screen | _Runs = kind(self, behaviour, name, environment)
         except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
             self.journal.write("problem", text=repr(problem)[:2000])
             return
