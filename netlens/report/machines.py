@@ -60,30 +60,31 @@ ASKED = {
 }
 #: Words of the programs' formats that netlens' own source does not happen to have.
 FORMATS = """
-aaaa aarch64 dad sw timestamp abbreviated accept active addr address address_list addresses airdrop all allmulti alpine altq amd64 america anchor anchors any apple
+aaaa aarch64 abbreviated accept active addr address address_list addresses airdrop all allmulti alpine altq amd64 america anchor anchors any apple
 applicationfirewall arm64 asia attributes autoconf automatic autoselect bad base_v4 bit block blocked bpf bridge broadcast build bun bytes cache
 canntp chain channel channel_io charging checksum claude cloned cloning close_wait closed closing cloudprintd codex com com.apple comment common
-communication configuration congestion connect connected connection cost counter csum ct current daddr darwin debian debug default denied deprecated
-destination detached device dhcp direct directly directory disabled discover dns docker domain down dport drop dst duplicated dynamic enabled encap
-entries established etc ether europe evaluations exist exists expire failed false fe fedora fib file filter filtering fin_wait_1 fin_wait_2 flag flags
-flowhash forward forwarding found fragment from full fw fwddelay gateway genmask global gnu group half handle haproxy has hellotime hop host hostcache
-hostid hw i386 icmp id identityservicesd iface ifcost ifindex ifmaxaddr in inactive index inet inet6 info input inserts interface interface_stats
-interfaces internal internet internet6 internet_sharing invalid ip ip6tables ipfilter iptables irtt is jumbo jump keep kernel lan language last
-last_ack lastuse leap learning level libpcap limit link linkdown linux listen lladdr load local localhost localrtc lookup loopback lower lro mac macos
-main mangle mark masquerade match maxage maximum mbuf mdns mdnsresponder media medium member memory metric mitmproxy mode mss mtu multicast multiple
-name nameserver nat nd6 ndp negative net netif netmask network networking new next nfnetlink nft nginx no no_route no_traffic noarp nocheck node nonat
-none normal not ntp ntpmessage ntpsynchronized null number off offset on onlink only opencode openssl operation option options order out output
-overrides packet packets partial partial_csum pass passed path peer performnud permanent permission permitted pim point pointopoint pointtopoint
-policy port pref preferred prefix prefixlen priority private privileged probe process promisc proto proto_cksum protocol proxy python python3 quick
-random rapportd rate rdr re reach reachable reassemble record records redirect ref reference refs reject related remoted removals request required
-reserved resolver resolvers return returning root rootid route router routes routing rtc rtt rule rules ruleset running rxcsum scope scoped scopeid
-scrub search searches seconds secure secured servers service set shared shared_v4 shared_v6 short simplex single site skip slave slow smart socket
-sockets softnet source specific speed sport src src-nodes ssh sshd sshuttle stale standard state state-limit state-mismatch state_insert states static
-status stp stratum subnet supplemental sw_timestamp syn syn_rcvd syn_sent synchronised synfloods synproxy system table tables tag tart tcp tcpdump
-temporary tentative throw time time_wait timeout timer times timezone to token tpacket tpacket_v3 transient translation transport trunk tshark tso
-tso4 tso6 tunnel txcsum txstatus type u ubuntu uc uci ucs ucsi ucsig udp ug ugcg ugcig ugh ugsc ugscg ugscig uh uhg uhl uhli uhls uhlwi uhlwii uhlwiig
-uhlwiir uhlwir uhmlwi uhs umci umcs umcsi unicast universal unknown unlimited unreach unreachable up updated urgent usb uscg use usec used user utc v3
-valid vendor version via virtio virtual vlan vlan_hwtagging vlan_mtu wait warning wifi window wire with without x86 x86_64 zeroinvert
+communication configuration congestion connect connected connection cost counter csum ct current dad daddr darwin debian debug default denied
+deprecated destination detached device dhcp direct directly directory disabled discover dns docker domain down dport drop dst duplicated dynamic
+enabled encap entries established etc ether europe evaluations exist exists expire failed false fe fedora fib file filter filtering fin_wait_1
+fin_wait_2 flag flags flowhash forward forwarding found fragment from full fw fwddelay gateway genmask global gnu group half handle haproxy has
+hellotime hop host hostcache hostid hw i386 icmp id identityservicesd iface ifcost ifindex ifmaxaddr in inactive index inet inet6 info input inserts
+interface interface_stats interfaces internal internet internet6 internet_sharing invalid ip ip6tables ipfilter iptables irtt is jumbo jump keep
+kernel lan language last last_ack lastuse leap learning level libpcap limit link linkdown linux listen lladdr load local localhost localrtc lookup
+loopback lower lro mac macos main mangle mark masquerade match maxage maximum mbuf mdns mdnsresponder media medium member memory metric mitmproxy mode
+mss mtu multicast multiple name nameserver nat nd6 ndp negative net netif netmask network networking new next nfnetlink nft nginx no no_route
+no_traffic noarp nocheck node nonat none normal not ntp ntpmessage ntpsynchronized null number off offset on onlink only opencode openssl operation
+option options order out output overrides packet packets partial partial_csum pass passed path peer performnud permanent permission permitted pim
+point pointopoint pointtopoint policy port pref preferred prefix prefixlen priority private privileged probe process promisc proto proto_cksum
+protocol proxy python python3 quick random rapportd rate rdr re reach reachable reassemble record records redirect ref reference refs reject related
+remoted removals request required reserved resolver resolvers return returning root rootid route router routes routing rtc rtt rule rules ruleset
+running rxcsum scope scoped scopeid scrub search searches seconds secure secured servers service set shared shared_v4 shared_v6 short simplex single
+site skip slave slow smart socket sockets softnet source specific speed sport src src-nodes ssh sshd sshuttle stale standard state state-limit
+state-mismatch state_insert states static status stp stratum subnet supplemental sw sw_timestamp syn syn_rcvd syn_sent synchronised synfloods synproxy
+system table tables tag tart tcp tcpdump temporary tentative throw time time_wait timeout timer times timestamp timezone to token tpacket tpacket_v3
+transient translation transport trunk tshark tso tso4 tso6 tunnel txcsum txstatus type u ubuntu uc uci ucs ucsi ucsig udp ug ugcg ugcig ugh ugsc ugscg
+ugscig uh uhg uhl uhli uhls uhlwi uhlwii uhlwiig uhlwiir uhlwir uhmlwi uhs umci umcs umcsi unicast universal unknown unlimited unreach unreachable up
+updated urgent usb uscg use usec used user utc v3 valid vendor version via virtio virtual vlan vlan_hwtagging vlan_mtu wait warning wifi window wire
+with without x86 x86_64 zeroinvert
 """
 _LSOF_RECORD = re.compile(r"(?m)^(?=[pf])")
 
