@@ -9,7 +9,8 @@ Theory of operation
 3. A refused request holds no place; one whose label is unknown is taken to hold one (refusals are short, so it hardly matters).
 4. Times are known only so well (the wire between us and the provider, the clock between two captures). What began or ended within
    ``uncertain_ns`` of the request may or may not have been counted, so each count is three numbers: ``low`` <= ``count`` <= ``high``.
-   A session whose side is unknown is in no side's ``low`` and in every side's ``high``.
+   A session whose side is unknown is in no side's ``low`` and in every side's ``high``. A reset reaches a server at once, but it may learn of it only
+   with its next write: what was broken off may have been counted for :data:`UNNOTICED_NS` more.
 5. A cause is taken away by an :class:`Adjustment` of the same count. Nothing else in netlens knows how to count.
 
 Limits: what was sent in a window of time is not a count of what is open; :mod:`netlens.lenses.refused.over_time` has that.
@@ -26,6 +27,7 @@ from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN
 from netlens.columns import Bools, Codes, Ints
 
 UNITS = ("requests", "connections")
+UNNOTICED_NS = 500_000_000  #: pieces of an answer come several a second; through sshuttle refusals came up to 43 ms after the reset (measured)
 SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call them
 
 
@@ -148,16 +150,18 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """Places held, [start, end), in order of (session, start): by whom, by which session; ``item``: the request that holds it, -1 for a session."""
+    """Places held, [start, end), in order of (session, start): by whom, by which session; ``item``: the request that holds it, -1 for a session; ``late``: how
+    much longer it may have been held."""
 
     start: Ints
     end: Ints
     side: Codes
     session: Ints
     item: Ints
+    late: Ints
 
     def take(self, mask: Bools) -> _Held:
-        return _Held(self.start[mask], self.end[mask], self.side[mask], self.session[mask], self.item[mask])
+        return _Held(self.start[mask], self.end[mask], self.side[mask], self.session[mask], self.item[mask], self.late[mask])
 
 
 def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -> Counts:
@@ -210,12 +214,13 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> tuple[
     long = held.end - held.start > 2 * d
     count = open_at(held.start, held.end, at)
     low = open_at(held.start[long] + d, held.end[long] - d, at)
-    high = open_at(held.start - d, held.end + d, at)
+    latest = held.end + d + held.late
+    high = open_at(held.start - d, latest, at)
     for k, known in _own(situation, rule, held, asked):
         start, end = held.start[k], held.end[k]
         count -= known & (start <= at) & (at < end)
         low -= known & (end - start > 2 * d) & (start + d <= at) & (at < end - d)
-        high -= known & (start - d <= at) & (at < end + d)
+        high -= known & (start - d <= at) & (at < latest[k])
     return count, low, high
 
 
@@ -257,7 +262,8 @@ def _requests(situation: Situation, adjustment: Adjustment, held_s: float = 0.0,
     holds = np.flatnonzero(r.held)
     holds = holds[np.lexsort((r.start_ns[holds], r.session[holds]))]
     end = (r.done_ns if adjustment.leftovers else r.end_ns + late)[holds]
-    return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds)
+    unnoticed = np.where(r.broken_off[holds] & (not adjustment.leftovers) & (broken_s == 0.0), UNNOTICED_NS, 0)
+    return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds, unnoticed)
 
 
 def _connections(situation: Situation, adjustment: Adjustment) -> _Held:
@@ -270,7 +276,7 @@ def _connections(situation: Situation, adjustment: Adjustment) -> _Held:
     rows, start, end = uses(situation) if adjustment.leftovers else (np.arange(len(s)), s.start_ns, s.end_ns)
     kept = keep[rows]
     rows, start, end = rows[kept], start[kept], end[kept]
-    return _Held(start, np.maximum(end, start + 1), s.side[rows], rows, np.full(len(rows), -1, np.int64))
+    return _Held(start, np.maximum(end, start + 1), s.side[rows], rows, np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.int64))
 
 
 def uses(situation: Situation) -> tuple[Ints, Ints, Ints]:

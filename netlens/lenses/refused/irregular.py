@@ -44,10 +44,14 @@ MOST = 20_000  #: requests
 def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bools) -> RuleFit | None:
     """What explains the labels clearly better than the best plain rule; None if nothing does."""
     best = fits[0]
-    if best.misses + best.false_alarms <= max(FEW, EXCEPTIONS * best.hits) or len(situation.requests) > MOST:
+    some_broken = bool(situation.requests.broken_off.any())
+    rejected = situation.requests.rejected == REJECTED
+    exceptions = best.misses + best.false_alarms
+    if some_broken:  # or may be ones, as their counts are uncertain
+        exceptions = max(exceptions, int((rejected & labelled).sum()) - best.hits)
+    if exceptions <= max(FEW, EXCEPTIONS * best.hits) or len(situation.requests) > MOST:
         return None
     plain = [rule for rule in rules(situation) if not rule.per_address]
-    some_broken = bool(situation.requests.broken_off.any())
     found = [
         *(_late(situation, partial(_held, rule), labelled, LATE_S) for rule in plain if rule.unit == "requests"),
         *(_late(situation, partial(_broken, rule), labelled, BROKEN_S) for rule in plain if rule.unit == "requests" and some_broken),
@@ -61,7 +65,6 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     price += float(np.log(len(plain))) + RARE
     if fit.log_likelihood - price < best.log_likelihood + limit.TIE:
         return None
-    rejected = situation.requests.rejected == REJECTED
     limits = np.arange(max(fit.low, 1), fit.high + 1)
     alone = float(limit.likelihoods(fit.counts, rejected, first, limits)[0].max()) - price
     p = float(min(1.0, np.exp(min(limit.by_chance(rejected[first]) - alone, 0.0))))
