@@ -29,7 +29,7 @@ S = 1_000_000_000  #: ns
 MS = 1_000_000
 FIRST_BACK_OFF_NS = 2 * S  #: of opencode, where the recording shows none; it doubles
 LONGEST_BACK_OFF_NS = 30 * S  #: of opencode; nothing that comes later than this after a refusal is its retry
-LATE_NS = 500 * MS  #: opencode's first retries came 2.1 to 2.5 s after the refusal (measured, on a busy machine)
+LATE_NS = 1000 * MS  #: opencode's first retries came 2.1 to 2.6 s after the refusal (measured, on a busy machine)
 BACK_OFF_SLACK_NS = 60 * MS  #: a sleeping program wakes late, and a retry may have to open a connection first (1 to 50 ms through a tunnel)
 BACK_OFF_SLACK = 0.02  #: and timers may be a little off; a tenth would take in other agents' turns
 CLEAR = 4.0  #: standard deviations; of some hundred delays that are tried the best reaches three by chance
@@ -232,7 +232,8 @@ def _back_off(starts: Sequence[int], ends: Sequence[int]) -> tuple[int | None, i
         return (default[2], 2) if default[0] >= 1 and default[1] >= 1.5 else (None, 2)
     best = max(good, key=lambda each: (each[1], -each[2]))
     if best[2] > 2 * FIRST_BACK_OFF_NS:  # what its user does every half minute comes at one delay after refusals, too
-        default = max(default, support(FIRST_BACK_OFF_NS - BACK_OFF_SLACK_NS, FIRST_BACK_OFF_NS + LATE_NS))
+        late = support(FIRST_BACK_OFF_NS - BACK_OFF_SLACK_NS, FIRST_BACK_OFF_NS + LATE_NS)
+        default = max(default, late) if late[1] >= CLEAR / 2 else default
     first = default[2] if default[0] >= best[0] else best[2]
     for shorter in (2, 4, 8):  # most refusals may be later ones of long chains: is this a doubled delay?
         hits, excess, median = around(first / shorter)
