@@ -16,8 +16,9 @@ NOT_BUNDLED = {
     "own-concurrency-forward", "own-concurrency-ipv6", "own-concurrency-mitmproxy", "own-concurrency-nginx", "own-concurrency-tun",
     "same-nat-ip-connect-tunnelled", "same-nat-ip-container", "same-nat-ip-lan", "same-nat-ip-nat66", "same-nat-ip-redirect", "same-nat-ip-two-vms",
 }  # fmt: skip
-#: Those of the real opencode are tested in test_real.
-BUNDLED = sorted(name for name in set(scenario.names()) - NOT_BUNDLED if not name.startswith("opencode-"))
+#: Of those of the real opencode, which take 1 to 3 minutes; others are tested in test_real.
+REAL = {"opencode-own-title", "opencode-zombie"}
+BUNDLED = sorted(name for name in set(scenario.names()) - NOT_BUNDLED if name in REAL or not name.startswith("opencode-"))
 
 
 @pytest.mark.parametrize("name", BUNDLED)

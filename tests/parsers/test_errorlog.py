@@ -207,7 +207,7 @@ def test_a_damaged_line_breaks_the_chain(tmp_path: Path) -> None:
 # -- whole logs --
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.name)
+@pytest.mark.parametrize("recording", [path for path in RECORDINGS if not Truth(path).real], ids=lambda path: path.name)
 def test_bundled_logs(recording: Path, tmp_path: Path) -> None:
     """Each refusal that a program saw is in its log, and was written within the span, raw or reduced."""
     truth = Truth(recording)
@@ -220,10 +220,26 @@ def test_bundled_logs(recording: Path, tmp_path: Path) -> None:
             assert event.low_ns - 20 * MS <= ns <= event.high_ns  # the line comes right after
             assert event.high_ns - event.low_ns < SECOND
             assert event.code in ("1302", "1305")
-        reduced = [kept.text for line in path.read_text().splitlines() if (kept := reduce_line(line))]
-        again = read(tmp_path, "\n".join(reduced))
-        assert [(e.low_ns, e.high_ns, e.code) for e in again.events] == [(e.low_ns, e.high_ns, e.code) for e in log.events]
-        assert again.unread == 0
+        assert_reduced_is_read_alike(path, log, tmp_path)
+
+
+def assert_reduced_is_read_alike(path: Path, log: ErrorLog, tmp_path: Path) -> None:
+    reduced = [kept.text for line in path.read_text().splitlines() if (kept := reduce_line(line))]
+    again = read(tmp_path, "\n".join(reduced))
+    assert [(e.low_ns, e.high_ns, e.code) for e in again.events] == [(e.low_ns, e.high_ns, e.code) for e in log.events]
+    assert again.unread == 0
+
+
+@pytest.mark.parametrize("recording", [path for path in RECORDINGS if Truth(path).real], ids=lambda path: path.name)
+def test_bundled_logs_of_the_real_program(recording: Path, tmp_path: Path) -> None:
+    """It keeps no journal: each line is a refusal of the provider's log, written at most three seconds later."""
+    refused = [e["ns"] for e in Truth(recording).requests if e["refused"]]
+    path = recording / "vm-errors.log"
+    log = errorlog.read(path)
+    assert 5 <= len(log.events) <= len(refused)
+    for event in log.events:
+        assert any(-MS <= event.high_ns - ns <= 3 * SECOND for ns in refused)
+    assert_reduced_is_read_alike(path, log, tmp_path)
 
 
 @given(st.lists(st.binary() | st.sampled_from(
