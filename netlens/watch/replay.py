@@ -25,6 +25,7 @@ from netlens.wire.containers import Batch, Reader
 from netlens.wire.framing import F_TS
 
 if TYPE_CHECKING:
+    from netlens.parsers.errorlog import ErrorEvent
     from netlens.watch.monitor import Monitor
     from netlens.watch.state import Watched
 
@@ -105,7 +106,7 @@ class Replay:
             log = Log(side)
             read = errorlog.read(path)
             self.notes += [read.note] if read.cut and read.note else []
-            self.refusals += filter(None, (log.take(event.time_ns, event.kind, event.code or "") for event in read.events))
+            self.refusals += filter(None, (log.take(event.time_ns, _kind(event), event.code or "") for event in read.events))
         self.refusals = deque(sorted(self.refusals, key=lambda found: found.time_ns))
         self.files = {name: _File(files, monitor.watched[name]) for name, files in paths.items()}
 
@@ -214,3 +215,8 @@ def _is_empty(log: str) -> bool:
         return os.path.getsize(log) == 0
     except OSError:  # who reads it says why
         return False
+
+
+def _kind(event: ErrorEvent) -> str:
+    """What a line is: opencode tells of a refused request, and right after the last try again, without the request, that it gives up."""
+    return f"{event.kind}{' of a request' if event.session else ''}"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
+from netlens.watch.monitor import Monitor
 from netlens.watch.peaks import SECOND
 from netlens.watch.refusals import Answer, Inference, Log
+from netlens.watch.replay import Replay
 
 LLM = 'ERROR 2026-01-25T16:33:41 +58ms service=llm code=1302 status=429 "High concurrency"'
 SESSION = 'ERROR 2026-01-25T16:33:41 +1ms service=session code=1302 "High concurrency"'
@@ -21,6 +26,23 @@ def test_the_second_line_of_one_refusal_is_an_echo() -> None:
     assert log.line(SESSION, SECOND + 1_000_000) is None
     assert log.line(LLM, SECOND + 2_000_000) is not None  # another request
     assert log.line(SESSION, 3 * SECOND) is not None  # too late for an echo
+
+
+#: As the recorder keeps them of opencode 1.18; the last line follows the last of five retries, and says that it gives up.
+GIVES_UP = """\
+timestamp=2026-11-26T18:40:11.263Z level=ERROR run=d2b27c42 session.id=ses_d42abc6e small=false "quota exceeded" AI_APICallError "stream error"
+timestamp=2026-11-26T18:40:43.931Z level=ERROR run=d2b27c42 session.id=ses_d42abc6e small=false "quota exceeded" AI_APICallError "stream error"
+timestamp=2026-11-26T18:40:43.935Z level=ERROR "quota exceeded" AI_APICallError
+"""
+
+
+def test_giving_up_is_no_refusal_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "vm-errors.log").write_text(GIVES_UP)
+    played = Replay({}, Monitor({}), 0, threading.Event(), {"vm": str(tmp_path / "vm-errors.log")})
+    assert len(played.refusals) == 2
+    live = Log("vm")
+    found = [live.line(text, SECOND * (10 * k if k < 2 else 10)) for k, text in enumerate(GIVES_UP.splitlines())]
+    assert [each is not None for each in found] == [True, True, False]
 
 
 def answer(session: int, start_s: float, down: int, lasts_s: float, complete: bool = True) -> Answer:
