@@ -12,9 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import netlens
 from netlens.capture.recording import read_manifest
+from netlens.cli.watch import command
 from netlens.lab import check, prove, scenario
 from netlens.lab.check import Truth
 from netlens.lab.programs import opencode
@@ -22,6 +24,7 @@ from netlens.lab.run import Options
 
 FOLDER = Path(__file__).parents[1] / "data" / "real"
 RECORDINGS = sorted(path.name for path in FOLDER.iterdir())
+BUNDLED = sorted((Path(__file__).parents[2] / "captures").glob("opencode-*"))
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -137,3 +140,32 @@ def test_the_real_program_here(tmp_path: Path) -> None:
     report = check.check(folder)
     assert report.problems == []
     assert report.counts["requests"][0] > 0
+
+
+# --- live ---------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", [*(FOLDER / name for name in RECORDINGS), *BUNDLED], ids=lambda path: path.name)
+def test_watch_shows_what_the_provider_has_in_flight_within_a_second(folder: Path) -> None:
+    """Of each second the most at once, refused ones included, as the host sees it; the same as in the provider's log, at most a second earlier or later."""
+    watched = opened(folder)
+    held = [(each["first_ns"], Truth(folder).done[each["request"]]["ns"]) for each in Truth(folder).requests]
+    assert watched
+    for time_ns, now in watched:
+        assert now in {at_once(held, time_ns + (k - 10) * SECOND // 10) for k in range(21)}
+
+
+SECOND = 1_000_000_000
+
+
+def at_once(held: list[tuple[int, int]], at: int) -> int:
+    """The most in the second before ``at``."""
+    times = [at - SECOND, *(begun for begun, _ in held if at - SECOND < begun <= at)]
+    return max(sum(begun <= time < ended for begun, ended in held) for time in times)
+
+
+def opened(folder: Path) -> list[tuple[int, int]]:
+    """Per second (time by the host's clock, requests in flight) of ``netlens watch --replay``."""
+    done = CliRunner().invoke(command, ["--replay", str(folder), "--api", "api.z.ai", "--json", "--speed", "0"], catch_exceptions=False)
+    captures = [next(each for each in json.loads(line)["captures"] if each["side"] == "host") for line in done.stdout.splitlines()]
+    return [(each["time_ns"], each["all"]["requests"]["now"]) for each in captures[:-1]]  # the last is the summary
