@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,19 @@ def test_a_bundled_recording_agrees_with_the_providers_own_log(captures: Path, n
 
 def test_bundled_finds_only_lab_recordings(captures: Path) -> None:
     assert {path.name for path in check.bundled(captures)} == set(BUNDLED)
+
+
+def test_a_port_that_is_used_again_is_another_connection(captures: Path, tmp_path: Path) -> None:
+    """The provider's log has one of the same port a second before: its end is not held against the later one."""
+    folder = tmp_path / "copy"
+    shutil.copytree(captures / "same-nat-ip-nat", folder)
+    log = folder / "provider.jsonl"
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    older = []
+    for event in events:
+        if event["event"] == "accept":
+            number = 10_000 + event["connection"]
+            older.append(event | {"connection": number, "ns": event["ns"] - 1_000_000_000})
+            older += [{"ns": event["ns"] - 900_000_000, "event": kind, "connection": number} for kind in ("fin_in", "fin_out")]
+    log.write_text("".join(f"{json.dumps(each)}\n" for each in [*older, *events]))
+    assert not [problem for problem in check.check(folder).problems if problem.startswith("vm connection end")]

@@ -107,8 +107,13 @@ class Side:
             shown = self.truth.shown("vm", close)
             self.report.time("vm program's end", min(ends, default=None), (shown, shown), name)
         if not self.truth.tunnelled:
-            port_and_to = (row["nat_port"] or row["orig_port"], row["resp_port"])  # one port may lead to two of the provider's
-            accept = next((a for a in self.truth.accepts.values() if (a["port"], a["to_port"]) == port_and_to), None)
+            port_and_to = (
+                row["nat_port"] or row["orig_port"],
+                row["resp_port"],
+            )  # one port may lead to two of the provider's, and is used again later
+            last = self.truth.recorded("vm")[1] if row["end_ns"] is None else row["end_ns"]
+            theirs = [a for a in self.truth.accepts.values() if (a["port"], a["to_port"]) == port_and_to]
+            accept = next((a for a in reversed(theirs) if self.truth.shown("vm", a["ns"]) <= last), None)
             end = self.truth.ends.get(accept["connection"]) if accept else None
             if end is not None:
                 begun = self._closing(accept["connection"], end) if accept else end
