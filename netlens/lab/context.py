@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.lab.clock import Skew
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, OTHER_VM, PROVIDER_IP, VM, VM_IP, LabError, Topology
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, OTHER_VM, PROVIDER_IPS, VM, VM_IP, LabError, Topology
 
 if TYPE_CHECKING:
     from netlens.lab.scenario import Scenario
@@ -26,7 +26,7 @@ class Context:
     certificate : trusted by the programs.
     sshuttle : the one to use, if not the installed one.
     details : what a part wants to have in the manifest.
-    api_ip : where the provider is asked.
+    api_ips : where the provider is asked.
     runs_in : the namespace in which a side's programs run, if not the side's own.
     addresses : of each side, as the manifest has them.
     """
@@ -40,7 +40,7 @@ class Context:
     certificate: Path
     sshuttle: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
-    api_ip: str = PROVIDER_IP
+    api_ips: Sequence[str] = PROVIDER_IPS[:1]
     runs_in: dict[str, str] = field(default_factory=dict)
     addresses: dict[str, list[str]] = field(default_factory=lambda: {VM: [VM_IP], HOST: [HOST_IP, HOST_INSIDE_IP]})
 

@@ -30,6 +30,7 @@ from netlens.lab.topology import (
     OTHER_SITE_IP,
     OTHER_VM,
     PROVIDER,
+    PROVIDER_IPS,
     VM,
     LabError,
     Topology,
@@ -75,6 +76,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
         skew = Skew(scenario.clock["offset_s"], scenario.clock["drift_ppm"], time.time_ns())
         pem, key = certificate.write(topology.folder, [API_NAME, ALIAS, EDGE, OTHER_SITE])
         context = Context(scenario, topology, folder, seconds, seed, skew, pem, options.sshuttle)
+        context.api_ips = PROVIDER_IPS[: scenario.provider["addresses"]]
         recorders = [
             SideRecorder(side=side, directory=folder, prefix=topology.prefix(side), snaplen=options.snaplen) for side in RECORDED_SIDES
         ]
@@ -105,13 +107,13 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
 
 
 def _start_provider(context: Context, key: Path) -> subprocess.Popen[str]:
-    names = {API_NAME: context.api_ip, ALIAS: EDGE, EDGE: context.api_ip, OTHER_SITE: OTHER_SITE_IP}
+    names = {API_NAME: context.api_ips, ALIAS: EDGE, EDGE: context.api_ips, OTHER_SITE: OTHER_SITE_IP}
     config = {
         "provider": {**context.scenario.provider, "seed": context.seed, "names": names},
         "journal": str(context.folder / "provider.jsonl"),
         "certificate": str(context.certificate),
         "key": str(key),
-        "ip": context.api_ip,
+        "ips": context.api_ips,
         "other_ip": OTHER_SITE_IP,
         "nameserver_ip": NAMESERVER_IP,
     }
@@ -177,7 +179,7 @@ def _extra(context: Context, snaplen: int) -> dict[str, Any]:
         + (f" --snaplen {snaplen}" if snaplen != SNAPLEN else ""),
         "made_at": datetime.now(UTC).replace(microsecond=0),
         "kernel": platform.release().partition("-")[0],
-        "api": {"names": [API_NAME], "addresses": [context.api_ip], "port": 443},
+        "api": {"names": [API_NAME], "addresses": list(context.api_ips), "port": 443},
         "addresses": context.addresses,
         "lab": {
             "scenario": scenario.name,

@@ -18,16 +18,18 @@ from netlens.lab import programs, relays
 from netlens.lab.provider import limiters
 from netlens.lab.provider.apis import apis, zai
 from netlens.lab.provider.real import Answers
-from netlens.lab.topology import LabError
+from netlens.lab.topology import PROVIDER_IPS, LabError
 
 CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")
 _FOLDER = resources.files("netlens.lab") / "scenarios"
 _RUN = {"seconds": 30.0, "seed": 1}
 _PATH = {"kind": "sshuttle", "older_s": 0.0}  # and what the relays may be told
+#: and a table for each limit.  ``answers``: to real programs, which do not say what they want (netlens.lab.provider.real).
+#: ``addresses``: how many its names have, the first in turn.
 _PROVIDER: dict[str, Any] = {
     "api": zai.ID, "code": "", "codes": {}, "retry_after_s": None, "refuses_in_stream": False, "http": "1.1",
-    "answers": {},
-}  # fmt: skip  # and a table for each limit; ``answers``: to real programs, which do not say what they want (netlens.lab.provider.real)
+    "answers": {}, "addresses": 1,
+}  # fmt: skip
 _CLOCK = {"offset_s": 0.0, "drift_ppm": 0.0}
 _LOGS = {"vm": "classic", "host": "logfmt"}
 _EXPECT_KEYS = {"causes", "limit", "rule", "rejections", "why"}
@@ -159,6 +161,8 @@ def _check(scenario: Scenario) -> None:
     known = apis()[scenario.provider["api"]].ERRORS
     if any(code not in known for code in (scenario.provider["code"], *scenario.provider["codes"].values())):
         raise ValueError(f"[provider] code is one of {', '.join(known)}")
+    if scenario.provider["addresses"] not in range(1, len(PROVIDER_IPS) + 1):
+        raise ValueError(f"[provider] addresses are 1 to {len(PROVIDER_IPS)}")
     Answers.of(scenario.provider["answers"])
     if any(form not in programs.LOG_FORMATS for form in scenario.logs.values()):
         raise ValueError(f"[logs] are one of {', '.join(programs.LOG_FORMATS)}")

@@ -31,6 +31,8 @@ OTHER_VM, CONTAINER = "vm2", "container"
 VM_IP, HOST_INSIDE_IP, HOST_IP = "192.168.64.2", "192.168.64.1", "203.0.113.1"
 VM_NET = "192.168.64.0/24"
 PROVIDER_IP, NAMESERVER_IP, OTHER_SITE_IP = "203.0.113.10", "203.0.113.53", "203.0.113.80"
+#: of a provider with several; equally near to the host's, or the C library would sort them (RFC 6724, rule 9)
+PROVIDER_IPS = (PROVIDER_IP, "203.0.113.11", "203.0.113.12", "203.0.113.13")
 PROVIDER_IP6 = "2001:db8:71::10"
 
 READY_S = 30.0  #: until a program that was started is up
@@ -125,7 +127,7 @@ class Topology:
             (VM, "eth0", (VM_IP,)),
             (HOST, "vmnet0", (HOST_INSIDE_IP,)),
             (HOST, "eth0", (HOST_IP,)),
-            (PROVIDER, "eth0", (PROVIDER_IP, NAMESERVER_IP, OTHER_SITE_IP)),
+            (PROVIDER, "eth0", (*PROVIDER_IPS, NAMESERVER_IP, OTHER_SITE_IP)),
         ):
             for address in addresses:
                 self.inside(side, "ip", "address", "add", f"{address}/24", "dev", device)

@@ -61,6 +61,8 @@ def test_a_recording_agrees_with_the_providers_own_log(tmp_path: Path, name: str
         ("same-nat-ip-container", {"nat"}, {"VM", "host"}),
         ("same-nat-ip-two-vms", {"nat"}, {"VM", "other VM, 192.168.64.3"}),
         ("own-concurrency-nginx", {"direct"}, {"VM"}),
+        ("same-nat-ip-round-robin", {"nat"}, {"VM", "host"}),
+        ("same-nat-ip-other-name", {"nat"}, {"VM", "host"}),
     ],
 )
 def test_other_paths_and_parties_agree_with_the_providers_own_log(tmp_path: Path, name: str, paths: set[str], parties: set[str]) -> None:

@@ -79,6 +79,7 @@ BASE: dict[str, Any] = {
         ({"provider": {"whim": {}}}, r"\[provider\] has no whim"),
         ({"provider": {"concurrency": {"counts": "sheep", "per": "ip", "limit": 2}}}, "no such rule"),
         ({"provider": {"concurrency": {"counts": "requests", "per": "ip", "limit": 3}}}, "are not the provider's"),
+        ({"provider": {**BASE["provider"], "addresses": 9}}, "addresses are 1 to 4"),
         ({"provider": {**BASE["provider"], "code": "42"}}, "code is one of"),
         ({"logs": {"vm": "xml"}}, "logs"),
         ({"expect": {**BASE["expect"], "causes": ["weather"]}}, "no such cause"),

@@ -51,20 +51,20 @@ def matched(analysis: Analysis, truth: Truth) -> list[tuple[int, Event]]:
 
     traffic = analysis.assembled
     up, requests = traffic.upstream, traffic.situation.requests
-    port_of = {s["session_id"]: s["orig_port"] for s in up.sessions.records()}
+    way = {s["session_id"]: (s["orig_port"], s["resp_ip"]) for s in up.sessions.records()}
     session = up.exchanges["session_id"]
-    by_port: dict[int, list[dict[str, Any]]] = {}
+    by_way: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for event in truth.requests:
         accept = truth.accepts[event["connection"]]
-        if accept["to_ip"] == truth.api_ip and accept["to_port"] == 443:
-            by_port.setdefault(accept["port"], []).append(dict(event))
+        if accept["to_ip"] in truth.api_ips and accept["to_port"] == 443:
+            by_way.setdefault((accept["port"], accept["to_ip"]), []).append(dict(event))
     out: list[tuple[int, Event]] = []
     taken: set[Any] = set()
     for row in np.argsort(requests.start_ns, kind="stable").tolist():
         exchange = int(traffic.rows[row, UPSTREAM])
         if exchange < 0:
             continue
-        near = [e for e in by_port.get(port_of[int(session[exchange])], ()) if e["request"] not in taken]
+        near = [e for e in by_way.get(way[int(session[exchange])], ()) if e["request"] not in taken]
         if not near:
             continue
         event = min(near, key=lambda e: abs(int(e["ns"]) - int(requests.start_ns[row])))

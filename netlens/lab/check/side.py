@@ -27,7 +27,7 @@ class Side:
         sidefiles.refuse_special(str(result.path))
         capture = read(result.path)
         sites = {
-            truth.api_ip,
+            *truth.api_ips,
             OTHER_SITE_IP,
             NAMESERVER_IP,
             *(str(e["ip"]) for e in (truth.of("vm", "connect") if side == "vm" else ())),
@@ -107,12 +107,10 @@ class Side:
             shown = self.truth.shown("vm", close)
             self.report.time("vm program's end", min(ends, default=None), (shown, shown), name)
         if not self.truth.tunnelled:
-            port_and_to = (
-                row["nat_port"] or row["orig_port"],
-                row["resp_port"],
-            )  # one port may lead to two of the provider's, and is used again later
+            # one port may lead to two of the provider's, and is used again later
+            way = (row["nat_port"] or row["orig_port"], row["resp_ip"], row["resp_port"])
             last = self.truth.recorded("vm")[1] if row["end_ns"] is None else row["end_ns"]
-            theirs = [a for a in self.truth.accepts.values() if (a["port"], a["to_port"]) == port_and_to]
+            theirs = [a for a in self.truth.accepts.values() if (a["port"], a["to_ip"], a["to_port"]) == way]
             accept = next((a for a in reversed(theirs) if self.truth.shown("vm", a["ns"]) <= last), None)
             end = self.truth.ends.get(accept["connection"]) if accept else None
             if end is not None:

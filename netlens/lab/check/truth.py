@@ -46,7 +46,7 @@ class Truth:
         self.expect: dict[str, Any] = lab["expect"]
         self.tunnelled = relays.kinds()[str(lab["path"])].OWN_CONNECTIONS and not lab["exclude_api"]
         self.http2 = lab["http"] == "2"
-        self.api_ip = str(self.manifest.extra["api"]["addresses"][0])
+        self.api_ips = {str(ip) for ip in self.manifest.extra["api"]["addresses"]}
         self.real = opencode.ID in lab.get("programs", ())
         clock = lab["clock"]
         self.skew = Skew(clock["offset_s"], clock["drift_ppm"], clock["at_ns"])

@@ -20,11 +20,12 @@ def main() -> None:
     settings = Settings.of(config["provider"])
     provider = Provider(settings, journal, Path(config["certificate"]), Path(config["key"]))
     converse = partial(dns.converse, names=settings.names, journal=journal)
-    provider.listen(config["ip"], 443)
-    provider.listen(config["ip"], 53, plain=converse)
+    for ip in config["ips"]:
+        provider.listen(ip, 443)
+        provider.listen(ip, 53, plain=converse)
     provider.listen(config["other_ip"], 443, counted=False)
     provider.listen(config["nameserver_ip"], 53, counted=False, plain=converse)
-    for ip in (config["nameserver_ip"], config["ip"]):
+    for ip in (config["nameserver_ip"], *config["ips"]):
         dns.serve_udp(ip, settings.names, journal)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netlens.addresses import is_address
@@ -18,6 +19,9 @@ A, CNAME, AAAA = 1, 5, 28
 _TYPES = {A: "A", CNAME: "CNAME", AAAA: "AAAA"}
 _NOERROR, _NXDOMAIN = 0, 3
 TTL_S = 60
+
+Names = Mapping[str, str | Sequence[str]]  #: of each its address, its addresses, or the name that it is an alias of
+_turns = itertools.count()
 
 
 def question(message: bytes) -> tuple[int, str, int, int]:
@@ -67,34 +71,37 @@ def addresses(message: bytes) -> list[str]:
     return found
 
 
-def answer(message: bytes, names: Mapping[str, str]) -> bytes:
-    """The answer to a question. ``names`` maps a name to an address or to another name (a CNAME)."""
+def answer(message: bytes, names: Names, turn: int = 0) -> bytes:
+    """The answer to a question; ``turn``: which of several addresses comes first, the others follow in order."""
     txid, name, kind, end = question(message)
     records, owner = [], b"\xc0\x0c"  # a pointer to the question's name
     target = names.get(name)
     rcode = _NOERROR if target else _NXDOMAIN
-    while target and not is_address(target):
+    while isinstance(target, str) and not is_address(target):
         alias = encode_name(target)
         records.append(owner + struct.pack(">HHIH", CNAME, 1, TTL_S, len(alias)) + alias)
         owner, target = alias, names.get(target)
-    if target and kind == (AAAA if ":" in target else A):
-        data = socket.inet_pton(socket.AF_INET6 if kind == AAAA else socket.AF_INET, target)
-        records.append(owner + struct.pack(">HHIH", kind, 1, TTL_S, len(data)) + data)
+    ips = [target] if isinstance(target, str) else list(target or ())
+    for k in range(len(ips)):
+        ip = ips[(turn + k) % len(ips)]
+        if kind == (AAAA if ":" in ip else A):
+            data = socket.inet_pton(socket.AF_INET6 if kind == AAAA else socket.AF_INET, ip)
+            records.append(owner + struct.pack(">HHIH", kind, 1, TTL_S, len(data)) + data)
     return struct.pack(">HHHHHH", txid, 0x8180 | rcode, 1, len(records), 0, 0) + message[12:end] + b"".join(records)
 
 
-def _reply(message: bytes, names: Mapping[str, str], journal: Journal, peer: tuple[str, int], transport: str) -> bytes | None:
+def _reply(message: bytes, names: Names, journal: Journal, peer: tuple[str, int], transport: str) -> bytes | None:
     ns = time.time_ns()
     try:
         txid, name, kind, _end = question(message)
-        reply = answer(message, names)
+        reply = answer(message, names, next(_turns) if kind == A else 0)
     except ValueError:
         return None
     journal.write("lookup", ns, ip=peer[0], port=peer[1], transport=transport, id=txid, name=name, type=_TYPES.get(kind, f"TYPE{kind}"))
     return reply
 
 
-def serve_udp(ip: str, names: Mapping[str, str], journal: Journal, port: int = 53) -> socket.socket:
+def serve_udp(ip: str, names: Names, journal: Journal, port: int = 53) -> socket.socket:
     """Answer on UDP in a thread until the socket is closed."""
     listener = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
     listener.bind((ip, port))
@@ -112,7 +119,7 @@ def serve_udp(ip: str, names: Mapping[str, str], journal: Journal, port: int = 5
     return listener
 
 
-def converse(connection: socket.socket, peer: tuple[str, int], names: Mapping[str, str], journal: Journal) -> None:
+def converse(connection: socket.socket, peer: tuple[str, int], names: Names, journal: Journal) -> None:
     """Answer questions on one TCP connection until the other side closes it."""
     stream = connection.makefile("rb")
     while len(head := stream.read(2)) == 2:

@@ -17,6 +17,7 @@ from netlens.lab.provider.real import Answer, Answers, Asked, last_events
 if TYPE_CHECKING:
     from netlens.lab.journal import Journal
     from netlens.lab.provider.admission import Admission
+    from netlens.lab.provider.dns import Names
 
 
 REASONS = {429: "Too Many Requests", 503: "Service Unavailable", 529: "Site Overloaded"}
@@ -43,7 +44,7 @@ class Settings:
     code: str = zai.HIGH_CONCURRENCY
     refuses_in_stream: bool = False  # an error event inside a 200 stream instead of a 429
     http: str = "1.1"
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Names = field(default_factory=dict)
     api: str = zai.ID
     codes: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None

@@ -31,6 +31,6 @@ def start(context: Context) -> None:
         topology.masquerade(HOST, "eth0", VM_NET6)
     else:
         topology.ip(PROVIDER, f"-6 route add {VM_NET6} via {HOST_IP6}")
-    context.api_ip = PROVIDER_IP6
+    context.api_ips = (PROVIDER_IP6,)
     context.addresses[VM].append(VM_IP6)
     context.addresses[HOST] += [HOST_IP6, HOST_INSIDE_IP6]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.lab.relays import _fan_out
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, VM, VM_NET, LabError, Topology, await_line, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_NET, LabError, Topology, await_line, program
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
@@ -41,7 +41,7 @@ def start(context: Context) -> None:
     folder = context.topology.folder
     ssh = start_sshd(context.topology)
     argv = [binary, "--method", "nft", "--disable-ipv6", "--dns", "-r", f"root@{HOST_INSIDE_IP}", "-e", ssh, "0.0.0.0/0"]
-    for excluded in (f"{HOST_INSIDE_IP}/32", VM_NET, *([f"{PROVIDER_IP}/32"] if path["exclude_api"] else [])):
+    for excluded in (f"{HOST_INSIDE_IP}/32", VM_NET, *([f"{ip}/32" for ip in context.api_ips] if path["exclude_api"] else [])):
         argv += ["-x", excluded]
     argv += [word for each in path["excludes"] if each not in argv for word in ("-x", each)]
     if path["fan_out"]:

@@ -33,6 +33,13 @@ def test_an_alias_is_followed() -> None:
     assert dns.addresses(message) == ["203.0.113.10"]
 
 
+def test_several_addresses_take_turns() -> None:
+    names = {"api.z.ai": ["203.0.113.10", "203.0.113.11", "2001:db8::1"], "open.bigmodel.cn": "api.z.ai"}
+    first = [dns.addresses(dns.answer(dns.query(1, name), names, turn))[0] for turn in range(4) for name in names]
+    assert first == ["203.0.113.10"] * 2 + ["203.0.113.11"] * 2 + ["203.0.113.10"] * 4
+    assert [record.rdata for record in DNS(dns.answer(dns.query(1, "api.z.ai", dns.AAAA), names)).an] == ["2001:db8::1"]
+
+
 def test_no_such_name_and_no_such_type() -> None:
     assert DNS(dns.answer(dns.query(1, "nowhere.example"), NAMES)).rcode == 3
     empty = DNS(dns.answer(dns.query(1, "api.z.ai", dns.AAAA), NAMES))
