@@ -299,7 +299,10 @@ def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], gi
     requests = f"{plural(extra, 'request')} to {', '.join(printable(name) for name in names)} at the same address"
     shown = f"with them the limit separates refused from accepted requests with AUC {explained[1]:.2f}, without with {explained[0]:.2f}"
     chosen.notes.append(f"{requests} {'are counted as well' if chosen is wider else 'are not counted'}: {shown}")
-    return chosen if chosen is made else replace(chosen, goal=replace(wider.goal, guessed=made.goal.guessed, why=made.goal.why))
+    if chosen is made:
+        return made
+    every = list(dict.fromkeys([*made.goal.names, *names]))
+    return replace(wider, goal=replace(wider.goal, names=every, guessed=made.goal.guessed, why=made.goal.why))
 
 
 def together(found: Sequence[Analysis]) -> Analysis:

@@ -165,6 +165,10 @@ def link(
         notes.append(
             "a service on the host is asked by other machines and may be a relay to the target, so whose the host's connections are is unknown"
         )
+    elif upstream.name == "host":
+        whose = _by_interface(upstream)
+        if set(whose[(pairs.vm_of >= 0) & upstream.target].tolist()) == {VM}:  # so the interface tells; a relay would open the VM's here
+            origin[(origin == UNKNOWN) & (whose == HOST)] = HOST
     further = {str(name): side for name, side in every.items() if len(every) > 1 and name not in sides}
     claimed = _claimed(further, upstream, served, notes)
     for row in claimed:

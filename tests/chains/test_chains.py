@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,21 @@ def test_a_second_vm_is_a_party_of_its_own(tmp_path: Path) -> None:
     assert found["chains"] == {"bridge>nat": 2, "direct": 1}
     other = found["parties"][2]
     assert (other["vantage"], other["addresses"], other["process"]) == (None, [OTHER], None)
+
+
+@pytest.mark.parametrize("relayed", [False, True])
+def test_what_the_host_opened_before_the_vm_was_heard_is_its_own(relayed: bool, tmp_path: Path) -> None:
+    """Its hello is older than the VM's capture. By its interface it is the host's, unless the VM's are carried by connections opened there as well."""
+    vm, host = Machine(), Machine()
+    one, two, own = hellos(3)
+    nat(vm, host, Talk((VM, 40001), API, 1, one, 1 << 20), 50001)
+    host.see(Talk((EGRESS, 50003), API, 0.9, own, 3 << 20, (650,)), *LEAVES)
+    if relayed:
+        asked = Talk((VM, 40003), (BRIDGE, 8888), 5, two, 5 << 20, negotiation=CONNECT)
+        vm.see(asked, *VM_SIDE)
+        host.see(asked, *THROUGH_NAT, late=50e-6).see(Talk((EGRESS, 50005), API, 5.0005, two, 7 << 20), *LEAVES)
+    found = requests(analysed(tmp_path, vm=vm, host=host))
+    assert (found["host"], found.get("unknown", 0)) == ((0, 1) if relayed else (1, 0))
 
 
 def test_a_further_capture_names_its_party(tmp_path: Path) -> None:
@@ -291,6 +309,25 @@ def test_another_name_at_the_same_address_is_no_silence_of_the_host(tmp_path: Pa
     nat(vm, host, Talk((VM, 40001), API, 1, one, 1 << 20), 50001)
     host.see(Talk((EGRESS, 50003), API, 1.3, other, 3 << 20, (650,)), *LEAVES)
     assert cause(analysed(tmp_path, vm=vm, host=host), "same-nat-ip")["verdict"] == "undecided"
+
+
+def test_another_name_at_the_same_address_is_counted_where_that_explains_the_refusals(captures: Path, tmp_path: Path) -> None:
+    """As if the host's programs asked for another name, and the provider counted both."""
+    there = tmp_path / "recording"
+    shutil.copytree(captures / "same-nat-ip-nat", there)
+    vm, host = (gzip.decompress((there / f"{side}.pcap.gz").read_bytes()) for side in ("vm", "host"))
+    renamed = bytearray(host)
+    for hello in re.finditer(rb"\x16\x03\x01..\x01...\x03\x03(.{32})", host, re.DOTALL):
+        if hello[1] not in vm:
+            at = host.index(b"api.z.ai", hello.end())
+            renamed[at : at + 8] = b"alt.z.ai"
+    (there / "host.pcap.gz").write_bytes(gzip.compress(renamed, 1))
+    before, after = netlens.analyze(captures / "same-nat-ip-nat"), netlens.analyze(there)
+    assert after.target.names == ["api.z.ai", "alt.z.ai"]
+    assert (after.counts["exchanges"], after.cause) == (before.counts["exchanges"], "same-nat-ip")
+    others = next(party.requests for party in before.parties if party.name == "host")
+    (said,) = (note for note in after.to_dict()["quality"]["notes"] if "alt.z.ai" in note)
+    assert said.startswith(f"{others} requests to alt.z.ai at the same address are counted as well: with them the limit separates")
 
 
 @pytest.mark.parametrize("translated", [False, True])

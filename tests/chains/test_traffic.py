@@ -273,15 +273,29 @@ def test_a_log_that_repeats_itself_without_end_takes_no_time(pair: Path, tmp_pat
 @pytest.mark.parametrize("snaplen", [96, 74])
 def test_where_the_snaplen_hides_whose_connections_are_whole_packets_are_asked_for(snaplen: int, tmp_path: Path) -> None:
     """The lines of the host's log match none of its requests, whose they are being unknown: neither clocks nor more refusals would help."""
-    for side in ("vm", "host"):
-        whole = tmp_path / f"{side}.whole"
-        whole.write_bytes(gzip.decompress((FOLDER / "same-nat-ip-bridge" / f"{side}.pcap.gz").read_bytes()))
-        header, frames = records(whole)
-        cut = [f[:8] + struct.pack("<I", min(len(f) - 16, snaplen)) + f[12 : 16 + snaplen] for f in frames]
-        (tmp_path / f"{side}.pcap").write_bytes(header + b"".join(cut))
-        shutil.copy(FOLDER / "same-nat-ip-bridge" / f"{side}-errors.log", tmp_path)
-    said = {v.needs for v in netlens.analyze(tmp_path).hypotheses if v.id in ("same-nat-ip", "provider")}
+    found = netlens.analyze(cut(FOLDER / "two-causes", snaplen, tmp_path))
+    said = {v.needs for v in found.hypotheses if v.id in ("same-nat-ip", "provider")}
     assert said == {"captures of whole packets (tcpdump -s 0), to tell whose the connections are"}
+
+
+@pytest.mark.parametrize("name", ["same-nat-ip-bridge", "same-nat-ip-nat", "same-nat-ip-vxlan"])
+def test_where_nothing_is_relayed_interfaces_tell_whose_connections_are_despite_the_snaplen(name: str, tmp_path: Path) -> None:
+    found = netlens.analyze(cut(FOLDER / name, 96, tmp_path))
+    unknown = {party.name: party.requests for party in found.parties}.get("unknown", 0)
+    assert (found.cause, unknown <= 1) == ("same-nat-ip", True)
+    assert {v.id for v in found.hypotheses if v.verdict == "supported"} == {"same-nat-ip"}
+
+
+def cut(recording: Path, snaplen: int, folder: Path) -> Path:
+    """Both captures with packets cut, and the logs as they are."""
+    for side in ("vm", "host"):
+        whole = folder / f"{side}.whole"
+        whole.write_bytes(gzip.decompress((recording / f"{side}.pcap.gz").read_bytes()))
+        header, frames = records(whole)
+        short = [f[:8] + struct.pack("<I", min(len(f) - 16, snaplen)) + f[12 : 16 + snaplen] for f in frames]
+        (folder / f"{side}.pcap").write_bytes(header + b"".join(short))
+        shutil.copy(recording / f"{side}-errors.log", folder)
+    return folder
 
 
 @pytest.mark.parametrize("name", ["http2", "http2-excluded"])
