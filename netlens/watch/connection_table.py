@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.addresses import is_loopback
-from netlens.columns import NEVER, Ints
+from netlens.columns import NEVER, Bools, Ints
 from netlens.parsers import connections
 from netlens.parsers import session_state as s_
-from netlens.parsers.connections import MIN_ISN, REFUSED
+from netlens.parsers.connections import MIN_ISN, REFUSED, SLL_OTHER_HOST, SLL_OUTGOING
 from netlens.parsers.tcp_states import INACTIVE, SYN_SENT
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.watch.peaks import SECOND
@@ -76,7 +76,7 @@ _DEFAULT[[COUNTS, IDENTITY]] = 1, -1
 @dataclass
 class Kind:
     """What connections are told apart by. ``mark``: something shows that the VM opened it; ``own``, ``private``: the client's address is one of the
-    host's, or one that no router of the internet forwards."""
+    machine's, or one that no router of the internet forwards; ``served``: the machine itself answers, so that it is no further than a relay here."""
 
     sni: str | None
     resp: str
@@ -84,6 +84,7 @@ class Kind:
     mark: bool
     own: bool
     private: bool
+    served: bool = False
     http2: bool = False
     ssh: bool = False
 
@@ -104,7 +105,7 @@ class ConnectionTable:
         self.kinds: list[Kind] = [Kind(None, "", 0, False, False, False)]
         self.names: list[str] = []
         self.host_ips: set[str] = set()
-        self.has_tunnel = False
+        self.has_tunnel = self.asks_by_ssh = False
         self._kind_of: dict[tuple[Any, ...], int] = {}
         self._name_of: dict[str, int] = {}
         self._copies: dict[int, list[int]] = {}  # head -> all sessions of it, of NAT copies
@@ -316,16 +317,19 @@ class ConnectionTable:
         self.has_tunnel |= bool(ssh.any())
         through = self._through(s, heads, orig_hi, orig_lo)
         mark |= through >= 0
-        own = (orig_hi == 0) & (version == 4) & ((orig_lo >> 24) & 0xFF == 127)
-        for hi, lo in self._own:
-            own |= (orig_hi == hi) & (orig_lo == lo)
-        identity = ((sni + 1) << 8) | mark | (t[PAIR, heads] >= 0) << 1 | http2 << 2 | ssh << 3 | own << 4
+        up, down = _sides(s, heads)
+        asked, answered, syn = s[heads, up + s_.IFACE], s[heads, down + s_.IFACE], s[heads, up + s_.BASE_KIND] == s_.BASE_SYN
+        sent = (asked >= 0) & (asked & 0xFF == SLL_OUTGOING)
+        taken = (asked >= 0) & (asked & 0xFF < SLL_OTHER_HOST) & (answered >= 0) & (answered & 0xFF == SLL_OUTGOING) & ~mark
+        own = self._is_own(orig_hi, orig_lo, version)
+        served = taken | (t[PAIR, heads] >= 0) | self._is_own(resp_hi, resp_lo, resp_version)
+        identity = ((sni + 1) << 8) | mark | (t[PAIR, heads] >= 0) << 1 | http2 << 2 | ssh << 3 | own << 4 | served << 5
         new = np.flatnonzero(identity != t[IDENTITY, heads])
         if not len(new):
             return
         t[IDENTITY, heads[new]] = identity[new]
         private = connections.are_private(orig_hi, orig_lo, version)
-        keys = np.stack([sni, resp_hi, resp_lo, resp_version << 16 | port, mark | own << 1 | private << 2])[:, new]
+        keys = np.stack([sni, resp_hi, resp_lo, resp_version << 16 | port, mark | own << 1 | private << 2 | served << 3])[:, new]
         # few are different: each is looked at once
         _, first, back = np.unique(keys, axis=1, return_index=True, return_inverse=True)
         numbers = np.array([self._number(tuple(keys[:, i].tolist())) for i in first.tolist()], np.int64)[back.ravel()]
@@ -334,11 +338,21 @@ class ConnectionTable:
             for number in np.unique(numbers[flag[new] != 0]).tolist():
                 if number:
                     setattr(self.kinds[number], name, True)
+        opened = new[(sent & syn)[new]]
+        self._learn_own(*end_point(s, heads[opened], 0)[:3])
+        self.asks_by_ssh |= bool((ssh & own).any())
         forwarded = new[through[new] >= 0]
         if len(forwarded):
             self._marks = True
             for rows, side in ((heads[forwarded], 0), (through[forwarded], 1)):
                 self._learn_own(*end_point(s, rows, side)[:3])
+
+    def _is_own(self, hi: Ints, lo: Ints, version: Ints) -> Bools:
+        """Which addresses are the machine's own, as far as known, or loopback."""
+        found = (hi == 0) & ((version == 4) & ((lo >> 24) & 0xFF == 127) | (version == 6) & (lo == 1))
+        for own_hi, own_lo in self._own:
+            found |= (hi == own_hi) & (lo == own_lo)
+        return found
 
     def _number(self, key: tuple[int, ...]) -> int:
         """Of a kind; 0 where there are too many."""
@@ -348,7 +362,7 @@ class ConnectionTable:
                 return 0
             sni, hi, lo, place, flags = key
             resp = ip_text(hi, lo, place >> 16)
-            kind = Kind(self.names[sni] if sni >= 0 else None, resp, place & 0xFFFF, bool(flags & 1), bool(flags & 2), bool(flags & 4))
+            kind = Kind(self.names[sni] if sni >= 0 else None, resp, place & 0xFFFF, *(bool(flags >> bit & 1) for bit in range(4)))
             self.kinds.append(kind)
             number = self._kind_of[key] = len(self.kinds) - 1
         return number

@@ -2,6 +2,11 @@
 
 A row is a target and a side; there is one group for each row, one for each target and one for all. With APIs named, only these are targets. The side is
 whose program opened the connection, by the marks that ``connections`` uses. On the host with a tunnel up, what no mark explains is ``host?``.
+
+What goes to a relay on the machine itself (a proxy, a redirection) is carried on by a connection that the machine opens to the target, and counts there alone.
+
+Limits: whether a relay does so is told by there being such connections at all, of whomever. A program that asks through ``ssh`` what others ask directly
+would go missing; so where the machine opened a connection of SSH, nothing is taken for carried on.
 """
 
 from __future__ import annotations
@@ -52,6 +57,8 @@ class Groups:
         self._looked_up: dict[str, str] = {}  # address -> name of an API that it was an answer for
         self._endpoints: dict[tuple[str, int], str] = {}
         self._nameless: dict[tuple[str, int], list[int]] = {}
+        self._onward: set[str] = set()  # targets that the machine itself asks
+        self._relays = False  # whether a service on it may carry on what others ask
 
     def learn_addresses(self, lookups: Table) -> None:
         """Take what the APIs' names were answered with."""
@@ -63,7 +70,15 @@ class Groups:
     def update(self) -> None:
         """Place new kinds, or all where what is known of the machines changed."""
         kinds = self._table.kinds
-        known = (self._table.vantage, self._table.has_tunnel, len(self._looked_up))
+        self._look_for_relays(kinds[max(self._placed, 1) :])
+        known = (
+            self._table.vantage,
+            self._table.has_tunnel,
+            len(self._looked_up),
+            len(self._onward),
+            self._relays,
+            self._table.asks_by_ssh,
+        )
         if (room := self.of_kind.shape[1]) < len(kinds):
             more = max(len(kinds), 2 * room) - room
             self.of_kind = np.pad(self.of_kind, ((0, 0), (0, more)), constant_values=-1)
@@ -72,6 +87,14 @@ class Groups:
         self._known, self._placed = known, len(kinds)
         for number in range(max(first, 1), len(kinds)):
             self._place(number, kinds[number])
+
+    def _look_for_relays(self, kinds: Iterable[Kind]) -> None:
+        for kind in kinds:
+            target = self.target(kind) if kind.sni else None
+            if kind.served:
+                self._relays |= not kind.elsewhere and (not kind.own or target is not None)
+            elif kind.own and target is not None:
+                self._onward.add(target)
 
     def _place(self, number: int, kind: Kind) -> None:
         where = kind.resp, kind.port
@@ -84,7 +107,7 @@ class Groups:
             waiting = self._nameless.setdefault(where, [])
             if number not in waiting:
                 waiting.append(number)
-        if target is None or kind.elsewhere:
+        if target is None or kind.elsewhere or (kind.served and target in self._onward and not self._table.asks_by_ssh):
             self.of_kind[:, number] = -1
             self.inferred[number] = False
             return
@@ -117,7 +140,7 @@ class Groups:
             return vantage or ""
         if kind.mark or (not kind.own and kind.private and is_public(kind.resp)):
             return "vm"
-        if not kind.own:
+        if not kind.own or self._relays:
             return "unknown"
         return "host?" if self._table.has_tunnel else "host"
 

@@ -6,8 +6,8 @@ Theory of operation
    :class:`~netlens.watch.connection_table.ConnectionTable` up to date with these and counts by :mod:`~netlens.watch.groups`.
 2. A connection is open from its first packet until it is seen to close (both FINs or an RST); a SYN that nobody answers counts only when it is sent.
 3. A request is in flight from its first byte to the last of its answer. While it goes on nobody knows which byte is the last, so an answer that has
-   begun counts until its latest byte, and one that is a stream for :data:`QUIET_NS` more. The bins of the last seconds are counted anew when a
-   stream goes on after a longer pause.
+   begun counts until its latest byte, and one that is a stream for :data:`QUIET_NS` more; so it does where the connection is reset much later. The bins
+   of the last seconds are counted anew when a stream goes on after a longer pause.
 4. ``exact`` evaluates all intervals by the rules of :mod:`netlens.chains.overlap`: the peaks that ``netlens analyze`` finds in the same packets.
 5. Closed connections are kept for :data:`GRACE_NS`, unanswered ones for :data:`SYN_GRACE_NS`, silent ones for :data:`IDLE_NS`; then they are forgotten
    (:meth:`netlens.parsers.pipeline.Part.forget`), so memory grows with what is open.
@@ -173,7 +173,9 @@ class Watched:
             moved[t[conn.HEAD, changed]] = True
             stale = closed & (moved[head] | (t[conn.ASKED_UNTIL, carrier] < 0))
             t[conn.ASKED_UNTIL, carrier[stale]] = self._ends(rows[stale], state[stale])
-            end[closed] = t[conn.ASKED_UNTIL, carrier[closed]]
+            until = t[conn.ASKED_UNTIL, carrier]
+            idle = answered & (until - last > QUIET_NS)  # it was over by then, as it was counted: a pool that ends what it kept with RST
+            end[closed] = np.where(idle, end, until)[closed]
         return end
 
     def _count(self, peaks: RollingPeaks, intervals: Rows, now_ns: int) -> None:
