@@ -129,7 +129,7 @@ class Situation:
     egress_missing : what to capture instead, where the host's capture does not show what leaves it; else "".
     capture_ns : first and last time that all captures cover.
     uncertain_ns : how far a time may be off between sides (half the clock's interval, plus what the wire adds).
-    uncountable : why requests cannot be counted, or None (HTTP/2 without a key log).
+    uncountable : why requests cannot be counted, or None (HTTP/2 without a key log, packets cut too short).
     facts : what causes may cite besides: plain numbers and frame lists by name.
     """
 

@@ -20,7 +20,7 @@ from netlens.errors import NetlensError
 from netlens.lenses.refused.labels.error_log import MAX_UNMATCHED
 from tests.bench.two_sides import generate
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
-from tests.recordings import FOLDER, copy, with_keys
+from tests.recordings import FOLDER, copy, expected, with_keys
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
@@ -270,7 +270,17 @@ def test_a_log_that_repeats_itself_without_end_takes_no_time(pair: Path, tmp_pat
 # --- HTTP/2 -------------------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("snaplen", [96, 74])
+@pytest.mark.parametrize("name", ["pool-lingers", "pool-lingers-excluded", "same-nat-ip-nat", "own-concurrency-idle-host"])
+def test_where_the_snaplen_leaves_no_protocol_requests_are_not_counted(name: str, tmp_path: Path) -> None:
+    """Two bytes of each payload: the turns of a handshake would be requests, and tickets refusals, and the provider at fault."""
+    found = netlens.analyze(cut(FOLDER / name, 74, tmp_path))
+    assert not [v for v in found.hypotheses if v.verdict == "supported"]
+    assert not [v for v in found.hypotheses if v.verdict == "refuted" and v.id in expected(name)["causes"]]
+    wanted = "captures of whole packets (tcpdump -s 0), to tell requests from handshakes: what these hold of each is too short"
+    assert {v.needs for v in found.hypotheses if v.id in ("own-concurrency", "provider")} == {wanted}
+
+
+@pytest.mark.parametrize("snaplen", [96, 82])
 def test_where_the_snaplen_hides_whose_connections_are_whole_packets_are_asked_for(snaplen: int, tmp_path: Path) -> None:
     """The lines of the host's log match none of its requests, whose they are being unknown: neither clocks nor more refusals would help."""
     found = netlens.analyze(cut(FOLDER / "two-causes", snaplen, tmp_path))
