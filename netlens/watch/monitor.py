@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from netlens.columns import NEVER
 from netlens.watch.groups import ALL
 from netlens.watch.peaks import SECOND
 from netlens.watch.view import CONNECTIONS, REQUESTS, Line, View, view_of
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from netlens.watch.state import Watched
 
 SHOWN_REFUSALS = 50
+LOGGED_WITHIN_NS = 30 * SECOND  #: lines are seconds late on a busy machine, and the clocks of two sides seconds apart
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Monitor:
     Parameters
     ----------
     limit : alarm when so many of ``unit`` ("requests", "connections") are in progress at once; None: no alarm.
-    logged : sides whose error log is followed; what the traffic shows of these is not repeated.
+    logged : sides whose error log is followed; what the traffic shows of these is told where it is more than what the logs do: of programs without one.
     """
 
     def __init__(self, watched: Mapping[str | None, Watched], limit: int | None = None, unit: str = REQUESTS, logged: tuple[str, ...] = ()):
@@ -89,6 +91,8 @@ class Monitor:
         self.refused = self.inferred = 0
         self._refusals: deque[Refusal] = deque(maxlen=SHOWN_REFUSALS)
         self._new: list[Refusal] = []
+        self._unlogged: deque[Refusal] = deque()  # that the traffic shows, and of which logs may still tell
+        self._matched = 0  # lines that stand for one of these
         self._first_ns: int | None = None
         self._limit: Limit | None = None
 
@@ -107,8 +111,19 @@ class Monitor:
         for name, one in self.watched.items():
             for found in one.tick(now_ns[name]):
                 known = found.side.rstrip("?") in self.logged or (self.logged and found.side in ("", "unknown"))
-                if name == upstream and not known:
+                if name == upstream and known:
+                    self._unlogged.append(found)
+                elif name == upstream:
                     self.refusal(found)
+        self._tell_unlogged(now_ns[upstream] - LOGGED_WITHIN_NS)
+
+    def _tell_unlogged(self, until_ns: int) -> None:
+        """Tell refusals until then for which there are no lines; any line stands for the first that has none."""
+        while self._unlogged and self._matched < self.refused:
+            self._unlogged.popleft()
+            self._matched += 1
+        while self._unlogged and self._unlogged[0].time_ns <= until_ns:
+            self.refusal(self._unlogged.popleft())
 
     def snapshot(self, now_ns: Mapping[str | None, int], final: bool = False) -> Snapshot:
         """The moment of the last tick."""
@@ -116,6 +131,8 @@ class Monitor:
         now = now_ns[next(iter(now_ns))]
         if self._first_ns is None:
             self._first_ns = min((one.part.first_ns for one in self.watched.values() if one.part.first_ns is not None), default=now)
+        if final:
+            self._tell_unlogged(NEVER)
         new, self._new = self._new, []
         snapshot = Snapshot(
             now,

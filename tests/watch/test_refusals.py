@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
+
+import pytest
 
 from netlens.watch.monitor import Monitor
 from netlens.watch.peaks import SECOND
 from netlens.watch.refusals import Answer, Inference, Log
 from netlens.watch.replay import Replay
+from netlens.watch.state import Watched
 
 LLM = 'ERROR 2026-01-25T16:33:41 +58ms service=llm code=1302 status=429 "High concurrency"'
 SESSION = 'ERROR 2026-01-25T16:33:41 +1ms service=session code=1302 "High concurrency"'
@@ -63,6 +67,24 @@ def test_inference_tells_each_once() -> None:
     assert len(inference.new()) == 4
     inference.add(rows)
     assert inference.new() == []
+
+
+@pytest.mark.parametrize("lines", [0, 2, 100])
+def test_what_the_traffic_shows_beyond_the_logs_is_told(captures: Path, tmp_path: Path, lines: int) -> None:
+    """As of a second program, which writes no log: the log of the VM tells of the first few."""
+    there = captures / "same-nat-ip-nat"
+    refused = sum(json.loads(line).get("refused") is not None for line in (there / "provider.jsonl").read_text().splitlines())
+    rows = (there / "vm-errors.log").read_text().splitlines(keepends=True)
+    errors = [k for k, row in enumerate(rows) if "ERROR" in row]
+    (tmp_path / "vm.log").write_text("".join(row for k, row in enumerate(rows) if k not in errors[lines:]))
+    watched = {"host": Watched("host", ("api.z.ai",))}
+    monitor = Monitor(watched, logged=("vm",))  # type: ignore[arg-type]
+    replay = Replay({"host": (str(there / "host.pcap.gz"),)}, monitor, 0, threading.Event(), {"vm": str(tmp_path / "vm.log")})
+    for times in replay.run():
+        monitor.snapshot(times)
+    last = monitor.snapshot(times, final=True)
+    assert last.refused == min(lines, len(errors))
+    assert last.refused + last.inferred == refused
 
 
 def test_inference_is_bounded() -> None:
