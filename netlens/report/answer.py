@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlens.chains.situation import ACCEPTED
+from netlens.chains.situation import ACCEPTED, ELSEWISE
 from netlens.lenses.refused.verdict import needed
 from netlens.report import findings
 from netlens.text import duration, plural
@@ -197,6 +197,13 @@ def how_sure(a: Analysis) -> list[Fact]:
     """What speaks for the answer and against it."""
     found = [Fact("odds", f"{v.id} {v.probability:.0%} likely, of so few refusals") for v in supported(a) if v.probability]
     found += _fit_facts(a)
+    r = a.weighed.weighing.situation.requests
+    if kinds := sorted(set(r.refusal_class[r.rejected == ELSEWISE].tolist())):
+        others = int((r.rejected == ELSEWISE).sum())
+        told = (
+            f"{plural(others, 'refusal')} {'is' if others == 1 else 'are'} of another kind ({', '.join(kinds)}) and not explained by this"
+        )
+        found.append(Fact("others", told, good=False))
     for v in supported(a)[:2]:
         if v.attributable_fraction is not None and v.id != "provider":
             found.append(Fact(v.id, f"explains {v.attributable_fraction:.0%} of the refusals at the limit", good=True))
@@ -226,7 +233,7 @@ def how_sure(a: Analysis) -> list[Fact]:
 
 def how_sure_in_brief(a: Analysis) -> str:
     """In one line, without statistics: exceptions to the limit, outcomes, which sides were captured."""
-    wanted = {"odds": "", "chance": "", "exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
+    wanted = {"odds": "", "others": "", "chance": "", "exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
     return "; ".join(
         wanted[fact.name] + (fact.brief or fact.text)
         for fact in how_sure(a)

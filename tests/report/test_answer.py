@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import netlens
 from netlens.lenses.refused import labels
 from netlens.report import answer
 
@@ -77,3 +81,26 @@ def test_a_limit_over_time_is_said_in_words() -> None:
 def test_every_source_of_a_label_has_words() -> None:
     sources = {labels.ERROR_LOG, labels.KEY_LOG, labels.LOOK_ALIKE, labels.INFERRED}
     assert sources == answer.SOURCES.keys()
+
+
+def test_refusals_of_another_kind_are_told_and_no_fix_claims_them(captures: Path, tmp_path: Path) -> None:
+    """Four of them say that the provider was overloaded: a limit explains the others, and a cap helps these alone."""
+    there = tmp_path / "recording"
+    shutil.copytree(captures / "own-concurrency-idle-host", there)
+    log = there / "vm-errors.log"
+    rows, changed = log.read_text().splitlines(keepends=True), 0
+    for k, row in enumerate(rows):
+        if "ERROR" in row and changed < 4:
+            words = "The service may be temporarily overloaded, please try again later"
+            rows[k] = re.sub(r"High concurrency[^\\]*limits", words, row).replace("1302", "1305")
+            changed += 1
+    log.write_text("".join(rows))
+    a = netlens.analyze(there)
+    assert a.counts["refused_by_class"] == {"concurrency": 6, "overload": 4}
+    assert [v.id for v in answer.supported(a)] == ["own-concurrency"]
+    (provider,) = (v for v in a.hypotheses if v.id == "provider")
+    assert (provider.verdict, "4 refusals beside those" in str(provider.needs)) == ("undecided", True)
+    assert "4 refusals are of another kind (overload) and not explained by this" in answer.how_sure_in_brief(a)
+    assert a.best_fix is not None
+    assert (a.best_fix.rejections_before, a.best_fix.rejections_after) == (6, 0)
+    assert "4 refusals of another kind are neither counted nor changed" in a.best_fix.note

@@ -53,7 +53,7 @@ def judge(traffic: Traffic) -> Judged:
     timely = weighed.weighing.by_time
     rule = rule_of(traffic.situation, timely[0]) if timely else weighed.limit
     where = context(traffic, weighed.cause, bool(timely), weighed.weighing.named == "quota")
-    return Judged(weighed, predict(traffic.situation, rule, where))
+    return Judged(weighed, predict(weighed.weighing.situation, rule, where))
 
 
 def _queued(traffic: Traffic) -> list[Finding]:

@@ -3,7 +3,7 @@
 Claim: the provider says that it is overloaded; or, given enough refusals, one rate for all requests explains them better than any count of what is
 open or of what was sent in a window of time.
 Refuted: a rule separates refused from accepted requests beyond chance.
-Undecided: too few refusals, or something that could count was not captured.
+Undecided: too few refusals, or something that could count was not captured; or beside those that another cause explains some say that it is overloaded.
 Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mean an overloaded provider. Others with the same key elsewhere look the same.
 """
 
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netlens.chains.situation import ELSEWISE
 from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, not_chance_evidence, time_evidence
 from netlens.lenses.refused.verdict import Verdict, refuted, supported, undecided
 from netlens.logs import OVERLOAD
+from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighing
@@ -25,6 +27,11 @@ RANK = 7
 
 
 def judge(weighing: Weighing) -> Verdict:
+    r = weighing.situation.requests
+    if beside := int((r.refusal_class[r.rejected == ELSEWISE] == OVERLOAD).sum()):
+        return undecided(
+            f"to know from the provider whether it was overloaded: {plural(beside, 'refusal')} beside those that are weighed here say so"
+        )
     if weighing.rules:
         return refuted(not_chance_evidence(weighing), p=weighing.rules[0].p)
     if weighing.named:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from netlens.chains.reached import host_from_vm
-from netlens.chains.situation import HOST, REJECTED, SIDES, VM, Situation
+from netlens.chains.situation import ELSEWISE, HOST, REJECTED, SIDES, VM, Situation
 from netlens.lenses.refused import replay, turns
 from netlens.lenses.refused.counting import most_at_once
 from netlens.lenses.refused.intents import Intents, S, intents
@@ -24,6 +24,7 @@ from netlens.lenses.refused.replay import Change, Outcome, RuleLike, Setting
 from netlens.parsers import errorlog
 from netlens.parsers.connections import is_public
 from netlens.registry import members
+from netlens.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -307,6 +308,8 @@ def _predict(case: Case, v: Variant) -> Prediction:
     far = abs(base.total - before) > max(2.0, FAR_OFF * before)
     if far:
         notes.append(f"replayed without a change, there are {base.total} refusals instead of the {before} recorded: the numbers are rough")
+    if others := int((case.situation.requests.rejected == ELSEWISE).sum()):
+        notes.append(f"{plural(others, 'refusal')} of another kind {'is' if others == 1 else 'are'} neither counted nor changed")
     if outcome.given_up:
         notes.append(f"{outcome.given_up} requests would never be accepted")
     if setting.situation.uncountable and setting.rule.unit == "requests":
