@@ -24,7 +24,6 @@ from netlens.parsers.connections import is_public
 from netlens.text import endpoint
 
 if TYPE_CHECKING:
-    from netlens.schema import Table
     from netlens.watch.connection_table import ConnectionTable, Kind
 
 Group = tuple[str, str, str]  #: "row", target and side; "target", target and ""; or ALL
@@ -60,11 +59,11 @@ class Groups:
         self._onward: set[str] = set()  # targets that the machine itself asks
         self._relays = False  # whether a service on it may carry on what others ask
 
-    def learn_addresses(self, lookups: Table) -> None:
-        """Take what the APIs' names were answered with."""
-        for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True):
-            api = matching(name, self.api_names) if answers else None
-            if api is not None and len(self._looked_up) < MAX_GROUPS:
+    def learn_addresses(self, answered: Iterable[tuple[str, Iterable[str] | None]]) -> None:
+        """Take what names were answered with, of which the APIs' are kept."""
+        for name, answers in answered:
+            api = matching(name, self.api_names)
+            if api is not None and answers is not None and len(self._looked_up) < MAX_GROUPS:
                 self._looked_up.update(dict.fromkeys(answers, api))
 
     def update(self) -> None:

@@ -219,7 +219,8 @@ class Live:
         if options.folder is not None:
             use_directory(options.folder)
         watched: dict[str | None, Watched] = {
-            side: Watched(side, options.apis, place.facts.own_addresses() if side != "vm" else ()) for side, place in asked.items()
+            side: Watched(side, options.apis, place.facts.own_addresses() if side != "vm" else (), resolved=self._addresses)
+            for side, place in asked.items()
         }
         for side, place in asked.items():
             feed = _Feed(place, watched[side], options, self._filter(place, list(asked.values())), self.stop, place.remote is None)

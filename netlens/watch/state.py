@@ -17,7 +17,7 @@ Limits: with HTTP/2 turns are no requests; ``http2`` says where that is offered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,15 +60,24 @@ class Watched:
     name : "vm", "host" or None: where it is captured, if known.
     apis : names or addresses of the targets; none: every server is one.
     own_ips : addresses of the machine that captures.
+    resolved : addresses of the APIs' names, as far as they are known before a lookup is seen: what was open before shows no name.
     """
 
-    def __init__(self, name: str | None = None, apis: Iterable[str] = (), own_ips: Iterable[str] = (), max_sessions: int = MAX_SESSIONS):
+    def __init__(
+        self,
+        name: str | None = None,
+        apis: Iterable[str] = (),
+        own_ips: Iterable[str] = (),
+        max_sessions: int = MAX_SESSIONS,
+        resolved: Mapping[str, Iterable[str]] | None = None,
+    ):
         self.name = name
         apis = list(apis)
         self.part = Part(["sessions", "hellos", "exchanges", "tunnels", *(["lookups"] if not all(map(is_address, apis)) else [])])
         self.table = ConnectionTable(self.part, name)
         self.table.host_ips.update(own_ips)
         self.groups = Groups(self.table, apis)
+        self.groups.learn_addresses((resolved or {}).items())
         self.max_sessions = max_sessions
         self.connections, self.requests = RollingPeaks(), RollingPeaks()
         self.ended_connections, self.ended_requests = ExactPeaks(), ExactPeaks()
@@ -118,7 +127,8 @@ class Watched:
         if (hellos := part.hellos.drain()).sni:
             table.learn_names(hellos.sessions, hellos.sni, hellos.offers_http2)
         if part.lookups is not None and part.lookups.messages:
-            self.groups.learn_addresses(part.lookups.drain())
+            found = part.lookups.drain()
+            self.groups.learn_addresses(zip(found["qname"].tolist(), found["answers"].tolist(), strict=True))
         new = self._exchanges.drain()
         self._finished = np.concatenate([self._finished, new])
         table.update(changed, now_ns)

@@ -124,6 +124,18 @@ def test_what_a_proxy_of_the_program_carries_on_counts_once(tmp_path: Path) -> N
     assert peaks(tmp_path, vm, "vm") == (1, 1)
 
 
+def test_a_pool_that_was_open_before_counts_where_the_names_addresses_are_known(tmp_path: Path) -> None:
+    """Its hello is not in the capture, nor a lookup."""
+    (hello,) = hellos(1)
+    Machine().see(Talk((EGRESS, 50001), API, 1, hello, 1 << 20, begins=1.05), *LEAVES).write(tmp_path / "a.pcap")
+    found = []
+    for resolved in ({}, {"api.example.test": [SERVER]}):
+        watched = Watched("host", ("api.example.test",), resolved=resolved)
+        play(watched, [tmp_path / "a.pcap"])
+        found.append(watched.exact()[ALL])
+    assert found == [(0, 0), (1, 1)]
+
+
 def test_a_pool_that_is_reset_long_after_its_last_answer_has_nothing_in_flight(tmp_path: Path) -> None:
     (hello,) = hellos(1)
     talk = Talk((EGRESS, 50001), API, 1, hello, 1 << 20, sizes=(500, 700), every=6, reset=True)
