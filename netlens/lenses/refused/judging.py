@@ -220,6 +220,6 @@ def needs(weighing: Weighing) -> str:
     if (partly := weighing.partly) is not None:
         return (
             f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "
-            f"({plural(partly.misses + partly.false_alarms, 'exception')}), so something else refuses or counts, too"
+            f"({plural(partly.misses + partly.false_alarms, 'exception')}); something else refuses or counts, too, or a clock was set meanwhile"
         )
     return "a longer recording: no count separates refused from accepted requests clearly, but chance alone does not explain them either"
