@@ -41,7 +41,7 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
     asking[v.request_of[v.request_of >= 0]] = True
     unpaired = servers((found.host_of < 0) & asking)
     settled = servers(found.host_of >= 0) - unpaired if not (v.up_missing > 0).any() else set()
-    paths = h.connections["path"].tolist()
+    paths, vantages = h.connections["path"].tolist(), h.connections["vantage"].tolist()
     # a capture of one of the VM's interfaces may show nothing of what its programs send (with sshuttle the uplink shows the tunnel alone): then silence
     # there says nothing
     blind = {int(h.server[j]) for j in range(h.n) if paths[j] in FROM_GUESTS and not found.later[j]} - servers(np.ones(v.n, bool))
@@ -64,7 +64,7 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
         elif found.processes.of_tunnel(j):
             origin[j], why[j] = VM, "socket of the tunnel's process"
         elif int(h.server[j]) in blind:
-            if paths[j] == "sshuttle":
+            if paths[j] == "sshuttle" and vantages[j] != "vm":  # with a redirect on the host itself, its own connections look the same
                 origin[j], why[j] = VM, "came out of the tunnel"
             else:
                 why[j] = "what the VM sends to that server is not in its capture"

@@ -73,12 +73,19 @@ def prove(scenario: Scenario, folder: Path, options: Options, say: Callable[[str
 
     before = folder / scenario.name
     _once(scenario, before, options, say)
+    fixes = analyze(before).fixes
+    if not fixes:
+        raise LabError(f"{before}: nothing was refused, so there is nothing to fix; record longer (--seconds, and remove that folder)")
+    offered = [fix.id for fix in fixes]
+    if unknown := [each for each in only if each not in offered]:
+        raise LabError(f"{before}: its analysis does not offer {', '.join(unknown)}, but {', '.join(offered)}")
     proofs = []
-    for fix in analyze(before).fixes:
+    for fix in fixes:
         if only and fix.id not in only:
             continue
         changed = applied(scenario, options, fix, folder)
         if changed is None:
+            say(f"{fix.id}: cannot be done here")
             continue
         after = folder / f"{scenario.name}+{fix.id}"
         say(f"{fix.id}: {fix.title}")
@@ -119,7 +126,8 @@ def applied(scenario: Scenario, options: Options, fix: Prediction, folder: Path)
         return replace(scenario, path={**scenario.path, "excludes": excludes}), options
     if fix.id == "close-tails" and (wanted := re.fullmatch(r"python3 -m pip install --upgrade '(sshuttle[^']*)'", command)):
         return replace(scenario, path={**scenario.path, "sshuttle": ""}), replace(options, sshuttle=_other_sshuttle(folder, wanted[1]))
-    if not starts.endswith(" opencode") or "PROVIDER" in starts:
+    real = all(each.get("kind") == "opencode" for each in scenario.programs if each["side"] == VM)
+    if not real or not starts.endswith(" opencode") or "PROVIDER" in starts:
         return None
     if fix.program is None:
         return _with_programs(scenario, {"command": starts}), options
@@ -176,9 +184,9 @@ def as_markdown(proofs: Sequence[Proof]) -> str:
     lines = [
         "# Fixes, proven",
         "",
-        "Each fix was done in the laboratory with the real opencode, by the command that `netlens analyze` shows for a recording of the",
-        "scenario: `sudo netlens lab prove SCENARIO... -o DIR`, and this page by `netlens lab proven DIR`. *Measured* is what the provider",
-        "refused, as if both runs had had as many prompts. A prediction holds if it is off by at most",
+        "Each fix was done in the laboratory with the scenario's programs (`opencode-...`: the real one), by the command that `netlens analyze`",
+        "shows for a recording of the scenario: `sudo netlens lab prove SCENARIO... -o DIR`, and this page by `netlens lab proven DIR`.",
+        "*Measured* is what the provider refused, as if both runs had had as many prompts. A prediction holds if it is off by at most",
         f"{FEW} refusals or {SHARE:.0%} of those recorded. *Answer* is the median time from a prompt to the end of its answer, before and after,",
         "refusals, retries and queues included.",
         "",
@@ -188,7 +196,8 @@ def as_markdown(proofs: Sequence[Proof]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for p in proofs:
-        times = " → ".join("?" if each.prompt_s is None else f"{each.prompt_s:g} s" for each in (p.before, p.after))
+        answers = [each.prompt_s for each in (p.before, p.after)]
+        times = "-" if answers == [None, None] else " → ".join("?" if each is None else f"{each:g} s" for each in answers)
         told = "not predicted" if p.predicted is None else str(p.predicted)
         verdict = {True: "yes", False: "**no**", None: "-"}[p.holds]
         before, after = (f"{each.refused} of {each.requests}" for each in (p.before, p.after))

@@ -83,8 +83,9 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
         older_s = float(scenario.path["older_s"])
         if not older_s:
             _start_all(recorders)
-        relay.start(context)
+        getattr(relay, "prepare", lambda _context: None)(context)
         provider = _start_provider(context, key)
+        relay.start(context)
         for side, command in options.services:
             services.start(context, side, command)
         children = _start_programs(context)

@@ -255,10 +255,15 @@ def test_a_hop_that_does_not_leave_is_no_other_name(tmp_path: Path) -> None:
     assert target.at_same_address(side) == []
 
 
-def test_whose_a_redirected_connection_of_the_host_is_nobody_knows_beside_a_tunnel(tmp_path: Path) -> None:
-    """The host alone was captured. It redirects to a proxy of its own what comes out of the tunnel, and what its programs ask."""
+@pytest.mark.parametrize("uplink", [False, True])
+def test_whose_a_redirected_connection_of_the_host_is_nobody_knows_beside_a_tunnel(tmp_path: Path, uplink: bool) -> None:
+    """The host alone was captured, or the VM's uplink too, which shows only the tunnel. The host redirects to a proxy of its own what comes out of the tunnel,
+    and what its programs ask."""
     host = Machine()
-    host.see(Talk((VM, 40022), (BRIDGE, 22), 0.5, b"SSH-2.0-OpenSSH_9.9\r\n", 3 << 20), (3, True))
+    tunnel = Talk((VM, 40022), (BRIDGE, 22), 0.5, b"SSH-2.0-OpenSSH_9.9\r\n", 3 << 20)
+    host.see(tunnel, (3, True))
+    if uplink:
+        Machine().see(tunnel, *VM_SIDE).write(tmp_path / "vm.pcap")
     for k, hello in enumerate(hellos(2)):
         half = Talk((EGRESS, 41001 + k), API, 1 + k, hello, (1 + k) << 20)
         for t, up, packet in half.packets():
@@ -267,7 +272,8 @@ def test_whose_a_redirected_connection_of_the_host_is_nobody_knows_beside_a_tunn
         host.see(replace(half, server=("127.0.0.1", 3129), one_way=True), (1, True), kind=HERE)
         host.see(Talk((EGRESS, 50001 + k), API, 1.001 + k, hello, (5 + k) << 20), *LEAVES)
     host.write(tmp_path / "host.pcap")
-    found = netlens.analyze(host=str(tmp_path / "host.pcap"), apis="api.example.test")
+    vm = {"vm": str(tmp_path / "vm.pcap")} if uplink else {}
+    found = netlens.analyze(host=str(tmp_path / "host.pcap"), apis="api.example.test", **vm)
     assert found.assembled.upstream.target.sum() == 2
     assert set(found.assembled.situation.requests.side.tolist()) == {UNKNOWN}
 

@@ -21,7 +21,9 @@ from netlens.lab import check, prove, scenario
 from netlens.lab.check import Truth
 from netlens.lab.programs import opencode
 from netlens.lab.run import Options
+from netlens.lab.topology import LabError
 
+CAPTURES = Path(__file__).parents[2] / "captures"
 FOLDER = Path(__file__).parents[1] / "data" / "real"
 RECORDINGS = sorted(path.name for path in FOLDER.iterdir())
 BUNDLED = sorted((Path(__file__).parents[2] / "captures").glob("opencode-*"))
@@ -100,6 +102,21 @@ def test_a_fix_is_done_by_the_command_that_is_shown(tmp_path: Path) -> None:
     assert changed_options.services == (("host", "haproxy -f queue.cfg"),)
     assert done(fix("other-provider", "opencode --model PROVIDER/MODEL")) is None
     assert done(fix("ask-provider")) is None
+    stand_in = scenario.load("same-nat-ip-sshuttle")
+    assert prove.applied(stand_in, options, fix("cap-1", off), tmp_path) is None  # no command starts its program
+    assert prove.applied(stand_in, options, fix("quiet-host", "sudo lsof"), tmp_path) is not None
+
+
+def test_what_cannot_be_proven_is_said(tmp_path: Path) -> None:
+    loaded, said = scenario.load("same-nat-ip-sshuttle"), list[str]()
+    shutil.copytree(CAPTURES / "same-nat-ip-sshuttle", tmp_path / "same-nat-ip-sshuttle")
+    with pytest.raises(LabError, match=r"same-nat-ip-sshuttle: its analysis does not offer nonsense, but .*quiet-host"):
+        prove.prove(loaded, tmp_path, Options(60), said.append, ["nonsense"])
+    assert prove.prove(loaded, tmp_path, Options(60), said.append, ["cap-1"]) == []
+    assert said == ["cap-1: cannot be done here"]
+    shutil.copytree(CAPTURES / "healthy", tmp_path / "healthy")
+    with pytest.raises(LabError, match=r"healthy: nothing was refused"):
+        prove.prove(scenario.load("healthy"), tmp_path, Options(60), said.append)
 
 
 def proof(predicted: int | None, before: int, after: int, prompts: tuple[int, int] = (10, 10)) -> prove.Proof:

@@ -24,9 +24,11 @@ class Relay(Protocol):
     NEEDS: tuple[str, ...]
 
     def start(self, context: Context, /) -> None:
-        """Start it, while both sides are recorded, before provider and programs; it ends with the run. LabError if it does not work.
+        """Start it, while both sides are recorded, after the provider, whose names it may look up, and before the programs; it ends with the run.
+        LabError if it does not work.
 
-        It may say in the context where the provider is to be asked, where the VM's programs run, and which addresses the sides have.
+        It may say in the context where the VM's programs run, and which addresses the sides have. Where the provider is to be asked it says in a
+        function ``prepare`` of the same parameter, if it has one, which is called before the provider starts.
         """
         ...
 

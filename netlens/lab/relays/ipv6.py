@@ -17,7 +17,7 @@ NEEDS = ("nft",)
 VM_IP6, HOST_INSIDE_IP6, HOST_IP6, VM_NET6 = "fd00:64::2", "fd00:64::1", "2001:db8:71::1", "fd00:64::/64"
 
 
-def start(context: Context) -> None:
+def prepare(context: Context) -> None:
     """Give every interface an address, and lead the way."""
     topology = context.topology
     for side, device, address in (
@@ -34,3 +34,7 @@ def start(context: Context) -> None:
     context.api_ips = (PROVIDER_IP6,)
     context.addresses[VM].append(VM_IP6)
     context.addresses[HOST] += [HOST_IP6, HOST_INSIDE_IP6]
+
+
+def start(_context: Context) -> None:
+    """The way is all there is."""

@@ -56,11 +56,11 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
         return supported(share, best.p, evidence)
     if high < LITTLE:
         return refuted(*evidence, share=share, p=best.p)
-    needed = ABOUT_HALF
-    if len(rules) > 1 and high >= HALF:
+    needed, unclear = ABOUT_HALF, doubt(weighing) if high >= HALF > low else ""
+    if len(rules) > 1 and high >= HALF and unclear != UNKNOWN_SIDES:
         needed = fit_equally(weighing)
-    elif high >= HALF > low:
-        needed = doubt(weighing)
+    elif unclear:
+        needed = unclear
     return undecided(needed, share, best.p, evidence)
 
 

@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 1. What may refuse: each rule on what is open, each limit over time, or chance. How well each explains the labels is its likelihood, the price of its search
    taken off; times how usual it is (:data:`PRIOR`), these add up to 1.
-2. Under each, a cause is one if at least half of the refusals at the limit go with it; under chance, the cause is the provider.
+2. Under each, a cause is one if at least half of the refusals at the limit go with it; under chance, or if none is, the cause is the provider. Where it is
+   unknown whose requests are, and so whether a cause is one, no cause gets the share of that rule.
 3. Retries of one refusal are no independent evidence: likelihoods are of first refusals only.
 4. The sum is too sure of itself, as situations are not drawn as the rules are. So its log odds are corrected by a line that was fitted on simulated
    situations with 1 to 9 refusals (``python -m tests.bench.calibration --seeds tune``); docs/calibration.md has what comes of it on others.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens import logs
+from netlens.chains.situation import UNKNOWN
 from netlens.lenses.refused import causes, limit
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF
@@ -69,6 +71,7 @@ def sums(weighing: Weighing) -> dict[str, float]:
     taken_away = causes.taken_away()
     ids = (*taken_away, "own-concurrency", "own-rate", "provider", *KINDS)
     rejected = weighing.refused
+    whose_unknown = bool((weighing.situation.requests.side == UNKNOWN).any())
     weights, holds = [PRIOR["chance"] + limit.by_chance(rejected[i.first])], [{"provider", "overload"}]
     for fit in i.fits:
         limits = np.arange(max(fit.low, 1), fit.high + 1)
@@ -79,7 +82,8 @@ def sums(weighing: Weighing) -> dict[str, float]:
         alone = weighing.without(fit, ALONE)
         if _half(alone.kept, alone.at):
             true.add("own-concurrency")
-        holds.append((true or {"provider"}) | {"concurrency"})
+        open_question = whose_unknown and any(away.high >= HALF for away in (*found.values(), alone))
+        holds.append((true or (set() if open_question else {"provider"})) | {"concurrency"})
     for timely in weighing.time_fits:
         weights.append(PRIOR["time"] + timely.first_log_likelihood)
         at, gone, _ = without_others(weighing.situation, timely)

@@ -228,6 +228,11 @@ class Weighing:
         return not over_time.follows_windows(self.situation, i.first)
 
     @property
+    def may_be_counted(self) -> bool:
+        """Whether a limit on what is open explains the refusals better than chance if all that is uncertain in the counts fits it."""
+        return any(f.possible_log_likelihood > self.by_chance + MARGIN for f in self.inference.fits)
+
+    @property
     def partly(self) -> RuleFit | None:
         """The best rule on what is open, where it is beyond chance and leaves too many exceptions to be the whole of it."""
         best = self.inference.best if self.inference.refused >= MANY else None
@@ -390,6 +395,7 @@ def _with_odds(weighing: Weighing, verdict: Verdict, probability: float | None) 
         and not weighing.unmatched
     )
     enough = weighing.inference.enough and weighing.inference.accepted >= ENOUGH and seen
+    enough &= verdict.id != "provider" or not weighing.may_be_counted
     if verdict.verdict == "undecided" and probability is not None and probability >= odds.SURE and enough:
         told = f"with {plural(weighing.inference.refused, 'refusal')}, this is the cause in {probability:.0%} of such situations"
         return replace(

@@ -159,6 +159,14 @@ def test_frames_of_a_few_requests_are_cited_from_every_capture_that_has_them() -
     assert scene.frames(np.zeros(len(scene.refused), bool)) == []
 
 
+def test_what_uncertain_counts_may_explain_is_not_the_provider_by_its_odds() -> None:
+    for possible, may_be in ((-3.0, True), (-19.5, False)):
+        made = weighing_of()
+        fits = [fit(possible_log_likelihood=possible, log_likelihood=-25.0)]
+        weighing = replace(made, inference=replace(made.inference, fits=fits, chance_log_likelihood=made.by_chance))
+        assert weighing.may_be_counted is may_be
+
+
 # --- what would decide --------------------------------------------------------------------------------------------------------------------------
 
 
