@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from netlens.analysis import analyze
+from netlens.anonymize import secret
 from netlens.api import TABLES, Capture
 from netlens.chains.inputs import Inputs, from_folder
 from netlens.errors import NetlensError
@@ -29,7 +30,9 @@ def found(given: Inputs) -> dict[str, Any]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     given = from_folder(str(FOLDER / "same-nat-ip-sshuttle"))
     path = tmp_path_factory.mktemp("bundle") / "b.zip"
-    told = bundle(given, found(given), str(path))
+    with pytest.MonkeyPatch.context() as patch:  # one secret in 130 makes an address one of those that were there
+        patch.setattr(secret, "fresh", lambda: bytes(secret.SIZE))
+        told = bundle(given, found(given), str(path))
     assert told.differs == []
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     archive = zipfile.ZipFile(path)
