@@ -15,7 +15,7 @@ from netlens.wire import machinecode
 if TYPE_CHECKING:
     import subprocess
 
-AT_ONCE = 4  #: processes that compile; each takes about 300 MB, and the largest kernel half of the time that four take
+AT_ONCE = 4  #: processes that compile; each takes about 300 MB, and more of them would wait for the one with the largest kernel
 #: The folder is that of this netlens, which may be no installed one.
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from netlens import warm; warm.{}"
 

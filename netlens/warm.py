@@ -24,9 +24,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netlens import background, threads
 from netlens.wire import machinecode, writing
+
+if TYPE_CHECKING:
+    from netlens.api import Capture
 
 SECOND = 1_000_000_000
 SERVER = 0x02020202
@@ -93,16 +97,24 @@ def _join_lookups() -> None:
     lookup_columns.grown(np.zeros(8, np.uint8), np.zeros(2, np.int64), 0, np.int64(1))
 
 
+def _tables(path: Path, tables: Iterable[str]) -> Capture:
+    """A capture whose tables were made."""
+    from netlens.api import Capture
+
+    capture = Capture([path], tables)
+    for table in tables:
+        capture.table(table)
+    return capture
+
+
 def _read(folder: Path, clients: int) -> None:
     """Captures, as their sessions alone are read and as all tables are."""
-    from netlens.api import TABLES, Capture
+    from netlens.api import TABLES
 
     path = folder / "tiny.pcap"
     path.write_bytes(tiny_capture(clients))
     for tables in (("sessions",), TABLES):
-        capture = Capture([path], tables)
-        for table in tables:
-            capture.table(table)
+        _tables(path, tables)
     _join_lookups()
 
 
@@ -118,16 +130,14 @@ def _analyze(folder: Path, _clients: int) -> None:
 
 def _read_others(folder: Path, _clients: int) -> None:
     """What only some captures need."""
-    from netlens.api import TABLES, Capture
+    from netlens.api import TABLES
     from netlens.chains import clock
     from netlens.cluster.job import NEEDS, ClusterCapture, Executor
     from netlens.cluster.sources import Source
 
     path = folder / "tiny.pcapng"
     path.write_bytes(tiny_pcapng())
-    capture = Capture([path], TABLES)
-    for table in TABLES:
-        capture.table(table)
+    capture = _tables(path, TABLES)
     clock.estimate(capture, capture)  # the second pass has kernels of its own
     path = folder / "part.pcap"
     path.write_bytes(tiny_capture())

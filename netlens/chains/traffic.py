@@ -97,9 +97,10 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> str | None:
     """Why requests cannot be counted: HTTP/2 spoken, as far as is known, on a busy connection of the target whose streams no key log shows; or all that
     was sent to it cut before a protocol can be told, so that a handshake looks like requests."""
     up = linked.upstream
-    protocols = up.sessions["protocol"][[k for row in np.flatnonzero(up.target).tolist() for k in up.session_ids[row]]]
-    if len(made) and "cut_payload" in up.capture.table("quality")["reason"] and all(each is None for each in protocols.tolist()):
-        return "captures of whole packets (tcpdump -s 0), to tell requests from handshakes: what these hold of each is too short"
+    if len(made) and "cut_payload" in up.capture.table("quality")["reason"]:
+        protocols = up.sessions["protocol"][[k for row in np.flatnonzero(up.target).tolist() for k in up.session_ids[row]]]
+        if all(each is None for each in protocols.tolist()):
+            return "captures of whole packets (tcpdump -s 0), to tell requests from handshakes: what these hold of each is too short"
     shown = set(made.session[made.stream >= 0].tolist())
     readable = {r.session_id for r in beside.keys.rows} if beside.keys is not None else set()
     busy = set(up.owner.tolist())

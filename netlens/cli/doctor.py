@@ -53,7 +53,7 @@ def usual_apis() -> tuple[str, ...]:
 @click.option(
     "--report",
     is_flag=True,
-    help="Instead of the table, one text to send to who can fix netlens: names, addresses and keys are replaced in it.",
+    help="Instead of the table, print one text to send with a bug report: names, addresses and keys in it are replaced.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Where the report goes.  [default: standard output]")
 def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str, report: bool, output: str | None) -> None:

@@ -198,11 +198,9 @@ def how_sure(a: Analysis) -> list[Fact]:
     found = [Fact("odds", f"{v.id} {v.probability:.0%} likely, of so few refusals") for v in supported(a) if v.probability]
     found += _fit_facts(a)
     r = a.weighed.weighing.situation.requests
-    if kinds := sorted(set(r.refusal_class[r.rejected == ELSEWISE].tolist())):
-        others = int((r.rejected == ELSEWISE).sum())
-        told = (
-            f"{plural(others, 'refusal')} {'is' if others == 1 else 'are'} of another kind ({', '.join(kinds)}) and not explained by this"
-        )
+    if others := r.refusal_class[r.rejected == ELSEWISE].tolist():
+        kinds = ", ".join(sorted(set(others)))
+        told = f"{plural(len(others), 'refusal')} {'is' if len(others) == 1 else 'are'} of another kind ({kinds}) and not explained by this"
         found.append(Fact("others", told, good=False))
     for v in supported(a)[:2]:
         if v.attributable_fraction is not None and v.id != "provider":

@@ -1,4 +1,4 @@
-"""What ``netlens doctor --report`` shows: one text about the machines, with names, addresses and keys replaced, that can be sent to who can fix netlens.
+"""What ``netlens doctor --report`` shows: one text about the machines, with names, addresses and keys replaced, that can be sent with a bug report.
 
 It has versions, the checks, what system programs print about interfaces, routes, name servers and redirects, and the lines that netlens' parsers could not
 read. Command lines of processes are not in it, but for what is understood of sshuttle's. What stays and what is replaced: :mod:`netlens.anonymize.texts`.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 60  #: of one program's output
 ABOUT = """\
-netlens doctor --report: what this machine (and the VM) looks like to netlens, for whoever is to fix it.
+netlens doctor --report: what this machine (and the VM) looks like to netlens, to be sent with a bug report.
 
 In it: versions; each check with its result; what ifconfig or ip, netstat or ip route, scutil or resolv.conf, pfctl or nft print; what netlens understood
 of a running sshuttle; lines that netlens could not read. Nothing was sent anywhere, and nothing of a recording is in it.

@@ -18,6 +18,8 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from netlens.threads import cores
+
 NAMESPACES = ("netlens-send", "netlens-see")
 LATE_S = 1.5
 BEFORE_S, AFTER_S = 4, 4  #: until tcpdump listens, and until the last snapshot
@@ -84,7 +86,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=100_000, help="packets a second (default: 100,000)")
     parser.add_argument("--seconds", type=int, default=12)
     options = parser.parse_args()
-    if os.geteuid() != 0 or (os.cpu_count() or 1) < 2:
+    if os.geteuid() != 0 or cores() < 2:
         parser.error("needs root, for network namespaces, and two cores")
     found = watch(options.capture.absolute(), options.rate, options.seconds)
     print(

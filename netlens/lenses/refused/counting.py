@@ -27,9 +27,8 @@ from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN
 from netlens.columns import Bools, Codes, Ints
 
 UNITS = ("requests", "connections")
-UNNOTICED_NS = (
-    500_000_000  #: pieces of an answer come several a second; through sshuttle refusals came up to 43 ms after the reset (measured)
-)
+#: pieces of an answer come several a second; through sshuttle refusals came up to 43 ms after the reset (measured)
+UNNOTICED_NS = 500_000_000
 SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call them
 
 

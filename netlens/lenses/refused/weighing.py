@@ -235,9 +235,11 @@ class Weighing:
     @property
     def partly(self) -> RuleFit | None:
         """The best rule on what is open, where it is beyond chance and leaves too many exceptions to be the whole of it."""
-        best = self.inference.best if self.inference.refused >= MANY else None
-        beyond = best is not None and best.p <= ALPHA and best.youden >= HINT and best.log_likelihood > self.by_chance + MARGIN
-        return best if beyond and best is not None and not self.separates(best) else None
+        best = self.inference.best
+        if best is None or self.inference.refused < MANY or self.separates(best):
+            return None
+        beyond = best.p <= ALPHA and best.youden >= HINT and best.log_likelihood > self.by_chance + MARGIN
+        return best if beyond else None
 
     def shares(self, fit: RuleFit, adjustment: Adjustment) -> Without:
         """As :meth:`without`, over every limit that fits as well: the smallest and the largest share, and which refusals at ``value``."""
