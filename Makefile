@@ -33,7 +33,7 @@ $(VENV)/installed: requirements.lock pyproject.toml tools/venv.sh
 
 # Machine code is kept beside the package for all users of the machine, under a hash of its sources (docs/decisions/0018).
 $(VENV)/warmed: $(VENV)/installed $(SOURCES)
-	@echo "compiling the packet kernels (only after an install or a change; a minute or two)" >&2
+	@echo "compiling the packet kernels (only after an install or a change)" >&2
 	@$(PY) -m netlens.warm
 	@touch $@
 
