@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens import lenses
+from netlens.api import read_side_by_side
 from netlens.arrays import no_cycles
 from netlens.chains import overlap, target
 from netlens.chains.divided import Division, document, table
@@ -229,6 +230,7 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
     NetlensError
         a file cannot be read, or a named API is in no capture.
     """
+    read_side_by_side(captures.values())
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest")
     beside = read_beside(given, linked.upstream.capture, [side.of_log() for side in linked.sides.values()])

@@ -24,17 +24,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from netlens.arrays import give_back
 from netlens.chains.paths import SSHUTTLE
-from netlens.columns import NEVER, Ints
+from netlens.columns import NEVER, Bools, Ints
 from netlens.parsers import stream_digests
 from netlens.parsers.packet_digests import readable_again
 from netlens.parsers.session_state import BASE, BASE_ACKED, BASE_KIND, BASE_SYN, FIN_END, FSM, ORIGINATOR_SHIFT, SIDE, SIDE_WIDTH, UNSET
-from netlens.parsers.stream_digests import Digest, Stream
+from netlens.parsers.stream_digests import Digests, Streams
 from netlens.threads import in_parallel
 
 if TYPE_CHECKING:
@@ -87,17 +87,20 @@ REWRITTEN = "in clear through a proxy, which may rewrite HTTP"
 UNPAIRED = "in the VM's capture only"
 
 
-@dataclass
-class _Pair:
-    """One direction of a pair: rows of the connections, the two streams, and their lengths where both ends are known."""
+class _Pairs(NamedTuple):
+    """Directions of pairs: rows of the connections, how they were found, and the two streams; [n] each."""
 
-    row: int
-    host_row: int
-    orig: bool
-    exact: bool
-    sure: bool
-    vm: Stream
-    host: Stream
+    row: Ints
+    host_row: Ints
+    orig: Bools
+    exact: Bools
+    sure: Bools
+    vm: Streams
+    host: Streams
+
+    def take(self, rows: Any) -> _Pairs:
+        row, host_row, orig, exact, sure, vm, host = self
+        return _Pairs(row[rows], host_row[rows], orig[rows], exact[rows], sure[rows], vm.take(rows), host.take(rows))
 
 
 def compare(linked: Linked) -> Sameness | None:
@@ -108,7 +111,8 @@ def compare(linked: Linked) -> Sameness | None:
     host = linked.upstream
     if not (readable_again(vm.capture.paths) and readable_again(host.capture.paths)):
         return None
-    found, chosen = Sameness(), []
+    found = Sameness()
+    rows: list[tuple[int, int, bool, bool]] = []
     sides = _Ends(vm, linked.clock.to_host), _Ends(host)
     for row, mate in enumerate(pairs.host_of.tolist()):
         if mate < 0:
@@ -119,15 +123,14 @@ def compare(linked: Linked) -> Sameness | None:
             found.skipped[REWRITTEN] += 1
             continue
         method = str(pairs.method[row]) if mate not in linked.served else PASSED_ON
-        made = [_pair(sides, row, mate, orig, method) for orig in (True, False)]
-        kept = [each for each in made if isinstance(each, _Pair)]
-        chosen += kept
-        if not kept:
-            found.skipped[next(str(each) for each in made)] += 1
+        method = str(pairs.method[row]) if mate not in linked.served else PASSED_ON
+        rows.append((row, mate, method in EXACT, method != "assignment"))
+    chosen, left = _directions(sides, rows)
+    found.skipped.update(left)
     numbers = stream_digests.factors(os.urandom(16))
     digests = in_parallel(
-        lambda: stream_digests.collect(vm.capture.paths, [p.vm for p in chosen], numbers),
-        lambda: stream_digests.collect(host.capture.paths, [p.host for p in chosen], numbers),
+        lambda: stream_digests.collect(vm.capture.paths, chosen.vm, numbers),
+        lambda: stream_digests.collect(host.capture.paths, chosen.host, numbers),
     )
     _judge(found, sides, chosen, digests)
     del digests
@@ -146,74 +149,75 @@ def _may_rewrite(linked: Linked, row: int, mate: int) -> bool:
 
 
 class _Ends:
-    """What is asked of one capture's sessions."""
+    """What is asked of one capture's sessions, of many at a time: ``sessions`` are int64[n], ``orig`` is the direction."""
 
     def __init__(self, side: Side, moved: Callable[[Ints], Ints] = np.array) -> None:
         self.side, self._moved = side, moved
-        state = side.capture.part.state()
-        self.originator: list[int] = ((state[:, FSM] >> ORIGINATOR_SHIFT) & 1).tolist()
+        self.state = side.capture.part.state()
+        self.originator = (self.state[:, FSM] >> ORIGINATOR_SHIFT) & 1
         s = side.sessions
-        #: by direction, as packet rows have it: of each session the columns that are asked for
-        self.columns = {
-            column: [state[:, SIDE + way * SIDE_WIDTH + column].tolist() for way in (0, 1)] for column in (BASE, BASE_KIND, FIN_END)
-        }
-        self.saw_syn = s["saw_syn"].tolist()
-        self.bytes = {True: s["orig_bytes"].tolist(), False: s["resp_bytes"].tolist()}
-        self.missing = {True: s["orig_missing_bytes"].tolist(), False: s["resp_missing_bytes"].tolist()}
+        self.saw_syn = s["saw_syn"].astype(bool)
+        self.bytes = {True: s["orig_bytes"], False: s["resp_bytes"]}
+        self.missing = {True: s["orig_missing_bytes"], False: s["resp_missing_bytes"]}
         self.trail = side.capture.trail
         self.fins = {True: s.ints("orig_fin_ns", NEVER), False: s.ints("resp_fin_ns", NEVER)}
         self.resets = s.ints("rst_ns", NEVER)
         self.lasts = {True: s.ints("orig_last_payload_ns", NEVER), False: s.ints("resp_last_payload_ns", NEVER)}
 
-    def session(self, row: int, orig: bool) -> int:
-        """Of a connection, the session that carries a direction, of copies the last."""
-        ids = self.side.session_ids[row]
-        sent = self.bytes[orig]
-        return ids[0] if len(ids) == 1 else max(ids, key=lambda k: (sent[k] > 0, k))
+    def sessions(self, rows: Ints, orig: bool) -> Ints:
+        """Of connections, the sessions that carry a direction, of copies the last."""
+        sent, of = self.bytes[orig], [self.side.session_ids[row] for row in rows.tolist()]
+        return np.array([ids[0] if len(ids) == 1 else max(ids, key=lambda k: (sent[k] > 0, k)) for ids in of], np.int64)
 
-    def way(self, session: int, orig: bool) -> int:
-        """The direction of the session, as packet rows have it."""
-        return self.originator[session] if orig else 1 - self.originator[session]
+    def ways(self, sessions: Ints, orig: bool) -> Ints:
+        """The direction of sessions, as packet rows have it."""
+        found: Ints = self.originator[sessions] if orig else 1 - self.originator[sessions]
+        return found
 
-    def column(self, session: int, orig: bool, column: int) -> int:
-        return self.columns[column][self.way(session, orig)][session]
+    def column(self, sessions: Ints, orig: bool, column: int) -> Ints:
+        found: Ints = self.state[sessions, SIDE + self.ways(sessions, orig) * SIDE_WIDTH + column]
+        return found
 
-    def begins(self, session: int, orig: bool) -> bool:
+    def begins(self, sessions: Ints, orig: bool) -> Bools:
         """Whether the beginning of the stream is known."""
-        return self.column(session, orig, BASE_KIND) in (BASE_SYN, BASE_ACKED) and bool(self.saw_syn[session] or not orig)
+        return np.isin(self.column(sessions, orig, BASE_KIND), (BASE_SYN, BASE_ACKED)) & (self.saw_syn[sessions] | (not orig))
 
     @cached_property
-    def _records(self) -> dict[tuple[int, int], int]:
-        """Where the first handshake record of TLS begins in a stream, by session and direction; of those streams that have one."""
+    def _records(self) -> tuple[Ints, Ints]:
+        """Streams (2 * session + direction, rising) with a handshake record of TLS, and where the first begins in each."""
         if self.trail is None:
-            return {}
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         t = self.trail.segments()
         at = np.flatnonzero((t["head"] >> np.uint64(56) == HANDSHAKE) & (t["length"] > 0))
         streams, first = np.unique(2 * t["session"][at].astype(np.int64) + t["way"][at], return_index=True)
-        offsets = np.maximum(t["offset"][at[first]], 0)
-        return dict(zip(zip((streams >> 1).tolist(), (streams & 1).tolist(), strict=True), offsets.tolist(), strict=True))
+        return streams, np.maximum(t["offset"][at[first]], 0)
 
-    def first_record(self, session: int, orig: bool) -> int:
-        """Where TLS begins in a stream; 0 where nothing tells."""
-        return self._records.get((session, self.way(session, orig)), 0)
+    def first_records(self, sessions: Ints, orig: bool) -> Ints:
+        """Where TLS begins in streams; 0 where nothing tells."""
+        streams, offsets = self._records
+        if not len(streams):
+            return np.zeros(len(sessions), np.int64)
+        wanted = 2 * sessions + self.ways(sessions, orig)
+        at = np.minimum(np.searchsorted(streams, wanted), len(streams) - 1)
+        return np.where(streams[at] == wanted, offsets[at], 0)
 
-    def frame(self, session: int, orig: bool, offset: int) -> int:
-        """The first frame that holds a byte of a stream; of a byte that none has, that before it."""
+    def lengths(self, sessions: Ints, orig: bool) -> Ints:
+        """Of whole streams, whose end was seen; -1 of others."""
+        end = self.column(sessions, orig, FIN_END)
+        return np.where((end == UNSET) | ~self.begins(sessions, orig), -1, end - 1)
+
+    def frame(self, stream: Streams, offset: int) -> int:
+        """The first frame that holds a byte of one stream; of a byte that none has, that before it."""
         if self.trail is None:
             return 0
-        at, all_ = self.trail.of(session), self.trail.segments()
-        chosen = at.start + np.flatnonzero((all_["way"][at] == self.way(session, orig)) & (all_["length"][at] > 0))
+        at, all_ = self.trail.of(int(stream.session)), self.trail.segments()
+        chosen = at.start + np.flatnonzero((all_["way"][at] == stream.way) & (all_["length"][at] > 0))
         seg = {name: all_[name][chosen] for name in ("offset", "length", "frame")}
         if not len(chosen):
             return 0
         holding = np.flatnonzero((seg["offset"] <= offset) & (seg["offset"] + seg["length"] > offset))
         before = np.flatnonzero(seg["offset"] <= offset)
         return int(seg["frame"][holding[0] if len(holding) else before[-1] if len(before) else 0])
-
-    def length(self, session: int, orig: bool) -> int | None:
-        """Of a whole stream, whose end was seen."""
-        end = self.column(session, orig, FIN_END)
-        return None if end == UNSET or not self.begins(session, orig) else end - 1
 
     def last(self, session: int, orig: bool) -> int:
         """When the last new payload of a direction was captured."""
@@ -229,57 +233,63 @@ class _Ends:
         return min(int(self.fins[orig][k]) if not resets else int(self.resets[k]) for k in ids)
 
 
-def _pair(sides: tuple[_Ends, _Ends], row: int, mate: int, orig: bool, method: str) -> _Pair | str:
-    """A direction of a pair as two streams with common positions; else why it cannot be compared."""
+def _directions(sides: tuple[_Ends, _Ends], rows: list[tuple[int, int, bool, bool]]) -> tuple[_Pairs, Counter[str]]:
+    """Both directions of pairs as streams with common positions, and why neither of one can be compared -> how many.
+
+    Parameters
+    ----------
+    rows : connection of the VM's capture, of the host's, whether their packets are the same, and whether it is certain that they are a pair.
+    """
     near, far = sides
-    a, b = near.session(row, orig), far.session(mate, orig)
-    if not near.bytes[orig][a] or not far.bytes[orig][b]:
-        return EMPTY
-    sizes = [e.bytes[orig][k] + e.missing[orig][k] for e, k in ((near, a), (far, b))]
-    moved = 0, 0
-    apart = ((far.column(b, orig, BASE) - near.column(a, orig, BASE) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
-    if method in EXACT and abs(apart) < NEAR:
-        moved = max(-apart, 0), max(apart, 0)
-    elif near.begins(a, orig) and far.begins(b, orig):
-        moved = -near.first_record(a, orig), -far.first_record(b, orig)
-    else:
-        return BEGUN
-    length = min(size + move for size, move in zip(sizes, moved, strict=True))
-    if length <= 0:
-        return EMPTY
-    return _Pair(
-        row,
-        mate,
-        orig,
-        method in EXACT,
-        method != "assignment",
-        *(Stream(k, e.way(k, orig), move, length) for e, k, move in zip(sides, (a, b), moved, strict=True)),
+    row, mate, exact, sure = (
+        (np.array(column, kind) for column, kind in zip(zip(*rows, strict=True), "llbb", strict=True)) if rows else [np.zeros(0, int)] * 4
     )
+    each, reasons = [], []
+    for orig in (True, False):
+        a, b = near.sessions(row, orig), far.sessions(mate, orig)
+        empty = (near.bytes[orig][a] == 0) | (far.bytes[orig][b] == 0)
+        sizes = [e.bytes[orig][k] + e.missing[orig][k] for e, k in ((near, a), (far, b))]
+        apart = ((far.column(b, orig, BASE) - near.column(a, orig, BASE) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+        by_number = exact.astype(bool) & (np.abs(apart) < NEAR)
+        moved = [np.where(by_number, np.maximum(by, 0), -e.first_records(k, orig)) for e, k, by in ((near, a, -apart), (far, b, apart))]
+        begun = ~by_number & ~(near.begins(a, orig) & far.begins(b, orig))
+        length = np.minimum(sizes[0] + moved[0], sizes[1] + moved[1])
+        reasons.append(np.where(~empty & begun, BEGUN, np.where(empty | (length <= 0), EMPTY, "")))
+        streams = (Streams(k, e.ways(k, orig), by, length) for e, k, by in zip(sides, (a, b), moved, strict=True))
+        each.append(_Pairs(row, mate, np.full(len(row), orig), exact.astype(bool), sure.astype(bool), *streams))
+    columns: list[Any] = [
+        Streams(*map(np.concatenate, zip(*of, strict=True))) if isinstance(of[0], Streams) else np.concatenate(of)
+        for of in zip(*each, strict=True)
+    ]
+    order = np.argsort(np.concatenate([np.arange(len(row))] * 2), kind="stable")  # the directions of a pair beside each other
+    kept = np.concatenate(reasons) == ""
+    neither = (reasons[0] != "") & (reasons[1] != "")
+    return _Pairs(*columns).take(order[kept[order]]), Counter(reasons[0][neither].tolist())
 
 
-def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: list[_Pair], digests: list[list[Digest]]) -> None:
+def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: _Pairs, digests: list[Digests]) -> None:
     """Fill in what was compared and what differs."""
     differ, amounts = _differing(pairs, digests)
-    suspects = [_suspects(p, a, b) if odd else [] for p, a, b, odd in zip(pairs, *digests, differ, strict=True)]
-    wanted = _within(pairs, suspects)
+    suspects = {
+        k: _suspects(int(pairs.vm.length[k]), int(digests[0].shift[k]), *(d.of(k) for d in digests))
+        for k in np.flatnonzero(differ).tolist()
+    }
+    wanted = _within(suspects)
     read: list[dict[tuple[int, int], stream_digests.Bytes]] = [{}, {}]
     if wanted:
-        each = zip(sides, ([p.vm for p in pairs], [p.host for p in pairs]), strict=True)
+        each = zip(sides, (pairs.vm, pairs.host), strict=True)
         read = in_parallel(*(partial(stream_digests.read_blocks, e.side.capture.paths, streams, wanted) for e, streams in each))
-    sure = {p.row for p in pairs if p.sure} | _proven(pairs, digests, read)
-    compared: set[int] = set()
-    unsure: set[int] = set()
-    for k, pair in enumerate(pairs):
-        if pair.row not in sure:
-            unsure.add(pair.row)
-            continue
-        seen = digests[0][k].seen
-        amount = amounts[k] - sum(int(seen[at]) for at, _, _ in suspects[k])
+    sure = np.isin(pairs.row, list(set(pairs.row[pairs.sure].tolist()) | _proven(pairs, digests, read)))
+    broken = np.zeros(len(sure), bool)
+    for k in np.flatnonzero(sure & (differ | _ends_apart(sides, pairs))).tolist():
+        pair = pairs.take(k)
+        seen = digests[0].of(k)[1]
+        amounts[k] -= sum(int(seen[at]) for at, _, _ in suspects.get(k, ()))
         position: int | None = None
         for start, _ in wanted.get(k, ()):
             mine, theirs = read[0][k, start], read[1][k, start]
             both = mine.seen & theirs.seen
-            amount += int(both.sum())
+            amounts[k] += int(both.sum())
             other = (
                 both & (mine.first != theirs.first) & (mine.last != theirs.last) & (mine.first != theirs.last) & (mine.last != theirs.first)
             )
@@ -289,54 +299,46 @@ def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: list[_Pair], dige
         if position is None:
             position, missing = _cut_short(sides, pair)
         if position is not None:
-            at = [position - stream.moved for stream in (pair.vm, pair.host)]
-            frames = tuple(e.frame(s.session, pair.orig, o) for e, s, o in zip(sides, (pair.vm, pair.host), at, strict=True))
-            found.differences.append(Difference(pair.row, pair.host_row, pair.orig, at[0], (frames[0], frames[1]), missing))
-        found.bytes += amount
-        if amount or position is not None:
-            compared.add(pair.row)
-    found.connections = len(compared)
-    found.skipped[UNSURE] += len(unsure)
+            broken[k] = True
+            at = [position - int(stream.moved) for stream in (pair.vm, pair.host)]
+            frames = tuple(e.frame(s, o) for e, s, o in zip(sides, (pair.vm, pair.host), at, strict=True))
+            found.differences.append(Difference(int(pair.row), int(pair.host_row), bool(pair.orig), at[0], (frames[0], frames[1]), missing))
+    found.bytes += int(amounts[sure].sum())
+    found.connections = len(np.unique(pairs.row[sure & (broken | (amounts > 0))]))
+    found.skipped[UNSURE] += len(np.unique(pairs.row[~sure]))
     found.skipped += Counter()
 
 
-def _differing(pairs: list[_Pair], digests: list[list[Digest]]) -> tuple[list[bool], list[int]]:
+def _differing(pairs: _Pairs, digests: list[Digests]) -> tuple[Bools, Ints]:
     """Of each pair, whether any block is not the same and whole in both captures; and how many bytes the VM's capture has. Of all blocks at once."""
-    counts = [len(d.seen) for d in digests[0]]
-    of = np.repeat(np.arange(len(pairs)), counts)
-    if not len(of):
-        return [False] * len(pairs), [0] * len(pairs)
-    (hashes, seen), (their_hashes, their_seen) = (
-        [np.concatenate([getattr(d, name) for d in each]) for name in ("hashes", "seen")] for each in digests
-    )
-    ends = np.cumsum(counts)
-    shift, length = np.array([d.shift for d in digests[0]]), np.array([p.vm.length for p in pairs])
-    full = (1 << shift)[of]
-    some = np.array(counts) > 0
-    full[ends[some] - 1] = (length - ((np.array(counts) - 1) << shift))[some]
-    odd = (hashes != their_hashes) | (seen != their_seen) | (seen != full)
-    amounts = np.zeros(len(pairs), np.int64)
-    np.add.at(amounts, of, seen)
-    return (np.bincount(of[odd], minlength=len(pairs)) > 0).tolist(), amounts.tolist()
+    mine, theirs = digests
+    counts = np.diff(mine.begins)
+    of = np.repeat(np.arange(len(counts)), counts)
+    full = (1 << mine.shift)[of]
+    some = counts > 0
+    full[mine.begins[1:][some] - 1] = (pairs.vm.length - ((counts - 1) << mine.shift))[some]
+    odd = (mine.hashes != theirs.hashes) | (mine.seen != theirs.seen) | (mine.seen != full)
+    amounts = np.zeros(len(counts), np.int64)
+    np.add.at(amounts, of, mine.seen)
+    return np.bincount(of[odd], minlength=len(counts)) > 0, amounts
 
 
-def _suspects(pair: _Pair, a: Digest, b: Digest) -> list[tuple[int, int, int]]:
-    """(block, first position, end) of blocks that differ, or that cannot be compared by their hashes."""
-    n = len(a.seen)
-    full = np.full(n, 1 << a.shift, np.int64)
-    full[-1:] = pair.vm.length - ((n - 1) << a.shift)
-    alike = (a.hashes == b.hashes) & (a.seen == b.seen) & (a.seen == full)
-    if alike.all():
-        return []
-    odd = ~alike & (a.seen > 0) & (b.seen > 0)
-    return [(int(k), int(k) << a.shift, min((int(k) + 1) << a.shift, pair.vm.length)) for k in np.flatnonzero(odd)]
+def _suspects(length: int, shift: int, mine: tuple[Ints, Ints], theirs: tuple[Ints, Ints]) -> list[tuple[int, int, int]]:
+    """(block, first position, end) of blocks that differ, or that cannot be compared by their hashes; of each side hashes and bytes seen."""
+    (hashes, seen), (their_hashes, their_seen) = mine, theirs
+    n = len(seen)
+    full = np.full(n, 1 << shift, np.int64)
+    full[-1:] = length - ((n - 1) << shift)
+    alike = (hashes == their_hashes) & (seen == their_seen) & (seen == full)
+    odd = ~alike & (seen > 0) & (their_seen > 0)
+    return [(k, k << shift, min((k + 1) << shift, length)) for k in np.flatnonzero(odd).tolist()]
 
 
-def _within(pairs: list[_Pair], suspects: list[list[tuple[int, int, int]]]) -> dict[int, list[tuple[int, int]]]:
+def _within(suspects: dict[int, list[tuple[int, int, int]]]) -> dict[int, list[tuple[int, int]]]:
     """What is read again, the beginnings of all streams first."""
     out: dict[int, list[tuple[int, int]]] = {}
     left = MOST_READ
-    queue = sorted((turn, k, start, end) for k, blocks in enumerate(suspects) for turn, (_, start, end) in enumerate(blocks))
+    queue = sorted((turn, k, start, end) for k, blocks in suspects.items() for turn, (_, start, end) in enumerate(blocks))
     for _, k, start, end in queue:
         if end - start > left:
             break
@@ -345,39 +347,50 @@ def _within(pairs: list[_Pair], suspects: list[list[tuple[int, int, int]]]) -> d
     return out
 
 
-def _proven(pairs: list[_Pair], digests: list[list[Digest]], read: list[dict[tuple[int, int], stream_digests.Bytes]]) -> set[int]:
+def _proven(pairs: _Pairs, digests: list[Digests], read: list[dict[tuple[int, int], stream_digests.Bytes]]) -> set[int]:
     """Connections of which a direction begins alike."""
-    out = set()
-    for k, pair in enumerate(pairs):
-        a, b = digests[0][k], digests[1][k]
-        if not len(a.seen):
-            continue
-        alike = bool(a.hashes[0] == b.hashes[0] and a.seen[0] == b.seen[0] >= min(ALIKE, max(pair.vm.length, ALL_ALIKE)))
-        if not alike and (k, 0) in read[0]:
-            mine, theirs = read[0][k, 0], read[1][k, 0]
-            both = mine.seen & theirs.seen
-            alike = bool(both[:ALIKE].sum() == ALIKE and (mine.first[:ALIKE] == theirs.first[:ALIKE]).all())
-        if alike:
-            out.add(pair.row)
+    mine, theirs = digests
+    some = np.flatnonzero(np.diff(mine.begins) > 0)
+    first = mine.begins[some]
+    least = np.minimum(ALIKE, np.maximum(pairs.vm.length[some], ALL_ALIKE))
+    alike = (mine.hashes[first] == theirs.hashes[first]) & (mine.seen[first] == theirs.seen[first]) & (theirs.seen[first] >= least)
+    out = set(pairs.row[some[alike]].tolist())
+    for k in some[~alike].tolist():
+        if (k, 0) in read[0]:
+            near, far = read[0][k, 0], read[1][k, 0]
+            both = near.seen & far.seen
+            if both[:ALIKE].sum() == ALIKE and (near.first[:ALIKE] == far.first[:ALIKE]).all():
+                out.add(int(pairs.row[k]))
     return out
 
 
-def _cut_short(sides: tuple[_Ends, _Ends], pair: _Pair) -> tuple[int | None, int]:
-    """Position from which on a stream did not come out though both its ends were seen, and how many bytes; None if it did."""
+def _ends_apart(sides: tuple[_Ends, _Ends], pairs: _Pairs) -> Bools:
+    """Streams of which both ends were seen, at different positions."""
+    apart = np.zeros(len(pairs.row), bool)
+    for orig in (True, False):
+        of = np.flatnonzero(pairs.orig == orig)
+        mine, theirs = (e.lengths(s.session[of], orig) for e, s in zip(sides, (pairs.vm, pairs.host), strict=True))
+        apart[of] = (mine >= 0) & (theirs >= 0) & (mine + pairs.vm.moved[of] != theirs + pairs.host.moved[of])
+    return apart
+
+
+def _cut_short(sides: tuple[_Ends, _Ends], pair: _Pairs) -> tuple[int | None, int]:
+    """Position from which on a stream (one pair) did not come out though both its ends were seen, and how many bytes; None if it did."""
     near, far = sides
-    mine, theirs = near.length(pair.vm.session, pair.orig), far.length(pair.host.session, pair.orig)
-    if mine is None or theirs is None or mine + pair.vm.moved == theirs + pair.host.moved:
+    orig, row, host_row = bool(pair.orig), int(pair.row), int(pair.host_row)
+    mine, theirs = (int(e.lengths(s.session, orig)) for e, s in ((near, pair.vm), (far, pair.host)))
+    if mine < 0 or theirs < 0 or mine + pair.vm.moved == theirs + pair.host.moved:
         return None, 0
-    mine, theirs = mine + pair.vm.moved, theirs + pair.host.moved
+    mine, theirs = mine + int(pair.vm.moved), theirs + int(pair.host.moved)
     if pair.exact:
         return min(mine, theirs), abs(mine - theirs)
-    out, row = (far, pair.host_row) if pair.orig else (near, pair.row)
-    into, row_in, stream = (near, pair.row, pair.vm) if pair.orig else (far, pair.host_row, pair.host)
-    if min(e.first(r, pair.orig, resets=True) for e, r in ((out, row), (into, row_in))) != NEVER:
+    out, row_out = (far, host_row) if orig else (near, row)
+    into, row_in, stream = (near, row, pair.vm) if orig else (far, host_row, pair.host)
+    if min(e.first(r, orig, resets=True) for e, r in ((out, row_out), (into, row_in))) != NEVER:
         return None, 0
     # whoever closes first does not wait for what is on its way
-    if out.first(row, not pair.orig, resets=False) <= out.first(row, pair.orig, resets=False):
-        closed, last = out.on_host(out.first(row, not pair.orig, resets=False)), into.on_host(into.last(stream.session, pair.orig))
+    if out.first(row_out, not orig, resets=False) <= out.first(row_out, orig, resets=False):
+        closed, last = out.on_host(out.first(row_out, not orig, resets=False)), into.on_host(into.last(int(stream.session), orig))
         if closed < last + GIVEN_UP_NS:
             return None, 0
     return min(mine, theirs), abs(mine - theirs)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netlens.cli.common import print_json, read_capture, say, show_compilation, stop_at_a_closed_pipe
+from netlens.cli.common import print_json, read_captures, say, show_compilation, stop_at_a_closed_pipe
 from netlens.cli.options import FILE, Folder, api_option, format_option, keylog_option
 from netlens.errors import CaptureError
 from netlens.text import plural, printable
@@ -125,7 +125,7 @@ def command(
     for path in (*given.errors.values(), *(path for _, path in given.more_errors)):
         if (kind := not_a_log(path)) is not None:
             raise CaptureError(f"{printable(path)}: this is {kind}, not an error log")
-    found = analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given)
+    found = analyze(read_captures(given.captures, TABLES, trail=True), given)
     document = found.to_dict()
     drawn = output is not None and _write(document, found, output)
     if bundle is not None:
@@ -148,7 +148,7 @@ def _together(recordings: tuple[str, ...], apis: tuple[str, ...], form: str, ver
     found = []
     for path in recordings:
         given = _inputs(path, None, None, {}).with_options(apis=apis)
-        found.append(analyze({side: read_capture(paths, TABLES, trail=True) for side, paths in given.captures.items()}, given))
+        found.append(analyze(read_captures(given.captures, TABLES, trail=True), given))
     all_of_them = together(found)
     each = [
         {"path": path, "counts": one.counts, "cause": one.cause, "limiter": one.limiter}

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -25,6 +25,7 @@ class Progress:
         self.shown = False
         self.last = 0.0
         self.enabled = sys.stderr.isatty()
+        self.parts: list[list[int]] = []
 
     def __call__(self, done: int, frames: int) -> None:
         now = time.monotonic()
@@ -41,6 +42,17 @@ class Progress:
             text = f"{size(done)}  {size(speed)}/s  {amount(frames)} frames"
         sys.stderr.write(f"\r{text}\x1b[K")
         sys.stderr.flush()
+
+    def part(self) -> Callable[[int, int], None]:
+        """What one of several captures that are read at the same time tells; shown is the sum."""
+        told = [0, 0]
+        self.parts.append(told)
+
+        def tell(done: int, frames: int) -> None:
+            told[:] = done, frames
+            self(sum(each[0] for each in self.parts), sum(each[1] for each in self.parts))
+
+        return tell
 
     def close(self) -> None:
         if self.shown:
@@ -101,19 +113,28 @@ def compile_for_later() -> None:
 
 
 def read_capture(paths: tuple[str, ...], tables: tuple[str, ...], spill_to: str | None = None, trail: bool = False) -> Any:
+    """Read one capture; see :func:`read_captures`."""
+    return read_captures({None: paths}, tables, spill_to, trail)[None]
+
+
+def read_captures(
+    files: Mapping[str | None, tuple[str, ...]], tables: tuple[str, ...], spill_to: str | None = None, trail: bool = False
+) -> dict[str | None, Any]:
     """Read captures with progress; warnings go to standard error. ``trail``: see :class:`netlens.api.Capture`."""
-    from netlens.api import Capture
+    from netlens.api import Capture, read_side_by_side
 
     show_compilation()
+    every = tuple(path for paths in files.values() for path in paths)
     try:
-        with progress_of(paths) as progress:
-            capture = Capture(paths, tables, progress, spill_to, trail)
-            _ = capture.part
+        with progress_of(every) as progress:
+            captures = {name: Capture(paths, tables, progress.part(), spill_to, trail) for name, paths in files.items()}
+            read_side_by_side(captures.values())
     except (CaptureError, WireError) as error:
-        _say_what_it_is(paths, error)
+        _say_what_it_is(every, error)
         raise
-    _warn(capture.warnings)
-    return capture
+    for capture in captures.values():
+        _warn(capture.warnings)
+    return captures
 
 
 def _say_what_it_is(paths: tuple[str, ...], error: NetlensError) -> None:

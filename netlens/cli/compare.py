@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netlens.cli.common import read_capture, say, stop_at_a_closed_pipe
+from netlens.cli.common import read_captures, say, stop_at_a_closed_pipe
 from netlens.cli.options import FILE, api_option, format_option, keylog_option
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def _recorded(path: str, apis: tuple[str, ...], keylogs: tuple[str, ...]) -> Rec
     from netlens.chains.inputs import Inputs, from_folder
 
     given = (from_folder(path) if os.path.isdir(path) else Inputs({None: (path,)})).with_options(apis=apis, keylogs=keylogs)
-    return Recorded(given, rebuilt({side: read_capture(paths, TABLES) for side, paths in given.captures.items()}, given))
+    return Recorded(given, rebuilt(read_captures(given.captures, TABLES), given))

@@ -26,13 +26,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.errors import CaptureError
-from netlens.parsers.pipeline import ROOMS, Decoder
+from netlens.parsers import pipeline
 from netlens.parsers.session_lookup import enter, find, key_hash
 from netlens.parsers.session_state import A_HI, A_LO, B_HI, B_LO, PORTS
 from netlens.wire import columns as c
 from netlens.wire.addresses import mix, random_seed
 from netlens.wire.compiled import lean
-from netlens.wire.containers import Reader
 
 if TYPE_CHECKING:
     from netlens.parsers.trail import Trail
@@ -179,7 +178,7 @@ def readable_again(paths: Iterable[str]) -> bool:
         return False
 
 
-def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | None = None) -> Ints:
+def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | None = None, alone: bool = True) -> Ints:
     """The digests of the packets of ``flows``: int64[n, DIGEST_WIDTH] in capture order, n <= ``cap``.
 
     Parameters
@@ -187,7 +186,7 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
     paths : the files of one capture in order, as they were read the first time.
     flows : int64[m, 5], see above; the order of the two ends is the caller's.
     cap : digests to keep, at least :data:`STRETCHES`; beyond it they are thinned out.
-    last_frame : no chosen flow has frames after this one, so reading may stop there.
+    last_frame : no chosen flow has frames after this one, so reading may stop there.  alone : see :func:`netlens.parsers.pipeline.pace`.
 
     Raises
     ------
@@ -205,8 +204,8 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
     table = np.zeros(1 << (4 * len(flows) - 1).bit_length(), np.int64)
     _enter_flows(flows, table, seed, np.zeros(c.WIDTH, np.int64))
     room, at = np.zeros((4096, DIGEST_WIDTH), np.int64), 0
-    reader = Reader(paths, hold=ROOMS)
-    for unit in Decoder().ahead(reader):
+    pace = pipeline.pace(alone)
+    for unit in pipeline.Decoder().read(pipeline.reader_of(paths, pace), pace):
         for _, packets in unit.pieces:
             if at + len(packets) > 4 * cap:
                 kept = thin(room[:at], cap)

@@ -46,14 +46,44 @@ PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 #: besides, for lenses: single segments (parsers.trail), and with ``hellos`` TLS records (parsers.records); of a capture that is read in one part
 TRAIL = "trail"
 
-TOGETHER = 4  #: units that are handed over at a time
 #: products whose parsers take as long as reading does, so that decoding is divided best if it goes with them; all others take longer
 LIGHT = ("sessions",)
-AHEAD = 1  #: finished lots of them that may wait for the parsers
-ROOMS = (AHEAD + 2) * TOGETHER + 1
+AHEAD = 1  #: finished lots of batches that may wait for the parsers
 KEPT_FRAMES = 128  #: frames of a session that goes on from the part before, whose payload is kept: a ClientHello ends within 32 segments
 FLOOD = f"5-tuples of one TCP frame, or of unanswered SYNs, beyond {MAX_SLIGHT:,} at a time (a flood, a scan): no session"
 KEPT_BYTES = 64 << 20  #: payload kept in all; what is beyond it is not read again when parts are merged
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much goes from one to the next at a time: at most so many frames and bytes, and so many such batches to another thread (0: there is one thread).
+
+    With each batch the interpreter lock is taken and let go of a dozen times. That costs nothing, unless another thread wants it: then one of them
+    sleeps and is woken, which takes 30 microseconds. So where two threads work on what is more than light, batches are larger than what a core's own
+    cache holds.
+    """
+
+    frames: int
+    bytes: int
+    together: int
+
+    @property
+    def rooms(self) -> int:
+        """Batches that are held at a time."""
+        return (AHEAD + 2) * self.together + 1 if self.together else 1
+
+
+ONE_THREAD = Pace(c.BATCH, 1 << 20, 0)
+TWO_THREADS_LIGHT = Pace(c.BATCH, 1 << 20, 4)
+TWO_THREADS = Pace(4 * c.BATCH, 4 << 20, 1)
+SIDE_BY_SIDE = Pace(8 * c.BATCH, 8 << 20, 0)
+
+
+def pace(alone: bool, light: bool = False) -> Pace:
+    """The one for this machine. ``alone``: no other capture is read at the same time, so that a second core, if there is one, has nothing else to do."""
+    if cores() == 1:
+        return ONE_THREAD
+    return (TWO_THREADS_LIGHT if light else TWO_THREADS) if alone else SIDE_BY_SIDE
 
 
 @dataclass
@@ -76,15 +106,16 @@ class Decoder:
         self._fragment_rows = np.zeros((c.BATCH, d.FRAGMENT_WIDTH), np.int64)
         self._room = np.zeros((0, c.WIDTH), np.int64)
 
-    def units(self, reader: Reader, rooms: int) -> Iterator[Unit]:
+    def units(self, reader: Reader, rooms: int = 1) -> Iterator[Unit]:
         """The batches of ``reader``, decoded. Each unit is valid while ``rooms`` - 1 later ones are made, if the reader holds its buffers as long."""
-        areas = [np.zeros((c.BATCH, c.WIDTH), np.int64) for _ in range(rooms)]
+        areas = [np.zeros((reader.batch, c.WIDTH), np.int64) for _ in range(rooms)]
         for turn, batch in enumerate(reader.batches()):
             yield self.unit(batch, areas[turn % rooms])
 
-    def ahead(self, reader: Reader) -> Iterator[Unit]:
-        """The same from a thread, while those that were made are used; ``reader`` must hold :data:`ROOMS` buffers."""
-        return ahead(self.units(reader, ROOMS), AHEAD, reader.cancel, TOGETHER)
+    def read(self, reader: Reader, pace: Pace) -> Iterator[Unit]:
+        """The same of a reader that :func:`reader_of` gave, by a thread of its own if the pace is one of two threads."""
+        units = self.units(reader, pace.rooms)
+        return ahead(units, AHEAD, reader.cancel, pace.together) if pace.together else units
 
     def unit(self, batch: Batch, room: Array | None = None) -> Unit:
         """Decode ``batch`` into ``room`` (one of its own if None)."""
@@ -339,13 +370,19 @@ class Part:
         return quality.quality_rows(self.frames, self.counts, extra, [w for i in self.inputs for w in i.warnings])
 
 
+def reader_of(paths: Iterable[str | PathLike[str]], pace: Pace, progress: Callable[[int, int], None] | None = None) -> Reader:
+    """One that holds as much as it takes to be read at this pace."""
+    return Reader(paths, progress, pace.frames, pace.rooms if pace.together else 0, pace.bytes)
+
+
 def run(
     paths: Iterable[str | PathLike[str]],
     products: Iterable[str] = PRODUCTS,
     progress: Callable[[int, int], None] | None = None,
     spill_to: str | None = None,
+    alone: bool = True,
 ) -> Part:
-    """Read captures, in the order given, as one stream. ``spill_to``: see :class:`Part`.
+    """Read captures, in the order given, as one stream. ``spill_to``: see :class:`Part`. ``alone``: see :func:`pace`.
 
     Raises
     ------
@@ -353,15 +390,14 @@ def run(
         see :class:`netlens.wire.containers.Reader`.
     """
     part = Part(products, spill_to=spill_to)
-    reader = Reader(paths, progress, hold=ROOMS if cores() > 1 else 0)
-    if cores() > 1 and part.products == LIGHT:
-        for batch in ahead(reader.batches(), AHEAD, reader.cancel, TOGETHER):
+    light = part.products == LIGHT
+    chosen = pace(alone, light)
+    reader = reader_of(paths, chosen, progress)
+    if light and chosen.together:
+        for batch in ahead(reader.batches(), AHEAD, reader.cancel, chosen.together):
             part.feed(batch)
-    elif cores() > 1:
-        for unit in part.decoder.ahead(reader):
-            part.take(unit)
     else:
-        for unit in part.decoder.units(reader, 1):
+        for unit in part.decoder.read(reader, chosen):
             part.take(unit)
     part.inputs = reader.inputs
     part.frames = reader.frame

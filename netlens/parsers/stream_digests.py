@@ -20,18 +20,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from netlens.errors import CaptureError
+from netlens.parsers import pipeline
 from netlens.parsers.packet_digests import readable_again
-from netlens.parsers.pipeline import ROOMS, Decoder
 from netlens.parsers.sessions import SessionFold
 from netlens.wire import columns as c
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import lean
-from netlens.wire.containers import Reader
 
 Array = np.ndarray[Any, Any]
 
@@ -47,31 +46,43 @@ HOLE = 5  # start and end, HOLES times; an empty one is free
 S_WIDTH = HOLE + 2 * HOLES
 
 
-@dataclass(frozen=True)
-class Stream:
-    """A direction of a session that is looked at. ``way``: as in wire.columns.DIRECTION.  moved : added to stream offsets, to give positions.
+class Streams(NamedTuple):
+    """Directions of sessions that are looked at, int64[n] each. ``way``: as in wire.columns.DIRECTION.  moved : added to stream offsets, to give positions.
 
     length : positions below it are of interest.
     """
 
-    session: int
-    way: int
-    moved: int
-    length: int
+    session: Array
+    way: Array
+    moved: Array
+    length: Array
+
+    def take(self, rows: Any) -> Streams:
+        return Streams(*(column[rows] for column in self))
 
 
 @dataclass
-class Digest:
-    """Of one stream: per block its hash and how many bytes of it were seen; ``shift``: log2 of a block's length."""
+class Digests:
+    """Of streams: of each block its hash and how many bytes of it were seen; int64 each.
 
-    shift: int
+    shift : log2 of the length of a stream's blocks.  begins : where its blocks begin, and behind the last stream.
+    """
+
+    shift: Array
+    begins: Array
     hashes: Array
     seen: Array
 
+    def of(self, stream: int) -> tuple[Array, Array]:
+        """Hashes and bytes seen of one stream."""
+        blocks = slice(int(self.begins[stream]), int(self.begins[stream + 1]))
+        return self.hashes[blocks], self.seen[blocks]
 
-def block_shift(length: int) -> int:
-    """log2 of the length of the blocks of a stream of so many bytes."""
-    return max(UNIT_SHIFT, (max(length, 1) - 1).bit_length() - (BLOCKS - 1).bit_length())
+
+def block_shift(length: Array) -> Array:
+    """log2 of the length of the blocks of streams of so many bytes."""
+    bits = np.frexp((np.maximum(length, 1) - 1).astype(np.float64))[1].astype(np.int64)
+    return np.maximum(UNIT_SHIFT, bits - (BLOCKS - 1).bit_length())
 
 
 def factors(seed: bytes) -> Array:
@@ -188,8 +199,8 @@ def take_blocks(buf, packets, stream_of, moved, of, spans, first, last, seen):
             low += 1
 
 
-def collect(paths: Sequence[str], streams: Sequence[Stream], numbers: Array) -> list[Digest]:
-    """The digests of streams, in their order.
+def collect(paths: Sequence[str], streams: Streams, numbers: Array) -> Digests:
+    """The digests of streams.
 
     Parameters
     ----------
@@ -202,36 +213,33 @@ def collect(paths: Sequence[str], streams: Sequence[Stream], numbers: Array) -> 
     WireError
         see :class:`netlens.wire.containers.Reader`.
     """
-    state = np.zeros((len(streams), S_WIDTH), np.int64)
-    at = 0
-    for k, stream in enumerate(streams):
-        shift = block_shift(stream.length)
-        blocks = -(-stream.length >> shift)
-        state[k, [MOVED, SHIFT, FIRST, COUNT]] = stream.moved, shift, at, blocks
-        at += blocks
-    hashes, seen = np.zeros(at, np.int64), np.zeros(at, np.int64)
+    shift = block_shift(streams.length)
+    begins = np.append(0, np.cumsum(-(-streams.length >> shift)))
+    state = np.zeros((len(shift), S_WIDTH), np.int64)
+    state[:, [MOVED, SHIFT, FIRST, COUNT]] = np.column_stack([streams.moved, shift, begins[:-1], np.diff(begins)])
+    hashes, seen = np.zeros((2, int(begins[-1])), np.int64)
     of = packets_of(streams)
     for buf, packets in _segments(paths, streams):
         take_in(buf, packets, of, state, numbers, hashes, seen)
-    return [Digest(int(x[SHIFT]), hashes[x[FIRST] : x[FIRST] + x[COUNT]], seen[x[FIRST] : x[FIRST] + x[COUNT]]) for x in state.astype(int)]
+    return Digests(shift, begins, hashes, seen)
 
 
-def packets_of(streams: Sequence[Stream]) -> Array:
+def packets_of(streams: Streams) -> Array:
     """Row of ``streams`` by 2 * session + direction, -1 for all others."""
-    out = np.full(2 * max((s.session for s in streams), default=-1) + 2, -1, np.int64)
-    for k, stream in enumerate(streams):
-        out[2 * stream.session + stream.way] = k
+    out = np.full(2 * int(streams.session.max(initial=-1)) + 2, -1, np.int64)
+    out[2 * streams.session + streams.way] = np.arange(len(streams.session))
     return out
 
 
-def _segments(paths: Sequence[str], streams: Sequence[Stream]) -> Iterator[tuple[Array, Array]]:
+def _segments(paths: Sequence[str], streams: Streams) -> Iterator[tuple[Array, Array]]:
     """(buffer, packet rows with their sessions) of a capture, once more."""
     if not readable_again(paths):
         raise CaptureError(f"{', '.join(paths)}: only regular files can be read a second time")
-    if not streams:
+    if not len(streams.session):
         return
     fold = SessionFold()
-    for unit in Decoder().ahead(Reader(paths, hold=ROOMS)):
+    pace = pipeline.pace(alone=False)  # both sides of a comparison are read at the same time
+    for unit in pipeline.Decoder().read(pipeline.reader_of(paths, pace), pace):
         for buf, packets in unit.pieces:
             if len(packets) and (packets[:, c.KIND] == c.TCP).any():
                 fold.feed(packets)
@@ -247,9 +255,7 @@ class Bytes:
     seen: Array
 
 
-def read_blocks(
-    paths: Sequence[str], streams: Sequence[Stream], wanted: Mapping[int, Sequence[tuple[int, int]]]
-) -> dict[tuple[int, int], Bytes]:
+def read_blocks(paths: Sequence[str], streams: Streams, wanted: Mapping[int, Sequence[tuple[int, int]]]) -> dict[tuple[int, int], Bytes]:
     """The bytes of stretches of streams: by (row of ``streams``, first position).
 
     Parameters
@@ -266,11 +272,10 @@ def read_blocks(
     begins = np.concatenate([[0], np.cumsum([end - start for _, start, end in stretches])]).astype(np.int64)
     spans = np.array([(start, end, at) for (_, start, end), at in zip(stretches, begins.tolist(), strict=False)], np.int64).reshape(-1, 3)
     of = np.concatenate([[0], np.cumsum([len(wanted[k]) for k in chosen])]).astype(np.int64)
-    moved = np.array([streams[k].moved for k in chosen], np.int64)
+    looked_at = streams.take(chosen)
     first, last, seen = (np.zeros(int(begins[-1]), dtype) for dtype in (np.uint8, np.uint8, np.bool_))
-    looked_at = [streams[k] for k in chosen]
     stream_of = packets_of(looked_at)
     for buf, packets in _segments(paths, looked_at):
-        take_blocks(buf, packets, stream_of, moved, of, spans, first, last, seen)
+        take_blocks(buf, packets, stream_of, looked_at.moved, of, spans, first, last, seen)
     parts = [slice(a, b) for a, b in pairwise(begins.tolist())]
     return {(k, start): Bytes(first[part], last[part], seen[part]) for (k, start, _), part in zip(stretches, parts, strict=True)}

@@ -11,7 +11,7 @@ Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,24 +32,46 @@ _LATER = 65_536  #: rows of UDP that are summed at a time
 _TCP_HEADERS = (32, 20, 24, 28, 36, 40, 44, 48, 52, 56, 60)  #: lengths; the most frequent first (12 bytes of timestamps, none)
 _IPV4 = 20  #: a header with options is rare, and its identification is not needed
 
+
+class Segments(NamedTuple):
+    """The columns of the trail; equal lengths."""
+
+    session: Array
+    frame: Array
+    ts: Array
+    way: Array  # 0 the session's first endpoint sent it
+    flags: Array
+    window: Array  # as on the wire, not scaled
+    length: Array
+    fresh: Array
+    offset: Array  # of the first payload byte in its stream
+    acked: Array  # up to where the peer's stream is acknowledged; meaningless without ACK
+    ident: Array  # IPv4 identification; -1: none was read
+    tsval: Array  # TCP timestamps, -1 without
+    seq: Array  # as on the wire
+    ack: Array
+    iface: Array  # as in wire.columns
+    head: Array  # the first bytes of the payload, big endian; 0 without
+
+
 #: column of the trail -> dtype
 SEGMENT: dict[str, type] = {
     "session": np.int32,
     "frame": np.int64,
     "ts": np.int64,
-    "way": np.int8,  # 0 the session's first endpoint sent it
+    "way": np.int8,
     "flags": np.int16,
-    "window": np.int32,  # as on the wire, not scaled
+    "window": np.int32,
     "length": np.int32,
     "fresh": np.int32,
-    "offset": np.int64,  # of the first payload byte in its stream
-    "acked": np.int64,  # up to where the peer's stream is acknowledged; meaningless without ACK
-    "ident": np.int32,  # IPv4 identification; -1: none was read
-    "tsval": np.int64,  # TCP timestamps, -1 without
-    "seq": np.uint32,  # as on the wire
+    "offset": np.int64,
+    "acked": np.int64,
+    "ident": np.int32,
+    "tsval": np.int64,
+    "seq": np.uint32,
     "ack": np.uint32,
-    "iface": np.int64,  # as in wire.columns
-    "head": np.uint64,  # the first bytes of the payload, big endian; 0 without
+    "iface": np.int64,
+    "head": np.uint64,
 }
 
 
@@ -93,26 +115,15 @@ class Trail:
             self._udp_rows += int(udp.sum())
             if self._udp_rows >= _LATER:
                 self._sum()
-        tcp = rows if not udp.any() else rows[~udp]
-        tcp = tcp[tcp[:, c.SESSION] >= 0]
-        if not len(tcp):
-            return
         if self._rows >= MAX_SEGMENTS:
-            self.left_out += len(tcp)
+            self.left_out += int((~udp & (rows[:, c.SESSION] >= 0)).sum())
             return
-        self._joined = self._bounds = None
-        self._add(buf, tcp, sessions)
-
-    def _add(self, buf: Array, rows: Array, sessions: Array) -> None:
-        part = slice(self._rows, self._rows + len(rows))
-        self._rows = part.stop
         for column in self._columns.values():
-            column.make_room(self._rows)
-        numbers = np.empty((len(rows), 3), np.int64)
-        _look_at(buf, rows, sessions, numbers)
-        looked_up = {"acked": numbers[:, _ACKED], "ident": numbers[:, _IDENT], "head": numbers[:, _HEAD].view(np.uint64)}
-        for name, column in self._columns.items():
-            column.array[part] = looked_up[name] if name in looked_up else rows[:, _COLUMNS[name]]
+            column.make_room(self._rows + len(rows))
+        until = _take(buf, rows, sessions, self._rows, Segments(*(column.array for column in self._columns.values())))
+        if until > self._rows:
+            self._joined = self._bounds = None
+            self._rows = until
 
     def _note_time(self, rows: Array) -> None:
         times = rows[:, c.TS]
@@ -191,43 +202,42 @@ class Trail:
         return slice(int(self._bounds[min(session, last)]), int(self._bounds[min(session, last) + 1]))
 
 
-#: What stands in packet rows as it is.
-_COLUMNS = {
-    "session": c.SESSION,
-    "frame": c.FRAME,
-    "ts": c.TS,
-    "way": c.DIRECTION,
-    "flags": c.FLAGS,
-    "window": c.WINDOW,
-    "length": c.LENGTH,
-    "fresh": c.FRESH,
-    "offset": c.OFFSET,
-    "tsval": c.TSVAL,
-    "seq": c.SEQ,
-    "ack": c.ACK,
-    "iface": c.IFACE,
-}
-_ACKED, _IDENT, _HEAD = range(3)  #: columns of what is looked up
-
-
 @lean
-def _look_at(buf, rows, sessions, out):
-    """Of each segment what does not stand in its row: up to where it acknowledges, its IPv4 identification, the first bytes of its payload."""
+def _take(buf, rows, sessions, at, segments):
+    """Write what is kept of TCP segments that are of a session from ``at`` on; returns where the next one goes."""
     for i in range(rows.shape[0]):
         row = rows[i]
+        session = row[c.SESSION]
+        if row[c.KIND] != c.TCP or session < 0:
+            continue
         peer = SIDE + (1 - row[c.DIRECTION]) * SIDE_WIDTH
-        its_next = sessions[row[c.SESSION], peer + NEXT]
-        ahead = (row[c.ACK] - sessions[row[c.SESSION], peer + BASE] - 1 - its_next) & 0xFFFFFFFF
-        out[i, _ACKED] = its_next + ahead - ((ahead >> 31) << 32)  # the nearest with these 32 bits
-        out[i, _IDENT] = _identification(buf, row)
+        its_next = sessions[session, peer + NEXT]
+        ahead = (row[c.ACK] - sessions[session, peer + BASE] - 1 - its_next) & 0xFFFFFFFF
         head = np.int64(0)
         if row[c.PAY_CAP] > 0:
             for k in range(HEAD):
-                at = row[c.PAY_OFF] + k
+                byte = row[c.PAY_OFF] + k
                 head <<= 8
-                if k < row[c.PAY_CAP] and at < buf.shape[0]:
-                    head |= np.int64(buf[at])
-        out[i, _HEAD] = head
+                if k < row[c.PAY_CAP] and byte < buf.shape[0]:
+                    head |= np.int64(buf[byte])
+        segments.session[at] = session
+        segments.frame[at] = row[c.FRAME]
+        segments.ts[at] = row[c.TS]
+        segments.way[at] = row[c.DIRECTION]
+        segments.flags[at] = row[c.FLAGS]
+        segments.window[at] = row[c.WINDOW]
+        segments.length[at] = row[c.LENGTH]
+        segments.fresh[at] = row[c.FRESH]
+        segments.offset[at] = row[c.OFFSET]
+        segments.acked[at] = its_next + ahead - ((ahead >> 31) << 32)  # the nearest with these 32 bits
+        segments.ident[at] = _identification(buf, row)
+        segments.tsval[at] = row[c.TSVAL]
+        segments.seq[at] = row[c.SEQ]
+        segments.ack[at] = row[c.ACK]
+        segments.iface[at] = row[c.IFACE]
+        segments.head[at] = head
+        at += 1
+    return at
 
 
 @lean

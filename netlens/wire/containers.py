@@ -59,6 +59,7 @@ class Reader:
     ----------
     paths : paths of captures, or "-" for standard input; read in the order given, as one stream.
     progress : called with (bytes read so far of all inputs, frames) after each chunk.
+    batch : frames of a batch, at most.  chunk : bytes of a buffer (by default :data:`netlens.wire.streams.CHUNK`), which bounds a batch as well.
     hold : how many further buffers, and batches, are read before one is used again; 0: a batch is valid until the next one is asked for.
 
     Raises
@@ -70,13 +71,18 @@ class Reader:
     """
 
     def __init__(
-        self, paths: Iterable[str | os.PathLike[str]], progress: Callable[[int, int], None] | None = None, batch: int = BATCH, hold: int = 0
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        progress: Callable[[int, int], None] | None = None,
+        batch: int = BATCH,
+        hold: int = 0,
+        chunk: int | None = None,
     ):
         self.paths = [os.fspath(p) for p in paths]
         if not self.paths:
             raise CaptureError("no capture was named; give one or more files, or - for standard input")
         self.progress = progress
-        self.hold = hold
+        self.batch, self.hold, self.chunk = batch, hold, chunk
         self.inputs: list[Input] = []
         self.links = np.zeros(0, np.int64)
         self._stream: Stream | None = None
@@ -106,8 +112,8 @@ class Reader:
 
     def open(self, path: str) -> Stream:
         if path == "-":
-            return Stream("standard input", standard_input(), self.hold, keep=True)
-        return Stream(path, open(path, "rb", buffering=0, opener=open_at_once), self.hold)
+            return Stream("standard input", standard_input(), self.hold, keep=True, chunk=self.chunk)
+        return Stream(path, open(path, "rb", buffering=0, opener=open_at_once), self.hold, chunk=self.chunk)
 
     def why(self, path: str, error: OSError) -> str:
         """Why an input cannot be read, in a few words."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import zlib
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from netlens.errors import CaptureError
+from netlens.threads import cores, in_parallel, slices
 
 if TYPE_CHECKING:
     from netlens.wire.streams import Stream
@@ -18,6 +22,11 @@ GUNZIP_FREE = 256 << 20
 GUNZIP_RATIO = 200
 
 GZIP_MAGIC = b"\x1f\x8b"
+#: How a block of BGZF begins, up to the length of the whole: a member with an extra field of six bytes (SAM specification 4.1)
+BLOCK_HEAD = b"\x1f\x8b\x08\x04"
+BLOCK_FIELD = b"\x06\x00BC\x02\x00"
+LEAST_BLOCK = 26  #: its head, and the checksum and length of its content
+FEW_BLOCKS = 4  #: that are not worth another thread
 RESERVED_FLAGS = 0xE0  #: of the fourth byte: a member that has one must be refused (RFC 1952 2.3.1.2)
 NO_GZIP = "{}: looks like gzip but is not or is damaged ({}); is it really a .gz file?"
 
@@ -31,12 +40,20 @@ def isal() -> Any:
     return isal_zlib
 
 
+def _is_block(data: memoryview) -> bool:
+    """Whether it begins like a block of BGZF."""
+    return data[:4] == BLOCK_HEAD and data[10:16] == BLOCK_FIELD
+
+
 class Gunzip:
     """The content of gzip members, one behind the other, and of damaged ones all that stands before the damage.
 
     ISA-L takes half the time of zlib. Neither gives what it made of a piece in which it finds damage, and a checksum is found wrong at the very end.
     So when ISA-L finds any, its member is read once more by zlib, whose state before each piece can be kept, and a piece with damage in it is given to
     that byte by byte. What cannot be read twice (a pipe) is left to zlib from the start.
+
+    What ``bgzip`` writes is a row of small members that say how long they are (BGZF): whole ones are inflated by as many threads as there are cores, up to
+    one that is damaged.
 
     Limit: ISA-L takes some damaged code tables that zlib refuses, and notices later. What it made of them until then is handed out.
     """
@@ -52,6 +69,8 @@ class Gunzip:
         self.again = 0  # bytes that were already made of it
         self.careful = False
         self.done = False
+        self.begins = True  # nothing was made yet of the member whose begin is pending
+        self.threads = cores()
         self.inflate = self._new()
 
     def fill(self, room: memoryview) -> int:
@@ -61,6 +80,17 @@ class Gunzip:
         while filled < len(room) and not self.done and not self.stream.stopped:
             if self.inflate.eof and not self._next_member():
                 break
+            if self.begins and self.quick is not None and self.threads > 1 and _is_block(self.pending):
+                blocks = self._blocks(len(room) - filled)
+                for data in self._inflated(blocks):
+                    room[filled : filled + len(data)] = data
+                    filled += len(data)
+                self.member = self.stream.raw_bytes - len(self.pending), self.produced + filled
+                if (blocks and self.begins and not self._next_member()) or (filled and not blocks):  # no room for more
+                    break
+                if blocks:
+                    continue
+            self.begins = False
             if not self.pending:
                 self._more()
             try:
@@ -128,12 +158,52 @@ class Gunzip:
         while len(self.pending) < 4 and not self.stream.ended:
             self._more()
         if bytes(self.pending[:2]) == GZIP_MAGIC:
-            self.inflate = self._new()
+            self.inflate, self.begins = self._new(), True
             return True
         self.done = True
         if bytes(self.pending).strip(b"\0"):  # zeros are padding, as for gzip(1)
             self.stream.cut = "bytes behind the gzip stream that are no gzip"
         return False
+
+    def _blocks(self, limit: int) -> list[memoryview]:
+        """Whole blocks of BGZF at the begin of what is pending, whose content has at most ``limit`` bytes; they stay pending."""
+        while len(self.pending) < limit // 2 and not self.stream.ended and not self.stream.stopped:
+            self._more()
+        found: list[memoryview] = []
+        at = made = 0
+        while len(self.pending) - at >= LEAST_BLOCK and _is_block(self.pending[at:]):
+            size = int.from_bytes(self.pending[at + 16 : at + 18], "little") + 1
+            block = self.pending[at : at + size]
+            made += int.from_bytes(block[-4:], "little")
+            at += size
+            if len(block) < max(size, LEAST_BLOCK) or made > limit:
+                break
+            found.append(block)
+        return found if len(found) >= FEW_BLOCKS else []
+
+    def _inflated(self, blocks: list[memoryview]) -> Iterator[bytes]:
+        """Their content, up to the first that is damaged, with which a member begins that is looked at closely; they are no longer pending."""
+        quick = self.quick
+        assert quick is not None
+
+        def inflate(share: list[memoryview]) -> list[bytes]:
+            out = []
+            with contextlib.suppress(quick.error):  # told when the block is read again
+                for block in share:
+                    member = quick.decompressobj(wbits=31)
+                    data = member.decompress(block)
+                    if not member.eof or member.unused_data or len(data) != int.from_bytes(block[-4:], "little"):
+                        break
+                    out.append(data)
+            return out
+
+        shares = [blocks[a:b] for a, b in slices(len(blocks), 1)]
+        for share, made in zip(shares, in_parallel(*(partial(inflate, share) for share in shares)), strict=True):
+            yield from made
+            self.pending = self.pending[sum(map(len, share[: len(made)])) :]
+            if len(made) < len(share):
+                self.begins = False
+                return
 
     def _end(self, why: str, filled: int) -> None:
         self.done = True

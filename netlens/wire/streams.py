@@ -32,7 +32,7 @@ class Stream:
     something to read or ``close`` was called, so that a caller who stops early does not hang on a writer that is silent.
     """
 
-    def __init__(self, name: str, file: BinaryIO, hold: int = 0, keep: bool = False):
+    def __init__(self, name: str, file: BinaryIO, hold: int = 0, keep: bool = False, chunk: int | None = None):
         self.name = name
         self.file = file
         self.keep = keep
@@ -59,7 +59,7 @@ class Stream:
         if not regular or _starts_like_gzip(fd):
             self.thread = threading.Thread(target=self._run, name="netlens-reader", daemon=True)
         for _ in range((1 if self.thread is None else BUFFERS) + hold):
-            self.empty.put(np.empty(HEADROOM + CHUNK, np.uint8))
+            self.empty.put(np.empty(HEADROOM + (chunk or CHUNK), np.uint8))
         if self.thread is not None:
             self.thread.start()
 

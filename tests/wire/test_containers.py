@@ -7,6 +7,7 @@ import gzip
 import itertools
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import netlens.threads
 from netlens.errors import CaptureError, NetlensError, WireError
 from netlens.wire import containers, framing, streams
 from netlens.wire import gunzip as gz
@@ -651,6 +653,59 @@ def content(path: Path, room: int) -> tuple[bytes, str | None]:
         except CaptureError as error:
             return made, str(error)
         return made, stream.cut
+
+
+def block(data: bytes) -> bytes:
+    """A block of BGZF, as bgzip makes them (SAM specification 4.1)."""
+    packed = zlib.compress(data, wbits=-15)
+    head = b"\x1f\x8b\x08\x04" + bytes(5) + b"\xff" + struct.pack("<H2sHH", 6, b"BC", 2, len(packed) + 25)
+    return head + packed + struct.pack("<II", zlib.crc32(data), len(data))
+
+
+BLOCKS = [block(CAPTURE[a : a + 9000]) for a in range(0, len(CAPTURE), 9000)]
+
+
+def on_threads(path: Path, threads: int, room: int) -> tuple[bytes, str | None] | str:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (gz, netlens.threads):
+            patch.setattr(module, "cores", lambda: threads)
+        try:
+            return content(path, room)
+        except CaptureError as error:
+            return str(error)
+
+
+@pytest.mark.parametrize("room", [100, 20_000, 100_000, 1 << 20])
+def test_blocks_that_threads_inflate_are_those_of_one(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "c"
+    others = [b"", block(b""), bytes(40), b"junk", member(CAPTURE[:700]) + BLOCKS[0]]
+    damaged = [
+        BLOCKS[k][:at] + b"\xa5" + BLOCKS[k][at + 1 :]
+        for k in (0, 1, 7, len(BLOCKS) - 1)
+        for at in (3, 11, 17, 300, len(BLOCKS[k]) - 7, len(BLOCKS[k]) - 2)
+    ]
+    for ending in [*others, *damaged, BLOCKS[3][:-1], BLOCKS[3][:20]]:
+        for packed in (b"".join(BLOCKS) + ending, b"".join(BLOCKS[:9]) + ending + b"".join(BLOCKS[9:])):
+            path.write_bytes(packed)
+            assert on_threads(path, 3, room) == on_threads(path, 1, room)
+
+
+def test_what_bgzip_writes(tmp_path: Path) -> None:
+    bgzip = shutil.which("bgzip") or pytest.skip("bgzip is not installed")
+    path = tmp_path / "c"
+    path.write_bytes(CAPTURE * 5)
+    path.write_bytes(subprocess.run([bgzip, "-c", path], capture_output=True, check=True).stdout)
+    inflated_by: set[str] = set()
+    whole = gz.Gunzip._inflated
+
+    def noted(self: gz.Gunzip, blocks: list[memoryview]) -> Iterator[bytes]:
+        inflated_by.add("threads" if blocks else "one")
+        return whole(self, blocks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gz.Gunzip, "_inflated", noted)
+        assert on_threads(path, 2, 1 << 20) == (CAPTURE * 5, None)
+    assert "threads" in inflated_by
 
 
 @given(data=st.data())

@@ -109,21 +109,23 @@ def match(
     # one size or two of all refusals: then they can be told by it
     looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes)
 
-    def cost(i: int, a: int, b: int) -> Floats:
-        """Of the event i with rows a to b."""
-        found = _lag_cost(low[i] - end[a:b], high[i] - end[a:b], usual) + look[rows[a:b]]
-        said = events[main[i]].small
-        return found if small is None or said is None else found + np.where(small[rows[a:b]] == said, 0.0, UNLIKE)
+    title = np.array([-1 if events[i].small is None else int(bool(events[i].small)) for i in main], np.int8)
+
+    def costs_of(group: list[int], a: int, b: int) -> Floats:
+        """Of each event with each of the rows a to b; inf where it cannot be meant."""
+        mine, columns = np.array(group), np.arange(a, b)
+        found = _lag_cost(low[mine, None] - end[a:b], high[mine, None] - end[a:b], usual) + look[rows[a:b]]
+        if small is not None:
+            found += np.where((title[mine, None] >= 0) & (title[mine, None] != small[rows[a:b]]), UNLIKE, 0.0)
+        found[(columns < first[mine, None]) | (columns >= stop[mine, None])] = np.inf
+        return found
 
     pairs: list[tuple[int, int]] = []
     doubtful: set[int] = set()
     floor = 0
     for group in _groups(first, stop):
         a, b = max(int(first[group[0]]), floor), int(max(stop[group[0] : group[-1] + 1]))
-        costs = np.full((len(group), max(b - a, 0)), np.inf)
-        for k, i in enumerate(group):
-            if (begin := max(int(first[i]), a)) < stop[i]:
-                costs[k, begin - a : stop[i] - a] = cost(i, begin, int(stop[i]))
+        costs = costs_of(group, a, max(b, a))
         chosen = _assign(costs)
         found = [(k, a + j) for k, j in enumerate(chosen) if j >= 0]
         pairs += [(main[group[k]], int(rows[j])) for k, j in found]
