@@ -223,6 +223,23 @@ def test_a_fixed_window_is_found_whatever_its_edge(seed: int) -> None:
     assert found["value"] == pytest.approx(25, rel=0.1)
 
 
+def test_an_edge_between_two_requests_is_found_where_other_requests_tell() -> None:
+    """Recorded in the laboratory: no refusal comes shortly before the edge at 12.3 of 20 s, and what was accepted right behind one comes late."""
+    told = [
+        "12.44 12.44 12.44 12.45 12.49 13.33 13.46 13.68 14.09 14.25 14.57x 15.29x 15.71x 16.58x 17.29x 17.71x 20.58x 21.29x 21.72x 28.58x 29.29x 29.72x",
+        "44.59 45.29 45.68 45.72 45.73 46.68 47.38 47.85 47.9 48.33 48.44x 48.76x 49.02x 49.77x 50.44x 50.76x 51.03x 51.78x",
+        "54.44 54.77 55.03 55.42 55.78 56.25 56.92 57.99 58.13 58.33 58.91x 58.97x 59.35x 59.71x 60.92x 60.97x 61.35x 61.71x 64.92x 65.35x 65.71x",
+        "72.92 72.98 73.35 73.72 73.76 74.62 74.96 76.05 76.1 76.12 76.13x 76.85x 77.15x 77.78x 82.13x 82.85x 83.16x 83.78x 90.14x 90.86x 91.16x",
+    ]
+    rows = []
+    for k, text in enumerate(" ".join(told).split()):
+        at = float(text.rstrip("x"))
+        rows.append(("vm", k, at, at + (0.04 if text.endswith("x") else 0.5), REJECTED if text.endswith("x") else ACCEPTED))
+    supported, found = judged(situation(rows, uncertain_ns=2_000_000))
+    assert supported == {"own-rate"}
+    assert (found["window"], found["window_s"], found["value"]) == ("fixed", 20.0, 10)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_edge_of_windows_is_found_though_other_refusals_lie_about(seed: int) -> None:
     """An account each, and an overload of another class: what was accepted right after that says nothing of an edge."""

@@ -1,6 +1,7 @@
 """What limiters with windows that follow each other share: where windows may begin, and what was taken since.
 
-Clocks differ, so where windows begin is not known: it is taken from requests accepted right after a refusal, which come just after an edge.
+Clocks differ, so where windows begin is not known: there is an edge between a refusal and a request accepted right after it. Where in between is told by other
+accepted requests: which of them were still counted in the window before.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
 
 
 def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
-    """Where windows may begin, modulo their width: by the clock, and just before what was accepted right after a refusal.
+    """Where windows may begin, modulo their width: by the clock, and just before what was accepted.
 
-    Between the two is an edge, so those that lie within most such pairs are tried first.
+    Between a refusal and a request accepted right after it is an edge, so those that lie within most such pairs are tried.
     """
     again = np.flatnonzero((taken[1:] > 0) & (taken[:-1] == 0))
     low, high = starts[again] % width, starts[again + 1]
     reach = np.sort(low + (high - starts[again]))
-    low, found = np.sort(low), np.unique((high - 1) % width)
+    low, found = np.sort(low), np.unique((starts[taken > 0] - 1) % width)
     round_twice = found[:, None] + (0, width)
     within = (np.searchsorted(low, round_twice) - np.searchsorted(reach, round_twice)).sum(axis=1)
     return np.concatenate([[0], found[np.argsort(-within, kind="stable")][:EDGES]])
