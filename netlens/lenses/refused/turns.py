@@ -6,10 +6,12 @@ that was done last and that nothing else has followed. Pairs that begin together
 
 from __future__ import annotations
 
+from math import exp, lgamma, log
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.columns import Ints
 from netlens.lenses.refused.intents import MS, Intents, S
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
 BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first turn were 55 ms apart in a published log
 BURST_SPREAD_NS = 25 * MS  #: within this of their median, starts that follow a fixed code path; a quarter of the window by chance
+CHANCE = 0.1  #: three pairs of a title and its turn within half a minute are 0.05, five by chance of two busy agents 0.3 (measured)
 ANOTHER_ORDER = 4.0  #: between the sizes of requests for titles and of turns; opencode's are 10 times apart
 TURN_BYTES = 16_000  #: of a turn with its tools described; the smallest of opencode has 31 kB
 BESIDE_NS = 10 * S  #: a title and its turn were 2 s apart, and on a busy machine 7 s (measured)
@@ -38,9 +41,16 @@ def _bursts(found: Intents, situation: Situation) -> list[tuple[int, int]]:
         mine = [(i, j) for i, j in pairs if found.side[i] == side]
         offset = np.array([starts[j] - starts[i] for i, j in mine])
         regular = np.abs(offset - np.median(offset)) <= BURST_SPREAD_NS
-        if len(mine) >= 3 and regular.mean() > 0.6:
+        if len(mine) >= 3 and regular.mean() > 0.6 and _by_chance(int(regular.sum()), found.start_ns[found.side == side]) <= CHANCE:
             out += [pair for pair, near in zip(mine, regular.tolist(), strict=True) if near]
     return sorted(out)
+
+
+def _by_chance(pairs: int, starts: Ints) -> float:
+    """How likely requests at any times give so many pairs at some one distance: two agents' turns now and then begin together, too."""
+    expected = len(starts) ** 2 / max(int(np.ptp(starts)), 1) * 2 * BURST_SPREAD_NS
+    fewer = sum(exp(k * log(expected) - expected - lgamma(k + 1)) for k in range(pairs))
+    return (1.0 - fewer) * BURST_NS / (2 * BURST_SPREAD_NS)
 
 
 def titles(found: Intents, situation: Situation) -> frozenset[int]:
