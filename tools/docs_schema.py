@@ -205,7 +205,10 @@ def build() -> Schema:
                     caveats=array(text(), "What to know before you do it."),
                     note=text("What to know about the prediction; may be empty."),
                     rejections_before=count("As recorded."),
-                    rejections_after=count_or_null("Predicted. null: not predicted."),
+                    rejections_after=count_or_null(
+                        "Predicted, with a provider that notices an answer that is broken off by its writes. null: not predicted."
+                    ),
+                    rejections_at_best=count_or_null("The same with a provider that notices it at once."),
                     replayed_before=count_or_null("Refusals in the replay without a change; near rejections_before if the replay is good."),
                     added_wait_s=nullable(seconds("Waiting in the program's own queue, in total.")),
                     mean_wait_s=nullable(seconds("The same per request.")),

@@ -23,6 +23,7 @@ import numpy as np
 
 from netlens.addresses import is_loopback
 from netlens.chains.compared import TOLERANCE_NS
+from netlens.chains.noticed import noticed
 from netlens.chains.parties import addresses_of_vm
 from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
 from netlens.columns import NEVER, Bools, Codes, Ints, ints
@@ -66,7 +67,9 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
     done = np.maximum(np.minimum(done, end), start)
     table = _unlabelled(side, carrier, start, np.maximum(end, start), done, here, there, x["up_bytes"].astype(np.int64))
-    table = replace(table, answer_ns=ints(x["response_ns"], 0), broken_off=_broken_off(up))
+    broken_off = _broken_off(up)
+    known = noticed(linked, table.end_ns, table.done_ns, broken_off, mate)
+    table = replace(table, answer_ns=ints(x["response_ns"], 0), broken_off=broken_off, noticed_ns=known)
     rows = np.stack([np.arange(n), mate, np.full(n, -1)], axis=1)
     if keys is not None:
         table, rows = _with_streams(linked, keys, table, rows, row_of, sessions)

@@ -69,6 +69,10 @@ class Sessions(_Columns):
         return len(self.start_ns)
 
 
+#: Columns of ``Requests.noticed_ns``: as it was recorded; had the program's end reached the provider itself; or by way of sshuttle 2.
+RECORDED, DIRECTLY, BY_SSHUTTLE = range(3)
+
+
 @dataclass(frozen=True, eq=False)
 class Requests(_Columns):
     """Requests to the provider in order of ``start_ns``, one row each; arrays of equal length.
@@ -85,6 +89,8 @@ class Requests(_Columns):
     sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
     answer_ns : first byte of the answer upstream; 0 where it is not known.
     broken_off : a reset ended its connection, before the end of its answer or right behind it.
+    noticed_ns : when the provider knew at the latest that it was over, int64[n, 3]: see :data:`RECORDED`, :mod:`netlens.chains.noticed`. ``end_ns`` and
+        ``done_ns`` unless told.
     """
 
     side: Codes
@@ -101,6 +107,7 @@ class Requests(_Columns):
     sent_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     answer_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     broken_off: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    noticed_ns: Ints = field(default_factory=lambda: np.zeros((0, 3), np.int64))
 
     def __post_init__(self) -> None:
         if len(self.refusal_class) != len(self):
@@ -111,6 +118,9 @@ class Requests(_Columns):
             object.__setattr__(self, "answer_ns", np.zeros(len(self), np.int64))
         if len(self.broken_off) != len(self):
             object.__setattr__(self, "broken_off", np.zeros(len(self), np.bool_))
+        if len(self.noticed_ns) != len(self):
+            done = np.minimum(self.done_ns, self.end_ns)
+            object.__setattr__(self, "noticed_ns", np.stack([self.end_ns, done, done], axis=1))
 
     def __len__(self) -> int:
         return len(self.start_ns)
@@ -175,7 +185,7 @@ def joined(situations: Sequence[Situation]) -> Situation:
             requests,
             answer_ns=np.where(requests.answer_ns > 0, requests.answer_ns + shift, 0),
             start_ns=requests.start_ns + shift, end_ns=requests.end_ns + shift, done_ns=requests.done_ns + shift,
-            session=np.where(requests.session >= 0, requests.session + len(out.sessions), -1),
+            noticed_ns=requests.noticed_ns + shift, session=np.where(requests.session >= 0, requests.session + len(out.sessions), -1),
         )  # fmt: skip
         out = Situation(
             out.requests.joined(moved_requests),

@@ -84,7 +84,7 @@ def why_best(a: Analysis) -> str:
     as_good = 0 if best is None else sum(f.rejections_after == best.rejections_after for f in a.fixes)
     if best is None or as_good < 2:
         return ""
-    left = f"{best.rejections_after:,}" if best.rejections_after else "none"
+    left = best.left if best.rejections_after else "none"
     return f" (of {as_good} fixes that leave {left}, it costs least waiting and effort)"
 
 
@@ -185,7 +185,7 @@ def effect(fix: Prediction) -> str:
     if fix.rejections_after is None:
         return "not predicted"
     wait = f", {fix.added_wait_s:.1f} s of waiting added" if fix.added_wait_s else ""
-    return f"{plural(fix.rejections_before, 'refusal')} become {fix.rejections_after:,}{wait}"
+    return f"{plural(fix.rejections_before, 'refusal')} become {fix.left}{wait}"
 
 
 def _needed(a: Analysis, what: str = "out") -> list[Part]:

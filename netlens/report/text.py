@@ -169,7 +169,7 @@ def _fixes(a: Analysis, console: Any, verbose: int) -> None:
     best = a.best_fix
     for f in a.fixes if verbose > 1 else [*([best] if best else []), *answer.next_fixes(a)]:
         wait = f", {f.added_wait_s:.1f} s waiting" if f.added_wait_s else ""
-        told = "not predicted" if f.rejections_after is None else f"{f.rejections_before} -> {f.rejections_after} refused{wait}"
+        told = f.left if f.rejections_after is None else f"{f.rejections_before} -> {f.left} refused{wait}"
         news = [each for each in f.note.split("; ") if each and each not in said]
         said.update(news)
         rows.append((f.id, told, f.title + (f" ({'; '.join(news)})" if news else ""), f.to_paste))

@@ -46,6 +46,7 @@ class Intents:
     side : as in Requests.  start_ns : first attempt.  accepted_ns : start of the accepted attempt, of the last one if none was.
     finished_ns : when the program was done with the last attempt.  refusals : attempts that were refused.  accepted : whether any was not.
     hold_ns : how long it holds a place upstream.  busy_ns : how long the program is busy with it (at most ``hold_ns``).
+    noticed_ns : how long it may hold a place as the provider learns late of its end, int64[n, 3]: columns as in ``Requests.noticed_ns``.
     attempts : rows of Requests, per intent.
     delays_ns : start to start, median over the recording after the first, second ... refusal.  refusal_ns : median time to a refusal.
     """
@@ -58,6 +59,7 @@ class Intents:
     accepted: Bools
     hold_ns: Ints
     busy_ns: Ints
+    noticed_ns: Ints
     attempts: list[list[int]]
     delays_ns: list[int]
     refusal_ns: int
@@ -98,11 +100,12 @@ def intents(situation: Situation) -> Intents:
     side = r.side[first] if n else np.zeros(0, np.int8)
     hold = np.maximum(r.end_ns - r.start_ns, 1)[last] if n else np.zeros(0, np.int64)
     busy = np.maximum(done - r.start_ns, 1)[last] if n else np.zeros(0, np.int64)
+    noticed = np.maximum(r.noticed_ns - r.start_ns[:, None], 1)[last] if n else np.zeros((0, 3), np.int64)
     for code in set(side.tolist()):
         mine = side == code
         model = mine & accepted if (mine & accepted).any() else accepted
-        hold[mine & ~accepted] = int(np.median(hold[model])) if model.any() else S
-        busy[mine & ~accepted] = int(np.median(busy[model])) if model.any() else S
+        for lasts in (hold, busy, *noticed.T):
+            lasts[mine & ~accepted] = int(np.median(lasts[model])) if model.any() else S
     gaps: dict[int, list[int]] = {}
     for chain in chains:
         for k in range(len(chain) - 1):
@@ -117,6 +120,7 @@ def intents(situation: Situation) -> Intents:
         accepted=accepted,
         hold_ns=hold,
         busy_ns=np.minimum(busy, hold),
+        noticed_ns=noticed,
         attempts=chains,
         delays_ns=[max(int(np.median(gaps[k])), MS) for k in range(len(gaps))],
         refusal_ns=int(np.median((done - r.start_ns)[refused])) if refused.any() else 0,

@@ -12,8 +12,10 @@ Theory of operation
 4. Connections follow the attempts: an attempt opens a connection if it did so in the recording though one was idle, or if none is idle now;
    after the answer it idles as long as its like did; what the tunnel opened beside it, and the lookups before it, come and go with it. Sessions that
    carried no request (and those of HTTP/2, which all requests share) stay where they were.
-5. An attempt is refused if others hold the limit or more. At equal times ends come before starts.
-6. With no change the replay must give about the recorded number of refusals (:attr:`Setting.as_recorded`). Where it does not, the numbers of the
+5. An answer that was broken off holds its place until the provider knows of that, at the latest when its writes show it
+   (:mod:`netlens.chains.noticed`), at the earliest when the program was done with it. The first is what is replayed unless ``at_once`` is asked for.
+6. An attempt is refused if others hold the limit or more. At equal times ends come before starts.
+7. With no change the replay must give about the recorded number of refusals (:attr:`Setting.as_recorded`). Where it does not, the numbers of the
    fixes deserve less trust, and say so.
 
 Limits: small changes of time send a replay along another path, so that two refusals more or less mean nothing. The requests that a program would
@@ -31,7 +33,19 @@ from typing import Protocol
 
 import numpy as np
 
-from netlens.chains.situation import COMPANION, LOOKUPS, REJECTED, UNKNOWN, UNLABELLED, Sessions, Situation
+from netlens.chains.situation import (
+    BY_SSHUTTLE,
+    COMPANION,
+    DIRECTLY,
+    LOOKUPS,
+    RECORDED,
+    REJECTED,
+    UNKNOWN,
+    UNLABELLED,
+    Sessions,
+    Situation,
+)
+from netlens.columns import Ints
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.counting import models, most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
@@ -63,7 +77,8 @@ class Change:
 
     without_sides : make no requests and have no sessions.  without : intents that are not made.
     cap : most requests that a side has in progress as its program sees it; the rest wait their turn.  cap_shared : all sides together.
-    cut : sides whose requests and sessions end upstream when the program is done with them.  close_idle : connections end with their answer.
+    cut : sides whose programs' ends reach the provider, which notices them late.  by_sshuttle : by way of sshuttle 2, which does so too.
+    close_idle : connections end with their answer.
     without_companions : sides for which the tunnel opens nothing besides.  without_lookups : no sessions of DNS over TCP.
     own_address : each side has an egress address of its own.
     pace_s : seconds from one attempt to the next, of each side or, where all are counted together, of all; earlier ones wait.
@@ -75,6 +90,7 @@ class Change:
     cap: int | None = None
     cap_shared: bool = False
     cut: frozenset[int] = frozenset()
+    by_sshuttle: bool = False
     close_idle: bool = False
     without_companions: frozenset[int] = frozenset()
     without_lookups: bool = False
@@ -203,6 +219,11 @@ class _Connections:
         self.keep_ns = self._keep(setting)
         self.opens, self.insists, self.idles = self._attempts(setting)
         self.tail_ns = np.maximum(s.end_ns - s.done_ns, 0).tolist()
+        last = {session: rows[-1] for session, rows in self.uses.items()}
+        #: by who tells the provider: session -> from the program's end to when the provider knows of it
+        self.unnoticed_ns = {
+            told: {k: max(int(r.noticed_ns[row, told] - r.done_ns[row]), 0) for k, row in last.items()} for told in (DIRECTLY, BY_SSHUTTLE)
+        }
         self.beside, attached = self._companions(s)
         self.lookups, looked = self._lookups(setting)
         self._openers: dict[int, list[int]] = {}
@@ -295,14 +316,14 @@ class _Connections:
 _CLOSE, _EXPIRE, _DONE, _OPEN, _TRY = range(5)  # kinds of events, in the order in which those of one time happen
 
 
-def replay(setting: Setting, change: Change = NOTHING) -> Outcome:
-    """Replay the intents of a setting under its rule with a change."""
+def replay(setting: Setting, change: Change = NOTHING, *, at_once: bool = False) -> Outcome:
+    """Replay the intents of a setting under its rule with a change. ``at_once``: the provider knows at once of what is broken off."""
     change = bare(setting, change)
-    if change == NOTHING and "as_recorded" in setting.__dict__:
+    if change == NOTHING and not at_once and "as_recorded" in setting.__dict__:
         return setting.as_recorded
     if isinstance(setting.rule, TimeRule):
-        return _Timely(setting, change).run()
-    return (_Connected if setting.rule.unit == "connections" else _InFlight)(setting, change).run()
+        return _Timely(setting, change, at_once).run()
+    return (_Connected if setting.rule.unit == "connections" else _InFlight)(setting, change, at_once).run()
 
 
 def bare(setting: Setting, change: Change) -> Change:
@@ -327,8 +348,8 @@ def bare(setting: Setting, change: Change) -> Change:
 class _Replay:
     """What all replays share; what is counted, its subclasses decide."""
 
-    def __init__(self, setting: Setting, change: Change) -> None:
-        self.setting, self.change = setting, change
+    def __init__(self, setting: Setting, change: Change, at_once: bool) -> None:
+        self.setting, self.change, self.at_once = setting, change, at_once
         rule = setting.rule
         self.limit, self.exempt = rule.value, setting.exempt
         self.changes: tuple[tuple[int, int], ...] = getattr(rule, "changes", ())
@@ -338,14 +359,25 @@ class _Replay:
         self.events: list[tuple[int, int, int, int]] = []  # time, kind, what, more
         self.next_ns: dict[int, int] = {}
         self.peak = 0
-        found, late = setting.intents, round(getattr(rule, "held_s", 0.0) * S)
+        found = setting.intents
         sides = found.side.tolist()
-        held = zip(sides, found.busy_ns.tolist(), found.hold_ns.tolist(), strict=True)
-        self.hold_ns = [b if side in change.cut else h + late for side, b, h in held]
+        self.told = BY_SSHUTTLE if change.by_sshuttle else DIRECTLY
+        self.hold_ns = self._hold()
         self.left_out = [side in change.without_sides or k in change.without for k, side in enumerate(sides)]
         self.most = max(MAX_ATTEMPTS, int(found.refusals.max(initial=0)) + 1)
         self.delays = [found.delay_ns(k) for k in range(1, self.most + 1)]
         self.refusal_ns = max(found.refusal_ns, 1)
+
+    def _hold(self) -> Ints:
+        """How long each intent holds its place."""
+        found, rule = self.setting.intents, self.setting.rule
+        broken_ns, late_ns = (round(getattr(rule, name, 0.0) * S) for name in ("broken_s", "held_s"))
+        latest = found.noticed_ns[:, RECORDED]
+        recorded = found.hold_ns if self.at_once else latest
+        if broken_ns:  # the recording tells how late
+            recorded = found.hold_ns + broken_ns * (latest > found.hold_ns)
+        cut = found.busy_ns if self.at_once else np.minimum(found.noticed_ns[:, self.told], recorded)
+        return np.where(np.isin(found.side, list(self.change.cut)), cut, recorded) + late_ns
 
     def run(self) -> Outcome:
         found, change = self.setting.intents, self.change
@@ -488,8 +520,8 @@ class _InFlight(_Replay):
 class _Timely(_Replay):
     """Of what is sent over time."""
 
-    def __init__(self, setting: Setting, change: Change) -> None:
-        super().__init__(setting, change)
+    def __init__(self, setting: Setting, change: Change, at_once: bool) -> None:
+        super().__init__(setting, change, at_once)
         rule = setting.rule
         assert isinstance(rule, TimeRule)
         self.attempts = rule.counts == "attempts"
@@ -515,8 +547,8 @@ class _Timely(_Replay):
 class _Connected(_Replay):
     """Of connections not yet closed."""
 
-    def __init__(self, setting: Setting, change: Change) -> None:
-        super().__init__(setting, change)
+    def __init__(self, setting: Setting, change: Change, at_once: bool) -> None:
+        super().__init__(setting, change, at_once)
         self.known = setting.connections
         self.rows = setting.intents.attempts
         self.session = setting.situation.requests.session.tolist()
@@ -548,7 +580,7 @@ class _Connected(_Replay):
         if self.count[group] > self.peak and not (group == UNKNOWN and self.setting.rule.scope == "side"):
             self.peak = self.count[group]
 
-    def _hold(self, group: int, now: int, end: int) -> None:
+    def _keep_open(self, group: int, now: int, end: int) -> None:
         self._open(group)
         heapq.heappush(self.events, (max(end, now + 1), _CLOSE, group, 0))
 
@@ -558,7 +590,9 @@ class _Connected(_Replay):
         side = self.session_sides[session]
         if connection in self.idle[side]:
             self.idle[side].remove(connection)
-        end = now if side in self.change.cut else now + self.known.tail_ns[session]
+        end = now + self.known.tail_ns[session]
+        if side in self.change.cut:
+            end = now if self.at_once else min(end, now + self.known.unnoticed_ns[self.told].get(session, 0))
         group = self.group[side]
         heapq.heappush(self.events, (end, _CLOSE, group, 0))
         if side not in self.change.without_companions:
@@ -576,7 +610,7 @@ class _Connected(_Replay):
                 if each.with_end:
                     self._open(group)
                 else:
-                    self._hold(group, now, now + max(each.end, 1))
+                    self._keep_open(group, now, now + max(each.end, 1))
         return len(self.profile) - 1
 
     def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
@@ -596,7 +630,7 @@ class _Connected(_Replay):
             self.turn[connection] += 1
         if not self.change.without_lookups and (new or known.each_looks_up):
             for before, lasts in known.lookups.get(row, ()):
-                self._hold(group, now, now - before + lasts)
+                self._keep_open(group, now, now - before + lasts)
         own = int(connection >= 0 or session in known.uses)  # its session is counted: here, or in the background
         accepted = self.count[group] - own < self.limit_at(now) or side in self.exempt
         last = rows[-1] if accepted else row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,63 @@ def test_what_a_user_does_every_half_minute_is_no_back_off(requests: list[tuple]
     recorded = situation(requests)
     assert [rows for rows in intents(recorded).attempts if len(rows) > 1] == chains
     assert replay(Setting(recorded, Rule("requests", "egress", 1)), Change(cut=frozenset({VM}))).total == 0
+
+
+def with_noticed(requests: list[tuple], noticed: dict[int, tuple[float, float, float]]) -> Setting:
+    """``noticed``: by row, when the provider knew at the latest, as recorded, told directly, told by a relay."""
+    recorded = situation(requests)
+    known = recorded.requests.noticed_ns.copy()
+    for row, at in noticed.items():
+        known[row] = [round(each * S) for each in at]
+    return Setting(replace(recorded, requests=replace(recorded.requests, noticed_ns=known)), Rule("requests", "egress", 1))
+
+
+#: Broken off at 2, streamed on to 10; the next is refused at 3 and tried again after 2 s (and 4).
+ZOMBIE = [(VM, 0, 10, 0, 2), (VM, 3, 3.1, 1), (VM, 5.1, 5.2, 1), (VM, 9.2, 9.3, 1), (VM, 17.3, 20, 0)]
+
+
+def test_what_is_broken_off_holds_its_place_until_the_provider_knows():
+    setting = with_noticed(ZOMBIE, {0: (10, 2.4, 3.2)})
+    assert replay(setting).total == 3
+    direct, relayed = Change(cut=frozenset({VM})), Change(cut=frozenset({VM}), by_sshuttle=True)
+    assert replay(setting, direct).total == 0, "the next comes 1 s later"
+    assert replay(setting, relayed).total == 1, "it comes first, its retry does not"
+    assert replay(setting, relayed, at_once=True).total == 0
+    late = with_noticed(ZOMBIE, {0: (10, 3.4, 3.4)})
+    assert replay(late, direct).total == 1
+
+
+def test_a_reset_leaves_the_place_taken_for_a_moment_whatever_the_change():
+    """Broken off by a reset at 2; the next comes at 2.3, before the write that fails at 2.5."""
+    reset = [(VM, 0, 2, 0), (VM, 2.3, 2.4, 1), (VM, 4.4, 6, 0)]
+    setting = with_noticed(reset, {0: (2.5, 2.5, 2.5)})
+    assert replay(setting).total == 1
+    assert replay(setting, Change(cap=1)).total == 1, "a cap frees a place when the program is done"
+    assert replay(setting, at_once=True).total == 0
+
+
+@dataclass(frozen=True)
+class LateRule(Rule):
+    held_s: float = 0.0
+    broken_s: float = 0.0
+
+
+def test_what_the_fitted_rule_says_of_late_places_is_replayed():
+    recorded = with_noticed([(VM, 0, 2, 0), (VM, 2.3, 2.4, 1), (VM, 4.4, 6, 0)], {0: (2.1, 2.1, 2.1)}).situation
+    assert replay(Setting(recorded, LateRule("requests", "egress", 1))).total == 0
+    assert replay(Setting(recorded, LateRule("requests", "egress", 1, broken_s=0.5))).total == 1
+    tail = with_noticed(ZOMBIE, {0: (10, 2.4, 2.4)}).situation
+    held = Setting(tail, LateRule("requests", "egress", 1, held_s=1.0))
+    assert replay(held, Change(cut=frozenset({VM}))).total == 1, "a place that is given back late is so with the fix, too"
+
+
+def test_two_agents_that_begin_together_now_and_then_are_no_pairs():
+    """Four of forty starts a minute follow another by 0.08 s: chance. Of four conversations with a title each it is none."""
+    spread = [(VM, 1.5 * k, 1.5 * k + 0.4, 0) for k in range(40)]
+    together = [(VM, 1.5 * k + 0.08, 1.5 * k + 0.5, 0) for k in (3, 11, 19, 27)]
+    assert not any(Setting(situation(spread + together), IN_FLIGHT).after[2])
+    talks = [r for k in range(4) for r in ((VM, 10 * k, 10 * k + 0.5, 0), (VM, 10 * k + 0.08, 10 * k + 3, 0))]
+    assert sum(Setting(situation(talks), IN_FLIGHT).after[2]) == 4
 
 
 def test_without_a_delay_the_next_on_the_connection_is_the_retry():

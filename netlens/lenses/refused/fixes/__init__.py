@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
 
 NO_COUNT = "no limit on what is open explains the refusals, so nothing can be predicted"
+NOTICED = "how many depends on when the provider notices a broken-off answer: at best at once, else when a later write fails"
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
 MAX_HOSTS = 8  #: names or addresses in one command; more are no API but a whole network
 
@@ -111,7 +112,8 @@ class Variant:
 class Prediction:
     """What a fix would change; None where that cannot be said, and ``note`` says why.
 
-    rejections_before : recorded.  rejections_after, peak_after : of the replay.  added_wait_s : total waiting for a place of one's own queue.
+    rejections_before : recorded.  rejections_after, peak_after : of the replay, in which the provider notices by its writes what is broken off.
+    rejections_at_best : the same where it notices that at once.  added_wait_s : total waiting for a place of one's own queue.
     mean_wait_s : the same per request.  retry_wait_before_s, retry_wait_after_s : total waiting between a refusal and the accepted attempt.
     replayed_before : refusals that the replay of no change gives.  confidence : "good", "low" or None.  by_side : side -> (before, after).
     peak_before, peak_after : most of what counts (requests or connections) that is held at once, in one group.
@@ -136,6 +138,15 @@ class Prediction:
     by_side: dict[str, tuple[int, int]] = field(default_factory=dict)
     recommended: bool = False
     program: str | None = None
+    rejections_at_best: int | None = None
+
+    @property
+    def left(self) -> str:
+        """How many refusals are left: ``3``, ``0 to 3`` or "not predicted"."""
+        if self.rejections_after is None:
+            return "not predicted"
+        best = self.rejections_at_best
+        return f"{self.rejections_after:,}" if best in (None, self.rejections_after) else f"{best:,} to {self.rejections_after:,}"
 
     @property
     def to_paste(self) -> str:
@@ -153,7 +164,7 @@ class Case:
     def __init__(self, situation: Situation, rule: RuleLike | None, context: Context) -> None:
         self.situation, self.rule, self.context = situation, rule, context
         self.setting = Setting(situation, rule) if rule is not None else None
-        self._outcomes: dict[Change, Outcome] = {}
+        self._outcomes: dict[tuple[Change, bool], Outcome] = {}
 
     @cached_property
     def intents(self) -> Intents:
@@ -174,13 +185,13 @@ class Case:
         """Whether there are requests or sessions of a side."""
         return bool((self.situation.requests.side == side).any() or (self.situation.sessions.side == side).any())
 
-    def replay(self, change: Change) -> Outcome | None:
-        """The outcome under a change; None where no count decides."""
+    def replay(self, change: Change, *, at_once: bool = False) -> Outcome | None:
+        """The outcome under a change; None where no count decides. ``at_once``: the provider knows at once of what is broken off."""
         if self.setting is None:
             return None
-        if change not in self._outcomes:
-            self._outcomes[change] = replay.replay(self.setting, change)
-        return self._outcomes[change]
+        if (change, at_once) not in self._outcomes:
+            self._outcomes[change, at_once] = replay.replay(self.setting, change, at_once=at_once)
+        return self._outcomes[change, at_once]
 
 
 # --- the registry ------------------------------------------------------------------------------------------------------------------------
@@ -299,9 +310,12 @@ def _predict(case: Case, v: Variant) -> Prediction:
     over_time = isinstance(setting.rule, TimeRule)
     notes = [v.note] if v.note else []
     same = outcome == base
-    if same:
-        notes.append("it would change nothing")
     after = before if same else outcome.total
+    at_best = min(after, _at_best(case, v.change, before))
+    if same and at_best == after:
+        notes.append("it would change nothing")
+    if at_best < after:
+        notes.append(NOTICED)
     recorded = setting.rejections
     sides = sorted(set(recorded) | set(outcome.rejections))
     by_side = {SIDES[s]: (recorded.get(s, 0), recorded.get(s, 0) if same else outcome.rejections.get(s, 0)) for s in sides}
@@ -336,7 +350,16 @@ def _predict(case: Case, v: Variant) -> Prediction:
         by_side=by_side,
         recommended=v.recommended,
         program=v.program,
+        rejections_at_best=at_best,
     )
+
+
+def _at_best(case: Case, change: Change | None, before: int) -> int:
+    """Refusals left where the provider knows at once of answers that are broken off."""
+    assert change is not None
+    outcome, base = case.replay(change, at_once=True), case.replay(replay.NOTHING, at_once=True)
+    assert outcome is not None
+    return before if outcome == base else outcome.total
 
 
 # --- what commands are made of -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +13,7 @@ from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import fixes
 from netlens.lenses.refused.fixes import Context, Variant
 from tests.lenses.refused import journals
-from tests.lenses.refused.made_up import Rule, situation
+from tests.lenses.refused.made_up import Rule, S, situation
 
 SHARED = [(HOST, 0, 10, 0), (VM, 1, 4, 0), (VM, 2, 2.1, 1), (VM, 4.1, 6, 0)]
 RULE = Rule("requests", "egress", 2)
@@ -96,6 +97,20 @@ def test_predictions_best_first():
     assert found["bypass"].note == "it would change nothing"
     assert found["quiet-host"].by_side == {"vm": (1, 0)}
     assert cap.to_dict()["by_side"] == {"vm": [1, 0]}
+
+
+def test_what_depends_on_the_provider_is_a_range():
+    """A broken-off answer goes on; sshuttle 2 has it ended when the next request is there already."""
+    made = situation([(VM, 0, 10, 0, 2), (VM, 3, 3.1, 1), (VM, 5.1, 5.2, 1), (VM, 9.2, 9.3, 1), (VM, 17.3, 20, 0)])
+    known = made.requests.noticed_ns.copy()
+    known[0] = [10 * S, 5 * S // 2, 16 * S // 5]
+    made = replace(made, requests=replace(made.requests, noticed_ns=known))
+    found = {p.id: p for p in fixes.predict(made, Rule("requests", "egress", 1), CONTEXT)}
+    assert list(found)[:2] == ["bypass", "close-tails"]
+    assert (found["bypass"].rejections_at_best, found["bypass"].rejections_after, found["bypass"].left) == (0, 0, "0")
+    assert (found["close-tails"].rejections_at_best, found["close-tails"].rejections_after) == (0, 1)
+    assert found["close-tails"].left == "0 to 1"
+    assert found["close-tails"].note == fixes.NOTICED
 
 
 def test_without_a_rule_there_are_no_numbers():
