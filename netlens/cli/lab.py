@@ -87,7 +87,8 @@ def run(scenario: str, output: Path | None, seconds: float | None, seed: int | N
 )
 @click.option("--fix", "only", multiple=True, metavar="ID", help="Only this fix; repeatable.  [default: all that can be done here]")
 @click.option("--seconds", type=Real(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
-def prove(scenarios: tuple[str, ...], folder: Path, only: tuple[str, ...], seconds: float | None) -> None:
+@click.option("--seed", type=int, metavar="N", help="Seed of all random choices.  [default: the scenario's]")
+def prove(scenarios: tuple[str, ...], folder: Path, only: tuple[str, ...], seconds: float | None, seed: int | None) -> None:
     """Do each fix that the analysis of a scenario offers, by the command that it shows, and compare with what it predicts.
 
     Prints a table of refusals, predicted and measured. Needs root on Linux."""
@@ -96,7 +97,7 @@ def prove(scenarios: tuple[str, ...], folder: Path, only: tuple[str, ...], secon
     from netlens.lab.scenario import load
 
     for name in scenarios:
-        lab_prove.prove(load(name), folder, Options(seconds), lambda text: click.echo(text, err=True), only)
+        lab_prove.prove(load(name), folder, Options(seconds, seed), lambda text: click.echo(text, err=True), only)
     click.echo(lab_prove.as_markdown(lab_prove.read([folder])), nl=False)
 
 

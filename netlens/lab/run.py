@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 API_NAME = "api.z.ai"
 # The second name is an alias, as names behind a content network are.
-ALIAS, EDGE, OTHER_SITE = "open.bigmodel.cn", "open.bigmodel.cn.edge.example", "registry.npmjs.org"
+ALIAS, EDGE = "open.bigmodel.cn", "open.bigmodel.cn.edge.example"
+OTHER_SITES = ("registry.npmjs.org", "models.opencode.ai", "api.github.com")  #: what programs ask besides; no limit counts it
 DRAIN_S = 20.0  #: how long connections may outlive the programs (zombies) before the recording ends without them
 RECORDED_SIDES = (VM, HOST)
 
@@ -52,7 +53,7 @@ RECORDED_SIDES = (VM, HOST)
 class Options:
     """What the command line, or a fix that is tried, may change about a scenario.
 
-    snaplen : bytes kept of each packet.  services : commands that run on a side while the programs do.
+    snaplen : bytes kept of each packet.  services : commands that run on a side while the programs do.  fix : id of the fix that is tried.
     """
 
     seconds: float | None = None
@@ -60,6 +61,7 @@ class Options:
     sshuttle: str | None = None
     snaplen: int = SNAPLEN
     services: tuple[tuple[str, str], ...] = ()
+    fix: str = ""
 
 
 def run(scenario: Scenario, folder: Path, options: Options | None = None, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -74,7 +76,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
     seed = scenario.run["seed"] if options.seed is None else options.seed
     with Topology() as topology:
         skew = Skew(scenario.clock["offset_s"], scenario.clock["drift_ppm"], time.time_ns())
-        pem, key = certificate.write(topology.folder, [API_NAME, ALIAS, EDGE, OTHER_SITE])
+        pem, key = certificate.write(topology.folder, [API_NAME, ALIAS, EDGE, *OTHER_SITES])
         context = Context(scenario, topology, folder, seconds, seed, skew, pem, options.sshuttle)
         context.api_ips = PROVIDER_IPS[: scenario.provider["addresses"]]
         recorders = [
@@ -100,7 +102,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
         results = _stop(context, provider, recorders)
         logs.close()
         results = [_finished(context, result) for result in results]
-        write_manifest(folder, results, _extra(context, options.snaplen))
+        write_manifest(folder, results, _extra(context, options))
         for path in (folder, *folder.iterdir()):
             path.chmod(0o700 if path.is_dir() else 0o600)
             give_to_caller(path)
@@ -108,7 +110,7 @@ def run(scenario: Scenario, folder: Path, options: Options | None = None, say: C
 
 
 def _start_provider(context: Context, key: Path) -> subprocess.Popen[str]:
-    names = {API_NAME: context.api_ips, ALIAS: EDGE, EDGE: context.api_ips, OTHER_SITE: OTHER_SITE_IP}
+    names = {API_NAME: context.api_ips, ALIAS: EDGE, EDGE: context.api_ips, **dict.fromkeys(OTHER_SITES, OTHER_SITE_IP)}
     config = {
         "provider": {**context.scenario.provider, "seed": context.seed, "names": names},
         "journal": str(context.folder / "provider.jsonl"),
@@ -172,12 +174,13 @@ def _finished(context: Context, result: SideResult) -> SideResult:
     return replace(result, path=path, paths=[path], bytes=path.stat().st_size)
 
 
-def _extra(context: Context, snaplen: int) -> dict[str, Any]:
+def _extra(context: Context, options: Options) -> dict[str, Any]:
     """What the manifest says beyond the captures: where they come from, what is expected of them, which clock the VM was given."""
     scenario, seconds, seed, skew = context.scenario, context.seconds, context.seed, context.skew
     return {
-        "command": f"sudo netlens lab run {scenario.name} --seconds {seconds:g} --seed {seed}"
-        + (f" --snaplen {snaplen}" if snaplen != SNAPLEN else ""),
+        "command": f"sudo netlens lab {'prove' if options.fix else 'run'} {scenario.name} --seconds {seconds:g} --seed {seed}"
+        + (f" --fix {options.fix}" if options.fix else "")
+        + (f" --snaplen {options.snaplen}" if options.snaplen != SNAPLEN else ""),
         "made_at": datetime.now(UTC).replace(microsecond=0),
         "kernel": platform.release().partition("-")[0],
         "api": {"names": [API_NAME], "addresses": list(context.api_ips), "port": 443},
@@ -188,7 +191,8 @@ def _extra(context: Context, snaplen: int) -> dict[str, Any]:
             "seconds": float(seconds),
             "seed": seed,
             "path": scenario.path["kind"],
-            "exclude_api": scenario.path["exclude_api"],
+            "exclude_api": scenario.path["exclude_api"] or any(each.startswith(API_NAME) for each in scenario.path["excludes"]),
+            **({"fix": options.fix} if options.fix else {}),
             "http": scenario.provider["http"],
             "counts": scenario.concurrency["counts"] if scenario.concurrency else "nothing",
             "programs": sorted({programs.kind_of(each) for each in scenario.programs}),

@@ -6,7 +6,9 @@ opencode-own-title: one refusal, whose only line comes 370 ms after it and 50 ms
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +20,10 @@ import netlens
 from netlens.capture.recording import read_manifest
 from netlens.cli.watch import command
 from netlens.lab import check, prove, scenario
+from netlens.lab import run as lab_run
 from netlens.lab.check import Truth
 from netlens.lab.programs import opencode
+from netlens.lab.provider import dns
 from netlens.lab.run import Options
 from netlens.lab.topology import LabError
 
@@ -114,6 +118,10 @@ def test_what_cannot_be_proven_is_said(tmp_path: Path) -> None:
         prove.prove(loaded, tmp_path, Options(60), said.append, ["nonsense"])
     assert prove.prove(loaded, tmp_path, Options(60), said.append, ["cap-1"]) == []
     assert said == ["cap-1: cannot be done here"]
+    with (tmp_path / "same-nat-ip-sshuttle" / "vm-program.jsonl").open("a") as file:
+        file.write('{"ns": 1, "event": "problem", "text": "the screen did not appear"}\n')
+    with pytest.raises(LabError, match=r"had trouble, so it proves nothing.*the screen did not appear"):
+        prove.prove(loaded, tmp_path, Options(60), said.append, ["cap-1"])
     shutil.copytree(CAPTURES / "healthy", tmp_path / "healthy")
     with pytest.raises(LabError, match=r"healthy: nothing was refused"):
         prove.prove(scenario.load("healthy"), tmp_path, Options(60), said.append)
@@ -138,12 +146,58 @@ def test_when_a_prediction_holds(made: prove.Proof, holds: bool | None) -> None:
     assert made.holds is holds
 
 
+def test_a_program_without_prompts_is_compared_by_what_was_accepted() -> None:
+    made = proof(0, 10, 10, (0, 0))
+    assert made.measured == 10
+    longer = replace(made, after=replace(made.after, requests=70))
+    assert longer.measured == 5
+
+
+def test_a_range_is_told_and_the_number_is_judged(tmp_path: Path) -> None:
+    made = replace(proof(8, 12, 1), at_best=0)
+    assert (made.holds, made.in_range) == (False, True)
+    (tmp_path / prove.NAME).write_text(json.dumps(prove.asdict(made)))
+    page = prove.as_markdown(prove.read([tmp_path]))
+    assert "| 12 of 40 | 0 to 8 | 1 (1 of 40) |" in page
+    assert "| **no**, in range |" in page
+    assert "0 of 1 predictions held; 1 of 1 were in their range" in page
+
+
+def test_whether_the_fix_that_is_named_first_is_the_best() -> None:
+    first, second = proof(0, 9, 3), replace(proof(2, 9, 0), fix="queue", place=2)
+    assert prove.best_is_right([second, first]) == [False]
+    assert prove.best_is_right([second, replace(first, after=second.after)]) == [True]
+    assert prove.best_is_right([first, replace(second, seed=2)]) == [], "one alone is no rank"
+
+
+def test_a_recording_with_a_fix_is_not_held_against_what_the_scenario_expects(tmp_path: Path) -> None:
+    for name in ("zombie-excluded", "opencode-zombie"):
+        shutil.copytree(CAPTURES / name, folder := tmp_path / name)
+        manifest = folder / "manifest.toml"
+        text = re.sub(r"(?m)^rejections = .*$", 'rejections = "both"', manifest.read_text())
+        text = re.sub(r"(?m)^causes = .*$", 'causes = ["dns"]', text)
+        manifest.write_text(text)
+        assert check.check(folder).problems
+        manifest.write_text(text.replace("[lab]\n", '[lab]\nfix = "bypass"\n'))
+        report = check.check(folder)
+        assert report.problems == []
+        assert ", with bypass done): agrees" in check.as_text([report])
+
+
+def test_names_that_programs_look_up_exist() -> None:
+    """opencode's own list of models, and where it looks for updates: a recording of it has no lookup that fails."""
+    names = dict.fromkeys(lab_run.OTHER_SITES, "203.0.113.80")
+    for name in ("models.opencode.ai", "api.github.com", "registry.npmjs.org"):
+        assert dns.addresses(dns.answer(dns.query(7, name), names)) == ["203.0.113.80"]
+
+
 def test_the_page_of_proofs(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / prove.NAME).write_text(json.dumps(prove.asdict(proof(0, 9, 3))))
     page = prove.as_markdown(prove.read([tmp_path]))
-    assert "| opencode-own-title | cap-1 | 9 of 40 | 0 | 3 (3 of 40) | 5 s → 4 s | **no** |" in page
-    assert "0 of 1 predictions held." in page
+    assert "| opencode-own-title | 1 | cap-1 | 9 of 40 | 0 | 3 (3 of 40) | 5 s → 4 s | **no** |" in page
+    assert "0 of 1 predictions held; 0 of 1 were in their range, by the same measure." in page
+    assert "in 0 of 0 runs" in page
 
 
 @pytest.mark.lab

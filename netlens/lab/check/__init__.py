@@ -35,7 +35,7 @@ def check(recording: Path) -> Report:
     """Compare one recording; disagreements are in the report, NetlensError is raised only if it cannot be read."""
     try:
         truth = Truth(recording)
-        report = Report(str(recording), truth.scenario)
+        report = Report(str(recording), truth.scenario, truth.fix)
         if truth.real:
             check_requests(report, truth)
         else:

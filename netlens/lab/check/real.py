@@ -78,7 +78,7 @@ def _ports(found: Analysis) -> list[int]:
 
 def _verdict(report: Report, found: Analysis, truth: Truth, refusals: int) -> None:
     """That a right cause is supported, none that is wrong, and that the limiter is the provider's."""
-    wanted = set(truth.expect["causes"])
+    wanted = set() if truth.fix else set(truth.expect["causes"])
     supported = {verdict.id for verdict in found.hypotheses if verdict.verdict == "supported"}
     shares = {cause for cause, share in report.fractions.items() if share >= 0.5} | wanted
     if wrong := supported - shares:

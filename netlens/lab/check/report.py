@@ -19,6 +19,7 @@ TOLERANCE_NS = 5_000_000
 class Report:
     """What one recording was found to be.
 
+    fix : that was done in it, if any: then nothing that the scenario expects is held against it.
     counts : what was compared -> (netlens, truth).  worst_ms : what was compared -> largest distance of a time from the true span.
     widest_ms : the widest true span.
     fractions : share of the VM's refusals that would not have happened without each cause, from the provider's own log.
@@ -28,6 +29,7 @@ class Report:
 
     recording: str
     scenario: str
+    fix: str = ""
     refused: dict[str, int] = field(default_factory=dict)
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     worst_ms: dict[str, float] = field(default_factory=dict)
@@ -64,7 +66,8 @@ def as_text(reports: Sequence[Report]) -> str:
     lines = []
     for report in reports:
         verdict = "agrees" if not report.problems else f"{len(report.problems)} disagreements"
-        lines.append(f"{report.recording} ({report.scenario}): {verdict}")
+        what = f"{report.scenario}, with {report.fix} done" if report.fix else report.scenario
+        lines.append(f"{report.recording} ({what}): {verdict}")
         refused = ", ".join(f"{count} on the {side}" for side, count in report.refused.items())
         shares = ", ".join(f"{cause} {share:.2f}" for cause, share in report.fractions.items() if share)
         lines.append(f"  refused: {refused}" + (f"; refusals gone without: {shares}" if shares else ""))

@@ -19,7 +19,7 @@ def check_story(report: Report, truth: Truth) -> None:
     report.refused = {side: refused[side] for side in SIDES if side in ("vm", "host") or refused[side]}
     others = refused.total() - refused["vm"]
     sides = "both" if refused["vm"] and others else "vm" if refused["vm"] else "host" if others else "none"
-    if sides != truth.expect["rejections"]:
+    if sides != truth.expect["rejections"] and not truth.fix:
         report.problems.append(f"refused: {sides}, expected {truth.expect['rejections']}")
     for side in report.refused:
         seen = sum(bool(e["refused"]) for e in truth.of(side, "done"))
@@ -33,7 +33,7 @@ def check_story(report: Report, truth: Truth) -> None:
         report.problems.append(f"the program had trouble: {problem['text']}")
     report.fractions = fractions(truth)
     found = {cause for cause, share in report.fractions.items() if share >= 0.5}
-    if found != set(truth.expect["causes"]):
+    if found != set(truth.expect["causes"]) and not truth.fix:
         report.problems.append(f"causes by the provider's log: {sorted(found)}, expected {sorted(truth.expect['causes'])}")
 
 

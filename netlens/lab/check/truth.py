@@ -44,6 +44,7 @@ class Truth:
         self.lab: dict[str, Any] = lab
         self.scenario = str(lab["scenario"])
         self.expect: dict[str, Any] = lab["expect"]
+        self.fix = str(lab.get("fix", ""))  #: that was done; what is expected of the scenario is without it
         self.tunnelled = relays.kinds()[str(lab["path"])].OWN_CONNECTIONS and not lab["exclude_api"]
         self.http2 = lab["http"] == "2"
         self.api_ips = {str(ip) for ip in self.manifest.extra["api"]["addresses"]}
