@@ -45,6 +45,7 @@ def test_every_kind_of_tunnel_scenario_has_a_twin_with_the_api_excluded() -> Non
         "refused-in-stream",
         "clock-skew",
         "zombie-clock-skew",
+        "zombie-slow",
     }
     twins = [each for each in loaded.values() if each.path["exclude_api"]]
     stand_in = {name: each for name, each in loaded.items() if {programs.kind_of(p) for p in each.programs} == {programs.DEFAULT}}
