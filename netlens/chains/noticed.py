@@ -7,7 +7,7 @@ Theory of operation
    nothing but write, every 0.2 s: 0.400 to 0.404 s after a FIN (32 of 32), up to 0.19 s after a reset (28 of 28).
 2. sshuttle 2 learns of the program's end in the same way, and ends its connection to the provider only when *something else* goes through the tunnel (its
    loop looks at a connection again when the tunnel's socket can be read or written; read in its source). Measured with 2.0.0 and opencode, which resets and
-   has the tunnel to itself: its next connection, 2.5 to 3.2 s later, is what ends the answer before it, too late for the request on it (15 of 17). Where
+   has the tunnel to itself: its next connection, 2.5 to 3.2 s later, is what ends the answer before it, too late for the request on it (15 of 16). Where
    another program's answers came through all the time, the provider knew 0.76 to 1.0 s after a FIN (11 of 11).
 3. Where nobody tells the provider (sshuttle 1.3), it writes on, and the capture shows when: these are the times at which it would have known.
 4. A provider that watches its connections knows as soon as it is told. The capture does not tell which kind it is: what is computed here is the latest time.
