@@ -49,11 +49,10 @@ class _Writes(NamedTuple):
         last = int(self.at_ns[-1]) if k else ns
         return last + ((ns - last) // self.pause_ns + 1) * self.pause_ns
 
-    def known(self, closed_ns: int, *, reset: bool, by_chance: bool = False) -> int:
-        """When the provider knows that a connection was closed. ``by_chance``: at a time that has nothing to do with its writes, so half a pause before one."""
-        begun = len(self.at_ns) and self.at_ns[0] <= closed_ns
-        first = closed_ns + self.pause_ns // 2 if by_chance and begun else self.after(closed_ns)
-        return first if reset else first + max(self.pause_ns, self.trip_ns) if by_chance else self.after(first + self.trip_ns)
+    def known(self, closed_ns: int, *, reset: bool) -> int:
+        """When the provider knows that a connection was closed."""
+        first = self.after(closed_ns)
+        return first if reset else self.after(first + self.trip_ns)
 
     def between(self, begin: int, end: int) -> bool:
         return int(np.searchsorted(self.at_ns, end, "right")) > int(np.searchsorted(self.at_ns, begin, "right"))
@@ -108,7 +107,9 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
         out[k, DIRECTLY] = writes.known(int(done[k]), reset=reset)
         learned = int(done[k]) if reset else writes.after(writes.after(int(done[k])))
         closed = used.by_others(up.session_ids[up.owner[k]], learned, int(end[k]))
-        out[k, BY_SSHUTTLE] = writes.known(closed, reset=writes.between(learned, closed), by_chance=True)
+        # with part of the answer unread it resets, at a time that has nothing to do with the provider's writes: half a pause before one
+        unread = writes.between(learned, closed)
+        out[k, BY_SSHUTTLE] = closed + writes.pause_ns // 2 if unread else writes.known(closed, reset=False)
         out[k] = np.minimum(out[k], out[k, RECORDED])
     return out
 

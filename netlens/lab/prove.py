@@ -60,10 +60,10 @@ class Proof:
     seed: int = 1
 
     @property
-    def measured(self) -> float:
-        """Refusals left, as if there had been as many prompts as before; of programs without prompts, as many requests that were accepted."""
+    def measured(self) -> int:
+        """Refusals left, in whole ones, as if there had been as many prompts as before; of programs without prompts, as many requests that were accepted."""
         made = [each.prompts or each.requests - each.refused for each in (self.before, self.after)]
-        return self.after.refused * made[0] / max(made[1], 1)
+        return round(self.after.refused * made[0] / max(made[1], 1))
 
     @property
     def holds(self) -> bool | None:
@@ -219,8 +219,9 @@ def as_markdown(proofs: Sequence[Proof]) -> str:
         "Each fix was done in the laboratory with the scenario's programs (`opencode-...`: the real one), by the command that `netlens analyze`",
         "shows for a recording of the scenario: `sudo netlens lab prove SCENARIO... -o DIR`, and this page by `netlens lab proven DIR`.",
         "*Measured* is what the provider refused, as if both runs had had as many prompts (of the stand-in program: as many requests that were",
-        "accepted). Where a range is predicted, its upper end is with a provider that notices a broken-off answer by its writes, as the laboratory's",
-        f"does, and that number is judged. It holds if it is off by at most {FEW} refusals or {SHARE:.0%} of those recorded. *Answer* is the median time",
+        "accepted), in whole refusals. Where a range is predicted, its upper end is with a provider that notices a broken-off answer by its",
+        f"writes, as the laboratory's does, and that number is judged. It holds if it is off by at most {FEW} refusals or {SHARE:.0%} of those",
+        "recorded. *Answer* is the median time",
         "from a prompt to the end of its answer, before and after, refusals, retries and queues included.",
         "",
         f"{sum(held)} of {len(held)} predictions held; {inside} of {len(held)} were in their range, by the same measure.",
@@ -239,7 +240,7 @@ def as_markdown(proofs: Sequence[Proof]) -> str:
         if p.holds is False and p.in_range:
             verdict += ", in range"
         before, after = (f"{each.refused} of {each.requests}" for each in (p.before, p.after))
-        lines.append(f"| {p.scenario} | {p.seed} | {p.fix} | {before} | {told} | {p.measured:.0f} ({after}) | {times} | {verdict} |")
+        lines.append(f"| {p.scenario} | {p.seed} | {p.fix} | {before} | {told} | {p.measured} ({after}) | {times} | {verdict} |")
     lines += ["", "## What was done", ""]
     for fix in dict.fromkeys(p.fix for p in proofs):
         one = next(p for p in proofs if p.fix == fix)

@@ -72,13 +72,6 @@ def test_a_fin_takes_a_write_and_a_round_trip_more_than_a_reset():
     assert _Writes(writes.at_ns, 10, 12).known(95, reset=False) == 120, "the reset takes longer than a pause"
 
 
-def test_where_the_writes_fall_is_chance_for_what_has_nothing_to_do_with_them():
-    writes = _Writes(np.array([100, 110, 120]), 10, 3)
-    assert writes.known(108, reset=True, by_chance=True) == 113
-    assert writes.known(108, reset=False, by_chance=True) == 123
-    assert writes.known(50, reset=True, by_chance=True) == 100, "the answer had not begun"
-
-
 def test_the_tunnel_is_used_by_others():
     tunnel = _Tunnel(np.array([5, 8, 9]), np.array([1, 1, 2]))
     assert tunnel.by_others([1], 4, 20) == 9

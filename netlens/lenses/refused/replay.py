@@ -371,13 +371,10 @@ class _Replay:
     def _hold(self) -> Ints:
         """How long each intent holds its place."""
         found, rule = self.setting.intents, self.setting.rule
-        broken_ns, late_ns = (round(getattr(rule, name, 0.0) * S) for name in ("broken_s", "held_s"))
-        latest = found.noticed_ns[:, RECORDED]
-        recorded = found.hold_ns if self.at_once else latest
-        if broken_ns:  # the recording tells how late
-            recorded = found.hold_ns + broken_ns * (latest > found.hold_ns)
+        told = getattr(rule, "broken_s", 0.0) > 0  # the recording shows that it is not at once
+        recorded = found.hold_ns if self.at_once and not told else found.noticed_ns[:, RECORDED]
         cut = found.busy_ns if self.at_once else np.minimum(found.noticed_ns[:, self.told], recorded)
-        return np.where(np.isin(found.side, list(self.change.cut)), cut, recorded) + late_ns
+        return np.where(np.isin(found.side, list(self.change.cut)), cut, recorded) + round(getattr(rule, "held_s", 0.0) * S)
 
     def run(self) -> Outcome:
         found, change = self.setting.intents, self.change

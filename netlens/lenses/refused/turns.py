@@ -1,7 +1,8 @@
 """Turns: which request of a program follows which, and which are for titles, as the recording shows it. The replay keeps these ties.
 
-An agent asks, thinks, asks again: a turn begins its pause after the one before it is done. Which that is: of the turns of its side that are done, the one
-that was done last and that nothing else has followed. Pairs that begin together at a fixed distance (a title and the first turn) keep that distance.
+An agent asks, thinks, asks again: a turn begins its pause after the one before it is done. Which that is: of the turns of its side that are done and that
+nothing else has followed, the one whose connection it uses again; on a new connection, one whose connection was closed with it; else the one that was
+done last. Pairs that begin together at a fixed distance (a title and the first turn) keep that distance.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from netlens.lenses.refused.intents import MS, Intents, S
 if TYPE_CHECKING:
     from netlens.chains.situation import Situation
 
+MOST_DONE = 32  #: of those that are done; more agents at once were not seen
 DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
 BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first turn were 55 ms apart in a published log
 BURST_SPREAD_NS = 25 * MS  #: within this of their median, starts that follow a fixed code path; a quarter of the window by chance
@@ -105,11 +107,28 @@ def dependencies(found: Intents, situation: Situation) -> tuple[list[int], list[
     free: dict[int, list[tuple[int, int]]] = {}
     events = sorted([(ends[k], 0, k) for k in range(n)] + [(starts[k], 1, k) for k in range(n)])
     sides = found.side.tolist()
+    session = situation.requests.session.tolist()
+    first, last = ([session[rows[end]] for rows in found.attempts] for end in (0, -1))
+    closed_ns = situation.sessions.done_ns.tolist()
     for time, starting, k in events:
         stack = free.setdefault(sides[k], [])
         if not starting:
             stack.append((time, k))
-        elif not bound[k] and stack and time - stack[-1][0] <= DEPENDENT_NS:
-            end, i = stack.pop()
+        elif not bound[k] and (place := _before(time, first[k], stack, last, closed_ns)) is not None:
+            end, i = stack.pop(place)
             on[k], distance[k] = i, time - end
     return on, distance, from_start
+
+
+def _before(at: int, session: int, stack: list[tuple[int, int]], last: list[int], closed_ns: list[int]) -> int | None:
+    """Where in the stack of those that are done the one stands that a request which begins on ``session`` follows; None if none."""
+    recent = range(len(stack) - 1, max(len(stack) - 1 - MOST_DONE, -1), -1)
+    done = [place for place in recent if at - stack[place][0] <= DEPENDENT_NS]
+    if session >= 0:
+        for place in done:
+            if last[stack[place][1]] == session:
+                return place
+        for place in done:
+            if 0 <= (own := last[stack[place][1]]) < len(closed_ns) and closed_ns[own] <= stack[place][0] + 10 * MS:
+                return place
+    return done[0] if done else None

@@ -138,9 +138,11 @@ class LateRule(Rule):
 
 
 def test_what_the_fitted_rule_says_of_late_places_is_replayed():
-    recorded = with_noticed([(VM, 0, 2, 0), (VM, 2.3, 2.4, 1), (VM, 4.4, 6, 0)], {0: (2.1, 2.1, 2.1)}).situation
-    assert replay(Setting(recorded, LateRule("requests", "egress", 1))).total == 0
-    assert replay(Setting(recorded, LateRule("requests", "egress", 1, broken_s=0.5))).total == 1
+    recorded = with_noticed([(VM, 0, 2, 0), (VM, 2.3, 2.4, 1), (VM, 4.4, 6, 0)], {0: (2.5, 2.5, 2.5)}).situation
+    assert replay(Setting(recorded, LateRule("requests", "egress", 1)), at_once=True).total == 0
+    assert replay(Setting(recorded, LateRule("requests", "egress", 1, broken_s=0.4)), at_once=True).total == 1, (
+        "it is known not to be at once"
+    )
     tail = with_noticed(ZOMBIE, {0: (10, 2.4, 2.4)}).situation
     held = Setting(tail, LateRule("requests", "egress", 1, held_s=1.0))
     assert replay(held, Change(cut=frozenset({VM}))).total == 1, "a place that is given back late is so with the fix, too"
@@ -223,6 +225,20 @@ def test_later_turns_come_later_or_sooner_with_the_ones_before():
     assert found.after[1][2] == int(0.5 * S)
     # without the host b is accepted at 1 and done at 2, so that c begins at 2.5: nobody waits for anything
     assert replay(found, NO_HOST).retrying_s == 0
+
+
+def test_who_follows_whom_is_told_by_the_connection():
+    """Two agents: one keeps its connection, the other breaks off and opens another."""
+    kept = [(VM, 0, 1, 0, None, 0), (VM, 2, 3, 0, None, 0), (VM, 3.5, 4, 0, None, 0)]
+    broken = [(VM, 0.1, 1.6, 0, 1.4, 1), (VM, 2.2, 3.4, 0, 3.1, 2), (VM, 4.2, 5, 0, None, 3)]
+    sessions = [(VM, 0, 9), (VM, 0.1, 1.6, 1.4), (VM, 2.2, 3.4, 3.1), (VM, 4.2, 9)]
+    assert Setting(situation([*kept, *broken], sessions), IN_FLIGHT).after[0] == [-1, -1, 0, 1, 2, 3]
+
+
+def test_a_connection_that_idled_out_tells_nothing():
+    requests = [(VM, 0, 1, 0, None, 0), (VM, 3, 4, 0, None, 1), (VM, 4.5, 5, 0, None, 2)]
+    sessions = [(VM, 0, 4.2), (VM, 3, 9), (VM, 4.5, 9)]
+    assert Setting(situation(requests, sessions), IN_FLIGHT).after[0] == [-1, 0, 1]
 
 
 def test_a_pause_of_a_person_does_not_tie():
