@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import netlens
+from netlens.analysis import Analysis
 from netlens.capture.recording import read_manifest
 from netlens.cli.watch import command
 from netlens.lab import check, prove, scenario
@@ -182,6 +183,28 @@ def test_a_recording_with_a_fix_is_not_held_against_what_the_scenario_expects(tm
         report = check.check(folder)
         assert report.problems == []
         assert ", with bypass done): agrees" in check.as_text([report])
+
+
+def test_what_sshuttle_looks_up_when_a_fix_excludes_a_name_is_not_the_programs(tmp_path: Path) -> None:
+    shutil.copytree(CAPTURES / "zombie-excluded", folder := tmp_path / "r")
+    journal = folder / "vm-program.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    *earlier, last = [line for line in lines if '"lookup"' in line]
+    journal.write_text("".join(line for line in lines if line == last or '"lookup"' not in line))
+    assert earlier
+    assert any("vm lookups" in each for each in check.check(folder).problems)
+    manifest = folder / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("[lab]\n", '[lab]\nfix = "bypass"\n'))
+    assert not any("vm lookups" in each for each in check.check(folder).problems)
+
+
+def test_with_a_fix_done_the_limit_may_be_hardly_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(CAPTURES / "opencode-zombie", folder := tmp_path / "r")
+    manifest = folder / "manifest.toml"
+    monkeypatch.setattr(Analysis, "limiter", property(lambda _: None))
+    assert any(each.startswith("limiter: none") for each in check.check(folder).problems)
+    manifest.write_text(manifest.read_text().replace("[lab]\n", '[lab]\nfix = "close-tails"\n'))
+    assert check.check(folder).problems == []
 
 
 def test_names_that_programs_look_up_exist() -> None:
