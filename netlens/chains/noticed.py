@@ -98,8 +98,9 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
     theirs = up if vm is None else vm
     resets = _by_reset(theirs)
     used = _Tunnel.of(linked)
+    originator = (up.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
     for k in tails.tolist():
-        writes = _writes(up, up.capture.part.trail, k, int(end[k]))
+        writes = _writes(up, up.capture.part.trail, originator, k, int(end[k]))
         row = int(up.owner[k]) if vm is None else int(vm.owner[mate[k]]) if mate[k] >= 0 else -1
         reset = row >= 0 and bool(resets[row])
         if broken_off[k]:
@@ -114,10 +115,9 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
     return out
 
 
-def _writes(up: Side, trail: Trail, k: int, end: int) -> _Writes:
-    """What the provider wrote to answer exchange ``k``."""
+def _writes(up: Side, trail: Trail, originator: Ints, k: int, end: int) -> _Writes:
+    """What the provider wrote to answer exchange ``k``. ``originator``: by session, which of its ends opened it."""
     ids, t = up.session_ids[up.owner[k]], trail.segments()
-    originator = (up.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
     rows = np.concatenate([np.arange(each.start, each.stop) for each in map(trail.of, ids)])
     rows = rows[(t["fresh"][rows] > 0) & (t["way"][rows] != originator[t["session"][rows]])]
     at = np.sort(t["ts"][rows])

@@ -17,7 +17,7 @@ NOT_BUNDLED = {
     "sdk-anthropic", "sdk-openai", "second-program", "volume",
     "own-concurrency-forward", "own-concurrency-ipv6", "own-concurrency-mitmproxy", "own-concurrency-nginx", "own-concurrency-tun",
     "same-nat-ip-connect-tunnelled", "same-nat-ip-container", "same-nat-ip-lan", "same-nat-ip-nat66", "same-nat-ip-other-name", "same-nat-ip-redirect",
-    "same-nat-ip-round-robin", "same-nat-ip-two-vms",
+    "same-nat-ip-round-robin", "same-nat-ip-two-vms", "zombie-slow",
 }  # fmt: skip
 #: Of those of the real opencode, which take 1 to 3 minutes; others are tested in test_real.
 REAL = {"opencode-own-title", "opencode-zombie"}

@@ -75,8 +75,8 @@ class Limit:
 class InPython(replay._Replay):
     """Requests in flight by the loop that replays of connections and of limits over time share."""
 
-    def __init__(self, setting: Setting, change: Change) -> None:
-        super().__init__(setting, change)
+    def __init__(self, setting: Setting, change: Change, at_once: bool) -> None:
+        super().__init__(setting, change, at_once)
         which = models(setting.situation.requests).tolist()
         self.model = [which[rows[0]] if self.models else 0 for rows in setting.intents.attempts]
         self.held: dict[tuple[int, int], list[int]] = {(group, model): [] for group in range(UNKNOWN + 1) for model in (0, 1)}
@@ -119,7 +119,8 @@ def test_the_replay_is_that_of_the_loop_in_python(family: str) -> None:
             waits=rng.random() < 0.2,
         )
         change = replay.bare(setting, change)
-        found = replay._InFlight(setting, change).run()
-        assert found == InPython(setting, change).run()
+        at_once = rng.random() < 0.5
+        found = replay._InFlight(setting, change, at_once).run()
+        assert found == InPython(setting, change, at_once).run()
         refused += found.total
     assert refused
