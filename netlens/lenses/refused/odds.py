@@ -2,27 +2,32 @@
 
 Theory of operation
 -------------------
-1. What may refuse: each rule on what is open, each limit over time, or chance. How well each explains the labels is its likelihood, the price of its search
-   taken off; times how usual it is (:data:`PRIOR`), these add up to 1.
+1. What may refuse (:class:`Possibility`): each rule on what is open, each limit over time, chance; a limit over time that had been used up before the
+   recording began; or something that is none of these. How well each explains which requests were refused is its likelihood, the price of its search taken
+   off; times how usual it is (:data:`USUAL`), these add up to 1.
 2. Under each, a cause is one if at least half of the refusals at the limit go with it; under chance, or if none is, the cause is the provider. Where it is
    unknown whose requests are, and so whether a cause is one, no cause gets the share of that rule.
-3. Retries of one refusal are no independent evidence: likelihoods are of first refusals only.
-4. The sum is too sure of itself, as situations are not drawn as the rules are. So its log odds are corrected by a line that was fitted on simulated
-   situations with 1 to 9 refusals (``python -m tests.bench.calibration --seeds tune``); docs/calibration.md has what comes of it on others.
+3. Retries of one refusal are hardly independent evidence: likelihoods are the mean of those of all labels and of first refusals only.
+4. That there are few refusals is given, and no evidence for any rate at which chance refuses: it is asked which requests these are, of as many.
+5. Kinds of limiters are judged by the same sum, of the cause that is named where one is, so that they never contradict it.
 
-Limits: it is a probability among situations like those that are simulated. Causes are judged one by one, so their sum may be more or less than 1.
-Source: Bayesian model averaging (Hoeting, Madigan, Raftery, Volinsky 1999); Platt scaling (Platt 1999).
+:data:`USUAL`, :data:`HIDDEN`, :data:`EGRESS` and :data:`EVIDENCE` were fitted on simulated situations with 1 to 9 refusals; docs/calibration.md has what
+comes of them on others.
+
+Limits: it is a probability among situations like those that are simulated. Several causes may be true at once, so their sum may be more than 1.
+Source: Bayesian model averaging (Hoeting, Madigan, Raftery, Volinsky 1999).
 """
 
 from __future__ import annotations
 
-from math import exp, log
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from math import log
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import UNKNOWN
+from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.lenses.refused import causes, limit
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF
@@ -30,67 +35,151 @@ from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
     from netlens.columns import Bools
+    from netlens.lenses.refused.limit import RuleFit
     from netlens.lenses.refused.weighing import Weighing
 
 FEWEST, MOST = 1, 9  #: refusals; with more, verdicts tell
-#: How usual each is, in log units, and how many limits a rule on what is open is taken to have tried.
-PRIOR = {"open": 0.0, "time": -2.0, "chance": -0.5}
-LIMITS = 6
-#: Log odds are taken times the first and plus the second: of a cause, of the provider as the cause, of a kind of limiter, of overload as the kind.
-CORRECTED = {"cause": (0.50, 0.2), "provider": (0.41, -1.7), "kind": (0.585, 0.35), "overload": (0.365, -1.3)}
+#: How usual each is, in log units: a rule on what is open (all of them together), each limit on requests or bytes over time, chance, a limit over time that
+#: was used up before, and anything else.
+USUAL = {"open": 0.0, "rate": -4.25, "volume": -4.75, "chance": -3.25, "before": -5.5, "else": -5.25}
+HIDDEN, FEW = (
+    0.75,
+    10,
+)  #: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
+EGRESS = 1.0  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
+EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
+LIMITS = 6  #: that a rule on what is open is taken to have tried
+#: Causes and kinds where it is none of these: as often as they are.
+ELSE = {"own-concurrency": 0.4, "own-rate": 0.2, "same-nat-ip": 0.2, "keep-alive": 0.2, "concurrency": 0.8, "rate": 0.2}
 KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose probabilities are told as well
-LIKELY = 0.5  #: probability below which no cause is supported; but the provider, whose own test is the stricter one (10 of 10 right in simulations)
-POSSIBLE = 0.1  #: probability from which on none is refuted
-SURE = 0.85  #: from which on one is supported though no rule passes its test: in simulations all of these were right
+LIKELY = 0.7  #: probability below which no cause is supported; but the provider, whose own test is the stricter one (47 of 47 right in simulations)
+POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
+SURE = 0.95  #: from which on one is supported though no rule passes its test: 170 of 171 right in simulations
 SUREST = 0.98  #: with so few refusals nothing is surer
 
 
-def probabilities(weighing: Weighing) -> dict[str, float]:
-    """The probability of each cause by its id, and of each of :data:`KINDS`; empty where there are no refusals, or enough, or nothing can be compared.
+#: How usual something is, how well it explains the labels, both in log units, and what it means: :attr:`Possibility.holds`.
+Weight = tuple[float, float, dict[str, float]]
+
+
+class Possibility(NamedTuple):
+    """Something that may refuse. weight : its share of all.  evidence : the same were all as usual.
+
+    holds : causes and kinds of limiters that it means, and in which share of such cases.
+    """
+
+    weight: float
+    evidence: float
+    holds: Mapping[str, float]
+
+
+def probability(possibilities: Sequence[Possibility], name: str, given: str | None = None) -> float | None:
+    """Of a cause or kind, perhaps given a cause; None where there is nothing to tell it by."""
+    if given is not None:
+        possibilities = [each._replace(weight=each.weight * each.holds.get(given, 0.0)) for each in possibilities]
+    total = sum(each.weight for each in possibilities)
+    if not total:
+        return None
+    return round(min(max(sum(each.weight * each.holds.get(name, 0.0) for each in possibilities) / total, 1 - SUREST), SUREST), 3)
+
+
+def possible(possibilities: Sequence[Possibility], cause: str) -> bool:
+    """Whether the evidence leaves a cause possible, however unusual it is."""
+    return sum(each.evidence * each.holds.get(cause, 0.0) for each in possibilities) >= POSSIBLE
+
+
+def possibilities(weighing: Weighing) -> list[Possibility]:
+    """All that may refuse; empty where there are no refusals, or enough, or nothing can be compared.
 
     Also empty where what leaves was not captured: whoever else counts cannot be weighed then.
     """
     i = weighing.inference
     if not weighing.situation.egress_seen:
-        return {}
+        return []
     if not FEWEST <= i.refused <= MOST or not i.fits or weighing.refusal_class in (logs.QUOTA, logs.OVERLOAD):
-        return {}
-    return {name: corrected(p, name if name in CORRECTED else "kind" if name in KINDS else "cause") for name, p in sums(weighing).items()}
+        return []
+    found = [*_open(weighing), *_over_time(weighing), *_chance(weighing)]
+    usual, evidence = (np.array([each[k] for each in found]) for k in (0, 1))
+    weights, alike = (each / each.sum() for each in (np.exp(x - x.max()) for x in (usual + evidence, evidence)))
+    return [Possibility(w, e, holds) for w, e, (_, _, holds) in zip(weights.tolist(), alike.tolist(), found, strict=True)]
 
 
-def corrected(p: float, line: str) -> float:
-    p = min(max(p, 1e-4), 1 - 1e-4)
-    slope, shift = CORRECTED[line]
-    odds = slope * log(p / (1 - p)) + shift
-    return round(min(max(1 / (1 + exp(-odds)), 1 - SUREST), SUREST), 3)
-
-
-def sums(weighing: Weighing) -> dict[str, float]:
-    """The share of what may refuse under which each cause is one."""
-    i = weighing.inference
+def _open(weighing: Weighing) -> list[Weight]:
+    """Of each rule on what is open."""
+    out: list[Weight] = []
     taken_away = causes.taken_away()
-    ids = (*taken_away, "own-concurrency", "own-rate", "provider", *KINDS)
-    rejected = weighing.refused
     whose_unknown = bool((weighing.situation.requests.side == UNKNOWN).any())
-    weights, holds = [PRIOR["chance"] + limit.by_chance(rejected[i.first])], [{"provider", "overload"}]
-    for fit in i.fits:
-        limits = np.arange(max(fit.low, 1), fit.high + 1)
-        first = float(limit.likelihoods(fit.counts, rejected, i.first, limits)[0].max())
-        weights.append(PRIOR["open"] + first - fit.price - log(LIMITS * len(i.fits)))
+    fits = weighing.inference.fits
+    for fit in fits:
+        if fit.hits < HALF * weighing.inference.refused:
+            continue  # a limit that is hardly reached is chance in other words
+        likelihood = (fit.log_likelihood + _of_first(weighing, fit) - fit.price) / 2
+        usual = USUAL["open"] + EGRESS * (fit.rule.scope == "egress")
         found = {cause: weighing.without(fit, away) for cause, away in taken_away.items()}
         true = {cause for cause, away in found.items() if _half(away.gone, away.at)}
         alone = weighing.without(fit, ALONE)
         if _half(alone.kept, alone.at):
             true.add("own-concurrency")
         open_question = whose_unknown and any(away.high >= HALF for away in (*found.values(), alone))
-        holds.append((true or (set() if open_question else {"provider"})) | {"concurrency"})
-    for timely in weighing.time_fits:
-        weights.append(PRIOR["time"] + timely.first_log_likelihood)
-        at, gone, _ = without_others(weighing.situation, timely)
-        holds.append({"same-nat-ip" if at.any() and gone.sum() >= HALF * at.sum() else "own-rate", timely.limiter.KIND})
-    each = np.exp(np.array(weights) - max(weights))
-    each /= each.sum()
-    return {cause: float(sum(w for w, true in zip(each.tolist(), holds, strict=True) if cause in true)) for cause in ids}
+        holds = dict.fromkeys((true or (set() if open_question else {"provider"})) | {"concurrency"}, 1.0)
+        out.append((usual, EVIDENCE * likelihood - log(LIMITS * len(fits)), holds))
+    return out
+
+
+def _of_first(weighing: Weighing, fit: RuleFit) -> float:
+    """The log likelihood of first refusals."""
+    r, used, left_out = weighing.situation.requests, weighing.inference.first, 0.0
+    if fit.other_account is not None:
+        theirs = used & (r.side == fit.other_account)
+        used, left_out = used & ~theirs, limit.log_noise(0, int(theirs.sum())) - limit.OTHER_ACCOUNT
+    return left_out + float(limit.likelihoods(fit.counts, weighing.refused, used, np.arange(max(fit.low, 1), fit.high + 1))[0].max())
+
+
+def _over_time(weighing: Weighing) -> list[Weight]:
+    """Of each limit over time."""
+    out: list[Weight] = []
+    for fit in weighing.time_fits:
+        at, gone, _ = without_others(weighing.situation, fit)
+        cause = "same-nat-ip" if _half(gone, at) else "own-rate"
+        evidence = EVIDENCE * (fit.log_likelihood + fit.first_log_likelihood) / 2
+        out.append((USUAL[fit.limiter.KIND], evidence, {cause: 1.0, fit.limiter.KIND: 1.0}))
+    return out
+
+
+def _chance(weighing: Weighing) -> list[Weight]:
+    """Of chance, of a limit that was used up before, and of one that nobody thought of, which looks like chance."""
+    r = weighing.situation.requests
+    labels = [weighing.refused[rows] for rows in (weighing.inference.first, r.rejected >= 0)]
+    chance, before = (EVIDENCE * float(np.mean([of(each) for each in labels])) for of in (_by_chance, _at_first))
+    both = bool((r.side == VM).any() and (r.side == HOST).any())
+    return [
+        (USUAL["chance"] - HIDDEN * (weighing.inference.accepted < FEW), chance, {"provider": 1.0, "overload": 1.0}),
+        (USUAL["before"], before, {"own-rate": 1.0, "rate": 1.0}),
+        (USUAL["else"], chance, {name: share for name, share in ELSE.items() if both or name != "same-nat-ip"}),
+    ]
+
+
+def _by_chance(rejected: Bools) -> float:
+    """Log probability of these refusals, given how many there are, at one rate or in bursts."""
+    return max(_steady(rejected), _bursts(rejected)) if len(rejected) > 1 else _steady(rejected)
+
+
+def _steady(rejected: Bools) -> float:
+    """The same at one rate: any that many are as likely."""
+    n, refused = len(rejected), int(rejected.sum())
+    return limit.log_beta(refused + 1, n - refused + 1) + log(n + 1)
+
+
+def _bursts(rejected: Bools) -> float:
+    """The same where one refusal makes the next more likely."""
+    after, calm = rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]]
+    return limit.log_beta(float(after.sum()) + 1, float((~after).sum()) + 1) + _steady(calm) + log(0.5)
+
+
+def _at_first(rejected: Bools) -> float:
+    """The same in bursts, all the time or up to the last refusal."""
+    until = int(np.flatnonzero(rejected)[-1]) + 1
+    return max(_bursts(rejected), _bursts(rejected[:until]) + limit.log_noise(0, len(rejected) - until)) - log(2)
 
 
 def _half(some: Bools, at: Bools) -> bool:

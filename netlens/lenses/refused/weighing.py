@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
 from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.odds import Possibility
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
 #: Times that a limit over time must have been reached, with fewer than 10 refusals and with more (one on what is open: the latter, always): what is
@@ -313,17 +316,23 @@ def _frames(table: Requests | Sessions, mask: Bools) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """The verdicts in the order of the report, and what they rest on. ``likely``: with 1 to 9 refusals, the probability of each kind of limiter."""
+    """The verdicts in the order of the report, and what they rest on. ``possibilities``: what may refuse, with 1 to 9 refusals."""
 
     weighing: Weighing
     verdicts: list[Verdict]
-    likely: dict[str, float] = field(default_factory=dict)
+    possibilities: list[Possibility] = field(default_factory=list)
 
     @cached_property
     def cause(self) -> str | None:
         """The cause that is named: the supported one with the largest share."""
         supported = [v for v in self.verdicts if v.verdict == "supported"]
         return max(supported, key=lambda v: v.attributable_fraction or 0.0).id if supported else None
+
+    @cached_property
+    def likely(self) -> dict[str, float]:
+        """With 1 to 9 refusals, the probability of each kind of limiter, given the cause that is named if one is."""
+        found = {kind: odds.probability(self.possibilities, kind, self.cause) for kind in odds.KINDS}
+        return {kind: probability for kind, probability in found.items() if probability is not None}
 
     @cached_property
     def limit(self) -> Limit | None:
@@ -380,15 +389,15 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     verdicts = _never_all_refuted(weighing, causes.judge_all(weighing))
-    likely = odds.probabilities(weighing)
-    verdicts = [_with_odds(weighing, v, likely.get(v.id)) for v in verdicts]
-    return Weighed(weighing, verdicts, {k: likely[k] for k in odds.KINDS if k in likely})
+    possibilities = odds.possibilities(weighing)
+    verdicts = [_with_odds(weighing, v, possibilities) for v in verdicts]
+    return Weighed(weighing, verdicts, possibilities)
 
 
-def _with_odds(weighing: Weighing, verdict: Verdict, probability: float | None) -> Verdict:
+def _with_odds(weighing: Weighing, verdict: Verdict, possibilities: list[Possibility]) -> Verdict:
     """The verdict with its probability; of few refusals one that is not likely is not supported, one that is possible is not refuted, and one that is next
     to certain is supported, if all was captured."""
-    s = weighing.situation
+    s, probability = weighing.situation, odds.probability(possibilities, verdict.id)
     seen = (
         s.egress_seen
         and s.vm_seen
@@ -407,7 +416,7 @@ def _with_odds(weighing: Weighing, verdict: Verdict, probability: float | None) 
     if verdict.verdict == "supported" and verdict.id != "provider" and probability is not None and probability < odds.LIKELY:
         needed = "a longer recording: with so few refusals other explanations are nearly as likely"
         return replace(verdict, verdict="undecided", needs=needed, probability=probability)
-    if verdict.verdict == "refuted" and probability is not None and probability >= odds.POSSIBLE:
+    if verdict.verdict == "refuted" and probability is not None and odds.possible(possibilities, verdict.id):
         needed = f"a longer recording: with so few refusals it is still possible ({probability:.0%})"
         return replace(verdict, verdict="undecided", needs=needed, probability=probability)
     return replace(verdict, probability=probability)
