@@ -7,10 +7,12 @@ Theory of operation
 2. n(i) is what *others* hold at the moment request i was sent upstream. Others excludes the request itself and, of connections, the one
    session that carries it; what a tunnel opened beside that session does count.
 3. A refused request holds no place; one whose label is unknown is taken to hold one (refusals are short, so it hardly matters).
-4. Times are known only so well (the wire between us and the provider, the clock between two captures). What began or ended within
-   ``uncertain_ns`` of the request may or may not have been counted, so each count is three numbers: ``low`` <= ``count`` <= ``high``.
-   A session whose side is unknown is in no side's ``low`` and in every side's ``high``. A reset reaches a server at once, but it may learn of it only
-   with its next write: what was broken off may have been counted for :data:`UNNOTICED_NS` more.
+4. Times are known only so well (the wire between us and the provider, the clock between two captures), so each count is three numbers: ``low`` <=
+   ``count`` <= ``high``. Half a round trip lies between the provider and what was seen: what was seen to end up to ``uncertain_ns`` behind the request may be
+   over before the provider has it, what was seen to end before is. Requests arrive in the order in which they were sent, but for those that may overtake each
+   other (:data:`OVERTAKEN_NS`). Where what leaves was not captured, or it matters when the program was done, all within ``uncertain_ns`` is uncertain. A
+   session whose side is unknown is in no side's ``low`` and in every side's ``high``. A reset reaches a server at once, but it may learn of it only with its
+   next write: what was broken off may have been counted for :data:`UNNOTICED_NS` more.
 5. A cause is taken away by an :class:`Adjustment` of the same count. Nothing else in netlens knows how to count.
 
 Limits: what was sent in a window of time is not a count of what is open; :mod:`netlens.lenses.refused.over_time` has that.
@@ -29,6 +31,7 @@ from netlens.columns import Bools, Codes, Ints
 UNITS = ("requests", "connections")
 #: pieces of an answer come several a second; through sshuttle refusals came up to 43 ms after the reset (measured)
 UNNOTICED_NS = 500_000_000
+OVERTAKEN_NS = 5_000_000  #: that a request may overtake one on another connection, at least; an eighth of the round trip where that is more
 SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call them
 
 
@@ -190,10 +193,10 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
             if not len(asked):
                 continue
             sure = np.ones(len(near.start), np.bool_) if side is None else (near.side == side) & (side != UNKNOWN)
-            count, low, high = _count(situation, rule, near.take(sure), asked)
+            count, low, high = _count(situation, rule, near.take(sure), asked, adjustment)
             if side is not None:
                 maybe = ((near.side == UNKNOWN) | (side == UNKNOWN)) & ~sure
-                out.unknown[asked], _, more = _count(situation, rule, near.take(maybe), asked)
+                out.unknown[asked], _, more = _count(situation, rule, near.take(maybe), asked, adjustment)
                 high = high + more
             out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
     if rule.changes or rule.models:
@@ -209,19 +212,23 @@ def _at(situation: Situation, session: Ints, address: int | None) -> Bools:
     return (session >= 0) & (situation.sessions.address[np.maximum(session, 0)] == address)
 
 
-def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> tuple[Ints, Ints, Ints]:
+def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustment: Adjustment) -> tuple[Ints, Ints, Ints]:
     """Count, low and high of ``held`` at the requests ``asked``, without what each holds itself."""
     at, d = situation.requests.start_ns[asked], situation.uncertain_ns
-    long = held.end - held.start > 2 * d
+    # what is seen upstream to end was over half a round trip before, and the request is there as much later: only starts may be overtaken
+    seen = situation.egress_seen and not (adjustment.leftovers and rule.unit == "connections")
+    ahead = min(max(OVERTAKEN_NS, d // 8), d) if seen else d
+    begun = d if rule.unit == "connections" else ahead  # a connection is one when its handshake is over
+    long = held.end - held.start > begun + d
     count = open_at(held.start, held.end, at)
-    low = open_at(held.start[long] + d, held.end[long] - d, at)
-    latest = held.end + d + held.late
-    high = open_at(held.start - d, latest, at)
+    low = open_at(held.start[long] + begun, held.end[long] - d, at)
+    latest = held.end + ahead + held.late
+    high = open_at(held.start - ahead, latest, at)
     for k, known in _own(situation, rule, held, asked):
         start, end = held.start[k], held.end[k]
         count -= known & (start <= at) & (at < end)
-        low -= known & (end - start > 2 * d) & (start + d <= at) & (at < end - d)
-        high -= known & (start - d <= at) & (at < latest[k])
+        low -= known & (end - start > begun + d) & (start + begun <= at) & (at < end - d)
+        high -= known & (start - ahead <= at) & (at < latest[k])
     return count, low, high
 
 
@@ -264,6 +271,8 @@ def _requests(situation: Situation, adjustment: Adjustment, held_s: float = 0.0,
     holds = holds[np.lexsort((r.start_ns[holds], r.session[holds]))]
     end = (r.done_ns if adjustment.leftovers else r.end_ns + late)[holds]
     unnoticed = np.where(r.broken_off[holds] & (not adjustment.leftovers) & (broken_s == 0.0), UNNOTICED_NS, 0)
+    if adjustment.leftovers:  # when the program was done, where that is not when the answer ended, is seen by another clock
+        unnoticed = np.where((r.done_ns < r.end_ns)[holds], situation.uncertain_ns, unnoticed)
     return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds, unnoticed)
 
 

@@ -92,6 +92,41 @@ def test_what_begins_or_ends_near_the_time_is_uncertain() -> None:
     assert counts.high.tolist() == [1, 1, 2, 1]
 
 
+FAR = 200_000_000  # a round trip
+
+
+def bounds(s: Situation, rule: Rule = REQ_SIDE, adjustment: Adjustment = counting.AS_SEEN) -> list[tuple[int, int]]:
+    counts = others(s, rule, adjustment)
+    return list(zip(counts.low.tolist(), counts.high.tolist(), strict=True))
+
+
+def test_an_answer_that_was_seen_to_end_is_over_when_a_later_request_arrives() -> None:
+    """Half a round trip lies between the provider and what was seen of each."""
+    ended = situation([("vm", 0, 1, 5, 0), ("vm", 1, 5.05, 8, 0)], uncertain_ns=FAR)
+    ends_behind = situation([("vm", 0, 1, 5, 0), ("vm", 1, 4.95, 8, 0)], uncertain_ns=FAR)
+    assert bounds(ended)[1] == (0, 0)
+    assert bounds(ends_behind)[1] == (0, 1)
+    assert bounds(replace(ended, egress_seen=False))[1] == (0, 1)
+
+
+def test_requests_arrive_in_the_order_in_which_they_were_sent_unless_near() -> None:
+    apart = situation([("vm", 0, 1, 5, 0), ("vm", 1, 1.05, 5, 0)], uncertain_ns=FAR)
+    near = situation([("vm", 0, 1, 5, 0), ("vm", 1, 1.02, 5, 0)], uncertain_ns=FAR)
+    assert bounds(apart) == [(0, 0), (1, 1)]
+    assert bounds(near) == [(0, 1), (0, 1)]
+
+
+def test_a_connection_counts_when_its_handshake_is_over() -> None:
+    s = situation([("vm", 0, 1.15, 5, 0), ("vm", 1, 2, 5, 0)], [("vm", 1, 6), ("vm", 1.1, 6)], uncertain_ns=FAR)
+    assert bounds(s, CON_SIDE) == [(0, 1), (1, 1)]
+
+
+def test_when_the_program_was_done_is_seen_by_another_clock() -> None:
+    s = situation([("vm", 0, 1, 9, 0), ("vm", 1, 5, 8, 0)], done={0: 4.9}, uncertain_ns=FAR)
+    assert bounds(s, adjustment=Adjustment(leftovers=True))[1] == (0, 1)
+    assert bounds(s)[1] == (1, 1)
+
+
 def test_a_session_of_unknown_side_may_belong_to_either() -> None:
     s = situation([("vm", 0, 1, 5, 0), ("?", 1, 2, 6, 0), ("host", 2, 3, 4, 0)])
     counts = others(s, REQ_SIDE)
