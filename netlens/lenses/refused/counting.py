@@ -7,13 +7,15 @@ Theory of operation
 2. n(i) is what *others* hold at the moment request i was sent upstream. Others excludes the request itself and, of connections, the one
    session that carries it; what a tunnel opened beside that session does count.
 3. A refused request holds no place; one whose label is unknown is taken to hold one (refusals are short, so it hardly matters).
-4. Times are known only so well (the wire between us and the provider, the clock between two captures), so each count is three numbers: ``low`` <=
-   ``count`` <= ``high``. Half a round trip lies between the provider and what was seen: what was seen to end up to ``uncertain_ns`` behind the request may be
-   over before the provider has it, what was seen to end before is. Requests arrive in the order in which they were sent, but for those that may overtake each
-   other (:data:`OVERTAKEN_NS`). Where what leaves was not captured, or it matters when the program was done, all within ``uncertain_ns`` is uncertain. A
-   session whose side is unknown is in no side's ``low`` and in every side's ``high``. A reset reaches a server at once, but it may learn of it only with its
-   next write: what was broken off may have been counted for :data:`UNNOTICED_NS` more.
-5. A cause is taken away by an :class:`Adjustment` of the same count. Nothing else in netlens knows how to count.
+4. Times are known only so well (the wire between us and the provider, the clock between two captures). What began or ended within
+   ``uncertain_ns`` of the request may or may not have been counted, so each count is three numbers: ``low`` <= ``count`` <= ``high``.
+   A session whose side is unknown is in no side's ``low`` and in every side's ``high``. A reset reaches a server at once, but it may learn of it only
+   with its next write: what was broken off may have been counted for :data:`UNNOTICED_NS` more.
+5. A cause is taken away by an :class:`Adjustment` of the same count. Less is uncertain then, as what is asked is what a limit that is known would have done.
+   Half a round trip lies between the provider and what was seen of it: what was seen to end shortly behind the request may be over before the provider has it,
+   what was seen to end before is; and requests arrive in the order in which they were sent, but for those that may overtake each other
+   (:data:`OVERTAKEN_NS`). Rules are fitted without that: with it chance was claimed for two models that count by themselves.
+   Nothing else in netlens knows how to count.
 
 Limits: what was sent in a window of time is not a count of what is open; :mod:`netlens.lenses.refused.over_time` has that.
 """
@@ -216,7 +218,8 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustmen
     """Count, low and high of ``held`` at the requests ``asked``, without what each holds itself."""
     at, d = situation.requests.start_ns[asked], situation.uncertain_ns
     # what is seen upstream to end was over half a round trip before, and the request is there as much later: only starts may be overtaken
-    seen = situation.egress_seen and not (adjustment.leftovers and rule.unit == "connections")
+    told = adjustment != AS_SEEN and not (adjustment.leftovers and rule.unit == "connections")
+    seen = situation.egress_seen and told
     ahead = min(max(OVERTAKEN_NS, d // 8), d) if seen else d
     begun = d if rule.unit == "connections" else ahead  # a connection is one when its handshake is over
     long = held.end - held.start > begun + d

@@ -5,8 +5,8 @@ Theory of operation
 1. What may refuse (:class:`Possibility`): each rule on what is open, each limit over time, chance; a limit over time that had been used up before the
    recording began; or something that is none of these. How well each explains which requests were refused is its likelihood, the price of its search taken
    off; times how usual it is (:data:`USUAL`), these add up to 1.
-2. Under each, a cause is one if at least half of the refusals at the limit go with it; under chance, or if none is, the cause is the provider. Where it is
-   unknown whose requests are, and so whether a cause is one, no cause gets the share of that rule.
+2. Under each, a cause is one if at least half of the refusals at the limit go with it; under chance, the cause is the provider. Where several together are one,
+   or it is unknown whose requests are, no cause gets the share of that rule.
 3. Retries of one refusal are hardly independent evidence: likelihoods are the mean of those of all labels and of first refusals only.
 4. That there are few refusals is given, and no evidence for any rate at which chance refuses: it is asked which requests these are, of as many.
 5. Kinds of limiters are judged by the same sum, of the cause that is named where one is, so that they never contradict it.
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import HOST, UNKNOWN, VM
+from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import causes, limit
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF
@@ -55,6 +55,9 @@ KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose pro
 LIKELY = 0.7  #: probability below which no cause is supported; but the provider, whose own test is the stricter one (47 of 47 right in simulations)
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
 SURE = 0.95  #: from which on one is supported though no rule passes its test: 170 of 171 right in simulations
+#: Refusals that are no retries of each other, and accepted requests, that it takes for that: where fewer than five were accepted,
+#: 1 of 7 was wrong with two refusals and their retries, and none of 9 with three.
+APART = 3
 SUREST = 0.98  #: with so few refusals nothing is surer
 
 
@@ -108,7 +111,6 @@ def _open(weighing: Weighing) -> list[Weight]:
     """Of each rule on what is open."""
     out: list[Weight] = []
     taken_away = causes.taken_away()
-    whose_unknown = bool((weighing.situation.requests.side == UNKNOWN).any())
     fits = weighing.inference.fits
     for fit in fits:
         if fit.hits < HALF * weighing.inference.refused:
@@ -120,8 +122,7 @@ def _open(weighing: Weighing) -> list[Weight]:
         alone = weighing.without(fit, ALONE)
         if _half(alone.kept, alone.at):
             true.add("own-concurrency")
-        open_question = whose_unknown and any(away.high >= HALF for away in (*found.values(), alone))
-        holds = dict.fromkeys((true or (set() if open_question else {"provider"})) | {"concurrency"}, 1.0)
+        holds = dict.fromkeys(true | {"concurrency"}, 1.0)
         out.append((usual, EVIDENCE * likelihood - log(LIMITS * len(fits)), holds))
     return out
 

@@ -405,7 +405,8 @@ def _with_odds(weighing: Weighing, verdict: Verdict, possibilities: list[Possibi
         and not (s.sessions.side == UNKNOWN).any()
         and not weighing.unmatched
     )
-    enough = weighing.inference.enough and weighing.inference.accepted >= ENOUGH and seen
+    i = weighing.inference
+    enough = i.enough and min(i.accepted, i.chains) >= odds.APART and seen
     enough &= verdict.id != "provider" or not weighing.may_be_counted
     if verdict.verdict == "undecided" and probability is not None and probability >= odds.SURE and enough:
         told = f"with {plural(weighing.inference.refused, 'refusal')}, this is the cause in {probability:.0%} of such situations"

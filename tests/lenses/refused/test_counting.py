@@ -93,9 +93,10 @@ def test_what_begins_or_ends_near_the_time_is_uncertain() -> None:
 
 
 FAR = 200_000_000  # a round trip
+OTHERS = Adjustment(others_side=True)
 
 
-def bounds(s: Situation, rule: Rule = REQ_SIDE, adjustment: Adjustment = counting.AS_SEEN) -> list[tuple[int, int]]:
+def bounds(s: Situation, rule: Rule = REQ_SIDE, adjustment: Adjustment = OTHERS) -> list[tuple[int, int]]:
     counts = others(s, rule, adjustment)
     return list(zip(counts.low.tolist(), counts.high.tolist(), strict=True))
 
@@ -107,6 +108,7 @@ def test_an_answer_that_was_seen_to_end_is_over_when_a_later_request_arrives() -
     assert bounds(ended)[1] == (0, 0)
     assert bounds(ends_behind)[1] == (0, 1)
     assert bounds(replace(ended, egress_seen=False))[1] == (0, 1)
+    assert bounds(ended, adjustment=counting.AS_SEEN)[1] == (0, 1)  # rules are fitted with all that may be uncertain
 
 
 def test_requests_arrive_in_the_order_in_which_they_were_sent_unless_near() -> None:
