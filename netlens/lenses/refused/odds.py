@@ -54,10 +54,8 @@ ELSE = {"own-concurrency": 0.4, "own-rate": 0.2, "same-nat-ip": 0.2, "keep-alive
 KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose probabilities are told as well
 LIKELY = 0.7  #: probability below which no cause is supported; but the provider, whose own test is the stricter one (47 of 47 right in simulations)
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
-SURE = 0.95  #: from which on one is supported though no rule passes its test: 170 of 171 right in simulations
-#: Refusals that are no retries of each other, and accepted requests, that it takes for that: where fewer than five were accepted,
-#: 1 of 7 was wrong with two refusals and their retries, and none of 9 with three.
-APART = 3
+SURE = 0.975  #: from which on one is supported though no rule passes its test; from 0.95 to there 2 of 22 were wrong in simulations
+CHAINS = 3  #: refusals that are no retries of each other, which it takes for that
 SUREST = 0.98  #: with so few refusals nothing is surer
 
 

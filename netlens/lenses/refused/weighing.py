@@ -406,7 +406,7 @@ def _with_odds(weighing: Weighing, verdict: Verdict, possibilities: list[Possibi
         and not weighing.unmatched
     )
     i = weighing.inference
-    enough = i.enough and min(i.accepted, i.chains) >= odds.APART and seen
+    enough = i.enough and i.accepted >= ENOUGH and i.chains >= odds.CHAINS and seen
     enough &= verdict.id != "provider" or not weighing.may_be_counted
     if verdict.verdict == "undecided" and probability is not None and probability >= odds.SURE and enough:
         told = f"with {plural(weighing.inference.refused, 'refusal')}, this is the cause in {probability:.0%} of such situations"

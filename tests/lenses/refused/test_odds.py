@@ -81,11 +81,11 @@ def test_nothing_given_is_no_probability() -> None:
     assert odds.probability([one], "dns") == pytest.approx(1 - odds.SUREST)
 
 
-def test_three_refusals_and_three_accepted_may_be_enough_where_nothing_else_is_near() -> None:
-    long = [("vm", 0, 1.0, 20.0, 0), ("vm", 3, 30.0, 50.0, 0), ("vm", 6, 60.0, 80.0, 0)]
-    apart = [("vm", 1, 5.0, 5.1, 1), ("vm", 2, 11.0, 11.1, 1), ("vm", 4, 35.0, 35.1, 1), ("vm", 5, 41.0, 41.1, 1), ("vm", 7, 65.0, 65.1, 1)]
-    retried = [(side, session, 5.0 + session / 2, 5.1 + session / 2, label) for side, session, _, _, label in apart]
-    found = weigh(situation(sorted([*long, *apart], key=lambda r: r[2])))
-    assert found.weighing.inference.accepted == 3
-    assert found.cause == "own-concurrency"
-    assert weigh(situation(sorted([*long, *retried], key=lambda r: r[2]))).cause is None
+def test_two_refusals_and_their_retries_are_not_enough_to_be_sure() -> None:
+    held = [("vm", 0, 1.0, 20.0, 0)]  # once: a rule must have been reached twice
+    alone = [("vm", 7 + k, 60.0 + 10 * k, 65.0 + 10 * k, 0) for k in range(20)]
+    retried = [("vm", k, at, at + 0.1, 1) for k, at in ((1, 5.0), (2, 6.0), (3, 7.0), (4, 12.0), (5, 13.0), (6, 14.0))]
+    found = weigh(situation(sorted([*held, *alone, *retried], key=lambda r: r[2])))
+    assert found.weighing.inference.chains == 2
+    assert probabilities(found)["own-concurrency"] >= odds.SURE
+    assert found.cause is None
