@@ -27,7 +27,7 @@ from itertools import product
 
 import numpy as np
 
-from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM, Requests, Situation
+from netlens.chains.situation import COMPANION, HOST, LOOKUPS, RECORDED, REQUESTS, UNKNOWN, VM, Requests, Situation
 from netlens.columns import Bools, Codes, Ints
 
 UNITS = ("requests", "connections")
@@ -43,6 +43,7 @@ class Rule:
 
     held_s : how long a request stays counted after its answer.  broken_s : the same of one whose answer was broken off: a server learns of that with its
         next write, or the one after.
+    by_writes : one whose answer was broken off stays counted until that write (``Requests.noticed_ns``).
     changes : (from when on in ns, how much lower the limit is than at its highest); as much is added to counts, so they are of the highest limit.
     models : each model counts by itself, and its limit is so much lower than the highest, by the number that :func:`models` gives; () if all are counted
         together. As much is added to counts, too.
@@ -53,6 +54,7 @@ class Rule:
     per_address: bool = False
     held_s: float = 0.0
     broken_s: float = 0.0
+    by_writes: bool = False
     changes: tuple[tuple[int, int], ...] = ()
     models: tuple[int, ...] = ()
 
@@ -61,6 +63,7 @@ class Rule:
         each = ", each address of the server by itself" if self.per_address else ""
         late = f", given back {self.held_s:g} s late" if self.held_s else ""
         late += f", {self.broken_s:g} s late where an answer was broken off" if self.broken_s else ""
+        late += ", with the server's next write where an answer was broken off" if self.by_writes else ""
         changing = ", the limit changing" if self.changes else ", small and large requests by themselves" if self.models else ""
         return f"{self.unit} per {SCOPES[self.scope]}{each}{late}{changing}"
 
@@ -177,7 +180,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     ----------
     situation : what was captured.  rule : what counts.  adjustment : what is taken away first.
     """
-    held = _requests(situation, adjustment, rule.held_s, rule.broken_s) if rule.unit == "requests" else _connections(situation, adjustment)
+    held = _requests(situation, adjustment, rule) if rule.unit == "requests" else _connections(situation, adjustment)
     requests = situation.requests
     n = len(requests)
     out = Counts(*(np.zeros(n, np.int64) for _ in range(4)))
@@ -267,13 +270,17 @@ def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tup
     return found
 
 
-def _requests(situation: Situation, adjustment: Adjustment, held_s: float = 0.0, broken_s: float = 0.0) -> _Held:
-    r = situation.requests
-    late = np.where(r.broken_off, int((held_s + broken_s) * 1e9), int(held_s * 1e9))
+def _requests(situation: Situation, adjustment: Adjustment, rule: Rule | None = None) -> _Held:
+    """``rule``: how late places are given back; None: with the end."""
+    r, rule = situation.requests, rule or Rule("requests", "egress")
+    late = np.where(r.broken_off, int((rule.held_s + rule.broken_s) * 1e9), int(rule.held_s * 1e9))
+    if rule.by_writes:
+        late = np.where(r.broken_off, r.noticed_ns[:, RECORDED] - r.end_ns, 0)
     holds = np.flatnonzero(r.held)
     holds = holds[np.lexsort((r.start_ns[holds], r.session[holds]))]
     end = (r.done_ns if adjustment.leftovers else r.end_ns + late)[holds]
-    unnoticed = np.where(r.broken_off[holds] & (not adjustment.leftovers) & (broken_s == 0.0), UNNOTICED_NS, 0)
+    told = rule.by_writes or rule.broken_s > 0.0
+    unnoticed = np.where(r.broken_off[holds] & (not adjustment.leftovers) & (not told), UNNOTICED_NS, 0)
     if adjustment.leftovers:  # when the program was done, where that is not when the answer ended, is seen by another clock
         unnoticed = np.where((r.done_ns < r.end_ns)[holds], situation.uncertain_ns, unnoticed)
     return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds, unnoticed)

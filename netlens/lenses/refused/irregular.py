@@ -34,7 +34,7 @@ FINE = 6  #: values between two of them
 ROUND_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0)
 EXCEPTIONS = 0.03  #: of the refusals; fewer are what counts of any rule leave
 FEW = 3  #: exceptions that nobody explains
-RARE = 2.0  #: log units against what is not plain
+RARE = 2.0  #: log units against what is not plain; but that a server learns of a broken-off answer when it writes is usual (netlens.chains.noticed)
 MOST_CHANGES = 3
 APART = 8  #: requests between two changes
 HIGHEST = 64  #: limits that are tried where it may change
@@ -55,6 +55,7 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     found = [
         *(_late(situation, partial(_held, rule), labelled, LATE_S) for rule in plain if rule.unit == "requests"),
         *(_late(situation, partial(_broken, rule), labelled, BROKEN_S) for rule in plain if rule.unit == "requests" and some_broken),
+        *(_by_writes(situation, rule, labelled) for rule in plain if rule.unit == "requests" and some_broken),
         *(_changing(situation, f, labelled) for f in fits),
         *(_by_model(situation, rule, labelled) for rule in plain if rule.unit == "requests"),
     ]
@@ -62,7 +63,7 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     if ours is None:
         return None
     fit, price = ours
-    price += float(np.log(len(plain))) + RARE
+    price += float(np.log(len(plain))) + (0.0 if fit.rule.by_writes else RARE)
     if fit.log_likelihood - price < best.log_likelihood + limit.TIE:
         return None
     limits = np.arange(max(fit.low, 1), fit.high + 1)
@@ -84,6 +85,11 @@ def _held(rule: Rule, late_s: float) -> Rule:
 
 def _broken(rule: Rule, late_s: float) -> Rule:
     return replace(rule, broken_s=late_s)
+
+
+def _by_writes(situation: Situation, rule: Rule, labelled: Bools) -> tuple[RuleFit, float]:
+    """The rule with a server that learns of a broken-off answer with its next write."""
+    return limit.at_its_best(situation, replace(rule, by_writes=True), labelled), 0.0
 
 
 def _late(situation: Situation, late: Callable[[float], Rule], labelled: Bools, grid: tuple[float, ...]) -> tuple[RuleFit, float] | None:

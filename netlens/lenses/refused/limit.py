@@ -131,12 +131,19 @@ class Inference:
 
     @property
     def tied(self) -> list[RuleFit]:
-        """Rules that fit as well as the best, or would if all that is uncertain fitted; the best not among them."""
+        """Rules that fit as well as the best, or would if all that is uncertain fitted; the best not among them.
+
+        When a server learns of a broken-off answer is what is uncertain of plain rules; one that tells it, and fits, leaves it uncertain no longer.
+        """
         best = self.fits[0]
         return [
             f
             for f in self.fits[1:]
-            if f.log_likelihood >= best.log_likelihood - TIE or f.possible_log_likelihood >= best.possible_log_likelihood - TIE
+            if f.log_likelihood >= best.log_likelihood - TIE
+            or (
+                f.possible_log_likelihood >= best.possible_log_likelihood - TIE
+                and not (best.rule.by_writes and f.rule.unit == best.rule.unit)
+            )
         ]
 
 

@@ -371,7 +371,7 @@ class _Replay:
     def _hold(self) -> Ints:
         """How long each intent holds its place."""
         found, rule = self.setting.intents, self.setting.rule
-        told = getattr(rule, "broken_s", 0.0) > 0  # the recording shows that it is not at once
+        told = getattr(rule, "broken_s", 0.0) > 0 or getattr(rule, "by_writes", False)  # the recording shows that it is not at once
         recorded = found.hold_ns if self.at_once and not told else found.noticed_ns[:, RECORDED]
         cut = found.busy_ns if self.at_once else np.minimum(found.noticed_ns[:, self.told], recorded)
         return np.where(np.isin(found.side, list(self.change.cut)), cut, recorded) + round(getattr(rule, "held_s", 0.0) * S)

@@ -302,6 +302,8 @@ class Weighing:
             others += f", or had been until {fit.rule.held_s:g} s before,"
         if fit.rule.broken_s:
             others += f", or had been broken off less than {fit.rule.broken_s:g} s before,"
+        if fit.rule.by_writes:
+            others += ", or had been broken off and the server had not written since,"
         text = (
             f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {many} or more other {others} {whose}; "
             f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did"

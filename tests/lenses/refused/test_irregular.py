@@ -57,6 +57,37 @@ def test_answers_that_are_broken_off_count_until_the_server_notices(seed: int) -
     assert weigh(broken_off(seed, 0.0)).weighing.rules[0].rule.broken_s == 0.0
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_server_learns_of_broken_off_answers_with_its_next_write(seed: int) -> None:
+    """One program, one at a time: it breaks off, its tunnel tells the server when the next request is on its way, and the server writes a little later."""
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[str, int, float, float, int]] = []
+    noticed, done, now = [], {}, 0.0
+    for k in range(30):
+        end = now + float(rng.uniform(4.0, 8.0))
+        broken = k % 2 == 0
+        writes = end + float(rng.uniform(0.02, 0.3)) if broken else end
+        done[len(rows)] = end - 2.5 if broken else end
+        rows.append(("vm", len(rows), now, end, ACCEPTED))
+        noticed.append(writes)
+        now = end + float(rng.uniform(0.01, 0.2)) if broken else end + 3.0
+        if now < writes:
+            rows.append(("vm", len(rows), now, now + 0.001, REJECTED))
+            noticed.append(now + 0.001)
+            now += 2.2
+    made = situation(rows, done=done, uncertain_ns=200_000)
+    r = made.requests
+    known = np.array([round(at * 1e9) for at in noticed], np.int64)
+    told = np.stack([np.maximum(known, r.end_ns), np.minimum(r.done_ns, r.end_ns), np.minimum(r.done_ns, r.end_ns)], axis=1)
+    broken_off = (known > r.end_ns) & (r.rejected == ACCEPTED)
+    weighed = weigh(replace(made, requests=replace(r, broken_off=broken_off, noticed_ns=told)))
+    refused = int((r.rejected == REJECTED).sum())
+    (best, *_) = weighed.weighing.rules
+    assert {v.id for v in weighed.verdicts if v.verdict == "supported"} == {"keep-alive"}
+    assert best.rule.by_writes
+    assert (best.value, best.hits, best.misses, best.false_alarms) == (1, refused, 0, 0)
+
+
 def test_a_limit_that_is_lowered() -> None:
     halves = {True: 4, False: 2}
     made = played(lambda _, now, open_now: open_now < halves[now < 200], seed=4, seconds=400, rates={"vm": 2.0}, lasts=(1.0, 4.0))

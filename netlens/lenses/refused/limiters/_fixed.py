@@ -35,17 +35,24 @@ def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
 
 
 def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
-    """Where windows may begin, modulo their width: by the clock, and just before what was accepted.
+    """Where windows may begin, modulo their width: by the clock, just before what was accepted right after a refusal, and where most such pairs agree.
 
-    Between a refusal and a request accepted right after it is an edge, so those that lie within most such pairs are tried.
+    Between the two of a pair is an edge, so those that lie within most pairs are tried first, and where most agree just before each accepted request.
     """
     again = np.flatnonzero((taken[1:] > 0) & (taken[:-1] == 0))
     low, high = starts[again] % width, starts[again + 1]
     reach = np.sort(low + (high - starts[again]))
-    low, found = np.sort(low), np.unique((starts[taken > 0] - 1) % width)
-    round_twice = found[:, None] + (0, width)
-    within = (np.searchsorted(low, round_twice) - np.searchsorted(reach, round_twice)).sum(axis=1)
-    return np.concatenate([[0], found[np.argsort(-within, kind="stable")][:EDGES]])
+    low, found = np.sort(low), np.unique((high - 1) % width)
+    accepted = np.unique((starts[taken > 0] - 1) % width)
+
+    def within(edges: Ints) -> Ints:
+        """How many pairs enclose each."""
+        round_twice = edges[:, None] + (0, width)
+        pairs: Ints = (np.searchsorted(low, round_twice) - np.searchsorted(reach, round_twice)).sum(axis=1)
+        return pairs
+
+    found = np.union1d(found, accepted[within(accepted) == within(found).max(initial=0)])
+    return np.concatenate([[0], found[np.argsort(-within(found), kind="stable")][:EDGES]])
 
 
 def decide(parameter_s: float, limit: int, edge_ns: int) -> _windows.Window:
