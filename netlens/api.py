@@ -14,6 +14,8 @@ from netlens.errors import NetlensError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from netlens.parsers.certificates import Shown
+    from netlens.parsers.icmp import Error
     from netlens.parsers.pipeline import Part
     from netlens.parsers.records import RecordBuilder
     from netlens.parsers.trail import Trail
@@ -97,6 +99,18 @@ class Capture:
     def records(self) -> RecordBuilder | None:
         """TLS records of connections that may be HTTP/2; None of standard input that was read without."""
         return self._closely.records
+
+    @property
+    def certificates(self) -> list[Shown]:
+        """Certificates that servers showed in clear, in order; none of standard input that was read without ``trail``."""
+        builder = self._closely.certificates
+        return [] if builder is None else builder.shown
+
+    @property
+    def icmp_errors(self) -> list[Error]:
+        """ICMP errors and redirects, in order; none of standard input that was read without ``trail``."""
+        builder = self._closely.decoder.errors
+        return [] if builder is None else builder.errors
 
     @cached_property
     def _closely(self) -> Part:

@@ -29,7 +29,9 @@ from netlens.wire.fragments import Fragments
 from netlens.wire.times import Times
 
 if TYPE_CHECKING:
+    from netlens.parsers.certificates import CertificateBuilder
     from netlens.parsers.exchanges import ExchangeBuilder
+    from netlens.parsers.icmp import ErrorBuilder
     from netlens.parsers.lookups import LookupBuilder
     from netlens.parsers.records import RecordBuilder
     from netlens.parsers.streams import DnsStreams
@@ -43,7 +45,8 @@ _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
-#: besides, for lenses: single segments (parsers.trail), and with ``hellos`` TLS records (parsers.records); of a capture that is read in one part
+#: besides, for lenses: single segments (parsers.trail), ICMP errors, and with ``hellos`` TLS records (parsers.records) and certificates; of a capture that
+#: is read in one part
 TRAIL = "trail"
 
 #: products whose parsers take as long as reading does, so that decoding is divided best if it goes with them; all others take longer
@@ -97,9 +100,10 @@ class Unit:
 
 
 class Decoder:
-    """Batches of frames to packet rows; holds what spans batches: counts by reason, unfinished fragments."""
+    """Batches of frames to packet rows; holds what spans batches: counts by reason, unfinished fragments. ``errors``: who reads ICMP errors, if anybody."""
 
     def __init__(self) -> None:
+        self.errors: ErrorBuilder | None = None
         self.counts = np.zeros((d.N_REASONS, 2), np.int64)
         self.fragments = Fragments()
         self.times = Times()
@@ -133,6 +137,8 @@ class Decoder:
                 until = int(np.searchsorted(room[:m, c.FRAME], packet[0, c.FRAME]))
                 pieces += [(batch.buf, room[at:until]), (area, packet)]
                 at = until
+            if self.errors is not None:
+                self.errors.feed(batch.buf, self._fragment_rows[:n])
         pieces.append((batch.buf, room[at:m]))
         return Unit(pieces, batch.frame0 + batch.n, *self.times.feed(batch.frames, batch.n, batch.frame0))
 
@@ -159,6 +165,7 @@ class Part:
         self.tunnels: TunnelWatch | None = None
         self.trail: Trail | None = None
         self.records: RecordBuilder | None = None
+        self.certificates: CertificateBuilder | None = None
         self._hellos_seen = 0
         if "lookups" in self.products:
             from netlens.parsers.lookups import LookupBuilder
@@ -179,10 +186,16 @@ class Part:
 
             self.trail = Trail()
             if "hellos" in self.products:
+                from netlens.parsers.certificates import CertificateBuilder
                 from netlens.parsers.records import RecordBuilder
 
                 self.records = RecordBuilder()
+                self.certificates = CertificateBuilder()
         self.decoder = Decoder()
+        if self.trail is not None:
+            from netlens.parsers.icmp import ErrorBuilder
+
+            self.decoder.errors = ErrorBuilder()
         self.frames = 0
         self.bytes = 0
         self.inputs: list[Input] = []
@@ -240,6 +253,8 @@ class Part:
             if offering:
                 self.records.follow(offering)
             self.records.feed(buf, packets, sessions)
+        if self.certificates is not None:
+            self.certificates.feed(buf, packets)
         if self.streams is not None:
             skip = None
             if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged

@@ -8,7 +8,8 @@ read is checked against the captured length; no byte string can make it read out
 Normal, not errors: frames cut by the snaplen, segments of 64 kB and zero IP total lengths (TSO and GRO), unset checksums (offload; checksums
 are not verified at all), Ethernet padding.
 
-ICMP errors quote a packet; the quoted packet was not on the wire here, so only the ICMP message is counted.
+ICMP errors quote a packet; the quoted packet was not on the wire here, so only the ICMP message is counted. It is handed back beside the fragments, for
+:mod:`netlens.parsers.icmp`.
 """
 
 from __future__ import annotations
@@ -96,8 +97,10 @@ _ETHERTYPES[
 ] = _NOT_IP
 _ETHERTYPES[[0x2000, 0x8902, 0x890D, 0x8912, 0x9000, 0x9003, 0xFFFF]] = _NOT_IP
 
-# One row of ``fragments``: frame, time, interface, version, addresses, id, protocol, offset, more, where its payload is, how long, captured.
+# One row of ``fragments``: frame, time, interface, version, addresses, id, protocol, offset and more (or QUOTING), where its payload is, how long, captured.
 FRAGMENT_WIDTH = 14
+PIECE = 10
+QUOTING = -2  #: in PIECE: no fragment, but an ICMP error or redirect
 MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than this is an attack, not a packet
 
 MIN_TCP_HEADER, UDP_HEADER = 20, 8
@@ -351,6 +354,18 @@ def _ipv6(buf, o, cap, wire, row):
 
 
 @lean
+def _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, piece, t, tlen, tcap):
+    """Note a packet that makes no row as one of ``fragments``; returns how many there are."""
+    if n_fragments >= fragments.shape[0]:
+        return n_fragments
+    f = fragments[n_fragments]
+    f[0], f[1], f[2], f[3] = frame, row[c.TS], row[c.IFACE], kind
+    f[4], f[5], f[6], f[7] = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
+    f[8], f[9], f[PIECE], f[11], f[12], f[13] = ident, proto, piece, t, tlen, tcap
+    return n_fragments + 1
+
+
+@lean
 def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality, frame):
     """From the network header on; returns (reason, fragments)."""
     if kind != 0x0800 and kind != 0x86DD:
@@ -365,24 +380,18 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         return reason, n_fragments
     row[c.PORTS] = kind << 32
     if piece >= 0:
-        if n_fragments < fragments.shape[0]:
-            f = fragments[n_fragments]
-            f[0], f[1], f[2], f[3] = frame, row[c.TS], row[c.IFACE], kind
-            f[4], f[5], f[6], f[7] = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO]
-            f[8], f[9], f[10], f[11], f[12], f[13] = ident, proto, piece, t, tlen, tcap
-            n_fragments += 1
-        return _FRAGMENT, n_fragments
+        return _FRAGMENT, _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, piece, t, tlen, tcap)
     if proto == 6 or proto == 17:
         if be16(buf, o + (2 if kind == 4 else 4)) == 0 or tlen + (t - o) > ETHERNET_MTU:
             note(quality, _OFFLOADED, frame)
         return _transport(buf, t, tcap, tlen, proto, row, quality, frame), n_fragments
     if proto == 1:
         if tcap >= 1 and (byte(buf, t) == 3 or byte(buf, t) == 4 or byte(buf, t) == 5 or byte(buf, t) == 11 or byte(buf, t) == 12):
-            return _ICMP_ERROR, n_fragments
+            return _ICMP_ERROR, _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(QUOTING), t, tlen, tcap)
         return _ICMP, n_fragments
     if proto == 58:
         if tcap >= 1 and (byte(buf, t) < 128 or byte(buf, t) == 137):
-            return _ICMP_ERROR, n_fragments
+            return _ICMP_ERROR, _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(QUOTING), t, tlen, tcap)
         return _ICMP, n_fragments
     row[c.KIND], row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH] = proto, t, tcap, tlen  # for enter
     return _PROTOCOL[proto], n_fragments

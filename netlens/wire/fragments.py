@@ -100,6 +100,8 @@ class Fragments:
         out = []
         for row in rows.tolist():
             frame, ts, iface, version, s_hi, s_lo, d_hi, d_lo, _, proto, where_more, start, length, captured = row
+            if where_more == d.QUOTING:
+                continue
             where, more = where_more >> 1, where_more & 1
             key = datagram(row)
             if where + length > MAX_BYTES or (more and (length % 8 or not length)):
