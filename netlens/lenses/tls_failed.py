@@ -1,8 +1,9 @@
 """Which TLS handshakes failed?
 
-Asks: whether a fatal alert in clear, an answer that is no TLS, or a connection that ended before the server's hello broke a handshake off.
+Asks: whether a fatal alert in clear, an answer that is no TLS, a client that left upon an expired certificate, or a connection that ended before the
+    server's hello broke a handshake off.
 Applies: where a ClientHello or a TLS alert is in the capture.
-Cannot see: alerts of TLS 1.3 after the hellos, which are encrypted; why a certificate was not liked, unless the alert says so.
+Cannot see: alerts and certificates of TLS 1.3, which are encrypted; why a certificate was not liked, unless the alert or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
     A client that is told of a version and connects anew at once with another one is served.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlens.lenses._validity import certificates, invalid
 from netlens.lenses._view import FIN, RST, S, Segments, finding, grouped, most, views
 from netlens.text import plural
 
@@ -35,6 +37,8 @@ ALERTS = {
     109: "missing_extension", 110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
     113: "bad_certificate_status_response", 115: "unknown_psk_identity", 116: "certificate_required", 120: "no_application_protocol",
 }  # fmt: skip
+_OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
+_ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
 _ADVICE = {
     "protocol_version": "Client and server share no TLS version: update the older one.",
     "unknown_ca": "The client does not trust the server's issuer: install the issuer's certificate, or have the server send its intermediates.",
@@ -43,19 +47,22 @@ _ADVICE = {
     "unrecognized_name": "The server does not serve that name: check the SNI.",
     "no_application_protocol": "Client and server share no protocol (ALPN).",
 }
+#: Alerts with which a client may refuse a certificate because of its dates
+_OF_CERTIFICATE = ("certificate_expired", "bad_certificate", "certificate_unknown", "unknown_ca")
 FATAL, CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 2, 20, 21, 22, 23
 SERVER_HELLO = 2
 
 
 @dataclass
 class Failure:
-    """A handshake that failed: ``how`` in words, ``sure`` if the wire says it in so many words."""
+    """A handshake that failed: ``how`` in words, ``sure`` if the wire says it in so many words; ``about``: the certificate, if it was out of date."""
 
     session: int
     how: str
     sure: bool
     frames: list[int]
     ts: int
+    about: str = ""
 
 
 def look(traffic: Traffic) -> list[Finding]:
@@ -70,15 +77,22 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
     alerted = view.sessions_where(lambda head: (head >> 56 == ALERT) & ((head >> 48) & 0xFF == 3) & ((head >> 16) & 0xFFFFFF == 0x0202))
     first = view.first_replies >> 56
     answered = (first >= CHANGE_CIPHER) & (first <= APPLICATION)
+    outdated = view.once(invalid)
     failed, tried = [], []
     for k in view.first_copies:
         if k in view.halves or not (k in of or view.column("protocol")[k] == "tls"):
             continue
         tried.append(k)
-        if answered[k] and k not in alerted:
+        left = outdated[k].left_frame if k in outdated else 0
+        if answered[k] and k not in alerted and not left:
             continue
         found = _failure(view, k, view.opening(k), of.get(k))
+        if found is None and left:
+            found = Failure(k, "closed by the client before any request", False, [outdated[k].shown.frame, left], outdated[k].shown.ts)
         if found is not None:
+            if k in outdated and (left or any(f"{word} by the client" == found.how for word in _OF_CERTIFICATE)):
+                found.about = f"the certificate of {outdated[k].name or view.server(k)} {outdated[k].how}"
+                found.frames.append(outdated[k].shown.frame)
             failed.append(found)
     return failed, tried
 
@@ -103,9 +117,15 @@ def _of(view: View) -> list[Finding]:
     shown = grave or lasting or failed
     severity = "problem" if grave else "warning" if lasting else "note"
     ways = most(f.how for f in shown)
+    about = most(f.about for f in shown if f.about)
     n = len(shown)
-    text = f"{n:,} of {plural(len(tried), 'TLS handshake')} failed ({ways}) at {most(view.server(f.session) for f in shown)}."
+    text = f"{n:,} of {plural(len(tried), 'TLS handshake')} failed ({ways}) at {most(view.server(f.session) for f in shown)}"
+    text += f"; {about}." if about else "."
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
+    if any(f.about for f in shown):
+        advice = _OUT_OF_DATE
+    elif any(f.how == "certificate_expired by the client" and f.session in view.once(certificates) for f in shown):
+        advice = _ANOTHER
     values = {"handshakes": len(tried), "failed": n, "how": sorted({f.how for f in shown})}
     return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]  # type: ignore[arg-type]
 

@@ -11,11 +11,14 @@ import pytest
 
 import netlens
 from netlens import lenses
+from netlens.lenses.tls_failed import ALERTS
 from tests.lenses.made import CLIENT, GET, MS, OK, SERVER, WEB, S, close, exchange, found, healthy, lookup, ping, problems, talk
-from tests.parsers.build import End, Packet, Talk, mixed, segment, write
+from tests.parsers.build import T0, End, Packet, Talk, mixed, segment, write
+from tests.parsers.certificates import DONE, SERVER_HELLO, certificate, chain, message, record
 from tests.parsers.test_pipeline import HELLO
 
 TLS: End = (SERVER, 443)
+NOW = T0 // S
 ALERT = b"\x15\x03\x03\x00\x02\x02"  # fatal; the description follows
 
 
@@ -195,6 +198,84 @@ def test_a_browser_that_opens_more_than_it_needs(tmp_path: Path) -> None:
         made.down("A")
         spare.append(made.packets)
     assert "tls-failed" not in found(tmp_path, *spare, ping(30 * S))
+
+
+# -- certificates --
+
+DAY = 86_400
+KEYS = record(22, message(16, bytes(66))) + record(20, b"\x01") + record(22, bytes(40))
+REQUEST = KEYS + record(23, bytes(300))
+
+
+def showing(der: bytes, *answers: bytes, ends: str = "", port: int = 40_000, at: int = 0) -> list[Packet]:
+    """A handshake of TLS 1.2 in which the server shows a certificate, and what the client sends then; ``ends``: with which flags it ends the connection."""
+    made = talk(port, at, TLS)
+    made.up("PA", HELLO)
+    made.down("PA", record(22, SERVER_HELLO + chain(der) + DONE))
+    for data in answers:
+        made.up("PA", data)
+    if ends:
+        made.up(ends)
+    return made.packets
+
+
+EXPIRED = certificate(NOW - 400 * DAY, NOW - 12 * DAY - 5, "shop.example")
+
+
+@pytest.mark.parametrize("what", [42, 45, 46, 48])
+def test_a_client_that_refuses_an_expired_certificate(tmp_path: Path, what: int) -> None:
+    this = found(tmp_path, showing(EXPIRED, ALERT + bytes([what]), ends="FA"), ping(9 * S))
+    assert problems(this) == {"tls-failed"}
+    assert this["tls-failed"].text == (
+        f"1 of 1 TLS handshake failed ({ALERTS[what]} by the client) at api.example.test:443; the certificate of shop.example had expired 12 days before."
+    )
+    assert this["tls-failed"].advice.startswith("Renew the server's certificate")
+    assert "certificate-expired" not in this
+
+
+def test_a_client_that_does_not_mind(tmp_path: Path) -> None:
+    this = found(tmp_path, showing(EXPIRED, REQUEST), showing(certificate(NOW - DAY, NOW + DAY), REQUEST, port=40_001), ping(9 * S))
+    assert not problems(this)
+    assert this["certificate-expired"].severity == "note"
+    assert this["certificate-expired"].text == (
+        "1 of 2 certificates shown by servers was out of date: shop.example (had expired 12 days before); the client went on all the same."
+    )
+
+
+def test_clients_that_leave_without_a_word(tmp_path: Path) -> None:
+    """Once may be a person, or a probe that had seen enough."""
+    this = found(tmp_path, showing(EXPIRED, ends="RA"), ping(9 * S))["tls-failed"]
+    assert (
+        this.severity,
+        "closed by the client before any request) at api.example.test:443; the certificate of shop.example had expired" in this.text,
+    ) == ("warning", True)
+    both = [p for k in range(2) for p in showing(EXPIRED, KEYS, ends="FA", port=40_000 + k, at=3 * k * S)]
+    assert found(tmp_path, both, ping(9 * S))["tls-failed"].severity == "problem"
+
+
+def test_an_alert_about_a_certificate_that_is_valid(tmp_path: Path) -> None:
+    this = found(tmp_path, showing(certificate(NOW - DAY, NOW + DAY), ALERT + b"\x2d", ends="FA"), ping(9 * S))["tls-failed"]
+    assert "certificate of" not in this.text
+    assert "intermediate" in this.advice
+
+
+def test_a_certificate_of_tomorrow(tmp_path: Path) -> None:
+    later = certificate(NOW + 3 * DAY + 5, NOW + 90 * DAY, "new.example")
+    assert (
+        "new.example (is valid only from 2023-11-17 on, 3 days later)"
+        in found(tmp_path, showing(later, REQUEST), ping(9 * S))["certificate-expired"].text
+    )
+
+
+def test_a_recorder_without_a_clock_says_nothing_of_certificates(tmp_path: Path) -> None:
+    later = certificate(NOW + 9000 * DAY, NOW + 9090 * DAY)
+    assert "certificate-expired" not in found(tmp_path, showing(later, REQUEST), ping(9 * S))
+
+
+def test_an_expired_certificate_at_the_end_of_the_capture_is_a_note(tmp_path: Path) -> None:
+    this = found(tmp_path, showing(EXPIRED))
+    assert this.keys() & {"tls-failed", "certificate-expired"} == {"certificate-expired"}
+    assert this["certificate-expired"].text.endswith("(had expired 12 days before).")
 
 
 # -- answers --
