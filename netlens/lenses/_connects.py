@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netlens.addresses import is_loopback
+from netlens.lenses._said import TCP, undelivered
 from netlens.lenses._view import ACK, RST, SYN, S, grouped
+from netlens.parsers.icmp import PROHIBITED, REFUSING
 
 if TYPE_CHECKING:
     from netlens.lenses._view import View
+    from netlens.parsers.icmp import Error
 
 OPEN, REFUSED, UNANSWERED, OTHER = "open", "refused", "unanswered", "other"
 #: Zeek's policy/misc/scan: 15 ports of one host, or 25 hosts on one port, within 5 minutes.
 SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
 PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
+SAID_NS = 10 * S  #: after the last SYN; a router that finds nobody at the address says so after 3 s (RFC 4861 10, Linux' ARP)
 MOST_TRIED = 1000  #: other attempts that are looked at for one that failed
 SOME_PORTS = 8  #: worth a look
 
 
 @dataclass
 class Attempt:
-    """One session that begins in the capture. ``syn_ns`` and ``syn_frames``: its SYNs; ``usable_ns``: when the originator could send, 0 if it never could."""
+    """One session that begins in the capture.
+
+    syn_ns, syn_frames : its SYNs.  usable_ns : when the originator could send, 0 if it never could.  said : ICMP errors about SYNs that nothing else answered.
+    """
 
     session: int
     client: str
@@ -36,6 +43,7 @@ class Attempt:
     usable_ns: int
     usable_frame: int
     synacks: int
+    said: list[Error] = field(default_factory=list)
 
     @property
     def span_ns(self) -> int:
@@ -101,11 +109,24 @@ def _attempt(view: View, k: int) -> Attempt | None:
         outcome, answer = UNANSWERED, -1
     else:
         outcome, answer = OTHER, -1
-    return Attempt(
+    made = Attempt(
         k, client, server, port, outcome, syn_ns, syn_frames,
         seg.ts[answer] if answer >= 0 else 0, seg.frame[answer] if answer >= 0 else 0,
         seg.ts[usable] if usable >= 0 else 0, seg.frame[usable] if usable >= 0 else 0, synacks,
     )  # fmt: skip
+    if outcome == UNANSWERED:
+        _hear(view, made)
+    return made
+
+
+def _hear(view: View, attempt: Attempt) -> None:
+    """What ICMP errors say of an attempt that nothing else answered: a refusal, or why it found nobody. A program is told at once (RFC 1122 4.2.3.9)."""
+    orig, orig_port, resp, resp_port = view.ends(attempt.session)
+    about = view.once(undelivered).get((TCP, (orig, orig_port), (resp, resp_port)), [])
+    attempt.said = [e for e in about if attempt.syn_ns[0] <= e.ts <= attempt.syn_ns[-1] + SAID_NS]
+    refusals = [e for e in attempt.said if e.what in REFUSING or e.what == PROHIBITED]
+    if refusals:
+        attempt.outcome, attempt.answer_ns, attempt.answer_frame = REFUSED, refusals[0].ts, refusals[0].frame
 
 
 def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:

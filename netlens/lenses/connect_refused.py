@@ -1,8 +1,8 @@
 """Which connections were refused?
 
-Asks: whether a SYN was answered by RST: nothing listens on that port, or a firewall says no.
-Applies: where the SYN and the RST are in the capture.
-Cannot see: a refusal inside a proxy or tunnel; an ICMP error that says the same.
+Asks: whether a SYN was answered by RST, or by an ICMP error that says the port is unreachable or prohibited: nothing listens there, or a firewall says no.
+Applies: where the SYN and the answer are in the capture.
+Cannot see: a refusal inside a proxy or tunnel.
 Normal: a client that tries ::1 and then 127.0.0.1, or the other address family, within a second (RFC 8305 5); routers whose peer is not up yet.
     RFC 9293 3.10.7.1 has a closed port answer with RST.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens.lenses._connects import OPEN, REFUSED, attempts, reached_after, scanning
+from netlens.lenses._said import said
 from netlens.lenses._view import S, finding, most, views
 from netlens.text import endpoint, plural
 
@@ -58,8 +59,10 @@ def _of(view: View) -> list[Finding]:
         if not lasting
         else "; it was reached soon after, or others were"
     )
-    text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {'was' if len(shown) == 1 else 'were'} refused by {whom}{end}."
-    values = {"attempts": len(all_), "refused": len(shown)}
+    heard = [e for a in shown for e in a.said]
+    by = f" ({said(heard)})" if heard else ""
+    text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {'was' if len(shown) == 1 else 'were'} refused by {whom}{by}{end}."
+    values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": len(heard)}
     advice = (
         "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
         if grave

@@ -1,8 +1,8 @@
 """Which connections were never answered?
 
-Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated.
+Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated; which ICMP error says why.
 Applies: where the SYNs are in the capture and what their sender hears would be.
-Cannot see: whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
+Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
 Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address of several that is silent while another is connected costs nobody
     anything (RFC 8305 5); among peers of a peer-to-peer program some are always gone.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens.lenses._connects import OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
+from netlens.lenses._said import said
 from netlens.lenses._view import S, finding, grouped, most, seconds, views
 from netlens.text import endpoint, plural
 
@@ -43,7 +44,7 @@ def _of(view: View) -> list[Finding]:
     for group in groups.values():
         syns = sorted(t for a in group for t in a.syn_ns)
         last = view.end_of(group[0].syn_frames[0]) - syns[0]
-        if len(syns) >= SYNS and syns[-1] - syns[0] >= SPAN_NS:
+        if (len(syns) >= SYNS and syns[-1] - syns[0] >= SPAN_NS) or any(a.said for a in group):
             given_up.append(group)
         elif last >= SPAN_NS:
             early.append(group)
@@ -60,12 +61,26 @@ def _of(view: View) -> list[Finding]:
     took = max(max(a.syn_ns[-1] for a in g) - g[0].syn_ns[0] for g in shown)
     all_ = len({(a.client, a.server, a.port) for a in view.once(attempts)})
     how = f"up to {tried} tries over {seconds(took)}" if tried > 1 else "one try each"
-    text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how})."
-    values = {"unanswered": n, "services": all_, "syns": len(syns), "longest_s": took / 1e9}
+    heard = [e for g in shown for a in g for e in a.said]
+    why = f"; {said(heard)}" if heard else ""
+    text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how}){why}."
+    values = {"unanswered": n, "services": all_, "syns": len(syns), "longest_s": took / 1e9, "icmp_errors": len(heard)}
     advice = (
-        "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
+        f"The host is off, or {most(e.reporter for e in heard)} has no way to it: look at the routes and neighbours there (ip route, ip neigh)."
+        if heard
+        else "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
     )
-    return [finding(view, ID, "problem" if grave else "warning", text, [f for g in shown for a in g for f in a.syn_frames], values, advice)]
+    return [
+        finding(
+            view,
+            ID,
+            "problem" if grave else "warning",
+            text,
+            [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))],
+            values,
+            advice,
+        )
+    ]
 
 
 def _peers(view: View, failed: Attempt) -> bool:

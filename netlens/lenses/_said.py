@@ -1,0 +1,52 @@
+"""What routers and hosts said of packets in ICMP errors: evidence that lenses cite.
+
+An error counts for a flow only as it quotes it: both ends and the direction. So what a client says of an answer that came too late (its socket is closed; RFC
+1122 4.1.3.1) is nothing about the server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import COPY_NS, grouped, most
+from netlens.parsers.icmp import EXPIRED, UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from netlens.lenses._view import View
+    from netlens.parsers.icmp import Error
+
+End = tuple[str, int]
+TCP, UDP = 6, 17
+TRACEROUTE = range(33_434, 33_701)  #: ports at which nobody is meant to listen (traceroute(8): from 33434 up)
+HOPS = 3  #: routers that let packets to one destination expire: somebody asks for the way; a loop has two
+
+
+def errors(view: View) -> list[Error]:
+    """All of them, of copies one."""
+    found: list[Error] = []
+    last: dict[tuple[object, ...], int] = {}
+    for each in view.side.capture.icmp_errors:
+        key = (*each[2:10], each.gateway)
+        if key not in last or not 0 <= each.ts - last[key] < COPY_NS:
+            found.append(each)
+        last[key] = each.ts
+    return found
+
+
+def undelivered(view: View) -> dict[tuple[int, End, End], list[Error]]:
+    """Errors that say a packet did not arrive, by (protocol, source, destination) of that packet. What traceroute sends is meant not to."""
+    lost = [e for e in view.once(errors) if e.what == EXPIRED or e.what in UNREACHABLE]
+    expired = grouped((e for e in lost if e.what == EXPIRED), lambda e: e.destination[0])
+    traced = {where for where, group in expired.items() if len({e.reporter for e in group}) >= HOPS}
+    return grouped(
+        (e for e in lost if e.destination[0] not in traced and not (e.protocol == UDP and e.destination[1] in TRACEROUTE)),
+        lambda e: (e.protocol, e.source, e.destination),
+    )
+
+
+def said(found: Iterable[Error]) -> str:
+    """ "192.0.2.1 said: host unreachable"."""
+    by_what = grouped(found, lambda e: e.what)
+    return ", ".join(f"{most(e.reporter for e in group)} said: {what}" for what, group in by_what.items())

@@ -1,0 +1,182 @@
+"""ICMP errors are cited where they quote the packets of what failed, and nowhere else."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.lenses.made import CLIENT, RESOLVER, SERVER, WEB, found, healthy, lookup, ping, problems, talk
+from tests.parsers.build import MS, End, Packet, S, Talk, _ip, datagram, segment
+
+ROUTER = "203.0.113.1"
+PORT, HOST, NET, PROHIBITED, EXPIRED = (3, 3), (3, 1), (3, 0), (3, 10), (11, 0)
+
+
+def error(
+    at: int, what: tuple[int, int], quoted: bytes, reporter: str = ROUTER, told: str = CLIENT, rest: bytes = bytes(4)
+) -> list[Packet]:
+    return [Packet(at, _ip(reporter, told, 1, bytes([*what, 0, 0]) + rest + quoted[:28]))]
+
+
+def syn(at: int, port: int = 40_000, server: End = (SERVER, 8009)) -> list[Packet]:
+    return [Packet(at, segment((CLIENT, port), server, "S", 5))]
+
+
+SYN = segment((CLIENT, 40_000), (SERVER, 8009), "S", 5)
+
+
+@pytest.mark.parametrize(("what", "words"), [(PORT, "port unreachable"), (PROHIBITED, "administratively prohibited")])
+def test_a_connection_that_icmp_refuses(tmp_path: Path, what: tuple[int, int], words: str) -> None:
+    this = found(tmp_path, syn(0), error(MS, what, SYN), healthy(), ping(30 * S))
+    assert problems(this) == {"connect-refused"}
+    assert this["connect-refused"].text == f"1 of 2 connection attempts was refused by 198.51.100.20:8009 (203.0.113.1 said: {words})."
+    assert [frame for _, frame in this["connect-refused"].every] == [1, 3]  # healthy() begins between them
+
+
+@pytest.mark.parametrize(("what", "words"), [(HOST, "host unreachable"), (NET, "network unreachable"), (EXPIRED, "time exceeded")])
+def test_a_connection_to_nobody(tmp_path: Path, what: tuple[int, int], words: str) -> None:
+    this = found(tmp_path, syn(0), syn(S), error(3 * S, what, SYN), healthy(), ping(30 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert this["connect-unanswered"].text.endswith(f"198.51.100.20:8009 (up to 2 tries over 1.0 s); 203.0.113.1 said: {words}.")
+    assert "203.0.113.1 has no way to it" in this["connect-unanswered"].advice
+
+
+def test_an_error_about_other_packets_is_no_evidence(tmp_path: Path) -> None:
+    others = [
+        segment((CLIENT, 40_001), (SERVER, 8009), "S", 5),
+        segment((SERVER, 8009), (CLIENT, 40_000), "SA", 5),
+        datagram((CLIENT, 40_000), (SERVER, 8009), b""),
+    ]
+    told = [p for k, quoted in enumerate(others) for p in error(MS + k, PORT, quoted)]
+    this = found(tmp_path, syn(0), told, error(200 * S, PORT, SYN), healthy(), ping(300 * S))
+    assert not problems(this)
+    assert "connect-refused" not in this
+
+
+def test_a_connection_that_opens_all_the_same(tmp_path: Path) -> None:
+    """RFC 1122 4.2.3.9: an error while the connection lives is a hint."""
+    first = talk(40_000).packets
+    assert not problems(found(tmp_path, first, error(MS, HOST, segment((CLIENT, 40_000), WEB, "S", 5)), healthy(), ping(30 * S)))
+
+
+def test_lookups_at_a_closed_port(tmp_path: Path) -> None:
+    query = lookup("a.example.test", 0)
+    again = lookup("a.example.test", S, port=5_001)
+    told = error(MS, PORT, query[0].data, RESOLVER) + error(S + MS, PORT, again[0].data, RESOLVER)
+    this = found(tmp_path, query, again, told, ping(2 * S))
+    assert problems(this) == {"dns-unanswered"}
+    assert this["dns-unanswered"].text == "1 of 1 DNS lookup to 198.51.100.53 got no answer; 198.51.100.53 said: port unreachable."
+    assert "unreachable" not in this
+
+
+def test_an_answer_that_comes_too_late_is_no_fault_of_the_resolver(tmp_path: Path) -> None:
+    asked = lookup("a.example.test", 0, 20 * MS)
+    this = found(tmp_path, asked, error(21 * MS, PORT, asked[1].data, CLIENT, RESOLVER), ping(30 * S))
+    assert not {"dns-unanswered", "unreachable"} & this.keys()
+
+
+SYSLOG: End = (SERVER, 514)
+
+
+def sent(n: int, port: int = 514, step: int = S) -> list[Packet]:
+    return [Packet(k * step, datagram((CLIENT, 6_000), (SERVER, port), b"hello")) for k in range(n)]
+
+
+def test_datagrams_that_find_nobody(tmp_path: Path) -> None:
+    said = [p for k in range(3) for p in error(k * S + MS, PORT, datagram((CLIENT, 6_000), SYSLOG, b"hello"), SERVER)]
+    this = found(tmp_path, sent(3), said, healthy(), ping(30 * S))
+    assert this["unreachable"].severity == "warning"
+    assert this["unreachable"].text == "3 datagrams to 198.51.100.20:514 found nobody; 198.51.100.20 said: port unreachable."
+    assert this["unreachable"].values["icmp_errors"] == 3
+
+
+def test_a_copy_of_an_error_counts_once(tmp_path: Path) -> None:
+    told = error(MS, PORT, datagram((CLIENT, 6_000), SYSLOG, b"hello"), SERVER)
+    this = found(tmp_path, sent(1), told, [Packet(MS + 1000, told[0].data)], healthy(), ping(30 * S))
+    assert (this["unreachable"].severity, this["unreachable"].values["icmp_errors"]) == ("note", 1)
+
+
+def test_a_service_that_answered_before_is_none(tmp_path: Path) -> None:
+    answer = [Packet(MS, datagram(SYSLOG, (CLIENT, 6_000), b"yes"))]
+    this = found(tmp_path, sent(3), answer, error(2 * S + MS, PORT, datagram((CLIENT, 6_000), SYSLOG, b"hello"), SERVER), ping(30 * S))
+    assert "unreachable" not in this
+
+
+def test_a_late_answer_to_a_question_by_multicast_is_none(tmp_path: Path) -> None:
+    answer = datagram((SERVER, 5355), (CLIENT, 52_272), b"x")
+    this = found(tmp_path, [Packet(0, answer)], error(MS, PORT, answer, CLIENT, SERVER), healthy(), ping(30 * S))
+    assert "unreachable" not in this
+
+
+def test_traceroute_wants_errors(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(4):
+        probe = sent(1, 33_434 + k)[0]
+        hop = f"203.0.113.{k + 1}" if k < 3 else SERVER
+        packets += [Packet(k * S, probe.data), *error(k * S + MS, EXPIRED if k < 3 else PORT, probe.data, hop)]
+        tcp = syn(k * S + 10, 41_000 + k, (SERVER, 80))
+        packets += [*tcp, *error(k * S + 2 * MS, EXPIRED, tcp[0].data, hop)]
+    this = found(tmp_path, packets, ping(30 * S))
+    assert "unreachable" not in this
+    assert "203.0.113" not in str([f.text for f in this.values()])
+
+
+def test_redirects(tmp_path: Path) -> None:
+    told = [p for k in range(3) for p in error(k * S, (5, 1), SYN, rest=ip_address("203.0.113.9").packed)]
+    this = found(tmp_path, told, healthy(), ping(30 * S))["redirected"]
+    assert (this.severity, this.text) == ("note", "203.0.113.1 told 192.0.2.10 3 times of a better way to 198.51.100.20: 203.0.113.9.")
+
+
+# -- the path MTU --
+
+
+def black_hole(large: int = 1448, short: bool = True, alive: bool = True) -> tuple[Talk, bytes]:
+    """The server's large segment is lost however often it is sent; what is shorter arrives."""
+    made = talk()
+    made.up("PA", b"GET / HTTP/1.1\r\n\r\n")
+    made.down("A")
+    if short:
+        made.down("PA", b"HTTP/1.1 200 OK\r\n")
+        made.up("A")
+    lost = made.back
+    data = bytes(large)
+    first = made.down("A", data)
+    for k in range(5):
+        made.at = (2**k) * S
+        made.down("A", data, seq=lost)
+    made.at = 40 * S
+    made.back = lost
+    if alive:
+        made.up("A")
+        made.up("FA")
+    return made, first.data
+
+
+def test_only_large_packets_are_lost(tmp_path: Path) -> None:
+    this = found(tmp_path, black_hole()[0].packets, ping(60 * S))["stalled"]
+    assert this.severity == "problem"
+    assert "; only large packets were lost (1,448 bytes were sent 6 times in vain)." in this.text
+    assert "MSS" in this.advice
+
+
+def test_a_router_that_says_how_large_and_is_not_heard(tmp_path: Path) -> None:
+    made, first = black_hole()
+    this = found(tmp_path, made.packets, error(500 * MS, (3, 4), first, told=SERVER, rest=b"\0\0\x05\x78"), ping(60 * S))["stalled"]
+    assert this.text.endswith("; only large packets were lost (1,448 bytes were sent 6 times in vain); 203.0.113.1 said: packet too big.")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [black_hole(100)[0], black_hole(alive=False)[0], black_hole(short=False)[0]],
+    ids=["small ones too", "peer is gone", "nothing passed"],
+)
+def test_what_is_another_loss(tmp_path: Path, made: Talk) -> None:
+    assert "only large" not in found(tmp_path, made.packets, ping(60 * S))["stalled"].text
+
+
+def test_why_a_connection_stood_still(tmp_path: Path) -> None:
+    made, first = black_hole(alive=False)
+    this = found(tmp_path, made.packets, error(5 * S, HOST, first, told=SERVER), ping(60 * S))["stalled"]
+    assert this.text.endswith("; 203.0.113.1 said: host unreachable.")
