@@ -42,8 +42,10 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     seg = view.segments(wait.session)
     frames = set(wait.frames)
     sent = [i for i in range(len(seg)) if seg.orig[i] == wait.orig and seg.frame[i] in frames and seg.length[i]]
-    size = max((seg.length[i] for i in sent), default=0)
-    whole = [i for i in sent if seg.length[i] == size]
+    size = max(
+        (seg.length[i] for i in sent[1:]), default=0
+    )  # the first time, the sender's card may have been given several in one (offload)
+    whole = [i for i in sent if seg.length[i] >= size]
     if size < LARGE or len(whole) <= STALL_TIMES:
         return None
     offset = seg.offset[whole[0]]

@@ -63,9 +63,12 @@ def _of(view: View) -> list[Finding]:
     by = f" ({said(heard)})" if heard else ""
     text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {'was' if len(shown) == 1 else 'were'} refused by {whom}{by}{end}."
     values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": len(heard)}
+    others = sorted({e.reporter for e in heard} - {a.server for a in shown})
     advice = (
         "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
-        if grave
-        else ""
     )
+    if others:
+        advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
+    if not grave:
+        advice = ""
     return [finding(view, ID, severity, text, [f for a in shown for f in (a.syn_frames[0], a.answer_frame)], values, advice)]  # type: ignore[arg-type]

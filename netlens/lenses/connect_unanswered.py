@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from netlens.lenses._connects import OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
 from netlens.lenses._view import S, finding, grouped, most, seconds, views
+from netlens.parsers.icmp import EXPIRED
 from netlens.text import endpoint, plural
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ GROUP = "handshakes"
 RANK = 14
 SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had three times the time-out of RFC 6298
 ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
+OWN_PORTS = 1024  #: from here on programs choose
 PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this share silent: peers that are gone
 
 
@@ -66,10 +68,12 @@ def _of(view: View) -> list[Finding]:
     text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how}){why}."
     values = {"unanswered": n, "services": all_, "syns": len(syns), "longest_s": took / 1e9, "icmp_errors": len(heard)}
     advice = (
-        f"The host is off, or {most(e.reporter for e in heard)} has no way to it: look at the routes and neighbours there (ip route, ip neigh)."
-        if heard
-        else "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
+        "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
     )
+    if any(e.what == EXPIRED for e in heard):
+        advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
+    elif heard:
+        advice = f"The host is off, or {most(e.reporter for e in heard)} has no way to it: look at the routes and neighbours there (ip route, ip neigh)."
     return [
         finding(
             view,
@@ -84,7 +88,9 @@ def _of(view: View) -> list[Finding]:
 
 
 def _peers(view: View, failed: Attempt) -> bool:
-    """Whether this is one of many hosts on its port, most of which answer."""
-    hosts = {a.server for a in view.once(attempts) if a.client == failed.client and a.port == failed.port}
-    answered = {a.server for a in view.once(attempts) if a.client == failed.client and a.port == failed.port and a.outcome == OPEN}
+    """Whether this is one of many hosts on its port (or each on one of its own, where an ICMP error tells at the first try), most of which answer."""
+    any_port = bool(failed.said) and failed.port >= OWN_PORTS
+    tried = [a for a in view.once(attempts) if a.client == failed.client and (a.port == failed.port or (any_port and a.port >= OWN_PORTS))]
+    hosts = {a.server for a in tried}
+    answered = {a.server for a in tried if a.outcome == OPEN}
     return len(hosts) >= PEERS and len(hosts - answered) < PEERS_SHARE * len(hosts)

@@ -32,6 +32,7 @@ def test_a_connection_that_icmp_refuses(tmp_path: Path, what: tuple[int, int], w
     this = found(tmp_path, syn(0), error(MS, what, SYN), healthy(), ping(30 * S))
     assert problems(this) == {"connect-refused"}
     assert this["connect-refused"].text == f"1 of 2 connection attempts was refused by 198.51.100.20:8009 (203.0.113.1 said: {words})."
+    assert this["connect-refused"].advice == "A firewall on the way rejects: look at the rules of 203.0.113.1."
     assert [frame for _, frame in this["connect-refused"].every] == [1, 3]  # healthy() begins between them
 
 
@@ -40,7 +41,7 @@ def test_a_connection_to_nobody(tmp_path: Path, what: tuple[int, int], words: st
     this = found(tmp_path, syn(0), syn(S), error(3 * S, what, SYN), healthy(), ping(30 * S))
     assert problems(this) == {"connect-unanswered"}
     assert this["connect-unanswered"].text.endswith(f"198.51.100.20:8009 (up to 2 tries over 1.0 s); 203.0.113.1 said: {words}.")
-    assert "203.0.113.1 has no way to it" in this["connect-unanswered"].advice
+    assert ("in circles" if what == EXPIRED else "203.0.113.1 has no way to it") in this["connect-unanswered"].advice
 
 
 def test_an_error_about_other_packets_is_no_evidence(tmp_path: Path) -> None:
@@ -159,6 +160,24 @@ def test_only_large_packets_are_lost(tmp_path: Path) -> None:
     assert this.severity == "problem"
     assert "; only large packets were lost (1,448 bytes were sent 6 times in vain)." in this.text
     assert "MSS" in this.advice
+
+
+def test_a_first_sending_that_was_given_to_the_card_in_one(tmp_path: Path) -> None:
+    made = talk()
+    made.up("PA", b"GET / HTTP/1.1\r\n\r\n")
+    made.down("PA", b"HTTP/1.1 200 OK\r\n")
+    made.up("A")
+    lost = made.back
+    made.down("A", 7240)
+    for k in range(5):
+        made.at = (2**k) * S
+        made.down("A", 1448, seq=lost)
+    made.back = lost
+    made.up("FA")
+    assert (
+        "only large packets were lost (1,448 bytes were sent 6 times in vain)"
+        in found(tmp_path, made.packets, ping(60 * S))["stalled"].text
+    )
 
 
 def test_a_router_that_says_how_large_and_is_not_heard(tmp_path: Path) -> None:
