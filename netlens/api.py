@@ -87,8 +87,7 @@ class Capture:
         wanted = {"sessions"}
         for name in self._wanted:
             wanted |= _NEEDS[name]
-        products = [p for p in pipeline.PRODUCTS if p in wanted] + [pipeline.TRAIL] * self._with_trail
-        products += [pipeline.HTTP] * ("exchanges" in wanted)
+        products = [p for p in pipeline.PRODUCTS if p in wanted] + ([pipeline.TRAIL] if self._with_trail else [])
         return pipeline.run(self.paths, products, progress, self._spill_to, alone)
 
     @property

@@ -25,7 +25,6 @@ Theory of operation
 
 9. HTTP/1.1 in the clear may be pipelined (RFC 9112 9.3.2): a request line before the answer to the request before it. Answers go to requests in
    order. An answer that begins inside a segment which begins with other data is not seen; when the client asks anew, all it asked before is answered.
-   Where the capture is read in one part, :mod:`netlens.parsers.http1` knows better.
 
 Everything is decided from packet rows (``wire.hints``), so parts of a capture can be replayed.
 
@@ -50,7 +49,6 @@ from netlens.wire import hints as h
 from netlens.wire.compiled import lean
 
 if TYPE_CHECKING:
-    from netlens.parsers.http1 import HttpBuilder
     from netlens.parsers.lifecycle import Kept
 
 Array = np.ndarray[Any, Any]
@@ -560,18 +558,13 @@ class ExchangeBuilder:
         busy = np.flatnonzero(self.arrays.state[:n, PHASE] != IDLE)
         return busy, self.arrays.state[busy]
 
-    def rows(self, sessions: Array, http: HttpBuilder | None = None) -> Table:
-        """All exchanges, open ones included, in order of start.
-
-        sessions : int64[n, S_WIDTH], the final session state.  http : what is known of HTTP/1.1 message by message.
-        """
+    def rows(self, sessions: Array) -> Table:
+        """All exchanges, open ones included, in order of start. ``sessions``: int64[n, S_WIDTH], the final session state."""
         self._flush()
         busy, x = self.open(len(sessions))
         last = x[:, :ROW].copy()
         last[:, COMPLETE] = closed_orderly(sessions, busy, x)
         rows = np.concatenate([*self._done, last, self._queued(last, x)])
-        if http is not None:
-            rows = http.corrected(rows, sessions, closed_orderly)
         rows = rows[np.lexsort((rows[:, START_FRAME], rows[:, START]))]
         return exchange_rows(rows)
 

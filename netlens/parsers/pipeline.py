@@ -31,7 +31,6 @@ from netlens.wire.times import Times
 if TYPE_CHECKING:
     from netlens.parsers.certificates import CertificateBuilder
     from netlens.parsers.exchanges import ExchangeBuilder
-    from netlens.parsers.http1 import HttpBuilder
     from netlens.parsers.icmp import ErrorBuilder
     from netlens.parsers.lookups import LookupBuilder
     from netlens.parsers.records import RecordBuilder
@@ -49,8 +48,6 @@ PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 #: besides, for lenses: single segments (parsers.trail), ICMP errors, and with ``hellos`` TLS records (parsers.records) and certificates; of a capture that
 #: is read in one part
 TRAIL = "trail"
-#: besides, with ``exchanges``: HTTP/1.1 message by message (parsers.http1); of a capture that is read in one part
-HTTP = "http"
 
 #: products whose parsers take as long as reading does, so that decoding is divided best if it goes with them; all others take longer
 LIGHT = ("sessions",)
@@ -165,7 +162,6 @@ class Part:
         self.lookups: LookupBuilder | None = None
         self.streams: DnsStreams | None = None
         self.exchanges: ExchangeBuilder | None = None
-        self.http: HttpBuilder | None = None
         self.tunnels: TunnelWatch | None = None
         self.trail: Trail | None = None
         self.records: RecordBuilder | None = None
@@ -181,10 +177,6 @@ class Part:
             from netlens.parsers.exchanges import ExchangeBuilder
 
             self.exchanges = ExchangeBuilder()
-            if HTTP in self.products:
-                from netlens.parsers.http1 import HttpBuilder
-
-                self.http = HttpBuilder()
         if "tunnels" in self.products:
             from netlens.parsers.tunnels import TunnelWatch
 
@@ -254,8 +246,6 @@ class Part:
             self.keep_payload(buf, packets)
         self.hellos.feed(buf, packets, sessions)
         self.follow(packets)
-        if self.http is not None:
-            self.http.feed(buf, packets, sessions)
         if self.trail is not None:
             self.trail.feed(buf, packets, sessions)
         if self.records is not None:
@@ -362,7 +352,7 @@ class Part:
 
     def exchange_rows(self) -> Table:
         assert self.exchanges is not None
-        return self.exchanges.rows(self.state(), self.http)
+        return self.exchanges.rows(self.state())
 
     def hello_rows(self) -> Table:
         return self.hellos.rows()
