@@ -24,5 +24,4 @@ Theory of operation
 What is joined over the whole capture by its nature (copies behind NAT, tunnels, questions asked again) is joined in one place, from states.
 
 Every step is a function of a file's name and of small arrays, so what a lost worker had made is made again. Limits: docs/scale.md.
-Exchanges are by turns: requests in clear whose messages begin in the middle of segments are counted by one process only (:mod:`netlens.parsers.http1`).
 """
