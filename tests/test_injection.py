@@ -668,7 +668,7 @@ def test_what_the_laboratory_says_of_a_recording() -> None:
 
     for name in NAMES.values():
         text = name.decode("utf-8", "replace")
-        report = Report(text, text, {text: 1}, {text: (1, 1)}, {text: 1.0}, 0.0, {text: 0.5}, {}, [f"start of {text}"])
+        report = Report(text, text, text, {text: 1}, {text: (1, 1)}, {text: 1.0}, 0.0, {text: 0.5}, {}, [f"start of {text}"])
         assert_plain(as_text([report]))
         assert len(as_text([report]).splitlines()) == 5
         assert as_json([report]).isascii()

@@ -70,7 +70,7 @@ class Rule:
     @property
     def plain(self) -> Rule:
         """The same without what is not plain."""
-        return replace(self, held_s=0.0, broken_s=0.0, changes=(), models=())
+        return replace(self, held_s=0.0, broken_s=0.0, by_writes=False, changes=(), models=())
 
     def lower(self, at_ns: Ints) -> Ints:
         """How much lower the limit was at these times than at its highest."""
