@@ -74,17 +74,8 @@ def _of(view: View) -> list[Finding]:
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:
         advice = f"The host is off, or {most(e.reporter for e in heard)} has no way to it: look at the routes and neighbours there (ip route, ip neigh)."
-    return [
-        finding(
-            view,
-            ID,
-            "problem" if grave else "warning",
-            text,
-            [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))],
-            values,
-            advice,
-        )
-    ]
+    frames = [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
 def _peers(view: View, failed: Attempt) -> bool:

@@ -95,17 +95,8 @@ def _of(view: View) -> list[Finding]:
     }
     example = next((f"dig @{q.resolvers[0]} {q.name}" for q in open_ if q.resolvers and NAME.match(q.name)), "dig @RESOLVER NAME")
     advice = f"Ask the resolver directly ({example}); if it does not answer, name another one in resolv.conf, or look for what drops UDP port 53."
-    return [
-        finding(
-            view,
-            ID,
-            "problem" if grave else "warning",
-            text,
-            [*(f for q in open_ for f in q.frames), *(e.frame for e in heard)],
-            values,
-            advice,
-        )
-    ]
+    frames = [*(f for q in open_ for f in q.frames), *(e.frame for e in heard)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
 def _queries(view: View, open_: set[tuple[str, str, str]]) -> tuple[int, int]:

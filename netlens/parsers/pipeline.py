@@ -26,6 +26,7 @@ from netlens.wire import decode as d
 from netlens.wire.ahead import ahead
 from netlens.wire.containers import Batch, Reader
 from netlens.wire.fragments import Fragments
+from netlens.wire.streams import CHUNK
 from netlens.wire.times import Times
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ class Pace:
         return (AHEAD + 2) * self.together + 1 if self.together else 1
 
 
-ONE_THREAD = Pace(c.BATCH, 1 << 20, 0)
-TWO_THREADS_LIGHT = Pace(c.BATCH, 1 << 20, 4)
-TWO_THREADS = Pace(4 * c.BATCH, 4 << 20, 1)
-SIDE_BY_SIDE = Pace(8 * c.BATCH, 8 << 20, 0)
+ONE_THREAD = Pace(c.BATCH, CHUNK, 0)
+TWO_THREADS_LIGHT = Pace(c.BATCH, CHUNK, 4)
+TWO_THREADS = Pace(4 * c.BATCH, 4 * CHUNK, 1)
+SIDE_BY_SIDE = Pace(8 * c.BATCH, 8 * CHUNK, 0)
 
 
 def pace(alone: bool, light: bool = False) -> Pace:
