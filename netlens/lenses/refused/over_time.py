@@ -11,11 +11,11 @@ Theory of operation
    well. Every value tried costs: the log of their number is taken from the log likelihood, so that a search over hundreds of windows wins no
    more often than one rule that was named before. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
    exceeds 1 / p with probability p at most. It is taken over first refusals only, as retries of one refusal are no independent evidence.
+   Of a long recording the beginning is searched, and what is found there is then refined and judged on all of it.
 4. *Chance comes in bursts.* An overloaded provider refuses for a while, and windows end after a while too. So chance has two rates here, one after a
    refusal and one after an acceptance (a Markov chain of two states), and a limit must explain more than that there were bursts.
 
-Limits: tokens are known as bytes only. A window longer than the recording looks like a quota. Of very long recordings only the first :data:`MOST`
-requests are looked at.
+Limits: tokens are known as bytes only. A window longer than the recording, or than what is searched of it, looks like a quota.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ from netlens.lenses.refused.counting import SCOPES, Counts
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
 from netlens.threads import cores, in_parallel
 
-MOST = 20_000  #: requests that are looked at; a fit over 200 windows takes a second with them
-MANY = 5_000  #: requests from which on limiters are fitted side by side
+MOST = 20_000  #: requests that are searched; 200 windows take a second with them
+MANY = 5_000  #: requests from which on limiters are fitted side by side; so many are searched at least
+REACHED = 500  #: runs of refusals, with something accepted in between, after which more of them tell the search nothing new
+NEARLY = 3.0  #: log units below the best of the beginning within which the best of all may lie
+PROMISING = 0.25  #: share of the labels (of their log likelihood by chance) that a limiter must explain of the beginning to be refined on all
 #: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
 PEAKS, FINE, ZOOMS = 3, 4, 3
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
@@ -185,7 +188,7 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
     gone, maybe = np.zeros(len(r), np.bool_), np.zeros(len(r), np.bool_)
     if fit.scope == "side":
         return at, gone, maybe
-    own, taken = _taken(situation, fit.limiter, fit.reading)
+    own, taken = _taken(situation, fit.limiter, fit.reading, counted(r))
 
     def below(rows: Ints, asked: Bools) -> Ints:
         """Those of the requests ``asked`` that are below the limit if no other than ``rows`` were sent."""
@@ -208,10 +211,9 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
     return at, gone, maybe
 
 
-def _taken(situation: Situation, limiter: Limiter, reading: Reading) -> tuple[Floats, Floats]:
-    """Per request: the room that it needs for itself, and what it takes of the limit."""
+def _taken(situation: Situation, limiter: Limiter, reading: Reading, accepted: Bools) -> tuple[Floats, Floats]:
+    """Per request: the room that it needs for itself, and what it takes of the limit; ``accepted``: see :func:`counted`."""
     r = situation.requests
-    accepted = counted(r)
     if limiter.COUNTS == "bytes":
         size = reading.taken(r.sent_bytes).astype(np.float64)
         return size if reading.own else np.zeros(len(r)), np.where(accepted, size, 0.0)
@@ -231,6 +233,16 @@ def counted(requests: Requests) -> Bools:
     return out
 
 
+def _searched(requests: Requests) -> int:
+    """How many requests from the first on are searched."""
+    labels = requests.rejected[requests.rejected >= 0][:MOST]
+    again = np.flatnonzero((labels[1:] == REJECTED) & (labels[:-1] == ACCEPTED))
+    if len(again) < REACHED:
+        return min(len(requests), MOST)
+    upto = int(np.flatnonzero(requests.rejected >= 0)[again[REACHED - 1] + 1]) + 1
+    return min(max(upto, MANY), len(requests), MOST)
+
+
 def follows_windows(situation: Situation, first: Bools) -> bool:
     """Whether refusals follow how much was accepted in some window of time before. They do under limits that are not modelled here, and where
     places are given back late; by chance they do not.
@@ -241,7 +253,8 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
     r = situation.requests
     rejected = r.rejected == REJECTED
     best, made = np.zeros(SHIFTS + 1), 1
-    for rows in (np.arange(min(len(r), MOST)), *(np.flatnonzero(r.side[:MOST] == side) for side in np.unique(r.side))):
+    most = _searched(r)
+    for rows in (np.arange(most), *(np.flatnonzero(r.side[:most] == side) for side in np.unique(r.side))):
         chosen = np.flatnonzero(first[rows])
         labels = rejected[rows][chosen]
         if not labels.any() or labels.all():
@@ -266,18 +279,22 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
 def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, first: Bools, sides: list[int], tries: int) -> Fit | None:
     """``tries``: rules that compete with this one, each with as many parameters."""
     r = situation.requests
-    rows = np.arange(min(len(r), MOST))
-    groups = [rows] if scope == "egress" else [rows[r.side[rows] == side] for side in sides]
-    search = _Search(situation, limiter, labelled, [g for g in groups if len(g)])
+    groups = [np.arange(len(r))] if scope == "egress" else [np.flatnonzero(r.side == side) for side in sides]
+    most, accepted = _searched(r), counted(r)
+    search = _Search(situation, limiter, labelled, accepted, [rows[rows < most] for rows in groups])
     if not search.possible or not search.coarse:
         return None
-    reading, parameter_s, counts, price = search.best()
-    used, rejected = search.used, search.rejected
-    price += float(np.log(tries))
+    reading, parameter_s, price = search.best()
+    if most < len(r):
+        whole = _Search(situation, limiter, labelled, accepted, groups)
+        parameter_s = whole.refined(search, reading, parameter_s)
+        search = whole
+    counts, used, rejected = search.counts(reading, parameter_s), search.used, search.rejected
+    price += _best_limit(counts, rejected, used)[0] - search.tried(reading, parameter_s) + float(np.log(tries))
     ll, (low, high, value) = _best_limit(counts, rejected, used)
     if not np.isfinite(ll):
         return None  # no refusal came when anything had been used
-    # requests that are not looked at, or of an unknown side, are as likely under this as under chance
+    # requests of an unknown side are as likely under this as under chance
     rest = labelled & ~used
     ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
     alone = _best_limit(counts, rejected, used & first)[0] - price
@@ -318,9 +335,10 @@ class _Outcomes:
 class _Search:
     """The search for the best parameter of one limiter in one scope; ``groups``: rows of the requests that count together."""
 
-    def __init__(self, situation: Situation, limiter: Limiter, labelled: Bools, groups: list[Ints]) -> None:
-        r = situation.requests
+    def __init__(self, situation: Situation, limiter: Limiter, labelled: Bools, accepted: Bools, groups: list[Ints]) -> None:
+        r, groups = situation.requests, [rows for rows in groups if len(rows)]
         self.situation, self.limiter, self.groups = situation, limiter, groups
+        self._accepted = accepted
         self._rows = np.concatenate(groups) if groups else np.zeros(0, np.int64)
         self._parts = [slice(end - len(g), end) for g, end in zip(groups, np.cumsum([len(g) for g in groups]).tolist(), strict=True)]
         self._starts = [r.start_ns[g] for g in groups]
@@ -338,7 +356,7 @@ class _Search:
     def _taken(self, reading: Reading) -> tuple[Floats, Floats]:
         """As :func:`_taken`, of the requests of all groups, one group after the other; worked out once for a reading."""
         if reading not in self._known:
-            own, taken = _taken(self.situation, self.limiter, reading)
+            own, taken = _taken(self.situation, self.limiter, reading, self._accepted)
             self._known[reading] = own[self._rows], taken[self._rows]
         return self._known[reading]
 
@@ -385,7 +403,7 @@ class _Search:
             known[parameter_s] = best - float(np.log(most))
         return known[parameter_s]
 
-    def _counts_of(self, reading: Reading, parameter_s: float) -> Ints:
+    def counts(self, reading: Reading, parameter_s: float) -> Ints:
         """Per request of the situation, the counts of the best variant."""
         variants = self._variants(reading, parameter_s)
         best, out = -np.inf, np.zeros(len(self.used), np.int64)
@@ -395,29 +413,46 @@ class _Search:
                 best, out[self._rows] = ll, self._counts
         return out
 
-    def best(self) -> tuple[Reading, float, Ints, float]:
-        """(reading, parameter, counts, what the search cost)."""
+    def best(self) -> tuple[Reading, float, float]:
+        """(reading, parameter, what the search cost)."""
         coarse = self.coarse
         for p in coarse:
             for each in self.readings:
                 self.tried(each, p)
         reading = max(self.readings, key=lambda each: max(self.tried(each, p) for p in coarse))
-        if self.limiter.WINDOW != "fixed":  # whose lengths are round numbers: with any length, and any edge, one fits every burst
-            self._finely(reading)
+        if self._any_length:
+            self._finely(reading, PEAKS)
         parameter_s = self._named(reading)
         tries = len(coarse) * len(self.readings)
         if len(self.readings) > 1:
             reading = self._overhead(reading, parameter_s)
             tries *= MOST_OVERHEAD // OVERHEAD_STEP
-        counts = self._counts_of(reading, parameter_s)
-        price = _best_limit(counts, self.rejected, self.used)[0] - self.tried(reading, parameter_s)
-        return reading, parameter_s, counts, price + float(np.log(tries))
+        return reading, parameter_s, float(np.log(tries))
 
-    def _finely(self, reading: Reading) -> None:
+    def refined(self, searched: _Search, reading: Reading, parameter_s: float) -> float:
+        """The parameter that another search found in a part of these requests, or one near it that fits all of them better."""
+        labels = searched.rejected[searched.used]
+        chance = limit.log_beta(float(labels.sum()) + 1, float((~labels).sum()) + 1)
+        if not self._any_length or searched.tried(reading, parameter_s) < chance * (1.0 - PROMISING):
+            return parameter_s
+        found = searched.found[reading]
+        order = sorted(found)
+        near = [k for k, p in enumerate(order) if found[p] >= max(found.values()) - NEARLY]
+        for p in [parameter_s, *order[max(near[0] - 1, 0) : near[-1] + 2]]:
+            self.tried(reading, p)
+        self._finely(reading, 1)
+        return self._named(reading)
+
+    @property
+    def _any_length(self) -> bool:
+        """Whether windows may have any length. Fixed ones have round ones: with any length, and any edge, one fits every burst."""
+        return self.limiter.WINDOW != "fixed"
+
+    def _finely(self, reading: Reading, peaks: int) -> None:
         for _ in range(ZOOMS):
             found = self.found[reading]
             order = sorted(found)
-            for at in sorted(range(len(order)), key=lambda k: -found[order[k]])[:PEAKS]:
+            for at in sorted(range(len(order)), key=lambda k: -found[order[k]])[:peaks]:
                 around = (order[max(at - 1, 0)], order[at], order[min(at + 1, len(order) - 1)])
                 for p in np.concatenate([np.geomspace(a, b, FINE + 2)[1:-1] for a, b in pairwise(around)]).tolist():
                     self.tried(reading, p)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Situation
-from netlens.lenses.refused import weighing
+from netlens.lenses.refused import over_time, weighing
 from netlens.lenses.refused.limiters import all_limiters
 from tests.lenses.refused.made import situation
 
@@ -213,6 +213,20 @@ def test_a_bucket_is_found_with_burst_and_refill(seed: int, burst: int, refill_s
     assert supported == {"own-rate"}
     assert (found["window"], found["burst"]) == ("bucket", burst)
     assert found["refill_s"] == pytest.approx(refill_s, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "decide", [sliding(10, 10.0), fixed(20, 20.0, 3.3), bucket(5, 0.73)], ids=["sliding window", "fixed window", "token bucket"]
+)
+def test_a_long_recording_is_searched_in_part_and_judged_as_a_whole(decide: Decide, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small error of the refill adds up over what was not searched."""
+    for name, value in (("MANY", 200), ("REACHED", 30), ("MOST", 300)):
+        monkeypatch.setattr(over_time, name, value)
+    made = played(decide, seed=2, seconds=900, rates={"vm": 4})
+    assert len(made.requests) > 1_500
+    supported, found = judged(made)
+    assert supported == {"own-rate"}
+    assert found["auc"] == 1.0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
