@@ -280,11 +280,13 @@ def _tighten(events: Sequence[ErrorEvent], end: Ints, low: Ints, high: Ints, sla
 
 def _usual(answers: Answers, rows: Ints, low: Ints, sure: dict[int, int], sizes: Ints | None) -> int:
     """How long after its answer a line is usually written, from events without a choice."""
+    events, meant = np.array(list(sure), np.int64), rows[np.array(list(sure.values()), np.int64)]
     if sizes is not None:
-        sure = {i: j for i, j in sure.items() if alike(answers.down[rows[j : j + 1]], sizes)[0]}
-    if len(sure) < MIN_LEARNED:
+        looks = alike(answers.down[meant], sizes)
+        events, meant = events[looks], meant[looks]
+    if len(events) < MIN_LEARNED:
         return USUAL_NS
-    lags = np.maximum(low[list(sure)] - answers.end[rows[list(sure.values())]], 0)
+    lags = np.maximum(low[events] - answers.end[meant], 0)
     return int(np.clip(2 * np.percentile(lags, 95), AT_ONCE_NS, LATE_NS))
 
 
@@ -292,12 +294,14 @@ def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
     """Sizes of refusals: such that nearly each event has a short answer of one of them before it, and there are not many more of these than events."""
     n, end = len(low), answers.end[rows]
     a, b = np.searchsorted(end, low - NEAR_NS, "left"), np.searchsorted(end, high, "right")
-    near = [those[answers.short[those]] for those in (rows[i:j] for i, j in zip(a, b, strict=True))]
-    found = [answers.down[those] for those in near]
-    if n < 2 or not sum(map(len, found)):
+    counts = np.maximum(b - a, 0)
+    event = np.repeat(np.arange(n), counts)
+    near = rows[np.arange(len(event)) + np.repeat(a - (np.cumsum(counts) - counts), counts)]
+    event, near = event[answers.short[near]], near[answers.short[near]]
+    if n < 2 or not len(near):
         return None
-    sizes = _modes(np.concatenate([np.unique(each) for each in found]), n)
-    explained = sum(bool(alike(each, sizes).any()) for each in found)
+    sizes = _modes(np.unique(np.column_stack([event, answers.down[near]]), axis=0)[:, 1], n)
+    explained = len(np.unique(event[alike(answers.down[near], sizes)]))
     within = rows[np.searchsorted(end, low.min() - LATE_NS) : np.searchsorted(end, high.max() + LATE_NS)]
     like = within[answers.short[within] & alike(answers.down[within], sizes)]
     if explained < (ONE_LOOK if n >= MIN_LEARNED else 1.0) * n:
@@ -369,13 +373,12 @@ def _ties(costs: Floats, chosen: list[int], short: Bools | None) -> set[int]:
 
     short : where it is not known how refusals look, the short answers; beside one of these, a long one is not chosen for a little less lag.
     """
+    rows = np.array([k for k, j in enumerate(chosen) if j >= 0], np.int64)
+    columns = np.array([j for j in chosen if j >= 0], np.int64)
     free = np.ones(costs.shape[1], bool)
-    free[[j for j in chosen if j >= 0]] = False
-    out: set[int] = set()
-    for k, j in enumerate(chosen):
-        if j >= 0:
-            margin = np.where(short, SHORT_MARGIN, MARGIN) if short is not None and not short[j] else MARGIN
-            others = np.flatnonzero(free & (costs[k] <= costs[k, j] + margin))
-            if len(others):
-                out |= {j, *others.tolist()}
-    return out
+    free[columns] = False
+    if not len(rows) or not free.any():
+        return set()
+    margins = MARGIN if short is None else np.where(short[None, :] & ~short[columns, None], SHORT_MARGIN, MARGIN)
+    tied = free & (costs[rows] <= costs[rows, columns][:, None] + margins)
+    return {*columns[tied.any(axis=1)].tolist(), *np.flatnonzero(tied.any(axis=0)).tolist()}

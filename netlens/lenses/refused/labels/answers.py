@@ -113,7 +113,7 @@ def _refusal_sizes(answers: Answers, usable: Bools, again: Ints) -> tuple[Bools,
         if (after := int(again[row])) >= 0:
             last[row] = last[after] if answers.short[after] else after
     confirmed = answers.stream[last] & (last != np.arange(n)) & usable
-    streams = usable & answers.stream
+    usual_wait = _usual_wait(answers.waits[usable & answers.stream], 50)
     kinds, sizes = np.zeros(n, bool), []
     left = short
     while len(left):
@@ -126,7 +126,7 @@ def _refusal_sizes(answers: Answers, usable: Bools, again: Ints) -> tuple[Bools,
         asked_again = rows[again[rows] >= 0]
         if (len(ended) < MIN_CHAINS or confirmed[asked_again].mean() < CONFIRMED) and not _backs_off(answers, rows, again):
             continue
-        if np.median(answers.waits[rows]) > _usual_wait(answers.waits[streams], 50):
+        if np.median(answers.waits[rows]) > usual_wait:
             continue  # a refusal takes no thought
         kinds[rows] = True
         sizes.append(centre)

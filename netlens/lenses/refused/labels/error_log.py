@@ -232,7 +232,7 @@ def _doubted(answers: Answers, events: Sequence[ErrorEvent], match: Match, cover
         return ""
     if match.pairs and (without := _refused_without_line(answers, match)):
         return f"{plural(without, 'answer')} of one size look refused and have no line, while its lines fall on streams: are its times those of the capture?"
-    begin, end = answers.start.min(), max(int(answers.end.max()), int(answers.start.max()))
+    begin, end = int(answers.start.min()), max(int(answers.end.max()), int(answers.start.max()))
     inside = [i for i, e in enumerate(events) if e.high_ns >= begin and e.low_ns <= end and i not in match.echoes]
     found = {event for event, _ in match.pairs}
     hits = sum(i in found for i in inside)
