@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 EXPLAINS = 0.9  #: AUC from which a limit explains which requests were refused; true ones have 0.97 and more
 CLEARLY = 0.02  #: of AUC; between counts that differ in nothing it is 0, where the other name is half of what counts it was 0.2
+MANY = 5_000  #: requests from which on two processes share the work: below, it is done before another one has begun
 TAIL_S = 1.0  #: a half-closed session that received for longer than this is told of; orderly closes take a round trip
 
 
@@ -234,7 +235,8 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest")
     beside = read_beside(given, linked.upstream.capture, [side.of_log() for side in linked.sides.values()])
-    return labelled(rebuild(linked, beside))
+    traffic = rebuild(linked, beside)
+    return labelled(replace(traffic, aside=lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
 
 
 @no_cycles()
@@ -253,8 +255,8 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
         a named API is in no capture.
     """
     made = _with_same_address(rebuilt(captures, given), captures, given)
-    found = lenses.look(made)
     judged = made.once(refused.judge)
+    found = lenses.look(made)
     weighed, situation = judged.weighed, made.situation
     sides = {name: _side(side) for name, side in made.sides.items()}
     notes = given.notes + [f"{name}: {note}" if len(sides) > 1 else note for name, side in sides.items() for note in side.notes]

@@ -28,6 +28,7 @@ from netlens.columns import Ints
 from netlens.text import plural
 
 if TYPE_CHECKING:
+    from netlens.aside import Aside
     from netlens.chains.inputs import Beside
     from netlens.chains.side import Side
 
@@ -41,19 +42,21 @@ class Traffic(Linked):
     """The situation and what it was made from.
 
     rows : int64[n, 3], where each request stands (:func:`netlens.chains.requests.requests`).  beside : what lies beside the captures.
-    unmatched : refusals of logs that match no request.
+    unmatched : refusals of logs that match no request.  aside : what is worked out ahead, see :meth:`once`.
     """
 
     beside: Beside
     situation: Situation
     rows: Ints
     unmatched: list[dict[str, Any]] = field(default_factory=list)
+    aside: Aside | None = field(default=None, repr=False)
     _worked_out: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, function: Callable[[Traffic], T]) -> T:
         """The result of a function of this traffic, worked out once: several lenses may ask for it, and the report."""
         if function not in self._worked_out:
-            self._worked_out[function] = function(self)
+            ahead = self.aside.results() if self.aside is not None and function in self.aside.functions else {}
+            self._worked_out[function] = ahead[function] if function in ahead else function(self)
         found: T = self._worked_out[function]
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from netlens.aside import Aside
 from netlens.chains import budget
 from netlens.chains.divided import table
 from netlens.chains.side import WORDS
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
 SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
+
+WITH_LABELS = ("refused",)  #: lenses that know which requests were refused; the others look before that is found out
 
 Severity = Literal["problem", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  #: the gravest first
@@ -88,9 +91,24 @@ def all_lenses() -> tuple[Lens, ...]:
 
 def look(traffic: Traffic) -> list[Finding]:
     """What all lenses find: problems first, then warnings, then notes; of each the gravest consequence first."""
-    rank = {lens.ID: lens.RANK for lens in all_lenses()}
-    found = [_with_side(finding, traffic) for lens in all_lenses() for finding in lens.look(traffic)]
-    return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), rank[finding.lens]))
+    place = {lens.ID: (lens.RANK, number) for number, lens in enumerate(all_lenses())}
+    found = [*traffic.once(_without_labels), *_looked(traffic, labels=True)]
+    return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), place[finding.lens]))
+
+
+def _looked(traffic: Traffic, *, labels: bool) -> list[Finding]:
+    """What lenses find that do, or do not, ask which requests were refused."""
+    chosen = (lens for lens in all_lenses() if (lens.ID in WITH_LABELS) == labels)
+    return [_with_side(finding, traffic) for lens in chosen for finding in lens.look(traffic)]
+
+
+def _without_labels(traffic: Traffic) -> list[Finding]:
+    return _looked(traffic, labels=False)
+
+
+def ahead(traffic: Traffic) -> Aside:
+    """Begin with what can be known before it is known which requests were refused."""
+    return Aside((_without_labels, _divided), traffic)
 
 
 def divided(traffic: Traffic) -> Division:

@@ -1,0 +1,94 @@
+"""Work done in another process, side by side with what this one does: for what is Python's own work, which threads take turns at.
+
+The process is forked, so that it has everything this one has, and only results are handed over. Where a process cannot be forked safely (a second
+thread runs, another system than Linux) or another core is not there, the work is done here, when its results are asked for; and so it is where the other
+process ends without them, so that errors are raised where they can be understood.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from netlens.threads import cores
+
+
+class Aside:
+    """Functions of one argument whose results are worked out ahead.
+
+    Parameters
+    ----------
+    functions : called one after the other; what they return is pickled.
+    """
+
+    def __init__(self, functions: Sequence[Callable[[Any], Any]], argument: Any) -> None:
+        self.functions = tuple(functions)
+        self._results: dict[Callable[[Any], Any], Any] | None = None
+        self._child = self._file = -1
+        if sys.platform != "linux" or cores() < 2 or threading.active_count() > 1:
+            self._results = {}
+            return
+        self._file, write = os.pipe()
+        with warnings.catch_warnings():
+            # Python counts threads of the system, such as those of pyarrow, which knows of forks (its pool is made anew in the child)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._child = os.fork()
+        if self._child == 0:
+            os.close(self._file)
+            _work(self.functions, argument, write)
+        os.close(write)
+
+    def results(self) -> dict[Callable[[Any], Any], Any]:
+        """By function; empty where they must be worked out here. Waits for them."""
+        if self._results is None:
+            self._results = {}
+            try:
+                with open(self._file, "rb") as file:
+                    self._file = -1
+                    told = file.read()
+                if self._ended() == 0:
+                    self._results = dict(zip(self.functions, pickle.loads(told), strict=True))
+            except BaseException:
+                self.stop()
+                raise
+        return self._results
+
+    def stop(self) -> None:
+        """Nobody will ask any more."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        if self._child > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
+            self._ended()
+        self._results = self._results or {}
+
+    def __del__(self) -> None:
+        self.stop()
+
+    def _ended(self) -> int:
+        child, self._child = self._child, -1
+        try:
+            return os.waitpid(child, 0)[1]
+        except ChildProcessError:  # somebody else has waited for it, or children are not waited for
+            return 1
+
+
+def _work(functions: Sequence[Callable[[Any], Any]], argument: Any, write: int) -> None:
+    """In the child: never returns."""
+    status = 1
+    try:
+        told = pickle.dumps([function(argument) for function in functions], pickle.HIGHEST_PROTOCOL)
+        with open(write, "wb") as file:
+            file.write(told)
+        status = 0
+    finally:
+        os._exit(status)  # nothing of the parent's is to be tidied up here
