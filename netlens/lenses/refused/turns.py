@@ -122,13 +122,16 @@ def dependencies(found: Intents, situation: Situation) -> tuple[list[int], list[
 
 def _before(at: int, session: int, stack: list[tuple[int, int]], last: list[int], closed_ns: list[int]) -> int | None:
     """Where in the stack of those that are done the one stands that a request which begins on ``session`` follows; None if none."""
-    recent = range(len(stack) - 1, max(len(stack) - 1 - MOST_DONE, -1), -1)
-    done = [place for place in recent if at - stack[place][0] <= DEPENDENT_NS]
-    if session >= 0:
-        for place in done:
-            if last[stack[place][1]] == session:
-                return place
-        for place in done:
-            if 0 <= (own := last[stack[place][1]]) < len(closed_ns) and closed_ns[own] <= stack[place][0] + 10 * MS:
-                return place
-    return done[0] if done else None
+    latest = closed = None
+    for place in range(len(stack) - 1, max(len(stack) - 1 - MOST_DONE, -1), -1):
+        end, i = stack[place]
+        if at - end > DEPENDENT_NS:
+            break  # they stand in order of their ends
+        own = last[i]
+        if own == session >= 0:
+            return place
+        if closed is None and 0 <= own < len(closed_ns) and closed_ns[own] <= end + 10 * MS:
+            closed = place
+        if latest is None:
+            latest = place
+    return closed if session >= 0 and closed is not None else latest
