@@ -38,3 +38,27 @@ def by_value(function: Callable[[Any], Any], values: list[Any]) -> list[Any]:
 def kinds(values: list[Any]) -> set[type]:
     """The types that are in a list."""
     return set(map(type, values))
+
+
+def distinct_rows(*columns: Ints) -> tuple[Ints, Ints, Ints]:
+    """The different rows of columns of one length, in order (int64[rows, columns]); which of them each row is; how many are the same.
+
+    As ``np.unique`` with an axis, which compares rows byte by byte and takes ten times as long.
+    """
+    n = len(columns[0])
+    if not n:
+        return np.empty((0, len(columns)), np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
+    key, spans = np.zeros(n, np.int64), 1
+    for column in columns:
+        low, high = int(column.min()), int(column.max())
+        if high - low >= n:
+            values, ranks = np.unique(column, return_inverse=True)
+            low, high = 0, len(values) - 1
+        else:
+            ranks = column - low
+        if spans * (high + 1 - low) > NEVER:
+            values, key = np.unique(key, return_inverse=True)
+            spans = len(values)
+        key, spans = key * (high + 1 - low) + ranks, spans * (high + 1 - low)
+    _, first, which, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+    return np.stack([column[first] for column in columns], axis=1), which, counts

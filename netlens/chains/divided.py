@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from netlens.columnar import pieces
-from netlens.columns import NEVER, Bools, Ints
+from netlens.columns import NEVER, Bools, Ints, distinct_rows
 from netlens.schema import DTYPES, Table
 from netlens.tables import BUDGET
 
@@ -276,20 +276,18 @@ def groups(divided: Division) -> list[Group]:
     if not len(divided):
         return []
     d = divided
-    keys = np.column_stack([d.server, d.request >= 0, d.whose])
-    known, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    group = group.reshape(-1)
-    order = np.argsort(first)  # as they come
+    known, group, _ = distinct_rows(d.server, (d.request >= 0).astype(np.int64), d.whose)
+    order = np.argsort(_firsts(group, len(known)))  # as they come
     n = len(known)
     requests, total = np.bincount(group, minlength=n), _exact(group, d.end_ns - d.begin_ns, n)
     silent, phases = np.bincount(group, d.unanswered, n), d.phases_ns()
     told = [_exact(group, np.where(d.hidden[:, k], 0, phases[:, k]), n) for k in range(len(PHASES))]
     measured = [np.bincount(group, ~d.hidden[:, k], n) > 0 for k in range(len(PHASES))]
     relays: list[dict[str, int]] = [{} for _ in range(n)]
-    ways, begins, of = np.unique(np.column_stack([group, d.way]), axis=0, return_index=True, return_inverse=True)
+    ways, of, _ = distinct_rows(group, d.way)
     by_relay = d.relays_ns()
-    sums = [_exact(of.reshape(-1), by_relay[:, k], len(ways)) for k in range(by_relay.shape[1])]
-    for k in np.argsort(begins).tolist():
+    sums = [_exact(of, by_relay[:, k], len(ways)) for k in range(by_relay.shape[1])]
+    for k in np.argsort(_firsts(of, len(ways))).tolist():
         mine = relays[ways[k, 0]]
         for place, relay in enumerate(d.ways[ways[k, 1]]):
             mine[relay] = mine.get(relay, 0) + sums[place][k]
@@ -300,6 +298,13 @@ def groups(divided: Division) -> list[Group]:
         by_phase = {phase: told[k][g] if measured[k][g] else None for k, phase in enumerate(PHASES)}
         made.append(Group(d.servers[server], bool(target), party, process, int(requests[g]), int(silent[g]), total[g], by_phase, relays[g]))
     return sorted(made, key=lambda g: (not g.target, -g.total_ns, g.server, g.party))
+
+
+def _firsts(of: Ints, n: int) -> Ints:
+    """Where each of ``n`` kinds stands first."""
+    out = np.empty(n, np.int64)
+    out[of[::-1]] = np.arange(len(of))[::-1]
+    return out
 
 
 def _exact(of: Ints, ns: Ints, n: int) -> list[int]:

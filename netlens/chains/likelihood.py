@@ -33,7 +33,7 @@ from netlens.chains.compared import (
     Found,
     only,
 )
-from netlens.columns import MISSING, Bools, Floats, Ints
+from netlens.columns import MISSING, Bools, Floats, Ints, distinct_rows
 
 RARE_DELAY = 0.1  #: share of delays that are not usual: machines stall
 INNER_NS = 20_000_000  #: how far inner times differ without remark: both ways through the tunnel
@@ -174,9 +174,8 @@ def _equality(found: Found, i: Ints, j: Ints, count: Floats) -> Floats:
 
     def others(*columns: Ints) -> Floats:
         """How many other connections of the host to the same server have the same values."""
-        keys = np.stack((h.server, *columns), axis=1)
-        _, back, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-        return (counts[back.reshape(-1)] - 1).astype(float)
+        _, back, counts = distinct_rows(h.server, *columns)
+        return (counts[back] - 1).astype(float)
 
     chance = by_chance(h)[j]
     up, down = v.up[i] == h.up[j], v.down[i] == h.down[j]

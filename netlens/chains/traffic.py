@@ -13,7 +13,7 @@ Which requests were refused is not known here: a lens finds that out and fills t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -51,6 +51,12 @@ class Traffic(Linked):
     unmatched: list[dict[str, Any]] = field(default_factory=list)
     aside: Aside | None = field(default=None, repr=False)
     _worked_out: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def with_labels(self, situation: Situation, notes: list[str], unmatched: list[dict[str, Any]]) -> Traffic:
+        """The same traffic with labels on its requests. What was worked out without them is known here, too."""
+        made = replace(self, situation=situation, notes=notes, unmatched=unmatched)
+        made._worked_out.update(self._worked_out)
+        return made
 
     def once(self, function: Callable[[Traffic], T]) -> T:
         """The result of a function of this traffic, worked out once: several lenses may ask for it, and the report."""

@@ -29,7 +29,7 @@ from math import lgamma
 import numpy as np
 
 from netlens.chains.situation import ACCEPTED, REJECTED, Situation
-from netlens.columns import Bools, Floats, Ints
+from netlens.columns import Bools, Floats, Ints, distinct_rows
 from netlens.lenses.refused import irregular, kernels
 from netlens.lenses.refused.counting import Counts, Rule, others, rules
 
@@ -317,10 +317,8 @@ def _p(situation: Situation, counts: Counts, first: Bools, permutations: int, se
     """
     r = situation.requests
     met = [np.minimum(c[first], MAX_LIMIT) for c in (counts.low, counts.count, counts.high)]  # beyond that no limit parts them
-    cells, cell, sizes = np.unique(
-        np.stack([r.side[first].astype(np.int64), *met], axis=1), axis=0, return_inverse=True, return_counts=True
-    )
-    seen = np.bincount(cell.ravel()[(r.rejected == REJECTED)[first]], minlength=len(cells))
+    cells, cell, sizes = distinct_rows(r.side[first].astype(np.int64), *met)
+    seen = np.bincount(cell[(r.rejected == REJECTED)[first]], minlength=len(cells))
     statistic = _Statistic(cells[:, 1], cells[:, 2], cells[:, 3], sizes)
     ours = statistic.of(seen[None, :])[0]
     rng = np.random.default_rng(seed)

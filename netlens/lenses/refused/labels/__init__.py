@@ -87,7 +87,7 @@ def labelled(traffic: Traffic) -> Traffic:
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
     situation = replace(situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within})
-    return replace(traffic, situation=situation, notes=notes, unmatched=told.unmatched)
+    return traffic.with_labels(situation, notes, told.unmatched)
 
 
 def _leave_out_repeated(traffic: Traffic, requests: Requests) -> list[str]:
