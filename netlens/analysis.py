@@ -19,7 +19,7 @@ from netlens.api import read_side_by_side
 from netlens.arrays import no_cycles
 from netlens.chains import overlap, target
 from netlens.chains.divided import Division, document, table
-from netlens.chains.inputs import Inputs, read_beside, read_sockets
+from netlens.chains.inputs import Inputs, logs_ahead, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
 from netlens.chains.paths import chains
@@ -232,9 +232,10 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
         a file cannot be read, or a named API is in no capture.
     """
     read_side_by_side(captures.values())
+    logs = logs_ahead(given)
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest")
-    beside = read_beside(given, linked.upstream.capture, [side.of_log() for side in linked.sides.values()])
+    beside = read_beside(given, linked.upstream.capture, [side.of_log() for side in linked.sides.values()], logs)
     traffic = rebuild(linked, beside)
     return labelled(replace(traffic, aside=lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from netlens.aside import Aside
 from netlens.capture.recording import MANIFEST, Manifest, read_manifest
 from netlens.chains import reached
 from netlens.errors import CaptureError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorLog
 
 _ENDINGS = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
+LARGE_LOGS = 500_000  #: bytes of error logs from which on another process reads them, which takes it 0.1 s and more
 MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: fourteen hours of twenty sockets, once a second
 
 
@@ -243,8 +245,20 @@ class Beside:
     notes: list[str] = field(default_factory=list)
 
 
-def read_beside(given: Inputs, upstream: Capture, sides: Collection[str]) -> Beside:
-    """Read what lies beside the captures of ``sides``; keys decrypt the upstream one.
+def logs_ahead(given: Inputs) -> Aside | None:
+    """Begin to read error logs that take long; None where there are none."""
+    paths = [*given.errors.values(), *(path for _, path in given.more_errors)]
+    return Aside((_error_logs,), paths) if sum(os.path.getsize(path) for path in paths if os.path.isfile(path)) >= LARGE_LOGS else None
+
+
+def _error_logs(paths: list[str]) -> dict[str, ErrorLog]:
+    from netlens.parsers import errorlog
+
+    return {path: errorlog.read(path) for path in paths}
+
+
+def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead: Aside | None = None) -> Beside:
+    """Read what lies beside the captures of ``sides``; keys decrypt the upstream one.  ahead : see :func:`logs_ahead`.
 
     Raises
     ------
@@ -261,10 +275,11 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str]) -> Bes
         if found.rows or keys is None:
             keys = found
         notes += [found.note] if found.note else []
+    read = (ahead.results() if ahead is not None else {}).get(_error_logs, {})
     for side in sides:
         if side in given.errors:
             of_side = [given.errors[side], *(path for name, path in given.more_errors if name == side)]
-            found_logs = [errorlog.read(path) for path in of_side]
+            found_logs = [read.get(path) or errorlog.read(path) for path in of_side]
             notes += [log.note for log in found_logs if log.note]
             logs[side] = errorlog.joined(found_logs)
     if given.requests is not None and keys is None:
