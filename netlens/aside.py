@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from netlens.threads import cores
+from netlens import threads
 
 
 class Aside:
@@ -32,7 +32,7 @@ class Aside:
         self.functions = tuple(functions)
         self._results: dict[Callable[[Any], Any], Any] | None = None
         self._child = self._file = -1
-        if sys.platform != "linux" or cores() < 2 or threading.active_count() > 1:
+        if sys.platform != "linux" or threads.free_cores() < 2 or threading.active_count() > 1:
             self._results = {}
             return
         self._file, write = os.pipe()
@@ -44,6 +44,7 @@ class Aside:
             os.close(self._file)
             _work(self.functions, argument, write)
         os.close(write)
+        threads.children += 1
 
     def results(self) -> dict[Callable[[Any], Any], Any]:
         """By function; empty where they must be worked out here. Waits for them."""
@@ -76,6 +77,7 @@ class Aside:
 
     def _ended(self) -> int:
         child, self._child = self._child, -1
+        threads.children -= 1
         try:
             return os.waitpid(child, 0)[1]
         except ChildProcessError:  # somebody else has waited for it, or children are not waited for

@@ -13,6 +13,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+children = 0  #: processes that work for this one (:mod:`netlens.aside`)
+
+
+def free_cores() -> int:
+    """Cores for threads of this process: those that its children leave, one at least."""
+    return max(cores() - children, 1)
+
+
 def in_parallel(*jobs: Callable[[], Any]) -> list[Any]:
     """Results of ``jobs`` in order: each in a thread where there are cores for them, else one after the other. What one of them raises is raised."""
     if len(jobs) < 2 or cores() < 2:

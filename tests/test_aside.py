@@ -13,7 +13,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked
 BEGIN = """
 import os, signal, sys, threading, time
 from netlens import aside
-aside.cores = lambda: 2  # wherever this test runs
+from netlens import threads
+threads.cores = lambda: 2  # wherever this test runs
 """
 
 

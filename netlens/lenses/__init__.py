@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from netlens.aside import Aside
 from netlens.chains import budget
 from netlens.chains.divided import table
+from netlens.chains.paths import chains
 from netlens.chains.side import WORDS
 from netlens.registry import members
 
@@ -108,7 +109,7 @@ def _without_labels(traffic: Traffic) -> list[Finding]:
 
 def ahead(traffic: Traffic) -> Aside:
     """Begin with what can be known before it is known which requests were refused."""
-    return Aside((_without_labels, _divided), traffic)
+    return Aside((_without_labels, _divided, chains), traffic)
 
 
 def divided(traffic: Traffic) -> Division:

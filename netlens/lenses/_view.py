@@ -117,10 +117,13 @@ class View:
         up, down = self.sessions["orig_frames"], self.sessions["resp_frames"]
         return [k for k in self.first_copies if up[k] > 0 and down[k] > 0]
 
+    @cached_property
+    def _ends(self) -> list[tuple[str, int, str, int]]:
+        return list(zip(*(self.column(name) for name in ("orig_ip", "orig_port", "resp_ip", "resp_port")), strict=True))
+
     def ends(self, k: int) -> tuple[str, int, str, int]:
         """Originator and responder of a session."""
-        orig, orig_port, resp, resp_port = (self.column(name)[k] for name in ("orig_ip", "orig_port", "resp_ip", "resp_port"))
-        return orig, orig_port, resp, resp_port
+        return self._ends[k]
 
     def address(self, k: int, orig: bool) -> str:
         """Of one end of a session."""

@@ -32,7 +32,7 @@ from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import kernels, limit
 from netlens.lenses.refused.counting import SCOPES, Counts
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
-from netlens.threads import cores, in_parallel
+from netlens.threads import free_cores, in_parallel
 
 MOST = 20_000  #: requests that are searched; 200 windows take a second with them
 MANY = 5_000  #: requests from which on limiters are fitted side by side; so many are searched at least
@@ -170,7 +170,7 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
         scopes.append("egress")
     rules = [(limiter, scope) for limiter in all_limiters() for scope in scopes]
     # the kernels let go of the interpreter's lock; where there are few requests they are over before another thread has begun
-    k = cores() if len(r) >= MANY else 1
+    k = free_cores() if len(r) >= MANY else 1
     shares = in_parallel(
         *(lambda n=n: [_fit(situation, *rule, labelled, first, sides, len(rules)) for rule in rules[n::k]] for n in range(k))
     )
