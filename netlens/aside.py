@@ -32,7 +32,7 @@ class Aside:
         self.functions = tuple(functions)
         self._results: dict[Callable[[Any], Any], Any] | None = None
         self._child = self._file = -1
-        if sys.platform != "linux" or threads.free_cores() < 2 or threading.active_count() > 1:
+        if not functions or sys.platform != "linux" or threads.free_cores() < 2 or threading.active_count() > 1:
             self._results = {}
             return
         self._file, write = os.pipe()
@@ -71,6 +71,12 @@ class Aside:
                 os.kill(self._child, signal.SIGKILL)
             self._ended()
         self._results = self._results or {}
+
+    def __enter__(self) -> Aside:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def __del__(self) -> None:
         self.stop()

@@ -250,10 +250,10 @@ def _inputs(capture: str | None, host: str | None, vm: str | None, further: dict
 
 def _write(document: dict[str, Any], found: Analysis, output: str) -> bool:
     """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support. Whether there are pictures."""
+    from netlens.aside import Aside
     from netlens.extras import missing
     from netlens.outputs import replacing
     from netlens.report import html, letter
-    from netlens.report.plots import save_analysis
 
     try:
         os.makedirs(output, exist_ok=True)
@@ -262,12 +262,21 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> bool:
     with replacing(os.path.join(output, "report.json"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2, allow_nan=False)
         file.write("\n")
-    html.write(found, document, os.path.join(output, "report.html"))
-    if found.counts["rejections"]:
-        with replacing(os.path.join(output, "support.md"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
-            file.write(letter.of(found))
-    if (why := missing("matplotlib")) is None:
-        save_analysis(output, found)
-    else:
-        say(f"no pictures: {why}")
+    why = missing("matplotlib")
+    with Aside((_draw,) if why is None else (), (output, found)) as pictures:
+        html.write(found, document, os.path.join(output, "report.html"))
+        if found.counts["rejections"]:
+            with replacing(os.path.join(output, "support.md"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
+                file.write(letter.of(found))
+        if why is not None:
+            say(f"no pictures: {why}")
+        elif _draw not in pictures.results():
+            _draw((output, found))
     return why is None
+
+
+def _draw(to_draw: tuple[str, Analysis]) -> None:
+    """The pictures."""
+    from netlens.report.plots import save_analysis
+
+    save_analysis(*to_draw)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ import numpy.typing as npt
 
 from netlens.arrays import no_cycles
 from netlens.chains.situation import HOST, SIDES, VM
-from netlens.columns import Ints
+from netlens.columns import Ints, by_value
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, time_budget
 from netlens.report.outcomes import with_outcomes
@@ -200,7 +199,7 @@ def _values(values: npt.NDArray[Any], dtype: str) -> list[Any]:
     if dtype == "float64":
         return [None if v != v or v in (float("inf"), float("-inf")) else float(f"{v:.9g}") for v in out]
     if dtype == "string":
-        return [None if v is None else printable(str(v)) for v in out]
+        return by_value(lambda v: None if v is None else printable(str(v)), out)
     if dtype == "list<string>":
         return [[printable(str(each)) for each in v or ()] for v in out]
     if dtype == "list<int64>":
@@ -210,8 +209,10 @@ def _values(values: npt.NDArray[Any], dtype: str) -> list[Any]:
 
 def _coded(values: list[Any], dtype: str) -> dict[str, list[Any]]:
     """``values``; or ``deltas`` where whole numbers only grow (numbers of rows, frames, times), which compress to a third."""
-    if dtype == "int64" and len(values) > 1 and all(a <= b for a, b in itertools.pairwise(values)):
-        return {"deltas": [values[0], *(b - a for a, b in itertools.pairwise(values))]}
+    if dtype == "int64" and len(values) > 1:
+        numbers = np.array(values, np.int64)
+        if (numbers[1:] >= numbers[:-1]).all():
+            return {"deltas": [values[0], *np.diff(numbers).view(np.uint64).tolist()]}
     return {"values": values}
 
 
