@@ -23,7 +23,8 @@ Beside the line::
 What all share: ``tables`` (the columns of every table), ``schema`` (what a table is; ``columnar`` and ``arrays`` store it), ``errors``, ``extras``
 (packages that only some results need), ``text`` (strangers' text made printable), ``addresses``, ``registry`` (members of a folder, found and
 checked), ``sidefiles`` (logs and manifests read within limits), ``kinds`` (what a wrong file is), ``outputs`` (files written aside, then renamed),
-``threads`` and ``aside`` (work divided among threads, and with another process), ``compiling`` and ``warm``, ``background`` (kernels, and what is shown while they are compiled).
+``threads`` and ``aside`` (work divided among threads, and with another process), ``compiling`` and ``warm``, ``background`` (kernels, and what is shown
+while they are compiled).
 
 ``read`` gives a capture as DataFrames, ``analyze`` its findings, ``plot`` a figure of them; ``compare`` tells whether a change helped.
 docs/explanation/through-the-house.md follows a packet through all of it.
