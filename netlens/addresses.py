@@ -19,3 +19,10 @@ def is_address(text: str) -> bool:
 def is_loopback(ip: str) -> bool:
     """Whether an address (perhaps with a zone, ``%eth0``) never leaves its machine."""
     return ipaddress.ip_address(ip.partition("%")[0]).is_loopback
+
+
+@lru_cache(maxsize=4096)
+def is_one_host(ip: str) -> bool:
+    """Whether an address is of one machine: neither multicast nor unspecified nor, as far as it shows, broadcast."""
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    return not (address.is_multicast or address.is_unspecified or ip.endswith(".255"))

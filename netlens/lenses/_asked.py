@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netlens.lenses._view import S, grouped
+from netlens.addresses import is_one_host
+from netlens.lenses._view import COPY_NS, S, grouped
 from netlens.tables import FAILURES
 
 if TYPE_CHECKING:
@@ -57,7 +57,12 @@ class Question:
 
 def questions(view: View) -> list[Question]:
     """All questions to resolvers (not multicast, not broadcast) whose first query is in the capture."""
-    rows = [r for r in view.side.capture.table("lookups").records() if _counts(r)]
+    at_once = (
+        {t.first_frame: t.datagrams for t in view.trail.conversations() if t.last_ns - t.first_ns < COPY_NS}
+        if view.trail is not None
+        else {}
+    )
+    rows = [_without_copies(r, at_once) for r in view.side.capture.table("lookups").records() if _counts(r)]
     out = []
     for (name, type_, client), group in grouped(rows, lambda r: (r["qname"].lower(), r["qtype"], r["orig_ip"])).items():
         run: list[dict[str, Any]] = []
@@ -79,11 +84,13 @@ def _counts(row: dict[str, Any]) -> bool:
         or row["qtype"] in _OF_SERVERS
     ):
         return False
-    try:
-        address = ipaddress.ip_address(row["resolver_ip"].partition("%")[0])
-    except ValueError:
-        return True
-    return not (address.is_multicast or str(address).endswith(".255") or address.is_unspecified)
+    return is_one_host(row["resolver_ip"])
+
+
+def _without_copies(row: dict[str, Any], at_once: dict[int, int]) -> dict[str, Any]:
+    """A lookup; where all its queries came from one port within :data:`COPY_NS` (``at_once``: datagrams by first frame), the others were recorded again,
+    not asked."""
+    return {**row, "attempts": 1} if 1 < row["attempts"] <= at_once.get(row["query_frame"], 0) else row
 
 
 def _question(name: str, type_: str, client: str, rows: list[dict[str, Any]]) -> Question:

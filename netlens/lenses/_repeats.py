@@ -11,6 +11,8 @@ Theory of operation
 5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a peer that has closed never acknowledged, and farewells of a side that has closed.
 6. A connection of which one direction is not in the capture is looked at only if most of what else reaches its originator is: then silence is silence.
    So is one of a sender that repeats itself :data:`STALL_TIMES` times: it heard nothing.
+7. Where the peer of :data:`MANY` segments has not one acknowledgment without data in the capture (a filter took them out), nobody knows when they were
+   acknowledged: a wait then lasts until the last sending.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: 
 LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
 ENOUGH = 5000  #: sessions that are looked at
 STALL_NS = 2_500_000_000  #: two time-outs of 1 s (RFC 6298 2.1 and 5.5: 1 s, then 2 s), as measured between first and last sending
+MANY = 10  #: segments with data; a receiver acknowledges every second one at once (RFC 9293 3.8.6.3)
 STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt the way
 
 
@@ -120,10 +123,18 @@ def _delivery(view: View, k: int) -> Delivery:
     found, spurious, count = [], 0, 0
     for orig in (True, False):
         repeats, false_ones, data = _direction(k, seg, orig, reorder, view.end_of(seg.frame[-1]))
+        if data >= MANY and not _bare_acks(seg, not orig):
+            for r in repeats:
+                r.end_ns, r.acked = r.last_ns, True
         found += repeats
         spurious += false_ones
         count += data
     return Delivery(k, found, spurious, count)
+
+
+def _bare_acks(seg: Segments, orig: bool) -> bool:
+    """Whether one side's acknowledgments without data are in the capture."""
+    return any(seg.orig[i] == orig and not seg.length[i] and seg.flags[i] & (ACK | SYN | FIN | RST) == ACK for i in range(len(seg)))
 
 
 def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> tuple[list[Repeat], int, int]:

@@ -236,7 +236,9 @@ class View:
         """Whether (nearly) all conversations were recorded in one direction only, as their acknowledgments prove."""
         s = self.sessions
         up, down, state = s["orig_frames"], s["resp_frames"], s["state"].tolist()
-        mute = [state[k] in ("S0", "REJ", "RSTOS0") and up[k] * down[k] == 0 for k in range(s.rows)]  # nobody claims to have heard anything
+        unseen = s["orig_missing_bytes"] + s["resp_missing_bytes"]
+        # nobody claims to have heard anything
+        mute = [state[k] in ("S0", "REJ", "RSTOS0") and up[k] * down[k] == 0 and unseen[k] == 0 for k in range(s.rows)]
         talks = [k for k in self.first_copies if not mute[k]]
         one_way = sum(up[k] == 0 or down[k] == 0 for k in talks)
         return one_way >= max(ONE_SIDED_SHARE * len(talks), 1) and (len(talks) >= ONE_SIDED_LEAST or bool(self.heard_unseen))

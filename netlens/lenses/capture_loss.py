@@ -37,7 +37,8 @@ def _of(view: View) -> list[Finding]:
     advice = "Record with a larger buffer (netlens capture does), on the interface that carries both directions, without a filter that drops one."
     if view.one_sided:
         n = sum(not (s["orig_frames"][k] and s["resp_frames"][k]) for k in view.first_copies)
-        text = f"{n:,} of {plural(len(view.first_copies), 'connection')} were recorded in one direction only: nothing can be said about answers."
+        were = "was" if n == 1 else "were"
+        text = f"{n:,} of {plural(len(view.first_copies), 'connection')} {were} recorded in one direction only: nothing can be said about answers."
         frames = [int(firsts[k]) for k in view.first_copies[:5]]
         return [finding(view, ID, "warning", text, frames, {"one_sided": n, "connections": len(view.first_copies)}, advice)]
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
@@ -50,7 +51,7 @@ def _of(view: View) -> list[Finding]:
     grave = share >= SHARE or len(lacking) >= SESSIONS
     text = (
         f"{size(lost)} that were acknowledged are not in the capture ({share:.1%} of the payload, {plural(len(lacking), 'connection')}): "
-        "the recorder missed them."
+        "the recorder missed them, or they were left out later."
     )
     frames = [int(firsts[k]) for k in lacking]
     values = {"missing_bytes": lost, "share": share, "connections": len(lacking)}

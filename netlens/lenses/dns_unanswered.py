@@ -51,7 +51,11 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
         and (view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS or {e.destination[0] for e in _heard(told, q)} >= set(q.resolvers))
     ]
     again = sum(q.attempts > 1 for q in open_)
-    grave = len(open_) >= SHARE * len(asked) and (again > 0 or len(open_) >= LEAST)
+    heard = {resolver for q in asked if q.answer_ns is not None for resolver in q.resolvers}
+    once = [
+        q for q in open_ if q.attempts == 1 and heard.intersection(q.resolvers)
+    ]  # who asks once each time and hears nothing at all was recorded one-sided
+    grave = len(open_) >= SHARE * len(asked) and (again > 0 or len(once) >= LEAST)
     return open_, bool(open_) and not filtered(view) and (grave or (again >= LEAST and len(open_) >= LEAST))
 
 

@@ -4,21 +4,24 @@ Asks: whether an ICMP error says of UDP datagrams that their port, host or netwo
 Applies: where the datagrams and the errors are in the capture.
 Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
-    before and stops; traceroute, which wants such errors. TCP is told by connect-refused and connect-unanswered, DNS by dns-unanswered.
+    before and stops; traceroute, which wants such errors. TCP is told by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an
+    answer to syslog or voice; who asks (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netlens.lenses._datagrams import PATIENT, SPARE, asks, by_tcp, requests
 from netlens.lenses._said import UDP, said, undelivered
 from netlens.lenses._view import finding, most, views
 from netlens.text import endpoint, plural
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
+    from netlens.lenses import Finding, Severity
     from netlens.lenses._view import View
+    from netlens.parsers.trail import Conversation
 
 ID = "unreachable"
 GROUP = "handshakes"
@@ -46,6 +49,7 @@ def _of(view: View) -> list[Finding]:
             shown.append((asked, errors))
     if not shown:
         return []
+    waited = any(asks(asked) not in ("", *PATIENT) and not _has_it(view, asked) for asked, _ in shown)
     sent = sum(asked.datagrams for asked, _ in shown)
     heard = [e for _, errors in shown for e in errors]
     whom = most(endpoint(*asked.destination) for asked, _ in shown)
@@ -58,4 +62,18 @@ def _of(view: View) -> list[Finding]:
     }
     advice = "Check that the service runs (ss -lun) and that address and port are right."
     frames = [f for asked, errors in shown for f in (asked.first_frame, *(e.frame for e in errors))]
-    return [finding(view, ID, "warning" if sent >= TIMES else "note", text, frames, values, advice)]
+    severity: Severity = "note" if sent < TIMES else "problem" if waited else "warning"
+    return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _has_it(view: View, asked: Conversation) -> bool:
+    """Whether a client that asked in vain gets the same another way."""
+    (client, _), server = asked.source, asked.destination
+    others = [
+        talks
+        for (protocol, who, whom), talks in view.once(requests).items()
+        if protocol in SPARE and (protocol, who) == (asks(asked), client) and whom != server
+    ]
+    assert view.trail is not None
+    ways = {(t.source, t.destination) for t in view.trail.conversations()}
+    return by_tcp(view, client, *server) or any((t.destination, t.source) in ways for talks in others for t in talks)

@@ -86,6 +86,7 @@ class Conversation:
     first_ns: int
     last_ns: int
     first_frame: int
+    head: int = 0  # the first bytes of the first datagram, as of a segment
 
 
 class Trail:
@@ -111,7 +112,9 @@ class Trail:
         self._note_time(rows)
         udp = rows[:, c.KIND] == c.UDP
         if udp.any():
-            self._udp.append(rows[udp])
+            mine = rows[udp]
+            mine[:, c.HINT] = _heads(buf, mine)  # nobody needs the hint of a datagram, and the buffer is gone when they are summed
+            self._udp.append(mine)
             self._udp_rows += int(udp.sum())
             if self._udp_rows >= _LATER:
                 self._sum()
@@ -158,7 +161,7 @@ class Trail:
             if known is None and len(self._sums) < MAX_CONVERSATIONS:
                 known = self._sums[int(key[at])] = [
                     *(int(row[k]) for k in (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS)),
-                    0, 0, int(row[c.TS]), int(row[c.TS]), int(row[c.FRAME]),
+                    0, 0, int(row[c.TS]), int(row[c.TS]), int(row[c.FRAME]), int(row[c.HINT]) & 0xFFFFFFFFFFFFFFFF,
                 ]  # fmt: skip
             if known is not None:
                 known[5] += int(count[i])
@@ -178,8 +181,9 @@ class Trail:
                 first,
                 last,
                 frame,
+                head,
             )
-            for a, b, d, e, ports, n, size, first, last, frame in self._sums.values()
+            for a, b, d, e, ports, n, size, first, last, frame, head in self._sums.values()
         ]
         return sorted(found, key=lambda each: each.first_frame)
 
@@ -200,6 +204,17 @@ class Trail:
             self._bounds = np.searchsorted(sessions, np.arange(int(sessions[-1]) + 3 if len(sessions) else 2, dtype=sessions.dtype))
         last = len(self._bounds) - 2
         return slice(int(self._bounds[min(session, last)]), int(self._bounds[min(session, last) + 1]))
+
+
+def _heads(buf: Array, rows: Array) -> Array:
+    """int64: the first :data:`HEAD` bytes of each payload as far as they were captured, big endian, the rest 0."""
+    out = np.zeros(len(rows), np.int64)
+    for k in range(HEAD):
+        at = rows[:, c.PAY_OFF] + k
+        held = (k < rows[:, c.PAY_CAP]) & (at < len(buf))
+        out <<= 8
+        out[held] |= buf[at[held]]
+    return out
 
 
 @lean

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from netlens.addresses import is_address, is_one_host
+from netlens.lenses._view import COPY_BARE_NS, COPY_NS, COPY_V6_NS, FIN, SYN
 from netlens.text import duration, plural, printable, shortened, size
 from netlens.wire.link import NAMES as LINKS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netlens.api import Capture
+    from netlens.schema import Table
     from netlens.wire.framing import Input
 
 #: Well-known ports of UDP, and of TCP where the payload does not tell (IANA's names, in lower case)
@@ -74,25 +81,35 @@ def _traffic(capture: Capture, most: int | None) -> str:
 
 
 def _pairs(capture: Capture) -> list[Pair]:
-    """Largest first."""
-    found: dict[tuple[str, str], Pair] = {}
+    """Largest first; each two addresses once, whoever of them opened connections."""
+    found: dict[frozenset[str], Pair] = {}
     s = capture.table("sessions")
-    columns = ("orig_ip", "resp_ip", "resp_port", "orig_bytes", "resp_bytes", "orig_frames", "resp_frames", "protocol")
-    for one, other, port, up, down, frames, back, protocol in zip(*(s[name].tolist() for name in columns), strict=True):
-        pair = found.setdefault((one, other), Pair(one, other))
+    columns = ("orig_bytes", "resp_bytes", "orig_frames", "resp_frames", "protocol")
+    for (one, other, port), up, down, frames, back, protocol in zip(_services(s), *(s[name].tolist() for name in columns), strict=True):
+        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
         pair.bytes += up + down
         pair.frames += frames + back
         pair.protocols[protocol or by_port(port)] += frames + back
     for talk in capture.trail.conversations() if capture.trail is not None else ():
         (one, from_port), (other, to_port) = talk.source, talk.destination
         port = _service(from_port, to_port)
-        if (other, one) in found or ((one, other) not in found and port == from_port != to_port):
+        if port == from_port != to_port:
             one, other = other, one
-        pair = found.setdefault((one, other), Pair(one, other))
+        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
         pair.bytes += talk.bytes
         pair.frames += talk.datagrams
         pair.protocols[UDP.get(port, f"udp {port}")] += talk.datagrams
     return sorted(found.values(), key=lambda pair: (-pair.bytes, -pair.frames))
+
+
+def _services(table: Table) -> list[tuple[str, str, int]]:
+    """Client, server and port of each row of sessions. Of one that was joined midway, the end that others connect to is the server."""
+    rows = list(zip(*(table[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port", "history")), strict=True))
+    servers = Counter((ip, port) for _, _, ip, port, _ in rows)
+    return [
+        (ip, orig, orig_port) if "S" not in history and servers[orig, orig_port] > 0 and servers[ip, port] == 1 else (orig, ip, port)
+        for orig, orig_port, ip, port, history in rows
+    ]
 
 
 def _service(source: int, destination: int) -> int:
@@ -107,7 +124,7 @@ def _names(capture: Capture) -> dict[str, str]:
     names = {
         text: name for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True) for text in answers or ()
     }
-    names |= {ip: sni for ip, sni in zip(s["resp_ip"].tolist(), s["sni"].tolist(), strict=True) if sni}
+    names |= {ip: sni for ip, sni in zip(s["resp_ip"].tolist(), s["sni"].tolist(), strict=True) if sni and not is_address(sni)}
     return names
 
 
@@ -118,22 +135,41 @@ def _named(address: str, names: dict[str, str]) -> str:
 
 def _tcp(capture: Capture) -> str:
     s, c = capture.table("sessions"), capture.table("connections")
-    protocols: Counter[str] = Counter(p or by_port(port) for p, port in zip(s["protocol"].tolist(), s["resp_port"].tolist(), strict=True))
+    served = _services(s)
+    protocols: Counter[str] = Counter(p or by_port(port) for p, (_, _, port) in zip(s["protocol"].tolist(), served, strict=True))
     about = ", ".join(f"{n:,} {name}" for name, n in protocols.most_common(NAMES)) + (", ..." if len(protocols) > NAMES else "")
-    servers: dict[str, int] = defaultdict(int)
-    for ip, port in zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True):
-        servers[f"{ip}:{port}"] += 1
+    servers = {ip for _, ip, _ in served} if s.rows == c.rows else set(c["resp_ip"].tolist())
     trips = [v for v in s["synack_ms"].tolist() if v == v]
     trip = f"; median round trip {duration(statistics.median(trips) / 1e3)}" if trips else ""
-    again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum())
+    copies, copied = _copies(capture)
+    again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum()) - copied
     data = _repeated_data(capture)
-    bare = f" ({again - data:,} of them FIN or SYN without data)" if data is not None and data < again else ""
-    repeated = f"; {plural(again, 'frame')} repeated{bare}" if again else ""
+    bare = f" ({again - data:,} of them FIN or SYN without data)" if data is not None and data < again and not copies else ""
+    repeated = f"; {plural(again, 'frame')} repeated{bare}" if again > 0 else ""
+    twice = f"; {plural(copies, 'frame')} recorded more than once" if copies else ""
     to = f" to {plural(len(servers), 'server')}"
     many = (
         f" ({about}){to}" if s.rows == c.rows else f"{to}, in {plural(s.rows, 'session')} on the wire ({about})"
     )  # halves, copies, tunnels
-    return f"{plural(c.rows, 'connection')}{many}{trip}{repeated}"
+    return f"{plural(c.rows, 'connection')}{many}{trip}{repeated}{twice}"
+
+
+def _copies(capture: Capture) -> tuple[int, int]:
+    """Of sessions that repeat something: segments that are a second recording of one before (:mod:`netlens.lenses._view`), and those of them that count as
+    repeated."""
+    if capture.trail is None:
+        return 0, 0
+    t, s = capture.trail.segments(), capture.table("sessions")
+    suspicious: np.ndarray[Any, Any] = s["orig_retransmits"] + s["resp_retransmits"] > 0
+    at = np.flatnonzero(suspicious[t["session"]])
+    keys = [t[name][at] for name in ("ts", "ident", "tsval", "flags", "length", "offset", "acked", "way", "session")]
+    order = np.lexsort(keys)
+    same = np.ones(max(len(at) - 1, 0), bool)
+    for key in keys[1:]:
+        same &= np.diff(key[order].astype(np.int64)) == 0
+    soon = np.where(keys[1] > 0, COPY_NS, np.where(keys[2] >= 0, COPY_V6_NS, COPY_BARE_NS))
+    copy = at[order[1:]][same & (np.diff(keys[0][order]) < soon[order[1:]])]
+    return len(copy), int(((t["length"][copy] > 0) | (t["flags"][copy] & (SYN | FIN) > 0)).sum())
 
 
 def by_port(port: int) -> str:
@@ -152,12 +188,25 @@ def _repeated_data(capture: Capture) -> int | None:
 
 def _dns(capture: Capture) -> str:
     t = capture.table("lookups")
-    latency = [v for v in t["latency_ms"].tolist() if v == v]
-    open_ = sum(v is None for v in t["answer_ns"].tolist())
-    codes = Counter(v for v in t["rcode"].tolist() if v not in (None, "NOERROR"))
-    asked = Counter(v for v in t["qname"].tolist() if v)
-    first = ", ".join(shortened(printable(name), 60) for name, _ in asked.most_common(2)) + (", ..." if len(asked) > 2 else "")
-    told = f"{plural(t.rows, 'lookup')}, {plural(len(asked), 'name')} ({first})"
-    told += f", median {duration(statistics.median(latency) / 1e3)}" if latency else ""
-    told += "".join(f", {n:,} {code}" for code, n in codes.most_common(2))
-    return told + (f", {open_:,} unanswered" if open_ else "")
+    columns = ("resolver_ip", "transport", "qname", "latency_ms", "answer_ns", "rcode")
+    rows = list(zip(*(t[name].tolist() for name in columns), strict=True))
+    asked = [r for r in rows if r[1] != "mdns" and is_one_host(r[0])]
+    searches = [r for r in rows if r[1] == "mdns" or not is_one_host(r[0])]  # who searches by multicast waits for nobody in particular
+    told = []
+    if asked:
+        latency = [ms for *_, ms, _, _ in asked if ms == ms]
+        open_ = sum(answer is None for *_, answer, _ in asked)
+        codes = Counter(code for *_, code in asked if code not in (None, "NOERROR"))
+        median = f", median {duration(statistics.median(latency) / 1e3)}" if latency else ""
+        counts = "".join(f", {n:,} {code}" for code, n in codes.most_common(2)) + (f", {open_:,} unanswered" if open_ else "")
+        told.append(f"{plural(len(asked), 'lookup')}, {_asked_for(r[2] for r in asked)}{median}{counts}")
+    if searches:
+        told.append(f"{plural(len(searches), 'search', 'searches')} by multicast, {_asked_for(r[2] for r in searches)}")
+    return "; ".join(told)
+
+
+def _asked_for(qnames: Iterable[str | None]) -> str:
+    """How many names, and the most frequent two."""
+    names = Counter(name for name in qnames if name)
+    first = ", ".join(shortened(printable(name), 60) for name, _ in names.most_common(2)) + (", ..." if len(names) > 2 else "")
+    return f"{plural(len(names), 'name')} ({first})"

@@ -93,6 +93,20 @@ def test_datagrams_that_find_nobody(tmp_path: Path) -> None:
     assert this["unreachable"].values["icmp_errors"] == 3
 
 
+def test_who_asks_at_a_closed_port_waits_in_vain(tmp_path: Path) -> None:
+    """RADIUS has an answer to each request; syslog, above, has none."""
+    asked = datagram((CLIENT, 40_000), (SERVER, 1812), bytes([1, 7, 0, 20]) + bytes(16))
+    this = found(
+        tmp_path,
+        [Packet(0, asked)],
+        error(MS, PORT, asked, SERVER),
+        [Packet(3 * S, asked)],
+        error(3 * S + MS, PORT, asked, SERVER),
+        healthy(),
+    )
+    assert problems(this) == {"unreachable"}
+
+
 def test_a_copy_of_an_error_counts_once(tmp_path: Path) -> None:
     told = error(MS, PORT, datagram((CLIENT, 6_000), SYSLOG, b"hello"), SERVER)
     this = found(tmp_path, sent(1), told, [Packet(MS + 1000, told[0].data)], healthy(), ping(30 * S))

@@ -9,7 +9,7 @@ import netlens
 from netlens.report import overview
 from tests.lenses.made import MS, S, close, exchange, healthy, lookup, ping, talk
 from tests.lenses.test_lenses import resent
-from tests.parsers.build import Packet, mixed, write
+from tests.parsers.build import Packet, datagram, mixed, write
 
 
 def test_protocols_are_those_of_the_table(tmp_path: Path) -> None:
@@ -48,3 +48,31 @@ def test_names_that_are_cut_have_an_ellipsis(tmp_path: Path) -> None:
     told = dict(overview.lines(capture))["dns"]
     assert f"{'a' * 39}…" in told
     assert name not in told
+
+
+def overview_of(tmp_path: Path, *streams: list[Packet]) -> dict[str, str]:
+    return dict(overview.lines(netlens.analyze(str(write(tmp_path / "made.pcap", mixed(*streams)))).capture))
+
+
+def test_frames_that_were_recorded_twice_are_not_repeated(tmp_path: Path) -> None:
+    packets = healthy()
+    told = overview_of(tmp_path, packets, [Packet(p.at + 100_000, p.data) for p in packets])["tcp"]
+    assert f"{len(packets)} frames recorded more than once" in told
+    assert "repeated" not in told
+
+
+def test_searches_by_multicast_are_no_unanswered_lookups(tmp_path: Path) -> None:
+    search = datagram(
+        ("192.0.2.10", 5353), ("224.0.0.251", 5353), b"\x00\x00\x00\x00\x00\x01" + bytes(6) + b"\x01a\x05local\x00\x00\x01\x00\x01"
+    )
+    told = overview_of(tmp_path, lookup("a.example.test", 0, 20 * MS), [Packet(S, search)])["dns"]
+    assert told == "1 lookup, 1 name (a.example.test), median 20 ms; 1 search by multicast, 1 name (a.local)"
+
+
+def test_a_pair_is_named_once_and_who_is_connected_to_is_the_server(tmp_path: Path) -> None:
+    """The second connection was joined midway, its first frame from the server."""
+    opened = close(exchange(talk(40_000, server=("198.51.100.20", 17_501)), b"q", b"a")).packets
+    joined = exchange(talk(40_001, server=("198.51.100.20", 17_501), at=S), b"q", b"a").packets[5:]
+    told = overview_of(tmp_path, opened, joined)
+    assert told["traffic"].count("192.0.2.10 and") == 1
+    assert told["tcp"].startswith("2 connections (2 port 17501) to 1 server")

@@ -1,0 +1,84 @@
+"""Requests over UDP that a server answers by their protocol: who asks by such a datagram and hears nothing waits in vain.
+
+What is asked is told by the first bytes of a conversation, and the port where these alone do not tell. DNS has lenses of its own. Not here: what needs no
+answer (syslog, flow records, voice), is answered from another port (TFTP), is a greeting that most often finds nobody (STUN and BitTorrent among peers), or
+a search (SSDP, mDNS, NetBIOS).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.addresses import is_one_host
+from netlens.lenses._view import grouped
+
+if TYPE_CHECKING:
+    from netlens.lenses._view import View
+    from netlens.parsers.trail import Conversation
+
+FULL = 1200  #: bytes of a QUIC Initial at least (RFC 9000 14.1)
+INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
+_SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
+_BY_PORT = {88: "Kerberos", 111: "RPC", 123: "NTP", 161: "SNMP", 500: "IKE", 1194: "OpenVPN", 1645: "RADIUS", 1646: "RADIUS", 1812: "RADIUS",
+            1813: "RADIUS", 2049: "RPC", 5060: "SIP", 5683: "CoAP"}  # fmt: skip
+#: Protocols whose servers stand in for each other: a client that one of them answers goes on.
+SPARE = ("NTP", "RADIUS")
+PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an answer
+
+
+def asks(talk: Conversation) -> str:
+    """The protocol of which the first datagram is a request that must be answered; "" for all else."""
+    head, port = talk.head.to_bytes(8, "big"), talk.destination[1]
+    if talk.source[1] == port and port not in (123, 500, 5060):
+        return ""  # peers, or a server of which only the answers are there
+    if _is_initial(head) and talk.bytes >= FULL * talk.datagrams:
+        return "QUIC"
+    if head[:2] == b"\x16\xfe" and head[2] in (0xFC, 0xFD, 0xFF) and head[3:8] == bytes(5) and port < talk.source[1]:
+        return "DTLS"  # a handshake record of epoch 0 (RFC 9147 4), the first of its sender
+    if head[:4] == b"\x01\x00\x00\x00" and talk.bytes == INITIATION * talk.datagrams:
+        return "WireGuard"
+    name = _BY_PORT.get(port, "")
+    first = head[0]
+    fits = {
+        "NTP": first & 7 == 3,  # mode client (RFC 5905 7.3)
+        "SNMP": first == 0x30,
+        "RADIUS": first in (1, 4),  # Access-Request, Accounting-Request (RFC 2865 3, RFC 2866 3)
+        "SIP": head.startswith(_SIP),
+        "IKE": talk.head != 0,
+        "Kerberos": first in (0x6A, 0x6C),  # AS-REQ, TGS-REQ (RFC 4120 5.4.1)
+        "RPC": head[4:] == bytes(4),  # a call (RFC 5531 9)
+        "OpenVPN": first in (0x38, 0x50),  # hard reset of a client, versions 2 and 3
+        "CoAP": first >> 4 == 4 and 1 <= head[1] <= 31,  # confirmable, a request (RFC 7252 3)
+    }
+    return name if fits.get(name, False) else ""
+
+
+def _is_initial(head: bytes) -> bool:
+    """Whether a datagram begins with a long header of QUIC that opens a connection (RFC 9000 17.2.2, RFC 9369 3.2)."""
+    version = int.from_bytes(head[1:5], "big")
+    if version == 0x6B3343CF:
+        return head[0] & 0xF0 == 0xD0
+    known = version == 1 or version >> 8 == 0xFF0000 or version & 0x0F0F0F0F == 0x0A0A0A0A or head[1:3] in (b"Q0", b"T0", b"\xfa\xce")
+    return known and head[0] & 0xF0 == 0xC0
+
+
+def hearing(view: View) -> set[str]:
+    """Addresses that receive something in the capture."""
+    heard = {address for k in view.whole for address in view.ends(k)[::2]}
+    return heard | {talk.destination[0] for talk in view.trail.conversations()} if view.trail is not None else heard
+
+
+def by_tcp(view: View, client: str, server: str, port: int) -> bool:
+    """Whether a client has the same service over TCP, as browsers do where QUIC does not get through (RFC 9114 3.1)."""
+    return (client, server, port) in view.once(_opened)
+
+
+def _opened(view: View) -> set[tuple[str, str, int]]:
+    ends = [view.ends(k) for k in view.whole]
+    return {(client, server, port) for client, _, server, port in ends} | {(server, client, port) for client, port, server, _ in ends}
+
+
+def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversation]]:
+    """Conversations that begin by a request, by protocol, client and service."""
+    talks = view.trail.conversations() if view.trail is not None else []
+    return grouped((t for t in talks if asks(t) and is_one_host(t.destination[0])), lambda t: (asks(t), t.source[0], t.destination))

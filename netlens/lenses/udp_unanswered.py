@@ -1,0 +1,107 @@
+"""Which requests over UDP got no answer?
+
+Asks: whether a client that opened a conversation over UDP by a request (QUIC, DTLS, WireGuard, OpenVPN, IKE, NTP, SNMP, RADIUS, SIP, Kerberos, RPC, CoAP)
+    sent it again for seconds and heard nothing.
+Applies: where the first datagram is in the capture and its sender hears something in it. DNS is told by dns-unanswered, ICMP errors by unreachable.
+Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
+Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that has no way for QUIC takes TCP (RFC 9114 3.1), a client
+    of NTP or RADIUS another server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netlens.lenses._datagrams import PATIENT, SPARE, by_tcp, hearing, requests
+from netlens.lenses._said import UDP, undelivered
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.text import endpoint, plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+    from netlens.parsers.trail import Conversation
+
+ID = "udp-unanswered"
+GROUP = "handshakes"
+RANK = 15
+TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+SOON_NS = 2 * S  #: another try that was answered so soon
+
+
+@dataclass
+class Silent:
+    """A service that did not answer a client."""
+
+    protocol: str
+    server: tuple[str, int]
+    talks: list[Conversation]  # without an answer
+    made_up: bool  # nobody waited: the client got what it wanted another way, or asks from time to time
+
+    @property
+    def tried(self) -> int:
+        return max(t.datagrams for t in self.talks)
+
+    @property
+    def lasted_ns(self) -> int:
+        return max(t.last_ns - t.first_ns for t in self.talks)
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _silent(view: View) -> list[Silent]:
+    if view.one_sided or view.trail is None:
+        return []
+    ways = {(t.source, t.destination) for t in view.trail.conversations()}
+    told = view.once(undelivered)
+    asked, heard = view.once(requests), view.once(hearing)
+    content = {key for key, talks in asked.items() if any((t.destination, t.source) in ways for t in talks)}
+    found = []
+    for (protocol, client, server), talks in asked.items():
+        answered = [t for t in talks if (t.destination, t.source) in ways]
+        open_ = [
+            t
+            for t in talks
+            if t not in answered
+            and t.datagrams >= TIMES
+            and t.last_ns - t.first_ns >= SPAN_NS
+            and (UDP, t.source, t.destination) not in told
+            and not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in answered)
+        ]
+        if open_ and client in heard:
+            instead = (protocol == "QUIC" and by_tcp(view, client, *server)) or (
+                protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
+            )
+            found.append(Silent(protocol, server, open_, instead or protocol in PATIENT))
+    return found
+
+
+def _of(view: View) -> list[Finding]:
+    every = _silent(view)
+    grave = [s for s in every if not s.made_up]
+    shown = grave or every
+    if not shown:
+        return []
+    tries = sum(map(len, view.once(requests).values()))
+    silent = sum(len(s.talks) for s in shown)
+    longest = max(s.lasted_ns for s in shown)
+    text = (
+        f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got no answer: "
+        f"{most(endpoint(*s.server) for s in shown)} (up to {max(s.tried for s in shown)} datagrams over {seconds(longest)})."
+    )
+    values = {
+        "unanswered": silent,
+        "tries": tries,
+        "servers": sorted({endpoint(*s.server) for s in shown}),
+        "datagrams": sum(t.datagrams for s in shown for t in s.talks),
+        "longest_s": longest / 1e9,
+        "protocols": sorted({s.protocol for s in shown}),
+    }
+    advice = "The service is down, or something drops UDP on its port: look there (ss -lun) and at the firewalls between, and capture at the server's side."
+    frames = [t.first_frame for s in sorted(shown, key=lambda s: -s.lasted_ns) for t in s.talks]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

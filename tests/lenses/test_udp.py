@@ -1,0 +1,75 @@
+"""Requests over UDP that must be answered, DNS among them, and datagrams that need no answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, lookup, ping, problems, talk
+from tests.parsers.build import End, Packet, datagram
+
+
+def asked_over_udp(first: bytes, times: list[int], server: End, port: int = 41_000, answer_at: int | None = None) -> list[Packet]:
+    """A first datagram, sent again at these times (s), and perhaps an answer."""
+    packets = [Packet(t * S, datagram((CLIENT, port), server, first)) for t in times]
+    return [*packets, Packet(answer_at, datagram(server, (CLIENT, port), b"\x00" * 80))] if answer_at is not None else packets
+
+
+QUIC = b"\xc3\x00\x00\x00\x01\x08" + bytes(1194)
+CLIENT_HELLO_DTLS = b"\x16\xfe\xfd" + bytes(10) + b"\x01" + bytes(100)
+REQUESTS_OVER_UDP = [
+    ("QUIC", QUIC, 443),
+    ("DTLS", CLIENT_HELLO_DTLS, 4433),
+    ("NTP", b"\x23" + bytes(47), 123),
+    ("RADIUS", b"\x01\x07\x00\x14" + bytes(16), 1812),
+    ("SIP", b"REGISTER sip:a SIP/2.0\r\n\r\n", 5060),
+    ("WireGuard", b"\x01" + bytes(147), 51_820),
+]
+
+
+@pytest.mark.parametrize(("name", "first", "port"), REQUESTS_OVER_UDP)
+def test_a_request_over_udp_that_gets_no_answer(tmp_path: Path, name: str, first: bytes, port: int) -> None:
+    this = found(
+        tmp_path, asked_over_udp(first, [0, 1, 3, 7], (SERVER, port)), healthy(), [Packet(30 * S, datagram((CLIENT, 9), (SERVER, 9), b"-"))]
+    )
+    assert problems(this) == (set() if name == "NTP" else {"udp-unanswered"})  # a clock asks from time to time, and nobody waits
+    assert this["udp-unanswered"].text == (
+        f"1 of 1 try to reach a server over UDP ({name}) got no answer: 198.51.100.20:{port} (up to 4 datagrams over 7.0 s)."
+    )
+
+
+def test_a_request_over_udp_that_is_answered_late_or_at_the_next_try(tmp_path: Path) -> None:
+    late = asked_over_udp(QUIC, [0, 1, 3, 7], (SERVER, 443), answer_at=8 * S)
+    again = [
+        *asked_over_udp(QUIC, [0, 1, 3], ("198.51.100.21", 443), 41_001),
+        *asked_over_udp(QUIC, [4], ("198.51.100.21", 443), 41_002, 4 * S + MS),
+    ]
+    assert "udp-unanswered" not in found(tmp_path, late, again, healthy(), ping(30 * S))
+
+
+def test_quic_that_gives_way_to_tcp_is_a_warning(tmp_path: Path) -> None:
+    tried = asked_over_udp(QUIC, [0, 1, 3], (SERVER, 443))
+    this = found(tmp_path, tried, close(exchange(talk(42_000, 4 * S, (SERVER, 443)))).packets, ping(30 * S))
+    assert this["udp-unanswered"].severity == "warning"
+
+
+def test_datagrams_that_need_no_answer(tmp_path: Path) -> None:
+    syslog = asked_over_udp(b"<34>Oct 11 22:14:15 su: failed", [0, 1, 3, 7], (SERVER, 514))
+    voice = asked_over_udp(b"\x80\x00" + bytes(170), [0, 1, 3, 7], (SERVER, 16_384))
+    own = asked_over_udp(QUIC, [0, 1, 3, 7], ("239.1.1.1", 443))
+    assert "udp-unanswered" not in found(tmp_path, syslog, voice, own, healthy(), ping(30 * S))
+
+
+def test_questions_that_are_never_repeated_were_recorded_one_sided(tmp_path: Path) -> None:
+    """A resolver library asks again after 5 s; of a capture that holds queries only, of any number, none proves a fault."""
+    asked = [p for k in range(12) for p in lookup(f"n{k}.example.test", k * S, port=5_000 + k, txid=k)]
+    assert found(tmp_path, asked, healthy(), ping(60 * S))["dns-unanswered"].severity == "warning"
+
+
+def test_a_query_that_was_recorded_twice_was_not_asked_again(tmp_path: Path) -> None:
+    asked = lookup("a.example.test", 0)
+    again = [Packet(p.at + 3 * MS, p.data) for p in asked]
+    this = found(tmp_path, asked, again, lookup("b.example.test", S, S + MS, port=5_001), healthy(), ping(60 * S))
+    assert not problems(this)
+    assert this["dns-unanswered"].values["asked_again"] == 0
