@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netlens.addresses import is_one_host
-from netlens.lenses._view import COPY_NS, S, grouped
+from netlens.chains.copies import COPY_NS
+from netlens.lenses._view import S, grouped
 from netlens.tables import FAILURES
 
 if TYPE_CHECKING:

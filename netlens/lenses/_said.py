@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import COPY_NS, grouped, most
+from netlens.chains.copies import COPY_NS
+from netlens.lenses._view import grouped, most
 from netlens.parsers.icmp import EXPIRED, UNREACHABLE
 
 if TYPE_CHECKING:

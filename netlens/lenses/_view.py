@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from netlens.addresses import is_loopback
+from netlens.addresses import is_address, is_loopback
+from netlens.chains.copies import is_copy
 from netlens.lenses import Finding
 from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
 from netlens.text import endpoint
@@ -36,10 +37,6 @@ T = TypeVar("T")
 S = 1_000_000_000  #: ns of a second
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 FRAMES = 20  #: that a finding cites
-#: A copy comes within this of the packet; measured 0 to 12.5 ms. The shortest retransmission time-out in use is 200 ms (Linux; RFC 6298 says 1 s).
-COPY_NS = 50_000_000
-COPY_V6_NS = 20_000_000  #: without an identification (IPv6, or zero), with the same TCP timestamp, which ticks each 1 to 10 ms
-COPY_BARE_NS = 1_000_000  #: with neither
 MOST_SEGMENTS = 200_000  #: of one session that are looked at one by one (half a second)
 OPENING = 64  #: segments in which a handshake is over; a certificate chain is 10
 #: Most conversations of a capture have frames of one direction only, and there are this many: it was recorded one-sided.
@@ -134,7 +131,7 @@ class View:
         """The responder as people write it, with its name where a ClientHello told."""
         _, _, ip, port = self.ends(k)
         sni = self.column("sni")[k]
-        return f"{sni}:{port}" if sni else endpoint(ip, port)
+        return f"{sni}:{port}" if sni and not is_address(sni) else endpoint(ip, port)
 
     # -- single segments --
 
@@ -200,7 +197,7 @@ class View:
             if length or flags & (SYN | FIN | RST):
                 key = (way, part["offset"][i], length, flags)
                 before = seen.get(key)
-                if before is not None and _is_copy(ts - before[0], before[1], ident, before[2], tsval):
+                if before is not None and is_copy(ts - before[0], before[1], ident, before[2], tsval):
                     continue
                 seen[key] = (ts, ident, tsval)
             kept.append(i)
@@ -262,16 +259,6 @@ class View:
     def hears_nothing(self, ip: str) -> bool:
         """Whether what was sent to an address is known not to be in the capture."""
         return self.one_sided or ip in self.heard_unseen
-
-
-def _is_copy(apart: int, ident_before: int, ident: int, tsval_before: int, tsval: int) -> bool:
-    if apart < 0:
-        return ident_before == ident
-    if ident > 0 or ident_before > 0:
-        return ident == ident_before and apart < COPY_NS
-    if tsval != -1 or tsval_before != -1:
-        return tsval == tsval_before and apart < COPY_V6_NS
-    return apart < COPY_BARE_NS
 
 
 _COLUMNS: dict[str, Callable[[View], list[Any]]] = {}

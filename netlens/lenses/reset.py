@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import FIN, RST, S, finding, most, views
+from netlens.lenses._repeats import FAREWELL
+from netlens.lenses._view import FIN, RST, S, Segments, finding, most, views
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ GROUP = "delivery"
 RANK = 40
 ASKED_NS = 10 * S  #: a request older than this was given up before
 AT_ONCE_NS = S  #: RST so soon after the request answers it
+APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last words of the handshake begin with ChangeCipherSpec (20)
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 
 
@@ -65,7 +67,7 @@ def _reset(view: View, k: int) -> Broken | None:
         flags = seg.flags[i]
         orig = seg.orig[i]
         if flags & FIN:
-            return None
+            return None if orig else _closed_on(seg, k, i)
         if flags & RST:
             if i == 0 or (last[True] < 0 and last[False] < 0):
                 return None
@@ -88,6 +90,18 @@ def _reset(view: View, k: int) -> Broken | None:
                 answered += seg.length[i]
                 head = head or seg.head[i]
     return None
+
+
+def _closed_on(seg: Segments, k: int, fin: int) -> Broken | None:
+    """A server that closes as soon as the handshake of TLS is over, and answers the client's first words by a reset."""
+    asked = [i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i] and seg.head[i] >> 56 == APPLICATION_DATA]
+    if not asked or asked[0] < fin or seg.length[asked[0]] <= FAREWELL:
+        return None
+    later = range(asked[0] + 1, len(seg))
+    reset = next((i for i in later if not seg.orig[i] and (seg.flags[i] & RST or seg.fresh[i])), None)
+    if reset is None or not seg.flags[reset] & RST:
+        return None
+    return Broken(k, False, True, [seg.frame[fin], seg.frame[asked[0]], seg.frame[reset]])
 
 
 def _answers(head: int) -> bool:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.chains.copies import COPY_NS
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import COPY_NS, FIN, RST, S, finding, most, seconds, views
+from netlens.lenses._view import FIN, RST, S, finding, most, seconds, views
 from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
 from netlens.text import plural
 

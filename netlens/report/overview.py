@@ -5,12 +5,10 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from netlens.addresses import is_address, is_one_host
-from netlens.lenses._view import COPY_BARE_NS, COPY_NS, COPY_V6_NS, FIN, SYN
+from netlens.chains.copies import copies_of_repeats
 from netlens.text import duration, plural, printable, shortened, size
 from netlens.wire.link import NAMES as LINKS
 
@@ -141,7 +139,7 @@ def _tcp(capture: Capture) -> str:
     servers = {ip for _, ip, _ in served} if s.rows == c.rows else set(c["resp_ip"].tolist())
     trips = [v for v in s["synack_ms"].tolist() if v == v]
     trip = f"; median round trip {duration(statistics.median(trips) / 1e3)}" if trips else ""
-    copies, copied = _copies(capture)
+    copies, copied = copies_of_repeats(capture)
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum()) - copied
     data = _repeated_data(capture)
     bare = f" ({again - data:,} of them FIN or SYN without data)" if data is not None and data < again and not copies else ""
@@ -152,24 +150,6 @@ def _tcp(capture: Capture) -> str:
         f" ({about}){to}" if s.rows == c.rows else f"{to}, in {plural(s.rows, 'session')} on the wire ({about})"
     )  # halves, copies, tunnels
     return f"{plural(c.rows, 'connection')}{many}{trip}{repeated}{twice}"
-
-
-def _copies(capture: Capture) -> tuple[int, int]:
-    """Of sessions that repeat something: segments that are a second recording of one before (:mod:`netlens.lenses._view`), and those of them that count as
-    repeated."""
-    if capture.trail is None:
-        return 0, 0
-    t, s = capture.trail.segments(), capture.table("sessions")
-    suspicious: np.ndarray[Any, Any] = s["orig_retransmits"] + s["resp_retransmits"] > 0
-    at = np.flatnonzero(suspicious[t["session"]])
-    keys = [t[name][at] for name in ("ts", "ident", "tsval", "flags", "length", "offset", "acked", "way", "session")]
-    order = np.lexsort(keys)
-    same = np.ones(max(len(at) - 1, 0), bool)
-    for key in keys[1:]:
-        same &= np.diff(key[order].astype(np.int64)) == 0
-    soon = np.where(keys[1] > 0, COPY_NS, np.where(keys[2] >= 0, COPY_V6_NS, COPY_BARE_NS))
-    copy = at[order[1:]][same & (np.diff(keys[0][order]) < soon[order[1:]])]
-    return len(copy), int(((t["length"][copy] > 0) | (t["flags"][copy] & (SYN | FIN) > 0)).sum())
 
 
 def by_port(port: int) -> str:
