@@ -5,7 +5,8 @@ Applies: where DNS over UDP or TCP was captured in both directions. Multicast DN
 Cannot see: lookups over TLS, HTTPS or QUIC; without an ICMP error, whether the question or the answer was lost. One asked in the last 5 s of the
     capture is pending.
 Normal: RFC 1035 4.2.1 asks again after 2 to 5 s at the earliest; RFC 8767 5 lets a resolver try for 10 to 30 s. A question that another server or a
-    repeat answered was answered. A single one of many is noise; a tenth of all, or one that was asked again in vain while few were asked, is a fault.
+    repeat answered was answered. A single one of many is noise; a tenth of all, or one that was asked again in vain while few were asked, is a fault. Where no
+    question was asked again and no answer is in the capture, it was recorded one-sided.
 """
 
 from __future__ import annotations
