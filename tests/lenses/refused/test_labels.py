@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import netlens
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.lab.check import Report, Side, Truth, bundled
-from netlens.lenses.refused.labels import Told, _matching, key_log
+from netlens.lenses.refused.labels import Told, _matching, key_log, name_by_size
 from netlens.lenses.refused.labels.answers import infer
 from netlens.lenses.refused.labels.error_log import from_log
 from netlens.lenses.refused.labels.key_log import from_decrypted
@@ -254,6 +254,32 @@ def test_refusals_that_are_retried_in_silence_are_told_by_their_look(tries: int)
     assert labels.rejected.tolist() == truth
     assert (labels.source == "look-alike").sum() == (tries - 1) * 8
     assert set(labels.refusal_class[labels.rejected == REJECTED]) == {"unknown"}
+
+
+def test_where_nearly_all_are_refused_a_few_streams_are_enough_to_tell_them() -> None:
+    """A limit of tokens a minute, used up at once: after the first streams nothing but refusals, one line for two of them."""
+    streams = [(1000 + 900 * k, 7_000 + 10 * k, 800, 900 + 20 * k) for k in range(6)]
+    refused = [(at + 10_000 + 3_000 * k, REFUSAL, 0, 3_000 + 30 * k) for k in range(80) for at in (0, 700)]
+    labels = from_log(table(*streams, *refused), log(*((at + 0.4,) for at, *_ in refused[1::2])))
+    assert labels.rejected.tolist() == [ACCEPTED] * 6 + [REJECTED] * 160
+    assert (labels.source == "look-alike").sum() == 80
+
+
+@pytest.mark.parametrize("delay", [0, 1_400])
+def test_one_line_is_enough_where_the_traffic_shows_the_size(delay: float) -> None:
+    """An SDK gives up once in a recording; the provider may take longer for a refusal than for the first byte of a stream."""
+    answers = table(*SHOWN, (60_000, REFUSAL, 0, 2_100))
+    refused = np.array([1, 0, 1, 1, 0, 1, 0, 1], bool)
+    for name in ("start_ns", "request_end_ns"):
+        answers[name] = answers[name] - np.where(refused, round(delay * MS), 0)
+    labels = from_log(answers, log((60_000.3,)))
+    assert (labels.rejected == REJECTED).tolist() == refused.tolist()
+    assert labels.source.tolist()[:-1].count("look-alike") == 4
+
+
+def test_one_line_that_is_not_behind_such_an_answer_teaches_nothing() -> None:
+    labels = from_log(table(*SHOWN, (60_000, 5_000, 900, 2_100)), log((60_000.3,)))
+    assert labels.sizes == () and "look-alike" not in set(labels.source)
 
 
 def test_where_all_answers_look_alike_silence_is_no_refusal() -> None:
@@ -549,6 +575,22 @@ def test_the_first_that_says_anything_is_believed() -> None:
     assert found.rejected.tolist() == [REJECTED, REJECTED, UNLABELLED]
     assert found.source.tolist() == ["key log", "error log", ""]
     assert found.refusal_class.tolist() == ["rate", "quota", ""]
+
+
+def test_refusals_of_one_size_are_of_the_class_that_is_said_of_them() -> None:
+    told = Told(
+        np.array([REJECTED] * 5 + [ACCEPTED], np.int8),
+        np.array(["error log", "inferred", "look-alike", "error log", "inferred", "error log"], object),
+        np.array(["overload", "unknown", "unknown", "rate", "unknown", ""], object),
+    )
+    name_by_size(told, np.array([300, 301, 0, 500, 400, 300]))
+    assert told.refusal_class.tolist() == ["overload", "overload", "unknown", "rate", "unknown", ""]
+
+
+def test_where_two_classes_have_the_size_none_is_taken() -> None:
+    told = Told(np.full(3, REJECTED, np.int8), np.full(3, "error log", object), np.array(["rate", "quota", "unknown"], object))
+    name_by_size(told, np.array([300, 306, 303]))
+    assert told.refusal_class.tolist() == ["rate", "quota", "unknown"]
 
 
 # -- an account of every request --

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from netlens import logs
+from netlens.chains.requests import UPSTREAM
 from netlens.chains.side import WORDS
-from netlens.chains.situation import HOST, SIDES, UNLABELLED, Requests
-from netlens.columns import Codes, Ints, Objects
+from netlens.chains.situation import HOST, REJECTED, SIDES, UNLABELLED, Requests
+from netlens.columns import Codes, Ints, Objects, ints
 from netlens.registry import members
 from netlens.text import plural, printable
 
@@ -83,11 +85,29 @@ def labelled(traffic: Traffic) -> Traffic:
     for source in sorted(members(__name__, Source, (), ("ID", "RANK")), key=lambda source: source.RANK):
         for each in source.tell(traffic):
             told.add(each)
+    up = traffic.rows[:, UPSTREAM]
+    name_by_size(told, np.where(up >= 0, np.append(ints(traffic.upstream.exchanges["down_bytes"], 0), 0)[up], 0))
     situation = traffic.situation
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
     situation = replace(situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within})
     return traffic.with_labels(situation, notes, told.unmatched)
+
+
+def name_by_size(told: Told, down: Ints) -> None:
+    """Give refusals of which nobody said why the class of those of their size, in place, where somebody said it of these and all are of one class.
+
+    So retries that an SDK makes in silence, and those of a program without a log, are not taken for another limit than the one that a log names.
+    down : bytes of each answer upstream; 0 where it was not captured.
+    """
+    from netlens.lenses.refused.labels._labels import alike  # which needs this module
+
+    known = (told.rejected == REJECTED) & (down > 0)
+    unknown = known & (told.refusal_class == logs.UNKNOWN)
+    classes = sorted(set(told.refusal_class[known].tolist()) - {logs.UNKNOWN})
+    fits = [unknown & alike(down, np.unique(down[known & (told.refusal_class == each)])) for each in classes]
+    for each, fit in zip(classes, fits, strict=True):
+        told.refusal_class[fit & (sum(fits) == 1)] = each
 
 
 def _leave_out_repeated(traffic: Traffic, requests: Requests) -> list[str]:

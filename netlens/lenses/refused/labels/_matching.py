@@ -31,6 +31,7 @@ import numpy as np
 
 from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, SHORT_NS, Answers, S, alike, chains
+from netlens.lenses.refused.labels.answers import refusal_sizes
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent, Start
@@ -60,7 +61,7 @@ SHORT_MARGIN = 3.0  #: the same towards a short answer while it is not known how
 #: How far before a line its answer is looked for while learning what refusals look like; opencode writes up to 360 ms later (measured).
 NEAR_NS = 600 * MS
 MANY = 1.5  #: answers that look like refusals for each event; where there are more, they are retries without a line, or something else
-MIN_OTHERS = 0.1  #: share of the answers that must be of other sizes, for a size to say anything
+MIN_OTHERS, ENOUGH_OTHERS = 0.1, 5  #: share of the answers that must be of other sizes, for a size to say anything, or so many
 RETRIED = 0.5  #: share of those beyond the events after which the same request must come again, for them to be refusals
 SILENT_RETRY_NS = 200 * MS  #: the OpenAI and Anthropic SDKs wait 0.375 s before the first of their retries, less on a clock that is off
 ECHO_NS = 500 * MS  #: the lines of one refusal are written together
@@ -104,6 +105,8 @@ def match(
     sizes = _sizes(answers, rows, low, high) if main else None
     if sizes is None and len(taught):
         sizes = taught
+    if sizes is None and main:
+        sizes = _seen(answers, rows, low, high)
     usual = _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     look = _look(answers, sizes)
     # one size or two of all refusals: then they can be told by it
@@ -309,9 +312,23 @@ def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
     if len(like) > MANY * n:  # retries without a line, unless all answers are of these sizes
         looks = np.zeros(len(answers), bool)
         looks[like] = True
-        if len(within) - len(like) < MIN_OTHERS * len(within) or not tried_again_soon(answers, looks):
+        others = int((answers.answered & ~(answers.short & alike(answers.down, sizes))).sum())
+        if others < min(MIN_OTHERS * len(within), ENOUGH_OTHERS) or not tried_again_soon(answers, looks):
             return None
     return sizes
+
+
+def _seen(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
+    """Sizes that the traffic shows to be refusals, where nearly each event has one of them before it: a log of one line or two shows none by itself.
+
+    A refusal that the provider holds back for a while shows in the traffic, too, once a line says that there was one.
+    """
+    usable = np.ones(len(answers), bool)
+    sizes = np.array(refusal_sizes(answers, usable, chains(answers, usable), slow=True)[2], np.int64)
+    like = rows[answers.short[rows] & alike(answers.down[rows], sizes)]
+    end = answers.end[like]
+    explained = int((np.searchsorted(end, high, "right") > np.searchsorted(end, low - NEAR_NS, "left")).sum())
+    return sizes if len(sizes) and explained >= (ONE_LOOK if len(low) >= MIN_LEARNED else 1.0) * len(low) else None
 
 
 def _modes(values: Ints, events: int) -> Ints:

@@ -73,7 +73,7 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     if not usable.any():
         return labels
     again = chains(answers, usable)
-    kinds, confirmed, sizes = _refusal_sizes(answers, usable, again)
+    kinds, confirmed, sizes = refusal_sizes(answers, usable, again)
     if not len(sizes):
         return labels
     like = usable & answers.short & kinds
@@ -100,10 +100,11 @@ def _may_be_h2(session: Ints, hellos: Columns, http2: Mapping[int, bool | None])
     return np.array([alpn.get(s, other) for s in session.tolist()], bool)
 
 
-def _refusal_sizes(answers: Answers, usable: Bools, again: Ints) -> tuple[Bools, Bools, list[int]]:
+def refusal_sizes(answers: Answers, usable: Bools, again: Ints, *, slow: bool = False) -> tuple[Bools, Bools, list[int]]:
     """(answers of the size of a refusal, those whose chain ended with a stream, the sizes).
 
     A chain is followed as long as answers are short (session tickets may make the first one on a connection longer); it counts if a stream ends it.
+    slow : a refusal may take as long as a stream takes to begin; something else has to tell that it is one.
     """
     n = len(answers)
     short = np.flatnonzero(usable & answers.short)
@@ -126,7 +127,7 @@ def _refusal_sizes(answers: Answers, usable: Bools, again: Ints) -> tuple[Bools,
         asked_again = rows[again[rows] >= 0]
         if (len(ended) < MIN_CHAINS or confirmed[asked_again].mean() < CONFIRMED) and not _backs_off(answers, rows, again):
             continue
-        if np.median(answers.waits[rows]) > usual_wait:
+        if not slow and np.median(answers.waits[rows]) > usual_wait:
             continue  # a refusal takes no thought
         kinds[rows] = True
         sizes.append(centre)
