@@ -9,7 +9,8 @@ Theory of operation
    and what is captured of it is more than what is counted, by headers and TLS records (:class:`Reading`). Both are searched for.
 3. Parameters are tried from a coarse grid, then finely around the best; lengths that providers use (a minute, an hour) are preferred where they fit as
    well. Every value tried costs: the log of their number is taken from the log likelihood, so that a search over hundreds of windows wins no
-   more often than one rule that was named before. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
+   more often than one rule that was named before. Where many values fit as well, none was searched for: then the mean likelihood of all stands for
+   the best, if that is more. With that, the ratio to the chance model is a Bayes factor, and by Markov's inequality chance
    exceeds 1 / p with probability p at most. It is taken over first refusals only, as retries of one refusal are no independent evidence.
    Of a long recording the beginning is searched, and what is found there is then refined and judged on all of it.
 4. *Chance comes in bursts.* An overloaded provider refuses for a while, and windows end after a while too. So chance has two rates here, one after a
@@ -291,6 +292,8 @@ def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, fi
         whole = _Search(situation, limiter, labelled, accepted, groups)
         parameter_s = whole.refined(search, reading, parameter_s)
         search = whole
+    else:
+        price = min(price, search.tried(reading, parameter_s) - search.mean)
     counts, used, rejected = search.counts(reading, parameter_s), search.used, search.rejected
     price += _best_limit(counts, rejected, used)[0] - search.tried(reading, parameter_s) + float(np.log(tries))
     ll, (low, high, value) = _best_limit(counts, rejected, used)
@@ -430,6 +433,12 @@ class _Search:
             reading = self._overhead(reading, parameter_s)
             tries *= MOST_OVERHEAD // OVERHEAD_STEP
         return reading, parameter_s, float(np.log(tries))
+
+    @property
+    def mean(self) -> float:
+        """The log of the mean likelihood of all that was tried first."""
+        found = np.array([self.tried(each, p) for each in self.readings for p in self.coarse])
+        return float(np.logaddexp.reduce(found) - np.log(len(found)))
 
     def refined(self, searched: _Search, reading: Reading, parameter_s: float) -> float:
         """The parameter that another search found in a part of these requests, or one near it that fits all of them better."""
