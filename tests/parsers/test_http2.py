@@ -132,6 +132,10 @@ def dialog(*said: int) -> http2.Dialog:
         ((2000, -39, -13, 2000, -39, -13, 2000), None),  # a tiny server of HTTP/1.1: its head has the length of SETTINGS
         ((2000, -233, -249, -350, 2100, -350, 2300, -350), False),
         ((2000, -300), None),
+        ((154, -265, -265, -208), False),  # one request, one answer, and closed: nobody acknowledged anything
+        ((154, 900, -265, -265, -208, -1400), False),
+        ((154, -265, -265, -208, 160, -208), None),
+        ((149, -249, -249, -107, 9, -69), True),  # nginx, curl, one request
         ((2000, -80, -137, -137, -5), None),
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens import logs
-from netlens.chains.situation import UNKNOWN
+from netlens.chains.situation import UNKNOWN, UNLABELLED
 from netlens.lenses.refused.limit import ENOUGH, TIE
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, statistics, supported, undecided
@@ -204,6 +204,9 @@ def needs(weighing: Weighing) -> str:
     if i.refused == 0:
         return "a recording in which requests are refused"
     if not i.accepted:
+        if unknown := int((s.requests.rejected == UNLABELLED).sum()):
+            logs_wanted = "the error log of each program, or a TLS key log (SSLKEYLOGFILE)"
+            return f"{logs_wanted}: of {unknown:,} of {plural(len(s.requests), 'request')} it is not known whether they were refused"
         return "a recording in which some requests are accepted"
     if not i.enough:
         return f"a recording with at least {ENOUGH} refusals; this one has {i.refused}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from netlens.chains.situation import UNLABELLED
 from netlens.lenses.refused import weighing as w
 from netlens.lenses.refused.counting import RULES, Adjustment, Counts
 from netlens.lenses.refused.judging import limit_verdict, needs
@@ -176,6 +177,11 @@ def test_what_would_decide() -> None:
 
     assert said("v.v") == "a recording in which requests are refused"
     assert said("!v") == "a recording in which some requests are accepted"
+    unlabelled = rounds("!v", "v.v", "v.v")
+    unlabelled.requests.rejected[unlabelled.requests.rejected == 0] = UNLABELLED
+    unknown = int((unlabelled.requests.rejected == UNLABELLED).sum())
+    assert needs(weighed(unlabelled)).startswith("the error log of each program, or a TLS key log")
+    assert f"of {unknown} of {len(unlabelled.requests)} requests it is not known" in needs(weighed(unlabelled))
     assert said("v.v", "v!v") == "a recording with at least 5 refusals; this one has 1"
     assert said(*["v!v", "v.v"] * 6, egress_seen=False, host_seen=False) == "a capture of the host over the same time"
     assert said(*["v!v", "v.v"] * 6, egress_seen=False, vm_seen=False) == "a capture of the VM over the same time"

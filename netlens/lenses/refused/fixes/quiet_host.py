@@ -1,6 +1,7 @@
 """Nothing on the host uses the API while the VM does.
 
-Applies where the host had requests or connections to it, and the egress address is counted (or nobody knows what is).
+Applies where the host had requests or connections to it, and the egress address is counted (or nobody knows what is). Other machines whose traffic the host
+was seen to carry are named, as they share the address.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ def variants(case: Case) -> list[Variant]:
     """One, if both sides are there."""
     if not case.has(HOST) or not case.has(VM) or (case.rule is not None and case.rule.scope != "egress"):
         return []
+    others = str(case.situation.facts.get("others") or "the host")
+    there, alone = others.startswith("the host"), others == "the host"
     port = case.context.port if 0 < case.context.port < 65536 else 443
     where = [f"-i6TCP@[{a}]:{port}" if ":" in a else f"-i4TCP@{a}:{port}" for a in addresses(case.context)]
-    command = shlex.join(["sudo", "lsof", "-nP", *where]) if where else None
+    command = shlex.join(["sudo", "lsof", "-nP", *where]) if where and there else None
+    named = others + ("," if "," in others else "")
     number = int((case.situation.requests.side == HOST).sum())
-    note = f"{plural(number, 'request')} of the host {'is' if number == 1 else 'are'} not sent"
+    note = f"{plural(number, 'request')} of {named} {'is' if number == 1 else 'are'} not sent"
     note += "; the command, run on the host, lists the programs to quit" if command else ""
-    return [Variant(ID, TITLE, Change(without_sides=HOST_ONLY), command, CAVEATS, note)]
+    title = TITLE if alone else f"Stop {named} from using the API while the VM works"
+    return [Variant(ID, title, Change(without_sides=HOST_ONLY), command, CAVEATS, note)]

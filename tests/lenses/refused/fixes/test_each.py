@@ -45,6 +45,17 @@ def test_quiet_host():
     assert variants(quiet_host, BOTH, context=Context())[0].command is None
 
 
+def test_who_else_shares_the_address_is_named_and_not_looked_for_on_the_host():
+    def found(others):
+        return quiet_host.variants(Case(replace(situation(BOTH), facts={"others": others}), REQUESTS, CONTEXT))[0]
+
+    vm2 = found("the other VM, 192.168.50.3")
+    assert vm2.title == "Stop the other VM, 192.168.50.3, from using the API while the VM works" and vm2.command is None
+    assert vm2.note == "1 request of the other VM, 192.168.50.3, is not sent"
+    assert "lsof" in (found("the host and the other VM, 192.168.50.3").command or "")
+    assert found("the host").title == quiet_host.TITLE
+
+
 def test_stagger():
     assert variants(stagger, BOTH[1:]) == []
     assert variants(stagger, BOTH)[0].change.cap == 2
