@@ -11,8 +11,8 @@ Up to TLS 1.2 the ServerHello names what was chosen. In TLS 1.3:
    server behind its tickets is one of few small sizes. With HTTP/1.1 it is the head of an answer.
 3. Only the acknowledgments are so short. An HTTP/1.1 client sends a request line and fields, a server a head; a chunk of a body may be shorter, but comes
    behind it, and the last one has 5 bytes, which is less than any frame.
-4. A client must acknowledge SETTINGS at once (RFC 9113 6.5.3). So where a server's first record is none that begins HTTP/2 and the client has said nothing since,
-   nothing was acknowledged: a request in HTTP/1.1 with its answer, and the connection was closed.
+4. A client must acknowledge SETTINGS at once (RFC 9113 6.5.3). So where a server's first record is none that begins HTTP/2 and the client has said nothing
+   since, nothing was acknowledged: a request in HTTP/1.1 with its answer, and the connection was closed.
 5. Evidence is multiplied as odds. HTTP/2 is said where its opening was seen; HTTP/1.1 where none of it was, though the client asked several times. Else
    neither is known.
 
@@ -57,7 +57,9 @@ SETTINGS_FIRST, OTHER_FIRST = 1.0, -1.0
 CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocket's may, and chunks of a body
 SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = 1.0, 0.5  #: the latter might be a head of 39 bytes and a body of 13
 NEVER_SHORT = -1.5  #: neither side
-NOTHING_SINCE = -2.0  #: the client said nothing behind the server's first record; of curl, Node and httpx over HTTP/2 each did (measured: 24 of 24)
+NOTHING_SINCE = (
+    -2.0
+)  #: the client said nothing behind the server's first record; of curl, Node and httpx over HTTP/2 each did (measured: 24 of 24)
 OFTEN = 3  #: records of the client, of which each behind the first weighs so
 ENDS_A_BODY = -2.0
 SURE, SURE_NOT = 2.0, -3.0  #: from which on it is said; the latter takes more, as then requests are counted

@@ -102,7 +102,7 @@ def headline(a: Analysis) -> list[Part]:
     if not requests:
         return [Part(f"Requests cannot be counted here: {hidden}." if hidden else _nothing(a)), *_needed(a)]
     if not refused and not hidden:
-        return [Part(f"No refusals found in {plural(requests, 'request')} to {target(a)}."), *_needed(a, "a cause")]
+        return [Part(_none_refused(a)), *_needed(a, "a cause")]
     parts = [Part(f"{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
     causes = supported(a)
     if not causes:
@@ -121,13 +121,27 @@ def headline(a: Analysis) -> list[Part]:
 
 def findings_headline(a: Analysis) -> list[Part]:
     """The answer where nothing was refused: how much is wrong, and what is known of requests to the target."""
-    parts = [Part(f"{findings.headline(a)}.", "found")]
     hidden, requests = a.assembled.situation.uncountable, a.counts["exchanges"]
+    if _failed(a) and not hidden and not findings.first(a.findings):
+        return [Part(_none_refused(a))]  # that there is no problem is not known
+    parts = [Part(f"{findings.headline(a)}.", "found")]
     if hidden:
         parts.append(Part(f" Requests to {target(a)} cannot be counted: {hidden}."))
     elif requests and not findings.is_all(a):
-        parts.append(Part(f" No refusals found in {plural(requests, 'request')} to {target(a)}."))
+        parts.append(Part(f" {_none_refused(a)}"))
     return parts
+
+
+def _failed(a: Analysis) -> int:
+    """Answers that may be failures, as lines of the error logs tell of some."""
+    return int(a.assembled.situation.facts.get("unclear", 0))
+
+
+def _none_refused(a: Analysis) -> str:
+    told = f"in {plural(a.counts['exchanges'], 'request')} to {target(a)}"
+    if not (failed := _failed(a)):
+        return f"No refusals found {told}."
+    return f"No refusals are certain {told}: {plural(failed, 'answer')} may be what lines of the error logs mean by failures."
 
 
 def requests_in_brief(a: Analysis) -> str:

@@ -32,6 +32,19 @@ def test_no_refusal_is_said_with_what_would_decide(analysis: Callable[[str], Any
     assert not answer.supported(a)
 
 
+def test_that_nothing_is_wrong_is_not_said_where_a_log_may_tell_of_failures(analysis: Callable[[str], Any]) -> None:
+    a = analysis("healthy")
+    facts = a.assembled.situation.facts
+    before = facts.get("unclear", 0)
+    try:
+        facts["unclear"] = 3
+        said = "".join(part.text for part in answer.findings_headline(a))
+    finally:
+        facts["unclear"] = before
+    assert said.startswith("No refusals are certain in ")
+    assert ": 3 answers may be" in said
+
+
 def test_no_count_decides(analysis: Callable[[str], Any]) -> None:
     a = analysis("provider-steady")
     assert "depend on nothing local: neither on what is open nor on what was sent over time" in answer.sentence(a)

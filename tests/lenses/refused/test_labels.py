@@ -279,7 +279,8 @@ def test_one_line_is_enough_where_the_traffic_shows_the_size(delay: float) -> No
 
 def test_one_line_that_is_not_behind_such_an_answer_teaches_nothing() -> None:
     labels = from_log(table(*SHOWN, (60_000, 5_000, 900, 2_100)), log((60_000.3,)))
-    assert labels.sizes == () and "look-alike" not in set(labels.source)
+    assert labels.sizes == ()
+    assert "look-alike" not in set(labels.source)
 
 
 def test_where_all_answers_look_alike_silence_is_no_refusal() -> None:
@@ -375,6 +376,7 @@ def test_an_error_line_in_unknown_words_is_no_acceptance() -> None:
     labels = from_log(answers, replace(read, unclear_ns=(T0 + 10_002 * MS,)))
     assert labels.rejected.tolist() == [ACCEPTED, UNLABELLED, ACCEPTED, ACCEPTED]
     assert "words that are not known" in labels.note
+    assert labels.unclear == 1
 
 
 def test_the_clock_is_converted() -> None:

@@ -37,6 +37,7 @@ class Told:
     """What a source says: per request its label, who says so, and the refusal's class, as in :class:`netlens.chains.situation.Requests`.
 
     notes : what a person should know.  unmatched : refusals that match no request, as in the JSON; unmatched_within : how many of the capture's time.
+    unclear : answers that a line of a log may mean, and that stay unknown for it.
     """
 
     rejected: Codes
@@ -45,6 +46,7 @@ class Told:
     notes: list[str] = field(default_factory=list)
     unmatched: list[dict[str, Any]] = field(default_factory=list)
     unmatched_within: int = 0
+    unclear: int = 0
 
     @classmethod
     def nothing(cls, n: int, notes: list[str] | None = None) -> Told:
@@ -66,6 +68,7 @@ class Told:
         self.notes += other.notes
         self.unmatched += other.unmatched
         self.unmatched_within += other.unmatched_within
+        self.unclear += other.unclear
 
 
 class Source(Protocol):
@@ -90,7 +93,9 @@ def labelled(traffic: Traffic) -> Traffic:
     situation = traffic.situation
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
-    situation = replace(situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within})
+    situation = replace(
+        situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within, "unclear": told.unclear}
+    )
     return traffic.with_labels(situation, notes, told.unmatched)
 
 

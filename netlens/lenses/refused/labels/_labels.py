@@ -40,6 +40,7 @@ class Labels:
     few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.logs`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
     note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log showed them.
+    unclear : answers that a line of a log may mean, and that stay unknown for it.
     lag_ns : how far the lines of a log are from the answers that they were matched with, as a rule.  as_it_is : its times are taken as it has them.
     """
 
@@ -53,6 +54,7 @@ class Labels:
     sizes: tuple[int, ...] = ()
     lag_ns: int | None = None
     as_it_is: bool = True
+    unclear: int = 0
 
 
 def unlabelled(n: int, reason: str) -> Labels:

@@ -92,6 +92,7 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         told = Told.of(found, np.where(where >= 0, place[where], -1) if len(place) else np.full(len(where), -1, np.int64))
         told.unmatched += [{"side": name, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
         begin, end = side.bounds_ns
+        told.unclear = found.unclear
         told.unmatched_within = sum(begin <= e.time_ns <= end for e in found.unmatched)
         if found.unmatched:
             told.notes.append(
@@ -208,6 +209,7 @@ def from_log(
         sizes=found.sizes,
         lag_ns=_lag_ns(answers, events, found.pairs),
         as_it_is=not (zone or shift),
+        unclear=len(unsure) + int(unclear.sum()),
     )
 
 

@@ -50,7 +50,8 @@ def test_who_else_shares_the_address_is_named_and_not_looked_for_on_the_host():
         return quiet_host.variants(Case(replace(situation(BOTH), facts={"others": others}), REQUESTS, CONTEXT))[0]
 
     vm2 = found("the other VM, 192.168.50.3")
-    assert vm2.title == "Stop the other VM, 192.168.50.3, from using the API while the VM works" and vm2.command is None
+    assert vm2.title == "Stop the other VM, 192.168.50.3, from using the API while the VM works"
+    assert vm2.command is None
     assert vm2.note == "1 request of the other VM, 192.168.50.3, is not sent"
     assert "lsof" in (found("the host and the other VM, 192.168.50.3").command or "")
     assert found("the host").title == quiet_host.TITLE
