@@ -155,8 +155,8 @@ def _error_log(paths: list[str], target: Path, result: Result) -> None:
     with create(target) as file:
         for path in paths:
             lines = Lines(path, errorlog.MAX_LINES, logs.MAX_LINE, "the error log")
-            for line in lines:
-                file.write(reduced(line.decode("utf-8", "replace")).encode() + b"\n")
+            for record, count in logs.records(lines):
+                file.write(reduced(record.decode("utf-8", "replace")).encode() + b"\n" + (UNREAD.encode() + b"\n") * (count - 1))
             if lines.note:
                 result.warnings.append(lines.note)
 

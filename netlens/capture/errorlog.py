@@ -110,14 +110,34 @@ def reduce_line(line: str) -> Reduced | None:
     return Reduced(text, refused, refused and not logs.in_known_words(said))
 
 
+class Taking:
+    """Takes the lines of a log as they come, and keeps what may be kept of its records. One of a fault that by itself is no refusal waits for the next line,
+    as the traceback below it may say what was raised."""
+
+    def __init__(self, keep: Callable[[Reduced], None]) -> None:
+        self._keep, self._records = keep, logs.Records()
+
+    def take(self, line: str) -> None:
+        self._done(self._records.feed(line.encode("utf-8", "replace")))
+        if self._records.fresh and ((kept := reduce_line(line)) is None or kept.refusal):
+            self._records.end()
+            if kept is not None:
+                self._keep(kept)
+
+    def end(self) -> None:
+        """There are no more lines."""
+        self._done(self._records.end())
+
+    def _done(self, record: tuple[bytes, int] | None) -> None:
+        if record is not None and (kept := reduce_line(record[0].decode("utf-8", "replace"))) is not None:
+            self._keep(kept)
+
+
 def follow(
     path: str, name: str, keep: Callable[[Reduced], None], say: Callable[[str], None], wrap: Callable[[list[str]], list[str]] = list
 ) -> LineProcess:
     """Follow a log, or the logs of a known program, here or where ``wrap`` leads: what may be kept goes to ``keep``, news of the file itself to ``say``."""
 
-    def take(line: str) -> None:
-        if (kept := reduce_line(line)) is not None:
-            keep(kept)
-
+    taking = Taking(keep)
     argv = known_logs.script(path) or ["sh", "-c", SCRIPT, "netlens", path]
-    return LineProcess(argv, taker(name, take, say), wrap)
+    return LineProcess(argv, taker(name, taking.take, say), wrap, end=taking.end)

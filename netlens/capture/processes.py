@@ -129,13 +129,18 @@ def lines(stream: IO[bytes], longest: int = 1 << 16) -> Iterator[str]:
 class LineProcess:
     """Runs ``argv`` under the watching shell (see ``command``) and hands over each line of its standard output.
 
-    ``wrap`` is that of :class:`netlens.capture.recorder.SideRecorder`. A line longer than ``max_line`` bytes is cut there.
+    ``wrap`` is that of :class:`netlens.capture.recorder.SideRecorder`. A line longer than ``max_line`` bytes is cut there. ``end`` is called behind the last.
     """
 
     def __init__(
-        self, argv: Sequence[str], take: Callable[[str], None], wrap: Callable[[list[str]], list[str]] = list, max_line: int = 1 << 20
+        self,
+        argv: Sequence[str],
+        take: Callable[[str], None],
+        wrap: Callable[[list[str]], list[str]] = list,
+        max_line: int = 1 << 20,
+        end: Callable[[], None] = lambda: None,
     ):
-        self._take, self._max = take, max_line
+        self._take, self._max, self._end = take, max_line, end
         try:
             self._process = subprocess.Popen(
                 wrap(command.watched(argv)),
@@ -154,6 +159,7 @@ class LineProcess:
         assert self._process.stdout is not None
         for line in lines(self._process.stdout, self._max):
             self._take(line)
+        self._end()
 
     @property
     def running(self) -> bool:

@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-1. A log is read record by record; a record is a line (with its continuation lines, where whoever reads joins them) or one object of JSON. Formats may be
+1. A log is read record by record; a record is a line, with what a traceback of Python below it says was raised, or one object of JSON. Formats may be
    mixed in one log, so each record finds its own: the first format, in their ``RANK``, that recognises it. The plain one comes last.
 2. ``recognise`` reads the head of a record: its time, its level, who wrote it. It is asked for every record of logs of millions of lines, and may be handed
    the first ``HEAD`` characters only; a record of JSON is handed over whole, as its time may stand at its end.
@@ -26,6 +26,7 @@ from typing import Protocol
 from netlens import registry
 from netlens.logs._account import About
 from netlens.logs._times import span as _span
+from netlens.logs._tracebacks import Records, records
 from netlens.logs._words import (
     CLASS_OF_CODE,
     CLASSES,
@@ -60,12 +61,14 @@ __all__ = [
     "About",
     "Head",
     "LogFormat",
+    "Records",
     "Refusal",
     "formats",
     "holds_head",
     "in_known_words",
     "plainly",
     "recognise",
+    "records",
     "refusal",
     "refusal_class",
     "words",

@@ -252,11 +252,11 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     lines = unread = quiet = 0
     first = last = None
     joined = True
-    for raw in rows:
+    for raw, count in logs.records(rows):
         if len(alone) + len(chained) >= MAX_EVENTS:
             rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
             break
-        lines += 1
+        line, lines = lines + 1, lines + count
         if b"\x1b" in raw:
             raw = _COLOURS.sub(b"", raw)
         raw = raw.lstrip(b"\xef\xbb\xbf \t\0\r")
@@ -283,16 +283,16 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         else:
             quiet += 1
             if found.about and found.about.starts and len(starts) < MAX_STARTS:
-                starts.append(Start(*span, lines, found.about.session, found.about.small, found.about.run))
+                starts.append(Start(*span, line, found.about.session, found.about.small, found.about.run))
                 accounts.add(form.PROGRAM)
         if found.since_ms is not None:
             joined = joined and abs(found.since_ms) <= MAX_SINCE_MS
             row = chain.add(span[0], found.since_ms * MS if joined else 0, joined)
             joined = True
             if refusal:
-                chained.append((row, lines, kind, refusal, found.about))
+                chained.append((row, line, kind, refusal, found.about))
         elif refusal:
-            alone.append((*span, lines, kind, refusal, found.about))
+            alone.append((*span, line, kind, refusal, found.about))
         first = span[0] if first is None else min(first, span[0])
         last = span[1] if last is None else max(last, span[1])
     exact = chain.spans() if chained else None

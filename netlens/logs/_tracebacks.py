@@ -1,0 +1,70 @@
+"""What Python writes below a record of a fault (``logger.exception``): a traceback, and at its end what was raised, which may be all that names a refusal.
+
+Source: docs.python.org/3/library/traceback.html; exceptions that were raised while another was handled follow each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+_BEGINS = b"Traceback (most recent call last):"
+_RAISED = re.compile(rb"[A-Za-z_][\w.]{0,200}(?::\s|$)")
+_AGAIN = (b"During handling of the above exception", b"The above exception was the direct cause")
+_OF_ASYNCIO = (b"future: ", b"task: ", b"handle: ", b"protocol: ", b"transport: ")  #: between a record and its traceback
+#: Of the record above, as others were not written with the traceback: what a program prints has no time of its own.
+_FAULT = re.compile(rb"\b(?:error|exception|fail\w*|critical|fatal|warn\w*)\b", re.IGNORECASE)
+_LOOK = 800  #: bytes of a record in which that is looked for
+_MOST = 1 << 20  #: bytes to which a record may grow
+
+
+class Records:
+    """Joins to each record what was raised, as the traceback below it says.  fresh : whether the last line began a record."""
+
+    def __init__(self) -> None:
+        self._held: bytes | None = None
+        self._lines = 0
+        self._inside = self._raised = False
+        self.fresh = True
+
+    def feed(self, line: bytes) -> tuple[bytes, int] | None:
+        """The record before, if it ends with this line: its text and how many lines it had."""
+        self.fresh = not self._is_below(line)
+        if not self.fresh:
+            self._lines += 1
+            return None
+        done = self.end()
+        self._held, self._lines = line, 1
+        return done
+
+    def end(self) -> tuple[bytes, int] | None:
+        """The record that may still go on; None if there is none."""
+        done = None if self._held is None else (self._held, self._lines)
+        self._held, self._inside, self._raised = None, False, False
+        return done
+
+    def _is_below(self, line: bytes) -> bool:
+        if self._held is None or len(self._held) > _MOST:
+            return False
+        blank = not line.strip()
+        if line.startswith(_BEGINS):
+            self._inside = self._inside or self._raised or _FAULT.search(self._held, 0, _LOOK) is not None
+            return self._inside
+        if self._inside and (blank or line[:1] in b" \t"):
+            return True
+        if self._inside and _RAISED.match(line):
+            self._held += b" " + line
+            self._inside, self._raised = False, True
+            return True
+        self._inside = False
+        return line.startswith(_OF_ASYNCIO) if not self._raised else blank or line.startswith(_AGAIN)
+
+
+def records(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Each record of a log, and how many lines it has."""
+    joining = Records()
+    for line in lines:
+        if (done := joining.feed(line)) is not None:
+            yield done
+    if (done := joining.end()) is not None:
+        yield done

@@ -1,0 +1,114 @@
+"""What Python's logging writes below a record: the exception may be all that names a refusal."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from netlens import logs
+from netlens.anonymize.recordings import reduced
+from netlens.capture.errorlog import Reduced, Taking
+from netlens.parsers import errorlog
+
+REFUSED = "Error code: 429 - {'error': {'code': '1302', 'message': 'High concurrency usage of this API, please reduce concurrency'}}"
+
+
+class RateLimitError(Exception):
+    pass
+
+
+def fail(how: str) -> None:
+    if how == "alone":
+        raise RateLimitError(REFUSED)
+    try:
+        raise ConnectionError("status")
+    except ConnectionError as error:
+        if how == "caused":
+            raise RateLimitError(REFUSED) from error
+        raise RateLimitError(REFUSED)  # noqa: B904 -- while another was handled
+
+
+@pytest.fixture(params=["alone", "caused", "meanwhile"])
+def log(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As the real logging writes it."""
+    path = tmp_path / "app.log"
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("app.worker")
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    logger.info("started")
+    for n in range(3):
+        try:
+            fail(request.param)
+        except RateLimitError:
+            logger.exception("request %d failed", n)
+    logger.error("another thing failed")
+    try:
+        raise ValueError("too long: 17 words")
+    except ValueError:
+        logger.exception("a bug")
+    handler.close()
+    return path
+
+
+def test_refusals_in_tracebacks_are_read(log: Path) -> None:
+    found = errorlog.read(log)
+    assert [(e.code, e.refusal_class) for e in found.events] == [("1302", "concurrency")] * 3
+    lines = log.read_text().splitlines()
+    assert [lines[e.line - 1].split(": ", 1)[1] for e in found.events] == ["request 0 failed", "request 1 failed", "request 2 failed"]
+    assert found.lines == len(lines)
+    assert len(found.unclear_ns) == 2  # the other thing, and the bug
+    assert found.unread == 0
+
+
+def test_the_copy_and_the_recorder_have_the_same_refusals(log: Path, tmp_path: Path) -> None:
+    original = errorlog.read(log)
+    taken: list[Reduced] = []
+    taking = Taking(taken.append)
+    for line in log.read_text().splitlines():
+        taking.take(line)
+    taking.end()
+    copy = "\n".join(reduced(record.decode()) + "\n-" * (n - 1) for record, n in logs.records(log.read_bytes().splitlines()))
+    for text, numbered in ((copy, True), ("\n".join(each.text for each in taken), False)):
+        assert "app.py" not in text
+        assert "long" not in text
+        path = tmp_path / "reduced.log"
+        path.write_text(text + "\n")
+        again = errorlog.read(path)
+        assert [(e.time_ns, e.code, e.refusal_class) for e in again.events] == [
+            (e.time_ns, e.code, e.refusal_class) for e in original.events
+        ]
+        assert not numbered or [e.line for e in again.events] == [e.line for e in original.events]
+    assert [each.refusal for each in taken].count(True) == 3
+
+
+def test_a_refusal_waits_for_no_further_line() -> None:
+    taken: list[Reduced] = []
+    taking = Taking(taken.append)
+    taking.take(f"2026-06-20 16:38:30,455 ERROR app: {REFUSED}")
+    assert [each.refusal for each in taken] == [True]
+    taking.take("Traceback (most recent call last):")
+    taking.take('  File "app.py", line 1, in call')
+    taking.take(f"app.RateLimitError: {REFUSED}")
+    taking.end()
+    assert len(taken) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        (["2026-06-20 16:38:30 INFO app: asked", "Traceback (most recent call last):", "E: 429"], 3),  # not written together
+        (["ERROR x", "Traceback (most recent call last):", "  a", "", "E: 1", "", "F: 2"], 2),
+        (["ERROR x", "future: <Task>", "Traceback (most recent call last):", "  a", "E", "next"], 2),
+        (["ERROR x", "Traceback (most recent call last):", "  a"], 1),  # the log ends there
+        ([], 0),
+    ],
+)
+def test_where_records_end(lines: list[str], wanted: int) -> None:
+    found = list(logs.records([line.encode() for line in lines]))
+    assert len(found) == wanted
+    assert sum(count for _, count in found) == len(lines)
