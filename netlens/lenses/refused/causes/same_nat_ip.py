@@ -1,4 +1,4 @@
-"""The provider counts per source address; host and VM share one, and together exceed the limit.
+"""The provider counts host and VM together, as they share an address or a key, and together they exceed the limit.
 
 Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
 Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ID = "same-nat-ip"
 LETTER = "A"
-CLAIM = "The provider counts per source address. Host and VM share one, and together they exceed the limit."
+CLAIM = "The provider counts host and VM together, as they share an address or a key, and together they exceed the limit."
 RANK = 1
 WITHOUT = Adjustment(others_side=True)
 
