@@ -58,11 +58,7 @@ class Question:
 
 def questions(view: View) -> list[Question]:
     """All questions to resolvers (not multicast, not broadcast) whose first query is in the capture."""
-    at_once = (
-        {t.first_frame: t.datagrams for t in view.trail.conversations() if t.last_ns - t.first_ns < COPY_NS}
-        if view.trail is not None
-        else {}
-    )
+    at_once = {t.first_frame: t.datagrams for t in view.conversations if t.last_ns - t.first_ns < COPY_NS}
     rows = [_without_copies(r, at_once) for r in view.side.capture.table("lookups").records() if _counts(r)]
     out = []
     for (name, type_, client), group in grouped(rows, lambda r: (r["qname"].lower(), r["qtype"], r["orig_ip"])).items():

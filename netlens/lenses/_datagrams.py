@@ -65,7 +65,7 @@ def _is_initial(head: bytes) -> bool:
 def hearing(view: View) -> set[str]:
     """Addresses that receive something in the capture."""
     heard = {address for k in view.whole for address in view.ends(k)[::2]}
-    return heard | {talk.destination[0] for talk in view.trail.conversations()} if view.trail is not None else heard
+    return heard | {talk.destination[0] for talk in view.conversations}
 
 
 def by_tcp(view: View, client: str, server: str, port: int) -> bool:
@@ -80,5 +80,6 @@ def _opened(view: View) -> set[tuple[str, str, int]]:
 
 def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversation]]:
     """Conversations that begin by a request, by protocol, client and service."""
-    talks = view.trail.conversations() if view.trail is not None else []
-    return grouped((t for t in talks if asks(t) and is_one_host(t.destination[0])), lambda t: (asks(t), t.source[0], t.destination))
+    return grouped(
+        (t for t in view.conversations if asks(t) and is_one_host(t.destination[0])), lambda t: (asks(t), t.source[0], t.destination)
+    )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from netlens.chains.side import Side
     from netlens.chains.traffic import Traffic
     from netlens.lenses import Severity
+    from netlens.parsers.trail import Conversation
     from netlens.schema import Table
 
 T = TypeVar("T")
@@ -213,6 +214,11 @@ class View:
         at = np.flatnonzero(np.isin(t["frame"], frames))
         session = dict(zip(t["frame"][at].tolist(), t["session"][at].tolist(), strict=True))
         return list(dict.fromkeys(numbers[session[frame]] for frame in frames if session.get(frame) in numbers))
+
+    @cached_property
+    def conversations(self) -> list[Conversation]:
+        """Of UDP, one a direction."""
+        return self.trail.conversations() if self.trail is not None else []
 
     # -- time --
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._asked import Question, visible
+from netlens.lenses._asked import visible
 from netlens.lenses._view import finding, most, views
 from netlens.tables import FAILURES
 from netlens.text import plural, printable
@@ -53,7 +53,9 @@ def _failures(view: View) -> list[Finding]:
 def _no_such_names(view: View) -> list[Finding]:
     wanted = [q for q in visible(view) if q.forward and q.rcode is not None and not q.tunnelled]
     found = {q.name for q in wanted if q.rcode == "NOERROR"}
-    missing = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name not in found and not _suffixed(q, found)]
+    known = found | {begin for name in found for begin in _shorter(name)}
+    # with a search suffix behind it, or without, the name is another one that exists
+    missing = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name not in known and found.isdisjoint(_shorter(q.name))]
     names = {q.name for q in missing}
     if not names:
         return []
@@ -65,8 +67,7 @@ def _no_such_names(view: View) -> list[Finding]:
     return [finding(view, ID, "problem" if grave else "note", text, frames, values, "Check the names for typing errors.")]
 
 
-def _suffixed(question: Question, found: set[str]) -> bool:
-    """Whether the name is another one that exists, with a search suffix behind it (or without)."""
-    labels = question.name.split(".")
-    shorter = any(".".join(labels[:k]) in found for k in range(1, len(labels)))
-    return shorter or any(name.startswith(question.name + ".") for name in found)
+def _shorter(name: str) -> list[str]:
+    """The first labels of a name: one, two, and so on, but not all."""
+    labels = name.split(".")
+    return [".".join(labels[:k]) for k in range(1, len(labels))]

@@ -57,7 +57,7 @@ def look(traffic: Traffic) -> list[Finding]:
 def _silent(view: View) -> list[Silent]:
     if view.one_sided or view.trail is None:
         return []
-    ways = {(t.source, t.destination) for t in view.trail.conversations()}
+    ways = {(t.source, t.destination) for t in view.conversations}
     told = view.once(undelivered)
     asked, heard = view.once(requests), view.once(hearing)
     content = {key for key, talks in asked.items() if any((t.destination, t.source) in ways for t in talks)}

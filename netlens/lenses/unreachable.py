@@ -40,7 +40,7 @@ def _of(view: View) -> list[Finding]:
     flows = {(destination, source): errors for (protocol, source, destination), errors in view.once(undelivered).items() if protocol == UDP}
     if not flows or view.trail is None:
         return []
-    talks = {(c.source, c.destination): c for c in view.trail.conversations()}
+    talks = {(c.source, c.destination): c for c in view.conversations}
     shown = []
     for (destination, source), errors in flows.items():
         asked = talks.get((source, destination))
@@ -75,5 +75,5 @@ def _has_it(view: View, asked: Conversation) -> bool:
         if protocol in SPARE and (protocol, who) == (asks(asked), client) and whom != server
     ]
     assert view.trail is not None
-    ways = {(t.source, t.destination) for t in view.trail.conversations()}
+    ways = {(t.source, t.destination) for t in view.conversations}
     return by_tcp(view, client, *server) or any((t.destination, t.source) in ways for talks in others for t in talks)
