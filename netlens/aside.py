@@ -39,7 +39,12 @@ class Aside:
         with warnings.catch_warnings():
             # Python counts threads of the system, such as those of pyarrow, which knows of forks (its pool is made anew in the child)
             warnings.simplefilter("ignore", DeprecationWarning)
-            self._child = os.fork()
+            try:
+                self._child = os.fork()
+            except OSError:  # no more processes, or memory
+                os.close(write)
+                self.stop()
+                return
         if self._child == 0:
             os.close(self._file)
             _work(self.functions, argument, write)

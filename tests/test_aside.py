@@ -88,3 +88,13 @@ print(json.dumps(document, sort_keys=True))
     forked, alone = (told(script, str(captures / name), many).split("\n", 1) for many in ("0", "1000000"))
     assert (forked[0], alone[0]) == ("1", "0")
     assert forked[1] == alone[1]
+
+
+@linux
+def test_where_no_process_can_be_made_the_work_is_done_here() -> None:
+    assert told("""
+def refuse(): raise BlockingIOError(11, "no more processes")
+os.fork = refuse
+made = aside.Aside((id,), None)
+print(made.results(), threads.children, len(os.listdir("/proc/self/fd")) < 10)
+""") == "{} 0 True"  # fmt: skip
