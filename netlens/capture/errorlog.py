@@ -116,20 +116,25 @@ class Taking:
 
     def __init__(self, keep: Callable[[Reduced], None]) -> None:
         self._keep, self._records = keep, logs.Records()
+        self._kept: Reduced | None = None  # of the first line of the record that may still go on
 
     def take(self, line: str) -> None:
         self._done(self._records.feed(line.encode("utf-8", "replace")))
-        if self._records.fresh and ((kept := reduce_line(line)) is None or kept.refusal):
-            self._records.end()
-            if kept is not None:
-                self._keep(kept)
+        if self._records.fresh:
+            self._kept = reduce_line(line)
+            if self._kept is None or self._kept.refusal:
+                self.end()
 
     def end(self) -> None:
         """There are no more lines."""
         self._done(self._records.end())
 
     def _done(self, record: tuple[bytes, int] | None) -> None:
-        if record is not None and (kept := reduce_line(record[0].decode("utf-8", "replace"))) is not None:
+        if record is None:
+            return
+        text, lines = record
+        kept = reduce_line(text.decode("utf-8", "replace")) if lines > 1 else self._kept
+        if kept is not None:
             self._keep(kept)
 
 

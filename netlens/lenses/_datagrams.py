@@ -7,10 +7,10 @@ a search (SSDP, mDNS, NetBIOS).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
-from netlens.lenses._view import grouped
 
 if TYPE_CHECKING:
     from netlens.lenses._view import View
@@ -80,6 +80,17 @@ def _opened(view: View) -> set[tuple[str, str, int]]:
 
 def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversation]]:
     """Conversations that begin by a request, by protocol, client and service."""
-    return grouped(
-        (t for t in view.conversations if asks(t) and is_one_host(t.destination[0])), lambda t: (asks(t), t.source[0], t.destination)
-    )
+    found: dict[tuple[str, str, tuple[str, int]], list[Conversation]] = defaultdict(list)
+    for talk in view.conversations:
+        if is_one_host(talk.destination[0]) and (protocol := asks(talk)):
+            found[protocol, talk.source[0], talk.destination].append(talk)
+    return found
+
+
+def answered(view: View, talk: Conversation) -> bool:
+    """Whether anything came back from where a conversation went."""
+    return (talk.destination, talk.source) in view.once(_ways)
+
+
+def _ways(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:
+    return {(t.source, t.destination) for t in view.conversations}

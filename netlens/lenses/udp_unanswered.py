@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlens.lenses._datagrams import PATIENT, SPARE, by_tcp, hearing, requests
+from netlens.lenses._datagrams import PATIENT, SPARE, answered, by_tcp, hearing, requests
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, finding, most, seconds, views
 from netlens.text import endpoint, plural
@@ -57,21 +57,20 @@ def look(traffic: Traffic) -> list[Finding]:
 def _silent(view: View) -> list[Silent]:
     if view.one_sided or view.trail is None:
         return []
-    ways = {(t.source, t.destination) for t in view.conversations}
     told = view.once(undelivered)
     asked, heard = view.once(requests), view.once(hearing)
-    content = {key for key, talks in asked.items() if any((t.destination, t.source) in ways for t in talks)}
+    content = {key for key, talks in asked.items() if any(answered(view, t) for t in talks)}
     found = []
     for (protocol, client, server), talks in asked.items():
-        answered = [t for t in talks if (t.destination, t.source) in ways]
+        heard_of = [t for t in talks if answered(view, t)]
         open_ = [
             t
             for t in talks
-            if t not in answered
+            if not answered(view, t)
             and t.datagrams >= TIMES
             and t.last_ns - t.first_ns >= SPAN_NS
             and (UDP, t.source, t.destination) not in told
-            and not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in answered)
+            and not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in heard_of)
         ]
         if open_ and client in heard:
             instead = (protocol == "QUIC" and by_tcp(view, client, *server)) or (

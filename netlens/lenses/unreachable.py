@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._datagrams import PATIENT, SPARE, asks, by_tcp, requests
+from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
 from netlens.lenses._said import UDP, said, undelivered
 from netlens.lenses._view import finding, most, views
 from netlens.text import endpoint, plural
@@ -74,6 +74,4 @@ def _has_it(view: View, asked: Conversation) -> bool:
         for (protocol, who, whom), talks in view.once(requests).items()
         if protocol in SPARE and (protocol, who) == (asks(asked), client) and whom != server
     ]
-    assert view.trail is not None
-    ways = {(t.source, t.destination) for t in view.conversations}
-    return by_tcp(view, client, *server) or any((t.destination, t.source) in ways for talks in others for t in talks)
+    return by_tcp(view, client, *server) or any(answered(view, t) for talks in others for t in talks)

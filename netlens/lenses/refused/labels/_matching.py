@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens.columns import Bools, Floats, Ints
+from netlens.columns import Bools, Floats, Ints, distinct_rows
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, SHORT_NS, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
 
@@ -303,7 +303,7 @@ def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
     event, near = event[answers.short[near]], near[answers.short[near]]
     if n < 2 or not len(near):
         return None
-    sizes = _modes(np.unique(np.column_stack([event, answers.down[near]]), axis=0)[:, 1], n)
+    sizes = _modes(distinct_rows(event, answers.down[near])[0][:, 1], n)
     explained = len(np.unique(event[alike(answers.down[near], sizes)]))
     within = rows[np.searchsorted(end, low.min() - LATE_NS) : np.searchsorted(end, high.max() + LATE_NS)]
     like = within[answers.short[within] & alike(answers.down[within], sizes)]
