@@ -291,18 +291,26 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
 def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
     """The traffic that explains the refusals better: that of the target, or that of all names at its addresses, which one provider may count together.
 
-    Where the target's alone explains nothing, all is taken: a cause that rests on a part would be judged on what was left out.
+    Where the target's alone explains nothing, all is taken: a cause that rests on a part would be judged on what was left out. So it is where none of
+    its requests was refused for certain, but logs tell of refusals that are none of its.
     """
     names = target.at_same_address(made.upstream)
-    if not names or not (made.situation.requests.rejected == REJECTED).any():
+    if not names or not ((made.situation.requests.rejected == REJECTED).any() or made.situation.facts.get("unmatched")):
         return made
     wider = rebuilt(captures, replace(given, apis=(*(given.apis or made.goal.names or made.goal.addresses), *names), apis_from="named"))
     fits = [of.once(refused.judge).weighed.limit for of in (made, wider)]
     explained = [0.0 if fit is None or math.isnan(fit.auc) else fit.auc for fit in fits]
-    chosen = wider if explained[1] > explained[0] + CLEARLY or explained[0] < EXPLAINS else made
+    certain = [int((of.situation.requests.rejected == REJECTED).sum()) for of in (made, wider)]
+    left = [int(of.situation.facts.get("unmatched", 0)) for of in (made, wider)]
+    needed = CLEARLY if left[1] >= left[0] else -CLEARLY  # refusals that only the other name's requests can be speak for it
+    chosen = wider if explained[1] > explained[0] + needed or explained[0] < EXPLAINS else made
     extra = len(wider.situation.requests) - len(made.situation.requests)
     requests = f"{plural(extra, 'request')} to {', '.join(printable(name) for name in names)} at the same address"
-    shown = f"with them the limit separates refused from accepted requests with AUC {explained[1]:.2f}, without with {explained[0]:.2f}"
+    shown = (
+        f"with them the limit separates refused from accepted requests with AUC {explained[1]:.2f}, without with {explained[0]:.2f}"
+        if any(explained)
+        else f"with them {plural(certain[1], 'refusal')} can be seen, without {certain[0]:,}, and neither shows a limit"
+    )
     chosen.notes.append(f"{requests} {'are counted as well' if chosen is wider else 'are not counted'}: {shown}")
     if chosen is made:
         return made

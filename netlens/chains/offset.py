@@ -467,4 +467,5 @@ def _step(before: Piece, after: Piece) -> Step | None:
         return None
     low, high = min(s[0] for s in sizes), max(s[1] for s in sizes)
     size = int(after.offset_ns(np.array([b_ns]))[0] - before.offset_ns(np.array([a_ns + apart]))[0])
-    return Step(int(b_ns - after.bounds.diff_ns[0]), size / 1e9, low / 1e9, high / 1e9)
+    # by the host's clock, at the latest: a packet that the host sent before the step may be the first that the VM saw after it
+    return Step(int(b_ns - after.interval_ns(b_ns)[0]), size / 1e9, low / 1e9, high / 1e9)
