@@ -15,9 +15,11 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from netlens import threads
+
+T = TypeVar("T")
 
 
 class Aside:
@@ -35,7 +37,11 @@ class Aside:
         if not functions or sys.platform != "linux" or threads.free_cores() < 2 or threading.active_count() > 1:
             self._results = {}
             return
-        self._file, write = os.pipe()
+        try:
+            self._file, write = os.pipe()
+        except OSError:  # no more files
+            self._results = {}
+            return
         with warnings.catch_warnings():
             # Python counts threads of the system, such as those of pyarrow, which knows of forks (its pool is made anew in the child)
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -93,6 +99,30 @@ class Aside:
             return os.waitpid(child, 0)[1]
         except ChildProcessError:  # somebody else has waited for it, or children are not waited for
             return 1
+
+
+def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
+    """What tasks return, in their order: this process and another do them side by side, and each takes the next one when it is done with one."""
+    try:
+        read, write = os.pipe()
+    except OSError:  # no more files
+        return [task() for task in tasks]
+    os.write(write, b"".join(k.to_bytes(2, "big") for k in range(len(tasks))))
+    os.close(write)
+
+    def turns(_: object) -> dict[int, T]:
+        done = {}
+        while number := os.read(read, 2):
+            done[int.from_bytes(number, "big")] = tasks[int.from_bytes(number, "big")]()
+        return done
+
+    try:
+        with Aside((turns,) if len(tasks) > 1 else (), None) as other:
+            done = turns(None)
+            done |= other.results().get(turns, {})
+    finally:
+        os.close(read)
+    return [done[k] if k in done else task() for k, task in enumerate(tasks)]
 
 
 def _work(functions: Sequence[Callable[[Any], Any]], argument: Any, write: int) -> None:

@@ -98,3 +98,39 @@ os.fork = refuse
 made = aside.Aside((id,), None)
 print(made.results(), threads.children, len(os.listdir("/proc/self/fd")) < 10)
 """) == "{} 0 True"  # fmt: skip
+
+
+@linux
+def test_two_processes_take_turns_at_tasks() -> None:
+    assert told("""
+def task(k):
+    time.sleep(0.05)
+    return k, os.getpid()
+found = aside.each([lambda k=k: task(k) for k in range(10)])
+print([k for k, _ in found] == list(range(10)), len({pid for _, pid in found}), len(os.listdir("/proc/self/fd")) < 10)
+""") == "True 2 True"  # fmt: skip
+
+
+@linux
+def test_what_ends_the_other_process_is_done_here() -> None:
+    """Also what it had done before, as its results are lost with it."""
+    assert told("""
+first = os.getpid()
+def task(k):
+    time.sleep(0.05)
+    if os.getpid() != first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return k
+print(aside.each([lambda k=k: task(k) for k in range(6)]))
+""") == "[0, 1, 2, 3, 4, 5]"  # fmt: skip
+
+
+@pytest.mark.parametrize("no_pipe", [False, True])
+def test_tasks_of_one_process_are_done_in_order(no_pipe: bool) -> None:
+    assert told(f"""
+aside.threads.cores = lambda: 1
+if {no_pipe}:
+    def none(): raise OSError(24, "Too many open files")
+    os.pipe = none
+print(aside.each([lambda k=k: k for k in range(3)]), aside.each([]))
+""") == "[0, 1, 2] []"  # fmt: skip

@@ -17,6 +17,8 @@ from netlens.errors import CaptureError
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netlens.analysis import Analysis
     from netlens.chains.inputs import Inputs
 
@@ -250,7 +252,7 @@ def _inputs(capture: str | None, host: str | None, vm: str | None, further: dict
 
 def _write(document: dict[str, Any], found: Analysis, output: str) -> bool:
     """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support. Whether there are pictures."""
-    from netlens.aside import Aside
+    from netlens.aside import each
     from netlens.extras import missing
     from netlens.outputs import replacing
     from netlens.report import html, letter
@@ -263,20 +265,15 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> bool:
         json.dump(document, file, indent=2, allow_nan=False)
         file.write("\n")
     why = missing("matplotlib")
-    with Aside((_draw,) if why is None else (), (output, found)) as pictures:
-        html.write(found, document, os.path.join(output, "report.html"))
-        if found.counts["rejections"]:
-            with replacing(os.path.join(output, "support.md"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
-                file.write(letter.of(found))
-        if why is not None:
-            say(f"no pictures: {why}")
-        elif _draw not in pictures.results():
-            _draw((output, found))
+    tasks: list[Callable[[], object]] = [lambda: html.write(found, document, os.path.join(output, "report.html"))]
+    if why is None:
+        from netlens.report.plots import of_analysis
+
+        tasks += of_analysis(output, found)
+    else:
+        say(f"no pictures: {why}")
+    each(tasks)
+    if found.counts["rejections"]:
+        with replacing(os.path.join(output, "support.md"), made_up=True) as path, open(path, "w", encoding="utf-8") as file:
+            file.write(letter.of(found))
     return why is None
-
-
-def _draw(to_draw: tuple[str, Analysis]) -> None:
-    """The pictures."""
-    from netlens.report.plots import save_analysis
-
-    save_analysis(*to_draw)

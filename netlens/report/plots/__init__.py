@@ -7,9 +7,11 @@ matplotlib is imported when the first figure is drawn, not before.
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netlens.aside import each
 from netlens.outputs import subfolder
 from netlens.report.plots import concurrency, lifetimes, lookups, summary, timeline
 from netlens.report.plots.style import save
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from netlens.analysis import Analysis
     from netlens.chains.overlap import Columns
 
-__all__ = ["concurrency", "figures", "lifetimes", "lookups", "save", "save_all", "save_analysis", "summary", "timeline"]
+__all__ = ["concurrency", "figures", "lifetimes", "lookups", "of_analysis", "save", "save_all", "save_analysis", "summary", "timeline"]
 
 
 def figures(a: Analysis, name: str | None) -> dict[str, Callable[[], Figure]]:
@@ -36,14 +38,23 @@ def figures(a: Analysis, name: str | None) -> dict[str, Callable[[], Figure]]:
 
 def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Path]:
     """``summary``, and the pictures of each capture with the analysis' refusals and limit; of two captures in a folder each."""
+    return [path for paths in each(of_analysis(directory, analysis)) for path in paths]
+
+
+def of_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Callable[[], list[Path]]]:
+    """What draws and writes each picture of :func:`save_analysis`; the folders are made now."""
     a, folder = analysis, Path(directory)
-    written = save(summary.draw(a), folder, "summary")
+    tasks: list[Callable[[], list[Path]]] = [partial(_drawn, lambda: summary.draw(a), folder, "summary")]
     for name in a.sides:
         place = folder / (name or "") if len(a.sides) > 1 else folder
         if place != folder:
             subfolder(place)
-        written += [path for figure, make in figures(a, name).items() for path in save(make(), place, figure)]
-    return written
+        tasks += [partial(_drawn, make, place, figure) for figure, make in figures(a, name).items()]
+    return tasks
+
+
+def _drawn(make: Callable[[], Figure], place: Path, name: str) -> list[Path]:
+    return save(make(), place, name)
 
 
 def _limit(a: Analysis, name: str | None) -> concurrency.Line | None:
