@@ -27,6 +27,7 @@ from __future__ import annotations
 import os
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -94,6 +95,7 @@ class ErrorLog:
     note : one line if something keeps the log from being of full use.  cut : only its beginning was read, as it is larger than a log may be.
     unclear_ns : times of faults in words that are not known; each may tell of a refusal.
     starts : of requests, in order of time, where the program writes down every one.
+    program : whose forms they and the refusals have, as :mod:`netlens.logs` names it ("any" where the forms are those of many); None without any.
     """
 
     events: list[ErrorEvent]
@@ -106,6 +108,7 @@ class ErrorLog:
     cut: bool = False
     unclear_ns: tuple[int, ...] = ()
     starts: tuple[Start, ...] = ()
+    program: str | None = None
 
 
 def at_once(log: ErrorLog) -> int:
@@ -164,6 +167,7 @@ def joined(found: Sequence[ErrorLog]) -> ErrorLog:
         any(log.cut for log in found),
         tuple(time for log in found for time in log.unclear_ns),
         tuple(sorted((start for log in found for start in log.starts), key=lambda start: start.low_ns)),
+        next((log.program for log in sorted(found, key=lambda log: (log.program == "any", -len(log.events))) if log.program), None),
     )
 
 
@@ -249,6 +253,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     starts: list[Start] = []
     unclear: dict[str, list[int]] = {"": []}  # by program; of errors that say which request they are of, under ""
     accounts: set[str] = set()  # programs that write down the start of every request
+    whose: Counter[str] = Counter()  # programs whose refusals or starts they are
     lines = unread = quiet = 0
     first = last = None
     joined = True
@@ -279,12 +284,14 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             if refusal is None and found.level in _FAULTS and not logs.words(said):
                 those = unclear.setdefault("" if found.about else form.PROGRAM, [])
                 those += [span[0]] if len(those) < MAX_EVENTS else []
+            whose[form.PROGRAM] += refusal is not None
             quiet += not quiet and not found.level and not refusal and not logs.words(rest)
         else:
             quiet += 1
             if found.about and found.about.starts and len(starts) < MAX_STARTS:
                 starts.append(Start(*span, line, found.about.session, found.about.small, found.about.run))
                 accounts.add(form.PROGRAM)
+                whose[form.PROGRAM] += 1
         if found.since_ms is not None:
             joined = joined and abs(found.since_ms) <= MAX_SINCE_MS
             row = chain.add(span[0], found.since_ms * MS if joined else 0, joined)
@@ -313,7 +320,8 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     # A program that writes down every request says of each error whether it is a request's.
     doubts = tuple(sorted(ns for whose, those in unclear.items() if whose not in accounts for ns in those))
     starts.sort(key=lambda start: start.low_ns)
-    return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None, doubts, tuple(starts))
+    program = max((name for name, number in whose.items() if number), key=lambda name: (name != "any", whose[name]), default=None)
+    return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None, doubts, tuple(starts), program)
 
 
 def _classed(events: list[ErrorEvent]) -> list[ErrorEvent]:

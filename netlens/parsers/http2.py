@@ -57,9 +57,8 @@ SETTINGS_FIRST, OTHER_FIRST = 1.0, -1.0
 CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocket's may, and chunks of a body
 SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = 1.0, 0.5  #: the latter might be a head of 39 bytes and a body of 13
 NEVER_SHORT = -1.5  #: neither side
-NOTHING_SINCE = (
-    -2.0
-)  #: the client said nothing behind the server's first record; of curl, Node and httpx over HTTP/2 each did (measured: 24 of 24)
+#: The client said nothing behind the server's first record; of curl, Node and httpx over HTTP/2 each did (measured: 24 of 24).
+NOTHING_SINCE = -2.0
 OFTEN = 3  #: records of the client, of which each behind the first weighs so
 ENDS_A_BODY = -2.0
 SURE, SURE_NOT = 2.0, -3.0  #: from which on it is said; the latter takes more, as then requests are counted

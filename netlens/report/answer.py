@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from netlens.chains.situation import ACCEPTED, ELSEWISE
 from netlens.lenses.refused.verdict import needed
 from netlens.report import findings
-from netlens.text import duration, plural
+from netlens.text import duration, plural, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.verdict import Verdict
+    from netlens.lenses.refused.weighing import Weighed
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}
 AT_ONCE = {"requests": "requests at once", "connections": "connections open at once"}
@@ -166,14 +167,18 @@ def _nothing(a: Analysis) -> str:
     return "No TCP requests found." + (f" {plural(rows, 'DNS lookup')}, {open_:,} unanswered." if rows else "")
 
 
-def limit(a: Analysis) -> str:
-    """``2 requests at once per egress address``."""
-    assert a.limit is not None
-    span = f"{a.limit.value:,}" if a.limit.low == a.limit.high else f"{a.limit.low:,} to {a.limit.high:,}"
-    if a.limit.models:
-        span = f"{a.limit.models[0]:,} large (and, to another model, {a.limit.models[1]:,} small)"
-    at_once = AT_ONCE.get(a.limit.unit, a.limit.unit)
-    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(a.limit.scope)}"
+def limit(weighed: Weighed) -> str:
+    """``2 requests at once per egress address``; of one that changed ``3, then 2 requests at once per side (changed by 2026-11-28 10:01:15.000 UTC)``."""
+    found, changes = weighed.limit, (weighed.limiter or {}).get("changes", [])
+    assert found is not None
+    span = f"{found.value:,}" if found.low == found.high else f"{found.low:,} to {found.high:,}"
+    if found.models:
+        span = f"{found.models[0]:,} large (and, to another model, {found.models[1]:,} small)"
+    if changes:
+        span = ", then ".join(f"{'at least ' * each['at_least']}{each['value']:,}" for each in changes)
+    when = f" (changed by {', '.join(utc(each['at_ns']) for each in changes[1:])})" if len(changes) > 1 else ""
+    at_once = AT_ONCE.get(found.unit, found.unit)
+    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(found.scope)}{when}"
 
 
 def _whose(scope: str) -> str:
@@ -183,7 +188,7 @@ def _whose(scope: str) -> str:
 def limiter(a: Analysis) -> str | None:
     """The limit in words, of what is open or over time: ``60 requests in any 60 s per egress address``; None where none is known."""
     if a.limit is not None:
-        return limit(a)
+        return limit(a.weighed)
     if not (timely := a.weighed.weighing.by_time):
         return None
     fit, told = timely[0], timely[0].described()

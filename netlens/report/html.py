@@ -119,7 +119,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             causes=_causes(a),
             fix=a.best_fix,
             next_fixes=answer.next_fixes(a)[:NEXT],
-            limit=answer.limit(a) if a.limit is not None else None,
+            limit=answer.limit(a.weighed) if a.limit is not None else None,
             how_sure=answer.how_sure(a),
             surer=answer.surer(a),
             time_groups=time_budget.drawn(a),

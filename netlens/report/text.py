@@ -82,7 +82,7 @@ def _brief(a: Analysis, console: Any) -> None:
             rows.append(("other fixes" if fix is not None else "try", ", ".join(f.id for f in more)))
         if fix is not None:
             rows.append(("best fix", f"{fix.title}: {answer.effect(fix)}{answer.why_best(a)}" + (f"; {fix.note}" if fix.note else "")))
-            command = fix.to_paste
+            command = fix.how
     elif requests := answer.requests_in_brief(a):
         rows.append(("requests", requests))
     _grid(console, rows, "", (0, 0, 0, 2), ["bold green" if name == "best fix" else "bold" for name, _ in rows])
@@ -161,7 +161,7 @@ def _command(command: str, indent: int, console: Any) -> None:
 
 
 def _fixes(a: Analysis, console: Any, verbose: int) -> None:
-    """Each fix with what it changes and its command."""
+    """Each fix with what it changes and its command, or what to do in words."""
     from rich.text import Text
 
     rows = []
@@ -172,7 +172,7 @@ def _fixes(a: Analysis, console: Any, verbose: int) -> None:
         told = f.left if f.rejections_after is None else f"{f.rejections_before} -> {f.left} refused{wait}"
         news = [each for each in f.note.split("; ") if each and each not in said]
         said.update(news)
-        rows.append((f.id, told, f.title + (f" ({'; '.join(news)})" if news else ""), f.to_paste))
+        rows.append((f.id, told, f.title + (f" ({'; '.join(news)})" if news else ""), f.how))
     if not rows:
         return
     console.print(Text("Fixes", style="bold"))

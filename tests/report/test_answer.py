@@ -10,7 +10,9 @@ from typing import Any
 
 import netlens
 from netlens.lenses.refused import labels
+from netlens.lenses.refused.weighing import weigh
 from netlens.report import answer
+from tests.bench.situations import draw
 
 
 def test_one_sentence_has_cause_limit_fix_and_effect(analysis: Callable[[str], Any]) -> None:
@@ -117,3 +119,8 @@ def test_refusals_of_another_kind_are_told_and_no_fix_claims_them(captures: Path
     assert a.best_fix is not None
     assert (a.best_fix.rejections_before, a.best_fix.rejections_after) == (6, 0)
     assert "4 refusals of another kind are neither counted nor changed" in a.best_fix.note
+
+
+def test_a_limit_that_changed_is_told_with_its_times() -> None:
+    weighed = weigh(draw(1, "limit-changes").situation)
+    assert answer.limit(weighed) == "4, then 2 requests at once per egress address (changed by 2025-11-24 16:01:05.219 UTC)"

@@ -1,34 +1,23 @@
-"""Ready commands for fixes that need a proxy: one that queues (HAProxy), one that paces (nginx); and how opencode is led to it.
+"""Ready commands for fixes that need a proxy: one that queues (HAProxy), one that paces (nginx); and how the program is led to it.
 
-A proxy on the program's own machine speaks plain HTTP with it and TLS with the API. It keeps no key: the program's own goes through. opencode takes another
-base URL from the environment, so that no file is changed; which of its providers that is, the API's name tells for those that are known.
+A proxy on the program's own machine speaks plain HTTP with it and TLS with the API. It keeps no key: the program's own goes through.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from netlens.lenses.refused import programs
 from netlens.lenses.refused.fixes import names
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.fixes import Context
 
 PORT = 8900
-#: Names of APIs -> opencode's id of the provider (of its coding plan, where there are two) and the path of its base URL (models.dev).
-_PROVIDERS = {
-    "api.z.ai": ("zai-coding-plan", "/api/coding/paas/v4"),
-    "open.bigmodel.cn": ("zhipuai-coding-plan", "/api/coding/paas/v4"),
-    "api.deepseek.com": ("deepseek", ""),
-    "api.openai.com": ("openai", "/v1"),
-    "api.anthropic.com": ("anthropic", "/v1"),
-    "openrouter.ai": ("openrouter", "/api/v1"),
-}
-PROVIDER_CAVEAT = "PROVIDER and PATH are yours: `opencode models` lists the one, the provider's documentation has the other"
 _REMOTE = re.compile(r"(?:[\w.-]+@)?(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?\Z")
 
 
@@ -66,18 +55,6 @@ def pace(name: str, port: int, per_minute: int) -> str:
     return f"printf '%s' {shlex.quote(text)} > pace.conf && nginx -p \"$PWD\" -c pace.conf -g 'daemon off; pid pace.pid;'"
 
 
-def program(name: str, where: str = "127.0.0.1") -> str:
-    """Start opencode so that it asks the proxy at ``where``."""
-    provider, path = _PROVIDERS.get(name, ("PROVIDER", "/PATH"))
-    content = {"provider": {provider: {"options": {"baseURL": f"http://{where}:{PORT}{path}"}}}}
-    return f"OPENCODE_CONFIG_CONTENT={shlex.quote(json.dumps(content))} opencode"
-
-
-def known(name: str) -> bool:
-    """Whether opencode's provider of this API is known."""
-    return name in _PROVIDERS
-
-
 def host_address(argv: Sequence[str] | None, otherwise: str | None = None) -> str:
     """The host's address as the VM reaches it, from the tunnel's command line; where it is not there ``otherwise``, or HOST."""
     words = list(argv or ())
@@ -86,13 +63,11 @@ def host_address(argv: Sequence[str] | None, otherwise: str | None = None) -> st
     return found[1] if found else (f"[{otherwise}]" if ":" in otherwise else otherwise) if otherwise else "HOST"
 
 
-def leads(context: Context, names: Sequence[str], shared: bool) -> tuple[str, tuple[str, ...]]:
+def leads(context: Context, names: Sequence[str], shared: bool) -> tuple[str | None, tuple[str, ...]]:
     """What the program is started with, and what to know: for one machine, or for VM and host with one proxy on the host (``shared``)."""
-    host = host_address(context.sshuttle_argv, context.host_address)
-    caveats = [] if known(names[0]) else [PROVIDER_CAVEAT]
-    if shared:
-        caveats.append(f"run the proxy on the host; on the VM the address is {host}, on the host itself 127.0.0.1")
-        caveats += ["HOST is what `ip route show default` names on the VM"] if host == "HOST" else []
-    else:
-        caveats.append("run the proxy on the machine of the program, beside it")
-    return program(names[0], host if shared else "127.0.0.1"), tuple(caveats)
+    host = host_address(context.sshuttle_argv, context.host_address) if shared else "127.0.0.1"
+    command, caveats = programs.led(context.program, names[0], f"{host}:{PORT}")
+    if not shared:
+        return command, (*caveats, "run the proxy on the machine of the program, beside it")
+    where = f"run the proxy on the host; on the VM the address is {host}, on the host itself 127.0.0.1"
+    return command, (*caveats, where, *(["HOST is what `ip route show default` names on the VM"] if host == "HOST" else []))

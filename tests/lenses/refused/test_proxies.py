@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from netlens.lenses.refused import proxies
+from netlens.lenses.refused import programs, proxies
 from netlens.lenses.refused.fixes import Context
 from tests.conftest import need_program
 
@@ -46,12 +46,15 @@ def test_nginx_takes_the_pacer(tmp_path: Path) -> None:
 
 
 def test_the_program_is_led_to_the_proxy() -> None:
-    command = proxies.program("api.z.ai", "192.168.64.1")
+    command = programs.led(None, "api.z.ai", "192.168.64.1:8900")[0]
     name, _, content = shlex.split(command)[0].partition("=")
     assert name == "OPENCODE_CONFIG_CONTENT"
     options = json.loads(content)["provider"]["zai-coding-plan"]["options"]
     assert options == {"baseURL": "http://192.168.64.1:8900/api/coding/paas/v4"}
-    assert "PROVIDER" in proxies.program("api.example")
+    command, caveats = programs.led("opencode", "api.example", "127.0.0.1:8900")
+    assert command is not None
+    assert "PROVIDER" in command
+    assert caveats == (programs.PROVIDER_CAVEAT,)
 
 
 @pytest.mark.parametrize(
@@ -71,4 +74,4 @@ def test_the_host_as_the_vm_reaches_it(argv: tuple[str, ...] | None, host: str) 
     assert ("HOST is what `ip route show default` names on the VM" in caveats) is (host == "HOST")
     told = Context(sshuttle_argv=argv, host_address="fd00::1")
     assert ("[fd00::1]:8900" in proxies.leads(told, ["api.z.ai"], shared=True)[0]) is (host == "HOST")
-    assert proxies.leads(Context(), ["api.example"], shared=False)[1][0] == proxies.PROVIDER_CAVEAT
+    assert proxies.leads(Context(), ["api.example"], shared=False)[1][0] == programs.PROVIDER_CAVEAT

@@ -47,6 +47,7 @@ class Context:
     over_time : the limit is one over time: what is open at once does not matter.  quota : the provider says that a quota is used up.
     host_address : of the host as the VM reaches it; None if unknown.
     at_once : most processes of one side that made requests over the same time; 0 if that is not known.
+    program : whose error log there is, as :mod:`netlens.logs` names it, the VM's first; None without one.
     """
 
     target_names: Sequence[str] = ()
@@ -59,6 +60,7 @@ class Context:
     quota: bool = False
     at_once: int = 0
     host_address: str | None = None
+    program: str | None = None
 
 
 def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = False) -> Context:
@@ -78,6 +80,7 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         quota,
         max((errorlog.at_once(log) for log in traffic.beside.logs.values()), default=0),
         host_from_vm(traffic),
+        next((log.program for _, log in sorted(traffic.beside.logs.items(), key=lambda named: named[0] != "vm") if log.program), None),
     )
 
 
@@ -152,6 +155,11 @@ class Prediction:
     def to_paste(self) -> str:
         """Its command, and in a line of its own what the program is started with; "" if there is none."""
         return "\n".join(each for each in (self.command, self.program) if each)
+
+    @property
+    def how(self) -> str:
+        """What to paste; where there is nothing, what to do in words."""
+        return self.to_paste or "".join(f"how: {text}" for text in self.caveats[:1])
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -6,6 +6,7 @@ A place is free again when the *program* is done, so requests that go on upstrea
 
 from __future__ import annotations
 
+from netlens.lenses.refused import programs
 from netlens.lenses.refused.fixes import OPEN, Case, Variant
 from netlens.lenses.refused.replay import Change
 
@@ -13,12 +14,8 @@ ID = "cap"
 TITLE = "Limit each side to {k} at once"
 RANK = 3
 AGAINST = (OPEN,)
+CAVEATS = ("it counts for one process of the program: for several windows or programs use a proxy that queues",)
 FEW = 6  #: caps that are all tried; of more, the largest that leaves no refusal is looked for
-
-CAVEATS = (
-    "BUN_CONFIG_MAX_HTTP_REQUESTS is a setting of Bun, which opencode runs on; 1.18 obeys it, but `opencode run --attach` hangs with it",
-    "it counts for one opencode: for several windows or programs use a proxy that queues",
-)
 
 
 def variants(case: Case) -> list[Variant]:
@@ -27,7 +24,7 @@ def variants(case: Case) -> list[Variant]:
         return []
     top = case.own_peak - 1
     if case.rule is None:
-        return [_variant(1, False)] if top >= 1 else []
+        return [_variant(case, 1, False)] if top >= 1 else []
     if case.rule.unit == "requests":
         top = min(top, case.rule.value)  # with more than that in progress some are refused
     if top < 1:
@@ -41,7 +38,7 @@ def variants(case: Case) -> list[Variant]:
             low, high = (middle, high) if _left(case, middle) == 0 else (low, middle)
         caps = sorted({1, max(low, 1), min(high, top)})
     best = max((k for k in caps if _left(case, k) == 0), default=0)
-    return [_variant(k, k == best) for k in caps]
+    return [_variant(case, k, k == best) for k in caps]
 
 
 def _left(case: Case, k: int) -> int:
@@ -49,8 +46,8 @@ def _left(case: Case, k: int) -> int:
     return outcome.total if outcome else 0
 
 
-def _variant(k: int, recommended: bool) -> Variant:
-    caveats = tuple(text.format(k=k) for text in CAVEATS)
-    return Variant(
-        f"{ID}-{k}", TITLE.format(k=k), Change(cap=k), f"BUN_CONFIG_MAX_HTTP_REQUESTS={k} opencode", caveats, recommended=recommended
-    )
+def _variant(case: Case, k: int, recommended: bool) -> Variant:
+    program = programs.known(case.context.program)
+    caveats = (*(text.format(k=k) for text in program.cap_caveats), *CAVEATS)
+    command = program.cap and program.cap.format(k=k)
+    return Variant(f"{ID}-{k}", TITLE.format(k=k), Change(cap=k), command, caveats, recommended=recommended)

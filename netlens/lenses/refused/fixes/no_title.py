@@ -10,6 +10,7 @@ import numpy as np
 
 from netlens.chains.situation import REJECTED
 from netlens.lenses.refused.fixes import OPEN, RATES, Case, Variant
+from netlens.lenses.refused.programs import OPENCODE
 from netlens.lenses.refused.replay import Change
 from netlens.text import plural
 
@@ -30,7 +31,16 @@ def variants(case: Case) -> list[Variant]:
     if not case.titles:
         return []
     note = f"{plural(len(case.titles), 'request')} {'looks' if len(case.titles) == 1 else 'look'} like titles; {_beside(case)}"
-    return [Variant(ID, TITLE, Change(without=case.titles), COMMAND, CAVEATS, note)]
+    return [Variant(ID, TITLE, Change(without=case.titles), *_how(case.context.program), note)]
+
+
+def _how(program: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """The command, and what to know: only opencode has one that is known."""
+    return (
+        (COMMAND, CAVEATS)
+        if program in (None, OPENCODE)
+        else (None, (CAVEATS[0], "they may be other small jobs: see which of them the program can leave out"))
+    )
 
 
 def _beside(case: Case) -> str:

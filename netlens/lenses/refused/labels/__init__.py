@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.lenses.refused.labels._labels import Labels
 
-#: An answer that lasts longer, first to last byte, or is larger, is a stream; a short one lasts less than SHORT_NS, and between them nothing is claimed.
-STREAM_NS, STREAM_BYTES = 150_000_000, 16384
 #: Values of the column ``source``: who says so.
 ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike", "inferred"
 
-STREAM_NS = 150_000_000  #: an answer that lasts as long from its first byte to its last is a stream, and was accepted
-STREAM_BYTES = 16384  #: so is one of as many bytes
+#: An answer that lasts as long from its first byte to its last is a stream, and was accepted; a short one lasts less than SHORT_NS, and between them
+#: nothing is claimed.
+STREAM_NS = 150_000_000
+STREAM_BYTES = 16384  #: one of as many bytes is a stream, too
 
 
 @dataclass(eq=False)

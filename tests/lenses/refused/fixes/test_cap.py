@@ -41,7 +41,7 @@ def test_of_many_the_best_is_looked_for():
 def test_what_the_setting_does_not_do_is_said(k: int):
     variant = cap.variants(Case(situation(FIVE), Rule("requests", "side", 3), Context()))[k - 1]
     assert variant.command == f"BUN_CONFIG_MAX_HTTP_REQUESTS={k} opencode"
-    assert any("counts for one opencode" in each for each in variant.caveats)
+    assert any("counts for one process" in each for each in variant.caveats)
 
 
 def test_several_windows_are_not_capped_by_a_setting_that_counts_for_each() -> None:
