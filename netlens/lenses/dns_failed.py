@@ -4,7 +4,8 @@ Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORM
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
-    where most names somebody wanted do not exist under any suffix. A failure that a repeat or another server cures is none (RFC 7873 5.2.3: BADCOOKIE).
+    where most names somebody wanted do not exist under any suffix. A failure that a repeat or another server cures is none (RFC 7873 5.2.3: BADCOOKIE),
+    and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA).
 """
 
 from __future__ import annotations
@@ -39,10 +40,17 @@ def _failures(view: View) -> list[Finding]:
     if not failed:
         return []
     codes = most(q.rcode or "" for q in failed)
-    grave = len(failed) >= LEAST or len(failed) >= SHARE * len(asked)
-    names = most(printable(q.name) for q in failed)
+    has_address = {(q.client, q.name.lower()) for q in asked if q.rcode == "NOERROR" and q.addresses}
+    lost = [q for q in failed if (q.client, q.name.lower()) not in has_address]
+    grave = len(lost) >= LEAST or len(lost) >= max(SHARE * len(asked), 1)
+    names = most(printable(q.name if q.type == "A" else f"{q.name} ({q.type})") for q in failed)
     by = most(r for q in failed for r in q.resolvers)
-    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}."
+    despite = (
+        ""
+        if lost
+        else "; " + ("the name has" if len({q.name.lower() for q in failed}) == 1 else "these names have") + " an address all the same"
+    )
+    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}{despite}."
     values = {"questions": len(asked), "failed": len(failed), "codes": sorted({q.rcode for q in failed if q.rcode})}
     advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
     return [

@@ -89,6 +89,15 @@ def test_a_failure_that_a_repeat_cures_is_none(tmp_path: Path) -> None:
     assert "dns-failed" not in found(tmp_path, packets, ping(30 * S))
 
 
+def test_a_name_that_has_an_address_all_the_same_is_no_problem(tmp_path: Path) -> None:
+    both = [p for t, k in (("A", 0), ("AAAA", 5)) for p in lookup("a.example.test", k * MS, 20 * MS, rcode=k, txid=k, qtype=t)]
+    this = found(tmp_path, both, ping(30 * S))["dns-failed"]
+    assert this.severity == "warning"
+    assert "failed (REFUSED from 198.51.100.53): a.example.test (AAAA); the name has an address all the same." in this.text
+    alone = lookup("b.example.test", 9 * S, 10 * S, rcode=5, txid=9, qtype="AAAA")
+    assert found(tmp_path, both, alone, ping(30 * S))["dns-failed"].severity == "problem"
+
+
 def test_names_that_do_not_exist_with_a_search_suffix_are_ordinary(tmp_path: Path) -> None:
     packets = [p for k in range(4) for p in lookup(f"www.example.test.s{k}.local", k * S, k * S + MS, rcode=3, txid=k)]
     packets += lookup("www.example.test", 5 * S, 5 * S + MS, txid=9)

@@ -40,7 +40,9 @@ class Program:
     base_url: str = ""
     anthropic: bool = False
     cap: str | None = None
-    cap_caveats: tuple[str, ...] = ("by a setting of its own; in a program of yours, by a semaphore of {k} that each request holds while it is in progress",)
+    cap_caveats: tuple[str, ...] = (
+        "by a setting of its own; in a program of yours, by a semaphore of {k} that each request holds while it is in progress",
+    )
     models: str | None = None
     models_caveat: str = ""
     login: str | None = None
