@@ -180,7 +180,9 @@ class Weighing:
 
     def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
-        above, chance = fit.hits + fit.false_alarms, self.by_chance
+        above, chance, ll = fit.hits + fit.false_alarms, self.by_chance, fit.log_likelihood
+        if isinstance(fit, RuleFit):  # what is uncertain is a toss of a coin for the rule, and explains nothing for chance either
+            chance, ll = chance + fit.possible_log_likelihood - ll, fit.possible_log_likelihood
         if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and (fit.hits < MANY or fit.value < 2 * self._usual_bytes):
             return False  # sizes differ so much that some number of bytes parts few refusals; and no limit on bytes is that of a single request
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
@@ -189,7 +191,7 @@ class Weighing:
             self.inference.enough
             and fit.hits >= ENOUGH
             and fit.p <= ALPHA
-            and fit.log_likelihood > max(chance + MARGIN, chance * (1.0 - EXPLAINED))
+            and ll > max(chance + MARGIN, chance * (1.0 - EXPLAINED))
             and fit.hits >= SENSITIVITY * (fit.hits + fit.misses)
             and fit.hits >= PRECISION * above
         )
