@@ -23,6 +23,7 @@ from netlens.chains.inputs import Inputs, logs_ahead, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
 from netlens.chains.paths import chains
+from netlens.chains.requests import UPSTREAM
 from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM, joined
 from netlens.chains.traffic import Traffic, rebuild
 from netlens.extras import need
@@ -255,7 +256,7 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
     NetlensError
         a named API is in no capture.
     """
-    made = _with_same_address(rebuilt(captures, given), captures, given)
+    made = _with_same_address(_of_one_server(rebuilt(captures, given), captures, given), captures, given)
     judged = made.once(refused.judge)
     found = lenses.look(made)
     weighed, situation = judged.weighed, made.situation
@@ -288,6 +289,30 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
     )
 
 
+def _of_one_server(made: Traffic, captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
+    """The traffic to one of several guessed names, if only that one's requests were refused, and they are explained no worse by themselves."""
+    if given.apis or not made.goal.guessed or len(made.goal.names) < 2:
+        return made
+    rows = made.rows[:, UPSTREAM]
+    refused_rows = rows[(made.situation.requests.rejected == REJECTED) & (rows >= 0)]
+    names = set(made.upstream.connections["sni"][made.upstream.owner[refused_rows]].tolist())
+    if len(names) != 1 or None in names:
+        return made
+    alone = rebuilt(captures, replace(given, apis=tuple(names), apis_from="named"))
+    explained = [_explained(of) for of in (made, alone)]
+    if explained[1] < explained[0] - CLEARLY:
+        return made
+    others = ", ".join(printable(name) for name in made.goal.names if name not in names)
+    goal = replace(alone.goal, guessed=True, why=f"{made.goal.why}; no request to {others} was refused")
+    return replace(alone, goal=goal)
+
+
+def _explained(of: Traffic) -> float:
+    """How well a limit on what is open separates refused from accepted requests; 0 without one."""
+    fit = of.once(refused.judge).weighed.limit
+    return 0.0 if fit is None or math.isnan(fit.auc) else fit.auc
+
+
 def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
     """The traffic that explains the refusals better: that of the target, or that of all names at its addresses, which one provider may count together.
 
@@ -298,8 +323,7 @@ def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], gi
     if not names or not ((made.situation.requests.rejected == REJECTED).any() or made.situation.facts.get("unmatched")):
         return made
     wider = rebuilt(captures, replace(given, apis=(*(given.apis or made.goal.names or made.goal.addresses), *names), apis_from="named"))
-    fits = [of.once(refused.judge).weighed.limit for of in (made, wider)]
-    explained = [0.0 if fit is None or math.isnan(fit.auc) else fit.auc for fit in fits]
+    explained = [_explained(of) for of in (made, wider)]
     certain = [int((of.situation.requests.rejected == REJECTED).sum()) for of in (made, wider)]
     left = [int(of.situation.facts.get("unmatched", 0)) for of in (made, wider)]
     needed = CLEARLY if left[1] >= left[0] else -CLEARLY  # refusals that only the other name's requests can be speak for it
@@ -338,8 +362,24 @@ def together(found: Sequence[Analysis]) -> Analysis:
             counts[name] = sum(each or 0 for each in values)
     weighed = judged.weighed
     return replace(
-        shown, counts=counts, limit=weighed.limit, hypotheses=weighed.verdicts, cause=weighed.cause, fixes=judged.fixes, weighed=weighed
+        shown,
+        quality={**shown.quality, "notes": shown.quality["notes"] + _unlike(found)},
+        counts=counts,
+        limit=weighed.limit,
+        hypotheses=weighed.verdicts,
+        cause=weighed.cause,
+        fixes=judged.fixes,
+        weighed=weighed,
     )
+
+
+def _unlike(found: Sequence[Analysis]) -> list[str]:
+    """What speaks against the recordings being of one situation."""
+    names = dict.fromkeys(", ".join(each.target.names or each.target.addresses) for each in found)
+    causes = dict.fromkeys(each.cause for each in found if each.cause is not None)
+    out = [f"the recordings are of requests to different servers: {printable('; '.join(names))}"] if len(names) > 1 else []
+    by_themselves = f"by themselves the recordings have different causes ({', '.join(causes)}), so they may be of different situations"
+    return [*out, *([by_themselves] if len(causes) > 1 else [])]
 
 
 def _input(i: Any, side: str | None, vantage: str | None) -> dict[str, Any]:

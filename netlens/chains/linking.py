@@ -40,7 +40,7 @@ class Linked:
 
     goal : the target.  origin : per connection of the upstream, whose it is (VM, HOST or UNKNOWN).
     carried : exchange of the upstream's capture -> exchange with the relay on the same machine that carries it on.  carried_in_vm : the same of the
-        VM's capture.
+        VM's capture.  by_relays : address and port of a relay on the upstream's machine -> how many requests it answered itself.
     served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
     served_in_vm : the same of the VM's capture.
     further : captures of further vantages, by name.
@@ -59,6 +59,7 @@ class Linked:
     origin: Codes
     carried: dict[int, int]
     carried_in_vm: dict[int, int]
+    by_relays: dict[tuple[str, int], int]
     served: dict[int, tuple[int, ...]]
     served_in_vm: dict[int, tuple[int, ...]]
     further: dict[str, Side]
@@ -183,6 +184,7 @@ def link(
         origin=origin,
         carried=carried,
         carried_in_vm=passed_on["vm"].of if "vm" in passed_on else {},
+        by_relays=passed_on[upstream.name].itself,
         served=served[upstream.name],
         served_in_vm=served.get("vm", {}),
         further=further,

@@ -10,11 +10,14 @@ Theory of operation
    ends its own a little later.) One machine captured both, by one clock.
 3. What the relay adds to a request (a record's header, a header field or two) is the same each time. So for each exchange with the relay, the candidates
    are those upstream that begin soon after it and end no later; the nearest with the usual difference in size is taken, each only once.
-4. *Chance.* In a busy program something begins at any moment. So the pairs count only if nearly all exchanges with the relay have one, and far fewer
-   have one when their times are shifted by some seconds.
+4. *Chance.* In a busy program something begins at any moment. So the pairs count only if nearly all exchanges with the relay have one, or nearly all that
+   these connections carry upstream, and far fewer have one when their times are shifted by some seconds.
 
-Limits: a relay that answers by itself (a cache) or asks twice (a retry) leaves exchanges without a partner; a few are allowed for. One that waits
-longer than :data:`LATEST_NS` before it asks (a queue) is not followed.
+5. *Answers of its own.* A relay that refuses requests itself, or gives up waiting for its turn, leaves exchanges with it without a partner, but none of its
+   own upstream.
+
+Limits: a relay that asks twice (a retry) leaves exchanges without a partner; a few are allowed for. One that waits longer than
+:data:`QUEUED_NS` before it asks is not followed.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 
 LATEST_NS = 1_000_000_000  #: from the last byte of the request to the relay to that of its own; a new connection takes two round trips
+QUEUED_NS = 30_000_000_000  #: the same of one that has requests wait for their turn; looked for where the former finds few
+MOST_QUEUED = 3_000  #: exchanges of which that is looked for; each has all of half a minute as candidates
 TOLERANCE_NS = 1_000_000  #: two frames of one machine are stamped in the wrong order by less
 UNUSUAL_NS = 20_000_000  #: what another difference in size than the usual one is worth, as a distance in time
 PASSED_ON_NS = 50_000_000  #: from one connection of a relay that passes bytes on to the other; measured below 1 ms
@@ -186,10 +191,12 @@ def through(found: Pairing, served: Mapping[int, tuple[int, ...]]) -> Pairing:
 
 @dataclass(frozen=True)
 class Carried:
-    """``of``: exchange upstream -> exchange with a relay (rows of the capture's table).  ``relays``: where these listen."""
+    """``of``: exchange upstream -> exchange with a relay (rows of the capture's table).  ``relays``: where these listen.  ``itself``: of those that answer by
+    themselves (they refuse, or give up waiting), how many answers went no further."""
 
     of: dict[int, int]
     relays: frozenset[tuple[str, int]]
+    itself: dict[tuple[str, int], int]
 
 
 def carried(side: Side) -> Carried:
@@ -208,16 +215,21 @@ def carried(side: Side) -> Carried:
     upstream = np.flatnonzero((owner >= 0) & sure[owner])
     of: dict[int, int] = {}
     ends = set()
+    itself: dict[tuple[str, int], int] = {}
+    answered = ints(exchanges["response_ns"], NEVER) != NEVER
     until = _until(side, exchanges)
     for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
         if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
             free = upstream[~np.isin(upstream, list(of))]
-            found = match(exchanges, np.flatnonzero(np.isin(owner, rows)), free, until)
+            asked = np.flatnonzero(np.isin(owner, rows))
+            found = followed(exchanges, asked, free, until)
             if found:
+                alone = int(answered[asked].sum()) - len(found)
+                itself |= {end: alone} if alone >= ENOUGH else {}
                 of |= found
                 ends.add(end)
                 side.target[rows] = False
-    return Carried(of, frozenset(ends))
+    return Carried(of, frozenset(ends), itself)
 
 
 def _until(side: Side, exchanges: Table) -> Ints:
@@ -238,30 +250,47 @@ def _until(side: Side, exchanges: Table) -> Ints:
     return out
 
 
-def match(exchanges: Table, to_relay: Ints, upstream: Ints, until: Ints | None = None) -> dict[int, int]:
+def followed(exchanges: Table, to_relay: Ints, upstream: Ints, until: Ints | None = None) -> dict[int, int]:
+    """As :func:`match`, of a relay that asks soon, or has requests wait for their turn, whichever explains clearly more."""
+    soon = match(exchanges, to_relay, upstream, until)
+    if max(len(to_relay), len(upstream)) > MOST_QUEUED or _usual_ones(exchanges, soon) >= NEARLY_ALL * len(to_relay):
+        return soon
+    late = match(exchanges, to_relay, upstream, until, QUEUED_NS)
+    return late if NEARLY_ALL * _usual_ones(exchanges, late) > _usual_ones(exchanges, soon) else soon
+
+
+def _usual_ones(exchanges: Table, pairs: Mapping[int, int]) -> int:
+    """How many of the pairs differ in size as most do."""
+    sizes = exchanges["up_bytes"].astype(np.int64)
+    differences = sizes[list(pairs)] - sizes[list(pairs.values())]
+    return int(np.unique(differences, return_counts=True)[1].max()) if pairs else 0
+
+
+def match(exchanges: Table, to_relay: Ints, upstream: Ints, until: Ints | None = None, latest_ns: int = LATEST_NS) -> dict[int, int]:
     """Rows of exchanges upstream -> rows of exchanges with the relay; empty if these are not carried on there.
 
     Parameters
     ----------
     exchanges : all exchanges of one capture.  to_relay, upstream : rows of it, of one server each.  until : per exchange, when it is over upstream at the
-        latest (:func:`_until`).
+        latest (:func:`_until`).  latest_ns : how long the relay may wait before it asks.
     """
     if len(to_relay) < ENOUGH or not len(upstream):
         return {}
     a, b = (_Times(exchanges, rows, until) for rows in (to_relay, upstream))
-    usual = _usual(a, b)
-    pairs = _pairs(a, b, usual, 0)
-    by_chance = max(len(_pairs(a, b, usual, int(shift * 1e9))) for shift in SHIFTS_S)
-    if len(pairs) < NEARLY_ALL * len(to_relay) or by_chance > BY_CHANCE * len(pairs):
-        return {}
+    usual = _usual(a, b, latest_ns)
+    pairs = _pairs(a, b, usual, 0, latest_ns)
+    by_chance = max(len(_pairs(a, b, usual, int(shift * 1e9), latest_ns)) for shift in SHIFTS_S)
     found = {int(upstream[j]): int(to_relay[i]) for i, j in pairs}
     # whoever shares the egress has connections of its own, of which a request or two fit by chance: without these the right ones are left
     sessions = exchanges["session_id"][upstream].astype(np.int64)
     _, of, many = np.unique(sessions, return_inverse=True, return_counts=True)
     fitting = np.bincount(of[[j for _, j in pairs]], minlength=len(many))
     strangers = ((fitting > 0) & (2 * fitting < many))[of]
-    without = match(exchanges, to_relay, upstream[~strangers], until) if strangers.any() else {}
-    return without if len(without) >= len(found) else found
+    without = match(exchanges, to_relay, upstream[~strangers], until, latest_ns) if strangers.any() else {}
+    carries = len(pairs) >= NEARLY_ALL * len(to_relay) or len(pairs) >= max(ENOUGH, NEARLY_ALL * int(many[fitting > 0].sum()))
+    if by_chance > BY_CHANCE * len(pairs) or not carries or len(without) >= len(found):
+        return without
+    return found
 
 
 class _Times:
@@ -272,27 +301,35 @@ class _Times:
         self.size = exchanges["up_bytes"][rows].astype(np.int64)
 
 
-def _usual(a: _Times, b: _Times) -> int:
-    """The most frequent difference in size between what the relay was asked and what was asked upstream next."""
+def _usual(a: _Times, b: _Times, latest_ns: int) -> int:
+    """The most frequent difference in size between what the relay was asked and what was asked upstream next; where it may wait for long, within that time."""
     order = np.argsort(b.asked, kind="stable")
-    at = np.minimum(np.searchsorted(b.asked[order], a.asked - TOLERANCE_NS), len(order) - 1)
-    values, counts = np.unique(b.size[order][at] - a.size, return_counts=True)
-    return int(values[counts.argmax()])
+    low = np.searchsorted(b.asked[order], a.asked - TOLERANCE_NS)
+    if latest_ns == LATEST_NS:
+        differences = b.size[order][np.minimum(low, len(order) - 1)] - a.size
+    else:
+        high = np.searchsorted(b.asked[order], a.asked + latest_ns, "right")
+        differences = np.concatenate(
+            [b.size[order[x:y]] - size for x, y, size in zip(low.tolist(), high.tolist(), a.size.tolist(), strict=True)]
+        )
+    values, counts = np.unique(differences, return_counts=True)
+    return int(values[counts.argmax()]) if len(values) else 0
 
 
-def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int) -> list[tuple[int, int]]:
-    """Pairs that enclose each other and differ in size as usual, the nearest first, each in one pair only."""
+def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int, latest_ns: int) -> list[tuple[int, int]]:
+    """Pairs that enclose each other and differ in size as usual, the nearest first, each in one pair only. Where a relay may wait for long, sizes say more."""
+    unusual_ns = UNUSUAL_NS if latest_ns == LATEST_NS else latest_ns
     order = np.argsort(b.asked, kind="stable")
     asked = a.asked + shift_ns
     low = np.searchsorted(b.asked[order], asked - TOLERANCE_NS)
-    high = np.searchsorted(b.asked[order], asked + LATEST_NS, "right")
+    high = np.searchsorted(b.asked[order], asked + latest_ns, "right")
     options: list[tuple[int, int, int]] = []
     for i in range(len(asked)):
         for j in order[low[i] : high[i]].tolist():
             late = a.until[i] != NEVER and b.end[j] > a.until[i] + shift_ns + TOLERANCE_NS
             if not late or b.end[j] == NEVER:
                 odd = b.size[j] - a.size[i] != usual
-                options.append((int(abs(b.asked[j] - asked[i])) + UNUSUAL_NS * int(odd), i, j))
+                options.append((int(abs(b.asked[j] - asked[i])) + unusual_ns * int(odd), i, j))
     taken_a: set[int] = set()
     taken_b: set[int] = set()
     out = []

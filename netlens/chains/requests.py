@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from netlens.chains.side import Side
     from netlens.parsers.decrypted import Decrypted
 
+#: A program that is done this much before its answer is over is done with it then: times of two captures say no more, and the next request would meet it.
+TOGETHER_NS = 1_000_000
+FAREWELL_BYTES = 64  #: a close_notify takes 24 to 47 bytes (RFC 8446 6.1, with padding of none), a session ticket comes at the beginning
 SOON_NS = 1_000_000_000  #: from the last of an answer that was broken off to the reset: a pause of a stream, and round trips
 UPSTREAM, VM_ROW, STREAM = range(3)  #: columns of ``rows``
 
@@ -65,7 +68,7 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     side = linked.origin[up.owner].astype(np.int8)
     _take_over(linked, side, sessions, carrier)
     here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
-    done = np.maximum(np.minimum(done, end), start)
+    done = np.maximum(np.where(end - done < TOGETHER_NS, end, done), start)
     table = _unlabelled(side, carrier, start, np.maximum(end, start), done, here, there, x["up_bytes"].astype(np.int64))
     broken_off = _broken_off(up)
     known = noticed(linked, table.end_ns, table.done_ns, broken_off, mate)
@@ -90,15 +93,35 @@ def _done_with_relay(linked: Linked, done: Ints) -> None:
 
 
 def _broken_off(up: Side) -> Bools:
-    """Per exchange of the upstream, whether it is the last of a connection that a reset ended while it was under way or within :data:`SOON_NS`."""
-    x, resets = up.exchanges, ints(up.sessions["rst_ns"], -1)
-    begun, over = x["start_ns"].astype(np.int64), ints(x["end_ns"], -1)
+    """Per exchange of the upstream, whether it is the last of a connection that its program left before the answer was over: that ended with a reset while
+    it was under way or within :data:`SOON_NS`, or was closed before the answer began, or while more of it than a farewell was still to come."""
+    x, s = up.exchanges, up.sessions
+    resets, fins, later = ints(s["rst_ns"], -1), ints(s["orig_fin_ns"], NEVER), s["resp_bytes_after_fin"]
+    begun, over, answered = x["start_ns"].astype(np.int64), ints(x["end_ns"], -1), ints(x["response_ns"], NEVER)
+    left = left_by_server(up)
     out = np.zeros(x.rows, np.bool_)
     for row, places in _by(up.owner).items():
-        reset = max((int(resets[k]) for k in up.session_ids[row]), default=-1)
+        ids = up.session_ids[row]
         last = places[int(begun[places].argmax())]
-        out[last] = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS
+        reset = max((int(resets[k]) for k in ids), default=-1)
+        closed = min((int(fins[k]) for k in ids), default=NEVER)
+        more = max((int(later[k]) for k in ids), default=0) > FAREWELL_BYTES
+        by_reset = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS
+        # a program that says that it has no more to send before the answer begins may wait for it
+        unanswered = answered[last] == NEVER and closed < NEVER and not left[last]
+        out[last] = by_reset or unanswered or (more and closed >= answered[last])
     return out
+
+
+def left_by_server(side: Side) -> Bools:
+    """Per exchange, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS."""
+    x, s = side.exchanges, side.sessions
+    ids = x["session_id"].astype(np.int64)
+    fins, others = (ints(s[name], NEVER)[ids] for name in ("resp_fin_ns", "orig_fin_ns"))
+    said = ints(s["resp_last_payload_ns"], -1)[ids] > x["request_end_ns"].astype(np.int64)
+    reset = np.isin(s["state"].astype(str), ("RSTR", "RSTRH"))[ids]
+    left: Bools = (ints(x["response_ns"], NEVER) == NEVER) & (reset | (fins < others) | (said & (others < NEVER)))
+    return left
 
 
 def _over_in_vm(linked: Linked, vm: Side) -> tuple[Ints, Bools]:

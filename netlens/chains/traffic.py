@@ -23,7 +23,7 @@ from netlens.chains.linking import Linked
 from netlens.chains.parties import others
 from netlens.chains.requests import requests
 from netlens.chains.sessions import sessions, vm_alone
-from netlens.chains.situation import SIDES, VM, Requests, Situation
+from netlens.chains.situation import HOST, SIDES, VM, Requests, Situation
 from netlens.columns import Ints
 from netlens.text import plural
 
@@ -161,6 +161,17 @@ def _hellos_cut(side: Side) -> int:
     return int(quality["frames"][quality["reason"] == reason].sum())
 
 
+def _leave_apart(linked: Linked) -> bool:
+    """Whether VM and host ask the target from different addresses: each of one family that both use. Then no limit per address counts them together."""
+    c, target = linked.upstream.connections, linked.upstream.target
+    leaves = [ip if translated is None else translated for ip, translated in zip(c["orig_ip"].tolist(), c["nat_ip"].tolist(), strict=True)]
+    seen: dict[tuple[int, bool], set[str]] = {}
+    for row in np.flatnonzero(target).tolist():
+        seen.setdefault((int(linked.origin[row]), ":" in leaves[row]), set()).add(leaves[row])
+    both = [v6 for v6 in (False, True) if (VM, v6) in seen and (HOST, v6) in seen]
+    return bool(both) and all(seen[VM, v6].isdisjoint(seen[HOST, v6]) for v6 in both)
+
+
 def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
     """What causes may cite besides."""
     asker, pairs, vm = linked.sides.get("vm") or linked.upstream, linked.pairing, linked.vm
@@ -172,6 +183,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "hellos_cut": sum(_hellos_cut(side) for side in linked.sides.values()),
         "protocol_unknown": linked.protocol_unknown,
         "other_names": bool(target.at_same_address(linked.upstream)),
+        "apart": egress_seen and _leave_apart(linked),
         "lookups": lookups.rows,
         "lookups_unseen": not egress_seen and any(side.for_lookups.any() for side in linked.sides.values()),
         "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]],

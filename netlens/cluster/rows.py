@@ -112,7 +112,7 @@ class Piece:
     hellos: HelloBuilder
 
     def packets(self, first_frame: int, interfaces: Array | None) -> Array:
-        """int64[m, WIDTH]: the packet rows; SESSION is the piece's own."""
+        """int64[m, WIDTH]: the packet rows; SESSION and DIRECTION are the piece's own."""
         r = self.rows
         out = np.zeros((len(r), c.WIDTH), np.int64)
         k, direction = r[:, R_SESSION] >> 1, r[:, R_SESSION] & 1
@@ -127,7 +127,7 @@ class Piece:
         out[:, c.KIND], out[:, c.LENGTH] = c.TCP, r[:, R_LENGTH]
         out[:, c.SEQ], out[:, c.ACK] = (r[:, R_NUMBERS] >> 32) & 0xFFFFFFFF, r[:, R_NUMBERS] & 0xFFFFFFFF
         out[:, c.PAY_CAP], out[:, c.FLAGS], out[:, c.WINDOW] = r[:, R_REST] >> 32, (r[:, R_REST] >> 16) & 0xFFFF, r[:, R_REST] & 0xFFFF
-        out[:, c.SESSION], out[:, c.TSVAL] = k, -1
+        out[:, c.SESSION], out[:, c.DIRECTION], out[:, c.TSVAL] = k, direction, -1
         return out
 
     def __sizeof__(self) -> int:

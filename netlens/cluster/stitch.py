@@ -55,12 +55,14 @@ def _folded(
     sends: list[Array] = []
     for one, first_frame, numbers in zip(pieces, first_frames, interfaces, strict=False):
         rows = one.packets(first_frame, numbers)
-        names = rows[:, c.SESSION].copy()
+        names, ways = rows[:, [c.SESSION, c.DIRECTION]].T
         part.fold.feed(rows)
         began = one.begins[names]
         kept = np.full(len(one.begins), -1, np.int64)
         kept[names[began]] = rows[began, c.SESSION]
-        part.hellos.merge(one.hellos, kept, first_frame)
+        turned = np.zeros(len(one.begins), np.bool_)
+        turned[names] = ways != rows[:, c.DIRECTION]
+        part.hellos.merge(one.hellos, kept, first_frame, turned)
         _read(part, one, rows, began, first_frame)
         part.follow(rows)
         if tunnels:

@@ -24,6 +24,7 @@ Lines hold prompts and keys: nothing of one but its number, its time and the err
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from array import array
@@ -40,6 +41,9 @@ MS = 1_000_000
 SECOND = 1_000_000_000
 ECHO_NS = 500 * MS  #: the lines of one refusal are written together
 NEAR = 8  #: lines after one that are looked at for its echo
+_URL_HOST = re.compile(r"https?://([a-zA-Z0-9.-]+)")
+_PROVIDER = re.compile(r"providerID[\"']?[=:]\s*[\"']?([\w.-]+)")
+MAX_URLS = 8
 _FAULTS = frozenset({"ERROR", "FATAL", "CRITICAL"})
 MAX_LINES = 10_000_000  #: some 50 bytes of memory each
 MAX_EVENTS = 100_000  #: one a second for a day; some 600 bytes each
@@ -57,6 +61,7 @@ class ErrorEvent:
     file : the log.  kind : form, level and service, for telling apart the lines that one refusal may leave.
     chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
     small : whether it was a request for a title; None if the line does not say.  session : which lines are of one session; "" if it does not say.
+    url_hosts : hosts of the URLs in it.  provider : opencode's id of the provider; "" if it does not say.
     """
 
     time_ns: int
@@ -70,6 +75,8 @@ class ErrorEvent:
     refusal_class: str = logs.UNKNOWN
     small: bool | None = None
     session: str = ""
+    url_hosts: tuple[str, ...] = ()
+    provider: str = ""
 
 
 @dataclass(frozen=True)
@@ -246,10 +253,21 @@ def _cut(chain: _Chain, order: range) -> array[int]:
     return out
 
 
+_Names = tuple[tuple[str, ...], str]  #: hosts of URLs, and a provider's id
+_NO_NAMES: _Names = ((), "")
+
+
+def _named(record: str) -> _Names:
+    """What a record says of whom it asked."""
+    hosts = dict.fromkeys(found[1].lower().rstrip(".") for found in itertools.islice(_URL_HOST.finditer(record), MAX_URLS))
+    provider = _PROVIDER.search(record)
+    return tuple(hosts), provider[1] if provider else ""
+
+
 def _read(rows: Lines, name: str) -> ErrorLog:
     chain = _Chain()
-    alone: list[tuple[int, int, int, str, logs.Refusal, logs.About | None]] = []  # low, high, line, kind
-    chained: list[tuple[int, int, str, logs.Refusal, logs.About | None]] = []  # row of the chain, line, kind
+    alone: list[tuple[int, int, int, str, logs.Refusal, logs.About | None, _Names]] = []  # low, high, line, kind
+    chained: list[tuple[int, int, str, logs.Refusal, logs.About | None, _Names]] = []  # row of the chain, line, kind
     starts: list[Start] = []
     unclear: dict[str, list[int]] = {"": []}  # by program; of errors that say which request they are of, under ""
     accounts: set[str] = set()  # programs that write down the start of every request
@@ -275,9 +293,10 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             unread += 1
             joined = joined and not logs.holds_head(raw)
             continue
-        kind, refusal = "", None
+        kind, refusal, names = "", None, _NO_NAMES
         if found.fault:
-            rest = (raw.decode("utf-8", "replace") if len(raw) > logs.HEAD else text)[found.rest :]
+            whole = raw.decode("utf-8", "replace") if len(raw) > logs.HEAD else text
+            rest = whole[found.rest :]
             said = form.said(rest)
             refusal = logs.refusal(said)
             kind = f"{form.ID} {found.level} {found.service}".strip()
@@ -285,6 +304,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
                 those = unclear.setdefault("" if found.about else form.PROGRAM, [])
                 those += [span[0]] if len(those) < MAX_EVENTS else []
             whose[form.PROGRAM] += refusal is not None
+            names = _named(whole) if refusal else _NO_NAMES
             quiet += not quiet and not found.level and not refusal and not logs.words(rest)
         else:
             quiet += 1
@@ -297,23 +317,21 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             row = chain.add(span[0], found.since_ms * MS if joined else 0, joined)
             joined = True
             if refusal:
-                chained.append((row, line, kind, refusal, found.about))
+                chained.append((row, line, kind, refusal, found.about, names))
         elif refusal:
-            alone.append((*span, line, kind, refusal, found.about))
+            alone.append((*span, line, kind, refusal, found.about, names))
         first = span[0] if first is None else min(first, span[0])
         last = span[1] if last is None else max(last, span[1])
     exact = chain.spans() if chained else None
-    found_spans = [(low, high, -1, line, kind, refusal, about) for low, high, line, kind, refusal, about in alone]
-    for row, line, kind, refusal, about in chained:
+    found_spans = [(low, high, -1, line, kind, refusal, about, names) for low, high, line, kind, refusal, about, names in alone]
+    for row, line, kind, refusal, about, names in chained:
         assert exact is not None
-        found_spans.append((*exact(row), line, kind, refusal, about))
-    events = [
-        ErrorEvent(
-            *((low + high) // 2, low, high, line, refusal.code, name, kind, number, refusal.refusal_class),
-            *((about.small, about.session) if about else ()),
-        )
-        for low, high, number, line, kind, refusal, about in found_spans
-    ]
+        found_spans.append((*exact(row), line, kind, refusal, about, names))
+    events = []
+    for low, high, number, line, kind, refusal, about, (hosts, provider) in found_spans:
+        small, session = (about.small, about.session) if about else (None, "")
+        said_so = (refusal.code, name, kind, number, refusal.refusal_class, small, session, hosts, provider)
+        events.append(ErrorEvent((low + high) // 2, low, high, line, *said_so))
     events.sort(key=lambda e: (e.time_ns, e.line))
     events = _classed(events)
     note = rows.note or _note(name, events, lines, unread, first)

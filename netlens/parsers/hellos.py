@@ -286,7 +286,7 @@ class HelloBuilder:
         """Frame at which each reason happened first; None if it did not."""
         return {k: None if v < 0 else v for k, v in zip(MEANINGS, self._all()[1][:, 1].tolist(), strict=True)}
 
-    def merge(self, other: HelloBuilder, place: Array, frame_offset: int = 0) -> None:
+    def merge(self, other: HelloBuilder, place: Array, frame_offset: int = 0, turned: Array | None = None) -> None:
         """Take over what ``other`` found in the part of the capture that follows this one.
 
         Parameters
@@ -295,6 +295,8 @@ class HelloBuilder:
             row of this builder's sessions for each session row of ``other``; -1 drops what was found on it
         frame_offset : int
             added to the frame numbers of ``other``
+        turned : bool array, optional
+            sessions of ``other`` whose directions are the other way round here: the SYN+ACK came before the SYN, and the cut between them
 
         Notes
         -----
@@ -309,6 +311,8 @@ class HelloBuilder:
         if added.numbers:
             added = added.where(place[added.sessions] >= 0)
             facts = added.facts()
+            if turned is not None:
+                facts[:, F_DIRECTION] ^= turned[facts[:, F_SESSION]]
             facts[:, F_SESSION] = place[facts[:, F_SESSION]]
             facts[:, F_FRAME] += frame_offset
         self._found.extend(added)
@@ -324,7 +328,7 @@ class HelloBuilder:
         theirs = np.flatnonzero(place[:n] >= 0)
         for side in (0, 1):
             at = 2 * theirs + side
-            to = 2 * place[theirs] + side
+            to = 2 * place[theirs] + (side if turned is None else side ^ turned[theirs])
             looks, expected = other._arrays.looks[at], other._arrays.expected[at]
             # A direction with its hello found or given up here stays so; else what the later part knows is newer.
             mine = self._arrays.looks[to]

@@ -286,10 +286,10 @@ class Part:
         All tables come out as if both had been read as one, but for datagrams whose fragments lie in both parts.
         """
         offset = self.frames
-        names = later.fold.packets()[:, c.SESSION]  # session in ``later`` of each row
+        names, ways = later.fold.packets()[:, [c.SESSION, c.DIRECTION]].T  # session and direction in ``later`` of each row
         begins = later.fold.sessions[: later.fold.n, FSM] & MIDSTREAM == 0
         replay = self.fold.merge(later.fold, offset)
-        self._merge_payload(later, names, begins, replay, offset)
+        self._merge_payload(later, names, ways, begins, replay, offset)
         self.follow(replay)
         self.counts[:] = quality.total([(offset, self.counts), (later.frames, later.counts)])
         self.decoder.fragments.given_up += later.decoder.fragments.given_up + len(later.decoder.fragments.open)
@@ -299,17 +299,19 @@ class Part:
         if later.bounds_ns is not None:
             self._widen(*later.bounds_ns)
 
-    def _merge_payload(self, later: Part, names: Array, begins: Array, replay: Array, offset: int) -> None:
+    def _merge_payload(self, later: Part, names: Array, ways: Array, begins: Array, replay: Array, offset: int) -> None:
         """What is read from payload: kept as found in ``later`` where the session began there, read again where it goes on from here."""
         kept = np.full(later.fold.n, -1, np.int64)
         began = begins[names]
         kept[names[began]] = replay[began, c.SESSION]
-        self.hellos.merge(later.hellos, kept, offset)
+        turned = np.zeros(later.fold.n, np.bool_)
+        turned[names] = ways != replay[:, c.DIRECTION]
+        self.hellos.merge(later.hellos, kept, offset, turned)
         if self.lookups is not None and later.lookups is not None:
             assert self.streams is not None
             assert later.streams is not None
             self.lookups.merge(later.lookups, offset)
-            self.streams.merge(later.streams, kept)
+            self.streams.merge(later.streams, kept, turned)
         going_on = replay[~began]
         payload = bytearray()
         for i, frame in enumerate(going_on[:, c.FRAME].tolist()):

@@ -40,11 +40,12 @@ class DnsStreams:
         self.open: dict[tuple[int, int], _Direction] = {}
         self.waiting = 0  # what all directions hold
 
-    def merge(self, later: DnsStreams, place: Array) -> None:
-        """Take over the unfinished messages of the part that follows, of sessions that began there; ``place``: row here of each of its rows, or -1."""
+    def merge(self, later: DnsStreams, place: Array, turned: Array) -> None:
+        """Take over the unfinished messages of the part that follows, of sessions that began there; ``place``: row here of each of its rows, or -1.
+        ``turned``: bool of each, that directions are the other way round here (the SYN+ACK came before the SYN, and the cut between them)."""
         for (session, direction), stream in later.open.items():
             if session < len(place) and place[session] >= 0:
-                self.open[int(place[session]), direction] = stream
+                self.open[int(place[session]), direction ^ int(turned[session])] = stream
                 self.waiting += stream.held
         self._make_room()
 

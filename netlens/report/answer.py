@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from netlens.chains.situation import ACCEPTED, ELSEWISE
 from netlens.lenses.refused.verdict import needed
 from netlens.report import findings
-from netlens.text import duration, plural, utc
+from netlens.text import duration, endpoint, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
@@ -104,7 +104,10 @@ def headline(a: Analysis) -> list[Part]:
         return [Part(f"Requests cannot be counted here: {hidden}." if hidden else _nothing(a)), *_needed(a)]
     if not refused and not hidden:
         return [Part(_none_refused(a)), *_needed(a, "a cause")]
-    parts = [Part(f"{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
+    if hidden:
+        parts = [Part(f"Requests to {target(a)} were refused; how many, and of how many, cannot be told.")]
+    else:
+        parts = [Part(f"{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
     causes = supported(a)
     if not causes:
         return [*parts, Part(" "), Part("Cause unknown.", "cause"), *_needed(a)]
@@ -133,16 +136,27 @@ def findings_headline(a: Analysis) -> list[Part]:
     return parts
 
 
-def _failed(a: Analysis) -> int:
-    """Answers that may be failures, as lines of the error logs tell of some."""
-    return int(a.assembled.situation.facts.get("unclear", 0))
+def _failed(a: Analysis) -> list[str]:
+    """What may be failures, in words: answers of a relay's own, answers that lines of the error logs may mean, and requests without an answer."""
+    facts = a.assembled.situation.facts
+    unclear, left = int(facts.get("unclear", 0)), int(facts.get("left", 0))
+    told = _by_relays(a)
+    told += [f"{plural(unclear, 'answer')} may be what lines of the error logs mean by failures"] if unclear else []
+    return [*told, *([f"{plural(left, 'request')} got no answer, as the server closed or reset the connection"] if left else [])]
+
+
+def _by_relays(a: Analysis) -> list[str]:
+    """Answers of relays that did not ask the API."""
+    return [
+        f"{plural(n, 'request')} got {'its' if n == 1 else 'their'} answer from the relay at {printable(endpoint(*where))}, which did not ask the API"
+        for where, n in a.assembled.by_relays.items()
+    ]
 
 
 def _none_refused(a: Analysis) -> str:
     told = f"in {plural(a.counts['exchanges'], 'request')} to {target(a)}"
-    if not (failed := _failed(a)):
-        return f"No refusals found {told}."
-    return f"No refusals are certain {told}: {plural(failed, 'answer')} may be what lines of the error logs mean by failures."
+    failed = _failed(a)
+    return f"No refusals are certain {told}: {'; '.join(failed)}." if failed else f"No refusals found {told}."
 
 
 def requests_in_brief(a: Analysis) -> str:
@@ -176,13 +190,16 @@ def limit(weighed: Weighed) -> str:
         span = f"{found.models[0]:,} large (and, to another model, {found.models[1]:,} small)"
     if changes:
         span = ", then ".join(f"{'at least ' * each['at_least']}{each['value']:,}" for each in changes)
+    late = f", each given back {found.held_s:.2g} s after the answer" if found.held_s else ""
     when = f" (changed by {', '.join(utc(each['at_ns']) for each in changes[1:])})" if len(changes) > 1 else ""
     at_once = AT_ONCE.get(found.unit, found.unit)
-    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(found.scope)}{when}"
+    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(found.scope, weighed)}{late}{when}"
 
 
-def _whose(scope: str) -> str:
-    return "per side" if scope == "side" else "per egress address"
+def _whose(scope: str, weighed: Weighed) -> str:
+    if scope == "side":
+        return "per side"
+    return "for VM and host together" if weighed.weighing.situation.facts.get("apart") else "per egress address"
 
 
 def limiter(a: Analysis) -> str | None:
@@ -192,7 +209,7 @@ def limiter(a: Analysis) -> str | None:
     if not (timely := a.weighed.weighing.by_time):
         return None
     fit, told = timely[0], timely[0].described()
-    whose = _whose(fit.scope)
+    whose = _whose(fit.scope, a.weighed)
     if told["window"] == "bucket":
         return f"{plural(told['burst'], 'request')} at once and one more every {told['refill_s']:.3g} s {whose}"
     what = fit.limiter.COUNTS if fit.limiter.COUNTS in ("bytes", "attempts") else "requests"
@@ -221,17 +238,19 @@ def how_sure(a: Analysis) -> list[Fact]:
         kinds = ", ".join(sorted(set(others)))
         told = f"{plural(len(others), 'refusal')} {'is' if len(others) == 1 else 'are'} of another kind ({kinds}) and not explained by this"
         found.append(Fact("others", told, good=False))
+    found += [Fact("relay", told, good=False) for told in _by_relays(a)]
     for v in supported(a)[:2]:
         if v.attributable_fraction is not None and v.id != "provider":
             found.append(Fact(v.id, f"explains {v.attributable_fraction:.0%} of the refusals at the limit", good=True))
     if any(v.id == "same-nat-ip" for v in supported(a)) and a.limit is not None and a.limit.scope == "egress":
-        found.append(Fact("scope", "per source address, or per key if both sides use one: packets cannot tell"))
-    known, told = outcomes(a)
-    sources = Counter(a.assembled.situation.requests.source.tolist())
-    firm = known - sources["inferred"]
-    firm_enough = firm * 2 >= a.counts["exchanges"] if a.counts["exchanges"] else None
-    likely = sources["look-alike"] + sources["inferred"]
-    found.append(Fact("outcomes", told, firm_enough, told.split(": ")[0] + (f" ({likely:,} by likeness or inference)" if likely else "")))
+        apart = a.assembled.situation.facts.get("apart")
+        told = (
+            "per key or account: the sides leave from different addresses"
+            if apart
+            else "per source address, or per key if both sides use one: packets cannot tell"
+        )
+        found.append(Fact("scope", told))
+    found += [] if a.assembled.situation.uncountable else [_outcomes_fact(a)]
     if a.paired:
         clock = a.clock
         off = (
@@ -248,9 +267,18 @@ def how_sure(a: Analysis) -> list[Fact]:
     return found
 
 
+def _outcomes_fact(a: Analysis) -> Fact:
+    known, told = outcomes(a)
+    sources = Counter(a.weighed.weighing.situation.requests.source.tolist())
+    firm = known - sources["inferred"]
+    firm_enough = firm * 2 >= a.counts["exchanges"] if a.counts["exchanges"] else None
+    likely = sources["look-alike"] + sources["inferred"]
+    return Fact("outcomes", told, firm_enough, told.split(": ")[0] + (f" ({likely:,} by likeness or inference)" if likely else ""))
+
+
 def how_sure_in_brief(a: Analysis) -> str:
     """In one line, without statistics: exceptions to the limit, outcomes, which sides were captured."""
-    wanted = {"odds": "", "others": "", "chance": "", "exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
+    wanted = {"odds": "", "others": "", "relay": "", "chance": "", "exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
     return "; ".join(
         wanted[fact.name] + (fact.brief or fact.text)
         for fact in how_sure(a)
@@ -301,9 +329,9 @@ def _contradict(odd: int, of: str) -> str:
 
 def outcomes(a: Analysis) -> tuple[int, str]:
     """How many outcomes are known, and where from: ``known for 67 of 67 requests: 60 from the error log, 7 inferred from traffic``."""
-    sources = Counter(s for s in a.assembled.situation.requests.source.tolist() if s)
+    r = a.weighed.weighing.situation.requests  # of all recordings
+    sources = Counter(s for s in r.source.tolist() if s)
     known = sum(sources.values())
-    r = a.assembled.situation.requests
     quiet = int(((r.source == "error log") & (r.rejected == ACCEPTED)).sum())
     silence = {"error log": f" ({quiet:,} of them because it names no error)"} if quiet else {}
     told = ", ".join(f"{n:,} {SOURCES.get(s, f'from {s}')}{silence.get(s, '')}" for s, n in sources.most_common())

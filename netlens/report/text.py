@@ -187,7 +187,7 @@ def _fixes(a: Analysis, console: Any, verbose: int) -> None:
 def _basis(a: Analysis, console: Any) -> None:
     """Where outcomes come from, the clock, cautions."""
     known, told = answer.outcomes(a)
-    rows = [("outcomes", told)] if known else []
+    rows = [("outcomes", told)] if known and not a.assembled.situation.uncountable else []
     if a.paired:
         p = a.peaks
         rows.append(("clock", a.clock.note))

@@ -37,6 +37,9 @@ class Talk:
     reset: bool = False  # the client ends with an RST
     one_way: bool = False  # what the server sends is not captured
     shorter: float = 0.0  # by how much its answers come earlier
+    unanswered: str = (
+        ""  # the last request has no answer: the "client" leaves it, or the "server" closes, or says farewell ("alert"), or "resets"
+    )
 
     def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
         """(time, from the client, flags, payload)"""
@@ -52,12 +55,25 @@ class Talk:
         for k, size in enumerate(self.sizes):
             at = t + 0.1 + k * self.every
             yield at, True, PSH | ACK, request(size)
+            if self.unanswered and k == len(self.sizes) - 1:
+                yield from self._ends_without(at + 0.2)
+                return
             yield at + 0.3 - self.shorter, False, PSH | ACK, ANSWER
         if self.reset:
             yield t + 0.1 + len(self.sizes) * self.every, True, RST | ACK, b""
             return
         yield t + 0.1 + len(self.sizes) * self.every, True, FIN | ACK, b""
         yield t + 0.102 + len(self.sizes) * self.every, False, FIN | ACK, b""
+
+    def _ends_without(self, at: float) -> Iterator[tuple[float, bool, int, bytes]]:
+        if self.unanswered == "resets":
+            yield at, False, RST | ACK, b""
+            return
+        if self.unanswered == "alert":
+            yield at - 0.001, False, PSH | ACK, b"\x17\x03\x03\x00\x13" + bytes(19)
+        first = self.unanswered != "server"
+        yield at, first, FIN | ACK, b""
+        yield at + 0.001, not first, FIN | ACK, b""
 
     def packets(self) -> Iterator[tuple[float, bool, bytes]]:
         """(time, from the client, IP packet)"""

@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import netlens
 from netlens.chains import target
 from netlens.chains.side import Side
-from netlens.chains.situation import UNKNOWN
+from netlens.chains.situation import REJECTED, UNKNOWN, UNLABELLED
 from netlens.errors import NetlensError
+from netlens.lenses.refused import fixes
+from netlens.report import answer
 from tests.chains.build_chain import EGRESS, HERE, IN, SERVER, Machine, Talk, hellos
 
 VM, OTHER, BRIDGE = "192.168.122.2", "192.168.122.6", "192.168.122.1"
@@ -341,6 +344,35 @@ def test_another_name_at_the_same_address_is_counted_where_that_explains_the_ref
     assert said.startswith(f"{others} requests to alt.z.ai at the same address are counted as well: with them the limit separates")
 
 
+def test_of_two_known_servers_the_one_that_refused_is_the_target(captures: Path, tmp_path: Path) -> None:
+    """As if a connection of the VM without a refusal were one to another API."""
+    recording = captures / "own-concurrency-excluded"
+    before = netlens.analyze(recording)
+    up, r = before.assembled.upstream, before.assembled.situation.requests
+    refused = set(up.owner[before.assembled.rows[r.rejected == REJECTED, 0]].tolist())
+    assert before.assembled.pairing is not None
+    mine = np.flatnonzero((before.assembled.pairing.vm_of >= 0) & up.target).tolist()
+    spared = next(row for row in mine if row not in refused)
+    hellos_of = up.capture.table("hellos")
+    random = next(
+        h for k, h in zip(hellos_of["session_id"].tolist(), hellos_of["random"].tolist(), strict=True) if k in up.session_ids[spared]
+    )
+    given = {}
+    for side in ("vm", "host"):
+        whole = gzip.decompress((recording / f"{side}.pcap.gz").read_bytes())
+        for found in re.finditer(re.escape(bytes.fromhex(random)), whole):
+            at = whole.index(b"api.z.ai", found.end())
+            whole = whole[:at] + b"alt.z.ai" + whole[at + 8 :]
+        given[side] = tmp_path / f"{side}.pcap"
+        given[side].write_bytes(whole)
+    logs = {f"{side}_errors": str(recording / f"{side}-errors.log") for side in ("vm", "host")}
+    after = netlens.analyze(**given, **logs)  # type: ignore[arg-type]
+    assert (after.target.names, after.cause) == (["api.z.ai"], "own-concurrency")
+    assert after.target.why == "a known LLM API; no request to alt.z.ai was refused"
+    assert after.counts["rejections"] == before.counts["rejections"]
+    assert after.counts["exchanges"] < before.counts["exchanges"]
+
+
 def beginning(capture: bytes, seconds: int) -> bytes:
     """The first seconds of a capture in the classic format of a little-endian machine."""
     at, first = 24, struct.unpack_from("<I", capture, 24)[0]
@@ -429,3 +461,50 @@ def test_what_is_named_is_not_doubted_from_an_address(tmp_path: Path) -> None:
     host.see(Talk((VM, 40001), API, 1, one, 1 << 20), *VM_SIDE)
     found = analysed(tmp_path, host=host)
     assert not any("swapped" in note for note in found["quality"]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "broken_off", "left"), [("client", 1, 0), ("server", 0, 1), ("alert", 0, 1), ("resets", 1, 1), ("", 0, 0)]
+)
+def test_who_left_a_request_without_an_answer(unanswered: str, broken_off: int, left: int, tmp_path: Path) -> None:
+    host = Machine()
+    (one,) = hellos(1)
+    host.see(Talk((EGRESS, 50001), API, 1, one, 1 << 20, unanswered=unanswered), *LEAVES)
+    host.write(tmp_path / "host.pcap")
+    (tmp_path / "errors.log").write_text("2020-01-01T00:00:00.000Z INFO x\n2030-01-01T00:00:00.000Z INFO x\n")
+    found = netlens.analyze(host=tmp_path / "host.pcap", host_errors=str(tmp_path / "errors.log"), apis="api.example.test")
+    r = found.assembled.situation.requests
+    assert r.broken_off.sum() == broken_off
+    assert found.assembled.situation.facts["left"] == left
+    assert (r.rejected == UNLABELLED).sum() == left
+    assert ("got no answer, as the server closed or reset the connection" in answer.findings_headline(found)[-1].text) is bool(left)
+
+
+def test_what_is_done_when_it_is_over_is_not_done_a_moment_earlier(captures: Path) -> None:
+    """Times of two clocks differ by nanoseconds, in which a capped program would send the next request and meet the last one."""
+    for name in ("own-concurrency-excluded", "zombie-excluded", "provider-excluded", "zombie-direct"):
+        r = netlens.analyze(captures / name).assembled.situation.requests
+        early = r.end_ns - r.done_ns
+        assert not ((early > 0) & (early < 1_000_000)).any()
+
+
+@pytest.mark.parametrize(("leaves_as", "apart"), [(VM, True), (EGRESS, False)])
+def test_sides_that_leave_from_different_addresses_share_no_address(leaves_as: str, apart: bool, tmp_path: Path) -> None:
+    vm, host = Machine(), Machine()
+    one, other = hellos(2)
+    talk = Talk((VM, 40001), API, 1, one, 1 << 20)
+    vm.see(talk, *VM_SIDE).write(tmp_path / "vm.pcap")
+    host.see(talk, (4, True), late=50e-6).see(replace(talk, client=(leaves_as, 40001)), *LEAVES, late=60e-6)
+    host.see(Talk((EGRESS, 50003), API, 1.3, other, 3 << 20), *LEAVES).write(tmp_path / "host.pcap")
+    found = netlens.analyze(tmp_path, apis="api.example.test")
+    assert found.assembled.situation.facts["apart"] is apart
+
+
+@pytest.mark.parametrize("addresses", [1, 2])
+def test_a_second_address_in_the_vm_is_another_program(addresses: int, tmp_path: Path) -> None:
+    vm = Machine()
+    for k, hello in enumerate(hellos(addresses)):
+        vm.see(Talk((VM if not k else "172.17.0.2", 40001 + k), API, 1 + k, hello, (k + 1) << 20), *VM_SIDE)
+    vm.write(tmp_path / "vm.pcap")
+    found = netlens.analyze(vm=tmp_path / "vm.pcap", apis="api.example.test")
+    assert fixes.context(found.assembled, None, False).at_once == addresses

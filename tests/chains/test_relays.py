@@ -32,18 +32,25 @@ def table(rows: list[tuple[float, float | None, int]]) -> Table:
     return Table(EXCHANGES, columns)
 
 
-def relayed(seed: int, requests: int = 60, others: int = 40) -> tuple[Table, np.ndarray[Any, Any], np.ndarray[Any, Any], dict[int, int]]:
+def relayed(
+    seed: int, requests: int = 60, others: int = 40, *, own_answers: int = 0, waits_ms: float = 0.4
+) -> tuple[Table, np.ndarray[Any, Any], np.ndarray[Any, Any], dict[int, int]]:
     """A relay with four clients and the machine's own requests beside it; (table, rows with the relay, rows upstream, truth)."""
     rng = np.random.default_rng(seed)
     begun = np.cumsum(rng.exponential(400, requests))
-    lasts, adds = rng.uniform(30, 3000, requests), rng.exponential(0.4, requests)
+    adds = rng.exponential(waits_ms, requests)
+    lasts = rng.uniform(30, 3000, requests) + (adds if waits_ms > 1 else 0)
     sizes = rng.integers(400, 4000, requests)
     asked = [(t, t + last, int(s)) for t, last, s in zip(begun, lasts, sizes, strict=True)]
     carried_on = [(t + add, t + last - 0.05, int(s) + 22) for t, last, s, add in zip(begun, lasts, sizes, adds, strict=True)]
     own = [(t, t + d, int(s)) for t, d, s in zip(rng.uniform(0, begun[-1], others), rng.uniform(30, 3000, others), sizes, strict=False)]
-    rows = [*asked, *carried_on, *own]
+    itself = [(t, t + 1, int(s)) for t, s in zip(rng.uniform(0, begun[-1], own_answers), rng.integers(400, 4000, own_answers), strict=True)]
+    rows = [*asked, *carried_on, *own, *itself]
     upstream = np.arange(requests, 2 * requests + len(own))
-    return table(rows), np.arange(requests), upstream, {requests + k: k for k in range(requests)}
+    to_relay = np.concatenate([np.arange(requests), np.arange(len(rows) - own_answers, len(rows))])
+    made = table(rows)
+    made["session_id"][upstream] = np.where(upstream < 2 * requests, 1, 2)  # the relay's connection, and the machine's own
+    return made, to_relay, upstream, {requests + k: k for k in range(requests)}
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -106,3 +113,28 @@ def test_answers_that_are_missing_are_allowed_for() -> None:
     columns["end_ns"][[0, 5, 61, 70]] = None
     found = relays.match(Table(EXCHANGES, columns), to_relay, upstream)
     assert sum(found.get(k) == v for k, v in truth.items()) >= 0.9 * len(truth)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_relay_that_refuses_half_itself_is_found_by_what_it_asks(seed: int) -> None:
+    exchanges, to_relay, upstream, truth = relayed(seed, own_answers=80)
+    found = relays.match(exchanges, to_relay, upstream)
+    assert len(found.items() & truth.items()) >= 0.95 * len(truth)
+    assert len(found) <= len(truth) + 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_relay_that_has_requests_wait_is_found_where_it_may_take_long(seed: int) -> None:
+    exchanges, to_relay, upstream, truth = relayed(seed, waits_ms=2_500.0)
+    found = relays.followed(exchanges, to_relay, upstream)
+    assert len(found.items() & truth.items()) >= 0.9 * len(truth)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_busy_service_beside_is_no_relay_however_long_it_may_wait(seed: int) -> None:
+    exchanges, _, upstream, _ = relayed(seed)
+    others, to_others, _, _ = relayed(seed + 100)
+    columns = {name: np.concatenate([exchanges[name], others[name]]) for name in exchanges}
+    both = Table(EXCHANGES, columns)
+    at = to_others + exchanges.rows
+    assert relays.followed(both, at, upstream) == {}

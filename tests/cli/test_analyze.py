@@ -377,3 +377,12 @@ def test_a_closed_pipe_ends_it_quietly() -> None:
     assert done.stdout == "12 of 67 requests to api.z.ai were refused.\n"
     assert "Traceback" not in done.stderr
     assert "Broken" not in done.stderr
+
+
+def test_recordings_that_disagree_are_said_to() -> None:
+    unlike = found(str(CAPTURES / "same-nat-ip-nat"), str(CAPTURES / "own-concurrency-excluded"))
+    (said,) = (note for note in unlike["quality"]["notes"] if note.startswith("by themselves the recordings have different causes"))
+    assert "same-nat-ip, own-concurrency" in said
+    alike = run("analyze", str(CAPTURES / "same-nat-ip-nat"), str(R))
+    assert "by themselves" not in alike.stdout
+    assert re.search(r"outcomes known for (\d+) of \1 requests", re.sub(r"\s+", " ", alike.stdout))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -52,10 +53,17 @@ def test_recordings_of_one_time_are_no_before_and_after() -> None:
 
 
 def test_requests_whose_outcome_nobody_knows_are_there(tmp_path: Path) -> None:
-    """Of captures without logs it said that there were none."""
-    told = run("compare", f"{BEFORE}/host.pcap.gz", f"{AFTER}/host.pcap.gz").stdout
+    """Of captures without logs it said that there were none. No refusal shows here how they look."""
+    told = run("compare", str(Path(BEFORE).parent / "healthy" / "host.pcap.gz"), f"{AFTER}/host.pcap.gz").stdout
     [line] = [line for line in told.split("\n") if line.startswith("requests ")]
     assert "outcomes unknown" in line
+
+
+def test_streams_without_a_log_were_accepted_where_refusals_before_were_short() -> None:
+    told = run("compare", f"{BEFORE}/host.pcap.gz", f"{AFTER}/host.pcap.gz").stdout
+    assert re.search(r"\d+ answers after are streams and counted as accepted", told)
+    [line] = [line for line in told.split("\n") if line.startswith("requests ")]
+    assert "outcomes unknown" not in line
 
 
 def test_what_differs_is_said() -> None:

@@ -306,6 +306,7 @@ def test_tables_that_are_not_there(tmp_path: Path) -> None:
 
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=60)
+@example(seed=1885)
 def test_a_hello_behind_many_segments(seed: int, folder: Path) -> None:
     """A stream is looked at for a hello only so long, over all files; then its payload is not handed on."""
     rng = random.Random(seed)

@@ -194,7 +194,8 @@ def test_merge_takes_over_what_is_unfinished() -> None:
     later.open[0, 0] = _Direction()
     later.open[0, 0].add(0, q[:10])
     later.open[1, 0] = _Direction()
-    first.merge(later, np.array([5, -1]))
-    assert list(first.open) == [(5, 0)]
+    later.open[2, 0] = _Direction()
+    first.merge(later, np.array([5, -1, 7]), np.array([False, False, True]))
+    assert list(first.open) == [(5, 0), (7, 1)]  # the latter with its directions the other way round
     assert first.waiting == first.open[5, 0].held
     assert first.open[5, 0].add(10, q[10:]) == [question(1)]

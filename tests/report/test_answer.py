@@ -124,3 +124,10 @@ def test_refusals_of_another_kind_are_told_and_no_fix_claims_them(captures: Path
 def test_a_limit_that_changed_is_told_with_its_times() -> None:
     weighed = weigh(draw(1, "limit-changes").situation)
     assert answer.limit(weighed) == "4, then 2 requests at once per egress address (changed by 2025-11-24 16:01:05.219 UTC)"
+
+
+def test_a_place_that_is_given_back_late_is_told() -> None:
+    told = [
+        answer.limit(weighed) for weighed in (weigh(draw(k, "given-back-late").situation) for k in range(4)) if weighed.limit is not None
+    ]
+    assert any(re.search(r"each given back [\d.]+ s after the answer$", each) for each in told)

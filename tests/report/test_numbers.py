@@ -96,7 +96,9 @@ def in_json(a: Any, d: dict[str, Any], true: Truth) -> None:
 
 def in_text(a: Any, brief: str, whole: str, true: Truth) -> None:
     first = brief.splitlines()[0]
-    if true.refused:
+    if true.refused and a.assembled.situation.uncountable:
+        assert first == f"Requests to {', '.join(a.target.names)} were refused; how many, and of how many, cannot be told."
+    elif true.refused:
         assert numbers(r"^([\d,]+) of ([\d,]+) requests", first) == [(true.refused, true.requests)]
         assert f"known for {true.known} of {true.requests} requests" in brief
         assert all(before == (true.refused,) for before in numbers(r"([\d,]+) refusals become", brief))
@@ -140,7 +142,8 @@ def in_page(a: Any, true: Truth) -> None:
         assert (sum(n for _, n in counted), sum(map(sum, counted))) == (true.refused, true.known)
     said = " ".join(re.sub(r"<script.*?</script>|<[^>]+>", " ", html.render(a, a.to_dict()), flags=re.DOTALL).split())
     if true.refused:
-        assert f"{true.refused:,} of {true.requests:,} requests to" in said
+        uncountable = a.assembled.situation.uncountable
+        assert ("how many, and of how many, cannot" if uncountable else f"{true.refused:,} of {true.requests:,} requests to") in said
     for connections, most in true.sides(a).values():
         assert f"connections {connections:,} to it" in said
         assert f"most open at once {most:,} connections" in said

@@ -18,14 +18,17 @@ rates only.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from netlens.chains.situation import REJECTED, UNLABELLED, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Situation
 from netlens.lenses.refused.counting import peaks
 from netlens.lenses.refused.intents import S, intents
+from netlens.lenses.refused.labels import STREAM_NS
+from netlens.lenses.refused.labels._labels import SHORT_NS
+from netlens.text import plural
 
 ALPHA = 0.05
 POWER = 0.8
@@ -91,8 +94,15 @@ class Comparison:
 
 def compare(before: Situation, after: Situation) -> Comparison:
     """Compare two recordings of the same programs."""
+    (before, taught_before), (after, taught_after) = _taught(before, after), _taught(after, before)
     a, b = figures(before), figures(after)
     notes = _notes(a, b)
+    for which, inferred in (("before", taught_before), ("after", taught_after)):
+        if inferred:
+            are = "is a stream" if inferred == 1 else "are streams"
+            notes.append(
+                f"{plural(inferred, 'answer')} {which} {are} and counted as accepted, as every refusal of the other recording is short"
+            )
     difference = low = high = p = None
     if a.requests and b.requests:
         difference, low, high = newcombe(b.refused, b.requests, a.refused, a.requests)
@@ -105,6 +115,18 @@ def compare(before: Situation, after: Situation) -> Comparison:
         needed = max(sample_size(a.rate, b.rate), 1)
     more = [_minutes(needed, f) for f in (a, b)]
     return Comparison(a, b, difference, low, high, p, verdict, needed, more[0], more[1], notes)
+
+
+def _taught(these: Situation, by: Situation) -> tuple[Situation, int]:
+    """The situation with streams of unknown outcome as accepted, and how many these are, where all refusals of the other are short: a program that logs nothing
+    but errors leaves no word where there are none."""
+    r, other = these.requests, by.requests
+    refused = other.rejected == REJECTED
+    if not refused.any() or not ((other.end_ns - other.answer_ns)[refused & (other.answer_ns > 0)] <= SHORT_NS).all():
+        return these, 0
+    streams = (r.rejected == UNLABELLED) & (r.answer_ns > 0) & (r.end_ns - r.answer_ns >= STREAM_NS)
+    labels = np.where(streams, np.int8(ACCEPTED), r.rejected)
+    return replace(these, requests=replace(r, rejected=labels)), int(streams.sum())
 
 
 # --- figures -----------------------------------------------------------------------------------------------------------------------------

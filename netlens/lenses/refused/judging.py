@@ -27,6 +27,7 @@ WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the con
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
+FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
 
@@ -204,9 +205,8 @@ def needs(weighing: Weighing) -> str:
     if i.refused == 0:
         return "a recording in which requests are refused"
     if not i.accepted:
-        if unknown := int((s.requests.rejected == UNLABELLED).sum()):
-            logs_wanted = "the error log of each program, or a TLS key log (SSLKEYLOGFILE)"
-            return f"{logs_wanted}: of {unknown:,} of {plural(len(s.requests), 'request')} it is not known whether they were refused"
+        if (s.requests.rejected == UNLABELLED).any():
+            return weighing.outcomes_wanted
         return "a recording in which some requests are accepted"
     if not i.enough:
         return f"a recording with at least {ENOUGH} refusals; this one has {i.refused}"
@@ -220,6 +220,17 @@ def needs(weighing: Weighing) -> str:
         return EARLIER if s.vm_seen and s.host_seen else UNKNOWN_SIDES
     if i.accepted < ENOUGH:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
+    broken = int(s.requests.broken_off.sum())
+    if broken >= max(FEW_BROKEN, i.refused * BROKEN_SHARE):
+        return (
+            f"a recording in which programs break off no answer: they left {broken:,} here, and for how long the provider goes on counting these is "
+            "not seen; if nothing is refused then, that was it"
+        )
+    if any(fit.runs == 1 and not fit.misses + fit.false_alarms for fit in weighing.time_fits):
+        return (
+            "a recording with a pause: stop every program for some minutes, then start one. From a moment on all was refused here, as under an outage, "
+            "a quota, or a limit that counts refused attempts"
+        )
     if (partly := weighing.partly) is not None:
         return (
             f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "

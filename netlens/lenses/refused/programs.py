@@ -46,7 +46,7 @@ class Program:
     models: str | None = None
     models_caveat: str = ""
     login: str | None = None
-    login_caveat: str = "the key is changed where the program gets it now: its settings or its environment"
+    login_caveat: str = "by hand: the key is changed where the program gets it now: its settings or its environment"
 
 
 _BY_NAME = {
@@ -65,11 +65,11 @@ _BY_NAME = {
         "claude",
         "ANTHROPIC_BASE_URL",
         anthropic=True,
-        cap_caveats=("have fewer windows and subagents at work at once",),
-        models_caveat="`/model` chooses another",
-        login_caveat="`/login` takes another account",
+        cap_caveats=("by hand: have fewer windows and subagents at work at once",),
+        models_caveat="by hand: `/model` chooses another",
+        login_caveat="by hand: `/login` takes another account",
     ),
-    "Codex": Program("codex", "-c openai_base_url=", models_caveat="`/model` chooses another"),
+    "Codex": Program("codex", "-c openai_base_url=", models_caveat="by hand: `/model` chooses another"),
     "aider": Program("aider", "OPENAI_API_BASE", models="aider --list-models openai/"),
     "litellm": Program(base_url="OPENAI_API_BASE"),
     "OpenAI or Anthropic SDK for Python": Program(
@@ -80,9 +80,16 @@ _BY_NAME = {
     ),
     "OpenAI or Anthropic SDK for JavaScript": Program(
         base_url="OPENAI_BASE_URL",
-        cap_caveats=("in the program: let at most {k} requests be in progress, with a queue such as p-limit",),
+        cap_caveats=("by hand: in the program, let at most {k} requests be in progress, with a queue such as p-limit",),
     ),
 }
+
+
+def api_of(provider: str) -> str | None:
+    """The name of the API of one of opencode's providers; None of another."""
+    return next(
+        (api for api, (own, _, _) in _APIS.items() if provider.removesuffix("-coding-plan") == own.removesuffix("-coding-plan")), None
+    )
 
 
 def known(name: str | None) -> Program:

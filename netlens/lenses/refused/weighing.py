@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, Requests, Sessions, Situation
+from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, models, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, log_beta
 from netlens.lenses.refused.limit import by_chance as by_chance_of
+from netlens.lenses.refused.limiters import USUAL_S
 from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
 from netlens.text import plural
@@ -36,6 +37,11 @@ SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the lim
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
 HELD = 3.0  #: times as long as most answers
 LATE_S = 10.0  #: longer than any provider is known to need until it gives a place back
+UNLABELLED_SHARE = 0.5  #: of the requests; what a limit over time counts is then mostly guessed
+#: Share of the requests that a limit over time may leave unexplained where the provider says that it counts what is in progress. True ones leave none of
+#: 46 to 115; what looks like one, as a provider counts broken-off answers on for a while, left 5 to 9 %.
+AGAINST_ITS_WORD = 0.02
+HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, up to which it is believed against the word "overloaded"
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
@@ -44,6 +50,7 @@ NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: ev
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
+COVERED = 0.8  #: share of the requests that were sent while all captures were made; else each of few refusals is of a time of which half is missing
 ASTRAY = 0.05  #: share of the refusals that may match no request where chance is told: no rule survives a tenth of wrong labels
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
@@ -81,6 +88,9 @@ class Weighing:
     def named(self) -> str:
         """The limiter that the provider's own words name: "quota" or "overload", however few the refusals; "" if they name none."""
         named = self.refusal_class in (logs.QUOTA, logs.OVERLOAD) and self.inference.refused > 0
+        best = self.inference.best
+        if self.refusal_class == logs.OVERLOAD and best is not None and best.hits >= MANY and not best.misses + best.false_alarms:
+            named = not (best.p <= HARDLY_CHANCE and self.separates(best))  # providers say "overloaded" of limits, too
         return self.refusal_class if named else ""
 
     @cached_property
@@ -152,11 +162,21 @@ class Weighing:
         """The limits over time that tell refused from accepted, the best first, if that is the kind of limit; else none."""
         return [f for f in self.time_fits if self.separates(f)] if self.kind == "rate" else []
 
+    @property
+    def outcomes_wanted(self) -> str:
+        """What would show which requests were refused."""
+        labels = self.situation.requests.rejected
+        logs_wanted = "the error log of each program, or a TLS key log (SSLKEYLOGFILE)"
+        unknown = int((labels == UNLABELLED).sum())
+        return f"{logs_wanted}: of {unknown:,} of {plural(len(labels), 'request')} it is not known whether they were refused"
+
     @cached_property
     def undecided_kind(self) -> str:
         """What would decide, where a limit on what is open and one over time fit about equally well; "" where they do not."""
         if self.kind != "either":
             return ""
+        if (self.situation.requests.rejected == UNLABELLED).mean() > UNLABELLED_SHARE:
+            return self.outcomes_wanted
         best, other = self.inference.fits[0], next((f for f in self.time_fits if self.separates(f)), None)
         if other is None:
             return (
@@ -185,6 +205,8 @@ class Weighing:
             chance, ll = chance + fit.possible_log_likelihood - ll, fit.possible_log_likelihood
         if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and (fit.hits < MANY or fit.value < 2 * self._usual_bytes):
             return False  # sizes differ so much that some number of bytes parts few refusals; and no limit on bytes is that of a single request
+        if isinstance(fit, Fit) and not self._clear_enough(fit):
+            return False
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
             return False  # one bad minute has a beginning and an end, and some window or count fits these
         return (
@@ -195,6 +217,20 @@ class Weighing:
             and fit.hits >= SENSITIVITY * (fit.hits + fit.misses)
             and fit.hits >= PRECISION * above
         )
+
+    def _clear_enough(self, fit: Fit) -> bool:
+        """Whether so many outcomes are known that something may be said of what was sent, and against the provider's word that it counts what is in
+        progress, hardly any contradicts."""
+        i, labels = self.inference, self.situation.requests.rejected
+        if (labels == UNLABELLED).mean() > UNLABELLED_SHARE:
+            return False
+        if self.refusal_class != logs.CONCURRENCY:
+            return True
+        # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
+        unusual = (
+            fit.described()["window"] != "bucket" and fit.parameter_s not in USUAL_S and bool(self.situation.requests.broken_off.any())
+        )
+        return not unusual and fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
 
     @cached_property
     def unmatched(self) -> int:
@@ -392,7 +428,7 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     situation, refusal_class = of_one_class(situation)
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
-    verdicts = _never_all_refuted(weighing, causes.judge_all(weighing))
+    verdicts = _beside_others(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
     possibilities = odds.possibilities(weighing)
     verdicts = [_with_odds(weighing, v, possibilities) for v in verdicts]
     return Weighed(weighing, verdicts, possibilities)
@@ -402,12 +438,15 @@ def _with_odds(weighing: Weighing, verdict: Verdict, possibilities: list[Possibi
     """The verdict with its probability; of few refusals one that is not likely is not supported, one that is possible is not refuted, and one that is next
     to certain is supported, if all was captured."""
     s, probability = weighing.situation, odds.probability(possibilities, verdict.id)
+    covered = (s.requests.start_ns >= s.capture_ns[0]) & (s.requests.start_ns <= s.capture_ns[1])
     seen = (
         s.egress_seen
         and s.vm_seen
         and not s.facts.get("clock_unknown")
         and not (s.sessions.side == UNKNOWN).any()
         and not weighing.unmatched
+        and len(covered) > 0
+        and covered.mean() >= COVERED
     )
     i = weighing.inference
     enough = i.enough and i.accepted >= ENOUGH and i.chains >= odds.CHAINS and seen
@@ -446,6 +485,17 @@ def of_one_class(situation: Situation) -> tuple[Situation, str]:
     if not others.any():
         return situation, main
     return replace(situation, requests=replace(r, rejected=np.where(others, np.int8(ELSEWISE), r.rejected))), main
+
+
+def _beside_others(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts; where refusals of another class, which are not weighed here, say that too much was in progress, that of the program's own concurrency is
+    not refuted by a limit over time."""
+    r = weighing.situation.requests
+    said = int((r.refusal_class[r.rejected == ELSEWISE] == logs.CONCURRENCY).sum())
+    if said < ENOUGH or not weighing.by_time:
+        return verdicts
+    needed = f"a slower recording, in which the limit over time is not reached: {said:,} refusals say concurrency, and are not weighed beside the others"
+    return [replace(v, verdict="undecided", needs=needed) if (v.id, v.verdict) == ("own-concurrency", "refuted") else v for v in verdicts]
 
 
 def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:

@@ -143,3 +143,16 @@ def test_the_laboratorys_recordings():
     shared = compare(journals.situation("same-nat-ip-sshuttle"), journals.situation("same-nat-ip-excluded"))
     assert (zombie.verdict, shared.verdict) == ("better", "cannot-tell")
     assert zombie.before.tails == 5
+
+
+@pytest.mark.parametrize(("refusal_s", "stream_s", "known"), [(0.01, 0.9, 20), (0.5, 0.9, 0), (0.01, 0.1, 0)])
+def test_streams_that_no_log_speaks_of_are_accepted_where_all_refusals_were_short(refusal_s: float, stream_s: float, known: int) -> None:
+    """A program that logs nothing but errors leaves no word where there are none."""
+    before = situation([(VM, 60.0 * k, 60.0 * k + (0.1 + refusal_s if k < 12 else 1), int(k < 12)) for k in range(24)], end_s=1440.0)
+    after = situation([(VM, 60.0 * k, 60.0 * k + 0.1 + stream_s, -1) for k in range(20)], end_s=1200.0)
+    for each in (before, after):
+        object.__setattr__(each.requests, "answer_ns", each.requests.start_ns + 100_000_000)
+    found = compare(before, after)
+    assert (found.after.requests, found.after.refused) == (known, 0)
+    assert found.verdict == ("better" if known else "cannot-tell")
+    assert any("20 answers after are streams" in note for note in found.notes) is bool(known)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import netlens
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.lab.check import Report, Side, Truth, bundled
-from netlens.lenses.refused.labels import Told, _matching, key_log, name_by_size
+from netlens.lenses.refused.labels import Told, _matching, error_log, key_log, name_by_size
 from netlens.lenses.refused.labels.answers import infer
 from netlens.lenses.refused.labels.error_log import from_log
 from netlens.lenses.refused.labels.key_log import from_decrypted
@@ -320,6 +320,39 @@ def test_lines_of_opencode_may_come_a_third_of_a_second_late() -> None:
     labels = from_log(table(*rows, (40_000, 700, 900)), log(*((at + by,) for (at, *_), by in zip(rows, late, strict=True))))
     assert labels.sizes == (REFUSAL,)
     assert labels.rejected.tolist() == [REJECTED] * 5 + [ACCEPTED]
+
+
+def test_a_program_that_writes_all_its_lines_seconds_late() -> None:
+    """Each line stands right behind the end of a stream; that the answers before it are of one size tells what it means."""
+    answers = [a for k in range(12) for a in ((6_000 * k + 1_000, REFUSAL, 0), (6_000 * k + 3_000 + 90 * (k % 4), 700 + k, 900))]
+    lines = [(6_000 * k + 3_005 + 90 * (k % 4),) for k in range(12)]
+    assert from_log(table(*answers), log(*lines)).rejected.tolist() == [REJECTED, ACCEPTED] * 12
+
+
+def test_lines_that_name_another_provider_are_none_of_this_one() -> None:
+    def events(*names: tuple[tuple[str, ...], str]) -> ErrorLog:
+        made = log(*((1_000 * k,) for k in range(len(names))))
+        return replace(made, events=[replace(e, url_hosts=hosts, provider=who) for e, (hosts, who) in zip(made.events, names, strict=True)])
+
+    def kept(*names: tuple[tuple[str, ...], str], target: tuple[str, ...] = ("api.z.ai",)) -> list[int]:
+        return [event.line - 1 for event in error_log.of_target(events(*names), target).events]
+
+    assert kept((("api.openai.com",), ""), (("api.z.ai",), ""), ((), "")) == [1, 2]
+    assert kept((("docs.z.ai", "api.openai.com"), ""), (("github.com",), "")) == [0, 1]
+    assert kept(((), "openai"), ((), "zai-coding-plan"), ((), "zai"), ((), "mine")) == [1, 2, 3]
+    assert kept(((), "openai"), ((), "openai")) == [0, 1]  # its base URL may be another
+    assert kept((("api.openai.com",), ""), target=()) == [0]
+
+
+def test_whom_a_line_names_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(
+        '{"time": "2026-01-25T16:33:41.000Z", "level": "error", "error": "429 rate limit", "url": "https://API.OpenAI.com/v1", "see": "http://x.test"}\n'
+        'ERROR 2026-01-25T16:33:42 +58ms service=llm providerID=zai-coding-plan error={"error":{"statusCode":429,"message":"High concurrency usage"}}\n'
+    )
+    first, second = errorlog.read(path).events
+    assert (first.url_hosts, first.provider) == (("api.openai.com", "x.test"), "")
+    assert (second.url_hosts, second.provider) == ((), "zai-coding-plan")
 
 
 def test_only_what_the_log_covers_is_accepted() -> None:

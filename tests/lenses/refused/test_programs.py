@@ -47,7 +47,7 @@ def test_every_name_is_that_of_a_form_of_logs() -> None:
 
 @pytest.mark.parametrize("name", sorted({form.PROGRAM for form in logs.formats()} - {"opencode"}))
 def test_no_other_program_is_told_to_start_opencode(name: str) -> None:
-    context = replace(CONTEXT, program=name)
+    context = replace(CONTEXT, program=name, quota=True)
     found = variants(queue, TWO, Rule("requests", "side", 1), context) + variants(cap, TWO, context=context)
     found += variants(other_provider, TWO, context=context) + variants(other_key, TWO, None, context)
     found += no_title.variants(Case(*titles(), context))

@@ -24,18 +24,25 @@ def written(command: str, folder: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def test_haproxy_takes_the_queue(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("shared", "where"), [(False, "bind 127.0.0.1:8900"), (True, "bind :8900")])
+def test_haproxy_takes_the_queue(shared: bool, where: str, tmp_path: Path) -> None:
     need_program("haproxy", "the queue")
-    text = written(proxies.queue("localhost", 443, 2), tmp_path)
+    text = written(proxies.queue("localhost", 443, 2, shared=shared), tmp_path)
     assert "maxconn 2" in text
+    assert f"{where}\n" in text
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     done = subprocess.run(["haproxy", "-c", "-f", "queue.cfg"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_nginx_takes_the_pacer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("shared", "where"), [(False, "listen 127.0.0.1:8900;"), (True, "listen 8900;")])
+def test_nginx_takes_the_pacer(shared: bool, where: str, tmp_path: Path) -> None:
     need_program("nginx", "the pacer")
-    text = written(proxies.pace("localhost", 443, 14), tmp_path)
+    if not any(Path(file).exists() for file in proxies.CA_FILES):
+        pytest.skip("no certificates of authorities (Debian: ca-certificates)")
+    text = written(proxies.pace("localhost", 443, 14, shared=shared), tmp_path)
+    assert where in text
+    assert "proxy_ssl_verify on" in text
     with socket.create_server(("127.0.0.1", 0)) as free:
         (tmp_path / "pace.conf").write_text(text.replace(str(proxies.PORT), str(free.getsockname()[1])), encoding="utf-8")
     assert "rate=14r/m" in text

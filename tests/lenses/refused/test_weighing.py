@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netlens.chains.situation import UNLABELLED
+from netlens import logs
+from netlens.chains.situation import REJECTED, UNLABELLED, Situation
 from netlens.lenses.refused import weighing as w
 from netlens.lenses.refused.counting import RULES, Adjustment, Counts
 from netlens.lenses.refused.judging import limit_verdict, needs
 from netlens.lenses.refused.limit import Inference, RuleFit
 from netlens.lenses.refused.verdict import Evidence, Verdict, needed, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
+from tests.bench.situations import draw
 from tests.lenses.refused.scenes import rounds, weighed, without_captures
 
 CLEAR = ["v.v", "vv!v"] * 8
@@ -24,7 +26,7 @@ OTHERS = Adjustment(others_side=True)
 def fit(**changes: object) -> RuleFit:
     none = np.zeros(0, np.int64)
     given = {"low": 2, "high": 2, "value": 2, "hits": 10, "misses": 0, "false_alarms": 0, "log_likelihood": -3.0, "p": 0.002, **changes}
-    rest = {"possible_log_likelihood": -3.0, "auc": 1.0, "youden": 1.0, "runs": 2}
+    rest = {"possible_log_likelihood": given["log_likelihood"], "auc": 1.0, "youden": 1.0, "runs": 2}
     return RuleFit(RULES[0], Counts(none, none, none, none), **{**rest, **given})  # type: ignore[arg-type]
 
 
@@ -46,6 +48,8 @@ def weighing_of(chance: float = -20.0, **changes: object) -> Weighing:
         ({"runs": 1}, False),  # one bad minute
         ({"log_likelihood": -13.9}, True),
         ({"log_likelihood": -14.1}, False),  # explains less than 0.3 of 20
+        ({"log_likelihood": -18.5, "possible_log_likelihood": -3.0}, True),  # of what is certain, 0.33
+        ({"log_likelihood": -19.5, "possible_log_likelihood": -3.0}, False),  # of what is certain, 0.14
     ],
 )
 def test_a_rule_separates_beyond_chance_with_few_exceptions(changes: dict[str, object], separates: bool) -> None:
@@ -212,3 +216,79 @@ def test_what_the_likely_cause_needs_comes_first() -> None:
     assert needed([many, many, one]) == ["a longer recording", "a capture of the VM"]
     assert needed([many, many, replace(one, probability=0.9)]) == ["a capture of the VM", "a longer recording"]
     assert needed([refuted(Evidence("no"))]) == []
+
+
+# --- what is said against what is counted -------------------------------------------------------------------------------------------------------
+
+
+def timely(
+    refusal_class: str, exceptions: int, unlabelled: float = 0.0, *, broken_off: bool = False, parameter_s: float | None = None
+) -> bool:
+    """Whether a limit over time that leaves so many exceptions is believed."""
+    made = w.weigh(draw(1, "sliding-window").situation).weighing
+    r = made.situation.requests
+    labels = np.where(np.arange(len(r)) < unlabelled * len(r), np.int8(UNLABELLED), r.rejected)
+    requests = replace(r, rejected=labels, broken_off=np.full(len(r), broken_off))
+    fit = replace(made.time_fits[0], misses=exceptions)
+    if parameter_s is not None:
+        fit = replace(fit, parameter_s=parameter_s)
+    return replace(made, situation=replace(made.situation, requests=requests), refusal_class=refusal_class).separates(fit)
+
+
+def test_a_limit_over_time_needs_known_outcomes_and_against_the_providers_word_leaves_nothing() -> None:
+    few = round(0.03 * len(draw(1, "sliding-window").rows)) + 1
+    assert timely(logs.UNKNOWN, few)
+    assert timely(logs.CONCURRENCY, 0)
+    assert not timely(logs.CONCURRENCY, few)
+    assert not timely(logs.UNKNOWN, 0, unlabelled=0.6)
+    assert not timely(logs.CONCURRENCY, 0, broken_off=True, parameter_s=4.43)
+    assert timely(logs.CONCURRENCY, 0, broken_off=True, parameter_s=10.0)
+
+
+def of_class(s: Situation, *classes: str) -> Situation:
+    """The refusals are of these classes, in turn."""
+    r = s.requests
+    said = np.full(len(r), "", object)
+    refused = np.flatnonzero(r.rejected == REJECTED)
+    said[refused] = [classes[k % len(classes)] for k in range(len(refused))]
+    return replace(s, requests=replace(r, refusal_class=said))
+
+
+def test_a_limit_without_exception_is_believed_against_the_word_overloaded() -> None:
+    verdicts = {v.id: v.verdict for v in w.weigh(of_class(rounds(*TOGETHER), logs.OVERLOAD)).verdicts}
+    assert (verdicts["same-nat-ip"], verdicts["provider"]) == ("supported", "refuted")
+    by_chance = rounds(*["v!v", "v.v", "vv.v", "v!v", "vv!v"] * 8)
+    assert w.weigh(of_class(by_chance, logs.OVERLOAD)).cause == "provider"
+
+
+def test_of_one_quota_nobody_goes_on_while_it_is_used_up() -> None:
+    used_up = ["v.v", "h.h"] * 4 + ["v!v", "h.h"] * 4
+    found = {v.id: v for v in w.weigh(of_class(rounds(*used_up), logs.QUOTA)).verdicts}["same-nat-ip"]
+    assert found.verdict == "refuted"
+    assert found.evidence[0].text == "6 requests of the host were accepted while the quota of the VM was used up"
+    both = ["v.v", "h.h"] * 4 + ["v!v", "h!h"] * 4
+    assert {v.id: v.verdict for v in w.weigh(of_class(rounds(*both), logs.QUOTA)).verdicts}["same-nat-ip"] == "undecided"
+
+
+def test_refusals_of_concurrency_beside_a_limit_over_time_keep_the_cause_open() -> None:
+    s = draw(1, "sliding-window").situation
+    before = {v.id: v.verdict for v in w.weigh(of_class(s, logs.RATE)).verdicts}
+    assert before["own-concurrency"] == "refuted"
+    s = of_class(s, logs.RATE)
+    s.requests.refusal_class[np.flatnonzero(s.requests.rejected == REJECTED)[::8][:8]] = logs.CONCURRENCY
+    found = {v.id: v for v in w.weigh(s).verdicts}["own-concurrency"]
+    assert found.verdict == "undecided"
+    assert found.needs is not None
+    assert "8 refusals say concurrency" in found.needs
+
+
+def test_what_is_needed_is_what_was_missing() -> None:
+    """Not a longer recording where that would look the same."""
+    unclear = rounds(*["v!v", "v.v", "vv.v", "v!v", "vv!v", "v.v"] * 6)
+    r = unclear.requests
+    left = replace(unclear, requests=replace(r, broken_off=np.arange(len(r)) % 5 == 0))
+    scene = weighed(left)
+    assert not any(scene.separates(fit) for fit in scene.inference.fits)
+    assert "break off no answer" in needs(scene)
+    from_then_on = w.weigh(draw(5_000_000, "attempts-window").situation)
+    assert "stop every program for some minutes" in needs(from_then_on.weighing)

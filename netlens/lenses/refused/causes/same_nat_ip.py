@@ -1,7 +1,8 @@
 """The provider counts host and VM together, as they share an address or a key, and together they exceed the limit.
 
 Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
-Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits.
+Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits; its
+    requests were accepted while the quota was used up.
 Undecided: only one side was captured, or what the host sends cannot be told from what it forwards; a quota is used up, and both sides sent requests.
 Source: cause A of the investigation (docs/glossary.md). That both sides use one key looks the same from outside: the rule is then per key.
 """
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens.chains.situation import HOST, REQUESTS, UNKNOWN, VM
+from netlens.chains.situation import ACCEPTED, HOST, REQUESTS, UNKNOWN, VM
 from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence, without_others_tied
 from netlens.lenses.refused.over_time import without_others
-from netlens.lenses.refused.verdict import Evidence, Verdict, undecided
+from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, undecided
 from netlens.logs import QUOTA
+from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighing
@@ -26,6 +28,7 @@ ID = "same-nat-ip"
 LETTER = "A"
 CLAIM = "The provider counts host and VM together, as they share an address or a key, and together they exceed the limit."
 RANK = 1
+SEVERAL = 2  #: one accepted request may have been sent before the quota was used up
 WITHOUT = Adjustment(others_side=True)
 
 
@@ -43,10 +46,28 @@ def judge(weighing: Weighing) -> Verdict:
                 f"no program on the {other} opened a connection to the provider", weighing.session_frames(s.sessions.kind == REQUESTS)
             )
         elif weighing.named == QUOTA:
+            if (apart := _went_on(weighing)) is not None:
+                return refuted(apart)
             return undecided("to know whether both sides use one key or plan, because then both use up its quota")
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
     return limit_verdict(weighing, WITHOUT, structure=structure, missing=missing, told=f"without {_whose(weighing)} traffic")
+
+
+def _went_on(weighing: Weighing) -> Evidence | None:
+    """That one side's requests were accepted while the quota of the other was used up: then it is not one quota; None where it does not show."""
+    r = weighing.situation.requests
+    for mine, other in ((VM, HOST), (HOST, VM)):
+        refused = weighing.refused & (r.side == mine)
+        if not refused.any() or (weighing.refused & (r.side == other)).any():
+            continue
+        first, last = r.start_ns[refused].min(), r.start_ns[refused].max()
+        went_on = (r.side == other) & (r.rejected == ACCEPTED) & (r.start_ns > first) & (r.start_ns < last)
+        if went_on.sum() >= SEVERAL:
+            names = {VM: "VM", HOST: "host"}
+            text = f"{plural(int(went_on.sum()), 'request')} of the {names[other]} were accepted while the quota of the {names[mine]} was used up"
+            return Evidence(text, weighing.frames(went_on))
+    return None
 
 
 def _whose(weighing: Weighing) -> str:

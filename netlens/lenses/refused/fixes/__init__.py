@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from netlens.chains.traffic import Traffic
 
+BY_HAND = "by hand: "  #: a caveat that begins so says what to do where there is no command
 NO_COUNT = "no limit on what is open explains the refusals, so nothing can be predicted"
 NOTICED = "how many depends on when the provider notices a broken-off answer: at best at once, else when a later write fails"
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
@@ -46,7 +47,7 @@ class Context:
     cause : id of the cause that was found.  port : of the API.
     over_time : the limit is one over time: what is open at once does not matter.  quota : the provider says that a quota is used up.
     host_address : of the host as the VM reaches it; None if unknown.
-    at_once : most processes of one side that made requests over the same time; 0 if that is not known.
+    at_once : most processes of one side that made requests over the same time, as far as error logs and addresses tell; 0 if that is not known.
     program : whose error log there is, as :mod:`netlens.logs` names it, the VM's first; None without one.
     """
 
@@ -78,10 +79,17 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         port,
         over_time,
         quota,
-        max((errorlog.at_once(log) for log in traffic.beside.logs.values()), default=0),
+        max([_addresses_of_vm(traffic), *(errorlog.at_once(log) for log in traffic.beside.logs.values())]),
         host_from_vm(traffic),
         next((log.program for _, log in sorted(traffic.beside.logs.items(), key=lambda named: named[0] != "vm") if log.program), None),
     )
+
+
+def _addresses_of_vm(traffic: Traffic) -> int:
+    """From how many addresses of one family the VM's capture shows connections to the API: with containers, each of these has programs of its own."""
+    vm = traffic.sides.get("vm")
+    ips = set() if vm is None else {ipaddress.ip_address(ip) for ip in vm.connections["orig_ip"][vm.target].tolist()}
+    return max(Counter(ip.version for ip in ips if not ip.is_loopback).values(), default=0)
 
 
 def _servers(traffic: Traffic) -> tuple[tuple[str, ...], int]:
@@ -159,7 +167,7 @@ class Prediction:
     @property
     def how(self) -> str:
         """What to paste; where there is nothing, what to do in words."""
-        return self.to_paste or "".join(f"how: {text}" for text in self.caveats[:1])
+        return self.to_paste or next((text for text in self.caveats if text.startswith(BY_HAND)), "")
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

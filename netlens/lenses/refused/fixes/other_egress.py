@@ -18,10 +18,15 @@ CAVEATS = (
     "SERVER is a machine elsewhere that you may use, with another public address; a bridged interface does not help, because it leaves from the same address",
     "helps only if the provider counts per address, not per key",
 )
+NOTE = "if the provider counts addresses and not keys, which packets do not tell"
 
 
 def variants(case: Case) -> list[Variant]:
-    """One, if both sides are there."""
-    if not (case.has(VM) and case.has(HOST)) or (case.rule is not None and case.rule.scope != "egress"):
+    """One, if both sides are there, and do not leave from different addresses as it is."""
+    if (
+        case.situation.facts.get("apart")
+        or not (case.has(VM) and case.has(HOST))
+        or (case.rule is not None and case.rule.scope != "egress")
+    ):
         return []
-    return [Variant(ID, TITLE, Change(own_address=True), "sshuttle --dns -r USER@SERVER 0.0.0.0/0", CAVEATS)]
+    return [Variant(ID, TITLE, Change(own_address=True), "sshuttle --dns -r USER@SERVER 0.0.0.0/0", CAVEATS, NOTE)]

@@ -32,8 +32,9 @@ def variants(case: Case) -> list[Variant]:
     command = program = None
     caveats: tuple[str, ...] = CAVEATS
     if found:
-        command = proxies.pace(found[0], case.context.port, per_minute)
-        program, more = proxies.leads(case.context, found, shared=rule.scope == "egress")
+        shared = rule.scope == "egress"
+        command = proxies.pace(found[0], case.context.port, per_minute, shared=shared)
+        program, more = proxies.leads(case.context, found, shared=shared)
         caveats += more
     change = Change(pace_s=60.0 / per_minute)
     return [Variant(ID, TITLE.format(per_minute=per_minute), change, command, caveats, recommended=True, program=program)]

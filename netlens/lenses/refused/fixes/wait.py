@@ -13,7 +13,7 @@ ID = "wait"
 TITLE = "Wait {seconds:.3g} s after a refusal before the next attempt"
 RANK = 5
 AGAINST = RATES
-CAVEATS = ("opencode has no setting for it; by hand: interrupt it and go on after that time",)
+CAVEATS = ("by hand: interrupt the program and go on after that time, as opencode for one has no setting for it",)
 
 
 def variants(case: Case) -> list[Variant]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from netlens import logs
-from netlens.chains.requests import UPSTREAM
+from netlens.chains.requests import UPSTREAM, left_by_server
 from netlens.chains.side import WORDS
 from netlens.chains.situation import HOST, REJECTED, SIDES, UNLABELLED, Requests
 from netlens.columns import Codes, Ints, Objects, ints
@@ -89,14 +89,24 @@ def labelled(traffic: Traffic) -> Traffic:
         for each in source.tell(traffic):
             told.add(each)
     up = traffic.rows[:, UPSTREAM]
+    left = _left_alone(traffic, told)
     name_by_size(told, np.where(up >= 0, np.append(ints(traffic.upstream.exchanges["down_bytes"], 0), 0)[up], 0))
     situation = traffic.situation
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
     situation = replace(
-        situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within, "unclear": told.unclear}
+        situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within, "unclear": told.unclear, "left": left}
     )
     return traffic.with_labels(situation, notes, told.unmatched)
+
+
+def _left_alone(traffic: Traffic, told: Told) -> int:
+    """Take the label, in place, from requests that the server left without an answer: that nobody speaks of a refusal does not make them accepted. How many
+    there are that nobody calls refused."""
+    rows = traffic.rows[:, UPSTREAM]
+    there = (rows >= 0) & np.append(left_by_server(traffic.upstream), False)[rows] & (told.rejected != REJECTED)
+    told.rejected[there], told.source[there] = UNLABELLED, ""
+    return int(there.sum())
 
 
 def name_by_size(told: Told, down: Ints) -> None:

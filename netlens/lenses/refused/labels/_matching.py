@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 EARLY_NS = (
     400 * MS
 )  #: an error event in a stream is read before the stream's end, which follows within a round trip and the server's next write
+LATEST_NS = (
+    4 * S
+)  #: of a program that writes all its lines late, which shows where the answers in so much time before them are short and of one size
 LATE_NS = 2 * S  #: a machine busy enough to write a line later than that would have fewer requests in flight than matter
 USUAL_NS = 60 * MS  #: a delayed acknowledgment (40 ms on Linux) and some; replaced by what is learned
 AT_ONCE_NS = 5 * MS  #: of several lines the quickest follows its answer at least this soon
@@ -102,13 +105,16 @@ def match(
     if _tighten([events[i] for i in main], end, low, high, slack_ns):
         first = np.searchsorted(end, low - LATE_NS, "left")
         stop = np.searchsorted(end, high + EARLY_NS, "right")
-    sizes = _sizes(answers, rows, low, high) if main else None
+    sizes = _sizes(answers, rows, low, high, NEAR_NS) if main else None
     if sizes is None and len(taught):
         sizes = taught
     if sizes is None and main:
         sizes = _seen(answers, rows, low, high)
-    usual = _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     look = _look(answers, sizes)
+    if sizes is None and main and (sizes := _sizes(answers, rows, low, high, LATEST_NS)) is not None:
+        look = _look(answers, sizes) * (LATEST_NS / LATE_NS)
+        first = np.searchsorted(end, low - LATEST_NS, "left")
+    usual = _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     # one size or two of all refusals: then they can be told by it
     looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes)
 
@@ -293,10 +299,11 @@ def _usual(answers: Answers, rows: Ints, low: Ints, sure: dict[int, int], sizes:
     return int(np.clip(2 * np.percentile(lags, 95), AT_ONCE_NS, LATE_NS))
 
 
-def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
-    """Sizes of refusals: such that nearly each event has a short answer of one of them before it, and there are not many more of these than events."""
+def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints, near_ns: int) -> Ints | None:
+    """Sizes of refusals: such that nearly each event has a short answer of one of them in so much time before it, and there are not many more of these than
+    events."""
     n, end = len(low), answers.end[rows]
-    a, b = np.searchsorted(end, low - NEAR_NS, "left"), np.searchsorted(end, high, "right")
+    a, b = np.searchsorted(end, low - near_ns, "left"), np.searchsorted(end, high, "right")
     counts = np.maximum(b - a, 0)
     event = np.repeat(np.arange(n), counts)
     near = rows[np.arange(len(event)) + np.repeat(a - (np.cumsum(counts) - counts), counts)]

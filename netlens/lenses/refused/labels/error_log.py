@@ -25,7 +25,9 @@ from netlens import logs
 from netlens.chains.linking import CODES
 from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
+from netlens.chains.target import KNOWN_APIS, matching
 from netlens.columns import Bools, Ints
+from netlens.lenses.refused import programs
 from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told
 from netlens.lenses.refused.labels._labels import (
     ACCEPTED,
@@ -107,7 +109,30 @@ def _of_log(traffic: Traffic, side: Side, log: ErrorLog, taught: tuple[int, ...]
     """Labels of a side's exchanges by its own log, and which exchanges these are."""
     rows = _own(traffic, side) if side.name is not None and len(traffic.sides) > 1 else np.arange(len(side.exchange_rows))
     covers = side.of_log() in traffic.beside.covering and not log.cut  # what was not read of a log says nothing by its silence
-    return from_log(side.exchanges.take(rows), log, covers=covers, taught=taught), rows
+    ours = of_target(log, traffic.goal.names)
+    labels = from_log(side.exchanges.take(rows), ours, covers=covers, taught=taught)
+    if others := len(log.events) - len(ours.events):
+        told = f"{plural(others, 'refusal')} of it {'names' if others == 1 else 'name'} another provider, and {'is' if others == 1 else 'are'} left out"
+        labels = replace(labels, note="; ".join(filter(None, [told, labels.note])))
+    return labels, rows
+
+
+def of_target(log: ErrorLog, names: Sequence[str]) -> ErrorLog:
+    """The log without refusals that it says are another provider's: by the name of another known API, or by the provider's id, where other lines have the
+    target's."""
+    if not names:
+        return log
+    domains = {".".join(name.split(".")[-2:]) for name in names}
+
+    def elsewhere(event: ErrorEvent) -> bool:
+        if any(matching(host, domains) for host in event.url_hosts):
+            return False
+        return any(matching(host, KNOWN_APIS) for host in event.url_hosts)
+
+    apis = {event.provider: programs.api_of(event.provider) for event in log.events}
+    ours = any(api in names for api in apis.values())
+    kept = [e for e in log.events if not elsewhere(e) and not (ours and apis[e.provider] is not None and apis[e.provider] not in names)]
+    return log if len(kept) == len(log.events) else replace(log, events=kept)
 
 
 def _own(traffic: Traffic, side: Side) -> Ints:
@@ -329,7 +354,7 @@ def _shift(answers: Answers, events: Sequence[ErrorEvent]) -> int:
     if within[best] < max(MIN_LEARNED, FITTING * min(len(end), len(times))) or (len(rivals) and rivals.max() > RIVALS * within[best]):
         return 0
     found = int(np.median(off[best : best + int(within[best])]))
-    return found if abs(found) <= MOST_SHIFT_NS else 0
+    return found if LATE_NS // 4 < abs(found) <= MOST_SHIFT_NS else 0
 
 
 def _silently_refused(answers: Answers) -> Bools:

@@ -86,10 +86,10 @@ def test_malformed_variants_are_refused_by_name(found: list, monkeypatch: pytest
 
 def test_predictions_best_first():
     found = {p.id: p for p in fixes.predict(situation(SHARED), RULE, CONTEXT)}
-    # quiet-host and other-egress leave none at no wait, quiet-host is simpler; stagger (2 places: the VM's second waits from 2 to 4) before
+    # quiet-host, other-key and other-egress leave none at no wait, quiet-host is simpler; stagger (2 places: the VM's second waits from 2 to 4) before
     # cap-1 (the same wait) would be by rank, cap asks less; bypass changes nothing; the rest has no numbers
-    assert list(found) == ["quiet-host", "other-egress", "cap-1", "stagger", "bypass", "other-provider", "ask-provider"]
-    assert [found[k].rejections_after for k in found] == [0, 0, 0, 0, 1, None, None]
+    assert list(found) == ["quiet-host", "other-key", "other-egress", "cap-1", "stagger", "bypass", "other-provider", "ask-provider"]
+    assert [found[k].rejections_after for k in found] == [0, 0, 0, 0, 0, 1, None, None]
     assert {p.rejections_before for p in found.values()} == {1}
     cap = found["cap-1"]
     assert (cap.added_wait_s, cap.mean_wait_s, cap.peak_before, cap.peak_after, cap.recommended) == (2.0, round(2 / 3, 3), 2, 2, True)
