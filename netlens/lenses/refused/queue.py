@@ -3,7 +3,8 @@
 Claim: a request that comes while as many as the limit are served is answered when one of these is done, first come, first served.
 Theory of operation: under a limit L a request is served once at most L - 1 of those that came before are unfinished, which is the L-th latest of their ends.
 What it waits from then on for its first byte must be what requests wait that came to a free place; what it waited before must be much more than that.
-So a server that is merely slow under load is no queue: its answers do not begin when others end.
+So a server that is merely slow under load is no queue: its answers do not begin when others end, and that each request in progress makes it slower
+explains the waits as well, or better.
 Cannot be told from: a queue in a proxy on the way; requests of one program that are each sent when another is done.
 Source: fal.ai documents a queue instead of refusals; HAProxy's ``maxconn`` makes one.
 """
@@ -21,7 +22,8 @@ HIGHEST = 32  #: limits that are tried
 MOST = 5_000  #: requests that are looked at; a second
 FEWEST = 8  #: requests that waited, and as many that did not
 ALIGNED = 0.85  #: share of those that waited whose answer begins when a place was free, or as soon after as those that did not wait
-LONGER = 3.0  #: times as long as others those wait that wait
+LONGER = 1.5  #: times as long as others those wait that wait
+BETTER = 0.7  #: share of what a server that is slower with each request in progress leaves unexplained, at most
 SHORTEST_NS = 100_000_000  #: a wait that anybody would notice
 SLACK_NS = 50_000_000  #: of a place that is given back a little sooner or later than its answer ends
 
@@ -80,6 +82,21 @@ def _at(situation: Situation, scope: str, rows: Ints, known: Bools, value: int) 
     long = (answer - start)[waited]
     if aligned < ALIGNED or np.median(long) < max(LONGER * float(np.median(usual)), SHORTEST_NS):
         return None
+    if _misses(answer - served, there) > BETTER * _misses_of_load(start, end, answer, there):
+        return None
     mask = np.zeros(len(r), np.bool_)
     mask[rows[waited]] = True
     return Queue(scope, value, value, value, mask, int(np.median(long)), aligned)
+
+
+def _misses(rest: Ints, there: Bools) -> float:
+    """By how much waits differ from what the queue says, on average."""
+    return float(np.abs(rest[there] - np.median(rest[there])).mean())
+
+
+def _misses_of_load(start: Ints, end: Ints, answer: Ints, there: Bools) -> float:
+    """The same if each request in progress makes the wait longer by as much: a server that is slow under load."""
+    load = np.array([np.count_nonzero(end[:i] > at) for i, at in enumerate(start)], np.float64)[there]
+    waits = (answer - start)[there].astype(np.float64)
+    slope, base = np.polyfit(load, waits, 1) if len(np.unique(load)) > 1 else (0.0, float(waits.mean()))
+    return float(np.abs(waits - base - slope * load).mean())

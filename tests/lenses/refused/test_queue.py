@@ -43,5 +43,35 @@ def test_its_length_is_found(limit: int) -> None:
 
 
 def test_slow_under_load_is_no_queue() -> None:
-    assert queue.fit(waiting(99, slow=0.7)) is None
+    for slow in (0.1, 0.2, 0.4, 0.7, 1.0):
+        assert [seed for seed in range(12) if queue.fit(waiting(99, seed, slow)) is not None] == []
     assert weigh(waiting(99)).limiter is None
+
+
+def sharing(seed: int, cores: int) -> Situation:
+    """Requests of which each needs a time of a processor before its first byte; ``cores`` share what is there among all."""
+    rng = np.random.default_rng(seed)
+    begins = np.cumsum([float(rng.exponential(0.05 if rng.random() < 0.5 else 2.0)) for _ in range(120)]).tolist()
+    left: dict[int, float] = {}
+    first, now, k = [0.0] * len(begins), 0.0, 0
+    while k < len(begins) or left:
+        speed = min(1.0, cores / max(len(left), 1))
+        over, which = min(((now + work / speed, j) for j, work in left.items()), default=(np.inf, -1))
+        at = min(over, begins[k] if k < len(begins) else np.inf)
+        left = {j: work - (at - now) * speed for j, work in left.items()}
+        now = at
+        if at == over:
+            first[which] = now
+            del left[which]
+        else:
+            left[k] = float(rng.uniform(0.2, 0.8))
+            k += 1
+    rows = [("vm", j, begin, first[j] + float(rng.uniform(0.3, 2.5)), ACCEPTED) for j, begin in enumerate(begins)]
+    made = situation(rows)
+    origin = int(made.requests.start_ns[0]) - round(rows[0][2] * 1e9)
+    return replace(made, requests=replace(made.requests, answer_ns=origin + (np.array(first) * 1e9).astype(np.int64)))
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_processors_that_requests_share_are_no_queue(cores: int) -> None:
+    assert [seed for seed in range(20) if queue.fit(sharing(seed, cores)) is not None] == []
