@@ -299,8 +299,7 @@ def _of_one_server(made: Traffic, captures: Mapping[str | None, Capture], given:
     if len(names) != 1 or None in names:
         return made
     alone = rebuilt(captures, replace(given, apis=tuple(names), apis_from="named"))
-    explained = [_explained(of) for of in (made, alone)]
-    if explained[1] < explained[0] - CLEARLY:
+    if _explained(alone) < _explained(made) - CLEARLY:
         return made
     others = ", ".join(printable(name) for name in made.goal.names if name not in names)
     goal = replace(alone.goal, guessed=True, why=f"{made.goal.why}; no request to {others} was refused")

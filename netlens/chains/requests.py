@@ -98,7 +98,6 @@ def _broken_off(up: Side) -> Bools:
     x, s = up.exchanges, up.sessions
     resets, fins, later = ints(s["rst_ns"], -1), ints(s["orig_fin_ns"], NEVER), s["resp_bytes_after_fin"]
     begun, over, answered = x["start_ns"].astype(np.int64), ints(x["end_ns"], -1), ints(x["response_ns"], NEVER)
-    left = left_by_server(up)
     out = np.zeros(x.rows, np.bool_)
     for row, places in _by(up.owner).items():
         ids = up.session_ids[row]
@@ -108,20 +107,9 @@ def _broken_off(up: Side) -> Bools:
         more = max((int(later[k]) for k in ids), default=0) > FAREWELL_BYTES
         by_reset = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS
         # a program that says that it has no more to send before the answer begins may wait for it
-        unanswered = answered[last] == NEVER and closed < NEVER and not left[last]
+        unanswered = answered[last] == NEVER and closed < NEVER and not up.left_by_server[last]
         out[last] = by_reset or unanswered or (more and closed >= answered[last])
     return out
-
-
-def left_by_server(side: Side) -> Bools:
-    """Per exchange, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS."""
-    x, s = side.exchanges, side.sessions
-    ids = x["session_id"].astype(np.int64)
-    fins, others = (ints(s[name], NEVER)[ids] for name in ("resp_fin_ns", "orig_fin_ns"))
-    said = ints(s["resp_last_payload_ns"], -1)[ids] > x["request_end_ns"].astype(np.int64)
-    reset = np.isin(s["state"].astype(str), ("RSTR", "RSTRH"))[ids]
-    left: Bools = (ints(x["response_ns"], NEVER) == NEVER) & (reset | (fins < others) | (said & (others < NEVER)))
-    return left
 
 
 def _over_in_vm(linked: Linked, vm: Side) -> tuple[Ints, Bools]:

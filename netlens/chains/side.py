@@ -133,6 +133,17 @@ class Side:
         return np.where(x["complete"], seen, np.maximum(self._closed_ns, seen)), x["complete"]
 
     @cached_property
+    def left_by_server(self) -> Bools:
+        """Per row of ``exchanges``, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS."""
+        x, s = self.exchanges, self.sessions
+        ids = x["session_id"].astype(np.int64)
+        fins, others = (ints(s[name], NEVER)[ids] for name in ("resp_fin_ns", "orig_fin_ns"))
+        said = ints(s["resp_last_payload_ns"], -1)[ids] > x["request_end_ns"].astype(np.int64)
+        reset = np.isin(s["state"].astype(str), ("RSTR", "RSTRH"))[ids]
+        left: Bools = (ints(x["response_ns"], NEVER) == NEVER) & (reset | (fins < others) | (said & (others < NEVER)))
+        return left
+
+    @cached_property
     def done_ns(self) -> Ints:
         """Per connection, the program's own FIN or RST, in this capture's time; :data:`NEVER` where there is none."""
         fins, resets = ints(self.sessions["orig_fin_ns"], NEVER), ints(self.sessions["rst_ns"], NEVER)

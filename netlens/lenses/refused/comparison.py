@@ -26,8 +26,7 @@ import numpy as np
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Situation
 from netlens.lenses.refused.counting import peaks
 from netlens.lenses.refused.intents import S, intents
-from netlens.lenses.refused.labels import STREAM_NS
-from netlens.lenses.refused.labels._labels import SHORT_NS
+from netlens.lenses.refused.labels import SHORT_NS, STREAM_NS
 from netlens.text import plural
 
 ALPHA = 0.05

@@ -32,16 +32,17 @@ class Program:
     """What there is to say of a program.
 
     start : what starts it.  base_url : the environment variable, or the option that ends with ``=``, for its base URL; "" if there is none.
-    anthropic : it speaks Anthropic's form of the API.  cap : what keeps it to ``{k}`` requests at once, None for nothing.  cap_caveats : of that.
-    models, login : what shows other models, and what takes another key; None for no command.  models_caveat, login_caveat : in words, or "".
+    anthropic : it speaks Anthropic's form of the API.
+    cap, models, login : what keeps it to ``{k}`` requests at once, shows other models, takes another key; None for no command.
+    cap_caveat, models_caveat, login_caveat : what to know of that, or to do by hand; "" for nothing.
     """
 
     start: str = "PROGRAM"
     base_url: str = ""
     anthropic: bool = False
     cap: str | None = None
-    cap_caveats: tuple[str, ...] = (
-        "by a setting of its own; in a program of yours, by a semaphore of {k} that each request holds while it is in progress",
+    cap_caveat: str = (
+        "by hand: use a setting of its own; in a program of yours, a semaphore of {k} that each request holds while it is in progress"
     )
     models: str | None = None
     models_caveat: str = ""
@@ -53,8 +54,8 @@ _BY_NAME = {
     OPENCODE: Program(
         "opencode",
         cap="BUN_CONFIG_MAX_HTTP_REQUESTS={k} opencode",
-        cap_caveats=(
-            "BUN_CONFIG_MAX_HTTP_REQUESTS is a setting of Bun, which opencode runs on; 1.18 obeys it, but `opencode run --attach` hangs with it",
+        cap_caveat=(
+            "BUN_CONFIG_MAX_HTTP_REQUESTS is a setting of Bun, which opencode runs on; 1.18 obeys it, but `opencode run --attach` hangs with it"
         ),
         models="opencode models",
         models_caveat="the command lists what is set up, for `opencode --model`",
@@ -65,7 +66,7 @@ _BY_NAME = {
         "claude",
         "ANTHROPIC_BASE_URL",
         anthropic=True,
-        cap_caveats=("by hand: have fewer windows and subagents at work at once",),
+        cap_caveat="by hand: have fewer windows and subagents at work at once",
         models_caveat="by hand: `/model` chooses another",
         login_caveat="by hand: `/login` takes another account",
     ),
@@ -74,13 +75,13 @@ _BY_NAME = {
     "litellm": Program(base_url="OPENAI_API_BASE"),
     "OpenAI or Anthropic SDK for Python": Program(
         base_url="OPENAI_BASE_URL",
-        cap_caveats=(
-            "in the program: hold an asyncio.Semaphore({k}) (of threads: a threading.Semaphore({k})) while a request is in progress",
+        cap_caveat=(
+            "by hand: in the program, hold an asyncio.Semaphore({k}) (of threads: a threading.Semaphore({k})) while a request is in progress"
         ),
     ),
     "OpenAI or Anthropic SDK for JavaScript": Program(
         base_url="OPENAI_BASE_URL",
-        cap_caveats=("by hand: in the program, let at most {k} requests be in progress, with a queue such as p-limit",),
+        cap_caveat="by hand: in the program, let at most {k} requests be in progress, with a queue such as p-limit",
     ),
 }
 

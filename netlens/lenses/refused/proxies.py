@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.fixes import Context
 
 PORT = 8900
+ALONE = f"127.0.0.1:{PORT}"  #: a proxy lets whoever reaches it ask the API, so one that is not shared listens on its machine only
 #: Where systems keep the certificates of authorities in one file: Debian and its like, Red Hat and its like, macOS and BSD.
 CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 SHARED_CAVEAT = "it listens on every interface of the host: stop it when it is not needed"
@@ -30,14 +31,8 @@ def queued(context: Context, limit: int, shared: bool) -> tuple[str | None, str 
     return (queue(found[0], context.port, limit, shared=shared), *leads(context, found, shared=shared)) if found else (None, None, ())
 
 
-def _listens(shared: bool) -> str:
-    """Where a proxy listens: it lets whoever reaches it ask the API, so by itself on this machine only."""
-    return str(PORT) if shared else f"127.0.0.1:{PORT}"
-
-
 def queue(name: str, port: int, at_once: int, *, shared: bool) -> str:
     """Start HAProxy as a queue: so many requests are in progress at once, the rest wait for their turn, the first to come first. ``shared``: with others."""
-    where = _listens(shared)
     lines = (
         "defaults",
         " mode http",
@@ -45,7 +40,7 @@ def queue(name: str, port: int, at_once: int, *, shared: bool) -> str:
         " timeout queue 10m",
         " timeout client 10m",
         " timeout server 10m",
-        f"frontend programs\\n bind {where if ':' in where else ':' + where}\\n default_backend api",
+        f"frontend programs\\n bind {f':{PORT}' if shared else ALONE}\\n default_backend api",
         "backend api",
         f" http-request set-header Host {name}",
         f" server api {name}:{port} ssl verify required ca-file @system-ca sni str({name}) maxconn {at_once}",
@@ -57,7 +52,7 @@ def queue(name: str, port: int, at_once: int, *, shared: bool) -> str:
 def pace(name: str, port: int, per_minute: int, *, shared: bool) -> str:
     """Start nginx as a pacer: what comes too early is delayed. It checks the server's certificate by the authorities that this machine trusts."""
     text = (
-        f"events {{}} http {{ limit_req_zone all zone=z:1m rate={per_minute}r/m; server {{ listen {_listens(shared)}; location / {{ "
+        f"events {{}} http {{ limit_req_zone all zone=z:1m rate={per_minute}r/m; server {{ listen {PORT if shared else ALONE}; location / {{ "
         f"limit_req zone=z burst=1000; proxy_pass https://{name}:{port}; proxy_ssl_server_name on; proxy_ssl_verify on; proxy_ssl_verify_depth 4; "
         "proxy_ssl_trusted_certificate %s; proxy_http_version 1.1; proxy_buffering off; proxy_request_buffering off; client_max_body_size 0; "
         "proxy_read_timeout 600s; } } }"

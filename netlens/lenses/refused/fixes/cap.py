@@ -48,6 +48,6 @@ def _left(case: Case, k: int) -> int:
 
 def _variant(case: Case, k: int, recommended: bool) -> Variant:
     program = programs.known(case.context.program)
-    caveats = (*(text.format(k=k) for text in program.cap_caveats), *CAVEATS)
+    caveats = (program.cap_caveat.format(k=k), *CAVEATS)
     command = program.cap and program.cap.format(k=k)
     return Variant(f"{ID}-{k}", TITLE.format(k=k), Change(cap=k), command, caveats, recommended=recommended)

@@ -21,7 +21,7 @@ NOTE = "if the provider counts keys and not addresses, which packets do not tell
 def variants(case: Case) -> list[Variant]:
     """One under a quota; under a limit if both sides are counted together."""
     program = programs.known(case.context.program)
-    caveats = (*CAVEATS, *([program.login_caveat] if program.login_caveat else []))
+    caveats = tuple(filter(None, (*CAVEATS, program.login_caveat)))
     if case.context.quota:
         return [Variant(ID, TITLE, None, program.login, caveats, "what the other key has left is not known")]
     if not (case.has(VM) and case.has(HOST)) or (case.rule is not None and case.rule.scope != "egress"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from netlens import logs
-from netlens.chains.requests import UPSTREAM, left_by_server
+from netlens.chains.requests import UPSTREAM
 from netlens.chains.side import WORDS
 from netlens.chains.situation import HOST, REJECTED, SIDES, UNLABELLED, Requests
 from netlens.columns import Codes, Ints, Objects, ints
@@ -29,6 +29,7 @@ ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike",
 #: An answer that lasts as long from its first byte to its last is a stream, and was accepted; a short one lasts less than SHORT_NS, and between them
 #: nothing is claimed.
 STREAM_NS = 150_000_000
+SHORT_NS = 60_000_000  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 STREAM_BYTES = 16384  #: one of as many bytes is a stream, too
 
 
@@ -104,7 +105,7 @@ def _left_alone(traffic: Traffic, told: Told) -> int:
     """Take the label, in place, from requests that the server left without an answer: that nobody speaks of a refusal does not make them accepted. How many
     there are that nobody calls refused."""
     rows = traffic.rows[:, UPSTREAM]
-    there = (rows >= 0) & np.append(left_by_server(traffic.upstream), False)[rows] & (told.rejected != REJECTED)
+    there = (rows >= 0) & np.append(traffic.upstream.left_by_server, False)[rows] & (told.rejected != REJECTED)
     told.rejected[there], told.source[there] = UNLABELLED, ""
     return int(there.sum())
 

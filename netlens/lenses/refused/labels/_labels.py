@@ -12,7 +12,7 @@ import numpy.typing as npt
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.columns import MISSING, NEVER, Bools, Codes, Ints, Objects, ints
-from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
+from netlens.lenses.refused.labels import SHORT_NS, STREAM_BYTES, STREAM_NS
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent
@@ -25,7 +25,6 @@ MS, S = 1_000_000, 1_000_000_000
 
 # --- what an answer looks like
 ALIKE_BYTES = 16  #: sizes of one refusal differ by digits of a number or a header; two TLS records more would be 44
-SHORT_NS = 60 * MS  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 SHORT_BYTES = 4096
 QUICK = 0.5  #: of the shortest waits for the first byte of a stream
 SAME_REQUEST_BYTES = 4  #: one request sent again differs by a digit or two at most

@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens.columns import Bools, Floats, Ints, distinct_rows
-from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, SHORT_NS, Answers, S, alike, chains
+from netlens.lenses.refused.labels import SHORT_NS
+from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
 
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ if TYPE_CHECKING:
 EARLY_NS = (
     400 * MS
 )  #: an error event in a stream is read before the stream's end, which follows within a round trip and the server's next write
-LATEST_NS = (
-    4 * S
-)  #: of a program that writes all its lines late, which shows where the answers in so much time before them are short and of one size
+#: Of a program that writes all its lines late, which shows where the answers in so much time before them are short and of one size.
+LATEST_NS = 4 * S
 LATE_NS = 2 * S  #: a machine busy enough to write a line later than that would have fewer requests in flight than matter
 USUAL_NS = 60 * MS  #: a delayed acknowledgment (40 ms on Linux) and some; replaced by what is learned
 AT_ONCE_NS = 5 * MS  #: of several lines the quickest follows its answer at least this soon
