@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import netlens
+from netlens.errors import NetlensError
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, plots, scene
 from netlens.report.outcomes import with_outcomes
@@ -105,6 +106,7 @@ def test_many_connections_become_a_strip() -> None:
 
 def test_pictures_of_an_analysis_know_its_refusals_and_limit(analysis: Callable[[str], Any], tmp_path: Path) -> None:
     a = analysis("two-causes")
+    tmp_path = tmp_path / "a" / "folder of its own"
     written = plots.save_analysis(tmp_path, a)
     names = {str(p.relative_to(tmp_path)) for p in written}
     assert {"summary.png", "summary.svg", "vm/timeline.png", "host/concurrency.svg"} <= names
@@ -112,6 +114,12 @@ def test_pictures_of_an_analysis_know_its_refusals_and_limit(analysis: Callable[
     assert all('id="rejected"' in text for text in svg.values())
     assert 'id="limit"' in (tmp_path / "host" / "concurrency.svg").read_text(encoding="utf-8")
     assert 'id="limit"' not in (tmp_path / "vm" / "concurrency.svg").read_text(encoding="utf-8")  # the VM sees only its own part of it
+
+
+def test_pictures_that_have_no_place_are_refused_by_name(analysis: Callable[[str], Any], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NetlensError, match=r"file/folder: cannot be made \(not a directory\)"):
+        plots.save_analysis(tmp_path / "file" / "folder", analysis("two-causes"))
 
 
 def test_labelled_exchanges_have_the_analysis_refusals(analysis: Callable[[str], Any]) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netlens.aside import each
+from netlens.errors import NetlensError
 from netlens.outputs import subfolder
 from netlens.report.plots import concurrency, lifetimes, lookups, summary, timeline
 from netlens.report.plots.style import save
+from netlens.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,10 @@ def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list
 def of_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Callable[[], list[Path]]]:
     """What draws and writes each picture of :func:`save_analysis`; the folders are made now."""
     a, folder = analysis, Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NetlensError(f"{printable(str(folder))}: cannot be made ({(error.strerror or str(error)).lower()})") from None
     tasks: list[Callable[[], list[Path]]] = [partial(_drawn, lambda: summary.draw(a), folder, "summary")]
     for name in a.sides:
         place = folder / (name or "") if len(a.sides) > 1 else folder
