@@ -11,8 +11,10 @@ Theory of operation
 5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a peer that has closed never acknowledged, and farewells of a side that has closed.
 6. A connection of which one direction is not in the capture is looked at only if most of what else reaches its originator is: then silence is silence.
    So is one of a sender that repeats itself :data:`STALL_TIMES` times: it heard nothing.
-7. Where the peer of :data:`MANY` segments has not one acknowledgment without data in the capture (a filter took them out), nobody knows when they were
-   acknowledged: a wait then lasts until the last sending.
+7. Where the peer of :data:`MANY` segments sent more than its SYN, but not one acknowledgment without data is in the capture (a filter took them out),
+   nobody knows when they were acknowledged: a wait then lasts until the last sending.
+8. An acknowledgment that comes sooner after the only repeat than the way there and back takes is of the first sending: nothing was lost (RFC 3522).
+9. A sender that was silent for long, and then begins by repeating what had been acknowledged, had not heard it: the connection stood still meanwhile.
 """
 
 from __future__ import annotations
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
     from netlens.lenses._view import View
 
 REORDER_NS = 3_000_000
+NO_TRIP = 1 << 62
+LONGEST_WAIT_NS = 120 * S  #: between two tries, as stacks have it (RFC 6298 2.4 allows 60 s as the least limit)
+MANY_SENT = 1000  #: segments under way of which the sending time is kept
 FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: a close_notify is 31
 LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
 ENOUGH = 5000  #: sessions that are looked at
 STALL_NS = 2_500_000_000  #: two time-outs of 1 s (RFC 6298 2.1 and 5.5: 1 s, then 2 s), as measured between first and last sending
+TRIP_SHARE = 0.6  #: of the shortest round trip, which varies; what comes sooner answers something earlier
 MANY = 10  #: segments with data; a receiver acknowledges every second one at once (RFC 9293 3.8.6.3)
 STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt the way
 
@@ -39,7 +45,7 @@ STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt t
 class Repeat:
     """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``last_ns``: last sending; ``times``: how often they were sent again.
 
-    acked : whether ever; else the wait may have been longer.
+    missed : the first sending is not in the capture.  acked : whether ever; else the wait may have been longer.
     """
 
     session: int
@@ -49,12 +55,13 @@ class Repeat:
     times: int
     frames: list[int]
     due_ns: int  # when it would be sent next
+    missed: bool = False
     end_ns: int = 0
     acked: bool = False
 
     @classmethod
-    def first(cls, session: int, orig: bool, start_ns: int, ts: int, frames: list[int]) -> Repeat:
-        return cls(session, orig, start_ns, ts, 1, frames, 3 * ts - 2 * start_ns)
+    def first(cls, session: int, orig: bool, start_ns: int, ts: int, frames: list[int], missed: bool = False) -> Repeat:
+        return cls(session, orig, start_ns, ts, 1, frames, 3 * ts - 2 * start_ns, missed)
 
     def again(self, ts: int, frame: int) -> None:
         """Sent once more."""
@@ -99,7 +106,7 @@ class Delivery:
 def deliveries(view: View) -> list[Delivery]:
     """Sessions seen in both directions in which something was sent again."""
     s = view.sessions
-    suspicious = s["orig_retransmits"] + s["resp_retransmits"]
+    suspicious = s["orig_retransmits"] + s["resp_retransmits"] + s["orig_out_of_order"] + s["resp_out_of_order"]
     chosen = [k for k in [*view.whole, *_unheard(view)] if suspicious[k] > 0 and k not in view.halves][:ENOUGH]
     return [found for k in chosen if (found := _delivery(view, k)).repeats or found.spurious]
 
@@ -123,7 +130,7 @@ def _delivery(view: View, k: int) -> Delivery:
     found, spurious, count = [], 0, 0
     for orig in (True, False):
         repeats, false_ones, data = _direction(k, seg, orig, reorder, view.end_of(seg.frame[-1]))
-        if data >= MANY and not _bare_acks(seg, not orig):
+        if data >= MANY and _filtered(seg, not orig):
             for r in repeats:
                 r.end_ns, r.acked = r.last_ns, True
         found += repeats
@@ -132,9 +139,10 @@ def _delivery(view: View, k: int) -> Delivery:
     return Delivery(k, found, spurious, count)
 
 
-def _bare_acks(seg: Segments, orig: bool) -> bool:
-    """Whether one side's acknowledgments without data are in the capture."""
-    return any(seg.orig[i] == orig and not seg.length[i] and seg.flags[i] & (ACK | SYN | FIN | RST) == ACK for i in range(len(seg)))
+def _filtered(seg: Segments, orig: bool) -> bool:
+    """Whether one side's acknowledgments without data are missing from the capture, though more of it than its SYN is there."""
+    theirs = [i for i in range(len(seg)) if seg.orig[i] == orig and not seg.flags[i] & (SYN | RST)]
+    return bool(theirs) and not any(not seg.length[i] and seg.flags[i] & (ACK | FIN) == ACK for i in theirs)
 
 
 def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> tuple[list[Repeat], int, int]:
@@ -146,6 +154,9 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
     spurious = data = 0
     peer_closed = closed = False
     in_vain: set[int] = set()  # begun after the peer had closed
+    sent_ns: dict[int, int] = {}  # end of what was sent once -> when
+    trip = NO_TRIP
+    before_ns = before_frame = -1  # what came last from this side, if it had data
     for i in range(len(seg)):
         flags, ts = seg.flags[i], seg.ts[i]
         if flags & RST:
@@ -154,12 +165,19 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
         if seg.orig[i] != orig:
             if flags & ACK and seg.acked[i] >= 0 and (acked is None or seg.acked[i] > acked):
                 acked = seg.acked[i]
+                if (since := sent_ns.pop(acked, None)) is not None:
+                    trip = min(trip, ts - since)
                 for offset in [o for o, (_, end) in open_.items() if end <= acked]:
-                    done.append(open_.pop(offset)[0].end(ts, seg.frame[i]))
+                    repeat = open_.pop(offset)[0].end(ts, seg.frame[i])
+                    if repeat.times == 1 and not repeat.missed and ts - repeat.last_ns < TRIP_SHARE * trip < NO_TRIP * TRIP_SHARE:
+                        spurious += 1
+                    else:
+                        done.append(repeat)
             peer_closed |= bool(flags & FIN)
             continue
         if flags & SYN:
             next_ = 0
+            sent_ns[0] = ts
         offset, length = seg.offset[i], seg.length[i]
         if length and not flags & SYN:
             end = offset + length
@@ -170,10 +188,13 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
                     holes.append([next_, offset, ts, seg.frame[i]])
                 next_ = end
                 first_sent[offset] = (ts, seg.frame[i], end)
+                if len(sent_ns) < MANY_SENT:
+                    sent_ns[end] = ts
             elif not probe and not (closed and length <= FAREWELL):
                 if peer_closed and offset not in open_:
                     in_vain.add(offset)
                 data += 1
+                sent_ns = {at: since for at, since in sent_ns.items() if at <= offset or at > end}
                 hole = next((h for h in holes if h[0] < end and offset < h[1]), None)
                 if hole is not None:
                     holes.remove(hole)
@@ -182,12 +203,14 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
                     if end < hole[1]:
                         holes.append([end, hole[1], hole[2], hole[3]])
                     if not (acked is not None and acked >= min(end, hole[1])) and ts - hole[2] > reorder:
-                        open_[offset] = (Repeat.first(k, orig, hole[2], ts, [hole[3], seg.frame[i]]), end)
+                        open_[offset] = (Repeat.first(k, orig, hole[2], ts, [hole[3], seg.frame[i]], missed=True), end)
                     first_sent.setdefault(offset, (ts, seg.frame[i], end))
                     next_ = max(next_, end)
                 elif acked is not None and acked >= min(end, next_):
                     spurious += 1
                     next_ = max(next_, end)
+                    if before_frame >= 0 and STALL_NS <= ts - before_ns <= LONGEST_WAIT_NS and not peer_closed:
+                        done.append(Repeat.first(k, orig, before_ns, ts, [before_frame, seg.frame[i]], missed=True).end(ts, seg.frame[i]))
                 else:
                     next_ = max(next_, end)
                     if offset in open_:
@@ -198,9 +221,10 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
                         before = first_sent.get(offset) or _covering(first_sent, offset)
                         if before is not None and ts - before[0] > reorder:
                             open_[offset] = (Repeat.first(k, orig, before[0], ts, [before[1], seg.frame[i]]), end)
+        before_ns, before_frame = (ts, seg.frame[i]) if length and not flags & FIN else (-1, -1)
         closed |= bool(flags & FIN)
     silent = [repeat.end(min(repeat.due_ns, end_ns)) for offset, (repeat, _) in open_.items() if offset not in in_vain]
-    return done + silent, spurious, data
+    return [r for r in done + silent if r.wait_ns < LONGEST_NS], spurious, data
 
 
 def _covering(first_sent: dict[int, tuple[int, int, int]], offset: int) -> tuple[int, int, int] | None:
@@ -218,5 +242,5 @@ def stalled(view: View) -> list[Repeat]:
         r
         for d in view.once(deliveries)
         for r in d.repeats
-        if r.last_ns - r.start_ns >= STALL_NS and r.wait_ns < LONGEST_NS and (r.session in heard or r.times >= STALL_TIMES)
+        if r.last_ns - r.start_ns >= STALL_NS and (r.session in heard or r.times >= STALL_TIMES)
     ]

@@ -61,9 +61,11 @@ def _of(view: View) -> list[Finding]:
     )
     heard = [e for a in shown for e in a.said]
     by = f" ({said(heard)})" if heard else ""
-    text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {'was' if len(shown) == 1 else 'were'} refused by {whom}{by}{end}."
-    values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": len(heard)}
     others = sorted({e.reporter for e in heard} - {a.server for a in shown})
+    refused_by = f"to {whom} {{}} refused on the way" if others and len(heard) >= len(shown) else f"{{}} refused by {whom}"
+    told = refused_by.format("was" if len(shown) == 1 else "were")
+    text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {told}{by}{end}."
+    values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": len(heard)}
     advice = (
         "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
     )

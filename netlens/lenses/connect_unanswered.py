@@ -19,7 +19,7 @@ from netlens.text import endpoint, plural
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
+    from netlens.lenses import Finding, Severity
     from netlens.lenses._view import View
 
 ID = "connect-unanswered"
@@ -27,12 +27,13 @@ GROUP = "handshakes"
 RANK = 14
 SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had three times the time-out of RFC 6298
 ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
+DNS = 53
 OWN_PORTS = 1024  #: from here on programs choose
 PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this share silent: peers that are gone
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
+    """Of each capture, services that never answered, and such that answered some connections."""
     return [found for view in views(traffic) for found in _of(view)]
 
 
@@ -54,15 +55,43 @@ def _of(view: View) -> list[Finding]:
     early = [group for group in early if not reached_after(view, group[0], ELSEWHERE_NS)]
     grave = [group for group in given_up if not _peers(view, group[0])]
     shown = grave or given_up or early
-    if not shown:
-        return []
+    answering = {(a.client, a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}
+    some = [group for group in shown if (group[0].client, group[0].server, group[0].port) in answering]
+    never = [group for group in shown if group not in some]
+    severity: Severity = "problem" if grave else "warning"
+    return [*(_never(view, never, severity) if never else []), *(_some(view, some, severity) if some else [])]
+
+
+def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
+    """Of services that answered other connections of the same client."""
+    services = {(g[0].client, g[0].server, g[0].port) for g in shown}
+    tried = sum((a.client, a.server, a.port) in services for a in view.once(attempts))
+    failed = [a for g in shown for a in g]
+    syns = max(len(a.syn_ns) for a in failed)
+    took = max(a.span_ns for a in failed)
+    how = f"{'up to ' if len(failed) > 1 else ''}{plural(syns, 'SYN')} over {seconds(took)}" if syns > 1 else "one SYN each"
+    whom = most(endpoint(a.server, a.port) for a in failed)
+    heard = [e for a in failed for e in a.said]
+    text = f"{len(failed):,} of {plural(tried, 'connection')} to {whom} never got an answer ({how}), though others did{f'; {said(heard)}' if heard else ''}."
+    values = {"unanswered": len(failed), "connections": tried, "services": len(services), "syns": sum(len(a.syn_ns) for a in failed)}
+    advice = (
+        "The server takes no more connections (ss -ltn there: Recv-Q at Send-Q is a full accept queue, its program does not accept), "
+        "or something on the way drops some of them."
+    )
+    frames = [f for a in failed for f in (*a.syn_frames, *(e.frame for e in a.said))]
+    return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
     n = len(shown)
     whom = most(endpoint(g[0].server, g[0].port) for g in shown)
     syns = [t for g in shown for a in g for t in a.syn_ns]
     tried = max(sum(len(a.syn_ns) for a in g) for g in shown)
     took = max(max(a.syn_ns[-1] for a in g) - g[0].syn_ns[0] for g in shown)
     all_ = len({(a.client, a.server, a.port) for a in view.once(attempts)})
-    how = f"up to {tried} tries over {seconds(took)}" if tried > 1 else "one try each"
+    how = f"{'up to ' if n > 1 else ''}{tried} tries over {seconds(took)}" if tried > 1 else "one try each" if n > 1 else "one try"
+    if n == 1 and len(shown[0]) > 1:
+        how = f"{plural(len(shown[0]), 'connection')}, {how}"
     heard = [e for g in shown for a in g for e in a.said]
     why = f"; {said(heard)}" if heard else ""
     text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how}){why}."
@@ -70,12 +99,14 @@ def _of(view: View) -> list[Finding]:
     advice = (
         "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
     )
+    if {g[0].port for g in shown} == {DNS}:
+        advice = "Answers that are too long for UDP need it: allow TCP port 53 on the way to the resolver."
     if any(e.what == EXPIRED for e in heard):
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:
         advice = f"The host is off, or {most(e.reporter for e in heard)} has no way to it: look at the routes and neighbours there (ip route, ip neigh)."
     frames = [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+    return [finding(view, ID, severity, text, frames, values, advice)]
 
 
 def _peers(view: View, failed: Attempt) -> bool:

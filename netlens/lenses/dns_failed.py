@@ -4,8 +4,8 @@ Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORM
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
-    where most names somebody wanted do not exist under any suffix. A failure that a repeat or another server cures is none (RFC 7873 5.2.3: BADCOOKIE),
-    and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA).
+    where most names somebody wanted do not exist under any suffix, and is worth a look where none does. A failure that a repeat or another server cures is
+    none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
+    from netlens.lenses import Finding, Severity
     from netlens.lenses._view import View
 
 ID = "dns-failed"
@@ -71,8 +71,9 @@ def _no_such_names(view: View) -> list[Finding]:
     text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)."
     values = {"names": len(all_), "missing": len(names)}
     grave = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
+    severity: Severity = "problem" if grave else "warning" if names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
-    return [finding(view, ID, "problem" if grave else "note", text, frames, values, "Check the names for typing errors.")]
+    return [finding(view, ID, severity, text, frames, values, "Check the names for typing errors.")]
 
 
 def _shorter(name: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from netlens.lenses._asked import visible
 from netlens.lenses._view import S, finding, most, seconds, views
-from netlens.lenses.dns_unanswered import unanswered
+from netlens.lenses.dns_unanswered import silent_resolvers, unanswered
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def look(traffic: Traffic) -> list[Finding]:
 
 
 def _of(view: View) -> list[Finding]:
-    timed = [(q.answer_ns - q.first_ns, q) for q in visible(view) if q.answer_ns is not None and q.answer_ns >= q.first_ns]
+    told = {id(q) for silent in view.once(silent_resolvers) for _, q in silent.waited}  # what they waited for is known
+    timed = [
+        (q.answer_ns - q.first_ns, q) for q in visible(view) if q.answer_ns is not None and q.answer_ns >= q.first_ns and id(q) not in told
+    ]
     if not timed:
         return []
     slow = [q for took, q in timed if took > SLOW_NS]

@@ -1,23 +1,30 @@
 """Which names got no answer?
 
-Asks: whether lookups stayed without any answer, counting all repeats of a question, all ids and all servers together.
+Asks: whether lookups stayed without any answer, counting all repeats of a question, all ids and all servers together; whether a resolver never
+    answered, so that names waited for the next one.
 Applies: where DNS over UDP or TCP was captured in both directions. Multicast DNS and broadcasts need no answer.
 Cannot see: lookups over TLS, HTTPS or QUIC; without an ICMP error, whether the question or the answer was lost. One asked in the last 5 s of the
     capture is pending.
 Normal: RFC 1035 4.2.1 asks again after 2 to 5 s at the earliest; RFC 8767 5 lets a resolver try for 10 to 30 s. A question that another server or a
-    repeat answered was answered. A single one of many is noise; a tenth of all, or one that was asked again in vain while few were asked, is a fault. Where no
-    question was asked again and no answer is in the capture, it was recorded one-sided.
+    repeat answered was answered; resolvers that are asked side by side need not all answer. A single one of many is noise; a tenth of all, or one that was
+    asked again in vain while few were asked, is a fault. Where no question was asked again and no answer is in the capture, it was recorded one-sided.
 """
 
 from __future__ import annotations
 
+import bisect
 import re
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from netlens.addresses import is_one_host
 from netlens.lenses._asked import PENDING_NS, Question, filtered, visible
+from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import UDP, said, undelivered
-from netlens.lenses._view import finding, most, views
-from netlens.text import plural
+from netlens.lenses._view import S, finding, grouped, most, seconds, views
+from netlens.parsers.icmp import PORT as NO_PROGRAM
+from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
@@ -34,11 +41,12 @@ NAME = re.compile(
 )  #: may stand in a command that is pasted
 PORT = 53
 LEAST = 3  #: that were asked once only; one or two may be a filter of the capture
+WAITED_NS = S  #: a name that another resolver answered only so late waited for a silent one
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
+    """Of each capture, resolvers that never answered, and questions that nobody answered."""
+    return [found for view in views(traffic) for found in [*_never(view), *_of(view)]]
 
 
 def unanswered(view: View) -> tuple[list[Question], bool]:
@@ -58,6 +66,41 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
     ]  # who asks once each time and hears nothing at all was recorded one-sided
     grave = len(open_) >= SHARE * len(asked) and (again > 0 or len(once) >= LEAST)
     return open_, bool(open_) and not filtered(view) and (grave or (again >= LEAST and len(open_) >= LEAST))
+
+
+@dataclass
+class Silent:
+    """A resolver that never answered. ``waited``: questions that another one answered, with how long they waited for this one first."""
+
+    address: str
+    queries: int
+    waited: list[tuple[int, Question]]
+
+
+def silent_resolvers(view: View) -> list[Silent]:
+    """Resolvers that were asked and never answered, of which names waited until another one was asked."""
+    if view.one_sided or filtered(view):
+        return []
+    talks = [t for t in view.conversations if t.destination[1] == PORT and is_one_host(t.destination[0])]
+    speaking = {t.source[0] for t in view.conversations if t.source[1] == PORT}
+    heard = hearing(view)
+    late = [q for q in visible(view) if q.answer_ns is not None and q.answer_ns - q.first_ns > WAITED_NS]
+    found = []
+    for (client, resolver), mine in grouped(talks, lambda t: (t.source[0], t.destination[0])).items():
+        if resolver in speaking or client not in heard:
+            continue
+        mine.sort(key=lambda t: t.first_ns)
+        begun, last = [t.first_ns for t in mine], list(accumulate((t.last_ns for t in mine), max))
+        next_ns = sorted(t.first_ns for t in talks if t.source[0] == client and t.destination[0] != resolver)
+        waited = []
+        for q in late:
+            before, behind = bisect.bisect_right(begun, q.first_ns), bisect.bisect_right(next_ns, q.first_ns + WAITED_NS)
+            asked = q.client == client and before > 0 and last[before - 1] >= q.first_ns
+            if asked and behind < len(next_ns) and next_ns[behind] <= (q.answer_ns or 0):
+                waited.append((next_ns[behind] - q.first_ns, q))
+        if waited:
+            found.append(Silent(resolver, sum(t.datagrams for t in mine), waited))
+    return found
 
 
 def errors_of(view: View) -> dict[tuple[str, str], list[Error]]:
@@ -83,13 +126,16 @@ def _of(view: View) -> list[Finding]:
     open_, grave = view.once(unanswered)
     if not open_:
         return []
-    queries, silent = _queries(view, {(q.name, q.type, q.client) for q in open_})
+    keys = {(q.name, q.type, q.client) for q in open_}
+    queries, silent, pending = _queries(view, keys, {(q.name, q.type, q.client) for q in visible(view) if q.pending} - keys)
     again = sum(q.attempts > 1 for q in open_)
     resolvers = most(r for q in open_ for r in q.resolvers)
     told = view.once(errors_of)
     heard = list(dict.fromkeys(e for q in open_ for e in _heard(told, q)))
     why = f"; {said(heard)}" if heard else ""
-    text = f"{silent:,} of {plural(queries, 'DNS lookup')} to {resolvers} got no answer{why}."
+    names = most(_shown(q) for q in open_ if not q.tunnelled)
+    later = f"; {pending:,} more were asked too shortly before the end" if pending else ""
+    text = f"{silent:,} of {plural(queries, 'DNS lookup')} to {resolvers} got no answer{f' ({names})' if names else ''}{why}{later}."
     values = {
         "lookups": queries,
         "unanswered": silent,
@@ -98,14 +144,51 @@ def _of(view: View) -> list[Finding]:
         "icmp_errors": len(heard),
         "resolvers": sorted({r for q in open_ for r in q.resolvers}),
     }
-    example = next((f"dig @{q.resolvers[0]} {q.name}" for q in open_ if q.resolvers and NAME.match(q.name)), "dig @RESOLVER NAME")
-    advice = f"Ask the resolver directly ({example}); if it does not answer, name another one in resolv.conf, or look for what drops UDP port 53."
+    example = next((_dig(q) for q in open_ if q.resolvers and NAME.match(q.name)), "dig @RESOLVER NAME")
+    cause = "look for what drops UDP port 53"
+    if heard and all(e.what == NO_PROGRAM for e in heard):
+        cause = f"start the DNS server of {most(e.reporter for e in heard)}, where no program listens on UDP port 53"
+    advice = f"Ask the resolver directly ({example}); if it does not answer, name another one in resolv.conf, or {cause}."
     frames = [*(f for q in open_ for f in q.frames), *(e.frame for e in heard)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
-def _queries(view: View, open_: set[tuple[str, str, str]]) -> tuple[int, int]:
-    """Lookups (of the table) to the resolvers in question, and those of open questions without an answer."""
+def _never(view: View) -> list[Finding]:
+    silent = view.once(silent_resolvers)
+    if not silent:
+        return []
+    waited = [each for s in silent for each in s.waited]
+    longest = max(ns for ns, _ in waited)
+    frames = [f for _, q in waited for f in q.frames + q.answer_frames]
+    whom = most(s.address for s in silent)
+    others = most(r for _, q in waited for r in q.resolvers if r not in {s.address for s in silent})
+    queries = sum(s.queries for s in silent)
+    text = (
+        f"{whom} never answered a DNS query ({'one try' if queries == 1 else f'{queries:,} tries'}): {plural(len(waited), 'question')} waited up to "
+        f"{seconds(longest)} until {others or 'another resolver'} was asked."
+    )
+    values = {
+        "resolvers": [s.address for s in silent],
+        "lookups": queries,
+        "unanswered": queries,
+        "questions": len(waited),
+        "longest_s": longest / 1e9,
+    }
+    advice = f"Take {whom} out of resolv.conf (or of what DHCP tells), or make it answer: {_dig(waited[0][1], silent[0].address)}."
+    return [finding(view, ID, "problem", text, frames, values, advice)]
+
+
+def _shown(q: Question) -> str:
+    return printable(q.name if q.type == "A" else f"{q.name} ({q.type})")
+
+
+def _dig(q: Question, resolver: str | None = None) -> str:
+    name = q.name if NAME.match(q.name) else "NAME"
+    return f"dig @{resolver or q.resolvers[0]} {name}{'' if q.type == 'A' or not q.type.isalnum() else f' {q.type}'}"
+
+
+def _queries(view: View, open_: set[tuple[str, str, str]], pending: set[tuple[str, str, str]]) -> tuple[int, int, int]:
+    """Lookups (of the table) to the resolvers in question, less pending ones; those of open questions without an answer; pending ones."""
     t = view.side.capture.table("lookups")
     rows = list(
         zip(*(t[name].tolist() for name in ("qname", "qtype", "orig_ip", "resolver_ip", "answer_ns", "query_ns", "transport")), strict=True)
@@ -113,4 +196,6 @@ def _queries(view: View, open_: set[tuple[str, str, str]]) -> tuple[int, int]:
     theirs = [r for r in rows if r[5] is not None and r[6] != "mdns"]
     silent = [r for r in theirs if r[4] is None and ((r[0] or "").lower(), r[1], r[2]) in open_]
     resolvers = {r[3] for r in silent}
-    return sum(r[3] in resolvers for r in theirs), len(silent)
+    asked = [r for r in theirs if r[3] in resolvers]
+    left = sum(r[4] is None and ((r[0] or "").lower(), r[1], r[2]) in pending for r in asked)
+    return len(asked) - left, len(silent), left

@@ -1,6 +1,7 @@
 """Which HTTP requests were answered with an error?
 
-Asks: how many final answers of HTTP/1.1 in clear (or read with keys) have a status of 4xx or 5xx.
+Asks: how many final answers of HTTP/1.1 in clear (or read with keys) have a status of 4xx or 5xx; and of requests in clear, how many the server closed on
+    without an answer.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 416, a 404 among many, redirections. 5xx is the server's fault
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from netlens.lenses._view import S, finding, grouped, most, views
+from netlens.lenses._view import FIN, RST, S, finding, grouped, most, views
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ HARMLESS = (416,)  #: the client has all of it already
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
+    """Of each capture, errors, and requests without an answer."""
+    return [found for view in views(traffic) for found in [*_of(view), *_empty(view)]]
 
 
 def final_answers(view: View) -> list[dict[str, Any]]:
@@ -82,3 +83,45 @@ def _of(view: View) -> list[Finding]:
             else "4xx: the server does not accept the requests: check address, method and credentials."
         )
     return [finding(view, ID, severity, text, frames, values, advice)]  # type: ignore[arg-type]
+
+
+def _empty(view: View) -> list[Finding]:
+    """Requests that the server acknowledged, and then closed on without a byte."""
+    if view.one_sided:
+        return []
+    kept = set(view.whole) - set(view.halves)
+    protocols, missing = view.column("protocol"), view.sessions["resp_missing_bytes"]
+    x = view.side.capture.table("exchanges")
+    names = ("session_id", "request_end_ns", "response_ns", "start_frame")
+    rows = [
+        r
+        for r in zip(*(x[name].tolist() for name in names), strict=True)
+        if r[0] in kept and protocols[r[0]] == "http" and not missing[r[0]]
+    ]
+    found = [(k, first, fin) for k, sent, answered, first in rows if answered is None and (fin := _closed_on(view, k, sent)) is not None]
+    if not found:
+        return []
+    n = len(found)
+    whom = most(view.server(k) for k, _, _ in found)
+    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {whom} closed the connection instead."
+    grave = n >= SERVER_TIMES or n >= max(SERVER_SHARE * len(rows), 1)
+    advice = "Look at the server's log of that moment: its program ended, or it gave the request up." if grave else ""
+    values = {"requests": len(rows), "unanswered": n}
+    frames = [f for _, *both in found for f in both]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _closed_on(view: View, k: int, sent_ns: int) -> int | None:
+    """The frame of the server's FIN that acknowledges all of a request and follows no answer."""
+    seg = view.segments(k)
+    upto = 0
+    for i in range(len(seg)):
+        if seg.orig[i]:
+            upto = max(upto, seg.offset[i] + seg.length[i])
+        if seg.ts[i] < sent_ns:
+            continue
+        if seg.orig[i] and seg.flags[i] & (FIN | RST):
+            return None  # the client gave up first
+        if not seg.orig[i] and (seg.length[i] or seg.flags[i] & (FIN | RST)):
+            return seg.frame[i] if seg.flags[i] & FIN and not seg.length[i] and seg.acked[i] >= upto else None
+    return None

@@ -45,6 +45,8 @@ def _of(view: View) -> list[Finding]:
     grave = [d for d in lossy if _grave(d)]
     only_here = [d for d in grave if d.session not in standing]
     some = [d for d in lossy if d.resent >= RESENT or d.resent >= SOME_SHARE * d.segments > 1]
+    if not grave and _everywhere(some):
+        grave = only_here = some
     shown = grave or some
     if all(r in stalls for d in shown for r in d.repeats):  # the finding "stalled" says it
         return []
@@ -68,6 +70,12 @@ def _of(view: View) -> list[Finding]:
         else ""
     )
     return [finding(view, ID, "problem" if only_here else "warning", text, frames, values, advice)]
+
+
+def _everywhere(lossy: list[Delivery]) -> bool:
+    """Whether connections that are too short to tell by themselves tell it together."""
+    resent, segments = sum(d.resent for d in lossy), sum(d.segments for d in lossy)
+    return segments >= LONG and resent >= SHORT_SHARE * segments and sum(d.waited_ns for d in lossy) >= WAITED_NS
 
 
 def _grave(d: Delivery) -> bool:

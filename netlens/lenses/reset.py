@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlens.lenses._repeats import FAREWELL
-from netlens.lenses._view import FIN, RST, S, Segments, finding, most, views
+from netlens.lenses._view import ACK, FIN, RST, S, Segments, finding, most, views
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Broken:
     by_client: bool
     asked: bool  # a request of the client was open
     frames: list[int]
+    unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
 
 
 def look(traffic: Traffic) -> list[Finding]:
@@ -75,12 +76,13 @@ def _reset(view: View, k: int) -> Broken | None:
             since = seg.ts[i] - seg.ts[asked_at] if asked_at >= 0 else 1 << 62
             open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS
             wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and _greets(head) and seg.offset[asked_at] == 0
-            known = not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
+            unknown = open_ and not orig and not flags & ACK and asked_at == i - 1 and since <= AT_ONCE_NS
+            known = unknown or not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
             asked = (open_ and known) or wrong_door
             if asked and view.column("resp_missing_bytes")[k]:
                 return None  # the answer may have passed unseen
             frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
-            return Broken(k, orig, asked, frames)
+            return Broken(k, orig, asked, frames, unknown)
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
@@ -126,7 +128,9 @@ def _of(view: View) -> list[Finding]:
     n, of = len(shown), len(view.whole)
     whom = most(view.server(b.session) for b in shown)
     if grave:
-        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset by {whom} while a request was open."
+        unknown = all(b.unknown for b in grave)
+        what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
+        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset by {whom} {what}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
         text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended by a reset of {by} instead of a close."
@@ -136,5 +140,10 @@ def _of(view: View) -> list[Finding]:
         if grave
         else ""
     )
+    if grave and unknown:
+        advice = (
+            "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps as it was idle: "
+            "send keep-alives more often, or connect again after a pause."
+        )
     severity = "problem" if grave else "warning" if any(b.asked for b in shown) or len(shown) >= 3 else "note"
     return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Where did a connection stand still?
 
-Asks: whether data that had been sent stayed without acknowledgment for seconds and had to be sent again, once or many times.
+Asks: whether data that had been sent stayed without acknowledgment for seconds and had to be sent again, once or many times; whether a peer stopped
+    answering keep-alives.
 Applies: to connections captured in both directions.
 Cannot see: without an ICMP error, on which part of the way the data was lost; what programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from netlens.lenses._mtu import too_large
 from netlens.lenses._repeats import Repeat, stalled
 from netlens.lenses._said import TCP, said, undelivered
-from netlens.lenses._view import finding, grouped, most, seconds, views
+from netlens.lenses._view import FIN, RST, SYN, S, finding, grouped, most, seconds, views
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ID = "stalled"
 GROUP = "delivery"
 RANK = 45
+PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
     "A link on the way takes no packets that large, and the sender does not learn it: let ICMP (fragmentation needed, packet too big) through to the sender, "
@@ -34,8 +36,8 @@ _MTU = (
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
+    """Of each capture, data that was not acknowledged, and keep-alives that were not answered."""
+    return [found for view in views(traffic) for found in [*_of(view), *_gone(view)]]
 
 
 def _of(view: View) -> list[Finding]:
@@ -49,8 +51,9 @@ def _of(view: View) -> list[Finding]:
     times = sum(r.times for r in waits)
     end = f"; {plural(lost, 'of them was', 'of them were')} never acknowledged" if lost else ""
     lasted = f"{'up to' if longest.acked else 'at least'} {seconds(longest.wait_ns)}"
+    way = "to" if all(r.orig for r in waits) else "from" if not any(r.orig for r in waits) else "to or from"
     text = (
-        f"{plural(n, 'connection')} stood still for {lasted} because data to or from {most(view.server(k) for k in by_session)} "
+        f"{plural(n, 'connection')} stood still for {lasted} because data {way} {most(view.server(k) for k in by_session)} "
         f"was not acknowledged and was sent again {plural(times, 'time')}{end}"
     )
     large = view.once(too_large)
@@ -79,3 +82,42 @@ def _undelivered(view: View, wait: Repeat) -> list[Error]:
     ends = ((orig, orig_port), (resp, resp_port))
     about = view.once(undelivered).get((TCP, *(ends if wait.orig else ends[::-1])), [])
     return [e for e in about if wait.start_ns <= e.ts <= wait.end_ns]
+
+
+def _gone(view: View) -> list[Finding]:
+    """Peers that stopped answering keep-alives (RFC 9293 3.8.4)."""
+    if view.one_sided:
+        return []
+    found = [(k, *probed) for k in view.whole if k not in view.halves and (probed := _probed(view, k)) is not None]
+    if not found:
+        return []
+    n = len(found)
+    whom = most(view.server(k) if by_client else view.address(k, True) for k, by_client, *_ in found)
+    tries, lasted = max(len(frames) for *_, frames in found), max(ns for *_, ns, _ in found)
+    given_up = sum(up for _, _, up, _, _ in found)
+    end = "" if not given_up else "; the other side gave up" if given_up == n else f"; on {given_up:,} of them the other side gave up"
+    text = f"{whom} stopped answering keep-alives on {plural(n, 'connection')} ({'up to ' if n > 1 else ''}{tries} tries over {seconds(lasted)}){end}."
+    values = {"connections": n, "keepalives": tries, "longest_s": lasted / 1e9, "given_up": given_up}
+    advice = "The peer is gone, or a NAT or firewall on the way has forgotten the connection: compare with a capture nearer to the peer."
+    return [finding(view, ID, "problem", text, [f for *_, frames in found for f in frames], values, advice)]
+
+
+def _probed(view: View, k: int) -> tuple[bool, bool, int, list[int]] | None:
+    """Whether the originator probed at the end, and then gave up; how long in ns, and the frames; None where the peer answered, or closed before."""
+    s = view.sessions
+    if not s["orig_keepalives"][k] and not s["resp_keepalives"][k]:
+        return None
+    seg = view.segments(k)
+    end = len(seg) - 1
+    while end >= 0 and seg.flags[end] & RST:
+        end -= 1
+    by = seg.orig[end] if end >= 0 else True
+    upto = max((seg.offset[i] + seg.length[i] for i in range(end + 1) if seg.orig[i] == by), default=0)
+    at = end
+    while at >= 0 and seg.orig[at] == by and seg.length[at] <= 1 and seg.offset[at] < upto and not seg.flags[at] & (SYN | FIN | RST):
+        at -= 1
+    probes = range(at + 1, end + 1)
+    if len(probes) < PROBES or seg.ts[end] - seg.ts[at + 1] < PROBED_NS or any(f & (FIN | RST) for f in seg.flags[: at + 1]):
+        return None
+    given_up = end + 1 < len(seg) and seg.orig[end + 1] == by
+    return by, given_up, seg.ts[end] - seg.ts[at + 1], [seg.frame[i] for i in probes]

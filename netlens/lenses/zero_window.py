@@ -40,7 +40,7 @@ def _of(view: View) -> list[Finding]:
     shuts = [shut for shut in view.once(shut_windows) if id(shut) not in left_out and shut.reopened]
     grave = [s for s in shuts if s.lasted_ns >= LONG_NS or (s.share >= SHARE and s.lasted_ns >= NOTICED_NS)]
     some = [s for s in shuts if s.lasted_ns >= NOTICED_NS]
-    shown = grave or some or (shuts if len(shuts) >= OFTEN else [])
+    shown = grave or some or (shuts if len(shuts) >= OFTEN and sum(s.lasted_ns for s in shuts) >= NOTICED_NS else [])
     if not shown:
         return []
     longest = max(s.lasted_ns for s in shown)

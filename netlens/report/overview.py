@@ -7,9 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from netlens.addresses import is_address, is_one_host
 from netlens.chains.copies import copies_of_repeats
 from netlens.text import duration, plural, printable, shortened, size
+from netlens.wire.columns import FIN, SYN
 from netlens.wire.link import NAMES as LINKS
 
 if TYPE_CHECKING:
@@ -138,11 +141,12 @@ def _tcp(capture: Capture) -> str:
     about = ", ".join(f"{n:,} {name}" for name, n in protocols.most_common(NAMES)) + (", ..." if len(protocols) > NAMES else "")
     servers = {ip for _, ip, _ in served} if s.rows == c.rows else set(c["resp_ip"].tolist())
     trips = [v for v in s["synack_ms"].tolist() if v == v]
-    trip = f"; median round trip {duration(statistics.median(trips) / 1e3)}" if trips else ""
+    middle = statistics.median(trips) if trips else 0.0  # a clock that ticks so slowly that it is 0 does not tell it
+    trip = f"; median round trip {duration(middle / 1e3)}" if middle > 0 else ""
     copies, copied = copies_of_repeats(capture)
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum()) - copied
-    data = _repeated_data(capture)
-    bare = f" ({again - data:,} of them FIN or SYN without data)" if data is not None and data < again and not copies else ""
+    without = 0 if copies else _repeated_without_data(capture)
+    bare = f" ({without:,} of them FIN or SYN without data)" if without else ""
     repeated = f"; {plural(again, 'frame')} repeated{bare}" if again > 0 else ""
     twice = f"; {plural(copies, 'frame')} recorded more than once" if copies else ""
     to = f" to {plural(len(servers), 'server')}"
@@ -157,13 +161,16 @@ def by_port(port: int) -> str:
     return f"port {port}" + (f" ({TCP[port]})" if port in TCP else "")
 
 
-def _repeated_data(capture: Capture) -> int | None:
-    """Segments with data of which all was sent before; None where single segments were not kept, or copies hide them."""
+def _repeated_without_data(capture: Capture) -> int:
+    """FINs and SYNs without data that were sent again; 0 where single segments were not kept, or copies hide them."""
     s = capture.table("sessions")
     if capture.trail is None or (s["orig_copies"] + s["resp_copies"]).any():
-        return None
+        return 0
     t = capture.trail.segments()
-    return int(((t["length"] > 0) & (t["fresh"] == 0)).sum())
+    which = t["flags"] & (SYN | FIN)
+    bare = (which > 0) & (t["length"] == 0)
+    kinds = (t["session"][bare].astype(np.int64) << 3) | (t["way"][bare].astype(np.int64) << 2) | which[bare]
+    return int(bare.sum()) - len(np.unique(kinds))
 
 
 def _dns(capture: Capture) -> str:

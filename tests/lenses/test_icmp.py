@@ -31,7 +31,10 @@ SYN = segment((CLIENT, 40_000), (SERVER, 8009), "S", 5)
 def test_a_connection_that_icmp_refuses(tmp_path: Path, what: tuple[int, int], words: str) -> None:
     this = found(tmp_path, syn(0), error(MS, what, SYN), healthy(), ping(30 * S))
     assert problems(this) == {"connect-refused"}
-    assert this["connect-refused"].text == f"1 of 2 connection attempts was refused by 198.51.100.20:8009 (203.0.113.1 said: {words})."
+    assert (
+        this["connect-refused"].text
+        == f"1 of 2 connection attempts to 198.51.100.20:8009 was refused on the way (203.0.113.1 said: {words})."
+    )
     assert this["connect-refused"].advice == "A firewall on the way rejects: look at the rules of 203.0.113.1."
     assert [frame for _, frame in this["connect-refused"].every] == [1, 3]  # healthy() begins between them
 
@@ -40,7 +43,7 @@ def test_a_connection_that_icmp_refuses(tmp_path: Path, what: tuple[int, int], w
 def test_a_connection_to_nobody(tmp_path: Path, what: tuple[int, int], words: str) -> None:
     this = found(tmp_path, syn(0), syn(S), error(3 * S, what, SYN), healthy(), ping(30 * S))
     assert problems(this) == {"connect-unanswered"}
-    assert this["connect-unanswered"].text.endswith(f"198.51.100.20:8009 (up to 2 tries over 1.0 s); 203.0.113.1 said: {words}.")
+    assert this["connect-unanswered"].text.endswith(f"198.51.100.20:8009 (2 tries over 1.0 s); 203.0.113.1 said: {words}.")
     assert ("in circles" if what == EXPIRED else "203.0.113.1 has no way to it") in this["connect-unanswered"].advice
 
 
@@ -68,7 +71,10 @@ def test_lookups_at_a_closed_port(tmp_path: Path) -> None:
     told = error(MS, PORT, query[0].data, RESOLVER) + error(S + MS, PORT, again[0].data, RESOLVER)
     this = found(tmp_path, query, again, told, ping(2 * S))
     assert problems(this) == {"dns-unanswered"}
-    assert this["dns-unanswered"].text == "1 of 1 DNS lookup to 198.51.100.53 got no answer; 198.51.100.53 said: port unreachable."
+    assert (
+        this["dns-unanswered"].text
+        == "1 of 1 DNS lookup to 198.51.100.53 got no answer (a.example.test); 198.51.100.53 said: port unreachable."
+    )
     assert "unreachable" not in this
 
 

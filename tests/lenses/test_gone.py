@@ -1,0 +1,179 @@
+"""Resolvers, servers and ways that are there no more: what was asked of them, and how it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scapy.layers.dns import DNS, DNSQR, DNSRR
+
+from netlens.api import Capture
+from netlens.report import overview
+from tests.lenses.made import CLIENT, GET, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.parsers.build import Packet, Talk, datagram, mixed, write
+
+DEAD = "198.51.100.99"
+
+
+def asked_of(resolver: str, name: str, at: int, port: int, answered: bool) -> list[Packet]:
+    packets = [Packet(at, datagram((CLIENT, port), (resolver, 53), bytes(DNS(id=port, rd=1, qd=DNSQR(qname=name)))))]
+    if answered:
+        reply = bytes(DNS(id=port, qr=1, qd=DNSQR(qname=name), an=[DNSRR(rrname=name, rdata=SERVER)]))
+        packets.append(Packet(at + 5 * MS, datagram((resolver, 53), (CLIENT, port), reply)))
+    return packets
+
+
+def test_a_resolver_that_never_answers_and_the_next_that_does(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(3):
+        packets += asked_of(DEAD, f"w{k}.example.test", 10 * k * S, 5_000 + k, answered=False)
+        packets += asked_of(RESOLVER, f"w{k}.example.test", (10 * k + 5) * S, 6_000 + k, answered=True)
+    this = found(tmp_path, packets, healthy())
+    assert problems(this) == {"dns-unanswered"}
+    assert "dns-slow" not in this
+    assert this["dns-unanswered"].text == (
+        "198.51.100.99 never answered a DNS query (3 tries): 3 questions waited up to 5.0 s until 198.51.100.53 was asked."
+    )
+    assert "dig @198.51.100.99 w0.example.test" in this["dns-unanswered"].advice
+
+
+def test_resolvers_asked_side_by_side_of_which_one_is_silent(tmp_path: Path) -> None:
+    packets = [*asked_of(DEAD, "w.example.test", 0, 5_000, answered=False), *asked_of(RESOLVER, "w.example.test", 0, 6_000, answered=True)]
+    assert not problems(found(tmp_path, packets, healthy(), ping(30 * S)))
+
+
+@pytest.mark.parametrize("by", ["server", "client", "answered"])
+def test_a_request_in_clear_on_which_the_server_closes(tmp_path: Path, by: str) -> None:
+    made = talk()
+    made.up("PA", GET)
+    made.down("A")
+    if by == "answered":
+        made.down("PA", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    if by == "client":
+        made.up("FA")
+        made.down("A")
+    made.down("FA")
+    made.up("A")
+    this = found(tmp_path, made.packets, healthy(at=5 * S), ping(30 * S))
+    assert ("http-errors" in problems(this)) == (by == "server")
+    if by == "server":
+        assert this["http-errors"].text == "1 of 2 HTTP requests got no answer: 198.51.100.20:80 closed the connection instead."
+
+
+def chat(gap: int, reply: str) -> Talk:
+    """Two lines of a protocol that nobody knows; behind the second, a RST with these flags."""
+    made = talk(server=(SERVER, 7_000))
+    made.up("PA", b"ab")
+    made.down("A")
+    made.down("PA", b"cd")
+    made.up("A")
+    made.at += gap
+    made.up("PA", b"hello")
+    made.down(reply, seq=made.back)
+    return made
+
+
+def test_data_that_is_answered_as_if_nobody_knew_the_connection(tmp_path: Path) -> None:
+    this = found(tmp_path, chat(7 * S, "R").packets, healthy(), ping(30 * S))
+    assert problems(this) == {"reset"}
+    assert this["reset"].text == "1 of 2 connections was reset by 198.51.100.20:7000 when data came, as if it did not know the connection."
+
+
+def test_a_program_that_closes_with_data_unread_knows_its_connection(tmp_path: Path) -> None:
+    assert not problems(found(tmp_path, chat(7 * S, "RA").packets, healthy(), ping(30 * S)))
+
+
+def kept_alive(answered: int, probes: int, ends: str) -> list[Packet]:
+    """A connection that is idle but for keep-alives, of which the first are answered."""
+    made = chat(0, "A")
+    made.down("PA", b"ok")
+    made.up("A")
+    for k in range(probes):
+        made.at += 2 * S
+        made.up("A", seq=made.seq - 1)
+        if k < answered:
+            made.down("A")
+    if ends:
+        made.at += 2 * S
+        made.up(ends)
+    return made.packets
+
+
+def test_keepalives_that_are_answered_no_more(tmp_path: Path) -> None:
+    this = found(tmp_path, kept_alive(2, 6, "RA"), healthy(), ping(40 * S))
+    assert problems(this) == {"stalled"}
+    assert this["stalled"].text.startswith(
+        "198.51.100.20:7000 stopped answering keep-alives on 1 connection (4 tries over 6.0 s); the other side"
+    )
+
+
+@pytest.mark.parametrize(("answered", "probes", "ends"), [(6, 6, ""), (6, 6, "FA"), (4, 6, ""), (6, 6, "RA")])
+def test_keepalives_that_are_answered_or_missed_once(tmp_path: Path, answered: int, probes: int, ends: str) -> None:
+    assert "stalled" not in found(tmp_path, kept_alive(answered, probes, ends), healthy(), ping(40 * S))
+
+
+def test_a_server_that_takes_some_connections_only(tmp_path: Path) -> None:
+    tried = []
+    for k in range(2):
+        made = Talk((CLIENT, 45_000 + k), (SERVER, 80), isn=k + 1, at=20 * S)
+        for wait in (1, 2, 4):
+            made.up("S", seq=k + 1)
+            made.at += wait * S
+        tried += made.packets
+    this = found(tmp_path, tried, healthy(), ping(60 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert this["connect-unanswered"].text == (
+        "2 of 3 connections to 198.51.100.20:80 never got an answer (up to 3 SYNs over 3.0 s), though others did."
+    )
+
+
+def test_a_download_that_stood_still_as_its_receiver_saw_it(tmp_path: Path) -> None:
+    """The receiver sees a silence, and then what it had acknowledged once more."""
+    made = talk()
+    made.up("PA", GET)
+    for k in range(20):
+        made.down("A", (b"HTTP/1.1 200 OK\r\n\r\n" if k == 0 else b"") + bytes(1000))
+        made.up("A")
+    last = made.packets[-2]
+    made.at += 7 * S
+    made.again(last)
+    made.up("A")
+    for _ in range(5):
+        made.down("A", 1000)
+        made.up("A")
+    this = found(tmp_path, close(made).packets, healthy(), ping(60 * S))
+    assert problems(this) == {"stalled"}
+    assert this["stalled"].text.startswith("1 connection stood still for up to 7.0 s because data from 198.51.100.20:80")
+
+
+def test_an_acknowledgment_that_comes_too_soon_for_the_repeat_was_of_the_first_sending(tmp_path: Path) -> None:
+    made = talk(step=50 * MS)
+    made.up("PA", GET)
+    for _ in range(5):
+        made.down("PA", 100)
+        made.up("A")
+    made.down("PA", 100)
+    made.at += 400 * MS
+    made.again(made.packets[-1])
+    made.at -= 45 * MS
+    made.up("A")
+    made.down("PA", 100)
+    made.up("A")
+    assert "packet-loss" not in found(tmp_path, close(made).packets, healthy())
+
+
+def test_repeats_without_data_are_counted_one_by_one(tmp_path: Path) -> None:
+    """What fills a hole late, as repeats do that a receiver sees, has data."""
+    made = talk()
+    made.up("PA", GET)
+    start = made.back
+    made.down("A", 1000, seq=start + 1000)
+    made.at += 500 * MS
+    made.down("A", 1000, seq=start)
+    made.down("A", 1000, seq=start)
+    syn = Talk((CLIENT, 47_000), (SERVER, 80), isn=9, at=S)
+    syn.up("S", seq=9)
+    syn.up("S", seq=9)
+    path = write(tmp_path / "made.pcap", mixed(made.packets, syn.packets, close(exchange(talk(48_000))).packets))
+    said = str(overview.lines(Capture([str(path)])))
+    assert "3 frames repeated (1 of them FIN or SYN without data)" in said, said
