@@ -14,6 +14,8 @@ from netlens.errors import NetlensError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from netlens.parsers.asking import AskingBuilder
+    from netlens.parsers.bodies import Body
     from netlens.parsers.certificates import Shown
     from netlens.parsers.icmp import Error
     from netlens.parsers.pipeline import Part
@@ -111,6 +113,19 @@ class Capture:
         """ICMP errors and redirects, in order; none of standard input that was read without ``trail``."""
         builder = self._closely.decoder.errors
         return [] if builder is None else builder.errors
+
+    @property
+    def asking(self) -> AskingBuilder:
+        """Echoes and address resolution; empty of standard input that was read without ``trail``."""
+        from netlens.parsers.asking import AskingBuilder
+
+        return self._closely.decoder.asking or AskingBuilder()
+
+    @property
+    def bodies(self) -> list[Body]:
+        """Answers of HTTP in clear that say how long they are, in order; none of standard input that was read without ``trail``."""
+        builder = self._closely.bodies
+        return [] if builder is None else builder.bodies
 
     @cached_property
     def _closely(self) -> Part:

@@ -42,7 +42,8 @@ class Refusal:
 
 def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
-    clear = (view.first_replies >> 56 < 20) | (view.first_replies >> 56 > 23)  # TLS is noise that looks like anything
+    first = view.first_replies >> 48
+    clear = (first >> 8 < 20) | (first >> 8 > 23) | (first & 0xFF != 3)  # TLS is noise that looks like anything
     clear &= view.first_replies >> 32 != SSH
     clear[list(view.halves)] = False
     candidates = view.sessions_where(_says_no, clear)

@@ -26,6 +26,8 @@ class Asked:
     down_bytes: int
     took_ns: int  # from the first to the last byte of the answer
     frames: list[int]
+    status: int | None = None
+    given_up: bool = False  # by the client, which closed before any answer came
 
 
 def asked(view: View) -> list[Asked]:
@@ -34,6 +36,7 @@ def asked(view: View) -> list[Asked]:
     names = ("session_id", "request_end_ns", "response_ns", "end_ns", "status", "down_bytes", "start_frame", "response_frame", "end_frame")
     kept, halves = set(view.whole), view.halves
     protocols, lost = view.column("protocol"), view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
+    fins, resets = view.column("orig_fin_ns"), view.column("rst_ns")
     repeats: dict[int, list[tuple[int, int]]] = {}
     for d in view.once(deliveries):
         repeats[d.session] = [(r.start_ns, r.end_ns) for r in d.repeats]
@@ -42,9 +45,11 @@ def asked(view: View) -> list[Asked]:
         if k not in kept or k in halves or lost[k] > 0 or protocols[k] not in ("http", "tls") or shared.get(k):
             continue
         http = protocols[k] == "http" and (status is not None or response is None)
-        until = response
-        if until is None:
-            until = _gave_up(view, k, sent)
+        until, given_up = response, False
+        if response is not None and fins[k] is not None and sent < fins[k] < response and 0 <= (resets[k] or 0) - response <= S:
+            until, response, down, given_up = fins[k], None, 0, True  # it came to a program that had closed
+        elif response is None:
+            until, given_up = _gave_up(view, k, sent)
             if until is None:
                 continue
         wait = until - sent
@@ -52,12 +57,12 @@ def asked(view: View) -> list[Asked]:
             continue
         took = end - response if end is not None and response is not None else 0
         frames = [f for f in (first, answer_frame, end_frame) if f]
-        out.append(Asked(k, http, wait, response is not None, down, max(took, 0), frames))
+        out.append(Asked(k, http, wait, response is not None, down, max(took, 0), frames, status, given_up))
     return out
 
 
-def _gave_up(view: View, k: int, sent: int) -> int | None:
-    """When the client gave an unanswered request up (FIN or RST), or the capture ended; None if the request was not even acknowledged."""
+def _gave_up(view: View, k: int, sent: int) -> tuple[int | None, bool]:
+    """When the client gave an unanswered request up (FIN or RST; True), or the capture ended; None if the request was not even acknowledged."""
     seg = view.segments(k)
     acknowledged = False
     for i in range(len(seg)):
@@ -66,8 +71,8 @@ def _gave_up(view: View, k: int, sent: int) -> int | None:
         if not seg.orig[i]:
             acknowledged = True
         if seg.flags[i] & (FIN | RST):
-            return seg.ts[i] if seg.orig[i] and acknowledged else None
-    return view.end_of(seg.frame[-1]) if acknowledged and len(seg) else None
+            return (seg.ts[i], True) if seg.orig[i] and acknowledged else (None, False)
+    return (view.end_of(seg.frame[-1]) if acknowledged and len(seg) else None), False
 
 
 def budget_of(traffic: Traffic, view: View, request: Asked) -> Divided | None:

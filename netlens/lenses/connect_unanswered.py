@@ -99,6 +99,9 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
     advice = (
         "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
     )
+    speaking = {view.ends(k)[2] for k in view.whole}
+    if all(g[0].server in speaking for g in shown):
+        advice = "The host answers on other ports, so the port is filtered (a firewall at the server, or on the way), or its program takes nothing: look there."
     if {g[0].port for g in shown} == {DNS}:
         advice = "Answers that are too long for UDP need it: allow TCP port 53 on the way to the resolver."
     if any(e.what == EXPIRED for e in heard):

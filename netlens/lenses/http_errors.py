@@ -1,7 +1,7 @@
 """Which HTTP requests were answered with an error?
 
-Asks: how many final answers of HTTP/1.1 in clear (or read with keys) have a status of 4xx or 5xx; and of requests in clear, how many the server closed on
-    without an answer.
+Asks: how many final answers of HTTP/1.1 in clear (or read with keys) have a status of 4xx or 5xx; of requests in clear, how many the server closed on without
+    an answer; and how many answers ended before their Content-Length.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 416, a 404 among many, redirections. 5xx is the server's fault
@@ -10,16 +10,18 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from netlens.lenses._view import FIN, RST, S, finding, grouped, most, views
-from netlens.text import plural
+from netlens.text import plural, size
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.lenses import Finding
     from netlens.lenses._view import View
+    from netlens.parsers.bodies import Body
 
 ID = "http-errors"
 GROUP = "answers"
@@ -28,12 +30,17 @@ SERVER_TIMES, SERVER_SHARE = 2, 0.1
 CLIENT_TIMES, CLIENT_SHARE, SOME_SHARE = 2, 0.5, 0.1
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
+AGAIN_NS, MOST_AGAIN = (
+    2 * S,
+    1000,
+)  #: in which a client that asks again on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
+HEAD = int.from_bytes(b"HEAD", "big")
 HARMLESS = (416,)  #: the client has all of it already
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, errors, and requests without an answer."""
-    return [found for view in views(traffic) for found in [*_of(view), *_empty(view)]]
+    """Of each capture, errors, requests without an answer, and answers that were cut off."""
+    return [found for view in views(traffic) for found in [*_of(view), *_empty(view), *_cut_off(view)]]
 
 
 def final_answers(view: View) -> list[dict[str, Any]]:
@@ -48,11 +55,12 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     ends = {r["session_id"]: view.ends(r["session_id"]) for r in rows}
     out = []
     for group in grouped(rows, lambda r: (ends[r["session_id"]][0], ends[r["session_id"]][2])).values():
-        group.sort(key=lambda r: r["start_ns"])
-        for r, later in zip(group, [*group[1:], None], strict=True):
-            if r["status"] in CHALLENGES and later is not None and 0 <= later["start_ns"] - (r["response_ns"] or 0) <= CREDENTIALS_NS:
-                continue
-            out.append(r)
+        let_in = sorted(r["start_ns"] for r in group if r["status"] not in CHALLENGES)
+        for r in group:
+            answered = r["response_ns"] or 0
+            k = bisect.bisect_left(let_in, answered)
+            if r["status"] not in CHALLENGES or k == len(let_in) or let_in[k] - answered > CREDENTIALS_NS:
+                out.append(r)
     return sorted(out, key=lambda r: r["start_frame"])
 
 
@@ -98,30 +106,94 @@ def _empty(view: View) -> list[Finding]:
         for r in zip(*(x[name].tolist() for name in names), strict=True)
         if r[0] in kept and protocols[r[0]] == "http" and not missing[r[0]]
     ]
-    found = [(k, first, fin) for k, sent, answered, first in rows if answered is None and (fin := _closed_on(view, k, sent)) is not None]
-    if not found:
+    starts = sorted(
+        (sent, view.ends(k)[0], *view.ends(k)[2:]) for k, sent, answered, _ in rows if answered is not None and answered >= sent
+    )
+    found: list[tuple[int, int, int]] = []
+    again: list[tuple[int, int, int]] = []
+    for k, sent, answered, first in rows:
+        if answered is not None or (fin := _closed_on(view, k, sent)) is None:
+            continue
+        client, _, *server = view.ends(k)
+        low, high = bisect.bisect_left(starts, (sent,)), bisect.bisect_left(starts, (sent + AGAIN_NS,))
+        asked_again = any((client, *server) == tuple(other) for _, *other in starts[low:high][:MOST_AGAIN])
+        (again if asked_again else found).append((k, first, fin))
+    lost = found + again
+    if not lost:
         return []
-    n = len(found)
-    whom = most(view.server(k) for k, _, _ in found)
-    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {whom} closed the connection instead."
-    grave = n >= SERVER_TIMES or n >= max(SERVER_SHARE * len(rows), 1)
-    advice = "Look at the server's log of that moment: its program ended, or it gave the request up." if grave else ""
-    values = {"requests": len(rows), "unanswered": n}
-    frames = [f for _, *both in found for f in both]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+    n = len(lost)
+    whom = most(view.server(k) for k, _, _ in lost)
+    end = "" if found else "; the client asked again on a new connection"
+    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {whom} closed the connection instead{end}."
+    grave = bool(found) and (n >= SERVER_TIMES or n >= max(SERVER_SHARE * len(rows), 1))
+    advice = (
+        "Look at the server's log of that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
+        "does (its keep-alive time-out)."
+        if grave
+        else ""
+    )
+    values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
+    frames = [f for _, *both in lost for f in both]
+    return [finding(view, ID, "problem" if grave else "warning" if n >= SERVER_TIMES else "note", text, frames, values, advice)]
 
 
 def _closed_on(view: View, k: int, sent_ns: int) -> int | None:
-    """The frame of the server's FIN that acknowledges all of a request and follows no answer."""
+    """The frame of the server's FIN that acknowledges all of a request and follows no answer, or of the RST to one that met its FIN."""
     seg = view.segments(k)
     upto = 0
+    closed: int | bool = False  # before the request came
     for i in range(len(seg)):
         if seg.orig[i]:
             upto = max(upto, seg.offset[i] + seg.length[i])
         if seg.ts[i] < sent_ns:
+            closed = closed or (not seg.orig[i] and seg.flags[i] & FIN)
             continue
         if seg.orig[i] and seg.flags[i] & (FIN | RST):
+            if closed:
+                continue  # it had been told
             return None  # the client gave up first
         if not seg.orig[i] and (seg.length[i] or seg.flags[i] & (FIN | RST)):
-            return seg.frame[i] if seg.flags[i] & FIN and not seg.length[i] and seg.acked[i] >= upto else None
+            closed = closed or (seg.flags[i] & FIN and not seg.length[i] and seg.acked[i] >= upto)
+            return seg.frame[i] if closed and not seg.length[i] else None
+    return None
+
+
+def _cut_off(view: View) -> list[Finding]:
+    """Answers of which less came than they had announced, before the server closed or reset the connection."""
+    bodies = view.side.capture.bodies
+    if view.one_sided or not bodies:
+        return []
+    kept = set(view.whole) - set(view.halves)
+    missing = view.sessions["resp_missing_bytes"]
+    last = {body.session: body for body in bodies if body.session in kept and not missing[body.session]}
+    found = [(body, got) for body in last.values() if (got := _left_out(view, body)) is not None]
+    if not found:
+        return []
+    n, all_ = len(found), sum(body.session in kept for body in bodies)
+    worst, got = max(found, key=lambda each: each[0].length - each[1])
+    whom = most(view.server(body.session) for body, _ in found)
+    text = (
+        f"{n:,} of {plural(all_, 'HTTP answer')} {'was' if n == 1 else 'were'} cut off: {whom} ended the connection after {size(got)} of {size(worst.length)}"
+        f"{' (in the worst case)' if n > 1 else ''}."
+    )
+    values = {"answers": all_, "cut_off": n, "longest_missing_bytes": worst.length - got}
+    advice = (
+        "The server's program ended or gave up, or a proxy between has a time-out or a limit of size: look at their logs of that moment."
+    )
+    return [finding(view, ID, "problem", text, [body.frame for body, _ in found], values, advice)]
+
+
+def _left_out(view: View, body: Body) -> int | None:
+    """Bytes of a body that came before the server ended the connection; None where all came, the client ended it first, or HEAD was asked."""
+    seg = view.segments(body.session)
+    upto, asked = body.start, 0
+    for i in range(len(seg)):
+        if seg.orig[i] and seg.length[i] and seg.frame[i] < body.frame:
+            asked = seg.head[i] if seg.head[i] >> 56 else asked
+        if not seg.orig[i]:
+            upto = max(upto, seg.offset[i] + seg.length[i])
+        if seg.flags[i] & (FIN | RST) and seg.frame[i] > body.frame:
+            if seg.orig[i] or upto >= body.end or asked >> 32 == HEAD or seg.offset[i] + seg.length[i] > upto:
+                return None
+            return max(body.length - (body.end - upto), 0)
     return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._view import ACK, FIN, RST, S, Segments, finding, most, views
+from netlens.lenses.tls_failed import failures
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Broken:
 
 def look(traffic: Traffic) -> list[Finding]:
     """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
+    return [found for view in views(traffic) for found in _of(view, traffic)]
 
 
 def broken(view: View) -> list[Broken]:
@@ -75,8 +76,10 @@ def _reset(view: View, k: int) -> Broken | None:
             asked_at = last[True]
             since = seg.ts[i] - seg.ts[asked_at] if asked_at >= 0 else 1 << 62
             open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS
-            wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and _greets(head) and seg.offset[asked_at] == 0
+            wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and greets(head) and seg.offset[asked_at] == 0
             unknown = open_ and not orig and not flags & ACK and asked_at == i - 1 and since <= AT_ONCE_NS
+            if view.column("protocol")[k] == "http" and k not in view.once(_unanswered):
+                open_ = unknown = False  # the answer is there, before the client had sent all it wanted
             known = unknown or not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
             asked = (open_ and known) or wrong_door
             if asked and view.column("resp_missing_bytes")[k]:
@@ -92,6 +95,24 @@ def _reset(view: View, k: int) -> Broken | None:
                 answered += seg.length[i]
                 head = head or seg.head[i]
     return None
+
+
+def _between(view: View, traffic: Traffic, resets: list[Broken]) -> bool:
+    """Whether the host's capture shows all these connections of the VM, and none of their resets."""
+    if view.side is not traffic.vm or traffic.pairing is None:
+        return False
+    host, rst = traffic.upstream, traffic.upstream.sessions["rst_ns"]
+    for b in resets:
+        mate = int(traffic.pairing.host_of[view.side.connection_of[b.session]])
+        if mate < 0 or any(rst[k] is not None for k in host.session_ids[mate]):
+            return False
+    return True
+
+
+def _unanswered(view: View) -> set[int]:
+    """Sessions with a request that has no answer."""
+    x = view.side.capture.table("exchanges")
+    return {k for k, answered in zip(x["session_id"].tolist(), x["response_ns"].tolist(), strict=True) if answered is None}
 
 
 def _closed_on(seg: Segments, k: int, fin: int) -> Broken | None:
@@ -111,15 +132,16 @@ def _answers(head: int) -> bool:
     return head.to_bytes(8, "big").startswith((b"RTSP/1.0", b"RTSP/2.0", b"SIP/2.0 "))
 
 
-def _greets(head: int) -> bool:
+def greets(head: int) -> bool:
     """Whether a server's first words are a greeting of SSH, SMTP, FTP, POP3, IMAP or VNC: no answer to a request."""
     return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK ", b"* OK", b"RFB "))
 
 
-def _of(view: View) -> list[Finding]:
+def _of(view: View, traffic: Traffic) -> list[Finding]:
     if view.one_sided:
         return []
-    found = view.once(broken)
+    told = {f.session for f in view.once(failures)[0]}  # the finding "tls-failed" says it
+    found = [b for b in view.once(broken) if b.session not in told]
     grave = [b for b in found if b.asked and not b.by_client]
     some = [b for b in found if not b.by_client or b.asked]
     shown = grave or some
@@ -128,9 +150,11 @@ def _of(view: View) -> list[Finding]:
     n, of = len(shown), len(view.whole)
     whom = most(view.server(b.session) for b in shown)
     if grave:
-        unknown = all(b.unknown for b in grave)
+        between = _between(view, traffic, grave)
+        unknown = not between and all(b.unknown for b in grave)
         what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
-        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset by {whom} {what}."
+        by = f"in the name of {whom} by something between the two captures (the host's has no reset)" if between else f"by {whom}"
+        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
         text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended by a reset of {by} instead of a close."
@@ -140,7 +164,9 @@ def _of(view: View) -> list[Finding]:
         if grave
         else ""
     )
-    if grave and unknown:
+    if grave and between:
+        advice = "Look at the firewalls and proxies between the VM and the host."
+    elif grave and unknown:
         advice = (
             "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps as it was idle: "
             "send keep-alives more often, or connect again after a pause."

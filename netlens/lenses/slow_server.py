@@ -1,19 +1,23 @@
 """Which requests did a server answer late?
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
-Applies: to HTTP/1.1 in clear; inside TLS to turns, which is told more carefully: a wait there may be a push channel or a long poll.
+Applies: to HTTP/1.1 in clear, to the hello of a TLS server, and to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC); inside TLS to turns, which is told more
+    carefully: a wait there may be a push channel or a long poll.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
-    are not looked at.
+    are not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long poll that timed out).
 """
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING, Any
 
-from netlens.lenses._requests import asked, budget_of, relayed
+from netlens.lenses._repeats import deliveries
+from netlens.lenses._requests import Asked, asked, budget_of, relayed
 from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses.reset import greets
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -33,23 +37,30 @@ LOOK = (
     "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log. Something between that acknowledges for the "
     "server (a proxy, a tunnel) looks the same: then capture behind it as well."
 )
+ALIKE = 0.02  #: of each other: waits that a timer ends
+POLLS = 3
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view, traffic)]
+    """Of each capture, requests, and what comes before them: hellos of TLS and greetings."""
+    return [found for view in views(traffic) for found in [*_of(view, traffic), *_first_words(view)]]
 
 
 def _of(view: View, traffic: Traffic) -> list[Finding]:
-    all_ = [a for a in view.once(asked) if a.answered or a.wait_ns >= UNANSWERED_NS]
+    given_up = [a for a in view.once(asked) if a.http and a.given_up and a.wait_ns >= NOTICED_NS]
+    gone = {id(a) for a in given_up} if len(given_up) >= TIMES else set()  # one may be a person who does not want to wait
+    all_ = [a for a in view.once(asked) if a.answered or a.wait_ns >= UNANSWERED_NS or id(a) in gone]
     clear = [a for a in all_ if a.http]
-    long = [a for a in clear if a.wait_ns >= LONG_NS]
-    late = [a for a in clear if a.wait_ns >= LATE_NS]
+    polls = {id(a) for a in _polls(clear)}
+    long = [a for a in clear if a.wait_ns >= LONG_NS and id(a) not in polls]
+    late = [a for a in clear if (a.wait_ns >= LATE_NS or id(a) in gone) and id(a) not in polls]
     grave = bool(long) or len(late) >= TIMES or (bool(late) and len(late) >= SHARE * len(clear))
     hidden = [a for a in all_ if not a.http and a.answered and a.wait_ns >= LONG_NS]
     some = [a for a in clear if a.wait_ns >= NOTICED_NS]
     shown = late if grave else (late or some) + hidden
+    if not grave and {id(a) for a in shown} <= polls:
+        return []
     if not shown:
         return []
     of = clear if grave or not hidden else all_
@@ -58,7 +69,8 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     in_relay, relay = relayed(budget_of(traffic, view, slowest)) if len(traffic.sides) > 1 else (0, "")
     share = f", {seconds(in_relay)} of it in {relay}" if in_relay >= TOLD_SHARE * longest else ""
     silent = sum(not a.answered for a in shown)
-    end = f"; {silent:,} got none" if silent else ""
+    left = sum(a.given_up for a in shown)
+    end = f"; {silent:,} got none{' before the client gave up' if left == silent else ''}" if silent else ""
     whom = most(view.server(a.session) for a in shown)
     kind = "HTTP request" if of is clear else "request"
     text = f"{len(shown):,} of {plural(len(of), kind)}, to {whom}, waited up to {seconds(longest)} for the answer's first byte{share}{end}."
@@ -70,3 +82,49 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         advice = f"Most of the wait was between the two captures ({relay}), not at the server: look at what carries the traffic there."
     frames = [f for a in sorted(shown, key=lambda a: -a.wait_ns) for f in a.frames[:2]]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _polls(clear: list[Asked]) -> list[Asked]:
+    """Requests that a server answered without content, after (nearly) the same time each."""
+    empty = [a for a in clear if a.status in (204, 304) and a.wait_ns >= NOTICED_NS]
+    waits = sorted(a.wait_ns for a in empty)
+    return [
+        a
+        for a in empty
+        if bisect.bisect_right(waits, a.wait_ns * (1 + ALIKE)) - bisect.bisect_left(waits, a.wait_ns * (1 - ALIKE)) >= POLLS
+    ]
+
+
+def _first_words(view: View) -> list[Finding]:
+    """Servers that were slow to say hello (TLS) or to greet."""
+    s, x = view.sessions, view.side.capture.table("hellos")
+    asked_ns = dict(zip(x["session_id"].tolist(), x["time_ns"].tolist(), strict=True))
+    lossy = {d.session for d in view.once(deliveries)}
+    first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
+    hellos: list[tuple[int, int]] = []
+    greetings: list[tuple[int, int]] = []
+    for k in view.whole:
+        if k in view.halves or k in lossy or their_first[k] is None or s["resp_missing_bytes"][k]:
+            continue
+        if k in asked_ns:
+            hellos.append((k, their_first[k] - asked_ns[k]))
+        elif greets(int(view.first_replies[k])) and (first[k] is None or first[k] > their_first[k]) and s["handshake_ms"][k] > 0:
+            greetings.append((k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6)))
+    out = []
+    for all_, what, of in ((hellos, "TLS handshake", "hello"), (greetings, "connection", "greeting")):
+        late = [(k, ns) for k, ns in all_ if LATE_NS <= ns < 3600 * S]
+        if not late:
+            continue
+        longest = max(ns for _, ns in late)
+        grave = longest >= LONG_NS or len(late) >= TIMES or len(late) >= SHARE * len(all_)
+        whom = most(view.server(k) for k, _ in late)
+        text = f"{len(late):,} of {plural(len(all_), what)} waited up to {seconds(longest)} for the server's {of} ({whom})."
+        advice = (
+            "The server is busy, or waits for something itself (a lookup of the client's name, a backend): look at its log."
+            if grave
+            else ""
+        )
+        frames = [int(s["first_frame"][k]) for k, _ in late]
+        values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
+        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice))
+    return out

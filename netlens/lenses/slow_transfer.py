@@ -9,6 +9,7 @@ Normal: no standard says. 64 kB/s is a modem of the year 2000; what is slower is
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from netlens.chains.divided import STALL
@@ -19,6 +20,7 @@ from netlens.text import plural, size
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.lenses import Finding
+    from netlens.lenses._requests import Asked
     from netlens.lenses._view import View
 
 ID = "slow-transfer"
@@ -44,6 +46,16 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     budget = budget_of(traffic, view, slowest)
     stood = budget.ns(STALL) if budget is not None else 0
     share = f"; the slowest stood still for {seconds(stood)} of {seconds(slowest.took_ns)}" if stood >= TOLD_SHARE * slowest.took_ns else ""
+    pause = 0 if share else _pause(view, slowest)
+    if 2 * pause >= slowest.took_ns:
+        share = f"; in the slowest the server sent nothing for {seconds(pause)} of {seconds(slowest.took_ns)}, and nothing was lost"
     text = f"{len(slow):,} of {plural(len(large), 'download')} came slowly, at {size(rate)} a second: {most(view.server(a.session) for a in slow)}{share}."
-    values = {"downloads": len(large), "slow": len(slow), "slowest_bytes_per_s": rate, "stalled_s": stood / 1e9}
+    values = {"downloads": len(large), "slow": len(slow), "slowest_bytes_per_s": rate, "stalled_s": stood / 1e9, "paused_s": pause / 1e9}
     return [finding(view, ID, "warning", text, [f for a in slow for f in a.frames], values)]
+
+
+def _pause(view: View, a: Asked) -> int:
+    """The longest time within an answer in which no new data came, in ns."""
+    seg = view.segments(a.session)
+    times = [seg.ts[i] for i in range(len(seg)) if not seg.orig[i] and seg.fresh[i] and a.frames[1] <= seg.frame[i] <= a.frames[-1]]
+    return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0)

@@ -5,7 +5,7 @@ Asks: whether a fatal alert in clear, an answer that is no TLS, a client that le
 Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: alerts and certificates of TLS 1.3, which are encrypted; why a certificate was not liked, unless the alert or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
-    A client that is told of a version and connects anew at once with another one is served.
+    A client that is told of a version and connects anew at once with another one is served; not one that does not trust the certificate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlens.lenses._validity import certificates, invalid
-from netlens.lenses._view import FIN, RST, S, Segments, finding, grouped, most, views
+from netlens.lenses._view import FIN, RST, S, Segments, finding, grouped, most, seconds, views
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -40,17 +40,24 @@ ALERTS = {
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
 _ADVICE = {
+    "no certificate of the client": "The server asks for a client's certificate, and the client has none to give: configure one (curl --cert).",
     "protocol_version": "Client and server share no TLS version: update the older one.",
     "unknown_ca": "The client does not trust the server's issuer: install the issuer's certificate, or have the server send its intermediates.",
     "certificate_expired": "Renew the certificate (or set the clock).",
     "handshake_failure": "Client and server share no cipher suite, group or signature algorithm.",
     "unrecognized_name": "The server does not serve that name: check the SNI.",
     "no_application_protocol": "Client and server share no protocol (ALPN).",
+    "no hello from the server": "The server's program hangs, or speaks another protocol than TLS on that port: look at its log, and at the port.",
+    "before its hello": "The server, or a firewall on the way that reads the name in the hello, does not want this client: look at their logs.",
+    "not TLS": "The port speaks another protocol: use it without TLS (http:// for https://, STARTTLS), or take the port that speaks TLS.",
 }
 #: Alerts with which a client may refuse a certificate because of its dates
 _OF_CERTIFICATE = ("certificate_expired", "bad_certificate", "certificate_unknown", "unknown_ca")
 FATAL, CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 2, 20, 21, 22, 23
 SERVER_HELLO = 2
+NO_HELLO = "no hello from the server"
+NO_CERTIFICATE = "no certificate of the client"
+EMPTY_CERTIFICATE = 0x0B0000  #: behind a record header of length 7: a Certificate message without one (RFC 5246 7.4.6)
 
 
 @dataclass
@@ -63,6 +70,7 @@ class Failure:
     frames: list[int]
     ts: int
     about: str = ""
+    waited_ns: int = 0
 
 
 def look(traffic: Traffic) -> list[Finding]:
@@ -108,7 +116,10 @@ def _of(view: View) -> list[Finding]:
     lasting = []
     for f in failed:
         orig, _, resp, _ = view.ends(f.session)
-        if not any(0 <= t - f.ts <= AT_ONCE_NS for t in starts.get((orig, resp), ())):
+        distrusted = any(
+            f.how == f"{word} by the client" for word in _OF_CERTIFICATE
+        )  # another try is another program, or one told not to look
+        if distrusted or not any(0 <= t - f.ts <= AT_ONCE_NS for t in starts.get((orig, resp), ())):
             lasting.append(f)
     if not failed:
         return []
@@ -120,6 +131,8 @@ def _of(view: View) -> list[Finding]:
     about = most(f.about for f in shown if f.about)
     n = len(shown)
     text = f"{n:,} of {plural(len(tried), 'TLS handshake')} failed ({ways}) at {most(view.server(f.session) for f in shown)}"
+    waited = max(f.waited_ns for f in shown)
+    text += f", which the client waited for up to {seconds(waited)}" if waited else ""
     text += f"; {about}." if about else "."
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
     if any(f.about for f in shown):
@@ -135,7 +148,7 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
         True: False,
         False: False,
     }  # ChangeCipherSpec or application data was sent: an alert behind it is not of the handshake, or encrypted
-    server_spoke = False
+    server_spoke = without = False
     hello_at = -1
     for i in range(len(seg)):
         head, length = seg.head[i], seg.length[i]
@@ -146,7 +159,9 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 level, what = head >> 16 & 0xFF, head >> 8 & 0xFF
                 if level == FATAL and what in ALERTS:
                     by = "client" if seg.orig[i] else "server"
-                    return Failure(k, f"{ALERTS[what]} by the {by}", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i])
+                    cause = f": {NO_CERTIFICATE}" if without and by == "server" else ""
+                    return Failure(k, f"{ALERTS[what]} by the {by}{cause}", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i])
+            without |= tls and seg.orig[i] and kind == HANDSHAKE and head & 0xFFFFFFFFFF == 7 << 24 | EMPTY_CERTIFICATE
             if tls and kind in (CHANGE_CIPHER, APPLICATION):
                 secured[seg.orig[i]] = True
             if hello_at >= 0 and not seg.orig[i] and not server_spoke and seg.offset[i] >= 0:
@@ -164,9 +179,12 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 continue  # what it sent before comes behind it
             if seg.orig[i] and seg.ts[i] - seg.ts[hello_at] < PATIENCE_NS:
                 return None  # a browser opens more than it needs and closes them again
-            by = "client" if seg.orig[i] else "server"
+            frames = [f for f in (hello, seg.frame[i]) if f]
+            if seg.orig[i]:  # it had waited
+                waited = seg.ts[i] - seg.ts[hello_at]
+                return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=waited)
             how = "reset" if seg.flags[i] & RST else "closed"
-            return Failure(k, f"{how} by the {by} before the server's hello", False, [f for f in (hello, seg.frame[i]) if f], seg.ts[i])
+            return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i])
     return None
 
 

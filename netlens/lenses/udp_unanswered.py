@@ -1,6 +1,6 @@
 """Which requests over UDP got no answer?
 
-Asks: whether a client that opened a conversation over UDP by a request (QUIC, DTLS, WireGuard, OpenVPN, IKE, NTP, SNMP, RADIUS, SIP, Kerberos, RPC, CoAP)
+Asks: whether a client that opened a conversation over UDP by a request (QUIC, DTLS, WireGuard, OpenVPN, IKE, NTP, SNMP, RADIUS, SIP, Kerberos, RPC, CoAP, DHCP)
     sent it again for seconds and heard nothing.
 Applies: where the first datagram is in the capture and its sender hears something in it. DNS is told by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlens.addresses import is_one_host
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, by_tcp, hearing, requests
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, finding, most, seconds, views
@@ -72,11 +73,13 @@ def _silent(view: View) -> list[Silent]:
             and (UDP, t.source, t.destination) not in told
             and not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in heard_of)
         ]
-        if open_ and client in heard:
+        if open_ and (client in heard or protocol == "DHCP"):
             instead = (protocol == "QUIC" and by_tcp(view, client, *server)) or (
                 protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
             )
-            found.append(Silent(protocol, server, open_, instead or protocol in PATIENT))
+            # a neighbour's broadcasts are heard by all, the answers to them by it alone
+            others = protocol == "DHCP" and any(is_one_host(address) for address in heard)
+            found.append(Silent(protocol, server, open_, instead or others or protocol in PATIENT))
     return found
 
 
@@ -93,6 +96,8 @@ def _of(view: View) -> list[Finding]:
         f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got no answer: "
         f"{most(endpoint(*s.server) for s in shown)} (up to {max(s.tried for s in shown)} datagrams over {seconds(longest)})."
     )
+    if all(s.protocol == "DHCP" for s in shown):
+        text = f"No DHCP server answered: {plural(sum(t.datagrams for s in shown for t in s.talks), 'request')} over {seconds(longest)}."
     values = {
         "unanswered": silent,
         "tries": tries,
@@ -102,5 +107,10 @@ def _of(view: View) -> list[Finding]:
         "protocols": sorted({s.protocol for s in shown}),
     }
     advice = "The service is down, or something drops UDP on its port: look there (ss -lun) and at the firewalls between, and capture at the server's side."
+    served = {server for (_, _, server), talks in view.once(requests).items() if any(answered(view, t) for t in talks)}
+    if all(s.server in served for s in shown):
+        advice = "It answered others, so it ignored these, or they were lost: look at its log (a secret or a client that it does not know)."
+    elif all(s.protocol == "DHCP" for s in shown):
+        advice = "No DHCP server is on this network, or it has no address left, or something drops its answers: look there, and at the relay or VLAN between."
     frames = [t.first_frame for s in sorted(shown, key=lambda s: -s.lasted_ns) for t in s.talks]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._view import S, finding, grouped, most, seconds, views
 from netlens.lenses._windows import shut_windows
 from netlens.lenses.zero_window_stuck import stuck
 from netlens.text import plural
@@ -38,14 +38,18 @@ def look(traffic: Traffic) -> list[Finding]:
 def _of(view: View) -> list[Finding]:
     left_out = {id(shut) for shut in view.once(stuck)}
     shuts = [shut for shut in view.once(shut_windows) if id(shut) not in left_out and shut.reopened]
-    grave = [s for s in shuts if s.lasted_ns >= LONG_NS or (s.share >= SHARE and s.lasted_ns >= NOTICED_NS)]
+    together = grouped(shuts, lambda s: (s.session, s.orig)).values()
+    often = {id(s) for g in together if sum(s.share for s in g) >= SHARE and sum(s.lasted_ns for s in g) >= LONG_NS for s in g}
+    grave = [s for s in shuts if s.lasted_ns >= LONG_NS or (s.share >= SHARE and s.lasted_ns >= NOTICED_NS) or id(s) in often]
     some = [s for s in shuts if s.lasted_ns >= NOTICED_NS]
     shown = grave or some or (shuts if len(shuts) >= OFTEN and sum(s.lasted_ns for s in shuts) >= NOTICED_NS else [])
     if not shown:
         return []
     longest = max(s.lasted_ns for s in shown)
     who = most(view.address(s.session, s.orig) for s in shown)
-    text = f"{plural(len(shown), 'time')} a receiver's window was shut, for up to {seconds(longest)}, while data waited for it: {who} did not read."
-    values = {"times": len(shown), "longest_s": longest / 1e9, "connections": len({s.session for s in shown})}
+    total = max(sum(s.lasted_ns for s in g) for g in grouped(shown, lambda s: s.session).values())
+    in_all = f" and {seconds(total)} in all" if total > longest else ""
+    text = f"{plural(len(shown), 'time')} a receiver's window was shut, for up to {seconds(longest)}{in_all}, while data waited for it: {who} did not read."
+    values = {"times": len(shown), "longest_s": longest / 1e9, "total_s": total / 1e9, "connections": len({s.session for s in shown})}
     advice = "The receiving program is busy or blocked: look at its CPU and disk, not at the network." if grave else ""
     return [finding(view, ID, "problem" if grave else "warning", text, [f for s in shown for f in s.frames], values, advice)]

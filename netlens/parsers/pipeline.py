@@ -30,6 +30,8 @@ from netlens.wire.streams import CHUNK
 from netlens.wire.times import Times
 
 if TYPE_CHECKING:
+    from netlens.parsers.asking import AskingBuilder
+    from netlens.parsers.bodies import BodyBuilder
     from netlens.parsers.certificates import CertificateBuilder
     from netlens.parsers.exchanges import ExchangeBuilder
     from netlens.parsers.icmp import ErrorBuilder
@@ -101,10 +103,14 @@ class Unit:
 
 
 class Decoder:
-    """Batches of frames to packet rows; holds what spans batches: counts by reason, unfinished fragments. ``errors``: who reads ICMP errors, if anybody."""
+    """Batches of frames to packet rows; holds what spans batches: counts by reason, unfinished fragments.
+
+    errors, asking : who reads ICMP errors, and echoes, ARP and neighbour discovery; None: nobody.
+    """
 
     def __init__(self) -> None:
         self.errors: ErrorBuilder | None = None
+        self.asking: AskingBuilder | None = None
         self.counts = np.zeros((d.N_REASONS, 2), np.int64)
         self.fragments = Fragments()
         self.times = Times()
@@ -140,6 +146,8 @@ class Decoder:
                 at = until
             if self.errors is not None:
                 self.errors.feed(batch.buf, self._fragment_rows[:n])
+            if self.asking is not None:
+                self.asking.feed(batch.buf, self._fragment_rows[:n])
         pieces.append((batch.buf, room[at:m]))
         return Unit(pieces, batch.frame0 + batch.n, *self.times.feed(batch.frames, batch.n, batch.frame0))
 
@@ -167,6 +175,7 @@ class Part:
         self.trail: Trail | None = None
         self.records: RecordBuilder | None = None
         self.certificates: CertificateBuilder | None = None
+        self.bodies: BodyBuilder | None = None
         self._hellos_seen = 0
         if "lookups" in self.products:
             from netlens.parsers.lookups import LookupBuilder
@@ -194,9 +203,14 @@ class Part:
                 self.certificates = CertificateBuilder()
         self.decoder = Decoder()
         if self.trail is not None:
+            from netlens.parsers.asking import AskingBuilder
             from netlens.parsers.icmp import ErrorBuilder
 
-            self.decoder.errors = ErrorBuilder()
+            self.decoder.errors, self.decoder.asking = ErrorBuilder(), AskingBuilder()
+            if "hellos" in self.products:
+                from netlens.parsers.bodies import BodyBuilder
+
+                self.bodies = BodyBuilder()
         self.frames = 0
         self.bytes = 0
         self.inputs: list[Input] = []
@@ -256,6 +270,8 @@ class Part:
             self.records.feed(buf, packets, sessions)
         if self.certificates is not None:
             self.certificates.feed(buf, packets)
+        if self.bodies is not None:
+            self.bodies.feed(buf, packets)
         if self.streams is not None:
             skip = None
             if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged

@@ -101,6 +101,8 @@ _ETHERTYPES[[0x2000, 0x8902, 0x890D, 0x8912, 0x9000, 0x9003, 0xFFFF]] = _NOT_IP
 FRAGMENT_WIDTH = 14
 PIECE = 10
 QUOTING = -2  #: in PIECE: no fragment, but an ICMP error or redirect
+ASKING = -3  #: an echo, or neighbour discovery (proto 1, 58), or ARP (proto 0)
+_ARP_BYTES = 28  #: of Ethernet and IPv4 (RFC 826)
 MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than this is an attack, not a packet
 
 MIN_TCP_HEADER, UDP_HEADER = 20, 8
@@ -369,6 +371,10 @@ def _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, piece, t,
 def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality, frame):
     """From the network header on; returns (reason, fragments)."""
     if kind != 0x0800 and kind != 0x86DD:
+        if kind == 0x0806 and cap >= _ARP_BYTES:
+            n_fragments = _hand_back(
+                row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(ASKING), o, np.int64(_ARP_BYTES), cap
+            )
         return np.int64(_ETHERTYPES[kind]), n_fragments
     kind = np.int64(4 if kind == 0x0800 else 6)
     if cap < 1:
@@ -388,10 +394,14 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
     if proto == 1:
         if tcap >= 1 and (byte(buf, t) == 3 or byte(buf, t) == 4 or byte(buf, t) == 5 or byte(buf, t) == 11 or byte(buf, t) == 12):
             return _ICMP_ERROR, _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(QUOTING), t, tlen, tcap)
+        if tcap >= 8 and (byte(buf, t) == 8 or byte(buf, t) == 0):
+            n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(ASKING), t, tlen, tcap)
         return _ICMP, n_fragments
     if proto == 58:
         if tcap >= 1 and (byte(buf, t) < 128 or byte(buf, t) == 137):
             return _ICMP_ERROR, _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(QUOTING), t, tlen, tcap)
+        if tcap >= 8 and (byte(buf, t) == 128 or byte(buf, t) == 129 or byte(buf, t) == 135 or byte(buf, t) == 136):
+            n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(ASKING), t, tlen, tcap)
         return _ICMP, n_fragments
     row[c.KIND], row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH] = proto, t, tcap, tlen  # for enter
     return _PROTOCOL[proto], n_fragments

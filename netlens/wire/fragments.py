@@ -98,10 +98,8 @@ class Fragments:
     ) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
         """(buffer, int64[1, WIDTH] packet row) of each TCP or UDP datagram that is now complete, in order of frames."""
         out = []
-        for row in rows.tolist():
+        for row in rows[rows[:, d.PIECE] >= 0].tolist():
             frame, ts, iface, version, s_hi, s_lo, d_hi, d_lo, _, proto, where_more, start, length, captured = row
-            if where_more == d.QUOTING:
-                continue
             where, more = where_more >> 1, where_more & 1
             key = datagram(row)
             if where + length > MAX_BYTES or (more and (length % 8 or not length)):

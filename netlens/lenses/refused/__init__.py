@@ -72,6 +72,16 @@ def _queued(traffic: Traffic) -> list[Finding]:
     return [_of_requests(traffic, "queued", "warning", text, found.waited, values)]
 
 
+_LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
+_ADVICE = {
+    "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
+    "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
+    "DATA": "The server does not take that message: its reply says why.",
+    "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
+    "host": "The server does not let this client's address in: see its list of hosts.",
+}
+
+
 def look(traffic: Traffic) -> list[Finding]:
     """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
     return [*_of_target(traffic), *(found for view in views(traffic) for found in _of_dialogs(view))]
@@ -90,7 +100,9 @@ def _of_dialogs(view: View) -> list[Finding]:
     whom, what = most(view.server(k) for k in sessions), most(r.what for r in shown)
     text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} got a refusal: {what} ({', '.join(protocols)})."
     values = {"connections": all_, "refused": len(sessions), "protocols": protocols, "replies": sorted({r.what for r in shown})}
-    advice = "Check user, password and permissions at that server; its log says what it did not like." if lasting else ""
+    advice = ""
+    if lasting:
+        advice = next((hint for word, hint in _ADVICE.items() if all(word in r.what for r in shown)), _LOGIN)
     return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
 
 

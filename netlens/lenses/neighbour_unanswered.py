@@ -1,0 +1,69 @@
+"""Which addresses of the own network did not answer?
+
+Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody said that it is his.
+Applies: where requests are in the capture, and so is something that came back to who asked (in a switched network others hear the requests alone).
+Cannot see: whether the host is off, in another network, or does not want to be found.
+Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. Who asks for
+    many addresses looks around (a scanner, a router that is scanned).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._datagrams import hearing
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding, Severity
+    from netlens.lenses._view import View
+    from netlens.parsers.asking import Seen
+
+ID = "neighbour-unanswered"
+GROUP = "handshakes"
+RANK = 12
+TIMES, LEAST_NS, MOST_NS = 3, S, 10 * S  #: asked so often, in so long
+MANY = 8  #: addresses that one host asks for in vain: it looks around
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    asking = view.side.capture.asking
+    if not asking.sought:
+        return []
+    heard = hearing(view) | asking.near | {e.told for e in view.side.capture.icmp_errors}
+    lost: dict[str, list[tuple[str, str]]] = {}
+    for (source, target), seen in asking.sought.items():
+        if target not in asking.claims and source in heard and _insists(seen):
+            lost.setdefault(source, []).append((source, target))
+    shown = [pair for pairs in lost.values() if len(pairs) <= MANY for pair in pairs]
+    if not shown:
+        return []
+    # who has something else to talk to does not wait for this one, as far as is seen
+    others = {address for k in view.whole for address in view.ends(k)[::2]} | {t.source[0] for t in view.conversations}
+    grave = [pair for pair in shown if pair[0] not in others]
+    shown = grave or shown
+    requests = sum(len(asking.sought[pair]) for pair in shown)
+    lasted = max(asking.sought[pair][-1].ts - asking.sought[pair][0].ts for pair in shown)
+    targets, sources = sorted({target for _, target in shown}), sorted({source for source, _ in shown})
+    text = (
+        f"Nobody answered for {most(target for _, target in shown)}: {most(source for source, _ in shown)} asked {plural(requests, 'time')} "
+        f"over {seconds(lasted)} for the hardware address."
+    )
+    values = {"addresses": targets, "asked_by": sources, "requests": requests, "longest_s": lasted / 1e9}
+    severity: Severity = "problem" if grave else "warning"
+    advice = "The host is off, in another network (VLAN, netmask), or the address is wrong: look at ip neigh, and at the switch."
+    frames = [each.frame for pair in shown for each in asking.sought[pair]]
+    return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _insists(seen: list[Seen]) -> bool:
+    """Whether somebody asked again and again, as a program waits, and not from time to time."""
+    times = [each.ts for each in seen]
+    return len(times) >= TIMES and any(LEAST_NS <= last - first <= MOST_NS for first, last in zip(times, times[TIMES - 1 :], strict=False))

@@ -1,0 +1,69 @@
+"""Which echo requests (ping) got no reply?
+
+Asks: how many ICMP echo requests to one address stayed without a reply.
+Applies: where requests are in the capture, and something that came back to who sent them.
+Cannot see: whether the request or the reply was lost; who answers TCP, and not ping.
+Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
+    otherwise says nothing. One or two of many may be lost anywhere. A request of the last second is pending.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._datagrams import hearing
+from netlens.lenses._view import S, finding, grouped, most, views
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding, Severity
+    from netlens.lenses._view import View
+    from netlens.parsers.asking import Ping
+
+ID = "ping-unanswered"
+GROUP = "delivery"
+RANK = 46
+PENDING_NS = S
+TIMES, SHARE = 3, 0.05  #: of the requests to one address
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    capture = view.side.capture
+    if not capture.asking.pings:
+        return []
+    end = view.side.bounds_ns[1]
+    errors = {e.told for e in capture.icmp_errors}
+    heard = hearing(view) | capture.asking.near | errors | {p.source for p in capture.asking.pings.values() if p.answers}
+    speaking = {address for k in view.whole for address in view.ends(k)[::2]}
+    lossy: list[tuple[str, int, list[int]]] = []
+    silent: list[tuple[str, int, list[int]]] = []
+    by_host: dict[tuple[str, str], list[Ping]] = grouped(capture.asking.pings.values(), lambda p: (p.source, p.destination))
+    for (source, target), pings in by_host.items():
+        asked = [(n, seen, p) for p in pings for n, seen in p.requests.items() if n in p.answers or end - seen.ts >= PENDING_NS]
+        open_ = [seen.frame for n, seen, p in asked if n not in p.answers]
+        if len(open_) < TIMES or len(open_) < SHARE * len(asked):
+            continue
+        if len(open_) < len(asked):
+            lossy.append((target, len(asked), open_))
+        elif source in heard and target not in speaking:
+            silent.append((target, len(asked), open_))
+    shown = lossy or silent
+    if not shown:
+        return []
+    sent = sum(n for _, n, _ in shown)
+    lost = sum(len(frames) for *_, frames in shown)
+    text = f"{lost:,} of {plural(sent, 'ping')} to {most(target for target, *_ in shown)} got no reply."
+    values = {"sent": sent, "answered": sent - lost, "hosts": sorted({target for target, *_ in shown})}
+    severity: Severity = "problem" if lossy or not view.whole else "warning"
+    advice = (
+        "Packets are lost on the way there or back: mtr HOST shows where it begins."
+        if lossy
+        else "The host is off, the way there or back is missing, or a firewall drops ping: try a TCP port that it serves."
+    )
+    return [finding(view, ID, severity, text, [f for *_, frames in shown for f in frames], values, advice)]

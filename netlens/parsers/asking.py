@@ -1,0 +1,123 @@
+"""Who asked for whom below TCP and UDP: echoes (ping), and address resolution by ARP and neighbour discovery. Who got no answer is told by lenses.
+
+Kept while ``netlens analyze`` reads a capture, and by no other command. Formats: RFC 792, RFC 4443 4 (echo), RFC 826, RFC 5227 (ARP), RFC 4861 4.3, 4.4.
+
+Limits: of the first :data:`MAX_MESSAGES`. Of an echo only its beginning is looked at; ARP is that of Ethernet and IPv4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netlens.wire import decode as d
+from netlens.wire.addresses import ip_text
+
+Array = np.ndarray[Any, Any]
+
+MAX_MESSAGES = 200_000
+LOOKED_AT = 64  #: bytes of a message: a neighbour advertisement with its options has 32
+COPY_NS = 2_000_000  #: what comes again so soon was recorded again, as from another interface
+_ARP, _ICMP, _ICMPV6 = 0, 1, 58
+_NOBODY = ("0.0.0.0", "::")
+_REQUEST, _REPLY = 1, 2  # operations of ARP
+_TARGET_ADDRESS = 2  # option of a neighbour advertisement: target link-layer address
+
+
+class Seen(NamedTuple):
+    """When something was seen, and in which frame."""
+
+    ts: int
+    frame: int
+
+
+class Claim(NamedTuple):
+    """Somebody said that an address is its own; ``hardware``: its hardware address as text."""
+
+    ts: int
+    frame: int
+    hardware: str
+
+
+@dataclass
+class Ping:
+    """Echo requests from one address to another with one identifier; ``answers`` by sequence number, as ``requests``."""
+
+    source: str
+    destination: str
+    requests: dict[int, Seen] = field(default_factory=dict)
+    answers: dict[int, Seen] = field(default_factory=dict)
+
+
+class AskingBuilder:
+    """Fed with what the decoder hands back.
+
+    pings : by source, destination and identifier.  sought : by who asked and for which address, each request.
+    claims : by address, who said that it is theirs.  near : who told and was told one to one, which a switch shows to no third.
+    """
+
+    def __init__(self) -> None:
+        self.pings: dict[tuple[str, str, int], Ping] = {}
+        self.sought: dict[tuple[str, str], list[Seen]] = {}
+        self.claims: dict[str, list[Claim]] = {}
+        self.near: set[str] = set()
+        self._read = 0
+
+    def feed(self, buf: Array, rows: Array) -> None:
+        """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
+        chosen = rows[rows[:, d.PIECE] == d.ASKING][: MAX_MESSAGES - self._read]
+        self._read += len(chosen)
+        for frame, ts, _, version, s_hi, s_lo, d_hi, d_lo, _, protocol, _, at, _, captured in chosen.tolist():
+            message = buf[at : at + min(captured, LOOKED_AT)].tobytes()
+            seen = Seen(ts, frame)
+            if protocol == _ARP:
+                self._arp(message, seen)
+                continue
+            source, destination = ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)
+            if message[0] in (135, 136) and protocol == _ICMPV6:
+                self._neighbour(message, seen, source, destination)
+            else:
+                self._echo(message, seen, source, destination)
+
+    def _echo(self, message: bytes, seen: Seen, source: str, destination: str) -> None:
+        ident, number = int.from_bytes(message[4:6], "big"), int.from_bytes(message[6:8], "big")
+        if message[0] in (8, 128):
+            ping = self.pings.setdefault((source, destination, ident), Ping(source, destination))
+            ping.requests.setdefault(number, seen)
+        elif (ping_ := self.pings.get((destination, source, ident))) is not None and number in ping_.requests:
+            ping_.answers.setdefault(number, seen)
+
+    def _arp(self, message: bytes, seen: Seen) -> None:
+        if len(message) < 28 or message[:6] != b"\x00\x01\x08\x00\x06\x04":
+            return
+        operation = int.from_bytes(message[6:8], "big")
+        hardware, source, target = message[8:14].hex(":"), _ipv4(message[14:18]), _ipv4(message[24:28])
+        if operation == _REQUEST and source not in (*_NOBODY, target):
+            self._seek(source, target, seen)
+        elif source not in _NOBODY and operation in (_REQUEST, _REPLY):  # a reply, or an announcement
+            self.claims.setdefault(source, []).append(Claim(*seen, hardware))
+            if operation == _REPLY:
+                self.near |= {source, target}
+
+    def _neighbour(self, message: bytes, seen: Seen, source: str, destination: str) -> None:
+        if len(message) < 24:
+            return
+        target = ip_text(int.from_bytes(message[8:16], "big"), int.from_bytes(message[16:24], "big"), 6)
+        if message[0] == 135:
+            if source not in _NOBODY:  # else somebody asks whether the address is free
+                self._seek(source, target, seen)
+            return
+        hardware = message[26:32].hex(":") if len(message) >= 32 and message[24] == _TARGET_ADDRESS else ""
+        self.claims.setdefault(target, []).append(Claim(*seen, hardware))
+        self.near |= {target, destination}
+
+    def _seek(self, source: str, target: str, seen: Seen) -> None:
+        before = self.sought.setdefault((source, target), [])
+        if not before or not 0 <= seen.ts - before[-1].ts < COPY_NS:
+            before.append(seen)
+
+
+def _ipv4(packed: bytes) -> str:
+    return ip_text(0, int.from_bytes(packed, "big"), 4)

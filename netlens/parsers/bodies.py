@@ -1,0 +1,61 @@
+"""How long answers of HTTP/1.1 in clear say that they are (Content-Length, RFC 9112 6.2), to tell those that ended before.
+
+Kept while ``netlens analyze`` reads a capture, and by no other command.
+
+Limits: of the first :data:`MAX_BODIES`; only of heads that are in one segment, the first of each segment, without Transfer-Encoding.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netlens.wire import columns as c
+from netlens.wire import hints as h
+
+Array = np.ndarray[Any, Any]
+
+MAX_BODIES = 200_000
+MAX_HEAD = 16_384  #: bytes in which the end of a head is looked for
+MAX_LENGTH = 1 << 50
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+_CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_WITHOUT = (204, 304)  #: answers without a body, whatever they say of it
+
+
+class Body(NamedTuple):
+    """An answer.  frame : of its head.  start, end : offsets in its stream, of its first byte and behind its last.  length : of its body."""
+
+    session: int
+    frame: int
+    start: int
+    end: int
+    length: int
+
+
+class BodyBuilder:
+    """Fed with decoded packets whose sessions are known."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Body] = []
+
+    def feed(self, buf: Array, packets: Array) -> None:
+        """Take in a batch (int64[n, WIDTH])."""
+        heads = (packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_RESPONSE) & (packets[:, c.FRESH] > 0) & (packets[:, c.SESSION] >= 0)
+        if not heads.any():
+            return
+        for row in packets[heads][: MAX_BODIES - len(self.bodies)]:
+            at, captured, offset = int(row[c.PAY_OFF]), int(row[c.PAY_CAP]), int(row[c.OFFSET])
+            status = int(row[c.HINT]) >> h.STATUS_SHIFT & 0x3FF
+            head = buf[at : at + min(captured, MAX_HEAD)].tobytes()
+            end = head.find(b"\r\n\r\n")
+            if end < 0 or status < 200 or status in _WITHOUT:
+                continue
+            found = _LENGTH.search(head, 0, end + 2)
+            if found is None or _CODED.search(head, 0, end + 2):
+                continue
+            length = int(found.group(1))
+            if length < MAX_LENGTH:
+                self.bodies.append(Body(int(row[c.SESSION]), int(row[c.FRAME]), offset, offset + end + 4 + length, length))

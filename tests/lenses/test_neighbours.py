@@ -1,0 +1,121 @@
+"""ARP, neighbour discovery and ping: packets made here, in frames of Ethernet where there must be a link."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
+from scapy.utils import PcapWriter
+
+import netlens
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet as Layer
+
+    from netlens.lenses import Finding
+
+OWN, GATEWAY, NOBODY = "192.0.2.10", "192.0.2.1", "192.0.2.50"
+MAC, OTHER, THIRD = "02:00:00:00:00:0a", "02:00:00:00:00:01", "02:00:00:00:00:02"
+START = 1_700_000_000
+
+
+def found(folder: Path, packets: list[tuple[float, Layer]]) -> dict[str, Finding]:
+    path = folder / "made.pcap"
+    with PcapWriter(str(path), linktype=1) as out:
+        for at, packet in sorted(packets, key=lambda each: each[0]):
+            packet.time = START + at
+            out.write(packet)
+    return {each.id: each for each in netlens.analyze(str(path)).findings}
+
+
+def who_has(target: str, at: float, source: str = OWN) -> tuple[float, Layer]:
+    return at, Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=MAC, psrc=source, pdst=target)
+
+
+def is_at(address: str, hardware: str, at: float, told: str = OWN) -> tuple[float, Layer]:
+    return at, Ether(src=hardware, dst=MAC) / ARP(op=2, hwsrc=hardware, psrc=address, hwdst=MAC, pdst=told)
+
+
+GREETED = [who_has(GATEWAY, 0.0), is_at(GATEWAY, OTHER, 0.001)]
+
+
+def test_an_address_that_nobody_answers_for(tmp_path: Path) -> None:
+    this = found(tmp_path, [*GREETED, *(who_has(NOBODY, 1.0 + k) for k in range(6))])
+    assert this["neighbour-unanswered"].severity == "problem"
+    assert this["neighbour-unanswered"].text == (
+        "Nobody answered for 192.0.2.50: 192.0.2.10 asked 6 times over 5.0 s for the hardware address."
+    )
+    assert len(this["neighbour-unanswered"].frames) == 6
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [*GREETED, who_has(NOBODY, 1.0), who_has(NOBODY, 2.0)],  # gone on
+        [*GREETED, *(who_has(NOBODY, 1.0 + k) for k in range(4)), is_at(NOBODY, THIRD, 5.0)],
+        [who_has(NOBODY, 1.0 + k) for k in range(6)],  # of a neighbour, whose answers a switch does not show
+        [*GREETED, *(who_has("0.0.0.0", 1.0 + k) for k in range(0)), *(who_has(NOBODY, 1.0 + k, source="0.0.0.0") for k in range(4))],
+        [*GREETED, *(who_has(f"192.0.2.{100 + n}", 1.0 + k) for k in range(4) for n in range(20))],  # who looks around
+    ],
+    ids=["twice", "answered", "heard alone", "probes", "scan"],
+)
+def test_addresses_that_nobody_misses(tmp_path: Path, packets: list[tuple[float, Layer]]) -> None:
+    assert "neighbour-unanswered" not in found(tmp_path, packets)
+
+
+def test_neighbour_discovery_that_nobody_answers(tmp_path: Path) -> None:
+    own, gone, near = "fe80::a", "fe80::50", "fe80::1"
+
+    def solicits(target: str, at: float) -> tuple[float, Layer]:
+        packed = socket.inet_pton(socket.AF_INET6, target)
+        group = "ff02::1:ff" + f"{packed[13]:02x}:{packed[14]:02x}{packed[15]:02x}"
+        return at, Ether(src=MAC) / IPv6(src=own, dst=group, hlim=255) / ICMPv6ND_NS(tgt=target)
+
+    answer = Ether(src=OTHER, dst=MAC) / IPv6(src=near, dst=own, hlim=255) / ICMPv6ND_NA(tgt=near) / ICMPv6NDOptDstLLAddr(lladdr=OTHER)
+    this = found(tmp_path, [solicits(near, 0.0), (0.001, answer), *(solicits(gone, 1.0 + k) for k in range(3))])
+    assert this["neighbour-unanswered"].text.startswith("Nobody answered for fe80::50: fe80::a asked 3 times over 2.0 s")
+
+
+def test_an_address_that_two_hosts_have(tmp_path: Path) -> None:
+    packets = []
+    for k in range(3):
+        packets += [who_has(NOBODY, 10.0 * k), is_at(NOBODY, OTHER, 10.0 * k + 0.001), is_at(NOBODY, THIRD, 10.0 * k + 0.0011)]
+    this = found(tmp_path, packets)
+    assert this["address-conflict"].severity == "problem"
+    assert this["address-conflict"].text == (f"192.0.2.50 is used twice: 3 times two hosts answered for it ({OTHER} and {THIRD}).")
+
+
+def test_an_address_that_moves(tmp_path: Path) -> None:
+    """A cluster announces it; nobody answers twice."""
+    moved = (30.0, Ether(src=THIRD, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=THIRD, psrc=NOBODY, pdst=NOBODY))
+    packets = [who_has(NOBODY, 0.0), is_at(NOBODY, OTHER, 0.001), moved, who_has(NOBODY, 60.0), is_at(NOBODY, THIRD, 60.001)]
+    assert "address-conflict" not in found(tmp_path, packets)
+
+
+def ping(number: int, at: float, target: str = GATEWAY, answered: bool = True) -> list[tuple[float, Layer]]:
+    asked = Ether(src=MAC, dst=OTHER) / IP(src=OWN, dst=target) / ICMP(type=8, id=7, seq=number) / bytes(48)
+    reply = Ether(src=OTHER, dst=MAC) / IP(src=target, dst=OWN) / ICMP(type=0, id=7, seq=number) / bytes(48)
+    return [(at, asked), (at + 0.01, reply)] if answered else [(at, asked)]
+
+
+def test_pings_of_which_half_get_no_reply(tmp_path: Path) -> None:
+    packets = [each for k in range(20) for each in ping(k, float(k), answered=k % 2 == 0)]
+    this = found(tmp_path, packets)
+    assert this["ping-unanswered"].severity == "problem"
+    assert this["ping-unanswered"].text == "9 of 19 pings to 192.0.2.1 got no reply."  # the last one is pending
+
+
+def test_pings_to_a_host_that_is_off(tmp_path: Path) -> None:
+    packets = [*GREETED, *(each for k in range(5) for each in ping(k, 1.0 + k, NOBODY, answered=False)), who_has(GATEWAY, 20.0)]
+    this = found(tmp_path, packets)
+    assert this["ping-unanswered"].text == "5 of 5 pings to 192.0.2.50 got no reply."
+
+
+def test_pings_that_are_answered_but_for_one(tmp_path: Path) -> None:
+    packets = [each for k in range(20) for each in ping(k, float(k), answered=k != 4)]
+    assert "ping-unanswered" not in found(tmp_path, packets)

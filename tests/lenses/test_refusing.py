@@ -1,0 +1,218 @@
+"""Servers that refuse, cut off or are slow to speak, and clients that give up or ask with credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lenses.made import CLIENT, GET, MS, SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.parsers.build import Packet, Talk, datagram
+from tests.parsers.test_pipeline import HELLO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OK_100 = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+TLS = (SERVER, 443)
+
+
+def challenged(statuses: list[int], port: int = 41_000) -> list[Packet]:
+    made = talk(port)
+    for status in statuses:
+        exchange(made, GET, b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)
+    return close(made).packets
+
+
+@pytest.mark.parametrize(("statuses", "errors"), [([407, 407, 407], 3), ([401, 200], 0), ([401, 401, 200], 0), ([200, 401], 1)])
+def test_challenges_count_unless_they_are_met(tmp_path: Path, statuses: list[int], errors: int) -> None:
+    this = found(tmp_path, challenged(statuses), healthy())
+    assert (this["http-errors"].values["errors"] if "http-errors" in this else 0) == errors
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_client_that_gives_up_before_any_answer(tmp_path: Path, times: int) -> None:
+    """Once may be a person who does not want to wait."""
+    packets: list[Packet] = []
+    for k in range(times):
+        made = talk(41_000 + k, at=4 * k * S)
+        made.up("PA", GET)
+        made.down("A")
+        made.at += 3 * S
+        made.up("FA")
+        made.down("A")
+        packets += made.packets
+    this = found(tmp_path, packets, healthy(), ping(60 * S))
+    assert problems(this) == ({"slow-server"} if times > 1 else set())
+    if times > 1:
+        assert this["slow-server"].text == (
+            "3 of 4 HTTP requests, to 198.51.100.20:80, waited up to 3.0 s for the answer's first byte; 3 got none before the client gave up."
+        )
+
+
+def test_an_answer_to_a_client_that_had_given_up(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(2):
+        made = talk(41_000 + k, at=12 * k * S)
+        made.up("PA", GET)
+        made.down("A")
+        made.at += 3 * S
+        made.up("FA")
+        made.down("A")
+        made.at += 7 * S
+        made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n")
+        made.up("R")
+        packets += made.packets
+    this = found(tmp_path, packets, healthy(), ping(60 * S))
+    assert "waited up to 3.0 s for the answer's first byte; 2 got none before the client gave up" in this["slow-server"].text
+
+
+def test_long_polls_that_time_out_are_no_slow_server(tmp_path: Path) -> None:
+    made = talk()
+    for _ in range(4):
+        exchange(made, GET, b"HTTP/1.1 204 No Content\r\n\r\n", wait=12 * S)
+    assert "slow-server" not in found(tmp_path, close(made).packets, healthy(), ping(90 * S))
+
+
+@pytest.mark.parametrize("end", ["FA", "RA"])
+def test_an_answer_that_is_cut_off(tmp_path: Path, end: str) -> None:
+    made = talk()
+    made.up("PA", GET)
+    made.down("A", OK_100 + bytes(1000))
+    made.up("A")
+    made.down("A", 24_000)
+    made.up("A")
+    made.down(end)
+    this = found(tmp_path, made.packets, healthy(), ping(30 * S))
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].text == ("1 of 2 HTTP answers was cut off: 198.51.100.20:80 ended the connection after 25 kB of 100 kB.")
+
+
+@pytest.mark.parametrize("why", ["whole", "client", "head"])
+def test_answers_that_are_shorter_than_they_say_and_not_cut_off(tmp_path: Path, why: str) -> None:
+    made = talk()
+    made.up("PA", b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" if why == "head" else GET)
+    made.down("A", OK_100 + (b"" if why == "head" else bytes(50_000)))
+    made.up("A")
+    if why == "whole":
+        made.down("A", 50_000)
+        made.up("A")
+    if why == "client":
+        made.up("FA")
+    made.down("FA")
+    made.up("A")
+    assert "http-errors" not in found(tmp_path, made.packets, healthy(), ping(30 * S))
+
+
+def test_a_server_that_answers_and_resets_while_the_client_still_sends(tmp_path: Path) -> None:
+    made = talk()
+    made.up("PA", b"POST / HTTP/1.1\r\nContent-Length: 9000\r\n\r\n" + bytes(1000))
+    made.down("PA", b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+    made.up("PA", 1000)
+    made.down("RA")
+    assert "reset" not in problems(found(tmp_path, made.packets, healthy(), ping(30 * S)))
+
+
+def test_mysql_that_takes_no_more_connections(tmp_path: Path) -> None:
+    """The length of its only packet looks like a type of TLS record."""
+    made = talk(server=(SERVER, 3306))
+    made.down("PA", b"\x17\x00\x00\x00\xff\x10\x04Too many connections")
+    made.up("A")
+    made.down("FA")
+    made.up("FA")
+    this = found(tmp_path, made.packets, healthy())
+    assert this["refused"].text == "1 of 1 connection to 198.51.100.20:3306 got a refusal: too many connections (1040) (MySQL)."
+    assert "Raise the server's limit" in this["refused"].advice
+
+
+def hello(port: int = 42_000, at: int = 0) -> Talk:
+    made = talk(port, at, TLS)
+    made.up("PA", HELLO)
+    made.down("A")
+    return made
+
+
+def test_a_certificate_that_is_not_trusted_though_another_program_took_it(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(3):
+        made = hello(42_000 + k, 100 * k * MS)
+        made.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
+        made.up("PA", b"\x15\x03\x03\x00\x02\x02\x30")
+        made.up("RA")
+        packets += made.packets
+    taken = hello(43_000, 400 * MS)
+    taken.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
+    taken.up("PA", b"\x14\x03\x03\x00\x01\x01\x16\x03\x03\x00\x28" + bytes(40))
+    this = found(tmp_path, packets, taken.packets, healthy(), ping(30 * S))
+    assert problems(this) == {"tls-failed"}
+    assert this["tls-failed"].text == "3 of 4 TLS handshakes failed (unknown_ca by the client) at api.example.test:443."
+    assert "reset" not in this  # which ended them
+
+
+def test_a_client_without_the_certificate_that_the_server_asks_for(tmp_path: Path) -> None:
+    made = hello()
+    made.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
+    made.up("PA", b"\x16\x03\x03\x00\x07\x0b\x00\x00\x03\x00\x00\x00")
+    made.down("PA", b"\x15\x03\x03\x00\x02\x02\x28")
+    made.down("FA")
+    this = found(tmp_path, made.packets, healthy(), ping(30 * S))
+    assert "handshake_failure by the server: no certificate of the client" in this["tls-failed"].text
+    assert this["tls-failed"].advice.startswith("The server asks for a client's certificate")
+
+
+def test_a_server_that_says_no_hello_until_the_client_leaves(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(2):
+        made = hello(42_000 + k, 10 * k * S)
+        made.at += 8 * S
+        made.up("FA")
+        packets += made.packets
+    this = found(tmp_path, packets, healthy(), ping(60 * S))
+    assert "(no hello from the server) at api.example.test:443, which the client waited for up to 8.0 s." in this["tls-failed"].text
+
+
+def test_servers_that_are_slow_to_say_hello_and_to_greet(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(2):
+        made = hello(42_000 + k, 10 * k * S)
+        made.at += 4 * S
+        made.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
+        made.up("A")
+        packets += made.packets
+    slow = talk(44_000, server=(SERVER, 25))
+    slow.at += 8 * S
+    slow.down("PA", b"220 mail.example.test ESMTP\r\n")
+    slow.up("PA", b"QUIT\r\n")
+    this = found(tmp_path, packets, healthy(), ping(60 * S))
+    assert this["slow-server"].text.startswith("2 of 2 TLS handshakes waited up to 4.0 s for the server's hello")
+    this = found(tmp_path, slow.packets, healthy(), ping(60 * S))
+    assert this["slow-server"].text == "1 of 1 connection waited up to 8.0 s for the server's greeting (198.51.100.20:25)."
+
+
+def test_a_window_that_is_shut_again_and_again(tmp_path: Path) -> None:
+    """Each time is short; all of them are what the sender waits for."""
+    made = talk()
+    made.up("PA", b"POST / HTTP/1.1\r\nContent-Length: 90000\r\n\r\n")
+    for _ in range(20):
+        made.up("A", 1000)
+        made.down("A", window=0)
+        made.at += 150 * MS
+        made.down("A", window=1000)
+    made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n")
+    this = found(tmp_path, made.packets, healthy(), ping(60 * S))
+    assert problems(this) == {"zero-window"}
+    assert " s in all, while data waited for it: 198.51.100.20 did not read." in this["zero-window"].text
+
+
+@pytest.mark.parametrize(("answered", "others", "severity"), [(False, False, "problem"), (False, True, "warning"), (True, False, None)])
+def test_a_host_that_gets_no_address(tmp_path: Path, answered: bool, others: bool, severity: str | None) -> None:
+    """Where there is other traffic, it may be a neighbour, whose answers are not seen."""
+    asked = b"\x01\x01\x06\x00" + bytes(236)
+    packets = [Packet(at * S, datagram(("0.0.0.0", 68), ("255.255.255.255", 67), asked)) for at in (0, 3, 8, 16)]
+    if answered:
+        packets.append(Packet(17 * S, datagram((SERVER, 67), (CLIENT, 68), b"\x02" + bytes(239))))
+    this = found(tmp_path, packets, healthy() if others else [])
+    assert ("udp-unanswered" in this) == (severity is not None)
+    if severity:
+        assert this["udp-unanswered"].severity == severity
+        assert this["udp-unanswered"].text == "No DHCP server answered: 4 requests over 16.0 s."
