@@ -101,9 +101,10 @@ def headline(a: Analysis) -> list[Part]:
     refused, requests = a.counts["rejections"], a.counts["exchanges"]
     hidden = a.assembled.situation.uncountable
     if not requests:
-        return [Part(f"Requests cannot be counted here: {hidden}." if hidden else _nothing(a)), *_needed(a)]
-    if not refused and not hidden:
-        return [Part(_none_refused(a)), *_needed(a, "a cause")]
+        return [Part(f"Requests cannot be counted without {hidden}." if hidden else _nothing(a)), *_needed(a)]
+    if not refused:
+        said = f"No refusals are known; requests to {target(a)} cannot be counted without {hidden}." if hidden else _none_refused(a)
+        return [Part(said), *_needed(a, "a cause")]
     if hidden:
         parts = [Part(f"Requests to {target(a)} were refused; how many, and of how many, cannot be told.")]
     else:
@@ -130,7 +131,7 @@ def findings_headline(a: Analysis) -> list[Part]:
         return [Part(_none_refused(a))]  # that there is no problem is not known
     parts = [Part(f"{findings.headline(a)}.", "found")]
     if hidden:
-        parts.append(Part(f" Requests to {target(a)} cannot be counted: {hidden}."))
+        parts.append(Part(f" Requests to {target(a)} cannot be counted without {hidden}."))
     elif requests and not findings.is_all(a):
         parts.append(Part(f" {_none_refused(a)}"))
     return parts

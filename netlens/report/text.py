@@ -55,7 +55,8 @@ def render(analysis: Analysis, console: Any, verbose: int = 0) -> None:
 
 
 def _headline(a: Analysis) -> str:
-    if answer.anything_refused(a) or not answer.requests_in_brief(a):
+    hidden = a.assembled.situation.uncountable and a.counts["exchanges"]
+    if answer.anything_refused(a) or not (hidden or answer.requests_in_brief(a)):
         return answer.headline(a)[0].text
     return "".join(part.text for part in answer.findings_headline(a))
 

@@ -18,6 +18,7 @@ from netlens.chains.requests import UPSTREAM
 from netlens.chains.situation import HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM
 from netlens.errors import NetlensError
 from netlens.lenses.refused.labels.error_log import MAX_UNMATCHED
+from netlens.report import answer
 from tests.bench.two_sides import generate
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
 from tests.recordings import FOLDER, copy, expected, with_keys
@@ -315,6 +316,16 @@ def test_http2_without_a_key_log_cannot_be_counted(name: str, tmp_path: Path) ->
     assert "TLS key log" in found.assembled.situation.uncountable
     assert found.limit is None
     assert all(v.verdict != "supported" for v in found.hypotheses)
+
+
+def test_that_nothing_can_be_counted_does_not_mean_that_something_was_refused(tmp_path: Path) -> None:
+    given = ("provider.jsonl", "vm-keylog.txt", "vm-errors.log", "host-errors.log")
+    found = netlens.analyze(copy("http2", tmp_path / "r", without=given))
+    assert found.assembled.situation.uncountable is not None
+    assert not found.counts["rejections"]
+    said = answer.sentence(found)
+    assert "were refused" not in said
+    assert said.startswith("No refusals are known; requests to api.z.ai cannot be counted without a TLS key log")
 
 
 @pytest.mark.tshark
