@@ -64,8 +64,9 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     for i in range(whole[0]):
         if seg.orig[i] == wait.orig and seg.length[i] and seg.offset[i] + seg.length[i] <= min(acked, offset):
             passed = max(passed, seg.length[i])
-    if not alive or passed >= size or not (passed or small):
-        return None
     orig, orig_port, resp, resp_port = view.ends(wait.session)
     ends = ((orig, orig_port), (resp, resp_port))
-    return TooLarge(wait, size, passed, len(whole), told.get((TCP, *(ends if wait.orig else ends[::-1])), []))
+    heard = told.get((TCP, *(ends if wait.orig else ends[::-1])), [])
+    if not heard and (not alive or passed >= size or not (passed or small)):
+        return None
+    return TooLarge(wait, size, passed, len(whole), heard)

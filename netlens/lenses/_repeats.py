@@ -15,6 +15,8 @@ Theory of operation
    nobody knows when they were acknowledged: a wait then lasts until the last sending.
 8. An acknowledgment that comes sooner after the only repeat than the way there and back takes is of the first sending: nothing was lost (RFC 3522).
 9. A sender that was silent for long, and then begins by repeating what had been acknowledged, had not heard it: the connection stood still meanwhile.
+   So it did if a sender of many segments in a row was silent for long, and leaves a hole right when it goes on: what was lost first
+   it sends first, and what comes then is new.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 REORDER_NS = 3_000_000
 NO_TRIP = 1 << 62
 LONGEST_WAIT_NS = 120 * S  #: between two tries, as stacks have it (RFC 6298 2.4 allows 60 s as the least limit)
+FLOW_NS = S // 2  #: segments of a sender that has more to send come closer together
 MANY_SENT = 1000  #: segments under way of which the sending time is kept
 FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: a close_notify is 31
 LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
@@ -157,6 +160,8 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
     sent_ns: dict[int, int] = {}  # end of what was sent once -> when
     trip = NO_TRIP
     before_ns = before_frame = -1  # what came last from this side, if it had data
+    in_a_row = 0  # segments without a pause, up to that
+    pause = (0, 0, -NO_TRIP)  # the last one of a sender of many: since when, behind which frame, and until when
     for i in range(len(seg)):
         flags, ts = seg.flags[i], seg.ts[i]
         if flags & RST:
@@ -165,8 +170,8 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
         if seg.orig[i] != orig:
             if flags & ACK and seg.acked[i] >= 0 and (acked is None or seg.acked[i] > acked):
                 acked = seg.acked[i]
-                if (since := sent_ns.pop(acked, None)) is not None:
-                    trip = min(trip, ts - since)
+                if (sent := sent_ns.pop(acked, None)) is not None:
+                    trip = min(trip, ts - sent)
                 for offset in [o for o, (_, end) in open_.items() if end <= acked]:
                     repeat = open_.pop(offset)[0].end(ts, seg.frame[i])
                     if repeat.times == 1 and not repeat.missed and ts - repeat.last_ns < TRIP_SHARE * trip < NO_TRIP * TRIP_SHARE:
@@ -184,8 +189,11 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
             probe = length == 1 and next_ is not None and offset == next_ - 1
             if next_ is None or offset >= next_:
                 data += 1
+                if before_frame >= 0 and STALL_NS <= ts - before_ns <= LONGEST_WAIT_NS and in_a_row >= MANY:
+                    pause = (before_ns, before_frame, ts)
                 if next_ is not None and offset > next_:
-                    holes.append([next_, offset, ts, seg.frame[i]])
+                    since = pause[:2] if ts - pause[2] <= FLOW_NS else (ts, seg.frame[i])
+                    holes.append([next_, offset, *since])
                 next_ = end
                 first_sent[offset] = (ts, seg.frame[i], end)
                 if len(sent_ns) < MANY_SENT:
@@ -194,7 +202,7 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
                 if peer_closed and offset not in open_:
                     in_vain.add(offset)
                 data += 1
-                sent_ns = {at: since for at, since in sent_ns.items() if at <= offset or at > end}
+                sent_ns = {at: sent for at, sent in sent_ns.items() if at <= offset or at > end}
                 hole = next((h for h in holes if h[0] < end and offset < h[1]), None)
                 if hole is not None:
                     holes.remove(hole)
@@ -221,6 +229,7 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
                         before = first_sent.get(offset) or _covering(first_sent, offset)
                         if before is not None and ts - before[0] > reorder:
                             open_[offset] = (Repeat.first(k, orig, before[0], ts, [before[1], seg.frame[i]]), end)
+        in_a_row = 1 + (in_a_row if before_frame >= 0 and ts - before_ns <= FLOW_NS else 0)
         before_ns, before_frame = (ts, seg.frame[i]) if length and not flags & FIN else (-1, -1)
         closed |= bool(flags & FIN)
     silent = [repeat.end(min(repeat.due_ns, end_ns)) for offset, (repeat, _) in open_.items() if offset not in in_vain]

@@ -242,7 +242,7 @@ class View:
         unseen = s["orig_missing_bytes"] + s["resp_missing_bytes"]
         # nobody claims to have heard anything
         mute = [state[k] in ("S0", "REJ", "RSTOS0") and up[k] * down[k] == 0 and unseen[k] == 0 for k in range(s.rows)]
-        talks = [k for k in self.first_copies if not mute[k]]
+        talks = [k for k in self.first_copies if not mute[k] and up[k] + down[k] > 1]  # a last packet alone says nothing
         one_way = sum(up[k] == 0 or down[k] == 0 for k in talks)
         return one_way >= max(ONE_SIDED_SHARE * len(talks), 1) and (len(talks) >= ONE_SIDED_LEAST or bool(self.heard_unseen))
 

@@ -78,6 +78,8 @@ def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Fi
         "The server takes no more connections (ss -ltn there: Recv-Q at Send-Q is a full accept queue, its program does not accept), "
         "or something on the way drops some of them."
     )
+    if heard:
+        advice = f"For a while {most(e.reporter for e in heard)} had no way to it: look at the routes, links and neighbours there (ip route, ip neigh)."
     frames = [f for a in failed for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
 

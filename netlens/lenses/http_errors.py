@@ -35,6 +35,18 @@ AGAIN_NS, MOST_AGAIN = (
     1000,
 )  #: in which a client that asks again on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
 HEAD = int.from_bytes(b"HEAD", "big")
+#: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
+_ADVICE = {
+    401: "The server wants credentials, or does not know those that were sent.",
+    403: "The server knows the request and forbids it: look at the permissions of these credentials, or at a filter in front.",
+    404: "The server does not know the address: check the path and the host name.",
+    407: "The proxy wants credentials (Proxy-Authorization).",
+    413: "The server takes no body of that size: raise its limit (client_max_body_size in nginx), or send less.",
+    429: "Too many requests for the server's taste: send fewer, and wait as its Retry-After says.",
+    502: "A proxy had no usable answer from the server behind it: look at that server, and at the proxy's log.",
+    503: "The server, or what a proxy has behind it, is overloaded or down for now: look there.",
+    504: "A proxy waited in vain for the server behind it: look at that server, and at the proxy's time-out.",
+}
 HARMLESS = (416,)  #: the client has all of it already
 
 
@@ -85,7 +97,7 @@ def _of(view: View) -> list[Finding]:
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
     advice = ""
     if grave:
-        advice = (
+        advice = _ADVICE.get(codes.most_common(1)[0][0]) or (
             "5xx: look at the server's log."
             if theirs and len(theirs) >= len(ours)
             else "4xx: the server does not accept the requests: check address, method and credentials."

@@ -32,11 +32,45 @@ def look(traffic: Traffic) -> list[Finding]:
 
 def _of(view: View) -> list[Finding]:
     found = []
-    idle = [p for p in view.once(open_and_idle) if p[1] >= IDLE_NS]
-    for key, group in grouped(idle, lambda p: (view.ends(p[0])[0], *view.ends(p[0])[2:])).items():
-        if len(group) < LEAST or sum(p[1] >= SOME_IDLE_NS for p in group) >= SOME:  # never-closed says it
+    open_ = view.once(open_and_idle)
+    never = {k for k, idle in open_ if idle >= SOME_IDLE_NS}
+    all_ = [(k, int(view.sessions["end_ns"][k]), int(view.sessions["end_ns"][k]) + idle) for k, idle in open_] + _closed(view)
+    idle = [each for each in all_ if each[2] - each[1] >= IDLE_NS]
+    for key, group in grouped(idle, lambda each: (view.ends(each[0])[0], *view.ends(each[0])[2:])).items():
+        if len(group) < LEAST or sum(k in never for k, *_ in group) >= SOME:  # never-closed says it
             continue
-        text = f"{len(group):,} connections from {key[0]} to {key[1]}:{key[2]} were held idle for a minute and longer."
-        values = {"client": key[0], "server": key[1], "port": key[2], "connections": len(group)}
-        found.append(finding(view, ID, "warning", text, [int(view.sessions["last_frame"][k]) for k, _ in group], values))
+        at_once = _at_once(group)
+        if len(at_once) < LEAST:
+            continue
+        text = f"{len(at_once):,} connections from {key[0]} to {key[1]}:{key[2]} were held idle for a minute and longer."
+        values = {"client": key[0], "server": key[1], "port": key[2], "connections": len(at_once)}
+        found.append(finding(view, ID, "warning", text, [int(view.sessions["last_frame"][k]) for k in at_once], values))
     return found
+
+
+def _closed(view: View) -> list[tuple[int, int, int]]:
+    """(session, last data, close) of connections that were closed in the capture."""
+    names = ("orig_last_payload_ns", "resp_last_payload_ns", "orig_fin_ns", "resp_fin_ns", "rst_ns")
+    columns = [view.column(name) for name in names]
+    out = []
+    for k in view.whole:
+        sent = [t for t in (columns[0][k], columns[1][k]) if t is not None]
+        ended = [t for t in (columns[2][k], columns[3][k], columns[4][k]) if t is not None]
+        if sent and ended:
+            out.append((k, max(sent), min(ended)))
+    return out
+
+
+def _at_once(group: list[tuple[int, int, int]]) -> list[int]:
+    """The most sessions that had been idle for :data:`IDLE_NS` at the same time."""
+    steps = sorted([(since + IDLE_NS, 1, k) for k, since, _ in group] + [(until, 2, k) for k, _, until in group])
+    most: set[int] = set()
+    now: set[int] = set()
+    for _, kind, k in steps:
+        if kind == 1:
+            now.add(k)
+        else:
+            if len(now) > len(most):
+                most = set(now)
+            now.discard(k)
+    return sorted(most if len(most) >= len(now) else now)

@@ -2,7 +2,8 @@
 
 Asks: how many segments with data really had to be sent again, and how long the other side waited for them.
 Applies: to connections captured in both directions.
-Cannot see: where on the way they were lost; losses that SACK and a short round trip repair at once look the same as none to a program.
+Cannot see: where on the way they were lost, unless two captures show the connection; losses that SACK and a short round trip repair at once look the
+    same as none to a program.
 Normal: copies of packets, spurious retransmissions, reordering, repeated SYNs and FINs, probes and what comes after the close are no loss. A loss of 1 %
     repaired within a round trip (RFC 5681 3.2, fast retransmit) is everyday; only time lost makes it a problem.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netlens.lenses._between import where
 from netlens.lenses._repeats import Delivery, deliveries, stalled
 from netlens.lenses._view import S, finding, most, seconds, views
 from netlens.text import plural
@@ -35,10 +37,10 @@ SOME_SHARE = 0.01
 
 def look(traffic: Traffic) -> list[Finding]:
     """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
+    return [found for view in views(traffic) for found in _of(view, traffic)]
 
 
-def _of(view: View) -> list[Finding]:
+def _of(view: View, traffic: Traffic) -> list[Finding]:
     lossy = [d for d in view.once(deliveries) if d.repeats]
     stalls = view.once(stalled)
     standing = {r.session for r in stalls}
@@ -52,9 +54,10 @@ def _of(view: View) -> list[Finding]:
         return []
     resent, segments = sum(d.resent for d in shown), sum(d.segments for d in shown)
     waited = max(d.waited_ns for d in shown)
+    place = where(traffic, view, [d.session for d in shown])
     text = (
         f"{resent:,} of {plural(segments, 'data segment')} had to be sent again on {plural(len(shown), 'connection')} "
-        f"({most(view.server(d.session) for d in shown)}), which cost up to {seconds(waited)}."
+        f"({most(view.server(d.session) for d in shown)}), which cost up to {seconds(waited)}{f'; {place}' if place else ''}."
     )
     values = {
         "connections": len(shown),

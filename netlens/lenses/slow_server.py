@@ -14,13 +14,16 @@ from __future__ import annotations
 import bisect
 from typing import TYPE_CHECKING, Any
 
-from netlens.lenses._repeats import deliveries
+from netlens.chains.budget import NETWORK
+from netlens.chains.divided import RELAY, STALL
+from netlens.lenses._repeats import deliveries, stalled
 from netlens.lenses._requests import Asked, asked, budget_of, relayed
 from netlens.lenses._view import S, finding, most, seconds, views
 from netlens.lenses.reset import greets
 from netlens.text import plural
 
 if TYPE_CHECKING:
+    from netlens.chains.divided import Divided
     from netlens.chains.traffic import Traffic
     from netlens.lenses import Finding
     from netlens.lenses._view import View
@@ -35,7 +38,7 @@ TIMES, SHARE = 2, 0.1
 TOLD_SHARE, MOST_SHARE = 0.1, 0.5  #: of the longest wait, from which on a relay's share is told, and is the reason
 LOOK = (
     "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log. Something between that acknowledges for the "
-    "server (a proxy, a tunnel) looks the same: then capture behind it as well."
+    "server (a proxy, a tunnel) looks the same, and so does an answer that was lost on the way here: then capture behind it as well."
 )
 ALIKE = 0.02  #: of each other: waits that a timer ends
 POLLS = 3
@@ -48,11 +51,16 @@ def look(traffic: Traffic) -> list[Finding]:
 
 
 def _of(view: View, traffic: Traffic) -> list[Finding]:
+    two = len(traffic.sides) > 1
     given_up = [a for a in view.once(asked) if a.http and a.given_up and a.wait_ns >= NOTICED_NS]
     gone = {id(a) for a in given_up} if len(given_up) >= TIMES else set()  # one may be a person who does not want to wait
     all_ = [a for a in view.once(asked) if a.answered or a.wait_ns >= UNANSWERED_NS or id(a) in gone]
     clear = [a for a in all_ if a.http]
     polls = {id(a) for a in _polls(clear)}
+    # what the other capture shows to be lost on the way is told by stalled and packet-loss
+    stands = two and any(other.once(stalled) for other in views(traffic))
+    lost = {id(a) for a in clear if stands and a.wait_ns >= NOTICED_NS and _stood(budget_of(traffic, view, a)) >= MOST_SHARE * a.wait_ns}
+    clear = [a for a in clear if id(a) not in lost]
     long = [a for a in clear if a.wait_ns >= LONG_NS and id(a) not in polls]
     late = [a for a in clear if (a.wait_ns >= LATE_NS or id(a) in gone) and id(a) not in polls]
     grave = bool(long) or len(late) >= TIMES or (bool(late) and len(late) >= SHARE * len(clear))
@@ -66,7 +74,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     of = clear if grave or not hidden else all_
     slowest = max(shown, key=lambda a: a.wait_ns)
     longest = slowest.wait_ns
-    in_relay, relay = relayed(budget_of(traffic, view, slowest)) if len(traffic.sides) > 1 else (0, "")
+    in_relay, relay = relayed(budget_of(traffic, view, slowest)) if two else (0, "")
     share = f", {seconds(in_relay)} of it in {relay}" if in_relay >= TOLD_SHARE * longest else ""
     silent = sum(not a.answered for a in shown)
     left = sum(a.given_up for a in shown)
@@ -82,6 +90,13 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         advice = f"Most of the wait was between the two captures ({relay}), not at the server: look at what carries the traffic there."
     frames = [f for a in sorted(shown, key=lambda a: -a.wait_ns) for f in a.frames[:2]]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _stood(budget: Divided | None) -> int:
+    """How long a request stood still, or was on a way without a relay, in ns."""
+    if budget is None:
+        return 0
+    return budget.ns(STALL) + sum(budget.ns(RELAY, k) for k, relay in enumerate(budget.relays) if relay == NETWORK)
 
 
 def _polls(clear: list[Asked]) -> list[Asked]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netlens.lenses._between import where
 from netlens.lenses._mtu import too_large
 from netlens.lenses._repeats import Repeat, stalled
 from netlens.lenses._said import TCP, said, undelivered
@@ -37,10 +38,10 @@ _MTU = (
 
 def look(traffic: Traffic) -> list[Finding]:
     """Of each capture, data that was not acknowledged, and keep-alives that were not answered."""
-    return [found for view in views(traffic) for found in [*_of(view), *_gone(view)]]
+    return [found for view in views(traffic) for found in [*_of(view, traffic), *_gone(view)]]
 
 
-def _of(view: View) -> list[Finding]:
+def _of(view: View, traffic: Traffic) -> list[Finding]:
     waits = view.once(stalled)
     if not waits:
         return []
@@ -61,6 +62,8 @@ def _of(view: View) -> list[Finding]:
     if large:
         worst = max(large, key=lambda each: each.wait.wait_ns)
         text += f"; only large packets were lost ({worst.size:,} bytes were sent {worst.times} times in vain)"
+    place = where(traffic, view, by_session)
+    text += f"; {place}" if place else ""
     text += f"; {said(heard)}." if heard else "."
     values = {
         "connections": n,

@@ -177,3 +177,52 @@ def test_repeats_without_data_are_counted_one_by_one(tmp_path: Path) -> None:
     path = write(tmp_path / "made.pcap", mixed(made.packets, syn.packets, close(exchange(talk(48_000))).packets))
     said = str(overview.lines(Capture([str(path)])))
     assert "3 frames repeated (1 of them FIN or SYN without data)" in said, said
+
+
+def test_a_standstill_that_its_receiver_sees_by_the_hole_behind_it(tmp_path: Path) -> None:
+    """What was lost first is sent first, so it seems to be new; what comes then leaves a hole."""
+    made = talk()
+    made.up("PA", GET)
+    for k in range(20):
+        made.down("A", (b"HTTP/1.1 200 OK\r\n\r\n" if k == 0 else b"") + bytes(1000))
+        made.up("A")
+    made.at += 7 * S
+    made.down("A", 1000)
+    made.up("A")
+    start = made.back
+    made.down("A", 1000, seq=start + 1000)
+    made.at += 20 * MS
+    made.down("A", 1000, seq=start)
+    made.back = start + 2000
+    made.up("A")
+    this = found(tmp_path, close(made).packets, healthy(), ping(60 * S))
+    assert problems(this) == {"stalled"}
+    assert "stood still for up to 7.0 s" in this["stalled"].text
+
+
+def test_connections_that_are_held_idle_until_the_program_ends(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(12):
+        made = exchange(talk(41_000 + k, k * S))
+        made.at = 200 * S + k * MS
+        packets += close(made).packets
+    this = found(tmp_path, packets, ping(210 * S))
+    assert this["idle-pool"].values["connections"] == 12
+
+
+def test_a_name_that_the_server_refuses_while_it_serves_another(tmp_path: Path) -> None:
+    from tests.parsers.test_pipeline import client_hello
+
+    packets: list[Packet] = []
+    for k, name in enumerate(["other.example.test", "other.example.test", "api.example.test"]):
+        made = talk(41_000 + k, 100 * k * MS, (SERVER, 443))
+        made.up("PA", client_hello(name))
+        if name.startswith("other"):
+            made.down("PA", b"\x15\x03\x03\x00\x02\x02\x70")
+            made.down("FA")
+        else:
+            made.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
+        packets += made.packets
+    this = found(tmp_path, packets, healthy(), ping(30 * S))
+    assert this["tls-failed"].severity == "problem"
+    assert this["tls-failed"].text.startswith("2 of 3 TLS handshakes failed (unrecognized_name by the server)")

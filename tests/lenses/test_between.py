@@ -1,0 +1,86 @@
+"""Two captures of the same connections: where data was lost, who sent a reset, and who is not to blame for a wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import netlens
+from tests.lenses.made import GET, MS, S, close, exchange, healthy, ping, talk
+from tests.parsers.build import Packet, Talk, mixed, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from netlens.lenses import Finding
+
+
+def found(folder: Path, vm: list[Packet], host: list[Packet]) -> list[Finding]:
+    given = {
+        side: str(write(folder / f"{side}.pcap", mixed(packets, healthy(), ping(60 * S)))) for side, packets in (("vm", vm), ("host", host))
+    }
+    return netlens.analyze(**given).findings
+
+
+def download(lost: int, between: bool) -> tuple[list[Packet], list[Packet]]:
+    """What the VM and the host see of a download of which each tenth segment is sent twice: the first is lost between them, or behind the host."""
+    made = talk()
+    made.up("PA", GET)
+    missing: list[Packet] = []
+    for k in range(60):
+        made.down("A", (b"HTTP/1.1 200 OK\r\n\r\n" if k == 0 else b"") + bytes(1000))
+        if k % 10 == 5 and lost:
+            first = made.packets[-1]
+            missing.append(first)
+            made.at += 400 * MS
+            made.again(first)
+            lost -= 1
+        made.up("A")
+    close(made)
+    seen = [p for p in made.packets if not any(p is gone for gone in missing)]
+    return (seen, made.packets) if between else (made.packets, made.packets)
+
+
+def test_data_that_was_lost_between_the_captures(tmp_path: Path) -> None:
+    vm, host = download(4, between=True)
+    texts = [each.text for each in found(tmp_path, vm, host) if each.id == "packet-loss"]
+    assert any("4 kB were lost between the VM's and the host's capture" in text for text in texts), texts
+
+
+def test_data_that_was_lost_beyond_both(tmp_path: Path) -> None:
+    vm, host = download(4, between=False)
+    texts = [each.text for each in found(tmp_path, vm, [*host, *healthy(40_901, S)]) if each.id == "packet-loss"]
+    assert texts
+    assert all("; nothing was lost between the VM's and the host's capture" in text for text in texts)
+
+
+def test_a_reset_that_only_the_vm_sees(tmp_path: Path) -> None:
+    made = talk()
+    made.up("PA", GET)
+    host = list(made.packets)
+    made.down("R")
+    resets = [each for each in found(tmp_path, made.packets, host) if each.id == "reset"]
+    assert next(each.text for each in resets if each.severity == "problem") == (
+        "1 of 2 connections was reset in the name of 198.51.100.20:80 by something between the two captures (the host's has no reset) "
+        "while a request was open (the VM's capture)."
+    )
+
+
+def test_a_server_whose_answer_was_lost_on_the_way_is_not_slow(tmp_path: Path) -> None:
+    vm: list[Packet] = []
+    host: list[Packet] = []
+    for k in range(3):
+        made: Talk = talk(41_000 + k, 10 * k * S)
+        exchange(made)
+        made.up("PA", GET)
+        made.down("A")
+        lost = [made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n")]
+        for wait in (200, 400, 800, 2_000):
+            made.at += wait * MS
+            lost.append(made.again(lost[0]))
+        made.up("A")
+        close(made)
+        host += made.packets
+        vm += [p for p in made.packets if not any(p is gone for gone in lost[:-1])]
+    ids = {each.id for each in found(tmp_path, vm, host) if each.severity == "problem"}
+    assert "stalled" in ids
+    assert "slow-server" not in ids
