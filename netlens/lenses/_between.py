@@ -36,9 +36,7 @@ def where(traffic: Traffic, view: View, sessions: Iterable[int]) -> str:
             got, _ = _sent(receiver, pair[receiver.name], up)
             lost += max(sent - got, 0)
             again += sent - unique
-    if not again:
-        return ""
-    if lost >= MOST * again:
+    if lost and lost >= MOST * again:
         return f"{size(lost)} were lost between the VM's and the host's capture"
     if lost <= LITTLE * again:
         return (

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from netlens.lenses._view import View
     from netlens.parsers.icmp import Error
 
-OPEN, REFUSED, UNANSWERED, OTHER = "open", "refused", "unanswered", "other"
+OPEN, REFUSED, UNANSWERED, NOT_HEARD, OTHER = (
+    "open",
+    "refused",
+    "unanswered",
+    "not heard",
+    "other",
+)  #: not heard: SYN and SYN+ACK again and again
+TWICE = 2  #: SYN+ACKs; who sends more, while SYNs come again, is not heard
 #: Zeek's policy/misc/scan: 15 ports of one host, or 25 hosts on one port, within 5 minutes.
 SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
 PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
@@ -79,7 +86,7 @@ def _attempt(view: View, k: int) -> Attempt | None:
     syn_ns: list[int] = []
     syn_frames: list[int] = []
     synack_at = last_synack = reset_at = usable = -1
-    synacks = 0
+    synacks = repeated_syns = 0
     sent_more = False
     for i in range(len(seg)):
         flags = seg.flags[i]
@@ -88,6 +95,8 @@ def _attempt(view: View, k: int) -> Attempt | None:
                 if synack_at < 0:
                     syn_ns.append(seg.ts[i])
                     syn_frames.append(seg.frame[i])
+                else:
+                    repeated_syns += 1
             elif not flags & RST:
                 sent_more = True
                 if synack_at >= 0 and usable < last_synack:
@@ -102,7 +111,8 @@ def _attempt(view: View, k: int) -> Attempt | None:
     if not syn_ns:
         return None
     if synack_at >= 0:
-        outcome, answer = OPEN, synack_at
+        lost = usable < 0 and reset_at < 0 and not sent_more and len(syn_ns) + repeated_syns > 1 and synacks > TWICE
+        outcome, answer = NOT_HEARD if lost else OPEN, synack_at
     elif reset_at >= 0 and len(seg) <= len(syn_ns) * 2 + 2:
         outcome, answer = REFUSED, reset_at
     elif all(seg.orig) and not sent_more:

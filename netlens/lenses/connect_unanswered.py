@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._connects import OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
+from netlens.lenses._connects import NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
 from netlens.lenses._view import S, finding, grouped, most, seconds, views
 from netlens.parsers.icmp import EXPIRED
@@ -34,10 +34,10 @@ PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this sha
 
 def look(traffic: Traffic) -> list[Finding]:
     """Of each capture, services that never answered, and such that answered some connections."""
-    return [found for view in views(traffic) for found in _of(view)]
+    return [found for view in views(traffic) for found in _of(view, traffic)]
 
 
-def _of(view: View) -> list[Finding]:
+def _of(view: View, traffic: Traffic) -> list[Finding]:
     if view.one_sided:
         return []
     left_out = view.once(scanning)
@@ -59,7 +59,27 @@ def _of(view: View) -> list[Finding]:
     some = [group for group in shown if (group[0].client, group[0].server, group[0].port) in answering]
     never = [group for group in shown if group not in some]
     severity: Severity = "problem" if grave else "warning"
-    return [*(_never(view, never, severity) if never else []), *(_some(view, some, severity) if some else [])]
+    deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD]
+    return [
+        *_not_heard(view, deaf),
+        *(_never(view, never, severity, traffic) if never else []),
+        *(_some(view, some, severity) if some else []),
+    ]
+
+
+def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
+    """Servers whose answers do not arrive: they and the client repeat themselves."""
+    if not deaf:
+        return []
+    n, all_ = len(deaf), len(view.once(attempts))
+    clients, servers = most(a.client for a in deaf), most(endpoint(a.server, a.port) for a in deaf)
+    text = (
+        f"{n:,} of {plural(all_, 'connection')} never opened: {servers} answered, and {clients} did not hear it "
+        f"(up to {max(a.synacks for a in deaf)} SYN+ACKs)."
+    )
+    values = {"unanswered": n, "connections": all_, "synacks": sum(a.synacks for a in deaf)}
+    advice = "The way back is broken: look at routes and firewalls from the server to the client, and capture at the client's side."
+    return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
 
 
 def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
@@ -84,7 +104,7 @@ def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Fi
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 
-def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
+def _never(view: View, shown: list[list[Attempt]], severity: Severity, traffic: Traffic) -> list[Finding]:
     n = len(shown)
     whom = most(endpoint(g[0].server, g[0].port) for g in shown)
     syns = [t for g in shown for a in g for t in a.syn_ns]
@@ -106,12 +126,23 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
         advice = "The host answers on other ports, so the port is filtered (a firewall at the server, or on the way), or its program takes nothing: look there."
     if {g[0].port for g in shown} == {DNS}:
         advice = "Answers that are too long for UDP need it: allow TCP port 53 on the way to the resolver."
+    if _not_passed(view, traffic, shown):
+        advice = "The host's capture has none of these SYNs: something between the VM and the host drops them (a firewall, a route)."
     if any(e.what == EXPIRED for e in heard):
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:
         advice = f"The host is off, or {most(e.reporter for e in heard)} has no way to it: look at the routes and neighbours there (ip route, ip neigh)."
     frames = [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _not_passed(view: View, traffic: Traffic, shown: list[list[Attempt]]) -> bool:
+    """Whether the host's capture shows other connections of the VM, and none to these services."""
+    if view.side is not traffic.vm or traffic.pairing is None or not (traffic.pairing.host_of >= 0).any():
+        return False
+    s = traffic.upstream.sessions
+    there = set(zip(s["resp_ip"].tolist(), s["resp_port"].tolist(), strict=True))
+    return not any((g[0].server, g[0].port) in there for g in shown)
 
 
 def _peers(view: View, failed: Attempt) -> bool:

@@ -25,6 +25,7 @@ from netlens.lenses._said import UDP, said, undelivered
 from netlens.lenses._view import S, finding, grouped, most, seconds, views
 from netlens.parsers.icmp import PORT as NO_PROGRAM
 from netlens.text import plural, printable
+from netlens.wire.addresses import ip_text
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
@@ -45,8 +46,8 @@ WAITED_NS = S  #: a name that another resolver answered only so late waited for 
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, resolvers that never answered, and questions that nobody answered."""
-    return [found for view in views(traffic) for found in [*_never(view), *_of(view)]]
+    """Of each capture, resolvers that never answered, questions that nobody answered, and answers from addresses that were not asked."""
+    return [found for view in views(traffic) for found in [*_never(view), *_of(view), *_elsewhere(view)]]
 
 
 def unanswered(view: View) -> tuple[list[Question], bool]:
@@ -132,8 +133,11 @@ def _of(view: View) -> list[Finding]:
     resolvers = most(r for q in open_ for r in q.resolvers)
     told = view.once(errors_of)
     heard = list(dict.fromkeys(e for q in open_ for e in _heard(told, q)))
-    why = f"; {said(heard)}" if heard else ""
+    why, cause = f"; {said(heard)}" if heard else "", "look for what drops UDP port 53"
     names = most(_shown(q) for q in open_ if not q.tunnelled)
+    if all((r, q.client) in view.once(_in_pieces) for q in open_ for r in q.resolvers):
+        why += "; of their answers only some fragments came"
+        cause = "let fragments through, or have the resolver send less at a time (an EDNS buffer of 1,232 bytes)"
     later = f"; {pending:,} more were asked too shortly before the end" if pending else ""
     text = f"{silent:,} of {plural(queries, 'DNS lookup')} to {resolvers} got no answer{f' ({names})' if names else ''}{why}{later}."
     values = {
@@ -145,7 +149,6 @@ def _of(view: View) -> list[Finding]:
         "resolvers": sorted({r for q in open_ for r in q.resolvers}),
     }
     example = next((_dig(q) for q in open_ if q.resolvers and NAME.match(q.name)), "dig @RESOLVER NAME")
-    cause = "look for what drops UDP port 53"
     if heard and all(e.what == NO_PROGRAM for e in heard):
         cause = f"start the DNS server of {most(e.reporter for e in heard)}, where no program listens on UDP port 53"
     advice = f"Ask the resolver directly ({example}); if it does not answer, name another one in resolv.conf, or {cause}."
@@ -176,6 +179,35 @@ def _never(view: View) -> list[Finding]:
     }
     advice = f"Take {whom} out of resolv.conf (or of what DHCP tells), or make it answer: {_dig(waited[0][1], silent[0].address)}."
     return [finding(view, ID, "problem", text, frames, values, advice)]
+
+
+def _in_pieces(view: View) -> set[tuple[str, str]]:
+    """From whom to whom datagrams came of which fragments are missing."""
+    return {
+        (ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version))
+        for _, version, s_hi, s_lo, d_hi, d_lo, *_ in view.side.capture.part.decoder.fragments.open
+    }
+
+
+def _elsewhere(view: View) -> list[Finding]:
+    """Answers that came from another address than was asked, and that the client refused (ICMP port unreachable)."""
+    talks = {(t.source, t.destination): t for t in view.conversations if PORT in (t.source[1], t.destination[1])}
+    found: dict[tuple[str, str, str], list[Error]] = {}
+    for (protocol, source, destination), errors in view.once(undelivered).items():
+        if protocol != UDP or source[1] != PORT or (source, destination) not in talks or (destination, source) in talks:
+            continue
+        asked = [b[0] for a, b in talks if a == destination and b[1] == PORT and (b, a) not in talks]
+        refused = [e for e in errors if e.what == NO_PROGRAM and e.reporter == destination[0]]
+        if asked and refused:
+            found.setdefault((destination[0], asked[0], source[0]), []).extend(refused)
+    if not found:
+        return []
+    every = [e for errors in found.values() for e in errors]
+    clients, asked_of, answering = (most(key[k] for key in found) for k in range(3))
+    text = f"{asked_of} was asked, and {answering} answered: {clients} did not accept it ({plural(len(every), 'time')})."
+    values = {"resolvers": sorted({key[1] for key in found}), "answered_from": sorted({key[2] for key in found}), "answers": len(every)}
+    advice = f"Have the server answer from the address that was asked (it has several), or ask {answering}."
+    return [finding(view, ID, "problem", text, [e.frame for e in every], values, advice)]
 
 
 def _shown(q: Question) -> str:

@@ -39,6 +39,7 @@ class Broken:
     by_client: bool
     asked: bool  # a request of the client was open
     frames: list[int]
+    idle: bool = False  # nothing had been sent for a while
     unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
 
 
@@ -85,7 +86,8 @@ def _reset(view: View, k: int) -> Broken | None:
             if asked and view.column("resp_missing_bytes")[k]:
                 return None  # the answer may have passed unseen
             frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
-            return Broken(k, orig, asked, frames, unknown)
+            idle = seg.ts[i] - seg.ts[max(last.values())] > AT_ONCE_NS
+            return Broken(k, orig, asked, frames, idle, unknown)
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
@@ -171,5 +173,6 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
             "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps as it was idle: "
             "send keep-alives more often, or connect again after a pause."
         )
-    severity = "problem" if grave else "warning" if any(b.asked for b in shown) or len(shown) >= 3 else "note"
+    active = sum(not b.idle for b in shown)  # the end of an idle time is the ordinary end of many programs
+    severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
     return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]

@@ -108,19 +108,20 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
 def _of(view: View) -> list[Finding]:
     failed, tried = view.once(failures)
     served = {f.session for f in failed}
-    starts: dict[tuple[str, str, str | None], list[int]] = {}
+    starts: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
     names = view.column("sni")
     for k in tried:
         if k not in served:
             orig, _, resp, _ = view.ends(k)
-            starts.setdefault((orig, resp, names[k]), []).append(view.column("start_ns")[k])
+            starts.setdefault((orig, resp), []).append((view.column("start_ns")[k], names[k]))
     lasting = []
     for f in failed:
         orig, _, resp, _ = view.ends(f.session)
         distrusted = any(
             f.how == f"{word} by the client" for word in _OF_CERTIFICATE
         )  # another try is another program, or one told not to look
-        if distrusted or not any(0 <= t - f.ts <= AT_ONCE_NS for t in starts.get((orig, resp, names[f.session]), ())):
+        asked = names[f.session]  # another name that is served says nothing of this one
+        if distrusted or not any(0 <= t - f.ts <= AT_ONCE_NS and asked in (None, name) for t, name in starts.get((orig, resp), ())):
             lasting.append(f)
     if not failed:
         return []

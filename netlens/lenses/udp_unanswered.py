@@ -2,7 +2,8 @@
 
 Asks: whether a client that opened a conversation over UDP by a request (QUIC, DTLS, WireGuard, OpenVPN, IKE, NTP, SNMP, RADIUS, SIP, Kerberos, RPC, CoAP, DHCP)
     sent it again for seconds and heard nothing.
-Applies: where the first datagram is in the capture and its sender hears something in it. DNS is told by dns-unanswered, ICMP errors by unreachable.
+Applies: where the first datagram is in the capture and its sender hears something in it (of QUIC and DHCP, always). DNS is told by dns-unanswered, ICMP
+    errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that has no way for QUIC takes TCP (RFC 9114 3.1), a client
     of NTP or RADIUS another server.
@@ -29,6 +30,7 @@ ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+BY_ITSELF = ("DHCP", "QUIC")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 SOON_NS = 2 * S  #: another try that was answered so soon
 
 
@@ -73,7 +75,7 @@ def _silent(view: View) -> list[Silent]:
             and (UDP, t.source, t.destination) not in told
             and not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in heard_of)
         ]
-        if open_ and (client in heard or protocol == "DHCP"):
+        if open_ and (client in heard or protocol in BY_ITSELF):
             instead = (protocol == "QUIC" and by_tcp(view, client, *server)) or (
                 protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
             )

@@ -84,3 +84,12 @@ def test_a_server_whose_answer_was_lost_on_the_way_is_not_slow(tmp_path: Path) -
     ids = {each.id for each in found(tmp_path, vm, host) if each.severity == "problem"}
     assert "stalled" in ids
     assert "slow-server" not in ids
+
+
+def test_syns_that_do_not_come_to_the_host(tmp_path: Path) -> None:
+    made = Talk(("192.0.2.10", 45_000), ("198.51.100.20", 8080), isn=1)
+    for wait in (1, 2, 4):
+        made.up("S", seq=1)
+        made.at += wait * S
+    advice = [each.advice for each in found(tmp_path, made.packets, []) if each.id == "connect-unanswered"]
+    assert advice == ["The host's capture has none of these SYNs: something between the VM and the host drops them (a firewall, a route)."]

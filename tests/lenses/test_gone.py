@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.dns import DNS, DNSQR, DNSRR
+from scapy.layers.inet import ICMP, IP
 
 from netlens.api import Capture
 from netlens.report import overview
@@ -226,3 +227,76 @@ def test_a_name_that_the_server_refuses_while_it_serves_another(tmp_path: Path) 
     this = found(tmp_path, packets, healthy(), ping(30 * S))
     assert this["tls-failed"].severity == "problem"
     assert this["tls-failed"].text.startswith("2 of 3 TLS handshakes failed (unrecognized_name by the server)")
+
+
+def test_a_resolver_that_answers_from_another_address(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(3):
+        at, port = 5 * k * S, 5_000 + k
+        query, reply = asked_of(DEAD, "w.example.test", at, port, answered=True)
+        stray = Packet(reply.at, datagram((RESOLVER, 53), (CLIENT, port), reply.data[28:]))
+        refused = unreachable_port(CLIENT, RESOLVER, stray.data, reply.at + MS)
+        packets += [query, stray, refused]
+    this = found(tmp_path, packets, healthy(), ping(40 * S))
+    assert problems(this) == {"dns-unanswered"}
+    assert this["dns-unanswered"].text == ("198.51.100.99 was asked, and 198.51.100.53 answered: 192.0.2.10 did not accept it (3 times).")
+
+
+def unreachable_port(by: str, told: str, of: bytes, at: int) -> Packet:
+    return Packet(at, bytes(IP(src=by, dst=told) / ICMP(type=3, code=3) / of[:36]))
+
+
+def test_answers_of_which_fragments_are_missing(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(3):
+        query, reply = asked_of(RESOLVER, "w.example.test", 5 * k * S, 5_000 + k, answered=True)
+        first = IP(reply.data)
+        first.flags, first.len, first.chksum, first.id = "MF", None, None, 77 + k
+        packets += [query, Packet(reply.at, bytes(IP(bytes(first)[:20] + bytes(first)[20:44])))]
+    this = found(tmp_path, packets, healthy(), ping(40 * S))
+    assert "of their answers only some fragments came" in this["dns-unanswered"].text
+    assert "let fragments through" in this["dns-unanswered"].advice
+
+
+def test_a_client_that_does_not_hear_the_server(tmp_path: Path) -> None:
+    """As the server's side shows it: both repeat themselves."""
+    made = Talk((CLIENT, 45_000), (SERVER, 80), isn=1, answer=9)
+    for wait in (1, 2, 4):
+        made.up("S", seq=1)
+        made.down("SA", seq=9, ack=2)
+        made.at += wait * S
+    this = found(tmp_path, made.packets, healthy(), ping(60 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert this["connect-unanswered"].text == (
+        "1 of 2 connections never opened: 198.51.100.20:80 answered, and 192.0.2.10 did not hear it (up to 3 SYN+ACKs)."
+    )
+
+
+def mail(port: int, at: int, reply: bytes) -> list[Packet]:
+    made = talk(port, at, (SERVER, 25))
+    for command, answer in (
+        (b"", b"220 mail\r\n"),
+        (b"EHLO a\r\n", b"250 ok\r\n"),
+        (b"MAIL FROM:<a>\r\n", b"250 ok\r\n"),
+        (b"RCPT TO:<b>\r\n", reply),
+    ):
+        if command:
+            made.up("PA", command)
+        made.down("PA", answer)
+    return close(made).packets
+
+
+@pytest.mark.parametrize(("again", "severity"), [(True, "warning"), (False, "problem")])
+def test_mail_that_is_put_off_and_taken_later(tmp_path: Path, again: bool, severity: str) -> None:
+    packets = mail(46_000, 0, b"451 try later\r\n") + (mail(46_001, 3 * S, b"250 ok\r\n") if again else [])
+    assert found(tmp_path, packets, healthy())["refused"].severity == severity
+
+
+def test_idle_connections_that_a_server_resets(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(5):
+        made = exchange(talk(47_000 + k, k * S))
+        made.at += 10 * S
+        made.down("RA")
+        packets += made.packets
+    assert found(tmp_path, packets, healthy(), ping(60 * S))["reset"].severity == "note"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
-from netlens.lenses._dialogs import refusals
+from netlens.lenses._dialogs import Refusal, refusals
 from netlens.lenses._view import finding, frame_filter, most, views
 from netlens.lenses.refused.verdict import needed
 from netlens.text import plural
@@ -87,9 +87,20 @@ def look(traffic: Traffic) -> list[Finding]:
     return [*_of_target(traffic), *(found for view in views(traffic) for found in _of_dialogs(view))]
 
 
+def _made_up(view: View, r: Refusal) -> bool:
+    """Whether a refusal for now (4yz of SMTP, RFC 5321 4.2.1) was followed by a session of the same ends without any, as greylisting wants it."""
+    if r.protocol != "SMTP" or not r.what.startswith("45"):
+        return False
+    client, _, *server = view.ends(r.session)
+    refused, starts = {each.session for each in view.once(refusals)}, view.column("start_ns")
+    return any(
+        k not in refused and starts[k] > starts[r.session] and (view.ends(k)[0], *view.ends(k)[2:]) == (client, *server) for k in view.whole
+    )
+
+
 def _of_dialogs(view: View) -> list[Finding]:
     found = view.once(refusals)
-    lasting = [r for r in found if r.lasting]
+    lasting = [r for r in found if r.lasting and not _made_up(view, r)]
     shown = lasting or found
     if not shown:
         return []
