@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netlens.parsers.asking import AskingBuilder
     from netlens.parsers.bodies import Body
     from netlens.parsers.certificates import Shown
+    from netlens.parsers.denials import Answer
     from netlens.parsers.icmp import Error
     from netlens.parsers.pipeline import Part
     from netlens.parsers.records import RecordBuilder
@@ -126,6 +127,12 @@ class Capture:
         """Answers of HTTP in clear that say how long they are, in order; none of standard input that was read without ``trail``."""
         builder = self._closely.bodies
         return [] if builder is None else builder.bodies
+
+    @property
+    def denials(self) -> list[Answer]:
+        """What servers of Kerberos, RADIUS, SIP and DHCP answered over UDP, in order; none of standard input that was read without ``trail``."""
+        builder = self._closely.denials
+        return [] if builder is None else builder.answers
 
     @cached_property
     def _closely(self) -> Part:

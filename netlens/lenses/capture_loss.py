@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from netlens.lenses._view import finding, views
 from netlens.text import plural, size
 
@@ -42,7 +44,10 @@ def _of(view: View) -> list[Finding]:
         frames = [int(firsts[k]) for k in view.first_copies[:5]]
         return [finding(view, ID, "warning", text, frames, {"one_sided": n, "connections": len(view.first_copies)}, advice)]
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
-    lacking = [k for k in view.whole if missing[k] > 0 and k not in view.halves]
+    fins = np.minimum(s["orig_missing_bytes"], 1) + np.minimum(
+        s["resp_missing_bytes"], 1
+    )  # one number is taken by a FIN that was not recorded
+    lacking = [k for k in view.whole if missing[k] > fins[k] and k not in view.halves]
     if not lacking:
         return []
     lost = int(sum(missing[k] for k in lacking))

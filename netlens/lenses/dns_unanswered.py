@@ -65,6 +65,8 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
     once = [
         q for q in open_ if q.attempts == 1 and heard.intersection(q.resolvers)
     ]  # who asks once each time and hears nothing at all was recorded one-sided
+    if not heard and not again and not any(_heard(told, q) for q in open_):
+        return [], False  # recorded one-sided
     grave = len(open_) >= SHARE * len(asked) and (again > 0 or len(once) >= LEAST)
     return open_, bool(open_) and not filtered(view) and (grave or (again >= LEAST and len(open_) >= LEAST))
 

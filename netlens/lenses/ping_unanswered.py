@@ -4,7 +4,7 @@ Asks: how many ICMP echo requests to one address stayed without a reply.
 Applies: where requests are in the capture, and something that came back to who sent them.
 Cannot see: whether the request or the reply was lost; who answers TCP, and not ping.
 Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
-    otherwise says nothing. One or two of many may be lost anywhere. A request of the last second is pending.
+    otherwise says nothing. One or two of many may be lost anywhere. A request of the last second is pending. Traceroute lets some expire.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._view import S, finding, grouped, most, views
+from netlens.parsers.icmp import EXPIRED
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ ID = "ping-unanswered"
 GROUP = "delivery"
 RANK = 46
 PENDING_NS = S
+ICMP = (1, 58)
 TIMES, SHARE = 3, 0.05  #: of the requests to one address
 
 
@@ -47,7 +49,12 @@ def _of(view: View) -> list[Finding]:
     for (source, target), pings in by_host.items():
         asked = [(n, seen, p) for p in pings for n, seen in p.requests.items() if n in p.answers or end - seen.ts >= PENDING_NS]
         open_ = [seen.frame for n, seen, p in asked if n not in p.answers]
-        if len(open_) < TIMES or len(open_) < SHARE * len(asked):
+        expired = (
+            0
+            if len(open_) == len(asked)
+            else sum(e.what == EXPIRED and e.protocol in ICMP and e.destination[0] == target for e in capture.icmp_errors)
+        )
+        if len(open_) - expired < TIMES or len(open_) < SHARE * len(asked):  # traceroute wants them to expire
             continue
         if len(open_) < len(asked):
             lossy.append((target, len(asked), open_))

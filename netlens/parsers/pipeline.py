@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netlens.parsers.asking import AskingBuilder
     from netlens.parsers.bodies import BodyBuilder
     from netlens.parsers.certificates import CertificateBuilder
+    from netlens.parsers.denials import DenialBuilder
     from netlens.parsers.exchanges import ExchangeBuilder
     from netlens.parsers.icmp import ErrorBuilder
     from netlens.parsers.lookups import LookupBuilder
@@ -176,6 +177,7 @@ class Part:
         self.records: RecordBuilder | None = None
         self.certificates: CertificateBuilder | None = None
         self.bodies: BodyBuilder | None = None
+        self.denials: DenialBuilder | None = None
         self._hellos_seen = 0
         if "lookups" in self.products:
             from netlens.parsers.lookups import LookupBuilder
@@ -209,8 +211,10 @@ class Part:
             self.decoder.errors, self.decoder.asking = ErrorBuilder(), AskingBuilder()
             if "hellos" in self.products:
                 from netlens.parsers.bodies import BodyBuilder
+                from netlens.parsers.denials import DenialBuilder
 
                 self.bodies = BodyBuilder()
+                self.denials = DenialBuilder()
         self.frames = 0
         self.bytes = 0
         self.inputs: list[Input] = []
@@ -251,6 +255,8 @@ class Part:
             return
         if self.lookups is not None:
             self.lookups.feed(buf, packets)
+        if self.denials is not None:
+            self.denials.feed(buf, packets)
         if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
             if self.trail is not None:
                 self.trail.feed(buf, packets, self.fold.state())

@@ -167,6 +167,8 @@ def request_line(buf, o, cap):
         return np.int64(HTTP_REQUEST) if not whole or (rest == 0x4F4E5320 and (of == 47 or of == 42 or of == 104)) else np.int64(0)
     if w == 0x434F4E4E and (not whole or rest == 0x45435420):
         # of an authority, "CONNECT api.example.test:443"; never of a path
+        if cap >= 9 and byte(buf, o + 8) == 0x7B:  # "CONNECT {": NATS
+            return np.int64(0)
         return np.int64(CONNECT) if cap >= 9 and byte(buf, o + 8) != 47 else np.int64(HTTP_REQUEST)
     # Any other method (WebDAV's, say) by the whole line: capital letters or hyphens, a space, a target, and the version
     n = 0

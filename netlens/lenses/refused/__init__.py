@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
-from netlens.lenses._view import finding, frame_filter, most, views
+from netlens.lenses._view import finding, frame_filter, grouped, most, views
 from netlens.lenses.refused.verdict import needed
 from netlens.text import plural
 
@@ -72,11 +72,14 @@ def _queued(traffic: Traffic) -> list[Finding]:
     return [_of_requests(traffic, "queued", "warning", text, found.waited, values)]
 
 
+OFTEN, OFTEN_SHARE = 3, 0.1  #: refusals among answers of one protocol, though others are granted later
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
 _ADVICE = {
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
     "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
     "DATA": "The server does not take that message: its reply says why.",
+    "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
+    "not known": "The server does not know that name: check user, service and realm.",
     "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
     "host": "The server does not let this client's address in: see its list of hosts.",
 }
@@ -84,7 +87,7 @@ _ADVICE = {
 
 def look(traffic: Traffic) -> list[Finding]:
     """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
-    return [*_of_target(traffic), *(found for view in views(traffic) for found in _of_dialogs(view))]
+    return [*_of_target(traffic), *(found for view in views(traffic) for found in [*_of_dialogs(view), *_of_datagrams(view)])]
 
 
 def _made_up(view: View, r: Refusal) -> bool:
@@ -115,6 +118,30 @@ def _of_dialogs(view: View) -> list[Finding]:
     if lasting:
         advice = next((hint for word, hint in _ADVICE.items() if all(word in r.what for r in shown)), _LOGIN)
     return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
+
+
+def _of_datagrams(view: View) -> list[Finding]:
+    """What servers of Kerberos, RADIUS, SIP and DHCP refuse, by protocol."""
+    found = []
+    for protocol, answers in grouped(view.side.capture.denials, lambda a: a.protocol).items():
+        refused = [a for a in answers if a.no]
+        if not refused:
+            continue
+        granted = {(a.server, a.client): a.ts for a in answers if not a.no}  # the last time
+        lasting = [a for a in refused if granted.get((a.server, a.client), a.ts) <= a.ts]
+        grave = bool(lasting) or (len(refused) >= OFTEN and len(refused) >= OFTEN_SHARE * len(answers))
+        text = (
+            f"{len(refused):,} of {plural(len(answers), 'answer')} of {protocol} from {most(a.server for a in refused)} "
+            f"{'is a refusal' if len(refused) == 1 else 'are refusals'}: {most(a.no for a in refused)}."
+        )
+        values = {"answers": len(answers), "refused": len(refused), "protocols": [protocol], "replies": sorted({a.no for a in refused})}
+        advice = (
+            next((hint for word, hint in _ADVICE.items() if all(word in a.no for a in refused)), _LOGIN if protocol != "DHCP" else "")
+            if grave
+            else ""
+        )
+        found.append(finding(view, ID, "problem" if grave else "warning", text, [a.frame for a in refused], values, advice))
+    return found
 
 
 def _of_target(traffic: Traffic) -> list[Finding]:

@@ -7,6 +7,8 @@ from netlens.wire.link._kinds import CUT, END, IPV4, IPV6, LINK, PPP_OTHER, all_
 from netlens.wire.loads import be16, byte
 
 KINDS = {LINK | 9: "PPP", LINK | 50: "PPP in HDLC", PPP_OTHER: "PPP"}
+CONTROL = 0x8000  #: from here on a protocol controls the link or the network layer, and carries nothing (RFC 1661 2)
+_DISCOVERY = 0x8863  #: of PPPoE: no sessions in it either
 content = all_kept
 
 
@@ -22,6 +24,8 @@ def named(buf, o, at, cap):
         number, size = byte(buf, o + at), at + 1
     else:
         number, size = be16(buf, o + at), at + 2
+    if number >= CONTROL:
+        return size, np.int64(END | _DISCOVERY), np.int64(0)
     following = np.int64(IPV4) if number == 0x0021 else np.int64(IPV6) if number == 0x0057 else np.int64(END | PPP_OTHER)
     return size, following, np.int64(0)
 
