@@ -93,4 +93,4 @@ def test_nats_is_not_taken_for_http(tmp_path: Path) -> None:
     made.up("PA", b'CONNECT {"verbose":false}\r\nPING\r\n')
     made.down("PA", b"PONG\r\n")
     path = write(tmp_path / "made.pcap", close(made).packets)
-    assert netlens.read(str(path)).sessions["protocol"].tolist() == [None]
+    assert netlens.read(str(path)).table("sessions")["protocol"].tolist() == [None]
