@@ -37,7 +37,7 @@ def copies_of_repeats(capture: Capture) -> tuple[int, int]:
     t, s = capture.trail.segments(), capture.table("sessions")
     suspicious: np.ndarray[Any, Any] = s["orig_retransmits"] + s["resp_retransmits"] > 0
     at = np.flatnonzero(suspicious[t["session"]])
-    keys = [t[name][at] for name in ("ts", "ident", "tsval", "flags", "length", "offset", "acked", "way", "session")]
+    keys = [t[name][at] for name in ("ts", "ident", "tsval", "window", "flags", "length", "offset", "acked", "way", "session")]
     order = np.lexsort(keys)
     same = np.ones(max(len(at) - 1, 0), bool)
     for key in keys[1:]:

@@ -117,9 +117,13 @@ class Side:
 
     @cached_property
     def end_ns(self) -> Ints:
-        """Per connection, when it ended; of one that is open still, the end of the capture."""
-        c = self.connections
-        return np.where(c["open_at_end"], np.maximum(c["end_ns"], self.bounds_ns[1]), c["end_ns"])
+        """Per connection, when it ended; of one that is open still, the end of the capture, or of the part of it where time jumps."""
+        c, trail = self.connections, self.capture.trail
+        last: Ints | int = self.bounds_ns[1]
+        if trail is not None and len(trail.excerpts) > 1:
+            begins, ends = np.array(trail.excerpts, np.int64).T
+            last = ends[np.maximum(np.searchsorted(begins, c["last_frame"], "right") - 1, 0)]
+        return np.where(c["open_at_end"], np.maximum(c["end_ns"], last), c["end_ns"])
 
     @property
     def _closed_ns(self) -> Ints:

@@ -153,19 +153,19 @@ def _closed_on(view: View, k: int, sent_ns: int) -> int | None:
     """The frame of the server's FIN that acknowledges all of a request and follows no answer, or of the RST to one that met its FIN."""
     seg = view.segments(k)
     upto = 0
-    closed: int | bool = False  # before the request came
+    closed = False  # before the request came
     for i in range(len(seg)):
         if seg.orig[i]:
             upto = max(upto, seg.offset[i] + seg.length[i])
         if seg.ts[i] < sent_ns:
-            closed = closed or (not seg.orig[i] and seg.flags[i] & FIN)
+            closed |= not seg.orig[i] and bool(seg.flags[i] & FIN)
             continue
         if seg.orig[i] and seg.flags[i] & (FIN | RST):
             if closed:
                 continue  # it had been told
             return None  # the client gave up first
         if not seg.orig[i] and (seg.length[i] or seg.flags[i] & (FIN | RST)):
-            closed = closed or (seg.flags[i] & FIN and not seg.length[i] and seg.acked[i] >= upto)
+            closed |= bool(seg.flags[i] & FIN) and not seg.length[i] and seg.acked[i] >= upto
             return seg.frame[i] if closed and not seg.length[i] else None
     return None
 
