@@ -117,7 +117,7 @@ class Capture:
 
     @property
     def asking(self) -> AskingBuilder:
-        """Echoes and address resolution; empty of standard input that was read without ``trail``."""
+        """Pings, ARP and neighbour discovery; empty of standard input that was read without ``trail``."""
         from netlens.parsers.asking import AskingBuilder
 
         return self._closely.decoder.asking or AskingBuilder()
@@ -127,6 +127,12 @@ class Capture:
         """Answers of HTTP in clear that say how long they are, in order; none of standard input that was read without ``trail``."""
         builder = self._closely.bodies
         return [] if builder is None else builder.bodies
+
+    @property
+    def polls(self) -> set[int]:
+        """Frames of HTTP requests in clear that ask to be kept waiting; none of standard input that was read without ``trail``."""
+        builder = self._closely.bodies
+        return set() if builder is None else builder.polls
 
     @property
     def denials(self) -> list[Answer]:

@@ -1,7 +1,8 @@
 """Where packets were lost, where two captures show the same connection: between them, or beyond them.
 
 What one capture shows of a direction and the other, nearer to its receiver, does not, was lost between them. Bytes are compared, repeats included, because
-network cards join and cut segments. A connection that a relay carries on is another one on the other side; of it nothing is said.
+network cards join and cut segments. A connection that a relay carries on is another one on the other side; of it nothing is said, nor of one that either
+capture does not hold from its SYN to its end, with all that was acknowledged.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import views
+from netlens.lenses._view import MOST_SEGMENTS, views
 from netlens.text import size
 
 if TYPE_CHECKING:
@@ -27,44 +28,48 @@ def where(traffic: Traffic, view: View, sessions: Iterable[int]) -> str:
         return ""
     lost = again = 0
     for k in sessions:
-        pair = _same(traffic, view, vm, host, k)
-        if pair is None:
+        pair = same(traffic, view, host if view is vm else vm, k)
+        if pair is None or not (_complete(view, k) and _complete(host if view is vm else vm, pair)):
             return ""
+        of = {view.name: k, (host if view is vm else vm).name: pair}
         for up in (True, False):
             sender, receiver = (vm, host) if up else (host, vm)
-            sent, unique = _sent(sender, pair[sender.name], up)
-            got, _ = _sent(receiver, pair[receiver.name], up)
+            sent, unique = _sent(sender, of[sender.name], up)
+            got, _ = _sent(receiver, of[receiver.name], up)
             lost += max(sent - got, 0)
             again += sent - unique
-    if lost and lost >= MOST * again:
+    if not lost:
+        return "nothing was lost between the VM's and the host's capture"
+    if lost >= MOST * again:
         return f"{size(lost)} were lost between the VM's and the host's capture"
     if lost <= LITTLE * again:
-        return (
-            "nothing was lost between the VM's and the host's capture"
-            if not lost
-            else "hardly any of it between the VM's and the host's capture"
-        )
-    return f"{size(lost)} of it between the VM's and the host's capture"
+        return "almost none of it was lost between the VM's and the host's capture"
+    return f"{size(lost)} of what was sent again was lost between the VM's and the host's capture"
 
 
-def _same(traffic: Traffic, view: View, vm: View, host: View, k: int) -> dict[str, int] | None:
-    """The session of each capture that is this very connection, whole in both."""
-    assert traffic.pairing is not None
+def same(traffic: Traffic, view: View, other: View, k: int) -> int | None:
+    """The session of the other capture that is this very connection."""
+    if traffic.pairing is None:
+        return None
     row = view.side.connection_of.get(k, -1)
-    host_of = traffic.pairing.host_of.tolist()
-    if view is vm:
-        mate = host_of[row] if row >= 0 else -1
-    else:
-        mate = host_of.index(row) if row in host_of else -1
-    other = host if view is vm else vm
+    partner = traffic.pairing.host_of if view.side is traffic.vm else traffic.pairing.vm_of
+    mate = int(partner[row]) if row >= 0 else -1
     if mate < 0:
         return None
-    known = set(other.whole)
+    s = other.sessions
     numbers = [(v.column("orig_isn"), v.column("resp_isn")) for v in (view, other)]
     for m in other.side.session_ids[mate]:
-        if m in known and all(mine[k] is not None and mine[k] == theirs[m] for mine, theirs in zip(*numbers, strict=True)):
-            return {view.name: k, other.name: m}
+        whole = s["orig_frames"][m] and s["resp_frames"][m]
+        if whole and all(mine[k] is not None and mine[k] == theirs[m] for mine, theirs in zip(*numbers, strict=True)):
+            return int(m)
     return None
+
+
+def _complete(view: View, k: int) -> bool:
+    """Whether a capture holds all of a session: SYN to close, and what was acknowledged (but for a FIN, which takes one number)."""
+    s = view.sessions
+    missing = max(s["orig_missing_bytes"][k], s["resp_missing_bytes"][k])
+    return bool(view.column("closed_ns")[k] is not None and missing <= 1 and s["orig_frames"][k] + s["resp_frames"][k] <= MOST_SEGMENTS)
 
 
 def _sent(view: View, k: int, up: bool) -> tuple[int, int]:

@@ -53,6 +53,11 @@ class Attempt:
     said: list[Error] = field(default_factory=list)
 
     @property
+    def service(self) -> tuple[str, str, int]:
+        """Who asked whom for what."""
+        return self.client, self.server, self.port
+
+    @property
     def span_ns(self) -> int:
         return self.syn_ns[-1] - self.syn_ns[0]
 

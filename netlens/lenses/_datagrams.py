@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netlens.parsers.trail import Conversation
 
 FULL = 1200  #: bytes of a QUIC Initial at least (RFC 9000 14.1)
+NO_ADDRESS = ("0.0.0.0", "::")
 DHCP_CLIENT, DHCP_SERVER = 68, 67  #: a request is BOOTREQUEST (1), broadcast by who has no address (RFC 2131 4.1)
 INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
 _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
@@ -83,7 +84,7 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
     """Conversations that begin by a request, by protocol, client and service."""
     found: dict[tuple[str, str, tuple[str, int]], list[Conversation]] = defaultdict(list)
     for talk in view.conversations:
-        if talk.source[1] == DHCP_CLIENT and talk.destination[1] == DHCP_SERVER and talk.head >> 56 == 1:
+        if talk.source[1] == DHCP_CLIENT and talk.destination[1] == DHCP_SERVER and talk.head >> 56 == 1 and talk.source[0] in NO_ADDRESS:
             found["DHCP", talk.source[0], talk.destination].append(talk)
         elif is_one_host(talk.destination[0]) and (protocol := asks(talk)):
             found[protocol, talk.source[0], talk.destination].append(talk)
@@ -93,8 +94,13 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
 def answered(view: View, talk: Conversation) -> bool:
     """Whether anything came back from where a conversation went."""
     if talk.destination[1] == DHCP_SERVER:  # any server's answer, to anybody
-        return any(t.source[1] == DHCP_SERVER for t in view.conversations)
+        return view.once(_dhcp_answers)
     return (talk.destination, talk.source) in view.once(_ways)
+
+
+def _dhcp_answers(view: View) -> bool:
+    """Whether a DHCP server says anything (BOOTREPLY is 2, RFC 2131 2; a relay's requests come from its port, too)."""
+    return any(t.source[1] == DHCP_SERVER and t.head >> 56 == 2 for t in view.conversations)
 
 
 def _ways(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:

@@ -170,8 +170,10 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
         if seg.orig[i] != orig:
             if flags & ACK and seg.acked[i] >= 0 and (acked is None or seg.acked[i] > acked):
                 acked = seg.acked[i]
-                if (sent := sent_ns.pop(acked, None)) is not None:
+                if (sent := sent_ns.get(acked)) is not None:
                     trip = min(trip, ts - sent)
+                while sent_ns and next(iter(sent_ns)) <= acked:
+                    del sent_ns[next(iter(sent_ns))]
                 for offset in [o for o, (_, end) in open_.items() if end <= acked]:
                     repeat = open_.pop(offset)[0].end(ts, seg.frame[i])
                     if repeat.times == 1 and not repeat.missed and ts - repeat.last_ns < TRIP_SHARE * trip < NO_TRIP * TRIP_SHARE:

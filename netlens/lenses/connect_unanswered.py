@@ -9,7 +9,10 @@ Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address 
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from netlens.lenses._connects import NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
@@ -28,6 +31,7 @@ RANK = 14
 SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had three times the time-out of RFC 6298
 ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
 DNS = 53
+KNOCK_NS = S
 OWN_PORTS = 1024  #: from here on programs choose
 PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this share silent: peers that are gone
 
@@ -42,7 +46,9 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         return []
     left_out = view.once(scanning)
     silent = [a for a in view.once(attempts) if a.outcome == UNANSWERED and a.session not in left_out and a.client not in view.heard_unseen]
-    groups = grouped(silent, lambda a: (a.client, a.server, a.port))
+    knocks = _knocks(view, silent)
+    silent = [a for a in silent if a.session not in knocks]
+    groups = grouped(silent, lambda a: a.service)
     given_up, early = [], []
     for group in groups.values():
         syns = sorted(t for a in group for t in a.syn_ns)
@@ -55,9 +61,9 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     early = [group for group in early if not reached_after(view, group[0], ELSEWHERE_NS)]
     grave = [group for group in given_up if not _peers(view, group[0])]
     shown = grave or given_up or early
-    answering = {(a.client, a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}
-    some = [group for group in shown if (group[0].client, group[0].server, group[0].port) in answering]
-    never = [group for group in shown if group not in some]
+    answering = {a.service for a in view.once(attempts) if a.outcome == OPEN}
+    some = [group for group in shown if group[0].service in answering]
+    never = [group for group in shown if group[0].service not in answering]
     severity: Severity = "problem" if grave else "warning"
     deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD]
     return [
@@ -74,18 +80,21 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
     n, all_ = len(deaf), len(view.once(attempts))
     clients, servers = most(a.client for a in deaf), most(endpoint(a.server, a.port) for a in deaf)
     text = (
-        f"{n:,} of {plural(all_, 'connection')} never opened: {servers} answered, and {clients} did not hear it "
+        f"{n:,} of {plural(all_, 'connection')} never opened: {servers} answered, but {clients} did not receive it "
         f"(up to {max(a.synacks for a in deaf)} SYN+ACKs)."
     )
     values = {"unanswered": n, "connections": all_, "synacks": sum(a.synacks for a in deaf)}
-    advice = "The way back is broken: look at routes and firewalls from the server to the client, and capture at the client's side."
+    advice = (
+        "The way back is broken: look at routes and firewalls from the server to the client, and capture at the client's side. "
+        "If this is the client's own capture, its firewall drops the answers."
+    )
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
 
 
 def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
     """Of services that answered other connections of the same client."""
-    services = {(g[0].client, g[0].server, g[0].port) for g in shown}
-    tried = sum((a.client, a.server, a.port) in services for a in view.once(attempts))
+    services = {g[0].service for g in shown}
+    tried = sum(a.service in services for a in view.once(attempts))
     failed = [a for g in shown for a in g]
     syns = max(len(a.syn_ns) for a in failed)
     took = max(a.span_ns for a in failed)
@@ -110,7 +119,7 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity, traffic: 
     syns = [t for g in shown for a in g for t in a.syn_ns]
     tried = max(sum(len(a.syn_ns) for a in g) for g in shown)
     took = max(max(a.syn_ns[-1] for a in g) - g[0].syn_ns[0] for g in shown)
-    all_ = len({(a.client, a.server, a.port) for a in view.once(attempts)})
+    all_ = len({a.service for a in view.once(attempts)})
     how = f"{'up to ' if n > 1 else ''}{tried} tries over {seconds(took)}" if tried > 1 else "one try each" if n > 1 else "one try"
     if n == 1 and len(shown[0]) > 1:
         how = f"{plural(len(shown[0]), 'connection')}, {how}"
@@ -121,13 +130,19 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity, traffic: 
     advice = (
         "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
     )
-    speaking = {view.ends(k)[2] for k in view.whole}
-    if all(g[0].server in speaking for g in shown):
-        advice = "The host answers on other ports, so the port is filtered (a firewall at the server, or on the way), or its program takes nothing: look there."
+    ports: dict[str, set[int]] = {}
+    for a in view.once(attempts):
+        if a.outcome == OPEN:
+            ports.setdefault(a.server, set()).add(a.port)
+    if all(ports.get(g[0].server, set()) - {g[0].port} for g in shown):
+        advice = "The host answers on other ports, so a firewall drops this one, or its program does not accept connections: check both at the server."
     if {g[0].port for g in shown} == {DNS}:
-        advice = "Answers that are too long for UDP need it: allow TCP port 53 on the way to the resolver."
+        advice = "DNS answers that are too long for UDP come over TCP: allow TCP port 53 to the resolver."
     if _not_passed(view, traffic, shown):
-        advice = "The host's capture has none of these SYNs: something between the VM and the host drops them (a firewall, a route)."
+        advice = (
+            "The host's capture has none of these SYNs: unless it was recorded with a filter or on another interface, something between the VM and the host "
+            "drops them (a firewall, a route)."
+        )
     if any(e.what == EXPIRED for e in heard):
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:
@@ -136,13 +151,29 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity, traffic: 
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 
+def _knocks(view: View, silent: list[Attempt]) -> set[int]:
+    """Sessions of one SYN that is never repeated, with another port of the same server tried right behind: port knocking."""
+    tried = grouped(view.once(attempts), lambda a: (a.client, a.server))
+    order = {key: sorted((a.syn_ns[0], a.port) for a in group) for key, group in tried.items()}
+    found = set()
+    for a in silent:
+        if len(a.syn_ns) == 1 and not a.said:
+            times = order[a.client, a.server]
+            low, high = (bisect.bisect_left(times, (a.syn_ns[0] + ns, 0)) for ns in (0, KNOCK_NS))
+            if any(port != a.port for _, port in times[low:high]):
+                found.add(a.session)
+    return found
+
+
 def _not_passed(view: View, traffic: Traffic, shown: list[list[Attempt]]) -> bool:
     """Whether the host's capture shows other connections of the VM, and none to these services."""
     if view.side is not traffic.vm or traffic.pairing is None or not (traffic.pairing.host_of >= 0).any():
         return False
     s = traffic.upstream.sessions
     there = set(zip(s["resp_ip"].tolist(), s["resp_port"].tolist(), strict=True))
-    return not any((g[0].server, g[0].port) in there for g in shown)
+    first, last = traffic.upstream.bounds_ns
+    sent = traffic.clock.to_host(np.array([t for g in shown for a in g for t in a.syn_ns], np.int64))
+    return bool((sent >= first).all() and (sent <= last).all()) and not any((g[0].server, g[0].port) in there for g in shown)
 
 
 def _peers(view: View, failed: Attempt) -> bool:

@@ -42,6 +42,7 @@ NAME = re.compile(
 )  #: may stand in a command that is pasted
 PORT = 53
 LEAST = 3  #: that were asked once only; one or two may be a filter of the capture
+SOME = 200  #: conversations that began later are looked at for one question
 WAITED_NS = S  #: a name that another resolver answered only so late waited for a silent one
 
 
@@ -60,14 +61,18 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
         if q.answer_ns is None
         and (view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS or {e.destination[0] for e in _heard(told, q)} >= set(q.resolvers))
     ]
+    known = {(q.client, q.name.lower()) for q in asked if q.rcode == "NOERROR" and q.addresses}
+    needed = [
+        q for q in open_ if q.attempts > 1 or (q.client, q.name.lower()) not in known
+    ]  # nobody waits for AAAA or HTTPS beside an address
     again = sum(q.attempts > 1 for q in open_)
     heard = {resolver for q in asked if q.answer_ns is not None for resolver in q.resolvers}
     once = [
-        q for q in open_ if q.attempts == 1 and heard.intersection(q.resolvers)
+        q for q in needed if q.attempts == 1 and heard.intersection(q.resolvers)
     ]  # who asks once each time and hears nothing at all was recorded one-sided
     if not heard and not again and not any(_heard(told, q) for q in open_):
         return [], False  # recorded one-sided
-    grave = len(open_) >= SHARE * len(asked) and (again > 0 or len(once) >= LEAST)
+    grave = len(needed) >= SHARE * len(asked) and (again > 0 or len(once) >= LEAST)
     return open_, bool(open_) and not filtered(view) and (grave or (again >= LEAST and len(open_) >= LEAST))
 
 
@@ -87,20 +92,25 @@ def silent_resolvers(view: View) -> list[Silent]:
     talks = [t for t in view.conversations if t.destination[1] == PORT and is_one_host(t.destination[0])]
     speaking = {t.source[0] for t in view.conversations if t.source[1] == PORT}
     heard = hearing(view)
-    late = [q for q in visible(view) if q.answer_ns is not None and q.answer_ns - q.first_ns > WAITED_NS]
+    late = grouped((q for q in visible(view) if q.answer_ns is not None and q.answer_ns - q.first_ns > WAITED_NS), lambda q: q.client)
+    asked_of = {
+        client: sorted((t.first_ns, t.destination[0]) for t in group) for client, group in grouped(talks, lambda t: t.source[0]).items()
+    }
     found = []
     for (client, resolver), mine in grouped(talks, lambda t: (t.source[0], t.destination[0])).items():
         if resolver in speaking or client not in heard:
             continue
         mine.sort(key=lambda t: t.first_ns)
         begun, last = [t.first_ns for t in mine], list(accumulate((t.last_ns for t in mine), max))
-        next_ns = sorted(t.first_ns for t in talks if t.source[0] == client and t.destination[0] != resolver)
         waited = []
-        for q in late:
-            before, behind = bisect.bisect_right(begun, q.first_ns), bisect.bisect_right(next_ns, q.first_ns + WAITED_NS)
-            asked = q.client == client and before > 0 and last[before - 1] >= q.first_ns
-            if asked and behind < len(next_ns) and next_ns[behind] <= (q.answer_ns or 0):
-                waited.append((next_ns[behind] - q.first_ns, q))
+        for q in late.get(client, ()):
+            before = bisect.bisect_right(begun, q.first_ns)
+            if not before or last[before - 1] < q.first_ns:
+                continue
+            later = asked_of[client][bisect.bisect_left(asked_of[client], (q.first_ns, "")) :][:SOME]
+            following = next((ns for ns, whom in later if whom != resolver and whom in q.resolvers), None)
+            if following is not None and q.first_ns + WAITED_NS < following <= (q.answer_ns or 0):
+                waited.append((following - q.first_ns, q))
         if waited:
             found.append(Silent(resolver, sum(t.datagrams for t in mine), waited))
     return found
@@ -138,9 +148,9 @@ def _of(view: View) -> list[Finding]:
     why, cause = f"; {said(heard)}" if heard else "", "look for what drops UDP port 53"
     names = most(_shown(q) for q in open_ if not q.tunnelled)
     if all((r, q.client) in view.once(_in_pieces) for q in open_ for r in q.resolvers):
-        why += "; of their answers only some fragments came"
+        why += "; only some fragments of their answers arrived"
         cause = "let fragments through, or have the resolver send less at a time (an EDNS buffer of 1,232 bytes)"
-    later = f"; {pending:,} more were asked too shortly before the end" if pending else ""
+    later = f"; {pending:,} more were asked too close to the end of the capture to tell" if pending else ""
     text = f"{silent:,} of {plural(queries, 'DNS lookup')} to {resolvers} got no answer{f' ({names})' if names else ''}{why}{later}."
     values = {
         "lookups": queries,
@@ -179,7 +189,7 @@ def _never(view: View) -> list[Finding]:
         "questions": len(waited),
         "longest_s": longest / 1e9,
     }
-    advice = f"Take {whom} out of resolv.conf (or of what DHCP tells), or make it answer: {_dig(waited[0][1], silent[0].address)}."
+    advice = f"Take {whom} out of resolv.conf (or out of the options of DHCP), or make it answer: {_dig(waited[0][1], silent[0].address)}."
     return [finding(view, ID, "problem", text, frames, values, advice)]
 
 
@@ -194,11 +204,12 @@ def _in_pieces(view: View) -> set[tuple[str, str]]:
 def _elsewhere(view: View) -> list[Finding]:
     """Answers that came from another address than was asked, and that the client refused (ICMP port unreachable)."""
     talks = {(t.source, t.destination): t for t in view.conversations if PORT in (t.source[1], t.destination[1])}
+    asked_by = grouped((t for t in talks.values() if t.destination[1] == PORT), lambda t: t.source)
     found: dict[tuple[str, str, str], list[Error]] = {}
     for (protocol, source, destination), errors in view.once(undelivered).items():
         if protocol != UDP or source[1] != PORT or (source, destination) not in talks or (destination, source) in talks:
             continue
-        asked = [b[0] for a, b in talks if a == destination and b[1] == PORT and (b, a) not in talks]
+        asked = [t.destination[0] for t in asked_by.get(destination, ()) if (t.destination, t.source) not in talks]
         refused = [e for e in errors if e.what == NO_PROGRAM and e.reporter == destination[0]]
         if asked and refused:
             found.setdefault((destination[0], asked[0], source[0]), []).extend(refused)
@@ -206,7 +217,7 @@ def _elsewhere(view: View) -> list[Finding]:
         return []
     every = [e for errors in found.values() for e in errors]
     clients, asked_of, answering = (most(key[k] for key in found) for k in range(3))
-    text = f"{asked_of} was asked, and {answering} answered: {clients} did not accept it ({plural(len(every), 'time')})."
+    text = f"Queries to {asked_of} were answered from {answering}, and {clients} rejected the answers ({plural(len(every), 'time')})."
     values = {"resolvers": sorted({key[1] for key in found}), "answered_from": sorted({key[2] for key in found}), "answers": len(every)}
     advice = f"Have the server answer from the address that was asked (it has several), or ask {answering}."
     return [finding(view, ID, "problem", text, [e.frame for e in every], values, advice)]

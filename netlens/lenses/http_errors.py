@@ -4,8 +4,8 @@ Asks: how many final answers of HTTP/1.1 in clear (or read with keys) have a sta
     an answer; and how many answers ended before their Content-Length.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
-Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 416, a 404 among many, redirections. 5xx is the server's fault
-    (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half.
+Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD or among many, redirections. 5xx is the server's
+    fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from netlens.lenses._view import FIN, RST, S, finding, grouped, most, views
 from netlens.text import plural, size
@@ -30,24 +32,23 @@ SERVER_TIMES, SERVER_SHARE = 2, 0.1
 CLIENT_TIMES, CLIENT_SHARE, SOME_SHARE = 2, 0.5, 0.1
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
-AGAIN_NS, MOST_AGAIN = (
-    2 * S,
-    1000,
-)  #: in which a client that asks again on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
+#: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
+AGAIN_NS = 2 * S
+MOST_AGAIN = 1000  #: later requests that are looked at for one that got no answer
 HEAD = int.from_bytes(b"HEAD", "big")
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
-    401: "The server wants credentials, or does not know those that were sent.",
+    401: "The server wants credentials, or rejects those that were sent.",
     403: "The server knows the request and forbids it: look at the permissions of these credentials, or at a filter in front.",
-    404: "The server does not know the address: check the path and the host name.",
+    404: "The server has nothing at that path: check the path and the host name.",
     407: "The proxy wants credentials (Proxy-Authorization).",
     413: "The server takes no body of that size: raise its limit (client_max_body_size in nginx), or send less.",
-    429: "Too many requests for the server's taste: send fewer, and wait as its Retry-After says.",
+    429: "The server limits requests: send fewer, and wait as long as Retry-After says.",
     502: "A proxy had no usable answer from the server behind it: look at that server, and at the proxy's log.",
     503: "The server, or what a proxy has behind it, is overloaded or down for now: look there.",
     504: "A proxy waited in vain for the server behind it: look at that server, and at the proxy's time-out.",
 }
-HARMLESS = (416,)  #: the client has all of it already
+HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
 
 def look(traffic: Traffic) -> list[Finding]:
@@ -65,6 +66,8 @@ def final_answers(view: View) -> list[dict[str, Any]]:
         r for r in rows if r["status"] is not None and r["status"] >= 200 and (r["session_id"] in kept or r["session_id"] in view.halves)
     ]
     ends = {r["session_id"]: view.ends(r["session_id"]) for r in rows}
+    heads = view.once(_heads)
+    rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
     out = []
     for group in grouped(rows, lambda r: (ends[r["session_id"]][0], ends[r["session_id"]][2])).values():
         let_in = sorted(r["start_ns"] for r in group if r["status"] not in CHALLENGES)
@@ -74,6 +77,14 @@ def final_answers(view: View) -> list[dict[str, Any]]:
             if r["status"] not in CHALLENGES or k == len(let_in) or let_in[k] - answered > CREDENTIALS_NS:
                 out.append(r)
     return sorted(out, key=lambda r: r["start_frame"])
+
+
+def _heads(view: View) -> set[int]:
+    """Frames of HEAD requests, by which clients ask whether something is there."""
+    if view.trail is None:
+        return set()
+    t = view.trail.segments()
+    return set(t["frame"][(t["head"] >> np.uint64(32) == HEAD) & (t["length"] > 0)].tolist())
 
 
 def _of(view: View) -> list[Finding]:
@@ -97,7 +108,8 @@ def _of(view: View) -> list[Finding]:
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
     advice = ""
     if grave:
-        advice = _ADVICE.get(codes.most_common(1)[0][0]) or (
+        worse = theirs if len(theirs) >= SERVER_TIMES or len(theirs) >= max(SERVER_SHARE * n, 1) else ours or theirs
+        advice = _ADVICE.get(Counter(r["status"] for r in worse).most_common(1)[0][0]) or (
             "5xx: look at the server's log."
             if theirs and len(theirs) >= len(ours)
             else "4xx: the server does not accept the requests: check address, method and credentials."
@@ -135,9 +147,9 @@ def _empty(view: View) -> list[Finding]:
         return []
     n = len(lost)
     whom = most(view.server(k) for k, _, _ in lost)
-    end = "" if found else "; the client asked again on a new connection"
+    end = f"; {len(again):,} {'was' if len(again) == 1 else 'were'} asked again on a new connection and served" if again else ""
     text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {whom} closed the connection instead{end}."
-    grave = bool(found) and (n >= SERVER_TIMES or n >= max(SERVER_SHARE * len(rows), 1))
+    grave = len(found) >= SERVER_TIMES or len(found) >= max(SERVER_SHARE * len(rows), 1)
     advice = (
         "Look at the server's log of that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
         "does (its keep-alive time-out)."
@@ -177,7 +189,8 @@ def _cut_off(view: View) -> list[Finding]:
         return []
     kept = set(view.whole) - set(view.halves)
     missing = view.sessions["resp_missing_bytes"]
-    last = {body.session: body for body in bodies if body.session in kept and not missing[body.session]}
+    came = view.sessions["resp_bytes"]
+    last = {body.session: body for body in bodies if body.session in kept and not missing[body.session] and came[body.session] < body.end}
     found = [(body, got) for body in last.values() if (got := _left_out(view, body)) is not None]
     if not found:
         return []
@@ -204,8 +217,8 @@ def _left_out(view: View, body: Body) -> int | None:
             asked = seg.head[i] if seg.head[i] >> 56 else asked
         if not seg.orig[i]:
             upto = max(upto, seg.offset[i] + seg.length[i])
-        if seg.flags[i] & (FIN | RST) and seg.frame[i] > body.frame:
-            if seg.orig[i] or upto >= body.end or asked >> 32 == HEAD or seg.offset[i] + seg.length[i] > upto:
+        if seg.flags[i] & (FIN | RST) and seg.frame[i] >= body.frame:
+            if seg.orig[i] or upto >= body.end or asked >> 32 == HEAD:
                 return None
             return max(body.length - (body.end - upto), 0)
     return None

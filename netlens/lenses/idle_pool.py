@@ -9,6 +9,7 @@ Normal: browsers keep six to a server (RFC 9112 9.4 asks for few); a pool of a p
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING
 
 from netlens.lenses._view import S, finding, grouped, views
@@ -42,7 +43,7 @@ def _of(view: View) -> list[Finding]:
         at_once = _at_once(group)
         if len(at_once) < LEAST:
             continue
-        text = f"{len(at_once):,} connections from {key[0]} to {key[1]}:{key[2]} were held idle for a minute and longer."
+        text = f"{len(at_once):,} connections from {key[0]} to {key[1]}:{key[2]} were idle at the same time, each for a minute or longer."
         values = {"client": key[0], "server": key[1], "port": key[2], "connections": len(at_once)}
         found.append(finding(view, ID, "warning", text, [int(view.sessions["last_frame"][k]) for k in at_once], values))
     return found
@@ -63,14 +64,6 @@ def _closed(view: View) -> list[tuple[int, int, int]]:
 
 def _at_once(group: list[tuple[int, int, int]]) -> list[int]:
     """The most sessions that had been idle for :data:`IDLE_NS` at the same time."""
-    steps = sorted([(since + IDLE_NS, 1, k) for k, since, _ in group] + [(until, 2, k) for k, _, until in group])
-    most: set[int] = set()
-    now: set[int] = set()
-    for _, kind, k in steps:
-        if kind == 1:
-            now.add(k)
-        else:
-            if len(now) > len(most):
-                most = set(now)
-            now.discard(k)
-    return sorted(most if len(most) >= len(now) else now)
+    starts, ends = sorted(since + IDLE_NS for _, since, _ in group), sorted(until for *_, until in group)
+    at = max(starts, key=lambda t: bisect.bisect_right(starts, t) - bisect.bisect_left(ends, t))
+    return sorted(k for k, since, until in group if since + IDLE_NS <= at <= until)

@@ -1,17 +1,18 @@
 """Which addresses of the own network did not answer?
 
-Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody said that it is his.
+Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody claimed it.
 Applies: where requests are in the capture, and so is something that came back to who asked (in a switched network others hear the requests alone).
 Cannot see: whether the host is off, in another network, or does not want to be found.
 Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. Who asks for
-    many addresses looks around (a scanner, a router that is scanned).
+    many addresses looks around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._datagrams import hearing
+from netlens.addresses import is_one_host
+from netlens.lenses._datagrams import DHCP_SERVER
 from netlens.lenses._view import S, finding, most, seconds, views
 from netlens.text import plural
 
@@ -37,24 +38,24 @@ def _of(view: View) -> list[Finding]:
     asking = view.side.capture.asking
     if not asking.sought:
         return []
-    heard = hearing(view) | asking.near | {e.told for e in view.side.capture.icmp_errors}
+    partners = _partners(view)
     lost: dict[str, list[tuple[str, str]]] = {}
     for (source, target), seen in asking.sought.items():
-        if target not in asking.claims and source in heard and _insists(seen):
+        if target not in asking.claims and _insists(seen) and _near(partners, source) and source not in view.once(_dhcp):
             lost.setdefault(source, []).append((source, target))
     shown = [pair for pairs in lost.values() if len(pairs) <= MANY for pair in pairs]
     if not shown:
         return []
-    # who has something else to talk to does not wait for this one, as far as is seen
+    # who has something else to talk to does not wait for this one, as far as is seen; with one partner alone, the capture may be the partner's
     others = {address for k in view.whole for address in view.ends(k)[::2]} | {t.source[0] for t in view.conversations}
-    grave = [pair for pair in shown if pair[0] not in others]
+    grave = [pair for pair in shown if pair[0] not in others and len(partners[pair[0]]) > 1]
     shown = grave or shown
     requests = sum(len(asking.sought[pair]) for pair in shown)
     lasted = max(asking.sought[pair][-1].ts - asking.sought[pair][0].ts for pair in shown)
     targets, sources = sorted({target for _, target in shown}), sorted({source for source, _ in shown})
     text = (
-        f"Nobody answered for {most(target for _, target in shown)}: {most(source for source, _ in shown)} asked {plural(requests, 'time')} "
-        f"over {seconds(lasted)} for the hardware address."
+        f"Nobody answered for {most(target for _, target in shown)}: {most(source for source, _ in shown)} asked for "
+        f"{'its' if len(targets) == 1 else 'their'} hardware address {plural(requests, 'time')} over {seconds(lasted)}."
     )
     values = {"addresses": targets, "asked_by": sources, "requests": requests, "longest_s": lasted / 1e9}
     severity: Severity = "problem" if grave else "warning"
@@ -67,3 +68,29 @@ def _insists(seen: list[Seen]) -> bool:
     """Whether somebody asked again and again, as a program waits, and not from time to time."""
     times = [each.ts for each in seen]
     return len(times) >= TIMES and any(LEAST_NS <= last - first <= MOST_NS for first, last in zip(times, times[TIMES - 1 :], strict=False))
+
+
+def _partners(view: View) -> dict[str, set[str]]:
+    """Whom each address exchanged packets with, one to one."""
+    asking = view.side.capture.asking
+    pairs = set(asking.near) | {(e.reporter, e.told) for e in view.side.capture.icmp_errors}
+    pairs |= {(view.ends(k)[0], view.ends(k)[2]) for k in view.whole}
+    pairs |= {(t.source[0], t.destination[0]) for t in view.conversations if is_one_host(t.destination[0])}
+    pairs |= {(p.destination, p.source) for p in asking.pings.values() if p.answers}
+    found: dict[str, set[str]] = {}
+    for a, b in pairs:
+        found.setdefault(a, set()).add(b)
+        found.setdefault(b, set()).add(a)
+    return found
+
+
+def _near(partners: dict[str, set[str]], source: str) -> bool:
+    """Whether what is told to ``source`` would be in the capture: not if all that it exchanged was with one host that has others, and so is the one
+    that was captured at."""
+    mine = partners.get(source, set())
+    return len(mine) > 1 or any(len(partners[other]) == 1 for other in mine)
+
+
+def _dhcp(view: View) -> set[str]:
+    """Servers of DHCP, which ask whether an address is free before they give it away."""
+    return {t.source[0] for t in view.conversations if t.source[1] == DHCP_SERVER}

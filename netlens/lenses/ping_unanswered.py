@@ -2,18 +2,19 @@
 
 Asks: how many ICMP echo requests to one address stayed without a reply.
 Applies: where requests are in the capture, and something that came back to who sent them.
-Cannot see: whether the request or the reply was lost; who answers TCP, and not ping.
+Cannot see: whether the request or the reply was lost; whether a host that ignores ping is up.
 Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
-    otherwise says nothing. One or two of many may be lost anywhere. A request of the last second is pending. Traceroute lets some expire.
+    otherwise says nothing. One or two of many may be lost anywhere. What was asked in the last second, or twice the
+    longest time that a reply took, is pending. Echoes of traceroute, which are to expire on the way, are not counted.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netlens.addresses import is_one_host
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._view import S, finding, grouped, most, views
-from netlens.parsers.icmp import EXPIRED
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ ID = "ping-unanswered"
 GROUP = "delivery"
 RANK = 46
 PENDING_NS = S
-ICMP = (1, 58)
 TIMES, SHARE = 3, 0.05  #: of the requests to one address
 
 
@@ -41,20 +41,19 @@ def _of(view: View) -> list[Finding]:
         return []
     end = view.side.bounds_ns[1]
     errors = {e.told for e in capture.icmp_errors}
-    heard = hearing(view) | capture.asking.near | errors | {p.source for p in capture.asking.pings.values() if p.answers}
+    heard = (
+        hearing(view) | {told for _, told in capture.asking.near} | errors | {p.source for p in capture.asking.pings.values() if p.answers}
+    )
     speaking = {address for k in view.whole for address in view.ends(k)[::2]}
     lossy: list[tuple[str, int, list[int]]] = []
     silent: list[tuple[str, int, list[int]]] = []
     by_host: dict[tuple[str, str], list[Ping]] = grouped(capture.asking.pings.values(), lambda p: (p.source, p.destination))
     for (source, target), pings in by_host.items():
-        asked = [(n, seen, p) for p in pings for n, seen in p.requests.items() if n in p.answers or end - seen.ts >= PENDING_NS]
+        took = max((p.answers[n].ts - p.requests[n].ts for p in pings for n in p.answers), default=0)
+        pending = max(PENDING_NS, 2 * took)
+        asked = [(n, seen, p) for p in pings for n, seen in p.requests.items() if n in p.answers or end - seen.ts >= pending]
         open_ = [seen.frame for n, seen, p in asked if n not in p.answers]
-        expired = (
-            0
-            if len(open_) == len(asked)
-            else sum(e.what == EXPIRED and e.protocol in ICMP and e.destination[0] == target for e in capture.icmp_errors)
-        )
-        if len(open_) - expired < TIMES or len(open_) < SHARE * len(asked):  # traceroute wants them to expire
+        if len(open_) < TIMES or len(open_) < SHARE * len(asked) or not is_one_host(target):
             continue
         if len(open_) < len(asked):
             lossy.append((target, len(asked), open_))

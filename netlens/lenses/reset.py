@@ -12,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from netlens.lenses._between import same
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._view import ACK, FIN, RST, S, Segments, finding, most, views
 from netlens.lenses.tls_failed import failures
@@ -103,10 +106,12 @@ def _between(view: View, traffic: Traffic, resets: list[Broken]) -> bool:
     """Whether the host's capture shows all these connections of the VM, and none of their resets."""
     if view.side is not traffic.vm or traffic.pairing is None:
         return False
-    host, rst = traffic.upstream, traffic.upstream.sessions["rst_ns"]
+    host = next(each for each in views(traffic) if each.side is traffic.upstream)
+    rst, last = host.column("rst_ns"), host.side.bounds_ns[1]
     for b in resets:
-        mate = int(traffic.pairing.host_of[view.side.connection_of[b.session]])
-        if mate < 0 or any(rst[k] is not None for k in host.session_ids[mate]):
+        mate = same(traffic, view, host, b.session)
+        at = int(traffic.clock.to_host(np.array([view.column("rst_ns")[b.session]], np.int64))[0])
+        if mate is None or rst[mate] is not None or at > last:
             return False
     return True
 
@@ -155,7 +160,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         between = _between(view, traffic, grave)
         unknown = not between and all(b.unknown for b in grave)
         what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
-        by = f"in the name of {whom} by something between the two captures (the host's has no reset)" if between else f"by {whom}"
+        by = f"in the name of {whom} by something between the two captures (the host's capture shows no reset)" if between else f"by {whom}"
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
@@ -170,7 +175,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         advice = "Look at the firewalls and proxies between the VM and the host."
     elif grave and unknown:
         advice = (
-            "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps as it was idle: "
+            "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps because it was idle: "
             "send keep-alives more often, or connect again after a pause."
         )
     active = sum(not b.idle for b in shown)  # the end of an idle time is the ordinary end of many programs

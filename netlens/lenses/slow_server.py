@@ -6,7 +6,8 @@ Applies: to HTTP/1.1 in clear, to the hello of a TLS server, and to greetings (S
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
-    are not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long poll that timed out).
+    are not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long
+    poll that timed out), and what asks to be kept waiting by its address.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ LOOK = (
 )
 ALIKE = 0.02  #: of each other: waits that a timer ends
 POLLS = 3
+GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
 
 
@@ -56,7 +58,8 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     gone = {id(a) for a in given_up} if len(given_up) >= TIMES else set()  # one may be a person who does not want to wait
     all_ = [a for a in view.once(asked) if a.answered or a.wait_ns >= UNANSWERED_NS or id(a) in gone]
     clear = [a for a in all_ if a.http]
-    polls = {id(a) for a in _polls(clear)}
+    kept_waiting = view.side.capture.polls
+    polls = {id(a) for a in _polls(clear)} | {id(a) for a in clear if a.frames[0] in kept_waiting}
     # what the other capture shows to be lost on the way is told by stalled and packet-loss
     stands = two and any(other.once(stalled) for other in views(traffic))
     lost = {id(a) for a in clear if stands and a.wait_ns >= NOTICED_NS and _stood(budget_of(traffic, view, a)) >= MOST_SHARE * a.wait_ns}
@@ -68,8 +71,6 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     some = [a for a in clear if a.wait_ns >= NOTICED_NS]
     shown = late if grave else (late or some) + hidden
     if not grave and {id(a) for a in shown} <= polls:
-        return []
-    if not shown:
         return []
     of = clear if grave or not hidden else all_
     slowest = max(shown, key=lambda a: a.wait_ns)
@@ -132,10 +133,12 @@ def _first_words(view: View) -> list[Finding]:
             continue
         longest = max(ns for _, ns in late)
         grave = longest >= LONG_NS or len(late) >= TIMES or len(late) >= SHARE * len(all_)
+        if of == "greeting":
+            grave = longest >= GREETING_NS
         whom = most(view.server(k) for k, _ in late)
         text = f"{len(late):,} of {plural(len(all_), what)} waited up to {seconds(longest)} for the server's {of} ({whom})."
         advice = (
-            "The server is busy, or waits for something itself (a lookup of the client's name, a backend): look at its log."
+            "The server is busy, waits for something itself (a lookup, a backend), or pauses on purpose (mail servers do): look at its log."
             if grave
             else ""
         )

@@ -48,7 +48,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     share = f"; the slowest stood still for {seconds(stood)} of {seconds(slowest.took_ns)}" if stood >= TOLD_SHARE * slowest.took_ns else ""
     pause = 0 if share else _pause(view, slowest)
     if 2 * pause >= slowest.took_ns:
-        share = f"; in the slowest the server sent nothing for {seconds(pause)} of {seconds(slowest.took_ns)}, and nothing was lost"
+        share = f"; in the slowest no new data came for {seconds(pause)} of {seconds(slowest.took_ns)}"
     text = f"{len(slow):,} of {plural(len(large), 'download')} came slowly, at {size(rate)} a second: {most(view.server(a.session) for a in slow)}{share}."
     values = {"downloads": len(large), "slow": len(slow), "slowest_bytes_per_s": rate, "stalled_s": stood / 1e9, "paused_s": pause / 1e9}
     return [finding(view, ID, "warning", text, [f for a in slow for f in a.frames], values)]

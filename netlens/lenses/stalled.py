@@ -10,7 +10,7 @@ Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netlens.lenses._between import where
 from netlens.lenses._mtu import too_large
@@ -91,22 +91,32 @@ def _gone(view: View) -> list[Finding]:
     """Peers that stopped answering keep-alives (RFC 9293 3.8.4)."""
     if view.one_sided:
         return []
-    found = [(k, *probed) for k in view.whole if k not in view.halves and (probed := _probed(view, k)) is not None]
+    found = [probed for k in view.whole if k not in view.halves and (probed := _probed(view, k)) is not None]
     if not found:
         return []
     n = len(found)
-    whom = most(view.server(k) if by_client else view.address(k, True) for k, by_client, *_ in found)
-    tries, lasted = max(len(frames) for *_, frames in found), max(ns for *_, ns, _ in found)
-    given_up = sum(up for _, _, up, _, _ in found)
+    whom = most(view.server(p.session) if p.by_client else view.address(p.session, True) for p in found)
+    tries, lasted = max(len(p.frames) for p in found), max(p.lasted_ns for p in found)
+    given_up = sum(p.given_up for p in found)
     end = "" if not given_up else "; the other side gave up" if given_up == n else f"; on {given_up:,} of them the other side gave up"
     text = f"{whom} stopped answering keep-alives on {plural(n, 'connection')} ({'up to ' if n > 1 else ''}{tries} tries over {seconds(lasted)}){end}."
     values = {"connections": n, "keepalives": tries, "longest_s": lasted / 1e9, "given_up": given_up}
     advice = "The peer is gone, or a NAT or firewall on the way has forgotten the connection: compare with a capture nearer to the peer."
-    return [finding(view, ID, "problem", text, [f for *_, frames in found for f in frames], values, advice)]
+    return [finding(view, ID, "problem", text, [f for p in found for f in p.frames], values, advice)]
 
 
-def _probed(view: View, k: int) -> tuple[bool, bool, int, list[int]] | None:
-    """Whether the originator probed at the end, and then gave up; how long in ns, and the frames; None where the peer answered, or closed before."""
+class Probed(NamedTuple):
+    """Keep-alives at the end of a session that nothing answered."""
+
+    session: int
+    by_client: bool
+    given_up: bool
+    lasted_ns: int
+    frames: list[int]
+
+
+def _probed(view: View, k: int) -> Probed | None:
+    """The unanswered keep-alives at the end of a session; None where the peer answered, or closed before."""
     s = view.sessions
     if not s["orig_keepalives"][k] and not s["resp_keepalives"][k]:
         return None
@@ -123,4 +133,4 @@ def _probed(view: View, k: int) -> tuple[bool, bool, int, list[int]] | None:
     if len(probes) < PROBES or seg.ts[end] - seg.ts[at + 1] < PROBED_NS or any(f & (FIN | RST) for f in seg.flags[: at + 1]):
         return None
     given_up = end + 1 < len(seg) and seg.orig[end + 1] == by
-    return by, given_up, seg.ts[end] - seg.ts[at + 1], [seg.frame[i] for i in probes]
+    return Probed(k, by, given_up, seg.ts[end] - seg.ts[at + 1], [seg.frame[i] for i in probes])

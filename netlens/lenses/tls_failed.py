@@ -134,7 +134,7 @@ def _of(view: View) -> list[Finding]:
     n = len(shown)
     text = f"{n:,} of {plural(len(tried), 'TLS handshake')} failed ({ways}) at {most(view.server(f.session) for f in shown)}"
     waited = max(f.waited_ns for f in shown)
-    text += f", which the client waited for up to {seconds(waited)}" if waited else ""
+    text += f"; the client waited up to {seconds(waited)}" if waited else ""
     text += f"; {about}." if about else "."
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
     if any(f.about for f in shown):

@@ -79,9 +79,9 @@ def _silent(view: View) -> list[Silent]:
             instead = (protocol == "QUIC" and by_tcp(view, client, *server)) or (
                 protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
             )
-            # a neighbour's broadcasts are heard by all, the answers to them by it alone
-            others = protocol == "DHCP" and any(is_one_host(address) for address in heard)
-            found.append(Silent(protocol, server, open_, instead or others or protocol in PATIENT))
+            if protocol == "DHCP" and any(is_one_host(address) for address in heard):
+                continue  # a neighbour's broadcasts are heard by all, the answers to them by it alone
+            found.append(Silent(protocol, server, open_, instead or protocol in PATIENT))
     return found
 
 

@@ -48,8 +48,8 @@ def _of(view: View) -> list[Finding]:
     longest = max(s.lasted_ns for s in shown)
     who = most(view.address(s.session, s.orig) for s in shown)
     total = max(sum(s.lasted_ns for s in g) for g in grouped(shown, lambda s: s.session).values())
-    in_all = f" and {seconds(total)} in all" if total > longest else ""
+    in_all = f" and {seconds(total)} in all on one connection" if total > longest else ""
     text = f"{plural(len(shown), 'time')} a receiver's window was shut, for up to {seconds(longest)}{in_all}, while data waited for it: {who} did not read."
     values = {"times": len(shown), "longest_s": longest / 1e9, "total_s": total / 1e9, "connections": len({s.session for s in shown})}
-    advice = "The receiving program is busy or blocked: look at its CPU and disk, not at the network." if grave else ""
+    advice = "The receiving program is busy, blocked, or was paused: look at it, its CPU and disk, not at the network." if grave else ""
     return [finding(view, ID, "problem" if grave else "warning", text, [f for s in shown for f in s.frames], values, advice)]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from netlens.addresses import is_one_host
 from netlens.wire import decode as d
 from netlens.wire.addresses import ip_text
 
@@ -19,10 +20,13 @@ Array = np.ndarray[Any, Any]
 
 MAX_MESSAGES = 200_000
 LOOKED_AT = 64  #: bytes of a message: a neighbour advertisement with its options has 32
+TRACED = 30  #: hops at most: an echo with so few left is traceroute's, which begins with one
 COPY_NS = 2_000_000  #: what comes again so soon was recorded again, as from another interface
 _ARP, _ICMP, _ICMPV6 = 0, 1, 58
 _NOBODY = ("0.0.0.0", "::")
 _REQUEST, _REPLY = 1, 2  # operations of ARP
+_ECHO_REQUESTS = (8, 128)
+_OVERRIDE = 0x20  # flag of a neighbour advertisement
 _TARGET_ADDRESS = 2  # option of a neighbour advertisement: target link-layer address
 
 
@@ -34,11 +38,12 @@ class Seen(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Somebody said that an address is its own; ``hardware``: its hardware address as text."""
+    """Somebody said that an address is its own; ``hardware``: its hardware address as text. ``answer``: to somebody who asked, not an announcement."""
 
     ts: int
     frame: int
     hardware: str
+    answer: bool
 
 
 @dataclass
@@ -55,14 +60,15 @@ class AskingBuilder:
     """Fed with what the decoder hands back.
 
     pings : by source, destination and identifier.  sought : by who asked and for which address, each request.
-    claims : by address, who said that it is theirs.  near : who told and was told one to one, which a switch shows to no third.
+    claims : by address, who said that it is theirs.  near : who told whom one to one, which a switch shows to no third.
     """
 
     def __init__(self) -> None:
         self.pings: dict[tuple[str, str, int], Ping] = {}
         self.sought: dict[tuple[str, str], list[Seen]] = {}
         self.claims: dict[str, list[Claim]] = {}
-        self.near: set[str] = set()
+        self.near: set[tuple[str, str]] = set()
+        self._sent: dict[tuple[str, int], list[Ping]] = {}  # by source and identifier
         self._read = 0
 
     def feed(self, buf: Array, rows: Array) -> None:
@@ -78,16 +84,21 @@ class AskingBuilder:
             source, destination = ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)
             if message[0] in (135, 136) and protocol == _ICMPV6:
                 self._neighbour(message, seen, source, destination)
-            else:
+            elif message[0] not in _ECHO_REQUESTS or _hops(buf, at, version) > TRACED:
                 self._echo(message, seen, source, destination)
 
     def _echo(self, message: bytes, seen: Seen, source: str, destination: str) -> None:
         ident, number = int.from_bytes(message[4:6], "big"), int.from_bytes(message[6:8], "big")
-        if message[0] in (8, 128):
-            ping = self.pings.setdefault((source, destination, ident), Ping(source, destination))
+        if message[0] in _ECHO_REQUESTS:
+            ping = self.pings.get((source, destination, ident))
+            if ping is None:
+                ping = self.pings[source, destination, ident] = Ping(source, destination)
+                self._sent.setdefault((source, ident), []).append(ping)
             ping.requests.setdefault(number, seen)
-        elif (ping_ := self.pings.get((destination, source, ident))) is not None and number in ping_.requests:
-            ping_.answers.setdefault(number, seen)
+            return
+        for ping in self._sent.get((destination, ident), ()):  # who answers a broadcast, or has several addresses, has another one
+            if number in ping.requests and (ping.destination == source or len(self._sent[destination, ident]) == 1):
+                ping.answers.setdefault(number, seen)
 
     def _arp(self, message: bytes, seen: Seen) -> None:
         if len(message) < 28 or message[:6] != b"\x00\x01\x08\x00\x06\x04":
@@ -97,9 +108,10 @@ class AskingBuilder:
         if operation == _REQUEST and source not in (*_NOBODY, target):
             self._seek(source, target, seen)
         elif source not in _NOBODY and operation in (_REQUEST, _REPLY):  # a reply, or an announcement
-            self.claims.setdefault(source, []).append(Claim(*seen, hardware))
-            if operation == _REPLY:
-                self.near |= {source, target}
+            answer = operation == _REPLY and target not in (*_NOBODY, source)
+            self.claims.setdefault(source, []).append(Claim(*seen, hardware, answer))
+            if answer:
+                self.near.add((source, target))
 
     def _neighbour(self, message: bytes, seen: Seen, source: str, destination: str) -> None:
         if len(message) < 24:
@@ -109,14 +121,25 @@ class AskingBuilder:
             if source not in _NOBODY:  # else somebody asks whether the address is free
                 self._seek(source, target, seen)
             return
-        hardware = message[26:32].hex(":") if len(message) >= 32 and message[24] == _TARGET_ADDRESS else ""
-        self.claims.setdefault(target, []).append(Claim(*seen, hardware))
-        self.near |= {target, destination}
+        own = (
+            message[4] & _OVERRIDE and len(message) >= 32 and message[24] == _TARGET_ADDRESS
+        )  # else anycast, or for another (RFC 4861 7.2.7)
+        hardware = message[26:32].hex(":") if own else ""
+        answer = is_one_host(destination)
+        self.claims.setdefault(target, []).append(Claim(*seen, hardware, answer))
+        if answer:
+            self.near.add((target, destination))
 
     def _seek(self, source: str, target: str, seen: Seen) -> None:
         before = self.sought.setdefault((source, target), [])
         if not before or not 0 <= seen.ts - before[-1].ts < COPY_NS:
             before.append(seen)
+
+
+def _hops(buf: Array, at: int, version: int) -> int:
+    """Hops that a packet may still make whose message stands at ``at``, as its header says right before; 255 where options are between."""
+    size, place = (20, 12) if version == 4 else (40, 33)
+    return int(buf[at - place]) if at >= size and buf[at - size] >> 4 == version else 255
 
 
 def _ipv4(packed: bytes) -> str:

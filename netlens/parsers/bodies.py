@@ -1,6 +1,7 @@
-"""How long answers of HTTP/1.1 in clear say that they are (Content-Length, RFC 9112 6.2), to tell those that ended before.
+"""What HTTP/1.1 in clear says of itself: how long an answer is (Content-Length, RFC 9112 6.2), to tell those that ended before; and which requests ask to be
+kept waiting (long polls, RFC 6202 2), by words in their address.
 
-Kept while ``netlens analyze`` reads a capture, and by no other command.
+Of an address nothing is kept but that it has such a word. Kept while ``netlens analyze`` reads a capture, and by no other command.
 
 Limits: of the first :data:`MAX_BODIES`; only of heads that are in one segment, the first of each segment, without Transfer-Encoding.
 """
@@ -22,6 +23,10 @@ MAX_HEAD = 16_384  #: bytes in which the end of a head is looked for
 MAX_LENGTH = 1 << 50
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+MAX_LINE = 1024  #: bytes of a request line that are looked at
+_WAITS = re.compile(
+    rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes)\b|\?(?:[^ ]*&)?(?:wait|timeout|watch|long_?poll)=)", re.IGNORECASE
+)
 _WITHOUT = (204, 304)  #: answers without a body, whatever they say of it
 
 
@@ -40,9 +45,15 @@ class BodyBuilder:
 
     def __init__(self) -> None:
         self.bodies: list[Body] = []
+        self.polls: set[int] = set()  # frames
 
     def feed(self, buf: Array, packets: Array) -> None:
         """Take in a batch (int64[n, WIDTH])."""
+        asking = (packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_REQUEST) & (packets[:, c.FRESH] > 0)
+        for row in packets[asking] if asking.any() and len(self.polls) < MAX_BODIES else ():
+            at, captured = int(row[c.PAY_OFF]), int(row[c.PAY_CAP])
+            if _WAITS.match(buf[at : at + min(captured, MAX_LINE)].tobytes()):
+                self.polls.add(int(row[c.FRAME]))
         heads = (packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_RESPONSE) & (packets[:, c.FRESH] > 0) & (packets[:, c.SESSION] >= 0)
         if not heads.any():
             return

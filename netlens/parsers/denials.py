@@ -26,11 +26,11 @@ _KERBEROS = {
     1: "client's entry has expired", 2: "service's entry has expired", 6: "client not known", 7: "service not known", 8: "several entries for one name",
     12: "policy forbids it", 14: "no common encryption", 18: "account disabled", 23: "password has expired", 24: "wrong password", 29: "KDC not available",
     31: "integrity check failed", 32: "ticket has expired", 33: "ticket not yet valid", 34: "replay", 36: "ticket and client do not match", 37: "clocks differ",
-    41: "message was modified", 44: "key version not known", 60: "generic error", 68: "wrong realm",
+    41: "message was modified", 44: "key version not known", 60: "generic error",
 }  # fmt: skip
-_ORDINARY = (13, 16, 25, 52)  #: an option not granted, a type of data not used, preauthentication wanted, ask again by TCP
-#: SIP: a challenge, and what people do with a call (busy, not there, cancelled, declined); 481 and 491 settle by themselves
-_CALLS = (401, 407, 480, 481, 486, 487, 491, 600, 603)
+#: An option not granted, a type of data not used, preauthentication wanted, ask again by TCP, ask another realm (RFC 6806 7)
+_ORDINARY = (13, 16, 25, 52, 68)
+_REFUSING = (403, 408)  #: of SIP; other 4xx and 6xx are answers to probes, negotiation, and what people do with a call
 _MAGIC = b"\x63\x82\x53\x63"
 _NAK = 6
 
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     frame: int
     protocol: str
     server: str
-    client: str
+    client: str  # of DHCP its hardware address
     no: str
 
 
@@ -61,14 +61,17 @@ class DenialBuilder:
         for row, port in zip(packets[chosen], ports[chosen].tolist(), strict=True):
             at, captured = int(row[c.PAY_OFF]), int(row[c.PAY_CAP])
             protocol = _OF_PORT[port]
-            no = _READ[protocol](buf[at : at + min(captured, LOOKED_AT)].tobytes())
+            message = buf[at : at + min(captured, LOOKED_AT)].tobytes()
+            no = _READ[protocol](message, int(row[c.LENGTH]))
             if no is not None:
                 version = int(row[c.PORTS]) >> 32
                 server, client = (ip_text(int(row[hi]), int(row[lo]), version) for hi, lo in ((c.SRC_HI, c.SRC_LO), (c.DST_HI, c.DST_LO)))
+                if protocol == DHCP:  # a NAK is broadcast, what follows need not be (RFC 2131 4.1)
+                    client = message[28:34].hex(":")
                 self.answers.append(Answer(int(row[c.TS]), int(row[c.FRAME]), protocol, server, client, no))
 
 
-def _kerberos(message: bytes) -> str | None:
+def _kerberos(message: bytes, _: int) -> str | None:
     if message[:1] in (b"\x6b", b"\x6d"):  # AS-REP, TGS-REP
         return ""
     at = message.find(b"\xa6\x03\x02\x01")  # error-code [6] INTEGER
@@ -78,21 +81,21 @@ def _kerberos(message: bytes) -> str | None:
     return None if code in _ORDINARY else _KERBEROS.get(code, f"error {code}")
 
 
-def _radius(message: bytes) -> str | None:
-    if len(message) < 20 or message[0] not in (2, 3) or int.from_bytes(message[2:4], "big") < 20:
+def _radius(message: bytes, length: int) -> str | None:
+    if len(message) < 20 or message[0] not in (2, 3) or int.from_bytes(message[2:4], "big") != length:
         return None
     return "Access-Reject" if message[0] == 3 else ""
 
 
-def _sip(message: bytes) -> str | None:
+def _sip(message: bytes, _: int) -> str | None:
     status = message[8:11]
     if not message.startswith(b"SIP/2.0 ") or not status.isdigit() or status[:1] == b"1":
         return None
     code = int(status)
-    return "" if code < 400 else None if code in _CALLS else str(code)
+    return "" if code < 400 else str(code) if code in _REFUSING or 500 <= code < 600 else None
 
 
-def _dhcp(message: bytes) -> str | None:
+def _dhcp(message: bytes, _: int) -> str | None:
     if len(message) < 244 or message[0] != 2 or message[236:240] != _MAGIC:
         return None
     at = 240

@@ -102,8 +102,8 @@ def headline(a: Analysis) -> list[Part]:
     hidden = a.assembled.situation.uncountable
     if not requests:
         return [Part(f"Requests cannot be counted without {hidden}." if hidden else _nothing(a)), *_needed(a)]
-    if not refused:
-        said = f"No refusals are known; requests to {target(a)} cannot be counted without {hidden}." if hidden else _none_refused(a)
+    if not refused and not (hidden and a.assembled.unmatched):
+        said = f"No refusals found, but requests to {target(a)} cannot be counted without {hidden}." if hidden else _none_refused(a)
         return [Part(said), *_needed(a, "a cause")]
     if hidden:
         parts = [Part(f"Requests to {target(a)} were refused; how many, and of how many, cannot be told.")]

@@ -48,12 +48,12 @@ def answers(port: int, messages: list[bytes]) -> list[Packet]:
 @pytest.mark.parametrize(
     ("port", "messages", "severity", "text"),
     [
-        (88, [kerberos(PREAUTH), kerberos(WRONG)], "problem", "1 of 1 answer of Kerberos from 198.51.100.20 is a refusal: wrong password."),
-        (88, [kerberos(SKEW), kerberos(SKEW)], "problem", "2 of 2 answers of Kerberos from 198.51.100.20 are refusals: clocks differ."),
-        (88, [kerberos(WRONG), kerberos(None)], "warning", "1 of 2 answers of Kerberos from 198.51.100.20 is a refusal: wrong password."),
-        (1812, [radius(2), radius(3)], "problem", "1 of 2 answers of RADIUS from 198.51.100.20 is a refusal: Access-Reject."),
-        (5060, [sip(100), sip(503)], "problem", "1 of 1 answer of SIP from 198.51.100.20 is a refusal: 503."),
-        (67, [dhcp(6)], "problem", "1 of 1 answer of DHCP from 198.51.100.20 is a refusal: NAK."),
+        (88, [kerberos(PREAUTH), kerberos(WRONG)], "problem", "1 of 1 Kerberos answer was a refusal, from 198.51.100.20: wrong password."),
+        (88, [kerberos(SKEW), kerberos(SKEW)], "problem", "2 of 2 Kerberos answers were refusals, from 198.51.100.20: clocks differ."),
+        (88, [kerberos(WRONG), kerberos(None)], "warning", "1 of 2 Kerberos answers was a refusal, from 198.51.100.20: wrong password."),
+        (1812, [radius(2), radius(3)], "warning", "1 of 2 RADIUS answers was a refusal, from 198.51.100.20: Access-Reject."),
+        (5060, [sip(100), sip(503)], "problem", "1 of 1 SIP answer was a refusal, from 198.51.100.20: 503."),
+        (67, [dhcp(6)], "problem", "1 of 1 DHCP answer was a refusal, from 198.51.100.20: NAK."),
     ],
 )
 def test_a_server_that_says_no(tmp_path: Path, port: int, messages: list[bytes], severity: str, text: str) -> None:
@@ -66,7 +66,10 @@ def test_a_server_that_says_no(tmp_path: Path, port: int, messages: list[bytes],
     [
         (88, [kerberos(PREAUTH), kerberos(None)]),
         (1812, [radius(2), radius(11)]),
-        (5060, [sip(401), sip(200), sip(486)]),
+        (5060, [sip(401), sip(200), sip(486), sip(404), sip(489)]),
+        (1812, [radius(2), b"\x03\x07\x12\x34" + bytes(40)]),  # not RADIUS
+        (88, [kerberos(68), kerberos(None)]),
+        (67, [dhcp(6), dhcp(5)]),
         (67, [dhcp(2), dhcp(5)]),
         (88, [b"\x7e", b"\x7e\x40\xa6\x03\x02\x01", b""]),
         (67, [b"\x02" + bytes(239) + b"\x35", b"\x02\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + b"\x0c\xff\x35\x01\x06"]),

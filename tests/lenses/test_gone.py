@@ -239,7 +239,9 @@ def test_a_resolver_that_answers_from_another_address(tmp_path: Path) -> None:
         packets += [query, stray, refused]
     this = found(tmp_path, packets, healthy(), ping(40 * S))
     assert problems(this) == {"dns-unanswered"}
-    assert this["dns-unanswered"].text == ("198.51.100.99 was asked, and 198.51.100.53 answered: 192.0.2.10 did not accept it (3 times).")
+    assert this["dns-unanswered"].text == (
+        "Queries to 198.51.100.99 were answered from 198.51.100.53, and 192.0.2.10 rejected the answers (3 times)."
+    )
 
 
 def unreachable_port(by: str, told: str, of: bytes, at: int) -> Packet:
@@ -254,7 +256,7 @@ def test_answers_of_which_fragments_are_missing(tmp_path: Path) -> None:
         first.flags, first.len, first.chksum, first.id = "MF", None, None, 77 + k
         packets += [query, Packet(reply.at, bytes(IP(bytes(first)[:20] + bytes(first)[20:44])))]
     this = found(tmp_path, packets, healthy(), ping(40 * S))
-    assert "of their answers only some fragments came" in this["dns-unanswered"].text
+    assert "only some fragments of their answers arrived" in this["dns-unanswered"].text
     assert "let fragments through" in this["dns-unanswered"].advice
 
 
@@ -268,7 +270,7 @@ def test_a_client_that_does_not_hear_the_server(tmp_path: Path) -> None:
     this = found(tmp_path, made.packets, healthy(), ping(60 * S))
     assert problems(this) == {"connect-unanswered"}
     assert this["connect-unanswered"].text == (
-        "1 of 2 connections never opened: 198.51.100.20:80 answered, and 192.0.2.10 did not hear it (up to 3 SYN+ACKs)."
+        "1 of 2 connections never opened: 198.51.100.20:80 answered, but 192.0.2.10 did not receive it (up to 3 SYN+ACKs)."
     )
 
 

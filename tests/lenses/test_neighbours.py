@@ -45,12 +45,21 @@ GREETED = [who_has(GATEWAY, 0.0), is_at(GATEWAY, OTHER, 0.001)]
 
 
 def test_an_address_that_nobody_answers_for(tmp_path: Path) -> None:
-    this = found(tmp_path, [*GREETED, *(who_has(NOBODY, 1.0 + k) for k in range(6))])
+    asked = [who_has(NOBODY, 1.0 + k) for k in range(6)]
+    this = found(tmp_path, [*GREETED, is_at("192.0.2.2", THIRD, 0.5), *asked])
     assert this["neighbour-unanswered"].severity == "problem"
     assert this["neighbour-unanswered"].text == (
-        "Nobody answered for 192.0.2.50: 192.0.2.10 asked 6 times over 5.0 s for the hardware address."
+        "Nobody answered for 192.0.2.50: 192.0.2.10 asked for its hardware address 6 times over 5.0 s."
     )
     assert len(this["neighbour-unanswered"].frames) == 6
+
+
+def test_who_may_be_a_neighbour_of_the_one_that_was_captured_at(tmp_path: Path) -> None:
+    """Both may be it if they speak to each other alone; not who speaks to one that has others."""
+    asked = [who_has(NOBODY, 1.0 + k) for k in range(6)]
+    assert found(tmp_path, [*GREETED, *asked])["neighbour-unanswered"].severity == "warning"
+    others = is_at(GATEWAY, OTHER, 0.5, told="192.0.2.77")
+    assert "neighbour-unanswered" not in found(tmp_path, [*GREETED, others, *asked])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,9 @@ def test_neighbour_discovery_that_nobody_answers(tmp_path: Path) -> None:
 
     answer = Ether(src=OTHER, dst=MAC) / IPv6(src=near, dst=own, hlim=255) / ICMPv6ND_NA(tgt=near) / ICMPv6NDOptDstLLAddr(lladdr=OTHER)
     this = found(tmp_path, [solicits(near, 0.0), (0.001, answer), *(solicits(gone, 1.0 + k) for k in range(3))])
-    assert this["neighbour-unanswered"].text.startswith("Nobody answered for fe80::50: fe80::a asked 3 times over 2.0 s")
+    assert this["neighbour-unanswered"].text.startswith(
+        "Nobody answered for fe80::50: fe80::a asked for its hardware address 3 times over 2.0 s"
+    )
 
 
 def test_an_address_that_two_hosts_have(tmp_path: Path) -> None:
@@ -87,7 +98,7 @@ def test_an_address_that_two_hosts_have(tmp_path: Path) -> None:
         packets += [who_has(NOBODY, 10.0 * k), is_at(NOBODY, OTHER, 10.0 * k + 0.001), is_at(NOBODY, THIRD, 10.0 * k + 0.0011)]
     this = found(tmp_path, packets)
     assert this["address-conflict"].severity == "problem"
-    assert this["address-conflict"].text == (f"192.0.2.50 is used twice: 3 times two hosts answered for it ({OTHER} and {THIRD}).")
+    assert this["address-conflict"].text == (f"192.0.2.50 was answered for by different hardware addresses 3 times ({OTHER} and {THIRD}).")
 
 
 def test_an_address_that_moves(tmp_path: Path) -> None:
@@ -119,3 +130,52 @@ def test_pings_to_a_host_that_is_off(tmp_path: Path) -> None:
 def test_pings_that_are_answered_but_for_one(tmp_path: Path) -> None:
     packets = [each for k in range(20) for each in ping(k, float(k), answered=k != 4)]
     assert "ping-unanswered" not in found(tmp_path, packets)
+
+
+def test_a_host_with_two_cards_in_one_network(tmp_path: Path) -> None:
+    packets = []
+    for k, address in enumerate([NOBODY, "192.0.2.51"] * 2):
+        packets += [who_has(address, 10.0 * k), is_at(address, OTHER, 10.0 * k + 0.001), is_at(address, THIRD, 10.0 * k + 0.0011)]
+    assert "address-conflict" not in found(tmp_path, packets)
+
+
+def test_addresses_that_several_hosts_have_by_design(tmp_path: Path) -> None:
+    """A virtual router, anycast, and an answer that corrects the first one."""
+    virtual, anycast = "00:00:5e:00:01:07", "fd00::"
+    packets: list[tuple[float, Layer]] = []
+    for k in range(3):
+        packets += [who_has(NOBODY, 10.0 * k), is_at(NOBODY, virtual, 10.0 * k + 0.001), is_at(NOBODY, THIRD, 10.0 * k + 0.0011)]
+        packets += [
+            who_has("192.0.2.60", 10.0 * k + 1),
+            is_at("192.0.2.60", OTHER, 10.0 * k + 1.001),
+            is_at("192.0.2.60", THIRD, 10.0 * k + 1.3),
+        ]
+        asked = Ether(src=MAC) / IPv6(src="fd00::a", dst="ff02::1:ff00:0", hlim=255) / ICMPv6ND_NS(tgt=anycast)
+        packets.append((10.0 * k + 2, asked))
+        for n, hardware in enumerate((OTHER, THIRD)):
+            said = ICMPv6ND_NA(tgt=anycast, O=0, S=1) / ICMPv6NDOptDstLLAddr(lladdr=hardware)
+            packets.append(
+                (10.0 * k + 2.001 + n / 1000, Ether(src=hardware, dst=MAC) / IPv6(src=f"fd00::{n + 1}", dst="fd00::a", hlim=255) / said)
+            )
+    assert "address-conflict" not in found(tmp_path, packets)
+
+
+def test_pings_that_are_not_lost(tmp_path: Path) -> None:
+    """Traceroute's, which are to expire; late replies at the end; a broadcast that others answer."""
+    traced = [(0.1 * k, Ether() / IP(src=OWN, dst=GATEWAY, ttl=k + 1) / ICMP(type=8, id=7, seq=k) / bytes(32)) for k in range(12)]
+    traced += [(1.2 + k, each) for k in range(3) for _, each in ping(20 + k, 0.0)[:1]]
+    traced += [(1.21 + k, each) for k in range(3) for _, each in ping(20 + k, 0.0)[1:]]
+    assert "ping-unanswered" not in found(tmp_path, traced)
+    far = [(at + 1.79 * (n == 1), each) for k in range(25) for n, (at, each) in enumerate(ping(k, 0.2 * k))]
+    assert "ping-unanswered" not in found(tmp_path, [each for each in far if each[0] <= 5.0])
+    everybody = []
+    for k in range(5):
+        everybody += ping(k, float(k), "192.0.2.255", answered=False)
+        everybody += [(k + 0.01, each) for _, each in ping(k, float(k), "192.0.2.33")[1:]]
+    assert "ping-unanswered" not in found(tmp_path, everybody)
+
+
+def test_an_announcement_is_no_proof_that_a_host_is_heard(tmp_path: Path) -> None:
+    """It is broadcast: a switch shows it to all."""
+    announced = (0.0, Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(op=2, hwsrc=MAC, psrc=OWN, pdst=OWN))
+    assert "neighbour-unanswered" not in found(tmp_path, [announced, *(who_has(NOBODY, 1.0 + k) for k in range(6))])

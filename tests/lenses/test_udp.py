@@ -64,7 +64,7 @@ def test_datagrams_that_need_no_answer(tmp_path: Path) -> None:
 def test_questions_that_are_never_repeated_were_recorded_one_sided(tmp_path: Path) -> None:
     """A resolver library asks again after 5 s; of a capture that holds queries only, of any number, none proves a fault."""
     asked = [p for k in range(12) for p in lookup(f"n{k}.example.test", k * S, port=5_000 + k, txid=k)]
-    assert found(tmp_path, asked, healthy(), ping(60 * S))["dns-unanswered"].severity == "warning"
+    assert "dns-unanswered" not in found(tmp_path, asked, healthy(), ping(60 * S))
 
 
 def test_a_query_that_was_recorded_twice_was_not_asked_again(tmp_path: Path) -> None:

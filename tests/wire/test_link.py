@@ -252,7 +252,7 @@ def test_pktap_in_pktap_ends() -> None:
         (MACS + ether(0x8847) + mpls(10) + V4, links.ETHERNET, "mpls"),
         (MACS + ether(0x88E7) + backbone(MACS + ether(0x88CC) + b"lldp"), links.ETHERNET, "not_ip"),
         (MACS + ether(0x8863) + pppoe(V4, 0x0800), links.ETHERNET, "not_ip"),  # PPPoE discovery
-        (MACS + ether(0x8864) + pppoe(V4, 0x0800)[:6] + ether(0xC021) + V4, links.ETHERNET, "ppp"),  # LCP
+        (MACS + ether(0x8864) + pppoe(V4, 0x0800)[:6] + ether(0xC021) + V4, links.ETHERNET, "not_ip"),  # LCP
         (MACS + ether(0x8864) + pppoe(V4, 0x0800)[:6] + b"\xfd" + V4, links.ETHERNET, "ppp"),  # compressed (RFC 1962)
         (sll(V4, 1), links.SLL, "not_ip"),  # Novell's 802.3
         (sll(V4, 0x0021, arphrd=512), links.SLL, "not_ip"),  # PPP's own numbers are no EtherTypes
@@ -261,8 +261,9 @@ def test_pktap_in_pktap_ends() -> None:
         (struct.pack("<I", 23) + V6, links.NULL, "not_ip"),
         (struct.pack("<I", 0) + V4, links.NULL, "not_ip"),
         (b"\x50" + V4[1:], links.RAW, "not_ip"),
-        (b"\xff\x03\xc0\x21" + V4, links.PPP, "ppp"),
-        (b"\xc0\x21" + V4, links.PPP_HDLC, "ppp"),
+        (b"\xff\x03\xc0\x21" + V4, links.PPP, "not_ip"),
+        (b"\xff\x03\x00\xfd" + V4, links.PPP, "ppp"),
+        (b"\xc0\x21" + V4, links.PPP_HDLC, "not_ip"),
         (fddi(V4, 0x0800, 0x40), links.FDDI, "not_ip"),
         (fddi(V4, 0x0800, 0xD0), links.FDDI, "not_ip"),
         (b"\x0f\x00\x20\x00" + V4, links.C_HDLC, "not_ip"),

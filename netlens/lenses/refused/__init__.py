@@ -33,6 +33,18 @@ ID = "refused"
 GROUP = "answers"
 RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
+#: Refusals over UDP that every network has: probes of switches, names of services that programs try before they go another way
+_DAILY = ("Access-Reject", "service not known")
+_LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
+_ADVICE = {
+    "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
+    "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
+    "DATA": "The server does not take that message: its reply says why.",
+    "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
+    "not known": "The server does not know that name: check user, service and realm.",
+    "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
+    "host": "The server does not let this client's address in: see its list of hosts.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,38 +84,32 @@ def _queued(traffic: Traffic) -> list[Finding]:
     return [_of_requests(traffic, "queued", "warning", text, found.waited, values)]
 
 
-OFTEN, OFTEN_SHARE = 3, 0.1  #: refusals among answers of one protocol, though others are granted later
-_LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
-_ADVICE = {
-    "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
-    "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
-    "DATA": "The server does not take that message: its reply says why.",
-    "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
-    "not known": "The server does not know that name: check user, service and realm.",
-    "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
-    "host": "The server does not let this client's address in: see its list of hosts.",
-}
-
-
 def look(traffic: Traffic) -> list[Finding]:
     """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
     return [*_of_target(traffic), *(found for view in views(traffic) for found in [*_of_dialogs(view), *_of_datagrams(view)])]
 
 
-def _made_up(view: View, r: Refusal) -> bool:
-    """Whether a refusal for now (4yz of SMTP, RFC 5321 4.2.1) was followed by a session of the same ends without any, as greylisting wants it."""
-    if r.protocol != "SMTP" or not r.what.startswith("45"):
-        return False
-    client, _, *server = view.ends(r.session)
+def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
+    """By client, server and port, when the last session without a refusal began."""
     refused, starts = {each.session for each in view.once(refusals)}, view.column("start_ns")
-    return any(
-        k not in refused and starts[k] > starts[r.session] and (view.ends(k)[0], *view.ends(k)[2:]) == (client, *server) for k in view.whole
-    )
+    found: dict[tuple[str, str, int], int] = {}
+    for k in view.whole:
+        if k not in refused:
+            client, _, server, port = view.ends(k)
+            found[client, server, port] = max(found.get((client, server, port), 0), starts[k])
+    return found
+
+
+def _put_off(view: View, r: Refusal) -> bool:
+    """Whether a refusal for now (45z of SMTP, RFC 5321 4.2.1) was followed by a session of the same ends without any, as greylisting wants it."""
+    client, _, server, port = view.ends(r.session)
+    later = view.once(_taken_later).get((client, server, port), 0)
+    return r.protocol == "SMTP" and r.what.startswith("45") and later > view.column("start_ns")[r.session]
 
 
 def _of_dialogs(view: View) -> list[Finding]:
     found = view.once(refusals)
-    lasting = [r for r in found if r.lasting and not _made_up(view, r)]
+    lasting = [r for r in found if r.lasting and not _put_off(view, r)]
     shown = lasting or found
     if not shown:
         return []
@@ -114,10 +120,12 @@ def _of_dialogs(view: View) -> list[Finding]:
     whom, what = most(view.server(k) for k in sessions), most(r.what for r in shown)
     text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} got a refusal: {what} ({', '.join(protocols)})."
     values = {"connections": all_, "refused": len(sessions), "protocols": protocols, "replies": sorted({r.what for r in shown})}
-    advice = ""
-    if lasting:
-        advice = next((hint for word, hint in _ADVICE.items() if all(word in r.what for r in shown)), _LOGIN)
+    advice = _hint([r.what for r in shown], _LOGIN) if lasting else ""
     return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
+
+
+def _hint(said: list[str], otherwise: str) -> str:
+    return next((hint for word, hint in _ADVICE.items() if all(word in each for each in said)), otherwise)
 
 
 def _of_datagrams(view: View) -> list[Finding]:
@@ -127,20 +135,15 @@ def _of_datagrams(view: View) -> list[Finding]:
         refused = [a for a in answers if a.no]
         if not refused:
             continue
-        granted = {(a.server, a.client): a.ts for a in answers if not a.no}  # the last time
-        lasting = [a for a in refused if granted.get((a.server, a.client), a.ts) <= a.ts]
-        grave = bool(lasting) or (len(refused) >= OFTEN and len(refused) >= OFTEN_SHARE * len(answers))
+        granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
+        lasting = [a for a in refused if granted.get(a.client, a.ts) <= a.ts and a.no not in _DAILY]
         text = (
-            f"{len(refused):,} of {plural(len(answers), 'answer')} of {protocol} from {most(a.server for a in refused)} "
-            f"{'is a refusal' if len(refused) == 1 else 'are refusals'}: {most(a.no for a in refused)}."
+            f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}, "
+            f"from {most(a.server for a in refused)}: {most(a.no for a in refused)}."
         )
         values = {"answers": len(answers), "refused": len(refused), "protocols": [protocol], "replies": sorted({a.no for a in refused})}
-        advice = (
-            next((hint for word, hint in _ADVICE.items() if all(word in a.no for a in refused)), _LOGIN if protocol != "DHCP" else "")
-            if grave
-            else ""
-        )
-        found.append(finding(view, ID, "problem" if grave else "warning", text, [a.frame for a in refused], values, advice))
+        advice = _hint([a.no for a in refused], _LOGIN if protocol == "Kerberos" else "") if lasting else ""
+        found.append(finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in refused], values, advice))
     return found
 
 
