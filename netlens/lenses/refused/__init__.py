@@ -33,6 +33,7 @@ ID = "refused"
 GROUP = "answers"
 RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
+_OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many refusals over UDP are a problem, though something is granted later
 #: Refusals over UDP that every network has: probes of switches, names of services that programs try before they go another way
 _DAILY = ("Access-Reject", "service not known")
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
@@ -136,7 +137,10 @@ def _of_datagrams(view: View) -> list[Finding]:
         if not refused:
             continue
         granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
-        lasting = [a for a in refused if granted.get(a.client, a.ts) <= a.ts and a.no not in _DAILY]
+        hard = [a for a in refused if a.no not in _DAILY]
+        lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
+        if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
+            lasting = hard
         text = (
             f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}, "
             f"from {most(a.server for a in refused)}: {most(a.no for a in refused)}."
