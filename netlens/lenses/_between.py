@@ -1,13 +1,14 @@
 """Where packets were lost, where two captures show the same connection: between them, or beyond them.
 
-What one capture shows of a direction and the other, nearer to its receiver, does not, was lost between them. Bytes are compared, repeats included, because
-network cards join and cut segments. A connection that a relay carries on is another one on the other side; of it nothing is said, nor of one that either
-capture does not hold from its SYN to its end, with all that was acknowledged.
+What was sent again, and came to the capture nearer to its receiver only when it was, had been lost between them. What had come there before was lost beyond, or
+its acknowledgment was. How long the way between takes is told by what was sent once. Of a connection that a relay carries on nothing is said, nor of one that
+either capture does not hold from its SYN to its end, with all that was acknowledged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import median
 from typing import TYPE_CHECKING
 
 from netlens.lenses._view import MOST_SEGMENTS, views
@@ -24,20 +25,21 @@ def where(traffic: Traffic, view: View, sessions: Iterable[int]) -> str:
     """A clause that says where data of these sessions of a view was lost; empty where that is not known."""
     both = {each.name: each for each in views(traffic)}
     vm, host = both.get("vm"), both.get("host")
-    if vm is None or host is None or traffic.pairing is None:
+    if vm is None or host is None:
         return ""
+    other = host if view is vm else vm
     lost = again = 0
     for k in sessions:
-        pair = same(traffic, view, host if view is vm else vm, k)
-        if pair is None or not (_complete(view, k) and _complete(host if view is vm else vm, pair)):
+        pair = same(traffic, view, other, k)
+        if pair is None or not (_complete(view, k) and _complete(other, pair)):
             return ""
-        of = {view.name: k, (host if view is vm else vm).name: pair}
+        of = {view.name: k, other.name: pair}
         for up in (True, False):
             sender, receiver = (vm, host) if up else (host, vm)
-            sent, unique = _sent(sender, of[sender.name], up)
-            got, _ = _sent(receiver, of[receiver.name], up)
-            lost += max(sent - got, 0)
-            again += sent - unique
+            told = _lost(_sent(sender, of[sender.name], up), _sent(receiver, of[receiver.name], up))
+            if told is None:
+                return ""
+            lost, again = lost + told[0], again + told[1]
     if not lost:
         return "nothing was lost between the VM's and the host's capture"
     if lost >= MOST * again:
@@ -72,8 +74,33 @@ def _complete(view: View, k: int) -> bool:
     return bool(view.column("closed_ns")[k] is not None and missing <= 1 and s["orig_frames"][k] + s["resp_frames"][k] <= MOST_SEGMENTS)
 
 
-def _sent(view: View, k: int, up: bool) -> tuple[int, int]:
-    """Bytes of data in one direction, repeats included; and without them."""
+def _sent(view: View, k: int, up: bool) -> list[tuple[int, int, int]]:
+    """(time, offset, end) of the segments with data of one direction, in order."""
     seg = view.segments(k)
-    lengths = [(seg.length[i], seg.offset[i] + seg.length[i]) for i in range(len(seg)) if seg.orig[i] == up and seg.length[i]]
-    return sum(n for n, _ in lengths), max((end for _, end in lengths), default=0)
+    return [(seg.ts[i], seg.offset[i], seg.offset[i] + seg.length[i]) for i in range(len(seg)) if seg.orig[i] == up and seg.length[i]]
+
+
+def _lost(sent: list[tuple[int, int, int]], got: list[tuple[int, int, int]]) -> tuple[int, int] | None:
+    """Of one direction, bytes that were sent again because they had not come to the other capture, and all bytes that were sent again; None where nothing
+    tells how long the way between takes."""
+    first_sent, first_got = _firsts(sent), _firsts(got)
+    repeats = [(ts, offset, end) for ts, offset, end in sent if first_sent[offset] < ts]
+    repeated = {offset for _, offset, _ in repeats}
+    trips = [first_got[offset] - ts for offset, ts in first_sent.items() if offset in first_got and offset not in repeated]
+    if not repeats:
+        return 0, 0
+    if not trips:
+        return None
+    trip = median(trips)
+    lost = sum(
+        end - offset for ts, offset, end in repeats if offset in first_got and 2 * (first_got[offset] - trip) >= first_sent[offset] + ts
+    )
+    return lost, sum(end - offset for _, offset, end in repeats)
+
+
+def _firsts(segments: list[tuple[int, int, int]]) -> dict[int, int]:
+    """By offset, when a segment that begins there was seen first."""
+    found: dict[int, int] = {}
+    for ts, offset, _ in segments:
+        found.setdefault(offset, ts)
+    return found

@@ -38,6 +38,9 @@ MANY_SENT = 1000  #: segments under way of which the sending time is kept
 FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: a close_notify is 31
 LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
 ENOUGH = 5000  #: sessions that are looked at
+LATE_SHARE = (
+    0.001  #: of frames that fill holes: fewer in a session without repeats cost nobody time, and millions of segments would be looked at
+)
 STALL_NS = 2_500_000_000  #: two time-outs of 1 s (RFC 6298 2.1 and 5.5: 1 s, then 2 s), as measured between first and last sending
 TRIP_SHARE = 0.6  #: of the shortest round trip, which varies; what comes sooner answers something earlier
 MANY = 10  #: segments with data; a receiver acknowledges every second one at once (RFC 9293 3.8.6.3)
@@ -109,8 +112,10 @@ class Delivery:
 def deliveries(view: View) -> list[Delivery]:
     """Sessions seen in both directions in which something was sent again."""
     s = view.sessions
-    suspicious = s["orig_retransmits"] + s["resp_retransmits"] + s["orig_out_of_order"] + s["resp_out_of_order"]
-    chosen = [k for k in [*view.whole, *_unheard(view)] if suspicious[k] > 0 and k not in view.halves][:ENOUGH]
+    again = s["orig_retransmits"] + s["resp_retransmits"] > 0
+    filled = s["orig_out_of_order"] + s["resp_out_of_order"]
+    suspicious = again | ((filled > 0) & (filled >= LATE_SHARE * (s["orig_frames"] + s["resp_frames"])))
+    chosen = [k for k in [*view.whole, *_unheard(view)] if suspicious[k] and k not in view.halves][:ENOUGH]
     return [found for k in chosen if (found := _delivery(view, k)).repeats or found.spurious]
 
 

@@ -10,10 +10,12 @@ Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and r
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
 from netlens.lenses._datagrams import hearing
+from netlens.lenses._said import errors as icmp_errors
 from netlens.lenses._view import S, finding, grouped, most, views
 from netlens.text import plural
 
@@ -27,6 +29,7 @@ ID = "ping-unanswered"
 GROUP = "delivery"
 RANK = 46
 PENDING_NS = S
+ICMP = (1, 58)
 TIMES, SHARE = 3, 0.05  #: of the requests to one address
 
 
@@ -47,13 +50,17 @@ def _of(view: View) -> list[Finding]:
     speaking = {address for k in view.whole for address in view.ends(k)[::2]}
     lossy: list[tuple[str, int, list[int]]] = []
     silent: list[tuple[str, int, list[int]]] = []
+    refused = Counter(
+        e.destination[0] for e in view.once(icmp_errors) if e.protocol in ICMP
+    )  # too large for a link, say: that is an answer
     by_host: dict[tuple[str, str], list[Ping]] = grouped(capture.asking.pings.values(), lambda p: (p.source, p.destination))
     for (source, target), pings in by_host.items():
         took = max((p.answers[n].ts - p.requests[n].ts for p in pings for n in p.answers), default=0)
         pending = max(PENDING_NS, 2 * took)
         asked = [(n, seen, p) for p in pings for n, seen in p.requests.items() if n in p.answers or end - seen.ts >= pending]
         open_ = [seen.frame for n, seen, p in asked if n not in p.answers]
-        if len(open_) < TIMES or len(open_) < SHARE * len(asked) or not is_one_host(target):
+        said = 0 if len(open_) == len(asked) else refused[target]
+        if len(open_) - said < TIMES or len(open_) < SHARE * len(asked) or not is_one_host(target):
             continue
         if len(open_) < len(asked):
             lossy.append((target, len(asked), open_))

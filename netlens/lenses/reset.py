@@ -172,7 +172,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         else ""
     )
     if grave and between:
-        advice = "Look at the firewalls and proxies between the VM and the host."
+        advice = "Look at the firewalls and proxies between the VM and the host, unless the host's capture was filtered."
     elif grave and unknown:
         advice = (
             "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps because it was idle: "

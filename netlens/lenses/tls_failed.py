@@ -27,6 +27,7 @@ GROUP = "handshakes"
 RANK = 20
 PATIENCE_NS = S  #: a client that closes sooner did not want it
 AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after makes up for it
+FEW = 5  #: handshakes that succeed beside one that failed for its certificate
 TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page
 #: RFC 8446 6 and RFC 5246 7.2, RFC 6066, RFC 7301
 ALERTS = {
@@ -117,9 +118,9 @@ def _of(view: View) -> list[Finding]:
     lasting = []
     for f in failed:
         orig, _, resp, _ = view.ends(f.session)
-        distrusted = any(
-            f.how == f"{word} by the client" for word in _OF_CERTIFICATE
-        )  # another try is another program, or one told not to look
+        # another try is another program, or one told not to look; of many that follow, somebody has agreed to the certificate
+        served_later = sum(name == names[f.session] for _, name in starts.get((orig, resp), ()))
+        distrusted = served_later < FEW and any(f.how == f"{word} by the client" for word in _OF_CERTIFICATE)
         asked = names[f.session]  # another name that is served says nothing of this one
         if distrusted or not any(0 <= t - f.ts <= AT_ONCE_NS and asked in (None, name) for t, name in starts.get((orig, resp), ())):
             lasting.append(f)

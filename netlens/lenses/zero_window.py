@@ -51,5 +51,9 @@ def _of(view: View) -> list[Finding]:
     in_all = f" and {seconds(total)} in all on one connection" if total > longest else ""
     text = f"{plural(len(shown), 'time')} a receiver's window was shut, for up to {seconds(longest)}{in_all}, while data waited for it: {who} did not read."
     values = {"times": len(shown), "longest_s": longest / 1e9, "total_s": total / 1e9, "connections": len({s.session for s in shown})}
-    advice = "The receiving program is busy, blocked, or was paused: look at it, its CPU and disk, not at the network." if grave else ""
+    advice = (
+        "The receiving program is busy, blocked, paused, or limits its own rate: look at it, its CPU and disk, not at the network."
+        if grave
+        else ""
+    )
     return [finding(view, ID, "problem" if grave else "warning", text, [f for s in shown for f in s.frames], values, advice)]
