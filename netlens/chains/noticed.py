@@ -104,13 +104,13 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
         row = int(up.owner[k]) if vm is None else int(vm.owner[mate[k]]) if mate[k] >= 0 else -1
         reset = row >= 0 and bool(resets[row])
         if broken_off[k]:
-            out[k, RECORDED] = writes.after(int(end[k]))
-        out[k, DIRECTLY] = writes.known(int(done[k]), reset=reset)
+            out[k, RECORDED] = min(writes.after(int(end[k])), NEVER)
+        out[k, DIRECTLY] = min(writes.known(int(done[k]), reset=reset), NEVER)
         learned = int(done[k]) if reset else writes.after(writes.after(int(done[k])))
         closed = used.by_others(up.session_ids[up.owner[k]], learned, int(end[k]))
         # with part of the answer unread it resets, at a time that has nothing to do with the provider's writes: half a pause before one
         unread = writes.between(learned, closed)
-        out[k, BY_SSHUTTLE] = closed + writes.pause_ns // 2 if unread else writes.known(closed, reset=False)
+        out[k, BY_SSHUTTLE] = min(closed + writes.pause_ns // 2 if unread else writes.known(closed, reset=False), NEVER)
         out[k] = np.minimum(out[k], out[k, RECORDED])
     return out
 

@@ -67,7 +67,8 @@ def attempts(view: View) -> list[Attempt]:
     found = []
     saw_syn, halves = view.column("saw_syn"), view.halves
     s = view.sessions
-    plain = (s["orig_retransmits"] == 0) & (s["resp_retransmits"] == 0) & (s["handshake_ms"] < PLAIN_MS)
+    # where time is set back between SYN and SYN+ACK, there is no synack_ms
+    plain = (s["orig_retransmits"] == 0) & (s["resp_retransmits"] == 0) & (s["handshake_ms"] < PLAIN_MS) & (s["synack_ms"] >= 0)
     for k in view.first_copies:
         if saw_syn[k] and k not in halves:
             made = _plain(view, k) if plain[k] else _attempt(view, k)

@@ -8,10 +8,11 @@ import pytest
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 from scapy.layers.inet import ICMP, IP
 
+import netlens
 from netlens.api import Capture
 from netlens.report import overview
 from tests.lenses.made import CLIENT, GET, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, ping, problems, talk
-from tests.parsers.build import Packet, Talk, datagram, mixed, write
+from tests.parsers.build import T0, Packet, Talk, datagram, mixed, write
 
 DEAD = "198.51.100.99"
 
@@ -302,3 +303,23 @@ def test_idle_connections_that_a_server_resets(tmp_path: Path) -> None:
         made.down("RA")
         packets += made.packets
     assert found(tmp_path, packets, healthy(), ping(60 * S))["reset"].severity == "note"
+
+
+def test_times_that_no_clock_has(tmp_path: Path) -> None:
+    """Damaged captures: an answer that goes on in eighty years, and one that comes before its question. Nothing fails."""
+    late = talk()
+    late.up("PA", GET)
+    late.down("A", b"HTTP/1.1 200 OK\r\n\r\n" + bytes(500))
+    late.up("A")
+    late.up("FA")
+    late.at = 4_294_967_290 * S - T0  # the last that pcap can hold
+    late.down("A", 500)
+    late.down("FA")
+    early = Talk((CLIENT, 45_000), (SERVER, 80), isn=5, at=10 * S)
+    early.up("S")
+    early.at = 9 * S
+    early.down("SA")
+    early.at = 10 * S + 10 * MS
+    early.up("A")
+    path = write(tmp_path / "made.pcap", [*early.packets, *late.packets, *healthy()])
+    assert netlens.analyze(str(path)).to_dict()["counts"]["sessions"] == 3
