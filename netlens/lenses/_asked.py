@@ -109,6 +109,11 @@ def _question(name: str, type_: str, client: str, rows: list[dict[str, Any]]) ->
     )
 
 
+def addressed(asked: list[Question]) -> set[tuple[str, str]]:
+    """Clients with the names (in lower case) of which they were told an address."""
+    return {(q.client, q.name.lower()) for q in asked if q.rcode == "NOERROR" and q.addresses}
+
+
 def filtered(view: View) -> bool:
     """Whether the capture holds answers whose questions it lacks: then it may lack answers as well."""
     lookups = view.side.capture.table("lookups")

@@ -15,13 +15,8 @@ if TYPE_CHECKING:
     from netlens.lenses._view import View
     from netlens.parsers.icmp import Error
 
-OPEN, REFUSED, UNANSWERED, NOT_HEARD, OTHER = (
-    "open",
-    "refused",
-    "unanswered",
-    "not heard",
-    "other",
-)  #: not heard: SYN and SYN+ACK again and again
+#: Outcomes; not heard: SYN and SYN+ACK came again and again
+OPEN, REFUSED, UNANSWERED, NOT_HEARD, OTHER = "open", "refused", "unanswered", "not heard", "other"
 TWICE = 2  #: SYN+ACKs; who sends more, while SYNs come again, is not heard
 #: Zeek's policy/misc/scan: 15 ports of one host, or 25 hosts on one port, within 5 minutes.
 SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S

@@ -44,10 +44,9 @@ def _of(view: View) -> list[Finding]:
         frames = [int(firsts[k]) for k in view.first_copies[:5]]
         return [finding(view, ID, "warning", text, frames, {"one_sided": n, "connections": len(view.first_copies)}, advice)]
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
-    fins = np.minimum(s["orig_missing_bytes"], 1) + np.minimum(
-        s["resp_missing_bytes"], 1
-    )  # one number is taken by a FIN that was not recorded
-    lacking = [k for k in view.whole if missing[k] > fins[k] and k not in view.halves]
+    # a FIN that was not recorded takes one number of each direction
+    data = np.maximum(s["orig_missing_bytes"] - 1, 0) + np.maximum(s["resp_missing_bytes"] - 1, 0)
+    lacking = [k for k in view.whole if data[k] > 0 and k not in view.halves]
     if not lacking:
         return []
     lost = int(sum(missing[k] for k in lacking))

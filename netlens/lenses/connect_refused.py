@@ -62,8 +62,8 @@ def _of(view: View) -> list[Finding]:
     heard = [e for a in shown for e in a.said]
     by = f" ({said(heard)})" if heard else ""
     others = sorted({e.reporter for e in heard} - {a.server for a in shown})
-    refused_by = f"to {whom} {{}} refused on the way" if others and len(heard) >= len(shown) else f"{{}} refused by {whom}"
-    told = refused_by.format("was" if len(shown) == 1 else "were")
+    were = "was" if len(shown) == 1 else "were"
+    told = f"to {whom} {were} refused on the way" if others and len(heard) >= len(shown) else f"{were} refused by {whom}"
     text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {told}{by}{end}."
     values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": len(heard)}
     advice = (

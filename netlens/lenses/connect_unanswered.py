@@ -153,15 +153,17 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity, traffic: 
 
 def _knocks(view: View, silent: list[Attempt]) -> set[int]:
     """Sessions of one SYN that is never repeated, with another port of the same server tried right behind: port knocking."""
+    single = [a for a in silent if len(a.syn_ns) == 1 and not a.said]
+    if not single:
+        return set()
     tried = grouped(view.once(attempts), lambda a: (a.client, a.server))
     order = {key: sorted((a.syn_ns[0], a.port) for a in group) for key, group in tried.items()}
     found = set()
-    for a in silent:
-        if len(a.syn_ns) == 1 and not a.said:
-            times = order[a.client, a.server]
-            low, high = (bisect.bisect_left(times, (a.syn_ns[0] + ns, 0)) for ns in (0, KNOCK_NS))
-            if any(port != a.port for _, port in times[low:high]):
-                found.add(a.session)
+    for a in single:
+        times = order[a.client, a.server]
+        low, high = (bisect.bisect_left(times, (a.syn_ns[0] + ns, 0)) for ns in (0, KNOCK_NS))
+        if any(port != a.port for _, port in times[low:high]):
+            found.add(a.session)
     return found
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.lenses._asked import visible
+from netlens.lenses._asked import addressed, visible
 from netlens.lenses._view import finding, most, views
 from netlens.tables import FAILURES
 from netlens.text import plural, printable
@@ -40,7 +40,7 @@ def _failures(view: View) -> list[Finding]:
     if not failed:
         return []
     codes = most(q.rcode or "" for q in failed)
-    has_address = {(q.client, q.name.lower()) for q in asked if q.rcode == "NOERROR" and q.addresses}
+    has_address = addressed(asked)
     lost = [q for q in failed if (q.client, q.name.lower()) not in has_address]
     grave = len(lost) >= LEAST or len(lost) >= max(SHARE * len(asked), 1)
     names = most(printable(q.name if q.type == "A" else f"{q.name} ({q.type})") for q in failed)

@@ -19,7 +19,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
-from netlens.lenses._asked import PENDING_NS, Question, filtered, visible
+from netlens.lenses._asked import PENDING_NS, Question, addressed, filtered, visible
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import UDP, said, undelivered
 from netlens.lenses._view import S, finding, grouped, most, seconds, views
@@ -61,15 +61,13 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
         if q.answer_ns is None
         and (view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS or {e.destination[0] for e in _heard(told, q)} >= set(q.resolvers))
     ]
-    known = {(q.client, q.name.lower()) for q in asked if q.rcode == "NOERROR" and q.addresses}
-    needed = [
-        q for q in open_ if q.attempts > 1 or (q.client, q.name.lower()) not in known
-    ]  # nobody waits for AAAA or HTTPS beside an address
+    has_address = addressed(asked)
+    # nobody waits for AAAA or HTTPS beside an address
+    needed = [q for q in open_ if q.attempts > 1 or (q.client, q.name.lower()) not in has_address]
     again = sum(q.attempts > 1 for q in open_)
     heard = {resolver for q in asked if q.answer_ns is not None for resolver in q.resolvers}
-    once = [
-        q for q in needed if q.attempts == 1 and heard.intersection(q.resolvers)
-    ]  # who asks once each time and hears nothing at all was recorded one-sided
+    # who asks once each time and hears nothing at all was recorded one-sided
+    once = [q for q in needed if q.attempts == 1 and heard.intersection(q.resolvers)]
     if not heard and not again and not any(_heard(told, q) for q in open_):
         return [], False  # recorded one-sided
     grave = len(needed) >= SHARE * len(asked) and (again > 0 or len(once) >= LEAST)

@@ -129,13 +129,19 @@ def test_a_server_that_takes_some_connections_only(tmp_path: Path) -> None:
     )
 
 
-def test_a_download_that_stood_still_as_its_receiver_saw_it(tmp_path: Path) -> None:
-    """The receiver sees a silence, and then what it had acknowledged once more."""
+def downloading() -> Talk:
+    """A download of which 20 segments have come."""
     made = talk()
     made.up("PA", GET)
     for k in range(20):
         made.down("A", (b"HTTP/1.1 200 OK\r\n\r\n" if k == 0 else b"") + bytes(1000))
         made.up("A")
+    return made
+
+
+def test_a_download_that_stood_still_as_its_receiver_saw_it(tmp_path: Path) -> None:
+    """The receiver sees a silence, and then what it had acknowledged once more."""
+    made = downloading()
     last = made.packets[-2]
     made.at += 7 * S
     made.again(last)
@@ -183,11 +189,7 @@ def test_repeats_without_data_are_counted_one_by_one(tmp_path: Path) -> None:
 
 def test_a_standstill_that_its_receiver_sees_by_the_hole_behind_it(tmp_path: Path) -> None:
     """What was lost first is sent first, so it seems to be new; what comes then leaves a hole."""
-    made = talk()
-    made.up("PA", GET)
-    for k in range(20):
-        made.down("A", (b"HTTP/1.1 200 OK\r\n\r\n" if k == 0 else b"") + bytes(1000))
-        made.up("A")
+    made = downloading()
     made.at += 7 * S
     made.down("A", 1000)
     made.up("A")

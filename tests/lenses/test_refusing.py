@@ -30,18 +30,23 @@ def test_challenges_count_unless_they_are_met(tmp_path: Path, statuses: list[int
     assert (this["http-errors"].values["errors"] if "http-errors" in this else 0) == errors
 
 
+def given_up(port: int, at: int) -> Talk:
+    """A request that the client gives up after 3 s."""
+    made = talk(port, at=at)
+    made.up("PA", GET)
+    made.down("A")
+    made.at += 3 * S
+    made.up("FA")
+    made.down("A")
+    return made
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_client_that_gives_up_before_any_answer(tmp_path: Path, times: int) -> None:
     """Once may be a person who does not want to wait."""
     packets: list[Packet] = []
     for k in range(times):
-        made = talk(41_000 + k, at=4 * k * S)
-        made.up("PA", GET)
-        made.down("A")
-        made.at += 3 * S
-        made.up("FA")
-        made.down("A")
-        packets += made.packets
+        packets += given_up(41_000 + k, 4 * k * S).packets
     this = found(tmp_path, packets, healthy(), ping(60 * S))
     assert problems(this) == ({"slow-server"} if times > 1 else set())
     if times > 1:
@@ -53,12 +58,7 @@ def test_a_client_that_gives_up_before_any_answer(tmp_path: Path, times: int) ->
 def test_an_answer_to_a_client_that_had_given_up(tmp_path: Path) -> None:
     packets: list[Packet] = []
     for k in range(2):
-        made = talk(41_000 + k, at=12 * k * S)
-        made.up("PA", GET)
-        made.down("A")
-        made.at += 3 * S
-        made.up("FA")
-        made.down("A")
+        made = given_up(41_000 + k, 12 * k * S)
         made.at += 7 * S
         made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n")
         made.up("R")
