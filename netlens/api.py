@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netlens.parsers.bodies import Body
     from netlens.parsers.certificates import Shown
     from netlens.parsers.denials import Answer
+    from netlens.parsers.leases import Message
     from netlens.parsers.icmp import Error
     from netlens.parsers.pipeline import Part
     from netlens.parsers.records import RecordBuilder
@@ -139,6 +140,12 @@ class Capture:
         """What servers of Kerberos, RADIUS, SIP and DHCP answered over UDP, in order; none of standard input that was read without ``trail``."""
         builder = self._closely.denials
         return [] if builder is None else builder.answers
+
+    @property
+    def leases(self) -> dict[str, list[Message]]:
+        """DHCP messages by the client's hardware address, in order; none of standard input that was read without ``trail``."""
+        builder = self._closely.leases
+        return {} if builder is None else builder.messages
 
     @cached_property
     def _closely(self) -> Part:

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from netlens.parsers.trail import Conversation
 
 FULL = 1200  #: bytes of a QUIC Initial at least (RFC 9000 14.1)
-NO_ADDRESS = ("0.0.0.0", "::")
-DHCP_CLIENT, DHCP_SERVER = 68, 67  #: a request is BOOTREQUEST (1), broadcast by who has no address (RFC 2131 4.1)
+RDP_SYN = 1232  #: bytes of a SYN (MS-RDPEUDP 3.1.5.1.1)
 INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
 _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
-_BY_PORT = {88: "Kerberos", 111: "RPC", 123: "NTP", 161: "SNMP", 500: "IKE", 1194: "OpenVPN", 1645: "RADIUS", 1646: "RADIUS", 1812: "RADIUS",
-            1813: "RADIUS", 2049: "RPC", 5060: "SIP", 5683: "CoAP"}  # fmt: skip
+_BY_PORT = {88: "Kerberos", 111: "RPC", 123: "NTP", 161: "SNMP", 500: "IKE", 1194: "OpenVPN", 1645: "RADIUS", 1646: "RADIUS", 1701: "L2TP",
+            1812: "RADIUS", 1813: "RADIUS", 2049: "RPC", 2123: "GTP", 3389: "RDP", 5060: "SIP", 5683: "CoAP"}  # fmt: skip
 #: Protocols whose servers stand in for each other: a client that one of them answers goes on.
 SPARE = ("NTP", "RADIUS")
 PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an answer
@@ -50,6 +49,9 @@ def asks(talk: Conversation) -> str:
         "Kerberos": first in (0x6A, 0x6C),  # AS-REQ, TGS-REQ (RFC 4120 5.4.1)
         "RPC": head[4:] == bytes(4),  # a call (RFC 5531 9)
         "OpenVPN": first in (0x38, 0x50),  # hard reset of a client, versions 2 and 3
+        "L2TP": head[0] & 0x8F == 0x80 and head[1] & 0xF == 2 and head[4:6] == bytes(2),  # a control message without a tunnel yet (RFC 2661 3.1)
+        "GTP": first >> 5 in (1, 2) and head[1] in (1, 16, 32),  # an echo, or a context or session to be created (TS 29.060 7.1, TS 29.274 6.1)
+        "RDP": head[:4] == b"\xff" * 4 and head[7] & 1 == 1 and talk.bytes == RDP_SYN * talk.datagrams,
         "CoAP": first >> 4 == 4 and 1 <= head[1] <= 31,  # confirmable, a request (RFC 7252 3)
     }
     return name if fits.get(name, False) else ""
@@ -84,23 +86,14 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
     """Conversations that begin by a request, by protocol, client and service."""
     found: dict[tuple[str, str, tuple[str, int]], list[Conversation]] = defaultdict(list)
     for talk in view.conversations:
-        if talk.source[1] == DHCP_CLIENT and talk.destination[1] == DHCP_SERVER and talk.head >> 56 == 1 and talk.source[0] in NO_ADDRESS:
-            found["DHCP", talk.source[0], talk.destination].append(talk)
-        elif is_one_host(talk.destination[0]) and (protocol := asks(talk)):
+        if is_one_host(talk.destination[0]) and (protocol := asks(talk)):
             found[protocol, talk.source[0], talk.destination].append(talk)
     return found
 
 
 def answered(view: View, talk: Conversation) -> bool:
     """Whether anything came back from where a conversation went."""
-    if talk.destination[1] == DHCP_SERVER:  # any server's answer, to anybody
-        return view.once(_dhcp_answers)
     return (talk.destination, talk.source) in view.once(_ways)
-
-
-def _dhcp_answers(view: View) -> bool:
-    """Whether a DHCP server says anything (BOOTREPLY is 2, RFC 2131 2; a relay's requests come from its port, too)."""
-    return any(t.source[1] == DHCP_SERVER and t.head >> 56 == 2 for t in view.conversations)
 
 
 def _ways(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
-from netlens.lenses._datagrams import DHCP_SERVER
 from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.parsers.leases import SERVER as DHCP_SERVER
 from netlens.text import plural
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL
 from netlens.lenses._repeats import deliveries, stalled
 from netlens.lenses._requests import Asked, asked, budget_of, relayed
+from netlens.lenses._services import silences
 from netlens.lenses._view import S, finding, most, seconds, views
 from netlens.lenses.reset import greets
 from netlens.text import plural
@@ -48,8 +49,8 @@ UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may o
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, requests, and what comes before them: hellos of TLS and greetings."""
-    return [found for view in views(traffic) for found in [*_of(view, traffic), *_first_words(view)]]
+    """Of each capture, requests, what comes before them (hellos of TLS and greetings), and services that fall silent."""
+    return [found for view in views(traffic) for found in [*_of(view, traffic), *_first_words(view), *_silent(view)]]
 
 
 def _of(view: View, traffic: Traffic) -> list[Finding]:
@@ -146,3 +147,21 @@ def _first_words(view: View) -> list[Finding]:
         values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
         out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice))
     return out
+
+
+def _silent(view: View) -> list[Finding]:
+    """Servers of other protocols that acknowledged a message and never answered it."""
+    found = [] if view.one_sided else view.once(silences)
+    if not found:
+        return []
+    servers = {view.ends(each.session)[2:] for each in found}
+    all_ = sum(view.ends(k)[2:] in servers for k in view.whole)
+    longest, left = max(each.wait_ns for each in found), sum(each.given_up for each in found)
+    end = " before the client gave up" if left == len(found) else ""
+    text = (
+        f"{len(found):,} of {plural(all_, 'connection')} to {most(view.server(each.session) for each in found)} "
+        f"({', '.join(sorted({each.protocol for each in found}))}) waited {seconds(longest)} for an answer and got none{end}."
+    )
+    values = {"connections": all_, "slow": len(found), "unanswered": len(found), "longest_s": longest / 1e9}
+    frames = [f for each in sorted(found, key=lambda each: -each.wait_ns) for f in each.frames]
+    return [finding(view, ID, "problem", text, frames, values, LOOK)]

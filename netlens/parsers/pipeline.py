@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from netlens.parsers.bodies import BodyBuilder
     from netlens.parsers.certificates import CertificateBuilder
     from netlens.parsers.denials import DenialBuilder
+    from netlens.parsers.leases import LeaseBuilder
     from netlens.parsers.exchanges import ExchangeBuilder
     from netlens.parsers.icmp import ErrorBuilder
     from netlens.parsers.lookups import LookupBuilder
@@ -178,6 +179,7 @@ class Part:
         self.certificates: CertificateBuilder | None = None
         self.bodies: BodyBuilder | None = None
         self.denials: DenialBuilder | None = None
+        self.leases: LeaseBuilder | None = None
         self._hellos_seen = 0
         if "lookups" in self.products:
             from netlens.parsers.lookups import LookupBuilder
@@ -212,9 +214,11 @@ class Part:
             if "hellos" in self.products:
                 from netlens.parsers.bodies import BodyBuilder
                 from netlens.parsers.denials import DenialBuilder
+                from netlens.parsers.leases import LeaseBuilder
 
                 self.bodies = BodyBuilder()
                 self.denials = DenialBuilder()
+                self.leases = LeaseBuilder()
         self.frames = 0
         self.bytes = 0
         self.inputs: list[Input] = []
@@ -257,6 +261,8 @@ class Part:
             self.lookups.feed(buf, packets)
         if self.denials is not None:
             self.denials.feed(buf, packets)
+        if self.leases is not None:
+            self.leases.feed(buf, packets)
         if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
             if self.trail is not None:
                 self.trail.feed(buf, packets, self.fold.state())

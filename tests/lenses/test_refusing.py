@@ -219,17 +219,3 @@ def test_a_window_that_is_shut_again_and_again(tmp_path: Path) -> None:
     this = found(tmp_path, made.packets, healthy(), ping(60 * S))
     assert problems(this) == {"zero-window"}
     assert " s in all on one connection, while data waited for it: 198.51.100.20 did not read." in this["zero-window"].text
-
-
-@pytest.mark.parametrize(("answered", "others", "severity"), [(False, False, "problem"), (False, True, None), (True, False, None)])
-def test_a_host_that_gets_no_address(tmp_path: Path, answered: bool, others: bool, severity: str | None) -> None:
-    """Where there is other traffic, it may be a neighbour, whose answers are not seen."""
-    asked = b"\x01\x01\x06\x00" + bytes(236)
-    packets = [Packet(at * S, datagram(("0.0.0.0", 68), ("255.255.255.255", 67), asked)) for at in (0, 3, 8, 16)]
-    if answered:
-        packets.append(Packet(17 * S, datagram((SERVER, 67), (CLIENT, 68), b"\x02" + bytes(239))))
-    this = found(tmp_path, packets, healthy() if others else [])
-    assert ("udp-unanswered" in this) == (severity is not None)
-    if severity:
-        assert this["udp-unanswered"].severity == severity
-        assert this["udp-unanswered"].text == "No DHCP server answered: 4 requests over 16.0 s."

@@ -1,0 +1,85 @@
+"""Services over TCP that answer what they are asked: a message that was acknowledged, and then nothing, is a wait in vain.
+
+Told by the server's port, as most of these begin by a question without a mark of its own. Not here: HTTP (``_requests``), TLS (``tls_failed``), DNS, and what may
+wait for events or says nothing on purpose: chat, message queues, logs, remote consoles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.lenses._repeats import deliveries
+from netlens.lenses._view import FIN, RST, S
+
+if TYPE_CHECKING:
+    from netlens.lenses._view import Segments, View
+
+GIVEN_UP_NS = 5 * S  #: by the client, which closed
+PENDING_NS = 10 * S  #: what the end of the capture may owe
+#: Each message of the client is answered, but for those of :func:`_needs_none`.
+EACH = {21: "FTP", 25: "SMTP", 88: "Kerberos", 110: "POP3", 111: "RPC", 119: "NNTP", 139: "SMB", 143: "IMAP", 389: "LDAP", 445: "SMB", 502: "Modbus",
+        587: "SMTP", 1433: "SQL Server", 2049: "RPC", 3268: "LDAP", 3306: "MySQL", 5432: "PostgreSQL"}  # fmt: skip
+#: The first is; later ones may wait (Redis BLPOP), or want none (MQTT PUBLISH).
+FIRST = {22: "SSH", 43: "whois", 79: "finger", 179: "BGP", 1080: "SOCKS", 1521: "Oracle", 1883: "MQTT", 2181: "ZooKeeper", 3389: "RDP", 5672: "AMQP",
+         6379: "Redis", 9042: "Cassandra", 11211: "memcached", 27017: "MongoDB"}  # fmt: skip
+
+
+@dataclass
+class Silence:
+    """A message without an answer; ``given_up``: the client closed, else the capture ended."""
+
+    session: int
+    protocol: str
+    wait_ns: int
+    given_up: bool
+    frames: list[int]
+
+
+def silences(view: View) -> list[Silence]:
+    """At most one of each session: its last message."""
+    s = view.sessions
+    asked_ns, said_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
+    patient = s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS
+    served = np.isin(s["resp_port"], [*EACH, *FIRST]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
+    missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
+    lossy = {d.session for d in view.once(deliveries)}
+    found = []
+    for k in view.whole:
+        if not served[k] or missing[k] or asked_ns[k] is None or k in lossy or k in view.halves or view.column("protocol")[k] in ("tls", "http"):
+            continue
+        port = view.ends(k)[3]
+        if (said_ns[k] is None or (port in EACH and said_ns[k] < asked_ns[k])) and (one := _last(view, k, EACH.get(port) or FIRST[port])):
+            found.append(one)
+    return found
+
+
+def _last(view: View, k: int, protocol: str) -> Silence | None:
+    seg = view.segments(k)
+    asked = max((i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i]), default=None)
+    if asked is None or _needs_none(protocol, seg.head[asked].to_bytes(8, "big")):
+        return None
+    after = range(asked + 1, len(seg))
+    if not any(not seg.orig[i] for i in after) or any(seg.flags[i] & (FIN | RST) for i in range(asked + 1)):
+        return None  # not acknowledged, or said to somebody who had closed
+    end = next((i for i in after if seg.flags[i] & (FIN | RST)), None)
+    if end is not None and not seg.orig[end]:
+        return None  # the server's no
+    until = seg.ts[end] if end is not None else view.end_of(seg.frame[-1])
+    wait = until - seg.ts[asked]
+    if not (GIVEN_UP_NS if end is not None else PENDING_NS) <= wait < 3600 * S:
+        return None
+    return Silence(k, protocol, wait, end is not None, [seg.frame[i] for i in (asked, end) if i is not None])
+
+
+def _needs_none(protocol: str, head: bytes) -> bool:
+    """Farewells and other messages that get no answer."""
+    if protocol == "MySQL":  # COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
+        return head[3] == 0 and head[4] in (0x01, 0x18, 0x19)
+    if protocol == "PostgreSQL":
+        return head[:5] == b"X\0\0\0\4"  # Terminate; a start-up has no type
+    if protocol == "LDAP":  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes
+        return head[:1] == b"\x30" and any(op in head[5:8] for op in (0x42, 0x50))
+    return False

@@ -1,0 +1,71 @@
+"""What DHCP clients asked for, and what servers told them (RFC 2131 3.1, RFC 2132 9.6).
+
+A client broadcasts what it asks, so all hosts of its network hear it; the answers may be sent to it alone. But who was offered an address asks for it by a
+broadcast again, and who is told nothing repeats itself: silence shows from everywhere. Who has an address and asks without giving it (ciaddr) is a router that looks for other servers.
+
+Kept while ``netlens analyze`` reads a capture, and by no other command.
+
+Limits: of the first :data:`MAX_MESSAGES`; not DHCPv6, nor BOOTP without DHCP.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netlens.wire import columns as c
+
+Array = np.ndarray[Any, Any]
+
+MAX_MESSAGES = 50_000
+LOOKED_AT = 600  #: bytes of a message
+SERVER = 67
+BOOTREQUEST, BOOTREPLY = 1, 2
+DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK = 1, 2, 3, 4, 5, 6
+_MAGIC = b"\x63\x82\x53\x63"
+_TYPE = 53
+
+
+class Message(NamedTuple):
+    """xid : what a client calls its attempt, which repeats and answers bear."""
+
+    ts: int
+    frame: int
+    kind: int
+    xid: int
+
+
+class LeaseBuilder:
+    """Fed with decoded packets.  messages : by the client's hardware address as text, to and from it."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, list[Message]] = {}
+        self._read = 0
+
+    def feed(self, buf: Array, packets: Array) -> None:
+        """Take in a batch (int64[n, WIDTH])."""
+        ports = packets[:, c.PORTS]
+        chosen = np.flatnonzero((packets[:, c.KIND] == c.UDP) & ((ports & 0xFFFF == SERVER) | (ports >> 16 & 0xFFFF == SERVER)))
+        chosen = chosen[: MAX_MESSAGES - self._read]
+        self._read += len(chosen)
+        for row in packets[chosen]:
+            at = int(row[c.PAY_OFF])
+            message = buf[at : at + min(int(row[c.PAY_CAP]), LOOKED_AT)].tobytes()
+            kind = message_type(message)
+            nameless = message[12:16] == message[24:28] == bytes(4)  # neither ciaddr, the client's, nor giaddr, a relay's
+            if kind and not (message[0] == BOOTREQUEST and nameless and int(row[c.SRC_LO]) & 0xFFFFFFFF):
+                client, xid = message[28:34].hex(":"), int.from_bytes(message[4:8], "big")
+                self.messages.setdefault(client, []).append(Message(int(row[c.TS]), int(row[c.FRAME]), kind, xid))
+
+
+def message_type(message: bytes) -> int:
+    """Of a DHCP message; 0 of anything else."""
+    if len(message) < 244 or message[0] not in (BOOTREQUEST, BOOTREPLY) or message[236:240] != _MAGIC:
+        return 0
+    at = 240
+    while at + 2 < len(message) and message[at] != 255:
+        if message[at] == _TYPE:
+            return message[at + 2]
+        at += 1 if message[at] == 0 else 2 + message[at + 1]
+    return 0

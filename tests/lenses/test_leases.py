@@ -1,0 +1,59 @@
+"""Hosts that ask for an address by DHCP, and are told nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scapy.layers.dhcp import BOOTP, DHCP
+
+from tests.lenses.made import SERVER, S, found, healthy
+from tests.parsers.build import Packet, datagram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HARDWARE = b"\x02\x00\x00\x00\x00\x07"
+
+
+def asks(kind: str, at: float, source: str = "0.0.0.0", xid: int = 7) -> Packet:
+    message = BOOTP(op=1, chaddr=HARDWARE, xid=xid) / DHCP(options=[("message-type", kind), "end"])
+    return Packet(int(at * S), datagram((source, 68), ("255.255.255.255", 67), bytes(message)))
+
+
+def told(kind: str, at: float) -> Packet:
+    message = BOOTP(op=2, chaddr=HARDWARE, xid=7) / DHCP(options=[("message-type", kind), "end"])
+    return Packet(int(at * S), datagram((SERVER, 67), ("255.255.255.255", 68), bytes(message)))
+
+
+AGAIN = (0, 3, 8, 16)
+
+
+@pytest.mark.parametrize(("others", "severity"), [(False, "problem"), (True, "warning")])
+def test_a_host_that_gets_no_address(tmp_path: Path, others: bool, severity: str) -> None:
+    """Where others have traffic it is a neighbour, of whom only the broadcasts are heard; they show that it was told nothing."""
+    this = found(tmp_path, [asks("discover", at) for at in AGAIN], healthy() if others else [])["udp-unanswered"]
+    assert this.severity == severity
+    assert this.text == "No DHCP server answered 02:00:00:00:00:07: 4 requests over 16.0 s."
+    assert this.values == {"clients": 1, "datagrams": 4, "longest_s": 16.0, "protocols": ["DHCP"]}
+
+
+def test_a_request_that_is_repeated_got_no_acknowledgment(tmp_path: Path) -> None:
+    this = found(tmp_path, [asks("discover", 0), told("offer", 1), *(asks("request", 1 + at) for at in AGAIN)])
+    assert this["udp-unanswered"].text.endswith("4 requests over 16.0 s.")
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*(asks("discover", at) for at in AGAIN[:2]), told("offer", 4), *(asks("discover", at) for at in AGAIN[2:])], id="answered"),
+        pytest.param([p for at in range(4) for p in (asks("discover", 9 * at), asks("request", 9 * at + 1))], id="asked for what it was offered"),
+        pytest.param([asks("discover", at / 10) for at in AGAIN], id="handed on by a relay"),
+        pytest.param([asks("discover", at, source="192.0.2.1") for at in AGAIN], id="a router that looks for other servers"),
+        pytest.param([asks("request", 900 * at, xid=at) for at in AGAIN], id="leases that are renewed"),
+        pytest.param([asks("discover", 3600 * at) for at in AGAIN], id="once an hour"),
+        pytest.param([asks("inform", at) for at in AGAIN], id="inform"),
+    ],
+)  # fmt: skip
+def test_hosts_that_may_have_been_told(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "udp-unanswered" not in found(tmp_path, packets)

@@ -1,0 +1,62 @@
+"""Services over TCP that acknowledge what they are asked and never answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lenses.made import SERVER, S, close, found, healthy, ping, problems, talk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.parsers.build import Packet
+
+GREETING = b"J\x00\x00\x00\x0a5.7.34" + bytes(60)
+LOGIN = b"\xb6\x00\x00\x01" + bytes(180)
+CLOSE_STATEMENT = b"\x05\x00\x00\x00\x19\x01\x00\x00\x00"
+QUERY = b"\x09\x00\x00\x00\x03SELECT 1"
+FOUND = b"\x01\x00\x00\x01\x01" + bytes(40)
+
+
+def dialog(port: int, said: list[bytes], wait_s: float, closes: bool = True) -> list[Packet]:
+    """What is said in turns, an empty one left out, beginning with the server; then a wait."""
+    made = talk(server=(SERVER, port))
+    for k, message in enumerate(said):
+        if message:
+            (made.up if k % 2 else made.down)("PA", message)
+            (made.down if k % 2 else made.up)("A")
+    made.at += int(wait_s * S)
+    return close(made).packets if closes else made.packets
+
+
+def test_a_login_that_gets_no_answer(tmp_path: Path) -> None:
+    this = found(tmp_path, dialog(3306, [GREETING, LOGIN], 63), healthy())["slow-server"]
+    assert this.severity == "problem"
+    assert (
+        this.text == "1 of 1 connection to 198.51.100.20:3306 (MySQL) waited 63.0 s for an answer and got none before the client gave up."
+    )
+    assert this.frames  # the request and the end
+
+
+def test_a_server_that_never_says_a_word(tmp_path: Path) -> None:
+    """Of Redis only the first message must be answered."""
+    this = found(tmp_path, dialog(6379, [b"", b"*1\r\n$4\r\nPING\r\n"], 0, closes=False), healthy(), ping(30 * S))
+    assert this["slow-server"].text.startswith("1 of 1 connection to 198.51.100.20:6379 (Redis) waited 30.0 s")
+
+
+@pytest.mark.parametrize(
+    ("port", "said", "wait_s", "closes"),
+    [
+        (3306, [GREETING, LOGIN, FOUND, QUERY, FOUND], 63, True),  # idle
+        (3306, [GREETING, LOGIN, FOUND, CLOSE_STATEMENT], 63, True),  # wants no answer
+        (3306, [GREETING, LOGIN], 2, True),  # gives up soon
+        (3306, [GREETING, LOGIN], 2, False),  # the capture ends
+        (6379, [b"", b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n", b"*3\r\n$5\r\nBLPOP\r\n"], 63, True),  # waits for work
+        (389, [b"", b"0\x0c\x02\x01\x01`\x07", b"0\x0c\x02\x01\x01a\x07", b"0\x05\x02\x01\x02B\x00"], 63, True),  # unbind
+        (9100, [b"", b"%!PS\n"], 63, True),  # a printer says nothing
+    ],
+)
+def test_waits_that_are_nothing(tmp_path: Path, port: int, said: list[bytes], wait_s: float, closes: bool) -> None:
+    assert not problems(found(tmp_path, dialog(port, said, wait_s, closes), healthy()))
