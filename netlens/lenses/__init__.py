@@ -100,7 +100,7 @@ def look(traffic: Traffic) -> list[Finding]:
 def _looked(traffic: Traffic, *, labels: bool) -> list[Finding]:
     """What lenses find that do, or do not, ask which requests were refused."""
     chosen = (lens for lens in all_lenses() if (lens.ID in WITH_LABELS) == labels)
-    return [_with_side(finding, traffic) for lens in chosen for finding in lens.look(traffic)]
+    return [finding for lens in chosen for finding in _of_both(lens.look(traffic), traffic)]
 
 
 def _without_labels(traffic: Traffic) -> list[Finding]:
@@ -133,9 +133,51 @@ def _divided(traffic: Traffic) -> Division:
     return budget.budget(traffic, {view.side.name: view.once(waits) for view in views(traffic)})
 
 
-def _with_side(finding: Finding, traffic: Traffic) -> Finding:
-    """Of two captures, the sentence says which one shows it; refusals are weighed over both."""
-    sides = {side for side, _ in finding.frames}
-    if len(traffic.sides) < 2 or len(sides) != 1 or finding.id == "refused":
+def _of_both(found: list[Finding], traffic: Traffic) -> list[Finding]:
+    """Of two captures, the sentence says which one shows it, or that both do; refusals are weighed over both."""
+    if len(traffic.sides) < 2:
+        return found
+    kept: list[Finding] = []
+    for finding in sorted(found, key=lambda each: SEVERITIES.index(each.severity)):
+        twin = next((k for k, before in enumerate(kept) if _is_same(before, finding, traffic)), None)
+        if twin is None:
+            kept.append(finding)
+        else:
+            both = kept[twin]
+            kept[twin] = replace(both, frames=both.frames + finding.frames, every=both.every + finding.every)
+    return [_with_side(finding) for finding in kept]
+
+
+def _is_same(one: Finding, other: Finding, traffic: Traffic) -> bool:
+    """Whether two captures show one thing: they say the same of it, or show it of the same connections."""
+    sides = _sides(one), _sides(other)
+    if one.id != other.id or any(len(names) != 1 for names in sides) or sides[0] == sides[1]:
+        return False
+    if one.text == other.text:
+        return True
+    pairs = traffic.pairing
+    if pairs is None or not one.connections or not other.connections:
+        return False
+    mine, theirs = (_carrying(each, traffic) for each in (one, other))
+    partner = pairs.host_of if sides[0] == {"vm"} else pairs.vm_of
+    return set(partner[mine].tolist()) == set(theirs)
+
+
+def _carrying(finding: Finding, traffic: Traffic) -> list[int]:
+    """Connections that carry any of a finding's frames, which are of one capture."""
+    from netlens.lenses._view import views
+
+    view = next(view for view in views(traffic) if view.name in _sides(finding))
+    return view.connections_of([frame for _, frame in finding.every])
+
+
+def _sides(finding: Finding) -> set[str]:
+    return {side for side, _ in finding.frames}
+
+
+def _with_side(finding: Finding) -> Finding:
+    sides = _sides(finding)
+    if not sides or finding.id == "refused":
         return finding
-    return replace(finding, text=f"{finding.text.removesuffix('.')} (the {WORDS[sides.pop()]}'s capture).")
+    whose = f"the {WORDS[sides.pop()]}'s capture" if len(sides) == 1 else "in both captures"
+    return replace(finding, text=f"{finding.text.removesuffix('.')} ({whose}).")

@@ -66,8 +66,9 @@ def more(findings: list[Finding]) -> str:
 
 
 def in_wireshark(f: Finding) -> str:
-    """What the filter shows: ``Wireshark``, ``Wireshark (the first 20 of 58 frames)``."""
-    return "Wireshark" + (f" (the first {len(f.frames):,} of {f.frames_in_all:,} frames)" if f.frames_in_all > len(f.frames) else "")
+    """What the filter shows: ``Wireshark``, ``Wireshark (the first 20 of 58 frames)``; of two captures in the first one."""
+    shown, all_ = (sum(side == f.frames[0][0] for side, _ in frames) if f.frames else 0 for frames in (f.frames, f.every))
+    return "Wireshark" + (f" (the first {shown:,} of {all_:,} frames)" if all_ > shown else "")
 
 
 def to_extract(a: Analysis, f: Finding) -> tuple[str, str]:

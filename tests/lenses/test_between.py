@@ -101,3 +101,14 @@ def test_of_a_capture_that_ends_before_the_other_nothing_is_said_about_losses(tm
     texts = [each.text for each in found(tmp_path, vm[:-60], host) if each.id == "packet-loss"]
     assert texts
     assert not any("lost between" in text for text in texts)
+
+
+def test_what_both_captures_show_is_told_once(tmp_path: Path) -> None:
+    """A slow server: the same connections, with frames of both captures; a connection that only one has is another thing."""
+    late = [p for k in range(3) for p in close(exchange(talk(41_000 + k, at=k * S), wait=6 * S)).packets]
+    told = [each for each in found(tmp_path, late, [*late, *healthy(40_901, S)]) if each.id == "slow-server"]
+    assert [each.text.endswith("for the answer's first byte (in both captures).") for each in told] == [True]
+    assert {side for side, _ in told[0].frames} == {"vm", "host"}
+    beside = close(exchange(talk(42_000), wait=7 * S)).packets
+    told = [each for each in found(tmp_path, late, [*late, *beside]) if each.id == "slow-server"]
+    assert [each.text.rpartition(" (")[2] for each in told] == ["the VM's capture).", "the host's capture)."]
