@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from netlens.parsers.bodies import Body
     from netlens.parsers.certificates import Shown
     from netlens.parsers.denials import Answer
-    from netlens.parsers.leases import Message
     from netlens.parsers.icmp import Error
+    from netlens.parsers.leases import Message
     from netlens.parsers.pipeline import Part
     from netlens.parsers.records import RecordBuilder
     from netlens.parsers.trail import Trail

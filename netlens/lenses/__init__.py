@@ -143,8 +143,9 @@ def _of_both(found: list[Finding], traffic: Traffic) -> list[Finding]:
         if twin is None:
             kept.append(finding)
         else:
-            both = kept[twin]
-            kept[twin] = replace(both, frames=both.frames + finding.frames, every=both.every + finding.every)
+            one = kept[twin]
+            text = f"{one.text.removesuffix('.')} (in both captures)."
+            kept[twin] = replace(one, text=text, frames=one.frames + finding.frames, every=one.every + finding.every)
     return [_with_side(finding) for finding in kept]
 
 
@@ -177,7 +178,6 @@ def _sides(finding: Finding) -> set[str]:
 
 def _with_side(finding: Finding) -> Finding:
     sides = _sides(finding)
-    if not sides or finding.id == "refused":
+    if len(sides) != 1 or finding.id == "refused":
         return finding
-    whose = f"the {WORDS[sides.pop()]}'s capture" if len(sides) == 1 else "in both captures"
-    return replace(finding, text=f"{finding.text.removesuffix('.')} ({whose}).")
+    return replace(finding, text=f"{finding.text.removesuffix('.')} (the {WORDS[sides.pop()]}'s capture).")

@@ -1,7 +1,7 @@
 """Services over TCP that answer what they are asked: a message that was acknowledged, and then nothing, is a wait in vain.
 
-Told by the server's port, as most of these begin by a question without a mark of its own. Not here: HTTP (``_requests``), TLS (``tls_failed``), DNS, and what may
-wait for events or says nothing on purpose: chat, message queues, logs, remote consoles.
+Told by the server's port, as most of these begin by a question without a mark of its own. Not here: HTTP (``_requests``), TLS (``tls_failed``), DNS, and
+what may wait for events or says nothing on purpose: chat, message queues, logs, remote consoles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import FIN, RST, S
 
 if TYPE_CHECKING:
-    from netlens.lenses._view import Segments, View
+    from netlens.lenses._view import View
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe
@@ -48,7 +48,14 @@ def silences(view: View) -> list[Silence]:
     lossy = {d.session for d in view.once(deliveries)}
     found = []
     for k in view.whole:
-        if not served[k] or missing[k] or asked_ns[k] is None or k in lossy or k in view.halves or view.column("protocol")[k] in ("tls", "http"):
+        if (
+            not served[k]
+            or missing[k]
+            or asked_ns[k] is None
+            or k in lossy
+            or k in view.halves
+            or view.column("protocol")[k] in ("tls", "http")
+        ):
             continue
         port = view.ends(k)[3]
         if (said_ns[k] is None or (port in EACH and said_ns[k] < asked_ns[k])) and (one := _last(view, k, EACH.get(port) or FIRST[port])):

@@ -1,9 +1,9 @@
 """Which requests over UDP got no answer?
 
-Asks: whether a client that opened a conversation over UDP by a request (QUIC, DTLS, WireGuard, OpenVPN, IKE, L2TP, GTP, NTP, SNMP, RADIUS, SIP, Kerberos, RPC, CoAP,
-    RDP, DHCP) sent it again for seconds and heard nothing.
-Applies: where the first datagram is in the capture and its sender hears something in it (of QUIC, WireGuard, RDP and DHCP, always). DNS is told by dns-unanswered, ICMP
-    errors by unreachable.
+Asks: whether a client that opened a conversation over UDP by a request (QUIC, DTLS, WireGuard, OpenVPN, IKE, L2TP, GTP, NTP, SNMP, RADIUS, SIP, Kerberos,
+    RPC, CoAP, RDP, DHCP) sent it again for seconds and heard nothing.
+Applies: where the first datagram is in the capture and its sender hears something in it (of QUIC, WireGuard, RDP and DHCP, always). DNS is told by
+    dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that has no way for QUIC takes TCP (RFC 9114 3.1), a client
     of NTP or RADIUS another server.
@@ -36,7 +36,7 @@ BY_TCP = ("QUIC", "RDP")  #: whose clients have TCP as well
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
 AGAIN_NS = S // 2  #: a DHCP message that comes again sooner was recorded twice, or handed on by a relay
-LEFT_ALONE_NS = 10 * S  #: RFC 2131 4.1 repeats after 4 and 8 s: two answers may be lost
+LEFT_ALONE = 4  #: messages without an answer: an answer or two may be lost
 SOON_NS = 2 * S  #: another try that was answered so soon
 
 
@@ -127,7 +127,7 @@ def _leases(view: View) -> list[Finding]:
     text = f"No DHCP server answered {most(left)}: {plural(sum(map(len, left.values())), 'request')} over {seconds(longest)}."
     values = {"clients": len(left), "datagrams": sum(map(len, left.values())), "longest_s": longest / 1e9, "protocols": ["DHCP"]}
     others = any(map(is_one_host, view.once(hearing)))  # whose traffic was recorded; the client is a neighbour whose broadcasts are heard
-    grave = longest >= LEFT_ALONE_NS and not others
+    grave = max(map(len, left.values())) >= LEFT_ALONE and not others
     advice = "No DHCP server is on this network, or it has no address left, or something drops its answers: look there, and at the relay or VLAN between."
     frames = [m.frame for run in left.values() for m in run]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

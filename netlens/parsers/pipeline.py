@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from netlens.parsers.bodies import BodyBuilder
     from netlens.parsers.certificates import CertificateBuilder
     from netlens.parsers.denials import DenialBuilder
-    from netlens.parsers.leases import LeaseBuilder
     from netlens.parsers.exchanges import ExchangeBuilder
     from netlens.parsers.icmp import ErrorBuilder
+    from netlens.parsers.leases import LeaseBuilder
     from netlens.parsers.lookups import LookupBuilder
     from netlens.parsers.records import RecordBuilder
     from netlens.parsers.streams import DnsStreams

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import CLIENT, GET, MS, SERVER, S, close, exchange, found, healthy, ping, problems, talk
-from tests.parsers.build import Packet, Talk, datagram
+from tests.lenses.made import GET, MS, SERVER, S, close, exchange, found, healthy, ping, problems, talk
 from tests.parsers.test_pipeline import HELLO
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.parsers.build import Packet, Talk
 
 OK_100 = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 TLS = (SERVER, 443)
