@@ -58,7 +58,8 @@ def silences(view: View) -> list[Silence]:
         ):
             continue
         port = view.ends(k)[3]
-        if (said_ns[k] is None or (port in EACH and said_ns[k] < asked_ns[k])) and (one := _last(view, k, EACH.get(port) or FIRST[port])):
+        owed = said_ns[k] is None or said_ns[k] < asked_ns[k] if port in EACH else said_ns[k] is None and s["saw_syn"][k]
+        if owed and (one := _last(view, k, EACH.get(port) or FIRST[port])):
             found.append(one)
     return found
 
@@ -87,6 +88,8 @@ def _needs_none(protocol: str, head: bytes) -> bool:
         return head[3] == 0 and head[4] in (0x01, 0x18, 0x19)
     if protocol == "PostgreSQL":
         return head[:5] == b"X\0\0\0\4"  # Terminate; a start-up has no type
+    if protocol == "SMB":
+        return head[:1] == b"\x85"  # a keep-alive (RFC 1002 4.3.5)
     if protocol == "LDAP":  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes
         return head[:1] == b"\x30" and any(op in head[5:8] for op in (0x42, 0x50))
     return False

@@ -1,8 +1,8 @@
 """What DHCP clients asked for, and what servers told them (RFC 2131 3.1, RFC 2132 9.6).
 
 A client broadcasts what it asks, so all hosts of its network hear it; the answers may be sent to it alone. But who was offered an address asks for it by a
-broadcast again, and who is told nothing repeats itself: silence shows from everywhere. Who has an address and asks without giving it (ciaddr) is a router that looks for other
-servers.
+broadcast again, and who is told nothing repeats itself: silence shows from everywhere. Who has an address and asks without giving it (ciaddr) is a router
+that looks for other servers.
 
 Kept while ``netlens analyze`` reads a capture, and by no other command.
 

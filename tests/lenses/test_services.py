@@ -56,7 +56,14 @@ def test_a_server_that_never_says_a_word(tmp_path: Path) -> None:
         (6379, [b"", b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n", b"*3\r\n$5\r\nBLPOP\r\n"], 63, True),  # waits for work
         (389, [b"", b"0\x0c\x02\x01\x01`\x07", b"0\x0c\x02\x01\x01a\x07", b"0\x05\x02\x01\x02B\x00"], 63, True),  # unbind
         (9100, [b"", b"%!PS\n"], 63, True),  # a printer says nothing
+        (445, [b"\x00\x00\x00\x40\xfeSMB" + bytes(60), b"\x85\x00\x00\x00"], 63, True),  # a keep-alive
     ],
 )
 def test_waits_that_are_nothing(tmp_path: Path, port: int, said: list[bytes], wait_s: float, closes: bool) -> None:
     assert not problems(found(tmp_path, dialog(port, said, wait_s, closes), healthy()))
+
+
+def test_of_a_connection_that_is_older_than_the_capture_the_first_message_is_not_known(tmp_path: Path) -> None:
+    packets = dialog(1883, [b"", b"0\x05\x00\x01ahi"], 63)
+    assert "slow-server" in found(tmp_path, packets, healthy())
+    assert "slow-server" not in found(tmp_path, packets[3:], healthy())
