@@ -22,7 +22,7 @@ Limits: a relay that asks twice (a retry) leaves exchanges without a partner; a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -111,14 +111,13 @@ def _alike(side: Side, rows: list[int]) -> list[list[int]]:
     begins = np.concatenate([[0], np.cumsum([len(each) for each in ids])[:-1]])
     of = np.array([k for each in ids for k in each], np.int64)
     lasts = np.stack([np.maximum.reduceat(s.ints(f"{end}_last_payload_ns", MISSING)[of], begins) for end in ("orig", "resp")], axis=1)
-    sizes = np.array([[sent(side, row, end) for end in ("orig", "resp")] for row in rows], np.int64).reshape(-1, 2)
+    sizes = np.stack([_sent(side, rows, of, begins, end) for end in ("orig", "resp")], axis=1)
     randoms = {k for k, random in zip(*(side.capture.table("hellos")[n].tolist() for n in ("session_id", "random")), strict=True) if random}
     hello = np.array([not randoms.isdisjoint(each) for each in ids], np.bool_)
     chosen = np.flatnonzero((lasts != MISSING).all(axis=1) & (sizes > MIN_BYTES).all(axis=1))
-    i, j = _near(lasts[chosen], PASSED_ON_NS)
+    i, j = _near(np.hstack([lasts, sizes])[chosen], (PASSED_ON_NS, PASSED_ON_NS, NEGOTIATION_BYTES, NEGOTIATION_BYTES))
     i, j = chosen[i], chosen[j]
-    same = (np.abs(sizes[i] - sizes[j]) <= NEGOTIATION_BYTES).all(axis=1) & ~(hello[i] & hello[j])
-    same &= (lasts[i, 0] <= lasts[j, 0]) & (lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS)
+    same = ~(hello[i] & hello[j]) & (lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS)
     near: dict[int, set[int]] = {}
     for a, b in zip(i[same].tolist(), j[same].tolist(), strict=True):
         if _other_ends(side, rows[a], rows[b]):
@@ -128,28 +127,35 @@ def _alike(side: Side, rows: list[int]) -> list[list[int]]:
     return [[rows[i], rows[j]] for i, j in pairs if near[j] == {i} and (lasts[i, 0], -lasts[i, 1], i) < (lasts[j, 0], -lasts[j, 1], j)]
 
 
-def _near(times: Ints, most: int) -> tuple[Ints, Ints]:
-    """Pairs of rows of ``times`` (int64[n, 2]) of which no column differs by more than ``most``, each both ways round, in order."""
-    order = np.argsort(times[:, 0], kind="stable")
-    first = times[order, 0]
-    low, high = np.searchsorted(first, first - most, "left"), np.searchsorted(first, first + most, "right")
+def _near(values: Ints, most: Sequence[int]) -> tuple[Ints, Ints]:
+    """Pairs of rows (i, j) of ``values`` (int64[n, columns]) of which no column differs by more than ``most``, and the first is not less in j; in order."""
+    order = np.argsort(values[:, 0], kind="stable")
+    sorted_ = np.ascontiguousarray(values[order].T)
+    low, high = np.searchsorted(sorted_[0], sorted_[0], "left"), np.searchsorted(sorted_[0], sorted_[0] + most[0], "right")
     found: list[tuple[Ints, Ints]] = []
     for part in np.array_split(np.arange(len(order)), max(1, -(-int((high - low).sum()) // MOST_PAIRS))):
         count = (high - low)[part]
         i = np.repeat(part, count)
         j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low[part], count)
-        both = (np.abs(times[order[i], 1] - times[order[j], 1]) <= most) & (i != j)
-        found.append((order[i[both]], order[j[both]]))
+        for column, apart in zip(sorted_[1:], most[1:], strict=True):
+            near = np.abs(column[i] - column[j]) <= apart
+            i, j = i[near], j[near]
+        found.append((order[i[i != j]], order[j[i != j]]))
     i, j = (np.concatenate(each) for each in zip(*found, strict=True))
     by_row = np.lexsort((j, i))
     return i[by_row], j[by_row]
 
 
 def sent(side: Side, row: int, end: str) -> int:
-    """Payload that one end sent, with what the capture lost. One redirect half lacks what the other has, which is no loss."""
-    whole = side.connections["redirect_port"][row] is None
-    lost = min(int(side.sessions[f"{end}_missing_bytes"][k]) for k in side.session_ids[row]) if whole else 0
-    return int(side.connections[f"{end}_bytes"][row]) + lost
+    """Payload that one end sent, with what the capture lost."""
+    return int(_sent(side, [row], np.array(side.session_ids[row], np.int64), np.zeros(1, np.int64), end)[0])
+
+
+def _sent(side: Side, rows: list[int], of: Ints, begins: Ints, end: str) -> Ints:
+    """The same of several, whose sessions ``of`` begin at ``begins``. One redirect half lacks what the other has, which is no loss."""
+    lost = np.minimum.reduceat(side.sessions[f"{end}_missing_bytes"][of].astype(np.int64), begins)
+    whole = np.array([port is None for port in side.connections["redirect_port"][rows].tolist()], np.bool_)
+    return side.connections[f"{end}_bytes"][rows].astype(np.int64) + np.where(whole, lost, 0)
 
 
 def _other_ends(side: Side, a: int, b: int) -> bool:
