@@ -26,7 +26,8 @@ _KNOWN = TASKS | {
 MYSQL = {1040: "too many connections", 1044: "access denied", 1045: "access denied", 1129: "host blocked", 1130: "host not allowed",
          1203: "too many connections", 1226: "too many connections", 1698: "access denied"}  # fmt: skip
 MOST = 5000  #: segments of one session
-SSH = int.from_bytes(b"SSH-", "big")  #: how a server begins that says nothing in clear after its first line
+#: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version.  Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
+_FIRST = np.frombuffer(b"ERNSv+-:$*%_#,(~>=", np.uint8)
 
 
 @dataclass
@@ -42,11 +43,9 @@ class Refusal:
 
 def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
-    first = view.first_replies >> 48
-    clear = (first >> 8 < 20) | (first >> 8 > 23) | (first & 0xFF != 3)  # TLS is noise that looks like anything
-    clear &= view.first_replies >> 32 != SSH
-    clear[list(view.halves)] = False
-    candidates = view.sessions_where(_says_no, clear)
+    begins = _begins(view.first_replies)
+    begins[list(view.halves)] = False
+    candidates = view.sessions_where(_says_no, begins)
     found: list[Refusal] = []
     for k in view.first_copies if candidates else ():
         if k not in candidates:
@@ -60,6 +59,14 @@ def refusals(view: View) -> list[Refusal]:
                 found += said
                 break
     return found
+
+
+def _begins(reply: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Whether a server's first bytes (uint64) are how one of these protocols begins; what is encrypted may look like anything."""
+    text = np.ascontiguousarray(reply.astype(">u8")).view(np.uint8).reshape(-1, 8)
+    digits = (text[:, 0] >= 0x31) & (text[:, 0] <= 0x35) & ((text[:, 1:3] >= 0x30) & (text[:, 1:3] <= 0x39)).all(axis=1)
+    mysql = (text[:, 3] == 0) & ((text[:, 4] == 0x0A) | (text[:, 4] == 0xFF))
+    return digits | mysql | np.isin(text[:, 0], _FIRST)
 
 
 def _says_no(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
