@@ -11,7 +11,9 @@ import numpy as np
 from netlens.chains import overlap
 from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.parsers import connections, http2
-from netlens.parsers.session_state import MATE
+from netlens.parsers.exchanges import ALERT_RECORD
+from netlens.parsers.records import ALERT, APPLICATION
+from netlens.parsers.session_state import FSM, MATE, ORIGINATOR_SHIFT
 from netlens.schema import Table
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 #: An answer after which a connection stayed silent for this long was over. Streams pause between tokens for less; half of it would end some
 #: that were broken off while the model was thinking, twice would hold the titles of a program that exits a few seconds later.
 SILENCE_NS = 2_000_000_000
+RECORD = 5  #: bytes of a TLS record's header
+HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
 
 
@@ -149,10 +153,26 @@ class Side:
 
     @cached_property
     def done_ns(self) -> Ints:
-        """Per connection, the program's own FIN or RST, in this capture's time; :data:`NEVER` where there is none."""
+        """Per connection, the program's own farewell in TLS, FIN or RST, in this capture's time; :data:`NEVER` where there is none."""
         fins, resets = ints(self.sessions["orig_fin_ns"], NEVER), ints(self.sessions["rst_ns"], NEVER)
-        ends = np.minimum(fins, resets)
+        ends = np.minimum(np.minimum(fins, resets), self._farewell_ns)
         return np.array([min((int(ends[k]) for k in ids), default=NEVER) for ids in self.session_ids], np.int64)
+
+    @cached_property
+    def _farewell_ns(self) -> Ints:
+        """Per session, when its originator sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER` where it did not. Programs
+        may wait for the server's before they close (asyncio: up to 30 s)."""
+        out = np.full(self.sessions.rows, NEVER, np.int64)
+        if self.capture.trail is not None and len(out):
+            t = self.capture.trail.segments()
+            originator = (self.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
+            said = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0))
+            said = said[t["way"][said] == originator[t["session"][said]]]
+            last = said[np.diff(t["session"][said], append=-1) != 0]  # segments stand by session
+            head = t["head"][last].astype(np.uint64)
+            alert = (head >> np.uint64(48) == ALERT << 8 | 3) | ((head >> np.uint64(24) == HIDDEN_ALERT) & (t["length"][last] == RECORD + ALERT_RECORD))
+            out[t["session"][last[alert]]] = t["ts"][last[alert]]
+        return out
 
     @cached_property
     def opened(self) -> Bools:
