@@ -5,7 +5,8 @@ Theory of operation
 A forwarder that opens more connections than it was asked for does so at the same moment. So a session to the same server from
 the same address, established and without a byte from this side, accompanies a forwarded connection if it begins between the VM's SYN and
 shortly after the upstream session's, provided that such idle sessions are rare at other times: chance may explain at most :data:`CHANCE` of
-those found.
+those found. A relay of which the host's capture shows both sides may do so as well (:func:`netlens.chains.relays.beside`): one that races connections to
+several addresses, or keeps a spare one.
 """
 
 from __future__ import annotations
@@ -45,32 +46,41 @@ def companions(found: Found) -> Ints:
     waiting = defaultdict(list)
     for k in idle.tolist():
         waiting[int(h.server[k]), h.orig_ip[k]].append(k)
+    total = max(h.last - h.first, 1)
+    slack = found.time.uncertain_ns + TOLERANCE_NS
     for place, near in places.items():
         candidates = np.array(waiting.get(place, []), dtype=np.int64)
         if len(candidates):
-            _beside(found, near, candidates, out)
-            for k in candidates.tolist():
-                if out[k] < 0 and found.processes.of_tunnel(k):
-                    out[k] = _nearest(found, near, k, COMPANION_NS[-1])
+            begun = np.array([[v.start[i], h.start[j]] for i, j in near], dtype=np.int64)
+            whose = begun_beside(begun, h.start[candidates], total, slack)
+            for k, of in zip(candidates.tolist(), whose.tolist(), strict=True):
+                if of < 0 and found.processes.of_tunnel(k):
+                    of = _nearest(begun, int(h.start[k]), COMPANION_NS[-1], slack)
+                if of >= 0:
+                    out[k] = near[of][0]
     return out
 
 
-def _beside(found: Found, near: list[tuple[int, int]], candidates: Ints, out: Ints) -> None:
-    """Companions at one server: in the narrowest window in which there are far more idle sessions than at other times."""
-    v, h = found.v, found.h
-    begun = np.array([[v.start[i], h.start[j]] for i, j in near], dtype=np.int64)
-    total = max(h.last - h.first, 1)
+def begun_beside(begun: Ints, starts: Ints, total_ns: int, slack_ns: int = 0) -> Ints:
+    """Which of the forwarded connections each idle session was opened beside, or -1: in the narrowest window in which there are far more than at other times.
+
+    Parameters
+    ----------
+    begun : int64[n, 2], when each began, and when its own session upstream did.  starts : of the idle sessions.
+    total_ns : of the capture.  slack_ns : by which the first of these times may be wrong.
+    """
+    out = np.full(len(starts), -1, np.int64)
     for window in COMPANION_NS:
-        low, high = np.maximum(begun[:, 0] - found.time.uncertain_ns - TOLERANCE_NS, begun[:, 1] - window), begun[:, 1] + window
+        low, high = np.maximum(begun[:, 0] - slack_ns, begun[:, 1] - window), begun[:, 1] + window
         order = np.argsort(low)
         low, high = low[order], high[order]
         reach = np.maximum.accumulate(high)
         fresh = np.concatenate([[True], low[1:] > reach[:-1]])
         first = low[fresh]
         last = reach[np.concatenate([np.flatnonzero(fresh)[1:] - 1, [len(reach) - 1]])]
-        share = min(float((last - first).sum()) / total, 1.0)
-        slot = np.searchsorted(first, h.start[candidates], side="right") - 1
-        within = (slot >= 0) & (h.start[candidates] <= last[np.maximum(slot, 0)])
+        share = min(float((last - first).sum()) / total_ns, 1.0)
+        slot = np.searchsorted(first, starts, side="right") - 1
+        within = (slot >= 0) & (starts <= last[np.maximum(slot, 0)])
         inside, outside = int(within.sum()), int((~within).sum())
         if not inside or share >= 1:
             continue
@@ -78,18 +88,12 @@ def _beside(found: Found, near: list[tuple[int, int]], candidates: Ints, out: In
         by_chance = (outside + 0.5) * share / (1 - share)
         if by_chance > CHANCE * inside:
             continue
-        for k in candidates[within].tolist():
-            if out[k] < 0:
-                out[k] = _nearest(found, near, k, window)
+        for k in np.flatnonzero(within & (out < 0)).tolist():
+            out[k] = _nearest(begun, int(starts[k]), window, slack_ns)
+    return out
 
 
-def _nearest(found: Found, near: list[tuple[int, int]], k: int, window: int) -> int:
-    """The VM's connection whose upstream session began nearest to session ``k``, and could have caused it."""
-    v, h = found.v, found.h
-    begun = int(h.start[k])
-    options = [
-        (abs(begun - int(h.start[j])), i)
-        for i, j in near
-        if v.start[i] - found.time.uncertain_ns - TOLERANCE_NS <= begun <= h.start[j] + window
-    ]
-    return min(options)[1] if options else -1
+def _nearest(begun: Ints, start: int, window: int, slack_ns: int) -> int:
+    """The connection whose session upstream began nearest to ``start``, and could have caused a session that began then."""
+    could = np.flatnonzero((begun[:, 0] - slack_ns <= start) & (start <= begun[:, 1] + window))
+    return int(could[np.abs(begun[could, 1] - start).argmin()]) if len(could) else -1

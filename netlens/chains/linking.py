@@ -146,7 +146,7 @@ def link(
         clock = clocks.estimate(vm.capture, host.capture)
         known = connections.sent_from(vm.capture)
         pairs = pairing.pair(vm.capture, host.capture, clock, samples, vm_addresses=known, served=served["host"])
-        pairs = relays.through(pairs, served["host"])
+        pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
         notes += getattr(samples, "notes", ())
         if not host.target.any() and vm.target.any():
             upstream, pairs = vm, None

@@ -37,7 +37,7 @@ class Pairing:
     host_of, method, confidence : per connection of the VM: the host's (-1: none); "isn", "address", "hello", "assignment" or ""; 1.0 for the
     exact methods, NaN where there is none.
     vm_of, companion_of, origin, origin_why : per connection of the host: the VM's (-1: none); the VM's that it was opened beside (-1: none);
-    VM, HOST or UNKNOWN, and why.
+    VM, HOST or UNKNOWN, and why.  beside : the host's that a relay opened it beside (-1: none).
     lookup_pairs : int64[k, 2], rows of ``lookups`` of VM and host.
     """
 
@@ -49,6 +49,7 @@ class Pairing:
     origin: Codes
     origin_why: Objects
     lookup_pairs: Ints
+    beside: Ints
 
 
 def pair(
@@ -85,7 +86,7 @@ def pair(
             link.join(found)
     companion_of = companions(found)
     origin, why = origins(found, companion_of, addresses(v, vm_addresses))
-    return Pairing(found.host_of, found.method, found.confidence, found.vm_of, companion_of, origin, why, _lookups(found))
+    return Pairing(found.host_of, found.method, found.confidence, found.vm_of, companion_of, origin, why, _lookups(found), np.full(h.n, -1, np.int64))
 
 
 def _uncertain(clock: Clock) -> int:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains import overlap
+from netlens.chains.companions import begun_beside
 from netlens.columns import MISSING, NEVER, Bools, Ints, by_value, ints
 from netlens.parsers.connections import is_private, is_public
 
@@ -190,6 +191,38 @@ def through(found: Pairing, served: Mapping[int, tuple[int, ...]]) -> Pairing:
             host_of[mate], vm_of[up], vm_of[down] = up, mate, -1
         origin[up], why[up] = origin[down], f"opened by a relay for one that was {why[down]}"
     return replace(found, host_of=host_of, vm_of=vm_of, origin=origin, origin_why=why)
+
+
+def beside(found: Pairing, side: Side, served: Mapping[int, tuple[int, ...]]) -> Pairing:
+    """The pairing with connections that relays on the host opened beside those that they use, and sent nothing on. Whoever asked the relay has them open.
+
+    Parameters
+    ----------
+    side : the host's.  served : as for :func:`through`, which has made the pairing.
+    """
+    c = side.connections
+    old, ends = c["started_before_capture"], c["orig_ip"].tolist()
+    known = set(served) | {row for hops in served.values() for row in hops}
+    idle = [
+        row
+        for row in np.flatnonzero(side.target & side.opened & (c["orig_bytes"] == 0) & ~old & (found.vm_of < 0) & (found.companion_of < 0)).tolist()
+        if row not in known
+    ]
+    openers = [(up, hops[0]) for up, hops in served.items() if not old[up]]
+    companion_of, of, origin, why = found.companion_of.copy(), found.beside.copy(), found.origin.copy(), found.origin_why.copy()
+    first, last = side.bounds_ns
+    for address in {ends[row] for row in idle}:
+        theirs = [(up, down) for up, down in openers if ends[up] == address]
+        rows = np.array([row for row in idle if ends[row] == address], np.int64)
+        if not theirs:
+            continue
+        begun = np.array([(c["start_ns"][down], c["start_ns"][up]) for up, down in theirs], np.int64)
+        for row, k in zip(rows.tolist(), begun_beside(begun, c["start_ns"][rows], max(last - first, 1), TOLERANCE_NS).tolist(), strict=True):
+            if k >= 0:
+                up = theirs[k][0]
+                of[row], companion_of[row] = up, found.vm_of[up]
+                origin[row], why[row] = origin[up], "opened by a relay beside another"
+    return replace(found, companion_of=companion_of, beside=of, origin=origin, origin_why=why)
 
 
 # --- requests that are asked anew

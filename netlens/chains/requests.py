@@ -94,9 +94,11 @@ def _done_with_relay(linked: Linked, done: Ints) -> None:
 
 def _broken_off(up: Side) -> Bools:
     """Per exchange of the upstream, whether it is the last of a connection that its program left before the answer was over: that ended with a reset while
-    it was under way or within :data:`SOON_NS`, or was closed before the answer began, or while more of it than a farewell was still to come."""
+    it was under way or within :data:`SOON_NS`, the server not having closed, or was closed before the answer began, or while more of it than a farewell was
+    still to come."""
     x, s = up.exchanges, up.sessions
     resets, fins, later = ints(s["rst_ns"], -1), ints(s["orig_fin_ns"], NEVER), s["resp_bytes_after_fin"]
+    ended = ints(s["resp_fin_ns"], NEVER)
     begun, over, answered = x["start_ns"].astype(np.int64), ints(x["end_ns"], -1), ints(x["response_ns"], NEVER)
     out = np.zeros(x.rows, np.bool_)
     for row, places in _by(up.owner).items():
@@ -105,7 +107,7 @@ def _broken_off(up: Side) -> Bools:
         reset = max((int(resets[k]) for k in ids), default=-1)
         closed = min((int(fins[k]) for k in ids), default=NEVER)
         more = max((int(later[k]) for k in ids), default=0) > FAREWELL_BYTES
-        by_reset = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS
+        by_reset = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS and reset < min(int(ended[k]) for k in ids)
         # a program that says that it has no more to send before the answer begins may wait for it
         unanswered = answered[last] == NEVER and closed < NEVER and not up.left_by_server[last]
         out[last] = by_reset or unanswered or (more and closed >= answered[last])

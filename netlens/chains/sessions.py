@@ -28,7 +28,7 @@ def vm_alone(linked: Linked, notes: list[str]) -> Ints:
         return np.zeros(0, np.int64)
     v, h = vm.connections, up.connections
     rows = np.flatnonzero(vm.target & (pairs.host_of < 0) & vm.opened)
-    open_to_all = np.flatnonzero(up.target & (linked.origin == UNKNOWN) & (pairs.vm_of < 0) & (pairs.companion_of < 0))
+    open_to_all = np.flatnonzero(up.target & (linked.origin == UNKNOWN) & (pairs.vm_of < 0) & (pairs.companion_of < 0) & (pairs.beside < 0))
     slack = clock.uncertain_ns + MAX_DELAY_NS
     begun = clock.to_host(v["start_ns"][rows])
     within = (begun + slack >= up.bounds_ns[0]) & (begun <= up.bounds_ns[1])
@@ -52,7 +52,7 @@ def sessions(linked: Linked, alone: Ints) -> tuple[Sessions, dict[int, int]]:
     up, pairs = linked.upstream, linked.pairing
     c = up.connections
     lookups = up.for_lookups & up.opened
-    companions = np.zeros(c.rows, bool) if pairs is None else (pairs.companion_of >= 0) & up.opened
+    companions = np.zeros(c.rows, bool) if pairs is None else ((pairs.companion_of >= 0) | (pairs.beside >= 0)) & up.opened
     rows = np.flatnonzero((up.target & up.opened) | lookups | companions)
     kind = np.where(lookups[rows], LOOKUPS, np.where(companions[rows], COMPANION, REQUESTS)).astype(np.int8)
     start, frame, none = c["start_ns"][rows], c["first_frame"][rows], np.zeros(len(rows), np.int64)
@@ -62,6 +62,8 @@ def sessions(linked: Linked, alone: Ints) -> tuple[Sessions, dict[int, int]]:
     if pairs is not None and linked.vm is not None:
         # only the program's own end counts; of a forwarded session the FIN seen here is the tunnel's, the VM's capture has the program's
         mate = np.where(pairs.vm_of[rows] >= 0, pairs.vm_of[rows], pairs.companion_of[rows])
+        with_ = pairs.beside[rows]
+        connection[with_ >= 0] = with_[with_ >= 0] + len(pairs.host_of)
         known = mate >= 0
         connection[known] = mate[known]
         done[known] = np.minimum(done[known], _vm_done(linked, linked.vm)[mate[known]])

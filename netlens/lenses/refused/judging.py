@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 HALF = 0.5  #: share of the refusals that must go with a cause for it to be supported
 LITTLE = 0.35  #: below this share the cause is refuted; between, two recordings of one situation may fall on either side of a half
 UNKNOWN_SIDES = "a capture of the VM over the same time, or sockets.jsonl, to tell whose connections they are"
+SOCKETS = "sockets.jsonl of the host (netlens capture records it), to tell whose connections they are"
 WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the connections are"
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
-FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
 
@@ -58,17 +58,22 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     if high < LITTLE:
         return refuted(*evidence, share=share, p=best.p)
     needed, unclear = ABOUT_HALF, doubt(weighing) if high >= HALF > low else ""
-    if len(rules) > 1 and high >= HALF and unclear != UNKNOWN_SIDES:
+    if len(rules) > 1 and high >= HALF and unclear in ("", UNSURE_ORDER):
         needed = fit_equally(weighing)
     elif unclear:
         needed = unclear
     return undecided(needed, share, best.p, evidence)
 
 
+def unknown_sides(situation: Situation) -> str:
+    """What would tell whose connections are that nobody is known to have opened."""
+    return SOCKETS if situation.vm_seen and situation.host_seen else UNKNOWN_SIDES
+
+
 def doubt(weighing: Weighing) -> str:
     """What would decide where what goes for certain and what goes at most lie on either side of a half."""
     s = weighing.situation
-    return UNKNOWN_SIDES if (s.sessions.side == UNKNOWN).any() or (s.requests.side == UNKNOWN).any() else UNSURE_ORDER
+    return unknown_sides(s) if (s.sessions.side == UNKNOWN).any() or (s.requests.side == UNKNOWN).any() else UNSURE_ORDER
 
 
 Share = tuple[float, float]  #: for certain, and at most
@@ -86,7 +91,7 @@ def without_others_tied(weighing: Weighing) -> list[Share]:
     return out
 
 
-def share_verdict(p: float, evidence: list[Evidence], missing: str | None, between: str, shares: list[Share]) -> Verdict:
+def share_verdict(weighing: Weighing, p: float, evidence: list[Evidence], missing: str | None, between: str, shares: list[Share]) -> Verdict:
     """Verdict by the share of refusals that go with a cause under a limit over time.
 
     Parameters
@@ -101,7 +106,7 @@ def share_verdict(p: float, evidence: list[Evidence], missing: str | None, betwe
     if most < LITTLE and most_of_all < HALF:
         return refuted(*evidence, share=share, p=p)
     if share < HALF <= most:
-        between = UNKNOWN_SIDES
+        between = unknown_sides(weighing.situation)
     elif least_of_all < HALF <= most_of_all:
         between = "a recording in which one side pauses now and then: a limit for each side and one for both fit equally well"
     return undecided(between, share, p, evidence)
@@ -220,10 +225,9 @@ def needs(weighing: Weighing) -> str:
         return EARLIER if s.vm_seen and s.host_seen else UNKNOWN_SIDES
     if i.accepted < ENOUGH:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
-    broken = int(s.requests.broken_off.sum())
-    if broken >= max(FEW_BROKEN, i.refused * BROKEN_SHARE):
+    if weighing.many_broken_off:
         return (
-            f"a recording in which programs break off no answer: they left {broken:,} here, and for how long the provider goes on counting these is "
+            f"a recording in which programs break off no answer: they left {int(s.requests.broken_off.sum()):,} here, and for how long the provider goes on counting these is "
             "not seen; if nothing is refused then, that was it"
         )
     if any(fit.runs == 1 and not fit.misses + fit.false_alarms for fit in weighing.time_fits):

@@ -33,6 +33,7 @@ from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import kernels, limit
 from netlens.lenses.refused.counting import SCOPES, Counts
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
+from netlens.lenses.refused.limiters._windows import span_s
 from netlens.threads import free_cores, in_parallel
 
 MOST = 20_000  #: requests that are searched; 200 windows take a second with them
@@ -45,6 +46,9 @@ PROMISING = (
 #: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
 PEAKS, FINE, ZOOMS = 3, 4, 3
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
+#: Lengths of windows that somebody might choose, looked at where the usual ones explain nothing; and how often one must have begun in the recording.
+UNUSUAL_S = tuple(float(w) for w in (*range(1, 61), *range(65, 121, 5), *range(130, 601, 10)))
+TURNS = 2.0
 SMALL = 1_000  #: a limit below is one on requests, and exact
 #: Youden's J above which refusals follow a window. With enough refusals chance gives 0.1 to 0.4, in bursts too; limits over time and places that
 #: are given back late give 0.5 to 0.9.
@@ -156,12 +160,13 @@ def rule_of(situation: Situation, fit: Fit) -> TimeRule:
     return TimeRule(fit, int(first[gaps.argmax()]))
 
 
-def fits(situation: Situation, first: Bools) -> list[Fit]:
+def fits(situation: Situation, first: Bools, unusual: bool = False) -> list[Fit]:
     """Every limiter at its best, the best first; empty where nothing can be said.
 
     Parameters
     ----------
     first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.
+    unusual : only those with windows that follow each other, of all lengths of whole seconds that somebody might choose; each that is tried costs.
     """
     r = situation.requests
     labelled = r.rejected >= 0
@@ -171,11 +176,12 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
     scopes = ["side"] if sides else []
     if situation.egress_seen and (len(np.unique(r.side)) > 1 or not sides):
         scopes.append("egress")
-    rules = [(limiter, scope) for limiter in all_limiters() for scope in scopes]
+    chosen = [limiter for limiter in all_limiters() if not unusual or (limiter.WINDOW == "fixed" and limiter.COUNTS != "bytes")]
+    rules = [(limiter, scope) for limiter in chosen for scope in scopes]
     # the kernels let go of the interpreter's lock; where there are few requests they are over before another thread has begun
     k = free_cores() if len(r) >= MANY else 1
     shares = in_parallel(
-        *(lambda n=n: [_fit(situation, *rule, labelled, first, sides, len(rules)) for rule in rules[n::k]] for n in range(k))
+        *(lambda n=n: [_fit(situation, *rule, labelled, first, sides, len(rules), unusual) for rule in rules[n::k]] for n in range(k))
     )
     out = [shares[n % k][n // k] for n in range(len(rules))]
     return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
@@ -279,12 +285,14 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
     return bool(best[0] > NO_WINDOW and 1 + (best[1:made] >= best[0]).sum() <= max(SHIFTED * made, 1.0))
 
 
-def _fit(situation: Situation, limiter: Limiter, scope: str, labelled: Bools, first: Bools, sides: list[int], tries: int) -> Fit | None:
+def _fit(
+    situation: Situation, limiter: Limiter, scope: str, labelled: Bools, first: Bools, sides: list[int], tries: int, unusual: bool
+) -> Fit | None:
     """``tries``: rules that compete with this one, each with as many parameters."""
     r = situation.requests
     groups = [np.arange(len(r))] if scope == "egress" else [np.flatnonzero(r.side == side) for side in sides]
     most, accepted = _searched(r), counted(r)
-    search = _Search(situation, limiter, labelled, accepted, [rows[rows < most] for rows in groups])
+    search = _Search(situation, limiter, labelled, accepted, [rows[rows < most] for rows in groups], unusual)
     if not search.possible or not search.coarse:
         return None
     reading, parameter_s, price = search.best()
@@ -340,7 +348,10 @@ class _Outcomes:
 class _Search:
     """The search for the best parameter of one limiter in one scope; ``groups``: rows of the requests that count together."""
 
-    def __init__(self, situation: Situation, limiter: Limiter, labelled: Bools, accepted: Bools, groups: list[Ints]) -> None:
+    def __init__(
+        self, situation: Situation, limiter: Limiter, labelled: Bools, accepted: Bools, groups: list[Ints], unusual: bool = False
+    ) -> None:
+        self.unusual = unusual
         r, groups = situation.requests, [rows for rows in groups if len(rows)]
         self.situation, self.limiter, self.groups = situation, limiter, groups
         self._accepted = accepted
@@ -374,6 +385,9 @@ class _Search:
     def coarse(self) -> tuple[float, ...]:
         """Parameters to try first: those that any group suggests."""
         taken = self._taken(self.readings[0])[1]
+        if self.unusual:
+            longest = max((span_s(starts) for starts in self._starts), default=0.0)
+            return tuple(w for w in UNUSUAL_S if w <= longest / TURNS)
         each = zip(self._starts, self._parts, strict=True)
         return tuple(sorted({p for starts, part in each for p in self.limiter.parameters(starts, taken[part])}))
 

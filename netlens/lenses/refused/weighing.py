@@ -43,6 +43,7 @@ UNLABELLED_SHARE = 0.5  #: of the requests; what a limit over time counts is the
 AGAINST_ITS_WORD = 0.02
 HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, up to which it is believed against the word "overloaded"
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
+FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
@@ -227,10 +228,14 @@ class Weighing:
         if self.refusal_class != logs.CONCURRENCY:
             return True
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
-        unusual = (
-            fit.described()["window"] != "bucket" and fit.parameter_s not in USUAL_S and bool(self.situation.requests.broken_off.any())
-        )
+        unusual = fit.described()["window"] != "bucket" and fit.parameter_s not in USUAL_S and self.many_broken_off
         return not unusual and fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
+
+    @property
+    def many_broken_off(self) -> bool:
+        """Whether programs broke off so many answers that these may be why: for how long the provider goes on counting them is not seen."""
+        broken = int(self.situation.requests.broken_off.sum())
+        return broken >= max(FEW_BROKEN, self.inference.refused * BROKEN_SHARE)
 
     @cached_property
     def unmatched(self) -> int:
@@ -428,6 +433,9 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     situation, refusal_class = of_one_class(situation)
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
+    if not weighing.kind and not weighing.named and inference.enough:
+        found = [*weighing.time_fits, *over_time.fits(situation, inference.first, unusual=True)]
+        weighing = replace(weighing, time_fits=sorted(found, key=lambda fit: -fit.log_likelihood))
     verdicts = _beside_others(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
     possibilities = odds.possibilities(weighing)
     verdicts = [_with_odds(weighing, v, possibilities) for v in verdicts]

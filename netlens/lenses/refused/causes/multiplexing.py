@@ -14,10 +14,12 @@ import numpy as np
 
 from netlens.chains.situation import COMPANION, UNKNOWN
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.judging import UNKNOWN_SIDES, limit_verdict
+from netlens.lenses.refused.judging import limit_verdict, unknown_sides
 from netlens.lenses.refused.verdict import Evidence, Verdict
 
 if TYPE_CHECKING:
+    from netlens.chains.situation import Situation
+    from netlens.columns import Bools
     from netlens.lenses.refused.weighing import Weighing
 
 ID = "multiplexing"
@@ -33,8 +35,8 @@ def judge(weighing: Weighing) -> Verdict:
     structure = missing = None
     if not (s.vm_seen and s.egress_seen):
         missing = f"{s.other_capture}, to match each connection of the program with those to the provider"
-    elif not companions.any() and s.facts.get("unpaired") and (s.sessions.side == UNKNOWN).any():
-        missing = UNKNOWN_SIDES  # some may be the tunnel's, beside connections whose own session is not known
+    elif not companions.any() and _maybe(s).any():
+        missing = unknown_sides(s)
     elif not companions.any():
         pairs = int(s.facts.get("pairs", 0))
         structure = Evidence(
@@ -50,3 +52,9 @@ def judge(weighing: Weighing) -> Verdict:
         missing=missing,
         told=f"without the {int(companions.sum()):,} connections that the tunnel added",
     )
+
+
+def _maybe(s: Situation) -> Bools:
+    """Connections that may be the tunnel's: nobody is known to have opened them, and no request is on them, or some of the VM's own are not known."""
+    idle = ~np.isin(np.arange(len(s.sessions)), s.requests.session)
+    return (s.sessions.side == UNKNOWN) & (idle | bool(s.facts.get("unpaired")))

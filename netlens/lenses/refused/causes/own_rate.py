@@ -55,6 +55,7 @@ def judge(weighing: Weighing) -> Verdict:
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
     missing = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
     return share_verdict(
+        weighing,
         fit.p,
         evidence,
         missing,

@@ -84,4 +84,4 @@ def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     share = shares[0][0]
     told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without {_whose(weighing)} requests"
     evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
-    return share_verdict(fit.p, evidence, missing, ABOUT_HALF, shares)
+    return share_verdict(weighing, fit.p, evidence, missing, ABOUT_HALF, shares)
