@@ -86,7 +86,9 @@ def pair(
             link.join(found)
     companion_of = companions(found)
     origin, why = origins(found, companion_of, addresses(v, vm_addresses))
-    return Pairing(found.host_of, found.method, found.confidence, found.vm_of, companion_of, origin, why, _lookups(found), np.full(h.n, -1, np.int64))
+    return Pairing(
+        found.host_of, found.method, found.confidence, found.vm_of, companion_of, origin, why, _lookups(found), np.full(h.n, -1, np.int64)
+    )
 
 
 def _uncertain(clock: Clock) -> int:

@@ -205,7 +205,9 @@ def beside(found: Pairing, side: Side, served: Mapping[int, tuple[int, ...]]) ->
     known = set(served) | {row for hops in served.values() for row in hops}
     idle = [
         row
-        for row in np.flatnonzero(side.target & side.opened & (c["orig_bytes"] == 0) & ~old & (found.vm_of < 0) & (found.companion_of < 0)).tolist()
+        for row in np.flatnonzero(
+            side.target & side.opened & (c["orig_bytes"] == 0) & ~old & (found.vm_of < 0) & (found.companion_of < 0)
+        ).tolist()
         if row not in known
     ]
     openers = [(up, hops[0]) for up, hops in served.items() if not old[up]]
@@ -217,7 +219,9 @@ def beside(found: Pairing, side: Side, served: Mapping[int, tuple[int, ...]]) ->
         if not theirs:
             continue
         begun = np.array([(c["start_ns"][down], c["start_ns"][up]) for up, down in theirs], np.int64)
-        for row, k in zip(rows.tolist(), begun_beside(begun, c["start_ns"][rows], max(last - first, 1), TOLERANCE_NS).tolist(), strict=True):
+        for row, k in zip(
+            rows.tolist(), begun_beside(begun, c["start_ns"][rows], max(last - first, 1), TOLERANCE_NS).tolist(), strict=True
+        ):
             if k >= 0:
                 up = theirs[k][0]
                 of[row], companion_of[row] = up, found.vm_of[up]

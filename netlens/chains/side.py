@@ -170,7 +170,9 @@ class Side:
             said = said[t["way"][said] == originator[t["session"][said]]]
             last = said[np.diff(t["session"][said], append=-1) != 0]  # segments stand by session
             head = t["head"][last].astype(np.uint64)
-            alert = (head >> np.uint64(48) == ALERT << 8 | 3) | ((head >> np.uint64(24) == HIDDEN_ALERT) & (t["length"][last] == RECORD + ALERT_RECORD))
+            alert = (head >> np.uint64(48) == ALERT << 8 | 3) | (
+                (head >> np.uint64(24) == HIDDEN_ALERT) & (t["length"][last] == RECORD + ALERT_RECORD)
+            )
             out[t["session"][last[alert]]] = t["ts"][last[alert]]
         return out
 

@@ -239,6 +239,12 @@ def how_sure(a: Analysis) -> list[Fact]:
         kinds = ", ".join(sorted(set(others)))
         told = f"{plural(len(others), 'refusal')} {'is' if len(others) == 1 else 'are'} of another kind ({kinds}) and not explained by this"
         found.append(Fact("others", told, good=False))
+    if left := a.weighed.weighing.situation.facts.get("left_out"):
+        found.append(
+            Fact(
+                "apart", f"{left} are left out: they fit the limit only if they are counted by themselves, as with another key", good=False
+            )
+        )
     found += [Fact("relay", told, good=False) for told in _by_relays(a)]
     for v in supported(a)[:2]:
         if v.attributable_fraction is not None and v.id != "provider":
@@ -279,7 +285,17 @@ def _outcomes_fact(a: Analysis) -> Fact:
 
 def how_sure_in_brief(a: Analysis) -> str:
     """In one line, without statistics: exceptions to the limit, outcomes, which sides were captured."""
-    wanted = {"odds": "", "others": "", "relay": "", "chance": "", "exceptions": "", "ties": "", "outcomes": "outcomes ", "sides": ""}
+    wanted = {
+        "odds": "",
+        "others": "",
+        "apart": "",
+        "relay": "",
+        "chance": "",
+        "exceptions": "",
+        "ties": "",
+        "outcomes": "outcomes ",
+        "sides": "",
+    }
     return "; ".join(
         wanted[fact.name] + (fact.brief or fact.text)
         for fact in how_sure(a)

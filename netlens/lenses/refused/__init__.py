@@ -11,9 +11,12 @@ sent before), ``weighing``, ``causes`` (one file each), ``judging`` and ``verdic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from netlens.chains.parties import of_request, who
 from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
@@ -62,11 +65,42 @@ def judge(traffic: Traffic) -> Judged:
     from netlens.lenses.refused.over_time import rule_of
     from netlens.lenses.refused.weighing import weigh
 
-    weighed = weigh(traffic.situation)
+    weighed = _of_some_parties(traffic, weigh(traffic.situation))
     timely = weighed.weighing.by_time
     rule = rule_of(traffic.situation, timely[0]) if timely else weighed.limit
     where = context(traffic, weighed.cause, bool(timely), weighed.weighing.named == "quota")
     return Judged(weighed, predict(weighed.weighing.situation, rule, where))
+
+
+def _of_some_parties(traffic: Traffic, weighed: Weighed) -> Weighed:
+    """What was weighed; where no limit explains it, and more than one party shares the egress with the VM, without one of them if a limit explains the rest:
+    that one has another key, and the provider counts it by itself."""
+    from netlens.chains.situation import APART, HOST
+    from netlens.lenses.refused.weighing import ALPHA, weigh
+
+    w, s = weighed.weighing, traffic.situation
+    if w.kind or w.named or w.chance or not w.inference.enough:
+        return weighed
+    owners, r = traffic.once(who), s.requests
+    names = np.array([of_request(traffic, owners, i, up).name for i, up in enumerate(traffic.rows[:, 0].tolist())], object)
+    others = sorted(set(names[r.side == HOST].tolist()))
+    found: list[Weighed] = []
+    for name in others if len(others) > 1 else ():
+        theirs = names == name
+        left = replace(r, rejected=np.where(theirs, np.int8(APART), r.rejected))
+        gone = np.isin(np.arange(len(s.sessions)), r.session[theirs & (r.session >= 0)])
+        open_ = replace(
+            s.sessions,
+            end_ns=np.where(gone, s.sessions.start_ns, s.sessions.end_ns),
+            done_ns=np.where(gone, s.sessions.start_ns, s.sessions.done_ns),
+        )
+        rest = " and ".join(f"the {each}" for each in others if each != name)
+        facts = {**s.facts, "others": rest, "left_out": f"the {plural(int(theirs.sum()), 'request')} of the {name}"}
+        one = weigh(replace(s, requests=left, sessions=open_, facts=facts))
+        best = (one.weighing.rules or one.weighing.by_time or [None])[0]
+        if best is not None and best.p * len(others) <= ALPHA:
+            found.append(one)
+    return max(found, key=lambda each: each.weighing.explained, default=weighed)
 
 
 def _queued(traffic: Traffic) -> list[Finding]:

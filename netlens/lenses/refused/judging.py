@@ -91,7 +91,9 @@ def without_others_tied(weighing: Weighing) -> list[Share]:
     return out
 
 
-def share_verdict(weighing: Weighing, p: float, evidence: list[Evidence], missing: str | None, between: str, shares: list[Share]) -> Verdict:
+def share_verdict(
+    weighing: Weighing, p: float, evidence: list[Evidence], missing: str | None, between: str, shares: list[Share]
+) -> Verdict:
     """Verdict by the share of refusals that go with a cause under a limit over time.
 
     Parameters

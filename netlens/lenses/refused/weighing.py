@@ -225,11 +225,18 @@ class Weighing:
         i, labels = self.inference, self.situation.requests.rejected
         if (labels == UNLABELLED).mean() > UNLABELLED_SHARE:
             return False
+        exact = fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
+        window, usual = fit.described()["window"], fit.parameter_s in USUAL_S
         if self.refusal_class != logs.CONCURRENCY:
-            return True
+            return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
-        unusual = fit.described()["window"] != "bucket" and fit.parameter_s not in USUAL_S and self.many_broken_off
-        return not unusual and fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
+        return exact and (usual or window == "bucket" or not self.many_broken_off)
+
+    @property
+    def explained(self) -> float:
+        """How many log units better than chance the rule explains the labels that is taken."""
+        best = (self.rules or self.by_time or [None])[0]
+        return best.log_likelihood - self.by_chance if best is not None else 0.0
 
     @property
     def many_broken_off(self) -> bool:
