@@ -160,8 +160,8 @@ class Side:
 
     @cached_property
     def _farewell_ns(self) -> Ints:
-        """Per session, when its originator sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER` where it did not. Programs
-        may wait for the server's before they close (asyncio: up to 30 s)."""
+        """Per session, when its originator sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER` where it did not.
+        Programs may wait for the server's before they close (asyncio: up to 30 s)."""
         out = np.full(self.sessions.rows, NEVER, np.int64)
         if self.capture.trail is not None and len(out):
             t = self.capture.trail.segments()

@@ -16,6 +16,7 @@ from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, statistic
 from netlens.text import plural
 
 if TYPE_CHECKING:
+    from netlens.chains.situation import Situation
     from netlens.lenses.refused.counting import Adjustment
     from netlens.lenses.refused.over_time import Fit
     from netlens.lenses.refused.weighing import Weighing
@@ -229,8 +230,8 @@ def needs(weighing: Weighing) -> str:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
     if weighing.many_broken_off:
         return (
-            f"a recording in which programs break off no answer: they left {int(s.requests.broken_off.sum()):,} here, and for how long the provider goes on counting these is "
-            "not seen; if nothing is refused then, that was it"
+            f"a recording in which programs break off no answer: they left {int(s.requests.broken_off.sum()):,} here, and for how long the provider goes "
+            "on counting these is not seen; if nothing is refused then, that was it"
         )
     if any(fit.runs == 1 and not fit.misses + fit.false_alarms for fit in weighing.time_fits):
         return (

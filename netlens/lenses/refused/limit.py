@@ -22,6 +22,7 @@ Limits: with fewer than :data:`ENOUGH` refusals nothing is claimed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import lgamma
@@ -233,6 +234,7 @@ def at_its_best(situation: Situation, rule: Rule, labelled: Bools) -> RuleFit:
     inside = refused_at[(refused_at >= low) & (refused_at <= high)]
     value = int(inside.min()) if len(inside) else high
     auc = auc_of(counts.count, rejected, used)
+    together = [np.flatnonzero(r.side == side) for side in np.unique(r.side)] if rule.scope == "side" else [np.arange(len(r))]
     return RuleFit(
         rule,
         counts,
@@ -247,14 +249,23 @@ def at_its_best(situation: Situation, rule: Rule, labelled: Bools) -> RuleFit:
         auc,
         _youden(counts, rejected, used, limits),
         other_account=left_out,
-        runs=runs_of(used & rejected & (counts.count >= value), used),
+        runs=runs_of(used & rejected & (counts.count >= value), used, together),
     )
 
 
-def runs_of(hits: Bools, used: Bools) -> int:
-    """How many times a limit was reached: runs of refusals at it with something accepted in between."""
-    there = hits[used]
-    return int((there[1:] & ~there[:-1]).sum() + (there[:1].sum() if len(there) else 0))
+def runs_of(hits: Bools, used: Bools, together: Sequence[Ints]) -> int:
+    """How many times a limit was reached: runs of refusals at it, something having been accepted in between by those who count together. Sides that each
+    reached it once, for good, make one.
+
+    Parameters
+    ----------
+    together : rows of the requests that count together, by group.
+    """
+    each = []
+    for rows in together:
+        there = hits[rows][used[rows]]
+        each.append(int((there & ~np.append(False, there[:-1])).sum()) if len(there) else 0)
+    return 1 + sum(max(n - 1, 0) for n in each) if any(each) else 0
 
 
 def likelihoods(counts: Counts, rejected: Bools, used: Bools, limits: Ints) -> tuple[Floats, Floats]:

@@ -320,7 +320,7 @@ def _fit(
         int((used & rejected & (counts < value)).sum()),
         int((used & ~rejected & (counts >= value)).sum()),
         limit.auc_of(counts, rejected, used),
-        limit.runs_of(used & rejected & (counts >= value), used),
+        limit.runs_of(used & rejected & (counts >= value), used, groups),
         full,
         reading,
         alone,
@@ -483,11 +483,15 @@ class _Search:
                     self.tried(reading, p)
 
     def _named(self, reading: Reading) -> float:
-        """The best parameter: a usual one where that fits as well, else the middle of those that do."""
+        """The best parameter: a usual one where that fits as well, then whole seconds of a window, else the middle of those that fit as well."""
         found = self.found[reading]
         best_p = max(found, key=lambda p: found[p])
-        usual = [p for p in found if p in USUAL_S and found[p] >= found[best_p] - ROUND]
-        return usual[0] if usual else _middle(found, best_p)
+        least = found[best_p] - ROUND
+        if usual := [p for p in found if p in USUAL_S and found[p] >= least]:
+            return usual[0]
+        middle = _middle(found, best_p)
+        whole = float(round(middle))
+        return whole if self.limiter.WINDOW != "bucket" and whole and self.tried(reading, whole) >= least else middle
 
     def _overhead(self, reading: Reading, parameter_s: float) -> Reading:
         """The reading with the overhead that fits best, the middle of those that fit equally well."""

@@ -503,14 +503,21 @@ def of_one_class(situation: Situation) -> tuple[Situation, str]:
 
 
 def _beside_others(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts; where refusals of another class, which are not weighed here, say that too much was in progress, that of the program's own concurrency is
-    not refuted by a limit over time."""
+    """The verdicts; what refusals of another class speak of, which are not weighed here, is not refuted by those that are: too much in progress by a limit over
+    time, too much over time by one on what is open."""
     r = weighing.situation.requests
-    said = int((r.refusal_class[r.rejected == ELSEWISE] == logs.CONCURRENCY).sum())
-    if said < ENOUGH or not weighing.by_time:
-        return verdicts
-    needed = f"a slower recording, in which the limit over time is not reached: {said:,} refusals say concurrency, and are not weighed beside the others"
-    return [replace(v, verdict="undecided", needs=needed) if (v.id, v.verdict) == ("own-concurrency", "refuted") else v for v in verdicts]
+    said = Counter(r.refusal_class[r.rejected == ELSEWISE].tolist())
+    open_, timely = said[logs.CONCURRENCY], said[logs.RATE] + said[logs.QUOTA]
+    beside = {}
+    if weighing.by_time and open_ >= ENOUGH:
+        beside["own-concurrency"] = (
+            f"a slower recording, in which the limit over time is not reached: {open_:,} refusals say concurrency, and are not weighed beside the others"
+        )
+    if weighing.rules and timely >= ENOUGH:
+        beside["own-rate"] = (
+            f"a recording in which less is in progress: {timely:,} refusals say that too much was sent over time, and are not weighed beside the others"
+        )
+    return [replace(v, verdict="undecided", needs=beside[v.id]) if v.id in beside and v.verdict == "refuted" else v for v in verdicts]
 
 
 def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from netlens import logs
+from netlens.chains.parties import of_request, who
 from netlens.chains.requests import UPSTREAM
 from netlens.chains.side import WORDS
-from netlens.chains.situation import HOST, REJECTED, SIDES, UNLABELLED, Requests
+from netlens.chains.situation import ACCEPTED, HOST, REJECTED, SIDES, UNLABELLED, Requests
 from netlens.columns import Codes, Ints, Objects, ints
 from netlens.registry import members
 from netlens.text import plural, printable
@@ -31,6 +32,10 @@ ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike",
 STREAM_NS = 150_000_000
 SHORT_NS = 60_000_000  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 STREAM_BYTES = 16384  #: one of as many bytes is a stream, too
+TAUGHT, MISTAKEN = (
+    5,
+    0.05,
+)  #: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
 
 
 @dataclass(eq=False)
@@ -90,6 +95,7 @@ def labelled(traffic: Traffic) -> Traffic:
         for each in source.tell(traffic):
             told.add(each)
     up = traffic.rows[:, UPSTREAM]
+    _without_a_log(traffic, told)
     left = _left_alone(traffic, told)
     name_by_size(told, np.where(up >= 0, np.append(ints(traffic.upstream.exchanges["down_bytes"], 0), 0)[up], 0))
     situation = traffic.situation
@@ -99,6 +105,30 @@ def labelled(traffic: Traffic) -> Traffic:
         situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within, "unclear": told.unclear, "left": left}
     )
     return traffic.with_labels(situation, notes, told.unmatched)
+
+
+def _without_a_log(traffic: Traffic, told: Told) -> None:
+    """Label, in place, the requests of machines of which there is no log, by what the log of another one shows: streams were accepted, and answers as short and
+    quick, and of the size, of the refusals that it names were refusals, if next to none that it calls accepted look so."""
+    from netlens.lenses.refused.labels._labels import Answers, alike  # which need this module
+
+    up = traffic.rows[:, UPSTREAM]
+    by_log = (told.source == ERROR_LOG) & (up >= 0)
+    refused, accepted = (by_log & (told.rejected == label) for label in (REJECTED, ACCEPTED))
+    open_ = (told.rejected == UNLABELLED) & (up >= 0)
+    if refused.sum() < TAUGHT or not open_.any():
+        return
+    answers = Answers(traffic.upstream.exchanges)
+    down, short, stream = answers.down[up], answers.short[up], answers.stream[up]
+    looks = short & alike(down, np.unique(down[refused & short])) & (answers.waits[up] <= answers.waits[up][refused & short].max(initial=0))
+    if (looks & accepted).sum() > MISTAKEN * refused.sum():
+        return
+    owners = traffic.once(who)
+    names = np.array([of_request(traffic, owners, i, row).name for i, row in enumerate(up.tolist())], object)
+    open_ &= ~np.isin(names, np.unique(names[told.source == ERROR_LOG].astype(str)))
+    for rows, label in ((open_ & looks, REJECTED), (open_ & stream, ACCEPTED)):
+        told.rejected[rows], told.source[rows] = label, LOOK_ALIKE
+    told.refusal_class[open_ & looks] = logs.UNKNOWN
 
 
 def _left_alone(traffic: Traffic, told: Told) -> int:
