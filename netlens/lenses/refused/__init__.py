@@ -19,6 +19,7 @@ from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
 from netlens.lenses._view import finding, frame_filter, grouped, most, views
 from netlens.lenses.refused.verdict import needed
+from netlens.parsers.denials import DAILY
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ ID = "refused"
 GROUP = "answers"
 RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
-_OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many refusals over UDP are a problem, though something is granted later
-#: Refusals over UDP that every network has: probes of switches, names of services that programs try before they go another way
-_DAILY = ("Access-Reject", "service not known")
+_OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
 _ADVICE = {
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
@@ -87,7 +86,7 @@ def _queued(traffic: Traffic) -> list[Finding]:
 
 def look(traffic: Traffic) -> list[Finding]:
     """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
-    return [*_of_target(traffic), *(found for view in views(traffic) for found in [*_of_dialogs(view), *_of_datagrams(view)])]
+    return [*_of_target(traffic), *(found for view in views(traffic) for found in [*_of_dialogs(view), *_of_answers(view)])]
 
 
 def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
@@ -129,15 +128,15 @@ def _hint(said: list[str], otherwise: str) -> str:
     return next((hint for word, hint in _ADVICE.items() if all(word in each for each in said)), otherwise)
 
 
-def _of_datagrams(view: View) -> list[Finding]:
-    """What servers of Kerberos, RADIUS, SIP and DHCP refuse, by protocol."""
+def _of_answers(view: View) -> list[Finding]:
+    """What servers of the protocols in :mod:`netlens.parsers.denials` refuse, by protocol."""
     found = []
     for protocol, answers in grouped(view.side.capture.denials, lambda a: a.protocol).items():
         refused = [a for a in answers if a.no]
         if not refused:
             continue
         granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
-        hard = [a for a in refused if a.no not in _DAILY]
+        hard = [a for a in refused if not a.no.startswith(DAILY[protocol])]
         lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
             lasting = hard

@@ -1,0 +1,20 @@
+"""CoAP (RFC 7252 3, 5.9): errors of a server.
+
+Ordinary: 4.01 and 4.08 (an Echo or a block is asked for), 4.04, 4.05 and other answers to what the client asked for.
+"""
+
+from __future__ import annotations
+
+from netlens.parsers.denials._kinds import At
+
+ID, NAME = "coap", "CoAP"
+AT = At(udp=(5683,))
+DAILY = ()
+_CODES = {0x83: "4.03 forbidden", 0xA0: "5.00 internal error", 0xA2: "5.02 bad gateway", 0xA3: "5.03 not available", 0xA4: "5.04 gateway timeout"}
+
+
+def read(message: bytes, length: int, /) -> str | None:
+    """By the code of a message of version 1 with a token of at most eight bytes."""
+    if len(message) < 4 or message[0] >> 6 != 1 or message[0] & 15 > 8 or length < 4 + (message[0] & 15):
+        return None
+    return "" if message[1] >> 5 == 2 else _CODES.get(message[1])
