@@ -140,9 +140,10 @@ def _of_answers(view: View) -> list[Finding]:
         lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
             lasting = hard
+        servers = [a.server for a in refused if a.server not in ("0.0.0.0", "::")]  # a DHCP client has no address yet
         text = (
-            f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}, "
-            f"from {most(a.server for a in refused)}: {most(a.no for a in refused)}."
+            f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}"
+            f"{f', from {most(servers)}' if servers else ''}: {most(a.no for a in refused)}."
         )
         values = {"answers": len(answers), "refused": len(refused), "protocols": [protocol], "replies": sorted({a.no for a in refused})}
         advice = _hint([a.no for a in refused], _LOGIN if protocol == "Kerberos" else "") if lasting else ""
