@@ -19,7 +19,7 @@ from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
 from netlens.lenses._view import finding, frame_filter, grouped, most, views
 from netlens.lenses.refused.verdict import needed
-from netlens.parsers.denials import DAILY
+from netlens.parsers.denials import BY_NAME
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from netlens.lenses._view import View
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.weighing import Weighed
+    from netlens.parsers.denials import Answer
 
 ID = "refused"
 GROUP = "answers"
 RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
+UNMET = 3  #: answers that ask for credentials and are all that a client gets; a first one is ordinary, a second may be a copy of it
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
 _ADVICE = {
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
@@ -128,15 +130,23 @@ def _hint(said: list[str], otherwise: str) -> str:
     return next((hint for word, hint in _ADVICE.items() if all(word in each for each in said)), otherwise)
 
 
+def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> bool:
+    """Whether a client is asked for credentials again and again, and gets nothing else."""
+    return len(answers) >= UNMET and all(a.no.startswith(challenges) for a in answers)
+
+
 def _of_answers(view: View) -> list[Finding]:
     """What servers of the protocols in :mod:`netlens.parsers.denials` refuse, by protocol."""
     found = []
     for protocol, answers in grouped(view.side.capture.denials, lambda a: a.protocol).items():
+        member = BY_NAME[protocol]
+        unmet = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, member.CHALLENGES)}
+        answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or a.client in unmet]
         refused = [a for a in answers if a.no]
         if not refused:
             continue
         granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
-        hard = [a for a in refused if not a.no.startswith(DAILY[protocol])]
+        hard = [a for a in refused if not a.no.startswith(member.DAILY)]
         lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
             lasting = hard

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 MAX_MESSAGES = 100_000
 LOOKED_AT = 1500  #: bytes of a message
 PROTOCOLS = members(__name__, Denying, unique=("ID", "NAME"))
-DAILY = {member.NAME: member.DAILY for member in PROTOCOLS}
+BY_NAME = {member.NAME: member for member in PROTOCOLS}
 
 
 def _by_port(either: bool) -> Array:

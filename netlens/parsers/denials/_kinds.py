@@ -25,6 +25,8 @@ class Denying(Protocol):
     AT: At
     #: How refusals begin that every network has: programs then go another way. Never a problem.
     DAILY: tuple[str, ...]
+    #: How answers begin that ask for credentials. They count where a client gets nothing else (:data:`netlens.lenses.refused.UNMET`).
+    CHALLENGES: tuple[str, ...]
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """What a message says.

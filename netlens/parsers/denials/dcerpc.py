@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "dcerpc", "DCE/RPC"
 AT = At(tcp=(135, *range(49152, 49300), *range(49664, 49700)))
 DAILY = ()
+CHALLENGES = ()
 _RESPONSE, _FAULT, _BIND_NAK = 2, 3, 13
 _REASONS = {1: "temporary congestion", 2: "local limit exceeded", 8: "authentication type not known", 9: "invalid checksum"}
 _FAULTS = {5: "access denied", 0x721: "security package error"}

@@ -11,6 +11,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "dhcp", "DHCP"
 AT = At(udp=(67, 68), client=(28, 34))
 DAILY = ()
+CHALLENGES = ()
 _KINDS = {4: "DECLINE by the client: the address is in use", 6: "NAK"}
 
 

@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "dhcpv6", "DHCPv6"
 AT = At(udp=(547,))
 DAILY = ()
+CHALLENGES = ()
 _STATUS = {1: "unspecified failure", 2: "no addresses available", 6: "no prefixes available"}
 _ADVERTISE, _REPLY = 2, 7
 _STATUS_CODE, _ADDRESS, _PREFIX = 13, 5, 26

@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "dns", "DNS"
 AT = At(tcp=(53,), udp=(53,), mark=2)
 DAILY = ("UPDATE",)
+CHALLENGES = ()
 _ASKED = {4: "NOTIFY", 5: "UPDATE"}
 _CODES = {0: "", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED", 9: "NOTAUTH"}
 

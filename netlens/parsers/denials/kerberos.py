@@ -11,6 +11,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "kerberos", "Kerberos"
 AT = At(tcp=(88,), udp=(88,), mark=4)
 DAILY = ("service not known",)
+CHALLENGES = ()
 
 
 def read(message: bytes, length: int, /) -> str | None:

@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At, ber, ber_int
 ID, NAME = "ldap", "LDAP"
 AT = At(tcp=(389, 3268))
 DAILY = ()
+CHALLENGES = ()
 _BIND, _SEARCH = 0x61, 0x65
 _CHANGES = (0x67, 0x69, 0x6B, 0x6D)  # modify, add, delete, modify DN
 _CODES = {

@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "memcached", "memcached"
 AT = At(tcp=(11211,))
 DAILY = ()
+CHALLENGES = ()
 _STATUS = {0: "", 0x20: "authentication failed", 0x82: "out of memory", 0x85: "busy", 0x86: "temporary failure"}
 
 

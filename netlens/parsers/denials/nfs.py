@@ -11,6 +11,7 @@ from netlens.parsers.denials._rpc import reply
 
 ID, NAME = "nfs", "NFS"
 AT = At(tcp=(2049,), udp=(2049,), mark=4)
+CHALLENGES = ()
 _STATUS = {1: "not owner", 5: "I/O error", 13: "access denied", 28: "no space left", 30: "read-only file system", 69: "quota exceeded", 70: "stale file handle",
            10006: "server fault", 10016: "wrong security"}  # fmt: skip
 

@@ -11,6 +11,7 @@ from netlens.parsers.denials._rpc import reply
 
 ID, NAME = "rpc", "RPC"
 AT = At(tcp=(111, 635, 20048), udp=(111, 635, 20048), mark=4)
+CHALLENGES = ()
 _MOUNT_DENIED = b"\x00\x00\x00\x0d"  # MNT3ERR_ACCES, behind which nothing stands; other results that begin so are longer
 
 

@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "rtsp", "RTSP"
 AT = At(tcp=(554, 8554))
 DAILY = ()
+CHALLENGES = ()
 _REFUSING = (b"403", b"404", b"408", b"453", b"454", b"500", b"502", b"503", b"504", b"505")
 
 

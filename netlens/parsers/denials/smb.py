@@ -1,6 +1,6 @@
 """SMB 1, 2 and 3 ([MS-CIFS] 2.2.3.1, [MS-SMB2] 2.2.1; status: [MS-ERREF] 2.3.1) at its login, shares and files.
 
-Read are the answers to session setup, tree connect and create; of others only what no program expects (a full disk, a session that was ended). Inside a session
+Read are the answers to session setup, tree connect and create; of reading and writing only what no program expects (a full disk, a session that was ended). Inside a session
 setup a Kerberos error is read (RFC 4178, RFC 4121).
 
 Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and files, PENDING, locks and files in use, ways of asking that a server does not know.
@@ -14,9 +14,10 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "smb", "SMB"
 AT = At(tcp=(139, 445), mark=4)
 DAILY = ("SHARING_VIOLATION", "IO_TIMEOUT")
-_LOGIN, _SHARE, _FILE = 1, 2, 3
-_COMMANDS = {0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE}  # of SMB 1
-_COMMANDS2 = {1: _LOGIN, 3: _SHARE, 5: _FILE}
+CHALLENGES = ()
+_LOGIN, _SHARE, _FILE, _DATA = 1, 2, 3, 4
+_COMMANDS = {0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE, 0x2E: _DATA, 0x2F: _DATA}  # of SMB 1: the last two read and write
+_COMMANDS2 = {1: _LOGIN, 3: _SHARE, 5: _FILE, 8: _DATA, 9: _DATA, 17: _DATA}  # read, write, set info
 _MORE = 0xC0000016
 _ANY = {0xC000007F: "DISK_FULL", 0xC0000203: "USER_SESSION_DELETED", 0xC00000C9: "NETWORK_NAME_DELETED", 0xC000035C: "NETWORK_SESSION_EXPIRED",
         0xC0000044: "QUOTA_EXCEEDED"}  # fmt: skip
@@ -43,10 +44,10 @@ def read(message: bytes, length: int, /) -> str | None:
     if command == _LOGIN and (no := error_inside(message)):
         return f"Kerberos: {no}"
     if not status:
-        return "" if command else None
+        return "" if command in (_LOGIN, _SHARE, _FILE) else None
     if status == _MORE or status >> 30 != 3:
         return None
     if command in (_LOGIN, _SHARE):
         return f"{_AT_LOGIN.get(status, f'status 0x{status:08X}')} to {'the login' if command == _LOGIN else 'a share'}"
-    no = (_AT_FILE if command else _ANY).get(status)
+    no = (_AT_FILE if command == _FILE else _ANY if command == _DATA else {}).get(status)
     return f"{no} to a file" if no else None

@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At, ber, ber_int
 ID, NAME = "snmp", "SNMP"
 AT = At(udp=(161,))
 DAILY = ()
+CHALLENGES = ()
 _STATUS = {0: "", 4: "readOnly", 6: "noAccess", 13: "resourceUnavailable", 14: "commitFailed", 15: "undoFailed", 16: "authorizationError", 17: "notWritable"}
 
 

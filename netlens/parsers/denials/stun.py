@@ -1,6 +1,6 @@
 """STUN and TURN (RFC 8489 5, 14.8; RFC 8656 18): an error response.
 
-Ordinary: 401 and 438 (credentials, a new nonce), 300 (another server), 420, 437 (an allocation of before), 440.
+Ordinary: 438 (a new nonce), 300 (another server), 420, 437 (an allocation of before), 440.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "stun", "STUN"
 AT = At(tcp=(3478,), udp=(3478,))
 DAILY = ("403",)
-_CODES = {400: "bad request", 403: "forbidden", 441: "wrong credentials", 442: "transport not supported", 486: "allocation quota reached", 500: "server error",
+CHALLENGES = ("401",)
+_CODES = {401: "unauthenticated", 400: "bad request", 403: "forbidden", 441: "wrong credentials", 442: "transport not supported", 486: "allocation quota reached", 500: "server error",
           508: "insufficient capacity"}  # fmt: skip
 _COOKIE = b"\x21\x12\xa4\x42"
 _ERROR_CODE = 9

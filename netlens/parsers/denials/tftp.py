@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "tftp", "TFTP"
 AT = At(udp=(69,), other_port=True)
 DAILY = ()
+CHALLENGES = ()
 _ERRORS = {1: "file not found", 2: "access violation", 3: "disk full", 4: "illegal operation", 5: "unknown transfer", 6: "file exists", 7: "no such user"}
 
 

@@ -10,6 +10,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "vnc", "VNC"
 AT = At(tcp=tuple(range(5900, 5911)), within=(29, 60))
 DAILY = ()
+CHALLENGES = ()
 
 
 def read(message: bytes, length: int, /) -> str | None:

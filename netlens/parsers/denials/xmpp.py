@@ -12,6 +12,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "xmpp", "XMPP"
 AT = At(tcp=(5222, 5269))
 DAILY = ()
+CHALLENGES = ()
 _NO = re.compile(
     rb"<(?:stream:error|failure xmlns=['\"]urn:ietf:params:xml:ns:xmpp-sasl['\"])[^>]*>\s*<(not-authorized|account-disabled|credentials-expired|"
     rb"invalid-mechanism|mechanism-too-weak|encryption-required|temporary-auth-failure|host-unknown|host-gone|improper-addressing|internal-server-error|"
