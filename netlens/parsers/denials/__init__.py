@@ -40,6 +40,7 @@ def _by_port(either: bool) -> Array:
 
 
 _FROM, _TO = _by_port(False), _by_port(True)
+_WITHIN = np.array([(0, 0), *(member.AT.within for member in PROTOCOLS)], np.int64)
 _CALLED = {port: k + 1 for k, member in enumerate(PROTOCOLS) if member.AT.other_port for port in member.AT.udp}
 
 
@@ -60,38 +61,52 @@ class DenialBuilder:
     def __init__(self) -> None:
         self.answers: list[Answer] = []
         self._read = 0
+        self._sources, self._destinations = _FROM.any(axis=0), _TO.any(axis=0)  # bool[65536]: ports that one look at a packet tells to be of interest
+        self._destinations[list(_CALLED)] = True
         self._callers: dict[int, int] = {}  # port of a client of a server that answers from another port -> number of the protocol + 1
 
     def feed(self, buf: Array, packets: Array) -> None:
         """Take in a batch (int64[n, WIDTH])."""
-        ports, udp = packets[:, c.PORTS], packets[:, c.KIND] == c.UDP
-        transport, source, destination = udp.astype(np.int8), ports >> 16 & 0xFFFF, ports & 0xFFFF
-        of = np.maximum(_FROM[transport, source], _TO[transport, destination])
-        if udp.any():
-            self._call_back(of, source, destination, udp)
-        of[~udp & (packets[:, c.FRESH] <= 0)] = 0  # without data, or a repeat
-        chosen = np.flatnonzero(of)[: MAX_MESSAGES - self._read]
+        ports = packets[:, c.PORTS].astype(np.uint32)  # of most captures no port is of interest, and that must cost nothing
+        source, destination = ports >> 16, ports & 0xFFFF
+        rows = self._of_interest(source, destination)
+        if not len(rows) or self._read >= MAX_MESSAGES:
+            return
+        udp = packets[rows, c.KIND] == c.UDP
+        if udp.any() and self._called(ports[rows[udp]].tolist()):
+            rows = self._of_interest(source, destination)
+            udp = packets[rows, c.KIND] == c.UDP
+        source, destination = source[rows], destination[rows]
+        of = np.maximum(_FROM[udp.astype(np.int8), source], _TO[udp.astype(np.int8), destination])
+        if self._callers:
+            for i in np.flatnonzero(udp & (of == 0)).tolist():
+                of[i] = self._callers.get(int(destination[i]), 0)
+        offset = packets[rows, c.OFFSET]
+        new = (packets[rows, c.FRESH] > 0) & (_WITHIN[of, 0] <= offset) & (offset < _WITHIN[of, 1])  # no repeat
+        chosen = np.flatnonzero((of > 0) & (udp | new))[: MAX_MESSAGES - self._read]
         self._read += len(chosen)
-        for row, number in zip(packets[chosen], of[chosen].tolist(), strict=True):
+        for row, number in zip(packets[rows[chosen]], of[chosen].tolist(), strict=True):
             answer = self._answer(buf, row.tolist(), PROTOCOLS[number - 1])
             if answer is not None:
                 self.answers.append(answer)
 
-    def _call_back(self, of: Array, source: Array, destination: Array, udp: Array) -> None:
-        """Let answers from other ports than were asked be read."""
-        for port, number in _CALLED.items():
-            self._callers.update(dict.fromkeys(source[udp & (destination == port)].tolist(), number))
-        if self._callers:
-            known = np.isin(destination, list(self._callers)) & udp & (of == 0)
-            of[known] = [self._callers[port] for port in destination[known].tolist()]
+    def _of_interest(self, source: Array, destination: Array) -> Array:
+        """Which packets may hold a message, by their ports."""
+        return np.flatnonzero(self._sources.take(source) | self._destinations.take(destination))
+
+    def _called(self, ports: list[int]) -> bool:
+        """Whether among datagrams with these ports (source << 16 | destination) is one of a new client of servers that answer from another port."""
+        before = len(self._callers)
+        for source, destination in (divmod(each, 1 << 16) for each in ports):
+            if destination in _CALLED:
+                self._callers[source] = _CALLED[destination]
+                self._destinations[source] = True
+        return len(self._callers) > before
 
     @staticmethod
     def _answer(buf: Array, row: list[int], member: Denying) -> Answer | None:
-        at, captured, length, mark = row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH], 0
-        if row[c.KIND] == c.TCP:
-            if not member.AT.within[0] <= row[c.OFFSET] < member.AT.within[1]:
-                return None
-            mark = member.AT.mark
+        at, captured, length = row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH]
+        mark = member.AT.mark if row[c.KIND] == c.TCP else 0
         message = buf[at : at + min(captured, LOOKED_AT)].tobytes()
         if mark:
             length = int.from_bytes(message[max(mark - 3, 0) : mark], "big")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "dcerpc", "DCE/RPC"
-AT = At(tcp=(135, *range(49152, 49300), *range(49664, 49700)))
+AT = At(tcp=(135, *range(49664, 49684)))
 DAILY = ()
 CHALLENGES = ()
 _RESPONSE, _FAULT, _BIND_NAK = 2, 3, 13

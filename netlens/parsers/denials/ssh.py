@@ -8,7 +8,7 @@ from __future__ import annotations
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "ssh", "SSH"
-AT = At(tcp=(22, 2222), either=True)
+AT = At(tcp=(22, 2222), either=True, within=(-(1 << 62), 8192))  # an exchange of keys with post-quantum keys takes 4 kB
 DAILY = ()
 CHALLENGES = ()
 _LINES = {b"Protocol mismatch": "protocol mismatch", b"Invalid SSH identification": "protocol mismatch", b"Exceeded MaxStartups": "too many connections",
