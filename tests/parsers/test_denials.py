@@ -77,7 +77,10 @@ def diameter(code: int, flags: int = 0x40) -> bytes:
 
 def snmp(status: int, pdu: int = 0xA2, version: int = 1) -> bytes:
     return tlv(
-        0x30, b"\x02\x01" + bytes([version]), b"\x04\x01x", tlv(pdu, b"\x02\x02\x12\x34\x02\x01" + bytes([status]) + b"\x02\x01\x00\x30\x00")
+        0x30,
+        b"\x02\x01" + bytes([version]),
+        b"\x04\x01x",
+        tlv(pdu, b"\x02\x02\x12\x34\x02\x01" + bytes([status]) + b"\x02\x01\x00\x30\x00"),
     )
 
 

@@ -61,7 +61,9 @@ class DenialBuilder:
     def __init__(self) -> None:
         self.answers: list[Answer] = []
         self._read = 0
-        self._sources, self._destinations = _FROM.any(axis=0), _TO.any(axis=0)  # bool[65536]: ports that one look at a packet tells to be of interest
+        #: bool[65536]: ports of packets that may be of interest
+        self._sources: Array = _FROM.max(axis=0) > 0
+        self._destinations: Array = _TO.max(axis=0) > 0
         self._destinations[list(_CALLED)] = True
         self._callers: dict[int, int] = {}  # port of a client of a server that answers from another port -> number of the protocol + 1
 

@@ -11,8 +11,10 @@ ID, NAME = "amqp", "AMQP"
 AT = At(tcp=(5672,))
 DAILY = ("320", "404", "406")
 CHALLENGES = ()
-_CODES = {311: "content too large", 312: "no route", 313: "no consumers", 320: "connection forced", 402: "invalid path", 403: "access refused", 404: "not found",
-          405: "resource locked", 406: "precondition failed", 501: "frame error", 502: "syntax error", 503: "command invalid", 504: "channel error",
+_CODES = {311: "content too large", 312: "no route", 313: "no consumers", 320: "connection forced", 402: "invalid path", 403: "access refused",
+          404: "not found",
+          405: "resource locked",
+          406: "precondition failed", 501: "frame error", 502: "syntax error", 503: "command invalid", 504: "channel error",
           505: "unexpected frame", 506: "resource error", 530: "not allowed", 540: "not implemented", 541: "internal error"}  # fmt: skip
 _TUNE, _CLOSE, _CHANNEL_CLOSE = b"\x00\x0a\x00\x1e", b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
 

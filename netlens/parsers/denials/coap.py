@@ -11,7 +11,13 @@ ID, NAME = "coap", "CoAP"
 AT = At(udp=(5683,))
 DAILY = ()
 CHALLENGES = ()
-_CODES = {0x83: "4.03 forbidden", 0xA0: "5.00 internal error", 0xA2: "5.02 bad gateway", 0xA3: "5.03 not available", 0xA4: "5.04 gateway timeout"}
+_CODES = {
+    0x83: "4.03 forbidden",
+    0xA0: "5.00 internal error",
+    0xA2: "5.02 bad gateway",
+    0xA3: "5.03 not available",
+    0xA4: "5.04 gateway timeout",
+}
 _PAYLOAD = 0xFF
 
 

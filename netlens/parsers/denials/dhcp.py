@@ -1,7 +1,7 @@
 """DHCP (RFC 2131 3, 4; RFC 2132 9.6): a server's NAK, and a client that declines an address because another host has it.
 
-Ordinary: a NAK to a host that comes from another network, followed by an ACK. A NAK is broadcast and what follows need not be (RFC 2131 4.1), so that a client is
-told by its hardware address.
+Ordinary: a NAK to a host that comes from another network, followed by an ACK. A NAK is broadcast and what follows need not be (RFC 2131 4.1), so that
+a client is told by its hardware address.
 """
 
 from __future__ import annotations

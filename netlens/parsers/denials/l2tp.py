@@ -19,7 +19,12 @@ _CODES = {_STOP: {2: "tunnel: general error", 4: "tunnel: not authorized", 5: "t
 
 def read(message: bytes, length: int, /) -> str | None:
     """The Result Code of a StopCCN or CDN."""
-    if len(message) < 20 or int.from_bytes(message[:2], "big") != _CONTROL or int.from_bytes(message[2:4], "big") != length or message[14:18] != bytes(4):
+    if (
+        len(message) < 20
+        or int.from_bytes(message[:2], "big") != _CONTROL
+        or int.from_bytes(message[2:4], "big") != length
+        or message[14:18] != bytes(4)
+    ):
         return None
     kind, at = int.from_bytes(message[18:20], "big"), 20
     if kind in (_SCCRP, _ICRP):

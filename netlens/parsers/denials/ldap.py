@@ -14,7 +14,8 @@ CHALLENGES = ()
 _BIND, _SEARCH = 0x61, 0x65
 _CHANGES = (0x67, 0x69, 0x6B, 0x6D)  # modify, add, delete, modify DN
 _CODES = {
-    1: "operationsError", 2: "protocolError", 7: "authMethodNotSupported", 8: "strongerAuthRequired", 13: "confidentialityRequired", 48: "inappropriateAuthentication",
+    1: "operationsError", 2: "protocolError", 7: "authMethodNotSupported", 8: "strongerAuthRequired", 13: "confidentialityRequired",
+    48: "inappropriateAuthentication",
     49: "invalidCredentials", 50: "insufficientAccessRights", 51: "busy", 52: "unavailable", 53: "unwillingToPerform", 11: "adminLimitExceeded",
 }  # fmt: skip
 _OF_ALL = (1, 8, 13, 50, 51, 52, 53)

@@ -22,4 +22,8 @@ def read(message: bytes, length: int, /) -> str | None:
     for words, no in _SAID.items():
         if text.startswith(words):
             return no
-    return "" if text.startswith((b"last login", b"welcome")) or (length == len(message) and message.rstrip(b" ")[-1:] in (b"$", b"#", b">")) else None
+    return (
+        ""
+        if text.startswith((b"last login", b"welcome")) or (length == len(message) and message.rstrip(b" ")[-1:] in (b"$", b"#", b">"))
+        else None
+    )

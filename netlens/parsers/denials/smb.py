@@ -1,9 +1,10 @@
 """SMB 1, 2 and 3 ([MS-CIFS] 2.2.3.1, [MS-SMB2] 2.2.1; status: [MS-ERREF] 2.3.1) at its login, shares and files.
 
-Read are the answers to session setup, tree connect and create; of reading and writing only what no program expects (a full disk, a session that was ended). Inside a session
-setup a Kerberos error is read (RFC 4178, RFC 4121).
+Read are the answers to session setup, tree connect and create; of reading and writing only what no program expects (a full
+disk, a session that was ended). Inside a session setup a Kerberos error is read (RFC 4178, RFC 4121).
 
-Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and files, PENDING, locks and files in use, ways of asking that a server does not know.
+Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and files, PENDING, locks and files in use, ways of asking that a server does not
+know.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _AT_FILE = {**_ANY, 0xC0000022: "ACCESS_DENIED", 0xC0000043: "SHARING_VIOLATION"
 _AT_LOGIN = {
     **_AT_FILE, 0xC000006D: "LOGON_FAILURE", 0xC000006E: "ACCOUNT_RESTRICTION", 0xC000006F: "INVALID_LOGON_HOURS", 0xC0000070: "INVALID_WORKSTATION",
     0xC0000071: "PASSWORD_EXPIRED", 0xC0000072: "ACCOUNT_DISABLED", 0xC0000193: "ACCOUNT_EXPIRED", 0xC0000224: "PASSWORD_MUST_CHANGE",
-    0xC0000234: "ACCOUNT_LOCKED_OUT", 0xC000015B: "LOGON_TYPE_NOT_GRANTED", 0xC000005E: "NO_LOGON_SERVERS", 0xC0000064: "NO_SUCH_USER", 0xC000006A: "WRONG_PASSWORD",
+    0xC0000234: "ACCOUNT_LOCKED_OUT", 0xC000015B: "LOGON_TYPE_NOT_GRANTED", 0xC000005E: "NO_LOGON_SERVERS", 0xC0000064: "NO_SUCH_USER",
+    0xC000006A: "WRONG_PASSWORD",
     0xC0000133: "TIME_DIFFERENCE_AT_DC", 0xC000018B: "NO_TRUST_SAM_ACCOUNT", 0xC000018D: "TRUSTED_RELATIONSHIP_FAILURE", 0xC00000CC: "BAD_NETWORK_NAME",
     0xC00000CB: "BAD_DEVICE_TYPE", 0xC00000D0: "REQUEST_NOT_ACCEPTED", 0xC00000BB: "NOT_SUPPORTED", 0xC000000D: "INVALID_PARAMETER",
     0xC00000BE: "BAD_NETWORK_PATH", 0xC0000192: "NETLOGON_NOT_STARTED", 0xC0000413: "AUTHENTICATION_FIREWALL_FAILED", 0xC0000388: "DOWNGRADE_DETECTED",

@@ -11,7 +11,16 @@ ID, NAME = "snmp", "SNMP"
 AT = At(udp=(161,))
 DAILY = ()
 CHALLENGES = ()
-_STATUS = {0: "", 4: "readOnly", 6: "noAccess", 13: "resourceUnavailable", 14: "commitFailed", 15: "undoFailed", 16: "authorizationError", 17: "notWritable"}
+_STATUS = {
+    0: "",
+    4: "readOnly",
+    6: "noAccess",
+    13: "resourceUnavailable",
+    14: "commitFailed",
+    15: "undoFailed",
+    16: "authorizationError",
+    17: "notWritable",
+}
 
 
 def read(message: bytes, length: int, /) -> str | None:

@@ -30,5 +30,5 @@ def read(message: bytes, length: int, /) -> str | None:
     if len(message) < 14 or size != length or message[5] != _DISCONNECT:
         return None
     reason, described = int.from_bytes(message[6:10], "big"), int.from_bytes(message[10:14], "big")
-    no = _REASONS.get(reason)
-    return f"{no} ({reason})" if no and 14 + described + message[4] <= length <= 18 + described + message[4] + 16 else None
+    why = _REASONS.get(reason)
+    return f"{why} ({reason})" if why and 14 + described + message[4] <= length <= 18 + described + message[4] + 16 else None

@@ -11,7 +11,9 @@ ID, NAME = "stun", "STUN"
 AT = At(tcp=(3478,), udp=(3478,))
 DAILY = ("403",)
 CHALLENGES = ("401",)
-_CODES = {401: "unauthenticated", 400: "bad request", 403: "forbidden", 441: "wrong credentials", 442: "transport not supported", 486: "allocation quota reached", 500: "server error",
+_CODES = {401: "unauthenticated", 400: "bad request", 403: "forbidden", 441: "wrong credentials", 442: "transport not supported",
+          486: "allocation quota reached",
+          500: "server error",
           508: "insufficient capacity"}  # fmt: skip
 _COOKIE = b"\x21\x12\xa4\x42"
 _ERROR_CODE = 9

@@ -11,7 +11,15 @@ ID, NAME = "tftp", "TFTP"
 AT = At(udp=(69,), other_port=True)
 DAILY = ()
 CHALLENGES = ()
-_ERRORS = {1: "file not found", 2: "access violation", 3: "disk full", 4: "illegal operation", 5: "unknown transfer", 6: "file exists", 7: "no such user"}
+_ERRORS = {
+    1: "file not found",
+    2: "access violation",
+    3: "disk full",
+    4: "illegal operation",
+    5: "unknown transfer",
+    6: "file exists",
+    7: "no such user",
+}
 
 
 def read(message: bytes, length: int, /) -> str | None:
