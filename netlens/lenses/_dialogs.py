@@ -1,4 +1,4 @@
-"""Protocols in clear in which a server says no: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis.
+"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis.
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`): the code of a reply and the command before it. What was said, for whom and
 with which password is never read. A refusal counts if the same was not allowed later in the same session (a typing error).
@@ -148,9 +148,16 @@ def _mysql(k: int, seg: Segments, view: View) -> list[Refusal]:
         return []
     for i in [i for i in range(min(len(seg), MOST)) if seg.length[i] and seg.fresh[i] == seg.length[i]][:12]:
         text = seg.head[i].to_bytes(8, "big")
-        whole = int.from_bytes(text[:3], "little") + 4 == seg.length[i]
+        size = int.from_bytes(text[:3], "little")
         code = int.from_bytes(text[5:7], "little")
-        if not seg.orig[i] and whole and text[4] == 0xFF and text[3] != 1 and text[3] < 16 and 1000 <= code < 10_000:  # 1: of a query
+        if (
+            not seg.orig[i]
+            and seg.length[i] - 4 <= size < 1024
+            and text[4] == 0xFF
+            and text[3] != 1
+            and text[3] < 16
+            and 1000 <= code < 10_000
+        ):  # 1: of a query
             return [Refusal(k, "MySQL", f"{MYSQL.get(code, 'error at login')} ({code})", True, [seg.frame[i]])]
     return []
 

@@ -37,7 +37,10 @@ RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
 UNMET = 3  #: answers that ask for credentials and are all that a client gets; a first one is ordinary, a second may be a copy of it
+#: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
+_OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
+_HOSTS = "The server does not let this client's address in: see its list of hosts."
 _ADVICE = {
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
     "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
@@ -45,7 +48,9 @@ _ADVICE = {
     "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
     "not known": "The server does not know that name: check user, service and realm.",
     "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
-    "host": "The server does not let this client's address in: see its list of hosts.",
+    "host blocked": _HOSTS,
+    "host not allowed": _HOSTS,
+    "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
 
 
@@ -156,7 +161,11 @@ def _of_answers(view: View) -> list[Finding]:
             f"{f', from {most(servers)}' if servers else ''}: {most(a.no for a in refused)}."
         )
         values = {"answers": len(answers), "refused": len(refused), "protocols": [protocol], "replies": sorted({a.no for a in refused})}
-        advice = _hint([a.no for a in refused], _LOGIN if protocol == "Kerberos" else "") if lasting else ""
+        advice = (
+            _hint([a.no for a in refused], _LOGIN if any(word in a.no.lower() for a in lasting for word in _OF_LOGIN) else "")
+            if lasting
+            else ""
+        )
         found.append(finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in refused], values, advice))
     return found
 

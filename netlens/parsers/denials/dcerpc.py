@@ -12,7 +12,7 @@ AT = At(tcp=(135, *range(49664, 49684)))
 DAILY = ()
 CHALLENGES = ()
 _RESPONSE, _FAULT, _BIND_NAK = 2, 3, 13
-_REASONS = {1: "temporary congestion", 2: "local limit exceeded", 8: "authentication type not known", 9: "invalid checksum"}
+_REASONS = {1: "temporary congestion", 2: "local limit exceeded", 8: "authentication type not supported", 9: "invalid checksum"}
 _FAULTS = {5: "access denied", 0x721: "security package error"}
 
 

@@ -1,6 +1,6 @@
 """DHCPv6 (RFC 8415 8, 21.4, 21.13, 21.21): a server that has no address or prefix for a client.
 
-Ordinary: NoBinding and NotOnLink, after which a client asks anew.
+Ordinary: NoBinding and NotOnLink, after which a client asks anew; no prefix for a host that asks for one wherever it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from netlens.parsers.denials._kinds import At
 
 ID, NAME = "dhcpv6", "DHCPv6"
 AT = At(udp=(547,))
-DAILY = ()
+DAILY = ("no prefixes",)
 CHALLENGES = ()
 _STATUS = {1: "unspecified failure", 2: "no addresses available", 6: "no prefixes available"}
 _ADVERTISE, _REPLY = 2, 7

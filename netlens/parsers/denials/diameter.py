@@ -14,7 +14,7 @@ CHALLENGES = ()
 _CODES = {3001: "command not supported", 3002: "unable to deliver", 3003: "realm not served", 3004: "too busy",
           3005: "loop", 3007: "application not supported",
           3010: "unknown peer", 4001: "authentication rejected", 4002: "out of space", 4003: "election lost", 5001: "AVP not supported",
-          5002: "session not known",
+          5002: "unknown session",
           5003: "authorization rejected", 5004: "invalid AVP value", 5005: "missing AVP", 5006: "resources exceeded", 5010: "no common application",
           5011: "version not supported", 5012: "unable to comply", 5017: "no common security", 5030: "user not known"}  # fmt: skip
 _RESULT, _VENDOR = 268, 0x80
