@@ -137,7 +137,7 @@ class Capture:
 
     @property
     def denials(self) -> list[Answer]:
-        """What servers of Kerberos, RADIUS, SIP and DHCP answered over UDP, in order; none of standard input that was read without ``trail``."""
+        """What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order; none of standard input that was read without ``trail``."""
         builder = self._closely.denials
         return [] if builder is None else builder.answers
 

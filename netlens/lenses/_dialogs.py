@@ -1,4 +1,4 @@
-"""Protocols in clear in which a server says no: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis.
+"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis.
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`): the code of a reply and the command before it. What was said, for whom and
 with which password is never read. A refusal counts if the same was not allowed later in the same session (a typing error).
@@ -22,9 +22,17 @@ _KNOWN = TASKS | {
     b"LIST", b"NLST", b"MLSD", b"MLST", b"CWD ", b"CDUP", b"PWD\r", b"XPWD", b"TYPE", b"PORT", b"EPRT", b"PASV", b"EPSV", b"DELE", b"MKD ", b"RMD ", b"RNFR",
     b"RNTO", b"REST", b"ABOR", b"SITE", b"STAT", b"MODE", b"STRU", b"PBSZ", b"PROT", b"CCC\r", b"ALLO", b"CLNT", b"HOST", b"LANG", b"XCWD", b"XMKD", b"XRMD",
 }  # fmt: skip
-#: MySQL: too many connections, access denied (to database, to user), host blocked or not allowed, too many of a user, access denied
+#: MySQL's errors at login; any other has its number only
 MYSQL = {1040: "too many connections", 1044: "access denied", 1045: "access denied", 1129: "host blocked", 1130: "host not allowed",
-         1203: "too many connections", 1226: "too many connections", 1698: "access denied"}  # fmt: skip
+         1203: "too many connections", 1226: "too many connections", 1698: "access denied", 1049: "database not known",
+         1251: "way of login not supported", 1820: "password must be changed", 1862: "password has expired", 3118: "account locked",
+         3159: "TLS is required"}  # fmt: skip
+#: Redis: how an error begins -> in words, whether it stays one though other commands are served
+REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-NOPERM ": ("NOPERM", False), b"-DENIED ": ("protected mode", False),
+         b"-ERR unk": ("unknown command", False), b"-ERR Pro": ("protocol error", False), b"-ERR max": ("too many clients", False),
+         b"-ERR ope": ("operation not permitted", False), b"-ERR AUT": ("no password is set", False), b"-ERR Cli": ("no password is set", False),
+         b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
+         b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
 MOST = 5000  #: segments of one session
 #: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version.  Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
 _FIRST = np.frombuffer(b"ERNSv+-:$*%_#,(~>=", np.uint8)
@@ -145,9 +153,19 @@ def _mysql(k: int, seg: Segments, view: View) -> list[Refusal]:
     server = [text for orig, text, _ in data if not orig]
     if not server or server[0][3:5] not in (b"\x00\x0a", b"\x00\xff"):
         return []
-    for orig, text, frame in data[:12]:
-        if not orig and text[4] == 0xFF and text[3] < 16 and (code := int.from_bytes(text[5:7], "little")) in MYSQL:
-            return [Refusal(k, "MySQL", f"{MYSQL[code]} ({code})", True, [frame])]
+    for i in [i for i in range(min(len(seg), MOST)) if seg.length[i] and seg.fresh[i] == seg.length[i]][:12]:
+        text = seg.head[i].to_bytes(8, "big")
+        size = int.from_bytes(text[:3], "little")
+        code = int.from_bytes(text[5:7], "little")
+        if (
+            not seg.orig[i]
+            and seg.length[i] - 4 <= size < 1024
+            and text[4] == 0xFF
+            and text[3] != 1
+            and text[3] < 16
+            and 1000 <= code < 10_000
+        ):  # 1: of a query
+            return [Refusal(k, "MySQL", f"{MYSQL.get(code, 'error at login')} ({code})", True, [seg.frame[i]])]
     return []
 
 
@@ -164,14 +182,14 @@ def _postgres(k: int, seg: Segments, view: View) -> list[Refusal]:
 
 
 def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
-    found = []
+    found: list[tuple[str, bool, int]] = []
     served = 0
     for orig, text, frame in _data(seg):
-        if not orig and text[:7] in (b"-WRONGP", b"-NOAUTH", b"-NOPERM"):
-            found.append(Refusal(k, "Redis", text[1:7].decode(), True, [frame]))
+        if not orig and (no := REDIS.get(text)):
+            found.append((*no, frame))
         elif not orig and text[:1] in (b"+", b":", b"$", b"*", b"%"):
             served = frame
-    return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
+    return [Refusal(k, "Redis", what, stays or frame > served, [frame]) for what, stays, frame in found]
 
 
 def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:

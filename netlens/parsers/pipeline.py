@@ -259,11 +259,11 @@ class Part:
             return
         if self.lookups is not None:
             self.lookups.feed(buf, packets)
-        if self.denials is not None:
-            self.denials.feed(buf, packets)
         if self.leases is not None:
             self.leases.feed(buf, packets)
         if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
+            if self.denials is not None:
+                self.denials.feed(buf, packets)
             if self.trail is not None:
                 self.trail.feed(buf, packets, self.fold.state())
             return
@@ -282,6 +282,8 @@ class Part:
             self.records.feed(buf, packets, sessions)
         if self.certificates is not None:
             self.certificates.feed(buf, packets)
+        if self.denials is not None:
+            self.denials.feed(buf, packets)
         if self.bodies is not None:
             self.bodies.feed(buf, packets)
         if self.streams is not None:

@@ -1,4 +1,4 @@
-"""Servers over UDP that say no, in messages made here; and frames that hide no sessions."""
+"""Servers that say no, in messages made here; and frames that hide no sessions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from scapy.layers.inet import IP, UDP
 from scapy.utils import PcapWriter
 
 import netlens
+from netlens.parsers.denials import _by_port
 from tests.lenses.made import CLIENT, MS, SERVER, S, close, found, healthy, problems, talk
 from tests.parsers.build import Packet, datagram, write
+from tests.parsers.test_denials import BY_ID, KRB_ERROR, bgp, smb2, stun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +79,88 @@ def test_a_server_that_says_no(tmp_path: Path, port: int, messages: list[bytes],
 )
 def test_answers_that_are_ordinary_or_cannot_be_read(tmp_path: Path, port: int, messages: list[bytes]) -> None:
     assert not problems(found(tmp_path, answers(port, messages), healthy()))
+
+
+def over_tcp(port: int, *messages: bytes, by: str = "server") -> list[Packet]:
+    made = talk(41_000, server=(SERVER, port))
+    for message in messages:
+        made.up("PA", b"a request")
+        (made.down if by == "server" else made.up)("PA", message)
+    return close(made).packets
+
+
+def marked(message: bytes) -> bytes:
+    return len(message).to_bytes(4, "big") + message
+
+
+DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("packets", "severity", "text"),
+    [
+        (over_tcp(445, DENIED), "problem", "1 of 1 SMB answer was a refusal, from 198.51.100.20: LOGON_FAILURE to the login."),
+        (over_tcp(445, DENIED, TAKEN), "warning", "1 of 2 SMB answers was a refusal, from 198.51.100.20: LOGON_FAILURE to the login."),
+        (over_tcp(445, TAKEN, DENIED), "problem", "1 of 2 SMB answers was a refusal, from 198.51.100.20: LOGON_FAILURE to the login."),
+        (over_tcp(445, b"the middle of a file" + DENIED), None, ""),
+        (over_tcp(80, DENIED), None, ""),
+        (over_tcp(88, marked(KRB_ERROR)), "problem", "1 of 1 Kerberos answer was a refusal, from 198.51.100.20: clocks differ."),
+        (
+            over_tcp(179, bgp(b"\x03\x02\x02"), by="client"),
+            "problem",
+            "1 of 1 BGP answer was a refusal, from 192.0.2.10: OPEN error: wrong AS of the peer (2/2).",
+        ),
+        (
+            over_tcp(179, bgp(b"\x03\x06\x04")),
+            "warning",
+            "1 of 1 BGP answer was a refusal, from 198.51.100.20: administrative reset (6/4).",
+        ),
+        (
+            over_tcp(5900, bytes(29), b"\x00\x00\x00\x01"),
+            "problem",
+            "1 of 1 VNC answer was a refusal, from 198.51.100.20: authentication failed.",
+        ),
+        (over_tcp(5900, bytes(90), b"\x00\x00\x00\x01"), None, ""),  # a rectangle of the picture
+    ],
+)
+def test_a_server_over_tcp_that_says_no(tmp_path: Path, packets: list[Packet], severity: str | None, text: str) -> None:
+    this = found(tmp_path, packets, healthy())
+    assert ((this["refused"].severity, this["refused"].text) if "refused" in this else (None, "")) == (severity, text)
+
+
+def test_a_refusal_that_is_sent_again_counts_once(tmp_path: Path) -> None:
+    made = talk(41_000, 0, (SERVER, 445))
+    made.up("PA", b"a request")
+    begin = made.back
+    made.down("PA", DENIED)
+    made.at += 300 * MS
+    made.down("PA", DENIED, seq=begin)
+    assert found(tmp_path, made.packets, healthy())["refused"].values["refused"] == 1
+
+
+def test_a_server_that_answers_from_another_port(tmp_path: Path) -> None:
+    missing = b"\x00\x05\x00\x01File not found\x00"
+    asked = Packet(0, datagram((CLIENT, 40_001), (SERVER, 69), b"\x00\x01a\x00octet\x00"))
+    packets = [asked, Packet(MS, datagram((SERVER, 50_123), (CLIENT, 40_001), missing))]
+    assert "1 of 1 TFTP answer was a refusal, from 198.51.100.20: file not found." in found(tmp_path, packets, healthy())["refused"].text
+    assert "refused" not in found(tmp_path, packets[1:], healthy())
+
+
+@pytest.mark.parametrize(("answers_", "refused"), [([401, 401], 0), ([401] * 3, 3), ([401, 401, 401, 200], 0), ([401, 401, 401, 403], 1)])
+def test_credentials_that_are_asked_for_again_and_again(tmp_path: Path, answers_: list[int], refused: int) -> None:
+    said = [b"SIP/2.0 %d X\r\nCSeq: 2 REGISTER\r\n\r\n" % status for status in answers_]
+    this = found(tmp_path, answers(5060, said), healthy())
+    assert (this["refused"].values["refused"] if "refused" in this else 0) == refused
+
+
+def test_a_relay_that_is_asked_with_credentials(tmp_path: Path) -> None:
+    assert "refused" not in found(tmp_path, answers(3478, [stun(0x113, 401), stun(0x103)]), healthy())
+
+
+def test_protocols_at_one_port_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BY_ID["sip"], "AT", BY_ID["dns"].AT)
+    with pytest.raises(TypeError, match="sip and dns have the same port 53"):
+        _by_port(False)
 
 
 def test_frames_that_control_a_ppp_link_hide_no_sessions(tmp_path: Path) -> None:

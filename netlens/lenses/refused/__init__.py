@@ -22,6 +22,7 @@ from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
 from netlens.lenses._view import finding, frame_filter, grouped, most, views
 from netlens.lenses.refused.verdict import needed
+from netlens.parsers.denials import BY_NAME
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -31,15 +32,18 @@ if TYPE_CHECKING:
     from netlens.lenses._view import View
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.weighing import Weighed
+    from netlens.parsers.denials import Answer
 
 ID = "refused"
 GROUP = "answers"
 RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
-_OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many refusals over UDP are a problem, though something is granted later
-#: Refusals over UDP that every network has: probes of switches, names of services that programs try before they go another way
-_DAILY = ("Access-Reject", "service not known")
+_OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
+UNMET = 3  #: answers that ask for credentials and are all that a client gets; a first one is ordinary, a second may be a copy of it
+#: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
+_OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
+_HOSTS = "The server does not let this client's address in: see its list of hosts."
 _ADVICE = {
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
     "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
@@ -47,7 +51,9 @@ _ADVICE = {
     "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
     "not known": "The server does not know that name: check user, service and realm.",
     "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
-    "host": "The server does not let this client's address in: see its list of hosts.",
+    "host blocked": _HOSTS,
+    "host not allowed": _HOSTS,
+    "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
 
 
@@ -121,7 +127,7 @@ def _queued(traffic: Traffic) -> list[Finding]:
 
 def look(traffic: Traffic) -> list[Finding]:
     """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
-    return [*_of_target(traffic), *(found for view in views(traffic) for found in [*_of_dialogs(view), *_of_datagrams(view)])]
+    return [*_of_target(traffic), *(found for view in views(traffic) for found in [*_of_dialogs(view), *_of_answers(view)])]
 
 
 def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
@@ -163,24 +169,37 @@ def _hint(said: list[str], otherwise: str) -> str:
     return next((hint for word, hint in _ADVICE.items() if all(word in each for each in said)), otherwise)
 
 
-def _of_datagrams(view: View) -> list[Finding]:
-    """What servers of Kerberos, RADIUS, SIP and DHCP refuse, by protocol."""
+def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> bool:
+    """Whether a client is asked for credentials again and again, and gets nothing else."""
+    return len(answers) >= UNMET and all(a.no.startswith(challenges) for a in answers)
+
+
+def _of_answers(view: View) -> list[Finding]:
+    """What servers of the protocols in :mod:`netlens.parsers.denials` refuse, by protocol."""
     found = []
     for protocol, answers in grouped(view.side.capture.denials, lambda a: a.protocol).items():
+        member = BY_NAME[protocol]
+        unmet = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, member.CHALLENGES)}
+        answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or a.client in unmet]
         refused = [a for a in answers if a.no]
         if not refused:
             continue
         granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
-        hard = [a for a in refused if a.no not in _DAILY]
+        hard = [a for a in refused if not a.no.startswith(member.DAILY)]
         lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
             lasting = hard
+        servers = [a.server for a in refused if a.server not in ("0.0.0.0", "::")]  # a DHCP client has no address yet
         text = (
-            f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}, "
-            f"from {most(a.server for a in refused)}: {most(a.no for a in refused)}."
+            f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}"
+            f"{f', from {most(servers)}' if servers else ''}: {most(a.no for a in refused)}."
         )
         values = {"answers": len(answers), "refused": len(refused), "protocols": [protocol], "replies": sorted({a.no for a in refused})}
-        advice = _hint([a.no for a in refused], _LOGIN if protocol == "Kerberos" else "") if lasting else ""
+        advice = (
+            _hint([a.no for a in refused], _LOGIN if any(word in a.no.lower() for a in lasting for word in _OF_LOGIN) else "")
+            if lasting
+            else ""
+        )
         found.append(finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in refused], values, advice))
     return found
 

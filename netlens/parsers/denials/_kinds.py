@@ -1,0 +1,67 @@
+"""What a member of this folder is: a protocol in which a server says no."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class At(NamedTuple):
+    """Where messages of a protocol are found: what begins at the payload of a datagram or TCP segment that comes from one of these ports."""
+
+    tcp: tuple[int, ...] = ()
+    udp: tuple[int, ...] = ()
+    mark: int = 0  #: bytes of the message's length that stand before it over TCP (0, 2 or 4; only the lower 24 bits of four are the length)
+    either: bool = False  #: also what is sent to these ports
+    other_port: bool = False  #: servers answer from another port than they are asked at (UDP)
+    within: tuple[int, int] = (-(1 << 62), 1 << 62)  #: over TCP, where in the server's stream a message must begin: from, before
+    client: tuple[int, int] = (0, 0)  #: bytes of a message that say who asked, where its address does not: from, before
+
+
+class Denying(Protocol):
+    """A protocol; its docstring names the specification and says which refusals are ordinary."""
+
+    ID: str
+    NAME: str
+    AT: At
+    #: How refusals begin that every network has: programs then go another way. Never a problem.
+    DAILY: tuple[str, ...]
+    #: How answers begin that ask for credentials. They count where a client gets nothing else (:data:`netlens.lenses.refused.UNMET`).
+    CHALLENGES: tuple[str, ...]
+
+    def read(self, message: bytes, length: int, /) -> str | None:
+        """What a message says.
+
+        Parameters
+        ----------
+        message : its first bytes, as far as they were captured and stand in one segment, without its mark.  length : of the payload on the wire, or
+            what the mark says.
+
+        Returns
+        -------
+        str
+            the refusal in words, "" if it grants what was asked, None if it is neither or no message of this protocol.
+
+        Raises
+        ------
+        IndexError
+            it ends too early: as None.
+        """
+
+
+def ber(message: bytes, at: int) -> tuple[int, int, int]:
+    """(tag, start, end) of an element of BER (X.690 8.1) with a tag of one byte and a definite length below 2^32. IndexError: there is none."""
+    size, start = message[at + 1], at + 2
+    if size & 0x80:
+        n = size & 0x7F
+        if not 0 < n <= 4 or start + n > len(message):
+            raise IndexError
+        start, size = start + n, int.from_bytes(message[start : start + n], "big")
+    return message[at], start, start + size
+
+
+def ber_int(message: bytes, at: int, tag: int = 2) -> tuple[int, int]:
+    """(value, end) of an INTEGER (or what has ``tag``) of at most eight bytes. IndexError: there is none."""
+    found, start, end = ber(message, at)
+    if found != tag or not start < end <= min(len(message), start + 8):
+        raise IndexError
+    return int.from_bytes(message[start:end], "big"), end

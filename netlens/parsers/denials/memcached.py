@@ -1,0 +1,25 @@
+"""memcached (protocol.txt, Error strings; protocol_binary.txt, 2.2 Response Status).
+
+Ordinary: keys that are not there, ERROR to commands that a version does not know.
+"""
+
+from __future__ import annotations
+
+from netlens.parsers.denials._kinds import At
+
+ID, NAME = "memcached", "memcached"
+AT = At(tcp=(11211,))
+DAILY = ()
+CHALLENGES = ()
+_STATUS = {0: "", 0x20: "authentication failed", 0x82: "out of memory", 0x85: "busy", 0x86: "temporary failure"}
+
+
+def read(message: bytes, length: int, /) -> str | None:
+    """A line that begins with SERVER_ERROR, or a status."""
+    if message[:1] == b"\x81" and len(message) >= 24:
+        return _STATUS.get(int.from_bytes(message[6:8], "big"))
+    if message.startswith((b"STORED\r\n", b"VALUE ", b"END\r\n")):
+        return ""
+    if message.startswith(b"SERVER_ERROR "):
+        return "SERVER_ERROR out of memory" if b"out of memory" in message[:40] else "SERVER_ERROR"
+    return None

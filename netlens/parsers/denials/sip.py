@@ -1,0 +1,29 @@
+"""SIP (RFC 3261 7.2, 21).
+
+Ordinary: most 4xx and 6xx answer probes, negotiate or say what people do with a call (404, 486, 603). A kind of media or of body that one side does not take
+(415, 488, 606) is offered in another way.
+"""
+
+from __future__ import annotations
+
+import re
+
+from netlens.parsers.denials._kinds import At
+
+ID, NAME = "sip", "SIP"
+AT = At(tcp=(5060,), udp=(5060,), either=True)
+DAILY = ("415", "488", "606")
+CHALLENGES = ("401", "407")
+_REFUSING = (403, 408, 415, 488, 606)
+_LOGIN = re.compile(rb"^(?:CSeq|cseq|CSEQ):\s*\d+\s+(?:REGISTER|INVITE)\b", re.MULTILINE)  # others ask whether somebody is there
+
+
+def read(message: bytes, length: int, /) -> str | None:
+    """By the status."""
+    status = message[8:11]
+    if not message.startswith(b"SIP/2.0 ") or not status.isdigit() or message[11:12] not in (b" ", b"\r") or status[:1] == b"1":
+        return None
+    code = int(status)
+    if code in (401, 407):
+        return str(code) if _LOGIN.search(message) else None
+    return "" if code < 400 else str(code) if code in _REFUSING or 500 <= code < 600 else None

@@ -1,0 +1,41 @@
+"""SNMP 1 and 2c (RFC 3416 3, RFC 1157 4.1): an error-status in a response.
+
+Ordinary: what is not there (2), too big (1: the manager asks for less), values that an agent cannot read (5).
+"""
+
+from __future__ import annotations
+
+from netlens.parsers.denials._kinds import At, ber, ber_int
+
+ID, NAME = "snmp", "SNMP"
+AT = At(udp=(161,))
+DAILY = ()
+CHALLENGES = ()
+_STATUS = {
+    0: "",
+    4: "readOnly",
+    6: "noAccess",
+    13: "resourceUnavailable",
+    14: "commitFailed",
+    15: "undoFailed",
+    16: "authorizationError",
+    17: "notWritable",
+}
+
+
+def read(message: bytes, length: int, /) -> str | None:
+    """The error-status of a GetResponse (a Response of SNMPv2)."""
+    tag, at, end = ber(message, 0)
+    if tag != 0x30 or end != length:
+        return None
+    version, at = ber_int(message, at)
+    tag, _, at = ber(message, at)
+    if version > 1 or tag != 4:
+        return None
+    tag, at, end = ber(message, at)
+    if tag != 0xA2 or end != length:
+        return None
+    _, at = ber_int(message, at)
+    status, _ = ber_int(message, at)
+    no = _STATUS.get(status)
+    return f"{no} ({status})" if no else no

@@ -1,0 +1,32 @@
+"""TFTP (RFC 1350 5, appendix; RFC 2347): a server's ERROR.
+
+Ordinary: an ERROR to options (8), or without a code (0: a client that only asked for the size); files that a loader tries one after the other (pxelinux).
+"""
+
+from __future__ import annotations
+
+from netlens.parsers.denials._kinds import At
+
+ID, NAME = "tftp", "TFTP"
+AT = At(udp=(69,), other_port=True)
+DAILY = ()
+CHALLENGES = ()
+_ERRORS = {
+    1: "file not found",
+    2: "access violation",
+    3: "disk full",
+    4: "illegal operation",
+    5: "unknown transfer",
+    6: "file exists",
+    7: "no such user",
+}
+
+
+def read(message: bytes, length: int, /) -> str | None:
+    """An ERROR with its text; DATA, ACK or OACK."""
+    if message[:1] != b"\x00" or length < 4:
+        return None
+    kind, number = message[1], int.from_bytes(message[2:4], "big")
+    if kind == 5 and length >= 5 and b"\x00" not in message[4:-1] and message[4:128].isascii():
+        return _ERRORS.get(number)
+    return "" if kind in (3, 6) or (kind == 4 and length == 4) else None

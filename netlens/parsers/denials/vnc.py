@@ -1,0 +1,20 @@
+"""VNC, the RFB protocol (RFC 6143 7.1): the result of the login.
+
+Ordinary: nothing. Only where a result can stand is it read: behind versions, security types and the challenge of 16 bytes, before ServerInit.
+"""
+
+from __future__ import annotations
+
+from netlens.parsers.denials._kinds import At
+
+ID, NAME = "vnc", "VNC"
+AT = At(tcp=tuple(range(5900, 5911)), within=(29, 60))
+DAILY = ()
+CHALLENGES = ()
+
+
+def read(message: bytes, length: int, /) -> str | None:
+    """SecurityResult, alone or with the reason behind it."""
+    result = int.from_bytes(message[:4], "big")
+    alone = length == 4 or (length > 8 and int.from_bytes(message[4:8], "big") + 8 == length and result)
+    return {0: "", 1: "authentication failed", 2: "too many attempts"}.get(result) if alone and len(message) >= 4 else None

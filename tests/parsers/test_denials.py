@@ -1,0 +1,349 @@
+"""What servers say in messages written down here byte by byte from the specifications: refused, granted, or neither."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from netlens.parsers.denials import PROTOCOLS
+
+BY_ID = {member.ID: member for member in PROTOCOLS}
+
+
+def be(value: int, size: int) -> bytes:
+    return value.to_bytes(size, "big")
+
+
+def le(value: int, size: int) -> bytes:
+    return value.to_bytes(size, "little")
+
+
+def tlv(tag: int, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return bytes([tag, len(body)]) + body
+
+
+KRB_ERROR = tlv(
+    0x7E,
+    tlv(
+        0x30,
+        b"\xa0\x03\x02\x01\x05\xa1\x03\x02\x01\x1e",
+        b"\xa4\x11\x18\x0f20240101000000Z\xa5\x05\x02\x03\x02\xce\xc4",
+        b"\xa6\x03\x02\x01\x25",
+    ),
+)
+KRB_TOKEN = tlv(0x60, b"\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x03\x00", KRB_ERROR)
+
+
+def smb2(status: int, command: int, body: bytes = b"", flags: int = 1) -> bytes:
+    return b"\xfeSMB\x40\x00\x01\x00" + le(status, 4) + le(command, 2) + b"\x01\x00" + le(flags, 4) + bytes(44) + body
+
+
+def smb1(status: int, command: int, flags: int = 0x98) -> bytes:
+    return b"\xffSMB" + bytes([command]) + le(status, 4) + bytes([flags]) + b"\x01\xc8" + bytes(20) + b"\x00\x00\x00"
+
+
+def ldap(tag: int, code: int, id_: bytes = b"\x02\x01\x05") -> bytes:
+    return tlv(0x30, id_, tlv(tag, b"\x0a\x01" + bytes([code]), b"\x04\x00\x04\x00"))
+
+
+def dns(opcode: int, code: int, response: int = 0x80) -> bytes:
+    return b"\x12\x34" + bytes([response | opcode << 3, code]) + b"\x00\x01" + bytes(6) + b"\x01a\x00\x00\x06\x00\x01"
+
+
+def tds(*tokens: bytes) -> bytes:
+    return b"\x04\x01" + be(8 + sum(map(len, tokens)), 2) + bytes(4) + b"".join(tokens)
+
+
+def tds_token(kind: int, body: bytes) -> bytes:
+    return bytes([kind]) + le(len(body), 2) + body
+
+
+def amqp(class_: int, method: int, code: int) -> bytes:
+    payload = be(class_, 2) + be(method, 2) + be(code, 2) + b"\x02no" + bytes(4)
+    return b"\x01\x00\x00" + be(len(payload), 4) + payload + b"\xce"
+
+
+def bgp(*kinds: bytes) -> bytes:
+    return b"".join(b"\xff" * 16 + be(18 + len(kind), 2) + kind for kind in kinds)
+
+
+def diameter(code: int, flags: int = 0x40) -> bytes:
+    session = be(263, 4) + b"\x40" + be(11, 3) + b"a;b\x00"
+    result = be(268, 4) + b"\x40" + be(12, 3) + be(code, 4)
+    return b"\x01" + be(20 + len(session + result), 3) + bytes([flags]) + be(272, 3) + bytes(12) + session + result
+
+
+def snmp(status: int, pdu: int = 0xA2, version: int = 1) -> bytes:
+    return tlv(
+        0x30,
+        b"\x02\x01" + bytes([version]),
+        b"\x04\x01x",
+        tlv(pdu, b"\x02\x02\x12\x34\x02\x01" + bytes([status]) + b"\x02\x01\x00\x30\x00"),
+    )
+
+
+def rpc(accepted: int = 0, result: bytes = b"") -> bytes:
+    return b"\x00\x00\x00\x07" + be(1, 4) + bytes(12) + be(accepted, 4) + result
+
+
+def dcerpc(kind: int, body: bytes) -> bytes:
+    return b"\x05\x00" + bytes([kind]) + b"\x03\x10\x00\x00\x00" + le(16 + len(body), 2) + bytes(6) + body
+
+
+def stun(kind: int, code: int | None = None) -> bytes:
+    body = b"" if code is None else b"\x00\x09\x00\x04\x00\x00" + bytes([code // 100, code % 100])
+    return be(kind, 2) + be(len(body), 2) + b"\x21\x12\xa4\x42" + bytes(12) + body
+
+
+def l2tp(kind: int, code: int) -> bytes:
+    body = b"\x80\x08\x00\x00\x00\x00" + be(kind, 2) + b"\x80\x08\x00\x00\x00\x01" + be(code, 2)
+    return b"\xc8\x02" + be(12 + len(body), 2) + bytes(8) + body
+
+
+def pptp(kind: int, at: int, code: int) -> bytes:
+    body = bytearray(32)
+    body[at] = code
+    body[:10] = be(32, 2) + b"\x00\x01\x1a\x2b\x3c\x4d" + be(kind, 2)
+    return bytes(body)
+
+
+def dhcpv6(kind: int, *options: bytes) -> bytes:
+    return bytes([kind]) + b"\x01\x02\x03" + b"".join(options)
+
+
+def option(kind: int, value: bytes) -> bytes:
+    return be(kind, 2) + be(len(value), 2) + value
+
+
+def ike(version: int, exchange: int, payload: int, body: bytes, flags: int = 0) -> bytes:
+    chain = b"\x00\x00" + be(4 + len(body), 2) + body
+    return b"i" * 8 + b"r" * 8 + bytes([payload, version, exchange, flags]) + bytes(4) + be(28 + len(chain), 4) + chain
+
+
+def ssh(reason: int, text: bytes = b"no") -> bytes:
+    body = b"\x01" + be(reason, 4) + be(len(text), 4) + text + bytes(4)
+    return be(1 + len(body) + 6, 4) + b"\x06" + body + bytes(6)
+
+
+def dhcp(op: int, kind: int) -> bytes:
+    return bytes([op]) + b"\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + bytes([53, 1, kind, 255])
+
+
+SAID: list[tuple[str, bytes, str | None]] = [
+    ("smb", smb2(0xC000006D, 1), "LOGON_FAILURE to the login"),
+    ("smb", smb2(0xC00000CC, 3), "BAD_NETWORK_NAME to a share"),
+    ("smb", smb2(0xC0000022, 5), "ACCESS_DENIED to a file"),
+    ("smb", smb2(0xC000007F, 9), "DISK_FULL to a file"),
+    ("smb", smb2(0xC00000C9, 4), None),  # leaving a share that there never was
+    ("smb", smb2(0xC0000016, 1, KRB_TOKEN), "Kerberos: clocks differ"),
+    ("smb", smb2(0xC0FFEE00, 1), "status 0xC0FFEE00 to the login"),
+    ("smb", smb1(0xC000006D, 0x73), "LOGON_FAILURE to the login"),
+    ("smb", smb2(0, 1), ""),
+    ("smb", smb2(0xC0000016, 1), None),  # the login goes on
+    ("smb", smb2(0xC0000034, 5), None),  # a name that is not there
+    ("smb", smb2(0xC0000010, 11), None),
+    ("smb", smb2(0x80000006, 14), None),
+    ("smb", smb2(0xC0000022, 11), None),
+    ("smb", smb2(0xC000006D, 1, flags=0), None),  # a request
+    ("smb", b"\xfeSMB\x40\x00", None),
+    ("kerberos", KRB_ERROR, "clocks differ"),
+    ("kerberos", KRB_ERROR[:-1] + b"\x19", None),  # preauthentication wanted
+    ("kerberos", b"\x7e\x40" + bytes(10) + b"\xa6\x03\x02\x01\x25", None),
+    ("ldap", ldap(0x61, 49), "invalidCredentials (49) to the login"),
+    ("ldap", ldap(0x67, 50), "insufficientAccessRights (50)"),
+    ("ldap", ldap(0x65, 51, b"\x02\x02\x01\x00"), "busy (51)"),
+    ("ldap", b"\x30\x84\x00\x00\x00\x10\x02\x01\x05\x61\x84\x00\x00\x00\x07\x0a\x01\x31\x04\x00\x04\x00", "invalidCredentials (49) to the login"),
+    ("ldap", ldap(0x61, 0), ""),
+    ("ldap", ldap(0x61, 14), None),
+    ("ldap", ldap(0x65, 32), None),
+    ("ldap", ldap(0x64, 50), None),
+    ("ldap", b"\x30\x84\xff", None),
+    ("sip", b"SIP/2.0 503 Service Unavailable\r\n", "503"),
+    ("sip", b"SIP/2.0 415 Unsupported Media Type\r\n", "415"),
+    ("sip", b"SIP/2.0 200 OK\r\n", ""),
+    ("sip", b"SIP/2.0 407 Proxy Authentication Required\r\nCSeq: 1 INVITE\r\n", "407"),
+    ("sip", b"SIP/2.0 401 Unauthorized\r\nCSeq: 1 OPTIONS\r\n", None),
+    ("sip", b"SIP/2.0 486 Busy Here\r\n", None),
+    ("sip", b"SIP/2.0 5034\r\n", None),
+    ("dns", dns(4, 5), "NOTIFY: REFUSED"),
+    ("dns", dns(5, 9), "UPDATE: NOTAUTH"),
+    ("dns", dns(5, 0), ""),
+    ("dns", dns(0, 5), None),
+    ("dns", dns(4, 5, 0), None),
+    ("tds", tds(tds_token(0xE3, b"\x01\x00"), tds_token(0xAA, le(18456, 4) + b"\x01\x0e" + bytes(8))), "login failed (18456)"),
+    ("tds", tds(tds_token(0xAA, le(208, 4) + b"\x01\x10" + bytes(8))), None),  # an object that is not there
+    ("tds", tds(tds_token(0xAD, bytes(10))), ""),
+    ("tds", b"\x04\x01\x00\x09" + bytes(4) + b"\xaa", None),
+    ("memcached", b"SERVER_ERROR out of memory storing object\r\n", "SERVER_ERROR out of memory"),
+    ("memcached", b"\x81\x01" + bytes(4) + b"\x00\x82" + bytes(16), "out of memory"),
+    ("memcached", b"STORED\r\n", ""),
+    ("memcached", b"ERROR\r\n", None),
+    ("mqtt", b"\x20\x02\x00\x05", "not authorized (5)"),
+    ("mqtt", b"\x20\x03\x00\x87\x00", "not authorized (135)"),
+    ("mqtt", b"\xe0\x02\x97\x00", "quota exceeded (151)"),
+    ("mqtt", b"\x20\x02\x01\x00", ""),
+    ("mqtt", b"\x20\x02\x09\x05", None),
+    ("mqtt", b"\xe0\x02\x8b\x00", None),  # it shuts down
+    ("mqtt", b"\x20", None),
+    ("amqp", amqp(10, 50, 403), "403 access refused"),
+    ("amqp", amqp(20, 40, 406), "406 precondition failed"),
+    ("amqp", amqp(10, 50, 200), None),
+    ("amqp", amqp(10, 30, 0), ""),
+    ("bgp", bgp(b"\x03\x06\x09"), "Cease: hard reset (6/9)"),
+    ("bgp", bgp(b"\x04", b"\x03\x02\x02\xfd\xe8"), "OPEN error: wrong AS of the peer (2/2)"),
+    ("bgp", bgp(b"\x03\x06\x04"), "administrative reset (6/4)"),
+    ("bgp", bgp(b"\x03\x06\x07"), None),  # a collision
+    ("bgp", bgp(b"\x04"), None),
+    ("bgp", bgp(b"\x03\x09\x00"), None),
+    ("bgp", b"\xff" * 16 + b"\xff\xff\x03\x02\x02", None),
+    ("radius", b"\x2a\x07\x00\x14" + bytes(16), "Disconnect-NAK"),
+    ("radius", b"\x03\x07\x00\x20" + bytes(16), None),
+    ("diameter", diameter(5012), "unable to comply (5012)"),
+    ("diameter", diameter(2001), ""),
+    ("diameter", diameter(5012, 0xC0), None),  # a request
+    ("diameter", diameter(1001), None),
+    ("snmp", snmp(16), "authorizationError (16)"),
+    ("snmp", snmp(0), ""),
+    ("snmp", snmp(2), None),  # noSuchName ends a walk
+    ("snmp", snmp(16, 0xA1), None),  # a request
+    ("snmp", snmp(16, version=3), None),
+    ("tftp", b"\x00\x05\x00\x01File not found\x00", "file not found"),
+    ("tftp", b"\x00\x05\x00\x08no options\x00", None),
+    ("tftp", b"\x00\x03\x00\x01data", ""),
+    ("tftp", b"\x00\x05\x00\x01\x00\xff\xfe\xfd", None),
+    ("socks", b"\x05\x05\x00\x01" + bytes(6), "connection refused"),
+    ("socks", b"\x05\xff", "no acceptable login method"),
+    ("socks", b"\x01\x01", "login refused"),
+    ("socks", b"\x00\x5b" + bytes(6), "rejected or failed"),
+    ("socks", b"\x05\x00\x00\x03\x01a\x00\x50", ""),
+    ("socks", b"\x05\x02", None),  # a method
+    ("socks", b"\x05\x05\x00\x01" + bytes(7), None),
+    ("rdp", b"\x03\x00\x00\x13\x0e\xd0\x00\x00\x12\x34\x00\x03\x00\x08\x00\x05\x00\x00\x00", "the server requires network level authentication"),
+    ("rdp", b"\x03\x00\x00\x13\x0e\xd0\x00\x00\x12\x34\x00\x02\x00\x08\x00\x01\x00\x00\x00", ""),
+    ("rdp", b"\x03\x00\x00\x0b\x06\xd0\x00\x00\x12\x34\x00", None),
+    ("vnc", b"\x00\x00\x00\x01", "authentication failed"),
+    ("vnc", b"\x00\x00\x00\x01\x00\x00\x00\x02no", "authentication failed"),
+    ("vnc", bytes(4), ""),
+    ("vnc", b"\x00\x00\x00\x01" + bytes(12), None),
+    ("remote-login", b"\x01Login incorrect.\n", "login incorrect"),
+    ("remote-login", b"\r\nLogin incorrect\r\nlogin: ", "login incorrect"),
+    ("remote-login", b"\r\nLast login: Mon\r\n", ""),
+    ("remote-login", b"login: ", None),
+    ("remote-login", b"see: Login incorrect", None),
+    ("ssh", b"Exceeded MaxStartups\r\n", "too many connections"),
+    ("ssh", ssh(3), "key exchange failed (3)"),
+    ("ssh", ssh(11), None),
+    ("ssh", b"\x00\x00\x00\x0c\x0a\x15" + bytes(10), ""),
+    ("ssh", ssh(3) + b"x", None),
+    ("ssh", b"SSH-2.0-x\r\n", None),
+    ("nntp", b"481 no\r\n", "481 login refused"),
+    ("nntp", b"480 log in first\r\n", None),
+    ("nntp", b"4810", None),
+    ("irc", b":a NOTICE * :x\r\n:a 464 * :Password incorrect\r\n", "464 wrong password"),
+    ("irc", b":a 001 n :Welcome\r\n", ""),
+    ("irc", b"ERROR :Closing connection: n[~u@192.0.2.1] (Access denied: Bad password?)\r\n", "ERROR: bad password"),
+    ("irc", b"ERROR :Closing connection: n[~u@192.0.2.1] (Client exited)\r\n", None),
+    ("irc", b":n!u@h PRIVMSG #c :464 is a number\r\n", None),
+    ("xmpp", b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>", "not-authorized"),
+    ("xmpp", b"<stream:error><host-unknown xmlns='x'/></stream:error>", "host-unknown"),
+    ("xmpp", b"<stream:error><system-shutdown xmlns='x'/></stream:error>", None),
+    ("xmpp", b"<message><body>&lt;failure&gt;</body></message>", None),
+    ("rtsp", b"RTSP/1.0 454 Session Not Found\r\n", "454"),
+    ("rtsp", b"RTSP/1.0 401 Unauthorized\r\n", None),
+    ("coap", b"\x60\xa3\x12\x34", "5.03 not available"),
+    ("coap", b"\x60\x45\x12\x34\xffx", ""),
+    ("coap", b"\x60\x84\x12\x34", None),
+    ("coap", b"\xe0\xa3\x12\x34", None),
+    ("coap", b"\x64\xa3\x12\x34", None),
+    ("coap", b"\x61\xa3\x12\x34\x07\xd1\x01\x3c\xffwait", "5.03 not available"),
+    ("coap", b"\x60\xa3\x12\x34\xf0", None),
+    ("coap", b"\x60\xa3\x12\x34\xff", None),
+    ("stun", stun(0x113, 486), "486 allocation quota reached"),
+    ("stun", stun(0x113, 401), "401 unauthenticated"),
+    ("stun", stun(0x113, 438), None),
+    ("stun", stun(0x103), ""),
+    ("stun", stun(0x101), None),
+    ("modbus", b"\x00\x01\x00\x00\x00\x03\x01\x83\x02", "illegal data address (exception 2)"),
+    ("modbus", b"\x00\x01\x00\x00\x00\x05\x01\x03\x02\x00\x07", ""),
+    ("modbus", b"\x00\x01\x00\x00\x00\x03\x01\x83\x06", None),
+    ("modbus", b"\x00\x01\x00\x00\x00\x04\x01\x83\x02\x00", None),
+    ("rpc", be(7, 4) + be(1, 4) + be(1, 4) + be(1, 4) + be(5, 4), "authentication too weak"),
+    ("rpc", rpc(1), "program not available"),
+    ("rpc", rpc(0, be(13, 4)), "access denied to a mount"),
+    ("rpc", rpc(0, be(13, 4) + bytes(8)), ""),
+    ("rpc", rpc(9), None),
+    ("nfs", rpc(0, be(13, 4)), "access denied (13)"),
+    ("nfs", rpc(0, be(2, 4)), None),
+    ("nfs", rpc(0, be(0, 4)), ""),
+    ("nfs", rpc(), None),  # a ping
+    ("nfs", rpc(5), "system error"),
+    ("dcerpc", dcerpc(3, bytes(8) + le(5, 4) + bytes(4)), "access denied (fault 0x5)"),
+    ("dcerpc", dcerpc(3, bytes(8) + le(0x1C010002, 4) + bytes(4)), None),
+    ("dcerpc", dcerpc(13, b"\x02\x00\x00\x00"), "local limit exceeded"),
+    ("dcerpc", dcerpc(2, bytes(8)), ""),
+    ("x11", b"\x00\x02\x0b\x00\x00\x00\x01\x00no\x00\x00", "connection refused"),
+    ("x11", b"\x01\x00\x0b\x00\x00\x00\x01\x00" + bytes(4), ""),
+    ("x11", b"\x00\x02\x0b\x00\x00\x00\x02\x00no\x00\x00", None),
+    ("l2tp", l2tp(4, 4), "tunnel: not authorized (4)"),
+    ("l2tp", l2tp(14, 3), None),  # somebody asked for it
+    ("l2tp", l2tp(4, 4) + b"x", None),
+    ("pptp", pptp(2, 14, 4), "not authorized (4)"),
+    ("pptp", pptp(8, 16, 7), "call: not accepted (7)"),
+    ("pptp", pptp(2, 14, 1), ""),
+    ("pptp", pptp(6, 14, 4), None),  # an answer to an echo
+    ("dhcpv6", dhcpv6(2, option(3, bytes(12) + option(13, b"\x00\x02no"))), "no addresses available"),
+    ("dhcpv6", dhcpv6(7, option(3, bytes(12) + option(5, bytes(24)))), ""),
+    ("dhcpv6", dhcpv6(7, option(3, bytes(12) + option(13, b"\x00\x04"))), None),
+    ("dhcpv6", dhcpv6(7, b"\x00\x03\x00\xff\x00"), None),
+    ("ike", ike(0x10, 5, 11, be(1, 4) + b"\x01\x00\x00\x0e"), "no proposal chosen"),
+    ("ike", ike(0x20, 34, 41, b"\x00\x00\x00\x0e", 0x20), "no proposal chosen"),
+    ("ike", bytes(4) + ike(0x20, 34, 41, b"\x00\x00\x00\x0e", 0x20), "no proposal chosen"),
+    ("ike", ike(0x20, 34, 41, b"\x00\x00\x00\x11\x00\x0e", 0x20), None),  # another group
+    ("ike", ike(0x10, 5, 11, be(1, 4) + b"\x01\x00\x00\x0e", 1), None),  # encrypted
+    ("ike", ike(0x20, 34, 33, bytes(40), 0x20), ""),
+    ("dhcp", dhcp(2, 6), "NAK"),
+    ("dhcp", dhcp(1, 4), "DECLINE by the client: the address is in use"),
+    ("dhcp", dhcp(2, 5), ""),
+    ("dhcp", dhcp(1, 3), None),
+]  # fmt: skip
+
+
+def told(id_: str, message: bytes) -> str | None:
+    try:
+        return BY_ID[id_].read(message, len(message))
+    except IndexError:
+        return None
+
+
+@pytest.mark.parametrize(("id_", "message", "said"), SAID)
+def test_what_a_message_says(id_: str, message: bytes, said: str | None) -> None:
+    assert told(id_, message) == said
+
+
+def test_every_protocol_refuses_grants_or_ignores_something_here() -> None:
+    assert {id_ for id_, _, said in SAID if said} == set(BY_ID)
+    assert {id_ for id_, _, said in SAID if said is None} == set(BY_ID)
+
+
+@pytest.mark.parametrize("id_", sorted(BY_ID))
+def test_messages_that_are_cut_or_damaged_are_no_fault_of_the_reader(id_: str) -> None:
+    """Nothing but IndexError; and bytes by chance are rarely taken for a refusal."""
+    chance = random.Random(id_)
+    for _, message, _ in (each for each in SAID if each[0] == id_):
+        for end in range(len(message)):
+            told(id_, message[:end])
+        for _ in range(200):
+            damaged = bytearray(message)
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+            told(id_, bytes(damaged))
+    assert sum(bool(told(id_, chance.randbytes(chance.randrange(120)))) for _ in range(3000)) <= 3
+
+
+def test_no_message_is_a_refusal_of_another_protocol() -> None:
+    """What stands at the wrong port says nothing; RPC and NFS are one format."""
+    for id_, message, said in SAID:
+        for other in BY_ID:
+            if said and other != id_ and {id_, other} != {"rpc", "nfs"}:
+                assert not told(other, message), (id_, other)
