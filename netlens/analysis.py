@@ -238,7 +238,7 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
     linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest")
     beside = read_beside(given, linked.upstream.capture, [side.of_log() for side in linked.sides.values()], logs)
     traffic = rebuild(linked, beside)
-    return labelled(replace(traffic, aside=lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
+    return labelled(traffic.with_aside(lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
 
 
 @no_cycles()
