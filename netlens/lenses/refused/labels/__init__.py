@@ -15,7 +15,7 @@ from netlens import logs
 from netlens.chains.requests import UPSTREAM
 from netlens.chains.side import WORDS
 from netlens.chains.situation import HOST, REJECTED, SIDES, UNLABELLED, Requests
-from netlens.columns import Codes, Ints, Objects, ints
+from netlens.columns import Codes, Ints, Objects
 from netlens.registry import members
 from netlens.text import plural, printable
 
@@ -91,7 +91,7 @@ def labelled(traffic: Traffic) -> Traffic:
             told.add(each)
     up = traffic.rows[:, UPSTREAM]
     left = _left_alone(traffic, told)
-    name_by_size(told, np.where(up >= 0, np.append(ints(traffic.upstream.exchanges["down_bytes"], 0), 0)[up], 0))
+    name_by_size(told, np.where(up >= 0, np.append(traffic.upstream.exchanges["down_bytes"], 0)[up], 0))
     situation = traffic.situation
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
