@@ -112,7 +112,12 @@ def _by_place(side: Side, carried: Mapping[int, int]) -> dict[int, int]:
 
 
 def link(
-    captures: Mapping[str | None, Capture], apis: tuple[str, ...] = (), samples: Iterable[Mapping[str, Any]] = (), *, manifest: bool = False
+    captures: Mapping[str | None, Capture],
+    apis: tuple[str, ...] = (),
+    samples: Iterable[Mapping[str, Any]] = (),
+    *,
+    manifest: bool = False,
+    clock: clocks.Clock | None = None,
 ) -> Linked:
     """Link one or two captures.
 
@@ -120,7 +125,8 @@ def link(
     ----------
     captures : by side: "vm", "host", or None for one whose side nobody told; or any further name.  apis : names or addresses of the API; guessed if
         empty.
-    samples : of the host's sockets.  manifest : the recording's manifest named the APIs.
+    samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  clock : what :func:`netlens.chains.clock.estimate` said of these
+        captures before.
 
     Raises
     ------
@@ -131,16 +137,16 @@ def link(
     sides = {name: side for name, side in every.items() if name in USUAL} or _alone(every)
     two = {"vm", "host"} <= sides.keys()
     # clocks are compared by numpy, which lets go of the interpreter's lock
-    (exchanged, goal, served, passed_on, notes), clock = in_parallel(
+    (exchanged, goal, served, passed_on, notes), told = in_parallel(
         lambda: _looked_at(sides, apis, manifest),
-        lambda: clocks.estimate(sides["vm"].capture, sides["host"].capture) if two else clocks.identity(ONE_SIDE),
+        lambda: clock or (clocks.estimate(sides["vm"].capture, sides["host"].capture) if two else clocks.identity(ONE_SIDE)),
     )
     upstream = sides.get("host") or next(iter(sides.values()))
     pairs: pairing.Pairing | None = None
     if two:
         vm, host = sides["vm"], sides["host"]
         known = connections.sent_from(vm.capture)
-        pairs = pairing.pair(vm.capture, host.capture, clock, samples, vm_addresses=known, served=served["host"])
+        pairs = pairing.pair(vm.capture, host.capture, told, samples, vm_addresses=known, served=served["host"])
         pairs = relays.through(pairs, served["host"])
         notes += getattr(samples, "notes", ())
         if not host.target.any() and vm.target.any():
@@ -174,7 +180,7 @@ def link(
         sides=sides,
         upstream=upstream,
         goal=goal,
-        clock=clock,
+        clock=told,
         pairing=pairs,
         origin=origin,
         carried=carried,

@@ -196,6 +196,17 @@ class Trail:
                 values[:] = values[order]
         return self._joined
 
+    def forget(self, *names: str) -> None:
+        """Give back the memory of columns that nobody will ask for; nothing is fed any more."""
+        kept = self.segments()
+        for name in names:
+            kept.pop(name, None)
+            self._columns.pop(name, None)
+
+    def has(self, *names: str) -> bool:
+        """Whether columns are there: not left out in part, not forgotten."""
+        return not self.left_out and self._columns.keys() >= set(names)
+
     def of(self, session: int) -> slice:
         """Where the segments of a session stand in :meth:`segments`."""
         if self._bounds is None:

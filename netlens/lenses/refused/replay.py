@@ -370,8 +370,7 @@ class _Replay:
         found = setting.intents
         self.told = BY_SSHUTTLE if change.by_sshuttle else DIRECTLY
         self.hold_ns = self._hold()
-        self.left_out = np.isin(found.side, list(change.without_sides))
-        self.left_out[list(change.without)] = True
+        self.left_out = np.isin(found.side, list(change.without_sides)) | np.isin(np.arange(len(found)), list(change.without))
         self.most = max(MAX_ATTEMPTS, int(found.refusals.max(initial=0)) + 1)
         self.delays = [found.delay_ns(k) for k in range(1, self.most + 1)]
         self.refusal_ns = max(found.refusal_ns, 1)
