@@ -16,8 +16,9 @@ import numpy as np
 
 from netlens import lenses
 from netlens.api import read_side_by_side
-from netlens.arrays import no_cycles
+from netlens.arrays import give_back, no_cycles
 from netlens.chains import overlap, target
+from netlens.chains.clock import FOR_CLOCKS, Clock
 from netlens.chains.divided import Division, document, table
 from netlens.chains.inputs import Inputs, logs_ahead, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from netlens.api import Capture
-    from netlens.chains import clock
     from netlens.chains.inputs import Inputs
     from netlens.chains.side import Side
     from netlens.lenses.refused.fixes import Prediction
@@ -99,7 +99,7 @@ class Analysis:
 
     inputs: list[dict[str, Any]]
     quality: dict[str, Any]
-    clock: clock.Clock
+    clock: Clock
     target: target.Target
     counts: dict[str, Any]
     peaks: dict[str, Any]
@@ -224,8 +224,8 @@ class Analysis:
         }
 
 
-def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
-    """What programs did, with labels on their requests.
+def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock | None = None) -> Traffic:
+    """What programs did, with labels on their requests. ``clock``: if it is known; the captures forget what it is found by.
 
     Raises
     ------
@@ -235,10 +235,14 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
     read_side_by_side(captures.values())
     logs = logs_ahead(given)
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
-    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest")
+    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", clock=clock)
+    for capture in captures.values():
+        if (trail := capture.part.trail) is not None:
+            trail.forget(*FOR_CLOCKS)
     beside = read_beside(given, linked.upstream.capture, [side.of_log() for side in linked.sides.values()], logs)
     traffic = rebuild(linked, beside)
-    return labelled(replace(traffic, aside=lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
+    give_back()  # two processes have all of it from here on
+    return labelled(traffic.with_aside(lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
 
 
 @no_cycles()
@@ -298,7 +302,7 @@ def _of_one_server(made: Traffic, captures: Mapping[str | None, Capture], given:
     names = set(made.upstream.connections["sni"][made.upstream.owner[refused_rows]].tolist())
     if len(names) != 1 or None in names:
         return made
-    alone = rebuilt(captures, replace(given, apis=tuple(names), apis_from="named"))
+    alone = rebuilt(captures, replace(given, apis=tuple(names), apis_from="named"), made.clock)
     if _explained(alone) < _explained(made) - CLEARLY:
         return made
     others = ", ".join(printable(name) for name in made.goal.names if name not in names)
@@ -321,7 +325,9 @@ def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], gi
     names = target.at_same_address(made.upstream)
     if not names or not ((made.situation.requests.rejected == REJECTED).any() or made.situation.facts.get("unmatched")):
         return made
-    wider = rebuilt(captures, replace(given, apis=(*(given.apis or made.goal.names or made.goal.addresses), *names), apis_from="named"))
+    wider = rebuilt(
+        captures, replace(given, apis=(*(given.apis or made.goal.names or made.goal.addresses), *names), apis_from="named"), made.clock
+    )
     explained = [_explained(of) for of in (made, wider)]
     certain = [int((of.situation.requests.rejected == REJECTED).sum()) for of in (made, wider)]
     left = [int(of.situation.facts.get("unmatched", 0)) for of in (made, wider)]

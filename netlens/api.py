@@ -79,6 +79,7 @@ class Capture:
         self._spill_to = spill_to
         self._with_trail = trail
         self._tables: dict[str, Table] = {}
+        self._building = threading.RLock()
 
     @cached_property
     def part(self) -> Part:
@@ -163,7 +164,9 @@ class Capture:
                 raise NetlensError(f"no table is called {name!r}; there are {', '.join(TABLES)}")
             if name not in self._wanted and not _NEEDS[name] <= set().union(*(_NEEDS[w] for w in self._wanted)):
                 raise NetlensError(f"this capture was read without {name}; name it: netlens.read(path, tables=[..., {name!r}])")
-            self._build(name)
+            with self._building:
+                if name not in self._tables:
+                    self._build(name)
         return self._tables[name]
 
     def session_blocks(self) -> Iterator[Table]:

@@ -27,10 +27,10 @@ class Aside:
 
     Parameters
     ----------
-    functions : called one after the other; what they return is pickled.
+    functions : called one after the other; what they return is pickled.  run : what calls them, where that is more than to call them.
     """
 
-    def __init__(self, functions: Sequence[Callable[[Any], Any]], argument: Any) -> None:
+    def __init__(self, functions: Sequence[Callable[[Any], Any]], argument: Any, run: Callable[..., Any] | None = None) -> None:
         self.functions = tuple(functions)
         self._results: dict[Callable[[Any], Any], Any] | None = None
         self._child = self._file = -1
@@ -53,7 +53,7 @@ class Aside:
                 return
         if self._child == 0:
             os.close(self._file)
-            _work(self.functions, argument, write)
+            _work(self.functions, run or (lambda function: function(argument)), write)
         os.close(write)
         threads.children += 1
 
@@ -62,11 +62,12 @@ class Aside:
         if self._results is None:
             self._results = {}
             try:
-                with open(self._file, "rb") as file:
+                told: list[Any] = []
+                with open(self._file, "rb") as file, contextlib.suppress(EOFError, pickle.UnpicklingError):  # it died, or failed
                     self._file = -1
-                    told = file.read()
+                    told = pickle.load(file)
                 if self._ended() == 0:
-                    self._results = dict(zip(self.functions, pickle.loads(told), strict=True))
+                    self._results = dict(zip(self.functions, told, strict=True))
             except BaseException:
                 self.stop()
                 raise
@@ -125,13 +126,13 @@ def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
     return [done[k] if k in done else task() for k, task in enumerate(tasks)]
 
 
-def _work(functions: Sequence[Callable[[Any], Any]], argument: Any, write: int) -> None:
+def _work(functions: Sequence[Callable[[Any], Any]], run: Callable[..., Any], write: int) -> None:
     """In the child: never returns."""
     status = 1
     try:
-        told = pickle.dumps([function(argument) for function in functions], pickle.HIGHEST_PROTOCOL)
+        told = [run(function) for function in functions]
         with open(write, "wb") as file:
-            file.write(told)
+            pickle.dump(told, file, pickle.HIGHEST_PROTOCOL)
         status = 0
     finally:
         os._exit(status)  # nothing of the parent's is to be tidied up here

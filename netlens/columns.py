@@ -62,3 +62,14 @@ def distinct_rows(*columns: Ints) -> tuple[Ints, Ints, Ints]:
         key, spans = key * (high + 1 - low) + ranks, spans * (high + 1 - low)
     _, first, which, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
     return np.stack([column[first] for column in columns], axis=1), which, counts
+
+
+def as_they_come(*columns: Ints) -> tuple[Ints, Ints]:
+    """The different rows of columns of one length (int64[rows, columns]), each where it comes first; which of them each row is."""
+    alike, which, _ = distinct_rows(*columns)
+    first = np.empty(len(alike), np.int64)
+    first[which[::-1]] = np.arange(len(which))[::-1]
+    order = np.argsort(first)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return alike[order], place[which]

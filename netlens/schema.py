@@ -108,6 +108,10 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
             return np.where(self._numbers[name].known, self._numbers[name].values, missing)
         return ints(self[name], missing)
 
+    def stored(self, name: str) -> np.ndarray[Any, Any] | Nullable:
+        """A column; integers that may be missing as such, not as objects."""
+        return self._numbers[name] if name in self._numbers else self[name]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
 
@@ -160,3 +164,8 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
             arrays.append(made)
             fields.append(pa.field(c.name, made.type, metadata={"unit": c.unit, "basis": c.basis, "meaning": c.meaning}))
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"netlens.table": self.schema.name}))
+
+
+def ints_of(table: Mapping[str, Any], name: str, missing: int = MISSING) -> Ints:
+    """A column of integers of a table of any kind, with a number for those that are missing."""
+    return table.ints(name, missing) if isinstance(table, Table) else ints(table[name], missing)

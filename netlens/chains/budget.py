@@ -21,7 +21,7 @@ none is divided.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,9 +32,9 @@ from netlens.chains import overlap, paths
 from netlens.chains.divided import PHASES, RELAY, WIRE, Division, Ragged, Words, objects
 from netlens.chains.openings import openings
 from netlens.chains.painting import MOMENTS, Ahead, Hop, Hops, Spans, divide, moments
-from netlens.chains.parties import of_request, who
+from netlens.chains.parties import of_requests, who
 from netlens.chains.situation import VM
-from netlens.columns import NEVER, Ints
+from netlens.columns import NEVER, Bools, Ints, as_they_come
 from netlens.text import endpoint
 
 if TYPE_CHECKING:
@@ -63,10 +63,13 @@ class _View:
         kept = np.zeros(x.rows, bool)
         kept[overlap.exchange_intervals(x, None, side.connections).rows] = True
         rows = np.flatnonzero(kept & (owner >= 0))
-        self.owner: list[int] = owner.tolist()
-        self.of: dict[int, list[int]] = defaultdict(list)
-        for k, row in zip(rows.tolist(), owner[rows].tolist(), strict=True):
-            self.of[row].append(k)
+        self.owner = owner
+        by_connection = rows[np.argsort(owner[rows], kind="stable")]
+        self._of, self._begins = by_connection, np.searchsorted(owner[by_connection], np.arange(side.connections.rows + 1))
+        #: by exchange, its place among those of its connection
+        self.place = np.full(x.rows, -1)
+        self.place[by_connection] = np.arange(len(rows)) - self._begins[owner[by_connection]]
+        firsts = rows[self.place[rows] == 0]
         start, sent = x["start_ns"].astype(np.int64), x["request_end_ns"].astype(np.int64)
         answered, end = x.ints("response_ns", NEVER), x.ints("end_ns", NEVER)
         closed = np.minimum(side.end_ns, np.where(side.done_ns >= 0, side.done_ns, NEVER))[owner] if side.connections.rows else end
@@ -74,23 +77,36 @@ class _View:
         self.start, self.sent = moved(start), moved(np.where(silent, sent, np.minimum(sent, answered)))
         self.answered = np.where(silent, NEVER, moved(np.where(silent, sent, answered)))
         self.end = moved(np.where(silent, np.maximum(closed, sent), np.maximum(end, answered)))
-        self.session, self.frame = x["session_id"].tolist(), x["start_frame"].tolist()
-        firsts = {row: group[0] for row, group in self.of.items()}
-        self.first = set(firsts.values())
-        self.openings = openings(side, {row: self.frame[k] for row, k in firsts.items()})
+        self.session, self.frame = x["session_id"].astype(np.int64), x["start_frame"].astype(np.int64)
+        self.openings = openings(side, dict(zip(owner[firsts].tolist(), self.frame[firsts].tolist(), strict=True)))
         #: by exchange, the row of ``opened`` that says how its connection was opened for it; -1 of those that are not its first
         self.opening_of = np.full(x.rows, -1)
-        self.opening_of[list(firsts.values())] = np.arange(len(firsts))
+        self.opening_of[firsts] = np.arange(len(firsts))
+        #: exchanges, those of the connection first that was asked first
+        self.listed = rows[np.lexsort((rows, self._of[self._begins[owner[rows]]]))]
         self.opened = np.array([moments(o) for o in self.openings.values()], np.int64).reshape(-1, len(MOMENTS))
         self.opened[self.opened != NEVER] = moved(self.opened[self.opened != NEVER])
         late = np.array([any(s in waits for s in ids) for ids in side.session_ids], bool)
         self.waiting = late[owner] if len(late) else np.zeros(x.rows, bool)
-        self._servers: dict[int, str] = {}
+        self.shared = np.zeros(side.connections.rows, bool)
+        self.shared[list(side.shared)] = True
         c = side.connections
         #: local ports that connections were redirected to, with their path
         self.proxies = {port: path for port, path in zip(c["redirect_port"].tolist(), c["path"].tolist(), strict=True) if port is not None}
-        self.http = x["status"].tolist()
-        self.complete = x["complete"].tolist()
+        self.http = x.ints("status", -1)
+        self.complete = x["complete"]
+
+    def of(self, row: int) -> Ints:
+        """Exchanges of a connection."""
+        return self._of[self._begins[row] : self._begins[row + 1]]
+
+    def many(self, rows: Ints) -> Ints:
+        """How many exchanges connections have."""
+        return self._begins[rows + 1] - self._begins[rows]
+
+    def at(self, rows: Ints, places: Ints) -> Ints:
+        """Exchanges of connections at these places."""
+        return self._of[self._begins[rows] + places]
 
     def waited(self, k: int) -> Spans:
         """What was waited for while an exchange lasted."""
@@ -140,50 +156,63 @@ class _View:
         return out if since is None else [*out, (since, at)]
 
     def server(self, row: int) -> str:
-        if row not in self._servers:
-            c = self.side.connections
-            name, address = c["sni"][row], (c["resp_ip"][row], c["resp_port"][row])
-            proxy = self.proxies.get(address[1]) if is_loopback(address[0]) else None
-            if proxy is not None:  # half of a connection; the server's own port is in the other one
-                self._servers[row] = (
-                    f"{name or endpoint(*address)} (redirected to {'sshuttle' if proxy == paths.SSHUTTLE else 'a local proxy'})"
-                )
-            else:
-                self._servers[row] = f"{name}:{address[1]}" if name else endpoint(*address)
-        return self._servers[row]
+        c = self.side.connections
+        name, address = c["sni"][row], (c["resp_ip"][row], c["resp_port"][row])
+        proxy = self.proxies.get(address[1]) if is_loopback(address[0]) else None
+        if proxy is not None:  # half of a connection; the server's own port is in the other one
+            return f"{name or endpoint(*address)} (redirected to {'sshuttle' if proxy == paths.SSHUTTLE else 'a local proxy'})"
+        return f"{name}:{address[1]}" if name else endpoint(*address)
 
-    def round_trips(self) -> dict[int, int]:
-        """Per connection, a round trip to the server: its own handshake's, else the usual one to the same server; without what is behind a local proxy."""
-        s, c = self.side.sessions["synack_ms"], self.side.connections
+    def round_trips(self) -> Ints:
+        """Per connection, a round trip to the server: its own handshake's, else the usual one to the same server; without what is behind a local proxy.
+        NEVER: unknown."""
+        s, c = self.side.sessions["synack_ms"].tolist(), self.side.connections
         local = (c["path"] == paths.SSHUTTLE) & (np.full(c.rows, self.side.name == "vm") | (c["vantage"] == "vm"))
-        own: dict[int, int] = {}
+        servers = list(zip(*(c[name].tolist() for name in ("resp_ip", "resp_port", "redirect_port")), strict=True))
+        own = np.full(c.rows, NEVER)
         usual: dict[Any, list[int]] = defaultdict(list)
-        for row, ids in enumerate(self.side.session_ids):
-            seen = [round(float(s[k]) * 1e6) for k in ids if s[k] == s[k] and s[k] >= 0]
-            if seen and not local[row] and c["redirect_port"][row] is None:
+        for row in np.flatnonzero(~local).tolist():
+            seen = [round(s[k] * 1e6) for k in self.side.session_ids[row] if s[k] >= 0]
+            if seen and servers[row][2] is None:
                 own[row] = min(seen)
-                usual[c["resp_ip"][row], c["resp_port"][row]].append(own[row])
+                usual[servers[row]].append(own[row])
         middle = {key: int(np.median(trips)) for key, trips in usual.items()}
-        for row in range(c.rows):
-            key = (c["resp_ip"][row], c["resp_port"][row])
-            if row not in own and key in middle and not local[row] and c["redirect_port"][row] is None:
-                own[row] = middle[key]
+        for row in np.flatnonzero((own == NEVER) & ~local).tolist():
+            own[row] = middle.get(servers[row], NEVER)
         return own
 
 
 class _Found(NamedTuple):
-    """A request on its way from the program to the server. ``hops``: (number of a view, exchange); or ``stream``, one of HTTP/2 upstream.
+    """Requests on their way from the program to the server, int64[n] each.
 
-    relayed : a relay that was not captured on both sides carries it.
+    hops : number of a view and exchange of each.  request : of the situation, or -1.  whose : number of party and process.  way : number of the relays.
+    relayed : a relay that was not captured on both sides carries it.  stream : number of one of HTTP/2 upstream, whose hop is (-1, -1); else -1.
     """
 
-    hops: list[tuple[int, int]]
-    request: int
-    party: str
-    process: str | None
-    relays: list[str]
-    relayed: bool
-    stream: _Stream | None = None
+    hops: Ragged
+    request: Ints
+    whose: Ints
+    way: Ints
+    relayed: Ints
+    stream: Ints
+
+    @classmethod
+    def of(cls, hops: Sequence[tuple[int | Ints, Ints]], request: int | Ints, whose: Ints, way: Ints, relayed: int | Ints) -> _Found:
+        """Of requests with equally many hops."""
+        n = len(whose)
+        flat = (np.stack([np.broadcast_to(hop[k], n) for hop in hops], axis=1).reshape(-1) for k in (0, 1))
+        columns = (np.broadcast_to(np.asarray(column, np.int64), n) for column in (request, whose, way, relayed, -1))
+        return cls(Ragged(np.arange(n + 1) * len(hops), tuple(flat)), *columns)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Found]) -> _Found:
+        counts = np.concatenate([np.diff(part.hops.offsets) for part in parts])
+        hops = tuple(np.concatenate(column) for column in zip(*(part.hops.columns for part in parts), strict=True))
+        columns = (np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True))
+        return cls(Ragged(np.append(0, np.cumsum(counts)), hops), *columns)
+
+    def take(self, index: Ints) -> _Found:
+        return _Found(self.hops.take(index), *(column[index] for column in self[1:]))
 
 
 class _Stream(NamedTuple):
@@ -212,61 +241,43 @@ class _Dividing:
             self.views.append(_View(traffic.vm, waits.get("vm", {}), moved))
         self.upstream, self.vm = self.views[UP], self.views[PROGRAM] if len(self.views) > 1 else None
         self.trips = [view.round_trips() for view in self.views]
-        self.who = traffic.once(who)
-        self.used: list[set[int]] = [set() for _ in self.views]
+        self.used = [np.zeros(len(view.place), bool) for view in self.views]
         self.lookup_of = {} if traffic.pairing is None else dict(traffic.pairing.lookup_pairs.tolist())
-        self.found: list[_Found] = []
+        self.streams: list[_Stream] = []
+        self.parties, self.ways = Words(), Words()
+        self.straight = self.ways.number(())
 
     def all(self) -> Division:
         """Requests to the target, then all others, in order of their beginning."""
-        self._find()
-        hops = self._hops()
-        spans = np.diff(hops.offsets)
-        uncertain = np.zeros(len(self.found), np.int64)
-        two_clocks = np.flatnonzero((spans > 1) & np.array([f.stream is None and f.hops[0][0] == PROGRAM for f in self.found], bool))
+        asked = self._requests()
+        found = _Found.joined([asked, *self._others(max(MOST - len(asked.request), 0))])
+        hops = self._hops(found)
+        n, near = len(found.request), found.hops.columns[0][hops.first]
+        uncertain = np.zeros(n, np.int64)
+        two_clocks = np.flatnonzero((np.diff(hops.offsets) > 1) & (near == PROGRAM))
         if len(two_clocks):
             uncertain[two_clocks] = self._one_clock(hops, two_clocks)
-        ahead = self._lookups_ahead(two_clocks.tolist())
-        trips = [self.trips[UP].get(f.stream.row) if f.stream else self._trip(*f.hops[-1]) for f in self.found]
-        spells = divide(hops, np.array([NEVER if t is None else t for t in trips], np.int64), ahead)
-        made = self._division(hops, spells, uncertain, np.array([t is None for t in trips], bool))
+        ahead = self._lookups_ahead(found, two_clocks)
+        number, last = (column[hops.last] for column in found.hops.columns)
+        trips = np.full(n, NEVER)
+        for k, view in enumerate(self.views):
+            trips[number == k] = view.round_trips()[view.owner[last[number == k]]]
+        trips[found.stream >= 0] = self.upstream.round_trips()[[self.streams[k].row for k in found.stream[found.stream >= 0].tolist()]]
+        made = self._division(found, hops, divide(hops, trips, ahead), uncertain, trips == NEVER)
         return made.take(np.lexsort((made.frame, made.begin_ns)))
 
-    def _trip(self, number: int, k: int) -> int | None:
-        return self.trips[number].get(self.views[number].owner[k])
-
-    def _find(self) -> None:
-        rows = self.traffic.rows.tolist()
-        for i, (up, vm, key) in enumerate(rows[:MOST]):
-            if key >= 0:
-                self._stream(i, key)
-            elif not self._is_turn(up, vm):
-                self._request(i, up, vm)
-        pairs = self.traffic.pairing
-        if self.vm is not None:
-            for row, mine in self.vm.of.items():
-                mate = -1 if pairs is None else int(pairs.host_of[row])
-                theirs = self.upstream.of.get(mate, []) if mate >= 0 else []
-                for at, k in enumerate(mine):
-                    same = theirs[at] if len(theirs) == len(mine) and theirs[at] not in self.used[UP] else None
-                    self._other(PROGRAM, k, same)
-        for mine in self.upstream.of.values():
-            for k in mine:
-                self._other(UP, k, None)
-
-    def _hops(self) -> Hops:
+    def _hops(self, found: _Found) -> Hops:
         """All hops of what was found, in its order."""
-        counts = [len(f.hops) if f.stream is None else 1 for f in self.found]
-        streams = [[f.stream.hop] for f in self.found if f.stream is not None]
-        flat = np.array([hop for f in self.found for hop in (f.hops if f.stream is None else [(-1, -1)])], np.int64).reshape(-1, 2)
-        n = len(flat)
+        numbers, exchanges = found.hops.columns
+        streams = [[self.streams[k].hop] for k in found.stream[found.stream >= 0].tolist()]
+        n = len(numbers)
         start, sent, answered, end = (np.empty(n, np.int64) for _ in range(4))
         opened, was_first = np.full((n, len(MOMENTS)), NEVER), np.zeros(n, bool)
         waits: list[tuple[int, int, int]] = []
         flights: list[tuple[int, int, int]] = []
         for number, view in enumerate(self.views):
-            at = np.flatnonzero(flat[:, 0] == number)
-            k = flat[at, 1]
+            at = np.flatnonzero(numbers == number)
+            k = exchanges[at]
             start[at], sent[at], answered[at], end[at] = (
                 view.start[k],
                 np.maximum(view.sent[k], view.start[k]),
@@ -281,87 +292,114 @@ class _Dividing:
             long = view.sent[k] - view.start[k] > LONG_SENDING_NS
             flights += [(hop, a, b) for hop, each in zip(at[long].tolist(), k[long].tolist(), strict=True) for a, b in view.flights(each)]
         if streams:
-            theirs, at = Hops.of(streams), np.flatnonzero(flat[:, 0] < 0)
+            theirs, at = Hops.of(streams), np.flatnonzero(numbers < 0)
             start[at], sent[at], answered[at], end[at] = theirs.start, theirs.sent, theirs.answered, theirs.end
             opened[at], was_first[at] = theirs.opened, theirs.was_first
             waits += [(int(at[hop]), a, b) for hop, a, b in theirs.waits.tolist()]
         spans = (np.array(each, np.int64).reshape(-1, 3) for each in (waits, flights))
-        return Hops(np.cumsum([0, *counts]), start, sent, answered, end, opened, was_first, *spans)
+        return Hops(found.hops.offsets, start, sent, answered, end, opened, was_first, *spans)
 
-    def _division(self, hops: Hops, spells: Ragged, uncertain: Ints, unknown_trip: np.ndarray[Any, Any]) -> Division:
-        servers, parties, ways = Words(), Words(), Words()
-        rows, status, flat = [], [], []
-        for f in self.found:
-            if f.stream is not None:
-                server, fixed = (
-                    self.upstream.server(f.stream.row),
-                    (UP, -1, f.stream.session, f.stream.stream, f.stream.complete, f.stream.frame),
-                )
-                status.append(f.stream.status)
-                flat.append((UP, -1))
-            else:
-                (number, k), (other, last) = f.hops[0], f.hops[-1]
-                first_view, last_view = self.views[number], self.views[other]
-                server = last_view.server(last_view.owner[last]) if f.request >= 0 else first_view.server(first_view.owner[k])
-                fixed = (number, k, first_view.session[k], -1, first_view.complete[k] or last_view.complete[last], first_view.frame[k])
-                status.append(last_view.http[last] or first_view.http[k])
-                flat += f.hops
-            rows.append(
-                (*fixed, servers.number(server), f.request, parties.number((f.party, f.process)), ways.number(tuple(f.relays)), f.relayed)
-            )
-        vantage, exchange, session, stream, complete, frame, server_of, request, whose, way, relayed = (
-            np.array(rows, np.int64).reshape(-1, 11).T
-        )
-        wired = np.zeros(len(rows), bool)
+    def _division(self, found: _Found, hops: Hops, spells: Ragged, uncertain: Ints, unknown_trip: Bools) -> Division:
+        (number, k), (other, last) = ([column[at] for column in found.hops.columns] for at in (hops.first, hops.last))
+        request, stream = found.request, np.full(len(k), -1)
+        session, complete, frame, first_status, status, near, far = (np.zeros(len(k), np.int64) for _ in range(7))
+        for n, view in enumerate(self.views):
+            first, end = number == n, other == n
+            session[first], frame[first], near[first] = view.session[k[first]], view.frame[k[first]], view.owner[k[first]]
+            first_status[first], status[end], far[end] = view.http[k[first]], view.http[last[end]], view.owner[last[end]]
+            complete[first] |= view.complete[k[first]]
+            complete[end] |= view.complete[last[end]]
+        by_server = request >= 0  # of others the server is what the program asked
+        status = np.where(status > 0, status, first_status)
+        asked, row = np.where(by_server, other, number), np.where(by_server, far, near)
+        for i in np.flatnonzero(found.stream >= 0).tolist():
+            asked[i], number[i] = UP, UP
+            _, row[i], session[i], stream[i], answer, complete[i], frame[i] = self.streams[found.stream[i]]
+            status[i] = -1 if answer is None else answer
+        told = objects([None if v < 0 else v for v in status.tolist()])
+        servers, (there, which) = Words(), as_they_come(asked, row)
+        server = np.array([servers.number(self.views[n].server(r)) for n, r in there.tolist()], np.int64)[which]
+        (parties, whose), (ways, way) = (as_they_come(numbers) for numbers in (found.whose, found.way))
+        wired = np.zeros(len(k), bool)
         wired[spells.owner[spells.columns[2] == PHASES.index(WIRE)]] = True
-        hidden = np.zeros((len(rows), len(PHASES)), bool)
-        hidden[:, PHASES.index(RELAY)] = relayed
+        hidden = np.zeros((len(k), len(PHASES)), bool)
+        hidden[:, PHASES.index(RELAY)] = found.relayed
         # of a stream, which has one hop, what is sent with pauses in between is not looked for
         hidden[:, PHASES.index(WIRE)] = unknown_trip & (~wired | (stream >= 0))
-        passes = Ragged(hops.offsets, (*np.array(flat, np.int64).reshape(-1, 2).T, hops.start, hops.sent, hops.answered, hops.end))
+        vantages = np.where(found.hops.columns[0] < 0, UP, found.hops.columns[0])
+        passes = Ragged(hops.offsets, (vantages, found.hops.columns[1], hops.start, hops.sent, hops.answered, hops.end))
         return Division(
-            [view.side.name for view in self.views], servers.values, parties.values, ways.values, vantage, exchange, session, stream, server_of,
-            request, whose, way, hidden, uncertain, objects(status), complete.astype(bool), frame, spells, passes,
+            [view.side.name for view in self.views], servers.values, [self.parties.values[n] for n in parties[:, 0]],
+            [self.ways.values[n] for n in ways[:, 0]], number, k, session, stream, server, request, whose, way, hidden, uncertain, told,
+            complete.astype(bool), frame, spells, passes,
         )  # fmt: skip
 
-    def _is_turn(self, up: int, vm: int) -> bool:
-        """Whether a row of the situation stands for a turn of HTTP/2 and for no request."""
-        there = self.traffic.vm
-        return (up >= 0 and int(self.up.owner[up]) in self.up.shared) or (
-            there is not None and vm >= 0 and int(there.owner[vm]) in there.shared
+    # -- requests to the target
+
+    def _requests(self) -> _Found:
+        """The situation's requests: from the VM's exchange over the relays of the host to the one upstream."""
+        place, in_vm, key = self.traffic.rows[:MOST].T
+        everybody, of = self.traffic.once(of_requests)
+        whose = np.array([self.parties.number((who.name, who.process)) for who in everybody], np.int64)[of[: len(place)]]
+        (row, exchange), (vm_row, vm_exchange) = _stands(self.up, place), _stands(self.traffic.vm, in_vm)
+        plain = key < 0
+        for view, its in zip(self.views, (row, vm_row), strict=False):  # turns of HTTP/2 are no requests
+            plain[its >= 0] &= ~view.shared[its[its >= 0]]
+        carried = plain & (np.isin(place, list(self.traffic.asked_of_relay)) | np.isin(row, list(self.traffic.served)))
+        plain &= ~carried
+        both, one, rest = (
+            np.flatnonzero(plain & ((exchange >= 0) == up) & ((vm_exchange >= 0) == vm)) for up, vm in ((1, 1), (1, 0), (0, 1))
         )
+        found = [
+            _Found.of([(PROGRAM, vm_exchange[both]), (UP, exchange[both])], both, whose[both], _by_row(self._entered, row[both]), 0),
+            _Found.of([(UP, exchange[one])], one, whose[one], self.straight, _by_row(self._relayed, row[one])),
+            _Found.of([(PROGRAM, vm_exchange[rest])], rest, whose[rest], self.straight, 0),
+        ]
+        for i in np.flatnonzero(carried).tolist():
+            found.append(self._carried(i, int(place[i]), int(row[i]), int(exchange[i]), int(vm_exchange[i]), whose[i : i + 1]))
+        for i in np.flatnonzero(key >= 0).tolist():
+            made = self._stream(int(key[i]))
+            hops = [(np.int64(-1), np.full(1, -1))]
+            of_one = _Found.of(hops, i, whose[i : i + 1], self.straight, int(self._relayed(made.row)))
+            found.append(of_one._replace(stream=np.full(1, len(self.streams))))
+            self.streams.append(made)
+        out = _Found.joined(found)
+        self._use(out)
+        return out.take(np.argsort(out.request))
 
-    def _request(self, i: int, up: int, vm: int) -> None:
-        """One of the situation's requests: from the VM's exchange over the relays of the host to the one upstream."""
-        hops: list[tuple[int, int, str]] = []
-        row = -1
-        if up >= 0:
-            k, row = int(self.up.exchange_rows[up]), int(self.up.owner[up])
-            before, between, own = paths.parts(self.traffic, row)
-            hops = self._inner(k, row, between, up)
-            hops.append((UP, k, between[-1] if hops and between else ""))
-            if self.vm is not None and vm >= 0:
-                hops[0] = (*hops[0][:2], ">".join([*before, *(own if len(hops) == 1 else [])]) or NETWORK)
-        if self.vm is not None and vm >= 0:
-            hops.insert(0, (PROGRAM, int(self.vm.side.exchange_rows[vm]), ""))
-        elif not hops:
-            return
-        whose = of_request(self.traffic, self.who, i, up)
-        known_relay = row >= 0 and len(hops) == 1 and self._relayed(row)
-        self._add(hops, i, whose.name, whose.process, known_relay)
+    def _use(self, found: _Found) -> None:
+        number, exchange = found.hops.columns
+        for k, used in enumerate(self.used):
+            used[exchange[number == k]] = True
 
-    def _inner(self, k: int, row: int, between: list[str], up: int) -> list[tuple[int, int, str]]:
+    def _carried(self, i: int, place: int, row: int, exchange: int, vm_exchange: int, whose: Ints) -> _Found:
+        """A request that relays of the upstream's machine carry on."""
+        before, between, own = paths.parts(self.traffic, row)
+        hops = self._inner(exchange, row, between, place)
+        hops.append((UP, exchange, between[-1] if hops and between else ""))
+        if vm_exchange >= 0:
+            hops[0] = (*hops[0][:2], ">".join([*before, *(own if len(hops) == 1 else [])]) or NETWORK)
+            hops.insert(0, (PROGRAM, vm_exchange, ""))
+        way = np.full(1, self.ways.number(tuple(relay for _, _, relay in hops[1:])))
+        return _Found.of([(number, np.full(1, k)) for number, k, _ in hops], i, whose, way, int(len(hops) == 1 and self._relayed(row)))
+
+    def _inner(self, k: int, row: int, between: list[str], place: int) -> list[tuple[int, int, str]]:
         """The same request on the connections that relays of the upstream's machine carried on, the first first."""
-        asked = self.traffic.asked_of_relay.get(up)
+        asked = self.traffic.asked_of_relay.get(place)
         if asked is not None:
             return [(UP, int(asked), "")]
-        mine = self.upstream.of[row]
+        mine = self.upstream.of(row).tolist()
         out: list[tuple[int, int, str]] = []
         for n, hop in enumerate(self.traffic.served.get(row, ())):
-            theirs = self.upstream.of.get(hop, [])
+            theirs = self.upstream.of(hop).tolist()
             if k in mine and len(theirs) == len(mine):
                 out.append((UP, theirs[mine.index(k)], between[n - 1] if n else ""))
         return out if len(out) == len(self.traffic.served.get(row, ())) else []
+
+    def _entered(self, row: int) -> int:
+        """Number of what lies between the VM and a connection of the upstream's that no relay there carries on."""
+        before, _, own = paths.parts(self.traffic, row)
+        return self.ways.number((">".join([*before, *own]) or NETWORK,))
 
     def _relayed(self, row: int) -> bool:
         """Whether something that this capture does not show from both sides carries a connection of the upstream's."""
@@ -369,31 +407,70 @@ class _Dividing:
         hidden = before or between or {paths.SSHUTTLE, paths.REDIRECT}.intersection(own)
         return bool(hidden) or (int(self.traffic.origin[row]) == VM and self.up.name != "vm")
 
-    def _other(self, number: int, k: int, same: int | None) -> None:
-        """An exchange that goes elsewhere."""
-        if k in self.used[number] or len(self.found) >= MOST:
-            return
+    def _stream(self, key: int) -> _Stream:
+        """A request of HTTP/2, which only a key log shows."""
+        assert self.traffic.beside.keys is not None
+        r = self.traffic.beside.keys.rows[key]
+        row = self.up.connection_of[r.session_id]
+        sent = r.request_end_ns if r.request_end_ns is not None else r.start_ns
+        end = r.end_ns if r.end_ns is not None else int(self.up.end_ns[row])
+        answered = None if r.response_ns is None else max(r.response_ns, r.start_ns)
+        first = self.upstream.of(row)[:1]
+        opening = self.upstream.openings.get(row) if (self.upstream.frame[first] >= r.frame - OPENING_FRAMES).any() else None
+        waits = [span for s in self.up.session_ids[row] for span in self.upstream.waits.get(s, ())]
+        hop = Hop(r.start_ns, sent if answered is None else min(sent, answered), answered, max(end, r.start_ns), opening, waits)
+        return _Stream(hop, row, r.session_id, r.stream, r.status, r.complete, r.frame)
+
+    # -- what goes elsewhere
+
+    def _others(self, most: int) -> list[_Found]:
+        """Up to ``most`` exchanges that go elsewhere, the VM's first."""
+        out: list[_Found] = []
+        if self.vm is not None:
+            out.append(self._others_of_vm(self.vm, most))
+            most -= len(out[0].request)
+            self._use(out[0])
+        k = self._left(UP)[:most]
+        everybody = self.traffic.once(who)
+        whose = _by_row(lambda row: self.parties.number((everybody[row].name, everybody[row].process)), self.upstream.owner[k])
+        return [*out, _Found.of([(UP, k)], -1, whose, self.straight, self._local(UP, k))]
+
+    def _others_of_vm(self, vm: _View, most: int) -> _Found:
+        k = self._left(PROGRAM)[:most]
+        row, pairs = vm.owner[k], self.traffic.pairing
+        mate = np.full(len(k), -1) if pairs is None else pairs.host_of[row]
+        alike = np.flatnonzero((mate >= 0) & (self.upstream.many(mate) == vm.many(row)))
+        same = self.upstream.at(mate[alike], vm.place[k[alike]])
+        free = np.flatnonzero(~self.used[UP][same])
+        free = free[np.unique(same[free], return_index=True)[1]]
+        alike, same = alike[free], same[free]
+        processes = self.traffic.processes.get("vm", {})
+        whose = _by_row(lambda row: self.parties.number(("VM", processes.get(row))), row)
+        alone = np.setdiff1d(np.arange(len(k)), alike)
+        found = _Found.joined(
+            [
+                _Found.of([(PROGRAM, k[alike]), (UP, same)], -1, whose[alike], _by_row(self._between, self.upstream.owner[same]), 0),
+                _Found.of([(PROGRAM, k[alone])], -1, whose[alone], self.straight, self._local(PROGRAM, k[alone])),
+            ]
+        )
+        return found.take(np.argsort(np.concatenate([alike, alone])))
+
+    def _left(self, number: int) -> Ints:
+        """Exchanges that are of no request yet, without turns of HTTP/2."""
         view = self.views[number]
-        row = view.owner[k]
-        if row in view.side.shared:
-            return
-        hops = [(number, k, "")]
-        if same is not None:
-            hops.append((UP, same, ">".join(self._between(self.upstream.owner[same])) or NETWORK))
+        return view.listed[~(self.used[number][view.listed] | view.shared[view.owner[view.listed]])]
+
+    def _local(self, number: int, k: Ints) -> Ints:
+        """Of exchanges, whether they end at a relay on the machine itself."""
+        view = self.views[number]
         c = view.side.connections
-        local = same is None and (c["path"][row] == paths.SSHUTTLE or is_loopback(c["resp_ip"][row]))
-        whose = self.who[row] if number == UP else None
-        name, process = (whose.name, whose.process) if whose else ("VM", self.traffic.processes.get("vm", {}).get(row))
-        self._add(hops, -1, name, process, local)
+        return _by_row(lambda row: c["path"][row] == paths.SSHUTTLE or is_loopback(c["resp_ip"][row]), view.owner[k])
 
-    def _between(self, row: int) -> list[str]:
-        return [relay for part in paths.parts(self.traffic, row) for relay in part]
+    def _between(self, row: int) -> int:
+        """Number of all relays of a connection of the upstream's as one."""
+        return self.ways.number((">".join(relay for part in paths.parts(self.traffic, row) for relay in part) or NETWORK,))
 
-    def _add(self, hops: list[tuple[int, int, str]], request: int, party: str, process: str | None, relayed: bool) -> None:
-        for number, k, _ in hops:
-            self.used[number].add(k)
-        relays = [relay for _, _, relay in hops[1:]]
-        self.found.append(_Found([(number, k) for number, k, _ in hops], request, party, process, relays, relayed))
+    # -- two clocks
 
     def _one_clock(self, hops: Hops, requests: Ints) -> Ints:
         """Move the VM's hops so that nothing leaves before it came; how far each way of the relay may be off."""
@@ -410,43 +487,43 @@ class _Dividing:
         hops.move(near, half)
         return np.abs(both) // 2
 
-    def _lookups_ahead(self, requests: list[int]) -> Ahead:
+    def _lookups_ahead(self, found: _Found, requests: Ints) -> Ahead:
         """The programs' lookups as the upstream's capture shows them; a tunnel that carries lookups only is added to the relays."""
         rows: list[tuple[int, int, int, int]] = []
         if self.vm is None:
             return Ahead(*np.empty((4, 0), np.int64))
         table, way_of = self.up.capture.table("lookups"), self.vm.side.capture.table("lookups")["path"]
         asked_ns, told_ns = table.ints("query_ns", NEVER), table.ints("answer_ns", NEVER)
-        opening_of, lookups = self.vm.opening_of, [o.lookups for o in self.vm.openings.values()]
-        for request in requests:
-            opened = opening_of[self.found[request].hops[0][1]]
-            mine = [row for row in lookups[opened] if row in self.lookup_of] if opened >= 0 else []
+        opened = self.vm.opening_of[found.hops.columns[1][found.hops.offsets[requests]]]
+        lookups, ways = [o.lookups for o in self.vm.openings.values()], self.ways.values
+        for request, opening in zip(requests[opened >= 0].tolist(), opened[opened >= 0].tolist(), strict=True):
+            mine = [row for row in lookups[opening] if row in self.lookup_of]
             there = [self.lookup_of[row] for row in mine]
             asked = [int(asked_ns[k]) for k in there if asked_ns[k] != NEVER]
             told = [int(told_ns[k]) for k in there if told_ns[k] != NEVER]
             if not asked or not told:
                 continue
-            way, relays = str(way_of[mine[0]]), self.found[request].relays
+            way, relays = str(way_of[mine[0]]), ways[found.way[request]]
             if way == paths.SSHUTTLE and not any(way in relay for relay in relays):
-                relays.append(way)
+                relays = (*relays, way)
+                found.way[request] = self.ways.number(relays)
             rows.append((request, min(asked), max(told), next((k for k, relay in enumerate(relays) if way in relay), 0)))
         return Ahead(*np.array(rows, np.int64).reshape(-1, 4).T)
 
-    def _stream(self, i: int, key: int) -> None:
-        """A request of HTTP/2, which only a key log shows."""
-        assert self.traffic.beside.keys is not None
-        r = self.traffic.beside.keys.rows[key]
-        row = self.up.connection_of[r.session_id]
-        sent = r.request_end_ns if r.request_end_ns is not None else r.start_ns
-        end = r.end_ns if r.end_ns is not None else int(self.up.end_ns[row])
-        answered = None if r.response_ns is None else max(r.response_ns, r.start_ns)
-        first = self.upstream.first & set(self.upstream.of.get(row, ()))
-        opening = self.upstream.openings.get(row) if any(self.upstream.frame[k] >= r.frame - OPENING_FRAMES for k in first) else None
-        waits = [span for s in self.up.session_ids[row] for span in self.upstream.waits.get(s, ())]
-        hop = Hop(r.start_ns, sent if answered is None else min(sent, answered), answered, max(end, r.start_ns), opening, waits)
-        whose = of_request(self.traffic, self.who, i, -1)
-        stream = _Stream(hop, row, r.session_id, r.stream, r.status, r.complete, r.frame)
-        self.found.append(_Found([], i, whose.name, whose.process, [], self._relayed(row), stream))
+
+def _stands(side: Side | None, places: Ints) -> tuple[Ints, Ints]:
+    """Row of the connection and of the exchange of what stands at places of a side's requests; -1 of what does not (-1)."""
+    row, exchange = np.full((2, len(places)), -1)
+    if side is not None:
+        there = places >= 0
+        row[there], exchange[there] = side.owner[places[there]], side.exchange_rows[places[there]]
+    return row, exchange
+
+
+def _by_row(function: Callable[[int], int], rows: Ints) -> Ints:
+    """A function of rows, worked out once of equal ones, in the order in which they come."""
+    alike, which = as_they_come(rows)
+    return np.array([function(row) for row in alike[:, 0].tolist()], np.int64)[which]
 
 
 @no_cycles()

@@ -154,11 +154,13 @@ def estimate(vm: Capture, host: Capture) -> Clock:
 
 # -- common packets --
 
+FOR_CLOCKS = ("seq", "ack", "iface")  #: columns of the trail that nothing else asks for
+
 
 def _whole_trail(capture: Capture) -> Trail | None:
     """What was kept of all segments while the capture was read; None where it was not, or not of all."""
     trail = capture.part.trail
-    return None if trail is None or trail.left_out else trail
+    return trail if trail is not None and trail.has(*FOR_CLOCKS) else None
 
 
 def _at_hand(capture: Capture) -> bool:

@@ -93,7 +93,7 @@ class Compared:
         self.request_of = np.array([at.get(k, -1) for k in exchanges["session_id"].tolist()], np.int64)
         self.request_ns = exchanges["start_ns"].astype(np.int64)
         self.asked = self._asked()
-        self.asked_ns, self.answered_ns = ints(self.lookups["query_ns"]), ints(self.lookups["answer_ns"])
+        self.asked_ns, self.answered_ns = self.lookups.ints("query_ns"), self.lookups.ints("answer_ns")
 
     def to_host(self, clock: Clock) -> None:
         """Take all times to the host's clock."""

@@ -265,12 +265,14 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead:
     CaptureError
         a file cannot be read.
     """
-    from netlens.parsers import decrypted, decrypted_rows, errorlog
+    from netlens.parsers import errorlog
 
     keys: Decrypted | None = None
     logs: dict[str, ErrorLog] = {}
     notes: list[str] = []
     for path in given.keylogs:
+        from netlens.parsers import decrypted
+
         found = decrypted.requests(upstream.paths, path, upstream.table("sessions"))
         if found.rows or keys is None:
             keys = found
@@ -283,6 +285,8 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead:
             notes += [log.note for log in found_logs if log.note]
             logs[side] = errorlog.joined(found_logs)
     if given.requests is not None and keys is None:
+        from netlens.parsers import decrypted_rows
+
         keys = decrypted_rows.read(given.requests)
         notes += [keys.note] if keys.note else []
     return Beside(logs, given.covering, keys, given.sshuttle, given.host_address, notes)

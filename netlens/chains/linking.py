@@ -24,6 +24,7 @@ from netlens.errors import NetlensError
 from netlens.parsers import connections
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.text import printable
+from netlens.threads import in_parallel
 
 if TYPE_CHECKING:
     from netlens.api import Capture
@@ -32,6 +33,7 @@ CODES = {"vm": VM, "host": HOST}
 USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
 #: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
 UNSURE_NS = 1_000_000_000
+ONE_SIDE = "only one side was captured; its clock is used"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,12 @@ def _by_place(side: Side, carried: Mapping[int, int]) -> dict[int, int]:
 
 
 def link(
-    captures: Mapping[str | None, Capture], apis: tuple[str, ...] = (), samples: Iterable[Mapping[str, Any]] = (), *, manifest: bool = False
+    captures: Mapping[str | None, Capture],
+    apis: tuple[str, ...] = (),
+    samples: Iterable[Mapping[str, Any]] = (),
+    *,
+    manifest: bool = False,
+    clock: clocks.Clock | None = None,
 ) -> Linked:
     """Link one or two captures.
 
@@ -118,7 +125,8 @@ def link(
     ----------
     captures : by side: "vm", "host", or None for one whose side nobody told; or any further name.  apis : names or addresses of the API; guessed if
         empty.
-    samples : of the host's sockets.  manifest : the recording's manifest named the APIs.
+    samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  clock : what :func:`netlens.chains.clock.estimate` said of these
+        captures before.
 
     Raises
     ------
@@ -127,25 +135,18 @@ def link(
     """
     every = {name: Side(name, capture) for name, capture in captures.items()}
     sides = {name: side for name, side in every.items() if name in USUAL} or _alone(every)
-    exchanged = visibility.exchanged(sides)
-    notes = [exchanged] if exchanged else []
+    two = {"vm", "host"} <= sides.keys()
+    # clocks are compared by numpy, which lets go of the interpreter's lock
+    (exchanged, goal, served, passed_on, notes), told = in_parallel(
+        lambda: _looked_at(sides, apis, manifest),
+        lambda: clock or (clocks.estimate(sides["vm"].capture, sides["host"].capture) if two else clocks.identity(ONE_SIDE)),
+    )
     upstream = sides.get("host") or next(iter(sides.values()))
-    goal = target.find_or_guess(sides, upstream, apis, manifest, notes)
-    served = {name: relays.serving(side) for name, side in sides.items()}
-    passed_on = {name: relays.carried(side) for name, side in sides.items()}
-    if {"vm", "host"} <= sides.keys():  # what the VM's program asks the host's relay is what it asks the server
-        c = sides["vm"].connections
-        ends = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True)
-        sides["vm"].target |= np.array([end in passed_on["host"].relays for end in ends], bool)
-    for side in sides.values():
-        side.find_requests()
     pairs: pairing.Pairing | None = None
-    clock = clocks.identity("only one side was captured; its clock is used")
-    if "vm" in sides and "host" in sides:
+    if two:
         vm, host = sides["vm"], sides["host"]
-        clock = clocks.estimate(vm.capture, host.capture)
         known = connections.sent_from(vm.capture)
-        pairs = pairing.pair(vm.capture, host.capture, clock, samples, vm_addresses=known, served=served["host"])
+        pairs = pairing.pair(vm.capture, host.capture, told, samples, vm_addresses=known, served=served["host"])
         pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
         notes += getattr(samples, "notes", ())
         if not host.target.any() and vm.target.any():
@@ -179,7 +180,7 @@ def link(
         sides=sides,
         upstream=upstream,
         goal=goal,
-        clock=clock,
+        clock=told,
         pairing=pairs,
         origin=origin,
         carried=carried,
@@ -195,6 +196,23 @@ def link(
         exchanged=bool(exchanged),
         notes=notes,
     )
+
+
+def _looked_at(sides: dict[str | None, Side], apis: tuple[str, ...], manifest: bool) -> tuple[str, target.Target, Any, Any, list[str]]:
+    """What needs no clock: whether the captures seem to be exchanged; the target; by side the hops that relays made, and what relays carried on; notes.
+    The sides' requests to the target are found."""
+    exchanged = visibility.exchanged(sides)
+    notes = [exchanged] if exchanged else []
+    goal = target.find_or_guess(sides, sides.get("host") or next(iter(sides.values())), apis, manifest, notes)
+    served = {name: relays.serving(side) for name, side in sides.items()}
+    passed_on = {name: relays.carried(side) for name, side in sides.items()}
+    if {"vm", "host"} <= sides.keys():  # what the VM's program asks the host's relay is what it asks the server
+        c = sides["vm"].connections
+        ends = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True)
+        sides["vm"].target |= np.array([end in passed_on["host"].relays for end in ends], bool)
+    for side in sides.values():
+        side.find_requests()
+    return exchanged, goal, served, passed_on, notes
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from netlens.chains.situation import BY_SSHUTTLE, DIRECTLY, RECORDED, VM
-from netlens.columns import NEVER, Bools, Ints, ints
+from netlens.columns import NEVER, Bools, Ints
 from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _writes(up: Side, trail: Trail, originator: Ints, k: int, end: int) -> _Writ
     rows = np.concatenate([np.arange(each.start, each.stop) for each in map(trail.of, ids)])
     rows = rows[(t["fresh"][rows] > 0) & (t["way"][rows] != originator[t["session"][rows]])]
     at = np.sort(t["ts"][rows])
-    at = at[(at >= ints(up.exchanges["response_ns"][k : k + 1], NEVER)[0]) & (at <= end)]
+    at = at[(at >= up.exchanges.ints("response_ns", NEVER)[k]) & (at <= end)]
     at = at[np.diff(at, prepend=at[:1] - 2 * SAME_WRITE_NS) > SAME_WRITE_NS]
     trips = [float(up.sessions["handshake_ms"][each]) for each in ids]
     return _Writes(
@@ -131,5 +131,5 @@ def _writes(up: Side, trail: Trail, originator: Ints, k: int, end: int) -> _Writ
 
 def _by_reset(side: Side) -> Bools:
     """Per connection, whether its program ended it with a reset and no FIN before it."""
-    fins, resets = ints(side.sessions["orig_fin_ns"], NEVER), ints(side.sessions["rst_ns"], NEVER)
+    fins, resets = side.sessions.ints("orig_fin_ns", NEVER), side.sessions.ints("rst_ns", NEVER)
     return np.array([min(resets[ids]) < min(fins[ids]) if len(ids) else False for ids in side.session_ids], np.bool_)

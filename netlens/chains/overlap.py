@@ -30,8 +30,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netlens.columnar import Nullable
 from netlens.columns import Bools, Codes, Floats, Ints, kinds
 from netlens.errors import SchemaError
+from netlens.schema import Table
 from netlens.text import endpoint
 
 Labels = npt.NDArray[np.object_]
@@ -243,7 +245,7 @@ def _intervals(
 
 def session_intervals(sessions: Columns, capture_ns: tuple[int, int] | None = None) -> Intervals:
     """Sessions: from the first frame until closed (both FINs or an RST), else until the last frame and perhaps on."""
-    end = _ints(sessions["end_ns"], 0)
+    end = _ints(_column(sessions, "end_ns"), 0)
     closed = _column(sessions, "closed_ns")
     finish = end if closed is None else _ints(closed, end)
     right = np.zeros(len(end), np.bool_) if closed is None else ~_present(closed)
@@ -254,7 +256,7 @@ def session_intervals(sessions: Columns, capture_ns: tuple[int, int] | None = No
 
 def connection_intervals(connections: Columns, capture_ns: tuple[int, int] | None = None) -> Intervals:
     """Connections: ``start_ns`` to ``end_ns``, censored as ``started_before_capture`` and ``open_at_end`` say."""
-    end = _ints(connections["end_ns"], 0)
+    end = _ints(_column(connections, "end_ns"), 0)
     left, right = _column(connections, "started_before_capture"), _column(connections, "open_at_end")
     return _intervals(
         connections["start_ns"],
@@ -274,15 +276,15 @@ def exchange_intervals(
     to close. With ``connections``, what NAT and redirects made the capture hold twice counts once: of the sessions of one connection only
     the one with the most exchanges (the lowest of several) is taken.
     """
-    start = _ints(exchanges["start_ns"], 0)
+    start = _ints(_column(exchanges, "start_ns"), 0)
     asked = _column(exchanges, "request_end_ns")
-    seen = _ints(exchanges["end_ns"], start if asked is None else np.maximum(_ints(asked, start), start))
+    seen = _ints(_column(exchanges, "end_ns"), start if asked is None else np.maximum(_ints(asked, start), start))
     done = _column(exchanges, "complete")
-    complete = _present(exchanges["end_ns"]) if done is None else _bools(done)
+    complete = _present(_column(exchanges, "end_ns")) if done is None else _bools(done)
     finish, right = seen.copy(), ~complete
-    session = _ints(exchanges["session_id"], -1)
+    session = _ints(_column(exchanges, "session_id"), -1)
     if sessions is not None and len(session):
-        row = _find(_ints(sessions["session_id"], -1), session)
+        row = _find(_ints(_column(sessions, "session_id"), -1), session)
         lasts = session_intervals(sessions).end_ns
         closed = _column(sessions, "closed_ns")
         known = (row >= 0) & ~complete
@@ -302,16 +304,16 @@ def half_closed_intervals(sessions: Columns, capture_ns: tuple[int, int] | None 
     stays counted at a provider that counts. (``half_closed_s`` is the whole half-closed time, with payload or without.)
     """
     start = np.asarray(sessions["start_ns"], np.int64)
-    end = _ints(sessions["end_ns"], 0)
-    closed = _ints(sessions["closed_ns"], end)
-    open_still = ~_present(sessions["closed_ns"])
+    end = _ints(_column(sessions, "end_ns"), 0)
+    closed = _ints(_column(sessions, "closed_ns"), end)
+    open_still = ~_present(_column(sessions, "closed_ns"))
     if len(start) and capture_ns is None:
         capture_ns = int(start.min()), int(max(end.max(), closed.max()))
     parts = []
     for closer, other in (("orig", "resp"), ("resp", "orig")):
-        mask = _present(sessions[f"{closer}_fin_ns"]) & (np.asarray(sessions[f"{other}_bytes_after_fin"], np.int64) > 0)
-        fin = _ints(sessions[f"{closer}_fin_ns"], 0)
-        last = _ints(sessions[f"{other}_last_payload_ns"], fin)
+        mask = _present(_column(sessions, f"{closer}_fin_ns")) & (np.asarray(sessions[f"{other}_bytes_after_fin"], np.int64) > 0)
+        fin = _ints(_column(sessions, f"{closer}_fin_ns"), 0)
+        last = _ints(_column(sessions, f"{other}_last_payload_ns"), fin)
         mask &= last > fin  # else the bytes are older ones that arrived late
         rows = np.flatnonzero(mask)
         parts.append((rows, fin[rows], last[rows]))
@@ -398,7 +400,7 @@ def owner_rows(exchanges: Columns, connections: Columns) -> Ints:
     """Row of ``connections`` that each exchange belongs to; -1 where none claims its session."""
     ids = list(connections["session_ids"])
     sessions = np.fromiter(chain.from_iterable(ids), np.int64)
-    wanted = _ints(exchanges["session_id"], -1)
+    wanted = _ints(_column(exchanges, "session_id"), -1)
     if not len(sessions):
         return np.full(len(wanted), -1, np.int64)
     rows = np.repeat(np.arange(len(ids)), np.fromiter(map(len, ids), np.int64, len(ids)))
@@ -431,7 +433,8 @@ def _find(haystack: Ints, needles: Ints) -> Ints:
 
 
 def _column(table: Columns, name: str) -> Any:
-    return table.get(name)
+    """None where there is none."""
+    return table.stored(name) if isinstance(table, Table) and name in table else table.get(name)
 
 
 def _missing(value: Any) -> bool:
@@ -446,6 +449,8 @@ def _array(values: Any) -> npt.NDArray[Any]:
 
 
 def _present(values: Any) -> Bools:
+    if isinstance(values, Nullable):
+        return values.known
     array = _array(values)
     if array.dtype == object:
         values = array.tolist()
@@ -457,6 +462,8 @@ def _present(values: Any) -> Bools:
 
 def _ints(values: Any, missing: Any) -> Ints:
     """As int64, with ``missing`` (a number or an array) where there is no value."""
+    if isinstance(values, Nullable):
+        return np.where(values.known, values.values, missing)
     array = _array(values)
     if array.dtype.kind in "iu":
         return array.astype(np.int64, copy=False)

@@ -18,10 +18,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from netlens.addresses import is_loopback
 from netlens.chains.processes import plain
 from netlens.chains.side import WORDS
 from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM
+from netlens.columns import Ints, as_they_come
 from netlens.parsers import connections
 from netlens.text import endpoint
 
@@ -68,17 +71,17 @@ class Who:
 
 def parties(traffic: Traffic) -> list[Party]:
     """All that have requests, and the captured machines also without any; the VM first, then the host, then by requests."""
-    r = traffic.situation.requests
-    owners = traffic.once(who)
+    everybody, of = traffic.once(of_requests)
+    asked = np.bincount(of, minlength=len(everybody)).tolist()
+    refused_of = np.bincount(of[traffic.situation.requests.rejected == REJECTED], minlength=len(everybody)).tolist()
     found: dict[tuple[str, str | None], list[Any]] = {}
     for name in traffic.sides:
         if name in WORDS:
             found[WORDS[name], None] = [name, set(), 0, 0]
-    for i, (up, refused) in enumerate(zip(traffic.rows[:, 0].tolist(), (r.rejected == REJECTED).tolist(), strict=True)):
-        whose = of_request(traffic, owners, i, up)
+    for whose, requests, refused in zip(everybody, asked, refused_of, strict=True):
         entry = found.setdefault((whose.name, whose.process), [whose.vantage, set(), 0, 0])
         entry[1] |= {whose.address} - {None}
-        entry[2] += 1
+        entry[2] += requests
         entry[3] += refused
     for name, side in traffic.further.items():
         found.setdefault((name, None), [name, set(), 0, 0])[1].update(
@@ -96,12 +99,7 @@ def parties(traffic: Traffic) -> list[Party]:
 
 def others(traffic: Traffic) -> str:
     """Who shares the egress with the VM, as a sentence says it: "the host and the other VM, 192.168.64.6"; "" if nobody was seen."""
-    r, owners = traffic.situation.requests, traffic.once(who)
-    names = dict.fromkeys(
-        whose.name
-        for i, (up, side) in enumerate(zip(traffic.rows[:, 0].tolist(), r.side.tolist(), strict=True))
-        if side == HOST and (whose := of_request(traffic, owners, i, up)).code == HOST
-    )
+    names = dict.fromkeys(whose.name for whose in traffic.once(of_requests)[0] if whose.code == HOST)
     words = [f"the {name}" for name in names]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
@@ -144,21 +142,32 @@ def inner(linked: Linked) -> list[int]:
     return first
 
 
-def of_request(traffic: Traffic, owners: list[Who], i: int, up: int) -> Who:
-    """Whose request ``i`` is; ``up``: its place in the upstream's exchanges, -1 for one that only the VM's capture or a key log has."""
-    side = traffic.upstream
-    code = int(traffic.situation.requests.side[i])
-    if up >= 0:
-        row = int(side.owner[up])
-        asked = traffic.asked_of_relay.get(up)
-        if asked is not None:
+def of_requests(traffic: Traffic) -> tuple[list[Who], Ints]:
+    """All that have requests to the target, as they come, and which of them each request is of (int64[n])."""
+    side, code, place = traffic.upstream, traffic.situation.requests.side, traffic.rows[:, 0]
+    row = np.full(len(place), -1)
+    row[place >= 0] = side.owner[place[place >= 0]]
+    carried = traffic.asked_of_relay
+    asked = np.array([carried.get(k, -1) for k in place.tolist()], np.int64) if carried else np.full(len(place), -1)
+    alike, which = as_they_come(row, code.astype(np.int64), asked)
+    numbers: dict[Who, int] = {}
+    number_of = [numbers.setdefault(_who(traffic, *each), len(numbers)) for each in alike.tolist()]
+    return list(numbers), np.array(number_of, np.int64)[which]
+
+
+def _who(traffic: Traffic, row: int, code: int, asked: int) -> Who:
+    """Whose a request is that was sent on a connection of the upstream's capture (-1: only the VM's capture or a key log has it) by a side; ``asked``:
+    exchange with the relay that it carries on, else -1."""
+    side, owners = traffic.upstream, traffic.once(who)
+    if row >= 0:
+        if asked >= 0:
             row = side.connection_of[int(side.capture.table("exchanges")["session_id"][asked])]
         if owners[row].code == code:
             return owners[row]
         if (name := traffic.claimed.get(row)) is not None:
             return Who(code, name, name, side.connections["orig_ip"][row])
         ip = side.connections["orig_ip"][row]
-        if code == HOST and asked is not None and ip not in traffic.once(_own) and not is_loopback(ip):
+        if code == HOST and asked >= 0 and ip not in traffic.once(_own) and not is_loopback(ip):
             return Who(HOST, _called(ip, traffic.once(addresses_of_vm)), None, ip)
     name = {VM: WORDS["vm"], HOST: WORDS["host"]}.get(code, "unknown")
     vantage = {VM: "vm", HOST: "host"}.get(code)

@@ -31,7 +31,7 @@ import numpy as np
 
 from netlens.chains import overlap
 from netlens.chains.companions import begun_beside
-from netlens.columns import MISSING, NEVER, Bools, Ints, by_value, ints
+from netlens.columns import MISSING, NEVER, Bools, Ints, by_value
 from netlens.parsers.connections import is_private, is_public
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def carried(side: Side) -> Carried:
     of: dict[int, int] = {}
     ends = set()
     itself: dict[tuple[str, int], int] = {}
-    answered = ints(exchanges["response_ns"], NEVER) != NEVER
+    answered = exchanges.ints("response_ns", NEVER) != NEVER
     until = _until(side, exchanges)
     for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
         if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
@@ -278,18 +278,19 @@ def carried(side: Side) -> Carried:
 def _until(side: Side, exchanges: Table) -> Ints:
     """Per exchange, until when its answer may go on upstream: to its own end; if the program ended the connection right behind that, perhaps in the middle,
     until the relay has ended its own; :data:`NEVER` where no end is known."""
-    s, ends = side.sessions, ints(exchanges["end_ns"], NEVER)
-    fins = [ints(s[f"{end}_fin_ns"], NEVER) for end in ("orig", "resp")]
-    closed = np.minimum(np.where(fins[0] < fins[1], fins[0], NEVER), ints(s["rst_ns"], NEVER))
-    at = {number: k for k, number in enumerate(s["session_id"].tolist())}
+    s, ends = side.sessions, exchanges.ints("end_ns", NEVER)
+    fins = [s.ints(f"{end}_fin_ns", NEVER) for end in ("orig", "resp")]
+    closed = np.minimum(np.where(fins[0] < fins[1], fins[0], NEVER), s.ints("rst_ns", NEVER))
+    number = exchanges["session_id"].astype(np.int64)
+    ids = s["session_id"].astype(np.int64)
     out = ends.copy()
-    last: dict[int, int] = {}
-    for row, number in enumerate(exchanges["session_id"].tolist()):
-        last[number] = row  # in order of start
-    for number, row in last.items():
-        over = int(closed[at[number]])
-        if ends[row] != NEVER and over != NEVER and over - ends[row] <= BROKEN_NS:
-            out[row] = max(over, int(ends[row])) + LATEST_NS
+    # of each session the last, in order of start
+    sessions, from_behind = np.unique(number[::-1], return_index=True)
+    last = len(number) - 1 - from_behind
+    over = closed[np.searchsorted(ids, sessions)]
+    soon = (ends[last] != NEVER) & (over != NEVER)
+    soon[soon] = (over - ends[last])[soon] <= BROKEN_NS
+    out[last[soon]] = np.maximum(over, ends[last])[soon] + LATEST_NS
     return out
 
 
@@ -339,7 +340,7 @@ def match(exchanges: Table, to_relay: Ints, upstream: Ints, until: Ints | None =
 class _Times:
     def __init__(self, exchanges: Table, rows: Ints, until: Ints | None) -> None:
         self.asked = exchanges["request_end_ns"][rows].astype(np.int64)
-        self.end = ints(exchanges["end_ns"][rows], NEVER)
+        self.end = exchanges.ints("end_ns", NEVER)[rows]
         self.until = self.end if until is None else until[rows]
         self.size = exchanges["up_bytes"][rows].astype(np.int64)
 

@@ -26,7 +26,7 @@ from netlens.chains.compared import TOLERANCE_NS
 from netlens.chains.noticed import noticed
 from netlens.chains.parties import addresses_of_vm
 from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
-from netlens.columns import NEVER, Bools, Codes, Ints, ints
+from netlens.columns import NEVER, Bools, Codes, Ints
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
@@ -72,7 +72,7 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     table = _unlabelled(side, carrier, start, np.maximum(end, start), done, here, there, x["up_bytes"].astype(np.int64))
     broken_off = _broken_off(up)
     known = noticed(linked, table.end_ns, table.done_ns, broken_off, mate)
-    table = replace(table, answer_ns=ints(x["response_ns"], 0), broken_off=broken_off, noticed_ns=known)
+    table = replace(table, answer_ns=x.ints("response_ns", 0), broken_off=broken_off, noticed_ns=known)
     rows = np.stack([np.arange(n), mate, np.full(n, -1)], axis=1)
     if keys is not None:
         table, rows = _with_streams(linked, keys, table, rows, row_of, sessions)
@@ -97,9 +97,9 @@ def _broken_off(up: Side) -> Bools:
     it was under way or within :data:`SOON_NS`, the server not having closed, or was closed before the answer began, or while more of it than a farewell was
     still to come."""
     x, s = up.exchanges, up.sessions
-    resets, fins, later = ints(s["rst_ns"], -1), ints(s["orig_fin_ns"], NEVER), s["resp_bytes_after_fin"]
-    ended = ints(s["resp_fin_ns"], NEVER)
-    begun, over, answered = x["start_ns"].astype(np.int64), ints(x["end_ns"], -1), ints(x["response_ns"], NEVER)
+    resets, fins, later = s.ints("rst_ns", -1), s.ints("orig_fin_ns", NEVER), s["resp_bytes_after_fin"]
+    ended = s.ints("resp_fin_ns", NEVER)
+    begun, over, answered = x["start_ns"].astype(np.int64), x.ints("end_ns", -1), x.ints("response_ns", NEVER)
     out = np.zeros(x.rows, np.bool_)
     for row, places in _by(up.owner).items():
         ids = up.session_ids[row]
@@ -119,7 +119,7 @@ def _over_in_vm(linked: Linked, vm: Side) -> tuple[Ints, Bools]:
     over_ns, over = vm.answered_ns
     over_ns, over = over_ns.copy(), over.copy()
     x = vm.capture.table("exchanges")
-    ends = ints(x["end_ns"], -1)
+    ends = x.ints("end_ns", -1)
     for i, asked in linked.asked_in_vm.items():
         if x["complete"][asked] and ends[asked] >= 0:
             over_ns[i], over[i] = ends[asked], True

@@ -115,7 +115,7 @@ class Side:
     def exchanges(self) -> Table:
         """Of the target; an answer is complete also if the connection stayed silent after it for :data:`SILENCE_NS`."""
         x = self.capture.table("exchanges").take(self.exchange_rows)
-        seen = ints(x["end_ns"], -1)
+        seen = x.ints("end_ns", -1)
         over = (seen >= 0) & (x["complete"] | (self._closed_ns - seen >= SILENCE_NS))
         return Table(x.schema, {**x.columns, "complete": over})
 
@@ -137,7 +137,7 @@ class Side:
     def answered_ns(self) -> tuple[Ints, Bools]:
         """Per row of ``exchanges``, in this capture's time: when its answer was over, and whether that is known; else when its connection ended."""
         x = self.exchanges
-        seen = ints(x["end_ns"], -1)
+        seen = x.ints("end_ns", -1)
         return np.where(x["complete"], seen, np.maximum(self._closed_ns, seen)), x["complete"]
 
     @cached_property
@@ -146,15 +146,15 @@ class Side:
         x, s = self.exchanges, self.sessions
         ids = x["session_id"].astype(np.int64)
         fins, others = (ints(s[name], NEVER)[ids] for name in ("resp_fin_ns", "orig_fin_ns"))
-        said = ints(s["resp_last_payload_ns"], -1)[ids] > x["request_end_ns"].astype(np.int64)
+        said = s.ints("resp_last_payload_ns", -1)[ids] > x["request_end_ns"].astype(np.int64)
         reset = np.isin(s["state"].astype(str), ("RSTR", "RSTRH"))[ids]
-        left: Bools = (ints(x["response_ns"], NEVER) == NEVER) & (reset | (fins < others) | (said & (others < NEVER)))
+        left: Bools = (x.ints("response_ns", NEVER) == NEVER) & (reset | (fins < others) | (said & (others < NEVER)))
         return left
 
     @cached_property
     def done_ns(self) -> Ints:
         """Per connection, the program's own farewell in TLS, FIN or RST, in this capture's time; :data:`NEVER` where there is none."""
-        fins, resets = ints(self.sessions["orig_fin_ns"], NEVER), ints(self.sessions["rst_ns"], NEVER)
+        fins, resets = self.sessions.ints("orig_fin_ns", NEVER), self.sessions.ints("rst_ns", NEVER)
         ends = np.minimum(np.minimum(fins, resets), self._farewell_ns)
         return np.array([min((int(ends[k]) for k in ids), default=NEVER) for ids in self.session_ids], np.int64)
 

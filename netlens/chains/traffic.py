@@ -54,7 +54,14 @@ class Traffic(Linked):
 
     def with_labels(self, situation: Situation, notes: list[str], unmatched: list[dict[str, Any]]) -> Traffic:
         """The same traffic with labels on its requests. What was worked out without them is known here, too."""
-        made = replace(self, situation=situation, notes=notes, unmatched=unmatched)
+        return self._knowing(situation=situation, notes=notes, unmatched=unmatched)
+
+    def with_aside(self, aside: Aside) -> Traffic:
+        """The same traffic, something of which is worked out in another process."""
+        return self._knowing(aside=aside)
+
+    def _knowing(self, **changed: Any) -> Traffic:
+        made = replace(self, **changed)
         made._worked_out.update(self._worked_out)
         return made
 

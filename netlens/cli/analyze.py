@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -115,8 +116,6 @@ def command(
         _together(captures, apis, form, verbose)
         return
     capture = captures[0] if captures else None
-    from netlens.analysis import analyze
-    from netlens.api import TABLES
     from netlens.kinds import not_a_log
 
     if bundle is not None:
@@ -127,7 +126,7 @@ def command(
     for path in (*given.errors.values(), *(path for _, path in given.more_errors)):
         if (kind := not_a_log(path)) is not None:
             raise CaptureError(f"{printable(path)}: this is {kind}, not an error log")
-    found = analyze(read_captures(given.captures, TABLES, trail=True), given)
+    found = _analyzed(given)
     document = found.to_dict()
     drawn = output is not None and _write(document, found, output)
     if bundle is not None:
@@ -142,15 +141,33 @@ def command(
         )
 
 
+def _analyzed(given: Inputs) -> Analysis:
+    """What the captures say. What judges them is imported while they are read, which takes a third of a second."""
+    from netlens.api import TABLES
+    from netlens.threads import in_parallel
+
+    captures, analyze = in_parallel(lambda: read_captures(given.captures, TABLES, trail=True), _import)
+    found: Analysis = analyze(captures, given)
+    gc.freeze()  # a search for cycles in millions of small objects takes a fifth of a second, and finds none
+    return found
+
+
+def _import() -> Callable[..., Analysis]:
+    from netlens import lenses
+    from netlens.analysis import analyze
+
+    lenses.all_lenses()
+    return analyze
+
+
 def _together(recordings: tuple[str, ...], apis: tuple[str, ...], form: str, verbose: int) -> None:
     """Several recordings of one situation: each by itself in a line, then what they say together."""
-    from netlens.analysis import analyze, together
-    from netlens.api import TABLES
+    from netlens.analysis import together
 
     found = []
     for path in recordings:
         given = _inputs(path, None, None, {}).with_options(apis=apis)
-        found.append(analyze(read_captures(given.captures, TABLES, trail=True), given))
+        found.append(_analyzed(given))
     all_of_them = together(found)
     each = [
         {"path": path, "counts": one.counts, "cause": one.cause, "limiter": one.limiter}

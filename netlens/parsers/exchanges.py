@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from netlens.columnar import Nullable
 from netlens.parsers.lifecycle import LEAST_ROWS, grown
 from netlens.parsers.session_state import FIN_TS, FSM, LAST_TS, MATE, ORIGINATOR_SHIFT, PORTS, RST_TS, SIDE, SIDE_WIDTH, UNSET
 from netlens.schema import Table
@@ -610,16 +611,14 @@ def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
     ok = np.zeros(len(groups), bool)
     aborted = np.zeros(len(groups), bool)
     for rows in (groups, np.where(mates >= 0, mates, groups)):
-        s = sessions[rows]
-        orig = (s[:, FSM] >> ORIGINATOR_SHIFT) & 1
-        at = np.arange(len(s))
-        fin = s[at, SIDE + (1 - orig) * SIDE_WIDTH + FIN_TS]
-        client_fin = s[at, SIDE + orig * SIDE_WIDTH + FIN_TS]
+        orig = (sessions[rows, FSM] >> ORIGINATOR_SHIFT) & 1
+        fin = sessions[rows, SIDE + (1 - orig) * SIDE_WIDTH + FIN_TS]
+        client_fin = sessions[rows, SIDE + orig * SIDE_WIDTH + FIN_TS]
         end = x[:, RESPONSE_END]
         behind = (client_fin != UNSET) & (client_fin >= end)
-        ok |= (fin != UNSET) | (behind & (s[:, LAST_TS] > client_fin))
+        ok |= (fin != UNSET) | (behind & (sessions[rows, LAST_TS] > client_fin))
         # A client that has closed answers the server's close_notify with an RST: the answer had ended before.
-        reset = s[:, RST_TS]
+        reset = sessions[rows, RST_TS]
         aborted |= (reset != UNSET) & (fin == UNSET) & ~(behind & (reset > client_fin))
     return ok & ~aborted & (x[:, RESPONSE_AT] != UNSET)
 
@@ -630,13 +629,9 @@ def exchange_rows(rows: Array) -> Table:
     def col(i: int) -> Array:
         return rows[:, i].copy()
 
-    def nullable(values: Array, missing: Array) -> Array:
-        out = values.astype(object)
-        out[missing] = None
-        return out
-
-    unanswered = col(RESPONSE_AT) == UNSET
-    unknown = col(STATUS) == 0
+    answered = col(RESPONSE_AT) != UNSET
+    known = col(STATUS) != 0
+    rejected = np.where(known, col(STATUS) == 429, None)
     return Table(
         EXCHANGES,
         {
@@ -644,15 +639,15 @@ def exchange_rows(rows: Array) -> Table:
             "session_id": col(CARRIER),
             "start_ns": col(START),
             "request_end_ns": col(REQUEST_END),
-            "response_ns": nullable(col(RESPONSE_AT), unanswered),
-            "end_ns": nullable(col(RESPONSE_END), unanswered),
+            "response_ns": Nullable(col(RESPONSE_AT), answered),
+            "end_ns": Nullable(col(RESPONSE_END), answered),
             "up_bytes": col(UP),
             "down_bytes": col(DOWN),
-            "status": nullable(col(STATUS), unknown),
-            "rejected": nullable(col(STATUS) == 429, unknown),
+            "status": Nullable(col(STATUS), known),
+            "rejected": rejected,
             "complete": rows[:, COMPLETE] == 1,
             "start_frame": col(START_FRAME),
-            "response_frame": nullable(col(RESPONSE_FRAME), unanswered),
-            "end_frame": nullable(col(END_FRAME), unanswered),
+            "response_frame": Nullable(col(RESPONSE_FRAME), answered),
+            "end_frame": Nullable(col(END_FRAME), answered),
         },
     )

@@ -191,10 +191,21 @@ class Trail:
         """All columns of :data:`SEGMENT`, by session and in each in the order of the capture; void once more is fed."""
         if self._joined is None:
             self._joined = {name: column.array[: self._rows] for name, column in self._columns.items()}
-            order = np.argsort(self._joined["session"], kind="stable")
+            order = _in_order(self._joined["session"])
             for values in self._joined.values():
                 values[:] = values[order]
         return self._joined
+
+    def forget(self, *names: str) -> None:
+        """Give back the memory of columns that nobody will ask for; nothing is fed any more."""
+        kept = self.segments()
+        for name in names:
+            kept.pop(name, None)
+            self._columns.pop(name, None)
+
+    def has(self, *names: str) -> bool:
+        """Whether columns are there: not left out in part, not forgotten."""
+        return not self.left_out and self._columns.keys() >= set(names)
 
     def of(self, session: int) -> slice:
         """Where the segments of a session stand in :meth:`segments`."""
@@ -204,6 +215,16 @@ class Trail:
             self._bounds = np.searchsorted(sessions, np.arange(int(sessions[-1]) + 3 if len(sessions) else 2, dtype=sessions.dtype))
         last = len(self._bounds) - 2
         return slice(int(self._bounds[min(session, last)]), int(self._bounds[min(session, last) + 1]))
+
+
+def _in_order(sessions: Array) -> Array:
+    """Places of rows by session, those of each in their order. numpy counts numbers of 16 bits instead of comparing them: a third of the time."""
+    order = np.argsort(sessions.astype(np.uint16), kind="stable")
+    return (
+        order
+        if not len(sessions) or sessions.max() < 1 << 16
+        else order[np.argsort((sessions >> 16).astype(np.uint16)[order], kind="stable")]
+    )
 
 
 def _heads(buf: Array, rows: Array) -> Array:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.chains.parties import of_request, who
+from netlens.chains.parties import of_requests
 from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
@@ -87,8 +87,8 @@ def _of_some_parties(traffic: Traffic, weighed: Weighed) -> Weighed:
     w, s = weighed.weighing, traffic.situation
     if w.kind or w.named or w.chance or not w.inference.enough:
         return weighed
-    owners, r = traffic.once(who), s.requests
-    names = np.array([of_request(traffic, owners, i, up).name for i, up in enumerate(traffic.rows[:, 0].tolist())], object)
+    (everybody, of), r = traffic.once(of_requests), s.requests
+    names = np.array([each.name for each in everybody], object)[of]
     others = sorted(set(names[r.side == HOST].tolist()))
     found: list[Weighed] = []
     for name in others if len(others) > 1 else ():

@@ -366,6 +366,7 @@ class _Search:
         self._known: dict[Reading, tuple[Floats, Floats]] = {}
         self._last: tuple[tuple[int, float], list[list[Floats]]] | None = None
         self.found: dict[Reading, dict[float, float]] = {}
+        self._best_of: dict[tuple[Reading, float], int] = {}
         sizes = limiter.COUNTS == "bytes"
         self.readings = [Reading(overhead, own) for overhead in OVERHEADS for own in (True, False)] if sizes else [Reading()]
 
@@ -416,20 +417,20 @@ class _Search:
         if parameter_s not in known:
             variants = self._variants(reading, parameter_s)
             most = max(map(len, variants))
-            best = -np.inf
+            best, self._best_of[reading, parameter_s] = -np.inf, -1
             for k in range(most):
-                best = self._outcomes.better(self._count(reading, variants, k), best)
+                found = self._outcomes.better(self._count(reading, variants, k), best)
+                if found > best:
+                    best, self._best_of[reading, parameter_s] = found, k
             known[parameter_s] = best - float(np.log(most))
         return known[parameter_s]
 
     def counts(self, reading: Reading, parameter_s: float) -> Ints:
         """Per request of the situation, the counts of the best variant."""
-        variants = self._variants(reading, parameter_s)
-        best, out = -np.inf, np.zeros(len(self.used), np.int64)
-        for k in range(max(map(len, variants))):
-            ll = self._outcomes.better(self._count(reading, variants, k), best)
-            if ll > best:
-                best, out[self._rows] = ll, self._counts
+        out = np.zeros(len(self.used), np.int64)
+        self.tried(reading, parameter_s)
+        if (best := self._best_of[reading, parameter_s]) >= 0:
+            out[self._rows] = self._count(reading, self._variants(reading, parameter_s), best)
         return out
 
     def best(self) -> tuple[Reading, float, float]:

@@ -186,6 +186,14 @@ class Setting:
         return dependencies(self.intents, self.situation)
 
     @cached_property
+    def table(self) -> Ints:
+        """Intents as kernels have them; what a change decides is 0."""
+        found, (on, distance, from_start) = self.intents, self.after
+        lasted, open_ = np.maximum(found.finished_ns - found.start_ns, 0), np.zeros(len(found), np.int64)
+        columns = [found.start_ns, lasted, found.busy_ns, open_, found.side, open_, open_, on, distance, from_start]
+        return np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
+
+    @cached_property
     def connections(self) -> _Connections:
         return _Connections(self)
 
@@ -360,10 +368,9 @@ class _Replay:
         self.next_ns: dict[int, int] = {}
         self.peak = 0
         found = setting.intents
-        sides = found.side.tolist()
         self.told = BY_SSHUTTLE if change.by_sshuttle else DIRECTLY
         self.hold_ns = self._hold()
-        self.left_out = [side in change.without_sides or k in change.without for k, side in enumerate(sides)]
+        self.left_out = np.isin(found.side, list(change.without_sides)) | np.isin(np.arange(len(found)), list(change.without))
         self.most = max(MAX_ATTEMPTS, int(found.refusals.max(initial=0)) + 1)
         self.delays = [found.delay_ns(k) for k in range(1, self.most + 1)]
         self.refusal_ns = max(found.refusal_ns, 1)
@@ -379,7 +386,7 @@ class _Replay:
     def run(self) -> Outcome:
         found, change = self.setting.intents, self.change
         n = len(found)
-        sides, busy, left_out = found.side.tolist(), found.busy_ns.tolist(), self.left_out
+        sides, busy, left_out = found.side.tolist(), found.busy_ns.tolist(), self.left_out.tolist()
         starts, ends = found.start_ns.tolist(), found.finished_ns.tolist()
         on, distance, from_start = self.setting.after
         followers: list[list[int]] = [[] for _ in range(n)]
@@ -453,7 +460,7 @@ class _Replay:
                 if not over:
                     delay = delays[refused[k] - 1] if not change.waits else self.free_in(now, k, side)
                     push(events, (now + max(delay, refusal_ns + 1), _TRY, k, 0))
-        made = n - sum(left_out)
+        made = n - int(self.left_out.sum())
         return Outcome(rejections, sum(1 for x in refused if x), waited / S, retrying / S, self.peak, given_up, made)
 
     def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
@@ -493,11 +500,10 @@ class _InFlight(_Replay):
     def run(self) -> Outcome:
         found, change, rule = self.setting.intents, self.change, self.setting.rule
         n, sides = len(found), range(UNKNOWN + 1)
-        on, distance, from_start = self.setting.after
-        lasted = np.maximum(found.finished_ns - found.start_ns, 0)
-        which = models(self.setting.situation.requests)[[rows[0] for rows in found.attempts]] if self.models else np.zeros(n, np.int64)
-        columns = [found.start_ns, lasted, found.busy_ns, self.hold_ns, found.side, which, self.left_out, on, distance, from_start]
-        table = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
+        table = self.setting.table.copy()
+        table[:, kernels.HOLD], table[:, kernels.LEFT_OUT] = self.hold_ns, self.left_out
+        if self.models:
+            table[:, kernels.MODEL] = models(self.setting.situation.requests)[[rows[0] for rows in found.attempts]]
         cap = -1 if change.cap is None else change.cap
         pace_ns = -1 if change.pace_s is None else round(change.pace_s * S)
         settings = np.array([cap, pace_ns, self.refusal_ns, self.most, rule.scope == "side"], np.int64)
@@ -511,7 +517,7 @@ class _InFlight(_Replay):
         waited, retrying, peak, given_up, *rejections = totals.tolist()
         refused = int((state[:, kernels.REFUSALS] > 0).sum())
         by_side = {side: count for side, count in enumerate(rejections) if count}
-        return Outcome(by_side, refused, waited / S, retrying / S, peak, given_up, n - sum(self.left_out))
+        return Outcome(by_side, refused, waited / S, retrying / S, peak, given_up, n - int(self.left_out.sum()))
 
 
 class _Timely(_Replay):

@@ -312,7 +312,7 @@ def _settle(figure: Figure) -> None:
     if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
         with context():
             engine.execute(figure)  # what figure.draw would begin with; the rest of it is done for each file anyway
-        figure.set_layout_engine("none")
+            figure.set_layout_engine(None)  # with any, even "none", savefig draws once more before it draws
         for axes in figure.axes:
             x, y, width, height = (round(float(v), 5) for v in axes.get_position().bounds)
             axes.set_position((x, y, width, height))

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from netlens import logs
-from netlens.chains.parties import of_request, who
+from netlens.chains.parties import of_requests
 from netlens.chains.requests import UPSTREAM
 from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, REJECTED, SIDES, UNLABELLED, Requests
-from netlens.columns import Codes, Ints, Objects, ints
+from netlens.columns import Codes, Ints, Objects
 from netlens.registry import members
 from netlens.text import plural, printable
 
@@ -97,7 +97,7 @@ def labelled(traffic: Traffic) -> Traffic:
     up = traffic.rows[:, UPSTREAM]
     _without_a_log(traffic, told)
     left = _left_alone(traffic, told)
-    name_by_size(told, np.where(up >= 0, np.append(ints(traffic.upstream.exchanges["down_bytes"], 0), 0)[up], 0))
+    name_by_size(told, np.where(up >= 0, np.append(traffic.upstream.exchanges["down_bytes"], 0)[up], 0))
     situation = traffic.situation
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
@@ -123,9 +123,9 @@ def _without_a_log(traffic: Traffic, told: Told) -> None:
     looks = short & alike(down, np.unique(down[refused & short])) & (answers.waits[up] <= answers.waits[up][refused & short].max(initial=0))
     if (looks & accepted).sum() > MISTAKEN * refused.sum():
         return
-    owners = traffic.once(who)
-    names = np.array([of_request(traffic, owners, i, row).name for i, row in enumerate(up.tolist())], object)
-    open_ &= ~np.isin(names, np.unique(names[told.source == ERROR_LOG].astype(str)))
+    everybody, of = traffic.once(of_requests)
+    with_log = {everybody[k].name for k in set(of[told.source == ERROR_LOG].tolist())}
+    open_ &= np.array([each.name not in with_log for each in everybody], bool)[of]
     for rows, label in ((open_ & looks, REJECTED), (open_ & stream, ACCEPTED)):
         told.rejected[rows], told.source[rows] = label, LOOK_ALIKE
     told.refusal_class[open_ & looks] = logs.UNKNOWN

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
-from netlens.columns import MISSING, NEVER, Bools, Codes, Ints, Objects, ints
+from netlens.columns import MISSING, NEVER, Bools, Codes, Ints, Objects
 from netlens.lenses.refused.labels import SHORT_NS, STREAM_BYTES, STREAM_NS
+from netlens.schema import ints_of
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent
@@ -71,11 +72,11 @@ class Answers:
     """Columns of exchanges as plain arrays; times that are missing are MISSING."""
 
     def __init__(self, exchanges: Columns):
-        self.start = ints(exchanges["start_ns"], MISSING)
-        self.asked = ints(exchanges["request_end_ns"], MISSING)
-        self.response = ints(exchanges["response_ns"], MISSING)
-        self.end = ints(exchanges["end_ns"], MISSING)
-        self.up, self.down = ints(exchanges["up_bytes"], 0), ints(exchanges["down_bytes"], 0)
+        self.start = ints_of(exchanges, "start_ns", MISSING)
+        self.asked = ints_of(exchanges, "request_end_ns", MISSING)
+        self.response = ints_of(exchanges, "response_ns", MISSING)
+        self.end = ints_of(exchanges, "end_ns", MISSING)
+        self.up, self.down = ints_of(exchanges, "up_bytes", 0), ints_of(exchanges, "down_bytes", 0)
         complete = np.asarray(exchanges["complete"])
         self.complete = complete if complete.dtype == np.bool_ else np.array([value is True or value == 1 for value in complete], bool)
         self.answered = (self.end != MISSING) & (self.response != MISSING)

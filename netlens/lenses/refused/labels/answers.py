@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens.chains.requests import UPSTREAM
-from netlens.columns import MISSING, Bools, Ints, ints
+from netlens.columns import MISSING, Bools, Ints
 from netlens.lenses.refused.labels import INFERRED, Told
 from netlens.lenses.refused.labels._labels import (
     ACCEPTED,
@@ -36,6 +36,7 @@ from netlens.lenses.refused.labels._labels import (
     set_labels,
     unlabelled,
 )
+from netlens.schema import ints_of
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
@@ -64,10 +65,10 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     answers = Answers(exchanges)
     n = len(answers)
     labels = unlabelled(n, "the traffic does not show it")
-    status = ints(exchanges["status"], 0)
+    status = ints_of(exchanges, "status", 0)
     set_labels(labels, status == 429, REJECTED, INFERRED, "HTTP status 429")
     set_labels(labels, (status >= 200) & (status < 400) & ~answers.stream, ACCEPTED, INFERRED, "HTTP status below 400")
-    h2 = _may_be_h2(ints(exchanges["session_id"], -1), hellos, http2 or {})
+    h2 = _may_be_h2(ints_of(exchanges, "session_id", -1), hellos, http2 or {})
     labels.reason[h2] = "HTTP/2 may be spoken, or it is not known: turns need not be requests"
     usable = ~h2 & (status == 0)
     if not usable.any():
@@ -77,7 +78,7 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     if not len(sizes):
         return labels
     like = usable & answers.short & kinds
-    closing = _closes_soon(answers, ints(exchanges["session_id"], -1), sessions)
+    closing = _closes_soon(answers, ints_of(exchanges, "session_id", -1), sessions)
     streams = usable & answers.stream
     quick = answers.waits <= QUICK * _usual_wait(answers.waits[streams], 10)
     sure = like & (confirmed | ~closing | quick & (again >= 0))  # what was broken off on purpose is not asked for again
@@ -148,7 +149,7 @@ def _backs_off(answers: Answers, rows: Ints, again: Ints) -> bool:
 
 def _closes_soon(answers: Answers, session: Ints, sessions: Columns) -> Bools:
     """Whether the program's FIN, or a reset, comes right behind the answer."""
-    fin, rst = ints(sessions["orig_fin_ns"], MISSING), ints(sessions["rst_ns"], MISSING)
+    fin, rst = ints_of(sessions, "orig_fin_ns", MISSING), ints_of(sessions, "rst_ns", MISSING)
     at = {number: i for i, number in enumerate(sessions["session_id"].tolist())}
     row = np.array([at.get(number, -1) for number in session.tolist()], np.int64)
     out = np.zeros(len(answers), bool)

@@ -344,17 +344,17 @@ def _shift(answers: Answers, events: Sequence[ErrorEvent]) -> int:
     times = np.array([e.time_ns for e in events[:MAX_SHIFTED]], np.int64)
     if len(end) < MIN_LEARNED or len(times) < MIN_LEARNED:
         return 0
-    all_off = end[:, None] - times[None, :]
-    if (np.abs(all_off) <= LATE_NS // 4).any(axis=0).mean() >= BELIEVED:
+    near = LATE_NS // 4
+    if (np.searchsorted(end, times + near, "right") > np.searchsorted(end, times - near, "left")).mean() >= BELIEVED:
         return 0
-    off = np.sort(all_off.ravel())
+    off = np.sort((end[:, None] - times[None, :]).ravel())
     within = np.searchsorted(off, off + SHIFT_NS, "right") - np.arange(len(off))
     best = int(within.argmax())
     rivals = within[np.abs(off - off[best]) > 2 * SHIFT_NS]
     if within[best] < max(MIN_LEARNED, FITTING * min(len(end), len(times))) or (len(rivals) and rivals.max() > RIVALS * within[best]):
         return 0
     found = int(np.median(off[best : best + int(within[best])]))
-    return found if LATE_NS // 4 < abs(found) <= MOST_SHIFT_NS else 0
+    return found if near < abs(found) <= MOST_SHIFT_NS else 0
 
 
 def _silently_refused(answers: Answers) -> Bools:

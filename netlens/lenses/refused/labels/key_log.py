@@ -10,9 +10,9 @@ import numpy as np
 
 from netlens import logs
 from netlens.chains.requests import STREAM, UPSTREAM
-from netlens.columns import ints
 from netlens.lenses.refused.labels import KEY_LOG, Told
 from netlens.lenses.refused.labels._labels import ACCEPTED, REJECTED, UNLABELLED, Answers, Columns, Labels, set_labels, unlabelled
+from netlens.schema import ints_of
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
@@ -49,9 +49,9 @@ def from_decrypted(exchanges: Columns, decrypted: Decrypted) -> Labels:
     """Labels of exchanges by turn-taking, or of rows that name their HTTP/2 ``stream``, from what the key log shows."""
     answers = Answers(exchanges)
     labels = unlabelled(len(answers), "not decrypted")
-    sessions = ints(exchanges["session_id"], -1)
-    frames = ints(exchanges["start_frame"], 0) if "start_frame" in exchanges else np.zeros(len(answers), np.int64)
-    streams = ints(exchanges["stream"], -1) if "stream" in exchanges else np.full(len(answers), -1, np.int64)
+    sessions = ints_of(exchanges, "session_id", -1)
+    frames = ints_of(exchanges, "start_frame", 0) if "start_frame" in exchanges else np.zeros(len(answers), np.int64)
+    streams = ints_of(exchanges, "stream", -1) if "stream" in exchanges else np.full(len(answers), -1, np.int64)
     by_stream = {(row.session_id, row.stream): row for row in decrypted.rows if row.http == "2"}
     turns: dict[int, list[DecryptedRequest]] = {}
     for row in decrypted.rows:
