@@ -197,7 +197,7 @@ class _Found(NamedTuple):
     stream: Ints
 
     @classmethod
-    def of(cls, hops: Sequence[tuple[int | Ints, Ints]], request: int | Ints, whose: Ints, way: Ints, relayed: int | Ints) -> _Found:
+    def of(cls, hops: Sequence[tuple[Any, Ints]], request: int | Ints, whose: Ints, way: int | Ints, relayed: int | Ints) -> _Found:
         """Of requests with equally many hops."""
         n = len(whose)
         flat = (np.stack([np.broadcast_to(hop[k], n) for hop in hops], axis=1).reshape(-1) for k in (0, 1))

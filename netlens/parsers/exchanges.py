@@ -631,7 +631,7 @@ def exchange_rows(rows: Array) -> Table:
 
     answered = col(RESPONSE_AT) != UNSET
     known = col(STATUS) != 0
-    rejected = np.where(known, col(STATUS) == 429, None)
+    rejected = np.where(known, col(STATUS) == 429, np.array(None, object))
     return Table(
         EXCHANGES,
         {
