@@ -233,7 +233,7 @@ def needs(weighing: Weighing) -> str:
             f"a recording in which programs break off no answer: they left {int(s.requests.broken_off.sum()):,} here, and for how long the provider goes "
             "on counting these is not seen; if nothing is refused then, that was it"
         )
-    if any(fit.runs == 1 and not fit.misses + fit.false_alarms for fit in weighing.time_fits):
+    if weighing.reached_for_good:
         return (
             "a recording with a pause: stop every program for some minutes, then start one. From a moment on all was refused here, as under an outage, "
             "a quota, or a limit that counts refused attempts"

@@ -210,6 +210,8 @@ class Weighing:
             return False
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
             return False  # one bad minute has a beginning and an end, and some window or count fits these
+        if isinstance(fit, Fit) and any(f.log_likelihood > fit.log_likelihood + TIE for f in self.reached_for_good):
+            return False
         return (
             self.inference.enough
             and fit.hits >= ENOUGH
@@ -237,6 +239,11 @@ class Weighing:
         """How many log units better than chance the rule explains the labels that is taken."""
         best = (self.rules or self.by_time or [None])[0]
         return best.log_likelihood - self.by_chance if best is not None else 0.0
+
+    @cached_property
+    def reached_for_good(self) -> list[Fit]:
+        """Limits over time that explain all and were reached once, never to be left again: a quota, an outage, or a limit that counts what is refused."""
+        return [f for f in self.time_fits if f.runs == 1 and not f.misses + f.false_alarms]
 
     @property
     def many_broken_off(self) -> bool:

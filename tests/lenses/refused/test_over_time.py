@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Situation
-from netlens.lenses.refused import over_time, weighing
+from netlens.lenses.refused import limit, over_time, weighing
 from netlens.lenses.refused.limiters import all_limiters
 from tests.lenses.refused.made import situation
 
@@ -366,3 +366,27 @@ def test_a_bucket_that_was_in_use_before_the_recording(seed: int) -> None:
     assert told is not None
     assert (told["kind"], told["burst"]) == ("rate", 5)
     assert told["refill_s"] == pytest.approx(2.0, rel=0.05)
+
+
+@pytest.mark.parametrize(("limit", "window_s"), [(8, 6.0), (10, 12.0), (25, 45.0)])
+def test_windows_of_unusual_lengths_are_found_where_the_usual_ones_explain_nothing(limit: int, window_s: float) -> None:
+    for seed in SEEDS:
+        supported, limiter = judged(played(fixed(limit, window_s, edge_s=2.3), seed=seed, seconds=240, rates={"vm": 5.0}))
+        assert supported == {"own-rate"}
+        assert (limiter["kind"], limiter["value"], limiter["window_s"], limiter["window"]) == ("rate", limit, window_s, "fixed")
+
+
+def test_a_quota_that_each_side_used_up_once_is_no_limit_over_time() -> None:
+    """Nothing was accepted again: the next window would have, and a quota would not."""
+    for seed in SEEDS:
+        supported, _ = judged(played(sliding(30, 1e9), seed=seed, seconds=120, rates={"vm": 2.0, "host": 2.0}))
+        assert not supported
+
+
+def test_sides_that_reach_a_limit_once_each_reach_it_once() -> None:
+    hits = np.array([False, True, True, False, False, True, True])
+    sides = [np.array([0, 1, 2]), np.array([3, 4, 5, 6])]
+    everything = np.ones(7, bool)
+    assert limit.runs_of(hits, everything, sides) == 1
+    assert limit.runs_of(hits, everything, [np.arange(7)]) == 2
+    assert limit.runs_of(~hits & False, everything, sides) == 0

@@ -49,6 +49,7 @@ class Context:
     host_address : of the host as the VM reaches it; None if unknown.
     at_once : most processes of one side that made requests over the same time, as far as error logs and addresses tell; 0 if that is not known.
     program : whose error log there is, as :mod:`netlens.logs` names it, the VM's first; None without one.
+    by_relay : the VM's programs ask a proxy or relay on the host, and not the API itself.
     """
 
     target_names: Sequence[str] = ()
@@ -62,6 +63,7 @@ class Context:
     at_once: int = 0
     host_address: str | None = None
     program: str | None = None
+    by_relay: bool = False
 
 
 def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = False) -> Context:
@@ -82,6 +84,7 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         max([_addresses_of_vm(traffic), *(errorlog.at_once(log) for log in traffic.beside.logs.values())]),
         host_from_vm(traffic),
         next((log.program for _, log in sorted(traffic.beside.logs.items(), key=lambda named: named[0] != "vm") if log.program), None),
+        vm is not traffic.upstream and all(ip not in found and not is_public(ip) for ip in vm.connections["resp_ip"][vm.target].tolist()),
     )
 
 

@@ -54,8 +54,8 @@ _KNOWN = {name: value for group, value in _OPTIONS.items() for name in group}
 
 
 def variants(case: Case) -> list[Variant]:
-    """One, if the VM goes through sshuttle."""
-    if case.context.path != "sshuttle" or not case.has(VM):
+    """One, if the VM goes through sshuttle, and to the API itself."""
+    if case.context.path != "sshuttle" or case.context.by_relay or not case.has(VM):
         return []
     targets = hosts(case.context)
     change = Change(cut=VM_ONLY, without_companions=VM_ONLY)

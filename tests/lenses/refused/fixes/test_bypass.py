@@ -94,3 +94,9 @@ def test_no_target_no_command():
 def test_it_applies_to_the_tunnel_only(path: str):
     assert bypass.variants(Case(situation([(VM, 0, 1, 0)]), None, Context(("api.z.ai",), path=path))) == []
     assert bypass.variants(Case(situation([(HOST, 0, 1, 0)]), None, Context(("api.z.ai",), path="sshuttle"))) == []
+
+
+def test_what_asks_a_relay_on_the_host_is_not_helped_by_leaving_the_api_out() -> None:
+    asks = [(VM, 0, 1, 0)]
+    assert bypass.variants(Case(situation(asks), None, Context(("api.z.ai",), path="sshuttle")))
+    assert bypass.variants(Case(situation(asks), None, Context(("api.z.ai",), path="sshuttle", by_relay=True))) == []

@@ -1,0 +1,138 @@
+"""Several parties behind one address: who is counted together, and what a log of one tells of another without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netlens import logs
+from netlens.chains.parties import Who, of_requests
+from netlens.chains.situation import ACCEPTED, APART, ELSEWISE, HOST, REJECTED, UNLABELLED, VM, Situation
+from netlens.lenses.refused import _of_some_parties, weighing
+from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told, _without_a_log
+from tests.lenses.refused.made import situation
+
+MS = 1_000_000
+EVERYBODY = [Who(VM, "VM", "vm", None), Who(HOST, "host", "host", None), Who(HOST, "other VM", None, "192.168.64.6")]
+
+
+def shared(limit: int, together: tuple[int, ...], seed: int, seconds: float = 240.0) -> tuple[Situation, np.ndarray[Any, Any]]:
+    """A situation of the parties 0 (VM), 1 (host) and 2 (another VM), and whose each request is; those ``together`` have one key, the rest another each."""
+    rng = np.random.default_rng(seed)
+    sends = sorted((float(t), who) for who in range(3) for t in np.cumsum(rng.exponential(1.6, int(seconds / 1.6))) + 1)
+    busy: list[tuple[float, int]] = []
+    rows, whose = [], []
+    for now, who in sends:
+        busy = [(end, key) for end, key in busy if end > now]
+        key = 9 if who in together else who
+        accepted = sum(k == key for _, k in busy) < (limit if who in together else 99)
+        end = now + (float(rng.uniform(0.5, 3.0)) if accepted else 0.02)
+        if accepted:
+            busy.append((end, key))
+        rows.append(("vm" if who == 0 else "host", len(rows), now, end, ACCEPTED if accepted else REJECTED))
+        whose.append(who)
+    return situation(rows, uncertain_ns=MS), np.array(whose)
+
+
+def traffic(made: Situation, whose: np.ndarray[Any, Any], **more: Any) -> Any:
+    def once(function: Any) -> Any:
+        assert function is of_requests
+        return EVERYBODY, whose
+
+    return SimpleNamespace(situation=made, once=once, **more)
+
+
+@pytest.mark.parametrize("together", [(0, 2), (0, 1)])
+def test_one_party_may_have_a_key_of_its_own(together: tuple[int, ...]) -> None:
+    made, whose = shared(3, together, seed=1)
+    alone = ({0, 1, 2} - set(together)).pop()
+    plain = weighing.weigh(made)
+    assert plain.cause is None
+    found = _of_some_parties(traffic(made, whose), plain)
+    assert found.cause == "same-nat-ip"
+    assert found.limit is not None
+    assert (found.limit.scope, found.limit.value) == ("egress", 3)
+    assert set(np.flatnonzero(found.weighing.situation.requests.rejected == APART)) == set(np.flatnonzero(whose == alone))
+    name = EVERYBODY[alone].name
+    assert found.weighing.situation.facts["left_out"] == f"the {int((whose == alone).sum())} requests of the {name}"
+    assert name not in found.weighing.situation.facts["others"]
+
+
+def test_nobody_is_left_out_where_a_limit_explains_all_or_chance_does() -> None:
+    made, whose = shared(3, (0, 1, 2), seed=2)
+    plain = weighing.weigh(made)
+    assert _of_some_parties(traffic(made, whose), plain) is plain
+    rng = np.random.default_rng(5)
+    labels = np.where(rng.random(len(whose)) < 0.2, REJECTED, ACCEPTED).astype(np.int8)
+    random = replace(made, requests=replace(made.requests, rejected=labels, refusal_class=np.zeros(0, object)))
+    plain = weighing.weigh(random)
+    assert _of_some_parties(traffic(random, whose), plain) is plain
+
+
+def answers(sizes: list[int]) -> dict[str, np.ndarray[Any, Any]]:
+    """Exchanges with answers of these sizes: short and quick below 1 kB, else streams."""
+    n = len(sizes)
+    asked = np.arange(n) * 1000 * MS
+    quick = np.array(sizes) < 1000
+    response = asked + np.where(quick, 5, 300) * MS
+    return {
+        "start_ns": asked, "request_end_ns": asked, "response_ns": response, "end_ns": response + np.where(quick, 1, 900) * MS,
+        "up_bytes": np.zeros(n, np.int64), "down_bytes": np.array(sizes), "complete": np.ones(n, bool),
+    }  # fmt: skip
+
+
+def told_of(sizes: list[int], log: list[int], whose: list[int]) -> Told:
+    told = Told.nothing(len(sizes))
+    told.rejected[:] = log
+    told.source[told.rejected != UNLABELLED] = ERROR_LOG
+    rows = np.stack([np.arange(len(sizes))] * 3, axis=1)
+    made = traffic(situation([]), np.array(whose), rows=rows, upstream=SimpleNamespace(exchanges=answers(sizes)))
+    _without_a_log(made, told)
+    return told
+
+
+def test_a_machine_without_a_log_is_labelled_by_what_anothers_shows() -> None:
+    log = [REJECTED] * 6 + [ACCEPTED] * 3 + [UNLABELLED] * 4
+    told = told_of([400] * 6 + [9000] * 3 + [401, 400, 9000, 700], log, [0] * 9 + [2] * 4)
+    assert told.rejected.tolist() == [*log[:9], REJECTED, REJECTED, ACCEPTED, UNLABELLED]
+    assert told.source.tolist()[9:] == [LOOK_ALIKE] * 3 + [""]
+    assert told.refusal_class.tolist()[9:11] == [logs.UNKNOWN] * 2
+
+
+@pytest.mark.parametrize(
+    ("log", "whose"),
+    [
+        ([REJECTED] * 4 + [ACCEPTED] * 5 + [UNLABELLED] * 4, [0] * 9 + [2] * 4),  # too few refusals teach
+        ([REJECTED] * 6 + [ACCEPTED] * 3 + [UNLABELLED] * 4, [0] * 13),  # of the program that has a log: there silence was weighed
+    ],
+)
+def test_what_is_not_known_stays_unknown(log: list[int], whose: list[int]) -> None:
+    sizes = [400] * 6 + [9000] * 3 + [401, 400, 9000, 700]
+    assert told_of(sizes, log, whose).rejected.tolist() == log
+
+
+def test_refusals_that_look_like_accepted_answers_teach_nothing() -> None:
+    log = [REJECTED] * 6 + [ACCEPTED] * 3 + [UNLABELLED] * 2
+    assert told_of([400] * 11, log, [0] * 9 + [2] * 2).rejected.tolist() == log
+
+
+def test_what_refusals_of_another_class_say_is_not_refuted() -> None:
+    """Beside a limit on what is open, a quota is used up from time to time."""
+    made, _ = shared(2, (0,), seed=3)
+    made = replace(made, requests=made.requests.take(np.flatnonzero(made.requests.side == VM)))
+    r = made.requests
+    classes = np.where(r.rejected == REJECTED, logs.CONCURRENCY, "").astype(object)
+    late = np.flatnonzero(r.rejected == ACCEPTED)[-8:]
+    labels = r.rejected.copy()
+    labels[late], classes[late] = REJECTED, logs.QUOTA
+    weighed = weighing.weigh(replace(made, requests=replace(r, rejected=labels, refusal_class=classes)))
+    assert (weighed.weighing.situation.requests.rejected == ELSEWISE).sum() == 8
+    verdicts = {v.id: v for v in weighed.verdicts}
+    assert weighed.weighing.kind == "concurrency"
+    assert verdicts["own-rate"].verdict == "undecided"
+    assert verdicts["own-rate"].needs is not None
+    assert "8 refusals say that too much was sent over time" in verdicts["own-rate"].needs
