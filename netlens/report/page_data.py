@@ -13,8 +13,8 @@ Limits: tables longer than :data:`MAX_ROWS` are cut, and the page says so and na
 from __future__ import annotations
 
 import base64
+import gzip
 import json
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,6 @@ from netlens.report import answer, time_budget
 from netlens.report.outcomes import with_outcomes
 from netlens.report.scene import row_of_sessions, scene, shown_rule, to_host
 from netlens.text import printable
-from netlens.wire.gunzip import isal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +36,7 @@ if TYPE_CHECKING:
     from netlens.report.scene import Bars, Scene
     from netlens.schema import Schema, Table
 
-ISAL_LEVEL = 3  #: a twentieth more bytes than zlib's 4 makes, in a seventh of the time
-ZLIB_LEVEL = 4  #: where there is no ISA-L: a thirtieth more bytes than 6 makes, in a third of the time
-GZIP = 31  #: what zlib calls a gzip member, without a time
+GZIP_LEVEL = 4  #: a thirtieth more bytes than 6 makes, in a third of the time
 MAX_ROWS = 100_000  #: of a table in the page; twice of it makes browsers slow to sort
 TABLES = ("connections", "sessions", "exchanges", "lookups", "hellos", "tunnels", "quality")
 #: Columns of each table that are shown first; all others come with one click.
@@ -73,8 +70,7 @@ def _json(value: Any) -> bytes:
 
 
 def _packed(raw: bytes) -> str:
-    library, level = (zlib, ZLIB_LEVEL) if (found := isal()) is None else (found, ISAL_LEVEL)
-    return base64.b64encode(library.compress(raw, level, wbits=GZIP)).decode("ascii")
+    return base64.b64encode(gzip.compress(raw, GZIP_LEVEL, mtime=0)).decode("ascii")
 
 
 # --- the timeline ------------------------------------------------------------------------------------------------------------------------
