@@ -210,7 +210,7 @@ class Weighing:
             return False
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
             return False  # one bad minute has a beginning and an end, and some window or count fits these
-        if isinstance(fit, Fit) and any(f.log_likelihood > fit.log_likelihood + TIE for f in self.reached_for_good):
+        if any(f.log_likelihood > ll + TIE for f in self.reached_for_good):
             return False
         return (
             self.inference.enough
@@ -448,8 +448,8 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     if not weighing.kind and not weighing.named and inference.enough:
-        found = [*weighing.time_fits, *over_time.fits(situation, inference.first, unusual=True)]
-        weighing = replace(weighing, time_fits=sorted(found, key=lambda fit: -fit.log_likelihood))
+        if found := [fit for fit in over_time.fits(situation, inference.first, unusual=True) if weighing.separates(fit)]:
+            weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=lambda fit: -fit.log_likelihood))
     verdicts = _beside_others(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
     possibilities = odds.possibilities(weighing)
     verdicts = [_with_odds(weighing, v, possibilities) for v in verdicts]
