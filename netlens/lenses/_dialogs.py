@@ -34,8 +34,9 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
 MOST = 5000  #: segments of one session
-#: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version.  Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
-_FIRST = np.frombuffer(b"ERNSv+-:$*%_#,(~>=", np.uint8)
+_FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
+#: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version; alone, or with a length below 2^24. SSH begins by S as well.
+_POSTGRES = np.frombuffer(b"ERNSv", np.uint8)
 
 
 @dataclass
@@ -74,7 +75,8 @@ def _begins(reply: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     text = np.ascontiguousarray(reply.astype(">u8")).view(np.uint8).reshape(-1, 8)
     digits = (text[:, 0] >= 0x31) & (text[:, 0] <= 0x35) & ((text[:, 1:3] >= 0x30) & (text[:, 1:3] <= 0x39)).all(axis=1)
     mysql = (text[:, 3] == 0) & ((text[:, 4] == 0x0A) | (text[:, 4] == 0xFF))
-    return digits | mysql | np.isin(text[:, 0], _FIRST)
+    postgres = np.isin(text[:, 0], _POSTGRES) & (text[:, 1] == 0)
+    return digits | mysql | postgres | np.isin(text[:, 0], _FIRST)
 
 
 def _says_no(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
