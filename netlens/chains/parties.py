@@ -99,7 +99,11 @@ def parties(traffic: Traffic) -> list[Party]:
 
 def others(traffic: Traffic) -> str:
     """Who shares the egress with the VM, as a sentence says it: "the host and the other VM, 192.168.64.6"; "" if nobody was seen."""
-    names = dict.fromkeys(whose.name for whose in traffic.once(of_requests)[0] if whose.code == HOST)
+    return listed(dict.fromkeys(whose.name for whose in traffic.once(of_requests)[0] if whose.code == HOST))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Parties as a sentence names them: "the a, the b and the c"."""
     words = [f"the {name}" for name in names]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 

@@ -145,7 +145,7 @@ def _of_both(found: list[Finding], traffic: Traffic) -> list[Finding]:
             kept.append(finding)
         else:
             one = kept[twin]
-            text = f"{one.text.removesuffix('.')} (in both captures)."
+            text = _seen(one.text, "in both captures")
             kept[twin] = replace(one, text=text, frames=one.frames + finding.frames, every=one.every + finding.every)
     return [_with_side(finding) for finding in kept]
 
@@ -181,4 +181,8 @@ def _with_side(finding: Finding) -> Finding:
     sides = _sides(finding)
     if len(sides) != 1 or finding.id == "refused":
         return finding
-    return replace(finding, text=f"{finding.text.removesuffix('.')} (the {WORDS[sides.pop()]}'s capture).")
+    return replace(finding, text=_seen(finding.text, f"the {WORDS[sides.pop()]}'s capture"))
+
+
+def _seen(text: str, where: str) -> str:
+    return f"{text.removesuffix('.')} ({where})."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.chains.parties import of_requests
+from netlens.chains.parties import listed, of_requests
 from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
@@ -100,11 +100,13 @@ def _of_some_parties(traffic: Traffic, weighed: Weighed) -> Weighed:
             end_ns=np.where(gone, s.sessions.start_ns, s.sessions.end_ns),
             done_ns=np.where(gone, s.sessions.start_ns, s.sessions.done_ns),
         )
-        rest = " and ".join(f"the {each}" for each in others if each != name)
-        facts = {**s.facts, "others": rest, "left_out": f"the {plural(int(theirs.sum()), 'request')} of the {name}"}
+        facts = {
+            **s.facts,
+            "others": listed(each for each in others if each != name),
+            "left_out": f"the {plural(int(theirs.sum()), 'request')} of the {name}",
+        }
         one = weigh(replace(s, requests=left, sessions=open_, facts=facts))
-        best = (one.weighing.rules or one.weighing.by_time or [None])[0]
-        if best is not None and best.p * len(others) <= ALPHA:
+        if (best := one.weighing.taken) is not None and best.p * len(others) <= ALPHA:
             found.append(one)
     return max(found, key=lambda each: each.weighing.explained, default=weighed)
 

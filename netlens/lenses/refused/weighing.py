@@ -235,10 +235,14 @@ class Weighing:
         return exact and (usual or window == "bucket" or not self.many_broken_off)
 
     @property
+    def taken(self) -> RuleFit | Fit | None:
+        """The rule that tells refused from accepted, whatever its kind; None where none does."""
+        return self.rules[0] if self.rules else self.by_time[0] if self.by_time else None
+
+    @property
     def explained(self) -> float:
-        """How many log units better than chance the rule explains the labels that is taken."""
-        best = (self.rules or self.by_time or [None])[0]
-        return best.log_likelihood - self.by_chance if best is not None else 0.0
+        """How many log units better than chance the rule that is taken explains the labels."""
+        return self.taken.log_likelihood - self.by_chance if self.taken is not None else 0.0
 
     @cached_property
     def reached_for_good(self) -> list[Fit]:
