@@ -7,6 +7,7 @@ Everything is read line by line or up to a limit; what lies beyond is reported, 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import gzip
@@ -128,7 +129,7 @@ def whole(path: str | os.PathLike[str], limit: int, what: str = "") -> bytes:
 
 
 class Lines:
-    """Lines of a file, without their ends, each cut to ``longest`` bytes; also of a gzip file. To be gone through once.
+    """Lines of a file, without their ends, each cut to ``longest`` bytes; also of a gzip file, or one in UTF-16. To be gone through once.
 
     number : of the latest line, from 1.  whole : whether that line was not cut and its end is in the file.
     cut : what was read, if not all ("its first 1,000 lines").
@@ -143,12 +144,15 @@ class Lines:
 
     def __iter__(self) -> Iterator[bytes]:
         with opened(self.path, self.what) as raw:
-            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+            begin = raw.peek(2)[:2]
+            packed = begin == b"\x1f\x8b"
             limit = MAX_BYTES
             if packed:
                 limit = min(limit, max(MAX_UNPACKED, MAX_RATIO * os.fstat(raw.fileno()).st_size))
             left = limit
-            stream = cast("IO[bytes]", gzip.open(raw)) if packed else raw
+            stream = cast(
+                "IO[bytes]", gzip.open(raw) if packed else _Recoded(raw) if begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else raw
+            )
             while line := stream.readline(min(self.longest, left) or 1):
                 if self.number >= self.most:
                     self.cut = f"its first {plural(self.number, 'line')}"
@@ -170,6 +174,16 @@ class Lines:
     def note(self) -> str | None:
         """One line if not all was read."""
         return f"{printable(self.path)}: only {self.cut} were read{self._hint}" if self.cut else None
+
+
+class _Recoded:
+    """A file in UTF-16, as PowerShell writes what is redirected, in UTF-8."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._text = io.TextIOWrapper(raw, "utf-16", "replace", newline="\n")
+
+    def readline(self, size: int) -> bytes:
+        return self._text.readline(size).encode("utf-8", "replace")
 
 
 class Rows(Generic[T]):

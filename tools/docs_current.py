@@ -79,7 +79,8 @@ def link_types() -> str:
     lines.append(
         "\n## Tunnels\n\nEntered if IP is found in them; each is one file under `netlens/wire/tunnels/`.\n\n| reached by | name | header |\n|---|---|---|\n"
     )
-    return "".join(lines + _headers(tunnels.HEADERS, [(tunnels.PROTOCOL, "IP protocol {}"), (tunnels.PORT, "UDP port {}")]))
+    ways = [(tunnels.PROTOCOL, "IP protocol {}"), (tunnels.PORT, "UDP port {}"), (tunnels.SOURCE, "UDP source port {}")]
+    return "".join(lines + _headers(tunnels.HEADERS, ways))
 
 
 def _headers(members: tuple[Any, ...], shown: list[tuple[int, str]]) -> list[str]:

@@ -281,7 +281,8 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead:
     for side in sides:
         if side in given.errors:
             of_side = [given.errors[side], *(path for name, path in given.more_errors if name == side)]
-            found_logs = [read.get(path) or errorlog.read(path) for path in of_side]
+            until = upstream.part.bounds_ns
+            found_logs = [errorlog.dated(read.get(path) or errorlog.read(path), until[1] if until else 0) for path in of_side]
             notes += [log.note for log in found_logs if log.note]
             logs[side] = errorlog.joined(found_logs)
     if given.requests is not None and keys is None:

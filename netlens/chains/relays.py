@@ -250,12 +250,13 @@ def carried(side: Side) -> Carried:
     c, exchanges = side.connections, side.capture.table("exchanges")
     owner = overlap.owner_rows(exchanges, c)
     counts = np.bincount(owner[owner >= 0], minlength=c.rows)
-    named = ~np.array(by_value(is_public, c["resp_ip"].tolist()), bool) & side.target
+    public = np.array(by_value(is_public, c["resp_ip"].tolist()), bool)
+    named = ~public & side.target
     if (side.target & ~named & (counts > 0)).any():
         sure = side.target & ~named
     else:  # all that is known as the target is near: that may be a relay, but nothing is beyond it
         sure, named = side.target, np.zeros(c.rows, bool)
-    upstream = np.flatnonzero((owner >= 0) & sure[owner])
+    upstream, elsewhere = (np.flatnonzero((owner >= 0) & rows[owner]) for rows in (sure, public & ~side.target))
     of: dict[int, int] = {}
     ends = set()
     itself: dict[tuple[str, int], int] = {}
@@ -267,7 +268,11 @@ def carried(side: Side) -> Carried:
             asked = np.flatnonzero(np.isin(owner, rows))
             found = followed(exchanges, asked, free, until)
             if found:
-                alone = int(answered[asked].sum()) - len(found)
+                alone = (
+                    int(answered[asked].sum())
+                    - len(found)
+                    - len(followed(exchanges, np.setdiff1d(asked, list(found.values())), elsewhere, until))
+                )
                 itself |= {end: alone} if alone >= ENOUGH else {}
                 of |= found
                 ends.add(end)

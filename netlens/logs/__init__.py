@@ -25,6 +25,7 @@ from typing import Protocol
 
 from netlens import registry
 from netlens.logs._account import About
+from netlens.logs._times import UNDATED_NS, nearest
 from netlens.logs._times import span as _span
 from netlens.logs._tracebacks import Records, records
 from netlens.logs._words import (
@@ -56,6 +57,7 @@ __all__ = [
     "QUOTA",
     "RATE",
     "REFUSALS",
+    "UNDATED_NS",
     "UNKNOWN",
     "WORDS",
     "About",
@@ -66,6 +68,7 @@ __all__ = [
     "formats",
     "holds_head",
     "in_known_words",
+    "nearest",
     "plainly",
     "recognise",
     "records",
@@ -101,12 +104,13 @@ _LOOK = 1 << 16  #: bytes of a record that are searched for that
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a record says of a refused request; None where it does not say."""
+    """What a record says of a refused request; None where it does not say.  bare : all that it says is a number that is not called a status."""
 
     refusal_class: str
     code: str | None = None
     status: int | None = None
     retry_after_s: float | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Head:
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """First and last instant, in ns, that are written like its time; None if there is no such time."""
+        """First and last instant, in ns, that are written like its time; None if there is no such time. See :func:`nearest` for those before UNDATED_NS."""
         return _span(self.time)
 
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 
 from netlens import logs
+from netlens.logs import _times
 from netlens.logs._words import FAULTS
 
-TIME = r"\[?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?)\]?"
+TIME = rf"\[?(?P<time>{_times.TIME})\]?"
 LEVEL = r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)"
 NEAR = 300  #: characters behind a head in which a program says that it tries again
 _RETRIES = re.compile(r"\bHTTP Request: |\b[Rr]etry(?:ing|ies)?\b|\b(?:API|stream) error\b|status_code[= ]")

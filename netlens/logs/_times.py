@@ -1,38 +1,87 @@
-"""Times as logs write them: ISO 8601 or epoch. They are UTC unless they name a zone."""
+"""Times as logs write them: ISO 8601, epoch, those of Go, syslog and of programs that write their country's. They are UTC unless they name a zone.
+
+A time without a date is one of 1970-01-01, one without a year is one of 1972, until :func:`nearest` places it.
+"""
 
 from __future__ import annotations
 
 import re
+from calendar import isleap
 from datetime import UTC, datetime, timedelta
 
 SECOND = 1_000_000_000
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(?:(?P<utc>Z)|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
+DAY = 86_400 * SECOND
+_YEARLESS = 1972  #: a leap year
+YEARLESS_NS = int(datetime(_YEARLESS, 1, 1, tzinfo=UTC).timestamp()) * SECOND
+UNDATED_NS = (
+    int(datetime(_YEARLESS + 8, 1, 1, tzinfo=UTC).timestamp()) * SECOND
+)  #: times before lack their date, or their year; logs of years pass many
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_CLOCK = r"\d\d:\d\d:\d\d"
+#: Any of them but epochs, which are no times to every format.
+TIME = (
+    rf"(?:\d{{4}}-\d\d-\d\d[T ]{_CLOCK}(?:[.,]\d{{1,9}})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?"
+    rf"|\d{{4}}/\d\d/\d\d {_CLOCK}(?:[.,]\d{{1,9}})?"
+    rf"|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{4}},? \d{{1,2}}:\d\d:\d\d(?:\s?[AP]M)?"
+    rf"|(?:{'|'.join(_MONTHS)}) [ \d]\d {_CLOCK}(?:\.\d{{1,9}})?"
+    rf"|{_CLOCK}(?:[.,]\d{{1,9}})?)"
+)
+_PARTS = re.compile(
+    r"(?:(?P<year>\d{4})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]"
+    r"|(?P<first>\d{1,2})(?P<mark>[/.])(?P<second>\d{1,2})[/.](?P<of>\d{4}),? "
+    rf"|(?P<name>{'|'.join(_MONTHS)}) (?P<its>[ \d]\d) )?"
+    r"(?P<h>\d{1,2}):(?P<m>\d\d):(?P<s>\d\d)(?:[.,](?P<digits>\d{1,9}))?(?:\s?(?P<half>[AP])M)?"
+    r"\s?(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def span(text: str) -> tuple[int, int] | None:
     """First and last instant that are written like this; None if there is no such time."""
-    if text[:1] == "1" and "-" not in text:  # epoch: seconds with a fraction, or 10, 13, 16 or 19 digits
+    if text[:1] == "1" and not re.search("[-/:]", text):  # epoch: seconds with a fraction, or 10, 13, 16 or 19 digits
         whole, _, fraction = text.partition(".")
         unit = 10 ** (19 - len(whole))
         step = 10 ** (9 - len(fraction)) if fraction else unit
         at = int(whole) * unit + (int(fraction) * step if fraction else 0)
         return at, at + step
-    found = _TIME.fullmatch(text)
+    found = _PARTS.fullmatch(text)
     if not found:
         return None
-    year, month, day, hour, minute, second = (int(each) for each in found.groups()[:6])
+    second = int(found["s"])
     try:
         leap = second == 60  # RFC 3339 allows it; a log may repeat the second instead
-        when = datetime(year, month, day, hour, minute, second - leap, tzinfo=UTC) + timedelta(seconds=leap)
+        hour = int(found["h"]) % 12 + 12 * (found["half"] == "P") if found["half"] else int(found["h"])
+        when = datetime(*_date(found), hour, int(found["m"]), second - leap, tzinfo=UTC) + timedelta(seconds=leap)
         if found["sign"]:
             zone = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"]))
             when = when - zone if found["sign"] == "+" else when + zone
     except (ValueError, OverflowError):
         return None
-    digits = found[7] or ""
+    digits = found["digits"] or ""
     step = 10 ** (9 - len(digits))
     at = int((when - _EPOCH).total_seconds()) * SECOND + (int(digits) * step if digits else 0)
     return (at, at + step) if at >= 0 and when.year < 2262 else None  # beyond, nanoseconds do not fit into int64
+
+
+def _date(found: re.Match[str]) -> tuple[int, int, int]:
+    """Year, month and day. Of 1/2/2026 the month is first where hours are counted to 12, as in the United States."""
+    if found["year"]:
+        return int(found["year"]), int(found["month"]), int(found["day"])
+    if found["of"]:
+        first, second = int(found["first"]), int(found["second"])
+        month_first = second > 12 or (found["half"] is not None and found["mark"] == "/" and first <= 12)
+        return int(found["of"]), *((first, second) if month_first else (second, first))
+    return (_YEARLESS, 1 + _MONTHS.index(found["name"]), int(found["its"])) if found["name"] else (1970, 1, 1)
+
+
+def nearest(at: int, to: int) -> int:
+    """The instant nearest to ``to`` that is written like ``at``; ``at`` itself if that has date and year."""
+    if at >= UNDATED_NS:
+        return at
+    if at < YEARLESS_NS:
+        return at + (to - at + DAY // 2) // DAY * DAY
+    when = _EPOCH + timedelta(seconds=at // SECOND)
+    year = (_EPOCH + timedelta(seconds=to // SECOND)).year
+    years = [each for each in range(year - 4, year + 5) if (when.month, when.day) != (2, 29) or isleap(each)]
+    found = [int((when.replace(year=each) - _EPOCH).total_seconds()) * SECOND + at % SECOND for each in years]
+    return min(found, key=lambda each: abs(each - to))

@@ -83,6 +83,7 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
         "overloaded_error",
         OVERLOAD,
     ),
+    (re.compile(r"(?:^\W{0,4}|[:\]]\s)[Oo]verloaded\b"), "overloaded_error", OVERLOAD),
     (re.compile(_NUMBER.format("529")), "status=529", OVERLOAD),
     (_words("rate limit reached for requests"), '"Rate limit reached for requests"', UNKNOWN),
     (
@@ -155,6 +156,12 @@ _RETRY_AFTER = re.compile(
 )
 _SECONDS = {"ms": 0.001, "m": 60.0, "min": 60.0}
 _STATUS = re.compile(r"(?<![\w.+-])(429|529)(?![\w]|\.\w)")
+#: A number that is called a status or an error, or stands first; any other may be a count of anything.
+_STATED = re.compile(
+    r"(?:^\W{0,4}|(?:status|code|http|error|exception|response|fail\w{0,4}|refus\w{0,4}|reject\w{0,4})\W{0,4}(?:[\w/.]{1,12}\W{1,3}){0,2})(?:429|529)(?!\w|\.\w)",
+    re.IGNORECASE | re.ASCII,
+)
+_BARE = (_NUMBER.format("429"), _NUMBER.format("529"))
 
 
 def retry_after_s(rest: str) -> float | None:
@@ -180,4 +187,11 @@ def refusal(said: str) -> logs.Refusal | None:
     if (its_class := refusal_class(said)) is None:
         return None
     code, status = _CODE.search(said), _STATUS.search(said)
-    return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, retry_after_s(said))
+    bare = not code and _only_a_number(said)
+    return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, retry_after_s(said), bare)
+
+
+def _only_a_number(said: str) -> bool:
+    """Whether nothing but a number, which nobody calls a status, tells of a refusal."""
+    found = [pattern.pattern for pattern, _, _ in REFUSALS if pattern.search(said)]
+    return bool(found) and set(found) <= set(_BARE) and _STATED.search(said) is None

@@ -1,6 +1,6 @@
 """litellm's own log, of library and proxy: ``12:34:56 - LiteLLM Proxy:ERROR: proxy_server.py:123 - litellm.RateLimitError: ...``.
 
-It writes no date, so its output needs a time before each line (``... 2>&1 | ts '%FT%T%z'``); with ``json_logs`` it writes JSON lines.
+It writes no date: the day is that of the capture. With ``json_logs`` it writes JSON lines.
 
 Source: litellm/_logging.py of BerriAI/litellm.
 """

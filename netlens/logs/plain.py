@@ -1,8 +1,8 @@
-"""Any line that begins with a time: ISO 8601 or epoch; such as text of a screen that was saved with its time.
+"""Any line that begins with a time, of any form that is read (``netlens/logs/_times.py``) or an epoch; such as text of a screen that was saved with its time.
 
 There are no levels, so any line may tell of a refusal.
 
-Source: RFC 3339, and what ``ts``, syslog and loggers of many languages write.
+Source: RFC 3339, RFC 3164, and what ``ts``, syslog and loggers of many languages write.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from netlens import logs
+from netlens.logs import _heads
 from netlens.logs._words import whole
 
 ID = "plain"
@@ -17,12 +18,12 @@ PROGRAM = "any"
 RANK = 1000
 CHAINED = False
 
-_ISO = re.compile(r"\[?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?)(?![\d.])\]?", re.ASCII)
+_TIME = re.compile(rf"{_heads.TIME}(?![\d.:])", re.ASCII)
 _EPOCH = re.compile(r"\[?(?P<time>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\d.])\]?", re.ASCII)
 
 
 def recognise(record: str) -> logs.Head | None:
-    found = _ISO.match(record) or _EPOCH.match(record)
+    found = _TIME.match(record) or _EPOCH.match(record)
     return logs.Head(found["time"], found.end()) if found else None
 
 

@@ -5,7 +5,8 @@ Theory of operation
 1. Lines are of the formats of :mod:`netlens.logs`, as the program wrote them or as the recorder reduced them; formats may be mixed. What makes a
    line a refusal stands there too.
 2. A time is a span ``low_ns`` to ``high_ns`` in which the line was written: as wide as the last digit that was written. Times are UTC unless they
-   name a zone, and stay in the clock of the log's own side (:func:`converted` takes them to another).
+   name a zone, and stay in the clock of the log's own side (:func:`converted` takes them to another). One without a date, or without a year, is as near
+   as may be to the line before; :func:`dated` finds the day by the capture.
 3. opencode's classic form has whole seconds, and the exact milliseconds since the line before. Let T be the time of a line: T is within its second, and
    T of the next line is T plus its ``+Nms``. So each line of an unbroken chain bounds the time of the first one, and the spans are intersected;
    some ten lines fix a time to a tenth of a second, a hundred to milliseconds.
@@ -62,6 +63,7 @@ class ErrorEvent:
     chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
     small : whether it was a request for a title; None if the line does not say.  session : which lines are of one session; "" if it does not say.
     url_hosts : hosts of the URLs in it.  provider : opencode's id of the provider; "" if it does not say.
+    bare : it is taken for a refusal by a number alone, which may be any number.
     """
 
     time_ns: int
@@ -77,6 +79,7 @@ class ErrorEvent:
     session: str = ""
     url_hosts: tuple[str, ...] = ()
     provider: str = ""
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class ErrorLog:
     unclear_ns : times of faults in words that are not known; each may tell of a refusal.
     starts : of requests, in order of time, where the program writes down every one.
     program : whose forms they and the refusals have, as :mod:`netlens.logs` names it ("any" where the forms are those of many); None without any.
+    untimed : where no line has a time, the class of each that tells of a refusal.
     """
 
     events: list[ErrorEvent]
@@ -116,6 +120,7 @@ class ErrorLog:
     unclear_ns: tuple[int, ...] = ()
     starts: tuple[Start, ...] = ()
     program: str | None = None
+    untimed: tuple[str, ...] = ()
 
 
 def at_once(log: ErrorLog) -> int:
@@ -143,6 +148,14 @@ def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
     starts = tuple(replace(each, low_ns=int(to_host(each.low_ns)), high_ns=int(to_host(each.high_ns))) for each in log.starts)
     events.sort(key=lambda e: (e.time_ns, e.line))
     return replace(log, events=events, first_ns=first, last_ns=last, unclear_ns=unclear, starts=starts)
+
+
+def dated(log: ErrorLog, until_ns: int) -> ErrorLog:
+    """The log with date and year in its times, if they lack them: of the days and years that they may be of, it ends nearest to ``until_ns``."""
+    if log.last_ns is None or log.last_ns >= logs.UNDATED_NS:
+        return log
+    off = logs.nearest(log.last_ns, until_ns) - log.last_ns
+    return converted(log, lambda time: time + off)
 
 
 def read(path: str | os.PathLike[str]) -> ErrorLog:
@@ -175,6 +188,7 @@ def joined(found: Sequence[ErrorLog]) -> ErrorLog:
         tuple(time for log in found for time in log.unclear_ns),
         tuple(sorted((start for log in found for start in log.starts), key=lambda start: start.low_ns)),
         next((log.program for log in sorted(found, key=lambda log: (log.program == "any", -len(log.events))) if log.program), None),
+        tuple(each for log in found for each in log.untimed),
     )
 
 
@@ -272,8 +286,9 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     unclear: dict[str, list[int]] = {"": []}  # by program; of errors that say which request they are of, under ""
     accounts: set[str] = set()  # programs that write down the start of every request
     whose: Counter[str] = Counter()  # programs whose refusals or starts they are
+    untimed: list[str] = []
     lines = unread = quiet = 0
-    first = last = None
+    first = last = before = None
     joined = True
     for raw, count in logs.records(rows):
         if len(alone) + len(chained) >= MAX_EVENTS:
@@ -291,8 +306,14 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         span = found.span if found else None
         if form is None or found is None or span is None:
             unread += 1
+            if last is None and len(untimed) < MAX_EVENTS and logs.in_known_words(text) and (told := logs.refusal(text)):
+                untimed.append(told.refusal_class)
             joined = joined and not logs.holds_head(raw)
             continue
+        if span[0] < logs.UNDATED_NS and before is not None:
+            off = logs.nearest(span[0], before) - span[0]
+            span = span[0] + off, span[1] + off
+        before = span[0]
         kind, refusal, names = "", None, _NO_NAMES
         if found.fault:
             whole = raw.decode("utf-8", "replace") if len(raw) > logs.HEAD else text
@@ -330,16 +351,29 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     events = []
     for low, high, number, line, kind, refusal, about, (hosts, provider) in found_spans:
         small, session = (about.small, about.session) if about else (None, "")
-        said_so = (refusal.code, name, kind, number, refusal.refusal_class, small, session, hosts, provider)
+        said_so = (refusal.code, name, kind, number, refusal.refusal_class, small, session, hosts, provider, refusal.bare)
         events.append(ErrorEvent((low + high) // 2, low, high, line, *said_so))
     events.sort(key=lambda e: (e.time_ns, e.line))
     events = _classed(events)
-    note = rows.note or _note(name, events, lines, unread, first)
+    note = rows.note or _note(name, events, lines, unread, first, len(untimed))
     # A program that writes down every request says of each error whether it is a request's.
     doubts = tuple(sorted(ns for whose, those in unclear.items() if whose not in accounts for ns in those))
     starts.sort(key=lambda start: start.low_ns)
     program = max((name for name, number in whose.items() if number), key=lambda name: (name != "any", whose[name]), default=None)
-    return ErrorLog(events, lines, unread, note, first, last, quiet > 0, rows.cut is not None, doubts, tuple(starts), program)
+    return ErrorLog(
+        events,
+        lines,
+        unread,
+        note,
+        first,
+        last,
+        quiet > 0,
+        rows.cut is not None,
+        doubts,
+        tuple(starts),
+        program,
+        tuple(untimed) if last is None else (),
+    )
 
 
 def _classed(events: list[ErrorEvent]) -> list[ErrorEvent]:
@@ -365,12 +399,11 @@ def _classed(events: list[ErrorEvent]) -> list[ErrorEvent]:
     return found
 
 
-def _note(name: str, events: list[ErrorEvent], lines: int, unread: int, first: int | None) -> str | None:
+def _note(name: str, events: list[ErrorEvent], lines: int, unread: int, first: int | None, untimed: int) -> str | None:
     shown = printable(name)
     if lines and first is None:
-        return (
-            f"{shown}: no line begins with a time that can be read (opencode's own log, or lines that begin with an ISO-8601 or epoch time)"
-        )
+        told = f"; {plural(untimed, 'line')} of it {'tells' if untimed == 1 else 'tell'} of refusals" if untimed else ""
+        return f"{shown}: no line begins with a time that can be read{told}; put a time before each line (... 2>&1 | ts '%FT%T%z')"
     rough = sum(e.high_ns - e.low_ns >= SECOND for e in events)
     if rough:
         return f"{shown}: {rough:,} of {plural(len(events), 'refusal')} known to the second only"

@@ -138,10 +138,12 @@ def findings_headline(a: Analysis) -> list[Part]:
 
 
 def _failed(a: Analysis) -> list[str]:
-    """What may be failures, in words: answers of a relay's own, answers that lines of the error logs may mean, and requests without an answer."""
+    """What may be failures, in words: answers of a relay's own, refusals of error logs that match no request, answers that lines of the logs may mean, and
+    requests without an answer."""
     facts = a.assembled.situation.facts
-    unclear, left = int(facts.get("unclear", 0)), int(facts.get("left", 0))
+    unclear, left, unmatched = (int(facts.get(name, 0)) for name in ("unclear", "left", "unmatched"))
     told = _by_relays(a)
+    told += [f"{plural(unmatched, 'refusal')} in the error logs {'matches' if unmatched == 1 else 'match'} no request"] if unmatched else []
     told += [f"{plural(unclear, 'answer')} may be what lines of the error logs mean by failures"] if unclear else []
     return [*told, *([f"{plural(left, 'request')} got no answer, as the server closed or reset the connection"] if left else [])]
 

@@ -411,11 +411,10 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
 def _tunnel(reason, row):
     """(kind, note) of the tunnel that a packet may be by its protocol or port; note -1 for nearly all packets, which are none."""
     if reason == _UDP:
-        kind = tunnels.PORT | row[c.PORTS] & 0xFFFF
-    elif _MAY_BE_TUNNEL[reason]:
-        kind = tunnels.PROTOCOL | row[c.KIND]
-    else:
+        return tunnels.of_ports(row[c.PORTS] >> 16 & 0xFFFF, row[c.PORTS] & 0xFFFF)
+    if not _MAY_BE_TUNNEL[reason]:
         return np.int64(0), np.int64(-1)
+    kind = tunnels.PROTOCOL | row[c.KIND]
     return kind, tunnels.note_of(kind)
 
 

@@ -247,7 +247,7 @@ def test_bundled_logs_of_the_real_program(recording: Path, tmp_path: Path) -> No
      b"\xff\xfe", b"\0", b"1769358821 ", b"ERROR 2026-01-25T16:33:41 +999999999999ms 429\n", b"+-5ms"])))  # fmt: skip
 def test_no_bytes_are_too_odd(tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]) -> None:
     data = b"".join(parts)
-    assume(not data.startswith(b"\x1f\x8b"))  # what calls itself gzip and is none cannot be read
+    assume(not data.startswith((b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")))  # gzip that is none cannot be read; lines of UTF-16 end otherwise
     log = read(tmp_path_factory.mktemp("log"), data)
     assert log.lines == len(data.split(b"\n")) - data.endswith(b"\n") - (not data)
     assert 0 <= log.unread <= log.lines
@@ -332,3 +332,81 @@ def test_the_account_of_requests_tells_processes_that_were_at_work_together(tmp_
     assert errorlog.at_once(one_after_another) == 1
     assert errorlog.at_once(read(tmp_path, "\n".join([line(1, "a"), line(5, "b"), line(7, "a"), line(9, "b")]))) == 2
     assert errorlog.at_once(read(tmp_path, "2026-06-20T16:38:30Z HTTP 429\n")) == 0
+
+
+# -- times without a date, and logs without times --
+
+
+@pytest.mark.parametrize(
+    ("time", "true"),
+    [
+        ("2026/01/25 16:33:41", "2026-01-25T16:33:41"),
+        ("1/25/2026, 4:33:41 PM", "2026-01-25T16:33:41"),
+        ("25/01/2026, 16:33:41", "2026-01-25T16:33:41"),
+        ("25.1.2026, 16:33:41", "2026-01-25T16:33:41"),
+        ("Jan 25 16:33:41", "2026-01-25T16:33:41"),
+        ("16:33:41", "2026-01-25T16:33:41"),
+        ("[16:33:41.250]", "2026-01-25T16:33:41"),
+    ],
+)
+def test_times_as_go_syslog_and_countries_write_them(tmp_path: Path, time: str, true: str) -> None:
+    found = errorlog.dated(read(tmp_path, f"{time} ERROR 429 Too Many Requests\n"), T0 * MS + 3600 * SECOND)
+    (event,) = found.events
+    assert iso(event.low_ns // MS) == true
+
+
+def test_midnight_passes_in_a_log_without_dates(tmp_path: Path) -> None:
+    lines = [f"{time} 429 Too Many Requests" for time in ("23:59:58", "23:59:59", "00:00:01", "09:00:00")]
+    midnight = (T0 // 86_400_000 + 1) * 86_400 * SECOND
+    found = errorlog.dated(read(tmp_path, "\n".join(lines)), midnight + 10 * 3600 * SECOND)
+    assert [(event.low_ns - midnight) // SECOND for event in found.events] == [-2, -1, 1, 9 * 3600]
+
+
+def test_new_year_passes_in_a_log_without_years(tmp_path: Path) -> None:
+    log = read(tmp_path, "Dec 31 23:59:59 vm agent[7]: 429\nJan  1 00:00:01 vm agent[7]: 429\n")
+    found = errorlog.dated(log, int(datetime(2027, 1, 1, 1, tzinfo=UTC).timestamp()) * SECOND)
+    assert [iso(event.low_ns // MS) for event in found.events] == ["2026-12-31T23:59:59", "2027-01-01T00:00:01"]
+
+
+def test_dates_that_are_there_are_kept(tmp_path: Path) -> None:
+    log = read(tmp_path, "2026-01-25T16:33:41Z 429\n16:33:42 429\n")
+    assert errorlog.dated(log, 0) == log
+    assert [event.low_ns // MS - T0 for event in log.events] == [0, 1000]
+
+
+def test_a_log_without_times_says_how_many_there_were(tmp_path: Path) -> None:
+    log = read(tmp_path, "litellm.RateLimitError: Rate limit reached for glm-4.7\nRetrying in 0.2 seconds...\n" * 3)
+    assert (log.untimed, log.events) == (("rate",) * 3, [])
+    assert log.note is not None
+    assert "3 lines of it tell of refusals" in log.note
+    assert read(tmp_path, "2026-01-25T16:33:41Z start\nlitellm.RateLimitError: 429\n").untimed == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_as_powershell_writes_it(tmp_path: Path, encoding: str) -> None:
+    text = "\ufeff2026-01-25T16:33:41Z ERROR 429 Zu viele Anfragen \u4e0a\r\n2026-01-25T16:33:42Z INFO ok\r\n"
+    log = read(tmp_path, text.encode(encoding))
+    assert (log.lines, log.unread, [event.line for event in log.events]) == (2, 0, [1])
+
+
+@pytest.mark.parametrize(
+    ("said", "bare"),
+    [
+        ("retry budget 429 left", True),
+        ("POST /v1/chat 429 in 13ms", True),
+        ("429 Too Many Requests", False),
+        ("HTTP 429", False),
+        ("Error code: 429 - {}", False),
+        ('"POST /v1 HTTP/1.1" 529 -', False),
+        ("Request failed with status code 429", False),
+    ],
+)
+def test_a_number_that_nobody_calls_a_status(tmp_path: Path, said: str, bare: bool) -> None:
+    (event,) = read(tmp_path, f"2026-01-25T16:33:41Z {said}\n").events
+    assert event.bare == bare
+
+
+@pytest.mark.parametrize("said", ["Overloaded", "ERROR Overloaded", "529: Overloaded"])
+def test_overloaded_in_a_word(tmp_path: Path, said: str) -> None:
+    (event,) = read(tmp_path, f"2026-01-25T16:33:41Z {said}\n").events
+    assert event.refusal_class == logs.OVERLOAD

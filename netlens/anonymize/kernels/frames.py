@@ -158,7 +158,8 @@ def _tunnel(buf, proto, t, cap, length, out, q, m, info):
         if length < 0:
             return False
         cap = min(cap, length)
-        at, kind = t + 8, tunnels_.PORT | be16(buf, t + 2)
+        at = t + 8
+        kind, _note = tunnels_.of_ports(be16(buf, t), be16(buf, t + 2))
     udp = at - t
     size, following, _start, _network = tunnels_.enter(buf, at, cap - udp, length - udp, kind)
     if size < 0:

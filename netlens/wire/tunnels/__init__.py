@@ -12,9 +12,9 @@ from netlens.registry import members
 from netlens.wire.compiled import chosen, lean
 from netlens.wire.link import IPV4, IPV6, walk
 from netlens.wire.loads import byte
-from netlens.wire.tunnels._kinds import PORT, PROTOCOL, Tunnel
+from netlens.wire.tunnels._kinds import PORT, PROTOCOL, SOURCE, Tunnel
 
-__all__ = ["HEADERS", "MAX_TUNNELS", "NOTES", "PORT", "PROTOCOL", "PROTOCOLS", "enter", "header", "note_of"]
+__all__ = ["HEADERS", "MAX_TUNNELS", "NOTES", "PORT", "PROTOCOL", "PROTOCOLS", "SOURCE", "enter", "header", "note_of", "of_ports"]
 
 MAX_TUNNELS = 4  #: in each other; a mobile network has two (GTP-U in IPsec or GRE), an overlay on it one more
 
@@ -33,6 +33,17 @@ def note_of(kind):
         if _NUMBERS[k, 0] == kind:
             return _NUMBERS[k, 1]
     return np.int64(-1)
+
+
+@lean
+def of_ports(source, destination):
+    """(kind, note) of the tunnel that a UDP datagram may be by its ports; note -1 if it is none."""
+    kind = PORT | destination
+    note = note_of(kind)
+    if note < 0:
+        kind = SOURCE | source
+        note = note_of(kind)
+    return kind, note
 
 
 @lean

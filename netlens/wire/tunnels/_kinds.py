@@ -1,4 +1,5 @@
-"""What the file of a tunnel declares. Its kinds are IP protocols as ``PROTOCOL | number`` and UDP ports as ``PORT | number``."""
+"""What the file of a tunnel declares. Its kinds are IP protocols as ``PROTOCOL | number``, UDP ports as ``PORT | number``, and as
+``SOURCE | number`` where what comes from the port may be a tunnel, too."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-PROTOCOL, PORT = 1 << 33, 1 << 34
+PROTOCOL, PORT, SOURCE = 1 << 33, 1 << 34, 1 << 35
 NO_TUNNEL = np.int64(-1), np.int64(0)
 TEB = 0x6558  #: EtherType of transparent Ethernet bridging, in GRE and Geneve
 

@@ -1,4 +1,4 @@
-"""VXLAN (RFC 7348): Ethernet behind a network's number. On other ports it is not told from other UDP."""
+"""VXLAN (RFC 7348; group policy: draft-smith-vxlan-group-policy): Ethernet behind a network's number. On other ports it is not told from other UDP."""
 
 import numpy as np
 
@@ -14,6 +14,6 @@ content = all_kept
 
 @lean
 def header(buf, o, cap, length, kind):
-    if cap >= 22 and byte(buf, o) == 8 and byte(buf, o + 7) == 0 and is_likely(be16(buf, o + 20)):
+    if cap >= 22 and byte(buf, o) & 8 and byte(buf, o + 7) == 0 and is_likely(be16(buf, o + 20)):
         return np.int64(8), np.int64(ETHERNET)
     return NO_TUNNEL

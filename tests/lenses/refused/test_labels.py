@@ -344,6 +344,45 @@ def test_lines_that_name_another_provider_are_none_of_this_one() -> None:
     assert kept((("api.openai.com",), ""), target=()) == [0]
 
 
+def test_lines_that_name_a_server_beside_the_target_are_none_of_this_one() -> None:
+    lines = log((1_000,), (2_000,))
+    named = replace(lines, events=[replace(lines.events[0], url_hosts=("other.test",)), lines.events[1]])
+    assert [e.line for e in error_log.of_target(named, ["api.z.ai"], {"other.test", "api.z.ai"}).events] == [2]
+    assert error_log.of_target(named, ["api.z.ai"], {"api.z.ai"}) == named  # not seen beside it: it may be the base URL of a relay
+    gateway = replace(lines, events=[replace(e, url_hosts=("other.test",)) for e in lines.events])
+    assert error_log.of_target(gateway, ["api.z.ai"], {"other.test", "api.z.ai"}) == gateway
+
+
+def test_what_so_many_lines_have_shown_is_believed_outside_the_time_of_the_log() -> None:
+    """Nothing is tried again; each answer of the size that the log covers has its line."""
+    answers = [a for k in range(20) for a in ((1_000 * k, REFUSAL, 0), (1_000 * k + 500, 5_000 + 60 * k, 400))]
+    lines = [(1_000 * k + 1,) for k in range(10, 20)]
+    found = from_log(table(*answers), log(*lines, first=9_990, last=1e6))
+    assert found.rejected.tolist() == [REJECTED, ACCEPTED] * 20
+    assert set(found.source[:20:2]) == {"look-alike"}
+    few = from_log(table(*answers), log(*lines[-4:], first=15_990, last=1e6))
+    assert few.rejected[:30:2].tolist() == [UNLABELLED] * 15
+    some = from_log(table(*answers), log(*lines[::2], first=9_990, last=1e6))  # half of them have no line there
+    assert some.rejected[:20:2].tolist() == [UNLABELLED] * 10
+
+
+def test_a_bare_number_means_no_stream() -> None:
+    answers = [(1_000 * k, 5_000 + 60 * k, 400) for k in range(8)]
+    made = log(*((1_000 * k + 1,) for k in range(8)))
+    said = from_log(table(*answers), made)
+    bare = from_log(table(*answers), replace(made, events=[replace(e, bare=True) for e in made.events]))
+    assert (set(said.rejected), set(bare.rejected)) == ({REJECTED}, {ACCEPTED})
+
+
+@pytest.mark.parametrize(("lines", "label"), [(10, REJECTED), (20, REJECTED), (13, UNLABELLED), (7, UNLABELLED)])
+def test_a_log_without_times_tells_by_its_number(lines: int, label: int) -> None:
+    answers = [a for k in range(10) for a in ((1_000 * k, REFUSAL, 0), (1_000 * k + 500, 5_000 + 60 * k, 400))]
+    made = ErrorLog([], lines, lines, None, None, None, untimed=("rate",) * lines)
+    found = from_log(table(*answers), made)
+    assert set(found.rejected[::2]) == {label}
+    assert set(found.refusal_class[::2]) == {"rate" if label == REJECTED else ""}
+
+
 def test_whom_a_line_names_is_read(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text(

@@ -7,15 +7,18 @@ Theory of operation
 2. *Look-alikes.* Once the log has shown what refusals look like, an answer without a line that looks exactly like them was refused too, if programs
    usually sent the same request again after such answers. SDKs retry without a word: one line stands for up to three refusals (measured). Otherwise
    it stays unknown. Streams outside the time of the log were accepted; all else there stays unknown.
+   Where each of many such answers in the time of the log has its line, those of other times were refused, too, whether tried again or not.
 3. An answer that looks different and has no event was accepted if the log covers it, unless it is short and sooner than any stream; but not if most
    events found no answer, for then the log is of another time, side or program (:func:`_is_of_other`).
+4. A number that nobody calls a status may count anything, so a line with no more means no stream. A log without times says only how many refusals there
+   were: as many answers that look refused, and are tried again, are these.
 
 Limits: the log's lines are believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +31,7 @@ from netlens.chains.side import WORDS
 from netlens.chains.target import KNOWN_APIS, matching
 from netlens.columns import Bools, Ints
 from netlens.lenses.refused import programs
-from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told
+from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, MISTAKEN, TAUGHT, Told
 from netlens.lenses.refused.labels._labels import (
     ACCEPTED,
     MS,
@@ -69,6 +72,7 @@ FITTING, RIVALS = 0.8, 0.7  #: share of lines that must stand right behind answe
 MOST_SHIFT_NS = 3600 * S  #: beyond that a log is of another time, and what fits is chance, or a copy
 MAX_SHIFTED = 2_000  #: lines and answers by which a shift is looked for
 STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
+SLOWER = 1.5  #: times the longest wait for a refusal that has a line, of one that has none
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 
 
@@ -95,7 +99,7 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         told.unmatched += [{"side": name, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
         begin, end = side.bounds_ns
         told.unclear = found.unclear
-        told.unmatched_within = sum(begin <= e.time_ns <= end for e in found.unmatched)
+        told.unmatched_within = sum(begin <= e.time_ns <= end for e in found.unmatched) + (0 if found.source.any() else len(log.untimed))
         if found.unmatched:
             told.notes.append(
                 f"{plural(len(found.unmatched), 'refusal')} in the error log of the {WORDS[name]} match no request in the capture"
@@ -109,7 +113,8 @@ def _of_log(traffic: Traffic, side: Side, log: ErrorLog, taught: tuple[int, ...]
     """Labels of a side's exchanges by its own log, and which exchanges these are."""
     rows = _own(traffic, side) if side.name is not None and len(traffic.sides) > 1 else np.arange(len(side.exchange_rows))
     covers = side.of_log() in traffic.beside.covering and not log.cut  # what was not read of a log says nothing by its silence
-    ours = of_target(log, traffic.goal.names)
+    asked = {str(name).lower() for name in side.connections["sni"].tolist() if name}
+    ours = of_target(log, traffic.goal.names, asked)
     labels = from_log(side.exchanges.take(rows), ours, covers=covers, taught=taught)
     if others := len(log.events) - len(ours.events):
         told = f"{plural(others, 'refusal')} of it {'names' if others == 1 else 'name'} another provider, and {'is' if others == 1 else 'are'} left out"
@@ -117,17 +122,23 @@ def _of_log(traffic: Traffic, side: Side, log: ErrorLog, taught: tuple[int, ...]
     return labels, rows
 
 
-def of_target(log: ErrorLog, names: Sequence[str]) -> ErrorLog:
-    """The log without refusals that it says are another provider's: by the name of another known API, or by the provider's id, where other lines have the
-    target's."""
+def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) -> ErrorLog:
+    """The log without refusals that it says are another provider's: by the name of another known API, or of a server that the capture shows beside the target
+    and that not all lines name; or by the provider's id, where other lines have the target's.
+
+    asked : names of all servers that the side's capture shows.
+    """
     if not names:
         return log
     domains = {".".join(name.split(".")[-2:]) for name in names}
 
+    beside = [name for name in asked if not matching(name, domains)]
+    gateway = all(any(host in beside for host in event.url_hosts) for event in log.events)
+
     def elsewhere(event: ErrorEvent) -> bool:
         if any(matching(host, domains) for host in event.url_hosts):
             return False
-        return any(matching(host, KNOWN_APIS) for host in event.url_hosts)
+        return any(matching(host, KNOWN_APIS) or (host in beside and not gateway) for host in event.url_hosts)
 
     apis = {event.provider: programs.api_of(event.provider) for event in log.events}
     ours = any(api in names for api in apis.values())
@@ -173,9 +184,11 @@ def from_log(
     slack_ns : how far clocks may be off beyond the spans of the events.
     taught : sizes of refusals that the log of another program of the same provider has shown, for a log that shows none.
     """
+    answers = Answers(exchanges)
+    if log.untimed:
+        return _by_number(answers, log.untimed)
     if to_host is not None:
         log = converted(log, to_host)
-    answers = Answers(exchanges)
     labels = unlabelled(len(answers), "the error log does not cover it")
     events = log.events
     small = small_ones(answers, log.starts)
@@ -196,8 +209,8 @@ def from_log(
         set_labels(labels, covered, ACCEPTED, ERROR_LOG, "the error log says nothing against it")
         if found.sizes:
             set_labels(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
+        like = max(sorted(set(classes)), key=classes.count, default=logs.UNKNOWN)
         if found.retried:
-            like = max(sorted(set(classes)), key=classes.count, default=logs.UNKNOWN)
             set_labels(
                 labels,
                 found.looks_refused,
@@ -208,6 +221,14 @@ def from_log(
             )
         else:
             set_labels(labels, found.looks_refused, UNLABELLED, "", "looks like the refusals in the error log, but has no line there")
+            set_labels(
+                labels,
+                _taught(answers, found, covered),
+                REJECTED,
+                LOOK_ALIKE,
+                "looks like the refusals in the error log of another time",
+                like,
+            )
     silent = _silently_refused(answers) & (labels.rejected == ACCEPTED)
     set_labels(labels, silent, UNLABELLED, "", "short, and sooner than any stream: perhaps a refusal that the program did not write down")
     unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
@@ -215,7 +236,7 @@ def from_log(
     unsure = [row for row in found.doubtful if not (found.retried and found.looks_refused[row])]  # both were refused, one has the line
     set_labels(labels, unsure, UNLABELLED, "", "a line of the error log may mean it, or another answer")
     for event, row in found.pairs:
-        if row not in found.doubtful:
+        if row not in found.doubtful and not (events[event].bare and answers.stream[row]):
             code = f" ({events[event].code})" if events[event].code else ""
             reason = f"line {events[event].line} of the error log{code}"
             set_labels(labels, row, REJECTED, ERROR_LOG, reason, events[event].refusal_class)
@@ -225,7 +246,7 @@ def from_log(
             reason = f"asked for again, as line {line} of the error log says"
             set_labels(labels, row, REJECTED, ERROR_LOG, reason, next(iter(told)) if len(told) == 1 else logs.UNKNOWN)
     taken = {event for event, _ in found.pairs}
-    unmatched = [event for i, event in enumerate(events) if i not in taken and i not in found.echoes]
+    unmatched = [event for i, event in enumerate(events) if i not in taken and i not in found.echoes and not event.bare]
     return replace(
         labels,
         matched=found.pairs,
@@ -236,6 +257,34 @@ def from_log(
         as_it_is=not (zone or shift),
         unclear=len(unsure) + int(unclear.sum()),
     )
+
+
+def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
+    """Labels by a log without times: as many answers as it has refusals are short, quick and of one size, or a half or a third as many, as a program may write
+    two lines or three of each. Any other number tells nothing."""
+    labels = unlabelled(len(answers), "the error log has no times")
+    sizes, many = np.unique(answers.down[answers.short], return_counts=True)
+    if not len(sizes) or not answers.stream.any():
+        return labels
+    like = answers.short & alike(answers.down, sizes[[many.argmax()]]) & (answers.waits <= np.percentile(answers.waits[answers.stream], 50))
+    lines = len(untimed) / max(int(like.sum()), 1)
+    if like.sum() >= TAUGHT and any(abs(lines - each) <= MISTAKEN * each for each in (1, 2, 3)):
+        its_class = max(sorted(set(untimed)), key=untimed.count)
+        reason = "of the size of as many answers as the error log, which has no times, has refusals"
+        set_labels(labels, like, REJECTED, LOOK_ALIKE, reason, its_class)
+        set_labels(labels, answers.stream, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
+    return labels
+
+
+def _taught(answers: Answers, found: Match, covered: Bools) -> Bools:
+    """Answers outside the time of the log that are as short, and came as soon, as many that it calls refused, where next to none in its time looks so and has
+    no line."""
+    sure = [row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]
+    looks = found.looks_refused & (answers.waits <= SLOWER * answers.waits[sure].max(initial=0))
+    looks[list(found.doubtful)] = False
+    if len(sure) < TAUGHT or (looks & covered).sum() > max(1, MISTAKEN * len(sure)):
+        return np.zeros(len(answers), bool)
+    return np.asarray(looks & ~covered)
 
 
 def _lag_ns(answers: Answers, events: Sequence[ErrorEvent], pairs: Sequence[tuple[int, int]]) -> int | None:
