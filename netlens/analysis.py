@@ -317,12 +317,14 @@ def _explained(of: Traffic) -> float:
 
 
 def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
-    """The traffic that explains the refusals better: that of the target, or that of all names at its addresses, which one provider may count together.
+    """The traffic that explains the refusals better: that of the target, or that of all names at its addresses and of its provider, which may be counted
+    together.
 
     Where the target's alone explains nothing, all is taken: a cause that rests on a part would be judged on what was left out. So it is where none of
     its requests was refused for certain, but logs tell of refusals that are none of its.
     """
-    names = target.at_same_address(made.upstream)
+    near, related = target.at_same_address(made.upstream), target.of_same_provider(made.upstream)
+    names = sorted({*near, *related})
     if not names or not ((made.situation.requests.rejected == REJECTED).any() or made.situation.facts.get("unmatched")):
         return made
     wider = rebuilt(
@@ -334,7 +336,7 @@ def _with_same_address(made: Traffic, captures: Mapping[str | None, Capture], gi
     needed = CLEARLY if left[1] >= left[0] else -CLEARLY  # refusals that only the other name's requests can be speak for it
     chosen = wider if explained[1] > explained[0] + needed or explained[0] < EXPLAINS else made
     extra = len(wider.situation.requests) - len(made.situation.requests)
-    requests = f"{plural(extra, 'request')} to {', '.join(printable(name) for name in names)} at the same address"
+    requests = f"{plural(extra, 'request')} to {', '.join(printable(name) for name in names)} {'at the same address' if near else 'of the same provider'}"
     shown = (
         f"with them the limit separates refused from accepted requests with AUC {explained[1]:.2f}, without with {explained[0]:.2f}"
         if any(explained)

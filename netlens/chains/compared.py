@@ -69,6 +69,7 @@ class Compared:
         self.start, self.end = c["start_ns"].astype(np.int64), c["end_ns"].astype(np.int64)
         self.state = c["state"].tolist()
         self.up, self.down = c["orig_bytes"].astype(np.int64), c["resp_bytes"].astype(np.int64)
+        self.frames = np.bincount(self.of, (s["orig_frames"] + s["resp_frames"])[self.member], n)
         self.up_missing = self._missing("orig", self.up)
         self.down_missing = self._missing("resp", self.down)
         self.events = np.full((n, 7), MISSING, np.int64)

@@ -18,8 +18,10 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.chains.compared import DONE, FAR_NS, FIRST_UP, LAST_UP, MAX_DELAY_NS, Compared, Found
 from netlens.chains.situation import HOST, UNKNOWN, VM
-from netlens.columns import Bools, Codes, Ints, Objects
+from netlens.columns import MISSING, Bools, Codes, Ints, Objects
 
+#: Of a connection upstream with as many frames, no capture lacks all that lacks few packets, or many, and that recorded others meanwhile.
+MANY_FRAMES, FEW_LOST = (8, 30), 0.05
 FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
 
 
@@ -130,7 +132,8 @@ def addresses(v: Compared, known: Collection[str]) -> set[str]:
 class _Lacking:
     """Connections of the VM whose hellos are not known, though they should be: a session upstream whose hello the VM did not send may be theirs.
 
-    Where nothing is known to be lost, a connection whose hello is not known is either paired or shows that hellos are missing.
+    Where nothing is known to be lost, a connection whose hello is not known is either paired or shows that hellos are missing. Where packets are, single ones
+    are, as a rule: of a connection with many something is there, as a connection of the VM without a beginning or a hello. A short one may be missing whole.
     """
 
     def __init__(self, found: Found) -> None:
@@ -138,7 +141,11 @@ class _Lacking:
         # of one that was seen in one direction only, all is missing, which is no loss
         self.lossy = bool(((v.up_missing > 0) & (v.up > 0)).any())
         self.slack = (found.time.uncertain_ns + MAX_DELAY_NS) if found.time.known else FAR_NS
-        rows = [i for i in range(v.n) if v.up[i] + v.up_missing[i] > 0 and not (v.censored[i] or v.randoms[i]) and found.host_of[i] < 0]
+        lacks = [v.up[i] + v.up_missing[i] > 0 and not v.randoms[i] and found.host_of[i] < 0 for i in range(v.n)]
+        rows = [i for i in range(v.n) if lacks[i] and not v.censored[i]]
+        self.many = MANY_FRAMES[int(v.up_missing.sum()) > FEW_LOST * max(int(v.up.sum()), 1)]
+        self.seen = np.sort(v.events[v.events != MISSING])
+        self.open = np.array([(v.start[i], v.end[i]) for i in range(v.n) if lacks[i] and v.censored[i]], np.int64).reshape(-1, 2)
         reached = _reached(found)
         begun: dict[int, list[int]] = defaultdict(list)
         for i in rows:
@@ -148,8 +155,10 @@ class _Lacking:
 
     def may_be(self, j: int) -> bool:
         """Whether session ``j`` upstream may belong to one of them: it began about when that did."""
-        begun = self.begun.get(int(self.h.server[j]))
-        if self.lossy or begun is None:
-            return self.lossy
-        low, high = np.searchsorted(begun, [self.h.start[j] - self.slack, self.h.start[j] + self.slack])
-        return bool(high > low)
+        h, begun = self.h, self.begun.get(int(self.h.server[j]), np.zeros(0, np.int64))
+        low, high = np.searchsorted(begun, [h.start[j] - self.slack, h.start[j] + self.slack])
+        if high > low or not self.lossy:
+            return bool(high > low)
+        inside = (self.open[:, 0] >= h.start[j] - self.slack) & (self.open[:, 1] <= h.end[j] + self.slack)
+        recorded = np.searchsorted(self.seen, [h.start[j], h.end[j]])
+        return bool(inside.any() or h.frames[j] < self.many or recorded[0] == recorded[1])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: that were broken off while the model was thinking, twice would hold the titles of a program that exits a few seconds later.
 SILENCE_NS = 2_000_000_000
 RECORD = 5  #: bytes of a TLS record's header
+CHOSEN = 3  #: connections of a program with a server that all speak one version of HTTP, for another to speak it, too
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
 
@@ -85,7 +86,8 @@ class Side:
 
     @cached_property
     def http2(self) -> dict[int, bool | None]:
-        """Whether HTTP/2 is spoken, by session; None: it was offered and may be. Those whose hello was not seen are not in it."""
+        """Whether HTTP/2 is spoken, by session; None: it was offered and may be. Those whose hello was not seen are not in it. What does not
+        show of one connection shows by others of the same program (JA4) to the same server, if all of them speak the same."""
         hellos, records, mates = self.capture.table("hellos"), self.capture.records, self.capture.part.state()[:, MATE]
         told: dict[int, bool | None] = {}
         for session, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True):
@@ -94,6 +96,13 @@ class Side:
             elif session not in told or not told[session]:
                 seen = records.of(session, int(mates[session])) if records is not None else None
                 told[session] = None if seen is None else http2.spoken(seen)
+        alike: dict[tuple[str | None, str], set[int]] = {}
+        for session, sni, ja4 in zip(hellos["session_id"].tolist(), hellos["sni"].tolist(), hellos["ja4"].tolist(), strict=True):
+            alike.setdefault((sni, ja4), set()).add(session)
+        for those in alike.values():
+            chosen = [told[session] for session in those if told[session] is not None]
+            if len(chosen) >= CHOSEN and len(set(chosen)) == 1:
+                told |= dict.fromkeys(those, chosen[0])
         return told
 
     @cached_property

@@ -7,7 +7,7 @@ guess is stated: a known LLM API if one was contacted; else the server that had 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,12 @@ KNOWN_APIS = (
     "api.moonshot.cn",
     "dashscope.aliyuncs.com",
 )
+#: Domains of one provider each, whose APIs may count requests together.
+OF_ONE_PROVIDER = (
+    ("z.ai", "bigmodel.cn", "zhipu.ai"),
+    ("moonshot.cn", "moonshot.ai"),
+    ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"),
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ def _named_by(apis: tuple[str, ...], manifest: bool) -> str:
 
 def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...], manifest: bool) -> Target:
     """Choose the target where the program in question runs, and find it in the other capture by its names, or its addresses if it has none. If the
-    program asks nobody beyond the local network, a known API that the other capture shows is taken instead.
+    program asks nobody beyond the local network, a known API that the other capture shows is taken instead. Connections without a name, as they are older than
+    a capture, are told by the target's public addresses in the other one.
 
     The sides' ``target`` is set.
     """
@@ -78,11 +85,13 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
     if not apis and not _asks_public(first):
         first = next((side for side in sides.values() if _asks_known(side)), first)  # what the VM asks may be a relay
     goal: Target | None = None
+    reached: set[str] = set()
     for side in (first, *(s for s in sides.values() if s is not first)):
         c = side.connections
         wanted = apis or tuple(goal.names or goal.addresses if goal else ())
         try:
-            chosen = choose(c, side.capture.table("lookups"), wanted, manifest=manifest)
+            chosen = choose(c, side.capture.table("lookups"), wanted, manifest=manifest, reached=reached)
+            reached.update(filter(is_public, chosen.addresses))
         except NetlensError:
             if not (goal or len(sides) > 1) or (side is not first and goal is None):
                 raise
@@ -148,6 +157,16 @@ def at_same_address(side: Side) -> list[str]:
     )
 
 
+def of_same_provider(side: Side) -> list[str]:
+    """Other APIs of the target's provider that connections with requests ask, at whatever address: they may count together."""
+    c = side.connections
+    own = set(c["sni"][side.target].tolist())
+    domains = [each for each in OF_ONE_PROVIDER if any(matching(name, each) for name in own)]
+    asking = {side.connection_of[k] for k in side.capture.table("exchanges")["session_id"].tolist() if k in side.connection_of}
+    asked = {c["sni"].tolist()[row] for row in asking}
+    return sorted(name for name in asked - own if any(matching(name, each) for each in domains))
+
+
 def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Also connections without a hello to an address and port of the target: as they asked for no other name, it is the same server."""
     there = set(zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True))
@@ -157,8 +176,11 @@ def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray
     return rows | np.array([sni is None and (ip, port) in there for ip, port, sni in triples], dtype=bool)
 
 
-def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, manifest: bool = False) -> Target:
-    """The target of a capture. ``manifest``: the manifest of a recording named the APIs, nobody on the command line.
+def choose(
+    connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, manifest: bool = False, reached: Collection[str] = ()
+) -> Target:
+    """The target of a capture. ``manifest``: the manifest of a recording named the APIs, nobody on the command line.  ``reached``: addresses at which another
+    capture has it.
 
     Raises
     ------
@@ -166,7 +188,7 @@ def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, ma
         an API was named and no connection of the capture goes to it; the message lists what there is.
     """
     if apis:
-        return _named(connections, lookups, apis, manifest)
+        return _named(connections, lookups, apis, manifest, reached)
     snis = connections["sni"].tolist()
     known = np.array([matching(s, KNOWN_APIS) is not None for s in snis], dtype=bool)
     if known.any():
@@ -193,7 +215,7 @@ def choose(connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, ma
     return _of(connections, rows & plain, True, why)
 
 
-def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: bool) -> Target:
+def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: bool, reached: Collection[str]) -> Target:
     names, addresses = set(), set()
     for api in apis:
         try:
@@ -202,13 +224,13 @@ def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: 
             names.add(api.lower().rstrip("."))
     by_sni = np.array([matching(s, names) is not None for s in connections["sni"].tolist()], dtype=bool)
     by_address = np.array([ip in addresses for ip in connections["resp_ip"].tolist()], dtype=bool)
-    # where no hello was captured, the answer to the lookup tells; a shared address (CDN) with another SNI is somebody else's
+    # where no hello was captured, the answer to the lookup tells, or another capture; a shared address (CDN) with another SNI is somebody else's
     looked_up = {
         a
         for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True)
         if matching(name, names)
         for a in answers or ()
-    }
+    }.union(reached)
     by_lookup = np.array(
         [s is None and ip in looked_up for s, ip in zip(connections["sni"].tolist(), connections["resp_ip"].tolist(), strict=True)],
         dtype=bool,

@@ -105,14 +105,18 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
 )
 _FAILURES = (
-    "AbortError", "TimeoutError", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EPIPE", "ETIMEDOUT",
+    "AbortError", "TimeoutError", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EPIPE", "ETIMEDOUT", "ServerDisconnectedError", "ConnectionError",
+    "APIConnectionError", "APITimeoutError", "ReadTimeout", "ConnectTimeout", "ReadError", "ConnectError",
 )  # fmt: skip
 _CALL_FAILED, _GAVE_UP = "AI_APICallError", "AI_RetryError"
+#: Statuses of requests that the server did not understand or allow, which no limit refuses; numbers that stand where one is told.
+_ASKED_WRONGLY = ("400", "401", "404", "405", "408", "409", "413", "415", "422")
 #: What else the recorder writes if it stands in a line; with those above, all that ever leaves one.
 WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
     *((pattern, text) for pattern, text, _ in sorted(REFUSALS, key=lambda refusal: "=" not in refusal[1])),  # numbers first
     *((re.compile(_NUMBER.format(code)), f"code={code}") for code in CLASS_OF_CODE if code != "1302"),
     *((re.compile(_NUMBER.format(status)), f"status={status}") for status in ("500", "502", "503", "504")),
+    *((re.compile(rf"(?:^\s?|[:=(]\s?){status}(?!\w|\.\w)"), f"status={status}") for status in _ASKED_WRONGLY),
     *((re.compile(rf"{name}(?<!\w{name})\b"), name) for name in (_CALL_FAILED, _GAVE_UP, *_FAILURES)),
     (_words("stream error"), '"stream error"'),
 )
@@ -142,6 +146,15 @@ def refusal_class(rest: str) -> str | None:
             return its_class
     failed = _CALL_FAILED in rest or _GAVE_UP in rest
     return UNKNOWN if failed and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
+
+
+def names_status(rest: str) -> bool:
+    """Whether a failure is told by a status that is no refusal."""
+    return any(
+        pattern.search(rest)
+        for pattern, text in WORDS
+        if text.startswith("status=") and text not in ("status=429", "status=529", "status=503")
+    )
 
 
 def in_known_words(rest: str) -> bool:

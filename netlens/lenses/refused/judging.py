@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens import logs
-from netlens.chains.situation import UNKNOWN, UNLABELLED
+from netlens.chains.situation import ACCEPTED, UNKNOWN, UNLABELLED
 from netlens.lenses.refused.limit import ENOUGH, TIE
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, statistics, supported, undecided
-from netlens.text import plural
+from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     from netlens.chains.situation import Situation
@@ -222,6 +222,8 @@ def needs(weighing: Weighing) -> str:
         return weighing.undecided_kind
     if not s.egress_seen:
         return s.other_capture
+    if others := s.facts.get("same_provider"):
+        return f"to have all that this provider may count analyzed together (--api once for each of {', '.join(map(printable, others))} and the target)"
     if weighing.unmatched:
         return off
     if whose_unknown:
@@ -234,8 +236,11 @@ def needs(weighing: Weighing) -> str:
             "on counting these is not seen; if nothing is refused then, that was it"
         )
     if weighing.reached_for_good:
+        r = s.requests
+        went_on = bool((r.start_ns[r.rejected == ACCEPTED] > r.start_ns[weighing.refused].min()).sum() >= ENOUGH)
+        whose, outage = ("all of one side", "") if went_on else ("all", " an outage,")
         return (
-            "a recording with a pause: stop every program for some minutes, then start one. From a moment on all was refused here, as under an outage, "
+            f"a recording with a pause: stop every program for some minutes, then start one. From a moment on {whose} was refused here, as under{outage} "
             "a quota, or a limit that counts refused attempts"
         )
     if (partly := weighing.partly) is not None:

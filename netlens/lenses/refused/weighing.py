@@ -273,6 +273,8 @@ class Weighing:
         i = self.inference
         if self.situation.facts.get("protocol_unknown"):
             return False  # it may be HTTP/2, where turns are not requests and counting them tells nothing
+        if self.situation.facts.get("same_provider"):
+            return False  # what was sent there may count
         if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
             return False
         labelled = i.refused + i.accepted

@@ -31,7 +31,10 @@ def judge(weighing: Weighing) -> Verdict:
         return without_rules(weighing, needed)
     found = [weighing.shares(fit, ALONE) for fit in rules]
     # what may be the side's own for want of knowing counts for it only at most
-    shares = [(1.0 - away.high, 1.0 - away.low) if fit.hits else (0.0, 0.0) for fit, away in zip(rules, found, strict=True)]
+    refused = int(weighing.refused.sum())
+    shares = [
+        (1.0 - away.high, 1.0 - away.low) if fit.hits else (0.0, 1.0 - fit.misses / refused) for fit, away in zip(rules, found, strict=True)
+    ]
     best, at, alone = rules[0], found[0].at, found[0].kept
     share = float(alone.sum() / max(at.sum(), 1))
     text = (

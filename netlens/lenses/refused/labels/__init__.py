@@ -95,6 +95,7 @@ def labelled(traffic: Traffic) -> Traffic:
         for each in source.tell(traffic):
             told.add(each)
     up = traffic.rows[:, UPSTREAM]
+    _unless_a_log_says_otherwise(traffic, told)
     _without_a_log(traffic, told)
     left = _left_alone(traffic, told)
     name_by_size(told, np.where(up >= 0, np.append(traffic.upstream.exchanges["down_bytes"], 0)[up], 0))
@@ -129,6 +130,18 @@ def _without_a_log(traffic: Traffic, told: Told) -> None:
     for rows, label in ((open_ & looks, REJECTED), (open_ & stream, ACCEPTED)):
         told.rejected[rows], told.source[rows] = label, LOOK_ALIKE
     told.refusal_class[open_ & looks] = logs.UNKNOWN
+
+
+def _unless_a_log_says_otherwise(traffic: Traffic, told: Told) -> None:
+    """Take the label, in place, from what looks refused and has the size of short answers that a log calls something else, and of no refusal that it has."""
+    from netlens.lenses.refused.labels._labels import Answers, alike  # which need this module
+
+    answers, up = Answers(traffic.upstream.exchanges), traffic.rows[:, UPSTREAM]
+    by_log = (told.source == ERROR_LOG) & (up >= 0)
+    down, short = np.append(answers.down, 0)[up], np.append(answers.short, False)[up]
+    refused, otherwise = (down[by_log & short & (told.rejected == label)] for label in (REJECTED, ACCEPTED))
+    rows = (told.source == INFERRED) & (told.rejected == REJECTED) & alike(down, np.unique(otherwise)) & ~alike(down, np.unique(refused))
+    told.rejected[rows], told.source[rows], told.refusal_class[rows] = UNLABELLED, "", ""
 
 
 def _left_alone(traffic: Traffic, told: Told) -> int:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens.columns import Bools, Floats, Ints, distinct_rows
-from netlens.lenses.refused.labels import SHORT_NS
+from netlens.lenses.refused.labels import SHORT_NS, TAUGHT
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
 
@@ -74,6 +74,7 @@ MAX_OPEN = (
 ANOTHER_ORDER = (
     4.0  #: between the sizes of requests for titles and of others; opencode's are 10 times apart, and turns grow by a tenth or two
 )
+SLOWER = 1.5  #: times the longest wait for a refusal that has a line, of one that has none
 BELIEVED = 0.5  #: share of events that must find an answer for silence to mean anything
 
 
@@ -151,6 +152,9 @@ def match(
                 row = min(free, key=lambda r: abs(events[i].time_ns - int(answers.end[r])))
                 pairs.append((i, row))
                 taken.add(row)
+    waits = answers.waits[[row for row in taken - doubtful if looks[row]]]
+    if len(waits) >= TAUGHT:
+        looks &= answers.waits <= SLOWER * waits.max()
     looks[list(taken - doubtful)] = False
     retried = bool(looks.any()) and tried_again_soon(answers, looks)
     return Match(sorted(pairs), echoes, doubtful, looks, () if sizes is None else tuple(sizes.tolist()), retried)

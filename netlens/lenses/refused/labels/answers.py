@@ -8,7 +8,8 @@ and the same request is sent again after a while and answered by a stream in the
 everything else of this size and shape is one too, streams are accepted, and what is neither stays
 unknown. Without such sizes all is unknown: perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
 
-Limits: any error with a short constant answer after which programs try again (500, 503) looks like a refusal in the traffic. A provider that refuses
+Limits: any error with a short constant answer after which programs try again (500, 503) looks like a refusal in the traffic, unless lines of a log
+name its status. A provider that refuses
 both ways, by status and inside streams, has the latter taken for accepted. With HTTP/2 turns are no requests: without keys nothing is inferred.
 """
 
@@ -75,7 +76,7 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
         return labels
     again = chains(answers, usable)
     kinds, confirmed, sizes = refusal_sizes(answers, usable, again)
-    if not len(sizes):
+    if not sizes:
         return labels
     like = usable & answers.short & kinds
     closing = _closes_soon(answers, ints_of(exchanges, "session_id", -1), sessions)

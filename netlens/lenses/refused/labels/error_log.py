@@ -67,12 +67,12 @@ if TYPE_CHECKING:
 
 ID = "error-log"
 RANK = 2
+NONE = np.zeros(0, np.int64)
 SHIFT_NS = 100_000_000  #: lines follow their answers more evenly than that
 FITTING, RIVALS = 0.8, 0.7  #: share of lines that must stand right behind answers at one shift; and of these, that may do so at another
 MOST_SHIFT_NS = 3600 * S  #: beyond that a log is of another time, and what fits is chance, or a copy
 MAX_SHIFTED = 2_000  #: lines and answers by which a shift is looked for
 STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
-SLOWER = 1.5  #: times the longest wait for a refusal that has a line, of one that has none
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 
 
@@ -123,8 +123,8 @@ def _of_log(traffic: Traffic, side: Side, log: ErrorLog, taught: tuple[int, ...]
 
 
 def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) -> ErrorLog:
-    """The log without refusals that it says are another provider's: by the name of another known API, or of a server that the capture shows beside the target
-    and that not all lines name; or by the provider's id, where other lines have the target's.
+    """The log without refusals that it says are another provider's: by the name of another known API, or of a server that the capture shows beside the target,
+    unless all lines name it and the target is not asked directly; or by the provider's id, where other lines have the target's.
 
     asked : names of all servers that the side's capture shows.
     """
@@ -133,7 +133,7 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     domains = {".".join(name.split(".")[-2:]) for name in names}
 
     beside = [name for name in asked if not matching(name, domains)]
-    gateway = all(any(host in beside for host in event.url_hosts) for event in log.events)
+    gateway = len(beside) == len(asked) and all(any(host in beside for host in event.url_hosts) for event in log.events)
 
     def elsewhere(event: ErrorEvent) -> bool:
         if any(matching(host, domains) for host in event.url_hosts):
@@ -231,6 +231,8 @@ def from_log(
             )
     silent = _silently_refused(answers) & (labels.rejected == ACCEPTED)
     set_labels(labels, silent, UNLABELLED, "", "short, and sooner than any stream: perhaps a refusal that the program did not write down")
+    failed = answers.short & alike(answers.down, _failed_otherwise(answers, log, found)) & (labels.rejected == UNLABELLED)
+    set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG, "of the size of answers that the error log calls other failures")
     unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
     set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED, "", "an error line in words that are not known may mean it")
     unsure = [row for row in found.doubtful if not (found.retried and found.looks_refused[row])]  # both were refused, one has the line
@@ -276,11 +278,21 @@ def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
     return labels
 
 
+def _failed_otherwise(answers: Answers, log: ErrorLog, found: Match) -> Ints:
+    """Sizes of short answers that lines of another failure mean: nearly each of these stands right behind one, and no refusal is of that size."""
+    short = np.flatnonzero(answers.short & ~alike(answers.down, np.array(found.sizes, np.int64)))
+    short = short[np.argsort(answers.end[short], kind="stable")]
+    spans = np.array(log.other, np.int64).reshape(-1, 2) + np.array([-SHIFT_NS, 0])
+    first, stop = np.searchsorted(answers.end[short], spans).T if len(spans) else (NONE, NONE)
+    before = [np.unique(answers.down[short[a:b]]) for a, b in zip(first.tolist(), stop.tolist(), strict=True) if a < b]
+    sizes, lines = np.unique(np.concatenate([NONE, *before]), return_counts=True)
+    return np.asarray(sizes[lines >= max(BELIEVED * len(before), 1)])
+
+
 def _taught(answers: Answers, found: Match, covered: Bools) -> Bools:
-    """Answers outside the time of the log that are as short, and came as soon, as many that it calls refused, where next to none in its time looks so and has
-    no line."""
+    """Answers outside the time of the log that look like many that it calls refused, where next to none in its time looks so and has no line."""
     sure = [row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]
-    looks = found.looks_refused & (answers.waits <= SLOWER * answers.waits[sure].max(initial=0))
+    looks = found.looks_refused.copy()
     looks[list(found.doubtful)] = False
     if len(sure) < TAUGHT or (looks & covered).sum() > max(1, MISTAKEN * len(sure)):
         return np.zeros(len(answers), bool)
