@@ -97,6 +97,7 @@ CLIENTS = frozenset(
     }
 )
 COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")  #: of terminals, which some logs keep
+COMPOSE = re.compile(r"[\w.-]{1,64} {0,30}\| ")  #: before each line that ``docker compose logs`` shows
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
 HEAD = 800  #: characters in which time, level and service stand: all are written first
 #: What makes a record that no format recognises a damaged one of the classic format instead of the rest of the one before.
@@ -171,10 +172,11 @@ def recognise(record: str) -> tuple[LogFormat, Head] | None:
 
 
 def plainly(line: str) -> str:
-    """A line without what stands before a record (byte order mark, blanks) and without a terminal's colours."""
+    """A line without what stands before a record (byte order mark, blanks, a container's name) and without a terminal's colours."""
     if "\x1b" in line:
         line = COLOURS.sub("", line)
-    return line.lstrip("\ufeff \t\0\r")
+    line = line.lstrip("\ufeff \t\0\r")
+    return line[found.end() :] if (found := COMPOSE.match(line)) else line
 
 
 def holds_head(record: bytes) -> bool:

@@ -1,4 +1,5 @@
-"""Times as logs write them: ISO 8601, epoch, those of Go, syslog and of programs that write their country's. They are UTC unless they name a zone.
+"""Times as logs write them: ISO 8601, epoch, those of Go, syslog, ctime, JavaScript, web servers, and of programs that write dates as their country does. They
+are UTC unless they name a zone.
 
 A time without a date is one of 1970-01-01, one without a year is one of 1972, until :func:`nearest` places it.
 """
@@ -22,16 +23,19 @@ _CLOCK = r"\d\d:\d\d:\d\d"
 TIME = (
     rf"(?:\d{{4}}-\d\d-\d\d[T ]{_CLOCK}(?:[.,]\d{{1,9}})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?"
     rf"|\d{{4}}/\d\d/\d\d {_CLOCK}(?:[.,]\d{{1,9}})?"
-    rf"|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{4}},? \d{{1,2}}:\d\d:\d\d(?:\s?[AP]M)?"
-    rf"|(?:{'|'.join(_MONTHS)}) [ \d]\d {_CLOCK}(?:\.\d{{1,9}})?"
+    rf"|\d{{1,2}}[/.]\d{{1,2}}[/.](?:\d{{4}}|\d\d),? \d{{1,2}}:\d\d:\d\d(?:\s?[AP]M)?"
+    rf"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:{'|'.join(_MONTHS)}) [ \d]\d \d{{4}} {_CLOCK} GMT[+-]\d{{4}}"
+    rf"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(?:{'|'.join(_MONTHS)}) [ \d]\d {_CLOCK}(?:\.\d{{1,9}})?(?: (?:UTC |GMT )?\d{{4}}\b)?"
     rf"|{_CLOCK}(?:[.,]\d{{1,9}})?)"
 )
 _PARTS = re.compile(
     r"(?:(?P<year>\d{4})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]"
-    r"|(?P<first>\d{1,2})(?P<mark>[/.])(?P<second>\d{1,2})[/.](?P<of>\d{4}),? "
-    rf"|(?P<name>{'|'.join(_MONTHS)}) (?P<its>[ \d]\d) )?"
-    r"(?P<h>\d{1,2}):(?P<m>\d\d):(?P<s>\d\d)(?:[.,](?P<digits>\d{1,9}))?(?:\s?(?P<half>[AP])M)?"
-    r"\s?(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
+    r"|(?P<first>\d{1,2})(?P<mark>[/.])(?P<second>\d{1,2})[/.](?P<of>\d{4}|\d\d),? "
+    rf"|(?P<begun>\d\d)/(?P<called>{'|'.join(_MONTHS)})/(?P<in>\d{{4}}):"
+    r"|(?P<numbers>\d{4}) "
+    rf"|(?:[A-Z][a-z][a-z] )?(?P<name>{'|'.join(_MONTHS)}) (?P<its>[ \d]\d) (?:(?P<then>\d{{4}}) )?)?"
+    r"(?P<h>\d{1,2}):(?P<m>\d\d):(?P<s>\d\d)(?:[.,](?P<digits>\d{1,9}))?(?:\s?(?P<half>[AP])M)?(?: (?:UTC |GMT )?(?P<late>\d{4}))?"
+    r"\s?(?:GMT)?(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -69,9 +73,16 @@ def _date(found: re.Match[str]) -> tuple[int, int, int]:
         return int(found["year"]), int(found["month"]), int(found["day"])
     if found["of"]:
         first, second = int(found["first"]), int(found["second"])
-        month_first = second > 12 or (found["half"] is not None and found["mark"] == "/" and first <= 12)
-        return int(found["of"]), *((first, second) if month_first else (second, first))
-    return (_YEARLESS, 1 + _MONTHS.index(found["name"]), int(found["its"])) if found["name"] else (1970, 1, 1)
+        american = found["mark"] == "/" and (found["half"] is not None or len(found["of"]) == 2)  # as Python's rich writes it, too
+        month_first = second > 12 or (american and first <= 12)
+        return int(found["of"]) + 2000 * (len(found["of"]) == 2), *((first, second) if month_first else (second, first))
+    if found["called"]:
+        return int(found["in"]), 1 + _MONTHS.index(found["called"]), int(found["begun"])
+    if found["numbers"]:
+        return _YEARLESS, int(found["numbers"][:2]), int(found["numbers"][2:])
+    if found["name"]:
+        return int(found["late"] or found["then"] or _YEARLESS), 1 + _MONTHS.index(found["name"]), int(found["its"])
+    return 1970, 1, 1
 
 
 def nearest(at: int, to: int) -> int:

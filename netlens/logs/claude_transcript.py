@@ -18,8 +18,9 @@ PROGRAM = "Claude Code"
 RANK = 31
 CHAINED = False
 
-_KIND = re.compile(r'[{,]"type":"(?:system|assistant|user|summary|progress|attachment|queue-operation|file-history-snapshot)"')
-_ERROR = re.compile(r'[{,]"(?:subtype":"api_error"|isApiErrorMessage":true)')
+_KIND = re.compile(r'[{,]\s?"type"\s?:\s?"(?:system|assistant|user|summary|progress|attachment|queue-operation|file-history-snapshot)"')
+_ERROR = re.compile(r'[{,]\s?"(?:subtype"\s?:\s?"api_error"|isApiErrorMessage"\s?:\s?true)')
+_TOLD = re.compile(r'"text"\s?:\s?"(API Error: (?:[^"\\]|\\.){0,400})')  #: in place of what a model would have said
 
 
 def recognise(record: str) -> logs.Head | None:
@@ -29,7 +30,9 @@ def recognise(record: str) -> logs.Head | None:
     return logs.Head(found.time, 0, fault, "ERROR" if fault else "INFO")
 
 
-said = _objects.told
+def said(rest: str) -> str:
+    told = _TOLD.search(rest)
+    return " ".join([_objects.told(rest), *([told[1]] if told else [])])
 
 
 def write(head: logs.Head) -> str:

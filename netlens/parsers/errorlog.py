@@ -38,6 +38,7 @@ from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 
 _COLOURS = re.compile(logs.COLOURS.pattern.encode())
+_COMPOSE = re.compile(logs.COMPOSE.pattern.encode())
 MS = 1_000_000
 SECOND = 1_000_000_000
 ECHO_NS = 500 * MS  #: the lines of one refusal are written together
@@ -303,6 +304,8 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         if b"\x1b" in raw:
             raw = _COLOURS.sub(b"", raw)
         raw = raw.lstrip(b"\xef\xbb\xbf \t\0\r")
+        if b"| " in raw[:100] and (before_it := _COMPOSE.match(raw)):
+            raw = raw[before_it.end() :]
         if not raw.strip():
             continue
         # Most lines are long and of no interest: only their head is decoded.

@@ -29,6 +29,8 @@ RECORDS = {
         "2 attempts remaining"
     ),
     "json-lines": '{"level":50,"time":1734690000123,"msg":"request failed","err":{"type":"APIError","status":429,"code":"1302"}}',
+    "access-log": '192.168.64.5 - - [28/Nov/2026:18:22:33 +0000] "POST /v1/chat/completions HTTP/1.1" 429 133 "-" "python-requests/2.32"',
+    "klog": "E1128 18:22:33.123456       1 agent.go:142] request failed: 429 Too Many Requests",
     "levelled": "2026-06-20 16:38:30,455 - app.chat - ERROR - Error code: 429 - {'error': {'code': '1302', 'message': 'High concurrency'}}",
 }
 FORMATS = {each.ID: each for each in logs.formats()}
@@ -73,6 +75,16 @@ SAID = [
         '{"type":"assistant","timestamp":"2026-10-04T10:00:09.000Z","isApiErrorMessage":true,"apiErrorStatus":429,"error":"rate_limit","message":{}}',
         ("unknown", None, 429, None),
     ),
+    (
+        "claude-transcript",
+        (
+            '{"type":"assistant","isApiErrorMessage":true,"message":{"content":[{"type":"text","text":"API Error: 429 {\\"error\\":'
+            '{\\"code\\":\\"1302\\"}}"}]},"timestamp":"2026-11-28T18:32:47.099Z"}'
+        ),
+        ("concurrency", "1302", 429, None),
+    ),
+    ("access-log", RECORDS["access-log"], ("unknown", None, 429, None)),
+    ("klog", RECORDS["klog"], ("unknown", None, 429, None)),
     ("cline", RECORDS["cline"], ("rate", None, 429, 5.0)),
     ("codex", RECORDS["codex"], ("unknown", None, 429, None)),
     (

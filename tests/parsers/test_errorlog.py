@@ -347,6 +347,10 @@ def test_the_account_of_requests_tells_processes_that_were_at_work_together(tmp_
         ("Jan 25 16:33:41", "2026-01-25T16:33:41"),
         ("16:33:41", "2026-01-25T16:33:41"),
         ("[16:33:41.250]", "2026-01-25T16:33:41"),
+        ("Sun Jan 25 16:33:41 2026", "2026-01-25T16:33:41"),
+        ("Sun Jan 25 2026 17:33:41 GMT+0100 (CET)", "2026-01-25T16:33:41"),
+        ("[01/25/26 16:33:41]", "2026-01-25T16:33:41"),
+        ("agent-1  | 2026-01-25T16:33:41Z", "2026-01-25T16:33:41"),
     ],
 )
 def test_times_as_go_syslog_and_countries_write_them(tmp_path: Path, time: str, true: str) -> None:
