@@ -4,12 +4,13 @@ Claim: cut where the program was done with it (its FIN or RST, or the end of the
 the limit: pools that keep connections, half-closed tails, streams that go on after they were broken off.
 Refuted: cutting changes next to nothing under the rule that fits, or nothing outlived the program's interest.
 Undecided: when the program was done is seen on the VM, how long the provider's side lived on the host; one of them is missing, or
-their clocks cannot be compared.
+their clocks cannot be compared, or packets are missing.
 Source: cause D of the investigation (docs/glossary.md); RFC 9293 3.6.1 (half-closed).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netlens.lenses.refused.counting import Adjustment
@@ -24,6 +25,8 @@ LETTER = "D"
 CLAIM = "Connections or requests still count after the program is done with them."
 RANK = 4
 WITHOUT = Adjustment(leftovers=True)
+LOST = 0.002  #: share of the payload that is missing from a capture; an answer whose end is, lasts until the next packet, in that capture alone
+LESS_LOSS = "captures with less loss (tcpdump -B 65536): where ends of answers are missing, requests seem to go on"
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -39,10 +42,13 @@ def judge(weighing: Weighing) -> Verdict:
         structure = Evidence(
             "every request and connection ended upstream when the program was done with it", weighing.session_frames(s.sessions.end_ns > 0)
         )
-    return limit_verdict(
+    verdict = limit_verdict(
         weighing,
         WITHOUT,
         structure=structure if not weighing.rules and not late else None,
         missing=missing,
         told="if each request and connection had ended when the program was done with it",
     )
+    if verdict.verdict == "supported" and s.facts.get("lost_share", 0.0) > LOST:
+        return replace(verdict, verdict="undecided", needs=LESS_LOSS)
+    return verdict
