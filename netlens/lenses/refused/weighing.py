@@ -284,7 +284,7 @@ class Weighing:
         """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused
         from accepted better than bursts do."""
         i, r = self.inference, self.situation.requests
-        if not (i.enough and self.seen_whole) or min(i.chains, i.accepted) < ENOUGH:
+        if not (i.enough and self.seen_whole) or i.chains < odds.CHAINS or i.accepted < ENOUGH:
             return False
         labelled = i.refused + i.accepted
         with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
@@ -310,9 +310,7 @@ class Weighing:
     def open_evidence(self) -> float:
         """Log units by which what is open tells refused from accepted better than chance, where no limit does: the mean of the best limit on all labels and
         of the best condition."""
-        found = max(
-            (condition.evidence(f.counts.count[self._first], self.refused[self._first]) for f in self._plain_requests), default=-np.inf
-        )
+        found = max((condition.evidence(f.counts.count[self._first], self.refused[self._first]) for f in self.conditional), default=-np.inf)
         return (max(f.log_likelihood for f in self.inference.fits) - self.by_chance + (found if np.isfinite(found) else 0.0)) / 2
 
     @cached_property
@@ -327,7 +325,7 @@ class Weighing:
         return self.inference.first
 
     @property
-    def _plain_requests(self) -> list[RuleFit]:
+    def conditional(self) -> list[RuleFit]:
         """The rules that conditions may be of. Not those on connections: who is refused tries again by another one, so more are open where more is refused."""
         return [f for f in self.inference.fits if f.rule == f.rule.plain and f.rule.unit == "requests"]
 
@@ -340,7 +338,7 @@ class Weighing:
         r, chance = self.situation.requests, by_chance_of(self.refused[self._first])
         over_time = max((f.first_log_likelihood - chance for f in self.time_fits), default=0.0)
         out: list[tuple[float, RuleFit]] = []
-        for fit in self._plain_requests:
+        for fit in self.conditional:
             found = condition.find(fit.counts.count, self.refused, r.rejected >= 0, self._first)
             if found is not None and found.p <= HARDLY_CHANCE and found.evidence >= over_time + TIE:
                 value, alarms = found.value, found.above - found.hits
@@ -551,7 +549,7 @@ def _with_odds(weighing: Weighing, verdict: Verdict, possibilities: list[Possibi
         and covered.mean() >= COVERED
     )
     i = weighing.inference
-    enough = i.enough and i.accepted >= ENOUGH and i.chains >= odds.CHAINS and seen
+    enough = i.enough and i.accepted >= odds.ACCEPTED and i.chains >= odds.CHAINS and seen
     enough &= verdict.id != "provider" or not weighing.may_be_counted
     if verdict.verdict == "undecided" and probability is not None and probability >= odds.SURE and enough:
         told = f"with {plural(weighing.inference.refused, 'refusal')}, this is the cause in {probability:.0%} of such situations"
