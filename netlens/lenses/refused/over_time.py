@@ -282,7 +282,7 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
                 all_below = np.cumsum(np.bincount(of))[:-1]
                 found = ((all_below - below) / (~labels).sum() - below / labels.sum()).max(axis=1)
                 best[: len(found)] = np.maximum(best[: len(found)], found)
-    return bool(best[0] > NO_WINDOW and 1 + (best[1:made] >= best[0]).sum() <= SHIFTED * made)
+    return bool(best[0] > NO_WINDOW and 1 + (best[1:made] >= best[0]).sum() <= max(SHIFTED * made, 1.0))
 
 
 def _fit(
