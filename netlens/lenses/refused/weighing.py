@@ -49,7 +49,9 @@ EXPLAINED_BY_BYTES = (
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 MARGIN = 1.0  #: log units by which a rule must beat the chance model, and by which what is open may where chance is told
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
-NO_BETTER = 4.0  #: log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them
+NO_BETTER = (
+    4.0  #: log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them
+)
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
