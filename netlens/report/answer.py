@@ -235,7 +235,7 @@ def _needed(a: Analysis, what: str = "out") -> list[Part]:
 def how_sure(a: Analysis) -> list[Fact]:
     """What speaks for the answer and against it."""
     found = [Fact("odds", f"{v.id} {v.probability:.0%} likely, of so few refusals") for v in supported(a) if v.probability]
-    found += _fit_facts(a)
+    found += fit_facts(a)
     r = a.weighed.weighing.situation.requests
     if others := r.refusal_class[r.rejected == ELSEWISE].tolist():
         kinds = ", ".join(sorted(set(others)))
@@ -250,7 +250,8 @@ def how_sure(a: Analysis) -> list[Fact]:
     found += [Fact("relay", told, good=False) for told in _by_relays(a)]
     for v in supported(a)[:2]:
         if v.attributable_fraction is not None and v.id != "provider":
-            found.append(Fact(v.id, f"explains {v.attributable_fraction:.0%} of the refusals at the limit", good=True))
+            which = "" if a.weighed.weighing.conditions else " at the limit"
+            found.append(Fact(v.id, f"explains {v.attributable_fraction:.0%} of the refusals{which}", good=True))
     if any(v.id == "same-nat-ip" for v in supported(a)) and a.limit is not None and a.limit.scope == "egress":
         apart = a.assembled.situation.facts.get("apart")
         told = (
@@ -294,6 +295,7 @@ def how_sure_in_brief(a: Analysis) -> str:
         "relay": "",
         "chance": "",
         "exceptions": "",
+        "condition": "",
         "ties": "",
         "outcomes": "outcomes ",
         "sides": "",
@@ -305,7 +307,7 @@ def how_sure_in_brief(a: Analysis) -> str:
     )
 
 
-def _fit_facts(a: Analysis) -> list[Fact]:
+def fit_facts(a: Analysis) -> list[Fact]:
     """How well the limit tells refused from accepted requests."""
     i = a.weighed.weighing.inference
     n = plural(i.refused + i.accepted, "request")
@@ -327,6 +329,12 @@ def _fit_facts(a: Analysis) -> list[Fact]:
         odd = timely[0].misses + timely[0].false_alarms
         p = timely[0].p
         return [Fact("chance", chance.format(p=p, most=" at most"), True, _by_chance(p)), Fact("exceptions", _contradict(odd, n), not odd)]
+    if conditions := a.weighed.weighing.conditions:
+        told = a.weighed.weighing.separation(conditions[0]).text
+        return [
+            Fact("chance", chance.format(p=conditions[0].p, most=" at most"), True, _by_chance(conditions[0].p)),
+            Fact("condition", told, True),
+        ]
     if i.refused and i.fits:
         best = max(i.fits, key=lambda f: f.auc)
         off = (

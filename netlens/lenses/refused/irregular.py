@@ -32,7 +32,7 @@ LATE_S = tuple(0.2 * 1.25**k for k in range(26))  #: to 53 s
 BROKEN_S = tuple(0.05 * 1.25**k for k in range(24))  #: to 8 s: pauses of streams
 FINE = 6  #: values between two of them
 ROUND_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0)
-EXCEPTIONS = 0.03  #: of the refusals; fewer are what counts of any rule leave
+EXCEPTIONS = 0.03  #: of the refusals, or of the accepted requests if these are fewer; fewer are what counts of any rule leave
 FEW = 3  #: exceptions that nobody explains
 RARE = 2.0  #: log units against what is not plain; but that a server learns of a broken-off answer when it writes is usual (netlens.chains.noticed)
 MOST_CHANGES = 3
@@ -49,7 +49,8 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     exceptions = best.misses + best.false_alarms
     if some_broken:  # or may be ones, as their counts are uncertain
         exceptions = max(exceptions, int((rejected & labelled).sum()) - best.hits)
-    if exceptions <= max(FEW, EXCEPTIONS * best.hits) or len(situation.requests) > MOST:
+    fewer = min(best.hits, int((~rejected & labelled).sum()))  # that nearly all is refused is explained by any limit that is always reached
+    if exceptions <= max(FEW, EXCEPTIONS * fewer) or len(situation.requests) > MOST:
         return None
     plain = [rule for rule in rules(situation) if not rule.per_address]
     found = [

@@ -42,15 +42,17 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     told : "without it", for the sentence on the share.
     """
     if structure is not None:
-        return refuted(structure, share=0.0 if weighing.rules else None)
-    rules = weighing.rules
+        return refuted(structure, share=0.0 if weighing.grounds else None)
+    rules = weighing.grounds
     if not rules:
         return without_rules(weighing, missing)
     shares = [weighing.shares(fit, adjustment) for fit in rules]
     best, at, gone = rules[0], shares[0].at, shares[0].gone
     share = float(gone.sum() / max(at.sum(), 1))
-    text = f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) would have succeeded {told}"
+    met, succeeded = ("at the limit", "succeeded") if best.condition is None else (f"with {best.value} or more others", "met fewer")
+    text = f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} {met} ({share:.0%}) would have {succeeded} {told}"
     evidence = [Evidence(text, weighing.frames(gone if gone.any() else at)), weighing.separation(best)]
+    share *= best.explains
     low, high = min(s.low for s in shares), max(s.high for s in shares)
     if missing is not None:
         return undecided(missing, share, best.p, evidence)
@@ -130,7 +132,7 @@ def without_rules(weighing: Weighing, missing: str | None = None) -> Verdict:
 
 def fit_equally(weighing: Weighing) -> str:
     """What would decide between rules that are tied."""
-    return f"a recording in which {' and '.join(fit.rule.name for fit in weighing.rules)} differ more, because here they fit equally well"
+    return f"a recording in which {' and '.join(fit.rule.name for fit in weighing.grounds)} differ more, because here they fit equally well"
 
 
 def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import lgamma
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from netlens.chains.situation import ACCEPTED, REJECTED, Situation
 from netlens.columns import Bools, Floats, Ints, distinct_rows
 from netlens.lenses.refused import irregular, kernels
 from netlens.lenses.refused.counting import Counts, Rule, others, rules
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.condition import Condition
 
 ENOUGH = 5  #: refusals, before retries are collapsed: with fewer a rule fits too easily
 NOISE = 20.0  #: Beta(1, 20): errors of about 5 %; with 100 a single odd refusal would decide, with 5 a rule that fails a fifth of the time would fit
@@ -51,6 +55,7 @@ class RuleFit:
     misses : refused below the limit.  false_alarms : accepted at or above it.  hits : refused at or above.  log_likelihood : of all labels.
     possible_log_likelihood : the same if every request whose count is uncertain fits.
     runs : how many times the limit was reached, something having been accepted in between.
+    condition : if ``value`` is what refusals need, and no limit that refuses all from there on.
     youden : most that any limit could separate: share of refused at or above it less share of accepted (Youden 1950), all that is uncertain fitting.
     """
 
@@ -71,6 +76,12 @@ class RuleFit:
     other_account: int | None = None  # the side that was left out
     runs: int = 0
     price: float = 0.0  # of what was searched besides the limit, in log units
+    condition: Condition | None = None  # refusals need so many others, but not all that meet as many are refused
+
+    @property
+    def explains(self) -> float:
+        """The share of the refusals that would not have been, had the limit never been reached: all of a limit."""
+        return 1.0 if self.condition is None else self.condition.share
 
 
 @dataclass(frozen=True)

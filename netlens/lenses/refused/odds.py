@@ -2,9 +2,9 @@
 
 Theory of operation
 -------------------
-1. What may refuse (:class:`Possibility`): each rule on what is open, each limit over time, chance; a limit over time that had been used up before the
-   recording began; or something that is none of these. How well each explains which requests were refused is its likelihood, the price of its search taken
-   off; times how usual it is (:data:`USUAL`), these add up to 1.
+1. What may refuse (:class:`Possibility`): each rule on what is open; a limit that refuses only some of what reaches it, as it is of a single model; each limit
+   over time; chance; a limit over time that had been used up before the recording began; or something that is none of these. How well each explains which
+   requests were refused is its likelihood, the price of its search taken off; times how usual it is (:data:`USUAL`), these add up to 1.
 2. Under each, a cause is one if at least half of the refusals at the limit go with it; under chance, the cause is the provider. Where several together are one,
    or it is unknown whose requests are, no cause gets the share of that rule.
 3. Retries of one refusal are hardly independent evidence: likelihoods are the mean of those of all labels and of first refusals only.
@@ -21,6 +21,7 @@ Source: Bayesian model averaging (Hoeting, Madigan, Raftery, Volinsky 1999).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighing
 
 FEWEST, MOST = 1, 9  #: refusals; with more, verdicts tell
-#: How usual each is, in log units: a rule on what is open (all of them together), each limit on requests or bytes over time, chance, a limit over time that
-#: was used up before, and anything else.
-USUAL = {"open": 0.0, "rate": -4.25, "volume": -4.75, "chance": -3.25, "before": -5.5, "else": -5.25}
+#: How usual each is, in log units: a rule on what is open (all of them together), one that refuses only some of what reaches it, each limit on requests or
+#: bytes over time, chance, a limit over time that was used up before, and anything else.
+USUAL = {"open": 0.0, "partly": -4.5, "rate": -4.25, "volume": -4.75, "chance": -2.75, "before": -5.5, "else": -5.25}
 HIDDEN, FEW = (
     0.75,
     10,
@@ -52,10 +53,11 @@ LIMITS = 6  #: that a rule on what is open is taken to have tried
 #: Causes and kinds where it is none of these: as often as they are.
 ELSE = {"own-concurrency": 0.4, "own-rate": 0.2, "same-nat-ip": 0.2, "keep-alive": 0.2, "concurrency": 0.8, "rate": 0.2}
 KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose probabilities are told as well
-LIKELY = 0.7  #: probability below which no cause is supported; but the provider, whose own test is the stricter one (47 of 47 right in simulations)
+LIKELY = 0.7  #: probability below which no cause is supported
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
-SURE = 0.975  #: from which on one is supported though no rule passes its test; from 0.95 to there 2 of 22 were wrong in simulations
-CHAINS = 3  #: refusals that are no retries of each other, which it takes for that
+SURE = 0.95  #: from which on one is supported though no rule passes its test (7 of 7 right in simulations; with 3 chains 6 of 8)
+CHAINS = 4  #: refusals that are no retries of each other, which it takes for that, and for chance
+ACCEPTED = 2  #: accepted requests, likewise
 SUREST = 0.98  #: with so few refusals nothing is surer
 
 
@@ -99,7 +101,7 @@ def possibilities(weighing: Weighing) -> list[Possibility]:
         return []
     if not FEWEST <= i.refused <= MOST or not i.fits or weighing.refusal_class in (logs.QUOTA, logs.OVERLOAD):
         return []
-    found = [*_open(weighing), *_over_time(weighing), *_chance(weighing)]
+    found = [*_open(weighing), *_partly(weighing), *_over_time(weighing), *_chance(weighing)]
     usual, evidence = (np.array([each[k] for each in found]) for k in (0, 1))
     weights, alike = (each / each.sum() for each in (np.exp(x - x.max()) for x in (usual + evidence, evidence)))
     return [Possibility(w, e, holds) for w, e, (_, _, holds) in zip(weights.tolist(), alike.tolist(), found, strict=True)]
@@ -108,21 +110,53 @@ def possibilities(weighing: Weighing) -> list[Possibility]:
 def _open(weighing: Weighing) -> list[Weight]:
     """Of each rule on what is open."""
     out: list[Weight] = []
-    taken_away = causes.taken_away()
     fits = weighing.inference.fits
     for fit in fits:
         if fit.hits < HALF * weighing.inference.refused:
             continue  # a limit that is hardly reached is chance in other words
         likelihood = (fit.log_likelihood + _of_first(weighing, fit) - fit.price) / 2
         usual = USUAL["open"] + EGRESS * (fit.rule.scope == "egress")
-        found = {cause: weighing.without(fit, away) for cause, away in taken_away.items()}
-        true = {cause for cause, away in found.items() if _half(away.gone, away.at)}
-        alone = weighing.without(fit, ALONE)
-        if _half(alone.kept, alone.at):
-            true.add("own-concurrency")
-        holds = dict.fromkeys(true | {"concurrency"}, 1.0)
-        out.append((usual, EVIDENCE * likelihood - log(LIMITS * len(fits)), holds))
+        out.append((usual, EVIDENCE * likelihood - log(LIMITS * len(fits)), _holds(weighing, fit) | {"concurrency": 1.0}))
     return out
+
+
+def _holds(weighing: Weighing, fit: RuleFit) -> dict[str, float]:
+    """The causes that a rule on what is open means."""
+    found = {cause: weighing.without(fit, away) for cause, away in causes.taken_away().items()}
+    true = {cause for cause, away in found.items() if _half(away.gone, away.at)}
+    alone = weighing.without(fit, ALONE)
+    return dict.fromkeys(true | ({"own-concurrency"} if _half(alone.kept, alone.at) else set()), 1.0)
+
+
+def _partly(weighing: Weighing) -> list[Weight]:
+    """Of each limit on requests that refuses only some of what reaches it, as it is of a single model, or as something else refuses, too: nearly nothing
+    below is refused, and any that many of those above are as likely."""
+    out: list[Weight] = []
+    fits = weighing.conditional
+    labelled = weighing.situation.requests.rejected >= 0
+    for fit in fits:
+        likelihoods = {
+            value: float(
+                np.mean(
+                    [
+                        _some_refused(weighing.refused[rows], fit.counts.count[rows] >= value)
+                        for rows in (weighing.inference.first, labelled)
+                    ]
+                )
+            )
+            for value in range(1, LIMITS + 1)
+        }
+        value = max(likelihoods, key=likelihoods.__getitem__)
+        holds = _holds(weighing, replace(fit, low=value, high=value, value=value))
+        usual = USUAL["partly"] + EGRESS * (fit.rule.scope == "egress")
+        out.append((usual, EVIDENCE * likelihoods[value] - log(LIMITS * len(fits)), holds | {"concurrency": 1.0}))
+    return out
+
+
+def _some_refused(rejected: Bools, at: Bools) -> float:
+    """Log probability of these refusals, given how many of those ``at`` the limit are."""
+    below = rejected[~at]
+    return _steady(rejected[at]) + limit.log_noise(float(below.sum()), float((~below).sum()))
 
 
 def _of_first(weighing: Weighing, fit: RuleFit) -> float:

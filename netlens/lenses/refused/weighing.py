@@ -16,7 +16,7 @@ import numpy as np
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
-from netlens.lenses.refused import causes, odds, over_time, queue
+from netlens.lenses.refused import causes, condition, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, models, others
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, log_beta
 from netlens.lenses.refused.limit import by_chance as by_chance_of
@@ -43,11 +43,15 @@ UNLABELLED_SHARE = 0.5  #: of the requests; what a limit over time counts is the
 AGAINST_ITS_WORD = 0.02
 HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, up to which it is believed against the word "overloaded"
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
+EXPLAINED_BY_BYTES = (
+    0.5  #: the same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), four that were none 0.5 at most
+)
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
-MARGIN = 1.0  #: log units by which a rule must beat the chance model
-NO_RULE = 0.5  #: separation (Youden's J) that no limit of any rule reaches where refusals follow no count; a limit that is real reaches 0.7
+MARGIN = 1.0  #: log units by which a rule must beat the chance model, and by which what is open may where chance is told
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
-NO_BETTER = 4.0  #: log units by which rules may beat the chance model there: every rule has a limit to choose and the chance model has none
+NO_BETTER = (
+    4.0  #: log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them
+)
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
@@ -199,13 +203,18 @@ class Weighing:
         best = self.inference.best
         return [best, *self.inference.tied] if best is not None and self.kind == "concurrency" else []
 
+    @property
+    def grounds(self) -> list[RuleFit]:
+        """What causes that let something be open are judged by: the limit, or else what refusals need."""
+        return self.rules or self.conditions
+
     def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
         above, chance, ll = fit.hits + fit.false_alarms, self.by_chance, fit.log_likelihood
         if isinstance(fit, RuleFit):  # what is uncertain is a toss of a coin for the rule, and explains nothing for chance either
             chance, ll = chance + fit.possible_log_likelihood - ll, fit.possible_log_likelihood
-        if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and (fit.hits < MANY or fit.value < 2 * self._usual_bytes):
-            return False  # sizes differ so much that some number of bytes parts few refusals; and no limit on bytes is that of a single request
+        if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and not self._clear_of_bytes(fit):
+            return False
         if isinstance(fit, Fit) and not self._clear_enough(fit):
             return False
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
@@ -220,6 +229,12 @@ class Weighing:
             and fit.hits >= SENSITIVITY * (fit.hits + fit.misses)
             and fit.hits >= PRECISION * above
         )
+
+    def _clear_of_bytes(self, fit: Fit) -> bool:
+        """Sizes differ so much that some number of bytes parts few refusals from what is accepted, or goes with what is in progress; and no limit on bytes is
+        that of a single request."""
+        most = fit.log_likelihood > self.by_chance * (1.0 - EXPLAINED_BY_BYTES)
+        return fit.hits >= MANY and most and fit.value >= 2 * self._usual_bytes
 
     def _clear_enough(self, fit: Fit) -> bool:
         """Whether so many outcomes are known that something may be said of what was sent, and against the provider's word that it counts what is in
@@ -269,29 +284,80 @@ class Weighing:
 
     @cached_property
     def chance(self) -> bool:
-        """Whether refusals follow no count at all: everything that could count was seen, and no rule separates, on what is open or over time."""
-        i = self.inference
-        if self.situation.facts.get("protocol_unknown"):
-            return False  # it may be HTTP/2, where turns are not requests and counting them tells nothing
-        if self.situation.facts.get("same_provider"):
-            return False  # what was sent there may count
-        if not (i.enough and i.fits and self.situation.egress_seen) or min(i.chains, i.accepted) < ENOUGH:
+        """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused
+        from accepted better than bursts do."""
+        i, r = self.inference, self.situation.requests
+        if not (i.enough and self.seen_whole) or i.chains < odds.CHAINS or i.accepted < ENOUGH or self.situation.facts.get("same_provider"):
             return False
         labelled = i.refused + i.accepted
-        if (self.situation.requests.side == UNKNOWN).mean() > 1.0 - LABELLED:
-            return False  # a limit for each side could not be told
-        if int(self.situation.facts.get("unmatched", 0)) > ASTRAY * i.refused:
-            return False  # a log that is off mislabels a few, which hides any rule
-        if self.unmatched or labelled < LABELLED * len(self.situation.requests) or i.accepted < SOME * labelled:
+        with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
+        if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
             return False
-        best = max(f.log_likelihood for f in i.fits)
-        if any(f.p <= ALPHA and f.youden >= HINT for f in i.fits):
-            return False  # refusals do depend on what is open, whatever the rule is
-        if any(f.p <= ALPHA and f.log_likelihood > f.chance_log_likelihood + MARGIN for f in self.time_fits):
-            return False
-        if not (self.by_chance > best - NO_BETTER and max(f.youden for f in i.fits) < NO_RULE):
+        if self.open_evidence > MARGIN or self.time_evidence > NO_BETTER:
             return False
         return not over_time.follows_windows(self.situation, i.first)
+
+    @property
+    def seen_whole(self) -> bool:
+        """Whether everything was seen that may count, and which requests were refused."""
+        s, refused = self.situation, self.inference.refused
+        if not (self.inference.fits and s.egress_seen) or s.facts.get("protocol_unknown"):
+            return False  # it may be HTTP/2, where turns are not requests and counting them tells nothing
+        if (s.requests.side == UNKNOWN).mean() > 1.0 - LABELLED:
+            return False  # a limit for each side could not be told
+        return (
+            not self.unmatched and int(s.facts.get("unmatched", 0)) <= ASTRAY * refused
+        )  # a log that is off mislabels a few, which hides any rule
+
+    @cached_property
+    def open_evidence(self) -> float:
+        """Log units by which what is open tells refused from accepted better than chance, where no limit does: the mean of the best limit on all labels and
+        of the best condition."""
+        found = max((condition.evidence(f.counts.count[self._first], self.refused[self._first]) for f in self.conditional), default=-np.inf)
+        return (max(f.log_likelihood for f in self.inference.fits) - self.by_chance + (found if np.isfinite(found) else 0.0)) / 2
+
+    @cached_property
+    def time_evidence(self) -> float:
+        """The same of limits over time: the mean of all labels and of first refusals."""
+        first = by_chance_of(self.refused[self._first])
+        return max(((f.log_likelihood - self.by_chance + f.first_log_likelihood - first) / 2 for f in self.time_fits), default=0.0)
+
+    @property
+    def _first(self) -> Bools:
+        """First refusals, and what was accepted: retries need nothing but a refusal."""
+        return self.inference.first
+
+    @property
+    def conditional(self) -> list[RuleFit]:
+        """The rules that conditions may be of. Not those on connections: who is refused tries again by another one, so more are open where more is refused."""
+        return [f for f in self.inference.fits if f.rule == f.rule.plain and f.rule.unit == "requests"]
+
+    @cached_property
+    def conditions(self) -> list[RuleFit]:
+        """Where no limit tells refused from accepted: how many others refusals need all the same (:mod:`netlens.lenses.refused.condition`), by each plain rule
+        that tells it, the best first; none where chance or a limit over time does about as well."""
+        if self.kind or self.named or self.chance or not (self.inference.enough and self.seen_whole):
+            return []
+        r, chance = self.situation.requests, by_chance_of(self.refused[self._first])
+        over_time = max((f.first_log_likelihood - chance for f in self.time_fits), default=0.0)
+        out: list[tuple[float, RuleFit]] = []
+        for fit in self.conditional:
+            found = condition.find(fit.counts.count, self.refused, r.rejected >= 0, self._first)
+            if found is not None and found.p <= HARDLY_CHANCE and found.evidence >= over_time + TIE:
+                value, alarms = found.value, found.above - found.hits
+                told = replace(
+                    fit,
+                    low=value,
+                    high=value,
+                    value=value,
+                    hits=found.hits,
+                    misses=found.misses,
+                    false_alarms=alarms,
+                    p=found.p,
+                    condition=found,
+                )
+                out.append((found.evidence, told))
+        return [fit for _, fit in sorted(out, key=lambda each: -each[0])]
 
     @property
     def may_be_counted(self) -> bool:
@@ -308,12 +374,13 @@ class Weighing:
         return best if beyond else None
 
     def shares(self, fit: RuleFit, adjustment: Adjustment) -> Without:
-        """As :meth:`without`, over every limit that fits as well: the smallest and the largest share, and which refusals at ``value``."""
+        """As :meth:`without`, over every limit that fits as well: the smallest and the largest share, and which refusals at ``value``. Of a
+        condition they are shares of all refusals, of which some may have another reason."""
         found = self.without(fit, adjustment)
         if fit.low < fit.value:
             lower = self.without(fit, adjustment, fit.low)
             found = found._replace(low=min(found.low, lower.low), high=max(found.high, lower.high))
-        return found
+        return found._replace(low=fit.explains * found.low, high=1.0 - fit.explains * (1.0 - found.high))
 
     def without(self, fit: RuleFit, adjustment: Adjustment, limit: int | None = None) -> Without:
         """What becomes of the refusals at or above the limit once ``adjustment`` is made."""
@@ -354,6 +421,14 @@ class Weighing:
         r = self.situation.requests
         others = "requests were in flight" if fit.rule.unit == "requests" else "connections were open"
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
+        if (found := fit.condition) is not None:
+            low = f"fewer than {found.value}" if found.value > 1 else "no"
+            told = (
+                f"{found.misses:,} of {plural(found.below, 'request')} that came while {low} other {others} {whose} were refused",
+                f"{found.hits:,} of {found.above:,} that came while {found.value} or more were",
+                "which of these, something decides that is not seen (limits of single models, another program, more than one reason)",
+            )
+            return Evidence("; ".join(told), self.frames(self.met(fit)), f"p {fit.p:.2g}")
         many = str(fit.value)
         if fit.rule.changes:
             values = (f"{'at least ' * least}{value}" for _, value, least in self.values(fit))
@@ -453,7 +528,7 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     situation, refusal_class = of_one_class(situation)
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
-    if not weighing.kind and not weighing.named and inference.enough:
+    if not weighing.kind and not weighing.named and inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
         if found := [fit for fit in over_time.fits(situation, inference.first, unusual=True) if weighing.separates(fit)]:
             weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=lambda fit: -fit.log_likelihood))
     verdicts = _beside_others(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
@@ -477,7 +552,7 @@ def _with_odds(weighing: Weighing, verdict: Verdict, possibilities: list[Possibi
         and covered.mean() >= COVERED
     )
     i = weighing.inference
-    enough = i.enough and i.accepted >= ENOUGH and i.chains >= odds.CHAINS and seen
+    enough = i.enough and i.accepted >= odds.ACCEPTED and i.chains >= odds.CHAINS and seen
     enough &= verdict.id != "provider" or not weighing.may_be_counted
     if verdict.verdict == "undecided" and probability is not None and probability >= odds.SURE and enough:
         told = f"with {plural(weighing.inference.refused, 'refusal')}, this is the cause in {probability:.0%} of such situations"
@@ -485,7 +560,7 @@ def _with_odds(weighing: Weighing, verdict: Verdict, possibilities: list[Possibi
             verdict, verdict="supported", needs=None, probability=probability,
             evidence=[*verdict.evidence, Evidence(told, weighing.frames(weighing.refused))],
         )  # fmt: skip
-    if verdict.verdict == "supported" and verdict.id != "provider" and probability is not None and probability < odds.LIKELY:
+    if verdict.verdict == "supported" and probability is not None and probability < odds.LIKELY:
         needed = "a longer recording: with so few refusals other explanations are nearly as likely"
         return replace(verdict, verdict="undecided", needs=needed, probability=probability)
     if verdict.verdict == "refuted" and probability is not None and odds.possible(possibilities, verdict.id):

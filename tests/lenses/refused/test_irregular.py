@@ -147,3 +147,20 @@ def test_a_place_held_for_long_is_no_window_that_leaves_more_exceptions() -> Non
         "keep-alive": "undecided",
         "own-rate": "undecided",
     }
+
+
+def test_late_release_is_searched_for_where_nearly_all_is_refused() -> None:
+    """A limit that is always reached leaves few exceptions there, all that was accepted, and tells nothing."""
+    rng = np.random.default_rng(2)
+    rows: list[tuple[str, int, float, float, int]] = []
+    free = 0.0
+    for at in np.cumsum(rng.uniform(0.1, 0.4, 1_200)).tolist():
+        accepted = at >= free
+        end = at + (float(rng.uniform(0.3, 0.9)) if accepted else 0.02)
+        rows.append(("vm", len(rows), at, end, ACCEPTED if accepted else REJECTED))
+        free = end + 9.0 if accepted else free
+    sessions = [("vm", row[2] - 0.01, row[3] + 0.01) for row in rows] + [("vm", 0.0, rows[-1][3])]  # the last is idle
+    best, plain, *_ = weigh(situation(rows, sessions)).weighing.inference.fits
+    assert (plain.rule.unit, plain.misses, plain.false_alarms) == ("connections", 0, sum(row[4] == ACCEPTED for row in rows))
+    assert plain.false_alarms <= 0.03 * len(rows)
+    assert best.rule.held_s == pytest.approx(9.0, rel=0.05)

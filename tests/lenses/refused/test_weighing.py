@@ -12,7 +12,7 @@ from netlens.chains.situation import REJECTED, UNLABELLED, Situation
 from netlens.lenses.refused import weighing as w
 from netlens.lenses.refused.counting import RULES, Adjustment, Counts
 from netlens.lenses.refused.judging import limit_verdict, needs
-from netlens.lenses.refused.limit import Inference, RuleFit
+from netlens.lenses.refused.limit import Inference, RuleFit, by_chance
 from netlens.lenses.refused.verdict import Evidence, Verdict, needed, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
 from tests.bench.situations import draw
@@ -81,6 +81,26 @@ def test_chance_is_told_only_if_all_that_could_count_was_seen() -> None:
     assert not weighed(without_captures(rounds(*flat), "host")).chance
     assert not weighed(rounds(*flat[:7])).chance
     assert not weighed(rounds(*CLEAR)).chance
+
+
+def test_a_limit_over_time_that_explains_better_is_no_chance() -> None:
+    """By the mean of all labels and of first refusals: one of them alone may be far off, as where a recording begins in the middle of a window."""
+    flat = (["!v", "vv.v", "v!v", "vv.v", "!v", "vv.v", "vv!v", "vv.v", "!v", "vv.v", "v!v", "vv.v", "!v"] + ["vv.v"] * 7) * 3
+    scene, some = weighed(rounds(*flat)), w.weigh(rounds(*flat)).weighing.time_fits[0]
+    assert scene.chance
+    first = by_chance(scene.refused[scene.inference.first])
+    for all_labels, firsts, chance in ((-10.0, 17.0, True), (-10.0, 19.0, False), (3.0, 6.0, False)):
+        fit = replace(some, log_likelihood=scene.by_chance + all_labels, first_log_likelihood=first + firsts)
+        assert replace(scene, time_fits=[fit]).chance is chance
+
+
+def test_a_limit_on_bytes_explains_half_at_least() -> None:
+    """Bytes that were sent go with requests in progress, so some number of them parts refused from accepted where something else is counted."""
+    made = w.weigh(draw(1, "volume-window").situation).weighing
+    best = made.time_fits[0]
+    assert (best.limiter.COUNTS, made.separates(best)) == ("bytes", True)
+    assert not made.separates(replace(best, log_likelihood=0.55 * made.by_chance))
+    assert made.separates(replace(best, log_likelihood=0.45 * made.by_chance))
 
 
 # --- shares -------------------------------------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def judge(weighing: Weighing) -> Verdict:
     verdict = limit_verdict(
         weighing,
         WITHOUT,
-        structure=structure if not weighing.rules and not late else None,
+        structure=structure if not weighing.grounds and not late else None,
         missing=missing,
         told="if each request and connection had ended when the program was done with it",
     )

@@ -25,7 +25,7 @@ RANK = 5
 
 
 def judge(weighing: Weighing) -> Verdict:
-    s, rules = weighing.situation, weighing.rules
+    s, rules = weighing.situation, weighing.grounds
     needed = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
     if not rules:
         return without_rules(weighing, needed)
@@ -37,10 +37,10 @@ def judge(weighing: Weighing) -> Verdict:
     ]
     best, at, alone = rules[0], found[0].at, found[0].kept
     share = float(alone.sum() / max(at.sum(), 1))
-    text = (
-        f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it"
-    )
+    met, reached = ("at the limit", "reached it") if best.condition is None else (f"with {best.value} or more others", "were as many")
+    text = f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} {met} ({share:.0%}) the side's own requests alone {reached}"
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), weighing.separation(best)]
+    share *= best.explains
     if needed is None:
         if min(low for low, _ in shares) >= HALF:
             return supported(share, best.p, evidence)
