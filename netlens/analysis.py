@@ -488,14 +488,15 @@ def _tails(sessions: Table, connections: Table) -> list[dict[str, Any]]:
     Of a redirected connection the FIN stands in one half and the payload in the other, so that the bytes after it are not known (None).
     """
     out = []
+    closed, received = (sessions[name].tolist() for name in ("orig_fin_ns", "resp_last_payload_ns"))
     for row, ids in enumerate(connections["session_ids"].tolist()):
-        fins = [(int(t), k) for k in ids if (t := sessions["orig_fin_ns"][k]) is not None]
-        lasts = [(int(t), k) for k in ids if (t := sessions["resp_last_payload_ns"][k]) is not None]
+        fins = [(t, k) for k in ids if (t := closed[k]) is not None]
+        lasts = [(t, k) for k in ids if (t := received[k]) is not None]
         if not fins or not lasts:
             continue
         (fin, _), (last, receiver) = min(fins), max(lasts)
         if (last - fin) / 1e9 > TAIL_S:
-            known = sessions["orig_fin_ns"][receiver] is not None
+            known = closed[receiver] is not None
             out.append(
                 {
                     "connection_id": int(connections["connection_id"][row]),

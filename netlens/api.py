@@ -78,6 +78,8 @@ class Capture:
         self._progress = progress
         self._spill_to = spill_to
         self._with_trail = trail
+        #: what connections carry is hashed as well while it is read, to be compared with another capture's
+        self.compared = False
         self._tables: dict[str, Table] = {}
         self._building = threading.RLock()
 
@@ -93,6 +95,7 @@ class Capture:
         for name in self._wanted:
             wanted |= _NEEDS[name]
         products = [p for p in pipeline.PRODUCTS if p in wanted] + ([pipeline.TRAIL] if self._with_trail else [])
+        products += [pipeline.DIGESTS] if self._with_trail and self.compared else []
         return pipeline.run(self.paths, products, progress, self._spill_to, alone)
 
     @property
@@ -226,7 +229,7 @@ class _Stopped(Exception):
 
 
 def read_side_by_side(captures: Iterable[Capture]) -> None:
-    """Read those captures that have not been read: a core each, where that takes less time than one after the other on two.
+    """Read those captures that have not been read: a core each, where that takes less time than one after the other on two. Several will be compared.
 
     Raises
     ------
@@ -236,7 +239,10 @@ def read_side_by_side(captures: Iterable[Capture]) -> None:
     from netlens.parsers.packet_digests import readable_again
     from netlens.threads import cores, in_parallel
 
-    left = [each for each in captures if "part" not in vars(each)]
+    every = list(captures)
+    left = [each for each in every if "part" not in vars(each)]
+    for each in left:
+        each.compared = len(every) > 1
     sizes = [sum(os.stat(path).st_size for path in each.paths) if readable_again(each.paths) else 0 for each in left]
     if cores() < len(left) or not all(sizes) or sum(sizes) < ON_TWO_CORES * max(sizes, default=0):
         for each in left:

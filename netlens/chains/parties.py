@@ -121,9 +121,10 @@ def who(linked: Linked) -> list[Who]:
     vm_processes = linked.processes.get("vm", {})
     vm_of = [-1] * n if linked.pairing is None else linked.pairing.vm_of.tolist()
     by_tunnel = [None if k is None else up.sessions["orig_ip"][k] for k in c["tunnel_session_id"].tolist()]
-    out = []
+    out, ips = [], c["orig_ip"].tolist()
+    private = {ip: connections.is_private(ip) for ip in set(ips)}
     for row in range(n):
-        code, ip = int(linked.origin[row]), c["orig_ip"][first[row]]
+        code, ip = int(linked.origin[row]), ips[first[row]]
         if (name := linked.claimed.get(row)) and code != VM:
             out.append(Who(HOST, name, name, ip if ip not in own else None))
         elif code == VM:
@@ -131,7 +132,7 @@ def who(linked: Linked) -> list[Who]:
             out.append(Who(VM, WORDS["vm"], "vm" if "vm" in linked.sides else None, address, vm_processes.get(vm_of[row])))
         elif code == UNKNOWN:
             out.append(Who(UNKNOWN, "unknown", None, ip))
-        elif ip in own or is_loopback(ip) or not connections.is_private(ip):
+        elif ip in own or is_loopback(ip) or not private[ip]:
             out.append(Who(HOST, WORDS["host"], up.name, None if is_loopback(ip) else ip, processes.get(first[row])))
         else:
             out.append(Who(HOST, _called(ip, in_vm), None, ip))

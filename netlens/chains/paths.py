@@ -112,14 +112,17 @@ def _own(side: Side, row: int) -> list[str]:
 def _plugged(side: Side, row: int) -> list[str]:
     """What the packets came to the machine through, where that shows: a bridge or a tunnel."""
     c = side.connections
-    frames, copies, ip = (side.sessions[name] for name in ("orig_frames", "orig_copies", "orig_ip"))
-    inner = [k for k in side.session_ids[row] if ip[k] == c["orig_ip"][row]]
-    outer = [k for k in side.session_ids[row] if ip[k] == c["nat_ip"][row]]
-    if inner and side.by_bridge[inner[0]]:
+    ids, ip, own, translated = side.session_ids[row], side.sessions["orig_ip"], c["orig_ip"][row], c["nat_ip"][row]
+    inner = next((k for k in ids if ip[k] == own), None)
+    if inner is not None and side.by_bridge[inner]:
         return [BRIDGE]
+    outer = None if translated is None else next((k for k in ids if ip[k] == translated), None)
+    if inner is None or outer is None:
+        return []
     # Each packet is seen twice: on the bridge's port and on the bridge, or inside another packet and by itself. Frames that are cut otherwise
     # on one interface differ less.
-    return [_twice(side)] if inner and outer and copies[inner[0]] and 2 * frames[inner[0]] >= 3 * frames[outer[0]] else []
+    frames, copies = side.sessions["orig_frames"], side.sessions["orig_copies"]
+    return [_twice(side)] if copies[inner] and 2 * frames[inner] >= 3 * frames[outer] else []
 
 
 def _twice(side: Side) -> str:

@@ -97,17 +97,19 @@ def _broken_off(up: Side) -> Bools:
     it was under way or within :data:`SOON_NS`, the server not having closed, or was closed before the answer began, or while more of it than a farewell was
     still to come."""
     x, s = up.exchanges, up.sessions
-    resets, fins, later = s.ints("rst_ns", -1), s.ints("orig_fin_ns", NEVER), s["resp_bytes_after_fin"]
-    ended = s.ints("resp_fin_ns", NEVER)
+    resets, fins, later, ended = (
+        column.tolist()
+        for column in (s.ints("rst_ns", -1), s.ints("orig_fin_ns", NEVER), s["resp_bytes_after_fin"], s.ints("resp_fin_ns", NEVER))
+    )
     begun, over, answered = x["start_ns"].astype(np.int64), x.ints("end_ns", -1), x.ints("response_ns", NEVER)
     out = np.zeros(x.rows, np.bool_)
     for row, places in _by(up.owner).items():
         ids = up.session_ids[row]
         last = places[int(begun[places].argmax())]
-        reset = max((int(resets[k]) for k in ids), default=-1)
-        closed = min((int(fins[k]) for k in ids), default=NEVER)
-        more = max((int(later[k]) for k in ids), default=0) > FAREWELL_BYTES
-        by_reset = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS and reset < min(int(ended[k]) for k in ids)
+        reset = max((resets[k] for k in ids), default=-1)
+        closed = min((fins[k] for k in ids), default=NEVER)
+        more = max((later[k] for k in ids), default=0) > FAREWELL_BYTES
+        by_reset = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS and reset < min(ended[k] for k in ids)
         # a program that says that it has no more to send before the answer begins may wait for it
         unanswered = answered[last] == NEVER and closed < NEVER and not up.left_by_server[last]
         out[last] = by_reset or unanswered or (more and closed >= answered[last])

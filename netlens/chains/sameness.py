@@ -3,7 +3,8 @@
 Theory of operation
 -------------------
 1. Compared are the two directions of connections that were paired (:mod:`netlens.chains.pairing`): the session in the program's capture and the last one in
-   the host's, as streams of bytes. Segments, retransmissions and their order do not matter (:mod:`netlens.parsers.stream_digests`).
+   the host's, as streams of bytes. Segments, retransmissions and their order do not matter (:mod:`netlens.parsers.stream_digests`). They were hashed while
+   the captures were read, and are read again only where positions are not offsets of the stream, or where something differs or is missing.
 2. *Alignment.* Where the very packets go on (NAT, a bridge), positions are sequence numbers. Where a relay opens a connection of its own, a stream begins with
    its first byte; but what a relay was told before (CONNECT, SOCKS) is not passed on, so that TLS begins with its first record.
 3. A pair that rests on sizes and times only is one if either direction begins alike; else nothing is said about it.
@@ -19,7 +20,6 @@ anew; bytes that either capture lacks. All is counted. Bytes beyond :data:`MOST_
 from __future__ import annotations
 
 import bisect
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from netlens.arrays import give_back
 from netlens.chains.paths import SSHUTTLE
 from netlens.columns import NEVER, Bools, Ints
 from netlens.parsers import stream_digests
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 EXACT = ("isn", "address")  #: pairs whose packets are the same
 PASSED_ON = "passed on"  #: by a relay on the host, whose first connection was paired
 HANDSHAKE = 0x16  #: kind of the record that TLS begins with
-MOST_READ = 64 << 20  #: bytes read again of each capture; a block is 1 kB of streams up to 4 MB
+MOST_READ = 64 << 20  #: bytes read again of each capture; a block is 1 kB in the first 2 MB of a stream
 ALIKE = 64  #: bytes that two streams begin with by chance as well as never
 ALL_ALIKE = 16  #: of a stream that is no longer: a question over TCP has 12 bytes besides its name, its number among them
 GIVEN_UP_NS = (
@@ -123,18 +122,12 @@ def compare(linked: Linked) -> Sameness | None:
             found.skipped[REWRITTEN] += 1
             continue
         method = str(pairs.method[row]) if mate not in linked.served else PASSED_ON
-        method = str(pairs.method[row]) if mate not in linked.served else PASSED_ON
         rows.append((row, mate, method in EXACT, method != "assignment"))
     chosen, left = _directions(sides, rows)
     found.skipped.update(left)
-    numbers = stream_digests.factors(os.urandom(16))
-    digests = in_parallel(
-        lambda: stream_digests.collect(vm.capture.paths, chosen.vm, numbers),
-        lambda: stream_digests.collect(host.capture.paths, chosen.host, numbers),
-    )
+    of_captures = ((vm.capture, chosen.vm), (host.capture, chosen.host))
+    digests = in_parallel(*(partial(stream_digests.digests, c.part.hasher, c.paths, streams) for c, streams in of_captures))
     _judge(found, sides, chosen, digests)
-    del digests
-    give_back()
     return found
 
 
@@ -270,10 +263,7 @@ def _directions(sides: tuple[_Ends, _Ends], rows: list[tuple[int, int, bool, boo
 def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: _Pairs, digests: list[Digests]) -> None:
     """Fill in what was compared and what differs."""
     differ, amounts = _differing(pairs, digests)
-    suspects = {
-        k: _suspects(int(pairs.vm.length[k]), int(digests[0].shift[k]), *(d.of(k) for d in digests))
-        for k in np.flatnonzero(differ).tolist()
-    }
+    suspects = {k: _suspects(int(pairs.vm.length[k]), *(d.of(k) for d in digests)) for k in np.flatnonzero(differ).tolist()}
     wanted = _within(suspects)
     read: list[dict[tuple[int, int], stream_digests.Bytes]] = [{}, {}]
     if wanted:
@@ -314,24 +304,26 @@ def _differing(pairs: _Pairs, digests: list[Digests]) -> tuple[Bools, Ints]:
     mine, theirs = digests
     counts = np.diff(mine.begins)
     of = np.repeat(np.arange(len(counts)), counts)
-    full = (1 << mine.shift)[of]
-    some = counts > 0
-    full[mine.begins[1:][some] - 1] = (pairs.vm.length - ((counts - 1) << mine.shift))[some]
+    start, end = _bounds(np.arange(len(of)) - mine.begins[of], pairs.vm.length[of])
+    full = end - start
     odd = (mine.hashes != theirs.hashes) | (mine.seen != theirs.seen) | (mine.seen != full)
     amounts = np.zeros(len(counts), np.int64)
     np.add.at(amounts, of, mine.seen)
     return np.bincount(of[odd], minlength=len(counts)) > 0, amounts
 
 
-def _suspects(length: int, shift: int, mine: tuple[Ints, Ints], theirs: tuple[Ints, Ints]) -> list[tuple[int, int, int]]:
+def _bounds(block: Ints, length: Any) -> tuple[Ints, Ints]:
+    """Begins and ends of blocks of streams that are so long."""
+    return stream_digests.starts(block), np.minimum(stream_digests.starts(block + 1), length)
+
+
+def _suspects(length: int, mine: tuple[Ints, Ints], theirs: tuple[Ints, Ints]) -> list[tuple[int, int, int]]:
     """(block, first position, end) of blocks that differ, or that cannot be compared by their hashes; of each side hashes and bytes seen."""
     (hashes, seen), (their_hashes, their_seen) = mine, theirs
-    n = len(seen)
-    full = np.full(n, 1 << shift, np.int64)
-    full[-1:] = length - ((n - 1) << shift)
-    alike = (hashes == their_hashes) & (seen == their_seen) & (seen == full)
-    odd = ~alike & (seen > 0) & (their_seen > 0)
-    return [(k, k << shift, min((k + 1) << shift, length)) for k in np.flatnonzero(odd).tolist()]
+    start, end = _bounds(np.arange(len(seen)), length)
+    alike = (hashes == their_hashes) & (seen == their_seen) & (seen == end - start)
+    odd = np.flatnonzero(~alike & (seen > 0) & (their_seen > 0))
+    return list(zip(odd.tolist(), start[odd].tolist(), end[odd].tolist(), strict=True))
 
 
 def _within(suspects: dict[int, list[tuple[int, int, int]]]) -> dict[int, list[tuple[int, int]]]:

@@ -133,11 +133,10 @@ def _passed_in(side: Side) -> set[str]:
     if not LINUX_COOKED & _link_types(side):
         return set()
     here, c = connections.opened_here(side.capture.part.state()), side.connections
-    came_in = {
-        c["orig_ip"][row]
-        for row in np.flatnonzero(side.target).tolist()
-        if c["nat_ip"][row] is None and not here[side.session_ids[row]].any()
-    }
+    rows = np.flatnonzero(side.target).tolist()
+    opened = set(np.flatnonzero(here).tolist())
+    ips, translated = (c[name].tolist() for name in ("orig_ip", "nat_ip"))
+    came_in = {ips[row] for row in rows if translated[row] is None and opened.isdisjoint(side.session_ids[row])}
     return {ip for ip in came_in if connections.is_private(ip)}
 
 

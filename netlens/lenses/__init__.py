@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from netlens.arrays import give_back
 from netlens.aside import Aside
 from netlens.chains import budget
 from netlens.chains.divided import table
@@ -131,7 +132,9 @@ def _divided(traffic: Traffic) -> Division:
     from netlens.lenses._view import views
     from netlens.lenses._waits import waits
 
-    return budget.budget(traffic, {view.side.name: view.once(waits) for view in views(traffic)})
+    found = budget.budget(traffic, {view.side.name: view.once(waits) for view in views(traffic)})
+    give_back()  # what it took to make them, before lenses look
+    return found
 
 
 def _of_both(found: list[Finding], traffic: Traffic) -> list[Finding]:

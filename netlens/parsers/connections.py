@@ -312,27 +312,35 @@ def _columns(
     }
     rows["path"][via >= 0] = "sshuttle"
     place = {int(k): i for i, k in enumerate(heads.tolist())} if members else {}
+    t = {name: s[name].tolist() for name in _JOINED} if members else {}
     for head, parts in members.items():
         i = place[head]
         parts.sort()
         rows["session_ids"][i] = parts
-        rows["start_ns"][i] = min(int(s["start_ns"][k]) for k in parts)
-        rows["first_frame"][i] = min(int(s["first_frame"][k]) for k in parts)
-        rows["last_frame"][i] = max(int(s["last_frame"][k]) for k in parts)
-        rows["started_before_capture"][i] = not any(bool(s["saw_syn"][k]) for k in parts)
-        rows["sni"][i] = next((s["sni"][k] for k in parts if s["sni"][k] is not None), None)
+        rows["start_ns"][i] = min(t["start_ns"][k] for k in parts)
+        rows["first_frame"][i] = min(t["first_frame"][k] for k in parts)
+        rows["last_frame"][i] = max(t["last_frame"][k] for k in parts)
+        rows["started_before_capture"][i] = not any(t["saw_syn"][k] for k in parts)
+        rows["sni"][i] = next((t["sni"][k] for k in parts if t["sni"][k] is not None), None)
         if head in halves:
-            _join_halves(rows, i, state, s, head, halves[head])
+            _join_halves(rows, i, state, t, head, halves[head])
         if head in nat:
-            _join_copies(rows, i, s, head, nat[head])
+            _join_copies(rows, i, t, head, nat[head])
     lasted = rows["end_ns"] - rows["start_ns"]
     rows["duration_s"] = np.where(lasted < 0, np.nan, lasted / 1e9)  # of a clock that was set back in between nothing can be told
     return rows
 
 
-def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Table, sends: int, receives: int) -> None:
+#: Columns of the sessions that are one connection, which are read one by one.
+_JOINED = (
+    "orig_ip", "orig_port", "resp_ip", "resp_port", "sni", "start_ns", "end_ns", "closed_ns", "orig_fin_ns", "resp_fin_ns", "rst_ns",
+    "orig_bytes", "resp_bytes", "state", "saw_syn", "first_frame", "last_frame",
+)  # fmt: skip
+
+
+def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Mapping[str, list[Any]], sends: int, receives: int) -> None:
     rows["path"][i] = "sshuttle"
-    rows["redirect_port"][i] = int(s["resp_port"][sends])
+    rows["redirect_port"][i] = s["resp_port"][sends]
     rows["resp_ip"][i], rows["resp_port"][i] = s["resp_ip"][receives], s["resp_port"][receives]
     rows["orig_bytes"][i], rows["resp_bytes"][i] = s["orig_bytes"][sends], s["resp_bytes"][receives]
 
@@ -349,27 +357,27 @@ def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Table, sends: 
     rows["state"][i] = conn_state(
         ESTABLISHED if orig == SYN_SENT and answered else orig, resp, int(rows["orig_bytes"][i]), int(rows["resp_bytes"][i])
     )
-    resets = [int(t) for k in (sends, receives) if (t := s["rst_ns"][k]) is not None]
+    resets = [t for k in (sends, receives) if (t := s["rst_ns"][k]) is not None]
     fins = (s["orig_fin_ns"][sends], s["resp_fin_ns"][receives])
-    ends = resets + ([max(int(f) for f in fins)] if None not in fins else [])
+    ends = resets + ([max(fins)] if None not in fins else [])
     rows["open_at_end"][i] = not ends
-    rows["end_ns"][i] = min(ends) if ends else max(int(s["end_ns"][sends]), int(s["end_ns"][receives]))
+    rows["end_ns"][i] = min(ends) if ends else max(s["end_ns"][sends], s["end_ns"][receives])
 
 
-def _join_copies(rows: dict[str, Array], i: int, s: Table, head: int, copies: list[int]) -> None:
+def _join_copies(rows: dict[str, Array], i: int, s: Mapping[str, list[Any]], head: int, copies: list[int]) -> None:
     rows["path"][i] = "nat"
     last = copies[-1]
     if s["orig_ip"][last] != s["orig_ip"][head] or s["orig_port"][last] != s["orig_port"][head]:
-        rows["nat_ip"][i], rows["nat_port"][i] = s["orig_ip"][last], int(s["orig_port"][last])
+        rows["nat_ip"][i], rows["nat_port"][i] = s["orig_ip"][last], s["orig_port"][last]
     parts = [head, *copies]
     # what one copy lacks through capture loss the other may have
-    closed = [(int(s["closed_ns"][k]), k) for k in parts if s["closed_ns"][k] is not None]
+    closed = [(s["closed_ns"][k], k) for k in parts if s["closed_ns"][k] is not None]
     rows["open_at_end"][i] = not closed
-    rows["end_ns"][i] = min(closed)[0] if closed else max(int(s["end_ns"][k]) for k in parts)
+    rows["end_ns"][i] = min(closed)[0] if closed else max(s["end_ns"][k] for k in parts)
     if closed and s["closed_ns"][head] is None:
         rows["state"][i] = s["state"][min(closed)[1]]
-    rows["orig_bytes"][i] = max(int(s["orig_bytes"][k]) for k in parts)
-    rows["resp_bytes"][i] = max(int(s["resp_bytes"][k]) for k in parts)
+    rows["orig_bytes"][i] = max(s["orig_bytes"][k] for k in parts)
+    rows["resp_bytes"][i] = max(s["resp_bytes"][k] for k in parts)
 
 
 def _paths(rows: dict[str, Array], sessions: Table, vantage: str | None, host_ips: set[str]) -> None:

@@ -52,6 +52,7 @@ DIGEST_WIDTH = 12
 
 #: Digests kept: 96 bytes each, and four times as many while a file is read, 38 MB. A tenth of it still bounds a clock nearly as well.
 CAP = 100_000
+AT_A_TIME = 1 << 16  #: segments of a trail whose columns are copied at the same time
 STRETCHES = 1024  #: of time, in which equally many digests are kept: 3.5 s of an hour
 
 
@@ -163,7 +164,8 @@ def of_trail(trail: Trail, sessions: Ints, flows: Ints, cap: int = CAP) -> Ints:
         named[FLAGS - SEQ] &= c.SYN | c.FIN | c.RST
         return [flow[session], segments["way"][rows] ^ way[session], *named]
 
-    key = _key(*columns(rows)[1:])
+    parts = range(0, len(rows), AT_A_TIME)  # all at a time would take as much memory as the trail
+    key = np.concatenate([np.zeros(0, np.int64), *(_key(*columns(rows[at : at + AT_A_TIME])[1:]) for at in parts)])
     if len(rows) > cap:
         kept = _lowest(segments["ts"][rows], key, cap)
         rows, key = rows[kept], key[kept]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from netlens.parsers.leases import LeaseBuilder
     from netlens.parsers.lookups import LookupBuilder
     from netlens.parsers.records import RecordBuilder
+    from netlens.parsers.stream_digests import StreamHasher
     from netlens.parsers.streams import DnsStreams
     from netlens.parsers.trail import Trail
     from netlens.parsers.tunnels import TunnelWatch
@@ -53,6 +54,7 @@ PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
 #: besides, for lenses: single segments (parsers.trail), ICMP errors, and with ``hellos`` TLS records (parsers.records) and certificates; of a capture that
 #: is read in one part
 TRAIL = "trail"
+DIGESTS = "digests"  #: and what connections carried, as hashes, to be compared with another capture's (parsers.stream_digests)
 
 #: products whose parsers take as long as reading does, so that decoding is divided best if it goes with them; all others take longer
 LIGHT = ("sessions",)
@@ -180,6 +182,7 @@ class Part:
         self.bodies: BodyBuilder | None = None
         self.denials: DenialBuilder | None = None
         self.leases: LeaseBuilder | None = None
+        self.hasher: StreamHasher | None = None
         self._hellos_seen = 0
         if "lookups" in self.products:
             from netlens.parsers.lookups import LookupBuilder
@@ -205,6 +208,10 @@ class Part:
 
                 self.records = RecordBuilder()
                 self.certificates = CertificateBuilder()
+        if DIGESTS in self.products:
+            from netlens.parsers.stream_digests import StreamHasher
+
+            self.hasher = StreamHasher()
         self.decoder = Decoder()
         if self.trail is not None:
             from netlens.parsers.asking import AskingBuilder
@@ -286,6 +293,8 @@ class Part:
             self.denials.feed(buf, packets)
         if self.bodies is not None:
             self.bodies.feed(buf, packets)
+        if self.hasher is not None:
+            self.hasher.feed(buf, packets, self.fold.n)
         if self.streams is not None:
             skip = None
             if self.deferred:  # messages of a session that goes on from the part before are read when the parts are merged

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import netlens
+from netlens.api import read_side_by_side
 from netlens.chains import sameness
 from netlens.chains.linking import Linked, link
 from tests.parsers.build import MS, End, Packet, S, mixed, segment, write
@@ -93,12 +94,17 @@ def damaged(stream: bytes, draw: random.Random, least: int) -> tuple[bytes, int]
     return out, next((k for k, (a, b) in enumerate(zip(stream, out, strict=False)) if a != b), min(len(out), len(stream)))
 
 
-def linked(folder: Path, pairs: list[tuple[Wire, Wire]], draw: random.Random) -> Linked:
+def linked(folder: Path, pairs: list[tuple[Wire, Wire]], draw: random.Random, hashed: bool = True) -> Linked:
+    """``hashed``: while the captures were read; else they are read again for it."""
     paths = {
         name: str(write(folder / f"{name}.pcap", mixed(*([pair[k].packets(draw) for pair in pairs]))))
         for k, name in enumerate(("vm", "host"))
     }
-    return link({name: netlens.api.Capture([path], trail=True) for name, path in paths.items()}, ("203.0.113.10",))
+    captures: dict[str | None, netlens.Capture] = {name: netlens.Capture([path], trail=True) for name, path in paths.items()}
+    if hashed:
+        read_side_by_side(captures.values())
+    assert all((each.part.hasher is not None) == hashed for each in captures.values())
+    return link(captures, ("203.0.113.10",))
 
 
 def pair(k: int, draw: random.Random) -> tuple[Wire, Wire]:
@@ -127,7 +133,8 @@ def by_port(of: Linked, found: Sameness) -> dict[int, list[Difference]]:
     return out
 
 
-def test_a_thousand_changes_are_found_and_what_was_only_not_captured_is_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_thousand_changes_are_found_and_what_was_only_not_captured_is_not(tmp_path: Path, hashed: bool) -> None:
     draw = random.Random(SEED)
     pairs, true = [], {}
     for k in range(1400):
@@ -146,7 +153,7 @@ def test_a_thousand_changes_are_found_and_what_was_only_not_captured_is_not(tmp_
         for wire in (near, far):
             lose(wire, draw, where)
         pairs.append((near, far))
-    of = linked(tmp_path, pairs, draw)
+    of = linked(tmp_path, pairs, draw, hashed)
     found = sameness.compare(of)
     assert found is not None
     told = by_port(of, found)
@@ -243,6 +250,7 @@ def test_what_a_checksum_failed_for_and_was_sent_again_is_no_damage(tmp_path: Pa
 @pytest.mark.parametrize("name", ["healthy", "same-nat-ip-nat", "dns-over-tcp", "older-tunnel", "zombie-sshuttle", "same-nat-ip-vxlan"])
 def test_the_laboratory_s_tunnels_damage_nothing(name: str) -> None:
     captures = {side: netlens.api.Capture([FOLDER / name / f"{side}.pcap.gz"], trail=True) for side in ("vm", "host")}
+    read_side_by_side(captures.values())
     found = sameness.compare(link(captures, ("203.0.113.10",)))
     assert found is not None
     assert found.differences == []

@@ -195,13 +195,15 @@ def later_in_chain(situation: Situation) -> Bools:
     _, requests_on = np.unique(r.session, return_counts=True)
     alone = len(requests_on) == 0 or float(np.mean(requests_on)) < 1.5  # each request has its own connection
     begun: dict[tuple[int, int], int] = {}
-    for i in np.flatnonzero(r.rejected >= 0).tolist():
-        key = (int(r.side[i]), -1 if alone else int(r.session[i]))
-        if r.rejected[i] == REJECTED:
-            if key in begun and r.start_ns[i] - begun[key] < CHAIN_NS:
+    rows = np.flatnonzero(r.rejected >= 0)
+    columns = (rows, r.side[rows], r.session[rows], r.rejected[rows], r.start_ns[rows])
+    for i, side, session, rejected, start in zip(*(column.tolist() for column in columns), strict=True):
+        key = (side, -1 if alone else session)
+        if rejected == REJECTED:
+            if key in begun and start - begun[key] < CHAIN_NS:
                 later[i] = True
             else:
-                begun[key] = int(r.start_ns[i])
+                begun[key] = start
         else:
             begun.pop(key, None)
     return later

@@ -84,14 +84,15 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         max([_addresses_of_vm(traffic), *(errorlog.at_once(log) for log in traffic.beside.logs.values())]),
         host_from_vm(traffic),
         next((log.program for _, log in sorted(traffic.beside.logs.items(), key=lambda named: named[0] != "vm") if log.program), None),
-        vm is not traffic.upstream and all(ip not in found and not is_public(ip) for ip in vm.connections["resp_ip"][vm.target].tolist()),
+        vm is not traffic.upstream
+        and all(ip not in found and not is_public(ip) for ip in set(vm.connections["resp_ip"][vm.target].tolist())),
     )
 
 
 def _addresses_of_vm(traffic: Traffic) -> int:
     """From how many addresses of one family the VM's capture shows connections to the API: with containers, each of these has programs of its own."""
     vm = traffic.sides.get("vm")
-    ips = set() if vm is None else {ipaddress.ip_address(ip) for ip in vm.connections["orig_ip"][vm.target].tolist()}
+    ips = set() if vm is None else {ipaddress.ip_address(ip) for ip in set(vm.connections["orig_ip"][vm.target].tolist())}
     return max(Counter(ip.version for ip in ips if not ip.is_loopback).values(), default=0)
 
 

@@ -43,7 +43,7 @@ def _edges(starts: Ints, taken: Floats, width: int) -> Ints:
     low, high = starts[again] % width, starts[again + 1]
     reach = np.sort(low + (high - starts[again]))
     low, found = np.sort(low), np.unique((high - 1) % width)
-    accepted = np.unique((starts[taken > 0] - 1) % width)
+    accepted = (starts[taken > 0] - 1) % width
 
     def within(edges: Ints) -> Ints:
         """How many pairs enclose each."""
