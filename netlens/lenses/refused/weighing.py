@@ -287,7 +287,7 @@ class Weighing:
         """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused
         from accepted better than bursts do."""
         i, r = self.inference, self.situation.requests
-        if not (i.enough and self.seen_whole) or i.chains < odds.CHAINS or i.accepted < ENOUGH or self.situation.facts.get("same_provider"):
+        if not (i.enough and self.seen_whole) or i.chains < odds.CHAINS or i.accepted < ENOUGH:
             return False
         labelled = i.refused + i.accepted
         with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
@@ -303,6 +303,8 @@ class Weighing:
         s, refused = self.situation, self.inference.refused
         if not (self.inference.fits and s.egress_seen) or s.facts.get("protocol_unknown"):
             return False  # it may be HTTP/2, where turns are not requests and counting them tells nothing
+        if s.facts.get("same_provider"):
+            return False  # what was sent there may count, too
         if (s.requests.side == UNKNOWN).mean() > 1.0 - LABELLED:
             return False  # a limit for each side could not be told
         return (
