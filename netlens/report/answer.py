@@ -31,6 +31,7 @@ SOURCES = {
     "inferred": "inferred from traffic",
 }
 SIDE_NAMES = {"vm": "VM", "host": "host", "unknown": "unknown side", "capture": "capture"}
+MOSTLY_KNOWN = 0.9  #: share of the requests whose outcome is known, from which on others hardly change how many were refused
 NAMED = 3  #: names of the target that are told
 HARDLY = 0.01  #: p up to which chance hardly explains it
 WEAK_AUC = 0.9  #: below this the page says how many do not fit, also where the interval of the limit is one number
@@ -108,7 +109,9 @@ def headline(a: Analysis) -> list[Part]:
     if hidden:
         parts = [Part(f"Requests to {target(a)} were refused; how many, and of how many, cannot be told.")]
     else:
-        parts = [Part(f"{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
+        known, _ = outcomes(a)
+        least = "At least " if known < MOSTLY_KNOWN * requests else ""
+        parts = [Part(f"{least}{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
     causes = supported(a)
     if not causes:
         return [*parts, Part(" "), Part("Cause unknown.", "cause"), *_needed(a)]
