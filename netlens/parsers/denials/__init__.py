@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netlens.parsers.denials._kinds import Denying
+from netlens.parsers.denials._kinds import FOUND, NOTHING, Denying
 from netlens.registry import members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
+
+__all__ = ["BY_NAME", "FOUND", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
 
 Array = np.ndarray[Any, Any]
 

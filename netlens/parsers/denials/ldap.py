@@ -25,12 +25,12 @@ _OF_ALL = (1, 8, 13, 50, 51, 52, 53)
 def read(message: bytes, length: int, /) -> str | None:
     """By the result code of an answer."""
     tag, at, end = ber(message, 0)
-    if tag != 0x30 or end > length:
+    if tag != 0x30:
         return None
     _, at = ber_int(message, at)
-    operation, at, end = ber(message, at)
+    operation, at, _ = ber(message, at)
     if operation == _ENTRY:
-        return FOUND
+        return FOUND  # it may go on in the next segment
     if operation not in (_BIND, _SEARCH, 0x6F, 0x78, *_CHANGES) or end > length:
         return None
     code, _ = ber_int(message, at, 0x0A)
