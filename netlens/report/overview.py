@@ -93,7 +93,11 @@ def _pairs(capture: Capture) -> list[Pair]:
         pair.frames += frames + back
         pair.protocols[protocol or by_port(port)] += frames + back
     talks = capture.trail.conversations() if capture.trail is not None else []
-    told = {frozenset((talk.source, talk.destination)): name for talk in talks if (name := by_first_bytes(talk.head.to_bytes(8, "big")))}
+    told = {
+        frozenset((talk.source, talk.destination)): name
+        for talk in talks
+        if (name := by_first_bytes(talk.head.to_bytes(8, "big"), _service(talk.source[1], talk.destination[1])))
+    }
     for talk in talks:
         (one, from_port), (other, to_port) = talk.source, talk.destination
         port = _service(from_port, to_port)

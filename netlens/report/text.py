@@ -193,8 +193,10 @@ def _basis(a: Analysis, console: Any) -> None:
         p = a.peaks
         rows.append(("clock", a.clock.note))
         rows.append(("peaks", f"connections open at once: VM {p['vm']}, host {p['host']}, both together {p['combined']}"))
-    told = needed(a.hypotheses)  # elsewhere, and no sentence by itself
-    _grid(console, [*rows, *(("caution", note) for note in a.quality["notes"] if note not in told)], "", (0, 0, 0, 0))
+    cautions = [
+        note for note in a.quality["notes"] if note not in needed(a.hypotheses)
+    ]  # which is told elsewhere, and no sentence by itself
+    _grid(console, [*rows, *(("caution", note) for note in cautions)], "", (0, 0, 0, 0))
 
 
 REFUSED_TOO = ", refused ones included"  #: what one capture shows in flight; a limit counts only what was accepted

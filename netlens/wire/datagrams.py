@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+HTTPS = 443  #: where whatever wants to get through goes
 _QUIC_2 = 0x6B3343CF
 _STUN_COOKIE = b"\x21\x12\xa4\x42"
 _WIREGUARD = tuple(bytes([kind, 0, 0, 0]) for kind in (1, 2, 3, 4))
@@ -19,12 +20,12 @@ def quic_kind(head: bytes) -> int:
     return kind if known else -1
 
 
-def protocol(head: bytes) -> str:
-    """``quic``, ``dtls``, ``stun``, ``wireguard``; "" for all else."""
+def protocol(head: bytes, port: int) -> str:
+    """``quic``, ``dtls``, ``stun``, ``wireguard``; "" for all else. ``port``: that of the service; WireGuard begins too plainly to be told at any."""
     if quic_kind(head) >= 0:
         return "quic"
     if 20 <= head[0] <= 25 and head[1] == 0xFE and head[2] in (0xFC, 0xFD, 0xFF):  # RFC 9147 4
         return "dtls"
     if head[0] < 2 and head[4:8] == _STUN_COOKIE:  # RFC 8489 5
         return "stun"
-    return "wireguard" if head[:4] in _WIREGUARD else ""
+    return "wireguard" if port == HTTPS and head[:4] in _WIREGUARD else ""

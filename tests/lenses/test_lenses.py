@@ -104,6 +104,13 @@ def test_names_that_do_not_exist_with_a_search_suffix_are_ordinary(tmp_path: Pat
     assert "problem" not in {f.severity for f in found(tmp_path, packets, ping(30 * S)).values()}
 
 
+def test_a_name_that_does_not_exist_beside_one_that_does(tmp_path: Path) -> None:
+    """Whatever was asked of the other one."""
+    packets = lookup("host.example.test", 0, MS, qtype="SSHFP") + lookup("typo.example.test", S, S + MS, rcode=3, txid=8)
+    this = found(tmp_path, packets, ping(9 * S))["dns-failed"]
+    assert (this.severity, this.text) == ("note", "1 of 2 names looked up does not exist (NXDOMAIN).")
+
+
 def test_most_names_do_not_exist(tmp_path: Path) -> None:
     packets = [p for k in range(4) for p in lookup(f"typo{k}.example.test", k * S, k * S + MS, rcode=3, txid=k)]
     assert found(tmp_path, packets, ping(30 * S))["dns-failed"].severity == "problem"

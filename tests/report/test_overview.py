@@ -96,6 +96,7 @@ WIREGUARD = b"\x04\x00\x00\x00" + bytes(28)
         (DTLS, 443, "dtls"),
         (STUN, 443, "stun"),
         (WIREGUARD, 443, "wireguard"),
+        (WIREGUARD, 5246, "udp 5246"),
         (b"\x43" + bytes(40), 443, "udp 443"),
         (b"hello", 514, "syslog"),
     ],
@@ -144,3 +145,9 @@ def test_a_capture_that_is_cut_short_is_a_warning(tmp_path: Path) -> None:
     assert (this.severity, this.values) == ("warning", {"damaged": 1, "files": 1})
     assert this.text.startswith("made.pcap: cut short in the middle of a record at byte offset ")
     assert this.text.endswith("frames before it were read.")
+
+
+def test_what_is_needed_is_no_caution() -> None:
+    told = shown(Path(__file__).parents[1] / "data" / "http2" / "offered.pcap.gz", 1)
+    assert "caution  HTTP/2 is spoken on 6 connections" in told
+    assert "caution  a TLS key log" not in told
