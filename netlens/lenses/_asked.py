@@ -44,11 +44,15 @@ class Question:
         return self.answer_ns is None
 
     @property
+    def of_a_host(self) -> bool:
+        """Whether the name is one that people give to a host: no address, no service."""
+        name = self.name.lower()
+        return "." in name and not (name.endswith(".arpa") or name.startswith(("wpad", "isatap", "_", "b._", "lb._")) or "._" in name)
+
+    @property
     def forward(self) -> bool:
         """Whether somebody wanted the address of a name."""
-        name = self.name.lower()
-        housekeeping = name.endswith(".arpa") or name.startswith(("wpad", "isatap", "_", "b._", "lb._")) or "._" in name
-        return self.type in ("A", "AAAA") and not housekeeping and "." in name
+        return self.type in ("A", "AAAA") and self.of_a_host
 
     @property
     def tunnelled(self) -> bool:

@@ -30,7 +30,8 @@ SOME_PORTS = 8  #: worth a look
 class Attempt:
     """One session that begins in the capture.
 
-    syn_ns, syn_frames : its SYNs.  usable_ns : when the originator could send, 0 if it never could.  said : ICMP errors about SYNs that nothing else answered.
+    syn_ns, syn_frames : its SYNs before an answer.  syns : all of them.  usable_ns : when the originator could send, 0 if it never
+    could.  said : ICMP errors about SYNs that nothing else answered.
     """
 
     session: int
@@ -45,6 +46,7 @@ class Attempt:
     usable_ns: int
     usable_frame: int
     synacks: int
+    syns: int
     said: list[Error] = field(default_factory=list)
 
     @property
@@ -78,7 +80,7 @@ def _plain(view: View, k: int) -> Attempt:
     client, _, server, port = view.ends(k)
     start, frame = int(s["start_ns"][k]), int(s["first_frame"][k])
     answer, usable = start + int(s["synack_ms"][k] * 1e6), start + int(s["handshake_ms"][k] * 1e6)
-    return Attempt(k, client, server, port, OPEN, [start], [frame], answer, frame, usable, frame, 1)
+    return Attempt(k, client, server, port, OPEN, [start], [frame], answer, frame, usable, frame, 1, 1)
 
 
 def _attempt(view: View, k: int) -> Attempt | None:
@@ -123,7 +125,7 @@ def _attempt(view: View, k: int) -> Attempt | None:
     made = Attempt(
         k, client, server, port, outcome, syn_ns, syn_frames,
         seg.ts[answer] if answer >= 0 else 0, seg.frame[answer] if answer >= 0 else 0,
-        seg.ts[usable] if usable >= 0 else 0, seg.frame[usable] if usable >= 0 else 0, synacks,
+        seg.ts[usable] if usable >= 0 else 0, seg.frame[usable] if usable >= 0 else 0, synacks, len(syn_ns) + repeated_syns,
     )  # fmt: skip
     if outcome == UNANSWERED:
         _hear(view, made)

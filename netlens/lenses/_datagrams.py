@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
+from netlens.wire.datagrams import quic_kind
 
 if TYPE_CHECKING:
     from netlens.lenses._view import View
@@ -32,7 +33,7 @@ def asks(talk: Conversation) -> str:
     head, port = talk.head.to_bytes(8, "big"), talk.destination[1]
     if talk.source[1] == port and port not in (123, 500, 5060):
         return ""  # peers, or a server of which only the answers are there
-    if _is_initial(head) and talk.bytes >= FULL * talk.datagrams:
+    if quic_kind(head) == 0 and talk.bytes >= FULL * talk.datagrams:
         return "QUIC"
     if head[:2] == b"\x16\xfe" and head[2] in (0xFC, 0xFD, 0xFF) and head[3:8] == bytes(5) and port < talk.source[1]:
         return "DTLS"  # a handshake record of epoch 0 (RFC 9147 4), the first of its sender
@@ -58,15 +59,6 @@ def asks(talk: Conversation) -> str:
         "CoAP": first >> 4 == 4 and 1 <= head[1] <= 31,  # confirmable, a request (RFC 7252 3)
     }
     return name if fits.get(name, False) else ""
-
-
-def _is_initial(head: bytes) -> bool:
-    """Whether a datagram begins with a long header of QUIC that opens a connection (RFC 9000 17.2.2, RFC 9369 3.2)."""
-    version = int.from_bytes(head[1:5], "big")
-    if version == 0x6B3343CF:
-        return head[0] & 0xF0 == 0xD0
-    known = version == 1 or version >> 8 == 0xFF0000 or version & 0x0F0F0F0F == 0x0A0A0A0A or head[1:3] in (b"Q0", b"T0", b"\xfa\xce")
-    return known and head[0] & 0xF0 == 0xC0
 
 
 def hearing(view: View) -> set[str]:

@@ -29,7 +29,7 @@ MYSQL = {1040: "too many connections", 1044: "access denied", 1045: "access deni
          3159: "TLS is required"}  # fmt: skip
 #: Redis: how an error begins -> in words, whether it stays one though other commands are served
 REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-NOPERM ": ("NOPERM", False), b"-DENIED ": ("protected mode", False),
-         b"-ERR unk": ("unknown command", False), b"-ERR Pro": ("protocol error", False), b"-ERR max": ("too many clients", False),
+         b"-ERR unk": ("command not understood", False), b"-ERR Pro": ("protocol not understood", False), b"-ERR max": ("too many clients", False),
          b"-ERR ope": ("operation not permitted", False), b"-ERR AUT": ("no password is set", False), b"-ERR Cli": ("no password is set", False),
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip

@@ -7,7 +7,7 @@ Theory of operation
    it came was missed by the recorder.
 3. A repeat of what was acknowledged already is spurious: the sender waited too short, nobody waited for it.
 4. What is left is real. Its wait goes from the first time that the bytes were sent (or their hole was seen) to their acknowledgment. Without one it goes
-   on until a RST, the end of the capture, or the time at which the next sending would be due (RFC 6298 5.5: twice the last interval).
+   on until a RST, the last segment of the session, or the time at which the next sending would be due (RFC 6298 5.5: twice the last interval).
 5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a peer that has closed never acknowledged, and farewells of a side that has closed.
 6. A connection of which one direction is not in the capture is looked at only if most of what else reaches its originator is: then silence is silence.
    So is one of a sender that repeats itself :data:`STALL_TIMES` times: it heard nothing.
@@ -16,7 +16,7 @@ Theory of operation
 8. An acknowledgment that comes sooner after the only repeat than the way there and back takes is of the first sending: nothing was lost (RFC 3522).
 9. A sender that was silent for long, and then begins by repeating what had been acknowledged, had not heard it: the connection stood still meanwhile.
    So it did if a sender of many segments in a row was silent for long, and leaves a hole right when it goes on: what was lost first
-   it sends first, and what comes then is new.
+   it sends first, and what comes then is new. Where the peer's own data was sent again meanwhile, that tells the same, and which way was lost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments
+from netlens.lenses._view import ACK, FIN, OPENING, RST, SYN, S, Segments
 
 if TYPE_CHECKING:
     from netlens.lenses._view import View
@@ -51,7 +51,8 @@ STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt t
 class Repeat:
     """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``last_ns``: last sending; ``times``: how often they were sent again.
 
-    missed : the first sending is not in the capture.  acked : whether ever; else the wait may have been longer.
+    missed : the first sending is not in the capture.  acked : whether ever; else the wait may have been longer.  deaf : it was the acknowledgment
+    that was not heard.
     """
 
     session: int
@@ -64,6 +65,7 @@ class Repeat:
     missed: bool = False
     end_ns: int = 0
     acked: bool = False
+    deaf: bool = False
 
     @classmethod
     def first(cls, session: int, orig: bool, start_ns: int, ts: int, frames: list[int], missed: bool = False) -> Repeat:
@@ -134,17 +136,24 @@ def _unheard(view: View) -> list[int]:
 def _delivery(view: View, k: int) -> Delivery:
     seg = view.segments(k)
     rtt = view.column("handshake_ms")[k]
-    reorder = max(REORDER_NS, int(rtt * 1e6) if rtt == rtt else 0)
+    once = sum(bool(flags & SYN) for flags in seg.flags[:OPENING]) <= 2  # else the handshake took as long as somebody waited to repeat it
+    reorder = max(REORDER_NS, int(rtt * 1e6) if rtt == rtt and once else 0)
     found, spurious, count = [], 0, 0
     for orig in (True, False):
-        repeats, false_ones, data = _direction(k, seg, orig, reorder, view.end_of(seg.frame[-1]))
+        repeats, false_ones, data = _direction(k, seg, orig, reorder)
         if data >= MANY and _filtered(seg, not orig):
             for r in repeats:
                 r.end_ns, r.acked = r.last_ns, True
         found += repeats
         spurious += false_ones
         count += data
-    return Delivery(k, found, spurious, count)
+    long = [r for r in found if not r.deaf and r.last_ns - r.start_ns >= STALL_NS]  # few, as are the deaf
+    kept = [r for r in found if not r.deaf or not any(each.orig != r.orig and _overlap(each, r) for each in long)]
+    return Delivery(k, kept, spurious, count)
+
+
+def _overlap(one: Repeat, other: Repeat) -> bool:
+    return one.start_ns <= other.end_ns and other.start_ns <= one.end_ns
 
 
 def _filtered(seg: Segments, orig: bool) -> bool:
@@ -153,8 +162,9 @@ def _filtered(seg: Segments, orig: bool) -> bool:
     return bool(theirs) and not any(not seg.length[i] and seg.flags[i] & (ACK | FIN) == ACK for i in theirs)
 
 
-def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> tuple[list[Repeat], int, int]:
+def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Repeat], int, int]:
     next_ = acked = None
+    end_ns = seg.ts[-1]
     first_sent: dict[int, tuple[int, int, int]] = {}  # offset -> time, frame, end
     holes: list[list[int]] = []  # start, end, time, frame
     open_: dict[int, tuple[Repeat, int]] = {}  # by first offset: not yet acknowledged, and its end
@@ -188,8 +198,11 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
             peer_closed |= bool(flags & FIN)
             continue
         if flags & SYN:
+            if next_ is None:
+                sent_ns[0] = ts
+            else:
+                sent_ns.pop(0, None)  # nobody knows which one is acknowledged
             next_ = 0
-            sent_ns[0] = ts
         offset, length = seg.offset[i], seg.length[i]
         if length and not flags & SYN:
             end = offset + length
@@ -226,6 +239,7 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, end_ns: int) -> 
                     next_ = max(next_, end)
                     if before_frame >= 0 and STALL_NS <= ts - before_ns <= LONGEST_WAIT_NS and not peer_closed:
                         done.append(Repeat.first(k, orig, before_ns, ts, [before_frame, seg.frame[i]], missed=True).end(ts, seg.frame[i]))
+                        done[-1].deaf = True
                 else:
                     next_ = max(next_, end)
                     if offset in open_:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 End = tuple[str, int]
 TCP, UDP = 6, 17
+ICMP = (1, 58)  #: of IPv4, of IPv6
 TRACEROUTE = range(33_434, 33_701)  #: ports at which nobody is meant to listen (traceroute(8): from 33434 up)
 HOPS = 3  #: routers that let packets to one destination expire: somebody asks for the way; a loop has two
 

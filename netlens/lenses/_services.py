@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe
+MANY = 20  #: messages of which not one is answered, before both close: no patience is needed to see it
 #: Each message of the client is answered, but for those of :func:`_needs_none`.
 EACH = {21: "FTP", 25: "SMTP", 88: "Kerberos", 110: "POP3", 111: "RPC", 119: "NNTP", 139: "SMB", 143: "IMAP", 389: "LDAP", 445: "SMB", 502: "Modbus",
         587: "SMTP", 1433: "SQL Server", 2049: "RPC", 3268: "LDAP", 3306: "MySQL", 5432: "PostgreSQL"}  # fmt: skip
@@ -42,7 +43,7 @@ def silences(view: View) -> list[Silence]:
     """At most one of each session: its last message."""
     s = view.sessions
     asked_ns, said_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
-    patient = s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS
+    patient = (s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
     served = np.isin(s["resp_port"], [*EACH, *FIRST]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
     lossy = {d.session for d in view.once(deliveries)}
@@ -77,6 +78,14 @@ def _last(view: View, k: int, protocol: str) -> Silence | None:
         return None  # the server's no
     until = seg.ts[end] if end is not None else view.end_of(seg.frame[-1])
     wait = until - seg.ts[asked]
+    sent = [i for i in range(asked + 1) if seg.orig[i] and seg.fresh[i]]
+    if (
+        end is not None
+        and len(sent) >= MANY
+        and protocol in EACH.values()
+        and not any(seg.fresh[i] for i in range(len(seg)) if not seg.orig[i])
+    ):
+        return Silence(k, protocol, until - seg.ts[sent[0]], True, [seg.frame[i] for i in (sent[0], asked, end)])
     if not (GIVEN_UP_NS if end is not None else PENDING_NS) <= wait < 3600 * S:
         return None
     return Silence(k, protocol, wait, end is not None, [seg.frame[i] for i in (asked, end) if i is not None])

@@ -59,15 +59,16 @@ def _failures(view: View) -> list[Finding]:
 
 
 def _no_such_names(view: View) -> list[Finding]:
-    wanted = [q for q in visible(view) if q.forward and q.rcode is not None and not q.tunnelled]
-    found = {q.name for q in wanted if q.rcode == "NOERROR"}
+    asked = [q for q in visible(view) if q.of_a_host and q.rcode is not None and not q.tunnelled]
+    wanted = [q for q in asked if q.forward]
+    found = {q.name for q in asked if q.rcode == "NOERROR"}  # whatever was wanted of it
     known = found | {begin for name in found for begin in _shorter(name)}
     # with a search suffix behind it, or without, the name is another one that exists
     missing = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name not in known and found.isdisjoint(_shorter(q.name))]
     names = {q.name for q in missing}
     if not names:
         return []
-    all_ = {q.name for q in wanted}
+    all_ = {q.name for q in wanted} | found
     text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)."
     values = {"names": len(all_), "missing": len(names)}
     grave = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)

@@ -4,8 +4,8 @@ Asks: how many final answers of HTTP/1.1 in clear (or read with keys) have a sta
     an answer; and how many answers ended before their Content-Length.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
-Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD or among many, redirections. 5xx is the server's
-    fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half.
+Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to favicon.ico or among many, redirections. 5xx
+    is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ CHALLENGES = (401, 407)
 AGAIN_NS = 2 * S
 MOST_AGAIN = 1000  #: later requests that are looked at for one that got no answer
 HEAD = int.from_bytes(b"HEAD", "big")
+ICON = int.from_bytes(b"GET /fav", "big")  #: favicon.ico, for which browsers ask of themselves
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
     401: "The server wants credentials, or rejects those that were sent.",
@@ -81,15 +82,30 @@ def final_answers(view: View) -> list[dict[str, Any]]:
 
 def _heads(view: View) -> set[int]:
     """Frames of HEAD requests, by which clients ask whether something is there."""
+    return _beginning(view, HEAD, 32)
+
+
+def _icons(view: View) -> set[int]:
+    """Frames of requests for the icon of a site."""
+    return _beginning(view, ICON, 0)
+
+
+def _beginning(view: View, number: int, shift: int) -> set[int]:
+    """Frames of which the first bytes, without the last ``shift`` bits of eight bytes, are this number."""
     if view.trail is None:
         return set()
     t = view.trail.segments()
-    return set(t["frame"][(t["head"] >> np.uint64(32) == HEAD) & (t["length"] > 0)].tolist())
+    return set(t["frame"][(t["head"] >> np.uint64(shift) == number) & (t["length"] > 0)].tolist())
 
 
 def _of(view: View) -> list[Finding]:
     answers = view.once(final_answers)
-    ours = [r for r in answers if 400 <= r["status"] < 500 and r["status"] not in HARMLESS]
+    icons = view.once(_icons)
+    ours = [
+        r
+        for r in answers
+        if 400 <= r["status"] < 500 and r["status"] not in HARMLESS and not (r["status"] == 404 and r["start_frame"] in icons)
+    ]
     theirs = [r for r in answers if r["status"] >= 500]
     errors = ours + theirs
     if not errors:

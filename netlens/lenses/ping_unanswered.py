@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
 from netlens.lenses._datagrams import hearing
+from netlens.lenses._said import ICMP
 from netlens.lenses._said import errors as icmp_errors
 from netlens.lenses._view import S, finding, grouped, most, views
 from netlens.text import plural
@@ -29,7 +30,6 @@ ID = "ping-unanswered"
 GROUP = "delivery"
 RANK = 46
 PENDING_NS = S
-ICMP = (1, 58)
 TIMES, SHARE = 3, 0.05  #: of the requests to one address
 
 

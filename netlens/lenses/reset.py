@@ -3,8 +3,8 @@
 Asks: whether a RST ended a connection while something was asked or under way.
 Applies: to connections captured in both directions, in which data was exchanged or asked for.
 Cannot see: whether the peer or a box on the way sent the RST; what was asked inside TLS.
-Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST behind a FIN of either side, to what comes late, by a client that has all it
-    wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
+Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST behind a FIN of either side, behind the server's last alert of TLS, to what
+    comes late, by a client that has all it wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ RANK = 40
 ASKED_NS = 10 * S  #: a request older than this was given up before
 AT_ONCE_NS = S  #: RST so soon after the request answers it
 APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last words of the handshake begin with ChangeCipherSpec (20)
+ALERTED = 0x1503  #: how a record with an alert begins
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 
 
@@ -78,6 +79,8 @@ def _reset(view: View, k: int) -> Broken | None:
             if i == 0 or (last[True] < 0 and last[False] < 0):
                 return None
             asked_at = last[True]
+            if orig and last[False] >= 0 and seg.head[last[False]] >> 48 == ALERTED:
+                return None  # the server had said that it closes, or that it will not go on
             since = seg.ts[i] - seg.ts[asked_at] if asked_at >= 0 else 1 << 62
             open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS
             wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and greets(head) and seg.offset[asked_at] == 0

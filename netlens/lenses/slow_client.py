@@ -2,8 +2,8 @@
 
 Asks: how long a client took for a step that no person makes: the answer to a TLS server's hello.
 Applies: where TLS handshakes are in the capture, in both directions and without losses.
-Cannot see: steps inside TLS; whether a person was asked about a certificate. Pauses of FTP, SSH or chat are people's.
-Normal: milliseconds; checking a certificate's revocation online takes a second.
+Cannot see: steps inside TLS; whether a person was asked about the server's certificate. Pauses of FTP, SSH or chat are people's.
+Normal: milliseconds; checking a certificate's revocation online takes a second. Where the server wants a certificate of the client, a person chooses one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ID = "slow-client"
 GROUP = "time"
 RANK = 53
+CERTIFICATE = 11  #: type of the handshake message by which a client answers who asks for its certificate (RFC 5246 7.4.6)
 LONG_NS = 5 * S
 LATE_NS = S
 
@@ -58,8 +59,9 @@ def pauses(view: View) -> list[tuple[int, int, list[int]]]:
             if not seg.length[i]:
                 continue
             if seg.orig[i]:
-                if hello >= 0:
+                if hello >= 0 and not (seg.head[i] >> 56 == HANDSHAKE and seg.head[i] >> 16 & 0xFF == CERTIFICATE):
                     out.append((k, seg.ts[i] - seg.ts[last], [seg.frame[last], seg.frame[i]]))
+                if hello >= 0:
                     break
             else:
                 if hello < 0 and seg.head[i] >> 56 == HANDSHAKE and seg.head[i] >> 16 & 0xFF == SERVER_HELLO:

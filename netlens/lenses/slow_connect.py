@@ -49,14 +49,9 @@ def _of(view: View) -> list[Finding]:
     grave = bool(long) or (len(late) >= LEAST and len(late) >= SHARE * all_)
     shown = long or late
     longest = max(took for took, _ in opened)
-    syns = max(len(a.syn_ns) for a in shown)
-    repeated = (
-        f"up to {syns} SYNs"
-        if syns > 1
-        else f"{max(a.synacks for a in shown)} SYN+ACKs"
-        if any(a.synacks > 1 for a in shown)
-        else "one SYN"
-    )
+    syns, synacks = max(a.syns for a in shown), max(a.synacks for a in shown)
+    repeated = " and ".join(f"{n} {what}" for n, what in ((syns, "SYNs"), (synacks, "SYN+ACKs")) if n > 1)
+    repeated = f"{'up to ' if len(shown) > 1 else ''}{repeated}" if repeated else "one SYN"
     text = f"{len(shown):,} of {plural(all_, 'connection')} took up to {seconds(longest)} to open ({repeated}): {most(view.server(a.session) for a in shown)}."
     values = {"connections": all_, "slow": len(shown), "longest_s": longest / 1e9, "syns": syns}
     advice = (

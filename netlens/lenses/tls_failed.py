@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from netlens.lenses._validity import certificates, invalid
 from netlens.lenses._view import FIN, RST, S, Segments, finding, grouped, most, seconds, views
+from netlens.parsers.records import ALERTS
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -29,15 +30,6 @@ PATIENCE_NS = S  #: a client that closes sooner did not want it
 AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after makes up for it
 FEW = 5  #: handshakes that succeed beside one that failed for its certificate
 TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page
-#: RFC 8446 6 and RFC 5246 7.2, RFC 6066, RFC 7301
-ALERTS = {
-    10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed", 22: "record_overflow", 30: "decompression_failure", 40: "handshake_failure",
-    41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired",
-    46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error",
-    60: "export_restriction", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback",
-    109: "missing_extension", 110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
-    113: "bad_certificate_status_response", 115: "unknown_psk_identity", 116: "certificate_required", 120: "no_application_protocol",
-}  # fmt: skip
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
 _ADVICE = {

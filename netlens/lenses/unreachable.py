@@ -1,11 +1,13 @@
 """Which datagrams found nobody?
 
-Asks: whether an ICMP error says of UDP datagrams that their port, host or network is unreachable, prohibited, or too many hops away, and nobody ever answered.
-Applies: where the datagrams and the errors are in the capture.
+Asks: whether an ICMP error says of UDP datagrams, or of pings, that their port, host or network is unreachable, prohibited, or too many hops away, and nobody
+    ever answered; and of which packets that are not in the capture errors say so.
+Applies: where the errors are in the capture.
 Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
-    before and stops; traceroute, which wants such errors. TCP is told by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an
-    answer to syslog or voice; who asks (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server.
+    before and stops; traceroute, which wants such errors; a stray error about what was sent before the capture began. TCP is told by connect-refused and
+    connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; who asks (QUIC, NTP, RADIUS, ...) does, unless it has the same
+    over TCP or from another server.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
-from netlens.lenses._said import UDP, said, undelivered
+from netlens.lenses._said import ICMP, TCP, UDP, said, undelivered
 from netlens.lenses._view import finding, most, views
 from netlens.text import endpoint, plural
 
@@ -29,11 +31,12 @@ RANK = 81
 DNS = 53
 ANSWERS_FROM = (1900, 3702, 5353, 5355)  #: SSDP, WS-Discovery, mDNS, LLMNR: asked by multicast, answered to one
 TIMES = 2  #: datagrams in vain; a single one may be a greeting to a peer that is gone
+SHARE = 0.1  #: of all frames; a capture that holds little else was made to see such errors
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
+    """Of each capture, datagrams, pings, and what is not in it."""
+    return [found for view in views(traffic) for found in [*_of(view), *_of_pings(view), *_of_others(view)]]
 
 
 def _of(view: View) -> list[Finding]:
@@ -44,8 +47,7 @@ def _of(view: View) -> list[Finding]:
     shown = []
     for (destination, source), errors in flows.items():
         asked = talks.get((source, destination))
-        answer = source[1] < destination[1] and (source[1] < 1024 or source[1] in ANSWERS_FROM)
-        if asked is not None and (destination, source) not in talks and destination[1] != DNS and not answer:
+        if asked is not None and (destination, source) not in talks and destination[1] != DNS and not _is_answer(source, destination):
             shown.append((asked, errors))
     if not shown:
         return []
@@ -64,6 +66,58 @@ def _of(view: View) -> list[Finding]:
     frames = [f for asked, errors in shown for f in (asked.first_frame, *(e.frame for e in errors))]
     severity: Severity = "note" if sent < TIMES else "problem" if waited else "warning"
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _of_pings(view: View) -> list[Finding]:
+    pings = view.side.capture.asking.pings.values()
+    asked = {(p.source, p.destination): len(p.requests) for p in pings}
+    answered = {(p.source, p.destination) for p in pings if p.answers}
+    found = [
+        (whom, e)
+        for (protocol, (source, _), (whom, _)), errors in view.once(undelivered).items()
+        if protocol in ICMP and (source, whom) in asked and (source, whom) not in answered
+        for e in errors
+    ]
+    if not found:
+        return []
+    hosts = sorted({whom for whom, _ in found})
+    sent = sum(n for (_, whom), n in asked.items() if whom in hosts)
+    text = f"{plural(sent, 'ping')} to {most(whom for whom, _ in found)} found nobody; {said(e for _, e in found)}."
+    values = {"pings": sent, "icmp_errors": len(found), "destinations": hosts}
+    advice = "Who says so has no way to that address, or a rule against it: look there."
+    return [finding(view, ID, "warning", text, [e.frame for _, e in found], values, advice)]
+
+
+def _of_others(view: View) -> list[Finding]:
+    """Errors about packets of which neither direction is in the capture."""
+    lost = view.once(undelivered)
+    if not lost:
+        return []
+    known = {frozenset((c.source, c.destination)) for c in view.conversations}
+    known |= (
+        {frozenset((ends[:2], ends[2:])) for ends in map(view.ends, range(view.sessions.rows))} if TCP in {p for p, *_ in lost} else set()
+    )
+    pinged = {frozenset((p.source, p.destination)) for p in view.side.capture.asking.pings.values()}
+    found = [
+        e
+        for (protocol, source, destination), errors in lost.items()
+        if (frozenset((source[0], destination[0])) not in pinged if protocol in ICMP else frozenset((source, destination)) not in known)
+        and not (protocol == UDP and _is_answer(source, destination))
+        for e in errors
+    ]
+    if not found:
+        return []
+    n = len(found)
+    whom = most(endpoint(*e.destination) if e.destination[1] else e.destination[0] for e in found if e.destination[0])
+    text = f"{plural(n, 'packet')}{f' to {whom}' if whom else ''} that {'is' if n == 1 else 'are'} not in the capture found nobody; {said(found)}."
+    values = {"icmp_errors": n, "destinations": sorted({endpoint(*e.destination) for e in found if e.destination[0]})}
+    severity: Severity = "warning" if n >= SHARE * view.side.capture.part.frames else "note"
+    return [finding(view, ID, severity, text, [e.frame for e in found], values)]
+
+
+def _is_answer(source: tuple[str, int], destination: tuple[str, int]) -> bool:
+    """Whether a datagram went from a service to who had asked it."""
+    return source[1] < destination[1] and (source[1] < 1024 or source[1] in ANSWERS_FROM)
 
 
 def _has_it(view: View, asked: Conversation) -> bool:

@@ -1,6 +1,7 @@
 """What could netlens not read?
 
-Asks: how many frames hold what netlens does not decode: link types, tunnels it does not enter, encryption of whole packets.
+Asks: how many frames hold what netlens does not decode: link types, tunnels it does not enter, encryption of whole packets; whether a capture file is
+    damaged, or ends in the middle of a packet.
 Applies: to every capture.
 Cannot see: what is in them.
 Normal: routing protocols, ARP and discovery are part of every network. Encrypted payloads of protocols that it does read are not meant.
@@ -8,10 +9,12 @@ Normal: routing protocols, ARP and discovery are part of every network. Encrypte
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netlens.lenses._view import finding, views
 from netlens.parsers.trail import MAX_SEGMENTS
+from netlens.text import printable
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
@@ -37,14 +40,14 @@ HIDING = (
 
 
 def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
+    """What was not read, was not looked at, and is not there: at most one of each kind and capture."""
     return [found for view in views(traffic) for found in _of(view)]
 
 
 def _of(view: View) -> list[Finding]:
     part = view.side.capture.part
     q = view.side.capture.table("quality")
-    unlooked = _not_looked_at(view)
+    unlooked = [*_damaged(view), *_not_looked_at(view)]
     rows = [(r, n, f) for r, n, f in zip(q["reason"].tolist(), q["frames"].tolist(), q["first_frame"].tolist(), strict=True) if r in HIDING]
     hidden = sum(n for _, n, _ in rows)
     if not hidden or not part.frames:
@@ -58,6 +61,16 @@ def _of(view: View) -> list[Finding]:
         *unlooked,
         finding(view, ID, "warning" if share > MOST else "note", text, [f for _, _, f in rows], values, OFF_THE_AIR if radio else ""),
     ]
+
+
+def _damaged(view: View) -> list[Finding]:
+    """Files that were read in part only."""
+    damaged = [i for i in view.side.capture.part.inputs if i.damage]
+    if not damaged:
+        return []
+    others = f" (and {len(damaged) - 1:,} more files)" if len(damaged) > 1 else ""
+    text = f"{printable(Path(damaged[0].path).name)}{others}: {damaged[0].damage}."
+    return [finding(view, ID, "warning", text, [], {"damaged": len(damaged), "files": len(view.side.capture.part.inputs)})]
 
 
 def _not_looked_at(view: View) -> list[Finding]:

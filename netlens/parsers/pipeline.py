@@ -401,11 +401,16 @@ class Part:
 
     def unread(self) -> list[str]:
         """One line for each thing that the tables lack: frames that were not read, sessions that were given up."""
-        lines = quality.unread(self.frames, self.counts, [k for i in self.inputs for k in i.link_types])
+        lines = quality.unread(self.frames, self.counts, [k for i in self.inputs for k in i.link_types], self.decoder.asking is not None)
         flooded, first = self.fold.given_up
         if flooded:
             lines.append(f"{flooded:,} {FLOOD}; first frame {first:,}")
         return lines
+
+    @property
+    def packets(self) -> int:
+        """Frames that hold a packet."""
+        return quality.packets(self.frames, self.counts)
 
     def holds(self) -> str:
         """The frames of the capture by what they are, in words."""

@@ -36,14 +36,16 @@ _HIDES = {
 _HOLDS = {
     "tcp": "TCP",
     "udp": "UDP",
-    "fragment": "IP fragments",
+    "fragment": "IP fragment",
     "icmp": "ICMP",
-    "icmp_error": "ICMP errors",
-    "other_protocol": "other IP protocols",
+    "icmp_error": "ICMP error",
+    "other_protocol": "of other IP protocols",
     "arp": "ARP",
-    "not_ip": "other network protocols",
-    "not_a_packet": "no packets",
+    "not_ip": "of other network protocols",
+    "not_a_packet": "without a packet",
 }
+_COUNTED = ("fragment", "icmp_error")  #: whose words have a plural
+_SESSIONS, _ASKED = ("tcp", "udp", "reassembled"), ("icmp", "icmp_error", "arp")
 
 
 def total(parts: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> np.ndarray[Any, Any]:
@@ -58,20 +60,25 @@ def total(parts: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> np.ndarray[Any, 
     return out
 
 
-def unread(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int]) -> list[str]:
+def packets(frames: int, counts: np.ndarray[Any, Any]) -> int:
+    """How many of the frames hold a packet."""
+    return frames - int(counts[d.R["not_a_packet"], 0])
+
+
+def unread(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int], asked: bool = False) -> list[str]:
     """What the tables may lack because it was not read, in at most one sentence.
 
     Protocols that carry no sessions (ARP, ICMP, LLDP, ...) are not named while anything was read.
 
     Parameters
     ----------
-    counts : int64[N_REASONS, 2] from the decode kernel; link_types : of the interfaces of the capture.
+    counts : int64[N_REASONS, 2] from the decode kernel; link_types : of the interfaces of the capture.  asked : whether ICMP and ARP were read, too.
     """
-    if not frames:
-        return ["holds no frames"]
+    if not packets(frames, counts):
+        return [f"holds no packets in {plural(frames, 'frame')}" if frames else "holds no frames"]
     count = _by_name(counts)
     hidden = {name: count[name] for name in _HIDES if count[name]}
-    if not any(count[name] for name in ("tcp", "udp", "reassembled")):
+    if not any(count[name] for name in (_SESSIONS + _ASKED if asked else _SESSIONS)):
         return [f"no TCP or UDP was read in {holds(frames, counts, link_types)}"]
     if not hidden:
         return []
@@ -100,7 +107,10 @@ def _listed(count: dict[str, int], link_types: Iterable[int]) -> str:
     words = _HOLDS | _HIDES
     if kinds := sorted({link.NAMES.get(k, f"link type {k}") for k in link_types if k not in link.READ}):
         words["link_type"] += f" ({', '.join(kinds)})"
-    return ", ".join(f"{n:,} {words[name]}" for name, n in sorted(count.items(), key=lambda item: -item[1]))
+    return ", ".join(
+        plural(n, words[name]) if name in _COUNTED else f"{n:,} {words[name]}"
+        for name, n in sorted(count.items(), key=lambda item: -item[1])
+    )
 
 
 def quality_rows(frames: int, counts: np.ndarray[Any, Any], extra: list[tuple[str, int, int | None, str]], warnings: list[str]) -> Table:

@@ -31,6 +31,15 @@ MAX_HELD_IN_ALL = 64 << 20
 MAX_CONNECTIONS = 65_536  #: a browser on a busy day opens some thousands
 HEADER = 5  #: bytes in front of a record (RFC 8446 5.1)
 CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 20, 21, 22, 23  #: kinds of record
+#: What alerts say: RFC 8446 6 and RFC 5246 7.2, RFC 6066, RFC 7301
+ALERTS = {
+    10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed", 22: "record_overflow", 30: "decompression_failure", 40: "handshake_failure",
+    41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired",
+    46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error",
+    60: "export_restriction", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback",
+    109: "missing_extension", 110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
+    113: "bad_certificate_status_response", 115: "unknown_psk_identity", 116: "certificate_required", 120: "no_application_protocol",
+}  # fmt: skip
 SERVER_HELLO, ALPN = 2, 16  #: type of a handshake message, of an extension
 SUITE_AT = 38  #: of a ServerHello behind its header: type 1, length 3, version 2, random 32; then the session id
 

@@ -46,7 +46,9 @@ def headline(a: Analysis) -> str:
     """How many problems there are, in one line."""
     count = {severity: sum(f.severity == severity for f in a.findings) for severity in _STYLES}
     said = [plural(count[s], s) for s in ("problem", "warning") if count[s]]
-    return "Found: " + " and ".join(said) if said else "No problem found"
+    if said:
+        return "Found: " + " and ".join(said)
+    return "No problem found" if any(side.capture.part.packets for side in a.sides.values()) else "No packets in the capture"
 
 
 def first(findings: list[Finding]) -> list[Finding]:
@@ -128,7 +130,8 @@ def _head(side: SideFindings, console: Any) -> None:
     for i in part.inputs:
         console.print(Text.assemble((printable(i.path), "bold"), f"  {overview.file(i)}"))
     if part.bounds_ns is None:
-        console.print(Text("no frame has a time"))
+        if part.packets:
+            console.print(Text("no frame has a time"))
         return
     start, last = part.bounds_ns
     console.print(Text(f"from {utc(start)}, {duration((last - start) / 1e9)}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from netlens.addresses import is_address, is_one_host
 from netlens.chains.copies import copies_of_repeats
 from netlens.text import duration, plural, printable, shortened, size
 from netlens.wire.columns import FIN, SYN
+from netlens.wire.datagrams import protocol as by_first_bytes
 from netlens.wire.link import NAMES as LINKS
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from netlens.wire.framing import Input
 
 #: Well-known ports of UDP, and of TCP where the payload does not tell (IANA's names, in lower case)
-UDP = {53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios", 161: "snmp", 162: "snmp", 443: "quic", 500: "ike",
+UDP = {53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios", 161: "snmp", 162: "snmp", 500: "ike",
        514: "syslog", 546: "dhcp", 547: "dhcp", 1194: "openvpn", 1812: "radius", 1900: "ssdp", 2152: "gtp", 3478: "stun", 4500: "ike", 4789: "vxlan",
        5060: "sip", 5353: "mdns", 5355: "llmnr", 6081: "geneve", 51820: "wireguard"}  # fmt: skip
 TCP = {20: "ftp-data", 21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns", 80: "http", 88: "kerberos", 110: "pop3", 111: "rpc", 135: "rpc", 139: "smb",
@@ -61,7 +62,7 @@ def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
     lookups = capture.table("lookups")
     if lookups.rows:
         found.append(("dns", _dns(capture)))
-    unread = part.unread()
+    unread = part.unread() if part.packets else []
     if unread:
         found.append(("not read", "; ".join(unread)))
     return [(what, text) for what, text in found if text]
@@ -91,7 +92,13 @@ def _pairs(capture: Capture) -> list[Pair]:
         pair.bytes += up + down
         pair.frames += frames + back
         pair.protocols[protocol or by_port(port)] += frames + back
-    for talk in capture.trail.conversations() if capture.trail is not None else ():
+    talks = capture.trail.conversations() if capture.trail is not None else []
+    told = {
+        frozenset((talk.source, talk.destination)): name
+        for talk in talks
+        if (name := by_first_bytes(talk.head.to_bytes(8, "big"), _service(talk.source[1], talk.destination[1])))
+    }
+    for talk in talks:
         (one, from_port), (other, to_port) = talk.source, talk.destination
         port = _service(from_port, to_port)
         if port == from_port != to_port:
@@ -99,7 +106,7 @@ def _pairs(capture: Capture) -> list[Pair]:
         pair = found.setdefault(frozenset((one, other)), Pair(one, other))
         pair.bytes += talk.bytes
         pair.frames += talk.datagrams
-        pair.protocols[UDP.get(port, f"udp {port}")] += talk.datagrams
+        pair.protocols[told.get(frozenset((talk.source, talk.destination))) or UDP.get(port, f"udp {port}")] += talk.datagrams
     return sorted(found.values(), key=lambda pair: (-pair.bytes, -pair.frames))
 
 
@@ -174,22 +181,26 @@ def _repeated_without_data(capture: Capture) -> int:
 
 
 def _dns(capture: Capture) -> str:
-    t = capture.table("lookups")
-    columns = ("resolver_ip", "transport", "qname", "latency_ms", "answer_ns", "rcode")
-    rows = list(zip(*(t[name].tolist() for name in columns), strict=True))
-    asked = [r for r in rows if r[1] != "mdns" and is_one_host(r[0])]
-    searches = [r for r in rows if r[1] == "mdns" or not is_one_host(r[0])]  # who searches by multicast waits for nobody in particular
+    asked, searches = lookups(capture, "qname", "latency_ms", "answer_ns", "rcode")
     told = []
     if asked:
-        latency = [ms for *_, ms, _, _ in asked if ms == ms]
-        open_ = sum(answer is None for *_, answer, _ in asked)
+        latency = [ms for _, ms, _, _ in asked if ms == ms]
+        open_ = sum(answer is None for _, _, answer, _ in asked)
         codes = Counter(code for *_, code in asked if code not in (None, "NOERROR"))
         median = f", median {duration(statistics.median(latency) / 1e3)}" if latency else ""
         counts = "".join(f", {n:,} {code}" for code, n in codes.most_common(2)) + (f", {open_:,} unanswered" if open_ else "")
-        told.append(f"{plural(len(asked), 'lookup')}, {_asked_for(r[2] for r in asked)}{median}{counts}")
+        told.append(f"{plural(len(asked), 'lookup')}, {_asked_for(r[0] for r in asked)}{median}{counts}")
     if searches:
-        told.append(f"{plural(len(searches), 'search', 'searches')} by multicast, {_asked_for(r[2] for r in searches)}")
+        told.append(f"{plural(len(searches), 'search', 'searches')} by multicast, {_asked_for(r[0] for r in searches)}")
     return "; ".join(told)
+
+
+def lookups(capture: Capture, *columns: str) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Columns of lookups at a resolver, and of searches by multicast: who searches waits for nobody in particular."""
+    t = capture.table("lookups")
+    rows = list(zip(*(t[name].tolist() for name in columns), strict=True))
+    single = [how != "mdns" and is_one_host(whom) for how, whom in zip(t["transport"].tolist(), t["resolver_ip"].tolist(), strict=True)]
+    return [row for row, one in zip(rows, single, strict=True) if one], [row for row, one in zip(rows, single, strict=True) if not one]
 
 
 def _asked_for(qnames: Iterable[str | None]) -> str:

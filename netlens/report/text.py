@@ -193,7 +193,10 @@ def _basis(a: Analysis, console: Any) -> None:
         p = a.peaks
         rows.append(("clock", a.clock.note))
         rows.append(("peaks", f"connections open at once: VM {p['vm']}, host {p['host']}, both together {p['combined']}"))
-    _grid(console, [*rows, *(("caution", note) for note in a.quality["notes"])], "", (0, 0, 0, 0))
+    cautions = [
+        note for note in a.quality["notes"] if note not in needed(a.hypotheses)
+    ]  # which is told elsewhere, and no sentence by itself
+    _grid(console, [*rows, *(("caution", note) for note in cautions)], "", (0, 0, 0, 0))
 
 
 REFUSED_TOO = ", refused ones included"  #: what one capture shows in flight; a limit counts only what was accepted
@@ -253,17 +256,19 @@ def _peak(peak: PeakFacts, start: int, noun: str, verb: str, which: str = "") ->
 
 
 def _lookups(a: SideFindings) -> str:
-    t = a.capture.table("lookups")
-    if not t.rows:
-        return "none"
-    latency = [v for v in t["latency_ms"].tolist() if v == v]
+    rows, searches = overview.lookups(a.capture, "latency_ms", "answer_ns", "attempts")
+    found = f"{plural(len(searches), 'search', 'searches')} by multicast" if searches else ""
+    if not rows:
+        return found or "none"
+    latency = [ms for ms, _, _ in rows if ms == ms]
     answered = f"median {statistics.median(latency):.3f} ms, longest {max(latency):.3f} ms" if latency else "none answered"
-    open_ = sum(1 for v in t["answer_ns"].tolist() if v is None)
-    retries = sum(max(v - 1, 0) for v in t["attempts"].tolist())
+    open_ = sum(answer is None for _, answer, _ in rows)
+    retries = sum(max(attempts - 1, 0) for *_, attempts in rows)
     return (
-        f"{t.rows:,}, {answered}"
+        f"{len(rows):,}, {answered}"
         + (f", {open_:,} unanswered" if open_ else "")
         + (f", {plural(retries, 'retry', 'retries')}" if retries else "")
+        + (f"; {found}" if found else "")
     )
 
 

@@ -23,11 +23,16 @@ from typing import Any
 import numpy as np
 
 from netlens.errors import CaptureError
+from netlens.text import plural
 from netlens.wire import compiled
 from netlens.wire.columns import BATCH
 from netlens.wire.framing import DAMAGED, F_TS, FRAME_WIDTH, FULL, MAX_INTERFACES, Input, Pcap, Pcapng, open_container
 from netlens.wire.gunzip import NO_GZIP
 from netlens.wire.streams import Stream, check, open_at_once, standard_input, why
+
+
+def _before(info: Input) -> str:
+    return f"{plural(info.frames, 'frame')} before it {'was' if info.frames == 1 else 'were'} read"
 
 
 def warn_of_overlap(before: Input, info: Input) -> None:
@@ -192,10 +197,7 @@ class Reader:
             if self.progress:
                 self.progress(self._done_bytes + stream.raw_bytes, self.frame)
             if status == DAMAGED:
-                info.warnings.append(
-                    f"{info.path}: damaged at byte offset {offset}: {walk.damage(left)}; "
-                    f"{info.frames} frames before it were read, the rest was not"
-                )
+                info.end_early(f"damaged at byte offset {offset}: {walk.damage(left)}; {_before(info)}, the rest was not")
                 return
         if self._cancelled:
             return
@@ -209,11 +211,10 @@ class Reader:
             _, offset, _ = walk.step(self, left, 0, len(left))
             left = left[offset:]
         if stream.cut:
-            info.warnings.append(f"{info.path}: {stream.cut} after {offset + len(left)} bytes; {info.frames} frames before it were read")
+            info.end_early(f"{stream.cut} after {offset + len(left)} bytes; {_before(info)}")
         elif len(left):
-            info.warnings.append(
-                f"{info.path}: cut short in the middle of a record at byte offset {offset} ({len(left)} bytes of it are there); "
-                f"{info.frames} frames before it were read"
+            info.end_early(
+                f"cut short in the middle of a record at byte offset {offset} ({len(left)} bytes of it are there); {_before(info)}"
             )
         if self.progress:
             self.progress(self._done_bytes + stream.raw_bytes, self.frame)

@@ -188,6 +188,12 @@ class Input:
     last_ns: int = 0
     link_types: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    damage: str = ""  # what ended it before its time: it is damaged, or cut short; also among the warnings
+
+    def end_early(self, what: str) -> None:
+        """Nothing is read behind ``what``."""
+        self.damage = what
+        self.warnings.append(f"{self.path}: {what}")
 
 
 class Pcap:

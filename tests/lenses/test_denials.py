@@ -181,3 +181,66 @@ def test_nats_is_not_taken_for_http(tmp_path: Path) -> None:
     made.down("PA", b"PONG\r\n")
     path = write(tmp_path / "made.pcap", close(made).packets)
     assert netlens.read(str(path)).table("sessions")["protocol"].tolist() == [None]
+
+
+RDP_ASKED = b"\x03\x00\x00\x2f\x2a\xe0" + bytes(41)
+RDP_NO, RDP_YES = (b"\x03\x00\x00\x13\x0e\xd0" + bytes(5) + bytes([kind, 0, 8, 0, 2, 0, 0, 0]) for kind in (3, 2))
+
+
+def rdp(port: int, at: int, answer: bytes) -> list[Packet]:
+    made = talk(port, at, (SERVER, 3389))
+    made.up("PA", RDP_ASKED)
+    made.down("PA", answer)
+    return close(made).packets
+
+
+@pytest.mark.parametrize(("later_s", "told"), [(2, None), (60, "warning"), (None, "problem")])
+def test_a_refusal_that_another_offer_cures_at_once(tmp_path: Path, later_s: int | None, told: str | None) -> None:
+    again = [] if later_s is None else rdp(41_001, later_s * S, RDP_YES)
+    this = found(tmp_path, rdp(41_000, 0, RDP_NO), again, healthy())
+    assert (this["refused"].severity if "refused" in this else None) == told
+
+
+@pytest.mark.parametrize(("messages", "told"), [([415, 200, 200], False), ([200, 415], True), ([503, 200], True)])
+def test_another_kind_of_body_that_is_taken(tmp_path: Path, messages: list[int], told: bool) -> None:
+    assert ("refused" in found(tmp_path, answers(5060, [sip(each) for each in messages]), healthy())) == told
+
+
+NOT_THERE, DONE, ENTRY, BOUND = (b"0\x0c\x02\x01\x05" + bytes([op, 7, 0x0A, 1, code, 4, 0, 4, 0]) for op, code in
+                                 ((0x65, 32), (0x65, 0), (0x64, 0), (0x61, 0)))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (
+            [BOUND, NOT_THERE, NOT_THERE, NOT_THERE],
+            "3 of 4 LDAP answers were refusals, from 198.51.100.20: nothing found: noSuchObject (32).",
+        ),
+        ([BOUND, NOT_THERE, NOT_THERE], ""),
+        ([BOUND, NOT_THERE, NOT_THERE, NOT_THERE, ENTRY], ""),
+        ([NOT_THERE, DONE, NOT_THERE, NOT_THERE], ""),
+    ],
+)
+def test_searches_for_what_is_never_there(tmp_path: Path, said: list[bytes], text: str) -> None:
+    this = found(tmp_path, over_tcp(389, *said), healthy())
+    assert (this["refused"].text if "refused" in this else "") == text
+
+
+def test_a_fatal_alert_of_dtls_at_any_port(tmp_path: Path) -> None:
+    alert = b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x02\x28"
+    this = found(tmp_path, answers(40_404, [alert]), healthy())
+    assert (this["refused"].severity, this["refused"].text) == (
+        "problem",
+        "1 of 1 DTLS answer was a refusal, from 198.51.100.20: handshake failure (40).",
+    )
+
+
+def test_commands_that_redis_does_not_understand(tmp_path: Path) -> None:
+    made = talk(41_000, server=(SERVER, 6379))
+    for _ in range(2):
+        made.up("PA", b"*1\r\n$3\r\nFOO\r\n")
+        made.down("PA", b"-ERR unknown command 'FOO'\r\n")
+    this = found(tmp_path, close(made).packets, healthy())["refused"]
+    assert "command not understood (Redis)" in this.text
+    assert "password" not in this.advice

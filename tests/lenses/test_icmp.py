@@ -219,3 +219,51 @@ def test_why_a_connection_stood_still(tmp_path: Path) -> None:
     made, first = black_hole(alive=False)
     this = found(tmp_path, made.packets, error(5 * S, HOST, first, told=SERVER), ping(60 * S))["stalled"]
     assert this.text.endswith("; 203.0.113.1 said: host unreachable.")
+
+
+def echo(at: int, kind: int = 8, target: str = SERVER) -> list[Packet]:
+    ends = (CLIENT, target) if kind == 8 else (target, CLIENT)
+    return [Packet(at, _ip(*ends, 1, bytes([kind, 0, 0, 0, 0, 7, 0, at // S])))]
+
+
+def test_a_ping_that_a_router_answers(tmp_path: Path) -> None:
+    asked = echo(0)
+    this = found(tmp_path, asked, error(MS, PROHIBITED, asked[0].data))["unreachable"]
+    assert (this.severity, this.text) == (
+        "warning",
+        "1 ping to 198.51.100.20 found nobody; 203.0.113.1 said: administratively prohibited.",
+    )
+
+
+def test_a_ping_that_is_answered_all_the_same(tmp_path: Path) -> None:
+    asked = echo(0)
+    assert "unreachable" not in found(tmp_path, asked, error(MS, HOST, asked[0].data), echo(S), echo(S + MS, 0))
+
+
+@pytest.mark.parametrize(
+    ("quoted", "whom"),
+    [
+        (datagram((CLIENT, 6_000), (SERVER, 9_999), b"hello"), " to 198.51.100.20:9999"),
+        (segment((CLIENT, 40_000), (SERVER, 8009), "S", 5), " to 198.51.100.20:8009"),
+        (_ip(CLIENT, SERVER, 132, bytes(40)), " to 198.51.100.20"),
+        (bytes(28), ""),
+    ],
+)
+def test_an_error_about_what_is_not_in_the_capture(tmp_path: Path, quoted: bytes, whom: str) -> None:
+    this = found(tmp_path, error(0, HOST, quoted))["unreachable"]
+    assert (this.severity, this.text) == (
+        "warning",
+        f"1 packet{whom} that is not in the capture found nobody; 203.0.113.1 said: host unreachable.",
+    )
+
+
+def test_a_stray_error_among_other_traffic_is_a_note(tmp_path: Path) -> None:
+    stray = error(0, HOST, datagram((CLIENT, 6_000), (SERVER, 9_999), b"hello"))
+    assert found(tmp_path, stray, healthy(), healthy(40_901))["unreachable"].severity == "note"
+
+
+@pytest.mark.parametrize("port", [33_435, 53])
+def test_errors_that_are_wanted_or_come_late(tmp_path: Path, port: int) -> None:
+    """Traceroute's, and a client's that has closed its socket, about an answer."""
+    ends = ((CLIENT, 49_215), (SERVER, port)) if port > 53 else ((RESOLVER, 53), (CLIENT, 50_000))
+    assert "unreachable" not in found(tmp_path, error(0, PORT, datagram(*ends, b"hello"), CLIENT, RESOLVER))

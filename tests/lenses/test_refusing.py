@@ -220,3 +220,23 @@ def test_a_window_that_is_shut_again_and_again(tmp_path: Path) -> None:
     this = found(tmp_path, made.packets, healthy(), ping(60 * S))
     assert problems(this) == {"zero-window"}
     assert " s in all on one connection, while data waited for it: 198.51.100.20 did not read." in this["zero-window"].text
+
+
+def test_a_client_that_resets_behind_the_last_alert_of_the_server(tmp_path: Path) -> None:
+    made = talk(server=TLS)
+    made.up("PA", HELLO)
+    made.down("PA", b"\x16\x03\x03\x00\x32\x02" + bytes(49))
+    made.up("PA", b"\x17\x03\x03\x00\x40" + bytes(64))
+    made.down("PA", b"\x17\x03\x03\x00\x40" + bytes(64))
+    made.at += S
+    made.down("PA", b"\x15\x03\x03\x00\x1a" + bytes(26))
+    made.up("PA", b"\x17\x03\x03\x00\x40" + bytes(64))
+    made.up("RA")
+    assert "reset" not in found(tmp_path, made.packets, healthy(), ping(30 * S))
+
+
+@pytest.mark.parametrize(("path", "told"), [(b"/favicon.ico", False), (b"/other.html", True)])
+def test_that_a_site_has_no_icon_is_no_error(tmp_path: Path, path: bytes, told: bool) -> None:
+    made = exchange(talk(41_000))
+    exchange(made, b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path, b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
+    assert ("http-errors" in found(tmp_path, close(made).packets, healthy())) == told

@@ -67,3 +67,13 @@ def test_of_a_connection_that_is_older_than_the_capture_the_first_message_is_not
     packets = dialog(1883, [b"", b"0\x05\x00\x01ahi"], 63)
     assert "slow-server" in found(tmp_path, packets, healthy())
     assert "slow-server" not in found(tmp_path, packets[3:], healthy())
+
+
+@pytest.mark.parametrize(("port", "calls", "told"), [(111, 30, True), (111, 5, False), (9100, 30, False)])
+def test_many_calls_without_one_answer(tmp_path: Path, port: int, calls: int, told: bool) -> None:
+    """Whoever makes so many calls need not wait for long."""
+    made = talk(server=(SERVER, port))
+    for _ in range(calls):
+        made.up("PA", b"\x80\x00\x00\x28" + bytes(40))
+    this = found(tmp_path, close(made).packets, healthy(), ping(30 * S))
+    assert ("slow-server" in this) == told

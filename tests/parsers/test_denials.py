@@ -157,8 +157,11 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("ldap", b"\x30\x84\x00\x00\x00\x10\x02\x01\x05\x61\x84\x00\x00\x00\x07\x0a\x01\x31\x04\x00\x04\x00", "invalidCredentials (49) to the login"),
     ("ldap", ldap(0x61, 0), ""),
     ("ldap", ldap(0x61, 14), None),
-    ("ldap", ldap(0x65, 32), None),
-    ("ldap", ldap(0x64, 50), None),
+    ("ldap", ldap(0x65, 32), "nothing found: noSuchObject (32)"),
+    ("ldap", ldap(0x65, 0), "found"),
+    ("ldap", ldap(0x64, 50), "found"),
+    ("ldap", b"\x30\x82\x07\xd0\x02\x01\x05\x64\x82\x07\xc9" + bytes(900), "found"),
+    ("ldap", ldap(0x65, 4), None),
     ("ldap", b"\x30\x84\xff", None),
     ("sip", b"SIP/2.0 503 Service Unavailable\r\n", "503"),
     ("sip", b"SIP/2.0 415 Unsupported Media Type\r\n", "415"),
@@ -206,6 +209,9 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("diameter", diameter(1001), None),
     ("snmp", snmp(16), "authorizationError (16)"),
     ("snmp", snmp(0), ""),
+    ("snmp", snmp(12), "inconsistentValue (12)"),
+    ("snmp", snmp(19), "unknown error-status (19)"),
+    ("snmp", snmp(1), None),  # too big
     ("snmp", snmp(2), None),  # noSuchName ends a walk
     ("snmp", snmp(16, 0xA1), None),  # a request
     ("snmp", snmp(16, version=3), None),
@@ -307,6 +313,17 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("dhcp", dhcp(1, 4), "DECLINE by the client: the address is in use"),
     ("dhcp", dhcp(2, 5), ""),
     ("dhcp", dhcp(1, 3), None),
+    ("mgcp", b"510 1 Protocol Error: Forbidden parameter line present.\n", "510 protocol error"),
+    ("mgcp", b"401 7\r\n", "401 off the hook"),
+    ("mgcp", b"499 31656860 what\n", "499"),
+    ("mgcp", b"200 31656860 ok\n", ""),
+    ("mgcp", b"100 31656860 wait\n", None),
+    ("mgcp", b"RQNT 1 *@gateway.test MGCP 0.1\n", None),
+    ("mgcp", b"510 Protocol Error\n", None),  # no transaction
+    ("dtls", b"\x15\xfe\xff" + bytes(8) + b"\x00\x02\x02\x0a", "unexpected message (10)"),
+    ("dtls", b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x02\xf0", "alert (240)"),
+    ("dtls", b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x01\x00", None),  # close_notify
+    ("dtls", b"\x15\xfe\xfd\x00\x01" + bytes(6) + b"\x00\x02\x02\x28", None),  # encrypted
 ]  # fmt: skip
 
 

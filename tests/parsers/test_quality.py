@@ -16,6 +16,7 @@ from tests.wire.links import ETHERNET, RAW
 
 ESP, GRE, SCTP, IGMP = ip4(bytes(40), 50), ip4(bytes(40), 47), ip4(bytes(40), 132), ip4(bytes(8), 2)
 SEGMENT, PING = ip4(tcp(b"data")), ip4(b"\x08\0" + bytes(6), 1)
+ERROR = ip4(b"\x03\x03" + bytes(6) + SEGMENT[:28], 1)
 
 
 def warnings(folder: Path, packets: Sequence[bytes], link: int = RAW, **options: int) -> list[str]:
@@ -46,6 +47,37 @@ def test_said(packets: list[bytes], says: str, tmp_path: Path) -> None:
     assert warnings(tmp_path, packets) == [says]
 
 
+ARP = MACS + b"\x08\x06" + bytes(28)
+
+
+@pytest.mark.parametrize(
+    ("packets", "unread", "holds"),
+    [
+        ([PING, PING], [], "2 frames: 2 ICMP"),
+        ([ERROR], [], "1 frame: 1 ICMP error"),
+        ([ERROR, ERROR, IGMP], [], "3 frames: 2 ICMP errors, 1 of other IP protocols"),
+        ([IGMP], ["no TCP or UDP was read in 1 frame: 1 of other IP protocols"], "1 frame: 1 of other IP protocols"),
+        (
+            [ESP, PING],
+            ["1 of 2 frames not read, so sessions in them are missing: 1 ESP (encrypted); first frame 1"],
+            "2 frames: 1 ICMP, 1 ESP (encrypted)",
+        ),
+    ],
+)
+def test_icmp_is_read_by_who_looks_for_findings(packets: list[bytes], unread: list[str], holds: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.pcap"
+    path.write_bytes(pcap(packets, RAW))
+    part = netlens.analyze(path).capture.part
+    assert (part.unread(), part.holds()) == (unread, holds)
+
+
+def test_arp_is_read_by_who_looks_for_findings(tmp_path: Path) -> None:
+    path = tmp_path / "c.pcap"
+    path.write_bytes(pcap([ARP], ETHERNET))
+    part = netlens.analyze(path).capture.part
+    assert (part.unread(), part.holds()) == ([], "1 frame: 1 ARP")
+
+
 @pytest.mark.parametrize(
     "packets",
     [[SEGMENT, PING, IGMP], [SEGMENT, ip4(udp(bytes(4) + b"IKE" + bytes(40), dport=4500), 17)]],
@@ -57,7 +89,7 @@ def test_what_carries_no_sessions_is_not_worth_a_word(packets: list[bytes], tmp_
 def test_said_of_the_link_layer(tmp_path: Path) -> None:
     lldp, tagged = MACS + b"\x88\xcclldp", MACS + b"\x89\x03" + SEGMENT
     assert warnings(tmp_path, [ethernet(SEGMENT), lldp], ETHERNET) == []
-    assert warnings(tmp_path, [lldp], ETHERNET) == ["no TCP or UDP was read in 1 frame: 1 other network protocols"]
+    assert warnings(tmp_path, [lldp], ETHERNET) == ["no TCP or UDP was read in 1 frame: 1 of other network protocols"]
     assert warnings(tmp_path, [ethernet(SEGMENT), tagged], ETHERNET) == [
         "1 of 2 frames not read, so sessions in them are missing: 1 of other EtherTypes; first frame 2"
     ]

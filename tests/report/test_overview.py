@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+
 import netlens
-from netlens.report import overview
+from netlens.report import overview, text
 from tests.lenses.made import MS, S, close, exchange, healthy, lookup, ping, talk
 from tests.lenses.test_lenses import resent
 from tests.parsers.build import Packet, datagram, mixed, write
@@ -76,3 +80,74 @@ def test_a_pair_is_named_once_and_who_is_connected_to_is_the_server(tmp_path: Pa
     told = overview_of(tmp_path, opened, joined)
     assert told["traffic"].count("192.0.2.10 and") == 1
     assert told["tcp"].startswith("2 connections (2 port 17501) to 1 server")
+
+
+QUIC = b"\xc3\x00\x00\x00\x01\x08" + bytes(1194)
+DTLS = b"\x17\xfe\xfd\x00\x01" + bytes(40)
+STUN = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12)
+WIREGUARD = b"\x04\x00\x00\x00" + bytes(28)
+
+
+@pytest.mark.parametrize(
+    ("message", "port", "name"),
+    [
+        (QUIC, 443, "quic"),
+        (QUIC, 8443, "quic"),
+        (DTLS, 443, "dtls"),
+        (STUN, 443, "stun"),
+        (WIREGUARD, 443, "wireguard"),
+        (WIREGUARD, 5246, "udp 5246"),
+        (b"\x43" + bytes(40), 443, "udp 443"),
+        (b"hello", 514, "syslog"),
+    ],
+)
+def test_datagrams_are_named_by_what_they_are_else_by_the_port(tmp_path: Path, message: bytes, port: int, name: str) -> None:
+    there = [Packet(0, datagram(("192.0.2.10", 50_000), ("198.51.100.20", port), message))]
+    back = [Packet(MS, datagram(("198.51.100.20", port), ("192.0.2.10", 50_000), b"\x43" + bytes(40)))]
+    assert f" ({name}, " in overview_of(tmp_path, there, back)["traffic"]
+
+
+def test_searches_by_multicast_are_no_unanswered_lookups_of_a_side(tmp_path: Path) -> None:
+    search = datagram(
+        ("192.0.2.10", 5353), ("224.0.0.251", 5353), b"\x00\x00\x00\x00\x00\x01" + bytes(6) + b"\x01a\x05local\x00\x00\x01\x00\x01"
+    )
+    path = write(tmp_path / "made.pcap", mixed(lookup("a.example.test", 0, 20 * MS), [Packet(S, search)]))
+    told = shown(path, 1)
+    assert "lookups       1, median 20.000 ms, longest 20.000 ms; 1 search by multicast" in told
+
+
+def shown(path: Path, verbose: int = 0) -> str:
+    console = Console(width=300, file=StringIO())
+    text.render(netlens.analyze(str(path)), console, verbose)
+    said: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return said
+
+
+def test_a_capture_without_a_packet_has_no_answer(tmp_path: Path) -> None:
+    told = shown(write(tmp_path / "made.pcap", []))
+    assert "No packets in the capture" in told
+    assert "No problem found" not in told
+
+
+def test_blocks_without_a_packet_are_no_packets(tmp_path: Path) -> None:
+    """A custom block of pcapng, which has a frame number in Wireshark."""
+    head = bytes.fromhex("0a0d0d0a1c0000004d3c2b1a01000000ffffffffffffffff1c000000")
+    path = tmp_path / "made.pcapng"
+    path.write_bytes(head + bytes.fromhex("ad0b00001000000000000000" + "10000000") * 4)
+    assert netlens.analyze(str(path)).capture.warnings == [f"{path}: holds no packets in 4 frames"]
+    assert "No packets in the capture" in shown(path)
+
+
+def test_a_capture_that_is_cut_short_is_a_warning(tmp_path: Path) -> None:
+    path = write(tmp_path / "made.pcap", healthy())
+    path.write_bytes(path.read_bytes()[:-5])
+    (this,) = (f for f in netlens.analyze(str(path)).findings if f.id == "unread-traffic")
+    assert (this.severity, this.values) == ("warning", {"damaged": 1, "files": 1})
+    assert this.text.startswith("made.pcap: cut short in the middle of a record at byte offset ")
+    assert this.text.endswith("frames before it were read.")
+
+
+def test_what_is_needed_is_no_caution() -> None:
+    told = shown(Path(__file__).parents[1] / "data" / "http2" / "offered.pcap.gz", 1)
+    assert "caution  HTTP/2 is spoken on 6 connections" in told
+    assert "caution  a TLS key log" not in told

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import netlens.threads
 from netlens.errors import CaptureError, NetlensError, WireError
+from netlens.text import plural
 from netlens.wire import containers, framing, streams
 from netlens.wire import gunzip as gz
 from netlens.wire.containers import Reader
@@ -111,7 +112,7 @@ def test_a_pcap_cut_at_every_byte() -> None:
         else:
             (warning,) = found.warnings
             assert f"cut short in the middle of a record at byte offset {ends[whole]} ({cut - ends[whole]} bytes" in warning
-            assert f"{whole} frames before it were read" in warning
+            assert f"{plural(whole, 'frame')} before it {'was' if whole == 1 else 'were'} read" in warning
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -576,7 +577,9 @@ def test_a_gzip_cut_at_every_byte() -> None:
         expected = read_bytes(data[:have])
         assert found.frames == expected.frames
         (warning,) = found.warnings
-        assert f"the gzip stream ends early after {have} bytes; {len(found.frames)} frames before it were read" in warning
+        before = len(found.frames)
+        said = f"the gzip stream ends early after {have} bytes; {plural(before, 'frame')} before it {'was' if before == 1 else 'were'} read"
+        assert said in warning
 
 
 def test_a_gzip_of_several_reads_cut_at_some_bytes() -> None:

@@ -20,9 +20,9 @@ from netlens.chains.parties import listed, of_requests
 from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
-from netlens.lenses._view import finding, frame_filter, grouped, most, views
+from netlens.lenses._view import S, finding, frame_filter, grouped, most, views
 from netlens.lenses.refused.verdict import needed
-from netlens.parsers.denials import BY_NAME
+from netlens.parsers.denials import BY_NAME, FOUND, NOTHING
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ GROUP = "answers"
 RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
+#: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
+_ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
 UNMET = 3  #: answers that ask for credentials and are all that a client gets; a first one is ordinary, a second may be a copy of it
 #: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
 _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
@@ -53,6 +55,7 @@ _ADVICE = {
     "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
     "host blocked": _HOSTS,
     "host not allowed": _HOSTS,
+    "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
     "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
 
@@ -176,6 +179,26 @@ def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> b
     return len(answers) >= UNMET and all(a.no.startswith(challenges) for a in answers)
 
 
+def _cured(answers: list[Answer], protocol: str) -> list[Answer]:
+    """Refusals that the same server took back at once, as the client came another way."""
+    granted = [a for a in answers if not a.no]
+    refused = [a for a in answers if a.no.startswith(_ANOTHER_WAY.get(protocol, ("\0",)))] if granted else []
+    last: dict[tuple[str, str], int] = {}
+    found = []
+    for a in sorted(granted + refused, key=lambda each: (-each.ts, bool(each.no))):
+        if not a.no:
+            last[a.client, a.server] = a.ts
+        elif last.get((a.client, a.server), 1 << 62) - a.ts <= _AT_ONCE_NS:
+            found.append(a)
+    return found
+
+
+def _of_searches(answers: list[Answer]) -> list[Answer]:
+    """Answers to searches of clients for which there was never anything, and that searched more than once or twice."""
+    of = grouped((a for a in answers if a.no.startswith((NOTHING, FOUND))), lambda a: a.client)
+    return [a for these in of.values() if len(these) >= UNMET and all(a.no.startswith(NOTHING) for a in these) for a in these]
+
+
 def _of_answers(view: View) -> list[Finding]:
     """What servers of the protocols in :mod:`netlens.parsers.denials` refuse, by protocol."""
     found = []
@@ -183,6 +206,9 @@ def _of_answers(view: View) -> list[Finding]:
         member = BY_NAME[protocol]
         unmet = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, member.CHALLENGES)}
         answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or a.client in unmet]
+        quiet = {id(a) for a in _cured(answers, protocol)} | {id(a) for a in answers if a.no.startswith((NOTHING, FOUND))}
+        quiet -= {id(a) for a in _of_searches(answers)}
+        answers = [a for a in answers if id(a) not in quiet]
         refused = [a for a in answers if a.no]
         if not refused:
             continue

@@ -3,8 +3,9 @@
 Kept while ``netlens analyze`` reads a capture, and by no other command. Of a message only what says no is read: a number or a status, never a name or a text.
 A new protocol needs a new file (:class:`netlens.parsers.denials._kinds.Denying` says what is in it) and a test with its messages.
 
-Limits: only at the ports that a protocol declares; of the first :data:`MAX_MESSAGES` from them. Over TCP what begins at a segment's payload, or behind one
-record mark there: a message that begins amid a segment, or of which the status is in the next one, is missed. So is what is encrypted.
+Limits: only at the ports, or of the length, that a protocol declares; of the first :data:`MAX_MESSAGES` from them. Over TCP what begins at a
+segment's payload, or behind one record mark there: a message that begins amid a segment, or of which the status is in the next one, is missed. So is what
+is encrypted.
 FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL and Redis, where an answer means nothing without its question, are read by :mod:`netlens.lenses._dialogs`.
 """
 
@@ -14,10 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netlens.parsers.denials._kinds import Denying
+from netlens.parsers.denials._kinds import FOUND, NOTHING, Denying
 from netlens.registry import members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
+
+__all__ = ["BY_NAME", "FOUND", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
 
 Array = np.ndarray[Any, Any]
 
@@ -41,6 +44,7 @@ def _by_port(either: bool) -> Array:
 
 _FROM, _TO = _by_port(False), _by_port(True)
 _WITHIN = np.array([(0, 0), *(member.AT.within for member in PROTOCOLS)], np.int64)
+_BEGINS = {member.AT.begins: k + 1 for k, member in enumerate(PROTOCOLS) if member.AT.begins[0]}
 _CALLED = {port: k + 1 for k, member in enumerate(PROTOCOLS) if member.AT.other_port for port in member.AT.udp}
 
 
@@ -71,6 +75,7 @@ class DenialBuilder:
         """Take in a batch (int64[n, WIDTH])."""
         ports = packets[:, c.PORTS].astype(np.uint32)  # of most captures no port is of interest, and that must cost nothing
         source, destination = ports >> 16, ports & 0xFFFF
+        self._by_beginning(buf, packets)
         rows = self._of_interest(source, destination)
         if not len(rows) or self._read >= MAX_MESSAGES:
             return
@@ -86,11 +91,23 @@ class DenialBuilder:
         offset = packets[rows, c.OFFSET]
         new = (packets[rows, c.FRESH] > 0) & (_WITHIN[of, 0] <= offset) & (offset < _WITHIN[of, 1])  # no repeat
         chosen = np.flatnonzero((of > 0) & (udp | new))[: MAX_MESSAGES - self._read]
-        self._read += len(chosen)
-        for row, number in zip(packets[rows[chosen]], of[chosen].tolist(), strict=True):
-            answer = self._answer(buf, row.tolist(), PROTOCOLS[number - 1])
+        self._take(buf, packets[rows[chosen]], of[chosen].tolist())
+
+    def _take(self, buf: Array, rows: Array, numbers: list[int]) -> None:
+        """Read messages of the protocols with these numbers."""
+        self._read += len(rows)
+        for row, number in zip(rows.tolist(), numbers, strict=True):
+            answer = self._answer(buf, row, PROTOCOLS[number - 1])
             if answer is not None:
                 self.answers.append(answer)
+
+    def _by_beginning(self, buf: Array, packets: Array) -> None:
+        """Read what is told by its length and first bytes, at whatever port."""
+        for (length, first), number in _BEGINS.items():
+            whole = np.flatnonzero((packets[:, c.PAY_CAP] == length) & (packets[:, c.LENGTH] == length) & (packets[:, c.KIND] == c.UDP))
+            chosen = [row for row in whole.tolist() if buf[packets[row, c.PAY_OFF] :][:2].tobytes() == first]
+            chosen = chosen[: max(MAX_MESSAGES - self._read, 0)]
+            self._take(buf, packets[chosen], [number] * len(chosen))
 
     def _of_interest(self, source: Array, destination: Array) -> Array:
         """Which packets may hold a message, by their ports."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+#: How answers to searches begin. That nothing is there is ordinary, unless it is all that a client hears; neither grants anything.
+NOTHING, FOUND = "nothing found", "found"
+
 
 class At(NamedTuple):
     """Where messages of a protocol are found: what begins at the payload of a datagram or TCP segment that comes from one of these ports."""
@@ -14,6 +17,7 @@ class At(NamedTuple):
     either: bool = False  #: also what is sent to these ports
     other_port: bool = False  #: servers answer from another port than they are asked at (UDP)
     within: tuple[int, int] = (-(1 << 62), 1 << 62)  #: over TCP, where in the server's stream a message must begin: from, before
+    begins: tuple[int, bytes] = (0, b"")  #: over UDP, whatever the ports: a datagram of this length with these two first bytes
     client: tuple[int, int] = (0, 0)  #: bytes of a message that say who asked, where its address does not: from, before
 
 

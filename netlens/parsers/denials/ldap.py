@@ -1,17 +1,18 @@
 """LDAP (RFC 4511 4.1.9, 4.2.2, 4.5.2, A): a login that fails, and answers that the client may not have or the server cannot give.
 
-Ordinary: a login that goes on (14), referrals (10), entries that are not there (32) or there already (68), limits of a search.
+Ordinary: a login that goes on (14), referrals (10), entries that are not there (32), if others are, or there already (68), limits of a search.
 """
 
 from __future__ import annotations
 
-from netlens.parsers.denials._kinds import At, ber, ber_int
+from netlens.parsers.denials._kinds import FOUND, NOTHING, At, ber, ber_int
 
 ID, NAME = "ldap", "LDAP"
 AT = At(tcp=(389, 3268))
 DAILY = ()
 CHALLENGES = ()
-_BIND, _SEARCH = 0x61, 0x65
+_BIND, _ENTRY, _SEARCH = 0x61, 0x64, 0x65
+_NO_SUCH_OBJECT = 32
 _CHANGES = (0x67, 0x69, 0x6B, 0x6D)  # modify, add, delete, modify DN
 _CODES = {
     1: "operationsError", 2: "protocolError", 7: "authMethodNotSupported", 8: "strongerAuthRequired", 13: "confidentialityRequired",
@@ -24,15 +25,19 @@ _OF_ALL = (1, 8, 13, 50, 51, 52, 53)
 def read(message: bytes, length: int, /) -> str | None:
     """By the result code of an answer."""
     tag, at, end = ber(message, 0)
-    if tag != 0x30 or end > length:
+    if tag != 0x30:
         return None
     _, at = ber_int(message, at)
-    operation, at, end = ber(message, at)
+    operation, at, _ = ber(message, at)
+    if operation == _ENTRY:
+        return FOUND  # it may go on in the next segment
     if operation not in (_BIND, _SEARCH, 0x6F, 0x78, *_CHANGES) or end > length:
         return None
     code, _ = ber_int(message, at, 0x0A)
     if not code:
-        return "" if operation == _BIND or operation in _CHANGES else None
+        return "" if operation == _BIND or operation in _CHANGES else FOUND if operation == _SEARCH else None
+    if operation == _SEARCH and code == _NO_SUCH_OBJECT:
+        return f"{NOTHING}: noSuchObject (32)"
     if operation == _BIND and code not in (10, 14) and code < 123:
         return f"{_CODES.get(code, 'error')} ({code}) to the login"
     return f"{_CODES[code]} ({code})" if code in _OF_ALL else None

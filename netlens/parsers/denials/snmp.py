@@ -13,13 +13,21 @@ DAILY = ()
 CHALLENGES = ()
 _STATUS = {
     0: "",
+    3: "badValue",
     4: "readOnly",
     6: "noAccess",
+    7: "wrongType",
+    8: "wrongLength",
+    9: "wrongEncoding",
+    10: "wrongValue",
+    11: "noCreation",
+    12: "inconsistentValue",
     13: "resourceUnavailable",
     14: "commitFailed",
     15: "undoFailed",
     16: "authorizationError",
     17: "notWritable",
+    18: "inconsistentName",
 }
 
 
@@ -37,5 +45,5 @@ def read(message: bytes, length: int, /) -> str | None:
         return None
     _, at = ber_int(message, at)
     status, _ = ber_int(message, at)
-    no = _STATUS.get(status)
+    no = _STATUS.get(status) if status <= max(_STATUS) else "unknown error-status"
     return f"{no} ({status})" if no else no
