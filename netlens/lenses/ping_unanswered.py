@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
 from netlens.lenses._datagrams import hearing
-from netlens.lenses._said import ICMP
+from netlens.lenses._said import ICMP, undelivered
 from netlens.lenses._said import errors as icmp_errors
+from netlens.lenses._said import said as said_of
 from netlens.lenses._view import S, finding, grouped, most, views
 from netlens.text import plural
 
@@ -71,8 +72,11 @@ def _of(view: View) -> list[Finding]:
         return []
     sent = sum(n for _, n, _ in shown)
     lost = sum(len(frames) for *_, frames in shown)
-    text = f"{lost:,} of {plural(sent, 'ping')} to {most(target for target, *_ in shown)} got no reply."
-    values = {"sent": sent, "answered": sent - lost, "hosts": sorted({target for target, *_ in shown})}
+    hosts = {target for target, *_ in shown}
+    errors_of = [e for about, each in view.once(undelivered).items() if about[0] in ICMP and about[2][0] in hosts for e in each]
+    why = f"; {said_of(errors_of)}" if errors_of and not lossy else ""
+    text = f"{lost:,} of {plural(sent, 'ping')} to {most(target for target, *_ in shown)} got no reply{why}."
+    values = {"sent": sent, "answered": sent - lost, "hosts": sorted(hosts)}
     severity: Severity = "problem" if lossy or not view.whole else "warning"
     advice = (
         "Packets are lost on the way there or back: mtr HOST shows where it begins."

@@ -5,18 +5,20 @@ Asks: whether an ICMP error says of UDP datagrams, or of pings, that their port,
 Applies: where the errors are in the capture.
 Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
-    before and stops; traceroute, which wants such errors; a stray error about what was sent before the capture began. TCP is told by connect-refused and
-    connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; who asks (QUIC, NTP, RADIUS, ...) does, unless it has the same
-    over TCP or from another server.
+    before and stops; traceroute, which wants such errors; a stray error about what was sent before the capture began. Three pings and more are told by
+    ping-unanswered, TCP by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; who asks (QUIC,
+    NTP, RADIUS, ...) does, unless it has the same over TCP or from another server.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
 from netlens.lenses._said import ICMP, TCP, UDP, said, undelivered
 from netlens.lenses._view import finding, most, views
+from netlens.lenses.ping_unanswered import TIMES as PINGS
 from netlens.text import endpoint, plural
 
 if TYPE_CHECKING:
@@ -70,12 +72,15 @@ def _of(view: View) -> list[Finding]:
 
 def _of_pings(view: View) -> list[Finding]:
     pings = view.side.capture.asking.pings.values()
-    asked = {(p.source, p.destination): len(p.requests) for p in pings}
-    answered = {(p.source, p.destination) for p in pings if p.answers}
+    asked: Counter[tuple[str, str]] = Counter()
+    for p in pings:
+        asked[p.source, p.destination] += len(p.requests)
+    known = {(p.source, p.destination) for p in pings if p.answers} | {pair for pair, n in asked.items() if n >= PINGS}
+    speaking = {address for k in view.whole for address in view.ends(k)[::2]}
     found = [
         (whom, e)
         for (protocol, (source, _), (whom, _)), errors in view.once(undelivered).items()
-        if protocol in ICMP and (source, whom) in asked and (source, whom) not in answered
+        if protocol in ICMP and (source, whom) in asked and (source, whom) not in known and whom not in speaking
         for e in errors
     ]
     if not found:

@@ -235,6 +235,13 @@ def test_a_ping_that_a_router_answers(tmp_path: Path) -> None:
     )
 
 
+def test_pings_that_a_router_answers_are_told_once(tmp_path: Path) -> None:
+    packets = [p for k in range(5) for p in (*echo(k * S), *error(k * S + MS, HOST, echo(k * S)[0].data))]
+    this = found(tmp_path, packets, ping(30 * S))
+    assert "unreachable" not in this
+    assert this["ping-unanswered"].text == "5 of 5 pings to 198.51.100.20 got no reply; 203.0.113.1 said: host unreachable."
+
+
 def test_a_ping_that_is_answered_all_the_same(tmp_path: Path) -> None:
     asked = echo(0)
     assert "unreachable" not in found(tmp_path, asked, error(MS, HOST, asked[0].data), echo(S), echo(S + MS, 0))
