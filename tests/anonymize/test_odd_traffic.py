@@ -214,7 +214,8 @@ def test_checksums_by_tshark(frames: list[bytes], tmp_path: Path, tshark: str) -
     routed = {k for k, f in enumerate(frames) if (f[12:14] == b"\x86\xdd" and f[20] == 0) or (f[12:14] == b"\x08\0" and f[14] > 0x45)}
     quoting = {k for k, f in enumerate(frames) if f[12:14] == b"\x86\xdd" and f[20] == 58 and f[54] == 1}
     quoting |= {k for k, f in enumerate(frames) if f[12:14] == b"\x08\0" and f[23] == 1 and f[34] == 3}
-    nested = {k for k, f in enumerate(frames) if f[12:14] == b"\x08\0" and f[23] in (4, 47)}
+    tunnels = {k for k, f in enumerate(frames) if f[23] == 17 and f[36:38] == (4789).to_bytes(2, "big")}
+    nested = tunnels | {k for k, f in enumerate(frames) if f[12:14] == b"\x08\0" and f[23] in (4, 47)}
     for k, (a, b) in enumerate(zip(view(source), view(target), strict=True)):
         if k not in routed | quoting | nested:
             assert a == b, k

@@ -51,7 +51,7 @@ def test_one_party_may_have_a_key_of_its_own(together: tuple[int, ...]) -> None:
     made, whose = shared(3, together, seed=1)
     alone = ({0, 1, 2} - set(together)).pop()
     plain = weighing.weigh(made)
-    assert plain.cause is None
+    assert plain.limiter is None
     found = _of_some_parties(traffic(made, whose), plain)
     assert found.cause == "same-nat-ip"
     assert found.limit is not None
