@@ -40,6 +40,7 @@ class Conn:
     lost_up: int = 0
     lost_down: int = 0
     after_fin: int = 0
+    frames: int = 0  # each way
 
 
 @dataclass
@@ -97,6 +98,8 @@ def capture(conns: list[Conn], lookups: list[dict] | None = None, vm: bool = Fal
             "resp_bytes": c.down,
             "orig_isn": c.isn,
             "resp_isn": c.answer,
+            "orig_frames": c.frames,
+            "resp_frames": c.frames,
             "orig_missing_bytes": c.lost_up,
             "resp_missing_bytes": c.lost_down,
             "orig_fin_ns": done if c.closed == "fin" else None,

@@ -8,6 +8,7 @@ import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -311,6 +312,29 @@ def test_the_hosts_loopback_alone_is_not_the_way_out(tmp_path: Path) -> None:
     host.see(own, (1, False), late=50e-6, kind=HERE).write(tmp_path / "host.pcap")
     found = cause(netlens.analyze(tmp_path, apis="api.example.test").to_dict(), "same-nat-ip")
     assert (found["verdict"], "-i any" in str(found["needs"])) == ("undecided", True)
+
+
+def test_a_capture_that_begins_late_has_the_target_by_its_address(tmp_path: Path) -> None:
+    """Its ClientHellos are of before; the VM's capture shows at which address the name is."""
+    vm, host = Machine(), Machine()
+    (one,) = hellos(1)
+    talk = Talk((VM, 40001), API, 1, one, 1 << 20)
+    vm.see(talk, *VM_SIDE)
+    nat(None, host, replace(talk, begins=1.5), 50001)
+    host.see(Talk((EGRESS, 50009), ("198.51.100.99", 443), 1.2, one, 9 << 20, begins=1.5), *LEAVES)  # another server, nameless as well
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert not any("shows no connection" in note for note in found["quality"]["notes"])
+    assert found["counts"]["exchanges"] == 2  # of three, one was before
+
+
+def test_other_apis_of_the_targets_provider() -> None:
+    asked = SimpleNamespace(
+        connections={"sni": np.array(["api.z.ai", "open.bigmodel.cn", "api.other.test", "z.ai"], object)},
+        target=np.array([True, False, False, False]),
+        capture=SimpleNamespace(table=lambda _: {"session_id": np.arange(3)}),
+        connection_of={0: 0, 1: 1, 2: 2, 3: 3},
+    )
+    assert target.of_same_provider(asked) == ["open.bigmodel.cn"]  # type: ignore[arg-type]  # nothing is asked of z.ai
 
 
 def test_another_name_at_the_same_address_is_no_silence_of_the_host(tmp_path: Path) -> None:

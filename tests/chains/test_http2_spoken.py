@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 import netlens
 from netlens.api import Capture
 from netlens.chains.side import Side
+from netlens.parsers import http2
+
+if TYPE_CHECKING:
+    import pytest
 
 HERE = Path(__file__).parents[1] / "data" / "http2" / "offered.pcap.gz"
 HTTP_1 = 8413  #: port of the server that does not speak HTTP/2
@@ -16,6 +23,27 @@ def test_what_a_side_knows_of_its_connections() -> None:
     side = Side(None, Capture([HERE], trail=True))
     ports = side.sessions["resp_port"].tolist()
     assert {ports[k]: spoken for k, spoken in side.http2.items()} == {8401: True, 8403: True, 8404: True, 8407: True, HTTP_1: False}
+
+
+def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Side(None, Capture([HERE], trail=True))
+    sessions, ports = whole.capture.table("hellos")["session_id"].tolist(), whole.sessions["resp_port"].tolist()
+
+    def known(*spoken: bool | None) -> list[bool | None]:
+        """What is made of connections of one program with one server, of which so much shows."""
+        side, left = Side(None, Capture([HERE], trail=True)), iter([*spoken, *[None] * len(sessions)])
+        hellos = side.capture.table("hellos")
+        hellos = hellos.take(np.array([k for k, s in enumerate(sessions) if ports[s] != HTTP_1][:1] * len(spoken)))
+        ids = np.arange(len(spoken))
+        table = {name: hellos[name] for name in ("sni", "ja4", "alpn")} | {"session_id": ids}
+        monkeypatch.setattr(side.capture, "table", lambda name: table if name == "hellos" else None)
+        monkeypatch.setattr(http2, "spoken", lambda seen: next(left))
+        return [side.http2[k] for k in ids.tolist()]
+
+    assert known(False, False, False, None) == [False] * 4
+    assert known(True, None, True, True) == [True] * 4
+    assert known(False, False, None) == [False, False, None]
+    assert known(False, False, False, True, None) == [False, False, False, True, None]
 
 
 def test_http_1_under_an_offer_of_http2_can_be_counted() -> None:

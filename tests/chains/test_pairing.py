@@ -542,6 +542,34 @@ def test_a_hello_that_the_vms_capture_may_have_missed_is_unknown(change, why):
     assert why in text
 
 
+@pytest.mark.parametrize(
+    ("frames", "lost", "more", "whose"),
+    [
+        (4, 20, {}, HOST),
+        (3, 20, {}, UNKNOWN),
+        (14, 100, {}, UNKNOWN),
+        (15, 100, {}, HOST),
+        (40, 20, {"began": False, "random": None, "up": 99, "start": 20 * S, "end": 21 * S}, UNKNOWN),
+        (40, 20, {"start": 40 * S, "end": 41 * S}, UNKNOWN),
+    ],
+    ids=[
+        "few packets are missing",
+        "it is short",
+        "many are",
+        "it is long",
+        "one of the VM has no beginning",
+        "nothing was recorded meanwhile",
+    ],
+)
+def test_where_packets_are_missing_a_whole_connection_is_not(frames: int, lost: int, more: dict, whose: int):
+    """Of the other connection of the VM, a fifth of the bytes or a twenty-fifth is missing."""
+    vm, host = spread(1)
+    vm.append(Conn(20 * S + 500 * MS, 22 * S, port=901, up=500, lost_up=lost, server=("198.51.100.7", 22), isn=3, answer=4))
+    for name, value in more.items():
+        setattr(vm[0] if more.get("began") is False else vm[1], name, value)
+    assert origin_of([*vm, watching()], [own_hello(frames=frames), *host, watching()])[0] == whose
+
+
 def test_a_hello_that_is_missing_at_another_time_is_no_doubt():
     vm, host = spread(1)
     vm[0].random, vm[0].up = None, 99

@@ -452,6 +452,19 @@ def test_an_error_line_in_unknown_words_is_no_acceptance() -> None:
     assert labels.unclear == 1
 
 
+def test_answers_of_the_size_of_other_failures_are_no_refusals() -> None:
+    """An SDK tries again after HTTP 500 without a word; at last it gives up and writes the status down."""
+    answers = table(*(a for k in range(8) for a in ((1_000 * k, 298, 0), (1_000 * k + 600, 5_000 + 60 * k, 400))))
+    answers["request_end_ns"][::2] = answers["response_ns"][::2] - 5 * MS
+    read = log()
+    assert from_log(answers, read).rejected[::2].tolist() == [UNLABELLED] * 8
+    line = T0 + 5_000 * MS
+    told = from_log(answers, replace(read, other=((line, line + S),)))
+    assert told.rejected.tolist() == [ACCEPTED] * 16
+    refused = from_log(answers, replace(log((3_001,), (6_001,)), other=((line, line + S),)))
+    assert set(refused.rejected[::2]) <= {REJECTED, UNLABELLED}, "the refusals have that size"
+
+
 def test_the_clock_is_converted() -> None:
     labels = from_log(table((1000, REFUSAL, 0), (3000, 700, 900)), log((8000.4,)), lambda ns: ns - 7 * S)
     assert labels.rejected.tolist() == [REJECTED, ACCEPTED]

@@ -280,7 +280,8 @@ def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
 
 def _failed_otherwise(answers: Answers, log: ErrorLog, found: Match) -> Ints:
     """Sizes of short answers that lines of another failure mean: nearly each of these stands right behind one, and no refusal is of that size."""
-    short = np.flatnonzero(answers.short & ~alike(answers.down, np.array(found.sizes, np.int64)))
+    refused = np.array([*found.sizes, *answers.down[[row for _, row in found.pairs]].tolist()], np.int64)
+    short = np.flatnonzero(answers.short & ~alike(answers.down, refused))
     short = short[np.argsort(answers.end[short], kind="stable")]
     spans = np.array(log.other, np.int64).reshape(-1, 2) + np.array([-SHIFT_NS, 0])
     first, stop = np.searchsorted(answers.end[short], spans).T if len(spans) else (NONE, NONE)
