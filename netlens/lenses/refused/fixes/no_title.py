@@ -15,7 +15,7 @@ from netlens.lenses.refused.replay import Change
 from netlens.text import plural
 
 ID = "no-title"
-TITLE = "Turn off session titles"
+TITLE, SMALL = "Turn off session titles", "Leave out the small requests"
 RANK = 1
 AGAINST = (OPEN, *RATES)
 
@@ -30,20 +30,16 @@ def variants(case: Case) -> list[Variant]:
     """One, if there are requests that look like titles."""
     if not case.titles:
         return []
-    note = f"{plural(len(case.titles), 'request')} {'looks' if len(case.titles) == 1 else 'look'} like titles; {_beside(case)}"
-    return [Variant(ID, TITLE, Change(without=case.titles), *_how(case.context.program), note)]
-
-
-def _how(program: str | None) -> tuple[str | None, tuple[str, ...]]:
-    """The command, and what to know: only opencode has one that is known."""
-    return (
-        (COMMAND, CAVEATS)
-        if program in (None, OPENCODE)
-        else (None, (CAVEATS[0], "they may be other small jobs: see which of them the program can leave out"))
+    named, count = case.context.program in (None, OPENCODE), len(case.titles)
+    like = "like titles" if named else "small beside the others"
+    note = f"{plural(count, 'request')} {'looks' if count == 1 else 'look'} {like}; {_beside(case, 'titles' if named else 'these')}"
+    command, caveats = (
+        (COMMAND, CAVEATS) if named else (None, (CAVEATS[0], "they may be any small jobs: see which of them the program can leave out"))
     )
+    return [Variant(ID, TITLE if named else SMALL, Change(without=case.titles), command, caveats, note)]
 
 
-def _beside(case: Case) -> str:
+def _beside(case: Case, what: str) -> str:
     """How many of the refusals are of titles, or came while one of the same side was in progress."""
     r = case.situation.requests
     refused = np.flatnonzero(r.rejected == REJECTED)
@@ -54,4 +50,4 @@ def _beside(case: Case) -> str:
         at = r.start_ns[refused]
         begun, ended = (np.searchsorted(np.sort(times[mine]), at, "right") for times in (r.start_ns, r.done_ns))
         met |= (r.side[refused] == side) & (begun > ended)
-    return f"{int(met.sum()):,} of {plural(len(refused), 'refusal')} {'is' if met.sum() == 1 else 'are'} of titles, or came while one was in progress"
+    return f"{int(met.sum()):,} of {plural(len(refused), 'refusal')} {'is' if met.sum() == 1 else 'are'} of {what}, or came while one was in progress"
