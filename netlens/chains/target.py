@@ -159,12 +159,13 @@ def at_same_address(side: Side) -> list[str]:
 
 def of_same_provider(side: Side) -> list[str]:
     """Other APIs of the target's provider that connections with requests ask, at whatever address: they may count together."""
-    c = side.connections
-    own = set(c["sni"][side.target].tolist())
+    names = side.connections["sni"]
+    own, every = set(names[side.target].tolist()), names.tolist()
     domains = [each for each in OF_ONE_PROVIDER if any(matching(name, each) for name in own)]
+    if not domains or own >= set(every):
+        return []
     asking = {side.connection_of[k] for k in side.capture.table("exchanges")["session_id"].tolist() if k in side.connection_of}
-    asked = {c["sni"].tolist()[row] for row in asking}
-    return sorted(name for name in asked - own if any(matching(name, each) for each in domains))
+    return sorted({name for row in asking if (name := every[row]) not in own and any(matching(name, each) for each in domains)})
 
 
 def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
