@@ -278,11 +278,11 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead:
             keys = found
         notes += [found.note] if found.note else []
     read = (ahead.results() if ahead is not None else {}).get(_error_logs, {})
+    _, until = upstream.part.bounds_ns or (0, 0)
     for side in sides:
         if side in given.errors:
             of_side = [given.errors[side], *(path for name, path in given.more_errors if name == side)]
-            until = upstream.part.bounds_ns
-            found_logs = [errorlog.dated(read.get(path) or errorlog.read(path), until[1] if until else 0) for path in of_side]
+            found_logs = [errorlog.dated(read.get(path) or errorlog.read(path), until) for path in of_side]
             notes += [log.note for log in found_logs if log.note]
             logs[side] = errorlog.joined(found_logs)
     if given.requests is not None and keys is None:

@@ -146,7 +146,7 @@ def at_same_address(side: Side) -> list[str]:
     c = side.connections
     there = set(zip(c["resp_ip"][side.target].tolist(), c["resp_port"][side.target].tolist(), strict=True))
     own = set(c["sni"][side.target].tolist())  # also of hops that do not leave
-    asking = {side.connection_of[k] for k in side.capture.table("exchanges")["session_id"].tolist() if k in side.connection_of}
+    asking = _asking(side)
     rows = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), c["sni"].tolist(), side.target.tolist(), strict=True)
     return sorted(
         {
@@ -157,6 +157,11 @@ def at_same_address(side: Side) -> list[str]:
     )
 
 
+def _asking(side: Side) -> set[int]:
+    """Rows of the connections that carry requests."""
+    return {side.connection_of[k] for k in side.capture.table("exchanges")["session_id"].tolist() if k in side.connection_of}
+
+
 def of_same_provider(side: Side) -> list[str]:
     """Other APIs of the target's provider that connections with requests ask, at whatever address: they may count together."""
     names = side.connections["sni"]
@@ -164,8 +169,7 @@ def of_same_provider(side: Side) -> list[str]:
     domains = [each for each in OF_ONE_PROVIDER if any(matching(name, each) for name in own)]
     if not domains or own >= set(every):
         return []
-    asking = {side.connection_of[k] for k in side.capture.table("exchanges")["session_id"].tolist() if k in side.connection_of}
-    return sorted({name for row in asking if (name := every[row]) not in own and any(matching(name, each) for each in domains)})
+    return sorted({name for row in _asking(side) if (name := every[row]) not in own and any(matching(name, each) for each in domains)})
 
 
 def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

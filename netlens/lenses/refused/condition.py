@@ -27,8 +27,7 @@ import numpy as np
 
 from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import limit
-
-HALF = 0.5  #: share of the refusals that a condition must explain
+from netlens.lenses.refused.judging import HALF
 
 
 class Condition(NamedTuple):

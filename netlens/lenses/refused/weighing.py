@@ -43,15 +43,13 @@ UNLABELLED_SHARE = 0.5  #: of the requests; what a limit over time counts is the
 AGAINST_ITS_WORD = 0.02
 HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, up to which it is believed against the word "overloaded"
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
-EXPLAINED_BY_BYTES = (
-    0.5  #: the same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), four that were none 0.5 at most
-)
+#: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), four that were none 0.5 at most.
+EXPLAINED_BY_BYTES = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 MARGIN = 1.0  #: log units by which a rule must beat the chance model, and by which what is open may where chance is told
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
-NO_BETTER = (
-    4.0  #: log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them
-)
+#: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
+NO_BETTER = 4.0
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
 BLURRED = 0.01  #: share of the payload that is missing from a capture
@@ -307,27 +305,24 @@ class Weighing:
             return False  # what was sent there may count, too
         if (s.requests.side == UNKNOWN).mean() > 1.0 - LABELLED:
             return False  # a limit for each side could not be told
-        return (
-            not self.unmatched and int(s.facts.get("unmatched", 0)) <= ASTRAY * refused
-        )  # a log that is off mislabels a few, which hides any rule
+        # a log that is off mislabels a few, which hides any rule
+        return not self.unmatched and int(s.facts.get("unmatched", 0)) <= ASTRAY * refused
 
     @cached_property
     def open_evidence(self) -> float:
         """Log units by which what is open tells refused from accepted better than chance, where no limit does: the mean of the best limit on all labels and
         of the best condition."""
-        found = max((condition.evidence(f.counts.count[self._first], self.refused[self._first]) for f in self.conditional), default=-np.inf)
+        found = max(
+            (condition.evidence(f.counts.count[self.inference.first], self.refused[self.inference.first]) for f in self.conditional),
+            default=-np.inf,
+        )
         return (max(f.log_likelihood for f in self.inference.fits) - self.by_chance + (found if np.isfinite(found) else 0.0)) / 2
 
     @cached_property
     def time_evidence(self) -> float:
         """The same of limits over time: the mean of all labels and of first refusals."""
-        first = by_chance_of(self.refused[self._first])
+        first = by_chance_of(self.refused[self.inference.first])
         return max(((f.log_likelihood - self.by_chance + f.first_log_likelihood - first) / 2 for f in self.time_fits), default=0.0)
-
-    @property
-    def _first(self) -> Bools:
-        """First refusals, and what was accepted: retries need nothing but a refusal."""
-        return self.inference.first
 
     @property
     def conditional(self) -> list[RuleFit]:
@@ -340,11 +335,11 @@ class Weighing:
         that tells it, the best first; none where chance or a limit over time does about as well."""
         if self.kind or self.named or self.chance or not (self.inference.enough and self.seen_whole):
             return []
-        r, chance = self.situation.requests, by_chance_of(self.refused[self._first])
+        r, chance = self.situation.requests, by_chance_of(self.refused[self.inference.first])
         over_time = max((f.first_log_likelihood - chance for f in self.time_fits), default=0.0)
         out: list[tuple[float, RuleFit]] = []
         for fit in self.conditional:
-            found = condition.find(fit.counts.count, self.refused, r.rejected >= 0, self._first)
+            found = condition.find(fit.counts.count, self.refused, r.rejected >= 0, self.inference.first)
             if found is not None and found.p <= HARDLY_CHANCE and found.evidence >= over_time + TIE:
                 value, alarms = found.value, found.above - found.hits
                 told = replace(

@@ -136,11 +136,14 @@ def _unless_a_log_says_otherwise(traffic: Traffic, told: Told) -> None:
     """Take the label, in place, from what looks refused and has the size of short answers that a log calls something else, and of no refusal that it has."""
     from netlens.lenses.refused.labels._labels import Answers, alike  # which need this module
 
+    inferred = (told.source == INFERRED) & (told.rejected == REJECTED)
+    if not inferred.any():
+        return
     answers, up = Answers(traffic.upstream.exchanges), traffic.rows[:, UPSTREAM]
     by_log = (told.source == ERROR_LOG) & (up >= 0)
     down, short = np.append(answers.down, 0)[up], np.append(answers.short, False)[up]
     refused, otherwise = (down[by_log & short & (told.rejected == label)] for label in (REJECTED, ACCEPTED))
-    rows = (told.source == INFERRED) & (told.rejected == REJECTED) & alike(down, np.unique(otherwise)) & ~alike(down, np.unique(refused))
+    rows = inferred & alike(down, np.unique(otherwise)) & ~alike(down, np.unique(refused))
     told.rejected[rows], told.source[rows], told.refusal_class[rows] = UNLABELLED, "", ""
 
 

@@ -209,7 +209,7 @@ def from_log(
         set_labels(labels, covered, ACCEPTED, ERROR_LOG, "the error log says nothing against it")
         if found.sizes:
             set_labels(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
-        like = max(sorted(set(classes)), key=classes.count, default=logs.UNKNOWN)
+        like = _commonest(classes)
         if found.retried:
             set_labels(
                 labels,
@@ -265,15 +265,13 @@ def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
     """Labels by a log without times: as many answers as it has refusals are short, quick and of one size, or a half or a third as many, as a program may write
     two lines or three of each. Any other number tells nothing."""
     labels = unlabelled(len(answers), "the error log has no times")
-    sizes, many = np.unique(answers.down[answers.short], return_counts=True)
-    if not len(sizes) or not answers.stream.any():
-        return labels
-    like = answers.short & alike(answers.down, sizes[[many.argmax()]]) & (answers.waits <= np.percentile(answers.waits[answers.stream], 50))
+    like = _of_one_size(answers, answers.short, 1)
+    if like.any():
+        like &= answers.waits <= np.percentile(answers.waits[answers.stream], 50)
     lines = len(untimed) / max(int(like.sum()), 1)
     if like.sum() >= TAUGHT and any(abs(lines - each) <= MISTAKEN * each for each in (1, 2, 3)):
-        its_class = max(sorted(set(untimed)), key=untimed.count)
         reason = "of the size of as many answers as the error log, which has no times, has refusals"
-        set_labels(labels, like, REJECTED, LOOK_ALIKE, reason, its_class)
+        set_labels(labels, like, REJECTED, LOOK_ALIKE, reason, _commonest(untimed))
         set_labels(labels, answers.stream, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
     return labels
 
@@ -378,13 +376,22 @@ def _other_zone(answers: Answers, events: Sequence[ErrorEvent]) -> str:
 
 
 def _look_refused(answers: Answers, among: Bools, least: int) -> Bools:
-    """Short answers of the size that most of ``among`` have, ``least`` of them at least, where there are streams beside them and they are asked for again as
-    a rule; else none."""
+    """Those of :func:`_of_one_size`, if they are asked for again as a rule; else none."""
+    like = _of_one_size(answers, among, least)
+    return like if like.any() and tried_again_soon(answers, like) else np.zeros(len(answers), bool)
+
+
+def _of_one_size(answers: Answers, among: Bools, least: int) -> Bools:
+    """Short answers of the size that most of ``among`` have, ``least`` of them at least, where there are streams beside them; else none."""
     sizes, many = np.unique(answers.down[among], return_counts=True)
     if not answers.stream.any() or not len(sizes) or many.max() < least:
         return np.zeros(len(answers), bool)
-    like: Bools = answers.short & alike(answers.down, sizes[[many.argmax()]])
-    return like if tried_again_soon(answers, like) else np.zeros(len(answers), bool)
+    return np.asarray(answers.short & alike(answers.down, sizes[[many.argmax()]]))
+
+
+def _commonest(classes: Sequence[str]) -> str:
+    """The class of most refusals."""
+    return max(sorted(set(classes)), key=classes.count, default=logs.UNKNOWN)
 
 
 def _refused_without_line(answers: Answers, found: Match) -> int:
