@@ -39,6 +39,10 @@ class Keys:
     #: A's stream begins here and is to go on, then B's. -1: not known, or the search for hellos is in the middle of one
     open_at: Array
     numbers: Array
+    #: of sessions joined mid-way that hold a SYN or SYN+ACK, which may open another session that the file alone does not see, with the other end as
+    #: its client: int32[m], their places; uint64[m], hash of that end
+    turning_at: Array
+    turning_client: Array
 
     @property
     def groups(self) -> int:
@@ -76,7 +80,7 @@ def keys_of(state: Array, seed: int, hellos: HelloBuilder, dns: bool) -> tuple[K
     flow = _mixed(ends[0] + ends[1]) ^ _mixed(ends[0] ^ ends[1])
     fsm = state[:, s_.FSM]
     orig = (fsm >> 8) & 1
-    client = np.where(orig == 0, ends[0], ends[1])
+    client, server = np.where(orig == 0, ends, ends[::-1])
     at = np.arange(n)
     side = s_.SIDE + orig * s_.SIDE_WIDTH
     begins = fsm & s_.MIDSTREAM == 0
@@ -110,16 +114,17 @@ def keys_of(state: Array, seed: int, hellos: HelloBuilder, dns: bool) -> tuple[K
         numbers[np.arange(len(open_at)), column] = np.where(there, first, -1)
         numbers[np.arange(len(open_at)), column + 1] = np.where(there & (looks[open_at, d] >= 0), next_one, -1)
     base = state[at, side + s_.BASE].astype(np.uint32)
-    return Keys(flow, client, _grouped(flow, client), base, bits, open_at.astype(np.int32), numbers), a_is_0
+    turning = np.flatnonzero(bits & (BEGINS | NO_SYN) == 0)
+    group = _grouped(n, (at, flow), (np.concatenate([at, turning]), np.concatenate([client, server[turning]])))
+    return Keys(flow, client, group, base, bits, open_at.astype(np.int32), numbers, turning.astype(np.int32), server[turning]), a_is_0
 
 
-def _grouped(*columns: Array) -> Array:
-    """int32[n]: rows that are equal in one of the columns, and those equal to these, have one number."""
-    n = len(columns[0])
+def _grouped(n: int, *columns: tuple[Array, Array]) -> Array:
+    """int32[n]: rows that are equal in one of the columns (row of each value, values), and those equal to these, have one number."""
     parent = np.arange(n)
-    for column in columns:
+    for rows, column in columns:
         order = np.argsort(column, kind="stable")
         same = np.flatnonzero(column[order[1:]] == column[order[:-1]])
-        unite(order[same], order[same + 1], parent)
+        unite(rows[order[same]], rows[order[same + 1]], parent)
     flatten(parent)
     return np.unique(parent, return_inverse=True)[1].astype(np.int32)

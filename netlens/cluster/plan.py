@@ -9,6 +9,8 @@ Two sessions belong together if what one is may depend on the other:
 2. *Same client address and port.* A new session is joined to the newest one of that client if that one holds one side only, and the new one begins
    with a packet of the other side (redirect halves). So a session of which one side was seen waits, from file to file, for the next session of its
    client. (Where a capture holds one side of everything, all begin with the same side, and nothing waits in vain.)
+3. *What is the client may turn round.* A session joined mid-way can hold a SYN or SYN+ACK that in the whole opens another session, of which the other
+   end is the client; whatever has that client goes with it. (Rare: frames in another order than they were sent in.)
 
 The rest stays in its file. What belongs together goes to the file where it begins.
 """
@@ -66,6 +68,8 @@ class _Sessions:
         self.file_of_group = np.repeat(np.arange(len(files)), np.diff(self.first_group))
         self.group = np.concatenate([k.group for k in files]) + self.first_group[self.file]
         self.numbers = np.concatenate([k.numbers for k in files])
+        self.turning = np.concatenate([k.turning_at + at for k, at in zip(files, self.first.tolist(), strict=False)])
+        self.turning_client = np.concatenate([k.turning_client for k in files])
         self.place = np.full(len(self), -1, np.int32)  # of each session in ``numbers``
         self.place[np.concatenate([k.open_at + at for k, at in zip(files, self.first.tolist(), strict=False)])] = np.arange(
             len(self.numbers)
@@ -87,6 +91,7 @@ def plan(files: Sequence[Keys]) -> Plan:
     parent = np.arange(len(s.file_of_group))
     goes_on, resumed, quiet, smooth = _same_flows(s, parent)
     _waiting_halves(s, goes_on, parent)
+    _turning(s, parent)
     flatten(parent)
     several = np.zeros(len(parent), bool)
     several[parent[s.file_of_group != s.file_of_group[parent]]] = True
@@ -166,3 +171,14 @@ def _waiting_halves(s: _Sessions, goes_on: Array, parent: Array) -> None:
             elif clears[one].any():
                 pending, sides = -1, 0
     unite(np.array(left, np.int64), np.array(right, np.int64), parent)
+
+
+def _turning(s: _Sessions, parent: Array) -> None:
+    """Rule 3."""
+    client, first = np.unique(s.turning_client, return_index=True)
+    if not len(client):
+        return
+    unite(s.group[s.turning], s.group[s.turning[first[np.searchsorted(client, s.turning_client)]]], parent)
+    at = np.minimum(np.searchsorted(client, s.client), len(client) - 1)
+    same = np.flatnonzero(client[at] == s.client)
+    unite(s.group[same], s.group[s.turning[first[at[same]]]], parent)
