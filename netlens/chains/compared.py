@@ -93,6 +93,7 @@ class Compared:
         exchanges = capture.table("exchanges")
         self.request_of = np.array([at.get(k, -1) for k in exchanges["session_id"].tolist()], np.int64)
         self.request_ns = exchanges["start_ns"].astype(np.int64)
+        self.request_up, self.request_down = exchanges["up_bytes"].astype(np.int64), exchanges["down_bytes"].astype(np.int64)
         self.asked = self._asked()
         self.asked_ns, self.answered_ns = self.lookups.ints("query_ns"), self.lookups.ints("answer_ns")
 
@@ -102,6 +103,8 @@ class Compared:
             self.start, self.end = clock.to_host(self.start), clock.to_host(self.end)
             known = self.events != MISSING
             self.events[known] = clock.to_host(self.events[known])
+        if len(self.request_ns):
+            self.request_ns = clock.to_host(self.request_ns)
         for times in (self.asked_ns, self.answered_ns):
             known = times != MISSING
             if known.any():
@@ -110,7 +113,7 @@ class Compared:
             self.first, self.last = clock.to_host(np.array([self.first, self.last], np.int64)).tolist()
 
     def shift(self, by_ns: int) -> None:
-        self.start, self.end = self.start + by_ns, self.end + by_ns
+        self.start, self.end, self.request_ns = self.start + by_ns, self.end + by_ns, self.request_ns + by_ns
         for times in (self.events, self.asked_ns, self.answered_ns):
             times[times != MISSING] += by_ns
         self.first, self.last = self.first + by_ns, self.last + by_ns

@@ -11,7 +11,7 @@ Limits: a connection that was lost before the host's capture saw it can be confu
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from netlens.columns import MISSING, Bools, Codes, Ints, Objects
 
 #: Of a connection upstream with as many frames, no capture lacks all that lacks few packets, or many, and that recorded others meanwhile.
 MANY_FRAMES, FEW_LOST = (8, 30), 0.05
+MANY_REQUESTS = 5  #: from so many on, a few at the time of somebody else's are chance
 FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
 
 
@@ -39,10 +40,8 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
         return set().union(*(reached[int(v.server[i])] for i in np.flatnonzero(rows).tolist()))
 
     older = servers(v.censored & (found.host_of < 0))
-    asking = np.zeros(v.n, dtype=bool)
-    asking[v.request_of[v.request_of >= 0]] = True
-    unpaired = servers((found.host_of < 0) & asking)
-    settled = servers(found.host_of >= 0) - unpaired if not (v.up_missing > 0).any() else set()
+    settled = servers(found.host_of >= 0) if not (v.up_missing > 0).any() else set()
+    unpaired = _Unpaired(found, reached)
     paths, vantages = h.connections["path"].tolist(), h.connections["vantage"].tolist()
     # a capture of one of the VM's interfaces may show nothing of what its programs send (with sshuttle the uplink shows the tunnel alone): then silence
     # there says nothing
@@ -78,8 +77,8 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
                 why[j] = "its ClientHello is not among the VM's, of which some are missing"
             else:
                 origin[j], why[j] = HOST, "its ClientHello is not among the VM's"
-        elif h.censored[j] and not h.randoms[j] and int(h.server[j]) in settled and _asks_in(h, j, *window):
-            # older than both captures: whoever opened it asks while the VM's capture runs, and all that the VM asks there is paired
+        elif h.censored[j] and not h.randoms[j] and int(h.server[j]) in settled and unpaired.cannot_be(j, *window):
+            # older than both captures: whoever opened it asks while the VM's capture runs, and what the VM asks there is paired, or something else
             origin[j], why[j] = HOST, "it sends requests that no connection of the VM sends"
     return origin, why
 
@@ -127,6 +126,28 @@ def addresses(v: Compared, known: Collection[str]) -> set[str]:
                 weight[b] += n
         found.add(max(weight, key=lambda ip: (weight[ip], opened[ip], ip)))
     return found
+
+
+class _Unpaired:
+    """Requests of the VM's connections that are not paired, by the servers that they reach: a session upstream may be one of these connections."""
+
+    def __init__(self, found: Found, reached: Mapping[int, set[int]]) -> None:
+        v, self.h, self.slack = found.v, found.h, found.time.uncertain_ns
+        asked: dict[int, list[int]] = defaultdict(list)
+        for i, ns in zip(v.request_of.tolist(), v.request_ns.tolist(), strict=True):
+            if i >= 0 and found.host_of[i] < 0:
+                for server in reached[int(v.server[i])]:
+                    asked[server].append(ns)
+        self.asked = {server: np.sort(np.array(times, np.int64)) for server, times in asked.items()}
+
+    def cannot_be(self, j: int, low: int, high: int) -> bool:
+        """Whether requests on session ``j`` begin within [low, high], and most of them when none of these was sent."""
+        asked = self.h.request_ns[self.h.request_of == j]
+        asked = asked[(low <= asked) & (asked <= high)]
+        theirs = self.asked.get(int(self.h.server[j]), np.zeros(0, np.int64))
+        first, last = np.searchsorted(theirs, [asked - self.slack - MAX_DELAY_NS, asked + self.slack])
+        near = int((last > first).sum())
+        return len(asked) > 0 and (near == 0 or (len(asked) >= MANY_REQUESTS and 2 * near < len(asked)))
 
 
 class _Lacking:

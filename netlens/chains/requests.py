@@ -25,8 +25,9 @@ from netlens.addresses import is_loopback
 from netlens.chains.compared import TOLERANCE_NS
 from netlens.chains.noticed import noticed
 from netlens.chains.parties import addresses_of_vm
-from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions
+from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions, Underway
 from netlens.columns import NEVER, Bools, Codes, Ints
+from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
@@ -81,6 +82,28 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
         table, rows = table.joined(more), np.concatenate([rows, theirs])
     order = np.lexsort((table.host_frame, table.start_ns))
     return table.take(order), rows[order]
+
+
+def underway(linked: Linked, row_of: dict[int, int]) -> Underway:
+    """Requests that were sent before the capture began and answered in it: on a connection that was open then, the server sends first."""
+    up = linked.upstream
+    trail = up.capture.part.trail
+    old = np.flatnonzero(up.target & up.opened & up.connections["started_before_capture"].astype(bool))
+    if trail is None or not len(old):
+        return Underway.none()
+    t, originator = trail.segments(), (up.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
+    found = []
+    for row in (row for row in old.tolist() if row in row_of):
+        for k in up.session_ids[row]:
+            sent = np.arange(len(t["ts"]))[trail.of(k)]
+            sent = sent[t["fresh"][sent] > 0]
+            asks = t["way"][sent] == originator[k]
+            answer = sent[: int(asks.argmax()) if asks.any() else len(sent)]
+            if t["fresh"][answer].sum() > FAREWELL_BYTES:
+                found.append((int(linked.origin[row]), row_of[row], int(t["ts"][answer].max())))
+                break
+    side, session, end = (np.array(column, np.int64) for column in zip(*found, strict=True)) if found else (np.zeros(0, np.int64),) * 3
+    return Underway(side.astype(np.int8), session, end)
 
 
 def _done_with_relay(linked: Linked, done: Ints) -> None:

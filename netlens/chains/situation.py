@@ -133,6 +133,25 @@ class Requests(_Columns):
 
 
 @dataclass(frozen=True, eq=False)
+class Underway(_Columns):
+    """Requests whose answers were under way when the capture began, one row each: they hold places until ``end_ns``, and nothing else is known of them.
+
+    side, session : as of ``Requests``.
+    """
+
+    side: Codes
+    session: Ints
+    end_ns: Ints
+
+    @classmethod
+    def none(cls) -> Underway:
+        return cls(np.zeros(0, np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.end_ns)
+
+
+@dataclass(frozen=True, eq=False)
 class Situation:
     """Requests and sessions of both sides.
 
@@ -142,6 +161,7 @@ class Situation:
     uncertain_ns : how far a time may be off between sides (half the clock's interval, plus what the wire adds).
     uncountable : why requests cannot be counted, or None (HTTP/2 without a key log, packets cut too short).
     facts : what causes may cite besides: plain numbers and frame lists by name.
+    underway : what was asked before the capture began, and answered in it.
     """
 
     requests: Requests
@@ -154,6 +174,7 @@ class Situation:
     uncountable: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     egress_missing: str = ""
+    underway: Underway = field(default_factory=Underway.none)
 
     @property
     def other_capture(self) -> str:
@@ -203,7 +224,7 @@ def joined(situations: Sequence[Situation]) -> Situation:
                 if _is_number(out.facts.get(k, 0), each.facts.get(k, 0))
             },
             out.egress_missing or each.egress_missing,
-        )
+        )  # what was under way belongs to the beginning of one recording, and to no time between two
     nothing = np.zeros(len(out.requests), np.int64), np.zeros(len(out.sessions), np.int64)
     return replace(
         out,

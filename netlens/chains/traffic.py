@@ -21,7 +21,7 @@ import numpy as np
 from netlens.chains import target, visibility
 from netlens.chains.linking import Linked
 from netlens.chains.parties import others
-from netlens.chains.requests import requests
+from netlens.chains.requests import requests, underway
 from netlens.chains.sessions import sessions, vm_alone
 from netlens.chains.situation import HOST, SIDES, VM, Requests, Situation
 from netlens.columns import Ints
@@ -89,7 +89,7 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     facts = _facts(linked, egress_seen=not egress)
     situation = Situation(
         made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), _uncountable(linked, beside, made),
-        facts, missing,
+        facts, missing, underway(linked, row_of),
     )  # fmt: skip
     told = {f.name: getattr(linked, f.name) for f in fields(Linked)} | {"notes": notes}
     traffic = Traffic(**told, beside=beside, situation=situation, rows=rows)

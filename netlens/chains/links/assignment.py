@@ -25,7 +25,7 @@ from netlens.chains.matching import assign
 from netlens.columns import MISSING, Floats, Ints
 
 ID = "assignment"
-RANK = 4
+RANK = 5
 EXACT = False
 MAX_USUAL_DELAY_NS = 100_000_000
 CONFIDENT = 0.9  #: odds of ten to one; the wrong tenth is rarer, since chance is counted on the high side

@@ -192,7 +192,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
         near = held.take(_at(situation, held.session, address))
         if model is not None:
             there &= which == model
-            near = near.take(which[near.item] == model)
+            near = near.take((which[near.item] if len(which) else near.item) * (near.item >= 0) == model)
         for side in (VM, HOST, UNKNOWN) if by_side else (None,):
             asked = np.flatnonzero(there & (True if side is None else requests.side == side))
             if not len(asked):
@@ -283,7 +283,18 @@ def _requests(situation: Situation, adjustment: Adjustment, rule: Rule | None = 
     unnoticed = np.where(r.broken_off[holds] & (not adjustment.leftovers) & (not told), UNNOTICED_NS, 0)
     if adjustment.leftovers:  # when the program was done, where that is not when the answer ended, is seen by another clock
         unnoticed = np.where((r.done_ns < r.end_ns)[holds], situation.uncertain_ns, unnoticed)
-    return _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds, unnoticed)
+    old, begin = situation.underway, situation.capture_ns[0]
+    none = np.zeros(len(old), np.int64)
+    first = none + min(begin, int(r.start_ns.min(initial=begin)))
+    held = _Held(
+        np.concatenate([first, r.start_ns[holds]]),
+        np.concatenate([np.maximum(old.end_ns, first + 1), np.maximum(end, r.start_ns[holds] + 1)]),
+        np.concatenate([old.side, r.side[holds]]),
+        np.concatenate([old.session, r.session[holds]]),
+        np.concatenate([none - 1, holds]),
+        np.concatenate([none, unnoticed]),
+    )
+    return held.take(np.lexsort((held.start, held.session))) if len(old) else held
 
 
 def _connections(situation: Situation, adjustment: Adjustment) -> _Held:

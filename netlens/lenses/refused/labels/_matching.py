@@ -56,6 +56,7 @@ ONE_LOOK = 0.8  #: share of the events that must have a short answer of these si
 NOT_READ = 1.0  #: cost of an answer that the program did not read to its end
 SLOW_HINT = 0.2  #: cost of a long answer while it is not known how refusals look; a hint, no more
 ALONE = 1000.0  #: cost of an event without an answer
+OUTSIDE = UNLIKE  #: the same of one before the first answer or after the last: a log may begin before the capture and end after it
 MARGIN = 0.5  #: costs this close are no reason to prefer one answer; half of LAG_UNIT_NS
 MAX_CELLS = (
     1 << 22
@@ -106,19 +107,22 @@ def match(
     if _tighten([events[i] for i in main], end, low, high, slack_ns):
         first = np.searchsorted(end, low - LATE_NS, "left")
         stop = np.searchsorted(end, high + EARLY_NS, "right")
-    sizes = _sizes(answers, rows, low, high, NEAR_NS) if main else None
+    known = (high >= end[0]) & (low <= end[-1] + NEAR_NS) if len(end) else np.zeros(len(main), bool)  # others may mean what was not captured
+    sizes = _sizes(answers, rows, low[known], high[known], NEAR_NS)
     if sizes is None and len(taught):
         sizes = taught
-    if sizes is None and main:
-        sizes = _seen(answers, rows, low, high)
+    if sizes is None:
+        sizes = _seen(answers, rows, low[known], high[known])
     look = _look(answers, sizes)
-    if sizes is None and main and (sizes := _sizes(answers, rows, low, high, LATEST_NS)) is not None:
+    if sizes is None and (sizes := _sizes(answers, rows, low[known], high[known], LATEST_NS)) is not None:
         look = _look(answers, sizes) * (LATEST_NS / LATE_NS)
         first = np.searchsorted(end, low - LATEST_NS, "left")
     usual = _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     # one size or two of all refusals: then they can be told by it
     looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes)
 
+    inside = (high >= end[0]) & (low <= end[-1] + usual) if len(end) else np.zeros(len(main), bool)
+    alone = np.where(inside, ALONE, OUTSIDE)
     title = np.array([-1 if events[i].small is None else int(bool(events[i].small)) for i in main], np.int8)
 
     def costs_of(group: list[int], a: int, b: int) -> Floats:
@@ -136,7 +140,7 @@ def match(
     for group in _groups(first, stop):
         a, b = max(int(first[group[0]]), floor), int(max(stop[group[0] : group[-1] + 1]))
         costs = costs_of(group, a, max(b, a))
-        chosen = _assign(costs)
+        chosen = _assign(costs, alone[group])
         found = [(k, a + j) for k, j in enumerate(chosen) if j >= 0]
         pairs += [(main[group[k]], int(rows[j])) for k, j in found]
         doubtful |= {int(rows[a + j]) for j in _ties(costs, chosen, answers.short[rows[a:b]] if sizes is None else None)}
@@ -307,12 +311,14 @@ def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints, near_ns: int) ->
     """Sizes of refusals: such that nearly each event has a short answer of one of them in so much time before it, and there are not many more of these than
     events."""
     n, end = len(low), answers.end[rows]
+    if n < 2:
+        return None
     a, b = np.searchsorted(end, low - near_ns, "left"), np.searchsorted(end, high, "right")
     counts = np.maximum(b - a, 0)
     event = np.repeat(np.arange(n), counts)
     near = rows[np.arange(len(event)) + np.repeat(a - (np.cumsum(counts) - counts), counts)]
     event, near = event[answers.short[near]], near[answers.short[near]]
-    if n < 2 or not len(near):
+    if not len(near):
         return None
     sizes = _modes(distinct_rows(event, answers.down[near])[0][:, 1], n)
     explained = len(np.unique(event[alike(answers.down[near], sizes)]))
@@ -339,7 +345,7 @@ def _seen(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
     like = rows[answers.short[rows] & alike(answers.down[rows], sizes)]
     end = answers.end[like]
     explained = int((np.searchsorted(end, high, "right") > np.searchsorted(end, low - NEAR_NS, "left")).sum())
-    return sizes if len(sizes) and explained >= (ONE_LOOK if len(low) >= MIN_LEARNED else 1.0) * len(low) else None
+    return sizes if len(low) and len(sizes) and explained >= (ONE_LOOK if len(low) >= MIN_LEARNED else 1.0) * len(low) else None
 
 
 def _modes(values: Ints, events: int) -> Ints:
@@ -371,15 +377,15 @@ def _groups(first: Ints, stop: Ints) -> Iterable[list[int]]:
         yield group
 
 
-def _assign(costs: Floats) -> list[int]:
-    """Column for each row, -1 for none: cheapest in total, columns rising. costs : float64[rows, columns], inf where impossible."""
+def _assign(costs: Floats, alone: Floats) -> list[int]:
+    """Column for each row, -1 for none: cheapest in total, columns rising. costs : float64[rows, columns], inf where impossible.  alone : of none."""
     n, m = costs.shape
     best = np.zeros(m + 1)
     taken = np.zeros((n, m + 1), bool)  # row k takes column j - 1, if the first j columns are free for rows 0..k
     origin = np.zeros((n, m + 1), np.int32)
     for k in range(n):
         with_it = np.concatenate([[np.inf], best[:-1] + costs[k]])
-        without = best + ALONE
+        without = best + alone[k]
         now = np.minimum(with_it, without)
         lowest = np.minimum.accumulate(now)
         # where the minimum over fewer columns is as good, go there

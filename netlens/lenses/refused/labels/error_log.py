@@ -147,10 +147,15 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
 
 
 def _own(traffic: Traffic, side: Side) -> Ints:
-    """Exchanges of a capture that are of its own side: upstream, others' are among them."""
+    """Exchanges of a capture that are of its own side: upstream, others' are among them, also those of further machines behind the host."""
     if side is not traffic.upstream:
         return np.arange(len(side.exchange_rows))
-    return np.flatnonzero(traffic.origin[side.owner] == CODES[side.of_log()])
+    own = traffic.origin[side.owner] == CODES[side.of_log()]
+    everybody, of = traffic.once(of_requests)
+    further = np.array([each.name not in WORDS.values() for each in everybody], bool)[of]
+    rows = traffic.rows[further, UPSTREAM]
+    own[rows[rows >= 0]] = False
+    return np.flatnonzero(own)
 
 
 def _is_of_other(traffic: Traffic, side: Side, found: Labels, log: ErrorLog) -> bool:
