@@ -36,7 +36,7 @@ MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: fourteen hours
 class Inputs:
     """Files by side; a side is "vm", "host", the name of a further vantage, or None where nobody said which.
 
-    captures : side -> its files in order.  errors : side -> error log.  keylogs : files of TLS keys that were named.
+    captures : side -> its files in order.  errors : side, or name of a further vantage -> error log.  keylogs : files of TLS keys that were named.
     more_errors : (side, error log) of further programs.
     unused_keylogs : such files in the folder, which nobody named.
     requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
@@ -128,7 +128,8 @@ def from_folder(folder: str) -> Inputs:
         raise CaptureError(f"{printable(folder)}: {_why_no_recording(folder, names)}")
     for path in (path for files in captures.values() for path in files):
         refuse_special(path)  # a named pipe would be waited for, as one that is named on the command line is
-    errors = {side: os.path.join(folder, name) for side in ("vm", "host") if (name := f"{side}-errors.log") in names}
+    sides = dict.fromkeys(["vm", "host", *(side for side in captures if side is not None)])
+    errors = {side: os.path.join(folder, name) for side in sides if (name := f"{side}-errors.log") in names}
     keylogs = tuple(os.path.join(folder, name) for name in names if re.fullmatch(r".*keylog.*\.(txt|log)|.*\.keys", name))
     beside = {name: os.path.join(folder, f"{name}.jsonl") if f"{name}.jsonl" in names else None for name in ("sockets", "requests")}
     found = Inputs(captures, errors, unused_keylogs=keylogs, sockets=beside["sockets"], requests=beside["requests"])

@@ -46,7 +46,7 @@ class Linked:
     served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
     served_in_vm : the same of the VM's capture.
     further : captures of further vantages, by name.
-    claimed : connection of the upstream's capture -> the further vantage whose capture holds it.
+    claimed : connection of the upstream's capture -> the further vantage whose capture holds it.  clocks : of each of these, to the upstream's.
     processes : vantage -> row of its connections -> process, where sockets were sampled.
     http2 : sessions of the upstream on which HTTP/2 is spoken (True) or may be (None).  protocol_unknown : that is not known of any connection to the
         target.
@@ -66,6 +66,7 @@ class Linked:
     served_in_vm: dict[int, tuple[int, ...]]
     further: dict[str, Side]
     claimed: dict[int, str]
+    clocks: dict[str, clocks.Clock]
     processes: dict[str, dict[int, str]]
     http2: dict[int, bool | None]
     protocol_unknown: bool
@@ -172,7 +173,7 @@ def link(
         if set(whose[(pairs.vm_of >= 0) & upstream.target].tolist()) == {VM}:  # so the interface tells; a relay would open the VM's here
             origin[(origin == UNKNOWN) & (whose == HOST)] = HOST
     further = {str(name): side for name, side in every.items() if len(every) > 1 and name not in sides}
-    claimed = _claimed(further, upstream, served, notes)
+    claimed, clock_of = _claimed(further, upstream, served, notes)
     for row in claimed:
         origin[row] = HOST if origin[row] == UNKNOWN else origin[row]
     processes = {name: parties.processes(side.connections, samples, name) for name, side in sides.items() if name is not None}
@@ -190,6 +191,7 @@ def link(
         served_in_vm=served.get("vm", {}),
         further=further,
         claimed=claimed,
+        clocks=clock_of,
         processes=processes,
         http2=http2,
         protocol_unknown=unknown,
@@ -226,14 +228,15 @@ def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:
 
 def _claimed(
     further: Mapping[str, Side], upstream: Side, served: Mapping[str | None, dict[int, tuple[int, ...]]], notes: list[str]
-) -> dict[int, str]:
-    """Connections of the host's capture that further captures hold, and whose."""
+) -> tuple[dict[int, str], dict[str, clocks.Clock]]:
+    """Connections of the host's capture that further captures hold, and whose; and these captures' clocks."""
     out: dict[int, str] = {}
+    told: dict[str, clocks.Clock] = {}
     for name, side in further.items():
         if upstream.name != "host":
             notes.append(f"the capture of {printable(name)} is not used: without one of the host, nothing shows what leaves together")
             continue
-        clock = clocks.estimate(side.capture, upstream.capture)
+        clock = told[name] = clocks.estimate(side.capture, upstream.capture)
         known = connections.sent_from(side.capture)
         found = relays.through(
             pairing.pair(side.capture, upstream.capture, clock, vm_addresses=known, served=served["host"]), served["host"]
@@ -248,7 +251,7 @@ def _claimed(
         if not theirs:
             notes.append(f"no connection of the capture of {printable(name)} is in the host's")
         out |= dict.fromkeys(theirs, name)
-    return out
+    return out, told
 
 
 def _one_vm(upstream: Side, origin: Codes, served: Mapping[int, tuple[int, ...]], carried: Mapping[int, int], notes: list[str]) -> None:

@@ -32,7 +32,7 @@ import numpy as np
 from netlens.chains import overlap
 from netlens.chains.companions import begun_beside
 from netlens.columns import MISSING, NEVER, Bools, Ints, by_value
-from netlens.parsers.connections import is_private, is_public
+from netlens.parsers.connections import is_private, is_public, sent_from
 
 if TYPE_CHECKING:
     from netlens.chains.pairing import Pairing
@@ -119,9 +119,10 @@ def _alike(side: Side, rows: list[int]) -> list[list[int]]:
     i, j = _near(np.hstack([lasts, sizes])[chosen], (PASSED_ON_NS, PASSED_ON_NS, NEGOTIATION_BYTES, NEGOTIATION_BYTES))
     i, j = chosen[i], chosen[j]
     same = ~(hello[i] & hello[j]) & (lasts[j, 1] <= lasts[i, 1] + TOLERANCE_NS)
+    own = sent_from(side.capture) if same.any() else set()
     near: dict[int, set[int]] = {}
     for a, b in zip(i[same].tolist(), j[same].tolist(), strict=True):
-        if _other_ends(side, rows[a], rows[b]):
+        if _other_ends(side, rows[a], rows[b], own):
             near.setdefault(a, set()).add(b)
             near.setdefault(b, set()).add(a)
     pairs = [(i, next(iter(js))) for i, js in near.items() if len(js) == 1]
@@ -159,13 +160,14 @@ def _sent(side: Side, rows: list[int], of: Ints, begins: Ints, end: str) -> Ints
     return side.connections[f"{end}_bytes"][rows].astype(np.int64) + np.where(whole, lost, 0)
 
 
-def _other_ends(side: Side, a: int, b: int) -> bool:
-    """Whether two connections that carry the same are hops of one chain: they go to two servers, one is redirected to a proxy here, or they come from
-    two machines (a proxy that takes packets on their way; or a copy that was not known as one, of which one must go as well)."""
+def _other_ends(side: Side, a: int, b: int, own: set[str]) -> bool:
+    """Whether two connections that carry the same are hops of one chain: they go to two servers, one of them near, one is redirected to a proxy here, or they
+    come from two machines (a proxy that takes packets on their way; or a copy that was not known as one, of which one must go as well)."""
     c = side.connections
     (ip, port, to), (ip_, port_, to_) = ((c["orig_ip"][k], c["orig_port"][k], c["resp_ip"][k]) for k in (a, b))
     redirected = (c["redirect_port"][a] is None) != (c["redirect_port"][b] is None)
-    return bool((ip, port) != (ip_, port_) and (to != to_ or redirected or ip != ip_))
+    near = to != to_ and (not (is_public(to) and is_public(to_)) or not own.isdisjoint((to, to_)))
+    return bool((ip, port) != (ip_, port_) and (near or redirected or ip != ip_))
 
 
 def _goes_on(connections: Table, a: int, b: int) -> bool:

@@ -99,7 +99,7 @@ def underway(linked: Linked, row_of: dict[int, int]) -> Underway:
             sent = sent[t["fresh"][sent] > 0]
             asks = t["way"][sent] == originator[k]
             answer = sent[: int(asks.argmax()) if asks.any() else len(sent)]
-            if t["fresh"][answer].sum() > FAREWELL_BYTES:
+            if t["fresh"][answer].sum() > FAREWELL_BYTES and t["ts"][answer].max() > up.bounds_ns[0]:
                 found.append((int(linked.origin[row]), row_of[row], int(t["ts"][answer].max())))
                 break
     side, session, end = (np.array(column, np.int64) for column in zip(*found, strict=True)) if found else (np.zeros(0, np.int64),) * 3

@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     "--errors",
     "logs",
     multiple=True,
-    metavar="vm|host:FILE",
-    help="Error log of one program on the VM (vm:FILE) or on the host (host:FILE); repeatable, for several programs on one side. Many programs' formats "
-    "are recognised, and may be mixed.",
+    metavar="NAME:FILE",
+    help="Error log of one program on the VM (vm:FILE), on the host (host:FILE) or on the machine of a --capture (NAME:FILE); repeatable, for several "
+    "programs of one machine. Many programs' formats are recognised, and may be mixed.",
 )
 @keylog_option("of the programs")
 @click.option(
@@ -123,6 +123,8 @@ def command(
     given = _inputs(capture, host_file, vm_file, _named(further)).with_options(
         apis=apis, errors={"vm": vm_errors, "host": host_errors}, more_errors=_logs(logs), keylogs=keylogs
     )
+    if unknown := next((name for name in given.errors if name not in ("vm", "host") and name not in given.captures), None):
+        raise click.BadParameter(f"{printable(unknown)}: vm, host, or the name of a capture that is given", param_hint="--errors")
     for path in (*given.errors.values(), *(path for _, path in given.more_errors)):
         if (kind := not_a_log(path)) is not None:
             raise CaptureError(f"{printable(path)}: this is {kind}, not an error log")
@@ -189,8 +191,10 @@ def _logs(named: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     out = []
     for each in named:
         side, colon, path = each.partition(":")
-        if not colon or side not in ("vm", "host") or not path:
-            raise click.BadParameter(f"{printable(each)}: it must be vm:FILE or host:FILE", param_hint="--errors")
+        if not colon or not side or not path:
+            raise click.BadParameter(
+                f"{printable(each)}: it must be vm:FILE, host:FILE, or NAME:FILE with the name of a capture", param_hint="--errors"
+            )
         if not os.path.exists(path):
             raise click.BadParameter(f"{printable(path)} does not exist", param_hint="--errors")
         out.append((side, path))

@@ -39,6 +39,11 @@ def test_a_folder_without_a_manifest(ending: str, tmp_path: Path) -> None:
     assert (found.apis, found.complete, found.covering, found.missing) == ((), True, frozenset(), ())
 
 
+def test_logs_of_further_machines_lie_beside_their_captures(tmp_path: Path) -> None:
+    found = from_folder(folder(tmp_path, "vm.pcap", "host.pcap", "vm2.pcap", "vm2-errors.log", "vm3-errors.log", "host-errors.log"))
+    assert {side: Path(f).name for side, f in found.errors.items()} == {"vm2": "vm2-errors.log", "host": "host-errors.log"}
+
+
 def test_one_side_is_enough(tmp_path: Path) -> None:
     assert set(from_folder(folder(tmp_path, "host.pcapng")).captures) == {"host"}
 

@@ -6,18 +6,26 @@ import gzip
 import json
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import netlens
+from netlens.chains.inputs import Beside
 from netlens.chains.linking import link
+from netlens.chains.parties import parties
 from netlens.chains.requests import UPSTREAM
-from netlens.chains.situation import HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM
+from netlens.chains.situation import HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM, Underway
+from netlens.chains.traffic import rebuild
 from netlens.errors import NetlensError
+from netlens.lenses.refused.counting import Rule, others
+from netlens.lenses.refused.labels import labelled
 from netlens.lenses.refused.labels.error_log import MAX_UNMATCHED
+from netlens.parsers import errorlog
 from netlens.report import answer
 from tests.bench.two_sides import generate
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
@@ -25,6 +33,7 @@ from tests.recordings import FOLDER, copy, expected, with_keys
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
+    from netlens.chains.side import Side
 
 S = 1_000_000_000
 
@@ -221,6 +230,60 @@ def test_each_sides_log_labels_its_own_requests_only(pair: Path) -> None:
     r = analyzed(pair, vm_errors=None).assembled.situation.requests
     assert set(r.source[(r.side == VM) & (r.rejected != UNLABELLED)].tolist()) <= {"inferred"}
     assert "error log" in r.source[r.side == HOST].tolist()
+
+
+def begun_later(pair: Path, share: float, to: Path) -> Analysis:
+    """What is found where the host's capture begins when so much of it is over, and the logs and the VM's capture are whole."""
+    for name in ("vm.pcap", "vm-errors.log", "host-errors.log"):
+        shutil.copy(pair / name, to / name)
+    header, frames = records(pair / "host.pcap")
+    (to / "host.pcap").write_bytes(header + b"".join(frames[int(share * len(frames)) :]))
+    return netlens.analyze(to)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_host_that_is_captured_later_shows_whose_older_connections_are(pair: Path, share: float, tmp_path: Path) -> None:
+    def ends(up: Side) -> list[tuple[Any, ...]]:
+        return list(zip(*(up.connections[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip")), strict=True))
+
+    whole = analyzed(pair).assembled
+    whose = dict(zip(ends(whole.upstream), whole.origin.tolist(), strict=True))
+    made = begun_later(pair, share, tmp_path).assembled
+    assert made.pairing is not None
+    old = np.flatnonzero(made.upstream.connections["started_before_capture"].astype(bool) & made.upstream.target)
+    told = [row for row in old.tolist() if made.origin[row] != UNKNOWN]
+    assert [int(made.origin[row]) for row in told] == [whose[ends(made.upstream)[row]] for row in told]
+    assert len(told) > len(old) / 2
+    assert "requests" in made.pairing.method.tolist()
+
+
+def test_answers_that_were_under_way_when_the_capture_began_hold_places(pair: Path, tmp_path: Path) -> None:
+    later = begun_later(pair, 0.3, tmp_path)
+    situation, whole = later.assembled.situation, analyzed(pair).assembled.situation.requests
+    begin = later.assembled.upstream.bounds_ns[0]
+    going_on = (whole.start_ns < begin) & (whole.end_ns > begin)
+    assert sorted(situation.underway.end_ns.tolist()) == sorted(whole.end_ns[going_on].tolist())
+    assert going_on.any()
+    more, fewer = (others(each, Rule("requests", "egress")).count for each in (situation, replace(situation, underway=Underway.none())))
+    early = situation.requests.start_ns < situation.underway.end_ns.min()
+    assert (more[early] - fewer[early]).tolist() == [int(going_on.sum())] * int(early.sum())
+    assert (more >= fewer).all()
+    assert later.limit is not None
+    assert later.limit.value == truth(pair)["limit"]
+
+
+def test_a_log_of_a_further_machine_labels_that_machines_requests(pair: Path) -> None:
+    whole = analyzed(pair).assembled.situation.requests
+    captures = {name: netlens.Capture([str(pair / f"{name}.pcap")], trail=True) for name in ("vm", "host")}
+    linked = link(captures, ("api.z.ai",))
+    rows = np.flatnonzero((linked.origin == HOST) & linked.upstream.target).tolist()
+    same_clock = SimpleNamespace(pieces=(0,), uncertain_ns=0, to_host=lambda ns: ns)
+    logs = {"vm": errorlog.read(str(pair / "vm-errors.log")), "vm2": errorlog.read(str(pair / "host-errors.log"))}
+    claimed = replace(linked, claimed=dict.fromkeys(rows, "vm2"), clocks={"vm2": same_clock})  # type: ignore[dict-item]
+    made = labelled(rebuild(claimed, Beside(logs)))
+    assert made.situation.requests.rejected.tolist() == whole.rejected.tolist()
+    assert made.situation.requests.source.tolist() == whole.source.tolist()
+    assert {party.name: party.refused for party in parties(made)}["vm2"] == int(((whole.rejected == REJECTED) & (whole.side == HOST)).sum())
 
 
 def test_traffic_alone_labels_what_no_log_covers(pair: Path) -> None:

@@ -107,7 +107,9 @@ def match(
     if _tighten([events[i] for i in main], end, low, high, slack_ns):
         first = np.searchsorted(end, low - LATE_NS, "left")
         stop = np.searchsorted(end, high + EARLY_NS, "right")
-    known = (high >= end[0]) & (low <= end[-1] + NEAR_NS) if len(end) else np.zeros(len(main), bool)  # others may mean what was not captured
+    known = (
+        (high >= end[0]) & (low <= end[-1] + NEAR_NS) if len(end) else np.zeros(len(main), bool)
+    )  # others may mean what was not captured
     sizes = _sizes(answers, rows, low[known], high[known], NEAR_NS)
     if sizes is None and len(taught):
         sizes = taught

@@ -26,6 +26,7 @@ import numpy as np
 
 from netlens import logs
 from netlens.chains.linking import CODES
+from netlens.chains.parties import of_requests
 from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
 from netlens.chains.target import KNOWN_APIS, matching
@@ -58,9 +59,10 @@ from netlens.lenses.refused.labels._matching import (
     tried_again_soon,
 )
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
-from netlens.text import plural
+from netlens.text import plural, printable
 
 if TYPE_CHECKING:
+    from netlens.chains.clock import Clock
     from netlens.chains.side import Side
     from netlens.chains.traffic import Traffic
 
@@ -77,7 +79,7 @@ MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is 
 
 
 def tell(traffic: Traffic) -> Iterator[Told]:
-    """One for each log, that of the VM first."""
+    """One for each log, that of the VM first, and those of further machines last."""
     logs = [(side, traffic.beside.logs[side.of_log()]) for side in traffic.sides.values() if side.of_log() in traffic.beside.logs]
     first = [_of_log(traffic, side, log) for side, log in logs]
     taught = tuple(sorted({size for found, _ in first for size in found.sizes}))
@@ -95,18 +97,41 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         place = np.full(len(side.exchange_rows), -1, np.int64)
         place[rows] = np.arange(len(rows))
         where = traffic.rows[:, UPSTREAM if side is traffic.upstream else VM_ROW]
-        told = Told.of(found, np.where(where >= 0, place[where], -1) if len(place) else np.full(len(where), -1, np.int64))
-        told.unmatched += [{"side": name, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
-        begin, end = side.bounds_ns
-        told.unclear = found.unclear
-        told.unmatched_within = sum(begin <= e.time_ns <= end for e in found.unmatched) + (0 if found.source.any() else len(log.untimed))
-        if found.unmatched:
-            told.notes.append(
-                f"{plural(len(found.unmatched), 'refusal')} in the error log of the {WORDS[name]} match no request in the capture"
-            )
-        if found.note:
-            told.notes.append(f"error log of the {WORDS[name]}: {found.note}")
-        yield told
+        row = np.where(where >= 0, place[where], -1) if len(place) else np.full(len(where), -1, np.int64)
+        yield _told(found, row, side, log, name, f"the {WORDS[name]}")
+    for name, clock in traffic.clocks.items():
+        if name in traffic.beside.logs and clock.pieces:
+            yield _of_further(traffic, name, clock, taught)
+
+
+def _of_further(traffic: Traffic, name: str, clock: Clock, taught: tuple[int, ...]) -> Told:
+    """What the log of a further machine says of its requests, as the upstream's capture has them."""
+    side, log = traffic.upstream, traffic.beside.logs[name]
+    everybody, of = traffic.once(of_requests)
+    place = np.flatnonzero(np.array([each.name == name for each in everybody], bool)[of] & (traffic.rows[:, UPSTREAM] >= 0))
+    exchanges = side.exchanges.take(traffic.rows[place, UPSTREAM])
+    covers = name in traffic.beside.covering and not log.cut
+    found = from_log(
+        exchanges, of_target(log, traffic.goal.names), lambda ns: int(clock.to_host(np.array(ns))), covers=covers,
+        slack_ns=2 * MS + clock.uncertain_ns, taught=taught,
+    )  # fmt: skip
+    row = np.full(len(traffic.rows), -1, np.int64)
+    row[place] = np.arange(len(place))
+    return _told(found, row, side, log, name, printable(name))
+
+
+def _told(found: Labels, row: Ints, side: Side, log: ErrorLog, name: str, whose: str) -> Told:
+    """Labels of exchanges of a capture, with what a person should know of the log.  row : per request its exchange.  whose : as texts call it."""
+    told = Told.of(found, row)
+    told.unmatched = [{"side": name, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
+    begin, end = side.bounds_ns
+    told.unclear = found.unclear
+    told.unmatched_within = sum(begin <= e.time_ns <= end for e in found.unmatched) + (0 if found.source.any() else len(log.untimed))
+    if found.unmatched:
+        told.notes.append(f"{plural(len(found.unmatched), 'refusal')} in the error log of {whose} match no request in the capture")
+    if found.note:
+        told.notes.append(f"error log of {whose}: {found.note}")
+    return told
 
 
 def _of_log(traffic: Traffic, side: Side, log: ErrorLog, taught: tuple[int, ...] = ()) -> tuple[Labels, Ints]:
