@@ -194,6 +194,8 @@ class Analysis:
         return self.weighed.limiter
 
     def to_dict(self) -> dict[str, Any]:
+        # turns of HTTP/2 are no requests: what they would count is not known
+        hidden = ("exchanges", "rejections", "refused_by_class") if self.assembled.situation.uncountable else ()
         files = {name or SIDES[VM]: side.capture.paths[0] for name, side in self.sides.items()}
         if None in self.sides:
             files = dict.fromkeys(SIDES[:2], self.sides[None].capture.paths[0])
@@ -202,7 +204,7 @@ class Analysis:
             "quality": self.quality,
             "clock": self.clock.to_dict() if self.paired else None,
             "target": {name: getattr(self.target, name) for name in ("names", "addresses", "guessed", "why")},
-            "counts": self.counts,
+            "counts": self.counts | dict.fromkeys(hidden),
             "peaks": self.peaks,
             "paths": self.paths,
             "tails": self.tails,
@@ -218,7 +220,7 @@ class Analysis:
             "findings": [f.to_dict(files) for f in self.findings],
             "unmatched_rejections": self.assembled.unmatched,
             "chains": self.assembled.once(chains),
-            "parties": [party.to_dict() for party in self.parties],
+            "parties": [party.to_dict() | ({"requests": None, "refused": None} if hidden else {}) for party in self.parties],
             "budget": document(self.divided),
             "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
         }

@@ -103,8 +103,8 @@ def others(traffic: Traffic) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Parties as a sentence names them: "the a, the b and the c"."""
-    words = [f"the {name}" for name in names]
+    """Parties as a sentence names them: "the host, the other VM, 192.168.64.6, and vm2" (a capture's name is a name)."""
+    words = [f"the {name}" if name in WORDS.values() or " " in name else name for name in names]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 

@@ -1,6 +1,8 @@
-"""What Python writes below a record of a fault (``logger.exception``): a traceback, and at its end what was raised, which may be all that names a refusal.
+"""What programs write below a record of a fault, which may be all that names a refusal: Python (``logger.exception``) a traceback, and at its end what was
+raised; JavaScript the error as an object, a line for each of its keys.
 
-Source: docs.python.org/3/library/traceback.html; exceptions that were raised while another was handled follow each other.
+Sources: docs.python.org/3/library/traceback.html (exceptions that were raised while another was handled follow each other); nodejs.org/api/util.html
+(``util.inspect``), and JSON with an indent.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ _AGAIN = (b"During handling of the above exception", b"The above exception was t
 _OF_ASYNCIO = (b"future: ", b"task: ", b"handle: ", b"protocol: ", b"transport: ")  #: between a record and its traceback
 #: Of the record above, as others were not written with the traceback: what a program prints has no time of its own.
 _FAULT = re.compile(rb"\b(?:error|exception|fail\w*|critical|fatal|warn\w*)\b", re.IGNORECASE)
+_OPENS = re.compile(rb"[\[{(]\s*$")
+_CLOSES = (b"}", b"]", b")")
+_KEY = re.compile(rb"\s+[\"']?(?:code|status(?:_?code)?|message|type|error|name|reason)[\"']?\s*:", re.IGNORECASE)  #: what of an object says what went wrong
 _LOOK = 800  #: bytes of a record in which that is looked for
 _MOST = 1 << 20  #: bytes to which a record may grow
 
@@ -24,7 +29,7 @@ class Records:
     def __init__(self) -> None:
         self._held: bytes | None = None
         self._lines = 0
-        self._inside = self._raised = False
+        self._inside = self._raised = self._open = False
         self.fresh = True
 
     def feed(self, line: bytes) -> tuple[bytes, int] | None:
@@ -35,18 +40,25 @@ class Records:
             return None
         done = self.end()
         self._held, self._lines = line, 1
+        self._open = _OPENS.search(line, max(len(line) - 8, 0)) is not None and _FAULT.search(line, 0, _LOOK) is not None
         return done
 
     def end(self) -> tuple[bytes, int] | None:
         """The record that may still go on; None if there is none."""
         done = None if self._held is None else (self._held, self._lines)
-        self._held, self._inside, self._raised = None, False, False
+        self._held, self._inside, self._raised, self._open = None, False, False, False
         return done
 
     def _is_below(self, line: bytes) -> bool:
         if self._held is None or len(self._held) > _MOST:
             return False
         blank = not line.strip()
+        if self._open:
+            self._open = line[:1] in b" \t" and not blank
+            if self._open and _KEY.match(line):
+                self._held += b" " + line.strip()
+            if self._open or line.startswith(_CLOSES):
+                return True
         if line.startswith(_BEGINS):
             self._inside = self._inside or self._raised or _FAULT.search(self._held, 0, _LOOK) is not None
             return self._inside

@@ -50,9 +50,33 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (_words("high concurrency"), '"High concurrency"', CONCURRENCY),
     (re.compile("并发数过高"), "并发数过高", CONCURRENCY),
     (
-        _words("concurrent connections to", "too many concurrent", "concurrency limit", "maximum concurrency"),
+        _words(
+            "concurrent connections to",
+            "too many concurrent",
+            "concurrency limit",
+            "maximum concurrency",
+            "organization concurrency",
+            "parallel request limit",
+            "max parallel request",
+        ),
         '"too many concurrent"',
         CONCURRENCY,
+    ),
+    (
+        _words(
+            "per-minute rate limit",
+            "per_minute",
+            "perminute",
+            "call rate limit",
+            "token rate limit",
+            "exceeded your rate limit",
+            "too many tokens",
+            "reached max request",
+            "频率过高",
+            "速率限制",
+        ),
+        '"per-minute rate limit"',
+        RATE,
     ),
     (
         _words(
@@ -61,14 +85,17 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
             "exceeded your current quota",
             "usage limit",
             "usage_limit_reached",
-            "resource_exhausted",
             "weekly limit",
             "monthly limit",
             "credit balance is too low",
+            "servicequotaexceeded",
+            "hit your limit",
+            "使用上限",
         ),
         '"quota exceeded"',
         QUOTA,
     ),
+    (_words("in arrears", "insufficient balance", "no resource package", "fair usage policy", "欠费"), '"fair usage policy"', OTHER),
     (_words("daily limit", "daily call limit", "每日调用上限"), '"daily limit"', QUOTA),
     (
         _words(
@@ -78,6 +105,17 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
             "currently overloaded",
             "model is overloaded",
             "engine_overloaded",
+            "experiencing high demand",
+            "experiencing high traffic",
+            "experiencing high load",
+            "over capacity",
+            "capacity exceeded",
+            "rate-limited upstream",
+            "serviceunavailableexception",
+            "modelnotreadyexception",
+            "503 unavailable",
+            "slow_down",
+            "请求过多",
             "访问量过大",
         ),
         "overloaded_error",
@@ -100,10 +138,16 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
         RATE,
     ),
     (_words("high frequency usage"), '"high frequency usage"', RATE),
-    (_words("ratelimiterror", "rate limited", "rate_limited"), '"rate limited"', UNKNOWN),
+    (_words("ratelimiterror", "rate limited", "rate_limited", "rate-limited"), '"rate limited"', UNKNOWN),
+    (
+        _words("throttling triggered", "throttlingexception", "no deployments available", "resource_exhausted", "resource (?:has been )?exhausted"),
+        '"resource exhausted"',  # any limit, as of gRPC
+        UNKNOWN,
+    ),
     (_words("too many requests"), '"too many requests"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
 )
+SOON_S = 120.0  #: a quota until a reset is not over so soon
 _FAILURES = (
     "AbortError", "TimeoutError", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EPIPE", "ETIMEDOUT", "ServerDisconnectedError", "ConnectionError",
     "APIConnectionError", "APITimeoutError", "ReadTimeout", "ConnectTimeout", "ReadError", "ConnectError",
@@ -163,7 +207,7 @@ def in_known_words(rest: str) -> bool:
 
 
 _RETRY_AFTER = re.compile(
-    r"retry(?:ing)?[-_ ]?(?:after|in)(?P<ms>[-_]?ms)?[\"'\\]{0,4}[ :=]{1,4}[\"'\\]{0,4}(?P<after>\d{1,7}(?:\.\d{1,9})?) ?(?P<unit>ms|s|sec|m|min)?(?![\w.]|:\d)"
+    r"retry(?:ing)?[-_ ]?(?:after|in)(?P<ms>[-_]?ms)?[\"'\\]{0,4}[ :=]{1,4}[\"'\\]{0,4}(?P<after>\d{1,7}(?:\.\d{1,9})?) ?(?P<unit>ms|s|sec|m|min)?(?!\w|\.\d|:\d)"
     r"|try again in (?P<again>\d{1,6}(?:\.\d{1,9})?) ?(?P<of>ms|s|sec|m|min)(?![a-z])",
     re.IGNORECASE | re.ASCII,
 )
@@ -199,9 +243,11 @@ def refusal(said: str) -> logs.Refusal | None:
     """What words say of a refusal; None if they tell of none."""
     if (its_class := refusal_class(said)) is None:
         return None
-    code, status = _CODE.search(said), _STATUS.search(said)
+    code, status, after = _CODE.search(said), _STATUS.search(said), retry_after_s(said)
+    if its_class == QUOTA and code is None and after is not None and after <= SOON_S:  # Gemini says so of what is counted by the minute, too
+        its_class = UNKNOWN
     bare = not code and _only_a_number(said)
-    return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, retry_after_s(said), bare)
+    return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare)
 
 
 def _only_a_number(said: str) -> bool:

@@ -31,7 +31,7 @@ SOURCES = {
     "inferred": "inferred from traffic",
 }
 SIDE_NAMES = {"vm": "VM", "host": "host", "unknown": "unknown side", "capture": "capture"}
-MOSTLY_KNOWN = 0.9  #: share of the requests whose outcome is known, from which on others hardly change how many were refused
+HARDLY_MORE = 0.05  #: share of the refusals; if no more outcomes than that are unknown, they hardly change how many were refused
 NAMED = 3  #: names of the target that are told
 HARDLY = 0.01  #: p up to which chance hardly explains it
 WEAK_AUC = 0.9  #: below this the page says how many do not fit, also where the interval of the limit is one number
@@ -110,7 +110,7 @@ def headline(a: Analysis) -> list[Part]:
         parts = [Part(f"Requests to {target(a)} were refused; how many, and of how many, cannot be told.")]
     else:
         known, _ = outcomes(a)
-        least = "At least " if known < MOSTLY_KNOWN * requests else ""
+        least = "At least " if requests - known > HARDLY_MORE * refused else ""
         parts = [Part(f"{least}{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
     causes = supported(a)
     if not causes:

@@ -198,6 +198,8 @@ def chance_evidence(weighing: Weighing) -> Evidence:
         f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count predicts which: the best, {best.rule.name}, "
         f"separates {best.youden:.0%} at most; a limit would separate nearly all"
     )
+    if weighing.refusal_class == logs.CONCURRENCY:
+        text += "; the provider says that it counts what is in progress, so others may fill it who use the same key or address and are in no capture"
     return Evidence(text, weighing.frames(weighing.refused), statistics(best))
 
 
@@ -237,7 +239,7 @@ def needs(weighing: Weighing) -> str:
             f"a recording in which programs break off no answer: they left {int(s.requests.broken_off.sum()):,} here, and for how long the provider goes "
             "on counting these is not seen; if nothing is refused then, that was it"
         )
-    if weighing.reached_for_good:
+    if weighing.reached_for_good or weighing.from_a_moment_on:
         r = s.requests
         went_on = bool((r.start_ns[r.rejected == ACCEPTED] > r.start_ns[weighing.refused].min()).sum() >= ENOUGH)
         whose, outage = ("all of one side", "") if went_on else ("all", " an outage,")

@@ -3,6 +3,7 @@
 Claim: a request that comes while as many as the limit are served is answered when one of these is done, first come, first served.
 Theory of operation: under a limit L a request is served once at most L - 1 of those that came before are unfinished, which is the L-th latest of their ends.
 What it waits from then on for its first byte must be what requests wait that came to a free place; what it waited before must be much more than that.
+Where the queue is never empty, so that hardly any of its requests came to a free place, what others wait is taken, who do not stand in it.
 So a server that is merely slow under load is no queue: its answers do not begin when others end, and that each request in progress makes it slower
 explains the waits as well, or better.
 Cannot be told from: a queue in a proxy on the way; requests of one program that are each sent when another is done.
@@ -73,10 +74,11 @@ def _at(situation: Situation, scope: str, rows: Ints, known: Bools, value: int) 
         latest = latest[-value:]
     waited = there & (served - start > situation.uncertain_ns + SLACK_NS)
     free = there & (served == start)
-    if waited.sum() < FEWEST or free.sum() < FEWEST:
+    usual = np.concatenate([answer[free] - start[free], *([_of_others(situation, rows, known)] if free.sum() < FEWEST else [])])
+    if waited.sum() < FEWEST or not free.any() or len(usual) < FEWEST:
         return None
-    usual = answer[free] - start[free]
-    low, high = np.percentile(usual, 1) - SLACK_NS, np.percentile(usual, 95) + SLACK_NS + situation.uncertain_ns
+    most = np.percentile(usual, 95) * (1 + len(usual) ** -0.5)  # of few, the longest is seldom among them
+    low, high = np.percentile(usual, 1) - SLACK_NS, most + SLACK_NS + situation.uncertain_ns
     rest = (answer - served)[waited]
     aligned = float(((rest >= low) & (rest <= high)).mean())
     long = (answer - start)[waited]
@@ -87,6 +89,19 @@ def _at(situation: Situation, scope: str, rows: Ints, known: Bools, value: int) 
     mask = np.zeros(len(r), np.bool_)
     mask[rows[waited]] = True
     return Queue(scope, value, value, value, mask, int(np.median(long)), aligned)
+
+
+def _of_others(situation: Situation, rows: Ints, known: Bools) -> Ints:
+    """What requests waited that are not counted here, each while no other of its side was in progress."""
+    r = situation.requests
+    out = []
+    for side in np.unique(r.side).tolist():
+        others = np.setdiff1d(np.flatnonzero(known & (r.side == side)), rows)
+        ends = np.maximum.accumulate(np.concatenate([[-1], r.end_ns[r.side == side]]))
+        before = ends[np.searchsorted(r.start_ns[r.side == side], r.start_ns[others], "left")]
+        alone = others[before <= r.start_ns[others]]
+        out.append(r.answer_ns[alone] - r.start_ns[alone])
+    return np.concatenate(out) if out else np.zeros(0, np.int64)
 
 
 def _misses(rest: Ints, there: Bools) -> float:

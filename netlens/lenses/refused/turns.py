@@ -24,6 +24,7 @@ BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first
 BURST_SPREAD_NS = 25 * MS  #: within this of their median, starts that follow a fixed code path; a quarter of the window by chance
 CHANCE = 0.1  #: three pairs of a title and its turn within half a minute are 0.05, five by chance of two busy agents 0.3 (measured)
 ANOTHER_ORDER = 4.0  #: between the sizes of requests for titles and of turns; opencode's are 10 times apart
+SMALLER = 2.0  #: times that a turn is larger than a title that only their times tell, where sizes are known at all
 TURN_BYTES = 16_000  #: of a turn with its tools described; the smallest of opencode has 31 kB
 BESIDE_NS = 10 * S  #: a title and its turn were 2 s apart, and on a busy machine 7 s (measured)
 OFTEN = 0.75  #: share of the titles that are; the first turn of a program that has just started was 17 s late
@@ -69,8 +70,10 @@ def titles(found: Intents, situation: Situation) -> frozenset[int]:
         places = [[k for k in place if found.accepted[k]] for place in zip(*mine, strict=True)]
         if len(places) == 2 and all(places):
             lengths = [float(np.median(found.busy_ns[place])) for place in places]
-            if min(lengths) < 0.9 * max(lengths):
-                out |= {pair[int(np.argmin(lengths))] for pair in mine}
+            sent = [float(np.median(situation.requests.sent_bytes[[found.attempts[pair[k]][0] for pair in mine]])) for k in (0, 1)]
+            short = int(np.argmin(lengths))
+            if min(lengths) < 0.9 * max(lengths) and sent[short] * SMALLER <= sent[1 - short]:
+                out |= {pair[short] for pair in mine}
     return frozenset(out)
 
 

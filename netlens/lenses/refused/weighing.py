@@ -102,7 +102,8 @@ class Weighing:
         if self.named:
             return ""
         best, timely = self.inference.best, [f for f in self.time_fits if self.separates(f)]
-        by_open = best is not None and self.separates(best)
+        # one that is preferred because it may fit as well, if what is uncertain fits, needs not tell by itself
+        by_open = best is not None and any(map(self.separates, (best, *self.inference.tied)))
         far = by_open and best is not None and self._long_held(best)
         if best is None or not timely:
             return "either" if far else "concurrency" if by_open else ""
@@ -263,6 +264,12 @@ class Weighing:
         return [f for f in self.time_fits if f.runs == 1 and not f.misses + f.false_alarms]
 
     @property
+    def from_a_moment_on(self) -> bool:
+        """Whether nothing was accepted any more once a request was refused: it may be an outage, or a quota, which nothing tells apart."""
+        r = self.situation.requests
+        return self.inference.enough and not (r.start_ns[r.rejected == ACCEPTED] > r.start_ns[self.refused].min()).any()
+
+    @property
     def many_broken_off(self) -> bool:
         """Whether programs broke off so many answers that these may be why: for how long the provider goes on counting them is not seen."""
         broken = int(self.situation.requests.broken_off.sum())
@@ -291,7 +298,7 @@ class Weighing:
         with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
         if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
             return False
-        if self.open_evidence > MARGIN or self.time_evidence > NO_BETTER:
+        if self.open_evidence > MARGIN or self.time_evidence > NO_BETTER or self.from_a_moment_on:
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
@@ -339,7 +346,9 @@ class Weighing:
         over_time = max((f.first_log_likelihood - chance for f in self.time_fits), default=0.0)
         out: list[tuple[float, RuleFit]] = []
         for fit in self.conditional:
-            found = condition.find(fit.counts.count, self.refused, r.rejected >= 0, self.inference.first)
+            at_best = np.where(self.refused, fit.counts.high, fit.counts.low)  # what is uncertain must not hide one that may hold as well
+            tried = [condition.find(each, self.refused, r.rejected >= 0, self.inference.first) for each in (fit.counts.count, at_best)]
+            found = max((each for each in tried if each is not None), key=lambda each: each.evidence, default=None)
             if found is not None and found.p <= HARDLY_CHANCE and found.evidence >= over_time + TIE:
                 value, alarms = found.value, found.above - found.hits
                 told = replace(

@@ -52,6 +52,7 @@ from netlens.lenses.refused.labels._matching import (
     EARLY_NS,
     LATE_NS,
     MIN_LEARNED,
+    SLOWER,
     Match,
     match,
     small_ones,
@@ -273,8 +274,9 @@ def from_log(
             reason = f"line {events[event].line} of the error log{code}"
             set_labels(labels, row, REJECTED, ERROR_LOG, reason, events[event].refusal_class)
     told = {event.refusal_class for event in events} - {logs.UNKNOWN}
+    quick = answers.waits[[row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]]
     for row, line in (tried_again(answers, log.starts, small, slack_ns) if small is not None else {}).items():
-        if labels.rejected[row] != REJECTED:
+        if labels.rejected[row] != REJECTED and (not len(quick) or answers.waits[row] <= SLOWER * quick.max()):
             reason = f"asked for again, as line {line} of the error log says"
             set_labels(labels, row, REJECTED, ERROR_LOG, reason, next(iter(told)) if len(told) == 1 else logs.UNKNOWN)
     taken = {event for event, _ in found.pairs}
