@@ -78,11 +78,12 @@ def in_json(a: Any, d: dict[str, Any], true: Truth) -> None:
         assert [d["counts"][name] for name in ("exchanges", "rejections", "refused_by_class")] == [None] * 3
         assert {(each["requests"], each["refused"]) for each in d["parties"]} == {(None, None)}
     else:
+        assert [(each["requests"], each["refused"]) for each in d["parties"]] == [(p.requests, p.refused) for p in a.parties]
         assert (d["counts"]["exchanges"], d["counts"]["rejections"]) == (true.requests, true.refused)
         assert sum(d["counts"]["refused_by_class"].values()) == true.refused
     assert d["counts"]["sessions"] == true.wire_sessions
     assert sum(d["chains"].values()) == int(a.sides[a.assembled.upstream.name].rows.sum())
-    assert (sum(p["requests"] for p in d["parties"]), sum(p["refused"] for p in d["parties"])) == (true.requests, true.refused)
+    assert (sum(p.requests for p in a.parties), sum(p.refused for p in a.parties)) == (true.requests, true.refused)
     groups = [g for g in d["budget"]["groups"] if g["target"]]
     assert sum(g["requests"] for g in groups) == len(d["budget"]["requests"]) + d["budget"]["left_out"] == true.divided
     table = a.budget[a.budget["target"]]
@@ -94,7 +95,7 @@ def in_json(a: Any, d: dict[str, Any], true: Truth) -> None:
     assert all(f["rejections_before"] == true.refused for f in d["fixes"])
     if (p := d["peaks"])["combined"] is not None:
         assert max(p["vm"], p["host"]) <= p["combined"] <= p["vm"] + p["host"]
-        asked = {party["vantage"] for party in d["parties"] if party["requests"]}
+        asked = {party.vantage for party in a.parties if party.requests}
         assert bool(p["host"]) == ("host" in asked)  # what a relay on the host opens is no program's
 
 
