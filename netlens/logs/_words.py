@@ -140,7 +140,13 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (_words("high frequency usage"), '"high frequency usage"', RATE),
     (_words("ratelimiterror", "rate limited", "rate_limited", "rate-limited"), '"rate limited"', UNKNOWN),
     (
-        _words("throttling triggered", "throttlingexception", "no deployments available", "resource_exhausted", "resource (?:has been )?exhausted"),
+        _words(
+            "throttling triggered",
+            "throttlingexception",
+            "no deployments available",
+            "resource_exhausted",
+            "resource (?:has been )?exhausted",
+        ),
         '"resource exhausted"',  # any limit, as of gRPC
         UNKNOWN,
     ),
@@ -207,7 +213,8 @@ def in_known_words(rest: str) -> bool:
 
 
 _RETRY_AFTER = re.compile(
-    r"retry(?:ing)?[-_ ]?(?:after|in)(?P<ms>[-_]?ms)?[\"'\\]{0,4}[ :=]{1,4}[\"'\\]{0,4}(?P<after>\d{1,7}(?:\.\d{1,9})?) ?(?P<unit>ms|s|sec|m|min)?(?!\w|\.\d|:\d)"
+    r"retry(?:ing)?[-_ ]?(?:after|in)(?P<ms>[-_]?ms)?[\"'\\]{0,4}[ :=]{1,4}[\"'\\]{0,4}"
+    r"(?P<after>\d{1,7}(?:\.\d{1,9})?) ?(?P<unit>ms|s|sec|m|min)?(?!\w|\.\d|:\d)"
     r"|try again in (?P<again>\d{1,6}(?:\.\d{1,9})?) ?(?P<of>ms|s|sec|m|min)(?![a-z])",
     re.IGNORECASE | re.ASCII,
 )
@@ -244,7 +251,9 @@ def refusal(said: str) -> logs.Refusal | None:
     if (its_class := refusal_class(said)) is None:
         return None
     code, status, after = _CODE.search(said), _STATUS.search(said), retry_after_s(said)
-    if its_class == QUOTA and code is None and after is not None and after <= SOON_S:  # Gemini says so of what is counted by the minute, too
+    if (
+        its_class == QUOTA and code is None and after is not None and after <= SOON_S
+    ):  # Gemini says so of what is counted by the minute, too
         its_class = UNKNOWN
     bare = not code and _only_a_number(said)
     return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare)

@@ -107,7 +107,8 @@ class ErrorLog:
     unclear_ns : times of faults in words that are not known; each may tell of a refusal.
     starts : of requests, in order of time, where the program writes down every one.
     program : whose forms they and the refusals have, as :mod:`netlens.logs` names it ("any" where the forms are those of many); None without any.
-    other : first and last instant at which lines may have been written that say that a request failed otherwise (by a status such as 500).
+    other : first and last instant at which lines may have been written that say that a request failed otherwise (by a status such as 500), and hosts of
+        URLs in them.
     untimed : where no line has a time, the class of each that tells of a refusal.
     """
 
@@ -123,7 +124,7 @@ class ErrorLog:
     starts: tuple[Start, ...] = ()
     program: str | None = None
     untimed: tuple[str, ...] = ()
-    other: tuple[tuple[int, int], ...] = ()
+    other: tuple[tuple[int, int, tuple[str, ...]], ...] = ()
 
 
 def at_once(log: ErrorLog) -> int:
@@ -148,7 +149,7 @@ def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
     first = None if log.first_ns is None else int(to_host(log.first_ns))
     last = None if log.last_ns is None else int(to_host(log.last_ns))
     unclear = tuple(int(to_host(time)) for time in log.unclear_ns)
-    other = tuple((int(to_host(low)), int(to_host(high))) for low, high in log.other)
+    other = tuple((int(to_host(low)), int(to_host(high)), hosts) for low, high, hosts in log.other)
     starts = tuple(replace(each, low_ns=int(to_host(each.low_ns)), high_ns=int(to_host(each.high_ns))) for each in log.starts)
     events.sort(key=lambda e: (e.time_ns, e.line))
     return replace(log, events=events, first_ns=first, last_ns=last, unclear_ns=unclear, starts=starts, other=other)
@@ -292,7 +293,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     accounts: set[str] = set()  # programs that write down the start of every request
     whose: Counter[str] = Counter()  # programs whose refusals or starts they are
     untimed: list[str] = []
-    other: list[tuple[int, int]] = []  # of faults that name another status
+    other: list[tuple[int, int, tuple[str, ...]]] = []  # of faults that name another status
     lines = unread = quiet = 0
     first = last = before = None
     joined = True
@@ -333,7 +334,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
                 those = unclear.setdefault("" if found.about else form.PROGRAM, [])
                 those += [span[0]] if len(those) < MAX_EVENTS else []
             if refusal is None and len(other) < MAX_EVENTS and logs.names_status(said):
-                other.append(span)
+                other.append((*span, _named(whole)[0]))
             whose[form.PROGRAM] += refusal is not None
             names = _named(whole) if refusal else _NO_NAMES
             quiet += not quiet and not found.level and not refusal and not logs.words(rest)

@@ -144,10 +144,11 @@ def _failed(a: Analysis) -> list[str]:
     """What may be failures, in words: answers of a relay's own, refusals of error logs that match no request, answers that lines of the logs may mean, and
     requests without an answer."""
     facts = a.assembled.situation.facts
-    unclear, left, unmatched = (int(facts.get(name, 0)) for name in ("unclear", "left", "unmatched"))
+    unclear, left, unmatched, alike = (int(facts.get(name, 0)) for name in ("unclear", "left", "unmatched", "alike"))
     told = _by_relays(a)
     told += [f"{plural(unmatched, 'refusal')} in the error logs {'matches' if unmatched == 1 else 'match'} no request"] if unmatched else []
     told += [f"{plural(unclear, 'answer')} may be what lines of the error logs mean by failures"] if unclear else []
+    told += [f"{alike:,} answers of one size, short and at once where others are streams, may be refusals"] if alike else []
     return [*told, *([f"{plural(left, 'request')} got no answer, as the server closed or reset the connection"] if left else [])]
 
 

@@ -169,8 +169,8 @@ class _Held:
     item: Ints
     late: Ints
 
-    def take(self, mask: Bools) -> _Held:
-        return _Held(self.start[mask], self.end[mask], self.side[mask], self.session[mask], self.item[mask], self.late[mask])
+    def take(self, rows: Bools | Ints) -> _Held:
+        return _Held(self.start[rows], self.end[rows], self.side[rows], self.session[rows], self.item[rows], self.late[rows])
 
 
 def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -> Counts:

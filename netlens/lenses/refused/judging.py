@@ -215,7 +215,7 @@ def needs(weighing: Weighing) -> str:
     if i.refused < ENOUGH <= i.refused + weighing.unmatched:
         return off
     if i.refused == 0:
-        return "a recording in which requests are refused"
+        return weighing.outcomes_wanted if s.facts.get("alike") else "a recording in which requests are refused"
     if not i.accepted:
         if (s.requests.rejected == UNLABELLED).any():
             return weighing.outcomes_wanted

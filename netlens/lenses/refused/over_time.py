@@ -307,6 +307,8 @@ def _fit(
     ll, (low, high, value) = _best_limit(counts, rejected, used)
     if not np.isfinite(ll):
         return None  # no refusal came when anything had been used
+    if limiter.WINDOW == "bucket" and value * parameter_s < min(USUAL_S):
+        return None  # requests that near to each other are in progress together
     # requests of an unknown side are as likely under this as under chance
     rest = labelled & ~used
     ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0

@@ -16,6 +16,7 @@ from netlens.chains.parties import of_requests
 from netlens.chains.requests import UPSTREAM
 from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, REJECTED, SIDES, UNLABELLED, Requests
+from netlens.chains.target import KNOWN_APIS, matching
 from netlens.columns import Codes, Ints, Objects
 from netlens.registry import members
 from netlens.text import plural, printable
@@ -103,9 +104,8 @@ def labelled(traffic: Traffic) -> Traffic:
     situation = traffic.situation
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
-    situation = replace(
-        situation, requests=requests, facts={**situation.facts, "unmatched": told.unmatched_within, "unclear": told.unclear, "left": left}
-    )
+    told_besides = {"unmatched": told.unmatched_within, "unclear": told.unclear, "left": left, "alike": _perhaps_refused(traffic, told)}
+    situation = replace(situation, requests=requests, facts={**situation.facts, **told_besides})
     return traffic.with_labels(situation, notes, told.unmatched)
 
 
@@ -131,6 +131,24 @@ def _without_a_log(traffic: Traffic, told: Told) -> None:
     for rows, label in ((open_ & looks, REJECTED), (open_ & stream, ACCEPTED)):
         told.rejected[rows], told.source[rows] = label, LOOK_ALIKE
     told.refusal_class[open_ & looks] = logs.UNKNOWN
+
+
+def _perhaps_refused(traffic: Traffic, told: Told) -> int:
+    """How many answers look like refusals where nobody says of any request that it was refused: of one size, short, and sooner than streams begin."""
+    from netlens.lenses.refused.labels._labels import QUICK, Answers, alike  # which need this module
+
+    up = traffic.rows[:, UPSTREAM]
+    rows = up[(told.rejected == UNLABELLED) & (up >= 0)]
+    named = not traffic.goal.guessed or any(matching(name, KNOWN_APIS) for name in traffic.goal.names)
+    if (told.rejected == REJECTED).any() or not named or len(rows) < TAUGHT:
+        return 0
+    answers = Answers(traffic.upstream.exchanges)
+    streams = answers.waits[answers.stream]
+    if len(streams) < TAUGHT:
+        return 0
+    sizes = answers.down[rows][answers.short[rows] & (answers.waits[rows] <= QUICK * np.percentile(streams, 10))]
+    most = max((int(alike(sizes, np.array([size])).sum()) for size in np.unique(sizes)), default=0)
+    return most if most >= TAUGHT else 0
 
 
 def _unless_a_log_says_otherwise(traffic: Traffic, told: Told) -> None:

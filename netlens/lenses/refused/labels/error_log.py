@@ -169,7 +169,13 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     apis = {event.provider: programs.api_of(event.provider) for event in log.events}
     ours = any(api in names for api in apis.values())
     kept = [e for e in log.events if not elsewhere(e) and not (ours and apis[e.provider] is not None and apis[e.provider] not in names)]
-    return log if len(kept) == len(log.events) else replace(log, events=kept)
+
+    def of_another(host: str) -> bool:
+        """A server by its name, which a relay near by is not as a rule."""
+        return "." in host and not host.replace(".", "").isdigit() and not matching(host, domains) and host not in asked
+
+    other = tuple(each for each in log.other if not each[2] or not all(map(of_another, each[2])))
+    return log if len(kept) == len(log.events) and len(other) == len(log.other) else replace(log, events=kept, other=other)
 
 
 def _own(traffic: Traffic, side: Side) -> Ints:
@@ -313,7 +319,7 @@ def _failed_otherwise(answers: Answers, log: ErrorLog, found: Match) -> Ints:
     refused = np.array([*found.sizes, *answers.down[[row for _, row in found.pairs]].tolist()], np.int64)
     short = np.flatnonzero(answers.short & ~alike(answers.down, refused))
     short = short[np.argsort(answers.end[short], kind="stable")]
-    spans = np.array(log.other, np.int64).reshape(-1, 2) + np.array([-SHIFT_NS, 0])
+    spans = np.array([(low, high) for low, high, _ in log.other], np.int64).reshape(-1, 2) + np.array([-SHIFT_NS, 0])
     first, stop = np.searchsorted(answers.end[short], spans).T if len(spans) else (NONE, NONE)
     before = [np.unique(answers.down[short[a:b]]) for a, b in zip(first.tolist(), stop.tolist(), strict=True) if a < b]
     sizes, lines = np.unique(np.concatenate([NONE, *before]), return_counts=True)

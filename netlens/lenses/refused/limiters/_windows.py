@@ -30,7 +30,7 @@ def between(shortest_s: float, longest_s: float, ratio: float) -> list[float]:
 def parameters(starts: Ints, _: Floats) -> list[float]:
     """Lengths of sliding windows."""
     longest = span_s(starts)  # a longer window cannot be told from a quota
-    return sorted({*between(0.5, longest, 1.25), *(w for w in USUAL_S if w <= longest)})
+    return sorted({*between(min(USUAL_S), longest, 1.25), *(w for w in USUAL_S if w <= longest)})
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
