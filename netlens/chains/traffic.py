@@ -24,7 +24,7 @@ from netlens.chains.parties import others
 from netlens.chains.requests import requests, underway
 from netlens.chains.sessions import sessions, vm_alone
 from netlens.chains.situation import HOST, SIDES, VM, Requests, Situation
-from netlens.columns import Ints
+from netlens.columns import Bools, Ints
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -85,10 +85,16 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     host_seen = "host" in linked.sides or (only != "vm" and "vm" not in linked.sides)
     egress = visibility.missing_egress(linked)
     missing = egress if host_seen else ""
+    uncountable, hidden = _uncountable(linked, beside, made)
+    if uncountable and hidden and (apart := _of_others(linked, made, hidden, row_of)) is not None:
+        # what others have in flight is not known, which is no reason not to count the VM's own
+        made, rows, uncountable = made.take(~apart), rows[~apart], None
+        missing = missing or "a TLS key log (SSLKEYLOGFILE) of what speaks HTTP/2 beside the VM"
+        egress = egress or missing
     common = _common_ns(linked, notes)
     facts = _facts(linked, egress_seen=not egress)
     situation = Situation(
-        made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), _uncountable(linked, beside, made),
+        made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), uncountable,
         facts, missing, underway(linked, row_of),
     )  # fmt: skip
     told = {f.name: getattr(linked, f.name) for f in fields(Linked)} | {"notes": notes}
@@ -109,14 +115,20 @@ def _vm_is_blind(linked: Linked, notes: list[str]) -> bool:
     return bool(came)
 
 
-def _uncountable(linked: Linked, beside: Beside, made: Requests) -> str | None:
+def _of_others(linked: Linked, made: Requests, hidden: list[int], row_of: dict[int, int]) -> Bools | None:
+    """Which requests are of the connections ``hidden`` of the upstream, if none of these is the VM's; None if one may be, or the VM has no others."""
+    apart = np.isin(made.session, [row_of.get(row, -1) for row in hidden])
+    return apart if linked.vm is not None and set(linked.origin[hidden].tolist()) == {HOST} and (made.side[~apart] == VM).any() else None
+
+
+def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | None, list[int]]:
     """Why requests cannot be counted: HTTP/2 spoken, as far as is known, on a busy connection of the target whose streams no key log shows; or all that
-    was sent to it cut before a protocol can be told, so that a handshake looks like requests."""
+    was sent to it cut before a protocol can be told, so that a handshake looks like requests. And which connections of the upstream these are."""
     up = linked.upstream
     if len(made) and "cut_payload" in up.capture.table("quality")["reason"]:
         protocols = up.sessions["protocol"][[k for row in np.flatnonzero(up.target).tolist() for k in up.session_ids[row]]]
         if all(each is None for each in protocols.tolist()):
-            return "captures of whole packets (tcpdump -s 0), to tell requests from handshakes: what these hold of each is too short"
+            return "captures of whole packets (tcpdump -s 0), to tell requests from handshakes: what these hold of each is too short", []
     shown = set(made.session[made.stream >= 0].tolist())
     readable = {r.session_id for r in beside.keys.rows} if beside.keys is not None else set()
     busy = set(up.owner.tolist())
@@ -129,11 +141,12 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> str | None:
         and not readable.intersection(up.session_ids[row])
     ]
     if not hidden:
-        return None
+        return None, []
     spoken = all(any(linked.http2.get(k) for k in up.session_ids[row]) for row in hidden)
     return (
         f"a TLS key log (SSLKEYLOGFILE): HTTP/2 {'is spoken' if spoken else 'was offered'} on {plural(len(hidden), 'connection')}, "
-        "where several requests share a connection and cannot be told apart by who sends when"
+        "where several requests share a connection and cannot be told apart by who sends when",
+        hidden,
     )
 
 

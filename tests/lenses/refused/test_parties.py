@@ -103,6 +103,14 @@ def test_a_machine_without_a_log_is_labelled_by_what_anothers_shows() -> None:
     assert told.refusal_class.tolist()[9:11] == [logs.UNKNOWN] * 2
 
 
+def test_three_refusals_teach_where_many_answers_look_otherwise() -> None:
+    log = [REJECTED] * 3 + [ACCEPTED] * 10 + [UNLABELLED] * 3
+    told = told_of([400] * 3 + [9000] * 10 + [401, 9000, 700], log, [0] * 13 + [2] * 3)
+    assert told.rejected.tolist() == [*log[:13], REJECTED, ACCEPTED, UNLABELLED]
+    few = [REJECTED] * 3 + [ACCEPTED] * 9 + [UNLABELLED] * 3
+    assert told_of([400] * 3 + [9000] * 9 + [401, 9000, 700], few, [0] * 12 + [2] * 3).rejected.tolist() == few
+
+
 @pytest.mark.parametrize(
     ("log", "whose"),
     [

@@ -33,7 +33,7 @@ ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike",
 STREAM_NS = 150_000_000
 SHORT_NS = 60_000_000  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 STREAM_BYTES = 16384  #: one of as many bytes is a stream, too
-TAUGHT_ANOTHER = 3  #: refusals of one machine's log that teach what those of another look like, which has none
+TAUGHT_BY_FEW = (3, 10)  #: or so few, where as many accepted answers are known not to look so
 TAUGHT, MISTAKEN = (
     5,
     0.05,
@@ -115,10 +115,10 @@ def _without_a_log(traffic: Traffic, told: Told) -> None:
     from netlens.lenses.refused.labels._labels import Answers, alike  # which need this module
 
     up = traffic.rows[:, UPSTREAM]
-    by_log = (told.source == ERROR_LOG) & (up >= 0)
-    refused, accepted = (by_log & (told.rejected == label) for label in (REJECTED, ACCEPTED))
+    refused, accepted = (told.source == ERROR_LOG) & (told.rejected == REJECTED) & (up >= 0), (told.rejected == ACCEPTED) & (up >= 0)
     open_ = (told.rejected == UNLABELLED) & (up >= 0)
-    if refused.sum() < TAUGHT_ANOTHER or accepted.sum() < TAUGHT or not open_.any():
+    enough = refused.sum() >= TAUGHT or (refused.sum() >= TAUGHT_BY_FEW[0] and accepted.sum() >= TAUGHT_BY_FEW[1])
+    if not enough or not open_.any():
         return
     answers = Answers(traffic.upstream.exchanges)
     down, short, stream = answers.down[up], answers.short[up], answers.stream[up]
