@@ -102,8 +102,8 @@ class Weighing:
         if self.named:
             return ""
         best, timely = self.inference.best, [f for f in self.time_fits if self.separates(f)]
-        # one that is preferred because it may fit as well, if what is uncertain fits, needs not tell by itself
-        by_open = best is not None and any(map(self.separates, (best, *self.inference.tied)))
+        # one beyond chance that may fit as well, if what is uncertain fits, needs not tell by itself beside one that does
+        by_open = best is not None and (self.separates(best) or (best.p <= ALPHA and any(map(self.separates, self.inference.tied))))
         far = by_open and best is not None and self._long_held(best)
         if best is None or not timely:
             return "either" if far else "concurrency" if by_open else ""
@@ -343,7 +343,8 @@ class Weighing:
         if self.kind or self.named or self.chance or not (self.inference.enough and self.seen_whole):
             return []
         r, chance = self.situation.requests, by_chance_of(self.refused[self.inference.first])
-        over_time = max((f.first_log_likelihood - chance for f in self.time_fits), default=0.0)
+        rivals = [f for f in self.time_fits if f.limiter.COUNTS != "bytes" or self._clear_of_bytes(f)]
+        over_time = max((f.first_log_likelihood - chance for f in rivals), default=0.0)
         out: list[tuple[float, RuleFit]] = []
         for fit in self.conditional:
             at_best = np.where(self.refused, fit.counts.high, fit.counts.low)  # what is uncertain must not hide one that may hold as well
