@@ -459,9 +459,9 @@ def test_answers_of_the_size_of_other_failures_are_no_refusals() -> None:
     read = log()
     assert from_log(answers, read).rejected[::2].tolist() == [UNLABELLED] * 8
     line = T0 + 5_000 * MS
-    told = from_log(answers, replace(read, other=((line, line + S),)))
+    told = from_log(answers, replace(read, other=((line, line + S, ()),)))
     assert told.rejected.tolist() == [ACCEPTED] * 16
-    refused = from_log(answers, replace(log((3_001,), (6_001,)), other=((line, line + S),)))
+    refused = from_log(answers, replace(log((3_001,), (6_001,)), other=((line, line + S, ()),)))
     assert set(refused.rejected[::2]) <= {REJECTED, UNLABELLED}, "the refusals have that size"
 
 
