@@ -106,6 +106,14 @@ class Side:
         return told
 
     @cached_property
+    def ja4(self) -> dict[int, int]:
+        """Number of the kind of ClientHello (JA4), by row of connections; those without a hello are not in it."""
+        hellos = self.capture.table("hellos")
+        kinds: dict[str, int] = {}
+        found = zip(hellos["session_id"].tolist(), hellos["ja4"].tolist(), strict=True)
+        return {self.connection_of[k]: kinds.setdefault(ja4, len(kinds)) for k, ja4 in found if k in self.connection_of}
+
+    @cached_property
     def shared(self) -> set[int]:
         """Rows of connections that speak HTTP/2: their turns are no requests."""
         return {row for row, ids in enumerate(self.session_ids) if any(self.http2.get(k) for k in ids)}

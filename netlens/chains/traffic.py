@@ -143,11 +143,9 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | 
     if not hidden:
         return None, []
     spoken = all(any(linked.http2.get(k) for k in up.session_ids[row]) for row in hidden)
-    return (
-        f"a TLS key log (SSLKEYLOGFILE): HTTP/2 {'is spoken' if spoken else 'was offered'} on {plural(len(hidden), 'connection')}, "
-        "where several requests share a connection and cannot be told apart by who sends when",
-        hidden,
-    )
+    how = "is spoken" if spoken else "was offered"
+    keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 {how} on {plural(len(hidden), 'connection')}"
+    return f"{keys}, where several requests share a connection and cannot be told apart by who sends when", hidden
 
 
 def _uncertain_ns(linked: Linked) -> int:

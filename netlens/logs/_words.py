@@ -153,7 +153,6 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (_words("too many requests"), '"too many requests"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
 )
-SOON_S = 120.0  #: a quota until a reset is not over so soon
 _FAILURES = (
     "AbortError", "TimeoutError", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EPIPE", "ETIMEDOUT", "ServerDisconnectedError", "ConnectionError",
     "APIConnectionError", "APITimeoutError", "ReadTimeout", "ConnectTimeout", "ReadError", "ConnectError",
@@ -251,10 +250,6 @@ def refusal(said: str) -> logs.Refusal | None:
     if (its_class := refusal_class(said)) is None:
         return None
     code, status, after = _CODE.search(said), _STATUS.search(said), retry_after_s(said)
-    if (
-        its_class == QUOTA and code is None and after is not None and after <= SOON_S
-    ):  # Gemini says so of what is counted by the minute, too
-        its_class = UNKNOWN
     bare = not code and _only_a_number(said)
     return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare)
 

@@ -94,6 +94,8 @@ class Weighing:
         best = self.inference.best
         if self.refusal_class == logs.OVERLOAD and best is not None and best.hits >= MANY and not best.misses + best.false_alarms:
             named = not (best.p <= HARDLY_CHANCE and self.separates(best))  # providers say "overloaded" of limits, too
+        if self.refusal_class == logs.QUOTA and not self.from_a_moment_on:  # and "quota" of what is counted by the minute
+            named = not any(map(self.separates, self.time_fits))
         return self.refusal_class if named else ""
 
     @cached_property
@@ -218,7 +220,7 @@ class Weighing:
             return False
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
             return False  # one bad minute has a beginning and an end, and some window or count fits these
-        if any(f.log_likelihood > ll + TIE for f in self.reached_for_good):
+        if any(f.log_likelihood > ll + TIE for f in self.reached_for_good) or (isinstance(fit, Fit) and self.from_a_moment_on):
             return False
         return (
             self.inference.enough
@@ -263,11 +265,12 @@ class Weighing:
         """Limits over time that explain all and were reached once, never to be left again: a quota, an outage, or a limit that counts what is refused."""
         return [f for f in self.time_fits if f.runs == 1 and not f.misses + f.false_alarms]
 
-    @property
+    @cached_property
     def from_a_moment_on(self) -> bool:
-        """Whether nothing was accepted any more once a request was refused: it may be an outage, or a quota, which nothing tells apart."""
+        """Whether nothing was accepted any more once a request of a side was refused: it may be an outage, or a quota, which nothing tells apart."""
         r = self.situation.requests
-        return self.inference.enough and not (r.start_ns[r.rejected == ACCEPTED] > r.start_ns[self.refused].min()).any()
+        of_side = [(r.start_ns[mine & self.refused].min(), mine) for side in np.unique(r.side[self.refused]) for mine in [r.side == side]]
+        return self.inference.enough and not any((r.start_ns[mine & (r.rejected == ACCEPTED)] > first).any() for first, mine in of_side)
 
     @property
     def many_broken_off(self) -> bool:

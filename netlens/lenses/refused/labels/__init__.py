@@ -33,6 +33,7 @@ ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike",
 STREAM_NS = 150_000_000
 SHORT_NS = 60_000_000  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 STREAM_BYTES = 16384  #: one of as many bytes is a stream, too
+UNHEARD, NEARLY_ALL = 3, 0.9
 TAUGHT_BY_FEW = (3, 10)  #: or so few, where as many accepted answers are known not to look so
 TAUGHT, MISTAKEN = (
     5,
@@ -99,6 +100,7 @@ def labelled(traffic: Traffic) -> Traffic:
     up = traffic.rows[:, UPSTREAM]
     _unless_a_log_says_otherwise(traffic, told)
     _without_a_log(traffic, told)
+    _of_one_that_logs_nothing(traffic, told)
     left = _left_alone(traffic, told)
     name_by_size(told, np.where(up >= 0, np.append(traffic.upstream.exchanges["down_bytes"], 0)[up], 0))
     situation = traffic.situation
@@ -131,6 +133,39 @@ def _without_a_log(traffic: Traffic, told: Told) -> None:
     for rows, label in ((open_ & looks, REJECTED), (open_ & stream, ACCEPTED)):
         told.rejected[rows], told.source[rows] = label, LOOK_ALIKE
     told.refusal_class[open_ & looks] = logs.UNKNOWN
+
+
+def _of_one_that_logs_nothing(traffic: Traffic, told: Told) -> None:
+    """Label, in place, the requests of a program, or of a kind, of which a log that is there never tells: a second program on the machine, or titles.
+
+    Answers that are to the byte of the size of refusals with a line, and as quick, are refusals if one connection, one kind of program (by its ClientHello)
+    or one size of request has :data:`UNHEARD` of them and no line at all, while nearly all others that look so have theirs.
+    """
+    from netlens.lenses.refused.counting import models
+    from netlens.lenses.refused.labels._labels import Answers  # which need this module
+
+    up = traffic.rows[:, UPSTREAM]
+    lined = (told.source == ERROR_LOG) & (told.rejected == REJECTED) & (up >= 0)
+    if lined.sum() < UNHEARD or not ((told.rejected == UNLABELLED) & (up >= 0)).any():
+        return
+    answers, ja4 = Answers(traffic.upstream.exchanges), traffic.upstream.ja4
+    down, waits, short = answers.down[up], answers.waits[up], answers.short[up]
+    like = short & np.isin(down, down[lined & short]) & (waits <= waits[lined & short].max(initial=0)) & (up >= 0)
+    connection = traffic.upstream.owner[up]
+    hello = np.array([ja4.get(row, -1) for row in connection.tolist()], np.int64)
+    requests = traffic.situation.requests
+    sizes = np.zeros(len(requests), np.int64)
+    for side in np.unique(requests.side).tolist():
+        mine = np.flatnonzero(requests.side == side)
+        sizes[mine] = 2 * side + models(requests.take(mine))
+    for group in (connection, hello, sizes):
+        heard = np.isin(group, group[lined])
+        silent = like & ~heard & (told.rejected == UNLABELLED)
+        if (like & heard & lined).sum() < NEARLY_ALL * (like & heard).sum():
+            continue  # refusals of those that are told of have no lines either, as an SDK tries again in silence
+        each, many = np.unique(group[silent], return_counts=True)
+        rows = silent & np.isin(group, each[many >= UNHEARD])
+        told.rejected[rows], told.source[rows], told.refusal_class[rows] = REJECTED, LOOK_ALIKE, logs.UNKNOWN
 
 
 def _perhaps_refused(traffic: Traffic, told: Told) -> int:
