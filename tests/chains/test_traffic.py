@@ -272,6 +272,14 @@ def test_answers_that_were_under_way_when_the_capture_began_hold_places(pair: Pa
     assert later.limit.value == truth(pair)["limit"]
 
 
+def test_two_servers_far_away_are_no_chain_however_alike_two_old_connections_look(pair: Path, tmp_path: Path) -> None:
+    """Cut off in the midst, two connections to two servers may be left with as many bytes at the same times."""
+    made = begun_later(pair, 0.6, tmp_path).assembled
+    assert made.served == {}
+    assert made.upstream.name == "host"
+    assert made.pairing is not None
+
+
 def test_a_log_of_a_further_machine_labels_that_machines_requests(pair: Path) -> None:
     whole = analyzed(pair).assembled.situation.requests
     captures = {name: netlens.Capture([str(pair / f"{name}.pcap")], trail=True) for name in ("vm", "host")}

@@ -86,6 +86,21 @@ def test_the_copy_and_the_recorder_have_the_same_refusals(log: Path, tmp_path: P
     assert [each.refusal for each in taken].count(True) == 3
 
 
+def test_an_error_that_javascript_prints_over_several_lines(tmp_path: Path) -> None:
+    path = tmp_path / "agent.log"
+    path.write_text(
+        "2026-11-28T21:01:14.691Z Attempt 1 failed with status 503. Retrying with backoff... ApiError: [{\n"
+        '  "error": {\n    "code": 503,\n    "message": "The model is overloaded. Please try again later.",\n    "status": "UNAVAILABLE"\n  }\n}]\n'
+        "2026-11-28T21:01:15.000Z asked again with {\n"
+        '  "message": "what does High concurrency usage of this API mean?"\n}\n'
+        "2026-11-28T21:01:16.145Z request failed: Error {\n  status: 429,\n  headers: {},\n  message: 'High concurrency usage of this API'\n}\n"
+        "2026-11-28T21:01:17.000Z done\n"
+    )
+    found = errorlog.read(path)
+    assert [(e.line, e.refusal_class) for e in found.events] == [(1, "overload"), (11, "concurrency")]
+    assert found.lines == 16
+
+
 def test_a_refusal_waits_for_no_further_line() -> None:
     taken: list[Reduced] = []
     taking = Taking(taken.append)

@@ -470,6 +470,25 @@ def test_the_clock_is_converted() -> None:
     assert labels.rejected.tolist() == [REJECTED, ACCEPTED]
 
 
+def test_lines_behind_the_last_answer_displace_no_others() -> None:
+    """The program goes on when the capture has ended: its later lines mean answers that nobody captured."""
+    answers = [(1000 * i, REFUSAL, 0) if i % 3 else (1000 * i, 3000, 600) for i in range(1, 31)]
+    lines = [(1000 * i + 5,) for i in range(1, 31) if i % 3]
+    later = [(30_400 + 300 * k,) for k in range(8)]
+    whole, more = from_log(table(*answers), log(*lines)), from_log(table(*answers), log(*lines, *later))
+    assert more.rejected.tolist() == whole.rejected.tolist()
+    assert [event.line for event in more.unmatched] == [len(lines) + 1 + k for k in range(8)]
+    assert len(more.matched) == len(lines)
+
+
+def test_lines_before_the_first_answer_displace_no_others() -> None:
+    answers = [(1000 * i, REFUSAL, 0) if i % 3 else (1000 * i, 3000, 600) for i in range(1, 31)]
+    lines = [(1000 * i + 5,) for i in range(1, 31) if i % 3]
+    earlier = [(-2_000 + 340 * k,) for k in range(8)]
+    more = from_log(table(*answers), log(*earlier, *lines))
+    assert more.rejected.tolist() == from_log(table(*answers), log(*lines)).rejected.tolist()
+
+
 def test_nothing_at_all() -> None:
     empty = table()
     assert len(from_log(empty, log((1,))).rejected) == 0

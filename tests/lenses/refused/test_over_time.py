@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Situation
 from netlens.lenses.refused import limit, over_time, weighing
 from netlens.lenses.refused.limiters import all_limiters
@@ -381,6 +382,41 @@ def test_a_quota_that_each_side_used_up_once_is_no_limit_over_time() -> None:
     for seed in SEEDS:
         supported, _ = judged(played(sliding(30, 1e9), seed=seed, seconds=120, rates={"vm": 2.0, "host": 2.0}))
         assert not supported
+
+
+def test_where_all_is_refused_from_a_moment_on_neither_chance_nor_a_window_is_claimed() -> None:
+    """Of each side: an outage, a quota, or what counts attempts; nothing that was captured tells them apart."""
+    for used in ({"vm": 25}, {"vm": 12, "host": 14}):
+        left = dict(used)
+
+        def decide(side: str, _: float, __: int, left: dict[str, int] = left) -> bool:
+            left[side] = left.get(side, 10_000) - 1
+            return left[side] >= 0
+
+        made = played(decide, seed=3, seconds=120, rates=dict.fromkeys(used, 2.0))
+        weighed = weighing.weigh(made)
+        assert weighed.weighing.from_a_moment_on
+        assert not [v for v in weighed.verdicts if v.verdict == "supported"]
+        assert [v.verdict for v in weighed.verdicts if v.id in ("own-rate", "provider")] == ["undecided"] * 2
+        named = replace(made, requests=replace(made.requests, refusal_class=np.where(made.requests.rejected == REJECTED, logs.QUOTA, "")))
+        assert {v.id for v in weighing.weigh(named).verdicts if v.verdict == "supported"} == {"own-rate"}
+
+
+def test_quota_is_what_some_providers_call_a_limit_by_the_minute() -> None:
+    made = played(sliding(10, 20.0), seed=1, seconds=240, rates={"vm": 5.0})
+    said = replace(made, requests=replace(made.requests, refusal_class=np.where(made.requests.rejected == REJECTED, logs.QUOTA, "")))
+    supported, limiter = judged(said)
+    assert supported == {"own-rate"}
+    assert (limiter["kind"], limiter["value"], limiter["window_s"]) == ("rate", 10, 20.0)
+
+
+def test_no_window_and_no_bucket_is_shorter_than_a_second() -> None:
+    """What comes nearer to each other than that is in progress together."""
+    for seed in SEEDS:
+        made = played(concurrency(2), seed=seed, seconds=60, rates={"vm": 3.0})
+        found = over_time.fits(made, np.ones(len(made.requests), bool))
+        spans = [f.value * f.parameter_s if f.limiter.WINDOW == "bucket" else f.parameter_s for f in found]
+        assert min(spans) > 0.9
 
 
 def test_sides_that_reach_a_limit_once_each_reach_it_once() -> None:

@@ -13,7 +13,7 @@ from netlens import logs
 from netlens.chains.parties import Who, of_requests
 from netlens.chains.situation import ACCEPTED, APART, ELSEWISE, HOST, REJECTED, UNLABELLED, VM, Situation
 from netlens.lenses.refused import _of_some_parties, weighing
-from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told, _without_a_log
+from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told, _of_one_that_logs_nothing, _without_a_log
 from tests.lenses.refused.made import situation
 
 MS = 1_000_000
@@ -101,6 +101,46 @@ def test_a_machine_without_a_log_is_labelled_by_what_anothers_shows() -> None:
     assert told.rejected.tolist() == [*log[:9], REJECTED, REJECTED, ACCEPTED, UNLABELLED]
     assert told.source.tolist()[9:] == [LOOK_ALIKE] * 3 + [""]
     assert told.refusal_class.tolist()[9:11] == [logs.UNKNOWN] * 2
+
+
+def told_by_group(rows: list[tuple[int, int, int, int]]) -> Told:
+    """Of (size of the answer, label, connection, size of the request)."""
+    sizes, log, owner, sent = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    told = Told.nothing(len(rows))
+    told.rejected[:] = log
+    told.source[told.rejected != UNLABELLED] = ERROR_LOG
+    made = situation([("vm", k, float(k), k + 0.5, ACCEPTED) for k in range(len(rows))])
+    made = replace(made, requests=replace(made.requests, sent_bytes=sent))
+    up = SimpleNamespace(exchanges=answers(sizes.tolist()), owner=owner, ja4={})
+    _of_one_that_logs_nothing(SimpleNamespace(situation=made, rows=np.stack([np.arange(len(rows))] * 3, axis=1), upstream=up), told)  # type: ignore[arg-type]
+    return told
+
+
+LOGGED = [(400, REJECTED, 0, 30_000)] * 8 + [(9000, ACCEPTED, 0, 31_000)] * 8
+
+
+@pytest.mark.parametrize(
+    ("silent", "size", "found"),
+    [
+        ([(400, UNLABELLED, 1, 30_500)] * 3, 400, True),  # a connection of which no line ever tells
+        ([(400, UNLABELLED, 0, 3_000)] * 6, 400, True),  # small requests of the same program (titles)
+        ([(400, UNLABELLED, 1, 30_500)] * 2, 400, False),  # too few
+        ([(401, UNLABELLED, 1, 30_500)] * 3, 401, False),  # of nearly that size
+        ([(400, UNLABELLED, 0, 30_500)] * 3, 400, False),  # among those that have lines: these tries may be something else
+    ],
+)
+def test_a_program_or_a_kind_of_request_that_the_log_never_tells_of(
+    silent: list[tuple[int, int, int, int]], size: int, found: bool
+) -> None:
+    told = told_by_group([*LOGGED, *silent])
+    assert told.rejected.tolist()[len(LOGGED) :] == [REJECTED if found else UNLABELLED] * len(silent)
+    assert set(told.source.tolist()[len(LOGGED) :]) == {LOOK_ALIKE if found else ""}
+    assert told.rejected.tolist()[: len(LOGGED)] == [label for _, label, _, _ in LOGGED]
+
+
+def test_where_refusals_that_are_told_of_lack_lines_silence_says_nothing() -> None:
+    told = told_by_group([*LOGGED, *[(400, UNLABELLED, 0, 30_000)] * 2, *[(400, UNLABELLED, 1, 30_500)] * 4])
+    assert told.rejected.tolist()[len(LOGGED) :] == [UNLABELLED] * 6
 
 
 def test_three_refusals_teach_where_many_answers_look_otherwise() -> None:

@@ -42,6 +42,34 @@ def test_its_length_is_found(limit: int) -> None:
     assert (found["kind"], found["value"]) == ("queue", limit)
 
 
+def test_a_queue_that_is_never_empty_is_told_by_what_others_wait() -> None:
+    """Four workers of one side always have two requests in the queue; the other side, which has a queue of its own, waits for nobody."""
+    rng = np.random.default_rng(4)
+    ready = sorted((float(rng.uniform(0, 1)), k) for k in range(4))
+    busy, rows, answers = list[float](), [], []
+    while len(rows) < 60:
+        now, worker = heapq.heappop(ready)
+        busy = sorted(end for end in busy if end > now)
+        begun = max(now, busy[-2]) if len(busy) >= 2 else now
+        first = begun + float(rng.uniform(0.15, 0.6))
+        end = first + float(rng.uniform(0.5, 3.0))
+        busy.append(end)
+        heapq.heappush(ready, (end + float(rng.uniform(0.1, 0.5)), worker))
+        rows.append(("vm", worker, now, end, ACCEPTED))
+        answers.append(first)
+    for k in range(12):
+        at = 5.0 * k + float(rng.uniform(0, 1))
+        rows.append(("host", 9, at, at + 2.0, ACCEPTED))
+        answers.append(at + float(rng.uniform(0.15, 0.6)))
+    order = sorted(range(len(rows)), key=lambda k: rows[k][2])
+    made = situation([rows[k] for k in order])
+    origin = int(made.requests.start_ns[0]) - round(rows[order[0]][2] * 1e9)
+    first_ns = origin + (np.array([answers[k] for k in order]) * 1e9).astype(np.int64)
+    found = queue.fit(replace(made, requests=replace(made.requests, answer_ns=first_ns)))
+    assert found is not None
+    assert (found.scope, found.value) == ("side", 2)
+
+
 def test_slow_under_load_is_no_queue() -> None:
     for slow in (0.1, 0.2, 0.4, 0.7, 1.0):
         assert [seed for seed in range(12) if queue.fit(waiting(99, seed, slow)) is not None] == []

@@ -1,0 +1,65 @@
+"""In which words providers refuse, and what they say they limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from netlens import logs
+
+WORDS = {
+    "concurrency": [
+        "Your account reached max organization concurrency: 3, please try again after 1 seconds",
+        "max parallel request limit reached",
+        "Too many concurrent requests",
+    ],
+    "rate": [
+        "Requests to this operation have exceeded call rate limit of your current OpenAI S0 pricing tier",
+        "Too many tokens, please wait before trying again.",
+        "Number of request tokens has exceeded your per-minute rate limit",
+        "you have exceeded your rate limit",
+        "Quota exceeded for quota metric 'GenerateRequestsPerMinutePerProjectPerModel'",
+        "您的账户已达到速率限制",
+    ],
+    "quota": [
+        "You exceeded your current quota, please check your plan and billing details.",
+        "You've hit your limit · resets 3pm",
+        "ServiceQuotaExceededException: quota",
+        "已达到 5 小时的使用上限",
+    ],
+    "overload": [
+        "The model is currently experiencing high traffic. Please try again later or switch to another model.",
+        "This model is currently experiencing high demand.",
+        "Service tier capacity exceeded for this model.",
+        "the model is temporarily rate-limited upstream",
+        "503 UNAVAILABLE",
+        "当前 API 请求过多，请稍后重试",
+    ],
+    "other": [
+        "Insufficient balance or no resource package. Please recharge.",
+        "does not comply with the Fair Usage Policy",
+        "Your account is in arrears",
+    ],
+    "unknown": [
+        "Resource has been exhausted (e.g. check quota).",
+        "Requests throttling triggered.",
+        "No deployments available for selected model",
+    ],
+}
+
+
+@pytest.mark.parametrize(("its_class", "words"), [(its_class, words) for its_class, each in WORDS.items() for words in each])
+def test_what_a_provider_says(its_class: str, words: str) -> None:
+    found = logs.refusal(words)
+    assert found is not None
+    assert found.refusal_class == its_class
+    again = logs.refusal(" ".join(logs.words(words)))
+    assert again is not None, "the recorder keeps words that tell it"
+    assert again.refusal_class == its_class
+
+
+@pytest.mark.parametrize(
+    "words", ["fetch failed", "the disk quota is fine", "limit: 429 MB", "request done in 1302 ms", "please slow down, said the user"]
+)
+def test_what_is_no_refusal(words: str) -> None:
+    found = logs.refusal(words)
+    assert found is None or found.bare
