@@ -92,19 +92,28 @@ SHARE, FEWEST = 0.05, 5  #: of the requests that are of either size, at least
 
 
 def models(requests: Requests) -> Ints:
-    """Which model each request is for, as far as sizes tell: 0 the large ones, 1 the small ones (titles, summaries); all 0 where there are not two sizes.
+    """Which model each request is for, as far as sizes tell: 0 the large ones, 1 the small ones (titles, summaries) of each side; 0 where it has not two sizes.
 
     In an encrypted stream the model's name is not seen. Programs send small jobs to another model, and these are small by nature (measured with opencode:
     2.9 kB for titles, 31 to 34 kB for turns).
     """
-    sizes = np.sort(requests.sent_bytes)
+    out = np.zeros(len(requests), np.int64)
+    for side in np.unique(requests.side).tolist():
+        mine = requests.side == side
+        out[mine] = _small(requests.sent_bytes[mine])
+    return out
+
+
+def _small(sent: Ints) -> Ints:
+    """1 for those of another order of size than the larger ones, 0 for these, and for all where there are not two orders."""
+    sizes = np.sort(sent)
     none = np.zeros(len(sizes), np.int64)
     fewest = max(FEWEST, int(SHARE * len(sizes)))
     if len(sizes) < 2 * fewest or sizes[0] <= 0:
         return none
     ratio = (sizes[1:] / sizes[:-1])[fewest - 1 : len(sizes) - fewest]
     at = int(ratio.argmax())
-    return (requests.sent_bytes <= sizes[at + fewest - 1]).astype(np.int64) if ratio[at] >= APART else none
+    return (sent <= sizes[at + fewest - 1]).astype(np.int64) if ratio[at] >= APART else none
 
 
 RULES = tuple(Rule(unit, scope) for unit in UNITS for scope in SCOPES)

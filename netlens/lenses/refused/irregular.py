@@ -2,7 +2,7 @@
 
 Claim: as a plain rule, but a request stays counted for a while after its answer, or after it was broken off; or the limit has other values at other
 times; or small requests and large ones, which go to different models, have a limit each.
-Theory of operation: tried only where the plain rules leave exceptions. Late release is one more number, searched for from a fraction of a second to a minute;
+Theory of operation: tried only where the plain rules leave exceptions (more than a few, but for models, which sizes show). Late release is one more number, searched for from a fraction of a second to a minute;
 changes are found one by one, each where it explains most (binary segmentation). Both searches cost the log of what was tried, a change its two numbers.
 The likelihood of first refusals against chance in bursts, price taken off, bounds p as in :mod:`netlens.lenses.refused.over_time`.
 Cannot be told from: a sliding window, where all answers take equally long (late release); two limiters at once (changes).
@@ -50,16 +50,23 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     if some_broken:  # or may be ones, as their counts are uncertain
         exceptions = max(exceptions, int((rejected & labelled).sum()) - best.hits)
     fewer = min(best.hits, int((~rejected & labelled).sum()))  # that nearly all is refused is explained by any limit that is always reached
-    if exceptions <= max(FEW, EXCEPTIONS * fewer) or len(situation.requests) > MOST:
+    if not exceptions or len(situation.requests) > MOST:
         return None
     plain = [rule for rule in rules(situation) if not rule.per_address]
     found = [
-        *(_late(situation, partial(_held, rule), labelled, LATE_S) for rule in plain if rule.unit == "requests"),
-        *(_late(situation, partial(_broken, rule), labelled, BROKEN_S) for rule in plain if rule.unit == "requests" and some_broken),
-        *(_by_writes(situation, rule, labelled) for rule in plain if rule.unit == "requests" and some_broken),
-        *(_changing(situation, f, labelled) for f in fits),
-        *(_by_model(situation, rule, labelled) for rule in plain if rule.unit == "requests"),
-    ]
+        _by_model(situation, rule, labelled) for rule in plain if rule.unit == "requests"
+    ]  # which sizes show, however few exceptions there are
+    many = exceptions > max(FEW, EXCEPTIONS * fewer)
+    found += (
+        []
+        if not many
+        else [
+            *(_late(situation, partial(_held, rule), labelled, LATE_S) for rule in plain if rule.unit == "requests"),
+            *(_late(situation, partial(_broken, rule), labelled, BROKEN_S) for rule in plain if rule.unit == "requests" and some_broken),
+            *(_by_writes(situation, rule, labelled) for rule in plain if rule.unit == "requests" and some_broken),
+            *(_changing(situation, f, labelled) for f in fits),
+        ]
+    )
     ours = max((each for each in found if each is not None), key=lambda each: each[0].log_likelihood - each[1], default=None)
     if ours is None:
         return None

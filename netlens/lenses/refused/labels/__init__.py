@@ -154,11 +154,7 @@ def _of_one_that_logs_nothing(traffic: Traffic, told: Told) -> None:
     connection = traffic.upstream.owner[up]
     hello = np.array([ja4.get(row, -1) for row in connection.tolist()], np.int64)
     requests = traffic.situation.requests
-    sizes = np.zeros(len(requests), np.int64)
-    for side in np.unique(requests.side).tolist():
-        mine = np.flatnonzero(requests.side == side)
-        sizes[mine] = 2 * side + models(requests.take(mine))
-    for group in (connection, hello, sizes):
+    for group in (connection, hello, 2 * requests.side.astype(np.int64) + models(requests)):
         heard = np.isin(group, group[lined])
         silent = like & ~heard & (told.rejected == UNLABELLED)
         if (like & heard & lined).sum() < NEARLY_ALL * (like & heard).sum():
