@@ -77,8 +77,9 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
                 why[j] = "its ClientHello is not among the VM's, of which some are missing"
             else:
                 origin[j], why[j] = HOST, "its ClientHello is not among the VM's"
-        elif h.censored[j] and not h.randoms[j] and int(h.server[j]) in settled and unpaired.cannot_be(j, *window):
-            # older than both captures: whoever opened it asks while the VM's capture runs, and what the VM asks there is paired, or something else
+        elif not h.randoms[j] and int(h.server[j]) in settled and unpaired.cannot_be(j, *window):
+            # older than the capture, or its hello is cut: whoever opened it asks while the VM's capture runs, and what the VM asks there is paired,
+            # or something else
             origin[j], why[j] = HOST, "it sends requests that no connection of the VM sends"
     return origin, why
 

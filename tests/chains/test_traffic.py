@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import netlens
+from netlens.chains import origins
 from netlens.chains.inputs import Beside
 from netlens.chains.linking import link
 from netlens.chains.parties import parties
@@ -352,9 +353,28 @@ def test_where_the_snaplen_leaves_no_protocol_requests_are_not_counted(name: str
     assert {v.needs for v in found.hypotheses if v.id in ("own-concurrency", "provider")} == {wanted}
 
 
+@pytest.mark.parametrize(
+    ("name", "causes"),
+    [
+        ("two-causes", {"same-nat-ip", "keep-alive"}),
+        ("same-nat-ip-sshuttle", {"same-nat-ip"}),
+        ("own-concurrency-idle-host", {"own-concurrency"}),
+    ],
+)
 @pytest.mark.parametrize("snaplen", [96, 82])
-def test_where_the_snaplen_hides_whose_connections_are_whole_packets_are_asked_for(snaplen: int, tmp_path: Path) -> None:
+def test_where_the_snaplen_hides_hellos_requests_tell_whose_connections_are(
+    name: str, causes: set[str], snaplen: int, tmp_path: Path
+) -> None:
+    found = netlens.analyze(cut(FOLDER / name, snaplen, tmp_path))
+    assert {v.id for v in found.hypotheses if v.verdict == "supported"} == causes
+
+
+@pytest.mark.parametrize("snaplen", [96, 82])
+def test_where_the_snaplen_hides_whose_connections_are_whole_packets_are_asked_for(
+    snaplen: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lines of the host's log match none of its requests, whose they are being unknown: neither clocks nor more refusals would help."""
+    monkeypatch.setattr(origins._Unpaired, "cannot_be", lambda *_: False)  # nor do the requests tell
     found = netlens.analyze(cut(FOLDER / "two-causes", snaplen, tmp_path))
     said = {v.needs for v in found.hypotheses if v.id in ("same-nat-ip", "provider")}
     assert said == {"captures of whole packets (tcpdump -s 0), to tell whose the connections are"}

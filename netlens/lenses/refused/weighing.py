@@ -46,6 +46,7 @@ EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must 
 #: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), four that were none 0.5 at most.
 EXPLAINED_BY_BYTES = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
+FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model, and by which what is open may where chance is told
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 #: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
@@ -108,7 +109,7 @@ class Weighing:
         by_open = best is not None and (self.separates(best) or (best.p <= ALPHA and any(map(self.separates, self.inference.tied))))
         far = by_open and best is not None and self._long_held(best)
         if best is None or not timely:
-            return "either" if far else "concurrency" if by_open else ""
+            return "either" if far else "concurrency" if by_open and not self._outdone else ""
         # what leaves fewer exceptions is not outdone by the price of its search
         clearer = min(f.misses + f.false_alarms for f in timely) < (own := best.misses + best.false_alarms)
         open_ll, time_ll = (self._of_known_sides(fit)[0] for fit in (best, timely[0]))
@@ -123,6 +124,12 @@ class Weighing:
         # a place given back late by as long as a window is the window in other words; where the provider speaks of frequency, it is one
         said = self.refusal_class == logs.RATE and best.rule.held_s > 0
         return "rate" if said or time_ll >= could + TIE else "either"
+
+    @property
+    def _outdone(self) -> bool:
+        """Whether a limit over time explains far more than what is open could, though not enough to be claimed: then neither is."""
+        could = max(f.possible_log_likelihood for f in self.inference.fits)
+        return any(f.log_likelihood > could + FAR for f in self.time_fits if f.limiter.COUNTS != "bytes" or self._clear_of_bytes(f))
 
     def _of_known_sides(self, fit: RuleFit | Fit) -> tuple[float, float]:
         """Log likelihood of the labels, at least and at most, without requests of unknown sides: what these met is uncertain for a rule on what is open and
