@@ -34,8 +34,8 @@ CLASS_OF_CODE = {
     "1313": OTHER,
     "1113": OTHER,
 }
-#: No part of a longer number, of a version, of an identifier, of ``+429ms`` or of an amount (``429 tokens``). The number comes first, and what may not stand before it is looked at behind
-#: it: patterns that begin with a text are searched for ten times as fast, and lines can be long.
+#: No part of a longer number, of a version, of an identifier, of ``+429ms`` or of an amount (``429 tokens``). The number comes first, and what may not stand
+#: before it is looked at behind it: patterns that begin with a text are searched for ten times as fast, and lines can be long.
 _NUMBER = r"{0}(?<![\w+-]{0})(?<!\w\.{0})(?!\w|\.\w| (?:ms|s|secs?|seconds|tokens?|bytes|[kMG]?B)\b)"
 
 

@@ -2,8 +2,9 @@
 
 Claim: as a plain rule, but a request stays counted for a while after its answer, or after it was broken off; or the limit has other values at other
 times; or small requests and large ones, which go to different models, have a limit each.
-Theory of operation: tried only where the plain rules leave exceptions (more than a few, but for models, which sizes show). Late release is one more number, searched for from a fraction of a second to a minute;
-changes are found one by one, each where it explains most (binary segmentation). Both searches cost the log of what was tried, a change its two numbers.
+Theory of operation: tried only where the plain rules leave exceptions (more than a few, but for models, which sizes show). Late release is one more
+number, searched for from a fraction of a second to a minute; changes are found one by one, each where it explains most (binary segmentation). Both searches
+cost the log of what was tried, a change its two numbers.
 The likelihood of first refusals against chance in bursts, price taken off, bounds p as in :mod:`netlens.lenses.refused.over_time`.
 Cannot be told from: a sliding window, where all answers take equally long (late release); two limiters at once (changes).
 Source: load balancers that count by connection and notice its end late; providers that lower limits under load (docs.z.ai: adjusted by load).
