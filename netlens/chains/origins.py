@@ -46,6 +46,11 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
     # a capture of one of the VM's interfaces may show nothing of what its programs send (with sshuttle the uplink shows the tunnel alone): then silence
     # there says nothing
     blind = {int(h.server[j]) for j in range(h.n) if paths[j] in FROM_GUESTS and not found.later[j]} - servers(np.ones(v.n, bool))
+    # nor where it asks for a name and then opens no connection there
+    names = {str(name).lower().rstrip(".") for name in v.lookups["qname"].tolist() if name} - {
+        name for name in v.connections["sni"].tolist() if name
+    }
+    blind |= {int(h.server[j]) for j, name in enumerate(h.connections["sni"].tolist()) if name in names} - servers(np.ones(v.n, bool))
     for j in range(h.n):
         i = int(found.vm_of[j])
         if i >= 0:

@@ -81,7 +81,8 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     upstream, row_of = sessions(linked, alone)
     made, rows = requests(linked, upstream, row_of, alone, beside.keys)
     only = linked.only_vantage
-    vm_seen = ("vm" in linked.sides or only == "vm") and not _vm_is_blind(linked, notes)
+    blind = _vm_is_blind(linked, notes)
+    vm_seen = ("vm" in linked.sides or only == "vm") and not blind
     host_seen = "host" in linked.sides or (only != "vm" and "vm" not in linked.sides)
     egress = visibility.missing_egress(linked)
     missing = egress if host_seen else ""
@@ -92,7 +93,7 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
         missing = missing or "a TLS key log (SSLKEYLOGFILE) of what speaks HTTP/2 beside the VM"
         egress = egress or missing
     common = _common_ns(linked, notes)
-    facts = _facts(linked, egress_seen=not egress)
+    facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind}
     situation = Situation(
         made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), uncountable,
         facts, missing, underway(linked, row_of),

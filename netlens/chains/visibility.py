@@ -151,8 +151,11 @@ def _everywhere(side: Side) -> bool:
 
 
 def unseen_of_vm(linked: Linked) -> int:
-    """Connections to the target that the host carried for the VM, where none of them is in the VM's capture; else 0."""
+    """Connections to the target that the host carried for the VM, or that the VM looked up the name of, where none of them is in the VM's capture; else 0."""
     if linked.vm is None or linked.vm.target.any():
         return 0
-    paths = linked.upstream.connections["path"][linked.upstream.target].tolist()
-    return sum(path in FROM_GUESTS for path in paths)
+    c, target = linked.upstream.connections, linked.upstream.target
+    asked = {str(name).lower().rstrip(".") for name in linked.vm.capture.table("lookups")["qname"].tolist() if name}
+    return sum(
+        path in FROM_GUESTS or name in asked for path, name in zip(c["path"][target].tolist(), c["sni"][target].tolist(), strict=True)
+    )

@@ -28,6 +28,9 @@ SOCKETS = "sockets.jsonl of the host (netlens capture records it), to tell whose
 WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the connections are"
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
+BLIND = (
+    "a capture of the VM with -i any over the same time: this one shows nothing of what its programs send, so its error log matches nothing"
+)
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
@@ -210,6 +213,8 @@ def needs(weighing: Weighing) -> str:
         return s.uncountable
     whose_unknown = len(s.requests) > 0 and float((s.requests.side == UNKNOWN).mean()) > MANY_UNKNOWN
     off = f"error logs on the same clocks as the captures: {plural(weighing.unmatched, 'refusal')} in these match no request"
+    if s.facts.get("vm_blind") and i.refused < ENOUGH <= i.refused + weighing.unmatched:
+        return BLIND
     if whose_unknown and s.facts.get("hellos_cut") and i.refused + weighing.unmatched:
         return WHOLE_PACKETS
     if i.refused < ENOUGH <= i.refused + weighing.unmatched:

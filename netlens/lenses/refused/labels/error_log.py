@@ -29,6 +29,7 @@ from netlens.chains.linking import CODES
 from netlens.chains.parties import of_requests
 from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
+from netlens.chains.situation import VM
 from netlens.chains.target import KNOWN_APIS, matching
 from netlens.columns import Bools, Ints
 from netlens.lenses.refused import programs
@@ -81,7 +82,8 @@ MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is 
 
 def tell(traffic: Traffic) -> Iterator[Told]:
     """One for each log, that of the VM first, and those of further machines last."""
-    logs = [(side, traffic.beside.logs[side.of_log()]) for side in traffic.sides.values() if side.of_log() in traffic.beside.logs]
+    of_sides = [(side, traffic.beside.logs[side.of_log()]) for side in traffic.sides.values() if side.of_log() in traffic.beside.logs]
+    logs = [(side, log) for side, log in of_sides if not _is_blind(traffic, side)]
     first = [_of_log(traffic, side, log) for side, log in logs]
     taught = tuple(sorted({size for found, _ in first for size in found.sizes}))
     for (side, log), (found, rows) in zip(logs, first, strict=True):
@@ -100,16 +102,25 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         where = traffic.rows[:, UPSTREAM if side is traffic.upstream else VM_ROW]
         row = np.where(where >= 0, place[where], -1) if len(place) else np.full(len(where), -1, np.int64)
         yield _told(found, row, side, log, name, f"the {WORDS[name]}")
+    for side, _ in of_sides:
+        if _is_blind(traffic, side):
+            yield _as_upstream_has_them(traffic, side.of_log(), WORDS[side.of_log()], traffic.clock, taught)
     for name, clock in traffic.clocks.items():
         if name in traffic.beside.logs and clock.pieces:
-            yield _of_further(traffic, name, clock, taught)
+            yield _as_upstream_has_them(traffic, name, name, clock, taught)
 
 
-def _of_further(traffic: Traffic, name: str, clock: Clock, taught: tuple[int, ...]) -> Told:
-    """What the log of a further machine says of its requests, as the upstream's capture has them."""
+def _is_blind(traffic: Traffic, side: Side) -> bool:
+    """Whether a capture shows no request, though the upstream's has requests of its side: of an uplink beside sshuttle, which shows the tunnel alone."""
+    of_side = traffic.situation.requests.side == CODES.get(side.name or "", VM)
+    return side is traffic.vm and not len(side.exchange_rows) and bool(of_side.any()) and bool(traffic.clock.pieces)
+
+
+def _as_upstream_has_them(traffic: Traffic, name: str, party: str, clock: Clock, taught: tuple[int, ...]) -> Told:
+    """What the log of a machine says of its requests as the upstream's capture has them, on whose clock its times are taken to."""
     side, log = traffic.upstream, traffic.beside.logs[name]
     everybody, of = traffic.once(of_requests)
-    place = np.flatnonzero(np.array([each.name == name for each in everybody], bool)[of] & (traffic.rows[:, UPSTREAM] >= 0))
+    place = np.flatnonzero(np.array([each.name == party for each in everybody], bool)[of] & (traffic.rows[:, UPSTREAM] >= 0))
     exchanges = side.exchanges.take(traffic.rows[place, UPSTREAM])
     covers = name in traffic.beside.covering and not log.cut
     found = from_log(
@@ -118,7 +129,7 @@ def _of_further(traffic: Traffic, name: str, clock: Clock, taught: tuple[int, ..
     )  # fmt: skip
     row = np.full(len(traffic.rows), -1, np.int64)
     row[place] = np.arange(len(place))
-    return _told(found, row, side, log, name, printable(name))
+    return _told(found, row, side, log, name, f"the {party}" if party in WORDS.values() else printable(party))
 
 
 def _told(found: Labels, row: Ints, side: Side, log: ErrorLog, name: str, whose: str) -> Told:
