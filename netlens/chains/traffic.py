@@ -24,7 +24,7 @@ from netlens.chains.parties import others
 from netlens.chains.requests import requests, underway
 from netlens.chains.sessions import sessions, vm_alone
 from netlens.chains.situation import HOST, SIDES, VM, Requests, Situation
-from netlens.columns import Bools, Ints
+from netlens.columns import NEVER, Bools, Ints
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -150,11 +150,20 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | 
 
 
 def _uncertain_ns(linked: Linked) -> int:
-    """How far the provider's moment of counting may be from what was captured: a round trip upstream and :data:`SLACK_NS`."""
+    """How far the provider's moment of counting may be from what was captured: a round trip upstream and :data:`SLACK_NS`.
+
+    A tunnel answers SYNs itself, and opens its own connections meanwhile: there, a round trip is from a connection's first byte to the server's.
+    """
     up = linked.upstream
-    trips = up.sessions["synack_ms"][[k for row in np.flatnonzero(up.target).tolist() for k in up.session_ids[row]]]
+    rows = np.flatnonzero(up.target).tolist()
+    trips = up.sessions["synack_ms"][[k for row in rows for k in up.session_ids[row]]] * 1e6
+    redirected = [up.session_ids[row] for row in rows if up.connections["redirect_port"][row] is not None]
+    if redirected and up.name != "host":
+        asked, answered = (up.sessions.ints(f"{end}_first_payload_ns", NEVER) for end in ("orig", "resp"))
+        trips = np.array([min(answered[k] for k in ids) - min(asked[k] for k in ids) for ids in redirected], float)
+        trips = trips[(trips > 0) & (trips < NEVER / 2)]
     trips = trips[~np.isnan(trips)]
-    return SLACK_NS + (int(np.median(trips) * 1e6) if len(trips) else 0)
+    return SLACK_NS + (int(np.median(trips)) if len(trips) else 0)
 
 
 def _common_ns(linked: Linked, notes: list[str]) -> tuple[int, int]:
