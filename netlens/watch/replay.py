@@ -102,13 +102,16 @@ class Replay:
         self.monitor, self.speed, self.stop = monitor, speed, stop
         self.refusals: deque[Refusal] = deque()  #: of the logs, in order of time
         self.notes: list[str] = []  #: what of a log was not read
+        self.files = {name: _File(files, monitor.watched[name]) for name, files in paths.items()}
+        begins = {name: file.next_ns for name, file in self.files.items()}
         for side, path in (errors or {}).items():
             log = Log(side)
             read = errorlog.read(path)
+            if (begin := begins.get(side) or next(iter(begins.values()), None)) is not None:
+                read = errorlog.dated(read, begin)
             self.notes += [read.note] if read.cut and read.note else []
             self.refusals += filter(None, (log.take(event.time_ns, _kind(event), event.code or "") for event in read.events))
         self.refusals = deque(sorted(self.refusals, key=lambda found: found.time_ns))
-        self.files = {name: _File(files, monitor.watched[name]) for name, files in paths.items()}
 
     def run(self) -> Iterator[Times]:
         """Play; yields after each tick the time of each side."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,17 @@ def test_what_the_traffic_shows_beyond_the_logs_is_told(captures: Path, tmp_path
     last = monitor.snapshot(times, final=True)
     assert last.refused == min(lines, len(errors))
     assert last.refused + last.inferred == refused
+
+
+def test_times_without_a_date_are_of_the_days_of_the_capture(captures: Path, tmp_path: Path) -> None:
+    there = captures / "same-nat-ip-nat"
+    rows = [row for row in (there / "vm-errors.log").read_text().splitlines() if "ERROR" in row]
+    times = [re.search(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d\.\d{3})", row) for row in rows]
+    (tmp_path / "vm.log").write_text("".join(f"{each[2]} ERROR High concurrency usage of this API\n" for each in times if each))
+    monitor = Monitor({"host": Watched("host", ("api.z.ai",))}, logged=("vm",))  # type: ignore[arg-type]
+    replay = Replay({"host": (str(there / "host.pcap.gz"),)}, monitor, 0, threading.Event(), {"vm": str(tmp_path / "vm.log")})
+    days = {datetime.fromtimestamp(found.time_ns / 1e9, UTC).date().isoformat() for found in replay.refusals}
+    assert days == {each[1] for each in times if each}
 
 
 def test_inference_is_bounded() -> None:
