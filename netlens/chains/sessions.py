@@ -32,9 +32,11 @@ def vm_alone(linked: Linked, notes: list[str]) -> Ints:
     slack = clock.uncertain_ns + MAX_DELAY_NS
     begun = clock.to_host(v["start_ns"][rows])
     within = (begun + slack >= up.bounds_ns[0]) & (begun <= up.bounds_ns[1])
-    if outside := int((~within).sum()):
+    sent = clock.to_host(vm.exchanges["request_end_ns"].astype(np.int64))
+    if outside := int(((sent + slack < up.bounds_ns[0]) | (sent > up.bounds_ns[1])).sum()):
         notes.append(
-            f"{plural(outside, 'connection')} of the VM began outside the time of the host's capture, and {'is' if outside == 1 else 'are'} left out"
+            f"{plural(outside, 'request')} of the VM {'was' if outside == 1 else 'were'} sent outside the time of the host's capture, and "
+            f"{'is' if outside == 1 else 'are'} left out"
         )
     rows, begun = rows[within], begun[within]
     after = np.sort(h["start_ns"][open_to_all])
