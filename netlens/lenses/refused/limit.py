@@ -397,7 +397,7 @@ class _Statistic:
             ll = self.noise(above - hit, hit) + self.noise(miss, below - miss)
             best = np.maximum(best, ll + (self.total - above - below) * np.log(0.5))
         u = refused[:, self.by_mid] @ self.midranks - count * (count + 1) / 2
-        return best + PART * u / np.maximum(count * (self.total - count), 1) 
+        return best + PART * u / np.maximum(count * (self.total - count), 1)
 
 
 def _sums(rows: Ints) -> Ints:

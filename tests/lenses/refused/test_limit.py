@@ -220,6 +220,22 @@ def test_uncertain_counts_are_permuted_with_their_requests() -> None:
     assert fit_of(s, REQ_EGRESS, 20_000).p_raw == pytest.approx(exact, abs=0.02)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_permutations_that_need_not_be_drawn_would_not_have_fitted(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound on how many fit as well holds: with it, p is what all draws give."""
+    rng = np.random.default_rng(seed)
+    s = rounds(*rng.choice(["vv!v", "vv!v", "v.v", "h.v", "v.h", "vv!h"], 60).tolist())
+    drawn: list[int] = []
+    real = li._Statistic.of
+    monkeypatch.setattr(li._Statistic, "of", lambda self, refused: (drawn.append(len(refused)), real(self, refused))[1])
+    with_bound = [f.p_raw for f in infer(s).fits]
+    bounded = sum(drawn)
+    monkeypatch.setattr(li, "NONE", 0.0)
+    drawn.clear()
+    assert [f.p_raw for f in infer(s).fits] == with_bound
+    assert bounded < sum(drawn)
+
+
 def test_p_does_not_depend_on_how_many_permutations_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     s = SMALL[0]
     exact = exact_p(s, REQ_EGRESS)
