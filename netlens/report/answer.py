@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlens.chains.situation import ACCEPTED, ELSEWISE
+from netlens.lenses.refused import fixes
 from netlens.lenses.refused.verdict import needed
 from netlens.report import findings
 from netlens.text import duration, endpoint, plural, printable, utc
@@ -83,11 +84,13 @@ def supported(a: Analysis) -> list[Verdict]:
 def why_best(a: Analysis) -> str:
     """Why the best fix is the best, where others leave as few refusals: `` (of 5 fixes that leave none, it costs least waiting and effort)``."""
     best = a.best_fix
-    as_good = 0 if best is None else sum(f.rejections_after == best.rejections_after for f in a.fixes)
-    if best is None or as_good < 2:
+    if best is None:
         return ""
-    left = best.left if best.rejections_after else "none"
-    return f" (of {as_good} fixes that leave {left}, it costs least waiting and effort)"
+    as_good = [f for f in a.fixes if f.rejections_after == best.rejections_after or (fixes.next_to_none(f) and fixes.next_to_none(best))]
+    if len(as_good) < 2:
+        return ""
+    left = "none" if not any(f.rejections_after for f in as_good) else "next to none" if fixes.next_to_none(best) else best.left
+    return f" (of {len(as_good)} fixes that leave {left}, it costs least waiting and effort)"
 
 
 def next_fixes(a: Analysis) -> list[Prediction]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BY_HAND = "by hand: "  #: a caveat that begins so says what to do where there is no command
 NO_COUNT = "no limit on what is open explains the refusals, so nothing can be predicted"
 NOTICED = "how many depends on when the provider notices a broken-off answer: at best at once, else when a later write fails"
+NEXT_TO_NONE = 0.02  #: share of the refusals
 FAR_OFF = 0.3  #: a replay of no change that is off by more than this share, and by more than two refusals, is no good guide
 MAX_HOSTS = 8  #: names or addresses in one command; more are no API but a whole network
 
@@ -313,7 +314,12 @@ def _order(p: Prediction, rank: int) -> tuple[Any, ...]:
     if p.rejections_after is None:
         return (1, 0, 0.0, rank, p.id)
     waiting = (p.added_wait_s or 0.0) + (p.retry_wait_after_s or 0.0)
-    return (0, p.rejections_after, round(waiting, 1), rank, p.id)
+    return (0, 0 if next_to_none(p) else p.rejections_after, round(waiting, 1), rank, p.id)
+
+
+def next_to_none(p: Prediction) -> bool:
+    """Whether a fix leaves so few refusals that what else it costs matters more."""
+    return p.rejections_after is not None and p.rejections_after <= NEXT_TO_NONE * p.rejections_before
 
 
 def _predict(case: Case, v: Variant) -> Prediction:
