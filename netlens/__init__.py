@@ -53,6 +53,7 @@ def analyze(
     apis: "str | tuple[str, ...]" = (),
     vm_errors: str | None = None,
     host_errors: str | None = None,
+    errors: "Mapping[str, str] | None" = None,
     keylog: "str | tuple[str, ...] | None" = None,
 ) -> "Analysis":
     """The findings of a capture, a recording, or the captures of both sides. ``to_dict`` of the result is the JSON of ``netlens analyze``.
@@ -62,7 +63,7 @@ def analyze(
     capture : a path, several files of one rotated capture, a :class:`Capture`, or the folder of a recording.
     vm, host : instead of it, the capture of that side; either or both.  further : captures of other machines that leave through the host, by name.
     apis : names or addresses of the API's server, or one of them. If empty, they come from the manifest or are guessed, which the findings say.
-    vm_errors, host_errors : error log of the program on that side.  keylog : TLS keys (SSLKEYLOGFILE), one file or several;
+    vm_errors, host_errors : error log of the program on that side.  errors : those of further machines, by the names of their captures.  keylog : TLS keys (SSLKEYLOGFILE), one file or several;
         a key log in a recording is used only if it is named here.
 
     Raises
@@ -92,7 +93,7 @@ def analyze(
         captures[name] = c if isinstance(c, Capture) else read(c)
     given = replace(given, captures=given.captures | {name: tuple(c.paths) for name, c in captures.items()}).with_options(
         apis=(apis,) if isinstance(apis, str) else tuple(apis),
-        errors={"vm": vm_errors, "host": host_errors},
+        errors={**(errors or {}), "vm": vm_errors, "host": host_errors},
         keylogs=(keylog,) if isinstance(keylog, str) else tuple(keylog or ()),
     )
     return analysis.analyze(captures, given)

@@ -38,7 +38,7 @@ class Inputs:
 
     captures : side -> its files in order.  errors : side, or name of a further vantage -> error log.  keylogs : files of TLS keys that were named.
     more_errors : (side, error log) of further programs.
-    unused_keylogs : such files in the folder, which nobody named.
+    unused_keylogs : such files in the folder, which nobody named.  unused_logs : error logs in it of machines of which there is no capture.
     requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
     apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.
     complete : False if the recording says that it broke off.  reasons : why.  sshuttle : the tunnel's command line, if known.
@@ -52,6 +52,7 @@ class Inputs:
     more_errors: tuple[tuple[str, str], ...] = ()
     keylogs: tuple[str, ...] = ()
     unused_keylogs: tuple[str, ...] = ()
+    unused_logs: tuple[str, ...] = ()
     sockets: str | None = None
     requests: str | None = None
     apis: tuple[str, ...] = ()
@@ -77,6 +78,8 @@ class Inputs:
             notes.append(
                 f"{printable(path)}: this TLS key log is in the recording but was not used; to decrypt with it (this starts tshark), add --keylog FILE"
             )
+        for path in self.unused_logs:
+            notes.append(f"{printable(path)}: this error log is not used, as the recording has no capture of that machine")
         for side, dropped in self.dropped.items():
             notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
         return notes
@@ -132,7 +135,10 @@ def from_folder(folder: str) -> Inputs:
     errors = {side: os.path.join(folder, name) for side in sides if (name := f"{side}-errors.log") in names}
     keylogs = tuple(os.path.join(folder, name) for name in names if re.fullmatch(r".*keylog.*\.(txt|log)|.*\.keys", name))
     beside = {name: os.path.join(folder, f"{name}.jsonl") if f"{name}.jsonl" in names else None for name in ("sockets", "requests")}
-    found = Inputs(captures, errors, unused_keylogs=keylogs, sockets=beside["sockets"], requests=beside["requests"])
+    unused = tuple(
+        os.path.join(folder, name) for name in names if name.endswith("-errors.log") and name.removesuffix("-errors.log") not in sides
+    )
+    found = Inputs(captures, errors, unused_keylogs=keylogs, unused_logs=unused, sockets=beside["sockets"], requests=beside["requests"])
     return _with_manifest(found, folder) if MANIFEST in names else found
 
 
