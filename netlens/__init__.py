@@ -63,7 +63,8 @@ def analyze(
     capture : a path, several files of one rotated capture, a :class:`Capture`, or the folder of a recording.
     vm, host : instead of it, the capture of that side; either or both.  further : captures of other machines that leave through the host, by name.
     apis : names or addresses of the API's server, or one of them. If empty, they come from the manifest or are guessed, which the findings say.
-    vm_errors, host_errors : error log of the program on that side.  errors : those of further machines, by the names of their captures.  keylog : TLS keys (SSLKEYLOGFILE), one file or several;
+    vm_errors, host_errors : error log of the program on that side.  errors : those of further machines, by the
+        names of their captures.  keylog : TLS keys (SSLKEYLOGFILE), one file or several;
         a key log in a recording is used only if it is named here.
 
     Raises
