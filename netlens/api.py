@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netlens.parsers.pipeline import Part
     from netlens.parsers.records import RecordBuilder
     from netlens.parsers.trail import Trail
+    from netlens.parsers.udp_requests import Request
     from netlens.schema import Table
 
 #: reading one capture on two cores is so many times as fast as on one
@@ -150,6 +151,12 @@ class Capture:
         """DHCP messages by the client's hardware address, in order; none of standard input that was read without ``trail``."""
         builder = self._closely.leases
         return {} if builder is None else builder.messages
+
+    @property
+    def requests(self) -> list[Request]:
+        """Requests over UDP that bear a mark of their own, with their repeats; none of standard input that was read without ``trail``."""
+        builder = self._closely.requests
+        return [] if builder is None else builder.requests
 
     @cached_property
     def _closely(self) -> Part:

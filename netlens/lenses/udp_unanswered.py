@@ -1,18 +1,18 @@
 """Which requests over UDP got no answer?
 
-Asks: whether a client that opened a conversation over UDP by a request (QUIC, DTLS, WireGuard, OpenVPN, IKE, L2TP, GTP, NTP, SNMP, RADIUS, SIP, Kerberos,
-    RPC, CoAP, RDP, DHCP) sent it again for seconds and heard nothing.
-Applies: where the first datagram is in the capture and its sender hears something in it (of QUIC, WireGuard, RDP and DHCP, always). DNS is told by
-    dns-unanswered, ICMP errors by unreachable.
+Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
+    L2TP, GTP, PFCP, CoAP, DHCP), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos, RPC, RDP).
+Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too); of
+    the others only where their sender hears something in the capture. DNS is told by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that has no way for QUIC takes TCP (RFC 9114 3.1), a client
-    of NTP or RADIUS another server.
+    of NTP or RADIUS another server. Hosts ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, by_tcp, hearing, requests
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from netlens.lenses import Finding
     from netlens.lenses._view import View
     from netlens.parsers.leases import Message
-    from netlens.parsers.trail import Conversation
 
 ID = "udp-unanswered"
 GROUP = "handshakes"
@@ -46,16 +45,28 @@ class Silent:
 
     protocol: str
     server: tuple[str, int]
-    talks: list[Conversation]  # without an answer
+    tries: list[Try]  # without an answer
     made_up: bool  # nobody waited: the client got what it wanted another way, or asks from time to time
 
     @property
     def tried(self) -> int:
-        return max(t.datagrams for t in self.talks)
+        return max(t.datagrams for t in self.tries)
 
     @property
     def lasted_ns(self) -> int:
-        return max(t.last_ns - t.first_ns for t in self.talks)
+        return max(t.last_ns - t.first_ns for t in self.tries)
+
+
+class Try(NamedTuple):
+    """One request with its repeats.  marked : by which they are known."""
+
+    frames: list[int]
+    datagrams: int
+    first_ns: int
+    last_ns: int
+    answered: bool
+    marked: bool
+    ends: tuple[tuple[str, int], tuple[str, int]]
 
 
 def look(traffic: Traffic) -> list[Finding]:
@@ -63,29 +74,45 @@ def look(traffic: Traffic) -> list[Finding]:
     return [found for view in views(traffic) for found in [*_of(view), *_leases(view)]]
 
 
+def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
+    """All requests, by protocol, client and server: those that bear a mark one by one, of others the first of each conversation."""
+    marked = [r for r in view.side.capture.requests if is_one_host(r.server[0]) or r.protocol == "DHCPv6"]
+    found: dict[tuple[str, str, tuple[str, int]], list[Try]] = {}
+    for r in marked:
+        one = Try(r.frames, len(r.frames), r.first_ns, r.last_ns, r.answered, True, (r.client, r.server))
+        found.setdefault((r.protocol, r.client[0], r.server), []).append(one)
+    known = {ends for r in marked for ends in ((r.client, r.server), (r.server, r.client))}
+    for key, talks in view.once(requests).items():
+        for t in talks:
+            if (t.source, t.destination) not in known:
+                one = Try([t.first_frame], t.datagrams, t.first_ns, t.last_ns, answered(view, t), False, (t.source, t.destination))
+                found.setdefault(key, []).append(one)
+    return found
+
+
 def _silent(view: View) -> list[Silent]:
-    if view.one_sided or view.trail is None:
-        return []
-    told = view.once(undelivered)
-    asked, heard = view.once(requests), view.once(hearing)
-    content = {key for key, talks in asked.items() if any(answered(view, t) for t in talks)}
+    told, heard, all_ = view.once(undelivered), view.once(hearing), view.once(_tries)
+    content = {key for key, tries in all_.items() if any(t.answered for t in tries)}
     found = []
-    for (protocol, client, server), talks in asked.items():
-        heard_of = [t for t in talks if answered(view, t)]
+    for (protocol, client, server), tries in all_.items():
+        served = [t for t in tries if t.answered]
         open_ = [
             t
-            for t in talks
-            if not answered(view, t)
+            for t in tries
+            if not t.answered
             and t.datagrams >= TIMES
             and t.last_ns - t.first_ns >= SPAN_NS
-            and (UDP, t.source, t.destination) not in told
-            and not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in heard_of)
+            and (UDP, *t.ends) not in told
+            and (t.marked or ((client in heard or protocol in BY_ITSELF) and not view.one_sided))
+            and (t.marked or not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in served))
         ]
-        if open_ and (client in heard or protocol in BY_ITSELF):
-            instead = (protocol in BY_TCP and by_tcp(view, client, *server)) or (
-                protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
+        if open_:
+            instead = (
+                (protocol in BY_TCP and by_tcp(view, client, *server))
+                or (protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content))
+                or (open_[-1].marked and any(a.last_ns > open_[-1].first_ns for a in served))  # it goes on
             )
-            found.append(Silent(protocol, server, open_, instead or protocol in PATIENT))
+            found.append(Silent(protocol, server, open_, instead or protocol in PATIENT or not is_one_host(server[0])))
     return found
 
 
@@ -95,8 +122,8 @@ def _of(view: View) -> list[Finding]:
     shown = grave or every
     if not shown:
         return []
-    tries = sum(map(len, view.once(requests).values()))
-    silent = sum(len(s.talks) for s in shown)
+    tries = sum(map(len, view.once(_tries).values()))
+    silent = sum(len(s.tries) for s in shown)
     longest = max(s.lasted_ns for s in shown)
     text = (
         f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got no answer: "
@@ -106,15 +133,15 @@ def _of(view: View) -> list[Finding]:
         "unanswered": silent,
         "tries": tries,
         "servers": sorted({endpoint(*s.server) for s in shown}),
-        "datagrams": sum(t.datagrams for s in shown for t in s.talks),
+        "datagrams": sum(t.datagrams for s in shown for t in s.tries),
         "longest_s": longest / 1e9,
         "protocols": sorted({s.protocol for s in shown}),
     }
     advice = "The service is down, or something drops UDP on its port: look there (ss -lun) and at the firewalls between, and capture at the server's side."
-    served = {server for (_, _, server), talks in view.once(requests).items() if any(answered(view, t) for t in talks)}
+    served = {server for (_, _, server), tries in view.once(_tries).items() if any(t.answered for t in tries)}
     if all(s.server in served for s in shown):
         advice = "It answered others, so it ignored these, or they were lost: look at its log (a secret or a client that it does not know)."
-    frames = [t.first_frame for s in sorted(shown, key=lambda s: -s.lasted_ns) for t in s.talks]
+    frames = [f for s in sorted(shown, key=lambda s: -s.lasted_ns) for t in s.tries for f in t.frames]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
 
 
