@@ -18,7 +18,7 @@ from netlens.addresses import is_one_host
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, by_tcp, hearing, requests
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, finding, most, seconds, views
-from netlens.parsers.leases import DISCOVER, REQUEST
+from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER
 from netlens.text import endpoint, plural
 
 if TYPE_CHECKING:
@@ -146,18 +146,39 @@ def _of(view: View) -> list[Finding]:
 
 
 def _leases(view: View) -> list[Finding]:
-    """Clients of DHCP that repeat what they asked and are told nothing."""
-    left = {client: run for client, messages in view.side.capture.leases.items() if (run := _in_vain(messages))}
+    """Clients of DHCP that repeat what they asked and are told nothing, or are offered an address that is never confirmed."""
+    runs = {client: (run, messages) for client, messages in view.side.capture.leases.items() if (run := _in_vain(messages))}
+    offers = {client: offer for client, (run, messages) in runs.items() if (offer := _offered(run, messages))}
+    return [
+        *_no_lease(view, {client: run for client, (run, _) in runs.items() if client not in offers}, {}),
+        *_no_lease(view, {client: run for client, (run, _) in runs.items() if client in offers}, offers),
+    ]
+
+
+def _no_lease(view: View, left: dict[str, list[Message]], offers: dict[str, Message]) -> list[Finding]:
     if not left:
         return []
     longest = max(run[-1].ts - run[0].ts for run in left.values())
-    text = f"No DHCP server answered {most(left)}: {plural(sum(map(len, left.values())), 'request')} over {seconds(longest)}."
-    values = {"clients": len(left), "datagrams": sum(map(len, left.values())), "longest_s": longest / 1e9, "protocols": ["DHCP"]}
-    others = any(map(is_one_host, view.once(hearing)))  # whose traffic was recorded; the client is a neighbour whose broadcasts are heard
-    grave = max(map(len, left.values())) >= LEFT_ALONE and not others
+    asked = f"{plural(sum(map(len, left.values())), 'request')} over {seconds(longest)}"
+    text = f"No DHCP server answered {most(left)}: {asked}."
     advice = "No DHCP server is on this network, or it has no address left, or something drops its answers: look there, and at the relay or VLAN between."
-    frames = [m.frame for run in left.values() for m in run]
+    if offers:
+        servers = most(offer.server for offer in offers.values())
+        text = f"{servers} offered {most(left)} an address by DHCP and never confirmed it (no ACK): {asked}."
+        advice = f"The server dropped the requests, or they do not reach it: look at the log of {servers}, and at the relay between."
+    values = {"clients": len(left), "datagrams": sum(map(len, left.values())), "longest_s": longest / 1e9, "protocols": ["DHCP"]}
+    # where other traffic was recorded, the client may be a neighbour whose broadcasts are heard
+    talks = {t.destination[0] for t in view.conversations if SERVER not in (t.source[1], t.destination[1])}
+    others = bool(view.whole) or any(map(is_one_host, talks))
+    grave = max(map(len, left.values())) >= LEFT_ALONE and not others
+    frames = [m.frame for client, run in left.items() for m in (*([offers[client]] if client in offers else ()), *run)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+
+
+def _offered(run: list[Message], messages: list[Message]) -> Message | None:
+    """The offer that a client asks in vain to have confirmed."""
+    before = [m for m in messages if m.kind == OFFER and m.xid == run[0].xid and m.ts <= run[0].ts]
+    return before[-1] if before and run[0].kind == REQUEST else None
 
 
 def _in_vain(messages: list[Message]) -> list[Message]:
