@@ -11,6 +11,7 @@ Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +38,8 @@ ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
 AGAIN_NS = S // 2  #: a DHCP message that comes again sooner was recorded twice, or handed on by a relay
 LEFT_ALONE = 4  #: messages without an answer: an answer or two may be lost
 SOON_NS = 2 * S  #: another try that was answered so soon
+LONGEST_NS = 3600 * S  #: a conversation that began before
+MOST_BESIDE = 1000  #: other tries that are looked at for one
 
 
 @dataclass
@@ -95,7 +98,7 @@ def _silent(view: View) -> list[Silent]:
     content = {key for key, tries in all_.items() if any(t.answered for t in tries)}
     found = []
     for (protocol, client, server), tries in all_.items():
-        served = [t for t in tries if t.answered]
+        served = sorted((t for t in tries if t.answered), key=lambda t: t.first_ns)
         open_ = [
             t
             for t in tries
@@ -104,16 +107,22 @@ def _silent(view: View) -> list[Silent]:
             and t.last_ns - t.first_ns >= SPAN_NS
             and (UDP, *t.ends) not in told
             and (t.marked or ((client in heard or protocol in BY_ITSELF) and not view.one_sided))
-            and (t.marked or not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in served))
         ]
+        alone = [t for t in open_ if not _beside(served, t)]  # of others by their mark, one went unheard while the server answered
+        open_ = alone or [t for t in open_ if t.marked]
         if open_:
-            instead = (
-                (protocol in BY_TCP and by_tcp(view, client, *server))
-                or (protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content))
-                or (open_[-1].marked and any(a.last_ns > open_[-1].first_ns for a in served))  # it goes on
+            instead = (protocol in BY_TCP and by_tcp(view, client, *server)) or (
+                protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
             )
-            found.append(Silent(protocol, server, open_, instead or protocol in PATIENT or not is_one_host(server[0])))
+            found.append(Silent(protocol, server, open_, instead or not alone or protocol in PATIENT or not is_one_host(server[0])))
     return found
+
+
+def _beside(served: list[Try], t: Try) -> bool:
+    """Whether another request to the same server was answered meanwhile, or right after. ``served``: in order of beginning."""
+    low = bisect.bisect_left(served, t.first_ns - LONGEST_NS, key=lambda a: a.first_ns)
+    high = bisect.bisect_right(served, t.last_ns + SOON_NS, key=lambda a: a.first_ns)
+    return any(a.last_ns >= t.first_ns for a in served[low:high][-MOST_BESIDE:])
 
 
 def _of(view: View) -> list[Finding]:

@@ -169,7 +169,9 @@ def test_pings_of_which_the_capture_may_lack_the_replies(tmp_path: Path) -> None
 
 def test_pings_that_go_in_circles(tmp_path: Path) -> None:
     packets = [each for k in range(5) for each in ping(k, 1.0 + k, "198.51.100.9", answered=False)]
-    packets += [(at + 0.01, Ether(src=OTHER, dst=MAC) / IP(src=GATEWAY, dst=OWN) / ICMP(type=11) / bytes(each[IP])[:28]) for at, each in packets]
+    packets += [
+        (at + 0.01, Ether(src=OTHER, dst=MAC) / IP(src=GATEWAY, dst=OWN) / ICMP(type=11) / bytes(each[IP])[:28]) for at, each in packets
+    ]
     this = found(tmp_path, packets)["ping-unanswered"]
     assert this.severity == "problem"
     assert this.text == "4 of 4 pings to 198.51.100.9 got no reply; 192.0.2.1 said: time exceeded."
