@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ID = "closed-unanswered"
 GROUP = "answers"
 RANK = 32
-SOON_NS = 5 * S  #: a server of an unknown protocol that waits longer was idle
+SOON_NS = 2 * S  #: a server of an unknown protocol that waits longer was idle
 SHORT = 2048  #: bytes of a request at most; more is what a server takes in
 ONE_WAY = (9, 514, 515, 601, 1468, 2003, 2004, 4739, 5044, 6514, 9100, 9997, 24_224)  #: discard, syslog, printers, metrics, flows, logs
 ROUTING = (179,)
