@@ -31,6 +31,7 @@ from netlens.wire.times import Times
 
 if TYPE_CHECKING:
     from netlens.parsers.asking import AskingBuilder
+    from netlens.parsers.bfd import BfdBuilder
     from netlens.parsers.bodies import BodyBuilder
     from netlens.parsers.certificates import CertificateBuilder
     from netlens.parsers.denials import DenialBuilder
@@ -184,6 +185,7 @@ class Part:
         self.denials: DenialBuilder | None = None
         self.leases: LeaseBuilder | None = None
         self.requests: RequestBuilder | None = None
+        self.bfd: BfdBuilder | None = None
         self.hasher: StreamHasher | None = None
         self._hellos_seen = 0
         if "lookups" in self.products:
@@ -221,6 +223,7 @@ class Part:
 
             self.decoder.errors, self.decoder.asking = ErrorBuilder(), AskingBuilder()
             if "hellos" in self.products:
+                from netlens.parsers.bfd import BfdBuilder
                 from netlens.parsers.bodies import BodyBuilder
                 from netlens.parsers.denials import DenialBuilder
                 from netlens.parsers.leases import LeaseBuilder
@@ -230,6 +233,7 @@ class Part:
                 self.denials = DenialBuilder()
                 self.leases = LeaseBuilder()
                 self.requests = RequestBuilder()
+                self.bfd = BfdBuilder()
         self.frames = 0
         self.bytes = 0
         self.inputs: list[Input] = []
@@ -274,6 +278,8 @@ class Part:
             self.leases.feed(buf, packets)
         if self.requests is not None:
             self.requests.feed(buf, packets)
+        if self.bfd is not None:
+            self.bfd.feed(buf, packets)
         if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
             if self.denials is not None:
                 self.denials.feed(buf, packets)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: Well-known ports of UDP, and of TCP where the payload does not tell (IANA's names, in lower case)
 UDP = {53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios", 161: "snmp", 162: "snmp", 500: "ike",
        514: "syslog", 546: "dhcp", 547: "dhcp", 1194: "openvpn", 1812: "radius", 1900: "ssdp", 2152: "gtp", 3478: "stun", 4500: "ike", 4789: "vxlan",
-       5060: "sip", 5353: "mdns", 5355: "llmnr", 6081: "geneve", 51820: "wireguard"}  # fmt: skip
+       3784: "bfd", 4784: "bfd", 5060: "sip", 5246: "capwap", 5247: "capwap data, not entered", 5353: "mdns", 5355: "llmnr", 6081: "geneve",
+       6784: "bfd", 51820: "wireguard"}  # fmt: skip
 TCP = {20: "ftp-data", 21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns", 80: "http", 88: "kerberos", 110: "pop3", 111: "rpc", 135: "rpc", 139: "smb",
        143: "imap", 179: "bgp", 389: "ldap", 443: "tls", 445: "smb", 465: "smtp", 502: "modbus", 587: "smtp", 853: "dns", 993: "imap", 995: "pop3",
        1080: "socks", 1433: "tds", 1521: "oracle", 1883: "mqtt", 2049: "nfs", 3128: "http", 3306: "mysql", 3389: "rdp", 5432: "postgresql", 5900: "vnc",
