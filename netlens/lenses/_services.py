@@ -96,7 +96,7 @@ def needs_none(protocol: str, head: bytes) -> bool:
     if protocol == "MySQL":  # COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
         return head[3] == 0 and head[4] in (0x01, 0x18, 0x19)
     if protocol == "PostgreSQL":
-        return head[:5] == b"X\0\0\0\4"  # Terminate; a start-up has no type
+        return head[:5] == b"X\0\0\0\4" or head == b"\0\0\0\x10\x04\xd2\x16\x2e"  # Terminate (a start-up has no type); CancelRequest
     if protocol == "SMB":
         return head[:1] == b"\x85"  # a keep-alive (RFC 1002 4.3.5)
     if protocol == "LDAP":  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes

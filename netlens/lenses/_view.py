@@ -246,7 +246,7 @@ class View:
         one_way = sum(up[k] == 0 or down[k] == 0 for k in talks)
         return one_way >= max(ONE_SIDED_SHARE * len(talks), 1) and (len(talks) >= ONE_SIDED_LEAST or bool(self._acknowledging))
 
-    @property
+    @cached_property
     def heard_unseen(self) -> set[str]:
         """Addresses that acknowledge what was not recorded at all: what they hear is not in the capture."""
         return {address for address in self._acknowledging if not is_loopback(address)}  # that is both ends

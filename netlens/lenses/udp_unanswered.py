@@ -5,8 +5,8 @@ Asks: whether a client sent a request over UDP again for seconds and heard nothi
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too); of
     the others only where their sender hears something in the capture. DNS is told by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
-Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that has no way for QUIC takes TCP (RFC 9114 3.1), a client
-    of NTP or RADIUS another server. Hosts ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none.
+Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that has no way for QUIC takes TCP (RFC 9114 3.1), so
+    do VPNs over DTLS; a client of NTP or RADIUS takes another server. Hosts ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
-BY_TCP = ("QUIC", "RDP")  #: whose clients have TCP as well
+BY_TCP = ("QUIC", "RDP", "DTLS")  #: whose clients have TCP as well
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
 AGAIN_NS = S // 2  #: a DHCP message that comes again sooner was recorded twice, or handed on by a relay

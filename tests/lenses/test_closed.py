@@ -58,9 +58,10 @@ def test_a_service_that_takes_the_next_connection(tmp_path: Path) -> None:
         closed(9999, bytes(9000)),  # took a file
         closed(6881, b"\x13BitTorrent protocol" + bytes(48)),
         closed(389, b"0\x05\x02\x01\x01B\x00"),  # a farewell
+        closed(5432, b"\x00\x00\x00\x10\x04\xd2\x16\x2e" + bytes(8)),  # by protocol
         close(exchange(talk(server=(SERVER, 6379)), REDIS, b"+PONG\r\n")).packets,
     ],
-    ids=["syslog", "idle", "a file", "BitTorrent", "unbind", "answered"],
+    ids=["syslog", "idle", "a file", "BitTorrent", "unbind", "cancel", "answered"],
 )
 def test_closes_that_are_no_fault(tmp_path: Path, packets: list[Packet]) -> None:
     assert "closed-unanswered" not in found(tmp_path, packets, healthy())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import CLIENT, SERVER, S, found, problems
+from tests.lenses.made import CLIENT, SERVER, S, close, exchange, found, problems, talk
 from tests.parsers.build import MS, Packet, datagram
 
 if TYPE_CHECKING:
@@ -147,6 +147,11 @@ def test_another_server_that_answers_stands_in(tmp_path: Path) -> None:
         Packet(8 * S + MS, datagram(("198.51.100.21", 1812), (CLIENT, 41_001), radius(9, 0, 2))),
     ]
     assert found(tmp_path, asked("RADIUS", 1812, radius()), second)["udp-unanswered"].severity == "warning"
+
+
+def test_a_vpn_that_goes_on_over_tcp(tmp_path: Path) -> None:
+    tunnel = close(exchange(talk(42_000, 0, (SERVER, 443)), b"\x17\x03\x03", b"\x17\x03\x03")).packets
+    assert found(tmp_path, asked("DTLS", 443, dtls()), tunnel)["udp-unanswered"].severity == "warning"
 
 
 def test_a_host_that_looks_for_a_dhcpv6_server(tmp_path: Path) -> None:
