@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from netlens.parsers.asking import AskingBuilder
+    from netlens.parsers.bfd import Change
     from netlens.parsers.bodies import Body
     from netlens.parsers.certificates import Shown
     from netlens.parsers.denials import Answer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from netlens.parsers.pipeline import Part
     from netlens.parsers.records import RecordBuilder
     from netlens.parsers.trail import Trail
+    from netlens.parsers.udp_requests import Request
     from netlens.schema import Table
 
 #: reading one capture on two cores is so many times as fast as on one
@@ -150,6 +152,18 @@ class Capture:
         """DHCP messages by the client's hardware address, in order; none of standard input that was read without ``trail``."""
         builder = self._closely.leases
         return {} if builder is None else builder.messages
+
+    @property
+    def requests(self) -> list[Request]:
+        """Requests over UDP that bear a mark of their own, with their repeats; none of standard input that was read without ``trail``."""
+        builder = self._closely.requests
+        return [] if builder is None else builder.requests
+
+    @property
+    def bfd(self) -> dict[tuple[str, str, int], list[Change]]:
+        """What ends of BFD say of their sessions, by sender, receiver and discriminator; none of standard input that was read without ``trail``."""
+        builder = self._closely.bfd
+        return {} if builder is None else builder.sessions
 
     @cached_property
     def _closely(self) -> Part:

@@ -248,7 +248,8 @@ class Division(Sequence[Divided]):
 class Group:
     """Requests of one party (and program) to one server, with where their time went.
 
-    unanswered : how many of them got no answer.  by_phase : phase -> ns of all of them; None: of none of them is it known.  by_relay : relay -> ns.
+    unanswered : how many of them got no answer.  unrecorded : of how many of these not one packet of the server was recorded.
+    by_phase : phase -> ns of all of them; None: of none of them is it known.  by_relay : relay -> ns.
     """
 
     server: str
@@ -260,6 +261,7 @@ class Group:
     total_ns: int
     by_phase: dict[str, int | None]
     by_relay: dict[str, int]
+    unrecorded: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -271,8 +273,8 @@ class Group:
         )
 
 
-def groups(divided: Division) -> list[Group]:
-    """By server, party and program: the target first, then by time."""
+def groups(divided: Division, unrecorded: Bools | None = None) -> list[Group]:
+    """By server, party and program: the target first, then by time. ``unrecorded``: bool[n], requests on connections without a packet of the server."""
     if not len(divided):
         return []
     d = divided
@@ -281,6 +283,7 @@ def groups(divided: Division) -> list[Group]:
     n = len(known)
     requests, total = np.bincount(group, minlength=n), _exact(group, d.end_ns - d.begin_ns, n)
     silent, phases = np.bincount(group, d.unanswered, n), d.phases_ns()
+    unseen = np.zeros(n) if unrecorded is None else np.bincount(group, d.unanswered & unrecorded, n)
     told = [_exact(group, np.where(d.hidden[:, k], 0, phases[:, k]), n) for k in range(len(PHASES))]
     measured = [np.bincount(group, ~d.hidden[:, k], n) > 0 for k in range(len(PHASES))]
     relays: list[dict[str, int]] = [{} for _ in range(n)]
@@ -296,7 +299,8 @@ def groups(divided: Division) -> list[Group]:
         server, target, whose = known[g].tolist()
         party, process = d.parties[whose]
         by_phase = {phase: told[k][g] if measured[k][g] else None for k, phase in enumerate(PHASES)}
-        made.append(Group(d.servers[server], bool(target), party, process, int(requests[g]), int(silent[g]), total[g], by_phase, relays[g]))
+        counts = int(requests[g]), int(silent[g])
+        made.append(Group(d.servers[server], bool(target), party, process, *counts, total[g], by_phase, relays[g], int(unseen[g])))
     return sorted(made, key=lambda g: (not g.target, -g.total_ns, g.server, g.party))
 
 

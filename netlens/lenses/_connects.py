@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from netlens.lenses._view import View
     from netlens.parsers.icmp import Error
 
-#: Outcomes; not heard: SYN and SYN+ACK came again and again
-OPEN, REFUSED, UNANSWERED, NOT_HEARD, OTHER = "open", "refused", "unanswered", "not heard", "other"
+#: Outcomes; not heard: SYN and SYN+ACK came again and again; half open: the server acknowledged something older, and the client reset that
+OPEN, REFUSED, UNANSWERED, NOT_HEARD, HALF_OPEN, OTHER = "open", "refused", "unanswered", "not heard", "half open", "other"
 TWICE = 2  #: SYN+ACKs; who sends more, while SYNs come again, is not heard
 #: Zeek's policy/misc/scan: 15 ports of one host, or 25 hosts on one port, within 5 minutes.
 SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
@@ -91,6 +91,7 @@ def _attempt(view: View, k: int) -> Attempt | None:
     synack_at = last_synack = reset_at = usable = -1
     synacks = repeated_syns = 0
     sent_more = False
+    acked_at = denied_at = -1  # an ACK that is no answer to a SYN, and the RST that says so (RFC 9293 3.5.1)
     for i in range(len(seg)):
         flags = seg.flags[i]
         if seg.orig[i]:
@@ -100,7 +101,9 @@ def _attempt(view: View, k: int) -> Attempt | None:
                     syn_frames.append(seg.frame[i])
                 else:
                     repeated_syns += 1
-            elif not flags & RST:
+            elif flags & RST:
+                denied_at = i if acked_at >= 0 else -1
+            else:
                 sent_more = True
                 if synack_at >= 0 and usable < last_synack:
                     usable = i
@@ -111,6 +114,8 @@ def _attempt(view: View, k: int) -> Attempt | None:
                 synack_at = i
         elif flags & RST and reset_at < 0 and not sent_more:
             reset_at = i
+        elif flags & ACK and not flags & RST and not seg.length[i] and seg.acked[i] and acked_at < 0:
+            acked_at = i
     if not syn_ns:
         return None
     if synack_at >= 0:
@@ -120,6 +125,8 @@ def _attempt(view: View, k: int) -> Attempt | None:
         outcome, answer = REFUSED, reset_at
     elif all(seg.orig) and not sent_more:
         outcome, answer = UNANSWERED, -1
+    elif denied_at >= 0 and reset_at < 0 and not view.column("orig_bytes")[k] and not view.column("resp_bytes")[k]:
+        outcome, answer = HALF_OPEN, denied_at
     else:
         outcome, answer = OTHER, -1
     made = Attempt(

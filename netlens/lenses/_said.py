@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from netlens.chains.copies import COPY_NS
 from netlens.lenses._view import grouped, most
-from netlens.parsers.icmp import EXPIRED, UNREACHABLE
+from netlens.parsers.icmp import EXPIRED, REASSEMBLY, UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,13 +39,21 @@ def errors(view: View) -> list[Error]:
 
 def undelivered(view: View) -> dict[tuple[int, End, End], list[Error]]:
     """Errors that say a packet did not arrive, by (protocol, source, destination) of that packet. What traceroute sends is meant not to."""
-    lost = [e for e in view.once(errors) if e.what == EXPIRED or e.what in UNREACHABLE]
+    lost = [e for e in view.once(errors) if e.what in (EXPIRED, REASSEMBLY, *UNREACHABLE)]
     expired = grouped((e for e in lost if e.what == EXPIRED), lambda e: e.destination[0])
     traced = {where for where, group in expired.items() if len({e.reporter for e in group}) >= HOPS}
     return grouped(
         (e for e in lost if e.destination[0] not in traced and not (e.protocol == UDP and e.destination[1] in TRACEROUTE)),
         lambda e: (e.protocol, e.source, e.destination),
     )
+
+
+def fate(found: Iterable[Error]) -> str:
+    """What became of packets that did not arrive."""
+    words = {e.what for e in found}
+    if words == {EXPIRED}:
+        return "did not arrive, as the TTL ran out on the way (a routing loop, or traceroute)"
+    return "arrived in part, as fragments were lost on the way" if words == {REASSEMBLY} else "found nobody"
 
 
 def said(found: Iterable[Error]) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe
 MANY = 20  #: messages of which not one is answered, before both close: no patience is needed to see it
-#: Each message of the client is answered, but for those of :func:`_needs_none`.
+#: Each message of the client is answered, but for those of :func:`needs_none`.
 EACH = {21: "FTP", 25: "SMTP", 88: "Kerberos", 110: "POP3", 111: "RPC", 119: "NNTP", 139: "SMB", 143: "IMAP", 389: "LDAP", 445: "SMB", 502: "Modbus",
         587: "SMTP", 1433: "SQL Server", 2049: "RPC", 3268: "LDAP", 3306: "MySQL", 5432: "PostgreSQL"}  # fmt: skip
 #: The first is; later ones may wait (Redis BLPOP), or want none (MQTT PUBLISH).
@@ -68,7 +68,7 @@ def silences(view: View) -> list[Silence]:
 def _last(view: View, k: int, protocol: str) -> Silence | None:
     seg = view.segments(k)
     asked = max((i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i]), default=None)
-    if asked is None or _needs_none(protocol, seg.head[asked].to_bytes(8, "big")):
+    if asked is None or needs_none(protocol, seg.head[asked].to_bytes(8, "big")):
         return None
     after = range(asked + 1, len(seg))
     if not any(not seg.orig[i] for i in after) or any(seg.flags[i] & (FIN | RST) for i in range(asked + 1)):
@@ -91,12 +91,12 @@ def _last(view: View, k: int, protocol: str) -> Silence | None:
     return Silence(k, protocol, wait, end is not None, [seg.frame[i] for i in (asked, end) if i is not None])
 
 
-def _needs_none(protocol: str, head: bytes) -> bool:
+def needs_none(protocol: str, head: bytes) -> bool:
     """Farewells and other messages that get no answer."""
     if protocol == "MySQL":  # COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
         return head[3] == 0 and head[4] in (0x01, 0x18, 0x19)
     if protocol == "PostgreSQL":
-        return head[:5] == b"X\0\0\0\4"  # Terminate; a start-up has no type
+        return head[:5] == b"X\0\0\0\4" or head == b"\0\0\0\x10\x04\xd2\x16\x2e"  # Terminate (a start-up has no type); CancelRequest
     if protocol == "SMB":
         return head[:1] == b"\x85"  # a keep-alive (RFC 1002 4.3.5)
     if protocol == "LDAP":  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes

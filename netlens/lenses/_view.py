@@ -244,11 +244,15 @@ class View:
         mute = [state[k] in ("S0", "REJ", "RSTOS0") and up[k] * down[k] == 0 and unseen[k] == 0 for k in range(s.rows)]
         talks = [k for k in self.first_copies if not mute[k] and up[k] + down[k] > 1]  # a last packet alone says nothing
         one_way = sum(up[k] == 0 or down[k] == 0 for k in talks)
-        return one_way >= max(ONE_SIDED_SHARE * len(talks), 1) and (len(talks) >= ONE_SIDED_LEAST or bool(self.heard_unseen))
+        return one_way >= max(ONE_SIDED_SHARE * len(talks), 1) and (len(talks) >= ONE_SIDED_LEAST or bool(self._acknowledging))
 
     @cached_property
     def heard_unseen(self) -> set[str]:
         """Addresses that acknowledge what was not recorded at all: what they hear is not in the capture."""
+        return {address for address in self._acknowledging if not is_loopback(address)}  # that is both ends
+
+    @cached_property
+    def _acknowledging(self) -> set[str]:
         s, unseen, seen = self.sessions, set(), set()
         up, down = s["orig_frames"], s["resp_frames"]
         missing, their_missing = s["resp_missing_bytes"], s["orig_missing_bytes"]
@@ -260,7 +264,7 @@ class View:
                 unseen.add(orig)
             elif down[k] and their_missing[k] > 0:
                 unseen.add(resp)
-        return unseen - seen - {address for address in unseen if is_loopback(address)}
+        return unseen - seen
 
     def hears_nothing(self, ip: str) -> bool:
         """Whether what was sent to an address is known not to be in the capture."""

@@ -1,10 +1,12 @@
 """Which connections were never answered?
 
-Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated; which ICMP error says why.
+Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, or met a connection that the server still held; which ICMP error
+    says why.
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
 Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address of several that is silent while another is connected costs nobody
-    anything (RFC 8305 5); among peers of a peer-to-peer program some are always gone.
+    anything (RFC 8305 5); among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is told so
+    by a RST, and takes the next SYN (RFC 9293 3.5.1).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens.lenses._connects import NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
+from netlens.lenses._connects import HALF_OPEN, NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
 from netlens.lenses._view import S, finding, grouped, most, seconds, views
 from netlens.parsers.icmp import EXPIRED
@@ -30,6 +32,7 @@ GROUP = "handshakes"
 RANK = 14
 SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had three times the time-out of RFC 6298
 ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
+TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
 DNS = 53
 KNOCK_NS = S
 OWN_PORTS = 1024  #: from here on programs choose
@@ -66,8 +69,10 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     never = [group for group in shown if group[0].service not in answering]
     severity: Severity = "problem" if grave else "warning"
     deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD]
+    stuck = [a for a in view.once(attempts) if a.outcome == HALF_OPEN and not reached_after(view, a, TAKEN_NS)]
     return [
         *_not_heard(view, deaf),
+        *_half_open(view, stuck),
         *(_never(view, never, severity, traffic) if never else []),
         *(_some(view, some, severity) if some else []),
     ]
@@ -89,6 +94,27 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
         "If this is the client's own capture, its firewall drops the answers."
     )
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
+
+
+def _half_open(view: View, stuck: list[Attempt]) -> list[Finding]:
+    """Servers that answer a SYN by an ACK of another connection, again and again."""
+    if not stuck:
+        return []
+    n, all_ = len(stuck), len(view.once(attempts))
+    clients, servers = most(a.client for a in stuck), most(endpoint(a.server, a.port) for a in stuck)
+    tries = sum(len(a.syn_ns) for a in stuck)
+    text = (
+        f"{n:,} of {plural(all_, 'connection')} never opened: {servers} answered by an ACK of an older connection, which {clients} reset "
+        f"({plural(tries, 'try', 'tries')})."
+    )
+    values = {"unanswered": n, "connections": all_, "tries": tries}
+    grave = any(len(group) > 1 or len(group[0].syn_ns) > 1 for group in grouped(stuck, lambda a: a.service).values())
+    advice = (
+        "The server, or a firewall or load balancer before it, still holds a connection of these ports, and the resets do not reach it: look there "
+        "(ss -tan, connection tracking), and do not use the same client port again so soon."
+    )
+    frames = [f for a in stuck for f in (*a.syn_frames, a.answer_frame)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
 
 
 def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:

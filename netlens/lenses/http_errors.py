@@ -21,7 +21,7 @@ from netlens.text import plural, size
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
+    from netlens.lenses import Finding, Severity
     from netlens.lenses._view import View
     from netlens.parsers.bodies import Body
 
@@ -34,6 +34,7 @@ CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
 #: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
 AGAIN_NS = 2 * S
+SOON_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
 MOST_AGAIN = 1000  #: later requests that are looked at for one that got no answer
 HEAD = int.from_bytes(b"HEAD", "big")
 ICON = int.from_bytes(b"GET /fav", "big")  #: favicon.ico, for which browsers ask of themselves
@@ -54,7 +55,7 @@ HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has
 
 def look(traffic: Traffic) -> list[Finding]:
     """Of each capture, errors, requests without an answer, and answers that were cut off."""
-    return [found for view in views(traffic) for found in [*_of(view), *_empty(view), *_cut_off(view)]]
+    return [found for view in views(traffic) for found in [*_of(view), *_empty(view), *_ended(view), *_cut_off(view)]]
 
 
 def final_answers(view: View) -> list[dict[str, Any]]:
@@ -152,7 +153,7 @@ def _empty(view: View) -> list[Finding]:
     found: list[tuple[int, int, int]] = []
     again: list[tuple[int, int, int]] = []
     for k, sent, answered, first in rows:
-        if answered is not None or (fin := _closed_on(view, k, sent)) is None:
+        if answered is not None or (fin := closed_on(view, k, sent)) is None:
             continue
         client, _, *server = view.ends(k)
         low, high = bisect.bisect_left(starts, (sent,)), bisect.bisect_left(starts, (sent + AGAIN_NS,))
@@ -177,7 +178,38 @@ def _empty(view: View) -> list[Finding]:
     return [finding(view, ID, "problem" if grave else "warning" if n >= SERVER_TIMES else "note", text, frames, values, advice)]
 
 
-def _closed_on(view: View, k: int, sent_ns: int) -> int | None:
+def _ended(view: View) -> list[Finding]:
+    """Requests behind which the client closed its side, and of which the server then closed its own without a byte."""
+    if view.one_sided:
+        return []
+    s, protocols = view.sessions, view.column("protocol")
+    silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
+    x = view.side.capture.table("exchanges")
+    names = ("session_id", "request_end_ns", "start_frame")
+    kept = set(view.whole) - set(view.halves)
+    rows = [r for r in zip(*(x[name].tolist() for name in names), strict=True) if r[0] in kept and protocols[r[0]] == "http"]
+    found = [(first, fin) for k, sent, first in rows if silent[k] and (fin := _both_closed(view, k, sent)) is not None]
+    if not found:
+        return []
+    n = len(found)
+    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer before both sides closed the connection."
+    values = {"requests": len(rows), "unanswered": n}
+    severity: Severity = "warning" if n >= max(CLIENT_TIMES, SOME_SHARE * len(rows)) or n >= CLIENT_SHARE * len(rows) else "note"
+    return [finding(view, ID, severity, text, [f for both in found for f in both], values)]
+
+
+def _both_closed(view: View, k: int, sent_ns: int) -> int | None:
+    """The frame of the server's FIN, that follows a client's FIN soon after its request; None where either reset."""
+    seg = view.segments(k)
+    if any(flags & RST for flags in seg.flags):
+        return None
+    first = next((i for i in range(len(seg)) if seg.flags[i] & FIN), None)
+    if first is None or not seg.orig[first] or not sent_ns <= seg.ts[first] <= sent_ns + SOON_NS:
+        return None
+    return next((seg.frame[i] for i in range(first, len(seg)) if not seg.orig[i] and seg.flags[i] & FIN), None)
+
+
+def closed_on(view: View, k: int, sent_ns: int) -> int | None:
     """The frame of the server's FIN that acknowledges all of a request and follows no answer, or of the RST to one that met its FIN."""
     seg = view.segments(k)
     upto = 0

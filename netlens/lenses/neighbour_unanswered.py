@@ -1,14 +1,17 @@
 """Which addresses of the own network did not answer?
 
 Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody claimed it.
-Applies: where requests are in the capture, and so is something that came back to who asked (in a switched network others hear the requests alone).
+Applies: where requests are in the capture, and so is something that came back to who asked (in a switched network others hear the requests alone). Who
+    asks five times, a second apart, shows by itself that nobody answers (RFC 1122 2.3.2.1), which is a warning.
 Cannot see: whether the host is off, in another network, or does not want to be found.
 Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. Who asks for
-    many addresses looks around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free.
+    many addresses looks around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for its
+    neighbours once a second, answered or not (arp_interval).
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
@@ -26,6 +29,7 @@ ID = "neighbour-unanswered"
 GROUP = "handshakes"
 RANK = 12
 TIMES, LEAST_NS, MOST_NS = 3, S, 10 * S  #: asked so often, in so long
+PROOF, PROOF_NS = 5, (S // 2, 2 * S)  #: so often, with such a time between
 MANY = 8  #: addresses that one host asks for in vain: it looks around
 
 
@@ -41,14 +45,16 @@ def _of(view: View) -> list[Finding]:
     partners = _partners(view)
     lost: dict[str, list[tuple[str, str]]] = {}
     for (source, target), seen in asking.sought.items():
-        if target not in asking.claims and _insists(seen) and _near(partners, source) and source not in view.once(_dhcp):
+        if target in asking.claims or source in view.once(_dhcp) or not _insists(seen):
+            continue
+        if _near(partners, source) or (_proves(seen) and (source, target) not in view.once(_reached)):
             lost.setdefault(source, []).append((source, target))
     shown = [pair for pairs in lost.values() if len(pairs) <= MANY for pair in pairs]
     if not shown:
         return []
     # who has something else to talk to does not wait for this one, as far as is seen; with one partner alone, the capture may be the partner's
     others = {address for k in view.whole for address in view.ends(k)[::2]} | {t.source[0] for t in view.conversations}
-    grave = [pair for pair in shown if pair[0] not in others and len(partners[pair[0]]) > 1]
+    grave = [pair for pair in shown if pair[0] not in others and len(partners.get(pair[0], ())) > 1]
     shown = grave or shown
     requests = sum(len(asking.sought[pair]) for pair in shown)
     lasted = max(asking.sought[pair][-1].ts - asking.sought[pair][0].ts for pair in shown)
@@ -68,6 +74,26 @@ def _insists(seen: list[Seen]) -> bool:
     """Whether somebody asked again and again, as a program waits, and not from time to time."""
     times = [each.ts for each in seen]
     return len(times) >= TIMES and any(LEAST_NS <= last - first <= MOST_NS for first, last in zip(times, times[TIMES - 1 :], strict=False))
+
+
+def _proves(seen: list[Seen]) -> bool:
+    """Whether somebody who had an answer would not have asked so."""
+    times, run = [each.ts for each in seen], 1
+    for before, after in itertools.pairwise(times):
+        run = run + 1 if PROOF_NS[0] <= after - before <= PROOF_NS[1] else 1
+        if run == PROOF:
+            return True
+    return False
+
+
+def _reached(view: View) -> set[tuple[str, str]]:
+    """Who sent something to whom, and so knows the hardware address, or that of a router."""
+    ends = [view.ends(k) for k in range(view.sessions.rows)]
+    return (
+        {(t.source[0], t.destination[0]) for t in view.conversations}
+        | {pair for a, _, b, _ in ends for pair in ((a, b), (b, a))}
+        | {(p.source, p.destination) for p in view.side.capture.asking.pings.values()}
+    )
 
 
 def _partners(view: View) -> dict[str, set[str]]:

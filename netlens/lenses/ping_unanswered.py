@@ -1,7 +1,7 @@
 """Which echo requests (ping) got no reply?
 
 Asks: how many ICMP echo requests to one address stayed without a reply.
-Applies: where requests are in the capture, and something that came back to who sent them.
+Applies: where requests are in the capture. If nothing at all came back to who sent them, it is a warning: the capture may hold the requests alone.
 Cannot see: whether the request or the reply was lost; whether a host that ignores ping is up.
 Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
     otherwise says nothing. One or two of many may be lost anywhere. What was asked in the last second, or twice the
@@ -19,6 +19,7 @@ from netlens.lenses._said import ICMP, undelivered
 from netlens.lenses._said import errors as icmp_errors
 from netlens.lenses._said import said as said_of
 from netlens.lenses._view import S, finding, grouped, most, views
+from netlens.parsers.icmp import EXPIRED
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ GROUP = "delivery"
 RANK = 46
 PENDING_NS = S
 TIMES, SHARE = 3, 0.05  #: of the requests to one address
+MANY = 8  #: addresses from which nothing came: somebody looks around
 
 
 def look(traffic: Traffic) -> list[Finding]:
@@ -41,20 +43,21 @@ def look(traffic: Traffic) -> list[Finding]:
 
 def _of(view: View) -> list[Finding]:
     capture = view.side.capture
-    if not capture.asking.pings:
+    asking = capture.asking
+    if not asking.pings:
         return []
     end = view.side.bounds_ns[1]
     errors = {e.told for e in capture.icmp_errors}
-    heard = (
-        hearing(view) | {told for _, told in capture.asking.near} | errors | {p.source for p in capture.asking.pings.values() if p.answers}
-    )
+    heard = hearing(view) | {told for _, told in asking.near} | errors | {p.source for p in asking.pings.values() if p.answers}
     speaking = {address for k in view.whole for address in view.ends(k)[::2]}
     lossy: list[tuple[str, int, list[int]]] = []
     silent: list[tuple[str, int, list[int]]] = []
+    unheard: list[tuple[str, int, list[int]]] = []  # nothing at all came to who asked
     refused = Counter(
         e.destination[0] for e in view.once(icmp_errors) if e.protocol in ICMP
     )  # too large for a link, say: that is an answer
-    by_host: dict[tuple[str, str], list[Ping]] = grouped(capture.asking.pings.values(), lambda p: (p.source, p.destination))
+    seen_from = speaking | asking.claims.keys() | {t.source[0] for t in view.conversations} | {e.reporter for e in capture.icmp_errors}
+    by_host: dict[tuple[str, str], list[Ping]] = grouped(asking.pings.values(), lambda p: (p.source, p.destination))
     for (source, target), pings in by_host.items():
         took = max((p.answers[n].ts - p.requests[n].ts for p in pings for n in p.answers), default=0)
         pending = max(PENDING_NS, 2 * took)
@@ -67,7 +70,9 @@ def _of(view: View) -> list[Finding]:
             lossy.append((target, len(asked), open_))
         elif source in heard and target not in speaking:
             silent.append((target, len(asked), open_))
-    shown = lossy or silent
+        elif not view.hears_nothing(source) and target not in seen_from:
+            unheard.append((target, len(asked), open_))
+    shown = lossy or silent or (unheard if len(unheard) <= MANY else [])
     if not shown:
         return []
     sent = sum(n for _, n, _ in shown)
@@ -75,12 +80,19 @@ def _of(view: View) -> list[Finding]:
     hosts = {target for target, *_ in shown}
     errors_of = [e for about, each in view.once(undelivered).items() if about[0] in ICMP and about[2][0] in hosts for e in each]
     why = f"; {said_of(errors_of)}" if errors_of and not lossy else ""
+    if shown is unheard:
+        why += "; nothing that was sent back is in the capture"
     text = f"{lost:,} of {plural(sent, 'ping')} to {most(target for target, *_ in shown)} got no reply{why}."
     values = {"sent": sent, "answered": sent - lost, "hosts": sorted(hosts)}
-    severity: Severity = "problem" if lossy or not view.whole else "warning"
+    circling = not lossy and {e.what for e in errors_of} == {EXPIRED}  # those of traceroute are not among them
+    severity: Severity = "problem" if lossy or circling or (silent and not view.whole) else "warning"
     advice = (
         "Packets are lost on the way there or back: mtr HOST shows where it begins."
         if lossy
         else "The host is off, the way there or back is missing, or a firewall drops ping: try a TCP port that it serves."
     )
+    if circling:
+        advice = (
+            f"Packets go in circles: look at the routes of {most(e.reporter for e in errors_of)} and of the routers beside it (ip route)."
+        )
     return [finding(view, ID, severity, text, [f for *_, frames in shown for f in frames], values, advice)]

@@ -1,24 +1,25 @@
 """Which requests over UDP got no answer?
 
-Asks: whether a client that opened a conversation over UDP by a request (QUIC, DTLS, WireGuard, OpenVPN, IKE, L2TP, GTP, NTP, SNMP, RADIUS, SIP, Kerberos,
-    RPC, CoAP, RDP, DHCP) sent it again for seconds and heard nothing.
-Applies: where the first datagram is in the capture and its sender hears something in it (of QUIC, WireGuard, RDP and DHCP, always). DNS is told by
-    dns-unanswered, ICMP errors by unreachable.
+Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
+    L2TP, GTP, PFCP, CoAP, DHCP), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos, RPC, RDP).
+Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too); of
+    the others only where their sender hears something in the capture. DNS is told by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
-Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that has no way for QUIC takes TCP (RFC 9114 3.1), a client
-    of NTP or RADIUS another server.
+Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that has no way for QUIC takes TCP (RFC 9114 3.1), so
+    do VPNs over DTLS; a client of NTP or RADIUS takes another server. Hosts ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none.
 """
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, by_tcp, hearing, requests
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, finding, most, seconds, views
-from netlens.parsers.leases import DISCOVER, REQUEST
+from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER
 from netlens.text import endpoint, plural
 
 if TYPE_CHECKING:
@@ -26,18 +27,19 @@ if TYPE_CHECKING:
     from netlens.lenses import Finding
     from netlens.lenses._view import View
     from netlens.parsers.leases import Message
-    from netlens.parsers.trail import Conversation
 
 ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
-BY_TCP = ("QUIC", "RDP")  #: whose clients have TCP as well
+BY_TCP = ("QUIC", "RDP", "DTLS")  #: whose clients have TCP as well
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
 AGAIN_NS = S // 2  #: a DHCP message that comes again sooner was recorded twice, or handed on by a relay
 LEFT_ALONE = 4  #: messages without an answer: an answer or two may be lost
 SOON_NS = 2 * S  #: another try that was answered so soon
+LONGEST_NS = 3600 * S  #: a conversation that began before
+MOST_BESIDE = 1000  #: other tries that are looked at for one
 
 
 @dataclass
@@ -46,16 +48,28 @@ class Silent:
 
     protocol: str
     server: tuple[str, int]
-    talks: list[Conversation]  # without an answer
+    tries: list[Try]  # without an answer
     made_up: bool  # nobody waited: the client got what it wanted another way, or asks from time to time
 
     @property
     def tried(self) -> int:
-        return max(t.datagrams for t in self.talks)
+        return max(t.datagrams for t in self.tries)
 
     @property
     def lasted_ns(self) -> int:
-        return max(t.last_ns - t.first_ns for t in self.talks)
+        return max(t.last_ns - t.first_ns for t in self.tries)
+
+
+class Try(NamedTuple):
+    """One request with its repeats.  marked : by which they are known."""
+
+    frames: list[int]
+    datagrams: int
+    first_ns: int
+    last_ns: int
+    answered: bool
+    marked: bool
+    ends: tuple[tuple[str, int], tuple[str, int]]
 
 
 def look(traffic: Traffic) -> list[Finding]:
@@ -63,30 +77,52 @@ def look(traffic: Traffic) -> list[Finding]:
     return [found for view in views(traffic) for found in [*_of(view), *_leases(view)]]
 
 
+def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
+    """All requests, by protocol, client and server: those that bear a mark one by one, of others the first of each conversation."""
+    marked = [r for r in view.side.capture.requests if is_one_host(r.server[0]) or r.protocol == "DHCPv6"]
+    found: dict[tuple[str, str, tuple[str, int]], list[Try]] = {}
+    for r in marked:
+        one = Try(r.frames, len(r.frames), r.first_ns, r.last_ns, r.answered, True, (r.client, r.server))
+        found.setdefault((r.protocol, r.client[0], r.server), []).append(one)
+    known = {ends for r in marked for ends in ((r.client, r.server), (r.server, r.client))}
+    for key, talks in view.once(requests).items():
+        for t in talks:
+            if (t.source, t.destination) not in known:
+                one = Try([t.first_frame], t.datagrams, t.first_ns, t.last_ns, answered(view, t), False, (t.source, t.destination))
+                found.setdefault(key, []).append(one)
+    return found
+
+
 def _silent(view: View) -> list[Silent]:
-    if view.one_sided or view.trail is None:
-        return []
-    told = view.once(undelivered)
-    asked, heard = view.once(requests), view.once(hearing)
-    content = {key for key, talks in asked.items() if any(answered(view, t) for t in talks)}
+    told, heard, all_ = view.once(undelivered), view.once(hearing), view.once(_tries)
+    content = {key for key, tries in all_.items() if any(t.answered for t in tries)}
     found = []
-    for (protocol, client, server), talks in asked.items():
-        heard_of = [t for t in talks if answered(view, t)]
+    for (protocol, client, server), tries in all_.items():
+        served = sorted((t for t in tries if t.answered), key=lambda t: t.first_ns)
         open_ = [
             t
-            for t in talks
-            if not answered(view, t)
+            for t in tries
+            if not t.answered
             and t.datagrams >= TIMES
             and t.last_ns - t.first_ns >= SPAN_NS
-            and (UDP, t.source, t.destination) not in told
-            and not any(a.first_ns <= t.last_ns + SOON_NS and a.last_ns >= t.first_ns for a in heard_of)
+            and (UDP, *t.ends) not in told
+            and (t.marked or ((client in heard or protocol in BY_ITSELF) and not view.one_sided))
         ]
-        if open_ and (client in heard or protocol in BY_ITSELF):
+        alone = [t for t in open_ if not _beside(served, t)]  # of others by their mark, one went unheard while the server answered
+        open_ = alone or [t for t in open_ if t.marked]
+        if open_:
             instead = (protocol in BY_TCP and by_tcp(view, client, *server)) or (
                 protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
             )
-            found.append(Silent(protocol, server, open_, instead or protocol in PATIENT))
+            found.append(Silent(protocol, server, open_, instead or not alone or protocol in PATIENT or not is_one_host(server[0])))
     return found
+
+
+def _beside(served: list[Try], t: Try) -> bool:
+    """Whether another request to the same server was answered meanwhile, or right after. ``served``: in order of beginning."""
+    low = bisect.bisect_left(served, t.first_ns - LONGEST_NS, key=lambda a: a.first_ns)
+    high = bisect.bisect_right(served, t.last_ns + SOON_NS, key=lambda a: a.first_ns)
+    return any(a.last_ns >= t.first_ns for a in served[low:high][-MOST_BESIDE:])
 
 
 def _of(view: View) -> list[Finding]:
@@ -95,8 +131,8 @@ def _of(view: View) -> list[Finding]:
     shown = grave or every
     if not shown:
         return []
-    tries = sum(map(len, view.once(requests).values()))
-    silent = sum(len(s.talks) for s in shown)
+    tries = sum(map(len, view.once(_tries).values()))
+    silent = sum(len(s.tries) for s in shown)
     longest = max(s.lasted_ns for s in shown)
     text = (
         f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got no answer: "
@@ -106,31 +142,52 @@ def _of(view: View) -> list[Finding]:
         "unanswered": silent,
         "tries": tries,
         "servers": sorted({endpoint(*s.server) for s in shown}),
-        "datagrams": sum(t.datagrams for s in shown for t in s.talks),
+        "datagrams": sum(t.datagrams for s in shown for t in s.tries),
         "longest_s": longest / 1e9,
         "protocols": sorted({s.protocol for s in shown}),
     }
     advice = "The service is down, or something drops UDP on its port: look there (ss -lun) and at the firewalls between, and capture at the server's side."
-    served = {server for (_, _, server), talks in view.once(requests).items() if any(answered(view, t) for t in talks)}
+    served = {server for (_, _, server), tries in view.once(_tries).items() if any(t.answered for t in tries)}
     if all(s.server in served for s in shown):
         advice = "It answered others, so it ignored these, or they were lost: look at its log (a secret or a client that it does not know)."
-    frames = [t.first_frame for s in sorted(shown, key=lambda s: -s.lasted_ns) for t in s.talks]
+    frames = [f for s in sorted(shown, key=lambda s: -s.lasted_ns) for t in s.tries for f in t.frames]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
 
 
 def _leases(view: View) -> list[Finding]:
-    """Clients of DHCP that repeat what they asked and are told nothing."""
-    left = {client: run for client, messages in view.side.capture.leases.items() if (run := _in_vain(messages))}
+    """Clients of DHCP that repeat what they asked and are told nothing, or are offered an address that is never confirmed."""
+    runs = {client: (run, messages) for client, messages in view.side.capture.leases.items() if (run := _in_vain(messages))}
+    offers = {client: offer for client, (run, messages) in runs.items() if (offer := _offered(run, messages))}
+    return [
+        *_no_lease(view, {client: run for client, (run, _) in runs.items() if client not in offers}, {}),
+        *_no_lease(view, {client: run for client, (run, _) in runs.items() if client in offers}, offers),
+    ]
+
+
+def _no_lease(view: View, left: dict[str, list[Message]], offers: dict[str, Message]) -> list[Finding]:
     if not left:
         return []
     longest = max(run[-1].ts - run[0].ts for run in left.values())
-    text = f"No DHCP server answered {most(left)}: {plural(sum(map(len, left.values())), 'request')} over {seconds(longest)}."
-    values = {"clients": len(left), "datagrams": sum(map(len, left.values())), "longest_s": longest / 1e9, "protocols": ["DHCP"]}
-    others = any(map(is_one_host, view.once(hearing)))  # whose traffic was recorded; the client is a neighbour whose broadcasts are heard
-    grave = max(map(len, left.values())) >= LEFT_ALONE and not others
+    asked = f"{plural(sum(map(len, left.values())), 'request')} over {seconds(longest)}"
+    text = f"No DHCP server answered {most(left)}: {asked}."
     advice = "No DHCP server is on this network, or it has no address left, or something drops its answers: look there, and at the relay or VLAN between."
-    frames = [m.frame for run in left.values() for m in run]
+    if offers:
+        servers = most(offer.server for offer in offers.values())
+        text = f"{servers} offered {most(left)} an address by DHCP and never confirmed it (no ACK): {asked}."
+        advice = f"The server dropped the requests, or they do not reach it: look at the log of {servers}, and at the relay between."
+    values = {"clients": len(left), "datagrams": sum(map(len, left.values())), "longest_s": longest / 1e9, "protocols": ["DHCP"]}
+    # where other traffic was recorded, the client may be a neighbour whose broadcasts are heard
+    talks = {t.destination[0] for t in view.conversations if SERVER not in (t.source[1], t.destination[1])}
+    others = bool(view.whole) or any(map(is_one_host, talks))
+    grave = max(map(len, left.values())) >= LEFT_ALONE and not others
+    frames = [m.frame for client, run in left.items() for m in (*([offers[client]] if client in offers else ()), *run)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+
+
+def _offered(run: list[Message], messages: list[Message]) -> Message | None:
+    """The offer that a client asks in vain to have confirmed."""
+    before = [m for m in messages if m.kind == OFFER and m.xid == run[0].xid and m.ts <= run[0].ts]
+    return before[-1] if before and run[0].kind == REQUEST else None
 
 
 def _in_vain(messages: list[Message]) -> list[Message]:

@@ -1,13 +1,14 @@
 """Which datagrams found nobody?
 
-Asks: whether an ICMP error says of UDP datagrams, or of pings, that their port, host or network is unreachable, prohibited, or too many hops away, and nobody
-    ever answered; and of which packets that are not in the capture errors say so.
+Asks: whether an ICMP error says of UDP datagrams, or of pings, that their port, host or network is unreachable, prohibited, or too many hops away, or that
+    fragments of them are missing, and nobody ever answered; and of which packets that are not in the capture errors say so.
 Applies: where the errors are in the capture.
 Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
     before and stops; traceroute, which wants such errors; a stray error about what was sent before the capture began. Three pings and more are told by
     ping-unanswered, TCP by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; who asks (QUIC,
-    NTP, RADIUS, ...) does, unless it has the same over TCP or from another server.
+    NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. What
+    traceroute sends has few hops to make; what had 32 and more, and ran out of them, went in circles (RFC 1122 3.2.1.7: 64 are usual).
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
-from netlens.lenses._said import ICMP, TCP, UDP, said, undelivered
+from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
 from netlens.lenses._view import finding, most, views
 from netlens.lenses.ping_unanswered import TIMES as PINGS
+from netlens.parsers.icmp import EXPIRED, REASSEMBLY
 from netlens.text import endpoint, plural
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.lenses import Finding, Severity
     from netlens.lenses._view import View
+    from netlens.parsers.icmp import Error
     from netlens.parsers.trail import Conversation
 
 ID = "unreachable"
@@ -33,6 +36,8 @@ RANK = 81
 DNS = 53
 ANSWERS_FROM = (1900, 3702, 5353, 5355)  #: SSDP, WS-Discovery, mDNS, LLMNR: asked by multicast, answered to one
 TIMES = 2  #: datagrams in vain; a single one may be a greeting to a peer that is gone
+USUAL_HOPS = 32
+_FRAGMENTS = "Something on the way drops fragments (a firewall, NAT): let them pass, or send what fits into one packet."
 SHARE = 0.1  #: of all frames; a capture that holds little else was made to see such errors
 
 
@@ -57,7 +62,9 @@ def _of(view: View) -> list[Finding]:
     sent = sum(asked.datagrams for asked, _ in shown)
     heard = [e for _, errors in shown for e in errors]
     whom = most(endpoint(*asked.destination) for asked, _ in shown)
-    text = f"{plural(sent, 'datagram')} to {whom} found nobody; {said(heard)}."
+    circling = all(asked.hops >= USUAL_HOPS and {e.what for e in errors} == {EXPIRED} for asked, errors in shown)
+    became = f"went in circles, as a TTL of {USUAL_HOPS} and more ran out on the way" if circling else fate(heard)
+    text = f"{plural(sent, 'datagram')} to {whom} {became}; {said(heard)}."
     values = {
         "flows": len(shown),
         "datagrams": sent,
@@ -65,8 +72,12 @@ def _of(view: View) -> list[Finding]:
         "destinations": sorted({endpoint(*asked.destination) for asked, _ in shown}),
     }
     advice = "Check that the service runs (ss -lun) and that address and port are right."
+    if circling:
+        advice = f"Look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
+    elif {e.what for e in heard} == {REASSEMBLY}:
+        advice = _FRAGMENTS
     frames = [f for asked, errors in shown for f in (asked.first_frame, *(e.frame for e in errors))]
-    severity: Severity = "note" if sent < TIMES else "problem" if waited else "warning"
+    severity: Severity = "note" if sent < TIMES else "problem" if waited or circling else "warning"
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 
@@ -87,7 +98,7 @@ def _of_pings(view: View) -> list[Finding]:
         return []
     hosts = sorted({whom for whom, _ in found})
     sent = sum(n for (_, whom), n in asked.items() if whom in hosts)
-    text = f"{plural(sent, 'ping')} to {most(whom for whom, _ in found)} found nobody; {said(e for _, e in found)}."
+    text = f"{plural(sent, 'ping')} to {most(whom for whom, _ in found)} {fate(e for _, e in found)}; {said(e for _, e in found)}."
     values = {"pings": sent, "icmp_errors": len(found), "destinations": hosts}
     advice = "Who says so has no way to that address, or a rule against it: look there."
     return [finding(view, ID, "warning", text, [e.frame for _, e in found], values, advice)]
@@ -110,14 +121,20 @@ def _of_others(view: View) -> list[Finding]:
         and not (protocol == UDP and _is_answer(source, destination))
         for e in errors
     ]
+    parts = [e for e in found if e.what == REASSEMBLY]
+    return [*_unseen(view, parts, ""), *_unseen(view, [e for e in found if e.what != REASSEMBLY], " not in the capture")]
+
+
+def _unseen(view: View, found: list[Error], where: str) -> list[Finding]:
     if not found:
         return []
     n = len(found)
     whom = most(endpoint(*e.destination) if e.destination[1] else e.destination[0] for e in found if e.destination[0])
-    text = f"{plural(n, 'packet')}{f' to {whom}' if whom else ''} that {'is' if n == 1 else 'are'} not in the capture found nobody; {said(found)}."
+    missing = f" that {'is' if n == 1 else 'are'}{where}" if where else ""
+    text = f"{plural(n, 'packet')}{f' to {whom}' if whom else ''}{missing} {fate(found)}; {said(found)}."
     values = {"icmp_errors": n, "destinations": sorted({endpoint(*e.destination) for e in found if e.destination[0]})}
     severity: Severity = "warning" if n >= SHARE * view.side.capture.part.frames else "note"
-    return [finding(view, ID, severity, text, [e.frame for e in found], values)]
+    return [finding(view, ID, severity, text, [e.frame for e in found], values, "" if where else _FRAGMENTS)]
 
 
 def _is_answer(source: tuple[str, int], destination: tuple[str, int]) -> bool:

@@ -24,6 +24,7 @@ MAX_ERRORS = 20_000
 QUOTED = 128  #: bytes of a message that are looked at: an IPv6 header, extension headers and ports
 PORT, HOST, NET, PROHIBITED = "port unreachable", "host unreachable", "network unreachable", "administratively prohibited"
 PROTOCOL, TOO_BIG, EXPIRED, REDIRECT = "protocol unreachable", "packet too big", "time exceeded", "redirect"
+REASSEMBLY = "fragment reassembly time exceeded"
 UNREACHABLE = (PORT, PROTOCOL, HOST, NET, PROHIBITED)  #: the packet was not delivered, and the next one will not be
 REFUSING = (PORT, PROTOCOL)  #: the host itself is there and says no
 #: RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1: code of a destination unreachable
@@ -42,7 +43,7 @@ _V4_UNREACHABLE = {
     13: PROHIBITED,
 }
 _V6_UNREACHABLE = {0: NET, 1: PROHIBITED, 2: NET, 3: HOST, 4: PORT, 5: PROHIBITED, 6: NET}  # RFC 4443 3.1
-_IN_TRANSIT = 0  # code of time exceeded; 1 is a reassembly that was given up
+_TIMES = {0: EXPIRED, 1: REASSEMBLY}  # codes of time exceeded, of both versions
 _EXTENSIONS = (0, 43, 44, 60)
 _REDIRECTED = 4  # option of a redirect (RFC 4861 4.6.3)
 
@@ -97,14 +98,14 @@ def _read(message: bytes, version: int, frame: int, ts: int, reporter: str, told
             mtu = int.from_bytes(message[6:8], "big") if what == TOO_BIG else 0
         elif kind == 5:
             what, gateway = REDIRECT, _address(message[4:8])
-        elif kind == 11 and code == _IN_TRANSIT:
-            what = EXPIRED
+        elif kind == 11:
+            what = _TIMES.get(code)
     elif kind == 1:
         what = _V6_UNREACHABLE.get(code)
     elif kind == 2:
         what, mtu = TOO_BIG, int.from_bytes(message[4:8], "big")
-    elif kind == 3 and code == _IN_TRANSIT:
-        what = EXPIRED
+    elif kind == 3:
+        what = _TIMES.get(code)
     elif kind == 137 and len(message) >= 40:
         what, gateway, quoted = REDIRECT, _address(message[8:24]), _redirected(message[40:])
     if what is None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netlens.wire import columns as c
+from netlens.wire.addresses import ip_text
 
 Array = np.ndarray[Any, Any]
 
@@ -25,16 +26,17 @@ SERVER = 67
 BOOTREQUEST, BOOTREPLY = 1, 2
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK = 1, 2, 3, 4, 5, 6
 _MAGIC = b"\x63\x82\x53\x63"
-_TYPE = 53
+_TYPE, _SERVER_ID = 53, 54
 
 
 class Message(NamedTuple):
-    """xid : what a client calls its attempt, which repeats and answers bear."""
+    """xid : what a client calls its attempt, which repeats and answers bear.  server : the address of a server that answers; "" of clients."""
 
     ts: int
     frame: int
     kind: int
     xid: int
+    server: str
 
 
 class LeaseBuilder:
@@ -57,16 +59,27 @@ class LeaseBuilder:
             nameless = message[12:16] == message[24:28] == bytes(4)  # neither ciaddr, the client's, nor giaddr, a relay's
             if kind and not (message[0] == BOOTREQUEST and nameless and int(row[c.SRC_LO]) & 0xFFFFFFFF):
                 client, xid = message[28:34].hex(":"), int.from_bytes(message[4:8], "big")
-                self.messages.setdefault(client, []).append(Message(int(row[c.TS]), int(row[c.FRAME]), kind, xid))
+                server = _server(message, row) if message[0] == BOOTREPLY else ""
+                self.messages.setdefault(client, []).append(Message(int(row[c.TS]), int(row[c.FRAME]), kind, xid, server))
 
 
 def message_type(message: bytes) -> int:
     """Of a DHCP message; 0 of anything else."""
     if len(message) < 244 or message[0] not in (BOOTREQUEST, BOOTREPLY) or message[236:240] != _MAGIC:
         return 0
+    return next(iter(_option(message, _TYPE)), 0)
+
+
+def _option(message: bytes, wanted: int) -> bytes:
     at = 240
     while at + 2 < len(message) and message[at] != 255:
-        if message[at] == _TYPE:
-            return message[at + 2]
+        if message[at] == wanted:
+            return message[at + 2 : at + 2 + message[at + 1]]
         at += 1 if message[at] == 0 else 2 + message[at + 1]
-    return 0
+    return b""
+
+
+def _server(message: bytes, row: Array) -> str:
+    """Who answers: as the message says, which a relay leaves alone, else by its source."""
+    said = _option(message, _SERVER_ID)
+    return ip_text(0, int.from_bytes(said, "big"), 4) if len(said) == 4 else ip_text(int(row[c.SRC_HI]), int(row[c.SRC_LO]), 4)

@@ -31,6 +31,7 @@ from netlens.wire.times import Times
 
 if TYPE_CHECKING:
     from netlens.parsers.asking import AskingBuilder
+    from netlens.parsers.bfd import BfdBuilder
     from netlens.parsers.bodies import BodyBuilder
     from netlens.parsers.certificates import CertificateBuilder
     from netlens.parsers.denials import DenialBuilder
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from netlens.parsers.streams import DnsStreams
     from netlens.parsers.trail import Trail
     from netlens.parsers.tunnels import TunnelWatch
+    from netlens.parsers.udp_requests import RequestBuilder
     from netlens.schema import Table
     from netlens.wire.framing import Input
 
@@ -182,6 +184,8 @@ class Part:
         self.bodies: BodyBuilder | None = None
         self.denials: DenialBuilder | None = None
         self.leases: LeaseBuilder | None = None
+        self.requests: RequestBuilder | None = None
+        self.bfd: BfdBuilder | None = None
         self.hasher: StreamHasher | None = None
         self._hellos_seen = 0
         if "lookups" in self.products:
@@ -219,13 +223,17 @@ class Part:
 
             self.decoder.errors, self.decoder.asking = ErrorBuilder(), AskingBuilder()
             if "hellos" in self.products:
+                from netlens.parsers.bfd import BfdBuilder
                 from netlens.parsers.bodies import BodyBuilder
                 from netlens.parsers.denials import DenialBuilder
                 from netlens.parsers.leases import LeaseBuilder
+                from netlens.parsers.udp_requests import RequestBuilder
 
                 self.bodies = BodyBuilder()
                 self.denials = DenialBuilder()
                 self.leases = LeaseBuilder()
+                self.requests = RequestBuilder()
+                self.bfd = BfdBuilder()
         self.frames = 0
         self.bytes = 0
         self.inputs: list[Input] = []
@@ -268,6 +276,10 @@ class Part:
             self.lookups.feed(buf, packets)
         if self.leases is not None:
             self.leases.feed(buf, packets)
+        if self.requests is not None:
+            self.requests.feed(buf, packets)
+        if self.bfd is not None:
+            self.bfd.feed(buf, packets)
         if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
             if self.denials is not None:
                 self.denials.feed(buf, packets)

@@ -30,6 +30,7 @@ SEAM_NS = 3600 * 10**9  #: no program waits an hour for a packet; a joined file 
 _AT_FIRST = 4_096  #: segments for which there is room
 _LATER = 65_536  #: rows of UDP that are summed at a time
 _TCP_HEADERS = (32, 20, 24, 28, 36, 40, 44, 48, 52, 56, 60)  #: lengths; the most frequent first (12 bytes of timestamps, none)
+_MOST_HOPS = 255  #: of a packet
 _IPV4 = 20  #: a header with options is rare, and its identification is not needed
 
 
@@ -87,6 +88,7 @@ class Conversation:
     last_ns: int
     first_frame: int
     head: int = 0  # the first bytes of the first datagram, as of a segment
+    hops: int = 0  # the fewest that any of its packets might still make; 0 where it is not known
 
 
 class Trail:
@@ -114,6 +116,7 @@ class Trail:
         if udp.any():
             mine = rows[udp]
             mine[:, c.HINT] = _heads(buf, mine)  # nobody needs the hint of a datagram, and the buffer is gone when they are summed
+            mine[:, c.WINDOW] = _hops(buf, mine)  # nor has it a window
             self._udp.append(mine)
             self._udp_rows += int(udp.sum())
             if self._udp_rows >= _LATER:
@@ -155,18 +158,21 @@ class Trail:
         count, size = np.bincount(which), np.bincount(which, rows[:, c.LENGTH]).astype(np.int64)
         last = np.full(len(first), -(1 << 62), np.int64)
         np.maximum.at(last, which, rows[:, c.TS])
+        hops = np.full(len(first), _MOST_HOPS)
+        np.minimum.at(hops, which, rows[:, c.WINDOW])
         for i, at in enumerate(first.tolist()):
             row = rows[at]
             known = self._sums.get(int(key[at]))
             if known is None and len(self._sums) < MAX_CONVERSATIONS:
                 known = self._sums[int(key[at])] = [
                     *(int(row[k]) for k in (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS)),
-                    0, 0, int(row[c.TS]), int(row[c.TS]), int(row[c.FRAME]), int(row[c.HINT]) & 0xFFFFFFFFFFFFFFFF,
+                    0, 0, int(row[c.TS]), int(row[c.TS]), int(row[c.FRAME]), int(row[c.HINT]) & 0xFFFFFFFFFFFFFFFF, _MOST_HOPS,
                 ]  # fmt: skip
             if known is not None:
                 known[5] += int(count[i])
                 known[6] += int(size[i])
                 known[8] = max(known[8], int(last[i]))
+                known[11] = min(known[11], int(hops[i]))
 
     def conversations(self) -> list[Conversation]:
         """Of UDP, one row a direction, in the order of their first datagrams."""
@@ -182,8 +188,9 @@ class Trail:
                 last,
                 frame,
                 head,
+                hops,
             )
-            for a, b, d, e, ports, n, size, first, last, frame, head in self._sums.values()
+            for a, b, d, e, ports, n, size, first, last, frame, head, hops in self._sums.values()
         ]
         return sorted(found, key=lambda each: each.first_frame)
 
@@ -236,6 +243,15 @@ def _heads(buf: Array, rows: Array) -> Array:
         out <<= 8
         out[held] |= buf[at[held]]
     return out
+
+
+def _hops(buf: Array, rows: Array) -> Array:
+    """int64: hops that the packets of datagrams may still make; 0 where no plain IP header stands right before UDP's."""
+    six = rows[:, c.PORTS] >> 32 == 6
+    ip = rows[:, c.PAY_OFF] - 8 - np.where(six, 40, _IPV4)
+    at = np.clip(ip, 0, len(buf) - 9)
+    plain = (ip == at) & (buf[at] >> 4 == np.where(six, 6, 4)) & (buf[at + np.where(six, 6, 0)] == np.where(six, c.UDP, 0x45))
+    return np.where(plain, buf[at + np.where(six, 7, 8)], 0).astype(np.int64)
 
 
 @lean

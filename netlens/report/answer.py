@@ -28,6 +28,7 @@ AT_ONCE = {"requests": "requests at once", "connections": "connections open at o
 SOURCES = {
     "error log": "from the error log",
     "key log": "from decryption",
+    "status": "by their HTTP status",
     "look-alike": "by likeness to logged refusals",
     "inferred": "inferred from traffic",
 }

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: Well-known ports of UDP, and of TCP where the payload does not tell (IANA's names, in lower case)
 UDP = {53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios", 161: "snmp", 162: "snmp", 500: "ike",
        514: "syslog", 546: "dhcp", 547: "dhcp", 1194: "openvpn", 1812: "radius", 1900: "ssdp", 2152: "gtp", 3478: "stun", 4500: "ike", 4789: "vxlan",
-       5060: "sip", 5353: "mdns", 5355: "llmnr", 6081: "geneve", 51820: "wireguard"}  # fmt: skip
+       3784: "bfd", 4784: "bfd", 5060: "sip", 5246: "capwap", 5247: "capwap data, not entered", 5353: "mdns", 5355: "llmnr", 6081: "geneve",
+       6784: "bfd", 51820: "wireguard"}  # fmt: skip
 TCP = {20: "ftp-data", 21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns", 80: "http", 88: "kerberos", 110: "pop3", 111: "rpc", 135: "rpc", 139: "smb",
        143: "imap", 179: "bgp", 389: "ldap", 443: "tls", 445: "smb", 465: "smtp", 502: "modbus", 587: "smtp", 853: "dns", 993: "imap", 995: "pop3",
        1080: "socks", 1433: "tds", 1521: "oracle", 1883: "mqtt", 2049: "nfs", 3128: "http", 3306: "mysql", 3389: "rdp", 5432: "postgresql", 5900: "vnc",
@@ -86,12 +87,13 @@ def _pairs(capture: Capture) -> list[Pair]:
     """Largest first; each two addresses once, whoever of them opened connections."""
     found: dict[frozenset[str], Pair] = {}
     s = capture.table("sessions")
-    columns = ("orig_bytes", "resp_bytes", "orig_frames", "resp_frames", "protocol")
-    for (one, other, port), up, down, frames, back, protocol in zip(_services(s), *(s[name].tolist() for name in columns), strict=True):
+    columns = ("orig_bytes", "resp_bytes", "orig_frames", "resp_frames")
+    rows = zip(_services(s), _protocols(capture), *(s[name].tolist() for name in columns), strict=True)
+    for (one, other, _), protocol, up, down, frames, back in rows:
         pair = found.setdefault(frozenset((one, other)), Pair(one, other))
         pair.bytes += up + down
         pair.frames += frames + back
-        pair.protocols[protocol or by_port(port)] += frames + back
+        pair.protocols[protocol] += frames + back
     talks = capture.trail.conversations() if capture.trail is not None else []
     told = {
         frozenset((talk.source, talk.destination)): name
@@ -144,7 +146,7 @@ def _named(address: str, names: dict[str, str]) -> str:
 def _tcp(capture: Capture) -> str:
     s, c = capture.table("sessions"), capture.table("connections")
     served = _services(s)
-    protocols: Counter[str] = Counter(p or by_port(port) for p, (_, _, port) in zip(s["protocol"].tolist(), served, strict=True))
+    protocols = Counter(_protocols(capture))
     about = ", ".join(f"{n:,} {name}" for name, n in protocols.most_common(NAMES)) + (", ..." if len(protocols) > NAMES else "")
     servers = {ip for _, ip, _ in served} if s.rows == c.rows else set(c["resp_ip"].tolist())
     trips = [v for v in s["synack_ms"].tolist() if v == v]
@@ -161,6 +163,26 @@ def _tcp(capture: Capture) -> str:
         f" ({about}){to}" if s.rows == c.rows else f"{to}, in {plural(s.rows, 'session')} on the wire ({about})"
     )  # halves, copies, tunnels
     return f"{plural(c.rows, 'connection')}{many}{trip}{repeated}{twice}"
+
+
+def _protocols(capture: Capture) -> list[str]:
+    """What each session is about: by its payload where that tells, else by its port."""
+    s, mysql = capture.table("sessions"), _greeted_by_mysql(capture)
+    return [
+        protocol or (f"port {port} (mysql)" if k in mysql else by_port(port))
+        for k, (protocol, (_, _, port)) in enumerate(zip(s["protocol"].tolist(), _services(s), strict=True))
+    ]
+
+
+def _greeted_by_mysql(capture: Capture) -> set[int]:
+    """Sessions that begin with the greeting of a MySQL server, whatever the port: a length, number 0, protocol version 10, and digits."""
+    if capture.trail is None or not capture.trail.has("session", "offset", "length", "head"):
+        return set()
+    t = capture.trail.segments()
+    head = t["head"]
+    first, second = head >> np.uint64(16) & np.uint64(255), head >> np.uint64(8) & np.uint64(255)
+    begins = (t["offset"] == 0) & (t["length"] > 8) & (head >> np.uint64(24) & np.uint64(0xFFFF) == 10) & (first - 48 < 10)
+    return set(t["session"][begins & ((second - 48 < 10) | (second == ord(".")))].tolist())
 
 
 def by_port(port: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains.divided import PHASES, RELAY, groups
-from netlens.columns import NEVER, Ints
+from netlens.columns import NEVER, Bools, Ints
 from netlens.text import duration, plural, printable
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ WORDS = {"tls": "TLS", "relay": "relay", "wire": "wire"}  #: others are called b
 
 def rows(a: Analysis) -> list[tuple[str, str]]:
     """Of each group: who, and where its time went, as a mean request's milliseconds and as shares."""
-    made = groups(a.divided)
+    made = groups(a.divided, _unrecorded(a))
     told = [(_who(g, len(a.sides) > 1), sentence(g)) for g in made[:SHOWN]]
     if len(made) > SHOWN:
         told.append(("", f"{plural(len(made) - SHOWN, 'more group')} in the JSON (budget.groups)"))
@@ -46,9 +46,25 @@ def sentence(g: Group) -> str:
     said = [f"{name} {_percent(ns, g.total_ns)} ({duration(ns / g.requests / 1e9)})" for ns, name in parts]
     unknown = [WORDS.get(phase, phase) for phase, ns in g.by_phase.items() if ns is None]
     end = f"; not measured (in the others' shares): {', '.join(unknown)}" if unknown else ""
-    silent = "" if not g.unanswered else " (never answered)" if g.unanswered == g.requests else f" ({g.unanswered:,} never answered)"
+    unheard = g.unanswered - g.unrecorded
+    told = ["never answered" if unheard == g.requests else f"{unheard:,} never answered"] if unheard else []
+    if g.unrecorded:
+        told.append(f"{'' if g.unrecorded == g.requests else f'{g.unrecorded:,} of which '}no packet of the server was recorded")
+    silent = f" ({', '.join(told)})" if told else ""
     mean = "" if g.requests == 1 else "mean "
     return f"{plural(g.requests, 'request')}{silent}, {mean}{duration(g.total_ns / g.requests / 1e9)}: {', '.join(said) or 'no time'}{end}"
+
+
+def _unrecorded(a: Analysis) -> Bools:
+    """bool[n]: requests on connections of which the capture holds not one packet of the server."""
+    d = a.divided
+    out = np.zeros(len(d), bool)
+    for k, name in enumerate(d.vantages):
+        if name in a.sides:
+            came = a.sides[name].capture.table("sessions")["resp_frames"]
+            there = (d.vantage == k) & (d.session >= 0) & (d.session < len(came))
+            out[there] = came[d.session[there]] == 0
+    return out
 
 
 def _percent(ns: int, total: int) -> str:
@@ -59,7 +75,7 @@ def _percent(ns: int, total: int) -> str:
 def drawn(a: Analysis) -> list[dict[str, Any]]:
     """Of each group: who, its sentence, and a bar of all its time: (phase, per mille from the left, per mille wide)."""
     out = []
-    for g in groups(a.divided)[:SHOWN]:
+    for g in groups(a.divided, _unrecorded(a))[:SHOWN]:
         at, bar = 0.0, []
         for phase, ns in g.by_phase.items():
             wide = 1000 * (ns or 0) / max(g.total_ns, 1)

@@ -120,7 +120,13 @@ DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
             "problem",
             "1 of 1 VNC answer was a refusal, from 198.51.100.20: authentication failed.",
         ),
+        (
+            over_tcp(5900, bytes(275), b"\x00\x00\x00\x01"),  # behind the keys of Apple's login
+            "problem",
+            "1 of 1 VNC answer was a refusal, from 198.51.100.20: authentication failed.",
+        ),
         (over_tcp(5900, bytes(90), b"\x00\x00\x00\x01"), None, ""),  # a rectangle of the picture
+        (over_tcp(5900, bytes(900), b"\x00\x00\x00\x01"), None, ""),
     ],
 )
 def test_a_server_over_tcp_that_says_no(tmp_path: Path, packets: list[Packet], severity: str | None, text: str) -> None:

@@ -274,3 +274,41 @@ def test_errors_that_are_wanted_or_come_late(tmp_path: Path, port: int) -> None:
     """Traceroute's, and a client's that has closed its socket, about an answer."""
     ends = ((CLIENT, 49_215), (SERVER, port)) if port > 53 else ((RESOLVER, 53), (CLIENT, 50_000))
     assert "unreachable" not in found(tmp_path, error(0, PORT, datagram(*ends, b"hello"), CLIENT, RESOLVER))
+
+
+def circling(hops: int, port: int = 6000, n: int = 4, answered: bool = False) -> list[Packet]:
+    """Datagrams with a TTL, and errors that it ran out."""
+    sent = [datagram((CLIENT, 41_000), (SERVER, port), b"hello") for _ in range(n)]
+    sent = [each[:8] + bytes([hops]) + each[9:] for each in sent]
+    packets = [p for k, each in enumerate(sent) for p in (Packet(k * S, each), *error(k * S + MS, EXPIRED, each))]
+    return [*packets, Packet(n * S, datagram((SERVER, port), (CLIENT, 41_000), b"hello"))] if answered else packets
+
+
+def test_datagrams_that_go_in_circles(tmp_path: Path) -> None:
+    this = found(tmp_path, circling(64))
+    assert problems(this) == {"unreachable"}
+    assert this["unreachable"].text == (
+        "4 datagrams to 198.51.100.20:6000 went in circles, as a TTL of 32 and more ran out on the way; 203.0.113.1 said: time exceeded."
+    )
+
+
+def test_datagrams_that_are_to_expire(tmp_path: Path) -> None:
+    """As of a traceroute to a port of one's choice."""
+    this = found(tmp_path, circling(2))["unreachable"]
+    assert this.severity == "warning"
+    assert this.text.startswith(
+        "4 datagrams to 198.51.100.20:6000 did not arrive, as the TTL ran out on the way (a routing loop, or traceroute); "
+    )
+    assert "unreachable" not in found(tmp_path, circling(64, answered=True))  # for a while, as routes change
+
+
+def test_fragments_that_are_lost(tmp_path: Path) -> None:
+    whole = datagram((CLIENT, 41_000), (SERVER, 6000), bytes(1400))
+    first = whole[:6] + b"\x20\x00" + whole[8:]
+    packets = [p for k in range(3) for p in (Packet(k * S, first), *error(k * S + MS, (11, 1), first, reporter=SERVER))]
+    this = found(tmp_path, packets)["unreachable"]
+    assert this.severity == "warning"
+    assert this.text == (
+        "3 packets to 198.51.100.20:6000 arrived in part, as fragments were lost on the way; 198.51.100.20 said: fragment reassembly time exceeded."
+    )
+    assert this.advice.startswith("Something on the way drops fragments")

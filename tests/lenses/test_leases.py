@@ -21,9 +21,9 @@ def asks(kind: str, at: float, source: str = "0.0.0.0", xid: int = 7) -> Packet:
     return Packet(int(at * S), datagram((source, 68), ("255.255.255.255", 67), bytes(message)))
 
 
-def told(kind: str, at: float) -> Packet:
-    message = BOOTP(op=2, chaddr=HARDWARE, xid=7) / DHCP(options=[("message-type", kind), "end"])
-    return Packet(int(at * S), datagram((SERVER, 67), ("255.255.255.255", 68), bytes(message)))
+def told(kind: str, at: float, server: str = SERVER, xid: int = 7, to: str = "255.255.255.255") -> Packet:
+    message = BOOTP(op=2, chaddr=HARDWARE, xid=xid) / DHCP(options=[("message-type", kind), ("server_id", server), "end"])
+    return Packet(int(at * S), datagram((SERVER, 67), (to, 68), bytes(message)))
 
 
 AGAIN = (0, 3, 8, 16)
@@ -39,8 +39,32 @@ def test_a_host_that_gets_no_address(tmp_path: Path, others: bool, severity: str
 
 
 def test_a_request_that_is_repeated_got_no_acknowledgment(tmp_path: Path) -> None:
-    this = found(tmp_path, [asks("discover", 0), told("offer", 1), *(asks("request", 1 + at) for at in AGAIN)])
-    assert this["udp-unanswered"].text.endswith("4 requests over 16.0 s.")
+    """The server is there: it made an offer, to the address that it offers."""
+    this = found(tmp_path, [asks("discover", 0), told("offer", 1, to="192.0.2.77"), *(asks("request", 1 + at) for at in AGAIN)])
+    assert this["udp-unanswered"].severity == "problem"
+    assert this["udp-unanswered"].text == (
+        f"{SERVER} offered 02:00:00:00:00:07 an address by DHCP and never confirmed it (no ACK): 4 requests over 16.0 s."
+    )
+    assert [frame for _, frame in this["udp-unanswered"].every] == [2, 3, 4, 5, 6]
+
+
+def test_a_request_without_an_offer_was_not_offered_anything(tmp_path: Path) -> None:
+    this = found(tmp_path, [told("offer", 0, xid=8), *(asks("request", 1 + at) for at in AGAIN)])
+    assert this["udp-unanswered"].text == "No DHCP server answered 02:00:00:00:00:07: 4 requests over 16.0 s."
+
+
+def test_two_servers_that_offer(tmp_path: Path) -> None:
+    other = "192.0.2.66"
+    this = found(tmp_path, [asks("discover", 0), told("offer", 1), told("offer", 1.1, other), asks("request", 2), told("ack", 3)])
+    assert this["dhcp-servers"].severity == "note"
+    assert this["dhcp-servers"].text == f"2 DHCP servers offered an address to one client: 192.0.2.66 and {SERVER} (1 time)."
+    assert "udp-unanswered" not in this
+
+
+def test_a_client_that_moves_from_one_server_to_another(tmp_path: Path) -> None:
+    """Two questions, and a repeat of one offer."""
+    packets = [asks("discover", 0), told("offer", 1), told("offer", 2), asks("discover", 60, xid=8), told("offer", 61, "192.0.2.66", xid=8)]
+    assert "dhcp-servers" not in found(tmp_path, packets)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_an_address_that_nobody_answers_for(tmp_path: Path) -> None:
 
 def test_who_may_be_a_neighbour_of_the_one_that_was_captured_at(tmp_path: Path) -> None:
     """Both may be it if they speak to each other alone; not who speaks to one that has others."""
-    asked = [who_has(NOBODY, 1.0 + k) for k in range(6)]
+    asked = [who_has(NOBODY, 1.0 + k) for k in range(4)]
     assert found(tmp_path, [*GREETED, *asked])["neighbour-unanswered"].severity == "warning"
     others = is_at(GATEWAY, OTHER, 0.5, told="192.0.2.77")
     assert "neighbour-unanswered" not in found(tmp_path, [*GREETED, others, *asked])
@@ -67,13 +67,36 @@ def test_who_may_be_a_neighbour_of_the_one_that_was_captured_at(tmp_path: Path) 
     [
         [*GREETED, who_has(NOBODY, 1.0), who_has(NOBODY, 2.0)],  # gone on
         [*GREETED, *(who_has(NOBODY, 1.0 + k) for k in range(4)), is_at(NOBODY, THIRD, 5.0)],
-        [who_has(NOBODY, 1.0 + k) for k in range(6)],  # of a neighbour, whose answers a switch does not show
+        [who_has(NOBODY, 1.0 + k) for k in range(4)],  # of a neighbour, whose answers a switch does not show
         [*GREETED, *(who_has("0.0.0.0", 1.0 + k) for k in range(0)), *(who_has(NOBODY, 1.0 + k, source="0.0.0.0") for k in range(4))],
         [*GREETED, *(who_has(f"192.0.2.{100 + n}", 1.0 + k) for k in range(4) for n in range(20))],  # who looks around
     ],
     ids=["twice", "answered", "heard alone", "probes", "scan"],
 )
 def test_addresses_that_nobody_misses(tmp_path: Path, packets: list[tuple[float, Layer]]) -> None:
+    assert "neighbour-unanswered" not in found(tmp_path, packets)
+
+
+def test_who_asks_on_and_on_had_no_answer(tmp_path: Path) -> None:
+    """Though a switch would not show the answer: who has it stops asking."""
+    asked = [who_has(NOBODY, 1.0 + k) for k in range(6)]
+    this = found(tmp_path, asked)["neighbour-unanswered"]
+    assert this.severity == "warning"
+    assert this.text == "Nobody answered for 192.0.2.50: 192.0.2.10 asked for its hardware address 6 times over 5.0 s."
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [*(who_has(NOBODY, 1.0 + k) for k in range(6)), is_at(NOBODY, THIRD, 7.0)],
+        [*(who_has(NOBODY, 1.0 + k) for k in range(6)), (7.0, Ether(src=MAC, dst=THIRD) / IP(src=OWN, dst=NOBODY) / ICMP(id=7) / bytes(48))],
+        [who_has(NOBODY, 30.0 * k) for k in range(12)],  # refreshed from time to time
+        [who_has(NOBODY, 10.0 * n + k) for n in range(6) for k in range(3)],  # three times, as neighbour discovery
+        [who_has(f"192.0.2.{100 + n}", 1.0 + k) for k in range(6) for n in range(20)],  # who looks around
+    ],
+    ids=["answered", "reached", "refreshed", "three times", "scan"],
+)  # fmt: skip
+def test_who_asks_and_may_have_been_told(tmp_path: Path, packets: list[tuple[float, Layer]]) -> None:
     assert "neighbour-unanswered" not in found(tmp_path, packets)
 
 
@@ -127,6 +150,34 @@ def test_pings_to_a_host_that_is_off(tmp_path: Path) -> None:
     assert this["ping-unanswered"].text == "5 of 5 pings to 192.0.2.50 got no reply."
 
 
+def test_pings_and_nothing_else(tmp_path: Path) -> None:
+    """Whoever pings a host that is off, and records that, has these alone; so has a capture of one direction."""
+    this = found(tmp_path, [each for k in range(5) for each in ping(k, 1.0 + k, NOBODY, answered=False)])["ping-unanswered"]
+    assert this.severity == "warning"
+    assert this.text == "4 of 4 pings to 192.0.2.50 got no reply; nothing that was sent back is in the capture."
+
+
+def test_pings_of_which_the_capture_may_lack_the_replies(tmp_path: Path) -> None:
+    """The host is there as its other packets say; few pings; pings to everybody around."""
+    lonely = [each for k in range(5) for each in ping(k, 1.0 + k, NOBODY, answered=False)]
+    announced = (0.0, Ether(src=THIRD, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=THIRD, psrc=NOBODY, pdst=NOBODY))
+    assert "ping-unanswered" not in found(tmp_path, [announced, *lonely])
+    assert "ping-unanswered" not in found(tmp_path, lonely[:3])  # the last one is pending
+    swept = [each for n in range(20) for k in range(5) for each in ping(100 * n + k, 1.0 + k, f"192.0.2.{100 + n}", answered=False)]
+    assert "ping-unanswered" not in found(tmp_path, swept)
+
+
+def test_pings_that_go_in_circles(tmp_path: Path) -> None:
+    packets = [each for k in range(5) for each in ping(k, 1.0 + k, "198.51.100.9", answered=False)]
+    packets += [
+        (at + 0.01, Ether(src=OTHER, dst=MAC) / IP(src=GATEWAY, dst=OWN) / ICMP(type=11) / bytes(each[IP])[:28]) for at, each in packets
+    ]
+    this = found(tmp_path, packets)["ping-unanswered"]
+    assert this.severity == "problem"
+    assert this.text == "4 of 4 pings to 198.51.100.9 got no reply; 192.0.2.1 said: time exceeded."
+    assert "in circles" in this.advice
+
+
 def test_pings_that_are_answered_but_for_one(tmp_path: Path) -> None:
     packets = [each for k in range(20) for each in ping(k, float(k), answered=k != 4)]
     assert "ping-unanswered" not in found(tmp_path, packets)
@@ -178,4 +229,4 @@ def test_pings_that_are_not_lost(tmp_path: Path) -> None:
 def test_an_announcement_is_no_proof_that_a_host_is_heard(tmp_path: Path) -> None:
     """It is broadcast: a switch shows it to all."""
     announced = (0.0, Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(op=2, hwsrc=MAC, psrc=OWN, pdst=OWN))
-    assert "neighbour-unanswered" not in found(tmp_path, [announced, *(who_has(NOBODY, 1.0 + k) for k in range(6))])
+    assert "neighbour-unanswered" not in found(tmp_path, [announced, *(who_has(NOBODY, 1.0 + k) for k in range(4))])

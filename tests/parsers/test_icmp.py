@@ -107,9 +107,9 @@ def test_behind_extension_headers(tmp_path: Path) -> None:
 
 
 def test_an_error_inside_a_tunnel_and_what_is_none(tmp_path: Path) -> None:
-    """IP in IP; a ping, a reassembly that was given up, a code nobody defined, a cut message."""
+    """IP in IP; a ping, codes nobody defined, a cut message."""
     tunnelled = _ip("10.0.0.1", "10.0.0.2", 4, icmp4(3, 3, SYN))
-    none = [_ip(ROUTER, CLIENT[0], 1, b"\x08\0" + bytes(30)), icmp4(11, 1, SYN), icmp4(3, 99, SYN), icmp4(4, 0, SYN), icmp4(3, 3, b"")[:24]]
+    none = [_ip(ROUTER, CLIENT[0], 1, b"\x08\0" + bytes(30)), icmp4(11, 2, SYN), icmp4(3, 99, SYN), icmp4(4, 0, SYN), icmp4(3, 3, b"")[:24]]
     assert [e.frame for e in errors(tmp_path, *none, tunnelled)] == [6]
 
 

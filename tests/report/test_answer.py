@@ -94,7 +94,7 @@ def test_a_limit_over_time_is_said_in_words() -> None:
 
 
 def test_every_source_of_a_label_has_words() -> None:
-    sources = {labels.ERROR_LOG, labels.KEY_LOG, labels.LOOK_ALIKE, labels.INFERRED}
+    sources = {labels.ERROR_LOG, labels.KEY_LOG, labels.STATUS, labels.LOOK_ALIKE, labels.INFERRED}
     assert sources == answer.SOURCES.keys()
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import netlens
-from netlens.report import overview, text
+from netlens.report import overview, text, time_budget
 from tests.lenses.made import MS, S, close, exchange, healthy, lookup, ping, talk
 from tests.lenses.test_lenses import resent
 from tests.parsers.build import Packet, datagram, mixed, write
@@ -22,6 +22,29 @@ def test_protocols_are_those_of_the_table(tmp_path: Path) -> None:
     capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(healthy(), silent, other)))).capture
     assert Counter(capture.table("sessions")["protocol"].tolist()) == {"http": 1, None: 2}
     assert "(1 http, 1 port 443 (tls), 1 port 5222)" in dict(overview.lines(capture))["tcp"]
+
+
+def test_mysql_is_told_by_its_greeting(tmp_path: Path) -> None:
+    """Whatever the port; but other servers whose first bytes look like numbers are left alone."""
+    made, other = talk(40_500, server=("198.51.100.21", 5432)), talk(40_600, server=("198.51.100.22", 5432))
+    made.down("PA", b"J\x00\x00\x00\x0a8.0.34\x00" + bytes(60))
+    other.up("PA", b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+    other.down("PA", b"N")
+    capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(close(made).packets, close(other).packets)))).capture
+    told = dict(overview.lines(capture))
+    assert "(1 port 5432 (mysql), 1 port 5432 (postgresql))" in told["tcp"]
+    assert "198.51.100.21 (port 5432 (mysql)" in told["traffic"]
+
+
+def test_requests_of_which_the_server_was_not_recorded(tmp_path: Path) -> None:
+    """One direction, also on the loopback interface, where both ends have one address."""
+    for address in ("192.0.2.10", "127.0.0.1"):
+        made = talk(40_500, client=address, server=("127.0.0.1" if address == "127.0.0.1" else "198.51.100.21", 80))
+        packets = [p for k, p in enumerate(close(exchange(made)).packets) if k not in (1, 4, 5, 8)]
+        found = netlens.analyze(str(write(tmp_path / "made.pcap", packets)))
+        assert [each.id for each in found.findings] == ["capture-loss"]
+        assert "in one direction only" in found.findings[0].text
+        assert "1 request (no packet of the server was recorded), " in time_budget.rows(found)[0][1]
 
 
 def test_repeated_frames_without_data_are_told_apart(tmp_path: Path) -> None:
@@ -96,7 +119,8 @@ WIREGUARD = b"\x04\x00\x00\x00" + bytes(28)
         (DTLS, 443, "dtls"),
         (STUN, 443, "stun"),
         (WIREGUARD, 443, "wireguard"),
-        (WIREGUARD, 5246, "udp 5246"),
+        (WIREGUARD, 5248, "udp 5248"),
+        (WIREGUARD, 5246, "capwap"),
         (b"\x43" + bytes(40), 443, "udp 443"),
         (b"hello", 514, "syslog"),
     ],

@@ -43,7 +43,7 @@ def _by_port(either: bool) -> Array:
 
 
 _FROM, _TO = _by_port(False), _by_port(True)
-_WITHIN = np.array([(0, 0), *(member.AT.within for member in PROTOCOLS)], np.int64)
+_WITHIN = np.array([(0, 0, 0, 0), *((*member.AT.within, *member.AT.or_within) for member in PROTOCOLS)], np.int64)
 _BEGINS = {member.AT.begins: k + 1 for k, member in enumerate(PROTOCOLS) if member.AT.begins[0]}
 _CALLED = {port: k + 1 for k, member in enumerate(PROTOCOLS) if member.AT.other_port for port in member.AT.udp}
 
@@ -88,8 +88,9 @@ class DenialBuilder:
         if self._callers:
             for i in np.flatnonzero(udp & (of == 0)).tolist():
                 of[i] = self._callers.get(int(destination[i]), 0)
-        offset = packets[rows, c.OFFSET]
-        new = (packets[rows, c.FRESH] > 0) & (_WITHIN[of, 0] <= offset) & (offset < _WITHIN[of, 1])  # no repeat
+        offset, (begin, end, or_begin, or_end) = packets[rows, c.OFFSET], _WITHIN[of].T
+        there = ((begin <= offset) & (offset < end)) | ((or_begin <= offset) & (offset < or_end))
+        new = (packets[rows, c.FRESH] > 0) & there  # no repeat
         chosen = np.flatnonzero((of > 0) & (udp | new))[: MAX_MESSAGES - self._read]
         self._take(buf, packets[rows[chosen]], of[chosen].tolist())
 

@@ -17,6 +17,7 @@ class At(NamedTuple):
     either: bool = False  #: also what is sent to these ports
     other_port: bool = False  #: servers answer from another port than they are asked at (UDP)
     within: tuple[int, int] = (-(1 << 62), 1 << 62)  #: over TCP, where in the server's stream a message must begin: from, before
+    or_within: tuple[int, int] = (0, 0)  #: another such place
     begins: tuple[int, bytes] = (0, b"")  #: over UDP, whatever the ports: a datagram of this length with these two first bytes
     client: tuple[int, int] = (0, 0)  #: bytes of a message that say who asked, where its address does not: from, before
 

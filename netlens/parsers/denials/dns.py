@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from netlens.parsers.denials._kinds import At
 
-ID, NAME = "dns", "DNS"
+ID, NAME = "dns", "DNS NOTIFY or UPDATE"
 AT = At(tcp=(53,), udp=(53,), mark=2)
 DAILY = ("UPDATE",)
 CHALLENGES = ()

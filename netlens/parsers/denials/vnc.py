@@ -1,6 +1,7 @@
 """VNC, the RFB protocol (RFC 6143 7.1): the result of the login.
 
-Ordinary: nothing. Only where a result can stand is it read: behind versions, security types and the challenge of 16 bytes, before ServerInit.
+Ordinary: nothing. Only where a result can stand is it read: behind versions, security types and the challenge of 16 bytes, or the two numbers of 128 bytes of
+Apple's type 30, before ServerInit.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "vnc", "VNC"
-AT = At(tcp=tuple(range(5900, 5911)), within=(29, 60))
+AT = At(tcp=tuple(range(5900, 5911)), within=(29, 60), or_within=(274, 290))
 DAILY = ()
 CHALLENGES = ()
 

@@ -650,6 +650,7 @@ def test_a_status_in_the_clear() -> None:
     answers["status"] = np.array([429, 200, 503], object)
     labels = infer(answers, sessions(3), hellos(0))
     assert labels.rejected.tolist() == [REJECTED, ACCEPTED, UNLABELLED]
+    assert labels.source.tolist() == ["status", "status", ""]  # read, not inferred
 
 
 @given(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.labels._labels import Labels
 
 #: Values of the column ``source``: who says so.
-ERROR_LOG, KEY_LOG, LOOK_ALIKE, INFERRED = "error log", "key log", "look-alike", "inferred"
+ERROR_LOG, KEY_LOG, STATUS, LOOK_ALIKE, INFERRED = "error log", "key log", "status", "look-alike", "inferred"
 
 #: An answer that lasts as long from its first byte to its last is a stream, and was accepted; a short one lasts less than SHORT_NS, and between them
 #: nothing is claimed.

@@ -36,7 +36,7 @@ BACK_OFF_NS = (400 * MS, 120 * S)  #: Retry-After of a second less what the cloc
 class Labels:
     """Per exchange: refused or not, and who says so; arrays of equal length.
 
-    rejected : REJECTED, ACCEPTED or UNLABELLED.  source : "error log", "key log", "look-alike", "inferred", or "" where unknown.  reason : why, in a
+    rejected : REJECTED, ACCEPTED or UNLABELLED.  source : "error log", "key log", "status", "look-alike", "inferred", or "" where unknown.  reason : why, in a
     few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.logs`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
     note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log showed them.

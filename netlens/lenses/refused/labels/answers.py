@@ -23,7 +23,7 @@ import numpy as np
 
 from netlens.chains.requests import UPSTREAM
 from netlens.columns import MISSING, Bools, Ints
-from netlens.lenses.refused.labels import INFERRED, Told
+from netlens.lenses.refused.labels import INFERRED, STATUS, Told
 from netlens.lenses.refused.labels._labels import (
     ACCEPTED,
     ALIKE_BYTES,
@@ -67,8 +67,8 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     n = len(answers)
     labels = unlabelled(n, "the traffic does not show it")
     status = ints_of(exchanges, "status", 0)
-    set_labels(labels, status == 429, REJECTED, INFERRED, "HTTP status 429")
-    set_labels(labels, (status >= 200) & (status < 400) & ~answers.stream, ACCEPTED, INFERRED, "HTTP status below 400")
+    set_labels(labels, status == 429, REJECTED, STATUS, "HTTP status 429")
+    set_labels(labels, (status >= 200) & (status < 400) & ~answers.stream, ACCEPTED, STATUS, "HTTP status below 400")
     h2 = _may_be_h2(ints_of(exchanges, "session_id", -1), hellos, http2 or {})
     labels.reason[h2] = "HTTP/2 may be spoken, or it is not known: turns need not be requests"
     usable = ~h2 & (status == 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from netlens import logs
 from netlens.chains.requests import UPSTREAM, VM_ROW
-from netlens.lenses.refused.labels import INFERRED, Told
+from netlens.lenses.refused.labels import STATUS, Told
 from netlens.lenses.refused.labels._labels import ACCEPTED, REJECTED, set_labels, unlabelled
 
 if TYPE_CHECKING:
@@ -27,5 +27,5 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         for i, asked in places.items():
             code = status[asked]
             if code is not None and (code == 429 or 200 <= code < 400):
-                set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, INFERRED, f"status {code}", logs.UNKNOWN)
+                set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, STATUS, f"status {code}", logs.UNKNOWN)
         yield Told.of(labels, traffic.rows[:, column])

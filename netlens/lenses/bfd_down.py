@@ -1,0 +1,82 @@
+"""Which sessions of BFD went down, or never came up?
+
+Asks: whether a router that was up says that the session is down, or says nothing else for seconds.
+Applies: where its control packets are in the capture.
+Cannot see: whether the peer, or the link between, is at fault; sessions in MPLS.
+Normal: a session begins down and is up within seconds (RFC 5880 6.2); an administrator takes one down (state AdminDown, diagnostic 7). One that comes up again
+    cost what the routes behind it cost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.parsers.bfd import DOWN, INIT, UP
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding, Severity
+    from netlens.lenses._view import View
+    from netlens.parsers.bfd import Change
+
+ID = "bfd-down"
+GROUP = "delivery"
+RANK = 47
+TIMES, SPAN_NS = 3, 3 * S  #: so many packets over this time without coming up; RFC 5880 6.8.3 has one a second while a session is down
+ADMINISTRATOR = 7
+#: RFC 5880 4.1
+_DIAGNOSTICS = {1: "control detection time expired", 2: "echo function failed", 3: "the neighbour signalled it", 4: "forwarding plane reset",
+                5: "path down", 6: "concatenated path down", 8: "reverse concatenated path down"}  # fmt: skip
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """Of each capture, sessions that went down, and such that never came up."""
+    return [found for view in views(traffic) for found in [*_fell(view), *_never_up(view)]]
+
+
+def _fell(view: View) -> list[Finding]:
+    fallen = {
+        pair: falls
+        for pair, said in view.side.capture.bfd.items()
+        if (falls := [b for a, b in itertools.pairwise(said) if a.state == UP and _is_fall(b)])
+    }
+    if not fallen:
+        return []
+    now = view.side.capture.bfd
+    left = [pair for pair in fallen if now[pair][-1].state != UP]
+    times = sum(map(len, fallen.values()))
+    why = sorted({_DIAGNOSTICS[b.diagnostic] for falls in fallen.values() for b in falls if b.diagnostic in _DIAGNOSTICS})
+    routers = most(f"{here} with {there}" for here, there, _ in fallen)
+    told = f" ({', '.join(why)})" if why else ""
+    end = "" if left else "; up again since"
+    text = f"BFD went down {plural(times, 'time')}: {routers}{told}{end}."
+    values = {"sessions": len(fallen), "times": times, "still_down": len(left), "diagnostics": why}
+    advice = "The peer is gone, or its packets do not arrive: look at the link and at the peer, and whether the detection time is too short for the way."
+    severity: Severity = "problem" if left else "warning"
+    return [finding(view, ID, severity, text, [b.frame for falls in fallen.values() for b in falls], values, advice if left else "")]
+
+
+def _is_fall(change: Change) -> bool:
+    return change.state in (DOWN, INIT) and change.diagnostic != ADMINISTRATOR
+
+
+def _never_up(view: View) -> list[Finding]:
+    sessions = view.side.capture.bfd
+    idle = {
+        pair: said
+        for pair, said in sessions.items()
+        if all(change.state in (DOWN, INIT) and change.diagnostic != ADMINISTRATOR for change in said)
+        and sum(change.packets for change in said) >= TIMES
+        and said[-1].last_ns - said[0].ts >= SPAN_NS
+    }
+    if not idle:
+        return []
+    lasted = max(said[-1].last_ns - said[0].ts for said in idle.values())
+    packets = sum(change.packets for said in idle.values() for change in said)
+    routers = most(f"{here} with {there}" for here, there, _ in idle)
+    text = f"BFD never came up: {routers} ({plural(packets, 'packet')} over {seconds(lasted)})."
+    values = {"sessions": len(idle), "packets": packets, "longest_s": lasted / 1e9}
+    return [finding(view, ID, "warning", text, [change.frame for said in idle.values() for change in said], values)]

@@ -1,0 +1,43 @@
+"""Do several DHCP servers offer addresses?
+
+Asks: whether more than one server made an offer to one DISCOVER.
+Applies: where the offers are in the capture; many are sent to the client alone, which a switch shows to no third.
+Cannot see: which of the servers is meant to be there.
+Normal: a client may get several offers and takes one (RFC 2131 3.1), as from a pair of servers that stand in for each other. A router that somebody plugged in
+    is seen in the same way, and gives addresses that lead nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlens.lenses._view import finding, grouped, most, views
+from netlens.parsers.leases import OFFER
+from netlens.text import plural
+
+if TYPE_CHECKING:
+    from netlens.chains.traffic import Traffic
+    from netlens.lenses import Finding
+    from netlens.lenses._view import View
+    from netlens.parsers.leases import Message
+
+ID = "dhcp-servers"
+GROUP = "sight"
+RANK = 90
+
+
+def look(traffic: Traffic) -> list[Finding]:
+    """At most one of each capture."""
+    return [found for view in views(traffic) for found in _of(view)]
+
+
+def _of(view: View) -> list[Finding]:
+    offers = [(client, m) for client, messages in view.side.capture.leases.items() for m in messages if m.kind == OFFER]
+    by_question: dict[tuple[str, int], list[tuple[str, Message]]] = grouped(offers, lambda each: (each[0], each[1].xid))
+    several = [group for group in by_question.values() if len({m.server for _, m in group}) > 1]
+    if not several:
+        return []
+    servers = sorted({m.server for group in several for _, m in group})
+    text = f"{plural(len(servers), 'DHCP server')} offered an address to one client: {most(servers)} ({plural(len(several), 'time')})."
+    values = {"servers": servers, "questions": len(several)}
+    return [finding(view, ID, "note", text, [m.frame for group in several for _, m in group], values)]

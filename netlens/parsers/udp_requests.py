@@ -1,0 +1,250 @@
+"""Requests over UDP that bear a mark of their own: sent again with the same mark, they say that no answer came.
+
+Whoever gets an answer stops repeating itself. So the repeats of one request are evidence by themselves, even in a capture that holds the client's datagrams
+alone, and of a server that answered the request before. Read are SIP (RFC 3261 17.1), IKE (RFC 7296 2.1), RADIUS (RFC 2865 2.5), DTLS (RFC 9147 5.8), DHCPv6
+(RFC 8415 15), SNMP 1 and 2c (RFC 3416 3), TFTP (RFC 1350 4), L2TP (RFC 2661 5.8), GTP (TS 29.060 7.6, TS 29.274 7.6), PFCP (TS 29.244 6.4) and CoAP
+(RFC 7252 4.2). Of a message only its mark is kept, and only while its answer may come.
+
+Kept while ``netlens analyze`` reads a capture, and by no other command.
+
+Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from netlens.wire import columns as c
+from netlens.wire.addresses import ip_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Array = np.ndarray[Any, Any]
+End = tuple[str, int]  # address, port
+
+MAX_MESSAGES = 100_000
+LOOKED_AT = 1500  #: bytes of a message
+AGAIN_NS = 400_000_000  #: what comes again sooner was recorded twice; SIP, the most impatient of these, waits 500 ms
+ATTEMPT_NS = 60 * 10**9  #: after this, the same is asked anew
+ANYTHING = b"*"  #: whatever comes back to the port that asked is an answer
+_HELLOS = (0x16FE, 0x1601)  #: how a handshake of DTLS begins
+_VERSIONS = (b"\xfe\xff", b"\xfe\xfd", b"\xfe\xfc", b"\x01\x00")  # of DTLS; the last is that of OpenSSL before 0.9.8f
+
+
+class Mark(NamedTuple):
+    """asks : a request, else an answer.  same : what a request and its repeats share.  keys : what an answer to it bears, any of them."""
+
+    asks: bool
+    same: bytes
+    keys: tuple[bytes, ...]
+
+
+@dataclass
+class Request:
+    """One request with its repeats, which are at least :data:`AGAIN_NS` apart."""
+
+    protocol: str
+    client: End
+    server: End
+    frames: list[int]
+    first_ns: int
+    last_ns: int
+    answered: bool = False
+
+
+def _sip(message: bytes, length: int) -> Mark | None:
+    method, _, rest = message[:16].partition(b" ")
+    at = message.find(b"branch=")
+    if at < 0 or not method.isascii() or not rest:
+        return None
+    branch = message[at + 7 : at + 135].split(b"\r")[0].split(b";")[0].split(b",")[0]
+    if method == b"SIP/2.0":
+        return Mark(False, b"", (branch,))
+    return Mark(True, method + branch, (branch,)) if method.isalpha() and method != b"ACK" else None
+
+
+def _ike(message: bytes, length: int) -> Mark | None:
+    message = message[4:] if message[:4] == bytes(4) else message  # behind a port of NAT traversal (RFC 3948 2.2)
+    if len(message) < 28 or message[:8] == bytes(8):
+        return None
+    version, flags, number = message[17] >> 4, message[19], message[20:24]
+    if version == 2:
+        # the two ends count apart, and the flag of the initiator says whose number it is
+        answer, whose = flags & 0x20, (flags & 8) ^ (8 if flags & 0x20 else 0)
+        return Mark(not answer, message[24:28], (message[:8] + number + bytes([whose]),))
+    begins = version == 1 and message[8:16] == bytes(8)
+    return Mark(begins, message[24:28], (message[:8],)) if version == 1 else None
+
+
+def _radius(message: bytes, length: int) -> Mark | None:
+    if len(message) < 20 or int.from_bytes(message[2:4], "big") > length:
+        return None
+    return Mark(message[0] in (1, 4, 40, 43), message[4:20], (message[1:2],))
+
+
+def _snmp(message: bytes, length: int) -> Mark | None:
+    from netlens.parsers.denials._kinds import ber, ber_int
+
+    tag, at, _ = ber(message, 0)
+    version, at = ber_int(message, at)
+    _, _, at = ber(message, at)  # community
+    pdu, at, _ = ber(message, at)
+    number, _ = ber_int(message, at)
+    if tag != 0x30 or version > 1 or pdu not in (0xA0, 0xA1, 0xA2, 0xA3, 0xA5, 0xA6):
+        return None
+    return Mark(pdu != 0xA2, bytes([pdu]), (number.to_bytes(8, "big"),))
+
+
+def _dhcpv6(message: bytes, length: int) -> Mark | None:
+    relayed = message[0] in (12, 13)
+    if relayed:  # hops, link and peer; the message is in an option
+        at = 34
+        while message[at : at + 2] != b"\x00\x09":
+            at += 4 + int.from_bytes(message[at + 2 : at + 4], "big")
+            if at + 4 > len(message):
+                return None
+        inner = _dhcpv6(message[at + 4 :], length)
+        return inner and inner._replace(asks=message[0] == 12)
+    if len(message) < 4 or not 1 <= message[0] <= 11:
+        return None
+    return Mark(message[0] not in (2, 7, 10), message[:1], (message[1:4],))
+
+
+def _tftp(message: bytes, length: int) -> Mark | None:
+    return Mark(True, message[:LOOKED_AT], (ANYTHING,)) if message[:2] in (b"\0\1", b"\0\2") else None
+
+
+def _l2tp(message: bytes, length: int) -> Mark | None:
+    """The first message of a tunnel, SCCRQ; its first AVP says so."""
+    if len(message) < 20 or message[0] & 0x80 == 0 or message[4:8] != bytes(4) or message[14:20] != b"\0\0\0\0\0\1":
+        return None
+    return Mark(True, message[12:], (ANYTHING,))
+
+
+def _gtp(message: bytes, length: int) -> Mark | None:
+    version, kind = message[0] >> 5, message[1]
+    if version == 2:
+        number, asks = message[8:11] if message[0] & 8 else message[4:7], kind in (1, 32, 34, 36)
+    elif version == 1 and message[0] & 2:
+        number, asks = message[8:10], kind in (1, 16, 18, 20)
+    else:
+        return None
+    return Mark(asks, message[:2], (number,)) if asks or kind in (2, 3, 17, 19, 21, 33, 35, 37) else None
+
+
+def _pfcp(message: bytes, length: int) -> Mark | None:
+    if len(message) < 8 or message[0] >> 5 != 1:
+        return None
+    return Mark(message[1] in (1, 3, 5, 7, 9, 12, 14, 50, 52, 54, 56), message[1:2], (message[12:15] if message[0] & 1 else message[4:7],))
+
+
+def _coap(message: bytes, length: int) -> Mark | None:
+    if len(message) < 4 or message[0] >> 6 != 1 or (size := message[0] & 15) > 8:
+        return None
+    kind, number, token = message[0] >> 4 & 3, b"n" + message[2:4], b"t" + message[4 : 4 + size]
+    if 1 <= message[1] <= 31:
+        return Mark(True, message[:2], (number, token)) if kind == 0 else None  # what is not confirmable is not repeated
+    return Mark(False, b"", (number,) if kind > 1 else (token,))
+
+
+def _dtls(message: bytes, length: int) -> Mark | None:
+    """A ClientHello: what follows the headers of record and handshake, whose numbers change."""
+    begins = message[:1] == b"\x16" and message[1:3] in _VERSIONS and message[3:5] == bytes(2) and message[13:14] == b"\x01"
+    return Mark(True, message[25:], (ANYTHING,)) if begins and len(message) > 59 and message[19:22] == bytes(3) else None
+
+
+#: port -> protocol, how it is read, whether its marks are unique whichever server answers, whether a client asks again from another port
+_BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], bool, bool]] = {
+    5060: ("SIP", _sip, True, False),
+    500: ("IKE", _ike, False, False),
+    4500: ("IKE", _ike, False, False),
+    **dict.fromkeys((1645, 1646, 1812, 1813, 3799), ("RADIUS", _radius, False, False)),
+    161: ("SNMP", _snmp, False, False),
+    547: ("DHCPv6", _dhcpv6, True, False),
+    546: ("DHCPv6", _dhcpv6, True, False),
+    69: ("TFTP", _tftp, False, True),
+    1701: ("L2TP", _l2tp, False, False),
+    2123: ("GTP", _gtp, False, False),
+    8805: ("PFCP", _pfcp, False, False),
+    5683: ("CoAP", _coap, False, False),
+}
+_ANY_PORT = ("DTLS", _dtls, False, False)
+_NAT = 4500
+_ANSWERED_ANYHOW = (69, 1701)  #: TFTP, L2TP
+
+
+def _mark(read: Callable[[bytes, int], Mark | None], message: bytes, length: int) -> Mark | None:
+    """None where a message ends too early, too."""
+    try:
+        return read(message, length)
+    except IndexError:
+        return None
+
+
+class RequestBuilder:
+    """Fed with decoded packets.  requests : in the order of their first datagrams."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self._read = 0
+        self._known: dict[tuple[Any, ...], Request] = {}
+        self._awaited: dict[tuple[Any, ...], list[Request]] = {}
+        #: bool[65536]: ports of packets that may be of interest, and such at which anything is an answer
+        self._ports: Array = np.zeros(1 << 16, bool)
+        self._ports[list(_BY_PORT)] = True
+        self._asking: Array = np.zeros(1 << 16, bool)
+
+    def feed(self, buf: Array, packets: Array) -> None:
+        """Take in a batch (int64[n, WIDTH])."""
+        udp = np.flatnonzero(packets[:, c.KIND] == c.UDP)
+        if not len(udp) or self._read >= MAX_MESSAGES:
+            return
+        ports = packets[udp, c.PORTS]
+        source, destination = ports >> 16 & 0xFFFF, ports & 0xFFFF
+        at = np.minimum(packets[udp, c.PAY_OFF], len(buf) - 2)
+        first, captured = buf[at].astype(np.int64) << 8 | buf[at + 1], packets[udp, c.PAY_CAP]
+        hello = np.isin(first, _HELLOS) & (captured > 59)
+        of_interest = (self._ports[source] | self._ports[destination]) & (captured > 3) | hello
+        of_interest &= (first == 0) | ((source != _NAT) & (destination != _NAT))  # else what IPsec carries
+        self._asking[source[hello | (of_interest & np.isin(destination, _ANSWERED_ANYHOW))]] = True
+        chosen = udp[of_interest | self._asking[destination]][: MAX_MESSAGES - self._read]
+        self._read += len(chosen)
+        for row in packets[chosen].tolist():
+            self._take(buf, row)
+
+    def _take(self, buf: Array, row: list[int]) -> None:
+        source, destination = row[c.PORTS] >> 16 & 0xFFFF, row[c.PORTS] & 0xFFFF
+        src, dst = (row[c.SRC_HI], row[c.SRC_LO]), (row[c.DST_HI], row[c.DST_LO])
+        for asked in self._awaited.pop((ANYTHING, dst, destination, src), ()):
+            asked.answered = True
+        at = row[c.PAY_OFF]
+        message = buf[at : at + min(row[c.PAY_CAP], LOOKED_AT)].tobytes()
+        name, read, unique, other_ports = _BY_PORT.get(destination) or _BY_PORT.get(source) or _ANY_PORT
+        if (mark := _mark(read, message, row[c.LENGTH])) is None:
+            name, read, unique, other_ports = _ANY_PORT
+            if (mark := _mark(read, message, row[c.LENGTH])) is None:
+                return
+        if not mark.asks:
+            for key in mark.keys:
+                for asked in self._awaited.pop((name, key, dst, b"" if unique else (destination, src)), ()):
+                    asked.answered = True
+            return
+        again = (name, mark.same, mark.keys, src, 0 if other_ports else source, dst, destination)
+        request, ts = self._known.get(again), row[c.TS]
+        if request is None or ts - request.last_ns > ATTEMPT_NS:
+            version = row[c.PORTS] >> 32
+            request = Request(name, (ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
+            self._known[again] = request
+            self.requests.append(request)
+        elif ts - request.last_ns >= AGAIN_NS:
+            request.frames.append(row[c.FRAME])
+            request.last_ns = ts
+        if not request.answered:
+            for key in mark.keys:
+                place = (ANYTHING, src, source, dst) if key == ANYTHING else (name, key, src, b"" if unique else (source, dst))
+                waiting = self._awaited.setdefault(place, [])
+                waiting[:] = [*(each for each in waiting if key == ANYTHING and each is not request), request]  # numbers are used again

@@ -1,0 +1,58 @@
+"""Routers that watch each other by BFD."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lenses.made import CLIENT, MS, SERVER, S, found
+from tests.parsers.build import Packet, datagram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADMIN_DOWN, DOWN, INIT, UP = range(4)
+
+
+def said(state: int, n: int, at: float = 0, diagnostic: int = 0, back: bool = False, every: int = S, version: int = 1) -> list[Packet]:
+    message = struct.pack(">BBBBIIIII", version << 5 | diagnostic, state << 6, 3, 24, 8 if back else 7, 0, S // 1000, S // 1000, 0)
+    ends = ((SERVER, 49_152), (CLIENT, 3784)) if back else ((CLIENT, 49_152), (SERVER, 3784))
+    return [Packet(int(at * S) + k * every, datagram(*ends, message)) for k in range(n)]
+
+
+def test_a_session_that_goes_down(tmp_path: Path) -> None:
+    packets = [*said(UP, 20, every=100 * MS), *said(UP, 20, back=True, every=100 * MS), *said(DOWN, 5, 3, 1)]
+    this = found(tmp_path, packets)["bfd-down"]
+    assert this.severity == "problem"
+    assert this.text == "BFD went down 1 time: 192.0.2.10 with 198.51.100.20 (control detection time expired)."
+    assert this.values == {"sessions": 1, "times": 1, "still_down": 1, "diagnostics": ["control detection time expired"]}
+
+
+def test_a_session_that_comes_up_again(tmp_path: Path) -> None:
+    this = found(tmp_path, [*said(UP, 5), *said(DOWN, 3, 6, 1), *said(UP, 5, 10)])["bfd-down"]
+    assert this.severity == "warning"
+    assert this.text.endswith("(control detection time expired); up again since.")
+
+
+def test_a_session_that_never_comes_up(tmp_path: Path) -> None:
+    this = found(tmp_path, said(DOWN, 5))["bfd-down"]
+    assert this.severity == "warning"
+    assert this.text == "BFD never came up: 192.0.2.10 with 198.51.100.20 (5 packets over 4.0 s)."
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [*said(DOWN, 2), *said(INIT, 1, 2), *said(UP, 5, 3)],
+        [*said(UP, 5), *said(ADMIN_DOWN, 5, 6, 7)],
+        [*said(UP, 5), *said(DOWN, 5, 6, 7)],
+        said(DOWN, 2),
+        said(DOWN, 5, every=MS),
+        said(DOWN, 5, version=0),
+    ],
+    ids=["comes up", "an administrator", "told by the administrator of the peer", "twice", "at once", "another version"],
+)
+def test_sessions_that_are_well(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "bfd-down" not in found(tmp_path, packets)

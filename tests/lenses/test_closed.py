@@ -1,0 +1,134 @@
+"""Connections that a server closes without a word, or answers by words of another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lenses.made import CLIENT, GET, MS, OK, SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.parsers.build import Packet, Talk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BIND = b"0\x0c\x02\x01\x01`\x07\x02\x01\x03\x04\x00\x80\x00"
+REDIS = b"*1\r\n$4\r\nPING\r\n"
+STRANGE = b"hello there, who are you?"
+
+
+def closed(port: int, request: bytes, wait_ns: int = 50 * MS, at: int = 0, client_port: int = 40_000) -> list[Packet]:
+    """A request that the server acknowledges, and then closes on."""
+    made = talk(client_port, at, (SERVER, port))
+    made.up("PA", request)
+    made.down("A")
+    made.at += wait_ns
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    return made.packets
+
+
+@pytest.mark.parametrize(("port", "request_", "name"), [(389, BIND, "LDAP"), (6379, REDIS, "Redis")])
+def test_a_service_that_closes_without_an_answer(tmp_path: Path, port: int, request_: bytes, name: str) -> None:
+    this = found(tmp_path, closed(port, request_), healthy())
+    assert problems(this) == {"closed-unanswered"}
+    assert this["closed-unanswered"].text == (
+        f"1 of 2 connections got no answer: {SERVER}:{port} ({name}) took the request and closed without a byte."
+    )
+    assert len(this["closed-unanswered"].frames) == 2
+
+
+def test_of_an_unknown_protocol_it_is_a_warning(tmp_path: Path) -> None:
+    this = found(tmp_path, closed(9999, STRANGE), healthy())
+    assert this["closed-unanswered"].severity == "warning"
+    assert not problems(this)
+
+
+def test_a_service_that_takes_the_next_connection(tmp_path: Path) -> None:
+    again = close(exchange(talk(40_001, S, (SERVER, 6379)), REDIS, b"+PONG\r\n")).packets
+    assert found(tmp_path, closed(6379, REDIS), again)["closed-unanswered"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        closed(514, b"<34>Oct 11 22:14:15 su: failed"),  # only takes in
+        closed(9999, STRANGE, wait_ns=60 * S),  # was idle
+        closed(9999, bytes(9000)),  # took a file
+        closed(6881, b"\x13BitTorrent protocol" + bytes(48)),
+        closed(389, b"0\x05\x02\x01\x01B\x00"),  # a farewell
+        closed(5432, b"\x00\x00\x00\x10\x04\xd2\x16\x2e" + bytes(8)),  # by protocol
+        close(exchange(talk(server=(SERVER, 6379)), REDIS, b"+PONG\r\n")).packets,
+    ],
+    ids=["syslog", "idle", "a file", "BitTorrent", "unbind", "cancel", "answered"],
+)
+def test_closes_that_are_no_fault(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "closed-unanswered" not in found(tmp_path, packets, healthy())
+
+
+def test_who_sends_and_closes_first_wanted_no_answer(tmp_path: Path) -> None:
+    made = talk(server=(SERVER, 9999))
+    made.up("PA", STRANGE)
+    made.down("A")
+    assert "closed-unanswered" not in found(tmp_path, close(made).packets, healthy())
+
+
+def ended(wait_ns: int = 0, port: int = 40_000) -> list[Packet]:
+    """A request over HTTP, the client's FIN, and the server's."""
+    made = talk(port)
+    made.up("PA", GET)
+    made.down("A")
+    made.at += wait_ns
+    return close(made).packets
+
+
+def test_http_that_ends_without_a_word(tmp_path: Path) -> None:
+    this = found(tmp_path, ended())
+    assert this["http-errors"].severity == "warning"
+    assert this["http-errors"].text == "1 of 1 HTTP request got no answer before both sides closed the connection."
+
+
+def test_http_that_the_client_gives_up(tmp_path: Path) -> None:
+    """One of many is what a browser does; a long wait is told by slow-server."""
+    many = [p for k in range(12) for p in healthy(41_000 + k, k * S)]
+    assert found(tmp_path, ended(), many)["http-errors"].severity == "note"
+    assert "http-errors" not in found(tmp_path, ended(20 * S))
+    late = talk()
+    late.up("PA", GET)
+    late.up("FA")
+    late.down("PA", OK)
+    late.down("FA")
+    assert "http-errors" not in found(tmp_path, late.packets)
+
+
+def half_open(tries: int, port: int = 42_000, at: int = 0, acked: int = 500_000) -> Talk:
+    """SYNs that meet a connection which the server still has."""
+    made = Talk((CLIENT, port), (SERVER, 3306), isn=1000, at=at)
+    for _ in range(tries):
+        made.up("S", seq=1000)
+        made.down("A", seq=77, ack=acked)
+        made.up("R", seq=acked)
+        made.at += S
+    return made
+
+
+def test_a_server_that_still_holds_an_old_connection(tmp_path: Path) -> None:
+    this = found(tmp_path, half_open(4).packets, healthy(), ping(30 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert " never opened: 198.51.100.20:3306 answered by an ACK of an older connection, which 192.0.2.10 reset (4 tries)." in (
+        this["connect-unanswered"].text
+    )
+    assert found(tmp_path, half_open(1).packets, healthy(), ping(30 * S))["connect-unanswered"].severity == "warning"
+
+
+def test_a_server_that_drops_it_and_takes_the_next_syn(tmp_path: Path) -> None:
+    """RFC 9293 3.5.1."""
+    made = half_open(1)
+    made.seq, made.back = 1000, 900_000
+    packets = close(exchange(made.open(), b"x", b"y")).packets
+    assert "connect-unanswered" not in found(tmp_path, packets, ping(30 * S))
+    other = close(exchange(talk(42_001, 2 * S, (SERVER, 3306)), b"x", b"y")).packets
+    assert "connect-unanswered" not in found(tmp_path, half_open(1).packets, other, ping(30 * S))
+    unseen = half_open(2, acked=1001).packets  # the SYN+ACK may have been missed
+    assert "connect-unanswered" not in found(tmp_path, unseen, ping(30 * S))

@@ -1,0 +1,173 @@
+"""Requests over UDP that come again with the same mark: their sender got no answer, whatever else the capture holds."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lenses.made import CLIENT, SERVER, S, close, exchange, found, problems, talk
+from tests.parsers.build import MS, Packet, datagram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AGAIN = (0, 1, 3, 7)  #: s
+
+
+def sip(number: int = 1, method: bytes = b"REGISTER") -> bytes:
+    return method + b" sip:a SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bK%d;rport\r\nCSeq: 1 REGISTER\r\n\r\n" % number
+
+
+def ike(number: int = 0, flags: int = 8, major: int = 2, responder: int = 0) -> bytes:
+    return struct.pack(">QQBBBBII", 7 << 60, responder, 33, major << 4, 34, flags, number, 28)
+
+
+def radius(number: int = 1, authenticator: int = 5, code: int = 1) -> bytes:
+    return struct.pack(">BBH", code, number, 20) + authenticator.to_bytes(16, "big")
+
+
+def snmp(number: int = 1, pdu: int = 0xA0) -> bytes:
+    inner = bytes([2, 1, number, 2, 1, 0, 2, 1, 0, 0x30, 0])
+    body = b"\x02\x01\x01\x04\x06public" + bytes([pdu, len(inner)]) + inner
+    return bytes([0x30, len(body)]) + body
+
+
+def dhcpv6(number: int = 1, kind: int = 1) -> bytes:
+    return bytes([kind]) + number.to_bytes(3, "big") + b"\x00\x01\x00\x0a\x00\x03\x00\x01" + bytes(6)
+
+
+def relayed(number: int = 1, kind: int = 12) -> bytes:
+    inner = dhcpv6(number, 1 if kind == 12 else 2)
+    return bytes([kind, 0]) + bytes(32) + struct.pack(">HH", 9, len(inner)) + inner
+
+
+def dtls(number: int = 1, record: int = 0) -> bytes:
+    hello = b"\xfe\xfd" + number.to_bytes(32, "big") + bytes(40)
+    head = bytes([1]) + len(hello).to_bytes(3, "big") + bytes(2) + bytes(3) + len(hello).to_bytes(3, "big")
+    return b"\x16\xfe\xff\x00\x00" + record.to_bytes(6, "big") + struct.pack(">H", len(head + hello)) + head + hello
+
+
+def l2tp(number: int = 1) -> bytes:
+    return struct.pack(">HHHHHH", 0xC802, 28, 0, 0, 0, 0) + b"\x80\x08\0\0\0\0\0\1" + b"\x80\x08\0\0\0\x09" + struct.pack(">H", number)
+
+
+def gtp(number: int = 1, kind: int = 1) -> bytes:
+    return struct.pack(">BBH", 0x40, kind, 4) + number.to_bytes(3, "big") + b"\0"
+
+
+def pfcp(number: int = 1, kind: int = 5) -> bytes:
+    return struct.pack(">BBH", 0x20, kind, 4) + number.to_bytes(3, "big") + b"\0"
+
+
+def coap(number: int = 1, kind: int = 0, code: int = 1) -> bytes:
+    return struct.pack(">BBH", 0x41 | kind << 4, code, number) + b"\x09"
+
+
+def tftp(number: int = 1) -> bytes:
+    return b"\0\1file%d\0octet\0" % number
+
+
+#: name, port, a request, one that is another, an answer to it
+EVERY = [
+    ("SIP", 5060, sip(), sip(2), b"SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bK2\r\n\r\n"),
+    ("IKE", 500, ike(), ike(1), ike(1, 0x20, responder=9)),
+    ("RADIUS", 1812, radius(), radius(2, 6), radius(2, 99, 2)),
+    ("SNMP", 161, snmp(), snmp(2), snmp(2, 0xA2)),
+    ("DTLS", 4433, dtls(), dtls(2), b"\x16\xfe\xff" + bytes(30)),
+    ("DHCPv6", 547, relayed(), relayed(2), relayed(2, 13)),
+    ("TFTP", 69, tftp(), tftp(2), b"\0\3\0\1data"),
+    ("L2TP", 1701, l2tp(), l2tp(2), b"\xc8\x02" + bytes(12)),
+    ("GTP", 2123, gtp(), gtp(2), gtp(2, 2)),
+    ("PFCP", 8805, pfcp(), pfcp(2), pfcp(2, 6)),
+    ("CoAP", 5683, coap(), coap(2), coap(2, 2, 0x45)),
+]
+PORTS = {"DHCPv6": 547, "GTP": 2123, "PFCP": 8805, "L2TP": 1701, "IKE": 500}  #: from which clients ask
+
+
+def asked(name: str, port: int, message: bytes, times: tuple[float, ...] = AGAIN, at: float = 0) -> list[Packet]:
+    return [Packet(int((at + t) * S), datagram((CLIENT, PORTS.get(name, 41_000)), (SERVER, port), message)) for t in times]
+
+
+def told(name: str, port: int, message: bytes, at: float) -> list[Packet]:
+    source = 50_069 if name == "TFTP" else port  # TFTP answers from another port
+    return [Packet(int(at * S), datagram((SERVER, source), (CLIENT, PORTS.get(name, 41_000)), message))]
+
+
+@pytest.mark.parametrize(("name", "port", "message"), [each[:3] for each in EVERY], ids=[each[0] for each in EVERY])
+def test_a_request_that_comes_again_and_nothing_else(tmp_path: Path, name: str, port: int, message: bytes) -> None:
+    this = found(tmp_path, asked(name, port, message))
+    assert problems(this) == (set() if name == "SNMP" else {"udp-unanswered"})
+    assert this["udp-unanswered"].text == (
+        f"1 of 1 try to reach a server over UDP ({name}) got no answer: 198.51.100.20:{port} (up to 4 datagrams over 7.0 s)."
+    )
+    assert [frame for _, frame in this["udp-unanswered"].every] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("name", "port", "message", "other", "answer"), EVERY, ids=[each[0] for each in EVERY])
+def test_a_server_that_answered_before_and_stops(tmp_path: Path, name: str, port: int, message: bytes, other: bytes, answer: bytes) -> None:
+    this = found(tmp_path, asked(name, port, other, (0,)), told(name, port, answer, 0.01), asked(name, port, message, at=5))
+    assert problems(this) == (set() if name == "SNMP" else {"udp-unanswered"})
+    assert this["udp-unanswered"].text.startswith("1 of 2 tries")
+
+
+@pytest.mark.parametrize(("name", "port", "message", "other", "answer"), EVERY, ids=[each[0] for each in EVERY])
+def test_a_request_that_is_answered_at_last(tmp_path: Path, name: str, port: int, message: bytes, other: bytes, answer: bytes) -> None:
+    assert "udp-unanswered" not in found(tmp_path, asked(name, port, other), told(name, port, answer, 7.2))
+
+
+@pytest.mark.parametrize(("name", "port", "message", "other", "answer"), EVERY, ids=[each[0] for each in EVERY])
+def test_requests_without_their_answers_that_are_not_repeated(
+    tmp_path: Path, name: str, port: int, message: bytes, other: bytes, answer: bytes
+) -> None:
+    """The capture may hold one direction; copies of a datagram are no repeats."""
+    copies = [Packet(p.at + MS, p.data) for p in asked(name, port, message, (0,)) for _ in range(4)]
+    assert "udp-unanswered" not in found(tmp_path, asked(name, port, message, (0,)), copies, asked(name, port, other, (4,)))
+
+
+def test_what_is_sent_from_time_to_time_is_another_request(tmp_path: Path) -> None:
+    polls = [p for k in range(20) for p in asked("SNMP", 161, snmp(k), (5 * k,))]
+    accounts = [p for k in range(20) for p in asked("RADIUS", 1813, radius(k, k, 4), (5 * k,))]
+    not_confirmable = asked("CoAP", 5683, coap(1, kind=1))
+    hourly = asked("SIP", 5060, sip(), (0, 3600, 7200, 10_800))
+    assert "udp-unanswered" not in found(tmp_path, polls, accounts, not_confirmable, hourly)
+
+
+def test_a_server_that_ignores_one_request_and_goes_on(tmp_path: Path) -> None:
+    others = [p for k in range(2, 9) for p in (*asked("RADIUS", 1812, radius(k, k), (k,)), *told("RADIUS", 1812, radius(k, 0, 2), k + 0.1))]
+    this = found(tmp_path, asked("RADIUS", 1812, radius()), others)["udp-unanswered"]
+    assert this.severity == "warning"
+    assert this.text.startswith("1 of 8 tries")
+
+
+def test_another_server_that_answers_stands_in(tmp_path: Path) -> None:
+    second = [
+        Packet(8 * S, datagram((CLIENT, 41_001), ("198.51.100.21", 1812), radius(9, 9))),
+        Packet(8 * S + MS, datagram(("198.51.100.21", 1812), (CLIENT, 41_001), radius(9, 0, 2))),
+    ]
+    assert found(tmp_path, asked("RADIUS", 1812, radius()), second)["udp-unanswered"].severity == "warning"
+
+
+def test_a_vpn_that_goes_on_over_tcp(tmp_path: Path) -> None:
+    tunnel = close(exchange(talk(42_000, 0, (SERVER, 443)), b"\x17\x03\x03", b"\x17\x03\x03")).packets
+    assert found(tmp_path, asked("DTLS", 443, dtls()), tunnel)["udp-unanswered"].severity == "warning"
+
+
+def test_a_host_that_looks_for_a_dhcpv6_server(tmp_path: Path) -> None:
+    """It does so in any network."""
+    packets = [Packet(t * S, datagram(("fe80::1", 546), ("ff02::1:2", 547), dhcpv6())) for t in AGAIN]
+    this = found(tmp_path, packets)["udp-unanswered"]
+    assert this.severity == "warning"
+    advertised = [Packet(8 * S, datagram(("fe80::2", 547), ("fe80::1", 546), dhcpv6(kind=2)))]
+    assert "udp-unanswered" not in found(tmp_path, packets, advertised)
+
+
+def test_ike_of_version_1_and_behind_nat(tmp_path: Path) -> None:
+    first = ike(major=1, flags=0)
+    assert "udp-unanswered" in found(tmp_path, asked("IKE", 500, first))
+    assert "udp-unanswered" not in found(tmp_path, asked("IKE", 500, first), told("IKE", 500, ike(major=1, flags=0, responder=5), 7.5))
+    behind = [Packet(p.at, datagram((CLIENT, 4500), (SERVER, 4500), bytes(4) + ike())) for p in asked("IKE", 500, b"")]
+    assert "udp-unanswered" in found(tmp_path, behind)
+    carried = [Packet(p.at, datagram((CLIENT, 4500), (SERVER, 4500), b"\x01\x02\x03\x04" + ike())) for p in asked("IKE", 500, b"")]
+    assert "udp-unanswered" not in found(tmp_path, carried)
