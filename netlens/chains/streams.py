@@ -1,0 +1,296 @@
+"""Requests of HTTP/2 to an API, counted by the sizes of TLS records, where these leave no doubt.
+
+Theory of operation
+-------------------
+Requests to the API of a model are POSTs with a body of JSON; their answers are a short JSON (a refusal) or a stream of many small frames. Of such a
+connection, behind its opening (:mod:`netlens.parsers.http2`):
+
+1. *Control* is told by its sizes: SETTINGS are acknowledged with 9 bytes, WINDOW_UPDATE and RST_STREAM have 13, often several together, PING has 17.
+2. *A request is sent* with an empty DATA frame, 9 bytes in a record of their own (httpx, Node), if the client does so; else (curl) with the last record of a
+   burst: its body comes at once, in full records and a rest, with pauses only where it waits for WINDOW_UPDATE.
+3. *An answer ends* with an empty DATA frame, too, at most servers. At others (END_STREAM in the last piece) nothing shows an end, but that a connection of
+   one request ends with it: there its only turn is its only request.
+4. *It must fit.* Requests and answers were counted apart from each other. No answer ends before it was begun, each has records of its own, and what
+   is open at the end was not broken off unseen: since the last time that nothing was open, the client has sent nothing that may be RST_STREAM. Otherwise the
+   connection is not countable.
+5. *Which end belongs to which request* matters little for how many are in flight. While several are, a short answer at once is the latest request's, if its
+   size is none that streams have; streams end in order of start.
+
+Limits: requests without a body, two in one record, two ends in one record, trailers, padding, and streams that the program broke off leave a connection
+uncountable; so do servers that end answers in their last piece, on connections of more than one request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from netlens.parsers import http2
+from netlens.parsers.http2 import ACKNOWLEDGMENT, MOST_SETTINGS, SETTING, WINDOW_UPDATE
+from netlens.parsers.records import HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from netlens.parsers.records import Records
+
+EMPTY = ACKNOWLEDGMENT  #: DATA without a byte: a frame's header (RFC 9113 4.1), as long as an acknowledgment of SETTINGS
+PING = 17  #: RFC 9113 6.7; GOAWAY without words (6.8) is as long
+PREFACE = 24  #: RFC 9113 3.4
+MOST_WITH = 2  #: WINDOW_UPDATEs beside the server's SETTINGS
+BODY = 200  #: the least that a request has, body and all
+HEAD = 2_000  #: the most that its fields take in a record of their own
+FULL = 16_384  #: bytes of a record, at most (RFC 8446 5.1)
+MOST_CONTROL = 8 * WINDOW_UPDATE
+AT_ONCE_NS = 5_000_000  #: between records of what is sent as a whole
+WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
+ALIVE_NS = 1_000_000_000  #: streams do not pause longer, as a rule; one that goes on for so long behind what may be its RST_STREAM was not broken off
+SHORT, SHORT_NS = 3, 60_000_000  #: records of a short answer without its end, and from the first to the end
+CLIENT, SERVER = 0, 1
+
+
+@dataclass(slots=True)
+class Stream:
+    """One request: times in ns, and frames; -1 where there is none.
+
+    up, down : payload in bytes, with what TLS adds; ``down`` is the most that it may be.  sizes : of the records of its answer, as plaintext.
+    mixed : others were in progress at the time.  unsure : another one may have ended instead.
+    """
+
+    begin_ns: int
+    sent_ns: int
+    frame: int
+    up: int
+    answer_ns: int = -1
+    answer_frame: int = -1
+    end_ns: int = -1
+    end_frame: int = -1
+    down: int = 0
+    sizes: list[int] = field(default_factory=list)
+    mixed: bool = False
+    unsure: bool = False
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Sizes of records of answers to requests that nothing else was in progress with.
+
+    refusals : of all records of short answers.  last : of those that end streams.  pieces : of all in streams.
+    """
+
+    refusals: frozenset[tuple[int, ...]] = frozenset()
+    last: frozenset[int] = frozenset()
+    pieces: frozenset[int] = frozenset()
+
+
+NOTHING = Shapes()
+
+
+class _Record(NamedTuple):
+    way: int
+    size: int
+    ts: int
+    frame: int
+
+
+def shapes(streams: Iterable[Stream]) -> Shapes:
+    """What answers look like, by those that had their connection for themselves."""
+    alone = [each for each in streams if each.end_ns >= 0 and not each.mixed and each.sizes]
+    short = {tuple(each.sizes) for each in alone if len(each.sizes) <= SHORT and each.end_ns - each.answer_ns <= SHORT_NS}
+    long = [each.sizes for each in alone if len(each.sizes) > SHORT]
+    return Shapes(frozenset(short), frozenset(sizes[-1] for sizes in long), frozenset(size for sizes in long for size in sizes))
+
+
+def counted(seen: Records, over_ns: int, known: Shapes = NOTHING) -> tuple[list[Stream], bool]:
+    """Requests of a connection that speaks HTTP/2, in order of start, and whether they can be counted; without, they are what was found until then.
+
+    over_ns : when the connection, or the capture, ended.  known : what answers look like.
+    """
+    said = http2.dialog(seen)
+    if said is None or not len(said.at):
+        return [], False
+    at = said.at
+    columns = said.way.tolist(), said.size.tolist(), seen.ts[at].tolist(), seen.frame[at].tolist()
+    records = [_Record(*row) for row in zip(*columns, strict=True)]
+    begun = _opened(records)
+    if begun is None:
+        return [], False
+    settings_ns, records = records[begun[0]].ts, begun[1]
+    mine = [r for r in records if r.way == CLIENT]
+    if mine and _is_preface(mine[0].size):
+        records.remove(mine.pop(0))
+    if all(_is_control(r.size) for r in mine):
+        return [], True
+    added = int(seen.size[at[0]] - said.size[0]) + HEADER
+    answers = _joined([r for r in records if r.way == SERVER])
+    fitting, found = [], []
+    for streams, apart in _readings(records, mine, settings_ns):
+        found = found or streams
+        if _with_ends(answers, streams, known, added) and _is_over(mine, answers, streams, apart, over_ns):
+            fitting.append(streams)
+    return (fitting[0], True) if len({len(streams) for streams in fitting}) == 1 else (found, False)
+
+
+def _readings(records: list[_Record], mine: list[_Record], settings_ns: int) -> Iterator[tuple[list[Stream], bool]]:
+    """Ways to read the client's records as requests, and whether each surely ends with an empty frame. The acknowledgment of SETTINGS may stand by itself or with
+    something else, and a record of 9 bytes behind a full one may be its rest or not."""
+    hidden = []
+    for kept in (_joined(mine), mine):
+        acknowledged = (
+            k
+            for k, r in enumerate(kept)
+            if r.ts >= settings_ns and ACKNOWLEDGMENT <= r.size <= MOST_CONTROL and not (r.size - ACKNOWLEDGMENT) % WINDOW_UPDATE
+        )
+        if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
+            yield streams, True
+        hidden.append(_ended(kept))
+    if sum(r.size == EMPTY for r in mine) <= 1 and (streams := _by_bursts(records) or []):
+        yield streams, False
+    for streams in filter(None, hidden):
+        yield streams, False
+
+
+def _is_control(size: int) -> bool:
+    """An acknowledgment of SETTINGS, WINDOW_UPDATE or RST_STREAM, PING, or one of these with several WINDOW_UPDATEs."""
+    return 0 < size <= MOST_CONTROL and any(rest >= 0 and not rest % WINDOW_UPDATE for rest in (size, size - ACKNOWLEDGMENT, size - PING))
+
+
+def _joined(records: list[_Record]) -> list[_Record]:
+    """Records of one side without those of 9 bytes behind a full one: a frame of 16,384 bytes takes so many more than a record holds."""
+    return [r for k, r in enumerate(records) if not (k and r.size == EMPTY and records[k - 1].size == FULL)]
+
+
+def _opened(records: list[_Record]) -> tuple[int, list[_Record]] | None:
+    """Place of the server's SETTINGS, and the records without these, tickets and the server's acknowledgment; None where they are not found."""
+    theirs = [k for k, r in enumerate(records) if r.way == SERVER]
+    if not theirs:
+        return None
+    first = http2.behind_tickets([records[k].size for k in theirs])
+    opening = records[theirs[first]].size
+    if not http2.is_opening(opening):
+        return None
+    dropped = set(theirs[: first + 1])
+    # of 9 + 6 n + 13 m bytes with m up to 2, what 6 leaves tells whether another 9 are in it
+    if opening % SETTING > MOST_WITH:
+        for k in theirs[first + 1 :]:
+            size = records[k].size
+            if size <= MOST_CONTROL and size >= ACKNOWLEDGMENT and not (size - ACKNOWLEDGMENT) % WINDOW_UPDATE:
+                dropped.add(k)
+                break
+            if not _is_control(size):
+                break  # it came with the first answer
+    return theirs[first], [r for k, r in enumerate(records) if k not in dropped]
+
+
+def _is_preface(size: int) -> bool:
+    """Whether a client's first record holds the preface and SETTINGS, perhaps with WINDOW_UPDATE, and no request."""
+    rest = size - PREFACE - ACKNOWLEDGMENT
+    return any(0 <= rest - WINDOW_UPDATE * n <= SETTING * MOST_SETTINGS and not (rest - WINDOW_UPDATE * n) % SETTING for n in range(3))
+
+
+def _ended(mine: list[_Record]) -> list[Stream] | None:
+    """Requests by empty frames, none of which is an acknowledgment; None where one has no body, or something is left."""
+    out: list[Stream] = []
+    pieces: list[_Record] = []
+    spare = 0  # bytes of bodies
+    for r in mine:
+        if r.size == EMPTY:
+            spare += sum(piece.size for piece in pieces) - BODY
+            if spare < 0:
+                return None
+            first = pieces[0] if pieces else r
+            out.append(Stream(first.ts, r.ts, first.frame, sum(piece.size for piece in pieces)))
+            pieces = []
+        elif not _is_control(r.size):
+            pieces.append(r)
+    return None if out and pieces else out
+
+
+def _by_bursts(records: list[_Record]) -> list[Stream] | None:
+    """Requests of a client that ends each with its last piece; None where they cannot be told apart."""
+    out: list[Stream] = []
+    before: _Record | None = None
+    waited = False  # for WINDOW_UPDATE
+    for r in records:
+        if r.way == SERVER:
+            waited = r.size <= MOST_CONTROL and not r.size % WINDOW_UPDATE
+        elif not _is_control(r.size) and r.size >= BODY:
+            goes_on = before is not None and (before.size == FULL or (waited and r.ts - before.ts < WAIT_NS))
+            if before is not None and not goes_on and r.ts - before.ts < AT_ONCE_NS:
+                if before.ts != out[-1].begin_ns or before.size > HEAD:
+                    return None  # another one right behind it, or the rest of it
+                goes_on = True
+            if goes_on:
+                out[-1].sent_ns, out[-1].up = r.ts, out[-1].up + r.size
+            else:
+                out.append(Stream(r.ts, r.ts, r.frame, r.size))
+            before, waited = r, False
+    return out
+
+
+def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes, added: int) -> bool:
+    """Give each request its answer, in place; whether that fits.  added : what TLS adds to each record."""
+    waiting = streams[::-1]
+    open_now: list[Stream] = []
+    run: list[_Record] = []  # the server's latest records, in one go
+    for r in answers:
+        while waiting and waiting[-1].begin_ns <= r.ts:
+            open_now.append(waiting.pop())
+        if len(open_now) > 1:
+            for each in open_now:
+                each.mixed = True
+        if r.size == EMPTY:
+            if not open_now:
+                return False
+            ended, length = _whose(open_now, run, known)
+            if ended is None or not ended.sizes:
+                return False
+            if length:  # a short answer among others
+                ended.answer_ns, ended.answer_frame = run[-length].ts, run[-length].frame
+                ended.down = sum(each.size + added for each in run[-length:])
+            ended.end_ns, ended.end_frame, ended.down = r.ts, r.frame, ended.down + r.size + added
+            open_now.remove(ended)
+            run = []
+        elif not _is_control(r.size):
+            run = [*run, r] if run and r.ts - run[-1].ts < AT_ONCE_NS else [r]
+            for each in open_now:
+                each.down += r.size + added
+                each.sizes.append(r.size)
+                if each.answer_ns < 0:
+                    each.answer_ns, each.answer_frame = r.ts, r.frame
+    return True
+
+
+def _whose(open_now: list[Stream], run: list[_Record], known: Shapes) -> tuple[Stream | None, int]:
+    """Which of the requests in progress ended, and how many records its answer has if it is a short one among others."""
+    if len(open_now) == 1:
+        return open_now[0], 0
+    sizes = tuple(r.size for r in run)
+    for length in range(min(SHORT, len(run)), 0, -1):
+        if sizes[-length:] in known.refusals and (length > 1 or sizes[-1] not in known.pieces):
+            return open_now[-1], length
+    if not sizes or sizes[-1] not in known.last:
+        for each in open_now:
+            each.unsure = True
+    return open_now[0], 0
+
+
+def _is_over(mine: list[_Record], answers: list[_Record], streams: list[Stream], apart: bool, over_ns: int) -> bool:
+    """Whether the requests that have no end are in progress when the connection or the capture ends. Of a connection of one request whose server shows no
+    ends it is the last record, set in place."""
+    open_now = [each for each in streams if each.end_ns < 0]
+    if not open_now:
+        return True
+    pieces = [r for r in answers if r.ts >= open_now[0].begin_ns and not _is_control(r.size)]
+    last_ns = pieces[-1].ts if pieces else open_now[-1].sent_ns
+    resets = [r.ts for r in mine if r.ts >= open_now[0].sent_ns and r.size >= WINDOW_UPDATE and _is_control(r.size)]
+    if len(streams) == 1:
+        if not apart or any(r.ts > streams[0].sent_ns and not _is_control(r.size) for r in mine):
+            return False
+        if pieces:
+            streams[0].end_ns, streams[0].end_frame = last_ns, pieces[-1].frame
+        return not resets or over_ns - last_ns <= ALIVE_NS
+    ends = [each.end_ns for each in streams if each.end_ns >= 0]
+    alive = not pieces or (len(pieces) > SHORT * len(open_now) and over_ns - last_ns <= ALIVE_NS)
+    broken_off = resets and not (len(open_now) == 1 and last_ns - resets[-1] > ALIVE_NS)
+    return bool(ends) and max(ends) <= open_now[0].begin_ns and alive and not broken_off
