@@ -22,9 +22,11 @@ uncountable; so do servers that end answers in their last piece, on connections 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from netlens.columns import NEVER
 from netlens.parsers import http2
 from netlens.parsers.http2 import ACKNOWLEDGMENT, MOST_SETTINGS, SETTING, WINDOW_UPDATE
 from netlens.parsers.records import HEADER
@@ -39,13 +41,15 @@ PING = 17  #: RFC 9113 6.7; GOAWAY without words (6.8) is as long
 PREFACE = 24  #: RFC 9113 3.4
 MOST_WITH = 2  #: WINDOW_UPDATEs beside the server's SETTINGS
 BODY = 200  #: the least that a request has, body and all
-HEAD = 2_000  #: the most that its fields take in a record of their own
 FULL = 16_384  #: bytes of a record, at most (RFC 8446 5.1)
 MOST_CONTROL = 8 * WINDOW_UPDATE
 AT_ONCE_NS = 5_000_000  #: between records of what is sent as a whole
 WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
 ALIVE_NS = 1_000_000_000  #: streams do not pause longer, as a rule; one that goes on for so long behind what may be its RST_STREAM was not broken off
+BALANCED = 3  #: requests of a connection whose ends showed before nothing was in progress, for others to be in progress without one
 SHORT, SHORT_NS = 3, 60_000_000  #: records of a short answer without its end, and from the first to the end
+STREAM_NS = 150_000_000  #: from request to end, what takes less is no stream
+ALIKE = 16  #: bytes by which refusals differ
 CLIENT, SERVER = 0, 1
 
 
@@ -94,10 +98,10 @@ class _Record(NamedTuple):
 
 
 def shapes(streams: Iterable[Stream]) -> Shapes:
-    """What answers look like, by those that had their connection for themselves."""
-    alone = [each for each in streams if each.end_ns >= 0 and not each.mixed and each.sizes]
-    short = {tuple(each.sizes) for each in alone if len(each.sizes) <= SHORT and each.end_ns - each.answer_ns <= SHORT_NS}
-    long = [each.sizes for each in alone if len(each.sizes) > SHORT]
+    """What answers look like, by those that had their connection for themselves, and by short ones that came before any stream can have ended."""
+    ended = [each for each in streams if each.end_ns >= 0 and each.sizes and not each.unsure]
+    short = {tuple(each.sizes) for each in ended if len(each.sizes) <= SHORT and each.end_ns - each.answer_ns <= SHORT_NS}
+    long = [each.sizes for each in ended if len(each.sizes) > SHORT and not each.mixed]
     return Shapes(frozenset(short), frozenset(sizes[-1] for sizes in long), frozenset(size for sizes in long for size in sizes))
 
 
@@ -128,25 +132,25 @@ def counted(seen: Records, over_ns: int, known: Shapes = NOTHING) -> tuple[list[
         found = found or streams
         if _with_ends(answers, streams, known, added) and _is_over(mine, answers, streams, apart, over_ns):
             fitting.append(streams)
+    # one that leaves nothing open is right, though another would be, too, if the last request had been in progress
+    fitting = [streams for streams in fitting if all(each.end_ns >= 0 for each in streams)] or fitting
     return (fitting[0], True) if len({len(streams) for streams in fitting}) == 1 else (found, False)
 
 
 def _readings(records: list[_Record], mine: list[_Record], settings_ns: int) -> Iterator[tuple[list[Stream], bool]]:
     """Ways to read the client's records as requests, and whether each surely ends with an empty frame. The acknowledgment of SETTINGS may stand by itself or with
     something else, and a record of 9 bytes behind a full one may be its rest or not."""
-    hidden = []
-    for kept in (_joined(mine), mine):
-        acknowledged = (
-            k
-            for k, r in enumerate(kept)
-            if r.ts >= settings_ns and ACKNOWLEDGMENT <= r.size <= MOST_CONTROL and not (r.size - ACKNOWLEDGMENT) % WINDOW_UPDATE
-        )
-        if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
-            yield streams, True
-        hidden.append(_ended(kept))
-    if sum(r.size == EMPTY for r in mine) <= 1 and (streams := _by_bursts(records) or []):
+    kept = _joined(mine)
+    acknowledged = (
+        k
+        for k, r in enumerate(kept)
+        if r.ts >= settings_ns and ACKNOWLEDGMENT <= r.size <= MOST_CONTROL and not (r.size - ACKNOWLEDGMENT) % WINDOW_UPDATE
+    )
+    if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
+        yield streams, True
+    if sum(r.size == EMPTY for r in mine) <= 1 and (streams := _by_bursts(records)):
         yield streams, False
-    for streams in filter(None, hidden):
+    if streams := _ended(kept):
         yield streams, False
 
 
@@ -206,8 +210,8 @@ def _ended(mine: list[_Record]) -> list[Stream] | None:
     return None if out and pieces else out
 
 
-def _by_bursts(records: list[_Record]) -> list[Stream] | None:
-    """Requests of a client that ends each with its last piece; None where they cannot be told apart."""
+def _by_bursts(records: list[_Record]) -> list[Stream]:
+    """Requests of a client that ends each with its last piece."""
     out: list[Stream] = []
     before: _Record | None = None
     waited = False  # for WINDOW_UPDATE
@@ -215,11 +219,8 @@ def _by_bursts(records: list[_Record]) -> list[Stream] | None:
         if r.way == SERVER:
             waited = r.size <= MOST_CONTROL and not r.size % WINDOW_UPDATE
         elif not _is_control(r.size) and r.size >= BODY:
-            goes_on = before is not None and (before.size == FULL or (waited and r.ts - before.ts < WAIT_NS))
-            if before is not None and not goes_on and r.ts - before.ts < AT_ONCE_NS:
-                if before.ts != out[-1].begin_ns or before.size > HEAD:
-                    return None  # another one right behind it, or the rest of it
-                goes_on = True
+            gap = r.ts - before.ts if before is not None else NEVER
+            goes_on = gap < AT_ONCE_NS or (gap < WAIT_NS and before is not None and (waited or before.size == FULL))
             if goes_on:
                 out[-1].sent_ns, out[-1].up = r.ts, out[-1].up + r.size
             else:
@@ -246,6 +247,7 @@ def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes, add
             if ended is None or not ended.sizes:
                 return False
             if length:  # a short answer among others
+                ended.sizes = [each.size for each in run[-length:]]
                 ended.answer_ns, ended.answer_frame = run[-length].ts, run[-length].frame
                 ended.down = sum(each.size + added for each in run[-length:])
             ended.end_ns, ended.end_frame, ended.down = r.ts, r.frame, ended.down + r.size + added
@@ -269,7 +271,10 @@ def _whose(open_now: list[Stream], run: list[_Record], known: Shapes) -> tuple[S
     for length in range(min(SHORT, len(run)), 0, -1):
         if sizes[-length:] in known.refusals and (length > 1 or sizes[-1] not in known.pieces):
             return open_now[-1], length
-    if not sizes or sizes[-1] not in known.last:
+    if run and run[-1].ts - open_now[0].begin_ns < STREAM_NS:
+        return open_now[-1], 1  # none is old enough for a stream
+    like = any(abs(sizes[-1] - short[-1]) <= ALIKE for short in known.refusals) if sizes else True
+    if not sizes or (sizes[-1] not in known.last and (like or not known.refusals)):
         for each in open_now:
             each.unsure = True
     return open_now[0], 0
@@ -283,14 +288,18 @@ def _is_over(mine: list[_Record], answers: list[_Record], streams: list[Stream],
         return True
     pieces = [r for r in answers if r.ts >= open_now[0].begin_ns and not _is_control(r.size)]
     last_ns = pieces[-1].ts if pieces else open_now[-1].sent_ns
-    resets = [r.ts for r in mine if r.ts >= open_now[0].sent_ns and r.size >= WINDOW_UPDATE and _is_control(r.size)]
+    resets = [r.ts for r in mine if r.ts >= streams[0].sent_ns and r.size >= WINDOW_UPDATE and _is_control(r.size)]
     if len(streams) == 1:
         if not apart or any(r.ts > streams[0].sent_ns and not _is_control(r.size) for r in mine):
             return False
         if pieces:
             streams[0].end_ns, streams[0].end_frame = last_ns, pieces[-1].frame
         return not resets or over_ns - last_ns <= ALIVE_NS
-    ends = [each.end_ns for each in streams if each.end_ns >= 0]
-    alive = not pieces or (len(pieces) > SHORT * len(open_now) and over_ns - last_ns <= ALIVE_NS)
-    broken_off = resets and not (len(open_now) == 1 and last_ns - resets[-1] > ALIVE_NS)
-    return bool(ends) and max(ends) <= open_now[0].begin_ns and alive and not broken_off
+    ends = sorted(each.end_ns for each in streams if each.end_ns >= 0)
+    idle = [k for k, each in enumerate(streams) if bisect_right(ends, each.begin_ns) == k]  # those that began when nothing was in progress
+    since_ns = streams[idle[-1]].begin_ns
+    alive = over_ns - last_ns <= ALIVE_NS or last_ns < open_now[-1].sent_ns
+    may_be_broken_off = [ns for ns in resets if ns >= since_ns]
+    if len(open_now) == 1 and open_now[0] is streams[idle[-1]] and may_be_broken_off and last_ns - may_be_broken_off[-1] > ALIVE_NS:
+        may_be_broken_off = []
+    return idle[-1] >= BALANCED and alive and not may_be_broken_off
