@@ -118,6 +118,7 @@ def link(
     samples: Iterable[Mapping[str, Any]] = (),
     *,
     manifest: bool = False,
+    keys: bool = False,
     clock: clocks.Clock | None = None,
 ) -> Linked:
     """Link one or two captures.
@@ -126,7 +127,8 @@ def link(
     ----------
     captures : by side: "vm", "host", or None for one whose side nobody told; or any further name.  apis : names or addresses of the API; guessed if
         empty.
-    samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  clock : what :func:`netlens.chains.clock.estimate` said of these
+    samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  keys : a key log shows requests of HTTP/2,
+        so that they are not counted by sizes.  clock : what :func:`netlens.chains.clock.estimate` said of these
         captures before.
 
     Raises
@@ -139,7 +141,7 @@ def link(
     two = {"vm", "host"} <= sides.keys()
     # clocks are compared by numpy, which lets go of the interpreter's lock
     (exchanged, goal, served, passed_on, notes), told = in_parallel(
-        lambda: _looked_at(sides, apis, manifest),
+        lambda: _looked_at(sides, apis, manifest, keys),
         lambda: clock or (clocks.estimate(sides["vm"].capture, sides["host"].capture) if two else clocks.identity(ONE_SIDE)),
     )
     upstream = sides.get("host") or next(iter(sides.values()))
@@ -200,7 +202,9 @@ def link(
     )
 
 
-def _looked_at(sides: dict[str | None, Side], apis: tuple[str, ...], manifest: bool) -> tuple[str, target.Target, Any, Any, list[str]]:
+def _looked_at(
+    sides: dict[str | None, Side], apis: tuple[str, ...], manifest: bool, keys: bool
+) -> tuple[str, target.Target, Any, Any, list[str]]:
     """What needs no clock: whether the captures seem to be exchanged; the target; by side the hops that relays made, and what relays carried on; notes.
     The sides' requests to the target are found."""
     exchanged = visibility.exchanged(sides)
@@ -214,6 +218,11 @@ def _looked_at(sides: dict[str | None, Side], apis: tuple[str, ...], manifest: b
         sides["vm"].target |= np.array([end in passed_on["host"].relays for end in ends], bool)
     for side in sides.values():
         side.find_requests()
+    # requests of one capture are found in the other by their place on a connection, so both are read in one way
+    offering = [side for side in sides.values() if any(spoken is not False for spoken in side.http2.values())]
+    if not keys and all(side.countable is not None for side in offering):
+        for side in offering:
+            side.count_streams()
     return exchanged, goal, served, passed_on, notes
 
 
