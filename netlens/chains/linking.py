@@ -16,7 +16,7 @@ import numpy as np
 
 from netlens.addresses import is_loopback
 from netlens.chains import clock as clocks
-from netlens.chains import pairing, parties, relays, target, visibility
+from netlens.chains import pairing, parties, relays, streams, target, visibility
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 CODES = {"vm": VM, "host": HOST}
 USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
+MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
 #: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
 UNSURE_NS = 1_000_000_000
 ONE_SIDE = "only one side was captured; its clock is used"
@@ -218,12 +219,29 @@ def _looked_at(
         sides["vm"].target |= np.array([end in passed_on["host"].relays for end in ends], bool)
     for side in sides.values():
         side.find_requests()
-    # requests of one capture are found in the other by their place on a connection, so both are read in one way
-    offering = [side for side in sides.values() if any(spoken is not False for spoken in side.http2.values())]
-    if not keys and all(side.countable is not None for side in offering):
-        for side in offering:
-            side.count_streams()
+    if not keys:
+        _count_streams(sides.values())
     return exchanged, goal, served, passed_on, notes
+
+
+def _count_streams(sides: Iterable[Side]) -> None:
+    """Take requests of HTTP/2 by the sizes of TLS records, if those of every connection of the target can be counted, in each capture: what is found in one
+    is looked for in the other by its place on the connection."""
+    found = [(side, row, records, int(side.end_ns[row])) for side in sides for row, records in side.offering.items()]
+    first = [streams.counted(records, end)[0] for _, _, records, end in found if records is not None]
+    if not found or len(first) < len(found):
+        return
+    known = streams.shapes(first)
+    counted: dict[Side, dict[int, list[streams.Stream]]] = defaultdict(dict)
+    for side, row, records, end in found:
+        those, fits = streams.counted(records, end, known) if records is not None else ([], False)
+        if not fits:
+            return
+        counted[side][row] = those
+    every = [each for of in counted.values() for those in of.values() for each in those]
+    if sum(each.unsure for each in every) <= MOST_UNSURE * len(every):
+        for side, of in counted.items():
+            side.take_streams(of)
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:

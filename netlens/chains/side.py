@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.chains import overlap, streams
+from netlens.chains import overlap
 from netlens.columnar import Nullable
 from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.parsers import connections, http2
@@ -134,26 +134,19 @@ class Side:
         self.owner = chosen[owner[self.exchange_rows]]
 
     @cached_property
-    def countable(self) -> dict[int, list[Stream]] | None:
-        """Requests of HTTP/2 by connection of the target, by the sizes of TLS records; None if those of one that offers it cannot be counted, or none does."""
-        found: dict[int, tuple[Records, int]] = {}
-        busy, ends = set(self.owner.tolist()), self.end_ns.tolist()
+    def offering(self) -> dict[int, Records | None]:
+        """Of connections of the target with requests that offer HTTP/2, if it was not turned down: their records, None where it is not known to be spoken."""
+        out: dict[int, Records | None] = {}
         mates = self.capture.part.state()[:, MATE]
-        for row in sorted(busy):
+        for row in sorted(set(self.owner.tolist())):
             ids = [k for k in self.session_ids[row] if k in self.http2]
-            if all(self.http2[k] is False for k in ids):
-                continue
-            seen = [self.capture.records.of(k, int(mates[k])) for k in ids if self.http2[k]] if self.capture.records is not None else []
-            if not (read := [each for each in seen if each is not None]):
-                return None
-            found[row] = max(read, key=lambda each: (each.whole, len(each.ts))), ends[row]
-        known = streams.shapes(each for records, end in found.values() for each in streams.counted(records, end)[0])
-        counted = {row: streams.counted(records, end, known) for row, (records, end) in found.items()}
-        return {row: those for row, (those, _) in counted.items()} if found and all(fits for _, fits in counted.values()) else None
+            if any(self.http2[k] is not False for k in ids):
+                read = [self.capture.records.of(k, int(mates[k])) for k in ids if self.http2[k]] if self.capture.records is not None else []
+                out[row] = max((each for each in read if each is not None), key=lambda each: (each.whole, len(each.ts)), default=None)
+        return out
 
-    def count_streams(self) -> None:
-        """Take the requests of :attr:`countable` connections in place of their turns."""
-        counted = self.countable or {}
+    def take_streams(self, counted: dict[int, list[Stream]]) -> None:
+        """Take requests of HTTP/2, by connection, in place of turns."""
         turns = ~np.isin(self.owner, list(counted))
         self.streams = [each for those in counted.values() for each in those]
         rows = np.array([row for row, those in counted.items() for _ in those], np.int64)
@@ -172,7 +165,12 @@ class Side:
         if not n:
             return x
         session = [next(k for k in self.session_ids[row] if k in self.http2) for row in self.owner[-n:].tolist()]
-        made: dict[str, Any] = {"exchange_id": [-1] * n, "session_id": session, "status": [-1] * n, "complete": [each.end_ns >= 0 for each in self.streams]}
+        made: dict[str, Any] = {
+            "exchange_id": [-1] * n,
+            "session_id": session,
+            "status": [-1] * n,
+            "complete": [each.end_ns >= 0 for each in self.streams],
+        }
         of = {
             "start_ns": "begin_ns", "request_end_ns": "sent_ns", "response_ns": "answer_ns", "end_ns": "end_ns", "up_bytes": "up", "down_bytes": "down",
             "start_frame": "frame", "response_frame": "answer_frame", "end_frame": "end_frame",

@@ -23,7 +23,9 @@ uncountable; so do servers that end answers in their last piece, on connections 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from netlens.columns import NEVER
@@ -32,7 +34,7 @@ from netlens.parsers.http2 import ACKNOWLEDGMENT, MOST_SETTINGS, SETTING, WINDOW
 from netlens.parsers.records import HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from netlens.parsers.records import Records
 
@@ -49,7 +51,8 @@ ALIVE_NS = 1_000_000_000  #: streams do not pause longer, as a rule; one that go
 BALANCED = 3  #: requests of a connection whose ends showed before nothing was in progress, for others to be in progress without one
 SHORT, SHORT_NS = 3, 60_000_000  #: records of a short answer without its end, and from the first to the end
 STREAM_NS = 150_000_000  #: from request to end, what takes less is no stream
-ALIKE = 16  #: bytes by which refusals differ
+ALIKE = 2  #: bytes by which refusals differ
+OFTEN = 3  #: ends of one size, for all of them to be short answers
 CLIENT, SERVER = 0, 1
 
 
@@ -58,7 +61,7 @@ class Stream:
     """One request: times in ns, and frames; -1 where there is none.
 
     up, down : payload in bytes, with what TLS adds; ``down`` is the most that it may be.  sizes : of the records of its answer, as plaintext.
-    mixed : others were in progress at the time.  unsure : another one may have ended instead.
+    mixed : others were in progress at the time.  unsure : another one may have ended instead.  quick : it ended soon after the latest request was begun.
     """
 
     begin_ns: int
@@ -73,18 +76,22 @@ class Stream:
     sizes: list[int] = field(default_factory=list)
     mixed: bool = False
     unsure: bool = False
+    quick: bool = False
+    last: int = 0  # size of the record before its end
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """Sizes of records of answers to requests that nothing else was in progress with.
+    """Sizes of records by which answers are told apart.
 
-    refusals : of all records of short answers.  last : of those that end streams.  pieces : of all in streams.
+    refusals : of the last records of short answers.  last : of those that end streams.  pieces : of all in streams that had their connection for themselves.
+    plain : ends show, and each connection has one request.
     """
 
-    refusals: frozenset[tuple[int, ...]] = frozenset()
+    refusals: frozenset[int] = frozenset()
     last: frozenset[int] = frozenset()
     pieces: frozenset[int] = frozenset()
+    plain: bool = False
 
 
 NOTHING = Shapes()
@@ -97,12 +104,21 @@ class _Record(NamedTuple):
     frame: int
 
 
-def shapes(streams: Iterable[Stream]) -> Shapes:
-    """What answers look like, by those that had their connection for themselves, and by short ones that came before any stream can have ended."""
-    ended = [each for each in streams if each.end_ns >= 0 and each.sizes and not each.unsure]
-    short = {tuple(each.sizes) for each in ended if len(each.sizes) <= SHORT and each.end_ns - each.answer_ns <= SHORT_NS}
-    long = [each.sizes for each in ended if len(each.sizes) > SHORT and not each.mixed]
-    return Shapes(frozenset(short), frozenset(sizes[-1] for sizes in long), frozenset(size for sizes in long for size in sizes))
+def shapes(connections: Sequence[Sequence[Stream]]) -> Shapes:
+    """What answers look like, by those that had their connection for themselves, by short ones that came before any stream can have ended, by ends long after
+    the latest request, which are of streams, and by those of one size that always come soon after one."""
+    singles = sum(len(streams) == 1 and streams[0].end_ns >= 0 for streams in connections)
+    plain = singles >= BALANCED and all(len(streams) <= 1 for streams in connections)
+    ended = [each for streams in connections for each in streams if each.end_ns >= 0 and each.last]
+    short = {each.last for each in ended if len(each.sizes) <= SHORT and each.end_ns - each.answer_ns <= SHORT_NS and not each.unsure}
+    pieces = {size for each in ended if len(each.sizes) > SHORT and not each.mixed for size in each.sizes}
+    last = {each.last for each in ended if not each.quick and (each.mixed or len(each.sizes) > SHORT)} - short
+    often = Counter(each.last for each in ended if each.unsure)
+    for size in often:
+        near = range(size - ALIKE, size + ALIKE + 1)
+        if sum(often[each] for each in near) >= OFTEN and size not in pieces and not last.intersection(near):
+            short.add(size)
+    return Shapes(frozenset(short), frozenset(last), frozenset(pieces), plain)
 
 
 def counted(seen: Records, over_ns: int, known: Shapes = NOTHING) -> tuple[list[Stream], bool]:
@@ -130,7 +146,7 @@ def counted(seen: Records, over_ns: int, known: Shapes = NOTHING) -> tuple[list[
     fitting, found = [], []
     for streams, apart in _readings(records, mine, settings_ns):
         found = found or streams
-        if _with_ends(answers, streams, known, added) and _is_over(mine, answers, streams, apart, over_ns):
+        if _with_ends(answers, streams, known, added) and _is_over(mine, answers, streams, apart, over_ns, known):
             fitting.append(streams)
     # one that leaves nothing open is right, though another would be, too, if the last request had been in progress
     fitting = [streams for streams in fitting if all(each.end_ns >= 0 for each in streams)] or fitting
@@ -138,8 +154,8 @@ def counted(seen: Records, over_ns: int, known: Shapes = NOTHING) -> tuple[list[
 
 
 def _readings(records: list[_Record], mine: list[_Record], settings_ns: int) -> Iterator[tuple[list[Stream], bool]]:
-    """Ways to read the client's records as requests, and whether each surely ends with an empty frame. The acknowledgment of SETTINGS may stand by itself or with
-    something else, and a record of 9 bytes behind a full one may be its rest or not."""
+    """Ways to read the client's records as requests, and whether each surely ends with an empty frame: the acknowledgment of SETTINGS, which is as long, may
+    stand by itself or with something else."""
     kept = _joined(mine)
     acknowledged = (
         k
@@ -157,6 +173,13 @@ def _readings(records: list[_Record], mine: list[_Record], settings_ns: int) -> 
 def _is_control(size: int) -> bool:
     """An acknowledgment of SETTINGS, WINDOW_UPDATE or RST_STREAM, PING, or one of these with several WINDOW_UPDATEs."""
     return 0 < size <= MOST_CONTROL and any(rest >= 0 and not rest % WINDOW_UPDATE for rest in (size, size - ACKNOWLEDGMENT, size - PING))
+
+
+def _may_reset(r: _Record, after: _Record | None) -> bool:
+    """Whether a record of the client may hold RST_STREAM: it is as long as WINDOW_UPDATE. Fields of a request may be as long as several frames, but its body
+    follows at once."""
+    fields = r.size > 2 * WINDOW_UPDATE and after is not None and not _is_control(after.size) and after.ts - r.ts < AT_ONCE_NS
+    return r.size >= WINDOW_UPDATE and _is_control(r.size) and not fields
 
 
 def _joined(records: list[_Record]) -> list[_Record]:
@@ -243,13 +266,14 @@ def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes, add
         if r.size == EMPTY:
             if not open_now:
                 return False
-            ended, length = _whose(open_now, run, known)
-            if ended is None or not ended.sizes:
+            ended, short = _whose(open_now, run, known)
+            if not ended.sizes:
                 return False
-            if length:  # a short answer among others
-                ended.sizes = [each.size for each in run[-length:]]
-                ended.answer_ns, ended.answer_frame = run[-length].ts, run[-length].frame
-                ended.down = sum(each.size + added for each in run[-length:])
+            if short and run:
+                ended.answer_ns, ended.answer_frame, ended.sizes = run[-1].ts, run[-1].frame, [run[-1].size]
+                ended.down = run[-1].size + added
+            ended.quick = r.ts - open_now[-1].sent_ns < STREAM_NS
+            ended.last = run[-1].size if run else 0
             ended.end_ns, ended.end_frame, ended.down = r.ts, r.frame, ended.down + r.size + added
             open_now.remove(ended)
             run = []
@@ -263,24 +287,23 @@ def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes, add
     return True
 
 
-def _whose(open_now: list[Stream], run: list[_Record], known: Shapes) -> tuple[Stream | None, int]:
-    """Which of the requests in progress ended, and how many records its answer has if it is a short one among others."""
+def _whose(open_now: list[Stream], run: list[_Record], known: Shapes) -> tuple[Stream, bool]:
+    """Which of the requests in progress ended, and whether with a short answer among others; where that is not known, all of them are unsure."""
+    oldest, latest = open_now[0], open_now[-1]
     if len(open_now) == 1:
-        return open_now[0], 0
-    sizes = tuple(r.size for r in run)
-    for length in range(min(SHORT, len(run)), 0, -1):
-        if sizes[-length:] in known.refusals and (length > 1 or sizes[-1] not in known.pieces):
-            return open_now[-1], length
-    if run and run[-1].ts - open_now[0].begin_ns < STREAM_NS:
-        return open_now[-1], 1  # none is old enough for a stream
-    like = any(abs(sizes[-1] - short[-1]) <= ALIKE for short in known.refusals) if sizes else True
-    if not sizes or (sizes[-1] not in known.last and (like or not known.refusals)):
+        return latest, False
+    size, now_ns = (run[-1].size, run[-1].ts) if run else (0, NEVER)
+    refused = size in known.refusals or any(abs(size - each) <= ALIKE for each in known.refusals)
+    streamed = size in known.last or size in known.pieces
+    if now_ns - oldest.begin_ns < STREAM_NS or (refused and not streamed):
+        return latest, True  # none is old enough for a stream, or it looks refused
+    if refused or not (streamed or now_ns - latest.sent_ns >= STREAM_NS):
         for each in open_now:
             each.unsure = True
-    return open_now[0], 0
+    return oldest, False
 
 
-def _is_over(mine: list[_Record], answers: list[_Record], streams: list[Stream], apart: bool, over_ns: int) -> bool:
+def _is_over(mine: list[_Record], answers: list[_Record], streams: list[Stream], apart: bool, over_ns: int, known: Shapes) -> bool:
     """Whether the requests that have no end are in progress when the connection or the capture ends. Of a connection of one request whose server shows no
     ends it is the last record, set in place."""
     open_now = [each for each in streams if each.end_ns < 0]
@@ -288,11 +311,12 @@ def _is_over(mine: list[_Record], answers: list[_Record], streams: list[Stream],
         return True
     pieces = [r for r in answers if r.ts >= open_now[0].begin_ns and not _is_control(r.size)]
     last_ns = pieces[-1].ts if pieces else open_now[-1].sent_ns
-    resets = [r.ts for r in mine if r.ts >= streams[0].sent_ns and r.size >= WINDOW_UPDATE and _is_control(r.size)]
+    resets = [r.ts for r, after in zip_longest(mine, mine[1:]) if r.ts >= streams[0].sent_ns and _may_reset(r, after)]
     if len(streams) == 1:
-        if not apart or any(r.ts > streams[0].sent_ns and not _is_control(r.size) for r in mine):
-            return False
-        if pieces:
+        sent = [r for r in mine if not _is_control(r.size)]
+        if sum(r.size < FULL for r in sent) > 2 or sent[-1].ts > streams[0].sent_ns or not (apart or known.plain):
+            return False  # more than its fields and the rest of its body
+        if pieces and not known.plain:
             streams[0].end_ns, streams[0].end_frame = last_ns, pieces[-1].frame
         return not resets or over_ns - last_ns <= ALIVE_NS
     ends = sorted(each.end_ns for each in streams if each.end_ns >= 0)

@@ -212,6 +212,7 @@ def _unsure(traffic: Traffic, told: Told) -> None:
     for side, rows in ((traffic.upstream, traffic.rows[:, UPSTREAM]), (traffic.vm, traffic.rows[:, VM_ROW])):
         if side is not None and side.streams:
             there = (rows >= 0) & np.append(side.unsure, False)[rows] & (traffic.rows[:, STREAM] < 0)
+            told.unclear += int((there & (told.rejected == REJECTED)).sum())
             told.rejected[there], told.source[there], told.refusal_class[there] = UNLABELLED, "", ""
 
 
