@@ -6,18 +6,20 @@ Requests to the API of a model are POSTs with a body of JSON; their answers are 
 connection, behind its opening (:mod:`netlens.parsers.http2`):
 
 1. *Control* is told by its sizes: SETTINGS are acknowledged with 9 bytes, WINDOW_UPDATE and RST_STREAM have 13, often several together, PING has 17.
-2. *A request is sent* with an empty DATA frame, 9 bytes in a record of their own (httpx, Node), if the client does so; else (curl) with the last record of a
-   burst: its body comes at once, in full records and a rest, with pauses only where it waits for WINDOW_UPDATE.
-3. *An answer ends* with an empty DATA frame, too, at most servers. At others (END_STREAM in the last piece) nothing shows an end, but that a connection of
-   one request ends with it: there its only turn is its only request.
-4. *It must fit.* Requests and answers were counted apart from each other. No answer ends before it was begun, each has records of its own, and what
-   is open at the end was not broken off unseen: since the last time that nothing was open, the client has sent nothing that may be RST_STREAM. Otherwise the
-   connection is not countable.
-5. *Which end belongs to which request* matters little for how many are in flight. While several are, a short answer at once is the latest request's, if its
-   size is none that streams have; streams end in order of start.
+2. *A request is sent* with an empty DATA frame, 9 bytes in a record of their own, if the client does so (httpx); else (curl, Node) with the last record of a
+   burst: its body comes at once, in full records and a rest, with pauses only where it waits for WINDOW_UPDATE. Where the acknowledgment of SETTINGS may
+   be one of several records, or in none of its own, each way to read the client is tried.
+3. *An answer ends* with an empty DATA frame, too, at many servers (nginx that does not buffer, hypercorn, h2). At others (END_STREAM in the last piece)
+   nothing shows an end, and only a connection of one request can be counted: it ends with the last record.
+4. *It must fit.* Requests and answers are counted apart from each other. No answer ends before its request, each has records of its own, and in the end
+   nothing is left; or what is left began after nothing had been in progress, was alive to the end, and the client sent nothing since that may be RST_STREAM.
+   If two ways to read the client fit and differ in number, or none fits, the connection is not countable.
+5. *Which end belongs to which request* does not matter for how many are in flight. While several are, an end with a record of the size of short answers, or
+   before any stream could have ended, is the latest request's; others are of streams, the oldest first. What sizes short answers have is learned from
+   all connections (:func:`shapes`). Where both are possible, all requests in progress are unsure.
 
 Limits: requests without a body, two in one record, two ends in one record, trailers, padding, and streams that the program broke off leave a connection
-uncountable; so do servers that end answers in their last piece, on connections of more than one request.
+uncountable, as do most servers that end answers in their last piece. Of requests that are begun within a few ms, a refusal may be taken for the other's.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from netlens.columns import NEVER
@@ -45,6 +47,16 @@ MOST_WITH = 2  #: WINDOW_UPDATEs beside the server's SETTINGS
 BODY = 200  #: the least that a request has, body and all
 FULL = 16_384  #: bytes of a record, at most (RFC 8446 5.1)
 MOST_CONTROL = 8 * WINDOW_UPDATE
+#: Sizes of an acknowledgment of SETTINGS, WINDOW_UPDATE or RST_STREAM, PING, or one of these with several WINDOW_UPDATEs.
+CONTROL = frozenset(
+    first + WINDOW_UPDATE * more
+    for first in (WINDOW_UPDATE, ACKNOWLEDGMENT, PING)
+    for more in range(8)
+    if first + WINDOW_UPDATE * more <= MOST_CONTROL
+)
+#: Sizes of an acknowledgment, alone or with several WINDOW_UPDATEs.
+ACKNOWLEDGMENTS = frozenset(range(ACKNOWLEDGMENT, MOST_CONTROL + 1, WINDOW_UPDATE))
+MOST_READINGS = 4  #: records of which each may be the acknowledgment of SETTINGS; the first is it as a rule
 AT_ONCE_NS = 5_000_000  #: between records of what is sent as a whole
 WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
 ALIVE_NS = 1_000_000_000  #: streams do not pause longer, as a rule; one that goes on for so long behind what may be its RST_STREAM was not broken off
@@ -99,9 +111,10 @@ NOTHING = Shapes()
 
 class _Record(NamedTuple):
     way: int
-    size: int
+    size: int  # of its plaintext
     ts: int
     frame: int
+    payload: int  # with what TLS adds
 
 
 def shapes(connections: Sequence[Sequence[Stream]]) -> Shapes:
@@ -130,7 +143,7 @@ def counted(seen: Records, over_ns: int, known: Shapes = NOTHING) -> tuple[list[
     if said is None or not len(said.at):
         return [], False
     at = said.at
-    columns = said.way.tolist(), said.size.tolist(), seen.ts[at].tolist(), seen.frame[at].tolist()
+    columns = said.way.tolist(), said.size.tolist(), seen.ts[at].tolist(), seen.frame[at].tolist(), (seen.size[at] + HEADER).tolist()
     records = [_Record(*row) for row in zip(*columns, strict=True)]
     begun = _opened(records)
     if begun is None:
@@ -139,14 +152,14 @@ def counted(seen: Records, over_ns: int, known: Shapes = NOTHING) -> tuple[list[
     mine = [r for r in records if r.way == CLIENT]
     if mine and _is_preface(mine[0].size):
         records.remove(mine.pop(0))
-    if all(_is_control(r.size) for r in mine):
+    if all(r.size in CONTROL for r in mine):
         return [], True
-    added = int(seen.size[at[0]] - said.size[0]) + HEADER
     answers = _joined([r for r in records if r.way == SERVER])
-    fitting, found = [], []
+    fitting: list[list[Stream]] = []
+    found: list[Stream] = []
     for streams, apart in _readings(records, mine, settings_ns):
         found = found or streams
-        if _with_ends(answers, streams, known, added) and _is_over(mine, answers, streams, apart, over_ns, known):
+        if _with_ends(answers, streams, known) and _is_over(mine, answers, streams, apart, over_ns, known):
             fitting.append(streams)
     # one that leaves nothing open is right, though another would be, too, if the last request had been in progress
     fitting = [streams for streams in fitting if all(each.end_ns >= 0 for each in streams)] or fitting
@@ -157,29 +170,20 @@ def _readings(records: list[_Record], mine: list[_Record], settings_ns: int) -> 
     """Ways to read the client's records as requests, and whether each surely ends with an empty frame: the acknowledgment of SETTINGS, which is as long, may
     stand by itself or with something else."""
     kept = _joined(mine)
-    acknowledged = (
-        k
-        for k, r in enumerate(kept)
-        if r.ts >= settings_ns and ACKNOWLEDGMENT <= r.size <= MOST_CONTROL and not (r.size - ACKNOWLEDGMENT) % WINDOW_UPDATE
-    )
-    if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
+    acknowledged = (k for k, r in enumerate(kept) if r.size in ACKNOWLEDGMENTS and r.ts >= settings_ns)
+    if streams := next((each for k in islice(acknowledged, MOST_READINGS) if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
         yield streams, True
     if sum(r.size == EMPTY for r in mine) <= 1 and (streams := _by_bursts(records)):
         yield streams, False
-    if streams := _ended(kept):
-        yield streams, False
-
-
-def _is_control(size: int) -> bool:
-    """An acknowledgment of SETTINGS, WINDOW_UPDATE or RST_STREAM, PING, or one of these with several WINDOW_UPDATEs."""
-    return 0 < size <= MOST_CONTROL and any(rest >= 0 and not rest % WINDOW_UPDATE for rest in (size, size - ACKNOWLEDGMENT, size - PING))
+    if all_of_them := _ended(kept):
+        yield all_of_them, False
 
 
 def _may_reset(r: _Record, after: _Record | None) -> bool:
     """Whether a record of the client may hold RST_STREAM: it is as long as WINDOW_UPDATE. Fields of a request may be as long as several frames, but its body
     follows at once."""
-    fields = r.size > 2 * WINDOW_UPDATE and after is not None and not _is_control(after.size) and after.ts - r.ts < AT_ONCE_NS
-    return r.size >= WINDOW_UPDATE and _is_control(r.size) and not fields
+    fields = r.size > 2 * WINDOW_UPDATE and after is not None and after.size not in CONTROL and after.ts - r.ts < AT_ONCE_NS
+    return r.size >= WINDOW_UPDATE and r.size in CONTROL and not fields
 
 
 def _joined(records: list[_Record]) -> list[_Record]:
@@ -201,10 +205,10 @@ def _opened(records: list[_Record]) -> tuple[int, list[_Record]] | None:
     if opening % SETTING > MOST_WITH:
         for k in theirs[first + 1 :]:
             size = records[k].size
-            if size <= MOST_CONTROL and size >= ACKNOWLEDGMENT and not (size - ACKNOWLEDGMENT) % WINDOW_UPDATE:
+            if size in ACKNOWLEDGMENTS:
                 dropped.add(k)
                 break
-            if not _is_control(size):
+            if size not in CONTROL:
                 break  # it came with the first answer
     return theirs[first], [r for k, r in enumerate(records) if k not in dropped]
 
@@ -226,9 +230,9 @@ def _ended(mine: list[_Record]) -> list[Stream] | None:
             if spare < 0:
                 return None
             first = pieces[0] if pieces else r
-            out.append(Stream(first.ts, r.ts, first.frame, sum(piece.size for piece in pieces)))
+            out.append(Stream(first.ts, r.ts, first.frame, sum(piece.payload for piece in pieces) + r.payload))
             pieces = []
-        elif not _is_control(r.size):
+        elif r.size not in CONTROL:
             pieces.append(r)
     return None if out and pieces else out
 
@@ -241,22 +245,22 @@ def _by_bursts(records: list[_Record]) -> list[Stream]:
     for r in records:
         if r.way == SERVER:
             waited = r.size <= MOST_CONTROL and not r.size % WINDOW_UPDATE
-        elif not _is_control(r.size) and r.size >= BODY:
+        elif r.size not in CONTROL and r.size >= BODY:
             gap = r.ts - before.ts if before is not None else NEVER
             goes_on = gap < AT_ONCE_NS or (gap < WAIT_NS and before is not None and (waited or before.size == FULL))
             if goes_on:
-                out[-1].sent_ns, out[-1].up = r.ts, out[-1].up + r.size
+                out[-1].sent_ns, out[-1].up = r.ts, out[-1].up + r.payload
             else:
-                out.append(Stream(r.ts, r.ts, r.frame, r.size))
+                out.append(Stream(r.ts, r.ts, r.frame, r.payload))
             before, waited = r, False
     return out
 
 
-def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes, added: int) -> bool:
-    """Give each request its answer, in place; whether that fits.  added : what TLS adds to each record."""
+def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes) -> bool:
+    """Give each request its answer, in place; whether that fits."""
     waiting = streams[::-1]
     open_now: list[Stream] = []
-    run: list[_Record] = []  # the server's latest records, in one go
+    piece: _Record | None = None  # the server's latest, since the latest end
     for r in answers:
         while waiting and waiting[-1].begin_ns <= r.ts:
             open_now.append(waiting.pop())
@@ -266,34 +270,33 @@ def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes, add
         if r.size == EMPTY:
             if not open_now:
                 return False
-            ended, short = _whose(open_now, run, known)
+            ended, short = _whose(open_now, piece, known)
             if not ended.sizes:
                 return False
-            if short and run:
-                ended.answer_ns, ended.answer_frame, ended.sizes = run[-1].ts, run[-1].frame, [run[-1].size]
-                ended.down = run[-1].size + added
+            if short and piece is not None:
+                ended.answer_ns, ended.answer_frame, ended.sizes, ended.down = piece.ts, piece.frame, [piece.size], piece.payload
             ended.quick = r.ts - open_now[-1].sent_ns < STREAM_NS
-            ended.last = run[-1].size if run else 0
-            ended.end_ns, ended.end_frame, ended.down = r.ts, r.frame, ended.down + r.size + added
+            ended.last = piece.size if piece is not None else 0
+            ended.end_ns, ended.end_frame, ended.down = r.ts, r.frame, ended.down + r.payload
             open_now.remove(ended)
-            run = []
-        elif not _is_control(r.size):
-            run = [*run, r] if run and r.ts - run[-1].ts < AT_ONCE_NS else [r]
+            piece = None
+        elif r.size not in CONTROL:
+            piece = r
             for each in open_now:
-                each.down += r.size + added
+                each.down += r.payload
                 each.sizes.append(r.size)
                 if each.answer_ns < 0:
                     each.answer_ns, each.answer_frame = r.ts, r.frame
     return True
 
 
-def _whose(open_now: list[Stream], run: list[_Record], known: Shapes) -> tuple[Stream, bool]:
+def _whose(open_now: list[Stream], piece: _Record | None, known: Shapes) -> tuple[Stream, bool]:
     """Which of the requests in progress ended, and whether with a short answer among others; where that is not known, all of them are unsure."""
     oldest, latest = open_now[0], open_now[-1]
     if len(open_now) == 1:
         return latest, False
-    size, now_ns = (run[-1].size, run[-1].ts) if run else (0, NEVER)
-    refused = size in known.refusals or any(abs(size - each) <= ALIKE for each in known.refusals)
+    size, now_ns = (piece.size, piece.ts) if piece is not None else (0, NEVER)
+    refused = any(abs(size - each) <= ALIKE for each in known.refusals)
     streamed = size in known.last or size in known.pieces
     if now_ns - oldest.begin_ns < STREAM_NS or (refused and not streamed):
         return latest, True  # none is old enough for a stream, or it looks refused
@@ -309,11 +312,11 @@ def _is_over(mine: list[_Record], answers: list[_Record], streams: list[Stream],
     open_now = [each for each in streams if each.end_ns < 0]
     if not open_now:
         return True
-    pieces = [r for r in answers if r.ts >= open_now[0].begin_ns and not _is_control(r.size)]
+    pieces = [r for r in answers if r.ts >= open_now[0].begin_ns and r.size not in CONTROL]
     last_ns = pieces[-1].ts if pieces else open_now[-1].sent_ns
     resets = [r.ts for r, after in zip_longest(mine, mine[1:]) if r.ts >= streams[0].sent_ns and _may_reset(r, after)]
     if len(streams) == 1:
-        sent = [r for r in mine if not _is_control(r.size)]
+        sent = [r for r in mine if r.size not in CONTROL]
         if sum(r.size < FULL for r in sent) > 2 or sent[-1].ts > streams[0].sent_ns or not (apart or known.plain):
             return False  # more than its fields and the rest of its body
         if pieces and not known.plain:
