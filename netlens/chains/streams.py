@@ -27,7 +27,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from netlens.columns import NEVER
@@ -170,8 +170,11 @@ def _readings(records: list[_Record], mine: list[_Record], settings_ns: int) -> 
     """Ways to read the client's records as requests, and whether each surely ends with an empty frame: the acknowledgment of SETTINGS, which is as long, may
     stand by itself or with something else."""
     kept = _joined(mine)
-    acknowledged = (k for k, r in enumerate(kept) if r.size in ACKNOWLEDGMENTS and r.ts >= settings_ns)
-    if streams := next((each for k in islice(acknowledged, MOST_READINGS) if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
+    acknowledged = [k for k, r in enumerate(kept) if r.size in ACKNOWLEDGMENTS and r.ts >= settings_ns][:MOST_READINGS]
+    acknowledged.sort(
+        key=lambda k: k > 0 and kept[k - 1].size not in CONTROL and kept[k].ts - kept[k - 1].ts < AT_ONCE_NS
+    )  # which rather ends a body
+    if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
         yield streams, True
     if sum(r.size == EMPTY for r in mine) <= 1 and (streams := _by_bursts(records)):
         yield streams, False
@@ -277,6 +280,8 @@ def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes) -> 
                 ended.answer_ns, ended.answer_frame, ended.sizes, ended.down = piece.ts, piece.frame, [piece.size], piece.payload
             ended.quick = r.ts - open_now[-1].sent_ns < STREAM_NS
             ended.last = piece.size if piece is not None else 0
+            if ended.answer_ns < 0:  # it came before the request was whole
+                ended.answer_ns, ended.answer_frame, ended.sent_ns = r.ts, r.frame, min(ended.sent_ns, r.ts)
             ended.end_ns, ended.end_frame, ended.down = r.ts, r.frame, ended.down + r.payload
             open_now.remove(ended)
             piece = None
@@ -285,7 +290,7 @@ def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes) -> 
             for each in open_now:
                 each.down += r.payload
                 each.sizes.append(r.size)
-                if each.answer_ns < 0:
+                if each.answer_ns < 0 and r.ts >= each.sent_ns:
                     each.answer_ns, each.answer_frame = r.ts, r.frame
     return True
 
