@@ -298,13 +298,12 @@ def _with_ends(answers: list[_Record], streams: list[Stream], known: Shapes) -> 
 def _whose(open_now: list[Stream], piece: _Record | None, known: Shapes) -> tuple[Stream, bool]:
     """Which of the requests in progress ended, and whether with a short answer among others; where that is not known, all of them are unsure."""
     oldest, latest = open_now[0], open_now[-1]
-    if len(open_now) == 1:
-        return latest, False
     size, now_ns = (piece.size, piece.ts) if piece is not None else (0, NEVER)
     refused = any(abs(size - each) <= ALIKE for each in known.refusals)
     streamed = size in known.last or size in known.pieces
-    if now_ns - oldest.begin_ns < STREAM_NS or (refused and not streamed):
-        return latest, True  # none is old enough for a stream, or it looks refused
+    short = now_ns - oldest.begin_ns < STREAM_NS or (refused and not streamed)  # none is old enough for a stream, or it looks refused
+    if short or len(open_now) == 1:
+        return latest, short and latest.mixed
     if refused or not (streamed or now_ns - latest.sent_ns >= STREAM_NS):
         for each in open_now:
             each.unsure = True
