@@ -217,7 +217,7 @@ def analysed(folder: Path, conversations: list[Said], refusals: list[int]) -> An
         at = datetime.fromtimestamp(1000 + (BEGIN_US + 1000 * ms + 2000) / 1e6, UTC)
         lines.append(f"{at.isoformat(timespec='milliseconds').replace('+00:00', 'Z')} ERROR 429 High concurrency usage of this API")
     (folder / "vm-errors.log").write_text("\n".join(lines) + "\n")
-    return netlens.analyze(vm=folder / "vm.pcap", vm_errors=folder / "vm-errors.log")
+    return netlens.analyze(vm=str(folder / "vm.pcap"), vm_errors=str(folder / "vm-errors.log"))
 
 
 def test_requests_of_a_capture_are_counted_and_refusals_found(tmp_path: Path) -> None:
