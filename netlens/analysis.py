@@ -237,7 +237,8 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
     read_side_by_side(captures.values())
     logs = logs_ahead(given)
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
-    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", clock=clock)
+    keys = bool(given.keylogs or given.requests)
+    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=clock)
     for capture in captures.values():
         if (trail := capture.part.trail) is not None:
             trail.forget(*FOR_CLOCKS)
@@ -531,7 +532,8 @@ def _notes(side: Side, connections: Table) -> list[str]:
     before = int(connections["started_before_capture"].sum())
     if before:
         notes.append(f"{before:,} of the connections {'was' if before == 1 else 'were'} open before the capture began")
-    of = [[side.http2[k] for k in ids if k in side.http2] for ids in connections["session_ids"].tolist()]
+    counted = {k for row in side.owner[side.exchange_rows < 0].tolist() for k in side.session_ids[row]}
+    of = [[side.http2[k] for k in ids if k in side.http2 and k not in counted] for ids in connections["session_ids"].tolist()]
     for n, how in ((sum(True in told for told in of), "is spoken"), (sum(None in told and True not in told for told in of), "was offered")):
         if n:
             notes.append(f"HTTP/2 {how} on {plural(n, 'connection')}: requests cannot be told by turn-taking there")

@@ -16,7 +16,7 @@ import numpy as np
 
 from netlens.addresses import is_loopback
 from netlens.chains import clock as clocks
-from netlens.chains import pairing, parties, relays, target, visibility
+from netlens.chains import pairing, parties, relays, streams, target, visibility
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 CODES = {"vm": VM, "host": HOST}
 USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
+MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
 #: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
 UNSURE_NS = 1_000_000_000
 ONE_SIDE = "only one side was captured; its clock is used"
@@ -118,6 +119,7 @@ def link(
     samples: Iterable[Mapping[str, Any]] = (),
     *,
     manifest: bool = False,
+    keys: bool = False,
     clock: clocks.Clock | None = None,
 ) -> Linked:
     """Link one or two captures.
@@ -126,7 +128,8 @@ def link(
     ----------
     captures : by side: "vm", "host", or None for one whose side nobody told; or any further name.  apis : names or addresses of the API; guessed if
         empty.
-    samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  clock : what :func:`netlens.chains.clock.estimate` said of these
+    samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  keys : a key log shows requests of HTTP/2,
+        so that they are not counted by sizes.  clock : what :func:`netlens.chains.clock.estimate` said of these
         captures before.
 
     Raises
@@ -139,7 +142,7 @@ def link(
     two = {"vm", "host"} <= sides.keys()
     # clocks are compared by numpy, which lets go of the interpreter's lock
     (exchanged, goal, served, passed_on, notes), told = in_parallel(
-        lambda: _looked_at(sides, apis, manifest),
+        lambda: _looked_at(sides, apis, manifest, keys),
         lambda: clock or (clocks.estimate(sides["vm"].capture, sides["host"].capture) if two else clocks.identity(ONE_SIDE)),
     )
     upstream = sides.get("host") or next(iter(sides.values()))
@@ -200,7 +203,9 @@ def link(
     )
 
 
-def _looked_at(sides: dict[str | None, Side], apis: tuple[str, ...], manifest: bool) -> tuple[str, target.Target, Any, Any, list[str]]:
+def _looked_at(
+    sides: dict[str | None, Side], apis: tuple[str, ...], manifest: bool, keys: bool
+) -> tuple[str, target.Target, Any, Any, list[str]]:
     """What needs no clock: whether the captures seem to be exchanged; the target; by side the hops that relays made, and what relays carried on; notes.
     The sides' requests to the target are found."""
     exchanged = visibility.exchanged(sides)
@@ -214,7 +219,29 @@ def _looked_at(sides: dict[str | None, Side], apis: tuple[str, ...], manifest: b
         sides["vm"].target |= np.array([end in passed_on["host"].relays for end in ends], bool)
     for side in sides.values():
         side.find_requests()
+    if not keys:
+        _count_streams(sides.values())
     return exchanged, goal, served, passed_on, notes
+
+
+def _count_streams(sides: Iterable[Side]) -> None:
+    """Take requests of HTTP/2 by the sizes of TLS records, if those of every connection of the target can be counted, in each capture: what is found in one
+    is looked for in the other by its place on the connection."""
+    found = [(side, row, records, int(side.end_ns[row])) for side in sides for row, records in side.offering.items()]
+    first = [streams.counted(records, end)[0] for _, _, records, end in found if records is not None]
+    if not found or len(first) < len(found):
+        return
+    known = streams.shapes(first)
+    counted: dict[Side, dict[int, list[streams.Stream]]] = defaultdict(dict)
+    for side, row, records, end in found:
+        those, fits = streams.counted(records, end, known) if records is not None else ([], False)
+        if not fits:
+            return
+        counted[side][row] = those
+    every = [each for of in counted.values() for those in of.values() for each in those]
+    if sum(each.unsure for each in every) <= MOST_UNSURE * len(every):
+        for side, of in counted.items():
+            side.take_streams(of)
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:

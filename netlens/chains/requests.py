@@ -7,7 +7,8 @@ Theory of operation
    open long after their last answer. Otherwise the request is held until its connection closes, or the capture ends.
 2. When the program was *done* with it is seen where the program runs: the same exchange of the paired connection in the VM's capture (by its number
    on the connection, else by time), or its FIN or RST, also to a relay; never later than upstream.
-3. A request of HTTP/2 is a stream, which only a key log shows; its connection has no turns that would be requests.
+3. A request of HTTP/2 is a stream, which a key log shows, or the sizes of TLS records (:mod:`netlens.chains.streams`); its connection has no turns that
+   would be requests.
 
 Limits: exchanges of a connection whose counts differ between the captures (capture loss) are matched by time; a wrong match shifts ``done_ns``, never
 a label of the upstream's own side.
@@ -73,7 +74,9 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     table = _unlabelled(side, carrier, start, np.maximum(end, start), done, here, there, x["up_bytes"].astype(np.int64))
     broken_off = _broken_off(up)
     known = noticed(linked, table.end_ns, table.done_ns, broken_off, mate)
-    table = replace(table, answer_ns=x.ints("response_ns", 0), broken_off=broken_off, noticed_ns=known)
+    by_size = np.arange(n) >= n - len(up.streams)
+    stream = np.where(by_size, 2 * _place_of(up.owner) + 1, -1)  # clients give odd numbers, one after the other (RFC 9113 5.1.1)
+    table = replace(table, stream=stream, answer_ns=x.ints("response_ns", 0), broken_off=broken_off, noticed_ns=known)
     rows = np.stack([np.arange(n), mate, np.full(n, -1)], axis=1)
     if keys is not None:
         table, rows = _with_streams(linked, keys, table, rows, row_of, sessions)
@@ -255,6 +258,14 @@ def _with_streams(
     more.stream[:] = stream
     missing = np.full(len(extra), -1, np.int64)
     return table.take(kept).joined(more), np.concatenate([rows[kept], np.stack([missing, missing, number], axis=1)])
+
+
+def _place_of(owner: Ints) -> Ints:
+    """Per exchange, its place on its connection."""
+    out = np.zeros(len(owner), np.int64)
+    for places in _by(owner).values():
+        out[places] = np.arange(len(places))
+    return out
 
 
 def _by(values: Ints) -> dict[int, list[int]]:

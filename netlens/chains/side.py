@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.chains import overlap
+from netlens.columnar import Nullable
 from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.parsers import connections, http2
 from netlens.parsers.exchanges import ALERT_RECORD
@@ -18,6 +19,8 @@ from netlens.schema import Table
 
 if TYPE_CHECKING:
     from netlens.api import Capture
+    from netlens.chains.streams import Stream
+    from netlens.parsers.records import Records
 
 
 #: An answer after which a connection stayed silent for this long was over. Streams pause between tokens for less; half of it would end some
@@ -45,8 +48,9 @@ class Seen:
 class Side:
     """One capture. ``name``: "vm", "host", or None where nobody told.
 
-    target : which connections go to the target.  exchange_rows : exchanges of those, of copies one, in order of start.
-    owner : row of connections per exchange of ``exchange_rows``.
+    target : which connections go to the target.  exchange_rows : exchanges of those, of copies one, in order of start; -1 of each of ``streams``, which
+        come last.
+    owner : row of connections per exchange of ``exchange_rows``.  streams : requests of HTTP/2 that were counted by sizes, in place of turns.
     """
 
     name: str | None
@@ -54,6 +58,7 @@ class Side:
     target: Bools = field(default_factory=lambda: np.zeros(0, bool))
     exchange_rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     owner: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    streams: list[Stream] = field(default_factory=list)
 
     @cached_property
     def connections(self) -> Table:
@@ -129,9 +134,62 @@ class Side:
         self.owner = chosen[owner[self.exchange_rows]]
 
     @cached_property
+    def offering(self) -> dict[int, Records | None]:
+        """Of connections of the target with requests that offer HTTP/2, if it was not turned down: their records, None where it is not known to be spoken."""
+        out: dict[int, Records | None] = {}
+        mates = self.capture.part.state()[:, MATE]
+        for row in sorted(set(self.owner.tolist())):
+            ids = [k for k in self.session_ids[row] if k in self.http2]
+            if any(self.http2[k] is not False for k in ids):
+                read = [self.capture.records.of(k, int(mates[k])) for k in ids if self.http2[k]] if self.capture.records is not None else []
+                out[row] = max((each for each in read if each is not None), key=lambda each: (each.whole, len(each.ts)), default=None)
+        return out
+
+    def take_streams(self, counted: dict[int, list[Stream]]) -> None:
+        """Take requests of HTTP/2, by connection, in place of turns."""
+        turns = ~np.isin(self.owner, list(counted))
+        self.streams = [each for those in counted.values() for each in those]
+        rows = np.array([row for row, those in counted.items() for _ in those], np.int64)
+        self.exchange_rows = np.concatenate([self.exchange_rows[turns], np.full(len(rows), -1)])
+        self.owner = np.concatenate([self.owner[turns], rows])
+
+    @cached_property
+    def unsure(self) -> Bools:
+        """Per row of ``exchanges``, whether its answer may be another's that ended at the same time."""
+        return np.array([False] * (len(self.owner) - len(self.streams)) + [each.unsure for each in self.streams], bool)
+
+    def _with_streams(self) -> Table:
+        """Exchanges of the target, and :attr:`streams` in the same columns."""
+        whole = self.capture.table("exchanges")
+        x, n = whole.take(self.exchange_rows[: len(self.exchange_rows) - len(self.streams)]), len(self.streams)
+        if not n:
+            return x
+        session = [next(k for k in self.session_ids[row] if k in self.http2) for row in self.owner[-n:].tolist()]
+        made: dict[str, Any] = {
+            "exchange_id": [-1] * n,
+            "session_id": session,
+            "status": [-1] * n,
+            "complete": [each.end_ns >= 0 for each in self.streams],
+        }
+        of = {
+            "start_ns": "begin_ns", "request_end_ns": "sent_ns", "response_ns": "answer_ns", "end_ns": "end_ns", "up_bytes": "up", "down_bytes": "down",
+            "start_frame": "frame", "response_frame": "answer_frame", "end_frame": "end_frame",
+        }  # fmt: skip
+        made |= {name: [getattr(each, field) for each in self.streams] for name, field in of.items()}
+        columns: dict[str, Any] = {"rejected": np.concatenate([x["rejected"], np.full(n, None, object)])}
+        for name, values in made.items():
+            new = np.array(values)
+            stored = x.stored(name)
+            if isinstance(stored, Nullable):
+                columns[name] = Nullable(np.concatenate([stored.values, new]), np.concatenate([stored.known, new >= 0]))
+            else:
+                columns[name] = np.concatenate([stored, new.astype(stored.dtype)])
+        return Table(x.schema, columns)
+
+    @cached_property
     def exchanges(self) -> Table:
         """Of the target; an answer is complete also if the connection stayed silent after it for :data:`SILENCE_NS`."""
-        x = self.capture.table("exchanges").take(self.exchange_rows)
+        x = self._with_streams()
         seen = x.ints("end_ns", -1)
         over = (seen >= 0) & (x["complete"] | (self._closed_ns - seen >= SILENCE_NS))
         return Table(x.schema, {**x.columns, "complete": over})

@@ -80,6 +80,11 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     alone = vm_alone(linked, notes)
     upstream, row_of = sessions(linked, alone)
     made, rows = requests(linked, upstream, row_of, alone, beside.keys)
+    if by_size := len(set(linked.upstream.owner[linked.upstream.exchange_rows < 0].tolist())):
+        notes.append(
+            f"requests on {plural(by_size, 'connection')} of HTTP/2 were counted by the sizes of TLS records, as its frames are encrypted; "
+            "a TLS key log (SSLKEYLOGFILE) would show each"
+        )
     only = linked.only_vantage
     blind = _vm_is_blind(linked, notes)
     vm_seen = ("vm" in linked.sides or only == "vm") and not blind

@@ -67,11 +67,12 @@ SURE, SURE_NOT = 2.0, -3.0  #: from which on it is said; the latter takes more, 
 class Dialog(NamedTuple):
     """Plaintext sizes behind the handshake, without tickets known as such and alerts: int64[n] each, in the order of the connection.
 
-    way : 0 the client's.  size : bytes.
+    way : 0 the client's.  size : bytes.  at : places among the records; empty where there are none.
     """
 
     way: Array
     size: Array
+    at: Array = np.zeros(0, np.int64)
 
 
 def overhead(suite: int) -> int | None:
@@ -106,7 +107,7 @@ def dialog(records: Records) -> Dialog | None:
         keep[before[before <= last[0]] if len(last) else before] = False
         keep[mine[0]] = False
         keep &= size != ALERT_BYTES
-    return Dialog(way[keep], size[keep])
+    return Dialog(way[keep], size[keep], np.flatnonzero(data)[keep])
 
 
 def is_opening(size: int) -> bool:
@@ -132,7 +133,7 @@ def _is_short(size: int) -> bool:
     return size >= ACKNOWLEDGMENT and (not size % WINDOW_UPDATE or not (size - ACKNOWLEDGMENT) % WINDOW_UPDATE)
 
 
-def _behind_tickets(sizes: list[int]) -> int:
+def behind_tickets(sizes: list[int]) -> int:
     """Where, among the server's records, the tickets end, as far as sizes tell: the first records, where they are too long for SETTINGS and about alike."""
     at, first = 0, sizes[0]
     twice = len(sizes) > 1 and sizes[1] == first
@@ -151,7 +152,7 @@ def odds(said: Dialog) -> float:
     client, server = (said.size[said.way == way].tolist() for way in (0, 1))
     if not client or not server:
         return 0.0
-    first = _behind_tickets(server)
+    first = behind_tickets(server)
     begins = is_opening(server[first])
     total = SETTINGS_FIRST if begins else OTHER_FIRST
     if any(_is_acknowledgment(size) for size in client[:OPENING]):

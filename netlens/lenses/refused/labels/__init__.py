@@ -13,7 +13,7 @@ import numpy as np
 
 from netlens import logs
 from netlens.chains.parties import of_requests
-from netlens.chains.requests import UPSTREAM
+from netlens.chains.requests import STREAM, UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, REJECTED, SIDES, UNLABELLED, Requests
 from netlens.chains.target import KNOWN_APIS, matching
@@ -102,6 +102,7 @@ def labelled(traffic: Traffic) -> Traffic:
     _without_a_log(traffic, told)
     _of_one_that_logs_nothing(traffic, told)
     left = _left_alone(traffic, told)
+    _unsure(traffic, told)
     name_by_size(told, np.where(up >= 0, np.append(traffic.upstream.exchanges["down_bytes"], 0)[up], 0))
     situation = traffic.situation
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
@@ -204,6 +205,15 @@ def _left_alone(traffic: Traffic, told: Told) -> int:
     there = (rows >= 0) & np.append(traffic.upstream.left_by_server, False)[rows] & (told.rejected != REJECTED)
     told.rejected[there], told.source[there] = UNLABELLED, ""
     return int(there.sum())
+
+
+def _unsure(traffic: Traffic, told: Told) -> None:
+    """Take the label, in place, from requests of HTTP/2 of which another one may have the answer that was taken for theirs."""
+    for side, rows in ((traffic.upstream, traffic.rows[:, UPSTREAM]), (traffic.vm, traffic.rows[:, VM_ROW])):
+        if side is not None and side.streams:
+            there = (rows >= 0) & np.append(side.unsure, False)[rows] & (traffic.rows[:, STREAM] < 0)
+            told.unclear += int((there & (told.rejected == REJECTED)).sum())
+            told.rejected[there], told.source[there], told.refusal_class[there] = UNLABELLED, "", ""
 
 
 def name_by_size(told: Told, down: Ints) -> None:

@@ -55,7 +55,8 @@ NEAR_CLOSE_NS = 2 * S  #: an answer after which the program closes at once may h
 def tell(traffic: Traffic) -> Iterator[Told]:
     """By what requests look like upstream, which is what decides; the other capture's labels come from its log."""
     up = traffic.upstream
-    yield Told.of(infer(up.exchanges, up.sessions, up.capture.table("hellos"), up.http2), traffic.rows[:, UPSTREAM])
+    counted = {k: False for row in up.owner[up.exchange_rows < 0].tolist() for k in up.session_ids[row]}  # requests, not turns
+    yield Told.of(infer(up.exchanges, up.sessions, up.capture.table("hellos"), up.http2 | counted), traffic.rows[:, UPSTREAM])
 
 
 def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping[int, bool | None] | None = None) -> Labels:
