@@ -55,11 +55,11 @@ def build() -> Schema:
                 sessions=count(),
                 connections=count("To the target."),
                 lookups=count(),
-                exchanges=count("Requests to the target."),
-                rejections=count("Those of them that were refused."),
+                exchanges=count_or_null(f"Requests to the target. {UNCOUNTABLE}"),
+                rejections=count_or_null("Those of them that were refused; null likewise."),
                 refused_by_class={
-                    "type": "object",
-                    "description": "Refused requests by class: what the provider said it limits.",
+                    "type": ["object", "null"],
+                    "description": "Refused requests by class: what the provider said it limits; null likewise.",
                     "propertyNames": {"enum": list(CLASSES)},
                     "additionalProperties": {"type": "integer", "minimum": 1},
                 },
@@ -245,8 +245,8 @@ def build() -> Schema:
                     vantage=nullable(text("The capture that was made there; null if there is none.")),
                     addresses=array(text(), "Its addresses, as far as they were seen before translation."),
                     process=nullable(text("The program, where samples of sockets tell; null for a machine as a whole.")),
-                    requests=count("Requests to the target."),
-                    refused=count("Those of them that were refused."),
+                    requests=count_or_null(f"Requests to the target. {UNCOUNTABLE}"),
+                    refused=count_or_null("Those of them that were refused; null likewise."),
                 ),
                 "Whose requests the provider may count together: captured machines, and others that the host was seen to carry for.",
             ),
@@ -438,6 +438,10 @@ def text(description: str = "") -> Schema:
 
 def boolean(description: str = "") -> Schema:
     return described({"type": "boolean"}, description)
+
+
+#: why a number of requests is not known
+UNCOUNTABLE = "null where requests cannot be counted (HTTP/2 without keys, packets cut short)."
 
 
 def count(description: str = "") -> Schema:

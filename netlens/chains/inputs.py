@@ -79,7 +79,7 @@ class Inputs:
                 f"{printable(path)}: this TLS key log is in the recording but was not used; to decrypt with it (this starts tshark), add --keylog FILE"
             )
         for path in self.unused_logs:
-            notes.append(f"{printable(path)}: this error log is not used, as the recording has no capture of that machine")
+            notes.append(f"{printable(path)}: this error log is not used: the recording has no capture of that machine")
         for side, dropped in self.dropped.items():
             notes.append(f"{side}: the kernel dropped {plural(dropped, 'packet')} while recording; counts may be low")
         return notes

@@ -227,14 +227,14 @@ def _looked_at(
 def _count_streams(sides: Iterable[Side]) -> None:
     """Take requests of HTTP/2 by the sizes of TLS records, if those of every connection of the target can be counted, in each capture: what is found in one
     is looked for in the other by its place on the connection."""
-    found = [(side, row, records, int(side.end_ns[row])) for side in sides for row, records in side.offering.items()]
-    first = [streams.counted(records, end)[0] for _, _, records, end in found if records is not None]
-    if not found or len(first) < len(found):
+    offers = [(side, row, records) for side in sides for row, records in side.offering.items()]
+    found = [(side, row, records, int(side.end_ns[row])) for side, row, records in offers if records is not None]
+    if not found or len(found) < len(offers):
         return
-    known = streams.shapes(first)
+    known = streams.shapes([streams.counted(records, end)[0] for *_, records, end in found])
     counted: dict[Side, dict[int, list[streams.Stream]]] = defaultdict(dict)
     for side, row, records, end in found:
-        those, fits = streams.counted(records, end, known) if records is not None else ([], False)
+        those, fits = streams.counted(records, end, known)
         if not fits:
             return
         counted[side][row] = those

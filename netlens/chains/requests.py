@@ -98,14 +98,15 @@ def underway(linked: Linked, row_of: dict[int, int]) -> Underway:
     found = []
     for row in (row for row in old.tolist() if row in row_of):
         for k in up.session_ids[row]:
-            sent = np.arange(len(t["ts"]))[trail.of(k)]
-            sent = sent[t["fresh"][sent] > 0]
-            asks = t["way"][sent] == originator[k]
-            answer = sent[: int(asks.argmax()) if asks.any() else len(sent)]
-            if t["fresh"][answer].sum() > FAREWELL_BYTES and t["ts"][answer].max() > up.bounds_ns[0]:
-                found.append((int(linked.origin[row]), row_of[row], int(t["ts"][answer].max())))
+            fresh, way, ts = (t[name][trail.of(k)] for name in ("fresh", "way", "ts"))
+            asks = (fresh > 0) & (way == originator[k])
+            answer = np.flatnonzero(fresh[: int(asks.argmax()) if asks.any() else len(asks)] > 0)
+            if fresh[answer].sum() > FAREWELL_BYTES and ts[answer].max() > up.bounds_ns[0]:
+                found.append((int(linked.origin[row]), row_of[row], int(ts[answer].max())))
                 break
-    side, session, end = (np.array(column, np.int64) for column in zip(*found, strict=True)) if found else (np.zeros(0, np.int64),) * 3
+    if not found:
+        return Underway.none()
+    side, session, end = (np.array(column, np.int64) for column in zip(*found, strict=True))
     return Underway(side.astype(np.int8), session, end)
 
 

@@ -59,6 +59,7 @@ class Side:
     exchange_rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     owner: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     streams: list[Stream] = field(default_factory=list)
+    read_of: dict[int, int] = field(default_factory=dict)  #: session of each connection that these were read from
 
     @cached_property
     def connections(self) -> Table:
@@ -136,17 +137,27 @@ class Side:
     @cached_property
     def offering(self) -> dict[int, Records | None]:
         """Of connections of the target with requests that offer HTTP/2, if it was not turned down: their records, None where it is not known to be spoken."""
-        out: dict[int, Records | None] = {}
-        mates = self.capture.part.state()[:, MATE]
+        return {row: read for row, (_, read) in self._offers.items()}
+
+    @cached_property
+    def _offers(self) -> dict[int, tuple[int, Records | None]]:
+        """The same, with the session that is read."""
+        out: dict[int, tuple[int, Records | None]] = {}
+        records, mates = self.capture.records, self.capture.part.state()[:, MATE]
         for row in sorted(set(self.owner.tolist())):
             ids = [k for k in self.session_ids[row] if k in self.http2]
             if any(self.http2[k] is not False for k in ids):
-                read = [self.capture.records.of(k, int(mates[k])) for k in ids if self.http2[k]] if self.capture.records is not None else []
-                out[row] = max((each for each in read if each is not None), key=lambda each: (each.whole, len(each.ts)), default=None)
+                read = [(k, records.of(k, int(mates[k]))) for k in ids if self.http2[k]] if records is not None else []
+                out[row] = max(
+                    ((k, each) for k, each in read if each is not None),
+                    key=lambda each: (each[1].whole, len(each[1].ts)),
+                    default=(ids[0], None),
+                )
         return out
 
     def take_streams(self, counted: dict[int, list[Stream]]) -> None:
         """Take requests of HTTP/2, by connection, in place of turns."""
+        self.read_of = {row: self._offers[row][0] for row in counted}
         turns = ~np.isin(self.owner, list(counted))
         self.streams = [each for those in counted.values() for each in those]
         rows = np.array([row for row, those in counted.items() for _ in those], np.int64)
@@ -164,7 +175,7 @@ class Side:
         x, n = whole.take(self.exchange_rows[: len(self.exchange_rows) - len(self.streams)]), len(self.streams)
         if not n:
             return x
-        session = [next(k for k in self.session_ids[row] if k in self.http2) for row in self.owner[-n:].tolist()]
+        session = [self.read_of[row] for row in self.owner[-n:].tolist()]
         made: dict[str, Any] = {
             "exchange_id": [-1] * n,
             "session_id": session,

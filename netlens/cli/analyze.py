@@ -124,7 +124,9 @@ def command(
         apis=apis, errors={"vm": vm_errors, "host": host_errors}, more_errors=_logs(logs), keylogs=keylogs
     )
     if unknown := next((name for name in given.errors if name not in ("vm", "host") and name not in given.captures), None):
-        raise click.BadParameter(f"{printable(unknown)}: vm, host, or the name of a capture that is given", param_hint="--errors")
+        raise click.BadParameter(
+            f"no capture is called {printable(unknown)}; use vm, host, or the NAME of a --capture", param_hint="--errors"
+        )
     for path in (*given.errors.values(), *(path for _, path in given.more_errors)):
         if (kind := not_a_log(path)) is not None:
             raise CaptureError(f"{printable(path)}: this is {kind}, not an error log")
@@ -193,7 +195,7 @@ def _logs(named: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         side, colon, path = each.partition(":")
         if not colon or not side or not path:
             raise click.BadParameter(
-                f"{printable(each)}: it must be vm:FILE, host:FILE, or NAME:FILE with the name of a capture", param_hint="--errors"
+                f"{printable(each)}: must be vm:FILE, host:FILE or NAME:FILE, where NAME is that of a --capture", param_hint="--errors"
             )
         if not os.path.exists(path):
             raise click.BadParameter(f"{printable(path)} does not exist", param_hint="--errors")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._view import S, finding, grouped, most, seconds, views
 from netlens.parsers.bfd import DOWN, INIT, UP
 from netlens.text import plural
 
@@ -28,7 +28,8 @@ RANK = 47
 TIMES, SPAN_NS = 3, 3 * S  #: so many packets over this time without coming up; RFC 5880 6.8.3 has one a second while a session is down
 ADMINISTRATOR = 7
 #: RFC 5880 4.1
-_DIAGNOSTICS = {1: "control detection time expired", 2: "echo function failed", 3: "the neighbour signalled it", 4: "forwarding plane reset",
+SIGNALLED = 3
+_DIAGNOSTICS = {1: "control detection time expired", 2: "echo function failed", SIGNALLED: "the neighbour signalled it", 4: "forwarding plane reset",
                 5: "path down", 6: "concatenated path down", 8: "reverse concatenated path down"}  # fmt: skip
 
 
@@ -38,28 +39,34 @@ def look(traffic: Traffic) -> list[Finding]:
 
 
 def _fell(view: View) -> list[Finding]:
+    now = view.side.capture.bfd
     fallen = {
-        pair: falls
-        for pair, said in view.side.capture.bfd.items()
-        if (falls := [b for a, b in itertools.pairwise(said) if a.state == UP and _is_fall(b)])
+        pair: falls for pair, said in now.items() if (falls := [b for a, b in itertools.pairwise(said) if a.state == UP and _is_down(b)])
     }
     if not fallen:
         return []
-    now = view.side.capture.bfd
-    left = [pair for pair in fallen if now[pair][-1].state != UP]
-    times = sum(map(len, fallen.values()))
-    why = sorted({_DIAGNOSTICS[b.diagnostic] for falls in fallen.values() for b in falls if b.diagnostic in _DIAGNOSTICS})
-    routers = most(f"{here} with {there}" for here, there, _ in fallen)
+    left = [pair for pair in fallen if _is_down(now[pair][-1])]
+    both = grouped(fallen, _ends)  # the two ends of one session
+    times = sum(max(len(fallen[pair]) for pair in pairs) for pairs in both.values())
+    said = {b.diagnostic for falls in fallen.values() for b in falls if b.diagnostic in _DIAGNOSTICS}
+    why = sorted(_DIAGNOSTICS[each] for each in (said - {SIGNALLED} or said))
+    routers = most("{} with {}".format(*pairs[0][:2]) for pairs in both.values())
     told = f" ({', '.join(why)})" if why else ""
     end = "" if left else "; up again since"
     text = f"BFD went down {plural(times, 'time')}: {routers}{told}{end}."
-    values = {"sessions": len(fallen), "times": times, "still_down": len(left), "diagnostics": why}
-    advice = "The peer is gone, or its packets do not arrive: look at the link and at the peer, and whether the detection time is too short for the way."
+    still = len({_ends(pair) for pair in left})
+    values = {"sessions": len(both), "times": times, "still_down": still, "diagnostics": why}
+    advice = "The peer is gone, or its packets do not arrive: look at the link and at the peer, and whether the detection time is too short for this path."
     severity: Severity = "problem" if left else "warning"
     return [finding(view, ID, severity, text, [b.frame for falls in fallen.values() for b in falls], values, advice if left else "")]
 
 
-def _is_fall(change: Change) -> bool:
+def _ends(pair: tuple[str, str, int]) -> frozenset[str]:
+    """Of one session, whichever of its ends speaks."""
+    return frozenset(pair[:2])
+
+
+def _is_down(change: Change) -> bool:
     return change.state in (DOWN, INIT) and change.diagnostic != ADMINISTRATOR
 
 
@@ -68,9 +75,7 @@ def _never_up(view: View) -> list[Finding]:
     idle = {
         pair: said
         for pair, said in sessions.items()
-        if all(change.state in (DOWN, INIT) and change.diagnostic != ADMINISTRATOR for change in said)
-        and sum(change.packets for change in said) >= TIMES
-        and said[-1].last_ns - said[0].ts >= SPAN_NS
+        if all(map(_is_down, said)) and sum(change.packets for change in said) >= TIMES and said[-1].last_ns - said[0].ts >= SPAN_NS
     }
     if not idle:
         return []

@@ -38,6 +38,6 @@ def _of(view: View) -> list[Finding]:
     if not several:
         return []
     servers = sorted({m.server for group in several for _, m in group})
-    text = f"{plural(len(servers), 'DHCP server')} offered an address to one client: {most(servers)} ({plural(len(several), 'time')})."
+    text = f"{plural(len(servers), 'DHCP server')} answered the same DISCOVER: {most(servers)} ({plural(len(several), 'time')})."
     values = {"servers": servers, "questions": len(several)}
     return [finding(view, ID, "note", text, [m.frame for group in several for _, m in group], values)]

@@ -169,12 +169,13 @@ def _no_lease(view: View, left: dict[str, list[Message]], offers: dict[str, Mess
         return []
     longest = max(run[-1].ts - run[0].ts for run in left.values())
     asked = f"{plural(sum(map(len, left.values())), 'request')} over {seconds(longest)}"
-    text = f"No DHCP server answered {most(left)}: {asked}."
-    advice = "No DHCP server is on this network, or it has no address left, or something drops its answers: look there, and at the relay or VLAN between."
     if offers:
         servers = most(offer.server for offer in offers.values())
         text = f"{servers} offered {most(left)} an address by DHCP and never confirmed it (no ACK): {asked}."
         advice = f"The server dropped the requests, or they do not reach it: look at the log of {servers}, and at the relay between."
+    else:
+        text = f"No DHCP server answered {most(left)}: {asked}."
+        advice = "No DHCP server is on this network, or it has no address left, or something drops its answers: look there, and at the relay or VLAN between."
     values = {"clients": len(left), "datagrams": sum(map(len, left.values())), "longest_s": longest / 1e9, "protocols": ["DHCP"]}
     # where other traffic was recorded, the client may be a neighbour whose broadcasts are heard
     talks = {t.destination[0] for t in view.conversations if SERVER not in (t.source[1], t.destination[1])}

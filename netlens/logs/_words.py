@@ -65,12 +65,11 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         _words(
             "per-minute rate limit",
-            "per_minute",
-            "perminute",
+            "perminuteper",
             "call rate limit",
             "token rate limit",
             "exceeded your rate limit",
-            "too many tokens",
+            "too many tokens, please wait",
             "reached max request",
             "频率过高",
             "速率限制",

@@ -207,7 +207,8 @@ class RequestBuilder:
         source, destination = ports >> 16 & 0xFFFF, ports & 0xFFFF
         at = np.minimum(packets[udp, c.PAY_OFF], len(buf) - 2)
         first, captured = buf[at].astype(np.int64) << 8 | buf[at + 1], packets[udp, c.PAY_CAP]
-        hello = np.isin(first, _HELLOS) & (captured > 59)
+        kind = buf[np.minimum(packets[udp, c.PAY_OFF] + 13, len(buf) - 1)]
+        hello = np.isin(first, _HELLOS) & (captured > 59) & (kind == 1)  # the client's: those of the server ask nothing
         of_interest = (self._ports[source] | self._ports[destination]) & (captured > 3) | hello
         of_interest &= (first == 0) | ((source != _NAT) & (destination != _NAT))  # else what IPsec carries
         self._asking[source[hello | (of_interest & np.isin(destination, _ANSWERED_ANYHOW))]] = True
@@ -219,8 +220,10 @@ class RequestBuilder:
     def _take(self, buf: Array, row: list[int]) -> None:
         source, destination = row[c.PORTS] >> 16 & 0xFFFF, row[c.PORTS] & 0xFFFF
         src, dst = (row[c.SRC_HI], row[c.SRC_LO]), (row[c.DST_HI], row[c.DST_LO])
-        for asked in self._awaited.pop((ANYTHING, dst, destination, src), ()):
-            asked.answered = True
+        if (awaiting := self._awaited.pop((ANYTHING, dst, destination, src), None)) is not None:
+            self._asking[destination] = False  # of another one at that port, what is to come is asked again
+            for asked in awaiting:
+                asked.answered = True
         at = row[c.PAY_OFF]
         message = buf[at : at + min(row[c.PAY_CAP], LOOKED_AT)].tobytes()
         name, read, unique, other_ports = _BY_PORT.get(destination) or _BY_PORT.get(source) or _ANY_PORT
@@ -235,7 +238,8 @@ class RequestBuilder:
             return
         again = (name, mark.same, mark.keys, src, 0 if other_ports else source, dst, destination)
         request, ts = self._known.get(again), row[c.TS]
-        if request is None or ts - request.last_ns > ATTEMPT_NS:
+        # what has no number of its own and was answered is another request, sent again from another port
+        if request is None or ts - request.last_ns > (AGAIN_NS if request.answered and other_ports else ATTEMPT_NS):
             version = row[c.PORTS] >> 32
             request = Request(name, (ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
             self._known[again] = request

@@ -90,7 +90,7 @@ def why_best(a: Analysis) -> str:
     as_good = [f for f in a.fixes if f.rejections_after == best.rejections_after or (fixes.next_to_none(f) and fixes.next_to_none(best))]
     if len(as_good) < 2:
         return ""
-    left = "none" if not any(f.rejections_after for f in as_good) else "next to none" if fixes.next_to_none(best) else best.left
+    left = "none" if not any(f.rejections_after for f in as_good) else "almost none" if fixes.next_to_none(best) else best.left
     return f" (of {len(as_good)} fixes that leave {left}, it costs least waiting and effort)"
 
 
@@ -152,7 +152,7 @@ def _failed(a: Analysis) -> list[str]:
     told = _by_relays(a)
     told += [f"{plural(unmatched, 'refusal')} in the error logs {'matches' if unmatched == 1 else 'match'} no request"] if unmatched else []
     told += [f"{plural(unclear, 'answer')} may be what lines of the error logs mean by failures"] if unclear else []
-    told += [f"{alike:,} answers of one size, short and at once where others are streams, may be refusals"] if alike else []
+    told += [f"{alike:,} short answers of the same size may be refusals: other answers are streams"] if alike else []
     return [*told, *([f"{plural(left, 'request')} got no answer, as the server closed or reset the connection"] if left else [])]
 
 

@@ -49,19 +49,22 @@ def sentence(g: Group) -> str:
     unheard = g.unanswered - g.unrecorded
     told = ["never answered" if unheard == g.requests else f"{unheard:,} never answered"] if unheard else []
     if g.unrecorded:
-        told.append(f"{'' if g.unrecorded == g.requests else f'{g.unrecorded:,} of which '}no packet of the server was recorded")
+        told.append("no packet from the server" if g.unrecorded == g.requests else f"{g.unrecorded:,} without any packet from the server")
     silent = f" ({', '.join(told)})" if told else ""
     mean = "" if g.requests == 1 else "mean "
     return f"{plural(g.requests, 'request')}{silent}, {mean}{duration(g.total_ns / g.requests / 1e9)}: {', '.join(said) or 'no time'}{end}"
 
 
 def _unrecorded(a: Analysis) -> Bools:
-    """bool[n]: requests on connections of which the capture holds not one packet of the server."""
+    """bool[n]: requests on connections of which the capture holds not one packet of the server (of a redirected one, the other half holds them)."""
     d = a.divided
     out = np.zeros(len(d), bool)
     for k, name in enumerate(d.vantages):
         if name in a.sides:
-            came = a.sides[name].capture.table("sessions")["resp_frames"]
+            side = a.sides[name].capture
+            came = side.table("sessions")["resp_frames"].copy()
+            for ids in side.table("connections")["session_ids"].tolist():
+                came[ids] = came[ids].sum()
             there = (d.vantage == k) & (d.session >= 0) & (d.session < len(came))
             out[there] = came[d.session[there]] == 0
     return out

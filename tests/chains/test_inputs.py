@@ -43,7 +43,7 @@ def test_logs_of_further_machines_lie_beside_their_captures(tmp_path: Path) -> N
     found = from_folder(folder(tmp_path, "vm.pcap", "host.pcap", "vm2.pcap", "vm2-errors.log", "vm3-errors.log", "host-errors.log"))
     assert {side: Path(f).name for side, f in found.errors.items()} == {"vm2": "vm2-errors.log", "host": "host-errors.log"}
     assert [Path(path).name for path in found.unused_logs] == ["vm3-errors.log"]
-    assert found.notes == [f"{tmp_path}/vm3-errors.log: this error log is not used, as the recording has no capture of that machine"]
+    assert found.notes == [f"{tmp_path}/vm3-errors.log: this error log is not used: the recording has no capture of that machine"]
 
 
 def test_one_side_is_enough(tmp_path: Path) -> None:

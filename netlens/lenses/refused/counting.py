@@ -22,7 +22,7 @@ Limits: what was sent in a window of time is not a count of what is open; :mod:`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 
 import numpy as np
@@ -168,8 +168,8 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """Places held, [start, end), in order of (session, start): by whom, by which session; ``item``: the request that holds it, -1 for a session; ``late``: how
-    much longer it may have been held."""
+    """Places held, [start, end), in order of (session, start): by whom, by which session; ``item``: the request that holds it, -1 for a session or one that was
+    under way when the capture began; ``late``: how much longer it may have been held."""
 
     start: Ints
     end: Ints
@@ -201,7 +201,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
         near = held.take(_at(situation, held.session, address))
         if model is not None:
             there &= which == model
-            near = near.take((which[near.item] if len(which) else near.item) * (near.item >= 0) == model)
+            near = near.take(np.append(which, 0)[near.item] == model)  # what was under way (item -1) counts as large
         for side in (VM, HOST, UNKNOWN) if by_side else (None,):
             asked = np.flatnonzero(there & (True if side is None else requests.side == side))
             if not len(asked):
@@ -292,18 +292,17 @@ def _requests(situation: Situation, adjustment: Adjustment, rule: Rule | None = 
     unnoticed = np.where(r.broken_off[holds] & (not adjustment.leftovers) & (not told), UNNOTICED_NS, 0)
     if adjustment.leftovers:  # when the program was done, where that is not when the answer ended, is seen by another clock
         unnoticed = np.where((r.done_ns < r.end_ns)[holds], situation.uncertain_ns, unnoticed)
-    old, begin = situation.underway, situation.capture_ns[0]
-    none = np.zeros(len(old), np.int64)
-    first = none + min(begin, int(r.start_ns.min(initial=begin)))
-    held = _Held(
-        np.concatenate([first, r.start_ns[holds]]),
-        np.concatenate([np.maximum(old.end_ns, first + 1), np.maximum(end, r.start_ns[holds] + 1)]),
-        np.concatenate([old.side, r.side[holds]]),
-        np.concatenate([old.session, r.session[holds]]),
-        np.concatenate([none - 1, holds]),
-        np.concatenate([none, unnoticed]),
-    )
-    return held.take(np.lexsort((held.start, held.session))) if len(old) else held
+    held = _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds, unnoticed)
+    return _with_underway(held, situation) if len(situation.underway) else held
+
+
+def _with_underway(held: _Held, situation: Situation) -> _Held:
+    """Also what was under way when the capture began."""
+    old, none = situation.underway, np.zeros(len(situation.underway), np.int64)
+    first = none + min(situation.capture_ns[0], int(situation.requests.start_ns.min(initial=situation.capture_ns[0])))
+    theirs = _Held(first, np.maximum(old.end_ns, first + 1), old.side, old.session, none - 1, none)
+    both = _Held(*(np.concatenate([getattr(each, f.name) for each in (theirs, held)]) for f in fields(_Held)))
+    return both.take(np.lexsort((both.start, both.session)))
 
 
 def _connections(situation: Situation, adjustment: Adjustment) -> _Held:

@@ -54,20 +54,14 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     if not exceptions or len(situation.requests) > MOST:
         return None
     plain = [rule for rule in rules(situation) if not rule.per_address]
-    found = [
-        _by_model(situation, rule, labelled) for rule in plain if rule.unit == "requests"
-    ]  # which sizes show, however few exceptions there are
-    many = exceptions > max(FEW, EXCEPTIONS * fewer)
-    found += (
-        []
-        if not many
-        else [
-            *(_late(situation, partial(_held, rule), labelled, LATE_S) for rule in plain if rule.unit == "requests"),
-            *(_late(situation, partial(_broken, rule), labelled, BROKEN_S) for rule in plain if rule.unit == "requests" and some_broken),
-            *(_by_writes(situation, rule, labelled) for rule in plain if rule.unit == "requests" and some_broken),
-            *(_changing(situation, f, labelled) for f in fits),
-        ]
-    )
+    counted = [rule for rule in plain if rule.unit == "requests"]
+    found = [_by_model(situation, rule, labelled) for rule in counted]  # which sizes show, however few exceptions there are
+    if exceptions > max(FEW, EXCEPTIONS * fewer):
+        found += [_late(situation, partial(_held, rule), labelled, LATE_S) for rule in counted]
+        if some_broken:
+            found += [_late(situation, partial(_broken, rule), labelled, BROKEN_S) for rule in counted]
+            found += [_by_writes(situation, rule, labelled) for rule in counted]
+        found += [_changing(situation, f, labelled) for f in fits]
     ours = max((each for each in found if each is not None), key=lambda each: each[0].log_likelihood - each[1], default=None)
     if ours is None:
         return None

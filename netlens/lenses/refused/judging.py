@@ -28,9 +28,7 @@ SOCKETS = "sockets.jsonl of the host (netlens capture records it), to tell whose
 WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the connections are"
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
-BLIND = (
-    "a capture of the VM with -i any over the same time: this one shows nothing of what its programs send, so its error log matches nothing"
-)
+BLIND = "a capture of the VM with -i any over the same time: this one shows none of its programs' traffic, so its error log matches nothing"
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
@@ -202,7 +200,7 @@ def chance_evidence(weighing: Weighing) -> Evidence:
         f"separates {best.youden:.0%} at most; a limit would separate nearly all"
     )
     if weighing.refusal_class == logs.CONCURRENCY:
-        text += "; the provider says that it counts what is in progress, so others may fill it who use the same key or address and are in no capture"
+        text += "; the provider says it limits requests in progress, so programs that use the same key or address and were not captured may fill the limit"
     return Evidence(text, weighing.frames(weighing.refused), statistics(best))
 
 

@@ -43,8 +43,8 @@ NOISE = 20.0  #: Beta(1, 20): errors of about 5 %; with 100 a single odd refusal
 TIE = 2.0  #: log units within which rules are tied: odds of 7 to 1
 OTHER_ACCOUNT = 3.0  #: log units that leaving out a side costs: odds of 20 to 1 against
 CHAIN_NS = 5_000_000_000  #: refusals closer than this, one after the other, are a chain: back-offs begin at 2 s
-NONE = 1e-3  #: permutations that would fit as well
-PART = 0.01  #: of the AUC, which parts equals: less than any step of the likelihood
+NEGLIGIBLE = 1e-3  #: permutations that would fit as well
+AUC_WEIGHT = 0.01  #: of the AUC, which parts equals: less than any step of the likelihood
 PERMUTATIONS = 1_999  #: smallest p 0.0005, which four rules make 0.002
 MAX_CELLS = 4_000_000  #: of a table of permuted refusals, 32 MB
 MAX_LIMIT = 4_096  #: of candidates; nobody has a limit of thousands in flight
@@ -342,7 +342,7 @@ def _p(situation: Situation, counts: Counts, first: Bools, permutations: int, se
     permuting amounts to. Equal seeds give rules with equal counts equal p.
 
     A rule gives all labels together a probability of 1 at most, so of N permutations the mean is 1 / N at most, and by Markov's inequality one in
-    N exp(statistic) fits as well, for each limit that is tried. Where that leaves less than :data:`NONE` of those that would be drawn, none is.
+    N exp(statistic) fits as well, for each limit that is tried. Where that leaves less than :data:`NEGLIGIBLE` of those that would be drawn, none is.
     """
     r = situation.requests
     met = [np.minimum(c[first], MAX_LIMIT) for c in (counts.low, counts.count, counts.high)]  # beyond that no limit parts them
@@ -352,7 +352,7 @@ def _p(situation: Situation, counts: Counts, first: Bools, permutations: int, se
     ours = statistic.of(seen[None, :])[0]
     of_side = [(int(sizes[mine].sum()), int(seen[mine].sum())) for side in np.unique(cells[:, 0]) for mine in [cells[:, 0] == side]]
     ways = sum(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for n, k in of_side)
-    if np.log(permutations * len(statistic.below)) + PART - ours - ways < np.log(NONE):
+    if np.log(permutations * len(statistic.below)) + AUC_WEIGHT - ours - ways < np.log(NEGLIGIBLE):
         return 1 / (1 + permutations)
     rng = np.random.default_rng(seed)
     as_good, step = 0, max(1, MAX_CELLS // max(len(cells), 1))
@@ -397,7 +397,7 @@ class _Statistic:
             ll = self.noise(above - hit, hit) + self.noise(miss, below - miss)
             best = np.maximum(best, ll + (self.total - above - below) * np.log(0.5))
         u = refused[:, self.by_mid] @ self.midranks - count * (count + 1) / 2
-        return best + PART * u / np.maximum(count * (self.total - count), 1)
+        return best + AUC_WEIGHT * u / np.maximum(count * (self.total - count), 1)
 
 
 def _sums(rows: Ints) -> Ints:

@@ -230,7 +230,7 @@ def test_permutations_that_need_not_be_drawn_would_not_have_fitted(seed: int, mo
     monkeypatch.setattr(li._Statistic, "of", lambda self, refused: (drawn.append(len(refused)), real(self, refused))[1])
     with_bound = [f.p_raw for f in infer(s).fits]
     bounded = sum(drawn)
-    monkeypatch.setattr(li, "NONE", 1e-300)
+    monkeypatch.setattr(li, "NEGLIGIBLE", 1e-300)
     drawn.clear()
     assert [f.p_raw for f in infer(s).fits] == with_bound
     assert bounded < sum(drawn)

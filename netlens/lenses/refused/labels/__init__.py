@@ -33,7 +33,7 @@ ERROR_LOG, KEY_LOG, STATUS, LOOK_ALIKE, INFERRED = "error log", "key log", "stat
 STREAM_NS = 150_000_000
 SHORT_NS = 60_000_000  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
 STREAM_BYTES = 16384  #: one of as many bytes is a stream, too
-UNHEARD, NEARLY_ALL = 3, 0.9
+UNHEARD, NEARLY_ALL = 3, 0.9  #: fewer may be chance; the rest is what a log loses
 TAUGHT_BY_FEW = (3, 10)  #: or so few, where as many accepted answers are known not to look so
 TAUGHT, MISTAKEN = (
     5,
@@ -157,7 +157,7 @@ def _of_one_that_logs_nothing(traffic: Traffic, told: Told) -> None:
     requests = traffic.situation.requests
     for group in (connection, hello, 2 * requests.side.astype(np.int64) + models(requests)):
         heard = np.isin(group, group[lined])
-        silent = like & ~heard & (told.rejected == UNLABELLED)
+        silent = like & ~heard & (group >= 0) & (told.rejected == UNLABELLED)
         if (like & heard & lined).sum() < NEARLY_ALL * (like & heard).sum():
             continue  # refusals of those that are told of have no lines either, as an SDK tries again in silence
         each, many = np.unique(group[silent], return_counts=True)
