@@ -57,7 +57,7 @@ def test_two_servers_that_offer(tmp_path: Path) -> None:
     other = "192.0.2.66"
     this = found(tmp_path, [asks("discover", 0), told("offer", 1), told("offer", 1.1, other), asks("request", 2), told("ack", 3)])
     assert this["dhcp-servers"].severity == "note"
-    assert this["dhcp-servers"].text == f"2 DHCP servers offered an address to one client: 192.0.2.66 and {SERVER} (1 time)."
+    assert this["dhcp-servers"].text == f"2 DHCP servers answered the same DISCOVER: 192.0.2.66 and {SERVER} (1 time)."
     assert "udp-unanswered" not in this
 
 

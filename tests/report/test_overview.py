@@ -44,7 +44,7 @@ def test_requests_of_which_the_server_was_not_recorded(tmp_path: Path) -> None:
         found = netlens.analyze(str(write(tmp_path / "made.pcap", packets)))
         assert [each.id for each in found.findings] == ["capture-loss"]
         assert "in one direction only" in found.findings[0].text
-        assert "1 request (no packet of the server was recorded), " in time_budget.rows(found)[0][1]
+        assert "1 request (no packet from the server), " in time_budget.rows(found)[0][1]
 
 
 def test_repeated_frames_without_data_are_told_apart(tmp_path: Path) -> None:
