@@ -57,12 +57,13 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     low, high = min(s.low for s in shares), max(s.high for s in shares)
     if missing is not None:
         return undecided(missing, share, best.p, evidence)
-    if low >= HALF:
+    half = weighing.supporting_share
+    if low >= half:
         return supported(share, best.p, evidence)
     if high < LITTLE:
         return refuted(*evidence, share=share, p=best.p)
-    needed, unclear = ABOUT_HALF, doubt(weighing) if high >= HALF > low else ""
-    if len(rules) > 1 and high >= HALF and unclear in ("", UNSURE_ORDER):
+    needed, unclear = ABOUT_HALF, doubt(weighing) if high >= half > low else ""
+    if len(rules) > 1 and high >= half and unclear in ("", UNSURE_ORDER):
         needed = fit_equally(weighing)
     elif unclear:
         needed = unclear
@@ -107,7 +108,7 @@ def share_verdict(
     (share, most), least_of_all, most_of_all = shares[0], min(low for low, _ in shares), max(high for _, high in shares)
     if missing is not None:
         return undecided(missing, share, p, evidence)
-    if least_of_all >= HALF:
+    if least_of_all >= weighing.supporting_share:
         return supported(share, p, evidence)
     if most < LITTLE and most_of_all < HALF:
         return refuted(*evidence, share=share, p=p)

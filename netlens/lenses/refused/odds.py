@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import log
+from math import comb, log
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -123,9 +123,10 @@ def _open(weighing: Weighing) -> list[Weight]:
 def _holds(weighing: Weighing, fit: RuleFit) -> dict[str, float]:
     """The causes that a rule on what is open means."""
     found = {cause: weighing.without(fit, away) for cause, away in causes.taken_away().items()}
-    true = {cause for cause, away in found.items() if _half(away.gone, away.at)}
     alone = weighing.without(fit, ALONE)
-    return dict.fromkeys(true | ({"own-concurrency"} if _half(alone.kept, alone.at) else set()), 1.0)
+    return {cause: _at_least_half(away.gone, away.at) for cause, away in found.items()} | {
+        "own-concurrency": _at_least_half(alone.kept, alone.at)
+    }
 
 
 def _partly(weighing: Weighing) -> list[Weight]:
@@ -173,9 +174,9 @@ def _over_time(weighing: Weighing) -> list[Weight]:
     out: list[Weight] = []
     for fit in weighing.time_fits:
         at, gone, _ = without_others(weighing.situation, fit)
-        cause = "same-nat-ip" if _half(gone, at) else "own-rate"
+        shared = _at_least_half(gone, at)
         evidence = EVIDENCE * (fit.log_likelihood + fit.first_log_likelihood) / 2
-        out.append((USUAL[fit.limiter.KIND], evidence, {cause: 1.0, fit.limiter.KIND: 1.0}))
+        out.append((USUAL[fit.limiter.KIND], evidence, {"same-nat-ip": shared, "own-rate": 1.0 - shared, fit.limiter.KIND: 1.0}))
     return out
 
 
@@ -215,6 +216,9 @@ def _at_first(rejected: Bools) -> float:
     return max(_bursts(rejected), _bursts(rejected[:until]) + limit.log_noise(0, len(rejected) - until)) - log(2)
 
 
-def _half(some: Bools, at: Bools) -> bool:
-    """Whether ``some`` of the refusals ``at`` the limit are at least half of them."""
-    return bool(at.any() and some.sum() >= HALF * at.sum())
+def _at_least_half(some: Bools, at: Bools) -> float:
+    """Probability that a cause is behind at least half of all refusals, where it is behind ``some`` of those ``at`` the limit and any share is as likely
+    before: that of a Beta(k + 1, n - k + 1) distribution above 1/2, which is that of at most k heads in n + 1 tosses of a coin. One that is behind
+    none is none: most are not at work at all."""
+    k, n = int(some.sum()), int(at.sum())
+    return sum(comb(n + 1, heads) for heads in range(k + 1)) / 2 ** (n + 1) if k else 0.0

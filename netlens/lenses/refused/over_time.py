@@ -104,6 +104,11 @@ class Fit:
     first_log_likelihood: float = -np.inf  # of first refusals only, the price taken off too
 
     @property
+    def span_s(self) -> float:
+        """The length of the window, or how long an empty bucket takes to fill up."""
+        return self.parameter_s * (self.value if self.limiter.WINDOW == "bucket" else 1)
+
+    @property
     def name(self) -> str:
         return f"{self.limiter.ID} per {SCOPES[self.scope]}"
 

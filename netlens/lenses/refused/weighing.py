@@ -18,6 +18,7 @@ from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, UNLA
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, condition, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, models, others
+from netlens.lenses.refused.judging import HALF, LITTLE
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, log_beta
 from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.limiters import USUAL_S
@@ -158,6 +159,11 @@ class Weighing:
         return fit.rule.held_s > max(HELD * self._usual_s, LATE_S)
 
     @property
+    def supporting_share(self) -> float:
+        """Share of the refusals that must go with a cause for it to be supported: with few, one more or less must not turn it."""
+        return HALF if self.inference.refused >= MANY else 1.0 - LITTLE
+
+    @property
     def _usual_s(self) -> float:
         """How long most answers take at most."""
         r = self.situation.requests
@@ -252,6 +258,9 @@ class Weighing:
             return False
         exact = fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
         window, usual = fit.described()["window"], fit.parameter_s in USUAL_S
+        lasted = self.situation.requests.end_ns - self.situation.requests.start_ns
+        if i.refused < MANY and fit.span_s * 1e9 < np.median(lasted[labels == ACCEPTED]):
+            return False  # what comes as near to each other as that is in progress together, and few refusals tell no difference
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens.lenses.refused.counting import ALONE
-from netlens.lenses.refused.judging import HALF, LITTLE, doubt, fit_equally, without_rules
+from netlens.lenses.refused.judging import LITTLE, doubt, fit_equally, without_rules
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.text import plural
 
@@ -42,14 +42,15 @@ def judge(weighing: Weighing) -> Verdict:
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), weighing.separation(best)]
     share *= best.explains
     if needed is None:
-        if min(low for low, _ in shares) >= HALF:
+        half = weighing.supporting_share
+        if min(low for low, _ in shares) >= half:
             return supported(share, best.p, evidence)
         if max(high for _, high in shares) < LITTLE:
             return refuted(*evidence, share=share, p=best.p)
         least, most = shares[0]
-        if least < HALF <= most:
+        if least < half <= most:
             needed = doubt(weighing)
-        elif least >= HALF:
+        elif least >= half:
             needed = fit_equally(weighing)
     return undecided(
         needed or "a longer recording, because the side alone reaches the limit at only about half of the refusals", share, best.p, evidence
