@@ -31,7 +31,8 @@ Theory of operation
    - the same addresses and ports, less than COPY_NS before: a bridge or route;
    - the same resolver and another source, less than NAT_NS before: source NAT (path ``nat``; the inner, first one is who asked);
    - the same source and another resolver, neither of them loopback, less than COPY_NS before: destination NAT (path ``nat``).
-   So attempts + copies of all lookups is the number of queries captured (NOTIFY and UPDATE are none).
+   So attempts + copies of all lookups is the number of queries captured (as Wireshark counts them: NOTIFY and
+   UPDATE, RFC 1996 and RFC 2136, are among them).
 6. *Answers.* The first answer of a lookup counts; duplicates within ID_LIFE_NS are joined to it. An answer to nothing known makes a row
    with 0 attempts.
 7. *Path.* A query to a loopback address on a port other than 53 whose answer comes from another address was redirected: ``sshuttle``, and
@@ -40,9 +41,8 @@ Theory of operation
 8. *mDNS.* A query is repeated by the same address and port; any response within MDNS_NS with that name and type (or any type, if
    ANY was asked) from another address answers all who asked. Announcements nobody asked for are no lookup. ``rcode`` is NOERROR.
 
-NOTIFY and UPDATE (RFC 1996, RFC 2136) look nothing up and make no row. Messages with several questions are named after the first and
-count once. A question that cannot be read (cut, malformed, absent) has ``qname`` and ``qtype`` null. Keys are compared by 64-bit
-hashes: one chance in 10^7 of a wrong join among two million messages.
+Messages with several questions are named after the first and count once. A question that cannot be read (cut, malformed, absent) has
+``qname`` and ``qtype`` null. Keys are compared by 64-bit hashes: one chance in 10^7 of a wrong join among two million messages.
 """
 
 from __future__ import annotations
@@ -65,8 +65,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-_NOTIFY, _UPDATE = 4, 5  #: opcodes of what servers and hosts tell a server (RFC 1996, RFC 2136): nothing is looked up
-
 
 @lean
 def _add_message(buf, off, cap, length, packet, transport, extra, rows, n_rows, arena, used, scratch):
@@ -80,10 +78,7 @@ def _add_message(buf, off, cap, length, packet, transport, extra, rows, n_rows, 
     if extra & d.ON_LOOPBACK and not status & d.STRICT:
         return n_rows, begun
     # RFC 6762 18.3: other opcodes are not for us; port 5353 is also an ordinary client port, so what cannot be read is no query.
-    opcode = row[d.META] >> 27 & 15
-    if opcode == _NOTIFY or opcode == _UPDATE:
-        return n_rows, begun
-    if transport == d.MDNS and (opcode or not (row[d.META] >> 31 & 1 or status & d.QUESTION_READ)):
+    if transport == d.MDNS and (row[d.META] >> 27 & 15 or not (row[d.META] >> 31 & 1 or status & d.QUESTION_READ)):
         return n_rows, begun
     row[d.META] |= extra << 42
     row[d.FRAME] = packet[c.FRAME]
