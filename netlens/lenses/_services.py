@@ -26,6 +26,7 @@ EACH = {21: "FTP", 25: "SMTP", 88: "Kerberos", 110: "POP3", 111: "RPC", 119: "NN
 #: The first is; later ones may wait (Redis BLPOP), or want none (MQTT PUBLISH).
 FIRST = {22: "SSH", 43: "whois", 79: "finger", 179: "BGP", 1080: "SOCKS", 1521: "Oracle", 1883: "MQTT", 2181: "ZooKeeper", 3389: "RDP", 5672: "AMQP",
          6379: "Redis", 9042: "Cassandra", 11211: "memcached", 27017: "MongoDB"}  # fmt: skip
+NAMES = EACH | FIRST
 
 
 @dataclass
@@ -44,7 +45,7 @@ def silences(view: View) -> list[Silence]:
     s = view.sessions
     asked_ns, said_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
     patient = (s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
-    served = np.isin(s["resp_port"], [*EACH, *FIRST]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
+    served = np.isin(s["resp_port"], [*NAMES]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
     lossy = {d.session for d in view.once(deliveries)}
     found = []
@@ -60,7 +61,7 @@ def silences(view: View) -> list[Silence]:
             continue
         port = view.ends(k)[3]
         owed = said_ns[k] is None or said_ns[k] < asked_ns[k] if port in EACH else said_ns[k] is None and s["saw_syn"][k]
-        if owed and (one := _last(view, k, EACH.get(port) or FIRST[port])):
+        if owed and (one := _last(view, k, NAMES[port])):
             found.append(one)
     return found
 

@@ -13,7 +13,7 @@ import bisect
 from typing import TYPE_CHECKING
 
 from netlens.lenses._connects import scanning
-from netlens.lenses._services import EACH, FIRST, needs_none
+from netlens.lenses._services import NAMES, needs_none
 from netlens.lenses._view import S, finding, most, views
 from netlens.lenses.http_errors import AGAIN_NS, MOST_AGAIN, closed_on
 from netlens.text import plural
@@ -54,10 +54,10 @@ def _of(view: View) -> list[Finding]:
     if not found:
         return []
     again = _served_after(view, [k for k, *_ in found])
-    known = [each for each in found if view.ends(each[0])[3] in {*EACH, *FIRST} - {*ROUTING} and each[0] not in again]
+    known = [each for each in found if view.ends(each[0])[3] in NAMES.keys() - {*ROUTING} and each[0] not in again]
     shown = known or found
     n, of = len(shown), len(view.whole)
-    names = sorted({name for k, *_ in known if (name := EACH.get(view.ends(k)[3]) or FIRST.get(view.ends(k)[3]))})
+    names = sorted({NAMES[view.ends(k)[3]] for k, *_ in known})
     whom = most(view.server(k) for k, *_ in shown)
     what = f"{whom} ({', '.join(names)})" if names else whom
     text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without a byte."
@@ -74,7 +74,7 @@ def _request(view: View, k: int, fin: int) -> int | None:
     if not sent:
         return None
     first, last = sent[0], sent[-1]
-    name = EACH.get(port) or FIRST.get(port)
+    name = NAMES.get(port)
     if name is not None:
         return None if needs_none(name, seg.head[last].to_bytes(8, "big")) else seg.frame[last]
     end = seg.ts[seg.frame.index(fin)]

@@ -130,7 +130,12 @@ class Weighing:
     def _outdone(self) -> bool:
         """Whether a limit over time explains far more than what is open could, though not enough to be claimed: then neither is."""
         could = max(f.possible_log_likelihood for f in self.inference.fits)
-        return any(f.log_likelihood > could + FAR for f in self.time_fits if f.limiter.COUNTS != "bytes" or self._clear_of_bytes(f))
+        return any(f.log_likelihood > could + FAR for f in self._rivals)
+
+    @cached_property
+    def _rivals(self) -> list[Fit]:
+        """The limits over time that may stand against what is open."""
+        return [f for f in self.time_fits if self._clear_of_bytes(f)]
 
     def _of_known_sides(self, fit: RuleFit | Fit) -> tuple[float, float]:
         """Log likelihood of the labels, at least and at most, without requests of unknown sides: what these met is uncertain for a rule on what is open and
@@ -227,9 +232,7 @@ class Weighing:
         above, chance, ll = fit.hits + fit.false_alarms, self.by_chance, fit.log_likelihood
         if isinstance(fit, RuleFit):  # what is uncertain is a toss of a coin for the rule, and explains nothing for chance either
             chance, ll = chance + fit.possible_log_likelihood - ll, fit.possible_log_likelihood
-        if isinstance(fit, Fit) and fit.limiter.COUNTS == "bytes" and not self._clear_of_bytes(fit):
-            return False
-        if isinstance(fit, Fit) and not self._clear_enough(fit):
+        if isinstance(fit, Fit) and not (self._clear_of_bytes(fit) and self._clear_enough(fit)):
             return False
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
             return False  # one bad minute has a beginning and an end, and some window or count fits these
@@ -245,8 +248,10 @@ class Weighing:
         )
 
     def _clear_of_bytes(self, fit: Fit) -> bool:
-        """Sizes differ so much that some number of bytes parts few refusals from what is accepted, or goes with what is in progress; and no limit on bytes is
-        that of a single request."""
+        """Whether a limit on bytes, if it is one, explains enough: sizes differ so much that some number of bytes parts few refusals from what is accepted, or
+        goes with what is in progress; and no limit on bytes is that of a single request."""
+        if fit.limiter.COUNTS != "bytes":
+            return True
         most = fit.log_likelihood > self.by_chance * (1.0 - EXPLAINED_BY_BYTES)
         return fit.hits >= MANY and most and fit.value >= 2 * self._usual_bytes
 
@@ -362,8 +367,7 @@ class Weighing:
         if self.kind or self.named or self.chance or not (self.inference.enough and self.seen_whole):
             return []
         r, chance = self.situation.requests, by_chance_of(self.refused[self.inference.first])
-        rivals = [f for f in self.time_fits if f.limiter.COUNTS != "bytes" or self._clear_of_bytes(f)]
-        over_time = max((f.first_log_likelihood - chance for f in rivals), default=0.0)
+        over_time = max((f.first_log_likelihood - chance for f in self._rivals), default=0.0)
         out: list[tuple[float, RuleFit]] = []
         for fit in self.conditional:
             at_best = np.where(self.refused, fit.counts.high, fit.counts.low)  # what is uncertain must not hide one that may hold as well

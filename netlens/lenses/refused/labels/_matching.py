@@ -107,9 +107,7 @@ def match(
     if _tighten([events[i] for i in main], end, low, high, slack_ns):
         first = np.searchsorted(end, low - LATE_NS, "left")
         stop = np.searchsorted(end, high + EARLY_NS, "right")
-    known = (
-        (high >= end[0]) & (low <= end[-1] + NEAR_NS) if len(end) else np.zeros(len(main), bool)
-    )  # others may mean what was not captured
+    known = _while_answering(end, low, high, NEAR_NS)  # others may mean what was not captured
     sizes = _sizes(answers, rows, low[known], high[known], NEAR_NS)
     if sizes is None and len(taught):
         sizes = taught
@@ -123,8 +121,7 @@ def match(
     # one size or two of all refusals: then they can be told by it
     looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes)
 
-    inside = (high >= end[0]) & (low <= end[-1] + usual) if len(end) else np.zeros(len(main), bool)
-    alone = np.where(inside, ALONE, OUTSIDE)
+    alone = np.where(_while_answering(end, low, high, usual), ALONE, OUTSIDE)
     title = np.array([-1 if events[i].small is None else int(bool(events[i].small)) for i in main], np.int8)
 
     def costs_of(group: list[int], a: int, b: int) -> Floats:
@@ -378,6 +375,11 @@ def _groups(first: Ints, stop: Ints) -> Iterable[list[int]]:
         reach = max(reach, int(stop[i]))
     if group:
         yield group
+
+
+def _while_answering(end: Ints, low: Ints, high: Ints, late_ns: int) -> Bools:
+    """Which lines may be of the time from the first answer to the last, and ``late_ns`` more.  end : of the answers, ascending."""
+    return (high >= end[0]) & (low <= end[-1] + late_ns) if len(end) else np.zeros(len(low), bool)
 
 
 def _assign(costs: Floats, alone: Floats) -> list[int]:
