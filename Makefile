@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 # ld links compiled kernels, so that commands start without numba (docs/decisions/0022).
 SYSTEM_PROGRAMS := tcpdump tshark ld
 # What the tests record with on Linux, besides; `make demo` needs none of it.
-TEST_PROGRAMS := $(if $(filter Linux,$(shell uname -s)),haproxy nginx tinyproxy ip ss ssh ssh-keygen sshd nft iptables setpriv ps pgrep sysctl chromium)
+TEST_PROGRAMS := $(if $(filter Linux,$(shell uname -s)),haproxy nginx tinyproxy ip ss ssh ssh-keygen sshd nft iptables setpriv ps pgrep sysctl chromium bgzip bro-cut)
 SOURCES := $(shell find netlens -name '*.py' 2>/dev/null)
 
 .PHONY: help

@@ -25,6 +25,8 @@ package_of() {
         ld) echo "binutils -" ;;
         ps | pgrep | sysctl) echo "procps -" ;;
         chromium) echo "chromium chromium" ;;
+        bgzip) echo "tabix htslib" ;;
+        bro-cut) echo "bro-aux -" ;;
         *) echo "$1 $1" ;;
     esac
 }
