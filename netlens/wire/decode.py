@@ -372,9 +372,8 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
     """From the network header on; returns (reason, fragments)."""
     if kind != 0x0800 and kind != 0x86DD:
         if kind == 0x0806 and cap >= _ARP_BYTES:
-            n_fragments = _hand_back(
-                row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(ASKING), o, np.int64(_ARP_BYTES), cap
-            )
+            size = np.int64(_ARP_BYTES)  # whatever pads the frame is not part of the message
+            n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(ASKING), o, size, size)
         return np.int64(_ETHERTYPES[kind]), n_fragments
     kind = np.int64(4 if kind == 0x0800 else 6)
     if cap < 1:
