@@ -43,6 +43,13 @@ class GrowableArray:
         self._map = _mapped(self._size(rows))
         self.array = self._view()
 
+    @classmethod
+    def of(cls, values: Array) -> GrowableArray:
+        """One that begins with these values, of one dimension."""
+        made = cls(values.dtype.type, len(values))
+        made.array[: len(values)] = values
+        return made
+
     def _size(self, rows: int) -> int:
         return max(rows, 1) * self._row
 

@@ -108,6 +108,11 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
             return np.where(self._numbers[name].known, self._numbers[name].values, missing)
         return ints(self[name], missing)
 
+    def listed(self, name: str) -> list[Any]:
+        """A column as Python values; none are kept, as of a column that is asked for."""
+        values = self.columns[name]
+        return list((values.objects() if isinstance(values, LazyColumn) else values).tolist())
+
     def stored(self, name: str) -> np.ndarray[Any, Any] | Nullable:
         """A column; integers that may be missing as such, not as objects."""
         return self._numbers[name] if name in self._numbers else self[name]
@@ -128,7 +133,7 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         names = list(self.columns)
         lists = []
         for c in self.schema:
-            values = self[c.name].tolist()
+            values = self.listed(c.name)
             lists.append([None if v != v else v for v in values] if c.dtype == "float64" else values)
         for row in zip(*lists, strict=True):
             yield dict(zip(names, row, strict=True))

@@ -248,7 +248,7 @@ class _Dividing:
         self.straight = self.ways.number(())
 
     def all(self) -> Division:
-        """Requests to the target, then all others, in order of their beginning."""
+        """Requests to the target, then all others."""
         asked = self._requests()
         found = _Found.joined([asked, *self._others(max(MOST - len(asked.request), 0))])
         hops = self._hops(found)
@@ -263,8 +263,7 @@ class _Dividing:
         for k, view in enumerate(self.views):
             trips[number == k] = view.round_trips()[view.owner[last[number == k]]]
         trips[found.stream >= 0] = self.upstream.round_trips()[[self.streams[k].row for k in found.stream[found.stream >= 0].tolist()]]
-        made = self._division(found, hops, divide(hops, trips, ahead), uncertain, trips == NEVER)
-        return made.take(np.lexsort((made.frame, made.begin_ns)))
+        return self._division(found, hops, divide(hops, trips, ahead), uncertain, trips == NEVER)
 
     def _hops(self, found: _Found) -> Hops:
         """All hops of what was found, in its order."""
@@ -534,4 +533,5 @@ def budget(traffic: Traffic, waits: Mapping[str | None, Waits]) -> Division:
     ----------
     waits : by capture and session, when data that had to be sent again was waited for, or a window was shut; each capture's own times.
     """
-    return _Dividing(traffic, waits).all()
+    made = _Dividing(traffic, waits).all()  # what it took to divide them is gone before they are put in order
+    return made.take(np.lexsort((made.frame, made.begin_ns)))

@@ -48,6 +48,8 @@ from netlens.errors import NetlensError
 from netlens.threads import in_parallel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netlens.api import Capture
     from netlens.parsers.trail import Trail
 
@@ -163,6 +165,13 @@ def _whole_trail(capture: Capture) -> Trail | None:
     return trail if trail is not None and trail.has(*FOR_CLOCKS) else None
 
 
+def forget(captures: Iterable[Capture]) -> None:
+    """Give back what only clocks ask of the trails of captures."""
+    for capture in captures:
+        if capture.part.trail is not None:
+            capture.part.trail.forget(*FOR_CLOCKS)
+
+
 def _at_hand(capture: Capture) -> bool:
     """Whether single packets are known, or can be read again."""
     from netlens.parsers.packet_digests import readable_again
@@ -195,6 +204,7 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
     if not len(kinds):
         return join([]), [], 0, 0
     a, b = in_parallel(lambda: _digests(vm, flows_vm), lambda: _digests(host, flows_host))
+    forget((vm, host))
     give_back()
     # Of same-looking packets without timestamps only those with bytes of their own are what they seem (keep-alives repeat, 0 or 1 byte long).
     a, b = (x[(x[:, m.TSVAL] != -1) | (x[:, m.LENGTH] > 1) | (x[:, m.FLAGS] != 0)] for x in (a, b))
@@ -296,7 +306,7 @@ def _loopback(ends: Ints) -> Bools:
 def _isns(capture: Capture) -> Ints:
     """Both initial sequence numbers of each session as one number; -1 where one is unknown."""
     table = capture.table("sessions")
-    orig, resp = (np.array([-1 if v is None else v for v in table[f"{side}_isn"].tolist()], np.int64) for side in ("orig", "resp"))
+    orig, resp = (table.ints(f"{side}_isn", -1) for side in ("orig", "resp"))
     # 62 bits, so that it stays positive; which of four equals it is does not matter beside the packets' own numbers
     return np.where((orig >= 0) & (resp >= 0), (orig << 32 | resp) & (1 << 62) - 1, -1)
 

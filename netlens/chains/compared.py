@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.addresses import is_loopback
-from netlens.columns import MISSING, Ints, ints
+from netlens.columns import MISSING, Ints
 
 if TYPE_CHECKING:
     from netlens.api import Capture
@@ -120,7 +120,7 @@ class Compared:
 
     def _column(self, name: str) -> Ints:
         """A column of the sessions, by member of connections."""
-        return ints(self.sessions[name])[self.member]
+        return self.sessions.ints(name)[self.member]
 
     def _earliest(self, *names: str) -> Ints:
         out = np.full(self.n, np.iinfo(np.int64).max)

@@ -38,7 +38,7 @@ AT_A_TIME = 1024  #: connections whose first segments are read together; each ta
 CHANGE_CIPHER, HANDSHAKE = 0x14, 0x16  #: kinds of TLS records
 
 
-@dataclass
+@dataclass(slots=True)
 class Opening:
     """Times of one capture; None: not seen, or there was none.
 
@@ -142,7 +142,7 @@ def _handshakes(opening: Opening, segments: list[Segment], first_frame: int) -> 
 # --- lookups
 
 
-@dataclass
+@dataclass(slots=True)
 class _Question:
     rows: list[int]
     asked: int
@@ -156,7 +156,7 @@ def _lookups(side: Side, made: dict[int, Opening]) -> None:
     table = side.capture.table("lookups")
     if not table.rows:
         return
-    asked, answered = table["query_ns"].tolist(), table["answer_ns"].tolist()
+    asked, answered = table.listed("query_ns"), table.listed("answer_ns")
     questions = _questions(table, asked)
     of_row = {row: (key, q) for key, group in questions.items() for q in group for row in q.rows}
     # answers of each key in order, with the number of the question in its group

@@ -29,7 +29,7 @@ MOMENTS = (
     "looked_up_ns",
 )  #: of an opening, in this order
 SYN, OPEN, ASKED, HELLO, FLIGHT, READY, LOOKED, TOLD = range(len(MOMENTS))
-TOGETHER = 8_192  #: requests that are painted at a time: 10 MB
+TOGETHER = 4_096  #: requests that are painted at a time: 8 MB
 
 Spans = list[tuple[int, int]]
 
@@ -216,7 +216,7 @@ class _Layers:
         heads = np.flatnonzero(new)
         tails = np.append(heads[1:], len(new)) - 1
         offsets = np.searchsorted(of[heads], np.arange(n + 1))
-        return Ragged(offsets, (since[heads], until[tails], painted[heads], by[heads]))
+        return Ragged(offsets, (since[heads], until[tails], painted[heads].astype(np.int8), by[heads].astype(np.int16)))
 
 
 def _distinct(requests: Ints, times: Ints) -> tuple[Ints, Ints]:

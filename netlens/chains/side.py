@@ -172,7 +172,9 @@ class Side:
     def _with_streams(self) -> Table:
         """Exchanges of the target, and :attr:`streams` in the same columns."""
         whole = self.capture.table("exchanges")
-        x, n = whole.take(self.exchange_rows[: len(self.exchange_rows) - len(self.streams)]), len(self.streams)
+        n = len(self.streams)
+        rows = self.exchange_rows[: len(self.exchange_rows) - n]
+        x = whole if np.array_equal(rows, np.arange(whole.rows)) else whole.take(rows)
         if not n:
             return x
         session = [self.read_of[row] for row in self.owner[-n:].tolist()]

@@ -26,6 +26,8 @@ SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
 
 WITH_LABELS = ("refused",)  #: lenses that know which requests were refused; the others look before that is found out
 
+MANY = 1000  #: sessions from which on lenses take memory worth giving back, which costs some tenths of a millisecond
+
 Severity = Literal["problem", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  #: the gravest first
 #: What lenses look at, in the order of the reference.
@@ -100,8 +102,13 @@ def look(traffic: Traffic) -> list[Finding]:
 
 def _looked(traffic: Traffic, *, labels: bool) -> list[Finding]:
     """What lenses find that do, or do not, ask which requests were refused."""
-    chosen = (lens for lens in all_lenses() if (lens.ID in WITH_LABELS) == labels)
-    return [finding for lens in chosen for finding in _of_both(lens.look(traffic), traffic)]
+    found: list[Finding] = []
+    for lens in all_lenses():
+        if (lens.ID in WITH_LABELS) == labels:
+            found += _of_both(lens.look(traffic), traffic)
+            if traffic.upstream.sessions.rows > MANY:
+                give_back()  # what it took, before the next one looks
+    return found
 
 
 def _without_labels(traffic: Traffic) -> list[Finding]:

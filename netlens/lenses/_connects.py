@@ -26,7 +26,7 @@ MOST_TRIED = 1000  #: other attempts that are looked at for one that failed
 SOME_PORTS = 8  #: worth a look
 
 
-@dataclass
+@dataclass(slots=True)
 class Attempt:
     """One session that begins in the capture.
 

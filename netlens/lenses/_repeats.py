@@ -47,7 +47,7 @@ MANY = 10  #: segments with data; a receiver acknowledges every second one at on
 STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt the way
 
 
-@dataclass
+@dataclass(slots=True)
 class Repeat:
     """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``last_ns``: last sending; ``times``: how often they were sent again.
 
@@ -88,7 +88,7 @@ class Repeat:
         return max(self.end_ns - self.start_ns, 0)
 
 
-@dataclass
+@dataclass(slots=True)
 class Delivery:
     """Of one session: real repeats, how many were spurious, and segments with data (both directions)."""
 

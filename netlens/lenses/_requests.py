@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netlens.lenses._view import View
 
 
-@dataclass
+@dataclass(slots=True)
 class Asked:
     """A request: ``wait_ns`` to the first byte of the answer (or to the end, if there was none), ``http`` in clear."""
 
@@ -41,7 +41,7 @@ def asked(view: View) -> list[Asked]:
     for d in view.once(deliveries):
         repeats[d.session] = [(r.start_ns, r.end_ns) for r in d.repeats]
     out, shared = [], view.side.http2
-    for k, sent, response, end, status, down, first, answer_frame, end_frame in zip(*(x[name].tolist() for name in names), strict=True):
+    for k, sent, response, end, status, down, first, answer_frame, end_frame in zip(*(x.listed(name) for name in names), strict=True):
         if k not in kept or k in halves or lost[k] > 0 or protocols[k] not in ("http", "tls") or shared.get(k):
             continue
         http = protocols[k] == "http" and (status is not None or response is None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from netlens.lenses import Finding, Severity
     from netlens.lenses._view import View
     from netlens.parsers.bodies import Body
+    from netlens.schema import Table
 
 ID = "http-errors"
 GROUP = "answers"
@@ -62,11 +63,10 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     """Answers with a status, but for challenges that the client answered."""
     kept = set(view.first_copies)
     x = view.side.capture.table("exchanges")
+    x = x.take(x.ints("status", -1) >= 200)
     names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame")
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*(x[name].tolist() for name in names), strict=True)]
-    rows = [
-        r for r in rows if r["status"] is not None and r["status"] >= 200 and (r["session_id"] in kept or r["session_id"] in view.halves)
-    ]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*(x.listed(name) for name in names), strict=True)]
+    rows = [r for r in rows if r["session_id"] in kept or r["session_id"] in view.halves]
     ends = {r["session_id"]: view.ends(r["session_id"]) for r in rows}
     heads = view.once(_heads)
     rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
@@ -134,19 +134,21 @@ def _of(view: View) -> list[Finding]:
     return [finding(view, ID, severity, text, frames, values, advice)]  # type: ignore[arg-type]
 
 
+def _in_clear(view: View) -> Table:
+    """Exchanges of sessions of HTTP without TLS."""
+    x = view.side.capture.table("exchanges")
+    return x.take((view.sessions["protocol"] == "http")[x["session_id"]])
+
+
 def _empty(view: View) -> list[Finding]:
     """Requests that the server acknowledged, and then closed on without a byte."""
     if view.one_sided:
         return []
     kept = set(view.whole) - set(view.halves)
-    protocols, missing = view.column("protocol"), view.sessions["resp_missing_bytes"]
-    x = view.side.capture.table("exchanges")
+    missing = view.sessions["resp_missing_bytes"]
+    x = _in_clear(view)
     names = ("session_id", "request_end_ns", "response_ns", "start_frame")
-    rows = [
-        r
-        for r in zip(*(x[name].tolist() for name in names), strict=True)
-        if r[0] in kept and protocols[r[0]] == "http" and not missing[r[0]]
-    ]
+    rows = [r for r in zip(*(x.listed(name) for name in names), strict=True) if r[0] in kept and not missing[r[0]]]
     starts = sorted(
         (sent, view.ends(k)[0], *view.ends(k)[2:]) for k, sent, answered, _ in rows if answered is not None and answered >= sent
     )
@@ -182,12 +184,12 @@ def _ended(view: View) -> list[Finding]:
     """Requests behind which the client closed its side, and of which the server then closed its own without a byte."""
     if view.one_sided:
         return []
-    s, protocols = view.sessions, view.column("protocol")
+    s = view.sessions
     silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
-    x = view.side.capture.table("exchanges")
+    x = _in_clear(view)
     names = ("session_id", "request_end_ns", "start_frame")
     kept = set(view.whole) - set(view.halves)
-    rows = [r for r in zip(*(x[name].tolist() for name in names), strict=True) if r[0] in kept and protocols[r[0]] == "http"]
+    rows = [r for r in zip(*(x.listed(name) for name in names), strict=True) if r[0] in kept]
     found = [(first, fin) for k, sent, first in rows if silent[k] and (fin := _both_closed(view, k, sent)) is not None]
     if not found:
         return []

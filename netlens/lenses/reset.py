@@ -122,7 +122,7 @@ def _between(view: View, traffic: Traffic, resets: list[Broken]) -> bool:
 def _unanswered(view: View) -> set[int]:
     """Sessions with a request that has no answer."""
     x = view.side.capture.table("exchanges")
-    return {k for k, answered in zip(x["session_id"].tolist(), x["response_ns"].tolist(), strict=True) if answered is None}
+    return set(x["session_id"][x.ints("response_ns", -1) < 0].tolist())
 
 
 def _closed_on(seg: Segments, k: int, fin: int) -> Broken | None:

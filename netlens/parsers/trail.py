@@ -74,9 +74,11 @@ SEGMENT: dict[str, type] = {
     "iface": np.int64,
     "head": np.uint64,
 }
+NARROW = ("frame", "offset", "acked")  #: columns that seldom need 64 bits: a third of a trail's memory
+_SMALL = 1 << 30  #: two such numbers have a sum in 32 bits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Conversation:
     """Datagrams from one end to another."""
 
@@ -124,7 +126,9 @@ class Trail:
         if self._rows >= MAX_SEGMENTS:
             self.left_out += int((~udp & (rows[:, c.SESSION] >= 0)).sum())
             return
-        for column in self._columns.values():
+        for name, column in self._columns.items():
+            if column.array.dtype != SEGMENT[name]:  # made narrow when it was asked for
+                self._columns[name] = column = GrowableArray.of(column.array.astype(SEGMENT[name]))
             column.make_room(self._rows + len(rows))
         until = _take(buf, rows, sessions, self._rows, Segments(*(column.array for column in self._columns.values())))
         if until > self._rows:
@@ -195,12 +199,20 @@ class Trail:
         return sorted(found, key=lambda each: each.first_frame)
 
     def segments(self) -> dict[str, Array]:
-        """All columns of :data:`SEGMENT`, by session and in each in the order of the capture; void once more is fed."""
+        """All columns of :data:`SEGMENT`, by session and in each in the order of the capture; void once more is fed.
+
+        Those of :data:`NARROW` are int32 where all their numbers leave room for sums.
+        """
         if self._joined is None:
-            self._joined = {name: column.array[: self._rows] for name, column in self._columns.items()}
-            order = _in_order(self._joined["session"])
-            for values in self._joined.values():
+            order = _in_order(self._columns["session"].array[: self._rows])
+            self._joined = {}
+            for name, column in self._columns.items():
+                values = column.array[: self._rows]
                 values[:] = values[order]
+                if name in NARROW and np.abs(values).max(initial=0) < _SMALL:
+                    values = values.astype(np.int32)
+                    self._columns[name] = GrowableArray.of(values)
+                self._joined[name] = self._columns[name].array[: self._rows]
         return self._joined
 
     def forget(self, *names: str) -> None:
