@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
 
 MOST = 50_000  #: requests that are divided; each takes some 10 µs
+DELAYED_NS = 35_000_000  #: acknowledgments are delayed by 40 ms at least (Linux; 200 ms elsewhere)
+AT_ONCE_NS = 100_000_000  #: so soon behind its last words closes who waits for nothing
 LONG_SENDING_NS = 1_000_000  #: a request that takes less to send is in one flight
 OPENING_FRAMES = 64  #: the first request of HTTP/2 comes within these of what seems the first turn of its connection
 NETWORK = "network"  #: between two captures with no relay that shows
@@ -74,10 +76,14 @@ class _View:
         answered, end = x.ints("response_ns", NEVER), x.ints("end_ns", NEVER)
         closed = np.minimum(side.end_ns, np.where(side.done_ns >= 0, side.done_ns, NEVER))[owner] if side.connections.rows else end
         silent = answered == NEVER
+        session = x["session_id"].astype(np.int64)
+        fin, plain = side.sessions.ints("orig_fin_ns", NEVER)[session], (side.sessions["protocol"] == "http")[session]
+        #: by exchange, whether the client closed right behind it: its farewell, for which nobody waits (PostgreSQL's Terminate, QUIT)
+        self.farewell = silent & ~plain & (fin != NEVER) & (fin - AT_ONCE_NS < sent)
         self.start, self.sent = moved(start), moved(np.where(silent, sent, np.minimum(sent, answered)))
         self.answered = np.where(silent, NEVER, moved(np.where(silent, sent, answered)))
         self.end = moved(np.where(silent, np.maximum(closed, sent), np.maximum(end, answered)))
-        self.session, self.frame = x["session_id"].astype(np.int64), x["start_frame"].astype(np.int64)
+        self.session, self.frame = session, x["start_frame"].astype(np.int64)
         self.openings = openings(side, dict(zip(owner[firsts].tolist(), self.frame[firsts].tolist(), strict=True)))
         #: by exchange, the row of ``opened`` that says how its connection was opened for it; -1 of those that are not its first
         self.opening_of = np.full(x.rows, -1)
@@ -113,9 +119,9 @@ class _View:
         waits = [span for s in self.side.session_ids[self.owner[k]] for span in self.waits.get(s, ())]
         return [(a, b) for a, b in self._spans(waits) if a < self.end[k] and b > self.start[k]]
 
-    def flights(self, k: int) -> Spans:
-        """While the request was sent, bytes on their way."""
-        return self._spans(self._in_flight(k))
+    def flights(self, k: int, trip_ns: int) -> Spans:
+        """While the request was sent, bytes on their way. ``trip_ns``: a round trip, NEVER if unknown."""
+        return self._spans(self._in_flight(k, trip_ns))
 
     def _spans(self, spans: Spans) -> Spans:
         """By the host's clock."""
@@ -124,8 +130,9 @@ class _View:
         moved = self.moved(np.array(spans, np.int64).reshape(-1)).reshape(-1, 2)
         return [(a, b) for a, b in moved.tolist()]
 
-    def _in_flight(self, k: int) -> Spans:
-        """While the request was sent, when bytes of it were not yet acknowledged: the program had handed them over."""
+    def _in_flight(self, k: int, trip_ns: int) -> Spans:
+        """While the request was sent, when bytes of it were not yet acknowledged: the program had handed them over. One segment alone may be acknowledged
+        up to half a second after it came (RFC 9293 3.8.6.3), so it is on its way for a round trip."""
         trail, sessions = self.side.capture.trail, self.side.sessions
         if trail is None or not sessions["resp_frames"][self.session[k]]:  # of half of a connection the acknowledgments stand elsewhere
             return []
@@ -143,16 +150,17 @@ class _View:
             t["acked"][part],
         )
         out: Spans = []
-        since, upto, at, sent = None, 0, 0, int(self.sent[k])
+        since, upto, at, sent, many = None, 0, 0, int(self.sent[k]), 0
         for ts, moved, mine, length, offset, acked in zip(*(column.tolist() for column in columns), strict=True):
             if moved > sent:
                 break
             at = ts
             if mine and length:
-                since, upto = (ts if since is None else since), max(upto, offset + length)
+                since, upto, many = (ts if since is None else since), max(upto, offset + length), many + 1
             elif not mine and since is not None and acked >= upto:
-                out.append((since, ts))
-                since = None
+                late = many == 1 and ts - since >= max(DELAYED_NS, 2 * trip_ns)
+                out.append((since, since + trip_ns if late else ts))
+                since, many = None, 0
         return out if since is None else [*out, (since, at)]
 
     def server(self, row: int) -> str:
@@ -288,8 +296,12 @@ class _Dividing:
             if view.waits:
                 late = view.waiting[k]
                 waits += [(hop, a, b) for hop, each in zip(at[late].tolist(), k[late].tolist(), strict=True) for a, b in view.waited(each)]
-            long = view.sent[k] - view.start[k] > LONG_SENDING_NS
-            flights += [(hop, a, b) for hop, each in zip(at[long].tolist(), k[long].tolist(), strict=True) for a, b in view.flights(each)]
+            long, trips = view.sent[k] - view.start[k] > LONG_SENDING_NS, self.trips[number][view.owner]
+            flights += [
+                (hop, a, b)
+                for hop, each in zip(at[long].tolist(), k[long].tolist(), strict=True)
+                for a, b in view.flights(each, int(trips[each]))
+            ]
         if streams:
             theirs, at = Hops.of(streams), np.flatnonzero(numbers < 0)
             start[at], sent[at], answered[at], end[at] = theirs.start, theirs.sent, theirs.answered, theirs.end
@@ -342,8 +354,9 @@ class _Dividing:
         whose = np.array([self.parties.number((who.name, who.process)) for who in everybody], np.int64)[of[: len(place)]]
         (row, exchange), (vm_row, vm_exchange) = _stands(self.up, place), _stands(self.traffic.vm, in_vm)
         plain = key < 0
-        for view, its in zip(self.views, (row, vm_row), strict=False):  # turns of HTTP/2 are no requests
+        for view, its, k in zip(self.views, (row, vm_row), (exchange, vm_exchange), strict=False):  # turns of HTTP/2 are no requests
             plain[its >= 0] &= ~view.shared[its[its >= 0]]
+            plain[k >= 0] &= ~view.farewell[k[k >= 0]]
         carried = plain & (np.isin(place, list(self.traffic.asked_of_relay)) | np.isin(row, list(self.traffic.served)))
         plain &= ~carried
         both, one, rest = (
@@ -455,9 +468,9 @@ class _Dividing:
         return found.take(np.argsort(np.concatenate([alike, alone])))
 
     def _left(self, number: int) -> Ints:
-        """Exchanges that are of no request yet, without turns of HTTP/2."""
+        """Exchanges that are of no request yet, without turns of HTTP/2 and farewells."""
         view = self.views[number]
-        return view.listed[~(self.used[number][view.listed] | view.shared[view.owner[view.listed]])]
+        return view.listed[~(self.used[number][view.listed] | view.shared[view.owner[view.listed]] | view.farewell[view.listed])]
 
     def _local(self, number: int, k: Ints) -> Ints:
         """Of exchanges, whether they end at a relay on the machine itself."""

@@ -212,11 +212,15 @@ def choose(
     peaks = {int(i): overlap.connections_curve(chosen.take(np.flatnonzero(back == i))).peak().count for i in busiest}
     best = max(busiest.tolist(), key=lambda i: (peaks[i], int(counts[i])))
     rows = labels == names[best]
-    why = (
-        "the only server"
-        if len(names) == 1
-        else f"of {len(names):,} servers, the one with the most connections open at once ({peaks[best]})"
-    )
+    alone = [i for i in busiest.tolist() if peaks[i] == peaks[best]] == [best]
+    if len(names) == 1:
+        why = "the only server"
+    elif alone:
+        why = f"of {len(names):,} servers, the one with the most connections open at once ({peaks[best]})"
+    elif (counts == counts[best]).sum() == 1:
+        why = f"of {len(names):,} servers, the one with the most connections ({int(counts[best])})"
+    else:
+        why = f"of {len(names):,} servers, the first by name, as none has more connections"
     return _of(connections, rows & plain, True, why)
 
 

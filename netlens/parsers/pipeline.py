@@ -428,6 +428,10 @@ class Part:
         """The frames of the capture by what they are, in words."""
         return quality.holds(self.frames, self.counts, [k for i in self.inputs for k in i.link_types])
 
+    def holds_besides(self) -> str:
+        """The frames that neither were read as TCP or UDP nor could not be read, in words; "" without one of either."""
+        return quality.besides(self.counts)
+
     def quality(self) -> Table:
         extra: list[tuple[str, int, int | None, str]] = [
             (

@@ -99,6 +99,14 @@ def holds(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int]) 
     return plural(frames, "frame") + (f": {_listed(exclusive, link_types)}" if exclusive else "")
 
 
+def besides(counts: np.ndarray[Any, Any]) -> str:
+    """What a capture holds besides TCP and UDP, and none of what could not be read: "5 ARP, 2 ICMP"; "" where it holds nothing else."""
+    count = _by_name(counts)
+    if not any(count[name] for name in _SESSIONS):
+        return ""
+    return _listed({name: count[name] for name in _HOLDS if count[name] and name not in (*_SESSIONS, "fragment", "not_a_packet")}, ())
+
+
 def _by_name(counts: np.ndarray[Any, Any]) -> dict[str, int]:
     return dict(zip([name for name, _ in d.REASONS + d.NOTES], counts[:, 0].tolist(), strict=True))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from netlens.api import Capture
+    from netlens.parsers.trail import Conversation
     from netlens.schema import Table
     from netlens.wire.framing import Input
 
@@ -32,6 +33,7 @@ TCP = {20: "ftp-data", 21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns"
        143: "imap", 179: "bgp", 389: "ldap", 443: "tls", 445: "smb", 465: "smtp", 502: "modbus", 587: "smtp", 853: "dns", 993: "imap", 995: "pop3",
        1080: "socks", 1433: "tds", 1521: "oracle", 1883: "mqtt", 2049: "nfs", 3128: "http", 3306: "mysql", 3389: "rdp", 5432: "postgresql", 5900: "vnc",
        6379: "redis", 6667: "irc", 8080: "http", 9092: "kafka", 11211: "memcached", 27017: "mongodb"}  # fmt: skip
+FIRST_OF_CLIENTS = 32768
 PAIRS, MORE_PAIRS = 3, 20  #: that are named; "and N others" says the rest
 NAMES = 5
 
@@ -63,6 +65,8 @@ def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
     lookups = capture.table("lookups")
     if lookups.rows:
         found.append(("dns", _dns(capture)))
+    if part.packets:
+        found.append(("other", part.holds_besides()))
     unread = part.unread() if part.packets else []
     if unread:
         found.append(("not read", "; ".join(unread)))
@@ -95,20 +99,25 @@ def _pairs(capture: Capture) -> list[Pair]:
         pair.frames += frames + back
         pair.protocols[protocol] += frames + back
     talks = capture.trail.conversations() if capture.trail is not None else []
+    ways = {(talk.source, talk.destination) for talk in talks}
+
+    def ends(talk: Conversation) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Client and server."""
+        source, destination = talk.source, talk.destination
+        called = _is_called(*source, *destination, (destination, source) in ways)
+        return (source, destination) if called else (destination, source)
+
     told = {
         frozenset((talk.source, talk.destination)): name
         for talk in talks
-        if (name := by_first_bytes(talk.head.to_bytes(8, "big"), _service(talk.source[1], talk.destination[1])))
+        if (name := by_first_bytes(talk.head.to_bytes(8, "big"), ends(talk)[1][1]))
     }
     for talk in talks:
-        (one, from_port), (other, to_port) = talk.source, talk.destination
-        port = _service(from_port, to_port)
-        if port == from_port != to_port:
-            one, other = other, one
+        (one, _), (other, port) = ends(talk)
         pair = found.setdefault(frozenset((one, other)), Pair(one, other))
         pair.bytes += talk.bytes
         pair.frames += talk.datagrams
-        pair.protocols[told.get(frozenset((talk.source, talk.destination))) or UDP.get(port, f"udp {port}")] += talk.datagrams
+        pair.protocols[told.get(frozenset((talk.source, talk.destination))) or _by_port_of_udp(port, talk.head)] += talk.datagrams
     return sorted(found.values(), key=lambda pair: (-pair.bytes, -pair.frames))
 
 
@@ -122,10 +131,24 @@ def _services(table: Table) -> list[tuple[str, str, int]]:
     ]
 
 
-def _service(source: int, destination: int) -> int:
-    """The port that tells what it is about: a known one, else the lower."""
-    known = [port for port in (destination, source) if port in UDP]
-    return known[0] if known else min(source, destination)
+def _is_called(source_ip: str, source: int, ip: str, port: int, answered: bool) -> bool:
+    """Whether the destination of datagrams is what is asked, or spoken to. The first that tells: a known port, a group, a port that is given to
+    clients (RFC 6335 6, from 49152; Linux from 32768), datagrams in one direction only, the lower port."""
+    for one, other in (
+        (port in UDP, source in UDP),
+        (port in TCP, source in TCP),
+        (not is_one_host(ip), not is_one_host(source_ip)),
+        (source >= FIRST_OF_CLIENTS, port >= FIRST_OF_CLIENTS),
+    ):
+        if one != other:
+            return one
+    return not answered or port <= source
+
+
+def _by_port_of_udp(port: int, head: int) -> str:
+    """What datagrams are about whose first bytes do not tell; SIP is text, whatever is sent to its port."""
+    name = UDP.get(port, "")
+    return name if name and (name != "sip" or (head.to_bytes(8, "big").isascii() and head >> 56 >= ord("A"))) else f"udp {port}"
 
 
 def _names(capture: Capture) -> dict[str, str]:
@@ -135,7 +158,20 @@ def _names(capture: Capture) -> dict[str, str]:
         text: name for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True) for text in answers or ()
     }
     names |= {ip: sni for ip, sni in zip(s["resp_ip"].tolist(), s["sni"].tolist(), strict=True) if sni and not is_address(sni)}
-    return names
+    return names | dict.fromkeys(_proxies(capture), "a proxy")
+
+
+def _proxies(capture: Capture) -> set[str]:
+    """Addresses that were asked to connect to others: by CONNECT (RFC 9110 9.3.6), or SOCKS 4 and 5 (RFC 1928 3)."""
+    if capture.trail is None or not capture.trail.has("session", "offset", "length", "head"):
+        return set()
+    t = capture.trail.segments()
+    head, length = t["head"], t["length"]
+    methods = head >> np.uint64(48) & np.uint64(255)
+    asked = (head == int.from_bytes(b"CONNECT ", "big")) | (head >> np.uint64(48) == 0x0401) & (length < 512)
+    asked |= (head >> np.uint64(56) == 5) & (methods > 0) & (length == methods + np.uint64(2))
+    sessions = np.unique(t["session"][asked & (t["offset"] == 0)])
+    return set(capture.table("sessions")["resp_ip"][sessions].tolist())
 
 
 def _named(address: str, names: dict[str, str]) -> str:

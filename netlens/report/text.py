@@ -215,7 +215,7 @@ def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> No
     sessions = side.capture.table("sessions").rows
     how = ", ".join(f"{count:,} {_PATHS[path]}" for path, count in sorted(side.paths.items()))
     if "nat" in side.paths and all(ip is None for ip in _of_target(side, "nat_ip")):
-        how += ", which only their private addresses tell: no translated copy was captured"
+        how += ", by their private addresses; no translated copy was captured"
     rows = [
         ("target", _target(a)),
         (
@@ -252,7 +252,8 @@ def _peak(peak: PeakFacts, start: int, noun: str, verb: str, which: str = "") ->
     frames = ", ".join(str(f) for f in peak.frames[:6]) + (f" and {len(peak.frames) - 6:,} more" if len(peak.frames) > 6 else "")
     low, high = (peak.from_ns - start) / 1e9, (peak.to_ns - start) / 1e9
     by = "frame" if len(peak.frames) == 1 else "frames"
-    return f"at most {plural(peak.count, noun)}{which}, first at {low:.3f} s for {duration(high - low)} ({verb} in {by} {frames})"
+    lasted = f" for {duration(high - low)}" if peak.to_ns - peak.from_ns > 1 else ""  # of one frame it is not known
+    return f"at most {plural(peak.count, noun)}{which}, first at {low:.3f} s{lasted} ({verb} in {by} {frames})"
 
 
 def _lookups(a: SideFindings) -> str:

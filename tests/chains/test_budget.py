@@ -178,19 +178,42 @@ def test_what_the_handshake_does_not_tell_is_null_and_in_the_server_s_share(tmp_
 
 
 def test_sending_while_earlier_bytes_are_on_their_way_is_the_wire_s(tmp_path: Path) -> None:
+    (d,) = of(tmp_path, _in_pieces(segments=2))
+    assert d.ns(CLIENT) // MS in range(70, 76)
+    assert d.ns(WIRE) // MS in range(200, 210)
+
+
+def test_an_acknowledgment_that_was_delayed_is_no_time_on_the_wire(tmp_path: Path) -> None:
+    """A receiver may wait with the acknowledgment of one segment: the round trip of the handshake tells how long that was on its way."""
+    (d,) = of(tmp_path, _in_pieces(segments=1))
+    assert d.ns(CLIENT) // MS in range(262, 276)
+    assert d.ns(WIRE) // MS in range(2, 8)
+
+
+def _in_pieces(segments: int) -> list[Packet]:
+    """A request in three pieces, of which the first two have so many segments and are acknowledged 100 ms later."""
     made = talk(step=MS)
-    made.up("A", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n" + bytes(1000))
-    made.at += 100 * MS
-    made.down("A")
-    made.up("PA", 1000)
-    made.at += 100 * MS
-    made.down("A")
+    made.up("A", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (1000 + 2000 * segments) + bytes(1000))
+    for piece in range(2):
+        for _ in range(segments - (piece == 0)):
+            made.up("PA", 1000)
+        made.at += 100 * MS
+        made.down("A")
     made.at += 70 * MS  # all is acknowledged: the program has not said more
     made.up("PA", 1000)
     made.down("PA", OK)
-    (d,) = of(tmp_path, close(made).packets)
-    assert d.ns(CLIENT) // MS in range(70, 76)
-    assert d.ns(WIRE) // MS in range(200, 206)
+    return close(made).packets
+
+
+def test_a_farewell_for_which_nobody_waits_is_no_request(tmp_path: Path) -> None:
+    made = exchange(talk(server=(WEB_SERVER, 5432)), b"Q\0\0\0\x0dselect\0", b"T\0\0\0\x04")
+    made.up("PA", b"X\0\0\0\x04")
+    (d,) = of(tmp_path, close(made).packets, ping(20 * S))
+    assert d.complete
+    hung = exchange(talk(server=(WEB_SERVER, 5432)), b"Q\0\0\0\x0dselect\0", b"T\0\0\0\x04")
+    hung.up("PA", b"Q\0\0\0\x0dselect\0")
+    hung.at += 5 * S
+    assert len(of(tmp_path, close(hung).packets, ping(20 * S))) == 2
 
 
 @pytest.mark.parametrize("port", [1, 2])

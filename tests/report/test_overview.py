@@ -11,9 +11,9 @@ from rich.console import Console
 
 import netlens
 from netlens.report import overview, text, time_budget
-from tests.lenses.made import MS, S, close, exchange, healthy, lookup, ping, talk
+from tests.lenses.made import MS, OK, S, close, exchange, healthy, lookup, ping, talk
 from tests.lenses.test_lenses import resent
-from tests.parsers.build import Packet, datagram, mixed, write
+from tests.parsers.build import Packet, datagram, mixed, unreachable, write
 
 
 def test_protocols_are_those_of_the_table(tmp_path: Path) -> None:
@@ -129,6 +129,41 @@ def test_datagrams_are_named_by_what_they_are_else_by_the_port(tmp_path: Path, m
     there = [Packet(0, datagram(("192.0.2.10", 50_000), ("198.51.100.20", port), message))]
     back = [Packet(MS, datagram(("198.51.100.20", port), ("192.0.2.10", 50_000), b"\x43" + bytes(40)))]
     assert f" ({name}, " in overview_of(tmp_path, there, back)["traffic"]
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "answered", "told"),
+    [
+        (("192.0.2.10", 4942), ("198.51.100.20", 6343), False, "192.0.2.10 and 198.51.100.20 (udp 6343, "),  # to where all goes
+        (("192.0.2.10", 1064), ("239.1.2.3", 5001), False, "192.0.2.10 and 239.1.2.3 (udp 5001, "),
+        (("192.0.2.10", 1064), ("239.1.2.3", 50_001), False, "192.0.2.10 and 239.1.2.3 (udp 50001, "),
+        (("192.0.2.10", 7001), ("198.51.100.20", 40_000), False, "198.51.100.20 and 192.0.2.10 (udp 7001, "),  # an answer alone
+        (("192.0.2.10", 2049), ("198.51.100.20", 1023), False, "198.51.100.20 and 192.0.2.10 (udp 2049, "),
+        (("192.0.2.10", 7002), ("198.51.100.20", 7001), True, "192.0.2.10 and 198.51.100.20 (udp 7001, "),
+        (("192.0.2.10", 40_000), ("198.51.100.20", 5060), False, "192.0.2.10 and 198.51.100.20 (udp 5060, "),  # no SIP
+    ],
+)
+def test_datagrams_are_named_by_the_end_that_is_spoken_to(
+    tmp_path: Path, source: tuple[str, int], destination: tuple[str, int], answered: bool, told: str
+) -> None:
+    there = [Packet(0, datagram(source, destination, b"\x04\0\0\0" + bytes(40)))]
+    back = [Packet(MS, datagram(destination, source, b"\x04\0\0\0" + bytes(40)))] if answered else []
+    assert told in overview_of(tmp_path, there, back)["traffic"]
+
+
+def test_what_a_capture_holds_besides_tcp_and_udp_is_counted(tmp_path: Path) -> None:
+    assert "other" not in overview_of(tmp_path, healthy())
+    told = overview_of(tmp_path, healthy(), [unreachable(40_900)])
+    assert told["other"] == "1 ICMP error"
+
+
+@pytest.mark.parametrize(
+    "asks", [b"\x05\x02\x00\x02", b"\x04\x01\x01\xbb\xc6\x33\x64\x14\x00", b"CONNECT a.example.test:443 HTTP/1.1\r\n\r\n"]
+)
+def test_a_proxy_has_not_the_name_of_what_it_is_asked_for(tmp_path: Path, asks: bytes) -> None:
+    told = overview_of(tmp_path, close(exchange(talk(server=("198.51.100.20", 1080)), asks, b"\x05\x00")).packets)
+    assert "198.51.100.20 = a proxy (" in told["traffic"]
+    assert "proxy" not in overview_of(tmp_path, close(exchange(talk(), b"\x05\x02\x00", OK)).packets)["traffic"]
 
 
 def test_searches_by_multicast_are_no_unanswered_lookups_of_a_side(tmp_path: Path) -> None:
