@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Array = np.ndarray[Any, Any]  #: of any type and shape
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]

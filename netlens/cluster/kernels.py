@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import tls
 from netlens.wire.compiled import kernel
-
-Array = np.ndarray[Any, Any]
 
 
 @kernel

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.cluster.kernels import flatten, unite
+from netlens.columns import Array
 from netlens.parsers import session_state as s_
 
 if TYPE_CHECKING:
     from netlens.parsers.hellos import HelloBuilder
-
-Array = np.ndarray[Any, Any]
 
 #: New payload behind which a search for a ClientHello is over that began unseen: more than hellos.LOOKS + MAX_SEGMENTS + LOOKS_AFTER segments of 64 KiB
 LOOKED_BYTES = 4 << 20

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -38,8 +37,7 @@ from netlens.cluster.keys import (
     SAW_END,
     Keys,
 )  # fmt: skip
-
-Array = np.ndarray[Any, Any]
+from netlens.columns import Array
 
 OWN = -1
 

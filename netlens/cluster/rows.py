@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.cluster.kernels import gather
+from netlens.columns import Array
 from netlens.parsers import session_state as s_
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
@@ -19,8 +20,6 @@ from netlens.wire.addresses import other_way
 if TYPE_CHECKING:
     from netlens.parsers.hellos import HelloBuilder
     from netlens.parsers.lookups import LookupBuilder
-
-Array = np.ndarray[Any, Any]
 
 # ---- a packed packet row, int64[m, R_WIDTH]; addresses and ports are those of its session ----
 R_FRAME, R_TS, R_HINT, R_IFACE, R_NUMBERS, R_LENGTH, R_REST, R_SESSION = range(8)

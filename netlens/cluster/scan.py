@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from netlens.cluster.kernels import gather, leading
 from netlens.cluster.keys import FORCED, Keys, is_dns, keys_of
 from netlens.cluster.rows import R_FRAME, R_SESSION, Payload, Piece, SessionData, copied, packed, sends_of
 from netlens.cluster.sources import SourceReader
+from netlens.columns import Array
 from netlens.errors import CaptureError
 from netlens.parsers import session_state as s_
 from netlens.parsers.hello_scan import MAX_SEGMENTS
@@ -37,8 +38,6 @@ from netlens.wire import hints as h
 if TYPE_CHECKING:
     from netlens.parsers.hellos import HelloBuilder
     from netlens.wire.framing import Input
-
-Array = np.ndarray[Any, Any]
 
 #: A SYN is sent again after 1, 3 and 7 s, and what comes late comes within seconds. Half of it makes more files be read twice, twice of it keeps more.
 EDGE_NS = 8_000_000_000

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.cluster.plan import OWN
 from netlens.cluster.rows import Piece, SessionData, copied, joined, sends_of
+from netlens.columns import Array
 from netlens.parsers.pipeline import Part
 from netlens.wire import columns as c
 
 if TYPE_CHECKING:
     from netlens.cluster.scan import Scan
-
-Array = np.ndarray[Any, Any]
 
 
 def stitch(

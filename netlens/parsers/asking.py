@@ -8,15 +8,12 @@ Limits: of the first :data:`MAX_MESSAGES`. Of an echo only its beginning is look
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from netlens.addresses import is_one_host
+from netlens.columns import Array
 from netlens.wire import decode as d
 from netlens.wire.addresses import ip_text
-
-Array = np.ndarray[Any, Any]
 
 MAX_MESSAGES = 200_000
 LOOKED_AT = 64  #: bytes of a message: a neighbour advertisement with its options has 32

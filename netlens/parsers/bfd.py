@@ -7,14 +7,13 @@ Limits: of the first :data:`MAX_PACKETS`, at the ports of RFC 5881, RFC 5883 and
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
-
-Array = np.ndarray[Any, Any]
 
 MAX_PACKETS = 100_000
 PORTS = (3784, 4784, 6784)

@@ -9,14 +9,11 @@ Limits: of the first :data:`MAX_BODIES`; only of heads that are in one segment, 
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-
-Array = np.ndarray[Any, Any]
 
 MAX_BODIES = 200_000
 MAX_HEAD = 16_384  #: bytes in which the end of a head is looked for

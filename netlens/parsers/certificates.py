@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.lifecycle import LEAST_ROWS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-
-Array = np.ndarray[Any, Any]
 
 MAX_BYTES = 1 << 16  #: of a direction from its ServerHello on; chains of 10 kB are large, and the server's own certificate is the first
 MAX_OPEN = 4096  #: connections that are followed at a time; the oldest is given up

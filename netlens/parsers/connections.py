@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from netlens.columnar import Coded, Lists
+from netlens.columns import Array
 from netlens.parsers.session_state import (
     BASE,
     BASE_KIND,
@@ -71,7 +72,6 @@ _PRIVATE = [
 _VM_NETWORKS = [ipaddress.ip_network(n) for n in ("192.168.64.0/24", "192.168.122.0/24", "10.0.2.0/24", "10.211.55.0/24")]
 SLL_OUTGOING = 4  #: packet type of LINUX_SLL and SLL2 for what this machine sent
 SLL_OTHER_HOST = 3  #: for what was addressed to another machine: only a bridge's port (or an interface in promiscuous mode) takes that
-Array = np.ndarray[Any, Any]
 
 
 def is_private(ip: str) -> bool:

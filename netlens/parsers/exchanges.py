@@ -36,11 +36,12 @@ only how much: inside TLS a WebSocket's messages, and a CONNECT to a proxy that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from netlens.columnar import Nullable
+from netlens.columns import Array
 from netlens.parsers.lifecycle import LEAST_ROWS, grown
 from netlens.parsers.session_state import FIN_TS, FSM, LAST_TS, MATE, ORIGINATOR_SHIFT, PORTS, RST_TS, SIDE, SIDE_WIDTH, UNSET
 from netlens.schema import Table
@@ -51,8 +52,6 @@ from netlens.wire.compiled import lean
 
 if TYPE_CHECKING:
     from netlens.parsers.lifecycle import Kept
-
-Array = np.ndarray[Any, Any]
 
 # ---- columns of a finished exchange, int64[:, ROW]; the same, COMPLETE left out, begin the state of a session ----
 (

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire import tls
 from netlens.wire.columns import DIRECTION, FRAME, FRESH, HINT, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.hints import NO_HELLO
-
-Array = np.ndarray[Any, Any]
 
 #: Segments with new payload per direction in which a hello may begin. SMTP with STARTTLS needs 2 to 4, LDAP 1, a CONNECT proxy with
 #: authentication 2; half of it would do, twice of it costs a little time on sessions that are no TLS.

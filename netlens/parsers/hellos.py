@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 # isort: off
+from netlens.columns import Array
 from netlens.parsers.hello_scan import (
     Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, LOOKS_AFTER, MAX_SEGMENTS,
     N_EVICTED, N_INCOMPLETE, OLDEST, Output, SLOTS, SLOT_BYTES, SLOT_WIDTH, S_BASE, S_FRAME, S_HIGH, S_NEXT, S_OWNER, S_PREV, S_STARTS, Slots, Work,
@@ -53,8 +54,6 @@ from netlens.wire import tls
 
 if TYPE_CHECKING:
     from netlens.parsers.lifecycle import Kept
-
-Array = np.ndarray[Any, Any]
 
 ROW_BYTES = 400  #: what a found hello takes, about
 #: Reasons counted, with what they mean: for the quality table.

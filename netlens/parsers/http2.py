@@ -22,13 +22,12 @@ bytes are missing from the capture are left unknown.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.records import APPLICATION, Records
-
-Array = np.ndarray[Any, Any]
 
 TLS_1_3 = 0x13  #: of its cipher suites, the first byte (RFC 8446 B.4)
 FINISHED = (36, 52)  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4)

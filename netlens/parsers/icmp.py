@@ -9,15 +9,13 @@ received it: behind NAT it has other addresses, unless NAT translated the quotat
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.addresses import ip_text
 
-Array = np.ndarray[Any, Any]
 End = tuple[str, int]  # address, port; 0 where there is none
 
 MAX_ERRORS = 20_000

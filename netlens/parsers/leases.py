@@ -11,14 +11,13 @@ Limits: of the first :data:`MAX_MESSAGES`; not DHCPv6, nor BOOTP without DHCP.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
-
-Array = np.ndarray[Any, Any]
 
 MAX_MESSAGES = 50_000
 LOOKED_AT = 600  #: bytes of a message

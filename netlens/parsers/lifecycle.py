@@ -16,11 +16,11 @@ a parser whose rows follow from packet rows alone (exchanges, tunnels) has no ``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from netlens.columns import Array
 
 LEAST_ROWS = 1024  #: rows that a state has at least
 

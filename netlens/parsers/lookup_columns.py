@@ -7,20 +7,18 @@ names and addresses become columns on another.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from netlens.arrays import uninitialized
 from netlens.columnar import Coded, LazyColumn, Lists, Nullable, Texts, nothing
+from netlens.columns import Array
 from netlens.parsers import lookup_join as j
 from netlens.threads import in_parallel, slices
 from netlens.wire import dns as d
 from netlens.wire.addresses import ip_column, ip_text, mix, random_seed
 from netlens.wire.compiled import lean
 from netlens.wire.loads import be64, prefetch
-
-Array = np.ndarray[Any, Any]
 
 # Numbers of a lookup, a row each of what _describe fills.
 _TXID, _QTYPE, _RCODE, _TRANSPORT, _PATH, _ATTEMPTS, _COPIES = range(7)

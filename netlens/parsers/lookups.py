@@ -47,11 +47,12 @@ Messages with several questions are named after the first and count once. A ques
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.arrays import GrowableArray
+from netlens.columns import Array
 from netlens.parsers.lookup_columns import columns
 from netlens.parsers.lookup_join import is_loopback, join
 from netlens.schema import Table
@@ -62,8 +63,6 @@ from netlens.wire.compiled import lean
 
 if TYPE_CHECKING:
     from netlens.parsers.lifecycle import Kept
-
-Array = np.ndarray[Any, Any]
 
 
 @lean

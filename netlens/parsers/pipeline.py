@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers import quality
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from netlens.schema import Table
     from netlens.wire.framing import Input
 
-Array = np.ndarray[Any, Any]
 _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 
 #: What each table needs to be built. Sessions are always folded: the others hang on them.

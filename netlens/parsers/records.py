@@ -15,15 +15,14 @@ from __future__ import annotations
 
 from array import array
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.lifecycle import LEAST_ROWS
 from netlens.parsers.session_state import MATE
 from netlens.wire import columns as c
-
-Array = np.ndarray[Any, Any]
 
 MAX_RECORDS = 2_000_000
 MAX_HELD = 1 << 20  #: bytes of one direction that wait for others before them; a window on a long path

@@ -6,10 +6,11 @@ loop of them.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers import session_history as history
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, add_hole, add_lowest_hole, fill
 from netlens.parsers.session_lookup import CONTROL, begin, find, key_hash, wait
@@ -29,8 +30,6 @@ from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.loads import prefetch
-
-Array = np.ndarray[Any, Any]
 
 LOOK_AHEAD = 6  #: rows whose session is asked from memory in advance; their slots in the table twice as many
 MAX_JUMP = (

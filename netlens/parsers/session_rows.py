@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from netlens.columnar import Coded, LazyColumn, Nullable
+from netlens.columns import Array
 
 # isort: off
 from netlens.parsers import session_history as history
@@ -22,8 +21,6 @@ from netlens.schema import Table
 from netlens.tables import SESSIONS as TABLE_OF_SESSIONS
 from netlens.wire.addresses import ip_column
 from netlens.wire.compiled import lean
-
-Array = np.ndarray[Any, Any]
 
 
 def _nullable(values: Array) -> Nullable:

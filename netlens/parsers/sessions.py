@@ -42,10 +42,11 @@ is taken for a keep-alive probe, as in Wireshark. Copies of bare acknowledgments
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers import spill
 from netlens.parsers.lifecycle import LEAST_ROWS
 from netlens.parsers.session_fold import LOOK_AHEAD, fold
@@ -67,8 +68,6 @@ if TYPE_CHECKING:
 
     from netlens.parsers.lifecycle import Kept
     from netlens.schema import Table
-
-Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are wanted at once
 CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each

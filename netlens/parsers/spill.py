@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from netlens.columns import Array
 
 SPILL_AT = 1 << 20  #: sessions from which the state goes to a file: 0.8 GB
 KEPT = 1 << 17  #: newest sessions whose pages are left alone: 110 MB

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netlens.arrays import GrowableArray
+from netlens.columns import Array
 from netlens.errors import CaptureError
 from netlens.parsers import pipeline
 from netlens.parsers.packet_digests import readable_again
@@ -35,8 +36,6 @@ from netlens.parsers.sessions import SessionFold
 from netlens.wire import columns as c
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import inlined, lean
-
-Array = np.ndarray[Any, Any]
 
 UNIT_SHIFT = 10
 UNIT = 1 << UNIT_SHIFT  #: bytes: the smallest block, and as many random numbers are drawn

@@ -10,18 +10,17 @@ Limits: a stream that was joined in the middle of a message, or lacks bytes (cap
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.session_state import FIRST_FRAME, MATE, PORTS
 from netlens.wire import columns as c
 
 if TYPE_CHECKING:
     from netlens.parsers.lifecycle import Kept
     from netlens.parsers.lookups import LookupBuilder
-
-Array = np.ndarray[Any, Any]
 
 MAX_BYTES = 1 << 17  #: two messages of the largest size
 MAX_STREAMS = 4096

@@ -11,17 +11,16 @@ Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from netlens.arrays import GrowableArray
+from netlens.columns import Array
 from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 from netlens.wire.compiled import lean
-
-Array = np.ndarray[Any, Any]
 
 MAX_SEGMENTS = 3_000_000
 MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less

@@ -20,10 +20,11 @@ does not unless told to) carries more than it seems to.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.lifecycle import LEAST_ROWS, grown
 from netlens.parsers.session_state import FSM, PORTS
 from netlens.wire import columns as c
@@ -32,8 +33,6 @@ from netlens.wire.compiled import lean
 
 if TYPE_CHECKING:
     from netlens.parsers.lifecycle import Kept
-
-Array = np.ndarray[Any, Any]
 
 SSH_PORT = 22
 SLOTS = 16  #: SSH connections watched at a time; the least recently active gives way

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Array = np.ndarray[Any, Any]
 End = tuple[str, int]  # address, port
 
 MAX_MESSAGES = 100_000

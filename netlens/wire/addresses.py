@@ -8,16 +8,16 @@ which writes RFC 5952 text. The version cannot be seen from the halves: an IPv4 
 from __future__ import annotations
 
 import os
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from netlens.arrays import uninitialized
 from netlens.columnar import Coded
+from netlens.columns import Array
 from netlens.wire.columns import V4_PREFIX
 from netlens.wire.compiled import inlined, kernel, lean
 
-Array = np.ndarray[Any, Any]
 P = TypeVar("P", int, Array)
 
 _MASK64 = (1 << 64) - 1

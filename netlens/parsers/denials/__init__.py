@@ -11,18 +11,17 @@ FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL and Redis, where an answer means nothin
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.denials._kinds import FOUND, NOTHING, Denying
 from netlens.registry import members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 
 __all__ = ["BY_NAME", "FOUND", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
-
-Array = np.ndarray[Any, Any]
 
 MAX_MESSAGES = 100_000
 LOOKED_AT = 1500  #: bytes of a message
