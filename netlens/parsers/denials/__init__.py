@@ -9,8 +9,6 @@ is encrypted.
 FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL and Redis, where an answer means nothing without its question, are read by :mod:`netlens.lenses._dialogs`.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a member of this folder is: a protocol in which a server says no."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, Protocol
 
 #: How answers to searches begin. That nothing is there is ordinary, unless it is all that a client hears; neither grants anything.
@@ -29,9 +27,9 @@ class Denying(Protocol):
     NAME: str
     AT: At
     #: How refusals begin that every network has: programs then go another way. Never a problem.
-    DAILY: tuple[str, ...]
+    DAILY: tuple[str, ...] = ()
     #: How answers begin that ask for credentials. They count where a client gets nothing else (:data:`netlens.lenses.refused.UNMET`).
-    CHALLENGES: tuple[str, ...]
+    CHALLENGES: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """What a message says.

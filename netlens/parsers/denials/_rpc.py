@@ -1,7 +1,5 @@
 """Replies of ONC RPC (RFC 5531 9)."""
 
-from __future__ import annotations
-
 _ACCEPTED = {
     1: "program not available",
     2: "program version not available",

@@ -3,14 +3,10 @@
 Ordinary: notifications of status, a cookie or another group that is asked for (17). Either side may refuse, so that what is sent to the port is read too.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "ike", "IKE"
 AT = At(udp=(500, 4500), either=True)
-DAILY = ()
-CHALLENGES = ()
 _ONE = {
     5: "invalid major version",
     14: "no proposal chosen",

@@ -3,14 +3,10 @@
 Ordinary: a server that shuts down or moves clients, a session that the client takes over itself, keep-alive that ran out.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "mqtt", "MQTT"
 AT = At(tcp=(1883,))
-DAILY = ()
-CHALLENGES = ()
 _OLD = {
     0: "",
     1: "protocol version not accepted",

@@ -3,14 +3,10 @@
 Ordinary: a password mistyped once; then a prompt follows.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "remote-login", "remote login"
 AT = At(tcp=(23, 513, 514))
-DAILY = ()
-CHALLENGES = ()
 _SAID = {b"login incorrect": "login incorrect", b"password incorrect": "password incorrect", b"permission denied": "permission denied",
          b"% login invalid": "login invalid", b"% authentication failed": "authentication failed", b"login failed": "login failed",
          b"% access denied": "access denied", b"% bad passwords": "bad passwords"}  # fmt: skip

@@ -3,14 +3,10 @@
 Ordinary: what is not there (2), too big (1: the manager asks for less), values that an agent cannot read (5).
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At, ber, ber_int
 
 ID, NAME = "snmp", "SNMP"
 AT = At(udp=(161,))
-DAILY = ()
-CHALLENGES = ()
 _STATUS = {
     0: "",
     3: "badValue",
