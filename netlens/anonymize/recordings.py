@@ -13,8 +13,6 @@ analysis of HTTP/2 rests on it and the payload is gone.
 Outputs are made aside, readable by their owner only, and take their place when they are complete. Nothing is ever written over.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -22,19 +20,17 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens import logs
 from netlens.anonymize.captures import Progress, rewrite
+from netlens.anonymize.mapper import Mapper
 from netlens.capture.recording import MANIFEST, Manifest, SideResult, read_manifest, write_manifest
 from netlens.chains.inputs import Inputs, from_folder, read_sockets
 from netlens.errors import NetlensError
 from netlens.outputs import create, new_file, new_folder
 from netlens.parsers import decrypted, decrypted_rows, errorlog
 from netlens.sidefiles import Lines
-
-if TYPE_CHECKING:
-    from netlens.anonymize.mapper import Mapper
 
 #: What a line leaves that could not be read; of one with what looks like the head of a line inside, something that looks so too.
 UNREAD, BROKEN = "-", "- +0ms service="
@@ -170,7 +166,7 @@ def reduced(line: str) -> str:
         return BROKEN if logs.holds_head(line.encode("utf-8", "replace")) else UNREAD
     form, head = known
     if not head.fault:
-        return form.write(replace(head, service="") if form.CHAINED else head)
+        return form.write(replace(head, service="") if head.since_ms is not None else head)
     rest = line[head.rest :]
     said = form.said(rest)
     words = logs.words(said)

@@ -40,6 +40,7 @@ from netlens.logs._words import (
     REFUSALS,
     UNKNOWN,
     WORDS,
+    Refusal,
     in_known_words,
     names_status,
     refusal,
@@ -106,23 +107,13 @@ _LOOK = 1 << 16  #: bytes of a record that are searched for that
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """What a record says of a refused request; None where it does not say.  bare : all that it says is a number that is not called a status."""
-
-    refusal_class: str
-    code: str | None = None
-    status: int | None = None
-    retry_after_s: float | None = None
-    bare: bool = False
-
-
-@dataclass(frozen=True)
 class Head:
     """The head of a record.
 
     time : as it stands there.  rest : where what follows the head begins.
     fault : the record may tell of a refusal.  level, service : "" where there is none.
-    since_ms : time since the record before, if the format tells it.  about : what it says of its request, refused or not.
+    since_ms : time since the record before, if the format tells it (so that records that are no refusals are needed too).
+    about : what it says of its request, refused or not.
     """
 
     time: str
@@ -145,7 +136,6 @@ class LogFormat(Protocol):
     ID: str  #: the file's name with ``-`` for ``_``
     PROGRAM: str  #: whose log it is; "any"
     RANK: int  #: the narrow formats come first
-    CHAINED: bool  #: a record tells its time since the one before, so those that are no refusals are needed too
 
     def recognise(self, record: str, /) -> Head | None:
         """The head of a record of this format; None of another, or of one without a time."""

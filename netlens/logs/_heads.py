@@ -1,7 +1,5 @@
 """What formats with a time and a level at the head of a line share."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ Heads are found by a pattern, so a record may be cut off, and what the recorder 
 of JSON a quotation mark never stands without a backslash, so a key that is found is one.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ are UTC unless they name a zone.
 A time without a date is one of 1970-01-01, one without a year is one of 1972, until :func:`nearest` places it.
 """
 
-from __future__ import annotations
-
 import re
 from calendar import isleap
 from datetime import UTC, datetime, timedelta

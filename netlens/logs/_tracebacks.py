@@ -5,8 +5,6 @@ Sources: docs.python.org/3/library/traceback.html (exceptions that were raised w
 (``util.inspect``), and JSON with an indent.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 
