@@ -11,12 +11,10 @@ Limits: a message whose parts are further apart than the window stays zero where
 stream whose beginning was not captured the first segment seen is taken for the beginning, as in :mod:`netlens.parsers.streams`.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +24,9 @@ from netlens.anonymize.kernels.checksums import set_checksum
 from netlens.anonymize.kernels.dns import rewrite_message
 from netlens.anonymize.kernels.mapping import MISSED
 from netlens.anonymize.kernels.tls import HELLO_GOES_ON, join_hello, rewrite_hello
+from netlens.anonymize.mapper import Mapper
 from netlens.wire.fragments import MAX_AGE_NS, MAX_BYTES, MAX_DATAGRAMS
 from netlens.wire.tls import MAX_MESSAGE
-
-if TYPE_CHECKING:
-    from netlens.anonymize.mapper import Mapper
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]

@@ -1,7 +1,5 @@
 """Fragments of datagrams, as far as these may lie in two files."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

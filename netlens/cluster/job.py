@@ -1,7 +1,5 @@
 """The steps in order, on anything that runs functions; numbers, tables and files of the whole."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise

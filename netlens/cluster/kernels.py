@@ -1,7 +1,5 @@
 """Loops over rows and bytes."""
 
-from __future__ import annotations
-
 from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import tls

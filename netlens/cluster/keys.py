@@ -1,18 +1,13 @@
 """What the plan needs to know of each session of a file: hashes of its ends, how it begins and ends here, and what is still looked for in it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.cluster.kernels import flatten, unite
 from netlens.columns import Array
 from netlens.parsers import session_state as s_
-
-if TYPE_CHECKING:
-    from netlens.parsers.hellos import HelloBuilder
+from netlens.parsers.hellos import HelloBuilder
 
 #: New payload behind which a search for a ClientHello is over that began unseen: more than hellos.LOOKS + MAX_SEGMENTS + LOOKS_AFTER segments of 64 KiB
 LOOKED_BYTES = 4 << 20

@@ -15,8 +15,6 @@ Two sessions belong together if what one is may depend on the other:
 The rest stays in its file. What belongs together goes to the file where it begins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -12,11 +12,8 @@ Limits: what bounds the state of one process (unanswered SYNs, hellos and DNS st
 in a flood rows are here that one process gives up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,15 +26,13 @@ from netlens.columns import Array
 from netlens.errors import CaptureError
 from netlens.parsers import session_state as s_
 from netlens.parsers.hello_scan import MAX_SEGMENTS
+from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.pipeline import Part
 from netlens.parsers.streams import DnsStreams
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-
-if TYPE_CHECKING:
-    from netlens.parsers.hellos import HelloBuilder
-    from netlens.wire.framing import Input
+from netlens.wire.framing import Input
 
 #: A SYN is sent again after 1, 3 and 7 s, and what comes late comes within seconds. Half of it makes more files be read twice, twice of it keeps more.
 EDGE_NS = 8_000_000_000

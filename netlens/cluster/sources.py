@@ -5,8 +5,6 @@ put into the order of their first packets, because names of a ring of files (``t
 by one stay in the order given, as for one machine.
 """
 
-from __future__ import annotations
-
 import glob
 import os
 import re

@@ -1,7 +1,5 @@
 """The steps on Dask's workers: of a scheduler that is there, or of a local cluster that is started and ended here."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -5,8 +5,6 @@ Kept while ``netlens analyze`` reads a capture, and by no other command. Formats
 Limits: of the first :data:`MAX_MESSAGES`. Of an echo only its beginning is looked at; ARP is that of Ethernet and IPv4.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ Kept while ``netlens analyze`` reads a capture, and by no other command.
 Limits: of the first :data:`MAX_PACKETS`, at the ports of RFC 5881, RFC 5883 and RFC 7130; of each end changes of state are kept, not packets.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -6,8 +6,6 @@ Of an address nothing is kept but that it has such a word. Kept while ``netlens 
 Limits: of the first :data:`MAX_BODIES`; only of heads that are in one segment, the first of each segment, without Transfer-Encoding.
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -8,8 +8,6 @@ Limits: TLS 1.3 encrypts certificates, and a resumed connection shows none. What
 behind a hole there is no certificate.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple

@@ -23,8 +23,6 @@ marks, a Linux cooked capture whose machine sends from an address that a hypervi
 Limits: without a second capture the origin of a host's session that no mark explains is unknown while a tunnel is up; it is null, not ``host``.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from bisect import bisect_right
 from collections import defaultdict

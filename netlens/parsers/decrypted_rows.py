@@ -3,8 +3,6 @@
 The lines are :class:`netlens.parsers.decrypted.DecryptedRequest`, numbers and codes only. A file may come from a stranger: what is no such line is left out.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

@@ -23,8 +23,6 @@ much. That a restarted program's clock and the chain agree by chance, within one
 Lines hold prompts and keys: nothing of one but its number, its time and the error code ever leaves this module.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import re

@@ -34,24 +34,19 @@ server that sends a single ticket, and that after the request has arrived, seems
 only how much: inside TLS a WebSocket's messages, and a CONNECT to a proxy that is spoken to over TLS, are turns like others.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from netlens.columnar import Nullable
 from netlens.columns import Array
-from netlens.parsers.lifecycle import LEAST_ROWS, grown
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
 from netlens.parsers.session_state import FIN_TS, FSM, LAST_TS, MATE, ORIGINATOR_SHIFT, PORTS, RST_TS, SIDE, SIDE_WIDTH, UNSET
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import lean
-
-if TYPE_CHECKING:
-    from netlens.parsers.lifecycle import Kept
 
 # ---- columns of a finished exchange, int64[:, ROW]; the same, COMPLETE left out, begin the state of a session ----
 (

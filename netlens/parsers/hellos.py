@@ -34,7 +34,7 @@ Limits
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -47,13 +47,10 @@ from netlens.parsers.hello_scan import (
 )  # fmt: skip
 
 # isort: on
-from netlens.parsers.lifecycle import LEAST_ROWS
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept
 from netlens.schema import Table
 from netlens.tables import HELLOS
 from netlens.wire import tls
-
-if TYPE_CHECKING:
-    from netlens.parsers.lifecycle import Kept
 
 ROW_BYTES = 400  #: what a found hello takes, about
 #: Reasons counted, with what they mean: for the quality table.

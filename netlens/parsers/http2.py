@@ -20,8 +20,6 @@ Limits: a padded record (RFC 8446 5.4) has any size; no client or server met pad
 bytes are missing from the capture are left unknown.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -7,8 +7,6 @@ Limits: of the first :data:`MAX_ERRORS`; the rest is only counted. Not read are 
 received it: behind NAT it has other addresses, unless NAT translated the quotation, too (RFC 5508 4.2). Anybody can forge an error.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from netlens.columns import Array

@@ -9,8 +9,6 @@ Kept while ``netlens analyze`` reads a capture, and by no other command.
 Limits: of the first :data:`MAX_MESSAGES`; not DHCPv6, nor BOOTP without DHCP.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ One walk gathers the numbers of each lookup, on all cores. Then the records of t
 names and addresses become columns on another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

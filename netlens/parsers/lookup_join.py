@@ -8,8 +8,6 @@ Two kinds do meet across questions, and get one part:
 mDNS (a query for any type) is in the first one, and an answer whose question cannot be read, found by its socket and id, makes all of them one.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

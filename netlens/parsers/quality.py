@@ -1,7 +1,5 @@
 """Quality: what the capture holds that was not read, and what it lacks; every conclusion is preceded by it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -11,8 +11,6 @@ Limits: a connection whose hello is not in the capture has no records; nor has w
 then ``whole`` is False. Once :data:`MAX_RECORDS` records are kept (24 bytes each), or those of :data:`MAX_CONNECTIONS` connections, later ones have none.
 """
 
-from __future__ import annotations
-
 from array import array
 from heapq import heappop, heappush
 from typing import NamedTuple

@@ -4,8 +4,6 @@ See *Theory of operation* in :mod:`netlens.parsers.sessions`. The stages of a se
 loop of them.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ Capital letters are the originator's, small ones the responder's; ``^`` says tha
 letter; retransmissions and zero windows have one more for each power of ten. Letters are five bits each, in four numbers of the session state.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

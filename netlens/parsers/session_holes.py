@@ -6,8 +6,6 @@ A hole is a span of stream offsets below the next number of its side. Payload th
 segment in its middle makes two of it. Holes of all sessions are rows of one matrix, and those that are free again a list in it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.parsers.session_state import (

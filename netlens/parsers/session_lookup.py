@@ -3,8 +3,6 @@
 See *Theory of operation* 1 and *Floods* in :mod:`netlens.parsers.sessions`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 # isort: off

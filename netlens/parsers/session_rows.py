@@ -1,7 +1,5 @@
 """The table of sessions, made from their state."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.columnar import Coded, LazyColumn, Nullable

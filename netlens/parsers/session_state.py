@@ -4,8 +4,6 @@ One row a session, int64[n, S_WIDTH]: what concerns both ends, and a block of :d
 first packet. :mod:`netlens.parsers.sessions` says what the numbers mean to each other.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from netlens.columns import Array

@@ -42,13 +42,14 @@ is taken for a keep-alive probe, as in Wireshark. Copies of bare acknowledgments
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.columns import Array
 from netlens.parsers import spill
-from netlens.parsers.lifecycle import LEAST_ROWS
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept
 from netlens.parsers.session_fold import LOOK_AHEAD, fold
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, missing_bytes
 from netlens.parsers.session_lookup import WAITING, rehash
@@ -64,9 +65,6 @@ from netlens.parsers.session_state import (
 from netlens.wire import columns as c
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from netlens.parsers.lifecycle import Kept
     from netlens.schema import Table
 
 BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are wanted at once

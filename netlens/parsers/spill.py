@@ -8,8 +8,6 @@ packets, and 5-tuples used again, sessions of their own, so that rows would depe
 A file of which the disk cannot hold all is not begun: writing to a page that has no room on the disk would end the process.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 

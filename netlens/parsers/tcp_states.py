@@ -15,8 +15,6 @@ The kernel's array :data:`TABLE`, the diagram in the docs and the tests are made
 Limits: sequence numbers are not looked at here; a forged RST with a wild sequence number ends a session as a true one does.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -8,8 +8,6 @@ Limits: of at most :data:`MAX_SEGMENTS` segments (87 bytes each, 260 MB); ``left
 Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *excerpt* ends and another begins: files are joined that way.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

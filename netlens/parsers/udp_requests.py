@@ -10,19 +10,15 @@ Kept while ``netlens analyze`` reads a capture, and by no other command.
 Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any).
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 End = tuple[str, int]  # address, port
 

@@ -5,8 +5,6 @@ rows share the strings. IPv4 is written by a kernel (a resolver's capture can ho
 which writes RFC 5952 text. The version cannot be seen from the halves: an IPv4 address and the IPv4-mapped IPv6 address have the same bits.
 """
 
-from __future__ import annotations
-
 import os
 from typing import TypeVar
 

@@ -12,8 +12,6 @@ A capture that ends inside a record (tcpdump killed, disk full) is normal: every
 Refused, by name: Kuznetzov's modified pcap, other programs' formats, text, empty files, directories.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ overlap the first one wins (RFC 5722 wants such datagrams dropped; Wireshark let
 Limits: a datagram whose fragments lie in two parts of a capture that are read on their own is not completed; read them as one stream.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from typing import Any

@@ -19,8 +19,6 @@ Theory of operation
 which costs time only.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import functools

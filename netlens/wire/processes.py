@@ -11,8 +11,6 @@ Only frames that are asked for are looked at, in a second pass over the file, wh
 Limits: standard input cannot be read twice, so nothing is known of it.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Bytes of one input, in buffers: of a plain file, a pipe or standard input, with gzip undone on the way."""
 
-from __future__ import annotations
-
 import os
 import queue
 import select

@@ -9,8 +9,6 @@ them is taken as it was before them.
 Limit: a clock that is set forward shows no different from silence, and does no harm while it stays so: the order is right.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

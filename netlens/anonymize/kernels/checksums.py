@@ -1,7 +1,5 @@
 """Checksums of IP, TCP, UDP and ICMP: one that was right is right again, one that was left to the card or wrong is so again."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.wire.compiled import kernel

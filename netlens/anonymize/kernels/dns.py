@@ -8,8 +8,6 @@ stops at the same place; everything behind it is zero.
 Time grows with the length of the message, whatever it says: each label is mapped once, however many names point at it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.anonymize.kernels.mapping import EPOCH, MESSAGE, ROOT, chain, is_in, map_label, map_nibble, map_v4, map_v6

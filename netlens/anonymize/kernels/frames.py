@@ -12,8 +12,6 @@ wrong, by an amount that tells nothing. Behind a source route it is zero. Of a p
 Fragments keep their IP header and nothing else here; their caller puts them together and writes them when all are there.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.anonymize.kernels.checksums import UNSET, set_checksum, state_of

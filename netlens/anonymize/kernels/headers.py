@@ -1,7 +1,5 @@
 """Headers of links and tunnels, as their files declare them (:mod:`netlens.wire.link`), of IP, and ARP, into a copy with addresses replaced."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.anonymize.kernels.checksums import fold, put16, sum_words

@@ -13,8 +13,6 @@ Names
 3. A suffix is known by a chain of hashes from the root. A label whose chain is among ``kept`` is left as it is.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

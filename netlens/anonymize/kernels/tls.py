@@ -11,8 +11,6 @@ Kept, because turn-taking, fingerprints and pairing need it and it says nothing 
 A byte that decides how :mod:`netlens.wire.decode` sees a segment is kept, so that the result is seen alike.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.anonymize.kernels.mapping import map_dotted, map_random
