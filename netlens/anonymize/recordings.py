@@ -273,15 +273,15 @@ def _texts(value: Any) -> list[str]:
 
 
 def _numbers(table: Any, *names: str) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        return {}
-    return {n: table[n] for n in names if isinstance(table.get(n), int | float)}
+    return {n: v for n, v in _named(table, names) if isinstance(v, int | float)}
 
 
 def _words(table: Any, *names: str) -> dict[str, str]:
-    if not isinstance(table, dict):
-        return {}
-    return {n: table[n] for n in names if isinstance(table.get(n), str) and _WORD.fullmatch(table[n])}
+    return {n: v for n, v in _named(table, names) if isinstance(v, str) and _WORD.fullmatch(v)}
+
+
+def _named(table: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    return [(n, table[n]) for n in names if n in table] if isinstance(table, dict) else []
 
 
 def _lab(lab: dict[str, Any], mapper: Mapper) -> dict[str, Any]:

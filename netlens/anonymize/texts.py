@@ -41,7 +41,7 @@ _QUANTITY = re.compile(r"\d+(?:ns|us|ms|s|min|m|h|d|B|kB|KB|MB|GB|KiB|MiB|GiB|k|
 MOST_DIGITS = 12
 #: Names of users and machines that say nothing of whose they are.
 ANYBODYS = frozenset(
-    [
+    (
         "root",
         "admin",
         "user",
@@ -57,7 +57,7 @@ ANYBODYS = frozenset(
         "ssh",
         "vm",
         "host",
-    ]
+    )
 )
 
 
