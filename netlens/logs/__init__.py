@@ -49,54 +49,16 @@ from netlens.logs._words import (
 )
 
 __all__ = [
-    "CLASSES",
-    "CLASS_OF_CODE",
-    "CLIENTS",
-    "CONCURRENCY",
-    "FAULTS",
-    "OTHER",
-    "OVERLOAD",
-    "QUOTA",
-    "RATE",
-    "REFUSALS",
-    "UNDATED_NS",
-    "UNKNOWN",
-    "WORDS",
-    "About",
-    "Head",
-    "LogFormat",
-    "Records",
-    "Refusal",
-    "formats",
-    "holds_head",
-    "in_known_words",
-    "names_status",
-    "nearest",
-    "plainly",
-    "recognise",
-    "records",
-    "refusal",
-    "refusal_class",
-    "words",
+    "CLASSES", "CLASS_OF_CODE", "CLIENTS", "CONCURRENCY", "FAULTS", "OTHER", "OVERLOAD", "QUOTA", "RATE", "REFUSALS", "UNDATED_NS",
+    "UNKNOWN", "WORDS", "About", "Head", "LogFormat", "Records", "Refusal", "formats", "holds_head", "in_known_words", "names_status",
+    "nearest", "plainly", "recognise", "records", "refusal", "refusal_class", "words",
 ]  # fmt: skip
 
 SECTIONS = ("Source",)  #: what the docstring of a format says
 #: Loggers of the libraries that programs ask providers with. Their names are harmless, and their lines of level INFO tell of refusals too.
-CLIENTS = frozenset(
-    {
-        "httpx2",
-        "httpcore2",
-        "httpx",
-        "httpcore",
-        "openai",
-        "openai._base_client",
-        "anthropic",
-        "anthropic._base_client",
-        "litellm",
-        "urllib3",
-        "aiohttp",
-    }
-)
+CLIENTS = frozenset((
+    "httpx2", "httpcore2", "httpx", "httpcore", "openai", "openai._base_client", "anthropic", "anthropic._base_client", "litellm", "urllib3", "aiohttp",
+))  # fmt: skip
 COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")  #: of terminals, which some logs keep
 COMPOSE = re.compile(r"[\w.-]{1,64} {0,30}\| ")  #: before each line that ``docker compose logs`` shows
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log

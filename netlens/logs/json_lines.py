@@ -14,10 +14,7 @@ PROGRAM = "any"
 RANK = 500
 
 
-def recognise(record: str) -> logs.Head | None:
-    return _objects.recognise(record)
-
-
+recognise = _objects.recognise
 said = _objects.told
 
 
