@@ -29,7 +29,7 @@ from netlens.capture.recording import MANIFEST, Manifest, SideResult, read_manif
 from netlens.chains.inputs import Inputs, from_folder, read_sockets
 from netlens.errors import NetlensError
 from netlens.outputs import create, new_file, new_folder
-from netlens.parsers import decrypted, decrypted_rows, errorlog
+from netlens.parsers import decrypted, errorlog
 from netlens.sidefiles import Lines
 
 #: What a line leaves that could not be read; of one with what looks like the head of a line inside, something that looks so too.
@@ -191,11 +191,11 @@ def _requests(given: Inputs, target: Path, result: Result) -> None:
         result.warnings.append(f"what the key log shows is left out: {error}")
         return
     if found is None and given.requests is not None:
-        found = decrypted_rows.read(given.requests)
+        found = decrypted.read_rows(given.requests)
         result.warnings += [found.note] if found.note else []
     if found is not None and found.rows:
         with create(target) as file:
-            file.writelines(line.encode() + b"\n" for line in decrypted_rows.lines(found.rows))
+            file.writelines(line.encode() + b"\n" for line in decrypted.lines(found.rows))
 
 
 # --- socket samples ---------------------------------------------------------------------------------------------------------------------
