@@ -22,10 +22,10 @@ _HEAD = re.compile(
 
 
 def recognise(record: str) -> logs.Head | None:
-    found = _HEAD.match(record)
-    return (
-        logs.Head(found["time"], found.end(), found["status"] >= "400", "ERROR" if found["status"] >= "400" else "INFO") if found else None
-    )
+    if (found := _HEAD.match(record)) is None:
+        return None
+    fault = found["status"] >= "400"
+    return logs.Head(found["time"], found.end(), fault, "ERROR" if fault else "INFO")
 
 
 said = whole

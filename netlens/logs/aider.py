@@ -17,12 +17,7 @@ RANK = 75
 
 _HEAD = re.compile(rf"{_heads.TIME}\s(?:> )?(?=litellm\.\w{{1,40}}(?:Error|Exception)\b)", re.ASCII)
 
-
-def recognise(record: str) -> logs.Head | None:
-    found = _HEAD.match(record)
-    return logs.Head(found["time"], found.end()) if found else None
-
-
+recognise = _heads.recogniser(_HEAD)
 said = whole
 
 

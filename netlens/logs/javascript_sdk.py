@@ -18,10 +18,7 @@ RANK = 85
 _HEAD = re.compile(rf"{_heads.TIME}\s\[log_[0-9a-f]{{1,12}}(?:, retryOf: log_[0-9a-f]{{1,12}})?\]", re.ASCII)
 _STATUS = re.compile(r" (?:failed|succeeded) with status (?P<status>\d{3}) in (?P<ms>\d{1,9})ms")
 
-
-def recognise(record: str) -> logs.Head | None:
-    found = _HEAD.match(record)
-    return logs.Head(found["time"], found.end()) if found else None
+recognise = _heads.recogniser(_HEAD)
 
 
 def said(rest: str) -> str:
