@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
+from netlens.parsers.ber import ber
 from netlens.parsers.lifecycle import LEAST_ROWS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
@@ -126,7 +127,6 @@ class CertificateBuilder:
         self._known: dict[bytes, Leaf | None] = {}
 
     def feed(self, buf: Array, rows: Array) -> None:
-        """Take in a batch (int64[n, WIDTH])."""
         begins = (rows[:, c.HINT] & _MASK == _HELLO) & (rows[:, c.FRESH] > 0) & (rows[:, c.SESSION] >= 0)
         if not self._streams and not begins.any():
             return
@@ -180,26 +180,19 @@ def leaf(der: bytes) -> Leaf | None:
 
 
 def _element(der: bytes, at: int, end: int, tag: int | None = None) -> tuple[int, int, int]:
-    """(tag, start, stop) of the contents of the element that begins at ``at`` (X.690 8.1).
+    """(tag, start, stop) of the contents of the element that begins at ``at``.
 
     Raises
     ------
     ValueError
-        it goes on behind ``end``, or has another tag than it must.
+        it goes on behind ``end``, has another tag than it must, or four octets of length or more.
+    IndexError
+        there is none.
     """
-    if at + 2 > end or (tag is not None and der[at] != tag):
+    found, start, stop = ber(der, at)
+    if stop > end or start - at > 5 or tag not in (None, found):
         raise ValueError
-    found, size = der[at], der[at + 1]
-    at += 2
-    if size & 0x80:
-        octets = size & 0x7F
-        if not 1 <= octets <= 3 or at + octets > end:
-            raise ValueError
-        size = int.from_bytes(der[at : at + octets], "big")
-        at += octets
-    if at + size > end:
-        raise ValueError
-    return found, at, at + size
+    return found, start, stop
 
 
 def _elements(der: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -69,7 +69,6 @@ class DenialBuilder:
         self._callers: dict[int, int] = {}  # port of a client of a server that answers from another port -> number of the protocol + 1
 
     def feed(self, buf: Array, packets: Array) -> None:
-        """Take in a batch (int64[n, WIDTH])."""
         ports = packets[:, c.PORTS].astype(np.uint32)  # of most captures no port is of interest, and that must cost nothing
         source, destination = ports >> 16, ports & 0xFFFF
         self._by_beginning(buf, packets)

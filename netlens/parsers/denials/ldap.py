@@ -3,7 +3,8 @@
 Ordinary: a login that goes on (14), referrals (10), entries that are not there (32), if others are, or there already (68), limits of a search.
 """
 
-from netlens.parsers.denials._kinds import FOUND, NOTHING, At, ber, ber_int
+from netlens.parsers.ber import ber, ber_int
+from netlens.parsers.denials._kinds import FOUND, NOTHING, At
 
 ID, NAME = "ldap", "LDAP"
 AT = At(tcp=(389, 3268))

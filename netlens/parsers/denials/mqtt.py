@@ -8,13 +8,9 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "mqtt", "MQTT"
 AT = At(tcp=(1883,))
 _OLD = {
-    0: "",
-    1: "protocol version not accepted",
-    2: "client identifier not accepted",
-    3: "server unavailable",
-    4: "bad user name or password",
+    0: "", 1: "protocol version not accepted", 2: "client identifier not accepted", 3: "server unavailable", 4: "bad user name or password",
     5: "not authorized",
-}
+}  # fmt: skip
 _NEW = {0x80: "unspecified error", 0x81: "malformed packet", 0x82: "protocol error", 0x84: "protocol version not accepted",
         0x85: "client identifier not accepted",
         0x86: "bad user name or password", 0x87: "not authorized", 0x88: "server unavailable", 0x89: "server busy", 0x8A: "banned",

@@ -18,8 +18,5 @@ def read(message: bytes, length: int, /) -> str | None:
     for words, no in _SAID.items():
         if text.startswith(words):
             return no
-    return (
-        ""
-        if text.startswith((b"last login", b"welcome")) or (length == len(message) and message.rstrip(b" ")[-1:] in (b"$", b"#", b">"))
-        else None
-    )
+    prompts = length == len(message) and message.rstrip(b" ")[-1:] in (b"$", b"#", b">")
+    return "" if prompts or text.startswith((b"last login", b"welcome")) else None

@@ -8,14 +8,8 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "tftp", "TFTP"
 AT = At(udp=(69,), other_port=True)
 _ERRORS = {
-    1: "file not found",
-    2: "access violation",
-    3: "disk full",
-    4: "illegal operation",
-    5: "unknown transfer",
-    6: "file exists",
-    7: "no such user",
-}
+    1: "file not found", 2: "access violation", 3: "disk full", 4: "illegal operation", 5: "unknown transfer", 6: "file exists", 7: "no such user",
+}  # fmt: skip
 
 
 def read(message: bytes, length: int, /) -> str | None:
