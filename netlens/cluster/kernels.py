@@ -60,13 +60,3 @@ def leading(buf: Array, packets: Array, at: Array, owner: Array, near: Array, en
         else:
             out[i] = True
         ends[o] = max(ends[o], row[c.OFFSET] + row[c.LENGTH])
-
-
-@kernel
-def gather(buf: Array, starts: Array, sizes: Array, out: Array) -> None:
-    """Pieces of ``buf`` one behind the other."""
-    at = 0
-    for i in range(len(starts)):
-        for j in range(sizes[i]):
-            out[at + j] = buf[starts[i] + j]
-        at += sizes[i]

@@ -151,11 +151,12 @@ def _mnemonics(numbers: Array, text: Callable[[int], str | None]) -> Coded:
 
 
 @lean
-def _copy_texts(arena, offsets, sizes, out):
+def gather(buf: Array, starts: Array, sizes: Array, out: Array) -> None:
+    """Pieces of ``buf`` one behind the other."""
     at = 0
-    for i in range(len(offsets)):
+    for i in range(len(starts)):
         for k in range(sizes[i]):
-            out[at + k] = arena[offsets[i] + k]
+            out[at + k] = buf[starts[i] + k]
         at += sizes[i]
 
 
@@ -164,7 +165,7 @@ def _names(arena: Array, offsets: Array, sizes: Array, known: Array) -> Texts:
     ends = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=ends[1:])
     out = uninitialized(np.uint8, int(ends[-1]))
-    _copy_texts(arena, offsets, sizes, out)
+    gather(arena, offsets, sizes, out)
     return Texts(out, ends, known)
 
 
