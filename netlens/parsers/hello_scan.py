@@ -1,7 +1,5 @@
 """The walk over packet rows that finds ClientHellos: compiled code behind :mod:`netlens.parsers.hellos`, which says what it decides."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +76,7 @@ class Output(NamedTuple):
     used: Array
 
     @classmethod
-    def empty(cls) -> Output:
+    def empty(cls) -> "Output":
         return cls(
             np.empty((FACTS, FACT_WIDTH), np.int64), np.empty((FACTS, 32), np.uint8), np.empty(ARENA, np.uint8), np.zeros(2, np.int64)
         )
@@ -95,7 +93,7 @@ class Work(NamedTuple):
     scratch: Array
 
     @classmethod
-    def room(cls) -> Work:
+    def room(cls) -> "Work":
         return cls(np.empty(tls.HELLO_WIDTH, np.int64), np.empty(tls.MAX_SORT, np.int64), np.empty(tls.SCRATCH, np.uint8))
 
 

@@ -32,14 +32,12 @@ Limits
 * ``sni`` may not be a host name: it is what a stranger wrote, escaped by ``netlens.wire.tls.escape``.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
 # isort: off
-from netlens.columns import Array
+from netlens.columns import Array, objects
 from netlens.parsers.hello_scan import (
     Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, LOOKS_AFTER, MAX_SEGMENTS,
     N_EVICTED, N_INCOMPLETE, OLDEST, Output, SLOTS, SLOT_BYTES, SLOT_WIDTH, S_BASE, S_FRAME, S_HIGH, S_NEXT, S_OWNER, S_PREV, S_STARTS, Slots, Work,
@@ -81,13 +79,13 @@ class Found:
     def offers_http2(self) -> list[bool]:
         return ["h2" in alpn for _, alpn, _ in self.described]
 
-    def extend(self, other: Found) -> None:
+    def extend(self, other: "Found") -> None:
         self.numbers += other.numbers
         self.randoms += other.randoms
         self.sni += other.sni
         self.described += other.described
 
-    def where(self, keep: Array) -> Found:
+    def where(self, keep: Array) -> "Found":
         """The rows of a boolean mask, as a copy."""
         out = Found()
         if len(keep):
@@ -144,7 +142,7 @@ class HelloBuilder:
         self._names: dict[bytes, str | None] = {b"": None}
         self._keys: dict[bytes, tuple[str | None, list[str], str | None]] = {}
 
-    def feed(self, buf: Array, packets: Array, sessions: Array | None = None) -> None:
+    def feed(self, buf: Array, packets: Array) -> None:
         """Take in a batch; all that is needed of its sessions stands in the packet rows."""
         start = 0
         while True:
@@ -236,8 +234,7 @@ class HelloBuilder:
         facts = rows.facts()
         if len(facts) == 0:
             return out
-        names = np.empty(len(rows.sni), object)
-        names[:] = rows.sni
+        names = objects(rows.sni)
         usable = np.flatnonzero((facts[:, F_SESSION] < n_sessions) & (facts[:, F_SNI_LEN] > 0))
         order = usable[np.argsort(facts[usable, F_FRAME], kind="stable")][::-1]
         out[facts[order, F_SESSION]] = names[order]  # assigned in order: the earliest comes last and stays
@@ -262,27 +259,22 @@ class HelloBuilder:
                 "session_id": facts[:, F_SESSION].copy(),
                 "frame": facts[:, F_FRAME].copy(),
                 "time_ns": facts[:, F_TS].copy(),
-                "sni": _objects([sni[i] for i in picks]),
-                "alpn": _objects([d[1] for d in described]),
-                "random": _objects([text[i : i + 64] for i in range(0, len(text), 64)]),
-                "version": _objects([d[0] for d in described]),
-                "ja4": _objects([d[2] for d in described]),
+                "sni": objects([sni[i] for i in picks]),
+                "alpn": objects([d[1] for d in described]),
+                "random": objects([text[i : i + 64] for i in range(0, len(text), 64)]),
+                "version": objects([d[0] for d in described]),
+                "ja4": objects([d[2] for d in described]),
                 "length_bytes": facts[:, F_LENGTH].copy(),
                 "segments": facts[:, F_SEGMENTS].copy(),
             },
         )
 
     @property
-    def counters(self) -> dict[str, int]:
-        """How often each reason of :data:`MEANINGS` happened; hellos incomplete at this moment are in ``hello_incomplete``."""
-        return dict(zip(MEANINGS, self._all()[1][:, 0].tolist(), strict=True))
+    def counted(self) -> dict[str, tuple[int, int | None]]:
+        """How often each reason of :data:`MEANINGS` happened, and the frame of the first; hellos incomplete at this moment are in ``hello_incomplete``."""
+        return {name: (count, None if first < 0 else first) for name, (count, first) in zip(MEANINGS, self._all()[1].tolist(), strict=True)}
 
-    @property
-    def first_frames(self) -> dict[str, int | None]:
-        """Frame at which each reason happened first; None if it did not."""
-        return {k: None if v < 0 else v for k, v in zip(MEANINGS, self._all()[1][:, 1].tolist(), strict=True)}
-
-    def merge(self, other: HelloBuilder, place: Array, frame_offset: int = 0, turned: Array | None = None) -> None:
+    def merge(self, other: "HelloBuilder", place: Array, frame_offset: int = 0, turned: Array | None = None) -> None:
         """Take over what ``other`` found in the part of the capture that follows this one.
 
         Parameters
@@ -372,7 +364,7 @@ class HelloBuilder:
             expected=kept.rows(self._arrays.expected.reshape(-1, 2)).ravel(),
         )
 
-    def extract(self, place: Array) -> HelloBuilder:
+    def extract(self, place: Array) -> "HelloBuilder":
         """What is known of some sessions, in no more memory than it needs; ``place``: their new rows, -1 for the others."""
         at = np.flatnonzero(place >= 0)
         collecting = int((self.looking(len(place))[0][at] < 0).sum())
@@ -412,8 +404,3 @@ class HelloBuilder:
 
 def _name(raw: bytes) -> str | None:
     return tls.escape(raw) if raw else None
-
-
-def _objects(values: list[Any]) -> Array:
-    """An object array of ``values``; numpy would make a matrix of lists of equal length."""
-    return np.fromiter(values, object, len(values))

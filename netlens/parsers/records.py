@@ -176,7 +176,6 @@ class RecordBuilder:
         return list(self._client)
 
     def feed(self, buf: Array, rows: Array, sessions: Array) -> None:
-        """Take in a batch (int64[n, WIDTH]) with the state of the sessions."""
         if not len(self._followed):
             return
         number = rows[:, c.SESSION]
@@ -218,8 +217,5 @@ class RecordBuilder:
 def _columns(way: int, direction: _Direction) -> Array:
     """int64[n, 5]: way, kind, size, time and frame of its whole records."""
     n = len(direction.times)
-    out = np.empty((n, 5), np.int64)
-    out[:, 0] = way
-    for k, column in enumerate((direction.kinds, direction.sizes, direction.times, direction.frames), 1):
-        out[:, k] = np.array(column[:n], np.int64)
-    return out
+    columns = (direction.kinds, direction.sizes, direction.times, direction.frames)
+    return np.column_stack([np.full(n, way), *(np.array(column[:n], np.int64) for column in columns)])
