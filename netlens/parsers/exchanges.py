@@ -96,9 +96,8 @@ MOST_ROWS = MAX_QUEUED + h.MAX_MORE + 2  #: that one segment can finish or queue
 
 FINISHED_SHA256, FINISHED_SHA384 = 53, 69  #: handshake header 4 + hash 32 or 48 + content type 1 + tag 16 (RFC 8446 4.4.4, 5.2)
 ALERT_RECORD = 19  #: level and description 2 + content type 1 + tag 16
-AT_ONCE_NS = (
-    200_000  #: from what may be a ticket to the rest of a request; SDKs in Python took 40 µs, and more to read an answer and ask again
-)
+#: from what may be a ticket to the rest of a request; SDKs in Python took 40 µs, and more to read an answer and ask again
+AT_ONCE_NS = 200_000
 MIN_TICKET = 64  #: the shortest NewSessionTicket seen is above this; two equal chunks of a stream as the very first data are smaller
 MAX_TICKET = 4096  #: with a client certificate inside; a response cut into full records (16,401 bytes) is longer
 CONTINUE = 25  #: "HTTP/1.1 100 Continue" and an empty line

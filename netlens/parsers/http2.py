@@ -98,9 +98,8 @@ def dialog(records: Records) -> Dialog | None:
             return None
         theirs = np.flatnonzero(way == 1)
         before = theirs[theirs < mine[0]]
-        last = before[
-            size[before] == size[mine[0]]
-        ]  # the server's Finished is as long as the client's, or stands in one record with the certificate
+        # the server's Finished is as long as the client's, or stands in one record with the certificate
+        last = before[size[before] == size[mine[0]]]
         keep[before[before <= last[0]] if len(last) else before] = False
         keep[mine[0]] = False
         keep &= size != ALERT_BYTES

@@ -168,15 +168,8 @@ def _new_lookup(g):
     x = g.made[0]
     g.made[0] = x + 1
     lookup = g.lookups[x]
-    lookup[FIRST_QUERY] = -1
-    lookup[LAST_QUERY] = -1
-    lookup[ANSWER] = -1
-    lookup[_TAIL] = -1
-    lookup[ATTEMPTS] = 0
-    lookup[COPIES] = 0
-    lookup[RESOLVER] = -1
-    lookup[PATH] = DIRECT
-    lookup[_PREVIOUS] = -1
+    lookup[:] = -1
+    lookup[ATTEMPTS], lookup[COPIES], lookup[PATH] = 0, 0, DIRECT
     lookup[FIRST] = NEVER
     return x
 
@@ -601,21 +594,8 @@ class _Tables:
         previous, lookup_of, counted = self._previous[:n], self._lookup_of[:n], self._counted[:n]
         previous[:], lookup_of[:], counted[:] = -1, -1, False
         by_key, by_name, by_resolver, by_id = indexes
-        messages = Messages(
-            rows,
-            order,
-            lookups,
-            np.zeros(1, np.int64),
-            previous,
-            counted,
-            lookup_of,
-            self._sockets[:n],
-            by_key,
-            by_name,
-            by_resolver,
-            by_id,
-            seed,
-        )
+        made, sockets = np.zeros(1, np.int64), self._sockets[:n]
+        messages = Messages(rows, order, lookups, made, previous, counted, lookup_of, sockets, by_key, by_name, by_resolver, by_id, seed)
         return int(_join(messages))
 
 

@@ -30,9 +30,8 @@ from netlens.wire.compiled import inlined, lean
 from netlens.wire.loads import prefetch
 
 LOOK_AHEAD = 6  #: rows whose session is asked from memory in advance; their slots in the table twice as many
-MAX_JUMP = (
-    1 << 30
-)  #: the largest window there is (RFC 7323 2.3): what lies further off is no hole and no repetition, but damage or a pause of the capture
+#: the largest window there is (RFC 7323 2.3): what lies further off is no hole and no repetition, but damage or a pause of the capture
+MAX_JUMP = 1 << 30
 PROTOCOL_WITHIN = 65536  #: bytes in which a stream joined mid-way may show its protocol; later a match would be chance
 REORDER_NS = 3_000_000  #: without a handshake to measure; Wireshark uses the same 3 ms
 

@@ -24,9 +24,8 @@ from netlens.parsers.session_state import (
 from netlens.wire.compiled import lean
 
 MAX_HOLES = 256  #: per direction; the oldest beyond that is given up and its bytes are counted as missing. A 64 kB window of 536-byte segments has 122
-HOLES_A_SEGMENT = (
-    MAX_HOLES + 2
-)  #: rows of holes that must be free before a segment: more than it can split and add, even if holes lay over each other
+#: rows of holes that must be free before a segment: more than it can split and add, even if holes lay over each other
+HOLES_A_SEGMENT = MAX_HOLES + 2
 
 
 @lean

@@ -101,11 +101,10 @@ def _new_session(s, row):
         side[ADVANCED] = row[c.TS]
     flags = row[c.FLAGS]
     orig = 0
-    if flags & c.SYN:
-        if flags & c.ACK_FLAG:
-            orig = 1
-            s[FSM] |= MIDSTREAM
-    else:
+    if flags & (c.SYN | c.ACK_FLAG) == c.SYN | c.ACK_FLAG:
+        orig = 1
+        s[FSM] |= MIDSTREAM
+    elif not flags & c.SYN:
         s[FSM] |= MIDSTREAM
         sp, dp = (row[c.PORTS] >> 16) & 0xFFFF, row[c.PORTS] & 0xFFFF
         known_s, known_d = SERVER_PORT[sp], SERVER_PORT[dp]
@@ -120,22 +119,23 @@ def _new_session(s, row):
 
 
 @lean
-def _client_hash(s, seed):
+def _client(s):
+    """Address and port of the originator."""
     if (s[FSM] >> ORIGINATOR_SHIFT) & 1:
-        return _mix(_mix(_mix(s[B_HI] ^ seed) + s[B_LO]) + (s[PORTS] & 0xFFFF))
-    return _mix(_mix(_mix(s[A_HI] ^ seed) + s[A_LO]) + ((s[PORTS] >> 16) & 0xFFFF))
+        return s[B_HI], s[B_LO], s[PORTS] & 0xFFFF
+    return s[A_HI], s[A_LO], (s[PORTS] >> 16) & 0xFFFF
+
+
+@lean
+def _client_hash(s, seed):
+    hi, lo, port = _client(s)
+    return _mix(_mix(_mix(hi ^ seed) + lo) + port)
 
 
 @lean
 def _same_client(s, o):
     """Do both sessions have the same originating address and port?"""
-    if (s[FSM] >> ORIGINATOR_SHIFT) & 1:
-        hi, lo, port = s[B_HI], s[B_LO], s[PORTS] & 0xFFFF
-    else:
-        hi, lo, port = s[A_HI], s[A_LO], (s[PORTS] >> 16) & 0xFFFF
-    if (o[FSM] >> ORIGINATOR_SHIFT) & 1:
-        return o[B_HI] == hi and o[B_LO] == lo and o[PORTS] & 0xFFFF == port and o[PORTS] >> 32 == s[PORTS] >> 32
-    return o[A_HI] == hi and o[A_LO] == lo and (o[PORTS] >> 16) & 0xFFFF == port and o[PORTS] >> 32 == s[PORTS] >> 32
+    return _client(s) == _client(o) and o[PORTS] >> 32 == s[PORTS] >> 32
 
 
 @lean
@@ -163,8 +163,7 @@ def _find_mate(sessions, k, row, ends, seed):
         return
     o = sessions[j]
     # The packet in hand comes from the client (s is the sending half, o must have only received) or from the server.
-    orig = (s[FSM] >> ORIGINATOR_SHIFT) & 1
-    mine = 0 if orig == 0 else 1  # 0: this session starts with a packet of the client
+    mine = (s[FSM] >> ORIGINATOR_SHIFT) & 1  # 0: this session starts with a packet of the client
     o_orig = (o[FSM] >> ORIGINATOR_SHIFT) & 1
     o_client = SIDE + o_orig * SIDE_WIDTH
     o_server = SIDE + (1 - o_orig) * SIDE_WIDTH

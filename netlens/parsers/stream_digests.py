@@ -17,8 +17,6 @@ Limits: standard input and pipes cannot be read twice (CaptureError). Beyond :da
 bytes that fill it are missing from the count of their block.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +61,7 @@ class Streams(NamedTuple):
     moved: Array
     length: Array
 
-    def take(self, rows: Any) -> Streams:
+    def take(self, rows: Any) -> "Streams":
         return Streams(*(column[rows] for column in self))
 
 
@@ -91,7 +89,7 @@ class Digests:
     seen: Array
 
     @classmethod
-    def none(cls, streams: Streams) -> Digests:
+    def none(cls, streams: Streams) -> "Digests":
         """Of streams of which nothing was seen."""
         begins = np.append(0, np.cumsum(blocks(streams.length)))
         return cls(begins, *np.zeros((2, int(begins[-1])), np.int64))

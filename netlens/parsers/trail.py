@@ -8,8 +8,8 @@ Limits: of at most :data:`MAX_SEGMENTS` segments (87 bytes each, 260 MB); ``left
 Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *excerpt* ends and another begins: files are joined that way.
 """
 
+from collections import namedtuple
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -31,46 +31,26 @@ _MOST_HOPS = 255  #: of a packet
 _IPV4 = 20  #: a header with options is rare, and its identification is not needed
 
 
-class Segments(NamedTuple):
-    """The columns of the trail; equal lengths."""
-
-    session: Array
-    frame: Array
-    ts: Array
-    way: Array  # 0 the session's first endpoint sent it
-    flags: Array
-    window: Array  # as on the wire, not scaled
-    length: Array
-    fresh: Array
-    offset: Array  # of the first payload byte in its stream
-    acked: Array  # up to where the peer's stream is acknowledged; meaningless without ACK
-    ident: Array  # IPv4 identification; -1: none was read
-    tsval: Array  # TCP timestamps, -1 without
-    seq: Array  # as on the wire
-    ack: Array
-    iface: Array  # as in wire.columns
-    head: Array  # the first bytes of the payload, big endian; 0 without
-
-
-#: column of the trail -> dtype
+#: column of the trail -> dtype; equal lengths
 SEGMENT: dict[str, type] = {
     "session": np.int32,
     "frame": np.int64,
     "ts": np.int64,
-    "way": np.int8,
+    "way": np.int8,  # 0 the session's first endpoint sent it
     "flags": np.int16,
-    "window": np.int32,
+    "window": np.int32,  # as on the wire, not scaled
     "length": np.int32,
     "fresh": np.int32,
-    "offset": np.int64,
-    "acked": np.int64,
-    "ident": np.int32,
-    "tsval": np.int64,
-    "seq": np.uint32,
+    "offset": np.int64,  # of the first payload byte in its stream
+    "acked": np.int64,  # up to where the peer's stream is acknowledged; meaningless without ACK
+    "ident": np.int32,  # IPv4 identification; -1: none was read
+    "tsval": np.int64,  # TCP timestamps, -1 without
+    "seq": np.uint32,  # as on the wire
     "ack": np.uint32,
-    "iface": np.int64,
-    "head": np.uint64,
+    "iface": np.int64,  # as in wire.columns
+    "head": np.uint64,  # the first bytes of the payload, big endian; 0 without
 }
+Segments = namedtuple("Segments", SEGMENT)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -176,18 +156,8 @@ class Trail:
         if self._udp:
             self._sum()
         found = [
-            Conversation(
-                (ip_text(a, b, ports >> 32), ports >> 16 & 0xFFFF),
-                (ip_text(d, e, ports >> 32), ports & 0xFFFF),
-                n,
-                size,
-                first,
-                last,
-                frame,
-                head,
-                hops,
-            )
-            for a, b, d, e, ports, n, size, first, last, frame, head, hops in self._sums.values()
+            Conversation((ip_text(a, b, ports >> 32), ports >> 16 & 0xFFFF), (ip_text(d, e, ports >> 32), ports & 0xFFFF), *sums)
+            for a, b, d, e, ports, *sums in self._sums.values()
         ]
         return sorted(found, key=lambda each: each.first_frame)
 
