@@ -10,6 +10,7 @@ behind a hole there is no certificate.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -124,7 +125,7 @@ class CertificateBuilder:
         self.shown: list[Shown] = []
         self._streams: dict[tuple[int, int], _Stream] = {}
         self._followed = np.zeros(LEAST_ROWS, bool)  # sessions of these
-        self._known: dict[bytes, Leaf | None] = {}
+        self._leaf = lru_cache(MAX_KNOWN)(leaf)
 
     def feed(self, buf: Array, rows: Array) -> None:
         begins = (rows[:, c.HINT] & _MASK == _HELLO) & (rows[:, c.FRESH] > 0) & (rows[:, c.SESSION] >= 0)
@@ -154,13 +155,6 @@ class CertificateBuilder:
                     self.shown.append(Shown(session, way, frame, ts, found))
         self._followed[number[begins]] = False
         self._followed[[session for session, _ in self._streams]] = True
-
-    def _leaf(self, der: bytes) -> Leaf | None:
-        if der not in self._known:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            self._known[der] = leaf(der)
-        return self._known[der]
 
 
 def leaf(der: bytes) -> Leaf | None:

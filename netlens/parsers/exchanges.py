@@ -618,29 +618,25 @@ def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
 
 def exchange_rows(rows: Array) -> Table:
     """Table of finished rows int64[n, ROW]."""
-
-    def col(i: int) -> Array:
-        return rows[:, i].copy()
-
-    answered = col(RESPONSE_AT) != UNSET
-    known = col(STATUS) != 0
-    rejected = np.where(known, col(STATUS) == 429, np.array(None, object))
+    of = rows.T.copy()
+    answered, known = of[RESPONSE_AT] != UNSET, of[STATUS] != 0
+    rejected = np.where(known, of[STATUS] == 429, np.array(None, object))
     return Table(
         EXCHANGES,
         {
             "exchange_id": np.arange(len(rows), dtype=np.int64),
-            "session_id": col(CARRIER),
-            "start_ns": col(START),
-            "request_end_ns": col(REQUEST_END),
-            "response_ns": Nullable(col(RESPONSE_AT), answered),
-            "end_ns": Nullable(col(RESPONSE_END), answered),
-            "up_bytes": col(UP),
-            "down_bytes": col(DOWN),
-            "status": Nullable(col(STATUS), known),
+            "session_id": of[CARRIER],
+            "start_ns": of[START],
+            "request_end_ns": of[REQUEST_END],
+            "response_ns": Nullable(of[RESPONSE_AT], answered),
+            "end_ns": Nullable(of[RESPONSE_END], answered),
+            "up_bytes": of[UP],
+            "down_bytes": of[DOWN],
+            "status": Nullable(of[STATUS], known),
             "rejected": rejected,
-            "complete": rows[:, COMPLETE] == 1,
-            "start_frame": col(START_FRAME),
-            "response_frame": Nullable(col(RESPONSE_FRAME), answered),
-            "end_frame": Nullable(col(END_FRAME), answered),
+            "complete": of[COMPLETE] == 1,
+            "start_frame": of[START_FRAME],
+            "response_frame": Nullable(of[RESPONSE_FRAME], answered),
+            "end_frame": Nullable(of[END_FRAME], answered),
         },
     )

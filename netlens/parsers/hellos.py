@@ -32,6 +32,7 @@ Limits
 * ``sni`` may not be a host name: it is what a stranger wrote, escaped by ``netlens.wire.tls.escape``.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ from netlens.tables import HELLOS
 from netlens.wire import tls
 
 ROW_BYTES = 400  #: what a found hello takes, about
+TEXTS = 1 << 16  #: names, and keys, whose texts are remembered; a stranger may send such as never repeat
 #: Reasons counted, with what they mean: for the quality table.
 MEANINGS = {
     "hello_cut": "ClientHellos cut by the snapshot length whose random and server name could be read: rows without JA4.",
@@ -102,14 +104,6 @@ class Found:
         return self.numbers[0] if self.numbers else np.empty((0, FACT_WIDTH), np.int64)
 
 
-def _cached(cache: dict[bytes, Any], key: bytes, make: Any) -> Any:
-    """``make(key)``, remembered; the memory is emptied when a stranger fills it with keys that never repeat."""
-    if len(cache) >= 1 << 16:
-        cache.clear()
-    value = cache[key] = make(key)
-    return value
-
-
 class HelloBuilder:
     """Finds the ClientHellos in batches of packet rows and keeps a row of each.
 
@@ -136,11 +130,10 @@ class HelloBuilder:
         looks, expected = np.full(2 * LEAST_ROWS, LOOKS, np.int32), np.zeros(2 * LEAST_ROWS, np.int32)
         self._arrays = Arrays(looks, expected, counts, Slots(meta, data, held, np.array([0, -1, -1])), Output.empty(), Work.room())
         self._found = Found()
-        self._forget_texts()
+        self._remember_texts()
 
-    def _forget_texts(self) -> None:
-        self._names: dict[bytes, str | None] = {b"": None}
-        self._keys: dict[bytes, tuple[str | None, list[str], str | None]] = {}
+    def _remember_texts(self) -> None:
+        self._name, self._described = lru_cache(TEXTS)(_name), lru_cache(TEXTS)(tls.describe_key)
 
     def feed(self, buf: Array, packets: Array) -> None:
         """Take in a batch; all that is needed of its sessions stands in the packet rows."""
@@ -174,22 +167,13 @@ class HelloBuilder:
         data = out.arena[:text_bytes].tobytes()
         out.used[:] = 0
         rows.numbers.append(block)
-        names, keys, add_name = self._names, self._keys, rows.sni.append
         spans = block[:, F_SNI : F_KEY_LEN + 1].copy()
         spans[:, 1] += spans[:, 0]
         spans[:, 3] += spans[:, 2]
-        if not self.full:
-            for a, b in spans[:, :2].tolist():
-                raw = data[a:b]
-                add_name(names[raw] if raw in names else _cached(names, raw, _name))
-            return
-        add_key = rows.described.append
-        for a, b, c, d in spans.tolist():
-            raw = data[a:b]
-            add_name(names[raw] if raw in names else _cached(names, raw, _name))
-            raw = data[c:d]
-            add_key(keys[raw] if raw in keys else _cached(keys, raw, tls.describe_key))
-        rows.randoms.append(out.randoms[:n].copy())
+        rows.sni += [self._name(data[a:b]) for a, b in spans[:, :2].tolist()]
+        if self.full:
+            rows.described += [self._described(data[a:b]) for a, b in spans[:, 2:].tolist()]
+            rows.randoms.append(out.randoms[:n].copy())
 
     def drain(self) -> Found:
         """Take out what was found since the last time. Hellos that are still incomplete stay."""
@@ -399,7 +383,7 @@ class HelloBuilder:
     def __setstate__(self, held: tuple[Any, ...]) -> None:
         self.full, (looks, expected, counts, slots), self._found = held
         self._arrays = Arrays(looks, expected, counts, slots, Output.empty(), Work.room())
-        self._forget_texts()
+        self._remember_texts()
 
 
 def _name(raw: bytes) -> str | None:

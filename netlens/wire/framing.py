@@ -6,6 +6,7 @@ The kernels walk packets; headers of files, sections and interfaces are read by 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -287,12 +288,7 @@ class Pcapng:
     def _interface(self, reader: Reader, body: bytes, order: str) -> None:
         link, _reserved, snaplen = struct.unpack(order + "HHI", body[:8])
         kind, value, offset, name = 0, 1000, 0, b""  # microseconds, unless if_tsresol says otherwise
-        p = 8
-        while p + 4 <= len(body):
-            code, size = struct.unpack(order + "HH", body[p : p + 4])
-            data = body[p + 4 : p + 4 + size]
-            if code == 0:
-                break
+        for code, data in options(body, 8, order):
             if code == 2:
                 name = data[:255]
             elif code == 9 and len(data) >= 1:
@@ -312,7 +308,6 @@ class Pcapng:
                             f"{self.info.path}: interface {self.count} has a time offset of {offset} s, ignored as damage"
                         )
                     offset = 0
-            p += 4 + ((size + 3) & ~3)
         if self.count == len(self.interfaces):
             self.interfaces = np.concatenate([self.interfaces, np.zeros_like(self.interfaces)])
         self.interfaces[self.count] = reader.number(self.count, link, name), kind, value, offset, snaplen
@@ -328,6 +323,16 @@ class Pcapng:
         order = ">" if self.big else "<"
         kind, size = struct.unpack(order + "II", left[:8].tobytes())
         return f"a block of type {kind:#x} and {size} bytes that contradicts itself (its two lengths, its packet) or names an interface that was not described"
+
+
+def options(body: bytes, at: int, order: str) -> Iterator[tuple[int, bytes]]:
+    """(code, data) of the options of a block, which begin at ``at``; ``order``: of its bytes, as struct has it."""
+    while at + 4 <= len(body):
+        code, size = struct.unpack_from(order + "HH", body, at)
+        if code == 0:
+            return
+        yield code, body[at + 4 : at + 4 + size]
+        at += 4 + (size + 3 & ~3)
 
 
 def open_container(info: Input, data: Array) -> Pcap | Pcapng:
