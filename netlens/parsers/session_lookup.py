@@ -119,23 +119,22 @@ def _new_session(s, row):
 
 
 @lean
-def _client(s):
-    """Address and port of the originator."""
-    if (s[FSM] >> ORIGINATOR_SHIFT) & 1:
-        return s[B_HI], s[B_LO], s[PORTS] & 0xFFFF
-    return s[A_HI], s[A_LO], (s[PORTS] >> 16) & 0xFFFF
-
-
-@lean
 def _client_hash(s, seed):
-    hi, lo, port = _client(s)
-    return _mix(_mix(_mix(hi ^ seed) + lo) + port)
+    if (s[FSM] >> ORIGINATOR_SHIFT) & 1:
+        return _mix(_mix(_mix(s[B_HI] ^ seed) + s[B_LO]) + (s[PORTS] & 0xFFFF))
+    return _mix(_mix(_mix(s[A_HI] ^ seed) + s[A_LO]) + ((s[PORTS] >> 16) & 0xFFFF))
 
 
 @lean
 def _same_client(s, o):
     """Do both sessions have the same originating address and port?"""
-    return _client(s) == _client(o) and o[PORTS] >> 32 == s[PORTS] >> 32
+    if (s[FSM] >> ORIGINATOR_SHIFT) & 1:
+        hi, lo, port = s[B_HI], s[B_LO], s[PORTS] & 0xFFFF
+    else:
+        hi, lo, port = s[A_HI], s[A_LO], (s[PORTS] >> 16) & 0xFFFF
+    if (o[FSM] >> ORIGINATOR_SHIFT) & 1:
+        return o[B_HI] == hi and o[B_LO] == lo and o[PORTS] & 0xFFFF == port and o[PORTS] >> 32 == s[PORTS] >> 32
+    return o[A_HI] == hi and o[A_LO] == lo and (o[PORTS] >> 16) & 0xFFFF == port and o[PORTS] >> 32 == s[PORTS] >> 32
 
 
 @lean
