@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netlens.parsers.bfd import Change
     from netlens.parsers.bodies import Body
     from netlens.parsers.certificates import Shown
+    from netlens.parsers.closely import Closely
     from netlens.parsers.denials import Answer
     from netlens.parsers.icmp import Error
     from netlens.parsers.leases import Message
@@ -103,76 +104,73 @@ class Capture:
     @property
     def trail(self) -> Trail | None:
         """Single segments, for lenses; None of standard input that was read without."""
-        return self._closely.trail
+        return None if self._closely is None else self._closely.trail
 
     @property
     def records(self) -> RecordBuilder | None:
         """TLS records of connections that may be HTTP/2; None of standard input that was read without."""
-        return self._closely.records
+        return None if self._closely is None else self._closely.records
 
     @property
     def certificates(self) -> list[Shown]:
         """Certificates that servers showed in clear, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.certificates
-        return [] if builder is None else builder.shown
+        return self._kept.certificates.shown
 
     @property
     def icmp_errors(self) -> list[Error]:
         """ICMP errors and redirects, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.decoder.errors
-        return [] if builder is None else builder.errors
+        return self._kept.errors.errors
 
     @property
     def asking(self) -> AskingBuilder:
         """Pings, ARP and neighbour discovery; empty of standard input that was read without ``trail``."""
-        from netlens.parsers.asking import AskingBuilder
-
-        return self._closely.decoder.asking or AskingBuilder()
+        return self._kept.asking
 
     @property
     def bodies(self) -> list[Body]:
         """Answers of HTTP in clear that say how long they are, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.bodies
-        return [] if builder is None else builder.bodies
+        return self._kept.bodies.bodies
 
     @property
     def polls(self) -> set[int]:
         """Frames of HTTP requests in clear that ask to be kept waiting; none of standard input that was read without ``trail``."""
-        builder = self._closely.bodies
-        return set() if builder is None else builder.polls
+        return self._kept.bodies.polls
 
     @property
     def denials(self) -> list[Answer]:
         """What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.denials
-        return [] if builder is None else builder.answers
+        return self._kept.denials.answers
 
     @property
     def leases(self) -> dict[str, list[Message]]:
         """DHCP messages by the client's hardware address, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.leases
-        return {} if builder is None else builder.messages
+        return self._kept.leases.messages
 
     @property
     def requests(self) -> list[Request]:
         """Requests over UDP that bear a mark of their own, with their repeats; none of standard input that was read without ``trail``."""
-        builder = self._closely.requests
-        return [] if builder is None else builder.requests
+        return self._kept.requests.requests
 
     @property
     def bfd(self) -> dict[tuple[str, str, int], list[Change]]:
         """What ends of BFD say of their sessions, by sender, receiver and discriminator; none of standard input that was read without ``trail``."""
-        builder = self._closely.bfd
-        return {} if builder is None else builder.sessions
+        return self._kept.bfd.sessions
 
     @cached_property
-    def _closely(self) -> Part:
-        """The parsers' state after a pass that kept what lenses look at, if there can be one."""
-        if (self.part.trail is not None and self.part.records is not None) or "-" in self.paths:
-            return self.part
+    def _closely(self) -> Closely | None:
+        """What a pass kept that looked at what lenses ask for, if there can be one."""
+        if self.part.closely is not None or "-" in self.paths:
+            return self.part.closely
         from netlens.parsers import pipeline
 
-        return pipeline.run(self.paths, ["sessions", "hellos", pipeline.TRAIL], self._progress, self._spill_to)
+        return pipeline.run(self.paths, ["sessions", pipeline.TRAIL], self._progress, self._spill_to).closely
+
+    @property
+    def _kept(self) -> Closely:
+        """The same; empty where there was none."""
+        from netlens.parsers.closely import Closely
+
+        return self._closely or Closely()
 
     def table(self, name: str) -> Table:
         """A table by name, as numpy columns."""
@@ -195,7 +193,7 @@ class Capture:
         if name == "sessions":
             self._tables[name] = part.sessions()
         elif name == "hellos":
-            self._tables[name] = part.hello_rows()
+            self._tables[name] = part.hellos.rows()
         elif name == "exchanges":
             self._tables[name] = part.exchange_rows()
         elif name == "quality":

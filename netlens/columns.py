@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+Array = np.ndarray[Any, Any]  #: of any type and shape
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float64]
@@ -27,6 +28,11 @@ def ints(values: Any, missing: int = MISSING) -> Ints:
     if kinds(values) <= {int, type(None)}:  # nearly always, and twice as fast
         return np.array([missing if v is None else v for v in values], np.int64)
     return np.array([int(v) if isinstance(v, (int, np.integer)) else missing for v in values], np.int64)
+
+
+def objects(values: Collection[Any]) -> Objects:
+    """A column of ``values`` as they are; numpy would make a matrix of lists of equal length."""
+    return np.fromiter(values, object, len(values))
 
 
 def by_value(function: Callable[[Any], Any], values: list[Any]) -> list[Any]:

@@ -23,7 +23,7 @@ def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique:
     Parameters
     ----------
     package : its full name.  kind : a Protocol; what it annotates must be there and of that type, what it defines must take the same parameters.
-        ``ID``, if it is annotated, is the file's name with ``-`` for ``_``.
+        What it gives a value may be left out, and has that then. ``ID``, if it is annotated, is the file's name with ``-`` for ``_``.
     sections : words that the docstring must have, each at the beginning of a line and followed by a colon (``Claim``).
     unique : attributes that no two members may share; of a dict no key.
 
@@ -58,6 +58,8 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
             raise TypeError(f"{name}: its docstring has no line that begins with {section}:")
     hints = _hints(kind)  # type: ignore[arg-type]
     for attribute, wanted in hints.items():
+        if hasattr(kind, attribute) and not hasattr(module, attribute):
+            setattr(module, attribute, getattr(kind, attribute))
         value = getattr(module, attribute, None)
         if get_origin(wanted) is Literal:
             if value not in get_args(wanted):

@@ -17,6 +17,7 @@ class Kind(Protocol):
     LETTER: str
     GROUP: Literal["names", "time"]
     RANK: int | float
+    NOTES: tuple[str, ...] = ()
 
     def judge(self, facts: object) -> object: ...
 
@@ -61,6 +62,14 @@ def test_a_malformed_one_is_refused_by_name(folder, change, said):
     with pytest.raises(TypeError) as caught:
         folder(good_one=GOOD.replace(*change))
     assert str(caught.value).partition("/")[2] == said
+
+
+def test_what_the_kind_gives_a_value_may_be_left_out(folder):
+    (plain,) = folder(good_one=GOOD)
+    (noted,) = folder(good_one=GOOD + 'NOTES = ("a",)\n')
+    assert (plain.NOTES, noted.NOTES) == ((), ("a",))
+    with pytest.raises(TypeError, match="NOTES is 'a', it must be of type tuple"):
+        folder(good_one=GOOD + 'NOTES = "a"\n')
 
 
 def test_two_with_one_letter_are_refused_by_name(folder):

@@ -20,13 +20,13 @@ from netlens.capture.recording import read_manifest, sha256
 from netlens.chains.inputs import from_folder
 from netlens.errors import NetlensError
 from netlens.lab import journal
-from netlens.parsers import decrypted, decrypted_rows, errorlog
+from netlens.parsers import decrypted, errorlog
 from netlens.sidefiles import Lines, Rows
 from tests.recordings import FOLDER
 
 READERS: dict[str, Callable[[Path], object]] = {
     "vm-errors.log": errorlog.read,
-    "requests.jsonl": lambda path: decrypted_rows.read(str(path)),
+    "requests.jsonl": lambda path: decrypted.read_rows(str(path)),
     "sockets.jsonl": lambda path: list(Rows(path, 9, lambda row: row, "row")),
     "keys.txt": lambda path: decrypted.requests([FOLDER / "http2" / "host.pcap.gz"], path),
     "manifest.toml": lambda path: read_manifest(path.parent),
@@ -218,6 +218,6 @@ def test_requests_that_are_none_are_told(tmp_path: Path) -> None:
         ("request_end_ns", "response_ns", "end_ns", "status", "code", "response_frame", "end_frame")
     )
     path.write_text(json.dumps(row | {"complete": True, "http": "2"}) + "\n" + json.dumps(row) + "\n" + "[" * 90_000 + "\n")
-    found = decrypted_rows.read(str(path))
+    found = decrypted.read_rows(str(path))
     assert len(found.rows) == 1
     assert found.note == f"{path}: 2 lines left out: not a request of netlens (first at line 2)"

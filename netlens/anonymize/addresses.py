@@ -15,8 +15,6 @@ What 2 costs: a public IPv4 address keeps those of its first bits that it has in
 for nine of ten. It cannot be had for less: what keeps all common prefixes and all classes must do so. A public IPv6 address keeps three (2000::/3).
 """
 
-from __future__ import annotations
-
 import ipaddress
 from typing import Any
 
@@ -42,6 +40,40 @@ CHUNK = 2048  #: addresses done at a time: 4 MB of blocks
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
+
+
+class _Version:
+    """What does not depend on the address: masks, and fixed blocks as bits."""
+
+    def __init__(self, bits: int, pad: Bytes, fixed: tuple[str, ...], same: tuple[str, ...]):
+        self.bits = bits
+        masks = [((1 << i) - 1) << (128 - i) for i in range(bits)]
+        self.masks = np.array([list(m.to_bytes(16, "big")) for m in masks], np.uint8)
+        self.padding = pad[np.newaxis, :] & ~self.masks
+        kind = 4 if bits == 32 else 6
+        blocks: list[tuple[Any, bool]] = [(ipaddress.ip_network(n), False) for n in fixed] + [(ipaddress.ip_network(n), True) for n in same]
+        blocks = [b for b in blocks if b[0].version == kind]
+        self.prefixes = np.array([list(n.network_address.packed) for n, _ in blocks], np.uint8).reshape(-1, bits // 8)
+        self.prefix_bits = np.unpackbits(self.prefixes, axis=1)
+        self.lengths = np.array([n.prefixlen for n, _ in blocks], np.int64)
+        self.same = np.array([s for _, s in blocks], np.bool_)
+
+    def blocks(self, raw: Bytes) -> Bytes:
+        """uint8[n, bits, 16]: per bit the bits before it, then padding."""
+        wide = np.zeros((len(raw), 1, 16), np.uint8)
+        wide[:, 0, : self.bits // 8] = raw
+        return (wide & self.masks) | self.padding
+
+    def stays(self, raw: Bytes) -> npt.NDArray[np.bool_]:
+        """bool[n, bits]: which bits are not flipped, for a fixed block's sake."""
+        until = np.zeros(len(raw), np.int64)
+        bits = np.unpackbits(raw, axis=1)
+        for prefix, length, same in zip(self.prefix_bits, self.lengths.tolist(), self.same.tolist(), strict=True):
+            differs = bits != prefix
+            common = np.where(differs.any(axis=1), differs.argmax(axis=1), self.bits)
+            here = np.minimum(common, length - 1) + 1
+            until = np.maximum(until, np.where(same & (common >= length), self.bits, here))
+        return np.arange(self.bits)[np.newaxis, :] < until[:, np.newaxis]
 
 
 class CryptoPan:
@@ -131,37 +163,3 @@ class CryptoPan:
         flips = done[:, :, 0] >> 7
         flips = np.where(version.stays(raw), 0, flips).astype(np.uint8)
         return np.packbits(flips, axis=1) ^ raw
-
-
-class _Version:
-    """What does not depend on the address: masks, and fixed blocks as bits."""
-
-    def __init__(self, bits: int, pad: Bytes, fixed: tuple[str, ...], same: tuple[str, ...]):
-        self.bits = bits
-        masks = [((1 << i) - 1) << (128 - i) for i in range(bits)]
-        self.masks = np.array([list(m.to_bytes(16, "big")) for m in masks], np.uint8)
-        self.padding = pad[np.newaxis, :] & ~self.masks
-        kind = 4 if bits == 32 else 6
-        blocks: list[tuple[Any, bool]] = [(ipaddress.ip_network(n), False) for n in fixed] + [(ipaddress.ip_network(n), True) for n in same]
-        blocks = [b for b in blocks if b[0].version == kind]
-        self.prefixes = np.array([list(n.network_address.packed) for n, _ in blocks], np.uint8).reshape(-1, bits // 8)
-        self.prefix_bits = np.unpackbits(self.prefixes, axis=1)
-        self.lengths = np.array([n.prefixlen for n, _ in blocks], np.int64)
-        self.same = np.array([s for _, s in blocks], np.bool_)
-
-    def blocks(self, raw: Bytes) -> Bytes:
-        """uint8[n, bits, 16]: per bit the bits before it, then padding."""
-        wide = np.zeros((len(raw), 1, 16), np.uint8)
-        wide[:, 0, : self.bits // 8] = raw
-        return (wide & self.masks) | self.padding
-
-    def stays(self, raw: Bytes) -> npt.NDArray[np.bool_]:
-        """bool[n, bits]: which bits are not flipped, for a fixed block's sake."""
-        until = np.zeros(len(raw), np.int64)
-        bits = np.unpackbits(raw, axis=1)
-        for prefix, length, same in zip(self.prefix_bits, self.lengths.tolist(), self.same.tolist(), strict=True):
-            differs = bits != prefix
-            common = np.where(differs.any(axis=1), differs.argmax(axis=1), self.bits)
-            here = np.minimum(common, length - 1) + 1
-            until = np.maximum(until, np.where(same & (common >= length), self.bits, here))
-        return np.arange(self.bits)[np.newaxis, :] < until[:, np.newaxis]

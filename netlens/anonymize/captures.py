@@ -7,24 +7,21 @@ frame number leave an empty one, so that frame numbers stay.
 Streaming: see :mod:`netlens.anonymize.streams` for what is held back.
 """
 
-from __future__ import annotations
-
 import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 
 from netlens.anonymize.kernels import frames as f
+from netlens.anonymize.mapper import Mapper
 from netlens.anonymize.streams import WINDOW, Window
+from netlens.columns import Array
 from netlens.wire import writing
 from netlens.wire.containers import Reader
 from netlens.wire.framing import F_CAP, F_IFACE, Input
-
-if TYPE_CHECKING:
-    from netlens.anonymize.mapper import Mapper
 
 Progress = Callable[[int, int], None]
 OpenOutput = Callable[[int], IO[bytes]]
@@ -36,12 +33,6 @@ class Written:
 
     frames: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-
-class Sink(Protocol):
-    """Where bytes go."""
-
-    def write(self, data: memoryview, /) -> Any: ...
 
 
 class Gzip:
@@ -56,6 +47,74 @@ class Gzip:
 
     def end(self) -> None:
         self._file.write(self._deflate.flush())
+
+
+class _Output:
+    """One file."""
+
+    def __init__(self, number: int, info: Input, file: IO[bytes], compressed: bool, mapper: Mapper):
+        self.number, self.info, self.file, self.mapper = number, info, file, mapper
+        self.gzip = Gzip(file) if compressed else None
+        self.sink = self.gzip or file
+        self.window = Window(mapper)
+        self.form = f.PCAPNG if info.container == "pcapng" else f.PCAP
+        self.unit_ns = 1 if info.container == "pcap (ns)" else 1000
+        self.described = 0
+        self.frames = 0
+        self.begun = False
+
+    def _header(self) -> bytes:
+        if self.form == f.PCAPNG:
+            return writing.SECTION
+        return writing.pcap_header(self.info.link_types[0] if self.info.link_types else 1, self.info.snaplen, self.unit_ns)
+
+    def _interface(self, number: int, link: int) -> bytes:
+        """An interface description with its number for a name."""
+        return writing.interface(link, self.info.snaplen, f"if{number}".encode())
+
+    def batch(self, source: Array, frames: Array, links: Array) -> None:
+        """Rewrite the frames of a batch."""
+        n = len(frames)
+        front = b"" if self.begun else self._header()
+        self.begun = True
+        if self.form == f.PCAPNG:
+            last = int(frames[:, F_IFACE].max())
+            while self.described <= last:
+                front += self._interface(self.described, int(links[self.described]))
+                self.described += 1
+        out = np.zeros(len(front) + int(frames[:, F_CAP].sum()) + n * (f.BLOCK_HEAD + f.BLOCK_TAIL + 4), np.uint8)
+        out[: len(front)] = np.frombuffer(front, np.uint8)
+        infos = np.zeros((n, f.WIDTH), np.int64)
+        done, used = 0, len(front)
+        self.mapper.forget()
+        while True:
+            done, used = f.rewrite_batch(source, frames, done, n, links, self.form, self.unit_ns, out, used, infos, self.mapper.maps)
+            if done == n:
+                break
+            self.mapper.learn(int(self.mapper.maps.state[0]))
+        self.frames += n
+        ready = self.window.add(source, out[:used], infos)
+        if ready is not None:
+            self.sink.write(ready.data)
+
+    def end(self) -> int:
+        """Write what is left and close the file; frames written."""
+        if not self.begun:
+            front = self._header()
+            if self.form == f.PCAPNG and self.info.link_types:
+                front += self._interface(0, self.info.link_types[0])
+            self.sink.write(memoryview(front))
+        for ready in self.window.rest():
+            self.sink.write(ready.data)
+        if self.gzip is not None:
+            self.gzip.end()
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        return self.frames
+
+    def abandon(self) -> None:
+        self.file.close()
 
 
 def rewrite(
@@ -103,71 +162,3 @@ def _next(
         empty = _Output(number, inputs[number], open_output(number), compressed[number], mapper)
         written.frames.append(empty.end())
     return _Output(at, inputs[at], open_output(at), compressed[at], mapper) if at < len(inputs) else None
-
-
-class _Output:
-    """One file."""
-
-    def __init__(self, number: int, info: Input, file: IO[bytes], compressed: bool, mapper: Mapper):
-        self.number, self.info, self.file, self.mapper = number, info, file, mapper
-        self.gzip = Gzip(file) if compressed else None
-        self.sink: Sink = self.gzip or file
-        self.window = Window(mapper)
-        self.form = f.PCAPNG if info.container == "pcapng" else f.PCAP
-        self.unit_ns = 1 if info.container == "pcap (ns)" else 1000
-        self.described = 0
-        self.frames = 0
-        self.begun = False
-
-    def _header(self) -> bytes:
-        if self.form == f.PCAPNG:
-            return writing.SECTION
-        return writing.pcap_header(self.info.link_types[0] if self.info.link_types else 1, self.info.snaplen, self.unit_ns)
-
-    def _interface(self, number: int, link: int) -> bytes:
-        """An interface description with its number for a name."""
-        return writing.interface(link, self.info.snaplen, f"if{number}".encode())
-
-    def batch(self, source: np.ndarray[Any, Any], frames: np.ndarray[Any, Any], links: np.ndarray[Any, Any]) -> None:
-        """Rewrite the frames of a batch."""
-        n = len(frames)
-        front = b"" if self.begun else self._header()
-        self.begun = True
-        if self.form == f.PCAPNG:
-            last = int(frames[:, F_IFACE].max())
-            while self.described <= last:
-                front += self._interface(self.described, int(links[self.described]))
-                self.described += 1
-        out = np.zeros(len(front) + int(frames[:, F_CAP].sum()) + n * (f.BLOCK_HEAD + f.BLOCK_TAIL + 4), np.uint8)
-        out[: len(front)] = np.frombuffer(front, np.uint8)
-        infos = np.zeros((n, f.WIDTH), np.int64)
-        done, used = 0, len(front)
-        self.mapper.forget()
-        while True:
-            done, used = f.rewrite_batch(source, frames, done, n, links, self.form, self.unit_ns, out, used, infos, self.mapper.maps)
-            if done == n:
-                break
-            self.mapper.learn(int(self.mapper.maps.state[0]))
-        self.frames += n
-        ready = self.window.add(source, out[:used], infos)
-        if ready is not None:
-            self.sink.write(ready.data)
-
-    def end(self) -> int:
-        """Write what is left and close the file; frames written."""
-        if not self.begun:
-            front = self._header()
-            if self.form == f.PCAPNG and self.info.link_types:
-                front += self._interface(0, self.info.link_types[0])
-            self.sink.write(memoryview(front))
-        for ready in self.window.rest():
-            self.sink.write(ready.data)
-        if self.gzip is not None:
-            self.gzip.end()
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        return self.frames
-
-    def abandon(self) -> None:
-        self.file.close()

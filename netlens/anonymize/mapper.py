@@ -1,7 +1,5 @@
 """All maps of one run behind one object: for the kernels, and for texts of ours (manifest, sockets)."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Iterable

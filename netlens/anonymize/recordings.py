@@ -13,8 +13,6 @@ analysis of HTTP/2 rests on it and the payload is gone.
 Outputs are made aside, readable by their owner only, and take their place when they are complete. Nothing is ever written over.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -22,19 +20,17 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens import logs
 from netlens.anonymize.captures import Progress, rewrite
+from netlens.anonymize.mapper import Mapper
 from netlens.capture.recording import MANIFEST, Manifest, SideResult, read_manifest, write_manifest
 from netlens.chains.inputs import Inputs, from_folder, read_sockets
 from netlens.errors import NetlensError
 from netlens.outputs import create, new_file, new_folder
-from netlens.parsers import decrypted, decrypted_rows, errorlog
+from netlens.parsers import decrypted, errorlog
 from netlens.sidefiles import Lines
-
-if TYPE_CHECKING:
-    from netlens.anonymize.mapper import Mapper
 
 #: What a line leaves that could not be read; of one with what looks like the head of a line inside, something that looks so too.
 UNREAD, BROKEN = "-", "- +0ms service="
@@ -170,7 +166,7 @@ def reduced(line: str) -> str:
         return BROKEN if logs.holds_head(line.encode("utf-8", "replace")) else UNREAD
     form, head = known
     if not head.fault:
-        return form.write(replace(head, service="") if form.CHAINED else head)
+        return form.write(replace(head, service="") if head.since_ms is not None else head)
     rest = line[head.rest :]
     said = form.said(rest)
     words = logs.words(said)
@@ -195,11 +191,11 @@ def _requests(given: Inputs, target: Path, result: Result) -> None:
         result.warnings.append(f"what the key log shows is left out: {error}")
         return
     if found is None and given.requests is not None:
-        found = decrypted_rows.read(given.requests)
+        found = decrypted.read_rows(given.requests)
         result.warnings += [found.note] if found.note else []
     if found is not None and found.rows:
         with create(target) as file:
-            file.writelines(line.encode() + b"\n" for line in decrypted_rows.lines(found.rows))
+            file.writelines(line.encode() + b"\n" for line in decrypted.lines(found.rows))
 
 
 # --- socket samples ---------------------------------------------------------------------------------------------------------------------
@@ -277,15 +273,15 @@ def _texts(value: Any) -> list[str]:
 
 
 def _numbers(table: Any, *names: str) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        return {}
-    return {n: table[n] for n in names if isinstance(table.get(n), int | float)}
+    return {n: v for n, v in _named(table, names) if isinstance(v, int | float)}
 
 
 def _words(table: Any, *names: str) -> dict[str, str]:
-    if not isinstance(table, dict):
-        return {}
-    return {n: table[n] for n in names if isinstance(table.get(n), str) and _WORD.fullmatch(table[n])}
+    return {n: v for n, v in _named(table, names) if isinstance(v, str) and _WORD.fullmatch(v)}
+
+
+def _named(table: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    return [(n, table[n]) for n in names if n in table] if isinstance(table, dict) else []
 
 
 def _lab(lab: dict[str, Any], mapper: Mapper) -> dict[str, Any]:

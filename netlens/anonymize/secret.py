@@ -3,8 +3,6 @@
 Who has it can undo the addresses and try names until they fit; who has not can do neither. Without a file it is drawn at random and forgotten.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -11,12 +11,10 @@ Limits: a message whose parts are further apart than the window stays zero where
 stream whose beginning was not captured the first segment seen is taken for the beginning, as in :mod:`netlens.parsers.streams`.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +24,9 @@ from netlens.anonymize.kernels.checksums import set_checksum
 from netlens.anonymize.kernels.dns import rewrite_message
 from netlens.anonymize.kernels.mapping import MISSED
 from netlens.anonymize.kernels.tls import HELLO_GOES_ON, join_hello, rewrite_hello
+from netlens.anonymize.mapper import Mapper
 from netlens.wire.fragments import MAX_AGE_NS, MAX_BYTES, MAX_DATAGRAMS
 from netlens.wire.tls import MAX_MESSAGE
-
-if TYPE_CHECKING:
-    from netlens.anonymize.mapper import Mapper
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -176,20 +172,19 @@ class Window:
         message = np.ascontiguousarray(data[places])
         image = np.zeros(have, np.uint8)
         image[:4] = message[:4]
-        rewrite_hello(message, 4, have - 4, have - 4, True, image, 4, self.mapper.maps)
-        image = self._again(image, lambda out: rewrite_hello(message, 4, have - 4, have - 4, True, out, 4, self.mapper.maps), 4)
+        self._write(lambda: rewrite_hello(message, 4, have - 4, True, image, 4, self.mapper.maps), image[4:])
         kept = data.copy()
         kept[places] = image  # record headers as they are
         _scatter(kept[: int(places[-1]) + 1], 0, pieces)
         del self._hellos[flow]
 
-    def _again(self, image: Bytes, write: Any, kept: int) -> Bytes:
-        """Write once more while addresses were missing."""
+    def _write(self, write: Callable[[], Any], image: Bytes) -> None:
+        """Write to ``image``, once more while addresses were missing."""
+        write()
         while missed := int(self.mapper.maps.state[MISSED]):
             self.mapper.learn(missed)
-            image[kept:] = 0
-            write(image)
-        return image
+            image[:] = 0
+            write()
 
     # --- DNS over TCP
 
@@ -237,9 +232,7 @@ class Window:
             message = np.ascontiguousarray(data[at : at + 2 + size])
             image = np.zeros(2 + size, np.uint8)
             image[:2] = message[:2]
-            maps = self.mapper.maps
-            rewrite_message(message, 2, size, size, image, 2, maps)
-            image = self._again(image, lambda out, m=message, n=size: rewrite_message(m, 2, n, n, out, 2, self.mapper.maps), 2)
+            self._write(lambda m=message, n=size, out=image: rewrite_message(m, 2, n, n, out, 2, self.mapper.maps), image[2:])  # type: ignore[misc]
             _scatter(image, at, pieces)
             at += 2 + size
         stream.next = (stream.next + at) & 0xFFFFFFFF
@@ -290,11 +283,7 @@ class Window:
         start = int(info[f.PAY]) - (int(info[f.OUT_PAY]) - q)
         original = first.chunk.source[start : start + header]
 
-        def write(image: Bytes) -> None:
-            f.rewrite_datagram(data, cut, proto, version, original, mapped, image, self.mapper.maps, told)
-
-        write(out)
-        out = self._again(out, write, 0)
+        self._write(lambda: f.rewrite_datagram(data, cut, proto, version, original, mapped, out, self.mapper.maps, told), out)
         for where, piece in entry.pieces:
             at = int(piece.chunk.infos[piece.row, f.OUT_PAY])
             piece.chunk.out[at : at + piece.size] = out[header + where : header + where + piece.size]

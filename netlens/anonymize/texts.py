@@ -11,17 +11,12 @@ Theory of operation
 Limits: numbers of up to 12 digits stay, ports and process numbers among them. A secret that is a word of the vocabulary, and was not told, stays.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from netlens.anonymize.addresses import FIXED_V4, FIXED_V6
-
-if TYPE_CHECKING:
-    from netlens.anonymize.mapper import Mapper
+from netlens.anonymize.mapper import Mapper
 
 _MEANING = tuple(ipaddress.ip_network(text) for text in FIXED_V4 + FIXED_V6 if text != "240.0.0.0/4")
 _POOLS = tuple(ipaddress.IPv4Network(text) for text in ("198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24"))
@@ -46,7 +41,7 @@ _QUANTITY = re.compile(r"\d+(?:ns|us|ms|s|min|m|h|d|B|kB|KB|MB|GB|KiB|MiB|GiB|k|
 MOST_DIGITS = 12
 #: Names of users and machines that say nothing of whose they are.
 ANYBODYS = frozenset(
-    [
+    (
         "root",
         "admin",
         "user",
@@ -62,7 +57,7 @@ ANYBODYS = frozenset(
         "ssh",
         "vm",
         "host",
-    ]
+    )
 )
 
 

@@ -93,8 +93,9 @@ def reduce_line(line: str) -> Reduced | None:
     if (known := logs.recognise(line)) is None:
         return None
     form, head = known
+    chained = head.since_ms is not None
     if not head.fault:
-        return Reduced(form.write(replace(head, service="")), False) if form.CHAINED or (head.about and head.about.starts) else None
+        return Reduced(form.write(replace(head, service="")), False) if chained or (head.about and head.about.starts) else None
     rest = line[head.rest :]
     said = form.said(rest)
     refused = logs.refusal(said) is not None
@@ -104,8 +105,8 @@ def reduce_line(line: str) -> Reduced | None:
             return None
         words = words or ["error"]
     if head.level not in FAULTS and head.level and not refused:  # of level INFO, and no refusal
-        return Reduced(form.write(replace(head, service="")), False) if form.CHAINED else None
-    known_service = form.CHAINED or head.service in logs.CLIENTS
+        return Reduced(form.write(replace(head, service="")), False) if chained else None
+    known_service = chained or head.service in logs.CLIENTS
     text = " ".join([form.write(head if known_service else replace(head, service="")), *words])
     return Reduced(text, refused, refused and not logs.in_known_words(said))
 

@@ -39,7 +39,7 @@ class Inputs:
     captures : side -> its files in order.  errors : side, or name of a further vantage -> error log.  keylogs : files of TLS keys that were named.
     more_errors : (side, error log) of further programs.
     unused_keylogs : such files in the folder, which nobody named.  unused_logs : error logs in it of machines of which there is no capture.
-    requests : what keys showed, in a recording without keys (:mod:`netlens.parsers.decrypted_rows`), of the capture nearest to the provider.
+    requests : what keys showed, in a recording without keys (:func:`netlens.parsers.decrypted.read_rows`), of the capture nearest to the provider.
     apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.
     complete : False if the recording says that it broke off.  reasons : why.  sshuttle : the tunnel's command line, if known.
     host_address : of the host as the VM reaches it, if the recording says.
@@ -293,9 +293,9 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead:
             notes += [log.note for log in found_logs if log.note]
             logs[side] = errorlog.joined(found_logs)
     if given.requests is not None and keys is None:
-        from netlens.parsers import decrypted_rows
+        from netlens.parsers import decrypted
 
-        keys = decrypted_rows.read(given.requests)
+        keys = decrypted.read_rows(given.requests)
         notes += [keys.note] if keys.note else []
     return Beside(logs, given.covering, keys, given.sshuttle, given.host_address, notes)
 

@@ -1,15 +1,10 @@
 """Fragments of datagrams, as far as these may lie in two files."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from netlens.columns import Array
 from netlens.wire.fragments import MAX_AGE_NS, Fragments, datagram
-
-Array = np.ndarray[Any, Any]
 
 #: fragmented datagrams of a file that are remembered; with more, any that an earlier file left open counts as one of them
 MAX_SEEN = 1 << 16

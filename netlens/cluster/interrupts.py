@@ -1,7 +1,5 @@
 """Loaded by Dask into each worker that ``--workers`` starts: Ctrl-C reaches all processes of a terminal, and who started them ends them."""
 
-from __future__ import annotations
-
 import signal
 from typing import Any
 

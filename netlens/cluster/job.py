@@ -1,7 +1,5 @@
 """The steps in order, on anything that runs functions; numbers, tables and files of the whole."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -14,6 +12,7 @@ from netlens.cluster.rows import T_COLUMNS, SessionData, joined
 from netlens.cluster.scan import FileFacts, facts_of, piece, scan
 from netlens.cluster.sources import Source, natural
 from netlens.cluster.stitch import stitch
+from netlens.columns import Array
 from netlens.errors import NetlensError
 from netlens.parsers import quality
 from netlens.parsers import session_state as s_
@@ -26,7 +25,6 @@ from netlens.wire import columns as c
 from netlens.wire.addresses import random_seed
 from netlens.wire.containers import warn_of_overlap
 
-Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
 
 #: What each table needs to be built, besides sessions.

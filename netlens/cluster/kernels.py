@@ -1,16 +1,9 @@
 """Loops over rows and bytes."""
 
-from __future__ import annotations
-
-from typing import Any
-
-import numpy as np
-
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import tls
 from netlens.wire.compiled import kernel
-
-Array = np.ndarray[Any, Any]
 
 
 @kernel
@@ -67,13 +60,3 @@ def leading(buf: Array, packets: Array, at: Array, owner: Array, near: Array, en
         else:
             out[i] = True
         ends[o] = max(ends[o], row[c.OFFSET] + row[c.LENGTH])
-
-
-@kernel
-def gather(buf: Array, starts: Array, sizes: Array, out: Array) -> None:
-    """Pieces of ``buf`` one behind the other."""
-    at = 0
-    for i in range(len(starts)):
-        for j in range(sizes[i]):
-            out[at + j] = buf[starts[i] + j]
-        at += sizes[i]

@@ -1,23 +1,17 @@
 """What the plan needs to know of each session of a file: hashes of its ends, how it begins and ends here, and what is still looked for in it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.cluster.kernels import flatten, unite
+from netlens.columns import Array
 from netlens.parsers import session_state as s_
-
-if TYPE_CHECKING:
-    from netlens.parsers.hellos import HelloBuilder
-
-Array = np.ndarray[Any, Any]
+from netlens.parsers.hellos import HelloBuilder
+from netlens.parsers.streams import at_53
 
 #: New payload behind which a search for a ClientHello is over that began unseen: more than hellos.LOOKS + MAX_SEGMENTS + LOOKS_AFTER segments of 64 KiB
 LOOKED_BYTES = 4 << 20
-DNS_PORT = 53
 
 # ---- bits of a session in Keys ----
 BEGINS, SAW_END, MATED, FORCED, ONLY_SYNS, NO_SYN = 1, 2, 4, 8, 16, 32
@@ -52,10 +46,6 @@ class Keys:
 def is_dns(sessions: Array, k: Array) -> Array:
     """Whether sessions ``k`` are DNS over TCP, by a port of their own or of the other redirect half."""
     mates = sessions[k, s_.MATE]
-
-    def at_53(ports: Array) -> Array:
-        return ((ports & 0xFFFF) == DNS_PORT) | ((ports >> 16) & 0xFFFF == DNS_PORT)
-
     found: Array = at_53(sessions[k, s_.PORTS]) | ((mates >= 0) & at_53(sessions[mates, s_.PORTS]))
     return found
 

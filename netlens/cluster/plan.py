@@ -15,31 +15,14 @@ Two sessions belong together if what one is may depend on the other:
 The rest stays in its file. What belongs together goes to the file where it begins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from netlens.cluster import keys as k_
 from netlens.cluster.kernels import carry, flatten, unite
-from netlens.cluster.keys import (
-    BEGINS,
-    CLIENT_FIRST,
-    FORCED,
-    LOOKS_A,
-    LOOKS_B,
-    MATED,
-    NO_SYN,
-    ONLY_DOWN,
-    ONLY_SYNS,
-    ONLY_UP,
-    SAW_END,
-    Keys,
-)  # fmt: skip
-
-Array = np.ndarray[Any, Any]
+from netlens.columns import Array
 
 OWN = -1
 
@@ -58,7 +41,7 @@ class Plan:
 class _Sessions:
     """The sessions of all files, one file behind the other."""
 
-    def __init__(self, files: Sequence[Keys]):
+    def __init__(self, files: Sequence[k_.Keys]):
         self.flow, self.client, self.isn, self.bits = (
             np.concatenate([getattr(k, name) for k in files]) for name in ("flow", "client", "isn", "bits")
         )
@@ -83,7 +66,7 @@ class _Sessions:
         return [np.flatnonzero(part) for part in np.split(marks, self.first[1:-1])]
 
 
-def plan(files: Sequence[Keys]) -> Plan:
+def plan(files: Sequence[k_.Keys]) -> Plan:
     s = _Sessions(files)
     if not len(s):
         nothing = [np.zeros(0, np.int64) for _ in files]
@@ -95,7 +78,7 @@ def plan(files: Sequence[Keys]) -> Plan:
     flatten(parent)
     several = np.zeros(len(parent), bool)
     several[parent[s.file_of_group != s.file_of_group[parent]]] = True
-    several[parent[s.group[s.bits & FORCED != 0]]] = True
+    several[parent[s.group[s.bits & k_.FORCED != 0]]] = True
     home = np.where(several[parent], s.file_of_group[parent], OWN)
     return Plan(np.split(home, s.first_group[1:-1]), s.by_file(resumed), s.by_file(quiet), s.by_file(smooth))
 
@@ -106,24 +89,24 @@ def _same_flows(s: _Sessions, parent: Array) -> tuple[Array, Array, Array, Array
     a, b = order[:-1], order[1:]
     crossing = (s.flow[a] == s.flow[b]) & (s.file[a] != s.file[b])
     a, b = a[crossing], b[crossing]
-    both = (s.bits[a] & s.bits[b] & BEGINS != 0) & (s.client[a] == s.client[b])
-    opens = both & ((s.isn[a] != s.isn[b]) | (s.bits[a] & SAW_END != 0))
+    both = (s.bits[a] & s.bits[b] & k_.BEGINS != 0) & (s.client[a] == s.client[b])
+    opens = both & ((s.isn[a] != s.isn[b]) | (s.bits[a] & k_.SAW_END != 0))
     unite(s.group[a[~opens]], s.group[b[~opens]], parent)
     goes_on = np.zeros(len(s), bool)
     goes_on[b[~opens]] = True
     resumed = np.zeros(len(s), bool)
-    repeated = both & (s.bits[a] & ONLY_SYNS != 0)  # the usual case: nothing but this SYN came before, so all is as if it had begun here
+    repeated = both & (s.bits[a] & k_.ONLY_SYNS != 0)  # the usual case: nothing but this SYN came before, so all is as if it had begun here
     while True:
-        resumed[b[~opens & (s.bits[b] & BEGINS != 0) & ~repeated]] = True
+        resumed[b[~opens & (s.bits[b] & k_.BEGINS != 0) & ~repeated]] = True
         behind = repeated & resumed[a]
         if not behind.any():
             break
         repeated &= ~behind
     # Only where no SYN can have begun another session that the file alone does not see.
-    sure = ~opens & (s.bits[a] & (BEGINS | NO_SYN) != 0) & ~resumed[a] & (s.bits[b] & NO_SYN != 0)
+    sure = ~opens & (s.bits[a] & (k_.BEGINS | k_.NO_SYN) != 0) & ~resumed[a] & (s.bits[b] & k_.NO_SYN != 0)
     a, b = a[sure], b[sure]
     quiet, smooth = np.zeros((len(s), 2), bool), np.zeros((len(s), 2), bool)
-    for end, looks in enumerate((LOOKS_A, LOOKS_B)):
+    for end, looks in enumerate((k_.LOOKS_A, k_.LOOKS_B)):
         marks = np.zeros(len(s), bool)
         marks[a[s.bits[a] & looks == 0]] = True
         carry(a, b, np.ones(len(a), bool), marks)
@@ -132,7 +115,7 @@ def _same_flows(s: _Sessions, parent: Array) -> tuple[Array, Array, Array, Array
     a, b = a[told], b[told]
     for end in (0, 1):
         goes, begins = s.numbers[s.place[a], 2 * end + 1], s.numbers[s.place[b], 2 * end]
-        marks = s.bits & BEGINS != 0
+        marks = s.bits & k_.BEGINS != 0
         carry(a, b, (goes >= 0) & (goes == begins), marks)
         smooth[b, end] = marks[b]
     return goes_on, resumed, quiet, smooth
@@ -141,15 +124,15 @@ def _same_flows(s: _Sessions, parent: Array) -> tuple[Array, Array, Array, Array
 def _waiting_halves(s: _Sessions, goes_on: Array, parent: Array) -> None:
     """Rule 2."""
     bits, client, file, node = s.bits, s.client, s.file, s.group
-    half = bits & (ONLY_UP | ONLY_DOWN) != 0
-    alone = bits & MATED == 0
+    half = bits & (k_.ONLY_UP | k_.ONLY_DOWN) != 0
+    alone = bits & k_.MATED == 0
     # what was joined to a session that is really older may in truth have no mate
     unsure = np.zeros(len(parent), bool)
-    unsure[node[bits & BEGINS == 0]] = True
+    unsure[node[bits & k_.BEGINS == 0]] = True
     waits = half & (alone | unsure[node])
-    new = (bits & BEGINS != 0) & ~goes_on
+    new = (bits & k_.BEGINS != 0) & ~goes_on
     clears = ~half & new
-    fits = np.where(bits & CLIENT_FIRST != 0, ONLY_DOWN, ONLY_UP)  # what it could be joined to
+    fits = np.where(bits & k_.CLIENT_FIRST != 0, k_.ONLY_DOWN, k_.ONLY_UP)  # what it could be joined to
     order = np.argsort(client, kind="stable")
     edges = np.concatenate([[0], np.flatnonzero(np.diff(client[order])) + 1, [len(order)]])
     counted = np.concatenate([[0], np.cumsum(waits[order])])
@@ -167,7 +150,7 @@ def _waiting_halves(s: _Sessions, goes_on: Array, parent: Array) -> None:
                 pending, sides = -1, 0  # there is a newer one
             if waits[one].any():
                 pending = int(node[one[0]])
-                sides |= int(np.bitwise_or.reduce(bits[one[waits[one]]])) & (ONLY_UP | ONLY_DOWN)
+                sides |= int(np.bitwise_or.reduce(bits[one[waits[one]]])) & (k_.ONLY_UP | k_.ONLY_DOWN)
             elif clears[one].any():
                 pending, sides = -1, 0
     unite(np.array(left, np.int64), np.array(right, np.int64), parent)

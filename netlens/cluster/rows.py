@@ -1,26 +1,20 @@
 """What travels between files: packet rows packed to 64 bytes, payload by frame, and sessions with what hangs on them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.cluster.kernels import gather
+from netlens.columns import Array
 from netlens.parsers import session_state as s_
+from netlens.parsers.hellos import HelloBuilder
+from netlens.parsers.lookup_columns import gather
+from netlens.parsers.lookups import LookupBuilder
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
 from netlens.wire import dns as d
 from netlens.wire.addresses import other_way
-
-if TYPE_CHECKING:
-    from netlens.parsers.hellos import HelloBuilder
-    from netlens.parsers.lookups import LookupBuilder
-
-Array = np.ndarray[Any, Any]
 
 # ---- a packed packet row, int64[m, R_WIDTH]; addresses and ports are those of its session ----
 R_FRAME, R_TS, R_HINT, R_IFACE, R_NUMBERS, R_LENGTH, R_REST, R_SESSION = range(8)
@@ -77,17 +71,13 @@ class Payload:
     leads: Array  # bool: see kernels.leading
 
     @classmethod
-    def of(cls, frames: list[Array], sizes: list[Array], data: list[Array], leads: list[Array]) -> Payload:
-        lengths = np.concatenate([*sizes, np.zeros(0, np.int64)])
-        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        return cls(
-            np.concatenate([*frames, np.zeros(0, np.int64)]),
-            starts,
-            np.concatenate([*data, np.zeros(0, np.uint8)]),
-            np.concatenate([*leads, np.zeros(0, bool)]),
-        )
+    def of(cls, parts: list[tuple[Array, Array, Array, Array]]) -> "Payload":
+        """Of each part its frames, sizes, data and leads."""
+        nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, bool)
+        frames, sizes, data, leads = (np.concatenate(arrays) for arrays in zip(nothing, *parts, strict=True))
+        return cls(frames, np.append(0, np.cumsum(sizes)), data, leads)
 
-    def take(self, frames: Array, behind: Array | None = None) -> Payload:
+    def take(self, frames: Array, behind: Array | None = None) -> "Payload":
         """The payload of those of ``frames`` (ascending) that have some; of ``behind`` (bool by frame) without what leads."""
         place = np.searchsorted(frames, self.frames)
         found = place < len(frames)
@@ -98,7 +88,7 @@ class Payload:
         sizes = self.starts[at + 1] - self.starts[at]
         out = np.empty(int(sizes.sum()), np.uint8)
         gather(self.data, self.starts[at], sizes, out)
-        return Payload.of([self.frames[at]], [sizes], [out], [self.leads[at]])
+        return Payload.of([(self.frames[at], sizes, out, self.leads[at])])
 
 
 @dataclass
@@ -155,7 +145,7 @@ class SessionData:
         table = 0 if self.exchanges is None else 100 * self.exchanges.rows * len(self.exchanges)
         return 4096 + sum(array.nbytes for array in arrays) + 60 * len(self.sni) + table
 
-    def take(self, own: Array, first_frame: int, interfaces: Array | None) -> SessionData:
+    def take(self, own: Array, first_frame: int, interfaces: Array | None) -> "SessionData":
         """The sessions ``own`` (bool[n]) and all messages, with the frames and interfaces of the whole capture."""
         place = np.where(own, np.cumsum(own) - 1, -1)
         state = self.state[own]

@@ -12,33 +12,28 @@ Limits: what bounds the state of one process (unanswered SYNs, hellos and DNS st
 in a flood rows are here that one process gives up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.cluster.fragments import SeenFragments, Torn
-from netlens.cluster.kernels import gather, leading
+from netlens.cluster.kernels import leading
 from netlens.cluster.keys import FORCED, Keys, is_dns, keys_of
 from netlens.cluster.rows import R_FRAME, R_SESSION, Payload, Piece, SessionData, copied, packed, sends_of
 from netlens.cluster.sources import SourceReader
+from netlens.columns import Array
 from netlens.errors import CaptureError
 from netlens.parsers import session_state as s_
 from netlens.parsers.hello_scan import MAX_SEGMENTS
+from netlens.parsers.hellos import HelloBuilder
+from netlens.parsers.lookup_columns import gather
 from netlens.parsers.pipeline import Part
 from netlens.parsers.streams import DnsStreams
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-
-if TYPE_CHECKING:
-    from netlens.parsers.hellos import HelloBuilder
-    from netlens.wire.framing import Input
-
-Array = np.ndarray[Any, Any]
+from netlens.wire.framing import Input
 
 #: A SYN is sent again after 1, 3 and 7 s, and what comes late comes within seconds. Half of it makes more files be read twice, twice of it keeps more.
 EDGE_NS = 8_000_000_000
@@ -100,10 +95,7 @@ class _FilePart(Part):
         self.only = only
         self.resumed = resumed
         self.overflow = False
-        self.kept_frames: list[Array] = []
-        self.kept_sizes: list[Array] = []
-        self.kept_data: list[Array] = []
-        self.kept_leads: list[Array] = []
+        self.kept: list[tuple[Array, Array, Array, Array]] = []  # frames, sizes, data, leads
         self._near = np.zeros(2048, np.int64)
         self._ends = np.zeros(2048, np.int64)
 
@@ -135,15 +127,12 @@ class _FilePart(Part):
         data = np.empty(total, np.uint8)
         gather(buf, packets[at, c.PAY_OFF], sizes, data)
         self.payload_bytes += total
-        self.kept_frames.append(packets[at, c.FRAME])
-        self.kept_sizes.append(sizes)
-        self.kept_data.append(data)
         if 2 * self.fold.n > len(self._near):
             more = np.zeros(4 * self.fold.n - len(self._near), np.int64)
             self._near, self._ends = np.concatenate([self._near, more]), np.concatenate([self._ends, more])
         leads = np.empty(len(at), bool)
         leading(buf, packets, at, owner, self._near, self._ends, MAX_SEGMENTS, leads)
-        self.kept_leads.append(leads)
+        self.kept.append((packets[at, c.FRAME], sizes, data, leads))
 
 
 def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | None = None, resumed: Array | None = None) -> Scan:
@@ -172,7 +161,7 @@ def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | N
     log = part.fold.drain()
     sends = sends_of(log, state) if "tunnels" in products else None
     rows = packed(log, kept)
-    payload = Payload.of(part.kept_frames, part.kept_sizes, part.kept_data, part.kept_leads)
+    payload = Payload.of(part.kept)
     if only is None:
         payload = payload.take(rows[:, R_FRAME])
     begins = state[:, s_.FSM] & s_.MIDSTREAM == 0

@@ -5,8 +5,6 @@ put into the order of their first packets, because names of a ring of files (``t
 by one stay in the order given, as for one machine.
 """
 
-from __future__ import annotations
-
 import glob
 import os
 import re
@@ -20,9 +18,8 @@ from netlens.wire.streams import Stream, check
 
 #: What captures are called: with what tcpdump -C, dumpcap -b and logrotate put behind it, and compressed.
 CAPTURE_NAME = re.compile(r"\.(pcapng|pcap|cap|dmp)([-._]?\d+)*(\.gz)?$", re.IGNORECASE)
-READ_AHEAD = (
-    8 << 20
-)  #: bytes asked of a store at a time: at 50 ms a request, 160 MB/s, more than a worker decodes of full packets per core and store
+#: bytes asked of a store at a time: at 50 ms a request, 160 MB/s, more than a worker decodes of full packets per core and store
+READ_AHEAD = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -105,6 +102,10 @@ def reason(error: BaseException) -> str:
         return "no permission to read it"
     if isinstance(error, ImportError):
         return f"its store needs a package that is not installed ({error})".replace("\n", " ")
+    return first_line(error)
+
+
+def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -3,23 +3,17 @@
 The sessions of a stitched file are in order of their first frames; ``session_id`` among all files is given later. Frames are those of the whole capture.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.cluster.plan import OWN
 from netlens.cluster.rows import Piece, SessionData, copied, joined, sends_of
+from netlens.cluster.scan import Scan
+from netlens.columns import Array
 from netlens.parsers.pipeline import Part
 from netlens.wire import columns as c
-
-if TYPE_CHECKING:
-    from netlens.cluster.scan import Scan
-
-Array = np.ndarray[Any, Any]
 
 
 def stitch(

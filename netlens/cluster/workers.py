@@ -1,7 +1,5 @@
 """The steps on Dask's workers: of a scheduler that is there, or of a local cluster that is started and ended here."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging
@@ -12,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from netlens.cluster.job import Executor
+from netlens.cluster.sources import first_line
 from netlens.errors import NetlensError
 
 MISSING = "--workers and --scheduler need Dask, which is not installed ({}); install it: pip install 'netlens[cluster]'"
@@ -128,11 +127,7 @@ def _told() -> Iterator[None]:
             "(their logs say; smaller files or fewer workers a machine need less)"
         ) from None
     except (FutureCancelledError, TimeoutError, OSError) as error:
-        raise NetlensError(f"the connection to the Dask scheduler was lost ({_line(error)})") from None
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise NetlensError(f"the connection to the Dask scheduler was lost ({first_line(error)})") from None
 
 
 def version() -> str:
@@ -185,7 +180,7 @@ def _connected(stack: contextlib.ExitStack, scheduler: str) -> Any:
         client = stack.enter_context(Client(scheduler, timeout=CONNECT_S, set_as_default=False))
     except (OSError, ValueError, TimeoutError) as error:
         raise NetlensError(
-            f"no Dask scheduler answers at {scheduler} ({_line(error)}); start one with: dask scheduler, and workers with: dask worker {scheduler}"
+            f"no Dask scheduler answers at {scheduler} ({first_line(error)}); start one with: dask scheduler, and workers with: dask worker {scheduler}"
         ) from None
     try:
         client.wait_for_workers(1, timeout=CONNECT_S)
@@ -215,7 +210,7 @@ def _started(stack: contextlib.ExitStack, workers: int) -> Any:
             )
         )
     except (OSError, RuntimeError, TimeoutError) as error:
-        raise NetlensError(f"the workers could not be started ({_line(error)})") from None
+        raise NetlensError(f"the workers could not be started ({first_line(error)})") from None
     client = stack.enter_context(Client(cluster, set_as_default=False))
     _versions(client, "the workers", "do they have too little memory?")
     return client
@@ -228,4 +223,4 @@ def _versions(client: Any, who: str, advice: str) -> dict[str, str]:
     except TimeoutError:
         raise NetlensError(f"{who} do not answer: one of them is stopped, or its machine asleep") from None
     except Exception as error:  # noqa: BLE001 -- whatever keeps them from loading it
-        raise NetlensError(f"{who} cannot load netlens ({_line(error)}); {advice}") from None
+        raise NetlensError(f"{who} cannot load netlens ({first_line(error)}); {advice}") from None

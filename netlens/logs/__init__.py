@@ -40,6 +40,7 @@ from netlens.logs._words import (
     REFUSALS,
     UNKNOWN,
     WORDS,
+    Refusal,
     in_known_words,
     names_status,
     refusal,
@@ -48,54 +49,16 @@ from netlens.logs._words import (
 )
 
 __all__ = [
-    "CLASSES",
-    "CLASS_OF_CODE",
-    "CLIENTS",
-    "CONCURRENCY",
-    "FAULTS",
-    "OTHER",
-    "OVERLOAD",
-    "QUOTA",
-    "RATE",
-    "REFUSALS",
-    "UNDATED_NS",
-    "UNKNOWN",
-    "WORDS",
-    "About",
-    "Head",
-    "LogFormat",
-    "Records",
-    "Refusal",
-    "formats",
-    "holds_head",
-    "in_known_words",
-    "names_status",
-    "nearest",
-    "plainly",
-    "recognise",
-    "records",
-    "refusal",
-    "refusal_class",
-    "words",
+    "CLASSES", "CLASS_OF_CODE", "CLIENTS", "CONCURRENCY", "FAULTS", "OTHER", "OVERLOAD", "QUOTA", "RATE", "REFUSALS", "UNDATED_NS",
+    "UNKNOWN", "WORDS", "About", "Head", "LogFormat", "Records", "Refusal", "formats", "holds_head", "in_known_words", "names_status",
+    "nearest", "plainly", "recognise", "records", "refusal", "refusal_class", "words",
 ]  # fmt: skip
 
 SECTIONS = ("Source",)  #: what the docstring of a format says
 #: Loggers of the libraries that programs ask providers with. Their names are harmless, and their lines of level INFO tell of refusals too.
-CLIENTS = frozenset(
-    {
-        "httpx2",
-        "httpcore2",
-        "httpx",
-        "httpcore",
-        "openai",
-        "openai._base_client",
-        "anthropic",
-        "anthropic._base_client",
-        "litellm",
-        "urllib3",
-        "aiohttp",
-    }
-)
+CLIENTS = frozenset((
+    "httpx2", "httpcore2", "httpx", "httpcore", "openai", "openai._base_client", "anthropic", "anthropic._base_client", "litellm", "urllib3", "aiohttp",
+))  # fmt: skip
 COLOURS = re.compile(r"\x1b\[[0-9;]{0,16}[A-Za-z]")  #: of terminals, which some logs keep
 COMPOSE = re.compile(r"[\w.-]{1,64} {0,30}\| ")  #: before each line that ``docker compose logs`` shows
 MAX_LINE = 1 << 20  #: of a line that is looked at; more than the longest error body, and a log without line ends is no log
@@ -106,23 +69,13 @@ _LOOK = 1 << 16  #: bytes of a record that are searched for that
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """What a record says of a refused request; None where it does not say.  bare : all that it says is a number that is not called a status."""
-
-    refusal_class: str
-    code: str | None = None
-    status: int | None = None
-    retry_after_s: float | None = None
-    bare: bool = False
-
-
-@dataclass(frozen=True)
 class Head:
     """The head of a record.
 
     time : as it stands there.  rest : where what follows the head begins.
     fault : the record may tell of a refusal.  level, service : "" where there is none.
-    since_ms : time since the record before, if the format tells it.  about : what it says of its request, refused or not.
+    since_ms : time since the record before, if the format tells it (so that records that are no refusals are needed too).
+    about : what it says of its request, refused or not.
     """
 
     time: str
@@ -145,7 +98,6 @@ class LogFormat(Protocol):
     ID: str  #: the file's name with ``-`` for ``_``
     PROGRAM: str  #: whose log it is; "any"
     RANK: int  #: the narrow formats come first
-    CHAINED: bool  #: a record tells its time since the one before, so those that are no refusals are needed too
 
     def recognise(self, record: str, /) -> Head | None:
         """The head of a record of this format; None of another, or of one without a time."""

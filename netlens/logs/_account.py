@@ -3,8 +3,6 @@
 Names of sessions and of runs are random, and nothing of them is needed but which lines are of the same one; so a short sum stands for them in what is copied.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What formats with a time and a level at the head of a line share."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 
@@ -16,13 +14,13 @@ _RETRIES = re.compile(r"\bHTTP Request: |\b[Rr]etry(?:ing|ies)?\b|\b(?:API|strea
 
 
 def recogniser(pattern: re.Pattern[str]) -> Callable[[str], logs.Head | None]:
-    """``recognise`` of a format whose head is a pattern with the groups ``time`` and ``level``."""
+    """``recognise`` of a format whose head is a pattern with the groups ``time`` and ``level``; without the latter each record may tell of a refusal."""
 
     def recognise(record: str, /) -> logs.Head | None:
         if (found := pattern.match(record)) is None:
             return None
-        level = found["level"].upper()
-        fault = level in FAULTS or _RETRIES.search(record, found.end(), found.end() + NEAR) is not None
+        level = found["level"].upper() if "level" in pattern.groupindex else ""
+        fault = not level or level in FAULTS or _RETRIES.search(record, found.end(), found.end() + NEAR) is not None
         return logs.Head(found["time"], found.end(), fault, level)
 
     return recognise

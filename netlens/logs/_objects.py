@@ -4,8 +4,6 @@ Heads are found by a pattern, so a record may be cut off, and what the recorder 
 of JSON a quotation mark never stands without a backslash, so a key that is found is one.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator
@@ -22,19 +20,9 @@ _TIME = re.compile(
 _LEVEL = re.compile(r'[{,]\s?"(?:level|severity|levelname|lvl|log\.level)"\s?:\s?"?(?P<level>[A-Za-z]{1,8}|\d\d)"?\s?[,}]', re.ASCII)
 _NUMBERED = {"10": "TRACE", "20": "DEBUG", "30": "INFO", "40": "WARN", "50": "ERROR", "60": "FATAL"}  #: of pino and bunyan
 #: Keys whose numbers are a status, and those whose texts are no words of a program: what a person or a model wrote.
-_STATUS = frozenset(
-    {
-        "status",
-        "statuscode",
-        "status_code",
-        "http_status",
-        "httpstatuscode",
-        "code",
-        "apierrorstatus",
-        "error_code",
-        "http.response.status_code",
-    }
-)
+_STATUS = frozenset((
+    "status", "statuscode", "status_code", "http_status", "httpstatuscode", "code", "apierrorstatus", "error_code", "http.response.status_code",
+))  # fmt: skip
 _WRITTEN = frozenset(
     {"content", "prompt", "messages", "input", "output", "completion", "choices", "requestbodyvalues", "url", "path", "cwd", "body"}
 )

@@ -4,8 +4,6 @@ are UTC unless they name a zone.
 A time without a date is one of 1970-01-01, one without a year is one of 1972, until :func:`nearest` places it.
 """
 
-from __future__ import annotations
-
 import re
 from calendar import isleap
 from datetime import UTC, datetime, timedelta
@@ -14,9 +12,8 @@ SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
 _YEARLESS = 1972  #: a leap year
 YEARLESS_NS = int(datetime(_YEARLESS, 1, 1, tzinfo=UTC).timestamp()) * SECOND
-UNDATED_NS = (
-    int(datetime(_YEARLESS + 8, 1, 1, tzinfo=UTC).timestamp()) * SECOND
-)  #: times before lack their date, or their year; logs of years pass many
+#: times before lack their date, or their year; logs of years pass many
+UNDATED_NS = int(datetime(_YEARLESS + 8, 1, 1, tzinfo=UTC).timestamp()) * SECOND
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CLOCK = r"\d\d:\d\d:\d\d"
 #: Any of them but epochs, which are no times to every format.

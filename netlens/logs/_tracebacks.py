@@ -5,8 +5,6 @@ Sources: docs.python.org/3/library/traceback.html (exceptions that were raised w
 (``util.inspect``), and JSON with an indent.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 
@@ -18,9 +16,8 @@ _OF_ASYNCIO = (b"future: ", b"task: ", b"handle: ", b"protocol: ", b"transport: 
 _FAULT = re.compile(rb"\b(?:error|exception|fail\w*|critical|fatal|warn\w*)\b", re.IGNORECASE)
 _OPENS = re.compile(rb"[\[{(]\s*$")
 _CLOSES = (b"}", b"]", b")")
-_KEY = re.compile(
-    rb"\s+[\"']?(?:code|status(?:_?code)?|message|type|error|name|reason)[\"']?\s*:", re.IGNORECASE
-)  #: what of an object says what went wrong
+#: What of an object says what went wrong.
+_KEY = re.compile(rb"\s+[\"']?(?:code|status(?:_?code)?|message|type|error|name|reason)[\"']?\s*:", re.IGNORECASE)
 _LOOK = 800  #: bytes of a record in which that is looked for
 _MOST = 1 << 20  #: bytes to which a record may grow
 

@@ -9,11 +9,8 @@ provider's own trouble; *other*: arrears, fair use; *unknown*: a limit of which 
 Z.AI's newer wording of 1302).
 """
 
-from __future__ import annotations
-
 import re
-
-from netlens import logs
+from dataclasses import dataclass
 
 FAULTS = ("ERROR", "WARN", "WARNING", "FATAL", "CRITICAL")  #: levels at which a record may tell of a refusal
 
@@ -244,13 +241,24 @@ def whole(rest: str, /) -> str:
     return rest
 
 
-def refusal(said: str) -> logs.Refusal | None:
+@dataclass(frozen=True)
+class Refusal:
+    """What a record says of a refused request; None where it does not say.  bare : all that it says is a number that is not called a status."""
+
+    refusal_class: str
+    code: str | None = None
+    status: int | None = None
+    retry_after_s: float | None = None
+    bare: bool = False
+
+
+def refusal(said: str) -> Refusal | None:
     """What words say of a refusal; None if they tell of none."""
     if (its_class := refusal_class(said)) is None:
         return None
     code, status, after = _CODE.search(said), _STATUS.search(said), retry_after_s(said)
     bare = not code and _only_a_number(said)
-    return logs.Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare)
+    return Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare)
 
 
 def _only_a_number(said: str) -> bool:

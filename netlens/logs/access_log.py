@@ -5,8 +5,6 @@ Every request has its line, with the status of the answer.
 Source: httpd.apache.org/docs/current/logs.html (common and combined log format); nginx writes the same.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -15,7 +13,6 @@ from netlens.logs._words import whole
 ID = "access-log"
 PROGRAM = "any"
 RANK = 90
-CHAINED = False
 
 _HEAD = re.compile(
     r"\S{1,64} \S{1,64} \S{1,64} \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
@@ -25,10 +22,10 @@ _HEAD = re.compile(
 
 
 def recognise(record: str) -> logs.Head | None:
-    found = _HEAD.match(record)
-    return (
-        logs.Head(found["time"], found.end(), found["status"] >= "400", "ERROR" if found["status"] >= "400" else "INFO") if found else None
-    )
+    if (found := _HEAD.match(record)) is None:
+        return None
+    fault = found["status"] >= "400"
+    return logs.Head(found["time"], found.end(), fault, "ERROR" if fault else "INFO")
 
 
 said = whole

@@ -5,8 +5,6 @@ The line of the error tells of the refusal; ``Retrying in 0.2 seconds...`` follo
 Source: aider/coders/base_coder.py and aider/exceptions.py of Aider-AI/aider.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -16,16 +14,10 @@ from netlens.logs._words import whole
 ID = "aider"
 PROGRAM = "aider"
 RANK = 75
-CHAINED = False
 
 _HEAD = re.compile(rf"{_heads.TIME}\s(?:> )?(?=litellm\.\w{{1,40}}(?:Error|Exception)\b)", re.ASCII)
 
-
-def recognise(record: str) -> logs.Head | None:
-    found = _HEAD.match(record)
-    return logs.Head(found["time"], found.end()) if found else None
-
-
+recognise = _heads.recogniser(_HEAD)
 said = whole
 
 

@@ -5,21 +5,15 @@ UTC, milliseconds. Each refused attempt is a line with status and error type; co
 Source: debug logs quoted in the issues of anthropics/claude-code.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
+from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import whole
-
-if TYPE_CHECKING:
-    from netlens import logs
 
 ID = "claude-code"
 PROGRAM = "Claude Code"
 RANK = 30
-CHAINED = False
 
 _HEAD = re.compile(rf"(?P<time>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z) \[{_heads.LEVEL}\]", re.ASCII)
 

@@ -6,8 +6,6 @@ One object a line, UTC milliseconds. Each refused attempt is a record of subtype
 Source: transcripts described in tests of public programs that read them, and the issues of anthropics/claude-code.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -16,7 +14,6 @@ from netlens.logs import _objects
 ID = "claude-transcript"
 PROGRAM = "Claude Code"
 RANK = 31
-CHAINED = False
 
 _KIND = re.compile(r'[{,]\s?"type"\s?:\s?"(?:system|assistant|user|summary|progress|attachment|queue-operation|file-history-snapshot)"')
 _ERROR = re.compile(r'[{,]\s?"(?:subtype"\s?:\s?"api_error"|isApiErrorMessage"\s?:\s?true)')

@@ -6,8 +6,6 @@ when a request failed are read.
 Source: src/shared/ExtensionMessage.ts of cline/cline and packages/types/src/message.ts of RooCodeInc/Roo-Code.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -16,7 +14,6 @@ from netlens.logs import _objects
 ID = "cline"
 PROGRAM = "Cline or Roo Code"
 RANK = 40
-CHAINED = False
 
 _HEAD = re.compile(r'\{"ts":(?P<time>1\d{12}),"type":"(?:say|ask)"(?:,"(?:say|ask)":"(?P<kind>[a-z_]{1,40})")?')
 _FAILED = frozenset({"api_req_failed", "api_req_retried", "api_req_retry_delayed", "error", "error_retry", "api_req_rate_limit_wait"})

@@ -5,21 +5,15 @@ UTC, microseconds; with colours where it was meant for a terminal. Attempts that
 Source: lines quoted in the issues of openai/codex; the layout is that of docs.rs/tracing-subscriber.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
+from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import whole
-
-if TYPE_CHECKING:
-    from netlens import logs
 
 ID = "codex"
 PROGRAM = "Codex"
 RANK = 60
-CHAINED = False
 
 _HEAD = re.compile(
     rf"(?P<time>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3,9}}Z)\s{{1,2}}{_heads.LEVEL}\s(?=(?:[\w-]{{1,40}}(?:\{{[^{{}}]{{0,400}}\}})?:)*\s?codex)",

@@ -6,8 +6,6 @@ They write so at log level ``info`` (``OPENAI_LOG=info``, ``ANTHROPIC_LOG=info``
 Source: the packages openai 6.49 and @anthropic-ai/sdk, run against a stand-in.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -16,15 +14,11 @@ from netlens.logs import _heads
 ID = "javascript-sdk"
 PROGRAM = "OpenAI or Anthropic SDK for JavaScript"
 RANK = 85
-CHAINED = False
 
 _HEAD = re.compile(rf"{_heads.TIME}\s\[log_[0-9a-f]{{1,12}}(?:, retryOf: log_[0-9a-f]{{1,12}})?\]", re.ASCII)
 _STATUS = re.compile(r" (?:failed|succeeded) with status (?P<status>\d{3}) in (?P<ms>\d{1,9})ms")
 
-
-def recognise(record: str) -> logs.Head | None:
-    found = _HEAD.match(record)
-    return logs.Head(found["time"], found.end()) if found else None
+recognise = _heads.recogniser(_HEAD)
 
 
 def said(rest: str) -> str:

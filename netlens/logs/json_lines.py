@@ -6,25 +6,15 @@ or a model wrote.
 Source: pino, bunyan, structlog, zap, litellm's ``json_logs`` and loggers like them; ecma-international.org, ECMA-404.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from netlens import logs
 from netlens.logs import _objects
-
-if TYPE_CHECKING:
-    from netlens import logs
 
 ID = "json-lines"
 PROGRAM = "any"
 RANK = 500
-CHAINED = False
 
 
-def recognise(record: str) -> logs.Head | None:
-    return _objects.recognise(record)
-
-
+recognise = _objects.recognise
 said = _objects.told
 
 

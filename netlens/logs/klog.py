@@ -3,8 +3,6 @@
 Source: the header of klog (k8s.io/klog) and of glog, a letter for the level before month and day.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -13,7 +11,6 @@ from netlens.logs._words import FAULTS, whole
 ID = "klog"
 PROGRAM = "any"
 RANK = 95
-CHAINED = False
 
 _HEAD = re.compile(r"(?P<level>[IWEF])(?P<time>[01]\d[0-3]\d \d\d:\d\d:\d\d\.\d{6})\s+\d{1,10} [\w.-]{1,100}:\d{1,6}\]", re.ASCII)
 _LEVELS = {"I": "INFO", "W": "WARN", "E": "ERROR", "F": "FATAL"}

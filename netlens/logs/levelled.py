@@ -3,21 +3,15 @@
 Source: the usual formats of Python's logging, loguru, log4j, zap, tracing and celery.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
+from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import whole
-
-if TYPE_CHECKING:
-    from netlens import logs
 
 ID = "levelled"
 PROGRAM = "any"
 RANK = 600
-CHAINED = False
 
 _HEAD = re.compile(rf"{_heads.TIME}[\s:|,\]\[-]{{1,8}}(?:[\w.]{{1,60}}(?::\d{{1,5}})?[\s:|,\]\[-]{{1,8}})?\b{_heads.LEVEL}\b", re.ASCII)
 

@@ -5,21 +5,15 @@ It writes no date: the day is that of the capture. With ``json_logs`` it writes 
 Source: litellm/_logging.py of BerriAI/litellm.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
+from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import whole
-
-if TYPE_CHECKING:
-    from netlens import logs
 
 ID = "litellm"
 PROGRAM = "litellm"
 RANK = 70
-CHAINED = False
 
 _HEAD = re.compile(rf"{_heads.TIME}\s(?:\d\d:\d\d:\d\d )?- LiteLLM(?: Router| Proxy)?:{_heads.LEVEL}:", re.ASCII)
 

@@ -5,8 +5,6 @@ UTC, whole seconds; ``+58ms`` is the exact time since the line before, from whic
 Source: packages/opencode/src/util/log.ts of sst/opencode.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -16,7 +14,6 @@ from netlens.logs._words import FAULTS, RETRIES, whole
 ID = "opencode-classic"
 PROGRAM = "opencode"
 RANK = 10
-CHAINED = True
 
 _HEAD = re.compile(
     r"(?P<level>DEBUG|INFO|WARN|ERROR)\s+(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\s+\+(?P<since>-?\d{1,12})ms(?:\s+service=(?P<service>[a-z][a-z0-9._-]{0,31})(?=\s|$))?",

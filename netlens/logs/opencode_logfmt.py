@@ -7,8 +7,6 @@ why, at any level.
 Source: real logs of opencode 1.1 to 1.18; logfmt as in pkg.go.dev/github.com/kr/logfmt.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -18,7 +16,6 @@ from netlens.logs._words import FAULTS, RETRIES, whole
 ID = "opencode-logfmt"
 PROGRAM = "opencode"
 RANK = 20
-CHAINED = False
 
 NEAR = 200  #: characters behind the time in which level and service stand: both are written first
 

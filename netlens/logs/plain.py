@@ -5,8 +5,6 @@ There are no levels, so any line may tell of a refusal.
 Source: RFC 3339, RFC 3164, and what ``ts``, syslog and loggers of many languages write.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -16,7 +14,6 @@ from netlens.logs._words import whole
 ID = "plain"
 PROGRAM = "any"
 RANK = 1000
-CHAINED = False
 
 _TIME = re.compile(rf"{_heads.TIME}(?![\d.:])", re.ASCII)
 _EPOCH = re.compile(r"\[?(?P<time>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\d.])\]?", re.ASCII)

@@ -6,8 +6,6 @@ level INFO, so that retries that the SDKs make by themselves are there too.
 Source: the packages openai 3.57 and anthropic 2.14, run against a stand-in; docs.python.org/3/library/logging.html.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens import logs
@@ -16,7 +14,6 @@ from netlens.logs import _heads
 ID = "python-sdk"
 PROGRAM = "OpenAI or Anthropic SDK for Python"
 RANK = 80
-CHAINED = False
 
 _LOGGER = r"(?P<{0}>" + "|".join(sorted(map(re.escape, logs.CLIENTS), key=len, reverse=True)) + r")(?:\.\w{{1,40}}){{0,4}}(?::\d{{1,5}})?"
 _BETWEEN = r"[\s:|,\]\[-]{1,8}"

@@ -5,21 +5,15 @@ Local time without a zone, milliseconds.
 Source: what ``LogOutputChannel`` of code.visualstudio.com/api writes.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
+from netlens import logs
 from netlens.logs import _heads
 from netlens.logs._words import whole
-
-if TYPE_CHECKING:
-    from netlens import logs
 
 ID = "vscode"
 PROGRAM = "Cline or Roo Code"
 RANK = 50
-CHAINED = False
 
 _HEAD = re.compile(r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) \[(?P<level>trace|debug|info|warning|error)\]", re.ASCII)
 

@@ -5,18 +5,13 @@ Kept while ``netlens analyze`` reads a capture, and by no other command. Formats
 Limits: of the first :data:`MAX_MESSAGES`. Of an echo only its beginning is looked at; ARP is that of Ethernet and IPv4.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from netlens.addresses import is_one_host
+from netlens.columns import Array
 from netlens.wire import decode as d
 from netlens.wire.addresses import ip_text
-
-Array = np.ndarray[Any, Any]
 
 MAX_MESSAGES = 200_000
 LOOKED_AT = 64  #: bytes of a message: a neighbour advertisement with its options has 32
@@ -108,10 +103,7 @@ class AskingBuilder:
         if operation == _REQUEST and source not in (*_NOBODY, target):
             self._seek(source, target, seen)
         elif source not in _NOBODY and operation in (_REQUEST, _REPLY):  # a reply, or an announcement
-            answer = operation == _REPLY and target not in (*_NOBODY, source)
-            self.claims.setdefault(source, []).append(Claim(*seen, hardware, answer))
-            if answer:
-                self.near.add((source, target))
+            self._claimed(source, target, Claim(*seen, hardware, operation == _REPLY and target not in (*_NOBODY, source)))
 
     def _neighbour(self, message: bytes, seen: Seen, source: str, destination: str) -> None:
         if len(message) < 24:
@@ -121,14 +113,15 @@ class AskingBuilder:
             if source not in _NOBODY:  # else somebody asks whether the address is free
                 self._seek(source, target, seen)
             return
-        own = (
-            message[4] & _OVERRIDE and len(message) >= 32 and message[24] == _TARGET_ADDRESS
-        )  # else anycast, or for another (RFC 4861 7.2.7)
+        # else anycast, or for another (RFC 4861 7.2.7)
+        own = message[4] & _OVERRIDE and len(message) >= 32 and message[24] == _TARGET_ADDRESS
         hardware = message[26:32].hex(":") if own else ""
-        answer = is_one_host(destination)
-        self.claims.setdefault(target, []).append(Claim(*seen, hardware, answer))
-        if answer:
-            self.near.add((target, destination))
+        self._claimed(target, destination, Claim(*seen, hardware, is_one_host(destination)))
+
+    def _claimed(self, address: str, told: str, claim: Claim) -> None:
+        self.claims.setdefault(address, []).append(claim)
+        if claim.answer:
+            self.near.add((address, told))
 
     def _seek(self, source: str, target: str, seen: Seen) -> None:
         before = self.sought.setdefault((source, target), [])

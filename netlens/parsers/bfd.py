@@ -1,20 +1,15 @@
 """Sessions of BFD (RFC 5880), by which routers watch each other: what each end says of the session's state.
 
-Kept while ``netlens analyze`` reads a capture, and by no other command.
-
 Limits: of the first :data:`MAX_PACKETS`, at the ports of RFC 5881, RFC 5883 and RFC 7130; of each end changes of state are kept, not packets.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
-
-Array = np.ndarray[Any, Any]
 
 MAX_PACKETS = 100_000
 PORTS = (3784, 4784, 6784)
@@ -41,7 +36,6 @@ class BfdBuilder:
         self._read = 0
 
     def feed(self, buf: Array, packets: Array) -> None:
-        """Take in a batch (int64[n, WIDTH])."""
         fits = (packets[:, c.KIND] == c.UDP) & (packets[:, c.PAY_CAP] >= _SHORTEST)
         chosen = np.flatnonzero(fits & np.isin(packets[:, c.PORTS] & 0xFFFF, PORTS))[: MAX_PACKETS - self._read]
         self._read += len(chosen)

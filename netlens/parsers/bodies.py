@@ -6,17 +6,12 @@ Of an address nothing is kept but that it has such a word. Kept while ``netlens 
 Limits: of the first :data:`MAX_BODIES`; only of heads that are in one segment, the first of each segment, without Transfer-Encoding.
 """
 
-from __future__ import annotations
-
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-
-Array = np.ndarray[Any, Any]
 
 MAX_BODIES = 200_000
 MAX_HEAD = 16_384  #: bytes in which the end of a head is looked for
@@ -48,19 +43,15 @@ class BodyBuilder:
         self.polls: set[int] = set()  # frames
 
     def feed(self, buf: Array, packets: Array) -> None:
-        """Take in a batch (int64[n, WIDTH])."""
         asking = (packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_REQUEST) & (packets[:, c.FRESH] > 0)
-        for row in packets[asking] if asking.any() and len(self.polls) < MAX_BODIES else ():
-            at, captured = int(row[c.PAY_OFF]), int(row[c.PAY_CAP])
-            if _WAITS.match(buf[at : at + min(captured, MAX_LINE)].tobytes()):
-                self.polls.add(int(row[c.FRAME]))
+        for row in packets[asking].tolist() if len(self.polls) < MAX_BODIES else ():
+            at = row[c.PAY_OFF]
+            if _WAITS.match(buf[at : at + min(row[c.PAY_CAP], MAX_LINE)].tobytes()):
+                self.polls.add(row[c.FRAME])
         heads = (packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_RESPONSE) & (packets[:, c.FRESH] > 0) & (packets[:, c.SESSION] >= 0)
-        if not heads.any():
-            return
-        for row in packets[heads][: MAX_BODIES - len(self.bodies)]:
-            at, captured, offset = int(row[c.PAY_OFF]), int(row[c.PAY_CAP]), int(row[c.OFFSET])
-            status = int(row[c.HINT]) >> h.STATUS_SHIFT & 0x3FF
-            head = buf[at : at + min(captured, MAX_HEAD)].tobytes()
+        for row in packets[heads][: MAX_BODIES - len(self.bodies)].tolist():
+            at, offset, status = row[c.PAY_OFF], row[c.OFFSET], row[c.HINT] >> h.STATUS_SHIFT & 0x3FF
+            head = buf[at : at + min(row[c.PAY_CAP], MAX_HEAD)].tobytes()
             end = head.find(b"\r\n\r\n")
             if end < 0 or status < 200 or status in _WITHOUT:
                 continue
@@ -69,4 +60,4 @@ class BodyBuilder:
                 continue
             length = int(found.group(1))
             if length < MAX_LENGTH:
-                self.bodies.append(Body(int(row[c.SESSION]), int(row[c.FRAME]), offset, offset + end + 4 + length, length))
+                self.bodies.append(Body(row[c.SESSION], row[c.FRAME], offset, offset + end + 4 + length, length))

@@ -8,19 +8,18 @@ Limits: TLS 1.3 encrypts certificates, and a resumed connection shows none. What
 behind a hole there is no certificate.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
+from netlens.parsers.ber import ber
 from netlens.parsers.lifecycle import LEAST_ROWS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
-
-Array = np.ndarray[Any, Any]
 
 MAX_BYTES = 1 << 16  #: of a direction from its ServerHello on; chains of 10 kB are large, and the server's own certificate is the first
 MAX_OPEN = 4096  #: connections that are followed at a time; the oldest is given up
@@ -126,10 +125,9 @@ class CertificateBuilder:
         self.shown: list[Shown] = []
         self._streams: dict[tuple[int, int], _Stream] = {}
         self._followed = np.zeros(LEAST_ROWS, bool)  # sessions of these
-        self._known: dict[bytes, Leaf | None] = {}
+        self._leaf = lru_cache(MAX_KNOWN)(leaf)
 
     def feed(self, buf: Array, rows: Array) -> None:
-        """Take in a batch (int64[n, WIDTH])."""
         begins = (rows[:, c.HINT] & _MASK == _HELLO) & (rows[:, c.FRESH] > 0) & (rows[:, c.SESSION] >= 0)
         if not self._streams and not begins.any():
             return
@@ -158,13 +156,6 @@ class CertificateBuilder:
         self._followed[number[begins]] = False
         self._followed[[session for session, _ in self._streams]] = True
 
-    def _leaf(self, der: bytes) -> Leaf | None:
-        if der not in self._known:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            self._known[der] = leaf(der)
-        return self._known[der]
-
 
 def leaf(der: bytes) -> Leaf | None:
     """What a certificate (RFC 5280 4.1) says of itself; None if it cannot be read."""
@@ -183,26 +174,19 @@ def leaf(der: bytes) -> Leaf | None:
 
 
 def _element(der: bytes, at: int, end: int, tag: int | None = None) -> tuple[int, int, int]:
-    """(tag, start, stop) of the contents of the element that begins at ``at`` (X.690 8.1).
+    """(tag, start, stop) of the contents of the element that begins at ``at``.
 
     Raises
     ------
     ValueError
-        it goes on behind ``end``, or has another tag than it must.
+        it goes on behind ``end``, has another tag than it must, or four octets of length or more.
+    IndexError
+        there is none.
     """
-    if at + 2 > end or (tag is not None and der[at] != tag):
+    found, start, stop = ber(der, at)
+    if stop > end or start - at > 5 or tag not in (None, found):
         raise ValueError
-    found, size = der[at], der[at + 1]
-    at += 2
-    if size & 0x80:
-        octets = size & 0x7F
-        if not 1 <= octets <= 3 or at + octets > end:
-            raise ValueError
-        size = int.from_bytes(der[at : at + octets], "big")
-        at += octets
-    if at + size > end:
-        raise ValueError
-    return found, at, at + size
+    return found, start, stop
 
 
 def _elements(der: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:

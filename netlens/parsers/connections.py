@@ -23,8 +23,6 @@ marks, a Linux cooked capture whose machine sends from an address that a hypervi
 Limits: without a second capture the origin of a host's session that no mark explains is unknown while a tunnel is up; it is null, not ``host``.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from bisect import bisect_right
 from collections import defaultdict
@@ -35,20 +33,8 @@ from typing import Any
 import numpy as np
 
 from netlens.columnar import Coded, Lists
-from netlens.parsers.session_state import (
-    BASE,
-    BASE_KIND,
-    BASE_SYN,
-    FIRST_FRAME,
-    FRAMES,
-    FSM,
-    IFACE,
-    MATE,
-    NO_BASE,
-    SAW_SYNACK,
-    SIDE,
-    SIDE_WIDTH,
-)
+from netlens.columns import Array, objects
+from netlens.parsers import session_state as s_
 from netlens.parsers.tcp_states import ESTABLISHED, INACTIVE, RESET, SYN_SENT, conn_state
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.schema import Table
@@ -71,7 +57,6 @@ _PRIVATE = [
 _VM_NETWORKS = [ipaddress.ip_network(n) for n in ("192.168.64.0/24", "192.168.122.0/24", "10.0.2.0/24", "10.211.55.0/24")]
 SLL_OUTGOING = 4  #: packet type of LINUX_SLL and SLL2 for what this machine sent
 SLL_OTHER_HOST = 3  #: for what was addressed to another machine: only a bridge's port (or an interface in promiscuous mode) takes that
-Array = np.ndarray[Any, Any]
 
 
 def is_private(ip: str) -> bool:
@@ -134,7 +119,7 @@ def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tupl
     rows = {k: v[order] for k, v in rows.items()}
     rows["connection_id"] = np.arange(len(order), dtype=np.int64)
     connections = Table(CONNECTIONS, rows)
-    return connections, _linked(lookups, connections, vantage), tunnels
+    return connections, _linked(lookups, connections), tunnels
 
 
 def _halves(state: Array) -> tuple[Array, Array]:
@@ -142,20 +127,17 @@ def _halves(state: Array) -> tuple[Array, Array]:
 
     Two that turned out to hold both sides (one port to two addresses of a rewritten server) are no halves.
     """
-    mate = state[:, MATE]
-    orig = (state[:, FSM] >> 8) & 1
-    sends = state[np.arange(len(state)), SIDE + (1 - orig) * SIDE_WIDTH + FRAMES] == 0
+    mate = state[:, s_.MATE]
+    orig = (state[:, s_.FSM] >> 8) & 1
+    sends = state[np.arange(len(state)), s_.SIDE + (1 - orig) * s_.SIDE_WIDTH + s_.FRAMES] == 0
     k = np.flatnonzero((mate > np.arange(len(state))) & (sends != sends[mate]))
     return np.where(sends[k], k, mate[k]), np.where(sends[k], mate[k], k)
 
 
 def _plausible(sessions: Table, through: Array) -> Array:
     """``through`` without what cannot be: what comes out of a tunnel starts at the machine of the sshd, never at the machine that opened it."""
-    out = through.copy()
-    for k in np.flatnonzero(through >= 0).tolist():
-        if sessions["orig_ip"][k] == sessions["orig_ip"][through[k]]:
-            out[k] = -1
-    return out
+    of_opener = (through >= 0) & (sessions["orig_ip"] == sessions["orig_ip"][through])
+    return np.where(of_opener, -1, through)
 
 
 def nat_copies(state: Array, sessions: Mapping[str, Array], group: Array) -> dict[int, list[int]]:
@@ -168,23 +150,23 @@ def nat_copies(state: Array, sessions: Mapping[str, Array], group: Array) -> dic
     """
     n = len(state)
     at = np.arange(n)
-    orig = (state[:, FSM] >> 8) & 1
+    orig = (state[:, s_.FSM] >> 8) & 1
 
     def side(field: int, which: Array) -> Array:
-        return state[at, SIDE + which * SIDE_WIDTH + field]
+        return state[at, s_.SIDE + which * s_.SIDE_WIDTH + field]
 
     resp = 1 - orig
-    isn, answer, iface = side(BASE, orig), side(BASE, resp), side(IFACE, orig)
+    isn, answer, iface = side(s_.BASE, orig), side(s_.BASE, resp), side(s_.IFACE, orig)
     key = isn << 32 | answer
     alone = group == at
-    random = alone & (side(BASE_KIND, orig) != NO_BASE) & (isn >= MIN_ISN)
-    silent = (side(BASE_KIND, resp) == NO_BASE) | (answer == REFUSED)
+    random = alone & (side(s_.BASE_KIND, orig) != s_.NO_BASE) & (isn >= MIN_ISN)
+    silent = (side(s_.BASE_KIND, resp) == s_.NO_BASE) | (answer == REFUSED)
     both = random & ~silent & (answer >= MIN_ISN)
-    unanswered = random & silent & (side(BASE_KIND, orig) == BASE_SYN)
+    unanswered = random & silent & (side(s_.BASE_KIND, orig) == s_.BASE_SYN)
     copies: dict[int, list[int]] = {}
     for chosen, is_answered in ((np.flatnonzero(both), True), (np.flatnonzero(unanswered), False)):
         keys = key[chosen]
-        order = np.lexsort((state[chosen, FIRST_FRAME], keys))
+        order = np.lexsort((state[chosen, s_.FIRST_FRAME], keys))
         chosen, keys = chosen[order].tolist(), keys[order]
         edges = np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)]])
         runs = np.flatnonzero((np.diff(edges) >= 2) & (np.diff(edges) <= MAX_COPIES))
@@ -239,20 +221,24 @@ def _vantage(state: Array, sessions: Table, near: bool, nat: dict[int, list[int]
 
 def opened_here(state: Array) -> Array:
     """Which sessions the machine of the capture opened, as far as a Linux cooked capture tells: it sent the originator's first frame itself."""
-    orig = (state[:, FSM] >> 8) & 1
-    return state[np.arange(len(state)), SIDE + orig * SIDE_WIDTH + IFACE] & 0xFF == SLL_OUTGOING
+    return _came_by(state) == SLL_OUTGOING
 
 
 def bridged(state: Array) -> Array:
     """Which sessions' first frame of the originator this machine took for another one, as far as a Linux cooked capture tells."""
-    orig = (state[:, FSM] >> 8) & 1
-    return state[np.arange(len(state)), SIDE + orig * SIDE_WIDTH + IFACE] & 0xFF == SLL_OTHER_HOST
+    return _came_by(state) == SLL_OTHER_HOST
+
+
+def _came_by(state: Array) -> Array:
+    """Packet type of a Linux cooked capture of the originator's first frame."""
+    orig = (state[:, s_.FSM] >> 8) & 1
+    return state[np.arange(len(state)), s_.SIDE + orig * s_.SIDE_WIDTH + s_.IFACE] & 0xFF
 
 
 def first_seen(state: Array) -> Array:
     """int64[n, 2]: where the first frame of each end of a session was seen: number of the interface, if the capture has it, << 8 | packet type of a Linux
     cooked capture; below 0 where an end has none."""
-    return state[:, [SIDE + end * SIDE_WIDTH + IFACE for end in (0, 1)]]
+    return state[:, [s_.SIDE + end * s_.SIDE_WIDTH + s_.IFACE for end in (0, 1)]]
 
 
 def crossed(state: Array) -> Array:
@@ -282,34 +268,22 @@ def _columns(
     closed = s["closed_ns"][heads]
     is_open = np.array([x is None for x in closed.tolist()], dtype=bool)
     end = np.where(is_open, s["end_ns"][heads], np.where(is_open, 0, closed)).astype(np.int64)
-    ids = np.empty(n, dtype=object)
-    ids[:] = [[k] for k in heads.tolist()]
-    none = np.full(n, None, dtype=object)
-    tunnel = none.copy()
     via = through[heads]
-    tunnel[via >= 0] = via[via >= 0]
     rows: dict[str, Array] = {
+        **{name: s[name][heads] for name in _TAKEN},
+        **{
+            name: np.full(n, None, object)
+            for name in ("process", "vantage", "origin", "redirect_port", "nat_ip", "nat_port", "tunnel_session_id")
+        },
         "connection_id": np.arange(n, dtype=np.int64),
         "path": np.full(n, "direct", dtype=object),
-        **{k: s[k][heads].copy() for k in ("orig_ip", "orig_port", "resp_ip", "resp_port", "sni", "start_ns")},
         "end_ns": end,
         "duration_s": np.zeros(n),
-        "session_ids": ids,
-        "process": none.copy(),
-        "vantage": none.copy(),
-        "origin": none.copy(),
-        "state": s["state"][heads].copy(),
-        "orig_bytes": s["orig_bytes"][heads].copy(),
-        "resp_bytes": s["resp_bytes"][heads].copy(),
+        "session_ids": objects([[k] for k in heads.tolist()]),
         "started_before_capture": ~s["saw_syn"][heads],
         "open_at_end": is_open,
-        "redirect_port": none.copy(),
-        "nat_ip": none.copy(),
-        "nat_port": none.copy(),
-        "tunnel_session_id": tunnel,
-        "first_frame": s["first_frame"][heads].copy(),
-        "last_frame": s["last_frame"][heads].copy(),
     }
+    rows["tunnel_session_id"][via >= 0] = via[via >= 0]
     rows["path"][via >= 0] = "sshuttle"
     place = {int(k): i for i, k in enumerate(heads.tolist())} if members else {}
     t = {name: s[name].tolist() for name in _JOINED} if members else {}
@@ -331,6 +305,20 @@ def _columns(
     return rows
 
 
+#: Columns that a connection has from its session.
+_TAKEN = (
+    "orig_ip",
+    "orig_port",
+    "resp_ip",
+    "resp_port",
+    "sni",
+    "start_ns",
+    "state",
+    "orig_bytes",
+    "resp_bytes",
+    "first_frame",
+    "last_frame",
+)
 #: Columns of the sessions that are one connection, which are read one by one.
 _JOINED = (
     "orig_ip", "orig_port", "resp_ip", "resp_port", "sni", "start_ns", "end_ns", "closed_ns", "orig_fin_ns", "resp_fin_ns", "rst_ns",
@@ -345,7 +333,7 @@ def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Mapping[str, l
     rows["orig_bytes"][i], rows["resp_bytes"][i] = s["orig_bytes"][sends], s["resp_bytes"][receives]
 
     def own(k: int, side: int) -> int:
-        fsm = int(state[k, FSM])
+        fsm = int(state[k, s_.FSM])
         orig = (fsm >> 8) & 1
         return (fsm >> (4 * (orig if side == 0 else 1 - orig))) & 15
 
@@ -353,7 +341,7 @@ def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Mapping[str, l
     # The sending half never sees the answer; one that is an RST only, which by itself would tell of no connection, was a refusal (REJ).
     if resp == INACTIVE:
         resp = RESET
-    answered = resp != RESET or int(state[receives, FSM]) >> 16 & SAW_SYNACK
+    answered = resp != RESET or int(state[receives, s_.FSM]) >> 16 & s_.SAW_SYNACK
     rows["state"][i] = conn_state(
         ESTABLISHED if orig == SYN_SENT and answered else orig, resp, int(rows["orig_bytes"][i]), int(rows["resp_bytes"][i])
     )
@@ -413,42 +401,24 @@ def _tunnels(sessions: Table, rows: dict[str, Array], vantage: str | None) -> Ta
     for i, k in enumerate(rows["tunnel_session_id"].tolist()):
         if k is not None and rows["redirect_port"][i] is None:
             counts[int(k)] += 1
-    evidence: list[str] = []
-    carries: list[str | None] = []
-    side: list[str | None] = []
     ports = sorted({int(rows["redirect_port"][i]) for i in redirected})
+    told: list[tuple[str | None, str | None, str]] = []  # side, what it carries, evidence
     for k in ssh:
         if k in near:
-            side.append("vm")
-            carries.append("sshuttle")
-            evidence.append(
-                f"{counts[k]} connections of {s['orig_ip'][k]} were redirected to local port {', '.join(map(str, ports))} while it was up"
-            )
+            up = f"{counts[k]} connections of {s['orig_ip'][k]} were redirected to local port {', '.join(map(str, ports))} while it was up"
+            told.append(("vm", "sshuttle", up))
         elif counts.get(k):
-            side.append("host")
-            carries.append("sshuttle")
-            evidence.append(f"{counts[k]} sessions were opened and sent data within 50 ms after at least as much payload had gone to sshd")
+            after = f"{counts[k]} sessions were opened and sent data within 50 ms after at least as much payload had gone to sshd"
+            told.append(("host", "sshuttle", after))
         else:
-            side.append(vantage if vantage == "host" else None)
-            carries.append(None)
-            evidence.append("nothing forwarded was seen in time with it")
-    index = np.array(ssh, dtype=np.int64)
-
-    def objects(values: list[Any]) -> Array:
-        out = np.empty(len(values), dtype=object)
-        out[:] = values
-        return out
-
+            told.append((vantage if vantage == "host" else None, None, "nothing forwarded was seen in time with it"))
     return Table(
         TUNNELS,
         {
-            "session_id": index,
-            **{c: s[c][index].copy() for c in ("orig_ip", "resp_ip", "start_ns", "end_ns", "duration_s", "orig_bytes", "resp_bytes")},
-            "started_before_capture": ~s["saw_syn"][index],
-            "side": objects(side),
-            "carries": objects(carries),
+            **{c: s[c][ssh] for c in ("session_id", "orig_ip", "resp_ip", "start_ns", "end_ns", "duration_s", "orig_bytes", "resp_bytes")},
+            "started_before_capture": ~s["saw_syn"][ssh],
             "connections": np.array([counts.get(k, 0) for k in ssh], dtype=np.int64),
-            "evidence": objects(evidence),
+            **{name: objects([row[at] for row in told]) for at, name in enumerate(("side", "carries", "evidence"))},
         },
     )
 
@@ -475,7 +445,7 @@ def _held(s: Table, ssh: list[int], rows: dict[str, Array], redirected: list[int
             yield i, heap[0][1]
 
 
-def _linked(lookups: Table, connections: Table, vantage: str | None) -> Table:
+def _linked(lookups: Table, connections: Table) -> Table:
     """Each connection is linked to the latest lookup of the same machine, before it, that returned its address."""
     wanted = set(connections["resp_ip"].tolist())
     rows = _that_answer(lookups, wanted)  # few, where there are very many

@@ -29,20 +29,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import json
 import os
 import re
 import struct
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.errors import CaptureError, NetlensError
 from netlens.extras import need
-from netlens.sidefiles import Lines
+from netlens.sidefiles import Lines, Rows
 from netlens.text import plural, printable
 from netlens.wire import writing
 from netlens.wire.containers import Reader
@@ -82,6 +83,8 @@ MAX_KEYS = 1_000_000  #: lines; five for each TLS connection
 MAX_KEY_LINE = 4096  #: a line has a label, 64 digits and at most 256 more
 _ERROR = re.compile(rb"(?<!\\)\"error\"\s*:\s*\{.{0,4096}?(?<!\\)\"code\"\s*:\s*\"?([0-9A-Za-z_.-]{1,32})", re.DOTALL)
 _LAST_CHUNKS = re.compile(rb"(?:\A|\r\n)0\r\n\r\n\Z")
+MAX_ROWS = 500_000  #: lines read; ten requests a second for half a day
+_IS_CODE = re.compile(r"[0-9A-Za-z_.-]{1,32}")
 WAIT_S = 20.0  #: for tshark to end after its last line
 
 
@@ -216,7 +219,7 @@ def _why_nothing(names: list[str], keylog: str, randoms: set[bytes]) -> str:
     from netlens.parsers import pipeline
 
     part = pipeline.run(names, ["sessions", "hellos"])
-    hellos, sessions = part.hello_rows(), part.sessions()
+    hellos, sessions = part.hellos.rows(), part.sessions()
     if not hellos.rows:
         return f"{keylog}: nothing to decrypt, as the capture holds no beginning of a TLS connection"
     known = {int(s) for s, random in zip(hellos["session_id"], hellos["random"], strict=True) if random.encode() in randoms}
@@ -509,3 +512,47 @@ def _code(data: bytes) -> str | None:
 def _ns(epoch: str) -> int:
     seconds, _, fraction = epoch.partition(".")
     return int(seconds) * 10**9 + int(fraction[:9].ljust(9, "0"))
+
+
+# --- rows in a file -----------------------------------------------------------------------------------------------------------------------------
+# What a key log showed, kept without the keys: one JSON object a line, numbers and codes only, for recordings that are handed on without payload. A file may
+# come from a stranger: what is no such line is left out.
+
+_KINDS = {f.name: str(f.type) for f in fields(DecryptedRequest)}
+
+
+def lines(rows: Iterable[DecryptedRequest]) -> Iterable[str]:
+    """One line of JSON for each request."""
+    for row in rows:
+        yield json.dumps(asdict(row))
+
+
+def read_rows(path: str) -> Decrypted:
+    """The requests of a file that :func:`lines` made.
+
+    Raises
+    ------
+    CaptureError
+        it cannot be read.
+    """
+    lines = Rows(path, MAX_ROWS, _row, "a request of netlens")
+    rows = sorted(lines, key=lambda r: (r.start_ns, r.frame))
+    return Decrypted(rows, "; ".join(lines.notes) or None)
+
+
+def _row(values: dict[str, Any]) -> DecryptedRequest | None:
+    if values.keys() != _KINDS.keys() or not all(_fits(name, value) for name, value in values.items()):
+        return None
+    return DecryptedRequest(**values)
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name == "code":
+        return value is None or (isinstance(value, str) and _IS_CODE.fullmatch(value) is not None)
+    if name == "http":
+        return value in ("1.1", "2")
+    if name == "complete":
+        return isinstance(value, bool)
+    if value is None:
+        return "None" in _KINDS[name]
+    return isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 1 << 63

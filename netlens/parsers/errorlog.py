@@ -23,8 +23,6 @@ much. That a restarted program's clock and the chain agree by chance, within one
 Lines hold prompts and keys: nothing of one but its number, its time and the error code ever leaves this module.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import re
@@ -32,6 +30,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from netlens import logs
 from netlens.sidefiles import Lines
@@ -212,7 +211,8 @@ class _Chain:
         self.joined.append(joined)
         return len(self.second) - 1
 
-    def spans(self) -> Callable[[int], tuple[int, int, int]]:
+    @cached_property
+    def span(self) -> Callable[[int], tuple[int, int, int]]:
         """Row of a line -> first and last instant at which it was written, and its chain (-1 if it is not known).
 
         With c the sum of +Nms up to a line, its second s bounds the chain's time 0 to s - c ... s - c + 1 s - 1 ms (T is in whole milliseconds here;
@@ -286,8 +286,8 @@ def _named(record: str) -> _Names:
 
 def _read(rows: Lines, name: str) -> ErrorLog:
     chain = _Chain()
-    alone: list[tuple[int, int, int, str, logs.Refusal, logs.About | None, _Names]] = []  # low, high, line, kind
-    chained: list[tuple[int, int, str, logs.Refusal, logs.About | None, _Names]] = []  # row of the chain, line, kind
+    # row of the chain or -1, span, line, kind
+    refused: list[tuple[int, tuple[int, int], int, str, logs.Refusal, logs.About | None, _Names]] = []
     starts: list[Start] = []
     unclear: dict[str, list[int]] = {"": []}  # by program; of errors that say which request they are of, under ""
     accounts: set[str] = set()  # programs that write down the start of every request
@@ -298,7 +298,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     first = last = before = None
     joined = True
     for raw, count in logs.records(rows):
-        if len(alone) + len(chained) >= MAX_EVENTS:
+        if len(refused) >= MAX_EVENTS:
             rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
             break
         line, lines = lines + 1, lines + count
@@ -344,23 +344,18 @@ def _read(rows: Lines, name: str) -> ErrorLog:
                 starts.append(Start(*span, line, found.about.session, found.about.small, found.about.run))
                 accounts.add(form.PROGRAM)
                 whose[form.PROGRAM] += 1
+        row = -1
         if found.since_ms is not None:
             joined = joined and abs(found.since_ms) <= MAX_SINCE_MS
             row = chain.add(span[0], found.since_ms * MS if joined else 0, joined)
             joined = True
-            if refusal:
-                chained.append((row, line, kind, refusal, found.about, names))
-        elif refusal:
-            alone.append((*span, line, kind, refusal, found.about, names))
+        if refusal:
+            refused.append((row, span, line, kind, refusal, found.about, names))
         first = span[0] if first is None else min(first, span[0])
         last = span[1] if last is None else max(last, span[1])
-    exact = chain.spans() if chained else None
-    found_spans = [(low, high, -1, line, kind, refusal, about, names) for low, high, line, kind, refusal, about, names in alone]
-    for row, line, kind, refusal, about, names in chained:
-        assert exact is not None
-        found_spans.append((*exact(row), line, kind, refusal, about, names))
     events = []
-    for low, high, number, line, kind, refusal, about, (hosts, provider) in found_spans:
+    for row, span, line, kind, refusal, about, (hosts, provider) in refused:
+        low, high, number = chain.span(row) if row >= 0 else (*span, -1)
         small, session = (about.small, about.session) if about else (None, "")
         said_so = (refusal.code, name, kind, number, refusal.refusal_class, small, session, hosts, provider, refusal.bare)
         events.append(ErrorEvent((low + high) // 2, low, high, line, *said_so))

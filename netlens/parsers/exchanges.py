@@ -34,25 +34,19 @@ server that sends a single ticket, and that after the request has arrived, seems
 only how much: inside TLS a WebSocket's messages, and a CONNECT to a proxy that is spoken to over TLS, are turns like others.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from netlens.columnar import Nullable
-from netlens.parsers.lifecycle import LEAST_ROWS, grown
+from netlens.columns import Array
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
 from netlens.parsers.session_state import FIN_TS, FSM, LAST_TS, MATE, ORIGINATOR_SHIFT, PORTS, RST_TS, SIDE, SIDE_WIDTH, UNSET
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import lean
-
-if TYPE_CHECKING:
-    from netlens.parsers.lifecycle import Kept
-
-Array = np.ndarray[Any, Any]
 
 # ---- columns of a finished exchange, int64[:, ROW]; the same, COMPLETE left out, begin the state of a session ----
 (
@@ -102,9 +96,8 @@ MOST_ROWS = MAX_QUEUED + h.MAX_MORE + 2  #: that one segment can finish or queue
 
 FINISHED_SHA256, FINISHED_SHA384 = 53, 69  #: handshake header 4 + hash 32 or 48 + content type 1 + tag 16 (RFC 8446 4.4.4, 5.2)
 ALERT_RECORD = 19  #: level and description 2 + content type 1 + tag 16
-AT_ONCE_NS = (
-    200_000  #: from what may be a ticket to the rest of a request; SDKs in Python took 40 µs, and more to read an answer and ask again
-)
+#: from what may be a ticket to the rest of a request; SDKs in Python took 40 µs, and more to read an answer and ask again
+AT_ONCE_NS = 200_000
 MIN_TICKET = 64  #: the shortest NewSessionTicket seen is above this; two equal chunks of a stream as the very first data are smaller
 MAX_TICKET = 4096  #: with a client certificate inside; a response cut into full records (16,401 bytes) is longer
 CONTINUE = 25  #: "HTTP/1.1 100 Continue" and an empty line
@@ -625,29 +618,25 @@ def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
 
 def exchange_rows(rows: Array) -> Table:
     """Table of finished rows int64[n, ROW]."""
-
-    def col(i: int) -> Array:
-        return rows[:, i].copy()
-
-    answered = col(RESPONSE_AT) != UNSET
-    known = col(STATUS) != 0
-    rejected = np.where(known, col(STATUS) == 429, np.array(None, object))
+    of = rows.T.copy()
+    answered, known = of[RESPONSE_AT] != UNSET, of[STATUS] != 0
+    rejected = np.where(known, of[STATUS] == 429, np.array(None, object))
     return Table(
         EXCHANGES,
         {
             "exchange_id": np.arange(len(rows), dtype=np.int64),
-            "session_id": col(CARRIER),
-            "start_ns": col(START),
-            "request_end_ns": col(REQUEST_END),
-            "response_ns": Nullable(col(RESPONSE_AT), answered),
-            "end_ns": Nullable(col(RESPONSE_END), answered),
-            "up_bytes": col(UP),
-            "down_bytes": col(DOWN),
-            "status": Nullable(col(STATUS), known),
+            "session_id": of[CARRIER],
+            "start_ns": of[START],
+            "request_end_ns": of[REQUEST_END],
+            "response_ns": Nullable(of[RESPONSE_AT], answered),
+            "end_ns": Nullable(of[RESPONSE_END], answered),
+            "up_bytes": of[UP],
+            "down_bytes": of[DOWN],
+            "status": Nullable(of[STATUS], known),
             "rejected": rejected,
-            "complete": rows[:, COMPLETE] == 1,
-            "start_frame": col(START_FRAME),
-            "response_frame": Nullable(col(RESPONSE_FRAME), answered),
-            "end_frame": Nullable(col(END_FRAME), answered),
+            "complete": of[COMPLETE] == 1,
+            "start_frame": of[START_FRAME],
+            "response_frame": Nullable(of[RESPONSE_FRAME], answered),
+            "end_frame": Nullable(of[END_FRAME], answered),
         },
     )

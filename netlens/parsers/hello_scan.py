@@ -1,17 +1,14 @@
 """The walk over packet rows that finds ClientHellos: compiled code behind :mod:`netlens.parsers.hellos`, which says what it decides."""
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire import tls
 from netlens.wire.columns import DIRECTION, FRAME, FRESH, HINT, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.hints import NO_HELLO
-
-Array = np.ndarray[Any, Any]
 
 #: Segments with new payload per direction in which a hello may begin. SMTP with STARTTLS needs 2 to 4, LDAP 1, a CONNECT proxy with
 #: authentication 2; half of it would do, twice of it costs a little time on sessions that are no TLS.
@@ -79,7 +76,7 @@ class Output(NamedTuple):
     used: Array
 
     @classmethod
-    def empty(cls) -> Output:
+    def empty(cls) -> "Output":
         return cls(
             np.empty((FACTS, FACT_WIDTH), np.int64), np.empty((FACTS, 32), np.uint8), np.empty(ARENA, np.uint8), np.zeros(2, np.int64)
         )
@@ -96,7 +93,7 @@ class Work(NamedTuple):
     scratch: Array
 
     @classmethod
-    def room(cls) -> Work:
+    def room(cls) -> "Work":
         return cls(np.empty(tls.HELLO_WIDTH, np.int64), np.empty(tls.MAX_SORT, np.int64), np.empty(tls.SCRATCH, np.uint8))
 
 

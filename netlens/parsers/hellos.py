@@ -32,13 +32,13 @@ Limits
 * ``sni`` may not be a host name: it is what a stranger wrote, escaped by ``netlens.wire.tls.escape``.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 # isort: off
+from netlens.columns import Array, objects
 from netlens.parsers.hello_scan import (
     Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, LOOKS_AFTER, MAX_SEGMENTS,
     N_EVICTED, N_INCOMPLETE, OLDEST, Output, SLOTS, SLOT_BYTES, SLOT_WIDTH, S_BASE, S_FRAME, S_HIGH, S_NEXT, S_OWNER, S_PREV, S_STARTS, Slots, Work,
@@ -46,17 +46,13 @@ from netlens.parsers.hello_scan import (
 )  # fmt: skip
 
 # isort: on
-from netlens.parsers.lifecycle import LEAST_ROWS
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept
 from netlens.schema import Table
 from netlens.tables import HELLOS
 from netlens.wire import tls
 
-if TYPE_CHECKING:
-    from netlens.parsers.lifecycle import Kept
-
-Array = np.ndarray[Any, Any]
-
 ROW_BYTES = 400  #: what a found hello takes, about
+TEXTS = 1 << 16  #: names, and keys, whose texts are remembered; a stranger may send such as never repeat
 #: Reasons counted, with what they mean: for the quality table.
 MEANINGS = {
     "hello_cut": "ClientHellos cut by the snapshot length whose random and server name could be read: rows without JA4.",
@@ -85,13 +81,13 @@ class Found:
     def offers_http2(self) -> list[bool]:
         return ["h2" in alpn for _, alpn, _ in self.described]
 
-    def extend(self, other: Found) -> None:
+    def extend(self, other: "Found") -> None:
         self.numbers += other.numbers
         self.randoms += other.randoms
         self.sni += other.sni
         self.described += other.described
 
-    def where(self, keep: Array) -> Found:
+    def where(self, keep: Array) -> "Found":
         """The rows of a boolean mask, as a copy."""
         out = Found()
         if len(keep):
@@ -106,14 +102,6 @@ class Found:
         if len(self.numbers) > 1:
             self.numbers = [np.concatenate(self.numbers)]
         return self.numbers[0] if self.numbers else np.empty((0, FACT_WIDTH), np.int64)
-
-
-def _cached(cache: dict[bytes, Any], key: bytes, make: Any) -> Any:
-    """``make(key)``, remembered; the memory is emptied when a stranger fills it with keys that never repeat."""
-    if len(cache) >= 1 << 16:
-        cache.clear()
-    value = cache[key] = make(key)
-    return value
 
 
 class HelloBuilder:
@@ -142,13 +130,12 @@ class HelloBuilder:
         looks, expected = np.full(2 * LEAST_ROWS, LOOKS, np.int32), np.zeros(2 * LEAST_ROWS, np.int32)
         self._arrays = Arrays(looks, expected, counts, Slots(meta, data, held, np.array([0, -1, -1])), Output.empty(), Work.room())
         self._found = Found()
-        self._forget_texts()
+        self._remember_texts()
 
-    def _forget_texts(self) -> None:
-        self._names: dict[bytes, str | None] = {b"": None}
-        self._keys: dict[bytes, tuple[str | None, list[str], str | None]] = {}
+    def _remember_texts(self) -> None:
+        self._name, self._described = lru_cache(TEXTS)(_name), lru_cache(TEXTS)(tls.describe_key)
 
-    def feed(self, buf: Array, packets: Array, sessions: Array | None = None) -> None:
+    def feed(self, buf: Array, packets: Array) -> None:
         """Take in a batch; all that is needed of its sessions stands in the packet rows."""
         start = 0
         while True:
@@ -180,22 +167,13 @@ class HelloBuilder:
         data = out.arena[:text_bytes].tobytes()
         out.used[:] = 0
         rows.numbers.append(block)
-        names, keys, add_name = self._names, self._keys, rows.sni.append
         spans = block[:, F_SNI : F_KEY_LEN + 1].copy()
         spans[:, 1] += spans[:, 0]
         spans[:, 3] += spans[:, 2]
-        if not self.full:
-            for a, b in spans[:, :2].tolist():
-                raw = data[a:b]
-                add_name(names[raw] if raw in names else _cached(names, raw, _name))
-            return
-        add_key = rows.described.append
-        for a, b, c, d in spans.tolist():
-            raw = data[a:b]
-            add_name(names[raw] if raw in names else _cached(names, raw, _name))
-            raw = data[c:d]
-            add_key(keys[raw] if raw in keys else _cached(keys, raw, tls.describe_key))
-        rows.randoms.append(out.randoms[:n].copy())
+        rows.sni += [self._name(data[a:b]) for a, b in spans[:, :2].tolist()]
+        if self.full:
+            rows.described += [self._described(data[a:b]) for a, b in spans[:, 2:].tolist()]
+            rows.randoms.append(out.randoms[:n].copy())
 
     def drain(self) -> Found:
         """Take out what was found since the last time. Hellos that are still incomplete stay."""
@@ -240,8 +218,7 @@ class HelloBuilder:
         facts = rows.facts()
         if len(facts) == 0:
             return out
-        names = np.empty(len(rows.sni), object)
-        names[:] = rows.sni
+        names = objects(rows.sni)
         usable = np.flatnonzero((facts[:, F_SESSION] < n_sessions) & (facts[:, F_SNI_LEN] > 0))
         order = usable[np.argsort(facts[usable, F_FRAME], kind="stable")][::-1]
         out[facts[order, F_SESSION]] = names[order]  # assigned in order: the earliest comes last and stays
@@ -266,27 +243,22 @@ class HelloBuilder:
                 "session_id": facts[:, F_SESSION].copy(),
                 "frame": facts[:, F_FRAME].copy(),
                 "time_ns": facts[:, F_TS].copy(),
-                "sni": _objects([sni[i] for i in picks]),
-                "alpn": _objects([d[1] for d in described]),
-                "random": _objects([text[i : i + 64] for i in range(0, len(text), 64)]),
-                "version": _objects([d[0] for d in described]),
-                "ja4": _objects([d[2] for d in described]),
+                "sni": objects([sni[i] for i in picks]),
+                "alpn": objects([d[1] for d in described]),
+                "random": objects([text[i : i + 64] for i in range(0, len(text), 64)]),
+                "version": objects([d[0] for d in described]),
+                "ja4": objects([d[2] for d in described]),
                 "length_bytes": facts[:, F_LENGTH].copy(),
                 "segments": facts[:, F_SEGMENTS].copy(),
             },
         )
 
     @property
-    def counters(self) -> dict[str, int]:
-        """How often each reason of :data:`MEANINGS` happened; hellos incomplete at this moment are in ``hello_incomplete``."""
-        return dict(zip(MEANINGS, self._all()[1][:, 0].tolist(), strict=True))
+    def counted(self) -> dict[str, tuple[int, int | None]]:
+        """How often each reason of :data:`MEANINGS` happened, and the frame of the first; hellos incomplete at this moment are in ``hello_incomplete``."""
+        return {name: (count, None if first < 0 else first) for name, (count, first) in zip(MEANINGS, self._all()[1].tolist(), strict=True)}
 
-    @property
-    def first_frames(self) -> dict[str, int | None]:
-        """Frame at which each reason happened first; None if it did not."""
-        return {k: None if v < 0 else v for k, v in zip(MEANINGS, self._all()[1][:, 1].tolist(), strict=True)}
-
-    def merge(self, other: HelloBuilder, place: Array, frame_offset: int = 0, turned: Array | None = None) -> None:
+    def merge(self, other: "HelloBuilder", place: Array, frame_offset: int = 0, turned: Array | None = None) -> None:
         """Take over what ``other`` found in the part of the capture that follows this one.
 
         Parameters
@@ -376,7 +348,7 @@ class HelloBuilder:
             expected=kept.rows(self._arrays.expected.reshape(-1, 2)).ravel(),
         )
 
-    def extract(self, place: Array) -> HelloBuilder:
+    def extract(self, place: Array) -> "HelloBuilder":
         """What is known of some sessions, in no more memory than it needs; ``place``: their new rows, -1 for the others."""
         at = np.flatnonzero(place >= 0)
         collecting = int((self.looking(len(place))[0][at] < 0).sum())
@@ -411,13 +383,8 @@ class HelloBuilder:
     def __setstate__(self, held: tuple[Any, ...]) -> None:
         self.full, (looks, expected, counts, slots), self._found = held
         self._arrays = Arrays(looks, expected, counts, slots, Output.empty(), Work.room())
-        self._forget_texts()
+        self._remember_texts()
 
 
 def _name(raw: bytes) -> str | None:
     return tls.escape(raw) if raw else None
-
-
-def _objects(values: list[Any]) -> Array:
-    """An object array of ``values``; numpy would make a matrix of lists of equal length."""
-    return np.fromiter(values, object, len(values))

@@ -20,15 +20,12 @@ Limits: a padded record (RFC 8446 5.4) has any size; no client or server met pad
 bytes are missing from the capture are left unknown.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.records import APPLICATION, Records
-
-Array = np.ndarray[Any, Any]
 
 TLS_1_3 = 0x13  #: of its cipher suites, the first byte (RFC 8446 B.4)
 FINISHED = (36, 52)  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4)
@@ -101,9 +98,8 @@ def dialog(records: Records) -> Dialog | None:
             return None
         theirs = np.flatnonzero(way == 1)
         before = theirs[theirs < mine[0]]
-        last = before[
-            size[before] == size[mine[0]]
-        ]  # the server's Finished is as long as the client's, or stands in one record with the certificate
+        # the server's Finished is as long as the client's, or stands in one record with the certificate
+        last = before[size[before] == size[mine[0]]]
         keep[before[before <= last[0]] if len(last) else before] = False
         keep[mine[0]] = False
         keep &= size != ALERT_BYTES

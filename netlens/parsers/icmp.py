@@ -7,17 +7,13 @@ Limits: of the first :data:`MAX_ERRORS`; the rest is only counted. Not read are 
 received it: behind NAT it has other addresses, unless NAT translated the quotation, too (RFC 5508 4.2). Anybody can forge an error.
 """
 
-from __future__ import annotations
+from typing import NamedTuple
 
-from typing import Any, NamedTuple
-
-import numpy as np
-
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.addresses import ip_text
 
-Array = np.ndarray[Any, Any]
 End = tuple[str, int]  # address, port; 0 where there is none
 
 MAX_ERRORS = 20_000
@@ -29,21 +25,12 @@ UNREACHABLE = (PORT, PROTOCOL, HOST, NET, PROHIBITED)  #: the packet was not del
 REFUSING = (PORT, PROTOCOL)  #: the host itself is there and says no
 #: RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1: code of a destination unreachable
 _V4_UNREACHABLE = {
-    0: NET,
-    1: HOST,
-    2: PROTOCOL,
-    3: PORT,
-    4: TOO_BIG,
-    6: NET,
-    7: HOST,
-    9: PROHIBITED,
-    10: PROHIBITED,
-    11: NET,
-    12: HOST,
-    13: PROHIBITED,
-}
+    0: NET, 1: HOST, 2: PROTOCOL, 3: PORT, 4: TOO_BIG, 6: NET, 7: HOST, 9: PROHIBITED, 10: PROHIBITED, 11: NET, 12: HOST, 13: PROHIBITED,
+}  # fmt: skip
 _V6_UNREACHABLE = {0: NET, 1: PROHIBITED, 2: NET, 3: HOST, 4: PORT, 5: PROHIBITED, 6: NET}  # RFC 4443 3.1
 _TIMES = {0: EXPIRED, 1: REASSEMBLY}  # codes of time exceeded, of both versions
+#: IP version and type -> code -> what it is
+_BY_CODE = {(4, 3): _V4_UNREACHABLE, (4, 11): _TIMES, (6, 1): _V6_UNREACHABLE, (6, 3): _TIMES}
 _EXTENSIONS = (0, 43, 44, 60)
 _REDIRECTED = 4  # option of a redirect (RFC 4861 4.6.3)
 
@@ -90,23 +77,13 @@ def _read(message: bytes, version: int, frame: int, ts: int, reporter: str, told
     if len(message) < 8:
         return None
     kind, code = message[0], message[1]
-    mtu, gateway, quoted = 0, "", message[8:]
-    what: str | None = None
-    if version == 4:
-        if kind == 3:
-            what = _V4_UNREACHABLE.get(code)
-            mtu = int.from_bytes(message[6:8], "big") if what == TOO_BIG else 0
-        elif kind == 5:
-            what, gateway = REDIRECT, _address(message[4:8])
-        elif kind == 11:
-            what = _TIMES.get(code)
-    elif kind == 1:
-        what = _V6_UNREACHABLE.get(code)
-    elif kind == 2:
+    what = _BY_CODE.get((version, kind), {}).get(code)
+    mtu, gateway, quoted = int.from_bytes(message[6:8], "big") if what == TOO_BIG else 0, "", message[8:]
+    if (version, kind) == (4, 5):
+        what, gateway = REDIRECT, _address(message[4:8])
+    elif (version, kind) == (6, 2):
         what, mtu = TOO_BIG, int.from_bytes(message[4:8], "big")
-    elif kind == 3:
-        what = _TIMES.get(code)
-    elif kind == 137 and len(message) >= 40:
+    elif (version, kind) == (6, 137) and len(message) >= 40:
         what, gateway, quoted = REDIRECT, _address(message[8:24]), _redirected(message[40:])
     if what is None:
         return None

@@ -4,21 +4,16 @@ A client broadcasts what it asks, so all hosts of its network hear it; the answe
 broadcast again, and who is told nothing repeats itself: silence shows from everywhere. Who has an address and asks without giving it (ciaddr) is a router
 that looks for other servers.
 
-Kept while ``netlens analyze`` reads a capture, and by no other command.
-
 Limits: of the first :data:`MAX_MESSAGES`; not DHCPv6, nor BOOTP without DHCP.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
-
-Array = np.ndarray[Any, Any]
 
 MAX_MESSAGES = 50_000
 LOOKED_AT = 600  #: bytes of a message
@@ -47,20 +42,19 @@ class LeaseBuilder:
         self._read = 0
 
     def feed(self, buf: Array, packets: Array) -> None:
-        """Take in a batch (int64[n, WIDTH])."""
         ports = packets[:, c.PORTS]
         chosen = np.flatnonzero((packets[:, c.KIND] == c.UDP) & ((ports & 0xFFFF == SERVER) | (ports >> 16 & 0xFFFF == SERVER)))
         chosen = chosen[: MAX_MESSAGES - self._read]
         self._read += len(chosen)
-        for row in packets[chosen]:
-            at = int(row[c.PAY_OFF])
-            message = buf[at : at + min(int(row[c.PAY_CAP]), LOOKED_AT)].tobytes()
+        for row in packets[chosen].tolist():
+            at = row[c.PAY_OFF]
+            message = buf[at : at + min(row[c.PAY_CAP], LOOKED_AT)].tobytes()
             kind = message_type(message)
             nameless = message[12:16] == message[24:28] == bytes(4)  # neither ciaddr, the client's, nor giaddr, a relay's
-            if kind and not (message[0] == BOOTREQUEST and nameless and int(row[c.SRC_LO]) & 0xFFFFFFFF):
+            if kind and not (message[0] == BOOTREQUEST and nameless and row[c.SRC_LO] & 0xFFFFFFFF):
                 client, xid = message[28:34].hex(":"), int.from_bytes(message[4:8], "big")
                 server = _server(message, row) if message[0] == BOOTREPLY else ""
-                self.messages.setdefault(client, []).append(Message(int(row[c.TS]), int(row[c.FRAME]), kind, xid, server))
+                self.messages.setdefault(client, []).append(Message(row[c.TS], row[c.FRAME], kind, xid, server))
 
 
 def message_type(message: bytes) -> int:
@@ -79,7 +73,7 @@ def _option(message: bytes, wanted: int) -> bytes:
     return b""
 
 
-def _server(message: bytes, row: Array) -> str:
+def _server(message: bytes, row: list[int]) -> str:
     """Who answers: as the message says, which a relay leaves alone, else by its source."""
     said = _option(message, _SERVER_ID)
-    return ip_text(0, int.from_bytes(said, "big"), 4) if len(said) == 4 else ip_text(int(row[c.SRC_HI]), int(row[c.SRC_LO]), 4)
+    return ip_text(0, int.from_bytes(said, "big"), 4) if len(said) == 4 else ip_text(row[c.SRC_HI], row[c.SRC_LO], 4)

@@ -9,18 +9,17 @@ merge      append the state of the part of the capture that follows
 nbytes     memory held
 =========  ==========================================================================================================================
 
-:class:`Stateful` is what all have, :class:`Parser` what runs behind the session fold. ``rows``, ``drain`` and ``merge`` have the types of what is found:
+:class:`Stateful` is what all have. What runs behind the session fold is fed the buffer that holds the payload (uint8), packet rows that the fold has filled
+in (int64[n, WIDTH]), and the state of all sessions after them (int64[m, S_WIDTH]). ``rows``, ``drain`` and ``merge`` have the types of what is found:
 a parser whose rows follow from packet rows alone (exchanges, tunnels) has no ``merge``, because the session fold replays those of the later part.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from netlens.columns import Array
 
 LEAST_ROWS = 1024  #: rows that a state has at least
 
@@ -46,7 +45,7 @@ class Kept:
     room: int
 
     @classmethod
-    def of(cls, sessions: Array, n: int) -> Kept:
+    def of(cls, sessions: Array, n: int) -> "Kept":
         place = np.full(n, -1, np.int64)
         place[sessions] = np.arange(len(sessions))
         room = LEAST_ROWS
@@ -78,17 +77,3 @@ class Stateful(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes of memory held, without what is a constant of the parser."""
-
-
-class Parser(Stateful, Protocol):
-    """What reads packets behind the session fold."""
-
-    def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
-        """Take in a batch.
-
-        Parameters
-        ----------
-        buf : uint8, where the payload of the packets lies.
-        packets : int64[n, WIDTH], filled in by the session fold.
-        sessions : int64[m, S_WIDTH], the state of all sessions after these packets.
-        """

@@ -4,23 +4,19 @@ One walk gathers the numbers of each lookup, on all cores. Then the records of t
 names and addresses become columns on another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from netlens.arrays import uninitialized
 from netlens.columnar import Coded, LazyColumn, Lists, Nullable, Texts, nothing
+from netlens.columns import Array
 from netlens.parsers import lookup_join as j
 from netlens.threads import in_parallel, slices
 from netlens.wire import dns as d
 from netlens.wire.addresses import ip_column, ip_text, mix, random_seed
 from netlens.wire.compiled import lean
 from netlens.wire.loads import be64, prefetch
-
-Array = np.ndarray[Any, Any]
 
 # Numbers of a lookup, a row each of what _describe fills.
 _TXID, _QTYPE, _RCODE, _TRANSPORT, _PATH, _ATTEMPTS, _COPIES = range(7)
@@ -155,11 +151,12 @@ def _mnemonics(numbers: Array, text: Callable[[int], str | None]) -> Coded:
 
 
 @lean
-def _copy_texts(arena, offsets, sizes, out):
+def gather(buf: Array, starts: Array, sizes: Array, out: Array) -> None:
+    """Pieces of ``buf`` one behind the other."""
     at = 0
-    for i in range(len(offsets)):
+    for i in range(len(starts)):
         for k in range(sizes[i]):
-            out[at + k] = arena[offsets[i] + k]
+            out[at + k] = buf[starts[i] + k]
         at += sizes[i]
 
 
@@ -168,7 +165,7 @@ def _names(arena: Array, offsets: Array, sizes: Array, known: Array) -> Texts:
     ends = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=ends[1:])
     out = uninitialized(np.uint8, int(ends[-1]))
-    _copy_texts(arena, offsets, sizes, out)
+    gather(arena, offsets, sizes, out)
     return Texts(out, ends, known)
 
 

@@ -8,20 +8,17 @@ Two kinds do meet across questions, and get one part:
 mDNS (a query for any type) is in the first one, and an answer whose question cannot be read, found by its socket and id, makes all of them one.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from netlens.arrays import uninitialized
+from netlens.columns import Array
 from netlens.threads import in_parallel, slices
 from netlens.wire import dns as d
 from netlens.wire.addresses import mix, random_seed
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.loads import prefetch
-
-Array = np.ndarray[Any, Any]
 
 #: How long a transaction id means the same lookup. glibc gives up after 5 s x 2 attempts x up to 3 resolvers = 30 s; twice of it joins
 #: reused ids.
@@ -171,15 +168,8 @@ def _new_lookup(g):
     x = g.made[0]
     g.made[0] = x + 1
     lookup = g.lookups[x]
-    lookup[FIRST_QUERY] = -1
-    lookup[LAST_QUERY] = -1
-    lookup[ANSWER] = -1
-    lookup[_TAIL] = -1
-    lookup[ATTEMPTS] = 0
-    lookup[COPIES] = 0
-    lookup[RESOLVER] = -1
-    lookup[PATH] = DIRECT
-    lookup[_PREVIOUS] = -1
+    lookup[:] = -1
+    lookup[ATTEMPTS], lookup[COPIES], lookup[PATH] = 0, 0, DIRECT
     lookup[FIRST] = NEVER
     return x
 
@@ -604,21 +594,8 @@ class _Tables:
         previous, lookup_of, counted = self._previous[:n], self._lookup_of[:n], self._counted[:n]
         previous[:], lookup_of[:], counted[:] = -1, -1, False
         by_key, by_name, by_resolver, by_id = indexes
-        messages = Messages(
-            rows,
-            order,
-            lookups,
-            np.zeros(1, np.int64),
-            previous,
-            counted,
-            lookup_of,
-            self._sockets[:n],
-            by_key,
-            by_name,
-            by_resolver,
-            by_id,
-            seed,
-        )
+        made, sockets = np.zeros(1, np.int64), self._sockets[:n]
+        messages = Messages(rows, order, lookups, made, previous, counted, lookup_of, sockets, by_key, by_name, by_resolver, by_id, seed)
         return int(_join(messages))
 
 

@@ -45,13 +45,11 @@ Messages with several questions are named after the first and count once. A ques
 ``qname`` and ``qtype`` null. Keys are compared by 64-bit hashes: one chance in 10^7 of a wrong join among two million messages.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from netlens.arrays import GrowableArray
+from netlens.columns import Array
+from netlens.parsers.lifecycle import Kept
 from netlens.parsers.lookup_columns import columns
 from netlens.parsers.lookup_join import is_loopback, join
 from netlens.schema import Table
@@ -59,11 +57,6 @@ from netlens.tables import LOOKUPS
 from netlens.wire import columns as c
 from netlens.wire import dns as d
 from netlens.wire.compiled import lean
-
-if TYPE_CHECKING:
-    from netlens.parsers.lifecycle import Kept
-
-Array = np.ndarray[Any, Any]
 
 
 @lean
@@ -154,8 +147,8 @@ class LookupBuilder:
         self._used = 0  # used of the arena
         self._scratch = np.empty((d.MAX_RECORDS, d.SCRATCH_WIDTH), np.int64)
 
-    def feed(self, buf: Array, packets: Array, sessions: Array | None = None) -> None:
-        """Take the DNS messages of one batch; the datagrams of sessions are none, so these are not needed."""
+    def feed(self, buf: Array, packets: Array) -> None:
+        """Take the DNS messages of one batch."""
         i, n = 0, len(packets)
         while True:
             i, self._n_rows, self._used, needs = _collect(
@@ -175,7 +168,7 @@ class LookupBuilder:
             message, 0, size, size, packet, d.TCP, 0, self._rows.array, self._n_rows, self._arena.array, self._used, self._scratch
         )
 
-    def merge(self, other: LookupBuilder, frame_offset: int = 0) -> None:
+    def merge(self, other: "LookupBuilder", frame_offset: int = 0) -> None:
         """Append what the builder of the next part collected; ``frame_offset`` frames came before that part. ``other`` is not changed."""
         self.extend(*other.content(), frame_offset)
 

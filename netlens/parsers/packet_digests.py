@@ -180,7 +180,7 @@ def readable_again(paths: Iterable[str]) -> bool:
         return False
 
 
-def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | None = None, alone: bool = True) -> Ints:
+def collect(paths: list[str], flows: Ints, cap: int = CAP) -> Ints:
     """The digests of the packets of ``flows``: int64[n, DIGEST_WIDTH] in capture order, n <= ``cap``.
 
     Parameters
@@ -188,7 +188,6 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
     paths : the files of one capture in order, as they were read the first time.
     flows : int64[m, 5], see above; the order of the two ends is the caller's.
     cap : digests to keep, at least :data:`STRETCHES`; beyond it they are thinned out.
-    last_frame : no chosen flow has frames after this one, so reading may stop there.  alone : see :func:`netlens.parsers.pipeline.pace`.
 
     Raises
     ------
@@ -206,7 +205,7 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
     table = np.zeros(1 << (4 * len(flows) - 1).bit_length(), np.int64)
     _enter_flows(flows, table, seed, np.zeros(c.WIDTH, np.int64))
     room, at = np.zeros((4096, DIGEST_WIDTH), np.int64), 0
-    pace = pipeline.pace(alone)
+    pace = pipeline.pace(alone=True)
     for unit in pipeline.Decoder().read(pipeline.reader_of(paths, pace), pace):
         for _, packets in unit.pieces:
             if at + len(packets) > 4 * cap:
@@ -216,6 +215,4 @@ def collect(paths: list[str], flows: Ints, cap: int = CAP, last_frame: int | Non
             if at + len(packets) > len(room):
                 room = np.concatenate([room[:at], np.zeros((at + 2 * len(packets), DIGEST_WIDTH), np.int64)])
             at = pick(packets, flows, table, seed, room, at)
-        if last_frame is not None and unit.last_frame >= last_frame:
-            break
     return thin(room[:at], cap).copy()

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers import quality
 from netlens.parsers.hellos import MEANINGS as HELLO_REASONS
 from netlens.parsers.hellos import HelloBuilder
@@ -30,32 +31,21 @@ from netlens.wire.streams import CHUNK
 from netlens.wire.times import Times
 
 if TYPE_CHECKING:
-    from netlens.parsers.asking import AskingBuilder
-    from netlens.parsers.bfd import BfdBuilder
-    from netlens.parsers.bodies import BodyBuilder
-    from netlens.parsers.certificates import CertificateBuilder
-    from netlens.parsers.denials import DenialBuilder
+    from netlens.parsers.closely import Closely
     from netlens.parsers.exchanges import ExchangeBuilder
-    from netlens.parsers.icmp import ErrorBuilder
-    from netlens.parsers.leases import LeaseBuilder
     from netlens.parsers.lookups import LookupBuilder
-    from netlens.parsers.records import RecordBuilder
     from netlens.parsers.stream_digests import StreamHasher
     from netlens.parsers.streams import DnsStreams
     from netlens.parsers.trail import Trail
     from netlens.parsers.tunnels import TunnelWatch
-    from netlens.parsers.udp_requests import RequestBuilder
     from netlens.schema import Table
     from netlens.wire.framing import Input
 
-Array = np.ndarray[Any, Any]
 _NO_PAYLOAD: Array = np.zeros(0, np.uint8)
 
 #: What each table needs to be built. Sessions are always folded: the others hang on them.
 PRODUCTS = ("sessions", "hellos", "lookups", "exchanges", "tunnels")
-#: besides, for lenses: single segments (parsers.trail), ICMP errors, and with ``hellos`` TLS records (parsers.records) and certificates; of a capture that
-#: is read in one part
-TRAIL = "trail"
+TRAIL = "trail"  #: besides, for lenses: what parsers.closely keeps, and hellos in full; of a capture that is read in one part
 DIGESTS = "digests"  #: and what connections carried, as hashes, to be compared with another capture's (parsers.stream_digests)
 
 #: products whose parsers take as long as reading does, so that decoding is divided best if it goes with them; all others take longer
@@ -109,14 +99,10 @@ class Unit:
 
 
 class Decoder:
-    """Batches of frames to packet rows; holds what spans batches: counts by reason, unfinished fragments.
-
-    errors, asking : who reads ICMP errors, and echoes, ARP and neighbour discovery; None: nobody.
-    """
+    """Batches of frames to packet rows; holds what spans batches: counts by reason, unfinished fragments.  closely : reads the rest, if anybody does."""
 
     def __init__(self) -> None:
-        self.errors: ErrorBuilder | None = None
-        self.asking: AskingBuilder | None = None
+        self.closely: Closely | None = None
         self.counts = np.zeros((d.N_REASONS, 2), np.int64)
         self.fragments = Fragments()
         self.times = Times()
@@ -150,10 +136,8 @@ class Decoder:
                 until = int(np.searchsorted(room[:m, c.FRAME], packet[0, c.FRAME]))
                 pieces += [(batch.buf, room[at:until]), (area, packet)]
                 at = until
-            if self.errors is not None:
-                self.errors.feed(batch.buf, self._fragment_rows[:n])
-            if self.asking is not None:
-                self.asking.feed(batch.buf, self._fragment_rows[:n])
+            if self.closely is not None:
+                self.closely.feed_rest(batch.buf, self._fragment_rows[:n])
         pieces.append((batch.buf, room[at:m]))
         return Unit(pieces, batch.frame0 + batch.n, *self.times.feed(batch.frames, batch.n, batch.frame0))
 
@@ -172,22 +156,14 @@ class Part:
         self.products = tuple(products)
         self.deferred = deferred
         self.fold = SessionFold(deferred, spill_to=spill_to)
-        self.hellos = HelloBuilder(full="hellos" in self.products)
+        self.hellos = HelloBuilder(full="hellos" in self.products or TRAIL in self.products)
         # Loading compiled code takes 10 to 20 ms a module: only of what will run.
         self.lookups: LookupBuilder | None = None
         self.streams: DnsStreams | None = None
         self.exchanges: ExchangeBuilder | None = None
         self.tunnels: TunnelWatch | None = None
-        self.trail: Trail | None = None
-        self.records: RecordBuilder | None = None
-        self.certificates: CertificateBuilder | None = None
-        self.bodies: BodyBuilder | None = None
-        self.denials: DenialBuilder | None = None
-        self.leases: LeaseBuilder | None = None
-        self.requests: RequestBuilder | None = None
-        self.bfd: BfdBuilder | None = None
         self.hasher: StreamHasher | None = None
-        self._hellos_seen = 0
+        self.decoder = Decoder()
         if "lookups" in self.products:
             from netlens.parsers.lookups import LookupBuilder
             from netlens.parsers.streams import DnsStreams
@@ -203,37 +179,13 @@ class Part:
 
             self.tunnels = TunnelWatch()
         if TRAIL in self.products:
-            from netlens.parsers.trail import Trail
+            from netlens.parsers.closely import Closely
 
-            self.trail = Trail()
-            if "hellos" in self.products:
-                from netlens.parsers.certificates import CertificateBuilder
-                from netlens.parsers.records import RecordBuilder
-
-                self.records = RecordBuilder()
-                self.certificates = CertificateBuilder()
+            self.decoder.closely = Closely()
         if DIGESTS in self.products:
             from netlens.parsers.stream_digests import StreamHasher
 
             self.hasher = StreamHasher()
-        self.decoder = Decoder()
-        if self.trail is not None:
-            from netlens.parsers.asking import AskingBuilder
-            from netlens.parsers.icmp import ErrorBuilder
-
-            self.decoder.errors, self.decoder.asking = ErrorBuilder(), AskingBuilder()
-            if "hellos" in self.products:
-                from netlens.parsers.bfd import BfdBuilder
-                from netlens.parsers.bodies import BodyBuilder
-                from netlens.parsers.denials import DenialBuilder
-                from netlens.parsers.leases import LeaseBuilder
-                from netlens.parsers.udp_requests import RequestBuilder
-
-                self.bodies = BodyBuilder()
-                self.denials = DenialBuilder()
-                self.leases = LeaseBuilder()
-                self.requests = RequestBuilder()
-                self.bfd = BfdBuilder()
         self.frames = 0
         self.bytes = 0
         self.inputs: list[Input] = []
@@ -246,6 +198,16 @@ class Part:
     def counts(self) -> Array:
         """int64[N_REASONS, 2]: frames counted by reason, and the first frame of each."""
         return self.decoder.counts
+
+    @property
+    def closely(self) -> Closely | None:
+        """What is kept for lenses; None without :data:`TRAIL`."""
+        return self.decoder.closely
+
+    @property
+    def trail(self) -> Trail | None:
+        """Single segments; None without :data:`TRAIL`."""
+        return None if self.closely is None else self.closely.trail
 
     @property
     def bounds_ns(self) -> tuple[int, int] | None:
@@ -274,37 +236,19 @@ class Part:
             return
         if self.lookups is not None:
             self.lookups.feed(buf, packets)
-        if self.leases is not None:
-            self.leases.feed(buf, packets)
-        if self.requests is not None:
-            self.requests.feed(buf, packets)
-        if self.bfd is not None:
-            self.bfd.feed(buf, packets)
         if packets[0, c.KIND] != c.TCP and not (packets[:, c.KIND] == c.TCP).any():  # all the rest is of sessions
-            if self.denials is not None:
-                self.denials.feed(buf, packets)
-            if self.trail is not None:
-                self.trail.feed(buf, packets, self.fold.state())
+            if self.closely is not None:
+                self.closely.feed(buf, packets, self.fold.state())
             return
         self.fold.feed(packets)
         sessions = self.fold.state()
         if self.deferred:
             self.keep_payload(buf, packets)
-        self.hellos.feed(buf, packets, sessions)
+        self.hellos.feed(buf, packets)
         self.follow(packets)
-        if self.trail is not None:
-            self.trail.feed(buf, packets, sessions)
-        if self.records is not None:
-            offering, self._hellos_seen = self.hellos.http2_since(self._hellos_seen)
-            if offering:
-                self.records.follow(offering)
-            self.records.feed(buf, packets, sessions)
-        if self.certificates is not None:
-            self.certificates.feed(buf, packets)
-        if self.denials is not None:
-            self.denials.feed(buf, packets)
-        if self.bodies is not None:
-            self.bodies.feed(buf, packets)
+        if self.closely is not None:
+            self.closely.feed(buf, packets, sessions)
+            self.closely.feed_tcp(buf, packets, sessions, self.hellos)
         if self.hasher is not None:
             self.hasher.feed(buf, packets, self.fold.n)
         if self.streams is not None:
@@ -408,12 +352,9 @@ class Part:
         assert self.exchanges is not None
         return self.exchanges.rows(self.state())
 
-    def hello_rows(self) -> Table:
-        return self.hellos.rows()
-
     def unread(self) -> list[str]:
         """One line for each thing that the tables lack: frames that were not read, sessions that were given up."""
-        lines = quality.unread(self.frames, self.counts, [k for i in self.inputs for k in i.link_types], self.decoder.asking is not None)
+        lines = quality.unread(self.frames, self.counts, [k for i in self.inputs for k in i.link_types], self.closely is not None)
         flooded, first = self.fold.given_up
         if flooded:
             lines.append(f"{flooded:,} {FLOOD}; first frame {first:,}")
@@ -433,18 +374,12 @@ class Part:
         return quality.besides(self.counts)
 
     def quality(self) -> Table:
+        torn = self.decoder.fragments.given_up + len(self.decoder.fragments.open)
         extra: list[tuple[str, int, int | None, str]] = [
-            (
-                "fragments_given_up",
-                self.decoder.fragments.given_up + len(self.decoder.fragments.open),
-                None,
-                "datagrams whose fragments are not all in the capture",
-            )
+            ("fragments_given_up", torn, None, "datagrams whose fragments are not all in the capture"),
+            ("sessions_given_up", *self.fold.given_up, FLOOD),
         ]
-        flooded, first_of_flood = self.fold.given_up
-        extra.append(("sessions_given_up", flooded, first_of_flood, FLOOD))
-        counted, first = self.hellos.counters, self.hellos.first_frames
-        extra += [(name, counted[name], first[name], meaning) for name, meaning in HELLO_REASONS.items()]
+        extra += [(name, *counted, HELLO_REASONS[name]) for name, counted in self.hellos.counted.items()]
         return quality.quality_rows(self.frames, self.counts, extra, [w for i in self.inputs for w in i.warnings])
 
 

@@ -1,18 +1,13 @@
 """Whose process each connection is, where the capture itself tells (PKTAP, pcapng: :mod:`netlens.wire.processes`)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.columns import Objects
+from netlens.schema import Table
 from netlens.wire import processes
-
-if TYPE_CHECKING:
-    from netlens.schema import Table
-    from netlens.wire.framing import Input
+from netlens.wire.framing import Input
 
 LOOKED_AT = ("first_frame", "last_frame")  #: of each session; of one that was handed on, the process that had it first is told
 

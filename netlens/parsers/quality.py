@@ -1,12 +1,10 @@
 """Quality: what the capture holds that was not read, and what it lacks; every conclusion is preceded by it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
+from netlens.columns import Array, objects
 from netlens.schema import Table
 from netlens.tables import QUALITY
 from netlens.text import plural
@@ -48,7 +46,7 @@ _COUNTED = ("fragment", "icmp_error")  #: whose words have a plural
 _SESSIONS, _ASKED = ("tcp", "udp", "reassembled"), ("icmp", "icmp_error", "arp")
 
 
-def total(parts: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> np.ndarray[Any, Any]:
+def total(parts: Iterable[tuple[int, Array]]) -> Array:
     """The counts of parts that follow each other; of each its frames and its int64[N_REASONS, 2]."""
     out = np.zeros((d.N_REASONS, 2), np.int64)
     before = 0
@@ -60,12 +58,12 @@ def total(parts: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> np.ndarray[Any, 
     return out
 
 
-def packets(frames: int, counts: np.ndarray[Any, Any]) -> int:
+def packets(frames: int, counts: Array) -> int:
     """How many of the frames hold a packet."""
     return frames - int(counts[d.R["not_a_packet"], 0])
 
 
-def unread(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int], asked: bool = False) -> list[str]:
+def unread(frames: int, counts: Array, link_types: Iterable[int], asked: bool = False) -> list[str]:
     """What the tables may lack because it was not read, in at most one sentence.
 
     Protocols that carry no sessions (ARP, ICMP, LLDP, ...) are not named while anything was read.
@@ -93,13 +91,13 @@ def named(paths: Sequence[str], lines: Iterable[str]) -> list[str]:
     return [f"{paths[0]}{more}: {line}" for line in lines]
 
 
-def holds(frames: int, counts: np.ndarray[Any, Any], link_types: Iterable[int]) -> str:
+def holds(frames: int, counts: Array, link_types: Iterable[int]) -> str:
     """The frames of a capture by what they are: "3 frames: 2 ARP, 1 ICMP"; parameters as for :func:`unread`."""
     exclusive = {name: n for name, n in _by_name(counts).items() if n and name in dict(d.REASONS)}
     return plural(frames, "frame") + (f": {_listed(exclusive, link_types)}" if exclusive else "")
 
 
-def besides(counts: np.ndarray[Any, Any]) -> str:
+def besides(counts: Array) -> str:
     """What a capture holds besides TCP and UDP, and none of what could not be read: "5 ARP, 2 ICMP"; "" where it holds nothing else."""
     count = _by_name(counts)
     if not any(count[name] for name in _SESSIONS):
@@ -107,7 +105,7 @@ def besides(counts: np.ndarray[Any, Any]) -> str:
     return _listed({name: count[name] for name in _HOLDS if count[name] and name not in (*_SESSIONS, "fragment", "not_a_packet")}, ())
 
 
-def _by_name(counts: np.ndarray[Any, Any]) -> dict[str, int]:
+def _by_name(counts: Array) -> dict[str, int]:
     return dict(zip([name for name, _ in d.REASONS + d.NOTES], counts[:, 0].tolist(), strict=True))
 
 
@@ -121,7 +119,7 @@ def _listed(count: dict[str, int], link_types: Iterable[int]) -> str:
     )
 
 
-def quality_rows(frames: int, counts: np.ndarray[Any, Any], extra: list[tuple[str, int, int | None, str]], warnings: list[str]) -> Table:
+def quality_rows(frames: int, counts: Array, extra: list[tuple[str, int, int | None, str]], warnings: list[str]) -> Table:
     """Table of all reasons that occurred.
 
     Parameters
@@ -136,14 +134,11 @@ def quality_rows(frames: int, counts: np.ndarray[Any, Any], extra: list[tuple[st
             rows.append((name, count, first, meaning))
     rows += [row for row in extra if row[1]]
     rows += [("warning", 1, None, text) for text in warnings]
-    first = np.empty(len(rows), object)
-    first[:] = [r[2] for r in rows]
-    return Table(
-        QUALITY,
-        {
-            "reason": np.array([r[0] for r in rows], dtype=object),
-            "frames": np.array([r[1] for r in rows], dtype=np.int64),
-            "first_frame": first,
-            "meaning": np.array([r[3] for r in rows], dtype=object),
-        },
-    )
+    reasons, frame_counts, first_frames, meanings = zip(*rows, strict=True)
+    columns = {
+        "reason": objects(reasons),
+        "frames": np.array(frame_counts, np.int64),
+        "first_frame": objects(first_frames),
+        "meaning": objects(meanings),
+    }
+    return Table(QUALITY, columns)

@@ -11,19 +11,16 @@ Limits: a connection whose hello is not in the capture has no records; nor has w
 then ``whole`` is False. Once :data:`MAX_RECORDS` records are kept (24 bytes each), or those of :data:`MAX_CONNECTIONS` connections, later ones have none.
 """
 
-from __future__ import annotations
-
 from array import array
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.lifecycle import LEAST_ROWS
 from netlens.parsers.session_state import MATE
 from netlens.wire import columns as c
-
-Array = np.ndarray[Any, Any]
 
 MAX_RECORDS = 2_000_000
 MAX_HELD = 1 << 20  #: bytes of one direction that wait for others before them; a window on a long path
@@ -179,7 +176,6 @@ class RecordBuilder:
         return list(self._client)
 
     def feed(self, buf: Array, rows: Array, sessions: Array) -> None:
-        """Take in a batch (int64[n, WIDTH]) with the state of the sessions."""
         if not len(self._followed):
             return
         number = rows[:, c.SESSION]
@@ -221,8 +217,5 @@ class RecordBuilder:
 def _columns(way: int, direction: _Direction) -> Array:
     """int64[n, 5]: way, kind, size, time and frame of its whole records."""
     n = len(direction.times)
-    out = np.empty((n, 5), np.int64)
-    out[:, 0] = way
-    for k, column in enumerate((direction.kinds, direction.sizes, direction.times, direction.frames), 1):
-        out[:, k] = np.array(column[:n], np.int64)
-    return out
+    columns = (direction.kinds, direction.sizes, direction.times, direction.frames)
+    return np.column_stack([np.full(n, way), *(np.array(column[:n], np.int64) for column in columns)])

@@ -4,12 +4,11 @@ See *Theory of operation* in :mod:`netlens.parsers.sessions`. The stages of a se
 loop of them.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers import session_history as history
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, add_hole, add_lowest_hole, fill
 from netlens.parsers.session_lookup import CONTROL, begin, find, key_hash, wait
@@ -30,12 +29,9 @@ from netlens.wire import hints as h
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.loads import prefetch
 
-Array = np.ndarray[Any, Any]
-
 LOOK_AHEAD = 6  #: rows whose session is asked from memory in advance; their slots in the table twice as many
-MAX_JUMP = (
-    1 << 30
-)  #: the largest window there is (RFC 7323 2.3): what lies further off is no hole and no repetition, but damage or a pause of the capture
+#: the largest window there is (RFC 7323 2.3): what lies further off is no hole and no repetition, but damage or a pause of the capture
+MAX_JUMP = 1 << 30
 PROTOCOL_WITHIN = 65536  #: bytes in which a stream joined mid-way may show its protocol; later a match would be chance
 REORDER_NS = 3_000_000  #: without a handshake to measure; Wireshark uses the same 3 ms
 

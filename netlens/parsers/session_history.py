@@ -4,13 +4,10 @@ Capital letters are the originator's, small ones the responder's; ``^`` says tha
 letter; retransmissions and zero windows have one more for each power of ten. Letters are five bits each, in four numbers of the session state.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
 
 from netlens.columnar import Coded
+from netlens.columns import Array
 from netlens.parsers.session_state import HISTORY, HISTORY_1, HISTORY_2, HISTORY_3, HISTORY_COUNT, HISTORY_SEEN
 from netlens.wire.addresses import distinct
 from netlens.wire.compiled import lean
@@ -39,7 +36,7 @@ def add_once(s, code):
         add(s, code)
 
 
-def column(s: np.ndarray[Any, Any]) -> Coded:
+def column(s: Array) -> Coded:
     """History strings; equal ones are made once (captures have few different ones)."""
     if not len(s):
         return Coded(np.empty(0, np.int64), np.empty(0, dtype=object))

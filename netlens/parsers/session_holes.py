@@ -6,8 +6,6 @@ A hole is a span of stream offsets below the next number of its side. Payload th
 segment in its middle makes two of it. Holes of all sessions are rows of one matrix, and those that are free again a list in it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.parsers.session_state import (
@@ -26,9 +24,8 @@ from netlens.parsers.session_state import (
 from netlens.wire.compiled import lean
 
 MAX_HOLES = 256  #: per direction; the oldest beyond that is given up and its bytes are counted as missing. A 64 kB window of 536-byte segments has 122
-HOLES_A_SEGMENT = (
-    MAX_HOLES + 2
-)  #: rows of holes that must be free before a segment: more than it can split and add, even if holes lay over each other
+#: rows of holes that must be free before a segment: more than it can split and add, even if holes lay over each other
+HOLES_A_SEGMENT = MAX_HOLES + 2
 
 
 @lean

@@ -3,8 +3,6 @@
 See *Theory of operation* 1 and *Floods* in :mod:`netlens.parsers.sessions`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 # isort: off
@@ -103,11 +101,10 @@ def _new_session(s, row):
         side[ADVANCED] = row[c.TS]
     flags = row[c.FLAGS]
     orig = 0
-    if flags & c.SYN:
-        if flags & c.ACK_FLAG:
-            orig = 1
-            s[FSM] |= MIDSTREAM
-    else:
+    if flags & (c.SYN | c.ACK_FLAG) == c.SYN | c.ACK_FLAG:
+        orig = 1
+        s[FSM] |= MIDSTREAM
+    elif not flags & c.SYN:
         s[FSM] |= MIDSTREAM
         sp, dp = (row[c.PORTS] >> 16) & 0xFFFF, row[c.PORTS] & 0xFFFF
         known_s, known_d = SERVER_PORT[sp], SERVER_PORT[dp]
@@ -165,8 +162,7 @@ def _find_mate(sessions, k, row, ends, seed):
         return
     o = sessions[j]
     # The packet in hand comes from the client (s is the sending half, o must have only received) or from the server.
-    orig = (s[FSM] >> ORIGINATOR_SHIFT) & 1
-    mine = 0 if orig == 0 else 1  # 0: this session starts with a packet of the client
+    mine = (s[FSM] >> ORIGINATOR_SHIFT) & 1  # 0: this session starts with a packet of the client
     o_orig = (o[FSM] >> ORIGINATOR_SHIFT) & 1
     o_client = SIDE + o_orig * SIDE_WIDTH
     o_server = SIDE + (1 - o_orig) * SIDE_WIDTH

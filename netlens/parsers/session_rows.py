@@ -1,12 +1,9 @@
 """The table of sessions, made from their state."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
 
 from netlens.columnar import Coded, LazyColumn, Nullable
+from netlens.columns import Array
 
 # isort: off
 from netlens.parsers import session_history as history
@@ -23,8 +20,6 @@ from netlens.tables import SESSIONS as TABLE_OF_SESSIONS
 from netlens.wire.addresses import ip_column
 from netlens.wire.compiled import lean
 
-Array = np.ndarray[Any, Any]
-
 
 def _nullable(values: Array) -> Nullable:
     return Nullable(values, values != UNSET)
@@ -32,9 +27,12 @@ def _nullable(values: Array) -> Nullable:
 
 #: What ``session_rows`` reads of a session, and of its originator and its responder.
 _OF_SESSION = (PORTS, FSM, FIRST_TS, LAST_TS, FIRST_FRAME, LAST_FRAME, RST_TS, CLOSED_TS, HANDSHAKE, SYNACK_RTT, PROTOCOL)
-_OF_SIDE = (
-    FRAMES, BYTES, BASE, BASE_KIND, RETRANSMITS, OUT_OF_ORDER, COPIES, KEEPALIVES, ZERO_WINDOWS, FIN_TS, AFTER_FIN, FIRST_PAYLOAD, LAST_PAYLOAD,
-)  # fmt: skip
+_COUNTS = {
+    "frames": FRAMES, "bytes": BYTES, "retransmits": RETRANSMITS, "out_of_order": OUT_OF_ORDER, "copies": COPIES, "keepalives": KEEPALIVES,
+    "zero_windows": ZERO_WINDOWS, "bytes_after_fin": AFTER_FIN,
+}  # fmt: skip
+_TIMES = {"fin_ns": FIN_TS, "first_payload_ns": FIRST_PAYLOAD, "last_payload_ns": LAST_PAYLOAD}
+_OF_SIDE = (BASE, BASE_KIND, *_COUNTS.values(), *_TIMES.values())
 _PROTOCOLS = np.array([None, "tls", "ssh", "http", "http", "http", "http"], dtype=object)
 _SESSION_FIELDS, _SIDE_FIELDS = np.array(_OF_SESSION), np.array(_OF_SIDE)
 
@@ -101,41 +99,21 @@ def session_rows(s: Array, missing: Array, sni: Array | None, first_id: int = 0)
         "duration_s": (last_ts - first_ts) / 1e9,
         "state": Coded(np.ravel_multi_index((state_orig, state_resp, payload), CONN_STATES.shape), CONN_STATES.ravel()),
         "history": history.column(s),
-        "orig_frames": orig[FRAMES],
-        "resp_frames": resp[FRAMES],
-        "orig_bytes": orig[BYTES],
-        "resp_bytes": resp[BYTES],
-        "orig_retransmits": orig[RETRANSMITS],
-        "resp_retransmits": resp[RETRANSMITS],
-        "orig_isn": isn(orig),
-        "resp_isn": isn(resp),
         "first_frame": of_session[FIRST_FRAME],
         "last_frame": of_session[LAST_FRAME],
         "sni": np.full(n, None, dtype=object) if sni is None else sni,
-        "orig_out_of_order": orig[OUT_OF_ORDER],
-        "resp_out_of_order": resp[OUT_OF_ORDER],
-        "orig_copies": orig[COPIES],
-        "resp_copies": resp[COPIES],
-        "orig_keepalives": orig[KEEPALIVES],
-        "resp_keepalives": resp[KEEPALIVES],
-        "orig_zero_windows": orig[ZERO_WINDOWS],
-        "resp_zero_windows": resp[ZERO_WINDOWS],
         "orig_missing_bytes": missing[rows, side],
         "resp_missing_bytes": missing[rows, 1 - side],
-        "orig_fin_ns": _nullable(orig[FIN_TS]),
-        "resp_fin_ns": _nullable(resp[FIN_TS]),
         "rst_ns": _nullable(of_session[RST_TS]),
         "closed_ns": _nullable(closed),
         "half_closed_s": half,
-        "orig_bytes_after_fin": orig[AFTER_FIN],
-        "resp_bytes_after_fin": resp[AFTER_FIN],
         "handshake_ms": ms(of_session[HANDSHAKE]),
         "synack_ms": ms(of_session[SYNACK_RTT]),
-        "orig_first_payload_ns": _nullable(orig[FIRST_PAYLOAD]),
-        "orig_last_payload_ns": _nullable(orig[LAST_PAYLOAD]),
-        "resp_first_payload_ns": _nullable(resp[FIRST_PAYLOAD]),
-        "resp_last_payload_ns": _nullable(resp[LAST_PAYLOAD]),
         "protocol": Coded(np.minimum(of_session[PROTOCOL], len(_PROTOCOLS) - 1), _PROTOCOLS),
         "saw_syn": (fsm >> SEEN_SHIFT) & SAW_SYN != 0,
     }
+    for name, of_side in (("orig", orig), ("resp", resp)):
+        columns |= {f"{name}_{column}": of_side[field] for column, field in _COUNTS.items()}
+        columns |= {f"{name}_{column}": _nullable(of_side[field]) for column, field in _TIMES.items()}
+        columns[f"{name}_isn"] = isn(of_side)
     return Table(TABLE_OF_SESSIONS, columns)

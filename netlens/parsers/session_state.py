@@ -4,15 +4,10 @@ One row a session, int64[n, S_WIDTH]: what concerns both ends, and a block of :d
 first packet. :mod:`netlens.parsers.sessions` says what the numbers mean to each other.
 """
 
-from __future__ import annotations
+from typing import NamedTuple
 
-from typing import Any, NamedTuple
-
-import numpy as np
-
+from netlens.columns import Array
 from netlens.wire import hints as h
-
-Array = np.ndarray[Any, Any]
 
 # ---- columns of the session state, int64[n, S_WIDTH] ----
 A_HI, A_LO, B_HI, B_LO, PORTS = 0, 1, 2, 3, 4  # ends of side 0 and side 1; IP version << 32 | port of side 0 << 16 | port of side 1

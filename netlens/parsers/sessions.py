@@ -39,19 +39,19 @@ Two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespac
 is taken for a keep-alive probe, as in Wireshark. Copies of bare acknowledgments cannot be told from new ones.
 """
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers import spill
-from netlens.parsers.lifecycle import LEAST_ROWS
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept
 from netlens.parsers.session_fold import LOOK_AHEAD, fold
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, missing_bytes
 from netlens.parsers.session_lookup import WAITING, rehash
 from netlens.parsers.session_rows import session_rows
+from netlens.schema import Table
 
 # isort: off
 from netlens.parsers.session_state import (
@@ -61,14 +61,6 @@ from netlens.parsers.session_state import (
 
 # isort: on
 from netlens.wire import columns as c
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from netlens.parsers.lifecycle import Kept
-    from netlens.schema import Table
-
-Array = np.ndarray[Any, Any]
 
 BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are wanted at once
 CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each
@@ -189,7 +181,7 @@ class SessionFold:
             self._given_back = self.n - spill.KEPT
             self._file.give_back(self._given_back)
 
-    def merge(self, later: SessionFold, frame_offset: int = 0) -> Array:
+    def merge(self, later: "SessionFold", frame_offset: int = 0) -> Array:
         """Append the part that follows, which must have been read with ``deferred=True``.
 
         Parameters

@@ -8,15 +8,12 @@ packets, and 5-tuples used again, sessions of their own, so that rows would depe
 A file of which the disk cannot hold all is not begun: writing to a page that has no room on the disk would end the process.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from netlens.columns import Array
 
 SPILL_AT = 1 << 20  #: sessions from which the state goes to a file: 0.8 GB
 KEPT = 1 << 17  #: newest sessions whose pages are left alone: 110 MB

@@ -17,8 +17,6 @@ Limits: standard input and pipes cannot be read twice (CaptureError). Beyond :da
 bytes that fill it are missing from the count of their block.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netlens.arrays import GrowableArray
+from netlens.columns import Array
 from netlens.errors import CaptureError
 from netlens.parsers import pipeline
 from netlens.parsers.packet_digests import readable_again
@@ -35,8 +34,6 @@ from netlens.parsers.sessions import SessionFold
 from netlens.wire import columns as c
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import inlined, lean
-
-Array = np.ndarray[Any, Any]
 
 UNIT_SHIFT = 10
 UNIT = 1 << UNIT_SHIFT  #: bytes: the smallest block, and as many random numbers are drawn
@@ -64,7 +61,7 @@ class Streams(NamedTuple):
     moved: Array
     length: Array
 
-    def take(self, rows: Any) -> Streams:
+    def take(self, rows: Any) -> "Streams":
         return Streams(*(column[rows] for column in self))
 
 
@@ -92,7 +89,7 @@ class Digests:
     seen: Array
 
     @classmethod
-    def none(cls, streams: Streams) -> Digests:
+    def none(cls, streams: Streams) -> "Digests":
         """Of streams of which nothing was seen."""
         begins = np.append(0, np.cumsum(blocks(streams.length)))
         return cls(begins, *np.zeros((2, int(begins[-1])), np.int64))

@@ -7,21 +7,15 @@ cut off the front and given to the lookup builder. Bounded: at most :data:`MAX_B
 Limits: a stream that was joined in the middle of a message, or lacks bytes (capture loss, snaplen), gives no more messages.
 """
 
-from __future__ import annotations
-
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.columns import Array
+from netlens.parsers.lifecycle import Kept
+from netlens.parsers.lookups import LookupBuilder
 from netlens.parsers.session_state import FIRST_FRAME, MATE, PORTS
 from netlens.wire import columns as c
-
-if TYPE_CHECKING:
-    from netlens.parsers.lifecycle import Kept
-    from netlens.parsers.lookups import LookupBuilder
-
-Array = np.ndarray[Any, Any]
 
 MAX_BYTES = 1 << 17  #: two messages of the largest size
 MAX_STREAMS = 4096
@@ -30,7 +24,8 @@ MAX_PIECES = 512  #: per direction, that wait for one before them; a 64 kB windo
 PIECE = 128  #: what a piece that waits costs besides its bytes: an attacker's are of one byte each
 
 
-def _at_53(ports: Array) -> Array:
+def at_53(ports: Array) -> Array:
+    """Whether one of the ports (as the column PORTS has them) is that of DNS."""
     return (((ports >> 16) & 0xFFFF) == 53) | ((ports & 0xFFFF) == 53)
 
 
@@ -40,7 +35,7 @@ class DnsStreams:
         self.open: dict[tuple[int, int], _Direction] = {}
         self.waiting = 0  # what all directions hold
 
-    def merge(self, later: DnsStreams, place: Array, turned: Array) -> None:
+    def merge(self, later: "DnsStreams", place: Array, turned: Array) -> None:
         """Take over the unfinished messages of the part that follows, of sessions that began there; ``place``: row here of each of its rows, or -1.
         ``turned``: bool of each, that directions are the other way round here (the SYN+ACK came before the SYN, and the cut between them)."""
         for (session, direction), stream in later.open.items():
@@ -59,13 +54,13 @@ class DnsStreams:
 
     def feed(self, buf: Array, rows: Array, sessions: Array, skip: Array | None = None) -> None:
         """Take in a batch; ``skip``: bool[n], rows that another part will read."""
-        at_53 = _at_53(rows[:, c.PORTS])
+        wanted = at_53(rows[:, c.PORTS])
         # a query that is redirected to a proxy's port is known by the half that answers it, once that has begun: what stands further on in the batch
         # must not count, or the size of a batch would
         mates = np.where(rows[:, c.SESSION] >= 0, sessions[rows[:, c.SESSION], MATE], -1)
         if (mates >= 0).any():
-            at_53 |= (mates >= 0) & (sessions[mates, FIRST_FRAME] <= rows[:, c.FRAME]) & _at_53(sessions[mates, PORTS])
-        wanted = at_53 & (rows[:, c.KIND] == c.TCP) & (rows[:, c.FRESH] > 0)
+            wanted |= (mates >= 0) & (sessions[mates, FIRST_FRAME] <= rows[:, c.FRAME]) & at_53(sessions[mates, PORTS])
+        wanted &= (rows[:, c.KIND] == c.TCP) & (rows[:, c.FRESH] > 0)
         if skip is not None:
             wanted &= ~skip
         chosen = np.flatnonzero(wanted)

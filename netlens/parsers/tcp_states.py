@@ -15,8 +15,6 @@ The kernel's array :data:`TABLE`, the diagram in the docs and the tests are made
 Limits: sequence numbers are not looked at here; a forged RST with a wild sequence number ends a session as a true one does.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,15 +49,7 @@ RULES: tuple[Rule, ...] = (
     Rule("orig", ("INACTIVE",), ANY, ("syn",), "SYN_SENT", None, "RFC 9293 3.5: active open"),
     Rule("orig", ("INACTIVE",), ANY, ("syn_ack",), "SYN_ACK_SENT", None, "an originator that answers: roles were guessed from ports"),
     Rule("resp", ("INACTIVE",), ("SYN_ACK_SENT",), ("syn",), "ESTABLISHED", "ESTABLISHED", "captured after the SYN+ACK that answers it"),
-    Rule(
-        "resp",
-        ("INACTIVE",),
-        ("SYN_SENT",),
-        ("syn", "syn_ack"),
-        "ESTABLISHED",
-        "ESTABLISHED",
-        "RFC 9293 3.5: answered, or simultaneous open",
-    ),
+    Rule("resp", ("INACTIVE",), ("SYN_SENT",), ("syn", "syn_ack"), "ESTABLISHED", "ESTABLISHED", "RFC 9293 3.5: answered, or simultaneous open"),
     Rule("resp", ("INACTIVE",), ANY, ("syn", "syn_ack"), "ESTABLISHED", None, "the SYN that it answers was not captured"),
     Rule("any", ("INACTIVE",), ANY, ("fin",), "CLOSED", None, "first seen when it closes"),
     Rule("any", ("INACTIVE",), ("INACTIVE",), ("rst",), None, None, "an RST alone tells of no connection (Zeek: OTH)"),
@@ -94,22 +84,6 @@ def events_of(segment: int) -> list[str]:
     return events
 
 
-def step(is_orig: bool, own: int, peer: int, segment: int) -> tuple[int, int]:
-    """New states of sender and peer after one segment."""
-    for event in events_of(segment):
-        for rule in RULES:
-            if (
-                rule.sender in ("any", "orig" if is_orig else "resp")
-                and STATES[own] in rule.own
-                and STATES[peer] in rule.peer
-                and event in rule.event
-            ):
-                own = own if rule.to is None else STATES.index(rule.to)
-                peer = peer if rule.peer_to is None else STATES.index(rule.peer_to)
-                break
-    return own, peer
-
-
 def _after(event: str) -> tuple[np.ndarray[Any, np.dtype[np.int64]], ...]:
     """int64[2, 8, 8] twice, by [is_orig, own, peer]: the new states of sender and peer after one event."""
     _, own, peer = np.indices((2, 8, 8))
@@ -124,7 +98,7 @@ def _after(event: str) -> tuple[np.ndarray[Any, np.dtype[np.int64]], ...]:
 
 
 def _table() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """:func:`step` for all there is at once: one call for each takes a tenth of the time that a small capture takes to read."""
+    """The rules for all there is at once: one walk through them for each takes a tenth of the time that a small capture takes to read."""
     after = {event: _after(event) for event in EVENTS}
     table = np.zeros((2, 8, 8, 32), np.int64)
     for segment in range(32):

@@ -8,20 +8,17 @@ Limits: of at most :data:`MAX_SEGMENTS` segments (87 bytes each, 260 MB); ``left
 Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *excerpt* ends and another begins: files are joined that way.
 """
 
-from __future__ import annotations
-
+from collections import namedtuple
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from netlens.arrays import GrowableArray
+from netlens.columns import Array
 from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 from netlens.wire.compiled import lean
-
-Array = np.ndarray[Any, Any]
 
 MAX_SEGMENTS = 3_000_000
 MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less
@@ -34,48 +31,28 @@ _MOST_HOPS = 255  #: of a packet
 _IPV4 = 20  #: a header with options is rare, and its identification is not needed
 
 
-class Segments(NamedTuple):
-    """The columns of the trail; equal lengths."""
-
-    session: Array
-    frame: Array
-    ts: Array
-    way: Array  # 0 the session's first endpoint sent it
-    flags: Array
-    window: Array  # as on the wire, not scaled
-    length: Array
-    fresh: Array
-    offset: Array  # of the first payload byte in its stream
-    acked: Array  # up to where the peer's stream is acknowledged; meaningless without ACK
-    ident: Array  # IPv4 identification; -1: none was read
-    tsval: Array  # TCP timestamps, -1 without
-    seq: Array  # as on the wire
-    ack: Array
-    iface: Array  # as in wire.columns
-    head: Array  # the first bytes of the payload, big endian; 0 without
-
-
-#: column of the trail -> dtype
+#: column of the trail -> dtype; equal lengths
 SEGMENT: dict[str, type] = {
     "session": np.int32,
     "frame": np.int64,
     "ts": np.int64,
-    "way": np.int8,
+    "way": np.int8,  # 0 the session's first endpoint sent it
     "flags": np.int16,
-    "window": np.int32,
+    "window": np.int32,  # as on the wire, not scaled
     "length": np.int32,
     "fresh": np.int32,
-    "offset": np.int64,
-    "acked": np.int64,
-    "ident": np.int32,
-    "tsval": np.int64,
-    "seq": np.uint32,
+    "offset": np.int64,  # of the first payload byte in its stream
+    "acked": np.int64,  # up to where the peer's stream is acknowledged; meaningless without ACK
+    "ident": np.int32,  # IPv4 identification; -1: none was read
+    "tsval": np.int64,  # TCP timestamps, -1 without
+    "seq": np.uint32,  # as on the wire
     "ack": np.uint32,
-    "iface": np.int64,
-    "head": np.uint64,
+    "iface": np.int64,  # as in wire.columns
+    "head": np.uint64,  # the first bytes of the payload, big endian; 0 without
 }
 NARROW = ("frame", "offset", "acked")  #: columns that seldom need 64 bits: a third of a trail's memory
 _SMALL = 1 << 30  #: two such numbers have a sum in 32 bits
+Segments = namedtuple("Segments", SEGMENT)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,18 +160,8 @@ class Trail:
         if self._udp:
             self._sum()
         found = [
-            Conversation(
-                (ip_text(a, b, ports >> 32), ports >> 16 & 0xFFFF),
-                (ip_text(d, e, ports >> 32), ports & 0xFFFF),
-                n,
-                size,
-                first,
-                last,
-                frame,
-                head,
-                hops,
-            )
-            for a, b, d, e, ports, n, size, first, last, frame, head, hops in self._sums.values()
+            Conversation((ip_text(a, b, ports >> 32), ports >> 16 & 0xFFFF), (ip_text(d, e, ports >> 32), ports & 0xFFFF), *sums)
+            for a, b, d, e, ports, *sums in self._sums.values()
         ]
         return sorted(found, key=lambda each: each.first_frame)
 

@@ -18,22 +18,14 @@ that is reached on a port other than 22 is recognised by its banner only, so not
 does not unless told to) carries more than it seems to.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
-from netlens.parsers.lifecycle import LEAST_ROWS, grown
+from netlens.columns import Array
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
 from netlens.parsers.session_state import FSM, PORTS
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import lean
-
-if TYPE_CHECKING:
-    from netlens.parsers.lifecycle import Kept
-
-Array = np.ndarray[Any, Any]
 
 SSH_PORT = 22
 SLOTS = 16  #: SSH connections watched at a time; the least recently active gives way

@@ -5,25 +5,21 @@ alone, and of a server that answered the request before. Read are SIP (RFC 3261 
 (RFC 8415 15), SNMP 1 and 2c (RFC 3416 3), TFTP (RFC 1350 4), L2TP (RFC 2661 5.8), GTP (TS 29.060 7.6, TS 29.274 7.6), PFCP (TS 29.244 6.4) and CoAP
 (RFC 7252 4.2). Of a message only its mark is kept, and only while its answer may come.
 
-Kept while ``netlens analyze`` reads a capture, and by no other command.
-
 Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any).
 """
 
-from __future__ import annotations
-
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
+from netlens.parsers.ber import ber, ber_int
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Array = np.ndarray[Any, Any]
 End = tuple[str, int]  # address, port
 
 MAX_MESSAGES = 100_000
@@ -87,8 +83,6 @@ def _radius(message: bytes, length: int) -> Mark | None:
 
 
 def _snmp(message: bytes, length: int) -> Mark | None:
-    from netlens.parsers.denials._kinds import ber, ber_int
-
     tag, at, _ = ber(message, 0)
     version, at = ber_int(message, at)
     _, _, at = ber(message, at)  # community
@@ -177,14 +171,6 @@ _NAT = 4500
 _ANSWERED_ANYHOW = (69, 1701)  #: TFTP, L2TP
 
 
-def _mark(read: Callable[[bytes, int], Mark | None], message: bytes, length: int) -> Mark | None:
-    """None where a message ends too early, too."""
-    try:
-        return read(message, length)
-    except IndexError:
-        return None
-
-
 class RequestBuilder:
     """Fed with decoded packets.  requests : in the order of their first datagrams."""
 
@@ -199,7 +185,6 @@ class RequestBuilder:
         self._asking: Array = np.zeros(1 << 16, bool)
 
     def feed(self, buf: Array, packets: Array) -> None:
-        """Take in a batch (int64[n, WIDTH])."""
         udp = np.flatnonzero(packets[:, c.KIND] == c.UDP)
         if not len(udp) or self._read >= MAX_MESSAGES:
             return
@@ -226,11 +211,14 @@ class RequestBuilder:
                 asked.answered = True
         at = row[c.PAY_OFF]
         message = buf[at : at + min(row[c.PAY_CAP], LOOKED_AT)].tobytes()
-        name, read, unique, other_ports = _BY_PORT.get(destination) or _BY_PORT.get(source) or _ANY_PORT
-        if (mark := _mark(read, message, row[c.LENGTH])) is None:
-            name, read, unique, other_ports = _ANY_PORT
-            if (mark := _mark(read, message, row[c.LENGTH])) is None:
-                return
+        mark = None
+        for protocol in (_BY_PORT.get(destination) or _BY_PORT.get(source) or _ANY_PORT, _ANY_PORT):
+            with contextlib.suppress(IndexError):  # it ends too early
+                if mark := protocol[1](message, row[c.LENGTH]):
+                    break
+        if mark is None:
+            return
+        name, _, unique, other_ports = protocol
         if not mark.asks:
             for key in mark.keys:
                 for asked in self._awaited.pop((name, key, dst, b"" if unique else (destination, src)), ()):

@@ -5,19 +5,17 @@ rows share the strings. IPv4 is written by a kernel (a resolver's capture can ho
 which writes RFC 5952 text. The version cannot be seen from the halves: an IPv4 address and the IPv4-mapped IPv6 address have the same bits.
 """
 
-from __future__ import annotations
-
 import os
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from netlens.arrays import uninitialized
 from netlens.columnar import Coded
+from netlens.columns import Array
 from netlens.wire.columns import V4_PREFIX
 from netlens.wire.compiled import inlined, kernel, lean
 
-Array = np.ndarray[Any, Any]
 P = TypeVar("P", int, Array)
 
 _MASK64 = (1 << 64) - 1

@@ -3,8 +3,6 @@
 Worth it where both sides spend their time outside the interpreter lock: while one batch is folded, the next is read and decoded.
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 from collections.abc import Callable, Iterator

@@ -12,16 +12,14 @@ A capture that ends inside a record (tcpdump killed, disk full) is normal: every
 Refused, by name: Kuznetzov's modified pcap, other programs' formats, text, empty files, directories.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.errors import CaptureError
 from netlens.text import plural
 from netlens.wire import compiled
@@ -50,10 +48,10 @@ def warn_of_overlap(before: Input, info: Input) -> None:
 class Batch:
     """At most ``BATCH`` frames of one buffer. ``buf`` and ``frames`` are valid as long as the reader holds them."""
 
-    buf: np.ndarray[Any, Any]  # uint8
-    frames: np.ndarray[Any, Any]  # int64[n, FRAME_WIDTH]
+    buf: Array  # uint8
+    frames: Array  # int64[n, FRAME_WIDTH]
     n: int
-    links: np.ndarray[Any, Any]  # int64, link type by number of interface
+    links: Array  # int64, link type by number of interface
     frame0: int  # number of the frame before the first
 
 
@@ -156,9 +154,8 @@ class Reader:
         """Remember the span of an input; one that begins before the one before it ended is told of: rotated files do not overlap."""
         if not info.first_ns and first_ns:
             info.first_ns = first_ns
-            before = self.inputs[-2] if len(self.inputs) > 1 else None
-            if before is not None:
-                warn_of_overlap(before, info)
+            if len(self.inputs) > 1:
+                warn_of_overlap(self.inputs[-2], info)
         if last_ns:
             info.last_ns = max(info.last_ns or last_ns, last_ns)  # times before 1970 are negative
 

@@ -1,7 +1,5 @@
 """What a datagram is by its first eight bytes: QUIC, DTLS, STUN, WireGuard."""
 
-from __future__ import annotations
-
 HTTPS = 443  #: where whatever wants to get through goes
 _QUIC_2 = 0x6B3343CF
 _STUN_COOKIE = b"\x21\x12\xa4\x42"

@@ -12,8 +12,6 @@ ICMP errors quote a packet; the quoted packet was not on the wire here, so only 
 :mod:`netlens.parsers.icmp`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.wire import columns as c

@@ -23,8 +23,6 @@ Data is the 4 or 16 raw bytes of an address of type A or AAAA (text is made once
 type.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.wire.compiled import inlined, lean

@@ -14,8 +14,6 @@ Where things lie in objects of CPython and numpy is written down here. Both keep
 :func:`_as_known` holds it against real objects before an entry is made. The entries of another Python or numpy have another stamp.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import sys

@@ -8,14 +8,12 @@ overlap the first one wins (RFC 5722 wants such datagrams dropped; Wireshark let
 Limits: a datagram whose fragments lie in two parts of a capture that are read on their own is not completed; read them as one stream.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from typing import Any
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import decode as d
 from netlens.wire.tunnels import PROTOCOLS
@@ -93,9 +91,7 @@ class Fragments:
     def _forget(self, key: tuple[int, ...]) -> None:
         self.runs -= len(self.open.pop(key).starts)
 
-    def feed(
-        self, buf: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], quality: np.ndarray[Any, Any]
-    ) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    def feed(self, buf: Array, rows: Array, quality: Array) -> list[tuple[Array, Array]]:
         """(buffer, int64[1, WIDTH] packet row) of each TCP or UDP datagram that is now complete, in order of frames."""
         out = []
         for row in rows[rows[:, d.PIECE] >= 0].tolist():

@@ -6,11 +6,13 @@ The kernels walk packets; headers of files, sections and interfaces are read by 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.errors import CaptureError, WireError
 from netlens.wire.compiled import lean
 from netlens.wire.loads import be32, le32
@@ -211,14 +213,14 @@ class Pcap:
         self.max_record = max(262144, snaplen if snaplen <= MAX_RECORD else 0)
         self.head = 24
 
-    def step(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int, int]:
+    def step(self, reader: Reader, buffer: Array, pos: int, end: int) -> tuple[int, int, int]:
         head, self.head = self.head, 0
         n, new, status = frame_pcap(
             buffer, pos + head, end, self.big, self.unit_ns, self.max_record, reader.number(0, self.link), reader.frames
         )
         return n, new, status
 
-    def damage(self, left: np.ndarray[Any, Any]) -> str:
+    def damage(self, left: Array) -> str:
         cap = struct.unpack_from(">I" if self.big else "<I", left.tobytes()[:12], 8)[0]
         return f"a record claims {cap} bytes (at most {self.max_record} are possible here)"
 
@@ -235,7 +237,7 @@ class Pcapng:
         self.odd_offsets = 0
         self.descriptions = 0
 
-    def step(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int, int]:
+    def step(self, reader: Reader, buffer: Array, pos: int, end: int) -> tuple[int, int, int]:
         n, new, status = frame_pcapng(buffer, pos, end, self.big, self.interfaces, self.count, MAX_RECORD, reader.frames)
         if status == BLOCK and n == 0:
             new, status = self._block(reader, buffer, new, end)
@@ -243,7 +245,7 @@ class Pcapng:
             status = FULL  # hand the frames over first, then come back for the block
         return n, new, status
 
-    def _block(self, reader: Reader, buffer: np.ndarray[Any, Any], pos: int, end: int) -> tuple[int, int]:
+    def _block(self, reader: Reader, buffer: Array, pos: int, end: int) -> tuple[int, int]:
         section = buffer[pos : pos + 4].tobytes() == b"\n\r\r\n"
         what, least = ("section header", 28) if section else ("interface description", 20)
         big = self.big
@@ -286,12 +288,7 @@ class Pcapng:
     def _interface(self, reader: Reader, body: bytes, order: str) -> None:
         link, _reserved, snaplen = struct.unpack(order + "HHI", body[:8])
         kind, value, offset, name = 0, 1000, 0, b""  # microseconds, unless if_tsresol says otherwise
-        p = 8
-        while p + 4 <= len(body):
-            code, size = struct.unpack(order + "HH", body[p : p + 4])
-            data = body[p + 4 : p + 4 + size]
-            if code == 0:
-                break
+        for code, data in options(body, 8, order):
             if code == 2:
                 name = data[:255]
             elif code == 9 and len(data) >= 1:
@@ -311,7 +308,6 @@ class Pcapng:
                             f"{self.info.path}: interface {self.count} has a time offset of {offset} s, ignored as damage"
                         )
                     offset = 0
-            p += 4 + ((size + 3) & ~3)
         if self.count == len(self.interfaces):
             self.interfaces = np.concatenate([self.interfaces, np.zeros_like(self.interfaces)])
         self.interfaces[self.count] = reader.number(self.count, link, name), kind, value, offset, snaplen
@@ -321,7 +317,7 @@ class Pcapng:
             self.links.add(link)
             self.info.link_types.append(link)
 
-    def damage(self, left: np.ndarray[Any, Any]) -> str:
+    def damage(self, left: Array) -> str:
         if self.problem:
             return self.problem
         order = ">" if self.big else "<"
@@ -329,7 +325,17 @@ class Pcapng:
         return f"a block of type {kind:#x} and {size} bytes that contradicts itself (its two lengths, its packet) or names an interface that was not described"
 
 
-def open_container(info: Input, data: np.ndarray[Any, Any]) -> Pcap | Pcapng:
+def options(body: bytes, at: int, order: str) -> Iterator[tuple[int, bytes]]:
+    """(code, data) of the options of a block, which begin at ``at``; ``order``: of its bytes, as struct has it."""
+    while at + 4 <= len(body):
+        code, size = struct.unpack_from(order + "HH", body, at)
+        if code == 0:
+            return
+        yield code, body[at + 4 : at + 4 + size]
+        at += 4 + (size + 3 & ~3)
+
+
+def open_container(info: Input, data: Array) -> Pcap | Pcapng:
     head = data[:28].tobytes()
     if not head:
         raise CaptureError(f"{info.path}: empty (0 bytes); was tcpdump stopped before its first packet, or not allowed to capture?")

@@ -15,8 +15,6 @@ Bits 56-59 are written by the session fold: the class that the session is known 
 count, so that the size of a batch changes nothing).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.wire.compiled import lean

@@ -13,8 +13,6 @@ Theory of operation
    into Python it is printed as a traceback and lost, and leaves half a kernel behind. A thread in LLVM is waited for before the interpreter ends.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import functools

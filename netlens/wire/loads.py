@@ -4,8 +4,6 @@ The index is made unsigned, because numba adds code to each signed one that lets
 bytes lie side by side and loads them as one word. Nobody checks bounds here: the caller has.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.wire.compiled import Intrinsic, lean

@@ -19,8 +19,6 @@ Theory of operation
 which costs time only.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import functools
@@ -55,17 +53,9 @@ LOOK_AGAIN_S = 0.03  #: how often a process that waits for another one looks
 _SEAL = struct.Struct("<II")
 #: What the kernel of Linux says of a processor that instructions can be chosen by (x86; ARM); its other lines change with the load.
 _TRAITS = (
-    b"vendor_id",
-    b"cpu family",
-    b"model",
-    b"stepping",
-    b"flags",
-    b"Features",
-    b"CPU implementer",
-    b"CPU architecture",
-    b"CPU variant",
+    b"vendor_id", b"cpu family", b"model", b"stepping", b"flags", b"Features", b"CPU implementer", b"CPU architecture", b"CPU variant",
     b"CPU part",
-)
+)  # fmt: skip
 
 
 def sources() -> Iterator[str]:
@@ -106,12 +96,8 @@ def _processor() -> list[Any]:
     from numpy._core._multiarray_umath import __cpu_features__ as features  # type: ignore[import-not-found]
 
     found: list[Any] = [sys.platform, *os.uname()[4:], sorted(name for name, there in features.items() if there)]
-    with contextlib.suppress(OSError):
-        descriptor = os.open("/proc/cpuinfo", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            first = os.read(descriptor, 16384).split(b"\n\n")[0]  # there may be hundreds of processors
-        finally:
-            os.close(descriptor)
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", "rb", buffering=0) as file:
+        first = file.read(16384).split(b"\n\n")[0]  # there may be hundreds of processors
         lines = [line for line in first.split(b"\n") if line.startswith(_TRAITS)]
         if any(line.startswith((b"flags", b"Features")) for line in lines):
             return found + lines
@@ -239,13 +225,14 @@ class Store:
         bodies = (_sealed(os.path.join(folder, name)) for folder in self._readable)
         return next((body for body in bodies if body is not None), None)
 
-    @functools.cached_property
-    def _libraries(self) -> list[str]:
-        found = []
+    def _files(self, suffix: str) -> Iterator[str]:
         for folder in self._readable:
             with contextlib.suppress(OSError):
-                found += [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(ENTRY)]
-        return found
+                yield from (os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(suffix))
+
+    @functools.cached_property
+    def _libraries(self) -> list[str]:
+        return list(self._files(ENTRY))
 
     def look_again(self) -> None:
         """Another process may have written."""
@@ -254,11 +241,7 @@ class Store:
 
     def count(self) -> int:
         """How many kernels are compiled."""
-        names = []
-        for folder in self._readable:
-            with contextlib.suppress(OSError):
-                names += os.listdir(folder)
-        return len({name.rsplit(".", 2)[0] for name in names if name.endswith(CODE)})
+        return len({os.path.basename(path).rsplit(".", 2)[0] for path in self._files(CODE)})
 
     def entries(self, kernel: str) -> list[str]:
         """The shared libraries that were made of ``kernel``, whole and undamaged, one for each of its signatures."""

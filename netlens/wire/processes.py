@@ -11,8 +11,6 @@ Only frames that are asked for are looked at, in a second pass over the file, wh
 Limits: standard input cannot be read twice, so nothing is known of it.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -20,7 +18,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from netlens.wire.containers import Reader
-from netlens.wire.framing import EPB, F_CAP, F_IFACE, F_OFF, IDB, MAX_RECORD, NUMBERED_BLOCKS, PB, SHB, SPB
+from netlens.wire.framing import EPB, F_CAP, F_IFACE, F_OFF, IDB, MAX_RECORD, NUMBERED_BLOCKS, PB, SHB, SPB, options
 
 PKTAP = (149, 258)  #: link types
 DARWIN_PROCESS, NAME_OPTION, PROCESS_OPTION, COMMENT = 0x80000001, 2, 0x8001, 1  #: block type; options of blocks and packets
@@ -77,12 +75,12 @@ def _pcapng(path: str, wanted: set[int]) -> dict[int, str]:
             names = []
         elif kind == DARWIN_PROCESS and len(names) < MAX_PROCESSES:
             pid = struct.unpack_from(order + "I", body)[0] if len(body) >= 4 else 0
-            names.append(next((_text(data) for code, data in _options(body, 4, order) if code == NAME_OPTION), "") or f"PID {pid}")
+            names.append(next((_text(data) for code, data in options(body, 4, order) if code == NAME_OPTION), "") or f"PID {pid}")
         elif kind in (EPB, PB, SPB) or kind in NUMBERED_BLOCKS:
             frame += 1
             if kind == EPB and len(body) >= 20 and (frame in wanted or not told):
                 at = 20 + (struct.unpack_from(order + "I", body, 12)[0] + 3 & ~3)
-                name = _of_options(_options(body, at, order), names, order)
+                name = _of_options(options(body, at, order), names, order)
                 told = told or bool(name)
                 if name and frame in wanted:
                     out[frame] = name
@@ -102,15 +100,6 @@ def _of_options(options: Iterable[tuple[int, bytes]], names: list[str], order: s
             if pid := _PID.search(text):
                 return f"PID {pid[1]}"
     return ""
-
-
-def _options(body: bytes, at: int, order: str) -> Iterator[tuple[int, bytes]]:
-    while at + 4 <= len(body):
-        code, size = struct.unpack_from(order + "HH", body, at)
-        if code == 0:
-            return
-        yield code, body[at + 4 : at + 4 + size]
-        at += 4 + (size + 3 & ~3)
 
 
 def _blocks(path: str) -> Iterator[tuple[str, int, bytes]]:

@@ -4,8 +4,6 @@ The transport checksum and both ends of a connection go by the final destination
 Not known: RPL source routes (type 3, RFC 6554), whose addresses are compressed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.wire.compiled import lean

@@ -1,7 +1,5 @@
 """Bytes of one input, in buffers: of a plain file, a pipe or standard input, with gzip undone on the way."""
 
-from __future__ import annotations
-
 import os
 import queue
 import select
@@ -11,10 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.errors import CaptureError
 from netlens.wire.gunzip import GZIP_MAGIC, Gunzip
 
@@ -37,10 +36,10 @@ class Stream:
         self.file = file
         self.keep = keep
         self.hold = hold
-        self.held: deque[np.ndarray[Any, Any]] = deque()
+        self.held: deque[Array] = deque()
         self.cut: str | None = None  # what ended a gzip stream early; valid once ``buffers`` is exhausted
-        self.full: queue.Queue[tuple[np.ndarray[Any, Any] | None, int, BaseException | None]] = queue.Queue()
-        self.empty: queue.Queue[np.ndarray[Any, Any] | None] = queue.Queue()
+        self.full: queue.Queue[tuple[Array | None, int, BaseException | None]] = queue.Queue()
+        self.empty: queue.Queue[Array | None] = queue.Queue()
         self.raw_bytes = 0
         self.again = 0  # bytes that will be read a second time, and not counted
         self.ended = False
@@ -129,7 +128,7 @@ class Stream:
 
         return fill
 
-    def buffers(self) -> Iterator[tuple[np.ndarray[Any, Any], int, int]]:
+    def buffers(self) -> Iterator[tuple[Array, int, int]]:
         """(buffer, where its data begins and ends), with room before it. Give the buffer back with ``give_back``."""
         fill = self._begin() if self.thread is None else None
         while not self.stopped:
@@ -144,7 +143,7 @@ class Stream:
                 return
             yield buffer, HEADROOM, HEADROOM + size
 
-    def give_back(self, buffer: np.ndarray[Any, Any]) -> None:
+    def give_back(self, buffer: Array) -> None:
         self.held.append(buffer)
         if len(self.held) > self.hold:
             self.empty.put(self.held.popleft())

@@ -9,12 +9,9 @@ them is taken as it was before them.
 Limit: a clock that is set forward shows no different from silence, and does no harm while it stays so: the order is right.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
 
+from netlens.columns import Array
 from netlens.wire.compiled import lean
 from netlens.wire.framing import F_TS
 
@@ -85,12 +82,12 @@ class Times:
         self._track = np.zeros(_TRACK_WIDTH, np.int64)
         self._spans = np.zeros((SPANS, 3), np.int64)
 
-    def feed(self, frames: np.ndarray[Any, Any], n: int, frame0: int) -> tuple[int, int]:
+    def feed(self, frames: Array, n: int, frame0: int) -> tuple[int, int]:
         """Take in the first ``n`` of ``frames`` (int64[:, FRAME_WIDTH]); returns their earliest and latest time, 0 and 0 if none has one."""
         earliest, latest = _walk(frames, n, frame0, self._track, self._spans)
         return int(earliest), int(latest)
 
-    def set_back(self) -> np.ndarray[Any, Any]:
+    def set_back(self) -> Array:
         """int64[k, 3]: the frame at which the clock was set back, and the lowest and highest time from which on order cannot be told by time."""
         track, spans = self._track.copy(), self._spans.copy()
         _end_span(track, spans)

@@ -18,8 +18,6 @@ How it works
 Sources: JA4 by FoxIO (technical_details/JA4.md, 2023); GREASE values RFC 8701.
 """
 
-from __future__ import annotations
-
 import hashlib
 import struct
 

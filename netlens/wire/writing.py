@@ -1,7 +1,5 @@
 """Records of a pcap and blocks of a pcapng, as bytes to be written: little-endian, times in ns since 1970 (draft-ietf-opsawg-pcap, -pcapng)."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable
 

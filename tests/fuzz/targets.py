@@ -292,7 +292,7 @@ def traffic(data: bytes) -> Behaviour:
         whole = _read(path, c.BATCH)
         small = _read(path, 7)
         merged = _read(path, 5, cut=len(data) // _STEP // 2 or 1)
-    tables = [(p.sessions(), p.exchange_rows(), p.lookups.rows(), p.hello_rows(), p.quality(), p.through()) for p in (whole, small)]
+    tables = [(p.sessions(), p.exchange_rows(), p.lookups.rows(), p.hellos.rows(), p.quality(), p.through()) for p in (whole, small)]
     assert repr(tables[0][-1]) == repr(tables[1][-1])
     for a, b in zip(*(t[:-1] for t in tables), strict=True):
         assert a.to_pandas().equals(b.to_pandas()), f"{a.schema.name}: the batch size makes a difference"

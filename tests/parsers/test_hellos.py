@@ -80,7 +80,7 @@ def value_columns(row: dict) -> dict:
 
 
 def counted(builder: HelloBuilder) -> dict[str, int]:
-    return {k: v for k, v in builder.counters.items() if v}
+    return {name: count for name, (count, _) in builder.counted.items() if count}
 
 
 def test_whole_in_one_segment() -> None:
@@ -225,7 +225,7 @@ def test_snapshot_length(cap: int) -> None:
     if cap < 108:  # where the name ends
         assert rows(builder) == []
         assert counted(builder) == {"hello_cut_unreadable": 1}
-        assert builder.first_frames["hello_cut_unreadable"] == 1
+        assert builder.counted["hello_cut_unreadable"][1] == 1
     else:
         (row,) = rows(builder)
         assert (row["sni"], row["ja4"], row["version"], row["segments"]) == ("short.example", None, None, 1)
@@ -352,8 +352,7 @@ def test_merged_parts_are_the_whole(full: bool) -> None:
     one, two = build(first, HelloBuilder(full)), build(first, HelloBuilder(full))
     one.merge(two, np.arange(6, 12), len(first))
     assert one.sni_of_sessions(12).tolist() == whole.sni_of_sessions(12).tolist()
-    assert one.counters == whole.counters
-    assert one.first_frames == whole.first_frames
+    assert one.counted == whole.counted
     if full:
         ours, theirs = rows(one), rows(whole)
         for r in ours + theirs:
@@ -363,7 +362,7 @@ def test_merged_parts_are_the_whole(full: bool) -> None:
     rest = batch([Seg(900, OPENSSL[900:], session=11)], 100)
     one.feed(*rest)
     whole.feed(*rest)
-    assert one.counters == whole.counters
+    assert one.counted == whole.counted
     assert one.sni_of_sessions(12).tolist() == whole.sni_of_sessions(12).tolist()
 
 
@@ -415,7 +414,7 @@ def test_any_segments(segments: list[Seg], full: bool) -> None:
     segments = [s._replace(cap=None if s.cap is None else min(s.cap, len(s.data))) for s in segments]
     builder = build(segments, HelloBuilder(full, slots=2))
     found = builder.sni_of_sessions(4)
-    assert all(v >= 0 for v in builder.counters.values())
+    assert all(count >= 0 for count, _ in builder.counted.values())
     if full:
         assert len(set(found) - {None} - set(names(builder))) == 0
         assert all(r["segments"] >= 1 for r in rows(builder))

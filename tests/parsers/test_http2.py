@@ -24,9 +24,10 @@ HTTP_1 = 8413  #: port of the server that does not speak HTTP/2, see the README 
 def followed(path: Path) -> list[tuple[int, Records | None]]:
     """Port of the server and records, of each connection that has them."""
     part = pipeline.run([path], ["sessions", "hellos", pipeline.TRAIL])
-    assert part.records is not None
+    assert part.closely is not None
+    records = part.closely.records
     state = part.state()
-    return [(int(state[k, PORTS]) & 0xFFFF, part.records.of(k, int(state[k, MATE]))) for k in part.records.sessions]
+    return [(int(state[k, PORTS]) & 0xFFFF, records.of(k, int(state[k, MATE]))) for k in records.sessions]
 
 
 def test_what_is_spoken_where_http2_is_offered() -> None:

@@ -95,17 +95,6 @@ def test_several_files_are_one_stream(tmp_path: Path) -> None:
     assert (m.collect([str(p) for p in parts], flows(whole)) == expected)[:, [m.TIME, m.FRAME, m.KEY]].all()
 
 
-def test_stops_after_the_last_frame(tmp_path: Path) -> None:
-    first, late = talk(), Talk(VM, API, at=10**10)
-    late.open()
-    for _ in range(20_000):
-        late.up("A")
-    path = write(tmp_path / "a.pcap", [*first, *late.packets])
-    found = m.collect([str(path)], flows(path), last_frame=len(first))
-    assert np.bincount(found[:, m.FLOW])[0] == len(first)
-    assert len(found) < 20_000
-
-
 def test_the_trail_tells_the_same_as_a_second_pass(tmp_path: Path) -> None:
     """A port used twice, IPv6, both orders of the ends, and a session that is not asked for."""
     again = Talk(VM, HOST, at=10**9).open().close().packets

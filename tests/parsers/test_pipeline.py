@@ -169,7 +169,7 @@ def parts(packets: list[tuple[int, bytes]], cuts: list[int], tmp: Path) -> Part:
 def tables(part: Part) -> dict[str, list[dict[str, Any]]]:
     lookups = part.lookups
     assert lookups is not None
-    made = {"sessions": part.sessions(), "hellos": part.hello_rows(), "exchanges": part.exchange_rows(), "lookups": lookups.rows()}
+    made = {"sessions": part.sessions(), "hellos": part.hellos.rows(), "exchanges": part.exchange_rows(), "lookups": lookups.rows()}
     rows = {name: list(table.records()) for name, table in made.items()}
     rows["hellos"].sort(key=lambda r: (r["frame"], r["session_id"]))
     return rows

@@ -1,7 +1,5 @@
 """Checksums of IP, TCP, UDP and ICMP: one that was right is right again, one that was left to the card or wrong is so again."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.wire.compiled import kernel
@@ -11,9 +9,10 @@ UNSET, RIGHT, PARTIAL, WRONG, PARTIAL_LSO = 0, 1, 2, 3, 4  #: what a checksum wa
 
 
 @kernel
-def put16(out, at, value):
-    out[at] = np.uint8(value >> 8 & 255)
-    out[at + 1] = np.uint8(value & 255)
+def put(out, at, value, n):
+    """Write a number as ``n`` bytes, the highest first."""
+    for i in range(n):
+        out[at + i] = np.uint8(value >> (8 * (n - 1 - i)) & 255)
 
 
 @kernel
@@ -73,15 +72,15 @@ def set_checksum(out, ip, version, proto, t, cap, length, mode):
     at = t + checksum_at(proto)
     if at + 2 > t + cap:
         return
-    put16(out, at, np.int64(0))
+    put(out, at, np.int64(0), 2)
     if mode == UNSET:
         return
     if mode == PARTIAL or mode == PARTIAL_LSO:
-        put16(out, at, fold(sum_pseudo(out, ip, version, proto, length if mode == PARTIAL else np.int64(0))))
+        put(out, at, fold(sum_pseudo(out, ip, version, proto, length if mode == PARTIAL else np.int64(0))), 2)
         return
     value = 0xFFFF - fold(sum_pseudo(out, ip, version, proto, length) + sum_words(out, t, min(cap, length)))
     if mode == WRONG:
         value ^= 0x5A5A
     elif value == 0 and proto == 17:
         value = np.int64(0xFFFF)
-    put16(out, at, value)
+    put(out, at, value, 2)

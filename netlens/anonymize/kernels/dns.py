@@ -8,8 +8,6 @@ stops at the same place; everything behind it is zero.
 Time grows with the length of the message, whatever it says: each label is mapped once, however many names point at it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.anonymize.kernels.mapping import EPOCH, MESSAGE, ROOT, chain, is_in, map_label, map_nibble, map_v4, map_v6
@@ -116,7 +114,7 @@ def _options(buf, at, stop, out, shift):
 
 
 @kernel
-def _data(buf, off, end, kind, at, n, out, shift, m):
+def _data(buf, off, kind, at, n, out, shift, m):
     """Data of one record, ``buf[at:at + n]``."""
     stop = at + n
     if kind == 1 and n == 4:
@@ -175,7 +173,7 @@ def _kind(buf, pos, n, out, shift):
 
 
 @kernel
-def _no_question(buf, off, cap, out, to):
+def _no_question(cap, out, to):
     """What stands at the port of DNS and is none: id and flags, which make it a row of a table, and a question that cannot be read."""
     for i in range(4, cap):
         out[to + i] = np.uint8(0)
@@ -201,20 +199,18 @@ def rewrite_message(buf, off, cap, length, out, to, m):
         pos = map_name(buf, off, end, pos, out, shift, m)
         if pos < 0 or pos + 4 > end:
             if i == 0 and cap == length:
-                _no_question(buf, off, cap, out, to)
+                _no_question(cap, out, to)
             return False
         _kind(buf, pos, 4, out, shift)
         pos += 4
     for _ in range(be16(buf, off + 6) + be16(buf, off + 8) + be16(buf, off + 10)):
         pos = map_name(buf, off, end, pos, out, shift, m)
-        if pos < 0:
-            return False
-        if pos + 10 > end:
+        if pos < 0 or pos + 10 > end:
             return False
         kind, n = be16(buf, pos), be16(buf, pos + 8)
         _kind(buf, pos, 10, out, shift)
         pos += 10
-        _data(buf, off, end, kind, pos, min(n, end - pos), out, shift, m)
+        _data(buf, off, kind, pos, min(n, end - pos), out, shift, m)
         if pos + n > end:
             return False
         pos += n

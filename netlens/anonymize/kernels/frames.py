@@ -12,8 +12,6 @@ wrong, by an amount that tells nothing. Behind a source route it is zero. Of a p
 Fragments keep their IP header and nothing else here; their caller puts them together and writes them when all are there.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.anonymize.kernels.checksums import UNSET, set_checksum, state_of
@@ -412,20 +410,13 @@ def rewrite_batch(buf, frames, first, n, links, form, unit_ns, out, used, infos,
                 out[k] = 0
             continue
         if form == PCAP:
-            _put32(out, end, ts // 1_000_000_000)
-            _put32(out, end + 4, ts % 1_000_000_000 // unit_ns)
-            _put32(out, end + 8, cap)
-            _put32(out, end + 12, wire)
+            for k, value in enumerate((ts // 1_000_000_000, ts % 1_000_000_000 // unit_ns, cap, wire)):
+                _put32(out, end + 4 * k, value)
             end = at + cap
         else:
             size = head + padded + BLOCK_TAIL
-            _put32(out, end, np.int64(6))
-            _put32(out, end + 4, size)
-            _put32(out, end + 8, iface)
-            _put32(out, end + 12, ts >> 32)
-            _put32(out, end + 16, ts & 0xFFFFFFFF)
-            _put32(out, end + 20, cap)
-            _put32(out, end + 24, wire)
+            for k, value in enumerate((np.int64(6), size, iface, ts >> 32, ts & 0xFFFFFFFF, cap, wire)):
+                _put32(out, end + 4 * k, value)
             _put32(out, end + size - 4, size)
             end += size
     return done, end

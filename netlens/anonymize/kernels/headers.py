@@ -1,10 +1,8 @@
 """Headers of links and tunnels, as their files declare them (:mod:`netlens.wire.link`), of IP, and ARP, into a copy with addresses replaced."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from netlens.anonymize.kernels.checksums import fold, put16, sum_words
+from netlens.anonymize.kernels.checksums import fold, put, sum_words
 from netlens.anonymize.kernels.mapping import hash_text, map_mac, map_v4, map_v6
 from netlens.anonymize.kernels.tls import keep
 from netlens.wire import link as link_
@@ -83,12 +81,12 @@ def copy_ipv4(buf, o, cap, out, q, m):
         for i in range((np.int64(buf[route + 1]) - 3) // 4):
             map_v4(buf, route + 3 + 4 * i, out, q + (route - o) + 3 + 4 * i, m)
     value = be16(buf, o + 10)
-    put16(out, q + 10, np.int64(0))
+    put(out, q + 10, np.int64(0), 2)
     if value != 0 and header >= 20 and header <= cap:
         right = 0xFFFF - fold(sum_words(out, q, header))
-        put16(out, q + 10, right if fold(sum_words(buf, o, header)) == 0xFFFF else right ^ 0x5A5A)
+        put(out, q + 10, right if fold(sum_words(buf, o, header)) == 0xFFFF else right ^ 0x5A5A, 2)
     elif value != 0:
-        put16(out, q + 10, 0xFFFF - fold(sum_words(out, q, 20)))
+        put(out, q + 10, 0xFFFF - fold(sum_words(out, q, 20)), 2)
 
 
 @kernel

@@ -1,7 +1,5 @@
 """ICMP and ICMPv6: types and numbers stay, addresses are mapped, in neighbour discovery, redirects and the packets that errors quote too."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.anonymize.kernels.checksums import checksum_at

@@ -13,13 +13,13 @@ Names
 3. A suffix is known by a chain of hashes from the root. A label whose chain is among ``kept`` is left as it is.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.anonymize.kernels.checksums import put
 from netlens.anonymize.kernels.prf import permute, sip_bytes, sip_words
+from netlens.columns import Array
 from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
 from netlens.wire.loads import be16, be32, be64
@@ -45,17 +45,17 @@ ROOT = np.uint64(0x6E65746C656E73)
 class Maps(NamedTuple):
     """All that the kernels need to know. ``seen`` counts, per entry of ``known``, how often a server name ended with it."""
 
-    keys: np.ndarray[Any, Any]  # uint64[KEYS]
-    kept: np.ndarray[Any, Any]  # uint64[:], chains of suffixes that stay
-    known: np.ndarray[Any, Any]  # uint64[:], chains of suffixes that are counted
-    seen: np.ndarray[Any, Any]  # int64[:]
-    nibbles: np.ndarray[Any, Any]  # uint64[1], chain of the suffix under which a label of one character is a hexadecimal digit: ip6.arpa
-    table: np.ndarray[Any, Any]  # int64[:, TABLE_WIDTH]
-    missing: np.ndarray[Any, Any]  # int64[:, 3]
-    state: np.ndarray[Any, Any]  # int64[STATE]
-    chains: np.ndarray[Any, Any]  # uint64[MESSAGE], of the label at each position of the message
-    marks: np.ndarray[Any, Any]  # int64[MESSAGE], in which message that was written
-    spots: np.ndarray[Any, Any]  # int64[128], where the labels of a name begin
+    keys: Array  # uint64[KEYS]
+    kept: Array  # uint64[:], chains of suffixes that stay
+    known: Array  # uint64[:], chains of suffixes that are counted
+    seen: Array  # int64[:]
+    nibbles: Array  # uint64[1], chain of the suffix under which a label of one character is a hexadecimal digit: ip6.arpa
+    table: Array  # int64[:, TABLE_WIDTH]
+    missing: Array  # int64[:, 3]
+    state: Array  # int64[STATE]
+    chains: Array  # uint64[MESSAGE], of the label at each position of the message
+    marks: Array  # int64[MESSAGE], in which message that was written
+    spots: Array  # int64[128], where the labels of a name begin
 
 
 # ---- addresses ----
@@ -93,23 +93,16 @@ def _image(m, hi, lo, version):
 
 
 @kernel
-def write64(out, to, value):
-    for i in range(8):
-        out[to + i] = np.uint8(value >> (56 - 8 * i) & 255)
-
-
-@kernel
 def map_v4(buf, at, out, to, m):
     _hi, lo = _image(m, np.int64(0), be32(buf, at), np.int64(4))
-    for i in range(4):
-        out[to + i] = np.uint8(lo >> (24 - 8 * i) & 255)
+    put(out, to, lo, 4)
 
 
 @kernel
 def map_v6(buf, at, out, to, m):
     hi, lo = _image(m, be64(buf, at), be64(buf, at + 8), np.int64(6))
-    write64(out, to, hi)
-    write64(out, to + 8, lo)
+    put(out, to, hi, 8)
+    put(out, to + 8, lo, 8)
 
 
 # ---- hardware addresses ----
@@ -138,8 +131,7 @@ def map_mac(buf, at, out, to, m):
         rest = value >> 42 << 40 | value & 0xFFFFFFFFFF
         rest = permute(rest, 1 << 23, 1 << 23, np.uint64(4 + bits), k0, k1)
         image = rest >> 40 << 42 | bits << 40 | rest & 0xFFFFFFFFFF
-    for i in range(6):
-        out[to + i] = np.uint8(image >> (40 - 8 * i) & 255)
+    put(out, to, image, 6)
 
 
 # ---- random values ----
@@ -205,19 +197,21 @@ def _character(symbol):
 @kernel
 def _class_of(value, n):
     """Class of the label of ``n`` symbols that ``value`` writes in base 38, the first symbol highest."""
-    letters, marks, edge = 0, 0, False
+    letters, digits, marks, edge = 0, 0, 0, False
     for i in range(n):
         symbol = value % _SYMBOLS
         value //= _SYMBOLS
         if symbol < _LETTERS:
             letters += 1
+        elif symbol < _ALNUM:
+            digits += 1
         elif symbol == _UNDERSCORE:
             marks += 1
-        elif symbol == _HYPHEN and (i == 0 or i == n - 1):
+        elif i == 0 or i == n - 1:
             edge = True
-    if marks == 0 and not edge and letters > 0:
-        return _HOST
-    return _OTHER
+    if digits == n:
+        return _DIGITS
+    return _HOST if marks == 0 and not edge and letters > 0 else _OTHER
 
 
 @kernel
@@ -252,27 +246,16 @@ def map_label(buf, at, n, parent, out, to, m):
         number = np.int64(0)
         for i in range(n):
             number = number * 10 + np.int64(buf[at + i]) - 48
-        a, b = np.int64(1), np.int64(1)
-        for i in range(n):
-            if i % 2 == 0:
-                a *= 10
-            else:
-                b *= 10
-        number = permute(number, a, b, ~tweak, k0, k1)
+        number = permute(number, np.int64(10) ** ((n + 1) // 2), np.int64(10) ** (n // 2), ~tweak, k0, k1)
         for i in range(n - 1, -1, -1):
             out[to + i] = np.uint8(48 + number % 10)
             number //= 10
         return
-    a, b = np.int64(1), np.int64(1)
-    for i in range(n):
-        if i % 2 == 0:
-            a *= _SYMBOLS
-        else:
-            b *= _SYMBOLS
+    a, b = np.int64(_SYMBOLS) ** ((n + 1) // 2), np.int64(_SYMBOLS) ** (n // 2)
     wanted = _class_of(value, n)
     while True:  # walk the cycle until the class is the same again: the map stays one to one within the class
         value = permute(value, a, b, tweak, k0, k1)
-        if _class_of(value, n) == wanted and not _only_digits(value, n):
+        if _class_of(value, n) == wanted:
             break
     for i in range(n - 1, -1, -1):
         out[to + i] = _character(value % _SYMBOLS)
@@ -288,16 +271,6 @@ def map_nibble(buf, at, n, parent, out, to, m):
     value = symbol + 10 if symbol < 6 else symbol - _LETTERS
     value = permute(value, 4, 4, ~parent, m.keys[K_NAMES], m.keys[K_NAMES + 1])
     out[to] = _character(value - 10 if value >= 10 else value + _LETTERS)
-    return True
-
-
-@kernel
-def _only_digits(value, n):
-    for _ in range(n):
-        symbol = value % _SYMBOLS
-        if symbol < _LETTERS or symbol >= _ALNUM:
-            return False
-        value //= _SYMBOLS
     return True
 
 

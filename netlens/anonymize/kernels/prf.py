@@ -7,8 +7,6 @@ network whose round function is SipHash (Luby and Rackoff, 1988; on sets that ar
 Limits: the permutation of a set of a few hundred hides which element is which, as far as its key is secret; it cannot hide that there were so few.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.wire.compiled import kernel

@@ -11,8 +11,6 @@ Kept, because turn-taking, fingerprints and pairing need it and it says nothing 
 A byte that decides how :mod:`netlens.wire.decode` sees a segment is kept, so that the result is seen alike.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.anonymize.kernels.mapping import map_dotted, map_random
@@ -88,8 +86,8 @@ def _extension(buf, kind, at, n, out, to, m):
 
 
 @kernel
-def rewrite_hello(buf, at, have, total, client, out, to, m):
-    """A ClientHello or ServerHello behind its four bytes of header: ``have`` of ``total`` bytes are there. What is cut stays zero."""
+def rewrite_hello(buf, at, have, client, out, to, m):
+    """A ClientHello or ServerHello behind its four bytes of header: ``have`` bytes are there. What is cut stays zero."""
     keep(buf, at, min(have, 2), out, to)
     if have < 35:
         return
@@ -154,8 +152,8 @@ def _is_message(kind):
 
 
 @kernel
-def _handshake(buf, at, have, size, out, to, m):
-    """The body of one record of handshake messages: ``have`` of ``size`` bytes are there; whether a ClientHello in it goes on behind ``have``."""
+def _handshake(buf, at, have, out, to, m):
+    """The body of one record of handshake messages: ``have`` bytes are there; whether a ClientHello in it goes on behind ``have``."""
     pos = np.int64(0)
     while pos < have:
         kind = np.int64(buf[at + pos])
@@ -172,7 +170,7 @@ def _handshake(buf, at, have, size, out, to, m):
         keep(buf, at + pos, 4, out, to + pos)
         if kind == 1 or kind == 2:
             there = min(have - pos - 4, total)
-            rewrite_hello(buf, at + pos + 4, there, total, kind == 1, out, to + pos + 4, m)
+            rewrite_hello(buf, at + pos + 4, there, kind == 1, out, to + pos + 4, m)
             if kind == 1 and there < total:
                 return True
         pos += 4 + total
@@ -193,7 +191,7 @@ def _records(buf, at, cap, length, out, to, m):
         keep(buf, at + pos, 5, out, to + pos)
         have = min(cap - pos - 5, size)
         if kind == 22:
-            if _handshake(buf, at + pos + 5, have, size, out, to + pos + 5, m) and (cap == length):
+            if _handshake(buf, at + pos + 5, have, out, to + pos + 5, m) and (cap == length):
                 return HELLO_GOES_ON, pos
         elif (kind == 20 and size == 1) or (kind == 21 and size == 2):
             keep(buf, at + pos + 5, have, out, to + pos + 5)

@@ -9,20 +9,17 @@ is encrypted.
 FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL and Redis, where an answer means nothing without its question, are read by :mod:`netlens.lenses._dialogs`.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.parsers.denials._kinds import FOUND, NOTHING, Denying
 from netlens.registry import members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 
 __all__ = ["BY_NAME", "FOUND", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
-
-Array = np.ndarray[Any, Any]
 
 MAX_MESSAGES = 100_000
 LOOKED_AT = 1500  #: bytes of a message
@@ -72,7 +69,6 @@ class DenialBuilder:
         self._callers: dict[int, int] = {}  # port of a client of a server that answers from another port -> number of the protocol + 1
 
     def feed(self, buf: Array, packets: Array) -> None:
-        """Take in a batch (int64[n, WIDTH])."""
         ports = packets[:, c.PORTS].astype(np.uint32)  # of most captures no port is of interest, and that must cost nothing
         source, destination = ports >> 16, ports & 0xFFFF
         self._by_beginning(buf, packets)

@@ -1,7 +1,5 @@
 """Kerberos errors as they stand in messages of Kerberos and inside other protocols (RFC 4120 5.9.1, 7.5.9; RFC 4121 4.1)."""
 
-from __future__ import annotations
-
 _ERRORS = {
     1: "client's entry has expired", 2: "service's entry has expired", 6: "client not known", 7: "service not known", 8: "several entries for one name",
     12: "policy forbids it", 14: "no common encryption", 18: "account disabled", 23: "password has expired", 24: "wrong password", 29: "KDC not available",

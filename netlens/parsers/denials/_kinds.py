@@ -1,7 +1,5 @@
 """What a member of this folder is: a protocol in which a server says no."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, Protocol
 
 #: How answers to searches begin. That nothing is there is ordinary, unless it is all that a client hears; neither grants anything.
@@ -29,9 +27,9 @@ class Denying(Protocol):
     NAME: str
     AT: At
     #: How refusals begin that every network has: programs then go another way. Never a problem.
-    DAILY: tuple[str, ...]
+    DAILY: tuple[str, ...] = ()
     #: How answers begin that ask for credentials. They count where a client gets nothing else (:data:`netlens.lenses.refused.UNMET`).
-    CHALLENGES: tuple[str, ...]
+    CHALLENGES: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """What a message says.
@@ -51,22 +49,3 @@ class Denying(Protocol):
         IndexError
             it ends too early: as None.
         """
-
-
-def ber(message: bytes, at: int) -> tuple[int, int, int]:
-    """(tag, start, end) of an element of BER (X.690 8.1) with a tag of one byte and a definite length below 2^32. IndexError: there is none."""
-    size, start = message[at + 1], at + 2
-    if size & 0x80:
-        n = size & 0x7F
-        if not 0 < n <= 4 or start + n > len(message):
-            raise IndexError
-        start, size = start + n, int.from_bytes(message[start : start + n], "big")
-    return message[at], start, start + size
-
-
-def ber_int(message: bytes, at: int, tag: int = 2) -> tuple[int, int]:
-    """(value, end) of an INTEGER (or what has ``tag``) of at most eight bytes. IndexError: there is none."""
-    found, start, end = ber(message, at)
-    if found != tag or not start < end <= min(len(message), start + 8):
-        raise IndexError
-    return int.from_bytes(message[start:end], "big"), end

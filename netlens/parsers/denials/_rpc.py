@@ -1,22 +1,12 @@
 """Replies of ONC RPC (RFC 5531 9)."""
 
-from __future__ import annotations
-
 _ACCEPTED = {
-    1: "program not available",
-    2: "program version not available",
-    3: "procedure not available",
-    4: "arguments not understood",
-    5: "system error",
-}
+    1: "program not available", 2: "program version not available", 3: "procedure not available", 4: "arguments not understood", 5: "system error",
+}  # fmt: skip
 _AUTH = {
-    1: "bad credentials",
-    2: "credentials rejected",
-    3: "bad verifier",
-    5: "authentication too weak",
-    6: "invalid response",
+    1: "bad credentials", 2: "credentials rejected", 3: "bad verifier", 5: "authentication too weak", 6: "invalid response",
     7: "authentication failed",
-}
+}  # fmt: skip
 #: What callers try before they go another way
 TRIED = ("program", "procedure")
 
@@ -27,9 +17,8 @@ def reply(message: bytes) -> tuple[str | None, bytes]:
     if len(message) < 20 or words[1] != 1:
         return None, b""
     if words[2] == 1:  # MSG_DENIED: RPC_MISMATCH, AUTH_ERROR
-        return "version of RPC not supported" if words[3] == 0 and len(message) == 24 else _AUTH.get(words[4]) if words[
-            3
-        ] == 1 else None, b""
+        no = "version of RPC not supported" if len(message) == 24 else None
+        return {0: no, 1: _AUTH.get(words[4])}.get(words[3]), b""
     size = words[4]
     if words[2] or words[3] not in (0, 1, 2, 3, 6) or size > 400 or size % 4 or len(message) < 24 + size:
         return None, b""

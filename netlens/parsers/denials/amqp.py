@@ -3,14 +3,11 @@
 Ordinary: code 200 (success), 320 (an operator closed it), 404 and 406 to a channel that asks whether something is there.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "amqp", "AMQP"
 AT = At(tcp=(5672,))
 DAILY = ("320", "404", "406")
-CHALLENGES = ()
 _CODES = {311: "content too large", 312: "no route", 313: "no consumers", 320: "connection forced", 402: "invalid path", 403: "access refused",
           404: "not found",
           405: "resource locked",

@@ -3,8 +3,6 @@
 Ordinary: two connections at once of which one is given up (collision). What an administrator does (shutdown, reset, configuration) is no problem.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "bgp", "BGP"
@@ -12,7 +10,6 @@ AT = At(tcp=(179,), either=True)
 _CEASE = {0: "Cease", 1: "Cease: too many prefixes", 2: "administrative shutdown", 3: "peer removed from the configuration", 4: "administrative reset",
           5: "Cease: connection rejected", 6: "configuration changed", 8: "Cease: out of resources", 9: "Cease: hard reset", 10: "Cease: BFD down"}  # fmt: skip
 DAILY = ("administrative", "peer removed", "configuration changed")
-CHALLENGES = ()
 _OPEN = {1: "version not supported", 2: "wrong AS of the peer", 3: "bad identifier", 4: "optional parameter not supported", 5: "authentication failed",
          6: "hold time not accepted", 7: "capability not supported", 11: "role mismatch"}  # fmt: skip
 _CODES = {1: "message header error", 2: "OPEN error", 3: "UPDATE error", 4: "hold timer expired", 5: "error of the state machine", 7: "ROUTE-REFRESH error",

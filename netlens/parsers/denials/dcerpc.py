@@ -3,14 +3,10 @@
 Ordinary: interfaces and operations that a server does not have. Only at the port of the endpoint mapper and where Windows has its services by default.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "dcerpc", "DCE/RPC"
 AT = At(tcp=(135, *range(49664, 49684)))
-DAILY = ()
-CHALLENGES = ()
 _RESPONSE, _FAULT, _BIND_NAK = 2, 3, 13
 _REASONS = {1: "temporary congestion", 2: "local limit exceeded", 8: "authentication type not supported", 9: "invalid checksum"}
 _FAULTS = {5: "access denied", 0x721: "security package error"}

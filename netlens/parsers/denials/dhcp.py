@@ -4,14 +4,10 @@ Ordinary: a NAK to a host that comes from another network, followed by an ACK. A
 a client is told by its hardware address.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "dhcp", "DHCP"
 AT = At(udp=(67, 68), client=(28, 34))
-DAILY = ()
-CHALLENGES = ()
 _KINDS = {4: "DECLINE by the client: the address is in use", 6: "NAK"}
 
 

@@ -3,14 +3,11 @@
 Ordinary: NoBinding and NotOnLink, after which a client asks anew; no prefix for a host that asks for one wherever it is.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "dhcpv6", "DHCPv6"
 AT = At(udp=(547,))
 DAILY = ("no prefixes",)
-CHALLENGES = ()
 _STATUS = {1: "unspecified failure", 2: "no addresses available", 6: "no prefixes available"}
 _ADVERTISE, _REPLY = 2, 7
 _STATUS_CODE, _ADDRESS, _PREFIX = 13, 5, 26

@@ -3,14 +3,10 @@
 Ordinary: logins of several rounds (1001), redirects (3006).
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "diameter", "Diameter"
 AT = At(tcp=(3868,))
-DAILY = ()
-CHALLENGES = ()
 _CODES = {3001: "command not supported", 3002: "unable to deliver", 3003: "realm not served", 3004: "too busy",
           3005: "loop", 3007: "application not supported",
           3010: "unknown peer", 4001: "authentication rejected", 4002: "out of space", 4003: "election lost", 5001: "AVP not supported",

@@ -3,14 +3,11 @@
 Ordinary: updates of names that a computer sends to whatever resolver it has, or without a key before one with it.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "dns", "DNS NOTIFY or UPDATE"
 AT = At(tcp=(53,), udp=(53,), mark=2)
 DAILY = ("UPDATE",)
-CHALLENGES = ()
 _ASKED = {4: "NOTIFY", 5: "UPDATE"}
 _CODES = {0: "", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED", 9: "NOTAUTH"}
 

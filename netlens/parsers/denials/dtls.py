@@ -3,15 +3,11 @@
 Ordinary: close_notify and other warnings. What follows a handshake is encrypted.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 from netlens.parsers.records import ALERTS
 
 ID, NAME = "dtls", "DTLS"
 AT = At(begins=(15, b"\x15\xfe"))
-DAILY = ()
-CHALLENGES = ()
 _EPOCH_0, _ALERT, _FATAL = bytes(2), b"\x00\x02", 2
 
 

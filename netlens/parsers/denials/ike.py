@@ -3,22 +3,13 @@
 Ordinary: notifications of status, a cookie or another group that is asked for (17). Either side may refuse, so that what is sent to the port is read too.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "ike", "IKE"
 AT = At(udp=(500, 4500), either=True)
-DAILY = ()
-CHALLENGES = ()
 _ONE = {
-    5: "invalid major version",
-    14: "no proposal chosen",
-    15: "bad proposal",
-    16: "malformed payload",
-    18: "invalid ID",
-    24: "authentication failed",
-}
+    5: "invalid major version", 14: "no proposal chosen", 15: "bad proposal", 16: "malformed payload", 18: "invalid ID", 24: "authentication failed",
+}  # fmt: skip
 _TWO = {5: "invalid major version", 7: "invalid syntax", 14: "no proposal chosen", 24: "authentication failed", 38: "TS unacceptable"}
 _SA, _SA2, _NOTIFY, _NOTIFY2 = 1, 33, 11, 41
 

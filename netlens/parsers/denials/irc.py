@@ -3,8 +3,6 @@
 Ordinary: a nickname in use, so that the client takes another; ERROR after QUIT.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens.parsers.denials._kinds import At
@@ -12,7 +10,6 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "irc", "IRC"
 AT = At(tcp=tuple(range(6660, 6670)))
 DAILY = ("433",)
-CHALLENGES = ()
 _CODES = {b"001": "", b"433": "433 nickname in use", b"463": "463 host not allowed", b"464": "464 wrong password", b"465": "465 banned"}
 _NUMERIC = re.compile(rb"^:\S+ (001|433|46[345]) \S+ .*\r?$", re.MULTILINE)
 _ERROR = re.compile(rb"^ERROR :.*\b(bad password|access denied|[gkz]-?lined|banned|too many|throttled|server (?:is )?full)", re.IGNORECASE)

@@ -3,15 +3,12 @@
 Ordinary: preauthentication wanted, ask again by TCP, another realm, an option not granted; names of services that programs try before others.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kerberos import error
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "kerberos", "Kerberos"
 AT = At(tcp=(88,), udp=(88,), mark=4)
 DAILY = ("service not known",)
-CHALLENGES = ()
 
 
 def read(message: bytes, length: int, /) -> str | None:

@@ -3,14 +3,10 @@
 Ordinary: an end that somebody asked for, a caller that hangs up.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "l2tp", "L2TP"
 AT = At(udp=(1701,), either=True)
-DAILY = ()
-CHALLENGES = ()
 _CONTROL = 0xC802  # type, length and sequence, version 2
 _SCCRP, _STOP, _ICRP, _CDN = 2, 4, 11, 14
 _CODES = {_STOP: {2: "tunnel: general error", 4: "tunnel: not authorized", 5: "tunnel: version not supported"},

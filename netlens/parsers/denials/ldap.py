@@ -3,14 +3,11 @@
 Ordinary: a login that goes on (14), referrals (10), entries that are not there (32), if others are, or there already (68), limits of a search.
 """
 
-from __future__ import annotations
-
-from netlens.parsers.denials._kinds import FOUND, NOTHING, At, ber, ber_int
+from netlens.parsers.ber import ber, ber_int
+from netlens.parsers.denials._kinds import FOUND, NOTHING, At
 
 ID, NAME = "ldap", "LDAP"
 AT = At(tcp=(389, 3268))
-DAILY = ()
-CHALLENGES = ()
 _BIND, _ENTRY, _SEARCH = 0x61, 0x64, 0x65
 _NO_SUCH_OBJECT = 32
 _CHANGES = (0x67, 0x69, 0x6B, 0x6D)  # modify, add, delete, modify DN

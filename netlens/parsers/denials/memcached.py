@@ -3,14 +3,10 @@
 Ordinary: keys that are not there, ERROR to commands that a version does not know.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "memcached", "memcached"
 AT = At(tcp=(11211,))
-DAILY = ()
-CHALLENGES = ()
 _STATUS = {0: "", 0x20: "authentication failed", 0x82: "out of memory", 0x85: "busy", 0x86: "temporary failure"}
 
 

@@ -3,8 +3,6 @@
 Ordinary: a phone that is off the hook (401) or on it (402) already, codes below 300.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens.parsers.denials._kinds import At
@@ -12,7 +10,6 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "mgcp", "MGCP"
 AT = At(udp=(2427, 2727), either=True)
 DAILY = ("401", "402")
-CHALLENGES = ()
 _CODES = {
     400: "transient error", 401: "off the hook", 402: "on the hook", 403: "no resources now", 404: "no bandwidth", 500: "endpoint unknown",
     501: "endpoint not ready", 502: "no resources", 504: "command not known", 510: "protocol error", 511: "extension not known",

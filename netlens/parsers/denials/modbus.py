@@ -3,14 +3,10 @@
 Ordinary: acknowledge (5) and busy (6), after which a client asks again.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "modbus", "Modbus"
 AT = At(tcp=(502,))
-DAILY = ()
-CHALLENGES = ()
 _CODES = {1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "server device failure", 8: "memory parity error",
           10: "gateway path not available", 11: "gateway target does not respond"}  # fmt: skip
 

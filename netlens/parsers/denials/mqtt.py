@@ -3,22 +3,14 @@
 Ordinary: a server that shuts down or moves clients, a session that the client takes over itself, keep-alive that ran out.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "mqtt", "MQTT"
 AT = At(tcp=(1883,))
-DAILY = ()
-CHALLENGES = ()
 _OLD = {
-    0: "",
-    1: "protocol version not accepted",
-    2: "client identifier not accepted",
-    3: "server unavailable",
-    4: "bad user name or password",
+    0: "", 1: "protocol version not accepted", 2: "client identifier not accepted", 3: "server unavailable", 4: "bad user name or password",
     5: "not authorized",
-}
+}  # fmt: skip
 _NEW = {0x80: "unspecified error", 0x81: "malformed packet", 0x82: "protocol error", 0x84: "protocol version not accepted",
         0x85: "client identifier not accepted",
         0x86: "bad user name or password", 0x87: "not authorized", 0x88: "server unavailable", 0x89: "server busy", 0x8A: "banned",

@@ -3,15 +3,12 @@
 Ordinary: names that are not there or there already, directories that are not empty, and what is tried in several ways.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 from netlens.parsers.denials._rpc import TRIED, reply
 
 ID, NAME = "nfs", "NFS"
 AT = At(tcp=(2049,), udp=(2049,), mark=4)
 DAILY = TRIED
-CHALLENGES = ()
 _STATUS = {1: "not owner", 5: "I/O error", 13: "access denied", 28: "no space left", 30: "read-only file system", 69: "quota exceeded", 70: "stale file handle",
            10006: "server fault", 10016: "wrong security"}  # fmt: skip
 

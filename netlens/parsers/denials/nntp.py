@@ -3,14 +3,10 @@
 Ordinary: 480 (log in first), groups and articles that are not there.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "nntp", "NNTP"
 AT = At(tcp=(119,))
-DAILY = ()
-CHALLENGES = ()
 _CODES = {b"400": "400 service not available", b"440": "440 posting not permitted", b"441": "441 posting failed", b"452": "452 login refused",
           b"481": "481 login refused", b"482": "482 login refused", b"502": "502 no permission", b"281": "", b"240": ""}  # fmt: skip
 

@@ -3,14 +3,10 @@
 Ordinary: a call that somebody ends.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "pptp", "PPTP"
 AT = At(tcp=(1723,))
-DAILY = ()
-CHALLENGES = ()
 _START, _CALL = 2, 8
 _CODES = {_START: {1: "", 2: "general error", 3: "command channel exists", 4: "not authorized", 5: "version not supported"},
           _CALL: {1: "", 2: "call: general error", 3: "call: no carrier", 4: "call: busy", 5: "call: no dial tone",

@@ -3,14 +3,11 @@
 Ordinary: Access-Challenge; single Access-Rejects, which probes of switches get.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "radius", "RADIUS"
 AT = At(udp=(1645, 1812, 3799))
 DAILY = ("Access-Reject",)
-CHALLENGES = ()
 _CODES = {2: "", 41: "", 44: "", 3: "Access-Reject", 42: "Disconnect-NAK", 45: "CoA-NAK"}
 
 

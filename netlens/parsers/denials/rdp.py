@@ -3,14 +3,10 @@
 Ordinary: a client that then offers what the server wants.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "rdp", "RDP"
 AT = At(tcp=(3389,), within=(0, 1))
-DAILY = ()
-CHALLENGES = ()
 _CODES = {1: "the server requires TLS", 2: "the server does not allow TLS", 3: "the server has no certificate", 4: "flags do not fit",
           5: "the server requires network level authentication", 6: "the server requires TLS with a client certificate"}  # fmt: skip
 

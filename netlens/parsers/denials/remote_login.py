@@ -3,14 +3,10 @@
 Ordinary: a password mistyped once; then a prompt follows.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "remote-login", "remote login"
 AT = At(tcp=(23, 513, 514))
-DAILY = ()
-CHALLENGES = ()
 _SAID = {b"login incorrect": "login incorrect", b"password incorrect": "password incorrect", b"permission denied": "permission denied",
          b"% login invalid": "login invalid", b"% authentication failed": "authentication failed", b"login failed": "login failed",
          b"% access denied": "access denied", b"% bad passwords": "bad passwords"}  # fmt: skip
@@ -22,8 +18,5 @@ def read(message: bytes, length: int, /) -> str | None:
     for words, no in _SAID.items():
         if text.startswith(words):
             return no
-    return (
-        ""
-        if text.startswith((b"last login", b"welcome")) or (length == len(message) and message.rstrip(b" ")[-1:] in (b"$", b"#", b">"))
-        else None
-    )
+    prompts = length == len(message) and message.rstrip(b" ")[-1:] in (b"$", b"#", b">")
+    return "" if prompts or text.startswith((b"last login", b"welcome")) else None

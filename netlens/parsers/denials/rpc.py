@@ -3,15 +3,12 @@
 Ordinary: programs, versions and procedures that a server does not have, which callers try; a renewal of RPCSEC_GSS.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 from netlens.parsers.denials._rpc import TRIED, reply
 
 ID, NAME = "rpc", "RPC"
 AT = At(tcp=(111, 635, 20048), udp=(111, 635, 20048), mark=4)
 DAILY = TRIED
-CHALLENGES = ()
 _MOUNT_DENIED = b"\x00\x00\x00\x0d"  # MNT3ERR_ACCES, behind which nothing stands; other results that begin so are longer
 
 

@@ -3,14 +3,10 @@
 Ordinary: 401, which asks for credentials; methods and transports that a server does not know (405, 461, 501, 551), tried one after the other.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "rtsp", "RTSP"
 AT = At(tcp=(554, 8554))
-DAILY = ()
-CHALLENGES = ()
 _REFUSING = (b"403", b"404", b"408", b"453", b"454", b"500", b"502", b"503", b"504", b"505")
 
 

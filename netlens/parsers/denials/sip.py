@@ -4,8 +4,6 @@ Ordinary: most 4xx and 6xx answer probes, negotiate or say what people do with a
 (415, 488, 606) is offered in another way.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens.parsers.denials._kinds import At

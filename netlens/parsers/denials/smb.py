@@ -7,15 +7,12 @@ Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and 
 know.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kerberos import error_inside
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "smb", "SMB"
 AT = At(tcp=(139, 445), mark=4)
 DAILY = ("SHARING_VIOLATION", "IO_TIMEOUT")
-CHALLENGES = ()
 _LOGIN, _SHARE, _FILE, _DATA = 1, 2, 3, 4
 _COMMANDS = {0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE, 0x2E: _DATA, 0x2F: _DATA}  # of SMB 1: the last two read and write
 _COMMANDS2 = {1: _LOGIN, 3: _SHARE, 5: _FILE, 8: _DATA, 9: _DATA, 17: _DATA}  # read, write, set info

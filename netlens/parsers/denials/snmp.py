@@ -3,32 +3,16 @@
 Ordinary: what is not there (2), too big (1: the manager asks for less), values that an agent cannot read (5).
 """
 
-from __future__ import annotations
-
-from netlens.parsers.denials._kinds import At, ber, ber_int
+from netlens.parsers.ber import ber, ber_int
+from netlens.parsers.denials._kinds import At
 
 ID, NAME = "snmp", "SNMP"
 AT = At(udp=(161,))
-DAILY = ()
-CHALLENGES = ()
 _STATUS = {
-    0: "",
-    3: "badValue",
-    4: "readOnly",
-    6: "noAccess",
-    7: "wrongType",
-    8: "wrongLength",
-    9: "wrongEncoding",
-    10: "wrongValue",
-    11: "noCreation",
-    12: "inconsistentValue",
-    13: "resourceUnavailable",
-    14: "commitFailed",
-    15: "undoFailed",
-    16: "authorizationError",
-    17: "notWritable",
+    0: "", 3: "badValue", 4: "readOnly", 6: "noAccess", 7: "wrongType", 8: "wrongLength", 9: "wrongEncoding", 10: "wrongValue", 11: "noCreation",
+    12: "inconsistentValue", 13: "resourceUnavailable", 14: "commitFailed", 15: "undoFailed", 16: "authorizationError", 17: "notWritable",
     18: "inconsistentName",
-}
+}  # fmt: skip
 
 
 def read(message: bytes, length: int, /) -> str | None:

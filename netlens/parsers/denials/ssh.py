@@ -3,14 +3,10 @@
 Ordinary: a disconnect by the application (11) or because a user gave up (13).
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "ssh", "SSH"
 AT = At(tcp=(22, 2222), either=True, within=(-(1 << 62), 8192))  # an exchange of keys with post-quantum keys takes 4 kB
-DAILY = ()
-CHALLENGES = ()
 _LINES = {b"Protocol mismatch": "protocol mismatch", b"Invalid SSH identification": "protocol mismatch", b"Exceeded MaxStartups": "too many connections",
           b"Not allowed at this time": "not allowed at this time"}  # fmt: skip
 _REASONS = {1: "host not allowed", 2: "protocol error", 3: "key exchange failed", 5: "MAC error", 7: "service not available", 8: "version not supported",

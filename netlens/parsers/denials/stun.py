@@ -3,8 +3,6 @@
 Ordinary: 438 (a new nonce), 300 (another server), 420, 437 (an allocation of before), 440.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "stun", "STUN"

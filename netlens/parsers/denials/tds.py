@@ -3,14 +3,10 @@
 Ordinary: errors of queries.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "tds", "SQL Server"
 AT = At(tcp=(1433,))
-DAILY = ()
-CHALLENGES = ()
 _LOGIN = {4060: "database cannot be opened", 18452: "login from an untrusted domain", 18456: "login failed", 18470: "account disabled", 18486: "account locked",
           18487: "password has expired", 18488: "password must be changed", 17809: "too many connections", 17892: "a trigger forbids the login",
           10928: "too many connections", 40613: "database not available", 40615: "client's address is not allowed"}  # fmt: skip

@@ -3,23 +3,13 @@
 Ordinary: an ERROR to options (8), or without a code (0: a client that only asked for the size); files that a loader tries one after the other (pxelinux).
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "tftp", "TFTP"
 AT = At(udp=(69,), other_port=True)
-DAILY = ()
-CHALLENGES = ()
 _ERRORS = {
-    1: "file not found",
-    2: "access violation",
-    3: "disk full",
-    4: "illegal operation",
-    5: "unknown transfer",
-    6: "file exists",
-    7: "no such user",
-}
+    1: "file not found", 2: "access violation", 3: "disk full", 4: "illegal operation", 5: "unknown transfer", 6: "file exists", 7: "no such user",
+}  # fmt: skip
 
 
 def read(message: bytes, length: int, /) -> str | None:

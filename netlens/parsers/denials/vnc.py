@@ -4,14 +4,10 @@ Ordinary: nothing. Only where a result can stand is it read: behind versions, se
 Apple's type 30, before ServerInit.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "vnc", "VNC"
 AT = At(tcp=tuple(range(5900, 5911)), within=(29, 60), or_within=(274, 290))
-DAILY = ()
-CHALLENGES = ()
 
 
 def read(message: bytes, length: int, /) -> str | None:

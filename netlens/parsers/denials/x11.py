@@ -3,14 +3,10 @@
 Ordinary: nothing.
 """
 
-from __future__ import annotations
-
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "x11", "X11"
 AT = At(tcp=tuple(range(6000, 6011)), within=(0, 1))
-DAILY = ()
-CHALLENGES = ()
 
 
 def read(message: bytes, length: int, /) -> str | None:

@@ -3,16 +3,12 @@
 Ordinary: another host to be asked, a server that shuts down, a connection that was idle, a client that logs in twice.
 """
 
-from __future__ import annotations
-
 import re
 
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "xmpp", "XMPP"
 AT = At(tcp=(5222, 5269))
-DAILY = ()
-CHALLENGES = ()
 _NO = re.compile(
     rb"<(?:stream:error|failure xmlns=['\"]urn:ietf:params:xml:ns:xmpp-sasl['\"])[^>]*>\s*<(not-authorized|account-disabled|credentials-expired|"
     rb"invalid-mechanism|mechanism-too-weak|encryption-required|temporary-auth-failure|host-unknown|host-gone|improper-addressing|internal-server-error|"

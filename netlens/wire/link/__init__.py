@@ -7,8 +7,6 @@ its frames (``FORMS``, in tests/wire/link): names, messages, the anonymizer and 
 IEEE 802.11 is not read. Frames of link types that no file declares are counted as ``link_type``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.registry import members

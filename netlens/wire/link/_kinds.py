@@ -39,16 +39,7 @@ class Header(Protocol):
 @lean
 def is_likely(kind):
     """Whether it is an EtherType that frames often begin with: how Ethernet is told where nothing says that it is."""
-    return (
-        kind == 0x0800
-        or kind == 0x86DD
-        or kind == 0x0806
-        or kind == 0x8100
-        or kind == 0x88A8
-        or kind == 0x8847
-        or kind == 0x8863
-        or kind == 0x8864
-    )
+    return kind in (0x0800, 0x86DD, 0x0806, 0x8100, 0x88A8, 0x8847, 0x8863, 0x8864)
 
 
 @lean

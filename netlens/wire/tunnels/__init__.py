@@ -4,8 +4,6 @@ A tunnel is entered only if IP is found in it; otherwise the packet stays what i
 whose addresses make no session. Sessions that have the same ends in two tunnels (two tenants, say) are one here, as in Wireshark.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from netlens.registry import members

@@ -1,0 +1,46 @@
+"""What lenses look at besides tables: single segments and messages, of a capture that is read in one part; kept for ``netlens analyze`` and by no other
+command."""
+
+from netlens.columns import Array
+from netlens.parsers.asking import AskingBuilder
+from netlens.parsers.bfd import BfdBuilder
+from netlens.parsers.bodies import BodyBuilder
+from netlens.parsers.certificates import CertificateBuilder
+from netlens.parsers.denials import DenialBuilder
+from netlens.parsers.hellos import HelloBuilder
+from netlens.parsers.icmp import ErrorBuilder
+from netlens.parsers.leases import LeaseBuilder
+from netlens.parsers.records import RecordBuilder
+from netlens.parsers.trail import Trail
+from netlens.parsers.udp_requests import RequestBuilder
+
+
+class Closely:
+    """All that is kept.  errors, asking : of what makes no packet rows, ICMP errors, and echoes, ARP and neighbour discovery."""
+
+    def __init__(self) -> None:
+        self.errors, self.asking = ErrorBuilder(), AskingBuilder()
+        self.trail, self.denials = Trail(), DenialBuilder()
+        self.leases, self.requests, self.bfd = LeaseBuilder(), RequestBuilder(), BfdBuilder()
+        self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
+        self._hellos_seen = 0
+
+    def feed_rest(self, buf: Array, rows: Array) -> None:
+        """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
+        self.errors.feed(buf, rows)
+        self.asking.feed(buf, rows)
+
+    def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
+        """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions."""
+        self.trail.feed(buf, packets, sessions)
+        for each in (self.leases, self.requests, self.bfd, self.denials):
+            each.feed(buf, packets)
+
+    def feed_tcp(self, buf: Array, packets: Array, sessions: Array, hellos: HelloBuilder) -> None:
+        """The same of a batch that holds TCP, behind the hellos."""
+        offering, self._hellos_seen = hellos.http2_since(self._hellos_seen)
+        if offering:
+            self.records.follow(offering)
+        self.records.feed(buf, packets, sessions)
+        self.certificates.feed(buf, packets)
+        self.bodies.feed(buf, packets)
