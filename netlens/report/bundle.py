@@ -65,13 +65,12 @@ class Bundled:
     renamed: list[str] = field(default_factory=list)
 
 
-def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterable[str] = ()) -> Bundled:
+def bundle(inputs: Inputs, document: Mapping[str, Any], path: str) -> Bundled:
     """Write the bundle to the new file ``path``, readable by its owner only.
 
     Parameters
     ----------
     inputs : what was analysed.  document : ``Analysis.to_dict()`` of it; the copy's analysis is compared with it.
-    keep : names that stay besides the API's.
 
     Raises
     ------
@@ -81,8 +80,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
     refuse_standard_input(p for files in inputs.captures.values() for p in files)
     names = [str(n) for n in document["target"]["names"]]
     targets = inputs.apis or tuple(names or (str(a) for a in document["target"]["addresses"]))
-    own = [*(a for a in inputs.apis if not is_address(a)), *(n for n in names if _is_known(n))]
-    kept = list(dict.fromkeys([*own, *keep]))
+    kept = list(dict.fromkeys([*(a for a in inputs.apis if not is_address(a)), *(n for n in names if _is_known(n))]))
     mapper = Mapper(secret.fresh(), kept)
     with outputs.new_file(path) as aside, tempfile.TemporaryDirectory(prefix="netlens-") as scratch:
         folder = Path(scratch, "recording")

@@ -54,8 +54,9 @@ class Selection:
     nanoseconds: bool = False  # a time is no whole microsecond
     fits_pcap: bool = True  # all times fit the 32-bit seconds of a pcap
 
-    def add_times(self, times: Array) -> None:
-        """What times of more frames ask of the file."""
+    def add(self, times: Array, interfaces: Iterable[int]) -> None:
+        """What more frames ask of the file: of each its time, and where it came from."""
+        self.interfaces += [number for number in dict.fromkeys(interfaces) if number not in self.interfaces]
         self.nanoseconds = self.nanoseconds or bool((times % 1000 != 0).any())
         self.fits_pcap = self.fits_pcap and bool(((times >= 0) & (times < (1 << 32) * 10**9)).all())
 
@@ -164,7 +165,6 @@ def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progres
     decoder = Decoder()
     decoder.fragments = notes = _Noting()
     taken: list[Array] = []
-    interfaces: dict[int, None] = {}
     chosen = Selection(np.zeros(0, np.int64))
     for batch in _batches(Reader(paths, progress), last):
         hits: list[Array] = []
@@ -177,11 +177,9 @@ def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progres
         notes.complete.clear()
         rows = batch.frames[here - batch.frame0 - 1]
         times = np.concatenate([rows[:, F_TS], np.array([p[1] for p in parts], np.int64)])
-        interfaces.update(dict.fromkeys([*rows[:, F_IFACE].tolist(), *(p[2] for p in parts)]))
-        chosen.add_times(times)
+        chosen.add(times, [*rows[:, F_IFACE].tolist(), *(p[2] for p in parts)])
         taken += [here, np.array([p[0] for p in parts], np.int64)]
     chosen.frames = np.unique(np.concatenate([*taken, np.zeros(0, np.int64)]))
-    chosen.interfaces = list(interfaces)
     return chosen
 
 
@@ -193,7 +191,7 @@ def numbered(paths: Sequence[str], wanted: Array | None = None, progress: Progre
     NetlensError
         there is no such frame, or a file cannot be read.
     """
-    reader, interfaces, frames, chosen = Reader(paths, progress), dict[int, None](), 0, Selection(np.zeros(0, np.int64))
+    reader, frames, chosen = Reader(paths, progress), 0, Selection(np.zeros(0, np.int64))
     numbers = None if wanted is None else np.unique(wanted)
     for batch in reader.batches():
         frames = batch.frame0 + batch.n
@@ -201,13 +199,11 @@ def numbered(paths: Sequence[str], wanted: Array | None = None, progress: Progre
         if numbers is not None:
             here = numbers[(numbers > batch.frame0) & (numbers <= frames)] - batch.frame0 - 1
         rows = batch.frames[here]
-        interfaces.update(dict.fromkeys(rows[:, F_IFACE].tolist()))
-        chosen.add_times(rows[:, F_TS])
+        chosen.add(rows[:, F_TS], rows[:, F_IFACE].tolist())
     if numbers is not None and len(numbers) and not 1 <= numbers[0] <= numbers[-1] <= frames:
         wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
         raise NetlensError(f"no frame {wrong} is in the capture; it has {frames:,}")
     chosen.frames = np.arange(1, frames + 1, dtype=np.int64) if numbers is None else numbers
-    chosen.interfaces = list(interfaces)
     return chosen
 
 
@@ -281,9 +277,7 @@ def _copy(
 
 class _PcapWriter:
     def __init__(self, file: IO[bytes], reader: Reader, nanoseconds: bool):
-        self.file = file
-        self.reader = reader
-        self.unit_ns = 1 if nanoseconds else 1000
+        self.file, self.reader, self.unit_ns = file, reader, 1 if nanoseconds else 1000
         self.begun = False
 
     def write(self, row: list[int], data: bytes, _comments: Sequence[str]) -> None:

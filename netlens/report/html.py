@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens import __version__
 from netlens.lenses import all_lenses
 from netlens.outputs import replacing
 from netlens.report import answer, findings, overview, page_data, scene, time_budget
@@ -128,7 +129,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             several=len(a.sides) > 1,
             sides=[(answer.SIDE_NAMES[name or "capture"], side, lines[name]) for name, side in a.sides.items()],
             chunks=page_data.chunks(a),
-            version=_version(),
+            version=__version__,
         )
     )
 
@@ -341,9 +342,3 @@ def _asset(name: str) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _version() -> str:
-    from netlens import __version__
-
-    return __version__

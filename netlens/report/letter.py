@@ -219,7 +219,7 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
     addresses = [nat or orig for nat, orig in zip(c["nat_ip"][rows].tolist(), c["orig_ip"][rows].tolist(), strict=True)]
     codes = {event.code for log in made.beside.logs.values() for event in log.events if event.code}
     refuted = {v.id for v in analysis.hypotheses if v.verdict == "refuted"}
-    tested = [told for cause, told in _TESTED.items() if cause in refuted]
+    bounds = made.upstream.capture.part.bounds_ns  # of the capture nearest to the provider
     return text(
         facts(
             made.situation,
@@ -227,18 +227,12 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
             target=analysis.target.label if analysis.target.names else None,
             egress_address=max(dict.fromkeys(addresses), key=addresses.count) if addresses and with_address else None,
             codes=sorted(codes),
-            tested=tested,
-            **_seen(analysis),
+            tested=[told for cause, told in _TESTED.items() if cause in refuted],
+            **({} if bounds is None else {"started_ns": bounds[0], "ended_ns": bounds[1]}),
             why=_WHY.get(analysis.weighed.weighing.refusal_class, ""),
             over_time=answer.limiter(analysis) if analysis.limit is None else None,
         )
     )
-
-
-def _seen(analysis: Analysis) -> dict[str, int]:
-    """From when to when the capture nearest to the provider shows requests."""
-    bounds = analysis.assembled.upstream.capture.part.bounds_ns
-    return {} if bounds is None else {"started_ns": bounds[0], "ended_ns": bounds[1]}
 
 
 #: How requests were refused, by the class of the refusals.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -106,6 +106,12 @@ def write(rows: Rows, form: str, output: str | None) -> None:
         raise NetlensError(f"--format {form} is binary and goes to a file: add -o FILE.{form}")
     with replacing(output) as path, open(path, "wb") as binary:
         export.write(rows, binary)
+
+
+def one_a_line(values: Iterable[str], file: IO[str]) -> None:
+    """The values of a JSON array, a line each, to stand between its brackets."""
+    for number, value in enumerate(values):
+        file.write((",\n" if number else "\n") + value)
 
 
 @contextlib.contextmanager

@@ -122,10 +122,9 @@ def draw(
     sessions: overlap.Columns | None = None,
     *,
     capture_ns: tuple[int, int] | None = None,
-    max_targets: int = MAX_TARGETS,
     limit: Line | None = None,
 ) -> Figure:
-    """One panel per target, most connections first; targets beyond ``max_targets`` share the last panel.
+    """One panel per target, most connections first; targets beyond :data:`MAX_TARGETS` share the last panel.
 
     Parameters
     ----------
@@ -140,7 +139,7 @@ def draw(
     if total == 0:
         return style.nothing("No connections in this capture", "Nothing was open, so there is no concurrency to show.")
     bounds = capture_ns or capture_bounds(connections, exchanges)
-    groups, others = top_targets(overlap.labels(connections, "target"), max_targets)
+    groups, others = top_targets(overlap.labels(connections, "target"), MAX_TARGETS)
     curves = overlap.curves_by(connections, groups, capture_ns=bounds)
     flights: dict[str, overlap.Curve] = {}
     if exchanges is not None and len(exchanges["start_ns"]):
