@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from netlens.cli.options import SHOWN_ROWS
+from netlens.cli.options import SHOWN_ROWS, columns_of
 from netlens.errors import CaptureError, NetlensError, WireError
 from netlens.text import amount, printable, size
 
@@ -208,12 +208,8 @@ def chosen_columns(text: str | None, table: str, form: str) -> list[str] | None:
         return None
     import difflib
 
-    from netlens.report.communityid import COLUMN, TABLES
-    from netlens.report.exports.table import NARROW
-    from netlens.tables import ALL
-
-    known = ALL[table].names() + ([COLUMN.name] if table in TABLES else [])
-    also = [n for n in NARROW[table] if n not in known] if form == "table" else []
+    known, made = columns_of(table)
+    also = made if form == "table" else []
     names = [c.strip() for c in text.split(",") if c.strip()]
     for name in names:
         if name not in known and name not in also:
@@ -303,10 +299,10 @@ def print_table(
         capture = read_capture(captures, TABLES if with_budget else needed, trail=with_budget)
     if folder is not None:
         return
+    import numpy as np
+
     table = capture.table(name)
     if kept is not None:
-        import numpy as np
-
         table = table.take(np.flatnonzero(kept(table)))
     if not table.rows and not capture.warnings:
         say(f"no {kept_what or name} found in {capture.holds() if on_workers else capture.part.holds()}")
@@ -314,8 +310,6 @@ def print_table(
         limit = SHOWN_ROWS
     rows = table.rows
     if limit and rows > limit:
-        import numpy as np
-
         table = table.take(np.arange(limit))
     if community_id:
         from netlens.report.communityid import with_community_id
