@@ -77,16 +77,19 @@ def ssh_ports(places: Iterable[Place]) -> set[int]:
     return {*command.SSH_PORTS, *(port for p in places if p.side != "host" for port in p.facts.ssh_ports())}
 
 
-def bpf(place: Place, places: Sequence[Place], addresses: Addresses, streams: Iterable[command.SshConnection]) -> str:
-    """The filter that the question needs, at ``place``."""
-    vms = {address for p in places if p.side != "host" and p is not place for address in p.facts.own_addresses()}
-    made = command.capture_filter(
-        flat(addresses),
-        {port for p in places for port in p.facts.redirect_ports()},
-        ssh_ports(places),
-        sorted(vms) if place.side == "host" else (),
-    )
-    return command.without_own_streams(made, streams)
+def bpf(
+    place: Place, places: Sequence[Place], addresses: Addresses, streams: Iterable[command.SshConnection], instead: str | None = None
+) -> str:
+    """The filter that the question needs, at ``place``, or the one that was given ``instead``; without ``streams``."""
+    if instead is None:
+        vms = {address for p in places if p.side != "host" and p is not place for address in p.facts.own_addresses()}
+        instead = command.capture_filter(
+            flat(addresses),
+            {port for p in places for port in p.facts.redirect_ports()},
+            ssh_ports(places),
+            sorted(vms) if place.side == "host" else (),
+        )
+    return command.without_own_streams(instead, streams)
 
 
 def flat(addresses: Addresses) -> list[str]:

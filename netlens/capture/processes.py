@@ -161,10 +161,6 @@ class LineProcess:
             self._take(line)
         self._end()
 
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
-
     def stop(self) -> None:
         """End it, after what it had written was taken."""
         assert self._process.stdin is not None

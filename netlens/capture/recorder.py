@@ -104,7 +104,6 @@ class SideRecorder:
         interface: str = "any",
         bpf: str = "",
         snaplen: int = command.SNAPLEN,
-        buffer_kib: int = command.BUFFER_KIB,
         *,
         rotate_mb: float | None = None,
         keep: int | None = None,
@@ -117,7 +116,7 @@ class SideRecorder:
     ):
         self.side, self.directory = side, Path(directory)
         self.bpf = bpf
-        self.command = command.tcpdump(interface, bpf, snaplen, buffer_kib)
+        self.command = command.tcpdump(interface, bpf, snaplen)
         self.wrap = wrap or (lambda argv: [*prefix, *argv])
         self.system = system
         self.link_lost = link_lost
@@ -260,7 +259,7 @@ class SideRecorder:
         assert process.stdout is not None
         assert self._sink is not None
         out = process.stdout.fileno()
-        _widen(out)
+        widen(out)
         next_look = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
@@ -339,11 +338,6 @@ class SideRecorder:
     # --- while it runs
 
     @property
-    def ended(self) -> bool:
-        """tcpdump no longer runs."""
-        return self._ended
-
-    @property
     def fault(self) -> str | None:
         """Why this capture is incomplete, as far as known now."""
         return self._fault
@@ -361,12 +355,6 @@ class SideRecorder:
     def counts(self) -> Counts:
         """tcpdump's counts as it last told them, at most about a second old."""
         return Counts(*(self._counts.get(k) for k in ("captured", "received", "dropped")))
-
-    def await_packets(self, count: int, timeout: float = 10.0) -> bool:
-        """Wait until so many packets are stored, or it ended; whether they are."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.packets >= count or self._ended, timeout)
-        return self.packets >= count
 
     # --- stop
 
@@ -461,8 +449,8 @@ class SideRecorder:
             self._wake = None
 
 
-def _widen(descriptor: int) -> None:
-    """A larger pipe (Linux): a busy moment here must not stop tcpdump from emptying the kernel's buffer."""
+def widen(descriptor: int) -> None:
+    """Make a pipe larger (Linux): a busy moment here must not stop tcpdump from emptying the kernel's buffer."""
     with contextlib.suppress(OSError, ImportError, AttributeError):
         import fcntl
 

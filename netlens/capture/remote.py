@@ -21,7 +21,6 @@ from typing import IO
 
 from netlens.capture import command
 from netlens.capture.machine import tart_address
-from netlens.capture.processes import Outcome, run
 from netlens.errors import CaptureError
 from netlens.outputs import caller, create
 from netlens.sidefiles import opened
@@ -181,10 +180,6 @@ class RemoteHost:
     def wrap(self, argv: list[str]) -> list[str]:
         """The argument list that runs ``argv`` on the VM."""
         return command.ssh_session(self.ssh, self.target, self._socket, argv)
-
-    def run(self, argv: Sequence[str], given: str = "", timeout: float = 60.0) -> Outcome:
-        """Run a program on the VM to its end."""
-        return run(self.wrap(list(argv)), timeout, given)
 
     def close(self) -> None:
         """End the connection, and with it all that runs through it."""

@@ -63,7 +63,6 @@ class Options:
     filter: str | None = None
     everything: bool = False
     snaplen: int = command.SNAPLEN
-    buffer_kib: int = command.BUFFER_KIB
     rotate_mb: float | None = None
     keep: int | None = None
     min_free_mb: float = 200
@@ -177,11 +176,6 @@ class Session:
         for number, vm in enumerate(o.further, 2):
             self.places.append(places.connected(f"vm{number}", vm, o.ssh, o.prefixes.get(f"vm{number}", ()), stack))
 
-    def _filter(self, place: Place, addresses: Addresses) -> str:
-        if self.options.everything or self.options.filter is not None:
-            return command.without_own_streams(self.options.filter or "", self._streams)
-        return places.bpf(place, self.places, addresses, self._streams)
-
     def _reserve(self, path: Path) -> None:
         """Take the folder, and some room of its disk. Of two recordings that were given one empty folder at the same moment only one gets it."""
         made = False
@@ -207,22 +201,21 @@ class Session:
             raise CaptureError(f"{self.directory}: nothing can be written here ({(error.strerror or str(error)).lower()})") from None
 
     def _start(self, addresses: Addresses) -> None:
+        instead = "" if self.options.everything else self.options.filter
         for place in self.places:
-            remote = place.remote
             recorder = SideRecorder(
                 place.side,
                 self.directory,
                 interface=self.options.interface or command.default_interface(place.facts.system),
-                bpf=self._filter(place, addresses),
+                bpf=places.bpf(place, self.places, addresses, self._streams, instead),
                 snaplen=self.options.snaplen,
-                buffer_kib=self.options.buffer_kib,
                 rotate_mb=self.options.rotate_mb,
                 keep=self.options.keep,
                 min_free_mb=self.options.min_free_mb,
                 wrap=place.wrap,
                 attention=self.wake,
                 system=place.facts.system,
-                link_lost=remote.why_broken if remote else None,
+                link_lost=place.remote.why_broken if place.remote else None,
             )
             self.recorders.append(recorder)
             recorder.start()
@@ -234,16 +227,10 @@ class Session:
         rows = _Lines(self.directory / "sockets.jsonl")
         self._files.append(rows)
         targets = places.flat(addresses)
+        ssh_ports, everything = places.ssh_ports(self.places), self.options.everything
         for place, recorder in zip(self.places, self.recorders, strict=True):
-            sampler = sockets.Sampler(
-                place.side,
-                rows.write,
-                targets,
-                place.facts.redirect_ports(),
-                places.ssh_ports(self.places),
-                self.options.everything,
-                self._streams,
-            )
+            redirect_ports = place.facts.redirect_ports()
+            sampler = sockets.Sampler(place.side, rows.write, targets, redirect_ports, ssh_ports, everything, self._streams)
             self.samplers.append(sampler)
 
             def elevated(argv: list[str], place: Place = place, sudo: bool = recorder.sudo_shell) -> list[str]:

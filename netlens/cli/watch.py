@@ -120,12 +120,10 @@ def _record(live: Live, limit: int | None, count: str, logs: tuple[tuple[str, st
     for watched in monitor.watched.values():
         for line in watched.unread():
             say(f"warning: {line}")
-    ended = live.ended
-    assert ended is not None
-    if ended.directory is not None:
-        say(f"the recording is in {ended.directory}")
-    if ended.fault is not None:
-        raise CaptureError(f"the watch ended early: {printable(ended.fault)}")
+    if live.options.folder is not None:
+        say(f"the recording is in {live.options.folder}")
+    if live.fault is not None:
+        raise CaptureError(f"the watch ended early: {printable(live.fault)}")
 
 
 def _play(
