@@ -364,10 +364,7 @@ def together(found: Sequence[Analysis]) -> Analysis:
     for name, value in shown.counts.items():
         values = [each.counts.get(name) for each in found]
         if isinstance(value, dict):
-            added: Counter[str] = Counter()
-            for each in values:
-                added.update(each or {})
-            counts[name] = dict(sorted(added.items()))
+            counts[name] = dict(sorted(sum((Counter(each) for each in values), Counter[str]()).items()))
         else:
             counts[name] = sum(each or 0 for each in values)
     weighed = judged.weighed

@@ -113,14 +113,12 @@ class Capture:
     @property
     def certificates(self) -> list[Shown]:
         """Certificates that servers showed in clear, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.certificates
-        return [] if builder is None else builder.shown
+        return builder.shown if (builder := self._closely.certificates) is not None else []
 
     @property
     def icmp_errors(self) -> list[Error]:
         """ICMP errors and redirects, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.decoder.errors
-        return [] if builder is None else builder.errors
+        return builder.errors if (builder := self._closely.decoder.errors) is not None else []
 
     @property
     def asking(self) -> AskingBuilder:
@@ -132,38 +130,32 @@ class Capture:
     @property
     def bodies(self) -> list[Body]:
         """Answers of HTTP in clear that say how long they are, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.bodies
-        return [] if builder is None else builder.bodies
+        return builder.bodies if (builder := self._closely.bodies) is not None else []
 
     @property
     def polls(self) -> set[int]:
         """Frames of HTTP requests in clear that ask to be kept waiting; none of standard input that was read without ``trail``."""
-        builder = self._closely.bodies
-        return set() if builder is None else builder.polls
+        return builder.polls if (builder := self._closely.bodies) is not None else set()
 
     @property
     def denials(self) -> list[Answer]:
         """What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.denials
-        return [] if builder is None else builder.answers
+        return builder.answers if (builder := self._closely.denials) is not None else []
 
     @property
     def leases(self) -> dict[str, list[Message]]:
         """DHCP messages by the client's hardware address, in order; none of standard input that was read without ``trail``."""
-        builder = self._closely.leases
-        return {} if builder is None else builder.messages
+        return builder.messages if (builder := self._closely.leases) is not None else {}
 
     @property
     def requests(self) -> list[Request]:
         """Requests over UDP that bear a mark of their own, with their repeats; none of standard input that was read without ``trail``."""
-        builder = self._closely.requests
-        return [] if builder is None else builder.requests
+        return builder.requests if (builder := self._closely.requests) is not None else []
 
     @property
     def bfd(self) -> dict[tuple[str, str, int], list[Change]]:
         """What ends of BFD say of their sessions, by sender, receiver and discriminator; none of standard input that was read without ``trail``."""
-        builder = self._closely.bfd
-        return {} if builder is None else builder.sessions
+        return builder.sessions if (builder := self._closely.bfd) is not None else {}
 
     @cached_property
     def _closely(self) -> Part:
@@ -192,14 +184,9 @@ class Capture:
 
     def _build(self, name: str) -> None:
         part = self.part
-        if name == "sessions":
-            self._tables[name] = part.sessions()
-        elif name == "hellos":
-            self._tables[name] = part.hello_rows()
-        elif name == "exchanges":
-            self._tables[name] = part.exchange_rows()
-        elif name == "quality":
-            self._tables[name] = part.quality()
+        alone = {"sessions": part.sessions, "hellos": part.hello_rows, "exchanges": part.exchange_rows, "quality": part.quality}
+        if name in alone:
+            self._tables[name] = alone[name]()
         elif name == "lookups" and "tunnels" not in part.products:
             assert part.lookups is not None
             self._tables[name] = part.lookups.rows()

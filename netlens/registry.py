@@ -1,7 +1,8 @@
 """Members of a folder: a file in it is a member, found without a list and checked when it is loaded.
 
 Causes, fixes, limiters, lenses, checks, link types and exports are all kept this way. What a member has is said once, by a Protocol beside the folder:
-its annotated attributes, its functions with their parameters. A file whose name begins with an underscore is no member but what members share.
+its annotated attributes, its functions with their parameters. An attribute to which the Protocol gives a value may be left out, and has that value then.
+A file whose name begins with an underscore is no member but what members share.
 """
 
 from __future__ import annotations
@@ -27,10 +28,7 @@ def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique:
     sections : words that the docstring must have, each at the beginning of a line and followed by a colon (``Claim``).
     unique : attributes that no two members may share; of a dict no key.
 
-    Raises
-    ------
-    TypeError
-        a file is no member: it is named, and what it lacks; or two share what is unique.
+    TypeError if a file is no member: it is named, and what it lacks; or two share what is unique.
     """
     folder = import_module(package).__path__
     modules = [import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(folder) if not m.name.startswith("_")]
@@ -58,6 +56,8 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
             raise TypeError(f"{name}: its docstring has no line that begins with {section}:")
     hints = _hints(kind)  # type: ignore[arg-type]
     for attribute, wanted in hints.items():
+        if not hasattr(module, attribute) and hasattr(kind, attribute):
+            setattr(module, attribute, getattr(kind, attribute))
         value = getattr(module, attribute, None)
         if get_origin(wanted) is Literal:
             if value not in get_args(wanted):

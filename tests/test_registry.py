@@ -17,6 +17,7 @@ class Kind(Protocol):
     LETTER: str
     GROUP: Literal["names", "time"]
     RANK: int | float
+    QUIET: bool = True
 
     def judge(self, facts: object) -> object: ...
 
@@ -61,6 +62,13 @@ def test_a_malformed_one_is_refused_by_name(folder, change, said):
     with pytest.raises(TypeError) as caught:
         folder(good_one=GOOD.replace(*change))
     assert str(caught.value).partition("/")[2] == said
+
+
+def test_what_the_kind_gives_a_value_may_be_left_out_and_is_of_that_type(folder):
+    assert [m.QUIET for m in folder(good_one=GOOD)] == [True]
+    assert [m.QUIET for m in folder(good_one=GOOD + "QUIET = False\n")] == [False]
+    with pytest.raises(TypeError, match="QUIET is 1, it must be of type bool"):
+        folder(good_one=GOOD + "QUIET = 1\n")
 
 
 def test_two_with_one_letter_are_refused_by_name(folder):

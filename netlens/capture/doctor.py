@@ -35,10 +35,7 @@ class Row:
 def look_at(vm: str | None, apis: Sequence[str], apis_named: bool, directory: str = ".", ssh: Sequence[str] = ("ssh",)) -> Iterator[Scene]:
     """The scene of an examination; a connection to the VM lives as long as it.
 
-    Raises
-    ------
-    CaptureError
-        the VM or an API is named in a way that cannot be meant (a host that begins with ``-``).
+    CaptureError if the VM or an API is named in a way that cannot be meant (a host that begins with ``-``).
     """
     scene = Scene(Machine("here"), None, tuple(check_api(a) for a in apis), apis_named, directory, ssh=ssh)
     if vm is None:

@@ -101,13 +101,7 @@ class Machine:
     # --- what needs no rights
 
     def learn(self, names: Sequence[str] = ()) -> facts.Facts:
-        """What the machine says now, with the addresses of ``names``.
-
-        Raises
-        ------
-        CaptureError
-            its shell does not answer.
-        """
+        """What the machine says now, with the addresses of ``names``. CaptureError if its shell does not answer."""
         outcome = self._ask(names)
         found = facts.parse(facts.said(outcome.stdout))
         if not found.system:

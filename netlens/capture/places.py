@@ -39,10 +39,7 @@ def connected(side: str, vm: str | None, ssh: Sequence[str], prefix: Sequence[st
 def learn(places: Iterable[Place], names: Sequence[str]) -> tuple[Addresses, list[dict[str, Any]]]:
     """Ask every place about itself, at the same time: addresses of each name as seen from all of them, and who said which when.
 
-    Raises
-    ------
-    CaptureError
-        nobody knows an address of a name, or a place does not answer.
+    CaptureError if nobody knows an address of a name, or a place does not answer.
     """
     places = list(places)
     resolved: list[dict[str, Any]] = []

@@ -152,10 +152,7 @@ class SideRecorder:
         Without the right to capture, the same is tried with ``sudo -n``, once with the whole shell and once with tcpdump alone (for sudoers that
         allow only that).
 
-        Raises
-        ------
-        CaptureError
-            it does not listen; the message is its own.
+        CaptureError if it does not listen; the message is its own.
         """
         if self._process is not None:
             raise CaptureError(f"{self.side}: this recorder was started before")

@@ -205,10 +205,7 @@ def _side_to_dict(side: SideResult) -> dict[str, Any]:
 def read_manifest(directory: Path | str) -> Manifest:
     """The manifest of a recording.
 
-    Raises
-    ------
-    CaptureError
-        there is none, it cannot be read, or it says what no manifest may say (a file outside its folder, a count that is a text).
+    CaptureError if there is none, it cannot be read, or it says what no manifest may say (a file outside its folder, a count that is a text).
     """
     directory = Path(directory)
     path = directory / MANIFEST

@@ -33,10 +33,7 @@ END_S = 5.0
 def resolve_target(target: str, tart: Sequence[str] = ("tart",)) -> str:
     """What ssh is to be given for ``--vm``: ``tart:NAME`` becomes ``USER@ADDRESS``.
 
-    Raises
-    ------
-    CaptureError
-        the target is none, or tart does not know the VM.
+    CaptureError if the target is none, or tart does not know the VM.
     """
     name = command.tart_name(target)
     if name is None:
@@ -99,13 +96,7 @@ class RemoteHost:
         self.close()
 
     def connect(self, timeout: float = CONNECT_S) -> None:
-        """Open the connection.
-
-        Raises
-        ------
-        CaptureError
-            with what ssh said.
-        """
+        """Open the connection. CaptureError with what ssh said."""
         try:
             self._connect(timeout)
         except BaseException:

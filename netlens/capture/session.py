@@ -138,10 +138,7 @@ class Session:
     def run(self) -> Manifest:
         """Record, and return the manifest as written.
 
-        Raises
-        ------
-        CaptureError
-            nothing could be recorded. Once everything listens, faults are in the manifest instead.
+        CaptureError if nothing could be recorded. Once everything listens, faults are in the manifest instead.
         """
         check(self.options)
         names = [command.check_api(name) for name in self.options.apis]

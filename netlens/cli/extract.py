@@ -29,13 +29,7 @@ def _numbers(what: str) -> Any:
 
 
 def _ranges(_context: click.Context, _option: click.Parameter, text: str | None) -> list[range]:
-    """``1,20-23`` as ranges.
-
-    Raises
-    ------
-    click.BadParameter
-        something else.
-    """
+    """``1,20-23`` as ranges. click.BadParameter for something else."""
     out = []
     for part in (text or "").replace(" ", "").split(",") if text else ():
         found = re.fullmatch(r"([1-9]\d{0,15})(?:-([1-9]\d{0,15}))?", part)
@@ -165,13 +159,7 @@ class _Wanted:
         return "" if self.lookups or self.findings or self.frames else f" of {plural(len(self.session_ids(capture)), 'session')}"
 
     def select(self, captures: tuple[str, ...], capture: Any, found: Iterable[Any], progress: Any) -> Any:
-        """The frames, of all sources together.
-
-        Raises
-        ------
-        NetlensError
-            something is not in the capture.
-        """
+        """The frames, of all sources together. NetlensError if something is not in the capture."""
         import numpy as np
 
         from netlens.errors import NetlensError

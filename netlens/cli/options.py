@@ -118,13 +118,7 @@ def live_options(folder: str) -> Callable[[F], F]:
 
 
 def ssh_words(command: str) -> tuple[str, ...]:
-    """The words of ``--ssh-cmd``.
-
-    Raises
-    ------
-    CaptureError
-        a quote is not closed.
-    """
+    """The words of ``--ssh-cmd``. CaptureError if a quote is not closed."""
     try:
         return tuple(shlex.split(command)) or ("ssh",)
     except ValueError as error:

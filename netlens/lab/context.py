@@ -63,7 +63,7 @@ class Context:
         path = self.topology.folder / f"{name}.json"
         path.write_text(json.dumps(config), encoding="utf-8")
         argv = [sys.executable, "-m", f"netlens.lab.{module}", str(path)]
-        child = self.topology.start(self.runs_in.get(side, side), argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = self.topology.start(self.runs_in.get(side, side), argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         assert child.stdout
         if child.stdout.readline() != "ready\n":
             raise LabError(f"the lab's {name} did not start")

@@ -174,8 +174,10 @@ class Topology:
         _run(*self.prefix(side), *argv, stdin=stdin)
 
     def start(self, side: str, argv: Sequence[str], **options: object) -> subprocess.Popen[str]:
-        """Start a program in a namespace; ``close`` ends it."""
-        child: subprocess.Popen[str] = subprocess.Popen([*self.prefix(side), *argv], text=True, start_new_session=True, **options)  # type: ignore[call-overload]
+        """Start a program in a namespace; ``close`` ends it. ``options`` of Popen: its streams lead nowhere if these do not say where."""
+        argv = [*self.prefix(side), program(argv[0]) or argv[0], *argv[1:]]
+        options = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | options
+        child: subprocess.Popen[str] = subprocess.Popen(argv, text=True, start_new_session=True, **options)  # type: ignore[call-overload]
         self._children.append(child)
         return child
 

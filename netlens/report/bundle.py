@@ -72,10 +72,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str) -> Bundled:
     ----------
     inputs : what was analysed.  document : ``Analysis.to_dict()`` of it; the copy's analysis is compared with it.
 
-    Raises
-    ------
-    NetlensError
-        something cannot be read, or the file is there already or cannot be written.
+    NetlensError if something cannot be read, or the file is there already or cannot be written.
     """
     refuse_standard_input(p for files in inputs.captures.values() for p in files)
     names = [str(n) for n in document["target"]["names"]]
@@ -111,12 +108,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str) -> Bundled:
 
 
 def refuse_standard_input(captures: Iterable[str | None]) -> None:
-    """Refuse what can be read once only.
-
-    Raises
-    ------
-    NetlensError
-    """
+    """Refuse what can be read once only (NetlensError)."""
     if "-" in captures:
         raise NetlensError("a capture from standard input cannot be read a second time for the bundle; save it to a file first")
 

@@ -96,13 +96,7 @@ class _Noting(Fragments):
 
 
 def files_only(paths: Iterable[str]) -> None:
-    """Refuse inputs that can be read once only.
-
-    Raises
-    ------
-    CaptureError
-        an input is standard input, a pipe or a device.
-    """
+    """Refuse inputs that can be read once only. CaptureError if an input is standard input, a pipe or a device."""
     for path in paths:
         name = "standard input" if path == "-" else path
         if path == "-" or (os.path.exists(path) and not os.path.isdir(path) and not stat.S_ISREG(os.stat(path).st_mode)):
@@ -112,10 +106,7 @@ def files_only(paths: Iterable[str]) -> None:
 def not_an_input(output: str | None, paths: Iterable[str]) -> None:
     """Refuse to write over what is being read; ``output`` None is standard output.
 
-    Raises
-    ------
-    NetlensError
-        output and input are one file, by whatever names.
+    NetlensError if output and input are one file, by whatever names.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # not there yet, or no file: then it is no input
         target = os.fstat(sys.stdout.fileno()) if output is None else os.stat(output)
@@ -127,13 +118,7 @@ def not_an_input(output: str | None, paths: Iterable[str]) -> None:
 
 
 def sessions_of(connections: Table, numbers: Iterable[int]) -> list[int]:
-    """The sessions that these connections are made of.
-
-    Raises
-    ------
-    NetlensError
-        there is no such connection.
-    """
+    """The sessions that these connections are made of. NetlensError if there is no such connection."""
     found: list[int] = []
     for number in numbers:
         _known(number, connections.rows, "connection")
@@ -151,10 +136,7 @@ def _known(number: int, rows: int, what: str, lister: str = "") -> None:
 def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progress: Progress | None = None) -> Selection:
     """The frames of the sessions ``wanted``, by number, of the capture that ``sessions`` is of.
 
-    Raises
-    ------
-    NetlensError
-        there is no such session, or a file cannot be read (any more).
+    NetlensError if there is no such session, or a file cannot be read (any more).
     """
     spans: dict[tuple[int, ...], list[tuple[int, int]]] = {}
     for k in wanted:
@@ -184,13 +166,7 @@ def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progres
 
 
 def numbered(paths: Sequence[str], wanted: Array | None = None, progress: Progress | None = None) -> Selection:
-    """The frames with these numbers; all without.
-
-    Raises
-    ------
-    NetlensError
-        there is no such frame, or a file cannot be read.
-    """
+    """The frames with these numbers; all without. NetlensError if there is no such frame, or a file cannot be read."""
     reader, frames, chosen = Reader(paths, progress), 0, Selection(np.zeros(0, np.int64))
     numbers = None if wanted is None else np.unique(wanted)
     for batch in reader.batches():
@@ -208,13 +184,7 @@ def numbered(paths: Sequence[str], wanted: Array | None = None, progress: Progre
 
 
 def of_lookups(lookups: Table, numbers: Iterable[int]) -> list[int]:
-    """The frames of lookups: first query and answer.
-
-    Raises
-    ------
-    NetlensError
-        there is no such lookup.
-    """
+    """The frames of lookups: first query and answer. NetlensError if there is no such lookup."""
     found: list[int] = []
     for number in numbers:
         _known(number, lookups.rows, "lookup", "netlens dns")
@@ -234,10 +204,7 @@ def write(
 
     ``form``: pcap or pcapng; by default pcap where it holds all.  ``comments``: by frame, shown with it; only a pcapng holds them.
 
-    Raises
-    ------
-    NetlensError
-        output and input are one file, or one of them cannot be used.
+    NetlensError if output and input are one file, or one of them cannot be used.
     """
     files_only(paths)
     not_an_input(output, paths)

@@ -74,10 +74,7 @@ def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[
     ----------
     analysis : the findings.  document : their JSON (``analysis.to_dict()``), made once by the caller.  path : of the file; replaced as a whole.
 
-    Raises
-    ------
-    NetlensError
-        the file cannot be written.
+    NetlensError if the file cannot be written.
     """
     text = render(analysis, document)
     with replacing(path, made_up=True) as aside:

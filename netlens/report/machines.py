@@ -90,13 +90,7 @@ _LSOF_RECORD = re.compile(r"(?m)^(?=[pf])")
 
 
 def as_text(scene: Scene, rows: Sequence[Row], mapper: Mapper | None = None) -> str:
-    """The whole report.
-
-    Raises
-    ------
-    NetlensError
-        the package that maps addresses is not there.
-    """
+    """The whole report. NetlensError if the package that maps addresses is not there."""
     machines = [
         machine
         for machine in (scene.here, scene.vm)

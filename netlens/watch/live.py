@@ -188,13 +188,7 @@ class Live:
     # --- start
 
     def start(self, make: Callable[[dict[str | None, Watched]], Monitor]) -> Monitor:
-        """Start capturing; ``make`` gets the captures by side and gives the monitor.
-
-        Raises
-        ------
-        CaptureError
-            nothing can be captured; one line says why.
-        """
+        """Start capturing; ``make`` gets the captures by side and gives the monitor. CaptureError if nothing can be captured; one line says why."""
         options = self.options
         names = [command.check_api(name) for name in options.apis]
         if options.filter is not None and options.everything:

@@ -85,10 +85,7 @@ class Replay:
     speed : how many times as fast as it was; 0: as fast as possible.
     stop : set by whoever wants it to end.
 
-    Raises
-    ------
-    CaptureError, WireError
-        a file cannot be read.
+    CaptureError or WireError if a file cannot be read.
     """
 
     def __init__(
@@ -195,10 +192,7 @@ class Played:
 def open_recording(path: str, side: str | None) -> Played:
     """A file, or a recording of which ``side`` ("vm", "host"; None or "both": all there is) is played.
 
-    Raises
-    ------
-    CaptureError
-        the folder is no recording or has no such side.
+    CaptureError if the folder is no recording or has no such side.
     """
     if not os.path.isdir(path):
         return Played({side if side != "both" else None: (path,)})

@@ -23,7 +23,7 @@ class Kind(Protocol):
     """One kind of program. ``SILENT``: it does not write down each refusal."""
 
     ID: str
-    SILENT: bool
+    SILENT: bool = False
 
     def check(self, table: Mapping[str, Any], /) -> None:
         """ValueError or TypeError if a [[program]] is none that this kind can be."""

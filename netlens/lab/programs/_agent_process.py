@@ -23,7 +23,7 @@ from netlens.lab.journal import be_prompt
 from netlens.lab.programs import _http1
 from netlens.lab.programs._connections import Network, Pool
 from netlens.lab.programs._opencode_log import OpencodeLog
-from netlens.lab.programs._process import serve, work
+from netlens.lab.programs._process import later, serve, work
 from netlens.lab.programs.agent import Behaviour
 from netlens.lab.provider.apis import apis, error_in
 from netlens.lab.provider.real import Answer
@@ -76,7 +76,8 @@ class Agents:
             for number, (behaviour, pool) in enumerate(zip(self.behaviours, pools, strict=True))
             for agent in range(behaviour.agents)
         ]
-        work(seconds, self.deadline, threads)
+        later(seconds, self.deadline.set)
+        work(threads)
         for pool in pools:
             pool.close()
         self.log.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.lab.journal import Journal
+from netlens.lab.programs._process import later
 from netlens.lab.provider import dns
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Network:
         with connection.makefile("rb") as stream:
             answer = stream.read(struct.unpack(">H", stream.read(2))[0])
         self.journal.write("lookup", ns, name=behaviour.site, transport="tcp")
-        self._dns_timers.append(_later(behaviour.dns_keep_s, self._close_plain, name, connection))
+        self._dns_timers.append(later(behaviour.dns_keep_s, self._close_plain, name, connection))
         return dns.addresses(answer)[0]
 
     def _close_plain(self, name: str, connection: socket.socket) -> None:
@@ -158,7 +159,7 @@ class Pool:
     def give(self, connection: Connection) -> None:
         with self._lock:
             self._idle.append(connection)
-            connection.timer = _later(self._behaviour.keep_s, self._expire, connection)
+            connection.timer = later(self._behaviour.keep_s, self._expire, connection)
 
     def shared(self) -> SharedConnection:
         """The HTTP/2 connection that all share; made by the first who asks."""
@@ -188,10 +189,3 @@ class Pool:
             if connection.timer:
                 connection.timer.cancel()
             self._network.close_connection(connection)
-
-
-def _later(seconds: float, call: Any, *arguments: Any) -> threading.Timer:
-    timer = threading.Timer(seconds, call, arguments)
-    timer.daemon = True
-    timer.start()
-    return timer

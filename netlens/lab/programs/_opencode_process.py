@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from netlens.lab.journal import Journal
-from netlens.lab.programs._process import serve
+from netlens.lab.programs._process import later, serve, work
 from netlens.lab.programs.opencode import Behaviour, configuration
 
 GRACE_S = 20.0  #: for an answer that is under way when the time is over
@@ -61,9 +61,7 @@ class Users:
     def begin(self) -> None:
         """The time begins with the first window that is ready: a program that starts slowly is no shorter recording."""
         if self._begun.acquire(blocking=False):
-            ending = threading.Timer(self._seconds, self.deadline.set)
-            ending.daemon = True
-            ending.start()
+            later(self._seconds, self.deadline.set)
 
     def run(self) -> None:
         """Until the time is over and what was begun is finished."""
@@ -72,10 +70,7 @@ class Users:
             for number, behaviour in enumerate(self.behaviours)
             for window in range(behaviour.windows)
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        work(threads)
         self.journal.close()
 
     def _window(self, behaviour: Behaviour, name: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from netlens.lab.clock import Skew
 from netlens.lab.journal import Journal, LineFile, be_prompt
-from netlens.lab.programs._process import serve, work
+from netlens.lab.programs._process import later, serve, work
 from netlens.lab.programs.sdk import Behaviour
 from netlens.lab.provider.apis import error_in
 
@@ -144,7 +144,8 @@ class Programs:
             for number, (behaviour, client) in enumerate(zip(self.behaviours, clients, strict=True))
             for worker in range(behaviour.workers)
         ]
-        work(seconds, self.deadline, threads)
+        later(seconds, self.deadline.set)
+        work(threads)
         for client in clients:
             client.http.close()
         self.log.close()

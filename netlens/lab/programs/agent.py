@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "agent"
-SILENT = False
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "opencode"
-SILENT = False
 VERSION = "1.18.33"  #: the newest in November 2026, whose behaviour was measured
 PACKAGE = f"opencode-ai@{VERSION}"
 PROVIDER, MODEL, API = "zai-coding-plan", "glm-4.7", "api.z.ai"

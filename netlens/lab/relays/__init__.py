@@ -20,8 +20,8 @@ class Relay(Protocol):
 
     ID: str
     OWN_CONNECTIONS: bool
-    OPTIONS: dict[str, Any]
-    NEEDS: tuple[str, ...]
+    OPTIONS: Mapping[str, Any] = MappingProxyType({})
+    NEEDS: tuple[str, ...] = ()
 
     def start(self, context: Context, /) -> None:
         """Start it, while both sides are recorded, after the provider, whose names it may look up, and before the programs; it ends with the run.

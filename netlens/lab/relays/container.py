@@ -5,7 +5,7 @@ A capture of all the VM's interfaces shows each packet on the container's end of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netlens.lab.topology import CONTAINER, VM
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 ID = "container"
 OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("nft",)
 BRIDGE, PORT = "docker0", "vethc0"
 CONTAINER_IP, BRIDGE_IP, NETWORK = "172.17.0.2", "172.17.0.1", "172.17.0.0/16"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netlens.lab.relays.socks import start_ssh
 from netlens.lab.topology import PROVIDER_IP
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 ID = "forward"
 OWN_CONNECTIONS = True
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("sshd", "ssh", "ssh-keygen")
 PORT = 8443
 

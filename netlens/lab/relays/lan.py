@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM, VM_IP
 
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 ID = "lan"
 OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
-NEEDS = ()
 BRIDGE = "br0"
 VM_LAN_IP = "203.0.113.2"
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
 
 ID = "nat"
 OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
-NEEDS = ()
 
 
 def start(context: Context) -> None:

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, await_listening, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, await_listening
 
 if TYPE_CHECKING:
     from netlens.lab.context import Context
@@ -54,6 +53,5 @@ http {{
 """,
         encoding="ascii",
     )
-    argv = [program("nginx") or "nginx", "-p", str(folder), "-c", str(config)]
-    child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = context.topology.start(HOST, ["nginx", "-p", str(folder), "-c", str(config)])
     await_listening(context.topology, HOST, PORT, child, "nginx")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netlens.lab.relays.sshuttle import start_sshd
 from netlens.lab.topology import HOST_INSIDE_IP, VM, Topology, await_line
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 ID = "socks"
 OWN_CONNECTIONS = True
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("sshd", "ssh", "ssh-keygen")
 PORT = 1080
 UP = "ssh-is-up"  #: nothing that ssh itself says
@@ -28,5 +27,5 @@ def start_ssh(topology: Topology, *forward: str) -> None:
     """Start sshd on the host and ssh on the VM with an option that forwards; ssh runs a command once it listens."""
     ready = ["-o", "ExitOnForwardFailure=yes", "-o", "PermitLocalCommand=yes", "-o", f"LocalCommand=echo {UP}"]
     argv = [*start_sshd(topology).split(), *ready, "-N", *forward, f"root@{HOST_INSIDE_IP}"]
-    child = topology.start(VM, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    child = topology.start(VM, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     await_line(child.stdout, UP, "ssh")

@@ -74,8 +74,7 @@ def start_sshd(topology: Topology) -> str:
     )
     (folder / "known_hosts").write_text(f"{HOST_INSIDE_IP} {(folder / 'host_key.pub').read_text(encoding='ascii')}", encoding="ascii")
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd locks its unprivileged part; Debian's service makes it at start
-    argv = [program("sshd") or "sshd", "-D", "-e", "-f", str(config)]
-    sshd = topology.start(HOST, argv, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    sshd = topology.start(HOST, ["sshd", "-D", "-e", "-f", str(config)], stderr=subprocess.PIPE)
     await_line(sshd.stderr, "Server listening", "sshd")
     # A log that nobody reads would block sshd in the end; it says a few lines for each login, the pipe holds thousands.
     options = f"-o UserKnownHostsFile={folder}/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes"
@@ -90,7 +89,7 @@ def _start_sshuttle(topology: Topology, argv: list[str]) -> None:
         notify.bind(str(topology.folder / "notify"))
         notify.settimeout(0.5)
         environment = {**os.environ, "NOTIFY_SOCKET": str(topology.folder / "notify")}
-        child = topology.start(VM, argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+        child = topology.start(VM, argv, stdout=output, stderr=output, env=environment)
         deadline = time.monotonic() + READY_S
         while child.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 ID = "csv"
 MEANING = "all columns with a header, for spreadsheets and pandas"
-TABLES: tuple[str, ...] = ()
-BESIDE: tuple[str, ...] = ()
-FIXED = BINARY = False
 
 
 def write(rows: Rows, file: IO[str]) -> None:

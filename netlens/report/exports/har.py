@@ -24,7 +24,7 @@ ID = "har"
 MEANING = "an HTTP archive (HAR 1.2) with the time budget of each request, for browsers' developer tools"
 TABLES = ("exchanges",)
 BESIDE = ("budget",)
-FIXED, BINARY = True, False
+FIXED = True
 
 Row = dict[str, Any]
 

@@ -8,9 +8,6 @@ from netlens.report.exports import Rows, one_a_line
 
 ID = "json"
 MEANING = "one array of objects with all columns, for jq and programs"
-TABLES: tuple[str, ...] = ()
-BESIDE: tuple[str, ...] = ()
-FIXED = BINARY = False
 
 
 def write(rows: Rows, file: IO[str]) -> None:

@@ -37,7 +37,7 @@ ID = "trace"
 MEANING = "a track for each row with its exchanges, for the trace viewers ui.perfetto.dev and chrome://tracing"
 TABLES = ("connections", "sessions")
 BESIDE = ("exchanges",)
-FIXED, BINARY = True, False
+FIXED = True
 
 MAX_TRACKS = 2000  #: Perfetto draws as many without a pause; a lab recording has some hundred connections
 FIRST_TRACK = 10_000  #: above every process number: a track with the number of its process would be taken for its main thread

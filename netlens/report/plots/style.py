@@ -50,7 +50,7 @@ import numpy.typing as npt
 from netlens.columns import Floats, Ints, Objects
 from netlens.errors import NetlensError
 from netlens.outputs import replacing
-from netlens.text import utc
+from netlens.text import escaped, utc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,16 +172,11 @@ def safe(text: str | None, longest: int = LONGEST_NAME) -> str:
         return "unknown"
     if len(text) > 4 * longest:  # before the work is done character by character
         text = text[: 2 * longest] + text[-2 * longest :]
-    shown = [c if (c == " " or (c.isprintable() and ord(c) < 0x250 and not c.isspace())) else _escape(c) for c in text]
+    shown = [c if (c == " " or (c.isprintable() and ord(c) < 0x250 and not c.isspace())) else escaped(c) for c in text]
     if sum(map(len, shown)) > longest:
         head, tail = _fit(shown, longest * 2 // 3), _fit(shown[::-1], longest // 3 - 1)[::-1]
         shown = [*head, "…", *tail]
     return "".join(shown).replace("$", r"\$")
-
-
-def _escape(c: str) -> str:
-    n = ord(c)
-    return f"\\x{n:02x}" if n < 0x100 else f"\\u{n:04x}" if n < 0x10000 else f"\\U{n:08x}"
 
 
 def _fit(parts: list[str], longest: int) -> list[str]:
@@ -282,10 +277,7 @@ def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> list[P
 
     The same figure gives the same bytes (no dates, fixed ids).
 
-    Raises
-    ------
-    NetlensError
-        the directory cannot be written to.
+    NetlensError if the directory cannot be written to.
     """
     folder = Path(directory)
     written = []

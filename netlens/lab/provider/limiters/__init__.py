@@ -53,8 +53,8 @@ class Limiter(Protocol):
 
     ID: str
     SETTINGS: type
-    OVER_TIME: bool
-    WAITS: bool
+    OVER_TIME: bool = False
+    WAITS: bool = False
 
     def decide(self, settings: Any, request: Request, held: Held, /) -> bool:
         """Whether the request is refused."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
 ID = "concurrency"
-OVER_TIME, WAITS = False, False
 
 
 @dataclass(frozen=True)

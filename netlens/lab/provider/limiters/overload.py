@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
 ID = "overload"
-OVER_TIME, WAITS = False, False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
 ID = "queue"
-OVER_TIME, WAITS = False, True
+WAITS = True
 
 
 @dataclass(frozen=True)

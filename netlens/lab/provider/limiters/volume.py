@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
 ID = "volume"
-OVER_TIME, WAITS = True, False
+OVER_TIME = True
 
 
 @dataclass(frozen=True)
