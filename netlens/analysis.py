@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens import lenses
-from netlens.api import read_side_by_side
+from netlens.api import Capture, read_side_by_side
 from netlens.arrays import give_back, no_cycles
 from netlens.chains import overlap, target
 from netlens.chains.clock import FOR_CLOCKS, Clock
@@ -31,15 +31,11 @@ from netlens.extras import need
 from netlens.lenses import Finding, refused
 from netlens.lenses.refused import counting
 from netlens.lenses.refused.labels import labelled
-from netlens.lenses.refused.limit import Limit
-from netlens.lenses.refused.verdict import Verdict
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from netlens.api import Capture
-    from netlens.chains.inputs import Inputs
     from netlens.chains.side import Side
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.limit import Limit

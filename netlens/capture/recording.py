@@ -185,7 +185,8 @@ def write_manifest(directory: Path, sides: list[SideResult], extra: dict[str, An
     names = sorted(p.name for p in directory.iterdir() if p.is_file() and not p.is_symlink() and p.name != MANIFEST and p.name[0] != ".")
     files = {name: sha256(directory / name) for name in names}
     document: dict[str, Any] = {"format": FORMAT, "netlens": version, "complete": complete, "reasons": reasons, **extra}
-    document["sides"] = [_side_to_dict(s) for s in sides]
+    plain = [f.name for f in fields(SideResult) if f.name not in ("side", "path", "paths")]
+    document["sides"] = [{"side": s.side, "files": [p.name for p in s.paths]} | {n: getattr(s, n) for n in plain} for s in sides]
     document["files"] = [{"name": n, "bytes": (directory / n).stat().st_size, "sha256": d} for n, d in files.items()]
     with replacing(directory / MANIFEST, 0o600, made_up=True) as aside, os.fdopen(create_file(Path(aside)), "w", encoding="utf-8") as file:
         file.write(to_toml(document))
@@ -193,13 +194,6 @@ def write_manifest(directory: Path, sides: list[SideResult], extra: dict[str, An
 
 
 _OURS = ("format", "netlens", "sides", "files")
-_PLAIN = {f.name: f.type for f in fields(SideResult)}
-
-
-def _side_to_dict(side: SideResult) -> dict[str, Any]:
-    out: dict[str, Any] = {"side": side.side, "files": [p.name for p in side.paths]}
-    out |= {n: getattr(side, n) for n in _PLAIN if n not in ("side", "path", "paths")}
-    return out
 
 
 def read_manifest(directory: Path | str) -> Manifest:

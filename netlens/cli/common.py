@@ -236,13 +236,6 @@ def _sessions_by_blocks(captures: tuple[str, ...], output: str, columns: list[st
         write_groups((Rows(block, columns).chosen() for block in blocks), capture.part.fold.n, file)
 
 
-def _with_budget(capture: Any) -> Any:
-    """A capture's tables by name, and the time budget as one more."""
-    from netlens import lenses
-
-    return lambda name: lenses.budget_of(capture) if name == "budget" else capture.table(name)
-
-
 def print_table(
     captures: tuple[str, ...],
     name: str,
@@ -320,7 +313,12 @@ def print_table(
             chosen = [*NARROW[name], "community_id"]
     stop_at_a_closed_pipe()
     zero_ns = (capture.first_ns if on_workers else capture.part.first_ns) or 0
-    beside = _with_budget(capture) if with_budget else capture.table
+
+    def beside(name: str) -> Any:
+        from netlens.lenses import budget_of
+
+        return budget_of(capture) if name == "budget" else capture.table(name)
+
     exports.write(exports.Rows(table, chosen, beside, zero_ns, len(captures) == 1), form, output)
     if limit and rows > limit:
         say(f"{amount(limit)} of {amount(rows)} rows shown; --limit 0 shows all")

@@ -52,12 +52,9 @@ def dns(captures: tuple[str, ...], failed: bool, **options: Any) -> None:
     Reads DNS over UDP and TCP, and mDNS. Each lookup is linked to the connections that were made to its answers. The rcode of a lookup
     without an answer is empty (null in JSON)."""
     if failed:
-        options |= {"kept": _failed, "kept_what": "failed or unanswered lookups"}
+        options["kept"] = lambda lookups: [code != "NOERROR" for code in lookups["rcode"].tolist()]  # None: no answer
+        options["kept_what"] = "failed or unanswered lookups"
     print_table(captures, TABLES["dns"], **options)
-
-
-def _failed(lookups: Any) -> list[bool]:
-    return [code != "NOERROR" for code in lookups["rcode"].tolist()]  # None: no answer
 
 
 @click.command(

@@ -22,7 +22,6 @@ from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
 from netlens.lab import clock, programs, real_logs, relays, services
 from netlens.lab.clock import Skew
-from netlens.lab.context import Context
 from netlens.lab.provider import certificate, limiters
 from netlens.lab.topology import (
     HOST,
@@ -32,6 +31,7 @@ from netlens.lab.topology import (
     PROVIDER,
     PROVIDER_IPS,
     VM,
+    Context,
     LabError,
     Topology,
     need,

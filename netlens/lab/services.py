@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING
 
-from netlens.lab.topology import LabError, program
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import Context, LabError, program
 
 READY_S = 20.0
 LOOK_S = 0.1

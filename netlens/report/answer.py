@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 from netlens.chains.situation import ACCEPTED, ELSEWISE
 from netlens.lenses.refused import fixes
-from netlens.lenses.refused.verdict import needed
+from netlens.lenses.refused.verdict import Verdict, needed
 from netlens.report import findings
 from netlens.text import duration, endpoint, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
     from netlens.lenses.refused.fixes import Prediction
-    from netlens.lenses.refused.verdict import Verdict
     from netlens.lenses.refused.weighing import Weighed
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}

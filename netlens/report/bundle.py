@@ -77,7 +77,8 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str) -> Bundled:
     refuse_standard_input(p for files in inputs.captures.values() for p in files)
     names = [str(n) for n in document["target"]["names"]]
     targets = inputs.apis or tuple(names or (str(a) for a in document["target"]["addresses"]))
-    kept = list(dict.fromkeys([*(a for a in inputs.apis if not is_address(a)), *(n for n in names if _is_known(n))]))
+    known = [n for n in names if f".{n.lower()}".endswith(tuple(f".{api}" for api in KNOWN_APIS))]
+    kept = list(dict.fromkeys([*(a for a in inputs.apis if not is_address(a)), *known]))
     mapper = Mapper(secret.fresh(), kept)
     with outputs.new_file(path) as aside, tempfile.TemporaryDirectory(prefix="netlens-") as scratch:
         folder = Path(scratch, "recording")
@@ -152,10 +153,6 @@ def _of_copy(inputs: Inputs, folder: Path, mapper: Mapper, targets: Iterable[str
         reasons=("the recording ended early",) if inputs.reasons else (),
         sshuttle=None if options is None else ("sshuttle", *options),
     )
-
-
-def _is_known(name: str) -> bool:
-    return any(f".{name.lower()}".endswith(f".{known}") for known in KNOWN_APIS)
 
 
 def _without(value: Any, prefix: str) -> Any:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens import __version__
-from netlens.lenses import all_lenses
+from netlens.lenses import Finding, all_lenses
 from netlens.outputs import replacing
 from netlens.report import answer, findings, overview, page_data, scene, time_budget
 from netlens.text import duration, plural, printable, size, utc
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from netlens.analysis import Analysis, SideFindings
-    from netlens.lenses import Finding
     from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import REJECTED
+from netlens.chains.situation import REJECTED, Situation
 from netlens.report import answer
 from netlens.text import plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
-    from netlens.chains.situation import Situation
     from netlens.lenses.refused.replay import RuleLike
 
 SHOWN = 12  #: refusals that are listed; support looks a handful up in its logs
@@ -100,6 +99,7 @@ def text(facts: SupportFacts) -> str:
     codes = sorted({clean(c) for c in f.codes})
     said = f" with {'code' if len(codes) == 1 else 'codes'} {', '.join(codes)}" if codes else ""
     why = f" {f.why}" if f.why else ""
+    share = f" ({f.refusals / f.requests:.0%})" if f.requests else ""
     out = [
         f"Subject: requests to {where} refused{why}",
         "",
@@ -113,7 +113,7 @@ def text(facts: SupportFacts) -> str:
         "## What was recorded",
         "",
         f"- from {utc(f.started_ns)} to {utc(f.ended_ns)}",
-        f"- {plural(f.requests, 'request')} (each retry counted), {f.refusals:,} of them refused{_percent(f)}",
+        f"- {plural(f.requests, 'request')} (each retry counted), {f.refusals:,} of them refused{share}",
     ]
     if (address := _public(f.egress_address)) is not None:
         out.append(f"- all of them came from {address}")
@@ -174,10 +174,6 @@ def _rule(f: SupportFacts) -> list[str]:
     also = f" (anything from {low} to {high} fits as well)" if low is not None and high is not None and low != high else ""
     chance = "" if f.p is None else f" A fit this good by chance alone has p {f'= {f.p:.2g}' if f.p >= 0.001 else 'below 0.001'}."
     return [f"A request is refused when there are already {f.limit} or more other {what} {whose}{also}.{chance}"]
-
-
-def _percent(f: SupportFacts) -> str:
-    return f" ({f.refusals / f.requests:.0%})" if f.requests else ""
 
 
 # --- what must not leave the house -------------------------------------------------------------------------------------------------------

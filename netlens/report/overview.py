@@ -77,7 +77,8 @@ def _traffic(capture: Capture, most: int | None) -> str:
     told = []
     for pair in pairs[:most]:
         about = ", ".join(name for name, _ in pair.protocols.most_common(3))
-        told.append(f"{pair.one} and {_named(pair.other, names)} ({about}, {size(pair.bytes)})")
+        named = f" = {printable(name)}" if (name := names.get(pair.other)) else ""
+        told.append(f"{pair.one} and {pair.other}{named} ({about}, {size(pair.bytes)})")
     left = len(pairs) - len(told)
     more = f"; {plural(left, 'other pair')} of addresses" if left else ""
     return "; ".join(told) + more
@@ -136,11 +137,6 @@ def _names(capture: Capture) -> dict[str, str]:
     }
     names |= {ip: sni for ip, sni in zip(s["resp_ip"].tolist(), s["sni"].tolist(), strict=True) if sni and not is_address(sni)}
     return names
-
-
-def _named(address: str, names: dict[str, str]) -> str:
-    name = names.get(address)
-    return f"{address} = {printable(name)}" if name else address
 
 
 def _tcp(capture: Capture) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.chains.divided import PHASES, RELAY, groups
+from netlens.chains.divided import PHASES, RELAY, Division, Group, Ragged, groups
 from netlens.columns import NEVER, Bools, Ints
 from netlens.text import duration, plural, printable
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from netlens.analysis import Analysis
-    from netlens.chains.divided import Division, Group, Ragged
 
 SHOWN = 8  #: groups on the terminal
 DRAWN = 20_000  #: requests in the page

@@ -18,13 +18,10 @@ def parse_nft_rules(text: str) -> list[Rule]:
             case ["}"], _:
                 del blocks[-1:]
             case [_, *_], [["table", family, table], ["chain", chain]]:
-                if (rule := _nft_rule(words, _nft_table(family, table, chain), family)) is not None:
+                name = f"{family} {table}" if table == chain else f"{family} {table} {chain}"
+                if (rule := _nft_rule(words, name, family)) is not None:
                     rules.append(rule)
     return rules
-
-
-def _nft_table(family: str, table: str, chain: str) -> str:
-    return f"{family} {table}" if table == chain else f"{family} {table} {chain}"
 
 
 def _nft_set(words: list[str]) -> list[str]:

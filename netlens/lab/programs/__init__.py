@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from netlens.registry import members
 
 if TYPE_CHECKING:
-    from netlens.lab.context import Context
+    from netlens.lab.topology import Context
 
 DEFAULT = "agent"
 LOG_FORMATS = ("classic", "logfmt")  #: of opencode, see _opencode_log

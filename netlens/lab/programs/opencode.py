@@ -12,13 +12,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.lab.provider.apis.zai import PATH
-from netlens.lab.topology import LabError, program
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import Context, LabError, program
 
 ID = "opencode"
 VERSION = "1.18.33"  #: the newest in November 2026, whose behaviour was measured

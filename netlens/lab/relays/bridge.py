@@ -6,12 +6,7 @@ Programs with ``side = "vm2"`` run on a second VM on the same bridge, which nobo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, OTHER_VM
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, OTHER_VM, Context
 
 ID = "bridge"
 OWN_CONNECTIONS = False

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from typing import TYPE_CHECKING
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM_NET, Topology, await_line
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM_NET, Context, Topology, await_line
 
 ID = "connect"
 OWN_CONNECTIONS = True

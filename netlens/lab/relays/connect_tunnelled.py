@@ -5,13 +5,8 @@ A program of the VM says ``proxy = "http://203.0.113.1:8888"``. On the host the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from netlens.lab.relays import connect, sshuttle
-from netlens.lab.topology import HOST_IP
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST_IP, Context
 
 ID = "connect-tunnelled"
 OWN_CONNECTIONS = True

@@ -5,12 +5,7 @@ A capture of all the VM's interfaces shows each packet on the container's end of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lab.topology import CONTAINER, VM
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import CONTAINER, VM, Context
 
 ID = "container"
 OWN_CONNECTIONS = False

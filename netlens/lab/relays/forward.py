@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from netlens.lab.relays.socks import start_ssh
-from netlens.lab.topology import PROVIDER_IP
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import PROVIDER_IP, Context
 
 ID = "forward"
 OWN_CONNECTIONS = True

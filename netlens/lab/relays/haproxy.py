@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, Topology, await_line
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, Context, Topology, await_line
 
 ID = "haproxy"
 OWN_CONNECTIONS = True

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netlens.lab.topology import HOST, PROVIDER, PROVIDER_IP6, VM
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, PROVIDER, PROVIDER_IP6, VM, Context
 
 ID = "ipv6"
 OWN_CONNECTIONS = False

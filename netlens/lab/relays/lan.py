@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM, VM_IP
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM, VM_IP, Context
 
 ID = "lan"
 OWN_CONNECTIONS = False

@@ -6,12 +6,8 @@ Each connection of a program has one of the proxy's own to the provider, with a 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, await_listening
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, Context, await_listening
 
 ID = "mitmproxy"
 OWN_CONNECTIONS = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netlens.lab.context import Context
+    from netlens.lab.topology import Context
 
 ID = "nat"
 OWN_CONNECTIONS = False

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, await_listening
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, Context, await_listening
 
 ID = "nginx"
 OWN_CONNECTIONS = True

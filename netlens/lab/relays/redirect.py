@@ -5,14 +5,9 @@ The tunnel's and the host's own connections are halves on the host's loopback; o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from netlens.lab.relays import sshuttle
 from netlens.lab.relays.haproxy import start_haproxy
-from netlens.lab.topology import HOST, PROVIDER_IP
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, PROVIDER_IP, Context
 
 ID = "redirect"
 OWN_CONNECTIONS = True

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
 
 from netlens.lab.relays.sshuttle import start_sshd
-from netlens.lab.topology import HOST_INSIDE_IP, VM, Topology, await_line
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST_INSIDE_IP, VM, Context, Topology, await_line
 
 ID = "socks"
 OWN_CONNECTIONS = True

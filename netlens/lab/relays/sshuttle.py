@@ -10,13 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.lab.relays import _fan_out
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_NET, LabError, Topology, await_line, program
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_NET, Context, LabError, Topology, await_line, program
 
 ID = "sshuttle"
 OWN_CONNECTIONS = True

@@ -5,13 +5,8 @@ A capture of all interfaces shows each packet by itself on the tunnel's interfac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from netlens.lab.relays.vxlan import HOST_INNER, INNER_NET, VM_INNER
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, await_interface
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, Context, await_interface
 
 ID = "tun"
 OWN_CONNECTIONS = False

@@ -5,12 +5,7 @@ A capture of all interfaces shows each packet inside another one and by itself, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, Context
 
 ID = "vxlan"
 OWN_CONNECTIONS = False

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netlens.lab.provider.limiters import check_per, since_s
-
-if TYPE_CHECKING:
-    from netlens.lab.provider.limiters import Held, Request
+from netlens.lab.provider.limiters import Held, Request, check_per, since_s
 
 ID = "volume"
 OVER_TIME = True
