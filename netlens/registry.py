@@ -21,8 +21,6 @@ P = TypeVar("P")
 def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique: tuple[str, ...] = ("ID",)) -> tuple[P, ...]:
     """The members of a package, in the order of their files' names.
 
-    Parameters
-    ----------
     package : its full name.  kind : a Protocol; what it annotates must be there and of that type, what it defines must take the same parameters.
         ``ID``, if it is annotated, is the file's name with ``-`` for ``_``.
     sections : words that the docstring must have, each at the beginning of a line and followed by a colon (``Claim``).

@@ -175,8 +175,6 @@ class _Recoded:
 class Rows(Generic[T]):
     """Objects of a file of JSON lines, as far as ``fit`` makes something of them; the others are counted. To be gone through once.
 
-    Parameters
-    ----------
     most : lines that are read.  fit : a row of it, or None if it is none.  noun : what a line should be ("a socket sample").
     """
 

@@ -36,8 +36,6 @@ def display_filter(ends: tuple[tuple[str, int], tuple[str, int]], frames: tuple[
 
     ``tcp.stream`` would not do: Wireshark also counts connections that ICMP errors quote, so its numbers may be higher than ours.
 
-    Parameters
-    ----------
     frames : first and last frame, which tell it from other sessions of the same ends; None where no file has these numbers.
     """
     parts = [f"{'ipv6' if ':' in ip else 'ip'}.addr == {ip} && tcp.port == {port}" for ip, port in ends]

@@ -103,8 +103,6 @@ def capture_filter(
 ) -> str:
     """The filter made for the question.
 
-    Parameters
-    ----------
     addresses : of the API; none: everything on port 443.
     redirect_ports : ports seen in use by sshuttle, beside the range it takes by itself.
     ssh_ports : where the tunnel's SSH server listens.

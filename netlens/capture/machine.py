@@ -69,8 +69,6 @@ class Trip:
 class Machine:
     """A machine, and what it says of itself; each fact is asked for once.
 
-    Parameters
-    ----------
     where : its name in messages: here, vm, host.
     wrap : makes the argument list that runs a command there; for ssh and namespaces. Default: this machine.
     far : ``wrap`` goes through ssh, so commands get a PATH of the system's own, and more time.

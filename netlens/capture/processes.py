@@ -46,8 +46,6 @@ class Outcome(NamedTuple):
 def run(argv: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S, given: str = "", talk: Talk | None = None) -> Outcome:
     """Run a command, at most ``timeout_s``; its output never blocks it and is read up to ``OUTPUT_BYTES``. No shell.
 
-    Parameters
-    ----------
     given : its standard input.
     talk : is handed the command's standard input and output while it runs, instead.
     """

@@ -82,8 +82,6 @@ def is_missing_right(line: str) -> bool:
 class SideRecorder:
     """One capture: ``start`` returns when tcpdump listens, ``stop`` when all of it is stored.
 
-    Parameters
-    ----------
     side : "vm" or "host"; names the file.
     directory : where the file goes; made with rights 0700 if it is missing.
     prefix : put before the command, as ``["ip", "netns", "exec", "vm"]``.

@@ -210,19 +210,16 @@ def read_manifest(directory: Path | str) -> Manifest:
         _check_keys(text)
         document = tomllib.loads(text)
         _check_values(document)
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits
-        raise CaptureError(f"{shown}: not a manifest ({printable(str(error).splitlines()[0])})") from None
-    except _Wrong as error:
-        raise CaptureError(f"{shown}: {error}") from None
-    form = document.get("format")
-    if form != FORMAT or isinstance(form, bool):
-        raise CaptureError(f"{shown}: format {_told(form)} is not known to this version of netlens, which knows {FORMAT}")
-    try:
+        form = document.get("format")
+        if form != FORMAT or isinstance(form, bool):
+            raise _Wrong(f"format {_told(form)} is not known to this version of netlens, which knows {FORMAT}")
         sides = [_side_from_dict(directory, s) for s in _tables(document.get("sides", []))]
         files = {_name(f.get("name")): _typed(f, "sha256", str, "") for f in _tables(document.get("files", []))}
         complete = _typed(document, "complete", bool, True)
         reasons = [str(r) for r in _typed(document, "reasons", list, [])]
         version = _typed(document, "netlens", str, "")
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits
+        raise CaptureError(f"{shown}: not a manifest ({printable(str(error).splitlines()[0])})") from None
     except _Wrong as error:
         raise CaptureError(f"{shown}: {error}") from None
     extra = {k: v for k, v in document.items() if k not in (*_OURS, "complete", "reasons")}

@@ -105,8 +105,6 @@ class _Lines:
 class Session:
     """One recording from start to end; :meth:`run` does all of it.
 
-    Parameters
-    ----------
     say : takes messages for people, a line each.
     show : takes the live line, once a second.
     stop : set by whoever wants the recording to end (Ctrl-C).

@@ -251,8 +251,6 @@ def print_table(
 ) -> None:
     """Read ``captures`` and write their table ``name``.
 
-    Parameters
-    ----------
     kept : which rows of the table are written (bool of each); all without.  kept_what : what these are called.
     """
     from netlens.api import TABLES

@@ -68,8 +68,6 @@ class Bundled:
 def bundle(inputs: Inputs, document: Mapping[str, Any], path: str) -> Bundled:
     """Write the bundle to the new file ``path``, readable by its owner only.
 
-    Parameters
-    ----------
     inputs : what was analysed.  document : ``Analysis.to_dict()`` of it; the copy's analysis is compared with it.
 
     NetlensError if something cannot be read, or the file is there already or cannot be written.

@@ -69,8 +69,6 @@ MOST = 12  #: rows of the evidence: counts above it share the last
 def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write the page.
 
-    Parameters
-    ----------
     analysis : the findings.  document : their JSON (``analysis.to_dict()``), made once by the caller.  path : of the file; replaced as a whole.
 
     NetlensError if the file cannot be written.

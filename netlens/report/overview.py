@@ -56,16 +56,12 @@ def file(i: Input) -> str:
 def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
     """(what, text), one a line. ``verbose``: 1 for more pairs of addresses, 2 for all."""
     part = capture.part
-    found = [("traffic", _traffic(capture, PAIRS if not verbose else MORE_PAIRS if verbose == 1 else None))]
-    s = capture.table("sessions")
-    if s.rows:
-        found.append(("tcp", _tcp(capture)))
-    lookups = capture.table("lookups")
-    if lookups.rows:
-        found.append(("dns", _dns(capture)))
-    unread = part.unread() if part.packets else []
-    if unread:
-        found.append(("not read", "; ".join(unread)))
+    found = [
+        ("traffic", _traffic(capture, PAIRS if not verbose else MORE_PAIRS if verbose == 1 else None)),
+        ("tcp", _tcp(capture) if capture.table("sessions").rows else ""),
+        ("dns", _dns(capture) if capture.table("lookups").rows else ""),
+        ("not read", "; ".join(part.unread()) if part.packets else ""),
+    ]
     return [(what, text) for what, text in found if text]
 
 

@@ -91,8 +91,6 @@ def drawn(a: Analysis) -> list[dict[str, Any]]:
 def page(a: Analysis, t0: int, captures: Sequence[str | None]) -> dict[str, Any]:
     """For the waterfall and the chain of a request: columns of the requests, their spells and passes as flat lists.
 
-    Parameters
-    ----------
     t0 : times are ns since it; those of passes since the request's begin.  captures : in the order of the page.
     """
     d = a.divided[:DRAWN]

@@ -147,13 +147,7 @@ class _Feed:
 class Live:
     """tcpdump on one or both sides. A context: leaving it ends everything that was started.
 
-    Parameters
-    ----------
-    say : takes messages for people.
-    stop : set by whoever wants it to end (Ctrl-C).
-
-    Attributes
-    ----------
+    say : takes messages for people.  stop : set by whoever wants it to end (Ctrl-C).
     fault : why one of the captures ended by itself, once all are finished.
     """
 

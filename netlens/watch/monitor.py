@@ -78,8 +78,6 @@ class Snapshot:
 class Monitor:
     """Captures by side, in the order shown.
 
-    Parameters
-    ----------
     limit : alarm when so many of ``unit`` ("requests", "connections") are in progress at once; None: no alarm.
     logged : sides whose error log is followed; what the traffic shows of these is told where it is more than what the logs do: of programs without one.
     """

@@ -79,8 +79,6 @@ class _File:
 class Replay:
     """Files by side, played.
 
-    Parameters
-    ----------
     paths : side -> its files in order.  errors : side -> error log, whose lines are shown when their time comes.
     speed : how many times as fast as it was; 0: as fast as possible.
     stop : set by whoever wants it to end.

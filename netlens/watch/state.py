@@ -55,8 +55,6 @@ _NONE = np.zeros((0, x_.X_WIDTH), np.int64)
 class Watched:
     """One capture.
 
-    Parameters
-    ----------
     name : "vm", "host" or None: where it is captured, if known.
     apis : names or addresses of the targets; none: every server is one.
     own_ips : addresses of the machine that captures.

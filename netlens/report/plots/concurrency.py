@@ -126,14 +126,8 @@ def draw(
 ) -> Figure:
     """One panel per target, most connections first; targets beyond :data:`MAX_TARGETS` share the last panel.
 
-    Parameters
-    ----------
-    connections, exchanges, sessions
-        tables of ``netlens.tables``; without exchanges no requests are drawn, ``sessions`` tells when an unanswered request ended.
-    capture_ns
-        first and last time of the capture, where it is known to be longer than the tables.
-    limit
-        drawn in the panels of its targets.
+    connections, exchanges, sessions : tables of ``netlens.tables``; without exchanges no requests are drawn, ``sessions`` tells when an unanswered
+    request ended.  capture_ns : first and last time, where it is known to be longer than the tables.  limit : drawn in the panels of its targets.
     """
     total = len(connections["start_ns"])
     if total == 0:

@@ -68,13 +68,9 @@ def draw(
 ) -> Figure:
     """The picture of a capture.
 
-    Parameters
-    ----------
-    connections, exchanges, sessions
-        tables of ``netlens.tables``. Without exchanges bars are empty; with ``sessions`` unanswered requests end when their session does
-        and the curve of half-closed but receiving sessions is drawn if there are any.
-    capture_ns
-        first and last time of the capture, where it is known to be longer than the tables.
+    connections, exchanges, sessions : tables of ``netlens.tables``. Without exchanges bars are empty; with ``sessions`` unanswered requests end when
+    their session does, and the curve of half-closed but receiving sessions is drawn if there are any.
+    capture_ns : first and last time of the capture, where it is known to be longer than the tables.
     """
     total = len(connections["start_ns"])
     if total == 0:
