@@ -22,7 +22,7 @@ def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique:
     """The members of a package, in the order of their files' names.
 
     package : its full name.  kind : a Protocol; what it annotates must be there and of that type, what it defines must take the same parameters.
-        ``ID``, if it is annotated, is the file's name with ``-`` for ``_``.
+        ``ID``, if it is annotated, is the file's name with ``-`` for ``_``, which a file may leave out.
     sections : words that the docstring must have, each at the beginning of a line and followed by a colon (``Claim``).
     unique : attributes that no two members may share; of a dict no key.
 
@@ -45,7 +45,7 @@ def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique:
 
 def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] = ()) -> None:
     """That a module is what ``kind`` says; else a TypeError with its name and what is wrong."""
-    name = _file(module)
+    name, own = _file(module), module.__name__.rpartition(".")[2].replace("_", "-")
     lines = (module.__doc__ or "").splitlines()
     if not lines:
         raise TypeError(f"{name} has no docstring")
@@ -54,8 +54,8 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
             raise TypeError(f"{name}: its docstring has no line that begins with {section}:")
     hints = _hints(kind)  # type: ignore[arg-type]
     for attribute, wanted in hints.items():
-        if not hasattr(module, attribute) and hasattr(kind, attribute):
-            setattr(module, attribute, getattr(kind, attribute))
+        if not hasattr(module, attribute) and (attribute == "ID" or hasattr(kind, attribute)):
+            setattr(module, attribute, own if attribute == "ID" else getattr(kind, attribute))
         value = getattr(module, attribute, None)
         if get_origin(wanted) is Literal:
             if value not in get_args(wanted):
@@ -64,8 +64,8 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
         accepted = tuple(get_origin(each) or each for each in (get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)))
         if value is None or not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted) or value == "":
             raise TypeError(f"{name}: {attribute} is {value!r}, it must be of type {' or '.join(t.__name__ for t in accepted)}")
-    if "ID" in hints and (wanted := module.__name__.rpartition(".")[2].replace("_", "-")) != module.ID:
-        raise TypeError(f"{name}: ID is {module.ID!r}, it must be {wanted!r}")
+    if "ID" in hints and own != module.ID:
+        raise TypeError(f"{name}: ID is {module.ID!r}, it must be {own!r}")
     for attribute, model in vars(kind).items():
         if not attribute.startswith("_") and inspect.isfunction(model):
             _check_function(name, attribute, getattr(module, attribute, None), model)

@@ -64,8 +64,9 @@ def test_a_malformed_one_is_refused_by_name(folder, change, said):
     assert str(caught.value).partition("/")[2] == said
 
 
-def test_what_the_kind_gives_a_value_may_be_left_out_and_is_of_that_type(folder):
+def test_the_id_and_what_the_kind_gives_a_value_may_be_left_out(folder):
     assert [m.QUIET for m in folder(good_one=GOOD)] == [True]
+    assert [m.ID for m in folder(good_one=GOOD.replace('ID = "good-one"\n', ""))] == ["good-one"]
     assert [m.QUIET for m in folder(good_one=GOOD + "QUIET = False\n")] == [False]
     with pytest.raises(TypeError, match="QUIET is 1, it must be of type bool"):
         folder(good_one=GOOD + "QUIET = 1\n")

@@ -68,7 +68,7 @@ class Commands(click.Group):
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         from netlens import __version__
-        from netlens.capture.versions import versions
+        from netlens.capture.processes import versions
 
         click.echo(f"netlens {__version__}")
         for name, found in versions().items():

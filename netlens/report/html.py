@@ -158,12 +158,11 @@ def met(a: Analysis) -> dict[str, Any] | None:
 
 def _findings(a: Analysis, found: list[Finding]) -> dict[str, Any]:
     """The first screen's findings and the rest, both in order; ``looked_at``: what the lenses ask about, for pages without a finding."""
-    rows, shown = [_finding(a, f) for f in found], findings.first(found)
-    kept = [f in shown for f in found]
+    shown = findings.first(found)
     groups = dict.fromkeys(lens.GROUP for lens in sorted(all_lenses(), key=lambda lens: lens.RANK) if lens.GROUP != "sight")
     return {
-        "shown": [row for row, first in zip(rows, kept, strict=True) if first],
-        "rest": [row for row, first in zip(rows, kept, strict=True) if not first],
+        "shown": [_finding(a, f) for f in shown],
+        "rest": [_finding(a, f) for f in found if f not in shown],
         "more": findings.more(found),
         "looked_at": ", ".join(groups),
     }

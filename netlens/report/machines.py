@@ -21,8 +21,8 @@ from netlens import __version__
 from netlens.anonymize import secret
 from netlens.anonymize.mapper import Mapper
 from netlens.anonymize.texts import Texts
+from netlens.capture.processes import versions
 from netlens.capture.programs import sockets
-from netlens.capture.versions import versions
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:

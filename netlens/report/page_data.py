@@ -25,8 +25,7 @@ from netlens.chains.situation import HOST, SIDES, VM
 from netlens.columns import Ints, by_value
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, time_budget
-from netlens.report.outcomes import with_outcomes
-from netlens.report.scene import Bars, Scene, row_of_sessions, scene, shown_rule, to_host
+from netlens.report.scene import Bars, Scene, row_of_sessions, scene, shown_rule, to_host, with_outcomes
 from netlens.text import printable
 
 if TYPE_CHECKING:

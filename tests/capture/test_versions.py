@@ -58,5 +58,5 @@ def test_the_command_prints_a_line_each() -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys; from netlens.capture.versions import versions; versions(); print(sorted({'numba', 'numpy', 'pandas'} & set(sys.modules)))"
+    code = "import sys; from netlens.capture.processes import versions; versions(); print(sorted({'numba', 'numpy', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

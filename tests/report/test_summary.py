@@ -13,8 +13,8 @@ import netlens
 from netlens.errors import NetlensError
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, plots, scene
-from netlens.report.outcomes import with_outcomes
 from netlens.report.plots import style, summary
+from netlens.report.scene import with_outcomes
 from tests.lenses.made import S, ping
 from tests.lenses.test_lenses import lookups, resent
 from tests.parsers.build import mixed, write

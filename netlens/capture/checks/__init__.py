@@ -84,7 +84,7 @@ class Check(Protocol):
 
     ID: str  #: the file's name with ``-`` for ``_``
     TITLE: str  #: in the table
-    ON: str  #: the machines it is run on: ``here``, ``vm``, ``each``
+    ON: str = "each"  #: the machines it is run on: ``here``, ``vm``, ``each``
     RANK: int  #: its place in the table
 
     def look(self, machine: Machine, scene: Scene, /) -> Result:

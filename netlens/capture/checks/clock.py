@@ -9,9 +9,7 @@ from __future__ import annotations
 from netlens.capture.checks import OK, WARNING, Machine, Result, Scene, span
 from netlens.capture.programs.clocks import parse_systemsetup
 
-ID = "clock"
 TITLE = "clock"
-ON = "each"
 RANK = 100
 
 

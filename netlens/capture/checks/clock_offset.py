@@ -15,7 +15,6 @@ from netlens.text import plural
 if TYPE_CHECKING:
     from netlens.capture.machine import Trip
 
-ID = "clock-offset"
 TITLE = "clock of the VM"
 ON = "vm"
 RANK = 110

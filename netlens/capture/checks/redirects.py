@@ -10,9 +10,7 @@ import shlex
 
 from netlens.capture.checks import MISSING, NOT, OK, WARNING, Machine, Result, Scene, few
 
-ID = "redirects"
 TITLE = "redirect rules"
-ON = "each"
 RANK = 150
 
 

@@ -1,4 +1,4 @@
-"""Connections of an agent, how they are kept alive, and how names are looked up; all of it is written into the journal."""
+"""Connections of an agent, how they are kept alive, how HTTP/1.1 is spoken on them, and how names are looked up; what it does is in the journal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,3 +190,28 @@ class Pool:
             if connection.timer:
                 connection.timer.cancel()
             self._network.close_connection(connection)
+
+
+def send(sock: socket.socket, path: str, host: str, key: str, body: bytes) -> None:
+    """Send a POST with a JSON body, in one piece."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        f"Accept: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    sock.sendall(head.encode() + body)
+
+
+def answer(sock: socket.socket) -> HTTPResponse:
+    """Read up to the body. OSError or HTTPException if the connection ends before, or this is not HTTP."""
+    response = HTTPResponse(sock, method="POST")
+    response.begin()
+    return response
+
+
+def pieces(response: HTTPResponse) -> Iterator[bytes]:
+    """The chunks of a chunked body, each as soon as it is there; or the whole of another."""
+    if not response.chunked:
+        yield response.read()
+        return
+    while piece := response.read1(65536):
+        yield piece

@@ -13,8 +13,6 @@ from typing import Any
 
 from netlens.lab.topology import PROVIDER_IP, Context
 
-ID = "agent"
-
 
 @dataclass(frozen=True)
 class Behaviour:

@@ -7,7 +7,6 @@ import threading
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM_NET, Context, Topology, await_line
 
-ID = "connect"
 OWN_CONNECTIONS = True
 NEEDS = ("tinyproxy",)
 PORT = 8888

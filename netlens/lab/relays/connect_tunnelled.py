@@ -8,7 +8,6 @@ from __future__ import annotations
 from netlens.lab.relays import connect, sshuttle
 from netlens.lab.topology import HOST_IP, Context
 
-ID = "connect-tunnelled"
 OWN_CONNECTIONS = True
 NEEDS = (*connect.NEEDS, *sshuttle.NEEDS)
 

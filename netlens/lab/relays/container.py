@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from netlens.lab.topology import CONTAINER, VM, Context
 
-ID = "container"
 OWN_CONNECTIONS = False
 NEEDS = ("nft",)
 BRIDGE, PORT = "docker0", "vethc0"

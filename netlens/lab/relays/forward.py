@@ -5,7 +5,6 @@ from __future__ import annotations
 from netlens.lab.relays.socks import start_ssh
 from netlens.lab.topology import PROVIDER_IP, Context
 
-ID = "forward"
 OWN_CONNECTIONS = True
 NEEDS = ("sshd", "ssh", "ssh-keygen")
 PORT = 8443

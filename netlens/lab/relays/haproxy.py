@@ -8,7 +8,6 @@ from typing import Any
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, Context, Topology, await_line
 
-ID = "haproxy"
 OWN_CONNECTIONS = True
 #: ``reuse``: when a connection to the provider is used again (``http-reuse``).
 OPTIONS: dict[str, Any] = {"reuse": "always"}

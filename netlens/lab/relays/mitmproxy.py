@@ -9,7 +9,6 @@ from pathlib import Path
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, Context, await_listening
 
-ID = "mitmproxy"
 OWN_CONNECTIONS = True
 NEEDS = ("mitmdump",)
 PORT = 8888

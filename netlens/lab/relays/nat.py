@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netlens.lab.topology import Context
 
-ID = "nat"
 OWN_CONNECTIONS = False
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, Context, await_listening
 
-ID = "nginx"
 OWN_CONNECTIONS = True
 #: ``keepalive``: idle connections to the provider that a worker keeps.
 OPTIONS: dict[str, Any] = {"keepalive": 8}

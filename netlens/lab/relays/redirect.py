@@ -9,7 +9,6 @@ from netlens.lab.relays import sshuttle
 from netlens.lab.relays.haproxy import start_haproxy
 from netlens.lab.topology import HOST, PROVIDER_IP, Context
 
-ID = "redirect"
 OWN_CONNECTIONS = True
 NEEDS = ("haproxy", *sshuttle.NEEDS)
 PORT, USER = 3129, "nobody"

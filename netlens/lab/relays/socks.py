@@ -7,7 +7,6 @@ import subprocess
 from netlens.lab.relays.sshuttle import start_sshd
 from netlens.lab.topology import HOST_INSIDE_IP, VM, Context, Topology, await_line
 
-ID = "socks"
 OWN_CONNECTIONS = True
 NEEDS = ("sshd", "ssh", "ssh-keygen")
 PORT = 1080

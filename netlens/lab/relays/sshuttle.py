@@ -15,7 +15,6 @@ from typing import Any
 from netlens.lab.relays import _fan_out
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_NET, Context, LabError, Topology, await_line, program
 
-ID = "sshuttle"
 OWN_CONNECTIONS = True
 #: ``exclude_api``: the provider's address is not tunnelled (-x).  ``excludes``: more that is not.
 #: ``fan_out``: how many companions a connection has, one of these at random.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, Context
 
-ID = "vxlan"
 OWN_CONNECTIONS = False
 NEEDS = ("nft",)
 DEVICE, PORT, NETWORK = "vxlan0", 4789, 42

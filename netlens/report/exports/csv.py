@@ -10,7 +10,6 @@ from netlens.text import printable
 if TYPE_CHECKING:
     from netlens.report.exports import Rows
 
-ID = "csv"
 MEANING = "all columns with a header, for spreadsheets and pandas"
 
 

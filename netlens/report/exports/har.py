@@ -20,7 +20,6 @@ from netlens.errors import NetlensError
 from netlens.report.exports import Rows, one_a_line
 from netlens.text import printable
 
-ID = "har"
 MEANING = "an HTTP archive (HAR 1.2) with the time budget of each request, for browsers' developer tools"
 TABLES = ("exchanges",)
 BESIDE = ("budget",)

@@ -6,7 +6,6 @@ from typing import IO
 
 from netlens.report.exports import Rows, one_a_line
 
-ID = "json"
 MEANING = "one array of objects with all columns, for jq and programs"
 
 

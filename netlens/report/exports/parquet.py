@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from netlens.report.exports import Rows
     from netlens.schema import Schema, Table
 
-ID = "parquet"
 MEANING = "all columns with units in the metadata, for pandas, DuckDB and Spark; needs -o FILE"
 BINARY = True
 

@@ -33,7 +33,6 @@ from netlens.text import display_filter, endpoint, printable
 if TYPE_CHECKING:
     from netlens.schema import Table
 
-ID = "trace"
 MEANING = "a track for each row with its exchanges, for the trace viewers ui.perfetto.dev and chrome://tracing"
 TABLES = ("connections", "sessions")
 BESIDE = ("exchanges",)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from netlens.report.exports import Rows
     from netlens.schema import Table
 
-ID = "zeek"
 MEANING = "a log as Zeek writes it (of sessions conn.log, of lookups dns.log), for zeek-cut, zat and whatever reads Zeek"
 TABLES = ("sessions", "lookups")
 FIXED = True

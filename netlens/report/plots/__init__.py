@@ -29,7 +29,7 @@ __all__ = ["concurrency", "figures", "lifetimes", "lookups", "of_analysis", "sav
 
 def figures(a: Analysis, name: str | None) -> dict[str, Callable[[], Figure]]:
     """How each figure of one capture is drawn, with the analysis' refusals and limit."""
-    from netlens.report.outcomes import with_outcomes
+    from netlens.report.scene import with_outcomes
 
     capture = a.sides[name].capture
     connections, sessions, rows = (capture.table(kind) for kind in ("connections", "sessions", "lookups"))

@@ -16,7 +16,7 @@ import pytest
 
 from netlens.lab import journal
 from netlens.lab.journal import Journal
-from netlens.lab.programs._http1 import answer, pieces, send
+from netlens.lab.programs._connections import answer, pieces, send
 from netlens.lab.programs._http2 import SharedConnection
 from netlens.lab.provider import certificate
 from netlens.lab.provider.exchange import Settings

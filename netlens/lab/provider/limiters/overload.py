@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
-ID = "overload"
-
 
 @dataclass(frozen=True)
 class Overload:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from netlens.lab.provider.limiters import Held, Request, check_per, since_s
 
-ID = "volume"
 OVER_TIME = True
 
 
