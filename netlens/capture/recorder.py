@@ -21,7 +21,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from netlens.capture import command
@@ -48,15 +47,6 @@ _NO_RIGHT = re.compile(
     r"|no new privileges|must be owned by uid 0",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True)
-class Counts:
-    """tcpdump's counts at one moment; None where it has not said them."""
-
-    captured: int | None = None
-    received: int | None = None
-    dropped: int | None = None
 
 
 def parse_counts(line: str) -> dict[str, int]:
@@ -347,9 +337,10 @@ class SideRecorder:
         """Bytes stored so far, all files of a rotation together."""
         return self._sink.size if self._sink else 0
 
-    def counts(self) -> Counts:
-        """tcpdump's counts as it last told them, at most about a second old."""
-        return Counts(*(self._counts.get(k) for k in ("captured", "received", "dropped")))
+    @property
+    def dropped(self) -> int | None:
+        """Packets that the kernel dropped, as tcpdump last told it, at most about a second ago; None if it has not."""
+        return self._counts.get("dropped")
 
     # --- stop
 
@@ -367,9 +358,9 @@ class SideRecorder:
             self._stopping = not self._ended
         self._end_process()
         self._sink.close()
-        counts = self.counts()
-        if self._fault is not None and (counts.received or 0) < self._sink.packets:
-            counts = Counts(counts.captured, None, counts.dropped or None)  # it died before it could say; what it said last is too old
+        received, dropped = self._counts.get("received"), self.dropped
+        if self._fault is not None and (received or 0) < self._sink.packets:
+            received, dropped = None, dropped or None  # it died before it could say; what it said last is too old
         if self._fault is None and self._sink.cut_bytes:
             self._note(f"the last record was cut and left out ({self._sink.cut_bytes} bytes)")
         self._result = SideResult(
@@ -377,8 +368,8 @@ class SideRecorder:
             path=self._sink.files[0],
             paths=list(self._sink.files),
             packets_captured=self._sink.packets,
-            packets_received=counts.received,
-            packets_dropped=counts.dropped,
+            packets_received=received,
+            packets_dropped=dropped,
             started_ns=self.started_ns,
             stopped_ns=stopped_ns,
             argv=self.argv,
@@ -409,10 +400,10 @@ class SideRecorder:
                 if self._answers == answers:
                     continue
                 answers = self._answers
-                counts = self.counts()
+                captured, now, dropped = (self._counts.get(name, 0) for name in ("captured", "received", "dropped"))
             if received is None:
-                received = counts.received or 0
-            if (counts.captured or 0) + (counts.dropped or 0) >= received and self._sink.packets >= (counts.captured or 0):
+                received = now
+            if captured + dropped >= received and self._sink.packets >= captured:
                 return
             self._order("stats")
 

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.addresses import is_address
 from netlens.capture import command, errorlog, places, sockets
@@ -32,9 +32,6 @@ from netlens.capture.remote import open_streams
 from netlens.errors import CaptureError
 from netlens.outputs import create_file
 from netlens.text import endpoint, plural, printable, size
-
-if TYPE_CHECKING:
-    from netlens.capture.places import Addresses, Place
 
 SIDES = ("vm", "host")
 RESERVE = 512 << 10  #: bytes kept free for the manifest of a recording that fills the disk; a manifest has about 10 kB
@@ -115,7 +112,7 @@ class Session:
         self.wake = threading.Event()
         self.stop_asked: threading.Event = stop or threading.Event()
         self.warnings: list[str] = []
-        self.places: list[Place] = []
+        self.places: list[places.Place] = []
         self.recorders: list[SideRecorder] = []
         self.samplers: list[sockets.Sampler] = []
         self.refusals = self.unknown = 0
@@ -195,7 +192,7 @@ class Session:
                 raise
             raise CaptureError(f"{self.directory}: nothing can be written here ({(error.strerror or str(error)).lower()})") from None
 
-    def _start(self, addresses: Addresses) -> None:
+    def _start(self, addresses: places.Addresses) -> None:
         instead = "" if self.options.everything else self.options.filter
         for place in self.places:
             recorder = SideRecorder(
@@ -218,7 +215,7 @@ class Session:
         self._start_helpers(addresses)
         self._ready.set()
 
-    def _start_helpers(self, addresses: Addresses) -> None:
+    def _start_helpers(self, addresses: places.Addresses) -> None:
         rows = _Lines(self.directory / "sockets.jsonl")
         self._files.append(rows)
         targets = places.flat(addresses)
@@ -228,7 +225,7 @@ class Session:
             sampler = sockets.Sampler(place.side, rows.write, targets, redirect_ports, ssh_ports, everything, self._streams)
             self.samplers.append(sampler)
 
-            def elevated(argv: list[str], place: Place = place, sudo: bool = recorder.sudo_shell) -> list[str]:
+            def elevated(argv: list[str], place: places.Place = place, sudo: bool = recorder.sudo_shell) -> list[str]:
                 return place.wrap(["sudo", "-n", "--", *argv] if sudo else argv)
 
             self._helpers.append(LineProcess(["sh", "-c", sockets.SCRIPT], sampler.line, elevated))
@@ -293,9 +290,8 @@ class Session:
         """Time, and per side packets, bytes, drops and open connections to the target."""
         parts = []
         for recorder, sampler in zip(self.recorders, self.samplers, strict=True):
-            dropped = recorder.counts().dropped
             text = f"{recorder.side} {plural(recorder.packets, 'packet')}, {size(recorder.bytes)}"
-            text += f", {'?' if dropped is None else f'{dropped:,}'} dropped"
+            text += f", {'?' if recorder.dropped is None else f'{recorder.dropped:,}'} dropped"
             if sampler.open_now is not None:
                 text += f", {sampler.open_now:,} open"
             parts.append(text)
@@ -314,7 +310,7 @@ class Session:
             file.close()
         return results
 
-    def _write(self, results: list[SideResult], names: list[str], addresses: Addresses, started_ns: int) -> Manifest:
+    def _write(self, results: list[SideResult], names: list[str], addresses: places.Addresses, started_ns: int) -> Manifest:
         self._ask_again(names, addresses)
         for result in results:
             if result.packets_dropped:
@@ -357,7 +353,7 @@ class Session:
             self.warnings.append(text)
             self.say(f"warning: {printable(text)}")
 
-    def _ask_again(self, names: list[str], addresses: Addresses) -> None:
+    def _ask_again(self, names: list[str], addresses: places.Addresses) -> None:
         """Addresses at the end, and the clock a second time; whatever is unreachable now is left out."""
         for place in self.places:
             if place.remote is not None and not place.remote.alive:

@@ -83,14 +83,18 @@ def _traffic(capture: Capture, most: int | None) -> str:
 def _pairs(capture: Capture) -> list[Pair]:
     """Largest first; each two addresses once, whoever of them opened connections."""
     found: dict[frozenset[str], Pair] = {}
+
+    def add(one: str, other: str, protocol: str, size_bytes: int, frames: int) -> None:
+        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
+        pair.bytes += size_bytes
+        pair.frames += frames
+        pair.protocols[protocol] += frames
+
     s = capture.table("sessions")
     columns = ("orig_bytes", "resp_bytes", "orig_frames", "resp_frames")
     rows = zip(_services(s), _protocols(capture), *(s[name].tolist() for name in columns), strict=True)
     for (one, other, _), protocol, up, down, frames, back in rows:
-        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
-        pair.bytes += up + down
-        pair.frames += frames + back
-        pair.protocols[protocol] += frames + back
+        add(one, other, protocol, up + down, frames + back)
     talks = capture.trail.conversations() if capture.trail is not None else []
     told = {
         frozenset((talk.source, talk.destination)): name
@@ -102,10 +106,8 @@ def _pairs(capture: Capture) -> list[Pair]:
         port = _service(from_port, to_port)
         if port == from_port != to_port:
             one, other = other, one
-        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
-        pair.bytes += talk.bytes
-        pair.frames += talk.datagrams
-        pair.protocols[told.get(frozenset((talk.source, talk.destination))) or UDP.get(port, f"udp {port}")] += talk.datagrams
+        name = told.get(frozenset((talk.source, talk.destination))) or UDP.get(port, f"udp {port}")
+        add(one, other, name, talk.bytes, talk.datagrams)
     return sorted(found.values(), key=lambda pair: (-pair.bytes, -pair.frames))
 
 

@@ -42,8 +42,8 @@ def render(analysis: Analysis, console: Any, verbose: int = 0) -> None:
     if verbose:
         console.print()
         _grid(console, time_budget.rows(a), "Where the time went", (0, 0, 1, 2))
-        for name, side in a.sides.items():
-            _side(a, name, side, console)
+        for side in a.sides.values():
+            _side(a, side, console)
         _basis(a, console)
     else:
         # of a capture that was looked at as a whole, only that it does not show what was asked for
@@ -197,7 +197,7 @@ def _basis(a: Analysis, console: Any) -> None:
 REFUSED_TOO = ", refused ones included"  #: what one capture shows in flight; a limit counts only what was accepted
 
 
-def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> None:
+def _side(a: Analysis, side: SideFindings, console: Any) -> None:
     """What one capture shows by itself."""
     from rich.text import Text
 

@@ -259,7 +259,7 @@ class Live:
             for side, feed in self.feeds.items():
                 shown = self.monitor.feeds[side]
                 shown.took(feed.watched.packets, now - at)
-                shown.dropped = feed.recorder.counts().dropped
+                shown.dropped = feed.recorder.dropped
             at = now
             yield self._tick()
 

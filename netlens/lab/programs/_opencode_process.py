@@ -84,25 +84,20 @@ class Users:
         try:
             with self.starting:
                 use: _Screen | _Runs = kind(self, behaviour, name, environment)
-        except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
-            self.journal.write("problem", text=repr(problem)[:2000])
-            return
-        self.begin()
-        number = 0
-        with contextlib.closing(use):
-            while not self.deadline.is_set():
-                number += 1
-                prompt = behaviour.prompts[(number - 1) % len(behaviour.prompts)]
-                broken_off = bool(behaviour.abort) and number % behaviour.abort_every == 0
-                after_s = rng.uniform(*behaviour.abort_after_s) if broken_off else None
-                try:
+            self.begin()
+            number = 0
+            with contextlib.closing(use):
+                while not self.deadline.is_set():
+                    number += 1
+                    prompt = behaviour.prompts[(number - 1) % len(behaviour.prompts)]
+                    broken_off = bool(behaviour.abort) and number % behaviour.abort_every == 0
+                    after_s = rng.uniform(*behaviour.abort_after_s) if broken_off else None
                     self.journal.write("prompt", window=name, prompt=prompt, how=behaviour.how)
                     use.prompt(prompt, after_s)
                     self.journal.write("end", window=name)
-                except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
-                    self.journal.write("problem", text=repr(problem)[:2000])
-                    return
-                self.deadline.wait(rng.uniform(*behaviour.idle_s))
+                    self.deadline.wait(rng.uniform(*behaviour.idle_s))
+        except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
+            self.journal.write("problem", text=repr(problem)[:2000])
 
     def finished(self, deadline_passed: float | None) -> bool:
         """Whether an answer that is under way has had its time."""

@@ -19,7 +19,7 @@ class Relay(Protocol):
     """One kind of relay. ``OWN_CONNECTIONS``: whether it opens connections of its own for those of the VM's programs."""
 
     ID: str
-    OWN_CONNECTIONS: bool
+    OWN_CONNECTIONS: bool = False
     OPTIONS: Mapping[str, Any] = MappingProxyType({})
     NEEDS: tuple[str, ...] = ()
 

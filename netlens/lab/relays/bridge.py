@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, OTHER_VM, Context
 
-OWN_CONNECTIONS = False
 BRIDGE, PORT = "virbr0", "vmnet0"
 OTHER_VM_IP = "192.168.64.3"
 

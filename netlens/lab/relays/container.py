@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from netlens.lab.topology import CONTAINER, VM, Context
 
-OWN_CONNECTIONS = False
 NEEDS = ("nft",)
 BRIDGE, PORT = "docker0", "vethc0"
 CONTAINER_IP, BRIDGE_IP, NETWORK = "172.17.0.2", "172.17.0.1", "172.17.0.0/16"

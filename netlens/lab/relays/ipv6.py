@@ -6,7 +6,6 @@ from typing import Any
 
 from netlens.lab.topology import HOST, PROVIDER, PROVIDER_IP6, VM, Context
 
-OWN_CONNECTIONS = False
 #: ``nat66``: whether the host puts its own address in place of the VM's.
 OPTIONS: dict[str, Any] = {"nat66": True}
 NEEDS = ("nft",)

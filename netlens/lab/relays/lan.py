@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM, VM_IP, Context
 
-OWN_CONNECTIONS = False
 BRIDGE = "br0"
 VM_LAN_IP = "203.0.113.2"
 

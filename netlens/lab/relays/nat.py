@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netlens.lab.topology import Context
 
-OWN_CONNECTIONS = False
-
 
 def start(context: Context) -> None:
     """There is nothing to start."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from netlens.lab.relays.vxlan import HOST_INNER, INNER_NET, VM_INNER
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, Context, await_interface
 
-OWN_CONNECTIONS = False
 NEEDS = ("nft", "socat")
 DEVICE, PORT = "tun0", 5555
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, Context
 
-OWN_CONNECTIONS = False
 NEEDS = ("nft",)
 DEVICE, PORT, NETWORK = "vxlan0", 4789, 42
 VM_INNER, HOST_INNER, INNER_NET = "10.64.0.2", "10.64.0.1", "10.64.0.0/24"

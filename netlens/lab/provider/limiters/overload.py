@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Overload:
+class Settings:
     fraction: float
     every_s: float = 0.0
     lasts_s: float = 0.0
@@ -20,8 +20,5 @@ class Overload:
         return not self.every_s or seconds % self.every_s >= self.every_s - self.lasts_s
 
 
-SETTINGS = Overload
-
-
-def decide(settings: Overload, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     return settings.now(request.seconds) and request.draw < settings.fraction

@@ -10,7 +10,7 @@ WAITS = True
 
 
 @dataclass(frozen=True)
-class Queue:
+class Settings:
     """``limit``: served at once."""
 
     limit: int
@@ -22,8 +22,5 @@ class Queue:
             raise ValueError("a queue that serves nobody never ends")
 
 
-SETTINGS = Queue
-
-
-def decide(settings: Queue, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     return sum(getattr(other, settings.per) == getattr(request, settings.per) for other in held.requests.values()) >= settings.limit

@@ -10,7 +10,7 @@ OVER_TIME = True
 
 
 @dataclass(frozen=True)
-class Rate:
+class Settings:
     """``limit`` requests in ``window_s``; ``window``: sliding, fixed or bucket (of ``limit`` tokens, one back every ``window_s``).
 
     attempts : refused requests count too.
@@ -30,10 +30,7 @@ class Rate:
             raise ValueError(f"a rate of {self.limit} in {self.window_s:g} s refuses everything")
 
 
-SETTINGS = Rate
-
-
-def decide(settings: Rate, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     earlier = [each.seconds for each, accepted in held.before(request, settings.per) if accepted or settings.attempts]
     if settings.window == "bucket":
         tokens, at = float(settings.limit), 0.0
