@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,13 @@ def ints(values: Any, missing: int = MISSING) -> Ints:
     if kinds(values) <= {int, type(None)}:  # nearly always, and twice as fast
         return np.array([missing if v is None else v for v in values], np.int64)
     return np.array([int(v) if isinstance(v, (int, np.integer)) else missing for v in values], np.int64)
+
+
+def objects(values: Sequence[Any]) -> Objects:
+    """Values of any kind as an array; of lists of equal lengths ``np.array`` would make a matrix."""
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
 
 
 def by_value(function: Callable[[Any], Any], values: list[Any]) -> list[Any]:

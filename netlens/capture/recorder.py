@@ -329,7 +329,6 @@ class SideRecorder:
 
     @property
     def packets(self) -> int:
-        """Packets stored so far."""
         return self._sink.packets if self._sink else 0
 
     @property

@@ -56,7 +56,6 @@ class Fact:
 
 
 def question(a: Analysis) -> str:
-    """What is asked."""
     if a.counts["rejections"]:
         return f"Why are requests to {target(a)} refused?"
     if findings.is_all(a):

@@ -41,24 +41,8 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"
-SCRIPTS = tuple(
-    f"{name}.js"
-    for name in (
-        "base",
-        "model",
-        "curves",
-        "lanes",
-        "lookups",
-        "timeline",
-        "area",
-        "waterfall",
-        "panel",
-        "tables",
-        "search",
-        "state",
-        "page",
-    )
-)  #: in this order: later ones use what earlier ones declare
+_NAMES = ("base", "model", "curves", "lanes", "lookups", "timeline", "area", "waterfall", "panel", "tables", "search", "state", "page")
+SCRIPTS = tuple(f"{name}.js" for name in _NAMES)  #: in this order: later ones use what earlier ones declare
 NEXT = 3  #: fixes named beside the best
 CAUTIONS = 3  #: shown above the answer; the rest unfold
 FILES = 3  #: of a rotated capture that the overview lists; Quality has all
@@ -79,7 +63,6 @@ def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[
 
 
 def render(analysis: Analysis, document: dict[str, Any]) -> str:
-    """The page as text."""
     a = analysis
     css, script = _asset("report.css"), "\n".join(_asset(name) for name in SCRIPTS)
     notes = a.quality["notes"]

@@ -92,7 +92,6 @@ _MADE: WeakKeyDictionary[Analysis, Scene] = WeakKeyDictionary()  #: the page and
 
 
 def scene(a: Analysis) -> Scene:
-    """The scene of an analysis."""
     if a not in _MADE:
         _MADE[a] = _scene(a)
     return _MADE[a]

@@ -70,14 +70,8 @@ class Groups:
         """Place new kinds, or all where what is known of the machines changed."""
         kinds = self._table.kinds
         self._look_for_relays(kinds[max(self._placed, 1) :])
-        known = (
-            self._table.vantage,
-            self._table.has_tunnel,
-            len(self._looked_up),
-            len(self._onward),
-            self._relays,
-            self._table.asks_by_ssh,
-        )
+        table = self._table
+        known = table.vantage, table.has_tunnel, len(self._looked_up), len(self._onward), self._relays, table.asks_by_ssh
         if (room := self.of_kind.shape[1]) < len(kinds):
             more = max(len(kinds), 2 * room) - room
             self.of_kind = np.pad(self.of_kind, ((0, 0), (0, more)), constant_values=-1)

@@ -95,7 +95,6 @@ class Monitor:
         self._limit: Limit | None = None
 
     def refusal(self, found: Refusal) -> None:
-        """Take a refusal."""
         self._refusals.append(found)
         self._new.append(found)
         if found.source == "inferred":

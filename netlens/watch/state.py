@@ -94,7 +94,6 @@ class Watched:
         self.take(self.part.decoder.unit(batch))
 
     def take(self, unit: Unit) -> None:
-        """Take decoded packets in."""
         self.part.take(unit)
         if self.part.fold.n > len(self._dirty):
             self._dirty = np.pad(self._dirty, (0, len(self.part.fold.sessions) - len(self._dirty)))
@@ -108,7 +107,6 @@ class Watched:
 
     @property
     def last_ns(self) -> int | None:
-        """Time of the latest packet."""
         return self.part.last_ns
 
     def unread(self) -> list[str]:

@@ -69,7 +69,6 @@ class Client:
             return f"{self._side}-{self._numbers}"
 
     def attempt(self, request: Any) -> Any:
-        """One attempt of the SDK."""
         name, times = self.name(), dict[str, int]()
 
         def trace(event: str, info: Mapping[str, Any]) -> None:

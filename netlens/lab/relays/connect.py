@@ -13,7 +13,6 @@ PORT = 8888
 
 
 def start(context: Context) -> None:
-    """Start it, and wait until it listens."""
     start_tinyproxy(context.topology, HOST_INSIDE_IP)
 
 

@@ -11,5 +11,4 @@ PORT = 8443
 
 
 def start(context: Context) -> None:
-    """Start sshd and ssh, and wait until the latter listens."""
     start_ssh(context.topology, "-L", f"127.0.0.1:{PORT}:{PROVIDER_IP}:443")

@@ -16,7 +16,6 @@ PORT = 8080
 
 
 def start(context: Context) -> None:
-    """Start it, and wait until it listens."""
     start_haproxy(
         context.topology,
         f"""defaults

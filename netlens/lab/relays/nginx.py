@@ -15,7 +15,6 @@ PORT = 8080
 
 
 def start(context: Context) -> None:
-    """Start it, and wait until it listens."""
     folder = context.topology.folder
     config = folder / "nginx.conf"
     temporary = "".join(f"  {name}_temp_path {folder}/nginx-{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))

@@ -14,7 +14,6 @@ UP = "ssh-is-up"  #: nothing that ssh itself says
 
 
 def start(context: Context) -> None:
-    """Start sshd and ssh, and wait until the latter listens."""
     start_ssh(context.topology, "-D", f"127.0.0.1:{PORT}")
 
 

@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.columns import Floats, Ints, Objects
+from netlens.columns import Floats, Ints, Objects, objects
 from netlens.errors import NetlensError
 from netlens.outputs import replacing
 from netlens.text import escaped, utc
@@ -267,9 +267,7 @@ def words(text: str) -> str:
 
 def path_names(values: Any) -> Objects:
     """The column ``path`` with all that has no colour of its own as "unknown"."""
-    out = np.empty(len(values), object)
-    out[:] = [v if isinstance(v, str) and v in COLOURS else "unknown" for v in values]
-    return out
+    return objects([v if isinstance(v, str) and v in COLOURS else "unknown" for v in values])
 
 
 def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> list[Path]:
