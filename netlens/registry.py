@@ -71,9 +71,7 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
             _check_function(name, attribute, getattr(module, attribute, None), model)
 
 
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+_hints = cache(get_type_hints)
 
 
 def _check_function(name: str, attribute: str, function: Any, model: Any) -> None:

@@ -275,7 +275,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
     made.filters |= {
-        "lines": _lines,
+        "lines": lambda text: text.split("\n"),  # only the line feed is one, whatever else Unicode takes for it
         "whole": _whole,
         "plural": plural,
         "printable": printable,
@@ -298,11 +298,6 @@ _NUMBER_AND_UNIT = re.compile(
 def _whole(text: str) -> str:
     """Text whose numbers stay with their units at the end of a line. Never of commands, which are pasted."""
     return _NUMBER_AND_UNIT.sub("\N{NO-BREAK SPACE}", text)
-
-
-def _lines(text: str) -> list[str]:
-    """A command of several lines; only the line feed is one, whatever else Unicode takes for it."""
-    return text.split("\n")
 
 
 def _markup(text: str) -> Any:
