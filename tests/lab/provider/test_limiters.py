@@ -95,7 +95,7 @@ def at(*seconds: float, sizes: tuple[int, ...] = (), key: str = "k") -> list[Req
         (rate.Settings(2, 10, "bucket"), (1, 2, 3, 10, 13, 40, 41, 42), (True, True, False, False, True, True, True, False)),
     ],
 )
-def test_rates_over_time(settings: rate.Rate, seconds: tuple[float, ...], accepted: tuple[bool, ...]) -> None:
+def test_rates_over_time(settings: rate.Settings, seconds: tuple[float, ...], accepted: tuple[bool, ...]) -> None:
     assert tuple(sent(rate, settings, at(*seconds))) == accepted
 
 
@@ -111,7 +111,7 @@ def test_a_rate_is_of_one_key() -> None:
         (volume.Settings(100, 10, "fixed"), (True, False, True, False, True)),
     ],
 )
-def test_bytes_over_time(settings: volume.Volume, accepted: tuple[bool, ...]) -> None:
+def test_bytes_over_time(settings: volume.Settings, accepted: tuple[bool, ...]) -> None:
     assert tuple(sent(volume, settings, at(1, 2, 3, 4, 12.5, sizes=(60, 50, 40, 1, 90)))) == accepted
 
 
@@ -160,8 +160,8 @@ def test_what_was_sent_alone_is_told() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [(rate.Rate, (0, 1)), (rate.Rate, (1, 0)), (rate.Rate, (1, 1, "leap")), (volume.Volume, (0, 1)), (quota.Quota, (0,)), (queue.Queue, (0,)),
-     (queue.Queue, (1, "person"))],
+    [(rate.Settings, (0, 1)), (rate.Settings, (1, 0)), (rate.Settings, (1, 1, "leap")), (volume.Settings, (0, 1)), (quota.Settings, (0,)),
+     (queue.Settings, (0,)), (queue.Settings, (1, "person"))],
 )  # fmt: skip
 def test_limits_over_time_that_make_no_sense_are_refused(wrong: tuple[Any, tuple[Any, ...]]) -> None:
     kind, values = wrong
