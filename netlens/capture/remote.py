@@ -69,12 +69,7 @@ def _place() -> str:
 
 
 class RemoteHost:
-    """A connection to a VM.
-
-    Attributes
-    ----------
-    own : the SSH connection itself, as the VM sees it; what a capture there must leave out.
-    """
+    """A connection to a VM. ``own``: the SSH connection itself, as the VM sees it; what a capture there must leave out."""
 
     def __init__(self, target: str, ssh: Sequence[str] = ("ssh",)):
         self.target = resolve_target(target)

@@ -35,8 +35,6 @@ MAX_GROUPS = 20_000  #: that are told apart; each has minutes of history
 class Groups:
     """The groups of a table's kinds of connections.
 
-    Attributes
-    ----------
     names : of the groups, by number.  of_kind : int64[3, kinds], the row, target and all that each kind counts in; -1 none.
     inferred : bool[kinds], whose answers are looked at for refusals.
     """
