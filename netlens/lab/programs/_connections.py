@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import socket
 import ssl
@@ -67,15 +68,12 @@ class Network:
         self._tls.set_alpn_protocols(["h2", "http/1.1"] if self.http2 else ["http/1.1"])
         if self.http2 and config["programs"]:
             self._tls.keylog_filename = config["keylog"]  # as SSLKEYLOGFILE does
-        self._lock = threading.Lock()
-        self._numbers = 0
+        self._numbers = itertools.count(1)
         self._dns_timers: list[threading.Timer] = []
 
     def name(self) -> str:
         """A new name, for a connection or a request."""
-        with self._lock:
-            self._numbers += 1
-            return f"{self.side}-{self._numbers}"
+        return f"{self.side}-{next(self._numbers)}"
 
     def connect(self, behaviour: Behaviour) -> Connection:
         """Look the site up and open a TLS connection to it."""

@@ -7,6 +7,7 @@ the SDK's own HTTP client made it, with nanoseconds.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import random
 import socket
@@ -46,7 +47,7 @@ class Client:
     def __init__(self, side: str, journal: Journal, certificate: str) -> None:
         httpx: Any = http_library()
         self._journal, self._side = journal, side
-        self._lock, self._numbers = threading.Lock(), 0
+        self._numbers = itertools.count(1)
         self._connections: dict[int, str] = {}  # by local port
         context = ssl.create_default_context(cafile=certificate)
         context.set_alpn_protocols(["http/1.1"])
@@ -64,9 +65,7 @@ class Client:
 
     def name(self) -> str:
         """A new name, for a connection or a request."""
-        with self._lock:
-            self._numbers += 1
-            return f"{self._side}-{self._numbers}"
+        return f"{self._side}-{next(self._numbers)}"
 
     def attempt(self, request: Any) -> Any:
         name, times = self.name(), dict[str, int]()
