@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens import lenses
-from netlens.api import read_side_by_side
+from netlens.api import Capture, read_side_by_side
 from netlens.arrays import give_back, no_cycles
 from netlens.chains import overlap, target
 from netlens.chains.clock import Clock, forget
@@ -31,15 +31,11 @@ from netlens.extras import need
 from netlens.lenses import Finding, refused
 from netlens.lenses.refused import counting
 from netlens.lenses.refused.labels import labelled
-from netlens.lenses.refused.limit import Limit
-from netlens.lenses.refused.verdict import Verdict
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from netlens.api import Capture
-    from netlens.chains.inputs import Inputs
     from netlens.chains.side import Side
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.limit import Limit
@@ -362,10 +358,7 @@ def together(found: Sequence[Analysis]) -> Analysis:
     for name, value in shown.counts.items():
         values = [each.counts.get(name) for each in found]
         if isinstance(value, dict):
-            added: Counter[str] = Counter()
-            for each in values:
-                added.update(each or {})
-            counts[name] = dict(sorted(added.items()))
+            counts[name] = dict(sorted(sum((Counter(each) for each in values), Counter[str]()).items()))
         else:
             counts[name] = sum(each or 0 for each in values)
     weighed = judged.weighed

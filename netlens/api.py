@@ -190,14 +190,9 @@ class Capture:
 
     def _build(self, name: str) -> None:
         part = self.part
-        if name == "sessions":
-            self._tables[name] = part.sessions()
-        elif name == "hellos":
-            self._tables[name] = part.hellos.rows()
-        elif name == "exchanges":
-            self._tables[name] = part.exchange_rows()
-        elif name == "quality":
-            self._tables[name] = part.quality()
+        alone = {"sessions": part.sessions, "hellos": part.hellos.rows, "exchanges": part.exchange_rows, "quality": part.quality}
+        if name in alone:
+            self._tables[name] = alone[name]()
         elif name == "lookups" and "tunnels" not in part.products:
             assert part.lookups is not None
             self._tables[name] = part.lookups.rows()

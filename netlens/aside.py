@@ -25,8 +25,6 @@ T = TypeVar("T")
 class Aside:
     """Functions of one argument whose results are worked out ahead.
 
-    Parameters
-    ----------
     functions : called one after the other; what they return is pickled.  run : what calls them, where that is more than to call them.
     """
 

@@ -32,10 +32,7 @@ def replacing(output: str | os.PathLike[str], mode: int = 0o666, *, made_up: boo
 
     ``made_up`` : the name is netlens' own, in a folder that was named; then a pipe or device there is replaced, not written to.
 
-    Raises
-    ------
-    NetlensError
-        it is a directory, or cannot be written.
+    NetlensError if it is a directory, or cannot be written.
     """
     target = os.fspath(output)
     if os.path.isdir(target) and not (made_up and os.path.islink(target)):
@@ -64,12 +61,7 @@ def _is_stream(target: str) -> bool:
 
 
 def subfolder(path: Path) -> None:
-    """Make a folder of netlens' own choosing inside one that was named, or use it if it is there; never through a link.
-
-    Raises
-    ------
-    NetlensError
-    """
+    """Make a folder of netlens' own choosing inside one that was named, or use it if it is there; never through a link. NetlensError if it cannot be."""
     with _told(str(path), "cannot be made"), contextlib.suppress(FileExistsError):
         path.mkdir()
     if path.is_symlink() or not path.is_dir():
@@ -82,12 +74,7 @@ def subfolder(path: Path) -> None:
 
 
 def refuse_existing(target: str) -> None:
-    """Refuse what is there already, also a link that leads nowhere.
-
-    Raises
-    ------
-    NetlensError
-    """
+    """Refuse what is there already, also a link that leads nowhere (NetlensError)."""
     if os.path.lexists(target):
         raise NetlensError(f"{printable(target)}: already exists and is not overwritten; name another place")
 
@@ -96,10 +83,7 @@ def refuse_existing(target: str) -> None:
 def new_file(target: str) -> Iterator[str]:
     """A path aside that becomes ``target`` when the block ends without an error, unless something is there by then.
 
-    Raises
-    ------
-    NetlensError
-        something is there, or it cannot be written.
+    NetlensError if something is there, or it cannot be written.
     """
     refuse_existing(target)
     with _told(target, "cannot be written"), _aside(target) as folder:

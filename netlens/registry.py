@@ -1,7 +1,8 @@
 """Members of a folder: a file in it is a member, found without a list and checked when it is loaded.
 
 Causes, fixes, limiters, lenses, checks, link types and exports are all kept this way. What a member has is said once, by a Protocol beside the folder:
-its annotated attributes, its functions with their parameters. A file whose name begins with an underscore is no member but what members share.
+its annotated attributes, its functions with their parameters. An attribute to which the Protocol gives a value may be left out, and has that value then.
+A file whose name begins with an underscore is no member but what members share.
 """
 
 from __future__ import annotations
@@ -20,17 +21,12 @@ P = TypeVar("P")
 def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique: tuple[str, ...] = ("ID",)) -> tuple[P, ...]:
     """The members of a package, in the order of their files' names.
 
-    Parameters
-    ----------
     package : its full name.  kind : a Protocol; what it annotates must be there and of that type, what it defines must take the same parameters.
-        What it gives a value may be left out, and has that then. ``ID``, if it is annotated, is the file's name with ``-`` for ``_``.
+        ``ID``, if it is annotated, is the file's name with ``-`` for ``_``, which a file may leave out.
     sections : words that the docstring must have, each at the beginning of a line and followed by a colon (``Claim``).
     unique : attributes that no two members may share; of a dict no key.
 
-    Raises
-    ------
-    TypeError
-        a file is no member: it is named, and what it lacks; or two share what is unique.
+    TypeError if a file is no member: it is named, and what it lacks; or two share what is unique.
     """
     folder = import_module(package).__path__
     modules = [import_module(f"{package}.{m.name}") for m in pkgutil.iter_modules(folder) if not m.name.startswith("_")]
@@ -49,7 +45,7 @@ def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique:
 
 def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] = ()) -> None:
     """That a module is what ``kind`` says; else a TypeError with its name and what is wrong."""
-    name = _file(module)
+    name, own = _file(module), module.__name__.rpartition(".")[2].replace("_", "-")
     lines = (module.__doc__ or "").splitlines()
     if not lines:
         raise TypeError(f"{name} has no docstring")
@@ -58,8 +54,8 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
             raise TypeError(f"{name}: its docstring has no line that begins with {section}:")
     hints = _hints(kind)  # type: ignore[arg-type]
     for attribute, wanted in hints.items():
-        if hasattr(kind, attribute) and not hasattr(module, attribute):
-            setattr(module, attribute, getattr(kind, attribute))
+        if not hasattr(module, attribute) and (attribute == "ID" or hasattr(kind, attribute)):
+            setattr(module, attribute, own if attribute == "ID" else getattr(kind, attribute))
         value = getattr(module, attribute, None)
         if get_origin(wanted) is Literal:
             if value not in get_args(wanted):
@@ -68,16 +64,14 @@ def check(module: types.ModuleType, kind: type[Any], sections: tuple[str, ...] =
         accepted = tuple(get_origin(each) or each for each in (get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)))
         if value is None or not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted) or value == "":
             raise TypeError(f"{name}: {attribute} is {value!r}, it must be of type {' or '.join(t.__name__ for t in accepted)}")
-    if "ID" in hints and (wanted := module.__name__.rpartition(".")[2].replace("_", "-")) != module.ID:
-        raise TypeError(f"{name}: ID is {module.ID!r}, it must be {wanted!r}")
+    if "ID" in hints and own != module.ID:
+        raise TypeError(f"{name}: ID is {module.ID!r}, it must be {own!r}")
     for attribute, model in vars(kind).items():
         if not attribute.startswith("_") and inspect.isfunction(model):
             _check_function(name, attribute, getattr(module, attribute, None), model)
 
 
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+_hints = cache(get_type_hints)
 
 
 def _check_function(name: str, attribute: str, function: Any, model: Any) -> None:

@@ -48,10 +48,7 @@ def opened(path: str | os.PathLike[str], what: str = "") -> Iterator[io.Buffered
 
     ``what`` : what it should be ("the error log"), for the error.
 
-    Raises
-    ------
-    CaptureError
-        it cannot be opened or read, or it is no regular file.
+    CaptureError if it cannot be opened or read, or it is no regular file.
     """
     name = os.fsdecode(path)
     try:
@@ -98,12 +95,7 @@ def _refuse(name: str, mode: int) -> None:
 
 def refuse_special(path: str) -> None:
     """Refuse what is there and no regular file (nor a link to one), or would have to be waited for, now or later; what cannot be opened is left to whoever
-    reads it.
-
-    Raises
-    ------
-    CaptureError
-    """
+    reads it (CaptureError)."""
     with contextlib.suppress(OSError, ValueError), _File(_open(path)) as file:
         try:
             some = file.readinto(bytearray(1))
@@ -114,13 +106,7 @@ def refuse_special(path: str) -> None:
 
 
 def whole(path: str | os.PathLike[str], limit: int, what: str = "") -> bytes:
-    """All bytes of a file that has no more than ``limit``.
-
-    Raises
-    ------
-    CaptureError
-        it cannot be read, is no regular file, or is larger.
-    """
+    """All bytes of a file that has no more than ``limit``. CaptureError if it cannot be read, is no regular file, or is larger."""
     with opened(path, what) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -189,8 +175,6 @@ class _Recoded:
 class Rows(Generic[T]):
     """Objects of a file of JSON lines, as far as ``fit`` makes something of them; the others are counted. To be gone through once.
 
-    Parameters
-    ----------
     most : lines that are read.  fit : a row of it, or None if it is none.  noun : what a line should be ("a socket sample").
     """
 

@@ -10,14 +10,14 @@ def printable(text: str) -> str:
     r"""Control, format (bidi) and unassigned characters as ``\xNN`` or ``\uNNNN``; everything else as it is."""
     if text.isascii() and text.isprintable():
         return text
-    out = []
-    for char in text:
-        if unicodedata.category(char) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"):
-            code = ord(char)
-            out.append(f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
-        else:
-            out.append(char)
-    return "".join(out)
+    unseen = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+    return "".join(escaped(char) if unicodedata.category(char) in unseen else char for char in text)
+
+
+def escaped(char: str) -> str:
+    r"""``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``."""
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def shortened(text: str, longest: int) -> str:
@@ -36,8 +36,6 @@ def display_filter(ends: tuple[tuple[str, int], tuple[str, int]], frames: tuple[
 
     ``tcp.stream`` would not do: Wireshark also counts connections that ICMP errors quote, so its numbers may be higher than ours.
 
-    Parameters
-    ----------
     frames : first and last frame, which tell it from other sessions of the same ends; None where no file has these numbers.
     """
     parts = [f"{'ipv6' if ':' in ip else 'ip'}.addr == {ip} && tcp.port == {port}" for ip, port in ends]
@@ -67,14 +65,9 @@ def plural(count: int, noun: str, many: str | None = None) -> str:
 
 def duration(seconds: float) -> str:
     """A duration with a unit that fits: ``850 µs``, ``12 ms``, ``3.2 s``, ``2 min 5 s``, ``3 h 10 min``."""
-    if seconds < 0.0000009995:
-        return f"{seconds * 1e9:.3g} ns"
-    if seconds < 0.0009995:
-        return f"{seconds * 1e6:.3g} µs"
-    if seconds < 0.9995:
-        return f"{seconds * 1e3:.3g} ms"
-    if seconds < 99.95:
-        return f"{seconds:.3g} s"
+    for below, factor, unit in ((0.0000009995, 1e9, "ns"), (0.0009995, 1e6, "µs"), (0.9995, 1e3, "ms"), (99.95, 1, "s")):
+        if seconds < below:
+            return f"{seconds * factor:.3g} {unit}"
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"

@@ -17,7 +17,7 @@ class Kind(Protocol):
     LETTER: str
     GROUP: Literal["names", "time"]
     RANK: int | float
-    NOTES: tuple[str, ...] = ()
+    QUIET: bool = True
 
     def judge(self, facts: object) -> object: ...
 
@@ -64,12 +64,12 @@ def test_a_malformed_one_is_refused_by_name(folder, change, said):
     assert str(caught.value).partition("/")[2] == said
 
 
-def test_what_the_kind_gives_a_value_may_be_left_out(folder):
-    (plain,) = folder(good_one=GOOD)
-    (noted,) = folder(good_one=GOOD + 'NOTES = ("a",)\n')
-    assert (plain.NOTES, noted.NOTES) == ((), ("a",))
-    with pytest.raises(TypeError, match="NOTES is 'a', it must be of type tuple"):
-        folder(good_one=GOOD + 'NOTES = "a"\n')
+def test_the_id_and_what_the_kind_gives_a_value_may_be_left_out(folder):
+    assert [m.QUIET for m in folder(good_one=GOOD)] == [True]
+    assert [m.ID for m in folder(good_one=GOOD.replace('ID = "good-one"\n', ""))] == ["good-one"]
+    assert [m.QUIET for m in folder(good_one=GOOD + "QUIET = False\n")] == [False]
+    with pytest.raises(TypeError, match="QUIET is 1, it must be of type bool"):
+        folder(good_one=GOOD + "QUIET = 1\n")
 
 
 def test_two_with_one_letter_are_refused_by_name(folder):

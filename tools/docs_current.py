@@ -10,7 +10,6 @@ import inspect
 import json
 import re
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -98,11 +97,10 @@ def _headers(members: tuple[Any, ...], shown: list[tuple[int, str]]) -> list[str
 
 
 def formats() -> str:
-    from netlens.cli import COMMANDS
+    from netlens.cli.tables import TABLES
     from netlens.report import exports
 
     found = exports.found()
-    tables = {name: getattr(import_module(f"netlens.cli.{name}"), "TABLE", None) for name in sorted(COMMANDS)}
     lines = [
         "# Output formats\n\n",
         MADE,
@@ -110,7 +108,7 @@ def formats() -> str:
         "| format | commands | what it is |\n|---|---|---|\n",
     ]
     for name, export in found.items():
-        commands = ", ".join(f"`{command}`" for command, table in tables.items() if table and name in exports.of(table))
+        commands = ", ".join(f"`{command}`" for command, table in TABLES.items() if name in exports.of(table))
         lines.append(f"| [`{name}`](#{name}) | {commands} | {_cell(export.MEANING)} |\n")
     for name, export in found.items():
         lines.append(f"\n## {name}\n\n{_text(export.__doc__)}\n")

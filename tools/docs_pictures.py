@@ -235,7 +235,8 @@ def charts() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         for recording in sorted({recording for recording, _ in CHARTS.values()}):
-            plots.save_analysis(Path(name) / recording, netlens.analyze(f"captures/{recording}"))
+            for draw in plots.of_analysis(Path(name) / recording, netlens.analyze(f"captures/{recording}")):
+                draw()
         for picture, (recording, file) in CHARTS.items():
             shutil.copy(Path(name) / recording / file, IMAGES / picture)
 

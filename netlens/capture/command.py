@@ -72,11 +72,11 @@ def watched(argv: Sequence[str]) -> list[str]:
     return ["sh", "-c", WATCH, "netlens", *argv]
 
 
-def tcpdump(interface: str = "any", bpf: str = "", snaplen: int = SNAPLEN, buffer_kib: int = BUFFER_KIB) -> list[str]:
+def tcpdump(interface: str = "any", bpf: str = "", snaplen: int = SNAPLEN) -> list[str]:
     """The argument list of tcpdump; the capture goes to its standard output."""
     if not interface or interface.startswith("-") or not interface.isprintable():
         raise CaptureError(f"{interface!r} is not the name of an interface")
-    argv = ["tcpdump", "-n", "-U", "-i", interface, "-s", str(snaplen), "-B", str(buffer_kib), "-w", "-"]
+    argv = ["tcpdump", "-n", "-U", "-i", interface, "-s", str(snaplen), "-B", str(BUFFER_KIB), "-w", "-"]
     return [*argv, "--", bpf] if bpf else argv  # one argument: tcpdump joins them anyway, and a filter may begin with "-"
 
 
@@ -103,8 +103,6 @@ def capture_filter(
 ) -> str:
     """The filter made for the question.
 
-    Parameters
-    ----------
     addresses : of the API; none: everything on port 443.
     redirect_ports : ports seen in use by sshuttle, beside the range it takes by itself.
     ssh_ports : where the tunnel's SSH server listens.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,10 +34,7 @@ class Row:
 def look_at(vm: str | None, apis: Sequence[str], apis_named: bool, directory: str = ".", ssh: Sequence[str] = ("ssh",)) -> Iterator[Scene]:
     """The scene of an examination; a connection to the VM lives as long as it.
 
-    Raises
-    ------
-    CaptureError
-        the VM or an API is named in a way that cannot be meant (a host that begins with ``-``).
+    CaptureError if the VM or an API is named in a way that cannot be meant (a host that begins with ``-``).
     """
     scene = Scene(Machine("here"), None, tuple(check_api(a) for a in apis), apis_named, directory, ssh=ssh)
     if vm is None:
@@ -55,8 +51,8 @@ def look_at(vm: str | None, apis: Sequence[str], apis_named: bool, directory: st
             yield scene
             return
         scene.target = target
-    folder = tempfile.mkdtemp(prefix="netlens-")  # 0700; short, as a socket's path may have no more than 104 bytes on macOS
-    try:
+    # of rights 0700, and short: a socket's path may have no more than 104 bytes on macOS
+    with tempfile.TemporaryDirectory(prefix="netlens-", ignore_cleanup_errors=True) as folder:
         argv = ssh_shared(ssh, check_host(scene.target), f"{folder}/s")
         scene.vm = Machine("vm", lambda words: [*argv, shlex.join(words)], far=True)
         scene.reached = scene.vm.run("uname", "-n")
@@ -64,8 +60,6 @@ def look_at(vm: str | None, apis: Sequence[str], apis_named: bool, directory: st
             yield scene
         finally:
             run([*argv[:-2], "-O", "exit", *argv[-2:]])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def examine(scene: Scene, wanted: Sequence[Check] | None = None, progress: Callable[[str], None] = lambda title: None) -> list[Row]:

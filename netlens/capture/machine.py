@@ -69,8 +69,6 @@ class Trip:
 class Machine:
     """A machine, and what it says of itself; each fact is asked for once.
 
-    Parameters
-    ----------
     where : its name in messages: here, vm, host.
     wrap : makes the argument list that runs a command there; for ssh and namespaces. Default: this machine.
     far : ``wrap`` goes through ssh, so commands get a PATH of the system's own, and more time.
@@ -101,13 +99,7 @@ class Machine:
     # --- what needs no rights
 
     def learn(self, names: Sequence[str] = ()) -> facts.Facts:
-        """What the machine says now, with the addresses of ``names``.
-
-        Raises
-        ------
-        CaptureError
-            its shell does not answer.
-        """
+        """What the machine says now, with the addresses of ``names``. CaptureError if its shell does not answer."""
         outcome = self._ask(names)
         found = facts.parse(facts.said(outcome.stdout))
         if not found.system:

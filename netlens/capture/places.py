@@ -39,10 +39,7 @@ def connected(side: str, vm: str | None, ssh: Sequence[str], prefix: Sequence[st
 def learn(places: Iterable[Place], names: Sequence[str]) -> tuple[Addresses, list[dict[str, Any]]]:
     """Ask every place about itself, at the same time: addresses of each name as seen from all of them, and who said which when.
 
-    Raises
-    ------
-    CaptureError
-        nobody knows an address of a name, or a place does not answer.
+    CaptureError if nobody knows an address of a name, or a place does not answer.
     """
     places = list(places)
     resolved: list[dict[str, Any]] = []
@@ -77,16 +74,19 @@ def ssh_ports(places: Iterable[Place]) -> set[int]:
     return {*command.SSH_PORTS, *(port for p in places if p.side != "host" for port in p.facts.ssh_ports())}
 
 
-def bpf(place: Place, places: Sequence[Place], addresses: Addresses, streams: Iterable[command.SshConnection]) -> str:
-    """The filter that the question needs, at ``place``."""
-    vms = {address for p in places if p.side != "host" and p is not place for address in p.facts.own_addresses()}
-    made = command.capture_filter(
-        flat(addresses),
-        {port for p in places for port in p.facts.redirect_ports()},
-        ssh_ports(places),
-        sorted(vms) if place.side == "host" else (),
-    )
-    return command.without_own_streams(made, streams)
+def bpf(
+    place: Place, places: Sequence[Place], addresses: Addresses, streams: Iterable[command.SshConnection], instead: str | None = None
+) -> str:
+    """The filter that the question needs, at ``place``, or the one that was given ``instead``; without ``streams``."""
+    if instead is None:
+        vms = {address for p in places if p.side != "host" and p is not place for address in p.facts.own_addresses()}
+        instead = command.capture_filter(
+            flat(addresses),
+            {port for p in places for port in p.facts.redirect_ports()},
+            ssh_ports(places),
+            sorted(vms) if place.side == "host" else (),
+        )
+    return command.without_own_streams(instead, streams)
 
 
 def flat(addresses: Addresses) -> list[str]:

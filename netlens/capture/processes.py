@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
+import platform
 import re
 import shutil
 import signal
@@ -21,6 +23,12 @@ COMMAND_TIMEOUT_S = 10.0  #: none of the commands does real work; one that takes
 OUTPUT_BYTES = 4_000_000  #: what is read of a command's output; a firewall of ten thousand rules has about 1 MB
 #: Where system programs live that are on no ordinary user's PATH, and on nobody's in a command by ssh.
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin:/Applications/Wireshark.app/Contents/MacOS"
+
+#: What ``versions`` tells of besides Python: packages, and programs with what their version looks like in the first lines of ``--version``.
+PACKAGES = ("numba", "numpy", "pandas")
+PROGRAMS = {"tcpdump": r"tcpdump version (\d\S*)", "tshark": r"TShark \(Wireshark\) (\d[\w.-]*\w)"}
+TIMEOUT_S = 5.0
+NONE = "not found"
 
 Talk = Callable[[IO[bytes], IO[bytes]], None]
 
@@ -46,8 +54,6 @@ class Outcome(NamedTuple):
 def run(argv: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S, given: str = "", talk: Talk | None = None) -> Outcome:
     """Run a command, at most ``timeout_s``; its output never blocks it and is read up to ``OUTPUT_BYTES``. No shell.
 
-    Parameters
-    ----------
     given : its standard input.
     talk : is handed the command's standard input and output while it runs, instead.
     """
@@ -105,6 +111,23 @@ def version_of(pattern: str, text: str) -> str:
     return found[1] if found else ""
 
 
+def versions() -> dict[str, str]:
+    """Versions of what netlens runs with, for ``netlens --version`` and bug reports: name -> version; "not found" for what is not there, "unknown" for what
+    does not say. Nothing is imported to learn its version; tshark's answer takes half a second."""
+    found = {"Python": f"{platform.python_version()} ({platform.system()} {platform.machine()})"}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = NONE
+    return found | {program: _version(program) for program in PROGRAMS}
+
+
+def _version(program: str) -> str:
+    outcome = run([program, "--version"], TIMEOUT_S)
+    return NONE if outcome.status == 127 else version_of(PROGRAMS[program], outcome.stdout + outcome.stderr) or "unknown"
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
     # sudo's child is root's and not ours to kill; it ends when sudo does
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -160,10 +183,6 @@ class LineProcess:
         for line in lines(self._process.stdout, self._max):
             self._take(line)
         self._end()
-
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
 
     def stop(self) -> None:
         """End it, after what it had written was taken."""

@@ -21,7 +21,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from netlens.capture import command
@@ -50,15 +49,6 @@ _NO_RIGHT = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Counts:
-    """tcpdump's counts at one moment; None where it has not said them."""
-
-    captured: int | None = None
-    received: int | None = None
-    dropped: int | None = None
-
-
 def parse_counts(line: str) -> dict[str, int]:
     """Counts in a line of tcpdump's standard error; keys captured, received, dropped. Empty if the line has none.
 
@@ -82,8 +72,6 @@ def is_missing_right(line: str) -> bool:
 class SideRecorder:
     """One capture: ``start`` returns when tcpdump listens, ``stop`` when all of it is stored.
 
-    Parameters
-    ----------
     side : "vm" or "host"; names the file.
     directory : where the file goes; made with rights 0700 if it is missing.
     prefix : put before the command, as ``["ip", "netns", "exec", "vm"]``.
@@ -104,7 +92,6 @@ class SideRecorder:
         interface: str = "any",
         bpf: str = "",
         snaplen: int = command.SNAPLEN,
-        buffer_kib: int = command.BUFFER_KIB,
         *,
         rotate_mb: float | None = None,
         keep: int | None = None,
@@ -117,7 +104,7 @@ class SideRecorder:
     ):
         self.side, self.directory = side, Path(directory)
         self.bpf = bpf
-        self.command = command.tcpdump(interface, bpf, snaplen, buffer_kib)
+        self.command = command.tcpdump(interface, bpf, snaplen)
         self.wrap = wrap or (lambda argv: [*prefix, *argv])
         self.system = system
         self.link_lost = link_lost
@@ -153,10 +140,7 @@ class SideRecorder:
         Without the right to capture, the same is tried with ``sudo -n``, once with the whole shell and once with tcpdump alone (for sudoers that
         allow only that).
 
-        Raises
-        ------
-        CaptureError
-            it does not listen; the message is its own.
+        CaptureError if it does not listen; the message is its own.
         """
         if self._process is not None:
             raise CaptureError(f"{self.side}: this recorder was started before")
@@ -260,7 +244,7 @@ class SideRecorder:
         assert process.stdout is not None
         assert self._sink is not None
         out = process.stdout.fileno()
-        _widen(out)
+        widen(out)
         next_look = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
@@ -339,18 +323,12 @@ class SideRecorder:
     # --- while it runs
 
     @property
-    def ended(self) -> bool:
-        """tcpdump no longer runs."""
-        return self._ended
-
-    @property
     def fault(self) -> str | None:
         """Why this capture is incomplete, as far as known now."""
         return self._fault
 
     @property
     def packets(self) -> int:
-        """Packets stored so far."""
         return self._sink.packets if self._sink else 0
 
     @property
@@ -358,15 +336,10 @@ class SideRecorder:
         """Bytes stored so far, all files of a rotation together."""
         return self._sink.size if self._sink else 0
 
-    def counts(self) -> Counts:
-        """tcpdump's counts as it last told them, at most about a second old."""
-        return Counts(*(self._counts.get(k) for k in ("captured", "received", "dropped")))
-
-    def await_packets(self, count: int, timeout: float = 10.0) -> bool:
-        """Wait until so many packets are stored, or it ended; whether they are."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.packets >= count or self._ended, timeout)
-        return self.packets >= count
+    @property
+    def dropped(self) -> int | None:
+        """Packets that the kernel dropped, as tcpdump last told it, at most about a second ago; None if it has not."""
+        return self._counts.get("dropped")
 
     # --- stop
 
@@ -384,9 +357,9 @@ class SideRecorder:
             self._stopping = not self._ended
         self._end_process()
         self._sink.close()
-        counts = self.counts()
-        if self._fault is not None and (counts.received or 0) < self._sink.packets:
-            counts = Counts(counts.captured, None, counts.dropped or None)  # it died before it could say; what it said last is too old
+        received, dropped = self._counts.get("received"), self.dropped
+        if self._fault is not None and (received or 0) < self._sink.packets:
+            received, dropped = None, dropped or None  # it died before it could say; what it said last is too old
         if self._fault is None and self._sink.cut_bytes:
             self._note(f"the last record was cut and left out ({self._sink.cut_bytes} bytes)")
         self._result = SideResult(
@@ -394,8 +367,8 @@ class SideRecorder:
             path=self._sink.files[0],
             paths=list(self._sink.files),
             packets_captured=self._sink.packets,
-            packets_received=counts.received,
-            packets_dropped=counts.dropped,
+            packets_received=received,
+            packets_dropped=dropped,
             started_ns=self.started_ns,
             stopped_ns=stopped_ns,
             argv=self.argv,
@@ -426,10 +399,10 @@ class SideRecorder:
                 if self._answers == answers:
                     continue
                 answers = self._answers
-                counts = self.counts()
+                captured, now, dropped = (self._counts.get(name, 0) for name in ("captured", "received", "dropped"))
             if received is None:
-                received = counts.received or 0
-            if (counts.captured or 0) + (counts.dropped or 0) >= received and self._sink.packets >= (counts.captured or 0):
+                received = now
+            if captured + dropped >= received and self._sink.packets >= captured:
                 return
             self._order("stats")
 
@@ -461,8 +434,8 @@ class SideRecorder:
             self._wake = None
 
 
-def _widen(descriptor: int) -> None:
-    """A larger pipe (Linux): a busy moment here must not stop tcpdump from emptying the kernel's buffer."""
+def widen(descriptor: int) -> None:
+    """Make a pipe larger (Linux): a busy moment here must not stop tcpdump from emptying the kernel's buffer."""
     with contextlib.suppress(OSError, ImportError, AttributeError):
         import fcntl
 

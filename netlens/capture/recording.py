@@ -185,7 +185,8 @@ def write_manifest(directory: Path, sides: list[SideResult], extra: dict[str, An
     names = sorted(p.name for p in directory.iterdir() if p.is_file() and not p.is_symlink() and p.name != MANIFEST and p.name[0] != ".")
     files = {name: sha256(directory / name) for name in names}
     document: dict[str, Any] = {"format": FORMAT, "netlens": version, "complete": complete, "reasons": reasons, **extra}
-    document["sides"] = [_side_to_dict(s) for s in sides]
+    plain = [f.name for f in fields(SideResult) if f.name not in ("side", "path", "paths")]
+    document["sides"] = [{"side": s.side, "files": [p.name for p in s.paths]} | {n: getattr(s, n) for n in plain} for s in sides]
     document["files"] = [{"name": n, "bytes": (directory / n).stat().st_size, "sha256": d} for n, d in files.items()]
     with replacing(directory / MANIFEST, 0o600, made_up=True) as aside, os.fdopen(create_file(Path(aside)), "w", encoding="utf-8") as file:
         file.write(to_toml(document))
@@ -193,22 +194,12 @@ def write_manifest(directory: Path, sides: list[SideResult], extra: dict[str, An
 
 
 _OURS = ("format", "netlens", "sides", "files")
-_PLAIN = {f.name: f.type for f in fields(SideResult)}
-
-
-def _side_to_dict(side: SideResult) -> dict[str, Any]:
-    out: dict[str, Any] = {"side": side.side, "files": [p.name for p in side.paths]}
-    out |= {n: getattr(side, n) for n in _PLAIN if n not in ("side", "path", "paths")}
-    return out
 
 
 def read_manifest(directory: Path | str) -> Manifest:
     """The manifest of a recording.
 
-    Raises
-    ------
-    CaptureError
-        there is none, it cannot be read, or it says what no manifest may say (a file outside its folder, a count that is a text).
+    CaptureError if there is none, it cannot be read, or it says what no manifest may say (a file outside its folder, a count that is a text).
     """
     directory = Path(directory)
     path = directory / MANIFEST
@@ -219,19 +210,16 @@ def read_manifest(directory: Path | str) -> Manifest:
         _check_keys(text)
         document = tomllib.loads(text)
         _check_values(document)
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits
-        raise CaptureError(f"{shown}: not a manifest ({printable(str(error).splitlines()[0])})") from None
-    except _Wrong as error:
-        raise CaptureError(f"{shown}: {error}") from None
-    form = document.get("format")
-    if form != FORMAT or isinstance(form, bool):
-        raise CaptureError(f"{shown}: format {_told(form)} is not known to this version of netlens, which knows {FORMAT}")
-    try:
+        form = document.get("format")
+        if form != FORMAT or isinstance(form, bool):
+            raise _Wrong(f"format {_told(form)} is not known to this version of netlens, which knows {FORMAT}")
         sides = [_side_from_dict(directory, s) for s in _tables(document.get("sides", []))]
         files = {_name(f.get("name")): _typed(f, "sha256", str, "") for f in _tables(document.get("files", []))}
         complete = _typed(document, "complete", bool, True)
         reasons = [str(r) for r in _typed(document, "reasons", list, [])]
         version = _typed(document, "netlens", str, "")
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, a number of thousands of digits
+        raise CaptureError(f"{shown}: not a manifest ({printable(str(error).splitlines()[0])})") from None
     except _Wrong as error:
         raise CaptureError(f"{shown}: {error}") from None
     extra = {k: v for k, v in document.items() if k not in (*_OURS, "complete", "reasons")}

@@ -21,7 +21,6 @@ from typing import IO
 
 from netlens.capture import command
 from netlens.capture.machine import tart_address
-from netlens.capture.processes import Outcome, run
 from netlens.errors import CaptureError
 from netlens.outputs import caller, create
 from netlens.sidefiles import opened
@@ -34,10 +33,7 @@ END_S = 5.0
 def resolve_target(target: str, tart: Sequence[str] = ("tart",)) -> str:
     """What ssh is to be given for ``--vm``: ``tart:NAME`` becomes ``USER@ADDRESS``.
 
-    Raises
-    ------
-    CaptureError
-        the target is none, or tart does not know the VM.
+    CaptureError if the target is none, or tart does not know the VM.
     """
     name = command.tart_name(target)
     if name is None:
@@ -73,12 +69,7 @@ def _place() -> str:
 
 
 class RemoteHost:
-    """A connection to a VM.
-
-    Attributes
-    ----------
-    own : the SSH connection itself, as the VM sees it; what a capture there must leave out.
-    """
+    """A connection to a VM. ``own``: the SSH connection itself, as the VM sees it; what a capture there must leave out."""
 
     def __init__(self, target: str, ssh: Sequence[str] = ("ssh",)):
         self.target = resolve_target(target)
@@ -100,13 +91,7 @@ class RemoteHost:
         self.close()
 
     def connect(self, timeout: float = CONNECT_S) -> None:
-        """Open the connection.
-
-        Raises
-        ------
-        CaptureError
-            with what ssh said.
-        """
+        """Open the connection. CaptureError with what ssh said."""
         try:
             self._connect(timeout)
         except BaseException:
@@ -181,10 +166,6 @@ class RemoteHost:
     def wrap(self, argv: list[str]) -> list[str]:
         """The argument list that runs ``argv`` on the VM."""
         return command.ssh_session(self.ssh, self.target, self._socket, argv)
-
-    def run(self, argv: Sequence[str], given: str = "", timeout: float = 60.0) -> Outcome:
-        """Run a program on the VM to its end."""
-        return run(self.wrap(list(argv)), timeout, given)
 
     def close(self) -> None:
         """End the connection, and with it all that runs through it."""

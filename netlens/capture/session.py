@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.addresses import is_address
 from netlens.capture import command, errorlog, places, sockets
@@ -32,9 +32,6 @@ from netlens.capture.remote import open_streams
 from netlens.errors import CaptureError
 from netlens.outputs import create_file
 from netlens.text import endpoint, plural, printable, size
-
-if TYPE_CHECKING:
-    from netlens.capture.places import Addresses, Place
 
 SIDES = ("vm", "host")
 RESERVE = 512 << 10  #: bytes kept free for the manifest of a recording that fills the disk; a manifest has about 10 kB
@@ -63,7 +60,6 @@ class Options:
     filter: str | None = None
     everything: bool = False
     snaplen: int = command.SNAPLEN
-    buffer_kib: int = command.BUFFER_KIB
     rotate_mb: float | None = None
     keep: int | None = None
     min_free_mb: float = 200
@@ -106,8 +102,6 @@ class _Lines:
 class Session:
     """One recording from start to end; :meth:`run` does all of it.
 
-    Parameters
-    ----------
     say : takes messages for people, a line each.
     show : takes the live line, once a second.
     stop : set by whoever wants the recording to end (Ctrl-C).
@@ -118,7 +112,7 @@ class Session:
         self.wake = threading.Event()
         self.stop_asked: threading.Event = stop or threading.Event()
         self.warnings: list[str] = []
-        self.places: list[Place] = []
+        self.places: list[places.Place] = []
         self.recorders: list[SideRecorder] = []
         self.samplers: list[sockets.Sampler] = []
         self.refusals = self.unknown = 0
@@ -139,10 +133,7 @@ class Session:
     def run(self) -> Manifest:
         """Record, and return the manifest as written.
 
-        Raises
-        ------
-        CaptureError
-            nothing could be recorded. Once everything listens, faults are in the manifest instead.
+        CaptureError if nothing could be recorded. Once everything listens, faults are in the manifest instead.
         """
         check(self.options)
         names = [command.check_api(name) for name in self.options.apis]
@@ -177,11 +168,6 @@ class Session:
         for number, vm in enumerate(o.further, 2):
             self.places.append(places.connected(f"vm{number}", vm, o.ssh, o.prefixes.get(f"vm{number}", ()), stack))
 
-    def _filter(self, place: Place, addresses: Addresses) -> str:
-        if self.options.everything or self.options.filter is not None:
-            return command.without_own_streams(self.options.filter or "", self._streams)
-        return places.bpf(place, self.places, addresses, self._streams)
-
     def _reserve(self, path: Path) -> None:
         """Take the folder, and some room of its disk. Of two recordings that were given one empty folder at the same moment only one gets it."""
         made = False
@@ -206,23 +192,22 @@ class Session:
                 raise
             raise CaptureError(f"{self.directory}: nothing can be written here ({(error.strerror or str(error)).lower()})") from None
 
-    def _start(self, addresses: Addresses) -> None:
+    def _start(self, addresses: places.Addresses) -> None:
+        instead = "" if self.options.everything else self.options.filter
         for place in self.places:
-            remote = place.remote
             recorder = SideRecorder(
                 place.side,
                 self.directory,
                 interface=self.options.interface or command.default_interface(place.facts.system),
-                bpf=self._filter(place, addresses),
+                bpf=places.bpf(place, self.places, addresses, self._streams, instead),
                 snaplen=self.options.snaplen,
-                buffer_kib=self.options.buffer_kib,
                 rotate_mb=self.options.rotate_mb,
                 keep=self.options.keep,
                 min_free_mb=self.options.min_free_mb,
                 wrap=place.wrap,
                 attention=self.wake,
                 system=place.facts.system,
-                link_lost=remote.why_broken if remote else None,
+                link_lost=place.remote.why_broken if place.remote else None,
             )
             self.recorders.append(recorder)
             recorder.start()
@@ -230,23 +215,17 @@ class Session:
         self._start_helpers(addresses)
         self._ready.set()
 
-    def _start_helpers(self, addresses: Addresses) -> None:
+    def _start_helpers(self, addresses: places.Addresses) -> None:
         rows = _Lines(self.directory / "sockets.jsonl")
         self._files.append(rows)
         targets = places.flat(addresses)
+        ssh_ports, everything = places.ssh_ports(self.places), self.options.everything
         for place, recorder in zip(self.places, self.recorders, strict=True):
-            sampler = sockets.Sampler(
-                place.side,
-                rows.write,
-                targets,
-                place.facts.redirect_ports(),
-                places.ssh_ports(self.places),
-                self.options.everything,
-                self._streams,
-            )
+            redirect_ports = place.facts.redirect_ports()
+            sampler = sockets.Sampler(place.side, rows.write, targets, redirect_ports, ssh_ports, everything, self._streams)
             self.samplers.append(sampler)
 
-            def elevated(argv: list[str], place: Place = place, sudo: bool = recorder.sudo_shell) -> list[str]:
+            def elevated(argv: list[str], place: places.Place = place, sudo: bool = recorder.sudo_shell) -> list[str]:
                 return place.wrap(["sudo", "-n", "--", *argv] if sudo else argv)
 
             self._helpers.append(LineProcess(["sh", "-c", sockets.SCRIPT], sampler.line, elevated))
@@ -311,9 +290,8 @@ class Session:
         """Time, and per side packets, bytes, drops and open connections to the target."""
         parts = []
         for recorder, sampler in zip(self.recorders, self.samplers, strict=True):
-            dropped = recorder.counts().dropped
             text = f"{recorder.side} {plural(recorder.packets, 'packet')}, {size(recorder.bytes)}"
-            text += f", {'?' if dropped is None else f'{dropped:,}'} dropped"
+            text += f", {'?' if recorder.dropped is None else f'{recorder.dropped:,}'} dropped"
             if sampler.open_now is not None:
                 text += f", {sampler.open_now:,} open"
             parts.append(text)
@@ -332,7 +310,7 @@ class Session:
             file.close()
         return results
 
-    def _write(self, results: list[SideResult], names: list[str], addresses: Addresses, started_ns: int) -> Manifest:
+    def _write(self, results: list[SideResult], names: list[str], addresses: places.Addresses, started_ns: int) -> Manifest:
         self._ask_again(names, addresses)
         for result in results:
             if result.packets_dropped:
@@ -375,7 +353,7 @@ class Session:
             self.warnings.append(text)
             self.say(f"warning: {printable(text)}")
 
-    def _ask_again(self, names: list[str], addresses: Addresses) -> None:
+    def _ask_again(self, names: list[str], addresses: places.Addresses) -> None:
         """Addresses at the end, and the clock a second time; whatever is unreachable now is left out."""
         for place in self.places:
             if place.remote is not None and not place.remote.alive:

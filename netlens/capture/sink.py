@@ -88,12 +88,7 @@ class Sink:
     def feed(self, data: bytes) -> None:
         """Take bytes as they come.
 
-        Raises
-        ------
-        SinkFull
-            the disk is full; the file ends with the last record that fitted.
-        CaptureError
-            these bytes are no capture.
+        SinkFull if the disk is full (the file ends with the last record that fitted), CaptureError if these bytes are no capture.
         """
         self._take(data)
         if self._also is not None:

@@ -34,8 +34,6 @@ OPEN = frozenset({"ESTABLISHED", "SYN_SENT", "SYN_RECEIVED", "FIN_WAIT_1", "FIN_
 class Sampler:
     """Makes rows of the script's output.
 
-    Parameters
-    ----------
     side : goes into each row.
     write : takes a line of JSON.
     addresses : of the API; without any, everything on port 443 is the target.
@@ -79,7 +77,7 @@ class Sampler:
             return
         open_now = 0
         for s in parse_sockets(text):
-            if s.remote_ip is None or s.remote_port is None or self._is_own(s):
+            if s.remote_ip is None or s.remote_port is None or {s.local_port, s.remote_port} in self.own:
                 continue
             target = self.is_target(s)
             open_now += target and s.state in OPEN
@@ -106,6 +104,3 @@ class Sampler:
         if s.local_ip in self.addresses or s.remote_port in self.ssh_ports or s.local_port in self.ssh_ports:
             return True
         return s.local_port in self.redirect_ports or s.remote_port in self.redirect_ports
-
-    def _is_own(self, s: Socket) -> bool:
-        return {s.local_port, s.remote_port} in self.own

@@ -29,12 +29,12 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.arrays import no_cycles
 from netlens.chains import overlap, paths
-from netlens.chains.divided import PHASES, RELAY, WIRE, Division, Ragged, Words, objects
+from netlens.chains.divided import PHASES, RELAY, WIRE, Division, Ragged, Words
 from netlens.chains.openings import openings
 from netlens.chains.painting import MOMENTS, Ahead, Hop, Hops, Spans, divide, moments
 from netlens.chains.parties import of_requests, who
 from netlens.chains.situation import VM
-from netlens.columns import NEVER, Bools, Ints, as_they_come
+from netlens.columns import NEVER, Bools, Ints, as_they_come, objects
 from netlens.text import endpoint
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from netlens.columnar import pieces
-from netlens.columns import NEVER, Bools, Ints, distinct_rows
+from netlens.columns import NEVER, Bools, Ints, distinct_rows, objects
 from netlens.schema import DTYPES, Table
 from netlens.tables import BUDGET
 
@@ -363,11 +363,3 @@ def table(d: Division) -> Table:
 
 def _or_none(values: Ints) -> list[int | None]:
     return [None if v < 0 else v for v in values.tolist()]
-
-
-def objects(values: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """Values of any kind as an array; of lists of equal lengths numpy would make a matrix."""
-    out = np.empty(len(values), object)
-    for k, value in enumerate(values):
-        out[k] = value
-    return out

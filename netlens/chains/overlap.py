@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.columnar import Nullable
-from netlens.columns import Bools, Codes, Floats, Ints, kinds
+from netlens.columns import Bools, Codes, Floats, Ints, kinds, objects
 from netlens.errors import SchemaError
 from netlens.schema import Table
 from netlens.text import endpoint
@@ -354,9 +354,7 @@ def labels(table: Columns, key: str) -> Labels:
         if column is None:
             raise SchemaError(f"overlap: no column {key!r} to group by; try target, resp, source or one of {', '.join(table)}")
         names = [v if isinstance(v, str) else "unknown" if _missing(v) else str(v) for v in column]
-    out = np.empty(len(names), object)
-    out[:] = names
-    return out
+    return objects(names)
 
 
 def curves_by(

@@ -1,4 +1,4 @@
-"""The command line: parses arguments, calls, prints. Each command is a module of its own and is imported when it is used."""
+"""The command line: parses arguments, calls, prints. Each command is a module of its own, but for those that list tables, and is imported when it is used."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"netlens.cli.{name}").command
+        lists = name in ("connections", "dns", "exchanges", "sessions")
+        module = importlib.import_module(f"netlens.cli.{'tables' if lists else name}")
+        command: click.Command = getattr(module, name if lists else "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -66,7 +68,7 @@ class Commands(click.Group):
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         from netlens import __version__
-        from netlens.capture.versions import versions
+        from netlens.capture.processes import versions
 
         click.echo(f"netlens {__version__}")
         for name, found in versions().items():

@@ -118,8 +118,12 @@ def command(
     capture = captures[0] if captures else None
     from netlens.kinds import not_a_log
 
-    if bundle is not None:
-        _can_bundle(bundle, (capture, host_file, vm_file))
+    if bundle is not None:  # what would be refused after minutes of reading is refused now
+        from netlens.outputs import refuse_existing
+        from netlens.report.bundle import refuse_standard_input
+
+        refuse_existing(bundle)
+        refuse_standard_input((capture, host_file, vm_file))
     given = _inputs(capture, host_file, vm_file, _named(further)).with_options(
         apis=apis, errors={"vm": vm_errors, "host": host_errors}, more_errors=_logs(logs), keylogs=keylogs
     )
@@ -168,10 +172,7 @@ def _together(recordings: tuple[str, ...], apis: tuple[str, ...], form: str, ver
     """Several recordings of one situation: each by itself in a line, then what they say together."""
     from netlens.analysis import together
 
-    found = []
-    for path in recordings:
-        given = _inputs(path, None, None, {}).with_options(apis=apis)
-        found.append(_analyzed(given))
+    found = [_analyzed(_inputs(path, None, None, {}).with_options(apis=apis)) for path in recordings]
     all_of_them = together(found)
     each = [
         {"path": path, "counts": one.counts, "cause": one.cause, "limiter": one.limiter}
@@ -201,15 +202,6 @@ def _logs(named: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             raise click.BadParameter(f"{printable(path)} does not exist", param_hint="--errors")
         out.append((side, path))
     return tuple(out)
-
-
-def _can_bundle(target: str, captures: tuple[str | None, ...]) -> None:
-    """Refuse now what would be refused after minutes of reading."""
-    from netlens.outputs import refuse_existing
-    from netlens.report.bundle import refuse_standard_input
-
-    refuse_existing(target)
-    refuse_standard_input(captures)
 
 
 def _bundle(given: Inputs, document: dict[str, Any], target: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from netlens.cli.common import say
-from netlens.cli.options import Real, Whole, api_option, live_options, logs_by_side
+from netlens.cli.options import RIGHTS, Real, Whole, api_option, live_options, logs_by_side
 from netlens.text import printable
 
 
@@ -22,13 +22,8 @@ from netlens.text import printable
       netlens capture --side both --vm tart:builder --vm tart:second --api api.z.ai
       netlens capture --side vm --vm tart:cal-dev --api api.z.ai --errors opencode --until-rejection
       netlens analyze "$(sudo netlens capture --side host --api api.z.ai --seconds 60)"
-
-    \b
-    Rights: root, or sudo without a password, or once
-      Linux: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
-      macOS, until the next restart: sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*
-    `netlens doctor` says whether they are enough.
-    """,
+    """
+    + RIGHTS,
 )
 @click.option("--side", type=click.Choice(("vm", "host", "both")), required=True, help="What to record; both needs --vm.")
 @click.option(

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from netlens.cli.options import SHOWN_ROWS
+from netlens.cli.options import SHOWN_ROWS, columns_of
 from netlens.errors import CaptureError, NetlensError, WireError
 from netlens.text import amount, printable, size
 
@@ -208,12 +208,8 @@ def chosen_columns(text: str | None, table: str, form: str) -> list[str] | None:
         return None
     import difflib
 
-    from netlens.report.communityid import COLUMN, TABLES
-    from netlens.report.exports.table import NARROW
-    from netlens.tables import ALL
-
-    known = ALL[table].names() + ([COLUMN.name] if table in TABLES else [])
-    also = [n for n in NARROW[table] if n not in known] if form == "table" else []
+    known, made = columns_of(table)
+    also = made if form == "table" else []
     names = [c.strip() for c in text.split(",") if c.strip()]
     for name in names:
         if name not in known and name not in also:
@@ -240,13 +236,6 @@ def _sessions_by_blocks(captures: tuple[str, ...], output: str, columns: list[st
         write_groups((Rows(block, columns).chosen() for block in blocks), capture.part.fold.n, file)
 
 
-def _with_budget(capture: Any) -> Any:
-    """A capture's tables by name, and the time budget as one more."""
-    from netlens import lenses
-
-    return lambda name: lenses.budget_of(capture) if name == "budget" else capture.table(name)
-
-
 def print_table(
     captures: tuple[str, ...],
     name: str,
@@ -262,8 +251,6 @@ def print_table(
 ) -> None:
     """Read ``captures`` and write their table ``name``.
 
-    Parameters
-    ----------
     kept : which rows of the table are written (bool of each); all without.  kept_what : what these are called.
     """
     from netlens.api import TABLES
@@ -303,10 +290,10 @@ def print_table(
         capture = read_capture(captures, TABLES if with_budget else needed, trail=with_budget)
     if folder is not None:
         return
+    import numpy as np
+
     table = capture.table(name)
     if kept is not None:
-        import numpy as np
-
         table = table.take(np.flatnonzero(kept(table)))
     if not table.rows and not capture.warnings:
         say(f"no {kept_what or name} found in {capture.holds() if on_workers else capture.part.holds()}")
@@ -314,8 +301,6 @@ def print_table(
         limit = SHOWN_ROWS
     rows = table.rows
     if limit and rows > limit:
-        import numpy as np
-
         table = table.take(np.arange(limit))
     if community_id:
         from netlens.report.communityid import with_community_id
@@ -326,7 +311,12 @@ def print_table(
             chosen = [*NARROW[name], "community_id"]
     stop_at_a_closed_pipe()
     zero_ns = (capture.first_ns if on_workers else capture.part.first_ns) or 0
-    beside = _with_budget(capture) if with_budget else capture.table
+
+    def beside(name: str) -> Any:
+        from netlens.lenses import budget_of
+
+        return budget_of(capture) if name == "budget" else capture.table(name)
+
     exports.write(exports.Rows(table, chosen, beside, zero_ns, len(captures) == 1), form, output)
     if limit and rows > limit:
         say(f"{amount(limit)} of {amount(rows)} rows shown; --limit 0 shows all")

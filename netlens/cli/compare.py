@@ -72,7 +72,6 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], keylogs: tuple
 
 
 def _recorded(path: str, apis: tuple[str, ...], keylogs: tuple[str, ...]) -> Recorded:
-    """A recording or capture to compare."""
     from netlens.analysis import rebuilt
     from netlens.api import TABLES
     from netlens.chains.differing import Recorded

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,6 @@ from netlens.cli.common import print_json, stop_at_a_closed_pipe
 from netlens.cli.options import api_option, format_option
 from netlens.outputs import replacing
 from netlens.text import printable
-
-if TYPE_CHECKING:
-    from netlens.capture.checks import Scene
 
 #: Where no API is named: those of the provider whose refusals netlens was made for.
 USUAL = ("z.ai", "bigmodel", "zhipu")
@@ -68,7 +64,10 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str, re
         raise click.UsageError("-o is for --report")
     with look_at(vm, apis or usual_apis(), bool(apis), directory) as scene:
         rows = examine(scene, progress=_progress)
-        text = _report(scene, rows) if report else ""
+        if report:
+            from netlens.report.machines import as_text
+
+            text = as_text(scene, rows)
     _progress("")
     stop_at_a_closed_pipe()
     if output is not None:
@@ -80,22 +79,12 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str, re
         return
     heads = {"here": f"this machine ({scene.here.system})", "vm": f"the VM {scene.target}"}
     if form == "json":
-        print_json([_document(row) for row in rows])
+        # "mend" is the name of "fix" in JSON since the first version
+        print_json([{"mend" if name == "fix" else name: value for name, value in dataclasses.asdict(row).items()} for row in rows])
     else:
         _print(rows, heads)
     if any(row.status == "missing" for row in rows):
         raise click.exceptions.Exit(1)
-
-
-def _report(scene: Scene, rows: list[Row]) -> str:
-    from netlens.report.machines import as_text
-
-    return as_text(scene, rows)
-
-
-def _document(row: Row) -> dict[str, str]:
-    values = dataclasses.asdict(row)
-    return {"mend" if name == "fix" else name: value for name, value in values.items()}  # its name in JSON since the first version
 
 
 def _print(rows: list[Row], heads: dict[str, str]) -> None:

@@ -90,7 +90,10 @@ def _told(error: BaseException) -> int:
         say("interrupted")
         return 130
     if isinstance(error, click.UsageError):
-        _show(error)
+        if (context := error.ctx) is not None:  # where help is, and in the last line what is wrong in the usage
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n")
+        say(error.format_message())
         return 2
     if isinstance(error, click.ClickException):
         say(error.format_message())
@@ -115,14 +118,6 @@ def _say_out_of_memory() -> None:
     say(f"out of memory{_limit()}; raise the limit, close other programs, or give smaller files")
     # Files written aside are deleted by now. Libraries need memory at exit too, and crash without it: leave before them.
     atexit.register(os._exit, 1)
-
-
-def _show(error: click.UsageError) -> None:
-    """Where help is, and in the last line what is wrong in the usage."""
-    if (context := error.ctx) is not None:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n")
-    say(error.format_message())
 
 
 def _unwritable(error: OSError) -> None:

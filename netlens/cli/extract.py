@@ -29,13 +29,7 @@ def _numbers(what: str) -> Any:
 
 
 def _ranges(_context: click.Context, _option: click.Parameter, text: str | None) -> list[range]:
-    """``1,20-23`` as ranges.
-
-    Raises
-    ------
-    click.BadParameter
-        something else.
-    """
+    """``1,20-23`` as ranges. click.BadParameter for something else."""
     out = []
     for part in (text or "").replace(" ", "").split(",") if text else ():
         found = re.fullmatch(r"([1-9]\d{0,15})(?:-([1-9]\d{0,15}))?", part)
@@ -112,7 +106,11 @@ def command(
             "name what to extract: --connection N or --session N (netlens connections CAPTURE lists them), --lookup N (netlens dns), --finding ID "
             "(netlens analyze), or --frames LIST"
         )
-    _known_findings(findings)
+    from netlens.lenses import all_lenses
+
+    known = [lens.ID for lens in all_lenses()] if findings else []
+    if unknown := [name for name in findings if name not in known]:
+        raise click.BadParameter(f"no finding is called {unknown[0]}; there are {', '.join(sorted(known))}", param_hint="--finding")
     target = None if output == "-" else output
     if target is None and sys.stdout.isatty():
         raise click.UsageError("a capture is binary and not for a terminal: use -w FILE, or -w - into a pipe or a file")
@@ -165,13 +163,7 @@ class _Wanted:
         return "" if self.lookups or self.findings or self.frames else f" of {plural(len(self.session_ids(capture)), 'session')}"
 
     def select(self, captures: tuple[str, ...], capture: Any, found: Iterable[Any], progress: Any) -> Any:
-        """The frames, of all sources together.
-
-        Raises
-        ------
-        NetlensError
-            something is not in the capture.
-        """
+        """The frames, of all sources together. NetlensError if something is not in the capture."""
         import numpy as np
 
         from netlens.errors import NetlensError
@@ -190,15 +182,6 @@ class _Wanted:
                 raise NetlensError(f"{id_} was not found in the capture; found was: {there}")
             numbers.append(np.array(mine, np.int64))
         return extract.numbered(captures, np.concatenate([*numbers, *([selection.frames] if selection is not None else [])]), progress)
-
-
-def _known_findings(ids: Iterable[str]) -> None:
-    from netlens.lenses import all_lenses
-
-    known = [lens.ID for lens in all_lenses()]
-    for id_ in ids:
-        if id_ not in known:
-            raise click.BadParameter(f"no finding is called {id_}; there are {', '.join(sorted(known))}", param_hint="--finding")
 
 
 def _analysis(capture: Any, captures: tuple[str, ...]) -> Any:

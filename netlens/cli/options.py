@@ -16,6 +16,14 @@ from netlens.errors import CaptureError
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN_ROWS = 1000  #: rows of a text table on a terminal unless --limit says otherwise; nobody reads more, and files get all
 _DASK = "Needs the extra `cluster`: pip install 'netlens[cluster]', or '.[cluster]' in a clone."
+#: What the help of ``capture`` and ``watch`` ends with.
+RIGHTS = """
+    \b
+    Rights: root, or sudo without a password, or once
+      Linux: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
+      macOS, until the next restart: sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*
+    `netlens doctor` says whether they are enough.
+    """
 FILE = click.Path(readable=False)  #: opened by netlens, whose message says more than click's
 
 
@@ -110,13 +118,7 @@ def live_options(folder: str) -> Callable[[F], F]:
 
 
 def ssh_words(command: str) -> tuple[str, ...]:
-    """The words of ``--ssh-cmd``.
-
-    Raises
-    ------
-    CaptureError
-        a quote is not closed.
-    """
+    """The words of ``--ssh-cmd``. CaptureError if a quote is not closed."""
     try:
         return tuple(shlex.split(command)) or ("ssh",)
     except ValueError as error:
@@ -164,13 +166,18 @@ def output_options(table: str) -> Callable[[F], F]:
     return decorate
 
 
-def _columns(table: str) -> str:
+def columns_of(table: str) -> tuple[list[str], list[str]]:
+    """The columns that a table has, and those that ``--format table`` makes of them."""
     from netlens.report.communityid import COLUMN, TABLES
     from netlens.report.exports.table import NARROW
     from netlens.tables import ALL
 
     names = [*ALL[table].names(), *([COLUMN.name] if table in TABLES else [])]
-    made = [name for name in NARROW[table] if name not in names]
+    return names, [name for name in NARROW[table] if name not in names]
+
+
+def _columns(table: str) -> str:
+    names, made = columns_of(table)
     return ", ".join(names) + (f"; of --format table also {', '.join(made)}, which it makes of others" if made else "")
 
 

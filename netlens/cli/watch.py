@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netlens.cli.common import say, show_compilation
-from netlens.cli.options import Real, Whole, api_option, live_options, logs_by_side
+from netlens.cli.options import RIGHTS, Real, Whole, api_option, live_options, logs_by_side
 
 if TYPE_CHECKING:
     import threading
@@ -27,13 +27,8 @@ if TYPE_CHECKING:
       netlens watch --side both --vm admin@192.168.64.5 --api api.z.ai --errors opencode
       netlens watch --replay captures/two-causes --limit 2 --speed 10
       sudo netlens watch --json --api api.z.ai | jq '.captures[0].all.requests.now'
-
-    \b
-    Rights: root, or sudo without a password, or once
-      Linux: sudo setcap cap_net_raw,cap_net_admin=eip $(command -v tcpdump)
-      macOS, until the next restart: sudo chgrp admin /dev/bpf* && sudo chmod g+rw /dev/bpf*
-    `netlens doctor` says whether they are enough.
-    """,
+    """
+    + RIGHTS,
 )
 @api_option("Default: every server on port 443.")
 @click.option("--side", type=click.Choice(("vm", "host", "both")), help="Which machine this is; both needs --vm (or a recording of both).")
@@ -125,12 +120,10 @@ def _record(live: Live, limit: int | None, count: str, logs: tuple[tuple[str, st
     for watched in monitor.watched.values():
         for line in watched.unread():
             say(f"warning: {line}")
-    ended = live.ended
-    assert ended is not None
-    if ended.directory is not None:
-        say(f"the recording is in {ended.directory}")
-    if ended.fault is not None:
-        raise CaptureError(f"the watch ended early: {printable(ended.fault)}")
+    if live.options.folder is not None:
+        say(f"the recording is in {live.options.folder}")
+    if live.fault is not None:
+        raise CaptureError(f"the watch ended early: {printable(live.fault)}")
 
 
 def _play(

@@ -81,10 +81,7 @@ def be_prompt() -> None:
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """Events in order of writing; an unfinished last line (its writer was killed) is passed over.
 
-    Raises
-    ------
-    CaptureError
-        it cannot be read, or not all of it is events.
+    CaptureError if it cannot be read, or not all of it is events.
     """
     rows = Rows(path, MAX_EVENTS, lambda row: row if is_count(row.get("ns")) and isinstance(row.get("event"), str) else None, "an event")
     yield from rows

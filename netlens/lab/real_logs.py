@@ -14,7 +14,7 @@ from netlens.lab.programs import opencode
 from netlens.outputs import create
 
 if TYPE_CHECKING:
-    from netlens.lab.context import Context
+    from netlens.lab.topology import Context
 
 
 class RealLogs:

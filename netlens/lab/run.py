@@ -22,20 +22,8 @@ from netlens.capture.recorder import SideRecorder
 from netlens.capture.recording import SideResult, use_directory, write_manifest
 from netlens.lab import clock, programs, real_logs, relays, services
 from netlens.lab.clock import Skew
-from netlens.lab.context import Context
 from netlens.lab.provider import certificate, limiters
-from netlens.lab.topology import (
-    HOST,
-    NAMESERVER_IP,
-    OTHER_SITE_IP,
-    OTHER_VM,
-    PROVIDER,
-    PROVIDER_IPS,
-    VM,
-    LabError,
-    Topology,
-    need,
-)
+from netlens.lab.topology import HOST, NAMESERVER_IP, OTHER_SITE_IP, OTHER_VM, PROVIDER, PROVIDER_IPS, VM, Context, LabError, Topology, need
 from netlens.outputs import create, give_to_caller
 
 if TYPE_CHECKING:

@@ -74,7 +74,6 @@ class Scenario:
 
 
 def names() -> list[str]:
-    """All scenarios there are."""
     return sorted(file.name.removesuffix(".toml") for file in _FOLDER.iterdir() if file.name.endswith(".toml"))
 
 
@@ -103,7 +102,6 @@ def load(name: str) -> Scenario:
 
 
 def parse(name: str, values: Mapping[str, Any]) -> Scenario:
-    """Check the values of a scenario."""
     try:
         known = {"title", "run", "path", "provider", "clock", "logs", "program", "expect"}
         _only("a scenario", values, known)

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING
 
-from netlens.lab.topology import LabError, program
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import Context, LabError, program
 
 READY_S = 20.0
 LOOK_S = 0.1
@@ -31,9 +27,7 @@ def start(context: Context, side: str, command: str) -> None:
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     before = _listening(context, side)
     with log.open("wb") as output:
-        child = context.topology.start(
-            side, ["sh", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        child = context.topology.start(side, ["sh", "-c", command], cwd=folder, env=environment, stdout=output, stderr=output)
     end = time.monotonic() + READY_S
     while child.poll() is None and time.monotonic() < end:
         if _listening(context, side) - before:

@@ -9,6 +9,7 @@ processes in them are removed. ``stale`` and ``remove`` serve ``netlens lab clea
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -16,12 +17,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from netlens.capture.processes import SYSTEM_PATH
 from netlens.errors import NetlensError
+from netlens.lab.clock import Skew
+
+if TYPE_CHECKING:
+    from netlens.lab.scenario import Scenario
 
 VM, HOST, PROVIDER = "vm", "host", "provider"
 SIDES = (VM, HOST, PROVIDER)
@@ -40,6 +47,9 @@ READY_S = 30.0  #: until a program that was started is up
 STATE = Path("/run/netlens-lab")
 _RESOLV = Path("/etc/netns")
 _RUN_NAME = re.compile(r"nl(\d+)")
+
+#: Of programs that are called otherwise.
+_PACKAGES = {"ip": "iproute2", "nft": "nftables", "sshd": "openssh-server", "ssh": "openssh-client", "tinyproxy": "tinyproxy-bin"}
 
 # Without this the kernel would add neighbour discovery and router solicitations, which say nothing here.
 _NO_IPV6 = "net.ipv6.conf.all.disable_ipv6=1"
@@ -62,20 +72,13 @@ def need(programs: Sequence[str]) -> None:
     if os.geteuid() != 0:
         raise LabError("the laboratory makes network namespaces and needs root: sudo netlens lab ...")
     if missing := [name for name in programs if not program(name)]:
-        raise LabError(
-            f"the laboratory needs {', '.join(missing)}; on Debian and Ubuntu: apt-get install {' '.join(map(_package, missing))}"
-        )
+        packages = " ".join(_PACKAGES.get(name, name) for name in missing)
+        raise LabError(f"the laboratory needs {', '.join(missing)}; on Debian and Ubuntu: apt-get install {packages}")
 
 
 def program(name: str) -> str | None:
     """The path of a program; sbin is not on every PATH."""
     return shutil.which(name) or shutil.which(name, path=SYSTEM_PATH)
-
-
-def _package(name: str) -> str:
-    return {"ip": "iproute2", "nft": "nftables", "sshd": "openssh-server", "ssh": "openssh-client", "tinyproxy": "tinyproxy-bin"}.get(
-        name, name
-    )
 
 
 class Topology:
@@ -174,8 +177,10 @@ class Topology:
         _run(*self.prefix(side), *argv, stdin=stdin)
 
     def start(self, side: str, argv: Sequence[str], **options: object) -> subprocess.Popen[str]:
-        """Start a program in a namespace; ``close`` ends it."""
-        child: subprocess.Popen[str] = subprocess.Popen([*self.prefix(side), *argv], text=True, start_new_session=True, **options)  # type: ignore[call-overload]
+        """Start a program in a namespace; ``close`` ends it. ``options`` of Popen: its streams lead nowhere if these do not say where."""
+        argv = [*self.prefix(side), program(argv[0]) or argv[0], *argv[1:]]
+        options = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | options
+        child: subprocess.Popen[str] = subprocess.Popen(argv, text=True, start_new_session=True, **options)  # type: ignore[call-overload]
         self._children.append(child)
         return child
 
@@ -193,6 +198,59 @@ class Topology:
             self._janitor.stdin.close()
             self._janitor.wait()
             self._janitor = None
+
+
+@dataclass
+class Context:
+    """One run of a scenario: what a part of it (a program, a relay, the provider) needs to know when it is started.
+
+    folder : of the recording; what belongs to the run alone goes into ``topology.folder``.
+    skew : the clock of the VM.
+    certificate : trusted by the programs.
+    sshuttle : the one to use, if not the installed one.
+    details : what a part wants to have in the manifest.
+    api_ips : where the provider is asked.
+    runs_in : the namespace in which a side's programs run, if not the side's own.
+    addresses : of each side, as the manifest has them.
+    """
+
+    scenario: Scenario
+    topology: Topology
+    folder: Path
+    seconds: float
+    seed: int
+    skew: Skew
+    certificate: Path
+    sshuttle: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    api_ips: Sequence[str] = PROVIDER_IPS[:1]
+    runs_in: dict[str, str] = field(default_factory=dict)
+    addresses: dict[str, list[str]] = field(default_factory=lambda: {VM: [VM_IP], HOST: [HOST_IP, HOST_INSIDE_IP]})
+
+    def told(self, side: str, programs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What the process of programs of any kind is told, as JSON."""
+        return {
+            "side": side,
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "programs": programs,
+            "journal": str(self.folder / f"{side}-program.jsonl"),
+            # Nobody records another VM, nor has its log.
+            "log": str((self.topology.folder if side == OTHER_VM else self.folder) / f"{side}-errors.log"),
+            "skew": asdict(self.skew if side == VM else Skew()),
+            "certificate": str(self.certificate),
+        }
+
+    def python(self, side: str, module: str, config: Mapping[str, Any], name: str) -> subprocess.Popen[str]:
+        """Start a module of the laboratory in the namespace of a side, and wait until it says that it is ready."""
+        path = self.topology.folder / f"{name}.json"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        argv = [sys.executable, "-m", f"netlens.lab.{module}", str(path)]
+        child = self.topology.start(self.runs_in.get(side, side), argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
+        assert child.stdout
+        if child.stdout.readline() != "ready\n":
+            raise LabError(f"the lab's {name} did not start")
+        return child
 
 
 def _await(topology: Topology, side: str, argv: Sequence[str], child: subprocess.Popen[str], name: str) -> None:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 from netlens.chains.situation import ACCEPTED, ELSEWISE
 from netlens.lenses.refused import fixes
-from netlens.lenses.refused.verdict import needed
+from netlens.lenses.refused.verdict import Verdict, needed
 from netlens.report import findings
 from netlens.text import duration, endpoint, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
     from netlens.lenses.refused.fixes import Prediction
-    from netlens.lenses.refused.verdict import Verdict
     from netlens.lenses.refused.weighing import Weighed
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}
@@ -36,7 +35,6 @@ SIDE_NAMES = {"vm": "VM", "host": "host", "unknown": "unknown side", "capture": 
 HARDLY_MORE = 0.05  #: share of the refusals; if no more outcomes than that are unknown, they hardly change how many were refused
 NAMED = 3  #: names of the target that are told
 HARDLY = 0.01  #: p up to which chance hardly explains it
-WEAK_AUC = 0.9  #: below this the page says how many do not fit, also where the interval of the limit is one number
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,6 @@ class Fact:
 
 
 def question(a: Analysis) -> str:
-    """What is asked."""
     if a.counts["rejections"]:
         return f"Why are requests to {target(a)} refused?"
     if findings.is_all(a):
@@ -296,20 +293,9 @@ def _outcomes_fact(a: Analysis) -> Fact:
 
 def how_sure_in_brief(a: Analysis) -> str:
     """In one line, without statistics: exceptions to the limit, outcomes, which sides were captured."""
-    wanted = {
-        "odds": "",
-        "others": "",
-        "apart": "",
-        "relay": "",
-        "chance": "",
-        "exceptions": "",
-        "condition": "",
-        "ties": "",
-        "outcomes": "outcomes ",
-        "sides": "",
-    }
+    wanted = ("odds", "others", "apart", "relay", "chance", "exceptions", "condition", "ties", "outcomes", "sides")
     return "; ".join(
-        wanted[fact.name] + (fact.brief or fact.text)
+        ("outcomes " if fact.name == "outcomes" else "") + (fact.brief or fact.text)
         for fact in how_sure(a)
         if fact.name in wanted and (fact.brief or fact.name != "chance")
     )
@@ -321,13 +307,11 @@ def fit_facts(a: Analysis) -> list[Fact]:
     n = plural(i.refused + i.accepted, "request")
     chance = "p = {p:.2g}{most} that chance alone would tell refused from accepted this well"
     if a.limit is not None:
-        found = [Fact("chance", chance.format(p=a.limit.p, most=""), True, _by_chance(a.limit.p))]
-        if a.limit.misfits or a.limit.auc < WEAK_AUC:
-            off = _contradict(a.limit.misfits, n)
-            found.append(Fact("exceptions", f"{off} (AUC {a.limit.auc:.2f})", a.limit.misfits == 0, off))
-        else:
-            off = _contradict(0, n)
-            found.append(Fact("exceptions", f"{off} (AUC {a.limit.auc:.2f})", True, off))
+        off = _contradict(a.limit.misfits, n)
+        found = [
+            Fact("chance", chance.format(p=a.limit.p, most=""), True, _by_chance(a.limit.p)),
+            Fact("exceptions", f"{off} (AUC {a.limit.auc:.2f})", a.limit.misfits == 0, off),
+        ]
         if a.limit.tied:
             found.append(
                 Fact("ties", f"{' and '.join(a.limit.tied)} {'fits' if len(a.limit.tied) == 1 else 'fit'} equally well", good=False)

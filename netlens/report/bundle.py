@@ -65,24 +65,18 @@ class Bundled:
     renamed: list[str] = field(default_factory=list)
 
 
-def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterable[str] = ()) -> Bundled:
+def bundle(inputs: Inputs, document: Mapping[str, Any], path: str) -> Bundled:
     """Write the bundle to the new file ``path``, readable by its owner only.
 
-    Parameters
-    ----------
     inputs : what was analysed.  document : ``Analysis.to_dict()`` of it; the copy's analysis is compared with it.
-    keep : names that stay besides the API's.
 
-    Raises
-    ------
-    NetlensError
-        something cannot be read, or the file is there already or cannot be written.
+    NetlensError if something cannot be read, or the file is there already or cannot be written.
     """
     refuse_standard_input(p for files in inputs.captures.values() for p in files)
     names = [str(n) for n in document["target"]["names"]]
     targets = inputs.apis or tuple(names or (str(a) for a in document["target"]["addresses"]))
-    own = [*(a for a in inputs.apis if not is_address(a)), *(n for n in names if _is_known(n))]
-    kept = list(dict.fromkeys([*own, *keep]))
+    known = [n for n in names if f".{n.lower()}".endswith(tuple(f".{api}" for api in KNOWN_APIS))]
+    kept = list(dict.fromkeys([*(a for a in inputs.apis if not is_address(a)), *known]))
     mapper = Mapper(secret.fresh(), kept)
     with outputs.new_file(path) as aside, tempfile.TemporaryDirectory(prefix="netlens-") as scratch:
         folder = Path(scratch, "recording")
@@ -113,12 +107,7 @@ def bundle(inputs: Inputs, document: Mapping[str, Any], path: str, keep: Iterabl
 
 
 def refuse_standard_input(captures: Iterable[str | None]) -> None:
-    """Refuse what can be read once only.
-
-    Raises
-    ------
-    NetlensError
-    """
+    """Refuse what can be read once only (NetlensError)."""
     if "-" in captures:
         raise NetlensError("a capture from standard input cannot be read a second time for the bundle; save it to a file first")
 
@@ -162,10 +151,6 @@ def _of_copy(inputs: Inputs, folder: Path, mapper: Mapper, targets: Iterable[str
         reasons=("the recording ended early",) if inputs.reasons else (),
         sshuttle=None if options is None else ("sshuttle", *options),
     )
-
-
-def _is_known(name: str) -> bool:
-    return any(f".{name.lower()}".endswith(f".{known}") for known in KNOWN_APIS)
 
 
 def _without(value: Any, prefix: str) -> Any:

@@ -25,13 +25,7 @@ class Compared(Comparison):
 
 
 def compared(before: Recorded, after: Recorded) -> Compared:
-    """Compare two recordings, with what differs between them and cautions.
-
-    Raises
-    ------
-    NetlensError
-        they are about different APIs, and nobody named these.
-    """
+    """Compare two recordings, with what differs between them and cautions. NetlensError if they are about different APIs, and nobody named these."""
     if (apart := other_api(before, after)) and any(each.given.apis_from != "named" for each in (before, after)):
         raise NetlensError(f"{apart}; nothing can be compared. If both are meant, name both: --api NAME --api NAME")
     found = told(compare(before.traffic.situation, after.traffic.situation), same(before.given, after.given))

@@ -54,8 +54,9 @@ class Selection:
     nanoseconds: bool = False  # a time is no whole microsecond
     fits_pcap: bool = True  # all times fit the 32-bit seconds of a pcap
 
-    def add_times(self, times: Array) -> None:
-        """What times of more frames ask of the file."""
+    def add(self, times: Array, interfaces: Iterable[int]) -> None:
+        """What more frames ask of the file: of each its time, and where it came from."""
+        self.interfaces += [number for number in dict.fromkeys(interfaces) if number not in self.interfaces]
         self.nanoseconds = self.nanoseconds or bool((times % 1000 != 0).any())
         self.fits_pcap = self.fits_pcap and bool(((times >= 0) & (times < (1 << 32) * 10**9)).all())
 
@@ -95,13 +96,7 @@ class _Noting(Fragments):
 
 
 def files_only(paths: Iterable[str]) -> None:
-    """Refuse inputs that can be read once only.
-
-    Raises
-    ------
-    CaptureError
-        an input is standard input, a pipe or a device.
-    """
+    """Refuse inputs that can be read once only. CaptureError if an input is standard input, a pipe or a device."""
     for path in paths:
         name = "standard input" if path == "-" else path
         if path == "-" or (os.path.exists(path) and not os.path.isdir(path) and not stat.S_ISREG(os.stat(path).st_mode)):
@@ -111,10 +106,7 @@ def files_only(paths: Iterable[str]) -> None:
 def not_an_input(output: str | None, paths: Iterable[str]) -> None:
     """Refuse to write over what is being read; ``output`` None is standard output.
 
-    Raises
-    ------
-    NetlensError
-        output and input are one file, by whatever names.
+    NetlensError if output and input are one file, by whatever names.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # not there yet, or no file: then it is no input
         target = os.fstat(sys.stdout.fileno()) if output is None else os.stat(output)
@@ -126,13 +118,7 @@ def not_an_input(output: str | None, paths: Iterable[str]) -> None:
 
 
 def sessions_of(connections: Table, numbers: Iterable[int]) -> list[int]:
-    """The sessions that these connections are made of.
-
-    Raises
-    ------
-    NetlensError
-        there is no such connection.
-    """
+    """The sessions that these connections are made of. NetlensError if there is no such connection."""
     found: list[int] = []
     for number in numbers:
         _known(number, connections.rows, "connection")
@@ -150,10 +136,7 @@ def _known(number: int, rows: int, what: str, lister: str = "") -> None:
 def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progress: Progress | None = None) -> Selection:
     """The frames of the sessions ``wanted``, by number, of the capture that ``sessions`` is of.
 
-    Raises
-    ------
-    NetlensError
-        there is no such session, or a file cannot be read (any more).
+    NetlensError if there is no such session, or a file cannot be read (any more).
     """
     spans: dict[tuple[int, ...], list[tuple[int, int]]] = {}
     for k in wanted:
@@ -164,7 +147,6 @@ def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progres
     decoder = Decoder()
     decoder.fragments = notes = _Noting()
     taken: list[Array] = []
-    interfaces: dict[int, None] = {}
     chosen = Selection(np.zeros(0, np.int64))
     for batch in _batches(Reader(paths, progress), last):
         hits: list[Array] = []
@@ -177,23 +159,15 @@ def select(paths: Sequence[str], sessions: Table, wanted: Iterable[int], progres
         notes.complete.clear()
         rows = batch.frames[here - batch.frame0 - 1]
         times = np.concatenate([rows[:, F_TS], np.array([p[1] for p in parts], np.int64)])
-        interfaces.update(dict.fromkeys([*rows[:, F_IFACE].tolist(), *(p[2] for p in parts)]))
-        chosen.add_times(times)
+        chosen.add(times, [*rows[:, F_IFACE].tolist(), *(p[2] for p in parts)])
         taken += [here, np.array([p[0] for p in parts], np.int64)]
     chosen.frames = np.unique(np.concatenate([*taken, np.zeros(0, np.int64)]))
-    chosen.interfaces = list(interfaces)
     return chosen
 
 
 def numbered(paths: Sequence[str], wanted: Array | None = None, progress: Progress | None = None) -> Selection:
-    """The frames with these numbers; all without.
-
-    Raises
-    ------
-    NetlensError
-        there is no such frame, or a file cannot be read.
-    """
-    reader, interfaces, frames, chosen = Reader(paths, progress), dict[int, None](), 0, Selection(np.zeros(0, np.int64))
+    """The frames with these numbers; all without. NetlensError if there is no such frame, or a file cannot be read."""
+    reader, frames, chosen = Reader(paths, progress), 0, Selection(np.zeros(0, np.int64))
     numbers = None if wanted is None else np.unique(wanted)
     for batch in reader.batches():
         frames = batch.frame0 + batch.n
@@ -201,24 +175,16 @@ def numbered(paths: Sequence[str], wanted: Array | None = None, progress: Progre
         if numbers is not None:
             here = numbers[(numbers > batch.frame0) & (numbers <= frames)] - batch.frame0 - 1
         rows = batch.frames[here]
-        interfaces.update(dict.fromkeys(rows[:, F_IFACE].tolist()))
-        chosen.add_times(rows[:, F_TS])
+        chosen.add(rows[:, F_TS], rows[:, F_IFACE].tolist())
     if numbers is not None and len(numbers) and not 1 <= numbers[0] <= numbers[-1] <= frames:
         wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
         raise NetlensError(f"no frame {wrong} is in the capture; it has {frames:,}")
     chosen.frames = np.arange(1, frames + 1, dtype=np.int64) if numbers is None else numbers
-    chosen.interfaces = list(interfaces)
     return chosen
 
 
 def of_lookups(lookups: Table, numbers: Iterable[int]) -> list[int]:
-    """The frames of lookups: first query and answer.
-
-    Raises
-    ------
-    NetlensError
-        there is no such lookup.
-    """
+    """The frames of lookups: first query and answer. NetlensError if there is no such lookup."""
     found: list[int] = []
     for number in numbers:
         _known(number, lookups.rows, "lookup", "netlens dns")
@@ -238,10 +204,7 @@ def write(
 
     ``form``: pcap or pcapng; by default pcap where it holds all.  ``comments``: by frame, shown with it; only a pcapng holds them.
 
-    Raises
-    ------
-    NetlensError
-        output and input are one file, or one of them cannot be used.
+    NetlensError if output and input are one file, or one of them cannot be used.
     """
     files_only(paths)
     not_an_input(output, paths)
@@ -281,9 +244,7 @@ def _copy(
 
 class _PcapWriter:
     def __init__(self, file: IO[bytes], reader: Reader, nanoseconds: bool):
-        self.file = file
-        self.reader = reader
-        self.unit_ns = 1 if nanoseconds else 1000
+        self.file, self.reader, self.unit_ns = file, reader, 1 if nanoseconds else 1000
         self.begun = False
 
     def write(self, row: list[int], data: bytes, _comments: Sequence[str]) -> None:

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.lenses import all_lenses
+from netlens import __version__
+from netlens.lenses import Finding, all_lenses
 from netlens.outputs import replacing
 from netlens.report import answer, findings, overview, page_data, scene, time_budget
 from netlens.text import duration, plural, printable, size, utc
@@ -37,28 +38,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from netlens.analysis import Analysis, SideFindings
-    from netlens.lenses import Finding
     from netlens.lenses.refused.verdict import Evidence
 
 FOLDER = Path(__file__).parent / "templates"
-SCRIPTS = tuple(
-    f"{name}.js"
-    for name in (
-        "base",
-        "model",
-        "curves",
-        "lanes",
-        "lookups",
-        "timeline",
-        "area",
-        "waterfall",
-        "panel",
-        "tables",
-        "search",
-        "state",
-        "page",
-    )
-)  #: in this order: later ones use what earlier ones declare
+_NAMES = ("base", "model", "curves", "lanes", "lookups", "timeline", "area", "waterfall", "panel", "tables", "search", "state", "page")
+SCRIPTS = tuple(f"{name}.js" for name in _NAMES)  #: in this order: later ones use what earlier ones declare
 NEXT = 3  #: fixes named beside the best
 CAUTIONS = 3  #: shown above the answer; the rest unfold
 FILES = 3  #: of a rotated capture that the overview lists; Quality has all
@@ -69,14 +53,9 @@ MOST = 12  #: rows of the evidence: counts above it share the last
 def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write the page.
 
-    Parameters
-    ----------
     analysis : the findings.  document : their JSON (``analysis.to_dict()``), made once by the caller.  path : of the file; replaced as a whole.
 
-    Raises
-    ------
-    NetlensError
-        the file cannot be written.
+    NetlensError if the file cannot be written.
     """
     text = render(analysis, document)
     with replacing(path, made_up=True) as aside:
@@ -84,7 +63,6 @@ def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[
 
 
 def render(analysis: Analysis, document: dict[str, Any]) -> str:
-    """The page as text."""
     a = analysis
     css, script = _asset("report.css"), "\n".join(_asset(name) for name in SCRIPTS)
     notes = a.quality["notes"]
@@ -128,7 +106,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
             several=len(a.sides) > 1,
             sides=[(answer.SIDE_NAMES[name or "capture"], side, lines[name]) for name, side in a.sides.items()],
             chunks=page_data.chunks(a),
-            version=_version(),
+            version=__version__,
         )
     )
 
@@ -163,12 +141,11 @@ def met(a: Analysis) -> dict[str, Any] | None:
 
 def _findings(a: Analysis, found: list[Finding]) -> dict[str, Any]:
     """The first screen's findings and the rest, both in order; ``looked_at``: what the lenses ask about, for pages without a finding."""
-    rows, shown = [_finding(a, f) for f in found], findings.first(found)
-    kept = [f in shown for f in found]
+    shown = findings.first(found)
     groups = dict.fromkeys(lens.GROUP for lens in sorted(all_lenses(), key=lambda lens: lens.RANK) if lens.GROUP != "sight")
     return {
-        "shown": [row for row, first in zip(rows, kept, strict=True) if first],
-        "rest": [row for row, first in zip(rows, kept, strict=True) if not first],
+        "shown": [_finding(a, f) for f in shown],
+        "rest": [_finding(a, f) for f in found if f not in shown],
         "more": findings.more(found),
         "looked_at": ", ".join(groups),
     }
@@ -298,7 +275,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
     made.filters |= {
-        "lines": _lines,
+        "lines": lambda text: text.split("\n"),  # only the line feed is one, whatever else Unicode takes for it
         "whole": _whole,
         "plural": plural,
         "printable": printable,
@@ -323,11 +300,6 @@ def _whole(text: str) -> str:
     return _NUMBER_AND_UNIT.sub("\N{NO-BREAK SPACE}", text)
 
 
-def _lines(text: str) -> list[str]:
-    """A command of several lines; only the line feed is one, whatever else Unicode takes for it."""
-    return text.split("\n")
-
-
 def _markup(text: str) -> Any:
     from markupsafe import Markup
 
@@ -341,9 +313,3 @@ def _asset(name: str) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _version() -> str:
-    from netlens import __version__
-
-    return __version__

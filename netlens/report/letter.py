@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import REJECTED
+from netlens.chains.situation import REJECTED, Situation
 from netlens.report import answer
 from netlens.text import plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
-    from netlens.chains.situation import Situation
     from netlens.lenses.refused.replay import RuleLike
 
 SHOWN = 12  #: refusals that are listed; support looks a handful up in its logs
@@ -100,6 +99,7 @@ def text(facts: SupportFacts) -> str:
     codes = sorted({clean(c) for c in f.codes})
     said = f" with {'code' if len(codes) == 1 else 'codes'} {', '.join(codes)}" if codes else ""
     why = f" {f.why}" if f.why else ""
+    share = f" ({f.refusals / f.requests:.0%})" if f.requests else ""
     out = [
         f"Subject: requests to {where} refused{why}",
         "",
@@ -113,7 +113,7 @@ def text(facts: SupportFacts) -> str:
         "## What was recorded",
         "",
         f"- from {utc(f.started_ns)} to {utc(f.ended_ns)}",
-        f"- {plural(f.requests, 'request')} (each retry counted), {f.refusals:,} of them refused{_percent(f)}",
+        f"- {plural(f.requests, 'request')} (each retry counted), {f.refusals:,} of them refused{share}",
     ]
     if (address := _public(f.egress_address)) is not None:
         out.append(f"- all of them came from {address}")
@@ -176,10 +176,6 @@ def _rule(f: SupportFacts) -> list[str]:
     return [f"A request is refused when there are already {f.limit} or more other {what} {whose}{also}.{chance}"]
 
 
-def _percent(f: SupportFacts) -> str:
-    return f" ({f.refusals / f.requests:.0%})" if f.requests else ""
-
-
 # --- what must not leave the house -------------------------------------------------------------------------------------------------------
 
 #: What announces itself as a key, looks like one, or is a long run of what keys are made of with a digit in it. "with another key: no change" is none.
@@ -219,7 +215,7 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
     addresses = [nat or orig for nat, orig in zip(c["nat_ip"][rows].tolist(), c["orig_ip"][rows].tolist(), strict=True)]
     codes = {event.code for log in made.beside.logs.values() for event in log.events if event.code}
     refuted = {v.id for v in analysis.hypotheses if v.verdict == "refuted"}
-    tested = [told for cause, told in _TESTED.items() if cause in refuted]
+    bounds = made.upstream.capture.part.bounds_ns  # of the capture nearest to the provider
     return text(
         facts(
             made.situation,
@@ -227,18 +223,12 @@ def of(analysis: Analysis, *, with_address: bool = True) -> str:
             target=analysis.target.label if analysis.target.names else None,
             egress_address=max(dict.fromkeys(addresses), key=addresses.count) if addresses and with_address else None,
             codes=sorted(codes),
-            tested=tested,
-            **_seen(analysis),
+            tested=[told for cause, told in _TESTED.items() if cause in refuted],
+            **({} if bounds is None else {"started_ns": bounds[0], "ended_ns": bounds[1]}),
             why=_WHY.get(analysis.weighed.weighing.refusal_class, ""),
             over_time=answer.limiter(analysis) if analysis.limit is None else None,
         )
     )
-
-
-def _seen(analysis: Analysis) -> dict[str, int]:
-    """From when to when the capture nearest to the provider shows requests."""
-    bounds = analysis.assembled.upstream.capture.part.bounds_ns
-    return {} if bounds is None else {"started_ns": bounds[0], "ended_ns": bounds[1]}
 
 
 #: How requests were refused, by the class of the refusals.

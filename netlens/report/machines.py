@@ -21,8 +21,8 @@ from netlens import __version__
 from netlens.anonymize import secret
 from netlens.anonymize.mapper import Mapper
 from netlens.anonymize.texts import Texts
+from netlens.capture.processes import versions
 from netlens.capture.programs import sockets
-from netlens.capture.versions import versions
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
@@ -90,13 +90,7 @@ _LSOF_RECORD = re.compile(r"(?m)^(?=[pf])")
 
 
 def as_text(scene: Scene, rows: Sequence[Row], mapper: Mapper | None = None) -> str:
-    """The whole report.
-
-    Raises
-    ------
-    NetlensError
-        the package that maps addresses is not there.
-    """
+    """The whole report. NetlensError if the package that maps addresses is not there."""
     machines = [
         machine
         for machine in (scene.here, scene.vm)

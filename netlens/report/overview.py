@@ -58,18 +58,13 @@ def file(i: Input) -> str:
 def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
     """(what, text), one a line. ``verbose``: 1 for more pairs of addresses, 2 for all."""
     part = capture.part
-    found = [("traffic", _traffic(capture, PAIRS if not verbose else MORE_PAIRS if verbose == 1 else None))]
-    s = capture.table("sessions")
-    if s.rows:
-        found.append(("tcp", _tcp(capture)))
-    lookups = capture.table("lookups")
-    if lookups.rows:
-        found.append(("dns", _dns(capture)))
-    if part.packets:
-        found.append(("other", part.holds_besides()))
-    unread = part.unread() if part.packets else []
-    if unread:
-        found.append(("not read", "; ".join(unread)))
+    found = [
+        ("traffic", _traffic(capture, PAIRS if not verbose else MORE_PAIRS if verbose == 1 else None)),
+        ("tcp", _tcp(capture) if capture.table("sessions").rows else ""),
+        ("dns", _dns(capture) if capture.table("lookups").rows else ""),
+        ("other", part.holds_besides() if part.packets else ""),
+        ("not read", "; ".join(part.unread()) if part.packets else ""),
+    ]
     return [(what, text) for what, text in found if text]
 
 
@@ -81,7 +76,8 @@ def _traffic(capture: Capture, most: int | None) -> str:
     told = []
     for pair in pairs[:most]:
         about = ", ".join(name for name, _ in pair.protocols.most_common(3))
-        told.append(f"{pair.one} and {_named(pair.other, names)} ({about}, {size(pair.bytes)})")
+        named = f" = {printable(name)}" if (name := names.get(pair.other)) else ""
+        told.append(f"{pair.one} and {pair.other}{named} ({about}, {size(pair.bytes)})")
     left = len(pairs) - len(told)
     more = f"; {plural(left, 'other pair')} of addresses" if left else ""
     return "; ".join(told) + more
@@ -90,14 +86,18 @@ def _traffic(capture: Capture, most: int | None) -> str:
 def _pairs(capture: Capture) -> list[Pair]:
     """Largest first; each two addresses once, whoever of them opened connections."""
     found: dict[frozenset[str], Pair] = {}
+
+    def add(one: str, other: str, protocol: str, size_bytes: int, frames: int) -> None:
+        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
+        pair.bytes += size_bytes
+        pair.frames += frames
+        pair.protocols[protocol] += frames
+
     s = capture.table("sessions")
     columns = ("orig_bytes", "resp_bytes", "orig_frames", "resp_frames")
     rows = zip(_services(s), _protocols(capture), *(s[name].tolist() for name in columns), strict=True)
     for (one, other, _), protocol, up, down, frames, back in rows:
-        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
-        pair.bytes += up + down
-        pair.frames += frames + back
-        pair.protocols[protocol] += frames + back
+        add(one, other, protocol, up + down, frames + back)
     talks = capture.trail.conversations() if capture.trail is not None else []
     ways = {(talk.source, talk.destination) for talk in talks}
 
@@ -114,10 +114,8 @@ def _pairs(capture: Capture) -> list[Pair]:
     }
     for talk in talks:
         (one, _), (other, port) = ends(talk)
-        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
-        pair.bytes += talk.bytes
-        pair.frames += talk.datagrams
-        pair.protocols[told.get(frozenset((talk.source, talk.destination))) or _by_port_of_udp(port, talk.head)] += talk.datagrams
+        name = told.get(frozenset((talk.source, talk.destination))) or _by_port_of_udp(port, talk.head)
+        add(one, other, name, talk.bytes, talk.datagrams)
     return sorted(found.values(), key=lambda pair: (-pair.bytes, -pair.frames))
 
 
@@ -172,11 +170,6 @@ def _proxies(capture: Capture) -> set[str]:
     asked |= (head >> np.uint64(56) == 5) & (methods > 0) & (length == methods + np.uint64(2))
     sessions = np.unique(t["session"][asked & (t["offset"] == 0)])
     return set(capture.table("sessions")["resp_ip"][sessions].tolist())
-
-
-def _named(address: str, names: dict[str, str]) -> str:
-    name = names.get(address)
-    return f"{address} = {printable(name)}" if name else address
 
 
 def _tcp(capture: Capture) -> str:

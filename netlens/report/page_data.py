@@ -25,15 +25,13 @@ from netlens.chains.situation import HOST, SIDES, VM
 from netlens.columns import Ints, by_value
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, time_budget
-from netlens.report.outcomes import with_outcomes
-from netlens.report.scene import row_of_sessions, scene, shown_rule, to_host
+from netlens.report.scene import Bars, Scene, row_of_sessions, scene, shown_rule, to_host, with_outcomes
 from netlens.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from netlens.analysis import Analysis
-    from netlens.report.scene import Bars, Scene
     from netlens.schema import Schema, Table
 
 GZIP_LEVEL = 4  #: a thirtieth more bytes than 6 makes, in a third of the time
@@ -131,12 +129,8 @@ def _curves(a: Analysis, t0: int) -> dict[str, Any]:
                 continue
             made = breakdown.stack(situation, unit, side)
             held = {breakdown.SHARES[k]: row.tolist() for k, row in enumerate(made.counts) if row.any()}
-            out[unit][name] = {"dt": _deltas(made.times_ns - t0), "held": held}
+            out[unit][name] = {"dt": np.diff(made.times_ns - t0, prepend=0).tolist() if len(made.times_ns) else [], "held": held}
     return out
-
-
-def _deltas(times: Ints) -> list[int]:
-    return np.diff(times, prepend=0).tolist() if len(times) else []
 
 
 # --- tables ------------------------------------------------------------------------------------------------------------------------------

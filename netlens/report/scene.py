@@ -25,6 +25,7 @@ from netlens.chains import overlap
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REQUESTS, UNKNOWN, VM
 from netlens.columns import Bools, Codes, Ints, Objects
 from netlens.report import answer
+from netlens.schema import Table
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
@@ -91,7 +92,6 @@ _MADE: WeakKeyDictionary[Analysis, Scene] = WeakKeyDictionary()  #: the page and
 
 
 def scene(a: Analysis) -> Scene:
-    """The scene of an analysis."""
     if a not in _MADE:
         _MADE[a] = _scene(a)
     return _MADE[a]
@@ -292,3 +292,18 @@ def _exchanges(a: Analysis, b: Bars, t0: int, wanted: Bools, request_at: Mapping
     request = np.array([request_at.get(frame, -1) for frame in x["start_frame"][rows].tolist()], np.int64)
     rejected = np.append(a.assembled.situation.requests.rejected, -1)[request].astype(np.int64)
     return Calls(b.offset + owner[kept], start, end, end, rejected, request, rows)
+
+
+def with_outcomes(a: Analysis, side: str | None) -> Table:
+    """The exchanges of a side's capture with ``rejected`` set for every request to the target whose outcome is known.
+
+    The parsers' table leaves it empty; only the analysis has the logs. Requests of HTTP/2 are streams and in no table of exchanges.
+    """
+    r = a.assembled.situation.requests
+    exchanges = a.assembled.sides[side].capture.table("exchanges")
+    turns = r.stream < 0
+    frames = (r.vm_frame if (side or a.assembled.upstream.name) == "vm" else r.host_frame)[turns]
+    told = {int(f): bool(v) for f, v in zip(frames.tolist(), r.rejected[turns].tolist(), strict=True) if f and v >= 0}
+    rejected = np.empty(exchanges.rows, object)
+    rejected[:] = [told.get(int(f), old) for f, old in zip(exchanges["start_frame"].tolist(), exchanges["rejected"].tolist(), strict=True)]
+    return Table(exchanges.schema, {**exchanges.columns, "rejected": rejected})

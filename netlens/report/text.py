@@ -41,9 +41,9 @@ def render(analysis: Analysis, console: Any, verbose: int = 0) -> None:
         _also(a, console, verbose)
     if verbose:
         console.print()
-        _time(a, console)
-        for name, side in a.sides.items():
-            _side(a, name, side, console)
+        _grid(console, time_budget.rows(a), "Where the time went", (0, 0, 1, 2))
+        for side in a.sides.values():
+            _side(a, side, console)
         _basis(a, console)
     else:
         # of a capture that was looked at as a whole, only that it does not show what was asked for
@@ -105,11 +105,6 @@ def _also(a: Analysis, console: Any, verbose: int) -> None:
         if answer.anything_refused(a):
             console.print(Text("Also found", style="bold"))
         findings.listed(a, others, console, bool(verbose))
-
-
-def _time(a: Analysis, console: Any) -> None:
-    """Where the time of requests went."""
-    _grid(console, time_budget.rows(a), "Where the time went", (0, 0, 1, 2))
 
 
 def _grid(
@@ -202,7 +197,7 @@ def _basis(a: Analysis, console: Any) -> None:
 REFUSED_TOO = ", refused ones included"  #: what one capture shows in flight; a limit counts only what was accepted
 
 
-def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> None:
+def _side(a: Analysis, side: SideFindings, console: Any) -> None:
     """What one capture shows by itself."""
     from rich.text import Text
 
@@ -214,7 +209,7 @@ def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> No
     console.print(Text(f"{when}, {_VANTAGE[side.vantage]}"))
     sessions = side.capture.table("sessions").rows
     how = ", ".join(f"{count:,} {_PATHS[path]}" for path, count in sorted(side.paths.items()))
-    if "nat" in side.paths and all(ip is None for ip in _of_target(side, "nat_ip")):
+    if "nat" in side.paths and all(ip is None for ip in side.capture.table("connections")["nat_ip"][side.rows].tolist()):
         how += ", by their private addresses; no translated copy was captured"
     rows = [
         ("target", _target(a)),
@@ -229,12 +224,6 @@ def _side(a: Analysis, name: str | None, side: SideFindings, console: Any) -> No
         ("tails", _tails(side)),
     ]
     _grid(console, rows, "", (1, 0, 1, 0))
-
-
-def _of_target(side: SideFindings, column: str) -> list[Any]:
-    """A column of the connections to the target."""
-    values: list[Any] = side.capture.table("connections")[column][side.rows].tolist()
-    return values
 
 
 def _target(a: Analysis) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.chains.divided import PHASES, RELAY, groups
+from netlens.chains.divided import PHASES, RELAY, Division, Group, Ragged, groups
 from netlens.columns import NEVER, Bools, Ints
 from netlens.text import duration, plural, printable
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from netlens.analysis import Analysis
-    from netlens.chains.divided import Division, Group, Ragged
 
 SHOWN = 8  #: groups on the terminal
 DRAWN = 20_000  #: requests in the page
@@ -92,8 +91,6 @@ def drawn(a: Analysis) -> list[dict[str, Any]]:
 def page(a: Analysis, t0: int, captures: Sequence[str | None]) -> dict[str, Any]:
     """For the waterfall and the chain of a request: columns of the requests, their spells and passes as flat lists.
 
-    Parameters
-    ----------
     t0 : times are ns since it; those of passes since the request's begin.  captures : in the order of the page.
     """
     d = a.divided[:DRAWN]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.addresses import is_loopback
-from netlens.columns import NEVER, Bools, Ints
+from netlens.columns import NEVER, Bools, Ints, objects
 from netlens.parsers import connections
 from netlens.parsers import session_state as s_
 from netlens.parsers.connections import MIN_ISN, REFUSED, SLL_OTHER_HOST, SLL_OUTGOING
@@ -232,7 +232,7 @@ class ConnectionTable:
         table = {"start_ns": s[members, s_.FIRST_TS]}
         for which, (name, side) in enumerate(zip(("orig", "resp"), _sides(s, members), strict=True)):
             hi, lo, _, table[f"{name}_port"] = end_point(s, members, which)
-            table[f"{name}_ip"] = _numbers(hi, lo)
+            table[f"{name}_ip"] = objects([(a << 64) ^ (b & 0xFFFFFFFFFFFFFFFF) for a, b in zip(hi.tolist(), lo.tolist(), strict=True)])
             table[f"{name}_bytes"] = s[members, side + s_.BYTES]
             table[f"{name}_missing_bytes"] = np.zeros(len(members), np.int64)  # not known before the end
         group = np.where(t[PAIR, members] >= 0, -1, np.arange(len(members)))
@@ -443,9 +443,3 @@ def end_point(s: np.ndarray[Any, Any], rows: Ints, which: int) -> tuple[Ints, In
     lo = np.where(flipped, s[rows, s_.B_LO], s[rows, s_.A_LO])
     ports = s[rows, s_.PORTS]
     return hi, lo, ports >> 32, np.where(flipped, ports & 0xFFFF, (ports >> 16) & 0xFFFF)
-
-
-def _numbers(hi: Ints, lo: Ints) -> np.ndarray[Any, Any]:
-    out = np.empty(len(hi), object)
-    out[:] = [(a << 64) ^ (b & 0xFFFFFFFFFFFFFFFF) for a, b in zip(hi.tolist(), lo.tolist(), strict=True)]
-    return out

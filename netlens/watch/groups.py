@@ -35,8 +35,6 @@ MAX_GROUPS = 20_000  #: that are told apart; each has minutes of history
 class Groups:
     """The groups of a table's kinds of connections.
 
-    Attributes
-    ----------
     names : of the groups, by number.  of_kind : int64[3, kinds], the row, target and all that each kind counts in; -1 none.
     inferred : bool[kinds], whose answers are looked at for refusals.
     """
@@ -70,14 +68,8 @@ class Groups:
         """Place new kinds, or all where what is known of the machines changed."""
         kinds = self._table.kinds
         self._look_for_relays(kinds[max(self._placed, 1) :])
-        known = (
-            self._table.vantage,
-            self._table.has_tunnel,
-            len(self._looked_up),
-            len(self._onward),
-            self._relays,
-            self._table.asks_by_ssh,
-        )
+        table = self._table
+        known = table.vantage, table.has_tunnel, len(self._looked_up), len(self._onward), self._relays, table.asks_by_ssh
         if (room := self.of_kind.shape[1]) < len(kinds):
             more = max(len(kinds), 2 * room) - room
             self.of_kind = np.pad(self.of_kind, ((0, 0), (0, more)), constant_values=-1)

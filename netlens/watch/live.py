@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.capture import command, errorlog, places
-from netlens.capture.recorder import SideRecorder
+from netlens.capture.recorder import SideRecorder, widen
 from netlens.capture.recording import SideResult, use_directory, write_manifest
 from netlens.capture.remote import open_streams
 from netlens.capture.sink import Sink
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 AHEAD = 2  #: finished units that may wait; each is wanted at once
 LAG_NS = 2 * SECOND  #: what was captured longer ago than this has arrived; see Limits
-PIPE = 1 << 20
 MIN_FREE_MB = 200  #: a kept recording ends before the disk is full
 
 
@@ -89,10 +88,7 @@ class _Feed:
         compiled.compile_at_once()  # now: later would be in the middle of what is watched
         self._reader = Reader([f"/dev/fd/{self._read_end}"], hold=AHEAD + 3)
         self._thread = threading.Thread(target=self._run, name=f"watch-{place.side}", daemon=True)
-        with contextlib.suppress(OSError, ImportError, AttributeError):
-            import fcntl
-
-            fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, PIPE)
+        widen(self._write_end)
 
     def start(self) -> None:
         try:
@@ -148,30 +144,18 @@ class _Feed:
             self._reader.cancel()
 
 
-@dataclass
-class Ended:
-    """How a live watch ended: what the captures lost, why one of them ended by itself, and the recording if one was kept."""
-
-    results: list[SideResult]
-    fault: str | None = None
-    directory: Path | None = None
-    complete: bool = True
-
-
 class Live:
     """tcpdump on one or both sides. A context: leaving it ends everything that was started.
 
-    Parameters
-    ----------
-    say : takes messages for people.
-    stop : set by whoever wants it to end (Ctrl-C).
+    say : takes messages for people.  stop : set by whoever wants it to end (Ctrl-C).
+    fault : why one of the captures ended by itself, once all are finished.
     """
 
     def __init__(self, options: Options, stop: threading.Event, say: Callable[[str], None]):
         self.options, self.stop, self.say = options, stop, say
         self.feeds: dict[str | None, _Feed] = {}
         self.monitor: Monitor | None = None
-        self.ended: Ended | None = None
+        self.fault: str | None = None
         self._stack = contextlib.ExitStack()
         self._helpers: list[LineProcess] = []
         self._logs: dict[str, int] = {}
@@ -198,13 +182,7 @@ class Live:
     # --- start
 
     def start(self, make: Callable[[dict[str | None, Watched]], Monitor]) -> Monitor:
-        """Start capturing; ``make`` gets the captures by side and gives the monitor.
-
-        Raises
-        ------
-        CaptureError
-            nothing can be captured; one line says why.
-        """
+        """Start capturing; ``make`` gets the captures by side and gives the monitor. CaptureError if nothing can be captured; one line says why."""
         options = self.options
         names = [command.check_api(name) for name in options.apis]
         if options.filter is not None and options.everything:
@@ -222,8 +200,10 @@ class Live:
             side: Watched(side, options.apis, place.facts.own_addresses() if side != "vm" else (), resolved=self._addresses)
             for side, place in asked.items()
         }
+        instead = "" if options.everything else options.filter
         for side, place in asked.items():
-            feed = _Feed(place, watched[side], options, self._filter(place, list(asked.values())), self.stop, place.remote is None)
+            bpf = places.bpf(place, list(asked.values()), self._addresses, open_streams(), instead)
+            feed = _Feed(place, watched[side], options, bpf, self.stop, place.remote is None)
             try:
                 feed.start()
             except BaseException:
@@ -246,12 +226,6 @@ class Live:
         if self.options.folder is not None:
             with contextlib.suppress(OSError):
                 self.options.folder.rmdir()
-
-    def _filter(self, place: Place, asked: list[Place]) -> str:
-        streams = open_streams()
-        if self.options.everything or self.options.filter is not None:
-            return command.without_own_streams(self.options.filter or "", streams)
-        return places.bpf(place, asked, self._addresses, streams)
 
     def _follow(self, asked: dict[str | None, Place]) -> None:
         for side, path in self.options.errors:
@@ -285,7 +259,7 @@ class Live:
             for side, feed in self.feeds.items():
                 shown = self.monitor.feeds[side]
                 shown.took(feed.watched.packets, now - at)
-                shown.dropped = feed.recorder.counts().dropped
+                shown.dropped = feed.recorder.dropped
             at = now
             yield self._tick()
 
@@ -303,31 +277,30 @@ class Live:
         return times
 
     def finish(self) -> Times:
-        """End the captures, take in the rest, write the manifest; ``ended`` says how it went. Returns the last moment."""
+        """End the captures, take in the rest, write the manifest; ``fault`` says how it went. Returns the last moment."""
         assert self.monitor is not None
-        fault = next((str(feed.failed or feed.recorder.fault) for feed in self.feeds.values() if feed.failed or feed.recorder.fault), None)
+        self.fault = next(
+            (str(feed.failed or feed.recorder.fault) for feed in self.feeds.values() if feed.failed or feed.recorder.fault), None
+        )
         for helper in self._helpers:
             helper.stop()
         self._helpers = []
         results = [feed.stop() for feed in self.feeds.values()]
-        fault = fault or next((str(feed.failed) for feed in self.feeds.values() if feed.failed), None)
+        self.fault = self.fault or next((str(feed.failed) for feed in self.feeds.values() if feed.failed), None)
         for (side, feed), result in zip(self.feeds.items(), results, strict=True):
             shown = self.monitor.feeds[side]
             shown.packets, shown.rate, shown.dropped = feed.watched.packets, 0.0, result.packets_dropped
         times = self._tick()
-        self.ended = Ended(results, fault)
         if self.options.folder is not None:
-            self.ended.directory = self.options.folder
-            self.ended.complete = self._write(results)
+            self._write(self.options.folder, results)
         return times
 
-    def _write(self, results: list[SideResult]) -> bool:
-        assert self.options.folder is not None
+    def _write(self, folder: Path, results: list[SideResult]) -> None:
         for side, descriptor in self._logs.items():
             empty = os.fstat(descriptor).st_size == 0
             os.close(descriptor)
             if empty:
-                (self.options.folder / f"{side}-errors.log").unlink(missing_ok=True)
+                (folder / f"{side}-errors.log").unlink(missing_ok=True)
         self._logs = {}
         extra: dict[str, Any] = {
             "command": self.options.invocation or None,
@@ -336,4 +309,4 @@ class Live:
             **places.described([feed.place for feed in self.feeds.values()], self.options.apis, self._addresses),
             "errors": [{"side": side, "path": path} for side, path in self.options.errors],
         }
-        return write_manifest(self.options.folder, results, extra).complete
+        write_manifest(folder, results, extra)

@@ -78,8 +78,6 @@ class Snapshot:
 class Monitor:
     """Captures by side, in the order shown.
 
-    Parameters
-    ----------
     limit : alarm when so many of ``unit`` ("requests", "connections") are in progress at once; None: no alarm.
     logged : sides whose error log is followed; what the traffic shows of these is told where it is more than what the logs do: of programs without one.
     """
@@ -97,7 +95,6 @@ class Monitor:
         self._limit: Limit | None = None
 
     def refusal(self, found: Refusal) -> None:
-        """Take a refusal."""
         self._refusals.append(found)
         self._new.append(found)
         if found.source == "inferred":

@@ -148,11 +148,7 @@ class ExactPeaks:
 
         groups_of : takes kinds to a list of (int64 group of each, names of the groups); -1 is no group.
         """
-        out = dict(self.peaks)
-        rows = np.concatenate([self.all(), more], axis=1)
-        for name, value in _peaks(rows, groups_of).items():
-            out[name] = max(value, out.get(name, 0))
-        return out
+        return _highest(self.peaks, _peaks(np.concatenate([self.all(), more], axis=1), groups_of))
 
     def trim(self, more: Rows, sure_ns: int, groups_of: Any) -> None:
         """Drop what ended before ``sure_ns``, when there is too much; nothing before that moment may change any more.
@@ -164,11 +160,14 @@ class ExactPeaks:
         rows = np.concatenate([self.all(), more], axis=1)
         before = rows[:, rows[0] < sure_ns].copy()
         before[1] = np.minimum(before[1], sure_ns)
-        for name, value in _peaks(before, groups_of).items():
-            self.peaks[name] = max(value, self.peaks.get(name, 0))
+        self.peaks = _highest(self.peaks, _peaks(before, groups_of))
         kept = self.all()
         self.parts = [kept[:, kept[1] > sure_ns]]
         self.rows = self.parts[0].shape[1]
+
+
+def _highest(one: dict[Any, int], other: dict[Any, int]) -> dict[Any, int]:
+    return one | {name: max(value, one.get(name, 0)) for name, value in other.items()}
 
 
 def _peaks(rows: Rows, groups_of: Any) -> dict[Any, int]:

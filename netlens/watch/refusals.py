@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netlens.chains.situation import REJECTED
+from netlens.columns import objects
 from netlens.lenses.refused.labels import answers
 
 KEPT = 3000  #: latest exchanges that are looked at; ten minutes at five a second
@@ -106,34 +107,27 @@ class Inference:
             return []
         self._changed = False
         keys, rows = list(self.answers), list(self.answers.values())
-
-        def objects(values: Iterable[object]) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
-            listed = list(values)
-            out = np.empty(len(listed), object)
-            out[:] = listed
-            return out
-
         exchanges = {
             "session_id": np.array([a.session for a in rows], np.int64),
             "start_ns": np.array([a.start_ns for a in rows], np.int64),
             "request_end_ns": np.array([a.asked_ns for a in rows], np.int64),
-            "response_ns": objects(a.response_ns for a in rows),
-            "end_ns": objects(a.end_ns for a in rows),
+            "response_ns": objects([a.response_ns for a in rows]),
+            "end_ns": objects([a.end_ns for a in rows]),
             "up_bytes": np.array([a.up for a in rows], np.int64),
             "down_bytes": np.array([a.down for a in rows], np.int64),
-            "status": objects(a.status or None for a in rows),
+            "status": objects([a.status or None for a in rows]),
             "complete": np.array([a.complete for a in rows], bool),
         }
         latest = {a.session: a for a in rows}
         sessions = {
             "session_id": np.array(list(latest), np.int64),
-            "orig_fin_ns": objects(a.fin_ns for a in latest.values()),
-            "rst_ns": objects(a.rst_ns for a in latest.values()),
+            "orig_fin_ns": objects([a.fin_ns for a in latest.values()]),
+            "rst_ns": objects([a.rst_ns for a in latest.values()]),
         }
         offered = [(a.session, a.http2) for a in latest.values() if a.http2 is not None]
         hellos = {
             "session_id": np.array([number for number, _ in offered], np.int64),
-            "alpn": objects(["h2"] if two else [] for _, two in offered),
+            "alpn": objects([["h2"] if two else [] for _, two in offered]),
         }
         labels = answers.infer(exchanges, sessions, hellos)
         out = []

@@ -12,11 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.chains.inputs import Inputs, from_folder
 from netlens.errors import CaptureError
 from netlens.parsers import errorlog
 from netlens.watch.peaks import SECOND, WINDOW_S
@@ -79,16 +80,11 @@ class _File:
 class Replay:
     """Files by side, played.
 
-    Parameters
-    ----------
     paths : side -> its files in order.  errors : side -> error log, whose lines are shown when their time comes.
     speed : how many times as fast as it was; 0: as fast as possible.
     stop : set by whoever wants it to end.
 
-    Raises
-    ------
-    CaptureError, WireError
-        a file cannot be read.
+    CaptureError or WireError if a file cannot be read.
     """
 
     def __init__(
@@ -183,26 +179,13 @@ class Replay:
         return lines + [line for watched in self.monitor.watched.values() for line in watched.unread()]
 
 
-@dataclass
-class Played:
-    """Files and what lies beside them, for a replay."""
-
-    captures: dict[str | None, tuple[str, ...]]
-    apis: tuple[str, ...] = ()
-    errors: dict[str, str] = field(default_factory=dict)
-
-
-def open_recording(path: str, side: str | None) -> Played:
+def open_recording(path: str, side: str | None) -> Inputs:
     """A file, or a recording of which ``side`` ("vm", "host"; None or "both": all there is) is played.
 
-    Raises
-    ------
-    CaptureError
-        the folder is no recording or has no such side.
+    CaptureError if the folder is no recording or has no such side.
     """
     if not os.path.isdir(path):
-        return Played({side if side != "both" else None: (path,)})
-    from netlens.chains.inputs import from_folder
+        return Inputs({side if side != "both" else None: (path,)})
 
     found = from_folder(path)
     usual = {name: files for name, files in found.captures.items() if name in ("vm", "host")}
@@ -210,7 +193,7 @@ def open_recording(path: str, side: str | None) -> Played:
     if not captures:
         raise CaptureError(f"{path}: has no capture of the {side}; there is {', '.join(str(n) for n in usual)}")
     errors = {name: log for name, log in found.errors.items() if name in captures and not _is_empty(log)}
-    return Played(captures, found.apis, errors)
+    return replace(found, captures=captures, errors=errors)
 
 
 def _is_empty(log: str) -> bool:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from netlens.text import amount, plural, printable, size
 from netlens.watch.groups import ALL
 from netlens.watch.monitor import Limit, Snapshot, clock, elapsed
-from netlens.watch.view import CONNECTIONS, REQUESTS
+from netlens.watch.view import CONNECTIONS, REQUESTS, Line, Row
 
 if TYPE_CHECKING:
     from netlens.watch.refusals import Refusal
-    from netlens.watch.view import Line, Row
 
 Part = tuple[str, str]  #: text and style: "", "dim", "bold", "good", "alarm", "warn"
 
@@ -174,14 +173,10 @@ def _connections_only(snapshot: Snapshot) -> bool:
     return snapshot.limit is not None and snapshot.limit.unit == CONNECTIONS
 
 
-def _per_column(columns: int, seconds: int = 300) -> int:
-    return max(1, -(-seconds // max(columns, 1)))
-
-
 def spark(values: Sequence[int], columns: int, ascii_only: bool = False) -> str:
     """The maxima of equal stretches of ``values`` as bars, the latest at the right. 0 is a blank, so that idle times are seen."""
     bars = BARS_ASCII if ascii_only else BARS
-    per = _per_column(columns, len(values))
+    per = max(1, -(-len(values) // max(columns, 1)))
     parts = [max(values[max(0, end - per) : end]) for end in range(len(values), 0, -per)][::-1][-columns:]
     top = max([*parts, len(bars)])
     return "".join(" " if v <= 0 else bars[min(len(bars) - 1, (v * len(bars) - 1) // top)] for v in parts).rjust(columns)

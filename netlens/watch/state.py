@@ -55,8 +55,6 @@ _NONE = np.zeros((0, x_.X_WIDTH), np.int64)
 class Watched:
     """One capture.
 
-    Parameters
-    ----------
     name : "vm", "host" or None: where it is captured, if known.
     apis : names or addresses of the targets; none: every server is one.
     own_ips : addresses of the machine that captures.
@@ -96,7 +94,6 @@ class Watched:
         self.take(self.part.decoder.unit(batch))
 
     def take(self, unit: Unit) -> None:
-        """Take decoded packets in."""
         self.part.take(unit)
         if self.part.fold.n > len(self._dirty):
             self._dirty = np.pad(self._dirty, (0, len(self.part.fold.sessions) - len(self._dirty)))
@@ -110,7 +107,6 @@ class Watched:
 
     @property
     def last_ns(self) -> int | None:
-        """Time of the latest packet."""
         return self.part.last_ns
 
     def unread(self) -> list[str]:

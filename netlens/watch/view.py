@@ -10,11 +10,10 @@ import numpy as np
 from netlens.columns import NEVER, Bools, Ints
 from netlens.text import endpoint
 from netlens.watch import connection_table as conn
-from netlens.watch.peaks import SECOND
+from netlens.watch.peaks import SECOND, RollingPeaks
 from netlens.wire.addresses import ip_text
 
 if TYPE_CHECKING:
-    from netlens.watch.peaks import RollingPeaks
     from netlens.watch.state import Watched
 
 

@@ -39,7 +39,7 @@ from netlens.chains.situation import (
     Sessions,
     Situation,
 )
-from netlens.lab.provider.limiters.overload import Overload
+from netlens.lab.provider.limiters.overload import Settings as Overload
 from netlens.lenses.refused.weighing import of_one_class
 from tests.bench.world import ELSEWHERE, Flow, Held, History, OverTime, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 

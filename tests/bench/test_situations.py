@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM, Situation
-from netlens.lab.provider.limiters.overload import Overload
+from netlens.lab.provider.limiters.overload import Settings as Overload
 from netlens.lenses.refused.weighing import of_one_class
 from tests.bench.situations import (
     CORES,

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from netlens.chains.situation import COMPANION, LOOKUPS, REQUESTS, VM
 
 if TYPE_CHECKING:
-    from netlens.lab.provider.limiters.overload import Overload
+    from netlens.lab.provider.limiters.overload import Settings as Overload
 
 ELSEWHERE = 3  #: a side that no capture shows; after VM, HOST and UNKNOWN of the situation
 NEVER = 1 << 62  #: later than every time

@@ -8,14 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import throwaway_ssh
 from tests.conftest import IN_CI, need_program
+
+if TYPE_CHECKING:
+    from netlens.capture.recorder import SideRecorder
 
 
 def _need_root() -> None:
@@ -32,6 +37,14 @@ def comm(pid: int | str) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def await_packets(recorder: SideRecorder, count: int, timeout: float = 10.0) -> bool:
+    """Wait until so many packets are stored, or it ended; whether they are."""
+    end = time.monotonic() + timeout
+    while recorder.packets < count and not recorder._ended and time.monotonic() < end:
+        time.sleep(0.01)
+    return recorder.packets >= count
 
 
 @dataclass

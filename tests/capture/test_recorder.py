@@ -14,7 +14,7 @@ import pytest
 from netlens.capture import command, recorder
 from netlens.capture.recorder import SideRecorder
 from netlens.errors import CaptureError
-from tests.capture.conftest import Namespace, numbers
+from tests.capture.conftest import Namespace, await_packets, numbers
 from tests.conftest import need_program
 
 
@@ -138,11 +138,11 @@ def test_no_loss_at_lab_rates(namespace: Namespace, tmp_path: Path) -> None:
 def test_a_tcpdump_that_dies(namespace: Namespace, tmp_path: Path, how: signal.Signals) -> None:
     made = _record(namespace, tmp_path)
     namespace.send(200)
-    assert made.await_packets(200)
+    assert await_packets(made, 200)
     assert made.tcpdump_pid is not None
     os.kill(made.tcpdump_pid, how)
     assert made.attention.wait(20)
-    assert made.ended
+    assert made._ended
     result = made.stop()
     assert numbers(result.path) == list(range(200))
     assert not result.complete
@@ -155,9 +155,9 @@ def test_nothing_is_left_when_netlens_is_killed(namespace: Namespace, tmp_path: 
     import sys
 
     code = (
-        "import signal\nfrom pathlib import Path\nfrom netlens.capture.recorder import SideRecorder\n"
+        "import signal\nimport time\nfrom pathlib import Path\nfrom netlens.capture.recorder import SideRecorder\n"
         f"r = SideRecorder('vm', Path({str(tmp_path)!r}), {namespace.prefix!r}, bpf='udp port 53')\n"
-        "r.start()\nprint(r.tcpdump_pid, flush=True)\nr.await_packets(200, 30)\nprint('stored', flush=True)\nsignal.pause()\n"
+        "r.start()\nprint(r.tcpdump_pid, flush=True)\nwhile r.packets < 200:\n    time.sleep(0.01)\nprint('stored', flush=True)\nsignal.pause()\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -204,7 +204,7 @@ def test_rotation(namespace: Namespace, tmp_path: Path) -> None:
     made = _record(namespace, tmp_path, rotate_mb=0.1, keep=2)
     for first in range(0, 500, 100):  # a file ends with the chunk that fills it: so in five chunks
         namespace.send(100, size=1100, first=first)
-        assert made.await_packets(first + 100)
+        assert await_packets(made, first + 100)
     result = made.stop()
     assert result.packets_captured == 500
     assert result.removed >= 3

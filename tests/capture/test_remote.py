@@ -11,13 +11,13 @@ from typing import IO
 
 import pytest
 
-from netlens.capture import command, doctor
+from netlens.capture import command, doctor, processes
 from netlens.capture import remote as remote_host
 from netlens.capture.command import SshConnection
 from netlens.capture.recorder import SideRecorder
 from netlens.capture.remote import RemoteHost, open_streams, resolve_target
 from netlens.errors import CaptureError
-from tests.capture.conftest import Pair, comm, numbers
+from tests.capture.conftest import Pair, await_packets, comm, numbers
 from tests.conftest import need_program
 
 
@@ -61,8 +61,8 @@ def test_connection_says_what_it_is_and_leaves_nothing(pair: Pair) -> None:
         assert remote.alive
         folder = remote._folder
         assert Path(folder).stat().st_mode & 0o777 == 0o700
-        assert remote.run(["printf", "%s|", "a b", "$HOME", "'"])[:2] == (0, "a b|$HOME|'|")
-        assert remote.run(["cat"], "given\n")[1] == "given\n"
+        assert processes.run(remote.wrap(["printf", "%s|", "a b", "$HOME", "'"]))[:2] == (0, "a b|$HOME|'|")
+        assert processes.run(remote.wrap(["cat"]), given="given\n")[1] == "given\n"
         open_now = pair.vm.run("ss", "-Htn", "state", "established")
         assert len(open_now.splitlines()) == 1, "everything must go through one connection"
     assert not remote.alive
@@ -106,7 +106,7 @@ def test_a_configuration_that_lends_things_lends_none_to_the_vm(through: str, pa
         (pair.folder / "local").unlink()
         if through == "capture":
             with RemoteHost("lab-vm", pair.ssh) as remote:
-                status, said, _ = remote.run(TOLD)
+                status, said, _ = processes.run(remote.wrap([*TOLD]))
         else:
             with doctor.look_at("lab-vm", (), False, ssh=pair.ssh) as scene:
                 assert scene.vm is not None
@@ -162,7 +162,7 @@ def test_sessions_do_not_connect_on_their_own(pair: Pair) -> None:
     remote = RemoteHost("lab-vm", pair.ssh)
     remote.connect()
     remote.close()
-    status, _, _ = remote.run(["true"])
+    status, _, _ = processes.run(remote.wrap(["true"]))
     assert status == 255
 
 
@@ -173,7 +173,7 @@ def test_ssh_breaks(pair: Pair, tmp_path: Path, how: str) -> None:
         made = SideRecorder("vm", tmp_path / "r", bpf="udp port 53", wrap=remote.wrap, link_lost=remote.why_broken)
         made.start()
         pair.vm.send(200)
-        assert made.await_packets(200)
+        assert await_packets(made, 200)
         if how == "server killed":
             pair.kill_connections()
         elif how == "client killed":
@@ -232,7 +232,7 @@ def test_two_that_record_side_by_side_leave_each_other_out(pair: Pair, tmp_path:
             "vm", tmp_path / "r", bpf=command.without_own_streams("", open_streams()), wrap=one.wrap, link_lost=one.why_broken
         )
         made.start()
-        assert other.run(["head", "-c", "100000", "/dev/zero"])[0] == 0
+        assert processes.run(other.wrap(["head", "-c", "100000", "/dev/zero"]))[0] == 0
         pair.vm.send(20)
         result = made.stop()
     assert numbers(result.path) == list(range(20))

@@ -21,7 +21,7 @@ from netlens.capture.command import SshConnection
 from netlens.capture.recording import Manifest, read_manifest
 from netlens.capture.session import Options, Session, check
 from netlens.errors import CaptureError
-from tests.capture.conftest import Namespace, Pair, comm, numbers
+from tests.capture.conftest import Namespace, Pair, await_packets, comm, numbers
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_the_vm_goes_away(pair: Pair, tmp_path: Path) -> None:
     options = Options("both", vm="lab-vm", folder=tmp_path / "r", ssh=pair.ssh, prefixes={"host": pair.host.prefix}, min_free_mb=1)
     running = Running(options)
     pair.vm.send(120, to="10.99.0.2")
-    assert all(r.await_packets(120) for r in running.session.recorders)
+    assert all(await_packets(r, 120) for r in running.session.recorders)
     pair.vm.run("ip", "link", "set", "w0", "down")
     manifest = running.end()
     assert not manifest.complete
@@ -225,7 +225,7 @@ def test_a_killed_tcpdump(namespace: Namespace, tmp_path: Path) -> None:
     running = Running(_options(namespace, tmp_path / "r"))
     namespace.send(80)
     (recorder,) = running.session.recorders
-    assert recorder.await_packets(80)
+    assert await_packets(recorder, 80)
     assert recorder.tcpdump_pid is not None
     os.kill(recorder.tcpdump_pid, signal.SIGKILL)
     manifest = running.end()
@@ -273,7 +273,7 @@ def test_a_folder_in_which_another_recording_begins(namespace: Namespace, tmp_pa
     with pytest.raises(CaptureError, match="another recording is being made here"):
         late._reserve(tmp_path / "r" / ".reserve")
     namespace.send(20)
-    assert first.session.recorders[0].await_packets(20)
+    assert await_packets(first.session.recorders[0], 20)
     assert numbers(first.stop().sides[0].path) == list(range(20))
 
 
@@ -282,7 +282,7 @@ def test_a_folder_in_which_another_recording_begins(namespace: Namespace, tmp_pa
 def test_folders_with_hostile_names(namespace: Namespace, tmp_path: Path, name: str) -> None:
     running = Running(_options(namespace, tmp_path / name))
     namespace.send(10)
-    assert running.session.recorders[0].await_packets(10)
+    assert await_packets(running.session.recorders[0], 10)
     assert running.stop().directory == tmp_path / name
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert not Path("made").exists()

@@ -103,6 +103,6 @@ def test_the_script_sees_a_real_connection() -> None:
             assert seen.wait(20)
         finally:
             process.stop()
-        assert not process.running
+        assert process._process.poll() is not None
     assert rows[0]["state"] == "ESTABLISHED"
     assert set(rows[0]) == {"side", "time_ns", "local", "remote", "state", "process", "pid"}

@@ -16,7 +16,6 @@ import netlens
 from netlens import tables
 from netlens.chains import overlap
 from netlens.errors import NetlensError
-from netlens.report import plots
 from netlens.report.plots import concurrency, lifetimes, lookups, style, timeline
 from netlens.schema import DTYPES, Schema, Table
 
@@ -277,9 +276,10 @@ def test_concurrency_has_a_panel_per_target_and_names_its_peak():
     assert figure.axes[-1].get_xlabel().startswith("seconds since ")
 
 
-def test_concurrency_of_many_steps_keeps_the_peaks():
+def test_concurrency_of_many_steps_keeps_the_peaks(monkeypatch):
+    monkeypatch.setattr(concurrency, "MAX_TARGETS", 1)
     t = traffic(5000)
-    figure = concurrency.draw(t["connections"], max_targets=1)
+    figure = concurrency.draw(t["connections"])
     [line] = by_gid(figure, "connections open")
     assert len(line.get_xdata()) == concurrency.SLICES + 1
     assert line.get_ydata().max() == overlap.connections_curve(t["connections"]).peak().count
@@ -521,13 +521,6 @@ def test_save_where_it_cannot_says_so_in_one_line(tmp_path):
     with pytest.raises(NetlensError, match=r"lookups\.png: cannot write the picture") as caught:
         style.save(lookups.draw(traffic(1)["lookups"]), tmp_path / "file", "lookups")
     assert "\n" not in str(caught.value)
-
-
-def test_save_all_writes_every_figure(tmp_path):
-    t = traffic(6)
-    written = plots.save_all(tmp_path, t["connections"], t["sessions"], t["exchanges"], t["lookups"])
-    assert set(written) == {"timeline", "concurrency", "lookups", "lifetimes"}
-    assert all(p.stat().st_size > 0 for pair in written.values() for p in pair)
 
 
 def test_importing_plots_does_not_import_matplotlib_and_drawing_not_pyplot():

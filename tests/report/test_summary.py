@@ -13,8 +13,8 @@ import netlens
 from netlens.errors import NetlensError
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, plots, scene
-from netlens.report.outcomes import with_outcomes
 from netlens.report.plots import style, summary
+from netlens.report.scene import with_outcomes
 from tests.lenses.made import S, ping
 from tests.lenses.test_lenses import lookups, resent
 from tests.parsers.build import mixed, write
@@ -107,9 +107,10 @@ def test_many_connections_become_a_strip() -> None:
 def test_pictures_of_an_analysis_know_its_refusals_and_limit(analysis: Callable[[str], Any], tmp_path: Path) -> None:
     a = analysis("two-causes")
     tmp_path = tmp_path / "a" / "folder of its own"
-    written = plots.save_analysis(tmp_path, a)
-    names = {str(p.relative_to(tmp_path)) for p in written}
-    assert {"summary.png", "summary.svg", "vm/timeline.png", "host/concurrency.svg"} <= names
+    written = [path for draw in plots.of_analysis(tmp_path, a) for path in draw()]
+    assert all(path.stat().st_size > 0 for path in written)
+    kinds = [f"{folder}{name}" for folder in ("vm/", "host/") for name in ("timeline", "concurrency", "lookups", "lifetimes")]
+    assert {str(p.relative_to(tmp_path)) for p in written} == {f"{name}.{form}" for name in ("summary", *kinds) for form in ("png", "svg")}
     svg = {side: (tmp_path / side / "timeline.svg").read_text(encoding="utf-8") for side in ("vm", "host")}
     assert all('id="rejected"' in text for text in svg.values())
     assert 'id="limit"' in (tmp_path / "host" / "concurrency.svg").read_text(encoding="utf-8")
@@ -119,7 +120,7 @@ def test_pictures_of_an_analysis_know_its_refusals_and_limit(analysis: Callable[
 def test_pictures_that_have_no_place_are_refused_by_name(analysis: Callable[[str], Any], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NetlensError, match=r"file/folder: cannot be made \(not a directory\)"):
-        plots.save_analysis(tmp_path / "file" / "folder", analysis("two-causes"))
+        plots.of_analysis(tmp_path / "file" / "folder", analysis("two-causes"))
 
 
 def test_labelled_exchanges_have_the_analysis_refusals(analysis: Callable[[str], Any]) -> None:

@@ -24,7 +24,22 @@ from netlens import registry
 from netlens.capture.machine import Machine
 from netlens.capture.processes import Outcome
 
-__all__ = ["MISSING", "NOT", "OK", "SECTIONS", "WARNING", "Check", "Machine", "Outcome", "Result", "Scene", "Status", "checks", "few"]
+__all__ = [
+    "MISSING",
+    "NOT",
+    "OK",
+    "SECTIONS",
+    "WARNING",
+    "Check",
+    "Machine",
+    "Outcome",
+    "Result",
+    "Scene",
+    "Status",
+    "checks",
+    "few",
+    "span",
+]
 
 Status = Literal["ok", "warning", "missing", "does not apply"]
 OK: Status = "ok"
@@ -69,7 +84,7 @@ class Check(Protocol):
 
     ID: str  #: the file's name with ``-`` for ``_``
     TITLE: str  #: in the table
-    ON: str  #: the machines it is run on: ``here``, ``vm``, ``each``
+    ON: str = "each"  #: the machines it is run on: ``here``, ``vm``, ``each``
     RANK: int  #: its place in the table
 
     def look(self, machine: Machine, scene: Scene, /) -> Result:
@@ -80,6 +95,14 @@ def checks() -> tuple[Check, ...]:
     """Every check, in the order of the table."""
     found = registry.members(__name__, Check, SECTIONS, ("ID", "RANK"))
     return tuple(sorted(found, key=lambda check: check.RANK))
+
+
+def span(seconds: float, sign: bool = False) -> str:
+    """Seconds in a unit that leaves digits before the point."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if abs(seconds) * factor >= 1 or unit == "us":
+            return f"{seconds * factor:{'+' if sign else ''}.3g} {unit}"
+    raise AssertionError
 
 
 def few(items: Sequence[str], most: int) -> str:

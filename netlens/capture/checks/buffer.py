@@ -12,9 +12,7 @@ from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
 from netlens.capture.command import BUFFER_KIB
 from netlens.text import size
 
-ID = "buffer"
 TITLE = "kernel buffer"
-ON = "each"
 RANK = 70
 
 

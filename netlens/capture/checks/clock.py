@@ -6,13 +6,10 @@ Fix: start or install it, or set the clock now.
 
 from __future__ import annotations
 
-from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
-from netlens.capture.checks._time import span
+from netlens.capture.checks import OK, WARNING, Machine, Result, Scene, span
 from netlens.capture.programs.clocks import parse_systemsetup
 
-ID = "clock"
 TITLE = "clock"
-ON = "each"
 RANK = 100
 
 

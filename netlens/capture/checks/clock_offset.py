@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
-from netlens.capture.checks._time import span
+from netlens.capture.checks import OK, WARNING, Machine, Result, Scene, span
 from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.capture.machine import Trip
 
-ID = "clock-offset"
 TITLE = "clock of the VM"
 ON = "vm"
 RANK = 110

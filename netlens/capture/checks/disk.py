@@ -13,7 +13,6 @@ import shutil
 from netlens.capture.checks import MISSING, OK, WARNING, Machine, Result, Scene
 from netlens.text import size
 
-ID = "disk"
 TITLE = "disk space"
 ON = "here"
 RANK = 80

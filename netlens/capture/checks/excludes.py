@@ -11,9 +11,7 @@ from netlens.capture.checks import API_PORT, NOT, OK, WARNING, Machine, Result, 
 from netlens.capture.programs.rules import redirected
 from netlens.capture.programs.sshuttle import SshuttleProcess, Subnet, parse_subnet
 
-ID = "excludes"
 TITLE = "excludes"
-ON = "each"
 RANK = 170
 
 

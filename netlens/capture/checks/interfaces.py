@@ -10,9 +10,7 @@ import shlex
 
 from netlens.capture.checks import MISSING, OK, WARNING, Machine, Result, Scene, few
 
-ID = "interfaces"
 TITLE = "interfaces"
-ON = "each"
 RANK = 40
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from netlens.capture.checks import MISSING, NOT, OK, WARNING, Machine, Result, Scene, few
 
-ID = "names"
 TITLE = "API names"
-ON = "each"
 RANK = 160
 
 

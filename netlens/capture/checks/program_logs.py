@@ -12,9 +12,7 @@ from netlens.capture.checks import NOT, OK, WARNING, Machine, Result, Scene
 from netlens.capture.known_logs import PLACES, PROCESSES
 from netlens.text import printable
 
-ID = "program-logs"
 TITLE = "logs of programs"
-ON = "each"
 RANK = 165
 SLACK_S = 120  #: a program that has just been started may have written nothing yet
 

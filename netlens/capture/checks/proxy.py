@@ -10,9 +10,7 @@ import re
 
 from netlens.capture.checks import OK, WARNING, Machine, Result, Scene, few
 
-ID = "proxy"
 TITLE = "HTTP proxy"
-ON = "each"
 RANK = 130
 
 

@@ -10,9 +10,7 @@ import shlex
 
 from netlens.capture.checks import MISSING, NOT, OK, WARNING, Machine, Result, Scene, few
 
-ID = "redirects"
 TITLE = "redirect rules"
-ON = "each"
 RANK = 150
 
 
@@ -38,11 +36,11 @@ def look(machine: Machine, scene: Scene) -> Result:
         return Result(OK if scene.vm else NOT, f"none: connections leave as they are ({by})")
     text = f"to {'port' if len(ports) == 1 else 'ports'} {', '.join(map(str, ports))} ({few(tables, 2)}){'; DNS too' if dns else ''}"
     if not machine.tunnels and any("sshuttle" in table for table in tables):
-        return Result(WARNING, f"{text}, but no sshuttle runs: what is redirected is refused", _remove(machine, tables))
+        return Result(WARNING, f"{text}, but no sshuttle runs: what is redirected is refused", _remove(tables))
     return Result(OK, text)
 
 
-def _remove(machine: Machine, tables: list[str]) -> str:
+def _remove(tables: list[str]) -> str:
     if tables[0].startswith("inet "):
         return f"sudo nft delete table {shlex.join(tables[0].split()[:2])}"
     if tables[0].startswith("sshuttle"):

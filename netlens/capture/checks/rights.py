@@ -11,9 +11,7 @@ import shlex
 from netlens.capture.checks import MISSING, NOT, OK, Machine, Result, Scene
 from netlens.capture.command import grant
 
-ID = "rights"
 TITLE = "right to capture"
-ON = "each"
 RANK = 30
 
 

@@ -11,9 +11,7 @@ import re
 from netlens.capture.checks import MISSING, OK, WARNING, Machine, Result, Scene, few
 from netlens.capture.programs.network import parse_fwmark_rules
 
-ID = "routes"
 TITLE = "routes"
-ON = "each"
 RANK = 120
 
 

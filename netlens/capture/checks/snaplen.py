@@ -9,9 +9,7 @@ from __future__ import annotations
 from netlens.capture.checks import OK, Machine, Result, Scene
 from netlens.capture.command import SNAPLEN, SNAPLEN_HEADERS
 
-ID = "snaplen"
 TITLE = "snaplen"
-ON = "each"
 RANK = 60
 
 

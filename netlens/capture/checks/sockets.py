@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
 
-ID = "sockets"
 TITLE = "owners of sockets"
-ON = "each"
 RANK = 50
 
 

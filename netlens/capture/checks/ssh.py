@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from netlens.capture.checks import MISSING, OK, Machine, Result, Scene
 from netlens.capture.processes import Outcome
 
-ID = "ssh"
 TITLE = "ssh to the VM"
 ON = "vm"
 RANK = 10

@@ -6,6 +6,7 @@ Fix: end the one too many. Where none runs that is only said: a recording withou
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from netlens.capture.checks import NOT, OK, WARNING, Machine, Result, Scene
@@ -13,10 +14,10 @@ from netlens.capture.checks import NOT, OK, WARNING, Machine, Result, Scene
 if TYPE_CHECKING:
     from netlens.capture.programs.sshuttle import SshuttleProcess
 
-ID = "sshuttle"
 TITLE = "sshuttle"
-ON = "each"
 RANK = 140
+#: A table of redirect rules, and the method that makes it.
+_METHODS = (("^(inet|ip) sshuttle", "nft"), ("mangle sshuttle", "tproxy"), ("nat sshuttle", "nat"), ("^sshuttle", "pf"))
 
 
 def look(machine: Machine, scene: Scene) -> Result:
@@ -53,13 +54,5 @@ def _version(machine: Machine, process: SshuttleProcess) -> str:
 
 
 def _chosen_method(machine: Machine) -> str | None:
-    for rule in machine.rules.rules:
-        if rule.table.startswith(("inet sshuttle", "ip sshuttle")):
-            return "nft"
-        if "mangle sshuttle" in rule.table:
-            return "tproxy"
-        if "nat sshuttle" in rule.table:
-            return "nat"
-        if rule.table.startswith("sshuttle"):
-            return "pf"
-    return None
+    tables = (rule.table for rule in machine.rules.rules)
+    return next((method for table in tables for pattern, method in _METHODS if re.search(pattern, table)), None)

@@ -10,9 +10,7 @@ import re
 
 from netlens.capture.checks import MISSING, OK, Machine, Result, Scene
 
-ID = "tcpdump"
 TITLE = "tcpdump"
-ON = "each"
 RANK = 20
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from netlens.capture.checks import OK, WARNING, Machine, Result, Scene
 from netlens.capture.processes import version_of
 
-ID = "tshark"
 TITLE = "tshark"
 ON = "here"
 RANK = 90

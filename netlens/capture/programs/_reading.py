@@ -41,11 +41,14 @@ def network_of(text: str) -> Network | None:
         return None
 
 
-def every(texts: Iterable[str], parse: Callable[[str], T | None]) -> tuple[T, ...] | None:
-    """Every text parsed, or None if one cannot be."""
+def every(texts: Iterable[str], parse: Callable[[str], T | None], conditions: list[str], otherwise: str) -> tuple[T, ...]:
+    """Every text parsed; if one cannot be, none, and ``otherwise`` is one more of the conditions."""
     values = [parse(text) for text in texts]
     kept = tuple(value for value in values if value is not None)
-    return kept if len(kept) == len(values) else None
+    if len(kept) == len(values):
+        return kept
+    conditions.append(otherwise)
+    return ()
 
 
 def colon_lines(text: str) -> Iterator[tuple[str, str]]:

@@ -42,16 +42,9 @@ def _iptables_rule(words: list[str], table: str, family: int | None) -> Rule | N
             case ["-p", value, *words]:
                 protocol = value
             case ["-d", value, *words]:
-                if (network := network_of(value)) is None:
-                    conditions.append(value)
-                else:
-                    networks = (network,)
+                networks = every([value], network_of, conditions, value) or networks
             case ["--dport" | "--dports", value, *words]:
-                numbers: tuple[tuple[int, int], ...] | None = every(value.split(","), port_range)
-                if numbers is None:
-                    conditions.append(value)
-                else:
-                    ports = numbers
+                ports = every(value.split(","), port_range, conditions, value) or ports
             case ["-m", "tcp" | "udp" | "multiport" | "comment", *words] | ["--comment", _, *words]:
                 pass
             case ["-j", target, *words]:

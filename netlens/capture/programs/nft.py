@@ -18,13 +18,10 @@ def parse_nft_rules(text: str) -> list[Rule]:
             case ["}"], _:
                 del blocks[-1:]
             case [_, *_], [["table", family, table], ["chain", chain]]:
-                if (rule := _nft_rule(words, _nft_table(family, table, chain), family)) is not None:
+                name = f"{family} {table}" if table == chain else f"{family} {table} {chain}"
+                if (rule := _nft_rule(words, name, family)) is not None:
                     rules.append(rule)
     return rules
-
-
-def _nft_table(family: str, table: str, chain: str) -> str:
-    return f"{family} {table}" if table == chain else f"{family} {table} {chain}"
 
 
 def _nft_set(words: list[str]) -> list[str]:
@@ -53,20 +50,13 @@ def _nft_rule(words: list[str], table: str, family_of_table: str) -> Rule | None
                 family = 4 if name == "ipv4" else 6
             case [("ip" | "ip6") as name, "daddr", value, *_] if value != "!=":
                 words = words[2:]
-                found: tuple[Network, ...] | None = every(_nft_set(words), network_of)
                 family = 4 if name == "ip" else 6
-                if found is None:
-                    conditions.append("daddr")  # a range or a named set, which is not shown with its members
-                else:
-                    networks = found
+                # not a range or a named set, which is not shown with its members
+                networks = every(_nft_set(words), network_of, conditions, "daddr") or networks
             case [("tcp" | "udp" | "th") as name, "dport", value, *_] if value != "!=":
                 words = words[2:]
                 protocol = protocol if name == "th" else name
-                numbers: tuple[tuple[int, int], ...] | None = every(_nft_set(words), port_range)
-                if numbers is None:
-                    conditions.append("dport")
-                else:
-                    ports = numbers
+                ports = every(_nft_set(words), port_range, conditions, "dport") or ports
             case ["counter", "packets", _, "bytes", _, *words] | ["counter", *words]:
                 pass
             case ["meta", "mark", "set", _, *words] | ["log", *words]:

@@ -29,27 +29,20 @@ def parse_pf_rules(text: str, table: str = "pf") -> list[Rule]:
         networks: tuple[Network, ...] = ()
         ports: tuple[tuple[int, int], ...] = ()
         # rdr works "on lo0", on what a filter rule has sent there: by itself it redirects nothing of this machine's own
-        conditions = " ".join(before[before.index("on") :][:2]) if "on" in before else ""
+        conditions = [" ".join(before[before.index("on") :][:2])] if "on" in before else []
         for word in ("user", "group"):  # whose connections: not everybody's
             if word in before:
-                conditions = f"{conditions} {' '.join(before[before.index(word) :][:3])}".strip()
+                conditions.append(" ".join(before[before.index(word) :][:3]))
         if not rdr and "from" in before and before[before.index("from") + 1 :][:1] not in ([], ["any"]):
-            conditions = f"{conditions} {' '.join(before[before.index('from') : before.index('to') if 'to' in before else None])}".strip()
+            conditions.append(" ".join(before[before.index("from") : before.index("to") if "to" in before else None]))
         if "to" in before:
             target = before[before.index("to") + 1 :]
             if target and target[0] not in ("any", "port"):
-                network = network_of(target[0])
-                if network is None:  # a table (<dns_servers>), a negation, an interface
-                    conditions = f"{conditions} to {target[0]}".strip()
-                else:
-                    networks = (network,)
+                # not a table (<dns_servers>), a negation, an interface
+                networks = every([target[0]], network_of, conditions, f"to {target[0]}")
             if "port" in target:
                 value = [word for word in target[target.index("port") + 1 :] if word != "="][:1]
-                numbers: tuple[tuple[int, int], ...] | None = every(value, port_range)
-                if numbers is None:
-                    conditions = f"{conditions} port {' '.join(value)}".strip()
-                else:
-                    ports = numbers
+                ports = every(value, port_range, conditions, f"port {' '.join(value)}")
         to_port = None
         if rdr:
             number = after[after.index("port") + 1 :][:1] if "port" in after else []
@@ -65,7 +58,7 @@ def parse_pf_rules(text: str, table: str = "pf") -> list[Rule]:
                 rdr or "route-to" in before,
                 to_port,
                 family,
-                conditions,
+                " ".join(conditions),
                 rdr or "quick" in before,
             )
         )

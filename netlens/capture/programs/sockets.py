@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netlens.capture.programs._reading import is_number, plain_address
@@ -88,7 +87,28 @@ def parse_ss(text: str) -> list[Socket]:
 
 def parse_lsof(text: str) -> list[Socket]:
     """Sockets of ``lsof -nP -i -F pcPnT``: fields survive any process name, the table does not."""
-    return list(_lsof_fields(text))
+    found: list[Socket] = []
+    process: str | None = None
+    pid: int | None = None
+    protocol = name = state = ""
+    for kind, value in [*((line[:1], line[1:]) for line in text.splitlines()), ("f", "")]:
+        ends = kind in "pf"  # a new process, or a new file of it: what was told of the last one is complete
+        if name and (ends or kind == "P") and (socket := _lsof_socket(protocol, name, state, process, pid)) is not None:
+            found.append(socket)
+            ends = True  # without ``f`` among the fields the protocol comes first
+        if ends:
+            protocol = name = state = ""
+        if kind == "p":
+            pid, process = (int(value) if is_number(value) else None), None
+        elif kind == "c":
+            process = _lsof_name(value)
+        elif kind == "P":
+            protocol = value.lower()
+        elif kind == "n":
+            name = value
+        elif kind == "T" and value.startswith("ST="):
+            state = value[3:]
+    return found
 
 
 def parse_sockets(text: str) -> list[Socket]:
@@ -105,37 +125,6 @@ def _lsof_socket(protocol: str, name: str, state: str, process: str | None, pid:
         state = "ESTABLISHED" if remote else "UNCONNECTED"
     remote_ip, remote_port = remote if remote else (None, None)
     return Socket(local[0], local[1], remote_ip, remote_port, _state(state), process, pid, protocol)
-
-
-def _lsof_fields(text: str) -> Iterator[Socket]:
-    process: str | None = None
-    pid: int | None = None
-    protocol = name = state = ""
-
-    def flush() -> Socket | None:
-        return _lsof_socket(protocol, name, state, process, pid) if name else None
-
-    for line in text.splitlines():
-        kind, value = line[:1], line[1:]
-        if kind in "pf":  # a new process, or a new file of it: what was told of the last one is complete
-            if (socket := flush()) is not None:
-                yield socket
-            protocol = name = state = ""
-        if kind == "p":
-            pid, process = (int(value) if is_number(value) else None), None
-        elif kind == "c":
-            process = _lsof_name(value)
-        elif kind == "P":
-            if name and (socket := flush()) is not None:  # without ``f`` among the fields the protocol comes first
-                yield socket
-                name = state = ""
-            protocol = value.lower()
-        elif kind == "n":
-            name = value
-        elif kind == "T" and value.startswith("ST="):
-            state = value[3:]
-    if (socket := flush()) is not None:
-        yield socket
 
 
 def _lsof_name(text: str) -> str:

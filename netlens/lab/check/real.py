@@ -24,7 +24,6 @@ LABELS = {ACCEPTED: "accepted", REJECTED: "refused"}
 
 
 def check_requests(report: Report, truth: Truth) -> None:
-    """Compare one recording."""
     from netlens import analyze
 
     found = analyze(truth.recording)
@@ -42,7 +41,6 @@ def check_requests(report: Report, truth: Truth) -> None:
 
 
 def _each(report: Report, found: Analysis, true: Sequence[Event]) -> None:
-    """Requests one by one."""
     r = found.assembled.situation.requests
     here: dict[int, list[int]] = defaultdict(list)
     for row, port in enumerate(_ports(found)):

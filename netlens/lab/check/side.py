@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netlens import sidefiles
-from netlens.errors import NetlensError
 from netlens.lab.check.report import TOLERANCE_NS, Report
 from netlens.lab.check.truth import SIDES, Event, Span, Truth, side_of
 from netlens.lab.topology import NAMESERVER_IP, OTHER_SITE_IP
-from netlens.text import printable
 
 LOOPBACK = "127.0.0.1"
 
@@ -21,11 +19,9 @@ class Side:
         from netlens import read
 
         self.report, self.truth, self.side = report, truth, side
-        result = truth.manifest.side(side)
-        if result is None:
-            raise NetlensError(f"{printable(str(truth.recording))}: the {side} was not recorded")
-        sidefiles.refuse_special(str(result.path))
-        capture = read(result.path)
+        path = truth.result(side).path
+        sidefiles.refuse_special(str(path))
+        capture = read(path)
         sites = {
             *truth.api_ips,
             OTHER_SITE_IP,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from netlens.capture.recording import Manifest, read_manifest
+from netlens.capture.recording import Manifest, SideResult, read_manifest
 from netlens.errors import NetlensError
 from netlens.lab import journal, relays
 from netlens.lab.clock import Skew
@@ -100,7 +100,11 @@ class Truth:
 
     def recorded(self, side: str) -> tuple[int, int]:
         """When the recording of a side began and ended, by its own clock."""
-        result = self.manifest.side(side)
-        if result is None:
-            raise NetlensError(f"{printable(str(self.recording))}: the {side} was not recorded")
+        result = self.result(side)
         return result.started_ns, result.stopped_ns
+
+    def result(self, side: str) -> SideResult:
+        """The capture of a side; NetlensError if there is none."""
+        if (result := self.manifest.side(side)) is None:
+            raise NetlensError(f"{printable(str(self.recording))}: the {side} was not recorded")
+        return result

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from netlens.registry import members
 
 if TYPE_CHECKING:
-    from netlens.lab.context import Context
+    from netlens.lab.topology import Context
 
 DEFAULT = "agent"
 LOG_FORMATS = ("classic", "logfmt")  #: of opencode, see _opencode_log
@@ -23,7 +23,7 @@ class Kind(Protocol):
     """One kind of program. ``SILENT``: it does not write down each refusal."""
 
     ID: str
-    SILENT: bool
+    SILENT: bool = False
 
     def check(self, table: Mapping[str, Any], /) -> None:
         """ValueError or TypeError if a [[program]] is none that this kind can be."""

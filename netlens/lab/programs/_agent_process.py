@@ -20,10 +20,9 @@ from typing import Any
 
 from netlens.lab.clock import Skew
 from netlens.lab.journal import be_prompt
-from netlens.lab.programs import _http1
-from netlens.lab.programs._connections import Network, Pool
+from netlens.lab.programs._connections import Network, Pool, answer, pieces, send
 from netlens.lab.programs._opencode_log import OpencodeLog
-from netlens.lab.programs._process import serve, work
+from netlens.lab.programs._process import later, serve, work
 from netlens.lab.programs.agent import Behaviour
 from netlens.lab.provider.apis import apis, error_in
 from netlens.lab.provider.real import Answer
@@ -76,7 +75,8 @@ class Agents:
             for number, (behaviour, pool) in enumerate(zip(self.behaviours, pools, strict=True))
             for agent in range(behaviour.agents)
         ]
-        work(seconds, self.deadline, threads)
+        later(seconds, self.deadline.set)
+        work(threads)
         for pool in pools:
             pool.close()
         self.log.close()
@@ -134,12 +134,12 @@ class Agents:
         connection = pool.take()
         about: dict[str, Any] = {"connection": connection.name, "request": self.network.name()}
         start_ns = time.time_ns()
-        _http1.send(connection.sock, self.path, behaviour.site, behaviour.key, plan.body(about["request"]))
+        send(connection.sock, self.path, behaviour.site, behaviour.key, plan.body(about["request"]))
         self.journal.write("request", start_ns, **about, sent_ns=time.time_ns(), key=behaviour.key)
-        response = _http1.answer(connection.sock)
+        response = answer(connection.sock)
         self.journal.write("answer", **about, status=response.status)
         refused, how = None, "complete"
-        for events, piece in enumerate(_http1.pieces(response), 1):
+        for events, piece in enumerate(pieces(response), 1):
             refused = error_in(piece) or refused
             if plan.stop_after is not None and events >= plan.stop_after and refused is None:
                 how = "broken off"

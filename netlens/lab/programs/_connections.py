@@ -1,19 +1,22 @@
-"""Connections of an agent, how they are kept alive, and how names are looked up; all of it is written into the journal."""
+"""Connections of an agent, how they are kept alive, how HTTP/1.1 is spoken on them, and how names are looked up; what it does is in the journal."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import socket
 import ssl
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netlens.lab.journal import Journal
+from netlens.lab.programs._process import later
 from netlens.lab.provider import dns
 
 if TYPE_CHECKING:
@@ -65,15 +68,12 @@ class Network:
         self._tls.set_alpn_protocols(["h2", "http/1.1"] if self.http2 else ["http/1.1"])
         if self.http2 and config["programs"]:
             self._tls.keylog_filename = config["keylog"]  # as SSLKEYLOGFILE does
-        self._lock = threading.Lock()
-        self._numbers = 0
+        self._numbers = itertools.count(1)
         self._dns_timers: list[threading.Timer] = []
 
     def name(self) -> str:
         """A new name, for a connection or a request."""
-        with self._lock:
-            self._numbers += 1
-            return f"{self.side}-{self._numbers}"
+        return f"{self.side}-{next(self._numbers)}"
 
     def connect(self, behaviour: Behaviour) -> Connection:
         """Look the site up and open a TLS connection to it."""
@@ -108,7 +108,7 @@ class Network:
         with connection.makefile("rb") as stream:
             answer = stream.read(struct.unpack(">H", stream.read(2))[0])
         self.journal.write("lookup", ns, name=behaviour.site, transport="tcp")
-        self._dns_timers.append(_later(behaviour.dns_keep_s, self._close_plain, name, connection))
+        self._dns_timers.append(later(behaviour.dns_keep_s, self._close_plain, name, connection))
         return dns.addresses(answer)[0]
 
     def _close_plain(self, name: str, connection: socket.socket) -> None:
@@ -158,7 +158,7 @@ class Pool:
     def give(self, connection: Connection) -> None:
         with self._lock:
             self._idle.append(connection)
-            connection.timer = _later(self._behaviour.keep_s, self._expire, connection)
+            connection.timer = later(self._behaviour.keep_s, self._expire, connection)
 
     def shared(self) -> SharedConnection:
         """The HTTP/2 connection that all share; made by the first who asks."""
@@ -190,8 +190,26 @@ class Pool:
             self._network.close_connection(connection)
 
 
-def _later(seconds: float, call: Any, *arguments: Any) -> threading.Timer:
-    timer = threading.Timer(seconds, call, arguments)
-    timer.daemon = True
-    timer.start()
-    return timer
+def send(sock: socket.socket, path: str, host: str, key: str, body: bytes) -> None:
+    """Send a POST with a JSON body, in one piece."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        f"Accept: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    sock.sendall(head.encode() + body)
+
+
+def answer(sock: socket.socket) -> HTTPResponse:
+    """Read up to the body. OSError or HTTPException if the connection ends before, or this is not HTTP."""
+    response = HTTPResponse(sock, method="POST")
+    response.begin()
+    return response
+
+
+def pieces(response: HTTPResponse) -> Iterator[bytes]:
+    """The chunks of a chunked body, each as soon as it is there; or the whole of another."""
+    if not response.chunked:
+        yield response.read()
+        return
+    while piece := response.read1(65536):
+        yield piece

@@ -121,11 +121,8 @@ class SharedConnection:
         elif isinstance(event, DataReceived):
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             self._tell(event.stream_id, "data", event.data)
-        elif isinstance(event, StreamEnded):
-            self._tell(event.stream_id, "end", b"")
-            self._answers.pop(event.stream_id, None)
-        elif isinstance(event, StreamReset):
-            self._tell(event.stream_id, "lost", b"")
+        elif isinstance(event, (StreamEnded, StreamReset)):
+            self._tell(event.stream_id, "end" if isinstance(event, StreamEnded) else "lost", b"")
             self._answers.pop(event.stream_id, None)
 
     def _tell(self, stream: int | None, what: str, data: bytes) -> None:

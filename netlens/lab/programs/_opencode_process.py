@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from netlens.lab.journal import Journal
-from netlens.lab.programs._process import serve
+from netlens.lab.programs._process import later, serve, work
 from netlens.lab.programs.opencode import Behaviour, configuration
 
 GRACE_S = 20.0  #: for an answer that is under way when the time is over
@@ -61,9 +61,7 @@ class Users:
     def begin(self) -> None:
         """The time begins with the first window that is ready: a program that starts slowly is no shorter recording."""
         if self._begun.acquire(blocking=False):
-            ending = threading.Timer(self._seconds, self.deadline.set)
-            ending.daemon = True
-            ending.start()
+            later(self._seconds, self.deadline.set)
 
     def run(self) -> None:
         """Until the time is over and what was begun is finished."""
@@ -72,10 +70,7 @@ class Users:
             for number, behaviour in enumerate(self.behaviours)
             for window in range(behaviour.windows)
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        work(threads)
         self.journal.close()
 
     def _window(self, behaviour: Behaviour, name: str) -> None:
@@ -89,25 +84,20 @@ class Users:
         try:
             with self.starting:
                 use: _Screen | _Runs = kind(self, behaviour, name, environment)
-        except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
-            self.journal.write("problem", text=repr(problem)[:2000])
-            return
-        self.begin()
-        number = 0
-        with contextlib.closing(use):
-            while not self.deadline.is_set():
-                number += 1
-                prompt = behaviour.prompts[(number - 1) % len(behaviour.prompts)]
-                broken_off = bool(behaviour.abort) and number % behaviour.abort_every == 0
-                after_s = rng.uniform(*behaviour.abort_after_s) if broken_off else None
-                try:
+            self.begin()
+            number = 0
+            with contextlib.closing(use):
+                while not self.deadline.is_set():
+                    number += 1
+                    prompt = behaviour.prompts[(number - 1) % len(behaviour.prompts)]
+                    broken_off = bool(behaviour.abort) and number % behaviour.abort_every == 0
+                    after_s = rng.uniform(*behaviour.abort_after_s) if broken_off else None
                     self.journal.write("prompt", window=name, prompt=prompt, how=behaviour.how)
                     use.prompt(prompt, after_s)
                     self.journal.write("end", window=name)
-                except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
-                    self.journal.write("problem", text=repr(problem)[:2000])
-                    return
-                self.deadline.wait(rng.uniform(*behaviour.idle_s))
+                    self.deadline.wait(rng.uniform(*behaviour.idle_s))
+        except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
+            self.journal.write("problem", text=repr(problem)[:2000])
 
     def finished(self, deadline_passed: float | None) -> bool:
         """Whether an answer that is under way has had its time."""

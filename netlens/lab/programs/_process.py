@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 
 def serve(deadline: threading.Event, run: Callable[[], None]) -> None:
@@ -17,13 +17,17 @@ def serve(deadline: threading.Event, run: Callable[[], None]) -> None:
     run()
 
 
-def work(seconds: float, deadline: threading.Event, threads: Iterable[threading.Thread]) -> None:
-    """Run threads until what they began is finished; ``deadline`` is set after ``seconds``, and they begin nothing new then."""
-    ending = threading.Timer(seconds, deadline.set)
-    ending.daemon = True
-    ending.start()
-    started = list(threads)
-    for thread in started:
+def later(seconds: float, call: Callable[..., object], *arguments: object) -> threading.Timer:
+    """Call a function in so many seconds, if the process lives as long."""
+    timer = threading.Timer(seconds, call, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def work(threads: Sequence[threading.Thread]) -> None:
+    """Run threads until what they began is finished."""
+    for thread in threads:
         thread.start()
-    for thread in started:
+    for thread in threads:
         thread.join()

@@ -7,6 +7,7 @@ the SDK's own HTTP client made it, with nanoseconds.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import random
 import socket
@@ -22,7 +23,7 @@ from typing import Any
 
 from netlens.lab.clock import Skew
 from netlens.lab.journal import Journal, LineFile, be_prompt
-from netlens.lab.programs._process import serve, work
+from netlens.lab.programs._process import later, serve, work
 from netlens.lab.programs.sdk import Behaviour
 from netlens.lab.provider.apis import error_in
 
@@ -46,7 +47,7 @@ class Client:
     def __init__(self, side: str, journal: Journal, certificate: str) -> None:
         httpx: Any = http_library()
         self._journal, self._side = journal, side
-        self._lock, self._numbers = threading.Lock(), 0
+        self._numbers = itertools.count(1)
         self._connections: dict[int, str] = {}  # by local port
         context = ssl.create_default_context(cafile=certificate)
         context.set_alpn_protocols(["http/1.1"])
@@ -64,12 +65,9 @@ class Client:
 
     def name(self) -> str:
         """A new name, for a connection or a request."""
-        with self._lock:
-            self._numbers += 1
-            return f"{self._side}-{self._numbers}"
+        return f"{self._side}-{next(self._numbers)}"
 
     def attempt(self, request: Any) -> Any:
-        """One attempt of the SDK."""
         name, times = self.name(), dict[str, int]()
 
         def trace(event: str, info: Mapping[str, Any]) -> None:
@@ -144,7 +142,8 @@ class Programs:
             for number, (behaviour, client) in enumerate(zip(self.behaviours, clients, strict=True))
             for worker in range(behaviour.workers)
         ]
-        work(seconds, self.deadline, threads)
+        later(seconds, self.deadline.set)
+        work(threads)
         for client in clients:
             client.http.close()
         self.log.close()

@@ -9,15 +9,9 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netlens.lab.topology import PROVIDER_IP
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "agent"
-SILENT = False
+from netlens.lab.topology import PROVIDER_IP, Context
 
 
 @dataclass(frozen=True)

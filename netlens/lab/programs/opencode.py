@@ -12,16 +12,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.lab.provider.apis.zai import PATH
-from netlens.lab.topology import LabError, program
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import Context, LabError, program
 
 ID = "opencode"
-SILENT = False
 VERSION = "1.18.33"  #: the newest in November 2026, whose behaviour was measured
 PACKAGE = f"opencode-ai@{VERSION}"
 PROVIDER, MODEL, API = "zai-coding-plan", "glm-4.7", "api.z.ai"

@@ -12,12 +12,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netlens.lab.topology import LabError
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
+from netlens.lab.topology import Context, LabError
 
 ID = "sdk"
 SILENT = True

@@ -95,11 +95,6 @@ class Admission:
                 self._held.ended_s[number] = (seconds, request)
             self._changed.notify_all()
 
-    def waiting(self) -> int:
-        """Requests that stand in line."""
-        with self._changed:
-            return len(self._line)
-
     def held(self) -> tuple[int, int]:
         """Requests in flight and connections open, of everybody."""
         with self._changed:

@@ -75,7 +75,6 @@ class Service:
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))  # of requests
 
     def since_s(self) -> float:
-        """Seconds since it started."""
         return (time.time_ns() - self.start_ns) / 1e9
 
 
@@ -132,7 +131,6 @@ class Exchange:
         return self._refused is not None and not self._settings.refuses_in_stream
 
     def refusal(self) -> Refusal:
-        """A plain refusal."""
         return self._settings.refusal(self._refused)
 
     def pieces(self) -> list[bytes]:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from netlens.registry import members
 
 if TYPE_CHECKING:
-    from netlens.lab.context import Context
+    from netlens.lab.topology import Context
 
 
 class Relay(Protocol):
     """One kind of relay. ``OWN_CONNECTIONS``: whether it opens connections of its own for those of the VM's programs."""
 
     ID: str
-    OWN_CONNECTIONS: bool
-    OPTIONS: dict[str, Any]
-    NEEDS: tuple[str, ...]
+    OWN_CONNECTIONS: bool = False
+    OPTIONS: Mapping[str, Any] = MappingProxyType({})
+    NEEDS: tuple[str, ...] = ()
 
     def start(self, context: Context, /) -> None:
         """Start it, while both sides are recorded, after the provider, whose names it may look up, and before the programs; it ends with the run.

@@ -6,17 +6,8 @@ Programs with ``side = "vm2"`` run on a second VM on the same bridge, which nobo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, OTHER_VM, Context
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, OTHER_VM
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "bridge"
-OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
-NEEDS = ()
 BRIDGE, PORT = "virbr0", "vmnet0"
 OTHER_VM_IP = "192.168.64.3"
 

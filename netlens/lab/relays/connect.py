@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM_NET, Topology, await_line, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM_NET, Context, Topology, await_line
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "connect"
 OWN_CONNECTIONS = True
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("tinyproxy",)
 PORT = 8888
 
 
 def start(context: Context) -> None:
-    """Start it, and wait until it listens."""
     start_tinyproxy(context.topology, HOST_INSIDE_IP)
 
 
@@ -27,8 +20,7 @@ def start_tinyproxy(topology: Topology, ip: str) -> None:
     """Start it on an address of the host, for the VM and the host itself."""
     config = topology.folder / "tinyproxy.conf"
     config.write_text(f"Listen {ip}\nPort {PORT}\nAllow {VM_NET}\nAllow {HOST_IP}\nLogLevel Info\n", encoding="ascii")
-    argv = [program("tinyproxy") or "tinyproxy", "-d", "-c", str(config)]
-    child = topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    child = topology.start(HOST, ["tinyproxy", "-d", "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     await_line(child.stdout, "listening on fd", "tinyproxy")
     assert child.stdout
     threading.Thread(target=child.stdout.read, daemon=True).start()  # a log that nobody reads would block it in the end

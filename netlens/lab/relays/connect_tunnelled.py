@@ -5,17 +5,10 @@ A program of the VM says ``proxy = "http://203.0.113.1:8888"``. On the host the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from netlens.lab.relays import connect, sshuttle
-from netlens.lab.topology import HOST_IP
+from netlens.lab.topology import HOST_IP, Context
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "connect-tunnelled"
 OWN_CONNECTIONS = True
-OPTIONS: dict[str, Any] = {}
 NEEDS = (*connect.NEEDS, *sshuttle.NEEDS)
 
 

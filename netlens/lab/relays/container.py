@@ -5,16 +5,8 @@ A capture of all the VM's interfaces shows each packet on the container's end of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from netlens.lab.topology import CONTAINER, VM, Context
 
-from netlens.lab.topology import CONTAINER, VM
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "container"
-OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("nft",)
 BRIDGE, PORT = "docker0", "vethc0"
 CONTAINER_IP, BRIDGE_IP, NETWORK = "172.17.0.2", "172.17.0.1", "172.17.0.0/16"

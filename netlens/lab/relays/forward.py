@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from netlens.lab.relays.socks import start_ssh
-from netlens.lab.topology import PROVIDER_IP
+from netlens.lab.topology import PROVIDER_IP, Context
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "forward"
 OWN_CONNECTIONS = True
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("sshd", "ssh", "ssh-keygen")
 PORT = 8443
 
 
 def start(context: Context) -> None:
-    """Start sshd and ssh, and wait until the latter listens."""
     start_ssh(context.topology, "-L", f"127.0.0.1:{PORT}:{PROVIDER_IP}:443")

@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, await_line, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, Context, Topology, await_line
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "haproxy"
 OWN_CONNECTIONS = True
 #: ``reuse``: when a connection to the provider is used again (``http-reuse``).
 OPTIONS: dict[str, Any] = {"reuse": "always"}
@@ -20,9 +16,8 @@ PORT = 8080
 
 
 def start(context: Context) -> None:
-    """Start it, and wait until it listens: as a worker of a master it says so."""
-    config = context.topology.folder / "haproxy.cfg"
-    config.write_text(
+    start_haproxy(
+        context.topology,
         f"""defaults
   mode http
   http-reuse {context.scenario.path["reuse"]}
@@ -35,8 +30,12 @@ frontend api
 backend provider
   server api {PROVIDER_IP}:443 ssl ca-file {context.certificate} verify required verifyhost api.z.ai sni str(api.z.ai)
 """,
-        encoding="ascii",
     )
-    argv = [program("haproxy") or "haproxy", "-W", "-f", str(config)]
-    child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def start_haproxy(topology: Topology, configuration: str) -> None:
+    """Start HAProxy on the host, and wait until it listens: as a worker of a master it says so."""
+    config = topology.folder / "haproxy.cfg"
+    config.write_text(configuration, encoding="ascii")
+    child = topology.start(HOST, ["haproxy", "-W", "-f", str(config)], stderr=subprocess.PIPE)
     await_line(child.stderr, "Loading success", "HAProxy")

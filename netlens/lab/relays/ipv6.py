@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netlens.lab.topology import HOST, PROVIDER, PROVIDER_IP6, VM
+from netlens.lab.topology import HOST, PROVIDER, PROVIDER_IP6, VM, Context
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "ipv6"
-OWN_CONNECTIONS = False
 #: ``nat66``: whether the host puts its own address in place of the VM's.
 OPTIONS: dict[str, Any] = {"nat66": True}
 NEEDS = ("nft",)

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM, VM_IP, Context
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, HOST_IP, VM, VM_IP
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "lan"
-OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
-NEEDS = ()
 BRIDGE = "br0"
 VM_LAN_IP = "203.0.113.2"
 

@@ -5,18 +5,11 @@ Each connection of a program has one of the proxy's own to the provider, with a 
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, await_listening, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, Context, await_listening
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "mitmproxy"
 OWN_CONNECTIONS = True
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("mitmdump",)
 PORT = 8888
 
@@ -33,8 +26,8 @@ def start(context: Context) -> None:
         "flow_detail": 0,
         "connection_strategy": "lazy",
     }
-    argv = [program("mitmdump") or "mitmdump", "-q", *(word for name, value in settings.items() for word in ("--set", f"{name}={value}"))]
-    child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    argv = ["mitmdump", "-q", *(word for name, value in settings.items() for word in ("--set", f"{name}={value}"))]
+    child = context.topology.start(HOST, argv)
     await_listening(context.topology, HOST, PORT, child, "mitmproxy")
     with Path(context.certificate).open("ab") as trusted:
         trusted.write((folder / "mitmproxy-ca-cert.pem").read_bytes())

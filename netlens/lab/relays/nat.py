@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "nat"
-OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
-NEEDS = ()
+    from netlens.lab.topology import Context
 
 
 def start(context: Context) -> None:

@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, await_listening, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, PROVIDER_IP, Context, await_listening
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "nginx"
 OWN_CONNECTIONS = True
 #: ``keepalive``: idle connections to the provider that a worker keeps.
 OPTIONS: dict[str, Any] = {"keepalive": 8}
@@ -20,7 +15,6 @@ PORT = 8080
 
 
 def start(context: Context) -> None:
-    """Start it, and wait until it listens."""
     folder = context.topology.folder
     config = folder / "nginx.conf"
     temporary = "".join(f"  {name}_temp_path {folder}/nginx-{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -54,6 +48,5 @@ http {{
 """,
         encoding="ascii",
     )
-    argv = [program("nginx") or "nginx", "-p", str(folder), "-c", str(config)]
-    child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = context.topology.start(HOST, ["nginx", "-p", str(folder), "-c", str(config)])
     await_listening(context.topology, HOST, PORT, child, "nginx")

@@ -5,18 +5,11 @@ The tunnel's and the host's own connections are halves on the host's loopback; o
 
 from __future__ import annotations
 
-import subprocess
-from typing import TYPE_CHECKING, Any
-
 from netlens.lab.relays import sshuttle
-from netlens.lab.topology import HOST, PROVIDER_IP, await_line, program
+from netlens.lab.relays.haproxy import start_haproxy
+from netlens.lab.topology import HOST, PROVIDER_IP, Context
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "redirect"
 OWN_CONNECTIONS = True
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("haproxy", *sshuttle.NEEDS)
 PORT, USER = 3129, "nobody"
 _RULES = f"""
@@ -31,8 +24,8 @@ table ip lab_redirect {{
 
 def start(context: Context) -> None:
     """Start HAProxy as a user of its own, whose connections are not redirected again, then the tunnel."""
-    config = context.topology.folder / "transparent.cfg"
-    config.write_text(
+    start_haproxy(
+        context.topology,
         f"""global
   user {USER}
 defaults
@@ -44,10 +37,6 @@ listen transparent
   bind 127.0.0.1:{PORT}
   server api {PROVIDER_IP}:443
 """,
-        encoding="ascii",
     )
-    argv = [program("haproxy") or "haproxy", "-W", "-f", str(config)]
-    child = context.topology.start(HOST, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    await_line(child.stderr, "Loading success", "HAProxy")
     context.topology.inside(HOST, "nft", "-f", "-", stdin=_RULES)
     sshuttle.start(context)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
 
 from netlens.lab.relays.sshuttle import start_sshd
-from netlens.lab.topology import HOST_INSIDE_IP, VM, Topology, await_line
+from netlens.lab.topology import HOST_INSIDE_IP, VM, Context, Topology, await_line
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "socks"
 OWN_CONNECTIONS = True
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("sshd", "ssh", "ssh-keygen")
 PORT = 1080
 UP = "ssh-is-up"  #: nothing that ssh itself says
 
 
 def start(context: Context) -> None:
-    """Start sshd and ssh, and wait until the latter listens."""
     start_ssh(context.topology, "-D", f"127.0.0.1:{PORT}")
 
 
@@ -28,5 +21,5 @@ def start_ssh(topology: Topology, *forward: str) -> None:
     """Start sshd on the host and ssh on the VM with an option that forwards; ssh runs a command once it listens."""
     ready = ["-o", "ExitOnForwardFailure=yes", "-o", "PermitLocalCommand=yes", "-o", f"LocalCommand=echo {UP}"]
     argv = [*start_sshd(topology).split(), *ready, "-N", *forward, f"root@{HOST_INSIDE_IP}"]
-    child = topology.start(VM, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    child = topology.start(VM, argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     await_line(child.stdout, UP, "ssh")

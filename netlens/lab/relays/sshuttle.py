@@ -10,15 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.lab.relays import _fan_out
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_NET, LabError, Topology, await_line, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_NET, Context, LabError, Topology, await_line, program
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "sshuttle"
 OWN_CONNECTIONS = True
 #: ``exclude_api``: the provider's address is not tunnelled (-x).  ``excludes``: more that is not.
 #: ``fan_out``: how many companions a connection has, one of these at random.
@@ -74,8 +70,7 @@ def start_sshd(topology: Topology) -> str:
     )
     (folder / "known_hosts").write_text(f"{HOST_INSIDE_IP} {(folder / 'host_key.pub').read_text(encoding='ascii')}", encoding="ascii")
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd locks its unprivileged part; Debian's service makes it at start
-    argv = [program("sshd") or "sshd", "-D", "-e", "-f", str(config)]
-    sshd = topology.start(HOST, argv, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    sshd = topology.start(HOST, ["sshd", "-D", "-e", "-f", str(config)], stderr=subprocess.PIPE)
     await_line(sshd.stderr, "Server listening", "sshd")
     # A log that nobody reads would block sshd in the end; it says a few lines for each login, the pipe holds thousands.
     options = f"-o UserKnownHostsFile={folder}/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes"
@@ -90,7 +85,7 @@ def _start_sshuttle(topology: Topology, argv: list[str]) -> None:
         notify.bind(str(topology.folder / "notify"))
         notify.settimeout(0.5)
         environment = {**os.environ, "NOTIFY_SOCKET": str(topology.folder / "notify")}
-        child = topology.start(VM, argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+        child = topology.start(VM, argv, stdout=output, stderr=output, env=environment)
         deadline = time.monotonic() + READY_S
         while child.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):

@@ -5,18 +5,9 @@ A capture of all interfaces shows each packet by itself on the tunnel's interfac
 
 from __future__ import annotations
 
-import subprocess
-from typing import TYPE_CHECKING, Any
-
 from netlens.lab.relays.vxlan import HOST_INNER, INNER_NET, VM_INNER
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, await_interface, program
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, Context, await_interface
 
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "tun"
-OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("nft", "socat")
 DEVICE, PORT = "tun0", 5555
 
@@ -26,8 +17,7 @@ def start(context: Context) -> None:
     topology = context.topology
     for side, here, there, inner in ((HOST, HOST_INSIDE_IP, VM_IP, HOST_INNER), (VM, VM_IP, HOST_INSIDE_IP, VM_INNER)):
         ends = (f"UDP:{there}:{PORT},bind={here}:{PORT}", f"TUN:{inner}/24,tun-name={DEVICE},iff-up")
-        argv = [program("socat") or "socat", *ends]
-        child = topology.start(side, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = topology.start(side, ["socat", *ends])
         await_interface(topology, side, DEVICE, child)
     topology.masquerade(HOST, "eth0", INNER_NET)
     topology.ip(VM, f"route replace default via {HOST_INNER}")

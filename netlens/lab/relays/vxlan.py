@@ -5,16 +5,8 @@ A capture of all interfaces shows each packet inside another one and by itself, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP, Context
 
-from netlens.lab.topology import HOST, HOST_INSIDE_IP, VM, VM_IP
-
-if TYPE_CHECKING:
-    from netlens.lab.context import Context
-
-ID = "vxlan"
-OWN_CONNECTIONS = False
-OPTIONS: dict[str, Any] = {}
 NEEDS = ("nft",)
 DEVICE, PORT, NETWORK = "vxlan0", 4789, 42
 VM_INNER, HOST_INNER, INNER_NET = "10.64.0.2", "10.64.0.1", "10.64.0.0/24"

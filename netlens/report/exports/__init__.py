@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -38,13 +38,7 @@ class Rows:
     one_file: bool = True
 
     def chosen(self) -> Table:
-        """The table with the chosen columns.
-
-        Raises
-        ------
-        CaptureError
-            there is no such column.
-        """
+        """The table with the chosen columns. CaptureError if there is no such column."""
         from netlens.schema import Schema, Table
 
         table = self.table
@@ -67,10 +61,10 @@ class Export(Protocol):
 
     ID: str
     MEANING: str
-    TABLES: tuple[str, ...]
-    BESIDE: tuple[str, ...]
-    FIXED: bool
-    BINARY: bool
+    TABLES: tuple[str, ...] = ()
+    BESIDE: tuple[str, ...] = ()
+    FIXED: bool = False
+    BINARY: bool = False
 
     def write(self, rows: Rows, file: Any, /) -> None: ...
 
@@ -88,10 +82,7 @@ def of(table: str) -> dict[str, Export]:
 def write(rows: Rows, form: str, output: str | None) -> None:
     """Write ``rows`` in the format ``form`` to the file ``output``, which is complete or not there, or to standard output.
 
-    Raises
-    ------
-    NetlensError
-        the file cannot be written, or the format needs a file, has columns of its own, or cannot write this table.
+    NetlensError if the file cannot be written, or the format needs a file, has columns of its own, or cannot write this table.
     """
     export, table = found()[form], rows.table.schema.name
     if form not in of(table):
@@ -106,6 +97,12 @@ def write(rows: Rows, form: str, output: str | None) -> None:
         raise NetlensError(f"--format {form} is binary and goes to a file: add -o FILE.{form}")
     with replacing(output) as path, open(path, "wb") as binary:
         export.write(rows, binary)
+
+
+def one_a_line(values: Iterable[str], file: IO[str]) -> None:
+    """The values of a JSON array, a line each, to stand between its brackets."""
+    for number, value in enumerate(values):
+        file.write((",\n" if number else "\n") + value)
 
 
 @contextlib.contextmanager

@@ -10,11 +10,7 @@ from netlens.text import printable
 if TYPE_CHECKING:
     from netlens.report.exports import Rows
 
-ID = "csv"
 MEANING = "all columns with a header, for spreadsheets and pandas"
-TABLES: tuple[str, ...] = ()
-BESIDE: tuple[str, ...] = ()
-FIXED = BINARY = False
 
 
 def write(rows: Rows, file: IO[str]) -> None:

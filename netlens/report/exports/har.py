@@ -14,19 +14,16 @@ Limits: with HTTP/2, an exchange can hold several requests.
 from __future__ import annotations
 
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from netlens.errors import NetlensError
+from netlens.report.exports import Rows, one_a_line
 from netlens.text import printable
 
-if TYPE_CHECKING:
-    from netlens.report.exports import Rows
-
-ID = "har"
 MEANING = "an HTTP archive (HAR 1.2) with the time budget of each request, for browsers' developer tools"
 TABLES = ("exchanges",)
 BESIDE = ("budget",)
-FIXED, BINARY = True, False
+FIXED = True
 
 Row = dict[str, Any]
 
@@ -43,13 +40,9 @@ def write(rows: Rows, file: IO[str]) -> None:
     protocols, addresses, ports = (sessions[name].tolist() for name in ("protocol", "resp_ip", "orig_port"))
     head = {"version": "1.2", "creator": {"name": "netlens", "version": __version__}}
     file.write(f'{{"log":{json.dumps(head)[:-1]},"entries":[')
-    separator = "\n"
-    for row in rows.table.records():
-        if (times := divided.get(row["exchange_id"])) is not None:
-            k = row["session_id"]
-            entry = _entry(row, times, protocols[k], addresses[k], ports[k])
-            file.write(separator + json.dumps(entry, allow_nan=False, separators=(",", ":")))
-            separator = ",\n"
+    paired = ((row, row["session_id"], divided[row["exchange_id"]]) for row in rows.table.records() if row["exchange_id"] in divided)
+    entries = (_entry(row, times, protocols[k], addresses[k], ports[k]) for row, k, times in paired)
+    one_a_line((json.dumps(entry, allow_nan=False, separators=(",", ":")) for entry in entries), file)
     file.write("\n]}}\n")
 
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-if TYPE_CHECKING:
-    from netlens.report.exports import Rows
+from netlens.report.exports import Rows, one_a_line
 
-ID = "json"
 MEANING = "one array of objects with all columns, for jq and programs"
-TABLES: tuple[str, ...] = ()
-BESIDE: tuple[str, ...] = ()
-FIXED = BINARY = False
 
 
 def write(rows: Rows, file: IO[str]) -> None:
     import json
 
     file.write("[")
-    separator = "\n"
-    for row in rows.chosen().records():
-        file.write(separator + json.dumps(row, allow_nan=False))
-        separator = ",\n"
+    one_a_line((json.dumps(row, allow_nan=False) for row in rows.chosen().records()), file)
     file.write("\n]\n" if rows.table.rows else "]\n")

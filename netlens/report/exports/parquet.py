@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from netlens.report.exports import Rows
     from netlens.schema import Schema, Table
 
-ID = "parquet"
 MEANING = "all columns with units in the metadata, for pandas, DuckDB and Spark; needs -o FILE"
-TABLES: tuple[str, ...] = ()
-BESIDE: tuple[str, ...] = ()
-FIXED, BINARY = False, True
+BINARY = True
 
 #: How the names of numbers end that go up from row to row, or nearly.
 RISING = ("_ns", "_frame", "_id", "_isn")

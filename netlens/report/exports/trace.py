@@ -27,17 +27,16 @@ from heapq import heappop, heappush
 from typing import IO, TYPE_CHECKING, Any
 
 from netlens.errors import NetlensError
+from netlens.report.exports import Rows, one_a_line
 from netlens.text import display_filter, endpoint, printable
 
 if TYPE_CHECKING:
-    from netlens.report.exports import Rows
     from netlens.schema import Table
 
-ID = "trace"
 MEANING = "a track for each row with its exchanges, for the trace viewers ui.perfetto.dev and chrome://tracing"
 TABLES = ("connections", "sessions")
 BESIDE = ("exchanges",)
-FIXED, BINARY = True, False
+FIXED = True
 
 MAX_TRACKS = 2000  #: Perfetto draws as many without a pause; a lab recording has some hundred connections
 FIRST_TRACK = 10_000  #: above every process number: a track with the number of its process would be taken for its main thread
@@ -62,6 +61,8 @@ class _Bar:
 
 
 def write(rows: Rows, file: IO[str]) -> None:
+    import json
+
     if (exchanges := rows.beside("exchanges")) is None:
         raise NetlensError("a trace needs the exchanges of the capture, which were not read")
     sessions = rows.beside("sessions") if rows.table.schema.name == "connections" else None
@@ -77,18 +78,10 @@ def write(rows: Rows, file: IO[str]) -> None:
         title = f"{shown} {endpoint(r['orig_ip'], r['orig_port'])}"  # the server is the process
         filters = {p["session_id"]: _filter(p, rows.one_file) for p in parts}
         bars.append(_Bar(name, title, _server(r), r["start_ns"], r["end_ns"], _facts(r, filters.values()), filters, _marks(parts)))
-    _write(file, _Trace(rows.zero_ns).events(bars, exchanges, of_session, [] if lookups is None else list(lookups.records())), rows.zero_ns)
-
-
-def _write(file: IO[str], events: Iterator[Row], zero_ns: int) -> None:
-    import json
-
-    start = {"first_frame": _utc(zero_ns), "first_frame_ns": str(zero_ns), "times": "microseconds after the earliest frame"}
+    events = _Trace(rows.zero_ns).events(bars, exchanges, of_session, [] if lookups is None else list(lookups.records()))
+    start = {"first_frame": _utc(rows.zero_ns), "first_frame_ns": str(rows.zero_ns), "times": "microseconds after the earliest frame"}
     file.write(f'{{"displayTimeUnit":"ns","otherData":{json.dumps(start)},"traceEvents":[')
-    separator = "\n"
-    for event in events:
-        file.write(separator + _dumps(event))
-        separator = ",\n"
+    one_a_line(map(_dumps, events), file)
     file.write("\n]}\n")
 
 
@@ -266,14 +259,13 @@ class _Trace:
         spans = []
         for r in lookups:
             start = r["query_ns"] if r["query_ns"] is not None else r["answer_ns"]
-            spans.append((start, max(start, r["answer_ns"] or start), r))
+            end = max(start, r["answer_ns"] or start)
+            spans.append((start, end, (start, end, r)))
         named = self.tracks
-        for r, lane in self._lanes(spans):
+        for (start, end, r), lane in self._lanes(spans):
             if lane > named:
                 named = lane
                 yield from self._name(pid, lane, "lookups")
-            start = r["query_ns"] if r["query_ns"] is not None else r["answer_ns"]
-            end = max(start, r["answer_ns"] or start)
             name = f"{r['qtype'] or '?'} {printable(r['qname'] or '?')}"
             facts = _facts(r, [])
             del facts["wireshark"]

@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     from netlens.report.exports import Rows
     from netlens.schema import Table
 
-ID = "zeek"
 MEANING = "a log as Zeek writes it (of sessions conn.log, of lookups dns.log), for zeek-cut, zat and whatever reads Zeek"
 TABLES = ("sessions", "lookups")
-BESIDE: tuple[str, ...] = ()
-FIXED, BINARY = True, False
+FIXED = True
 
 UNSET, EMPTY = "-", "(empty)"
 

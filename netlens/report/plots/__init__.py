@@ -1,6 +1,6 @@
 """Pictures: one figure a file, each with a ``draw`` that takes tables and returns a matplotlib Figure; ``summary`` takes a whole analysis.
 
-``figures`` has those of one capture of an analysis by name; ``save_all`` draws and writes those of one capture, ``save_analysis`` those of an analysis.
+``figures`` has those of one capture of an analysis by name; ``of_analysis`` what draws and writes all of an analysis.
 matplotlib is imported when the first figure is drawn, not before.
 """
 
@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netlens.aside import each
 from netlens.errors import NetlensError
 from netlens.outputs import subfolder
 from netlens.report.plots import concurrency, lifetimes, lookups, summary, timeline
@@ -24,27 +23,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from netlens.analysis import Analysis
-    from netlens.chains.overlap import Columns
 
-__all__ = ["concurrency", "figures", "lifetimes", "lookups", "of_analysis", "save", "save_all", "save_analysis", "summary", "timeline"]
+__all__ = ["concurrency", "figures", "lifetimes", "lookups", "of_analysis", "save", "summary", "timeline"]
 
 
 def figures(a: Analysis, name: str | None) -> dict[str, Callable[[], Figure]]:
     """How each figure of one capture is drawn, with the analysis' refusals and limit."""
-    from netlens.report.outcomes import with_outcomes
+    from netlens.report.scene import with_outcomes
 
     capture = a.sides[name].capture
-    tables = (capture.table("connections"), capture.table("sessions"), with_outcomes(a, name), capture.table("lookups"))
-    return _figures(*tables, capture_ns=capture.part.bounds_ns, limit=_limit(a, name))
-
-
-def save_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Path]:
-    """``summary``, and the pictures of each capture with the analysis' refusals and limit; of two captures in a folder each."""
-    return [path for paths in each(of_analysis(directory, analysis)) for path in paths]
+    connections, sessions, rows = (capture.table(kind) for kind in ("connections", "sessions", "lookups"))
+    exchanges, bounds, limit = with_outcomes(a, name), capture.part.bounds_ns, _limit(a, name)
+    return {
+        "timeline": lambda: timeline.draw(connections, exchanges, sessions, capture_ns=bounds),
+        "concurrency": lambda: concurrency.draw(connections, exchanges, sessions, capture_ns=bounds, limit=limit),
+        "lookups": lambda: lookups.draw(rows, capture_ns=bounds),
+        "lifetimes": lambda: lifetimes.draw(connections, sessions),
+    }
 
 
 def of_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Callable[[], list[Path]]]:
-    """What draws and writes each picture of :func:`save_analysis`; the folders are made now."""
+    """What draws and writes each picture: ``summary``, and those of each capture, of two captures in a folder each. The folders are made now."""
     a, folder = analysis, Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,35 +75,3 @@ def _limit(a: Analysis, name: str | None) -> concurrency.Line | None:
         return None
     labels = overlap.labels(side.connections, "target")[side.target]
     return concurrency.Line(a.limit.value, a.limit.unit, frozenset(str(label) for label in labels))
-
-
-def save_all(
-    directory: str | os.PathLike[str],
-    connections: Columns,
-    sessions: Columns,
-    exchanges: Columns,
-    lookup_rows: Columns,
-    *,
-    capture_ns: tuple[int, int] | None = None,
-    limit: concurrency.Line | None = None,
-) -> dict[str, list[Path]]:
-    """Draw every figure of one capture into ``directory``; per figure the PNG and the SVG."""
-    made = _figures(connections, sessions, exchanges, lookup_rows, capture_ns=capture_ns, limit=limit)
-    return {name: save(make(), directory, name) for name, make in made.items()}  # one at a time: a figure holds megabytes
-
-
-def _figures(
-    connections: Columns,
-    sessions: Columns,
-    exchanges: Columns,
-    lookup_rows: Columns,
-    *,
-    capture_ns: tuple[int, int] | None,
-    limit: concurrency.Line | None,
-) -> dict[str, Callable[[], Figure]]:
-    return {
-        "timeline": lambda: timeline.draw(connections, exchanges, sessions, capture_ns=capture_ns),
-        "concurrency": lambda: concurrency.draw(connections, exchanges, sessions, capture_ns=capture_ns, limit=limit),
-        "lookups": lambda: lookups.draw(lookup_rows, capture_ns=capture_ns),
-        "lifetimes": lambda: lifetimes.draw(connections, sessions),
-    }

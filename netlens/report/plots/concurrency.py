@@ -122,25 +122,18 @@ def draw(
     sessions: overlap.Columns | None = None,
     *,
     capture_ns: tuple[int, int] | None = None,
-    max_targets: int = MAX_TARGETS,
     limit: Line | None = None,
 ) -> Figure:
-    """One panel per target, most connections first; targets beyond ``max_targets`` share the last panel.
+    """One panel per target, most connections first; targets beyond :data:`MAX_TARGETS` share the last panel.
 
-    Parameters
-    ----------
-    connections, exchanges, sessions
-        tables of ``netlens.tables``; without exchanges no requests are drawn, ``sessions`` tells when an unanswered request ended.
-    capture_ns
-        first and last time of the capture, where it is known to be longer than the tables.
-    limit
-        drawn in the panels of its targets.
+    connections, exchanges, sessions : tables of ``netlens.tables``; without exchanges no requests are drawn, ``sessions`` tells when an unanswered
+    request ended.  capture_ns : first and last time, where it is known to be longer than the tables.  limit : drawn in the panels of its targets.
     """
     total = len(connections["start_ns"])
     if total == 0:
         return style.nothing("No connections in this capture", "Nothing was open, so there is no concurrency to show.")
     bounds = capture_ns or capture_bounds(connections, exchanges)
-    groups, others = top_targets(overlap.labels(connections, "target"), max_targets)
+    groups, others = top_targets(overlap.labels(connections, "target"), MAX_TARGETS)
     curves = overlap.curves_by(connections, groups, capture_ns=bounds)
     flights: dict[str, overlap.Curve] = {}
     if exchanges is not None and len(exchanges["start_ns"]):

@@ -47,10 +47,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.columns import Floats, Ints, Objects
+from netlens.columns import Floats, Ints, Objects, objects
 from netlens.errors import NetlensError
 from netlens.outputs import replacing
-from netlens.text import utc
+from netlens.text import escaped, utc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,11 +118,11 @@ def context() -> Iterator[None]:
         yield
 
 
-def new_figure(height_in: float, width_in: float = WIDTH_IN) -> Figure:
+def new_figure(height_in: float) -> Figure:
     """An empty figure that no global state knows of (pyplot is never imported, so nothing leaks and threads do not meet)."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
+    return Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
 
 
 def title(figure: Figure, headline: str, note: str = "") -> None:
@@ -172,16 +172,11 @@ def safe(text: str | None, longest: int = LONGEST_NAME) -> str:
         return "unknown"
     if len(text) > 4 * longest:  # before the work is done character by character
         text = text[: 2 * longest] + text[-2 * longest :]
-    shown = [c if (c == " " or (c.isprintable() and ord(c) < 0x250 and not c.isspace())) else _escape(c) for c in text]
+    shown = [c if (c == " " or (c.isprintable() and ord(c) < 0x250 and not c.isspace())) else escaped(c) for c in text]
     if sum(map(len, shown)) > longest:
         head, tail = _fit(shown, longest * 2 // 3), _fit(shown[::-1], longest // 3 - 1)[::-1]
         shown = [*head, "…", *tail]
     return "".join(shown).replace("$", r"\$")
-
-
-def _escape(c: str) -> str:
-    n = ord(c)
-    return f"\\x{n:02x}" if n < 0x100 else f"\\u{n:04x}" if n < 0x10000 else f"\\U{n:08x}"
 
 
 def _fit(parts: list[str], longest: int) -> list[str]:
@@ -272,9 +267,7 @@ def words(text: str) -> str:
 
 def path_names(values: Any) -> Objects:
     """The column ``path`` with all that has no colour of its own as "unknown"."""
-    out = np.empty(len(values), object)
-    out[:] = [v if isinstance(v, str) and v in COLOURS else "unknown" for v in values]
-    return out
+    return objects([v if isinstance(v, str) and v in COLOURS else "unknown" for v in values])
 
 
 def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> list[Path]:
@@ -282,10 +275,7 @@ def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> list[P
 
     The same figure gives the same bytes (no dates, fixed ids).
 
-    Raises
-    ------
-    NetlensError
-        the directory cannot be written to.
+    NetlensError if the directory cannot be written to.
     """
     folder = Path(directory)
     written = []

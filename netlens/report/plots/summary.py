@@ -53,7 +53,6 @@ TITLES = {
 
 
 def draw(analysis: Analysis) -> Figure:
-    """The picture of an analysis."""
     a = analysis
     s = scene(a)
     refused = answer.anything_refused(a)

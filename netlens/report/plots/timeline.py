@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LANE_EACH = 40  # connections with a lane of their own: at 0.2 inch a lane that is one screen
 BARS = 400  # connections drawn as bars; beyond this bars are thinner than their own rims
 MAX_LANES = 90  # lanes over all targets: at 0.1 inch a lane still a picture and not a scroll
-MAX_TARGETS = 12
+MAX_TARGETS = 12  # groups; the targets with the fewest connections share the last one
 PIXELS = 1000  # across the axis on a page 1200 wide: what is closer than this is one block
 MAX_BLOCKS = 8000  # requests drawn inside bars (about 120 bytes each in SVG); beyond this neighbours are joined more coarsely
 SLICES = 240  # across a strip: five pixels each on a page 1200 wide
@@ -65,25 +65,18 @@ def draw(
     sessions: overlap.Columns | None = None,
     *,
     capture_ns: tuple[int, int] | None = None,
-    max_targets: int = MAX_TARGETS,
 ) -> Figure:
     """The picture of a capture.
 
-    Parameters
-    ----------
-    connections, exchanges, sessions
-        tables of ``netlens.tables``. Without exchanges bars are empty; with ``sessions`` unanswered requests end when their session does
-        and the curve of half-closed but receiving sessions is drawn if there are any.
-    capture_ns
-        first and last time of the capture, where it is known to be longer than the tables.
-    max_targets
-        groups shown; the targets with the fewest connections share the last one.
+    connections, exchanges, sessions : tables of ``netlens.tables``. Without exchanges bars are empty; with ``sessions`` unanswered requests end when
+    their session does, and the curve of half-closed but receiving sessions is drawn if there are any.
+    capture_ns : first and last time of the capture, where it is known to be longer than the tables.
     """
     total = len(connections["start_ns"])
     if total == 0:
         return style.nothing("No connections in this capture", "No TCP connection was seen, so there is nothing to draw over time.")
     bounds = capture_ns or concurrency.capture_bounds(connections, exchanges)
-    scene = _scene(connections, exchanges, sessions, bounds, max_targets)
+    scene = _scene(connections, exchanges, sessions, bounds)
     open_curve = overlap.sweep(scene.intervals)
     curves = [(open_curve, concurrency.OPEN)]
     flight = None
@@ -125,11 +118,10 @@ def _scene(
     exchanges: overlap.Columns | None,
     sessions: overlap.Columns | None,
     bounds: tuple[int, int],
-    max_targets: int,
 ) -> _Scene:
     origin = bounds[0]
     intervals = overlap.connection_intervals(connections, bounds)
-    groups, others = concurrency.top_targets(overlap.labels(connections, "target"), max_targets)
+    groups, others = concurrency.top_targets(overlap.labels(connections, "target"), MAX_TARGETS)
     kinds, inverse, sizes = np.unique(groups.astype(str), return_inverse=True, return_counts=True)
     rank = sorted(range(len(kinds)), key=lambda i: (kinds[i] == others, -sizes[i], kinds[i]))
     place = np.empty(len(kinds), np.int64)

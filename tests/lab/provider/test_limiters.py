@@ -9,8 +9,8 @@ import pytest
 
 from netlens.lab.provider.admission import Admission
 from netlens.lab.provider.limiters import Held, Request, kinds, queue, quota, rate, volume
-from netlens.lab.provider.limiters.concurrency import Concurrency
-from netlens.lab.provider.limiters.overload import Overload
+from netlens.lab.provider.limiters.concurrency import Settings as Concurrency
+from netlens.lab.provider.limiters.overload import Settings as Overload
 
 
 def test_requests_per_ip_counts_what_others_hold() -> None:
@@ -89,34 +89,34 @@ def at(*seconds: float, sizes: tuple[int, ...] = (), key: str = "k") -> list[Req
 @pytest.mark.parametrize(
     ("settings", "seconds", "accepted"),
     [
-        (rate.Rate(2, 10), (1, 2, 3, 11.5, 11.6), (True, True, False, True, False)),
-        (rate.Rate(2, 10, "fixed"), (8, 9, 9.5, 10.5, 11, 12), (True, True, False, True, True, False)),
-        (rate.Rate(2, 10, attempts=True), (1, 2, 3, 11.5, 12.5), (True, True, False, False, False)),
-        (rate.Rate(2, 10, "bucket"), (1, 2, 3, 10, 13, 40, 41, 42), (True, True, False, False, True, True, True, False)),
+        (rate.Settings(2, 10), (1, 2, 3, 11.5, 11.6), (True, True, False, True, False)),
+        (rate.Settings(2, 10, "fixed"), (8, 9, 9.5, 10.5, 11, 12), (True, True, False, True, True, False)),
+        (rate.Settings(2, 10, attempts=True), (1, 2, 3, 11.5, 12.5), (True, True, False, False, False)),
+        (rate.Settings(2, 10, "bucket"), (1, 2, 3, 10, 13, 40, 41, 42), (True, True, False, False, True, True, True, False)),
     ],
 )
-def test_rates_over_time(settings: rate.Rate, seconds: tuple[float, ...], accepted: tuple[bool, ...]) -> None:
+def test_rates_over_time(settings: rate.Settings, seconds: tuple[float, ...], accepted: tuple[bool, ...]) -> None:
     assert tuple(sent(rate, settings, at(*seconds))) == accepted
 
 
 def test_a_rate_is_of_one_key() -> None:
-    assert sent(rate, rate.Rate(1, 10), at(1) + at(2, key="other")) == [True, True]
+    assert sent(rate, rate.Settings(1, 10), at(1) + at(2, key="other")) == [True, True]
 
 
 @pytest.mark.parametrize(
     ("settings", "accepted"),
     [
-        (volume.Volume(100, 10), (True, False, True, False, False)),
-        (volume.Volume(100, 10, own=False), (True, True, False, False, True)),
-        (volume.Volume(100, 10, "fixed"), (True, False, True, False, True)),
+        (volume.Settings(100, 10), (True, False, True, False, False)),
+        (volume.Settings(100, 10, own=False), (True, True, False, False, True)),
+        (volume.Settings(100, 10, "fixed"), (True, False, True, False, True)),
     ],
 )
-def test_bytes_over_time(settings: volume.Volume, accepted: tuple[bool, ...]) -> None:
+def test_bytes_over_time(settings: volume.Settings, accepted: tuple[bool, ...]) -> None:
     assert tuple(sent(volume, settings, at(1, 2, 3, 4, 12.5, sizes=(60, 50, 40, 1, 90)))) == accepted
 
 
 def test_a_quota_is_used_up_until_its_reset() -> None:
-    assert sent(quota, quota.Quota(2, 10), at(1, 2, 3, 12.9, 13.1, 14, 15)) == [True, True, False, False, True, True, False]
+    assert sent(quota, quota.Settings(2, 10), at(1, 2, 3, 12.9, 13.1, 14, 15)) == [True, True, False, False, True, True, False]
 
 
 def test_places_given_back_late_limits_that_change_and_models() -> None:
@@ -133,14 +133,14 @@ def test_places_given_back_late_limits_that_change_and_models() -> None:
 
 
 def test_a_queue_serves_in_order_and_refuses_nothing() -> None:
-    admission = Admission({"queue": queue.Queue(1)})
+    admission = Admission({"queue": queue.Settings(1)})
     admission.ask(1, 1, "a", "k", 0)
     served: list[int] = []
     waiting = []
     for number in (2, 3):
         thread = threading.Thread(target=lambda n=number: (admission.ask(n, n, "a", "k", 0), served.append(n)))
         thread.start()
-        while admission.waiting() < number - 1:
+        while len(admission._line) < number - 1:
             thread.join(0.001)
         waiting.append(thread)
     assert served == []
@@ -152,7 +152,7 @@ def test_a_queue_serves_in_order_and_refuses_nothing() -> None:
 
 
 def test_what_was_sent_alone_is_told() -> None:
-    admission = Admission({"rate": rate.Rate(2, 10)})
+    admission = Admission({"rate": rate.Settings(2, 10)})
     sides = ("vm", "host", "vm", "vm")
     decisions = [admission.ask(n, n, "a", "k", n, side=side) for n, side in enumerate(sides)]
     assert [(d.refused, d.alone) for d in decisions] == [(None, None), (None, None), ("rate", False), ("rate", False)]
@@ -160,8 +160,8 @@ def test_what_was_sent_alone_is_told() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [(rate.Rate, (0, 1)), (rate.Rate, (1, 0)), (rate.Rate, (1, 1, "leap")), (volume.Volume, (0, 1)), (quota.Quota, (0,)), (queue.Queue, (0,)),
-     (queue.Queue, (1, "person"))],
+    [(rate.Settings, (0, 1)), (rate.Settings, (1, 0)), (rate.Settings, (1, 1, "leap")), (volume.Settings, (0, 1)), (quota.Settings, (0,)),
+     (queue.Settings, (0,)), (queue.Settings, (1, "person"))],
 )  # fmt: skip
 def test_limits_over_time_that_make_no_sense_are_refused(wrong: tuple[Any, tuple[Any, ...]]) -> None:
     kind, values = wrong

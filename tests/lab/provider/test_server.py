@@ -16,11 +16,11 @@ import pytest
 
 from netlens.lab import journal
 from netlens.lab.journal import Journal
-from netlens.lab.programs._http1 import answer, pieces, send
+from netlens.lab.programs._connections import answer, pieces, send
 from netlens.lab.programs._http2 import SharedConnection
 from netlens.lab.provider import certificate
 from netlens.lab.provider.exchange import Settings
-from netlens.lab.provider.limiters.concurrency import Concurrency
+from netlens.lab.provider.limiters.concurrency import Settings as Concurrency
 from netlens.lab.provider.server import Provider
 
 NAME = "api.z.ai"

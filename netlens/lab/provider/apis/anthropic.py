@@ -12,7 +12,6 @@ from typing import Any
 
 from netlens.lab.provider.apis import Error
 
-ID = "anthropic"
 PATH = "/v1/messages"
 _LIMIT = "This request would exceed your organization's rate limit of {{limit}} {0} per minute. For details, refer to: https://docs.claude.com/en/api/rate-limits."
 ERRORS = MappingProxyType(

@@ -12,7 +12,6 @@ from typing import Any
 
 from netlens.lab.provider.apis import Error
 
-ID = "openai"
 PATH = "/v1/chat/completions"
 _LIMIT = (
     "Rate limit reached for gpt-4.1 in organization org-lab on {0}: Limit {{limit}}, Used {{limit}}, Requested 1. "

@@ -1,6 +1,6 @@
 """When the provider refuses a request: one kind of limit a file, named in a scenario by its table, ``[provider.concurrency]``.
 
-Each has its ``SETTINGS`` and ``decide``, which is pure: the request, its time and all that is held and was sent are given, chance included (``draw``). So
+Each has its ``Settings`` and ``decide``, which is pure: the request, its time and all that is held and was sent are given, chance included (``draw``). So
 one seed gives one sequence of decisions, and a limit is tested without a socket. :mod:`netlens.lab.provider.admission` asks them all.
 """
 
@@ -46,15 +46,15 @@ class Held:
 
 
 class Limiter(Protocol):
-    """One kind of limit. ``SETTINGS``: a dataclass of what its table may hold; ValueError if that makes no sense.
+    """One kind of limit. ``Settings``: a dataclass of what its table may hold; ValueError if that makes no sense.
 
     OVER_TIME : it counts what was sent.  WAITS : a request that it would refuse waits until it would not.
     """
 
     ID: str
-    SETTINGS: type
-    OVER_TIME: bool
-    WAITS: bool
+    Settings: type
+    OVER_TIME: bool = False
+    WAITS: bool = False
 
     def decide(self, settings: Any, request: Request, held: Held, /) -> bool:
         """Whether the request is refused."""
@@ -68,7 +68,7 @@ def kinds() -> Mapping[str, Limiter]:
 
 def settings_of(tables: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of each limit that has a table; TypeError or ValueError for one that makes no sense."""
-    return {name: kind.SETTINGS(**tables[name]) for name, kind in kinds().items() if tables.get(name) is not None}
+    return {name: kind.Settings(**tables[name]) for name, kind in kinds().items() if tables.get(name) is not None}
 
 
 def check_per(per: str) -> None:

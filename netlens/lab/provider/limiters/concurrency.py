@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
 ID = "concurrency"
-OVER_TIME, WAITS = False, False
 
 
 @dataclass(frozen=True)
-class Concurrency:
+class Settings:
     """``counts``: requests or connections; ``per``: ip or key.
 
     held_s : how long a place stays taken after the answer.  changes : (seconds since the start, limit from then on).
@@ -50,10 +49,7 @@ class Concurrency:
         return next((limit for at, limit in reversed(self.changes) if at <= request.seconds), self.limit)
 
 
-SETTINGS = Concurrency
-
-
-def others(settings: Concurrency | None, request: Request, held: Held) -> tuple[int, ...]:
+def others(settings: Settings | None, request: Request, held: Held) -> tuple[int, ...]:
     """Numbers of what others hold when a request arrives; without a limit, of the requests in flight from the same address."""
     if settings and settings.counts == "connections":
         return tuple(number for number, ip in held.connections.items() if ip == request.ip and number != request.connection)
@@ -69,5 +65,5 @@ def others(settings: Concurrency | None, request: Request, held: Held) -> tuple[
     )
 
 
-def decide(settings: Concurrency, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     return len(others(settings, request, held)) >= settings.limit_for(request)

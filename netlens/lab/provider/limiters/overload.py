@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netlens.lab.provider.limiters import Held, Request
 
-ID = "overload"
-OVER_TIME, WAITS = False, False
-
 
 @dataclass(frozen=True)
-class Overload:
+class Settings:
     fraction: float
     every_s: float = 0.0
     lasts_s: float = 0.0
@@ -23,8 +20,5 @@ class Overload:
         return not self.every_s or seconds % self.every_s >= self.every_s - self.lasts_s
 
 
-SETTINGS = Overload
-
-
-def decide(settings: Overload, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     return settings.now(request.seconds) and request.draw < settings.fraction

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netlens.lab.provider.limiters import check_per
+from netlens.lab.provider.limiters import Held, Request, check_per
 
-if TYPE_CHECKING:
-    from netlens.lab.provider.limiters import Held, Request
-
-ID = "queue"
-OVER_TIME, WAITS = False, True
+WAITS = True
 
 
 @dataclass(frozen=True)
-class Queue:
+class Settings:
     """``limit``: served at once."""
 
     limit: int
@@ -27,8 +22,5 @@ class Queue:
             raise ValueError("a queue that serves nobody never ends")
 
 
-SETTINGS = Queue
-
-
-def decide(settings: Queue, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     return sum(getattr(other, settings.per) == getattr(request, settings.per) for other in held.requests.values()) >= settings.limit

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netlens.lab.provider.limiters import check_per
+from netlens.lab.provider.limiters import Held, Request, check_per
 
-if TYPE_CHECKING:
-    from netlens.lab.provider.limiters import Held, Request
-
-ID = "quota"
-OVER_TIME, WAITS = True, False
+OVER_TIME = True
 
 
 @dataclass(frozen=True)
-class Quota:
+class Settings:
     """``limit`` requests; ``reset_s``: from the first refusal to the reset."""
 
     limit: int
@@ -28,10 +23,7 @@ class Quota:
             raise ValueError(f"a quota of {self.limit} refuses everything")
 
 
-SETTINGS = Quota
-
-
-def decide(settings: Quota, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     used, closed_s = 0, None
     for each, accepted in reversed(list(held.before(request, settings.per))):
         if closed_s is not None and each.seconds >= closed_s + settings.reset_s:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netlens.lab.provider.limiters import check_per, since_s
+from netlens.lab.provider.limiters import Held, Request, check_per, since_s
 
-if TYPE_CHECKING:
-    from netlens.lab.provider.limiters import Held, Request
-
-ID = "rate"
-OVER_TIME, WAITS = True, False
+OVER_TIME = True
 
 
 @dataclass(frozen=True)
-class Rate:
+class Settings:
     """``limit`` requests in ``window_s``; ``window``: sliding, fixed or bucket (of ``limit`` tokens, one back every ``window_s``).
 
     attempts : refused requests count too.
@@ -35,10 +30,7 @@ class Rate:
             raise ValueError(f"a rate of {self.limit} in {self.window_s:g} s refuses everything")
 
 
-SETTINGS = Rate
-
-
-def decide(settings: Rate, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     earlier = [each.seconds for each, accepted in held.before(request, settings.per) if accepted or settings.attempts]
     if settings.window == "bucket":
         tokens, at = float(settings.limit), 0.0

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netlens.lab.provider.limiters import check_per, since_s
+from netlens.lab.provider.limiters import Held, Request, check_per, since_s
 
-if TYPE_CHECKING:
-    from netlens.lab.provider.limiters import Held, Request
-
-ID = "volume"
-OVER_TIME, WAITS = True, False
+OVER_TIME = True
 
 
 @dataclass(frozen=True)
-class Volume:
+class Settings:
     """``limit`` bytes of bodies in ``window_s``; ``window``: sliding or fixed.  own : a request needs room for its own bytes too."""
 
     limit: int
@@ -32,10 +27,7 @@ class Volume:
             raise ValueError(f"a volume of {self.limit} in {self.window_s:g} s refuses everything")
 
 
-SETTINGS = Volume
-
-
-def decide(settings: Volume, request: Request, held: Held) -> bool:
+def decide(settings: Settings, request: Request, held: Held) -> bool:
     since = since_s(request.seconds, settings.window_s, settings.window)
     used = sum(each.size for each, accepted in held.before(request, settings.per) if accepted and each.seconds > since)
     return used + request.size > settings.limit if settings.own else used >= settings.limit
