@@ -18,16 +18,8 @@ from netlens.chains.openings import SOON_NS, Opening
 from netlens.columns import NEVER, Bools, Ints
 
 CODE = {phase: k for k, phase in enumerate(PHASES)}
-MOMENTS = (
-    "syn_ns",
-    "open_ns",
-    "asked_ns",
-    "hello_ns",
-    "flight_ns",
-    "ready_ns",
-    "lookup_ns",
-    "looked_up_ns",
-)  #: of an opening, in this order
+#: of an opening, in this order
+MOMENTS = "syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "lookup_ns", "looked_up_ns"
 SYN, OPEN, ASKED, HELLO, FLIGHT, READY, LOOKED, TOLD = range(len(MOMENTS))
 TOGETHER = 8_192  #: requests that are painted at a time: 10 MB
 

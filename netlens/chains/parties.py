@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.schema import Table
 
-NEAR = {
-    4: 24,
-    6: 64,
-}  #: length of the prefix that machines of one network share where nothing tells it: what hypervisors and container engines use
+#: length of the prefix that machines of one network share where nothing tells it: what hypervisors and container engines use
+NEAR = {4: 24, 6: 64}
 
 
 @dataclass(frozen=True)

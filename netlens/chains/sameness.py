@@ -46,9 +46,8 @@ HANDSHAKE = 0x16  #: kind of the record that TLS begins with
 MOST_READ = 64 << 20  #: bytes read again of each capture; a block is 1 kB in the first 2 MB of a stream
 ALIKE = 64  #: bytes that two streams begin with by chance as well as never
 ALL_ALIKE = 16  #: of a stream that is no longer: a question over TCP has 12 bytes besides its name, its number among them
-GIVEN_UP_NS = (
-    2_000_000_000  #: what a tunnel holds for less when the receiver closes is dropped; more than the longest delay that was seen (0.1 s)
-)
+#: what a tunnel holds for less when the receiver closes is dropped; more than the longest delay that was seen (0.1 s)
+GIVEN_UP_NS = 2_000_000_000
 NEAR = 1 << 30  #: bytes between two sequence numbers of one stream, at most
 
 

@@ -171,9 +171,8 @@ def _readings(records: list[_Record], mine: list[_Record], settings_ns: int) -> 
     stand by itself or with something else."""
     kept = _joined(mine)
     acknowledged = [k for k, r in enumerate(kept) if r.size in ACKNOWLEDGMENTS and r.ts >= settings_ns][:MOST_READINGS]
-    acknowledged.sort(
-        key=lambda k: k > 0 and kept[k - 1].size not in CONTROL and kept[k].ts - kept[k - 1].ts < AT_ONCE_NS
-    )  # which rather ends a body
+    # last one that rather ends a body
+    acknowledged.sort(key=lambda k: k > 0 and kept[k - 1].size not in CONTROL and kept[k].ts - kept[k - 1].ts < AT_ONCE_NS)
     if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
         yield streams, True
     if sum(r.size == EMPTY for r in mine) <= 1 and (streams := _by_bursts(records)):

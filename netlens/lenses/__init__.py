@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from netlens.api import Capture
     from netlens.chains.divided import Division
     from netlens.chains.traffic import Traffic
+    from netlens.lenses._view import View
     from netlens.schema import Table
 
 #: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
 SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
-
-WITH_LABELS = ("refused",)  #: lenses that know which requests were refused; the others look before that is found out
 
 Severity = Literal["problem", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  #: the gravest first
@@ -81,8 +80,8 @@ class Lens(Protocol):
     GROUP: Group
     RANK: int
 
-    def look(self, traffic: Traffic) -> list[Finding]:
-        """What it finds; empty where there is nothing to say."""
+    def look(self, view: View) -> list[Finding]:
+        """What it finds in one capture; empty where there is nothing to say. It looks before it is found out which requests were refused."""
         ...
 
 
@@ -93,25 +92,24 @@ def all_lenses() -> tuple[Lens, ...]:
 
 def look(traffic: Traffic) -> list[Finding]:
     """What all lenses find: problems first, then warnings, then notes; of each the gravest consequence first."""
+    from netlens.lenses.refused import of_target
+
     place = {lens.ID: (lens.RANK, number) for number, lens in enumerate(all_lenses())}
-    found = [*traffic.once(_without_labels), *_looked(traffic, labels=True)]
+    found = [*_of_both(of_target(traffic), traffic), *traffic.once(_looked)]
     return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), place[finding.lens]))
 
 
-def _looked(traffic: Traffic, *, labels: bool) -> list[Finding]:
-    """What lenses find that do, or do not, ask which requests were refused."""
-    chosen = (lens for lens in all_lenses() if (lens.ID in WITH_LABELS) == labels)
-    return [finding for lens in chosen for finding in _of_both(lens.look(traffic), traffic)]
+def _looked(traffic: Traffic) -> list[Finding]:
+    from netlens.lenses._view import views
 
-
-def _without_labels(traffic: Traffic) -> list[Finding]:
-    return _looked(traffic, labels=False)
+    of = ([found for view in views(traffic) for found in lens.look(view)] for lens in all_lenses())
+    return [finding for found in of for finding in _of_both(found, traffic)]
 
 
 def ahead(traffic: Traffic) -> Aside:
     """Begin with what can be known before it is known which requests were refused."""
     # budgets first: they take most memory while they are made, lenses leave most behind
-    return Aside((_divided, _without_labels, chains), traffic, traffic.once)
+    return Aside((_divided, _looked, chains), traffic, traffic.once)
 
 
 def divided(traffic: Traffic) -> Division:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.addresses import is_one_host
 from netlens.chains.copies import COPY_NS
-from netlens.lenses._view import S, grouped
+from netlens.lenses._view import S, View, grouped
 from netlens.tables import FAILURES
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
 
 #: The next time the same is asked after this is another question: a resolver library gives up after 5 s twice (resolv.conf(5): timeout 5, attempts 2).
 SAME_NS = 15 * S

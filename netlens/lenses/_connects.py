@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_loopback
 from netlens.lenses._said import TCP, undelivered
-from netlens.lenses._view import ACK, RST, SYN, S, grouped
-from netlens.parsers.icmp import PROHIBITED, REFUSING
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
+from netlens.lenses._view import ACK, RST, SYN, S, View, grouped
+from netlens.parsers.icmp import PROHIBITED, REFUSING, Error
 
 #: Outcomes; not heard: SYN and SYN+ACK came again and again; half open: the server acknowledged something older, and the client reset that
 OPEN, REFUSED, UNANSWERED, NOT_HEARD, HALF_OPEN, OTHER = "open", "refused", "unanswered", "not heard", "half open", "other"

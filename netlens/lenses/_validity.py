@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import FIN, RST, S
+from netlens.lenses._view import FIN, RST, S, View
 from netlens.text import plural, utc
 
 if TYPE_CHECKING:
-    from netlens.lenses._view import View
     from netlens.parsers.certificates import Shown
 
 DAY_S = 86_400

@@ -23,14 +23,13 @@ import numpy as np
 
 from netlens.addresses import is_address, is_loopback
 from netlens.chains.copies import is_copy
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
 from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
 from netlens.text import endpoint
 
 if TYPE_CHECKING:
     from netlens.chains.side import Side
     from netlens.chains.traffic import Traffic
-    from netlens.lenses import Severity
     from netlens.parsers.trail import Conversation
     from netlens.schema import Table
 
@@ -65,10 +64,10 @@ class Segments:
 
 
 class View:
-    """One capture."""
+    """One capture. ``traffic``: what it is part of; nobody may have labelled it yet."""
 
-    def __init__(self, side: Side):
-        self.side = side
+    def __init__(self, side: Side, traffic: Traffic):
+        self.side, self.traffic = side, traffic
         self.name = side.of_log()
         self.sessions: Table = side.sessions
         self.trail = side.capture.trail
@@ -290,7 +289,7 @@ def views(traffic: Traffic) -> list[View]:
 
 
 def _views(traffic: Traffic) -> list[View]:
-    return [View(side) for side in traffic.sides.values()]
+    return [View(side, traffic) for side in traffic.sides.values()]
 
 
 def finding(

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import FIN, RST, SYN, S
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
+from netlens.lenses._view import FIN, RST, SYN, S, View
 
 WAITING_NS = S  #: data that comes so soon after the window opened had waited for it
 

@@ -14,13 +14,11 @@ import bisect
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from netlens.lenses._view import S, finding, most, views
+from netlens.lenses._view import S, View, finding, most
 from netlens.text import plural
 
 if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
     from netlens.lenses import Finding
-    from netlens.lenses._view import View
     from netlens.parsers.asking import Claim
 
 ID = "address-conflict"
@@ -32,12 +30,7 @@ SHARED = ("00:00:0c:07:ac", "00:00:0c:9f:f", "00:07:b4:00", "00:00:5e:00:01", "0
 TIMES = 2  #: of one address; once may be a move
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     asking = view.side.capture.asking
     asked: dict[str, list[int]] = {}
     for (_, target), seen in asking.sought.items():

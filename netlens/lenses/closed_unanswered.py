@@ -10,18 +10,13 @@ Normal: what only takes in (syslog, printers, metrics) answers nothing, and clos
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
 
+from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import scanning
 from netlens.lenses._services import NAMES, needs_none
-from netlens.lenses._view import S, finding, most, views
+from netlens.lenses._view import S, View, finding, most
 from netlens.lenses.http_errors import AGAIN_NS, MOST_AGAIN, closed_on
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
 
 ID = "closed-unanswered"
 GROUP = "answers"
@@ -33,12 +28,7 @@ ROUTING = (179,)
 BITTORRENT = b"\x13BitTorr"
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     s = view.sessions

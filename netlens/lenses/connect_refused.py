@@ -9,17 +9,11 @@ Normal: a client that tries ::1 and then 127.0.0.1, or the other address family,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding
 from netlens.lenses._connects import OPEN, REFUSED, attempts, reached_after, scanning
 from netlens.lenses._said import said
-from netlens.lenses._view import S, finding, most, views
+from netlens.lenses._view import S, View, finding, most
 from netlens.text import endpoint, plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "connect-refused"
 GROUP = "handshakes"
@@ -30,12 +24,7 @@ ROUTING = (179, 646)  #: BGP, LDP: both sides try until one gets through
 PEERS, PEERS_SHARE = 10, 0.2  #: as for connect-unanswered
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     all_ = view.once(attempts)
     left_out = view.once(scanning)
     refused = [a for a in all_ if a.outcome == REFUSED and a.session not in left_out]

@@ -10,17 +10,11 @@ Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import addressed, visible
-from netlens.lenses._view import finding, most, views
+from netlens.lenses._view import View, finding, most
 from netlens.tables import FAILURES
 from netlens.text import plural, printable
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
 
 ID = "dns-failed"
 GROUP = "names"
@@ -29,9 +23,9 @@ SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a proble
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
 
 
-def look(traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     """Failures, and names that do not exist."""
-    return [found for view in views(traffic) for found in [*_failures(view), *_no_such_names(view)]]
+    return [*_failures(view), *_no_such_names(view)]
 
 
 def _failures(view: View) -> list[Finding]:

@@ -16,39 +16,33 @@ import bisect
 import re
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
+from netlens.lenses import Finding
 from netlens.lenses._asked import PENDING_NS, Question, addressed, filtered, visible
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import UDP, said, undelivered
-from netlens.lenses._view import S, finding, grouped, most, seconds, views
+from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.icmp import PORT as NO_PROGRAM
+from netlens.parsers.icmp import Error
 from netlens.text import plural, printable
 from netlens.wire.addresses import ip_text
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
 
 ID = "dns-unanswered"
 GROUP = "names"
 RANK = 10
 SHARE = 0.1  #: of all questions; with fewer than a tenth open, programs went on (a capture with 6 % open among parallel questions: nobody waited)
-NAME = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?\Z"
-)  #: may stand in a command that is pasted
+#: may stand in a command that is pasted
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?\Z")
 PORT = 53
 LEAST = 3  #: that were asked once only; one or two may be a filter of the capture
 SOME = 200  #: conversations that began later are looked at for one question
 WAITED_NS = S  #: a name that another resolver answered only so late waited for a silent one
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, resolvers that never answered, questions that nobody answered, and answers from addresses that were not asked."""
-    return [found for view in views(traffic) for found in [*_never(view), *_of(view), *_elsewhere(view)]]
+def look(view: View) -> list[Finding]:
+    """Resolvers that never answered, questions that nobody answered, and answers from addresses that were not asked."""
+    return [*_never(view), *_of(view), *_elsewhere(view)]
 
 
 def unanswered(view: View) -> tuple[list[Question], bool]:

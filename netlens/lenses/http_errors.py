@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.lenses._view import FIN, RST, S, finding, grouped, most, views
+from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
 from netlens.text import plural, size
 
 if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
     from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
     from netlens.parsers.bodies import Body
 
 ID = "http-errors"
@@ -53,9 +51,9 @@ _ADVICE = {
 HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, errors, requests without an answer, and answers that were cut off."""
-    return [found for view in views(traffic) for found in [*_of(view), *_empty(view), *_ended(view), *_cut_off(view)]]
+def look(view: View) -> list[Finding]:
+    """Errors, requests without an answer, and answers that were cut off."""
+    return [*_of(view), *_empty(view), *_ended(view), *_cut_off(view)]
 
 
 def final_answers(view: View) -> list[dict[str, Any]]:

@@ -10,15 +10,10 @@ Normal: browsers keep six to a server (RFC 9112 9.4 asks for few); a pool of a p
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import S, finding, grouped, views
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, grouped
 from netlens.lenses.never_closed import SOME, SOME_IDLE_NS, open_and_idle
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "idle-pool"
 GROUP = "leaks"
@@ -26,12 +21,8 @@ RANK = 82
 LEAST, IDLE_NS = 10, 60 * S
 
 
-def look(traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     """One for each client and service."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
     found = []
     open_ = view.once(open_and_idle)
     never = {k for k, idle in open_ if idle >= SOME_IDLE_NS}

@@ -10,20 +10,15 @@ Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST beh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.lenses import Finding
 from netlens.lenses._between import same
 from netlens.lenses._repeats import FAREWELL
-from netlens.lenses._view import ACK, FIN, RST, S, Segments, finding, most, views
+from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, most, views
 from netlens.lenses.tls_failed import failures
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "reset"
 GROUP = "delivery"
@@ -45,11 +40,6 @@ class Broken:
     frames: list[int]
     idle: bool = False  # nothing had been sent for a while
     unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
-
-
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view, traffic)]
 
 
 def broken(view: View) -> list[Broken]:
@@ -105,14 +95,15 @@ def _reset(view: View, k: int) -> Broken | None:
     return None
 
 
-def _between(view: View, traffic: Traffic, resets: list[Broken]) -> bool:
+def _between(view: View, resets: list[Broken]) -> bool:
     """Whether the host's capture shows all these connections of the VM, and none of their resets."""
+    traffic = view.traffic
     if view.side is not traffic.vm or traffic.pairing is None:
         return False
     host = next(each for each in views(traffic) if each.side is traffic.upstream)
     rst, last = host.column("rst_ns"), host.side.bounds_ns[1]
     for b in resets:
-        mate = same(traffic, view, host, b.session)
+        mate = same(view, host, b.session)
         at = int(traffic.clock.to_host(np.array([view.column("rst_ns")[b.session]], np.int64))[0])
         if mate is None or rst[mate] is not None or at > last:
             return False
@@ -147,7 +138,7 @@ def greets(head: int) -> bool:
     return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK ", b"* OK", b"RFB "))
 
 
-def _of(view: View, traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     told = {f.session for f in view.once(failures)[0]}  # the finding "tls-failed" says it
@@ -160,7 +151,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     n, of = len(shown), len(view.whole)
     whom = most(view.server(b.session) for b in shown)
     if grave:
-        between = _between(view, traffic, grave)
+        between = _between(view, grave)
         unknown = not between and all(b.unknown for b in grave)
         what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
         by = f"in the name of {whom} by something between the two captures (the host's capture shows no reset)" if between else f"by {whom}"

@@ -9,16 +9,10 @@ Normal: one round trip, a second by satellite at most. RFC 6298 2.1: the first t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding
 from netlens.lenses._connects import OPEN, attempts
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "slow-connect"
 GROUP = "time"
@@ -29,12 +23,7 @@ LONGEST_NS = 130 * S  #: Linux gives up after 127 s (six repeats); what is longe
 LEAST, SHARE = 3, 0.1  #: connections above LATE_NS
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     opened = [(a.usable_ns - a.syn_ns[0], a) for a in view.once(attempts) if a.outcome == OPEN and a.usable_ns]
     opened = [
         (took, a)

@@ -11,17 +11,12 @@ Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from netlens.lenses import Finding
 from netlens.lenses._validity import certificates, invalid
-from netlens.lenses._view import FIN, RST, S, Segments, finding, grouped, most, seconds, views
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
 from netlens.parsers.records import ALERTS
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "tls-failed"
 GROUP = "handshakes"
@@ -66,11 +61,6 @@ class Failure:
     waited_ns: int = 0
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
 def failures(view: View) -> tuple[list[Failure], list[int]]:
     """Handshakes that failed, and when others succeeded by (client, server)."""
     hellos = view.side.capture.table("hellos")
@@ -98,7 +88,7 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
     return failed, tried
 
 
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     failed, tried = view.once(failures)
     served = {f.session for f in failed}
     starts: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
@@ -139,10 +129,8 @@ def _of(view: View) -> list[Finding]:
 
 
 def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:
-    secured = {
-        True: False,
-        False: False,
-    }  # ChangeCipherSpec or application data was sent: an alert behind it is not of the handshake, or encrypted
+    # ChangeCipherSpec or application data was sent: an alert behind it is not of the handshake, or encrypted
+    secured = {True: False, False: False}
     server_spoke = without = False
     hello_at = -1
     for i in range(len(seg)):

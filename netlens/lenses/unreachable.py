@@ -18,16 +18,13 @@ from typing import TYPE_CHECKING
 
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
 from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
-from netlens.lenses._view import finding, most, views
+from netlens.lenses._view import View, finding, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
-from netlens.parsers.icmp import EXPIRED, REASSEMBLY
+from netlens.parsers.icmp import EXPIRED, REASSEMBLY, Error
 from netlens.text import endpoint, plural
 
 if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
     from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
     from netlens.parsers.trail import Conversation
 
 ID = "unreachable"
@@ -41,9 +38,9 @@ _FRAGMENTS = "Something on the way drops fragments (a firewall, NAT): let them p
 SHARE = 0.1  #: of all frames; a capture that holds little else was made to see such errors
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, datagrams, pings, and what is not in it."""
-    return [found for view in views(traffic) for found in [*_of(view), *_of_pings(view), *_of_others(view)]]
+def look(view: View) -> list[Finding]:
+    """Datagrams, pings, and what is not in it."""
+    return [*_of(view), *_of_pings(view), *_of_others(view)]
 
 
 def _of(view: View) -> list[Finding]:

@@ -9,17 +9,11 @@ Normal: RFC 9293 3.8.6.1 provides for it, and the Wireshark manual names a print
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lenses._view import S, finding, grouped, most, seconds, views
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.lenses._windows import shut_windows
 from netlens.lenses.zero_window_stuck import stuck
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "zero-window"
 GROUP = "delivery"
@@ -30,12 +24,7 @@ NOTICED_NS = 200_000_000
 OFTEN = 5
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     left_out = {id(shut) for shut in view.once(stuck)}
     shuts = [shut for shut in view.once(shut_windows) if id(shut) not in left_out and shut.reopened]
     together = grouped(shuts, lambda s: (s.session, s.orig)).values()

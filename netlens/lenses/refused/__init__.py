@@ -20,7 +20,7 @@ from netlens.chains.parties import listed, of_requests
 from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding
 from netlens.lenses._dialogs import Refusal, refusals
-from netlens.lenses._view import S, finding, frame_filter, grouped, most, views
+from netlens.lenses._view import S, finding, frame_filter, grouped, most
 from netlens.lenses.refused.verdict import needed
 from netlens.parsers.denials import BY_NAME, FOUND, NOTHING
 from netlens.text import plural
@@ -130,9 +130,9 @@ def _queued(traffic: Traffic) -> list[Finding]:
     return [_of_requests(traffic, "queued", "warning", text, found.waited, values)]
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
-    return [*_of_target(traffic), *(found for view in views(traffic) for found in [*_of_dialogs(view), *_of_answers(view)])]
+def look(view: View) -> list[Finding]:
+    """What servers of other protocols than the target's refused; of the target see :func:`of_target`."""
+    return [*_of_dialogs(view), *_of_answers(view)]
 
 
 def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
@@ -232,7 +232,8 @@ def _of_answers(view: View) -> list[Finding]:
     return found
 
 
-def _of_target(traffic: Traffic) -> list[Finding]:
+def of_target(traffic: Traffic) -> list[Finding]:
+    """One finding if a request to the target was refused, or stood in a queue instead. ``traffic`` has labels."""
     r = traffic.situation.requests
     refused = r.rejected == REJECTED
     n = int(refused.sum())

@@ -85,9 +85,8 @@ class Rule:
         return self.changes[-1][1] if self.changes else 0
 
 
-APART = (
-    2.5  #: times that the smallest of the large requests is larger than the largest of the small ones, where they go to different models
-)
+#: times that the smallest of the large requests is larger than the largest of the small ones, where they go to different models
+APART = 2.5
 SHARE, FEWEST = 0.05, 5  #: of the requests that are of either size, at least
 
 

@@ -43,10 +43,8 @@ FEWEST, MOST = 1, 9  #: refusals; with more, verdicts tell
 #: How usual each is, in log units: a rule on what is open (all of them together), one that refuses only some of what reaches it, each limit on requests or
 #: bytes over time, chance, a limit over time that was used up before, and anything else.
 USUAL = {"open": 0.0, "partly": -4.5, "rate": -4.25, "volume": -4.75, "chance": -2.75, "before": -5.5, "else": -5.25}
-HIDDEN, FEW = (
-    0.75,
-    10,
-)  #: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
+#: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
+HIDDEN, FEW = 0.75, 10
 EGRESS = 1.0  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
 EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
 LIMITS = 6  #: that a rule on what is open is taken to have tried

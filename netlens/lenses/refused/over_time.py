@@ -40,9 +40,8 @@ MOST = 20_000  #: requests that are searched; 200 windows take a second with the
 MANY = 5_000  #: requests from which on limiters are fitted side by side; so many are searched at least
 REACHED = 500  #: runs of refusals, with something accepted in between, after which more of them tell the search nothing new
 NEARLY = 3.0  #: log units below the best of the beginning within which the best of all may lie
-PROMISING = (
-    0.25  #: share of the labels (of their log likelihood by chance) that a limiter must explain of the beginning to be refined on all
-)
+#: share of the labels (of their log likelihood by chance) that a limiter must explain of the beginning to be refined on all
+PROMISING = 0.25
 #: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
 PEAKS, FINE, ZOOMS = 3, 4, 3
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead

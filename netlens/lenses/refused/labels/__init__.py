@@ -35,10 +35,8 @@ SHORT_NS = 60_000_000  #: first to last byte; 47 ms were measured where an ackno
 STREAM_BYTES = 16384  #: one of as many bytes is a stream, too
 UNHEARD, NEARLY_ALL = 3, 0.9  #: fewer may be chance; the rest is what a log loses
 TAUGHT_BY_FEW = (3, 10)  #: or so few, where as many accepted answers are known not to look so
-TAUGHT, MISTAKEN = (
-    5,
-    0.05,
-)  #: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
+#: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
+TAUGHT, MISTAKEN = 5, 0.05
 
 
 @dataclass(eq=False)
