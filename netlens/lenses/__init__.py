@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from netlens.api import Capture
 from netlens.arrays import give_back
 from netlens.aside import Aside
 from netlens.chains import budget
-from netlens.chains.divided import table
+from netlens.chains.divided import Division, table
 from netlens.chains.paths import chains
 from netlens.chains.side import WORDS
+from netlens.chains.traffic import Traffic
 from netlens.registry import members
+from netlens.schema import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from netlens.api import Capture
-    from netlens.chains.divided import Division
-    from netlens.chains.traffic import Traffic
     from netlens.lenses._view import View
-    from netlens.schema import Table
 
 #: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
 SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")

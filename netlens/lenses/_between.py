@@ -79,7 +79,7 @@ def _sent(view: View, k: int, up: bool) -> list[tuple[int, int, int]]:
 def _lost(sent: list[tuple[int, int, int]], got: list[tuple[int, int, int]]) -> tuple[int, int] | None:
     """Of one direction, bytes that were sent again because they had not come to the other capture, and all bytes that were sent again; None where nothing
     tells how long the way between takes."""
-    first_sent, first_got = _firsts(sent), _firsts(got)
+    first_sent, first_got = ({offset: ts for ts, offset, _ in reversed(segments)} for segments in (sent, got))
     repeats = [(ts, offset, end) for ts, offset, end in sent if first_sent[offset] < ts]
     repeated = {offset for _, offset, _ in repeats}
     trips = [first_got[offset] - ts for offset, ts in first_sent.items() if offset in first_got and offset not in repeated]
@@ -92,11 +92,3 @@ def _lost(sent: list[tuple[int, int, int]], got: list[tuple[int, int, int]]) -> 
         end - offset for ts, offset, end in repeats if offset in first_got and 2 * (first_got[offset] - trip) >= first_sent[offset] + ts
     )
     return lost, sum(end - offset for _, offset, end in repeats)
-
-
-def _firsts(segments: list[tuple[int, int, int]]) -> dict[int, int]:
-    """By offset, when a segment that begins there was seen first."""
-    found: dict[int, int] = {}
-    for ts, offset, _ in segments:
-        found.setdefault(offset, ts)
-    return found

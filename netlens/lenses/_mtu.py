@@ -18,11 +18,10 @@ LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 
 @dataclass
 class TooLarge:
-    """Segments of ``size`` bytes were sent ``times`` times in vain, while such of ``passed`` bytes arrived. ``told``: routers that said so."""
+    """Segments of ``size`` bytes were sent ``times`` times in vain, while shorter ones arrived. ``told``: routers that said so."""
 
     wait: Repeat
     size: int
-    passed: int
     times: int
     told: list[Error]
 
@@ -58,9 +57,7 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     for i in range(whole[0]):
         if seg.orig[i] == wait.orig and seg.length[i] and seg.offset[i] + seg.length[i] <= min(acked, offset):
             passed = max(passed, seg.length[i])
-    orig, orig_port, resp, resp_port = view.ends(wait.session)
-    ends = ((orig, orig_port), (resp, resp_port))
-    heard = told.get((TCP, *(ends if wait.orig else ends[::-1])), [])
+    heard = told.get((TCP, *view.way(wait.session, wait.orig)), [])
     if not heard and (not alive or passed >= size or not (passed or small)):
         return None
-    return TooLarge(wait, size, passed, len(whole), heard)
+    return TooLarge(wait, size, len(whole), heard)

@@ -143,12 +143,8 @@ def _delivery(view: View, k: int) -> Delivery:
         spurious += false_ones
         count += data
     long = [r for r in found if not r.deaf and r.last_ns - r.start_ns >= STALL_NS]  # few, as are the deaf
-    kept = [r for r in found if not r.deaf or not any(each.orig != r.orig and _overlap(each, r) for each in long)]
-    return Delivery(k, kept, spurious, count)
-
-
-def _overlap(one: Repeat, other: Repeat) -> bool:
-    return one.start_ns <= other.end_ns and other.start_ns <= one.end_ns
+    told = {id(r) for r in found if r.deaf and any(b.orig != r.orig and b.start_ns <= r.end_ns and r.start_ns <= b.end_ns for b in long)}
+    return Delivery(k, [r for r in found if id(r) not in told], spurious, count)
 
 
 def _filtered(seg: Segments, orig: bool) -> bool:

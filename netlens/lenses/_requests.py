@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from netlens.chains.divided import RELAY, STREAM, Divided
+from netlens.chains.traffic import Traffic
 from netlens.lenses import divided
 from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import FIN, RST, S, View
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
 
 
 @dataclass

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, most
+from netlens.parsers.asking import Claim
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses import Finding
-    from netlens.parsers.asking import Claim
 
 ID = "address-conflict"
 GROUP = "handshakes"
@@ -58,10 +55,6 @@ def look(view: View) -> list[Finding]:
     text = f"{most(found)} {'was' if len(found) == 1 else 'were'} answered for by different hardware addresses {plural(times, 'time')} ({hardware})."
     values = {"addresses": sorted(found), "times": times}
     grave = max(map(len, found.values())) >= TIMES
-    advice = (
-        "Find both by their hardware addresses (the switch's table) and change the address of one. If both are cards of one host, set arp_ignore=1 there."
-        if grave
-        else ""
-    )
+    advice = "Find both by their hardware addresses (the switch's table) and change the address of one. If both are cards of one host, set arp_ignore=1 there."
     frames = [claim.frame for groups in found.values() for group in groups for claim in group]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

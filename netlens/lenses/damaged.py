@@ -11,15 +11,13 @@ Normal: no byte differs. TCP (RFC 9293 3.1) and Ethernet have checksums that mis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.chains.sameness import Difference, Sameness, compare
+from netlens.chains.side import Side
 from netlens.lenses import Finding
 from netlens.lenses._view import FRAMES, View, frame_filter
 from netlens.text import plural, printable, size
-
-if TYPE_CHECKING:
-    from netlens.chains.side import Side
 
 ID = "damaged"
 GROUP = "sameness"

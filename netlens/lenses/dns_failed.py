@@ -14,7 +14,7 @@ from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import addressed, visible
 from netlens.lenses._view import View, finding, most
 from netlens.tables import FAILURES
-from netlens.text import plural, printable
+from netlens.text import plural
 
 ID = "dns-failed"
 GROUP = "names"
@@ -37,19 +37,15 @@ def _failures(view: View) -> list[Finding]:
     has_address = addressed(asked)
     lost = [q for q in failed if (q.client, q.name.lower()) not in has_address]
     grave = len(lost) >= LEAST or len(lost) >= max(SHARE * len(asked), 1)
-    names = most(printable(q.name if q.type == "A" else f"{q.name} ({q.type})") for q in failed)
+    names = most(q.shown for q in failed)
     by = most(r for q in failed for r in q.resolvers)
-    despite = (
-        ""
-        if lost
-        else "; " + ("the name has" if len({q.name.lower() for q in failed}) == 1 else "these names have") + " an address all the same"
-    )
+    these = "the name has" if len({q.name.lower() for q in failed}) == 1 else "these names have"
+    despite = "" if lost else f"; {these} an address all the same"
     text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}{despite}."
     values = {"questions": len(asked), "failed": len(failed), "codes": sorted({q.rcode for q in failed if q.rcode})}
     advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
-    return [
-        finding(view, ID, "problem" if grave else "warning", text, [f for q in failed for f in q.frames + q.answer_frames], values, advice)
-    ]
+    frames = [f for q in failed for f in q.frames + q.answer_frames]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
 def _no_such_names(view: View) -> list[Finding]:

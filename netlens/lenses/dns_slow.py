@@ -52,6 +52,5 @@ def look(view: View) -> list[Finding]:
     whom = most(r for q in shown for r in q.resolvers)
     text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took more than {over}, the longest {seconds(longest)} ({whom})."
     advice = "Time the resolver (dig @RESOLVER NAME); a first query that is lost costs the client's time-out, usually 5 s." if grave else ""
-    return [
-        finding(view, ID, "problem" if grave else "warning", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)
-    ]
+    frames = [f for q in shown for f in q.frames + q.answer_frames]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]

@@ -25,7 +25,7 @@ from netlens.lenses._said import UDP, said, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.icmp import PORT as NO_PROGRAM
 from netlens.parsers.icmp import Error
-from netlens.text import plural, printable
+from netlens.text import plural
 from netlens.wire.addresses import ip_text
 
 ID = "dns-unanswered"
@@ -138,7 +138,7 @@ def _of(view: View) -> list[Finding]:
     told = view.once(errors_of)
     heard = list(dict.fromkeys(e for q in open_ for e in _heard(told, q)))
     why, cause = f"; {said(heard)}" if heard else "", "look for what drops UDP port 53"
-    names = most(_shown(q) for q in open_ if not q.tunnelled)
+    names = most(q.shown for q in open_ if not q.tunnelled)
     if all((r, q.client) in view.once(_in_pieces) for q in open_ for r in q.resolvers):
         why += "; only some fragments of their answers arrived"
         cause = "let fragments through, or have the resolver send less at a time (an EDNS buffer of 1,232 bytes)"
@@ -213,10 +213,6 @@ def _elsewhere(view: View) -> list[Finding]:
     values = {"resolvers": sorted({key[1] for key in found}), "answered_from": sorted({key[2] for key in found}), "answers": len(every)}
     advice = f"Have the server answer from the address that was asked (it has several), or ask {answering}."
     return [finding(view, ID, "problem", text, [e.frame for e in every], values, advice)]
-
-
-def _shown(q: Question) -> str:
-    return printable(q.name if q.type == "A" else f"{q.name} ({q.type})")
 
 
 def _dig(q: Question, resolver: str | None = None) -> str:

@@ -28,7 +28,7 @@ def look(view: View) -> list[Finding]:
     never = {k for k, idle in open_ if idle >= SOME_IDLE_NS}
     all_ = [(k, int(view.sessions["end_ns"][k]), int(view.sessions["end_ns"][k]) + idle) for k, idle in open_] + _closed(view)
     idle = [each for each in all_ if each[2] - each[1] >= IDLE_NS]
-    for key, group in grouped(idle, lambda each: (view.ends(each[0])[0], *view.ends(each[0])[2:])).items():
+    for key, group in grouped(idle, lambda each: view.service(each[0])).items():
         if len(group) < LEAST or sum(k in never for k, *_ in group) >= SOME:  # never-closed says it
             continue
         at_once = _at_once(group)

@@ -12,16 +12,13 @@ Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
+from netlens.lenses import Finding, Severity
 from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.parsers.asking import Seen
 from netlens.parsers.leases import SERVER as DHCP_SERVER
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses import Finding, Severity
-    from netlens.parsers.asking import Seen
 
 ID = "neighbour-unanswered"
 GROUP = "handshakes"

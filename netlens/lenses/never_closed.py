@@ -34,7 +34,7 @@ def open_and_idle(view: View) -> list[tuple[int, int]]:
 def look(view: View) -> list[Finding]:
     """One for each client and service."""
     found = []
-    for key, group in grouped(view.once(open_and_idle), lambda p: (view.ends(p[0])[0], *view.ends(p[0])[2:])).items():
+    for key, group in grouped(view.once(open_and_idle), lambda p: view.service(p[0])).items():
         idle = [p for p in group if p[1] >= SOME_IDLE_NS]
         if len(idle) < SOME:
             continue

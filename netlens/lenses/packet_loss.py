@@ -53,12 +53,8 @@ def look(view: View) -> list[Finding]:
         "waited_s": waited / 1e9,
     }
     frames = [f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames]
-    advice = (
-        "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
-        if only_here
-        else ""
-    )
-    return [finding(view, ID, "problem" if only_here else "warning", text, frames, values, advice)]
+    advice = "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
+    return [finding(view, ID, "problem" if only_here else "warning", text, frames, values, advice if only_here else "")]
 
 
 def _everywhere(lossy: list[Delivery]) -> bool:

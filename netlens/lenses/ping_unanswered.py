@@ -11,20 +11,17 @@ Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and r
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
+from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import ICMP, undelivered
 from netlens.lenses._said import errors as icmp_errors
 from netlens.lenses._said import said as said_of
 from netlens.lenses._view import S, View, finding, grouped, most
+from netlens.parsers.asking import Ping
 from netlens.parsers.icmp import EXPIRED
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses import Finding, Severity
-    from netlens.parsers.asking import Ping
 
 ID = "ping-unanswered"
 GROUP = "delivery"

@@ -45,13 +45,7 @@ class Broken:
 def broken(view: View) -> list[Broken]:
     """Resets of established connections that had not been closed before."""
     resets = view.column("rst_ns")
-    found = []
-    for k in view.whole:
-        if resets[k] is not None and k not in view.halves:
-            one = _reset(view, k)
-            if one is not None:
-                found.append(one)
-    return found
+    return [one for k in view.whole if resets[k] is not None and k not in view.halves and (one := _reset(view, k)) is not None]
 
 
 def _reset(view: View, k: int) -> Broken | None:
@@ -160,11 +154,7 @@ def look(view: View) -> list[Finding]:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
         text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended by a reset of {by} instead of a close."
     values = {"connections": of, "reset": n, "while_asked": len(grave), "by_client": sum(b.by_client for b in shown)}
-    advice = (
-        "Look at the server's log of that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
-        if grave
-        else ""
-    )
+    advice = ""
     if grave and between:
         advice = "Look at the firewalls and proxies between the VM and the host, unless the host's capture was filtered."
     elif grave and unknown:
@@ -172,6 +162,8 @@ def look(view: View) -> list[Finding]:
             "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps because it was idle: "
             "send keep-alives more often, or connect again after a pause."
         )
+    elif grave:
+        advice = "Look at the server's log of that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
     active = sum(not b.idle for b in shown)  # the end of an idle time is the ordinary end of many programs
     severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
     return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]

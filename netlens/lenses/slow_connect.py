@@ -43,10 +43,6 @@ def look(view: View) -> list[Finding]:
     repeated = f"{'up to ' if len(shown) > 1 else ''}{repeated}" if repeated else "one SYN"
     text = f"{len(shown):,} of {plural(all_, 'connection')} took up to {seconds(longest)} to open ({repeated}): {most(view.server(a.session) for a in shown)}."
     values = {"connections": all_, "slow": len(shown), "longest_s": longest / 1e9, "syns": syns}
-    advice = (
-        "SYNs or their answers are lost, or the server's queue of new connections is full (nstat TcpExtListenOverflows on the server)."
-        if grave
-        else ""
-    )
+    advice = "SYNs or their answers are lost, or the server's queue of new connections is full (nstat TcpExtListenOverflows on the server)."
     frames = [f for a in shown for f in (a.syn_frames[0], a.answer_frame, a.usable_frame)]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

@@ -135,12 +135,10 @@ def _first_words(view: View) -> list[Finding]:
         text = f"{len(late):,} of {plural(len(all_), what)} waited up to {seconds(longest)} for the server's {of} ({whom})."
         advice = (
             "The server is busy, waits for something itself (a lookup, a backend), or pauses on purpose (mail servers do): look at its log."
-            if grave
-            else ""
         )
         frames = [int(s["first_frame"][k]) for k, _ in late]
         values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
-        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice))
+        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else ""))
     return out
 
 

@@ -10,18 +10,16 @@ Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._mtu import too_large
 from netlens.lenses._repeats import Repeat, stalled
 from netlens.lenses._said import TCP, said, undelivered
 from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds
+from netlens.parsers.icmp import Error
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses import Finding
-    from netlens.parsers.icmp import Error
 
 ID = "stalled"
 GROUP = "delivery"
@@ -79,9 +77,7 @@ def _of(view: View) -> list[Finding]:
 
 def _undelivered(view: View, wait: Repeat) -> list[Error]:
     """What was said of the data while it was waited for."""
-    orig, orig_port, resp, resp_port = view.ends(wait.session)
-    ends = ((orig, orig_port), (resp, resp_port))
-    about = view.once(undelivered).get((TCP, *(ends if wait.orig else ends[::-1])), [])
+    about = view.once(undelivered).get((TCP, *view.way(wait.session, wait.orig)), [])
     return [e for e in about if wait.start_ns <= e.ts <= wait.end_ns]
 
 

@@ -55,7 +55,7 @@ class Failure:
     session: int
     how: str
     sure: bool
-    frames: list[int]
+    frames: list[int | None]
     ts: int
     about: str = ""
     waited_ns: int = 0
@@ -143,16 +143,14 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 if level == FATAL and what in ALERTS:
                     by = "client" if seg.orig[i] else "server"
                     cause = f": {NO_CERTIFICATE}" if without and by == "server" else ""
-                    return Failure(k, f"{ALERTS[what]} by the {by}{cause}", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i])
+                    return Failure(k, f"{ALERTS[what]} by the {by}{cause}", True, [hello, seg.frame[i]], seg.ts[i])
             without |= tls and seg.orig[i] and kind == HANDSHAKE and head & 0xFFFFFFFFFF == 7 << 24 | EMPTY_CERTIFICATE
             if tls and kind in (CHANGE_CIPHER, APPLICATION):
                 secured[seg.orig[i]] = True
             if hello_at >= 0 and not seg.orig[i] and not server_spoke and seg.offset[i] >= 0:
                 server_spoke = True
                 if not tls and head and seg.fresh[i] == length and not _tail_of_record(seg, i):
-                    return Failure(
-                        k, f"the server answers with {_words(head)}, not TLS", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i]
-                    )
+                    return Failure(k, f"the server answers with {_words(head)}, not TLS", True, [hello, seg.frame[i]], seg.ts[i])
         if hello is not None and seg.frame[i] >= hello and hello_at < 0 and seg.orig[i]:
             hello_at = i
         if seg.flags[i] & (FIN | RST) and hello_at >= 0 and not server_spoke:
@@ -162,10 +160,9 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 continue  # what it sent before comes behind it
             if seg.orig[i] and seg.ts[i] - seg.ts[hello_at] < PATIENCE_NS:
                 return None  # a browser opens more than it needs and closes them again
-            frames = [f for f in (hello, seg.frame[i]) if f]
+            frames = [hello, seg.frame[i]]
             if seg.orig[i]:  # it had waited
-                waited = seg.ts[i] - seg.ts[hello_at]
-                return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=waited)
+                return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i])
     return None
@@ -179,10 +176,5 @@ def _tail_of_record(seg: Segments, at: int) -> bool:
 
 def _words(head: int) -> str:
     text = head.to_bytes(8, "big")
-    if text.startswith(b"HTTP/"):
-        return "HTTP"
-    if text.startswith(b"SSH-"):
-        return "SSH"
-    if text.startswith(b"220"):
-        return "a greeting of SMTP or FTP"
-    return "something else"
+    known = ((b"HTTP/", "HTTP"), (b"SSH-", "SSH"), (b"220", "a greeting of SMTP or FTP"))
+    return next((words for begin, words in known if text.startswith(begin)), "something else")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
-from netlens.lenses._windows import shut_windows
+from netlens.lenses._waits import shut_windows
 from netlens.lenses.zero_window_stuck import stuck
 from netlens.text import plural
 
@@ -40,9 +40,6 @@ def look(view: View) -> list[Finding]:
     in_all = f" and {seconds(total)} in all on one connection" if total > longest else ""
     text = f"{plural(len(shown), 'time')} a receiver's window was shut, for up to {seconds(longest)}{in_all}, while data waited for it: {who} did not read."
     values = {"times": len(shown), "longest_s": longest / 1e9, "total_s": total / 1e9, "connections": len({s.session for s in shown})}
-    advice = (
-        "The receiving program is busy, blocked, paused, or limits its own rate: look at it, its CPU and disk, not at the network."
-        if grave
-        else ""
-    )
-    return [finding(view, ID, "problem" if grave else "warning", text, [f for s in shown for f in s.frames], values, advice)]
+    advice = "The receiving program is busy, blocked, paused, or limits its own rate: look at it, its CPU and disk, not at the network."
+    frames = [f for s in shown for f in s.frames]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, most, seconds
-from netlens.lenses._windows import Shut, shut_windows
+from netlens.lenses._waits import Shut, shut_windows
 from netlens.text import plural
 
 ID = "zero-window-stuck"

@@ -134,21 +134,15 @@ def _partly(weighing: Weighing) -> list[Weight]:
     fits = weighing.conditional
     labelled = weighing.situation.requests.rejected >= 0
     for fit in fits:
-        likelihoods = {
-            value: float(
-                np.mean(
-                    [
-                        _some_refused(weighing.refused[rows], fit.counts.count[rows] >= value)
-                        for rows in (weighing.inference.first, labelled)
-                    ]
-                )
-            )
+        likelihoods = [
+            sum(_some_refused(weighing.refused[rows], fit.counts.count[rows] >= value) for rows in (weighing.inference.first, labelled)) / 2
             for value in range(1, LIMITS + 1)
-        }
-        value = max(likelihoods, key=likelihoods.__getitem__)
+        ]
+        best = max(likelihoods)
+        value = likelihoods.index(best) + 1
         holds = _holds(weighing, replace(fit, low=value, high=value, value=value))
         usual = USUAL["partly"] + EGRESS * (fit.rule.scope == "egress")
-        out.append((usual, EVIDENCE * likelihoods[value] - log(LIMITS * len(fits)), holds | {"concurrency": 1.0}))
+        out.append((usual, EVIDENCE * best - log(LIMITS * len(fits)), holds | {"concurrency": 1.0}))
     return out
 
 
@@ -198,14 +192,13 @@ def _by_chance(rejected: Bools) -> float:
 
 def _steady(rejected: Bools) -> float:
     """The same at one rate: any that many are as likely."""
-    n, refused = len(rejected), int(rejected.sum())
-    return limit.log_beta(refused + 1, n - refused + 1) + log(n + 1)
+    return limit.one_rate(rejected) + log(len(rejected) + 1)
 
 
 def _bursts(rejected: Bools) -> float:
     """The same where one refusal makes the next more likely."""
     after, calm = rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]]
-    return limit.log_beta(float(after.sum()) + 1, float((~after).sum()) + 1) + _steady(calm) + log(0.5)
+    return limit.one_rate(after) + _steady(calm) + log(0.5)
 
 
 def _at_first(rejected: Bools) -> float:

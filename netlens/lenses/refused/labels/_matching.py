@@ -24,13 +24,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.chains.streams import SHORT_NS
 from netlens.columns import Bools, Floats, Ints, distinct_rows
-from netlens.lenses.refused.labels import SHORT_NS, TAUGHT
+from netlens.lenses.refused.labels import TAUGHT
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
 
@@ -198,17 +198,17 @@ def small_ones(answers: Answers, starts: Sequence[Start]) -> Bools | None:
     return small if ratios[at] >= ANOTHER_ORDER and told and lacking <= max(2, MIN_OTHERS * len(answers)) else None
 
 
-def tried_again(answers: Answers, starts: Sequence[Start], small: Bools, slack_ns: int) -> dict[int, int]:
-    """Short answers after which the log tells of the same title being asked for again -> the line that says so. Titles are asked for once a session."""
+def tried_again(answers: Answers, starts: Sequence[Start], small: Bools, slack_ns: int) -> list[int]:
+    """Short answers after which the log tells of the same title being asked for again. Titles are asked for once a session."""
     rows = np.flatnonzero(small)
     free = rows[np.argsort(answers.start[rows], kind="stable")].tolist()
-    of_session: dict[str, list[tuple[Start, int]]] = {}
+    of_session: dict[str, list[int]] = {}
     for start in (each for each in starts if each.small):
         while free and answers.start[free[0]] < start.low_ns - slack_ns - USUAL_NS:
             free.pop(0)
         if free and answers.start[free[0]] <= start.high_ns + slack_ns + LATE_NS:
-            of_session.setdefault(start.session, []).append((start, free.pop(0)))
-    return {row: after.line for those in of_session.values() for (_, row), (after, _) in pairwise(those) if answers.short[row]}
+            of_session.setdefault(start.session, []).append(free.pop(0))
+    return [row for those in of_session.values() for row in those[:-1] if answers.short[row]]
 
 
 def tried_again_soon(answers: Answers, rows: Bools) -> bool:
