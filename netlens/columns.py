@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,20 @@ Objects = npt.NDArray[np.object_]
 
 MISSING = np.iinfo(np.int64).min  #: a time that is missing
 NEVER = np.iinfo(np.int64).max  #: one that did not come
+
+
+class Rows:
+    """Rows as arrays of equal length, one a field of a dataclass."""
+
+    def take(self, index: Any) -> Self:
+        """The rows at ``index`` (integers, a slice or a mask)."""
+        return type(self)(**{name: column[index] for name, column in vars(self).items()})
+
+    def joined(self, *others: Self) -> Self:
+        """These rows and then others."""
+        return type(self)(
+            **{name: np.concatenate([column, *(getattr(each, name) for each in others)]) for name, column in vars(self).items()}
+        )
 
 
 def ints(values: Any, missing: int = MISSING) -> Ints:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,13 +33,11 @@ from netlens.chains.divided import PHASES, RELAY, WIRE, Division, Ragged, Words
 from netlens.chains.openings import openings
 from netlens.chains.painting import MOMENTS, Ahead, Hop, Hops, Spans, divide, moments
 from netlens.chains.parties import of_requests, who
+from netlens.chains.side import Side
 from netlens.chains.situation import VM
+from netlens.chains.traffic import Traffic
 from netlens.columns import NEVER, Bools, Ints, as_they_come, objects
 from netlens.text import endpoint
-
-if TYPE_CHECKING:
-    from netlens.chains.side import Side
-    from netlens.chains.traffic import Traffic
 
 MOST = 50_000  #: requests that are divided; each takes some 10 µs
 DELAYED_NS = 35_000_000  #: acknowledgments are delayed by 40 ms at least (Linux; 200 ms elsewhere)
@@ -62,9 +60,8 @@ class _View:
         self.side, self.waits, self.moved = side, waits, moved
         self.table = x = side.capture.table("exchanges")
         owner = overlap.owner_rows(x, side.connections)
-        kept = np.zeros(x.rows, bool)
-        kept[overlap.exchange_intervals(x, None, side.connections).rows] = True
-        rows = np.flatnonzero(kept & (owner >= 0))
+        rows = overlap.exchange_intervals(x, None, side.connections).rows
+        rows = rows[owner[rows] >= 0]
         self.owner = owner
         by_connection = rows[np.argsort(owner[rows], kind="stable")]
         self._of, self._begins = by_connection, np.searchsorted(owner[by_connection], np.arange(side.connections.rows + 1))
@@ -269,8 +266,8 @@ class _Dividing:
         number, last = (column[hops.last] for column in found.hops.columns)
         trips = np.full(n, NEVER)
         for k, view in enumerate(self.views):
-            trips[number == k] = view.round_trips()[view.owner[last[number == k]]]
-        trips[found.stream >= 0] = self.upstream.round_trips()[[self.streams[k].row for k in found.stream[found.stream >= 0].tolist()]]
+            trips[number == k] = self.trips[k][view.owner[last[number == k]]]
+        trips[found.stream >= 0] = self.trips[UP][[self.streams[k].row for k in found.stream[found.stream >= 0].tolist()]]
         return self._division(found, hops, divide(hops, trips, ahead), uncertain, trips == NEVER)
 
     def _hops(self, found: _Found) -> Hops:

@@ -33,27 +33,25 @@ Limits
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from netlens.api import Capture
 from netlens.arrays import give_back
 from netlens.chains.compared import FAR_NS
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
 from netlens.columns import Bools, Ints
 from netlens.errors import NetlensError
+from netlens.parsers import packet_digests as m
+from netlens.parsers import session_state as s_
+from netlens.parsers.trail import Trail
 from netlens.threads import in_parallel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from netlens.api import Capture
-    from netlens.parsers.trail import Trail
-
-__all__ = ["Clock", "Step", "estimate", "identity"]
+from netlens.wire.addresses import other_way
 
 FLOWS = 4096  #: connections looked at, those with most frames first; one would do
 STREAMS = 512  #: tunnelled connections looked at; each takes some Python
@@ -174,15 +172,11 @@ def forget(captures: Iterable[Capture]) -> None:
 
 def _at_hand(capture: Capture) -> bool:
     """Whether single packets are known, or can be read again."""
-    from netlens.parsers.packet_digests import readable_again
-
-    return _whole_trail(capture) is not None or readable_again(capture.paths)
+    return _whole_trail(capture) is not None or m.readable_again(capture.paths)
 
 
 def _digests(capture: Capture, flows: Ints) -> Ints:
     """The digests of the packets of ``flows`` in a capture."""
-    from netlens.parsers import packet_digests as m
-
     trail = _whole_trail(capture)
     if trail is None:
         return m.collect(capture.paths, flows)
@@ -191,15 +185,11 @@ def _digests(capture: Capture, flows: Ints) -> Ints:
 
 def _ends(state: Ints) -> Ints:
     """5-tuples of sessions as they stand there."""
-    from netlens.parsers import session_state as s_
-
     return state[:, [s_.A_HI, s_.A_LO, s_.B_HI, s_.B_LO, s_.PORTS]]
 
 
 def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int, int]:
     """Bounds from packets in both captures; how they were found; how many packets; how many say nothing because their direction is unknown."""
-    from netlens.parsers import packet_digests as m
-
     flows_vm, flows_host, kinds = _flows(vm, host)
     if not len(kinds):
         return join([]), [], 0, 0
@@ -233,8 +223,6 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
 
 def _groups(marks: Ints) -> dict[str, npt.NDArray[Any]]:
     """Packets that look the same: key, row of the earliest and of the latest, and whether all are of different interfaces."""
-    from netlens.parsers import packet_digests as m
-
     order = np.lexsort((marks[:, m.TIME], marks[:, m.KEY]))
     key = marks[order, m.KEY]
     start = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
@@ -251,9 +239,6 @@ def _groups(marks: Ints) -> dict[str, npt.NDArray[Any]]:
 
 def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     """Connections that may have packets in both captures, as flows of each, with ends in the same order; and of the VM's, what kind each is."""
-    from netlens.parsers import packet_digests as m
-    from netlens.parsers import session_state as s_
-
     states = [capture.part.state() for capture in (vm, host)]
     tuples = [m.canonical(_ends(state))[0] for state in states]
     seen = [m.as_keys(t) for t in tuples]
@@ -286,9 +271,6 @@ def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
 
 def _by_originator(state: Ints) -> Ints:
     """5-tuples with the originator first."""
-    from netlens.parsers import session_state as s_
-    from netlens.wire.addresses import other_way
-
     k4 = state[:, s_.PORTS]
     back = np.column_stack([state[:, [s_.B_HI, s_.B_LO, s_.A_HI, s_.A_LO]], other_way(k4)])
     return np.where((state[:, s_.FSM] >> 8 & 1 == 1)[:, None], back, _ends(state))
@@ -313,9 +295,6 @@ def _isns(capture: Capture) -> Ints:
 
 def _ways(early_vm: Ints, early_host: Ints, late_vm: Ints, late_host: Ints, flows: Ints) -> Ints:
     """Per flow, the direction (0, 1) in which its packets go from the VM to the host; -1 unknown."""
-    from netlens.parsers import packet_digests as m
-    from netlens.parsers import session_state as s_
-
     order = np.lexsort((early_vm[:, m.FRAME], early_vm[:, m.FLOW]))
     flow, direction = early_vm[order, m.FLOW], early_vm[order, m.DIRECTION]
     diff = early_vm[order, m.TIME] - early_host[order, m.TIME]
@@ -428,8 +407,6 @@ def _segments(capture: Capture, groups: list[list[int]]) -> list[tuple[Ints, Int
 
     Each is int64[n, 4]: time, frame, stream offset of the first and one after the last byte; in order of all of these.
     """
-    from netlens.parsers import packet_digests as m
-
     table, state = capture.table("sessions"), capture.part.state()
     wanted = sorted({s for group in groups for s in group})
     flows = _by_originator(state[wanted])

@@ -5,12 +5,11 @@ A copy has the IP identification of the packet and comes at once; a packet sent 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from netlens.api import Capture
+from netlens.api import Capture
 
 #: A copy comes within this of the packet; measured 0 to 12.5 ms. The shortest retransmission time-out in use is 200 ms (Linux; RFC 6298 says 1 s).
 COPY_NS = 50_000_000

@@ -12,16 +12,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from netlens.capture.recording import sha256
+from netlens.chains.inputs import Inputs
 from netlens.chains.paths import chains
+from netlens.chains.traffic import Traffic
 from netlens.errors import NetlensError
 from netlens.text import duration, plural, printable
-
-if TYPE_CHECKING:
-    from netlens.chains.inputs import Inputs
-    from netlens.chains.traffic import Traffic
 
 #: What the laboratory sets that is a change; the rest names or counts the run, or follows from these.
 _LAB = {"exclude_api": "API excluded from the tunnel", "path": "way out", "http": "HTTP version", "counts": "provider counts"}

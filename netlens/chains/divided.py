@@ -17,19 +17,9 @@ from netlens.columns import NEVER, Bools, Ints, distinct_rows, objects
 from netlens.schema import DTYPES, Table
 from netlens.tables import BUDGET
 
-CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, UNANSWERED, STREAM, STALL = (
-    "client",
-    "lookup",
-    "connect",
-    "tls",
-    "relay",
-    "wire",
-    "server",
-    "unanswered",
-    "stream",
-    "stall",
-)
-PHASES = (CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, UNANSWERED, STREAM, STALL)
+CLIENT, LOOKUP, CONNECT, TLS, RELAY, WIRE, SERVER, UNANSWERED, STREAM, STALL = PHASES = (
+    "client", "lookup", "connect", "tls", "relay", "wire", "server", "unanswered", "stream", "stall",
+)  # fmt: skip
 LISTED = 100  #: requests in JSON; 0.5 kB each
 
 
@@ -117,6 +107,11 @@ class Ragged:
     def owner(self) -> Ints:
         """The request of each row."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def rows(self, k: int) -> Iterator[tuple[int, ...]]:
+        """Those of one request."""
+        own = slice(*self.offsets[k : k + 2].tolist())
+        return zip(*(column[own].tolist() for column in self.columns), strict=True)
 
     def take(self, index: Ints) -> Ragged:
         offsets, places = pieces(self.offsets, index)
@@ -211,7 +206,6 @@ class Division(Sequence[Divided]):
 
     def _one(self, k: int) -> Divided:
         party, process = self.parties[self.whose[k]]
-        spells, passes = (slice(*part.offsets[k : k + 2].tolist()) for part in (self.spells, self.passes))
         exchange, stream = int(self.exchange[k]), int(self.stream[k])
         return Divided(
             self.vantages[self.vantage[k]],
@@ -222,10 +216,7 @@ class Division(Sequence[Divided]):
             int(self.request[k]),
             party,
             process,
-            tuple(
-                Spell(start, end, PHASES[phase], relay)
-                for start, end, phase, relay in zip(*(column[spells].tolist() for column in self.spells.columns), strict=True)
-            ),
+            tuple(Spell(start, end, PHASES[phase], relay) for start, end, phase, relay in self.spells.rows(k)),
             self.ways[self.way[k]],
             frozenset(phase for phase, is_hidden in zip(PHASES, self.hidden[k].tolist(), strict=True) if is_hidden),
             int(self.uncertain_ns[k]),
@@ -234,9 +225,7 @@ class Division(Sequence[Divided]):
             int(self.frame[k]),
             tuple(
                 Pass(self.vantages[vantage], row, start, sent, None if answered == NEVER else answered, end)
-                for vantage, row, start, sent, answered, end in zip(
-                    *(column[passes].tolist() for column in self.passes.columns), strict=True
-                )
+                for vantage, row, start, sent, answered, end in self.passes.rows(k)
             ),
         )
 

@@ -10,11 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from netlens.addresses import is_loopback
+from netlens.api import Capture
 from netlens.chains import clock as clocks
 from netlens.chains import pairing, parties, relays, streams, target, visibility
 from netlens.chains.side import Side
@@ -25,9 +26,6 @@ from netlens.parsers import connections
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.text import printable
 from netlens.threads import in_parallel
-
-if TYPE_CHECKING:
-    from netlens.api import Capture
 
 CODES = {"vm": VM, "host": HOST}
 USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages

@@ -16,6 +16,7 @@ Limits: ties are broken by the order of rows and columns; their gap is 0, and wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any
@@ -52,6 +53,18 @@ def assign(rows: Ints, columns: Ints, weights: Floats, limit: float = 20.0) -> t
         if graph.edges[i]:
             graph.place(i)
     return np.array(graph.column_of, np.int64), graph.gaps(limit)
+
+
+def nearest_first(options: Iterable[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Pairs (i, j) of (distance, i, j): the nearest first, each i and each j in one pair only."""
+    out: list[tuple[int, int]] = []
+    taken: tuple[set[int], set[int]] = set(), set()
+    for _, i, j in sorted(options):
+        if i not in taken[0] and j not in taken[1]:
+            taken[0].add(i)
+            taken[1].add(j)
+            out.append((i, j))
+    return out
 
 
 class _Graph:

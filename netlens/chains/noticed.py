@@ -17,18 +17,15 @@ Limits: a program whose own capture is missing is taken to end with a FIN. After
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.chains.linking import Linked
+from netlens.chains.side import Side
 from netlens.chains.situation import BY_SSHUTTLE, DIRECTLY, RECORDED, VM
 from netlens.columns import NEVER, Bools, Ints
-from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
-
-if TYPE_CHECKING:
-    from netlens.chains.linking import Linked
-    from netlens.chains.side import Side
-    from netlens.parsers.trail import Trail
+from netlens.parsers.trail import Trail
 
 SAME_WRITE_NS = 5_000_000  #: segments this close are one write, or copies before and after NAT
 PAUSE_NS = 500_000_000  #: between the writes of an answer of which no two are known: pieces come several a second
@@ -98,9 +95,8 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
     theirs = up if vm is None else vm
     resets = _by_reset(theirs)
     used = _Tunnel.of(linked)
-    originator = (up.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
     for k in tails.tolist():
-        writes = _writes(up, up.capture.part.trail, originator, k, int(end[k]))
+        writes = _writes(up, up.capture.part.trail, k, int(end[k]))
         row = int(up.owner[k]) if vm is None else int(vm.owner[mate[k]]) if mate[k] >= 0 else -1
         reset = row >= 0 and bool(resets[row])
         if broken_off[k]:
@@ -115,11 +111,11 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
     return out
 
 
-def _writes(up: Side, trail: Trail, originator: Ints, k: int, end: int) -> _Writes:
-    """What the provider wrote to answer exchange ``k``. ``originator``: by session, which of its ends opened it."""
+def _writes(up: Side, trail: Trail, k: int, end: int) -> _Writes:
+    """What the provider wrote to answer exchange ``k``."""
     ids, t = up.session_ids[up.owner[k]], trail.segments()
     rows = np.concatenate([np.arange(each.start, each.stop) for each in map(trail.of, ids)])
-    rows = rows[(t["fresh"][rows] > 0) & (t["way"][rows] != originator[t["session"][rows]])]
+    rows = rows[(t["fresh"][rows] > 0) & (t["way"][rows] != up.originator[t["session"][rows]])]
     at = np.sort(t["ts"][rows])
     at = at[(at >= up.exchanges.ints("response_ns", NEVER)[k]) & (at <= end)]
     at = at[np.diff(at, prepend=at[:1] - 2 * SAME_WRITE_NS) > SAME_WRITE_NS]

@@ -30,11 +30,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from netlens.columns import Bools, Floats, Ints
+from netlens.columns import Bools, Floats, Ints, Rows
 
 #: How much later or earlier than it happened something may be stamped: captures are written in microseconds, cut off. Twice of it widens every
 #: interval by 2 us; half of it makes a pair of captures with next to no delay contradict itself.
@@ -52,7 +51,7 @@ COARSE = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Bounds:
+class Bounds(Rows):
     """Bounds of the offset, in order of the VM's frames; arrays of equal length.
 
     vm_ns : when, by the VM's clock.  diff_ns : the VM's minus the host's time.  upper : the offset is at most (else: at least) that.
@@ -72,9 +71,6 @@ class Bounds:
     def two_sided(self) -> bool:
         return bool(self.upper.any() and not self.upper.all())
 
-    def take(self, index: Any) -> Bounds:
-        return Bounds(self.vm_ns[index], self.diff_ns[index], self.upper[index], self.vm_frame[index], self.host_frame[index])
-
     def reversed(self) -> Bounds:
         """The same of the other clock's offset: the host's minus the VM's, in order of the host's frames."""
         turned = Bounds(self.vm_ns - self.diff_ns, -self.diff_ns, ~self.upper, self.host_frame, self.vm_frame)
@@ -89,8 +85,7 @@ def join(parts: list[Bounds]) -> Bounds:
     if not parts:
         none = np.zeros(0, np.int64)
         return Bounds(none, none, none.astype(bool), none, none)
-    names = ("vm_ns", "diff_ns", "upper", "vm_frame", "host_frame")
-    return Bounds(*(np.concatenate([getattr(p, name) for p in parts]) for name in names)).in_order()
+    return parts[0].joined(*parts[1:]).in_order()
 
 
 def hull(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -146,7 +141,7 @@ class Corridor:
                 edges.append(sign * np.diff(hy) / np.diff(hx))
         bends = np.concatenate(edges)
         bends = np.unique(bends[np.abs(bends) <= MAX_SLOPE])
-        gaps = self._gap(bends)
+        gaps = self._ceiling(bends) - self._floor(bends)
         best = int(np.argmax(gaps))
         self.gap_ns = float(gaps[best])
         inside = np.flatnonzero(gaps >= 0)
@@ -169,9 +164,6 @@ class Corridor:
     def _ceiling(self, b: Floats) -> Floats:
         """U(b)."""
         return -_support(*self._high, -b)
-
-    def _gap(self, b: Floats) -> Floats:
-        return self._ceiling(b) - self._floor(b)
 
     def interval(self, vm_ns: int, steepest: float = MAX_SLOPE) -> tuple[float, float]:
         """The least and the greatest offset at a time, in ns relative to ``d0_ns``, over all lines inside that are at most so steep (if any is)."""

@@ -20,15 +20,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
+from netlens.chains.side import Side
 from netlens.wire import columns as c
-
-if TYPE_CHECKING:
-    from netlens.chains.side import Side
 
 SOON_NS = 1_000_000_000  #: from a lookup's answer to the first SYN: a program that needs longer looked the name up for another reason, or beforehand
 SHARED_NS = 10_000_000  #: connections that begin so soon after an answer all waited for it
@@ -101,9 +98,8 @@ def _segments(side: Side, first_frames: dict[int, int]) -> Iterator[tuple[int, l
     before = columns["frame"][at - 1] < upto[of]  # whether the one before it is no later than the opening
     kept = before | (at == starts[of])
     at, of = at[kept], of[kept]
-    originator = (side.capture.part.state()[ids, FSM] >> ORIGINATOR_SHIFT) & 1
     frame, ts, flags, fresh = (columns[name][at].tolist() for name in ("frame", "ts", "flags", "fresh"))
-    mine, head = (columns["way"][at] == originator[of]).tolist(), (columns["head"][at] >> np.uint64(56)).tolist()
+    mine, head = (columns["way"][at] == side.originator[ids][of]).tolist(), (columns["head"][at] >> np.uint64(56)).tolist()
     rows = list(zip(frame, ts, mine, flags, fresh, head, strict=True))
     ends = np.searchsorted(of, np.cumsum([0, *counts])).tolist()
     for row, count, (begin, end) in zip(first_frames, counts, pairwise(ends), strict=True):

@@ -22,7 +22,7 @@ Limits
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens.columnar import Nullable
-from netlens.columns import Bools, Codes, Floats, Ints, kinds, objects
+from netlens.columns import Bools, Codes, Floats, Ints, Rows, kinds, objects
 from netlens.errors import SchemaError
 from netlens.schema import Table
 from netlens.text import endpoint
@@ -57,8 +57,8 @@ class Peak:
 
 
 @dataclass(frozen=True, eq=False)
-class Intervals:
-    """Rows of a table as intervals, with what is certain (``low_end_ns``) and what is possible (``high_*``).
+class Intervals(Rows):
+    """Rows of a table (``rows`` numbers them) as intervals, with what is certain (``low_end_ns``) and what is possible (``high_*``).
 
     Guaranteed after construction: high_start <= start < end <= high_end and low_end <= end (a low_end at or before the start would be no
     frame at all, so it is at least start + 1).
@@ -76,19 +76,6 @@ class Intervals:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, index: npt.NDArray[Any]) -> Intervals:
-        """The intervals at ``index`` (integers or a mask); ``rows`` still number the rows of the table they came from."""
-        return Intervals(
-            self.rows[index],
-            self.start_ns[index],
-            self.end_ns[index],
-            self.low_end_ns[index],
-            self.high_start_ns[index],
-            self.high_end_ns[index],
-            self.censored_left[index],
-            self.censored_right[index],
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -99,15 +86,6 @@ class Curve:
     low: Ints
     high: Ints
     intervals: Intervals = field(repr=False)
-
-    def at(self, t_ns: Any) -> Any:
-        """The count at a time (an int) or at an array of times (an array)."""
-        if not len(self.times_ns):
-            found = np.zeros(np.shape(t_ns), np.int64)
-        else:
-            step = np.searchsorted(self.times_ns, t_ns, side="right") - 1
-            found = np.where(step >= 0, self.count[np.maximum(step, 0)], 0)
-        return int(found) if np.ndim(t_ns) == 0 else found
 
     def peak(self) -> Peak:
         """The first moment of the highest count, and the rows that make it."""
@@ -179,37 +157,12 @@ def _running(kind: Codes, last: Bools, *starts: int) -> Ints:
     return np.cumsum(change[kind], dtype=np.int64)[last]
 
 
-def curve(
-    start_ns: Any,
-    end_ns: Any,
-    censored_left: Any = None,
-    censored_right: Any = None,
-    *,
-    low_end_ns: Any = None,
-    capture_ns: tuple[int, int] | None = None,
-) -> Curve:
-    """Concurrency of [start, end) intervals.
-
-    Parameters
-    ----------
-    start_ns, end_ns
-        int64 arrays of equal length; an end at or before its start counts as start + 1.
-    censored_left, censored_right
-        which rows were open before the capture began, or not seen to close (masks); None is none.
-    low_end_ns
-        until when frames show each row open, where ``end_ns`` is a rule and not a frame; None is ``end_ns``.
-    capture_ns
-        first and last time of the capture; None is the smallest start and the largest end.
-
-    Raises
-    ------
-    SchemaError
-        lengths differ.
-    """
-    return sweep(_intervals(start_ns, end_ns, censored_left, censored_right, low_end_ns=low_end_ns, capture_ns=capture_ns))
+def curve(start_ns: Any, end_ns: Any) -> Curve:
+    """Concurrency of [start, end) intervals; see :func:`intervals_of`."""
+    return sweep(intervals_of(start_ns, end_ns))
 
 
-def _intervals(
+def intervals_of(
     start_ns: Any,
     end_ns: Any,
     censored_left: Any = None,
@@ -220,6 +173,21 @@ def _intervals(
     capture_ns: tuple[int, int] | None = None,
     rows: Ints | None = None,
 ) -> Intervals:
+    """Intervals of plain columns.
+
+    Parameters
+    ----------
+    start_ns, end_ns : int64 arrays of equal length; an end at or before its start counts as start + 1.
+    censored_left, censored_right : which rows were open before the capture began, or not seen to close (masks); None is none.
+    low_end_ns : until when frames show each row open, where ``end_ns`` is a rule and not a frame; None is ``end_ns``.
+    high_end_ns : until when each may have been open; None is ``end_ns``.
+    capture_ns : first and last time of the capture; None is the smallest start and the largest end.
+
+    Raises
+    ------
+    SchemaError
+        lengths differ.
+    """
     start = np.minimum(np.asarray(start_ns, np.int64), _LAST_NS)
     given = np.asarray(end_ns, np.int64)
     n = len(start)
@@ -247,24 +215,14 @@ def session_intervals(sessions: Columns, capture_ns: tuple[int, int] | None = No
     """Sessions: from the first frame until closed (both FINs or an RST), else until the last frame and perhaps on."""
     end = _ints(_column(sessions, "end_ns"), 0)
     closed = _column(sessions, "closed_ns")
-    finish = end if closed is None else _ints(closed, end)
-    right = np.zeros(len(end), np.bool_) if closed is None else ~_present(closed)
-    saw_syn = _column(sessions, "saw_syn")
-    left = None if saw_syn is None else ~_bools(saw_syn)
-    return _intervals(sessions["start_ns"], finish, left, right & ~_unanswered(sessions, len(end)), capture_ns=capture_ns)
+    left, right = ~_bools(sessions["saw_syn"]), ~_present(closed) & ~_unanswered(sessions)
+    return intervals_of(sessions["start_ns"], _ints(closed, end), left, right, capture_ns=capture_ns)
 
 
 def connection_intervals(connections: Columns, capture_ns: tuple[int, int] | None = None) -> Intervals:
     """Connections: ``start_ns`` to ``end_ns``, censored as ``started_before_capture`` and ``open_at_end`` say."""
-    end = _ints(_column(connections, "end_ns"), 0)
-    left, right = _column(connections, "started_before_capture"), _column(connections, "open_at_end")
-    return _intervals(
-        connections["start_ns"],
-        end,
-        None if left is None else _bools(left),
-        None if right is None else _bools(right) & ~_unanswered(connections, len(end)),
-        capture_ns=capture_ns,
-    )
+    left, right = _bools(connections["started_before_capture"]), _bools(connections["open_at_end"]) & ~_unanswered(connections)
+    return intervals_of(connections["start_ns"], _ints(_column(connections, "end_ns"), 0), left, right, capture_ns=capture_ns)
 
 
 def exchange_intervals(
@@ -277,23 +235,19 @@ def exchange_intervals(
     the one with the most exchanges (the lowest of several) is taken.
     """
     start = _ints(_column(exchanges, "start_ns"), 0)
-    asked = _column(exchanges, "request_end_ns")
-    seen = _ints(_column(exchanges, "end_ns"), start if asked is None else np.maximum(_ints(asked, start), start))
-    done = _column(exchanges, "complete")
-    complete = _present(_column(exchanges, "end_ns")) if done is None else _bools(done)
+    seen = _ints(_column(exchanges, "end_ns"), np.maximum(_ints(_column(exchanges, "request_end_ns"), start), start))
+    complete = _bools(exchanges["complete"])
     finish, right = seen.copy(), ~complete
     session = _ints(_column(exchanges, "session_id"), -1)
     if sessions is not None and len(session):
         row = _find(_ints(_column(sessions, "session_id"), -1), session)
         lasts = session_intervals(sessions).end_ns
-        closed = _column(sessions, "closed_ns")
         known = (row >= 0) & ~complete
         finish[known] = np.maximum(seen[known], lasts[row[known]])
-        if closed is not None:
-            right[known] &= ~_present(closed)[row[known]]
+        right[known] &= ~_present(_column(sessions, "closed_ns"))[row[known]]
     if len(start) and capture_ns is None:
         capture_ns = int(start.min()), int(max(finish.max(), seen.max()))
-    found = _intervals(start, finish, None, right, low_end_ns=seen, capture_ns=capture_ns)
+    found = intervals_of(start, finish, None, right, low_end_ns=seen, capture_ns=capture_ns)
     return found if connections is None else found.take(_once_per_connection(session, connections))
 
 
@@ -318,7 +272,7 @@ def half_closed_intervals(sessions: Columns, capture_ns: tuple[int, int] | None 
         rows = np.flatnonzero(mask)
         parts.append((rows, fin[rows], last[rows]))
     rows, fin, last = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _intervals(fin, last, None, open_still[rows], high_end_ns=closed[rows], capture_ns=capture_ns, rows=rows)
+    return intervals_of(fin, last, None, open_still[rows], high_end_ns=closed[rows], capture_ns=capture_ns, rows=rows)
 
 
 def connections_curve(connections: Columns, capture_ns: tuple[int, int] | None = None) -> Curve:
@@ -362,7 +316,6 @@ def curves_by(
     key: str | Labels,
     *,
     intervals: Intervals | None = None,
-    only: Collection[str] | None = None,
     capture_ns: tuple[int, int] | None = None,
 ) -> dict[str, Curve]:
     """One curve per label, most rows first (then by name).
@@ -375,8 +328,6 @@ def curves_by(
         what :func:`labels` takes, or one label per row of ``table`` (for exchanges: :func:`owner_rows` finds their connection).
     intervals
         the intervals of the table's rows, where they are not the connections' or sessions' own.
-    only
-        leave out all other labels: with very many targets most are not looked at.
     """
     if intervals is None:
         make = connection_intervals if "connection_id" in table else session_intervals
@@ -389,8 +340,7 @@ def curves_by(
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     stops = np.cumsum(sizes)
-    wanted = [name for name in code if only is None or name in only]
-    wanted.sort(key=lambda name: (-sizes[code[name]], name))
+    wanted = sorted(code, key=lambda name: (-sizes[code[name]], name))
     return {name: sweep(intervals.take(order[stops[code[name]] - sizes[code[name]] : stops[code[name]]])) for name in wanted}
 
 
@@ -479,6 +429,5 @@ def _bools(values: Any) -> Bools:
     return np.array([isinstance(v, (bool, np.bool_)) and bool(v) for v in array.tolist()], np.bool_)
 
 
-def _unanswered(table: Columns, rows: int) -> Bools:
-    state = _column(table, "state")
-    return np.zeros(rows, np.bool_) if state is None else np.array([s == "S0" for s in _array(state).tolist()], np.bool_)
+def _unanswered(table: Columns) -> Bools:
+    return np.array([state == "S0" for state in _array(table["state"]).tolist()], np.bool_)

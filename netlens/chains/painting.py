@@ -13,21 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, UNANSWERED, WIRE, Ragged, Spell
+from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, UNANSWERED, WIRE, Ragged
 from netlens.chains.openings import SOON_NS, Opening
 from netlens.columns import NEVER, Bools, Ints
 
 CODE = {phase: k for k, phase in enumerate(PHASES)}
-MOMENTS = (
-    "syn_ns",
-    "open_ns",
-    "asked_ns",
-    "hello_ns",
-    "flight_ns",
-    "ready_ns",
-    "lookup_ns",
-    "looked_up_ns",
-)  #: of an opening, in this order
+#: of an opening, in this order
+MOMENTS = "syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "lookup_ns", "looked_up_ns"
 SYN, OPEN, ASKED, HELLO, FLIGHT, READY, LOOKED, TOLD = range(len(MOMENTS))
 TOGETHER = 4_096  #: requests that are painted at a time: 8 MB
 
@@ -153,14 +145,6 @@ def divide(hops: Hops, trips: Ints, ahead: Ahead) -> Ragged:
     counts = np.concatenate([np.diff(part.offsets) for part in parts])
     columns = tuple(np.concatenate(column) for column in zip(*(part.columns for part in parts), strict=True))
     return Ragged(np.concatenate([[0], np.cumsum(counts)]), columns)
-
-
-def spells(hops: Sequence[Hop], round_trip_ns: int | None, lookup_ahead: tuple[int, int, int] | None = None) -> tuple[Spell, ...]:
-    """The time line of one request; ``round_trip_ns``: None if unknown."""
-    ahead = np.array([] if lookup_ahead is None else [[0, *lookup_ahead]], np.int64).reshape(-1, 4).T
-    found = divide(Hops.of([hops]), np.array([NEVER if round_trip_ns is None else round_trip_ns], np.int64), Ahead(*ahead))
-    rows = zip(*(column.tolist() for column in found.columns), strict=True)
-    return tuple(Spell(start, end, PHASES[phase], relay) for start, end, phase, relay in rows)
 
 
 class _Layers:

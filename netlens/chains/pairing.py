@@ -13,21 +13,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from netlens.api import Capture
+from netlens.chains.clock import Clock
 from netlens.chains.companions import companions
 from netlens.chains.compared import FAR_NS, MAX_DELAY_NS, TOLERANCE_NS, Compared, Found, Timing, question_keys
 from netlens.chains.links import all_links
+from netlens.chains.matching import nearest_first
 from netlens.chains.origins import addresses, origins
 from netlens.chains.processes import Processes
 from netlens.chains.timing import timing
 from netlens.columns import MISSING, Codes, Floats, Ints, Objects
-
-if TYPE_CHECKING:
-    from netlens.api import Capture
-    from netlens.chains.clock import Clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +125,6 @@ def _lookups(found: Found) -> Ints:
                     continue
                 if -slack <= delay <= slack + MAX_DELAY_NS:
                     options.append((abs(delay), i, j))
-        if not found.time.known and len(options) > 1:
-            continue
-        used_v: set[int] = set()
-        used_h: set[int] = set()
-        for _, i, j in sorted(options):
-            if i not in used_v and j not in used_h:
-                used_v.add(i)
-                used_h.add(j)
-                pairs.append((i, j))
+        if found.time.known or len(options) < 2:
+            pairs += nearest_first(options)
     return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.addresses import is_loopback
-from netlens.chains.processes import plain
-from netlens.chains.side import WORDS
+from netlens.chains.processes import with_process
+from netlens.chains.side import WORDS, Side
 from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM
 from netlens.columns import Ints, as_they_come
 from netlens.parsers import connections
@@ -30,14 +30,11 @@ from netlens.text import endpoint
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
-    from netlens.chains.side import Side
     from netlens.chains.traffic import Traffic
     from netlens.schema import Table
 
-NEAR = {
-    4: 24,
-    6: 64,
-}  #: length of the prefix that machines of one network share where nothing tells it: what hypervisors and container engines use
+#: length of the prefix that machines of one network share where nothing tells it: what hypervisors and container engines use
+NEAR = {4: 24, 6: 64}
 
 
 @dataclass(frozen=True)
@@ -200,10 +197,14 @@ def addresses_of_vm(linked: Linked) -> set[str]:
 
 def _called(ip: str, in_vm: Iterable[str]) -> str:
     """How texts call a machine that was not captured: another VM if it is on a network of the VM's."""
-    address = ipaddress.ip_address(ip)
-    network = ipaddress.ip_network((ip, NEAR[address.version]), strict=False)
-    near = any((a := ipaddress.ip_address(other)).version == address.version and a in network for other in in_vm)
+    near = any(one_network(ip, other) for other in in_vm)
     return f"other VM, {ip}" if near or connections.is_of_guest(ip) else f"other machine, {ip}"
+
+
+def one_network(one: str, other: str) -> bool:
+    """Whether two addresses are of one network, as far as they tell."""
+    a, b = ipaddress.ip_address(one), ipaddress.ip_address(other)
+    return a.version == b.version and b in ipaddress.ip_network((one, NEAR[a.version]), strict=False)
 
 
 def guest(side: Side, row: int) -> str:
@@ -216,10 +217,8 @@ def guest(side: Side, row: int) -> str:
 def processes(table: Table, samples: Iterable[Mapping[str, Any]], side: str) -> dict[int, str]:
     """Row of connections -> the one process that its capture or samples of that side's sockets show for it. The table's column is filled."""
     seen: dict[tuple[str, str], set[str]] = {}
-    for sample in samples:
-        if sample.get("side", "host") == side and sample.get("process"):
-            key = (plain(str(sample.get("local", ""))), plain(str(sample.get("remote", ""))))
-            seen.setdefault(key, set()).add(str(sample["process"]))
+    for ends_of, sample in with_process(samples, side):
+        seen.setdefault(ends_of, set()).add(str(sample["process"]))
     out = {row: str(name) for row, name in enumerate(table["process"].tolist()) if name is not None}
     if not seen:
         return out

@@ -18,16 +18,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.chains import relays
+from netlens.chains.linking import Linked
+from netlens.chains.side import Side
 from netlens.wire.tunnels import NOTES
-
-if TYPE_CHECKING:
-    from netlens.chains.linking import Linked
-    from netlens.chains.side import Side
 
 DIRECT, NAT, SSHUTTLE, REDIRECT, SOCKS, PROXY, FORWARD = "direct", "nat", "sshuttle", "redirect", "socks", "proxy", "forward"
 BRIDGE, TUNNEL = "bridge", "tunnel"

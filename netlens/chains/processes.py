@@ -6,18 +6,14 @@ Limits: sockets are sampled, so what lived for less than a second may have no ow
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from netlens.chains.compared import KNOWN_CLOCK_NS
+from netlens.chains.compared import KNOWN_CLOCK_NS, Compared
 from netlens.columns import Bools
 from netlens.text import endpoint
-
-if TYPE_CHECKING:
-    from netlens.chains.compared import Compared
-
 
 FORWARDERS = ("sshd", "sshuttle", "python")  #: beginnings of the names of processes that open connections for the VM
 
@@ -53,10 +49,8 @@ class Processes:
 def _owners(h: Compared, sockets: Iterable[Mapping[str, Any]]) -> list[set[tuple[str, int | None]]]:
     out: list[set[tuple[str, int | None]]] = [set() for _ in range(h.n)]
     samples = defaultdict(list)
-    for row in sockets:
-        if row.get("side", "host") == "host" and row.get("process"):
-            key = (plain(str(row.get("local", ""))), plain(str(row.get("remote", ""))))
-            samples[key].append((int(row.get("time_ns") or 0), str(row["process"]), row.get("pid")))
+    for ends, row in with_process(sockets, "host"):
+        samples[ends].append((int(row.get("time_ns") or 0), str(row["process"]), row.get("pid")))
     if not samples:
         return out
     resp_ip, resp_port = h.connections["resp_ip"].tolist(), h.connections["resp_port"].tolist()
@@ -67,7 +61,14 @@ def _owners(h: Compared, sockets: Iterable[Mapping[str, Any]]) -> list[set[tuple
     return out
 
 
-def plain(end: str) -> str:
+def with_process(samples: Iterable[Mapping[str, Any]], side: str) -> Iterator[tuple[tuple[str, str], Mapping[str, Any]]]:
+    """Samples of one side's sockets that name a process, with their ends."""
+    for sample in samples:
+        if sample.get("side", "host") == side and sample.get("process"):
+            yield (_plain(str(sample.get("local", ""))), _plain(str(sample.get("remote", "")))), sample
+
+
+def _plain(end: str) -> str:
     """An IPv4 address that a socket of IPv6 uses stands without its prefix."""
     lower = end.lower()
     if lower.startswith("[::ffff:") and "." in lower:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.addresses import is_loopback
-from netlens.chains.parties import NEAR
+from netlens.chains.parties import one_network
+from netlens.chains.traffic import Traffic
 from netlens.parsers.connections import is_private
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
 
 
 def host_from_vm(traffic: Traffic) -> str | None:
@@ -57,7 +55,7 @@ def told(manifest: Mapping[str, Any]) -> str | None:
     ways = (
         [r.get("gateway") for r in routes if isinstance(r, dict) and r.get("destination") == "default"] if isinstance(routes, list) else []
     )
-    near = [ip for ip in of_host for other in of_vm if _one_network(ip, other)]
+    near = [ip for ip in of_host for other in of_vm if one_network(ip, other)]
     return next((ip for ip in ways if ip in of_host), None) or next(iter(near), None)
 
 
@@ -81,8 +79,3 @@ def _listed(table: object, name: str) -> list[str]:
         if ip and is_private(ip) and not is_loopback(ip):
             out.append(ip)
     return out
-
-
-def _one_network(one: str, other: str) -> bool:
-    a, b = ipaddress.ip_address(one), ipaddress.ip_address(other)
-    return a.version == b.version and b in ipaddress.ip_network((one, NEAR[a.version]), strict=False)

@@ -25,20 +25,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from netlens.chains import overlap
 from netlens.chains.companions import begun_beside
+from netlens.chains.matching import nearest_first
+from netlens.chains.pairing import Pairing
+from netlens.chains.side import Side
 from netlens.columns import MISSING, NEVER, Bools, Ints, by_value
 from netlens.parsers.connections import is_private, is_public, sent_from
-
-if TYPE_CHECKING:
-    from netlens.chains.pairing import Pairing
-    from netlens.chains.side import Side
-    from netlens.schema import Table
-
+from netlens.schema import Table
 
 LATEST_NS = 1_000_000_000  #: from the last byte of the request to the relay to that of its own; a new connection takes two round trips
 QUEUED_NS = 30_000_000_000  #: the same of one that has requests wait for their turn; looked for where the former finds few
@@ -381,16 +379,7 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int, latest_ns: int) -> l
             if not late or b.end[j] == NEVER:
                 odd = b.size[j] - a.size[i] != usual
                 options.append((int(abs(b.asked[j] - asked[i])) + unusual_ns * int(odd), i, j))
-    taken_a: set[int] = set()
-    taken_b: set[int] = set()
-    out = []
-    for _, i, j in sorted(options):
-        if i not in taken_a and j not in taken_b:
-            taken_a.add(i)
-            taken_b.add(j)
-            if b.size[j] - a.size[i] == usual or shift_ns == 0:
-                out.append((i, j))
-    return out
+    return [(i, j) for i, j in nearest_first(options) if b.size[j] - a.size[i] == usual or shift_ns == 0]
 
 
 def may_be_relayed(side: Side, known: frozenset[tuple[str, int]]) -> bool:

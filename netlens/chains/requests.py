@@ -28,7 +28,6 @@ from netlens.chains.noticed import noticed
 from netlens.chains.parties import addresses_of_vm
 from netlens.chains.situation import HOST, UNKNOWN, UNLABELLED, VM, Requests, Sessions, Underway
 from netlens.columns import NEVER, Bools, Codes, Ints
-from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
@@ -94,12 +93,12 @@ def underway(linked: Linked, row_of: dict[int, int]) -> Underway:
     old = np.flatnonzero(up.target & up.opened & up.connections["started_before_capture"].astype(bool))
     if trail is None or not len(old):
         return Underway.none()
-    t, originator = trail.segments(), (up.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
+    t = trail.segments()
     found = []
     for row in (row for row in old.tolist() if row in row_of):
         for k in up.session_ids[row]:
             fresh, way, ts = (t[name][trail.of(k)] for name in ("fresh", "way", "ts"))
-            asks = (fresh > 0) & (way == originator[k])
+            asks = (fresh > 0) & (way == up.originator[k])
             answer = np.flatnonzero(fresh[: int(asks.argmax()) if asks.any() else len(asks)] > 0)
             if fresh[answer].sum() > FAREWELL_BYTES and ts[answer].max() > up.bounds_ns[0]:
                 found.append((int(linked.origin[row]), row_of[row], int(ts[answer].max())))

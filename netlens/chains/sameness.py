@@ -24,21 +24,19 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from netlens.chains.linking import Linked
 from netlens.chains.paths import SSHUTTLE
+from netlens.chains.side import Side
 from netlens.columns import NEVER, Bools, Ints
 from netlens.parsers import stream_digests
 from netlens.parsers.packet_digests import readable_again
-from netlens.parsers.session_state import BASE, BASE_ACKED, BASE_KIND, BASE_SYN, FIN_END, FSM, ORIGINATOR_SHIFT, SIDE, SIDE_WIDTH, UNSET
+from netlens.parsers.session_state import BASE, BASE_ACKED, BASE_KIND, BASE_SYN, FIN_END, SIDE, SIDE_WIDTH, UNSET
 from netlens.parsers.stream_digests import Digests, Streams
 from netlens.threads import in_parallel
-
-if TYPE_CHECKING:
-    from netlens.chains.linking import Linked
-    from netlens.chains.side import Side
 
 EXACT = ("isn", "address")  #: pairs whose packets are the same
 PASSED_ON = "passed on"  #: by a relay on the host, whose first connection was paired
@@ -46,9 +44,8 @@ HANDSHAKE = 0x16  #: kind of the record that TLS begins with
 MOST_READ = 64 << 20  #: bytes read again of each capture; a block is 1 kB in the first 2 MB of a stream
 ALIKE = 64  #: bytes that two streams begin with by chance as well as never
 ALL_ALIKE = 16  #: of a stream that is no longer: a question over TCP has 12 bytes besides its name, its number among them
-GIVEN_UP_NS = (
-    2_000_000_000  #: what a tunnel holds for less when the receiver closes is dropped; more than the longest delay that was seen (0.1 s)
-)
+#: what a tunnel holds for less when the receiver closes is dropped; more than the longest delay that was seen (0.1 s)
+GIVEN_UP_NS = 2_000_000_000
 NEAR = 1 << 30  #: bytes between two sequence numbers of one stream, at most
 
 
@@ -147,7 +144,6 @@ class _Ends:
     def __init__(self, side: Side, moved: Callable[[Ints], Ints] = np.array) -> None:
         self.side, self._moved = side, moved
         self.state = side.capture.part.state()
-        self.originator = (self.state[:, FSM] >> ORIGINATOR_SHIFT) & 1
         s = side.sessions
         self.saw_syn = s["saw_syn"].astype(bool)
         self.bytes = {True: s["orig_bytes"], False: s["resp_bytes"]}
@@ -164,7 +160,7 @@ class _Ends:
 
     def ways(self, sessions: Ints, orig: bool) -> Ints:
         """The direction of sessions, as packet rows have it."""
-        found: Ints = self.originator[sessions] if orig else 1 - self.originator[sessions]
+        found: Ints = self.side.originator[sessions] if orig else 1 - self.side.originator[sessions]
         return found
 
     def column(self, sessions: Ints, orig: bool, column: int) -> Ints:

@@ -6,18 +6,14 @@ capture exists.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from netlens.chains.compared import MAX_DELAY_NS
+from netlens.chains.linking import Linked
+from netlens.chains.side import Side
 from netlens.chains.situation import COMPANION, LOOKUPS, REQUESTS, UNKNOWN, VM, Sessions
 from netlens.columns import NEVER, Ints
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.linking import Linked
-    from netlens.chains.side import Side
 
 
 def vm_alone(linked: Linked, notes: list[str]) -> Ints:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from netlens.api import Capture
 from netlens.chains import overlap
+from netlens.chains.streams import Stream
 from netlens.columnar import Nullable
 from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.parsers import connections, http2
 from netlens.parsers.exchanges import ALERT_RECORD
-from netlens.parsers.records import ALERT, APPLICATION
+from netlens.parsers.records import ALERT, APPLICATION, Records
 from netlens.parsers.session_state import FSM, MATE, ORIGINATOR_SHIFT
 from netlens.schema import Table
-
-if TYPE_CHECKING:
-    from netlens.api import Capture
-    from netlens.chains.streams import Stream
-    from netlens.parsers.records import Records
-
 
 #: An answer after which a connection stayed silent for this long was over. Streams pause between tokens for less; half of it would end some
 #: that were broken off while the model was thinking, twice would hold the titles of a program that exits a few seconds later.
@@ -86,6 +82,17 @@ class Side:
         return {k: row for row, ids in enumerate(self.session_ids) for k in ids}
 
     @cached_property
+    def originator(self) -> Ints:
+        """Per session, the direction of its originator, as packet rows have it."""
+        return (self.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
+
+    @cached_property
+    def halves(self) -> set[int]:
+        """Sessions that are half of a redirected connection: the other direction stands in another session."""
+        ports = self.connections["redirect_port"].tolist()
+        return {k for ids, port in zip(self.session_ids, ports, strict=True) if port is not None for k in ids}
+
+    @cached_property
     def by_bridge(self) -> Bools:
         """Per session, whether it came in by a port of a bridge."""
         return connections.bridged(self.capture.part.state())
@@ -129,9 +136,8 @@ class Side:
         exchanges, chosen = self.capture.table("exchanges"), np.flatnonzero(self.target)
         theirs = self.connections.take(chosen)
         owner = overlap.owner_rows(exchanges, theirs)
-        kept = np.zeros(exchanges.rows, bool)
-        kept[overlap.exchange_intervals(exchanges, None, theirs).rows] = True
-        self.exchange_rows = np.flatnonzero(kept & (owner >= 0))
+        rows = overlap.exchange_intervals(exchanges, None, theirs).rows
+        self.exchange_rows = rows[owner[rows] >= 0]
         self.owner = chosen[owner[self.exchange_rows]]
 
     @cached_property
@@ -253,9 +259,8 @@ class Side:
         out = np.full(self.sessions.rows, NEVER, np.int64)
         if self.capture.trail is not None and len(out):
             t = self.capture.trail.segments()
-            originator = (self.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
             said = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0))
-            said = said[t["way"][said] == originator[t["session"][said]]]
+            said = said[t["way"][said] == self.originator[t["session"][said]]]
             last = said[np.diff(t["session"][said], append=-1) != 0]  # segments stand by session
             head = t["head"][last].astype(np.uint64)
             alert = (head >> np.uint64(48) == ALERT << 8 | 3) | (
@@ -293,10 +298,8 @@ class Side:
     @cached_property
     def seen(self) -> Seen:
         """How much of the traffic the capture has."""
-        s, c = self.sessions, self.connections
+        s, halves = self.sessions, self.halves
         missing = int(s["orig_missing_bytes"].sum() + s["resp_missing_bytes"].sum())
-        redirected = zip(self.session_ids, c["redirect_port"].tolist(), strict=True)
-        halves = {k for ids, port in redirected if port is not None for k in ids}
         whole = np.array([k not in halves for k in range(s.rows)], dtype=bool)
         two_way = whole & (s["orig_frames"] > 0) & (s["resp_frames"] > 0)
         lost = int(s["orig_missing_bytes"][two_way].sum() + s["resp_missing_bytes"][two_way].sum())

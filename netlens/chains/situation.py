@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netlens import logs
-from netlens.columns import Bools, Codes, Ints, Objects
+from netlens.columns import Bools, Codes, Ints, Objects, Rows
 
 VM, HOST, UNKNOWN = 0, 1, 2  #: sides: whose program made it; codes of every ``side`` column
 SIDES = ("vm", "host", "unknown")
@@ -28,20 +27,8 @@ ELSEWISE = -2  #: one more: refused, but by a limit of another class than the on
 APART = -3  #: and another: of a party that is counted by itself, whatever came of it
 
 
-class _Columns:
-    """Rows as arrays of equal length, one a field."""
-
-    def take(self, index: npt.NDArray[Any]) -> Self:
-        """The rows at ``index`` (integers or a mask)."""
-        return type(self)(**{name: column[index] for name, column in vars(self).items()})
-
-    def joined(self, other: Self) -> Self:
-        """These rows and then others."""
-        return type(self)(**{name: np.concatenate([column, getattr(other, name)]) for name, column in vars(self).items()})
-
-
 @dataclass(frozen=True, eq=False)
-class Sessions(_Columns):
+class Sessions(Rows):
     """Upstream sessions to the provider, one row each; arrays of equal length.
 
     side : VM, HOST or UNKNOWN.  start_ns : first frame.  end_ns : both FINs or an RST, else the end of the capture.
@@ -75,7 +62,7 @@ RECORDED, DIRECTLY, BY_SSHUTTLE = range(3)
 
 
 @dataclass(frozen=True, eq=False)
-class Requests(_Columns):
+class Requests(Rows):
     """Requests to the provider in order of ``start_ns``, one row each; arrays of equal length.
 
     side : VM, HOST or UNKNOWN.  session : row of ``Sessions`` that carries it.
@@ -133,7 +120,7 @@ class Requests(_Columns):
 
 
 @dataclass(frozen=True, eq=False)
-class Underway(_Columns):
+class Underway(Rows):
     """Requests whose answers were under way when the capture began, one row each: they hold places until ``end_ns``, and nothing else is known of them.
 
     side, session : as of ``Requests``.

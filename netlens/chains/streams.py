@@ -26,19 +26,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from netlens.columns import NEVER
 from netlens.parsers import http2
 from netlens.parsers.http2 import ACKNOWLEDGMENT, MOST_SETTINGS, SETTING, WINDOW_UPDATE
-from netlens.parsers.records import HEADER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from netlens.parsers.records import Records
+from netlens.parsers.records import HEADER, Records
 
 EMPTY = ACKNOWLEDGMENT  #: DATA without a byte: a frame's header (RFC 9113 4.1), as long as an acknowledgment of SETTINGS
 PING = 17  #: RFC 9113 6.7; GOAWAY without words (6.8) is as long
@@ -61,8 +57,11 @@ AT_ONCE_NS = 5_000_000  #: between records of what is sent as a whole
 WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
 ALIVE_NS = 1_000_000_000  #: streams do not pause longer, as a rule; one that goes on for so long behind what may be its RST_STREAM was not broken off
 BALANCED = 3  #: requests of a connection whose ends showed before nothing was in progress, for others to be in progress without one
-SHORT, SHORT_NS = 3, 60_000_000  #: records of a short answer without its end, and from the first to the end
-STREAM_NS = 150_000_000  #: from request to end, what takes less is no stream
+#: An answer that lasts as long from its first byte to its last is a stream, and was accepted, and one of as many bytes; what takes less from its request to
+#: its end is none. A short one lasts less than SHORT_NS, and between them nothing is claimed.
+STREAM_NS, STREAM_BYTES = 150_000_000, 16_384
+SHORT_NS = 60_000_000  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
+SHORT = 3  #: records of a short answer without its end
 ALIKE = 2  #: bytes by which refusals differ
 OFTEN = 3  #: ends of one size, for all of them to be short answers
 CLIENT, SERVER = 0, 1
@@ -171,9 +170,8 @@ def _readings(records: list[_Record], mine: list[_Record], settings_ns: int) -> 
     stand by itself or with something else."""
     kept = _joined(mine)
     acknowledged = [k for k, r in enumerate(kept) if r.size in ACKNOWLEDGMENTS and r.ts >= settings_ns][:MOST_READINGS]
-    acknowledged.sort(
-        key=lambda k: k > 0 and kept[k - 1].size not in CONTROL and kept[k].ts - kept[k - 1].ts < AT_ONCE_NS
-    )  # which rather ends a body
+    # last one that rather ends a body
+    acknowledged.sort(key=lambda k: k > 0 and kept[k - 1].size not in CONTROL and kept[k].ts - kept[k - 1].ts < AT_ONCE_NS)
     if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
         yield streams, True
     if sum(r.size == EMPTY for r in mine) <= 1 and (streams := _by_bursts(records)):

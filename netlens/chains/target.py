@@ -9,19 +9,17 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from netlens.chains import overlap
+from netlens.chains.side import Side
 from netlens.columns import by_value
 from netlens.errors import NetlensError
 from netlens.parsers.connections import is_public
+from netlens.schema import Table
 from netlens.text import printable
-
-if TYPE_CHECKING:
-    from netlens.chains.side import Side
-    from netlens.schema import Table
 
 #: Names of APIs that answer "reduce concurrency" or its like; suffixes match whole labels.
 KNOWN_APIS = (

@@ -73,9 +73,8 @@ def _sent_by_vm(vm: Side, host: Side) -> int:
     Only Linux cooked captures say which packets their machine sent.
     """
 
-    numbers = np.intersect1d(
-        vm.sessions.ints("orig_isn", -1), host.sessions.ints("orig_isn", -1)
-    )  # few where a tunnel opens sessions of its own
+    # few where a tunnel opens sessions of its own
+    numbers = np.intersect1d(vm.sessions.ints("orig_isn", -1), host.sessions.ints("orig_isn", -1))
 
     def opened(side: Side) -> dict[Any, bool]:
         s, isn = side.sessions, side.sessions.ints("orig_isn", -1)

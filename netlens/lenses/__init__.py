@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from netlens.api import Capture
 from netlens.arrays import give_back
 from netlens.aside import Aside
 from netlens.chains import budget
-from netlens.chains.divided import table
+from netlens.chains.divided import Division, table
 from netlens.chains.paths import chains
 from netlens.chains.side import WORDS
+from netlens.chains.traffic import Traffic
 from netlens.registry import members
+from netlens.schema import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from netlens.api import Capture
-    from netlens.chains.divided import Division
-    from netlens.chains.traffic import Traffic
-    from netlens.schema import Table
+    from netlens.lenses._view import View
 
 #: What the docstring of a lens says: its question, when it has an answer, what it cannot see, and what is no fault, by which source.
 SECTIONS = ("Asks", "Applies", "Cannot see", "Normal")
-
-WITH_LABELS = ("refused",)  #: lenses that know which requests were refused; the others look before that is found out
 
 MANY = 1000  #: sessions from which on lenses take memory worth giving back, which costs some tenths of a millisecond
 
@@ -83,8 +80,8 @@ class Lens(Protocol):
     GROUP: Group
     RANK: int
 
-    def look(self, traffic: Traffic) -> list[Finding]:
-        """What it finds; empty where there is nothing to say."""
+    def look(self, view: View) -> list[Finding]:
+        """What it finds in one capture; empty where there is nothing to say. It looks before it is found out which requests were refused."""
         ...
 
 
@@ -95,30 +92,28 @@ def all_lenses() -> tuple[Lens, ...]:
 
 def look(traffic: Traffic) -> list[Finding]:
     """What all lenses find: problems first, then warnings, then notes; of each the gravest consequence first."""
+    from netlens.lenses.refused import of_target
+
     place = {lens.ID: (lens.RANK, number) for number, lens in enumerate(all_lenses())}
-    found = [*traffic.once(_without_labels), *_looked(traffic, labels=True)]
+    found = [*_of_both(of_target(traffic), traffic), *traffic.once(_looked)]
     return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), place[finding.lens]))
 
 
-def _looked(traffic: Traffic, *, labels: bool) -> list[Finding]:
-    """What lenses find that do, or do not, ask which requests were refused."""
+def _looked(traffic: Traffic) -> list[Finding]:
+    from netlens.lenses._view import views
+
     found: list[Finding] = []
     for lens in all_lenses():
-        if (lens.ID in WITH_LABELS) == labels:
-            found += _of_both(lens.look(traffic), traffic)
-            if traffic.upstream.sessions.rows > MANY:
-                give_back()  # what it took, before the next one looks
+        found += _of_both([each for view in views(traffic) for each in lens.look(view)], traffic)
+        if traffic.upstream.sessions.rows > MANY:
+            give_back()  # what it took, before the next one looks
     return found
-
-
-def _without_labels(traffic: Traffic) -> list[Finding]:
-    return _looked(traffic, labels=False)
 
 
 def ahead(traffic: Traffic) -> Aside:
     """Begin with what can be known before it is known which requests were refused."""
     # budgets first: they take most memory while they are made, lenses leave most behind
-    return Aside((_divided, _without_labels, chains), traffic, traffic.once)
+    return Aside((_divided, _looked, chains), traffic, traffic.once)
 
 
 def divided(traffic: Traffic) -> Division:

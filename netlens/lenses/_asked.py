@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.addresses import is_one_host
 from netlens.chains.copies import COPY_NS
-from netlens.lenses._view import S, grouped
+from netlens.lenses._view import S, View, grouped
 from netlens.tables import FAILURES
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
+from netlens.text import printable
 
 #: The next time the same is asked after this is another question: a resolver library gives up after 5 s twice (resolv.conf(5): timeout 5, attempts 2).
 SAME_NS = 15 * S
@@ -38,6 +36,11 @@ class Question:
     addresses: list[str]
     frames: list[int]  # of the queries
     answer_frames: list[int]
+
+    @property
+    def shown(self) -> str:
+        """The name, with its type where that is not A."""
+        return printable(self.name if self.type == "A" else f"{self.name} ({self.type})")
 
     @property
     def pending(self) -> bool:
@@ -77,15 +80,8 @@ def questions(view: View) -> list[Question]:
 
 
 def _counts(row: dict[str, Any]) -> bool:
-    if (
-        row["query_ns"] is None
-        or row["qname"] is None
-        or row["query_frame"] is None
-        or row["transport"] == "mdns"
-        or row["qtype"] in _OF_SERVERS
-    ):
-        return False
-    return is_one_host(row["resolver_ip"])
+    known = all(row[name] is not None for name in ("query_ns", "qname", "query_frame"))
+    return known and row["transport"] != "mdns" and row["qtype"] not in _OF_SERVERS and is_one_host(row["resolver_ip"])
 
 
 def _without_copies(row: dict[str, Any], at_once: dict[int, int]) -> dict[str, Any]:

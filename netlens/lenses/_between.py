@@ -9,28 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import median
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import MOST_SEGMENTS, views
+from netlens.lenses._view import MOST_SEGMENTS, View, views
 from netlens.text import size
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses._view import View
 
 MOST, LITTLE = 0.5, 0.1  #: of what was sent again
 
 
-def where(traffic: Traffic, view: View, sessions: Iterable[int]) -> str:
+def where(view: View, sessions: Iterable[int]) -> str:
     """A clause that says where data of these sessions of a view was lost; empty where that is not known."""
-    both = {each.name: each for each in views(traffic)}
+    both = {each.name: each for each in views(view.traffic)}
     vm, host = both.get("vm"), both.get("host")
     if vm is None or host is None:
         return ""
     other = host if view is vm else vm
     lost = again = 0
     for k in sessions:
-        pair = same(traffic, view, other, k)
+        pair = same(view, other, k)
         if pair is None or not (_complete(view, k) and _complete(other, pair)):
             return ""
         of = {view.name: k, other.name: pair}
@@ -49,12 +44,13 @@ def where(traffic: Traffic, view: View, sessions: Iterable[int]) -> str:
     return f"{size(lost)} of what was sent again was lost between the VM's and the host's capture"
 
 
-def same(traffic: Traffic, view: View, other: View, k: int) -> int | None:
+def same(view: View, other: View, k: int) -> int | None:
     """The session of the other capture that is this very connection."""
-    if traffic.pairing is None:
+    pairing = view.traffic.pairing
+    if pairing is None:
         return None
     row = view.side.connection_of.get(k, -1)
-    partner = traffic.pairing.host_of if view.side is traffic.vm else traffic.pairing.vm_of
+    partner = pairing.host_of if view.side is view.traffic.vm else pairing.vm_of
     mate = int(partner[row]) if row >= 0 else -1
     if mate < 0:
         return None
@@ -83,7 +79,7 @@ def _sent(view: View, k: int, up: bool) -> list[tuple[int, int, int]]:
 def _lost(sent: list[tuple[int, int, int]], got: list[tuple[int, int, int]]) -> tuple[int, int] | None:
     """Of one direction, bytes that were sent again because they had not come to the other capture, and all bytes that were sent again; None where nothing
     tells how long the way between takes."""
-    first_sent, first_got = _firsts(sent), _firsts(got)
+    first_sent, first_got = ({offset: ts for ts, offset, _ in reversed(segments)} for segments in (sent, got))
     repeats = [(ts, offset, end) for ts, offset, end in sent if first_sent[offset] < ts]
     repeated = {offset for _, offset, _ in repeats}
     trips = [first_got[offset] - ts for offset, ts in first_sent.items() if offset in first_got and offset not in repeated]
@@ -96,11 +92,3 @@ def _lost(sent: list[tuple[int, int, int]], got: list[tuple[int, int, int]]) -> 
         end - offset for ts, offset, end in repeats if offset in first_got and 2 * (first_got[offset] - trip) >= first_sent[offset] + ts
     )
     return lost, sum(end - offset for _, offset, end in repeats)
-
-
-def _firsts(segments: list[tuple[int, int, int]]) -> dict[int, int]:
-    """By offset, when a segment that begins there was seen first."""
-    found: dict[int, int] = {}
-    for ts, offset, _ in segments:
-        found.setdefault(offset, ts)
-    return found

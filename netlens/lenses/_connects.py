@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_loopback
 from netlens.lenses._said import TCP, undelivered
-from netlens.lenses._view import ACK, RST, SYN, S, grouped
-from netlens.parsers.icmp import PROHIBITED, REFUSING
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
+from netlens.lenses._view import ACK, RST, SYN, S, View, grouped
+from netlens.parsers.icmp import PROHIBITED, REFUSING, Error
 
 #: Outcomes; not heard: SYN and SYN+ACK came again and again; half open: the server acknowledged something older, and the client reset that
 OPEN, REFUSED, UNANSWERED, NOT_HEARD, HALF_OPEN, OTHER = "open", "refused", "unanswered", "not heard", "half open", "other"
@@ -141,8 +138,7 @@ def _attempt(view: View, k: int) -> Attempt | None:
 
 def _hear(view: View, attempt: Attempt) -> None:
     """What ICMP errors say of an attempt that nothing else answered: a refusal, or why it found nobody. A program is told at once (RFC 1122 4.2.3.9)."""
-    orig, orig_port, resp, resp_port = view.ends(attempt.session)
-    about = view.once(undelivered).get((TCP, (orig, orig_port), (resp, resp_port)), [])
+    about = view.once(undelivered).get((TCP, *view.way(attempt.session, True)), [])
     attempt.said = [e for e in about if attempt.syn_ns[0] <= e.ts <= attempt.syn_ns[-1] + SAID_NS]
     refusals = [e for e in attempt.said if e.what in REFUSING or e.what == PROHIBITED]
     if refusals:
@@ -209,16 +205,11 @@ def scans(view: View) -> list[Scan]:
     """By one source, failed attempts at :data:`SOME_PORTS` ports of a host or :data:`SCAN_HOSTS` hosts within :data:`SCAN_NS`."""
     failed = [a for a in view.once(attempts) if a.outcome in (REFUSED, UNANSWERED)]
     found = []
-    by_host: dict[tuple[str, str], list[Attempt]] = {}
-    by_port: dict[tuple[str, int], list[Attempt]] = {}
-    for a in failed:
-        by_host.setdefault((a.client, a.server), []).append(a)
-        by_port.setdefault((a.client, a.port), []).append(a)
-    for (source, host), group in by_host.items():
+    for (source, host), group in grouped(failed, lambda a: (a.client, a.server)).items():
         most = _most_within(group, lambda a: a.port)
         if most >= SOME_PORTS:
             found.append(Scan(source, host, most, group, True))
-    for (source, port), group in by_port.items():
+    for (source, port), group in grouped(failed, lambda a: (a.client, a.port)).items():
         most = _most_within(group, lambda a: a.server)
         opened = {a.server for a in view.once(attempts) if a.client == source and a.port == port and a.outcome == OPEN}
         if most >= SCAN_HOSTS and len(opened) <= most:  # a program among peers that mostly answer is none
@@ -226,14 +217,13 @@ def scans(view: View) -> list[Scan]:
     return found
 
 
-def _most_within(group: list[Attempt], what: object) -> int:
+def _most_within(group: list[Attempt], what: Callable[[Attempt], object]) -> int:
     """Most different things tried within the time of a scan."""
-    assert callable(what)
     group = sorted(group, key=lambda a: a.syn_ns[0])
     best = low = 0
-    counts: dict[object, int] = {}
+    counts: Counter[object] = Counter()
     for a in group:
-        counts[what(a)] = counts.get(what(a), 0) + 1
+        counts[what(a)] += 1
         while a.syn_ns[0] - group[low].syn_ns[0] > SCAN_NS:
             old = what(group[low])
             counts[old] -= 1

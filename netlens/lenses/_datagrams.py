@@ -8,14 +8,11 @@ a search (SSDP, mDNS, NetBIOS).
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
+from netlens.lenses._view import View
+from netlens.parsers.trail import Conversation
 from netlens.wire.datagrams import quic_kind
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
-    from netlens.parsers.trail import Conversation
 
 FULL = 1200  #: bytes of a QUIC Initial at least (RFC 9000 14.1)
 RDP_SYN = 1232  #: bytes of a SYN (MS-RDPEUDP 3.1.5.1.1)

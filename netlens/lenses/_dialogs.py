@@ -7,12 +7,11 @@ with which password is never read. A refusal counts if the same was not allowed 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from netlens.lenses._view import Segments, View
+from netlens.lenses._view import Segments, View
 
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
@@ -56,17 +55,9 @@ def refusals(view: View) -> list[Refusal]:
     begins[list(view.halves)] = False
     candidates = view.sessions_where(_says_no, begins)
     found: list[Refusal] = []
-    for k in view.first_copies if candidates else ():
-        if k not in candidates:
-            continue
+    for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
-        if not len(seg):
-            continue
-        for of in (_replies, _mysql, _postgres, _redis, _pop):
-            said = of(k, seg, view)
-            if said:
-                found += said
-                break
+        found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
     return found
 
 

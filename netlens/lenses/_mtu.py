@@ -7,27 +7,21 @@ hears of it sends shorter ones at once (RFC 1191, RFC 8201), which nobody waits 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from netlens.lenses._repeats import STALL_TIMES, Repeat, stalled
 from netlens.lenses._said import TCP, errors
-from netlens.lenses._view import RST, grouped
-from netlens.parsers.icmp import TOO_BIG
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
+from netlens.lenses._view import RST, View, grouped
+from netlens.parsers.icmp import TOO_BIG, Error
 
 LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 
 
 @dataclass
 class TooLarge:
-    """Segments of ``size`` bytes were sent ``times`` times in vain, while such of ``passed`` bytes arrived. ``told``: routers that said so."""
+    """Segments of ``size`` bytes were sent ``times`` times in vain, while shorter ones arrived. ``told``: routers that said so."""
 
     wait: Repeat
     size: int
-    passed: int
     times: int
     told: list[Error]
 
@@ -42,9 +36,8 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     seg = view.segments(wait.session)
     frames = set(wait.frames)
     sent = [i for i in range(len(seg)) if seg.orig[i] == wait.orig and seg.frame[i] in frames and seg.length[i]]
-    size = max(
-        (seg.length[i] for i in sent[1:]), default=0
-    )  # the first time, the sender's card may have been given several in one (offload)
+    # the first time, the sender's card may have been given several in one (offload)
+    size = max((seg.length[i] for i in sent[1:]), default=0)
     whole = [i for i in sent if seg.length[i] >= size]
     if size < LARGE or len(whole) <= STALL_TIMES:
         return None
@@ -64,9 +57,7 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     for i in range(whole[0]):
         if seg.orig[i] == wait.orig and seg.length[i] and seg.offset[i] + seg.length[i] <= min(acked, offset):
             passed = max(passed, seg.length[i])
-    orig, orig_port, resp, resp_port = view.ends(wait.session)
-    ends = ((orig, orig_port), (resp, resp_port))
-    heard = told.get((TCP, *(ends if wait.orig else ends[::-1])), [])
+    heard = told.get((TCP, *view.way(wait.session, wait.orig)), [])
     if not heard and (not alive or passed >= size or not (passed or small)):
         return None
-    return TooLarge(wait, size, passed, len(whole), heard)
+    return TooLarge(wait, size, len(whole), heard)

@@ -23,12 +23,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import ACK, FIN, OPENING, RST, SYN, S, Segments
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
+from netlens.lenses._view import ACK, FIN, OPENING, RST, SYN, S, Segments, View
 
 REORDER_NS = 3_000_000
 NO_TRIP = 1 << 62
@@ -38,9 +34,8 @@ MANY_SENT = 1000  #: segments under way of which the sending time is kept
 FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: a close_notify is 31
 LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
 ENOUGH = 5000  #: sessions that are looked at
-LATE_SHARE = (
-    0.001  #: of frames that fill holes: fewer in a session without repeats cost nobody time, and millions of segments would be looked at
-)
+#: of frames that fill holes: fewer in a session without repeats cost nobody time, and millions of segments would be looked at
+LATE_SHARE = 0.001
 STALL_NS = 2_500_000_000  #: two time-outs of 1 s (RFC 6298 2.1 and 5.5: 1 s, then 2 s), as measured between first and last sending
 TRIP_SHARE = 0.6  #: of the shortest round trip, which varies; what comes sooner answers something earlier
 MANY = 10  #: segments with data; a receiver acknowledges every second one at once (RFC 9293 3.8.6.3)
@@ -148,12 +143,8 @@ def _delivery(view: View, k: int) -> Delivery:
         spurious += false_ones
         count += data
     long = [r for r in found if not r.deaf and r.last_ns - r.start_ns >= STALL_NS]  # few, as are the deaf
-    kept = [r for r in found if not r.deaf or not any(each.orig != r.orig and _overlap(each, r) for each in long)]
-    return Delivery(k, kept, spurious, count)
-
-
-def _overlap(one: Repeat, other: Repeat) -> bool:
-    return one.start_ns <= other.end_ns and other.start_ns <= one.end_ns
+    told = {id(r) for r in found if r.deaf and any(b.orig != r.orig and b.start_ns <= r.end_ns and r.start_ns <= b.end_ns for b in long)}
+    return Delivery(k, [r for r in found if id(r) not in told], spurious, count)
 
 
 def _filtered(seg: Segments, orig: bool) -> bool:

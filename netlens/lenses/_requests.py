@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from netlens.chains.divided import RELAY, STREAM, Divided
+from netlens.chains.traffic import Traffic
 from netlens.lenses import divided
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses._view import View
+from netlens.lenses._view import FIN, RST, S, View
 
 
 @dataclass(slots=True)
@@ -75,10 +71,10 @@ def _gave_up(view: View, k: int, sent: int) -> tuple[int | None, bool]:
     return (view.end_of(seg.frame[-1]) if acknowledged and len(seg) else None), False
 
 
-def budget_of(traffic: Traffic, view: View, request: Asked) -> Divided | None:
+def budget_of(view: View, request: Asked) -> Divided | None:
     """The time budget of a request of a capture."""
-    row = traffic.once(_rows).get((view.side.name, request.session, request.frames[0]))
-    return None if row is None else divided(traffic)[row]
+    row = view.traffic.once(_rows).get((view.side.name, request.session, request.frames[0]))
+    return None if row is None else divided(view.traffic)[row]
 
 
 def _rows(traffic: Traffic) -> dict[tuple[str | None, int, int], int]:

@@ -6,17 +6,11 @@ An error counts for a flow only as it quotes it: both ends and the direction. So
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from netlens.chains.copies import COPY_NS
-from netlens.lenses._view import grouped, most
-from netlens.parsers.icmp import EXPIRED, REASSEMBLY, UNREACHABLE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
+from netlens.lenses._view import View, grouped, most
+from netlens.parsers.icmp import EXPIRED, REASSEMBLY, UNREACHABLE, Error
 
 End = tuple[str, int]
 TCP, UDP = 6, 17

@@ -7,15 +7,11 @@ what may wait for events or says nothing on purpose: chat, message queues, logs,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
+from netlens.lenses._view import FIN, RST, S, View
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe

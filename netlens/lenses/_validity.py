@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import FIN, RST, S
+from netlens.lenses._view import FIN, RST, S, View
+from netlens.parsers.certificates import Shown
 from netlens.text import plural, utc
-
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
-    from netlens.parsers.certificates import Shown
 
 DAY_S = 86_400
 #: A capture that is older than a certificate by more than this was made with a wrong clock (1970, 2000): of six in the corpus, none was right.
@@ -46,10 +42,7 @@ def invalid(view: View) -> dict[int, Invalid]:
 
 def certificates(view: View) -> dict[int, Shown]:
     """By session, the first certificate that its server showed in clear."""
-    found: dict[int, Shown] = {}
-    for shown in view.side.capture.certificates:
-        found.setdefault(shown.session, shown)
-    return found
+    return {shown.session: shown for shown in reversed(view.side.capture.certificates)}
 
 
 def _how(shown: Shown) -> str:

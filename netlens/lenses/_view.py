@@ -13,26 +13,22 @@ Four things decide more than any threshold:
 from __future__ import annotations
 
 import bisect
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from netlens.addresses import is_address, is_loopback
 from netlens.chains.copies import is_copy
-from netlens.lenses import Finding
-from netlens.parsers.session_state import FSM, ORIGINATOR_SHIFT
+from netlens.chains.side import Side
+from netlens.chains.traffic import Traffic
+from netlens.lenses import Finding, Severity
+from netlens.parsers.trail import Conversation
+from netlens.schema import Table
 from netlens.text import endpoint
-
-if TYPE_CHECKING:
-    from netlens.chains.side import Side
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Severity
-    from netlens.parsers.trail import Conversation
-    from netlens.schema import Table
 
 T = TypeVar("T")
 S = 1_000_000_000  #: ns of a second
@@ -58,21 +54,21 @@ class Segments:
     offset: list[int]
     acked: list[int]
     head: list[int]
-    copies: int = 0
 
     def __len__(self) -> int:
         return len(self.frame)
 
 
 class View:
-    """One capture."""
+    """One capture. ``traffic``: what it is part of; nobody may have labelled it yet."""
 
-    def __init__(self, side: Side):
-        self.side = side
+    def __init__(self, side: Side, traffic: Traffic):
+        self.side, self.traffic = side, traffic
         self.name = side.of_log()
         self.sessions: Table = side.sessions
         self.trail = side.capture.trail
         self._worked_out: dict[Any, Any] = {}
+        self._columns: dict[str, list[Any]] = {}
         self._segments: dict[int, Segments] = {}
 
     def once(self, function: Callable[[View], T]) -> T:
@@ -86,17 +82,14 @@ class View:
 
     def column(self, name: str) -> list[Any]:
         """A column of sessions as a list; None is missing."""
-        return self.once(_column(name))
+        if name not in self._columns:
+            self._columns[name] = self.sessions[name].tolist()
+        return self._columns[name]
 
-    @cached_property
-    def _originator(self) -> np.ndarray[Any, Any]:
-        return (self.side.capture.part.state()[:, FSM] >> ORIGINATOR_SHIFT) & 1
-
-    @cached_property
+    @property
     def halves(self) -> set[int]:
         """Sessions that are half of a redirected connection: the other direction stands in another session."""
-        ports = self.side.connections["redirect_port"].tolist()
-        return {k for ids, port in zip(self.side.session_ids, ports, strict=True) if port is not None for k in ids}
+        return self.side.halves
 
     @cached_property
     def first_copies(self) -> list[int]:
@@ -122,6 +115,16 @@ class View:
     def ends(self, k: int) -> tuple[str, int, str, int]:
         """Originator and responder of a session."""
         return self._ends[k]
+
+    def way(self, k: int, orig: bool) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Sender and receiver of one direction of a session."""
+        ends = self.ends(k)[:2], self.ends(k)[2:]
+        return ends if orig else ends[::-1]
+
+    def service(self, k: int) -> tuple[str, str, int]:
+        """Who asked whom for what: client, server and port of a session."""
+        client, _, server, port = self.ends(k)
+        return client, server, port
 
     def address(self, k: int, orig: bool) -> str:
         """Of one end of a session."""
@@ -150,7 +153,7 @@ class View:
         """bool: which rows of the trail the originator of their session sent."""
         assert self.trail is not None
         t = self.trail.segments()
-        sent: np.ndarray[Any, Any] = t["way"][rows] == self._originator.astype(np.int8)[t["session"][rows]]
+        sent: np.ndarray[Any, Any] = t["way"][rows] == self.side.originator.astype(np.int8)[t["session"][rows]]
         return sent
 
     @cached_property
@@ -160,7 +163,7 @@ class View:
         if self.trail is not None and self.sessions.rows:
             t = self.trail.segments()
             by_responder = np.flatnonzero(
-                (t["fresh"] > 0) & (t["length"] > 0) & (t["way"] != self._originator.astype(np.int8)[t["session"]])
+                (t["fresh"] > 0) & (t["length"] > 0) & (t["way"] != self.side.originator.astype(np.int8)[t["session"]])
             )
             of = t["session"][by_responder]
             first = np.flatnonzero(np.diff(of, prepend=-1))  # segments stand by session
@@ -189,7 +192,7 @@ class View:
             for name, values in self.trail.segments().items()
             if name != "session"
         }
-        originator = int(self._originator[k])
+        originator = int(self.side.originator[k])
         seen: dict[tuple[int, int, int, int], tuple[int, int, int]] = {}
         kept: list[int] = []
         for i in range(len(part["ts"])):
@@ -204,7 +207,7 @@ class View:
             kept.append(i)
         names = ("frame", "ts", "flags", "window", "length", "fresh", "offset", "acked", "head")
         lists = {name: [part[name][i] for i in kept] for name in names}
-        return Segments(orig=[part["way"][i] == originator for i in kept], copies=len(part["ts"]) - len(kept), **lists)
+        return Segments(orig=[part["way"][i] == originator for i in kept], **lists)
 
     def connections_of(self, frames: list[int]) -> list[int]:
         """Numbers of the connections that carry frames, in their order."""
@@ -224,9 +227,7 @@ class View:
 
     @cached_property
     def _excerpts(self) -> list[list[int]]:
-        if self.trail is not None and self.trail.excerpts:
-            return self.trail.excerpts
-        return [[1, self.side.bounds_ns[1]]]
+        return (self.trail.excerpts if self.trail is not None else []) or [[1, self.side.bounds_ns[1]]]
 
     def end_of(self, frame: int) -> int:
         """When the excerpt that holds a frame ends; of most captures it is their end."""
@@ -271,26 +272,13 @@ class View:
         return self.one_sided or ip in self.heard_unseen
 
 
-_COLUMNS: dict[str, Callable[[View], list[Any]]] = {}
-
-
-def _column(name: str) -> Callable[[View], list[Any]]:
-    if name not in _COLUMNS:
-
-        def values(view: View) -> list[Any]:
-            return view.sessions[name].tolist()
-
-        _COLUMNS[name] = values
-    return _COLUMNS[name]
-
-
 def views(traffic: Traffic) -> list[View]:
     """One of each capture."""
     return traffic.once(_views)
 
 
 def _views(traffic: Traffic) -> list[View]:
-    return [View(side) for side in traffic.sides.values()]
+    return [View(side, traffic) for side in traffic.sides.values()]
 
 
 def finding(
@@ -332,9 +320,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
 
 def most(names: Iterable[str]) -> str:
     """The most frequent names: "a", "a and b", "a, b and 3 others"."""
-    counts: dict[str, int] = defaultdict(int)
-    for name in names:
-        counts[name] += 1
+    counts = Counter(iter(names))  # of a dict, its keys
     order = sorted(counts, key=lambda name: (-counts[name], name))
     if len(order) <= 2:
         return " and ".join(order)

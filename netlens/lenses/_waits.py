@@ -1,15 +1,75 @@
-"""When a connection stood still: data that was lost and sent again was waited for, or a receiver's window was shut."""
+"""When a connection stood still: data that was lost and sent again was waited for, or a receiver's window was shut while its peer had something to send."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._windows import shut_windows
+from netlens.lenses._view import FIN, RST, SYN, S, View
 
-if TYPE_CHECKING:
-    from netlens.lenses._view import View
+WAITING_NS = S  #: data that comes so soon after the window opened had waited for it
+
+
+@dataclass
+class Shut:
+    """A window that was shut. ``probes``: segments of the peer meanwhile; ``reopened``: else it was shut to the end of the connection or the capture."""
+
+    session: int
+    orig: bool  # the originator's window
+    start_ns: int
+    end_ns: int
+    probes: int
+    reopened: bool
+    frames: list[int]
+    share: float  # of the time in which the peer sent data
+
+    @property
+    def lasted_ns(self) -> int:
+        return self.end_ns - self.start_ns
+
+
+def shut_windows(view: View) -> list[Shut]:
+    """All of them in which the peer had data waiting."""
+    s = view.sessions
+    zero = s["orig_zero_windows"] + s["resp_zero_windows"]
+    return [shut for k in view.whole if zero[k] > 0 and k not in view.halves for shut in _of(view, k)]
+
+
+def _of(view: View, k: int) -> list[Shut]:
+    seg = view.segments(k)
+    found = []
+    for orig in (True, False):
+        since = -1
+        probes = 0
+        closing = False
+        data = [seg.ts[i] for i in range(len(seg)) if seg.orig[i] != orig and seg.length[i]]
+        active = max(data[-1] - data[0], 1) if data else 1
+        for i in range(len(seg)):
+            flags = seg.flags[i]
+            if seg.orig[i] == orig and not flags & RST:
+                if seg.window[i] == 0 and not flags & (SYN | FIN) and not closing:
+                    if since < 0:
+                        since, probes = i, 0
+                elif since >= 0 and seg.window[i] > 0:
+                    waited = probes > 0 or any(
+                        seg.orig[j] != orig and seg.length[j] and seg.ts[j] - seg.ts[i] <= WAITING_NS
+                        for j in range(i + 1, min(i + 20, len(seg)))
+                    )
+                    if waited:
+                        took = seg.ts[i] - seg.ts[since]
+                        found.append(Shut(k, orig, seg.ts[since], seg.ts[i], probes, True, [seg.frame[since], seg.frame[i]], took / active))
+                    since = -1
+            elif since >= 0:
+                probes += seg.orig[i] != orig and not flags & (FIN | RST)
+            if flags & RST and since >= 0:
+                found.append(Shut(k, orig, seg.ts[since], seg.ts[i], probes, False, [seg.frame[since], seg.frame[i]], 1.0))
+                since = -1
+                break
+            closing |= bool(flags & (FIN | RST))
+        if since >= 0 and probes > 0:
+            found.append(Shut(k, orig, seg.ts[since], seg.ts[-1], probes, False, [seg.frame[since], seg.frame[-1]], 1.0))
+    return [shut for shut in found if shut.lasted_ns < 3600 * S]
 
 
 def waits(view: View) -> dict[int, list[tuple[int, int]]]:

@@ -12,16 +12,11 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import S, finding, most, views
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, most
+from netlens.parsers.asking import Claim
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
-    from netlens.parsers.asking import Claim
 
 ID = "address-conflict"
 GROUP = "handshakes"
@@ -32,12 +27,7 @@ SHARED = ("00:00:0c:07:ac", "00:00:0c:9f:f", "00:07:b4:00", "00:00:5e:00:01", "0
 TIMES = 2  #: of one address; once may be a move
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     asking = view.side.capture.asking
     asked: dict[str, list[int]] = {}
     for (_, target), seen in asking.sought.items():
@@ -65,10 +55,6 @@ def _of(view: View) -> list[Finding]:
     text = f"{most(found)} {'was' if len(found) == 1 else 'were'} answered for by different hardware addresses {plural(times, 'time')} ({hardware})."
     values = {"addresses": sorted(found), "times": times}
     grave = max(map(len, found.values())) >= TIMES
-    advice = (
-        "Find both by their hardware addresses (the switch's table) and change the address of one. If both are cards of one host, set arp_ignore=1 there."
-        if grave
-        else ""
-    )
+    advice = "Find both by their hardware addresses (the switch's table) and change the address of one. If both are cards of one host, set arp_ignore=1 there."
     frames = [claim.frame for groups in found.values() for group in groups for claim in group]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

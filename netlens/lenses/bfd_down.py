@@ -10,17 +10,11 @@ Normal: a session begins down and is up within seconds (RFC 5880 6.2); an admini
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import S, finding, grouped, most, seconds, views
-from netlens.parsers.bfd import DOWN, INIT, UP
+from netlens.lenses import Finding, Severity
+from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.parsers.bfd import DOWN, INIT, UP, Change
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
-    from netlens.parsers.bfd import Change
 
 ID = "bfd-down"
 GROUP = "delivery"
@@ -33,9 +27,9 @@ _DIAGNOSTICS = {1: "control detection time expired", 2: "echo function failed", 
                 5: "path down", 6: "concatenated path down", 8: "reverse concatenated path down"}  # fmt: skip
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, sessions that went down, and such that never came up."""
-    return [found for view in views(traffic) for found in [*_fell(view), *_never_up(view)]]
+def look(view: View) -> list[Finding]:
+    """Sessions that went down, and such that never came up."""
+    return [*_fell(view), *_never_up(view)]
 
 
 def _fell(view: View) -> list[Finding]:

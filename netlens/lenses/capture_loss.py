@@ -9,17 +9,11 @@ Normal: the recorder's loss, not the network's. Zeek (policy/misc/capture-loss) 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from netlens.lenses._view import finding, views
+from netlens.lenses import Finding
+from netlens.lenses._view import View, finding
 from netlens.text import plural, size
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "capture-loss"
 GROUP = "sight"
@@ -28,12 +22,7 @@ SHARE = 0.01
 SESSIONS = 3
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     s = view.sessions
     firsts = s["first_frame"]
     advice = "Record with a larger buffer (netlens capture does), on the interface that carries both directions, without a filter that drops one."

@@ -9,29 +9,18 @@ Normal: RFC 5280 4.1.2.5: valid from notBefore to notAfter, both included. A cer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding
 from netlens.lenses._validity import certificates, clock_is_wrong, invalid
-from netlens.lenses._view import S, finding, most, views
+from netlens.lenses._view import S, View, finding, most
 from netlens.lenses.tls_failed import failures
 from netlens.text import plural, utc
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "certificate-expired"
 GROUP = "handshakes"
 RANK = 82
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     outdated = view.once(invalid)
     if not outdated:
         return []

@@ -9,19 +9,12 @@ Normal: what only takes in (syslog, printers, metrics) answers nothing, and clos
 
 from __future__ import annotations
 
-import bisect
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import scanning
 from netlens.lenses._services import NAMES, needs_none
-from netlens.lenses._view import S, finding, most, views
-from netlens.lenses.http_errors import AGAIN_NS, MOST_AGAIN, closed_on
+from netlens.lenses._view import S, View, finding, most
+from netlens.lenses.http_errors import closed_on, is_among
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
 
 ID = "closed-unanswered"
 GROUP = "answers"
@@ -33,24 +26,17 @@ ROUTING = (179,)
 BITTORRENT = b"\x13BitTorr"
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     s = view.sessions
     silent = (s["resp_bytes"] == 0) & (s["orig_bytes"] > 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
     left_out = view.halves | view.once(scanning)
     protocols, asked_ns = view.column("protocol"), view.column("orig_last_payload_ns")
-    found = []
-    for k in view.whole:
-        if silent[k] and k not in left_out and protocols[k] not in ("http", "tls") and (fin := closed_on(view, k, asked_ns[k])):
-            asked = _request(view, k, fin)
-            if asked is not None:
-                found.append((k, asked, fin))
+    closed = [
+        (k, closed_on(view, k, asked_ns[k])) for k in view.whole if silent[k] and k not in left_out and protocols[k] not in ("http", "tls")
+    ]
+    found = [(k, asked, fin) for k, fin in closed if fin and (asked := _request(view, k, fin)) is not None]
     if not found:
         return []
     again = _served_after(view, [k for k, *_ in found])
@@ -85,11 +71,5 @@ def _request(view: View, k: int, fin: int) -> int | None:
 def _served_after(view: View, sessions: list[int]) -> set[int]:
     """Those of some sessions behind which the same client was served by the same service at once."""
     starts, came = view.column("start_ns"), view.sessions["resp_bytes"]
-    served = sorted((starts[k], view.ends(k)[0], *view.ends(k)[2:]) for k in view.whole if came[k])
-    found = set()
-    for k in sessions:
-        client, _, *server = view.ends(k)
-        low, high = bisect.bisect_left(served, (starts[k],)), bisect.bisect_left(served, (starts[k] + AGAIN_NS,))
-        if any((client, *server) == tuple(other) for _, *other in served[low:high][:MOST_AGAIN]):
-            found.add(k)
-    return found
+    served = sorted((starts[k], view.service(k)) for k in view.whole if came[k])
+    return {k for k in sessions if is_among(served, view.service(k), starts[k])}

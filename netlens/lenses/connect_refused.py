@@ -9,17 +9,11 @@ Normal: a client that tries ::1 and then 127.0.0.1, or the other address family,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import OPEN, REFUSED, attempts, reached_after, scanning
 from netlens.lenses._said import said
-from netlens.lenses._view import S, finding, most, views
+from netlens.lenses._view import S, View, finding, most
 from netlens.text import endpoint, plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "connect-refused"
 GROUP = "handshakes"
@@ -30,12 +24,7 @@ ROUTING = (179, 646)  #: BGP, LDP: both sides try until one gets through
 PEERS, PEERS_SHARE = 10, 0.2  #: as for connect-unanswered
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     all_ = view.once(attempts)
     left_out = view.once(scanning)
     refused = [a for a in all_ if a.outcome == REFUSED and a.session not in left_out]
@@ -50,27 +39,20 @@ def _of(view: View) -> list[Finding]:
         if len(tried) >= PEERS and len(hosts) < PEERS_SHARE * len(tried) and len(answered) > len(hosts):
             grave = []
     shown = grave or lasting or refused
-    severity = "problem" if grave else "warning" if lasting else "note"
+    severity: Severity = "problem" if grave else "warning" if lasting else "note"
     whom = most(endpoint(a.server, a.port) for a in shown)
-    end = (
-        ""
-        if grave
-        else "; the service was reached within a second after all"
-        if not lasting
-        else "; it was reached soon after, or others were"
-    )
+    ends = {"warning": "; it was reached soon after, or others were", "note": "; the service was reached within a second after all"}
     heard = [e for a in shown for e in a.said]
     by = f" ({said(heard)})" if heard else ""
     others = sorted({e.reporter for e in heard} - {a.server for a in shown})
     were = "was" if len(shown) == 1 else "were"
     told = f"to {whom} {were} refused on the way" if others and len(heard) >= len(shown) else f"{were} refused by {whom}"
-    text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {told}{by}{end}."
+    text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {told}{by}{ends.get(severity, '')}."
     values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": len(heard)}
     advice = (
         "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
     )
     if others:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
-    if not grave:
-        advice = ""
-    return [finding(view, ID, severity, text, [f for a in shown for f in (a.syn_frames[0], a.answer_frame)], values, advice)]  # type: ignore[arg-type]
+    frames = [f for a in shown for f in (a.syn_frames[0], a.answer_frame)]
+    return [finding(view, ID, severity, text, frames, values, advice if grave else "")]

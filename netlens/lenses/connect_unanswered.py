@@ -12,20 +12,15 @@ Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address 
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import HALF_OPEN, NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
-from netlens.lenses._view import S, finding, grouped, most, seconds, views
+from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.icmp import EXPIRED
 from netlens.text import endpoint, plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
 
 ID = "connect-unanswered"
 GROUP = "handshakes"
@@ -39,12 +34,8 @@ OWN_PORTS = 1024  #: from here on programs choose
 PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this share silent: peers that are gone
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, services that never answered, and such that answered some connections."""
-    return [found for view in views(traffic) for found in _of(view, traffic)]
-
-
-def _of(view: View, traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
+    """Services that never answered, and such that answered some connections."""
     if view.one_sided:
         return []
     left_out = view.once(scanning)
@@ -73,7 +64,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     return [
         *_not_heard(view, deaf),
         *_half_open(view, stuck),
-        *(_never(view, never, severity, traffic) if never else []),
+        *(_never(view, never, severity) if never else []),
         *(_some(view, some, severity) if some else []),
     ]
 
@@ -139,7 +130,7 @@ def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Fi
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 
-def _never(view: View, shown: list[list[Attempt]], severity: Severity, traffic: Traffic) -> list[Finding]:
+def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
     n = len(shown)
     whom = most(endpoint(g[0].server, g[0].port) for g in shown)
     syns = [t for g in shown for a in g for t in a.syn_ns]
@@ -164,7 +155,7 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity, traffic: 
         advice = "The host answers on other ports, so a firewall drops this one, or its program does not accept connections: check both at the server."
     if {g[0].port for g in shown} == {DNS}:
         advice = "DNS answers that are too long for UDP come over TCP: allow TCP port 53 to the resolver."
-    if _not_passed(view, traffic, shown):
+    if _not_passed(view, shown):
         advice = (
             "The host's capture has none of these SYNs: unless it was recorded with a filter or on another interface, something between the VM and the host "
             "drops them (a firewall, a route)."
@@ -193,8 +184,9 @@ def _knocks(view: View, silent: list[Attempt]) -> set[int]:
     return found
 
 
-def _not_passed(view: View, traffic: Traffic, shown: list[list[Attempt]]) -> bool:
+def _not_passed(view: View, shown: list[list[Attempt]]) -> bool:
     """Whether the host's capture shows other connections of the VM, and none to these services."""
+    traffic = view.traffic
     if view.side is not traffic.vm or traffic.pairing is None or not (traffic.pairing.host_of >= 0).any():
         return False
     s = traffic.upstream.sessions

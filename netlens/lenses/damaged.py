@@ -11,26 +11,24 @@ Normal: no byte differs. TCP (RFC 9293 3.1) and Ethernet have checksums that mis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.chains.sameness import Difference, Sameness, compare
+from netlens.chains.side import Side
 from netlens.lenses import Finding
-from netlens.lenses._view import FRAMES, frame_filter
+from netlens.lenses._view import FRAMES, View, frame_filter
 from netlens.text import plural, printable, size
-
-if TYPE_CHECKING:
-    from netlens.chains.side import Side
-    from netlens.chains.traffic import Traffic
 
 ID = "damaged"
 GROUP = "sameness"
 RANK = 11
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """What differs; else, as a note, that nothing does."""
-    found = traffic.once(compare)
-    if found is None or traffic.vm is None or not (found.connections or found.skipped):
+def look(view: View) -> list[Finding]:
+    """What differs from the VM's capture to the host's; else, as a note, that nothing does."""
+    vm = view.traffic.vm
+    found = view.traffic.once(compare) if view.side is vm else None
+    if found is None or vm is None or not (found.connections or found.skipped):
         return []
     rest = ", ".join(f"{count:,} {why}" for why, count in sorted(found.skipped.items(), key=lambda each: (-each[1], each[0])))
     n = len({d.row for d in found.differences})
@@ -53,7 +51,7 @@ def look(traffic: Traffic) -> list[Finding]:
         }
     }
     text = (
-        f"{n:,} of {plural(found.connections, 'connection')} did not come out as {'it' if n == 1 else 'they'} went in: {_what(traffic.vm, first)}"
+        f"{n:,} of {plural(found.connections, 'connection')} did not come out as {'it' if n == 1 else 'they'} went in: {_what(vm, first)}"
         f"{' (the first)' if n > 1 else ''}."
     )
     of_vm, of_host = (

@@ -9,29 +9,17 @@ Normal: a client may get several offers and takes one (RFC 2131 3.1), as from a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lenses._view import finding, grouped, most, views
-from netlens.parsers.leases import OFFER
+from netlens.lenses import Finding
+from netlens.lenses._view import View, finding, grouped, most
+from netlens.parsers.leases import OFFER, Message
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
-    from netlens.parsers.leases import Message
 
 ID = "dhcp-servers"
 GROUP = "sight"
 RANK = 90
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     offers = [(client, m) for client, messages in view.side.capture.leases.items() for m in messages if m.kind == OFFER]
     by_question: dict[tuple[str, int], list[tuple[str, Message]]] = grouped(offers, lambda each: (each[0], each[1].xid))
     several = [group for group in by_question.values() if len({m.server for _, m in group}) > 1]

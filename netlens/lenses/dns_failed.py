@@ -10,17 +10,11 @@ Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import addressed, visible
-from netlens.lenses._view import finding, most, views
+from netlens.lenses._view import View, finding, most
 from netlens.tables import FAILURES
-from netlens.text import plural, printable
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
+from netlens.text import plural
 
 ID = "dns-failed"
 GROUP = "names"
@@ -29,9 +23,9 @@ SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a proble
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
 
 
-def look(traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     """Failures, and names that do not exist."""
-    return [found for view in views(traffic) for found in [*_failures(view), *_no_such_names(view)]]
+    return [*_failures(view), *_no_such_names(view)]
 
 
 def _failures(view: View) -> list[Finding]:
@@ -43,19 +37,15 @@ def _failures(view: View) -> list[Finding]:
     has_address = addressed(asked)
     lost = [q for q in failed if (q.client, q.name.lower()) not in has_address]
     grave = len(lost) >= LEAST or len(lost) >= max(SHARE * len(asked), 1)
-    names = most(printable(q.name if q.type == "A" else f"{q.name} ({q.type})") for q in failed)
+    names = most(q.shown for q in failed)
     by = most(r for q in failed for r in q.resolvers)
-    despite = (
-        ""
-        if lost
-        else "; " + ("the name has" if len({q.name.lower() for q in failed}) == 1 else "these names have") + " an address all the same"
-    )
+    these = "the name has" if len({q.name.lower() for q in failed}) == 1 else "these names have"
+    despite = "" if lost else f"; {these} an address all the same"
     text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}{despite}."
     values = {"questions": len(asked), "failed": len(failed), "codes": sorted({q.rcode for q in failed if q.rcode})}
     advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
-    return [
-        finding(view, ID, "problem" if grave else "warning", text, [f for q in failed for f in q.frames + q.answer_frames], values, advice)
-    ]
+    frames = [f for q in failed for f in q.frames + q.answer_frames]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
 def _no_such_names(view: View) -> list[Finding]:

@@ -9,17 +9,12 @@ Normal: tens of ms, up to a second for what no cache has. RFC 8767 5 sets 1.8 s 
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING
 
+from netlens.lenses import Finding
 from netlens.lenses._asked import visible
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.lenses.dns_unanswered import silent_resolvers, unanswered
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "dns-slow"
 GROUP = "names"
@@ -31,12 +26,7 @@ USUAL_NS = S * 3 // 10  #: a median above this is felt with each page
 SHARE, LEAST = 0.1, 3
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     told = {id(q) for silent in view.once(silent_resolvers) for _, q in silent.waited}  # what they waited for is known
     timed = [
         (q.answer_ns - q.first_ns, q) for q in visible(view) if q.answer_ns is not None and q.answer_ns >= q.first_ns and id(q) not in told
@@ -62,6 +52,5 @@ def _of(view: View) -> list[Finding]:
     whom = most(r for q in shown for r in q.resolvers)
     text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took more than {over}, the longest {seconds(longest)} ({whom})."
     advice = "Time the resolver (dig @RESOLVER NAME); a first query that is lost costs the client's time-out, usually 5 s." if grave else ""
-    return [
-        finding(view, ID, "problem" if grave else "warning", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)
-    ]
+    frames = [f for q in shown for f in q.frames + q.answer_frames]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]

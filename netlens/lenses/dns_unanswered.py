@@ -16,39 +16,33 @@ import bisect
 import re
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
+from netlens.lenses import Finding
 from netlens.lenses._asked import PENDING_NS, Question, addressed, filtered, visible
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import UDP, said, undelivered
-from netlens.lenses._view import S, finding, grouped, most, seconds, views
+from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.icmp import PORT as NO_PROGRAM
-from netlens.text import plural, printable
+from netlens.parsers.icmp import Error
+from netlens.text import plural
 from netlens.wire.addresses import ip_text
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
 
 ID = "dns-unanswered"
 GROUP = "names"
 RANK = 10
 SHARE = 0.1  #: of all questions; with fewer than a tenth open, programs went on (a capture with 6 % open among parallel questions: nobody waited)
-NAME = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?\Z"
-)  #: may stand in a command that is pasted
+#: may stand in a command that is pasted
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?\Z")
 PORT = 53
 LEAST = 3  #: that were asked once only; one or two may be a filter of the capture
 SOME = 200  #: conversations that began later are looked at for one question
 WAITED_NS = S  #: a name that another resolver answered only so late waited for a silent one
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, resolvers that never answered, questions that nobody answered, and answers from addresses that were not asked."""
-    return [found for view in views(traffic) for found in [*_never(view), *_of(view), *_elsewhere(view)]]
+def look(view: View) -> list[Finding]:
+    """Resolvers that never answered, questions that nobody answered, and answers from addresses that were not asked."""
+    return [*_never(view), *_of(view), *_elsewhere(view)]
 
 
 def unanswered(view: View) -> tuple[list[Question], bool]:
@@ -144,7 +138,7 @@ def _of(view: View) -> list[Finding]:
     told = view.once(errors_of)
     heard = list(dict.fromkeys(e for q in open_ for e in _heard(told, q)))
     why, cause = f"; {said(heard)}" if heard else "", "look for what drops UDP port 53"
-    names = most(_shown(q) for q in open_ if not q.tunnelled)
+    names = most(q.shown for q in open_ if not q.tunnelled)
     if all((r, q.client) in view.once(_in_pieces) for q in open_ for r in q.resolvers):
         why += "; only some fragments of their answers arrived"
         cause = "let fragments through, or have the resolver send less at a time (an EDNS buffer of 1,232 bytes)"
@@ -219,10 +213,6 @@ def _elsewhere(view: View) -> list[Finding]:
     values = {"resolvers": sorted({key[1] for key in found}), "answered_from": sorted({key[2] for key in found}), "answers": len(every)}
     advice = f"Have the server answer from the address that was asked (it has several), or ask {answering}."
     return [finding(view, ID, "problem", text, [e.frame for e in every], values, advice)]
-
-
-def _shown(q: Question) -> str:
-    return printable(q.name if q.type == "A" else f"{q.name} ({q.type})")
 
 
 def _dig(q: Question, resolver: str | None = None) -> str:

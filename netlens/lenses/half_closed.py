@@ -8,15 +8,9 @@ Normal: RFC 9293 3.6 allows a half-close for as long as anybody likes; a server 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "half-closed"
 GROUP = "leaks"
@@ -25,12 +19,7 @@ LONG_NS = 60 * S
 MANY = 20
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     fins = {True: view.column("orig_fin_ns"), False: view.column("resp_fin_ns")}
     resets = view.column("rst_ns")
     data = {True: view.column("orig_last_payload_ns"), False: view.column("resp_last_payload_ns")}

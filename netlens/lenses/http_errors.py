@@ -12,19 +12,14 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from netlens.lenses._view import FIN, RST, S, finding, grouped, most, views
+from netlens.lenses import Finding, Severity
+from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
+from netlens.parsers.bodies import Body
 from netlens.text import plural, size
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
-    from netlens.parsers.bodies import Body
-    from netlens.schema import Table
 
 ID = "http-errors"
 GROUP = "answers"
@@ -54,24 +49,22 @@ _ADVICE = {
 HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, errors, requests without an answer, and answers that were cut off."""
-    return [found for view in views(traffic) for found in [*_of(view), *_empty(view), *_ended(view), *_cut_off(view)]]
+def look(view: View) -> list[Finding]:
+    """Errors, requests without an answer, and answers that were cut off."""
+    return [*_of(view), *_empty(view), *_ended(view), *_cut_off(view)]
 
 
 def final_answers(view: View) -> list[dict[str, Any]]:
     """Answers with a status, but for challenges that the client answered."""
-    kept = set(view.first_copies)
+    kept, heads = set(view.first_copies) | view.halves, view.once(_heads)
     x = view.side.capture.table("exchanges")
     x = x.take(x.ints("status", -1) >= 200)
     names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(x.listed(name) for name in names), strict=True)]
-    rows = [r for r in rows if r["session_id"] in kept or r["session_id"] in view.halves]
-    ends = {r["session_id"]: view.ends(r["session_id"]) for r in rows}
-    heads = view.once(_heads)
+    rows = [r for r in rows if r["session_id"] in kept]
     rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
     out = []
-    for group in grouped(rows, lambda r: (ends[r["session_id"]][0], ends[r["session_id"]][2])).values():
+    for group in grouped(rows, lambda r: view.ends(r["session_id"])[::2]).values():
         let_in = sorted(r["start_ns"] for r in group if r["status"] not in CHALLENGES)
         for r in group:
             answered = r["response_ns"] or 0
@@ -134,33 +127,19 @@ def _of(view: View) -> list[Finding]:
     return [finding(view, ID, severity, text, frames, values, advice)]  # type: ignore[arg-type]
 
 
-def _in_clear(view: View) -> Table:
-    """Exchanges of sessions of HTTP without TLS."""
-    x = view.side.capture.table("exchanges")
-    return x.take((view.sessions["protocol"] == "http")[x["session_id"]])
-
-
 def _empty(view: View) -> list[Finding]:
     """Requests that the server acknowledged, and then closed on without a byte."""
     if view.one_sided:
         return []
-    kept = set(view.whole) - set(view.halves)
     missing = view.sessions["resp_missing_bytes"]
-    x = _in_clear(view)
-    names = ("session_id", "request_end_ns", "response_ns", "start_frame")
-    rows = [r for r in zip(*(x.listed(name) for name in names), strict=True) if r[0] in kept and not missing[r[0]]]
-    starts = sorted(
-        (sent, view.ends(k)[0], *view.ends(k)[2:]) for k, sent, answered, _ in rows if answered is not None and answered >= sent
-    )
+    rows = [r for r in _asked(view, "request_end_ns", "response_ns", "start_frame") if not missing[r[0]]]
+    served = sorted((sent, view.service(k)) for k, sent, answered, _ in rows if answered is not None and answered >= sent)
     found: list[tuple[int, int, int]] = []
     again: list[tuple[int, int, int]] = []
     for k, sent, answered, first in rows:
         if answered is not None or (fin := closed_on(view, k, sent)) is None:
             continue
-        client, _, *server = view.ends(k)
-        low, high = bisect.bisect_left(starts, (sent,)), bisect.bisect_left(starts, (sent + AGAIN_NS,))
-        asked_again = any((client, *server) == tuple(other) for _, *other in starts[low:high][:MOST_AGAIN])
-        (again if asked_again else found).append((k, first, fin))
+        (again if is_among(served, view.service(k), sent) else found).append((k, first, fin))
     lost = found + again
     if not lost:
         return []
@@ -172,12 +151,24 @@ def _empty(view: View) -> list[Finding]:
     advice = (
         "Look at the server's log of that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
         "does (its keep-alive time-out)."
-        if grave
-        else ""
     )
     values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
     frames = [f for _, *both in lost for f in both]
-    return [finding(view, ID, "problem" if grave else "warning" if n >= SERVER_TIMES else "note", text, frames, values, advice)]
+    severity: Severity = "problem" if grave else "warning" if n >= SERVER_TIMES else "note"
+    return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
+
+
+def _asked(view: View, *names: str) -> list[tuple[Any, ...]]:
+    """Session and columns of the exchanges of HTTP in clear that were captured in both directions."""
+    x, kept = view.side.capture.table("exchanges"), set(view.whole) - view.halves
+    x = x.take((view.sessions["protocol"] == "http")[x["session_id"]])
+    return [r for r in zip(*(x.listed(name) for name in ("session_id", *names)), strict=True) if r[0] in kept]
+
+
+def is_among(served: list[tuple[int, tuple[str, str, int]]], service: tuple[str, str, int], since_ns: int) -> bool:
+    """Whether a client was served by the same service within :data:`AGAIN_NS`.  served : when whom, in order of time."""
+    low, high = (bisect.bisect_left(served, ns, key=lambda each: each[0]) for ns in (since_ns, since_ns + AGAIN_NS))
+    return any(service == other for _, other in served[low:high][:MOST_AGAIN])
 
 
 def _ended(view: View) -> list[Finding]:
@@ -186,10 +177,7 @@ def _ended(view: View) -> list[Finding]:
         return []
     s = view.sessions
     silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
-    x = _in_clear(view)
-    names = ("session_id", "request_end_ns", "start_frame")
-    kept = set(view.whole) - set(view.halves)
-    rows = [r for r in zip(*(x.listed(name) for name in names), strict=True) if r[0] in kept]
+    rows = _asked(view, "request_end_ns", "start_frame")
     found = [(first, fin) for k, sent, first in rows if silent[k] and (fin := _both_closed(view, k, sent)) is not None]
     if not found:
         return []
@@ -237,7 +225,7 @@ def _cut_off(view: View) -> list[Finding]:
     bodies = view.side.capture.bodies
     if view.one_sided or not bodies:
         return []
-    kept = set(view.whole) - set(view.halves)
+    kept = set(view.whole) - view.halves
     missing = view.sessions["resp_missing_bytes"]
     came = view.sessions["resp_bytes"]
     last = {body.session: body for body in bodies if body.session in kept and not missing[body.session] and came[body.session] < body.end}

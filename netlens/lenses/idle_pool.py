@@ -10,15 +10,10 @@ Normal: browsers keep six to a server (RFC 9112 9.4 asks for few); a pool of a p
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import S, finding, grouped, views
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, grouped
 from netlens.lenses.never_closed import SOME, SOME_IDLE_NS, open_and_idle
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "idle-pool"
 GROUP = "leaks"
@@ -26,18 +21,14 @@ RANK = 82
 LEAST, IDLE_NS = 10, 60 * S
 
 
-def look(traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     """One for each client and service."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
     found = []
     open_ = view.once(open_and_idle)
     never = {k for k, idle in open_ if idle >= SOME_IDLE_NS}
     all_ = [(k, int(view.sessions["end_ns"][k]), int(view.sessions["end_ns"][k]) + idle) for k, idle in open_] + _closed(view)
     idle = [each for each in all_ if each[2] - each[1] >= IDLE_NS]
-    for key, group in grouped(idle, lambda each: (view.ends(each[0])[0], *view.ends(each[0])[2:])).items():
+    for key, group in grouped(idle, lambda each: view.service(each[0])).items():
         if len(group) < LEAST or sum(k in never for k, *_ in group) >= SOME:  # never-closed says it
             continue
         at_once = _at_once(group)

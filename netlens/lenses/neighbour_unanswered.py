@@ -12,18 +12,13 @@ Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses import Finding, Severity
+from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.parsers.asking import Seen
 from netlens.parsers.leases import SERVER as DHCP_SERVER
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
-    from netlens.parsers.asking import Seen
 
 ID = "neighbour-unanswered"
 GROUP = "handshakes"
@@ -33,12 +28,7 @@ PROOF, PROOF_NS = 5, (S // 2, 2 * S)  #: so often, with such a time between
 MANY = 8  #: addresses that one host asks for in vain: it looks around
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     asking = view.side.capture.asking
     if not asking.sought:
         return []

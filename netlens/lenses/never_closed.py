@@ -8,25 +8,14 @@ Normal: RFC 9293 3.8.4: TCP itself never ends an idle connection, and keep-alive
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lenses._view import S, finding, grouped, seconds, views
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, grouped, seconds
 
 ID = "never-closed"
 GROUP = "leaks"
 RANK = 80
 SOME, SOME_IDLE_NS = 20, 300 * S
 MANY, MANY_IDLE_NS = 100, 900 * S  #: and most of them opened one after the other while the earlier ones stayed
-
-
-def look(traffic: Traffic) -> list[Finding]:
-    """One for each client and service."""
-    return [found for view in views(traffic) for found in _of(view)]
 
 
 def open_and_idle(view: View) -> list[tuple[int, int]]:
@@ -42,9 +31,10 @@ def open_and_idle(view: View) -> list[tuple[int, int]]:
     ]
 
 
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
+    """One for each client and service."""
     found = []
-    for key, group in grouped(view.once(open_and_idle), lambda p: (view.ends(p[0])[0], *view.ends(p[0])[2:])).items():
+    for key, group in grouped(view.once(open_and_idle), lambda p: view.service(p[0])).items():
         idle = [p for p in group if p[1] >= SOME_IDLE_NS]
         if len(idle) < SOME:
             continue

@@ -10,37 +10,23 @@ Normal: copies of packets, spurious retransmissions, reordering, repeated SYNs a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._repeats import Delivery, deliveries, stalled
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "packet-loss"
 GROUP = "delivery"
 RANK = 70
 RESENT = 3  #: fewer are an accident
-LONG, LONG_SHARE, SHORT_SHARE = (
-    50,
-    0.03,
-    0.1,
-)  #: of a connection with so many segments this share was sent again; of a shorter one that share
+#: of a connection with so many segments this share was sent again; of a shorter one that share
+LONG, LONG_SHARE, SHORT_SHARE = 50, 0.03, 0.1
 WAITED_NS = S  #: what is noticed
 SOME_SHARE = 0.01
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view, traffic)]
-
-
-def _of(view: View, traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     lossy = [d for d in view.once(deliveries) if d.repeats]
     stalls = view.once(stalled)
     standing = {r.session for r in stalls}
@@ -54,7 +40,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         return []
     resent, segments = sum(d.resent for d in shown), sum(d.segments for d in shown)
     waited = max(d.waited_ns for d in shown)
-    place = where(traffic, view, [d.session for d in shown])
+    place = where(view, [d.session for d in shown])
     text = (
         f"{resent:,} of {plural(segments, 'data segment')} had to be sent again on {plural(len(shown), 'connection')} "
         f"({most(view.server(d.session) for d in shown)}), which cost up to {seconds(waited)}{f'; {place}' if place else ''}."
@@ -67,12 +53,8 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         "waited_s": waited / 1e9,
     }
     frames = [f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames]
-    advice = (
-        "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
-        if only_here
-        else ""
-    )
-    return [finding(view, ID, "problem" if only_here else "warning", text, frames, values, advice)]
+    advice = "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
+    return [finding(view, ID, "problem" if only_here else "warning", text, frames, values, advice if only_here else "")]
 
 
 def _everywhere(lossy: list[Delivery]) -> bool:

@@ -11,22 +11,17 @@ Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and r
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from netlens.addresses import is_one_host
+from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import ICMP, undelivered
 from netlens.lenses._said import errors as icmp_errors
 from netlens.lenses._said import said as said_of
-from netlens.lenses._view import S, finding, grouped, most, views
+from netlens.lenses._view import S, View, finding, grouped, most
+from netlens.parsers.asking import Ping
 from netlens.parsers.icmp import EXPIRED
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
-    from netlens.parsers.asking import Ping
 
 ID = "ping-unanswered"
 GROUP = "delivery"
@@ -36,12 +31,7 @@ TIMES, SHARE = 3, 0.05  #: of the requests to one address
 MANY = 8  #: addresses from which nothing came: somebody looks around
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     capture = view.side.capture
     asking = capture.asking
     if not asking.pings:
@@ -53,9 +43,8 @@ def _of(view: View) -> list[Finding]:
     lossy: list[tuple[str, int, list[int]]] = []
     silent: list[tuple[str, int, list[int]]] = []
     unheard: list[tuple[str, int, list[int]]] = []  # nothing at all came to who asked
-    refused = Counter(
-        e.destination[0] for e in view.once(icmp_errors) if e.protocol in ICMP
-    )  # too large for a link, say: that is an answer
+    # too large for a link, say: that is an answer
+    refused = Counter(e.destination[0] for e in view.once(icmp_errors) if e.protocol in ICMP)
     seen_from = speaking | asking.claims.keys() | {t.source[0] for t in view.conversations} | {e.reporter for e in capture.icmp_errors}
     by_host: dict[tuple[str, str], list[Ping]] = grouped(asking.pings.values(), lambda p: (p.source, p.destination))
     for (source, target), pings in by_host.items():

@@ -9,27 +9,17 @@ Normal: browsers and peer-to-peer programs connect to many hosts and mostly succ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding
 from netlens.lenses._connects import SCAN_HOSTS, SCAN_PORTS, scans
-from netlens.lenses._view import finding, views
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
+from netlens.lenses._view import View, finding
 
 ID = "port-scan"
 GROUP = "handshakes"
 RANK = 13
 
 
-def look(traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     """One for each source and target."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     found = []

@@ -9,29 +9,18 @@ Normal: one redirect a destination, after which the host takes the better way (R
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding
 from netlens.lenses._said import errors
-from netlens.lenses._view import finding, most, views
+from netlens.lenses._view import View, finding, most
 from netlens.parsers.icmp import REDIRECT
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "redirected"
 GROUP = "delivery"
 RANK = 83
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     found = [e for e in view.once(errors) if e.what == REDIRECT and e.destination[0]]
     if not found:
         return []

@@ -10,20 +10,15 @@ Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST beh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.lenses import Finding
 from netlens.lenses._between import same
 from netlens.lenses._repeats import FAREWELL
-from netlens.lenses._view import ACK, FIN, RST, S, Segments, finding, most, views
+from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, most, views
 from netlens.lenses.tls_failed import failures
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "reset"
 GROUP = "delivery"
@@ -47,21 +42,10 @@ class Broken:
     unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view, traffic)]
-
-
 def broken(view: View) -> list[Broken]:
     """Resets of established connections that had not been closed before."""
     resets = view.column("rst_ns")
-    found = []
-    for k in view.whole:
-        if resets[k] is not None and k not in view.halves:
-            one = _reset(view, k)
-            if one is not None:
-                found.append(one)
-    return found
+    return [one for k in view.whole if resets[k] is not None and k not in view.halves and (one := _reset(view, k)) is not None]
 
 
 def _reset(view: View, k: int) -> Broken | None:
@@ -105,14 +89,15 @@ def _reset(view: View, k: int) -> Broken | None:
     return None
 
 
-def _between(view: View, traffic: Traffic, resets: list[Broken]) -> bool:
+def _between(view: View, resets: list[Broken]) -> bool:
     """Whether the host's capture shows all these connections of the VM, and none of their resets."""
+    traffic = view.traffic
     if view.side is not traffic.vm or traffic.pairing is None:
         return False
     host = next(each for each in views(traffic) if each.side is traffic.upstream)
     rst, last = host.column("rst_ns"), host.side.bounds_ns[1]
     for b in resets:
-        mate = same(traffic, view, host, b.session)
+        mate = same(view, host, b.session)
         at = int(traffic.clock.to_host(np.array([view.column("rst_ns")[b.session]], np.int64))[0])
         if mate is None or rst[mate] is not None or at > last:
             return False
@@ -147,7 +132,7 @@ def greets(head: int) -> bool:
     return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK ", b"* OK", b"RFB "))
 
 
-def _of(view: View, traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     told = {f.session for f in view.once(failures)[0]}  # the finding "tls-failed" says it
@@ -160,7 +145,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     n, of = len(shown), len(view.whole)
     whom = most(view.server(b.session) for b in shown)
     if grave:
-        between = _between(view, traffic, grave)
+        between = _between(view, grave)
         unknown = not between and all(b.unknown for b in grave)
         what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
         by = f"in the name of {whom} by something between the two captures (the host's capture shows no reset)" if between else f"by {whom}"
@@ -169,11 +154,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
         text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended by a reset of {by} instead of a close."
     values = {"connections": of, "reset": n, "while_asked": len(grave), "by_client": sum(b.by_client for b in shown)}
-    advice = (
-        "Look at the server's log of that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
-        if grave
-        else ""
-    )
+    advice = ""
     if grave and between:
         advice = "Look at the firewalls and proxies between the VM and the host, unless the host's capture was filtered."
     elif grave and unknown:
@@ -181,6 +162,8 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
             "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps because it was idle: "
             "send keep-alives more often, or connect again after a pause."
         )
+    elif grave:
+        advice = "Look at the server's log of that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
     active = sum(not b.idle for b in shown)  # the end of an idle time is the ordinary end of many programs
     severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
     return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]

@@ -8,20 +8,16 @@ Normal: milliseconds; checking a certificate's revocation online takes a second.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from netlens.chains.copies import COPY_NS
+from netlens.lenses import Finding
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S, finding, most, seconds, views
+from netlens.lenses._view import FIN, RST, S, View, finding, most, seconds
 from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "slow-client"
 GROUP = "time"
@@ -29,11 +25,6 @@ RANK = 53
 CERTIFICATE = 11  #: type of the handshake message by which a client answers who asks for its certificate (RFC 5246 7.4.6)
 LONG_NS = 5 * S
 LATE_NS = S
-
-
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
 
 
 def pauses(view: View) -> list[tuple[int, int, list[int]]]:
@@ -92,7 +83,7 @@ def _may_be_late(view: View) -> np.ndarray[Any, Any]:
     return out
 
 
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     late = [p for p in view.once(pauses) if LATE_NS <= p[1] < 3600 * S]
     long = [p for p in late if p[1] >= LONG_NS]
     shown = long or late

@@ -9,16 +9,10 @@ Normal: one round trip, a second by satellite at most. RFC 6298 2.1: the first t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netlens.lenses import Finding
 from netlens.lenses._connects import OPEN, attempts
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "slow-connect"
 GROUP = "time"
@@ -29,12 +23,7 @@ LONGEST_NS = 130 * S  #: Linux gives up after 127 s (six repeats); what is longe
 LEAST, SHARE = 3, 0.1  #: connections above LATE_NS
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     opened = [(a.usable_ns - a.syn_ns[0], a) for a in view.once(attempts) if a.outcome == OPEN and a.usable_ns]
     opened = [
         (took, a)
@@ -54,10 +43,6 @@ def _of(view: View) -> list[Finding]:
     repeated = f"{'up to ' if len(shown) > 1 else ''}{repeated}" if repeated else "one SYN"
     text = f"{len(shown):,} of {plural(all_, 'connection')} took up to {seconds(longest)} to open ({repeated}): {most(view.server(a.session) for a in shown)}."
     values = {"connections": all_, "slow": len(shown), "longest_s": longest / 1e9, "syns": syns}
-    advice = (
-        "SYNs or their answers are lost, or the server's queue of new connections is full (nstat TcpExtListenOverflows on the server)."
-        if grave
-        else ""
-    )
+    advice = "SYNs or their answers are lost, or the server's queue of new connections is full (nstat TcpExtListenOverflows on the server)."
     frames = [f for a in shown for f in (a.syn_frames[0], a.answer_frame, a.usable_frame)]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

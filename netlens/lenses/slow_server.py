@@ -13,22 +13,17 @@ Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report ma
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netlens.chains.budget import NETWORK
-from netlens.chains.divided import RELAY, STALL
+from netlens.chains.divided import RELAY, STALL, Divided
+from netlens.lenses import Finding
 from netlens.lenses._repeats import deliveries, stalled
 from netlens.lenses._requests import Asked, asked, budget_of, relayed
 from netlens.lenses._services import silences
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses._view import S, View, finding, most, seconds, views
 from netlens.lenses.reset import greets
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.divided import Divided
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "slow-server"
 GROUP = "time"
@@ -48,13 +43,13 @@ GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, requests, what comes before them (hellos of TLS and greetings), and services that fall silent."""
-    return [found for view in views(traffic) for found in [*_of(view, traffic), *_first_words(view), *_silent(view)]]
+def look(view: View) -> list[Finding]:
+    """Requests, what comes before them (hellos of TLS and greetings), and services that fall silent."""
+    return [*_of(view), *_first_words(view), *_silent(view)]
 
 
-def _of(view: View, traffic: Traffic) -> list[Finding]:
-    two = len(traffic.sides) > 1
+def _of(view: View) -> list[Finding]:
+    two = len(view.traffic.sides) > 1
     given_up = [a for a in view.once(asked) if a.http and a.given_up and a.wait_ns >= NOTICED_NS]
     gone = {id(a) for a in given_up} if len(given_up) >= TIMES else set()  # one may be a person who does not want to wait
     all_ = [a for a in view.once(asked) if a.answered or a.wait_ns >= UNANSWERED_NS or id(a) in gone]
@@ -62,8 +57,8 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     kept_waiting = view.side.capture.polls
     polls = {id(a) for a in _polls(clear)} | {id(a) for a in clear if a.frames[0] in kept_waiting}
     # what the other capture shows to be lost on the way is told by stalled and packet-loss
-    stands = two and any(other.once(stalled) for other in views(traffic))
-    lost = {id(a) for a in clear if stands and a.wait_ns >= NOTICED_NS and _stood(budget_of(traffic, view, a)) >= MOST_SHARE * a.wait_ns}
+    stands = two and any(other.once(stalled) for other in views(view.traffic))
+    lost = {id(a) for a in clear if stands and a.wait_ns >= NOTICED_NS and _stood(budget_of(view, a)) >= MOST_SHARE * a.wait_ns}
     clear = [a for a in clear if id(a) not in lost]
     long = [a for a in clear if a.wait_ns >= LONG_NS and id(a) not in polls]
     late = [a for a in clear if (a.wait_ns >= LATE_NS or id(a) in gone) and id(a) not in polls]
@@ -76,7 +71,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     of = clear if grave or not hidden else all_
     slowest = max(shown, key=lambda a: a.wait_ns)
     longest = slowest.wait_ns
-    in_relay, relay = relayed(budget_of(traffic, view, slowest)) if two else (0, "")
+    in_relay, relay = relayed(budget_of(view, slowest)) if two else (0, "")
     share = f", {seconds(in_relay)} of it in {relay}" if in_relay >= TOLD_SHARE * longest else ""
     silent = sum(not a.answered for a in shown)
     left = sum(a.given_up for a in shown)
@@ -140,12 +135,10 @@ def _first_words(view: View) -> list[Finding]:
         text = f"{len(late):,} of {plural(len(all_), what)} waited up to {seconds(longest)} for the server's {of} ({whom})."
         advice = (
             "The server is busy, waits for something itself (a lookup, a backend), or pauses on purpose (mail servers do): look at its log."
-            if grave
-            else ""
         )
         frames = [int(s["first_frame"][k]) for k, _ in late]
         values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
-        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice))
+        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else ""))
     return out
 
 

@@ -10,18 +10,12 @@ Normal: no standard says. 64 kB/s is a modem of the year 2000; what is slower is
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 from netlens.chains.divided import STALL
-from netlens.lenses._requests import asked, budget_of
-from netlens.lenses._view import S, finding, most, seconds, views
+from netlens.lenses import Finding
+from netlens.lenses._requests import Asked, asked, budget_of
+from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.text import plural, size
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._requests import Asked
-    from netlens.lenses._view import View
 
 ID = "slow-transfer"
 GROUP = "time"
@@ -31,19 +25,14 @@ LEAST_NS = S
 TOLD_SHARE = 0.1  #: of the slowest, from which on it is told that it stood still
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view, traffic)]
-
-
-def _of(view: View, traffic: Traffic) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     large = [a for a in view.once(asked) if a.http and a.down_bytes >= BYTES and a.took_ns > 0]
     slow = [a for a in large if a.took_ns >= LEAST_NS and a.down_bytes * S < RATE * a.took_ns]
     if not slow:
         return []
     slowest = min(slow, key=lambda a: a.down_bytes * S / a.took_ns)
     rate = slowest.down_bytes * S / slowest.took_ns
-    budget = budget_of(traffic, view, slowest)
+    budget = budget_of(view, slowest)
     stood = budget.ns(STALL) if budget is not None else 0
     share = f"; the slowest stood still for {seconds(stood)} of {seconds(slowest.took_ns)}" if stood >= TOLD_SHARE * slowest.took_ns else ""
     pause = 0 if share else _pause(view, slowest)

@@ -10,20 +10,16 @@ Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._mtu import too_large
 from netlens.lenses._repeats import Repeat, stalled
 from netlens.lenses._said import TCP, said, undelivered
-from netlens.lenses._view import FIN, RST, SYN, S, finding, grouped, most, seconds, views
+from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds
+from netlens.parsers.icmp import Error
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
 
 ID = "stalled"
 GROUP = "delivery"
@@ -36,12 +32,12 @@ _MTU = (
 )
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, data that was not acknowledged, and keep-alives that were not answered."""
-    return [found for view in views(traffic) for found in [*_of(view, traffic), *_gone(view)]]
+def look(view: View) -> list[Finding]:
+    """Data that was not acknowledged, and keep-alives that were not answered."""
+    return [*_of(view), *_gone(view)]
 
 
-def _of(view: View, traffic: Traffic) -> list[Finding]:
+def _of(view: View) -> list[Finding]:
     waits = view.once(stalled)
     if not waits:
         return []
@@ -62,7 +58,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
     if large:
         worst = max(large, key=lambda each: each.wait.wait_ns)
         text += f"; only large packets were lost ({worst.size:,} bytes were sent {worst.times} times in vain)"
-    place = where(traffic, view, by_session)
+    place = where(view, by_session)
     text += f"; {place}" if place else ""
     text += f"; {said(heard)}." if heard else "."
     values = {
@@ -81,9 +77,7 @@ def _of(view: View, traffic: Traffic) -> list[Finding]:
 
 def _undelivered(view: View, wait: Repeat) -> list[Error]:
     """What was said of the data while it was waited for."""
-    orig, orig_port, resp, resp_port = view.ends(wait.session)
-    ends = ((orig, orig_port), (resp, resp_port))
-    about = view.once(undelivered).get((TCP, *(ends if wait.orig else ends[::-1])), [])
+    about = view.once(undelivered).get((TCP, *view.way(wait.session, wait.orig)), [])
     return [e for e in about if wait.start_ns <= e.ts <= wait.end_ns]
 
 

@@ -11,17 +11,12 @@ Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from netlens.lenses import Finding
 from netlens.lenses._validity import certificates, invalid
-from netlens.lenses._view import FIN, RST, S, Segments, finding, grouped, most, seconds, views
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
 from netlens.parsers.records import ALERTS
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "tls-failed"
 GROUP = "handshakes"
@@ -60,15 +55,10 @@ class Failure:
     session: int
     how: str
     sure: bool
-    frames: list[int]
+    frames: list[int | None]
     ts: int
     about: str = ""
     waited_ns: int = 0
-
-
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
 
 
 def failures(view: View) -> tuple[list[Failure], list[int]]:
@@ -98,7 +88,7 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
     return failed, tried
 
 
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     failed, tried = view.once(failures)
     served = {f.session for f in failed}
     starts: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
@@ -139,10 +129,8 @@ def _of(view: View) -> list[Finding]:
 
 
 def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:
-    secured = {
-        True: False,
-        False: False,
-    }  # ChangeCipherSpec or application data was sent: an alert behind it is not of the handshake, or encrypted
+    # ChangeCipherSpec or application data was sent: an alert behind it is not of the handshake, or encrypted
+    secured = {True: False, False: False}
     server_spoke = without = False
     hello_at = -1
     for i in range(len(seg)):
@@ -155,16 +143,14 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 if level == FATAL and what in ALERTS:
                     by = "client" if seg.orig[i] else "server"
                     cause = f": {NO_CERTIFICATE}" if without and by == "server" else ""
-                    return Failure(k, f"{ALERTS[what]} by the {by}{cause}", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i])
+                    return Failure(k, f"{ALERTS[what]} by the {by}{cause}", True, [hello, seg.frame[i]], seg.ts[i])
             without |= tls and seg.orig[i] and kind == HANDSHAKE and head & 0xFFFFFFFFFF == 7 << 24 | EMPTY_CERTIFICATE
             if tls and kind in (CHANGE_CIPHER, APPLICATION):
                 secured[seg.orig[i]] = True
             if hello_at >= 0 and not seg.orig[i] and not server_spoke and seg.offset[i] >= 0:
                 server_spoke = True
                 if not tls and head and seg.fresh[i] == length and not _tail_of_record(seg, i):
-                    return Failure(
-                        k, f"the server answers with {_words(head)}, not TLS", True, [f for f in (hello, seg.frame[i]) if f], seg.ts[i]
-                    )
+                    return Failure(k, f"the server answers with {_words(head)}, not TLS", True, [hello, seg.frame[i]], seg.ts[i])
         if hello is not None and seg.frame[i] >= hello and hello_at < 0 and seg.orig[i]:
             hello_at = i
         if seg.flags[i] & (FIN | RST) and hello_at >= 0 and not server_spoke:
@@ -174,10 +160,9 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 continue  # what it sent before comes behind it
             if seg.orig[i] and seg.ts[i] - seg.ts[hello_at] < PATIENCE_NS:
                 return None  # a browser opens more than it needs and closes them again
-            frames = [f for f in (hello, seg.frame[i]) if f]
+            frames = [hello, seg.frame[i]]
             if seg.orig[i]:  # it had waited
-                waited = seg.ts[i] - seg.ts[hello_at]
-                return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=waited)
+                return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i])
     return None
@@ -191,10 +176,5 @@ def _tail_of_record(seg: Segments, at: int) -> bool:
 
 def _words(head: int) -> str:
     text = head.to_bytes(8, "big")
-    if text.startswith(b"HTTP/"):
-        return "HTTP"
-    if text.startswith(b"SSH-"):
-        return "SSH"
-    if text.startswith(b"220"):
-        return "a greeting of SMTP or FTP"
-    return "something else"
+    known = ((b"HTTP/", "HTTP"), (b"SSH-", "SSH"), (b"220", "a greeting of SMTP or FTP"))
+    return next((words for begin, words in known if text.startswith(begin)), "something else")

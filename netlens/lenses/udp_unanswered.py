@@ -13,20 +13,15 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from netlens.addresses import is_one_host
+from netlens.lenses import Finding
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, by_tcp, hearing, requests
 from netlens.lenses._said import UDP, undelivered
-from netlens.lenses._view import S, finding, most, seconds, views
-from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER
+from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
 from netlens.text import endpoint, plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
-    from netlens.parsers.leases import Message
 
 ID = "udp-unanswered"
 GROUP = "handshakes"
@@ -72,9 +67,9 @@ class Try(NamedTuple):
     ends: tuple[tuple[str, int], tuple[str, int]]
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture at most one, and one of DHCP."""
-    return [found for view in views(traffic) for found in [*_of(view), *_leases(view)]]
+def look(view: View) -> list[Finding]:
+    """At most one, and one of DHCP."""
+    return [*_of(view), *_leases(view)]
 
 
 def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:

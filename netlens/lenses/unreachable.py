@@ -14,21 +14,15 @@ Normal: a client that has closed its socket says so of answers that come late (R
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
 from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
-from netlens.lenses._view import finding, most, views
+from netlens.lenses._view import View, finding, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
-from netlens.parsers.icmp import EXPIRED, REASSEMBLY
+from netlens.parsers.icmp import EXPIRED, REASSEMBLY, Error
+from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding, Severity
-    from netlens.lenses._view import View
-    from netlens.parsers.icmp import Error
-    from netlens.parsers.trail import Conversation
 
 ID = "unreachable"
 GROUP = "handshakes"
@@ -41,9 +35,9 @@ _FRAGMENTS = "Something on the way drops fragments (a firewall, NAT): let them p
 SHARE = 0.1  #: of all frames; a capture that holds little else was made to see such errors
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """Of each capture, datagrams, pings, and what is not in it."""
-    return [found for view in views(traffic) for found in [*_of(view), *_of_pings(view), *_of_others(view)]]
+def look(view: View) -> list[Finding]:
+    """Datagrams, pings, and what is not in it."""
+    return [*_of(view), *_of_pings(view), *_of_others(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -110,9 +104,8 @@ def _of_others(view: View) -> list[Finding]:
     if not lost:
         return []
     known = {frozenset((c.source, c.destination)) for c in view.conversations}
-    known |= (
-        {frozenset((ends[:2], ends[2:])) for ends in map(view.ends, range(view.sessions.rows))} if TCP in {p for p, *_ in lost} else set()
-    )
+    if TCP in {protocol for protocol, *_ in lost}:
+        known |= {frozenset(view.way(k, True)) for k in range(view.sessions.rows)}
     pinged = {frozenset((p.source, p.destination)) for p in view.side.capture.asking.pings.values()}
     found = [
         e

@@ -10,24 +10,18 @@ Normal: routing protocols, ARP and discovery are part of every network. Encrypte
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from netlens.lenses._view import finding, views
+from netlens.lenses import Finding
+from netlens.lenses._view import View, finding
 from netlens.parsers.trail import MAX_SEGMENTS
 from netlens.text import printable
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "unread-traffic"
 GROUP = "sight"
 RANK = 91
 MOST = 0.5
-RADIO = frozenset(
-    {105, 119, 127, 163, 192}
-)  #: IEEE 802.11: plain, with Prism, radiotap or AVS header, and PPI (tcpdump.org/linktypes.html)
+#: IEEE 802.11: plain, with Prism, radiotap or AVS header, and PPI (tcpdump.org/linktypes.html)
+RADIO = frozenset({105, 119, 127, 163, 192})
 OFF_THE_AIR = (
     "These are radio frames of Wi-Fi, taken in monitor mode, most of them encrypted. Capture on the interface without monitor mode (tcpdump without -I), "
     "or let airdecap-ng or Wireshark decrypt them and save the result as Ethernet."
@@ -39,12 +33,8 @@ HIDING = (
 )  # fmt: skip
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """What was not read, was not looked at, and is not there: at most one of each kind and capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
+    """What was not read, was not looked at, and is not there: at most one of each kind."""
     part = view.side.capture.part
     q = view.side.capture.table("quality")
     unlooked = [*_damaged(view), *_not_looked_at(view)]

@@ -9,17 +9,11 @@ Normal: RFC 9293 3.8.6.1 provides for it, and the Wireshark manual names a print
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lenses._view import S, finding, grouped, most, seconds, views
-from netlens.lenses._windows import shut_windows
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses._waits import shut_windows
 from netlens.lenses.zero_window_stuck import stuck
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "zero-window"
 GROUP = "delivery"
@@ -30,12 +24,7 @@ NOTICED_NS = 200_000_000
 OFTEN = 5
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     left_out = {id(shut) for shut in view.once(stuck)}
     shuts = [shut for shut in view.once(shut_windows) if id(shut) not in left_out and shut.reopened]
     together = grouped(shuts, lambda s: (s.session, s.orig)).values()
@@ -51,9 +40,6 @@ def _of(view: View) -> list[Finding]:
     in_all = f" and {seconds(total)} in all on one connection" if total > longest else ""
     text = f"{plural(len(shown), 'time')} a receiver's window was shut, for up to {seconds(longest)}{in_all}, while data waited for it: {who} did not read."
     values = {"times": len(shown), "longest_s": longest / 1e9, "total_s": total / 1e9, "connections": len({s.session for s in shown})}
-    advice = (
-        "The receiving program is busy, blocked, paused, or limits its own rate: look at it, its CPU and disk, not at the network."
-        if grave
-        else ""
-    )
-    return [finding(view, ID, "problem" if grave else "warning", text, [f for s in shown for f in s.frames], values, advice)]
+    advice = "The receiving program is busy, blocked, paused, or limits its own rate: look at it, its CPU and disk, not at the network."
+    frames = [f for s in shown for f in s.frames]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

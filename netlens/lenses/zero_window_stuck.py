@@ -8,16 +8,10 @@ Normal: RFC 9293 3.8.6.1: the sender probes at growing intervals and may do so f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from netlens.lenses._view import S, finding, most, seconds, views
-from netlens.lenses._windows import Shut, shut_windows
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.lenses._waits import Shut, shut_windows
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses import Finding
-    from netlens.lenses._view import View
 
 ID = "zero-window-stuck"
 GROUP = "delivery"
@@ -26,17 +20,12 @@ STUCK_NS, PROBES = 10 * S, 3  #: three probes are sent within 7 s (RFC 6298: 1, 
 SOME_NS = 3 * S
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """At most one of each capture."""
-    return [found for view in views(traffic) for found in _of(view)]
-
-
 def stuck(view: View) -> list[Shut]:
     """Windows that never opened again."""
     return [s for s in view.once(shut_windows) if not s.reopened and s.probes and s.lasted_ns >= SOME_NS]
 
 
-def _of(view: View) -> list[Finding]:
+def look(view: View) -> list[Finding]:
     shuts = view.once(stuck)
     grave = [s for s in shuts if s.lasted_ns >= STUCK_NS and s.probes >= PROBES]
     shown = grave or shuts

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.addresses import is_address
+from netlens.chains.streams import STREAM_BYTES, STREAM_NS
 from netlens.columns import NEVER, Bools, Ints
-from netlens.lenses.refused.labels import STREAM_BYTES, STREAM_NS
 from netlens.parsers import exchanges as x_
 from netlens.parsers import session_state as s_
 from netlens.parsers.pipeline import Part, Unit

@@ -27,6 +27,7 @@ from netlens.chains.divided import (
     WIRE,
     Divided,
     Division,
+    Spell,
     groups,
 )
 from netlens.columns import NEVER
@@ -245,10 +246,17 @@ def disordered(draw: st.DrawFn) -> list[Any]:
     return hops
 
 
+def painted(hops: list[Any], trip: int | None, ahead: tuple[int, int, int] | None = None) -> list[Spell]:
+    """The time line of one request by itself."""
+    from netlens.chains.painting import Ahead, Hops, divide
+
+    looked_up = np.array([] if ahead is None else [[0, *ahead]], np.int64).reshape(-1, 4).T
+    found = divide(Hops.of([hops]), np.array([NEVER if trip is None else trip], np.int64), Ahead(*looked_up))
+    return [Spell(start, end, PHASES[phase], relay) for start, end, phase, relay in found.rows(0)]
+
+
 @given(disordered(), st.none() | st.integers(0, 80), st.none() | st.tuples(st.integers(-50, 50), st.integers(-50, 50), st.just(0)))
 def test_no_order_of_times_leaves_a_rest(hops: list[Any], trip: int | None, ahead: tuple[int, int, int] | None) -> None:
-    from netlens.chains.painting import spells as painted
-
     spells = painted(hops, trip, ahead)
     assert all(a.end_ns == b.start_ns for a, b in pairwise(spells))
     assert all(s.end_ns > s.start_ns for s in spells) or (len(spells) == 1 and spells[0].start_ns == spells[0].end_ns)
@@ -263,10 +271,8 @@ def test_requests_are_painted_together_as_alone(requests: list[list[Any]]) -> No
     trips = np.array([NEVER if k % 2 else 30 for k in range(n)], np.int64)
     found = painting.divide(painting.Hops.of(requests), trips, painting.Ahead(*np.empty((4, 0), np.int64)))
     for k, hops in enumerate(requests):
-        own = slice(*found.offsets[k : k + 2].tolist())
-        start, end, phase, relay = (column[own].tolist() for column in found.columns)
-        alone = painting.spells(hops, None if k % 2 else 30)
-        assert [tuple(s) for s in alone] == list(zip(start, end, [PHASES[p] for p in phase], relay, strict=True))
+        together = [Spell(start, end, PHASES[phase], relay) for start, end, phase, relay in found.rows(k)]
+        assert together == painted(hops, None if k % 2 else 30)
 
 
 def test_times_of_a_group_add_up_beyond_64_bits() -> None:

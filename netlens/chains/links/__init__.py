@@ -5,12 +5,10 @@ A connection that one kind has paired is left alone by the next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from netlens.chains.compared import Found
 from netlens.registry import members
-
-if TYPE_CHECKING:
-    from netlens.chains.compared import Found
 
 
 class Link(Protocol):

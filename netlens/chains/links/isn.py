@@ -6,13 +6,10 @@ capture have (a replayed or doubled capture) tell nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from netlens.chains.compared import Compared, Found
 from netlens.columns import Ints
-
-if TYPE_CHECKING:
-    from netlens.chains.compared import Compared, Found
-
 
 ID = "isn"
 RANK = 1

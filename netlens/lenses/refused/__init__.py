@@ -18,21 +18,18 @@ import numpy as np
 
 from netlens.chains.parties import listed, of_requests
 from netlens.chains.situation import REJECTED
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
 from netlens.lenses._dialogs import Refusal, refusals
-from netlens.lenses._view import S, finding, frame_filter, grouped, most, views
+from netlens.lenses._view import S, View, finding, frame_filter, grouped, most
 from netlens.lenses.refused.verdict import needed
-from netlens.parsers.denials import BY_NAME, FOUND, NOTHING
+from netlens.parsers.denials import BY_NAME, FOUND, NOTHING, Answer
 from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.columns import Bools
-    from netlens.lenses import Severity
-    from netlens.lenses._view import View
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.weighing import Weighed
-    from netlens.parsers.denials import Answer
 
 ID = "refused"
 GROUP = "answers"
@@ -130,9 +127,9 @@ def _queued(traffic: Traffic) -> list[Finding]:
     return [_of_requests(traffic, "queued", "warning", text, found.waited, values)]
 
 
-def look(traffic: Traffic) -> list[Finding]:
-    """One finding if a request to the target was refused, and one of each capture in which servers of other protocols said no."""
-    return [*_of_target(traffic), *(found for view in views(traffic) for found in [*_of_dialogs(view), *_of_answers(view)])]
+def look(view: View) -> list[Finding]:
+    """What servers of other protocols than the target's refused; of the target see :func:`of_target`."""
+    return [*_of_dialogs(view), *_of_answers(view)]
 
 
 def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
@@ -141,15 +138,13 @@ def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
     found: dict[tuple[str, str, int], int] = {}
     for k in view.whole:
         if k not in refused:
-            client, _, server, port = view.ends(k)
-            found[client, server, port] = max(found.get((client, server, port), 0), starts[k])
+            found[view.service(k)] = max(found.get(view.service(k), 0), starts[k])
     return found
 
 
 def _put_off(view: View, r: Refusal) -> bool:
     """Whether a refusal for now (45z of SMTP, RFC 5321 4.2.1) was followed by a session of the same ends without any, as greylisting wants it."""
-    client, _, server, port = view.ends(r.session)
-    later = view.once(_taken_later).get((client, server, port), 0)
+    later = view.once(_taken_later).get(view.service(r.session), 0)
     return r.protocol == "SMTP" and r.what.startswith("45") and later > view.column("start_ns")[r.session]
 
 
@@ -232,7 +227,8 @@ def _of_answers(view: View) -> list[Finding]:
     return found
 
 
-def _of_target(traffic: Traffic) -> list[Finding]:
+def of_target(traffic: Traffic) -> list[Finding]:
+    """One finding if a request to the target was refused, or stood in a queue instead. ``traffic`` has labels."""
     r = traffic.situation.requests
     refused = r.rejected == REJECTED
     n = int(refused.sum())

@@ -22,13 +22,13 @@ Limits: what was sent in a window of time is not a count of what is open; :mod:`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, RECORDED, REQUESTS, UNKNOWN, VM, Requests, Situation
-from netlens.columns import Bools, Codes, Ints
+from netlens.columns import Bools, Codes, Ints, Rows
 
 UNITS = ("requests", "connections")
 #: pieces of an answer come several a second; through sshuttle refusals came up to 43 ms after the reset (measured)
@@ -85,9 +85,8 @@ class Rule:
         return self.changes[-1][1] if self.changes else 0
 
 
-APART = (
-    2.5  #: times that the smallest of the large requests is larger than the largest of the small ones, where they go to different models
-)
+#: times that the smallest of the large requests is larger than the largest of the small ones, where they go to different models
+APART = 2.5
 SHARE, FEWEST = 0.05, 5  #: of the requests that are of either size, at least
 
 
@@ -167,7 +166,7 @@ class Counts:
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
+class _Held(Rows):
     """Places held, [start, end), in order of (session, start): by whom, by which session; ``item``: the request that holds it, -1 for a session or one that was
     under way when the capture began; ``late``: how much longer it may have been held."""
 
@@ -177,9 +176,6 @@ class _Held:
     session: Ints
     item: Ints
     late: Ints
-
-    def take(self, rows: Bools | Ints) -> _Held:
-        return _Held(self.start[rows], self.end[rows], self.side[rows], self.session[rows], self.item[rows], self.late[rows])
 
 
 def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -> Counts:
@@ -301,7 +297,7 @@ def _with_underway(held: _Held, situation: Situation) -> _Held:
     old, none = situation.underway, np.zeros(len(situation.underway), np.int64)
     first = none + min(situation.capture_ns[0], int(situation.requests.start_ns.min(initial=situation.capture_ns[0])))
     theirs = _Held(first, np.maximum(old.end_ns, first + 1), old.side, old.session, none - 1, none)
-    both = _Held(*(np.concatenate([getattr(each, f.name) for each in (theirs, held)]) for f in fields(_Held)))
+    both = theirs.joined(held)
     return both.take(np.lexsort((both.start, both.session)))
 
 

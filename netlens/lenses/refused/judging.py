@@ -9,16 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, UNKNOWN, UNLABELLED
+from netlens.chains.situation import ACCEPTED, UNKNOWN, UNLABELLED, Situation
 from netlens.lenses.refused.limit import ENOUGH, TIE
-from netlens.lenses.refused.over_time import without_others
+from netlens.lenses.refused.over_time import Fit, without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, statistics, supported, undecided
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
-    from netlens.chains.situation import Situation
     from netlens.lenses.refused.counting import Adjustment
-    from netlens.lenses.refused.over_time import Fit
     from netlens.lenses.refused.weighing import Weighing
 
 HALF = 0.5  #: share of the refusals that must go with a cause for it to be supported

@@ -296,13 +296,15 @@ def likelihoods(counts: Counts, rejected: Bools, used: Bools, limits: Ints) -> t
 
 def by_chance(rejected: Bools) -> float:
     """Log likelihood of labels, in order, by chance: at one rate, or at two, one after a refusal and one after an acceptance."""
-    steady = log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
     if len(rejected) < 2:
-        return steady
-    bursts = sum(
-        log_beta(float(after.sum()) + 1, float((~after).sum()) + 1) for after in (rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]])
-    ) + float(np.log(0.5))
-    return max(steady, bursts)
+        return one_rate(rejected)
+    bursts = one_rate(rejected[1:][rejected[:-1]]) + one_rate(rejected[1:][~rejected[:-1]]) + float(np.log(0.5))
+    return max(one_rate(rejected), bursts)
+
+
+def one_rate(rejected: Bools) -> float:
+    """Log likelihood of labels at one rate, whichever; 0 of none."""
+    return log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
 
 
 def log_noise(wrong: float, right: float) -> float:

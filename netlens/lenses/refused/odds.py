@@ -43,10 +43,8 @@ FEWEST, MOST = 1, 9  #: refusals; with more, verdicts tell
 #: How usual each is, in log units: a rule on what is open (all of them together), one that refuses only some of what reaches it, each limit on requests or
 #: bytes over time, chance, a limit over time that was used up before, and anything else.
 USUAL = {"open": 0.0, "partly": -4.5, "rate": -4.25, "volume": -4.75, "chance": -2.75, "before": -5.5, "else": -5.25}
-HIDDEN, FEW = (
-    0.75,
-    10,
-)  #: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
+#: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
+HIDDEN, FEW = 0.75, 10
 EGRESS = 1.0  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
 EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
 LIMITS = 6  #: that a rule on what is open is taken to have tried
@@ -136,21 +134,15 @@ def _partly(weighing: Weighing) -> list[Weight]:
     fits = weighing.conditional
     labelled = weighing.situation.requests.rejected >= 0
     for fit in fits:
-        likelihoods = {
-            value: float(
-                np.mean(
-                    [
-                        _some_refused(weighing.refused[rows], fit.counts.count[rows] >= value)
-                        for rows in (weighing.inference.first, labelled)
-                    ]
-                )
-            )
+        likelihoods = [
+            sum(_some_refused(weighing.refused[rows], fit.counts.count[rows] >= value) for rows in (weighing.inference.first, labelled)) / 2
             for value in range(1, LIMITS + 1)
-        }
-        value = max(likelihoods, key=likelihoods.__getitem__)
+        ]
+        best = max(likelihoods)
+        value = likelihoods.index(best) + 1
         holds = _holds(weighing, replace(fit, low=value, high=value, value=value))
         usual = USUAL["partly"] + EGRESS * (fit.rule.scope == "egress")
-        out.append((usual, EVIDENCE * likelihoods[value] - log(LIMITS * len(fits)), holds | {"concurrency": 1.0}))
+        out.append((usual, EVIDENCE * best - log(LIMITS * len(fits)), holds | {"concurrency": 1.0}))
     return out
 
 
@@ -200,14 +192,13 @@ def _by_chance(rejected: Bools) -> float:
 
 def _steady(rejected: Bools) -> float:
     """The same at one rate: any that many are as likely."""
-    n, refused = len(rejected), int(rejected.sum())
-    return limit.log_beta(refused + 1, n - refused + 1) + log(n + 1)
+    return limit.one_rate(rejected) + log(len(rejected) + 1)
 
 
 def _bursts(rejected: Bools) -> float:
     """The same where one refusal makes the next more likely."""
     after, calm = rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]]
-    return limit.log_beta(float(after.sum()) + 1, float((~after).sum()) + 1) + _steady(calm) + log(0.5)
+    return limit.one_rate(after) + _steady(calm) + log(0.5)
 
 
 def _at_first(rejected: Bools) -> float:

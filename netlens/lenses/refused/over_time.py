@@ -40,9 +40,8 @@ MOST = 20_000  #: requests that are searched; 200 windows take a second with the
 MANY = 5_000  #: requests from which on limiters are fitted side by side; so many are searched at least
 REACHED = 500  #: runs of refusals, with something accepted in between, after which more of them tell the search nothing new
 NEARLY = 3.0  #: log units below the best of the beginning within which the best of all may lie
-PROMISING = (
-    0.25  #: share of the labels (of their log likelihood by chance) that a limiter must explain of the beginning to be refined on all
-)
+#: share of the labels (of their log likelihood by chance) that a limiter must explain of the beginning to be refined on all
+PROMISING = 0.25
 #: The search goes on around the best 3 values, with 4 more on either side of each, 3 times over: that finds a parameter to 0.03 %.
 PEAKS, FINE, ZOOMS = 3, 4, 3
 ROUND = 0.5  #: log units that a usual window may fit worse and still be named instead
@@ -70,17 +69,13 @@ class Reading:
         """What requests take of the limit."""
         return np.maximum(sent_bytes - self.overhead, 0)
 
-    def room(self, taken: Floats) -> Floats:
-        """What must be free for them."""
-        return taken if self.own else np.ones(len(taken))
-
 
 @dataclass(frozen=True, eq=False)
 class Fit:
     """How a limiter over time fits, at its best parameter.
 
     scope : "side" or "egress".  counts : what had been used up, per request.  value : the limit.
-    log_likelihood : of all labels, the price of the search taken off.  chance_log_likelihood : of the same labels by chance in bursts.
+    log_likelihood : of all labels, the price of the search taken off.
     runs : how many times the limit was reached, something having been accepted in between.
     p : bound on how often chance fits as well.  hits, misses, false_alarms : as of :class:`netlens.lenses.refused.limit.RuleFit`.
     """
@@ -92,7 +87,6 @@ class Fit:
     low: int
     high: int
     log_likelihood: float
-    chance_log_likelihood: float
     p: float
     hits: int
     misses: int
@@ -316,12 +310,12 @@ def _fit(
         return None  # requests that near to each other are in progress together
     # requests of an unknown side are as likely under this as under chance
     rest = labelled & ~used
-    ll += limit.log_beta(float((rejected & rest).sum()) + 1, float((~rejected & rest).sum()) + 1) if rest.any() else 0.0
+    ll += limit.one_rate(rejected[rest])
     alone = _best_limit(counts, rejected, used & first)[0] - price
     chance = limit.by_chance(rejected[used & first])
     full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
     return Fit(
-        limiter, scope, parameter_s, value, low, high, ll - price, limit.by_chance(rejected[labelled]),
+        limiter, scope, parameter_s, value, low, high, ll - price,
         float(min(1.0, np.exp(min(chance - alone, 0.0)))),
         int((used & rejected & (counts >= value)).sum()),
         int((used & rejected & (counts < value)).sum()),
@@ -465,8 +459,7 @@ class _Search:
     def refined(self, searched: _Search, reading: Reading, parameter_s: float) -> float:
         """The parameter that another search found in a part of these requests, or one near it that fits all of them better."""
         labels = searched.rejected[searched.used]
-        chance = limit.log_beta(float(labels.sum()) + 1, float((~labels).sum()) + 1)
-        if not self._any_length or searched.tried(reading, parameter_s) < chance * (1.0 - PROMISING):
+        if not self._any_length or searched.tried(reading, parameter_s) < limit.one_rate(labels) * (1.0 - PROMISING):
             return parameter_s
         found = searched.found[reading]
         order = sorted(found)

@@ -9,13 +9,9 @@ import re
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from netlens.lenses.refused import programs
-from netlens.lenses.refused.fixes import names
-
-if TYPE_CHECKING:
-    from netlens.lenses.refused.fixes import Context
+from netlens.lenses.refused.fixes import Context, names
 
 PORT = 8900
 ALONE = f"127.0.0.1:{PORT}"  #: a proxy lets whoever reaches it ask the API, so one that is not shared listens on its machine only

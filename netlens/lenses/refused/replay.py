@@ -33,18 +33,7 @@ from typing import Protocol
 
 import numpy as np
 
-from netlens.chains.situation import (
-    BY_SSHUTTLE,
-    COMPANION,
-    DIRECTLY,
-    LOOKUPS,
-    RECORDED,
-    REJECTED,
-    UNKNOWN,
-    UNLABELLED,
-    Sessions,
-    Situation,
-)
+from netlens.chains.situation import BY_SSHUTTLE, COMPANION, DIRECTLY, LOOKUPS, RECORDED, REJECTED, UNKNOWN, Sessions, Situation
 from netlens.columns import Ints
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.counting import models, most_at_once, open_at, peaks
@@ -655,8 +644,3 @@ class _Connected(_Replay):
             return
         self.idle[side].append(connection)
         heapq.heappush(self.events, (now + idles, _EXPIRE, connection, self.turn[connection]))
-
-
-def unlabelled(situation: Situation) -> int:
-    """Requests that nobody knows the outcome of; they are replayed as accepted."""
-    return int((situation.requests.rejected == UNLABELLED).sum())

@@ -8,15 +8,12 @@ done last. Pairs that begin together at a fixed distance (a title and the first 
 from __future__ import annotations
 
 from math import exp, lgamma, log
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.chains.situation import Situation
 from netlens.columns import Ints
 from netlens.lenses.refused.intents import MS, Intents, S
-
-if TYPE_CHECKING:
-    from netlens.chains.situation import Situation
 
 MOST_DONE = 32  #: of those that are done; more agents at once were not seen
 DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's

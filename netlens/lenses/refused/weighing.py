@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,15 +19,13 @@ from netlens.columns import Bools
 from netlens.lenses.refused import causes, condition, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, models, others
 from netlens.lenses.refused.judging import HALF, LITTLE
-from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, log_beta
+from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate
 from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.limiters import USUAL_S
+from netlens.lenses.refused.odds import Possibility
 from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses.refused.odds import Possibility
 
 ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs/calibration.md has what comes of it
 #: Times that a limit over time must have been reached, with fewer than 10 refusals and with more (one on what is open: the latter, always): what is
@@ -150,7 +148,7 @@ class Weighing:
         if not unknown.any() or (known & self.refused).sum() < ENOUGH:
             return fit.log_likelihood, possible
         if isinstance(fit, Fit) and fit.scope == "side":
-            chance = log_beta(float((unknown & self.refused).sum()) + 1, float((unknown & ~self.refused).sum()) + 1)
+            chance = one_rate(self.refused[unknown])
             return fit.log_likelihood - chance, possible - chance
         of_all, of_known = (likelihoods(fit.counts, self.refused, rows, np.array([fit.value])) for rows in (used, known))
         return (

@@ -106,7 +106,6 @@ def test_what_is_inferred_is_never_wrong(recording: Path, side: str) -> None:
     told = labels.rejected != UNLABELLED
     assert (labels.rejected[told] == refused[told]).all()
     assert set(labels.source[told]) <= {"inferred"}
-    assert all(labels.reason)
     if recording.name == "refused-in-stream" or not refused.any():
         assert not told.any()
     elif refused.sum() >= 8:
@@ -184,7 +183,7 @@ def test_the_answer_right_before_the_line() -> None:
     labels = from_log(table((1000, 700, 900), (2000, 259, 0), (3000, 700, 900)), log((2000.5,)))
     assert labels.rejected.tolist() == [ACCEPTED, REJECTED, ACCEPTED]
     assert labels.matched == [(0, 1)]
-    assert labels.reason[1] == "line 1 of the error log (1302)"
+    assert labels.source[1] == "error log"
 
 
 def test_several_refused_at_once() -> None:
@@ -641,7 +640,6 @@ def test_http2_is_not_inferred() -> None:
     for offered in (hellos(n, ("h2", "http/1.1")), hellos(0)):
         labels = inferred(SHOWN, hellos=offered)
         assert set(labels.rejected) == {UNLABELLED}
-        assert all("HTTP/2" in reason for reason in labels.reason)
     assert (inferred(SHOWN, hellos=hellos(3)).rejected != UNLABELLED).all()  # connections older than the capture, beside others of HTTP/1.1
 
 
@@ -664,7 +662,7 @@ def test_any_traffic(answers: list[tuple[int, int, int, int]], complete: bool) -
         for name in ("response_ns", "end_ns"):
             made[name][0] = None
     labels = infer(made, sessions(len(answers)), hellos(len(answers)))
-    assert len(labels.rejected) == len(labels.source) == len(labels.reason) == len(answers)
+    assert len(labels.rejected) == len(labels.source) == len(answers)
     assert ((labels.rejected == UNLABELLED) == (labels.source == "")).all()
     found = from_log(made, log(*((a[0], 50) for a in answers[::2])))
     assert len({row for _, row in found.matched}) == len(found.matched)
@@ -748,7 +746,7 @@ def test_a_title_that_is_asked_for_again_was_refused_without_a_line(tmp_path: Pa
     answers = at_that_time((1950, REFUSAL, 0, TITLE), (5000, 1800, 2500, MAIN), (5100, 700, 800, TITLE), (9468, 2416, 1600, MAIN))
     labels = from_log(answers, opencode_log(tmp_path, text), covers=True)
     assert labels.rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED, ACCEPTED]
-    assert labels.reason[0] == "asked for again, as line 4 of the error log says"
+    assert labels.source[0] == "error log"
 
 
 def test_errors_that_are_of_no_request_cast_no_doubt(tmp_path: Path) -> None:

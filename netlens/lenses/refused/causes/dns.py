@@ -8,16 +8,12 @@ Source: cause C of the investigation (docs/glossary.md).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from netlens.chains.situation import LOOKUPS
 from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import limit_verdict
 from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.weighing import Weighing
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses.refused.weighing import Weighing
 
 ID = "dns"
 LETTER = "C"

@@ -11,14 +11,11 @@ Source: cause D of the investigation (docs/glossary.md); RFC 9293 3.6.1 (half-cl
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import limit_verdict
 from netlens.lenses.refused.verdict import Evidence, Verdict
-
-if TYPE_CHECKING:
-    from netlens.lenses.refused.weighing import Weighing
+from netlens.lenses.refused.weighing import Weighing
 
 ID = "keep-alive"
 LETTER = "D"

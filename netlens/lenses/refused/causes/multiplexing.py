@@ -8,19 +8,14 @@ Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from netlens.chains.situation import COMPANION, UNKNOWN
+from netlens.chains.situation import COMPANION, UNKNOWN, Situation
+from netlens.columns import Bools
 from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import limit_verdict, unknown_sides
 from netlens.lenses.refused.verdict import Evidence, Verdict
-
-if TYPE_CHECKING:
-    from netlens.chains.situation import Situation
-    from netlens.columns import Bools
-    from netlens.lenses.refused.weighing import Weighing
+from netlens.lenses.refused.weighing import Weighing
 
 ID = "multiplexing"
 LETTER = "B"

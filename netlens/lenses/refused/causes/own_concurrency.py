@@ -8,15 +8,11 @@ Source: cause E of the investigation (docs/glossary.md); a limit per account is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import LITTLE, doubt, fit_equally, without_rules
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
+from netlens.lenses.refused.weighing import Weighing
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses.refused.weighing import Weighing
 
 ID = "own-concurrency"
 LETTER = "E"

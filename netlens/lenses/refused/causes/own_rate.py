@@ -9,8 +9,6 @@ Source: cause G of the investigation (docs/glossary.md); rate limits as provider
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from netlens.lenses.refused.judging import (
     chance_evidence,
     named_evidence,
@@ -22,11 +20,9 @@ from netlens.lenses.refused.judging import (
 )
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
+from netlens.lenses.refused.weighing import Weighing
 from netlens.logs import QUOTA
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses.refused.weighing import Weighing
 
 ID = "own-rate"
 LETTER = "G"

@@ -9,8 +9,6 @@ Source: cause A of the investigation (docs/glossary.md). That both sides use one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from netlens.chains.situation import ACCEPTED, HOST, REQUESTS, UNKNOWN, VM
@@ -18,11 +16,9 @@ from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence, without_others_tied
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, undecided
+from netlens.lenses.refused.weighing import Weighing
 from netlens.logs import QUOTA
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.lenses.refused.weighing import Weighing
 
 ID = "same-nat-ip"
 LETTER = "A"

@@ -8,14 +8,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from netlens.chains.reached import host_from_vm
-from netlens.chains.situation import ELSEWISE, HOST, REJECTED, SIDES, VM, Situation
+from netlens.chains.situation import ELSEWISE, HOST, REJECTED, SIDES, UNLABELLED, VM, Situation
+from netlens.chains.traffic import Traffic
 from netlens.lenses.refused import replay, turns
 from netlens.lenses.refused.counting import most_at_once
 from netlens.lenses.refused.intents import Intents, S, intents
@@ -25,11 +27,6 @@ from netlens.parsers import errorlog
 from netlens.parsers.connections import is_public
 from netlens.registry import members
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from netlens.chains.traffic import Traffic
 
 BY_HAND = "by hand: "  #: a caveat that begins so says what to do where there is no command
 NO_COUNT = "no limit on what is open explains the refusals, so nothing can be predicted"
@@ -206,6 +203,11 @@ class Case:
         """Whether there are requests or sessions of a side."""
         return bool((self.situation.requests.side == side).any() or (self.situation.sessions.side == side).any())
 
+    @property
+    def together(self) -> bool:
+        """Whether both sides are there, and counted together as far as is known."""
+        return self.has(VM) and self.has(HOST) and (self.rule is None or self.rule.scope == "egress")
+
     def replay(self, change: Change, *, at_once: bool = False) -> Outcome | None:
         """The outcome under a change; None where no count decides. ``at_once``: the provider knows at once of what is broken off."""
         if self.setting is None:
@@ -354,7 +356,7 @@ def _predict(case: Case, v: Variant) -> Prediction:
         notes.append(f"{outcome.given_up} requests would never be accepted")
     if setting.situation.uncountable and setting.rule.unit == "requests":
         notes.append(f"requests could not be counted: {setting.situation.uncountable}")
-    if unknown := replay.unlabelled(case.situation):
+    if unknown := int((case.situation.requests.rejected == UNLABELLED).sum()):
         notes.append(f"{unknown} requests of unknown outcome are taken as accepted")
     waited = (found.accepted_ns - found.start_ns).sum() / S
     return Prediction(

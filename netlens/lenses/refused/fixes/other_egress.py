@@ -5,7 +5,6 @@ Applies where the egress address is counted (or nobody knows what is) and both s
 
 from __future__ import annotations
 
-from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused.fixes import OPEN, SHARED_RATE, Case, Variant
 from netlens.lenses.refused.replay import Change
 
@@ -23,10 +22,6 @@ NOTE = "if the provider counts addresses and not keys, which packets do not tell
 
 def variants(case: Case) -> list[Variant]:
     """One, if both sides are there, and do not leave from different addresses as it is."""
-    if (
-        case.situation.facts.get("apart")
-        or not (case.has(VM) and case.has(HOST))
-        or (case.rule is not None and case.rule.scope != "egress")
-    ):
+    if case.situation.facts.get("apart") or not case.together:
         return []
     return [Variant(ID, TITLE, Change(own_address=True), "sshuttle --dns -r USER@SERVER 0.0.0.0/0", CAVEATS, NOTE)]

@@ -5,7 +5,6 @@ Applies where both sides use the API and a limit is reached together, or a quota
 
 from __future__ import annotations
 
-from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import programs
 from netlens.lenses.refused.fixes import OPEN, QUOTA, SHARED_RATE, Case, Variant
 from netlens.lenses.refused.replay import Change
@@ -24,6 +23,6 @@ def variants(case: Case) -> list[Variant]:
     caveats = tuple(filter(None, (*CAVEATS, program.login_caveat)))
     if case.context.quota:
         return [Variant(ID, TITLE, None, program.login, caveats, "what the other key has left is not known")]
-    if not (case.has(VM) and case.has(HOST)) or (case.rule is not None and case.rule.scope != "egress"):
+    if not case.together:
         return []
     return [Variant(ID, TITLE, Change(own_address=True), program.login, caveats, NOTE)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 
-from netlens.chains.situation import HOST, VM
+from netlens.chains.situation import HOST
 from netlens.lenses.refused.fixes import HOST_ONLY, OPEN, SHARED_RATE, Case, Variant, addresses
 from netlens.lenses.refused.replay import Change
 from netlens.text import plural
@@ -23,7 +23,7 @@ CAVEATS = ("the host's own requests are not sent at all; run them later",)
 
 def variants(case: Case) -> list[Variant]:
     """One, if both sides are there."""
-    if not case.has(HOST) or not case.has(VM) or (case.rule is not None and case.rule.scope != "egress"):
+    if not case.together:
         return []
     others = str(case.situation.facts.get("others") or "the host")
     there, alone = others.startswith("the host"), others == "the host"

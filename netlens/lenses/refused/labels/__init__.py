@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,28 +17,20 @@ from netlens.chains.requests import STREAM, UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, REJECTED, SIDES, UNLABELLED, Requests
 from netlens.chains.target import KNOWN_APIS, matching
+from netlens.chains.traffic import Traffic
 from netlens.columns import Codes, Ints, Objects
+from netlens.lenses.refused.counting import models
+from netlens.lenses.refused.labels._labels import QUICK, Answers, Labels, alike
 from netlens.registry import members
 from netlens.text import plural, printable
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-    from netlens.lenses.refused.labels._labels import Labels
 
 #: Values of the column ``source``: who says so.
 ERROR_LOG, KEY_LOG, STATUS, LOOK_ALIKE, INFERRED = "error log", "key log", "status", "look-alike", "inferred"
 
-#: An answer that lasts as long from its first byte to its last is a stream, and was accepted; a short one lasts less than SHORT_NS, and between them
-#: nothing is claimed.
-STREAM_NS = 150_000_000
-SHORT_NS = 60_000_000  #: first to last byte; 47 ms were measured where an acknowledgment was delayed between head and body
-STREAM_BYTES = 16384  #: one of as many bytes is a stream, too
 UNHEARD, NEARLY_ALL = 3, 0.9  #: fewer may be chance; the rest is what a log loses
 TAUGHT_BY_FEW = (3, 10)  #: or so few, where as many accepted answers are known not to look so
-TAUGHT, MISTAKEN = (
-    5,
-    0.05,
-)  #: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
+#: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
+TAUGHT, MISTAKEN = 5, 0.05
 
 
 @dataclass(eq=False)
@@ -115,8 +107,6 @@ def labelled(traffic: Traffic) -> Traffic:
 def _without_a_log(traffic: Traffic, told: Told) -> None:
     """Label, in place, the requests of machines of which there is no log, by what the log of another one shows: streams were accepted, and answers as short and
     quick, and of the size, of the refusals that it names were refusals, if next to none that it calls accepted look so."""
-    from netlens.lenses.refused.labels._labels import Answers, alike  # which need this module
-
     up = traffic.rows[:, UPSTREAM]
     refused, accepted = (told.source == ERROR_LOG) & (told.rejected == REJECTED) & (up >= 0), (told.rejected == ACCEPTED) & (up >= 0)
     open_ = (told.rejected == UNLABELLED) & (up >= 0)
@@ -142,9 +132,6 @@ def _of_one_that_logs_nothing(traffic: Traffic, told: Told) -> None:
     Answers that are to the byte of the size of refusals with a line, and as quick, are refusals if one connection, one kind of program (by its ClientHello)
     or one size of request has :data:`UNHEARD` of them and no line at all, while nearly all others that look so have theirs.
     """
-    from netlens.lenses.refused.counting import models
-    from netlens.lenses.refused.labels._labels import Answers  # which need this module
-
     up = traffic.rows[:, UPSTREAM]
     lined = (told.source == ERROR_LOG) & (told.rejected == REJECTED) & (up >= 0)
     if lined.sum() < UNHEARD or not ((told.rejected == UNLABELLED) & (up >= 0)).any():
@@ -167,8 +154,6 @@ def _of_one_that_logs_nothing(traffic: Traffic, told: Told) -> None:
 
 def _perhaps_refused(traffic: Traffic, told: Told) -> int:
     """How many answers look like refusals where nobody says of any request that it was refused: of one size, short, and sooner than streams begin."""
-    from netlens.lenses.refused.labels._labels import QUICK, Answers, alike  # which need this module
-
     up = traffic.rows[:, UPSTREAM]
     rows = up[(told.rejected == UNLABELLED) & (up >= 0)]
     named = not traffic.goal.guessed or any(matching(name, KNOWN_APIS) for name in traffic.goal.names)
@@ -185,8 +170,6 @@ def _perhaps_refused(traffic: Traffic, told: Told) -> int:
 
 def _unless_a_log_says_otherwise(traffic: Traffic, told: Told) -> None:
     """Take the label, in place, from what looks refused and has the size of short answers that a log calls something else, and of no refusal that it has."""
-    from netlens.lenses.refused.labels._labels import Answers, alike  # which need this module
-
     inferred = (told.source == INFERRED) & (told.rejected == REJECTED)
     if not inferred.any():
         return
@@ -222,8 +205,6 @@ def name_by_size(told: Told, down: Ints) -> None:
     So retries that an SDK makes in silence, and those of a program without a log, are not taken for another limit than the one that a log names.
     down : bytes of each answer upstream; 0 where it was not captured.
     """
-    from netlens.lenses.refused.labels._labels import alike  # which needs this module
-
     known = (told.rejected == REJECTED) & (down > 0)
     unknown = known & (told.refusal_class == logs.UNKNOWN)
     classes = sorted(set(told.refusal_class[known].tolist()) - {logs.UNKNOWN})

@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
+from netlens.chains.situation import REJECTED, UNLABELLED
+from netlens.chains.streams import SHORT_NS, STREAM_BYTES, STREAM_NS
 from netlens.columns import MISSING, NEVER, Bools, Codes, Ints, Objects
-from netlens.lenses.refused.labels import SHORT_NS, STREAM_BYTES, STREAM_NS
 from netlens.schema import ints_of
 
 if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorEvent
 
-__all__ = ["ACCEPTED", "REJECTED", "UNLABELLED"]
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
@@ -36,8 +35,8 @@ BACK_OFF_NS = (400 * MS, 120 * S)  #: Retry-After of a second less what the cloc
 class Labels:
     """Per exchange: refused or not, and who says so; arrays of equal length.
 
-    rejected : REJECTED, ACCEPTED or UNLABELLED.  source : "error log", "key log", "status", "look-alike", "inferred", or "" where unknown.  reason : why, in a
-    few words.  refusal_class : of those refused, one of the classes of :mod:`netlens.logs`; else "".
+    rejected : REJECTED, ACCEPTED or UNLABELLED.  source : "error log", "key log", "status", "look-alike", "inferred", or "" where unknown.
+    refusal_class : of those refused, one of the classes of :mod:`netlens.logs`; else "".
     matched : (index of the event, row of the exchange).  unmatched : events for which there is no exchange; echoes of others are not among them.
     note : what a person should know about these labels; "" if nothing.  sizes : of refusals, as the log showed them.
     unclear : answers that a line of a log may mean, and that stay unknown for it.
@@ -46,7 +45,6 @@ class Labels:
 
     rejected: Codes
     source: Objects
-    reason: Objects
     refusal_class: Objects
     matched: list[tuple[int, int]] = field(default_factory=list)
     unmatched: list[ErrorEvent] = field(default_factory=list)
@@ -57,14 +55,12 @@ class Labels:
     unclear: int = 0
 
 
-def unlabelled(n: int, reason: str) -> Labels:
-    source, reasons, classes = np.empty(n, object), np.empty(n, object), np.empty(n, object)
-    source[:], reasons[:], classes[:] = "", reason, ""
-    return Labels(np.full(n, UNLABELLED, np.int8), source, reasons, classes)
+def unlabelled(n: int) -> Labels:
+    return Labels(np.full(n, UNLABELLED, np.int8), np.full(n, "", object), np.full(n, "", object))
 
 
-def set_labels(labels: Labels, rows: Any, rejected: int, source: str, reason: str, refusal_class: str = logs.UNKNOWN) -> None:
-    labels.rejected[rows], labels.source[rows], labels.reason[rows] = rejected, source if rejected != UNLABELLED else "", reason
+def set_labels(labels: Labels, rows: Any, rejected: int, source: str = "", refusal_class: str = logs.UNKNOWN) -> None:
+    labels.rejected[rows], labels.source[rows] = rejected, source
     labels.refusal_class[rows] = refusal_class if rejected == REJECTED else ""
 
 

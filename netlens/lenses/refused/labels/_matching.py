@@ -24,13 +24,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens.chains.streams import SHORT_NS
 from netlens.columns import Bools, Floats, Ints, distinct_rows
-from netlens.lenses.refused.labels import SHORT_NS, TAUGHT
+from netlens.lenses.refused.labels import TAUGHT
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
 
@@ -39,9 +39,8 @@ if TYPE_CHECKING:
 
 
 # --- lags and costs: a cost of 1 is what a lag beyond the usual costs per LAG_UNIT_NS
-EARLY_NS = (
-    400 * MS
-)  #: an error event in a stream is read before the stream's end, which follows within a round trip and the server's next write
+#: an error event in a stream is read before the stream's end, which follows within a round trip and the server's next write
+EARLY_NS = 400 * MS
 #: Of a program that writes all its lines late, which shows where the answers in so much time before them are short and of one size.
 LATEST_NS = 4 * S
 LATE_NS = 2 * S  #: a machine busy enough to write a line later than that would have fewer requests in flight than matter
@@ -58,9 +57,8 @@ SLOW_HINT = 0.2  #: cost of a long answer while it is not known how refusals loo
 ALONE = 1000.0  #: cost of an event without an answer
 OUTSIDE = UNLIKE  #: the same of one before the first answer or after the last: a log may begin before the capture and end after it
 MARGIN = 0.5  #: costs this close are no reason to prefer one answer; half of LAG_UNIT_NS
-MAX_CELLS = (
-    1 << 22
-)  #: of a table of costs, 32 MB; only thousands of requests a second reach it, and then its edges are matched a little worse
+#: of a table of costs, 32 MB; only thousands of requests a second reach it, and then its edges are matched a little worse
+MAX_CELLS = 1 << 22
 SHORT_MARGIN = 3.0  #: the same towards a short answer while it is not known how refusals look
 #: How far before a line its answer is looked for while learning what refusals look like; opencode writes up to 360 ms later (measured).
 NEAR_NS = 600 * MS
@@ -69,12 +67,10 @@ MIN_OTHERS, ENOUGH_OTHERS = 0.1, 5  #: share of the answers that must be of othe
 RETRIED = 0.5  #: share of those beyond the events after which the same request must come again, for them to be refusals
 SILENT_RETRY_NS = 200 * MS  #: the OpenAI and Anthropic SDKs wait 0.375 s before the first of their retries, less on a clock that is off
 ECHO_NS = 500 * MS  #: the lines of one refusal are written together
-MAX_OPEN = (
-    64  #: refusals that may have their echo still to come; half a second of a busy program has ten, a log that repeats itself thousands
-)
-ANOTHER_ORDER = (
-    4.0  #: between the sizes of requests for titles and of others; opencode's are 10 times apart, and turns grow by a tenth or two
-)
+#: refusals that may have their echo still to come; half a second of a busy program has ten, a log that repeats itself thousands
+MAX_OPEN = 64
+#: between the sizes of requests for titles and of others; opencode's are 10 times apart, and turns grow by a tenth or two
+ANOTHER_ORDER = 4.0
 SLOWER = 1.5  #: times the longest wait for a refusal that has a line, of one that has none
 BELIEVED = 0.5  #: share of events that must find an answer for silence to mean anything
 
@@ -202,17 +198,17 @@ def small_ones(answers: Answers, starts: Sequence[Start]) -> Bools | None:
     return small if ratios[at] >= ANOTHER_ORDER and told and lacking <= max(2, MIN_OTHERS * len(answers)) else None
 
 
-def tried_again(answers: Answers, starts: Sequence[Start], small: Bools, slack_ns: int) -> dict[int, int]:
-    """Short answers after which the log tells of the same title being asked for again -> the line that says so. Titles are asked for once a session."""
+def tried_again(answers: Answers, starts: Sequence[Start], small: Bools, slack_ns: int) -> list[int]:
+    """Short answers after which the log tells of the same title being asked for again. Titles are asked for once a session."""
     rows = np.flatnonzero(small)
     free = rows[np.argsort(answers.start[rows], kind="stable")].tolist()
-    of_session: dict[str, list[tuple[Start, int]]] = {}
+    of_session: dict[str, list[int]] = {}
     for start in (each for each in starts if each.small):
         while free and answers.start[free[0]] < start.low_ns - slack_ns - USUAL_NS:
             free.pop(0)
         if free and answers.start[free[0]] <= start.high_ns + slack_ns + LATE_NS:
-            of_session.setdefault(start.session, []).append((start, free.pop(0)))
-    return {row: after.line for those in of_session.values() for (_, row), (after, _) in pairwise(those) if answers.short[row]}
+            of_session.setdefault(start.session, []).append(free.pop(0))
+    return [row for those in of_session.values() for row in those[:-1] if answers.short[row]]
 
 
 def tried_again_soon(answers: Answers, rows: Bools) -> bool:

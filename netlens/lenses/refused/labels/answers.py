@@ -17,31 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens.chains.requests import UPSTREAM
+from netlens.chains.situation import ACCEPTED, REJECTED
+from netlens.chains.traffic import Traffic
 from netlens.columns import MISSING, Bools, Ints
 from netlens.lenses.refused.labels import INFERRED, STATUS, Told
-from netlens.lenses.refused.labels._labels import (
-    ACCEPTED,
-    ALIKE_BYTES,
-    QUICK,
-    REJECTED,
-    Answers,
-    Columns,
-    Labels,
-    S,
-    chains,
-    set_labels,
-    unlabelled,
-)
+from netlens.lenses.refused.labels._labels import ALIKE_BYTES, QUICK, Answers, Columns, Labels, S, chains, set_labels, unlabelled
 from netlens.schema import ints_of
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-
 
 ID = "answers"
 RANK = 4
@@ -65,14 +50,12 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     exchanges : rows to the target, of one or both sides.  http2 : whether a session speaks HTTP/2, where more than its hello tells that.
     """
     answers = Answers(exchanges)
-    n = len(answers)
-    labels = unlabelled(n, "the traffic does not show it")
+    labels = unlabelled(len(answers))
     status = ints_of(exchanges, "status", 0)
-    set_labels(labels, status == 429, REJECTED, STATUS, "HTTP status 429")
-    set_labels(labels, (status >= 200) & (status < 400) & ~answers.stream, ACCEPTED, STATUS, "HTTP status below 400")
+    set_labels(labels, status == 429, REJECTED, STATUS)
+    set_labels(labels, (status >= 200) & (status < 400) & ~answers.stream, ACCEPTED, STATUS)
     h2 = _may_be_h2(ints_of(exchanges, "session_id", -1), hellos, http2 or {})
-    labels.reason[h2] = "HTTP/2 may be spoken, or it is not known: turns need not be requests"
-    usable = ~h2 & (status == 0)
+    usable = ~h2 & (status == 0)  # turns of HTTP/2 need not be requests
     if not usable.any():
         return labels
     again = chains(answers, usable)
@@ -84,10 +67,8 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     streams = usable & answers.stream
     quick = answers.waits <= QUICK * _usual_wait(answers.waits[streams], 10)
     sure = like & (confirmed | ~closing | quick & (again >= 0))  # what was broken off on purpose is not asked for again
-    set_labels(labels, sure, REJECTED, INFERRED, "short, quick, of the provider's refusal size")
-    labels.reason[like & ~sure] = "like a refusal, but the program closed right behind it"
-    set_labels(labels, streams, ACCEPTED, INFERRED, "a stream, where refusals are short")
-    labels.reason[usable & ~like & ~answers.stream] = "neither a stream nor of the provider's refusal size"
+    set_labels(labels, sure, REJECTED, INFERRED)
+    set_labels(labels, streams, ACCEPTED, INFERRED)  # where refusals are short
     return replace(
         labels, note=f"answers of {', '.join(f'{s:,}' for s in sizes)} bytes are taken for refusals; other errors may look the same"
     )

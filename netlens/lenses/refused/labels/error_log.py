@@ -20,34 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netlens import logs
+from netlens.chains.clock import Clock
 from netlens.chains.linking import CODES
 from netlens.chains.parties import of_requests
 from netlens.chains.requests import UPSTREAM, VM_ROW
-from netlens.chains.side import WORDS
-from netlens.chains.situation import VM
+from netlens.chains.side import WORDS, Side
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, VM
 from netlens.chains.target import KNOWN_APIS, matching
+from netlens.chains.traffic import Traffic
 from netlens.columns import Bools, Ints
 from netlens.lenses.refused import programs
 from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, MISTAKEN, TAUGHT, Told
-from netlens.lenses.refused.labels._labels import (
-    ACCEPTED,
-    MS,
-    QUICK,
-    REJECTED,
-    UNLABELLED,
-    Answers,
-    Columns,
-    Labels,
-    S,
-    alike,
-    set_labels,
-    unlabelled,
-)  # fmt: skip
+from netlens.lenses.refused.labels._labels import MS, QUICK, Answers, Columns, Labels, S, alike, set_labels, unlabelled
 from netlens.lenses.refused.labels._matching import (
     BELIEVED,
     EARLY_NS,
@@ -62,12 +50,6 @@ from netlens.lenses.refused.labels._matching import (
 )
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
 from netlens.text import plural, printable
-
-if TYPE_CHECKING:
-    from netlens.chains.clock import Clock
-    from netlens.chains.side import Side
-    from netlens.chains.traffic import Traffic
-
 
 ID = "error-log"
 RANK = 2
@@ -237,65 +219,46 @@ def from_log(
         return _by_number(answers, log.untimed)
     if to_host is not None:
         log = converted(log, to_host)
-    labels = unlabelled(len(answers), "the error log does not cover it")
-    events = log.events
-    small = small_ones(answers, log.starts)
-    shift, found = 0, match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small, log.starts)
-    zone = "" if found.pairs else _other_zone(answers, events)
+    labels = unlabelled(len(answers))
+    small, sizes = small_ones(answers, log.starts), np.array(sorted(taught), np.int64)
+    shift, found = 0, match(answers, log.events, slack_ns, sizes, small, log.starts)
+    zone = "" if found.pairs else _other_zone(answers, log.events)
     if zone:
         log = converted(log, lambda time: time - round(float(zone) * 3600 * S))
-        events = log.events
-        found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64))
-    elif shift := _shift(answers, events):
+        found = match(answers, log.events, slack_ns, sizes)
+    elif shift := _shift(answers, log.events):
         log = converted(log, lambda time: time + shift)
-        events = log.events
-        found = match(answers, events, slack_ns, np.array(sorted(taught), np.int64), small, log.starts)
+        found = match(answers, log.events, slack_ns, sizes, small, log.starts)
+    events = log.events
     covered = _covered(answers, log, covers)
     doubted = _doubted(answers, events, found, covered)
     classes = [events[event].refusal_class for event, _ in found.pairs]
     if not doubted:
-        set_labels(labels, covered, ACCEPTED, ERROR_LOG, "the error log says nothing against it")
+        set_labels(labels, covered, ACCEPTED, ERROR_LOG)
         if found.sizes:
-            set_labels(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
+            set_labels(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE)  # where refusals are short
         like = _commonest(classes)
         if found.retried:
-            set_labels(
-                labels,
-                found.looks_refused,
-                REJECTED,
-                LOOK_ALIKE,
-                "looks like the refusals in the error log, and is retried like them",
-                like,
-            )
+            set_labels(labels, found.looks_refused, REJECTED, LOOK_ALIKE, like)
         else:
-            set_labels(labels, found.looks_refused, UNLABELLED, "", "looks like the refusals in the error log, but has no line there")
-            set_labels(
-                labels,
-                _taught(answers, found, covered),
-                REJECTED,
-                LOOK_ALIKE,
-                "looks like the refusals in the error log of another time",
-                like,
-            )
+            set_labels(labels, found.looks_refused, UNLABELLED)
+            set_labels(labels, _taught(answers, found, covered), REJECTED, LOOK_ALIKE, like)
     silent = _silently_refused(answers) & (labels.rejected == ACCEPTED)
-    set_labels(labels, silent, UNLABELLED, "", "short, and sooner than any stream: perhaps a refusal that the program did not write down")
+    set_labels(labels, silent, UNLABELLED)
     failed = answers.short & alike(answers.down, _failed_otherwise(answers, log, found)) & (labels.rejected == UNLABELLED)
-    set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG, "of the size of answers that the error log calls other failures")
+    set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
     unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
-    set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED, "", "an error line in words that are not known may mean it")
+    set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED)
     unsure = [row for row in found.doubtful if not (found.retried and found.looks_refused[row])]  # both were refused, one has the line
-    set_labels(labels, unsure, UNLABELLED, "", "a line of the error log may mean it, or another answer")
+    set_labels(labels, unsure, UNLABELLED)
     for event, row in found.pairs:
         if row not in found.doubtful and not (events[event].bare and answers.stream[row]):
-            code = f" ({events[event].code})" if events[event].code else ""
-            reason = f"line {events[event].line} of the error log{code}"
-            set_labels(labels, row, REJECTED, ERROR_LOG, reason, events[event].refusal_class)
+            set_labels(labels, row, REJECTED, ERROR_LOG, events[event].refusal_class)
     told = {event.refusal_class for event in events} - {logs.UNKNOWN}
     quick = answers.waits[[row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]]
-    for row, line in (tried_again(answers, log.starts, small, slack_ns) if small is not None else {}).items():
+    for row in tried_again(answers, log.starts, small, slack_ns) if small is not None else ():
         if labels.rejected[row] != REJECTED and (not len(quick) or answers.waits[row] <= SLOWER * quick.max()):
-            reason = f"asked for again, as line {line} of the error log says"
-            set_labels(labels, row, REJECTED, ERROR_LOG, reason, next(iter(told)) if len(told) == 1 else logs.UNKNOWN)
+            set_labels(labels, row, REJECTED, ERROR_LOG, next(iter(told)) if len(told) == 1 else logs.UNKNOWN)
     taken = {event for event, _ in found.pairs}
     unmatched = [event for i, event in enumerate(events) if i not in taken and i not in found.echoes and not event.bare]
     return replace(
@@ -313,15 +276,14 @@ def from_log(
 def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
     """Labels by a log without times: as many answers as it has refusals are short, quick and of one size, or a half or a third as many, as a program may write
     two lines or three of each. Any other number tells nothing."""
-    labels = unlabelled(len(answers), "the error log has no times")
+    labels = unlabelled(len(answers))
     like = _of_one_size(answers, answers.short, 1)
     if like.any():
         like &= answers.waits <= np.percentile(answers.waits[answers.stream], 50)
     lines = len(untimed) / max(int(like.sum()), 1)
     if like.sum() >= TAUGHT and any(abs(lines - each) <= MISTAKEN * each for each in (1, 2, 3)):
-        reason = "of the size of as many answers as the error log, which has no times, has refusals"
-        set_labels(labels, like, REJECTED, LOOK_ALIKE, reason, _commonest(untimed))
-        set_labels(labels, answers.stream, ACCEPTED, LOOK_ALIKE, "a stream, where refusals are short")
+        set_labels(labels, like, REJECTED, LOOK_ALIKE, _commonest(untimed))
+        set_labels(labels, answers.stream, ACCEPTED, LOOK_ALIKE)  # where refusals are short
     return labels
 
 

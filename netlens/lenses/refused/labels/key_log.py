@@ -10,8 +10,9 @@ import numpy as np
 
 from netlens import logs
 from netlens.chains.requests import STREAM, UPSTREAM
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.lenses.refused.labels import KEY_LOG, Told
-from netlens.lenses.refused.labels._labels import ACCEPTED, REJECTED, UNLABELLED, Answers, Columns, Labels, set_labels, unlabelled
+from netlens.lenses.refused.labels._labels import Answers, Columns, Labels, set_labels, unlabelled
 from netlens.schema import ints_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def refused(row: DecryptedRequest) -> int:
 def from_decrypted(exchanges: Columns, decrypted: Decrypted) -> Labels:
     """Labels of exchanges by turn-taking, or of rows that name their HTTP/2 ``stream``, from what the key log shows."""
     answers = Answers(exchanges)
-    labels = unlabelled(len(answers), "not decrypted")
+    labels = unlabelled(len(answers))
     sessions = ints_of(exchanges, "session_id", -1)
     frames = ints_of(exchanges, "start_frame", 0) if "start_frame" in exchanges else np.zeros(len(answers), np.int64)
     streams = ints_of(exchanges, "stream", -1) if "stream" in exchanges else np.full(len(answers), -1, np.int64)
@@ -64,17 +65,13 @@ def from_decrypted(exchanges: Columns, decrypted: Decrypted) -> Labels:
         if streams[i] >= 0:
             own = [by_stream[session, int(streams[i])]] if (session, int(streams[i])) in by_stream else []
         elif any(row.http == "2" for row in turns[session]):
-            labels.reason[i] = "HTTP/2: turns are no requests"
-            continue
+            continue  # turns are no requests
         else:
             after = order[at + 1] if at + 1 < len(order) and sessions[order[at + 1]] == session else -1
             stop = frames[after] if after >= 0 else np.iinfo(np.int64).max
             own = [row for row in turns[session] if frames[i] <= row.frame < stop]
         told = {refused(row) for row in own}
         if len(told) == 1 and (label := told.pop()) != UNLABELLED:
-            status = ", ".join(str(row.status) + (f" with code {row.code}" if row.code else "") for row in own)
             codes = [logs.CLASS_OF_CODE[row.code] for row in own if row.code in logs.CLASS_OF_CODE]
-            set_labels(labels, i, label, KEY_LOG, f"status {status}", codes[0] if codes else logs.UNKNOWN)
-        elif own:
-            labels.reason[i] = "its answers say different things" if len(own) > 1 else "its answer says neither"
+            set_labels(labels, i, label, KEY_LOG, codes[0] if codes else logs.UNKNOWN)
     return replace(labels, note=decrypted.note or "")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from netlens import logs
 from netlens.chains.requests import UPSTREAM, VM_ROW
+from netlens.chains.situation import ACCEPTED, REJECTED
+from netlens.chains.traffic import Traffic
 from netlens.lenses.refused.labels import STATUS, Told
-from netlens.lenses.refused.labels._labels import ACCEPTED, REJECTED, set_labels, unlabelled
-
-if TYPE_CHECKING:
-    from netlens.chains.traffic import Traffic
-
+from netlens.lenses.refused.labels._labels import set_labels, unlabelled
 
 ID = "relay-status"
 RANK = 3
@@ -23,9 +19,9 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         if side is None or not places:
             continue
         status = side.capture.table("exchanges")["status"]
-        labels = unlabelled(len(side.exchange_rows), "the relay's status says neither")
+        labels = unlabelled(len(side.exchange_rows))
         for i, asked in places.items():
             code = status[asked]
             if code is not None and (code == 429 or 200 <= code < 400):
-                set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, STATUS, f"status {code}", logs.UNKNOWN)
+                set_labels(labels, i, REJECTED if code == 429 else ACCEPTED, STATUS)
         yield Told.of(labels, traffic.rows[:, column])

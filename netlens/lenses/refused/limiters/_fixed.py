@@ -7,16 +7,14 @@ accepted requests: which of them were still counted in the window before.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from netlens.columns import Floats, Ints
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.limiters import USUAL_S, _windows
 from netlens.lenses.refused.limiters._windows import span_s
-
-if TYPE_CHECKING:
-    from netlens.columns import Floats, Ints
 
 EDGES = 24  #: edges tried for a window, of those that the requests suggest
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from netlens.columns import Floats, Ints
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.limiters import USUAL_S
-
-if TYPE_CHECKING:
-    from netlens.columns import Floats, Ints
 
 
 def span_s(starts: Ints) -> float:

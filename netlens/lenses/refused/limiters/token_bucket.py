@@ -11,15 +11,12 @@ Source: RFC 2697 (token buckets for marking), GCRA (ITU-T I.371); the limits tha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from netlens.columns import Floats, Ints
 from netlens.lenses.refused.limiters._windows import between, span_s
-
-if TYPE_CHECKING:
-    from netlens.columns import Floats, Ints
 
 ID = "token-bucket"
 KIND = "rate"
