@@ -59,7 +59,7 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     kept, heads = set(view.first_copies) | view.halves, view.once(_heads)
     x = view.side.capture.table("exchanges")
     names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame")
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*(x[name].tolist() for name in names), strict=True)]
+    rows = [dict(zip(names, row, strict=True)) for row in x.tuples(*names)]
     rows = [r for r in rows if r["status"] is not None and r["status"] >= 200 and r["session_id"] in kept]
     rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
     out = []
@@ -160,8 +160,7 @@ def _empty(view: View) -> list[Finding]:
 def _asked(view: View, *names: str) -> list[tuple[Any, ...]]:
     """Session and columns of the exchanges of HTTP in clear that were captured in both directions."""
     x, protocols, kept = view.side.capture.table("exchanges"), view.column("protocol"), set(view.whole) - view.halves
-    rows = zip(*(x[name].tolist() for name in ("session_id", *names)), strict=True)
-    return [r for r in rows if r[0] in kept and protocols[r[0]] == "http"]
+    return [r for r in x.tuples("session_id", *names) if r[0] in kept and protocols[r[0]] == "http"]
 
 
 def is_among(served: list[tuple[int, tuple[str, str, int]]], service: tuple[str, str, int], since_ns: int) -> bool:

@@ -106,8 +106,7 @@ def _between(view: View, resets: list[Broken]) -> bool:
 
 def _unanswered(view: View) -> set[int]:
     """Sessions with a request that has no answer."""
-    x = view.side.capture.table("exchanges")
-    return {k for k, answered in zip(x["session_id"].tolist(), x["response_ns"].tolist(), strict=True) if answered is None}
+    return {k for k, answered in view.side.capture.table("exchanges").tuples("session_id", "response_ns") if answered is None}
 
 
 def _closed_on(seg: Segments, k: int, fin: int) -> Broken | None:
