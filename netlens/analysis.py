@@ -239,7 +239,7 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
     beside = read_beside(given, linked.upstream.capture, [*(side.of_log() for side in linked.sides.values()), *linked.clocks], logs)
     traffic = rebuild(linked, beside)
     give_back()  # two processes have all of it from here on
-    return labelled(traffic.with_aside(lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
+    return labelled(traffic.knowing(aside=lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
 
 
 @no_cycles()

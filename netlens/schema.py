@@ -128,6 +128,10 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         """Rows at ``index`` (integers or a boolean mask), in that order."""
         return Table(self.schema, {k: v.take(index) if isinstance(v, LazyColumn) else v[index] for k, v in self.columns.items()})
 
+    def tuples(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Rows of some columns as Python values."""
+        return zip(*map(self.listed, names), strict=True)
+
     def records(self) -> Iterator[dict[str, Any]]:
         """Rows as plain dicts of Python values (NaN becomes None), for JSON."""
         names = list(self.columns)

@@ -93,9 +93,8 @@ class _View:
         self.waiting = late[owner] if len(late) else np.zeros(x.rows, bool)
         self.shared = np.zeros(side.connections.rows, bool)
         self.shared[list(side.shared)] = True
-        c = side.connections
         #: local ports that connections were redirected to, with their path
-        self.proxies = {port: path for port, path in zip(c["redirect_port"].tolist(), c["path"].tolist(), strict=True) if port is not None}
+        self.proxies = {port: path for port, path in side.connections.tuples("redirect_port", "path") if port is not None}
         self.http = x.ints("status", -1)
         self.complete = x["complete"]
 
@@ -173,7 +172,7 @@ class _View:
         NEVER: unknown."""
         s, c = self.side.sessions["synack_ms"].tolist(), self.side.connections
         local = (c["path"] == paths.SSHUTTLE) & (np.full(c.rows, self.side.name == "vm") | (c["vantage"] == "vm"))
-        servers = list(zip(*(c[name].tolist() for name in ("resp_ip", "resp_port", "redirect_port")), strict=True))
+        servers = list(c.tuples("resp_ip", "resp_port", "redirect_port"))
         own = np.full(c.rows, NEVER)
         usual: dict[Any, list[int]] = defaultdict(list)
         for row in np.flatnonzero(~local).tolist():

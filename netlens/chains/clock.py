@@ -115,7 +115,6 @@ class Clock:
         return out
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
         names = ("offset_s", "low_s", "high_s", "drift_ppm", "method", "packets", "steps", "frames", "note")
         return {name: getattr(self, name) for name in names} | {"steps": [asdict(step) for step in self.steps]}
 
@@ -176,7 +175,6 @@ def _at_hand(capture: Capture) -> bool:
 
 
 def _digests(capture: Capture, flows: Ints) -> Ints:
-    """The digests of the packets of ``flows`` in a capture."""
     trail = _whole_trail(capture)
     if trail is None:
         return m.collect(capture.paths, flows)
@@ -367,7 +365,7 @@ def _session_of_random(capture: Capture) -> dict[str, int]:
     hellos = _table(capture, "hellos")
     out: dict[str, int] = {}
     if hellos is not None:
-        for random, session in zip(hellos["random"].tolist(), hellos["session_id"].tolist(), strict=True):
+        for random, session in hellos.tuples("random", "session_id"):
             if random:
                 out.setdefault(random, session)
     return out
@@ -409,8 +407,7 @@ def _segments(capture: Capture, groups: list[list[int]]) -> list[tuple[Ints, Int
     """
     table, state = capture.table("sessions"), capture.part.state()
     wanted = sorted({s for group in groups for s in group})
-    flows = _by_originator(state[wanted])
-    unique, row = np.unique(flows, axis=0, return_inverse=True)
+    unique, row = np.unique(_by_originator(state[wanted]), axis=0, return_inverse=True)
     flow_of = dict(zip(wanted, row.ravel().tolist(), strict=True))
     marks = _digests(capture, unique) if wanted else np.zeros((0, m.DIGEST_WIDTH), np.int64)
     marks = marks[marks[:, m.LENGTH] > 0]
@@ -457,7 +454,7 @@ def _lookups(vm: Capture, host: Capture) -> list[Bounds]:
         return []
     for t in tables:
         found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for k, key in enumerate(zip(t["txid"].tolist(), t["qname"].tolist(), t["qtype"].tolist(), t["transport"].tolist(), strict=True)):
+        for k, key in enumerate(t.tuples("txid", "qname", "qtype", "transport")):
             if key[3] == "udp" and t["attempts"][k] == 1 and t["query_ns"][k] is not None and t["answer_ns"][k] is not None:
                 found[key].append(k)
         sides.append(found)

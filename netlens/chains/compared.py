@@ -56,8 +56,7 @@ class Compared:
         self.of = np.repeat(np.arange(n), [len(ids) for ids in members])  # connection of each member session
         place = {k: i for i, k in enumerate(s["session_id"].tolist())}
         self.member = np.array([place[k] for ids in members for k in ids], dtype=np.int64)  # row of each member session
-        ends = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True)
-        self.server = np.array([servers.setdefault(e, len(servers)) for e in ends], dtype=np.int64)
+        self.server = np.array([servers.setdefault(e, len(servers)) for e in c.tuples("resp_ip", "resp_port")], dtype=np.int64)
         self.orig_ip, self.orig_port = c["orig_ip"].tolist(), c["orig_port"].tolist()
         outer = zip(self.orig_ip, self.orig_port, c["nat_ip"].tolist(), c["nat_port"].tolist(), strict=True)
         #: address and port with which it leaves the machine, as far as its capture shows
@@ -82,12 +81,11 @@ class Compared:
         self.events[:, SERVER_FIN] = self._earliest("resp_fin_ns")
         self.reset = self._earliest("rst_ns") != MISSING
         self.isn, self.answer = self._numbers("orig_isn"), self._numbers("resp_isn")
-        spans = s if s.rows else None
-        bounds = capture.part.bounds_ns or ((int(spans["start_ns"].min()), int(spans["end_ns"].max())) if spans else (0, 0))
+        bounds = capture.part.bounds_ns or ((int(s["start_ns"].min()), int(s["end_ns"].max())) if s.rows else (0, 0))
         self.first, self.last = bounds  # of all frames: lookups show too that the capture ran
         self.randoms: list[set[str]] = [set() for _ in range(n)]
         at = {k: i for i, ids in enumerate(members) for k in ids}
-        for k, random in zip(hellos["session_id"].tolist(), hellos["random"].tolist(), strict=True):
+        for k, random in hellos.tuples("session_id", "random"):
             if random is not None and k in at:
                 self.randoms[at[k]].add(random)
         exchanges = capture.table("exchanges")

@@ -253,7 +253,6 @@ class Group:
     unrecorded: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
         phases = {f"{phase}_ns": ns for phase, ns in self.by_phase.items()}
         return (
             {name: getattr(self, name) for name in ("server", "target", "party", "process", "requests", "unanswered", "total_ns")}

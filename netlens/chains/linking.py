@@ -212,9 +212,8 @@ def _looked_at(
     served = {name: relays.serving(side) for name, side in sides.items()}
     passed_on = {name: relays.carried(side) for name, side in sides.items()}
     if {"vm", "host"} <= sides.keys():  # what the VM's program asks the host's relay is what it asks the server
-        c = sides["vm"].connections
-        ends = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True)
-        sides["vm"].target |= np.array([end in passed_on["host"].relays for end in ends], bool)
+        relayed = [end in passed_on["host"].relays for end in sides["vm"].connections.tuples("resp_ip", "resp_port")]
+        sides["vm"].target |= np.array(relayed, bool)
     for side in sides.values():
         side.find_requests()
     if not keys:
@@ -281,8 +280,7 @@ def _claimed(
 
 def _one_vm(upstream: Side, origin: Codes, served: Mapping[int, tuple[int, ...]], carried: Mapping[int, int], notes: list[str]) -> None:
     """Of several guests of a host that alone was captured, the one with most requests is the VM, the others are not."""
-    x = upstream.capture.table("exchanges")
-    session = x["session_id"]
+    session = upstream.capture.table("exchanges")["session_id"]
     tally: Counter[str] = Counter()
     rows: dict[str, set[int]] = defaultdict(set)
     for i, up in zip(upstream.exchange_rows.tolist(), upstream.owner.tolist(), strict=True):

@@ -73,15 +73,13 @@ class Bounds(Rows):
 
     def reversed(self) -> Bounds:
         """The same of the other clock's offset: the host's minus the VM's, in order of the host's frames."""
-        turned = Bounds(self.vm_ns - self.diff_ns, -self.diff_ns, ~self.upper, self.host_frame, self.vm_frame)
-        return turned.in_order()
+        return Bounds(self.vm_ns - self.diff_ns, -self.diff_ns, ~self.upper, self.host_frame, self.vm_frame).in_order()
 
     def in_order(self) -> Bounds:
         return self.take(np.argsort(self.vm_frame, kind="stable"))
 
 
 def join(parts: list[Bounds]) -> Bounds:
-    """All bounds, in order."""
     if not parts:
         none = np.zeros(0, np.int64)
         return Bounds(none, none, none.astype(bool), none, none)

@@ -118,8 +118,7 @@ def _asks_in(h: Compared, j: int, low: int, high: int) -> bool:
 
 def addresses(v: Compared, known: Collection[str]) -> set[str]:
     """Addresses of the VM: those that are known, and those that have an end of each of its other sessions, the most frequent first."""
-    s = v.sessions
-    ends = [(a, b) for a, b in zip(s["orig_ip"].tolist(), s["resp_ip"].tolist(), strict=True) if not is_loopback(a) and not is_loopback(b)]
+    ends = [(a, b) for a, b in v.sessions.tuples("orig_ip", "resp_ip") if not is_loopback(a) and not is_loopback(b)]
     found = {v.orig_ip[i] for i in np.flatnonzero(v.forwarded).tolist()} | {ip for ip in known if not is_loopback(ip)}
     pairs = Counter(ends)
     while pairs := Counter({pair: n for pair, n in pairs.items() if found.isdisjoint(pair)}):

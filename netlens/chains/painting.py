@@ -64,7 +64,6 @@ class Hops:
 
     @classmethod
     def of(cls, requests: Sequence[Sequence[Hop]]) -> Hops:
-        """From objects."""
         hops = [hop for each in requests for hop in each]
         times = np.array([(h.start, h.sent, NEVER if h.answered is None else h.answered, h.end) for h in hops], np.int64).reshape(-1, 4)
         waits, flights = (
@@ -86,7 +85,6 @@ class Hops:
         return self.offsets[1:] - 1
 
     def move(self, hops: Ints, by: Ints) -> None:
-        """Move hops in time."""
         shift = np.zeros(len(self.start), np.int64)
         shift[hops] = by
         self.start, self.sent, self.end = self.start + shift, self.sent + shift, self.end + shift

@@ -222,8 +222,7 @@ def processes(table: Table, samples: Iterable[Mapping[str, Any]], side: str) -> 
     out = {row: str(name) for row, name in enumerate(table["process"].tolist()) if name is not None}
     if not seen:
         return out
-    ends = zip(*(table[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port")), strict=True)
-    for row, (ip, port, to, to_port) in enumerate(ends):
+    for row, (ip, port, to, to_port) in enumerate(table.tuples("orig_ip", "orig_port", "resp_ip", "resp_port")):
         names = seen.get((endpoint(ip, port), endpoint(to, to_port)), set())
         if len(names) == 1:
             out[row] = table["process"][row] = next(iter(names))

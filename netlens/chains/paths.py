@@ -36,8 +36,7 @@ SOCKS_BYTES, SOCKS_WITH_ADDRESS_BYTES = 18, 28
 
 def chains(linked: Linked) -> dict[str, int]:
     """Connections to the target that leave, by their chain."""
-    up = linked.upstream
-    return dict(Counter(path(linked, row) for row in np.flatnonzero(up.target).tolist()))
+    return dict(Counter(path(linked, row) for row in np.flatnonzero(linked.upstream.target).tolist()))
 
 
 def path(linked: Linked, row: int) -> str:

@@ -31,8 +31,7 @@ def _tunnel_ends(traffic: Traffic) -> Iterable[str]:
     if vm is None:
         return []
     there = set(traffic.upstream.capture.table("tunnels")["resp_ip"].tolist())
-    t = vm.capture.table("tunnels")
-    return [ip for ip, carries in zip(t["resp_ip"].tolist(), t["carries"].tolist(), strict=True) if carries and ip in there]
+    return [ip for ip, carries in vm.capture.table("tunnels").tuples("resp_ip", "carries") if carries and ip in there]
 
 
 def _relays(traffic: Traffic) -> Iterable[str]:

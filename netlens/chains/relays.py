@@ -68,7 +68,7 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
     c, hellos = side.connections, side.capture.table("hellos")
     owner = side.connection_of
     carrying: dict[str, set[int]] = {}
-    for session, random in zip(hellos["session_id"].tolist(), hellos["random"].tolist(), strict=True):
+    for session, random in hellos.tuples("session_id", "random"):
         if random is not None and session in owner and side.target[owner[session]]:
             carrying.setdefault(random, set()).add(owner[session])
     out: dict[int, tuple[int, ...]] = {}
@@ -91,7 +91,7 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
 
 def _leave_to_relays(side: Side, c: Table, served: Mapping[int, tuple[int, ...]]) -> None:
     """Connections to where a relay was found to listen are no more to the target than those that it serves, also if they are older than the capture."""
-    ends = list(zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), strict=True))
+    ends = list(c.tuples("resp_ip", "resp_port"))
     reached = {ends[up] for up in served}
     listening = {ends[k] for hops in served.values() for k in hops} - reached
     if listening:
@@ -111,7 +111,7 @@ def _alike(side: Side, rows: list[int]) -> list[list[int]]:
     of = np.array([k for each in ids for k in each], np.int64)
     lasts = np.stack([np.maximum.reduceat(s.ints(f"{end}_last_payload_ns", MISSING)[of], begins) for end in ("orig", "resp")], axis=1)
     sizes = np.stack([_sent(side, rows, of, begins, end) for end in ("orig", "resp")], axis=1)
-    randoms = {k for k, random in zip(*(side.capture.table("hellos")[n].tolist() for n in ("session_id", "random")), strict=True) if random}
+    randoms = {k for k, random in side.capture.table("hellos").tuples("session_id", "random") if random}
     hello = np.array([not randoms.isdisjoint(each) for each in ids], np.bool_)
     chosen = np.flatnonzero((lasts != MISSING).all(axis=1) & (sizes > MIN_BYTES).all(axis=1))
     i, j = _near(np.hstack([lasts, sizes])[chosen], (PASSED_ON_NS, PASSED_ON_NS, NEGOTIATION_BYTES, NEGOTIATION_BYTES))

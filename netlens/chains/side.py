@@ -103,14 +103,14 @@ class Side:
         show of one connection shows by others of the same program (JA4) to the same server, if all of them speak the same."""
         hellos, records, mates = self.capture.table("hellos"), self.capture.records, self.capture.part.state()[:, MATE]
         told: dict[int, bool | None] = {}
-        for session, alpn in zip(hellos["session_id"].tolist(), hellos["alpn"].tolist(), strict=True):
+        for session, alpn in hellos.tuples("session_id", "alpn"):
             if "h2" not in (alpn or ()):
                 told[session] = False
             elif session not in told or not told[session]:
                 seen = records.of(session, int(mates[session])) if records is not None else None
                 told[session] = None if seen is None else http2.spoken(seen)
         alike: dict[tuple[str | None, str], set[int]] = {}
-        for session, sni, ja4 in zip(hellos["session_id"].tolist(), hellos["sni"].tolist(), hellos["ja4"].tolist(), strict=True):
+        for session, sni, ja4 in hellos.tuples("session_id", "sni", "ja4"):
             alike.setdefault((sni, ja4), set()).add(session)
         for those in alike.values():
             chosen = [told[session] for session in those if told[session] is not None]
@@ -121,10 +121,9 @@ class Side:
     @cached_property
     def ja4(self) -> dict[int, int]:
         """Number of the kind of ClientHello (JA4), by row of connections; those without a hello are not in it."""
-        hellos = self.capture.table("hellos")
         kinds: dict[str, int] = {}
-        found = zip(hellos["session_id"].tolist(), hellos["ja4"].tolist(), strict=True)
-        return {self.connection_of[k]: kinds.setdefault(ja4, len(kinds)) for k, ja4 in found if k in self.connection_of}
+        hellos = self.capture.table("hellos").tuples("session_id", "ja4")
+        return {self.connection_of[k]: kinds.setdefault(ja4, len(kinds)) for k, ja4 in hellos if k in self.connection_of}
 
     @cached_property
     def shared(self) -> set[int]:
@@ -290,10 +289,8 @@ class Side:
     def for_lookups(self) -> Bools:
         """Connections that carry lookups over TCP or TLS, wherever to."""
         c, lookups = self.connections, self.capture.table("lookups")
-        asked = zip(*(lookups[name].tolist() for name in ("orig_ip", "orig_port", "transport")), strict=True)
-        over_tcp = {(ip, port) for ip, port, transport in asked if transport == "tcp"}
-        ends = zip(*(c[name].tolist() for name in ("orig_ip", "orig_port", "resp_port")), strict=True)
-        return np.array([(ip, port) in over_tcp or to in (53, 853) for ip, port, to in ends], dtype=bool)
+        over_tcp = {(ip, port) for ip, port, transport in lookups.tuples("orig_ip", "orig_port", "transport") if transport == "tcp"}
+        return np.array([(ip, port) in over_tcp or to in (53, 853) for ip, port, to in c.tuples("orig_ip", "orig_port", "resp_port")], bool)
 
     @cached_property
     def seen(self) -> Seen:

@@ -122,7 +122,7 @@ def find_or_guess(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[
         named = any(
             name is not None and is_public(ip)  # a server of the local network may be a relay that has a name of its own
             for side in sides.values()
-            for name, ip in zip(side.connections["sni"].tolist(), side.connections["resp_ip"].tolist(), strict=True)
+            for name, ip in side.connections.tuples("sni", "resp_ip")
         )
         if not apis or named or not any(side.connections.rows for side in sides.values()):
             raise
@@ -175,8 +175,8 @@ def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray
     there = set(zip(connections["resp_ip"][rows].tolist(), connections["resp_port"][rows].tolist(), strict=True))
     if not there:
         return rows
-    triples = zip(connections["resp_ip"].tolist(), connections["resp_port"].tolist(), connections["sni"].tolist(), strict=True)
-    return rows | np.array([sni is None and (ip, port) in there for ip, port, sni in triples], dtype=bool)
+    theirs = [sni is None and (ip, port) in there for ip, port, sni in connections.tuples("resp_ip", "resp_port", "sni")]
+    return rows | np.array(theirs, dtype=bool)
 
 
 def choose(
@@ -192,8 +192,7 @@ def choose(
     """
     if apis:
         return _named(connections, lookups, apis, manifest, reached)
-    snis = connections["sni"].tolist()
-    known = np.array([matching(s, KNOWN_APIS) is not None for s in snis], dtype=bool)
+    known = np.array([matching(s, KNOWN_APIS) is not None for s in connections["sni"].tolist()], dtype=bool)
     if known.any():
         return _of(connections, known, True, "a known LLM API")
     labels = overlap.labels(connections, "target")
@@ -232,16 +231,8 @@ def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: 
     by_sni = np.array([matching(s, names) is not None for s in connections["sni"].tolist()], dtype=bool)
     by_address = np.array([ip in addresses for ip in connections["resp_ip"].tolist()], dtype=bool)
     # where no hello was captured, the answer to the lookup tells, or another capture; a shared address (CDN) with another SNI is somebody else's
-    looked_up = {
-        a
-        for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True)
-        if matching(name, names)
-        for a in answers or ()
-    }.union(reached)
-    by_lookup = np.array(
-        [s is None and ip in looked_up for s, ip in zip(connections["sni"].tolist(), connections["resp_ip"].tolist(), strict=True)],
-        dtype=bool,
-    )
+    looked_up = {a for name, answers in lookups.tuples("qname", "answers") if matching(name, names) for a in answers or ()}.union(reached)
+    by_lookup = np.array([s is None and ip in looked_up for s, ip in connections.tuples("sni", "resp_ip")], dtype=bool)
     rows = by_sni | by_address | by_lookup
     if not rows.any():
         there = sorted({s for s in connections["sni"].tolist() if s}) or sorted(set(connections["resp_ip"].tolist()))

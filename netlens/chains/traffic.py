@@ -52,15 +52,8 @@ class Traffic(Linked):
     aside: Aside | None = field(default=None, repr=False)
     _worked_out: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def with_labels(self, situation: Situation, notes: list[str], unmatched: list[dict[str, Any]]) -> Traffic:
-        """The same traffic with labels on its requests. What was worked out without them is known here, too."""
-        return self._knowing(situation=situation, notes=notes, unmatched=unmatched)
-
-    def with_aside(self, aside: Aside) -> Traffic:
-        """The same traffic, something of which is worked out in another process."""
-        return self._knowing(aside=aside)
-
-    def _knowing(self, **changed: Any) -> Traffic:
+    def knowing(self, **changed: Any) -> Traffic:
+        """The same traffic with labels on its requests, or something of which is worked out aside; what was worked out before is known here, too."""
         made = replace(self, **changed)
         made._worked_out.update(self._worked_out)
         return made
@@ -197,7 +190,7 @@ def _hellos_cut(side: Side) -> int:
 def _leave_apart(linked: Linked) -> bool:
     """Whether VM and host ask the target from different addresses: each of one family that both use. Then no limit per address counts them together."""
     c, target = linked.upstream.connections, linked.upstream.target
-    leaves = [ip if translated is None else translated for ip, translated in zip(c["orig_ip"].tolist(), c["nat_ip"].tolist(), strict=True)]
+    leaves = [ip if translated is None else translated for ip, translated in c.tuples("orig_ip", "nat_ip")]
     seen: dict[tuple[int, bool], set[str]] = {}
     for row in np.flatnonzero(target).tolist():
         seen.setdefault((int(linked.origin[row]), ":" in leaves[row]), set()).add(leaves[row])

@@ -63,7 +63,7 @@ def _marked(side: Side) -> str | None:
     """Where a capture was made, by the marks of a tunnel: redirected connections, or such that came out of it."""
     c = side.connections
     redirected = any(port is not None for port in c["redirect_port"].tolist())
-    forwarded = any(t is not None and r is None for t, r in zip(c["tunnel_session_id"].tolist(), c["redirect_port"].tolist(), strict=True))
+    forwarded = any(t is not None and r is None for t, r in c.tuples("tunnel_session_id", "redirect_port"))
     return "vm" if redirected and not forwarded else "host" if forwarded and not redirected else None
 
 

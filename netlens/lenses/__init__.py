@@ -86,7 +86,6 @@ class Lens(Protocol):
 
 
 def all_lenses() -> tuple[Lens, ...]:
-    """Every lens."""
     return members(__name__, Lens, SECTIONS)
 
 

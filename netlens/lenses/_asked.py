@@ -117,10 +117,7 @@ def addressed(asked: list[Question]) -> set[tuple[str, str]]:
 def filtered(view: View) -> bool:
     """Whether the capture holds answers whose questions it lacks: then it may lack answers as well."""
     lookups = view.side.capture.table("lookups")
-    orphans = sum(
-        query is None and transport != "mdns"
-        for query, transport in zip(lookups["query_ns"].tolist(), lookups["transport"].tolist(), strict=True)
-    )
+    orphans = sum(query is None and transport != "mdns" for query, transport in lookups.tuples("query_ns", "transport"))
     return orphans >= 2 and orphans >= ORPHANS * lookups.rows
 
 

@@ -184,7 +184,7 @@ def _names(view: View) -> dict[str, set[str]]:
     """Names by address, as lookups told."""
     lookups = view.side.capture.table("lookups")
     out: dict[str, set[str]] = {}
-    for name, answers in zip(lookups["qname"].tolist(), lookups["answers"].tolist(), strict=True):
+    for name, answers in lookups.tuples("qname", "answers"):
         for address in answers or ():
             out.setdefault(address, set()).add(name)
     return out

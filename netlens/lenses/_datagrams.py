@@ -47,11 +47,10 @@ def asks(talk: Conversation) -> str:
         "Kerberos": first in (0x6A, 0x6C),  # AS-REQ, TGS-REQ (RFC 4120 5.4.1)
         "RPC": head[4:] == bytes(4),  # a call (RFC 5531 9)
         "OpenVPN": first in (0x38, 0x50),  # hard reset of a client, versions 2 and 3
-        "L2TP": head[0] & 0x8F == 0x80
-        and head[1] & 0xF == 2
-        and head[4:6] == bytes(2),  # a control message without a tunnel yet (RFC 2661 3.1)
-        "GTP": first >> 5 in (1, 2)
-        and head[1] in (1, 16, 32),  # an echo, or a context or session to be created (TS 29.060 7.1, TS 29.274 6.1)
+        # a control message without a tunnel yet (RFC 2661 3.1)
+        "L2TP": first & 0x8F == 0x80 and head[1] & 0xF == 2 and head[4:6] == bytes(2),
+        # an echo, or a context or session to be created (TS 29.060 7.1, TS 29.274 6.1)
+        "GTP": first >> 5 in (1, 2) and head[1] in (1, 16, 32),
         "RDP": head[:4] == b"\xff" * 4 and head[7] & 1 == 1 and talk.bytes == RDP_SYN * talk.datagrams,
         "CoAP": first >> 4 == 4 and 1 <= head[1] <= 31,  # confirmable, a request (RFC 7252 3)
     }

@@ -37,7 +37,7 @@ def asked(view: View) -> list[Asked]:
     for d in view.once(deliveries):
         repeats[d.session] = [(r.start_ns, r.end_ns) for r in d.repeats]
     out, shared = [], view.side.http2
-    for k, sent, response, end, status, down, first, answer_frame, end_frame in zip(*(x.listed(name) for name in names), strict=True):
+    for k, sent, response, end, status, down, first, answer_frame, end_frame in x.tuples(*names):
         if k not in kept or k in halves or lost[k] > 0 or protocols[k] not in ("http", "tls") or shared.get(k):
             continue
         http = protocols[k] == "http" and (status is not None or response is None)

@@ -52,5 +52,4 @@ def fate(found: Iterable[Error]) -> str:
 
 def said(found: Iterable[Error]) -> str:
     """ "192.0.2.1 said: host unreachable"."""
-    by_what = grouped(found, lambda e: e.what)
-    return ", ".join(f"{most(e.reporter for e in group)} said: {what}" for what, group in by_what.items())
+    return ", ".join(f"{most(e.reporter for e in group)} said: {what}" for what, group in grouped(found, lambda e: e.what).items())

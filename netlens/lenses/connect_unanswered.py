@@ -190,7 +190,7 @@ def _not_passed(view: View, shown: list[list[Attempt]]) -> bool:
     if view.side is not traffic.vm or traffic.pairing is None or not (traffic.pairing.host_of >= 0).any():
         return False
     s = traffic.upstream.sessions
-    there = set(zip(s["resp_ip"].tolist(), s["resp_port"].tolist(), strict=True))
+    there = set(s.tuples("resp_ip", "resp_port"))
     first, last = traffic.upstream.bounds_ns
     sent = traffic.clock.to_host(np.array([t for g in shown for a in g for t in a.syn_ns], np.int64))
     return bool((sent >= first).all() and (sent <= last).all()) and not any((g[0].server, g[0].port) in there for g in shown)

@@ -223,9 +223,7 @@ def _dig(q: Question, resolver: str | None = None) -> str:
 def _queries(view: View, open_: set[tuple[str, str, str]], pending: set[tuple[str, str, str]]) -> tuple[int, int, int]:
     """Lookups (of the table) to the resolvers in question, less pending ones; those of open questions without an answer; pending ones."""
     t = view.side.capture.table("lookups")
-    rows = list(
-        zip(*(t[name].tolist() for name in ("qname", "qtype", "orig_ip", "resolver_ip", "answer_ns", "query_ns", "transport")), strict=True)
-    )
+    rows = list(t.tuples("qname", "qtype", "orig_ip", "resolver_ip", "answer_ns", "query_ns", "transport"))
     theirs = [r for r in rows if r[5] is not None and r[6] != "mdns"]
     silent = [r for r in theirs if r[4] is None and ((r[0] or "").lower(), r[1], r[2]) in open_]
     resolvers = {r[3] for r in silent}

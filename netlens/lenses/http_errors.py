@@ -60,7 +60,7 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     x = view.side.capture.table("exchanges")
     x = x.take(x.ints("status", -1) >= 200)
     names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame")
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*(x.listed(name) for name in names), strict=True)]
+    rows = [dict(zip(names, row, strict=True)) for row in x.tuples(*names)]
     rows = [r for r in rows if r["session_id"] in kept]
     rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
     out = []
@@ -162,7 +162,7 @@ def _asked(view: View, *names: str) -> list[tuple[Any, ...]]:
     """Session and columns of the exchanges of HTTP in clear that were captured in both directions."""
     x, kept = view.side.capture.table("exchanges"), set(view.whole) - view.halves
     x = x.take((view.sessions["protocol"] == "http")[x["session_id"]])
-    return [r for r in zip(*(x.listed(name) for name in ("session_id", *names)), strict=True) if r[0] in kept]
+    return [r for r in x.tuples("session_id", *names) if r[0] in kept]
 
 
 def is_among(served: list[tuple[int, tuple[str, str, int]]], service: tuple[str, str, int], since_ns: int) -> bool:

@@ -42,8 +42,7 @@ def look(view: View) -> list[Finding]:
 
 def _closed(view: View) -> list[tuple[int, int, int]]:
     """(session, last data, close) of connections that were closed in the capture."""
-    names = ("orig_last_payload_ns", "resp_last_payload_ns", "orig_fin_ns", "resp_fin_ns", "rst_ns")
-    columns = [view.column(name) for name in names]
+    columns = [view.column(f"{name}_ns") for name in ("orig_last_payload", "resp_last_payload", "orig_fin", "resp_fin", "rst")]
     out = []
     for k in view.whole:
         sent = [t for t in (columns[0][k], columns[1][k]) if t is not None]

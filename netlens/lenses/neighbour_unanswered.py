@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 
 from netlens.addresses import is_one_host
-from netlens.lenses import Finding, Severity
+from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.parsers.asking import Seen
 from netlens.parsers.leases import SERVER as DHCP_SERVER
@@ -54,10 +54,9 @@ def look(view: View) -> list[Finding]:
         f"{'its' if len(targets) == 1 else 'their'} hardware address {plural(requests, 'time')} over {seconds(lasted)}."
     )
     values = {"addresses": targets, "asked_by": sources, "requests": requests, "longest_s": lasted / 1e9}
-    severity: Severity = "problem" if grave else "warning"
     advice = "The host is off, in another network (VLAN, netmask), or the address is wrong: look at ip neigh, and at the switch."
     frames = [each.frame for pair in shown for each in asking.sought[pair]]
-    return [finding(view, ID, severity, text, frames, values, advice)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
 def _insists(seen: list[Seen]) -> bool:

@@ -20,14 +20,12 @@ MANY, MANY_IDLE_NS = 100, 900 * S  #: and most of them opened one after the othe
 
 def open_and_idle(view: View) -> list[tuple[int, int]]:
     """(session, idle ns): established, open at the end of its excerpt, and silent for so long by then."""
-    s = view.sessions
-    closed, ends, last = view.column("closed_ns"), s["end_ns"], s["last_frame"]
-    fins = [a is not None or b is not None for a, b in zip(view.column("orig_fin_ns"), view.column("resp_fin_ns"), strict=True)]
-    states = view.column("state")
+    ends, last, states = view.sessions["end_ns"], view.sessions["last_frame"], view.column("state")
+    closes = [view.column(name) for name in ("closed_ns", "orig_fin_ns", "resp_fin_ns")]
     return [
         (k, view.end_of(int(last[k])) - int(ends[k]))
         for k in view.whole
-        if closed[k] is None and not fins[k] and states[k] in ("S1", "OTH")
+        if states[k] in ("S1", "OTH") and all(close[k] is None for close in closes)
     ]
 
 

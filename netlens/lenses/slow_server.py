@@ -110,7 +110,7 @@ def _polls(clear: list[Asked]) -> list[Asked]:
 def _first_words(view: View) -> list[Finding]:
     """Servers that were slow to say hello (TLS) or to greet."""
     s, x = view.sessions, view.side.capture.table("hellos")
-    asked_ns = dict(zip(x["session_id"].tolist(), x["time_ns"].tolist(), strict=True))
+    asked_ns = dict(x.tuples("session_id", "time_ns"))
     lossy = {d.session for d in view.once(deliveries)}
     first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
     hellos: list[tuple[int, int]] = []

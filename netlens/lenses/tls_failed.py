@@ -63,8 +63,7 @@ class Failure:
 
 def failures(view: View) -> tuple[list[Failure], list[int]]:
     """Handshakes that failed, and when others succeeded by (client, server)."""
-    hellos = view.side.capture.table("hellos")
-    of = dict(zip(hellos["session_id"].tolist(), hellos["frame"].tolist(), strict=True))
+    of = dict(view.side.capture.table("hellos").tuples("session_id", "frame"))
     alerted = view.sessions_where(lambda head: (head >> 56 == ALERT) & ((head >> 48) & 0xFF == 3) & ((head >> 16) & 0xFFFFFF == 0x0202))
     first = view.first_replies >> 56
     answered = (first >= CHANGE_CIPHER) & (first <= APPLICATION)

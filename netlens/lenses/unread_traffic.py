@@ -38,7 +38,7 @@ def look(view: View) -> list[Finding]:
     part = view.side.capture.part
     q = view.side.capture.table("quality")
     unlooked = [*_damaged(view), *_not_looked_at(view)]
-    rows = [(r, n, f) for r, n, f in zip(q["reason"].tolist(), q["frames"].tolist(), q["first_frame"].tolist(), strict=True) if r in HIDING]
+    rows = [(r, n, f) for r, n, f in q.tuples("reason", "frames", "first_frame") if r in HIDING]
     hidden = sum(n for _, n, _ in rows)
     if not hidden or not part.frames:
         return unlooked

@@ -11,6 +11,7 @@ import netlens
 from netlens.api import Capture
 from netlens.chains.side import Side
 from netlens.parsers import http2
+from netlens.schema import Table
 
 if TYPE_CHECKING:
     import pytest
@@ -35,7 +36,7 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
         hellos = side.capture.table("hellos")
         hellos = hellos.take(np.array([k for k, s in enumerate(sessions) if ports[s] != HTTP_1][:1] * len(spoken)))
         ids = np.arange(len(spoken))
-        table = {name: hellos[name] for name in ("sni", "ja4", "alpn")} | {"session_id": ids}
+        table = Table(hellos.schema, {**hellos.columns, "session_id": ids})
         monkeypatch.setattr(side.capture, "table", lambda name: table if name == "hellos" else None)
         monkeypatch.setattr(http2, "spoken", lambda seen: next(left))
         return [side.http2[k] for k in ids.tolist()]

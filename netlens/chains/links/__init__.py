@@ -24,5 +24,4 @@ class Link(Protocol):
 
 
 def all_links() -> list[Link]:
-    """Every kind, in turn."""
     return sorted(members(__name__, Link, (), ("ID", "RANK")), key=lambda link: link.RANK)

@@ -47,8 +47,7 @@ def join(found: Found) -> None:
     fifo = _is_fifo(found)
     usual = _usual_delay(found)
     for attempt in range(2):  # the second time with the delays that the first has shown
-        weight = weights(found, i, j, usual)
-        a, b, w = _heaviest(i, j, weight)
+        a, b, w = _heaviest(i, j, weights(found, i, j, usual))
         column, gap = assign(a, b, w)
         sure = 1 - np.exp(-gap)
         chosen = np.flatnonzero((column >= 0) & (sure >= CONFIDENT))

@@ -187,8 +187,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     """
     held = _requests(situation, adjustment, rule) if rule.unit == "requests" else _connections(situation, adjustment)
     requests = situation.requests
-    n = len(requests)
-    out = Counts(*(np.zeros(n, np.int64) for _ in range(4)))
+    out = Counts(*(np.zeros(len(requests), np.int64) for _ in range(4)))
     by_side = rule.scope == "side" or adjustment.others_side
     which = models(requests)
     addresses = np.unique(situation.sessions.address).tolist() if rule.per_address else (None,)

@@ -82,12 +82,11 @@ class Intents:
 def intents(situation: Situation) -> Intents:
     """Collapse retries."""
     r = situation.requests
-    n = len(r)
     nexts = _retries(situation)
     taken = set(nexts.values())
     done = np.clip(r.done_ns, r.start_ns, np.maximum(r.end_ns, r.start_ns))
     chains = []
-    for row in range(n):  # in order of start, so that intents are in order of their first attempts
+    for row in range(len(r)):  # in order of start, so that intents are in order of their first attempts
         if row in taken:
             continue
         chain = [row]
@@ -96,11 +95,11 @@ def intents(situation: Situation) -> Intents:
         chains.append(chain)
     first = np.array([c[0] for c in chains], np.int64)
     last = np.array([c[-1] for c in chains], np.int64)
-    accepted = r.rejected[last] != REJECTED if n else np.zeros(0, np.bool_)
-    side = r.side[first] if n else np.zeros(0, np.int8)
-    hold = np.maximum(r.end_ns - r.start_ns, 1)[last] if n else np.zeros(0, np.int64)
-    busy = np.maximum(done - r.start_ns, 1)[last] if n else np.zeros(0, np.int64)
-    noticed = np.maximum(r.noticed_ns - r.start_ns[:, None], 1)[last] if n else np.zeros((0, 3), np.int64)
+    accepted = r.rejected[last] != REJECTED
+    side = r.side[first]
+    hold = np.maximum(r.end_ns - r.start_ns, 1)[last]
+    busy = np.maximum(done - r.start_ns, 1)[last]
+    noticed = np.maximum(r.noticed_ns - r.start_ns[:, None], 1)[last]
     for code in set(side.tolist()):
         mine = side == code
         model = mine & accepted if (mine & accepted).any() else accepted
@@ -113,9 +112,9 @@ def intents(situation: Situation) -> Intents:
     refused = r.rejected == REJECTED
     return Intents(
         side=side,
-        start_ns=r.start_ns[first] if n else np.zeros(0, np.int64),
-        accepted_ns=r.start_ns[last] if n else np.zeros(0, np.int64),
-        finished_ns=np.maximum(done, r.start_ns + 1)[last] if n else np.zeros(0, np.int64),
+        start_ns=r.start_ns[first],
+        accepted_ns=r.start_ns[last],
+        finished_ns=np.maximum(done, r.start_ns + 1)[last],
         refusals=np.array([len(c) - bool(a) for c, a in zip(chains, accepted.tolist(), strict=True)], np.int64),
         accepted=accepted,
         hold_ns=hold,

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +23,6 @@ from netlens.lenses.refused import limit
 from netlens.lenses.refused.counting import Counts, Rule, models, others, rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from netlens.columns import Bools, Floats, Ints
     from netlens.lenses.refused.limit import RuleFit
 
@@ -57,10 +54,11 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     counted = [rule for rule in plain if rule.unit == "requests"]
     found = [_by_model(situation, rule, labelled) for rule in counted]  # which sizes show, however few exceptions there are
     if exceptions > max(FEW, EXCEPTIONS * fewer):
-        found += [_late(situation, partial(_held, rule), labelled, LATE_S) for rule in counted]
+        found += [_late(situation, rule, "held_s", labelled, LATE_S) for rule in counted]
         if some_broken:
-            found += [_late(situation, partial(_broken, rule), labelled, BROKEN_S) for rule in counted]
-            found += [_by_writes(situation, rule, labelled) for rule in counted]
+            found += [_late(situation, rule, "broken_s", labelled, BROKEN_S) for rule in counted]
+            # a server that learns of a broken-off answer with its next write
+            found += [(limit.at_its_best(situation, replace(rule, by_writes=True), labelled), 0.0) for rule in counted]
         found += [_changing(situation, f, labelled) for f in fits]
     ours = max((each for each in found if each is not None), key=lambda each: each[0].log_likelihood - each[1], default=None)
     if ours is None:
@@ -82,26 +80,14 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     )
 
 
-def _held(rule: Rule, late_s: float) -> Rule:
-    return replace(rule, held_s=late_s)
-
-
-def _broken(rule: Rule, late_s: float) -> Rule:
-    return replace(rule, broken_s=late_s)
-
-
-def _by_writes(situation: Situation, rule: Rule, labelled: Bools) -> tuple[RuleFit, float]:
-    """The rule with a server that learns of a broken-off answer with its next write."""
-    return limit.at_its_best(situation, replace(rule, by_writes=True), labelled), 0.0
-
-
-def _late(situation: Situation, late: Callable[[float], Rule], labelled: Bools, grid: tuple[float, ...]) -> tuple[RuleFit, float] | None:
-    """``late``: the rule with places given back so many seconds late, one of ``grid`` or between two of them."""
+def _late(situation: Situation, rule: Rule, late: str, labelled: Bools, grid: tuple[float, ...]) -> tuple[RuleFit, float] | None:
+    """The rule with places given back so many seconds late, one of ``grid`` or between two of them. ``late``: the field that says so."""
     found: dict[float, RuleFit] = {}
 
     def tried(late_s: float) -> float:
         if late_s not in found:
-            found[late_s] = limit.at_its_best(situation, late(late_s), labelled)
+            changed: Any = {late: late_s}
+            found[late_s] = limit.at_its_best(situation, replace(rule, **changed), labelled)
         return found[late_s].log_likelihood
 
     peak = max(grid, key=tried)

@@ -15,9 +15,8 @@ SLACK = 1e-9  #: of a bound, for what is rounded
 MAX_COUNT = 1_000_000_000  #: larger counts are as good as this
 #: Rows of the tables of a noise (:class:`netlens.lenses.refused.limit.Noise`): log gamma of wrong, right and both; a constant.
 WRONG, RIGHT, BOTH, CONSTANT = range(4)
-VALUE, MISSES, CALMS = range(
-    3
-)  #: of what :func:`best_limit` found: the limit, how many refused and how many accepted requests are below it
+#: Of what :func:`best_limit` found: the limit, how many refused and how many accepted requests are below it.
+VALUE, MISSES, CALMS = range(3)
 
 
 @lean

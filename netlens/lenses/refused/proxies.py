@@ -61,8 +61,7 @@ def pace(name: str, port: int, per_minute: int, *, shared: bool) -> str:
 
 def host_address(argv: Sequence[str] | None, otherwise: str | None = None) -> str:
     """The host's address as the VM reaches it, from the tunnel's command line; where it is not there ``otherwise``, or HOST."""
-    words = list(argv or ())
-    remote = next((after for word, after in pairwise(words) if word in ("-r", "--remote")), "")
+    remote = next((after for word, after in pairwise(argv or ()) if word in ("-r", "--remote")), "")
     found = _REMOTE.match(remote)
     return found[1] if found else (f"[{otherwise}]" if ":" in otherwise else otherwise) if otherwise else "HOST"
 

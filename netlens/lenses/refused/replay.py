@@ -165,8 +165,7 @@ class Setting:
             return self.rule.exempt(self.situation)
         if self.rule.scope != "side":
             return frozenset()
-        r = self.situation.requests
-        never = set(np.unique(r.side).tolist()) - set(self.rejections)
+        never = set(np.unique(self.situation.requests.side).tolist()) - set(self.rejections)
         return frozenset(s for s in never if _would_be_refused(self.situation, self.rule, s)) | {UNKNOWN}
 
     @cached_property

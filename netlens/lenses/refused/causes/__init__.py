@@ -44,5 +44,4 @@ def taken_away() -> dict[str, Adjustment]:
 
 
 def judge_all(weighing: Weighing) -> list[Verdict]:
-    """A verdict on each cause."""
     return [replace(each.judge(weighing), id=each.ID, cause=each.LETTER, claim=each.CLAIM) for each in all_causes()]

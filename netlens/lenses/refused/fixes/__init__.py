@@ -172,7 +172,6 @@ class Prediction:
         return self.to_paste or next((text for text in self.caveats if text.startswith(BY_HAND)), "")
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return {**self.__dict__, "caveats": list(self.caveats), "by_side": {k: list(v) for k, v in self.by_side.items()}}
 
 

@@ -13,5 +13,4 @@ CAVEATS = ("read the letter before you send it",)
 
 
 def variants(case: Case) -> list[Variant]:
-    """Always one."""
     return [Variant(ID, TITLE, None, None, CAVEATS, "nobody can predict the answer")]

@@ -13,7 +13,6 @@ CAVEATS = ("limits differ by model, and another provider needs its own key",)
 
 
 def variants(case: Case) -> list[Variant]:
-    """Always one."""
     program = programs.known(case.context.program)
     caveats = tuple(filter(None, (program.models_caveat, *CAVEATS)))
     return [Variant(ID, TITLE, None, program.models, caveats, "the other limit is unknown")]

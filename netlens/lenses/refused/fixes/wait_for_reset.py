@@ -13,5 +13,4 @@ CAVEATS = ("when it is reset stands in the provider's answer, or on its page of 
 
 
 def variants(case: Case) -> list[Variant]:
-    """Always one."""
     return [Variant(ID, TITLE, None, None, CAVEATS, "how much was used before the recording is not known")]

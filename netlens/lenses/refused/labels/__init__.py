@@ -101,7 +101,7 @@ def labelled(traffic: Traffic) -> Traffic:
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
     told_besides = {"unmatched": told.unmatched_within, "unclear": told.unclear, "left": left, "alike": _perhaps_refused(traffic, told)}
     situation = replace(situation, requests=requests, facts={**situation.facts, **told_besides})
-    return traffic.with_labels(situation, notes, told.unmatched)
+    return traffic.knowing(situation=situation, notes=notes, unmatched=told.unmatched)
 
 
 def _without_a_log(traffic: Traffic, told: Told) -> None:

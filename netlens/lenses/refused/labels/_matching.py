@@ -24,7 +24,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,10 +32,7 @@ from netlens.columns import Bools, Floats, Ints, distinct_rows
 from netlens.lenses.refused.labels import TAUGHT
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
-
-if TYPE_CHECKING:
-    from netlens.parsers.errorlog import ErrorEvent, Start
-
+from netlens.parsers.errorlog import ErrorEvent, Start
 
 # --- lags and costs: a cost of 1 is what a lag beyond the usual costs per LAG_UNIT_NS
 #: an error event in a stream is read before the stream's end, which follows within a round trip and the server's next write
