@@ -195,7 +195,7 @@ def _in_vain(messages: list[Message]) -> list[Message]:
     run: list[Message] = []
     for m in messages:
         goes_on = run and m.ts - run[-1].ts <= ATTEMPT_NS and m.kind == run[-1].kind and (m.kind == DISCOVER or m.xid == run[-1].xid)
-        if goes_on and m.ts - run[-1].ts < AGAIN_NS:
+        if goes_on and m.ts - run[-1].ts < AGAIN_NS and m.xid == run[-1].xid:
             continue
         run = [*run, m] if goes_on else [m] if m.kind in (DISCOVER, REQUEST) else []
         if len(run) >= TIMES and run[-1].ts - run[0].ts >= max(SPAN_NS, longest[-1].ts - longest[0].ts if longest else 0):

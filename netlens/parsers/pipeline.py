@@ -365,6 +365,11 @@ class Part:
         """Frames that hold a packet."""
         return quality.packets(self.frames, self.counts)
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether the capture holds anything that lenses look at."""
+        return quality.is_judged(self.counts)
+
     def holds(self) -> str:
         """The frames of the capture by what they are, in words."""
         return quality.holds(self.frames, self.counts, [k for i in self.inputs for k in i.link_types])

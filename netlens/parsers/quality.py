@@ -97,6 +97,12 @@ def holds(frames: int, counts: Array, link_types: Iterable[int]) -> str:
     return plural(frames, "frame") + (f": {_listed(exclusive, link_types)}" if exclusive else "")
 
 
+def is_judged(counts: Array) -> bool:
+    """Whether there is TCP, UDP, ICMP or ARP."""
+    count = _by_name(counts)
+    return any(count[name] for name in _SESSIONS + _ASKED)
+
+
 def besides(counts: Array) -> str:
     """What a capture holds besides TCP and UDP, and none of what could not be read: "5 ARP, 2 ICMP"; "" where it holds nothing else."""
     count = _by_name(counts)

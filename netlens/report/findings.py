@@ -48,7 +48,10 @@ def headline(a: Analysis) -> str:
     said = [plural(count[s], s) for s in ("problem", "warning") if count[s]]
     if said:
         return "Found: " + " and ".join(said)
-    return "No problem found" if any(side.capture.part.packets for side in a.sides.values()) else "No packets in the capture"
+    parts = [side.capture.part for side in a.sides.values()]
+    if not any(part.packets for part in parts):
+        return "No packets in the capture"
+    return "No problem found" if any(part.is_judged for part in parts) else "Nothing to judge: none of it is TCP, UDP, ICMP or ARP"
 
 
 def first(findings: list[Finding]) -> list[Finding]:

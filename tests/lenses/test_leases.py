@@ -38,6 +38,13 @@ def test_a_host_that_gets_no_address(tmp_path: Path, others: bool, severity: str
     assert this.values == {"clients": 1, "datagrams": 4, "longest_s": 16.0, "protocols": ["DHCP"]}
 
 
+def test_what_comes_again_at_once_is_a_copy_only_under_the_same_number(tmp_path: Path) -> None:
+    copies = [asks("discover", at + later) for at in AGAIN for later in (0, 0.1)]
+    assert found(tmp_path, copies)["udp-unanswered"].values["datagrams"] == 4
+    tries = [asks("discover", at + later, xid=7 + int(10 * later)) for at in AGAIN for later in (0, 0.1)]
+    assert found(tmp_path, tries)["udp-unanswered"].values["datagrams"] == 8
+
+
 def test_a_request_that_is_repeated_got_no_acknowledgment(tmp_path: Path) -> None:
     """The server is there: it made an offer, to the address that it offers."""
     this = found(tmp_path, [asks("discover", 0), told("offer", 1, to="192.0.2.77"), *(asks("request", 1 + at) for at in AGAIN)])

@@ -157,6 +157,14 @@ def test_what_a_capture_holds_besides_tcp_and_udp_is_counted(tmp_path: Path) -> 
     assert told["other"] == "1 ICMP error"
 
 
+def test_where_nothing_is_looked_at_no_problem_is_no_answer(tmp_path: Path) -> None:
+    igmp = Packet(
+        0, bytes.fromhex("46c00020000040000102") + bytes(2) + bytes.fromhex("c000020ae0000016 94040000 2200fa0000000000".replace(" ", ""))
+    )
+    assert "Nothing to judge: none of it is TCP, UDP, ICMP or ARP" in shown(write(tmp_path / "made.pcap", [igmp]))
+    assert "No problem found" in shown(write(tmp_path / "more.pcap", mixed([igmp], ping(S))))
+
+
 @pytest.mark.parametrize(
     "asks", [b"\x05\x02\x00\x02", b"\x04\x01\x01\xbb\xc6\x33\x64\x14\x00", b"CONNECT a.example.test:443 HTTP/1.1\r\n\r\n"]
 )
