@@ -57,7 +57,7 @@ def test_every_file_is_a_fix_and_every_fix_has_a_file():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"ID": None}, "ID"),
+        ({"ID": 7}, "ID"),
         ({"ID": "other"}, "wishful-thinking"),
         ({"TITLE": ""}, "TITLE"),
         ({"TITLE": "a\nb"}, "one line"),
