@@ -18,7 +18,7 @@ from netlens import lenses
 from netlens.api import Capture, read_side_by_side
 from netlens.arrays import give_back, no_cycles
 from netlens.chains import overlap, target
-from netlens.chains.clock import Clock, forget
+from netlens.chains.clock import FOR_CLOCKS, Clock
 from netlens.chains.divided import Division, document, table
 from netlens.chains.inputs import Inputs, logs_ahead, read_beside, read_sockets
 from netlens.chains.linking import CODES, link
@@ -235,7 +235,9 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     keys = bool(given.keylogs or given.requests)
     linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=clock)
-    forget(captures.values())
+    for capture in captures.values():
+        if (trail := capture.part.trail) is not None:
+            trail.forget(*FOR_CLOCKS)
     beside = read_beside(given, linked.upstream.capture, [*(side.of_log() for side in linked.sides.values()), *linked.clocks], logs)
     traffic = rebuild(linked, beside)
     give_back()  # two processes have all of it from here on

@@ -22,7 +22,7 @@ def members(package: str, kind: type[P], sections: tuple[str, ...] = (), unique:
     """The members of a package, in the order of their files' names.
 
     package : its full name.  kind : a Protocol; what it annotates must be there and of that type, what it defines must take the same parameters.
-        ``ID``, if it is annotated, is the file's name with ``-`` for ``_``, which a file may leave out.
+        ``ID``, if it is annotated, may be left out: it is the file's name with ``-`` for ``_``.
     sections : words that the docstring must have, each at the beginning of a line and followed by a colon (``Claim``).
     unique : attributes that no two members may share; of a dict no key.
 

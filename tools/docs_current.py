@@ -19,6 +19,7 @@ import docs_states
 from click.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the pages are those of this checkout, whichever netlens is installed
 REFERENCE = ROOT / "docs" / "reference"
 #: Beneath the title, so that a page begins with it.
 MADE = "<!-- made by tools/docs_current.py from the code: edit that, then run `make docs` -->\n\n"

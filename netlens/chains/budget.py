@@ -74,9 +74,10 @@ class _View:
         closed = np.minimum(side.end_ns, np.where(side.done_ns >= 0, side.done_ns, NEVER))[owner] if side.connections.rows else end
         silent = answered == NEVER
         session = x["session_id"].astype(np.int64)
-        fin, plain = side.sessions.ints("orig_fin_ns", NEVER)[session], (side.sessions["protocol"] == "http")[session]
+        fin = side.sessions.ints("orig_fin_ns", NEVER)[session]
+        known = np.isin(side.sessions["protocol"].astype(str), ("http", "tls"))[session]  # whose requests have answers
         #: by exchange, whether the client closed right behind it: its farewell, for which nobody waits (PostgreSQL's Terminate, QUIT)
-        self.farewell = silent & ~plain & (fin != NEVER) & (fin - AT_ONCE_NS < sent)
+        self.farewell = silent & ~known & (fin != NEVER) & (fin - AT_ONCE_NS < sent)
         self.start, self.sent = moved(start), moved(np.where(silent, sent, np.minimum(sent, answered)))
         self.answered = np.where(silent, NEVER, moved(np.where(silent, sent, answered)))
         self.end = moved(np.where(silent, np.maximum(closed, sent), np.maximum(end, answered)))

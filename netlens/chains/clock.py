@@ -33,7 +33,6 @@ Limits
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -162,13 +161,6 @@ def _whole_trail(capture: Capture) -> Trail | None:
     return trail if trail is not None and trail.has(*FOR_CLOCKS) else None
 
 
-def forget(captures: Iterable[Capture]) -> None:
-    """Give back what only clocks ask of the trails of captures."""
-    for capture in captures:
-        if capture.part.trail is not None:
-            capture.part.trail.forget(*FOR_CLOCKS)
-
-
 def _at_hand(capture: Capture) -> bool:
     """Whether single packets are known, or can be read again."""
     return _whole_trail(capture) is not None or m.readable_again(capture.paths)
@@ -192,7 +184,6 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
     if not len(kinds):
         return join([]), [], 0, 0
     a, b = in_parallel(lambda: _digests(vm, flows_vm), lambda: _digests(host, flows_host))
-    forget((vm, host))
     give_back()
     # Of same-looking packets without timestamps only those with bytes of their own are what they seem (keep-alives repeat, 0 or 1 byte long).
     a, b = (x[(x[:, m.TSVAL] != -1) | (x[:, m.LENGTH] > 1) | (x[:, m.FLAGS] != 0)] for x in (a, b))

@@ -19,7 +19,7 @@ from netlens.columns import by_value
 from netlens.errors import NetlensError
 from netlens.parsers.connections import is_public
 from netlens.schema import Table
-from netlens.text import printable
+from netlens.text import plural, printable
 
 #: Names of APIs that answer "reduce concurrency" or its like; suffixes match whole labels.
 KNOWN_APIS = (
@@ -209,15 +209,9 @@ def choose(
     peaks = {int(i): overlap.connections_curve(chosen.take(np.flatnonzero(back == i))).peak().count for i in busiest}
     best = max(busiest.tolist(), key=lambda i: (peaks[i], int(counts[i])))
     rows = labels == names[best]
-    alone = [i for i in busiest.tolist() if peaks[i] == peaks[best]] == [best]
-    if len(names) == 1:
-        why = "the only server"
-    elif alone:
-        why = f"of {len(names):,} servers, the one with the most connections open at once ({peaks[best]})"
-    elif (counts == counts[best]).sum() == 1:
-        why = f"of {len(names):,} servers, the one with the most connections ({int(counts[best])})"
-    else:
-        why = f"of {len(names):,} servers, the first by name, as none has more connections"
+    alone = [i for i in busiest.tolist() if (peaks[i], counts[i]) == (peaks[best], counts[best])] == [best]
+    busy = f"{peaks[best]:,} open at once, {plural(int(counts[best]), 'connection')} in all"
+    why = "the only server" if len(names) == 1 else f"of {len(names):,} servers, {'the' if alone else 'one of the'} busiest ({busy})"
     return _of(connections, rows & plain, True, why)
 
 

@@ -1,4 +1,4 @@
-"""The command line: parses arguments, calls, prints. Each command is a module of its own, but for those that list tables, and is imported when it is used."""
+"""The command line: parses arguments, calls, prints. Each command is a module of its own (those that list tables share one) and is imported when it is used."""
 
 from __future__ import annotations
 

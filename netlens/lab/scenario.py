@@ -19,8 +19,8 @@ from netlens.lab.provider import limiters
 from netlens.lab.provider.apis import apis, zai
 from netlens.lab.provider.real import Answers
 from netlens.lab.topology import PROVIDER_IPS, LabError
+from netlens.lenses.refused.causes import all_causes
 
-CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")
 _FOLDER = resources.files("netlens.lab") / "scenarios"
 _RUN = {"seconds": 30.0, "seed": 1}
 _PATH = {"kind": "sshuttle", "older_s": 0.0}  # and what the relays may be told
@@ -164,7 +164,7 @@ def _check(scenario: Scenario) -> None:
     Answers.of(scenario.provider["answers"])
     if any(form not in programs.LOG_FORMATS for form in scenario.logs.values()):
         raise ValueError(f"[logs] are one of {', '.join(programs.LOG_FORMATS)}")
-    if unknown := set(expect.causes) - set(CAUSES):
+    if unknown := set(expect.causes) - {cause.ID for cause in all_causes()}:
         raise ValueError(f"no such cause: {', '.join(unknown)}")
     if expect.rejections not in ("vm", "host", "both", "none"):
         raise ValueError("[expect] rejections is vm, host, both or none")

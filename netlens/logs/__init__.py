@@ -74,7 +74,7 @@ class Head:
 
     time : as it stands there.  rest : where what follows the head begins.
     fault : the record may tell of a refusal.  level, service : "" where there is none.
-    since_ms : time since the record before, if the format tells it (so that records that are no refusals are needed too).
+    since_ms : time since the record before, if the format tells it (then records that are no refusals are needed, too).
     about : what it says of its request, refused or not.
     """
 

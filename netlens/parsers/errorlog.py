@@ -23,6 +23,8 @@ much. That a restarted program's clock and the chain agree by chance, within one
 Lines hold prompts and keys: nothing of one but its number, its time and the error code ever leaves this module.
 """
 
+from __future__ import annotations  # Python 3.11 has no array[int]
+
 import itertools
 import os
 import re

@@ -172,14 +172,15 @@ class Trail:
         """
         if self._joined is None:
             order = _in_order(self._columns["session"].array[: self._rows])
-            self._joined = {}
+            joined = {}
             for name, column in self._columns.items():
                 values = column.array[: self._rows]
                 values[:] = values[order]
-                if name in NARROW and np.abs(values).max(initial=0) < _SMALL:
+                if name in NARROW and values.min(initial=0) > -_SMALL and values.max(initial=0) < _SMALL:
                     values = values.astype(np.int32)
                     self._columns[name] = GrowableArray.of(values)
-                self._joined[name] = self._columns[name].array[: self._rows]
+                joined[name] = self._columns[name].array[: self._rows]
+            self._joined = joined
         return self._joined
 
     def forget(self, *names: str) -> None:

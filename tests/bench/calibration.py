@@ -112,7 +112,7 @@ class Outcome:
 def outcome(drawn: Drawn, weighed: Weighed) -> Outcome:
     """Put what was said beside what was true."""
     fits = weighed.weighing.inference.fits
-    verdicts = {v.id: v.verdict for v in weighed.verdicts}
+    verdicts = {v.id: v.verdict for v in weighed.verdicts if v.id in CAUSES}
     if set(verdicts) != set(CAUSES):
         raise ValueError(f"verdicts on {sorted(verdicts)}, expected {sorted(CAUSES)}")
     return Outcome(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from netlens.lenses.refused.causes import all_causes
 from tests.bench.two_sides import generate
 from tests.cli.test_bad_input import refused, run
 from tests.parsers.test_pipeline import ANSWER, QUERY, conversation, datagram
@@ -62,15 +63,9 @@ def test_the_json_is_one_object_with_the_fields_of_the_contract_and_ours(both: d
     )
     assert set(both["peaks"]) >= {"vm", "host", "combined"}
     assert set(both["limit"]) >= {"rule", "value", "low", "high", "auc", "p"}
-    assert [h["id"] for h in both["hypotheses"]] == [
-        "same-nat-ip",
-        "multiplexing",
-        "dns",
-        "keep-alive",
-        "own-concurrency",
-        "own-rate",
-        "provider",
-    ]
+    ids = [h["id"] for h in both["hypotheses"]]
+    assert ids == [cause.ID for cause in all_causes()]
+    assert set(ids) >= {"same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider"}
     for h in both["hypotheses"]:
         assert set(h) >= {"id", "verdict", "attributable_fraction", "p", "evidence", "needs"}
         assert h["verdict"] in ("supported", "refuted", "undecided")
