@@ -203,7 +203,7 @@ BUDGET = Schema(
         C("connect_ns", "int64", "ns", "inferred", "TCP handshakes, from the first SYN on."),
         C("tls_ns", "int64", "ns", "inferred", "TLS handshakes."),
         C("relay_ns", "nullable_int64", "ns", "inferred", "On the way between captured hops: all of relays_ns; null where a relay is known but not captured on both sides (then it is in server and others)."),
-        C("wire_ns", "nullable_int64", "ns", "inferred", "A round trip from the last hop to the server, as its TCP handshake measured it, and sending while earlier bytes were not acknowledged; null if no handshake tells (then it is in server_ns)."),
+        C("wire_ns", "nullable_int64", "ns", "inferred", "A round trip from the last hop to the server, as its TCP handshake measured it, and sending while earlier bytes were not acknowledged (a delayed acknowledgment of one segment counts as a round trip); null if no handshake tells (then it is in server_ns)."),
         C("server_ns", "int64", "ns", "inferred", "From the last byte of the request to the first of the answer at the last hop, less the wire: the server and what is behind it."),
         C("unanswered_ns", "int64", "ns", "inferred", "Where the capture holds no answer: from the last byte of the request until the program gave up or the capture ended. Nobody knows whether the server worked on it."),
         C("stream_ns", "int64", "ns", "inferred", "From the first to the last byte of the answer."),

@@ -8,7 +8,8 @@ Theory of operation
    So the share of a tunnel is measured: how long the program waited, less how long the host waited.
 3. *Painting* (:mod:`netlens.chains.painting`). The time line is painted with the program's view first, then with what each further hop shows of the same
    time, then the wire's round trip, then the stalls. Later paint covers earlier, so every nanosecond has one phase, and the sum is the total.
-4. *The wire* is a round trip as the TCP handshake of the last hop measured it (SYN to SYN+ACK), half of it before and half behind the server.
+4. *The wire* is a round trip as the TCP handshake of the last hop measured it (SYN to SYN+ACK), half of it before and half behind the server; and while a
+   request is sent in pieces, the time in which earlier ones are not acknowledged. An acknowledgment of one segment may be delayed: that is no such time.
 5. *No answer.* What a request waited that got none is no time of the server: nobody knows whether it worked on it, or ever had it.
 6. *Two clocks.* The VM's times are on the host's clock as well as that is known (:mod:`netlens.chains.clock`). They are moved within what is not known so
    that no answer leaves before it came; where nothing is known, so that both ways took as long. The relay's total does not depend on it.

@@ -43,15 +43,8 @@ from netlens.lab.provider.limiters.overload import Settings as Overload
 from netlens.lenses.refused.weighing import of_one_class
 from tests.bench.world import ELSEWHERE, Flow, Held, History, OverTime, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 
-CAUSES = (
-    "same-nat-ip",
-    "multiplexing",
-    "dns",
-    "keep-alive",
-    "own-concurrency",
-    "own-rate",
-    "provider",
-)  #: that situations have; of others no truth is known
+#: that situations have; of others no truth is known
+CAUSES = ("same-nat-ip", "multiplexing", "dns", "keep-alive", "own-concurrency", "own-rate", "provider")
 BORDERLINE = (0.35, 0.65)
 EPOCH_NS = 1_764_000_000 * S
 FEWEST_REQUESTS = 5
