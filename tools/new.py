@@ -167,7 +167,13 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{error.filename} exists already")
     for file in files:
         print(file.relative_to(ROOT))
-    print(f'Fill in what says "to be written"; {room.like} shows how a neighbour is tested. Then: make docs && make check')
+    kind = protocol_of(importlib.import_module(room.package))
+    home = Path(inspect.getfile(kind)).relative_to(ROOT)
+    more = ", ".join(name for name in spared(kind) if name != "ID")
+    print(
+        f'Fill in what says "to be written". {home} says what each part means{f" ({more} may be left out)" if more else ""};'
+        f" {room.like} shows how a neighbour is tested. Then: make docs && make check"
+    )
     return 0
 
 
@@ -215,6 +221,11 @@ def sections(package: ModuleType) -> tuple[str, ...]:
     return tuple(getattr(package, "SECTIONS", ()))
 
 
+def spared(kind: type[Any]) -> list[str]:
+    """Attributes that a member may leave out: the ID, which is the file's name then, and those with a value in the Protocol."""
+    return [name for name in get_type_hints(kind) if name == "ID" or hasattr(kind, name)]
+
+
 def functions(kind: type[Any]) -> dict[str, inspect.Signature]:
     return {n: inspect.signature(f) for n, f in vars(kind).items() if not n.startswith("_") and inspect.isfunction(f)}
 
@@ -247,6 +258,8 @@ def member(kind: str, room: Room, name: str) -> str:
     protocol = protocol_of(package)
     values = []
     for attribute, wanted in get_type_hints(protocol).items():
+        if attribute in spared(protocol):
+            continue
         annotation = f": {wanted}" if get_origin(wanted) in (tuple, dict, list) else ""  # an empty one does not say of what
         values.append(f"{attribute}{annotation} = {value(room, package, attribute, wanted, name)}")
     bodies, names = [], set()
@@ -270,8 +283,6 @@ def value(room: Room, package: ModuleType, attribute: str, wanted: Any, name: st
     """The source of an attribute's first value: of its type, and nobody else's where that matters."""
     if attribute in room.values:
         return f'"{room.values[attribute]}"'
-    if attribute == "ID":
-        return f'"{name}"'
     if get_origin(wanted) is Literal:
         first, *rest = get_args(wanted)
         return f'"{first}"  # or {", ".join(rest)}'
@@ -315,14 +326,10 @@ def imports(protocol: type[Any], room: Room, used: set[str]) -> list[str]:
             names = [node.name] if isinstance(node, ast.ClassDef) else [t.id for t in node.targets if isinstance(t, ast.Name)]
             source |= dict.fromkeys(names, home.__name__)
     here = {name: module for name, module in source.items() if name in used}
-    now = [f"from {module} import {names}" for module, names in room.needs.items()]
-    now += [f"from {module} import {name}" for name, module in here.items() if not module.startswith("netlens") or module in room.needs]
-    later = [
-        f"    from {module} import {name}" for name, module in here.items() if module.startswith("netlens") and module not in room.needs
+    return [
+        *(f"from {module} import {names}" for module, names in room.needs.items()),
+        *(f"from {module} import {name}" for name, module in here.items()),
     ]
-    if later:
-        now.append("from typing import TYPE_CHECKING")
-    return [*now, *(["\nif TYPE_CHECKING:", *later] if later else [])]
 
 
 def member_test(kind: str, room: Room, name: str) -> str:

@@ -3,7 +3,8 @@
 Counted are connections whose beginning was captured, of which tshark misses nothing, and whose packets are whole. tshark puts heads and bodies together: a
 message begins in the first of its segments and ends in the frame that completes it. Its 1xx answers are left out, which no row counts. An answer that
 lasts until the close ends with its last byte here, and with the FIN there: that counts as alike. Answers that are not whole, of which tshark tells nothing,
-are left out where netlens says so, too. What only one of both says is printed.
+are left out where netlens says so, too. Left out as well are connections with a request that names no version: HTTP/0.9, whose answers tshark does not
+find. What only one of both says is printed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from netlens.errors import NetlensError
 OPTIONS = ("-o", "tcp.reassemble_out_of_order:TRUE")
 FIELDS = (
     "frame.number", "tcp.stream", "frame.len", "frame.cap_len", "tcp.analysis.lost_segment", "tcp.analysis.ack_lost_segment", "tcp.flags.syn",
-    "tcp.flags.fin", "tcp.len", "tcp.segment", "http.request.method", "http.response.code",
+    "tcp.flags.fin", "tcp.len", "tcp.segment", "http.request.method", "http.request.version", "http.response.code",
 )  # fmt: skip
 Frames = Counter[int]
 WHAT = ("requests", "answers", "ends of answers")
@@ -31,32 +32,34 @@ def tshark(path: str) -> tuple[dict[int, int], set[int], dict[int, tuple[Frames,
     done = subprocess.run([*command, *(x for f in FIELDS for x in ("-e", f))], capture_output=True, text=True, check=False, timeout=300)
     stream_of: dict[int, int] = {}
     syns: Counter[int] = Counter()
-    broken: set[int] = set()
+    left_out: set[int] = set()
     found: dict[int, tuple[Frames, Frames, Frames]] = defaultdict(lambda: (Counter(), Counter(), Counter()))
     data: dict[int, int] = {}
     before: dict[int, int] = {}
     for line in done.stdout.splitlines():
-        number, streams, size, kept, lost, ack_lost, syn, fin, length, segments, methods, codes = line.split("\t")
+        number, streams, size, kept, lost, ack_lost, syn, fin, length, segments, methods, versions, codes = line.split("\t")
         if "," in streams or not streams:  # a tunnel within a tunnel
             continue
         frame, stream = int(number), int(streams)
         stream_of[frame] = stream
         syns[stream] += syn in ("1", "True")
         if size != kept or lost or ack_lost:
-            broken.add(stream)
+            left_out.add(stream)
         if fin in ("1", "True") and length == "0" and stream in data:
             before[frame] = data[stream]
         if length != "0":
             data[stream] = frame
         first = min(map(int, segments.split(","))) if segments else frame
         asked = [m for m in methods.split(",") if m]
+        if len(asked) > sum(map(bool, versions.split(","))):
+            left_out.add(stream)
         said = [code for code in codes.split(",") if code and (code == "101" or not code.startswith("1"))]
         for frames, messages in ((found[stream][0], asked), (found[stream][1], said)):
             for k in range(len(messages)):
                 frames[first if k == 0 else frame] += 1
         if said:
             found[stream][2][frame] += len(said)
-    return stream_of, {stream for stream, n in syns.items() if n >= 2 and stream not in broken}, found, before
+    return stream_of, {stream for stream, n in syns.items() if n >= 2 and stream not in left_out}, found, before
 
 
 def netlens(

@@ -7,13 +7,10 @@ Fix: set the VM's clock. Recordings are put on one time line by their packets; o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from netlens.capture.checks import OK, WARNING, Machine, Result, Scene, span
+from netlens.capture.machine import Trip
 from netlens.text import plural
-
-if TYPE_CHECKING:
-    from netlens.capture.machine import Trip
 
 TITLE = "clock of the VM"
 ON = "vm"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from netlens.report.exports import Rows
 from netlens.text import printable
-
-if TYPE_CHECKING:
-    from netlens.report.exports import Rows
 
 MEANING = "all columns with a header, for spreadsheets and pandas"
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from netlens.extras import need
-
-if TYPE_CHECKING:
-    from netlens.report.exports import Rows
-    from netlens.schema import Schema, Table
+from netlens.report.exports import Rows
+from netlens.schema import Schema, Table
 
 MEANING = "all columns with units in the metadata, for pandas, DuckDB and Spark; needs -o FILE"
 BINARY = True

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from netlens.report.exports import Rows
+from netlens.schema import Table
 from netlens.text import endpoint, printable, shortened
-
-if TYPE_CHECKING:
-    from netlens.report.exports import Rows
-    from netlens.schema import Table
 
 MEANING = "the most used columns, for reading; names of more than 48 characters are cut unless --columns names theirs"
 

@@ -24,14 +24,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from netlens.errors import NetlensError
 from netlens.report.exports import Rows, one_a_line
+from netlens.schema import Table
 from netlens.text import display_filter, endpoint, printable
-
-if TYPE_CHECKING:
-    from netlens.schema import Table
 
 MEANING = "a track for each row with its exchanges, for the trace viewers ui.perfetto.dev and chrome://tracing"
 TABLES = ("connections", "sessions")

@@ -27,11 +27,10 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-if TYPE_CHECKING:
-    from netlens.report.exports import Rows
-    from netlens.schema import Table
+from netlens.report.exports import Rows
+from netlens.schema import Table
 
 MEANING = "a log as Zeek writes it (of sessions conn.log, of lookups dns.log), for zeek-cut, zat and whatever reads Zeek"
 TABLES = ("sessions", "lookups")
