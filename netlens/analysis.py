@@ -18,9 +18,9 @@ from netlens import lenses
 from netlens.api import Capture, read_side_by_side
 from netlens.arrays import give_back, no_cycles
 from netlens.chains import overlap, target
-from netlens.chains.clock import FOR_CLOCKS, Clock
+from netlens.chains.clock import FOR_CLOCKS, Clock, ahead
 from netlens.chains.divided import Division, document, table
-from netlens.chains.inputs import Inputs, logs_ahead, read_beside, read_sockets
+from netlens.chains.inputs import Inputs, read_beside, read_logs, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
 from netlens.chains.paths import chains
@@ -32,6 +32,7 @@ from netlens.lenses import Finding, refused
 from netlens.lenses.refused import counting
 from netlens.lenses.refused.labels import labelled
 from netlens.text import plural, printable
+from netlens.threads import in_parallel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,13 +232,15 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
         a file cannot be read, or a named API is in no capture.
     """
     read_side_by_side(captures.values())
-    logs = logs_ahead(given)
+    trails = [trail for capture in captures.values() if (trail := capture.part.trail) is not None]
+    in_parallel(*(trail.segments for trail in trails))  # put in order before there are two processes
+    told = (lambda: clock) if clock else ahead(captures["vm"], captures["host"]) if {"vm", "host"} <= captures.keys() else None
+    logs = read_logs(given)
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     keys = bool(given.keylogs or given.requests)
-    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=clock)
-    for capture in captures.values():
-        if (trail := capture.part.trail) is not None:
-            trail.forget(*FOR_CLOCKS)
+    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=told)
+    for trail in trails:
+        trail.forget(*FOR_CLOCKS)
     beside = read_beside(given, linked.upstream.capture, [*(side.of_log() for side in linked.sides.values()), *linked.clocks], logs)
     traffic = rebuild(linked, beside)
     give_back()  # two processes have all of it from here on

@@ -33,6 +33,7 @@ Limits
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -42,6 +43,7 @@ import numpy.typing as npt
 
 from netlens.api import Capture
 from netlens.arrays import give_back
+from netlens.aside import Aside
 from netlens.chains.compared import FAR_NS
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
 from netlens.columns import Bools, Ints
@@ -148,6 +150,19 @@ def estimate(vm: Capture, host: Capture) -> Clock:
             why = "The captures share no packet, tunnelled connection or lookup, so the clocks cannot be compared"
         return identity(why + ". Times are used as they are.")
     return _clock(bounds, ", ".join(methods), packets, vm.part.bounds_ns)
+
+
+MANY = 100_000  #: frames of both captures from which on another process is worth its 20 ms
+
+
+def ahead(vm: Capture, host: Capture) -> Callable[[], Clock]:
+    """Begin to estimate the VM's clock, in another process where the captures are large; what is returned waits for it. Errors: see :func:`estimate`."""
+    other = Aside((_of_both,) if vm.part.frames + host.part.frames >= MANY else (), (vm, host))
+    return lambda: other.results().get(_of_both) or estimate(vm, host)
+
+
+def _of_both(captures: tuple[Capture, Capture]) -> Clock:
+    return estimate(*captures)
 
 
 # -- common packets --

@@ -15,9 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from netlens.aside import Aside
 from netlens.capture.recording import MANIFEST, Manifest, read_manifest
-from netlens.chains import reached
 from netlens.errors import CaptureError
 from netlens.sidefiles import Rows, is_count, refuse_special
 from netlens.text import plural, printable
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from netlens.parsers.errorlog import ErrorLog
 
 _ENDINGS = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
-LARGE_LOGS = 500_000  #: bytes of error logs from which on another process reads them, which takes it 0.1 s and more
 MAX_SAMPLES = 1_000_000  #: lines of sockets.jsonl that are read: fourteen hours of twenty sockets, once a second
 
 
@@ -42,7 +39,6 @@ class Inputs:
     requests : what keys showed, in a recording without keys (:func:`netlens.parsers.decrypted.read_rows`), of the capture nearest to the provider.
     apis : names or addresses of the API; empty: to be guessed.  apis_from : who named them.
     complete : False if the recording says that it broke off.  reasons : why.  sshuttle : the tunnel's command line, if known.
-    host_address : of the host as the VM reaches it, if the recording says.
     dropped : side -> packets that the kernel dropped.  missing : files that the manifest names and the folder does not hold.
     covering : sides whose error log spans the recording, because the recorder wrote both.  manifest : of the folder, if it has one.
     """
@@ -62,7 +58,6 @@ class Inputs:
     dropped: dict[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     sshuttle: tuple[str, ...] | None = None
-    host_address: str | None = None
     covering: frozenset[str] = frozenset()
     manifest: Manifest | None = None
 
@@ -200,7 +195,6 @@ def _with_manifest(found: Inputs, folder: str) -> Inputs:
         missing=tuple(sorted(name for name in manifest.files if not _there(folder, name))),
         covering=frozenset(found.errors),
         sshuttle=_sshuttle(manifest.extra),
-        host_address=reached.told(manifest.extra),
         manifest=manifest,
     )
 
@@ -252,26 +246,22 @@ class Beside:
     notes: list[str] = field(default_factory=list)
 
 
-def logs_ahead(given: Inputs) -> Aside | None:
-    """Begin to read error logs that take long; None where there are none."""
-    paths = [*given.errors.values(), *(path for _, path in given.more_errors)]
-    return Aside((_error_logs,), paths) if sum(os.path.getsize(path) for path in paths if os.path.isfile(path)) >= LARGE_LOGS else None
-
-
-def _error_logs(paths: list[str]) -> dict[str, ErrorLog]:
+def read_logs(given: Inputs) -> dict[str, ErrorLog]:
+    """Error logs by path; CaptureError if one cannot be read."""
     from netlens.parsers import errorlog
 
-    return {path: errorlog.read(path) for path in paths}
+    return {path: errorlog.read(path) for path in (*given.errors.values(), *(path for _, path in given.more_errors))}
 
 
-def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead: Aside | None = None) -> Beside:
-    """Read what lies beside the captures of ``sides``; keys decrypt the upstream one.  ahead : see :func:`logs_ahead`.
+def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], read: Mapping[str, ErrorLog]) -> Beside:
+    """Read what lies beside the captures of ``sides``; keys decrypt the upstream one.  read : the error logs, by path.
 
     Raises
     ------
     CaptureError
         a file cannot be read.
     """
+    from netlens.chains import reached
     from netlens.parsers import errorlog
 
     keys: Decrypted | None = None
@@ -284,12 +274,11 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead:
         if found.rows or keys is None:
             keys = found
         notes += [found.note] if found.note else []
-    read = (ahead.results() if ahead is not None else {}).get(_error_logs, {})
     _, until = upstream.part.bounds_ns or (0, 0)
     for side in sides:
         if side in given.errors:
             of_side = [given.errors[side], *(path for name, path in given.more_errors if name == side)]
-            found_logs = [errorlog.dated(read.get(path) or errorlog.read(path), until) for path in of_side]
+            found_logs = [errorlog.dated(read[path], until) for path in of_side]
             notes += [log.note for log in found_logs if log.note]
             logs[side] = errorlog.joined(found_logs)
     if given.requests is not None and keys is None:
@@ -297,7 +286,8 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], ahead:
 
         keys = decrypted.read_rows(given.requests)
         notes += [keys.note] if keys.note else []
-    return Beside(logs, given.covering, keys, given.sshuttle, given.host_address, notes)
+    host_address = None if given.manifest is None else reached.told(given.manifest.extra)
+    return Beside(logs, given.covering, keys, given.sshuttle, host_address, notes)
 
 
 def read_sockets(path: str) -> Rows[dict[str, Any]]:

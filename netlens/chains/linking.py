@@ -7,7 +7,7 @@ provider made it. Else it is the VM's.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,6 @@ from netlens.errors import NetlensError
 from netlens.parsers import connections
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.text import printable
-from netlens.threads import in_parallel
 
 CODES = {"vm": VM, "host": HOST}
 USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
@@ -118,7 +117,7 @@ def link(
     *,
     manifest: bool = False,
     keys: bool = False,
-    clock: clocks.Clock | None = None,
+    clock: Callable[[], clocks.Clock] | None = None,
 ) -> Linked:
     """Link one or two captures.
 
@@ -127,8 +126,8 @@ def link(
     captures : by side: "vm", "host", or None for one whose side nobody told; or any further name.  apis : names or addresses of the API; guessed if
         empty.
     samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  keys : a key log shows requests of HTTP/2,
-        so that they are not counted by sizes.  clock : what :func:`netlens.chains.clock.estimate` said of these
-        captures before.
+        so that they are not counted by sizes.  clock : gives what :func:`netlens.chains.clock.estimate` says
+        of these captures, if it has been asked before.
 
     Raises
     ------
@@ -138,11 +137,10 @@ def link(
     every = {name: Side(name, capture) for name, capture in captures.items()}
     sides = {name: side for name, side in every.items() if name in USUAL} or _alone(every)
     two = {"vm", "host"} <= sides.keys()
-    # clocks are compared by numpy, which lets go of the interpreter's lock
-    (exchanged, goal, served, passed_on, notes), told = in_parallel(
-        lambda: _looked_at(sides, apis, manifest, keys),
-        lambda: clock or (clocks.estimate(sides["vm"].capture, sides["host"].capture) if two else clocks.identity(ONE_SIDE)),
-    )
+    if clock is None:
+        clock = clocks.ahead(sides["vm"].capture, sides["host"].capture) if two else lambda: clocks.identity(ONE_SIDE)
+    exchanged, goal, served, passed_on, notes = _looked_at(sides, apis, manifest, keys)
+    told = clock()
     upstream = sides.get("host") or next(iter(sides.values()))
     pairs: pairing.Pairing | None = None
     if two:

@@ -135,13 +135,14 @@ def command(
         if (kind := not_a_log(path)) is not None:
             raise CaptureError(f"{printable(path)}: this is {kind}, not an error log")
     found = _analyzed(given)
-    document = found.to_dict()
-    drawn = output is not None and _write(document, found, output)
-    if bundle is not None:
-        _bundle(given, document, bundle)
-    if form == "json":
-        print_json(document)
-        return
+    if output is not None or bundle is not None or form == "json":
+        document = found.to_dict()
+        drawn = output is not None and _write(document, found, output)
+        if bundle is not None:
+            _bundle(given, document, bundle)
+        if form == "json":
+            print_json(document)
+            return
     _print(found, verbose)
     if output is not None:
         say(

@@ -220,7 +220,7 @@ _STATED = re.compile(
     r"(?:^\W{0,4}|(?:status|code|http|error|exception|response|fail\w{0,4}|refus\w{0,4}|reject\w{0,4})\W{0,4}(?:[\w/.]{1,12}\W{1,3}){0,2})(?:429|529)(?!\w|\.\w)",
     re.IGNORECASE | re.ASCII,
 )
-_BARE = (_NUMBER.format("429"), _NUMBER.format("529"))
+_BARE = (re.compile(_NUMBER.format("429")), re.compile(_NUMBER.format("529")))
 
 
 def retry_after_s(rest: str) -> float | None:
@@ -263,5 +263,8 @@ def refusal(said: str) -> Refusal | None:
 
 def _only_a_number(said: str) -> bool:
     """Whether nothing but a number, which nobody calls a status, tells of a refusal."""
-    found = [pattern.pattern for pattern, _, _ in REFUSALS if pattern.search(said)]
-    return bool(found) and set(found) <= set(_BARE) and _STATED.search(said) is None
+    return (
+        any(pattern.search(said) for pattern in _BARE)
+        and _STATED.search(said) is None
+        and not any(pattern.search(said) for pattern, _, _ in REFUSALS if pattern not in _BARE)
+    )
