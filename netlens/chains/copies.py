@@ -24,7 +24,7 @@ def is_copy(apart: int, ident_before: int, ident: int, tsval_before: int, tsval:
         return ident_before == ident
     if ident > 0 or ident_before > 0:
         return ident == ident_before and apart < COPY_NS
-    if tsval != -1 or tsval_before != -1:
+    if tsval > 0 or tsval_before > 0:
         return tsval == tsval_before and apart < COPY_V6_NS
     return apart < COPY_BARE_NS
 
@@ -41,6 +41,6 @@ def copies_of_repeats(capture: Capture) -> tuple[int, int]:
     same = np.ones(max(len(at) - 1, 0), bool)
     for key in keys[1:]:
         same &= np.diff(key[order].astype(np.int64)) == 0
-    soon = np.where(keys[1] > 0, COPY_NS, np.where(keys[2] >= 0, COPY_V6_NS, COPY_BARE_NS))
+    soon = np.where(keys[1] > 0, COPY_NS, np.where(keys[2] > 0, COPY_V6_NS, COPY_BARE_NS))
     copy = at[order[1:]][same & (np.diff(keys[0][order]) < soon[order[1:]])]
     return len(copy), int(((t["length"][copy] > 0) | (t["flags"][copy] & _FIN_OR_SYN > 0)).sum())

@@ -42,7 +42,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 # ---- columns of the digests, int64[n, DIGEST_WIDTH], in capture order ----
 TIME, FRAME = 0, 1  #: ns since 1970 UTC; frame number from 1, going on over several files
 FLOW, DIRECTION = 2, 3  #: row of ``flows``; 0 sent by its first end, 1 by its second
-SEQ, ACK, TSVAL, LENGTH, FLAGS = 4, 5, 6, 7, 8  #: as in wire.columns; of the flags only SYN, FIN and RST (segmentation offload moves PSH)
+SEQ, ACK, TSVAL, LENGTH, FLAGS = 4, 5, 6, 7, 8  #: as in wire.columns; TSVAL 0 without; of the flags only SYN, FIN, RST (offload moves PSH)
 WINDOW = 9  #: unscaled; tells a window update from the acknowledgment just before it
 IFACE = 10  #: as in wire.columns
 KEY = 11  #: hash of DIRECTION and SEQ to WINDOW: equal for one packet at all capture points
@@ -81,9 +81,10 @@ def pick(packets, flows, table, seed, out, at):
         flags = row[c.FLAGS] & (c.SYN | c.FIN | c.RST)
         digest = out[at]
         digest[TIME], digest[FRAME], digest[FLOW], digest[DIRECTION] = row[c.TS], row[c.FRAME], flow, direction
-        digest[SEQ], digest[ACK], digest[TSVAL] = row[c.SEQ], row[c.ACK], row[c.TSVAL]
+        tsval = max(row[c.TSVAL], np.int64(0))
+        digest[SEQ], digest[ACK], digest[TSVAL] = row[c.SEQ], row[c.ACK], tsval
         digest[LENGTH], digest[FLAGS], digest[WINDOW], digest[IFACE] = row[c.LENGTH], flags, row[c.WINDOW], row[c.IFACE]
-        key = mix(mix(row[c.SEQ] << 32 | row[c.ACK], row[c.TSVAL]), row[c.LENGTH] << 32 | row[c.WINDOW] << 16 | flags << 1 | direction)
+        key = mix(mix(row[c.SEQ] << 32 | row[c.ACK], tsval), row[c.LENGTH] << 32 | row[c.WINDOW] << 16 | flags << 1 | direction)
         digest[KEY] = mix(key, key >> 17)
         at += 1
     return at

@@ -38,13 +38,13 @@ SEGMENT: dict[str, type] = {
     "ts": np.int64,
     "way": np.int8,  # 0 the session's first endpoint sent it
     "flags": np.int16,
-    "window": np.int32,  # as on the wire, not scaled
+    "window": np.uint16,  # as on the wire, not scaled
     "length": np.int32,
     "fresh": np.int32,
     "offset": np.int64,  # of the first payload byte in its stream
     "acked": np.int64,  # up to where the peer's stream is acknowledged; meaningless without ACK
-    "ident": np.int32,  # IPv4 identification; -1: none was read
-    "tsval": np.int64,  # TCP timestamps, -1 without
+    "ident": np.uint16,  # IPv4 identification; 0: none was read
+    "tsval": np.uint32,  # TCP timestamps; 0: without (a clock that shows 0 does so once in 49 days)
     "seq": np.uint32,  # as on the wire
     "ack": np.uint32,
     "iface": np.int64,  # as in wire.columns
@@ -263,7 +263,7 @@ def _take(buf, rows, sessions, at, segments):
         segments.offset[at] = row[c.OFFSET]
         segments.acked[at] = its_next + ahead - ((ahead >> 31) << 32)  # the nearest with these 32 bits
         segments.ident[at] = _identification(buf, row)
-        segments.tsval[at] = row[c.TSVAL]
+        segments.tsval[at] = max(row[c.TSVAL], np.int64(0))
         segments.seq[at] = row[c.SEQ]
         segments.ack[at] = row[c.ACK]
         segments.iface[at] = row[c.IFACE]
@@ -274,10 +274,10 @@ def _take(buf, rows, sessions, at, segments):
 
 @lean
 def _identification(buf, row):
-    """IPv4 identification of a segment, found by walking back from its payload; -1 where no plain header stands there."""
+    """IPv4 identification of a segment, found by walking back from its payload; 0 where no plain header stands there."""
     at = row[c.PAY_OFF]
     if row[c.PORTS] >> 32 != 4 or at < _IPV4 + 20 or at > buf.shape[0]:
-        return np.int64(-1)
+        return np.int64(0)
     for header in _TCP_HEADERS:
         tcp = at - header
         ip = tcp - _IPV4
@@ -288,4 +288,4 @@ def _identification(buf, row):
         source = np.int64(buf[ip + 12]) << 24 | np.int64(buf[ip + 13]) << 16 | np.int64(buf[ip + 14]) << 8 | np.int64(buf[ip + 15])
         if source == row[c.SRC_LO] & 0xFFFFFFFF:
             return np.int64(buf[ip + 4]) << 8 | np.int64(buf[ip + 5])
-    return np.int64(-1)
+    return np.int64(0)
