@@ -193,6 +193,8 @@ class Capture:
         alone = {"sessions": part.sessions, "hellos": part.hellos.rows, "exchanges": part.exchange_rows, "quality": part.quality}
         if name in alone:
             self._tables[name] = alone[name]()
+            if name == "exchanges":
+                part.exchanges = None  # it holds as much memory as the table, and nobody asks it again
         elif name == "lookups" and "tunnels" not in part.products:
             assert part.lookups is not None
             self._tables[name] = part.lookups.rows()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from netlens.chains.divided import RELAY, STREAM, Divided
 from netlens.chains.traffic import Traffic
+from netlens.columns import Ints
 from netlens.lenses import divided
 from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import FIN, RST, S, View
+
+NOTICED_NS = S
+LARGE_BYTES = 100_000  #: less may come in a round trip or two, so that it tells no rate
 
 
 @dataclass(slots=True)
@@ -26,7 +33,16 @@ class Asked:
     given_up: bool = False  # by the client, which closed before any answer came
 
 
-def asked(view: View) -> list[Asked]:
+class Requests(NamedTuple):
+    """remarkable : those that waited for :data:`NOTICED_NS`, got no answer, or one in clear of :data:`LARGE_BYTES`.  others, others_http : how many others
+    there are, and of these in clear."""
+
+    remarkable: list[Asked]
+    others: int
+    others_http: int
+
+
+def asked(view: View) -> Requests:
     """Requests on connections seen in both directions without a gap, while nothing had to be sent again; not the turns of HTTP/2."""
     x = view.side.capture.table("exchanges")
     names = ("session_id", "request_end_ns", "response_ns", "end_ns", "status", "down_bytes", "start_frame", "response_frame", "end_frame")
@@ -36,7 +52,7 @@ def asked(view: View) -> list[Asked]:
     repeats: dict[int, list[tuple[int, int]]] = {}
     for d in view.once(deliveries):
         repeats[d.session] = [(r.start_ns, r.end_ns) for r in d.repeats]
-    out, shared = [], view.side.http2
+    out, shared, others = [], view.side.http2, [0, 0]
     for k, sent, response, end, status, down, first, answer_frame, end_frame in x.tuples(*names):
         if k not in kept or k in halves or lost[k] > 0 or protocols[k] not in ("http", "tls") or shared.get(k):
             continue
@@ -51,10 +67,13 @@ def asked(view: View) -> list[Asked]:
         wait = until - sent
         if any(begin < until and finish > sent - S for begin, finish in repeats.get(k, ())) or not 0 <= wait < 3600 * S:
             continue
+        if response is not None and wait < NOTICED_NS and not (http and down >= LARGE_BYTES):
+            others[http] += 1
+            continue
         took = end - response if end is not None and response is not None else 0
         frames = [f for f in (first, answer_frame, end_frame) if f]
         out.append(Asked(k, http, wait, response is not None, down, max(took, 0), frames, status, given_up))
-    return out
+    return Requests(out, sum(others), others[1])
 
 
 def _gave_up(view: View, k: int, sent: int) -> tuple[int | None, bool]:
@@ -73,15 +92,19 @@ def _gave_up(view: View, k: int, sent: int) -> tuple[int | None, bool]:
 
 def budget_of(view: View, request: Asked) -> Divided | None:
     """The time budget of a request of a capture."""
-    row = view.traffic.once(_rows).get((view.side.name, request.session, request.frames[0]))
-    return None if row is None else divided(view.traffic)[row]
+    d, (order, frames) = divided(view.traffic), view.traffic.once(_by_frame)
+    frame = request.frames[0]
+    for row in order[np.searchsorted(frames, frame) : np.searchsorted(frames, frame, "right")].tolist():
+        if d.session[row] == request.session and d.vantages[d.vantage[row]] == view.side.name:
+            return d[row]
+    return None
 
 
-def _rows(traffic: Traffic) -> dict[tuple[str | None, int, int], int]:
-    """Rows of budgets by capture, session and first frame."""
-    d = divided(traffic)
-    vantages = [d.vantages[k] for k in d.vantage.tolist()]
-    return {key: row for row, key in enumerate(zip(vantages, d.session.tolist(), d.frame.tolist(), strict=True))}
+def _by_frame(traffic: Traffic) -> tuple[Ints, Ints]:
+    """Rows of budgets in the order of the frames at which requests begin, and these frames."""
+    frames = divided(traffic).frame
+    order = np.argsort(frames, kind="stable")
+    return order, frames[order]
 
 
 def relayed(budget: Divided | None) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding
 from netlens.lenses._repeats import deliveries, stalled
-from netlens.lenses._requests import Asked, asked, budget_of, relayed
+from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._services import silences
 from netlens.lenses._view import S, View, finding, most, seconds, views
 from netlens.lenses.reset import greets
@@ -30,7 +30,6 @@ GROUP = "time"
 RANK = 52
 LONG_NS = 5 * S  #: once is enough
 LATE_NS = 3 * S  #: twice, or a tenth of all
-NOTICED_NS = S
 TIMES, SHARE = 2, 0.1
 TOLD_SHARE, MOST_SHARE = 0.1, 0.5  #: of the longest wait, from which on a relay's share is told, and is the reason
 LOOK = (
@@ -50,9 +49,10 @@ def look(view: View) -> list[Finding]:
 
 def _of(view: View) -> list[Finding]:
     two = len(view.traffic.sides) > 1
-    given_up = [a for a in view.once(asked) if a.http and a.given_up and a.wait_ns >= NOTICED_NS]
+    remarkable, others, others_http = view.once(asked)
+    given_up = [a for a in remarkable if a.http and a.given_up and a.wait_ns >= NOTICED_NS]
     gone = {id(a) for a in given_up} if len(given_up) >= TIMES else set()  # one may be a person who does not want to wait
-    all_ = [a for a in view.once(asked) if a.answered or a.wait_ns >= UNANSWERED_NS or id(a) in gone]
+    all_ = [a for a in remarkable if a.answered or a.wait_ns >= UNANSWERED_NS or id(a) in gone]
     clear = [a for a in all_ if a.http]
     kept_waiting = view.side.capture.polls
     polls = {id(a) for a in _polls(clear)} | {id(a) for a in clear if a.frames[0] in kept_waiting}
@@ -62,13 +62,15 @@ def _of(view: View) -> list[Finding]:
     clear = [a for a in clear if id(a) not in lost]
     long = [a for a in clear if a.wait_ns >= LONG_NS and id(a) not in polls]
     late = [a for a in clear if (a.wait_ns >= LATE_NS or id(a) in gone) and id(a) not in polls]
-    grave = bool(long) or len(late) >= TIMES or (bool(late) and len(late) >= SHARE * len(clear))
+    of_clear = len(clear) + others_http
+    grave = bool(long) or len(late) >= TIMES or (bool(late) and len(late) >= SHARE * of_clear)
     hidden = [a for a in all_ if not a.http and a.answered and a.wait_ns >= LONG_NS]
     some = [a for a in clear if a.wait_ns >= NOTICED_NS]
     shown = late if grave else (late or some) + hidden
     if not grave and {id(a) for a in shown} <= polls:
         return []
-    of = clear if grave or not hidden else all_
+    in_clear = grave or not hidden
+    of = of_clear if in_clear else len(all_) + others
     slowest = max(shown, key=lambda a: a.wait_ns)
     longest = slowest.wait_ns
     in_relay, relay = relayed(budget_of(view, slowest)) if two else (0, "")
@@ -77,9 +79,9 @@ def _of(view: View) -> list[Finding]:
     left = sum(a.given_up for a in shown)
     end = f"; {silent:,} got none{' before the client gave up' if left == silent else ''}" if silent else ""
     whom = most(view.server(a.session) for a in shown)
-    kind = "HTTP request" if of is clear else "request"
-    text = f"{len(shown):,} of {plural(len(of), kind)}, to {whom}, waited up to {seconds(longest)} for the answer's first byte{share}{end}."
-    values: dict[str, Any] = {"requests": len(of), "slow": len(shown), "unanswered": silent, "longest_s": longest / 1e9}
+    kind = "HTTP request" if in_clear else "request"
+    text = f"{len(shown):,} of {plural(of, kind)}, to {whom}, waited up to {seconds(longest)} for the answer's first byte{share}{end}."
+    values: dict[str, Any] = {"requests": of, "slow": len(shown), "unanswered": silent, "longest_s": longest / 1e9}
     if share:
         values |= {"relay": relay, "in_relay_s": in_relay / 1e9}
     advice = LOOK if grave else ""

@@ -13,20 +13,20 @@ import itertools
 
 from netlens.chains.divided import STALL
 from netlens.lenses import Finding
-from netlens.lenses._requests import Asked, asked, budget_of
+from netlens.lenses._requests import LARGE_BYTES, Asked, asked, budget_of
 from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.text import plural, size
 
 ID = "slow-transfer"
 GROUP = "time"
 RANK = 54
-BYTES, RATE = 100_000, 64_000  #: per second
+RATE = 64_000  #: per second
 LEAST_NS = S
 TOLD_SHARE = 0.1  #: of the slowest, from which on it is told that it stood still
 
 
 def look(view: View) -> list[Finding]:
-    large = [a for a in view.once(asked) if a.http and a.down_bytes >= BYTES and a.took_ns > 0]
+    large = [a for a in view.once(asked).remarkable if a.http and a.down_bytes >= LARGE_BYTES and a.took_ns > 0]
     slow = [a for a in large if a.took_ns >= LEAST_NS and a.down_bytes * S < RATE * a.took_ns]
     if not slow:
         return []
