@@ -201,11 +201,11 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
     a, b = in_parallel(lambda: _digests(vm, flows_vm), lambda: _digests(host, flows_host))
     give_back()
     # Of same-looking packets without timestamps only those with bytes of their own are what they seem (keep-alives repeat, 0 or 1 byte long).
-    a, b = (x[(x[:, m.TSVAL] > 0) | (x[:, m.LENGTH] > 1) | (x[:, m.FLAGS] != 0)] for x in (a, b))
+    a, b = (x[(x[:, m.STAMP] > 0) | (x[:, m.LENGTH] > 1) | (x[:, m.FLAGS] != 0)] for x in (a, b))
     first, second = _groups(a), _groups(b)
     _, i, j = np.intersect1d(first["key"], second["key"], assume_unique=True, return_indices=True)
     first, second = {k: v[i] for k, v in first.items()}, {k: v[j] for k, v in second.items()}
-    what = [m.DIRECTION, m.SEQ, m.ACK, m.TSVAL, m.LENGTH, m.FLAGS, m.WINDOW]
+    what = [m.DIRECTION, m.SEQ, m.ACK, m.STAMP, m.LENGTH, m.FLAGS, m.WINDOW]
     same = (a[first["early"]][:, what] == b[second["early"]][:, what]).all(axis=1)
     first, second = {k: v[same] for k, v in first.items()}, {k: v[same] for k, v in second.items()}
     early_vm, late_vm, early_host, late_host = a[first["early"]], a[first["late"]], b[second["early"]], b[second["late"]]

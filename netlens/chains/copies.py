@@ -18,14 +18,14 @@ COPY_BARE_NS = 1_000_000  #: with neither
 _FIN_OR_SYN = 3
 
 
-def is_copy(apart: int, ident_before: int, ident: int, tsval_before: int, tsval: int) -> bool:
+def is_copy(apart: int, ident_before: int, ident: int, stamp_before: int, stamp: int) -> bool:
     """Whether a segment that is otherwise the same as one ``apart`` ns before is a copy of it."""
     if apart < 0:
         return ident_before == ident
     if ident > 0 or ident_before > 0:
         return ident == ident_before and apart < COPY_NS
-    if tsval > 0 or tsval_before > 0:
-        return tsval == tsval_before and apart < COPY_V6_NS
+    if stamp > 0 or stamp_before > 0:
+        return stamp == stamp_before and apart < COPY_V6_NS
     return apart < COPY_BARE_NS
 
 
@@ -36,7 +36,7 @@ def copies_of_repeats(capture: Capture) -> tuple[int, int]:
     t, s = capture.trail.segments(), capture.table("sessions")
     suspicious: np.ndarray[Any, Any] = s["orig_retransmits"] + s["resp_retransmits"] > 0
     at = np.flatnonzero(suspicious[t["session"]])
-    keys = [t[name][at] for name in ("ts", "ident", "tsval", "window", "flags", "length", "offset", "acked", "way", "session")]
+    keys = [t[name][at] for name in ("ts", "ident", "stamp", "window", "flags", "length", "offset", "acked", "way", "session")]
     order = np.lexsort(keys)
     same = np.ones(max(len(at) - 1, 0), bool)
     for key in keys[1:]:

@@ -197,13 +197,13 @@ class View:
         kept: list[int] = []
         for i in range(len(part["ts"])):
             way, flags, length, ts = part["way"][i], part["flags"][i], part["length"][i], part["ts"][i]
-            ident, tsval = part["ident"][i], part["tsval"][i]
+            ident, stamp = part["ident"][i], part["stamp"][i]
             if length or flags & (SYN | FIN | RST):
                 key = (way, part["offset"][i], length, flags)
                 before = seen.get(key)
-                if before is not None and is_copy(ts - before[0], before[1], ident, before[2], tsval):
+                if before is not None and is_copy(ts - before[0], before[1], ident, before[2], stamp):
                     continue
-                seen[key] = (ts, ident, tsval)
+                seen[key] = (ts, ident, stamp)
             kept.append(i)
         names = ("frame", "ts", "flags", "window", "length", "fresh", "offset", "acked", "head")
         lists = {name: [part[name][i] for i in kept] for name in names}

@@ -42,7 +42,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 # ---- columns of the digests, int64[n, DIGEST_WIDTH], in capture order ----
 TIME, FRAME = 0, 1  #: ns since 1970 UTC; frame number from 1, going on over several files
 FLOW, DIRECTION = 2, 3  #: row of ``flows``; 0 sent by its first end, 1 by its second
-SEQ, ACK, TSVAL, LENGTH, FLAGS = 4, 5, 6, 7, 8  #: as in wire.columns; TSVAL 0 without; of the flags only SYN, FIN, RST (offload moves PSH)
+SEQ, ACK, STAMP, LENGTH, FLAGS = 4, 5, 6, 7, 8  #: as in wire.columns; STAMP: see stamp(); of the flags only SYN, FIN, RST (offload moves PSH)
 WINDOW = 9  #: unscaled; tells a window update from the acknowledgment just before it
 IFACE = 10  #: as in wire.columns
 KEY = 11  #: hash of DIRECTION and SEQ to WINDOW: equal for one packet at all capture points
@@ -69,6 +69,12 @@ def _enter_flows(flows, table, seed, row):
 
 
 @lean
+def stamp(tsval):
+    """TCP timestamps, of both sides, in 32 bits, for packets to be told apart by: an odd number; 0 without."""
+    return np.int64(0) if tsval == -1 else (tsval >> 32 ^ (tsval & 0xFFFFFFFF) * 0x9E37) & 0xFFFFFFFF | 1
+
+
+@lean
 def pick(packets, flows, table, seed, out, at):
     """Append a digest to ``out`` (from row ``at`` on; it must have room for all) for each packet of a chosen flow; returns the next row."""
     for i in range(len(packets)):
@@ -81,19 +87,18 @@ def pick(packets, flows, table, seed, out, at):
         flags = row[c.FLAGS] & (c.SYN | c.FIN | c.RST)
         digest = out[at]
         digest[TIME], digest[FRAME], digest[FLOW], digest[DIRECTION] = row[c.TS], row[c.FRAME], flow, direction
-        tsval = max(row[c.TSVAL], np.int64(0))
-        digest[SEQ], digest[ACK], digest[TSVAL] = row[c.SEQ], row[c.ACK], tsval
+        digest[SEQ], digest[ACK], digest[STAMP] = row[c.SEQ], row[c.ACK], stamp(row[c.TSVAL])
         digest[LENGTH], digest[FLAGS], digest[WINDOW], digest[IFACE] = row[c.LENGTH], flags, row[c.WINDOW], row[c.IFACE]
-        key = mix(mix(row[c.SEQ] << 32 | row[c.ACK], tsval), row[c.LENGTH] << 32 | row[c.WINDOW] << 16 | flags << 1 | direction)
+        key = mix(mix(row[c.SEQ] << 32 | row[c.ACK], digest[STAMP]), row[c.LENGTH] << 32 | row[c.WINDOW] << 16 | flags << 1 | direction)
         digest[KEY] = mix(key, key >> 17)
         at += 1
     return at
 
 
-def _key(direction: Ints, seq: Ints, ack: Ints, tsval: Ints, length: Ints, flags: Ints, window: Ints) -> Ints:
+def _key(direction: Ints, seq: Ints, ack: Ints, stamps: Ints, length: Ints, flags: Ints, window: Ints) -> Ints:
     """KEY of many packets."""
     hashed: Any = inspect.unwrap(mix)
-    key = hashed(hashed(seq << 32 | ack, tsval), length << 32 | window << 16 | flags << 1 | direction)
+    key = hashed(hashed(seq << 32 | ack, stamps), length << 32 | window << 16 | flags << 1 | direction)
     found: Ints = hashed(key, key >> 17)
     return found
 
@@ -161,7 +166,7 @@ def of_trail(trail: Trail, sessions: Ints, flows: Ints, cap: int = CAP) -> Ints:
     def columns(rows: Ints) -> list[Ints]:
         """From FLOW to WINDOW."""
         session = segments["session"][rows]
-        named = [segments[name][rows].astype(np.int64) for name in ("seq", "ack", "tsval", "length", "flags", "window")]
+        named = [segments[name][rows].astype(np.int64) for name in ("seq", "ack", "stamp", "length", "flags", "window")]
         named[FLAGS - SEQ] &= c.SYN | c.FIN | c.RST
         return [flow[session], segments["way"][rows] ^ way[session], *named]
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from netlens.arrays import GrowableArray
 from netlens.columns import Array
+from netlens.parsers.packet_digests import stamp
 from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
@@ -44,7 +45,7 @@ SEGMENT: dict[str, type] = {
     "offset": np.int64,  # of the first payload byte in its stream
     "acked": np.int64,  # up to where the peer's stream is acknowledged; meaningless without ACK
     "ident": np.uint16,  # IPv4 identification; 0: none was read
-    "tsval": np.uint32,  # TCP timestamps; 0: without (a clock that shows 0 does so once in 49 days)
+    "stamp": np.uint32,  # TCP timestamps, see parsers.packet_digests.stamp; 0: without
     "seq": np.uint32,  # as on the wire
     "ack": np.uint32,
     "iface": np.int64,  # as in wire.columns
@@ -263,7 +264,7 @@ def _take(buf, rows, sessions, at, segments):
         segments.offset[at] = row[c.OFFSET]
         segments.acked[at] = its_next + ahead - ((ahead >> 31) << 32)  # the nearest with these 32 bits
         segments.ident[at] = _identification(buf, row)
-        segments.tsval[at] = max(row[c.TSVAL], np.int64(0))
+        segments.stamp[at] = stamp(row[c.TSVAL])
         segments.seq[at] = row[c.SEQ]
         segments.ack[at] = row[c.ACK]
         segments.iface[at] = row[c.IFACE]

@@ -253,7 +253,7 @@ def confusion(outcomes: Sequence[Outcome]) -> str:
         return "two or more" if len(o.causes) > 1 else next(iter(o.causes), "none of these")
 
     counts = Counter((true(o), o.named or "none named") for o in outcomes)
-    columns = (*CAUSES, "none named")
+    columns = (*CAUSES, *sorted({o.named for o in outcomes if o.named} - set(CAUSES)), "none named")
     rows = (*CAUSES, "two or more", "borderline", "none of these", "no refusal")
     cells = ([row, *(counts[row, c] or "" for c in columns), sum(counts[row, c] for c in columns)] for row in rows)
     return table(("true \\ named", *columns, "all"), cells)

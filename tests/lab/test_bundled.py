@@ -10,18 +10,10 @@ import pytest
 
 from netlens.capture.recording import read_manifest
 from netlens.lab import check, scenario
+from netlens.lab.check import story
 
-#: Scenarios that are only run: limits over time and their like need minutes and megabytes, and of each kind of path one recording is enough.
-NOT_BUNDLED = {
-    "late-release", "overload-beside", "queue", "quota", "rate-attempts", "rate-bucket", "rate-fixed", "rate-window", "shrinking-limit", "two-models",
-    "sdk-anthropic", "sdk-openai", "second-program", "volume",
-    "own-concurrency-forward", "own-concurrency-ipv6", "own-concurrency-mitmproxy", "own-concurrency-nginx", "own-concurrency-tun",
-    "same-nat-ip-connect-tunnelled", "same-nat-ip-container", "same-nat-ip-lan", "same-nat-ip-nat66", "same-nat-ip-other-name", "same-nat-ip-redirect",
-    "same-nat-ip-round-robin", "same-nat-ip-two-vms", "zombie-slow",
-}  # fmt: skip
-#: Of those of the real opencode, which take 1 to 3 minutes; others are tested in test_real.
-REAL = {"opencode-own-title", "opencode-zombie"}
-BUNDLED = sorted(name for name in set(scenario.names()) - NOT_BUNDLED if name in REAL or not name.startswith("opencode-"))
+#: Others are only run: limits over time and their like need minutes and megabytes, and of each kind of path one recording is enough.
+BUNDLED = [name for name in scenario.names() if (Path(__file__).parents[2] / "captures" / name).is_dir()]
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -38,6 +30,12 @@ def test_a_bundled_recording_agrees_with_the_providers_own_log(captures: Path, n
 
 def test_bundled_finds_only_lab_recordings(captures: Path) -> None:
     assert {path.name for path in check.bundled(captures)} == set(BUNDLED)
+    assert len(BUNDLED) >= 36
+
+
+def test_of_each_cause_that_the_providers_log_tells_there_is_a_recording() -> None:
+    shown = {cause for name in BUNDLED for cause in scenario.load(name).expect.causes}
+    assert set(story.TOLD) - {"own-rate"} <= shown  # limits over time need minutes
 
 
 def test_a_port_that_is_used_again_is_another_connection(captures: Path, tmp_path: Path) -> None:

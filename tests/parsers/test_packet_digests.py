@@ -18,7 +18,7 @@ from netlens.parsers import session_state as s_
 from tests.parsers.build import MS, OUTGOING, T0, US, Array, Packet, Talk, mixed, rewritten, write
 
 VM, HOST, API = ("192.168.64.2", 40000), ("192.168.64.1", 22), ("203.0.113.10", 443)
-KEYS = [m.DIRECTION, m.SEQ, m.ACK, m.TSVAL, m.LENGTH, m.FLAGS, m.WINDOW, m.KEY]
+KEYS = [m.DIRECTION, m.SEQ, m.ACK, m.STAMP, m.LENGTH, m.FLAGS, m.WINDOW, m.KEY]
 
 
 def flows(path: Path) -> Array:
