@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from netlens.report.exports import Rows
     from netlens.schema import Table
 
-MEANING = "the most used columns, for reading; names of more than 48 characters are cut unless --columns names theirs"
+MEANING = "the most used columns, for reading; names longer than 48 characters are cut unless --columns lists their column"
 
 #: Columns that the text table shows, where the full schema is too wide to read.
 NARROW: dict[str, tuple[str, ...]] = {
