@@ -46,10 +46,10 @@ def look(view: View) -> list[Finding]:
     names = sorted({NAMES[view.ends(k)[3]] for k, *_ in known})
     whom = most(view.server(k) for k, *_ in shown)
     what = f"{whom} ({', '.join(names)})" if names else whom
-    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without a byte."
+    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without sending a byte."
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
-    advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log of that moment."
+    advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."
     return [finding(view, ID, severity, text, [f for _, *both in shown for f in both], values, advice if known else "")]
 
 

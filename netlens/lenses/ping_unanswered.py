@@ -78,7 +78,7 @@ def look(view: View) -> list[Finding]:
     advice = (
         "Packets are lost on the way there or back: mtr HOST shows where it begins."
         if lossy
-        else "The host is off, the way there or back is missing, or a firewall drops ping: try a TCP port that it serves."
+        else "The host is off, there is no route there or back, or a firewall drops ping: try a TCP port that it serves."
     )
     if circling:
         advice = (

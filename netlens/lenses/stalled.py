@@ -28,7 +28,7 @@ LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
-    "A link on the way takes no packets that large, and the sender does not learn it: let ICMP (fragmentation needed, packet too big) through to the sender, "
+    "A link on the way does not carry packets that large, and the sender is not told: let ICMP (fragmentation needed, packet too big) through to the sender, "
     "lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
 )
 

@@ -1,4 +1,4 @@
-"""Which datagrams found nobody?
+"""Which datagrams reached nobody?
 
 Asks: whether an ICMP error says of UDP datagrams, or of pings, that their port, host or network is unreachable, prohibited, or too many hops away, or that
     fragments of them are missing, and nobody ever answered; and of which packets that are not in the capture errors say so.
@@ -94,7 +94,7 @@ def _of_pings(view: View) -> list[Finding]:
     sent = sum(n for (_, whom), n in asked.items() if whom in hosts)
     text = f"{plural(sent, 'ping')} to {most(whom for whom, _ in found)} {fate(e for _, e in found)}; {said(e for _, e in found)}."
     values = {"pings": sent, "icmp_errors": len(found), "destinations": hosts}
-    advice = "Who says so has no way to that address, or a rule against it: look there."
+    advice = "Whoever says so has no route to that address, or a rule against it: look there."
     return [finding(view, ID, "warning", text, [e.frame for _, e in found], values, advice)]
 
 

@@ -66,7 +66,8 @@ def test_help_lists_all_commands() -> None:
 def test_without_a_command_the_help_is_shown_as_lines(group: tuple[str, ...]) -> None:
     done = run(*group)
     told = done.stdout + done.stderr  # click before 8.2 prints it as what was asked for
-    assert told.startswith("Usage: netlens") and "\nCommands:\n" in told
+    assert told.startswith("Usage: netlens")
+    assert "\nCommands:\n" in told
     assert "\\x0a" not in told
 
 
