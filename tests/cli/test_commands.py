@@ -219,7 +219,7 @@ def test_a_terminal_gets_a_table_and_a_broken_pipe_is_no_error(capture: Path) ->
     os.close(parent)
     assert done.returncode == 0
     assert "orig_bytes" in shown  # in 80 columns the name has to go
-    assert "left out for want of width: " in done.stderr.decode()
+    assert "left out for lack of width: " in done.stderr.decode()
     assert "sni" in done.stderr.decode()
     script = shlex.join([sys.executable, "-m", "netlens", "sessions", str(capture), "--format", "csv"]) + " | head -1"
     piped = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=300, check=False)
