@@ -52,7 +52,7 @@ def _of(view: View) -> list[Finding]:
     way = "to" if all(r.orig for r in waits) else "from" if not any(r.orig for r in waits) else "to or from"
     text = (
         f"{plural(n, 'connection')} stood still for {lasted} because data {way} {most(view.server(k) for k in by_session)} "
-        f"was not acknowledged and was sent again {plural(times, 'time')}{end}"
+        f"was not acknowledged and was sent again {'once' if times == 1 else f'{times:,} times'}{end}"
     )
     large = view.once(too_large)
     heard = [e for each in large for e in each.told] + [e for r in waits for e in _undelivered(view, r)]
