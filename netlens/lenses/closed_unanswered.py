@@ -1,10 +1,10 @@
 """Which requests did a server close on, without a byte?
 
 Asks: whether a server acknowledged what a client had asked, and then closed the connection without having sent anything.
-Applies: to connections captured in both directions from their beginning. HTTP is told by http-errors, TLS by tls-failed.
+Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, TLS by tls-failed.
 Cannot see: what was asked, where the port does not say which protocol it is; then it is a warning.
 Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
-    close on who asks for what they do not have; of two routers that both open a connection, one closes (RFC 4271 6.8).
+    close on whoever asks for what they do not have; of two routers that both open a connection, one closes (RFC 4271 6.8).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which HTTP requests were answered with an error?
 
-Asks: how many final answers of HTTP/1.1 in clear (or read with keys) have a status of 4xx or 5xx; of requests in clear, how many the server closed on without
-    an answer; and how many answers ended before their Content-Length.
+Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; of requests in the clear, how many the
+    server closed on without an answer; and how many answers ended before their Content-Length.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to favicon.ico or among many, redirections. 5xx

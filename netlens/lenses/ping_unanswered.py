@@ -1,7 +1,7 @@
 """Which echo requests (ping) got no reply?
 
 Asks: how many ICMP echo requests to one address stayed without a reply.
-Applies: where requests are in the capture. If nothing at all came back to who sent them, it is a warning: the capture may hold the requests alone.
+Applies: where requests are in the capture. If nothing at all came back to their sender, it is a warning: the capture may hold the requests alone.
 Cannot see: whether the request or the reply was lost; whether a host that ignores ping is up.
 Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
     otherwise says nothing. One or two of many may be lost anywhere. What was asked in the last second, or twice the

@@ -1,8 +1,8 @@
 """Which requests did a server answer late?
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
-Applies: to HTTP/1.1 in clear, to the hello of a TLS server, and to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC); inside TLS to turns, which is told more
-    carefully: a wait there may be a push channel or a long poll.
+Applies: to HTTP/1.1 in the clear, to the hello of a TLS server, and to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC); inside TLS to turns, which are judged
+    more carefully: a wait there may be a push channel or a long poll.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)

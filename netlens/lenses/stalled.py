@@ -3,7 +3,7 @@
 Asks: whether data that had been sent stayed without acknowledgment for seconds and had to be sent again, once or many times; whether a peer stopped
     answering keep-alives.
 Applies: to connections captured in both directions.
-Cannot see: without an ICMP error, on which part of the way the data was lost; what programs wait for each other (see slow-server, slow-client).
+Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
     three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits.
 """

@@ -1,6 +1,6 @@
 """Which TLS handshakes failed?
 
-Asks: whether a fatal alert in clear, an answer that is no TLS, a client that left upon an expired certificate, or a connection that ended before the
+Asks: whether a fatal alert in the clear, an answer that is not TLS, a client that left upon an expired certificate, or a connection that ended before the
     server's hello broke a handshake off.
 Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: alerts and certificates of TLS 1.3, which are encrypted; why a certificate was not liked, unless the alert or its dates say so.

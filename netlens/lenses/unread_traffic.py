@@ -4,7 +4,7 @@ Asks: how many frames hold what netlens does not decode: link types, tunnels it 
     damaged, or ends in the middle of a packet.
 Applies: to every capture.
 Cannot see: what is in them.
-Normal: routing protocols, ARP and discovery are part of every network. Encrypted payloads of protocols that it does read are not meant.
+Normal: routing protocols, ARP and discovery are part of every network. Encrypted payloads of protocols that it does read do not count.
 """
 
 from __future__ import annotations

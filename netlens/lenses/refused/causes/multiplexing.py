@@ -2,7 +2,7 @@
 
 Claim: with one upstream session for each connection of the program, at least half of the refusals would have met less than the limit.
 Refuted: each connection of the program has exactly one upstream session.
-Undecided: the host was not captured, so that upstream sessions are not seen; or it is not known whose some of them are.
+Undecided: the host was not captured, so that upstream sessions are not seen; or for some of them it is not known whose they are.
 Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens exactly one (its ssnet.py).
 """
 
